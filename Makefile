@@ -1,0 +1,120 @@
+# The verbs for working on finecut. `make` alone lists them.
+#
+# Only `setup` and `constraints` use the network. The other verbs run `setup` first when it has not
+# been done, or when what is to be installed has changed.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+
+VENV ?= .venv
+PYTHON ?= python3
+EXTRAS ?= gcp,dev
+TESTS ?= tests
+WORKERS ?= 2
+UV ?= uv
+
+BIN := $(abspath $(VENV))/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+MYPY = $(BIN)/mypy --config-file ../pyproject.toml --python-executable $(BIN)/python
+ROOMS := pipeline transforms io
+
+# The stamp's name says what was installed, not when: switching branches touches setup.py without
+# changing it, and must not send an offline machine to the network.
+WANTED := $(shell cat setup.py constraints/gcp.txt 2>/dev/null | cksum | cut -d' ' -f1)
+STAMP := $(VENV)/.setup-$(WANTED)-$(EXTRAS)
+
+.PHONY: help
+help: ## List the verbs
+	@echo 'Usage: make VERB [NAME=value ...]'
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo '  VENV=$(VENV)  PYTHON=$(PYTHON)  EXTRAS=$(EXTRAS)  TESTS=$(TESTS)  WORKERS=$(WORKERS)'
+
+.PHONY: setup
+setup: $(STAMP) ## Make the virtual environment VENV with finecut and its EXTRAS, once
+	@echo 'setup: $(VENV) is ready'
+
+$(STAMP):
+	@command -v $(PYTHON) >/dev/null || { echo "setup: no program called $(PYTHON) is on the PATH. Install Python 3.10 or newer (apt install python3 python3-venv), or name one: make setup PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "setup: $(PYTHON) is $$($(PYTHON) --version 2>&1), and finecut needs Python 3.10 or newer. Name another one: make setup PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "setup: $(PYTHON) cannot make virtual environments, because Debian and Ubuntu package that part of Python separately: apt install python3-venv" >&2; exit 1; }
+	@test -x $(BIN)/pip || { echo 'setup: making $(VENV)'; $(PYTHON) -m venv $(VENV); }
+	@echo 'setup: installing finecut[$(EXTRAS)] into $(VENV): about 140 packages, some minutes the first time'
+	@$(PIP) install --quiet -c constraints/gcp.txt setuptools wheel
+	@# --no-build-isolation: the line above has the builders, so a second setup needs no network.
+	@$(PIP) install --progress-bar off --no-build-isolation -c constraints/gcp.txt -e '.[$(EXTRAS)]' | awk ' \
+	    /^ *Collecting/ && ++n % 20 == 0 { print "setup: " n " packages fetched" } \
+	    /^Installing collected/ { print "setup: unpacking them" } \
+	    { fflush() }'
+	@find $(VENV) -maxdepth 1 -name '.setup-*' ! -name '.setup-$(WANTED)-*' -delete
+	@touch $@
+
+.PHONY: demo
+demo: $(STAMP) ## Paint films into demo/films and curate them to demo/output
+	$(BIN)/finecut demo
+
+.PHONY: test
+test: $(STAMP) ## Run the tests in TESTS that take no more than a few seconds
+	$(PYTEST) -m 'not slow' $(TESTS)
+
+.PHONY: test-all
+test-all: $(STAMP) ## Run all the tests in TESTS, the slow ones too
+	$(PYTEST) $(TESTS)
+
+.PHONY: check
+check: $(STAMP) typecheck ## Check style, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	cd typecheck && $(MYPY) -p finecut
+	@# Tests import what they share by its bare name, as pytest lets them.
+	cd typecheck && MYPYPATH=../tests $(MYPY) --no-warn-return-any setup.py $$(find ../tests -name '*.py')
+
+# mypy run in the root takes the folder io/ for the standard library's io, so it gets a folder of
+# links in which the rooms stand where they are installed.
+.PHONY: typecheck
+typecheck:
+	@mkdir -p typecheck/finecut
+	@for room in $(ROOMS); do ln -sfn ../../$$room typecheck/finecut/$$room; done
+	@ln -sfn ../setup.py typecheck/setup.py
+
+.PHONY: format
+format: $(STAMP) ## Format the code and repair what ruff can repair
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+.PHONY: clean
+clean: ## Remove what was made here, except VENV
+	rm -rf build dist demo typecheck *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find $(ROOMS) tests -name __pycache__ -prune -exec rm -rf {} +
+
+# ── constraints ──────────────────────────────────────────────────────────────────────────────────
+# One pin for each supported Python and system, resolved from setup.py. Pins that still fit are kept:
+# `make constraints UPGRADE=--upgrade` looks for newer ones.
+
+TORCH := 2.13.0
+
+.PHONY: constraints
+constraints: ## Resolve constraints/*.txt from setup.py again (needs uv)
+	@command -v $(UV) >/dev/null || { echo "constraints: no program called $(UV) is on the PATH. pip install uv, or name it: make constraints UV=path/to/uv" >&2; exit 1; }
+	$(call resolve,gcp)
+	@{ echo '# By hand: which build of torch fits (CPU, or one of several CUDAs) is for each machine to choose,'; \
+	   echo '# and each build names the CUDA libraries it wants, so none of those are pinned here.'; \
+	   echo 'torch==$(TORCH)'; } >>constraints/gcp.txt
+	$(call resolve,tensorflow)
+
+# What torch $(TORCH) itself needs is resolved with the rest, so that it is pinned too.
+resolve_with_gcp := filelock fsspec jinja2 networkx sympy
+
+define resolve
+@echo 'constraints: resolving $(1)'
+@printf '%s\n' $(resolve_with_$(1)) | $(UV) pip compile --quiet $(UPGRADE) --universal --python-version 3.10 \
+    --no-header --no-annotate --extra $(1) --extra dev --output-file constraints/$(1).txt setup.py -
+@{ echo '# What finecut[$(1),dev] was tested with: pip install -c constraints/$(1).txt ...'; \
+   echo '# Made by `make constraints`. What follows a ";" says for which Pythons and systems the pin is.'; \
+   cat constraints/$(1).txt; } >constraints/$(1).tmp
+@mv constraints/$(1).tmp constraints/$(1).txt
+endef

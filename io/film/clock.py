@@ -1,0 +1,61 @@
+"""When a frame is shown: ticks → exact seconds since the first frame, and back to ticks of a clip.
+
+Containers round. Matroska keeps milliseconds, so frame 61 of a 30 fps film says 2.033 although it
+is shown at 2.0333…; a cut at that very frame would put it on the wrong side. When the whole film
+has one frame rate, a time within one tick of the frame grid therefore *is* the grid's time::
+
+    grid    0        1/30       2/30       3/30
+            |─────────|──────────|──────────|──
+    ticks   0        33         67        100       (milliseconds)
+
+With a variable frame rate there is no grid, and the ticks are taken as they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+#: Bounds of spans are floats (``frame / rate``), frame times are exact: a bound that misses its
+#: frame by less than a microsecond means that frame.
+NEARLY = Fraction(1, 1_000_000)
+
+#: Clips get at least so many ticks a second, so that off-grid times stay true to 0.1 ms.
+LEAST_TICKS = 10_000
+MOST_TICKS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The time of one video stream."""
+
+    time_base: Fraction
+    first_pts: int
+    #: Frame rate of the grid all frames lie on, ``None`` for a variable frame rate.
+    rate: Fraction | None
+
+    def seconds(self, pts: int) -> Fraction:
+        """Exact seconds since the first frame."""
+        plain = (pts - self.first_pts) * self.time_base
+        if self.rate is None:
+            return plain
+        on_grid = round(plain * self.rate) / self.rate
+        tolerance = min(self.time_base, 1 / self.rate / 4)
+        return on_grid if abs(on_grid - plain) <= tolerance else plain
+
+    def pts(self, seconds: float) -> int:
+        """The tick at (or just before) which this second falls."""
+        return self.first_pts + int(Fraction(seconds) / self.time_base)
+
+    @property
+    def clip_time_base(self) -> Fraction:
+        """A time base in which every time of this clock (minus another one) is a whole number."""
+        whole = self.rate.numerator if self.rate else self.time_base.denominator
+        if whole > MOST_TICKS:
+            return Fraction(1, 90_000)
+        return Fraction(1, whole * -(-LEAST_TICKS // whole))
+
+
+def within(seconds: Fraction, start: float, end: float) -> bool:
+    """Whether a frame shown at ``seconds`` belongs to ``[start, end)``."""
+    return Fraction(start) - NEARLY <= seconds < Fraction(end) - NEARLY

@@ -1,0 +1,141 @@
+"""From the frame a source holds to the picture a clip shows.
+
+Clips are upright, have square pixels, even sides and yuv420p in video range, because that is what
+every training loader and player expects. Most sources are so already, and then the decoder's frame
+is handed on untouched; only the others pass through a filter.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+from av.filter import Graph
+from av.sidedata.sidedata import SideData
+
+#: Signs of the display matrix (a, b, c, d) → what turns the stored picture upright.
+UPRIGHT: dict[tuple[int, int, int, int], tuple[str, ...]] = {
+    (1, 0, 0, 1): (),
+    (-1, 0, 0, 1): ("hflip",),
+    (1, 0, 0, -1): ("vflip",),
+    (-1, 0, 0, -1): ("hflip", "vflip"),
+    (0, 1, -1, 0): ("transpose=clock",),
+    (0, -1, 1, 0): ("transpose=cclock",),
+    (0, 1, 1, 0): ("transpose=cclock_flip",),
+    (0, -1, -1, 0): ("transpose=clock_flip",),
+}
+
+FULL_RANGE = 2
+
+
+@dataclass(frozen=True)
+class Stored:
+    """How a frame lies in memory: everything that decides what has to be done to it."""
+
+    width: int
+    height: int
+    pix_fmt: str
+    full_range: bool
+    sample_aspect_ratio: Fraction
+    matrix: tuple[int, int, int, int] = (1, 0, 0, 1)
+
+
+def stored(frame: av.VideoFrame, sample_aspect_ratio: Fraction | None) -> Stored:
+    """Read it off a decoded frame; the aspect ratio of its pixels is the stream's to say."""
+    return Stored(
+        width=frame.width,
+        height=frame.height,
+        pix_fmt=frame.format.name,
+        full_range=frame.color_range == FULL_RANGE or frame.format.name.startswith("yuvj"),
+        sample_aspect_ratio=sample_aspect_ratio or Fraction(1),
+        matrix=display_matrix(frame),
+    )
+
+
+def display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
+    """Signs of the rotation in the frame's display matrix; a slanted one counts as upright."""
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if isinstance(matrix, SideData):
+        a, b, _, c, d = struct.unpack("=9i", bytes(matrix))[:5]
+        signs = (_sign(a), _sign(b), _sign(c), _sign(d))
+        if signs in UPRIGHT:
+            return signs
+    return (1, 0, 0, 1)
+
+
+def upright_size(source: Stored) -> tuple[int, int]:
+    """Width and height of the clip: turned, square pixels (never by throwing some away), even."""
+    width, height, ratio = source.width, source.height, source.sample_aspect_ratio
+    if source.matrix[0] == 0:
+        width, height, ratio = height, width, 1 / ratio
+    if ratio > 1:
+        width = round(width * ratio)
+    elif ratio < 1:
+        height = round(height / ratio)
+    return max(2, width - width % 2), max(2, height - height % 2)
+
+
+def filters(source: Stored, size: tuple[int, int]) -> list[str]:
+    """The filter chain that makes the picture of this size, empty when there is nothing to do."""
+    chain = list(UPRIGHT[source.matrix])
+    turned = (
+        (source.height, source.width)
+        if chain and source.matrix[0] == 0
+        else (source.width, source.height)
+    )
+    cropped = (turned[0] - turned[0] % 2, turned[1] - turned[1] % 2)
+    scale_range = ":in_range=full:out_range=tv" if source.full_range else ""
+    if cropped == size and cropped != turned:
+        # An odd side loses one line: resampling the whole picture would blur it.
+        chain.append(f"crop={size[0]}:{size[1]}:0:0:exact=1")
+        turned = cropped
+    if turned != size or scale_range:
+        chain.append(f"scale={size[0]}:{size[1]}:flags=bicubic{scale_range}")
+    if chain:
+        chain.append("setsar=1")
+    if chain or source.pix_fmt != "yuv420p":
+        chain.append("format=yuv420p")
+    return chain
+
+
+class Upright:
+    """Makes every frame of a film the same kind of picture, whatever changes on its way."""
+
+    def __init__(self, first: Stored) -> None:
+        self.size = upright_size(first)
+        self._made_for: Stored | None = None
+        self._graph: Graph | None = None
+
+    def __call__(self, frame: av.VideoFrame, source: Stored) -> av.VideoFrame:
+        if source != self._made_for:
+            self._graph = self._build(frame, source)
+            self._made_for = source
+        if self._graph is None:
+            return frame
+        self._graph.vpush(frame)
+        picture = self._graph.vpull()
+        assert isinstance(picture, av.VideoFrame)
+        return picture
+
+    def _build(self, frame: av.VideoFrame, source: Stored) -> Graph | None:
+        chain = filters(source, self.size)
+        if not chain:
+            return None
+        graph = Graph()
+        last = graph.add_buffer(
+            width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
+        )
+        for step in chain:
+            name, _, arguments = step.partition("=")
+            following = graph.add(name, arguments or None)
+            last.link_to(following)
+            last = following
+        last.link_to(graph.add("buffersink"))
+        graph.configure()
+        return graph
+
+
+def _sign(value: int) -> int:
+    return (value > 0) - (value < 0)

@@ -1,0 +1,190 @@
+"""The sound of clips: copied packet by packet where MP4 can hold it, encoded to AAC where not.
+
+Both keep sound and picture together to the sample. A copied packet covers 20 to 60 ms and rarely
+begins with the clip; the ones before the first picture are kept, and the MP4 edit list (written by
+the muxer for negative times) tells players where to begin::
+
+    pictures                |0────|1────|2────|3─…
+    packets      |──a──|──b──|──c──|──d──|──e──
+                 run-in^     ^ second 0: a and b are decoded, but not heard
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.audio.stream import AudioStream
+
+#: Codecs that MP4 holds and common players play.
+COPYABLE = frozenset({"aac", "mp3", "ac3", "eac3", "opus", "flac", "alac"})
+
+#: Seconds of packets a decoder wants before the first it plays; others want one packet.
+RUN_IN = {"opus": Fraction(8, 100)}
+
+AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
+AAC_LAYOUTS = frozenset({"mono", "stereo", "3.0", "4.0", "5.0", "5.1", "7.1"})
+AAC_FRAME = 1024
+AAC_BITS_PER_CHANNEL = 64_000
+
+Samples = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A piece of sound, in the film's seconds: a packet to copy, or samples to encode."""
+
+    start: Fraction
+    length: Fraction
+    packet: av.Packet[AudioStream] | None = None
+    samples: Samples | None = None
+
+    @property
+    def end(self) -> Fraction:
+        return self.start + self.length
+
+
+class Listener:
+    """Turns the packets of a film's sound track into :class:`Heard` pieces, once for all clips."""
+
+    def __init__(self, stream: AudioStream, film_start: Fraction, audio: str) -> None:
+        self.stream = stream
+        self._film_start = film_start
+        context = stream.codec_context
+        codec = context.codec.canonical_name
+        self.copies = audio == "copy" and codec in COPYABLE and _has_header(stream, codec)
+        self.run_in = RUN_IN.get(codec, _packet_length(stream)) if self.copies else Fraction(0)
+        self.rate = context.sample_rate if self.copies else _aac_rate(context.sample_rate)
+        self.layout = context.layout.name if context.layout.name in AAC_LAYOUTS else "stereo"
+        self._resampler = (
+            None
+            if self.copies
+            else av.AudioResampler(format="fltp", layout=self.layout, rate=self.rate)
+        )
+
+    def hear(self, packet: av.Packet[AudioStream]) -> Iterator[Heard]:
+        """The pieces this packet holds; damaged sound is a gap."""
+        if self.copies:
+            if packet.pts is not None and packet.size:
+                start = packet.pts * packet.time_base - self._film_start
+                yield Heard(start, self._length_of(packet), packet=packet)
+            return
+        try:
+            frames = packet.decode()
+        except av.error.InvalidDataError:
+            return
+        for frame in frames:
+            yield from self._resampled(frame)
+
+    def _resampled(self, frame: av.AudioFrame) -> Iterator[Heard]:
+        assert self._resampler is not None
+        for piece in self._resampler.resample(frame):
+            if piece.pts is None or piece.time_base is None:
+                continue
+            start = piece.pts * piece.time_base - self._film_start
+            samples = np.asarray(piece.to_ndarray(), dtype=np.float32)
+            yield Heard(start, Fraction(piece.samples, self.rate), samples=samples)
+
+    def _length_of(self, packet: av.Packet[AudioStream]) -> Fraction:
+        fixed = _packet_length(self.stream)
+        if self.stream.codec_context.codec.canonical_name != "opus" and fixed:
+            return fixed
+        return (packet.duration or 0) * packet.time_base or fixed
+
+
+class CopiedSound:
+    """The sound track of one clip, made of the source's own packets."""
+
+    def __init__(self, container: av.container.OutputContainer, heard: Listener) -> None:
+        self._container = container
+        self._stream = container.add_stream_from_template(heard.stream)
+        self._rate = heard.rate
+        self._tick = int((heard.stream.time_base or 0) * heard.rate) + 1
+        self._next: int | None = None
+
+    def add(self, piece: Heard, clip_start: Fraction, _clip_end: Fraction) -> None:
+        assert piece.packet is not None
+        at = round((piece.start - clip_start) * self._rate)
+        if self._next is not None and abs(at - self._next) <= self._tick:
+            # The container rounded; packets of one track follow each other without a gap.
+            at = self._next
+        if self._next is not None and at < self._next:
+            return
+        length = round(piece.length * self._rate)
+        # A packet of its own: overlapping clips share the source's.
+        packet = av.Packet(bytes(piece.packet))
+        packet.stream = self._stream
+        packet.time_base = Fraction(1, self._rate)
+        packet.pts = packet.dts = at
+        packet.duration = length
+        packet.is_keyframe = True
+        self._container.mux(packet)
+        self._next = at + max(1, length)
+
+    def close(self) -> None:
+        """Nothing is held back."""
+
+
+class EncodedSound:
+    """The sound track of one clip as AAC, beginning and ending with its pictures to the sample."""
+
+    def __init__(self, container: av.container.OutputContainer, heard: Listener) -> None:
+        self._container = container
+        self._layout, self._rate = heard.layout, heard.rate
+        self._stream = container.add_stream("aac", rate=heard.rate, layout=heard.layout)
+        channels = av.AudioLayout(heard.layout).nb_channels
+        self._stream.codec_context.bit_rate = AAC_BITS_PER_CHANNEL * channels
+        self._held: Samples = np.zeros((channels, 0), np.float32)
+        #: Index of the first held sample, counted from the clip's first picture.
+        self._position = 0
+
+    def add(self, piece: Heard, clip_start: Fraction, clip_end: Fraction) -> None:
+        assert piece.samples is not None
+        samples = piece.samples
+        known = self._position + self._held.shape[1]
+        at = round((piece.start - clip_start) * self._rate)
+        end = round((clip_end - clip_start) * self._rate)
+        samples = samples[:, max(0, known - at) : max(0, end - at)]
+        if not samples.shape[1]:
+            return
+        # Silence where the source has a gap keeps everything after it in time.
+        gap = np.zeros((samples.shape[0], max(0, at - known)), np.float32)
+        self._held = np.concatenate([self._held, gap, samples], axis=1)
+        while self._held.shape[1] >= AAC_FRAME:
+            self._encode(AAC_FRAME)
+
+    def close(self) -> None:
+        if self._held.shape[1]:
+            self._encode(self._held.shape[1])
+        self._container.mux(self._stream.encode(None))
+
+    def _encode(self, count: int) -> None:
+        block = np.ascontiguousarray(self._held[:, :count])
+        frame = av.AudioFrame.from_ndarray(block, format="fltp", layout=self._layout)
+        frame.sample_rate = self._rate
+        frame.time_base = Fraction(1, self._rate)
+        frame.pts = self._position
+        self._held = self._held[:, count:]
+        self._position += count
+        self._container.mux(self._stream.encode(frame))
+
+
+Sound = CopiedSound | EncodedSound
+
+
+def _has_header(stream: AudioStream, codec: str) -> bool:
+    """AAC from a broadcast stream has no header of its own, and MP4 needs one."""
+    return codec not in ("aac", "opus", "flac", "alac") or bool(stream.codec_context.extradata)
+
+
+def _packet_length(stream: AudioStream) -> Fraction:
+    context = stream.codec_context
+    return Fraction(context.frame_size or AAC_FRAME, context.sample_rate or 48000)
+
+
+def _aac_rate(rate: int) -> int:
+    return rate if rate in AAC_RATES else 48000

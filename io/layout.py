@@ -1,0 +1,153 @@
+"""Where everything lies and what it is called: every path, name and id, as pure text.
+
+Nothing here touches a disk. The names are a contract with the readers of NVIDIA NeMo Curator's
+video output, so they do not change::
+
+    OUTPUT/
+    ├── clips/<clip>.mp4                          kept clips
+    ├── filtered_clips/<clip>.mp4                 rejected clips
+    ├── metas/v0/<clip>.json                      one document per clip, kept or rejected
+    ├── previews/<clip>/<first>_<last>.webp       one per window
+    ├── ce1_embd/<clip>.pickle                    one vector (iv2_embd/ for InternVideo2)
+    ├── ce1_embd_parquet/<chunk>.parquet          the vectors of one chunk
+    ├── processed_clip_chunks/<video>_<n>.json    a chunk is on the shelf
+    └── processed_videos/<video>.json             everything of a video is on the shelf
+
+With ``shard_prefix`` the clips lie under the first two letters of their id
+(``clips/d2/d2d0….mp4``), for file systems that dislike a million files in one folder.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import uuid
+from dataclasses import dataclass
+
+#: First letters of an embedding algorithm's name → prefix of its two folders.
+EMBEDDING_FOLDERS = {"cosmos-embed1": "ce1_embd", "internvideo2": "iv2_embd"}
+
+
+def strip_protocol(name: str) -> str:
+    """``gs://bucket/a.mp4`` → ``bucket/a.mp4``; a local path stays as it is."""
+    return name.split("://", 1)[-1]
+
+
+def clip_id(name: str, start_event: int, end_event: int) -> str:
+    """The id a shot has for ever: only the source's name and two frame numbers enter it.
+
+    >>> clip_id("/data/videos/a.mp4", 0, 300)
+    'ce2f3d69-8b98-57fe-98fe-70d008e354f3'
+    """
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{strip_protocol(name)}_{start_event}_{end_event}"))
+
+
+def chunk_id(name: str, index: int) -> str:
+    """The key under which the vectors of one chunk are written; the protocol is part of it.
+
+    >>> chunk_id("/data/videos/a.mp4", 1)
+    '4a052d8f-c08f-5d16-9f8f-9c077bcfc216'
+    """
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{name}_{index}"))
+
+
+def relative_to_root(path: str, root: str) -> str:
+    """The part of ``path`` below ``root``, refusing everything that is not truly below it."""
+    folder = root.rstrip("/")
+    if not path.startswith(folder + "/"):
+        raise ValueError(
+            f"{path!r} does not lie under {root!r}, so its documents have no name. "
+            "Give the folder that holds the file as the input."
+        )
+    return check_relative(path[len(folder) + 1 :])
+
+
+def check_relative(relative: str) -> str:
+    """``relative`` itself if it stays below the folder it is joined to."""
+    parts = relative.split("/")
+    if relative.startswith("/") or any(part in ("", ".", "..") for part in parts):
+        raise ValueError(
+            f"{relative!r} would leave the output folder or names no file; a name is made of "
+            "folders and a file without '.', '..' or empty parts."
+        )
+    return relative
+
+
+def embedding_folder(algorithm: str) -> str:
+    """The folder of an algorithm's vectors; families the reference knows keep its names."""
+    for family, folder in EMBEDDING_FOLDERS.items():
+        if algorithm.startswith(family):
+            return folder
+    safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in algorithm)
+    return f"{safe}_embd"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Every path below one output root.
+
+    >>> Layout("/out").clip("d2d0…")
+    '/out/clips/d2d0….mp4'
+    >>> Layout("/out/", shard_prefix=True).clip("d2d0…", kept=False)
+    '/out/filtered_clips/d2/d2d0….mp4'
+    """
+
+    root: str
+    shard_prefix: bool = False
+
+    def clips(self, kept: bool = True) -> str:
+        return self._under("clips" if kept else "filtered_clips")
+
+    def metas(self) -> str:
+        return self._under("metas/v0")
+
+    def previews(self) -> str:
+        return self._under("previews")
+
+    def embeddings(self, algorithm: str) -> str:
+        return self._under(embedding_folder(algorithm))
+
+    def embeddings_parquet(self, algorithm: str) -> str:
+        return self._under(embedding_folder(algorithm) + "_parquet")
+
+    def processed_videos(self) -> str:
+        return self._under("processed_videos")
+
+    def processed_clip_chunks(self) -> str:
+        return self._under("processed_clip_chunks")
+
+    def failures(self) -> str:
+        return self._under("failures")
+
+    def staging(self) -> str:
+        return self._under(".staging")
+
+    def clip(self, clip: str, kept: bool = True) -> str:
+        shard = f"{clip[:2]}/" if self.shard_prefix else ""
+        return f"{self.clips(kept)}/{shard}{clip}.mp4"
+
+    def meta(self, clip: str) -> str:
+        return f"{self.metas()}/{clip}.json"
+
+    def preview(self, clip: str, start_frame: int, end_frame: int) -> str:
+        return f"{self.previews()}/{clip}/{start_frame}_{end_frame}.webp"
+
+    def embedding(self, algorithm: str, clip: str) -> str:
+        return f"{self.embeddings(algorithm)}/{clip}.pickle"
+
+    def embedding_parquet(self, algorithm: str, chunk: str) -> str:
+        return f"{self.embeddings_parquet(algorithm)}/{chunk}.parquet"
+
+    def processed_video(self, relative: str) -> str:
+        return f"{self.processed_videos()}/{check_relative(relative)}.json"
+
+    def processed_clip_chunk(self, relative: str, index: int) -> str:
+        return f"{self.processed_clip_chunks()}/{check_relative(relative)}_{index}.json"
+
+    def failure_list(self, key: str) -> str:
+        return f"{self.failures()}/{key}.jsonl"
+
+    def staging_of(self, run: str) -> str:
+        return f"{self.staging()}/{run}"
+
+    def _under(self, folder: str) -> str:
+        return posixpath.join(self.root.rstrip("/") or "/", folder)

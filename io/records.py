@@ -1,0 +1,250 @@
+"""The nouns: what travels between the rooms.
+
+Every record is frozen, typed and light (a few kilobytes at the most), goes to JSON and comes back
+equal::
+
+    >>> span = Span(0.0, 10.0)
+    >>> from_json(Span, to_json(span)) == span
+    True
+
+``Records travel, bytes rest``: frames, encoded files and open containers have no field here. A
+record may say *where* bytes rest (``Clip.staged``), never hold them.
+
+    Video ──▶ Reel (consecutive Shots of one Video, the chunk) ──▶ Clip
+                        every step that touches pixels ──▶ Failure
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, order=True)
+class Span:
+    """``[start, end)`` in seconds, counted from the moment the video's first frame is shown."""
+
+    start: float
+    end: float
+
+    @property
+    def length(self) -> float:
+        return self.end - self.start
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file that was found: where to open it, and how it is called.
+
+    ``uri`` opens it here and now. ``name`` is what ids are made of and what documents say; it
+    differs from ``uri`` when sources are named as they lie somewhere else (``--named-as``).
+    ``relative`` is the path below the input's root, the name of the video's own documents.
+    """
+
+    uri: str
+    name: str
+    relative: str
+
+
+@dataclass(frozen=True)
+class Video:
+    """A source that exists and was probed. Numbers describe the stream that is cut."""
+
+    source: Source
+    size: int
+    stream_index: int
+    width: int
+    height: int
+    framerate: float
+    num_frames: int
+    duration: float
+    video_codec: str
+    pixel_format: str
+    audio_codec: str | None
+    bit_rate_k: int
+    #: Timestamp of the first frame that is shown, in ticks of the stream: where second 0 lies.
+    first_pts: int
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A decision: this span of that video. ``index`` counts the shots of the whole video."""
+
+    id: str
+    index: int
+    span: Span
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Which part of which video a clip belongs to, and how much makes it complete."""
+
+    id: str
+    index: int
+    num_shots: int
+    num_chunks: int
+    num_total_shots: int
+
+
+@dataclass(frozen=True)
+class Reel:
+    """Consecutive shots of one video: the unit of work. No shots: one empty reel."""
+
+    video: Video
+    chunk: Chunk
+    shots: tuple[Shot, ...]
+
+
+@dataclass(frozen=True)
+class ClipFile:
+    """Facts of an encoded clip, as the cut saw them; nobody probes a clip again."""
+
+    width: int
+    height: int
+    framerate: float
+    num_frames: int
+    video_codec: str
+    num_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Window:
+    """Frames ``start_frame`` to ``end_frame`` (inclusive) of a clip, and what was said of them."""
+
+    start_frame: int
+    end_frame: int
+    captions: Mapping[str, str] = field(default_factory=dict)
+    enhanced_captions: Mapping[str, str] = field(default_factory=dict)
+    #: Where the staged preview rests, if one was made.
+    preview: str | None = None
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A shot that exists as a file, and what is known of it."""
+
+    video: Video
+    chunk: Chunk
+    shot: Shot
+    #: ``None`` when nothing could be encoded; ``errors`` then says why.
+    file: ClipFile | None
+    #: Where the encoded file rests until it is published.
+    staged: str | None = None
+    scores: Mapping[str, float] = field(default_factory=dict)
+    windows: tuple[Window, ...] = ()
+    vectors: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    #: Name of the rule that rejected the clip; ``None`` for a clip that is kept.
+    rejected_by: str | None = None
+    errors: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        return self.shot.id
+
+    @property
+    def kept(self) -> bool:
+        return self.rejected_by is None
+
+    def replace(self, **changes: Any) -> Clip:
+        """A copy with these fields changed: how a step adds what it found out."""
+        return dataclasses.replace(self, **changes)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An accident: what broke, in which step, and which shots were lost with it."""
+
+    step: str
+    source: Source
+    error: str
+    message: str
+    evidence: str = ""
+    #: Ids of the shots that will not become clips; empty when the whole video failed.
+    lost_shots: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Written:
+    """A receipt: this artefact of that shot (or chunk, or video) rests at ``path`` now."""
+
+    kind: str
+    owner: str
+    chunk: str
+    path: str
+    num_bytes: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run did. The two laws of conservation are checked by :meth:`imbalances`."""
+
+    videos_found: int = 0
+    videos_done: int = 0
+    videos_empty: int = 0
+    videos_failed: int = 0
+    shots_planned: int = 0
+    shots_kept: int = 0
+    shots_rejected: int = 0
+    shots_failed: int = 0
+    seconds_found: float = 0.0
+    seconds_kept: float = 0.0
+    clip_bytes: int = 0
+    frames: int = 0
+    failures: tuple[Failure, ...] = ()
+    num_failures: int = 0
+
+    def imbalances(self) -> list[str]:
+        """Sentences that say which law is broken; empty when the books balance."""
+        ended = self.videos_done + self.videos_empty + self.videos_failed
+        became = self.shots_kept + self.shots_rejected + self.shots_failed
+        broken = []
+        if ended != self.videos_found:
+            broken.append(
+                f"{self.videos_found} videos were found, but {self.videos_done} done + "
+                f"{self.videos_empty} empty + {self.videos_failed} failed = {ended}"
+            )
+        if became != self.shots_planned:
+            broken.append(
+                f"{self.shots_planned} shots were planned, but {self.shots_kept} kept + "
+                f"{self.shots_rejected} rejected + {self.shots_failed} failed = {became}"
+            )
+        return broken
+
+
+def to_json(record: Any) -> str:
+    """One line of JSON, keys in field order, readable back by :func:`from_json`."""
+    return json.dumps(dataclasses.asdict(record), ensure_ascii=False)
+
+
+def from_json(kind: type[T], text: str) -> T:
+    """The record of this kind that :func:`to_json` wrote."""
+    built: T = _build(kind, json.loads(text))
+    return built
+
+
+def _build(kind: Any, value: Any) -> Any:
+    origin = typing.get_origin(kind)
+    if origin in (typing.Union, types.UnionType):
+        if value is None:
+            return None
+        return _build(next(a for a in typing.get_args(kind) if a is not type(None)), value)
+    if origin is tuple:
+        return tuple(_build(typing.get_args(kind)[0], item) for item in value)
+    if dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        return kind(**{key: _build(hints[key], item) for key, item in value.items()})  # type: ignore[operator]
+    if origin is Mapping:
+        return {key: _build(typing.get_args(kind)[1], item) for key, item in value.items()}
+    return value

@@ -1,0 +1,25 @@
+"""finecut's front door in Python: ``from finecut.pipeline import Options, curate, run``.
+
+The names are looked up when they are used, so that importing this package stays cheap.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from finecut.pipeline.options import OptionError, Options
+
+if TYPE_CHECKING:
+    from finecut.pipeline.curate import Curated, curate
+    from finecut.pipeline.run import Ran, run
+
+__all__ = ["Curated", "OptionError", "Options", "Ran", "curate", "run"]
+
+_HOME = {"Curated": "curate", "curate": "curate", "Ran": "run", "run": "run"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

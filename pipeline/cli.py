@@ -1,0 +1,93 @@
+"""The command: ``finecut curate``, ``finecut describe``, ``finecut demo``.
+
+Nothing heavy is imported before a command really runs, so that ``--help`` answers at once.
+
+Exit codes: 0 done; 1 the run could not be done, made nothing, or its books do not balance;
+2 the command line is wrong; 130 and 143 stopped by Ctrl-C or SIGTERM.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from finecut.pipeline.flags import Parser, add_flags, parse_options
+from finecut.pipeline.options import OptionError, Options
+
+CURATE = "Turn a folder of videos into a training-ready set of clips."
+DESCRIBE = "Print the pipeline that curate would run: steps, what flows between them, resources."
+DEMO = "Paint three short films, curate them, and say where to look."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command's exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    parser = Parser(
+        prog="finecut",
+        description="Videos in, training-ready clips out.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="store_true", help="print the version")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
+    curate = commands.add_parser("curate", help=CURATE, description=CURATE)
+    add_flags(curate)
+    describe = commands.add_parser("describe", help=DESCRIBE, description=DESCRIBE)
+    add_flags(describe)
+    demo = commands.add_parser("demo", help=DEMO, description=DEMO)
+    demo.add_argument("--folder", default="demo", help="where to paint and write [demo]")
+
+    if given[:1] == ["curate"]:
+        options, rest = parse_options(curate, given[1:])
+        return _curate(options, rest, curate)
+    if given[:1] == ["describe"]:
+        options, _ = parse_options(describe, given[1:])
+        return _describe(options)
+    known = parser.parse_args(given)
+    if known.command == "demo":
+        return _demo(known.folder)
+    if known.version:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"finecut {version('finecut')}\n")
+        return 0
+    parser.print_help()
+    return 0
+
+
+def _curate(options: Options, rest: Sequence[str], parser: Parser) -> int:
+    from finecut.io.film.encoders import EncoderMissing
+    from finecut.pipeline.curate import plan
+    from finecut.pipeline.run import run
+    from finecut.pipeline.words import final_words, problems, stats_table
+    from finecut.transforms.find import InputError
+
+    try:
+        ran = run(options, rest, progress=True)
+    except (InputError, EncoderMissing, OptionError) as error:
+        parser.error(str(error))
+    failures_path = plan(options).failures_path
+    sys.stdout.write(final_words(options, ran.summary, ran.seconds, failures_path) + "\n")
+    if options.log_stats:
+        sys.stdout.write("\n" + stats_table(ran.stats) + "\n")
+    wrong = problems(options, ran.summary)
+    for sentence in wrong:
+        sys.stderr.write(f"finecut: {sentence}\n")
+    return 1 if wrong else 0
+
+
+def _describe(options: Options) -> int:
+    from finecut.pipeline.describe import describe
+
+    sys.stdout.write(describe(options) + "\n")
+    return 0
+
+
+def _demo(folder: str) -> int:
+    from finecut.pipeline.demo import demo
+
+    return demo(folder)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

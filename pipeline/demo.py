@@ -1,0 +1,55 @@
+"""``finecut demo``: three painted films, curated for real, and a word on where to look."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+from finecut.io.film.paint import demo_films
+from finecut.pipeline.options import Options
+from finecut.pipeline.run import run
+from finecut.pipeline.words import final_words, problems
+
+
+def demo(folder: str) -> int:
+    """Paint ``folder/films``, curate them into ``folder/output``; the exit code."""
+    root = Path(folder).absolute()
+    films, output = root / "films", root / "output"
+    # Only what the demo itself makes is replaced.
+    for made in (films, output):
+        shutil.rmtree(made, ignore_errors=True)
+    films.mkdir(parents=True)
+    _say(f"painting three films into {films}")
+    for painting in demo_films(films):
+        cuts = ", ".join(f"{cut:g}" for cut in painting.cuts)
+        _say(
+            f"  {Path(painting.path).name:<16} {painting.width}x{painting.height} at "
+            f"{float(painting.rate):g} fps, {float(painting.duration):g} s, {painting.codec} + "
+            f"{painting.sound}, cuts at {cuts} s"
+        )
+    options = Options(input=(str(films),), output=str(output), clip_length=4.0)
+    _say(f"\nfinecut curate --input {films} --output {output} --clip-length 4\n")
+    ran = run(options, progress=True)
+    _say("\n" + final_words(options, ran.summary, ran.seconds, ""))
+    _say("\n".join(["", "written:", *_written(output)]))
+    wrong = problems(options, ran.summary)
+    for sentence in wrong:
+        sys.stderr.write(f"finecut: {sentence}\n")
+    return 1 if wrong else 0
+
+
+def _written(output: Path) -> list[str]:
+    """One line for each folder: how much is in it, and one example."""
+    lines = []
+    for folder in sorted({path.parent for path in output.rglob("*") if path.is_file()}):
+        files = sorted(path for path in folder.iterdir() if path.is_file())
+        size = sum(path.stat().st_size for path in files)
+        name = f"{folder.relative_to(output)}/"
+        lines.append(f"  {name:<24} {len(files):>3} files {size / 1000:>9.1f} KB   {files[0].name}")
+    return lines
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,124 @@
+"""From :class:`Options` to everything that shows them: flags, and the README's table."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import typing
+from collections.abc import Sequence
+from dataclasses import Field
+from typing import Any, NoReturn
+
+from finecut.pipeline.options import OptionError, Options, default_of, option_fields
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that answers a mistake with one line and exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def flag_of(f: Field[Any]) -> str:
+    return "--" + f.name.replace("_", "-")
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """One flag for each option, in groups."""
+    groups: dict[str, argparse._ArgumentGroup] = {}
+    hints = typing.get_type_hints(Options)
+    for f in option_fields():
+        name = f.metadata["group"]
+        if name not in groups:
+            groups[name] = parser.add_argument_group(name)
+        groups[name].add_argument(flag_of(f), **_argument(f, hints[f.name]))
+
+
+def parse_options(parser: Parser, arguments: Sequence[str]) -> tuple[Options, list[str]]:
+    """The options given, checked, and the runner's own arguments among them."""
+    namespace, rest = parser.parse_known_args(list(arguments))
+    given = {f.name: getattr(namespace, f.name) for f in option_fields()}
+    given["input"] = tuple(given["input"] or ())
+    options = Options(**given)
+    try:
+        options.check()
+        check_rest(options, rest)
+    except OptionError as error:
+        parser.error(str(error))
+    return options, rest
+
+
+def check_rest(options: Options, rest: Sequence[str]) -> None:
+    """Refuse what neither we nor the chosen runner knows."""
+    if not rest:
+        return
+    known = [flag_of(f) for f in option_fields()]
+    word = rest[0]
+    flag = word.split("=", 1)[0]
+    if not word.startswith("--"):
+        raise OptionError(
+            f"{word!r} belongs to no flag: write values after their flag, as in --input {word}"
+        )
+    near = difflib.get_close_matches(flag, known, n=1)
+    if options.is_local or near:
+        hint = f"did you mean {near[0]}?" if near else "see --help for what there is"
+        if not near:
+            hint += "; options of a Beam runner need --runner NAME"
+        raise OptionError(f"unknown option {flag}: {hint}")
+
+
+def shown_default(f: Field[Any]) -> str:
+    if f.metadata["shown"]:
+        return str(f.metadata["shown"])
+    value = default_of(f)
+    if isinstance(value, bool):
+        return "off"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def readme_table() -> str:
+    """The table of options, in Markdown."""
+    rows = ["| option | default | meaning |", "| --- | --- | --- |"]
+    for f in option_fields():
+        value = "" if _is_switch(f) else f" {_value_name(f)}"
+        rows.append(f"| `{flag_of(f)}{value}` | {shown_default(f)} | {f.metadata['text']} |")
+    return "\n".join(rows)
+
+
+def _argument(f: Field[Any], kind: Any) -> dict[str, Any]:
+    text = f"{f.metadata['text']} [{shown_default(f)}]".replace("%", "%%")
+    if _is_switch(f):
+        return {"action": "store_true", "help": text}
+    argument: dict[str, Any] = {"help": text, "metavar": f.metadata["metavar"]}
+    if f.metadata["choices"]:
+        argument["choices"] = f.metadata["choices"]
+        argument["metavar"] = "|".join(f.metadata["choices"])
+    if f.name == "input":
+        return argument | {"nargs": "+", "action": "extend"}
+    parse = f.metadata["parse"] or next(
+        (t for t in (int, float) if t is kind or t in typing.get_args(kind)), str
+    )
+    return argument | {"type": _named(parse), "default": default_of(f)}
+
+
+def _named(parse: Any) -> Any:
+    """A parser whose error says which value, and what to write instead."""
+
+    def convert(text: str) -> Any:
+        try:
+            return parse(text)
+        except ValueError:
+            wanted = {int: "a whole number", float: "a number"}.get(parse, "a rate like 4M or 800K")
+            raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}") from None
+
+    return convert
+
+
+def _is_switch(f: Field[Any]) -> bool:
+    return isinstance(default_of(f), bool)
+
+
+def _value_name(f: Field[Any]) -> str:
+    if f.metadata["choices"]:
+        return str("\\|".join(f.metadata["choices"]))
+    return str(f.metadata["metavar"] or f.name.upper())

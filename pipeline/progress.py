@@ -1,0 +1,89 @@
+"""A line that moves: what a local run has done so far, and how long the rest will take."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from types import TracebackType
+from typing import TextIO
+
+from finecut.transforms.tally import BOARD
+
+#: Seconds between two looks: short where a line can be overwritten, long where lines pile up.
+LIVE, PLAIN = 0.25, 10.0
+
+
+class Progress:
+    """Shows :data:`BOARD` on standard error while the block runs."""
+
+    def __init__(self, wanted: bool = True, out: TextIO | None = None) -> None:
+        self._wanted = wanted
+        self._out = out or sys.stderr
+        self._live = self._out.isatty()
+        self._done = threading.Event()
+        self._began = time.monotonic()
+        self._width = 0
+        self._thread = threading.Thread(target=self._watch, name="finecut-progress", daemon=True)
+
+    def __enter__(self) -> Progress:
+        if self._wanted:
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._wanted:
+            self._done.set()
+            self._thread.join()
+            self._show(last=True)
+
+    def _watch(self) -> None:
+        while not self._done.wait(LIVE if self._live else PLAIN):
+            self._show()
+
+    def _show(self, last: bool = False) -> None:
+        line = progress_line(BOARD.read(), time.monotonic() - self._began)
+        if not self._live:
+            self._out.write(f"{line}\n")
+        else:
+            end = "\n" if last else ""
+            self._out.write("\r" + line.ljust(self._width) + end)
+            self._width = len(line)
+        self._out.flush()
+
+
+def progress_line(counts: dict[str, int], seconds: float) -> str:
+    """One line about these counts, after so many seconds.
+
+    >>> progress_line({"videos found": 3, "probe/items": 3}, 1.0)
+    'probing    3 of 3 videos'
+    """
+    videos, probed = counts.get("videos found", 0), counts.get("probe/items", 0)
+    planned, cut = counts.get("shots planned", 0), counts.get("clips cut", 0)
+    failed = counts.get("videos failed", 0) + counts.get("shots failed", 0)
+    trouble = f", {failed} failed" if failed else ""
+    if not videos:
+        return "finding    videos"
+    if not planned:
+        return f"probing    {probed} of {videos} videos{trouble}"
+    share = counts.get("milliseconds cut", 0) / max(1, counts.get("milliseconds planned", 0))
+    speed = counts.get("milliseconds cut", 0) / 1000 / max(seconds, 1e-3)
+    rest = f", {_clock(seconds / share - seconds)} left" if 0 < share < 1 else ""
+    return (
+        f"cutting    {cut} of {planned} clips from {videos} videos, {share:4.0%}, "
+        f"{speed:.1f}x real time{rest}{trouble}"
+    )
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return (
+        f"{minutes}:{rest:02d}"
+        if minutes < 60
+        else f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+    )

@@ -1,0 +1,109 @@
+"""How finecut is built, installed and shipped to workers.
+
+The repository has no folder called finecut: each room of the house becomes a package of that
+namespace.
+
+    pipeline/    ->  finecut.pipeline
+    transforms/  ->  finecut.transforms
+    io/          ->  finecut.io
+
+Packages inside a room are found, never listed: one that is missing from a list still imports in
+an editable install and is only missed on the worker that unpacks the wheel.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).resolve().parent
+ROOMS = {
+    "finecut.pipeline": "pipeline",
+    "finecut.transforms": "transforms",
+    "finecut.io": "io",
+}
+
+BEAM = ">=2.77,<3"  # 2.67 to 2.75 leak memory when elements raise
+
+BASE = [
+    f"apache-beam{BEAM}",
+    "pyarrow>=14,<26",  # 26 refuses NumPy 1 on import, without saying so in its metadata
+    # 17.1 is there for Python 3.10, which 18 no longer installs on. A major release may remove
+    # calls and change the FFmpeg inside, so the next one is let in once the tests pass with it.
+    "av>=17.1,<19",
+    "numpy>=1.26",
+]
+
+EXTRAS = {
+    "gcp": [f"apache-beam[gcp]{BEAM}", "google-cloud-storage"],
+    # Its compiled operations load into TensorFlow 2.16 and no other. That wants protobuf 4 where
+    # apache-beam[gcp] wants 6, so this extra and `gcp` cannot share an environment. There is no
+    # build of it for Python 3.13 and newer.
+    "tensorflow": [
+        "tensorflow-io==0.37.1",
+        'tensorflow-cpu>=2.16,<2.17; sys_platform == "linux" and platform_machine == "x86_64"',
+        'tensorflow>=2.16,<2.17; sys_platform != "linux" or platform_machine != "x86_64"',
+    ],
+    "models": ["torch"],
+    "dev": [
+        "build",
+        "hypothesis",
+        "mypy",
+        "packaging",
+        "pytest>=8",
+        "pytest-xdist",
+        "ruff",
+        "setuptools>=70.1",  # this and wheel build the package without network
+        "wheel",  # for pip before 23.1, which otherwise installs without making a wheel
+    ],
+}
+
+
+def packages_in(room: str, folder: str) -> list[str]:
+    """The room's package and every package inside it, or an error naming what would be lost."""
+    root = HERE / folder
+    packages = [room, *(f"{room}.{name}" for name in find_packages(str(root)))]
+    shipped = {root.joinpath(*package.split(".")[2:]) for package in packages}
+    for module in sorted(root.rglob("*.py")):
+        if module.parent not in shipped or not module.with_name("__init__.py").exists():
+            raise SystemExit(
+                f"setup.py: {module.relative_to(HERE)} would be missing from the package, because "
+                f"not every folder from {folder}/ down to it has an __init__.py. Add the file."
+            )
+    return packages
+
+
+def long_description() -> str:
+    """README.md, or nothing where somebody builds from a tree without it."""
+    readme = HERE / "README.md"
+    return readme.read_text(encoding="utf-8") if readme.exists() else ""
+
+
+setup(
+    name="finecut",
+    version="0.1.0",
+    description="Turn a folder of videos into a training-ready set of clips, on Apache Beam",
+    long_description=long_description(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX",
+        "Programming Language :: Python :: 3",
+        "Topic :: Multimedia :: Video",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
+    python_requires=">=3.10",
+    packages=[name for room, folder in ROOMS.items() for name in packages_in(room, folder)],
+    package_dir=ROOMS,
+    package_data={room: ["py.typed"] for room in ROOMS},
+    zip_safe=False,
+    install_requires=BASE,
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["finecut = finecut.pipeline.cli:main"]},
+)

@@ -1,0 +1,116 @@
+"""Cutting: a reel of shots becomes clips that exist as files, staged but not yet published."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal
+
+import apache_beam as beam
+from apache_beam.pvalue import TaggedOutput
+
+from finecut.io import shelf
+from finecut.io.film.cutting import CutShot, cut
+from finecut.io.film.encoders import Encoding, require_encoder
+from finecut.io.records import Clip, Failure, Reel, Video
+from finecut.io.shelf import Shelf
+from finecut.transforms.guard import FAILURES, guarded
+from finecut.transforms.tally import count, metered
+
+DEFAULT_ENCODING = Encoding()
+
+
+@dataclasses.dataclass(frozen=True)
+class Cutting:
+    """How clips are encoded and where they are staged."""
+
+    shelf: Shelf
+    encoding: Encoding = DEFAULT_ENCODING
+    #: Give each clip the bit rate of its source.
+    use_input_bit_rate: bool = False
+
+    def encoding_for(self, video: Video) -> Encoding:
+        if not self.use_input_bit_rate:
+            return self.encoding
+        return dataclasses.replace(self.encoding, bit_rate=video.bit_rate_k * 1024)
+
+
+class LostShot(Exception):
+    """A shot that could not become a clip although its reel could be read."""
+
+
+def cut_reel(reel: Reel, cutting: Cutting) -> Iterator[Clip | Failure]:
+    """The clips of a reel, each as soon as its file is complete."""
+    if not reel.shots:
+        return
+    video = reel.video
+    with cutting.shelf.bench() as folder:
+        source = shelf.open_source(video.source.uri)
+        for shot in cut(source, video, reel.shots, cutting.encoding_for(video), folder):
+            yield _clip_of(reel, shot, cutting.shelf)
+
+
+def _clip_of(reel: Reel, result: CutShot, shelf_: Shelf) -> Clip | Failure:
+    if result.path is None or result.file is None:
+        return Failure(
+            step="cut",
+            source=reel.video.source,
+            error=LostShot.__name__,
+            message=result.error or "no file was made",
+            lost_shots=(result.shot.id,),
+        )
+    errors = {}
+    if result.damaged:
+        errors["decode"] = (
+            f"{result.damaged} packets of the source are damaged within this clip; the frames "
+            "they held are missing"
+        )
+    return Clip(
+        video=reel.video,
+        chunk=reel.chunk,
+        shot=result.shot,
+        file=result.file,
+        staged=shelf_.stage(result.path),
+        errors=errors,
+    )
+
+
+class CutClips(beam.PTransform[beam.PCollection[Reel], Any]):
+    """Reel → Clips; what could not be cut → ``failures``."""
+
+    def __init__(self, cutting: Cutting) -> None:
+        super().__init__()
+        self.cutting = cutting
+
+    def expand(self, reels: beam.PCollection[Reel]) -> Any:
+        return reels | "Cut" >> beam.ParDo(_Cut(self.cutting)).with_outputs(FAILURES, main="clips")
+
+
+class _Cut(beam.DoFn):
+    def __init__(self, cutting: Cutting) -> None:
+        super().__init__()
+        self.cutting = cutting
+
+    def setup(self) -> None:
+        require_encoder(self.cutting.encoding.encoder)
+
+    def process(self, reel: Reel) -> Iterable[Clip | TaggedOutput[Literal["failures"], Failure]]:
+        left = {shot.id: shot for shot in reel.shots}
+        cutting = self.cutting
+        work = guarded(
+            "cut",
+            reel.video.source,
+            lambda: metered("cut", cut_reel(reel, cutting)),
+            lambda: tuple(left),
+        )
+        for outcome in work:
+            if isinstance(outcome, Failure):
+                for lost in outcome.lost_shots:
+                    left.pop(lost, None)
+                count("shots failed", len(outcome.lost_shots))
+                yield TaggedOutput(FAILURES, outcome)
+            else:
+                shot = left.pop(outcome.id)
+                count("clips cut")
+                count("frames encoded", outcome.file.num_frames if outcome.file else 0)
+                count("cut/bytes", outcome.file.num_bytes if outcome.file else 0)
+                count("milliseconds cut", int(1000 * shot.span.length))
+                yield outcome

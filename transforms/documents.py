@@ -1,0 +1,126 @@
+"""What the JSON documents say: plain dictionaries, key by key in the order readers know."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from finecut.io.layout import Layout
+from finecut.io.records import Clip, Video, Window
+
+#: Scores that stand under names of their own in a clip's document.
+MOTION = ("motion_global_mean", "motion_per_patch_min_256")
+AESTHETIC = "aesthetic_score"
+
+Document = dict[str, Any]
+
+
+def serialise(document: Document) -> bytes:
+    """The bytes readers are used to: indented by four, ASCII, no newline at the end."""
+    return json.dumps(document, indent=4).encode("ascii")
+
+
+def clip_document(clip: Clip, layout: Layout) -> Document:
+    """``metas/v0/<clip>.json``."""
+    video, file = clip.video, clip.file
+    document: Document = {
+        "span_uuid": clip.id,
+        "source_video": video.name,
+        "duration_span": [clip.shot.span.start, clip.shot.span.end],
+        "width_source": video.width,
+        "height_source": video.height,
+        "framerate_source": video.framerate,
+        "clip_location": layout.clip(clip.id, clip.kept),
+    }
+    if file is not None:
+        document |= {
+            "width": file.width,
+            "height": file.height,
+            "framerate": file.framerate,
+            "num_frames": file.num_frames,
+            "video_codec": file.video_codec,
+            "num_bytes": file.num_bytes,
+        }
+    if MOTION[0] in clip.scores:
+        document["motion_score"] = {
+            key.removeprefix("motion_"): clip.scores.get(key) for key in MOTION
+        }
+    if AESTHETIC in clip.scores:
+        document[AESTHETIC] = clip.scores[AESTHETIC]
+    if clip.errors:
+        document["errors"] = list(clip.errors)
+    document["windows"] = [_window_document(window) for window in clip.windows]
+    document["valid"] = is_valid(clip)
+    return document
+
+
+def is_valid(clip: Clip) -> bool:
+    """Kept, and a whole file without errors: a clip one may train on."""
+    return clip.kept and clip.file is not None and not clip.errors
+
+
+def chunk_document(video: Video, index: int, clips: Sequence[Clip]) -> Document:
+    """``processed_clip_chunks/<video>_<index>.json``; ``clips`` in the order of their shots."""
+    kept = [clip for clip in clips if clip.kept]
+    rejected = [clip for clip in clips if not clip.kept]
+    lengths = [clip.shot.span.length for clip in kept + rejected]
+    return {
+        "video": video.name,
+        "clip_chunk_index": index,
+        "num_clips_filtered_by_motion": _rejected_by("motion", clips),
+        "num_clips_filtered_by_aesthetic": _rejected_by("aesthetic", clips),
+        "num_clips_passed": len(kept),
+        "num_clips_transcoded": sum(clip.file is not None for clip in clips),
+        "num_clips_with_embeddings": sum(bool(clip.vectors) for clip in kept),
+        "num_clips_with_caption": sum(any(w.captions for w in clip.windows) for clip in kept),
+        "num_clips_with_webp": sum(any(w.preview for w in clip.windows) for clip in kept),
+        "total_clip_duration": float(sum(lengths)),
+        "max_clip_duration": max(lengths, default=0.0),
+        "clips": [clip.id for clip in kept],
+        "filtered_clips": [clip.id for clip in rejected],
+        "all_windows": {clip.id: _texts(clip.windows, "captions") for clip in kept},
+        "all_windows_enhanced_caption": {
+            clip.id: _texts(clip.windows, "enhanced_captions") for clip in kept
+        },
+    }
+
+
+def video_document(video: Video, num_total_clips: int, num_clip_chunks: int) -> Document:
+    """``processed_videos/<video>.json``."""
+    return {
+        "video": video.name,
+        "height": video.height,
+        "width": video.width,
+        "framerate": video.framerate,
+        "num_frames": video.num_frames,
+        "duration": video.duration,
+        "video_codec": video.video_codec,
+        "pixel_format": video.pixel_format,
+        "audio_format": video.audio_codec,
+        "num_total_clips": num_total_clips,
+        "num_clip_chunks": num_clip_chunks,
+    }
+
+
+def _window_document(window: Window) -> Document:
+    document: Document = {"start_frame": window.start_frame, "end_frame": window.end_frame}
+    for model, text in window.captions.items():
+        document[f"{model}_caption"] = text
+    for model, text in window.enhanced_captions.items():
+        document[f"{model}_enhanced_caption"] = text
+    return document
+
+
+def _texts(windows: Sequence[Window], kind: str) -> dict[str, str]:
+    """``{"<first>_<last>": text}`` with the first model's text of every window that has one."""
+    texts = {}
+    for window in windows:
+        said: Mapping[str, str] = getattr(window, kind)
+        if said:
+            texts[f"{window.start_frame}_{window.end_frame}"] = next(iter(said.values()))
+    return texts
+
+
+def _rejected_by(rule: str, clips: Sequence[Clip]) -> int:
+    return sum(clip.rejected_by is not None and clip.rejected_by.startswith(rule) for clip in clips)

@@ -1,0 +1,47 @@
+"""The one place that catches everything: an accident becomes a Failure and costs only itself.
+
+A step that touches files or pixels wraps its work in :func:`guarded`. What went well comes out as
+it is, the accident as a ``Failure`` with the evidence; the rest of the run goes on.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, TypeVar
+
+from finecut.io.records import Failure, Source
+
+T = TypeVar("T")
+
+#: Tag of the dead-letter output that every guarded step has.
+FAILURES: Final = "failures"
+
+#: How much of a traceback is kept: enough to find the line, not the whole library.
+EVIDENCE_LINES = 6
+
+
+def guarded(
+    step: str,
+    source: Source,
+    work: Callable[[], Iterable[T]],
+    lost: Callable[[], Iterable[str]] = tuple,
+) -> Iterator[T | Failure]:
+    """Everything ``work`` yields, then a Failure if it broke; ``lost`` names the shots it cost."""
+    try:
+        yield from work()
+    except Exception as error:
+        yield failure(step, source, error, lost())
+
+
+def failure(step: str, source: Source, error: BaseException, lost: Iterable[str] = ()) -> Failure:
+    """The record of this accident."""
+    evidence = "".join(traceback.format_tb(error.__traceback__)).splitlines()[-EVIDENCE_LINES:]
+    return Failure(
+        step=step,
+        source=source,
+        error=type(error).__name__,
+        message=str(error) or repr(error),
+        evidence="\n".join(line.strip() for line in evidence),
+        lost_shots=tuple(lost),
+    )

@@ -1,0 +1,117 @@
+"""Adding up: what a run did, exactly once however often a bundle was retried."""
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import apache_beam as beam
+
+from finecut.io.records import Failure, Reel, Source, Summary
+from finecut.transforms.write import ChunkClosed, VideoClosed
+
+Event = Source | Reel | ChunkClosed | VideoClosed | Failure
+
+#: Failures a summary names one by one; all of them are counted, and listed in the failures file.
+NAMED_FAILURES = 20
+
+
+@dataclass
+class Books:
+    """The accumulator: plain sums, and the sets that count a thing once that broke twice."""
+
+    summary: Summary = field(default_factory=Summary)
+    failed_videos: set[str] = field(default_factory=set)
+    lost_shots: set[str] = field(default_factory=set)
+    failures: list[Failure] = field(default_factory=list)
+
+
+def enter(books: Books, event: Event) -> Books:
+    """Enter one event into the books."""
+    now = books.summary
+    if isinstance(event, Source):
+        books.summary = dataclasses.replace(now, videos_found=now.videos_found + 1)
+    elif isinstance(event, Reel):
+        seconds = event.video.duration if event.chunk.index == 0 else 0.0
+        books.summary = dataclasses.replace(
+            now,
+            shots_planned=now.shots_planned + len(event.shots),
+            seconds_found=now.seconds_found + seconds,
+        )
+    elif isinstance(event, ChunkClosed):
+        books.summary = dataclasses.replace(
+            now,
+            shots_kept=now.shots_kept + event.num_kept,
+            shots_rejected=now.shots_rejected + event.num_rejected,
+            seconds_kept=now.seconds_kept + event.seconds_kept,
+            clip_bytes=now.clip_bytes + event.clip_bytes,
+            frames=now.frames + event.frames,
+        )
+    elif isinstance(event, VideoClosed):
+        done = int(event.num_clips > 0)
+        books.summary = dataclasses.replace(
+            now, videos_done=now.videos_done + done, videos_empty=now.videos_empty + 1 - done
+        )
+    else:
+        books.failed_videos.add(event.source.name)
+        books.lost_shots.update(event.lost_shots)
+        books.failures.append(event)
+    return books
+
+
+def merge(many: Iterable[Books]) -> Books:
+    """One set of books for what several workers entered."""
+    merged = Books()
+    for books in many:
+        sums = {
+            f.name: getattr(merged.summary, f.name) + getattr(books.summary, f.name)
+            for f in dataclasses.fields(Summary)
+            if f.name != "failures"
+        }
+        merged.summary = Summary(**sums)
+        merged.failed_videos |= books.failed_videos
+        merged.lost_shots |= books.lost_shots
+        merged.failures += books.failures
+    return merged
+
+
+def close(books: Books) -> Summary:
+    """The summary of the run."""
+    failures = sorted(books.failures, key=lambda f: (f.source.name, f.step, f.lost_shots))
+    return dataclasses.replace(
+        books.summary,
+        videos_failed=len(books.failed_videos),
+        shots_failed=len(books.lost_shots),
+        num_failures=len(failures),
+        failures=tuple(failures[:NAMED_FAILURES]),
+    )
+
+
+_Collections = Iterable[beam.PCollection[Any]]
+
+
+class Summarise(beam.PTransform[_Collections, beam.PCollection[Summary]]):
+    """All events of a run → one :class:`Summary`."""
+
+    def expand(self, events: "_Collections") -> beam.PCollection[Summary]:
+        return (
+            tuple(events)
+            | "Events" >> beam.Flatten()
+            | "Add up" >> beam.CombineGlobally(SummariseFn())
+        )
+
+
+class SummariseFn(beam.CombineFn):
+    """:func:`enter`, :func:`merge` and :func:`close` as Beam calls them."""
+
+    def create_accumulator(self) -> Books:
+        return Books()
+
+    def add_input(self, books: Books, event: Event) -> Books:
+        return enter(books, event)
+
+    def merge_accumulators(self, many: Iterable[Books]) -> Books:
+        return merge(many)
+
+    def extract_output(self, books: Books) -> Summary:
+        return close(books)

@@ -1,0 +1,63 @@
+"""Counting: what every step did, for the progress line, ``--log-stats`` and the runner's own pages.
+
+A step counts once, here; the number reaches Beam's metrics (which know all workers of a cluster)
+and the :class:`Board` of this process (which a live progress line can read).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from apache_beam.metrics import Metrics
+
+T = TypeVar("T")
+
+NAMESPACE = "finecut"
+
+
+class Board:
+    """Running totals of this process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+
+    def add(self, name: str, amount: int) -> None:
+        with self._lock:
+            self._counts[name] += amount
+
+    def read(self) -> dict[str, int]:
+        with self._lock:
+            return dict(self._counts)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._counts.clear()
+
+
+BOARD = Board()
+
+
+def count(name: str, amount: int = 1) -> None:
+    """Add to a counter, everywhere it is shown."""
+    BOARD.add(name, amount)
+    Metrics.counter(NAMESPACE, name).inc(amount)
+
+
+def metered(step: str, items: Iterable[T]) -> Iterator[T]:
+    """The same items; counts them, and the time it took to make (not to use) them."""
+    iterator = iter(items)
+    while True:
+        began = time.perf_counter()
+        try:
+            item = next(iterator)
+        except StopIteration:
+            count(f"{step}/microseconds", int((time.perf_counter() - began) * 1e6))
+            return
+        count(f"{step}/microseconds", int((time.perf_counter() - began) * 1e6))
+        count(f"{step}/items")
+        yield item
