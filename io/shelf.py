@@ -29,6 +29,11 @@ def is_remote(uri: str) -> bool:
     return "://" in uri
 
 
+def store_of(uri: str) -> str:
+    """The bucket a remote path lies in (``gs://bucket``), or nothing for the local disk."""
+    return "/".join(uri.split("/")[:3]) if is_remote(uri) else ""
+
+
 def absolute(uri: str) -> str:
     """A local path made absolute, without ``.``, ``..`` and double slashes; a remote as it is."""
     if is_remote(uri):

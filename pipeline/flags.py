@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import sys
 import typing
 from collections.abc import Sequence
 from dataclasses import Field
@@ -14,6 +15,10 @@ from finecut.pipeline.options import OptionError, Options, default_of, option_fi
 
 class Parser(argparse.ArgumentParser):
     """An argument parser that answers a mistake with one line and exit code 2."""
+
+    def __init__(self, **settings: Any) -> None:
+        # A shortened flag of ours could swallow a runner's own.
+        super().__init__(allow_abbrev=False, **settings)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}\n")
@@ -60,11 +65,22 @@ def check_rest(options: Options, rest: Sequence[str]) -> None:
             f"{word!r} belongs to no flag: write values after their flag, as in --input {word}"
         )
     near = difflib.get_close_matches(flag, known, n=1)
-    if options.is_local or near:
-        hint = f"did you mean {near[0]}?" if near else "see --help for what there is"
-        if not near:
-            hint += "; options of a Beam runner need --runner NAME"
-        raise OptionError(f"unknown option {flag}: {hint}")
+    if not options.is_local and (not near or flag in _beam_flags()):
+        return
+    hint = f"did you mean {near[0]}?" if near else "see --help for what there is."
+    if options.is_local:
+        hint += " Options of a Beam runner need --runner NAME."
+    raise OptionError(f"unknown option {flag}: {hint}")
+
+
+def _beam_flags() -> set[str]:
+    """Every flag Beam knows for one of its runners."""
+    from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentParser
+
+    parser = _BeamArgumentParser(add_help=False, conflict_handler="resolve")
+    for kind in PipelineOptions.__subclasses__():
+        kind._add_argparse_args(parser)
+    return set(parser._option_string_actions)
 
 
 def shown_default(f: Field[Any]) -> str:
@@ -122,3 +138,7 @@ def _value_name(f: Field[Any]) -> str:
     if f.metadata["choices"]:
         return str("\\|".join(f.metadata["choices"]))
     return str(f.metadata["metavar"] or f.name.upper())
+
+
+if __name__ == "__main__":
+    sys.stdout.write(readme_table() + "\n")

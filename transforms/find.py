@@ -48,6 +48,7 @@ class Finding:
 
 def find_sources(finding: Finding) -> list[Source]:
     """Every video the inputs name, once, sorted by path."""
+    check_one_store(finding.inputs)
     found = [_resolve(shelf.absolute(spec)) for spec in finding.inputs]
     root = _common_root([root for root, _ in found])
     paths = _once(path for _, files in found for path in files)
@@ -63,6 +64,7 @@ def find_sources(finding: Finding) -> list[Source]:
 
 def check_inputs(inputs: Sequence[str]) -> None:
     """Refuse local inputs that cannot name a video, before anything is started."""
+    check_one_store(inputs)
     for spec in inputs:
         path = shelf.absolute(spec)
         if shelf.is_remote(path):
@@ -77,6 +79,16 @@ def check_inputs(inputs: Sequence[str]) -> None:
                 f"input {spec!r} is not a video ({', '.join(VIDEO_EXTENSIONS)}) nor a list of "
                 f"videos ({', '.join(LIST_EXTENSIONS)}). Give the folder that holds the videos."
             )
+
+
+def check_one_store(paths: Sequence[str]) -> None:
+    """Refuse paths on different stores: no folder holds them all, so they have no names."""
+    stores = {shelf.store_of(path) for path in paths}
+    if len(stores) > 1:
+        raise InputError(
+            f"inputs lie on different stores ({', '.join(sorted(s or 'local' for s in stores))}), "
+            "so no folder holds them all to name them by. Curate each store in a run of its own."
+        )
 
 
 def read_list(text: str, extension: str) -> list[str]:
@@ -166,11 +178,7 @@ def _resolve_list(path: str) -> tuple[str, list[str]]:
 
 
 def _common_root(roots: Sequence[str]) -> str:
-    if len({shelf.is_remote(root) and root.split("/")[2] for root in roots}) > 1:
-        raise InputError(
-            f"inputs {', '.join(sorted(set(roots)))} lie on different stores and have no common "
-            "root to name them by. Curate each store in a run of its own."
-        )
+    check_one_store(roots)
     store, separator, _ = roots[0].rpartition("://")
     paths = [root.rpartition("://")[2] for root in roots]
     return store + separator + posixpath.commonpath(paths)

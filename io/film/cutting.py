@@ -37,8 +37,9 @@ from finecut.io.film.source import (
 )
 from finecut.io.records import ClipFile, Shot, Video
 
-#: Seconds of film the sound of a finished clip may lag behind in a badly interleaved file.
-SOUND_PATIENCE = 10
+#: Seconds of film to read past a point before what is still missing there is given up: the sound of
+#: a finished clip in a badly interleaved file, or a key frame.
+PATIENCE = 10
 #: How far back a seek tries, in seconds, until it lands on a key frame at or before the cut.
 SEEK_BACK = (0, 1, 5, 20, 60)
 #: Files without presentation times (AVI) are only trusted to land this early.
@@ -266,7 +267,7 @@ class _Pass:
     def _sound_complete(self, take: _Take) -> bool:
         if self.listener is None:
             return True
-        return self.heard >= take.end or self.seen >= take.end + SOUND_PATIENCE
+        return self.heard >= take.end or self.seen >= take.end + PATIENCE
 
 
 def _sound_stream(container: InputContainer, encoding: Encoding) -> AudioStream | None:
@@ -287,7 +288,7 @@ def _seek(container: InputContainer, stream: VideoStream, clock: Clock, start: f
             break
         try:
             container.seek(target, stream=stream, backward=True)
-            landed = _first_shown(container, stream, clock)
+            landed = _first_key_shown(container, stream, clock, start)
             container.seek(target, stream=stream, backward=True)
         except av.error.FFmpegError:
             continue
@@ -296,11 +297,17 @@ def _seek(container: InputContainer, stream: VideoStream, clock: Clock, start: f
     container.seek(0, backward=True)
 
 
-def _first_shown(container: InputContainer, stream: VideoStream, clock: Clock) -> Fraction | None:
+def _first_key_shown(
+    container: InputContainer, stream: VideoStream, clock: Clock, limit: float
+) -> Fraction | None:
+    """When the next key frame is shown; streams without an index land between two of them."""
     for packet in container.demux(stream):
         if packet.pts is not None:
-            return clock.seconds(packet.pts)
-        if packet.dts is not None:
-            return clock.seconds(packet.dts) + SEEK_MARGIN
-        return None
+            shown = clock.seconds(packet.pts)
+        elif packet.dts is not None:
+            shown = clock.seconds(packet.dts) + SEEK_MARGIN
+        else:
+            return None
+        if packet.is_keyframe or shown > limit + PATIENCE:
+            return shown
     return None

@@ -1,0 +1,307 @@
+"""The cut, proved on painted films: every frame says which one it is.
+
+A clip has to hold exactly the frames with ``start <= t < end``, in order, the first of them at
+time 0 and the others at their own distance from it, whatever the source does.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import pytest
+from footage import CASES, painted
+
+from finecut.io.film.cutting import CutShot, cut
+from finecut.io.film.encoders import Encoding
+from finecut.io.film.paint import Painting, hear_beeps, read_index
+from finecut.io.film.source import probe
+from finecut.io.records import ClipFile, Shot, Source, Span, Video
+
+#: Fast, and good enough for the pattern to be read.
+QUICK = Encoding(preset="ultrafast")
+
+Film = Callable[[str], Painting]
+
+
+@pytest.fixture(scope="session")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Film:
+    folder = tmp_path_factory.mktemp("films")
+    return lambda name: painted(name, folder)
+
+
+def video_of(painting: Painting) -> Video:
+    path = str(painting.path)
+    return probe(path, Source(path, path, Path(path).name), Path(path).stat().st_size)
+
+
+def shots_at(*spans: tuple[float, float]) -> list[Shot]:
+    return [Shot(f"shot{i}", i, Span(*span)) for i, span in enumerate(spans)]
+
+
+def clips_of(
+    painting: Painting, folder: Path, *spans: tuple[float, float], encoding: Encoding = QUICK
+) -> dict[tuple[float, float], CutShot]:
+    folder.mkdir(exist_ok=True)
+    done = cut(str(painting.path), video_of(painting), shots_at(*spans), encoding, folder)
+    return {(result.shot.span.start, result.shot.span.end): result for result in done}
+
+
+def frames_of(path: Path | None) -> Iterator[av.VideoFrame]:
+    assert path is not None
+    with av.open(str(path)) as container:
+        yield from container.decode(video=0)
+
+
+def indices_and_times(path: Path | None) -> tuple[list[int], list[Fraction]]:
+    indices, times = [], []
+    for frame in frames_of(path):
+        assert frame.pts is not None
+        assert frame.time_base is not None
+        indices.append(read_index(frame))
+        times.append(frame.pts * frame.time_base)
+    return indices, times
+
+
+def facts_by_probe(path: Path) -> tuple[object, ...]:
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        rate = stream.average_rate
+        assert rate is not None
+        return (
+            stream.codec_context.width,
+            stream.codec_context.height,
+            rate.numerator / rate.denominator,
+            stream.frames,
+            stream.codec_context.codec.canonical_name,
+            path.stat().st_size,
+        )
+
+
+def facts_recorded(file: ClipFile) -> tuple[object, ...]:
+    return dataclasses.astuple(file)[:6]
+
+
+#: Consecutive, overlapping, on a frame, between frames, and the end of every film.
+SPANS = ((0.0, 1.2), (1.2, 2.4), (0.5, 2.0), (0.51, 0.77), (2.4, 99.0))
+
+
+@pytest.mark.parametrize("case", [name for name in CASES if name != "one_frame"])
+def test_a_clip_holds_exactly_the_frames_of_its_span(
+    case: str, film: Film, tmp_path: Path
+) -> None:
+    painting = film(case)
+    clips = clips_of(painting, tmp_path, *SPANS)
+    assert set(clips) == set(SPANS)
+    for span, clip in clips.items():
+        wanted = list(painting.indices_between(*span))
+        assert len(wanted) > 1, "the case proves nothing"
+        indices, times = indices_and_times(clip.path)
+        assert indices == wanted, span
+        offsets = [painting.times[index] - painting.times[wanted[0]] for index in wanted]
+        # Matroska rounds both ends of a distance to milliseconds.
+        assert [float(time) for time in times] == pytest.approx(
+            [float(offset) for offset in offsets], abs=0.0011
+        )
+        assert times[0] == 0
+
+
+@pytest.mark.parametrize("case", [name for name in CASES if name != "one_frame"])
+def test_a_cut_that_begins_late_seeks_to_the_same_frames(
+    case: str, film: Film, tmp_path: Path
+) -> None:
+    """Without the shots before it, the reader has to find its way to the middle of the film."""
+    painting = film(case)
+    for span in ((1.2, 2.0), (2.9, 3.3)):
+        [clip] = clips_of(painting, tmp_path, span).values()
+        indices, _ = indices_and_times(clip.path)
+        assert indices == list(painting.indices_between(*span))
+
+
+@pytest.mark.parametrize("case", ["cfr", "ntsc", "vfr", "mkv", "webm", "avi", "rotated_90", "av1"])
+def test_the_facts_are_those_of_the_file(case: str, film: Film, tmp_path: Path) -> None:
+    for clip in clips_of(film(case), tmp_path, *SPANS).values():
+        assert clip.path is not None
+        assert clip.file is not None
+        recorded, probed = facts_recorded(clip.file), facts_by_probe(clip.path)
+        assert recorded[2] == pytest.approx(probed[2], rel=1e-5)
+        assert recorded[:2] + recorded[3:] == probed[:2] + probed[3:]
+
+
+@pytest.mark.parametrize("case", list(CASES))
+def test_every_clip_is_upright_even_square_yuv420p_in_video_range(
+    case: str, film: Film, tmp_path: Path
+) -> None:
+    painting = film(case)
+    [clip] = clips_of(painting, tmp_path, (0.0, 99.0)).values()
+    width, height = painting.upright_size
+    ratio = painting.sample_aspect_ratio
+    if painting.rotation % 180:
+        ratio = 1 / ratio
+    wanted = (round(width * max(1, ratio)), round(height * max(1, 1 / ratio)))
+    frame = next(frames_of(clip.path))
+    assert (frame.width, frame.height) == (wanted[0] // 2 * 2, wanted[1] // 2 * 2)
+    assert frame.format.name == "yuv420p"
+    assert frame.rotation == 0
+    with av.open(str(clip.path)) as container:
+        assert container.streams.video[0].sample_aspect_ratio in (None, 1)
+        assert container.streams.video[0].start_time == 0
+
+
+def test_full_range_is_converted_not_relabelled(film: Film, tmp_path: Path) -> None:
+    """The same scenery painted in both ranges has to look the same afterwards."""
+    full = clips_of(film("full_range"), tmp_path / "full", (0.0, 1.0))
+    video = clips_of(film("cfr"), tmp_path / "video", (0.0, 1.0))
+    brightness = [
+        float(next(frames_of(clip.path)).to_ndarray(format="gray")[20:80].mean())
+        for clips in (full, video)
+        for clip in clips.values()
+    ]
+    assert brightness[0] == pytest.approx(brightness[1], abs=3)
+
+
+@pytest.mark.parametrize("encoder", ["libx264", "libx265", "libsvtav1", "libvpx-vp9"])
+def test_every_encoder_is_frame_exact(encoder: str, film: Film, tmp_path: Path) -> None:
+    painting = film("bframes")
+    clips = clips_of(painting, tmp_path, (0.4, 1.6), (1.0, 2.0), encoding=Encoding(encoder))
+    for span, clip in clips.items():
+        indices, times = indices_and_times(clip.path)
+        assert indices == list(painting.indices_between(*span))
+        assert times[0] == 0
+
+
+@pytest.mark.parametrize("encoder", ["libx264", "libx265", "libsvtav1", "libvpx-vp9"])
+def test_the_same_film_gives_the_same_bytes(encoder: str, film: Film, tmp_path: Path) -> None:
+    digests = set()
+    for attempt in range(4):
+        clips = clips_of(
+            film("cfr"), tmp_path / str(attempt), (0.0, 1.5), encoding=Encoding(encoder)
+        )
+        digests |= {clip.file.sha256 for clip in clips.values() if clip.file}
+    assert len(digests) == 1
+
+
+def test_bit_rate_and_quality_are_obeyed(film: Film, tmp_path: Path) -> None:
+    def size(name: str, encoding: Encoding) -> int:
+        [clip] = clips_of(film("cfr"), tmp_path / name, (0.0, 3.0), encoding=encoding).values()
+        assert clip.file is not None
+        return clip.file.num_bytes
+
+    silent = Encoding(audio="none")
+    assert size("low", dataclasses.replace(silent, crf=40)) < size("high", silent) / 1.5
+    slow = size("rate", dataclasses.replace(silent, bit_rate=100_000))
+    assert slow == pytest.approx(3 * 100_000 / 8, rel=0.5)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "cfr",
+        "ntsc",
+        "vfr_mkv",
+        "late_start",
+        "nonzero_start",
+        "audio_late",
+        "mkv",
+        "mkv_vorbis",
+        "mp4_mp3",
+        "webm",
+        "avi",
+        "avi_mp3",
+        "mjpeg",
+        "ts",
+        "av1",
+    ],
+)
+@pytest.mark.parametrize("audio", ["copy", "aac"])
+def test_sound_stays_with_the_picture(
+    case: str, audio: str, film: Film, tmp_path: Path
+) -> None:
+    painting = film(case)
+    spans = ((0.0, 1.9), (1.0, 3.2), (2.2, 3.5))
+    clips = clips_of(
+        painting, tmp_path, *spans, encoding=dataclasses.replace(QUICK, audio=audio)
+    )
+    for span, clip in clips.items():
+        assert clip.path is not None
+        first = float(painting.times[painting.indices_between(*span)[0]])
+        wanted = [beep - first for beep in painting.beeps if span[0] <= beep < span[1] - 0.1]
+        assert wanted, "the case proves nothing"
+        heard = [beep for beep in hear_beeps(clip.path) if beep < span[1] - first - 0.1]
+        assert heard == pytest.approx(wanted, abs=0.006), (case, span)
+
+
+def test_sound_is_copied_where_mp4_allows(film: Film, tmp_path: Path) -> None:
+    codecs = {}
+    for case in ("cfr", "mkv", "webm", "avi", "mkv_vorbis"):
+        [clip] = clips_of(film(case), tmp_path / case, (0.0, 2.0)).values()
+        with av.open(str(clip.path)) as container:
+            codecs[case] = container.streams.audio[0].codec_context.name
+    assert codecs == {
+        "cfr": "aac",
+        "mkv": "mp3float",
+        "webm": "opus",
+        "avi": "aac",
+        "mkv_vorbis": "aac",
+    }
+
+
+def test_no_sound_when_none_is_wanted_or_there(film: Film, tmp_path: Path) -> None:
+    mute = dataclasses.replace(QUICK, audio="none")
+    [muted] = clips_of(film("cfr"), tmp_path / "muted", (0.0, 1.0), encoding=mute).values()
+    [without] = clips_of(film("ten_bit"), tmp_path / "without", (0.0, 1.0)).values()
+    for clip in (muted, without):
+        with av.open(str(clip.path)) as container:
+            assert not container.streams.audio
+
+
+def test_the_index_comes_first(film: Film, tmp_path: Path) -> None:
+    [clip] = clips_of(film("cfr"), tmp_path, (0.0, 2.0)).values()
+    assert clip.path is not None
+    data = clip.path.read_bytes()
+    assert 0 < data.index(b"moov") < data.index(b"mdat")
+
+
+def test_clips_come_out_while_the_film_is_still_being_read(film: Film, tmp_path: Path) -> None:
+    """Memory holds the clips in progress: the first is finished before the second begins."""
+    painting = film("cfr")
+    results = cut(
+        str(painting.path), video_of(painting), shots_at((0.0, 1.0), (2.0, 3.0)), QUICK, tmp_path
+    )
+    assert next(results).shot.id == "shot0"
+    assert [path.name for path in tmp_path.iterdir()] == ["shot0.mp4"]
+    results.close()  # type: ignore[attr-defined]
+
+
+def test_a_cut_that_is_given_up_leaves_no_half_clip(film: Film, tmp_path: Path) -> None:
+    painting = film("cfr")
+    results = cut(
+        str(painting.path), video_of(painting), shots_at((0.0, 1.0), (0.0, 3.5)), QUICK, tmp_path
+    )
+    next(results)
+    results.close()  # type: ignore[attr-defined]
+    assert [path.name for path in tmp_path.iterdir()] == ["shot0.mp4"]
+
+
+def test_a_span_without_frames_says_so(film: Film, tmp_path: Path) -> None:
+    [nothing] = clips_of(film("cfr"), tmp_path, (50.0, 60.0)).values()
+    assert nothing.path is None
+    assert "no frame between 50 s and 60 s" in str(nothing.error)
+
+
+def test_a_truncated_film_gives_what_is_left_and_says_what_is_missing(
+    film: Film, tmp_path: Path
+) -> None:
+    whole = film("long_gop")
+    video = video_of(whole)
+    torn = tmp_path / "torn.mp4"
+    data = Path(whole.path).read_bytes()
+    torn.write_bytes(data[: len(data) * 6 // 10])
+    results = list(
+        cut(str(torn), video, shots_at((0.0, 1.0), (1.0, 2.0), (3.0, 3.6)), QUICK, tmp_path)
+    )
+    assert [result.path is not None for result in results] == [True, True, False]
+    assert indices_and_times(results[0].path)[0] == list(whole.indices_between(0.0, 1.0))

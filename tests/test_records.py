@@ -1,0 +1,84 @@
+"""Records: light, frozen, and the same after a journey through JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from finecut.io.records import (
+    Chunk,
+    Clip,
+    ClipFile,
+    Failure,
+    Reel,
+    Shot,
+    Source,
+    Span,
+    Summary,
+    Video,
+    Window,
+    Written,
+    from_json,
+    to_json,
+)
+
+SOURCE = Source("/mnt/ünï 日本.mp4", "/data/ünï 日本.mp4", "ünï 日本.mp4")
+VIDEO = Video(SOURCE, 10, 0, 640, 360, 29.97, 90, 3.003, "h264", "yuv420p", None, 2000, -512)
+SHOT = Shot("id", 0, Span(0.0, 3.003))
+CHUNK = Chunk("chunk", 0, 1, 1, 1)
+CLIP = Clip(
+    VIDEO,
+    CHUNK,
+    SHOT,
+    ClipFile(640, 360, 29.97, 90, "h264", 1000, "00ff"),
+    staged="/out/.staging/x/id.mp4",
+    scores={"motion_global_mean": 0.25},
+    windows=(Window(0, 89, {"qwen2.5": 'a "cat"\n'}, {"qwen_lm": "two"}, "/p.webp"),),
+    vectors={"cosmos-embed1-224p": (0.5, -0.25)},
+    rejected_by="motion",
+    errors={"decode": "2 packets"},
+)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        SOURCE,
+        VIDEO,
+        SHOT,
+        Reel(VIDEO, CHUNK, (SHOT, SHOT)),
+        CLIP,
+        dataclasses.replace(CLIP, file=None, rejected_by=None, vectors={}),
+        Failure("cut", SOURCE, "ValueError", "why", "where", ("id",)),
+        Written("clips", "id", "chunk", "/out/clips/id.mp4", 1000),
+        Summary(videos_found=1, failures=(Failure("cut", SOURCE, "E", "m"),)),
+    ],
+    ids=lambda record: type(record).__name__,
+)
+def test_records_survive_json(record: object) -> None:
+    assert from_json(type(record), to_json(record)) == record
+    assert "\n" not in to_json(record)
+
+
+def test_records_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        CLIP.shot = SHOT  # type: ignore[misc]
+    assert CLIP.replace(rejected_by=None).kept
+    assert not CLIP.kept
+
+
+def test_no_field_can_hold_media() -> None:
+    """Records travel, bytes rest."""
+    for kind in (Source, Video, Span, Shot, Chunk, Reel, ClipFile, Window, Clip, Failure, Written):
+        for field in dataclasses.fields(kind):
+            assert "bytes" not in str(field.type).replace("num_bytes", ""), (kind, field.name)
+
+
+def test_the_laws_of_conservation() -> None:
+    good = Summary(3, 1, 1, 1, 5, 3, 1, 1)
+    assert good.imbalances() == []
+    [video_law] = dataclasses.replace(good, videos_found=4).imbalances()
+    assert "4 videos were found" in video_law
+    [shot_law] = dataclasses.replace(good, shots_kept=2).imbalances()
+    assert "5 shots were planned" in shot_law
