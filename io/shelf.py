@@ -155,9 +155,10 @@ class Shelf:
             else:
                 _move(staged, final)
                 _remove_empty(Path(staged).parent)
-        except (OSError, FileNotFoundError):
-            # A replayed publication finds the file moved already.
-            if not exists(final) or (num_bytes is not None and size_of(final) != num_bytes):
+        except OSError:
+            # A replayed publication finds the file moved already; everything else is an accident.
+            published = not exists(staged) and exists(final) and not is_folder(final)
+            if not published or (num_bytes is not None and size_of(final) != num_bytes):
                 raise
         return size_of(final) if num_bytes is None else num_bytes
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections.abc import Sequence
 
 from finecut.pipeline.flags import Parser, add_flags, parse_options
@@ -56,6 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _curate(options: Options, rest: Sequence[str], parser: Parser) -> int:
+    if not options.verbose:
+        # Libraries warn their developers; whoever cuts films cannot act on it.
+        warnings.simplefilter("ignore")
     from finecut.io.film.encoders import EncoderMissing
     from finecut.pipeline.curate import plan
     from finecut.pipeline.run import run

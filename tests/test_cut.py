@@ -90,9 +90,7 @@ SPANS = ((0.0, 1.2), (1.2, 2.4), (0.5, 2.0), (0.51, 0.77), (2.4, 99.0))
 
 
 @pytest.mark.parametrize("case", [name for name in CASES if name != "one_frame"])
-def test_a_clip_holds_exactly_the_frames_of_its_span(
-    case: str, film: Film, tmp_path: Path
-) -> None:
+def test_a_clip_holds_exactly_the_frames_of_its_span(case: str, film: Film, tmp_path: Path) -> None:
     painting = film(case)
     clips = clips_of(painting, tmp_path, *SPANS)
     assert set(clips) == set(SPANS)
@@ -141,7 +139,8 @@ def test_every_clip_is_upright_even_square_yuv420p_in_video_range(
     ratio = painting.sample_aspect_ratio
     if painting.rotation % 180:
         ratio = 1 / ratio
-    wanted = (round(width * max(1, ratio)), round(height * max(1, 1 / ratio)))
+    wide, tall = max(Fraction(1), ratio), max(Fraction(1), 1 / ratio)
+    wanted = (round(width * wide), round(height * tall))
     frame = next(frames_of(clip.path))
     assert (frame.width, frame.height) == (wanted[0] // 2 * 2, wanted[1] // 2 * 2)
     assert frame.format.name == "yuv420p"
@@ -217,14 +216,10 @@ def test_bit_rate_and_quality_are_obeyed(film: Film, tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("audio", ["copy", "aac"])
-def test_sound_stays_with_the_picture(
-    case: str, audio: str, film: Film, tmp_path: Path
-) -> None:
+def test_sound_stays_with_the_picture(case: str, audio: str, film: Film, tmp_path: Path) -> None:
     painting = film(case)
     spans = ((0.0, 1.9), (1.0, 3.2), (2.2, 3.5))
-    clips = clips_of(
-        painting, tmp_path, *spans, encoding=dataclasses.replace(QUICK, audio=audio)
-    )
+    clips = clips_of(painting, tmp_path, *spans, encoding=dataclasses.replace(QUICK, audio=audio))
     for span, clip in clips.items():
         assert clip.path is not None
         first = float(painting.times[painting.indices_between(*span)[0]])

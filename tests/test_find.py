@@ -109,9 +109,7 @@ def test_named_as_changes_names_and_nothing_else(shelf: Path) -> None:
     assert source == Source(str(shelf / "b.mp4"), "/data/videos/b.mp4", "b.mp4")
 
 
-def test_relative_inputs_are_named_absolutely(
-    shelf: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_relative_inputs_are_named_absolutely(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(shelf.parent)
     assert find_sources(Finding(("./films//",))) == find_sources(Finding((str(shelf),)))
 
@@ -119,9 +117,7 @@ def test_relative_inputs_are_named_absolutely(
 @pytest.mark.parametrize(
     ("spec", "words"), [("nowhere", "does not exist"), ("films/c.mp4.part", "is not a video")]
 )
-def test_impossible_inputs_are_refused_before_the_start(
-    shelf: Path, spec: str, words: str
-) -> None:
+def test_impossible_inputs_are_refused_before_the_start(shelf: Path, spec: str, words: str) -> None:
     with pytest.raises(InputError, match=words):
         check_inputs([str(shelf.parent / spec)])
     check_inputs([str(shelf), str(shelf / "*.mp4")])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,7 @@ def test_flags_and_fields_have_the_same_defaults() -> None:
 
 def test_every_flag_reaches_its_field() -> None:
     """Each option, given a value that is not its default, changes that field and no other."""
-    other = {
+    other: dict[str, tuple[list[str], Any]] = {
         "input": (["--input", "a", "b", "--input", "c"], ("a", "b", "c")),
         "output": (["--output", "elsewhere"], "elsewhere"),
         "encoder": (["--encoder", "libsvtav1"], "libsvtav1"),
@@ -55,7 +56,8 @@ def test_every_flag_reaches_its_field() -> None:
         missing = NEEDED[2:] if field.name == "input" else NEEDED[:2]
         parsed = parse(*(given + missing if field.name in ("input", "output") else given))
         base = Options(input=parsed.input, output=parsed.output)
-        assert parsed == dataclasses.replace(base, **{field.name: value}), field.name
+        change: dict[str, Any] = {field.name: value}
+        assert parsed == dataclasses.replace(base, **change), field.name
 
 
 @pytest.mark.parametrize(
@@ -76,11 +78,11 @@ def test_every_flag_reaches_its_field() -> None:
         ({"encoder_threads": 0}, "--encoder-threads 0"),
     ],
 )
-def test_contradictions_say_what_to_write_instead(changes: dict[str, object], words: str) -> None:
+def test_contradictions_say_what_to_write_instead(changes: dict[str, Any], words: str) -> None:
     good = Options(input=("films",), output="out")
     assert good.check() is good
     with pytest.raises(OptionError, match=re.escape(words)):
-        dataclasses.replace(good, **changes).check()  # type: ignore[arg-type]
+        dataclasses.replace(good, **changes).check()
 
 
 @pytest.mark.parametrize(
