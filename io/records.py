@@ -205,6 +205,14 @@ class Summary:
     failures: tuple[Failure, ...] = ()
     num_failures: int = 0
 
+    def __add__(self, other: Summary) -> Summary:
+        """What two runs over different videos did together."""
+        sums = {
+            f.name: getattr(self, f.name) + getattr(other, f.name)
+            for f in dataclasses.fields(Summary)
+        }
+        return Summary(**sums)
+
     def imbalances(self) -> list[str]:
         """Sentences that say which law is broken; empty when the books balance."""
         ended = self.videos_done + self.videos_empty + self.videos_failed

@@ -51,7 +51,6 @@ class Plan(NamedTuple):
     writing: Writing
     #: Name of this run's list of failures; the same command gives the same name.
     failures_path: str
-    summary_path: str
 
 
 def plan(options: Options, run: str | None = None) -> Plan:
@@ -90,23 +89,22 @@ def plan(options: Options, run: str | None = None) -> Plan:
             threads=options.write_threads,
         ),
         failures_path=layout.failure_list(key),
-        summary_path=f"{own.staging}/summary.json",
     )
 
 
 def curate(pipeline: beam.Pipeline, options: Options) -> Curated:
     """Add the whole way to a pipeline: find → probe → split → cut → write → tidy up."""
     steps = plan(options.check())
-    curated, listed = build(pipeline, steps, options.is_local)
+    sources = pipeline | "FindVideos" >> FindVideos(steps.finding)
+    curated, listed = build(sources, steps, options.is_local)
     _ = (curated.summary, listed) | "TidyUp" >> TidyUp(steps.writing.shelf)
     return curated
 
 
 def build(
-    pipeline: beam.Pipeline, steps: Plan, local: bool
+    sources: beam.PCollection[Source], steps: Plan, local: bool
 ) -> tuple[Curated, beam.PCollection[int]]:
-    """All steps but the last; the second value appears when the list of failures is written."""
-    sources = pipeline | "FindVideos" >> FindVideos(steps.finding)
+    """What is done with sources; the second value appears when the list of failures is written."""
     probed = sources | "ProbeVideos" >> ProbeVideos()
     reels = probed.videos | "SplitVideos" >> SplitVideos(steps.split)
     empty = reels | "WithoutShots" >> beam.Filter(lambda reel: not reel.shots)

@@ -10,6 +10,7 @@ from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
 
 from finecut.pipeline.curate import build, plan
 from finecut.pipeline.options import Options
+from finecut.transforms.find import FindVideos
 
 #: Steps inside steps are shown down to this depth.
 DEPTH = 2
@@ -20,7 +21,7 @@ def describe(options: Options) -> str:
     # Any runner will do: the graph is built, never run.
     pipeline = beam.Pipeline("FnApiRunner")
     steps = plan(options.check(), run="<run>")
-    build(pipeline, steps, options.is_local)
+    build(pipeline | "FindVideos" >> FindVideos(steps.finding), steps, options.is_local)
     lister = _Lister()
     pipeline.visit(lister)
     return "\n".join(["Steps", *lister.lines, "", "Resources", *_resources(options)])

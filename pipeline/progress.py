@@ -65,17 +65,20 @@ def progress_line(counts: dict[str, int], seconds: float) -> str:
     """
     videos, probed = counts.get("videos found", 0), counts.get("probe/items", 0)
     planned, cut = counts.get("shots planned", 0), counts.get("clips cut", 0)
+    probed += counts.get("videos failed", 0)
     failed = counts.get("videos failed", 0) + counts.get("shots failed", 0)
     trouble = f", {failed} failed" if failed else ""
     if not videos:
         return "finding    videos"
     if not planned:
         return f"probing    {probed} of {videos} videos{trouble}"
-    share = counts.get("milliseconds cut", 0) / max(1, counts.get("milliseconds planned", 0))
+    # Batches are planned one after another: what is not probed yet is taken for average.
+    expected = counts.get("milliseconds planned", 0) * videos / max(1, probed)
+    share = counts.get("milliseconds cut", 0) / max(1, expected)
     speed = counts.get("milliseconds cut", 0) / 1000 / max(seconds, 1e-3)
     rest = f", {_clock(seconds / share - seconds)} left" if 0 < share < 1 else ""
     return (
-        f"cutting    {cut} of {planned} clips from {videos} videos, {share:4.0%}, "
+        f"cutting    {cut} clips, {probed} of {videos} videos, {share:4.0%}, "
         f"{speed:.1f}x real time{rest}{trouble}"
     )
 

@@ -3,14 +3,19 @@
 The local runner is Beam's in-process one: worker threads (decoding and encoding leave the
 interpreter alone), no network, nothing to download. ``DirectRunner`` means the same; Beam's own
 ``DirectRunner`` first tries to download another runner.
+
+It runs a pipeline's stages one after another and keeps what flows between them in memory. So a
+local run is a row of pipelines, each over a batch of the videos: memory does not grow with their
+number, and the documents of finished videos are written batch by batch, not at the very end.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 from apache_beam.metrics import MetricsFilter
@@ -19,13 +24,23 @@ from apache_beam.runners.runner import PipelineResult
 
 from finecut.io import shelf
 from finecut.io.film.encoders import require_encoder
-from finecut.io.records import Summary, from_json
+from finecut.io.records import Source, Summary, from_json
 from finecut.pipeline.curate import Plan, WriteLines, build, plan
 from finecut.pipeline.options import Options
 from finecut.pipeline.progress import Progress
 from finecut.pipeline.stopping import stopping
-from finecut.transforms.find import check_inputs
+from finecut.transforms.find import FindVideos, check_inputs, find_sources
 from finecut.transforms.tally import BOARD, NAMESPACE
+
+#: A batch is closed at so many videos or bytes: large enough that the workers rarely wait for its
+#: last reel, small enough to hold and to lose.
+BATCH_VIDEOS = 200
+BATCH_BYTES = 2_000_000_000
+
+#: Names in the staging folder.
+SUMMARY, FAILURES = "summary.json", "failures.jsonl"
+
+Begin = beam.PTransform[Any, Any]
 
 
 class Ran(NamedTuple):
@@ -44,19 +59,29 @@ def run(options: Options, runner_arguments: Sequence[str] = (), progress: bool =
         require_encoder(options.encoder)
     quiet_libraries(options.verbose)
     steps = plan(options)
+    own = steps.writing.shelf
     began = time.monotonic()
     BOARD.clear()
-    own = steps.writing.shelf
     with stopping(own.sweep, options.is_local), Progress(progress and options.is_local):
         try:
-            result = _run_pipeline(options, steps, runner_arguments)
-            summary = from_json(Summary, shelf.read(steps.summary_path).decode())
+            summary, stats = _run_all(options, steps, runner_arguments)
         finally:
             own.sweep()
-    if not summary.num_failures:
-        # A run without failures leaves no list of an earlier run's behind.
-        own.remove(steps.failures_path)
-    return Ran(summary, time.monotonic() - began, _stats(result))
+    return Ran(summary, time.monotonic() - began, stats)
+
+
+def batches_of(sources: Iterable[Source], videos: int, size: int) -> Iterator[list[Source]]:
+    """Consecutive sources, until there are so many or they have so many bytes."""
+    batch: list[Source] = []
+    held = 0
+    for source in sources:
+        batch.append(source)
+        held += _size(source)
+        if len(batch) >= videos or held >= size:
+            yield batch
+            batch, held = [], 0
+    if batch:
+        yield batch
 
 
 def local_arguments(workers: int) -> list[str]:
@@ -72,17 +97,58 @@ def quiet_libraries(verbose: bool) -> None:
     logging.getLogger("apache_beam").setLevel(logging.INFO if verbose else logging.ERROR)
 
 
-def _run_pipeline(options: Options, steps: Plan, runner_arguments: Sequence[str]) -> PipelineResult:
-    if options.is_local:
-        arguments = local_arguments(options.local_workers)
-    else:
+def _run_all(
+    options: Options, steps: Plan, runner_arguments: Sequence[str]
+) -> tuple[Summary, dict[str, int]]:
+    """The whole run: one pipeline on a cluster, one for each batch of videos here."""
+    own = steps.writing.shelf
+    lines: list[str] = []
+    total, stats = Summary(), Counter[str]()
+    for begin in _beginnings(options, steps):
         arguments = [f"--runner={options.runner}", *runner_arguments]
-    pipeline = beam.Pipeline(options=PipelineOptions(arguments))
-    curated, _ = build(pipeline, steps, options.is_local)
-    _ = curated.summary | "WriteSummary" >> WriteLines(steps.writing.shelf, steps.summary_path)
+        if options.is_local:
+            arguments = local_arguments(options.local_workers)
+        result = _run_pipeline(begin, steps, arguments, options.is_local)
+        total += from_json(Summary, shelf.read(f"{own.staging}/{SUMMARY}").decode())
+        stats.update(_stats(result))
+        if shelf.exists(f"{own.staging}/{FAILURES}"):
+            lines += shelf.read(f"{own.staging}/{FAILURES}").decode().splitlines(keepends=True)
+            own.remove(f"{own.staging}/{FAILURES}")
+            own.write(steps.failures_path, "".join(sorted(lines)).encode())
+    if not lines:
+        # A run without failures leaves no list of an earlier run's behind.
+        own.remove(steps.failures_path)
+    return total, dict(stats)
+
+
+def _beginnings(options: Options, steps: Plan) -> Iterator[Begin]:
+    if not options.is_local:
+        yield FindVideos(steps.finding)
+        return
+    sources = find_sources(steps.finding)
+    BOARD.add("videos found", len(sources))
+    for batch in batches_of(sources, BATCH_VIDEOS, BATCH_BYTES):
+        yield beam.Create(batch)
+
+
+def _run_pipeline(
+    begin: Begin, steps: Plan, arguments: Sequence[str], local: bool
+) -> PipelineResult:
+    own = steps.writing.shelf
+    steps = steps._replace(failures_path=f"{own.staging}/{FAILURES}")
+    pipeline = beam.Pipeline(options=PipelineOptions(list(arguments)))
+    curated, _ = build(pipeline | "FindVideos" >> begin, steps, local)
+    _ = curated.summary | "WriteSummary" >> WriteLines(own, f"{own.staging}/{SUMMARY}")
     result = pipeline.run()
     result.wait_until_finish()
     return result
+
+
+def _size(source: Source) -> int:
+    """Bytes of a local file; what is missing or far away is found out when it is its turn."""
+    if shelf.is_remote(source.uri) or not shelf.exists(source.uri):
+        return 0
+    return shelf.size_of(source.uri)
 
 
 def _stats(result: PipelineResult) -> dict[str, int]:

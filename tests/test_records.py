@@ -75,6 +75,15 @@ def test_no_field_can_hold_media() -> None:
             assert "bytes" not in str(field.type).replace("num_bytes", ""), (kind, field.name)
 
 
+def test_summaries_add_up() -> None:
+    failure = Failure("cut", SOURCE, "E", "m")
+    one = Summary(2, 1, 0, 1, 5, 4, 0, 1, 60.0, 40.0, 100, 900, (failure,), 1)
+    assert Summary() + one == one
+    assert (one + one).shots_kept == 8
+    assert (one + one).failures == (failure, failure)
+    assert (one + one).imbalances() == []
+
+
 def test_the_laws_of_conservation() -> None:
     good = Summary(3, 1, 1, 1, 5, 3, 1, 1)
     assert good.imbalances() == []

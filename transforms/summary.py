@@ -63,12 +63,7 @@ def merge(many: Iterable[Books]) -> Books:
     """One set of books for what several workers entered."""
     merged = Books()
     for books in many:
-        sums = {
-            f.name: getattr(merged.summary, f.name) + getattr(books.summary, f.name)
-            for f in dataclasses.fields(Summary)
-            if f.name != "failures"
-        }
-        merged.summary = Summary(**sums)
+        merged.summary += books.summary
         merged.failed_videos |= books.failed_videos
         merged.lost_shots |= books.lost_shots
         merged.failures += books.failures
