@@ -64,13 +64,18 @@ def is_folder(uri: str) -> bool:
     return Path(uri).is_dir()
 
 
+def _refuse(error: OSError) -> None:
+    """A folder that cannot be read may hide videos: better to stop than to pretend it is empty."""
+    raise error
+
+
 def files_below(folder: str) -> Iterator[str]:
     """Every file at any depth; symlinked files are listed, symlinked folders are not entered."""
     if is_remote(folder):
         [result] = FileSystems.match([folder.rstrip("/") + "/**"])
         yield from (found.path for found in result.metadata_list)
         return
-    for here, folders, files in os.walk(folder):
+    for here, folders, files in os.walk(folder, onerror=_refuse):
         folders.sort()
         yield from (f"{here}/{name}" for name in sorted(files))
 
@@ -83,8 +88,7 @@ def matching(pattern: str) -> list[str]:
 
 def size_of(uri: str) -> int:
     if is_remote(uri):
-        [result] = FileSystems.match([uri])
-        return int(result.metadata_list[0].size_in_bytes)
+        return int(FileSystems.get_filesystem(uri).size(uri))
     return Path(uri).stat().st_size
 
 
@@ -93,11 +97,14 @@ def read(uri: str) -> bytes:
         return file.read()
 
 
-def open_source(uri: str) -> str | BinaryIO:
+@contextmanager
+def open_source(uri: str) -> Iterator[str | BinaryIO]:
     """What the decoder reads from: a path where there is one, else ranged reads of the object."""
     if not is_remote(uri):
-        return uri
-    return FileSystems.open(uri, compression_type=CompressionTypes.UNCOMPRESSED)
+        yield uri
+        return
+    with FileSystems.open(uri, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+        yield file
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """finecut's front door in Python: ``from finecut.pipeline import Options, curate, run``.
 
-The names are looked up when they are used, so that importing this package stays cheap.
+The names are looked up when they are used, so that importing this package stays cheap. No module
+in here may have the name of one of them: importing it would put the module in the name's place.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from finecut.pipeline.options import OptionError, Options
 
 if TYPE_CHECKING:
-    from finecut.pipeline.curate import Curated, curate
-    from finecut.pipeline.run import Ran, run
+    from finecut.pipeline.curation import Curated, curate
+    from finecut.pipeline.running import Ran, run
 
 __all__ = ["Curated", "OptionError", "Options", "Ran", "curate", "run"]
 
-_HOME = {"Curated": "curate", "curate": "curate", "Ran": "run", "run": "run"}
+_HOME = {"Curated": "curation", "curate": "curation", "Ran": "running", "run": "running"}
 
 
 def __getattr__(name: str) -> Any:

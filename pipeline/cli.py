@@ -61,8 +61,8 @@ def _curate(options: Options, rest: Sequence[str], parser: Parser) -> int:
         # Libraries warn their developers; whoever cuts films cannot act on it.
         warnings.simplefilter("ignore")
     from finecut.io.film.encoders import EncoderMissing
-    from finecut.pipeline.curate import plan
-    from finecut.pipeline.run import run
+    from finecut.pipeline.curation import plan
+    from finecut.pipeline.running import run
     from finecut.pipeline.words import final_words, problems, stats_table
     from finecut.transforms.find import InputError
 

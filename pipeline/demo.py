@@ -8,18 +8,28 @@ from pathlib import Path
 
 from finecut.io.film.paint import demo_films
 from finecut.pipeline.options import Options
-from finecut.pipeline.run import run
+from finecut.pipeline.running import run
 from finecut.pipeline.words import final_words, problems
+
+#: Says that what lies beside it was made by the demo, and may be replaced by the next one.
+MARK = ".finecut-demo"
 
 
 def demo(folder: str) -> int:
     """Paint ``folder/films``, curate them into ``folder/output``; the exit code."""
     root = Path(folder).absolute()
     films, output = root / "films", root / "output"
-    # Only what the demo itself makes is replaced.
+    mark = root / MARK
+    if (films.exists() or output.exists()) and not mark.exists():
+        sys.stderr.write(
+            f"finecut demo: {root} has a folder 'films' or 'output' that the demo did not make and "
+            "will not replace. Give another one: finecut demo --folder elsewhere\n"
+        )
+        return 2
     for made in (films, output):
         shutil.rmtree(made, ignore_errors=True)
     films.mkdir(parents=True)
+    mark.touch()
     _say(f"painting three films into {films}")
     for painting in demo_films(films):
         cuts = ", ".join(f"{cut:g}" for cut in painting.cuts)

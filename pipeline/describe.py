@@ -8,7 +8,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
 
-from finecut.pipeline.curate import build, plan
+from finecut.pipeline.curation import build, plan
 from finecut.pipeline.options import Options
 from finecut.transforms.find import FindVideos
 

@@ -181,13 +181,20 @@ class Options:
 
     @property
     def local_workers(self) -> int:
-        return self.workers or len(os.sched_getaffinity(0))
+        return self.workers or cores()
 
     def check(self) -> Options:
         """Itself, or an :class:`OptionError` that says what to write instead."""
         for wrong in _contradictions(self):
             raise OptionError(wrong)
         return self
+
+
+def cores() -> int:
+    """The cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def default_of(f: Field[Any]) -> Any:
@@ -215,6 +222,14 @@ def _contradictions(o: Options) -> list[str]:
         "--crf": o.crf or 0,
     }
     wrong = []
+    inputs: object = o.input
+    if isinstance(inputs, str):
+        return [f"input is one string: write input=({inputs!r},)"]
+    for f in option_fields():
+        value, choices = getattr(o, f.name), f.metadata["choices"]
+        if choices and value not in choices:
+            flag = f.name.replace("_", "-")
+            wrong.append(f"--{flag} {value} is unknown: write one of {', '.join(choices)}")
     if not o.input:
         wrong.append("no --input: write --input FOLDER (or a file, a glob in quotes, a list)")
     if not o.output:

@@ -29,7 +29,8 @@ def stopping(sweep: Callable[[], None], wanted: bool = True) -> Iterator[None]:
 
     def stop(number: int, _frame: FrameType | None) -> None:
         sys.stderr.write(
-            "\nfinecut: stopped. What is written is whole; the same command does the rest.\n"
+            "\nfinecut: stopped. Every file that was written is whole; "
+            "the same command begins anew.\n"
         )
         sys.stderr.flush()
         for _ in range(SWEEPS):

@@ -7,7 +7,7 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finecut.io.film.clock import Clock, within
+from finecut.io.film.clock import Clock, reached
 
 RATES = st.sampled_from(
     [Fraction(24), Fraction(25), Fraction(30), Fraction(60), Fraction(24000, 1001), Fraction(25, 2)]
@@ -28,9 +28,9 @@ def test_every_frame_belongs_to_one_of_two_neighbouring_spans(rate: Fraction, in
     """Borders are floats made of frame numbers; no frame may fall through or count twice."""
     fps = float(rate)
     seconds = index / rate
-    before = within(seconds, 0.0, index / fps)
-    after = within(seconds, index / fps, (index + 1) / fps)
-    assert (before, after) == (False, True)
+    border, following = Fraction(index / fps), Fraction((index + 1) / fps)
+    assert reached(seconds, border)
+    assert not reached(seconds, following)
 
 
 @given(ticks=st.lists(st.integers(0, 10**7), min_size=2, max_size=2, unique=True))

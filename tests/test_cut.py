@@ -7,6 +7,9 @@ time 0 and the others at their own distance from it, whatever the source does.
 from __future__ import annotations
 
 import dataclasses
+import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -16,9 +19,16 @@ import pytest
 from footage import CASES, painted
 
 from finecut.io.film.cutting import CutShot, cut
-from finecut.io.film.encoders import Encoding
-from finecut.io.film.paint import Painting, hear_beeps, read_index
-from finecut.io.film.source import probe
+from finecut.io.film.encoders import (
+    PROFILES,
+    EncoderMissing,
+    Encoding,
+    encoder_options,
+    require_encoder,
+    why_unusable,
+)
+from finecut.io.film.paint import Painting, hear_beeps, paint, read_index
+from finecut.io.film.source import FilmError, probe
 from finecut.io.records import ClipFile, Shot, Source, Span, Video
 
 #: Fast, and good enough for the pattern to be read.
@@ -300,3 +310,136 @@ def test_a_truncated_film_gives_what_is_left_and_says_what_is_missing(
     )
     assert [result.path is not None for result in results] == [True, True, False]
     assert indices_and_times(results[0].path)[0] == list(whole.indices_between(0.0, 1.0))
+
+
+def test_a_frame_held_for_long_ends_with_its_clip(tmp_path: Path) -> None:
+    """Screen recordings stand still for minutes: the clip must not last as long as that."""
+    times = [*(Fraction(i, 9) for i in range(30)), Fraction(20), Fraction(21)]
+    painting = paint(tmp_path / "still.mp4", times=times, b_frames=0)
+    clips = clips_of(painting, tmp_path / "clips", (0.0, 5.0), (5.0, 10.0), (18.0, 22.0))
+    first, gap, last = clips.values()
+    assert first.file is not None
+    assert first.file.num_frames / first.file.framerate == pytest.approx(5.0, abs=0.01)
+    with av.open(str(first.path)) as container:
+        assert container.duration == pytest.approx(5e6, abs=10_000)
+    assert (gap.path, gap.error) == (None, None)
+    assert "no new frame between 5 s and 10 s" in str(gap.empty)
+    assert indices_and_times(last.path)[0] == [30, 31]
+
+
+def remux(source: str, target: Path, pictures_until: float, title: str = "") -> None:
+    """The same packets in another file, without the pictures from some second on."""
+    with (
+        av.open(source) as film,
+        av.open(str(target), "w", metadata_errors="surrogateescape") as copy,
+    ):
+        copy.metadata["title"] = title
+        streams = {s.index: copy.add_stream_from_template(s) for s in film.streams}
+        for packet in film.demux():
+            time = (packet.pts or 0) * packet.time_base
+            if packet.size and (packet.stream.type != "video" or time < pictures_until):
+                packet.stream = streams[packet.stream_index]
+                copy.mux(packet)
+
+
+def test_sound_that_outlasts_the_pictures_is_no_damage(tmp_path: Path) -> None:
+    """Matroska is as long as its longest track, so spans are planned where nothing is shown."""
+    painting = paint(tmp_path / "whole.mkv", seconds=5, sound="aac", b_frames=0)
+    remux(painting.path, tmp_path / "long.mkv", pictures_until=2)
+    path = str(tmp_path / "long.mkv")
+    video = probe(path, Source(path, path, "x.mkv"), 10**6)
+    assert video.duration == pytest.approx(5, abs=0.1)
+    shots = shots_at((0.0, 1.5), (1.5, 3.0), (3.0, 4.5))
+    whole, partial, beyond = cut(path, video, shots, QUICK, tmp_path)
+    assert whole.damage is None
+    assert partial.damage is None
+    assert partial.file is not None
+    assert partial.file.num_frames == 15
+    assert (beyond.error, beyond.empty is None) == (None, False)
+
+
+def test_a_film_that_breaks_off_is_damaged(film: Film, tmp_path: Path) -> None:
+    whole = film("mkv")
+    torn = tmp_path / "torn.mkv"
+    data = Path(whole.path).read_bytes()
+    torn.write_bytes(data[: len(data) // 2])
+    results = list(cut(str(torn), video_of(whole), shots_at((0.0, 3.6)), QUICK, tmp_path))
+    assert results[0].damage is not None
+    assert "frames could be decoded" in results[0].damage
+
+
+def test_titles_in_any_encoding_are_no_obstacle(tmp_path: Path) -> None:
+    painting = paint(tmp_path / "plain.mkv", seconds=1, b_frames=0)
+    remux(painting.path, tmp_path / "latin.mkv", pictures_until=9, title="caf\udce9")
+    path = str(tmp_path / "latin.mkv")
+    assert b"caf\xe9" in Path(path).read_bytes()
+    assert probe(path, Source(path, path, "x.mkv"), 10**6).width == 320
+
+
+def test_an_impossible_length_is_refused(film: Film) -> None:
+    path = str(film("cfr").path)
+    with pytest.raises(FilmError, match="promises 108 frames in 100 bytes"):
+        probe(path, Source(path, path, "x.mp4"), 100)
+
+
+#: Run in a process of its own, because a limit on file sizes cannot be lifted again.
+LIMITED = """
+import resource, signal, sys
+from pathlib import Path
+from finecut.io.film.cutting import cut
+from finecut.io.film.encoders import Encoding
+from finecut.io.film.source import probe
+from finecut.io.records import Shot, Source, Span
+film, folder = sys.argv[1:]
+video = probe(film, Source(film, film, "x"), 10**6)
+shots = [Shot(f"s{i}", i, Span(a, b)) for i, (a, b) in enumerate([(0, .2), (0, 3.6), (3, 3.2)])]
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
+for result in cut(film, video, shots, Encoding(crf=10, audio="none"), Path(folder)):
+    print(result.shot.id, result.path is not None, "could not be encoded" in str(result.error))
+"""
+
+
+def test_a_clip_that_cannot_be_written_costs_no_other(film: Film, tmp_path: Path) -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(film("cfr").path), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert sorted(told.stdout.splitlines()) == [
+        "s0 True False",
+        "s1 False True",
+        "s2 True False",
+    ]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["s0.mp4", "s2.mp4"]
+
+
+def test_x264_is_kept_from_code_that_gives_other_bytes_each_time() -> None:
+    options = encoder_options(Encoding("libx264"))
+    cpu = Path("/proc/cpuinfo")
+    if not (cpu.exists() and "avx512" in cpu.read_text()):
+        assert "x264-params" not in options
+    else:
+        assert options["x264-params"] == "asm=avx2"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "words"),
+    [
+        (Encoding("libopenh264"), "Encoders that work here: libx264"),
+        (Encoding("libx264", preset="bogus"), "preset 'bogus' is unknown; presets of libx264"),
+        (Encoding("libsvtav1", preset="99"), "preset '99' is unknown"),
+        (Encoding("libopenh264", preset="fast"), "has no presets"),
+        (Encoding("libx264", crf=99), "goes from 0 (best) to 51"),
+    ],
+)
+def test_settings_an_encoder_does_not_know_are_refused(encoding: Encoding, words: str) -> None:
+    with pytest.raises(EncoderMissing, match=re.escape(words)):
+        require_encoder(encoding)
+
+
+@pytest.mark.parametrize("encoder", ["libx264", "libx265", "libsvtav1", "libvpx-vp9"])
+def test_every_preset_of_an_encoder_starts(encoder: str) -> None:
+    for preset in (PROFILES[encoder].presets[0], PROFILES[encoder].presets[-1]):
+        assert why_unusable(Encoding(encoder, preset=preset)) is None

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
+from finecut.io.film.source import FilmError
 from finecut.io.records import Source
+from finecut.pipeline.curation import plan
+from finecut.pipeline.options import Options
 from finecut.transforms.find import (
     Finding,
     InputError,
@@ -48,6 +52,40 @@ def test_one_file_and_a_file_whose_name_looks_like_a_glob(shelf: Path) -> None:
 def test_globs_are_named_from_their_fixed_part(shelf: Path) -> None:
     assert relatives(f"{shelf}/*.*") == ["a.MKV", "b.mp4"]
     assert relatives(f"{shelf}/**/*.webm") == ["deep/er/é [1].webm"]
+
+
+def test_what_a_run_made_is_not_its_input(shelf: Path) -> None:
+    for name in ("out/clips/x.mp4", "out/.staging/run/y.mp4", "out/clips2/z.mp4"):
+        (shelf / name).parent.mkdir(parents=True)
+        (shelf / name).touch()
+    made = plan(Options(input=(str(shelf),), output=str(shelf / "out"))).finding
+    names = [source.relative for source in find_sources(made)]
+    assert "out/clips2/z.mp4" in names
+    assert len(names) == 5
+
+
+def test_a_name_that_is_no_text_fails_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "films").mkdir()
+    (tmp_path / "films" / os.fsdecode(b"caf\xe9.mp4")).touch()
+    [source] = find_sources(Finding((str(tmp_path / "films"),)))
+    source.relative.encode()
+    with pytest.raises(FilmError, match="not UTF-8"):
+        probe_source(source)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "words"),
+    [
+        ("a.json", b"{", "cannot be read"),
+        ("a.json", b'{"path": "x"}', "holds no array"),
+        ("a.jsonl", b"x.mp4", "cannot be read"),
+        ("a.txt", b"caf\xe9.mp4", "UTF-8"),
+    ],
+)
+def test_broken_lists_are_refused(tmp_path: Path, name: str, data: bytes, words: str) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(InputError, match=words):
+        find_sources(Finding((str(tmp_path / name),)))
 
 
 def test_several_inputs_share_their_deepest_folder(shelf: Path) -> None:

@@ -20,6 +20,7 @@ from finecut.transforms.write import (
     Writing,
     close_video,
     planned,
+    withdraw,
 )
 
 NAME = "/data/a.mp4"
@@ -162,6 +163,45 @@ def test_a_table_that_cannot_be_written_loses_its_chunk_only(
     assert closed[0]["clips"] == []
     assert closed[1]["clips"] == [clips[2].id]
     assert written["videos"] == []
+
+
+def test_a_table_costs_only_the_clips_that_are_in_it(writing: Writing, tmp_path: Path) -> None:
+    """Rejected clips and clips without that vector are on the shelf, so they are not lost."""
+    clips = make_clips(writing, chunks=1, per_chunk=3)
+    clips[1] = clips[1].replace(vectors={"internvideo2": (1.0,)})
+    table = writing.layout.embedding_parquet("cosmos-embed1-224p", chunk_id(NAME, 0))
+    Path(table, "in the way").mkdir(parents=True)
+    written = write(clips, writing, tmp_path)
+    assert written["failures"] == [f"WriteParquet: {clips[0].id}"]
+    chunk = json.loads(Path(writing.layout.processed_clip_chunk("a.mp4", 0)).read_text())
+    assert (chunk["clips"], chunk["filtered_clips"]) == ([clips[1].id], [clips[2].id])
+
+
+def test_staged_files_nobody_wants_cannot_fail_a_clip(tmp_path: Path) -> None:
+    root = str(tmp_path / "out")
+    without = Writing(Layout(root), Shelf(root, f"{root}/.staging/run"), upload_clips=False)
+    clips = make_clips(without)
+    staged = Path(str(clips[0].staged))
+    staged.unlink()
+    staged.mkdir()
+    written = write(clips, without, tmp_path)
+    assert written["failures"] == []
+    assert len(written["videos"]) == 1
+
+
+def test_a_clip_that_is_on_the_shelf_already_is_closed(writing: Writing, tmp_path: Path) -> None:
+    clips = [clip.replace(staged=None) for clip in make_clips(writing)]
+    written = write(clips, writing, tmp_path)
+    assert (written["failures"], written["clips"], len(written["videos"])) == ([], [], 1)
+
+
+def test_the_promise_of_an_earlier_run_is_withdrawn(writing: Writing) -> None:
+    path = Path(writing.layout.processed_video("a.mp4"))
+    path.parent.mkdir(parents=True)
+    path.write_text("{}")
+    assert withdraw(VIDEO.source, writing) == VIDEO.source
+    assert not path.exists()
+    assert withdraw(VIDEO.source, writing) == VIDEO.source
 
 
 def test_a_video_is_closed_only_when_nothing_is_missing(writing: Writing) -> None:

@@ -33,6 +33,10 @@ class Cutting:
         return dataclasses.replace(self.encoding, bit_rate=video.bit_rate_k * 1024)
 
 
+#: Name of the rule that rejects a span in which the film shows nothing new.
+NO_FRAMES = "no_frames"
+
+
 class LostShot(Exception):
     """A shot that could not become a clip although its reel could be read."""
 
@@ -42,14 +46,16 @@ def cut_reel(reel: Reel, cutting: Cutting) -> Iterator[Clip | Failure]:
     if not reel.shots:
         return
     video = reel.video
-    with cutting.shelf.bench() as folder:
-        source = shelf.open_source(video.source.uri)
+    with cutting.shelf.bench() as folder, shelf.open_source(video.source.uri) as source:
         for shot in cut(source, video, reel.shots, cutting.encoding_for(video), folder):
             yield _clip_of(reel, shot, cutting.shelf)
 
 
 def _clip_of(reel: Reel, result: CutShot, shelf_: Shelf) -> Clip | Failure:
-    if result.path is None or result.file is None:
+    clip = Clip(video=reel.video, chunk=reel.chunk, shot=result.shot, file=result.file)
+    if result.empty is not None:
+        return clip.replace(rejected_by=NO_FRAMES, errors={"frames": result.empty})
+    if result.path is None:
         return Failure(
             step="cut",
             source=reel.video.source,
@@ -57,20 +63,8 @@ def _clip_of(reel: Reel, result: CutShot, shelf_: Shelf) -> Clip | Failure:
             message=result.error or "no file was made",
             lost_shots=(result.shot.id,),
         )
-    errors = {}
-    if result.damaged:
-        errors["decode"] = (
-            f"{result.damaged} packets of the source are damaged within this clip; the frames "
-            "they held are missing"
-        )
-    return Clip(
-        video=reel.video,
-        chunk=reel.chunk,
-        shot=result.shot,
-        file=result.file,
-        staged=shelf_.stage(result.path),
-        errors=errors,
-    )
+    errors = {} if result.damage is None else {"decode": result.damage}
+    return clip.replace(staged=shelf_.stage(result.path), errors=errors)
 
 
 class CutClips(beam.PTransform[beam.PCollection[Reel], Any]):
@@ -90,7 +84,7 @@ class _Cut(beam.DoFn):
         self.cutting = cutting
 
     def setup(self) -> None:
-        require_encoder(self.cutting.encoding.encoder)
+        require_encoder(self.cutting.encoding)
 
     def process(self, reel: Reel) -> Iterable[Clip | TaggedOutput[Literal["failures"], Failure]]:
         left = {shot.id: shot for shot in reel.shots}

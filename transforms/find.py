@@ -21,7 +21,7 @@ import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
 from finecut.io import shelf
-from finecut.io.film.source import probe
+from finecut.io.film.source import FilmError, probe
 from finecut.io.layout import relative_to_root
 from finecut.io.records import Failure, Source, Video
 from finecut.transforms.guard import FAILURES, guarded
@@ -44,6 +44,8 @@ class Finding:
     named_as: str | None = None
     #: At most so many videos, the first by name; ``None`` means all.
     limit: int | None = None
+    #: Folders that are never searched: what an earlier run made is not its own input.
+    without: tuple[str, ...] = ()
 
 
 def find_sources(finding: Finding) -> list[Source]:
@@ -51,15 +53,12 @@ def find_sources(finding: Finding) -> list[Source]:
     check_one_store(finding.inputs)
     found = [_resolve(shelf.absolute(spec)) for spec in finding.inputs]
     root = _common_root([root for root, _ in found])
-    paths = _once(path for _, files in found for path in files)
-    named_as = None if finding.named_as is None else finding.named_as.rstrip("/")
-    sources = []
-    for path in paths[: finding.limit]:
-        relative = relative_to_root(path, root)
-        sources.append(
-            Source(path, path if named_as is None else f"{named_as}/{relative}", relative)
-        )
-    return sources
+    paths = [
+        path
+        for path in _once(path for _, files in found for path in files)
+        if not any(path.startswith(f"{folder}/") for folder in finding.without)
+    ]
+    return [_source(_readable(path), _readable(root), finding) for path in paths[: finding.limit]]
 
 
 def check_inputs(inputs: Sequence[str]) -> None:
@@ -81,6 +80,18 @@ def check_inputs(inputs: Sequence[str]) -> None:
             )
 
 
+def _source(path: str, root: str, finding: Finding) -> Source:
+    relative = relative_to_root(path, root)
+    if finding.named_as is None:
+        return Source(path, path, relative)
+    return Source(path, f"{finding.named_as.rstrip('/')}/{relative}", relative)
+
+
+def _readable(path: str) -> str:
+    """The path as text: bytes that are none become ``\\xe9``, which the probe then refuses."""
+    return path.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
 def check_one_store(paths: Sequence[str]) -> None:
     """Refuse paths on different stores: no folder holds them all, so they have no names."""
     stores = {shelf.store_of(path) for path in paths}
@@ -98,7 +109,10 @@ def read_list(text: str, extension: str) -> list[str]:
     ['a.mp4']
     """
     if extension == ".json":
-        return [_path_in(entry) for entry in json.loads(text)]
+        entries = json.loads(text)
+        if not isinstance(entries, list):
+            raise InputError('it holds no array; write ["a.mp4", "b.mp4"]')
+        return [_path_in(entry) for entry in entries]
     if extension == ".jsonl":
         return [_path_in(json.loads(line)) for line in text.splitlines() if line.strip()]
     if extension == ".csv":
@@ -109,7 +123,13 @@ def read_list(text: str, extension: str) -> list[str]:
 
 def probe_source(source: Source) -> Video:
     """What this file is."""
-    return probe(shelf.open_source(source.uri), source, shelf.size_of(source.uri))
+    if not shelf.is_remote(source.uri) and "\\x" in source.uri and not shelf.exists(source.uri):
+        raise FilmError(
+            f"the file name {source.relative!r} stands for bytes that are not UTF-8, and documents "
+            "cannot name it. Rename the file."
+        )
+    with shelf.open_source(source.uri) as file:
+        return probe(file, source, shelf.size_of(source.uri))
 
 
 class FindVideos(beam.PTransform[beam.Pipeline, beam.PCollection[Source]]):
@@ -158,7 +178,7 @@ class _Probe(beam.DoFn):
 
 def _resolve(path: str) -> tuple[str, list[str]]:
     """The root and the files of one input."""
-    if not shelf.exists(path) and glob.has_magic(path):
+    if glob.has_magic(path) and (shelf.is_remote(path) or not shelf.exists(path)):
         return _fixed_part(path), [p for p in shelf.matching(path) if _is_video(p)]
     if _extension(path) in LIST_EXTENSIONS and not shelf.is_folder(path):
         return _resolve_list(path)
@@ -168,7 +188,13 @@ def _resolve(path: str) -> tuple[str, list[str]]:
 
 
 def _resolve_list(path: str) -> tuple[str, list[str]]:
-    entries = read_list(shelf.read(path).decode("utf-8-sig"), _extension(path))
+    try:
+        entries = read_list(shelf.read(path).decode("utf-8-sig"), _extension(path))
+    except ValueError as error:
+        raise InputError(
+            f"the list {path} cannot be read: {error}. A list is UTF-8 text of its kind: .txt one "
+            "path a line, .json an array, .jsonl an object a line, .csv with a column 'path'."
+        ) from error
     folder = posixpath.dirname(path)
     files = [
         entry if shelf.is_remote(entry) else shelf.absolute(posixpath.join(folder, entry))

@@ -23,7 +23,9 @@ class Books:
     summary: Summary = field(default_factory=Summary)
     failed_videos: set[str] = field(default_factory=set)
     lost_shots: set[str] = field(default_factory=set)
+    #: The first few by name; all are counted.
     failures: list[Failure] = field(default_factory=list)
+    num_failures: int = 0
 
 
 def enter(books: Books, event: Event) -> Books:
@@ -55,7 +57,8 @@ def enter(books: Books, event: Event) -> Books:
     else:
         books.failed_videos.add(event.source.name)
         books.lost_shots.update(event.lost_shots)
-        books.failures.append(event)
+        books.failures = _first([*books.failures, event])
+        books.num_failures += 1
     return books
 
 
@@ -66,20 +69,24 @@ def merge(many: Iterable[Books]) -> Books:
         merged.summary += books.summary
         merged.failed_videos |= books.failed_videos
         merged.lost_shots |= books.lost_shots
-        merged.failures += books.failures
+        merged.failures = _first([*merged.failures, *books.failures])
+        merged.num_failures += books.num_failures
     return merged
 
 
 def close(books: Books) -> Summary:
     """The summary of the run."""
-    failures = sorted(books.failures, key=lambda f: (f.source.name, f.step, f.lost_shots))
     return dataclasses.replace(
         books.summary,
         videos_failed=len(books.failed_videos),
         shots_failed=len(books.lost_shots),
-        num_failures=len(failures),
-        failures=tuple(failures[:NAMED_FAILURES]),
+        num_failures=books.num_failures,
+        failures=tuple(books.failures),
     )
+
+
+def _first(failures: list[Failure]) -> list[Failure]:
+    return sorted(failures, key=lambda f: (f.source.name, f.step, f.lost_shots))[:NAMED_FAILURES]
 
 
 _Collections = Iterable[beam.PCollection[Any]]

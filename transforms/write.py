@@ -16,6 +16,7 @@ that everything of this video is on the shelf.
     written.metas | ...     # what was written, as Written records
 """
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -26,7 +27,7 @@ from apache_beam.pvalue import TaggedOutput
 
 from finecut.io.layout import Layout
 from finecut.io.parquet import embedding_pickle, embedding_table
-from finecut.io.records import Clip, Failure, Reel, Video, Written
+from finecut.io.records import Clip, Failure, Reel, Source, Video, Written
 from finecut.io.shelf import Shelf
 from finecut.transforms.documents import (
     chunk_document,
@@ -107,7 +108,7 @@ def planned(clip: Clip, writing: Writing) -> set[str]:
         return set()
     layout = writing.layout
     paths = {layout.meta(clip.id)}
-    if writing.upload_clips and clip.file is not None:
+    if writing.upload_clips and clip.staged is not None:
         paths.add(layout.clip(clip.id, clip.kept))
     if clip.kept:
         paths |= {
@@ -129,7 +130,7 @@ def publish_clip(clip: Clip, writing: Writing) -> Iterator[Written]:
     if clip.staged is None or clip.file is None:
         return
     if writing.dry_run or not writing.upload_clips:
-        writing.shelf.remove(clip.staged)
+        _drop(clip.staged, writing)
         return
     path = writing.layout.clip(clip.id, clip.kept)
     size = writing.shelf.publish(clip.staged, path, clip.file.num_bytes)
@@ -142,7 +143,7 @@ def publish_previews(clip: Clip, writing: Writing) -> Iterator[Written]:
         if window.preview is None:
             continue
         if writing.dry_run or not clip.kept:
-            writing.shelf.remove(window.preview)
+            _drop(window.preview, writing)
             continue
         path = writing.layout.preview(clip.id, window.start_frame, window.end_frame)
         yield Written(
@@ -168,14 +169,20 @@ def write_vectors(clip: Clip, writing: Writing) -> Iterator[Written]:
         yield Written(EMBEDDINGS, clip.id, clip.chunk.id, path, size)
 
 
-def write_parquet(chunk: str, clips: Iterable[Clip], writing: Writing) -> Iterator[Written]:
-    """Write the vectors of one chunk, a Parquet file for each algorithm, in order of the shots."""
-    if writing.dry_run:
-        return
+def tables_of(clips: Iterable[Clip]) -> dict[str, list[Clip]]:
+    """The kept clips each algorithm has a vector of, in the order of their shots."""
     ordered = sorted((clip for clip in clips if clip.kept), key=lambda clip: clip.shot.index)
-    for algorithm in sorted({name for clip in ordered for name in clip.vectors}):
-        rows = [(c.id, c.vectors[algorithm]) for c in ordered if algorithm in c.vectors]
+    algorithms = sorted({name for clip in ordered for name in clip.vectors})
+    return {name: [clip for clip in ordered if name in clip.vectors] for name in algorithms}
+
+
+def write_parquet(
+    chunk: str, algorithm: str, clips: Iterable[Clip], writing: Writing
+) -> Iterator[Written]:
+    """Write one algorithm's vectors of one chunk as one Parquet file."""
+    if not writing.dry_run:
         path = writing.layout.embedding_parquet(algorithm, chunk)
+        rows = [(clip.id, clip.vectors[algorithm]) for clip in clips]
         size = writing.shelf.write(path, embedding_table(rows))
         yield Written(EMBEDDINGS, chunk, chunk, path, size)
 
@@ -224,6 +231,14 @@ def close_video(chunks: Iterable[ChunkClosed], writing: Writing) -> Iterator[Vid
     yield _write_video_document(first.video, num_clips, first.num_chunks, writing)
 
 
+def withdraw(source: Source, writing: Writing) -> Source:
+    """Remove the document an earlier run wrote about this video."""
+    # What cannot be removed cannot be replaced either: closing the video will fail, and say so.
+    with contextlib.suppress(OSError, ValueError):
+        writing.shelf.remove(writing.layout.processed_video(source.relative))
+    return source
+
+
 def close_empty_video(reel: Reel, writing: Writing) -> Iterator[VideoClosed]:
     """A video too short for a clip is finished too: both its documents say so."""
     relative = reel.video.source.relative
@@ -238,6 +253,12 @@ def _write_video_document(
     path = writing.layout.processed_video(video.source.relative)
     data = serialise(video_document(video, num_clips, num_chunks))
     return VideoClosed(video, num_clips, path, writing.shelf.write(path, data))
+
+
+def _drop(staged: str, writing: Writing) -> None:
+    """Remove a staged file nobody wants; if that fails, the sweep at the end removes it."""
+    with contextlib.suppress(OSError):
+        writing.shelf.remove(staged)
 
 
 # The transforms of the same names.
@@ -373,6 +394,23 @@ class CloseVideos(beam.PTransform[beam.PCollection[ChunkClosed], Any]):
         )
 
 
+class WithdrawPromises(beam.PTransform[beam.PCollection[Source], beam.PCollection[Source]]):
+    """Sources → the same, after the documents of earlier runs that say they are finished are gone.
+
+    From the moment a video is worked on again until all of it is written, nothing may say that
+    everything of it is on the shelf.
+    """
+
+    def __init__(self, writing: Writing) -> None:
+        super().__init__()
+        self.writing = writing
+
+    def expand(self, sources: beam.PCollection[Source]) -> beam.PCollection[Source]:
+        return sources | "Withdraw" >> beam.Map(withdraw, writing=self.writing).with_output_types(
+            Source
+        )
+
+
 class CloseEmptyVideos(beam.PTransform[beam.PCollection[Reel], Any]):
     """Reels without shots → ``closed`` videos."""
 
@@ -401,47 +439,50 @@ class _Sort(beam.DoFn):
         yield from _sorted_into(clip)
 
 
-class _Guarded(beam.DoFn):
-    """Runs a function of one group and sends its accidents to ``failures``."""
+class _Writer(beam.DoFn):
+    """What the DoFns of this file have in common: they know where to write."""
 
     def __init__(self, writing: Writing) -> None:
         super().__init__()
         self.writing = writing
 
 
-class _WriteParquet(_Guarded):
+class _WriteParquet(_Writer):
     def process(
         self, group: tuple[str, Iterable[Clip]]
     ) -> Iterable[Written | TaggedOutput[Literal["failures"], Failure]]:
-        chunk, clips = group[0], list(group[1])
-        yield from _tagged(
-            guarded(
-                "WriteParquet",
-                clips[0].video.source,
-                lambda: write_parquet(chunk, clips, self.writing),
-                lambda: (clip.id for clip in clips),
+        chunk, everything = group
+        for algorithm, clips in tables_of(everything).items():
+            yield from _tagged(
+                guarded(
+                    "WriteParquet",
+                    clips[0].video.source,
+                    partial(write_parquet, chunk, algorithm, clips, self.writing),
+                    partial(_ids, clips),
+                )
             )
-        )
 
 
-class _CloseChunk(_Guarded):
+class _CloseChunk(_Writer):
     def process(
         self, group: tuple[str, Iterable[Clip | Written]]
     ) -> Iterable[ChunkClosed | TaggedOutput[Literal["failures"], Failure]]:
         entries = list(group[1])
         clips = [entry for entry in entries if isinstance(entry, Clip)]
+        if not clips:
+            return
         for closed in guarded(
             "CloseChunks",
             clips[0].video.source,
             lambda: close_chunk(entries, self.writing),
-            lambda: (clip.id for clip in clips),
+            partial(_ids, clips),
         ):
             if isinstance(closed, ChunkClosed):
                 count("clips written", closed.num_kept + closed.num_rejected)
             yield from _tagged([closed])
 
 
-class _CloseVideo(_Guarded):
+class _CloseVideo(_Writer):
     def process(
         self, group: tuple[str, Iterable[ChunkClosed]]
     ) -> Iterable[VideoClosed | TaggedOutput[Literal["failures"], Failure]]:
@@ -455,7 +496,7 @@ class _CloseVideo(_Guarded):
         )
 
 
-class _CloseEmptyVideo(_Guarded):
+class _CloseEmptyVideo(_Writer):
     def process(
         self, reel: Reel
     ) -> Iterable[VideoClosed | TaggedOutput[Literal["failures"], Failure]]:
@@ -478,6 +519,10 @@ def _sorted_into(clip: Clip) -> Iterator[Any]:
     if clip.vectors:
         yield TaggedOutput(EMBEDDINGS, clip)
     yield clip
+
+
+def _ids(clips: Iterable[Clip]) -> list[str]:
+    return [clip.id for clip in clips]
 
 
 def _by_chunk(entry: Clip | Written) -> tuple[str, Clip | Written]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterator
 from fractions import Fraction
@@ -89,7 +90,9 @@ class ClipWriter:
 
     def abandon(self) -> None:
         """Close and remove what there is: nobody may take half a clip for one."""
-        self._container.close()
+        # Closing writes the file's end, which fails again where writing failed before.
+        with contextlib.suppress(OSError, ValueError):
+            self._container.close()
         self.path.unlink(missing_ok=True)
 
     def _mux(self, frame: av.VideoFrame | None) -> None:

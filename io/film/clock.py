@@ -56,6 +56,9 @@ class Clock:
         return Fraction(1, whole * -(-LEAST_TICKS // whole))
 
 
-def within(seconds: Fraction, start: float, end: float) -> bool:
-    """Whether a frame shown at ``seconds`` belongs to ``[start, end)``."""
-    return Fraction(start) - NEARLY <= seconds < Fraction(end) - NEARLY
+def reached(seconds: Fraction, border: Fraction) -> bool:
+    """Whether a frame shown at ``seconds`` is at or past this border of a span.
+
+    So a frame belongs to ``[start, end)`` when it has reached ``start`` and not ``end``.
+    """
+    return seconds >= border - NEARLY

@@ -11,9 +11,11 @@ nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,7 +26,7 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from finecut.io.film.clipfile import ClipWriter
-from finecut.io.film.clock import Clock, within
+from finecut.io.film.clock import Clock, reached
 from finecut.io.film.encoders import Encoding, PictureFormat
 from finecut.io.film.picture import Upright, stored
 from finecut.io.film.sound import Heard, Listener
@@ -53,9 +55,12 @@ class CutShot:
     shot: Shot
     path: Path | None = None
     file: ClipFile | None = None
+    #: An accident, in one sentence.
     error: str | None = None
-    #: Packets of the source that could not be decoded while this clip was cut.
-    damaged: int = 0
+    #: Not an accident: the film shows no new frame in this span.
+    empty: str | None = None
+    #: What is missing in the clip although the film should have it.
+    damage: str | None = None
 
 
 def cut(
@@ -77,7 +82,7 @@ def cut(
         listener = None
         if sound is not None:
             listener = Listener(sound, video.first_pts * stream.time_base, encoding.audio)
-        yield from _Pass(container, stream, clock, listener, encoding, folder, video).run(shots)
+        yield from _Pass(container, stream, clock, listener, encoding, folder).run(shots)
 
 
 class _Take:
@@ -85,21 +90,15 @@ class _Take:
 
     def __init__(self, shot: Shot) -> None:
         self.shot = shot
+        self.start, self.end = Fraction(shot.span.start), Fraction(shot.span.end)
         self.writer: ClipWriter | None = None
         self.error: str | None = None
         self.last = Fraction(0)
-        self.last_length = Fraction(0)
+        #: When the film shows its next frame after this take, once that is known.
+        self.next_shown: Fraction | None = None
         self.pictures_done = False
-        self.damaged = 0
+        self.damaged_packets = 0
         self._early: list[Heard] = []
-
-    @property
-    def start(self) -> float:
-        return self.shot.span.start
-
-    @property
-    def end(self) -> float:
-        return self.shot.span.end
 
     def hear(self, piece: Heard) -> None:
         if self.writer is None:
@@ -115,32 +114,23 @@ class _Take:
                 writer.hear(piece)
         self._early.clear()
 
-    def finish(self) -> CutShot:
-        if self.error is None and self.writer is None:
-            self.error = (
-                f"the source shows no frame between {self.start:g} s and {self.end:g} s. Usually "
-                "the file was cut off, or its header promises more than it holds."
-            )
-        if self.error is not None or self.writer is None:
-            self.drop()
-            return CutShot(self.shot, error=self.error, damaged=self.damaged)
-        try:
-            facts = self.writer.close(self.last_length)
-        except av.error.FFmpegError as error:
-            self.fail(error)
-            self.drop()
-            return CutShot(self.shot, error=self.error, damaged=self.damaged)
-        return CutShot(self.shot, self.writer.path, facts, damaged=self.damaged)
+    def show(self, picture: av.VideoFrame, seconds: Fraction) -> None:
+        assert self.writer is not None
+        self.writer.show(picture, seconds)
+        self.last = seconds
 
-    def fail(self, error: av.error.FFmpegError) -> None:
+    def fail(self, error: OSError | ValueError) -> None:
+        """This clip is lost, and only this one."""
         self.error = (
-            f"the clip could not be encoded ({error.strerror}). Usually the disk is full or the "
-            "encoder refuses these settings; try the default encoder."
+            f"the clip could not be encoded ({error}). Usually the disk is full or the encoder "
+            "refuses this picture size; try the default encoder."
         )
+        self.drop()
 
     def drop(self) -> None:
         if self.writer is not None:
             self.writer.abandon()
+            self.writer = None
 
 
 class _Pass:
@@ -154,30 +144,32 @@ class _Pass:
         listener: Listener | None,
         encoding: Encoding,
         folder: Path,
-        video: Video,
     ) -> None:
         self.container, self.stream, self.clock = container, stream, clock
-        self.listener, self.encoding, self.folder, self.video = listener, encoding, folder, video
+        self.listener, self.encoding, self.folder = listener, encoding, folder
         self.rate = stream.average_rate or Fraction(25)
+        self.run_in = listener.run_in if listener else Fraction(0)
         self.upright: Upright | None = None
-        self.takes: list[_Take] = []
+        #: Takes whose time has not come, by start; a long reel has many, so none is touched early.
+        self.waiting: deque[_Take] = deque()
+        self.open: list[_Take] = []
         self.seen = Fraction(-1)
         self.heard = Fraction(-1)
 
     def run(self, shots: Sequence[Shot]) -> Iterator[CutShot]:
-        self.takes = [_Take(shot) for shot in sorted(shots, key=lambda shot: shot.span)]
+        self.waiting.extend(_Take(shot) for shot in sorted(shots, key=lambda shot: shot.span))
         try:
             for packet in self._packets():
                 self._take_in(packet)
                 yield from self._finished()
-                if not self.takes:
+                if not self.open and not self.waiting:
                     return
-            for take in self.takes:
-                self._end_pictures(take, None)
-            while self.takes:
-                yield self.takes.pop(0).finish()
+            self.open.extend(self.waiting)
+            self.waiting.clear()
+            while self.open:
+                yield self._finish(self.open.pop(0))
         finally:
-            for take in self.takes:
+            for take in self.open:
                 take.drop()
 
     def _packets(self) -> Iterator[av.Packet[Any]]:
@@ -194,40 +186,45 @@ class _Pass:
             return
         frames = decode(packet)
         if frames is None:
-            for take in self.takes:
-                take.damaged += take.writer is not None
+            for take in self.open:
+                take.damaged_packets += 1
         for frame in frames or ():
             self._show(frame)
 
     def _hear(self, piece: Heard) -> None:
-        assert self.listener is not None
         self.heard = piece.end
-        for take in self.takes:
-            if piece.end > Fraction(take.start) - self.listener.run_in and piece.start < take.end:
-                take.hear(piece)
+        for take in chain(self.open, self.waiting):
+            if take.start - self.run_in >= piece.end:
+                break
+            if piece.start < take.end and take.error is None:
+                self._attempt(take, take.hear, piece)
 
     def _show(self, frame: av.VideoFrame) -> None:
         untimed = self.seen + 1 / self.rate
         seconds = untimed if frame.pts is None else self.clock.seconds(frame.pts)
         self.seen = seconds
+        while self.waiting and reached(seconds, self.waiting[0].start):
+            self.open.append(self.waiting.popleft())
         picture: av.VideoFrame | None = None
-        for take in self.takes:
+        for take in self.open:
             if take.pictures_done or take.error is not None:
                 continue
-            if within(seconds, take.start, take.end):
+            if reached(seconds, take.end):
+                take.pictures_done, take.next_shown = True, seconds
+            elif reached(seconds, take.start):
                 picture = picture or self._make_upright(frame)
-                self._show_in(take, picture, seconds)
-            elif seconds >= take.start:
-                self._end_pictures(take, seconds)
+                self._attempt(take, self._show_in, take, picture, seconds)
 
     def _show_in(self, take: _Take, picture: av.VideoFrame, seconds: Fraction) -> None:
+        if take.writer is None:
+            self._begin(take, picture, seconds)
+        take.show(picture, seconds)
+
+    def _attempt(self, take: _Take, work: Callable[..., None], *given: Any) -> None:
+        """Do something for one take; what breaks there costs no other."""
         try:
-            if take.writer is None:
-                self._begin(take, picture, seconds)
-            assert take.writer is not None
-            take.writer.show(picture, seconds)
-            take.last = seconds
-        except av.error.FFmpegError as error:
+            work(*given)
+        except (OSError, ValueError) as error:  # FFmpeg's errors are among these
             take.fail(error)
 
     def _begin(self, take: _Take, picture: av.VideoFrame, seconds: Fraction) -> None:
@@ -241,9 +238,8 @@ class _Pass:
             picture.colorspace,
         )
         path = self.folder / f"{take.shot.id}.mp4"
-        writer = ClipWriter(path, self.encoding, form, seconds, Fraction(take.end), self.listener)
-        run_in = self.listener.run_in if self.listener else Fraction(0)
-        take.begin(writer, seconds - run_in)
+        writer = ClipWriter(path, self.encoding, form, seconds, take.end, self.listener)
+        take.begin(writer, seconds - self.run_in)
 
     def _make_upright(self, frame: av.VideoFrame) -> av.VideoFrame:
         source = stored(frame, self.stream.sample_aspect_ratio)
@@ -251,23 +247,68 @@ class _Pass:
             self.upright = Upright(source)
         return self.upright(frame, source)
 
-    def _end_pictures(self, take: _Take, next_shown: Fraction | None) -> None:
-        """No more frames for this take; ``next_shown`` is when the film shows another one."""
-        take.pictures_done = True
-        take.last_length = 1 / self.rate
-        if self.clock.rate is None and next_shown is not None:
-            take.last_length = next_shown - take.last
-
     def _finished(self) -> Iterator[CutShot]:
-        for take in list(self.takes):
+        for take in list(self.open):
             if take.error is not None or (take.pictures_done and self._sound_complete(take)):
-                self.takes.remove(take)
-                yield take.finish()
+                self.open.remove(take)
+                yield self._finish(take)
 
     def _sound_complete(self, take: _Take) -> bool:
         if self.listener is None:
             return True
         return self.heard >= take.end or self.seen >= take.end + PATIENCE
+
+    def _finish(self, take: _Take) -> CutShot:
+        if take.error is not None:
+            return CutShot(take.shot, error=take.error)
+        if take.writer is None:
+            return self._without_frames(take)
+        try:
+            file = take.writer.close(self._last_length(take))
+        except (OSError, ValueError) as error:
+            take.fail(error)
+            return CutShot(take.shot, error=take.error)
+        return CutShot(
+            take.shot, take.writer.path, file, damage=self._damage(take, file.num_frames)
+        )
+
+    def _last_length(self, take: _Take) -> Fraction:
+        """How long the clip shows its last picture: until the next one, or until its own end."""
+        if self.clock.rate is None and take.next_shown is not None:
+            return min(take.next_shown, take.end) - take.last
+        return 1 / self.rate
+
+    def _without_frames(self, take: _Take) -> CutShot:
+        span = f"between {float(take.start):g} s and {float(take.end):g} s"
+        if self._film_goes_on(take):
+            return CutShot(take.shot, empty=f"the film shows no new frame {span}")
+        return CutShot(
+            take.shot,
+            error=f"the source shows no frame {span}. Usually the file was cut off, or its header "
+            "promises more than it holds.",
+        )
+
+    def _film_goes_on(self, take: _Take) -> bool:
+        """Whether what is missing was never there: later pictures were seen, or sound was heard.
+
+        (The length of some containers is that of their sound, which may outlast the pictures.)
+        """
+        return take.next_shown is not None or self.heard > take.start
+
+    def _damage(self, take: _Take, num_frames: int) -> str | None:
+        if take.damaged_packets:
+            return (
+                f"{take.damaged_packets} packets of the source are damaged here; the frames they "
+                "held are missing"
+            )
+        if self.clock.rate is not None:
+            wanted = int((take.end - take.start) * self.clock.rate)
+            ended = take.next_shown is None and self.heard >= take.end
+            if num_frames < wanted - 1 and not ended:
+                return f"{num_frames} of {wanted} frames could be decoded; the others are missing"
+        elif not self._film_goes_on(take) and take.end - take.last > 1:
+            return f"the film breaks off {float(take.end - take.last):.1f} s before the clip's end"
+        return None
 
 
 def _sound_stream(container: InputContainer, encoding: Encoding) -> AudioStream | None:

@@ -46,44 +46,71 @@ class EncoderProfile:
     """How one encoder is told its preset and quality, and what it is told besides."""
 
     name: str
+    presets: tuple[str, ...] = ()
     preset_option: str | None = None
     preset: str | None = None
     quality_option: str | None = None
     quality: int | None = None
+    worst: int = 51
     options: Mapping[str, str] = field(default_factory=dict)
     #: Further options that only make sense when no bit rate is asked for.
     quality_mode: Mapping[str, str] = field(default_factory=dict)
 
 
+_X26X = (
+    "ultrafast",
+    "superfast",
+    "veryfast",
+    "faster",
+    "fast",
+    "medium",
+    "slow",
+    "slower",
+    "veryslow",
+    "placebo",
+)
+_NVENC = {
+    "rc": "vbr",
+    "tune": "hq",
+    "b_ref_mode": "middle",
+    "temporal-aq": "1",
+    "spatial-aq": "1",
+    "rc-lookahead": "20",
+}
+
 PROFILES = {
     profile.name: profile
     for profile in (
-        EncoderProfile("libx264", "preset", "veryfast", "crf", 21, _SAME_BYTES_X264),
-        EncoderProfile("libx265", "preset", "superfast", "crf", 24, {"x265-params": "log-level=0"}),
-        EncoderProfile("libsvtav1", "preset", "8", "crf", 32),
+        EncoderProfile("libx264", _X26X, "preset", "veryfast", "crf", 21, options=_SAME_BYTES_X264),
+        EncoderProfile(
+            "libx265",
+            _X26X,
+            "preset",
+            "superfast",
+            "crf",
+            24,
+            options={"x265-params": "log-level=0"},
+        ),
+        EncoderProfile("libsvtav1", tuple(map(str, range(14))), "preset", "8", "crf", 32, worst=63),
         EncoderProfile(
             "libvpx-vp9",
+            tuple(map(str, range(9))),
             "cpu-used",
             "4",
             "crf",
             31,
-            {"deadline": "good", "row-mt": "1", "tile-columns": "2"},
-            {"b": "0"},
+            worst=63,
+            options={"deadline": "good", "row-mt": "1", "tile-columns": "2"},
+            quality_mode={"b": "0"},
         ),
         EncoderProfile(
             "h264_nvenc",
+            tuple(f"p{i}" for i in range(1, 8)),
             "preset",
             "p4",
             "cq",
             21,
-            {
-                "rc": "vbr",
-                "tune": "hq",
-                "b_ref_mode": "middle",
-                "temporal-aq": "1",
-                "spatial-aq": "1",
-                "rc-lookahead": "20",
-            },
+            options=_NVENC,
         ),
         EncoderProfile("libopenh264"),
     )
@@ -123,26 +150,37 @@ class PictureFormat:
 
 def usable_encoders() -> list[str]:
     """The encoders that really work here, tried one after the other."""
-    return [name for name in PROFILES if why_unusable(name) is None]
+    return [name for name in PROFILES if why_unusable(Encoding(encoder=name)) is None]
 
 
-def why_unusable(name: str) -> str | None:
-    """``None`` if one small picture can be encoded, else FFmpeg's reason."""
-    if name not in av.codecs_available:
+def why_unusable(encoding: Encoding) -> str | None:
+    """``None`` if one small picture can be encoded so, else the reason."""
+    if encoding.encoder not in av.codecs_available:
         return "this FFmpeg was built without it"
     try:
-        _encode_one_picture(name)
+        _encode_one_picture(encoding)
     except av.error.FFmpegError as error:
         return f"it does not start here ({error.strerror})"
     return None
 
 
-def require_encoder(name: str) -> None:
-    """Raise :class:`EncoderMissing`, naming what there is instead, if this encoder is unusable."""
-    reason = why_unusable(name)
+def require_encoder(encoding: Encoding) -> None:
+    """Raise :class:`EncoderMissing`, saying what can be had instead, if this cannot be encoded."""
+    profile = PROFILES[encoding.encoder]
+    if encoding.preset is not None and encoding.preset not in profile.presets:
+        known = f"presets of {profile.name}: {', '.join(profile.presets)}"
+        if not profile.presets:
+            known = f"{profile.name} has no presets, leave it out"
+        raise EncoderMissing(f"preset {encoding.preset!r} is unknown; {known}.")
+    if encoding.crf is not None and encoding.crf > profile.worst:
+        raise EncoderMissing(
+            f"quality {encoding.crf} is out of range; {profile.name} goes from 0 (best) to "
+            f"{profile.worst}."
+        )
+    reason = why_unusable(encoding)
     if reason is not None:
         raise EncoderMissing(
-            f"encoder {name!r} cannot be used: {reason}. "
+            f"encoder {profile.name!r} cannot be used: {reason}. "
             f"Encoders that work here: {', '.join(usable_encoders())}."
         )
 
@@ -181,12 +219,12 @@ def encoder_options(encoding: Encoding) -> dict[str, str]:
     return options
 
 
-def _encode_one_picture(name: str) -> None:
+def _encode_one_picture(encoding: Encoding) -> None:
     picture = PictureFormat(256, 256, Fraction(30), Fraction(1, 30))
-    context = VideoCodecContext.create(name, "w")
+    context = VideoCodecContext.create(encoding.encoder, "w")
     assert isinstance(context, VideoCodecContext)
-    context.options = encoder_options(Encoding(encoder=name))
-    configure(context, Encoding(encoder=name), picture)
+    context.options = encoder_options(encoding)
+    configure(context, encoding, picture)
     context.open()
     frame = av.VideoFrame(256, 256, "yuv420p")
     frame.pts, frame.time_base = 0, picture.time_base

@@ -36,7 +36,12 @@ class FilmError(Exception):
 def open_film(source: str | BinaryIO) -> Iterator[InputContainer]:
     """The opened container; FFmpeg's errors come out as sentences."""
     try:
-        container = av.open(source, mode="r", options={"format_whitelist": FORMATS})
+        container = av.open(
+            source,
+            mode="r",
+            options={"format_whitelist": FORMATS},
+            metadata_errors="replace",  # titles are in any encoding, and nobody reads them here
+        )
     except av.error.FFmpegError as error:
         raise FilmError(
             f"no video container could be opened ({error.strerror}). The file is empty, cut off "
@@ -74,6 +79,7 @@ def probe(file: str | BinaryIO, source: Source, size: int) -> Video:
         duration = _duration(container, stream)
         audio = next(iter(container.streams.audio), None)
         first_pts, pixel_format = _first_frame(container, stream)
+        _check_length(duration * framerate, size)
         return Video(
             source=source,
             size=size,
@@ -120,6 +126,15 @@ def _duration(container: InputContainer, stream: VideoStream) -> float:
         )
     # Six decimals, because that is what the reference reads; the frame count depends on it.
     return float(f"{seconds:.6f}")
+
+
+def _check_length(frames: float, size: int) -> None:
+    """A frame takes a byte at the least, so a longer film is a broken header."""
+    if frames > size:
+        raise FilmError(
+            f"the header promises {frames:.0f} frames in {size} bytes, which is impossible. It is "
+            "damaged; re-mux the file so that its length is measured anew."
+        )
 
 
 def _first_frame(container: InputContainer, stream: VideoStream) -> tuple[int, str]:

@@ -25,7 +25,7 @@ from apache_beam.runners.runner import PipelineResult
 from finecut.io import shelf
 from finecut.io.film.encoders import require_encoder
 from finecut.io.records import Source, Summary, from_json
-from finecut.pipeline.curate import Plan, WriteLines, build, plan
+from finecut.pipeline.curation import Plan, WriteLines, build, plan
 from finecut.pipeline.options import Options
 from finecut.pipeline.progress import Progress
 from finecut.pipeline.stopping import stopping
@@ -55,18 +55,22 @@ def run(options: Options, runner_arguments: Sequence[str] = (), progress: bool =
     """Curate from beginning to end. Raises when the run as a whole cannot be done."""
     options.check()
     check_inputs(options.input)
-    if options.is_local:
-        require_encoder(options.encoder)
-    quiet_libraries(options.verbose)
     steps = plan(options)
+    if options.is_local:
+        require_encoder(steps.cutting.encoding)
+    quiet_libraries(options.verbose)
     own = steps.writing.shelf
     began = time.monotonic()
     BOARD.clear()
     with stopping(own.sweep, options.is_local), Progress(progress and options.is_local):
+        ended = False
         try:
             summary, stats = _run_all(options, steps, runner_arguments)
+            ended = True
         finally:
-            own.sweep()
+            # A cluster's job may outlive this process, and publish from the staging folder.
+            if ended or options.is_local:
+                own.sweep()
     return Ran(summary, time.monotonic() - began, stats)
 
 

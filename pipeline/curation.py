@@ -27,7 +27,13 @@ from finecut.transforms.cut import CutClips, Cutting
 from finecut.transforms.find import Finding, FindVideos, ProbeVideos
 from finecut.transforms.split import FixedStride, SplitVideos
 from finecut.transforms.summary import Summarise
-from finecut.transforms.write import CloseEmptyVideos, WriteClips, Writing, WrittenClips
+from finecut.transforms.write import (
+    CloseEmptyVideos,
+    WithdrawPromises,
+    WriteClips,
+    Writing,
+    WrittenClips,
+)
 
 
 class Curated(NamedTuple):
@@ -61,7 +67,12 @@ def plan(options: Options, run: str | None = None) -> Plan:
     inputs = tuple(shelf.absolute(spec) for spec in options.input)
     key = hashlib.sha256("\n".join(sorted(inputs)).encode()).hexdigest()[:12]
     return Plan(
-        finding=Finding(inputs, options.named_as, options.video_limit),
+        finding=Finding(
+            inputs,
+            options.named_as,
+            options.video_limit,
+            without=(layout.clips(), layout.clips(kept=False), layout.staging()),
+        ),
         split=FixedStride(
             options.clip_length,
             options.stride,
@@ -105,7 +116,8 @@ def build(
     sources: beam.PCollection[Source], steps: Plan, local: bool
 ) -> tuple[Curated, beam.PCollection[int]]:
     """What is done with sources; the second value appears when the list of failures is written."""
-    probed = sources | "ProbeVideos" >> ProbeVideos()
+    begun = sources | "WithdrawPromises" >> WithdrawPromises(steps.writing)
+    probed = begun | "ProbeVideos" >> ProbeVideos()
     reels = probed.videos | "SplitVideos" >> SplitVideos(steps.split)
     empty = reels | "WithoutShots" >> beam.Filter(lambda reel: not reel.shots)
     dealt = reels | "ShareOutReels" >> ShareOut(longest_first=local)
