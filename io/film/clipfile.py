@@ -60,7 +60,9 @@ class ClipWriter:
         frame.time_base = self._picture.time_base
         # The encoder decides which pictures are key frames, not the source.
         frame.pict_type = 0
-        self._mux(frame)
+        for packet in self._stream.encode(frame):
+            self._mux_held()
+            self._hold(packet)
         self._last_tick = tick
         self._num_frames += 1
 
@@ -71,9 +73,11 @@ class ClipWriter:
 
     def close(self, last_length: Fraction) -> ClipFile:
         """Finish the file; the last picture is shown for ``last_length`` seconds."""
-        self._mux(None)
         ticks = self._last_tick + max(1, round(last_length / self._picture.time_base))
-        self._mux_last(ticks)
+        for packet in self._stream.encode(None):
+            self._mux_held(ticks)
+            self._hold(packet)
+        self._mux_held(ticks, last=True)
         if self._sound is not None:
             self._sound.close()
         self._container.close()
@@ -95,20 +99,26 @@ class ClipWriter:
             self._container.close()
         self.path.unlink(missing_ok=True)
 
-    def _mux(self, frame: av.VideoFrame | None) -> None:
-        for packet in self._stream.encode(frame):
-            if self._first_dts is None:
-                self._first_dts = packet.dts
-            if self._held is not None:
-                self._container.mux(self._held)
-            self._held = packet
+    def _hold(self, packet: av.Packet[av.VideoStream]) -> None:
+        if self._first_dts is None:
+            self._first_dts = packet.dts
+        self._held = packet
 
-    def _mux_last(self, ticks: int) -> None:
-        """MP4 keeps decoding times only: the packet decoded last makes the track ``ticks`` long."""
-        last = self._held
-        if last is not None and last.dts is not None and self._first_dts is not None:
-            last.duration = max(1, ticks - (last.dts - self._first_dts))
-            self._container.mux(last)
+    def _mux_held(self, ticks: int | None = None, last: bool = False) -> None:
+        """Hand on the held packet; with ``ticks`` known, the clip ends where it has to.
+
+        MP4 says it twice: the edit list ends with the picture shown last, the track with the
+        packet decoded last. With B-frames these are two packets.
+        """
+        packet = self._held
+        if packet is None:
+            return
+        if ticks is not None and packet.pts == self._last_tick:
+            packet.duration = ticks - self._last_tick
+        if ticks is not None and last and packet.dts is not None and self._first_dts is not None:
+            packet.duration = max(1, ticks - (packet.dts - self._first_dts))
+        self._container.mux(packet)
+        self._held = None
 
 
 def _sha256(path: Path) -> str:

@@ -274,9 +274,11 @@ class _Pass:
 
     def _last_length(self, take: _Take) -> Fraction:
         """How long the clip shows its last picture: until the next one, or until its own end."""
-        if self.clock.rate is None and take.next_shown is not None:
-            return min(take.next_shown, take.end) - take.last
-        return 1 / self.rate
+        usual = 1 / self.rate
+        if self.clock.rate is not None:
+            return usual
+        following = take.last + usual if take.next_shown is None else take.next_shown
+        return min(following, take.end) - take.last
 
     def _without_frames(self, take: _Take) -> CutShot:
         span = f"between {float(take.start):g} s and {float(take.end):g} s"
