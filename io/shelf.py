@@ -9,8 +9,10 @@ deterministic, so either result is the result.
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import shutil
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,9 +26,21 @@ from apache_beam.io.filesystems import FileSystems
 
 IN_USE = ".in-use"
 
+#: Set when the process is about to end: nothing new is staged from then on.
+STOPPING = threading.Event()
+
 
 def is_remote(uri: str) -> bool:
     return "://" in uri
+
+
+def is_reachable(uri: str) -> bool:
+    """Whether there is a file system for this kind of path."""
+    try:
+        FileSystems.get_filesystem(uri)
+    except ValueError:
+        return False
+    return True
 
 
 def store_of(uri: str) -> str:
@@ -64,6 +78,11 @@ def is_folder(uri: str) -> bool:
     return Path(uri).is_dir()
 
 
+def is_file(uri: str) -> bool:
+    """Whether this can be read twice and measured: no folder, pipe or device."""
+    return is_remote(uri) or Path(uri).is_file()
+
+
 def _refuse(error: OSError) -> None:
     """A folder that cannot be read may hide videos: better to stop than to pretend it is empty."""
     raise error
@@ -81,7 +100,9 @@ def files_below(folder: str) -> Iterator[str]:
 
 
 def matching(pattern: str) -> list[str]:
-    """The files a glob names."""
+    """The files a glob names; ``**`` stands for any depth, also none."""
+    if not is_remote(pattern):
+        return [path for path in glob.glob(pattern, recursive=True) if not Path(path).is_dir()]  # noqa: PTH207
     [result] = FileSystems.match([pattern])
     return [found.path for found in result.metadata_list]
 
@@ -179,6 +200,12 @@ class Shelf:
             if path.startswith(self.staging):
                 _remove_empty(Path(path).parent)
 
+    def prepare(self) -> None:
+        """Write and remove a file, so that an output that cannot be written to is known at once."""
+        probe = f"{self.staging}/can-write"
+        _create(probe, b"")
+        self.remove(probe)
+
     def sweep(self) -> None:
         """Remove what this run staged, and the common staging folder when nobody else uses it."""
         if is_remote(self.root):
@@ -190,6 +217,8 @@ class Shelf:
         _remove_empty(Path(self.staging).parent)
 
     def _unique(self) -> str:
+        if STOPPING.is_set():
+            raise OSError("the run is being stopped")
         return f"{self.staging}/{uuid.uuid4().hex}"
 
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from finecut.pipeline.flags import Parser, add_flags, parse_options
 from finecut.pipeline.options import OptionError, Options
+from finecut.pipeline.stopping import stopping
 
 CURATE = "Turn a folder of videos into a training-ready set of clips."
 DESCRIBE = "Print the pipeline that curate would run: steps, what flows between them, resources."
@@ -40,7 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     if given[:1] == ["curate"]:
         options, rest = parse_options(curate, given[1:])
-        return _curate(options, rest, curate)
+        # From here on, and not only when the run begins: importing Beam takes seconds.
+        with stopping():
+            return _curate(options, rest, curate)
     if given[:1] == ["describe"]:
         options, _ = parse_options(describe, given[1:])
         return _describe(options)
@@ -70,8 +73,9 @@ def _curate(options: Options, rest: Sequence[str], parser: Parser) -> int:
         ran = run(options, rest, progress=True)
     except (InputError, EncoderMissing, OptionError) as error:
         parser.error(str(error))
-    failures_path = plan(options).failures_path
-    sys.stdout.write(final_words(options, ran.summary, ran.seconds, failures_path) + "\n")
+    if ran.summary.videos_found:
+        failures_path = plan(options).failures_path
+        sys.stdout.write(final_words(options, ran.summary, ran.seconds, failures_path) + "\n")
     if options.log_stats:
         sys.stdout.write("\n" + stats_table(ran.stats) + "\n")
     wrong = problems(options, ran.summary)

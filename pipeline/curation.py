@@ -23,17 +23,13 @@ from finecut.io.layout import Layout
 from finecut.io.records import Clip, Failure, Reel, Source, Summary, Video, to_json
 from finecut.io.shelf import Shelf
 from finecut.pipeline.options import Options
+from finecut.transforms.close import CloseEmptyVideos, WithdrawPromises
 from finecut.transforms.cut import CutClips, Cutting
 from finecut.transforms.find import Finding, FindVideos, ProbeVideos
 from finecut.transforms.split import FixedStride, SplitVideos
 from finecut.transforms.summary import Summarise
-from finecut.transforms.write import (
-    CloseEmptyVideos,
-    WithdrawPromises,
-    WriteClips,
-    Writing,
-    WrittenClips,
-)
+from finecut.transforms.write import WriteClips, WrittenClips
+from finecut.transforms.writing import Writing
 
 
 class Curated(NamedTuple):

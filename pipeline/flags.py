@@ -46,8 +46,8 @@ def parse_options(parser: Parser, arguments: Sequence[str]) -> tuple[Options, li
     given["input"] = tuple(given["input"] or ())
     options = Options(**given)
     try:
-        options.check()
         check_rest(options, rest)
+        options.check()
     except OptionError as error:
         parser.error(str(error))
     return options, rest
@@ -64,7 +64,7 @@ def check_rest(options: Options, rest: Sequence[str]) -> None:
         raise OptionError(
             f"{word!r} belongs to no flag: write values after their flag, as in --input {word}"
         )
-    near = difflib.get_close_matches(flag, known, n=1)
+    near = difflib.get_close_matches(flag, known, n=1, cutoff=0.75)
     if not options.is_local and (not near or flag in _beam_flags()):
         return
     hint = f"did you mean {near[0]}?" if near else "see --help for what there is."

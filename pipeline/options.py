@@ -7,12 +7,15 @@ has to answer at once.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any
 
 ENCODERS = ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "h264_nvenc", "libopenh264")
+MOST_WORKERS, MOST_ENCODER_THREADS, MOST_BIT_RATE = 256, 64, 1_000_000_000
+LEAST_STRIDE = 0.001
 LOCAL_RUNNERS = ("local", "DirectRunner", "FnApiRunner")
 
 
@@ -46,6 +49,8 @@ def parse_bit_rate(text: str) -> int:
     """Bits per second: ``4000000``, ``4000K`` or ``4M``."""
     scale = {"k": 1_000, "m": 1_000_000}.get(text[-1:].lower())
     number = float(text[:-1] if scale else text)
+    if not math.isfinite(number):
+        raise ValueError(text)
     return int(number * (scale or 1))
 
 
@@ -244,6 +249,22 @@ def _contradictions(o: Options) -> list[str]:
         for flag, value in not_negative.items()
         if not value >= 0
     ]
+    wrong += [
+        f"{flag} {value:g} is beyond reason: write {most:g} or less"
+        for flag, value, most in (
+            ("--workers", o.workers, MOST_WORKERS),
+            ("--write-threads", o.write_threads, MOST_WORKERS),
+            ("--encoder-threads", o.encoder_threads, MOST_ENCODER_THREADS),
+            ("--bit-rate", o.bit_rate or 0, MOST_BIT_RATE),
+        )
+        if value > most
+    ]
+    if 0 < o.stride < LEAST_STRIDE:
+        wrong.append(
+            f"--clip-stride {o.stride:g} is shorter than any frame: write {LEAST_STRIDE:g} or more"
+        )
+    if any(not spec for spec in o.input):
+        wrong.append("--input '' names nothing: write --input . for the current folder")
     if o.min_clip_length > o.clip_length:
         wrong.append(
             f"--min-clip-length {o.min_clip_length:g} is longer than --clip-length "

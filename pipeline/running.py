@@ -15,18 +15,20 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import apache_beam as beam
 from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.runner import PipelineResult
+from apache_beam.runners.runner import PipelineResult, create_runner
 
 from finecut.io import shelf
 from finecut.io.film.encoders import require_encoder
 from finecut.io.records import Source, Summary, from_json
+from finecut.io.shelf import Shelf
 from finecut.pipeline.curation import Plan, WriteLines, build, plan
-from finecut.pipeline.options import Options
+from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.progress import Progress
 from finecut.pipeline.stopping import stopping
 from finecut.transforms.find import FindVideos, check_inputs, find_sources
@@ -54,15 +56,21 @@ class Ran(NamedTuple):
 def run(options: Options, runner_arguments: Sequence[str] = (), progress: bool = False) -> Ran:
     """Curate from beginning to end. Raises when the run as a whole cannot be done."""
     options.check()
+    quiet_libraries(options.verbose)
     check_inputs(options.input)
     steps = plan(options)
+    own = steps.writing.shelf
     if options.is_local:
         require_encoder(steps.cutting.encoding)
-    quiet_libraries(options.verbose)
-    own = steps.writing.shelf
+    else:
+        _check_runner(options.runner)
+    _check_output(options.output, own)
     began = time.monotonic()
     BOARD.clear()
-    with stopping(own.sweep, options.is_local), Progress(progress and options.is_local):
+    with (
+        stopping(partial(_give_up, own), options.is_local),
+        Progress(progress and options.is_local),
+    ):
         ended = False
         try:
             summary, stats = _run_all(options, steps, runner_arguments)
@@ -72,6 +80,37 @@ def run(options: Options, runner_arguments: Sequence[str] = (), progress: bool =
             if ended or options.is_local:
                 own.sweep()
     return Ran(summary, time.monotonic() - began, stats)
+
+
+def _give_up(own: Shelf) -> None:
+    """Stage nothing any more, and remove what was staged."""
+    shelf.STOPPING.set()
+    own.sweep()
+
+
+def _check_runner(name: str) -> None:
+    try:
+        create_runner(name)
+    except (ValueError, ImportError) as error:
+        raise OptionError(
+            f"--runner {name} is unknown or not installed: write local, or the name of a Beam "
+            "runner such as DataflowRunner or FlinkRunner"
+        ) from error
+
+
+def _check_output(output: str, own: Shelf) -> None:
+    """An output that cannot be written to is known before the work, not after it."""
+    if not shelf.is_reachable(output):
+        raise OptionError(
+            f"--output {output} lies on a store that is unknown here: write a folder or gs://…"
+        )
+    try:
+        own.prepare()
+    except OSError as error:
+        raise OptionError(
+            f"--output {output} cannot be written to ({error.strerror or error}): write a folder "
+            "you may write to"
+        ) from error
 
 
 def batches_of(sources: Iterable[Source], videos: int, size: int) -> Iterator[list[Source]]:

@@ -17,8 +17,8 @@ PAUSE = 0.05
 
 
 @contextlib.contextmanager
-def stopping(sweep: Callable[[], None], wanted: bool = True) -> Iterator[None]:
-    """Within, a signal sweeps the staging folder and ends the process (130 or 143).
+def stopping(sweep: Callable[[], None] | None = None, wanted: bool = True) -> Iterator[None]:
+    """Within, a signal sweeps what is staged and ends the process (130 or 143).
 
     Final names only ever hold whole files, so there is nothing to finish: the worker threads need
     not be asked, and none of them can hold the process back.
@@ -33,9 +33,10 @@ def stopping(sweep: Callable[[], None], wanted: bool = True) -> Iterator[None]:
             "the same command begins anew.\n"
         )
         sys.stderr.flush()
-        for _ in range(SWEEPS):
-            sweep()
-            time.sleep(PAUSE)
+        if sweep is not None:
+            for _ in range(SWEEPS):
+                sweep()
+                time.sleep(PAUSE)
         os._exit(128 + number)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}

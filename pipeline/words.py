@@ -21,7 +21,8 @@ def final_words(options: Options, summary: Summary, seconds: float, failures_pat
         f"speed    {s.seconds_kept / max(seconds, 1e-3):.1f}x real time, {seconds:.1f} s",
     ]
     if s.failures:
-        lines += ["", f"{s.num_failures} failures, all listed in {failures_path}"]
+        number = "1 failure" if s.num_failures == 1 else f"{s.num_failures} failures"
+        lines += ["", f"{number}, listed in {failures_path}" if failures_path else number]
         lines += [
             f"  {failure.step}: {failure.source.name}: {failure.message}"
             for failure in s.failures[:SHOWN_FAILURES]

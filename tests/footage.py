@@ -63,6 +63,8 @@ CASES: dict[str, dict[str, Any]] = {
     "mp4_mp3": _case(sound="mp3"),
     "webm": _case(".webm", codec="libvpx-vp9", sound="libopus"),
     "avi": _case(".avi", codec="mpeg4", sound="pcm_s16le"),
+    "avi_h264": _case(".avi", b_frames=3, gop=30, sound="pcm_s16le"),
+    "intra_refresh": _case(codec_options={"x264-params": "intra-refresh=1:keyint=20"}, b_frames=0),
     "avi_mp3": _case(".avi", codec="mpeg4", rate=25, sound="mp3"),
     "mjpeg": _case(".mov", codec="mjpeg", pix_fmt="yuvj420p", sound="pcm_s16le"),
     "prores": _case(".mov", codec="prores", pix_fmt="yuv422p10le", sound="pcm_s16le", rate=25),
@@ -77,6 +79,9 @@ CASES: dict[str, dict[str, Any]] = {
     "silent": _case(sound="aac", beeps=()),
     "one_frame": _case(seconds=None, times=(0,), cuts=()),
 }
+
+#: AVI keeps no times of showing: with B-frames, what a reader makes of them is up to the reader.
+WITHOUT_TIMES = frozenset({"avi_h264"})
 
 _painted: dict[Path, Painting] = {}
 

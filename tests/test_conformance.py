@@ -50,7 +50,8 @@ from finecut.io.records import Chunk, Clip, ClipFile, Failure, Shot, Source, Spa
 from finecut.io.shelf import Shelf
 from finecut.pipeline.options import Options
 from finecut.pipeline.running import Ran, local_arguments, run
-from finecut.transforms.write import WriteClips, Writing
+from finecut.transforms.write import WriteClips
+from finecut.transforms.writing import Writing
 
 if not GOLDEN.is_dir():
     pytest.skip(

@@ -10,15 +10,27 @@ import dataclasses
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
+import numpy as np
+import numpy.typing as npt
 import pytest
-from footage import CASES, painted
+from cutting_room import (
+    QUICK,
+    clips_of,
+    frames_of,
+    indices_and_times,
+    remux,
+    shots_at,
+    video_of,
+)
+from footage import CASES
 
-from finecut.io.film.cutting import CutShot, cut
+from finecut.io.film.cutting import cut
 from finecut.io.film.encoders import (
     PROFILES,
     EncoderMissing,
@@ -27,53 +39,11 @@ from finecut.io.film.encoders import (
     require_encoder,
     why_unusable,
 )
-from finecut.io.film.paint import Painting, hear_beeps, paint, read_index
+from finecut.io.film.paint import Painting, paint
 from finecut.io.film.source import FilmError, probe
-from finecut.io.records import ClipFile, Shot, Source, Span, Video
-
-#: Fast, and good enough for the pattern to be read.
-QUICK = Encoding(preset="ultrafast")
+from finecut.io.records import ClipFile, Source
 
 Film = Callable[[str], Painting]
-
-
-@pytest.fixture(scope="session")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Film:
-    folder = tmp_path_factory.mktemp("films")
-    return lambda name: painted(name, folder)
-
-
-def video_of(painting: Painting) -> Video:
-    path = str(painting.path)
-    return probe(path, Source(path, path, Path(path).name), Path(path).stat().st_size)
-
-
-def shots_at(*spans: tuple[float, float]) -> list[Shot]:
-    return [Shot(f"shot{i}", i, Span(*span)) for i, span in enumerate(spans)]
-
-
-def clips_of(
-    painting: Painting, folder: Path, *spans: tuple[float, float], encoding: Encoding = QUICK
-) -> dict[tuple[float, float], CutShot]:
-    folder.mkdir(exist_ok=True)
-    done = cut(str(painting.path), video_of(painting), shots_at(*spans), encoding, folder)
-    return {(result.shot.span.start, result.shot.span.end): result for result in done}
-
-
-def frames_of(path: Path | None) -> Iterator[av.VideoFrame]:
-    assert path is not None
-    with av.open(str(path)) as container:
-        yield from container.decode(video=0)
-
-
-def indices_and_times(path: Path | None) -> tuple[list[int], list[Fraction]]:
-    indices, times = [], []
-    for frame in frames_of(path):
-        assert frame.pts is not None
-        assert frame.time_base is not None
-        indices.append(read_index(frame))
-        times.append(frame.pts * frame.time_base)
-    return indices, times
 
 
 def facts_by_probe(path: Path) -> tuple[object, ...]:
@@ -219,64 +189,6 @@ def test_bit_rate_and_quality_are_obeyed(film: Film, tmp_path: Path) -> None:
     assert slow == pytest.approx(3 * 100_000 / 8, rel=0.5)
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        "cfr",
-        "ntsc",
-        "vfr_mkv",
-        "late_start",
-        "nonzero_start",
-        "audio_late",
-        "mkv",
-        "mkv_vorbis",
-        "mp4_mp3",
-        "webm",
-        "avi",
-        "avi_mp3",
-        "mjpeg",
-        "ts",
-        "av1",
-    ],
-)
-@pytest.mark.parametrize("audio", ["copy", "aac"])
-def test_sound_stays_with_the_picture(case: str, audio: str, film: Film, tmp_path: Path) -> None:
-    painting = film(case)
-    spans = ((0.0, 1.9), (1.0, 3.2), (2.2, 3.5))
-    clips = clips_of(painting, tmp_path, *spans, encoding=dataclasses.replace(QUICK, audio=audio))
-    for span, clip in clips.items():
-        assert clip.path is not None
-        first = float(painting.times[painting.indices_between(*span)[0]])
-        wanted = [beep - first for beep in painting.beeps if span[0] <= beep < span[1] - 0.1]
-        assert wanted, "the case proves nothing"
-        heard = [beep for beep in hear_beeps(clip.path) if beep < span[1] - first - 0.1]
-        assert heard == pytest.approx(wanted, abs=0.006), (case, span)
-
-
-def test_sound_is_copied_where_mp4_allows(film: Film, tmp_path: Path) -> None:
-    codecs = {}
-    for case in ("cfr", "mkv", "webm", "avi", "mkv_vorbis"):
-        [clip] = clips_of(film(case), tmp_path / case, (0.0, 2.0)).values()
-        with av.open(str(clip.path)) as container:
-            codecs[case] = container.streams.audio[0].codec_context.name
-    assert codecs == {
-        "cfr": "aac",
-        "mkv": "mp3float",
-        "webm": "opus",
-        "avi": "aac",
-        "mkv_vorbis": "aac",
-    }
-
-
-def test_no_sound_when_none_is_wanted_or_there(film: Film, tmp_path: Path) -> None:
-    mute = dataclasses.replace(QUICK, audio="none")
-    [muted] = clips_of(film("cfr"), tmp_path / "muted", (0.0, 1.0), encoding=mute).values()
-    [without] = clips_of(film("ten_bit"), tmp_path / "without", (0.0, 1.0)).values()
-    for clip in (muted, without):
-        with av.open(str(clip.path)) as container:
-            assert not container.streams.audio
-
-
 def test_the_index_comes_first(film: Film, tmp_path: Path) -> None:
     [clip] = clips_of(film("cfr"), tmp_path, (0.0, 2.0)).values()
     assert clip.path is not None
@@ -341,21 +253,6 @@ def test_a_frame_held_for_long_ends_with_its_clip(tmp_path: Path) -> None:
     assert indices_and_times(last.path)[0] == [30, 31]
 
 
-def remux(source: str, target: Path, pictures_until: float, title: str = "") -> None:
-    """The same packets in another file, without the pictures from some second on."""
-    with (
-        av.open(source) as film,
-        av.open(str(target), "w", metadata_errors="surrogateescape") as copy,
-    ):
-        copy.metadata["title"] = title
-        streams = {s.index: copy.add_stream_from_template(s) for s in film.streams}
-        for packet in film.demux():
-            time = (packet.pts or 0) * packet.time_base
-            if packet.size and (packet.stream.type != "video" or time < pictures_until):
-                packet.stream = streams[packet.stream_index]
-                copy.mux(packet)
-
-
 def test_sound_that_outlasts_the_pictures_is_no_damage(tmp_path: Path) -> None:
     """Matroska is as long as its longest track, so spans are planned where nothing is shown."""
     painting = paint(tmp_path / "whole.mkv", seconds=5, sound="aac", b_frames=0)
@@ -384,7 +281,7 @@ def test_a_film_that_breaks_off_is_damaged(film: Film, tmp_path: Path) -> None:
 
 def test_titles_in_any_encoding_are_no_obstacle(tmp_path: Path) -> None:
     painting = paint(tmp_path / "plain.mkv", seconds=1, b_frames=0)
-    remux(painting.path, tmp_path / "latin.mkv", pictures_until=9, title="caf\udce9")
+    remux(painting.path, tmp_path / "latin.mkv", title="caf\udce9")
     path = str(tmp_path / "latin.mkv")
     assert b"caf\xe9" in Path(path).read_bytes()
     assert probe(path, Source(path, path, "x.mkv"), 10**6).width == 320
@@ -457,3 +354,51 @@ def test_settings_an_encoder_does_not_know_are_refused(encoding: Encoding, words
 def test_every_preset_of_an_encoder_starts(encoder: str) -> None:
     for preset in (PROFILES[encoder].presets[0], PROFILES[encoder].presets[-1]):
         assert why_unusable(Encoding(encoder, preset=preset)) is None
+
+
+@pytest.mark.parametrize("matrix", ["bt709", "smpte170m", "bt2020nc"])
+@pytest.mark.parametrize(
+    ("size", "form"),
+    [((320, 180), "yuv420p10le"), ((321, 181), "yuv444p"), ((320, 180), "yuv422p")],
+)
+def test_colours_stay_what_they_are(
+    matrix: str, size: tuple[int, int], form: str, tmp_path: Path
+) -> None:
+    painting = paint(
+        tmp_path / "film.mp4",
+        seconds=1,
+        width=size[0],
+        height=size[1],
+        pix_fmt=form,
+        b_frames=0,
+        codec_options={"colorspace": matrix, "crf": "1"},
+    )
+    sharp = Encoding(crf=1, audio="none")
+    [clip] = clips_of(painting, tmp_path / "clips", (0.0, 0.5), encoding=sharp).values()
+    with av.open(painting.path) as container:
+        stored = next(container.decode(video=0))
+        shift = 2 if "10" in form else 0
+        wanted = [float(_plane(stored, plane).mean()) / 2**shift for plane in range(3)]
+    kept = next(frames_of(clip.path))
+    assert kept.colorspace == stored.colorspace != 2
+    assert [float(_plane(kept, plane).mean()) for plane in range(3)] == pytest.approx(wanted, abs=1)
+
+
+def _plane(frame: av.VideoFrame, index: int) -> npt.NDArray[np.uint16]:
+    plane = frame.planes[index]
+    kind: type[np.unsignedinteger[Any]] = np.uint16 if "10" in frame.format.name else np.uint8
+    lines = np.frombuffer(bytes(plane), dtype=kind).reshape(plane.height, -1)
+    # The strip at the foot is black and white, and ringing there says nothing about colours.
+    return lines[: plane.height * 3 // 4, : plane.width].astype(np.uint16)
+
+
+@pytest.mark.parametrize(("ratio", "wanted"), [(1000, (160, 90)), (2, (320, 90))])
+def test_absurd_pixels_are_taken_for_square(
+    ratio: int, wanted: tuple[int, int], tmp_path: Path
+) -> None:
+    painting = paint(
+        tmp_path / "film.mp4", seconds=1, width=160, height=90, sample_aspect_ratio=ratio
+    )
+    [clip] = clips_of(painting, tmp_path / "clips", (0.0, 1.0)).values()
+    assert clip.file is not None
+    assert (clip.file.width, clip.file.height) == wanted

@@ -73,6 +73,13 @@ def test_a_name_that_is_no_text_fails_and_says_so(tmp_path: Path) -> None:
         probe_source(source)
 
 
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.mp4")
+    [source] = find_sources(Finding((str(tmp_path),)))
+    with pytest.raises(FilmError, match="folder, pipe or device"):
+        probe_source(source)
+
+
 @pytest.mark.parametrize(
     ("name", "data", "words"),
     [

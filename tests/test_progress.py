@@ -62,7 +62,7 @@ def test_final_words_name_what_failed_and_where_to_look() -> None:
     assert "5 planned = 4 kept + 1 rejected + 0 failed" in words
     assert "1:30 in, 45.0 s kept, 1200 frames, 2.5 MB" in words
     assert "4.5x real time" in words
-    assert "7 failures, all listed in out/failures/x.jsonl" in words
+    assert "7 failures, listed in out/failures/x.jsonl" in words
     assert "reason 4" in words
     assert "reason 5" not in words
     assert "and 2 more" in words

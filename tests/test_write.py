@@ -14,14 +14,9 @@ import pytest
 from finecut.io.layout import Layout, chunk_id, clip_id
 from finecut.io.records import Chunk, Clip, ClipFile, Failure, Shot, Source, Span, Video, Window
 from finecut.io.shelf import Shelf
-from finecut.transforms.write import (
-    ChunkClosed,
-    WriteClips,
-    Writing,
-    close_video,
-    planned,
-    withdraw,
-)
+from finecut.transforms.close import ChunkClosed, close_video, withdraw
+from finecut.transforms.write import WriteClips
+from finecut.transforms.writing import Writing, planned
 
 NAME = "/data/a.mp4"
 VIDEO = Video(

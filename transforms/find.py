@@ -67,6 +67,11 @@ def check_inputs(inputs: Sequence[str]) -> None:
     for spec in inputs:
         path = shelf.absolute(spec)
         if shelf.is_remote(path):
+            if not shelf.is_reachable(path):
+                raise InputError(
+                    f"input {spec!r} lies on a store that is unknown here. Local paths and gs:// "
+                    "are known; copy the files there."
+                )
             continue
         if not shelf.exists(path) and not glob.has_magic(path):
             raise InputError(
@@ -127,6 +132,11 @@ def probe_source(source: Source) -> Video:
         raise FilmError(
             f"the file name {source.relative!r} stands for bytes that are not UTF-8, and documents "
             "cannot name it. Rename the file."
+        )
+    if not shelf.is_file(source.uri) and shelf.exists(source.uri):
+        raise FilmError(
+            f"{source.relative!r} is a folder, pipe or device. Leave it out, or copy what it gives "
+            "into a file."
         )
     with shelf.open_source(source.uri) as file:
         return probe(file, source, shelf.size_of(source.uri))

@@ -8,7 +8,7 @@ from typing import Any
 import apache_beam as beam
 
 from finecut.io.records import Failure, Reel, Source, Summary
-from finecut.transforms.write import ChunkClosed, VideoClosed
+from finecut.transforms.close import ChunkClosed, VideoClosed
 
 Event = Source | Reel | ChunkClosed | VideoClosed | Failure
 

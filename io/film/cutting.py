@@ -36,6 +36,7 @@ from finecut.io.film.source import (
     decode,
     ignore_other_streams,
     open_film,
+    stamp,
 )
 from finecut.io.records import ClipFile, Shot, Video
 
@@ -122,8 +123,8 @@ class _Take:
     def fail(self, error: OSError | ValueError) -> None:
         """This clip is lost, and only this one."""
         self.error = (
-            f"the clip could not be encoded ({error}). Usually the disk is full or the encoder "
-            "refuses this picture size; try the default encoder."
+            f"the clip could not be encoded ({error}). Usually the disk is full, or the encoder or "
+            "MP4 refuses this picture or sound; try the default encoder, or --audio aac."
         )
         self.drop()
 
@@ -179,7 +180,8 @@ class _Pass:
         yield from self.container.demux(*wanted)
 
     def _take_in(self, packet: av.Packet[Any]) -> None:
-        if packet.stream_index != self.stream.index:
+        # Not packet.stream_index: the packets that flush the decoders all say 0 there.
+        if packet.stream.index != self.stream.index:
             assert self.listener is not None
             for piece in self.listener.hear(packet):
                 self._hear(piece)
@@ -200,8 +202,10 @@ class _Pass:
                 self._attempt(take, take.hear, piece)
 
     def _show(self, frame: av.VideoFrame) -> None:
-        untimed = self.seen + 1 / self.rate
-        seconds = untimed if frame.pts is None else self.clock.seconds(frame.pts)
+        pts = stamp(self.container, frame)
+        if pts is None and self.seen < 0:
+            return  # the probe did not count it either: second 0 is the first frame with a time
+        seconds = self.seen + 1 / self.rate if pts is None else self.clock.seconds(pts)
         self.seen = seconds
         while self.waiting and reached(seconds, self.waiting[0].start):
             self.open.append(self.waiting.popleft())
@@ -228,14 +232,15 @@ class _Pass:
             take.fail(error)
 
     def _begin(self, take: _Take, picture: av.VideoFrame, seconds: Fraction) -> None:
+        assert self.upright is not None
         form = PictureFormat(
             picture.width,
             picture.height,
             self.rate,
             self.clock.clip_time_base,
-            picture.color_primaries,
-            picture.color_trc,
-            picture.colorspace,
+            self.upright.first.primaries,
+            self.upright.first.transfer,
+            self.upright.colorspace,
         )
         path = self.folder / f"{take.shot.id}.mp4"
         writer = ClipWriter(path, self.encoding, form, seconds, take.end, self.listener)
@@ -332,12 +337,30 @@ def _seek(container: InputContainer, stream: VideoStream, clock: Clock, start: f
         try:
             container.seek(target, stream=stream, backward=True)
             landed = _first_key_shown(container, stream, clock, start)
+            if landed is None or landed > start:
+                continue
+            container.seek(target, stream=stream, backward=True)
+            landed = _first_decoded(container, stream, clock)
             container.seek(target, stream=stream, backward=True)
         except av.error.FFmpegError:
             continue
         if landed is not None and landed <= start:
             return
     container.seek(0, backward=True)
+
+
+def _first_decoded(container: InputContainer, stream: VideoStream, clock: Clock) -> Fraction | None:
+    """When the first frame is shown that the decoder gives from here.
+
+    After a recovery point (H.264 without real key frames) it holds frames back until they are
+    whole again, which may be later than the cut.
+    """
+    for packet in container.demux(stream):
+        for frame in decode(packet) or ():
+            pts = stamp(container, frame)
+            if pts is not None:
+                return clock.seconds(pts)
+    return None
 
 
 def _first_key_shown(

@@ -29,6 +29,15 @@ UPRIGHT: dict[tuple[int, int, int, int], tuple[str, ...]] = {
 
 FULL_RANGE = 2
 
+#: FFmpeg's number of a colour matrix → what the scaler calls it.
+MATRICES = {1: "bt709", 4: "fcc", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 9: "bt2020nc"}
+RGB, UNSAID, BT709, SMPTE170M = 0, 2, 1, 6
+#: From this height on, RGB becomes the matrix of high definition.
+HIGH_DEFINITION = 720
+
+#: A stranger shape than this is a broken header, not a lens.
+STRANGEST_PIXEL = 8
+
 
 @dataclass(frozen=True)
 class Stored:
@@ -40,6 +49,9 @@ class Stored:
     full_range: bool
     sample_aspect_ratio: Fraction
     matrix: tuple[int, int, int, int] = (1, 0, 0, 1)
+    colorspace: int = UNSAID
+    primaries: int = UNSAID
+    transfer: int = UNSAID
 
 
 def stored(frame: av.VideoFrame, sample_aspect_ratio: Fraction | None) -> Stored:
@@ -49,9 +61,26 @@ def stored(frame: av.VideoFrame, sample_aspect_ratio: Fraction | None) -> Stored
         height=frame.height,
         pix_fmt=frame.format.name,
         full_range=frame.color_range == FULL_RANGE or frame.format.name.startswith("yuvj"),
-        sample_aspect_ratio=sample_aspect_ratio or Fraction(1),
+        sample_aspect_ratio=plausible(sample_aspect_ratio),
         matrix=display_matrix(frame),
+        colorspace=frame.colorspace,
+        primaries=frame.color_primaries,
+        transfer=frame.color_trc,
     )
+
+
+def plausible(ratio: Fraction | None) -> Fraction:
+    """The aspect ratio of pixels, square when it is not given or absurd."""
+    if not ratio or not Fraction(1, STRANGEST_PIXEL) <= ratio <= STRANGEST_PIXEL:
+        return Fraction(1)
+    return ratio
+
+
+def clip_colorspace(source: Stored) -> int:
+    """The matrix of the clip's colours: the source's own, so that they stay what they are."""
+    if source.colorspace != RGB:
+        return source.colorspace
+    return BT709 if source.height >= HIGH_DEFINITION else SMPTE170M
 
 
 def display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
@@ -80,31 +109,43 @@ def upright_size(source: Stored) -> tuple[int, int]:
 def filters(source: Stored, size: tuple[int, int]) -> list[str]:
     """The filter chain that makes the picture of this size, empty when there is nothing to do."""
     chain = list(UPRIGHT[source.matrix])
-    turned = (
-        (source.height, source.width)
-        if chain and source.matrix[0] == 0
-        else (source.width, source.height)
-    )
-    cropped = (turned[0] - turned[0] % 2, turned[1] - turned[1] % 2)
-    scale_range = ":in_range=full:out_range=tv" if source.full_range else ""
-    if cropped == size and cropped != turned:
+    turned = (source.width, source.height)
+    if source.matrix[0] == 0:
+        turned = turned[::-1]
+    if turned != size and (turned[0] // 2 * 2, turned[1] // 2 * 2) == size:
         # An odd side loses one line: resampling the whole picture would blur it.
         chain.append(f"crop={size[0]}:{size[1]}:0:0:exact=1")
-        turned = cropped
-    if turned != size or scale_range:
-        chain.append(f"scale={size[0]}:{size[1]}:flags=bicubic{scale_range}")
+        turned = size
+    if turned != size or source.full_range or source.pix_fmt != "yuv420p":
+        chain.append(_scale(source, size))
     if chain:
-        chain.append("setsar=1")
-    if chain or source.pix_fmt != "yuv420p":
-        chain.append("format=yuv420p")
+        chain += ["setsar=1", "format=yuv420p"]
     return chain
+
+
+def _scale(source: Stored, size: tuple[int, int]) -> str:
+    """The step that changes size, range or format, and says that colours are to stay.
+
+    Unless told, the scaler turns every matrix into that of standard definition on its way.
+    """
+    scale = f"scale={size[0]}:{size[1]}:flags=bicubic:out_range=tv"
+    if source.full_range:
+        scale += ":in_range=full"
+    matrix = MATRICES.get(clip_colorspace(source))
+    if matrix is not None:
+        scale += f":out_color_matrix={matrix}"
+        if source.colorspace != RGB:
+            scale += f":in_color_matrix={matrix}"
+    return scale
 
 
 class Upright:
     """Makes every frame of a film the same kind of picture, whatever changes on its way."""
 
     def __init__(self, first: Stored) -> None:
+        self.first = first
         self.size = upright_size(first)
+        self.colorspace = clip_colorspace(first)
         self._made_for: Stored | None = None
         self._graph: Graph | None = None
 

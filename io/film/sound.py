@@ -24,10 +24,14 @@ from av.audio.stream import AudioStream
 COPYABLE = frozenset({"aac", "mp3", "ac3", "eac3", "opus", "flac", "alac"})
 
 #: Seconds of packets a decoder wants before the first it plays; others want one packet.
-RUN_IN = {"opus": Fraction(8, 100)}
+#: MP3 may keep a frame's bits in the packets before it.
+RUN_IN = {"opus": Fraction(8, 100), "mp3": Fraction(27, 100)}
+#: MP4 takes no MP3 of a lower rate.
+LEAST_MP3_RATE = 16_000
 
 AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
-AAC_LAYOUTS = frozenset({"mono", "stereo", "3.0", "4.0", "5.0", "5.1", "7.1"})
+#: By number of channels; what lies between is mixed into the next smaller one.
+AAC_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 8: "7.1"}
 AAC_FRAME = 1024
 AAC_BITS_PER_CHANNEL = 64_000
 
@@ -56,15 +60,13 @@ class Listener:
         self._film_start = film_start
         context = stream.codec_context
         codec = context.codec.canonical_name
-        self.copies = audio == "copy" and codec in COPYABLE and _has_header(stream, codec)
+        self.copies = audio == "copy" and _fits_mp4(stream, codec)
         self.run_in = RUN_IN.get(codec, _packet_length(stream)) if self.copies else Fraction(0)
         self.rate = context.sample_rate if self.copies else _aac_rate(context.sample_rate)
-        self.layout = context.layout.name if context.layout.name in AAC_LAYOUTS else "stereo"
-        self._resampler = (
-            None
-            if self.copies
-            else av.AudioResampler(format="fltp", layout=self.layout, rate=self.rate)
-        )
+        channels = context.layout.nb_channels or 2
+        self.layout = AAC_LAYOUTS[max(n for n in AAC_LAYOUTS if n <= channels)]
+        self._resampler: av.AudioResampler | None = None
+        self._resamples: tuple[str, str, int] | None = None
 
     def hear(self, packet: av.Packet[AudioStream]) -> Iterator[Heard]:
         """The pieces this packet holds; damaged sound is a gap."""
@@ -74,14 +76,17 @@ class Listener:
                 yield Heard(start, self._length_of(packet), packet=packet)
             return
         try:
-            frames = packet.decode()
-        except av.error.InvalidDataError:
+            pieces = [piece for frame in packet.decode() for piece in self._resampled(frame)]
+        except av.error.FFmpegError:
             return
-        for frame in frames:
-            yield from self._resampled(frame)
+        yield from pieces
 
     def _resampled(self, frame: av.AudioFrame) -> Iterator[Heard]:
-        assert self._resampler is not None
+        kind = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if self._resampler is None or kind != self._resamples:
+            # Broadcasts change from stereo to mono and back within one track.
+            self._resampler = av.AudioResampler("fltp", self.layout, self.rate)
+            self._resamples = kind
         for piece in self._resampler.resample(frame):
             if piece.pts is None or piece.time_base is None:
                 continue
@@ -176,9 +181,14 @@ class EncodedSound:
 Sound = CopiedSound | EncodedSound
 
 
-def _has_header(stream: AudioStream, codec: str) -> bool:
-    """AAC from a broadcast stream has no header of its own, and MP4 needs one."""
-    return codec not in ("aac", "opus", "flac", "alac") or bool(stream.codec_context.extradata)
+def _fits_mp4(stream: AudioStream, codec: str) -> bool:
+    """Whether MP4 holds these packets: not all codecs, and not without the header some need."""
+    if codec not in COPYABLE:
+        return False
+    if codec == "mp3":
+        return stream.codec_context.sample_rate >= LEAST_MP3_RATE
+    # AAC from a broadcast stream, for one, carries its header in every packet instead.
+    return codec in ("ac3", "eac3") or bool(stream.codec_context.extradata)
 
 
 def _packet_length(stream: AudioStream) -> Fraction:

@@ -49,7 +49,13 @@ def open_film(source: str | BinaryIO) -> Iterator[InputContainer]:
             "export it again."
         ) from error
     with container:
-        yield container
+        try:
+            yield container
+        except av.error.FFmpegError as error:
+            raise FilmError(
+                f"FFmpeg gave up on it ({error.strerror}). Usually its codec is unknown here, or "
+                "the file is damaged; re-encode it with a common codec."
+            ) from error
 
 
 def video_stream(container: InputContainer) -> VideoStream:
@@ -76,9 +82,9 @@ def probe(file: str | BinaryIO, source: Source, size: int) -> Video:
         stream = video_stream(container)
         ignore_other_streams(container, {stream.index})
         framerate = _framerate(stream)
-        duration = _duration(container, stream)
         audio = next(iter(container.streams.audio), None)
         first_pts, pixel_format = _first_frame(container, stream)
+        duration = _duration(container, stream, first_pts)
         _check_length(duration * framerate, size)
         return Video(
             source=source,
@@ -105,7 +111,7 @@ def constant_rate(stream: VideoStream) -> Fraction | None:
 
 
 def _framerate(stream: VideoStream) -> float:
-    rate = stream.average_rate
+    rate = stream.average_rate or stream.base_rate
     if not rate:
         raise FilmError(
             "the video track has no frame rate, so no span of it can be named. Usually the file "
@@ -114,11 +120,15 @@ def _framerate(stream: VideoStream) -> float:
     return rate.numerator / rate.denominator
 
 
-def _duration(container: InputContainer, stream: VideoStream) -> float:
-    if stream.duration is not None and stream.time_base is not None:
-        seconds = stream.duration * stream.time_base.numerator / stream.time_base.denominator
+def _duration(container: InputContainer, stream: VideoStream, first_pts: int) -> float:
+    base = stream.time_base or Fraction(1)
+    if stream.duration is not None:
+        seconds = stream.duration * base.numerator / base.denominator
     elif container.duration is not None:
         seconds = container.duration / av.time_base
+        if container.format.name.startswith("matroska"):
+            # Matroska counts from 0, also when its first picture is shown later.
+            seconds -= max(0.0, float(first_pts * base))
     else:
         raise FilmError(
             "neither the video track nor the container says how long it is. Usually a recording "
@@ -137,11 +147,17 @@ def _check_length(frames: float, size: int) -> None:
         )
 
 
+def stamp(container: InputContainer, frame: av.VideoFrame) -> int | None:
+    """The tick at which a frame is shown. AVI only has times for decoding, in order of showing."""
+    return frame.dts if container.format.name == "avi" else frame.pts
+
+
 def _first_frame(container: InputContainer, stream: VideoStream) -> tuple[int, str]:
     for packet in container.demux(stream):
         for frame in decode(packet) or ():
-            if frame.pts is not None:
-                return frame.pts, frame.format.name
+            pts = stamp(container, frame)
+            if pts is not None:
+                return pts, frame.format.name
     raise FilmError(
         "not one frame of the video track could be decoded. Usually the file is damaged from its "
         "start or its codec is unknown here; re-encode it."

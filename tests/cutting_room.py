@@ -1,0 +1,68 @@
+"""How tests cut films: painted film in, clips and what is in them out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+
+from finecut.io.film.cutting import CutShot, cut
+from finecut.io.film.encoders import Encoding
+from finecut.io.film.paint import Painting, read_index
+from finecut.io.film.source import probe
+from finecut.io.records import Shot, Source, Span, Video
+
+#: Fast, and good enough for the pattern to be read.
+QUICK = Encoding(preset="ultrafast")
+
+
+def video_of(painting: Painting) -> Video:
+    path = str(painting.path)
+    return probe(path, Source(path, path, Path(path).name), Path(path).stat().st_size)
+
+
+def shots_at(*spans: tuple[float, float]) -> list[Shot]:
+    return [Shot(f"shot{i}", i, Span(*span)) for i, span in enumerate(spans)]
+
+
+def clips_of(
+    painting: Painting, folder: Path, *spans: tuple[float, float], encoding: Encoding = QUICK
+) -> dict[tuple[float, float], CutShot]:
+    folder.mkdir(exist_ok=True)
+    done = cut(str(painting.path), video_of(painting), shots_at(*spans), encoding, folder)
+    return {(result.shot.span.start, result.shot.span.end): result for result in done}
+
+
+def frames_of(path: Path | None) -> Iterator[av.VideoFrame]:
+    assert path is not None
+    with av.open(str(path)) as container:
+        yield from container.decode(video=0)
+
+
+def indices_and_times(path: Path | None) -> tuple[list[int], list[Fraction]]:
+    indices, times = [], []
+    for frame in frames_of(path):
+        assert frame.pts is not None
+        assert frame.time_base is not None
+        indices.append(read_index(frame))
+        times.append(frame.pts * frame.time_base)
+    return indices, times
+
+
+def remux(
+    source: str, target: Path, pictures_until: float = 99, title: str = "", order: int = 1
+) -> None:
+    """The same packets in another file: fewer pictures, a title, or its tracks reversed."""
+    with (
+        av.open(source) as film,
+        av.open(str(target), "w", metadata_errors="surrogateescape") as copy,
+    ):
+        copy.metadata["title"] = title
+        streams = {s.index: copy.add_stream_from_template(s) for s in list(film.streams)[::order]}
+        for packet in film.demux():
+            time = (packet.pts or 0) * packet.time_base
+            if packet.size and (packet.stream.type != "video" or time < pictures_until):
+                packet.stream = streams[packet.stream_index]
+                copy.mux(packet)

@@ -1,0 +1,79 @@
+"""``finecut describe`` shows the pipeline that would run: steps, what flows, what is asked for."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from finecut.pipeline.cli import main
+
+#: The way of a film, and what is handed on at each station.
+WAY = {
+    "FindVideos": "Source",
+    "ProbeVideos": "Video",
+    "SplitVideos": "Reel",
+    "ShareOutReels": "Reel",
+    "CutClips": "Clip",
+    "WriteClips": "clips: Written",
+    "Summarise": "Summary",
+}
+GUARDED = ("ProbeVideos", "CutClips", "WriteClips", "CloseEmptyVideos")
+
+
+@pytest.fixture
+def description(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    films = tmp_path / "films"
+    films.mkdir()
+    arguments = ["--input", str(films), "--output", str(tmp_path / "output"), "--workers", "3"]
+    assert main(["describe", *arguments]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["films"], "describing makes nothing"
+    shown = capsys.readouterr()
+    assert not shown.err
+    return shown.out
+
+
+def steps_of(description: str) -> dict[str, tuple[str, str]]:
+    """Name → what goes in and what comes out, of the steps of the whole and of no inner ones."""
+    shown = description.split("\n\n", maxsplit=1)[0].splitlines()[1:]
+    rows = [re.fullmatch(r"  (\S+) +(.+) → (.+)", line) for line in shown]
+    return {row[1]: (row[2], row[3]) for row in rows if row}
+
+
+def test_the_way_of_a_film_is_shown_in_order(description: str) -> None:
+    steps = steps_of(description)
+    assert [name for name in steps if name in WAY] == list(WAY)
+    for name, flow in WAY.items():
+        assert steps[name][1].startswith(flow), name
+    assert steps["CutClips"][0] == "Reel"
+    assert steps["WriteClips"][0] == "Clip"
+
+
+def test_accidents_are_shown_as_an_output(description: str) -> None:
+    steps = steps_of(description)
+    for name in GUARDED:
+        assert "failures: Failure" in steps[name][1]
+
+
+def test_what_flows_is_named_and_light(description: str) -> None:
+    words = set(re.findall(r"\w+", description))
+    assert not words & {"Any", "bytes", "bytearray", "ndarray", "VideoFrame", "lambda"}
+
+
+def test_resources_are_those_of_the_options(description: str) -> None:
+    resources = description.split("\n\n")[1]
+    assert resources.startswith("Resources\n")
+    assert "3 workers" in resources
+    assert "libx264 with 2 threads" in resources
+
+
+def test_another_runner_is_described_without_being_started(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ["--input", "gs://films", "--output", "gs://dataset", "--runner", "DataflowRunner"]
+    assert main(["describe", *arguments, "--region=europe-west4"]) == 0
+    shown = capsys.readouterr().out
+    assert "DataflowRunner" in shown
+    # Only the local runner deals out the work beforehand, and needs the longest reels first.
+    assert "Longest first" not in shown

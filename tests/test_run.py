@@ -1,0 +1,330 @@
+"""A run as a whole: the same command gives the same tree, however the work is dealt out.
+
+The films are tiny, but of several reels each: clips of 2 seconds, chunks of 4.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+import pytest
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.testing.util import assert_that, equal_to
+
+import finecut.pipeline
+from finecut.io.film.paint import Painting, paint
+from finecut.io.records import (
+    Chunk,
+    Clip,
+    Failure,
+    Reel,
+    Shot,
+    Source,
+    Span,
+    Summary,
+    Video,
+    Written,
+)
+from finecut.pipeline.curation import ShareOut, curate, longest_first, plan
+from finecut.pipeline.options import Options
+from finecut.pipeline.running import run
+from finecut.transforms.close import (
+    ChunkClosed,
+    close_chunk,
+    close_empty_video,
+    close_video,
+)
+from finecut.transforms.cut import cut_reel
+from finecut.transforms.find import find_sources, probe_source
+from finecut.transforms.split import reels_of
+from finecut.transforms.write import publish_clip, write_meta
+
+
+class Films(NamedTuple):
+    """A folder of films and what is true of them."""
+
+    folder: Path
+    truths: tuple[Painting, ...]
+
+
+class Dataset(NamedTuple):
+    """What a run wrote, and what it said."""
+
+    output: Path
+    summary: Summary
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Films:
+    """Films of 5, 2, 3 and 0 clips, in 3, 1, 2 and 0 chunks."""
+    folder = tmp_path_factory.mktemp("films")
+    (folder / "sub").mkdir()
+    return Films(
+        folder,
+        (
+            paint(folder / "long.mp4", width=160, height=90, rate=15, seconds=10, sound="aac"),
+            paint(folder / "sub" / "other.mkv", width=192, height=108, rate=24, seconds=5),
+            paint(folder / "sub" / "third.mp4", width=160, height=90, rate=30, seconds=6),
+            paint(folder / "short.mp4", width=160, height=90, rate=15, seconds=1),
+        ),
+    )
+
+
+def options_for(films: Films, output: Path, workers: int = 2) -> Options:
+    return Options(
+        input=(str(films.folder),),
+        output=str(output),
+        clip_length=2.0,
+        chunk_seconds=4,
+        workers=workers,
+    )
+
+
+@pytest.fixture(scope="module")
+def dataset(films: Films, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """What two workers made."""
+    output = tmp_path_factory.mktemp("dataset") / "output"
+    return Dataset(output, run(options_for(films, output)).summary)
+
+
+def tree(output: Path) -> dict[str, bytes]:
+    """Every file, staged ones too; the name of the output itself stands in documents as OUTPUT."""
+    return {
+        path.relative_to(output).as_posix(): path.read_bytes().replace(bytes(output), b"OUTPUT")
+        for path in output.rglob("*")
+        if not path.is_dir()
+    }
+
+
+def test_the_summary_is_what_is_true_of_the_films(dataset: Dataset, films: Films) -> None:
+    summary = dataset.summary
+    assert summary.imbalances() == []
+    assert summary.failures == ()
+    assert (summary.videos_found, summary.videos_done, summary.videos_empty) == (4, 3, 1)
+    assert (summary.shots_planned, summary.shots_kept) == (10, 10)
+    seconds = [2 * (film.duration // 2) for film in films.truths]
+    assert summary.seconds_kept == sum(seconds) == 20
+    found = float(sum(film.duration for film in films.truths))
+    assert summary.seconds_found == pytest.approx(found, abs=0.01)
+    assert summary.frames == sum(
+        len(film.indices_between(0, kept)) for film, kept in zip(films.truths, seconds, strict=True)
+    )
+    clips = list((dataset.output / "clips").iterdir())
+    assert len(clips) == 10
+    assert summary.clip_bytes == sum(clip.stat().st_size for clip in clips)
+
+
+def test_the_same_command_gives_the_same_tree(
+    dataset: Dataset, films: Films, tmp_path: Path
+) -> None:
+    before = dataset.output.rename(tmp_path / "before")
+    try:
+        assert run(options_for(films, dataset.output)).summary == dataset.summary
+        again = {name: (dataset.output / name).read_bytes() for name in tree(dataset.output)}
+        assert again == {name: (before / name).read_bytes() for name in tree(before)}
+    finally:
+        if not dataset.output.exists():
+            before.rename(dataset.output)
+
+
+def test_the_same_command_on_top_of_its_own_output_changes_nothing(
+    dataset: Dataset, films: Films
+) -> None:
+    before = tree(dataset.output)
+    assert run(options_for(films, dataset.output)).summary == dataset.summary
+    assert tree(dataset.output) == before
+
+
+def test_one_worker_writes_what_two_write(dataset: Dataset, films: Films, tmp_path: Path) -> None:
+    assert run(options_for(films, tmp_path / "one", workers=1)).summary == dataset.summary
+    assert tree(tmp_path / "one") == tree(dataset.output)
+
+
+def test_a_runner_that_repeats_every_bundle_writes_the_same(
+    dataset: Dataset, films: Films, tmp_path: Path
+) -> None:
+    output = tmp_path / "repeated"
+    with beam.Pipeline(runner=FnApiRunner(bundle_repeat=2)) as pipeline:
+        curated = curate(pipeline, options_for(films, output))
+        assert_that(curated.summary, equal_to([dataset.summary]))
+    assert tree(output) == tree(dataset.output)
+    assert not (output / ".staging").exists()
+
+
+def test_batches_add_up_to_the_whole(
+    films: Films, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(films.folder, tmp_path / "films")
+    for name in ("a.mp4", "z.mp4"):
+        (tmp_path / "films" / name).write_text("This is not a film.\n", encoding="utf-8")
+    mixed = Films(tmp_path / "films", films.truths)
+    whole = run(options_for(mixed, tmp_path / "whole"))
+    monkeypatch.setattr(importlib.import_module("finecut.pipeline.running"), "BATCH_VIDEOS", 1)
+    parts = run(options_for(mixed, tmp_path / "parts"))
+    assert parts.summary == whole.summary
+    assert (parts.summary.videos_found, parts.summary.videos_failed) == (6, 2)
+    assert parts.summary.imbalances() == []
+    assert tree(tmp_path / "parts") == tree(tmp_path / "whole")
+
+
+def test_the_pipeline_is_the_plain_program(dataset: Dataset, films: Films, tmp_path: Path) -> None:
+    """The same functions, called one after the other, without Beam."""
+    output = tmp_path / "plain"
+    steps = plan(options_for(films, output), run="plain")
+    for source in find_sources(steps.finding):
+        video = probe_source(source)
+        chunks: list[ChunkClosed] = []
+        for reel in reels_of(video, steps.split):
+            entries: list[Clip | Written] = []
+            for clip in cut_reel(reel, steps.cutting):
+                assert isinstance(clip, Clip)
+                entries += [clip, *publish_clip(clip, steps.writing)]
+                entries += write_meta(clip, steps.writing)
+            if reel.shots:
+                chunks += closed(close_chunk(entries, steps.writing))
+            else:
+                assert len(list(close_empty_video(reel, steps.writing))) == 1
+        if chunks:
+            assert len(list(close_video(chunks, steps.writing))) == 1
+    steps.writing.shelf.sweep()
+    assert tree(output) == tree(dataset.output)
+
+
+def closed(outcomes: Iterable[ChunkClosed | Failure]) -> Iterator[ChunkClosed]:
+    for outcome in outcomes:
+        assert isinstance(outcome, ChunkClosed)
+        yield outcome
+
+
+@pytest.mark.parametrize("name", finecut.pipeline.__all__)
+def test_the_front_door_leads_to_functions_and_classes(name: str) -> None:
+    assert not isinstance(getattr(finecut.pipeline, name), ModuleType)
+
+
+def test_everything_a_run_makes_can_be_used_further(films: Films, tmp_path: Path) -> None:
+    options = options_for(films, tmp_path / "output")
+    with beam.Pipeline("FnApiRunner") as pipeline:
+        curated = curate(pipeline, options)
+        counts = {
+            "sources": (curated.sources, 4),
+            "videos": (curated.videos, 4),
+            "reels": (curated.reels, 7),
+            "clips": (curated.clips, 10),
+            "written clips": (curated.written.clips, 10),
+            "written metas": (curated.written.metas, 10),
+            "written chunks": (curated.written.chunks, 6),
+            "written videos": (curated.written.videos, 3),
+            "failures": (curated.failures, 0),
+            "summary": (curated.summary, 1),
+        }
+        for name, (collection, count) in counts.items():
+            counted = collection | f"Count {name}" >> beam.combiners.Count.Globally()
+            assert_that(counted, equal_to([count]), label=f"Check {name}")
+        lengths = curated.clips | "Length" >> beam.Map(lambda clip: clip.shot.span.length)
+        assert_that(lengths, equal_to([2.0] * 10), label="Check lengths")
+    assert not (tmp_path / "output/.staging").exists()
+
+
+def reel_of(seconds: float, name: str) -> Reel:
+    source = Source(f"/films/{name}", f"/films/{name}", name)
+    video = Video(
+        source, 1000, 0, 320, 180, 25.0, int(25 * seconds), seconds, "h264", "yuv420p", None, 800, 0
+    )
+    shot = Shot(name, 0, Span(0.0, seconds))
+    return Reel(video, Chunk(name, 0, 1, 1, 1), (shot,))
+
+
+class _Who(beam.DoFn):
+    """Says which worker got the reel, and as its how-manieth."""
+
+    turns = threading.local()
+
+    def start_bundle(self) -> None:
+        self.turns.taken = 0
+
+    def process(self, reel: Reel) -> Iterable[tuple[int, int, float]]:
+        self.turns.taken += 1
+        yield threading.get_ident(), self.turns.taken, reel.video.duration
+
+
+def test_a_long_reel_is_begun_first_and_the_others_are_shared(tmp_path: Path) -> None:
+    lengths = [3.0, 1.0, 4.0, 1.0, 5.0, 90.0, 2.0, 6.0]
+    reels = [reel_of(seconds, f"{n}.mp4") for n, seconds in enumerate(lengths)]
+    falling = [reel.video.duration for reel in longest_first(reels)]
+    assert falling == sorted(lengths, reverse=True)
+
+    def check(taken: list[tuple[int, int, float]]) -> None:
+        assert sorted(seconds for _, _, seconds in taken) == sorted(lengths)
+        assert [turn for _, turn, seconds in taken if seconds == 90.0] == [1]
+        assert len({worker for worker, _, _ in taken}) == 2
+
+    options = beam.options.pipeline_options.PipelineOptions(
+        ["--direct_running_mode=in_memory", "--direct_num_workers=2"]
+    )
+    with beam.Pipeline("FnApiRunner", options=options) as pipeline:
+        dealt = pipeline | beam.Create(reels) | ShareOut(longest_first=True)
+        assert_that(dealt | "Who" >> beam.ParDo(_Who()), check)
+
+
+# Figures. They need the machine for themselves, so they are slow tests.
+
+MEASURE = """
+import json, resource, subprocess, sys, time
+began = time.perf_counter()
+subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+seconds = time.perf_counter() - began
+cpu = used.ru_utime + used.ru_stime
+print(json.dumps({"seconds": seconds, "cpu": cpu, "megabytes": used.ru_maxrss / 1024}))
+"""
+HD: dict[str, Any] = {"width": 1280, "height": 720, "codec_options": {"preset": "ultrafast"}}
+
+
+def measured(*arguments: str | Path) -> dict[str, float]:
+    """Wall and processor seconds of a whole ``finecut curate``, and its largest process.
+
+    Measured from a small process of its own: a child counts the memory it was forked with.
+    """
+    command = [sys.executable, "-m", "finecut.pipeline.cli", "curate", *map(str, arguments)]
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, *command], capture_output=True, text=True, check=True
+    )
+    figures: dict[str, float] = json.loads(done.stdout)
+    return figures
+
+
+@pytest.mark.slow
+def test_half_an_hour_of_film_fits_into_little_memory(tmp_path: Path) -> None:
+    paint(tmp_path / "films.mp4", **HD, rate=10, seconds=1800, sound="aac")
+    output = tmp_path / "output"
+    figures = measured("--input", tmp_path / "films.mp4", "--output", output, "--workers", "2")
+    assert len(list((output / "clips").iterdir())) == 180
+    assert figures["megabytes"] < 700
+
+
+@pytest.mark.slow
+def test_one_film_much_longer_than_the_rest_keeps_two_cores_busy(tmp_path: Path) -> None:
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("one core cannot be shared")
+    films = tmp_path / "films"
+    films.mkdir()
+    paint(films / "long.mp4", **HD, seconds=120)
+    for number in range(10):
+        paint(films / f"{number}.mp4", **HD, seconds=2)
+    figures = [
+        measured("--input", films, "--output", tmp_path / str(attempt), "--workers", "2")
+        for attempt in range(2)
+    ]
+    # The better of two: somebody else may have wanted a core.
+    assert max(figure["cpu"] / figure["seconds"] for figure in figures) >= 1.5
