@@ -35,7 +35,7 @@ def demo(folder: str) -> int:
         cuts = ", ".join(f"{cut:g}" for cut in painting.cuts)
         _say(
             f"  {Path(painting.path).name:<16} {painting.width}x{painting.height} at "
-            f"{float(painting.rate):g} fps, {float(painting.duration):g} s, {painting.codec} + "
+            f"{float(painting.rate):g} fps, {float(painting.duration):.1f} s, {painting.codec} + "
             f"{painting.sound}, cuts at {cuts} s"
         )
     options = Options(input=(str(films),), output=str(output), clip_length=4.0)

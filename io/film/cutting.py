@@ -11,6 +11,7 @@ nothing else.
 
 from __future__ import annotations
 
+import gc
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -268,14 +269,17 @@ class _Pass:
             return CutShot(take.shot, error=take.error)
         if take.writer is None:
             return self._without_frames(take)
+        path = take.writer.path
         try:
             file = take.writer.close(self._last_length(take))
         except (OSError, ValueError) as error:
             take.fail(error)
             return CutShot(take.shot, error=take.error)
-        return CutShot(
-            take.shot, take.writer.path, file, damage=self._damage(take, file.num_frames)
-        )
+        take.writer = None
+        # PyAV's containers and streams refer to each other, so an encoder and the frames it holds
+        # (100 MB at 720p) would live on until the collector happens to run.
+        gc.collect()
+        return CutShot(take.shot, path, file, damage=self._damage(take, file.num_frames))
 
     def _last_length(self, take: _Take) -> Fraction:
         """How long the clip shows its last picture: until the next one, or until its own end."""
