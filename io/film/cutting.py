@@ -11,7 +11,6 @@ nothing else.
 
 from __future__ import annotations
 
-import gc
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -29,7 +28,8 @@ from av.video.stream import VideoStream
 from finecut.io.film.clipfile import ClipWriter
 from finecut.io.film.clock import Clock, reached
 from finecut.io.film.encoders import Encoding, PictureFormat
-from finecut.io.film.picture import Upright, stored
+from finecut.io.film.memory import let_go
+from finecut.io.film.picture import Upright, display_matrix, stored
 from finecut.io.film.sound import Heard, Listener
 from finecut.io.film.source import (
     DECODE_THREADS,
@@ -248,7 +248,8 @@ class _Pass:
         take.begin(writer, seconds - self.run_in)
 
     def _make_upright(self, frame: av.VideoFrame) -> av.VideoFrame:
-        source = stored(frame, self.stream.sample_aspect_ratio)
+        matrix = self.upright.first.matrix if self.upright else display_matrix(frame)
+        source = stored(frame, self.stream.sample_aspect_ratio, matrix)
         if self.upright is None:
             self.upright = Upright(source)
         return self.upright(frame, source)
@@ -276,9 +277,7 @@ class _Pass:
             take.fail(error)
             return CutShot(take.shot, error=take.error)
         take.writer = None
-        # PyAV's containers and streams refer to each other, so an encoder and the frames it holds
-        # (100 MB at 720p) would live on until the collector happens to run.
-        gc.collect()
+        let_go()
         return CutShot(take.shot, path, file, damage=self._damage(take, file.num_frames))
 
     def _last_length(self, take: _Take) -> Fraction:

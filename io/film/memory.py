@@ -1,21 +1,43 @@
-"""Giving frames back: what a finished clip needed shall not stay with the process.
+"""Giving memory back: what a finished clip needed shall not stay with the process.
 
-The C library keeps freed blocks of up to 32 MB for later, in pieces that rarely fit the next film.
-Frames are a megabyte and more; asked to, it takes such blocks from the system and returns them at
-once. Two workers on 720p film peaked at 545 MB instead of 640 MB, at the same speed.
+Two habits keep it otherwise. The C library holds freed blocks of up to 32 MB for later, in pieces
+that rarely fit the next film; asked to, it takes blocks of a frame's size from the system and
+returns them at once. And PyAV's containers and streams refer to each other, so an encoder with the
+frames it holds (100 MB at 720p) lives until Python's collector happens to run.
 """
 
 from __future__ import annotations
 
 import ctypes
+import gc
+import threading
 
 #: ``M_MMAP_THRESHOLD`` of GNU's ``mallopt``.
 THRESHOLD = -3
 FRAME_BYTES = 1 << 20
 
+_first = threading.Lock()
+_prepared = threading.Event()
 
-def return_frames_to_system() -> None:
-    """Do so from now on, where the C library is GNU's; elsewhere nothing is changed."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(THRESHOLD, FRAME_BYTES)
+
+def prepare_process() -> None:
+    """Once, before the first cut: large blocks go back at once, and collecting becomes cheap.
+
+    What has been built until now (most of it Beam) stays anyway, so the collector need not look at
+    it after every clip: 0.3 ms instead of 60 to 170. Only once, because an encoder that another
+    thread has open at that moment would never be collected.
+    """
+    with _first:
+        if _prepared.is_set():
+            return
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is not None:
+            mallopt(THRESHOLD, FRAME_BYTES)
+        gc.collect()
+        gc.freeze()
+        _prepared.set()
+
+
+def let_go() -> None:
+    """Free the encoders and decoders nobody refers to any more."""
+    gc.collect()

@@ -54,15 +54,19 @@ class Stored:
     transfer: int = UNSAID
 
 
-def stored(frame: av.VideoFrame, sample_aspect_ratio: Fraction | None) -> Stored:
-    """Read it off a decoded frame; the aspect ratio of its pixels is the stream's to say."""
+def stored(
+    frame: av.VideoFrame,
+    sample_aspect_ratio: Fraction | None,
+    matrix: tuple[int, int, int, int],
+) -> Stored:
+    """Read it off a decoded frame; the shape of its pixels and its turn are the stream's to say."""
     return Stored(
         width=frame.width,
         height=frame.height,
         pix_fmt=frame.format.name,
         full_range=frame.color_range == FULL_RANGE or frame.format.name.startswith("yuvj"),
         sample_aspect_ratio=plausible(sample_aspect_ratio),
-        matrix=display_matrix(frame),
+        matrix=matrix,
         colorspace=frame.colorspace,
         primaries=frame.color_primaries,
         transfer=frame.color_trc,
@@ -84,7 +88,11 @@ def clip_colorspace(source: Stored) -> int:
 
 
 def display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
-    """Signs of the rotation in the frame's display matrix; a slanted one counts as upright."""
+    """Signs of the rotation in the frame's display matrix; a slanted one counts as upright.
+
+    Ask the first frame only: a frame whose side data was looked at refers to itself, and stays in
+    memory until the collector runs.
+    """
     matrix = frame.side_data.get("DISPLAYMATRIX")
     if isinstance(matrix, SideData):
         a, b, _, c, d = struct.unpack("=9i", bytes(matrix))[:5]
