@@ -171,7 +171,9 @@ class Options:
         metavar="N",
         shown="cores",
     )
-    verbose: bool = option(False, RUN, "Say what is being done, and show warnings of libraries.")
+    verbose: bool = option(
+        False, RUN, "Say of each video and clip what is done, and show warnings of libraries."
+    )
     log_stats: bool = option(
         False, RUN, "Print how many items, seconds and bytes each step took at the end."
     )

@@ -32,7 +32,7 @@ from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.progress import Progress
 from finecut.pipeline.stopping import stopping
 from finecut.transforms.find import FindVideos, check_inputs, find_sources
-from finecut.transforms.tally import BOARD, NAMESPACE
+from finecut.transforms.tally import BOARD, LOG, NAMESPACE
 
 #: A batch is closed at so many videos or bytes: large enough that the workers rarely wait for its
 #: last reel, small enough to hold and to lose.
@@ -137,7 +137,12 @@ def local_arguments(workers: int) -> list[str]:
 
 def quiet_libraries(verbose: bool) -> None:
     """Beam talks about itself at every start; only errors concern who did not ask."""
-    logging.getLogger("apache_beam").setLevel(logging.INFO if verbose else logging.ERROR)
+    logging.getLogger("apache_beam").setLevel(logging.WARNING if verbose else logging.ERROR)
+    # Its local runner says that threads are not parallel: ours spend their time outside Python.
+    logging.getLogger("apache_beam.runners.portability").setLevel(logging.ERROR)
+    if verbose:
+        logging.basicConfig(format="%(message)s")
+        LOG.setLevel(logging.INFO)
 
 
 def _run_all(

@@ -359,11 +359,17 @@ def test_the_direct_runner_is_the_local_one_without_network_or_other_processes(
     assert len(list((tmp_path / "output/clips").iterdir())) == 5
 
 
-def test_verbose_says_more(films: Path, tmp_path: Path) -> None:
-    output = tmp_path / "output"
+def test_verbose_says_of_each_video_and_clip_what_is_done(films: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
     done = finecut("curate", "--input", films, "--output", output, *SHORT, "--verbose")
     assert done.returncode == 0
-    assert [line for line in done.stderr.splitlines() if not PROGRESS.fullmatch(line)]
+    clips = {path.stem for path in (output / "clips").iterdir()}
+    assert set(re.findall(r"^cut (\S+): ", done.stderr, re.MULTILINE)) == clips
+    videos = set(names_below(output / "processed_videos"))
+    for word in ("probed", "finished"):
+        said = re.findall(rf"^{word} .*/films/(.+): ", done.stderr, re.MULTILINE)
+        assert {f"{name}.json" for name in said} == videos
+    assert "WARNING" not in done.stderr
 
 
 # Runs that made nothing.

@@ -17,7 +17,7 @@ from apache_beam.pvalue import TaggedOutput
 from finecut.io.records import Clip, Failure, Reel, Source, Video, Written
 from finecut.transforms.documents import chunk_document, serialise, video_document
 from finecut.transforms.guard import FAILURES, guarded
-from finecut.transforms.tally import count
+from finecut.transforms.tally import LOG, count
 from finecut.transforms.writing import Writer, Writing, by_chunk, ids, planned, tagged
 
 
@@ -112,7 +112,9 @@ def _write_video_document(
 ) -> VideoClosed:
     path = writing.layout.processed_video(video.source.relative)
     data = serialise(video_document(video, num_clips, num_chunks))
-    return VideoClosed(video, num_clips, path, writing.shelf.write(path, data))
+    closed = VideoClosed(video, num_clips, path, writing.shelf.write(path, data))
+    LOG.info("finished %s: %d clips in %d chunks", video.name, num_clips, num_chunks)
+    return closed
 
 
 _LedgerAndReceipts = tuple[beam.PCollection[Clip], beam.PCollection[Written]]

@@ -14,7 +14,7 @@ from finecut.io.film.memory import prepare_process
 from finecut.io.records import Clip, Failure, Reel, Video
 from finecut.io.shelf import Shelf
 from finecut.transforms.guard import FAILURES, guarded
-from finecut.transforms.tally import count, metered
+from finecut.transforms.tally import LOG, count, metered
 
 DEFAULT_ENCODING = Encoding()
 
@@ -105,6 +105,14 @@ class _Cut(beam.DoFn):
                 yield TaggedOutput(FAILURES, outcome)
             else:
                 shot = left.pop(outcome.id)
+                span = outcome.shot.span
+                LOG.info(
+                    "cut %s: %s from %g to %g s",
+                    outcome.id,
+                    outcome.video.name,
+                    span.start,
+                    span.end,
+                )
                 count("clips cut")
                 count("frames encoded", outcome.file.num_frames if outcome.file else 0)
                 count("cut/bytes", outcome.file.num_bytes if outcome.file else 0)

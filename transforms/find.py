@@ -25,7 +25,7 @@ from finecut.io.film.source import FilmError, probe
 from finecut.io.layout import relative_to_root
 from finecut.io.records import Failure, Source, Video
 from finecut.transforms.guard import FAILURES, guarded
-from finecut.transforms.tally import count, metered
+from finecut.transforms.tally import LOG, count, metered
 
 VIDEO_EXTENSIONS = (".mp4", ".mov", ".avi", ".mkv", ".webm")
 LIST_EXTENSIONS = (".txt", ".json", ".jsonl", ".csv")
@@ -183,6 +183,15 @@ class _Probe(beam.DoFn):
                 count("videos failed")
                 yield TaggedOutput(FAILURES, outcome)
             else:
+                LOG.info(
+                    "probed %s: %dx%d at %.2f fps, %.1f s, %s",
+                    outcome.name,
+                    outcome.width,
+                    outcome.height,
+                    outcome.framerate,
+                    outcome.duration,
+                    outcome.video_codec,
+                )
                 yield outcome
 
 

@@ -6,6 +6,7 @@ and the :class:`Board` of this process (which a live progress line can read).
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import Counter
@@ -17,6 +18,9 @@ from apache_beam.metrics import Metrics
 T = TypeVar("T")
 
 NAMESPACE = "finecut"
+
+#: What is being done, for who asks with ``--verbose``.
+LOG = logging.getLogger(NAMESPACE)
 
 
 class Board:

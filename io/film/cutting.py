@@ -149,7 +149,7 @@ class _Pass:
     ) -> None:
         self.container, self.stream, self.clock = container, stream, clock
         self.listener, self.encoding, self.folder = listener, encoding, folder
-        self.rate = stream.average_rate or Fraction(25)
+        self.rate = stream.average_rate or stream.base_rate or Fraction(25)
         self.run_in = listener.run_in if listener else Fraction(0)
         self.upright: Upright | None = None
         #: Takes whose time has not come, by start; a long reel has many, so none is touched early.
