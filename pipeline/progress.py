@@ -12,6 +12,8 @@ from finecut.transforms.tally import BOARD
 
 #: Seconds between two looks: short where a line can be overwritten, long where lines pile up.
 LIVE, PLAIN = 0.25, 10.0
+#: Counters of what went wrong.
+FAILED = ("videos failed", "videos not split", "shots failed")
 
 
 class Progress:
@@ -66,10 +68,18 @@ def progress_line(counts: dict[str, int], seconds: float) -> str:
     videos, probed = counts.get("videos found", 0), counts.get("probe/items", 0)
     planned, cut = counts.get("shots planned", 0), counts.get("clips cut", 0)
     probed += counts.get("videos failed", 0)
-    failed = counts.get("videos failed", 0) + counts.get("shots failed", 0)
+    failed = sum(counts.get(what, 0) for what in FAILED)
     trouble = f", {failed} failed" if failed else ""
     if not videos:
         return "finding    videos"
+    watched = counts.get("milliseconds watched", 0)
+    if watched and not cut:
+        split = counts.get("split/items", 0)
+        speed = watched / 1000 / max(seconds, 1e-3)
+        return (
+            f"watching   {_clock(watched / 1000)} of film, {planned} shots in {split} chunks, "
+            f"{speed:.1f}x real time{trouble}"
+        )
     if not planned:
         return f"probing    {probed} of {videos} videos{trouble}"
     # Batches are planned one after another: what is not probed yet is taken for average.

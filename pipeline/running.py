@@ -27,11 +27,14 @@ from finecut.io import shelf
 from finecut.io.film.encoders import require_encoder
 from finecut.io.records import Source, Summary, from_json
 from finecut.io.shelf import Shelf
-from finecut.pipeline.curation import Plan, WriteLines, build, plan
-from finecut.pipeline.options import OptionError, Options
+from finecut.pipeline.curation import WriteLines, build
+from finecut.pipeline.options import OptionError, Options, cores
+from finecut.pipeline.planning import Plan, plan
 from finecut.pipeline.progress import Progress
 from finecut.pipeline.stopping import stopping
 from finecut.transforms.find import FindVideos, check_inputs, find_sources
+from finecut.transforms.given import GivenCuts
+from finecut.transforms.models.threads import share_cores
 from finecut.transforms.tally import BOARD, LOG, NAMESPACE
 
 #: A batch is closed at so many videos or bytes: large enough that the workers rarely wait for its
@@ -62,6 +65,8 @@ def run(options: Options, runner_arguments: Sequence[str] = (), progress: bool =
     own = steps.writing.shelf
     if options.is_local:
         require_encoder(steps.cutting.encoding)
+        prepare(steps)
+        share_cores(cores(), options.local_workers)
     else:
         _check_runner(options.runner)
     _check_output(options.output, own)
@@ -80,6 +85,13 @@ def run(options: Options, runner_arguments: Sequence[str] = (), progress: bool =
             if ended or options.is_local:
                 own.sweep()
     return Ran(summary, time.monotonic() - began, stats)
+
+
+def prepare(steps: Plan) -> None:
+    """Load what splitting needs, and find what models need, before any work is done."""
+    steps.splitting.cutter.prepare()
+    for scoring in steps.scorings:
+        scoring.require()
 
 
 def _give_up(own: Shelf) -> None:
@@ -174,9 +186,25 @@ def _beginnings(options: Options, steps: Plan) -> Iterator[Begin]:
         yield FindVideos(steps.finding)
         return
     sources = find_sources(steps.finding)
+    _check_cuts(sources, steps)
     BOARD.add("videos found", len(sources))
     for batch in batches_of(sources, BATCH_VIDEOS, BATCH_BYTES):
         yield beam.Create(batch)
+
+
+def _check_cuts(sources: Sequence[Source], steps: Plan) -> None:
+    """A list of cuts that speaks of other videos than these is a mistake, not an empty list."""
+    cutter = steps.splitting.cutter
+    if not isinstance(cutter, GivenCuts) or not sources:
+        return
+    listed = {cutter.listed(source.name, source.relative) for source in sources}
+    if listed == {None}:
+        named = next(iter(cutter.cuts), "no video at all")
+        raise OptionError(
+            f"--cuts lists {named}, but none of the {len(sources)} videos found: name them by "
+            f"their path below the input, as {sources[0].relative}"
+        )
+    LOG.info("cuts are given for %d of %d videos", len(listed - {None}), len(sources))
 
 
 def _run_pipeline(

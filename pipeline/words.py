@@ -20,6 +20,10 @@ def final_words(options: Options, summary: Summary, seconds: float, failures_pat
         f"{s.frames} frames, {_bytes(s.clip_bytes)}",
         f"speed    {s.seconds_kept / max(seconds, 1e-3):.1f}x real time, {seconds:.1f} s",
     ]
+    if s.rejected_by:
+        most = sorted(s.rejected_by.items(), key=lambda item: (-item[1], item[0]))
+        said = ", ".join(f"{count} by {rule}" for rule, count in most)
+        lines.insert(2, f"rejected {said}")
     if s.failures:
         number = "1 failure" if s.num_failures == 1 else f"{s.num_failures} failures"
         lines += ["", f"{number}, listed in {failures_path}" if failures_path else number]
@@ -29,7 +33,7 @@ def final_words(options: Options, summary: Summary, seconds: float, failures_pat
         ]
         if s.num_failures > SHOWN_FAILURES:
             lines.append(f"  … and {s.num_failures - SHOWN_FAILURES} more")
-    lines += ["", _where(options)]
+    lines += ["", _where(options, s.shots_rejected)]
     return "\n".join(lines)
 
 
@@ -64,7 +68,7 @@ def stats_table(stats: dict[str, int]) -> str:
     return "\n".join(rows)
 
 
-def _where(options: Options) -> str:
+def _where(options: Options, rejected: int) -> str:
     if options.dry_run:
         return (
             "dry run: nothing but processed_videos/, processed_clip_chunks/ and failures/ "
@@ -72,6 +76,10 @@ def _where(options: Options) -> str:
         )
     parts = "metas/v0/ and processed_videos/"
     clips = "" if options.no_upload_clips else "clips/, "
+    if options.generate_previews:
+        clips += "previews/, "
+    if rejected and not options.no_upload_clips:
+        clips += "filtered_clips/, "
     return f"look into {options.output}: {clips}{parts}"
 
 

@@ -66,3 +66,20 @@ def remux(
             if packet.size and (packet.stream.type != "video" or time < pictures_until):
                 packet.stream = streams[packet.stream_index]
                 copy.mux(packet)
+
+
+def freeze(source: str, target: Path, frames: int, rate: int = 30) -> None:
+    """The film, and then its last picture again and again for so many frames.
+
+    (A painted film never stands still: every frame carries its number.)
+    """
+    with av.open(source) as film, av.open(str(target), "w") as copy:
+        out = copy.add_stream("libx264", rate=rate, options={"crf": "18"})
+        assert isinstance(out, av.VideoStream)
+        pictures = list(film.decode(video=0))
+        out.width, out.height, out.pix_fmt = pictures[0].width, pictures[0].height, "yuv420p"
+        for number in range(len(pictures) + frames):
+            picture = pictures[min(number, len(pictures) - 1)]
+            picture.pts, picture.time_base, picture.pict_type = number, Fraction(1, rate), 0
+            copy.mux(out.encode(picture))
+        copy.mux(out.encode(None))

@@ -81,6 +81,20 @@ DIFFERENCES = {
         "It is as long as the source shows it within the span. For the last one of a film, which "
         "no other follows, that is an estimate.",
     ),
+    "windows": Difference(
+        "A clip has windows when captions were prepared, and a rejected one never.",
+        "Every clip that has a file has its windows: they say how it would be captioned.",
+    ),
+    "filtered_by": Difference(
+        "The document of a rejected clip does not say which filter rejected it.",
+        "It does, under a key of that name.",
+    ),
+    "motion": Difference(
+        "Vectors of the clip as it was encoded, from the first half of it; the score of a patch is "
+        "that of the four pixels in its middle; pictures below 256 pixels score -1.",
+        "Vectors of the source, from all of the span; the score of a patch is its mean; a small "
+        "picture is one patch.",
+    ),
     "parquet types": Difference(
         "Columns large_string and list<double>, whatever the model made.",
         "Columns string and list<float32>: what the models make, in half the space.",
@@ -199,24 +213,28 @@ def as_written(case: str, root: Path) -> Expected:
     expected = Expected.like(golden(case))
     _move(expected, case, root)
     _mark_valid(expected)
+    _say_by_what(expected)
     _look_into_tables(expected, case)
     return expected
 
 
-def as_curated(case: str, root: Path, ours: Tree) -> Expected:
+def as_curated(case: str, root: Path, ours: Tree, looks: bool = False) -> Expected:
     """The golden tree of a case as a run without models has to write it below this folder.
 
-    ``ours`` is what the run wrote; only sizes of encoded files are taken from it, and the frame
-    rate where two are right (see :func:`_time_last_pictures`).
+    ``ours`` is what the run wrote; only sizes of encoded files and scores of motion are taken from
+    it, and the frame rate where two are right (see :func:`_time_last_pictures`). With ``looks`` the
+    run measured motion and made previews.
     """
     expected = Expected.like(golden(case))
-    _take_models_away(expected, case)
+    _take_models_away(expected, case, looks)
     _move(expected, case, root)
     _follow_first_streams(expected, case)
     _leave_out_broken_inputs(expected)
     _count_frames(expected)
     _time_last_pictures(expected, ours)
     _count_bytes(expected, ours)
+    _open_windows(expected)
+    _measure_motion(expected, ours)
     _mark_valid(expected)
     return expected
 
@@ -371,6 +389,41 @@ def _count_bytes(expected: Expected, ours: Tree) -> None:
         expected.differ("encoded bytes", meta, num_bytes=size if file is None else len(file))
 
 
+def _open_windows(expected: Expected) -> None:
+    for meta in expected.metas():
+        # No golden clip is so long that it has two.
+        assert 4 <= meta["num_frames"] <= 256
+        windows = [{"start_frame": 0, "end_frame": meta["num_frames"] - 1}]
+        if meta["windows"]:
+            there = meta["windows"][0]
+            assert (there["start_frame"], there["end_frame"] + 1 - meta["num_frames"]) == (0, 0)
+            assert len(meta["windows"]) == 1
+        expected.differ("windows", meta, windows=windows)
+
+
+def _measure_motion(expected: Expected, ours: Tree) -> None:
+    for meta in expected.metas():
+        if "motion_score" in meta:
+            scores = ours.documents[f"metas/v0/{meta['span_uuid']}.json"]["motion_score"]
+            assert list(scores) == list(meta["motion_score"])
+            assert 0 <= scores["per_patch_min_256"] < scores["global_mean"] + 1e-9 < 0.1
+            there = meta["motion_score"]["global_mean"]
+            # Not the same, but of one size; pictures below 256 pixels have no score there.
+            assert there == -1 or 0.5 < scores["global_mean"] / there < 2
+            expected.differ("motion", meta, motion_score=scores)
+
+
+def _say_by_what(expected: Expected) -> None:
+    """(Only motion was filtered by.) The key stands before the windows."""
+    for path, meta in expected.documents.items():
+        if path.startswith("metas/") and "/filtered_clips/" in meta["clip_location"]:
+            expected.differences.add("filtered_by")
+            items = list(meta.items())
+            place = list(meta).index("windows")
+            items.insert(place - ("errors" in meta), ("filtered_by", "motion"))
+            expected.documents[path] = dict(items)
+
+
 def _look_into_tables(expected: Expected, case: str) -> None:
     """Parquet files are compared by what they hold; here is only noted that their types differ."""
     for path in golden(case).below("ce1_embd_parquet"):
@@ -383,15 +436,21 @@ def _look_into_tables(expected: Expected, case: str) -> None:
 # ── what a run without models does not make ──────────────────────────────────────────────────────
 
 
-def _take_models_away(expected: Expected, case: str) -> None:
-    """No scores, so nothing is rejected; no embeddings, captions and previews."""
-    expected.drop([p for p in expected.paths if p.startswith(("ce1_embd", "previews/"))])
+def _take_models_away(expected: Expected, case: str, looks: bool) -> None:
+    """No embeddings and captions; nothing is rejected. Without looks no scores and previews."""
+    made = ("ce1_embd",) if looks else ("ce1_embd", "previews/")
+    expected.drop([p for p in expected.paths if p.startswith(made)])
     expected.paths = {p.replace("filtered_clips/", "clips/") for p in expected.paths}
     for meta in expected.metas():
         meta["clip_location"] = meta["clip_location"].replace("/filtered_clips/", "/clips/")
-        meta.pop("motion_score", None)
         meta.pop("errors", None)
-        meta["windows"] = []
+        if looks:
+            for window in meta["windows"]:
+                window.pop("qwen2.5_caption", None)
+                window.pop("qwen_lm_enhanced_caption", None)
+        else:
+            meta.pop("motion_score", None)
+            meta["windows"] = []
     starts = {clip: meta["duration_span"][0] for clip, meta in metas_of(case).items()}
     for chunk in expected.chunks():
         clips = sorted(chunk["clips"] + chunk["filtered_clips"], key=starts.__getitem__)
@@ -401,7 +460,7 @@ def _take_models_away(expected: Expected, case: str) -> None:
             "num_clips_passed": len(clips),
             "num_clips_with_embeddings": 0,
             "num_clips_with_caption": 0,
-            "num_clips_with_webp": 0,
+            "num_clips_with_webp": len(clips) if looks else 0,
             "clips": clips,
             "filtered_clips": [],
             "all_windows": {clip: {} for clip in clips},

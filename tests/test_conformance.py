@@ -78,9 +78,11 @@ class CurateCase:
     #: Exactly these: one that is not needed any more is as wrong as one that is missing.
     differences: frozenset[str]
     options: dict[str, Any] = field(default_factory=dict)
+    #: Whether motion is measured and previews are made.
+    looks: bool = False
 
 
-ALWAYS = frozenset({"valid", "encoded bytes"})
+ALWAYS = frozenset({"valid", "encoded bytes", "windows"})
 #: Bytes are not compared, so only the first case takes the time to make them small.
 FAST = {"preset": "ultrafast"}
 
@@ -120,6 +122,15 @@ CURATE_CASES = [
         FAST | {"clip_length": 5.0},
     ),
     CurateCase(
+        "full_5s",
+        "main",
+        8,
+        # There the clips have windows, and are valid for it.
+        frozenset({"encoded bytes", "two video streams", "last picture", "motion"}),
+        FAST | {"clip_length": 5.0, "motion_filter": "score-only", "generate_previews": True},
+        looks=True,
+    ),
+    CurateCase(
         "full_5s_dry_run",
         "main",
         8,
@@ -157,7 +168,7 @@ def curation(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         )
     )
     tree = Tree.read(root)
-    return Curation(case, ran, tree, as_curated(case.name, root, tree))
+    return Curation(case, ran, tree, as_curated(case.name, root, tree, case.looks))
 
 
 def _failure_lists(tree: Tree) -> list[str]:
@@ -297,7 +308,7 @@ WRITE_CASES = [
     WriteCase("full_5s_no_upload", 8, 8, 4, 8, WITH_VECTORS, {"upload_clips": False}),
     WriteCase("full_5s_dry_run", 8, 0, 0, 0, frozenset(), {"dry_run": True}),
     WriteCase("chunked_1s", 39, 39, 7, 0, WITH_VECTORS, {"upload_clips": False}),
-    WriteCase("filtered", 8, 3, 1, 0, WITH_VECTORS),
+    WriteCase("filtered", 8, 3, 1, 0, WITH_VECTORS | {"filtered_by"}),
 ]
 
 

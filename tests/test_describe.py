@@ -62,10 +62,25 @@ def test_what_flows_is_named_and_light(description: str) -> None:
 
 
 def test_resources_are_those_of_the_options(description: str) -> None:
-    resources = description.split("\n\n")[1]
+    resources = description.split("\n\n")[2]
     assert resources.startswith("Resources\n")
     assert "3 workers" in resources
     assert "libx264 with 2 threads" in resources
+
+
+def test_rules_are_said_in_full(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--input", "films", "--output", "out", "--motion-filter", "enable"]
+    assert main(["describe", *arguments, "--keep", "unsafe<=0.2", "--generate-previews"]) == 0
+    said = capsys.readouterr().out
+    rules = said.split("\n\n")[1]
+    assert [" ".join(line.split()) for line in rules.splitlines()[1:]] == [
+        "motion keeps clips with motion_global_mean >= 0.00098",
+        "motion keeps clips with motion_per_patch_min_256 >= 1e-06",
+        "unsafe<=0.2 keeps clips with unsafe_max <= 0.2",
+    ]
+    for step in ("KeepByMeasures", "Score unsafe", "KeepByModels", "MakePreviews"):
+        assert step in said
+    assert "Score text" not in said
 
 
 def test_another_runner_is_described_without_being_started(

@@ -10,8 +10,8 @@ import pytest
 
 from finecut.io.film.source import FilmError
 from finecut.io.records import Source
-from finecut.pipeline.curation import plan
 from finecut.pipeline.options import Options
+from finecut.pipeline.planning import plan
 from finecut.transforms.find import (
     Finding,
     InputError,

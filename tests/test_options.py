@@ -43,6 +43,29 @@ def test_every_flag_reaches_its_field() -> None:
         "named_as": (["--named-as", "/data"], "/data"),
         "preset": (["--preset", "slow"], "slow"),
         "runner": (["--runner", "DirectRunner"], "DirectRunner"),
+        "splitting_algorithm": (["--splitting-algorithm", "content"], "content"),
+        "cuts": (["--cuts", "list.csv"], "list.csv"),
+        "long_scenes": (["--long-scenes", "truncate"], "truncate"),
+        "keep": (["--keep", "frozen<1", "--keep", "motion>0"], ("frozen<1", "motion>0")),
+        "motion_filter": (["--motion-filter", "enable"], "enable"),
+        "quality_filter": (["--quality-filter", "score-only"], "score-only"),
+        "aesthetic_filter": (["--aesthetic-filter", "score-only"], "score-only"),
+        "aesthetic_reduction": (["--aesthetic-reduction", "mean"], "mean"),
+        "aesthetic_clip": (["--aesthetic-clip", "models/clip"], "models/clip"),
+        "aesthetic_head": (["--aesthetic-head", "models/head"], "models/head"),
+        "text_filter": (["--text-filter", "enable"], "enable"),
+        "unsafe_filter": (["--unsafe-filter", "enable"], "enable"),
+        "model_dir": (["--model-dir", "models"], "models"),
+        "scratch": (["--scratch", "/fast"], "/fast"),
+        "transnetv2_threshold": (["--transnetv2-threshold", "0.9"], 0.9),
+        "skip_uncut": (
+            ["--skip-uncut", "--splitting-algorithm", "content"],
+            True,
+        ),
+        "crop_every_piece": (
+            ["--crop-every-piece", "--splitting-algorithm", "content"],
+            True,
+        ),
     }
     for field in option_fields():
         flag = "--" + field.name.replace("_", "-")
@@ -56,6 +79,8 @@ def test_every_flag_reaches_its_field() -> None:
         missing = NEEDED[2:] if field.name == "input" else NEEDED[:2]
         parsed = parse(*(given + missing if field.name in ("input", "output") else given))
         base = Options(input=parsed.input, output=parsed.output)
+        if field.name in ("skip_uncut", "crop_every_piece"):  # about scenes, and say so
+            base = dataclasses.replace(base, splitting_algorithm="content")
         change: dict[str, Any] = {field.name: value}
         assert parsed == dataclasses.replace(base, **change), field.name
 
@@ -76,6 +101,20 @@ def test_every_flag_reaches_its_field() -> None:
         ({"crf": 20, "bit_rate": 1000}, "contradicts a bit rate"),
         ({"crf": 20, "encoder": "libopenh264"}, "write --bit-rate instead"),
         ({"encoder_threads": 0}, "--encoder-threads 0"),
+        ({"keep": ("sharpness",)}, "--keep 'sharpness' is no rule"),
+        ({"keep": ("beauty>1",)}, "names no score"),
+        ({"motion_target_fps": 0.0}, "--motion-target-fps 0"),
+        ({"preview_target_fps": 1000.0}, "--preview-target-fps 1000"),
+        ({"preview_quality": 101}, "--preview-quality 101"),
+        ({"transnetv2_threshold": 1.5}, "--transnetv2-threshold 1.5"),
+        ({"cuts": "a.csv", "splitting_algorithm": "content"}, "write one of them"),
+        ({"skip_uncut": True}, "--skip-uncut is about scenes"),
+        ({"skip_uncut": True, "cuts": "a.csv"}, "--cuts says it all"),
+        ({"crop_every_piece": True}, "--crop-every-piece is about scenes"),
+        (
+            {"splitting_algorithm": "content", "max_clip_length": 1.0},
+            "longer than --max-clip-length 1",
+        ),
     ],
 )
 def test_contradictions_say_what_to_write_instead(changes: dict[str, Any], words: str) -> None:
@@ -83,6 +122,34 @@ def test_contradictions_say_what_to_write_instead(changes: dict[str, Any], words
     assert good.check() is good
     with pytest.raises(OptionError, match=re.escape(words)):
         dataclasses.replace(good, **changes).check()
+
+
+def test_rules_come_from_filters_and_from_keep() -> None:
+    options = Options(
+        input=("films",),
+        output="out",
+        motion_filter="enable",
+        quality_filter="score-only",
+        keep=("motion>=0.5", "unsafe<=0.1"),
+        aesthetic_threshold=4.5,
+    )
+    named = {family: [rule.name for rule in rules] for family, rules in options.rules.items()}
+    assert named == {
+        "motion": ["motion", "motion", "motion>=0.5"],
+        "quality": [],
+        "text": [],
+        "unsafe": ["unsafe<=0.1"],
+        "aesthetic": ["aesthetic"],
+    }
+    assert options.rules["aesthetic"][0].limit == 4.5
+    measured = [family for family in named if options.measures(family)]
+    assert measured == ["motion", "quality", "unsafe", "aesthetic"]
+
+
+def test_score_only_rejects_nothing_whatever_the_threshold() -> None:
+    options = Options(aesthetic_filter="score-only", aesthetic_threshold=9.0)
+    assert options.rules["aesthetic"] == ()
+    assert options.measures("aesthetic")
 
 
 @pytest.mark.parametrize(

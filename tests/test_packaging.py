@@ -141,7 +141,7 @@ def test_the_wheel_says_what_it_is(built: Built) -> None:
     assert metadata["Name"] == "finecut"
     assert metadata["Requires-Python"] == ">=3.10"
     assert metadata["License-Expression"] == "Apache-2.0" or metadata["License"] == "Apache-2.0"
-    assert metadata.get_all("Provides-Extra") == ["gcp", "tensorflow", "models", "dev"]
+    assert metadata.get_all("Provides-Extra") == ["gcp", "tensorflow", "models", "screen", "dev"]
     assert "finecut = finecut.pipeline.cli:main" in built.wheel_text("entry_points.txt")
     assert any(name.endswith("/LICENSE") for name in built.in_wheel())
 

@@ -13,9 +13,12 @@ from footage import CASES, WITHOUT_TIMES, painted
 
 from finecut.io.film.paint import (
     UPRIGHT,
+    Crossing,
+    Flash,
     Orientation,
     Painting,
     Scene,
+    Transition,
     demo_films,
     find_index,
     hear_beeps,
@@ -244,6 +247,19 @@ def test_ball_moves_at_its_velocity_and_cuts_change_the_picture(tmp_path: Path) 
         ("film.mp4", {"times": [0, Fraction(1, 1_000_003)]}, "clock"),
         ("film.mp4", {"cuts": [9]}, "frame"),
         ("film.mp4", {"cuts": [1], "scenes": [Scene()]}, "one scene more"),
+        ("film.mp4", {"cuts": [1], "transitions": []}, "one for each cut"),
+        ("film.mp4", {"cuts": [1], "transitions": [Transition("cut", 1)]}, "takes none"),
+        ("film.mp4", {"cuts": [1], "transitions": [Transition("fade")]}, "some"),
+        ("film.mp4", {"cuts": [1], "transitions": [Transition("fade", 3)]}, "does not fit"),
+        ("film.mp4", {"cuts": [1, 2], "transitions": [Transition("fade", 1.2)] * 2}, "room"),
+        ("film.mp4", {"flashes": [Flash(1, 0)]}, "flash"),
+        ("film.mp4", {"flashes": [Flash(3.99, 2)]}, "flash"),
+        ("film.mp4", {"cuts": [1], "flashes": [Flash(0.95, 4)]}, "one scene"),
+        (
+            "film.mp4",
+            {"cuts": [1], "transitions": [Transition("fade", 1)], "flashes": [Flash(1.2)]},
+            "transitions",
+        ),
         ("film.mp4", {"rotation": 45}, "turned"),
         ("film.mp4", {"width": 321}, "go together"),
         ("film.mp4", {"codec": "nosuch"}, "nosuch"),
@@ -259,6 +275,109 @@ def test_wrong_requests_are_refused_in_sentences(
     with pytest.raises(ValueError, match=reason) as caught:
         paint(tmp_path / name, **settings)  # type: ignore[arg-type]
     assert str(caught.value).endswith(".")
+
+
+def _luma(film: Painting) -> list[Array]:
+    """Every frame's luma above the strip, set upright; each has to carry its index."""
+    pictures = []
+    strip = strip_height(film.upright_size[1])
+    with av.open(film.path) as container:
+        for index, frame in enumerate(container.decode(video=0)):
+            picture = np.rot90(frame.to_ndarray(format="gray"), film.rotation // 90)
+            assert read_index(picture) == index
+            pictures.append(picture[:-strip].astype(float))
+    assert len(pictures) == len(film.times)
+    return pictures
+
+
+FINE = {"codec_options": {"crf": "4"}, "scenes": [Scene(1), Scene(0)]}
+
+
+def test_a_fade_is_darkest_at_the_cut_and_leaves_no_trace_outside(tmp_path: Path) -> None:
+    plain = _luma(paint(tmp_path / "plain.mp4", cuts=[2], **FINE))  # type: ignore[arg-type]
+    film = paint(
+        tmp_path / "film.mp4",
+        cuts=[2],
+        transitions=[Transition("fade", 1)],
+        **FINE,  # type: ignore[arg-type]
+    )
+    assert film.transitions == (Crossing("fade", 1.5, 2.5),)
+    assert film.changing == (range(46, 75),)
+    pictures = _luma(film)
+    light = [picture.mean() for picture in pictures]
+    assert int(np.argmin(light)) == 60
+    assert light[60] < 1
+    assert light[45:61] == sorted(light[45:61], reverse=True)
+    assert light[60:76] == sorted(light[60:76])
+    assert light[46] < plain[46].mean() - 2
+    for index in (0, 20, 45, 75, 100):
+        assert np.abs(pictures[index] - plain[index]).mean() < 1.5
+
+
+@pytest.mark.parametrize("extra", [{}, {"rotation": 90}, {"pix_fmt": "yuv444p"}], ids=str)
+def test_the_middle_of_a_dissolve_is_the_mean_of_both_scenes(
+    extra: dict[str, object], tmp_path: Path
+) -> None:
+    settings = {"cuts": [2], **FINE, **extra}
+    plain = _luma(paint(tmp_path / "plain.mp4", **settings))  # type: ignore[arg-type]
+    film = paint(
+        tmp_path / "film.mp4",
+        transitions=[Transition("dissolve", 0.5)],
+        **settings,  # type: ignore[arg-type]
+    )
+    assert film.changing == (range(53, 68),)
+    pictures = _luma(film)
+    old, new = plain[0], plain[-1]
+    assert np.abs(new - old).mean() > 20
+    for index, share in ((52, 0), (56, 4 / 15), (60, 0.5), (64, 11 / 15), (68, 1)):
+        there = (index - 52.5) / 15
+        assert share == pytest.approx(there, abs=0.04)
+        wanted = old + (new - old) * np.clip(there, 0, 1)
+        assert np.abs(pictures[index] - wanted).mean() < 1.5
+
+
+def test_both_scenes_move_while_they_dissolve(tmp_path: Path) -> None:
+    """The ball of the new scene is on its way before the cut: nothing jumps at the cut."""
+    film = paint(
+        tmp_path / "film.mkv",
+        cuts=[2],
+        scenes=[Scene(4, (60, 0)), Scene(4, (-50, 20), 90)],
+        transitions=[Transition("dissolve", 1)],
+    )
+    steps = [np.abs(b - a).mean() for a, b in pairwise(_luma(film))]
+    assert min(steps[46:73]) > 0.3
+    assert max(steps[55:65]) < 1.5 * float(np.median(steps[48:72]))
+
+
+@pytest.mark.parametrize("full_range", [False, True])
+def test_a_flash_is_white_for_exactly_its_frames(full_range: bool, tmp_path: Path) -> None:
+    film = paint(
+        tmp_path / "film.mp4",
+        cuts=[2],
+        flashes=[Flash(0.5, 1), Flash(1, 3), Flash(3.5)],
+        full_range=full_range,
+    )
+    assert film.flashing == (range(15, 16), range(30, 33), range(105, 107))
+    assert film.cuts == (2.0,)
+    white = [index for index, picture in enumerate(_luma(film)) if picture.min() > 200]
+    assert white == [15, 30, 31, 32, 105, 106]
+
+
+def test_hard_cuts_are_what_one_gets_without_asking(tmp_path: Path) -> None:
+    one, two = tmp_path / "one.mp4", tmp_path / "two.mp4"
+    film = paint(one, cuts=[1, 2.5])
+    assert film.changing == (range(29, 30), range(74, 75))
+    paint(two, cuts=[1, 2.5], transitions=[Transition(), Transition("cut")], flashes=[])
+    assert one.read_bytes() == two.read_bytes()
+    softened = [tmp_path / "three.mp4", tmp_path / "four.mp4"]
+    for path in softened:
+        paint(
+            path,
+            cuts=[1, 2.5],
+            transitions=[Transition("dissolve", 1), Transition("fade", 1)],
+            flashes=[Flash(0.2)],
+        )
+    assert softened[0].read_bytes() == softened[1].read_bytes() != one.read_bytes()
 
 
 def test_demo_films_are_true(tmp_path: Path) -> None:

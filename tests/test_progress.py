@@ -30,6 +30,18 @@ def test_the_line_moves_from_finding_to_the_end() -> None:
     assert "left" not in progress_line(counts, 40.0)
 
 
+def test_watching_for_shots_is_shown_until_the_first_clip() -> None:
+    counts = {"videos found": 2, "probe/items": 2, "milliseconds watched": 90_000}
+    assert (
+        progress_line(counts, 3.0)
+        == "watching   1:30 of film, 0 shots in 0 chunks, 30.0x real time"
+    )
+    counts |= {"shots planned": 7, "split/items": 1, "videos not split": 1}
+    assert "7 shots in 1 chunks" in progress_line(counts, 3.0)
+    assert progress_line(counts, 3.0).endswith(", 1 failed")
+    assert progress_line({**counts, "clips cut": 1}, 3.0).startswith("cutting")
+
+
 def test_videos_not_probed_yet_are_taken_for_average() -> None:
     counts = {"videos found": 100, "probe/items": 10, "shots planned": 10}
     counts |= {"milliseconds planned": 10_000, "milliseconds cut": 10_000}

@@ -82,12 +82,16 @@ def test_summaries_add_up() -> None:
     assert (one + one).shots_kept == 8
     assert (one + one).failures == (failure, failure)
     assert (one + one).imbalances() == []
+    two = Summary(rejected_by={"motion": 1}) + Summary(rejected_by={"motion": 2, "frozen": 1})
+    assert two.rejected_by == {"motion": 3, "frozen": 1}
 
 
 def test_the_laws_of_conservation() -> None:
-    good = Summary(3, 1, 1, 1, 5, 3, 1, 1)
+    good = Summary(3, 1, 1, 1, 5, 3, 1, 1, rejected_by={"motion": 1})
     assert good.imbalances() == []
     [video_law] = dataclasses.replace(good, videos_found=4).imbalances()
     assert "4 videos were found" in video_law
     [shot_law] = dataclasses.replace(good, shots_kept=2).imbalances()
     assert "5 shots were planned" in shot_law
+    [reason_law] = dataclasses.replace(good, rejected_by={}).imbalances()
+    assert "1 shots were rejected, but only 0" in reason_law

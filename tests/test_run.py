@@ -36,8 +36,9 @@ from finecut.io.records import (
     Video,
     Written,
 )
-from finecut.pipeline.curation import ShareOut, curate, longest_first, plan
+from finecut.pipeline.curation import ShareOut, curate, reel_work
 from finecut.pipeline.options import Options
+from finecut.pipeline.planning import plan
 from finecut.pipeline.running import run
 from finecut.transforms.close import (
     ChunkClosed,
@@ -185,7 +186,7 @@ def test_the_pipeline_is_the_plain_program(dataset: Dataset, films: Films, tmp_p
     for source in find_sources(steps.finding):
         video = probe_source(source)
         chunks: list[ChunkClosed] = []
-        for reel in reels_of(video, steps.split):
+        for reel in reels_of(video, steps.splitting):
             entries: list[Clip | Written] = []
             for clip in cut_reel(reel, steps.cutting):
                 assert isinstance(clip, Clip)
@@ -261,7 +262,7 @@ class _Who(beam.DoFn):
 def test_a_long_reel_is_begun_first_and_the_others_are_shared(tmp_path: Path) -> None:
     lengths = [3.0, 1.0, 4.0, 1.0, 5.0, 90.0, 2.0, 6.0]
     reels = [reel_of(seconds, f"{n}.mp4") for n, seconds in enumerate(lengths)]
-    falling = [reel.video.duration for reel in longest_first(reels)]
+    falling = [reel.video.duration for reel in sorted(reels, key=reel_work)]
     assert falling == sorted(lengths, reverse=True)
 
     def check(taken: list[tuple[int, int, float]]) -> None:
@@ -273,7 +274,7 @@ def test_a_long_reel_is_begun_first_and_the_others_are_shared(tmp_path: Path) ->
         ["--direct_running_mode=in_memory", "--direct_num_workers=2"]
     )
     with beam.Pipeline("FnApiRunner", options=options) as pipeline:
-        dealt = pipeline | beam.Create(reels) | ShareOut(longest_first=True)
+        dealt = pipeline | beam.Create(reels) | ShareOut(reel_work, longest_first=True)
         assert_that(dealt | "Who" >> beam.ParDo(_Who()), check)
 
 

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finecut.io.records import Shot, Source, Span, Video
+from finecut.transforms.scenes import Piece
 from finecut.transforms.split import (
-    FixedStride,
+    Splitting,
     chunked,
     fixed_stride_spans,
     reels_of,
@@ -68,9 +69,9 @@ def test_strides_are_added_up() -> None:
 
 
 def test_ids_of_the_contract() -> None:
-    ids = [shot.id[:8] for shot in reels_of(video(360, NTSC), FixedStride())[0].shots]
+    ids = [shot.id[:8] for shot in reels_of(video(360, NTSC), Splitting())[0].shots]
     assert ids == ["8b529f52", "d80ccf78"]
-    ids = [shot.id[:8] for shot in reels_of(video(575, 24000 / 1001), FixedStride())[0].shots]
+    ids = [shot.id[:8] for shot in reels_of(video(575, 24000 / 1001), Splitting())[0].shots]
     assert ids == ["5171cf45", "d884b272", "acc4cff6"]
 
 
@@ -93,7 +94,7 @@ def test_chunk_sizes_of_the_contract(length: float, number: int, wanted: list[in
 
 
 def test_reels_know_the_whole_they_are_part_of() -> None:
-    reels = reels_of(video(30 * 600, 30), FixedStride())
+    reels = reels_of(video(30 * 600, 30), Splitting())
     assert [reel.chunk.index for reel in reels] == [0, 1, 2]
     assert {(reel.chunk.num_chunks, reel.chunk.num_total_shots) for reel in reels} == {(3, 60)}
     assert sum(reel.chunk.num_shots for reel in reels) == 60
@@ -101,19 +102,22 @@ def test_reels_know_the_whole_they_are_part_of() -> None:
 
 
 def test_a_short_video_has_one_empty_reel() -> None:
-    [reel] = reels_of(video(30, 30), FixedStride())
+    [reel] = reels_of(video(30, 30), Splitting())
     assert reel.shots == ()
     assert (reel.chunk.num_chunks, reel.chunk.num_total_shots) == (0, 0)
 
 
 def test_the_limit_is_a_limit() -> None:
-    reels = reels_of(video(30 * 600, 30), FixedStride(limit=7))
+    reels = reels_of(video(30 * 600, 30), Splitting(limit=7))
     assert sum(len(reel.shots) for reel in reels) == 7
     assert reels[0].chunk.num_total_shots == 7
 
 
 def test_spans_with_the_same_frames_are_one_shot() -> None:
-    shots = shots_of(video(100, 10), [Span(0, 1), Span(0.01, 1.05), Span(1, 2)])
+    shots = shots_of(
+        video(100, 10),
+        [Piece(0, 10, Span(0, 1)), Piece(0, 10, Span(0.01, 1.05)), Piece(10, 20, Span(1, 2))],
+    )
     assert [(shot.index, shot.span) for shot in shots] == [(0, Span(0, 1)), (1, Span(1, 2))]
 
 

@@ -6,7 +6,8 @@ says that everything of this video is on the shelf, and it is withdrawn as long 
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -30,6 +31,8 @@ class ChunkClosed:
     num_total_shots: int
     num_kept: int
     num_rejected: int
+    #: How many each rule rejected.
+    rejected_by: Mapping[str, int]
     seconds_kept: float
     clip_bytes: int
     frames: int
@@ -73,6 +76,7 @@ def close_chunk(
         num_total_shots=chunk.num_total_shots,
         num_kept=len(kept),
         num_rejected=len(clips) - len(kept),
+        rejected_by=dict(Counter(clip.rejected_by for clip in clips if clip.rejected_by)),
         seconds_kept=sum(clip.shot.span.length for clip in kept),
         clip_bytes=sum(clip.file.num_bytes for clip in clips if clip.file),
         frames=sum(clip.file.num_frames for clip in clips if clip.file),

@@ -11,12 +11,15 @@ from finecut.io import shelf
 from finecut.io.film.cutting import CutShot, cut
 from finecut.io.film.encoders import Encoding, require_encoder
 from finecut.io.film.memory import prepare_process
-from finecut.io.records import Clip, Failure, Reel, Video
+from finecut.io.records import Clip, Failure, Reel, Shot, Video
 from finecut.io.shelf import Shelf
 from finecut.transforms.guard import FAILURES, guarded
+from finecut.transforms.looking import ClipLook, Looking, keep_sheet
 from finecut.transforms.tally import LOG, count, metered
+from finecut.transforms.windows import windows_of
 
 DEFAULT_ENCODING = Encoding()
+LOOK_AT_NOTHING = Looking()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Cutting:
     encoding: Encoding = DEFAULT_ENCODING
     #: Give each clip the bit rate of its source.
     use_input_bit_rate: bool = False
+    looking: Looking = LOOK_AT_NOTHING
 
     def encoding_for(self, video: Video) -> Encoding:
         if not self.use_input_bit_rate:
@@ -46,13 +50,29 @@ def cut_reel(reel: Reel, cutting: Cutting) -> Iterator[Clip | Failure]:
     """The clips of a reel, each as soon as its file is complete."""
     if not reel.shots:
         return
-    video = reel.video
+    video, looking = reel.video, cutting.looking
+    looks: dict[str, ClipLook] = {}
+
+    def look_at(shot: Shot) -> ClipLook:
+        return looks.setdefault(shot.id, ClipLook(looking))
+
     with cutting.shelf.bench() as folder, shelf.open_source(video.source.uri) as source:
-        for shot in cut(source, video, reel.shots, cutting.encoding_for(video), folder):
-            yield _clip_of(reel, shot, cutting.shelf)
+        results = cut(
+            source,
+            video,
+            reel.shots,
+            cutting.encoding_for(video),
+            folder,
+            onlooker=look_at if looking.wanted else None,
+            vectors=looking.motion is not None,
+        )
+        for result in results:
+            yield _clip_of(reel, result, looks.pop(result.shot.id, None), cutting)
 
 
-def _clip_of(reel: Reel, result: CutShot, shelf_: Shelf) -> Clip | Failure:
+def _clip_of(
+    reel: Reel, result: CutShot, look: ClipLook | None, cutting: Cutting
+) -> Clip | Failure:
     clip = Clip(video=reel.video, chunk=reel.chunk, shot=result.shot, file=result.file)
     if result.empty is not None:
         return clip.replace(rejected_by=NO_FRAMES, errors={"frames": result.empty})
@@ -64,8 +84,17 @@ def _clip_of(reel: Reel, result: CutShot, shelf_: Shelf) -> Clip | Failure:
             message=result.error or "no file was made",
             lost_shots=(result.shot.id,),
         )
-    errors = {} if result.damage is None else {"decode": result.damage}
-    return clip.replace(staged=shelf_.stage(result.path), errors=errors)
+    assert result.file is not None
+    errors = {"decode": result.damage, "look": result.unseen}
+    clip = clip.replace(
+        staged=cutting.shelf.stage(result.path),
+        windows=windows_of(result.file.num_frames, cutting.looking.windowing),
+        errors={name: said for name, said in errors.items() if said is not None},
+    )
+    if look is None or result.unseen is not None:
+        return clip
+    keep_sheet(clip.id, look, cutting.looking)
+    return clip.replace(scores=look.scores())
 
 
 class CutClips(beam.PTransform[beam.PCollection[Reel], Any]):

@@ -12,6 +12,7 @@ from finecut.io.records import Clip, Video, Window
 #: Scores that stand under names of their own in a clip's document.
 MOTION = ("motion_global_mean", "motion_per_patch_min_256")
 AESTHETIC = "aesthetic_score"
+NAMED = (*MOTION, AESTHETIC)
 
 Document = dict[str, Any]
 
@@ -48,6 +49,11 @@ def clip_document(clip: Clip, layout: Layout) -> Document:
         }
     if AESTHETIC in clip.scores:
         document[AESTHETIC] = clip.scores[AESTHETIC]
+    others = {name: value for name, value in clip.scores.items() if name not in NAMED}
+    if others:
+        document["scores"] = others
+    if clip.rejected_by is not None:
+        document["filtered_by"] = clip.rejected_by
     if clip.errors:
         document["errors"] = list(clip.errors)
     document["windows"] = [_window_document(window) for window in clip.windows]

@@ -1,21 +1,37 @@
 """Deciding: which spans of a video become clips, and which of them travel together.
 
-    video   0────────────10────────────20──────23.5 s        clip length 10, stride 10, minimum 2
+    video   0────────────10────────────20──────23.5 s        fixed stride: length 10, minimum 2
     shots   [─────0──────)[─────1──────)[──2────)
     reels   └────── chunk 0: until 256 s are reached ──────┘└─ chunk 1 …
 
-Ids, chunk borders and the handling of the last, shorter span are those of the reference; a
-``Reel`` is the unit of work and the key under which the vectors of its clips are written.
+Spans come from a fixed stride (here), from a detector that watches the film (``detect``) or from a
+list somebody made (``given``). Ids, chunk borders and the handling of the last, shorter span are
+those of the reference; a ``Reel`` is the unit of work and the key under which the vectors of its
+clips are written.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
 import apache_beam as beam
+from apache_beam.pvalue import TaggedOutput
 
 from finecut.io.layout import chunk_id, clip_id
-from finecut.io.records import Chunk, Reel, Shot, Span, Video
-from finecut.transforms.tally import count
+from finecut.io.records import Chunk, Failure, Reel, Shot, Span, Video
+from finecut.transforms.guard import FAILURES, guarded
+from finecut.transforms.scenes import Piece
+from finecut.transforms.tally import LOG, count, metered
+
+
+class Cutter(Protocol):
+    """Who says where a video is cut."""
+
+    def prepare(self) -> None:
+        """Load what is needed for it, or raise."""
+
+    def pieces(self, video: Video) -> Iterable[Piece]:
+        """The pieces of this video, in order."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +41,26 @@ class FixedStride:
     length: float = 10.0
     stride: float = 10.0
     least: float = 2.0
+
+    def prepare(self) -> None:
+        """Nothing has to be loaded."""
+
+    def pieces(self, video: Video) -> Iterator[Piece]:
+        rate = video.framerate
+        for span in fixed_stride_spans(
+            video.num_frames, rate, self.length, self.stride, self.least
+        ):
+            yield Piece(int(span.start * rate), int(span.end * rate), span)
+
+
+USUAL_CUTTER = FixedStride()
+
+
+@dataclass(frozen=True)
+class Splitting:
+    """Where videos are cut, and how much of one travels together."""
+
+    cutter: Cutter = USUAL_CUTTER
     #: At most so many clips of each video; 0 means all.
     limit: int = 0
     chunk_seconds: int = 256
@@ -48,15 +84,14 @@ def fixed_stride_spans(
         start += stride
 
 
-def shots_of(video: Video, spans: Iterable[Span], limit: int = 0) -> list[Shot]:
-    """The shots of a video. Spans that begin and end with the same frames are one shot."""
+def shots_of(video: Video, pieces: Iterable[Piece], limit: int = 0) -> list[Shot]:
+    """The shots of a video. Pieces that begin and end with the same frames are one shot."""
     shots: dict[str, Shot] = {}
-    for span in spans:
+    for piece in pieces:
         if limit and len(shots) == limit:
             break
-        events = (int(span.start * video.framerate), int(span.end * video.framerate))
-        identifier = clip_id(video.name, *events)
-        shots.setdefault(identifier, Shot(identifier, len(shots), span))
+        identifier = clip_id(video.name, piece.first, piece.end)
+        shots.setdefault(identifier, Shot(identifier, len(shots), piece.span))
     return list(shots.values())
 
 
@@ -73,13 +108,10 @@ def chunked(shots: Sequence[Shot], seconds: int) -> list[list[Shot]]:
     return chunks
 
 
-def reels_of(video: Video, plan: FixedStride) -> list[Reel]:
-    """The reels of a video; one without shots when the video is too short for a clip."""
-    spans = fixed_stride_spans(
-        video.num_frames, video.framerate, plan.length, plan.stride, plan.least
-    )
-    shots = shots_of(video, spans, plan.limit)
-    chunks = chunked(shots, plan.chunk_seconds)
+def reels_of(video: Video, splitting: Splitting) -> list[Reel]:
+    """The reels of a video; one without shots when nothing of it becomes a clip."""
+    shots = shots_of(video, splitting.cutter.pieces(video), splitting.limit)
+    chunks = chunked(shots, splitting.chunk_seconds)
     return [
         Reel(
             video,
@@ -96,24 +128,42 @@ def reels_of(video: Video, plan: FixedStride) -> list[Reel]:
     ]
 
 
-class SplitVideos(beam.PTransform[beam.PCollection[Video], beam.PCollection[Reel]]):
-    """Video → its Reels."""
+def _all(video: Video, splitting: Splitting) -> Iterator[Reel]:
+    """As an iterator, so that the time it takes is counted."""
+    yield from reels_of(video, splitting)
 
-    def __init__(self, plan: FixedStride) -> None:
+
+class SplitVideos(beam.PTransform[beam.PCollection[Video], Any]):
+    """Video → its ``reels``; a video that could not be watched → ``failures``."""
+
+    def __init__(self, splitting: Splitting) -> None:
         super().__init__()
-        self.plan = plan
+        self.splitting = splitting
 
-    def expand(self, videos: beam.PCollection[Video]) -> beam.PCollection[Reel]:
-        return videos | "Plan reels" >> beam.ParDo(_PlanReels(self.plan))
+    def expand(self, videos: beam.PCollection[Video]) -> Any:
+        return videos | "Plan reels" >> beam.ParDo(_PlanReels(self.splitting)).with_outputs(
+            FAILURES, main="reels"
+        )
 
 
 class _PlanReels(beam.DoFn):
-    def __init__(self, plan: FixedStride) -> None:
+    def __init__(self, splitting: Splitting) -> None:
         super().__init__()
-        self.plan = plan
+        self.splitting = splitting
 
-    def process(self, video: Video) -> Iterable[Reel]:
-        for reel in reels_of(video, self.plan):
+    def setup(self) -> None:
+        self.splitting.cutter.prepare()
+
+    def process(self, video: Video) -> Iterable[Reel | TaggedOutput[Literal["failures"], Failure]]:
+        # All or nothing: reels of a video that breaks later would wait for the others for ever.
+        work = guarded("split", video.source, lambda: metered("split", _all(video, self.splitting)))
+        planned = list(work)
+        for reel in planned:
+            if isinstance(reel, Failure):
+                count("videos not split")
+                yield TaggedOutput(FAILURES, reel)
+                continue
             count("shots planned", len(reel.shots))
             count("milliseconds planned", int(1000 * sum(shot.span.length for shot in reel.shots)))
             yield reel
+        LOG.info("split %s", video.name)

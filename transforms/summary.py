@@ -41,13 +41,13 @@ def enter(books: Books, event: Event) -> Books:
             seconds_found=now.seconds_found + seconds,
         )
     elif isinstance(event, ChunkClosed):
-        books.summary = dataclasses.replace(
-            now,
-            shots_kept=now.shots_kept + event.num_kept,
-            shots_rejected=now.shots_rejected + event.num_rejected,
-            seconds_kept=now.seconds_kept + event.seconds_kept,
-            clip_bytes=now.clip_bytes + event.clip_bytes,
-            frames=now.frames + event.frames,
+        books.summary = now + Summary(
+            shots_kept=event.num_kept,
+            shots_rejected=event.num_rejected,
+            rejected_by=event.rejected_by,
+            seconds_kept=event.seconds_kept,
+            clip_bytes=event.clip_bytes,
+            frames=event.frames,
         )
     elif isinstance(event, VideoClosed):
         done = int(event.num_clips > 0)

@@ -51,11 +51,11 @@ class ClipWriter:
             kind = CopiedSound if listener.copies else EncodedSound
             self._sound = kind(self._container, listener)
 
-    def show(self, frame: av.VideoFrame, seconds: Fraction) -> None:
-        """Add the picture that is shown from this second of the film on."""
+    def show(self, frame: av.VideoFrame, seconds: Fraction) -> bool:
+        """Add the picture that is shown from this second of the film on, if it comes in time."""
         tick = round((seconds - self._start) / self._picture.time_base)
         if tick <= self._last_tick:
-            return
+            return False
         frame.pts = tick
         frame.time_base = self._picture.time_base
         # The encoder decides which pictures are key frames, not the source.
@@ -65,6 +65,7 @@ class ClipWriter:
             self._hold(packet)
         self._last_tick = tick
         self._num_frames += 1
+        return True
 
     def hear(self, piece: Heard) -> None:
         """Add this piece of the film's sound."""

@@ -1,7 +1,8 @@
 """The cut: one source opened once, decoded once, and out of that single pass all clips of a reel.
 
     source   ──decode──▶ frame ─┬─▶ clip 1 (open)          spans may overlap: a frame goes to
-                                ├─▶ clip 2 (open)          every clip that shows it
+                                ├─▶ clip 2 (open)          every clip that shows it, and to who
+                                │     └─▶ its onlooker     looks on
              ──demux───▶ sound ─┴─▶ clips whose span it touches, also those not begun yet
 
 A clip holds exactly the frames with ``start ≤ t < end``, the first of them at time 0. It is handed
@@ -21,6 +22,7 @@ from typing import Any, BinaryIO
 
 import av
 from av.audio.stream import AudioStream
+from av.codec.context import Flags2
 from av.container import InputContainer
 from av.stream import Stream
 from av.video.stream import VideoStream
@@ -28,7 +30,8 @@ from av.video.stream import VideoStream
 from finecut.io.film.clipfile import ClipWriter
 from finecut.io.film.clock import Clock, reached
 from finecut.io.film.encoders import Encoding, PictureFormat
-from finecut.io.film.memory import let_go
+from finecut.io.film.looking import Look, MakeOnlooker, Onlooker, Scalers
+from finecut.io.film.memory import let_go, let_go_of_frames
 from finecut.io.film.picture import Upright, display_matrix, stored
 from finecut.io.film.sound import Heard, Listener
 from finecut.io.film.source import (
@@ -63,12 +66,24 @@ class CutShot:
     empty: str | None = None
     #: What is missing in the clip although the film should have it.
     damage: str | None = None
+    #: Why its onlooker did not see all of it.
+    unseen: str | None = None
 
 
 def cut(
-    file: str | BinaryIO, video: Video, shots: Sequence[Shot], encoding: Encoding, folder: Path
+    file: str | BinaryIO,
+    video: Video,
+    shots: Sequence[Shot],
+    encoding: Encoding,
+    folder: Path,
+    onlooker: MakeOnlooker | None = None,
+    vectors: bool = False,
 ) -> Iterator[CutShot]:
-    """Cut these shots into ``folder/<id>.mp4``, each yielded when its file is complete."""
+    """Cut these shots into ``folder/<id>.mp4``, each yielded when its file is complete.
+
+    Whom ``onlooker`` makes for a shot is shown every frame of its clip; with ``vectors`` the
+    decoder also hands over the motion vectors it follows.
+    """
     if not shots:
         return
     with open_film(file) as container:
@@ -80,11 +95,14 @@ def cut(
         ignore_other_streams(container, {s.index for s in (stream, sound) if s is not None})
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = DECODE_THREADS
+        if vectors:
+            stream.codec_context.flags2 |= Flags2.export_mvs
         _seek(container, stream, clock, min(shot.span.start for shot in shots))
         listener = None
         if sound is not None:
             listener = Listener(sound, video.first_pts * stream.time_base, encoding.audio)
-        yield from _Pass(container, stream, clock, listener, encoding, folder).run(shots)
+        work = _Pass(container, stream, clock, listener, encoding, folder, onlooker)
+        yield from work.run(shots)
 
 
 class _Take:
@@ -100,6 +118,9 @@ class _Take:
         self.next_shown: Fraction | None = None
         self.pictures_done = False
         self.damaged_packets = 0
+        self.onlooker: Onlooker | None = None
+        self.unseen: str | None = None
+        self._first = Fraction(0)
         self._early: list[Heard] = []
 
     def hear(self, piece: Heard) -> None:
@@ -109,17 +130,29 @@ class _Take:
         else:
             self.writer.hear(piece)
 
-    def begin(self, writer: ClipWriter, run_in_from: Fraction) -> None:
+    def begin(self, writer: ClipWriter, seconds: Fraction, run_in_from: Fraction) -> None:
         self.writer = writer
+        self._first = seconds
         for piece in self._early:
             if piece.end > run_in_from:
                 writer.hear(piece)
         self._early.clear()
 
-    def show(self, picture: av.VideoFrame, seconds: Fraction) -> None:
+    def show(self, picture: av.VideoFrame, seconds: Fraction, look: Look) -> None:
         assert self.writer is not None
-        self.writer.show(picture, seconds)
+        if self.writer.show(picture, seconds):
+            self._look(look, seconds)
         self.last = seconds
+
+    def _look(self, look: Look, seconds: Fraction) -> None:
+        """Show the frame to the onlooker, whose troubles are not the clip's."""
+        if self.onlooker is None:
+            return
+        try:
+            self.onlooker.see(look, seconds - self._first)
+        except (OSError, ValueError, ArithmeticError, LookupError) as error:
+            self.onlooker = None
+            self.unseen = f"looking at the clip broke off ({error})"
 
     def fail(self, error: OSError | ValueError) -> None:
         """This clip is lost, and only this one."""
@@ -133,6 +166,7 @@ class _Take:
         if self.writer is not None:
             self.writer.abandon()
             self.writer = None
+        self.onlooker = None
 
 
 class _Pass:
@@ -146,15 +180,19 @@ class _Pass:
         listener: Listener | None,
         encoding: Encoding,
         folder: Path,
+        make_onlooker: MakeOnlooker | None,
     ) -> None:
         self.container, self.stream, self.clock = container, stream, clock
         self.listener, self.encoding, self.folder = listener, encoding, folder
+        self.make_onlooker, self.scalers = make_onlooker, Scalers()
         self.rate = stream.average_rate or stream.base_rate or Fraction(25)
         self.run_in = listener.run_in if listener else Fraction(0)
         self.upright: Upright | None = None
         #: Takes whose time has not come, by start; a long reel has many, so none is touched early.
         self.waiting: deque[_Take] = deque()
         self.open: list[_Take] = []
+        #: Frames until the one whose vectors were read can be let go; 0: there is none.
+        self.clinging = 0
         self.seen = Fraction(-1)
         self.heard = Fraction(-1)
 
@@ -211,6 +249,7 @@ class _Pass:
         while self.waiting and reached(seconds, self.waiting[0].start):
             self.open.append(self.waiting.popleft())
         picture: av.VideoFrame | None = None
+        look: Look | None = None
         for take in self.open:
             if take.pictures_done or take.error is not None:
                 continue
@@ -218,12 +257,23 @@ class _Pass:
                 take.pictures_done, take.next_shown = True, seconds
             elif reached(seconds, take.start):
                 picture = picture or self._make_upright(frame)
-                self._attempt(take, self._show_in, take, picture, seconds)
+                look = look or Look(frame, picture, self.scalers)
+                self._attempt(take, self._show_in, take, picture, seconds, look)
+        self._let_go_of_frames(look)
 
-    def _show_in(self, take: _Take, picture: av.VideoFrame, seconds: Fraction) -> None:
+    def _let_go_of_frames(self, look: Look | None) -> None:
+        """Onlookers hold the last frame they saw, so one that clings is free two frames later."""
+        if look is not None and look.clings:
+            self.clinging = 2
+        elif self.clinging:
+            self.clinging -= 1
+            if not self.clinging:
+                let_go_of_frames()
+
+    def _show_in(self, take: _Take, picture: av.VideoFrame, seconds: Fraction, look: Look) -> None:
         if take.writer is None:
             self._begin(take, picture, seconds)
-        take.show(picture, seconds)
+        take.show(picture, seconds, look)
 
     def _attempt(self, take: _Take, work: Callable[..., None], *given: Any) -> None:
         """Do something for one take; what breaks there costs no other."""
@@ -245,7 +295,9 @@ class _Pass:
         )
         path = self.folder / f"{take.shot.id}.mp4"
         writer = ClipWriter(path, self.encoding, form, seconds, take.end, self.listener)
-        take.begin(writer, seconds - self.run_in)
+        take.begin(writer, seconds, seconds - self.run_in)
+        if self.make_onlooker is not None:
+            take.onlooker = self.make_onlooker(take.shot)
 
     def _make_upright(self, frame: av.VideoFrame) -> av.VideoFrame:
         matrix = self.upright.first.matrix if self.upright else display_matrix(frame)
@@ -278,7 +330,8 @@ class _Pass:
             return CutShot(take.shot, error=take.error)
         take.writer = None
         let_go()
-        return CutShot(take.shot, path, file, damage=self._damage(take, file.num_frames))
+        damage = self._damage(take, file.num_frames)
+        return CutShot(take.shot, path, file, damage=damage, unseen=take.unseen)
 
     def _last_length(self, take: _Take) -> Fraction:
         """How long the clip shows its last picture: until the next one, or until its own end."""

@@ -8,6 +8,7 @@ grow with length.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, cast
@@ -19,7 +20,7 @@ from av.container import OutputContainer
 from av.video.stream import VideoStream
 
 from finecut.io.film.beeps import PRIMING, Beeper, sound_encoder
-from finecut.io.film.pattern import Array
+from finecut.io.film.pattern import Array, strip_height
 from finecut.io.film.scenery import Scenery
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ _CODEC_OPTIONS: dict[str, dict[str, str]] = {
 }
 _NEED_BIT_RATE = ("mpeg4", "mjpeg")
 _JPEG_RANGE = 2
+# Of 256 parts of a frame that is lit by a flash so many are white.
+_FLASH = 240
 
 
 def codec_settings(codec: str, asked: Mapping[str, str], open_gop: bool) -> dict[str, str]:
@@ -153,16 +156,11 @@ def _frames(film: Painting) -> Iterator[tuple[Fraction, av.VideoFrame]]:
         if film.pix_fmt in ("yuv420p", "yuvj420p", "yuv444p")
         else ("yuv420p" if halved else "yuv444p")
     )
-    first, starts = 0, film.scene_starts
+    stage = _Stage(film, 2 if halved else 1)
     for index, at in enumerate(film.times):
-        if index in starts:
-            first, number = index, starts.index(index)
-            scenery = Scenery(
-                film.scenes[number], number, film.upright_size, 2 if halved else 1, film.full_range
-            )
         frame = av.VideoFrame(film.width, film.height, master)
         planes = _upright_planes(frame, film.rotation)
-        scenery.draw(planes, index, float(at - film.times[first]))
+        stage.draw(planes, index)
         if master != film.pix_fmt:
             frame = frame.reformat(format=film.pix_fmt)
         if film.full_range:
@@ -172,6 +170,74 @@ def _frames(film: Painting) -> Iterator[tuple[Fraction, av.VideoFrame]]:
         frame.pts = int((film.start + at) / tick)
         frame.duration = int((following - at) / tick)
         yield at, frame
+
+
+class _Stage:
+    """The scenes that are on show: one, or two while one dissolves into the next."""
+
+    def __init__(self, film: Painting, halving: int) -> None:
+        self.film = film
+        self.halving = halving
+        self.starts = film.scene_starts
+        self.lit = {index for frames in film.flashing for index in frames}
+        self.ready: dict[int, Scenery] = {}
+
+    def draw(self, planes: list[Array], index: int) -> None:
+        """Draw the frame of this index as the film shows it."""
+        number = bisect_right(self.starts, index) - 1
+        changes = self.film.transitions
+        # The transition into this scene and the one out of it, with the scene on its other side.
+        near = [(number - 1, changes[number - 1])] if number else []
+        near += [(number + 1, changes[number])] if number < len(changes) else []
+        crossed = [
+            (other, crossing.kind, done)
+            for other, crossing in near
+            if 0 < (done := crossing.progress(self.film.times[index])) < 1
+        ]
+        needed = {number, *(other for other, kind, _ in crossed if kind == "dissolve")}
+        self.ready = {scene: self._scenery(scene) for scene in sorted(needed)}
+        self._draw_scene(number, planes, index)
+        for other, kind, done in crossed:
+            if kind == "fade":
+                self._tint(planes, black=True, weight=256 - round(256 * abs(2 * done - 1)))
+            else:
+                beside = [np.empty_like(plane) for plane in planes]
+                self._draw_scene(other, beside, index)
+                # Both have the same strip, which blending therefore leaves as it is.
+                weight = round(256 * (done if other > number else 1 - done))
+                for plane, blended in zip(planes, beside, strict=True):
+                    plane[:] = _blend(plane, blended, weight)
+        if index in self.lit:
+            self._tint(planes, black=False, weight=_FLASH)
+
+    def _scenery(self, number: int) -> Scenery:
+        if number in self.ready:
+            return self.ready[number]
+        film = self.film
+        return Scenery(
+            film.scenes[number], number, film.upright_size, self.halving, film.full_range
+        )
+
+    def _draw_scene(self, number: int, planes: list[Array], index: int) -> None:
+        times = self.film.times
+        seconds = float(times[index] - times[self.starts[number]])
+        self.ready[number].draw(planes, index, seconds)
+
+    def _tint(self, planes: list[Array], *, black: bool, weight: int) -> None:
+        """Take the picture above the strip towards black or white by so many 256ths."""
+        darkest, lightest = (0, 255) if self.film.full_range else (16, 235)
+        strip = strip_height(self.film.upright_size[1])
+        for part, plane in enumerate(planes):
+            step = self.halving if part else 1
+            above = plane[: plane.shape[0] - strip // step]
+            colour = 128 if part else darkest if black else lightest
+            above[:] = _blend(above, colour, weight)
+
+
+def _blend(one: Array, other: Array | int, weight: int) -> Array:
+    """Two pictures in one, the other with a weight in 256ths."""
+    blended: Array = (one.astype(np.uint16) * (256 - weight) + np.uint16(weight) * other) >> 8
+    return blended.astype(np.uint8)
 
 
 def _upright_planes(frame: av.VideoFrame, rotation: int) -> list[Array]:

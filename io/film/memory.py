@@ -41,3 +41,11 @@ def prepare_process() -> None:
 def let_go() -> None:
     """Free the encoders and decoders nobody refers to any more."""
     gc.collect()
+
+
+def let_go_of_frames() -> None:
+    """Free frames that refer to themselves, while they are young: this takes a tenth of the time.
+
+    Not while such a frame is in use: the collector would take it for a lasting thing.
+    """
+    gc.collect(1)

@@ -15,6 +15,22 @@ A film is a row of scenes, one landscape each, with a hard cut between them.  In
 moves at ``Scene.velocity`` pixels per second, bouncing off the edges, and the landscape
 passes by at ``Scene.pan`` pixels per second; set both to zero for a still scene.
 
+A cut can be softened by a :class:`Transition`, which is centred on it.  Its frames (for a cut
+the last of the old scene) are what a detector of shots should find, ``Painting.changing``::
+
+                      cut                                cut
+    old  ─────────────╮                 old  ────────╲    ┊
+    new               ╰─────────────                  ╲   ┊    ╱──────────── new
+         "cut"       one frame               "fade"    ╲__┊___╱   darkest at the cut
+                                                    │ seconds │
+    old  ─────────╲ ┊  ╱────────────
+                   ╲┊ ╱                 both scenes move all the while, each on its own
+    new            ╱╲╱   "dissolve"     clock, which is 0 at its cut and negative before
+                  │  ┊  │
+
+A :class:`Flash` is what looks like a cut and is none: some nearly white frames in a scene.
+Neither touches the strip with the frame's number.
+
 Clocks.  ``times``, ``cuts`` and ``beeps`` count seconds from the first video frame.
 ``start`` and ``sound_start`` place the first frame and the first sample on the container's
 clock, so they can begin late, or apart.  MP4 and MOV hold any frame time exactly but round
@@ -44,7 +60,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import av
 
@@ -55,9 +71,12 @@ from finecut.io.film.scenery import Scene
 
 __all__ = [
     "UPRIGHT",
+    "Crossing",
+    "Flash",
     "Orientation",
     "Painting",
     "Scene",
+    "Transition",
     "demo_films",
     "find_index",
     "hear_beeps",
@@ -72,6 +91,37 @@ SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".ts")
 _COARSE = {".mkv": 1000, ".webm": 1000, ".ts": 90000}
 # A time this close to a frame means that frame: 1/30 as a float is not 1/30.
 _SAME = Fraction(1, 1_000_000)
+
+
+@dataclass(frozen=True)
+class Transition:
+    """How one scene becomes the next, in how many seconds, half of them on each side of the cut."""
+
+    kind: Literal["cut", "dissolve", "fade"] = "cut"
+    seconds: Number = 0
+
+
+@dataclass(frozen=True)
+class Flash:
+    """So many frames, from the one shown at a time on, that are nearly white."""
+
+    at: Number
+    frames: int = 2
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """A transition in its place: its picture is the old scene's until start, the new's from end."""
+
+    kind: Literal["cut", "dissolve", "fade"]
+    start: float
+    end: float
+
+    def progress(self, at: Number) -> float:
+        """How far the transition has come at a time, from 0 to 1."""
+        if self.start == self.end:
+            return float(at >= self.start)
+        return min(max((float(at) - self.start) / (self.end - self.start), 0.0), 1.0)
 
 
 @dataclass(frozen=True)
@@ -96,6 +146,9 @@ class Painting:
     sound_start: Fraction = Fraction(0)
     sample_rate: int = 48000
     beeps: tuple[float, ...] = ()
+    #: One for each cut.
+    transitions: tuple[Crossing, ...] = ()
+    flashes: tuple[Flash, ...] = ()
 
     @property
     def upright_size(self) -> tuple[int, int]:
@@ -117,6 +170,28 @@ class Painting:
         """The number of the scene that a frame belongs to."""
         return bisect_right(self.scene_starts, index) - 1
 
+    @property
+    def changing(self) -> tuple[range, ...]:
+        """For each cut the frames that change: those blended or darkened, or the last before it."""
+        return tuple(
+            range(first - 1, first)
+            if crossing.start == crossing.end
+            else range(
+                bisect_right(self.times, Fraction(crossing.start) + _SAME),
+                bisect_left(self.times, Fraction(crossing.end) - _SAME),
+            )
+            for first, crossing in zip(self.scene_starts[1:], self.transitions, strict=True)
+        )
+
+    @property
+    def flashing(self) -> tuple[range, ...]:
+        """For each flash its frames."""
+        firsts = (bisect_left(self.times, Fraction(flash.at) - _SAME) for flash in self.flashes)
+        return tuple(
+            range(first, first + flash.frames)
+            for first, flash in zip(firsts, self.flashes, strict=True)
+        )
+
 
 def paint(
     path: str | os.PathLike[str],
@@ -128,6 +203,8 @@ def paint(
     times: Sequence[Number] | None = None,
     cuts: Sequence[Number] = (),
     scenes: Sequence[Scene] | None = None,
+    transitions: Sequence[Transition] | None = None,
+    flashes: Sequence[Flash] = (),
     codec: str = "libx264",
     codec_options: Mapping[str, str] | None = None,
     pix_fmt: str = "yuv420p",
@@ -148,9 +225,11 @@ def paint(
     Frames come at ``rate`` for ``seconds`` (4 unless said), or at the explicit ``times``,
     which begin with 0; the last frame then lasts as long as the one before it.  ``cuts`` are
     the times from which each next scene is shown; ``scenes``, if given, are one more than
-    the cuts.  ``codec`` and ``sound`` are names of FFmpeg encoders.  ``beeps`` are indices of
-    frames that begin with a beep: by default the first of each scene but the opening one, or
-    the middle frame of a film without cuts.
+    the cuts, and ``transitions`` as many as the cuts; each must end before the next begins.
+    ``flashes`` lie within one scene, outside of transitions.  ``codec`` and ``sound`` are
+    names of FFmpeg encoders.  ``beeps`` are indices of frames that begin with a beep: by
+    default the first of each scene but the opening one, or the middle frame of a film
+    without cuts.
     """
     path, rate = Path(path), Fraction(rate)
     start, sound_start = Fraction(start), Fraction(sound_start)
@@ -186,7 +265,10 @@ def paint(
         beeps=tuple(
             float(shown[index]) for index in beeps if sound and start + shown[index] >= sound_start
         ),
+        transitions=_crossings(shown, firsts, transitions),
+        flashes=tuple(flashes),
     )
+    _refuse_misplaced_flashes(film)
     settings = codec_settings(codec, codec_options or {}, open_gop)
     try:
         write(film, settings, gop, b_frames)
@@ -241,6 +323,58 @@ def _first_frames(times: tuple[Fraction, ...], cuts: Sequence[Number]) -> list[i
             f"frame before each and after the last, which is shown at {float(times[-1]):g} s."
         )
     return firsts
+
+
+def _crossings(
+    times: tuple[Fraction, ...], firsts: Sequence[int], transitions: Sequence[Transition] | None
+) -> tuple[Crossing, ...]:
+    if transitions is None:
+        transitions = [Transition()] * len(firsts)
+    if len(transitions) != len(firsts):
+        raise ValueError(
+            f"{len(transitions)} transitions do not fit {len(firsts)} cuts: there must be one for "
+            'each cut, Transition("cut") where it is a hard one.'
+        )
+    crossings = []
+    earliest = times[0]
+    for first, transition in zip(firsts, transitions, strict=True):
+        half = Fraction(transition.seconds) / 2
+        start, end = times[first] - half, times[first] + half
+        if (half == 0) != (transition.kind == "cut") or half < 0:
+            raise ValueError(
+                f"A {transition.kind} cannot take {float(transition.seconds):g} s: a cut takes "
+                "none, a dissolve or a fade some."
+            )
+        if start < earliest - _SAME or end > times[-1] + _SAME:
+            raise ValueError(
+                f"The {transition.kind} of {float(transition.seconds):g} s around "
+                f"{float(times[first]):g} s does not fit: it must begin after "
+                f"{float(earliest):g} s, where the film or the transition before it leaves room, "
+                f"and end by the last frame, at {float(times[-1]):g} s. Make it shorter."
+            )
+        crossings.append(Crossing(transition.kind, float(start), float(end)))
+        earliest = end
+    return tuple(crossings)
+
+
+def _refuse_misplaced_flashes(film: Painting) -> None:
+    changing = {
+        index
+        for frames, crossing in zip(film.changing, film.transitions, strict=True)
+        if crossing.kind != "cut"
+        for index in frames
+    }
+    for flash, frames in zip(film.flashes, film.flashing, strict=True):
+        inside = frames and frames.start >= 0 and frames.stop <= len(film.times)
+        if (
+            not inside
+            or film.scene_of(frames[0]) != film.scene_of(frames[-1])
+            or changing.intersection(frames)
+        ):
+            raise ValueError(
+                f"A flash of {flash.frames} frames at {float(flash.at):g} s does not fit: it takes "
+                "at least one frame, all of them in one scene and outside of transitions."
+            )
 
 
 def _scenes(scenes: Sequence[Scene] | None, count: int, size: tuple[int, int]) -> tuple[Scene, ...]:

@@ -27,11 +27,16 @@ _PALETTES = (
 
 @dataclass(frozen=True)
 class Scene:
-    """One scene: its colours, the ball's velocity and the landscape's, in pixels per second."""
+    """One scene: its colours, the ball's velocity and the landscape's, in pixels per second.
+
+    ``texture`` roughens the landscape by about so many levels of luma, in grains of all sizes,
+    so that its motion can be seen everywhere and not only where the hills have their edges.
+    """
 
     palette: int = 0
     velocity: tuple[float, float] = (0.0, 0.0)
     pan: float = 0.0
+    texture: float = 0.0
 
 
 class Scenery:
@@ -48,6 +53,8 @@ class Scenery:
         # Twice as wide as the picture and repeating, so that panning is a matter of slicing.
         self.period = 2 * self.width if self.scene.pan else self.width
         land = _landscape(self.period, self.height, colours, number)
+        if self.scene.texture:
+            land = land + self.scene.texture * _grain(self.period, self.height, number)[..., None]
         if self.scene.pan:
             land = np.concatenate([land, land[:, : self.width]], axis=1)
         self.land = self._planes(land)
@@ -127,6 +134,31 @@ def _landscape(width: int, height: int, colours: Array, seed: int) -> Array:
     # A trace of noise hides the bands that 8 bits would show in a slow gradient.
     noise = np.random.default_rng(seed).random((height, width, 1), np.float32)
     return cast(Array, land + (noise - 0.5))
+
+
+def _grain(width: int, height: int, seed: int) -> Array:
+    """Random hills and dales within -1..1; the right edge continues at the left.
+
+    The finest grain is four pixels wide: finer ones would not outlive an encoder.
+    """
+    random = np.random.default_rng((seed, width, height))
+    total, sizes = np.zeros((height, width), np.float32), (4, 8, 16, 32, 64)
+    for size in sizes:
+        across, down = max(2, round(width / size)), max(2, round(height / size))
+        heights = random.uniform(-1, 1, (down, across)).astype(np.float32)
+        total += _between(height, down).T @ heights @ _between(width, across)
+    return cast(Array, total / len(sizes))
+
+
+def _between(pixels: int, knots: int) -> Array:
+    """How much each of some knots on a ring counts at each pixel of it: (knots, pixels)."""
+    places = np.arange(pixels) * (knots / pixels)
+    before = places.astype(int)
+    share = (places - before).astype(np.float32)
+    weights = np.zeros((knots, pixels), np.float32)
+    weights[before % knots, np.arange(pixels)] = 1 - share
+    weights[(before + 1) % knots, np.arange(pixels)] += share
+    return weights
 
 
 def _ball(size: int, colour: Array) -> tuple[Array, Array]:

@@ -1,0 +1,76 @@
+"""Sampling: which frames of a clip are looked at, at so many a second.
+
+    frames   0   1   2   3   4   5   6   7   8   9            first at 0 s, last at 9/30 s
+    targets  |         |         |         |         (|)      every 1/rate s, and one more when the
+    taken    0         ↑2        ↑5        ↑7         9       last frame is nearly half a step past
+
+The frame shown nearest to each target is taken (the earlier one of two equally near), as in the
+reference. :func:`sampled_indices` knows all times beforehand; :class:`Ticker` sees the
+frames one after the other, and takes the same ones.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from fractions import Fraction
+
+Seconds = Fraction | float
+
+
+def sampled_indices(times: Sequence[Seconds], rate: Seconds) -> list[int]:
+    """The frames nearest to ``first, first + 1/rate, …`` up to half a step past the last frame.
+
+    A frame that is nearest to several targets is named once.
+
+    >>> len(sampled_indices([Fraction(i, 30) for i in range(300)], 1))
+    11
+    """
+    taken: list[int] = []
+    ticker = Ticker(rate)
+    if not times:
+        return []
+    target = Fraction(times[0])
+    while target < times[-1] + ticker.step / 2:
+        after = bisect_left(times, target)
+        if after == len(times):
+            nearest = after - 1
+        elif after == 0 or times[after] - target < target - times[after - 1]:
+            nearest = after
+        else:
+            nearest = after - 1
+        if not taken or taken[-1] != nearest:
+            taken.append(nearest)
+        target += ticker.step
+    return taken
+
+
+class Ticker:
+    """Says of each frame, when the next one comes, whether it is one of the sampled ones.
+
+    Give it the times as they come; :meth:`passed` answers about the frame *before* this one, and
+    :meth:`ended` about the last.
+    """
+
+    def __init__(self, rate: Seconds) -> None:
+        if not rate > 0:
+            raise ValueError(f"{rate} frames a second cannot be sampled: give a rate above 0.")
+        self.step = 1 / Fraction(rate)
+        self._target: Fraction | None = None
+        self._previous = Fraction(0)
+
+    def passed(self, seconds: Fraction) -> bool:
+        """A frame is shown now: whether the one before it is taken."""
+        if self._target is None:
+            self._target = self._previous = seconds
+            return False
+        taken = False
+        while self._target - self._previous <= seconds - self._target:
+            taken = True
+            self._target += self.step
+        self._previous = seconds
+        return taken
+
+    def ended(self) -> bool:
+        """There are no more frames: whether the last one is taken."""
+        return self._target is not None and self._target < self._previous + self.step / 2

@@ -1,0 +1,65 @@
+"""Watching a film as a thumbnail: every frame upright and tiny, as shot detectors want it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import BinaryIO
+
+import numpy as np
+from av.video.stream import VideoStream
+
+from finecut.io.film.clock import Clock
+from finecut.io.film.looking import Bytes, Scalers, pixels
+from finecut.io.film.picture import display_matrix
+from finecut.io.film.source import (
+    DECODE_THREADS,
+    constant_rate,
+    decode,
+    ignore_other_streams,
+    open_film,
+    stamp,
+)
+from finecut.io.records import Video
+
+#: The size all shot detectors here are made for, whatever the shape of the film.
+WIDTH, HEIGHT = 48, 27
+
+
+def watch(file: str | BinaryIO, video: Video) -> Iterator[tuple[Fraction, Bytes]]:
+    """Every frame of the film: when it is shown, and its picture in RGB, 27 by 48."""
+    scalers = Scalers()
+    with open_film(file) as container:
+        stream = container.streams[video.stream_index]
+        assert isinstance(stream, VideoStream)
+        assert stream.time_base is not None
+        ignore_other_streams(container, {stream.index})
+        stream.thread_type = "AUTO"
+        stream.codec_context.thread_count = DECODE_THREADS
+        clock = Clock(stream.time_base, video.first_pts, constant_rate(stream))
+        matrix: tuple[int, int, int, int] | None = None
+        seen = Fraction(-1)
+        for packet in container.demux(stream):
+            for frame in decode(packet) or ():
+                pts = stamp(container, frame)
+                if pts is None and seen < 0:
+                    continue  # as the cut does: second 0 is the first frame with a time
+                rate = stream.average_rate or stream.base_rate or Fraction(25)
+                seen = seen + 1 / rate if pts is None else clock.seconds(pts)
+                matrix = matrix or display_matrix(frame)
+                size = (WIDTH, HEIGHT) if matrix[0] else (HEIGHT, WIDTH)
+                yield seen, turned(pixels(scalers(frame, *size, "rgb24")), matrix)
+
+
+def turned(picture: Bytes, matrix: tuple[int, int, int, int]) -> Bytes:
+    """The picture turned upright by the signs of a display matrix (see :mod:`picture`)."""
+    a, b, c, d = matrix
+    if a == 0:
+        # Rows become columns, so what mirrored the one now mirrors the other.
+        picture = picture.swapaxes(0, 1)
+        a, d = c, b
+    if a < 0:
+        picture = picture[:, ::-1]
+    if d < 0:
+        picture = picture[::-1]
+    return np.ascontiguousarray(picture)

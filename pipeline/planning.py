@@ -1,0 +1,189 @@
+"""Planning: from options to what each step is told, derived once."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+from finecut.io import shelf
+from finecut.io.film.encoders import Encoding
+from finecut.io.film.sheet import SheetForm
+from finecut.io.layout import Layout
+from finecut.io.scratch import Scratch
+from finecut.io.shelf import Shelf
+from finecut.pipeline.options import FIXED_STRIDE, Options
+from finecut.transforms.cut import Cutting
+from finecut.transforms.detect import Detection
+from finecut.transforms.find import Finding
+from finecut.transforms.given import GivenCuts, read_cuts
+from finecut.transforms.looking import Looking
+from finecut.transforms.models.aesthetics import AestheticScorer, require_aesthetics
+from finecut.transforms.models.text import TextScorer
+from finecut.transforms.models.unsafe import UnsafeScorer
+from finecut.transforms.preview import Previewing
+from finecut.transforms.rules import Rule
+from finecut.transforms.scenes import Trimming
+from finecut.transforms.scoring import Scorer, Scoring
+from finecut.transforms.split import Cutter, FixedStride, Splitting
+from finecut.transforms.windows import Windowing
+from finecut.transforms.writing import Writing
+
+#: Families that are measured during the cut, and those a model looks for on the sheet.
+MEASURED, SEEN = ("motion", "quality"), ("text", "unsafe", "aesthetic")
+#: The shorter side of the pictures each model needs.
+SIDES = {"text": 360, "unsafe": 256, "aesthetic": 256}
+DETECTED_CROP = 0.5
+
+
+class Plan(NamedTuple):
+    """What each step is told."""
+
+    finding: Finding
+    splitting: Splitting
+    cutting: Cutting
+    #: Rules on what was measured, spoken before any model looks.
+    first_rules: tuple[Rule, ...]
+    scorings: tuple[Scoring, ...]
+    #: Rules on what models saw.
+    last_rules: tuple[Rule, ...]
+    #: ``None``: no previews.
+    previewing: Previewing | None
+    writing: Writing
+    #: Name of this run's list of failures; the same command gives the same name.
+    failures_path: str
+
+    @property
+    def watches_films(self) -> bool:
+        """Whether splitting decodes the films, and so is work worth sharing out."""
+        return isinstance(self.splitting.cutter, Detection)
+
+
+def plan(options: Options, run: str | None = None) -> Plan:
+    """The settings of every step. ``run`` names the staging folder only this run uses."""
+    output = shelf.absolute(options.output)
+    layout = Layout(output, options.shard_prefix)
+    run = run or uuid.uuid4().hex
+    own = Shelf(output, layout.staging_of(run))
+    inputs = tuple(shelf.absolute(spec) for spec in options.input)
+    key = hashlib.sha256("\n".join(sorted(inputs)).encode()).hexdigest()[:12]
+    looking = _looking(options, run)
+    rules = options.rules
+    return Plan(
+        finding=Finding(
+            inputs,
+            options.named_as,
+            options.video_limit,
+            without=(layout.clips(), layout.clips(kept=False), layout.staging()),
+        ),
+        splitting=Splitting(_cutter(options), options.limit_clips, options.chunk_seconds),
+        cutting=Cutting(own, _encoding(options), options.use_input_bit_rate, looking),
+        first_rules=tuple(rule for family in MEASURED for rule in rules[family]),
+        scorings=_scorings(options, looking),
+        last_rules=tuple(rule for family in SEEN for rule in rules[family]),
+        previewing=_previewing(options, own, looking),
+        writing=Writing(
+            layout,
+            own,
+            upload_clips=not options.no_upload_clips,
+            dry_run=options.dry_run,
+            threads=options.write_threads,
+        ),
+        failures_path=layout.failure_list(key),
+    )
+
+
+def _encoding(options: Options) -> Encoding:
+    return Encoding(
+        options.encoder,
+        options.preset,
+        options.crf,
+        options.bit_rate,
+        options.encoder_threads,
+        options.audio,
+    )
+
+
+def _cutter(options: Options) -> Cutter:
+    if options.splitting_algorithm == FIXED_STRIDE and options.cuts is None:
+        return FixedStride(options.clip_length, options.stride, options.min_clip_length)
+    crop = options.crop
+    if crop is None:
+        crop = DETECTED_CROP if options.cuts is None else 0.0
+    trimming = Trimming(
+        options.min_clip_length,
+        options.max_clip_length,
+        options.long_scenes,
+        crop,
+        options.crop_every_piece,
+    )
+    if options.cuts is not None:
+        return GivenCuts(read_cuts(options.cuts), trimming)
+    return Detection(
+        options.splitting_algorithm,
+        options.transnetv2_threshold,
+        not options.skip_uncut,
+        trimming,
+        options.model_dir,
+    )
+
+
+def _looking(options: Options, run: str) -> Looking:
+    return Looking(
+        motion=options.motion_target_fps if options.measures("motion") else None,
+        quality=options.quality_target_fps if options.measures("quality") else None,
+        sheet=_sheet_form(options),
+        scratch=Scratch(options.scratch_mb * 1_000_000, options.scratch or ""),
+        run=run,
+        windowing=Windowing(options.window_size, options.window_remainder),
+    )
+
+
+def _sheet_form(options: Options) -> SheetForm | None:
+    """As many frames, and as large, as the enabled steps need."""
+    seen = [family for family in SEEN if options.measures(family)]
+    rates = [_rate(options, family) for family in seen]
+    if options.generate_previews:
+        rates.append(options.preview_target_fps)
+    if not rates:
+        return None
+    return SheetForm(
+        rate=max(rates),
+        height=options.preview_target_height if options.generate_previews else 0,
+        side=max((SIDES[family] for family in seen), default=0),
+    )
+
+
+def _rate(options: Options, family: str) -> float:
+    return options.aesthetic_target_fps if family == "aesthetic" else options.screen_target_fps
+
+
+def _scorings(options: Options, looking: Looking) -> tuple[Scoring, ...]:
+    named = (options.aesthetic_clip, options.aesthetic_head, options.model_dir)
+    models: dict[str, tuple[Callable[[], Scorer], Callable[[], object]]] = {
+        "text": (TextScorer.load, TextScorer.load),
+        "unsafe": (UnsafeScorer.load, UnsafeScorer.load),
+        "aesthetic": (
+            partial(AestheticScorer.load, *named, options.aesthetic_reduction),
+            partial(require_aesthetics, *named),
+        ),
+    }
+    return tuple(
+        Scoring(family, *models[family], _rate(options, family), looking)
+        for family in SEEN
+        if options.measures(family)
+    )
+
+
+def _previewing(options: Options, own: Shelf, looking: Looking) -> Previewing | None:
+    if not options.generate_previews:
+        return None
+    return Previewing(
+        own,
+        looking,
+        options.preview_target_fps,
+        options.preview_target_height,
+        options.preview_quality,
+    )

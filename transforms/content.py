@@ -1,0 +1,428 @@
+"""Shots without a model: which frames of a film belong to a transition from one shot to the next.
+
+``transitions()`` takes the whole film as small pictures, one by one, and gives one bool for each,
+in order and at most 160 frames later.  Its convention is TransNetV2's::
+
+    hard cut        a a a a b b b b          dissolve  a a a x x x b b      fade  a a d ■ d b b
+                    . . . X . . . .                    . . . X X X . .            . . X X X . .
+
+    the last frame of the old shot           the frames that show both      the frames that are dark
+
+so a shot ends where a run of X begins, and the next one begins with the frame after the run.
+
+*Cuts.*  The step from one frame to the next is measured with tolerance for motion: a pixel counts
+only by how far it lies outside of all that the 3×3 pixels around its place show in the other frame.
+What slides by less than a pixel a frame costs nothing, an edge that runs costs little, a new
+picture costs much.  It also has to be new everywhere: the picture is looked at in 3×6 cells, and
+the square mean root over them makes a hand in front of the lens count for less than a cut.  A step
+is a cut if it is several times as large as those around it, and if the picture does not come back
+after a moment, as it does after the flash of a camera.
+
+*Dissolves.*  In a dissolve every pixel is on the straight way from its old value to its new one, so
+the frame in the middle of a window differs from both ends in the same direction.  Where something
+moves, pixels change when an edge passes, the first half of the window and the second half change
+different pixels, and the directions have nothing in common::
+
+    value of a pixel   in a dissolve  ▁▁▂▃▄▅▆▇██    where an edge passes  ▁▁▁▁██████
+    and of the next                   ▇▇▆▆▅▄▃▃▂▂                          ▁▁▁▁▁▁▁███
+
+A picture that only became lighter or darker is no new picture: what a gain explains is taken out
+before.  The directions are compared in cells, so that a caption has no more to say than its
+place, and need to agree the less the more different the ends are.  Windows of several lengths are
+tried, and the run is as long as the way is straight.  Shots that run fast while they dissolve are
+missed: their pixels' ways are bent.
+
+*Fades.*  A picture that is black all over between two shots, for however long, or flat white for
+fewer than :data:`REACH` frames, with the frames that lead into it and out of it.  Black that is the
+beginning or the end of the film divides nothing and is left alone; only black at the end that lasts
+longer than the detector looks ahead is a run to the film's end.
+
+What happens at a frame is told from :data:`REACH` frames on either side and marks as many at most,
+so memory is constant, and nothing depends on where the blocks lie in which frames are worked on.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Array: TypeAlias = npt.NDArray[Any]
+
+HEIGHT, WIDTH = 27, 48
+#: Frames on either side of a frame that may have a say in what it is.
+REACH = 48
+_BLOCK = 64
+# The cells that all have to be new in a cut, and those whose ways are compared in a dissolve; the
+# height and the width can be divided by both.
+_CELLS = (3, 6)
+_SMALL_CELLS = (9, 6)
+# A cell is new from this distance on, and a picture is when so many of its cells are.
+_NEW, _ENOUGH = 1.0, 0.3
+# Neighbours on each side that a step is compared with.
+_AROUND = 6
+# The picture has come back when it is as near as this to the one before, in parts of the step.
+_BACK = 0.4
+# How much brighter than the shot the frames of a flash are, and how much less bright moving things
+# may make a few of their pixels.
+_LIT, _DIMMER = 15.0, 8
+# Half the lengths of the windows in which dissolves are looked for.
+_HALVES = (3, 6, 12, 20)
+# In a flat picture the luma differs by less than this, but for text, a logo or noise in so many
+# parts of it.
+_FLAT, _OUTLIERS = 16.0, 0.08
+
+
+@dataclass(frozen=True)
+class Content:
+    """When a change is a transition; distances are levels of 255."""
+
+    #: How many times as large as the steps around it a cut is.
+    ratio: float = 4.0
+    #: What is added to the steps around, so that noise in a still picture is no cut.
+    floor: float = 0.3
+    #: Flashes of up to so many frames are overlooked.
+    longest_flash: int = 3
+    #: How straight the way of a dissolve has to be: the cosine between its halves, for ends whose
+    #: distance is 6; twice the distance makes up for 0.1.
+    straightness: float = 0.7
+    #: How far the ends of a dissolve have to be apart: pixel by pixel but for a gain, and with
+    #: tolerance for motion. Captions that fade in, and cameras that adapt to the light, are less.
+    least_change: float = 8.5
+    least_distance: float = 7.0
+    #: The highest luma of a black picture, and the lowest of a white one.
+    black: float = 16.0
+    white: float = 205.0
+
+
+def transitions(
+    frames: Iterable[npt.NDArray[np.uint8]], settings: Content = Content()
+) -> Iterator[bool]:
+    """For each frame, [27, 48, 3] in RGB, whether it belongs to a transition."""
+    window = _Window(settings)
+    source = iter(frames)
+    while block := list(islice(source, _BLOCK)):
+        window.take(block)
+        yield from window.decided()
+    window.ended = True
+    yield from window.decided()
+
+
+class _Window:
+    """The frames that still have a say, what was measured on them, and what is marked so far."""
+
+    def __init__(self, settings: Content) -> None:
+        self.settings = settings
+        self.ended = False
+        self.first = 0  # the number of the oldest frame that is kept
+        self.judged = 0  # what happens before this frame has left its marks
+        self.given = 0  # the number of the next frame to give
+        self.pictures = np.zeros((0, HEIGHT, WIDTH, 3), np.uint8)
+        self.step = np.zeros(0, np.float32)
+        self.light = np.zeros(0, np.float32)
+        self.flat = np.zeros(0, np.int8)
+        self.marks = np.zeros(0, bool)
+        self.blank = False  # inside a black or white that divides two shots
+
+    @property
+    def total(self) -> int:
+        """How many frames there were so far."""
+        return self.first + len(self.pictures)
+
+    def take(self, block: list[npt.NDArray[np.uint8]]) -> None:
+        """Measure new frames, and let go of those that have no say any more."""
+        for number, frame in enumerate(block, self.total):
+            _refuse_strange(frame, number)
+        fresh = np.stack(block)
+        # The step into the first new frame needs the last old one; the film's first has none.
+        step = _steps(np.concatenate([self.pictures[-1:], fresh]))
+        if not self.total:
+            step = np.concatenate([np.full(1, np.nan, np.float32), step])
+        luma = fresh @ np.array([0.299, 0.587, 0.114], np.float32)
+        old = max(min(self.given, self.judged - 2 * REACH) - self.first, 0)
+        self.first += old
+        self.pictures = np.concatenate([self.pictures[old:], fresh])
+        self.step = np.concatenate([self.step[old:], step])
+        self.light = np.concatenate([self.light[old:], luma.mean((1, 2))])
+        self.flat = np.concatenate([self.flat[old:], _flatness(luma, self.settings)])
+        self.marks = np.concatenate([self.marks[old:], np.zeros(len(fresh), bool)])
+
+    def decided(self) -> Iterator[bool]:
+        """The verdicts on all frames that no later frame can change."""
+        ready = self.total if self.ended else max(self.total - REACH, self.judged)
+        if ready > self.judged:
+            places = range(self.judged - self.first, ready - self.first)
+            self._mark_cuts(places)
+            self._mark_dissolves(places)
+            self._mark_fades(places)
+            self.judged = ready
+        until = self.total if self.ended else max(ready - REACH, self.given)
+        verdicts = self.marks[self.given - self.first : until - self.first]
+        self.given = until
+        yield from verdicts.tolist()
+
+    # ── cuts ────────────────────────────────────────────────────────────────────────────────────
+
+    def _mark_cuts(self, places: range) -> None:
+        here = np.arange(places.start, places.stop)
+        usual = _usual(self.step, here)
+        large = self.step[here] >= self.settings.ratio * (usual + self.settings.floor)
+        for place in here[large].tolist():
+            everywhere = _share_of_new(self.pictures[place - 1], self.pictures[place])
+            if everywhere >= _ENOUGH and not self._comes_back(place):
+                self.marks[place - 1] = True
+
+    def _comes_back(self, place: int) -> bool:
+        """Whether what was seen before this step, or just before that, is seen again just after."""
+        last = place - 1
+        near = _BACK * self._distance(last, place)
+        for gone in range(1, self.settings.longest_flash + 1):
+            # The strange frames lie behind the step or before it: it leads into them or out.
+            for one, two in ((last, place + gone), (last - gone, place)):
+                if one < 0 or two >= len(self.pictures):
+                    continue
+                # A shot that is shown again after three frames of another is no flash.
+                if (gone < 3 or self._lit(one, two)) and self._distance(one, two) < near:
+                    return True
+        return False
+
+    def _lit(self, one: int, two: int) -> bool:
+        """Whether all frames between two of a shot are brighter, and nearly everywhere."""
+        strange = self.pictures[one + 1 : two].astype(np.int16)
+        brighter = (strange + _DIMMER >= self.pictures[one]).mean((1, 2, 3))
+        calm = max(self.light[one], self.light[two])
+        return bool(brighter.min() > 0.9 and self.light[one + 1 : two].min() > calm + _LIT)
+
+    def _distance(self, one: int, two: int) -> float:
+        return float(_between(self.pictures[[one]], self.pictures[[two]])[0])
+
+    # ── dissolves ───────────────────────────────────────────────────────────────────────────────
+
+    def _mark_dissolves(self, places: range) -> None:
+        first = max(places.start - REACH, 0)
+        pictures = self.pictures[first : places.stop + REACH]
+        marks = self.marks[first : places.stop + REACH]
+        products = _products(pictures)
+        for half in _HALVES:
+            start = max(places.start - first, half)
+            middle = np.arange(start, min(places.stop - first, len(pictures) - half))
+            straight, apart, agreeing = _straightness(products, middle, half)
+            likely = (straight > 0) & (apart > self.settings.least_change)
+            likely[likely] = self._straight_enough(pictures, middle[likely], half, straight[likely])
+            for number in np.flatnonzero(likely).tolist():
+                run = _straight_run(products, agreeing[:, number], int(middle[number]), half)
+                marks[run.start : run.stop] = True
+
+    def _straight_enough(
+        self, pictures: Array, middle: Array, half: int, straight: Array
+    ) -> npt.NDArray[np.bool_]:
+        cells = _cells_between(pictures[middle - half], pictures[middle + half])
+        distance = _pooled(cells)
+        everywhere = (cells > _NEW).mean((1, 2)) >= _ENOUGH
+        bonus = 0.1 * np.log2(np.maximum(distance, 0.1) / 6)
+        enough: npt.NDArray[np.bool_] = (
+            everywhere
+            & (distance > self.settings.least_distance)
+            & (straight + bonus > self.settings.straightness)
+        )
+        return enough
+
+    # ── fades ───────────────────────────────────────────────────────────────────────────────────
+
+    def _mark_fades(self, places: range) -> None:
+        for place in places:
+            flat = int(self.flat[place])
+            before = int(self.flat[place - 1]) if place else flat
+            if self.blank and before and not flat:
+                full = _slope_end(self.light, place - 1, 1)
+                self.marks[place : min(full, place + REACH)] = True
+                self.blank = False
+            if flat and flat != before:
+                self.blank = self._divides(place)
+            if self.blank:
+                self.marks[place] = True
+
+    def _divides(self, place: int) -> bool:
+        """Whether the black or white that begins here is more than a flash or the film's end."""
+        kind = self.flat[place]
+        same = self.flat[place : place + REACH] == kind
+        length = len(same) if same.all() else int(np.argmin(same))
+        after = place + length
+        endless = after == len(self.flat) if self.ended else False
+        # White for longer is a bright place, not a transition.
+        if endless or (kind > 0 and length == REACH):
+            return False
+        start = _slope_end(self.light, place, -1)
+        if length <= self.settings.longest_flash and start == place - 1:
+            sudden = _slope_end(self.light, after - 1, 1) <= after
+            near = _BACK * self._distance(start, place)
+            if sudden and self._distance(start, after) < near:
+                return False
+        # A slope begins after the last full frame; without one that frame is the cut's.
+        self.marks[max(start + (start < place - 1), place - REACH, 0) : place] = True
+        return True
+
+
+def _refuse_strange(frame: Array, number: int) -> None:
+    if frame.shape != (HEIGHT, WIDTH, 3) or frame.dtype != np.uint8:
+        raise ValueError(
+            f"Frame {number} has the shape {frame.shape} and the type {frame.dtype}, but shots are "
+            f"looked for in pictures of shape ({HEIGHT}, {WIDTH}, 3) and type uint8: scale every "
+            f"frame to {WIDTH} pixels across and {HEIGHT} down, in RGB."
+        )
+
+
+def _flatness(luma: Array, settings: Content) -> npt.NDArray[np.int8]:
+    """-1 for black pictures, 1 for white ones, 0 for those that show something."""
+    size = HEIGHT * WIDTH
+    few = round(size * _OUTLIERS)
+    ordered = np.partition(luma.reshape(-1, size), (few, size - few), axis=1)
+    lowest, highest = ordered[:, few], ordered[:, size - few]
+    calm = highest - lowest < _FLAT
+    white = calm & (lowest > settings.white)
+    black = calm & (highest < settings.black)
+    return white.astype(np.int8) - black.astype(np.int8)
+
+
+def _usual(step: Array, here: Array) -> Array:
+    """What the steps around each of these are like: their median, or half a neighbour."""
+    around = np.concatenate([np.arange(-_AROUND, 0), np.arange(1, _AROUND + 1)])
+    unknown = np.full(_AROUND, np.nan, np.float32)
+    near = np.concatenate([unknown, step, unknown])[here[:, None] + _AROUND + around]
+    beside = np.fmax.reduce(near[:, _AROUND - 1 : _AROUND + 1], axis=1)
+    near.sort(axis=1)  # what is not known comes last
+    known = np.count_nonzero(~np.isnan(near), axis=1)
+    median = near[np.arange(len(near)), np.maximum(known - 1, 0) // 2]
+    usual: Array = np.nan_to_num(np.fmax(median, beside / 2))
+    return usual
+
+
+def _spread(pictures: Array, widest: np.ufunc) -> Array:
+    """For each pixel the widest value of the 3×3 around it."""
+    across = pictures.copy()
+    widest(across[:, :, 1:], pictures[:, :, :-1], out=across[:, :, 1:])
+    widest(across[:, :, :-1], pictures[:, :, 1:], out=across[:, :, :-1])
+    both = across.copy()
+    widest(both[:, 1:], across[:, :-1], out=both[:, 1:])
+    widest(both[:, :-1], across[:, 1:], out=both[:, :-1])
+    return both
+
+
+def _cells(ones: Array, twos: Array, ranges: tuple[Array, Array, Array, Array]) -> Array:
+    """How strange each cell of some pictures is to that of others and the other way round."""
+    lowest_one, highest_one, lowest_two, highest_two = ranges
+    # What lies above the highest or below the lowest; of the two one is 0.
+    outside = np.maximum(ones, highest_two) - highest_two
+    outside += lowest_two - np.minimum(ones, lowest_two)
+    other = np.maximum(twos, highest_one) - highest_one
+    other += lowest_one - np.minimum(twos, lowest_one)
+    down, across = _CELLS
+    shape = (-1, down, HEIGHT // down, across, WIDTH // across, 3)
+    both = outside.astype(np.uint16) + other
+    cells: Array = both.reshape(shape).mean((2, 4, 5), dtype=np.float32) / 2
+    return cells
+
+
+def _cells_between(ones: Array, twos: Array) -> Array:
+    return _cells(
+        ones,
+        twos,
+        (
+            _spread(ones, np.minimum),
+            _spread(ones, np.maximum),
+            _spread(twos, np.minimum),
+            _spread(twos, np.maximum),
+        ),
+    )
+
+
+def _pooled(cells: Array) -> Array:
+    """One number for each picture's cells, large only if most of them are."""
+    pooled: Array = np.sqrt(cells).mean((1, 2)) ** 2
+    return pooled
+
+
+def _between(ones: Array, twos: Array) -> Array:
+    """The distances between pictures in pairs."""
+    return _pooled(_cells_between(ones, twos))
+
+
+def _share_of_new(one: Array, two: Array) -> float:
+    return float((_cells_between(one[None], two[None]) > _NEW).mean())
+
+
+def _steps(pictures: Array) -> Array:
+    """The distances from each picture to the next."""
+    low, high = _spread(pictures, np.minimum), _spread(pictures, np.maximum)
+    ranges = (low[:-1], high[:-1], low[1:], high[1:])
+    return _pooled(_cells(pictures[:-1], pictures[1:], ranges))
+
+
+def _products(pictures: Array) -> Array:
+    """For each small cell the product of every picture with every other, per value: [cells, n, n].
+
+    All that is asked about the ways of dissolves are sums of these.
+    """
+    down, across = _SMALL_CELLS
+    shown = pictures.astype(np.float32)
+    shown -= shown.mean((1, 2), keepdims=True)
+    cells = shown.reshape(-1, down, HEIGHT // down, across, WIDTH // across, 3)
+    cells = cells.transpose(1, 3, 0, 2, 4, 5).reshape(down * across, len(pictures), -1)
+    products: Array = cells @ cells.transpose(0, 2, 1) / np.float32(cells.shape[2])
+    return products
+
+
+def _straightness(products: Array, middle: Array, half: int) -> tuple[Array, Array, Array]:
+    """For windows a…m…b: cosine of m-a and b-m, distance of a and b, and cells that agree."""
+    a, m, b = middle - half, middle, middle + half
+    aa, mm, bb = products[:, a, a], products[:, m, m], products[:, b, b]
+    am, ab, mb = products[:, a, m], products[:, a, b], products[:, m, b]
+    first, second = aa + mm - 2 * am, bb + mm - 2 * mb
+    # Half a level of difference or less has no direction; identical frames have none at all.
+    cosine = (mb - mm - ab + am) / np.sqrt(np.maximum(first, 0.5) * np.maximum(second, 0.5))
+    # What is left of the difference when one end is made as light as the other.
+    shared, one, two = ab.sum(0), aa.sum(0), bb.sum(0)
+    to_b, to_a = shared / np.maximum(one, 1e-3), shared / np.maximum(two, 1e-3)
+    left = np.minimum(bb - 2 * to_b * ab + to_b**2 * aa, aa - 2 * to_a * ab + to_a**2 * bb)
+    weights = np.maximum(left, 0) ** 0.25
+    straight = (cosine * weights).sum(0) / np.maximum(weights.sum(0), 1e-3)
+    return straight, weights.mean(0) ** 2, cosine > 0.3
+
+
+def _straight_run(
+    products: Array, agreeing: npt.NDArray[np.bool_], middle: int, half: int
+) -> range:
+    """The frames on the way that leads through this window; none if most of it is one step."""
+    start, end = middle - half, middle + half
+    way = (products[agreeing, :, end] - products[agreeing, :, start]).sum(0)
+    way = (way - way[start]) / max(float(way[end] - way[start]), 1e-3)
+    steps = np.diff(way)
+    least = 0.3 / (2 * half)
+    low = high = middle
+    while low > max(middle - REACH, 0) and steps[low - 1] > least:
+        low -= 1
+    while high < min(middle + REACH, len(steps)) and steps[high] > least:
+        high += 1
+    # A cut is one step, or two when a change of rate has mixed two frames.
+    largest = 0.55 if high - low <= 3 else 0.35
+    outer = steps[min(low, start) : max(high, end)]
+    if np.abs(outer).max() > largest * (way[high] - way[low]):
+        return range(0)
+    return range(low + 1, high)
+
+
+def _slope_end(light: Array, place: int, way: int) -> int:
+    """The first full frame on this way from a black or white one, at the end of the slope."""
+    sign = 1 if light[place] < 128 else -1
+    steepest = 0.0
+    while 0 <= place + way < len(light):
+        # Over three frames: encoders let the light of a slope stand still for one.
+        ahead = min(max(place + 3 * way, 0), len(light) - 1)
+        rise = sign * float(light[ahead] - light[place]) / 3
+        if rise < max(0.25 * steepest, 0.2):
+            break
+        steepest = max(steepest, rise)
+        place += way
+    return place

@@ -1,0 +1,239 @@
+"""How pleasing a clip looks, by the scale of NeMo Curator's aesthetic filter (about 1 to 10).
+
+Two published models in a row: CLIP's picture tower says what a frame shows, and a small head that
+was fitted to people's ratings says how they would have liked it::
+
+    frame ─▶ short side to 224, centre 224 × 224, normalised
+          ─▶ CLIP ViT-L/14 ─▶ 768 numbers of length 1
+          ─▶ 768 · 1024 · 128 · 64 · 16 · 1 ─▶ score
+
+The head is a row of linear layers with nothing between them (its dropouts are for training only).
+A clip's score is its worst frame's (``min``) or the mean over its frames.
+
+Frames are prepared one by one and scored in batches of a fixed size, a clip at a time: what else is
+scored has no say, and memory stays small however many frames there are. Weights of half precision
+are widened on reading; everything is computed in float32.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finecut.transforms.models.weights import WEIGHTS, Located, WeightsMissing, locate, needed
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CLIP = "openai/clip-vit-large-patch14"
+HEAD = "ttj/sac-logos-ava1-l14-linearMSE"
+
+#: What the pixels of CLIP's training had in common, red, green, blue.
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
+
+#: Frames that go through the network together.
+BATCH = 16
+INSTALL = "pip install 'finecut[models]'"
+PURPOSE = "score how pleasing a clip looks"
+
+Reduction = Literal["min", "mean"]
+_LAYER = re.compile(r"layers\.(\d+)\.(weight|bias)")
+
+
+class AestheticScorer:
+    """Scores a clip by its frames: ``aesthetic_score``."""
+
+    def __init__(
+        self,
+        vision: Any,
+        head: Sequence[tuple[Tensor, Tensor]],
+        reduction: str = "min",
+        models: Sequence[Located] = (),
+    ) -> None:
+        if reduction not in ("min", "mean"):
+            raise ValueError(
+                f"the aesthetic reduction {reduction!r} is unknown. 'min' makes the worst frame "
+                "the clip's score, 'mean' the mean over its frames."
+            )
+        self._vision = vision
+        self._head = tuple(head)
+        self._reduction = reduction
+        #: The models that score, for documents to name.
+        self.models = tuple(models)
+
+    @classmethod
+    def load(
+        cls,
+        clip: str = CLIP,
+        head: str = HEAD,
+        model_dir: str | None = None,
+        reduction: str = "min",
+        device: str = "auto",
+    ) -> AestheticScorer:
+        """Both models from folders, stores or the hub (see :mod:`~.weights`) onto the device."""
+        torch = needed("torch", INSTALL, PURPOSE)
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        places = [locate(clip, model_dir), locate(head, model_dir, needs=())]
+        vision = _read_vision(places[0].path).to(device).eval()
+        layers = [(w.to(device), b.to(device)) for w, b in _read_head(places[1].path)]
+        width, wanted = vision.config.projection_dim, layers[0][0].shape[1]
+        if width != wanted:
+            raise WeightsMissing(
+                f"the head {head!r} wants {wanted} numbers about a picture, and {clip!r} gives "
+                f"{width}. They were not made for each other: the published head belongs to "
+                f"{CLIP} only."
+            )
+        return cls(vision, layers, reduction, places)
+
+    def __call__(self, frames: Sequence[NDArray[np.uint8]]) -> dict[str, float]:
+        """The score of a clip whose sampled frames these are."""
+        if not frames:
+            return {}
+        scores = self.frame_scores(frames)
+        worst = self._reduction == "min"
+        return {"aesthetic_score": min(scores) if worst else math.fsum(scores) / len(scores)}
+
+    def frame_scores(self, frames: Sequence[NDArray[np.uint8]]) -> list[float]:
+        """One score for each frame."""
+        import torch
+
+        size = self._vision.config.image_size
+        scores: list[float] = []
+        with torch.inference_mode():
+            for first in range(0, len(frames), BATCH):
+                batch = [prepared(frame, size) for frame in frames[first : first + BATCH]]
+                pixels = torch.stack(batch).to(self._vision.device)
+                values = self._vision(pixel_values=pixels).image_embeds
+                values = torch.nn.functional.normalize(values, dim=-1)
+                for weight, bias in self._head:
+                    values = torch.nn.functional.linear(values, weight, bias)
+                scores.extend(values[:, 0].tolist())
+        return scores
+
+
+def require_aesthetics(clip: str, head: str, model_dir: str | None) -> None:
+    """Raise what :meth:`AestheticScorer.load` would for lack of something, without loading it."""
+    needed("torch", INSTALL, PURPOSE)
+    needed("transformers", INSTALL, PURPOSE)
+    locate(clip, model_dir)
+    locate(head, model_dir, needs=())
+
+
+def prepared(frame: NDArray[np.uint8], size: int) -> Tensor:
+    """One frame as CLIP wants it: (3, size, size), normalised."""
+    import torch
+
+    height, width = frame.shape[:2]
+    short = min(height, width)
+    rows, columns = int(size * height / short), int(size * width / short)
+    # A copy: frames may be read-only or mirrored, and torch has neither.
+    pixels = torch.tensor(np.ascontiguousarray(frame)).permute(2, 0, 1)[None].float()
+    pixels = torch.nn.functional.interpolate(
+        pixels, size=(rows, columns), mode="bicubic", align_corners=False, antialias=True
+    )
+    # Bicubic curves overshoot at edges; a picture has whole values from 0 to 255.
+    pixels = pixels[0].round().clamp(0, 255)
+    top, left = round((rows - size) / 2), round((columns - size) / 2)
+    pixels = pixels[:, top : top + size, left : left + size] / 255
+    mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
+    return (pixels - mean) / std
+
+
+def _read_vision(folder: Path) -> Any:
+    """The picture tower and its projection, in float32; the tower for text is left where it is."""
+    import torch
+
+    transformers = needed("transformers", INSTALL, PURPOSE)
+    try:
+        kind = transformers.CLIPConfig.get_config_dict(folder)[0].get("model_type")
+    except (OSError, ValueError) as error:
+        raise _unfit(folder, f"that cannot be read ({error})") from error
+    if kind == "clip":
+        whole = transformers.CLIPConfig.from_pretrained(folder)
+        config = whole.vision_config
+        # The towers meet in the width the whole model says; the tower's own entry may be unset.
+        config.projection_dim = whole.projection_dim
+    elif kind == "clip_vision_model":
+        config = transformers.CLIPVisionConfig.from_pretrained(folder)
+    else:
+        raise WeightsMissing(
+            f"the model in {folder} calls itself {kind!r}, and a CLIP model is needed to "
+            f"{PURPOSE}. Usually --model-dir names another model's folder; name the folder that "
+            f"holds {CLIP}."
+        )
+    with _quiet():
+        try:
+            vision, said = transformers.CLIPVisionModelWithProjection.from_pretrained(
+                folder,
+                config=config,
+                dtype=torch.float32,
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+        except RuntimeError as error:  # of other shapes than the config says
+            raise _unfit(folder, str(error).strip().splitlines()[-1]) from error
+    if said["missing_keys"]:
+        missing = sorted(said["missing_keys"])
+        raise _unfit(folder, f"{len(missing)} tensors are missing, {missing[0]} for one")
+    return vision
+
+
+def _unfit(folder: Path, what: str) -> WeightsMissing:
+    return WeightsMissing(
+        f"the weights in {folder} are not those that its config.json describes: {what}. Usually "
+        "files of two models were mixed; fetch the folder again as a whole."
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' progress bar and its list of the text tower's weights, not wanted."""
+    logging = needed("transformers.utils.logging", INSTALL, PURPOSE)
+    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()
+
+
+def _read_head(folder: Path) -> list[tuple[Tensor, Tensor]]:
+    """The head's layers in their order: (weight, bias)."""
+    load_file = needed("safetensors.torch", INSTALL, PURPOSE).load_file
+    tensors = {
+        match.groups(): tensor.float()
+        for key, tensor in load_file(folder / WEIGHTS).items()
+        if (match := _LAYER.fullmatch(key))
+    }
+    places = sorted({place for place, _ in tensors}, key=int)
+    halves = {(place, half) for place in places for half in ("weight", "bias")}
+    if not places or halves != set(tensors):
+        raise _no_head(folder, "it does not hold weight and bias of layers.0, layers.2, …")
+    layers = [(tensors[place, "weight"], tensors[place, "bias"]) for place in places]
+    if any(weight.ndim != 2 or bias.shape != weight.shape[:1] for weight, bias in layers):
+        raise _no_head(folder, "its layers are not matrices with one bias for each row")
+    widths = [(weight.shape[1], weight.shape[0]) for weight, _ in layers]
+    if any(before[1] != after[0] for before, after in pairwise(widths)) or widths[-1][1] != 1:
+        raise _no_head(folder, f"its layers do not lead from one to the next and to one: {widths}")
+    return layers
+
+
+def _no_head(folder: Path, why: str) -> WeightsMissing:
+    return WeightsMissing(
+        f"{folder / WEIGHTS} is not an aesthetic head: {why}. Usually another model's folder was "
+        f"named; the published head is {HEAD}."
+    )

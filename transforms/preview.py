@@ -1,0 +1,95 @@
+"""Previews: a small animated picture of each window of a kept clip, from the clip's sheet.
+
+sheet    ▪  ▪  ▪  ▪  ▪  ▪  ▪  ▪  ▪  ▪
+windows  [────0───────)[─────1──────)       previews/<clip>/0_255.webp, …/256_511.webp
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import apache_beam as beam
+
+from finecut.io.film.sheet import Sheet
+from finecut.io.film.webp import write_webp
+from finecut.io.records import Clip, Failure, Window
+from finecut.io.shelf import Shelf
+from finecut.transforms.guard import guarded
+from finecut.transforms.looking import Looking, sheet_of
+from finecut.transforms.tally import count, metered
+
+
+@dataclass(frozen=True)
+class Previewing:
+    """What previews look like and where they are staged."""
+
+    shelf: Shelf
+    looking: Looking
+    rate: float = 1.0
+    height: int = 240
+    quality: int = 50
+
+
+def frames_of_window(sheet: Sheet, window: Window, rate: float) -> list[int]:
+    """Frames of the sheet that show this window, so many a second; one at the least."""
+    inside = [
+        i
+        for i, frame in enumerate(sheet.indices)
+        if window.start_frame <= frame <= window.end_frame
+    ]
+    if not inside:
+        middle = (window.start_frame + window.end_frame) / 2
+        return [min(range(len(sheet)), key=lambda i: abs(sheet.indices[i] - middle))]
+    taken = [inside[0]]
+    for i in inside[1:]:
+        # A hair's breadth less, because times of frames are rounded.
+        if sheet.seconds[i] - sheet.seconds[taken[-1]] >= 0.95 / rate:
+            taken.append(i)
+    return taken
+
+
+def previewed(clip: Clip, previewing: Previewing) -> Clip:
+    """The clip, with a staged preview of each of its windows."""
+    if not clip.windows:
+        return clip
+    sheet = sheet_of(clip, previewing.looking)
+    windows = []
+    with previewing.shelf.bench() as folder:
+        for window in clip.windows:
+            path = folder / f"{window.start_frame}_{window.end_frame}.webp"
+            indices = frames_of_window(sheet, window, previewing.rate)
+            write_webp(path, sheet, indices, previewing.height, previewing.rate, previewing.quality)
+            windows.append(replace(window, preview=previewing.shelf.stage(path)))
+    return clip.replace(windows=tuple(windows))
+
+
+class MakePreviews(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]]):
+    """Clips → the same; the windows of those that are kept have previews."""
+
+    def __init__(self, previewing: Previewing) -> None:
+        super().__init__()
+        self.previewing = previewing
+
+    def expand(self, clips: beam.PCollection[Clip]) -> beam.PCollection[Clip]:
+        return clips | "Make previews" >> beam.ParDo(_MakePreviews(self.previewing))
+
+
+class _MakePreviews(beam.DoFn):
+    def __init__(self, previewing: Previewing) -> None:
+        super().__init__()
+        self.previewing = previewing
+
+    def process(self, clip: Clip) -> Iterable[Clip]:
+        if not clip.kept or clip.file is None:
+            yield clip
+            return
+        make = partial(previewed, previewing=self.previewing)
+        for outcome in guarded(
+            "preview", clip.video.source, lambda: metered("preview", map(make, [clip]))
+        ):
+            if isinstance(outcome, Failure):
+                # The clip itself is whole: it stays, and says what is missing.
+                yield clip.replace(errors={**clip.errors, "preview": outcome.message})
+            else:
+                count("previews made", len(outcome.windows))
+                yield outcome

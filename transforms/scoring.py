@@ -1,0 +1,71 @@
+"""Scoring: what models say of a clip's sheet, added to its scores.
+
+A scorer is any callable from frames (RGB, of one clip) to named scores. :class:`ScoreClips` runs
+it with Beam's ``RunInference``: loaded once a process, shared by its threads, counted by its
+metrics. A clip whose scoring breaks down keeps its place and says so among its errors; then a rule
+that asks for the missing score rejects it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import apache_beam as beam
+import numpy as np
+from numpy.typing import NDArray
+
+from finecut.io.records import Clip, Failure
+from finecut.transforms.guard import guarded
+from finecut.transforms.looking import Looking, sheet_of
+from finecut.transforms.tally import metered
+
+Scorer = Callable[[Sequence[NDArray[np.uint8]]], Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """One model: its name, how it is loaded, and how many frames a second it is shown."""
+
+    name: str
+    load: Callable[[], Scorer]
+    #: Raises when what it loads is missing; cheaper than loading it.
+    require: Callable[[], object]
+    rate: float
+    looking: Looking
+
+
+def scored(clip: Clip, scorer: Scorer, scoring: Scoring) -> Clip:
+    """The clip, with what the model says of it."""
+    sheet = sheet_of(clip, scoring.looking)
+    frames = [sheet.rgb(index) for index in sheet.nearest(scoring.rate)]
+    return clip.replace(scores={**clip.scores, **scorer(frames)})
+
+
+def scored_or_not(clip: Clip, scorer: Scorer, scoring: Scoring) -> Clip:
+    """The same; a rejected clip is not looked at, and an accident becomes one of its errors."""
+    if not clip.kept or clip.file is None:
+        return clip
+    make = partial(scored, scorer=scorer, scoring=scoring)
+    work = guarded(
+        scoring.name, clip.video.source, lambda: metered(scoring.name, map(make, [clip]))
+    )
+    for outcome in work:
+        if isinstance(outcome, Failure):
+            errors = {**clip.errors, scoring.name: f"{outcome.error}: {outcome.message}"}
+            return clip.replace(errors=errors)
+        clip = outcome
+    return clip
+
+
+class ScoreClips(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]]):
+    """Clips → the same with the model's scores."""
+
+    def __init__(self, scoring: Scoring) -> None:
+        super().__init__()
+        self.scoring = scoring
+
+    def expand(self, clips: beam.PCollection[Clip]) -> beam.PCollection[Clip]:
+        # Here, because Beam's module imports torch if there is one: a second, and 180 MB.
+        from finecut.transforms.inference import inference
+
+        return clips | "Score" >> inference(self.scoring).with_output_types(Clip)
