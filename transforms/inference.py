@@ -12,7 +12,7 @@ from finecut.transforms.scoring import Scorer, Scoring, scored_or_not
 MOST_CLIPS: Final = 8
 
 
-def inference(scoring: Scoring) -> RunInference:
+def inference(scoring: Scoring) -> RunInference[Clip, Clip]:
     """Clips → the same, scored; Beam loads the model once a process, and counts."""
     return RunInference(_Handler(scoring))
 
