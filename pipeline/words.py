@@ -18,7 +18,7 @@ def final_words(options: Options, summary: Summary, seconds: float, failures_pat
         f" + {s.shots_failed} failed",
         f"film     {_duration(s.seconds_found)} in, {_duration(s.seconds_kept)} kept, "
         f"{s.frames} frames, {_bytes(s.clip_bytes)}",
-        f"speed    {s.seconds_kept / max(seconds, 1e-3):.1f}x real time, {seconds:.1f} s",
+        f"speed    {s.seconds_found / max(seconds, 1e-3):.1f}x real time, {seconds:.1f} s",
     ]
     if s.rejected_by:
         most = sorted(s.rejected_by.items(), key=lambda item: (-item[1], item[0]))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -13,7 +15,7 @@ from cutting_room import QUICK, frames_of, indices_and_times, shots_at, video_of
 
 from finecut.io.film.cutting import CutShot, cut
 from finecut.io.film.looking import Look
-from finecut.io.film.paint import Painting, read_index
+from finecut.io.film.paint import Painting, Scene, paint, read_index
 from finecut.io.film.sampling import sampled_indices
 from finecut.io.film.sheet import NoSheet, Sheet, SheetForm, SheetMaker, sheet_from_file
 from finecut.io.film.source import probe
@@ -284,3 +286,54 @@ def test_the_probe_and_the_watch_agree_on_the_length(film: Callable[[str], Paint
     painting = film("cfr")
     video = probe(painting.path, video_of(painting).source, 1_000_000)
     assert sum(1 for _ in watch(painting.path, video)) == video.num_frames
+
+
+def _this(look: ClipLook, shot: Shot) -> ClipLook:
+    return look
+
+
+SPEEDS = (60, 120, 240, 480)
+CODECS: dict[str, dict[str, Any]] = {
+    "libx264": {"b_frames": 2},
+    "libx265": {},
+    "libvpx-vp9": {},
+    "libsvtav1": {},
+}
+
+
+@pytest.fixture(scope="module")
+def pans(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[float]]:
+    """The motion scores of pans of all speeds in all codecs, as a run finds them."""
+    folder = tmp_path_factory.mktemp("pans")
+    found: dict[str, list[float]] = {codec: [] for codec in CODECS}
+    for codec, settings in CODECS.items():
+        for speed in SPEEDS:
+            painting = paint(
+                folder / f"{codec}-{speed}.mp4",
+                width=480,
+                height=272,
+                seconds=2.5,
+                scenes=[Scene(0, (0, 0), speed, texture=64)],
+                codec=codec,
+                **settings,
+            )
+            look = ClipLook(Looking(motion=2.0))
+            cut_with(painting, folder / "clips", partial(_this, look), ((0.0, 2.5),))
+            found[codec].append(look.scores()["motion_global_mean"])
+    return found
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_motion_is_linear_in_speed(codec: str, pans: dict[str, list[float]]) -> None:
+    found = pans[codec]
+    assert found == sorted(found)
+    assert float(np.corrcoef(SPEEDS, found)[0, 1]) ** 2 >= 0.98
+
+
+def test_codecs_agree_on_motion(pans: dict[str, list[float]]) -> None:
+    for scores in zip(*pans.values(), strict=True):
+        assert max(scores) <= 1.25 * min(scores)
+    for speed, scores in zip(SPEEDS, zip(*pans.values(), strict=True), strict=True):
+        # The strip with the frame's number stands still: a tenth of the picture.
+        true = speed / 30 / (480 + 272)
+        assert 0.7 * true < min(scores) <= max(scores) < 1.1 * true

@@ -24,8 +24,8 @@ from finecut.io.film.scenery import Scenery
 from finecut.transforms.motion import (
     SHAPES,
     Act,
+    Answer,
     Field,
-    Look,
     MotionMeter,
     MotionSampler,
     estimate_field,
@@ -379,7 +379,7 @@ def test_ticks_keep_the_rate_and_fall_into_step_with_nothing() -> None:
 def test_a_rate_is_above_zero() -> None:
     with pytest.raises(ValueError, match="0 times per second"):
         MotionSampler(0)
-    assert Look() == Look(Act.NOTHING, 1)
+    assert Answer() == Answer(Act.NOTHING, 1)
 
 
 # ── films ────────────────────────────────────────────────────────────────────────────────────────

@@ -139,14 +139,15 @@ def _draw(grid: Array, left: Array, top: Array, shape: tuple[int, int], lengths:
 BLOCK: Final = 8
 #: Displacements up to this part of each side are found.
 REACH: Final = 1 / 8
-#: A pixel is told from those so far around it.
+#: A pixel is told from those so far around it, in such parts of a level.
 AROUND: Final = 16
+PARTS: Final = 2
 #: A block has moved only if that explains at least this part of how it changed …
 EXPLAINED: Final = 0.3
 #: … and so much of it per pixel, in squared levels of luma: less is an encoder's noise.
-NOISE: Final = 1.0
+NOISE: Final = 0.05
 #: A block with slopes below so many times the noise has no features …
-PLAIN: Final = 6.0
+PLAIN: Final = 12.0
 #: … and moves with those so many blocks around it.
 FILL: Final = 4
 #: If fewer of them than this part have features, it moves less, since so little is known.
@@ -191,7 +192,7 @@ def _pyramid(luma: Array) -> list[Array]:
 
     So neither a fade nor a change of exposure looks like motion.
     """
-    levels = [np.rint(luma - _around(luma, AROUND)).astype(np.int16)]
+    levels = [np.rint(PARTS * (luma - _around(luma, AROUND))).astype(np.int16)]
     for _ in range(2):
         levels.append((_pooled(levels[-1], 2) + 2) >> 2)
     return levels
@@ -229,7 +230,7 @@ def _search(before: Array, after: Array) -> Array:
     zero = reach[0] * broad + reach[1]
     best = costs.argmin(axis=0)
     least = np.take_along_axis(costs, best[None], axis=0)[0]
-    # Half a level per pixel of the twelve by twelve: between equals nothing moves.
+    # A quarter of a level per pixel of the twelve by twelve: between equals nothing moves.
     best[least.astype(np.int32) + 72 > costs[zero]] = zero
     found: Array = np.stack([best // broad - reach[0], best % broad - reach[1]], axis=-1)
     return found
@@ -415,7 +416,7 @@ class Act(Enum):
 
 
 @dataclass(frozen=True)
-class Look:
+class Answer:
     """The sampler's answer about one frame."""
 
     act: Act = Act.NOTHING
@@ -448,7 +449,7 @@ class MotionSampler:
         #: Whether P-frames were seen to bring vectors, or to bring none.
         self._sighted = self._blind = False
 
-    def see(self, seconds: Fraction, kind: str, has_vectors: Callable[[], bool]) -> Look:
+    def see(self, seconds: Fraction, kind: str, has_vectors: Callable[[], bool]) -> Answer:
         """What to do with the frame shown so long after the clip's first one.
 
         ``kind`` is "I", "P", "B" or anything else; ``has_vectors`` is asked of P-frames only, and
@@ -462,27 +463,27 @@ class MotionSampler:
         self._last = kind
         return look
 
-    def _look(self, seconds: Fraction, kind: str, has_vectors: Callable[[], bool]) -> Look:
+    def _look(self, seconds: Fraction, kind: str, has_vectors: Callable[[], bool]) -> Answer:
         if self._kept:
             self._kept = False
             self._pass(seconds)
-            return Look(Act.ESTIMATE)
+            return Answer(Act.ESTIMATE)
         if seconds < self._due:
-            return Look()
+            return Answer()
         bare = False
         if kind == "P" and self._distance and not self._blind:
             if has_vectors():
                 self._sighted = True
                 self._pass(seconds)
-                return Look(Act.VECTORS, self._distance)
+                return Answer(Act.VECTORS, self._distance)
             # An encoder may make a whole P-frame anew; one that always does has no vectors.
             bare, self._blind = True, not self._sighted
         late = seconds - self._due >= self._interval / 2
         # Two I-frames side by side: a codec that knows no others, or nearly so.
         if bare or self._blind or late or self._last == kind == "I":
             self._kept = True
-            return Look(Act.KEEP)
-        return Look()
+            return Answer(Act.KEEP)
+        return Answer()
 
     def _pass(self, seconds: Fraction) -> None:
         """The next tick after this moment is due.
