@@ -85,7 +85,7 @@ check: $(STAMP) typecheck ## Check style, format and types
 	$(BIN)/ruff format --check .
 	cd typecheck && $(MYPY) -p finecut
 	@# Tests import what they share by its bare name, as pytest lets them.
-	cd typecheck && MYPYPATH=../tests $(MYPY) --no-warn-return-any setup.py $$(find ../tests -name '*.py')
+	cd typecheck && MYPYPATH=../tests $(MYPY) --no-warn-return-any setup.py $$(find ../tests ../benchmarks -name "*.py")
 
 # mypy run in the root takes the folder io/ for the standard library's io, so it gets a folder of
 # links in which the rooms stand where they are installed.
