@@ -11,7 +11,11 @@ from finecut.transforms.tally import LOG, count
 
 def judged(clip: Clip, rules: Sequence[Rule]) -> Clip:
     """The clip, rejected by the first rule that does not hold; a rejected one stays rejected."""
-    rejected_by = verdict(clip.scores, rules) if clip.kept else clip.rejected_by
+    rejected_by = verdict(clip.scores, rules) if clip.kept else None
+    if rejected_by is None:
+        return clip
+    count(f"rejected by {rejected_by}")
+    LOG.info("rejected %s: %s", clip.id, rejected_by)
     return clip.replace(rejected_by=rejected_by)
 
 
@@ -23,20 +27,7 @@ class KeepClips(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]])
         self.rules = tuple(rules)
 
     def expand(self, clips: beam.PCollection[Clip]) -> beam.PCollection[Clip]:
-        return clips | "Judge" >> beam.ParDo(_Judge(self.rules))
+        return clips | "Judge" >> beam.Map(judged, self.rules).with_output_types(Clip)
 
     def display_data(self) -> dict[str, str]:
         return {"rules": ", ".join(rule.name for rule in self.rules)}
-
-
-class _Judge(beam.DoFn):
-    def __init__(self, rules: Sequence[Rule]) -> None:
-        super().__init__()
-        self.rules = rules
-
-    def process(self, clip: Clip) -> Iterable[Clip]:
-        after = judged(clip, self.rules)
-        if clip.kept and not after.kept:
-            count(f"rejected by {after.rejected_by}")
-            LOG.info("rejected %s: %s", after.id, after.rejected_by)
-        yield after

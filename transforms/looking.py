@@ -8,7 +8,6 @@ Later steps ask :func:`sheet_of` for the sheet. It lies in the machine's scratch
 step runs where the clip was cut; otherwise it is drawn again from the clip's file.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -163,22 +162,18 @@ def sheet_of(clip: Clip, looking: Looking) -> Sheet:
     return sheet
 
 
+def put_away(clip: Clip, looking: Looking) -> Clip:
+    """The clip, after its sheet is gone: nobody needs it any more."""
+    looking.scratch.drop(looking.name(clip.id))
+    return clip
+
+
 class PutAwaySheets(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]]):
-    """Clips → the same, after nobody needs their sheets any more."""
+    """Clips → the same, without sheets."""
 
     def __init__(self, looking: Looking) -> None:
         super().__init__()
         self.looking = looking
 
     def expand(self, clips: beam.PCollection[Clip]) -> beam.PCollection[Clip]:
-        return clips | "Put away" >> beam.ParDo(_PutAway(self.looking))
-
-
-class _PutAway(beam.DoFn):
-    def __init__(self, looking: Looking) -> None:
-        super().__init__()
-        self.looking = looking
-
-    def process(self, clip: Clip) -> Iterable[Clip]:
-        self.looking.scratch.drop(self.looking.name(clip.id))
-        yield clip
+        return clips | "Put away" >> beam.Map(put_away, self.looking).with_output_types(Clip)

@@ -4,7 +4,6 @@ sheet    ▪  ▪  ▪  ▪  ▪  ▪  ▪  ▪  ▪  ▪
 windows  [────0───────)[─────1──────)       previews/<clip>/0_255.webp, …/256_511.webp
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -63,6 +62,19 @@ def previewed(clip: Clip, previewing: Previewing) -> Clip:
     return clip.replace(windows=tuple(windows))
 
 
+def previewed_or_not(clip: Clip, previewing: Previewing) -> Clip:
+    """The same for a kept clip; if that breaks, the clip stays and says what is missing."""
+    if not clip.kept or clip.file is None:
+        return clip
+    make = partial(previewed, previewing=previewing)
+    work = guarded("preview", clip.video.source, lambda: metered("preview", map(make, [clip])))
+    [outcome] = work
+    if isinstance(outcome, Failure):
+        return clip.replace(errors={**clip.errors, "preview": outcome.message})
+    count("previews made", len(outcome.windows))
+    return outcome
+
+
 class MakePreviews(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]]):
     """Clips → the same; the windows of those that are kept have previews."""
 
@@ -71,25 +83,5 @@ class MakePreviews(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip
         self.previewing = previewing
 
     def expand(self, clips: beam.PCollection[Clip]) -> beam.PCollection[Clip]:
-        return clips | "Make previews" >> beam.ParDo(_MakePreviews(self.previewing))
-
-
-class _MakePreviews(beam.DoFn):
-    def __init__(self, previewing: Previewing) -> None:
-        super().__init__()
-        self.previewing = previewing
-
-    def process(self, clip: Clip) -> Iterable[Clip]:
-        if not clip.kept or clip.file is None:
-            yield clip
-            return
-        make = partial(previewed, previewing=self.previewing)
-        for outcome in guarded(
-            "preview", clip.video.source, lambda: metered("preview", map(make, [clip]))
-        ):
-            if isinstance(outcome, Failure):
-                # The clip itself is whole: it stays, and says what is missing.
-                yield clip.replace(errors={**clip.errors, "preview": outcome.message})
-            else:
-                count("previews made", len(outcome.windows))
-                yield outcome
+        make = beam.Map(previewed_or_not, self.previewing)
+        return clips | "Make previews" >> make.with_output_types(Clip)

@@ -49,12 +49,11 @@ def scored_or_not(clip: Clip, scorer: Scorer, scoring: Scoring) -> Clip:
     work = guarded(
         scoring.name, clip.video.source, lambda: metered(scoring.name, map(make, [clip]))
     )
-    for outcome in work:
-        if isinstance(outcome, Failure):
-            errors = {**clip.errors, scoring.name: f"{outcome.error}: {outcome.message}"}
-            return clip.replace(errors=errors)
-        clip = outcome
-    return clip
+    [outcome] = work
+    if isinstance(outcome, Failure):
+        errors = {**clip.errors, scoring.name: f"{outcome.error}: {outcome.message}"}
+        return clip.replace(errors=errors)
+    return outcome
 
 
 class ScoreClips(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]]):
