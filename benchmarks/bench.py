@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="write the figures here as well")
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="finecut-bench-") as folder:
-        film = given.film or painted(Path(folder))
+        film = given.film.resolve() if given.film else painted(Path(folder))
         moment = short(Path(folder))
         costs = measured(film, moment, Path(folder), given.rounds)
     figures = summed_up(costs)
@@ -108,12 +108,15 @@ def cost_of(film: Path, output: Path, flags: Sequence[str]) -> Cost:
     command = [sys.executable, "-m", "finecut.pipeline.cli", "curate"]
     command += ["--input", str(film), "--output", str(output), *flags]
     began = time.monotonic()
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=output.parent
-    )
-    _, status, used = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"{' '.join(command)} ended with {os.waitstatus_to_exitcode(status)}")
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=said, cwd=output.parent
+        )
+        _, status, used = os.wait4(process.pid, 0)
+        if status:
+            said.seek(0)
+            code, words = os.waitstatus_to_exitcode(status), said.read().decode(errors="replace")
+            raise SystemExit(f"{' '.join(command)} ended with {code}: {words}")
     wall = time.monotonic() - began
     return Cost(used.ru_utime + used.ru_stime, wall, used.ru_maxrss / 1000)
 

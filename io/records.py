@@ -206,17 +206,16 @@ class Summary:
     num_failures: int = 0
     #: How many shots each rule rejected.
     rejected_by: Mapping[str, int] = field(default_factory=dict)
+    #: How many clips are marked with each kind of error, although they exist.
+    marked: Mapping[str, int] = field(default_factory=dict)
 
     def __add__(self, other: Summary) -> Summary:
         """What two runs over different videos did together."""
         sums = {
-            f.name: getattr(self, f.name) + getattr(other, f.name)
+            f.name: _together(getattr(self, f.name), getattr(other, f.name))
             for f in dataclasses.fields(Summary)
-            if f.name != "rejected_by"
         }
-        rules = sorted({*self.rejected_by, *other.rejected_by})
-        counts = {r: self.rejected_by.get(r, 0) + other.rejected_by.get(r, 0) for r in rules}
-        return Summary(**sums, rejected_by=counts)
+        return Summary(**sums)
 
     def imbalances(self) -> list[str]:
         """Sentences that say which law is broken; empty when the books balance."""
@@ -240,6 +239,13 @@ class Summary:
                 "named"
             )
         return broken
+
+
+def _together(one: Any, other: Any) -> Any:
+    """Two numbers or tuples added, two counts added name by name."""
+    if not isinstance(one, Mapping):
+        return one + other
+    return {name: one.get(name, 0) + other.get(name, 0) for name in sorted({*one, *other})}
 
 
 def to_json(record: Any) -> str:

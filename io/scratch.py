@@ -1,82 +1,100 @@
 """Scratch: a machine-local place for what can be made again, with a limit on its bytes.
 
     scratch = Scratch(budget=1 << 30)
-    scratch.put("sheet-1", data)
+    scratch.put("sheet-1", [head, data])
     scratch.get("sheet-1")       # the data, or None: it may have had to make room
 
 Nothing may depend on finding something here. All processes of one user on one machine share the
-folder and the budget, and the oldest files make room for new ones; so what a killed run left behind
-goes by itself.
+folder and the budget, and files older than ten minutes make room for new ones; so what a killed run
+left behind goes by itself, and no run takes another's away while it is needed. It is a folder of
+its own wherever it lies (``finecut-<user>``, for its owner only), and nothing else is ever touched.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import tempfile
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any, TypeAlias
+
+#: Bytes, or anything whose memory can be read as such.
+Buffer: TypeAlias = Any
 
 PART = ".part"
+#: Seconds for which a file is let alone: somebody may be about to need it.
+FRESH = 600
 #: Names are made of these and of letters and digits, so that none leaves the folder.
 PLAIN = "-_."
 
 
 @dataclass(frozen=True)
 class Scratch:
-    """``folder``: where; the machine's own place for temporary files unless it is said."""
+    """``place``: where its folder lies; where the machine has temporary files unless it is said."""
 
     budget: int
-    folder: str = ""
+    place: str = ""
 
-    def put(self, name: str, data: bytes) -> bool:
-        """Keep these bytes if there is room for them; whether they were kept."""
-        if len(data) > self.budget:
+    def put(self, name: str, parts: Sequence[Buffer]) -> bool:
+        """Keep these bytes, one after the other, if there is room; whether they were kept."""
+        needed = sum(memoryview(part).nbytes for part in parts)
+        if needed > self.budget:
             return False
-        path = self._path(name)
-        part = path.with_name(f"{uuid.uuid4().hex}{PART}")
         try:
-            self._make_room(len(data))
-            part.write_bytes(data)
-            part.replace(path)
+            folder = _own_folder(self.place)
+            if not _make_room(folder, self.budget - needed):
+                return False
+            part = folder / f"{uuid.uuid4().hex}{PART}"
+            with part.open("wb") as file:
+                file.writelines(parts)
+            part.replace(folder / _checked(name))
         except OSError:
             # A full disk is no accident here: who looks for this later makes it again.
-            with contextlib.suppress(OSError):
-                part.unlink()
             return False
         return True
 
     def get(self, name: str) -> bytes | None:
         try:
-            return self._path(name).read_bytes()
+            return (_own_folder(self.place) / _checked(name)).read_bytes()
         except OSError:
             return None
 
     def drop(self, name: str) -> None:
         """What is not needed any more need not wait until something else needs its room."""
         with contextlib.suppress(OSError):
-            self._path(name).unlink()
+            (_own_folder(self.place) / _checked(name)).unlink()
 
-    def _path(self, name: str) -> Path:
-        if not name or name.startswith(".") or not all(c.isalnum() or c in PLAIN for c in name):
-            raise ValueError(f"{name!r} is no name for a file in the scratch folder")
-        folder = Path(self.folder) if self.folder else Path(_own_folder())
-        return folder / name
+    def sweep(self, beginning: str) -> None:
+        """Drop everything whose name begins so."""
+        with contextlib.suppress(OSError):
+            for path in _own_folder(self.place).iterdir():
+                if path.name.startswith(beginning):
+                    path.unlink()
 
-    def _make_room(self, needed: int) -> None:
-        folder = Path(self.folder) if self.folder else Path(_own_folder())
-        folder.mkdir(parents=True, exist_ok=True)
-        files = sorted(_files(folder))
-        held = sum(size for _, size, _ in files)
-        for _, size, path in files:
-            if held + needed <= self.budget:
-                return
-            with contextlib.suppress(OSError):
-                path.unlink()
+
+def _checked(name: str) -> str:
+    if not name or name.startswith(".") or not all(c.isalnum() or c in PLAIN for c in name):
+        raise ValueError(f"{name!r} is no name for a file in the scratch folder")
+    return name
+
+
+def _make_room(folder: Path, left: int) -> bool:
+    """Remove the oldest files until at most so many bytes are left, if they are old enough."""
+    files = sorted(_files(folder))
+    held = sum(size for _, size, _ in files)
+    for written, size, path in files:
+        if held <= left or time.time_ns() - written < FRESH * 10**9:
+            break
+        with contextlib.suppress(OSError):
+            path.unlink()
             held -= size
+    return held <= left
 
 
 def _files(folder: Path) -> Iterator[tuple[int, int, Path]]:
@@ -84,19 +102,19 @@ def _files(folder: Path) -> Iterator[tuple[int, int, Path]]:
     with os.scandir(folder) as entries:
         for entry in entries:
             with contextlib.suppress(OSError):
-                found = entry.stat()
+                found = entry.stat(follow_symlinks=False)
                 yield found.st_mtime_ns, found.st_size, Path(entry.path)
 
 
 @cache
-def _own_folder() -> str:
-    """A folder only this user can look into; a fresh one where somebody else took the name."""
-    folder = Path(tempfile.gettempdir()) / f"finecut-{os.getuid()}"
-    try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        found = folder.lstat()
-        if folder.is_dir() and not folder.is_symlink() and found.st_uid == os.getuid():
-            return str(folder)
-    except OSError:
-        pass
-    return tempfile.mkdtemp(prefix="finecut-")
+def _own_folder(place: str) -> Path:
+    """A folder only this user can look into."""
+    root = Path(place or tempfile.gettempdir())
+    folder = root / f"finecut-{os.getuid()}"
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700, parents=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise PermissionError(f"{folder} belongs to somebody else")
+    folder.chmod(0o700)
+    return folder

@@ -113,6 +113,14 @@ def size_of(uri: str) -> int:
     return Path(uri).stat().st_size
 
 
+def version_of(uri: str) -> str:
+    """What changes when the file is replaced: its size, and when it was written."""
+    if is_remote(uri):
+        return f"{size_of(uri)} {FileSystems.get_filesystem(uri).last_updated(uri)}"
+    found = Path(uri).stat()
+    return f"{found.st_size} {found.st_mtime_ns}"
+
+
 def read(uri: str) -> bytes:
     with FileSystems.open(uri, compression_type=CompressionTypes.UNCOMPRESSED) as file:
         return file.read()

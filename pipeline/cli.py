@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _curate(options, rest, curate)
     if given[:1] == ["describe"]:
         options, _ = parse_options(describe, given[1:])
-        return _describe(options)
+        return _describe(options, describe)
     known = parser.parse_args(given)
     if known.command == "demo":
         return _demo(known.folder)
@@ -64,7 +64,7 @@ def _curate(options: Options, rest: Sequence[str], parser: Parser) -> int:
         # Libraries warn their developers; whoever cuts films cannot act on it.
         warnings.simplefilter("ignore")
     from finecut.io.film.encoders import EncoderMissing
-    from finecut.pipeline.planning import plan
+    from finecut.pipeline.planning import failures_path
     from finecut.pipeline.running import run
     from finecut.pipeline.words import final_words, problems, stats_table
     from finecut.transforms.find import InputError
@@ -76,8 +76,8 @@ def _curate(options: Options, rest: Sequence[str], parser: Parser) -> int:
     except (InputError, EncoderMissing, OptionError, CutsError, WeightsMissing) as error:
         parser.error(str(error))
     if ran.summary.videos_found:
-        failures_path = plan(options).failures_path
-        sys.stdout.write(final_words(options, ran.summary, ran.seconds, failures_path) + "\n")
+        listed = failures_path(options)
+        sys.stdout.write(final_words(options, ran.summary, ran.seconds, listed) + "\n")
     if options.log_stats:
         sys.stdout.write("\n" + stats_table(ran.stats) + "\n")
     wrong = problems(options, ran.summary)
@@ -86,10 +86,14 @@ def _curate(options: Options, rest: Sequence[str], parser: Parser) -> int:
     return 1 if wrong else 0
 
 
-def _describe(options: Options) -> int:
+def _describe(options: Options, parser: Parser) -> int:
     from finecut.pipeline.describe import describe
+    from finecut.transforms.given import CutsError
 
-    sys.stdout.write(describe(options) + "\n")
+    try:
+        sys.stdout.write(describe(options) + "\n")
+    except CutsError as error:
+        parser.error(str(error))
     return 0
 
 

@@ -99,10 +99,10 @@ class LookAtClips(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]
         steps = self.steps
         if steps.first_rules:
             clips = clips | "KeepByMeasures" >> KeepClips(steps.first_rules)
-        for scoring in steps.scorings:
+        for scoring, rules in steps.scorings:
             clips = clips | f"Score {scoring.name}" >> ScoreClips(scoring)
-        if steps.last_rules:
-            clips = clips | "KeepByModels" >> KeepClips(steps.last_rules)
+            if rules:
+                clips = clips | f"KeepBy {scoring.name}" >> KeepClips(rules)
         if steps.previewing is not None:
             clips = clips | "MakePreviews" >> MakePreviews(steps.previewing)
         if steps.cutting.looking.sheet is not None:

@@ -9,7 +9,7 @@ import apache_beam as beam
 from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
 
 from finecut.pipeline.curation import build
-from finecut.pipeline.options import Options
+from finecut.pipeline.options import TRANSNETV2, Options
 from finecut.pipeline.planning import Plan, plan
 from finecut.transforms.find import FindVideos
 
@@ -80,7 +80,7 @@ def _hints(node: AppliedPTransform) -> str:
 
 
 def _rules(steps: Plan) -> list[str]:
-    rules = (*steps.first_rules, *steps.last_rules)
+    rules = [*steps.first_rules, *(rule for _, spoken in steps.scorings for rule in spoken)]
     if not rules:
         return ["  every clip is kept"]
     return [
@@ -100,9 +100,18 @@ def _resources(options: Options) -> list[str]:
         f"  one worker       cuts 1 reel at a time: 1 decode, {options.encoder} with "
         f"{options.encoder_threads} threads for each open clip",
         f"  one process      writes {options.write_threads} files at a time",
-        "  accelerators     none asked for" + _nvenc(options),
+        "  accelerators     none asked for" + _used_if_there(options),
     ]
 
 
-def _nvenc(options: Options) -> str:
-    return " (h264_nvenc uses the GPU a worker has)" if options.encoder == "h264_nvenc" else ""
+def _used_if_there(options: Options) -> str:
+    users = [
+        name
+        for name, used in (
+            ("h264_nvenc", options.encoder == "h264_nvenc"),
+            ("TransNetV2", options.splitting_algorithm == TRANSNETV2),
+            ("CLIP", options.measures("aesthetic")),
+        )
+        if used
+    ]
+    return f" ({', '.join(users)} on the GPU of a worker that has one)" if users else ""

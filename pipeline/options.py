@@ -39,9 +39,18 @@ def option(
     metavar: str | None = None,
     shown: str | None = None,
     parse: Callable[[str], Any] | None = None,
+    above: float | None = None,
+    least: float | None = None,
+    most: float | None = None,
 ) -> Any:
-    """A field that is an option: its default, the group it is listed in, and one sentence."""
+    """A field that is an option: its default, the group it is listed in, and one sentence.
+
+    Numbers lie above ``above``, or from ``least`` on, and go up to ``most``.
+    """
     metadata = {
+        "above": above,
+        "least": least,
+        "most": most,
         "group": group,
         "text": text,
         "choices": choices,
@@ -79,7 +88,12 @@ class Options:
         shown="required",
     )
     video_limit: int | None = option(
-        None, INPUT, "Take at most so many videos, the first by path.", metavar="N", shown="all"
+        None,
+        INPUT,
+        "Take at most so many videos, the first by path.",
+        metavar="N",
+        shown="all",
+        above=0,
     )
     named_as: str | None = option(
         None,
@@ -106,7 +120,7 @@ class Options:
         shown="none",
     )
     clip_length: float = option(
-        10.0, CUT, "Length of a clip in seconds, with a fixed stride.", metavar="SECONDS"
+        10.0, CUT, "Length of a clip in seconds, with a fixed stride.", metavar="SECONDS", above=0
     )
     clip_stride: float | None = option(
         None,
@@ -115,9 +129,14 @@ class Options:
         "overlap.",
         metavar="SECONDS",
         shown="the length",
+        above=0,
     )
     min_clip_length: float = option(
-        2.0, CUT, "Drop shorter clips: at the end of a video, or of a scene.", metavar="SECONDS"
+        2.0,
+        CUT,
+        "Drop shorter clips: at the end of a video, or of a scene.",
+        metavar="SECONDS",
+        least=0,
     )
     chunk_seconds: int = option(
         256,
@@ -125,13 +144,18 @@ class Options:
         "Close a chunk (the unit of work, and of one Parquet file) when its clips reach so many "
         "seconds.",
         metavar="SECONDS",
+        above=0,
     )
     limit_clips: int = option(
-        0, CUT, "Cut at most so many clips of each video; 0 means all.", metavar="N"
+        0, CUT, "Cut at most so many clips of each video; 0 means all.", metavar="N", least=0
     )
 
     max_clip_length: float = option(
-        10.0, SCENES, "Longer scenes make several clips; 0 means no limit.", metavar="SECONDS"
+        10.0,
+        SCENES,
+        "Longer scenes make several clips; 0 means no limit.",
+        metavar="SECONDS",
+        least=0,
     )
     long_scenes: str = option(
         "stride",
@@ -145,6 +169,7 @@ class Options:
         "Leave out so much at both ends of a scene, where the transition may be visible.",
         metavar="SECONDS",
         shown="0.5; 0 with --cuts",
+        least=0,
     )
     crop_every_piece: bool = option(
         False, SCENES, "Crop every clip of a long scene at both ends, as NeMo Curator does."
@@ -154,6 +179,8 @@ class Options:
         SCENES,
         "Probability above which a frame belongs to a transition (transnetv2).",
         metavar="P",
+        least=0,
+        most=1,
     )
     skip_uncut: bool = option(
         False, SCENES, "Make no clip of a video in which no transition is found."
@@ -173,6 +200,7 @@ class Options:
         "Constant quality, lower is better.",
         metavar="N",
         shown="21 for libx264",
+        least=0,
     )
     bit_rate: int | None = option(
         None,
@@ -181,6 +209,8 @@ class Options:
         metavar="RATE",
         shown="constant quality",
         parse=parse_bit_rate,
+        above=0,
+        most=MOST_BIT_RATE,
     )
     use_input_bit_rate: bool = option(
         False, ENCODE, "Encode each clip at the bit rate of its source."
@@ -190,6 +220,8 @@ class Options:
         ENCODE,
         "Threads of one encoder; part of the bytes it writes, so keep it for the same output.",
         metavar="N",
+        above=0,
+        most=MOST_ENCODER_THREADS,
     )
     audio: str = option(
         "copy",
@@ -217,12 +249,17 @@ class Options:
         LOOK,
         "Least motion of the whole picture, in parts of its width plus height per frame.",
         metavar="X",
+        least=0,
     )
     motion_per_patch_min_256_threshold: float = option(
-        0.000001, LOOK, "Least motion of the patch of 256x256 that moves least.", metavar="X"
+        0.000001,
+        LOOK,
+        "Least motion of the patch of 256x256 that moves least.",
+        metavar="X",
+        least=0,
     )
     motion_target_fps: float = option(
-        2.0, LOOK, "How often a second motion is measured.", metavar="N"
+        2.0, LOOK, "How often a second motion is measured.", metavar="N", above=0, most=MOST_RATE
     )
     quality_filter: str = option(
         DISABLE,
@@ -232,7 +269,7 @@ class Options:
         choices=FILTER_MODES,
     )
     quality_target_fps: float = option(
-        2.0, LOOK, "How often a second quality is measured.", metavar="N"
+        2.0, LOOK, "How often a second quality is measured.", metavar="N", above=0, most=MOST_RATE
     )
 
     model_dir: str | None = option(
@@ -255,12 +292,18 @@ class Options:
         "Least aesthetic score; giving it enables the filter.",
         metavar="X",
         shown="3.5 if enabled",
+        least=-1000,
     )
     aesthetic_reduction: str = option(
         "min", MODELS, "Score of a clip from those of its frames.", choices=("min", "mean")
     )
     aesthetic_target_fps: float = option(
-        1.0, MODELS, "Frames a second that are scored for beauty.", metavar="N"
+        1.0,
+        MODELS,
+        "Frames a second that are scored for beauty.",
+        metavar="N",
+        above=0,
+        most=MOST_RATE,
     )
     aesthetic_clip: str = option(
         "openai/clip-vit-large-patch14",
@@ -282,7 +325,7 @@ class Options:
         choices=FILTER_MODES,
     )
     text_threshold: float = option(
-        0.1, MODELS, "Largest share of the picture that may be text.", metavar="X"
+        0.1, MODELS, "Largest share of the picture that may be text.", metavar="X", least=0, most=1
     )
     unsafe_filter: str = option(
         DISABLE,
@@ -290,28 +333,49 @@ class Options:
         "Score how likely a clip is unsafe for work; enable: reject clips above the threshold.",
         choices=FILTER_MODES,
     )
-    unsafe_threshold: float = option(0.5, MODELS, "Largest probability that may be.", metavar="P")
+    unsafe_threshold: float = option(
+        0.5, MODELS, "Largest probability that may be.", metavar="P", least=0, most=1
+    )
     screen_target_fps: float = option(
-        1.0, MODELS, "Frames a second that are looked at for text and unsafe content.", metavar="N"
+        1.0,
+        MODELS,
+        "Frames a second that are looked at for text and unsafe content.",
+        metavar="N",
+        above=0,
+        most=MOST_RATE,
     )
 
     window_size: int = option(
-        256, PREVIEW, "Frames of a window, the unit of previews and captions.", metavar="FRAMES"
+        256,
+        PREVIEW,
+        "Frames of a window, the unit of previews and captions.",
+        metavar="FRAMES",
+        above=0,
     )
     window_remainder: int = option(
         128,
         PREVIEW,
         "So many frames left over at the end make a window of their own; fewer join the last one.",
         metavar="FRAMES",
+        above=0,
     )
     generate_previews: bool = option(
         False, PREVIEW, "Make an animated WebP of each window of each kept clip."
     )
-    preview_target_fps: float = option(1.0, PREVIEW, "Pictures a second in it.", metavar="N")
-    preview_target_height: int = option(
-        240, PREVIEW, "Its height; lower films are not enlarged.", metavar="PIXELS"
+    preview_target_fps: float = option(
+        1.0, PREVIEW, "Pictures a second in it.", metavar="N", above=0, most=MOST_RATE
     )
-    preview_quality: int = option(50, PREVIEW, "Its quality, from 0 (small) to 100.", metavar="N")
+    preview_target_height: int = option(
+        240,
+        PREVIEW,
+        "Its height; lower films are not enlarged.",
+        metavar="PIXELS",
+        least=16,
+        most=MOST_HEIGHT,
+    )
+    preview_quality: int = option(
+        50, PREVIEW, "Its quality, from 0 (small) to 100.", metavar="N", least=0, most=100
+    )
 
     output: str = option(
         "", OUTPUT, "The folder or bucket path to write to.", metavar="PATH", shown="required"
@@ -325,7 +389,9 @@ class Options:
         OUTPUT,
         "Do all the work, but write only the documents of videos and chunks.",
     )
-    write_threads: int = option(6, OUTPUT, "Files written at the same time.", metavar="N")
+    write_threads: int = option(
+        6, OUTPUT, "Files written at the same time.", metavar="N", above=0, most=MOST_WORKERS
+    )
 
     scratch: str | None = option(
         None,
@@ -335,7 +401,11 @@ class Options:
         shown="the system's own",
     )
     scratch_mb: int = option(
-        1024, RUN, "Megabytes that may lie there; what is not there is drawn again.", metavar="MB"
+        1024,
+        RUN,
+        "Megabytes that may lie there; what is not there is drawn again.",
+        metavar="MB",
+        least=0,
     )
     runner: str = option(
         "local",
@@ -350,6 +420,8 @@ class Options:
         "Reels cut at the same time on this machine; 0 means one for each core.",
         metavar="N",
         shown="cores",
+        least=0,
+        most=MOST_WORKERS,
     )
     verbose: bool = option(
         False, RUN, "Say of each video and clip what is done, and show warnings of libraries."
@@ -370,15 +442,18 @@ class Options:
             aesthetic = USUAL_AESTHETIC_THRESHOLD
         enabled = {
             "motion": (
-                _least("motion", "motion_global_mean", self.motion_global_mean_threshold),
-                _least(
-                    "motion", "motion_per_patch_min_256", self.motion_per_patch_min_256_threshold
+                Rule("motion", "motion_global_mean", ">=", self.motion_global_mean_threshold),
+                Rule(
+                    "motion",
+                    "motion_per_patch_min_256",
+                    ">=",
+                    self.motion_per_patch_min_256_threshold,
                 ),
             ),
             "quality": tuple(map(parse_rule, QUALITY_RULES)),
-            "text": (parse_rule(f"text_coverage<={self.text_threshold!r}"),),
-            "unsafe": (parse_rule(f"unsafe_max<={self.unsafe_threshold!r}"),),
-            "aesthetic": (_least("aesthetic", "aesthetic_score", aesthetic),),
+            "text": (Rule("text", "text_coverage", "<=", self.text_threshold),),
+            "unsafe": (Rule("unsafe", "unsafe_max", "<=", self.unsafe_threshold),),
+            "aesthetic": (Rule("aesthetic", "aesthetic_score", ">=", aesthetic),),
         }
         own = [parse_rule(text) for text in self.keep]
         return {
@@ -397,6 +472,10 @@ class Options:
         return ENABLE if given and mode == DISABLE else mode
 
     @property
+    def cuts_at_scenes(self) -> bool:
+        return self.splitting_algorithm != FIXED_STRIDE or self.cuts is not None
+
+    @property
     def is_local(self) -> bool:
         return self.runner in LOCAL_RUNNERS
 
@@ -406,13 +485,11 @@ class Options:
 
     def check(self) -> Options:
         """Itself, or an :class:`OptionError` that says what to write instead."""
-        for wrong in _contradictions(self):
+        from finecut.pipeline.contradictions import contradictions
+
+        for wrong in contradictions(self):
             raise OptionError(wrong)
         return self
-
-
-def _least(name: str, score: str, limit: float) -> Rule:
-    return Rule(name, score, ">=", limit)
 
 
 def cores() -> int:
@@ -428,125 +505,3 @@ def default_of(f: Field[Any]) -> Any:
 
 def option_fields() -> list[Field[Any]]:
     return list(fields(Options))
-
-
-def _contradictions(o: Options) -> list[str]:
-    positive = {
-        "--clip-length": o.clip_length,
-        "--clip-stride": o.stride,
-        "--chunk-seconds": o.chunk_seconds,
-        "--encoder-threads": o.encoder_threads,
-        "--write-threads": o.write_threads,
-        "--video-limit": 1 if o.video_limit is None else o.video_limit,
-        "--bit-rate": 1 if o.bit_rate is None else o.bit_rate,
-        "--motion-target-fps": o.motion_target_fps,
-        "--quality-target-fps": o.quality_target_fps,
-        "--aesthetic-target-fps": o.aesthetic_target_fps,
-        "--screen-target-fps": o.screen_target_fps,
-        "--preview-target-fps": o.preview_target_fps,
-        "--preview-target-height": o.preview_target_height,
-        "--window-size": o.window_size,
-        "--window-remainder": o.window_remainder,
-    }
-    not_negative = {
-        "--min-clip-length": o.min_clip_length,
-        "--limit-clips": o.limit_clips,
-        "--workers": o.workers,
-        "--crf": o.crf or 0,
-        "--max-clip-length": o.max_clip_length,
-        "--crop": o.crop or 0,
-        "--transnetv2-threshold": o.transnetv2_threshold,
-        "--preview-quality": o.preview_quality,
-        "--scratch-mb": o.scratch_mb,
-    }
-    wrong = []
-    inputs: object = o.input
-    if isinstance(inputs, str):
-        return [f"input is one string: write input=({inputs!r},)"]
-    for f in option_fields():
-        value, choices = getattr(o, f.name), f.metadata["choices"]
-        if choices and value not in choices:
-            flag = f.name.replace("_", "-")
-            wrong.append(f"--{flag} {value} is unknown: write one of {', '.join(choices)}")
-    if not o.input:
-        wrong.append("no --input: write --input FOLDER (or a file, a glob in quotes, a list)")
-    if not o.output:
-        wrong.append("no --output: write --output FOLDER, where the dataset shall lie")
-    wrong += [
-        f"{flag} {value:g} is not possible: write a number above 0"
-        for flag, value in positive.items()
-        if not value > 0
-    ]
-    wrong += [
-        f"{flag} {value:g} is not possible: write 0 or more"
-        for flag, value in not_negative.items()
-        if not value >= 0
-    ]
-    wrong += [
-        f"{flag} {value:g} is beyond reason: write {most:g} or less"
-        for flag, value, most in (
-            ("--workers", o.workers, MOST_WORKERS),
-            ("--write-threads", o.write_threads, MOST_WORKERS),
-            ("--encoder-threads", o.encoder_threads, MOST_ENCODER_THREADS),
-            ("--bit-rate", o.bit_rate or 0, MOST_BIT_RATE),
-            ("--transnetv2-threshold", o.transnetv2_threshold, 1),
-            ("--preview-quality", o.preview_quality, 100),
-            ("--preview-target-height", o.preview_target_height, MOST_HEIGHT),
-            *((flag, rate, MOST_RATE) for flag, rate in positive.items() if flag.endswith("-fps")),
-        )
-        if value > most
-    ]
-    if 0 < o.stride < LEAST_STRIDE:
-        wrong.append(
-            f"--clip-stride {o.stride:g} is shorter than any frame: write {LEAST_STRIDE:g} or more"
-        )
-    if any(not spec for spec in o.input):
-        wrong.append("--input '' names nothing: write --input . for the current folder")
-    wrong += [f"--keep {said}" for said in map(_wrong_rule, o.keep) if said]
-    wrong += _scene_contradictions(o)
-    if o.splitting_algorithm == FIXED_STRIDE and not o.cuts and o.min_clip_length > o.clip_length:
-        wrong.append(
-            f"--min-clip-length {o.min_clip_length:g} is longer than --clip-length "
-            f"{o.clip_length:g}, so no clip would be kept: write --min-clip-length "
-            f"{o.clip_length:g} or less"
-        )
-    if o.use_input_bit_rate and o.bit_rate is not None:
-        wrong.append("--bit-rate and --use-input-bit-rate contradict each other: write one of them")
-    if o.crf is not None and (o.bit_rate is not None or o.use_input_bit_rate):
-        wrong.append(
-            "--crf (constant quality) contradicts a bit rate: write --crf, or --bit-rate, or "
-            "--use-input-bit-rate"
-        )
-    if o.crf is not None and o.encoder == "libopenh264":
-        wrong.append("libopenh264 has no constant quality: write --bit-rate instead of --crf")
-    return wrong
-
-
-def _scene_contradictions(o: Options) -> list[str]:
-    wrong = []
-    fixed = o.splitting_algorithm == FIXED_STRIDE
-    if o.cuts and not fixed:
-        wrong.append(
-            f"--cuts and --splitting-algorithm {o.splitting_algorithm} contradict each other: "
-            "write one of them"
-        )
-    if not (fixed and not o.cuts) and 0 < o.max_clip_length < o.min_clip_length:
-        wrong.append(
-            f"--min-clip-length {o.min_clip_length:g} is longer than --max-clip-length "
-            f"{o.max_clip_length:g}, so no clip would be kept: write --min-clip-length "
-            f"{o.max_clip_length:g} or less"
-        )
-    for flag, value in (("--skip-uncut", o.skip_uncut), ("--crop-every-piece", o.crop_every_piece)):
-        if value and fixed and not o.cuts:
-            wrong.append(f"{flag} is about scenes: write --splitting-algorithm {CONTENT} with it")
-    if o.skip_uncut and o.cuts:
-        wrong.append("--skip-uncut needs a --splitting-algorithm that looks; --cuts says it all")
-    return wrong
-
-
-def _wrong_rule(text: str) -> str | None:
-    try:
-        parse_rule(text)
-    except ValueError as error:
-        return str(error)
-    return None

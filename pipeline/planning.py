@@ -46,9 +46,8 @@ class Plan(NamedTuple):
     cutting: Cutting
     #: Rules on what was measured, spoken before any model looks.
     first_rules: tuple[Rule, ...]
-    scorings: tuple[Scoring, ...]
-    #: Rules on what models saw.
-    last_rules: tuple[Rule, ...]
+    #: Models, the cheap ones first, each with the rules on what it sees.
+    scorings: tuple[tuple[Scoring, tuple[Rule, ...]], ...]
     #: ``None``: no previews.
     previewing: Previewing | None
     writing: Writing
@@ -68,7 +67,6 @@ def plan(options: Options, run: str | None = None) -> Plan:
     run = run or uuid.uuid4().hex
     own = Shelf(output, layout.staging_of(run))
     inputs = tuple(shelf.absolute(spec) for spec in options.input)
-    key = hashlib.sha256("\n".join(sorted(inputs)).encode()).hexdigest()[:12]
     looking = _looking(options, run)
     rules = options.rules
     return Plan(
@@ -81,8 +79,7 @@ def plan(options: Options, run: str | None = None) -> Plan:
         splitting=Splitting(_cutter(options), options.limit_clips, options.chunk_seconds),
         cutting=Cutting(own, _encoding(options), options.use_input_bit_rate, looking),
         first_rules=tuple(rule for family in MEASURED for rule in rules[family]),
-        scorings=_scorings(options, looking),
-        last_rules=tuple(rule for family in SEEN for rule in rules[family]),
+        scorings=tuple((scoring, rules[scoring.name]) for scoring in _scorings(options, looking)),
         previewing=_previewing(options, own, looking),
         writing=Writing(
             layout,
@@ -91,8 +88,15 @@ def plan(options: Options, run: str | None = None) -> Plan:
             dry_run=options.dry_run,
             threads=options.write_threads,
         ),
-        failures_path=layout.failure_list(key),
+        failures_path=failures_path(options),
     )
+
+
+def failures_path(options: Options) -> str:
+    """Where this command lists what failed; the same inputs give the same name."""
+    inputs = sorted(shelf.absolute(spec) for spec in options.input)
+    key = hashlib.sha256("\n".join(inputs).encode()).hexdigest()[:12]
+    return Layout(shelf.absolute(options.output)).failure_list(key)
 
 
 def _encoding(options: Options) -> Encoding:
@@ -135,10 +139,14 @@ def _looking(options: Options, run: str) -> Looking:
         motion=options.motion_target_fps if options.measures("motion") else None,
         quality=options.quality_target_fps if options.measures("quality") else None,
         sheet=_sheet_form(options),
-        scratch=Scratch(options.scratch_mb * 1_000_000, options.scratch or ""),
+        scratch=Scratch(options.scratch_mb * 1_000_000, _scratch_place(options)),
         run=run,
         windowing=Windowing(options.window_size, options.window_remainder),
     )
+
+
+def _scratch_place(options: Options) -> str:
+    return shelf.absolute(options.scratch) if options.scratch else ""
 
 
 def _sheet_form(options: Options) -> SheetForm | None:
@@ -150,7 +158,7 @@ def _sheet_form(options: Options) -> SheetForm | None:
     if not rates:
         return None
     return SheetForm(
-        rate=max(rates),
+        rates=tuple(sorted(set(rates))),
         height=options.preview_target_height if options.generate_previews else 0,
         side=max((SIDES[family] for family in seen), default=0),
     )
@@ -171,7 +179,7 @@ def _scorings(options: Options, looking: Looking) -> tuple[Scoring, ...]:
         ),
     }
     return tuple(
-        Scoring(family, *models[family], _rate(options, family), looking)
+        Scoring(family, *models[family], _rate(options, family), looking, SIDES[family])
         for family in SEEN
         if options.measures(family)
     )

@@ -28,13 +28,12 @@ from finecut.io.film.encoders import require_encoder
 from finecut.io.records import Source, Summary, from_json
 from finecut.io.shelf import Shelf
 from finecut.pipeline.curation import WriteLines, build
-from finecut.pipeline.options import OptionError, Options, cores
+from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import Plan, plan
 from finecut.pipeline.progress import Progress
 from finecut.pipeline.stopping import stopping
 from finecut.transforms.find import FindVideos, check_inputs, find_sources
 from finecut.transforms.given import GivenCuts
-from finecut.transforms.models.threads import share_cores
 from finecut.transforms.tally import BOARD, LOG, NAMESPACE
 
 #: A batch is closed at so many videos or bytes: large enough that the workers rarely wait for its
@@ -65,15 +64,14 @@ def run(options: Options, runner_arguments: Sequence[str] = (), progress: bool =
     own = steps.writing.shelf
     if options.is_local:
         require_encoder(steps.cutting.encoding)
-        prepare(steps)
-        share_cores(cores(), options.local_workers)
+        prepare(options, steps)
     else:
         _check_runner(options.runner)
     _check_output(options.output, own)
     began = time.monotonic()
     BOARD.clear()
     with (
-        stopping(partial(_give_up, own), options.is_local),
+        stopping(partial(_give_up, steps), options.is_local),
         Progress(progress and options.is_local),
     ):
         ended = False
@@ -83,21 +81,44 @@ def run(options: Options, runner_arguments: Sequence[str] = (), progress: bool =
         finally:
             # A cluster's job may outlive this process, and publish from the staging folder.
             if ended or options.is_local:
-                own.sweep()
+                _sweep(steps)
     return Ran(summary, time.monotonic() - began, stats)
 
 
-def prepare(steps: Plan) -> None:
+def prepare(options: Options, steps: Plan) -> None:
     """Load what splitting needs, and find what models need, before any work is done."""
+    where = options.model_dir
+    if where is not None and not shelf.is_remote(where) and not shelf.is_folder(where):
+        raise OptionError(f"--model-dir {where} is no folder: write the one that holds the models")
+    _check_scratch(options, steps)
     steps.splitting.cutter.prepare()
-    for scoring in steps.scorings:
+    for scoring, _ in steps.scorings:
         scoring.require()
 
 
-def _give_up(own: Shelf) -> None:
+def _check_scratch(options: Options, steps: Plan) -> None:
+    """A place for sheets that cannot be used is known before the work, too."""
+    looking = steps.cutting.looking
+    if looking.sheet is None or not options.scratch_mb:
+        return
+    if shelf.is_remote(options.scratch or "") or not looking.scratch.put(looking.name("try"), []):
+        raise OptionError(
+            f"--scratch {options.scratch or '(the system folder for temporary files)'} cannot be "
+            "written to: write a folder on this machine, or --scratch-mb 0 to do without"
+        )
+    looking.scratch.drop(looking.name("try"))
+
+
+def _give_up(steps: Plan) -> None:
     """Stage nothing any more, and remove what was staged."""
     shelf.STOPPING.set()
-    own.sweep()
+    _sweep(steps)
+
+
+def _sweep(steps: Plan) -> None:
+    """Remove what this run staged, and its sheets."""
+    steps.writing.shelf.sweep()
+    steps.cutting.looking.sweep()
 
 
 def _check_runner(name: str) -> None:
@@ -152,8 +173,14 @@ def quiet_libraries(verbose: bool) -> None:
     logging.getLogger("apache_beam").setLevel(logging.WARNING if verbose else logging.ERROR)
     # Its local runner says that threads are not parallel: ours spend their time outside Python.
     logging.getLogger("apache_beam.runners.portability").setLevel(logging.ERROR)
+    root = logging.getLogger()
+    if not root.handlers:
+        # Without one, the first library that warns makes one, which shows all warnings after it.
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        handler.setLevel(logging.NOTSET if verbose else logging.ERROR)
+        root.addHandler(handler)
     if verbose:
-        logging.basicConfig(format="%(message)s")
         LOG.setLevel(logging.INFO)
 
 
@@ -197,14 +224,16 @@ def _check_cuts(sources: Sequence[Source], steps: Plan) -> None:
     cutter = steps.splitting.cutter
     if not isinstance(cutter, GivenCuts) or not sources:
         return
-    listed = {cutter.listed(source.name, source.relative) for source in sources}
-    if listed == {None}:
+    given = sum(cutter.listed(source) is not None for source in sources)
+    if not given:
         named = next(iter(cutter.cuts), "no video at all")
         raise OptionError(
             f"--cuts lists {named}, but none of the {len(sources)} videos found: name them by "
             f"their path below the input, as {sources[0].relative}"
         )
-    LOG.info("cuts are given for %d of %d videos", len(listed - {None}), len(sources))
+    if given < len(sources):
+        # One mistyped name among many would go unnoticed otherwise.
+        LOG.error("--cuts says where to cut %d of %d videos", given, len(sources))
 
 
 def _run_pipeline(

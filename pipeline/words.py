@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from finecut.io.records import Summary
 from finecut.pipeline.options import Options
 
@@ -20,10 +22,10 @@ def final_words(options: Options, summary: Summary, seconds: float, failures_pat
         f"{s.frames} frames, {_bytes(s.clip_bytes)}",
         f"speed    {s.seconds_found / max(seconds, 1e-3):.1f}x real time, {seconds:.1f} s",
     ]
+    if s.marked:
+        lines.insert(2, f"marked   {_counts(s.marked, '{} with {}')}; see errors in metas/v0/")
     if s.rejected_by:
-        most = sorted(s.rejected_by.items(), key=lambda item: (-item[1], item[0]))
-        said = ", ".join(f"{count} by {rule}" for rule, count in most)
-        lines.insert(2, f"rejected {said}")
+        lines.insert(2, f"rejected {_counts(s.rejected_by, '{} by {}')}")
     if s.failures:
         number = "1 failure" if s.num_failures == 1 else f"{s.num_failures} failures"
         lines += ["", f"{number}, listed in {failures_path}" if failures_path else number]
@@ -33,7 +35,7 @@ def final_words(options: Options, summary: Summary, seconds: float, failures_pat
         ]
         if s.num_failures > SHOWN_FAILURES:
             lines.append(f"  … and {s.num_failures - SHOWN_FAILURES} more")
-    lines += ["", _where(options, s.shots_rejected)]
+    lines += ["", _where(options, s)]
     return "\n".join(lines)
 
 
@@ -47,8 +49,8 @@ def problems(options: Options, summary: Summary) -> list[str]:
         )
     elif not summary.shots_kept and not summary.shots_rejected:
         found.append(
-            "not one clip was made. Every video failed or is shorter than --min-clip-length "
-            f"{options.min_clip_length:g} s."
+            "not one clip was made. Every video failed, or nothing in it is as long as "
+            f"--min-clip-length {options.min_clip_length:g} s{_scenes(options)}."
         )
     return found
 
@@ -68,17 +70,34 @@ def stats_table(stats: dict[str, int]) -> str:
     return "\n".join(rows)
 
 
-def _where(options: Options, rejected: int) -> str:
+def _scenes(options: Options) -> str:
+    """What else shortens or drops scenes."""
+    if not options.cuts_at_scenes:
+        return ""
+    return " between two transitions, less --crop" + (
+        ", or has no transition (--skip-uncut)" if options.skip_uncut else ""
+    )
+
+
+def _counts(counts: Mapping[str, int], form: str) -> str:
+    """The most frequent first."""
+    most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(form.format(count, name) for name, count in most)
+
+
+def _where(options: Options, summary: Summary) -> str:
     if options.dry_run:
         return (
             "dry run: nothing but processed_videos/, processed_clip_chunks/ and failures/ "
             f"in {options.output}"
         )
     parts = "metas/v0/ and processed_videos/"
-    clips = "" if options.no_upload_clips else "clips/, "
-    if options.generate_previews:
+    clips = ""
+    if summary.shots_kept and not options.no_upload_clips:
+        clips += "clips/, "
+    if summary.shots_kept and options.generate_previews:
         clips += "previews/, "
-    if rejected and not options.no_upload_clips:
+    if summary.shots_rejected and not options.no_upload_clips:
         clips += "filtered_clips/, "
     return f"look into {options.output}: {clips}{parts}"
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import struct
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -83,3 +84,32 @@ def freeze(source: str, target: Path, frames: int, rate: int = 30) -> None:
             picture.pts, picture.time_base, picture.pict_type = number, Fraction(1, rate), 0
             copy.mux(out.encode(picture))
         copy.mux(out.encode(None))
+
+
+def turned_over(source: str, target: Path) -> None:
+    """The film with a display matrix that shows it upside down (written into the file's bytes)."""
+    data = bytearray(Path(source).read_bytes())
+    plain = struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    header = data.index(b"tkhd")
+    place = data.index(plain, header)
+    data[place : place + len(plain)] = struct.pack(
+        ">9i", 1 << 16, 0, 0, 0, -(1 << 16), 0, 0, 180 << 16, 1 << 30
+    )
+    target.write_bytes(data)
+
+
+def join(sources: Sequence[str], target: Path, rate: int = 30) -> None:
+    """The pictures of several films in one file, one after the other, whatever their sizes."""
+    with av.open(str(target), "w") as joined:
+        stream, number = None, 0
+        for source in sources:
+            with av.open(source) as film:
+                if stream is None:
+                    stream = joined.add_stream_from_template(film.streams.video[0])
+                for packet in film.demux(video=0):
+                    if packet.size:
+                        packet.stream = stream
+                        packet.time_base = Fraction(1, rate)
+                        packet.pts = packet.dts = number
+                        number += 1
+                        joined.mux(packet)

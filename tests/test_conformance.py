@@ -30,6 +30,7 @@ from apache_beam.testing.util import assert_that, equal_to
 from golden import (
     DIFFERENCES,
     GOLDEN,
+    MADE_UP,
     SAME_CLIPS,
     THERE,
     Document,
@@ -304,8 +305,16 @@ class WriteCase:
 
 WITH_VECTORS = frozenset({"valid", "parquet types"})
 WRITE_CASES = [
-    WriteCase("full_5s", 8, 8, 4, 8, WITH_VECTORS),
-    WriteCase("full_5s_no_upload", 8, 8, 4, 8, WITH_VECTORS, {"upload_clips": False}),
+    WriteCase("full_5s", 8, 8, 4, 8, WITH_VECTORS | {"error messages"}),
+    WriteCase(
+        "full_5s_no_upload",
+        8,
+        8,
+        4,
+        8,
+        WITH_VECTORS | {"error messages"},
+        {"upload_clips": False},
+    ),
     WriteCase("full_5s_dry_run", 8, 0, 0, 0, frozenset(), {"dry_run": True}),
     WriteCase("chunked_1s", 39, 39, 7, 0, WITH_VECTORS, {"upload_clips": False}),
     WriteCase("filtered", 8, 3, 1, 0, WITH_VECTORS | {"filtered_by"}),
@@ -421,7 +430,7 @@ def _clip(case: str, meta: Document, video: Video, chunk: Chunk, index: int, sta
         windows=tuple(_window(case, clip, window, staging) for window in meta["windows"]),
         vectors={ALGORITHM: _vector(clip)} if has_vector else {},
         rejected_by="motion" if rejected else None,
-        errors=dict.fromkeys(meta.get("errors", ()), "as in the golden document"),
+        errors=dict.fromkeys(meta.get("errors", ()), MADE_UP),
     )
 
 

@@ -78,7 +78,7 @@ def test_rules_are_said_in_full(capsys: pytest.CaptureFixture[str]) -> None:
         "motion keeps clips with motion_per_patch_min_256 >= 1e-06",
         "unsafe<=0.2 keeps clips with unsafe_max <= 0.2",
     ]
-    for step in ("KeepByMeasures", "Score unsafe", "KeepByModels", "MakePreviews"):
+    for step in ("KeepByMeasures", "Score unsafe", "KeepBy unsafe", "MakePreviews"):
         assert step in said
     assert "Score text" not in said
 

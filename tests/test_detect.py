@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cutting_room import video_of
+from cutting_room import clips_of, indices_and_times, video_of
 from footage import uneven_times
 from golden import SHARED
 from numpy.typing import NDArray
@@ -26,7 +26,6 @@ from finecut.transforms.detect import (
     Detection,
     detected,
     marks,
-    shown_at,
 )
 from finecut.transforms.find import probe_source
 from finecut.transforms.models.weights import WeightsMissing, package_file
@@ -160,14 +159,30 @@ def test_with_a_variable_rate_pieces_begin_and_end_with_frames(tmp_path: Path) -
     assert abs(float(times[60]) - 60 / video_of(painting).framerate) > 0.01
 
 
-def test_when_frames_are_shown() -> None:
-    from array import array
+def test_a_shaky_clock_cuts_at_the_frames_themselves(tmp_path: Path) -> None:
+    """Telephones are some milliseconds early or late: the frame is meant, not the regular time."""
+    jitter = (0, 4, -4, 2, -3, 3, -1)
+    times = [Fraction(i, 30) + Fraction(jitter[i % 7], 1000) for i in range(150)]
+    painting = paint(tmp_path / "shaky.mp4", times=times, cuts=(times[80],), b_frames=0)
+    video = video_of(painting)
+    [before, after] = available(CONTENT).pieces(video)
+    clips = clips_of(
+        painting,
+        tmp_path / "clips",
+        (before.span.start, before.span.end),
+        (after.span.start, after.span.end),
+    )
+    held = [indices_and_times(clip.path)[0] for clip in clips.values()]
+    assert held == [list(range(79)), list(range(80, 149))]
 
-    regular = array("d", (float(Fraction(i * 1001, 30000)) for i in range(10)))
-    rate = 30000 / 1001
-    assert [shown_at(i, regular, rate) for i in range(11)] == [i / rate for i in range(11)]
-    late = array("d", [0.0, 0.5, 0.6])
-    assert [shown_at(i, late, 10.0) for i in range(4)] == [0.0, 0.5, 0.6, 0.7]
+
+def test_what_a_cut_off_film_lacks_is_not_passed_over(tmp_path: Path) -> None:
+    painting = paint(tmp_path / "a.mp4", seconds=3, cuts=(1.5,))
+    video = replace(video_of(painting), duration=10.0)
+    *_, last = available(CONTENT).pieces(video)
+    assert (last.span.start, last.span.end) == (3.0, 10.0)
+    clips = clips_of(painting, tmp_path / "clips", (3.0, 10.0))
+    assert "the source shows no frame" in str(clips[3.0, 10.0].error)
 
 
 def test_memory_does_not_grow_with_the_film() -> None:

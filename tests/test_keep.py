@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,15 +12,17 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from cutting_room import frames_of, freeze
+from cutting_room import frames_of, freeze, join, turned_over
 
 from finecut.io.film.paint import Scene, paint, read_index
 from finecut.io.film.sheet import Sheet
 from finecut.io.records import Window
-from finecut.pipeline.options import Options
+from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.running import run
+from finecut.pipeline.words import final_words
 from finecut.transforms.preview import frames_of_window
 
+OPTIONS = Options(input=("films",), output="out")
 MOVING = (Scene(0, (60, 0), 120, texture=20),)
 
 
@@ -157,7 +160,8 @@ def test_without_room_for_sheets_the_same_is_made(scenes: Path, tmp_path: Path) 
     roomy, tight = tmp_path / "roomy", tmp_path / "tight"
     scratch = tmp_path / "scratch"
     run(options_for(scenes, roomy, scratch=str(scratch), **WINDOWED))
-    assert list(scratch.iterdir()) == []  # put away when nobody needed them any more
+    [own] = scratch.iterdir()
+    assert list(own.iterdir()) == []  # put away when nobody needed them any more
     run(options_for(scenes, tight, scratch=str(scratch), scratch_mb=0, **WINDOWED))
     one, other = previews(roomy), previews(tight)
     assert set(one) == set(other)
@@ -168,26 +172,131 @@ def test_without_room_for_sheets_the_same_is_made(scenes: Path, tmp_path: Path) 
 
 
 def test_a_window_between_two_frames_of_the_sheet_still_gets_one() -> None:
-    zeros = np.zeros((3, 3, 2), np.uint8)
-    sheet = Sheet(2, 2, 2, (0, 30, 60), (0.0, 1.0, 2.0), zeros)
+    zeros = np.zeros((3, 2), np.uint8)
+    sheet = Sheet(2, 2, 2, (0, 30, 60), (0.0, 1.0, 2.0), (zeros,) * 3)
     assert frames_of_window(sheet, Window(31, 44), 1.0) == [1]
     assert frames_of_window(sheet, Window(0, 59), 1.0) == [0, 1]
     assert frames_of_window(sheet, Window(0, 89), 0.5) == [0, 2]
 
 
 def test_scenes_by_content_and_by_a_list(scenes: Path, tmp_path: Path) -> None:
-    found = options_for(
-        scenes, tmp_path / "found", splitting_algorithm="content", min_clip_length=1.0, crop=0.0
-    )
-    run(found)
+    detects = {"splitting_algorithm": "content", "clip_length": 10.0, "crop": 0.0}
+    run(options_for(scenes, tmp_path / "found", min_clip_length=1.0, **detects))
     spans = [meta["duration_span"] for meta in metas(tmp_path / "found")]
     # The frame before the cut belongs to neither, as in the reference; so does the very last one.
     assert spans == [[0.0, 89 / 30], [3.0, 179 / 30]]
     cuts = tmp_path / "cuts.csv"
     cuts.write_text("half.mp4,3\n")
-    run(options_for(scenes, tmp_path / "given", cuts=str(cuts), min_clip_length=1.0))
+    changes = {"cuts": str(cuts), "min_clip_length": 1.0, "clip_length": 10.0}
+    run(options_for(scenes, tmp_path / "given", **changes))
     spans = [meta["duration_span"] for meta in metas(tmp_path / "given")]
     assert spans == [[0.0, 3.0], [3.0, 6.0]]
     for meta, frames in zip(metas(tmp_path / "given"), (range(90), range(90, 180)), strict=True):
         path = Path(meta["clip_location"])
         assert [read_index(frame) for frame in frames_of(path)] == list(frames)
+
+
+def test_a_clip_that_is_judged_otherwise_is_not_in_both_places(films: Path, tmp_path: Path) -> None:
+    where = []
+    for keep in ((), ("frozen<0.5",), ()):
+        run(options_for(films, tmp_path, keep=keep))
+        folders = [p.parent.name for p in sorted(tmp_path.rglob("*.mp4"))]
+        where.append((folders.count("clips"), folders.count("filtered_clips")))
+    assert where == [(2, 0), (1, 1), (2, 0)]
+
+
+@pytest.mark.parametrize(("rate", "fps"), [(30, 4.0), (30, 7.0), (24, 10.0), (5, 20.0), (60, 8.0)])
+def test_a_preview_is_as_long_as_its_clip(rate: int, fps: float, tmp_path: Path) -> None:
+    """All pictures there are, at the pace of the film, whatever the two rates."""
+    image = pytest.importorskip("PIL.Image")
+    (tmp_path / "films").mkdir()
+    paint(tmp_path / "films/a.mp4", seconds=3, rate=rate)
+    changes = {"generate_previews": True, "preview_target_fps": fps, "window_size": 1000}
+    run(options_for(tmp_path / "films", tmp_path / "out", **changes))
+    [path] = tmp_path.rglob("*.webp")
+    with image.open(path) as picture:
+        lengths = []
+        for number in range(picture.n_frames):
+            picture.seek(number)
+            picture.load()
+            lengths.append(picture.info["duration"])
+    assert len(lengths) == pytest.approx(3 * min(fps, rate), abs=1)
+    assert sum(lengths) == pytest.approx(3000, abs=1000 / min(fps, rate) + 2)
+
+
+def test_an_upside_down_film_is_measured_like_any_other(tmp_path: Path) -> None:
+    """Its rows lie in memory from below; and what breaks in looking is said."""
+    (tmp_path / "films").mkdir()
+    painting = paint(tmp_path / "a.mp4", seconds=3)
+    turned_over(painting.path, tmp_path / "films/a.mp4")
+    ran = run(options_for(tmp_path / "films", tmp_path / "out", quality_filter="enable"))
+    [meta] = metas(tmp_path / "out")
+    assert "errors" not in meta
+    assert meta["scores"]["sharpness"] > 0.3
+    assert ran.summary.marked == {}
+
+
+def test_what_breaks_in_making_a_preview_is_said(
+    films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("finecut.io.film.webp.TICKS", 0)
+    ran = run(options_for(films, tmp_path, generate_previews=True))
+    for meta in metas(tmp_path):
+        assert meta["errors"] == ["preview"]
+        assert meta["error_messages"]["preview"]
+        assert not meta["valid"]
+    assert ran.summary.marked == {"preview": 2}
+    assert "marked   2 with preview" in final_words(OPTIONS, ran.summary, 1.0, "")
+
+
+MEASURES = {"motion_filter": "score-only", "quality_filter": "score-only"}
+LOOKS: dict[str, Any] = {
+    "motion_filter": "score-only",
+    "quality_filter": "enable",
+    "generate_previews": True,
+    "preview_target_fps": 5.0,
+    "clip_stride": 1.0,
+}
+
+
+def test_looking_writes_the_same_with_any_number_of_workers(films: Path, tmp_path: Path) -> None:
+    trees = []
+    for workers in (1, 2, 3):
+        output = tmp_path / "out"
+        run(options_for(films, output, workers=workers, **LOOKS))
+        files = sorted(path for path in output.rglob("*") if path.is_file())
+        assert len(files) >= 15
+        trees.append({str(path): path.read_bytes() for path in files})
+        shutil.rmtree(output)
+    assert trees[0] == trees[1] == trees[2]
+
+
+def test_a_list_of_cuts_for_other_films_is_a_mistake(films: Path, tmp_path: Path) -> None:
+    cuts = tmp_path / "cuts.csv"
+    cuts.write_text("other.mp4,3\n")
+    options = options_for(films, tmp_path / "out", cuts=str(cuts), clip_length=10.0)
+    with pytest.raises(OptionError, match=r"none of the 1 videos found.*as half.mp4"):
+        run(options)
+
+
+def test_a_scratch_folder_that_cannot_be_is_refused(films: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for place in (str(tmp_path / "file"), "gs://bucket/sheets"):
+        with pytest.raises(OptionError, match="cannot be written to"):
+            run(options_for(films, tmp_path / "out", scratch=place, generate_previews=True))
+
+
+def test_a_films_pictures_may_change_their_size(tmp_path: Path) -> None:
+    (tmp_path / "films").mkdir()
+    parts = [
+        paint(
+            tmp_path / f"{n}.mp4", width=w, height=h, seconds=2, codec="mjpeg", pix_fmt="yuvj420p"
+        )
+        for n, (w, h) in enumerate(((320, 180), (160, 90), (320, 180)))
+    ]
+    join([part.path for part in parts], tmp_path / "films/a.avi")
+    run(options_for(tmp_path / "films", tmp_path / "out", clip_length=6.0, **MEASURES))
+    [meta] = metas(tmp_path / "out")
+    assert "errors" not in meta
+    assert meta["motion_score"]["global_mean"] > 0
+    assert meta["num_frames"] == 180

@@ -24,7 +24,7 @@ from finecut.io.records import Chunk, Clip, Shot
 from finecut.io.scratch import Scratch
 from finecut.transforms.looking import ClipLook, Looking, keep_sheet, sheet_of, small_size
 
-WHOLE = SheetForm(rate=5, height=10_000)
+WHOLE = SheetForm(rates=(5,), height=10_000)
 SPANS = ((0.5, 2.0), (1.0, 3.0))
 
 
@@ -50,6 +50,10 @@ def numbers_on(sheet: Sheet) -> list[int]:
     return [read_index(picture) for picture in pictures]
 
 
+def whole(sheet: Sheet) -> bytes:
+    return b"".join(bytes(part) for part in sheet.to_parts())
+
+
 class Diary:
     """An onlooker that writes down what it saw."""
 
@@ -60,6 +64,9 @@ class Diary:
     def see(self, look: Look, seconds: Fraction) -> None:
         self.seconds.append(seconds)
         self.kinds.append(look.kind)
+
+    def end(self) -> None:
+        self.ended = True
 
 
 @pytest.mark.parametrize("case", ["cfr", "vfr", "bframes", "hevc", "webm", "ten_bit", "avi"])
@@ -96,7 +103,7 @@ def test_the_sheet_shows_the_frames_it_names(
         span = result.shot.span
         frames = list(painting.indices_between(span.start, span.end))
         times = [painting.times[i] - painting.times[frames[0]] for i in frames]
-        assert list(sheet.indices) == sampled_indices(times, WHOLE.rate)
+        assert list(sheet.indices) == sampled_indices(times, WHOLE.rates[0])
         assert numbers_on(sheet) == [frames[i] for i in sheet.indices]
         assert sheet.seconds == pytest.approx([times[i] for i in sheet.indices], abs=1e-6)
         assert result.file is not None
@@ -107,23 +114,23 @@ def test_the_sheet_shows_the_frames_it_names(
 def test_a_sheet_drawn_again_from_the_clip_is_the_same_but_for_the_encoding(
     case: str, film: Callable[[str], Painting], tmp_path: Path
 ) -> None:
-    form = SheetForm(rate=4, height=120)
+    form = SheetForm(rates=(4,), height=120)
     for result, sheet in sheets_of(film(case), tmp_path, form):
         again = sheet_from_file(str(result.path), form)
         assert again.indices == sheet.indices
         assert again.seconds == pytest.approx(sheet.seconds, abs=0.001)
-        assert again.frames.shape == sheet.frames.shape
-        difference = np.abs(again.frames.astype(int) - sheet.frames.astype(int)).mean()
+        one, other = (np.stack(s.frames).astype(int) for s in (sheet, again))
+        difference = np.abs(other - one).mean()
         assert difference < 4
         # And the test could tell one frame from the next.
-        shifted = np.abs(again.frames[1:].astype(int) - sheet.frames[:-1].astype(int)).mean()
+        shifted = np.abs(other[1:] - one[:-1]).mean()
         assert shifted > 2 * difference or shifted > 4
 
 
 def test_a_sheet_survives_being_put_away(film: Callable[[str], Painting], tmp_path: Path) -> None:
-    [(_, sheet), *_] = sheets_of(film("cfr"), tmp_path, SheetForm(2, side=64))
-    again = Sheet.from_bytes(sheet.to_bytes())
-    assert (again.frames == sheet.frames).all()
+    [(_, sheet), *_] = sheets_of(film("cfr"), tmp_path, SheetForm((2,), side=64))
+    again = Sheet.from_bytes(whole(sheet))
+    assert (np.stack(again.frames) == np.stack(sheet.frames)).all()
     assert again.indices == sheet.indices
     assert again.seconds == sheet.seconds
     assert again.matrix == sheet.matrix
@@ -132,12 +139,12 @@ def test_a_sheet_survives_being_put_away(film: Callable[[str], Painting], tmp_pa
 @pytest.mark.parametrize(
     ("form", "size", "expected"),
     [
-        (SheetForm(1, height=240), (1280, 720), (426, 240)),
-        (SheetForm(1, height=240), (720, 1280), (136, 240)),
-        (SheetForm(1, height=240, side=224), (720, 1280), (224, 398)),
-        (SheetForm(1, side=256), (1920, 1080), (456, 256)),
-        (SheetForm(1, height=240), (160, 90), (160, 90)),
-        (SheetForm(1, height=2), (4000, 3), (2666, 2)),
+        (SheetForm((1,), height=240), (1280, 720), (426, 240)),
+        (SheetForm((1,), height=240), (720, 1280), (136, 240)),
+        (SheetForm((1,), height=240, side=224), (720, 1280), (224, 398)),
+        (SheetForm((1,), side=256), (1920, 1080), (456, 256)),
+        (SheetForm((1,), height=240), (160, 90), (160, 90)),
+        (SheetForm((1,), height=2), (4000, 3), (2666, 2)),
     ],
 )
 def test_pictures_are_as_large_as_needed_and_never_enlarged(
@@ -155,10 +162,32 @@ def test_the_colours_of_a_sheet(film: Callable[[str], Painting], tmp_path: Path)
 
 
 def test_frames_nearest_to_a_slower_rate(film: Callable[[str], Painting], tmp_path: Path) -> None:
-    [(_, sheet), *_] = sheets_of(film("cfr"), tmp_path, SheetForm(10, side=32))
-    taken = [round(sheet.seconds[i], 6) for i in sheet.nearest(2)]
+    [(_, sheet), *_] = sheets_of(film("cfr"), tmp_path, SheetForm((10,), side=32))
+    taken = [round(sheet.seconds[i], 6) for i in sheet.at_rate(2)]
     assert taken == [0.0, 0.5, 1.0, 1.466667]
-    assert sheet.nearest(1000) == list(range(len(sheet)))
+    assert sheet.at_rate(1000) == list(range(len(sheet)))
+
+
+def test_whoever_looks_finds_his_own_frames(
+    film: Callable[[str], Painting], tmp_path: Path
+) -> None:
+    """What one step is shown does not depend on what others want."""
+    painting = film("vfr")
+    times = [at - painting.times[0] for at in painting.times if at < 3]
+    for rates in ((2.0,), (1.4, 2.0), (2.0, 3.0, 7.3)):
+        spans = ((0.0, 3.0),)
+        makers: list[SheetMaker] = []
+        form = SheetForm(rates, side=32)
+        cut_with(painting, tmp_path, partial(_made, makers, form), spans)
+        sheet = makers[0].sheet()
+        for rate in rates:
+            shown = [sheet.indices[i] for i in sheet.at_rate(rate)]
+            assert shown == sampled_indices(times, rate)
+
+
+def _made(makers: list[SheetMaker], form: SheetForm, shot: Shot) -> SheetMaker:
+    makers.append(SheetMaker(form))
+    return makers[-1]
 
 
 def test_no_frame_no_sheet() -> None:
@@ -171,6 +200,9 @@ class Blind:
 
     def see(self, look: Look, seconds: Fraction) -> None:
         raise ValueError("too dark in here")
+
+    def end(self) -> None:
+        raise AssertionError("it had gone already")
 
 
 def test_an_onlookers_trouble_is_not_the_clips(
@@ -198,12 +230,17 @@ def test_every_clip_gets_all_scores(
     )
     [result] = done
     assert result.unseen is None
-    scores = looks[result.shot.id].scores()
+    scores = looks[result.shot.id].scores
     assert {"motion_global_mean", "motion_per_patch_min_256", "sharpness", "frozen"} <= set(scores)
     if case != "one_frame":
         assert scores["motion_global_mean"] > 0
         assert scores["frozen"] < 0.5
     assert scores["sharpness"] > 0.1
+
+
+def sheet_in(look: ClipLook) -> Sheet:
+    assert look.sheet is not None
+    return look.sheet
 
 
 def clip_of(result: CutShot, painting: Painting) -> Clip:
@@ -219,7 +256,7 @@ def clip_of(result: CutShot, painting: Painting) -> Clip:
 def test_a_sheet_is_found_in_scratch_or_drawn_again(
     film: Callable[[str], Painting], tmp_path: Path
 ) -> None:
-    painting, form = film("cfr"), SheetForm(2, height=60)
+    painting, form = film("cfr"), SheetForm((2,), height=60)
     scratch = Scratch(1_000_000, str(tmp_path / "scratch"))
     looking = Looking(sheet=form, scratch=scratch)
     looks: dict[str, ClipLook] = {}
@@ -228,16 +265,16 @@ def test_a_sheet_is_found_in_scratch_or_drawn_again(
     )
     for result in results:
         clip = clip_of(result, painting)
-        keep_sheet(clip.id, looks[clip.id], looking)
+        keep_sheet(clip.id, sheet_in(looks[clip.id]), looking)
         kept = scratch.get(looking.name(clip.id))
         assert kept is not None
-        assert sheet_of(clip, looking).to_bytes() == kept
+        assert whole(sheet_of(clip, looking)) == kept
         scratch.drop(looking.name(clip.id))
         again = sheet_of(clip, looking)
-        assert again.to_bytes() != kept
+        assert whole(again) != kept
         assert again.indices == Sheet.from_bytes(kept).indices
         # It lies there again for who comes next.
-        assert scratch.get(looking.name(clip.id)) == again.to_bytes()
+        assert scratch.get(looking.name(clip.id)) == whole(again)
 
 
 def test_without_scratch_and_without_a_file_there_is_no_sheet(
@@ -319,7 +356,7 @@ def pans(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[float]]:
             )
             look = ClipLook(Looking(motion=2.0))
             cut_with(painting, folder / "clips", partial(_this, look), ((0.0, 2.5),))
-            found[codec].append(look.scores()["motion_global_mean"])
+            found[codec].append(look.scores["motion_global_mean"])
     return found
 
 

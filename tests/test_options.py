@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from finecut.pipeline.flags import Parser, add_flags, parse_options, readme_table
-from finecut.pipeline.options import OptionError, Options, option_fields
+from finecut.pipeline.options import OptionError, Options, default_of, option_fields
 
 README = Path(__file__).parents[1] / "README.md"
 NEEDED = ["--input", "films", "--output", "out"]
@@ -30,6 +30,50 @@ def test_the_readme_shows_every_option() -> None:
 
 def test_flags_and_fields_have_the_same_defaults() -> None:
     assert parse(*NEEDED) == Options(input=("films",), output="out")
+
+
+SCENES = {"splitting_algorithm": "content"}
+BEAUTY = {"aesthetic_filter": "score-only"}
+PREVIEWS = {"generate_previews": True}
+#: What has to be given with an option, because it does nothing alone.
+COMPANIONS: dict[str, dict[str, Any]] = {
+    **dict.fromkeys(("max_clip_length", "long_scenes", "crop", "crop_every_piece"), SCENES),
+    "skip_uncut": SCENES,
+    "transnetv2_threshold": {"splitting_algorithm": "transnetv2"},
+    "model_dir": {"splitting_algorithm": "transnetv2"},
+    **dict.fromkeys(("preview_target_fps", "preview_target_height", "preview_quality"), PREVIEWS),
+    **dict.fromkeys(
+        ("aesthetic_reduction", "aesthetic_target_fps", "aesthetic_clip", "aesthetic_head"), BEAUTY
+    ),
+    "screen_target_fps": {"text_filter": "score-only"},
+    "motion_target_fps": {"motion_filter": "score-only"},
+    "quality_target_fps": {"quality_filter": "score-only"},
+    "motion_global_mean_threshold": {"motion_filter": "enable"},
+    "motion_per_patch_min_256_threshold": {"motion_filter": "enable"},
+    "text_threshold": {"text_filter": "enable"},
+    "unsafe_threshold": {"unsafe_filter": "enable"},
+}
+
+
+def test_an_option_that_would_do_nothing_is_refused() -> None:
+    """Each of those that need another, without it."""
+    for name, needed in COMPANIONS.items():
+        default = {f.name: default_of(f) for f in option_fields()}[name]
+        value: Any = {
+            "long_scenes": "truncate",
+            "aesthetic_reduction": "mean",
+            "max_clip_length": 9.0,
+        }.get(name)
+        if value is None:
+            value = True if default is False else "else" if isinstance(default, str) else 0.25
+        if name == "model_dir":
+            value = "models"
+        if name in ("preview_target_height", "preview_quality"):
+            value = 90
+        options = Options(input=("films",), output="out", **{name: value})
+        with pytest.raises(OptionError, match="does nothing without"):
+            options.check()
+        dataclasses.replace(options, **needed).check()
 
 
 def test_every_flag_reaches_its_field() -> None:
@@ -58,14 +102,9 @@ def test_every_flag_reaches_its_field() -> None:
         "model_dir": (["--model-dir", "models"], "models"),
         "scratch": (["--scratch", "/fast"], "/fast"),
         "transnetv2_threshold": (["--transnetv2-threshold", "0.9"], 0.9),
-        "skip_uncut": (
-            ["--skip-uncut", "--splitting-algorithm", "content"],
-            True,
-        ),
-        "crop_every_piece": (
-            ["--crop-every-piece", "--splitting-algorithm", "content"],
-            True,
-        ),
+        "text_threshold": (["--text-threshold", "0.2"], 0.2),
+        "unsafe_threshold": (["--unsafe-threshold", "0.2"], 0.2),
+        "preview_target_height": (["--preview-target-height", "90"], 90),
     }
     for field in option_fields():
         flag = "--" + field.name.replace("_", "-")
@@ -77,10 +116,13 @@ def test_every_flag_reaches_its_field() -> None:
             arguments, value = [flag, "9"], 9
         given = arguments if field.name in ("input", "output") else NEEDED + arguments
         missing = NEEDED[2:] if field.name == "input" else NEEDED[:2]
+        companion = COMPANIONS.get(field.name, {})
+        for name, needed in companion.items():
+            given = [*given, "--" + name.replace("_", "-"), *([] if needed is True else [needed])]
         parsed = parse(*(given + missing if field.name in ("input", "output") else given))
         base = Options(input=parsed.input, output=parsed.output)
-        if field.name in ("skip_uncut", "crop_every_piece"):  # about scenes, and say so
-            base = dataclasses.replace(base, splitting_algorithm="content")
+        for name, needed in companion.items():
+            base = dataclasses.replace(base, **{name: needed})
         change: dict[str, Any] = {field.name: value}
         assert parsed == dataclasses.replace(base, **change), field.name
 
@@ -105,12 +147,18 @@ def test_every_flag_reaches_its_field() -> None:
         ({"keep": ("beauty>1",)}, "names no score"),
         ({"motion_target_fps": 0.0}, "--motion-target-fps 0"),
         ({"preview_target_fps": 1000.0}, "--preview-target-fps 1000"),
+        ({"preview_target_height": 1}, "--preview-target-height 1"),
+        ({"max_clip_length": float("inf")}, "--max-clip-length inf"),
+        ({"text_threshold": float("inf")}, "--text-threshold inf"),
+        ({"unsafe_threshold": 50.0}, "--unsafe-threshold 50"),
+        ({"motion_global_mean_threshold": float("nan")}, "--motion-global-mean-threshold nan"),
+        ({"aesthetic_threshold": 4.0, "aesthetic_filter": "score-only"}, "does nothing without"),
         ({"preview_quality": 101}, "--preview-quality 101"),
         ({"transnetv2_threshold": 1.5}, "--transnetv2-threshold 1.5"),
         ({"cuts": "a.csv", "splitting_algorithm": "content"}, "write one of them"),
-        ({"skip_uncut": True}, "--skip-uncut is about scenes"),
-        ({"skip_uncut": True, "cuts": "a.csv"}, "--cuts says it all"),
-        ({"crop_every_piece": True}, "--crop-every-piece is about scenes"),
+        ({"skip_uncut": True}, "--skip-uncut does nothing without"),
+        ({"skip_uncut": True, "cuts": "a.csv"}, "--skip-uncut does nothing without"),
+        ({"crop_every_piece": True}, "--crop-every-piece does nothing without scenes"),
         (
             {"splitting_algorithm": "content", "max_clip_length": 1.0},
             "longer than --max-clip-length 1",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finecut.transforms.scenes import Frames, Trimming, scenes_of, trimmed
+from finecut.transforms.scenes import Frames, Trimming, scenes_of, trimmed, trimmed_in_time
 
 
 def marked(text: str) -> list[bool]:
@@ -123,3 +125,42 @@ def test_trimming_against_marking_frames(
         pieces = [p[margin : len(p) - margin] if len(p) > 2 * margin else [] for p in pieces]
     expected = [(p[0], p[-1] + 1) for p in pieces if p and len(p) >= shortest]
     assert found == expected
+
+
+@given(
+    st.integers(0, 60),
+    st.integers(0, 300),
+    st.sampled_from([0.0, 0.5, 1.0]),
+    st.sampled_from([0.0, 1.0, 2.5]),
+    st.sampled_from([0.0, 0.5]),
+    st.sampled_from(["stride", "truncate"]),
+    st.booleans(),
+)
+def test_on_an_even_clock_both_ways_agree(
+    start: int, length: int, least: float, most: float, crop: float, mode: str, all_: bool
+) -> None:
+    rate = 10.0
+    times = [frame / rate for frame in range(start + length)]
+    trimming = Trimming(least, most, mode, crop, all_)
+    scene = (start, start + length)
+    in_time = list(trimmed_in_time(scene, times, (start + length) / rate, trimming))
+    assert in_time == list(trimmed(scene, rate, trimming))
+
+
+def test_on_an_uneven_clock_lengths_are_seconds() -> None:
+    """A screen recording: 3 s at 30 frames a second, then one every 2 s, then 3 s at 30 again."""
+    times = [i / 30 for i in range(90)] + [3.0 + 2 * i for i in range(60)]
+    times += [123 + i / 30 for i in range(90)]
+    pieces = list(trimmed_in_time((0, len(times)), times, 126.0, Trimming(2, 10, "stride", 0.5)))
+    ends = [*times, 126.0]
+    spans = [(ends[first], ends[end]) for first, end in pieces]
+    assert spans[0][0] == 0.5
+    assert spans[-1][1] == pytest.approx(125.5)
+    assert all(2 <= end - start <= 12 for start, end in spans)
+    assert all(one[1] == other[0] for one, other in pairwise(spans))
+
+
+def test_on_an_uneven_clock_a_piece_has_a_frame_at_least() -> None:
+    pieces = list(trimmed_in_time((0, 3), [0.0, 50.0, 100.0], 150.0, Trimming(0, 1, "stride", 0)))
+    assert pieces == [(0, 1), (1, 2), (2, 3)]
+    assert list(trimmed_in_time((2, 2), [0.0, 1.0], 2.0, Trimming())) == []

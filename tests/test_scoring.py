@@ -61,11 +61,11 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Clip]:
 
 @pytest.fixture
 def looking(tmp_path: Path) -> Looking:
-    return Looking(sheet=SheetForm(2, side=64), scratch=Scratch(1_000_000, str(tmp_path)))
+    return Looking(sheet=SheetForm((2,), side=64), scratch=Scratch(1_000_000, str(tmp_path)))
 
 
 def scoring_with(model: Any, looking: Looking, rate: float = 2.0) -> Scoring:
-    return Scoring("mood", partial(load, model), partial(load, model), rate, looking)
+    return Scoring("mood", partial(load, model), partial(load, model), rate, looking, 64)
 
 
 def test_a_clip_is_scored_by_its_own_frames(clips: list[Clip], looking: Looking) -> None:

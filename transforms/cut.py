@@ -93,8 +93,9 @@ def _clip_of(
     )
     if look is None or result.unseen is not None:
         return clip
-    keep_sheet(clip.id, look, cutting.looking)
-    return clip.replace(scores=look.scores())
+    if look.sheet is not None:
+        keep_sheet(clip.id, look.sheet, cutting.looking)
+    return clip.replace(scores=look.scores)
 
 
 class CutClips(beam.PTransform[beam.PCollection[Reel], Any]):

@@ -21,7 +21,14 @@ from finecut.io import shelf
 from finecut.io.film.watching import watch
 from finecut.io.records import Span, Video
 from finecut.transforms.content import transitions
-from finecut.transforms.scenes import Piece, Trimming, scenes_of, trimmed
+from finecut.transforms.scenes import (
+    NEARLY,
+    Piece,
+    Trimming,
+    scenes_of,
+    trimmed,
+    trimmed_in_time,
+)
 from finecut.transforms.tally import count
 
 if TYPE_CHECKING:
@@ -32,6 +39,8 @@ USUAL_TRIMMING = Trimming()
 
 Frames = Iterable[NDArray[np.uint8]]
 
+#: Seconds by which a film may be shorter than its header says.
+MISSING = 2.0
 #: Frames between two looks at the clock, for the progress line.
 OFTEN = 50
 
@@ -57,26 +66,45 @@ class Detection:
 
     def pieces(self, video: Video) -> Iterator[Piece]:
         with shelf.open_source(video.source.uri) as file:
-            yield from detected(watch(file, video), video.framerate, self)
+            yield from detected(watch(file, video), video.framerate, self, video.duration)
 
 
 def detected(
-    film: Iterable[tuple[Fraction, NDArray[np.uint8]]], framerate: float, detection: Detection
+    film: Iterable[tuple[Fraction, NDArray[np.uint8]]],
+    framerate: float,
+    detection: Detection,
+    promised: float = 0.0,
 ) -> Iterator[Piece]:
-    """The pieces of a film that is watched frame by frame."""
+    """The pieces of a film that is watched frame by frame.
+
+    What is missing at the end of a film that promised to be longer is a piece too: the cut will
+    find nothing there, and say so.
+    """
     times = array("d")
+    even = True
 
     def frames() -> Iterator[NDArray[np.uint8]]:
+        nonlocal even
         for seconds, frame in film:
+            even = even and abs(float(seconds) - len(times) / framerate) < NEARLY
             times.append(float(seconds))
             if len(times) % OFTEN == 0:
-                count("milliseconds watched", int(1000 * (times[-1] - times[-OFTEN])))
+                count("milliseconds watched", int(1000 * OFTEN / framerate))
             yield frame
 
     for scene in scenes_of(marks(frames(), detection), detection.entire):
-        for first, end in trimmed(scene, framerate, detection.trimming):
-            span = Span(shown_at(first, times, framerate), shown_at(end, times, framerate))
-            yield Piece(first, end, span)
+        if even:
+            # At a constant rate, the very floats the reference writes.
+            for first, end in trimmed(scene, framerate, detection.trimming):
+                yield Piece(first, end, Span(first / framerate, end / framerate))
+        else:
+            over = times[-1] + 1 / framerate
+            for first, end in trimmed_in_time(scene, times, over, detection.trimming):
+                span = Span(times[first], times[end] if end < len(times) else over)
+                yield Piece(first, end, span)
+    if even and promised - len(times) / framerate > MISSING:
+        span = Span(len(times) / framerate, promised)
+        yield Piece(len(times), int(promised * framerate), span)
 
 
 def marks(frames: Frames, detection: Detection) -> Iterator[bool]:
@@ -90,17 +118,6 @@ def marks(frames: Frames, detection: Detection) -> Iterator[bool]:
         yield probability > detection.threshold
 
 
-def shown_at(frame: int, times: "array[float]", framerate: float) -> float:
-    """When a frame is shown, or the film is over.
-
-    At a constant rate that is ``frame / framerate``, the very float the reference writes; where
-    the film keeps no rate, or frames are missing, it is the frame's own time.
-    """
-    regular = frame / framerate
-    own = times[frame] if frame < len(times) else times[-1] + 1 / framerate
-    return regular if abs(own - regular) < 0.25 / framerate else own
-
-
 def network(model_dir: str | None) -> "Network":
     """TransNetV2, loaded once a process."""
     with _loading:
@@ -109,6 +126,8 @@ def network(model_dir: str | None) -> "Network":
 
 @cache
 def _loaded(model_dir: str | None) -> "Network":
+    from finecut.transforms.models.threads import work_alone
     from finecut.transforms.models.transnetv2 import load
 
+    work_alone()
     return load(model_dir)

@@ -56,6 +56,7 @@ def clip_document(clip: Clip, layout: Layout) -> Document:
         document["filtered_by"] = clip.rejected_by
     if clip.errors:
         document["errors"] = list(clip.errors)
+        document["error_messages"] = dict(clip.errors)
     document["windows"] = [_window_document(window) for window in clip.windows]
     document["valid"] = is_valid(clip)
     return document

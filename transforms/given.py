@@ -16,15 +16,16 @@ video that is not listed is one scene.
 import csv
 import io
 import json
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from finecut.io import shelf
-from finecut.io.records import Span, Video
+from finecut.io.records import Source, Span, Video
 from finecut.transforms.scenes import Piece, Trimming, trimmed
 
+#: No film has so many seconds; Infinity and NaN are not below it either.
+LONGEST = 1e9
 WITHOUT_CROP = Trimming(crop=0.0)
 
 Times = tuple[tuple[float, float], ...] | tuple[float, ...]
@@ -45,13 +46,13 @@ class GivenCuts:
     def prepare(self) -> None:
         """Nothing has to be loaded."""
 
-    def listed(self, video_name: str, relative: str) -> str | None:
+    def listed(self, source: Source) -> str | None:
         """The name under which the list has this video."""
-        names = (relative, video_name, relative.rsplit("/", 1)[-1])
+        names = (source.relative, source.name, source.uri, source.relative.rsplit("/", 1)[-1])
         return next((name for name in names if name in self.cuts), None)
 
     def pieces(self, video: Video) -> Iterator[Piece]:
-        name = self.listed(video.name, video.source.relative)
+        name = self.listed(video.source)
         times = self.cuts[name] if name is not None else ()
         yield from given_pieces(times, video, self.trimming)
 
@@ -91,13 +92,13 @@ def read_cuts(path: str) -> dict[str, Times]:
     except UnicodeDecodeError as error:
         raise CutsError(f"{path} is no text in UTF-8 ({error}): save it as such") from error
     lists = _from_json(path, text) if path.lower().endswith(".json") else _from_csv(path, text)
-    return {name: _checked(path, name, times) for name, times in lists.items()}
+    return {name.removeprefix("./"): _checked(path, name, times) for name, times in lists.items()}
 
 
 def _from_json(path: str, text: str) -> dict[str, list[Any]]:
     try:
         lists = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CutsError(f"{path} is no JSON ({error}): {_example()}") from error
     if not isinstance(lists, dict) or not all(isinstance(v, list) for v in lists.values()):
         raise CutsError(f"{path} holds no list for each video: {_example()}")
@@ -106,7 +107,11 @@ def _from_json(path: str, text: str) -> dict[str, list[Any]]:
 
 def _from_csv(path: str, text: str) -> dict[str, list[Any]]:
     lists: dict[str, list[Any]] = {}
-    for number, row in enumerate(csv.reader(io.StringIO(text)), start=1):
+    try:
+        rows = list(csv.reader(io.StringIO(text)))
+    except csv.Error as error:
+        raise CutsError(f"{path} is no CSV ({error}): write lines of video,time") from error
+    for number, row in enumerate(rows, start=1):
         if not row or (number == 1 and row[0].strip().lower() == "video"):
             continue
         try:
@@ -142,7 +147,7 @@ def _checked(path: str, name: str, times: list[Any]) -> Times:
 def _is_number(value: Any) -> bool:
     """A time there can be; JSON also reads true, NaN and Infinity."""
     plain = isinstance(value, int | float) and not isinstance(value, bool)
-    return plain and math.isfinite(value) and value >= 0
+    return plain and 0 <= value < LONGEST
 
 
 def _example() -> str:

@@ -5,7 +5,9 @@ from typing import Any, Final
 
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
+from finecut.io.film.sheet import SheetForm
 from finecut.io.records import Clip
+from finecut.transforms.models.threads import work_alone
 from finecut.transforms.scoring import Scorer, Scoring, scored_or_not
 
 #: Clips handed to a model at once: enough to share the cost of a call, few enough to hold.
@@ -30,6 +32,7 @@ class _Handler(ModelHandler[Clip, Clip, _Loaded]):
         self.scoring = scoring
 
     def load_model(self) -> _Loaded:
+        work_alone()
         return _Loaded(self.scoring.load())
 
     def run_inference(
@@ -41,9 +44,7 @@ class _Handler(ModelHandler[Clip, Clip, _Loaded]):
         return [scored_or_not(clip, model.scorer, self.scoring) for clip in batch]
 
     def get_num_bytes(self, batch: Sequence[Clip]) -> int:
-        form = self.scoring.looking.sheet
-        if form is None:
-            return 0
+        form = SheetForm((), side=self.scoring.side)
         return sum(
             3 * width * height * int(clip.shot.span.length * self.scoring.rate + 1)
             for clip in batch

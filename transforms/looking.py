@@ -56,58 +56,73 @@ class Looking:
         """What a clip's sheet is called in the scratch folder."""
         return f"{self.run}-{clip_id}.sheet"
 
+    def sweep(self) -> None:
+        """Remove all sheets of this run."""
+        if self.sheet is not None:
+            self.scratch.sweep(f"{self.run}-")
+
 
 class ClipLook:
-    """Sees all frames of one clip."""
+    """Sees all frames of one clip; when it is over, has its scores, and its sheet if wanted."""
 
     def __init__(self, looking: Looking) -> None:
         self._motion = None if looking.motion is None else _MotionLook(looking.motion)
         self._quality = None if looking.quality is None else _QualityLook(looking.quality)
-        self._sheet = None if looking.sheet is None else SheetMaker(looking.sheet)
+        self._maker = None if looking.sheet is None else SheetMaker(looking.sheet)
+        self.scores: dict[str, float] = {}
+        self.sheet: Sheet | None = None
 
     def see(self, look: Look, seconds: Fraction) -> None:
-        for part in (self._motion, self._quality, self._sheet):
+        for part in (self._motion, self._quality, self._maker):
             if part is not None:
                 part.see(look, seconds)
 
-    def scores(self) -> dict[str, float]:
-        """What was measured, when the clip is over."""
-        scores: dict[str, float] = {}
+    def end(self) -> None:
         for part in (self._motion, self._quality):
             if part is not None:
-                scores |= part.scores()
-        return scores
-
-    def sheet(self) -> Sheet | None:
-        return None if self._sheet is None else self._sheet.sheet()
+                self.scores |= part.scores()
+        if self._maker is not None:
+            self._maker.end()
+            self.sheet = self._maker.sheet()
 
 
 class _MotionLook:
+    """Films may change the size of their pictures: each has a meter, and counts by its moments."""
+
     def __init__(self, rate: float) -> None:
         self._sampler = MotionSampler(rate)
-        self._meter: MotionMeter | None = None
+        self._meters: dict[tuple[int, int], MotionMeter] = {}
         self._kept: Look | None = None
 
     def see(self, look: Look, seconds: Fraction) -> None:
-        width, height = look.stored_width, look.stored_height
-        if self._meter is None:
-            self._meter = MotionMeter(width, height)
+        size = (look.stored_width, look.stored_height)
+        meter = self._meters.setdefault(size, MotionMeter(*size))
         answer = self._sampler.see(seconds, look.kind, lambda: look.vectors() is not None)
         if answer.act is Act.VECTORS:
             vectors = look.vectors()
             assert vectors is not None
-            self._meter.see(vector_field(vectors, width, height, answer.distance))
+            meter.see(vector_field(vectors, *size, answer.distance))
         elif answer.act is Act.KEEP:
             self._kept = look
         elif answer.act is Act.ESTIMATE:
-            assert self._kept is not None
-            size = small_size(width, height)
-            before, after = self._kept.small_luma(*size), look.small_luma(*size)
-            self._meter.see(estimate_field(before, after, width, height))
-            self._kept = None
+            kept, self._kept = self._kept, None
+            assert kept is not None
+            if (kept.stored_width, kept.stored_height) == size:
+                small = small_size(*size)
+                pair = kept.small_luma(*small), look.small_luma(*small)
+                meter.see(estimate_field(*pair, *size))
 
     def scores(self) -> dict[str, float]:
-        return self._meter.scores() if self._meter is not None else {}
+        meters = list(self._meters.values())
+        seen = [max(meter.seen, len(meters) == 1) for meter in meters]
+        if not sum(seen):
+            seen = [1] * len(meters)
+        all_scores = [meter.scores() for meter in meters]
+        return {
+            name: sum(n * scores[name] for n, scores in zip(seen, all_scores, strict=True))
+            / sum(seen)
+            for name in (all_scores[0] if all_scores else ())
+        }
 
 
 class _QualityLook:
@@ -137,18 +152,15 @@ def small_size(width: int, height: int) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def keep_sheet(clip_id: str, look: ClipLook, looking: Looking) -> None:
+def keep_sheet(clip_id: str, sheet: Sheet, looking: Looking) -> None:
     """Put the clip's sheet where later steps find it."""
-    sheet = look.sheet()
-    if sheet is not None:
-        looking.scratch.put(looking.name(clip_id), sheet.to_bytes())
+    looking.scratch.put(looking.name(clip_id), sheet.to_parts())
 
 
 def sheet_of(clip: Clip, looking: Looking) -> Sheet:
     """The clip's sheet: as it was drawn while the clip was cut, or drawn again from its file."""
     assert looking.sheet is not None
-    name = looking.name(clip.id)
-    kept = looking.scratch.get(name)
+    kept = looking.scratch.get(looking.name(clip.id))
     if kept is not None:
         return Sheet.from_bytes(kept)
     if clip.staged is None:
@@ -158,7 +170,7 @@ def sheet_of(clip: Clip, looking: Looking) -> Sheet:
         )
     with shelf.open_source(clip.staged) as file:
         sheet = sheet_from_file(file, looking.sheet)
-    looking.scratch.put(name, sheet.to_bytes())
+    keep_sheet(clip.id, sheet, looking)
     return sheet
 
 

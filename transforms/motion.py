@@ -366,7 +366,8 @@ class MotionMeter:
         self._columns, self._rows = _edges(width), _edges(height)
         self._size = (width, height)
         self._sums = np.zeros((self._rows.size - 1, self._columns.size - 1))
-        self._seen = 0
+        #: Moments that were taken into account.
+        self.seen = 0
 
     def see(self, field: Field) -> None:
         """Take another moment of the clip into account."""
@@ -376,13 +377,13 @@ class MotionMeter:
                 f"pictures of {self._size[0]}x{self._size[1]}: use one meter for each size."
             )
         self._sums += field.sums(self._columns, self._rows)
-        self._seen += 1
+        self.seen += 1
 
     def scores(self) -> dict[str, float]:
         """Both scores; 0 if no moment was seen, since a clip of one frame is a still."""
         width, height = self._size
         areas = np.outer(np.diff(self._rows), np.diff(self._columns))
-        seen = max(1, self._seen)
+        seen = max(1, self.seen)
         return {
             "motion_global_mean": float(self._sums.sum() / (seen * width * height)),
             "motion_per_patch_min_256": float((self._sums / areas).min() / seen),

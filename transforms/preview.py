@@ -9,6 +9,7 @@ from functools import partial
 
 import apache_beam as beam
 
+from finecut.io.film.sampling import sampled_indices
 from finecut.io.film.sheet import Sheet
 from finecut.io.film.webp import write_webp
 from finecut.io.records import Clip, Failure, Window
@@ -39,12 +40,8 @@ def frames_of_window(sheet: Sheet, window: Window, rate: float) -> list[int]:
     if not inside:
         middle = (window.start_frame + window.end_frame) / 2
         return [min(range(len(sheet)), key=lambda i: abs(sheet.indices[i] - middle))]
-    taken = [inside[0]]
-    for i in inside[1:]:
-        # A hair's breadth less, because times of frames are rounded.
-        if sheet.seconds[i] - sheet.seconds[taken[-1]] >= 0.95 / rate:
-            taken.append(i)
-    return taken
+    taken = sampled_indices([sheet.seconds[i] for i in inside], rate)
+    return [inside[i] for i in taken]
 
 
 def previewed(clip: Clip, previewing: Previewing) -> Clip:

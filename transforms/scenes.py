@@ -11,13 +11,17 @@ holes in the middle of scenes. ``crop_pieces`` does as the reference does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from finecut.io.records import Span
 
 Frames = tuple[int, int]
+
+#: Times are floats: what misses a border by less than this has reached it.
+NEARLY = 1e-6
 
 
 class Piece(NamedTuple):
@@ -94,3 +98,38 @@ def _pieces(scene: Frames, framerate: float, least: int, trimming: Trimming) -> 
         piece = (begin, min(begin + most, end))
         if piece[1] - piece[0] >= least:
             yield piece
+
+
+def trimmed_in_time(
+    scene: Frames, times: Sequence[float], end: float, trimming: Trimming
+) -> Iterator[Frames]:
+    """The same for a film without a constant rate: lengths are counted on the clock.
+
+    ``times`` says when each frame is shown, and the film is over at ``end``.
+    """
+
+    def frame_at(seconds: float) -> int:
+        return bisect_left(times, seconds - NEARLY)
+
+    def shown(frame: int) -> float:
+        return times[frame] if frame < len(times) else end
+
+    def length(first: int, last: int) -> float:
+        return shown(last) - shown(first) + NEARLY
+
+    def cropped(first: int, last: int) -> Frames:
+        return frame_at(shown(first) + trimming.crop), frame_at(shown(last) - trimming.crop)
+
+    first, last = scene if trimming.crop_pieces or not trimming.crop else cropped(*scene)
+    pieces: list[Frames] = []
+    while first < last and (not trimming.most or len(pieces) == 0 or trimming.mode == "stride"):
+        # At least one frame, or it would never come to an end.
+        until = max(frame_at(shown(first) + trimming.most), first + 1) if trimming.most else last
+        pieces.append((first, min(until, last)))
+        first = pieces[-1][1]
+    for piece in pieces:
+        if length(*piece) < trimming.least:
+            continue
+        inner = cropped(*piece) if trimming.crop_pieces and trimming.crop else piece
+        if inner[0] < inner[1] and length(*inner) >= trimming.least:
+            yield inner

@@ -14,6 +14,7 @@ import apache_beam as beam
 import numpy as np
 from numpy.typing import NDArray
 
+from finecut.io.film.sheet import SheetFrames
 from finecut.io.records import Clip, Failure
 from finecut.transforms.guard import guarded
 from finecut.transforms.looking import Looking, sheet_of
@@ -32,12 +33,14 @@ class Scoring:
     require: Callable[[], object]
     rate: float
     looking: Looking
+    #: The shorter side of the frames it is shown, whatever the sheet has.
+    side: int
 
 
 def scored(clip: Clip, scorer: Scorer, scoring: Scoring) -> Clip:
     """The clip, with what the model says of it."""
     sheet = sheet_of(clip, scoring.looking)
-    frames = [sheet.rgb(index) for index in sheet.nearest(scoring.rate)]
+    frames = SheetFrames(sheet, sheet.at_rate(scoring.rate), scoring.side)
     return clip.replace(scores={**clip.scores, **scorer(frames)})
 
 

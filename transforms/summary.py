@@ -45,6 +45,7 @@ def enter(books: Books, event: Event) -> Books:
             shots_kept=event.num_kept,
             shots_rejected=event.num_rejected,
             rejected_by=event.rejected_by,
+            marked=event.marked,
             seconds_kept=event.seconds_kept,
             clip_bytes=event.clip_bytes,
             frames=event.frames,

@@ -58,6 +58,8 @@ def publish_clip(clip: Clip, writing: Writing) -> Iterator[Written]:
         return
     path = writing.layout.clip(clip.id, clip.kept)
     size = writing.shelf.publish(clip.staged, path, clip.file.num_bytes)
+    # An earlier run may have judged it otherwise: nobody shall find it in both places.
+    writing.shelf.remove(writing.layout.clip(clip.id, not clip.kept))
     yield Written(CLIPS, clip.id, clip.chunk.id, path, size)
 
 

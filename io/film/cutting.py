@@ -145,12 +145,18 @@ class _Take:
         self.last = seconds
 
     def _look(self, look: Look, seconds: Fraction) -> None:
-        """Show the frame to the onlooker, whose troubles are not the clip's."""
-        if self.onlooker is None:
-            return
+        if self.onlooker is not None:
+            self._attend(self.onlooker.see, look, seconds - self._first)
+
+    def end_looking(self) -> None:
+        if self.onlooker is not None:
+            self._attend(self.onlooker.end)
+
+    def _attend(self, work: Callable[..., None], *given: Any) -> None:
+        """Let the onlooker do something; its troubles are not the clip's."""
         try:
-            self.onlooker.see(look, seconds - self._first)
-        except (OSError, ValueError, ArithmeticError, LookupError) as error:
+            work(*given)
+        except (OSError, ValueError, ArithmeticError, LookupError, RuntimeError) as error:
             self.onlooker = None
             self.unseen = f"looking at the clip broke off ({error})"
 
@@ -323,6 +329,7 @@ class _Pass:
         if take.writer is None:
             return self._without_frames(take)
         path = take.writer.path
+        take.end_looking()
         try:
             file = take.writer.close(self._last_length(take))
         except (OSError, ValueError) as error:

@@ -32,6 +32,9 @@ class Onlooker(Protocol):
     def see(self, look: Look, seconds: Fraction) -> None:
         """This frame is shown so many seconds after the clip's first one."""
 
+    def end(self) -> None:
+        """There are no more frames."""
+
 
 MakeOnlooker = Callable[[Shot], Onlooker]
 

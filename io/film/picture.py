@@ -128,6 +128,9 @@ def filters(source: Stored, size: tuple[int, int]) -> list[str]:
         chain.append(_scale(source, size))
     if chain:
         chain += ["setsar=1", "format=yuv420p"]
+    if "vflip" in chain:
+        # It only says that rows are to be read upwards, which not everybody does.
+        chain.append("copy")
     return chain
 
 

@@ -10,9 +10,10 @@ more draws it from the clip's own file: :func:`sheet_from_file`.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import BinaryIO
+from typing import BinaryIO, overload
 
 import av
 import numpy as np
@@ -20,7 +21,7 @@ import numpy as np
 from finecut.io.film.clock import Clock
 from finecut.io.film.looking import Bytes, Look, Scalers, pixels
 from finecut.io.film.picture import BT709, HIGH_DEFINITION, UNSAID
-from finecut.io.film.sampling import Ticker
+from finecut.io.film.sampling import Ticker, sampled_indices
 from finecut.io.film.source import DECODE_THREADS, constant_rate, decode, open_film, video_stream
 
 #: Number of a colour matrix → what the scaler calls it; all others are standard definition.
@@ -33,9 +34,10 @@ class NoSheet(Exception):
 
 @dataclass(frozen=True)
 class SheetForm:
-    """What is on a sheet: so many frames a second, and how large they have to be at the least."""
+    """What is on a sheet: frames at these rates, and how large they have to be at the least."""
 
-    rate: float
+    #: Frames a second, for each of those who will look at it.
+    rates: tuple[float, ...]
     #: Of the picture, upright.
     height: int = 0
     #: Of its shorter side.
@@ -58,8 +60,8 @@ class Sheet:
     #: Which frames of the clip these are, and when each is shown, in seconds.
     indices: tuple[int, ...]
     seconds: tuple[float, ...]
-    #: ``[frames, height * 3 / 2, width]``
-    frames: Bytes
+    #: ``[height * 3 / 2, width]`` each.
+    frames: tuple[Bytes, ...]
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -69,32 +71,54 @@ class Sheet:
         """What the scaler calls the matrix of the colours."""
         return _MATRIX.get(self.colorspace, "ITU601")
 
-    def rgb(self, index: int) -> Bytes:
-        """One frame of the sheet, in RGB."""
+    def rgb(self, index: int, side: int | None = None) -> Bytes:
+        """One frame of the sheet, in RGB, its shorter side not above ``side``."""
         frame = av.VideoFrame.from_ndarray(self.frames[index], format="yuv420p")
-        return pixels(frame.reformat(format="rgb24", src_colorspace=self.matrix))
+        width, height = self.width, self.height
+        if side is not None and min(width, height) > side:
+            width, height = SheetForm((), side=side).size(width, height)
+        scaled = frame.reformat(
+            width, height, "rgb24", src_colorspace=self.matrix, interpolation="AREA"
+        )
+        return pixels(scaled)
 
-    def nearest(self, rate: float) -> list[int]:
-        """Frames of the sheet at so many a second, or all when it has fewer."""
-        taken: list[int] = []
-        target, end = Fraction(0), self.seconds[-1] + 0.5 / rate
-        while target < end:
-            best = min(range(len(self)), key=lambda i: abs(self.seconds[i] - target))
-            if not taken or taken[-1] != best:
-                taken.append(best)
-            target += 1 / Fraction(rate)
-        return taken
+    def at_rate(self, rate: float) -> list[int]:
+        """Frames at so many a second: of one of the sheet's rates, those that were taken for it."""
+        return sampled_indices(self.seconds, rate)
 
-    def to_bytes(self) -> bytes:
+    def to_parts(self) -> list[Bytes | bytes]:
+        """Everything, in pieces to be written one after the other."""
         head = [self.width, self.height, self.colorspace, self.indices, self.seconds]
-        return json.dumps(head).encode() + b"\n" + self.frames.tobytes()
+        return [json.dumps(head).encode() + b"\n", *self.frames]
 
     @staticmethod
     def from_bytes(data: bytes) -> Sheet:
-        head, _, body = data.partition(b"\n")
-        width, height, colorspace, indices, seconds = json.loads(head)
-        frames = np.frombuffer(body, np.uint8).reshape(len(indices), height * 3 // 2, width)
-        return Sheet(width, height, colorspace, tuple(indices), tuple(seconds), frames)
+        body = data.index(b"\n") + 1
+        width, height, colorspace, indices, seconds = json.loads(data[:body])
+        shape = (len(indices), height * 3 // 2, width)
+        frames = np.frombuffer(data, np.uint8, offset=body).reshape(shape)
+        return Sheet(width, height, colorspace, tuple(indices), tuple(seconds), tuple(frames))
+
+
+class SheetFrames(Sequence[Bytes]):
+    """Frames of a sheet in RGB, each made when it is asked for."""
+
+    def __init__(self, sheet: Sheet, indices: Sequence[int], side: int | None = None) -> None:
+        self._sheet, self._indices, self._side = sheet, indices, side
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    @overload
+    def __getitem__(self, which: int) -> Bytes: ...
+
+    @overload
+    def __getitem__(self, which: slice) -> list[Bytes]: ...
+
+    def __getitem__(self, which: int | slice) -> Bytes | list[Bytes]:
+        if isinstance(which, slice):
+            return [self._sheet.rgb(i, self._side) for i in self._indices[which]]
+        return self._sheet.rgb(self._indices[which], self._side)
 
 
 class SheetMaker:
@@ -102,7 +126,7 @@ class SheetMaker:
 
     def __init__(self, form: SheetForm) -> None:
         self._form = form
-        self._ticker = Ticker(form.rate)
+        self._tickers = [Ticker(rate) for rate in form.rates]
         self._size = (0, 0)
         self._colorspace = UNSAID
         #: The frame before: whether it is taken is known when the next one comes.
@@ -114,21 +138,25 @@ class SheetMaker:
         if self._last is None:
             self._size = self._form.size(look.width, look.height)
             self._colorspace = _said(look.colorspace, look.height)
-        taken = self._ticker.passed(seconds)
-        if taken:
+        # All of them are told, and any of them may want the frame before.
+        wanted = [ticker.passed(seconds) for ticker in self._tickers]
+        if any(wanted):
             self._take()
         self._last = (look, seconds)
         self._count += 1
 
+    def end(self) -> None:
+        if any(ticker.ended() for ticker in self._tickers):
+            self._take()
+        self._last = None
+
     def sheet(self) -> Sheet:
         """The sheet, when the clip is over."""
-        if self._ticker.ended():
-            self._take()
         if not self._taken:
             raise NoSheet("the clip shows no frame, so there is nothing to look at")
         indices, seconds, frames = zip(*self._taken, strict=True)
         width, height = self._size
-        return Sheet(width, height, self._colorspace, indices, seconds, np.stack(frames))
+        return Sheet(width, height, self._colorspace, indices, seconds, frames)
 
     def _take(self) -> None:
         assert self._last is not None
@@ -149,6 +177,7 @@ def sheet_from_file(file: str | BinaryIO, form: SheetForm) -> Sheet:
             for frame in decode(packet) or ():
                 if frame.pts is not None:
                     maker.see(Look(frame, frame, scalers), clock.seconds(frame.pts))
+    maker.end()
     return maker.sheet()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -20,11 +21,12 @@ EFFORT = 4
 def write_webp(
     path: Path, sheet: Sheet, indices: Sequence[int], height: int, rate: float, quality: int
 ) -> None:
-    """Write these frames of a sheet, each shown for ``1 / rate`` seconds, for ever again.
+    """Write these frames of a sheet, shown at the pace of the film, for ever again.
 
-    They are at most ``height`` high; a sheet that is lower is not enlarged.
+    They are at most ``height`` high; a sheet that is lower is not enlarged. The last one is shown
+    for ``1 / rate`` seconds.
     """
-    height = min(height, sheet.height) // 2 * 2
+    height = max(2, min(height, sheet.height) // 2 * 2)
     width = max(2, round(sheet.width * height / sheet.height / 2) * 2)
     with av.open(str(path), "w", format="webp", options={"loop": "0"}) as container:
         options = {"quality": str(quality), "compression_level": str(EFFORT)}
@@ -32,11 +34,11 @@ def write_webp(
         assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.time_base = Fraction(1, TICKS)
-        for number, index in enumerate(indices):
+        ticks = [round((sheet.seconds[i] - sheet.seconds[indices[0]]) * TICKS) for i in indices]
+        ticks.append(ticks[-1] + round(TICKS / rate))
+        for index, (begin, end) in zip(indices, pairwise(ticks), strict=True):
             frame = _picture(sheet.frames[index], sheet, width, height)
-            frame.pts = round(number * TICKS / rate)
-            frame.duration = round(TICKS / rate)
-            frame.time_base = Fraction(1, TICKS)
+            frame.pts, frame.duration, frame.time_base = begin, end - begin, Fraction(1, TICKS)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
 

@@ -1,16 +1,16 @@
-"""Threads of torch: as many as leave every worker a core of its own."""
+"""Threads of torch: one for each worker."""
 
 from __future__ import annotations
 
 import sys
 
 
-def share_cores(cores: int, workers: int) -> None:
-    """Tell torch, if it is in use, how many threads each of its calls may take.
+def work_alone() -> None:
+    """Tell torch, if it is in use, that each of its calls takes one thread.
 
-    Left alone, every worker's every call uses all cores, and they wait for each other: two workers
-    on two cores took five times as long as with one thread each.
+    Sums come out in another order with other numbers of threads, so a score would depend on the
+    machine; and calls of several workers that all take all cores wait for each other.
     """
     torch = sys.modules.get("torch")
     if torch is not None:
-        torch.set_num_threads(max(1, cores // max(1, workers)))
+        torch.set_num_threads(1)

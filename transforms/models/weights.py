@@ -223,8 +223,8 @@ def _fetched(uri: str, needs: Sequence[str]) -> Path:
 def fetch(uri: str, cache: Path, needs: Sequence[str] = (CONFIG,)) -> Path:
     """Copy a folder of a store into the cache, whole or not at all; once is enough.
 
-    The name in the cache follows from the names and sizes of the files, so that a model that was
-    replaced, or was still being uploaded the first time, is fetched again.
+    The name in the cache follows from the names, sizes and times of the files, so that a model that
+    was replaced, or was still being uploaded the first time, is fetched again.
     """
     root = shelf.absolute(uri)
     files = {path: path.removeprefix(f"{root}/") for path in sorted(shelf.files_below(root))}
@@ -235,7 +235,8 @@ def fetch(uri: str, cache: Path, needs: Sequence[str] = (CONFIG,)) -> Path:
             f"`gcloud storage ls {root}`."
         )
     with _FETCHING:
-        listing = json.dumps([root, *((name, shelf.size_of(path)) for path, name in files.items())])
+        versions = ((name, shelf.version_of(path)) for path, name in files.items())
+        listing = json.dumps([root, *versions])
         digest = hashlib.sha256(listing.encode()).hexdigest()[:16]
         final = cache / f"{root.rsplit('/', 1)[-1]}-{digest}"
         if final.is_dir():
@@ -266,7 +267,7 @@ def local_file(uri: str) -> Path | None:
         return path if path.is_file() else None
     if not shelf.exists(uri):
         return None
-    key = hashlib.sha256(f"{uri} {shelf.size_of(uri)}".encode()).hexdigest()[:16]
+    key = hashlib.sha256(f"{uri} {shelf.version_of(uri)}".encode()).hexdigest()[:16]
     final = cache_folder() / key / uri.rsplit("/", 1)[-1]
     with _FETCHING:
         if not final.is_file():
