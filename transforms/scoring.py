@@ -29,7 +29,7 @@ class Scoring:
 
     name: str
     load: Callable[[], Scorer]
-    #: Raises when what it loads is missing; cheaper than loading it.
+    #: Raises when what it loads is missing, before any work is done.
     require: Callable[[], object]
     rate: float
     looking: Looking

