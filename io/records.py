@@ -208,6 +208,8 @@ class Summary:
     rejected_by: Mapping[str, int] = field(default_factory=dict)
     #: How many clips are marked with each kind of error, although they exist.
     marked: Mapping[str, int] = field(default_factory=dict)
+    #: Of all shots that were worked on, kept or rejected.
+    seconds_cut: float = 0.0
 
     def __add__(self, other: Summary) -> Summary:
         """What two runs over different videos did together."""

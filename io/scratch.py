@@ -44,20 +44,24 @@ class Scratch:
     def put(self, name: str, parts: Sequence[Buffer]) -> bool:
         """Keep these bytes, one after the other, if there is room; whether they were kept."""
         needed = sum(memoryview(part).nbytes for part in parts)
-        if needed > self.budget:
-            return False
-        try:
+        # A full disk is no accident here: who looks for this later makes it again.
+        with contextlib.suppress(OSError):
             folder = _own_folder(self.place)
-            if not _make_room(folder, self.budget - needed):
+            if needed > self.budget or not _make_room(folder, self.budget - needed):
                 return False
-            part = folder / f"{uuid.uuid4().hex}{PART}"
-            with part.open("wb") as file:
-                file.writelines(parts)
-            part.replace(folder / _checked(name))
-        except OSError:
-            # A full disk is no accident here: who looks for this later makes it again.
-            return False
-        return True
+            _write(folder / _checked(name), parts)
+            return True
+        return False
+
+    def is_usable(self) -> bool:
+        """Whether anything can be written there at all, be it full or not."""
+        with contextlib.suppress(OSError):
+            folder = _own_folder(self.place)
+            path = folder / f"try-{uuid.uuid4().hex}"
+            _write(path, [])
+            path.unlink()
+            return True
+        return False
 
     def get(self, name: str) -> bytes | None:
         try:
@@ -73,9 +77,20 @@ class Scratch:
     def sweep(self, beginning: str) -> None:
         """Drop everything whose name begins so."""
         with contextlib.suppress(OSError):
-            for path in _own_folder(self.place).iterdir():
+            for path in list(_own_folder(self.place).iterdir()):
                 if path.name.startswith(beginning):
-                    path.unlink()
+                    path.unlink(missing_ok=True)
+
+
+def _write(path: Path, parts: Sequence[Buffer]) -> None:
+    """Whole or not at all; the part is called like the whole, so that it is swept with it."""
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}{PART}")
+    try:
+        with part.open("wb") as file:
+            file.writelines(parts)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _checked(name: str) -> str:

@@ -18,6 +18,8 @@ from finecut.pipeline.options import (
 )
 from finecut.transforms.rules import parse_rule
 
+LARGEST = 10**15
+
 
 def contradictions(o: Options) -> Iterator[str]:
     """Everything that is wrong, the plainest first; nothing when all is well."""
@@ -51,6 +53,9 @@ def _unknown_or_out_of_range(o: Options) -> Iterator[str]:
             yield f"{flag(f.name)} {value} is unknown: write one of {choices}"
         if not isinstance(value, int | float) or isinstance(value, bool):
             continue
+        if isinstance(value, int) and abs(value) > LARGEST:
+            yield f"{flag(f.name)} has {len(str(value))} digits: write a number one can count to"
+            return
         said = f"{flag(f.name)} {value:g}"
         if limits["above"] is not None and not value > limits["above"]:
             yield f"{said} is not possible: write a number above {limits['above']:g}"

@@ -12,11 +12,12 @@ number, and the documents of finished videos are written batch by batch, not at 
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import apache_beam as beam
 from apache_beam.metrics import MetricsFilter
@@ -101,12 +102,11 @@ def _check_scratch(options: Options, steps: Plan) -> None:
     looking = steps.cutting.looking
     if looking.sheet is None or not options.scratch_mb:
         return
-    if shelf.is_remote(options.scratch or "") or not looking.scratch.put(looking.name("try"), []):
+    if shelf.is_remote(options.scratch or "") or not looking.scratch.is_usable():
         raise OptionError(
             f"--scratch {options.scratch or '(the system folder for temporary files)'} cannot be "
             "written to: write a folder on this machine, or --scratch-mb 0 to do without"
         )
-    looking.scratch.drop(looking.name("try"))
 
 
 def _give_up(steps: Plan) -> None:
@@ -168,18 +168,31 @@ def local_arguments(workers: int) -> list[str]:
     ]
 
 
+class _Handler(logging.StreamHandler[TextIO]):
+    """Ours, to be told from what a host program has set up."""
+
+
+def _show_logs(level: int) -> None:
+    """From this level on, unless the program that calls us has a handler of its own.
+
+    Without any, the first library that warns makes one, which shows all warnings after it.
+    """
+    root = logging.getLogger()
+    for old in [h for h in root.handlers if isinstance(h, _Handler)]:
+        root.removeHandler(old)
+    if not root.handlers:
+        handler = _Handler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        handler.setLevel(level)
+        root.addHandler(handler)
+
+
 def quiet_libraries(verbose: bool) -> None:
     """Beam talks about itself at every start; only errors concern who did not ask."""
     logging.getLogger("apache_beam").setLevel(logging.WARNING if verbose else logging.ERROR)
     # Its local runner says that threads are not parallel: ours spend their time outside Python.
     logging.getLogger("apache_beam.runners.portability").setLevel(logging.ERROR)
-    root = logging.getLogger()
-    if not root.handlers:
-        # Without one, the first library that warns makes one, which shows all warnings after it.
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        handler.setLevel(logging.NOTSET if verbose else logging.ERROR)
-        root.addHandler(handler)
+    _show_logs(logging.NOTSET if verbose else logging.ERROR)
     if verbose:
         LOG.setLevel(logging.INFO)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from finecut.io.records import Summary
 from finecut.pipeline.options import Options
+from finecut.transforms.cut import NO_FRAMES
 
 SHOWN_FAILURES = 5
 
@@ -20,10 +21,11 @@ def final_words(options: Options, summary: Summary, seconds: float, failures_pat
         f" + {s.shots_failed} failed",
         f"film     {_duration(s.seconds_found)} in, {_duration(s.seconds_kept)} kept, "
         f"{s.frames} frames, {_bytes(s.clip_bytes)}",
-        f"speed    {s.seconds_found / max(seconds, 1e-3):.1f}x real time, {seconds:.1f} s",
+        f"speed    {s.seconds_cut / max(seconds, 1e-3):.1f}x real time, {seconds:.1f} s",
     ]
     if s.marked:
-        lines.insert(2, f"marked   {_counts(s.marked, '{} with {}')}; see errors in metas/v0/")
+        where = "" if options.dry_run else "; see errors in metas/v0/"
+        lines.insert(2, f"marked   {_counts(s.marked, '{} with {}')}{where}")
     if s.rejected_by:
         lines.insert(2, f"rejected {_counts(s.rejected_by, '{} by {}')}")
     if s.failures:
@@ -97,7 +99,8 @@ def _where(options: Options, summary: Summary) -> str:
         clips += "clips/, "
     if summary.shots_kept and options.generate_previews:
         clips += "previews/, "
-    if summary.shots_rejected and not options.no_upload_clips:
+    without_file = summary.rejected_by.get(NO_FRAMES, 0)
+    if summary.shots_rejected > without_file and not options.no_upload_clips:
         clips += "filtered_clips/, "
     return f"look into {options.output}: {clips}{parts}"
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cutting_room import clips_of, indices_and_times, video_of
+from cutting_room import clips_of, indices_and_times, remux, video_of
 from footage import uneven_times
 from golden import SHARED
 from numpy.typing import NDArray
@@ -24,8 +24,10 @@ from finecut.transforms.detect import (
     CONTENT,
     TRANSNETV2,
     Detection,
+    _loaded,
     detected,
     marks,
+    network,
 )
 from finecut.transforms.find import probe_source
 from finecut.transforms.models.weights import WeightsMissing, package_file
@@ -178,11 +180,40 @@ def test_a_shaky_clock_cuts_at_the_frames_themselves(tmp_path: Path) -> None:
 
 def test_what_a_cut_off_film_lacks_is_not_passed_over(tmp_path: Path) -> None:
     painting = paint(tmp_path / "a.mp4", seconds=3, cuts=(1.5,))
-    video = replace(video_of(painting), duration=10.0)
-    *_, last = available(CONTENT).pieces(video)
+    film = list(watch(painting.path, video_of(painting)))
+    *_, last = detected(film, 30.0, available(CONTENT), [10.0])
     assert (last.span.start, last.span.end) == (3.0, 10.0)
     clips = clips_of(painting, tmp_path / "clips", (3.0, 10.0))
     assert "the source shows no frame" in str(clips[3.0, 10.0].error)
+
+
+def test_sound_that_outlasts_the_pictures_is_no_cut_off_film(tmp_path: Path) -> None:
+    painting = paint(tmp_path / "a.mp4", seconds=8, cuts=(1.5,), sound="aac")
+    remux(painting.path, tmp_path / "b.mkv", pictures_until=4)
+    source = Source(str(tmp_path / "b.mkv"), "b.mkv", "b.mkv")
+    video = probe_source(source)
+    assert video.duration > 7
+    assert [piece.end for piece in available(CONTENT).pieces(video)] == [44, 119]
+
+
+def test_a_picture_that_stands_still_makes_no_clip_too_long() -> None:
+    times = [Fraction(i, 30) for i in range(100)] + [25 + Fraction(i, 30) for i in range(100)]
+    film = [(at, np.full((27, 48, 3), 9, np.uint8)) for at in times]
+    detection = replace(available(CONTENT), trimming=Trimming(2.0, 10.0, "stride", 0.0))
+    spans = [piece.span for piece in detected(film, 30.0, detection)]
+    assert [(span.start, span.end) for span in spans] == [
+        (0.0, 10.0),
+        (25.0, pytest.approx(28.33, abs=0.01)),
+    ]
+
+
+def test_torch_works_on_one_thread() -> None:
+    available(TRANSNETV2)
+    torch = pytest.importorskip("torch")
+    torch.set_num_threads(2)
+    _loaded.cache_clear()
+    network(None)
+    assert torch.get_num_threads() == 1
 
 
 def test_memory_does_not_grow_with_the_film() -> None:

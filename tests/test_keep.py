@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -199,10 +200,13 @@ def test_scenes_by_content_and_by_a_list(scenes: Path, tmp_path: Path) -> None:
 def test_a_clip_that_is_judged_otherwise_is_not_in_both_places(films: Path, tmp_path: Path) -> None:
     where = []
     for keep in ((), ("frozen<0.5",), ()):
-        run(options_for(films, tmp_path, keep=keep))
+        run(options_for(films, tmp_path, keep=keep, generate_previews=True))
         folders = [p.parent.name for p in sorted(tmp_path.rglob("*.mp4"))]
-        where.append((folders.count("clips"), folders.count("filtered_clips")))
-    assert where == [(2, 0), (1, 1), (2, 0)]
+        previewed = len(list(tmp_path.rglob("*.webp")))
+        where.append((folders.count("clips"), folders.count("filtered_clips"), previewed))
+    assert where == [(2, 0, 2), (1, 1, 1), (2, 0, 2)]
+    run(options_for(films, tmp_path, keep=("frozen<0.5",), no_upload_clips=True))
+    assert len(list(tmp_path.rglob("*.mp4"))) == 1
 
 
 @pytest.mark.parametrize(("rate", "fps"), [(30, 4.0), (30, 7.0), (24, 10.0), (5, 20.0), (60, 8.0)])
@@ -300,3 +304,15 @@ def test_a_films_pictures_may_change_their_size(tmp_path: Path) -> None:
     assert "errors" not in meta
     assert meta["motion_score"]["global_mean"] > 0
     assert meta["num_frames"] == 180
+
+
+def test_verbose_is_heard_also_after_a_quiet_run(
+    films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    run(options_for(films, tmp_path))
+    assert capsys.readouterr().err == ""
+    run(options_for(films, tmp_path, verbose=True))
+    assert "finished" in capsys.readouterr().err
+    run(options_for(films, tmp_path))
+    assert capsys.readouterr().err == ""

@@ -150,6 +150,7 @@ def test_every_flag_reaches_its_field() -> None:
         ({"preview_target_height": 1}, "--preview-target-height 1"),
         ({"max_clip_length": float("inf")}, "--max-clip-length inf"),
         ({"text_threshold": float("inf")}, "--text-threshold inf"),
+        ({"limit_clips": 10**400}, "--limit-clips has 401 digits"),
         ({"unsafe_threshold": 50.0}, "--unsafe-threshold 50"),
         ({"motion_global_mean_threshold": float("nan")}, "--motion-global-mean-threshold nan"),
         ({"aesthetic_threshold": 4.0, "aesthetic_filter": "score-only"}, "does nothing without"),

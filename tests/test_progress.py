@@ -70,14 +70,14 @@ def test_final_words_name_what_failed_and_where_to_look() -> None:
     source = Source("/in/a.mp4", "/in/a.mp4", "a.mp4")
     failures = tuple(Failure("probe", source, "FilmError", f"reason {i}") for i in range(7))
     summary = Summary(9, 1, 1, 7, 5, 4, 1, 0, 90.0, 45.0, 2_500_000, 1200, failures, 7)
-    summary = replace(summary, rejected_by={"motion": 1})
+    summary = replace(summary, rejected_by={"motion": 1}, seconds_cut=60.0)
     words = final_words(OPTIONS, summary, 10.0, "out/failures/x.jsonl")
     assert "rejected 1 by motion" in words
     assert "filtered_clips/" in words
     assert "9 found = 1 done + 1 empty + 7 failed" in words
     assert "5 planned = 4 kept + 1 rejected + 0 failed" in words
     assert "1:30 in, 45.0 s kept, 1200 frames, 2.5 MB" in words
-    assert "9.0x real time" in words
+    assert "6.0x real time" in words
     assert "7 failures, listed in out/failures/x.jsonl" in words
     assert "reason 4" in words
     assert "reason 5" not in words

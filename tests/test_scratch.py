@@ -106,3 +106,21 @@ def test_the_folder_is_for_its_owner_only(tmp_path: Path) -> None:
     (tmp_path / "other" / "elsewhere").mkdir(parents=True)
     own(tmp_path / "other").symlink_to(tmp_path / "other" / "elsewhere")
     assert not Scratch(1000, str(tmp_path / "other")).put("a", [b"x"])
+
+
+def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    scratch = Scratch(1000, str(tmp_path))
+    assert scratch.put("a", [b"x"])
+    (own(tmp_path) / "b").mkdir()  # in the way of the file
+    assert not scratch.put("b", [b"x"])
+    assert sorted(path.name for path in own(tmp_path).iterdir()) == ["a", "b"]
+
+
+def test_full_is_usable_and_unwritable_is_not(tmp_path: Path) -> None:
+    scratch = Scratch(10, str(tmp_path))
+    scratch.put("a", [bytes(10)])
+    assert not scratch.put("b", [bytes(10)])
+    assert scratch.is_usable()
+    assert [path.name for path in own(tmp_path).iterdir()] == ["a"]
+    (tmp_path / "file").touch()
+    assert not Scratch(10, str(tmp_path / "file")).is_usable()

@@ -35,6 +35,7 @@ class ChunkClosed:
     rejected_by: Mapping[str, int]
     #: How many are marked with each kind of error.
     marked: Mapping[str, int]
+    seconds_cut: float
     seconds_kept: float
     clip_bytes: int
     frames: int
@@ -79,7 +80,8 @@ def close_chunk(
         num_kept=len(kept),
         num_rejected=len(clips) - len(kept),
         rejected_by=dict(Counter(clip.rejected_by for clip in clips if clip.rejected_by)),
-        marked=dict(Counter(name for clip in clips for name in clip.errors)),
+        marked=dict(Counter(name for clip in clips if clip.file for name in clip.errors)),
+        seconds_cut=sum(clip.shot.span.length for clip in clips),
         seconds_kept=sum(clip.shot.span.length for clip in kept),
         clip_bytes=sum(clip.file.num_bytes for clip in clips if clip.file),
         frames=sum(clip.file.num_frames for clip in clips if clip.file),

@@ -8,7 +8,7 @@ frame, to know when it was shown). The whole film is decoded for it, once more t
 
 import threading
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -66,19 +66,22 @@ class Detection:
 
     def pieces(self, video: Video) -> Iterator[Piece]:
         with shelf.open_source(video.source.uri) as file:
-            yield from detected(watch(file, video), video.framerate, self, video.duration)
+            promised: list[float] = []
+            film = watch(file, video, promised)
+            yield from detected(film, video.framerate, self, promised)
 
 
 def detected(
     film: Iterable[tuple[Fraction, NDArray[np.uint8]]],
     framerate: float,
     detection: Detection,
-    promised: float = 0.0,
+    promised: Sequence[float] = (),
 ) -> Iterator[Piece]:
     """The pieces of a film that is watched frame by frame.
 
-    What is missing at the end of a film that promised to be longer is a piece too: the cut will
-    find nothing there, and say so.
+    What is missing at the end of a film that ``promised`` to be longer is a piece too: the cut
+    will find nothing there, and say so. (Not without a constant rate, where the last picture may
+    be shown for long.)
     """
     times = array("d")
     even = True
@@ -100,11 +103,14 @@ def detected(
         else:
             over = times[-1] + 1 / framerate
             for first, end in trimmed_in_time(scene, times, over, detection.trimming):
-                span = Span(times[first], times[end] if end < len(times) else over)
-                yield Piece(first, end, span)
-    if even and promised - len(times) / framerate > MISSING:
-        span = Span(len(times) / framerate, promised)
-        yield Piece(len(times), int(promised * framerate), span)
+                until = times[end] if end < len(times) else over
+                if detection.trimming.most:
+                    # A picture that stands still for long is in the clip, but not for so long.
+                    until = min(until, times[first] + detection.trimming.most)
+                yield Piece(first, end, Span(times[first], until))
+    shown = len(times) / framerate
+    if even and promised and promised[0] - shown > MISSING:
+        yield Piece(len(times), int(promised[0] * framerate), Span(shown, promised[0]))
 
 
 def marks(frames: Frames, detection: Detection) -> Iterator[bool]:
@@ -129,5 +135,6 @@ def _loaded(model_dir: str | None) -> "Network":
     from finecut.transforms.models.threads import work_alone
     from finecut.transforms.models.transnetv2 import load
 
+    loaded = load(model_dir)
     work_alone()
-    return load(model_dir)
+    return loaded

@@ -32,8 +32,9 @@ class _Handler(ModelHandler[Clip, Clip, _Loaded]):
         self.scoring = scoring
 
     def load_model(self) -> _Loaded:
+        loaded = _Loaded(self.scoring.load())
         work_alone()
-        return _Loaded(self.scoring.load())
+        return loaded
 
     def run_inference(
         self,

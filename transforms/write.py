@@ -53,14 +53,25 @@ def publish_clip(clip: Clip, writing: Writing) -> Iterator[Written]:
     """Move the clip's file to its final name, or drop it when files are not wanted."""
     if clip.staged is None or clip.file is None:
         return
-    if writing.dry_run or not writing.upload_clips:
+    if writing.dry_run:
         _drop(clip.staged, writing)
         return
-    path = writing.layout.clip(clip.id, clip.kept)
-    size = writing.shelf.publish(clip.staged, path, clip.file.num_bytes)
-    # An earlier run may have judged it otherwise: nobody shall find it in both places.
+    if writing.upload_clips:
+        path = writing.layout.clip(clip.id, clip.kept)
+        size = writing.shelf.publish(clip.staged, path, clip.file.num_bytes)
+        yield Written(CLIPS, clip.id, clip.chunk.id, path, size)
+    else:
+        _drop(clip.staged, writing)
+    _forget_other_verdict(clip, writing)
+
+
+def _forget_other_verdict(clip: Clip, writing: Writing) -> None:
+    """An earlier run may have judged it otherwise: nobody shall find it in both places."""
     writing.shelf.remove(writing.layout.clip(clip.id, not clip.kept))
-    yield Written(CLIPS, clip.id, clip.chunk.id, path, size)
+    if not clip.kept:
+        for window in clip.windows:
+            path = writing.layout.preview(clip.id, window.start_frame, window.end_frame)
+            writing.shelf.remove(path)
 
 
 def publish_previews(clip: Clip, writing: Writing) -> Iterator[Written]:

@@ -17,6 +17,9 @@ from fractions import Fraction
 
 Seconds = Fraction | float
 
+#: Times may have been rounded to floats: two that differ by less are equally far.
+NEARLY = Fraction(1, 10**9)
+
 
 def sampled_indices(times: Sequence[Seconds], rate: Seconds) -> list[int]:
     """The frames nearest to ``first, first + 1/rate, …`` up to half a step past the last frame.
@@ -31,11 +34,11 @@ def sampled_indices(times: Sequence[Seconds], rate: Seconds) -> list[int]:
     if not times:
         return []
     target = Fraction(times[0])
-    while target < times[-1] + ticker.step / 2:
+    while target < times[-1] + ticker.step / 2 - NEARLY:
         after = bisect_left(times, target)
         if after == len(times):
             nearest = after - 1
-        elif after == 0 or times[after] - target < target - times[after - 1]:
+        elif after == 0 or times[after] - target < target - times[after - 1] - NEARLY:
             nearest = after
         else:
             nearest = after - 1
@@ -65,7 +68,7 @@ class Ticker:
             self._target = self._previous = seconds
             return False
         taken = False
-        while self._target - self._previous <= seconds - self._target:
+        while self._target - self._previous <= seconds - self._target + NEARLY:
             taken = True
             self._target += self.step
         self._previous = seconds
@@ -73,4 +76,6 @@ class Ticker:
 
     def ended(self) -> bool:
         """There are no more frames: whether the last one is taken."""
-        return self._target is not None and self._target < self._previous + self.step / 2
+        if self._target is None:
+            return False
+        return self._target < self._previous + self.step / 2 - NEARLY

@@ -26,14 +26,22 @@ from finecut.io.records import Video
 WIDTH, HEIGHT = 48, 27
 
 
-def watch(file: str | BinaryIO, video: Video) -> Iterator[tuple[Fraction, Bytes]]:
-    """Every frame of the film: when it is shown, and its picture in RGB, 27 by 48."""
+def watch(
+    file: str | BinaryIO, video: Video, promised: list[float] | None = None
+) -> Iterator[tuple[Fraction, Bytes]]:
+    """Every frame of the film: when it is shown, and its picture in RGB, 27 by 48.
+
+    ``promised`` receives the length that the track itself claims, in seconds, if it claims one
+    (that of some containers is the length of their sound).
+    """
     scalers = Scalers()
     with open_film(file) as container:
         stream = container.streams[video.stream_index]
         assert isinstance(stream, VideoStream)
         assert stream.time_base is not None
         ignore_other_streams(container, {stream.index})
+        if promised is not None and stream.duration is not None:
+            promised.append(float(stream.duration * stream.time_base))
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = DECODE_THREADS
         clock = Clock(stream.time_base, video.first_pts, constant_rate(stream))

@@ -24,7 +24,7 @@ def write_webp(
     """Write these frames of a sheet, shown at the pace of the film, for ever again.
 
     They are at most ``height`` high; a sheet that is lower is not enlarged. The last one is shown
-    for ``1 / rate`` seconds.
+    for about ``1 / rate`` seconds (the encoder takes the mean of the others).
     """
     height = max(2, min(height, sheet.height) // 2 * 2)
     width = max(2, round(sheet.width * height / sheet.height / 2) * 2)

@@ -6,7 +6,7 @@ import sys
 
 
 def work_alone() -> None:
-    """Tell torch, if it is in use, that each of its calls takes one thread.
+    """Tell torch, if a model has just been loaded with it, that its calls take one thread each.
 
     Sums come out in another order with other numbers of threads, so a score would depend on the
     machine; and calls of several workers that all take all cores wait for each other.
