@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from finecut.io.film.easel import codec_settings
 from finecut.io.film.paint import Scene, paint
 from finecut.io.film.scenery import Scenery
+from finecut.transforms.estimate import estimate_field
 from finecut.transforms.motion import (
     SHAPES,
     Act,
@@ -28,7 +29,6 @@ from finecut.transforms.motion import (
     Field,
     MotionMeter,
     MotionSampler,
-    estimate_field,
     vector_field,
 )
 

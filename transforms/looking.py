@@ -19,11 +19,11 @@ from finecut.io.film.sampling import Ticker
 from finecut.io.film.sheet import NoSheet, Sheet, SheetForm, SheetMaker, sheet_from_file
 from finecut.io.records import Clip
 from finecut.io.scratch import Scratch
+from finecut.transforms.estimate import estimate_field
 from finecut.transforms.motion import (
     Act,
     MotionMeter,
     MotionSampler,
-    estimate_field,
     vector_field,
 )
 from finecut.transforms.quality import QualityMeter
