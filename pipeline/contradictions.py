@@ -149,7 +149,7 @@ def _without_effect(o: Options) -> Iterator[str]:
             ("aesthetic_reduction", "aesthetic_target_fps", "aesthetic_clip", "aesthetic_head"),
         ),
         (
-            detects or o.measures("aesthetic"),
+            o.splitting_algorithm == TRANSNETV2 or o.measures("aesthetic"),
             f"a model that lies there: --splitting-algorithm {TRANSNETV2} or --aesthetic-filter",
             ("model_dir",),
         ),

@@ -151,6 +151,7 @@ def test_every_flag_reaches_its_field() -> None:
         ({"max_clip_length": float("inf")}, "--max-clip-length inf"),
         ({"text_threshold": float("inf")}, "--text-threshold inf"),
         ({"limit_clips": 10**400}, "--limit-clips has 401 digits"),
+        ({"model_dir": "models", "splitting_algorithm": "content"}, "--model-dir does nothing"),
         ({"unsafe_threshold": 50.0}, "--unsafe-threshold 50"),
         ({"motion_global_mean_threshold": float("nan")}, "--motion-global-mean-threshold nan"),
         ({"aesthetic_threshold": 4.0, "aesthetic_filter": "score-only"}, "does nothing without"),
