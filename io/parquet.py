@@ -1,20 +1,35 @@
-"""Vectors on the shelf: one Parquet file per chunk, one pickle per clip."""
+"""Vectors on the shelf: one Parquet file per chunk, one pickle per clip.
+
+A table says in its metadata which model its vectors are of (``finecut.algorithm``, ``.model``,
+``.revision``, ``.dimension``), so that nobody compares vectors of two models.
+"""
 
 from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+NO_FACTS: Mapping[str, str] = MappingProxyType({})
 SCHEMA = pa.schema([("id", pa.string()), ("embedding", pa.list_(pa.float32()))])
 
 
-def embedding_table(rows: Sequence[tuple[str, Sequence[float]]]) -> bytes:
-    """A Parquet file with the columns ``id`` and ``embedding`` (a list of float32)."""
+#: What a table's facts are called in its metadata.
+PREFIX = "finecut."
+
+
+def embedding_table(
+    rows: Sequence[tuple[str, Sequence[float]]], facts: Mapping[str, str] = NO_FACTS
+) -> bytes:
+    """A Parquet file with the columns ``id`` and ``embedding`` (a list of float32).
+
+    ``facts`` go into the file's metadata.
+    """
     table = pa.table(
         {
             "id": pa.array([identifier for identifier, _ in rows], pa.string()),
@@ -22,9 +37,18 @@ def embedding_table(rows: Sequence[tuple[str, Sequence[float]]]) -> bytes:
         },
         schema=SCHEMA,
     )
+    if facts:
+        table = table.replace_schema_metadata({PREFIX + key: said for key, said in facts.items()})
     out = io.BytesIO()
     pq.write_table(table, out, compression="snappy")
     return out.getvalue()
+
+
+def facts_of(table: bytes) -> dict[str, str]:
+    """What :func:`embedding_table` was told about its vectors; nothing of others' tables."""
+    metadata = pq.read_schema(io.BytesIO(table)).metadata or {}
+    named = {key.decode(): said.decode() for key, said in metadata.items()}
+    return {key.removeprefix(PREFIX): v for key, v in named.items() if key.startswith(PREFIX)}
 
 
 def embedding_pickle(vector: Sequence[float]) -> bytes:

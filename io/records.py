@@ -120,6 +120,24 @@ class ClipFile:
 
 
 @dataclass(frozen=True)
+class ModelUsed:
+    """Which model said something, of which revision, and how long its vectors are."""
+
+    name: str
+    revision: str | None = None
+    dimension: int | None = None
+
+
+@dataclass(frozen=True)
+class Told:
+    """How a text came about: what became of it, and how many tokens went in and came out."""
+
+    status: str
+    prompt_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+@dataclass(frozen=True)
 class Window:
     """Frames ``start_frame`` to ``end_frame`` (inclusive) of a clip, and what was said of them."""
 
@@ -129,6 +147,9 @@ class Window:
     enhanced_captions: Mapping[str, str] = field(default_factory=dict)
     #: Where the staged preview rests, if one was made.
     preview: str | None = None
+    #: How captions came about, and enhanced ones, by the same names; also where there is no text.
+    told: Mapping[str, Told] = field(default_factory=dict)
+    told_enhanced: Mapping[str, Told] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -145,6 +166,8 @@ class Clip:
     scores: Mapping[str, float] = field(default_factory=dict)
     windows: tuple[Window, ...] = ()
     vectors: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    #: Which models said what is known, by the names of scores, vectors and captions.
+    models: Mapping[str, ModelUsed] = field(default_factory=dict)
     #: Name of the rule that rejected the clip; ``None`` for a clip that is kept.
     rejected_by: str | None = None
     errors: Mapping[str, str] = field(default_factory=dict)
@@ -208,6 +231,9 @@ class Summary:
     rejected_by: Mapping[str, int] = field(default_factory=dict)
     #: How many clips are marked with each kind of error, although they exist.
     marked: Mapping[str, int] = field(default_factory=dict)
+    #: How many clips have a vector of each embedder, and what became of how many captions.
+    vectors: Mapping[str, int] = field(default_factory=dict)
+    captions: Mapping[str, int] = field(default_factory=dict)
     #: Of all shots that were worked on, kept or rejected.
     seconds_cut: float = 0.0
 

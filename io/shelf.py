@@ -99,6 +99,17 @@ def files_below(folder: str) -> Iterator[str]:
         yield from (f"{here}/{name}" for name in sorted(files))
 
 
+def some_file_in(folder: str) -> str | None:
+    """Any one file of a folder, without listing them all."""
+    if is_remote(folder):
+        [result] = FileSystems.match([f"{folder}/*"], limits=[1])
+        return next((found.path for found in result.metadata_list), None)
+    if not Path(folder).is_dir():
+        return None
+    with os.scandir(folder) as entries:
+        return next((entry.path for entry in entries if entry.is_file()), None)
+
+
 def matching(pattern: str) -> list[str]:
     """The files a glob names; ``**`` stands for any depth, also none."""
     if not is_remote(pattern):

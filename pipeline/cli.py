@@ -1,9 +1,10 @@
-"""The command: ``finecut curate``, ``finecut describe``, ``finecut demo``.
+"""The command: ``finecut curate``, ``finecut describe``, ``finecut doctor``, ``finecut demo``.
 
 Nothing heavy is imported before a command really runs, so that ``--help`` answers at once.
 
-Exit codes: 0 done; 1 the run could not be done, made nothing, or its books do not balance;
-2 the command line is wrong; 130 and 143 stopped by Ctrl-C or SIGTERM.
+Exit codes: 0 done; 1 the run could not be done, made nothing, or its books do not balance, or the
+doctor found something that does not work; 2 the command line is wrong; 130 and 143 stopped by
+Ctrl-C or SIGTERM.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ from finecut.pipeline.stopping import stopping
 
 CURATE = "Turn a folder of videos into a training-ready set of clips."
 DESCRIBE = "Print the pipeline that curate would run: steps, what flows between them, resources."
+DOCTOR = (
+    "Find out by trying whether this machine can do what the options of curate ask: codecs, "
+    "models, output. Needs no input."
+)
 DEMO = "Paint three short films, curate them, and say where to look."
 
 
@@ -36,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_flags(curate)
     describe = commands.add_parser("describe", help=DESCRIBE, description=DESCRIBE)
     add_flags(describe)
+    doctor = commands.add_parser("doctor", help=DOCTOR, description=DOCTOR)
+    add_flags(doctor)
     demo = commands.add_parser("demo", help=DEMO, description=DEMO)
     demo.add_argument("--folder", default="demo", help="where to paint and write [demo]")
 
@@ -47,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given[:1] == ["describe"]:
         options, _ = parse_options(describe, given[1:])
         return _describe(options, describe)
+    if given[:1] == ["doctor"]:
+        return _doctor(*parse_options(doctor, given[1:], whole=False), doctor)
     known = parser.parse_args(given)
     if known.command == "demo":
         return _demo(known.folder)
@@ -70,10 +79,19 @@ def _curate(options: Options, rest: Sequence[str], parser: Parser) -> int:
     from finecut.transforms.find import InputError
     from finecut.transforms.given import CutsError
     from finecut.transforms.models.weights import WeightsMissing
+    from finecut.transforms.vectors import MixedVectors
 
+    wrong_from_the_start = (
+        InputError,
+        EncoderMissing,
+        OptionError,
+        CutsError,
+        WeightsMissing,
+        MixedVectors,
+    )
     try:
         ran = run(options, rest, progress=True)
-    except (InputError, EncoderMissing, OptionError, CutsError, WeightsMissing) as error:
+    except wrong_from_the_start as error:
         parser.error(str(error))
     if ran.summary.videos_found:
         listed = failures_path(options)
@@ -89,12 +107,31 @@ def _curate(options: Options, rest: Sequence[str], parser: Parser) -> int:
 def _describe(options: Options, parser: Parser) -> int:
     from finecut.pipeline.describe import describe
     from finecut.transforms.given import CutsError
+    from finecut.transforms.models.weights import WeightsMissing
 
     try:
         sys.stdout.write(describe(options) + "\n")
-    except CutsError as error:
+    except (CutsError, OptionError, WeightsMissing) as error:
         parser.error(str(error))
     return 0
+
+
+def _doctor(options: Options, _rest: Sequence[str], parser: Parser) -> int:
+    warnings.simplefilter("ignore")
+    from finecut.pipeline.doctor import doctor
+    from finecut.pipeline.running import quiet_libraries
+    from finecut.transforms.given import CutsError
+    from finecut.transforms.models.weights import WeightsMissing
+
+    def say(text: str) -> None:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+
+    quiet_libraries(options.verbose)
+    try:
+        return doctor(options, say)
+    except (CutsError, OptionError, WeightsMissing) as error:
+        parser.error(str(error))
 
 
 def _demo(folder: str) -> int:

@@ -9,35 +9,42 @@ from finecut.pipeline.options import (
     CONTENT,
     DISABLE,
     ENABLE,
+    ENDPOINT,
     FIXED_STRIDE,
     LEAST_STRIDE,
+    LITE,
     TRANSNETV2,
     Options,
     default_of,
     option_fields,
 )
+from finecut.transforms.prompts import DEFAULT
+from finecut.transforms.resources import parse_override
 from finecut.transforms.rules import parse_rule
 
 LARGEST = 10**15
 
 
-def contradictions(o: Options) -> Iterator[str]:
+def contradictions(o: Options, whole: bool = True) -> Iterator[str]:
     """Everything that is wrong, the plainest first; nothing when all is well."""
-    for name in ("input", "keep"):
+    for name in ("input", "keep", "resources"):
         several: object = getattr(o, name)
         if isinstance(several, str):
             yield f"{name} is one string: write {name}=({several!r},)"
             return
     yield from _unknown_or_out_of_range(o)
-    yield from _without_input_or_output(o)
+    if whole:
+        yield from _without_input_or_output(o)
     for text in o.keep:
         try:
             parse_rule(text)
         except ValueError as error:
             yield f"--keep {error}"
             return
+    yield from _unfit_resources(o)
     yield from _at_odds_in_cutting(o)
     yield from _at_odds_in_encoding(o)
+    yield from _at_odds_in_models(o)
     yield from _without_effect(o)
 
 
@@ -108,6 +115,72 @@ def _at_odds_in_encoding(o: Options) -> Iterator[str]:
         yield "libopenh264 has no constant quality: write --bit-rate instead of --crf"
 
 
+def _unfit_resources(o: Options) -> Iterator[str]:
+    for text in o.resources:
+        try:
+            parse_override(text)
+        except ValueError as error:
+            yield f"--resources {error}"
+
+
+def _at_odds_in_models(o: Options) -> Iterator[str]:
+    """Endpoints that are named and not used, or used and not named."""
+    for name, used in _endpoints(o).items():
+        algorithm, url = getattr(o, f"{name}_algorithm"), getattr(o, f"{name}_endpoint")
+        if used and algorithm == ENDPOINT and not url:
+            yield (
+                f"{flag(f'{name}_algorithm')} {ENDPOINT} needs the server's address: write "
+                f"{flag(f'{name}_endpoint')} http://HOST:PORT/v1"
+            )
+        if used and algorithm != ENDPOINT and url:
+            yield (
+                f"{flag(f'{name}_endpoint')} does nothing without {flag(f'{name}_algorithm')} "
+                f"{ENDPOINT}: write that too, or leave it out"
+            )
+        if url and not url.startswith(("http://", "https://")):
+            # Not shown: an address may hold a password.
+            yield f"{flag(f'{name}_endpoint')} is no address: write http://HOST:PORT/v1"
+    for text, variant in (
+        ("captioning_prompt_text", "captioning_prompt_variant"),
+        ("enhance_captions_prompt_text", "enhance_captioning_prompt_variant"),
+    ):
+        if getattr(o, text) is not None and getattr(o, variant) != DEFAULT:
+            yield f"{flag(text)} and {flag(variant)} contradict each other: write one of them"
+    for name in (
+        "captioning_prompt_text",
+        "captioning_stage2_prompt_text",
+        "enhance_captions_prompt_text",
+    ):
+        text = getattr(o, name)
+        if text is not None and not text.strip():
+            yield f"{flag(name)} '' asks nothing: write a question, or leave it out"
+
+
+def _endpoints(o: Options) -> dict[str, bool]:
+    """Steps that may be done by a server, and whether they are done at all."""
+    return {
+        "embedding": o.generate_embeddings,
+        "captioning": o.generate_captions,
+        "enhance_captions": o.generate_captions and o.enhance_captions,
+    }
+
+
+def _asks_server(o: Options) -> bool:
+    used = _endpoints(o).items()
+    return any(does and getattr(o, f"{name}_algorithm") == ENDPOINT for name, does in used)
+
+
+def _runs_captioner(o: Options) -> bool:
+    """Whether captions or their enhancement are made in this process."""
+    used = list(_endpoints(o).items())[1:]
+    return any(does and getattr(o, f"{name}_algorithm") != ENDPOINT for name, does in used)
+
+
+def _runs_own_embedder(o: Options) -> bool:
+    """Whether an embedder may come from a folder, not from an installed package."""
+    return o.generate_embeddings and o.embedding_algorithm not in (ENDPOINT, LITE)
+
+
 def _without_effect(o: Options) -> Iterator[str]:
     """An option that would do nothing was meant to do something."""
     detects = o.splitting_algorithm != FIXED_STRIDE
@@ -149,9 +222,74 @@ def _without_effect(o: Options) -> Iterator[str]:
             ("aesthetic_reduction", "aesthetic_target_fps", "aesthetic_clip", "aesthetic_head"),
         ),
         (
-            o.splitting_algorithm == TRANSNETV2 or o.measures("aesthetic"),
-            f"a model that lies there: --splitting-algorithm {TRANSNETV2} or --aesthetic-filter",
+            o.splitting_algorithm == TRANSNETV2
+            or o.measures("aesthetic")
+            or _runs_own_embedder(o)
+            or _runs_captioner(o),
+            f"a model that lies there: --splitting-algorithm {TRANSNETV2}, --aesthetic-filter, "
+            "--embedding-algorithm or --generate-captions",
             ("model_dir",),
+        ),
+        (
+            o.generate_embeddings,
+            "embeddings (--no-generate-embeddings turns them off)",
+            ("embedding_algorithm", "embedding_endpoint"),
+        ),
+        (
+            o.generate_captions,
+            "--generate-captions",
+            (
+                "captioning_algorithm",
+                "captioning_endpoint",
+                "captioning_prompt_variant",
+                "captioning_prompt_text",
+                "captioning_sampling_fps",
+                "captioning_side",
+                "captioning_max_output_tokens",
+                "captioning_stage2_caption",
+                "enhance_captions",
+            ),
+        ),
+        (
+            o.captioning_stage2_caption,
+            "--captioning-stage2-caption",
+            ("captioning_stage2_prompt_text",),
+        ),
+        (
+            o.enhance_captions,
+            "--enhance-captions",
+            (
+                "enhance_captions_algorithm",
+                "enhance_captions_endpoint",
+                "enhance_captioning_prompt_variant",
+                "enhance_captions_prompt_text",
+                "enhance_captions_max_output_tokens",
+            ),
+        ),
+        (
+            _runs_captioner(o),
+            "--generate-captions by a model in this process",
+            ("caption_engine",),
+        ),
+        (
+            _runs_captioner(o) or _runs_own_embedder(o),
+            "a model that brings code: --embedding-algorithm or --generate-captions",
+            ("trust_remote_code",),
+        ),
+        (
+            _runs_captioner(o) or _asks_server(o),
+            "a captioner, a text model or a server",
+            ("model_timeout",),
+        ),
+        (
+            o.generate_embeddings or o.generate_captions,
+            "embeddings or captions",
+            ("clips_together",),
+        ),
+        (
+            not o.is_local,
+            "a cluster (--runner); on this machine models take what they find",
+            ("resources", "accelerator"),
         ),
         *(
             (getattr(o, f"{family}_filter") == ENABLE, f"--{family}-filter {ENABLE}", names)

@@ -19,8 +19,10 @@ from finecut.io.records import Clip, Failure, Reel, Source, Summary, Video, to_j
 from finecut.io.shelf import Shelf
 from finecut.pipeline.options import Options
 from finecut.pipeline.planning import Plan, plan
+from finecut.transforms.caption import CaptionClips
 from finecut.transforms.close import CloseEmptyVideos, WithdrawPromises
 from finecut.transforms.cut import CutClips
+from finecut.transforms.embed import EmbedClips
 from finecut.transforms.find import FindVideos, ProbeVideos
 from finecut.transforms.keep import KeepClips
 from finecut.transforms.looking import PutAwaySheets
@@ -63,12 +65,15 @@ def build(
     videos = probed.videos
     if steps.watches_films:
         videos = videos | "ShareOutVideos" >> ShareOut(video_work, longest_first=local)
-    split = videos | "SplitVideos" >> SplitVideos(steps.splitting)
+    # One pool of workers watches, cuts and looks: with other hints for one of them, Beam would
+    # write down what flows between, and the sheets would lie on another machine.
+    hints = dict(steps.placing.hints)
+    split = videos | "SplitVideos" >> SplitVideos(steps.splitting).with_resource_hints(**hints)
     reels = split.reels
     empty = reels | "WithoutShots" >> beam.Filter(lambda reel: not reel.shots)
     dealt = reels | "ShareOutReels" >> ShareOut(reel_work, longest_first=local)
-    cut = dealt | "CutClips" >> CutClips(steps.cutting)
-    clips = cut.clips | "LookAtClips" >> LookAtClips(steps)
+    cut = dealt | "CutClips" >> CutClips(steps.cutting).with_resource_hints(**hints)
+    clips = cut.clips | "LookAtClips" >> LookAtClips(steps).with_resource_hints(**hints)
     written = clips | "WriteClips" >> WriteClips(steps.writing)
     emptied = empty | "CloseEmptyVideos" >> CloseEmptyVideos(steps.writing)
 
@@ -86,7 +91,8 @@ def build(
 
 
 class LookAtClips(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]]):
-    """Clips → the same: judged by what was measured, scored by models, judged again, previewed.
+    """Clips → the same: judged by what was measured, scored by models, judged again; then those
+    that are kept are previewed, embedded and captioned.
 
     Models and previews do not look at clips that are rejected already.
     """
@@ -105,8 +111,18 @@ class LookAtClips(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]
                 clips = clips | f"KeepBy {scoring.name}" >> KeepClips(rules)
         if steps.previewing is not None:
             clips = clips | "MakePreviews" >> MakePreviews(steps.previewing)
+        place = steps.placing
+        if steps.embedding is not None:
+            embed = EmbedClips(steps.embedding, *place.copies_of("embed"))
+            clips = clips | "EmbedClips" >> embed
+        if steps.captioning is not None:
+            caption = CaptionClips(steps.captioning, *place.copies_of("caption"))
+            clips = clips | "CaptionClips" >> caption
         if steps.cutting.looking.sheet is not None:
             clips = clips | "PutAwaySheets" >> PutAwaySheets(steps.cutting.looking)
+        if steps.enhancing is not None:
+            enhance = CaptionClips(steps.enhancing, *place.copies_of("enhance"))
+            clips = clips | "EnhanceCaptions" >> enhance
         return clips
 
 

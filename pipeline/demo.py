@@ -66,11 +66,13 @@ def demo(folder: str) -> int:
 def _written(output: Path) -> list[str]:
     """One line for each folder: how much is in it, and one example."""
     lines = []
-    for folder in sorted({path.parent for path in output.rglob("*") if path.is_file()}):
-        files = sorted(path for path in folder.iterdir() if path.is_file())
+    for folder in sorted(output.iterdir()):
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
         size = sum(path.stat().st_size for path in files)
-        name = f"{folder.relative_to(output)}/"
-        lines.append(f"  {name:<24} {len(files):>3} files {size / 1000:>9.1f} KB   {files[0].name}")
+        example = files[0].relative_to(folder)
+        lines.append(
+            f"  {folder.name + '/':<33}{len(files):>3} files {size / 1000:>8.1f} KB   {example}"
+        )
     return lines
 
 

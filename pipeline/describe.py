@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -12,6 +13,7 @@ from finecut.pipeline.curation import build
 from finecut.pipeline.options import TRANSNETV2, Options
 from finecut.pipeline.planning import Plan, plan
 from finecut.transforms.find import FindVideos
+from finecut.transforms.resources import Resources
 
 #: Steps inside steps are shown down to this depth.
 DEPTH = 2
@@ -26,7 +28,7 @@ def describe(options: Options) -> str:
     lister = _Lister()
     pipeline.visit(lister)
     parts = ["Steps", *lister.lines, "", "Rules", *_rules(steps), "", "Resources"]
-    return "\n".join([*parts, *_resources(options)])
+    return "\n".join([*parts, *_resources(options, steps), "", "Models", *_models(steps)])
 
 
 class _Lister(PipelineVisitor):
@@ -89,7 +91,7 @@ def _rules(steps: Plan) -> list[str]:
     ]
 
 
-def _resources(options: Options) -> list[str]:
+def _resources(options: Options, steps: Plan) -> list[str]:
     where = (
         f"this machine, {options.local_workers} workers (threads of one process)"
         if options.is_local
@@ -100,18 +102,73 @@ def _resources(options: Options) -> list[str]:
         f"  one worker       cuts 1 reel at a time: 1 decode, {options.encoder} with "
         f"{options.encoder_threads} threads for each open clip",
         f"  one process      writes {options.write_threads} files at a time",
-        "  accelerators     none asked for" + _used_if_there(options),
+        *needs(options, steps),
     ]
 
 
-def _used_if_there(options: Options) -> str:
+def needs(options: Options, steps: Plan) -> list[str]:
+    """What steps ask of a worker, and what Beam is told of it."""
+    place = steps.placing
+    asking = {name: need for name, need in place.steps.items() if need != Resources()}
+    lines = [f"  {name:<16} needs {_said(need, place.gpu_gb)}" for name, need in asking.items()]
+    if options.is_local:
+        lines += [f"  accelerators     none asked for here{_used_if_there(options, steps)}"]
+    elif place.hints:
+        told = ", ".join(f"{name} {value}" for name, value in place.hints.items())
+        lines += [f"  hints            {told}, on every step that watches, cuts or looks"]
+    else:
+        lines += [f"  hints            none: nothing needs a GPU{_used_if_there(options, steps)}"]
+    if place.worker.needs_gpu and not options.is_local:
+        copies = f"{place.copies} cop{'y' if place.copies == 1 else 'ies'} of each model"
+        lines += [f"  one GPU          of {place.gpu_gb:g} GB holds {copies}"]
+    return lines
+
+
+def _said(need: Resources, gpu_gb: float) -> str:
+    named = [
+        f"{value:g} {words}"
+        for value, words in (
+            (need.cpus if need.cpus != 1 else 0, "CPUs"),
+            (need.gpu_memory_gb, f"GB of a GPU ({math.ceil(100 * need.gpu_memory_gb / gpu_gb)} %)"),
+            (0 if need.entire_gpu else need.gpus, "GPU" if need.gpus <= 1 else "GPUs"),
+            (need.nvdecs, "hardware decoders"),
+            (need.nvencs, "hardware encoders"),
+        )
+        if value
+    ]
+    return ", ".join([*named, *(["a GPU of its own"] if need.entire_gpu else [])])
+
+
+def _models(steps: Plan) -> list[str]:
+    """What models are asked, of what."""
+    lines = [
+        f"  {scoring.name:<16} scores {scoring.rate:g} frames a second"
+        for scoring, _ in steps.scorings
+    ]
+    if (embed := steps.embedding) is not None:
+        folder = steps.writing.layout.embeddings(embed.algorithm).rsplit("/", 1)[-1]
+        lines.append(
+            f"  {embed.algorithm:<16} embeds {embed.frames} frames of each clip, into {folder}/"
+        )
+    if (caption := steps.captioning) is not None:
+        passes = "once" if caption.second is None else "twice"
+        lines.append(
+            f"  {caption.model:<16} is asked {passes} about each window, of which it sees "
+            f"{caption.rate:g} frames a second: {caption.prompt}"
+        )
+    if (enhance := steps.enhancing) is not None:
+        lines.append(f"  {enhance.model:<16} is told about each caption: {enhance.instruction}")
+    return lines or ["  none"]
+
+
+def _used_if_there(options: Options, steps: Plan) -> str:
     users = [
         name
         for name, used in (
             ("h264_nvenc", options.encoder == "h264_nvenc"),
             ("TransNetV2", options.splitting_algorithm == TRANSNETV2),
-            ("CLIP", options.measures("aesthetic")),
+            *((name, need.needs_gpu) for name, need in steps.placing.steps.items()),
         )
-        if used
+        if used and name != "cut"
     ]
     return f" ({', '.join(users)} on the GPU of a worker that has one)" if users else ""

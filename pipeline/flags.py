@@ -39,8 +39,13 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         groups[name].add_argument(flag_of(f), **_argument(f, hints[f.name]))
 
 
-def parse_options(parser: Parser, arguments: Sequence[str]) -> tuple[Options, list[str]]:
-    """The options given, checked, and the runner's own arguments among them."""
+def parse_options(
+    parser: Parser, arguments: Sequence[str], whole: bool = True
+) -> tuple[Options, list[str]]:
+    """The options given, checked, and the runner's own arguments among them.
+
+    ``whole=False``: an input and an output need not be among them.
+    """
     namespace, rest = parser.parse_known_args(list(arguments))
     given = {f.name: getattr(namespace, f.name) for f in option_fields()}
     for f in option_fields():
@@ -49,7 +54,7 @@ def parse_options(parser: Parser, arguments: Sequence[str]) -> tuple[Options, li
     options = Options(**given)
     try:
         check_rest(options, rest)
-        options.check()
+        options.check(whole)
     except OptionError as error:
         parser.error(str(error))
     return options, rest

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any
 
+from finecut.transforms.prompts import VARIANTS
 from finecut.transforms.rules import QUALITY_RULES, Rule, parse_rule
 
 ENCODERS = ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "h264_nvenc", "libopenh264")
@@ -24,6 +25,12 @@ DISABLE, ENABLE, SCORE_ONLY = FILTER_MODES = "disable", "enable", "score-only"
 #: What is rejected below this by ``--aesthetic-filter enable`` when no threshold is given.
 USUAL_AESTHETIC_THRESHOLD = 3.5
 MOST_RATE, MOST_HEIGHT = 240, 4320
+#: Embed by the best that --model-dir has, else by what needs no download.
+AUTO = "auto"
+LITE, ENDPOINT = "efficientnet-lite0", "endpoint"
+TRANSFORMERS, VLLM = "transformers", "vllm"
+MOST_TOKENS, LONGEST_WAIT = 32_768, 86_400
+USUAL_ACCELERATOR = "nvidia-l4"
 
 
 class OptionError(ValueError):
@@ -72,6 +79,7 @@ def parse_bit_rate(text: str) -> int:
 
 INPUT, CUT, SCENES, ENCODE = "input", "cutting", "cutting at scenes", "encoding"
 LOOK, MODELS, PREVIEW = "looking and filtering", "looking with models", "windows and previews"
+EMBED, CAPTIONS, MACHINES = "embeddings", "captions", "models and machines"
 OUTPUT, RUN = "output", "running"
 
 
@@ -345,6 +353,156 @@ class Options:
         most=MOST_RATE,
     )
 
+    no_generate_embeddings: bool = option(
+        False, EMBED, "Give clips no vectors; usually every kept clip gets one."
+    )
+    embedding_algorithm: str = option(
+        AUTO,
+        EMBED,
+        "What makes them: efficientnet-lite0 (in a package, no download), cosmos-embed1-224p, "
+        "-336p or -448p, internvideo2, endpoint, or a folder, bucket path or hub id of a picture "
+        "or video encoder.",
+        metavar="MODEL",
+        shown="Cosmos-Embed1 if --model-dir has it, else efficientnet-lite0",
+    )
+    embedding_endpoint: str | None = option(
+        None,
+        EMBED,
+        "Base URL of an OpenAI-compatible server that embeds pictures, as in "
+        "http://host:8000/v1; #NAME at its end chooses one of its models.",
+        metavar="URL",
+        shown="none",
+    )
+
+    generate_captions: bool = option(
+        False, CAPTIONS, "Have a model describe each window of each kept clip."
+    )
+    captioning_algorithm: str = option(
+        "qwen2.5",
+        CAPTIONS,
+        "Which model: qwen2.5, qwen3, nemotron, endpoint, or a folder, bucket path or hub id.",
+        metavar="MODEL",
+    )
+    captioning_endpoint: str | None = option(
+        None,
+        CAPTIONS,
+        "Base URL of an OpenAI-compatible server that describes pictures; #NAME at its end "
+        "chooses one of its models.",
+        metavar="URL",
+        shown="none",
+    )
+    captioning_prompt_variant: str = option(
+        "default",
+        CAPTIONS,
+        "What it is asked: about any footage, about a drive, or about a street under watch.",
+        choices=VARIANTS,
+    )
+    captioning_prompt_text: str | None = option(
+        None, CAPTIONS, "Ask this instead.", metavar="TEXT", shown="the variant's text"
+    )
+    captioning_sampling_fps: float = option(
+        2.0,
+        CAPTIONS,
+        "Frames a second of each window that it sees (4 at the least, 768 at the most).",
+        metavar="N",
+        above=0,
+        most=MOST_RATE,
+    )
+    captioning_side: int = option(
+        480,
+        CAPTIONS,
+        "The shorter side of these frames; smaller films are not enlarged.",
+        metavar="PIXELS",
+        least=28,
+        most=MOST_HEIGHT,
+    )
+    captioning_max_output_tokens: int = option(
+        512,
+        CAPTIONS,
+        "Longest caption, in tokens; a longer one is marked as truncated.",
+        metavar="N",
+        above=0,
+        most=MOST_TOKENS,
+    )
+    captioning_stage2_caption: bool = option(
+        False, CAPTIONS, "Ask a second time, with the first caption to correct and complete."
+    )
+    captioning_stage2_prompt_text: str | None = option(
+        None, CAPTIONS, "What is said before it then.", metavar="TEXT", shown="a text of ours"
+    )
+    enhance_captions: bool = option(
+        False, CAPTIONS, "Have a text model write each caption again, richer in detail."
+    )
+    enhance_captions_algorithm: str = option(
+        "qwen2.5",
+        CAPTIONS,
+        "Which one: qwen2.5, qwen3, endpoint, or a folder, bucket path or hub id.",
+        metavar="MODEL",
+    )
+    enhance_captions_endpoint: str | None = option(
+        None,
+        CAPTIONS,
+        "Base URL of an OpenAI-compatible server for that; #NAME chooses one of its models.",
+        metavar="URL",
+        shown="none",
+    )
+    enhance_captioning_prompt_variant: str = option(
+        "default",
+        CAPTIONS,
+        "What the text model is told, for the same three kinds of footage.",
+        choices=VARIANTS,
+    )
+    enhance_captions_prompt_text: str | None = option(
+        None, CAPTIONS, "Tell it this instead.", metavar="TEXT", shown="the variant's text"
+    )
+    enhance_captions_max_output_tokens: int = option(
+        512, CAPTIONS, "Longest answer, in tokens.", metavar="N", above=0, most=MOST_TOKENS
+    )
+    caption_engine: str = option(
+        AUTO,
+        CAPTIONS,
+        "What runs captioners and text models that are no endpoints: vllm, or transformers; auto "
+        "takes vLLM where it is installed.",
+        choices=(AUTO, TRANSFORMERS, VLLM),
+    )
+
+    trust_remote_code: bool = option(
+        False,
+        MACHINES,
+        "Let models run code that lies beside their weights (Cosmos-Embed1, InternVideo2, "
+        "Nemotron); it may do all you may do, and its revision has to be pinned (ID@COMMIT).",
+    )
+    model_timeout: float = option(
+        300.0,
+        MACHINES,
+        "Longest wait for one answer of a captioner, a text model or a server.",
+        metavar="SECONDS",
+        above=0,
+        most=LONGEST_WAIT,
+    )
+    clips_together: int = option(
+        8,
+        MACHINES,
+        "Clips handed at once to a model on a GPU or a server; it batches them by their pixels.",
+        metavar="N",
+        above=0,
+        most=1024,
+    )
+    resources: tuple[str, ...] = option(
+        (),
+        MACHINES,
+        "What a step needs on a cluster, as in embed:gpu_memory_gb=8 or caption:entire_gpu=1 "
+        "(steps: split, cut, aesthetic, text, unsafe, embed, caption, enhance).",
+        metavar="STEP:KEY=VALUE",
+        shown="what its model needs",
+    )
+    accelerator: str = option(
+        USUAL_ACCELERATOR,
+        MACHINES,
+        "Which GPU a cluster's workers get, if a step needs one, by its name on Google Cloud.",
+        metavar="NAME",
+    )
+
     window_size: int = option(
         256,
         PREVIEW,
@@ -472,6 +630,10 @@ class Options:
         return ENABLE if given and mode == DISABLE else mode
 
     @property
+    def generate_embeddings(self) -> bool:
+        return not self.no_generate_embeddings
+
+    @property
     def cuts_at_scenes(self) -> bool:
         return self.splitting_algorithm != FIXED_STRIDE or self.cuts is not None
 
@@ -483,11 +645,14 @@ class Options:
     def local_workers(self) -> int:
         return self.workers or cores()
 
-    def check(self) -> Options:
-        """Itself, or an :class:`OptionError` that says what to write instead."""
+    def check(self, whole: bool = True) -> Options:
+        """Itself, or an :class:`OptionError` that says what to write instead.
+
+        ``whole=False``: an input and an output may be missing.
+        """
         from finecut.pipeline.contradictions import contradictions
 
-        for wrong in contradictions(self):
+        for wrong in contradictions(self, whole):
             raise OptionError(wrong)
         return self
 

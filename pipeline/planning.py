@@ -14,9 +14,19 @@ from finecut.io.film.sheet import SheetForm
 from finecut.io.layout import Layout
 from finecut.io.scratch import Scratch
 from finecut.io.shelf import Shelf
+from finecut.pipeline.choosing import (
+    Frames,
+    captioning,
+    embedding,
+    embedding_frames,
+    enhancing,
+)
 from finecut.pipeline.options import FIXED_STRIDE, Options
+from finecut.pipeline.placing import Placing, placing
+from finecut.transforms.caption import Captioning, Enhancing
 from finecut.transforms.cut import Cutting
 from finecut.transforms.detect import Detection
+from finecut.transforms.embed import Embedding
 from finecut.transforms.find import Finding
 from finecut.transforms.given import GivenCuts, read_cuts
 from finecut.transforms.looking import Looking
@@ -48,8 +58,12 @@ class Plan(NamedTuple):
     first_rules: tuple[Rule, ...]
     #: Models, the cheap ones first, each with the rules on what it sees.
     scorings: tuple[tuple[Scoring, tuple[Rule, ...]], ...]
-    #: ``None``: no previews.
+    #: ``None``: no vectors, no captions, no richer ones, no previews.
+    embedding: Embedding | None
+    captioning: Captioning | None
+    enhancing: Enhancing | None
     previewing: Previewing | None
+    placing: Placing
     writing: Writing
     #: Name of this run's list of failures; the same command gives the same name.
     failures_path: str
@@ -69,6 +83,9 @@ def plan(options: Options, run: str | None = None) -> Plan:
     inputs = tuple(shelf.absolute(spec) for spec in options.input)
     looking = _looking(options, run)
     rules = options.rules
+    embed, caption = embedding(options, looking), captioning(options, looking)
+    enhance = enhancing(options)
+    scorings = tuple((scoring, rules[scoring.name]) for scoring in _scorings(options, looking))
     return Plan(
         finding=Finding(
             inputs,
@@ -79,8 +96,12 @@ def plan(options: Options, run: str | None = None) -> Plan:
         splitting=Splitting(_cutter(options), options.limit_clips, options.chunk_seconds),
         cutting=Cutting(own, _encoding(options), options.use_input_bit_rate, looking),
         first_rules=tuple(rule for family in MEASURED for rule in rules[family]),
-        scorings=tuple((scoring, rules[scoring.name]) for scoring in _scorings(options, looking)),
+        scorings=scorings,
+        embedding=embed,
+        captioning=caption,
+        enhancing=enhance,
         previewing=_previewing(options, own, looking),
+        placing=placing(options, embed, caption, enhance),
         writing=Writing(
             layout,
             own,
@@ -135,13 +156,16 @@ def _cutter(options: Options) -> Cutter:
 
 
 def _looking(options: Options, run: str) -> Looking:
+    embedded = embedding_frames(options)
     return Looking(
         motion=options.motion_target_fps if options.measures("motion") else None,
         quality=options.quality_target_fps if options.measures("quality") else None,
-        sheet=_sheet_form(options),
+        sheet=_sheet_form(options, embedded),
         scratch=Scratch(options.scratch_mb * 1_000_000, _scratch_place(options)),
         run=run,
         windowing=Windowing(options.window_size, options.window_remainder),
+        even=() if embedded is None else (embedded.number,),
+        captions=options.captioning_sampling_fps if options.generate_captions else None,
     )
 
 
@@ -149,18 +173,23 @@ def _scratch_place(options: Options) -> str:
     return shelf.absolute(options.scratch) if options.scratch else ""
 
 
-def _sheet_form(options: Options) -> SheetForm | None:
+def _sheet_form(options: Options, embedded: Frames | None) -> SheetForm | None:
     """As many frames, and as large, as the enabled steps need."""
     seen = [family for family in SEEN if options.measures(family)]
     rates = [_rate(options, family) for family in seen]
+    sides = [SIDES[family] for family in seen]
+    if embedded is not None:
+        sides.append(embedded.side)
+    if options.generate_captions:
+        sides.append(options.captioning_side)
     if options.generate_previews:
         rates.append(options.preview_target_fps)
-    if not rates:
+    if not rates and not sides:
         return None
     return SheetForm(
         rates=tuple(sorted(set(rates))),
         height=options.preview_target_height if options.generate_previews else 0,
-        side=max((SIDES[family] for family in seen), default=0),
+        side=max(sides, default=0),
     )
 
 

@@ -36,6 +36,7 @@ from finecut.pipeline.stopping import stopping
 from finecut.transforms.find import FindVideos, check_inputs, find_sources
 from finecut.transforms.given import GivenCuts
 from finecut.transforms.tally import BOARD, LOG, NAMESPACE
+from finecut.transforms.vectors import refuse_other_vectors
 
 #: A batch is closed at so many videos or bytes: large enough that the workers rarely wait for its
 #: last reel, small enough to hold and to lose.
@@ -95,6 +96,14 @@ def prepare(options: Options, steps: Plan) -> None:
     steps.splitting.cutter.prepare()
     for scoring, _ in steps.scorings:
         scoring.require()
+    for step in (steps.captioning, steps.enhancing):
+        if step is not None:
+            step.require()
+    if steps.embedding is not None:
+        used = steps.embedding.require()
+        if not steps.writing.dry_run:
+            layout, algorithm = steps.writing.layout, steps.embedding.algorithm
+            refuse_other_vectors(layout, algorithm, used)
 
 
 def _check_scratch(options: Options, steps: Plan) -> None:

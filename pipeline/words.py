@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from finecut.io.layout import embedding_folder
 from finecut.io.records import Summary
 from finecut.pipeline.options import Options
 from finecut.transforms.cut import NO_FRAMES
@@ -23,6 +24,10 @@ def final_words(options: Options, summary: Summary, seconds: float, failures_pat
         f"{s.frames} frames, {_bytes(s.clip_bytes)}",
         f"speed    {s.seconds_cut / max(seconds, 1e-3):.1f}x real time, {seconds:.1f} s",
     ]
+    if s.captions:
+        lines.insert(2, f"captions {_counts(s.captions, '{} {}')}")
+    if s.vectors:
+        lines.insert(2, f"vectors  {_counts(s.vectors, '{} of {}')}")
     if s.marked:
         where = "" if options.dry_run else "; see errors in metas/v0/"
         lines.insert(2, f"marked   {_counts(s.marked, '{} with {}')}{where}")
@@ -99,6 +104,7 @@ def _where(options: Options, summary: Summary) -> str:
         clips += "clips/, "
     if summary.shots_kept and options.generate_previews:
         clips += "previews/, "
+    clips += "".join(f"{embedding_folder(name)}/, " for name in summary.vectors)
     without_file = summary.rejected_by.get(NO_FRAMES, 0)
     if summary.shots_rejected > without_file and not options.no_upload_clips:
         clips += "filtered_clips/, "

@@ -6,8 +6,10 @@ the rest calls :func:`finecut.pipeline.cli.main` here.
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import pickle
 import re
 import shutil
 import signal
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import av
+import pyarrow.parquet as pq
 import pytest
 
 from finecut.io.film.paint import paint
@@ -123,7 +126,9 @@ def test_help_has_groups_and_one_sentence_for_each_flag(capsys: pytest.CaptureFi
     assert ended.value.code == 0
     shown = capsys.readouterr().out
     groups = re.findall(r"^(\w+):$", shown, re.MULTILINE)
-    assert groups == ["options", "input", "cutting", "encoding", "output", "running"]
+    assert groups == [
+        *("options", "input", "cutting", "encoding", "embeddings", "captions", "output", "running")
+    ]
     # Help breaks lines at any space or hyphen.
     joined = "".join(shown.split())
     for option in option_fields():
@@ -489,7 +494,8 @@ def test_no_upload_clips_writes_everything_else(films: Path, tmp_path: Path) -> 
     output = tmp_path / "output"
     assert curate("--input", films, "--output", output, *SHORT, "--no-upload-clips") == 0
     folders = {name.split("/")[0] for name in names_below(output)}
-    assert folders == {"metas", "processed_clip_chunks", "processed_videos"}
+    vectors = {"efficientnet-lite0_embd", "efficientnet-lite0_embd_parquet"}
+    assert folders == {"metas", "processed_clip_chunks", "processed_videos", *vectors}
     assert len(list((output / "metas/v0").iterdir())) == 5
 
 
@@ -554,7 +560,13 @@ def test_a_signal_stops_within_seconds_and_leaves_nothing_torn(
         assert clip.suffix == ".mp4"
         assert count_frames(clip) == 15
     for name in names_below(output) - {f"clips/{clip.name}" for clip in clips}:
-        assert json.loads((output / name).read_bytes()), name
+        data = (output / name).read_bytes()
+        if name.endswith(".pickle"):
+            assert pickle.loads(data).shape == (1, 2560), name
+        elif name.endswith(".parquet"):
+            assert pq.read_table(io.BytesIO(data)).num_rows, name
+        else:
+            assert json.loads(data), name
 
 
 DEAF = """

@@ -165,6 +165,7 @@ def curation(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
             input=(str(GOLDEN / "inputs" / case.inputs),),
             named_as=f"{THERE}/inputs/{case.inputs}",
             output=str(root),
+            no_generate_embeddings=True,
             **case.options,
         )
     )

@@ -35,12 +35,51 @@ def test_flags_and_fields_have_the_same_defaults() -> None:
 SCENES = {"splitting_algorithm": "content"}
 BEAUTY = {"aesthetic_filter": "score-only"}
 PREVIEWS = {"generate_previews": True}
+CAPTIONS = {"generate_captions": True}
+RICHER = {**CAPTIONS, "enhance_captions": True}
 #: What has to be given with an option, because it does nothing alone.
 COMPANIONS: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("max_clip_length", "long_scenes", "crop", "crop_every_piece"), SCENES),
     "skip_uncut": SCENES,
     "transnetv2_threshold": {"splitting_algorithm": "transnetv2"},
     "model_dir": {"splitting_algorithm": "transnetv2"},
+    **dict.fromkeys(
+        (
+            "captioning_prompt_variant",
+            "captioning_prompt_text",
+            "captioning_sampling_fps",
+            "captioning_side",
+            "captioning_max_output_tokens",
+            "captioning_stage2_caption",
+            "captioning_algorithm",
+            "enhance_captions",
+            "caption_engine",
+            "model_timeout",
+        ),
+        CAPTIONS,
+    ),
+    "captioning_stage2_prompt_text": {
+        "generate_captions": True,
+        "captioning_stage2_caption": True,
+    },
+    **dict.fromkeys(
+        (
+            "enhance_captions_algorithm",
+            "enhance_captioning_prompt_variant",
+            "enhance_captions_prompt_text",
+            "enhance_captions_max_output_tokens",
+        ),
+        RICHER,
+    ),
+    "embedding_endpoint": {"embedding_algorithm": "endpoint"},
+    "captioning_endpoint": {"generate_captions": True, "captioning_algorithm": "endpoint"},
+    "enhance_captions_endpoint": {
+        "generate_captions": True,
+        "enhance_captions": True,
+        "enhance_captions_algorithm": "endpoint",
+    },
+    "resources": {"runner": "FlinkRunner"},
+    "accelerator": {"runner": "FlinkRunner"},
     **dict.fromkeys(("preview_target_fps", "preview_target_height", "preview_quality"), PREVIEWS),
     **dict.fromkeys(
         ("aesthetic_reduction", "aesthetic_target_fps", "aesthetic_clip", "aesthetic_head"), BEAUTY
@@ -63,14 +102,28 @@ def test_an_option_that_would_do_nothing_is_refused() -> None:
             "long_scenes": "truncate",
             "aesthetic_reduction": "mean",
             "max_clip_length": 9.0,
+            "captioning_prompt_variant": "av",
+            "enhance_captioning_prompt_variant": "av",
+            "caption_engine": "vllm",
+            "captioning_prompt_text": "What?",
+            "captioning_stage2_prompt_text": "What?",
+            "enhance_captions_prompt_text": "More!",
+            "captioning_side": 90,
+            "captioning_max_output_tokens": 90,
+            "enhance_captions_max_output_tokens": 90,
+            "embedding_endpoint": "http://host:8000/v1",
+            "captioning_endpoint": "http://host:8000/v1",
+            "enhance_captions_endpoint": "http://host:8000/v1",
+            "resources": ("embed:gpus=0.5",),
         }.get(name)
         if value is None:
             value = True if default is False else "else" if isinstance(default, str) else 0.25
+        base: dict[str, Any] = {}
         if name == "model_dir":
-            value = "models"
+            value, base = "models", {"no_generate_embeddings": True}
         if name in ("preview_target_height", "preview_quality"):
             value = 90
-        options = Options(input=("films",), output="out", **{name: value})
+        options = Options(input=("films",), output="out", **base, **{name: value})
         with pytest.raises(OptionError, match="does nothing without"):
             options.check()
         dataclasses.replace(options, **needed).check()
@@ -105,6 +158,27 @@ def test_every_flag_reaches_its_field() -> None:
         "text_threshold": (["--text-threshold", "0.2"], 0.2),
         "unsafe_threshold": (["--unsafe-threshold", "0.2"], 0.2),
         "preview_target_height": (["--preview-target-height", "90"], 90),
+        "embedding_algorithm": (["--embedding-algorithm", "openai/clip"], "openai/clip"),
+        "embedding_endpoint": (["--embedding-endpoint", "http://h/v1"], "http://h/v1"),
+        "captioning_algorithm": (["--captioning-algorithm", "qwen3"], "qwen3"),
+        "captioning_endpoint": (["--captioning-endpoint", "http://h/v1"], "http://h/v1"),
+        "captioning_prompt_variant": (["--captioning-prompt-variant", "av"], "av"),
+        "captioning_prompt_text": (["--captioning-prompt-text", "What?"], "What?"),
+        "captioning_side": (["--captioning-side", "336"], 336),
+        "captioning_stage2_prompt_text": (["--captioning-stage2-prompt-text", "So?"], "So?"),
+        "enhance_captions_algorithm": (["--enhance-captions-algorithm", "qwen3"], "qwen3"),
+        "enhance_captions_endpoint": (
+            ["--enhance-captions-endpoint", "http://h/v1"],
+            "http://h/v1",
+        ),
+        "enhance_captioning_prompt_variant": (["--enhance-captioning-prompt-variant", "av"], "av"),
+        "enhance_captions_prompt_text": (["--enhance-captions-prompt-text", "More!"], "More!"),
+        "caption_engine": (["--caption-engine", "vllm"], "vllm"),
+        "resources": (
+            ["--resources", "embed:gpus=0.5", "cut:cpus=2"],
+            ("embed:gpus=0.5", "cut:cpus=2"),
+        ),
+        "accelerator": (["--accelerator", "nvidia-tesla-t4"], "nvidia-tesla-t4"),
     }
     for field in option_fields():
         flag = "--" + field.name.replace("_", "-")
@@ -151,7 +225,29 @@ def test_every_flag_reaches_its_field() -> None:
         ({"max_clip_length": float("inf")}, "--max-clip-length inf"),
         ({"text_threshold": float("inf")}, "--text-threshold inf"),
         ({"limit_clips": 10**400}, "--limit-clips has 401 digits"),
-        ({"model_dir": "models", "splitting_algorithm": "content"}, "--model-dir does nothing"),
+        (
+            {"model_dir": "m", "no_generate_embeddings": True, "splitting_algorithm": "content"},
+            "--model-dir does nothing",
+        ),
+        ({"model_dir": "m", "embedding_algorithm": "efficientnet-lite0"}, "does nothing"),
+        ({"embedding_algorithm": "endpoint"}, "write --embedding-endpoint http"),
+        (
+            {"embedding_algorithm": "endpoint", "embedding_endpoint": "host:80"},
+            "--embedding-endpoint is no address",
+        ),
+        ({"embedding_algorithm": "x", "no_generate_embeddings": True}, "does nothing without"),
+        ({"generate_captions": True, "captioning_algorithm": "endpoint"}, "needs the server's"),
+        ({"generate_captions": True, "captioning_prompt_text": " "}, "asks nothing"),
+        (
+            {
+                "generate_captions": True,
+                "captioning_prompt_text": "What?",
+                "captioning_prompt_variant": "av",
+            },
+            "write one of them",
+        ),
+        ({"resources": ("lunch:gpus=1",), "runner": "FlinkRunner"}, "no step with resources"),
+        ({"trust_remote_code": True, "embedding_algorithm": "efficientnet-lite0"}, "nothing"),
         ({"unsafe_threshold": 50.0}, "--unsafe-threshold 50"),
         ({"motion_global_mean_threshold": float("nan")}, "--motion-global-mean-threshold nan"),
         ({"aesthetic_threshold": 4.0, "aesthetic_filter": "score-only"}, "does nothing without"),

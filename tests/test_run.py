@@ -49,7 +49,13 @@ from finecut.transforms.close import (
 from finecut.transforms.cut import cut_reel
 from finecut.transforms.find import find_sources, probe_source
 from finecut.transforms.split import reels_of
-from finecut.transforms.write import publish_clip, write_meta
+from finecut.transforms.write import (
+    publish_clip,
+    tables_of,
+    write_meta,
+    write_parquet,
+    write_vectors,
+)
 
 
 class Films(NamedTuple):
@@ -183,15 +189,23 @@ def test_the_pipeline_is_the_plain_program(dataset: Dataset, films: Films, tmp_p
     """The same functions, called one after the other, without Beam."""
     output = tmp_path / "plain"
     steps = plan(options_for(films, output), run="plain")
+    assert steps.embedding is not None
+    model = steps.embedding.load()
     for source in find_sources(steps.finding):
         video = probe_source(source)
         chunks: list[ChunkClosed] = []
         for reel in reels_of(video, steps.splitting):
             entries: list[Clip | Written] = []
+            clips: list[Clip] = []
             for clip in cut_reel(reel, steps.cutting):
                 assert isinstance(clip, Clip)
-                entries += [clip, *publish_clip(clip, steps.writing)]
-                entries += write_meta(clip, steps.writing)
+                [known] = steps.embedding.run([clip], model)
+                clips.append(known)
+                entries += [known, *publish_clip(known, steps.writing)]
+                entries += write_meta(known, steps.writing)
+                entries += write_vectors(known, steps.writing)
+            for algorithm, embedded in tables_of(clips).items():
+                entries += write_parquet(reel.chunk.id, algorithm, embedded, steps.writing)
             if reel.shots:
                 chunks += closed(close_chunk(entries, steps.writing))
             else:

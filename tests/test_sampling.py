@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finecut.io.film.sampling import Ticker, sampled_indices
+from finecut.io.film.sampling import Moments, Ticker, nearest_indices, sampled_indices
 
 TEN_SECONDS = [Fraction(i, 30) for i in range(300)]
 
@@ -83,3 +83,26 @@ def test_each_target_gets_its_nearest_frame(steps: list[int], rate: Fraction) ->
 def test_a_rate_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="rate above 0"):
         Ticker(0)
+
+
+@given(
+    st.lists(st.integers(1, 400), min_size=0, max_size=40),
+    st.lists(st.fractions(-1, 200, max_denominator=20), max_size=12),
+)
+def test_moments_get_their_nearest_frames(steps: list[int], moments: list[Fraction]) -> None:
+    """Trying every frame, and one by one as they come."""
+    times = [Fraction(0)]
+    for step in steps:
+        times.append(times[-1] + Fraction(step, 100))
+    expected = []
+    for moment in moments:
+        distances = [abs(seconds - moment) for seconds in times]
+        expected.append(distances.index(min(distances)))
+    assert nearest_indices(times, moments) == expected
+    watcher, taken = Moments(moments), set()
+    for index, seconds in enumerate(times):
+        if watcher.passed(seconds):
+            taken.add(index - 1)
+    if watcher.ended():
+        taken.add(len(times) - 1)
+    assert taken == set(expected)

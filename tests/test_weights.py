@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +20,15 @@ import pytest
 from apache_beam.io.filesystem import CompressionTypes, FileMetadata, FileSystem
 
 from finecut.transforms.models import weights
-from finecut.transforms.models.weights import WeightsMissing, fetch, locate, package_file
+from finecut.transforms.models.weights import (
+    CodeRefused,
+    WeightsMissing,
+    described,
+    fetch,
+    locate,
+    package_file,
+    remote_code,
+)
 
 constants = pytest.importorskip("huggingface_hub.constants")
 save_file = pytest.importorskip("safetensors.numpy").save_file
@@ -121,7 +132,8 @@ def shards_in(folder: Path, count: int = 3) -> Path:
 def test_a_local_folder_is_used_as_it_is(tmp_path: Path) -> None:
     folder = model_in(tmp_path / "mine")
     found = locate(str(folder))
-    assert (found.path, found.name, found.revision) == (folder, str(folder), None)
+    assert (found.path, found.name) == (folder, str(folder))
+    assert re.fullmatch("fingerprint:[0-9a-f]{12}", found.revision)
 
 
 def test_the_model_dir_is_searched_before_everything_else(tmp_path: Path) -> None:
@@ -182,10 +194,318 @@ def test_a_download_into_a_folder_says_its_commit(tmp_path: Path) -> None:
     (notes / "config.json.metadata").write_text(f"{COMMIT}\netag\n1.0\n")
     assert locate(str(folder)).revision == COMMIT
     (notes / "model.safetensors.metadata").write_text(f"{'0' * 40}\netag\n1.0\n")
-    assert locate(str(folder)).revision is None
+    assert locate(str(folder)).revision.startswith("fingerprint:")
+
+
+# ── which one ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_name_may_ask_for_a_commit() -> None:
+    assert weights.named("org/name@0123abc") == ("org/name", "0123abc")
+    assert weights.named("org/name") == ("org/name", None)
+    assert weights.named("/my/folder@home") == ("/my/folder@home", None)
+    assert weights.named("gs://bucket/a@0123abc") == ("gs://bucket/a@0123abc", None)
+
+
+@pytest.mark.parametrize("commit", ["main", "v1.0", "0123ab", "", "0123ABC"])
+def test_what_may_move_is_no_commit(commit: str) -> None:
+    with pytest.raises(WeightsMissing, match="not a commit of the hub"):
+        locate(f"org/name@{commit}")
+
+
+def test_a_folder_called_like_an_id_with_a_commit_is_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = model_in(tmp_path / "org/name@home")
+    monkeypatch.chdir(tmp_path)
+    assert locate("org/name@home").path.resolve() == folder
+
+
+def test_a_commit_of_ones_own_wins_over_the_pin(tmp_path: Path) -> None:
+    other = "ab" * 20
+    snapshots = tmp_path / "hub/models--openai--clip-vit-large-patch14/snapshots"
+    model_in(snapshots / COMMIT)
+    with pytest.raises(WeightsMissing, match=f"--revision {other[:7]} "):
+        locate(f"{CLIP}@{other[:7]}")
+    folder = model_in(snapshots / other)
+    for asked in (other, other[:7]):
+        found = locate(f"{CLIP}@{asked}")
+        assert (found.path, found.name, found.revision) == (folder, CLIP, other)
+        assert not found.unpinned
+    assert locate(CLIP).revision == COMMIT
+
+
+def test_a_folder_of_another_commit_than_asked_for_is_refused(tmp_path: Path) -> None:
+    folder = model_in(tmp_path / "models" / CLIP)
+    assert locate(f"{CLIP}@abcdef0", str(tmp_path / "models")).path == folder, "nothing says which"
+    notes = folder / ".cache/huggingface/download"
+    notes.mkdir(parents=True)
+    (notes / "config.json.metadata").write_text(f"{COMMIT}\netag\n1.0\n")
+    assert locate(f"{CLIP}@{COMMIT[:7]}", str(tmp_path / "models")).revision == COMMIT
+    with pytest.raises(WeightsMissing, match=f"files in .* are of the commit {COMMIT}"):
+        locate(f"{CLIP}@abcdef0", str(tmp_path / "models"))
+
+
+def marked(folder: Path) -> str:
+    return locate(str(folder)).revision
+
+
+def test_copies_of_a_model_have_one_fingerprint(tmp_path: Path) -> None:
+    folder = shards_in(tmp_path / "a")
+    (folder / "README.md").write_text("not part of it")
+    before = marked(folder)
+    shutil.copytree(folder, tmp_path / "b")
+    (tmp_path / "b/README.md").unlink()
+    assert marked(tmp_path / "b") == before
+
+
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_weights_of_one_shape_are_told_apart(tmp_path: Path, at: int) -> None:
+    """Whichever of the tensors was trained further, and however slightly."""
+    random = np.random.default_rng(0)
+    tensors = {f"x{i}": random.random((200, 300), np.float32) for i in range(3)}
+    folder = model_in(tmp_path / "mine")
+    save_file(tensors, folder / "model.safetensors")
+    before = marked(folder)
+    tensors[f"x{at}"] *= np.float32(1.001)
+    save_file(tensors, folder / "model.safetensors")
+    assert marked(folder) != before
+
+
+def test_configuration_and_code_are_part_of_the_fingerprint(tmp_path: Path) -> None:
+    folder = model_in(tmp_path / "mine")
+    seen = {marked(folder)}
+    for file, text in (
+        ("config.json", '{"a": 1}'),
+        ("preprocessor_config.json", "{}"),
+        ("modeling_mine.py", "x = 1"),
+        ("modeling_mine.py", "x = 2"),
+        ("parts/towers.py", "x = 3"),
+    ):
+        (folder / file).parent.mkdir(exist_ok=True)
+        (folder / file).write_text(text)
+        seen.add(marked(folder))
+    assert len(seen) == 6
+
+
+def test_a_fingerprint_does_not_read_the_whole_model(tmp_path: Path) -> None:
+    folder = model_in(tmp_path / "mine")
+    header = json.dumps({"x": {"dtype": "U8", "shape": [10**10], "data_offsets": [0, 10**10]}})
+    with (folder / "model.safetensors").open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header.encode())
+        file.truncate(8 + len(header) + 10**10)  # a hole of 10 GB, which takes no room
+    begun = time.process_time()
+    assert marked(folder).startswith("fingerprint:")
+    assert time.process_time() - begun < 1, "10 GB take longer to read"
+
+
+# ── pickled ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def pickled_in(folder: Path, file: str = "pytorch_model.bin", value: Any = None) -> Path:
+    torch = pytest.importorskip("torch")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text("{}")
+    torch.save({"x": torch.arange(6.0)} if value is None else value, folder / file)
+    return folder
+
+
+@pytest.mark.parametrize("file", ["pytorch_model.bin", "InternVideo2_S2.pth", "any.pt"])
+def test_pickled_weights_are_taken_where_that_is_asked(tmp_path: Path, file: str) -> None:
+    folder = pickled_in(tmp_path / "mine", file)
+    with pytest.raises(WeightsMissing, match=r"model\.safetensors is not there"):
+        locate(str(folder))
+    found = locate(str(folder), pickled=True)
+    assert found.revision.startswith("fingerprint:")
+    [path] = weights.weight_files(found.path, found.name, pickled=True)
+    assert path == folder / file
+    assert weights.load_pickled(path)["x"].tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_other_pickled_weights_have_another_fingerprint(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    values = torch.zeros(10**6)
+    seen = set()
+    for at in (0, 123_457, 999_999):
+        values[at] = 1
+        folder = pickled_in(tmp_path / "mine", value={"x": values})
+        seen.add(locate(str(folder), pickled=True).revision)
+    assert len(seen) == 3
+
+
+def test_safetensors_are_preferred_to_pickles(tmp_path: Path) -> None:
+    folder = pickled_in(model_in(tmp_path / "mine"))
+    assert weights.weight_files(folder, "it", pickled=True) == [folder / "model.safetensors"]
+
+
+def test_several_pickles_without_a_name_are_refused(tmp_path: Path) -> None:
+    folder = pickled_in(pickled_in(tmp_path / "mine", "a.pth"), "b.pth")
+    with pytest.raises(WeightsMissing, match=r"nothing says which are its weights: a\.pth, b\.pth"):
+        locate(str(folder), pickled=True)
+
+
+def test_pickled_shards_have_to_be_there(tmp_path: Path) -> None:
+    folder = pickled_in(tmp_path / "mine", "pytorch_model-00001-of-00002.bin")
+    places = {f"x{i}": f"pytorch_model-0000{i}-of-00002.bin" for i in (1, 2)}
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": places}))
+    with pytest.raises(WeightsMissing, match=r"pytorch_model-00002-of-00002\.bin is not there"):
+        locate(str(folder), pickled=True)
+    assert locate(str(pickled_in(folder, places["x2"])), pickled=True).path == folder
+
+
+def test_pickled_weights_cut_short_are_refused(tmp_path: Path) -> None:
+    folder = pickled_in(tmp_path / "mine")
+    path = folder / "pytorch_model.bin"
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(WeightsMissing, match="damaged"):
+        locate(str(folder), pickled=True)
+
+
+class Mischief:
+    """What runs when it is unpickled by a reader that lets everything in."""
+
+    def __reduce__(self) -> Any:
+        return (Path.touch, (Path("mischief"),))
+
+
+def test_a_pickle_that_runs_code_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = pickled_in(tmp_path / "mine", value={"x": Mischief()})
+    with pytest.raises(WeightsMissing, match="does not hold tensors alone"):
+        weights.load_pickled(folder / "pytorch_model.bin")
+    assert not Path("mischief").exists()
+
+
+# ── code of a model's own ────────────────────────────────────────────────────────────────────────
+
+
+def coded_in(folder: Path, config: object, file: str = "config.json") -> Path:
+    model_in(folder)
+    (folder / file).write_text(json.dumps(config))
+    (folder / "modeling_mine.py").write_text("class Mine: ...\n")
+    return folder
+
+
+MINE = {"auto_map": {"AutoModel": "modeling_mine.Mine"}}
+
+
+@pytest.mark.parametrize(
+    ("file", "config"),
+    [
+        ("config.json", MINE),
+        ("config.json", {"vision_config": MINE}),
+        ("config.json", {"parts": [MINE]}),
+        ("preprocessor_config.json", {"auto_map": {"AutoProcessor": "modeling_mine.Mine"}}),
+        ("processor_config.json", {"image_processor": {"auto_map": {"A": "modeling_mine.Mine"}}}),
+        ("tokenizer_config.json", {"auto_map": {"AutoTokenizer": ["modeling_mine.Mine", None]}}),
+        ("tokenizer_config.json", {"auto_map": [None, "modeling_mine.Mine"]}),
+    ],
+)
+def test_code_of_a_models_own_wants_permission(tmp_path: Path, file: str, config: Any) -> None:
+    found = locate(str(coded_in(tmp_path / "mine", config, file)))
+    with pytest.raises(CodeRefused, match=r"all rights .*--trust-remote-code"):
+        remote_code(found, allowed=False)
+    assert remote_code(found, allowed=True)
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_a_model_without_code_needs_no_permission(tmp_path: Path, allowed: bool) -> None:
+    found = locate(str(coded_in(tmp_path / "mine", {"auto_map": {}, "architectures": ["X"]})))
+    assert not remote_code(found, allowed)
+
+
+def test_code_from_another_repository_is_refused(tmp_path: Path) -> None:
+    config = {"auto_map": {"AutoModel": "them/theirs--modeling_mine.Mine"}}
+    found = locate(str(coded_in(tmp_path / "mine", config)))
+    with pytest.raises(CodeRefused, match="another repository, them/theirs"):
+        remote_code(found, allowed=True)
+
+
+@pytest.mark.parametrize("name", ["modeling_gone.Mine", "../modeling_mine.Mine", "modeling_mine"])
+def test_code_that_is_not_there_is_named(tmp_path: Path, name: str) -> None:
+    found = locate(str(coded_in(tmp_path / "mine", {"auto_map": {"AutoModel": name}})))
+    with pytest.raises(CodeRefused, match=rf"{re.escape(name)} .* is not there"):
+        remote_code(found, allowed=True)
+
+
+def test_a_processors_configuration_that_is_none_is_refused(tmp_path: Path) -> None:
+    folder = model_in(tmp_path / "mine")
+    (folder / "preprocessor_config.json").write_text("{")
+    with pytest.raises(WeightsMissing, match=r"preprocessor_config\.json cannot be read"):
+        remote_code(locate(str(folder)), allowed=True)
+
+
+def test_code_of_the_hub_wants_a_commit(tmp_path: Path) -> None:
+    repository = tmp_path / "hub/models--someone--model"
+    coded_in(repository / "snapshots" / COMMIT, MINE)
+    (repository / "refs").mkdir()
+    (repository / "refs/main").write_text(COMMIT)
+    with pytest.raises(CodeRefused, match="someone/model@COMMIT"):
+        locate("someone/model", code=True, pinned=True)
+    with pytest.raises(CodeRefused, match="someone/model@COMMIT"):
+        remote_code(locate("someone/model", code=True), allowed=True)
+    assert remote_code(locate(f"someone/model@{COMMIT}", code=True), allowed=True)
+
+
+def test_a_snapshot_without_its_code_is_not_all_that_was_asked_for(tmp_path: Path) -> None:
+    repository = tmp_path / "hub/models--someone--model"
+    folder = coded_in(repository / "snapshots" / COMMIT, MINE)
+    (folder / "modeling_mine.py").unlink()
+    wish = weights._Wish("someone/model", COMMIT, ("config.json",), code=False, pickled=False)
+    assert weights._held(tmp_path / "hub", wish) == folder
+    assert weights._held(tmp_path / "hub", dataclasses.replace(wish, code=True)) is None
+
+
+# ── described ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_model_is_described_without_its_weights(tmp_path: Path) -> None:
+    folder = model_in(tmp_path / "store" / CLIP)
+    (folder / "config.json").write_text('{"a": 1}')
+    (folder / "more.json").write_text('{"b": 2}')
+    (folder / "model.safetensors").unlink()
+    expected = {"config.json": {"a": 1}, "more.json": {"b": 2}}
+    files = ("config.json", "more.json", "none.json")
+    store = str(tmp_path / "store")
+    assert described(str(folder), None, files) == expected
+    assert described(CLIP, store, files) == expected
+    assert described(f"{CLIP}@abcdef0", f"closet://{store}", files) == expected
+    assert described(CLIP, str(folder), files) == expected, "the folder may be the model"
+    assert described(f"closet://{folder}", None, files) == expected
+    snapshot = tmp_path / "hub/models--openai--clip-vit-large-patch14/snapshots" / COMMIT
+    shutil.copytree(folder, snapshot)
+    assert described(CLIP, None, files[:2]) == expected
+
+
+def test_the_model_of_the_right_name_describes_itself(tmp_path: Path) -> None:
+    """As :func:`locate` finds it: the folder itself may hold another one."""
+    model_in(tmp_path / "models" / CLIP)
+    (tmp_path / "models/config.json").write_text('{"another": 1}')
+    assert described(CLIP, str(tmp_path / "models")) == {"config.json": {}}
+
+
+def test_what_is_not_described_is_refused(tmp_path: Path) -> None:
+    (model_in(tmp_path / "mine") / "config.json").unlink()
+    with pytest.raises(WeightsMissing, match=r"not whole: config\.json is not there"):
+        described(str(tmp_path / "mine"))
+    with pytest.raises(WeightsMissing, match="HF_HUB_OFFLINE forbids"):
+        described(CLIP, str(tmp_path / "models"))
+    repository = tmp_path / "hub/models--someone--model"
+    (model_in(repository / "snapshots" / COMMIT) / "config.json").unlink()
+    (repository / "refs").mkdir()
+    (repository / "refs/main").write_text(COMMIT)
+    with pytest.raises(WeightsMissing, match="does not say what it is"):
+        described("someone/model")
 
 
 # ── refused ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_way_out_of_a_model_with_code_brings_its_code() -> None:
+    with pytest.raises(WeightsMissing, match=r"--include '\*\.py' --local-dir"):
+        locate(CLIP, code=True)
 
 
 def test_what_is_nowhere_is_refused_with_the_way_out(tmp_path: Path) -> None:

@@ -201,7 +201,7 @@ def test_the_promise_of_an_earlier_run_is_withdrawn(writing: Writing) -> None:
 
 def test_a_video_is_closed_only_when_nothing_is_missing(writing: Writing) -> None:
     def chunk(num_kept: int) -> ChunkClosed:
-        return ChunkClosed(VIDEO, 2, 4, num_kept, 0, {}, {}, 1.0, 1.0, 1, 1, "x", 1)
+        return ChunkClosed(VIDEO, 2, 4, num_kept, 0, {}, {}, 1.0, 1.0, 1, 1, {}, {}, "x", 1)
 
     assert list(close_video([chunk(2)], writing)) == []
     assert list(close_video([chunk(2), chunk(1)], writing)) == []

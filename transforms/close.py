@@ -39,6 +39,9 @@ class ChunkClosed:
     seconds_kept: float
     clip_bytes: int
     frames: int
+    #: How many clips have a vector of each embedder, and what became of the captions.
+    vectors: Mapping[str, int]
+    captions: Mapping[str, int]
     path: str
     num_bytes: int
 
@@ -85,6 +88,15 @@ def close_chunk(
         seconds_kept=sum(clip.shot.span.length for clip in kept),
         clip_bytes=sum(clip.file.num_bytes for clip in clips if clip.file),
         frames=sum(clip.file.num_frames for clip in clips if clip.file),
+        vectors=dict(Counter(name for clip in kept for name in clip.vectors)),
+        captions=dict(
+            Counter(
+                told.status
+                for clip in kept
+                for window in clip.windows
+                for told in window.told.values()
+            )
+        ),
         path=path,
         num_bytes=size,
     )

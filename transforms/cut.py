@@ -54,7 +54,8 @@ def cut_reel(reel: Reel, cutting: Cutting) -> Iterator[Clip | Failure]:
     looks: dict[str, ClipLook] = {}
 
     def look_at(shot: Shot) -> ClipLook:
-        return looks.setdefault(shot.id, ClipLook(looking))
+        wanted = looking.expected(video, shot)
+        return looks.setdefault(shot.id, ClipLook(looking, wanted))
 
     with cutting.shelf.bench() as folder, shelf.open_source(video.source.uri) as source:
         results = cut(

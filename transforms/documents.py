@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from finecut.io.layout import Layout
-from finecut.io.records import Clip, Video, Window
+from finecut.io.records import Clip, ModelUsed, Told, Video, Window
 
 #: Scores that stand under names of their own in a clip's document.
 MOTION = ("motion_global_mean", "motion_per_patch_min_256")
@@ -57,6 +57,8 @@ def clip_document(clip: Clip, layout: Layout) -> Document:
     if clip.errors:
         document["errors"] = list(clip.errors)
         document["error_messages"] = dict(clip.errors)
+    if clip.models:
+        document["models"] = {name: _model(used) for name, used in clip.models.items()}
     document["windows"] = [_window_document(window) for window in clip.windows]
     document["valid"] = is_valid(clip)
     return document
@@ -116,7 +118,24 @@ def _window_document(window: Window) -> Document:
         document[f"{model}_caption"] = text
     for model, text in window.enhanced_captions.items():
         document[f"{model}_enhanced_caption"] = text
+    for model, told in window.told.items():
+        document |= _told(f"{model}_caption", told)
+    for model, told in window.told_enhanced.items():
+        document |= _told(f"{model}_enhanced_caption", told)
     return document
+
+
+def _told(name: str, told: Told) -> Document:
+    """What became of a text, and its tokens where they are known."""
+    said: Document = {f"{name}_status": told.status}
+    counts = {"prompt": told.prompt_tokens, "output": told.output_tokens}
+    known = {side: number for side, number in counts.items() if number is not None}
+    return said | ({f"{name}_tokens": known} if known else {})
+
+
+def _model(used: ModelUsed) -> Document:
+    document: Document = {"model": used.name, "revision": used.revision}
+    return document | ({} if used.dimension is None else {"dimension": used.dimension})
 
 
 def _texts(windows: Sequence[Window], kind: str) -> dict[str, str]:

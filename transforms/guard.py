@@ -34,6 +34,14 @@ def guarded(
         yield failure(step, source, error, lost())
 
 
+def attempted(work: Callable[[], T]) -> T | Exception:
+    """What ``work`` gives, or what it broke with: for who has another way to try."""
+    try:
+        return work()
+    except Exception as error:
+        return error
+
+
 def failure(step: str, source: Source, error: BaseException, lost: Iterable[str] = ()) -> Failure:
     """The record of this accident."""
     evidence = "".join(traceback.format_tb(error.__traceback__)).splitlines()[-EVIDENCE_LINES:]

@@ -8,6 +8,7 @@ Later steps ask :func:`sheet_of` for the sheet. It lies in the machine's scratch
 step runs where the clip was cut; otherwise it is drawn again from the clip's file.
 """
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -16,8 +17,16 @@ import apache_beam as beam
 from finecut.io import shelf
 from finecut.io.film.looking import Look
 from finecut.io.film.sampling import Ticker
-from finecut.io.film.sheet import NoSheet, Sheet, SheetForm, SheetMaker, sheet_from_file
-from finecut.io.records import Clip
+from finecut.io.film.sheet import (
+    NOTHING_MORE,
+    NoSheet,
+    Sheet,
+    SheetForm,
+    SheetMaker,
+    Wanted,
+    sheet_from_file,
+)
+from finecut.io.records import Clip, Shot, Video
 from finecut.io.scratch import Scratch
 from finecut.transforms.estimate import estimate_field
 from finecut.transforms.motion import (
@@ -27,7 +36,7 @@ from finecut.transforms.motion import (
     vector_field,
 )
 from finecut.transforms.quality import QualityMeter
-from finecut.transforms.windows import Windowing
+from finecut.transforms.windows import Windowing, sampled_in_window, windows_of
 
 #: Width of the pictures in which motion is estimated.
 SMALL = 320
@@ -47,6 +56,33 @@ class Looking:
     #: What this run's sheets are called, so that they are no other run's.
     run: str = "run"
     windowing: Windowing = USUAL_WINDOWS
+    #: How many frames, spread evenly over the clip, embedders look at; how many a second of each
+    #: window captioners do.
+    even: tuple[int, ...] = ()
+    captions: float | None = None
+
+    def expected(self, video: Video, shot: Shot) -> Wanted:
+        """What the sheet of this shot needs, before anybody knows its frames.
+
+        Where windows lie follows from how many frames there are. A film of constant rate lets that
+        be foreseen; where it turns out otherwise, the sheet is drawn again from the clip.
+        """
+        span, rate = shot.span, video.framerate
+        frames = _frame_at(span.end, rate) - _frame_at(span.start, rate)
+        return self._wanted(span.length, frames, rate)
+
+    def wanted_of(self, clip: Clip) -> Wanted:
+        """The same of a clip whose file is known."""
+        assert clip.file is not None
+        return self._wanted(clip.shot.span.length, clip.file.num_frames, clip.file.framerate)
+
+    def _wanted(self, seconds: float, num_frames: int, framerate: float) -> Wanted:
+        moments = [m for count in self.even for m in even_moments(count, seconds)]
+        frames: set[int] = set()
+        if self.captions is not None and framerate > 0:
+            for window in windows_of(num_frames, self.windowing):
+                frames.update(sampled_in_window(window, framerate, self.captions))
+        return Wanted(tuple(sorted(moments)), frozenset(frames))
 
     @property
     def wanted(self) -> bool:
@@ -62,13 +98,27 @@ class Looking:
             self.scratch.sweep(f"{self.run}-")
 
 
+def even_moments(count: int, seconds: float) -> list[float]:
+    """The middles of so many equal parts of a clip.
+
+    >>> even_moments(4, 8.0)
+    [1.0, 3.0, 5.0, 7.0]
+    """
+    return [seconds * (2 * i + 1) / (2 * count) for i in range(count)]
+
+
+def _frame_at(seconds: float, rate: float) -> int:
+    """The first frame shown at or after this time; times within a thousandth of one mean it."""
+    return math.ceil(seconds * rate - 1e-3)
+
+
 class ClipLook:
     """Sees all frames of one clip; when it is over, has its scores, and its sheet if wanted."""
 
-    def __init__(self, looking: Looking) -> None:
+    def __init__(self, looking: Looking, wanted: Wanted = NOTHING_MORE) -> None:
         self._motion = None if looking.motion is None else _MotionLook(looking.motion)
         self._quality = None if looking.quality is None else _QualityLook(looking.quality)
-        self._maker = None if looking.sheet is None else SheetMaker(looking.sheet)
+        self._maker = None if looking.sheet is None else SheetMaker(looking.sheet, wanted)
         self.scores: dict[str, float] = {}
         self.sheet: Sheet | None = None
 
@@ -161,15 +211,18 @@ def sheet_of(clip: Clip, looking: Looking) -> Sheet:
     """The clip's sheet: as it was drawn while the clip was cut, or drawn again from its file."""
     assert looking.sheet is not None
     kept = looking.scratch.get(looking.name(clip.id))
+    wanted = NOTHING_MORE if clip.file is None else looking.wanted_of(clip)
     if kept is not None:
-        return Sheet.from_bytes(kept)
+        sheet = Sheet.from_bytes(kept)
+        if wanted.frames <= set(sheet.indices):
+            return sheet
     if clip.staged is None:
         raise NoSheet(
             f"clip {clip.id} has no file to draw a sheet from: it was never cut, or its file has "
             "already been published. Looking has to come before writing."
         )
     with shelf.open_source(clip.staged) as file:
-        sheet = sheet_from_file(file, looking.sheet)
+        sheet = sheet_from_file(file, looking.sheet, wanted)
     keep_sheet(clip.id, sheet, looking)
     return sheet
 

@@ -9,7 +9,6 @@ from functools import partial
 
 import apache_beam as beam
 
-from finecut.io.film.sampling import sampled_indices
 from finecut.io.film.sheet import Sheet
 from finecut.io.film.webp import write_webp
 from finecut.io.records import Clip, Failure, Window
@@ -33,15 +32,14 @@ class Previewing:
 def frames_of_window(sheet: Sheet, window: Window, rate: float) -> list[int]:
     """Frames of the sheet that show this window, so many a second; one at the least."""
     inside = [
-        i
-        for i, frame in enumerate(sheet.indices)
-        if window.start_frame <= frame <= window.end_frame
+        place
+        for place in sheet.at_rate(rate)
+        if window.start_frame <= sheet.indices[place] <= window.end_frame
     ]
-    if not inside:
-        middle = (window.start_frame + window.end_frame) / 2
-        return [min(range(len(sheet)), key=lambda i: abs(sheet.indices[i] - middle))]
-    taken = sampled_indices([sheet.seconds[i] for i in inside], rate)
-    return [inside[i] for i in taken]
+    if inside:
+        return inside
+    middle = (window.start_frame + window.end_frame) / 2
+    return [min(range(len(sheet)), key=lambda place: abs(sheet.indices[place] - middle))]
 
 
 def previewed(clip: Clip, previewing: Previewing) -> Clip:

@@ -14,9 +14,10 @@ import apache_beam as beam
 import numpy as np
 from numpy.typing import NDArray
 
-from finecut.io.film.sheet import SheetFrames
-from finecut.io.records import Clip, Failure
+from finecut.io.film.sheet import SheetForm, SheetFrames
+from finecut.io.records import Clip, Failure, ModelUsed
 from finecut.transforms.guard import guarded
+from finecut.transforms.inference import inference
 from finecut.transforms.looking import Looking, sheet_of
 from finecut.transforms.tally import metered
 
@@ -35,13 +36,29 @@ class Scoring:
     looking: Looking
     #: The shorter side of the frames it is shown, whatever the sheet has.
     side: int
+    #: Clips that are handed to the model at once: it looks at one after the other.
+    together: int = 1
+
+    def run(self, clips: Sequence[Clip], scorer: Scorer) -> list[Clip]:
+        return [scored_or_not(clip, scorer, self) for clip in clips]
+
+    def num_bytes(self, clips: Sequence[Clip]) -> int:
+        """Of the frames it is shown."""
+        form = SheetForm((), side=self.side)
+        return sum(
+            3 * width * height * int(clip.shot.span.length * self.rate + 1)
+            for clip in clips
+            for width, height in [form.size(clip.video.width, clip.video.height)]
+        )
 
 
 def scored(clip: Clip, scorer: Scorer, scoring: Scoring) -> Clip:
     """The clip, with what the model says of it."""
     sheet = sheet_of(clip, scoring.looking)
     frames = SheetFrames(sheet, sheet.at_rate(scoring.rate), scoring.side)
-    return clip.replace(scores={**clip.scores, **scorer(frames)})
+    # Which models they are is said by those that know it.
+    used: Mapping[str, ModelUsed] = getattr(scorer, "used", {})
+    return clip.replace(scores={**clip.scores, **scorer(frames)}, models={**clip.models, **used})
 
 
 def scored_or_not(clip: Clip, scorer: Scorer, scoring: Scoring) -> Clip:
@@ -67,7 +84,4 @@ class ScoreClips(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]]
         self.scoring = scoring
 
     def expand(self, clips: beam.PCollection[Clip]) -> beam.PCollection[Clip]:
-        # Here, because Beam's module imports torch if there is one: a second, and 180 MB.
-        from finecut.transforms.inference import inference
-
         return clips | "Score" >> inference(self.scoring).with_output_types(Clip)

@@ -46,6 +46,8 @@ def enter(books: Books, event: Event) -> Books:
             shots_rejected=event.num_rejected,
             rejected_by=event.rejected_by,
             marked=event.marked,
+            vectors=event.vectors,
+            captions=event.captions,
             seconds_cut=event.seconds_cut,
             seconds_kept=event.seconds_kept,
             clip_bytes=event.clip_bytes,

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from apache_beam.metrics import Metrics
@@ -50,6 +51,17 @@ def count(name: str, amount: int = 1) -> None:
     """Add to a counter, everywhere it is shown."""
     BOARD.add(name, amount)
     Metrics.counter(NAMESPACE, name).inc(amount)
+
+
+@contextmanager
+def timed(step: str, items: int) -> Iterator[None]:
+    """Counts what is done inside: so many items, and the time they took together."""
+    began = time.perf_counter()
+    try:
+        yield
+    finally:
+        count(f"{step}/microseconds", int((time.perf_counter() - began) * 1e6))
+        count(f"{step}/items", items)
 
 
 def metered(step: str, items: Iterable[T]) -> Iterator[T]:

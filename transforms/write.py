@@ -21,11 +21,12 @@ import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
 from finecut.io.parquet import embedding_pickle, embedding_table
-from finecut.io.records import Clip, Failure, Written
+from finecut.io.records import Clip, Failure, ModelUsed, Written
 from finecut.transforms.close import ChunkClosed, CloseChunks, CloseVideos, VideoClosed
 from finecut.transforms.documents import clip_document, serialise
 from finecut.transforms.guard import FAILURES, guarded
 from finecut.transforms.parallel import Write, WriteInParallel
+from finecut.transforms.vectors import facts, refuse_in_run
 from finecut.transforms.writing import Writer, Writing, by_chunk, ids, tagged
 
 CLIPS: Final = "clips"
@@ -101,6 +102,7 @@ def write_vectors(clip: Clip, writing: Writing) -> Iterator[Written]:
     if writing.dry_run or not clip.kept:
         return
     for algorithm, vector in clip.vectors.items():
+        refuse_in_run(writing.layout, algorithm, _model_of(clip, algorithm), writing.shelf.staging)
         path = writing.layout.embedding(algorithm, clip.id)
         size = writing.shelf.write(path, embedding_pickle(vector))
         yield Written(EMBEDDINGS, clip.id, clip.chunk.id, path, size)
@@ -117,11 +119,21 @@ def write_parquet(
     chunk: str, algorithm: str, clips: Iterable[Clip], writing: Writing
 ) -> Iterator[Written]:
     """Write one algorithm's vectors of one chunk as one Parquet file."""
-    if not writing.dry_run:
-        path = writing.layout.embedding_parquet(algorithm, chunk)
-        rows = [(clip.id, clip.vectors[algorithm]) for clip in clips]
-        size = writing.shelf.write(path, embedding_table(rows))
-        yield Written(EMBEDDINGS, chunk, chunk, path, size)
+    if writing.dry_run:
+        return
+    clips = list(clips)
+    used = _model_of(clips[0], algorithm)
+    refuse_in_run(writing.layout, algorithm, used, writing.shelf.staging)
+    path = writing.layout.embedding_parquet(algorithm, chunk)
+    rows = [(clip.id, clip.vectors[algorithm]) for clip in clips]
+    size = writing.shelf.write(path, embedding_table(rows, facts(algorithm, used)))
+    yield Written(EMBEDDINGS, chunk, chunk, path, size)
+
+
+def _model_of(clip: Clip, algorithm: str) -> ModelUsed:
+    """Which model a clip's vector is of; who brings vectors of their own need not say."""
+    named = clip.models.get(algorithm)
+    return named or ModelUsed(algorithm, dimension=len(clip.vectors[algorithm]))
 
 
 def _drop(staged: str, writing: Writing) -> None:

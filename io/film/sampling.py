@@ -12,7 +12,8 @@ frames one after the other, and takes the same ones.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
 Seconds = Fraction | float
@@ -35,17 +36,52 @@ def sampled_indices(times: Sequence[Seconds], rate: Seconds) -> list[int]:
         return []
     target = Fraction(times[0])
     while target < times[-1] + ticker.step / 2 - NEARLY:
-        after = bisect_left(times, target)
-        if after == len(times):
-            nearest = after - 1
-        elif after == 0 or times[after] - target < target - times[after - 1] - NEARLY:
-            nearest = after
-        else:
-            nearest = after - 1
+        nearest = _nearest(times, target)
         if not taken or taken[-1] != nearest:
             taken.append(nearest)
         target += ticker.step
     return taken
+
+
+def nearest_indices(times: Sequence[Seconds], moments: Sequence[Seconds]) -> list[int]:
+    """For each of some moments the frame shown nearest to it; one frame may serve several.
+
+    >>> nearest_indices([0.0, 1.0, 2.0], [0.2, 0.5, 0.6, 9.0])
+    [0, 0, 1, 2]
+    """
+    return [_nearest(times, moment) for moment in moments]
+
+
+def _nearest(times: Sequence[Seconds], moment: Seconds) -> int:
+    after = bisect_left(times, moment)
+    if after == len(times):
+        return after - 1
+    if after == 0 or times[after] - moment < moment - times[after - 1] - NEARLY:
+        return after
+    return after - 1
+
+
+class Moments:
+    """Says of each frame, like :class:`Ticker`, whether it is nearest to one of these moments."""
+
+    def __init__(self, moments: Iterable[Seconds]) -> None:
+        self._left = deque(sorted(Fraction(moment) for moment in moments))
+        self._previous: Fraction | None = None
+
+    def passed(self, seconds: Fraction) -> bool:
+        """A frame is shown now: whether the one before it is taken."""
+        previous, self._previous = self._previous, seconds
+        if previous is None:
+            return False
+        taken = False
+        while self._left and self._left[0] - previous <= seconds - self._left[0] + NEARLY:
+            self._left.popleft()
+            taken = True
+        return taken
+
+    def ended(self) -> bool:
+        """There are no more frames: whether the last one is taken."""
+        return bool(self._left)
 
 
 class Ticker:

@@ -21,7 +21,7 @@ import numpy as np
 from finecut.io.film.clock import Clock
 from finecut.io.film.looking import Bytes, Look, Scalers, pixels
 from finecut.io.film.picture import BT709, HIGH_DEFINITION, UNSAID
-from finecut.io.film.sampling import Ticker, sampled_indices
+from finecut.io.film.sampling import Moments, Ticker, nearest_indices, sampled_indices
 from finecut.io.film.source import DECODE_THREADS, constant_rate, decode, open_film, video_stream
 
 #: Number of a colour matrix → what the scaler calls it; all others are standard definition.
@@ -48,6 +48,19 @@ class SheetForm:
         wanted = max(self.height / height, self.side / min(width, height))
         scale = min(1.0, wanted)
         return max(2, round(width * scale / 2) * 2), max(2, round(height * scale / 2) * 2)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is wanted of one clip beside its rates."""
+
+    #: Seconds into the clip.
+    moments: tuple[float, ...] = ()
+    #: Frames by their numbers.
+    frames: frozenset[int] = frozenset()
+
+
+NOTHING_MORE = Wanted()
 
 
 @dataclass(frozen=True)
@@ -85,6 +98,15 @@ class Sheet:
     def at_rate(self, rate: float) -> list[int]:
         """Frames at so many a second: of one of the sheet's rates, those that were taken for it."""
         return sampled_indices(self.seconds, rate)
+
+    def near(self, moments: Sequence[float]) -> list[int]:
+        """Frames nearest to these moments, one for each: those that were taken for them."""
+        return nearest_indices(self.seconds, moments)
+
+    def numbered(self, frames: Sequence[int]) -> list[int]:
+        """Where the frames of these numbers are on the sheet; all have to be on it."""
+        places = {number: place for place, number in enumerate(self.indices)}
+        return [places[number] for number in frames]
 
     def to_parts(self) -> list[Bytes | bytes]:
         """Everything, in pieces to be written one after the other."""
@@ -124,9 +146,12 @@ class SheetFrames(Sequence[Bytes]):
 class SheetMaker:
     """Looks on while a clip is cut, and draws its sheet."""
 
-    def __init__(self, form: SheetForm) -> None:
+    def __init__(self, form: SheetForm, wanted: Wanted = NOTHING_MORE) -> None:
         self._form = form
-        self._tickers = [Ticker(rate) for rate in form.rates]
+        self._tickers: list[Ticker | Moments] = [Ticker(rate) for rate in form.rates]
+        if wanted.moments:
+            self._tickers.append(Moments(wanted.moments))
+        self._wanted_frames = wanted.frames
         self._size = (0, 0)
         self._colorspace = UNSAID
         #: The frame before: whether it is taken is known when the next one comes.
@@ -140,13 +165,14 @@ class SheetMaker:
             self._colorspace = _said(look.colorspace, look.height)
         # All of them are told, and any of them may want the frame before.
         wanted = [ticker.passed(seconds) for ticker in self._tickers]
-        if any(wanted):
+        if any(wanted) or self._count - 1 in self._wanted_frames:
             self._take()
         self._last = (look, seconds)
         self._count += 1
 
     def end(self) -> None:
-        if any(ticker.ended() for ticker in self._tickers):
+        last = self._count - 1
+        if any(ticker.ended() for ticker in self._tickers) or last in self._wanted_frames:
             self._take()
         self._last = None
 
@@ -164,9 +190,9 @@ class SheetMaker:
         self._taken.append((self._count - 1, float(seconds), look.shrunk(*self._size)))
 
 
-def sheet_from_file(file: str | BinaryIO, form: SheetForm) -> Sheet:
+def sheet_from_file(file: str | BinaryIO, form: SheetForm, wanted: Wanted = NOTHING_MORE) -> Sheet:
     """Draw the sheet of a clip from its file."""
-    maker, scalers = SheetMaker(form), Scalers()
+    maker, scalers = SheetMaker(form, wanted), Scalers()
     with open_film(file) as container:
         stream = video_stream(container)
         stream.thread_type = "AUTO"

@@ -19,8 +19,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -28,6 +27,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from finecut.io.records import ModelUsed
+from finecut.transforms.models.quiet import quiet
 from finecut.transforms.models.weights import WEIGHTS, Located, WeightsMissing, locate, needed
 
 if TYPE_CHECKING:
@@ -67,8 +68,11 @@ class AestheticScorer:
         self._vision = vision
         self._head = tuple(head)
         self._reduction = reduction
-        #: The models that score, for documents to name.
-        self.models = tuple(models)
+        #: Which models they are, for the documents.
+        self.used = {
+            name: ModelUsed(place.name, place.revision)
+            for name, place in zip(("aesthetic", "aesthetic_head"), models, strict=False)
+        }
 
     @classmethod
     def load(
@@ -171,7 +175,7 @@ def _read_vision(folder: Path) -> Any:
             f"{PURPOSE}. Usually --model-dir names another model's folder; name the folder that "
             f"holds {CLIP}."
         )
-    with _quiet():
+    with quiet():
         try:
             vision, said = transformers.CLIPVisionModelWithProjection.from_pretrained(
                 folder,
@@ -194,21 +198,6 @@ def _unfit(folder: Path, what: str) -> WeightsMissing:
         f"the weights in {folder} are not those that its config.json describes: {what}. Usually "
         "files of two models were mixed; fetch the folder again as a whole."
     )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without transformers' progress bar and its list of the text tower's weights, not wanted."""
-    logging = needed("transformers.utils.logging", INSTALL, PURPOSE)
-    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bar:
-            logging.enable_progress_bar()
 
 
 def _read_head(folder: Path) -> list[tuple[Tensor, Tensor]]:

@@ -34,6 +34,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from finecut.transforms.models.packages import packaged
 from finecut.transforms.models.weights import needed, open_packaged
 
 MODEL = ("rapidocr_onnxruntime", "models", "ch_PP-OCRv4_det_infer.onnx")
@@ -61,6 +62,8 @@ class TextScorer:
 
     def __init__(self, session: Any, pillow: Any) -> None:
         self._session = session
+        #: Which model it is, for the documents.
+        self.used = {"text": packaged("rapidocr-onnxruntime")}
         self._input = session.get_inputs()[0].name
         self._pillow = pillow
 

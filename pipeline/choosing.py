@@ -1,0 +1,254 @@
+"""Choosing models: from options to what embeds, captions and enhances, and how each is loaded.
+
+Nothing is loaded or imported here: a step is told *how* to load its model, and a worker does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+from finecut.io import shelf
+from finecut.pipeline.options import AUTO, ENDPOINT, LITE, TRANSFORMERS, VLLM, Options
+from finecut.transforms.caption import Captioning, Enhancing
+from finecut.transforms.embed import Embedding
+from finecut.transforms.looking import Looking
+from finecut.transforms.models import (
+    captioners,
+    encoders,
+    endpoint,
+    lite,
+    remote,
+    vllm_engine,
+    writers,
+)
+from finecut.transforms.prompts import CAPTION, ENHANCE, SECOND
+from finecut.transforms.resources import USUAL, Resources
+
+COSMOS = tuple(f"cosmos-embed1-{size}p" for size in (224, 336, 448))
+#: Enough for any encoder of pictures that people embed with.
+ENCODER = Resources(gpu_memory_gb=8)
+#: Text models whose answers NeMo Curator files under one name, whichever of the two it is.
+QWEN_WRITERS, QWEN_WRITER = ("qwen2.5", "qwen3"), "qwen_lm"
+
+
+NO_RESOURCES = Resources()
+
+
+class Loading(NamedTuple):
+    """How a model is loaded, how it is known beforehand that it can be, and what it needs."""
+
+    load: Callable[[], Any]
+    require: Callable[[], Any]
+    resources: Resources = NO_RESOURCES
+
+
+class Frames(NamedTuple):
+    """How many frames of a clip an embedder looks at, and how large they have to be."""
+
+    number: int
+    side: int
+
+
+def embedding_algorithm(options: Options) -> str | None:
+    """The embedder's name; ``auto`` is decided here."""
+    if not options.generate_embeddings:
+        return None
+    if options.embedding_algorithm != AUTO:
+        return options.embedding_algorithm
+    there = (
+        name
+        for name in COSMOS
+        if options.model_dir is not None
+        and shelf.exists(f"{shelf.absolute(options.model_dir)}/{remote.REPOSITORIES[name]}")
+    )
+    return next(there, LITE)
+
+
+def embedding_frames(options: Options) -> Frames | None:
+    """What the sheet has to have for the embedder."""
+    algorithm = embedding_algorithm(options)
+    if algorithm is None:
+        return None
+    if algorithm == LITE:
+        return Frames(lite.FRAMES, lite.SIDE)
+    if algorithm == ENDPOINT:
+        return Frames(endpoint.EndpointEmbedder.frames, endpoint.EndpointEmbedder.side)
+    if _with_code(algorithm) is not None:
+        return Frames(*remote.frames_and_side(algorithm))
+    return Frames(*encoders.frames_and_side(algorithm, options.model_dir))
+
+
+def embedding(options: Options, looking: Looking) -> Embedding | None:
+    """The step that embeds, if there is one."""
+    algorithm, frames = embedding_algorithm(options), embedding_frames(options)
+    if algorithm is None or frames is None:
+        return None
+    loading = _embedder(algorithm, options)
+    return Embedding(
+        _with_code(algorithm) or _name_of(algorithm, options.embedding_endpoint),
+        loading.load,
+        loading.require,
+        looking,
+        frames.number,
+        frames.side,
+        loading.resources,
+        _together(algorithm, loading.resources, options),
+    )
+
+
+def _embedder(algorithm: str, options: Options) -> Loading:
+    if algorithm == LITE:
+        return Loading(lite.LiteEmbedder.load, lite.require_lite)
+    if algorithm == ENDPOINT:
+        url = options.embedding_endpoint or ""
+        load = partial(endpoint.EndpointEmbedder.load, url, timeout=options.model_timeout)
+        return Loading(load, partial(endpoint.require_endpoint, url))
+    place: dict[str, Any] = {
+        "model_dir": options.model_dir,
+        "trust_remote_code": options.trust_remote_code,
+    }
+    known = _with_code(algorithm)
+    if known is not None:
+        kind = remote.CosmosEmbed1 if known in COSMOS else remote.InternVideo2
+        need = USUAL["cosmos-embed1" if known in COSMOS else known]
+        return Loading(
+            partial(kind.load, algorithm, **place),
+            partial(remote.require_remote, algorithm, **place),
+            need,
+        )
+    return Loading(
+        partial(encoders.FrameEncoder.load, algorithm, **place),
+        partial(encoders.require_encoder_model, algorithm, **place),
+        ENCODER,
+    )
+
+
+def _with_code(algorithm: str) -> str | None:
+    """Which of the embedders that bring code of their own is meant, if one is.
+
+    >>> _with_code("nvidia/Cosmos-Embed1-336p@0e8a28f")
+    'cosmos-embed1-336p'
+    """
+    plain = algorithm.split("@", 1)[0]
+    return next((name for name, id_ in remote.REPOSITORIES.items() if plain in (name, id_)), None)
+
+
+def captioning(options: Options, looking: Looking) -> Captioning | None:
+    """The step that captions, if there is one."""
+    if not options.generate_captions:
+        return None
+    algorithm = options.captioning_algorithm
+    loading = _writes(
+        options,
+        algorithm,
+        options.captioning_endpoint,
+        options.captioning_max_output_tokens,
+        endpoint.EndpointCaptioner,
+        (vllm_engine.VllmCaptioner, captioners.Captioner),
+        (vllm_engine.require_vllm_captioner, captioners.require_captioner),
+        USUAL["captioner"],
+    )
+    second = options.captioning_stage2_prompt_text or SECOND
+    return Captioning(
+        _name_of(algorithm, options.captioning_endpoint),
+        loading.load,
+        loading.require,
+        looking,
+        options.captioning_prompt_text or CAPTION[options.captioning_prompt_variant],
+        second if options.captioning_stage2_caption else None,
+        options.captioning_sampling_fps,
+        options.captioning_side,
+        options.captioning_max_output_tokens,
+        loading.resources,
+        _together(algorithm, loading.resources, options),
+    )
+
+
+def enhancing(options: Options) -> Enhancing | None:
+    """The step that makes captions richer, if there is one."""
+    if not (options.generate_captions and options.enhance_captions):
+        return None
+    algorithm = options.enhance_captions_algorithm
+    loading = _writes(
+        options,
+        algorithm,
+        options.enhance_captions_endpoint,
+        options.enhance_captions_max_output_tokens,
+        endpoint.EndpointWriter,
+        (vllm_engine.VllmWriter, writers.TextWriter),
+        (vllm_engine.require_vllm_writer, writers.require_writer),
+        USUAL["writer"],
+    )
+    own = _name_of(algorithm, options.enhance_captions_endpoint)
+    told = options.enhance_captions_prompt_text
+    return Enhancing(
+        QWEN_WRITER if algorithm in QWEN_WRITERS else own,
+        _name_of(options.captioning_algorithm, options.captioning_endpoint),
+        loading.load,
+        loading.require,
+        told or ENHANCE[options.enhance_captioning_prompt_variant],
+        options.enhance_captions_max_output_tokens,
+        loading.resources,
+        _together(algorithm, loading.resources, options),
+    )
+
+
+def _writes(
+    options: Options,
+    algorithm: str,
+    url: str | None,
+    max_tokens: int,
+    server: Any,
+    engines: tuple[Any, Any],
+    requires: tuple[Any, Any],
+    need: Resources,
+) -> Loading:
+    """A model that writes: on a server, by vLLM, or by transformers."""
+    limits: dict[str, Any] = {"max_tokens": max_tokens, "timeout": options.model_timeout}
+    if algorithm == ENDPOINT:
+        return Loading(
+            partial(server.load, url, **limits), partial(endpoint.require_endpoint, url or "")
+        )
+    place: dict[str, Any] = {
+        "model_dir": options.model_dir,
+        "trust_remote_code": options.trust_remote_code,
+    }
+    wanted = options.caption_engine
+    return Loading(
+        partial(_load_by, wanted, engines, algorithm, {**place, **limits}),
+        partial(_require_by, wanted, requires, algorithm, place),
+        need,
+    )
+
+
+def _load_by(wanted: str, engines: tuple[Any, Any], name: str, given: dict[str, Any]) -> Any:
+    """By vLLM or by transformers, as the machine has them that loads it."""
+    vllm, own = engines
+    return (vllm if _by_vllm(wanted) else own).load(name, **given)
+
+
+def _require_by(wanted: str, requires: tuple[Any, Any], name: str, given: dict[str, Any]) -> Any:
+    vllm, own = requires
+    return (vllm if _by_vllm(wanted) else own)(name, **given)
+
+
+def _by_vllm(wanted: str) -> bool:
+    return wanted == VLLM or (wanted != TRANSFORMERS and vllm_engine.vllm_is_there())
+
+
+def _together(algorithm: str, need: Resources, options: Options) -> int:
+    """Clips handed over at once: several where that is faster, each as it comes elsewhere."""
+    return options.clips_together if need.needs_gpu or algorithm == ENDPOINT else 1
+
+
+def _name_of(algorithm: str, url: str | None) -> str:
+    """What the model is called in names of folders and keys: a hub id's last part, or a server's.
+
+    >>> _name_of("Qwen/Qwen2.5-VL-3B-Instruct@abc", None)
+    'Qwen2.5-VL-3B-Instruct'
+    """
+    if algorithm == ENDPOINT and url is not None and "#" in url:
+        algorithm = url.rsplit("#", 1)[1]
+    return algorithm.split("@", 1)[0].rstrip("/").rsplit("/", 1)[-1]

@@ -1,0 +1,256 @@
+"""``finecut doctor``: whether this machine can do what the options ask, found out by doing it.
+
+    finecut doctor --embedding-algorithm cosmos-embed1-224p --model-dir gs://models --output gs://out
+
+A film is painted, decoded and cut with the encoder that was chosen; every model that the options
+name is loaded and asked about the clip; a file is written to the output and removed. What does not
+work is said with what helps, and the exit code is 1. Neither an input nor a GPU is needed, so this
+can be a step of building an image; run where the GPU is, it shows what the models take of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from finecut.io import shelf
+from finecut.io.film.encoders import require_encoder
+from finecut.io.film.paint import paint
+from finecut.io.film.sheet import SheetForm, sheet_from_file
+from finecut.io.film.source import probe
+from finecut.io.records import Clip, Failure, Source, Video
+from finecut.pipeline.describe import needs
+from finecut.pipeline.options import Options, cores
+from finecut.pipeline.planning import Plan, plan
+from finecut.transforms.cut import cut_reel
+from finecut.transforms.guard import attempted
+from finecut.transforms.models.devices import gpus
+from finecut.transforms.split import FixedStride, reels_of
+from finecut.transforms.vectors import refuse_other_vectors
+
+#: Packages whose versions explain most of what differs between two machines.
+PACKAGES = (
+    "finecut",
+    "apache-beam",
+    "av",
+    "pyarrow",
+    "numpy",
+    "onnxruntime",
+    "torch",
+    "transformers",
+    "vllm",
+    "google-cloud-storage",
+)
+#: What films come in, and the encoder, container and pixels of a sample of it.
+KINDS = {
+    "H.264": ("libx264", "mp4", "yuv420p"),
+    "HEVC": ("libx265", "mp4", "yuv420p"),
+    "VP9": ("libvpx-vp9", "webm", "yuv420p"),
+    "AV1": ("libsvtav1", "mp4", "yuv420p"),
+    "MPEG-4": ("mpeg4", "avi", "yuv420p"),
+    "ProRes": ("prores_ks", "mov", "yuv422p10le"),
+    "MJPEG": ("mjpeg", "avi", "yuvj420p"),
+}
+SAMPLE_SECONDS = 3
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was tried: whether it works, and what there is to say."""
+
+    what: str
+    well: bool
+    said: str
+
+    def __str__(self) -> str:
+        return f"  {'ok  ' if self.well else 'FAIL'}  {self.what:<20} {self.said}"
+
+
+def doctor(options: Options, say: Say) -> int:
+    """Try everything, say what came of it; the exit code."""
+    say("\n".join(["Versions", *_versions(), "", "Devices", *_devices()]))
+    failed: list[Finding] = []
+    with TemporaryDirectory(prefix="finecut-doctor-") as folder:
+        for title, findings in (
+            ("Films", _films(options, Path(folder))),
+            ("Steps", _steps(options, Path(folder))),
+            ("Output", _output(options)),
+        ):
+            say(f"\n{title}")
+            for finding in findings:
+                say(str(finding))
+                failed += [] if finding.well else [finding]
+    say("\n".join(["", "Resources", *needs(options, plan(options, run="doctor"))]))
+    if not failed:
+        say("\nEverything works.")
+        return 0
+    count = "1 thing does" if len(failed) == 1 else f"{len(failed)} things do"
+    say(f"\n{count} not work: {', '.join(finding.what for finding in failed)}. See above.")
+    return 1
+
+
+def _versions() -> Iterator[str]:
+    yield f"  {'python':<22} {platform.python_version()}, {platform.platform()}"
+    for package in PACKAGES:
+        try:
+            yield f"  {package:<22} {version(package)}"
+        except PackageNotFoundError:
+            yield f"  {package:<22} not installed"
+
+
+def _devices() -> Iterator[str]:
+    yield f"  {'cores':<22} {cores()}"
+    found = gpus()
+    for name, memory in found:
+        yield f"  {'GPU':<22} {name}, {memory:.1f} GB"
+    if not found:
+        yield f"  {'GPU':<22} none that torch can use"
+
+
+def _films(options: Options, folder: Path) -> Iterator[Finding]:
+    """A sample of each kind of film, painted and decoded; and the encoder of the clips."""
+    for kind, (encoder, suffix, pixels) in KINDS.items():
+        path = folder / f"{kind}.{suffix}"
+        yield _tried(f"decode {kind}", partial(_decoded, path, encoder, pixels))
+    yield _tried(f"encode {options.encoder}", lambda: _encoder_works(options))
+
+
+def _decoded(path: Path, encoder: str, pixels: str) -> str:
+    painting = paint(path, seconds=1, rate=10, codec=encoder, pix_fmt=pixels)
+    sheet = sheet_from_file(painting.path, SheetForm((10,), side=64))
+    if len(sheet) != len(painting.times):
+        raise ValueError(f"{len(sheet)} of {len(painting.times)} frames came back")
+    return f"{len(sheet)} frames"
+
+
+def _encoder_works(options: Options) -> str:
+    require_encoder(plan(options, run="doctor").cutting.encoding)
+    return "opens"
+
+
+def _steps(options: Options, folder: Path) -> Iterator[Finding]:
+    """One clip, the whole way: cut, looked at, scored, embedded, captioned."""
+    own = dataclasses.replace(options, output=str(folder / "output"), scratch=None)
+    steps = plan(own, run="doctor")
+    yield _tried("load shot detector", lambda: _prepared(steps))
+    cut: list[Clip] = []
+    yield _tried("cut one clip", lambda: _cut(steps, folder, cut))
+    if cut:
+        yield from _models(steps, cut[0])
+
+
+def _prepared(steps: Plan) -> str:
+    steps.splitting.cutter.prepare()
+    return type(steps.splitting.cutter).__name__
+
+
+def _cut(steps: Plan, folder: Path, cut: list[Clip]) -> str:
+    video = _sample(folder)
+    splitting = dataclasses.replace(
+        steps.splitting, cutter=FixedStride(SAMPLE_SECONDS, SAMPLE_SECONDS, 0)
+    )
+    [reel] = reels_of(video, splitting)
+    for outcome in cut_reel(reel, steps.cutting):
+        if isinstance(outcome, Failure):
+            raise ValueError(outcome.message)
+        cut.append(outcome)
+    [clip] = cut
+    if clip.errors or clip.file is None:
+        raise ValueError("; ".join(clip.errors.values()) or "no file was made")
+    return f"{clip.file.num_frames} frames of {clip.file.video_codec}, {clip.file.num_bytes} bytes"
+
+
+def _sample(folder: Path) -> Video:
+    path = paint(folder / "sample.mp4", seconds=SAMPLE_SECONDS, sound="aac").path
+    source = Source(str(path), str(path), "sample.mp4")
+    return probe(str(path), source, shelf.size_of(str(path)))
+
+
+def _models(steps: Plan, clip: Clip) -> Iterator[Finding]:
+    for scoring, _ in steps.scorings:
+        yield _asked(scoring.name, scoring, clip)[0]
+    if steps.embedding is not None:
+        yield _asked(f"embed {steps.embedding.algorithm}", steps.embedding, clip)[0]
+    if steps.captioning is not None:
+        finding, clip = _asked(f"caption {steps.captioning.model}", steps.captioning, clip)
+        yield finding
+    if steps.enhancing is not None:
+        yield _asked(f"enhance {steps.enhancing.model}", steps.enhancing, clip)[0]
+
+
+def _asked(what: str, step: Any, clip: Clip) -> tuple[Finding, Clip]:
+    """The model is loaded and asked about one clip; the clip comes back with what it said."""
+    told = [clip]
+
+    def ask() -> str:
+        step.require()
+        began = time.monotonic()
+        model = step.load()
+        loaded = time.monotonic()
+        [told[0]] = step.run([clip], model)
+        new = {name: said for name, said in told[0].errors.items() if name not in clip.errors}
+        if new:
+            raise ValueError("; ".join(new.values()))
+        answer = _answer(clip, told[0])
+        return (
+            f"{answer}; loaded in {loaded - began:.1f} s, {time.monotonic() - loaded:.1f} s a clip"
+        )
+
+    return _tried(what, ask), told[0]
+
+
+def _answer(before: Clip, after: Clip) -> str:
+    """What is known now and was not before."""
+    scores = [f"{k} {v:.3g}" for k, v in after.scores.items() if k not in before.scores]
+    vectors = [f"{len(v)} numbers" for k, v in after.vectors.items() if k not in before.vectors]
+    texts = [
+        repr(text[:60])
+        for window, old in zip(after.windows, before.windows, strict=True)
+        for said, known in (
+            (window.captions, old.captions),
+            (window.enhanced_captions, old.enhanced_captions),
+        )
+        for name, text in said.items()
+        if name not in known
+    ]
+    return ", ".join([*scores, *vectors, *texts]) or "nothing to say"
+
+
+def _output(options: Options) -> Iterator[Finding]:
+    if not options.output:
+        return
+    yield _tried("write", lambda: _written(options))
+    steps = plan(options, run="doctor")
+    if steps.embedding is not None:
+        yield _tried("vectors there", lambda: _alike(steps))
+
+
+def _written(options: Options) -> str:
+    own = plan(options).writing.shelf
+    own.prepare()
+    own.sweep()
+    return f"{own.root} can be written to"
+
+
+def _alike(steps: Plan) -> str:
+    assert steps.embedding is not None
+    used = steps.embedding.require()
+    refuse_other_vectors(steps.writing.layout, steps.embedding.algorithm, used)
+    return "none, or of the same model"
+
+
+def _tried(what: str, work: Callable[[], str]) -> Finding:
+    outcome = attempted(work)
+    if isinstance(outcome, Exception):
+        return Finding(what, False, f"{type(outcome).__name__}: {outcome}")
+    return Finding(what, True, outcome)

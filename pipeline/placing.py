@@ -1,0 +1,93 @@
+"""Placing: what the machines of a cluster need for these steps, and how models share a GPU.
+
+One pool of workers does everything between reading a film and writing a dataset, so the needs of
+its steps are put together: what one of them needs, all workers have, and the models of all steps
+lie side by side on the same GPU, as many copies of each as there is room for all. On this machine
+nothing is asked for; models take the device they find.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from finecut.pipeline.options import OptionError, Options
+from finecut.transforms.caption import Captioning, Enhancing
+from finecut.transforms.embed import Embedding
+from finecut.transforms.resources import USUAL, Resources, gpu_gb, parse_override, together
+
+#: A machine has hardly more processes than this that want a model each.
+MOST_COPIES = 16
+
+
+@dataclass(frozen=True)
+class Placing:
+    """What is asked of a cluster's machines."""
+
+    #: What each step needs.
+    steps: Mapping[str, Resources]
+    #: What one worker needs for all of them, and how large its GPU is.
+    worker: Resources
+    gpu_gb: float
+    #: Beam's hints for the steps that do the work.
+    hints: Mapping[str, str]
+    local: bool
+
+    @property
+    def copies(self) -> int:
+        """How many copies of each model a GPU holds."""
+        return self.worker.copies(self.gpu_gb, MOST_COPIES)
+
+    def copies_of(self, step: str) -> tuple[bool, int]:
+        """Whether the step's model is loaded once for all processes of a machine, how many times.
+
+        On this machine there is one process, whose threads share it anyhow.
+        """
+        shared = not self.local and self.steps[step].needs_gpu
+        return shared, self.copies if shared else 1
+
+
+def placing(
+    options: Options,
+    embed: Embedding | None,
+    caption: Captioning | None,
+    enhance: Enhancing | None,
+) -> Placing:
+    """What these options ask of a cluster."""
+    steps = dict(_needs(options, embed, caption, enhance))
+    for text in options.resources:
+        step, resources = parse_override(text)
+        if step not in steps:
+            raise OptionError(
+                f"--resources {text} does nothing, because no step called {step} is done: there "
+                f"are {', '.join(steps)}"
+            )
+        steps[step] = resources
+    size = gpu_gb(options.accelerator)
+    try:
+        worker = together(steps, size)
+        hints = {} if options.is_local else worker.hints(options.accelerator)
+    except ValueError as error:
+        if options.is_local:
+            # Nothing is asked for here; a model that is too large will say so itself.
+            return Placing(steps, Resources(), size, {}, True)
+        raise OptionError(f"--resources or --accelerator: {error}") from error
+    return Placing(steps, worker, size, hints, options.is_local)
+
+
+def _needs(
+    options: Options,
+    embed: Embedding | None,
+    caption: Captioning | None,
+    enhance: Enhancing | None,
+) -> Iterator[tuple[str, Resources]]:
+    yield "split", Resources()
+    yield "cut", Resources(nvencs=1) if options.encoder == "h264_nvenc" else Resources()
+    for family in ("text", "unsafe"):
+        if options.measures(family):
+            yield family, Resources()
+    if options.measures("aesthetic"):
+        yield "aesthetic", USUAL["aesthetic"]
+    for name, step in (("embed", embed), ("caption", caption), ("enhance", enhance)):
+        if step is not None:
+            yield name, step.resources

@@ -1,0 +1,122 @@
+"""What is asked of a cluster's machines: on the right steps of the graph, and said by describe."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import apache_beam as beam
+import pytest
+
+from finecut.pipeline.cli import main
+from finecut.pipeline.curation import curate
+from finecut.pipeline.options import OptionError, Options
+from finecut.pipeline.planning import plan
+
+ACCELERATOR = "beam:resources:accelerator:v1"
+CPUS = "beam:resources:cpu_count:v1"
+L4 = b"type:nvidia-l4;count:1;install-nvidia-driver:5xx"
+#: The steps that work on films and clips, and those that only read and write documents.
+WORK = ("SplitVideos", "CutClips", "LookAtClips")
+REST = ("FindVideos", "ProbeVideos", "WriteClips", "Summarise", "WriteFailures")
+
+
+def options(**changes: Any) -> Options:
+    given: dict[str, Any] = {"runner": "DataflowRunner", "splitting_algorithm": "content"}
+    return Options(input=("gs://films",), output="gs://out", **given | changes)
+
+
+def hints_in_proto(options: Options) -> dict[str, dict[str, bytes]]:
+    """Name of each step that works itself → its hints, from the graph a runner is given."""
+    pipeline = beam.Pipeline("FnApiRunner")
+    curate(pipeline, options)
+    proto = pipeline.to_runner_api()
+    leaves = {
+        step.unique_name: step.environment_id
+        for step in proto.components.transforms.values()
+        if not step.subtransforms and step.environment_id
+    }
+    environments = proto.components.environments
+    return {name: dict(environments[i].resource_hints) for name, i in leaves.items()}
+
+
+def of(step: str, found: dict[str, dict[str, bytes]]) -> list[dict[str, bytes]]:
+    hints = [hints for name, hints in found.items() if name.split("/")[0] == step]
+    assert hints, f"no step called {step} in {sorted(found)}"
+    return hints
+
+
+def test_nothing_is_asked_for_what_cpus_do() -> None:
+    assert not any(hints_in_proto(options()).values())
+
+
+def test_a_captioner_asks_for_a_gpu_where_the_work_is_done() -> None:
+    found = hints_in_proto(options(generate_captions=True))
+    for step in WORK:
+        assert all(hints == {ACCELERATOR: L4} for hints in of(step, found)), step
+    for step in REST:
+        assert all(hints == {} for hints in of(step, found)), step
+
+
+def test_an_override_reaches_the_graph() -> None:
+    wanted = ("caption:cpus=6,gpu_memory_gb=14", "cut:cpus=3")
+    changes = {"resources": wanted, "accelerator": "nvidia-tesla-t4"}
+    found = hints_in_proto(options(generate_captions=True, **changes))
+    t4 = b"type:nvidia-tesla-t4;count:1;install-nvidia-driver:5xx"
+    for step in WORK:
+        assert all(hints == {ACCELERATOR: t4, CPUS: b"6"} for hints in of(step, found)), step
+
+
+def test_on_this_machine_nothing_is_asked_for() -> None:
+    found = hints_in_proto(options(runner="local", generate_captions=True))
+    assert not any(found.values())
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"resources": ("caption:gpus=1",)}, "no step called caption is done"),
+        (
+            {"generate_captions": True, "resources": ("caption:gpu_memory_gb=30",)},
+            "30 GB of GPU memory are asked for and the device has 24 GB",
+        ),
+        (
+            {"generate_captions": True, "enhance_captions": True},
+            "caption 100 % and enhance 100 %",
+        ),
+    ],
+)
+def test_what_cannot_be_had_is_refused(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(OptionError, match=re.escape(words)):
+        plan(options(**changes))
+
+
+def test_models_share_a_gpu() -> None:
+    """Two copies of both: 0.2 and 0.25 of the same device."""
+    wanted = ("caption:gpu_memory_gb=6", "aesthetic:gpus=0.2")
+    place = plan(
+        options(generate_captions=True, aesthetic_filter="score-only", resources=wanted)
+    ).placing
+    assert place.copies == 2
+    assert place.copies_of("caption") == (True, 2)
+    assert place.copies_of("embed") == (False, 1)
+
+
+def test_describe_says_what_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--input", "gs://films", "--output", "gs://out", "--runner", "DataflowRunner"]
+    wanted = ["--generate-captions", "--resources", "caption:gpu_memory_gb=8,cpus=4"]
+    assert main(["describe", *arguments, *wanted]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "caption needs 4 CPUs, 8 GB of a GPU (34 %)" in said
+    assert f"hints accelerator {L4.decode()}, cpu_count 4, on every step that" in said
+    assert "one GPU of 24 GB holds 2 copies of each model" in said
+    assert "qwen2.5 is asked once about each window, of which it sees 2 frames a second" in said
+    assert f"CutClips Reel → Clip, failures: Failure [accelerator {L4.decode()}" in said
+
+
+def test_describe_refuses_what_cannot_be_had(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--input", "gs://films", "--output", "gs://out", "--runner", "DataflowRunner"]
+    with pytest.raises(SystemExit) as stopped:
+        main(["describe", *arguments, "--resources", "caption:gpus=1"])
+    assert stopped.value.code == 2
+    assert "no step called caption" in capsys.readouterr().err

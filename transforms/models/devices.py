@@ -1,0 +1,79 @@
+"""What a loaded model runs on: a GPU where there is one, in half precision, or the CPU.
+
+On a CPU a model is asked one question at a time, in float32 (``at_once`` 0): what else is asked has
+no say in an answer. On a GPU so many pixels go through it together as fit beside its weights::
+
+    ┌───────────────────────── the device's memory · share ─────────────────────────┐
+    │  weights_gb  │  pixels that are asked about at once, so many for each GB      │
+    └───────────────────────────────────────────────────────────────────────────────┘
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+from finecut.transforms.models.weights import WeightsMissing, needed
+
+INSTALL = "pip install 'finecut[models]'"
+PURPOSE = "run a model on this machine"
+
+#: From this generation of GPUs on, bfloat16 is computed and not only imitated.
+AMPERE = (8, 0)
+
+
+def device_of(wanted: str = "auto") -> str:
+    """``cuda`` or ``cpu``; ``auto`` is the GPU where there is one."""
+    if wanted not in ("auto", "cuda", "cpu"):
+        raise ValueError(
+            f"the device {wanted!r} is unknown. 'auto' takes the GPU where there is one, 'cuda' "
+            "insists on it, 'cpu' leaves it alone."
+        )
+    if wanted == "cpu":
+        return "cpu"
+    if needed("torch", INSTALL, PURPOSE).cuda.is_available():
+        return "cuda"
+    if wanted == "cuda":
+        raise WeightsMissing(
+            "a GPU was asked for and torch sees none on this machine. Usually torch was built for "
+            "CPUs, or the driver is missing or too old for it: `nvidia-smi` names the driver. Use "
+            "the device 'cpu' to do without."
+        )
+    return "cpu"
+
+
+def gpu_memory_gb() -> float | None:
+    """All memory of the first GPU in GB (GiB, as vendors count it), ``None`` without one."""
+    if device_of("auto") == "cpu":
+        return None
+    cuda = needed("torch", INSTALL, PURPOSE).cuda
+    return float(cuda.get_device_properties(0).total_memory / 2**30)
+
+
+def at_once_on(
+    device: str, pixels_per_gb: float, weights_gb: float = 0.0, share: float = 1.0
+) -> int:
+    """Pixels a model may be asked about at once: what its share of the GPU has beside its weights.
+
+    It is reckoned from all memory and not from what is free just now, so that it is the same in
+    every process and on every run.
+    """
+    memory = gpu_memory_gb() if device == "cuda" else None
+    return 0 if memory is None else max(0, int((memory * share - weights_gb) * pixels_per_gb))
+
+
+def dtype_of(device: str) -> Any:
+    """torch's type for weights: bfloat16 on a GPU, float16 on an old one, float32 on the CPU."""
+    torch = needed("torch", INSTALL, PURPOSE)
+    if device != "cuda":
+        return torch.float32
+    return torch.bfloat16 if torch.cuda.get_device_capability() >= AMPERE else torch.float16
+
+
+def gpus() -> list[tuple[str, float]]:
+    """Name and memory in GB of every GPU that torch can use; none where there is no torch."""
+    if importlib.util.find_spec("torch") is None:
+        return []
+    cuda = needed("torch", INSTALL, PURPOSE).cuda
+    found = [cuda.get_device_properties(i) for i in range(cuda.device_count())]
+    return [(device.name, device.total_memory / 2**30) for device in found]

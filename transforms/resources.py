@@ -1,0 +1,328 @@
+"""What a step asks of the machine it runs on. Standard library only: options are checked with it.
+
+    Resources(gpu_memory_gb=8)               # a model that takes 8 GB of one GPU
+    parse_override("embed:gpu_memory_gb=8")  # the same, for one step, on the command line
+
+GPU memory is asked for in GB, or in GPUs, never in both. How much of a device that is decides how
+many copies of a model, one for each process, a device holds::
+
+    nvidia-l4, 24 GB            8 GB are 0.34 of it: two copies fit
+
+    ┌──────────┬──────────┬─────┐
+    │  copy 1  │  copy 2  │     │      share   0.34   (8 / 24, rounded up to the next 1/100)
+    │   0.34   │   0.34   │     │      copies  2      (the whole numbers in 1 / 0.34)
+    └──────────┴──────────┴─────┘
+
+Shares of memory are rounded *up*: what is left over is the room that drivers take, and a small
+request is never a request for nothing. Shares that are given as GPUs stay as they are. A step that
+asks for hardware decoders or encoders, or for the entire GPU, is the only copy on it.
+
+Steps that run in one pool of processes keep their models loaded side by side (:func:`together`):
+their memory adds up, while a core is free again when the next step begins::
+
+    aesthetic  1 CPU  0.25 GPU ─┐
+                                ├─▶  one worker of 2 CPUs, 0.25 + 0.5 = 0.75 GPU
+    embed      2 CPUs 20 GB   ──┘    (20 GB are 0.5 of the nvidia-tesla-a100's 40 GB)
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from fractions import Fraction
+from types import MappingProxyType
+from typing import Final
+
+#: Memory of usual accelerators in GB, by the names that Dataflow has for them.
+GPU_GB: Final[Mapping[str, float]] = MappingProxyType(
+    {
+        "nvidia-l4": 24,
+        "nvidia-tesla-t4": 16,
+        "nvidia-tesla-p100": 16,
+        "nvidia-tesla-v100": 16,
+        "nvidia-tesla-a100": 40,
+        "nvidia-a100-80gb": 80,
+        "nvidia-h100-80gb": 80,
+        "nvidia-h100-mega-80gb": 80,
+        "nvidia-h200-141gb": 141,
+    }
+)
+#: What an accelerator that is not in the table is taken to have.
+USUAL_GPU_GB: Final = 24.0
+
+#: Steps whose resources can be overridden.
+STEPS: Final = ("cut", "split", "aesthetic", "text", "unsafe", "embed", "caption", "enhance")
+
+#: The driver that Dataflow is to install on workers with a GPU. Torch of today does not work with
+#: the older ones that it may choose by itself.
+DRIVER: Final = "install-nvidia-driver:5xx"
+
+_YES_OR_NO: Final[Mapping[str, bool]] = {"true": True, "false": False}
+_ACCELERATOR = re.compile(r"[a-z0-9][a-z0-9-]*")
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one process of a step needs while it works."""
+
+    cpus: float = 1.0
+    #: A share of one device, in GB; instead of ``gpus``.
+    gpu_memory_gb: float = 0.0
+    #: A share of one device (up to 1), or so many whole ones; instead of ``gpu_memory_gb``.
+    gpus: float = 0.0
+    #: Nobody else is to be on the device; ``gpus`` is 1 then.
+    entire_gpu: bool = False
+    #: Hardware decoders and encoders. How many a device has is not known from here, so a step that
+    #: asks for any has it to itself.
+    nvdecs: int = 0
+    nvencs: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("cpus", "gpu_memory_gb", "gpus", "nvdecs", "nvencs"):
+            _check(name, getattr(self, name))
+        if self.gpus and self.gpu_memory_gb:
+            raise ValueError(
+                f"gpus={self.gpus:g} and gpu_memory_gb={self.gpu_memory_gb:g} are two answers to "
+                "one question. Give one: gpu_memory_gb for a model of known size, gpus for a share "
+                "of whatever device there is."
+            )
+        if self.gpus > 1 and self.gpus % 1:
+            raise ValueError(
+                f"gpus={self.gpus:g} cannot be had: a share lies on one device, so it is at most "
+                "1, and what is more are whole devices (2, 3, …)."
+            )
+        if self.entire_gpu:
+            self._claim_entire_gpu()
+
+    def _claim_entire_gpu(self) -> None:
+        if self.gpu_memory_gb or self.gpus % 1:
+            share = f"gpus={self.gpus:g}" if self.gpus else f"gpu_memory_gb={self.gpu_memory_gb:g}"
+            raise ValueError(
+                f"entire_gpu=true and {share} contradict each other: the one asks for a device "
+                "without anybody else on it, the other for a part. Leave one of them out."
+            )
+        object.__setattr__(self, "gpus", self.gpus or 1.0)  # frozen, and this is its making
+
+    @property
+    def needs_gpu(self) -> bool:
+        """Whether there has to be a GPU at all."""
+        return bool(self.gpus or self.gpu_memory_gb or self.nvdecs or self.nvencs)
+
+    def share(self, gpu_gb: float) -> float:
+        """How much of a device of so many GB one copy takes; above 1, how many devices.
+
+        >>> Resources(gpu_memory_gb=1).share(24)
+        0.05
+        """
+        return float(self._share(gpu_gb))
+
+    def copies(self, gpu_gb: float, processes: int) -> int:
+        """How many of so many processes may have their model on one GPU of that size.
+
+        >>> Resources(gpu_memory_gb=8).copies(24, processes=16)
+        2
+        """
+        if processes < 1:
+            raise ValueError(f"{processes} processes hold no model: there has to be at least one.")
+        share = self._share(gpu_gb)
+        return min(processes, max(1, math.floor(1 / share))) if share else processes
+
+    def _share(self, gpu_gb: float) -> Fraction:
+        """Exact, so that ten tenths are a whole device."""
+        taken = self._taken(gpu_gb)
+        if self.nvdecs or self.nvencs:
+            return max(taken, Fraction(1))
+        return _rounded_up(taken) if self.gpu_memory_gb else taken
+
+    def _taken(self, gpu_gb: float) -> Fraction:
+        """The part of a device's memory that is asked for, not rounded."""
+        if not (math.isfinite(gpu_gb) and gpu_gb > 0):
+            raise ValueError(
+                f"a GPU of {gpu_gb:g} GB does not exist. Give the memory of the device in GB, such "
+                f"as 24 for an nvidia-l4; {USUAL_GPU_GB:g} is assumed where it is not known."
+            )
+        if self.gpu_memory_gb > gpu_gb:
+            raise ValueError(
+                f"{self.gpu_memory_gb:g} GB of GPU memory are asked for and the device has "
+                f"{gpu_gb:g} GB. A share lies on one device: choose an accelerator with more "
+                "memory, or ask for less with gpu_memory_gb."
+            )
+        return _exact(self.gpus) + _exact(self.gpu_memory_gb) / _exact(gpu_gb)
+
+    def hints(self, accelerator: str | None = None, num_gpus: int = 1) -> dict[str, str]:
+        """Beam's resource hints; ``num_gpus`` is how many GPUs a machine has at least.
+
+        Beam takes numbers of CPUs as text only.
+
+        >>> Resources(cpus=1.5).hints()
+        {'cpu_count': '2'}
+        >>> Resources(gpus=0.25).hints("nvidia-l4")
+        {'accelerator': 'type:nvidia-l4;count:1;install-nvidia-driver:5xx'}
+        """
+        hints = {}
+        if self.needs_gpu:
+            kind = self._accelerator(accelerator)
+            count = max(1, num_gpus, math.ceil(self.gpus))
+            hints["accelerator"] = f"type:{kind};count:{count};{DRIVER}"
+        if self.cpus > 1:
+            hints["cpu_count"] = str(math.ceil(self.cpus))
+        return hints
+
+    def _accelerator(self, name: str | None) -> str:
+        """The name of the kind of GPU, if it is one and big enough."""
+        if not name:
+            raise ValueError(
+                "a GPU is asked for and no kind of it is named. Name one that the region has, such "
+                f"as {', '.join(GPU_GB)}, or ask for no GPU."
+            )
+        if not _ACCELERATOR.fullmatch(name):
+            raise ValueError(
+                f"{name!r} is no kind of GPU: their names are small letters, digits and dashes, "
+                f"such as {', '.join(GPU_GB)}. The number of GPUs and the driver are added to it."
+            )
+        if name in GPU_GB:
+            self.share(GPU_GB[name])
+        return name
+
+    @classmethod
+    def parse(cls, text: str) -> Resources:
+        """What a text such as ``cpus=2,gpu_memory_gb=20`` asks for; the rest is as usual.
+
+        >>> Resources.parse("cpus=2, gpus=0.5")
+        Resources(cpus=2.0, gpu_memory_gb=0.0, gpus=0.5, entire_gpu=False, nvdecs=0, nvencs=0)
+        """
+        known = {field.name: type(field.default) for field in fields(cls)}
+        values: dict[str, float] = {}
+        for part in text.split(","):
+            name, equals, value = (piece.strip() for piece in part.partition("="))
+            if not (name and equals and value):
+                raise ValueError(
+                    f"{part.strip()!r} says nothing about resources: write name=value, more of "
+                    "them with commas between, as in 'cpus=2,gpu_memory_gb=20'."
+                )
+            if name not in known:
+                raise ValueError(
+                    f"{name!r} is no resource: there are {', '.join(known)}, as in "
+                    "'cpus=2,gpu_memory_gb=20'."
+                )
+            if name in values:
+                raise ValueError(f"{name} is given twice in {text!r}: leave one of them out.")
+            values[name] = _value(name, value, known[name])
+        return cls(**values)  # type: ignore[arg-type]
+
+
+def gpu_gb(accelerator: str | None) -> float:
+    """The memory of that kind of GPU in GB, a usual one's where it is not known.
+
+    >>> gpu_gb("nvidia-tesla-t4"), gpu_gb("something-new"), gpu_gb(None)
+    (16.0, 24.0, 24.0)
+    """
+    return float(GPU_GB.get(accelerator or "", USUAL_GPU_GB))
+
+
+def parse_override(text: str) -> tuple[str, Resources]:
+    """The step and all it asks for: nothing of what is usual for it remains.
+
+    >>> parse_override("embed:gpu_memory_gb=8")[0]
+    'embed'
+    """
+    step, colon, rest = (piece.strip() for piece in text.partition(":"))
+    if not colon:
+        raise ValueError(
+            f"{text!r} does not say which step it is for: write step:name=value, as in "
+            "'embed:gpu_memory_gb=8'."
+        )
+    if step not in STEPS:
+        raise ValueError(f"{step!r} is no step with resources: write one of {', '.join(STEPS)}.")
+    return step, Resources.parse(rest)
+
+
+def together(steps: Mapping[str, Resources], gpu_gb: float) -> Resources:
+    """What one worker needs that does all these steps in turn, on one GPU of so many GB.
+
+    >>> together({"aesthetic": Resources(gpus=0.25), "embed": Resources(2, gpu_memory_gb=20)}, 40)
+    Resources(cpus=2.0, gpu_memory_gb=0.0, gpus=0.75, entire_gpu=False, nvdecs=0, nvencs=0)
+    """
+    on_gpu = {name: step for name, step in steps.items() if step.needs_gpu}
+    taken = {name: _taken_by(name, step, gpu_gb) for name, step in on_gpu.items()}
+    total = sum(taken.values(), Fraction(0))
+    alone = [name for name, step in on_gpu.items() if step.entire_gpu]
+    if len(on_gpu) > 1 and (alone or total > 1):
+        shares = " and ".join(f"{name} {_percent(part)}" for name, part in taken.items())
+        why = (
+            f"{' and '.join(alone)} wants nobody else on it"
+            if alone
+            else f"that is {_percent(total)} of its memory"
+        )
+        raise ValueError(
+            f"the models of these steps stay loaded side by side and do not fit one GPU of "
+            f"{gpu_gb:g} GB: {shares}; {why}. Choose an accelerator with more memory, leave a step "
+            "out, or say what its model really takes, as in 'caption:gpu_memory_gb=12'."
+        )
+    in_gb = all(not step.gpus for step in on_gpu.values())
+    memory = sum((_exact(step.gpu_memory_gb) for step in on_gpu.values()), Fraction(0))
+    return Resources(
+        cpus=float(max((step.cpus for step in steps.values()), default=Resources.cpus)),
+        gpu_memory_gb=float(memory) if in_gb else 0.0,
+        gpus=0.0 if in_gb else float(_rounded_up(total) if memory else total),
+        entire_gpu=bool(alone),
+        nvdecs=max((step.nvdecs for step in on_gpu.values()), default=0),
+        nvencs=max((step.nvencs for step in on_gpu.values()), default=0),
+    )
+
+
+def _taken_by(name: str, step: Resources, gpu_gb: float) -> Fraction:
+    try:
+        return step._taken(gpu_gb)
+    except ValueError as error:
+        raise ValueError(f"{name} does not fit: {error}") from None
+
+
+def _check(name: str, value: float) -> None:
+    if not (math.isfinite(value) and value >= 0):
+        raise ValueError(f"{name}={value:g} cannot be had: it has to be a number from 0 on.")
+    if name in ("nvdecs", "nvencs") and value % 1:
+        raise ValueError(f"{name}={value:g} cannot be had: decoders and encoders are whole things.")
+
+
+def _value(name: str, text: str, kind: type) -> float:
+    """The value of a field of that kind; what numbers are allowed the fields say themselves."""
+    if kind is bool:
+        if text.lower() not in _YES_OR_NO:
+            raise ValueError(f"{name}={text} says neither yes nor no: write true or false.")
+        return _YES_OR_NO[text.lower()]
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError(f"{name}={text} is not a number, as in '{name}=2'.") from None
+    return int(value) if kind is int and value.is_integer() else value
+
+
+def _exact(value: float) -> Fraction:
+    """The number that people mean: 0.1 is a tenth and 1 / 11 an eleventh, not a binary fraction."""
+    simple = Fraction(value).limit_denominator(1000)
+    return simple if float(simple) == value else Fraction(repr(float(value)))
+
+
+def _rounded_up(part: Fraction) -> Fraction:
+    return Fraction(math.ceil(part * 100), 100)
+
+
+def _percent(part: Fraction) -> str:
+    return f"{math.ceil(part * 100)} %"
+
+
+#: What NeMo Curator's stages of the same work ask for. Models that are not named run on CPUs.
+USUAL: Final[Mapping[str, Resources]] = MappingProxyType(
+    {
+        "cut": Resources(cpus=6),
+        "transnetv2": Resources(gpu_memory_gb=10),
+        "aesthetic": Resources(gpus=0.25),
+        "cosmos-embed1": Resources(gpu_memory_gb=20),
+        "internvideo2": Resources(gpu_memory_gb=20),
+        "captioner": Resources(gpus=1),
+        "writer": Resources(gpus=1),
+    }
+)
