@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -66,7 +67,7 @@ class Teller:
         return Said(question.id, text, "ok", len(question.text), len(text))
 
 
-def loaded(model: object) -> object:
+def loaded(model: Any) -> Any:
     return model
 
 
@@ -109,7 +110,7 @@ def embedding_by(model: Eye, looking: Looking, together: int = 1) -> Embedding:
         looking,
         8,
         64,
-        together=together,  # type: ignore[arg-type]
+        together=together,
     )
 
 
@@ -119,7 +120,7 @@ def captioning_by(
     make = partial(loaded, model)
     return Captioning(
         "teller",
-        make,  # type: ignore[arg-type]
+        make,
         partial(used, model),
         looking,
         "What is it?",
@@ -131,4 +132,4 @@ def captioning_by(
 
 def enhancing_by(model: Teller) -> Enhancing:
     make = partial(loaded, model)
-    return Enhancing("poet", "teller", make, partial(used, model), "Say more")  # type: ignore[arg-type]
+    return Enhancing("poet", "teller", make, partial(used, model), "Say more")

@@ -92,19 +92,16 @@ class Moody(Teller):
     """Something is wrong with each window in its own way."""
 
     def answer(self, questions: Sequence[Question]) -> list[Answer]:
-        ways: list[Answer] = []
-        for question in questions:
-            said = self.said(question)
-            way = said.text.split(" to ")[1].split(";")[0]
-            ways.append(
-                {
-                    "31": Said(said.id, " \n "),
-                    "59": Said(said.id, "", "blocked"),
-                    "91": Said(said.id, "half a sent", "truncated", 5, 512),
-                    "119": Trouble(said.id, "TimeoutError", "no answer within 300 seconds"),
-                }[way]
-            )
-        return ways
+        return [self.mood(self.said(question)) for question in questions]
+
+    def mood(self, said: Said) -> Answer:
+        ways: dict[str, Answer] = {
+            "31": Said(said.id, " \n "),
+            "59": Said(said.id, "", "blocked"),
+            "91": Said(said.id, "half a sent", "truncated", 5, 512),
+            "119": Trouble(said.id, "TimeoutError", "no answer within 300 seconds"),
+        }
+        return ways[said.text.split(" to ")[1].split(";")[0]]
 
 
 def test_what_became_of_each_window_is_written_down(clips: list[Clip], tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def test_a_vector_and_who_made_it(clips: list[Clip], tmp_path: Path) -> None:
     assert dark.models == {"eye": ModelUsed("test/eye", "one", 3)}
     assert dark.errors == {}
     # Every number is exactly one of float32.
-    assert dark.vectors["eye"] == tuple(np.float32(dark.vectors["eye"]).tolist())
+    assert dark.vectors["eye"] == tuple(np.array(dark.vectors["eye"], np.float32).tolist())
 
 
 def test_order_batches_and_who_else_is_there_change_nothing(
@@ -117,10 +117,12 @@ class Blind(BatchEye):
     """Answers no numbers about dark clips."""
 
     def answer(self, questions: Sequence[Question]) -> list[Answer]:
-        answers = []
+        answers: list[Answer] = []
         for question in questions:
-            mean = np.mean(question.frames, (0, 1, 2), dtype=np.float32)
-            answers.append(Vector(question.id, mean if mean.mean() > 100 else mean * np.nan))
+            mean = np.array(np.mean(question.frames, (0, 1, 2)), np.float32)
+            if mean.mean() < 100:
+                mean[1] = np.nan
+            answers.append(Vector(question.id, mean))
         return answers
 
 

@@ -286,7 +286,8 @@ def test_a_server_that_misbehaves_costs_what_it_broke(films: Path, tmp_path: Pat
     """Every window ends in one state, and each good caption is that of its own clip."""
     script = ("ok", "429", "500", "garbage", "ok", "content_filter", "hang", "length", "empty")
     with OpenAIServer(script=script) as server:
-        changes = {"captioning_algorithm": "endpoint", "captioning_endpoint": server.url}
+        changes: dict[str, Any] = {"captioning_algorithm": "endpoint"}
+        changes |= {"captioning_endpoint": server.url}
         changes |= {"generate_captions": True, "model_timeout": 3.0, "window_size": 16}
         ran = run(options_for(films, tmp_path, window_remainder=8, **changes))
     assert ran.summary.imbalances() == []
