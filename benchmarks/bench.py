@@ -30,11 +30,13 @@ from finecut.io.film.paint import Scene, paint
 SECONDS, WIDTH, HEIGHT, RATE = 60, 1280, 720, 30
 START, CUT, LOOK = "start", "cut", "cut + look"
 MEASURES = ["--motion-filter", "score-only", "--quality-filter", "score-only"]
+BARE = "--no-generate-embeddings"
 CASES: dict[str, list[str]] = {
-    CUT: [],
-    "+ motion": MEASURES[:2],
-    "+ quality": MEASURES[2:],
-    "+ previews": ["--generate-previews"],
+    CUT: [BARE],
+    "+ motion": [BARE, *MEASURES[:2]],
+    "+ quality": [BARE, *MEASURES[2:]],
+    "+ previews": [BARE, "--generate-previews"],
+    "+ vectors": [],
     LOOK: [*MEASURES, "--generate-previews"],
 }
 #: Looking may cost so much of cutting.
@@ -100,7 +102,7 @@ def measured(film: Path, moment: Path, folder: Path, rounds: int) -> dict[str, l
     for number in range(rounds):
         for name, runs in costs.items():
             say(f"round {number + 1} of {rounds}: {name}")
-            source, flags = (moment, []) if name == START else (film, CASES[name])
+            source, flags = (moment, [BARE]) if name == START else (film, CASES[name])
             output = folder / f"out-{number}-{name}".replace(" ", "")
             runs.append(cost_of(source, output, flags))
     return costs

@@ -176,6 +176,22 @@ def test_the_transform_says_what_the_function_says(
         assert_that(pipeline | beam.Create(clips) | EmbedClips(embedding), check)
 
 
+@pytest.mark.parametrize("copies", [1, 2])
+def test_a_model_that_all_processes_share_says_the_same(
+    clips: list[Clip], tmp_path: Path, copies: int
+) -> None:
+    """It sits in a process of its own, and is called by proxy."""
+    embedding = embedding_by(Blind(), looking_in(tmp_path))
+    plain = sorted(embedded(clips, Asked(Blind()), embedding), key=lambda c: c.id)
+
+    def check(found: list[Clip]) -> None:
+        assert sorted(found, key=lambda c: c.id) == plain
+
+    with beam.Pipeline("FnApiRunner") as pipeline:
+        asked = pipeline | beam.Create(clips) | EmbedClips(embedding, True, copies)
+        assert_that(asked, check)
+
+
 def test_bytes_are_those_of_the_frames(clips: list[Clip], tmp_path: Path) -> None:
     """Beam's own way would pickle the clips."""
     embedding = embedding_by(Eye(), looking_in(tmp_path))

@@ -13,15 +13,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import apache_beam as beam
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
 from openai_server import OpenAIServer, colour_in
 
 from finecut.io.film.paint import Scene, paint
 from finecut.io.film.sheet import SheetForm, sheet_from_file
 from finecut.io.layout import embedding_folder
 from finecut.io.parquet import facts_of
+from finecut.pipeline.curation import curate
 from finecut.pipeline.options import Options
 from finecut.pipeline.running import Ran, run
 from finecut.transforms.models.weights import WeightsMissing
@@ -318,3 +321,17 @@ def test_a_server_that_is_not_there_is_known_before_any_work(films: Path, tmp_pa
     with pytest.raises(WeightsMissing, match="not up"):
         run(options_for(films, tmp_path / "out", generate_captions=True, **changes))
     assert not (tmp_path / "out/clips").exists()
+
+
+@pytest.mark.slow
+def test_processes_change_nothing(films: Path, tmp_path: Path, models: Path) -> None:
+    """Two worker processes, which share nothing, against the threads of one."""
+    given = {"generate_captions": True, "model_dir": str(models), "chunk_seconds": 2}
+    given |= {"captioning_max_output_tokens": 12, "captioning_side": 56}
+    run(options_for(films, tmp_path / "1", **given))
+    arguments = ["--runner=FnApiRunner", "--direct_running_mode=multi_processing"]
+    with beam.Pipeline(options=PipelineOptions([*arguments, "--direct_num_workers=2"])) as pipeline:
+        curate(pipeline, options_for(films, tmp_path / "2", **given))
+    one, two = tree(tmp_path / "1"), tree(tmp_path / "2")
+    where = str(tmp_path / "1").encode(), str(tmp_path / "2").encode()
+    assert {name: data.replace(*where) for name, data in one.items()} == two

@@ -23,7 +23,7 @@ the mean (1.2 times, in the median of the clips below). The price: a clip of 3 s
 half a second later has a cosine of 0.94 to it instead of 0.99.
 
 35 clips of 4 seconds from ten real films, altered: how many were nearest to their originals, how
-many would be by the mean alone, and the cosine to the original; the same for 48 clips of 3 seconds
+many would be by the mean alone, and the cosine to the original; the same for 47 clips of 3 seconds
 where it was tried::
 
                                                4 s    mean alone   cosine     3 s
