@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
+from own_code import modules_in  # noqa: E402
 from tiny_models import (  # noqa: E402
     tiny_llm,
     tiny_qwen2_vl,
@@ -747,14 +748,9 @@ class StandInProcessor(ProcessorMixin):
 
 
 @pytest.fixture
-def stranger(
-    copied: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Path:
+def stranger(copied: Callable[[str], Path], tmp_path: Path) -> Iterator[Path]:
     """A model that brings its code, of the interface of Nemotron Nano VL."""
     save = pytest.importorskip("safetensors.torch").save_file
-    monkeypatch.setattr(
-        "transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules")
-    )
     folder = copied("qwen25")
     for name, code in (
         ("configuration", CONFIGURATION),
@@ -785,7 +781,8 @@ def stranger(
     )
     (folder / "preprocessor_config.json").unlink()
     save({"scale": torch.ones(1)}, folder / "model.safetensors", {"format": "pt"})
-    return folder
+    with modules_in(tmp_path / "modules"):
+        yield folder
 
 
 def test_code_of_models_is_not_run_without_permission(stranger: Path) -> None:

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from openai_server import OpenAIServer, colour_in
+from own_code import modules_in
 
 from finecut.io.film.paint import Scene, paint
 from finecut.io.film.sheet import SheetForm, sheet_from_file
@@ -49,17 +50,11 @@ def own_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def own_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def own_modules(tmp_path: Path) -> Iterator[None]:
     """Code of models is imported from a folder that goes."""
-    import sys
-
-    dynamic = pytest.importorskip("transformers.dynamic_module_utils")
-    monkeypatch.setattr(dynamic, "HF_MODULES_CACHE", str(tmp_path / "modules"))
-    path = sys.path[:]
-    yield
-    sys.path[:] = path
-    for name in [name for name in sys.modules if name.split(".")[0] == "transformers_modules"]:
-        del sys.modules[name]
+    pytest.importorskip("transformers")
+    with modules_in(tmp_path / "modules"):
+        yield
 
 
 def options_for(films: Path, output: Path, **changes: Any) -> Options:

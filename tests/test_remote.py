@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import json
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -17,6 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from own_code import modules_in
 
 from finecut.transforms.asking import Asked, Question, Trouble
 from finecut.transforms.models import remote
@@ -31,7 +31,7 @@ from finecut.transforms.models.remote import (
 from finecut.transforms.models.weights import CodeRefused, WeightsMissing
 
 torch = pytest.importorskip("torch")
-dynamic = pytest.importorskip("transformers.dynamic_module_utils")
+pytest.importorskip("transformers")
 safetensors = pytest.importorskip("safetensors.torch")
 pytest.importorskip("PIL")
 
@@ -128,14 +128,11 @@ class OwnProcessor:
 @pytest.fixture(autouse=True, scope="module")
 def own_modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What the stand-ins bring is imported from a folder that goes, and forgotten."""
-    cache, path, threads = dynamic.HF_MODULES_CACHE, sys.path[:], torch.get_num_threads()
-    dynamic.HF_MODULES_CACHE = str(tmp_path_factory.mktemp("modules"))
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
+    with modules_in(tmp_path_factory.mktemp("modules")):
+        yield
     torch.set_num_threads(threads)
-    dynamic.HF_MODULES_CACHE, sys.path[:] = cache, path
-    for name in [name for name in sys.modules if name.split(".")[0] == "transformers_modules"]:
-        del sys.modules[name]
 
 
 @pytest.fixture(autouse=True)
