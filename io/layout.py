@@ -10,6 +10,7 @@ video output, so they do not change::
     ├── previews/<clip>/<first>_<last>.webp       one per window
     ├── ce1_embd/<clip>.pickle                    one vector (iv2_embd/ for InternVideo2)
     ├── ce1_embd_parquet/<chunk>.parquet          the vectors of one chunk
+    ├── .finecut/ce1_embd.json                    which model's vectors those are
     ├── processed_clip_chunks/<video>_<n>.json    a chunk is on the shelf
     └── processed_videos/<video>.json             everything of a video is on the shelf
 
@@ -108,6 +109,10 @@ class Layout:
 
     def embeddings_parquet(self, algorithm: str) -> str:
         return self._under(embedding_folder(algorithm) + "_parquet")
+
+    def embedding_facts(self, algorithm: str) -> str:
+        """Which model's vectors lie in the algorithm's two folders."""
+        return self._under(f".finecut/{embedding_folder(algorithm)}.json")
 
     def processed_videos(self) -> str:
         return self._under("processed_videos")

@@ -99,15 +99,16 @@ def files_below(folder: str) -> Iterator[str]:
         yield from (f"{here}/{name}" for name in sorted(files))
 
 
-def some_file_in(folder: str) -> str | None:
-    """Any one file of a folder, without listing them all."""
+def some_file_in(folder: str, suffix: str) -> str | None:
+    """Any one file of a folder whose name ends so, without listing them all."""
     if is_remote(folder):
-        [result] = FileSystems.match([f"{folder}/*"], limits=[1])
+        [result] = FileSystems.match([f"{folder}/*{suffix}"], limits=[1])
         return next((found.path for found in result.metadata_list), None)
     if not Path(folder).is_dir():
         return None
     with os.scandir(folder) as entries:
-        return next((entry.path for entry in entries if entry.is_file()), None)
+        found = (entry.path for entry in entries if entry.name.endswith(suffix))
+        return next(found, None)
 
 
 def matching(pattern: str) -> list[str]:

@@ -148,7 +148,7 @@ def captioning(options: Options, looking: Looking) -> Captioning | None:
         endpoint.EndpointCaptioner,
         (vllm_engine.VllmCaptioner, captioners.Captioner),
         (vllm_engine.require_vllm_captioner, captioners.require_captioner),
-        USUAL["captioner"],
+        "captioner",
     )
     second = options.captioning_stage2_prompt_text or SECOND
     return Captioning(
@@ -179,7 +179,7 @@ def enhancing(options: Options) -> Enhancing | None:
         endpoint.EndpointWriter,
         (vllm_engine.VllmWriter, writers.TextWriter),
         (vllm_engine.require_vllm_writer, writers.require_writer),
-        USUAL["writer"],
+        "writer",
     )
     own = _name_of(algorithm, options.enhance_captions_endpoint)
     told = options.enhance_captions_prompt_text
@@ -203,7 +203,7 @@ def _writes(
     server: Any,
     engines: tuple[Any, Any],
     requires: tuple[Any, Any],
-    need: Resources,
+    role: str,
 ) -> Loading:
     """A model that writes: on a server, by vLLM, or by transformers."""
     limits: dict[str, Any] = {"max_tokens": max_tokens, "timeout": options.model_timeout}
@@ -219,7 +219,7 @@ def _writes(
     return Loading(
         partial(_load_by, wanted, engines, algorithm, {**place, **limits}),
         partial(_require_by, wanted, requires, algorithm, place),
-        need,
+        USUAL.get(f"{role} {algorithm}", USUAL[role]),
     )
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 from finecut.pipeline.options import (
+    AUTO,
     CONTENT,
     DISABLE,
     ENABLE,
@@ -178,7 +179,8 @@ def _runs_captioner(o: Options) -> bool:
 
 def _runs_own_embedder(o: Options) -> bool:
     """Whether an embedder may come from a folder, not from an installed package."""
-    return o.generate_embeddings and o.embedding_algorithm not in (ENDPOINT, LITE)
+    from_folder = o.embedding_algorithm != AUTO or o.model_dir is not None
+    return o.generate_embeddings and from_folder and o.embedding_algorithm not in (ENDPOINT, LITE)
 
 
 def _without_effect(o: Options) -> Iterator[str]:
@@ -282,8 +284,8 @@ def _without_effect(o: Options) -> Iterator[str]:
             ("model_timeout",),
         ),
         (
-            o.generate_embeddings or o.generate_captions,
-            "embeddings or captions",
+            _runs_captioner(o) or _runs_own_embedder(o) or _asks_server(o),
+            "a model that may run on a GPU, or a server",
             ("clips_together",),
         ),
         (

@@ -106,7 +106,8 @@ class LookAtClips(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]
         if steps.first_rules:
             clips = clips | "KeepByMeasures" >> KeepClips(steps.first_rules)
         for scoring, rules in steps.scorings:
-            clips = clips | f"Score {scoring.name}" >> ScoreClips(scoring)
+            score = ScoreClips(scoring, *steps.placing.copies_of(scoring.name))
+            clips = clips | f"Score {scoring.name}" >> score
             if rules:
                 clips = clips | f"KeepBy {scoring.name}" >> KeepClips(rules)
         if steps.previewing is not None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -26,11 +26,14 @@ from finecut.io.film.encoders import require_encoder
 from finecut.io.film.paint import paint
 from finecut.io.film.sheet import SheetForm, sheet_from_file
 from finecut.io.film.source import probe
+from finecut.io.layout import Layout
 from finecut.io.records import Clip, Failure, Source, Video
+from finecut.io.shelf import Shelf
 from finecut.pipeline.describe import needs
 from finecut.pipeline.options import Options, cores
-from finecut.pipeline.planning import Plan, plan
+from finecut.pipeline.planning import Plan, encoding_of, plan
 from finecut.transforms.cut import cut_reel
+from finecut.transforms.embed import Embedding
 from finecut.transforms.guard import attempted
 from finecut.transforms.models.devices import gpus
 from finecut.transforms.split import FixedStride, reels_of
@@ -80,17 +83,26 @@ def doctor(options: Options, say: Say) -> int:
     """Try everything, say what came of it; the exit code."""
     say("\n".join(["Versions", *_versions(), "", "Devices", *_devices()]))
     failed: list[Finding] = []
+
+    def told(findings: Iterable[Finding]) -> None:
+        for finding in findings:
+            say(str(finding))
+            failed.extend([] if finding.well else [finding])
+
     with TemporaryDirectory(prefix="finecut-doctor-") as folder:
-        for title, findings in (
-            ("Films", _films(options, Path(folder))),
-            ("Steps", _steps(options, Path(folder))),
-            ("Output", _output(options)),
-        ):
-            say(f"\n{title}")
-            for finding in findings:
-                say(str(finding))
-                failed += [] if finding.well else [finding]
-    say("\n".join(["", "Resources", *needs(options, plan(options, run="doctor"))]))
+        say("\nFilms")
+        told(_films(options, Path(folder)))
+        say("\nSteps")
+        own = dataclasses.replace(options, output=f"{folder}/output", scratch=None)
+        steps = attempted(lambda: plan(own, run="doctor"))
+        if isinstance(steps, Exception):
+            told([Finding("plan", False, f"{type(steps).__name__}: {steps}")])
+        else:
+            told(_steps(steps, Path(folder)))
+        say("\nOutput")
+        told(_output(options, None if isinstance(steps, Exception) else steps))
+    if not isinstance(steps, Exception):
+        say("\n".join(["", "Resources", *needs(options, steps)]))
     if not failed:
         say("\nEverything works.")
         return 0
@@ -134,14 +146,12 @@ def _decoded(path: Path, encoder: str, pixels: str) -> str:
 
 
 def _encoder_works(options: Options) -> str:
-    require_encoder(plan(options, run="doctor").cutting.encoding)
+    require_encoder(encoding_of(options))
     return "opens"
 
 
-def _steps(options: Options, folder: Path) -> Iterator[Finding]:
+def _steps(steps: Plan, folder: Path) -> Iterator[Finding]:
     """One clip, the whole way: cut, looked at, scored, embedded, captioned."""
-    own = dataclasses.replace(options, output=str(folder / "output"), scratch=None)
-    steps = plan(own, run="doctor")
     yield _tried("load shot detector", lambda: _prepared(steps))
     cut: list[Clip] = []
     yield _tried("cut one clip", lambda: _cut(steps, folder, cut))
@@ -226,26 +236,27 @@ def _answer(before: Clip, after: Clip) -> str:
     return ", ".join([*scores, *vectors, *texts]) or "nothing to say"
 
 
-def _output(options: Options) -> Iterator[Finding]:
+def _output(options: Options, steps: Plan | None) -> Iterator[Finding]:
     if not options.output:
         return
-    yield _tried("write", lambda: _written(options))
-    steps = plan(options, run="doctor")
-    if steps.embedding is not None:
-        yield _tried("vectors there", lambda: _alike(steps))
+    yield _tried("write", lambda: _written(shelf.absolute(options.output)))
+    if steps is not None and steps.embedding is not None:
+        yield _tried("vectors there", partial(_alike, Layout(options.output), steps.embedding))
 
 
-def _written(options: Options) -> str:
-    own = plan(options).writing.shelf
+def _written(output: str) -> str:
+    own = Shelf(output, Layout(output).staging_of("doctor"))
+    there = shelf.exists(output)
     own.prepare()
     own.sweep()
-    return f"{own.root} can be written to"
+    if not there and not shelf.is_remote(output):
+        # What was not there before is not left behind.
+        Path(output).rmdir()
+    return f"{output} can be written to"
 
 
-def _alike(steps: Plan) -> str:
-    assert steps.embedding is not None
-    used = steps.embedding.require()
-    refuse_other_vectors(steps.writing.layout, steps.embedding.algorithm, used)
+def _alike(layout: Layout, embedding: Embedding) -> str:
+    refuse_other_vectors(layout, embedding.algorithm, embedding.require())
     return "none, or of the same model"
 
 

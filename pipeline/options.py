@@ -491,7 +491,7 @@ class Options:
     resources: tuple[str, ...] = option(
         (),
         MACHINES,
-        "What a step needs on a cluster, as in embed:gpu_memory_gb=8 or caption:entire_gpu=1 "
+        "What a step needs on a cluster, as in embed:gpu_memory_gb=8 or caption:entire_gpu=true "
         "(steps: split, cut, aesthetic, text, unsafe, embed, caption, enhance).",
         metavar="STEP:KEY=VALUE",
         shown="what its model needs",

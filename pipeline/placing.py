@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from finecut.pipeline.options import OptionError, Options
+from finecut.pipeline.options import TRANSNETV2, OptionError, Options
 from finecut.transforms.caption import Captioning, Enhancing
 from finecut.transforms.embed import Embedding
 from finecut.transforms.resources import USUAL, Resources, gpu_gb, parse_override, together
@@ -62,7 +62,7 @@ def placing(
                 f"--resources {text} does nothing, because no step called {step} is done: there "
                 f"are {', '.join(steps)}"
             )
-        steps[step] = resources
+        steps[step] = _checked(text, step, resources)
     size = gpu_gb(options.accelerator)
     try:
         worker = together(steps, size)
@@ -75,13 +75,29 @@ def placing(
     return Placing(steps, worker, size, hints, options.is_local)
 
 
+def _checked(text: str, step: str, resources: Resources) -> Resources:
+    """Refuse what would be paid for and not used."""
+    if resources.gpus > 1:
+        raise OptionError(f"--resources {text}: a model here uses one GPU, so write gpus=1")
+    if resources.nvdecs or (resources.nvencs and step != "cut"):
+        raise OptionError(
+            f"--resources {text}: films are decoded on CPUs, and only the step cut encodes: leave "
+            "nvdecs and nvencs out"
+        )
+    return resources
+
+
 def _needs(
     options: Options,
     embed: Embedding | None,
     caption: Captioning | None,
     enhance: Enhancing | None,
 ) -> Iterator[tuple[str, Resources]]:
-    yield "split", Resources()
+    others = [step.resources for step in (embed, caption, enhance) if step is not None]
+    gpu = options.measures("aesthetic") or any(need.needs_gpu for need in others)
+    # It does well on a CPU, and takes the GPU where there is one anyhow.
+    watches = gpu and options.splitting_algorithm == TRANSNETV2
+    yield "split", USUAL["transnetv2"] if watches else Resources()
     yield "cut", Resources(nvencs=1) if options.encoder == "h264_nvenc" else Resources()
     for family in ("text", "unsafe"):
         if options.measures(family):

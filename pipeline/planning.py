@@ -94,7 +94,7 @@ def plan(options: Options, run: str | None = None) -> Plan:
             without=(layout.clips(), layout.clips(kept=False), layout.staging()),
         ),
         splitting=Splitting(_cutter(options), options.limit_clips, options.chunk_seconds),
-        cutting=Cutting(own, _encoding(options), options.use_input_bit_rate, looking),
+        cutting=Cutting(own, encoding_of(options), options.use_input_bit_rate, looking),
         first_rules=tuple(rule for family in MEASURED for rule in rules[family]),
         scorings=scorings,
         embedding=embed,
@@ -108,6 +108,7 @@ def plan(options: Options, run: str | None = None) -> Plan:
             upload_clips=not options.no_upload_clips,
             dry_run=options.dry_run,
             threads=options.write_threads,
+            algorithm=None if embed is None else embed.algorithm,
         ),
         failures_path=failures_path(options),
     )
@@ -120,7 +121,8 @@ def failures_path(options: Options) -> str:
     return Layout(shelf.absolute(options.output)).failure_list(key)
 
 
-def _encoding(options: Options) -> Encoding:
+def encoding_of(options: Options) -> Encoding:
+    """How clips are encoded."""
     return Encoding(
         options.encoder,
         options.preset,

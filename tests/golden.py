@@ -141,7 +141,10 @@ class Tree:
 
     @classmethod
     def read(cls, root: Path) -> Tree:
-        files = (path for path in sorted(root.rglob("*")) if path.is_file())
+        # What begins with a dot is ours alone, and no reader's.
+        files = (
+            p for p in sorted(root.rglob("[!.]*")) if p.is_file() and ".finecut" not in p.parts
+        )
         return cls({path.relative_to(root).as_posix(): path.read_bytes() for path in files})
 
     @property

@@ -19,6 +19,11 @@ Each POST does the next act of the script, which then begins again (``GET`` does
     content_filter is not allowed to say more
     refusal        does not want to
     empty          says nothing
+    thinks         thinks aloud, then answers
+    ponders        thinks aloud until it has no words left
+    reasons        thinks in the fields for it, and says nothing
+    parts          answers in several parts, of which one is a thought
+    refuses        does not want to, and says so in a part
     garbage        sends a page of HTML with status 200
     list           sends JSON that is no object
     shapeless      sends an object with nothing of what is wanted
@@ -34,6 +39,8 @@ Each POST does the next act of the script, which then begins again (``GET`` does
     noise          answers something that is not HTTP
     narrow         answers a vector that is one number shorter
     twins          answers two vectors
+
+Whatever the act is, a question with more than ``pictures`` of them gets 400, if that is set.
 
 ``did`` counts the acts, ``most_at_once`` says how many requests were under way at the same time,
 and ``seen`` holds what was asked, without the pictures. With ``together=n`` nobody is answered
@@ -66,6 +73,7 @@ from PIL import Image
 #: Letters of an endless answer, and how many seconds lie between two.
 DRIP_SECONDS = 0.005
 HUGE_BYTES = 64 << 20
+THOUGHT = "Is it a picture? It seems to be."
 PAGE = "<html><body>502 Bad Gateway " + "nginx " * 200 + "</body></html>"
 
 
@@ -102,6 +110,7 @@ class OpenAIServer:
         fingerprint: str | None = None,
         echo: bool = False,
         together: int = 1,
+        pictures: int | None = None,
         certificate: tuple[str, str] | None = None,
     ) -> None:
         self.script, self.models, self.listing = tuple(script), tuple(models), tuple(listing)
@@ -114,6 +123,8 @@ class OpenAIServer:
         #: Garbage and refusals repeat the key and the path, as careless servers do.
         self.echo = echo
         self.together = together
+        #: No question may show more.
+        self.pictures = pictures
         #: The files of a certificate and its key: speaks https.
         self.certificate = certificate
         self._live: _Live | None = None
@@ -263,6 +274,9 @@ class _Handler(BaseHTTPRequestHandler):
         told = self.server.told
         if told.key is not None and seen.headers.get("Authorization") != f"Bearer {told.key}":
             self._send(401, self._error("who are you?", seen))
+        elif told.pictures is not None and len(seen.colours) > told.pictures:
+            message = f"At most {told.pictures} image(s) may be provided in one prompt."
+            self._send(400, self._error(message, seen))
         elif act.isdecimal():
             headers = {} if told.retry_after is None else {"Retry-After": told.retry_after}
             self._send(int(act), self._error("not now", seen), headers)
@@ -355,16 +369,14 @@ class _Handler(BaseHTTPRequestHandler):
             data = [{"index": i, "embedding": vector} for i, vector in enumerate(vectors)]
             return {"object": "list", "model": seen.model, "data": data}
         assert seen.path.split("?")[0] == "/v1/chat/completions", seen.path
-        text, reason = said_of(seen), "stop"
-        if act in ("length", "content_filter"):
-            text, reason = text.rpartition(" ")[0], act
-        message: dict[str, Any] = {"role": "assistant", "content": "" if act == "empty" else text}
-        if act == "refusal":
-            message |= {"content": None, "refusal": "I would rather not."}
+        reasons = {"length": act, "content_filter": act, "ponders": "length"}
+        message = {"role": "assistant", **_message(act, said_of(seen))}
         return {
             "model": seen.model,
             "system_fingerprint": told.fingerprint,
-            "choices": [{"index": 0, "message": message, "finish_reason": reason}],
+            "choices": [
+                {"index": 0, "message": message, "finish_reason": reasons.get(act, "stop")}
+            ],
             "usage": {"prompt_tokens": len(seen.text.split()), "completion_tokens": 7},
         }
 
@@ -377,6 +389,28 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 # ── what follows from what was shown ─────────────────────────────────────────────────────────────
+
+
+def _message(act: str, text: str) -> dict[str, Any]:
+    """What a captioner does with what it would say."""
+    if act == "refusal":
+        return {"content": None, "refusal": "I would rather not."}
+    if act == "reasons":
+        return {"content": None, "reasoning": THOUGHT, "reasoning_content": THOUGHT}
+    contents: dict[str, Any] = {
+        "length": text.rpartition(" ")[0],
+        "content_filter": text.rpartition(" ")[0],
+        "empty": "",
+        "thinks": f"<think>\n{THOUGHT}\n</think>\n\n{text}",
+        "ponders": f"<think>\n{THOUGHT}",
+        "parts": [
+            {"type": "thinking", "thinking": [{"type": "text", "text": THOUGHT}]},
+            {"type": "text", "text": text[:10]},
+            {"type": "text", "text": text[10:]},
+        ],
+        "refuses": [{"type": "refusal", "refusal": "I would rather not."}],
+    }
+    return {"content": contents.get(act, text)}
 
 
 def said_of(seen: Seen) -> str:

@@ -196,7 +196,7 @@ def test_a_model_dir_of_hub_ids_is_enough(folders: tuple[Path, Path], tmp_path: 
         (tmp_path / name).symlink_to(folder)
     scorer = AestheticScorer.load(model_dir=str(tmp_path), device="cpu")
     assert scorer(noise(2)) == load(folders)(noise(2))
-    assert [used.name for used in scorer.used.values()] == [aesthetics.CLIP, aesthetics.HEAD]
+    assert [used.name for used in scorer.which().values()] == [aesthetics.CLIP, aesthetics.HEAD]
 
 
 def test_an_unknown_reduction_is_refused(folders: tuple[Path, Path]) -> None:

@@ -505,6 +505,8 @@ def test_several_threads_ask_one_model() -> None:
     gate = threading.Barrier(threads)
 
     class Crowded(Small):
+        by_turns = False
+
         def look(self, questions: Sequence[Question]) -> None:
             if len(self.calls) <= threads:  # the first calls of all: nobody has learnt anything
                 gate.wait(timeout=60)
@@ -526,3 +528,27 @@ def test_several_threads_ask_one_model() -> None:
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(asked.answers, per_thread))
     assert model.failed == before
+
+
+def test_on_a_gpu_threads_take_turns() -> None:
+    """Together they would share its memory, and what fits alone would not."""
+    threads = 4
+
+    class Narrow(Small):
+        inside = 0
+
+        def look(self, questions: Sequence[Question]) -> None:
+            self.inside += 1
+            crowded = self.inside > 1
+            threading.Event().wait(0.005)
+            self.inside -= 1
+            if crowded:
+                raise MemoryError("somebody else is in here")
+            super().look(questions)
+
+    asked = Asked(Narrow(room=400))
+    per_thread = [[question(f"{t}/{place}", 100) for place in range(5)] for t in range(threads)]
+    with ThreadPoolExecutor(threads) as pool:
+        answered = list(pool.map(asked.answers, per_thread))
+    for questions, answers in zip(per_thread, answered, strict=True):
+        assert answers == [said_of(question) for question in questions]

@@ -47,7 +47,7 @@ def test_each_window_is_told_from_its_own_frames(clips: list[Clip], tmp_path: Pa
     dark, bright = caption(clips, Teller(), tmp_path)
     assert texts(dark) == ["4 frames, 0 to 31; What is it?", "4 frames, 32 to 59; What is it?"]
     assert texts(bright) == ["4 frames, 60 to 91; What is it?", "4 frames, 92 to 119; What is it?"]
-    assert dark.models == {"teller": ModelUsed("test/teller", "two")}
+    assert dark.models == {"teller_caption": ModelUsed("test/teller", "two")}
     assert dark.windows[0].told == {"teller": Told("ok", 11, len(texts(dark)[0]))}
     assert dark.errors == {}
 
@@ -165,7 +165,7 @@ def test_richer_captions_come_from_captions(clips: list[Clip], tmp_path: Path) -
         "poet_enhanced_caption_status",
         "poet_enhanced_caption_tokens",
     ]
-    assert set(document["models"]) == {"teller", "poet"}
+    assert set(document["models"]) == {"teller_caption", "poet_enhanced_caption"}
 
 
 def test_rejected_clips_and_clips_without_windows_are_not_asked_about(

@@ -495,7 +495,7 @@ def test_no_upload_clips_writes_everything_else(films: Path, tmp_path: Path) -> 
     assert curate("--input", films, "--output", output, *SHORT, "--no-upload-clips") == 0
     folders = {name.split("/")[0] for name in names_below(output)}
     vectors = {"efficientnet-lite0_embd", "efficientnet-lite0_embd_parquet"}
-    assert folders == {"metas", "processed_clip_chunks", "processed_videos", *vectors}
+    assert folders == {"metas", "processed_clip_chunks", "processed_videos", ".finecut", *vectors}
     assert len(list((output / "metas/v0").iterdir())) == 5
 
 

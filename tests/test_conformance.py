@@ -301,7 +301,7 @@ class WriteCase:
     num_tables: int
     num_previews: int
     differences: frozenset[str]
-    settings: dict[str, bool] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 WITH_VECTORS = frozenset({"valid", "parquet types"})

@@ -87,7 +87,7 @@ def test_a_vector_and_who_made_it(clips: list[Clip], tmp_path: Path) -> None:
     dark, bright = embed(clips, Eye(), tmp_path)
     assert np.mean(dark.vectors["eye"]) < 90
     assert np.mean(bright.vectors["eye"]) > 150
-    assert dark.models == {"eye": ModelUsed("test/eye", "one", 3)}
+    assert dark.models == {"eye_embedding": ModelUsed("test/eye", "one", 3)}
     assert dark.errors == {}
     # Every number is exactly one of float32.
     assert dark.vectors["eye"] == tuple(np.array(dark.vectors["eye"], np.float32).tolist())

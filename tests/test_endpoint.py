@@ -6,8 +6,10 @@ import base64
 import json
 import math
 import pickle
+import re
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -35,8 +37,8 @@ from finecut.transforms.asking import (
     Trouble,
     Vector,
 )
-from finecut.transforms.models import endpoint
 from finecut.transforms.models.endpoint import (
+    PICTURES,
     EndpointCaptioner,
     EndpointDown,
     EndpointEmbedder,
@@ -44,10 +46,12 @@ from finecut.transforms.models.endpoint import (
     EndpointGarbled,
     EndpointRefused,
     EndpointWriter,
+    models,
     require_endpoint,
 )
-from finecut.transforms.models.endpoint.address import KEYS, Address
+from finecut.transforms.models.endpoint.address import KEYS, Address, check_address, name_in
 from finecut.transforms.models.endpoint.line import RETRIES, waiting_time
+from finecut.transforms.models.thoughts import without_thoughts
 
 COLOURS = [(240, 16, 16), (16, 200, 32), (24, 32, 220), (230, 220, 20), (128, 128, 128)]
 #: Far more than a server on this machine needs; nobody waits for it.
@@ -141,7 +145,7 @@ def test_a_caption_is_of_what_was_shown_and_asked() -> None:
 
 def test_pictures_come_in_the_order_of_time_and_before_the_words() -> None:
     frames = [plain(colour) for colour in COLOURS]
-    [message] = endpoint.messages("", frames, "Go on.")
+    [message] = models.messages("", frames, "Go on.")
     assert [part["type"] for part in message["content"]] == ["image_url"] * 5 + ["text"]
     with OpenAIServer() as server:
         captioner(server).answer([Question("a", frames, text="Go on.")])
@@ -168,12 +172,112 @@ def test_a_picture_survives_its_journey() -> None:
         ("empty", EMPTY, False),
         ("content_filter", BLOCKED, False),
         ("refusal", BLOCKED, False),
+        ("refuses", BLOCKED, False),
+        ("thinks", OK, True),
+        ("ponders", EMPTY, False),
+        ("reasons", EMPTY, False),
+        ("parts", OK, True),
     ],
 )
 def test_what_became_of_a_text_is_said(act: str, status: str, has_text: bool) -> None:
     with OpenAIServer(script=[act]) as server:
         answer = said(captioner(server).answer([question()]))
     assert (answer.status, bool(answer.text)) == (status, has_text)
+
+
+@pytest.mark.parametrize("act", ["thinks", "parts"])
+def test_what_was_thought_is_no_caption(act: str) -> None:
+    with OpenAIServer(script=["ok", act]) as server:
+        model = captioner(server, parallel=1)
+        plainly = said(model.answer([question(1)]))
+        assert said(model.answer([question(1)])) == plainly
+        writer = EndpointWriter.load(server.url, max_tokens=9, timeout=LONG)
+        plainly = said(writer.answer([question(1)]))
+        assert said(writer.answer([question(1)])) == plainly
+        assert server.did == {"ok": 2, act: 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "rest"),
+    [
+        ("A dog runs.", "A dog runs."),
+        ("  A dog runs.\n", "  A dog runs.\n"),
+        ("<think>Hm.</think>\n\nA dog runs.", "A dog runs."),
+        ("\n<think>\nHm.\n</think>A dog runs.", "A dog runs."),
+        ("<think></think><think>Hm.</think>\nA dog runs.", "A dog runs."),
+        ("<think>", ""),
+        ("<think>Hm, there is\n\na dog", ""),
+        ("<think>Hm.</think>", ""),
+        ("<think>Hm.</think>\n<think>Or", ""),
+        # The template began the thought.
+        ("Hm.\nA dog?\n</think>\n\nA dog runs.", "A dog runs."),
+        ("Hm.</think> \n<think>And</think>A dog runs.", "A dog runs."),
+        ("Hm.\n</think>", ""),
+        # Who speaks of thinking does not think.
+        ("A sign says <think>.", "A sign says <think>."),
+        ("A sign says </think> in red.", "A sign says </think> in red."),
+        ("<think>Hm.</think>\nA sign says <think>no</think>.", "A sign says <think>no</think>."),
+        ("", ""),
+    ],
+)
+def test_thoughts_in_front_of_a_text_are_left_out(text: str, rest: str) -> None:
+    assert without_thoughts(text) == rest
+
+
+@given(st.lists(st.sampled_from(["<think>", "</think>", "\n", " ", "a"])).map("".join), st.data())
+def test_what_is_left_out_is_in_front_and_ends_a_thought(text: str, data: st.DataObject) -> None:
+    rest = without_thoughts(text)
+    assert text.endswith(rest)
+    assert rest == text or not rest or text.removesuffix(rest).rstrip().endswith("</think>")
+    assert not rest.lstrip().startswith("<think>")
+    answer = data.draw(st.text("xyz ", min_size=1).map(str.strip))
+    if "<think>" not in text and "</think>" not in text:
+        assert without_thoughts(f"<think>{text}</think>\n{answer}") == answer
+
+
+def test_endless_thoughts_are_read_once() -> None:
+    for text in ("<think>" * 100_000, "<think></think>" * 100_000, "a</think>" * 100_000 + "\n"):
+        assert without_thoughts(text) == ""
+
+
+def test_as_many_pictures_are_shown_as_a_server_takes() -> None:
+    clip = [plain((n, 255 - n, 90)) for n in range(0, 240, 3)]
+    with OpenAIServer(pictures=PICTURES) as server:
+        model = captioner(server)
+        assert said(model.answer([Question("many", clip, text="?")])).status == OK
+        shown = [colour[0] for colour in server.seen[-1].colours]
+        assert len(shown) == PICTURES < len(clip)
+        assert shown[0] == pytest.approx(0, abs=3)
+        assert shown[-1] == pytest.approx(237, abs=3)
+        assert shown == sorted(shown)
+        said(model.answer([Question("exactly", clip[:PICTURES], text="?")]))
+        assert len(server.seen[-1].colours) == PICTURES
+    with OpenAIServer(pictures=3) as server:
+        answer = trouble(captioner(server).answer([Question("few", clip[:4], text="?")]))
+    assert "At most 3 image(s)" in answer.message
+    assert "--limit-mm-per-prompt" in answer.message
+
+
+@given(st.integers(0, 800), st.integers(2, 100))
+def test_fewer_frames_are_evenly_spread(count: int, most: int) -> None:
+    frames = np.arange(count)
+    chosen = [int(frame) for frame in models.spread(frames, most)]  # type: ignore[arg-type]
+    assert len(chosen) == min(count, most)
+    if count <= most:
+        assert chosen == list(range(count))
+        return
+    assert (chosen[0], chosen[-1]) == (0, count - 1)
+    steps = np.diff(chosen)
+    assert steps.min() >= 1
+    assert steps.max() - steps.min() <= 1
+    ideal = np.linspace(0, count - 1, most)
+    assert np.abs(ideal - chosen).max() <= 0.5 + 1e-9
+
+
+def test_the_readme_starts_a_server_that_takes_all_pictures() -> None:
+    readme = Path(__file__).parent.parent / "README.md"
+    limits = re.findall(r"--limit-mm-per-prompt '(.*?)'", readme.read_text(encoding="utf-8"))
+    assert [json.loads(limit) for limit in limits] == [{"image": PICTURES}]
 
 
 def test_a_writer_is_shown_words_only() -> None:
@@ -219,12 +323,12 @@ def test_another_dimension_than_before_is_an_error() -> None:
     [None, [], "", "no base64!", "AAAA", ["1.0"], [True], [[1.0]], {"a": 1}, 7, [10**400]],
 )
 def test_what_is_no_vector_is_none(embedding: object) -> None:
-    numbers = endpoint._numbers(embedding)
+    numbers = models._numbers(embedding)
     assert numbers is None or not numbers.size
 
 
 def test_numbers_that_are_none_are_left_to_who_asked() -> None:
-    numbers = endpoint._numbers(json.loads("[1.5, NaN, 1e300]"))
+    numbers = models._numbers(json.loads("[1.5, NaN, 1e300]"))
     assert numbers is not None
     assert numbers[0] == 1.5
     assert np.isfinite(numbers).tolist() == [True, False, False]
@@ -233,8 +337,8 @@ def test_numbers_that_are_none_are_left_to_who_asked() -> None:
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1))
 def test_vectors_come_out_as_they_went_in(values: list[float]) -> None:
     vector = np.array(values, np.float32)
-    listed = endpoint._numbers(json.loads(json.dumps(vector.tolist())))
-    coded = endpoint._numbers(base64.b64encode(vector.tobytes()).decode())
+    listed = models._numbers(json.loads(json.dumps(vector.tolist())))
+    coded = models._numbers(base64.b64encode(vector.tobytes()).decode())
     assert listed is not None
     assert coded is not None
     assert listed.tobytes() == coded.tobytes() == vector.tobytes()
@@ -434,6 +538,9 @@ def test_an_embedder_wants_one_vector(act: str) -> None:
         {"choices": [None]},
         {"choices": [{"message": "words"}]},
         {"choices": [{"message": {"content": ["words"]}}]},
+        {"choices": [{"message": {"content": {"type": "text", "text": "words"}}}]},
+        {"choices": [{"message": {"content": [{"text": "words"}]}}]},
+        {"choices": [{"message": {"content": [{"type": "text", "text": None}]}}]},
         {"choices": [{"message": {"content": "half"}, "finish_reason": "abort"}]},
     ],
 )
@@ -550,7 +657,7 @@ def test_https_to_who_speaks_http() -> None:
 def test_the_only_model_is_meant() -> None:
     with OpenAIServer(models=["Qwen/Qwen2.5-VL-7B-Instruct"]) as server:
         assert require_endpoint(server.url) == ModelUsed("Qwen/Qwen2.5-VL-7B-Instruct")
-        assert require_endpoint(f"{server.url}/#") == ModelUsed("Qwen/Qwen2.5-VL-7B-Instruct")
+        assert require_endpoint(f"{server.url}/") == ModelUsed("Qwen/Qwen2.5-VL-7B-Instruct")
         model = captioner(server)
         model.answer([question()])
         assert server.seen[-1].model == "Qwen/Qwen2.5-VL-7B-Instruct"
@@ -569,6 +676,15 @@ def test_the_url_says_which_of_several() -> None:
         assert server.seen[-1].model == "org/two"
         with pytest.raises(EndpointRefused, match=r"no model 'three', but 'one', 'org/two'"):
             require_endpoint(f"{server.url}#three")
+
+
+def test_the_name_that_is_proposed_can_be_written() -> None:
+    with OpenAIServer(models=["@cf/a b:7", "other"]) as server:
+        with pytest.raises(EndpointRefused) as caught:
+            captioner(server)
+        proposed = str(caught.value).rpartition(" ")[2]
+        assert name_in(proposed) == "@cf/a b:7"
+        assert require_endpoint(proposed) == ModelUsed("@cf/a b:7")
 
 
 def test_long_lists_are_cut() -> None:
@@ -687,14 +803,79 @@ def test_secrets_are_never_said(act: str, key: str | None) -> None:
         ("http://host/v 1?token=hunter2!", "spaces"),
         ("http://höst/v1", "beyond ASCII"),
         ("http://host/v1\r\nX: hunter2!", "control characters"),
+        ("me:hunter2!://host/v1", "has no scheme"),
+        ("http://me:1#hunter2!@host/v1", "an @ behind its host.*write # as %23"),
+        ("http://me:1/hunter2!@host/v1#m", "an @ behind its host"),
+        ("http://me:1?hunter2!@host/v1", "an @ behind its host"),
+        ("http://me:hunter2!#@host:8000/v1#m", "an @ behind its host"),
+        ("http://me:hunter2!@host/v1#", "ends with a # and no name"),
+        ("http://me:hunter2!@host/v1# ", "ends with a # and no name"),
+        ("http://me:hunter2!@host/v1#%20", "ends with a # and no name"),
+        ("http://me:hunter2!@host/v1#a\nb", "control characters"),
+        ("http://me:hunter2!@host/v1#a%0ab", "control characters"),
+        ("http://host/v1#" + "a" * 201, "more than 200 letters"),
     ],
 )
 def test_what_is_no_url_is_refused(url: str, match: str) -> None:
+    wrong = check_address(url, "--captioning-endpoint")
+    assert wrong is not None
+    assert wrong.startswith("--captioning-endpoint ")
+    assert re.search(match, wrong)
+    assert "hunter2" not in wrong
+    with pytest.raises(EndpointRefused, match=match):
+        name_in(url)
     with pytest.raises(EndpointRefused, match=match) as caught:
         require_endpoint(url)
     assert "hunter2" not in str(caught.value)
     with pytest.raises(EndpointRefused, match=match):
         EndpointEmbedder.load(url, LONG)
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("http://host:8000/v1", ""),
+        ("https://me:p%23ss@host?token=t0kenvalue", ""),
+        ("http://host/v1#Qwen/Qwen2.5-VL-7B-Instruct", "Qwen/Qwen2.5-VL-7B-Instruct"),
+        ("HTTP://me:p@ss@[::1]:80/v1?a=b#qwen2.5:7b", "qwen2.5:7b"),
+        ("http://host/v1#%40cf/meta%20x", "@cf/meta x"),
+        ("http://host/v1#a#b", "a#b"),
+        ("http://host/v1# Köter ", "Köter"),
+    ],
+)
+def test_the_name_in_a_url_is_that_of_its_model(
+    url: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # No key is looked for, so none can be wrong.
+    monkeypatch.setenv("OPENAI_API_KEY", "a b")
+    assert check_address(url) is None
+    assert name_in(url) == name
+    assert Address.read(url, key="sk-1").model == (name or None)
+
+
+@given(st.text("#@/?:%ab1 ", max_size=12), st.text("#@/?:%ab1 ", max_size=12))
+def test_a_url_is_understood_or_said_to_be_wrong(password: str, fragment: str) -> None:
+    """Nothing else than refusals, and no piece of a password where it is shown."""
+    url = f"http://zzz:{password}@host/v1#{fragment}"
+    if check_address(url) is None:
+        address = Address.read(url)
+        assert str(address) == "http://host/v1"
+        assert (address.model or "") == name_in(url) != ""
+    else:
+        with pytest.raises(EndpointRefused):
+            Address.read(url)
+
+
+def test_checking_an_address_imports_nothing_heavy() -> None:
+    code = "import sys; before = set(sys.modules)"
+    code += "; import finecut.transforms.models.endpoint.address as address"
+    code += "; assert address.check_address('host') and address.name_in('http://host#m') == 'm'"
+    code += "; print(*{name.split('.')[0] for name in set(sys.modules) - before})"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    others = set(done.stdout.split()) - set(sys.stdlib_module_names)
+    assert others == {"finecut"}
 
 
 @pytest.mark.parametrize("key", ["sk-sec\nX: y", "sk-sec ret", "sk-secé"])

@@ -86,13 +86,13 @@ def vectors_of(output: Path, algorithm: str, revised: bool = True) -> dict[str, 
         assert vector.dtype == np.float32
         assert vector.shape == (1, len(row["embedding"]))
         assert vector[0].tolist() == row["embedding"]
-        assert meta["models"][algorithm]["dimension"] == len(row["embedding"])
-        assert bool(meta["models"][algorithm]["revision"]) == revised
+        assert meta["models"][f"{algorithm}_embedding"]["dimension"] == len(row["embedding"])
+        assert bool(meta["models"][f"{algorithm}_embedding"]["revision"]) == revised
     for table in tables:
         facts, said = facts_of(table.read_bytes()), next(iter(metas.values()))["models"]
         assert facts["algorithm"] == algorithm
-        assert facts["model"] == said[algorithm]["model"]
-        assert facts.get("revision") == said[algorithm]["revision"]
+        assert facts["model"] == said[f"{algorithm}_embedding"]["model"]
+        assert facts.get("revision") == said[f"{algorithm}_embedding"]["revision"]
         assert int(facts["dimension"]) == len(rows[0]["embedding"])
     return {row["id"]: row["embedding"] for row in rows}
 
@@ -117,6 +117,50 @@ def test_rejected_clips_have_no_vectors(films: Path, tmp_path: Path) -> None:
     assert ran.summary.shots_rejected == 3
     assert ran.summary.vectors == {}
     assert not any("embd" in name for name in tree(tmp_path))
+
+
+def test_vectors_of_clips_that_a_later_run_rejects_are_gone(films: Path, tmp_path: Path) -> None:
+    run(options_for(films, tmp_path))
+    before = vectors_of(tmp_path, LITE)
+    exposures = [meta["scores"]["exposure"] for meta in scored(films, tmp_path.parent / "scores")]
+    limit = sorted(exposures)[0]
+    run(options_for(films, tmp_path, keep=(f"exposure>{limit}",)))
+    rejected = [meta["span_uuid"] for meta in documents(tmp_path) if "filtered_by" in meta]
+    assert rejected
+    left = {path.stem for path in (tmp_path / f"{LITE}_embd").iterdir()}
+    [table] = (tmp_path / f"{LITE}_embd_parquet").iterdir()
+    assert left == set(before) - set(rejected)
+    assert {row["id"] for row in pq.read_table(table).to_pylist()} == left
+    run(options_for(films, tmp_path, keep=("exposure>=2",)))
+    assert not any("_embd" in name for name in tree(tmp_path) if not name.startswith(".finecut"))
+
+
+def scored(films: Path, output: Path) -> list[dict[str, Any]]:
+    run(options_for(films, output, quality_filter="score-only", no_generate_embeddings=True))
+    return documents(output)
+
+
+def test_models_of_one_name_are_told_apart(films: Path, tmp_path: Path) -> None:
+    """Three servers, all called endpoint; the second run looks at what the first wrote."""
+    with (
+        OpenAIServer(models=("eye",)) as eye,
+        OpenAIServer(models=("teller",)) as teller,
+        OpenAIServer(models=("poet",)) as poet,
+    ):
+        changes: dict[str, Any] = {"embedding_algorithm": "endpoint"}
+        changes |= {"embedding_endpoint": eye.url, "generate_captions": True}
+        changes |= {"captioning_algorithm": "endpoint", "captioning_endpoint": teller.url}
+        changes |= {"enhance_captions": True, "enhance_captions_algorithm": "endpoint"}
+        changes |= {"enhance_captions_endpoint": poet.url}
+        for _ in range(2):
+            run(options_for(films, tmp_path, **changes))
+    assert len(vectors_of(tmp_path, "endpoint", revised=False)) == 3
+    models = documents(tmp_path)[0]["models"]
+    assert {name: said["model"] for name, said in models.items()} == {
+        "endpoint_embedding": "eye",
+        "endpoint_caption": "teller",
+        "endpoint_enhanced_caption": "poet",
+    }
 
 
 def kinds() -> list[str]:
@@ -223,7 +267,7 @@ def test_captioners_of_every_kind(
     assert set(ran.summary.captions) <= {"ok", "truncated", "empty"}
     assert len(set(said)) > 1, "clips that look different are described alike"
     for meta in documents(tmp_path):
-        assert meta["models"][algorithm]["revision"]
+        assert meta["models"][f"{algorithm}_caption"]["revision"]
         for window in meta["windows"]:
             assert window[f"{algorithm}_caption_tokens"]["output"] <= 12
     chunk = json.loads(next((tmp_path / "processed_clip_chunks").iterdir()).read_text())
@@ -258,7 +302,10 @@ def test_a_second_pass_and_richer_captions(films: Path, tmp_path: Path, models: 
     )
     richer = captions(tmp_path / "two", "qwen_lm_enhanced_caption")
     assert len(set(richer)) > 1
-    assert set(documents(tmp_path / "two")[0]["models"]) == {"qwen2.5", "qwen_lm"}
+    assert set(documents(tmp_path / "two")[0]["models"]) == {
+        "qwen2.5_caption",
+        "qwen_lm_enhanced_caption",
+    }
 
 
 def test_workers_change_nothing(films: Path, tmp_path: Path, models: Path) -> None:

@@ -55,6 +55,8 @@ COMPANIONS: dict[str, dict[str, Any]] = {
             "enhance_captions",
             "caption_engine",
             "model_timeout",
+            "clips_together",
+            "trust_remote_code",
         ),
         CAPTIONS,
     ),

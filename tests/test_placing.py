@@ -82,13 +82,42 @@ def test_on_this_machine_nothing_is_asked_for() -> None:
         ),
         (
             {"generate_captions": True, "enhance_captions": True},
-            "caption 100 % and enhance 100 %",
+            "enhance does not fit: 36 GB of GPU memory are asked for and the device has 24 GB",
         ),
+        (
+            {
+                "generate_captions": True,
+                "captioning_algorithm": "org/captioner",
+                "aesthetic_filter": "enable",
+            },
+            "aesthetic 25 % and caption 100 %; that is 125 % of its memory. Leave a step out",
+        ),
+        (
+            {"generate_captions": True, "resources": ("caption:gpus=2",)},
+            "a model here uses one GPU",
+        ),
+        ({"resources": ("split:nvdecs=1",)}, "films are decoded on CPUs"),
     ],
 )
 def test_what_cannot_be_had_is_refused(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(OptionError, match=re.escape(words)):
         plan(options(**changes))
+
+
+def test_captions_and_their_enhancement_fit_a_large_gpu() -> None:
+    place = plan(
+        options(generate_captions=True, enhance_captions=True, accelerator="nvidia-a100-80gb")
+    ).placing
+    assert place.worker.gpu_memory_gb == 56
+    assert place.copies == 1
+
+
+def test_the_shot_detector_is_counted_where_there_is_a_gpu() -> None:
+    """Alone it does well on CPUs; beside others it takes the GPU, too."""
+    alone = plan(options(splitting_algorithm="transnetv2")).placing
+    assert not alone.worker.needs_gpu
+    with pytest.raises(OptionError, match="split 42 %"):
+        plan(options(splitting_algorithm="transnetv2", generate_captions=True))
 
 
 def test_models_share_a_gpu() -> None:

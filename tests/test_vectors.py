@@ -9,7 +9,8 @@ import pytest
 from finecut.io.layout import Layout
 from finecut.io.parquet import embedding_table, facts_of
 from finecut.io.records import ModelUsed
-from finecut.transforms.vectors import MixedVectors, facts, refuse_in_run, refuse_other_vectors
+from finecut.io.shelf import Shelf
+from finecut.transforms.vectors import MixedVectors, claim, facts, refuse_other_vectors
 
 EYE = ModelUsed("org/eye", "abc", 3)
 
@@ -36,7 +37,7 @@ def test_a_table_says_whose_vectors_it_holds(layout: Layout) -> None:
 
 def test_the_same_model_may_go_on(layout: Layout) -> None:
     refuse_other_vectors(layout, "cosmos-embed1-224p", EYE)
-    refuse_other_vectors(layout, "cosmos-embed1-224p", ModelUsed("org/eye"))
+    refuse_other_vectors(layout, "cosmos-embed1-224p", ModelUsed("org/eye", "abc"))
     refuse_other_vectors(layout, "somebody-else", ModelUsed("org/ear"))
 
 
@@ -47,6 +48,7 @@ def test_the_same_model_may_go_on(layout: Layout) -> None:
         ("cosmos-embed1-224p", ModelUsed("org/eye", "abd", 3)),
         ("cosmos-embed1-224p", ModelUsed("org/eye", "abc", 4)),
         ("cosmos-embed1-224p", ModelUsed("org/ear", "abc", 3)),
+        ("cosmos-embed1-224p", ModelUsed("org/eye", None, 3)),
     ],
 )
 def test_another_model_is_refused(layout: Layout, algorithm: str, used: ModelUsed) -> None:
@@ -58,15 +60,46 @@ def test_another_model_is_refused(layout: Layout, algorithm: str, used: ModelUse
 def test_tables_of_others_are_refused_too(layout: Layout) -> None:
     path = Path(layout.embedding_parquet("cosmos-embed1-224p", "chunk"))
     path.write_bytes(embedding_table([("a", (1.0, 2.0, 3.0))]))
-    with pytest.raises(MixedVectors, match="a model that the tables do not name"):
+    with pytest.raises(MixedVectors, match="a model that nothing there names"):
         refuse_other_vectors(layout, "cosmos-embed1-224p", EYE)
 
 
-def test_in_a_run_it_is_looked_at_once(layout: Layout) -> None:
-    refuse_in_run(layout, "other", EYE, "run-1")
-    path = Path(layout.embedding_parquet("other", "chunk"))
-    path.parent.mkdir()
-    path.write_bytes(embedding_table([("a", (1.0,))], facts("other", ModelUsed("org/ear"))))
-    refuse_in_run(layout, "other", EYE, "run-1")
+def test_what_is_no_table_is_not_asked(layout: Layout) -> None:
+    folder = Path(layout.embeddings_parquet("cosmos-embed1-224p"))
+    (folder / ".DS_Store").touch()
+    refuse_other_vectors(layout, "cosmos-embed1-224p", EYE)
+    for table in folder.glob("*.parquet"):
+        table.write_bytes(b"PAR1")
+    with pytest.raises(MixedVectors, match="is no Parquet table"):
+        refuse_other_vectors(layout, "cosmos-embed1-224p", EYE)
+
+
+def own(layout: Layout, run: str) -> Shelf:
+    return Shelf(layout.root, layout.staging_of(run))
+
+
+def test_the_first_vector_claims_the_folder(layout: Layout) -> None:
+    """Pickles alone, as a run leaves them that was killed before its first table."""
+    claim(own(layout, "run-1"), layout, "other", EYE)
+    pickle = Path(layout.embedding("other", "clip"))
+    pickle.parent.mkdir()
+    pickle.write_bytes(b"whatever")
+    claim(own(layout, "run-1"), layout, "other", EYE)
+    claim(own(layout, "run-2"), layout, "other", EYE)
+    with pytest.raises(MixedVectors, match="holds vectors of other"):
+        claim(own(layout, "run-3"), layout, "other", ModelUsed("org/ear", "abc", 3))
     with pytest.raises(MixedVectors):
-        refuse_in_run(layout, "other", EYE, "run-2")
+        claim(own(layout, "run-1"), layout, "other", ModelUsed("org/eye", None, 3))
+
+
+def test_a_folder_that_was_emptied_is_free(layout: Layout) -> None:
+    claim(own(layout, "run-1"), layout, "other", EYE)
+    claim(own(layout, "run-2"), layout, "other", ModelUsed("org/ear", "abc", 3))
+
+
+def test_pickles_without_a_note_are_nobodys(layout: Layout) -> None:
+    pickle = Path(layout.embedding("other", "clip"))
+    pickle.parent.mkdir()
+    pickle.write_bytes(b"whatever")
+    with pytest.raises(MixedVectors, match="nothing there names"):
+        claim(own(layout, "run-1"), layout, "other", EYE)

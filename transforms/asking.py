@@ -13,10 +13,11 @@ so that a poisonous question costs itself and nobody else: its answer is a :clas
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,6 +96,7 @@ class Model(Protocol):
     used: ModelUsed
     #: Pixels it may be asked about at once; 0: one question at a time.
     at_once: int
+    # ``by_turns = False``: several threads may ask at the same time, although there is a limit.
 
     def answer(self, questions: Sequence[Question]) -> Sequence[Answer]:
         """An answer to each question, in any order; raises when none can be given."""
@@ -108,6 +110,10 @@ class Asked:
         self.model = model
         self._lock = threading.Lock()
         self._at_once = float(model.at_once)
+        # A GPU does one thing after the other anyway; together they would only share its memory,
+        # and a question that fits alone would not.
+        by_turns = model.at_once > 0 and getattr(model, "by_turns", True)
+        self._turn = threading.Lock() if by_turns else contextlib.nullcontext()
 
     @property
     def at_once(self) -> float:
@@ -127,7 +133,8 @@ class Asked:
         return answers
 
     def _asked(self, batch: Sequence[Question]) -> list[Answer]:
-        outcome = attempted(lambda: matched(batch, self.model.answer(batch)))
+        with self._turn:
+            outcome = attempted(lambda: matched(batch, self.model.answer(batch)))
         if not isinstance(outcome, Exception):
             return outcome
         full, error, message = _what_happened(outcome)
@@ -149,7 +156,7 @@ class Asked:
             self._at_once = min(self._at_once, fits)
 
 
-def batches(questions: Iterable[Question], most: Any) -> Iterator[list[Question]]:
+def batches(questions: Iterable[Question], most: Callable[[], float]) -> Iterator[list[Question]]:
     """Consecutive questions that together weigh at most ``most()``; a heavier one goes alone."""
     batch: list[Question] = []
     weight = 0

@@ -11,6 +11,7 @@ kept beside it: ``ok``, ``truncated`` (the model or we stopped it), ``empty``, `
 server refused), ``failed``. The last three are also among the clip's errors.
 """
 
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -31,6 +32,7 @@ from finecut.transforms.asking import (
     Question,
     Said,
     Trouble,
+    batches,
 )
 from finecut.transforms.guard import guarded
 from finecut.transforms.inference import inference
@@ -45,6 +47,13 @@ CAPTION, ENHANCE = "caption", "enhance"
 MOST_LETTERS = 20_000
 #: Letters a token may have on average before its text is taken for something else.
 LETTERS_A_TOKEN = 32
+#: Pixels of questions that are held at once, whatever the length of clips: about 200 MB.
+MOST_HELD = 64_000_000
+#: Kinds of characters that are spaces, by Unicode; and two invisible ones that words are made with.
+SPACES = ("Zs", "Zl", "Zp")
+JOINERS = "\u200c\u200d"
+#: So many windows and letters of an error are told.
+TOLD_WINDOWS, TOLD_LETTERS = 5, 300
 NO_RESOURCES = Resources()
 
 Answers = Mapping[str, Answer]
@@ -123,20 +132,17 @@ def captioned(clips: Sequence[Clip], asked: Asked, captioning: Captioning) -> li
     """The clips in their order, with captions of their windows; rejected ones are not looked at."""
     looked = [clip for clip in clips if clip.kept and clip.windows]
     known: dict[str, Clip] = {clip.id: clip for clip in clips}
-    questions: list[Question] = []
+    answers: dict[str, Answer] = {}
     with timed(CAPTION, len(looked)):
-        for clip in looked:
-            for outcome in guarded(CAPTION, clip.video.source, partial(_asks, clip, captioning)):
-                if isinstance(outcome, Failure):
-                    said = f"{outcome.error}: {outcome.message}"
-                    known[clip.id] = clip.replace(errors={**clip.errors, CAPTION: said})
-                else:
-                    questions.append(outcome)
-        answers: dict[str, Answer] = {answer.id: answer for answer in asked.answers(questions)}
-        if captioning.second is not None:
-            answers = _asked_again(questions, answers, asked, captioning.second)
+        for group in batches(_asks_all(looked, known, captioning), lambda: MOST_HELD):
+            told = {answer.id: answer for answer in asked.answers(group)}
+            if captioning.second is not None:
+                told = _asked_again(group, told, asked, captioning.second)
+            answers |= told
     write = partial(_with_caption, name=captioning.model, most=_most(captioning.max_tokens))
-    return _told(clips, known, answers, asked.which(), captioning.model, CAPTION, write)
+    return _told(
+        clips, known, answers, asked.which(), f"{captioning.model}_caption", CAPTION, write
+    )
 
 
 def enhanced(clips: Sequence[Clip], asked: Asked, enhancing: Enhancing) -> list[Clip]:
@@ -152,17 +158,24 @@ def enhanced(clips: Sequence[Clip], asked: Asked, enhancing: Enhancing) -> list[
         answers: Answers = {answer.id: answer for answer in asked.answers(questions)}
     write = partial(_with_enhanced, name=enhancing.model, most=_most(enhancing.max_tokens))
     known = {clip.id: clip for clip in clips}
-    return _told(clips, known, answers, asked.which(), enhancing.model, ENHANCE, write)
+    key = f"{enhancing.model}_enhanced_caption"
+    return _told(clips, known, answers, asked.which(), key, ENHANCE, write)
 
 
 def cleaned(text: str, most: int) -> str:
     """Text that may lie in a document: no control characters, no halves of letters, not endless.
 
+    Spaces of all kinds become plain ones; what joins letters and pictures of other scripts stays.
+
     >>> cleaned(" A dog\\x00 runs.\\x1b[2J ", 100)
     'A dog runs.[2J'
     """
-    plain = "".join(c for c in text if c in "\n\t" or c.isprintable())
-    return plain.strip()[:most].rstrip()
+    kinds = ((c, unicodedata.category(c)) for c in text)
+    plain = (
+        c if c in "\n\t" or c in JOINERS else " " if kind in SPACES else "" if kind[0] == "C" else c
+        for c, kind in kinds
+    )
+    return "".join(plain).strip()[:most].rstrip()
 
 
 # What is asked.
@@ -170,6 +183,19 @@ def cleaned(text: str, most: int) -> str:
 
 def _id(clip: Clip, window: Window) -> str:
     return f"{clip.id}/{window.start_frame}_{window.end_frame}"
+
+
+def _asks_all(
+    clips: Sequence[Clip], known: dict[str, Clip], captioning: Captioning
+) -> Iterator[Question]:
+    """The questions about all clips, made as they are wanted; what is in the way is noted."""
+    for clip in clips:
+        for outcome in guarded(CAPTION, clip.video.source, partial(_asks, clip, captioning)):
+            if isinstance(outcome, Failure):
+                said = f"{outcome.error}: {outcome.message}"
+                known[clip.id] = clip.replace(errors={**clip.errors, CAPTION: said})
+            else:
+                yield outcome
 
 
 def _asks(clip: Clip, captioning: Captioning) -> Iterator[Question]:
@@ -241,13 +267,13 @@ def _told(
     known: Mapping[str, Clip],
     answers: Answers,
     used: ModelUsed,
-    model: str,
+    key: str,
     step: str,
     write: Write,
 ) -> list[Clip]:
-    """The clips with what was said of their windows."""
+    """The clips with what was said of their windows, and under ``key`` by which model."""
     return [
-        _clip_told(known[clip.id], answers, used, model, step, write)
+        _clip_told(known[clip.id], answers, used, key, step, write)
         if any(_id(clip, window) in answers for window in clip.windows)
         else known[clip.id]
         for clip in clips
@@ -255,13 +281,13 @@ def _told(
 
 
 def _clip_told(
-    clip: Clip, answers: Answers, used: ModelUsed, model: str, step: str, write: Write
+    clip: Clip, answers: Answers, used: ModelUsed, key: str, step: str, write: Write
 ) -> Clip:
     given = [(window, answers.get(_id(clip, window))) for window in clip.windows]
     wrong = _wrong([(window, answer) for window, answer in given if answer is not None])
     return clip.replace(
         windows=tuple(write(w, answer) if answer is not None else w for w, answer in given),
-        models={**clip.models, model: used},
+        models={**clip.models, key: used},
         errors={**clip.errors, **({step: wrong} if wrong else {})},
     )
 
@@ -305,8 +331,10 @@ def _wrong(given: Sequence[tuple[Window, Answer]]) -> str:
         _, told = _said(answer, MOST_LETTERS)
         if told.status not in (OK, TRUNCATED):
             why = f": {answer.error}: {answer.message}" if isinstance(answer, Trouble) else ""
-            said.append(f"window {window.start_frame}_{window.end_frame} {told.status}{why}")
-    return "; ".join(said)
+            place = f"window {window.start_frame}_{window.end_frame}"
+            said.append(cleaned(f"{place} {told.status}{why}", TOLD_LETTERS))
+    more = len(said) - TOLD_WINDOWS
+    return "; ".join(said[:TOLD_WINDOWS]) + (f"; and {more} more" if more > 0 else "")
 
 
 class CaptionClips(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]]):

@@ -76,6 +76,7 @@ def close_chunk(
     path = writing.layout.processed_clip_chunk(video.source.relative, chunk.index)
     size = writing.shelf.write(path, serialise(chunk_document(video, chunk.index, clips)))
     kept = [clip for clip in clips if clip.kept]
+    _forget_other_vectors(kept, chunk.id, writing)
     yield ChunkClosed(
         video=video,
         num_chunks=chunk.num_chunks,
@@ -100,6 +101,14 @@ def close_chunk(
         path=path,
         num_bytes=size,
     )
+
+
+def _forget_other_vectors(kept: Iterable[Clip], chunk: str, writing: Writing) -> None:
+    """An earlier run may have had vectors of this chunk, where now no clip has one."""
+    algorithm = writing.algorithm
+    if algorithm is None or writing.dry_run or any(algorithm in clip.vectors for clip in kept):
+        return
+    writing.shelf.remove(writing.layout.embedding_parquet(algorithm, chunk))
 
 
 def close_video(chunks: Iterable[ChunkClosed], writing: Writing) -> Iterator[VideoClosed]:

@@ -21,6 +21,7 @@ from finecut.transforms.inference import inference
 from finecut.transforms.looking import Looking, even_moments, sheet_of
 from finecut.transforms.resources import Resources
 from finecut.transforms.tally import count, timed
+from finecut.transforms.vectors import vector_key
 
 STEP = "embedding"
 NO_RESOURCES = Resources()
@@ -78,7 +79,9 @@ def embedded(clips: Sequence[Clip], asked: Asked, embedding: Embedding) -> list[
                     vectors={**clip.vectors, embedding.algorithm: tuple(numbers.tolist())},
                     models={
                         **clip.models,
-                        embedding.algorithm: ModelUsed(used.name, used.revision, numbers.size),
+                        vector_key(embedding.algorithm): ModelUsed(
+                            used.name, used.revision, numbers.size
+                        ),
                     },
                 )
                 count("clips embedded")

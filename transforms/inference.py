@@ -1,9 +1,9 @@
 """Beam's ``RunInference`` around a model step.
 
 Beam loads the model once a process, or once for all processes of a machine that has one GPU for
-them (``shared``; the model then sits in a process of its own, is called by proxy, and there may be
-several copies of it). What breaks down over a clip is written into that clip by the step itself:
-Beam's own way to handle errors would lose the batch.
+them (``shared``; the model then sits in the process that wanted it first, the others call it by
+proxy, and there may be several copies of it, which are asked in turn). What breaks down over a clip
+is written into that clip by the step itself: Beam's own way to handle errors would lose the batch.
 """
 
 import resource

@@ -256,10 +256,13 @@ def together(steps: Mapping[str, Resources], gpu_gb: float) -> Resources:
             if alone
             else f"that is {_percent(total)} of its memory"
         )
+        # Who asks for parts of a device gets no more of it when it is larger.
+        larger = "" if any(step.gpus for step in on_gpu.values()) else "an accelerator with more "
+        choose = f"Choose {larger}memory, leave" if larger else "Leave"
         raise ValueError(
             f"the models of these steps stay loaded side by side and do not fit one GPU of "
-            f"{gpu_gb:g} GB: {shares}; {why}. Choose an accelerator with more memory, leave a step "
-            "out, or say what its model really takes, as in 'caption:gpu_memory_gb=12'."
+            f"{gpu_gb:g} GB: {shares}; {why}. {choose} a step out, or say what its model really "
+            "takes, as in 'caption:gpu_memory_gb=12'."
         )
     in_gb = all(not step.gpus for step in on_gpu.values())
     memory = sum((_exact(step.gpu_memory_gb) for step in on_gpu.values()), Fraction(0))
@@ -314,15 +317,20 @@ def _percent(part: Fraction) -> str:
     return f"{math.ceil(part * 100)} %"
 
 
-#: What NeMo Curator's stages of the same work ask for. Models that are not named run on CPUs.
+#: What NeMo Curator's stages of the same work ask for, and what captioners and text models take of
+#: a GPU in bfloat16, with room for what they are asked. Models that are not named run on CPUs.
 USUAL: Final[Mapping[str, Resources]] = MappingProxyType(
     {
-        "cut": Resources(cpus=6),
         "transnetv2": Resources(gpu_memory_gb=10),
         "aesthetic": Resources(gpus=0.25),
         "cosmos-embed1": Resources(gpu_memory_gb=20),
         "internvideo2": Resources(gpu_memory_gb=20),
         "captioner": Resources(gpus=1),
+        "captioner qwen2.5": Resources(gpu_memory_gb=20),
+        "captioner qwen3": Resources(gpu_memory_gb=22),
+        "captioner nemotron": Resources(gpu_memory_gb=30),
         "writer": Resources(gpus=1),
+        "writer qwen2.5": Resources(gpu_memory_gb=36),
+        "writer qwen3": Resources(gpu_memory_gb=36),
     }
 )

@@ -57,7 +57,8 @@ def scored(clip: Clip, scorer: Scorer, scoring: Scoring) -> Clip:
     sheet = sheet_of(clip, scoring.looking)
     frames = SheetFrames(sheet, sheet.at_rate(scoring.rate), scoring.side)
     # Which models they are is said by those that know it.
-    used: Mapping[str, ModelUsed] = getattr(scorer, "used", {})
+    which: Callable[[], Mapping[str, ModelUsed]] = getattr(scorer, "which", dict)
+    used = which()
     return clip.replace(scores={**clip.scores, **scorer(frames)}, models={**clip.models, **used})
 
 
@@ -79,9 +80,10 @@ def scored_or_not(clip: Clip, scorer: Scorer, scoring: Scoring) -> Clip:
 class ScoreClips(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]]):
     """Clips → the same with the model's scores."""
 
-    def __init__(self, scoring: Scoring) -> None:
+    def __init__(self, scoring: Scoring, shared: bool = False, copies: int = 1) -> None:
         super().__init__()
-        self.scoring = scoring
+        self.scoring, self.shared, self.copies = scoring, shared, copies
 
     def expand(self, clips: beam.PCollection[Clip]) -> beam.PCollection[Clip]:
-        return clips | "Score" >> inference(self.scoring).with_output_types(Clip)
+        asked = inference(self.scoring, self.shared, self.copies)
+        return clips | "Score" >> asked.with_output_types(Clip)

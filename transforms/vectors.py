@@ -1,67 +1,101 @@
 """Vectors of one model in one folder: those of two cannot be compared, so they never mix.
 
-Every Parquet table says of which model its vectors are. Before a run writes vectors into a folder
-that has some, it looks at one of its tables; if that speaks of another model, the run is refused
-(or, where that is noticed only by a worker, the chunk fails).
+A note in the output (``.finecut/<folder>.json``) says of which model a folder's vectors are; it is
+written before the first of them. A run whose embedder is another is refused (or, where only a
+worker notices, the chunk fails). Where there are vectors and no note, as in a dataset that another
+program wrote, one of the Parquet tables is asked.
 """
 
 from __future__ import annotations
 
+import json
+import threading
 from collections.abc import Mapping
-from functools import lru_cache
+
+import pyarrow as pa
 
 from finecut.io import shelf
 from finecut.io.layout import Layout
 from finecut.io.parquet import facts_of
 from finecut.io.records import ModelUsed
+from finecut.io.shelf import Shelf
 
 ALGORITHM, MODEL, REVISION, DIMENSION = "algorithm", "model", "revision", "dimension"
+
+#: Folders that were claimed, by run and by folder; a process claims each once.
+_CLAIMED: dict[tuple[str, str], Mapping[str, str]] = {}
+_CLAIMING = threading.Lock()
 
 
 class MixedVectors(Exception):
     """Vectors of another model already lie where these are to be written."""
 
 
+def vector_key(algorithm: str) -> str:
+    """What the model of a clip's vectors is filed under among the clip's models."""
+    return f"{algorithm}_embedding"
+
+
 def facts(algorithm: str, used: ModelUsed) -> dict[str, str]:
-    """What a table says about its vectors."""
-    said = {ALGORITHM: algorithm, MODEL: used.name, REVISION: used.revision}
-    if used.dimension is not None:
-        said[DIMENSION] = str(used.dimension)
+    """What is said of an algorithm's vectors, in the note and in each table."""
+    dimension = None if used.dimension is None else str(used.dimension)
+    said = {ALGORITHM: algorithm, MODEL: used.name, REVISION: used.revision, DIMENSION: dimension}
     return {key: value for key, value in said.items() if value is not None}
 
 
 def refuse_other_vectors(layout: Layout, algorithm: str, used: ModelUsed) -> None:
-    """Raise if the algorithm's folder holds vectors of another model."""
-    _refuse(held_in(layout.embeddings_parquet(algorithm)), layout, algorithm, used)
+    """Raise if the algorithm's folders hold vectors of another model."""
+    held = held_by(layout, algorithm)
+    if held is not None:
+        _compare(held, facts(algorithm, used), layout, algorithm)
 
 
-@lru_cache(maxsize=64)
-def _held_at_first(folder: str, _run: str) -> Mapping[str, str] | None:
-    """The same, looked at once in a run: what is written later is its own."""
-    return held_in(folder)
-
-
-def refuse_in_run(layout: Layout, algorithm: str, used: ModelUsed, run: str) -> None:
-    """Like :func:`refuse_other_vectors`, looking once in a run and process."""
-    held = _held_at_first(layout.embeddings_parquet(algorithm), run)
-    _refuse(held, layout, algorithm, used)
-
-
-def held_in(folder: str) -> Mapping[str, str] | None:
-    """What a table of this folder says of its vectors; nothing if there is no table."""
-    path = shelf.some_file_in(folder)
-    return None if path is None else facts_of(shelf.read(path))
-
-
-def _refuse(
-    held: Mapping[str, str] | None, layout: Layout, algorithm: str, used: ModelUsed
-) -> None:
-    if held is None:
-        return
+def claim(own: Shelf, layout: Layout, algorithm: str, used: ModelUsed) -> None:
+    """Note whose vectors will lie here, or raise if others do; once in a run and process."""
     ours = facts(algorithm, used)
-    # What is not known yet (a dimension, before the model is loaded) cannot differ.
-    differ = [key for key in ours if held.get(key) != ours[key]]
-    if differ:
+    key = (own.staging, layout.embeddings(algorithm))
+    with _CLAIMING:
+        held = _CLAIMED.get(key)
+        if held is None:
+            held = held_by(layout, algorithm)
+            if held is None:
+                held = ours
+                data = json.dumps(ours, indent=4).encode()
+                own.write(layout.embedding_facts(algorithm), data)
+            _CLAIMED[key] = held
+    _compare(held, ours, layout, algorithm)
+
+
+def held_by(layout: Layout, algorithm: str) -> Mapping[str, str] | None:
+    """What is known of the vectors that lie here; nothing if there are none."""
+    table = shelf.some_file_in(layout.embeddings_parquet(algorithm), ".parquet")
+    if table is None and shelf.some_file_in(layout.embeddings(algorithm), ".pickle") is None:
+        return None
+    note = layout.embedding_facts(algorithm)
+    if shelf.exists(note):
+        said: Mapping[str, str] = json.loads(shelf.read(note))
+        return said
+    return {} if table is None else _facts_in(table)
+
+
+def _facts_in(table: str) -> Mapping[str, str]:
+    try:
+        return facts_of(shelf.read(table))
+    except pa.ArrowInvalid as error:
+        raise MixedVectors(
+            f"{table} is no Parquet table ({error}), so nobody can say whose vectors lie beside "
+            "it. Usually a copy was cut short: remove that file, or the folder, first."
+        ) from error
+
+
+def _compare(
+    held: Mapping[str, str], ours: Mapping[str, str], layout: Layout, algorithm: str
+) -> None:
+    same = all(held.get(key) == ours.get(key) for key in (ALGORITHM, MODEL, REVISION))
+    # How long vectors are is known when the model has answered.
+    if same and (DIMENSION not in ours or DIMENSION not in held):
+        return
+    if not same or held[DIMENSION] != ours[DIMENSION]:
         folder = layout.embeddings_parquet(algorithm)
         raise MixedVectors(
             f"{folder} holds vectors of {_named(held)}, and these are of {_named(ours)}: vectors "
@@ -71,7 +105,7 @@ def _refuse(
 
 
 def _named(said: Mapping[str, str]) -> str:
-    if not said:
-        return "a model that the tables do not name"
+    if ALGORITHM not in said:
+        return "a model that nothing there names"
     numbers = f", {said[DIMENSION]} numbers" if DIMENSION in said else ""
     return f"{said[ALGORITHM]} ({said.get(MODEL)}@{said.get(REVISION)}{numbers})"

@@ -26,7 +26,7 @@ from finecut.transforms.close import ChunkClosed, CloseChunks, CloseVideos, Vide
 from finecut.transforms.documents import clip_document, serialise
 from finecut.transforms.guard import FAILURES, guarded
 from finecut.transforms.parallel import Write, WriteInParallel
-from finecut.transforms.vectors import facts, refuse_in_run
+from finecut.transforms.vectors import claim, facts, vector_key
 from finecut.transforms.writing import Writer, Writing, by_chunk, ids, tagged
 
 CLIPS: Final = "clips"
@@ -73,6 +73,8 @@ def _forget_other_verdict(clip: Clip, writing: Writing) -> None:
         for window in clip.windows:
             path = writing.layout.preview(clip.id, window.start_frame, window.end_frame)
             writing.shelf.remove(path)
+    if writing.algorithm is not None and writing.algorithm not in clip.vectors:
+        writing.shelf.remove(writing.layout.embedding(writing.algorithm, clip.id))
 
 
 def publish_previews(clip: Clip, writing: Writing) -> Iterator[Written]:
@@ -102,7 +104,7 @@ def write_vectors(clip: Clip, writing: Writing) -> Iterator[Written]:
     if writing.dry_run or not clip.kept:
         return
     for algorithm, vector in clip.vectors.items():
-        refuse_in_run(writing.layout, algorithm, _model_of(clip, algorithm), writing.shelf.staging)
+        claim(writing.shelf, writing.layout, algorithm, _model_of(clip, algorithm))
         path = writing.layout.embedding(algorithm, clip.id)
         size = writing.shelf.write(path, embedding_pickle(vector))
         yield Written(EMBEDDINGS, clip.id, clip.chunk.id, path, size)
@@ -123,7 +125,7 @@ def write_parquet(
         return
     clips = list(clips)
     used = _model_of(clips[0], algorithm)
-    refuse_in_run(writing.layout, algorithm, used, writing.shelf.staging)
+    claim(writing.shelf, writing.layout, algorithm, used)
     path = writing.layout.embedding_parquet(algorithm, chunk)
     rows = [(clip.id, clip.vectors[algorithm]) for clip in clips]
     size = writing.shelf.write(path, embedding_table(rows, facts(algorithm, used)))
@@ -132,7 +134,7 @@ def write_parquet(
 
 def _model_of(clip: Clip, algorithm: str) -> ModelUsed:
     """Which model a clip's vector is of; who brings vectors of their own need not say."""
-    named = clip.models.get(algorithm)
+    named = clip.models.get(vector_key(algorithm))
     return named or ModelUsed(algorithm, dimension=len(clip.vectors[algorithm]))
 
 

@@ -24,6 +24,9 @@ class Writing:
     #: Only the documents of chunks and videos, as the reference does.
     dry_run: bool = False
     threads: int = 6
+    #: What makes this run's vectors, so that those of an earlier one, which are none of its clips'
+    #: any more, can be removed.
+    algorithm: str | None = None
 
 
 def planned(clip: Clip, writing: Writing) -> set[str]:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -68,8 +68,8 @@ class AestheticScorer:
         self._vision = vision
         self._head = tuple(head)
         self._reduction = reduction
-        #: Which models they are, for the documents.
-        self.used = {
+        # Which models they are, for the documents.
+        self._used = {
             name: ModelUsed(place.name, place.revision)
             for name, place in zip(("aesthetic", "aesthetic_head"), models, strict=False)
         }
@@ -98,6 +98,10 @@ class AestheticScorer:
                 f"{CLIP} only."
             )
         return cls(vision, layers, reduction, places)
+
+    def which(self) -> Mapping[str, ModelUsed]:
+        """Names and revisions, by the scores they give."""
+        return self._used
 
     def __call__(self, frames: Sequence[NDArray[np.uint8]]) -> dict[str, float]:
         """The score of a clip whose sampled frames these are."""

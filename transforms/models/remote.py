@@ -84,6 +84,12 @@ PROCESSOR = "AutoProcessor"
 #: Clips that go through a model together on a GPU.
 CLIPS = 64
 
+#: What helps those who asked for no embedder, or for any.
+INSTEAD = (
+    "If you do not, give --embedding-algorithm efficientnet-lite0, which needs no such code; when "
+    "no embedder is named, Cosmos-Embed1 is chosen wherever --model-dir holds it."
+)
+
 #: Where a folder may say which of its classes is which.
 NAMING = (CONFIG, "processor_config.json", "preprocessor_config.json")
 #: Tensors of the tower for texts, which videos do without.
@@ -245,7 +251,8 @@ def _located(name: str, model_dir: str | None, trusted: bool) -> Located:
     """The folder of a model whose own code may be run."""
     _, name = _parts(name)
     if not trusted:  # before gigabytes are fetched in vain
-        raise CodeRefused(not_permitted(named(name)[0], "its classes are Python files beside it"))
+        why = not_permitted(named(name)[0], "its classes are Python files beside it")
+        raise CodeRefused(f"{why} {INSTEAD}")
     located = locate(name, model_dir, code=True, pickled=True, pinned=True)
     if not remote_code(located, trusted):
         raise WeightsMissing(

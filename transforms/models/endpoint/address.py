@@ -6,17 +6,26 @@
 
 Errors and documents speak of the shown part only. What a server says is quoted in errors too, and a
 server may repeat what it was sent: the hidden parts are struck out of quotations.
+
+A password with a ``#``, ``/`` or ``?`` in it ends the host too early, and the rest of it would be
+shown as a path or a name. So an ``@`` behind the host is refused; one that is meant is written
+``%40``.
+
+Nothing here looks for a server, and nothing but the standard library is imported: options are
+checked with it.
 """
 
 from __future__ import annotations
 
 import base64
 import os
+import re
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from finecut.transforms.models.weights import WeightsMissing
+if TYPE_CHECKING:
+    from finecut.transforms.models.endpoint.errors import EndpointRefused
 
 #: Where a key is looked for when none is given, in this order.
 KEYS: Final = ("FINECUT_API_KEY", "OPENAI_API_KEY")
@@ -24,23 +33,9 @@ STRUCK: Final = "***"
 #: Shorter values of a query are versions and switches, and striking them out garbles the rest.
 SECRET_LETTERS: Final = 4
 QUOTED_LETTERS: Final = 200
+#: Longer names are none.
+NAME_LETTERS: Final = 200
 EXAMPLE: Final = "http://host:8000/v1 or http://host:8000/v1#Qwen/Qwen2.5-VL-7B-Instruct"
-
-
-class EndpointError(WeightsMissing):
-    """A server gave no usable answer; the message says what happened, why, and what helps."""
-
-
-class EndpointDown(EndpointError):
-    """It could not be reached, was too slow, or said that it could not now."""
-
-
-class EndpointRefused(EndpointError):
-    """It understood, and does not want to; asking again would change nothing."""
-
-
-class EndpointGarbled(EndpointError):
-    """It answered something that is no answer."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +57,7 @@ class Address:
     @classmethod
     def read(cls, url: str, key: str | None = None) -> Address:
         """The address in a url; without a key, the user in the url or the environment gives one."""
-        split, port = _split(url)
+        split = _split(url)
         authorization, secrets = _authorization(split, key)
         values = [part.partition("=")[2] for part in split.query.split("&")]
         values += [value for _, value in parse_qsl(split.query)]
@@ -71,9 +66,9 @@ class Address:
         return cls(
             tls=tls,
             host=split.hostname or "",
-            port=port or (443 if tls else 80),
+            port=split.port or (443 if tls else 80),
             path=split.path.rstrip("/"),
-            model=unquote(split.fragment).strip() or None,
+            model=_name(url) or None,
             query=split.query,
             authorization=authorization,
             secrets=tuple(sorted({s for s in secrets if s}, key=lambda s: (-len(s), s))),
@@ -99,32 +94,95 @@ class Address:
         return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def _split(url: str) -> tuple[SplitResult, int | None]:
-    """The parts of a url. What it was is not said in errors: there may be a password in it."""
-    place = url.partition("#")[0]
+def check_address(url: str, what: str = "the url of the server") -> str | None:
+    """What is wrong with a url, as a sentence about ``what``; ``None`` when nothing is.
+
+    There may be a password in the url, so nothing of it is repeated but how it begins.
+
+    >>> check_address("host:8000/v1", "--captioning-endpoint").partition(",")[0]
+    '--captioning-endpoint has no scheme'
+    """
+    wrong = _wrong(url)
+    return None if wrong is None else f"{what} {wrong}"
+
+
+def name_in(url: str) -> str:
+    """The name of the model that a url says; nothing when it says none.
+
+    >>> name_in("http://host:8000/v1#Qwen/Qwen2.5-VL-7B-Instruct")
+    'Qwen/Qwen2.5-VL-7B-Instruct'
+    """
+    _split(url)
+    return _name(url)
+
+
+def _name(url: str) -> str:
+    return unquote(url.partition("#")[2]).strip()
+
+
+def _split(url: str) -> SplitResult:
+    """The parts of a url; raises when something is wrong with it."""
+    wrong = check_address(url, "the url of the server (--…-endpoint)")
+    if wrong is not None:
+        raise _refused(wrong)
+    return urlsplit(url)
+
+
+def _wrong(url: str) -> str | None:
+    place, hash_, _ = url.partition("#")
     if not place.lower().startswith(("http://", "https://")):
-        scheme = f"begins with {place.split('://')[0]!r}" if "://" in place else "has no scheme"
-        raise EndpointRefused(
-            f"the url of the server (--…-endpoint) {scheme}, and only http:// and https:// are "
-            f"spoken here. Give it like {EXAMPLE}."
-        )
+        scheme = re.match(r"[a-z][a-z0-9+.-]*(?=://)", place, re.IGNORECASE)
+        begins = f"begins with {scheme[0]!r}" if scheme else "has no scheme"
+        return f"{begins}, and only http:// and https:// are spoken here. Give it like {EXAMPLE}."
     if not place.isascii() or not place.isprintable() or " " in place:
-        raise EndpointRefused(
-            "the url of the server (--…-endpoint) holds spaces, control characters or letters "
-            "beyond ASCII. Usually something was pasted with it; write such letters as %20 and "
-            "the like."
+        return (
+            "holds spaces, control characters or letters beyond ASCII. Usually something was "
+            "pasted with it; write such letters as %20 and the like."
         )
+    if "@" in _behind_host(url):
+        return (
+            "holds an @ behind its host. Usually a password in it holds a letter that ends it too "
+            "early: write # as %23, / as %2F, ? as %3F, and an @ that is meant as %40."
+        )
+    if not _names_host(url):
+        return (
+            f"names no host, or a port that is no number from 1 to 65535. Give it like {EXAMPLE}."
+        )
+    return _wrong_with_name(_name(url)) if hash_ else None
+
+
+def _wrong_with_name(name: str) -> str | None:
+    if not name:
+        return (
+            "ends with a # and no name behind it. Usually a variable of a script was empty: write "
+            "the model's name there, or leave out the #."
+        )
+    if not name.isprintable() or len(name) > NAME_LETTERS:
+        return (
+            f"names a model by control characters or more than {NAME_LETTERS} letters. Usually "
+            "something was pasted with the name; write the one under which it is served."
+        )
+    return None
+
+
+def _behind_host(url: str) -> str:
+    """What follows the host and its port: path, query and name."""
+    return re.sub(r"^[^:]*://[^/?#]*", "", url)
+
+
+def _names_host(url: str) -> bool:
     try:
         split = urlsplit(url)
-        port = split.port
+        return bool(split.hostname) and split.port != 0
     except ValueError:
-        split, port = SplitResult("", "", "", "", ""), None
-    if not split.hostname or port == 0:
-        raise EndpointRefused(
-            "the url of the server (--…-endpoint) names no host, or a port that is no number from "
-            f"1 to 65535. Give it like {EXAMPLE}."
-        )
-    return split, port
+        return False
+
+
+def _refused(why: str) -> EndpointRefused:
+    # What it is derived from comes with all that can read stores.
+    from finecut.transforms.models.endpoint.errors import EndpointRefused
+
+    return EndpointRefused(why)
 
 
 def _authorization(split: SplitResult, key: str | None) -> tuple[str | None, list[str]]:
@@ -143,7 +201,7 @@ def _authorization(split: SplitResult, key: str | None) -> tuple[str | None, lis
     if not key:
         return None, secrets
     if not (key.isascii() and key.isprintable()) or " " in key:
-        raise EndpointRefused(
+        raise _refused(
             f"the key {origin} holds spaces, line ends or letters beyond ASCII, and cannot be "
             "sent. Usually more was copied than the key itself; copy it again."
         )

@@ -33,9 +33,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final, NamedTuple, cast
 from urllib.parse import urlsplit
 
-from finecut.transforms.models.endpoint.address import (
-    KEYS,
-    Address,
+from finecut.transforms.models.endpoint.address import KEYS, Address
+from finecut.transforms.models.endpoint.errors import (
     EndpointDown,
     EndpointGarbled,
     EndpointRefused,
@@ -237,8 +236,8 @@ class Line:
             )
         return (
             "it does not take this question. Usually it takes fewer pictures (vLLM: "
-            "--limit-mm-per-prompt), none at all, or fewer words than were asked or wanted (vLLM: "
-            "--max-model-len)."
+            "--limit-mm-per-prompt '{\"image\": 64}'), none at all, or fewer words than were asked "
+            "or wanted (vLLM: --max-model-len)."
         )
 
     def _explained(self, error: Exception) -> str:
