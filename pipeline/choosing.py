@@ -23,6 +23,7 @@ from finecut.transforms.models import (
     vllm_engine,
     writers,
 )
+from finecut.transforms.models.endpoint.address import name_in
 from finecut.transforms.prompts import CAPTION, ENHANCE, SECOND
 from finecut.transforms.resources import USUAL, Resources
 
@@ -51,8 +52,15 @@ class Frames(NamedTuple):
     side: int
 
 
-def embedding_algorithm(options: Options) -> str | None:
-    """The embedder's name; ``auto`` is decided here."""
+#: What is assumed of an encoder that lies elsewhere, until it is looked at.
+UNKNOWN = Frames(8, 224)
+
+
+def embedding_algorithm(options: Options, ask: bool = True) -> str | None:
+    """The embedder's name; ``auto`` is decided here.
+
+    ``ask=False``: without asking stores and hubs, which may take long, or not answer.
+    """
     if not options.generate_embeddings:
         return None
     if options.embedding_algorithm != AUTO:
@@ -61,14 +69,15 @@ def embedding_algorithm(options: Options) -> str | None:
         name
         for name in COSMOS
         if options.model_dir is not None
+        and (ask or not shelf.is_remote(options.model_dir))
         and shelf.exists(f"{shelf.absolute(options.model_dir)}/{remote.REPOSITORIES[name]}")
     )
     return next(there, LITE)
 
 
-def embedding_frames(options: Options) -> Frames | None:
+def embedding_frames(options: Options, ask: bool = True) -> Frames | None:
     """What the sheet has to have for the embedder."""
-    algorithm = embedding_algorithm(options)
+    algorithm = embedding_algorithm(options, ask)
     if algorithm is None:
         return None
     if algorithm == LITE:
@@ -77,12 +86,20 @@ def embedding_frames(options: Options) -> Frames | None:
         return Frames(endpoint.EndpointEmbedder.frames, endpoint.EndpointEmbedder.side)
     if _with_code(algorithm) is not None:
         return Frames(*remote.frames_and_side(algorithm))
+    if not ask and not _is_here(algorithm, options.model_dir):
+        return UNKNOWN
     return Frames(*encoders.frames_and_side(algorithm, options.model_dir))
 
 
-def embedding(options: Options, looking: Looking) -> Embedding | None:
+def _is_here(name: str, model_dir: str | None) -> bool:
+    """Whether the model's folder lies on this machine."""
+    places = [name] if model_dir is None else [name, f"{model_dir}/{name}"]
+    return any(not shelf.is_remote(place) and shelf.exists(place) for place in places)
+
+
+def embedding(options: Options, looking: Looking, ask: bool = True) -> Embedding | None:
     """The step that embeds, if there is one."""
-    algorithm, frames = embedding_algorithm(options), embedding_frames(options)
+    algorithm, frames = embedding_algorithm(options, ask), embedding_frames(options, ask)
     if algorithm is None or frames is None:
         return None
     loading = _embedder(algorithm, options)
@@ -248,7 +265,8 @@ def _name_of(algorithm: str, url: str | None) -> str:
 
     >>> _name_of("Qwen/Qwen2.5-VL-3B-Instruct@abc", None)
     'Qwen2.5-VL-3B-Instruct'
+    >>> _name_of("endpoint", "http://host:8000/v1#Qwen/Qwen3-VL-8B-Instruct")
+    'Qwen3-VL-8B-Instruct'
     """
-    if algorithm == ENDPOINT and url is not None and "#" in url:
-        algorithm = url.rsplit("#", 1)[1]
-    return algorithm.split("@", 1)[0].rstrip("/").rsplit("/", 1)[-1]
+    name = name_in(url or "") if algorithm == ENDPOINT else algorithm.split("@", 1)[0]
+    return name.rstrip("/").rsplit("/", 1)[-1] or algorithm

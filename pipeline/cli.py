@@ -55,7 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options, _ = parse_options(describe, given[1:])
         return _describe(options, describe)
     if given[:1] == ["doctor"]:
-        return _doctor(*parse_options(doctor, given[1:], whole=False), doctor)
+        options, _ = parse_options(doctor, given[1:], whole=False)
+        with stopping():
+            return _doctor(options, doctor)
     known = parser.parse_args(given)
     if known.command == "demo":
         return _demo(known.folder)
@@ -116,7 +118,7 @@ def _describe(options: Options, parser: Parser) -> int:
     return 0
 
 
-def _doctor(options: Options, _rest: Sequence[str], parser: Parser) -> int:
+def _doctor(options: Options, parser: Parser) -> int:
     warnings.simplefilter("ignore")
     from finecut.pipeline.doctor import doctor
     from finecut.pipeline.running import quiet_libraries

@@ -19,6 +19,7 @@ from finecut.pipeline.options import (
     default_of,
     option_fields,
 )
+from finecut.transforms.models.endpoint.address import check_address
 from finecut.transforms.prompts import DEFAULT
 from finecut.transforms.resources import parse_override
 from finecut.transforms.rules import parse_rule
@@ -138,9 +139,11 @@ def _at_odds_in_models(o: Options) -> Iterator[str]:
                 f"{flag(f'{name}_endpoint')} does nothing without {flag(f'{name}_algorithm')} "
                 f"{ENDPOINT}: write that too, or leave it out"
             )
-        if url and not url.startswith(("http://", "https://")):
-            # Not shown: an address may hold a password.
-            yield f"{flag(f'{name}_endpoint')} is no address: write http://HOST:PORT/v1"
+        wrong = check_address(url, flag(f"{name}_endpoint")) if url else None
+        if wrong:
+            yield wrong
+        if used and not algorithm.strip():
+            yield f"{flag(f'{name}_algorithm')} '' names nothing: write a model, or leave it out"
     for text, variant in (
         ("captioning_prompt_text", "captioning_prompt_variant"),
         ("enhance_captions_prompt_text", "enhance_captioning_prompt_variant"),

@@ -23,7 +23,7 @@ def describe(options: Options) -> str:
     """Steps, what flows between them, and what they ask for."""
     # Any runner will do: the graph is built, never run.
     pipeline = beam.Pipeline("FnApiRunner")
-    steps = plan(options.check(), run="<run>")
+    steps = plan(options.check(), run="<run>", ask=False)
     build(pipeline | "FindVideos" >> FindVideos(steps.finding), steps, options.is_local)
     lister = _Lister()
     pipeline.visit(lister)

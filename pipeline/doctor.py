@@ -22,7 +22,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from finecut.io import shelf
-from finecut.io.film.encoders import require_encoder
+from finecut.io.film.encoders import Encoding, require_encoder
 from finecut.io.film.paint import paint
 from finecut.io.film.sheet import SheetForm, sheet_from_file
 from finecut.io.film.source import probe
@@ -32,7 +32,8 @@ from finecut.io.shelf import Shelf
 from finecut.pipeline.describe import needs
 from finecut.pipeline.options import Options, cores
 from finecut.pipeline.planning import Plan, encoding_of, plan
-from finecut.transforms.cut import cut_reel
+from finecut.pipeline.running import check_scratch
+from finecut.transforms.cut import Cutting, cut_reel
 from finecut.transforms.embed import Embedding
 from finecut.transforms.guard import attempted
 from finecut.transforms.models.devices import gpus
@@ -93,12 +94,12 @@ def doctor(options: Options, say: Say) -> int:
         say("\nFilms")
         told(_films(options, Path(folder)))
         say("\nSteps")
-        own = dataclasses.replace(options, output=f"{folder}/output", scratch=None)
+        own = dataclasses.replace(options, output=f"{folder}/output")
         steps = attempted(lambda: plan(own, run="doctor"))
         if isinstance(steps, Exception):
             told([Finding("plan", False, f"{type(steps).__name__}: {steps}")])
         else:
-            told(_steps(steps, Path(folder)))
+            told(_steps(own, steps, Path(folder)))
         say("\nOutput")
         told(_output(options, None if isinstance(steps, Exception) else steps))
     if not isinstance(steps, Exception):
@@ -150,13 +151,23 @@ def _encoder_works(options: Options) -> str:
     return "opens"
 
 
-def _steps(steps: Plan, folder: Path) -> Iterator[Finding]:
+def _steps(options: Options, steps: Plan, folder: Path) -> Iterator[Finding]:
     """One clip, the whole way: cut, looked at, scored, embedded, captioned."""
+    yield _tried("scratch", lambda: _scratch_works(options, steps))
     yield _tried("load shot detector", lambda: _prepared(steps))
     cut: list[Clip] = []
-    yield _tried("cut one clip", lambda: _cut(steps, folder, cut))
+    yield _tried("cut one clip", lambda: _cut(steps.cutting, steps, folder, cut))
+    if not cut:
+        # What models do does not depend on the encoder.
+        usual = dataclasses.replace(steps.cutting, encoding=Encoding())
+        yield _tried("cut with libx264", lambda: _cut(usual, steps, folder, cut))
     if cut:
         yield from _models(steps, cut[0])
+
+
+def _scratch_works(options: Options, steps: Plan) -> str:
+    check_scratch(options, steps)
+    return "can be written to" if options.scratch_mb else "not used"
 
 
 def _prepared(steps: Plan) -> str:
@@ -164,13 +175,13 @@ def _prepared(steps: Plan) -> str:
     return type(steps.splitting.cutter).__name__
 
 
-def _cut(steps: Plan, folder: Path, cut: list[Clip]) -> str:
+def _cut(cutting: Cutting, steps: Plan, folder: Path, cut: list[Clip]) -> str:
     video = _sample(folder)
     splitting = dataclasses.replace(
         steps.splitting, cutter=FixedStride(SAMPLE_SECONDS, SAMPLE_SECONDS, 0)
     )
     [reel] = reels_of(video, splitting)
-    for outcome in cut_reel(reel, steps.cutting):
+    for outcome in cut_reel(reel, cutting):
         if isinstance(outcome, Failure):
             raise ValueError(outcome.message)
         cut.append(outcome)

@@ -74,16 +74,19 @@ class Plan(NamedTuple):
         return isinstance(self.splitting.cutter, Detection)
 
 
-def plan(options: Options, run: str | None = None) -> Plan:
-    """The settings of every step. ``run`` names the staging folder only this run uses."""
+def plan(options: Options, run: str | None = None, ask: bool = True) -> Plan:
+    """The settings of every step. ``run`` names the staging folder only this run uses.
+
+    ``ask=False``: nobody elsewhere is asked what a model wants; the usual is assumed.
+    """
     output = shelf.absolute(options.output)
     layout = Layout(output, options.shard_prefix)
     run = run or uuid.uuid4().hex
     own = Shelf(output, layout.staging_of(run))
     inputs = tuple(shelf.absolute(spec) for spec in options.input)
-    looking = _looking(options, run)
+    looking = _looking(options, run, ask)
     rules = options.rules
-    embed, caption = embedding(options, looking), captioning(options, looking)
+    embed, caption = embedding(options, looking, ask), captioning(options, looking)
     enhance = enhancing(options)
     scorings = tuple((scoring, rules[scoring.name]) for scoring in _scorings(options, looking))
     return Plan(
@@ -157,8 +160,8 @@ def _cutter(options: Options) -> Cutter:
     )
 
 
-def _looking(options: Options, run: str) -> Looking:
-    embedded = embedding_frames(options)
+def _looking(options: Options, run: str, ask: bool) -> Looking:
+    embedded = embedding_frames(options, ask)
     return Looking(
         motion=options.motion_target_fps if options.measures("motion") else None,
         quality=options.quality_target_fps if options.measures("quality") else None,

@@ -92,7 +92,7 @@ def prepare(options: Options, steps: Plan) -> None:
     where = options.model_dir
     if where is not None and not shelf.is_remote(where) and not shelf.is_folder(where):
         raise OptionError(f"--model-dir {where} is no folder: write the one that holds the models")
-    _check_scratch(options, steps)
+    check_scratch(options, steps)
     steps.splitting.cutter.prepare()
     for scoring, _ in steps.scorings:
         scoring.require()
@@ -106,7 +106,7 @@ def prepare(options: Options, steps: Plan) -> None:
             refuse_other_vectors(layout, algorithm, used)
 
 
-def _check_scratch(options: Options, steps: Plan) -> None:
+def check_scratch(options: Options, steps: Plan) -> None:
     """A place for sheets that cannot be used is known before the work, too."""
     looking = steps.cutting.looking
     if looking.sheet is None or not options.scratch_mb:

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from knowing import Teller, captioning_by, clips_in, enhancing_by, looking_in
 
 from finecut.io.layout import Layout
-from finecut.io.records import Clip, ModelUsed, Told
+from finecut.io.records import Clip, ModelUsed, Told, Window
 from finecut.transforms.asking import Answer, Asked, Question, Said, Trouble
 from finecut.transforms.caption import CaptionClips, captioned, cleaned, enhanced
 from finecut.transforms.documents import clip_document
 from finecut.transforms.prompts import AV, CAPTION, ENHANCE, VARIANTS
+from finecut.transforms.windows import Windowing
 
 
 @pytest.fixture(scope="module")
@@ -142,9 +143,45 @@ def test_what_models_say_has_a_limit(clips: list[Clip], tmp_path: Path) -> None:
 def test_cleaned_text_is_printable_short_and_stays_so(text: str, most: int) -> None:
     once = cleaned(text, most)
     assert len(once) <= most
-    assert all(c.isprintable() or c in "\n\t" for c in once)
+    assert all(c.isprintable() or c in "\n\t\u200c\u200d" for c in once)
     assert cleaned(once, most) == once
     once.encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("10\u00a0km\u3000far, New\u202fYork", "10 km far, New York"),
+        ("line\rline\x85line\u2028line\x0bline", "line\nline\nline\nline\nline"),
+        ("na\u200cme \U0001f468\u200d\U0001f469", "na\u200cme \U0001f468\u200d\U0001f469"),
+        ("\u202eevil\u202c\x07\ud800", "evil"),
+    ],
+)
+def test_words_stay_words(text: str, plain: str) -> None:
+    assert cleaned(text, 100) == plain
+
+
+def test_the_second_question_holds_a_clean_and_short_answer(
+    clips: list[Clip], tmp_path: Path
+) -> None:
+    asked: list[str] = []
+
+    class Rude(Endless):
+        def said(self, question: Question) -> Said:
+            asked.append(question.text)
+            return super().said(question)
+
+    caption(clips[:1], Rude(), tmp_path, second="again:", tokens=10)
+    again = [text for text in asked if "again:" in text]
+    assert len(again) == 2
+    assert all(len(text) < 400 and "\x1b" not in text for text in again)
+
+
+def test_a_window_of_one_frame_is_shown_twice(clips: list[Clip], tmp_path: Path) -> None:
+    narrow = clips[0].replace(windows=(Window(0, 58), Window(59, 59)))
+    looking = replace(looking_in(tmp_path), windowing=Windowing(59, 1))
+    [clip] = captioned([narrow], Asked(Teller()), captioning_by(Teller(), looking))
+    assert texts(clip)[1] == "2 frames, 59 to 59; What is it?"
 
 
 def test_richer_captions_come_from_captions(clips: list[Clip], tmp_path: Path) -> None:

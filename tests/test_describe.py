@@ -92,3 +92,24 @@ def test_another_runner_is_described_without_being_started(
     assert "DataflowRunner" in shown
     # Only the local runner deals out the work beforehand, and needs the longest reels first.
     assert "Longest first" not in shown
+
+
+@pytest.mark.parametrize(
+    "models",
+    [
+        ["--model-dir", "gs://nobody/models"],
+        ["--embedding-algorithm", "gs://nobody/model"],
+        ["--embedding-algorithm", "org/model"],
+        ["--generate-captions", "--captioning-algorithm", "org/captioner"],
+    ],
+)
+def test_nobody_elsewhere_is_asked(
+    models: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr("socket.socket.connect", refuse)
+    monkeypatch.setattr("socket.getaddrinfo", refuse)
+    assert main(["describe", "--input", "films", "--output", "out", *models]) == 0
+    assert "embeds 8 frames" in capsys.readouterr().out

@@ -12,6 +12,7 @@ from finecut.transforms.models.devices import (
     dtype_of,
     gpu_memory_gb,
     gpus,
+    require_share,
 )
 from finecut.transforms.models.weights import WeightsMissing
 
@@ -88,6 +89,15 @@ def test_pixels_have_what_the_weights_leave(
     l4: None, weights: float, share: float, pixels: int
 ) -> None:
     assert at_once_on("cuda", 100, weights, share) == pixels
+
+
+@pytest.mark.parametrize("share", [0.0, -0.1, 1.01, 50, float("nan")])
+def test_shares_that_are_none(share: float) -> None:
+    why = rf"cannot take {share} of a GPU's memory.*percent were given.*0\.33 each\.$"
+    with pytest.raises(ValueError, match=why):
+        require_share(share)
+    with pytest.raises(ValueError, match=why):
+        at_once_on("cpu", 1e6, share=share)
 
 
 @pytest.mark.parametrize(

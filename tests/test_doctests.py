@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import doctest
 import importlib
+from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parents[1]
 WITH_EXAMPLES = [
-    "finecut.io.layout",
-    "finecut.io.records",
-    "finecut.pipeline.progress",
-    "finecut.transforms.find",
-    "finecut.transforms.split",
+    ".".join(("finecut", *path.relative_to(ROOT).with_suffix("").parts))
+    for room in ("io", "transforms", "pipeline")
+    for path in sorted((ROOT / room).rglob("*.py"))
+    if "    >>> " in path.read_text(encoding="utf-8")
 ]
 
 

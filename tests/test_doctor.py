@@ -48,6 +48,9 @@ def test_what_does_not_work_is_named_with_what_to_do(
     assert "Encoders that work here" in found["encode libopenh264"]
     assert found["write"].startswith("FAIL")
     assert "encode libopenh264, cut one clip, write" in found["all"]
+    # Models are tried all the same.
+    assert found["cut with libx264"].startswith("ok")
+    assert re.search(r"ok    embed efficientnet-lite0", found["all"])
     assert "do not work" in found["all"]
 
 

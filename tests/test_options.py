@@ -233,9 +233,10 @@ def test_every_flag_reaches_its_field() -> None:
         ),
         ({"model_dir": "m", "embedding_algorithm": "efficientnet-lite0"}, "does nothing"),
         ({"embedding_algorithm": "endpoint"}, "write --embedding-endpoint http"),
+        ({"embedding_algorithm": ""}, "--embedding-algorithm '' names nothing"),
         (
             {"embedding_algorithm": "endpoint", "embedding_endpoint": "host:80"},
-            "--embedding-endpoint is no address",
+            "--embedding-endpoint has no scheme",
         ),
         ({"embedding_algorithm": "x", "no_generate_embeddings": True}, "does nothing without"),
         ({"generate_captions": True, "captioning_algorithm": "endpoint"}, "needs the server's"),

@@ -373,6 +373,16 @@ def test_code_is_not_run_without_permission(
     assert mark.exists()
 
 
+@BOTH
+def test_who_asked_for_no_such_model_is_told_of_another(
+    tmp_path: Path, make: Make, load: Load, name: str
+) -> None:
+    folder = make(tmp_path / "it")
+    for ask in (lambda: load(folder, False), lambda: require_remote(name, str(folder))):
+        with pytest.raises(CodeRefused, match="give --embedding-algorithm efficientnet-lite0, "):
+            ask()
+
+
 def test_nothing_is_fetched_that_would_not_be_run() -> None:
     """The hub cannot be reached here, and is not what these complain about."""
     with pytest.raises(CodeRefused, match="--trust-remote-code"):

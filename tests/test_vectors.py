@@ -39,6 +39,8 @@ def test_the_same_model_may_go_on(layout: Layout) -> None:
     refuse_other_vectors(layout, "cosmos-embed1-224p", EYE)
     refuse_other_vectors(layout, "cosmos-embed1-224p", ModelUsed("org/eye", "abc"))
     refuse_other_vectors(layout, "somebody-else", ModelUsed("org/ear"))
+    # The same weights by another path.
+    refuse_other_vectors(layout, "cosmos-embed1-224p", ModelUsed("./models/eye", "abc", 3))
 
 
 @pytest.mark.parametrize(
@@ -47,7 +49,6 @@ def test_the_same_model_may_go_on(layout: Layout) -> None:
         ("cosmos-embed1-336p", EYE),
         ("cosmos-embed1-224p", ModelUsed("org/eye", "abd", 3)),
         ("cosmos-embed1-224p", ModelUsed("org/eye", "abc", 4)),
-        ("cosmos-embed1-224p", ModelUsed("org/ear", "abc", 3)),
         ("cosmos-embed1-224p", ModelUsed("org/eye", None, 3)),
     ],
 )
@@ -87,9 +88,19 @@ def test_the_first_vector_claims_the_folder(layout: Layout) -> None:
     claim(own(layout, "run-1"), layout, "other", EYE)
     claim(own(layout, "run-2"), layout, "other", EYE)
     with pytest.raises(MixedVectors, match="holds vectors of other"):
-        claim(own(layout, "run-3"), layout, "other", ModelUsed("org/ear", "abc", 3))
+        claim(own(layout, "run-3"), layout, "other", ModelUsed("org/ear", "xyz", 3))
     with pytest.raises(MixedVectors):
         claim(own(layout, "run-1"), layout, "other", ModelUsed("org/eye", None, 3))
+
+
+def test_servers_without_revisions_are_told_apart_by_name(layout: Layout) -> None:
+    claim(own(layout, "run-1"), layout, "endpoint", ModelUsed("eye", None, 3))
+    pickle = Path(layout.embedding("endpoint", "clip"))
+    pickle.parent.mkdir()
+    pickle.write_bytes(b"whatever")
+    claim(own(layout, "run-2"), layout, "endpoint", ModelUsed("eye", None, 3))
+    with pytest.raises(MixedVectors, match="endpoint \\(eye@None"):
+        claim(own(layout, "run-3"), layout, "endpoint", ModelUsed("ear", None, 3))
 
 
 def test_a_folder_that_was_emptied_is_free(layout: Layout) -> None:

@@ -31,6 +31,7 @@ from finecut.transforms.models.weights import (
 )
 
 constants = pytest.importorskip("huggingface_hub.constants")
+local_folder = pytest.importorskip("huggingface_hub._local_folder")
 save_file = pytest.importorskip("safetensors.numpy").save_file
 
 COMMIT = "32bd64288804d66eefd0ccbe215aa642df71cc41"
@@ -187,14 +188,108 @@ def test_an_unpinned_model_is_what_the_cache_calls_main(tmp_path: Path) -> None:
     assert locate("someone/model").path == folder
 
 
+def downloaded(folder: Path, commit: str = COMMIT) -> Path:
+    """The folder as ``hf download --local-dir`` leaves it: with a note for every file."""
+    for name in files_of(folder):
+        local_folder.write_download_metadata(folder, name, commit, "etag")
+    return folder
+
+
+def written(path: Path, late: float) -> None:
+    """Let a file be from so many seconds after the note of it."""
+    note = local_folder.read_download_metadata(path.parent, path.name)
+    os.utime(path, (note.timestamp + late, note.timestamp + late))
+
+
 def test_a_download_into_a_folder_says_its_commit(tmp_path: Path) -> None:
-    folder = model_in(tmp_path / "mine")
-    notes = folder / ".cache/huggingface/download"
-    notes.mkdir(parents=True)
-    (notes / "config.json.metadata").write_text(f"{COMMIT}\netag\n1.0\n")
-    assert locate(str(folder)).revision == COMMIT
-    (notes / "model.safetensors.metadata").write_text(f"{'0' * 40}\netag\n1.0\n")
-    assert locate(str(folder)).revision.startswith("fingerprint:")
+    folder = shards_in(tmp_path / "mine")
+    (folder / "parts").mkdir()
+    (folder / "parts/towers.py").write_text("x = 1")
+    assert marked(downloaded(folder)) == COMMIT
+    (folder / "README.md").write_text("mine")  # says nothing about vectors
+    (folder / "scratch").mkdir()
+    (folder / "scratch/result.json").write_text("{}")
+    assert marked(folder) == COMMIT
+
+
+@pytest.mark.parametrize("late", [-3600, 0, 0.9, 1.1, 3600])
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors", "modeling_mine.py"])
+def test_a_file_written_after_its_note_is_of_no_commit(
+    tmp_path: Path, file: str, late: float
+) -> None:
+    """As the hub's own library decides it."""
+    folder = downloaded(coded_in(tmp_path / "mine", MINE))
+    written(folder / file, late)
+    trusted = local_folder.read_download_metadata(folder, file) is not None
+    assert trusted == (late < 1)
+    assert (marked(folder) == COMMIT) == trusted
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_any_shard_may_be_another(tmp_path: Path, number: int) -> None:
+    folder = downloaded(shards_in(tmp_path / "large"))
+    shard = folder / f"model-{number:05d}-of-00003.safetensors"
+    save_file({f"x{number - 1}": np.ones(3, np.float32)}, shard)
+    written(shard, 60)
+    assert re.fullmatch("fingerprint:[0-9a-f]{12}", marked(folder))
+
+
+def test_weights_that_replaced_a_download_do_not_pass_for_it(tmp_path: Path) -> None:
+    folder, seen = downloaded(model_in(tmp_path / "mine")), {COMMIT}
+    for value in (7, 8):
+        save_file({"x": np.full(6, value, np.float32)}, folder / "model.safetensors")
+        written(folder / "model.safetensors", 60)
+        seen.add(marked(folder))
+    assert len(seen) == 3
+
+
+@pytest.mark.parametrize("file", ["modeling_more.py", "parts/towers.py", "merges.txt", "a.json"])
+def test_a_file_that_was_added_is_of_no_commit(tmp_path: Path, file: str) -> None:
+    folder = downloaded(coded_in(tmp_path / "mine", MINE))
+    (folder / file).parent.mkdir(exist_ok=True)
+    (folder / file).write_text("")
+    os.utime(folder / file, (0, 0))  # as old as it may be
+    assert marked(folder).startswith("fingerprint:")
+
+
+@pytest.mark.parametrize("file", ["preprocessor_config.json", "parts/towers.py"])
+def test_a_folder_from_which_a_file_was_taken_is_of_no_commit(tmp_path: Path, file: str) -> None:
+    folder = coded_in(tmp_path / "mine", MINE)
+    for name in (file, "README.md"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("{}")
+    downloaded(folder)
+    (folder / "README.md").unlink()
+    assert marked(folder) == COMMIT
+    (folder / file).unlink()
+    assert marked(folder).startswith("fingerprint:")
+
+
+@pytest.mark.parametrize(
+    "text", ["", COMMIT, f"{COMMIT}\netag", f"{COMMIT}\netag\nsoon\n", "main\netag\n9e9\n"]
+)
+def test_a_note_of_another_kind_says_nothing(tmp_path: Path, text: str) -> None:
+    folder = downloaded(model_in(tmp_path / "mine"))
+    note = folder / ".cache/huggingface/download/config.json.metadata"
+    assert note.read_text().startswith(COMMIT)
+    note.write_text(text)
+    assert marked(folder).startswith("fingerprint:")
+
+
+def test_files_of_several_commits_are_of_none(tmp_path: Path) -> None:
+    folder = downloaded(model_in(tmp_path / "mine"))
+    local_folder.write_download_metadata(folder, "config.json", "0" * 40, "etag")
+    assert marked(folder).startswith("fingerprint:")
+
+
+def test_a_copy_is_of_its_commit_only_with_the_times_of_its_files(tmp_path: Path) -> None:
+    folder = downloaded(model_in(tmp_path / "mine"))
+    shutil.copytree(folder, tmp_path / "same")  # keeps them
+    (tmp_path / "link").symlink_to(folder)
+    assert marked(tmp_path / "same") == marked(tmp_path / "link") == COMMIT
+    for path in (tmp_path / "same").glob("*.*"):
+        os.utime(path, (2e10, 2e10))
+    assert marked(tmp_path / "same").startswith("fingerprint:")
 
 
 # ── which one ────────────────────────────────────────────────────────────────────────────────────
@@ -238,9 +333,7 @@ def test_a_commit_of_ones_own_wins_over_the_pin(tmp_path: Path) -> None:
 def test_a_folder_of_another_commit_than_asked_for_is_refused(tmp_path: Path) -> None:
     folder = model_in(tmp_path / "models" / CLIP)
     assert locate(f"{CLIP}@abcdef0", str(tmp_path / "models")).path == folder, "nothing says which"
-    notes = folder / ".cache/huggingface/download"
-    notes.mkdir(parents=True)
-    (notes / "config.json.metadata").write_text(f"{COMMIT}\netag\n1.0\n")
+    downloaded(folder)
     assert locate(f"{CLIP}@{COMMIT[:7]}", str(tmp_path / "models")).revision == COMMIT
     with pytest.raises(WeightsMissing, match=f"files in .* are of the commit {COMMIT}"):
         locate(f"{CLIP}@abcdef0", str(tmp_path / "models"))
@@ -522,6 +615,32 @@ def test_what_is_nowhere_is_refused_with_the_way_out(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_not_asked_from_the_hub(name: str) -> None:
     with pytest.raises(WeightsMissing, match="there is no folder"):
         locate(name)
+
+
+@pytest.mark.parametrize("needs", [(), ("config.json",)])
+@pytest.mark.parametrize("name", ["", " ", "\t"])
+def test_an_empty_name_is_no_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, needs: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(model_in(tmp_path / "models"))
+    for ask in (lambda: locate(name, ".", needs), lambda: described(name)):
+        with pytest.raises(WeightsMissing, match="name of a model is empty"):
+            ask()
+
+
+@pytest.mark.parametrize("name", [".", "./", "./.", "..", "../"])
+def test_the_folder_one_is_in_is_a_model_only_if_it_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    folder = model_in(tmp_path / "models", config=False)
+    (folder / "deeper").mkdir()
+    monkeypatch.chdir(folder / "deeper" if ".." in name else folder)
+    for ask in (lambda: locate(name, needs=()), lambda: locate(name), lambda: described(name)):
+        with pytest.raises(WeightsMissing, match=f"folder {re.escape(str(folder))}, .* no config"):
+            ask()
+    (folder / "config.json").write_text("{}")
+    assert locate(name).path.resolve() == folder
+    assert described(name) == {"config.json": {}}
 
 
 @pytest.mark.parametrize("file", ["config.json", "model.safetensors"])

@@ -190,12 +190,13 @@ def _only(identifier: str, given: Sequence[Answer]) -> Answer:
     [answer] = given
     if isinstance(answer, Vector):
         numbers = answer.numbers
-        if numbers.ndim != 1 or not numbers.size or not np.isfinite(numbers).all():
+        wrong = int(numbers.size - np.isfinite(numbers).sum())
+        if numbers.ndim != 1 or wrong or not numbers.any():
+            said = f"{wrong} values that are no numbers" if wrong else "nothing but zeros"
             return Trouble(
                 identifier,
                 "NoVector",
-                f"the model answered an array of shape {numbers.shape} with "
-                f"{int(numbers.size - np.isfinite(numbers).sum())} values that are no numbers",
+                f"the model answered an array of shape {numbers.shape} with {said}",
             )
     return answer
 

@@ -49,8 +49,10 @@ MOST_LETTERS = 20_000
 LETTERS_A_TOKEN = 32
 #: Pixels of questions that are held at once, whatever the length of clips: about 200 MB.
 MOST_HELD = 64_000_000
-#: Kinds of characters that are spaces, by Unicode; and two invisible ones that words are made with.
-SPACES = ("Zs", "Zl", "Zp")
+#: Kinds of characters that are spaces, by Unicode; those that break lines; and two invisible ones
+#: that words are made with.
+SPACES = ("Zs",)
+BREAKS = "\n\r\x0b\x0c\x85\u2028\u2029"
 JOINERS = "\u200c\u200d"
 #: So many windows and letters of an error are told.
 TOLD_WINDOWS, TOLD_LETTERS = 5, 300
@@ -137,7 +139,7 @@ def captioned(clips: Sequence[Clip], asked: Asked, captioning: Captioning) -> li
         for group in batches(_asks_all(looked, known, captioning), lambda: MOST_HELD):
             told = {answer.id: answer for answer in asked.answers(group)}
             if captioning.second is not None:
-                told = _asked_again(group, told, asked, captioning.second)
+                told = _asked_again(group, told, asked, captioning)
             answers |= told
     write = partial(_with_caption, name=captioning.model, most=_most(captioning.max_tokens))
     return _told(
@@ -172,7 +174,15 @@ def cleaned(text: str, most: int) -> str:
     """
     kinds = ((c, unicodedata.category(c)) for c in text)
     plain = (
-        c if c in "\n\t" or c in JOINERS else " " if kind in SPACES else "" if kind[0] == "C" else c
+        c
+        if c == "\t" or c in JOINERS
+        else "\n"
+        if c in BREAKS
+        else " "
+        if kind in SPACES
+        else ""
+        if kind[0] == "C"
+        else c
         for c, kind in kinds
     )
     return "".join(plain).strip()[:most].rstrip()
@@ -217,13 +227,20 @@ def _frames(sheet: Sheet, numbers: Sequence[int], side: int) -> tuple[Frame, ...
 
 
 def _asked_again(
-    questions: Sequence[Question], first: Answers, asked: Asked, second: str
+    questions: Sequence[Question], first: Answers, asked: Asked, captioning: Captioning
 ) -> dict[str, Answer]:
     """The answers of the second pass, where the first gave a caption to improve."""
-    again = [
-        replace(question, text=second_question(question.text, second, answer.text))
+    assert captioning.second is not None
+    most = _most(captioning.max_tokens)
+    said = {
+        question.id: cleaned(answer.text, most)
         for question in questions
-        if isinstance(answer := first[question.id], Said) and answer.text.strip()
+        if isinstance(answer := first[question.id], Said)
+    }
+    again = [
+        replace(question, text=second_question(question.text, captioning.second, said[question.id]))
+        for question in questions
+        if said.get(question.id)
     ]
     second_answers = {answer.id: answer for answer in asked.answers(again)}
     return {

@@ -91,7 +91,10 @@ def _facts_in(table: str) -> Mapping[str, str]:
 def _compare(
     held: Mapping[str, str], ours: Mapping[str, str], layout: Layout, algorithm: str
 ) -> None:
-    same = all(held.get(key) == ours.get(key) for key in (ALGORITHM, MODEL, REVISION))
+    # The same weights may be named by another path; only where they have no revision the name says
+    # which they are.
+    keys = (ALGORITHM, REVISION) if REVISION in ours else (ALGORITHM, REVISION, MODEL)
+    same = all(held.get(key) == ours.get(key) for key in keys)
     # How long vectors are is known when the model has answered.
     if same and (DIMENSION not in ours or DIMENSION not in held):
         return

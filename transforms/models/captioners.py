@@ -16,6 +16,9 @@ Prompts are written by the template in the model's folder. Videos of different l
 through a Qwen side by side; the other ways ask one question at a time. On a CPU everything is asked
 one at a time, so that a caption does not depend on what else there is to describe.
 
+Marks that mean turns or pictures to a model are struck out of what it is asked: they are the
+template's to set (see :func:`~.writers.words_only`).
+
 How texts are made of prompts, and when they have ended, is in :mod:`~.writers`.
 """
 
@@ -31,6 +34,7 @@ import numpy as np
 from finecut.io.records import ModelUsed
 from finecut.transforms.asking import Frame, Question, Said
 from finecut.transforms.models import qwen
+from finecut.transforms.models.devices import require_share
 from finecut.transforms.models.quiet import quiet
 from finecut.transforms.models.weights import (
     CONFIG,
@@ -53,6 +57,7 @@ from finecut.transforms.models.writers import (
     require_tokenizer,
     unread,
     unreadable,
+    words_only,
 )
 
 if TYPE_CHECKING:
@@ -77,6 +82,8 @@ PICTURES = 6
 OFFERED = ("AutoModelForImageTextToText", "AutoModelForCausalLM", "AutoModel")
 #: What models with their own code are given of all that their processors say.
 SHOWN = ("input_ids", "attention_mask", "pixel_values", "pixel_values_videos")
+#: What means a video or a picture to one model or another, whether or not its tokenizer says so.
+PLACES = (qwen.START, qwen.VIDEO, qwen.END, "<video>", "<image>")
 #: Models with this in their ``model_type`` think aloud unless they are told to answer.
 THINKER, ANSWER = "nemotron", "/no_think"
 
@@ -113,16 +120,18 @@ class Captioner:
         max_tokens: int = 512,
         timeout: float | None = None,
         device: str = "auto",
+        share: float = 1.0,
     ) -> Captioner:
         """The model from a folder, a store or the hub (see :mod:`~.weights`) onto the device.
 
         A caption has at most ``max_tokens``, and those that are written together have ``timeout``
-        seconds for it.
+        seconds for it. ``share`` is the part of one GPU's memory that the model may take.
         """
+        require_share(share)
         found, own = find(name, model_dir, trust_remote_code)
         way = _way(found, own)
         model = read_model(way.kind, found, own, device)
-        speaker = Speaker(model, way.tokenizer, max_tokens, timeout)
+        speaker = Speaker(model, way.tokenizer, max_tokens, timeout, share)
         return cls(ModelUsed(found.name, found.revision), way, speaker)
 
     def answer(self, questions: Sequence[Question]) -> list[Said]:
@@ -221,11 +230,7 @@ class VideoWay:
 
 def seeing(tokenizer: Any, form: str | None, family: str, question: Question) -> str:
     """The prompt with room for a video, by the folder's template if that leaves any."""
-    if qwen.VIDEO in question.text + question.system:
-        raise ValueError(
-            f"the prompt holds {qwen.VIDEO}, which means a video to this model. Usually it was "
-            "copied from a finished prompt; leave it out, room for the video is made by itself."
-        )
+    question = words_only(tokenizer, question, PLACES)
     parts = [{"type": "video"}, {"type": "text", "text": question.text}]
     messages: list[dict[str, Any]] = [{"role": "user", "content": parts}]
     system = [question.system] if question.system else []
@@ -297,8 +302,10 @@ class PictureWay:
     def say(self, speaker: Speaker, questions: Sequence[Question]) -> list[Said]:
         """One after the other."""
         said = []
-        for question in questions:
-            pictures = _pictures(some(question.frames, PICTURES))
+        for given in questions:
+            pictures = _pictures(some(given.frames, PICTURES))
+            with speaker.lock:
+                question = words_only(self.tokenizer, given, PLACES)
             content: list[dict[str, str]] = [{"type": "image"} for _ in pictures]
             content.append({"type": "text", "text": question.text})
             messages: list[dict[str, Any]] = [{"role": "user", "content": content}]

@@ -58,8 +58,18 @@ def at_once_on(
     It is reckoned from all memory and not from what is free just now, so that it is the same in
     every process and on every run.
     """
+    require_share(share)
     memory = gpu_memory_gb() if device == "cuda" else None
     return 0 if memory is None else max(0, int((memory * share - weights_gb) * pixels_per_gb))
+
+
+def require_share(share: float) -> None:
+    """Refuse a part of a GPU that is none, or more than all of it."""
+    if not 0 < share <= 1:
+        raise ValueError(
+            f"a model cannot take {share} of a GPU's memory: its share is more than 0 and at most "
+            "1. Usually percent were given; three models that share a GPU take 0.33 each."
+        )
 
 
 def dtype_of(device: str) -> Any:

@@ -32,6 +32,7 @@ from finecut.io.records import ModelUsed
 from finecut.transforms.asking import Question, Said
 from finecut.transforms.models import captioners, qwen, writers
 from finecut.transforms.models.captioners import find, require_template, seeing, template
+from finecut.transforms.models.devices import require_share
 from finecut.transforms.models.quiet import quiet
 from finecut.transforms.models.weights import Located, WeightsMissing, needed
 from finecut.transforms.models.writers import (
@@ -52,7 +53,7 @@ LENGTH = 32768
 CAPTIONS_AT_ONCE, TEXTS_AT_ONCE = 400_000_000, 40_000_000
 #: Words that a template leaves a video at most, in families that are not known here.
 ROOM = 8
-#: What a GPU's memory is used for vLLM, as a part of it.
+#: What of its share of a GPU's memory vLLM takes.
 MEMORY = 0.9
 #: Why a text ended: the model's own word, of vLLM's several.
 ENDED = "stop"
@@ -77,14 +78,14 @@ class _Engine:
     """vLLM with one model, asked by one thread at a time."""
 
     def __init__(
-        self, found: Located, own: bool, max_tokens: int, memory: float, videos: int
+        self, found: Located, own: bool, max_tokens: int, share: float, videos: int
     ) -> None:
         vllm = needed("vllm", INSTALL, captioners.PURPOSE)
         limits = {"limit_mm_per_prompt": {"video": videos, "image": 0}} if videos else {}
         self._llm = vllm.LLM(
             model=str(found.path),
             max_model_len=LENGTH,
-            gpu_memory_utilization=memory,
+            gpu_memory_utilization=MEMORY * share,
             trust_remote_code=own,
             seed=0,
             **limits,
@@ -173,15 +174,17 @@ class VllmCaptioner:
         trust_remote_code: bool = False,
         max_tokens: int = 512,
         timeout: float | None = None,  # noqa: ARG003
-        gpu_memory_utilization: float = MEMORY,
+        share: float = 1.0,
     ) -> VllmCaptioner:
         """The model from a folder, a store or the hub (see :mod:`~.weights`) onto the GPU.
 
         ``timeout`` is taken as all loaders take it and cannot be kept: vLLM has no way to stop in
-        the middle of an answer. ``max_tokens`` is its bound.
+        the middle of an answer. ``max_tokens`` is its bound. ``share`` is the part of one GPU's
+        memory that the model may take.
         """
+        require_share(share)
         found, own = _captioner(name, model_dir, trust_remote_code)
-        return cls(found, _Engine(found, own, max_tokens, gpu_memory_utilization, videos=1))
+        return cls(found, _Engine(found, own, max_tokens, share, videos=1))
 
     def answer(self, questions: Sequence[Question]) -> list[Said]:
         """A caption for each question."""
@@ -222,15 +225,17 @@ class VllmWriter:
         trust_remote_code: bool = False,
         max_tokens: int = 512,
         timeout: float | None = None,  # noqa: ARG003
-        gpu_memory_utilization: float = MEMORY,
+        share: float = 1.0,
     ) -> VllmWriter:
         """The model from a folder, a store or the hub (see :mod:`~.weights`) onto the GPU.
 
         ``timeout`` is taken as all loaders take it and cannot be kept: vLLM has no way to stop in
-        the middle of an answer. ``max_tokens`` is its bound.
+        the middle of an answer. ``max_tokens`` is its bound. ``share`` is the part of one GPU's
+        memory that the model may take.
         """
+        require_share(share)
         found, own = _writer(name, model_dir, trust_remote_code)
-        engine = _Engine(found, own, max_tokens, gpu_memory_utilization, videos=0)
+        engine = _Engine(found, own, max_tokens, share, videos=0)
         return cls(ModelUsed(found.name, found.revision), engine)
 
     def answer(self, questions: Sequence[Question]) -> list[Said]:

@@ -18,6 +18,10 @@ Several prompts of different lengths go through the model side by side, shorter 
 the left. They are filled with their own first word: it is hidden from the model's eyes, but words
 of the prompt count as said, and with any other a text would depend on its neighbours.
 
+What stands in a question is data, and often the words of another model: the marks by which turns
+and pictures are told apart are struck out of it (:func:`words_only`) before the template adds its
+own, or a caption could go on as the system.
+
 A model and its tokenizer are talked to by one thread at a time. Both remember things from call to
 call: the tokenizer how it pads, and models that see how far time has run in their prompt.
 """
@@ -27,13 +31,13 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from finecut.io.records import ModelUsed
 from finecut.transforms.asking import EMPTY, OK, TRUNCATED, Question, Said
-from finecut.transforms.models.devices import at_once_on, device_of, dtype_of
+from finecut.transforms.models.devices import at_once_on, device_of, dtype_of, require_share
 from finecut.transforms.models.quiet import quiet
 from finecut.transforms.models.weights import (
     CONFIG,
@@ -51,6 +55,8 @@ if TYPE_CHECKING:
 
 #: Short names → the models they mean.
 WRITERS = {"qwen2.5": "Qwen/Qwen2.5-14B-Instruct", "qwen3": "Qwen/Qwen3-14B"}
+#: Short names of models that describe clips and have no writer beside them.
+CAPTION_ONLY = ("nemotron",)
 
 INSTALL = "pip install 'finecut[models]'"
 PURPOSE = "write captions"
@@ -65,6 +71,9 @@ SHARE = 0.8
 
 #: One of these rows is a tokenizer.
 TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("tokenizer.model",))
+
+#: The marks of turns in prompts of folders without a template.
+TURN, TURNED = "<|im_start|>", "<|im_end|>"
 
 _THOUGHTS = re.compile(r"\s*<think>.*?(</think>\s*|\Z)", re.DOTALL)
 
@@ -86,18 +95,20 @@ class TextWriter:
         max_tokens: int = 512,
         timeout: float | None = None,
         device: str = "auto",
+        share: float = 1.0,
     ) -> TextWriter:
         """The model from a folder, a store or the hub (see :mod:`~.weights`) onto the device.
 
         A text has at most ``max_tokens``, and those that are written together have ``timeout``
-        seconds for it.
+        seconds for it. ``share`` is the part of one GPU's memory that the model may take.
         """
+        require_share(share)
         found, own = find_writer(name, model_dir, trust_remote_code)
         with quiet():
             tokenizer = read_tokenizer(found, own)
         transformers = needed("transformers", INSTALL, PURPOSE)
         model = read_model(transformers.AutoModelForCausalLM, found, own, device)
-        return cls(_used(found), Speaker(model, tokenizer, max_tokens, timeout))
+        return cls(_used(found), Speaker(model, tokenizer, max_tokens, timeout, share))
 
     def answer(self, questions: Sequence[Question]) -> list[Said]:
         """A text for each question."""
@@ -120,6 +131,12 @@ def require_writer(
 
 def find_writer(name: str, model_dir: str | None, allowed: bool) -> tuple[Located, bool]:
     """The folder of a writer, and whether its own code is run."""
+    if name in CAPTION_ONLY:
+        raise WeightsMissing(
+            f"{name} captions clips but does not enhance captions: it comes with no writer. "
+            "Usually it was named for both steps; choose qwen2.5 or qwen3 with "
+            "--enhance-captions-algorithm, which take captions of any model."
+        )
     needed("torch", INSTALL, PURPOSE)
     needed("transformers", INSTALL, PURPOSE)
     found = locate(WRITERS.get(name, name), model_dir, code=allowed)
@@ -137,20 +154,72 @@ def _used(found: Located) -> ModelUsed:
 
 def written(tokenizer: Any, question: Question) -> str:
     """The prompt for a text, by the folder's template, or in the form most models were taught."""
+    question = words_only(tokenizer, question)
     messages = [{"role": "user", "content": question.text}]
     if question.system:
         messages.insert(0, {"role": "system", "content": question.system})
     if tokenizer.chat_template is None:
-        turns = "".join(
-            f"<|im_start|>{turn['role']}\n{turn['content']}<|im_end|>\n" for turn in messages
-        )
-        return f"{turns}<|im_start|>assistant\n"
+        turns = "".join(f"{TURN}{turn['role']}\n{turn['content']}{TURNED}\n" for turn in messages)
+        return f"{turns}{TURN}assistant\n"
     # Templates of models that cannot think do not look at the last word.
     return str(
         tokenizer.apply_chat_template(
             messages, tokenize=False, add_generation_prompt=True, enable_thinking=False
         )
     )
+
+
+# ── marks ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def words_only(tokenizer: Any, question: Question, also: Iterable[str] = ()) -> Question:
+    """The question without anything that the tokenizer would take for a mark, or ``also``."""
+    marks = {TURN, TURNED, *also, *_marks(tokenizer)}
+    return replace(
+        question,
+        text=_struck(tokenizer, question.text, marks),
+        system=_struck(tokenizer, question.system, marks),
+    )
+
+
+def _marks(tokenizer: Any) -> set[str]:
+    """The tokens that are no words: special ones, and what was added and is not written like one.
+
+    Some tokenizers hold rows of spaces or line ends as added tokens; a text needs those.
+    """
+    added = tokenizer.added_tokens_decoder.values()
+    marks = {*tokenizer.all_special_tokens, *(t.content for t in added if t.special)}
+    marks |= {
+        t.content for t in added if not all(c.isalnum() or c in " \n\r\t▁" for c in t.content)
+    }
+    return {mark for mark in marks if mark.strip()}
+
+
+def _struck(tokenizer: Any, text: str, marks: Iterable[str]) -> str:
+    """The text without the marks, and without those that it becomes by striking others."""
+    longest_first = sorted(marks, key=lambda mark: (-len(mark), mark))
+    numbered = {tokenizer.convert_tokens_to_ids(mark) for mark in longest_first}
+    numbered.discard(tokenizer.unk_token_id)
+    before = None
+    while text != before:
+        before = text
+        for mark in longest_first:
+            text = text.replace(mark, "")
+        if tokenizer.is_fast:
+            text = _unread(tokenizer, text, numbered)
+    return text
+
+
+def _unread(tokenizer: Any, text: str, numbered: set[int]) -> str:
+    """The text without what the tokenizer reads as a mark although it is written otherwise.
+
+    Some fold letters (``＜`` to ``<``, or large to small) before they look for marks.
+    """
+    read = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    places = zip(read["input_ids"], read["offset_mapping"], strict=True)
+    for start, end in reversed([place for word, place in places if word in numbered]):
+        text = text[:start] + text[end:]
+    return text
 
 
 # ── saying ───────────────────────────────────────────────────────────────────────────────────────
@@ -173,12 +242,19 @@ class Speaker:
     """A model that writes, its tokenizer, and how long it may talk."""
 
     def __init__(
-        self, model: Any, tokenizer: Any, max_tokens: int = 512, timeout: float | None = None
+        self,
+        model: Any,
+        tokenizer: Any,
+        max_tokens: int = 512,
+        timeout: float | None = None,
+        share: float = 1.0,
     ) -> None:
         if max_tokens < 1:
             raise ValueError(f"a text of at most {max_tokens} tokens has none; allow one or more.")
         self.model = model
         self.tokenizer = tokenizer
+        #: The part of one GPU's memory that the model may take.
+        self.share = share
         #: Held by whoever uses the model or its tokenizer.
         self.lock = threading.Lock()
         self._ends = _ends(model, tokenizer)
@@ -195,7 +271,7 @@ class Speaker:
     def at_once(self, pixels_per_gb: float) -> int:
         """Pixels that the model may be asked about at once: 0 on a CPU, one question at a time."""
         held = sum(one.numel() * one.element_size() for one in self.model.parameters()) / 2**30
-        return at_once_on(self.model.device.type, pixels_per_gb, held, SHARE)
+        return at_once_on(self.model.device.type, pixels_per_gb, held, SHARE * self.share)
 
     def _prepare(self) -> None:
         """Replace the folder's wishes: what is not said here would be taken from them."""

@@ -18,6 +18,7 @@ checked with it.
 from __future__ import annotations
 
 import base64
+import json
 import os
 import re
 from dataclasses import dataclass, field
@@ -84,11 +85,17 @@ class Address:
         """What stands in the first line of a request."""
         return f"{self.path}{path}" + (f"?{self.query}" if self.query else "")
 
+    def struck(self, text: str) -> str:
+        """The same without secrets, as they are and as JSON writes them."""
+        for secret in self.secrets:
+            for written in (secret, json.dumps(secret)[1:-1]):
+                text = text.replace(written, STRUCK)
+        return text
+
     def quoted(self, said: bytes | str, most: int = QUOTED_LETTERS) -> str:
         """The beginning of what the server said, on one line and without secrets."""
         text = said[: 1 << 16].decode("utf-8", "replace") if isinstance(said, bytes) else said
-        for secret in self.secrets:
-            text = text.replace(secret, STRUCK)
+        text = self.struck(text)
         text = "".join(c if c.isprintable() else " " for c in text)
         text = " ".join(text.split())
         return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -62,6 +62,8 @@ class _Endpoint:
 
     #: More than anybody asks: the server batches, and frames are encoded when their turn comes.
     at_once = sys.maxsize
+    #: It is the server's business who waits for whom.
+    by_turns = False
 
     def __init__(self, line: Line, model: str, parallel: int) -> None:
         self.used = ModelUsed(model)
@@ -132,16 +134,17 @@ class EndpointCaptioner(_Endpoint):
             raise self._garbled("no words", reply)
         self._learn(reply.get("system_fingerprint"))
         blocked = _refuses(message) or reason == "content_filter"
-        text = "" if blocked else without_thoughts(text)
+        # A server may repeat what it was sent, its key included.
+        text = "" if blocked else self._line.address.struck(without_thoughts(text))
         status = _status(text, reason, blocked)
         text = "" if status == EMPTY else text
         return Said(question.id, text, status, *_tokens(reply.get("usage")))
 
     def _learn(self, fingerprint: object) -> None:
         """What the server calls the state it is in, if it says so, is the model's revision."""
-        if _is_name(fingerprint):
+        if isinstance(fingerprint, str) and _is_name(fingerprint):
             with self._learning:
-                self.used = replace(self.used, revision=fingerprint)
+                self.used = replace(self.used, revision=self._line.address.struck(fingerprint))
 
 
 class EndpointWriter(EndpointCaptioner):
@@ -320,8 +323,12 @@ def _tokens(usage: object) -> tuple[int | None, int | None]:
     return _count(given), _count(written)
 
 
+#: More tokens than this no answer has; the number is nonsense.
+MOST_TOKENS = 10**9
+
+
 def _count(number: object) -> int | None:
-    return number if type(number) is int and number >= 0 else None
+    return number if type(number) is int and 0 <= number <= MOST_TOKENS else None
 
 
 def _numbers(embedding: object) -> NDArray[np.float32] | None:
