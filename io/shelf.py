@@ -107,8 +107,8 @@ def some_file_in(folder: str, suffix: str) -> str | None:
     if not Path(folder).is_dir():
         return None
     with os.scandir(folder) as entries:
-        found = (entry.path for entry in entries if entry.name.endswith(suffix))
-        return next(found, None)
+        named = (entry for entry in entries if entry.name.endswith(suffix))
+        return next((entry.path for entry in named if entry.is_file()), None)
 
 
 def matching(pattern: str) -> list[str]:

@@ -240,10 +240,12 @@ def _writes(
     )
 
 
-def _load_by(wanted: str, engines: tuple[Any, Any], name: str, given: dict[str, Any]) -> Any:
+def _load_by(
+    wanted: str, engines: tuple[Any, Any], name: str, given: dict[str, Any], share: float = 1.0
+) -> Any:
     """By vLLM or by transformers, as the machine has them that loads it."""
     vllm, own = engines
-    return (vllm if _by_vllm(wanted) else own).load(name, **given)
+    return (vllm if _by_vllm(wanted) else own).load(name, share=share, **given)
 
 
 def _require_by(wanted: str, requires: tuple[Any, Any], name: str, given: dict[str, Any]) -> Any:

@@ -46,6 +46,17 @@ class Placing:
         shared = not self.local and self.steps[step].needs_gpu
         return shared, self.copies if shared else 1
 
+    def share_of(self, step: str) -> float:
+        """What part of a GPU the step's model may take, when it is loaded.
+
+        On this machine nobody said how large the GPU is: its models get equal parts.
+        """
+        if not self.steps[step].needs_gpu:
+            return 1.0
+        if self.local:
+            return 1 / sum(need.needs_gpu for need in self.steps.values())
+        return min(1.0, self.steps[step].share(self.gpu_gb))
+
 
 def placing(
     options: Options,

@@ -88,6 +88,7 @@ def plan(options: Options, run: str | None = None, ask: bool = True) -> Plan:
     rules = options.rules
     embed, caption = embedding(options, looking, ask), captioning(options, looking)
     enhance = enhancing(options)
+    place = placing(options, embed, caption, enhance)
     scorings = tuple((scoring, rules[scoring.name]) for scoring in _scorings(options, looking))
     return Plan(
         finding=Finding(
@@ -101,10 +102,10 @@ def plan(options: Options, run: str | None = None, ask: bool = True) -> Plan:
         first_rules=tuple(rule for family in MEASURED for rule in rules[family]),
         scorings=scorings,
         embedding=embed,
-        captioning=caption,
-        enhancing=enhance,
+        captioning=caption and caption.sharing(place.share_of(caption.name)),
+        enhancing=enhance and enhance.sharing(place.share_of(enhance.name)),
         previewing=_previewing(options, own, looking),
-        placing=placing(options, embed, caption, enhance),
+        placing=place,
         writing=Writing(
             layout,
             own,

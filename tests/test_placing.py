@@ -131,6 +131,28 @@ def test_models_share_a_gpu() -> None:
     assert place.copies_of("embed") == (False, 1)
 
 
+@pytest.mark.parametrize(
+    ("changes", "shares"),
+    [
+        ({"accelerator": "nvidia-a100-80gb"}, [0.25, 0.45]),
+        ({"accelerator": "nvidia-a100-80gb", "resources": ("enhance:gpus=0.5",)}, [0.25, 0.5]),
+        ({"runner": "local"}, [0.5, 0.5]),
+        ({"runner": "local", "enhance_captions": False}, [None]),
+        ({"captioning_algorithm": "endpoint", "captioning_endpoint": "http://host/v1"}, [None, 0.45]),
+    ],
+)
+def test_each_model_is_loaded_into_its_share_of_the_gpu(
+    changes: dict[str, Any], shares: list[float | None]
+) -> None:
+    wanted = {"generate_captions": True, "enhance_captions": True, "accelerator": "nvidia-h100-80gb"}
+    steps = plan(options(**wanted | changes))
+    captioning, enhancing = steps.captioning, steps.enhancing
+    assert captioning is not None
+    loaders = [captioning.load_captioner] + ([enhancing.load_writer] if enhancing else [])
+    told = [getattr(loader, "keywords", {}).get("share") for loader in loaders]
+    assert told == shares
+
+
 def test_describe_says_what_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--input", "gs://films", "--output", "gs://out", "--runner", "DataflowRunner"]
     wanted = ["--generate-captions", "--resources", "caption:gpu_memory_gb=8,cpus=4"]

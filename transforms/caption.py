@@ -66,7 +66,8 @@ class Captioning:
     """One captioner: what its captions are called, how it is loaded, and what it is asked."""
 
     model: str
-    load_captioner: Callable[[], Model]
+    #: Models that need a GPU are told their share of it, if that is not all.
+    load_captioner: Callable[..., Model]
     #: Raises when what it loads is missing, before any work is done; says which model it is.
     require: Callable[[], ModelUsed]
     looking: Looking
@@ -85,6 +86,12 @@ class Captioning:
 
     def load(self) -> Asked:
         return Asked(self.load_captioner())
+
+    def sharing(self, share: float) -> "Captioning":
+        """The same, with a model that takes no more than that part of a GPU."""
+        if share == 1 or not self.resources.needs_gpu:
+            return self
+        return replace(self, load_captioner=partial(self.load_captioner, share=share))
 
     def run(self, clips: Sequence[Clip], asked: Asked) -> list[Clip]:
         return captioned(clips, asked, self)
@@ -108,7 +115,8 @@ class Enhancing:
     model: str
     #: Whose captions.
     captions: str
-    load_writer: Callable[[], Model]
+    #: Models that need a GPU are told their share of it, if that is not all.
+    load_writer: Callable[..., Model]
     require: Callable[[], ModelUsed]
     #: What it is told to do.
     instruction: str
@@ -120,6 +128,12 @@ class Enhancing:
 
     def load(self) -> Asked:
         return Asked(self.load_writer())
+
+    def sharing(self, share: float) -> "Enhancing":
+        """The same, with a model that takes no more than that part of a GPU."""
+        if share == 1 or not self.resources.needs_gpu:
+            return self
+        return replace(self, load_writer=partial(self.load_writer, share=share))
 
     def run(self, clips: Sequence[Clip], asked: Asked) -> list[Clip]:
         return enhanced(clips, asked, self)

@@ -135,8 +135,10 @@ class _Engine:
 def same_around(asked: Sequence[int], words: Sequence[int], room: int) -> bool:
     """Whether words are what was asked but for one place, which has so much room in the question.
 
-    >>> same_around([1, 2, 7, 3], [1, 2, 7, 7, 7, 3], 1), same_around([1, 2, 7, 3], [1, 7, 3], 1)
+    >>> same_around([1, 2, 7, 3], [1, 2, 7, 7, 7, 3], 1), same_around([1, 2, 7, 3], [1, 4, 7, 3], 0)
     (True, False)
+    >>> same_around([1, 2, 7, 3], [1, 5, 6, 3], 1)
+    False
     """
     if not room:
         return list(asked) == list(words)

@@ -29,7 +29,6 @@ call: the tokenizer how it pads, and models that see how far time has run in the
 from __future__ import annotations
 
 import json
-import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -39,6 +38,7 @@ from finecut.io.records import ModelUsed
 from finecut.transforms.asking import EMPTY, OK, TRUNCATED, Question, Said
 from finecut.transforms.models.devices import at_once_on, device_of, dtype_of, require_share
 from finecut.transforms.models.quiet import quiet
+from finecut.transforms.models.thoughts import without_thoughts
 from finecut.transforms.models.weights import (
     CONFIG,
     Located,
@@ -74,8 +74,6 @@ TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("tokenizer.mod
 
 #: The marks of turns in prompts of folders without a template.
 TURN, TURNED = "<|im_start|>", "<|im_end|>"
-
-_THOUGHTS = re.compile(r"\s*<think>.*?(</think>\s*|\Z)", re.DOTALL)
 
 
 class TextWriter:
@@ -349,7 +347,7 @@ def said(identifier: str, text: str, ended: bool, asked: int, count: int) -> Sai
     >>> said("a", "<think>Hm, there is", False, 9, 12).status
     'empty'
     """
-    text = _THOUGHTS.sub("", text, count=1) if _THOUGHTS.match(text) else text
+    text = without_thoughts(text)
     if not text.strip():
         return Said(identifier, "", EMPTY, asked, count)
     return Said(identifier, text, OK if ended else TRUNCATED, asked, count)
