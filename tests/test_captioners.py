@@ -254,6 +254,24 @@ def test_settings_are_found_where_folders_have_them(
         qwen.eyes(tmp_path, "qwen2_vl")
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        [],
+        {"patch_size": "x"},
+        {"patch_size": 0},
+        {"size": [448, 448]},
+        {"min_pixels": 9000, "max_pixels": 10},
+        {"image_std": [0.5, 0.5]},
+        {"image_std": [0.0, 0.5, 0.5]},
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(said: Any, tmp_path: Path) -> None:
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(said))
+    with pytest.raises(WeightsMissing, match=f"{tmp_path}.* how (the|its) model sees"):
+        qwen.eyes(tmp_path, "qwen2_vl")
+
+
 # ── prompts ──────────────────────────────────────────────────────────────────────────────────────
 
 

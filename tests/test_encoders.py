@@ -354,6 +354,11 @@ def test_a_folder_that_does_not_say_how_frames_look_is_refused(
         ({"size": {"longest_edge": 3}}, "not understood"),
         ({"size": "large"}, "not understood"),
         ({"size": {"shortest_edge": 24}, "crop_size": 32}, "32 × 32 cut out of frames that are 24"),
+        ({"size": {"height": 0, "width": 32}}, "0 pixels long"),
+        ({"size": 32, "crop_size": 0}, "0 pixels long"),
+        ({"size": 32, "crop_size": 32, "image_std": [0, 1, 1]}, "not 0"),
+        ({"size": 32, "crop_size": 32, "image_mean": [0.5]}, "three numbers"),
+        ({"size": 32, "crop_size": 32, "resample": 99}, "no way of scaling"),
         ([], "does not say"),
     ],
 )

@@ -18,6 +18,7 @@ CPUS = "beam:resources:cpu_count:v1"
 L4 = b"type:nvidia-l4;count:1;install-nvidia-driver:5xx"
 #: The steps that work on films and clips, and those that only read and write documents.
 WORK = ("SplitVideos", "CutClips", "LookAtClips")
+SERVER = "http://host/v1"
 REST = ("FindVideos", "ProbeVideos", "WriteClips", "Summarise", "WriteFailures")
 
 
@@ -138,14 +139,14 @@ def test_models_share_a_gpu() -> None:
         ({"accelerator": "nvidia-a100-80gb", "resources": ("enhance:gpus=0.5",)}, [0.25, 0.5]),
         ({"runner": "local"}, [0.5, 0.5]),
         ({"runner": "local", "enhance_captions": False}, [None]),
-        ({"captioning_algorithm": "endpoint", "captioning_endpoint": "http://host/v1"}, [None, 0.45]),
+        ({"captioning_algorithm": "endpoint", "captioning_endpoint": SERVER}, [None, 0.45]),
     ],
 )
 def test_each_model_is_loaded_into_its_share_of_the_gpu(
     changes: dict[str, Any], shares: list[float | None]
 ) -> None:
-    wanted = {"generate_captions": True, "enhance_captions": True, "accelerator": "nvidia-h100-80gb"}
-    steps = plan(options(**wanted | changes))
+    wanted = {"generate_captions": True, "enhance_captions": True}
+    steps = plan(options(**wanted | {"accelerator": "nvidia-h100-80gb"} | changes))
     captioning, enhancing = steps.captioning, steps.enhancing
     assert captioning is not None
     loaders = [captioning.load_captioner] + ([enhancing.load_writer] if enhancing else [])

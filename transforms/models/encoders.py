@@ -64,6 +64,7 @@ TOGETHER, PARTS = "processor_config.json", ("video_processor", "image_processor"
 
 #: Pillow's numbers for its filters, which are also those of the settings.
 BILINEAR, BICUBIC = 2, 3
+RESAMPLES = range(6)
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 NET_MEAN, NET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -398,6 +399,7 @@ def _look(said: Mapping[str, Any], kind_name: str, kind: Kind, name: str) -> Loo
             *_normal(settings, kind),
             int(settings.get("resample", kind.resample)),
         )
+        _check(look)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise WeightsMissing(
             f"the model {name!r} says how frames have to look in a way that is not understood "
@@ -443,6 +445,17 @@ def _normal(settings: Mapping[str, Any], kind: Kind) -> tuple[tuple[float, ...],
     mean = settings.get("image_mean") or kind.mean
     std = settings.get("image_std") or kind.std
     return tuple(float(value) for value in mean), tuple(float(value) for value in std)
+
+
+def _check(look: Look) -> None:
+    """Refuse what no frame can be made to look like."""
+    lengths = (*((look.size,) if isinstance(look.size, int) else look.size), *(look.crop or ()))
+    if min(lengths) < 1:
+        raise ValueError(f"frames would be {min(lengths)} pixels long")
+    if len(look.mean) != 3 or len(look.std) != 3 or not all(look.std):
+        raise ValueError("image_mean and image_std are three numbers each, the latter not 0")
+    if look.resample not in RESAMPLES:
+        raise ValueError(f"resample={look.resample} is no way of scaling")
 
 
 def _size(size: Any, kind: Kind) -> int | tuple[int, int]:

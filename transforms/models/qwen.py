@@ -88,14 +88,23 @@ class Eyes:
 
 def eyes(folder: Path, family: str) -> Eyes:
     """How the model in this folder sees, by its own files."""
-    times = FAMILIES[family]
-    said = _settings(folder)
+    try:
+        return _eyes(_settings(folder), FAMILIES[family])
+    except (TypeError, ValueError, AttributeError) as error:
+        raise WeightsMissing(
+            f"{folder} says how its model sees in a way that is not understood "
+            f"({first_line(error)}). Usually a file of it was changed by hand, or is another "
+            "model's; fetch the folder again as a whole."
+        ) from error
+
+
+def _eyes(said: Mapping[str, Any], times: bool) -> Eyes:
     patch, merge = int(said.get("patch_size", 16 if times else 14)), int(said.get("merge_size", 2))
     step = patch * merge
     size = said.get("size") or {}
     least = said.get("min_pixels") or size.get("shortest_edge") or size.get("min_pixels")
     most = said.get("max_pixels") or size.get("longest_edge") or size.get("max_pixels")
-    return Eyes(
+    see = Eyes(
         patch,
         merge,
         int(said.get("temporal_patch_size", 2)),
@@ -105,6 +114,11 @@ def eyes(folder: Path, family: str) -> Eyes:
         tuple(said.get("image_std") or (NEWER_STD if times else OLDER_STD)),
         times,
     )
+    if min(see.patch, see.merge, see.frames, see.least) < 1 or see.most < see.least:
+        raise ValueError("its sizes are not numbers from 1 on")
+    if len(see.mean) != 3 or len(see.std) != 3 or not all(see.std):
+        raise ValueError("image_mean and image_std are three numbers each, the latter not 0")
+    return see
 
 
 def _settings(folder: Path) -> Mapping[str, Any]:
@@ -118,8 +132,10 @@ def _settings(folder: Path) -> Mapping[str, Any]:
         )
     try:
         said = json.loads(found.read_text(encoding="utf-8"))
-        # A mapping, or the error of something that is none.
-        return dict(said["video_processor"] if inner else said)
+        said = said["video_processor"] if inner else said
+        if isinstance(said, dict):
+            return said
+        raise ValueError("it holds no names with values")
     except (ValueError, KeyError, TypeError) as error:
         raise WeightsMissing(
             f"{found} does not say how the model sees ({first_line(error)}). Usually a download or "
