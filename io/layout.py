@@ -11,6 +11,8 @@ video output, so they do not change::
     ├── ce1_embd/<clip>.pickle                    one vector (iv2_embd/ for InternVideo2)
     ├── ce1_embd_parquet/<chunk>.parquet          the vectors of one chunk
     ├── .finecut/ce1_embd.json                    which model's vectors those are
+    ├── .finecut/open/<video>.json                only while a video is worked on
+    ├── runs/<run>/summary.json                   what a run did
     ├── processed_clip_chunks/<video>_<n>.json    a chunk is on the shelf
     └── processed_videos/<video>.json             everything of a video is on the shelf
 
@@ -73,6 +75,23 @@ def check_relative(relative: str) -> str:
     return relative
 
 
+#: File systems allow 255 bytes; documents add ``_<chunk>.json`` to the name of their video.
+LONGEST_NAME = 255 - len("_999999.json")
+
+
+def check_length(relative: str) -> str:
+    """``relative`` itself if its documents can have a name."""
+    longest = max(relative.split("/"), key=lambda part: len(part.encode()))
+    length = len(longest.encode())
+    if length > LONGEST_NAME:
+        raise ValueError(
+            f"the name {longest!r} has {length} bytes, and documents named by it would have more "
+            f"than the 255 that file systems allow. Usually a title was taken for a name; shorten "
+            f"it to {LONGEST_NAME} bytes."
+        )
+    return relative
+
+
 def embedding_folder(algorithm: str) -> str:
     """The folder of an algorithm's vectors; families the reference knows keep its names."""
     for family, folder in EMBEDDING_FOLDERS.items():
@@ -114,6 +133,16 @@ class Layout:
         """Which model's vectors lie in the algorithm's two folders."""
         return self._under(f".finecut/{embedding_folder(algorithm)}.json")
 
+    def open_video(self, relative: str) -> str:
+        """What has to be known of a video that is worked on, should the run be killed."""
+        return self._under(f".finecut/open/{check_relative(relative)}.json")
+
+    def open_videos(self) -> str:
+        return self._under(".finecut/open")
+
+    def run_summary(self, run: str) -> str:
+        return self._under(f"runs/{run}/summary.json")
+
     def processed_videos(self) -> str:
         return self._under("processed_videos")
 
@@ -134,7 +163,10 @@ class Layout:
         return f"{self.metas()}/{clip}.json"
 
     def preview(self, clip: str, start_frame: int, end_frame: int) -> str:
-        return f"{self.previews()}/{clip}/{start_frame}_{end_frame}.webp"
+        return f"{self.previews_of(clip)}/{start_frame}_{end_frame}.webp"
+
+    def previews_of(self, clip: str) -> str:
+        return f"{self.previews()}/{clip}"
 
     def embedding(self, algorithm: str, clip: str) -> str:
         return f"{self.embeddings(algorithm)}/{clip}.pickle"

@@ -51,6 +51,20 @@ class Source:
     uri: str
     name: str
     relative: str
+    #: What changes when the file is replaced; empty until it was looked at.
+    version: str = ""
+    #: How often it failed before, and why it did the last time.
+    attempts: int = 0
+    trouble: str = ""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A video that was not touched: an earlier run wrote all of it, from the same bytes."""
+
+    source: Source
+    num_clips: int
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -95,6 +109,8 @@ class Chunk:
     num_shots: int
     num_chunks: int
     num_total_shots: int
+    #: An earlier run wrote of this video, so files of it may lie where now none belongs.
+    again: bool = False
 
 
 @dataclass(frozen=True)
@@ -196,6 +212,10 @@ class Failure:
     evidence: str = ""
     #: Ids of the shots that will not become clips; empty when the whole video failed.
     lost_shots: tuple[str, ...] = ()
+    #: How often this source has failed by now.
+    attempts: int = 1
+    #: It was not tried again, because it failed so often.
+    set_aside: bool = False
 
 
 @dataclass(frozen=True)
@@ -236,6 +256,18 @@ class Summary:
     captions: Mapping[str, int] = field(default_factory=dict)
     #: Of all shots that were worked on, kept or rejected.
     seconds_cut: float = 0.0
+    #: Not touched, because an earlier run wrote all of them.
+    videos_skipped: int = 0
+    #: Of the failed ones: not tried again.
+    videos_set_aside: int = 0
+    #: Of all shots that were planned; of the videos that were skipped; by rule that rejected.
+    seconds_planned: float = 0.0
+    seconds_skipped: float = 0.0
+    seconds_rejected: Mapping[str, float] = field(default_factory=dict)
+    #: Why videos failed, by step and exception, and how many.
+    failed_by: Mapping[str, int] = field(default_factory=dict)
+    #: Which model said what, by the names of scores, vectors and captions.
+    models: Mapping[str, str] = field(default_factory=dict)
 
     def __add__(self, other: Summary) -> Summary:
         """What two runs over different videos did together."""
@@ -247,13 +279,14 @@ class Summary:
 
     def imbalances(self) -> list[str]:
         """Sentences that say which law is broken; empty when the books balance."""
-        ended = self.videos_done + self.videos_empty + self.videos_failed
+        ended = self.videos_done + self.videos_empty + self.videos_failed + self.videos_skipped
         became = self.shots_kept + self.shots_rejected + self.shots_failed
         broken = []
         if ended != self.videos_found:
             broken.append(
                 f"{self.videos_found} videos were found, but {self.videos_done} done + "
-                f"{self.videos_empty} empty + {self.videos_failed} failed = {ended}"
+                f"{self.videos_empty} empty + {self.videos_failed} failed + "
+                f"{self.videos_skipped} skipped = {ended}"
             )
         if became != self.shots_planned:
             broken.append(
@@ -270,9 +303,11 @@ class Summary:
 
 
 def _together(one: Any, other: Any) -> Any:
-    """Two numbers or tuples added, two counts added name by name."""
+    """Two numbers or tuples added, two counts added name by name, two sets of names united."""
     if not isinstance(one, Mapping):
         return one + other
+    if any(isinstance(value, str) for value in (*one.values(), *other.values())):
+        return dict(sorted({**one, **other}.items()))
     return {name: one.get(name, 0) + other.get(name, 0) for name in sorted({*one, *other})}
 
 

@@ -2,9 +2,9 @@
 
 Nothing heavy is imported before a command really runs, so that ``--help`` answers at once.
 
-Exit codes: 0 done; 1 the run could not be done, made nothing, or its books do not balance, or the
-doctor found something that does not work; 2 the command line is wrong; 130 and 143 stopped by
-Ctrl-C or SIGTERM.
+Exit codes: 0 done, also where some inputs failed (they are listed); 1 the run could not be done or
+made nothing, or the doctor found something that does not work; 2 the command line is wrong; 3 the
+books do not balance; 130 and 143 stopped by Ctrl-C or SIGTERM.
 """
 
 from __future__ import annotations
@@ -14,9 +14,13 @@ import sys
 import warnings
 from collections.abc import Sequence
 
+from finecut.io import child
 from finecut.pipeline.flags import Parser, add_flags, parse_options
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.stopping import stopping
+
+#: What works in child processes.
+CHILDREN = tuple(f"finecut.transforms.{name}" for name in ("isolated", "cut", "find", "detect"))
 
 CURATE = "Turn a folder of videos into a training-ready set of clips."
 DESCRIBE = "Print the pipeline that curate would run: steps, what flows between them, resources."
@@ -71,13 +75,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _curate(options: Options, rest: Sequence[str], parser: Parser) -> int:
+    if options.is_local and not options.no_isolation:
+        # It imports what this process does, at the same time.
+        child.start(*CHILDREN)
     if not options.verbose:
         # Libraries warn their developers; whoever cuts films cannot act on it.
         warnings.simplefilter("ignore")
     from finecut.io.film.encoders import EncoderMissing
     from finecut.pipeline.planning import failures_path
     from finecut.pipeline.running import run
-    from finecut.pipeline.words import final_words, problems, stats_table
+    from finecut.pipeline.words import exit_code, final_words, problems, stats_table
     from finecut.transforms.find import InputError
     from finecut.transforms.given import CutsError
     from finecut.transforms.models.weights import WeightsMissing
@@ -97,13 +104,14 @@ def _curate(options: Options, rest: Sequence[str], parser: Parser) -> int:
         parser.error(str(error))
     if ran.summary.videos_found:
         listed = failures_path(options)
-        sys.stdout.write(final_words(options, ran.summary, ran.seconds, listed) + "\n")
+        words = final_words(options, ran.summary, ran.seconds, listed, ran.path)
+        sys.stdout.write(words + "\n")
     if options.log_stats:
         sys.stdout.write("\n" + stats_table(ran.stats) + "\n")
     wrong = problems(options, ran.summary)
     for sentence in wrong:
         sys.stderr.write(f"finecut: {sentence}\n")
-    return 1 if wrong else 0
+    return exit_code(ran.summary, wrong)
 
 
 def _describe(options: Options, parser: Parser) -> int:

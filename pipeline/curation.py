@@ -11,6 +11,7 @@ From beginning to end, with progress: ``run(Options(...))`` gives the run's ``Su
 """
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import apache_beam as beam
@@ -19,8 +20,9 @@ from finecut.io.records import Clip, Failure, Reel, Source, Summary, Video, to_j
 from finecut.io.shelf import Shelf
 from finecut.pipeline.options import Options
 from finecut.pipeline.planning import Plan, plan
+from finecut.transforms.again import SKIPPED, BeginVideos, open_video
 from finecut.transforms.caption import CaptionClips
-from finecut.transforms.close import CloseEmptyVideos, WithdrawPromises
+from finecut.transforms.close import CloseEmptyVideos
 from finecut.transforms.cut import CutClips
 from finecut.transforms.embed import EmbedClips
 from finecut.transforms.find import FindVideos, ProbeVideos
@@ -60,15 +62,19 @@ def build(
     sources: beam.PCollection[Source], steps: Plan, local: bool
 ) -> tuple[Curated, beam.PCollection[int]]:
     """What is done with sources; the second value appears when the list of failures is written."""
-    begun = sources | "WithdrawPromises" >> WithdrawPromises(steps.writing)
-    probed = begun | "ProbeVideos" >> ProbeVideos()
+    begun = sources | "BeginVideos" >> BeginVideos(steps.writing, steps.again)
+    # Decided for good: a bundle that is repeated must not find its own work finished.
+    decided = begun.sources | "Decided" >> beam.Reshuffle()
+    probed = decided | "ProbeVideos" >> ProbeVideos(steps.cutting.film, steps.cutting.limits)
     videos = probed.videos
     if steps.watches_films:
         videos = videos | "ShareOutVideos" >> ShareOut(video_work, longest_first=local)
     # One pool of workers watches, cuts and looks: with other hints for one of them, Beam would
     # write down what flows between, and the sheets would lie on another machine.
     hints = dict(steps.placing.hints)
-    split = videos | "SplitVideos" >> SplitVideos(steps.splitting).with_resource_hints(**hints)
+    split = videos | "SplitVideos" >> SplitVideos(
+        steps.splitting, partial(open_video, writing=steps.writing)
+    ).with_resource_hints(**hints)
     reels = split.reels
     empty = reels | "WithoutShots" >> beam.Filter(lambda reel: not reel.shots)
     dealt = reels | "ShareOutReels" >> ShareOut(reel_work, longest_first=local)
@@ -78,13 +84,22 @@ def build(
     emptied = empty | "CloseEmptyVideos" >> CloseEmptyVideos(steps.writing)
 
     failures = (
+        begun.failures,
         probed.failures,
         split.failures,
         cut.failures,
         written.failures,
         emptied.failures,
     ) | "AllFailures" >> beam.Flatten()
-    events = (sources, reels, written.chunks, written.videos, emptied.closed, failures)
+    events = (
+        sources,
+        begun[SKIPPED],
+        reels,
+        written.chunks,
+        written.videos,
+        emptied.closed,
+        failures,
+    )
     summary = events | "Summarise" >> Summarise()
     listed = failures | "WriteFailures" >> WriteLines(steps.writing.shelf, steps.failures_path)
     return Curated(sources, probed.videos, reels, clips, written, failures, summary), listed

@@ -49,15 +49,18 @@ def option(
     above: float | None = None,
     least: float | None = None,
     most: float | None = None,
+    matters: bool = True,
 ) -> Any:
     """A field that is an option: its default, the group it is listed in, and one sentence.
 
+    What does not matter changes nothing that is written of a video, only where, when and of which.
     Numbers lie above ``above``, or from ``least`` on, and go up to ``most``.
     """
     metadata = {
         "above": above,
         "least": least,
         "most": most,
+        "matters": matters,
         "group": group,
         "text": text,
         "choices": choices,
@@ -80,7 +83,7 @@ def parse_bit_rate(text: str) -> int:
 INPUT, CUT, SCENES, ENCODE = "input", "cutting", "cutting at scenes", "encoding"
 LOOK, MODELS, PREVIEW = "looking and filtering", "looking with models", "windows and previews"
 EMBED, CAPTIONS, MACHINES = "embeddings", "captions", "models and machines"
-OUTPUT, RUN = "output", "running"
+OUTPUT, RUN, LIMITS = "output", "running", "limits"
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,7 @@ class Options:
         "(.txt, .json, .jsonl, .csv); several may be given.",
         metavar="PATH",
         shown="required",
+        matters=False,
     )
     video_limit: int | None = option(
         None,
@@ -102,6 +106,7 @@ class Options:
         metavar="N",
         shown="all",
         above=0,
+        matters=False,
     )
     named_as: str | None = option(
         None,
@@ -110,6 +115,7 @@ class Options:
         "files are mounted.",
         metavar="ROOT",
         shown="where they lie",
+        matters=False,
     )
 
     splitting_algorithm: str = option(
@@ -286,6 +292,7 @@ class Options:
         "Where models lie: a folder or bucket path with one folder for each.",
         metavar="PATH",
         shown="installed packages, else the hub",
+        matters=False,
     )
     aesthetic_filter: str = option(
         DISABLE,
@@ -372,6 +379,7 @@ class Options:
         "http://host:8000/v1; #NAME at its end chooses one of its models.",
         metavar="URL",
         shown="none",
+        matters=False,
     )
 
     generate_captions: bool = option(
@@ -390,6 +398,7 @@ class Options:
         "chooses one of its models.",
         metavar="URL",
         shown="none",
+        matters=False,
     )
     captioning_prompt_variant: str = option(
         "default",
@@ -445,6 +454,7 @@ class Options:
         "Base URL of an OpenAI-compatible server for that; #NAME chooses one of its models.",
         metavar="URL",
         shown="none",
+        matters=False,
     )
     enhance_captioning_prompt_variant: str = option(
         "default",
@@ -471,6 +481,7 @@ class Options:
         MACHINES,
         "Let models run code that lies beside their weights (Cosmos-Embed1, InternVideo2, "
         "Nemotron); it may do all you may do, and its revision has to be pinned (ID@COMMIT).",
+        matters=False,
     )
     model_timeout: float = option(
         300.0,
@@ -479,6 +490,7 @@ class Options:
         metavar="SECONDS",
         above=0,
         most=LONGEST_WAIT,
+        matters=False,
     )
     clips_together: int = option(
         8,
@@ -487,6 +499,7 @@ class Options:
         metavar="N",
         above=0,
         most=1024,
+        matters=False,
     )
     resources: tuple[str, ...] = option(
         (),
@@ -495,12 +508,14 @@ class Options:
         "(steps: split, cut, aesthetic, text, unsafe, embed, caption, enhance).",
         metavar="STEP:KEY=VALUE",
         shown="what its model needs",
+        matters=False,
     )
     accelerator: str = option(
         USUAL_ACCELERATOR,
         MACHINES,
         "Which GPU a cluster's workers get, if a step needs one, by its name on Google Cloud.",
         metavar="NAME",
+        matters=False,
     )
 
     window_size: int = option(
@@ -536,7 +551,12 @@ class Options:
     )
 
     output: str = option(
-        "", OUTPUT, "The folder or bucket path to write to.", metavar="PATH", shown="required"
+        "",
+        OUTPUT,
+        "The folder or bucket path to write to.",
+        metavar="PATH",
+        shown="required",
+        matters=False,
     )
     shard_prefix: bool = option(
         False, OUTPUT, "Put clips into two-letter folders (clips/d2/d2d0….mp4)."
@@ -548,7 +568,13 @@ class Options:
         "Do all the work, but write only the documents of videos and chunks.",
     )
     write_threads: int = option(
-        6, OUTPUT, "Files written at the same time.", metavar="N", above=0, most=MOST_WORKERS
+        6,
+        OUTPUT,
+        "Files written at the same time.",
+        metavar="N",
+        above=0,
+        most=MOST_WORKERS,
+        matters=False,
     )
 
     scratch: str | None = option(
@@ -557,6 +583,7 @@ class Options:
         "A folder on this machine for contact sheets while they are needed.",
         metavar="FOLDER",
         shown="the system's own",
+        matters=False,
     )
     scratch_mb: int = option(
         1024,
@@ -564,6 +591,24 @@ class Options:
         "Megabytes that may lie there; what is not there is drawn again.",
         metavar="MB",
         least=0,
+        matters=False,
+    )
+    overwrite: bool = option(
+        False,
+        RUN,
+        "Do every video again; usually those that an earlier run finished, from the same file and "
+        "with the same options, are skipped.",
+        matters=False,
+    )
+    max_attempts: int = option(
+        3,
+        RUN,
+        "Set a video aside that failed so often (until it is replaced, or with --overwrite); 0 "
+        "means never.",
+        metavar="N",
+        least=0,
+        most=1_000_000,
+        matters=False,
     )
     runner: str = option(
         "local",
@@ -571,6 +616,7 @@ class Options:
         "Where to run: local (this machine, no network), or a Beam runner by name with its own "
         "options.",
         metavar="NAME",
+        matters=False,
     )
     workers: int = option(
         0,
@@ -580,12 +626,80 @@ class Options:
         shown="cores",
         least=0,
         most=MOST_WORKERS,
+        matters=False,
     )
     verbose: bool = option(
-        False, RUN, "Say of each video and clip what is done, and show warnings of libraries."
+        False,
+        RUN,
+        "Say of each video and clip what is done, and show warnings of libraries.",
+        matters=False,
     )
     log_stats: bool = option(
-        False, RUN, "Print how many items, seconds and bytes each step took at the end."
+        False,
+        RUN,
+        "Print how many items, seconds and bytes each step took at the end.",
+        matters=False,
+    )
+
+    max_pixels: int = option(
+        67_108_864,
+        LIMITS,
+        "Refuse films whose pictures have more pixels (8192 by 8192).",
+        metavar="N",
+        above=0,
+        matters=False,
+    )
+    max_seconds: float = option(
+        86_400.0,
+        LIMITS,
+        "Refuse films that are longer (a day).",
+        metavar="SECONDS",
+        above=0,
+        matters=False,
+    )
+    max_frames: int = option(
+        10_000_000,
+        LIMITS,
+        "Refuse films that have more frames.",
+        metavar="N",
+        above=0,
+        matters=False,
+    )
+    max_streams: int = option(
+        64, LIMITS, "Refuse files that have more tracks.", metavar="N", above=0, matters=False
+    )
+    no_isolation: bool = option(
+        False,
+        LIMITS,
+        "Decode films in the workers themselves; usually they are decoded in child processes, and "
+        "one that crashes the decoder costs itself only.",
+        matters=False,
+    )
+    max_memory_mb: int = option(
+        4096,
+        LIMITS,
+        "Memory that the work on one film may take, in its child process.",
+        metavar="MB",
+        least=512,
+        most=1_000_000,
+        matters=False,
+    )
+    max_cpu_seconds: float = option(
+        14_400.0,
+        LIMITS,
+        "Processor time that the work on one reel may take there.",
+        metavar="SECONDS",
+        least=1,
+        matters=False,
+    )
+    max_stall_seconds: float = option(
+        300.0,
+        LIMITS,
+        "How long it may take there without getting on.",
+        metavar="SECONDS",
+        least=1,
+        most=LONGEST_WAIT,
+        matters=False,
     )
 
     @property

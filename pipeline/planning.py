@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import uuid
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
 from finecut.io import shelf
+from finecut.io.child import ChildLimits, possible
 from finecut.io.film.encoders import Encoding
+from finecut.io.film.limits import Limits
 from finecut.io.film.sheet import SheetForm
 from finecut.io.layout import Layout
 from finecut.io.scratch import Scratch
@@ -21,8 +24,9 @@ from finecut.pipeline.choosing import (
     embedding_frames,
     enhancing,
 )
-from finecut.pipeline.options import FIXED_STRIDE, Options
+from finecut.pipeline.options import FIXED_STRIDE, Options, option_fields
 from finecut.pipeline.placing import Placing, placing
+from finecut.transforms.again import Again
 from finecut.transforms.caption import Captioning, Enhancing
 from finecut.transforms.cut import Cutting
 from finecut.transforms.detect import Detection
@@ -46,6 +50,8 @@ MEASURED, SEEN = ("motion", "quality"), ("text", "unsafe", "aesthetic")
 #: The shorter side of the pictures each model needs.
 SIDES = {"text": 360, "unsafe": 256, "aesthetic": 256}
 DETECTED_CROP = 0.5
+#: Counts up when the same options make something else of the same film than they used to.
+FORM = 1
 
 
 class Plan(NamedTuple):
@@ -65,6 +71,7 @@ class Plan(NamedTuple):
     previewing: Previewing | None
     placing: Placing
     writing: Writing
+    again: Again
     #: Name of this run's list of failures; the same command gives the same name.
     failures_path: str
 
@@ -96,9 +103,17 @@ def plan(options: Options, run: str | None = None, ask: bool = True) -> Plan:
             options.named_as,
             options.video_limit,
             without=(layout.clips(), layout.clips(kept=False), layout.staging()),
+            failed=failures_path(options),
         ),
         splitting=Splitting(_cutter(options), options.limit_clips, options.chunk_seconds),
-        cutting=Cutting(own, encoding_of(options), options.use_input_bit_rate, looking),
+        cutting=Cutting(
+            own,
+            encoding_of(options),
+            options.use_input_bit_rate,
+            looking,
+            film_limits(options),
+            child_limits(options),
+        ),
         first_rules=tuple(rule for family in MEASURED for rule in rules[family]),
         scorings=scorings,
         embedding=embed,
@@ -113,7 +128,14 @@ def plan(options: Options, run: str | None = None, ask: bool = True) -> Plan:
             dry_run=options.dry_run,
             threads=options.write_threads,
             algorithm=None if embed is None else embed.algorithm,
+            configuration=configuration(
+                options,
+                embed=None if embed is None else embed.algorithm,
+                caption=None if caption is None else caption.model,
+                enhance=None if enhance is None else enhance.model,
+            ),
         ),
+        again=Again(options.overwrite, options.max_attempts),
         failures_path=failures_path(options),
     )
 
@@ -121,8 +143,25 @@ def plan(options: Options, run: str | None = None, ask: bool = True) -> Plan:
 def failures_path(options: Options) -> str:
     """Where this command lists what failed; the same inputs give the same name."""
     inputs = sorted(shelf.absolute(spec) for spec in options.input)
+    layout = Layout(shelf.absolute(options.output))
+    if len(inputs) == 1 and inputs[0].startswith(f"{layout.failures()}/"):
+        # What was listed as failed is tried again: what fails still stays on the same list.
+        return inputs[0]
     key = hashlib.sha256("\n".join(inputs).encode()).hexdigest()[:12]
-    return Layout(shelf.absolute(options.output)).failure_list(key)
+    return layout.failure_list(key)
+
+
+def configuration(options: Options, **models: str | None) -> str:
+    """What tells apart options that make something else of the same film."""
+    said: dict[str, object] = {
+        f.name: getattr(options, f.name) for f in option_fields() if f.metadata["matters"]
+    }
+    said |= {f"{role} model": model for role, model in models.items()}
+    said["embedding_algorithm"] = None  # "auto" may mean another one each time
+    if options.cuts is not None:
+        said["cuts"] = hashlib.sha256(shelf.read(shelf.absolute(options.cuts))).hexdigest()
+    said["form"] = FORM
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def encoding_of(options: Options) -> Encoding:
@@ -158,7 +197,21 @@ def _cutter(options: Options) -> Cutter:
         not options.skip_uncut,
         trimming,
         options.model_dir,
+        film_limits(options),
+        child_limits(options),
     )
+
+
+def film_limits(options: Options) -> Limits:
+    """What a film may ask for."""
+    return Limits(options.max_pixels, options.max_seconds, options.max_frames, options.max_streams)
+
+
+def child_limits(options: Options) -> ChildLimits | None:
+    """What the work on a film may take in a child process; ``None``: there is no such process."""
+    if options.no_isolation or not possible():
+        return None
+    return ChildLimits(options.max_memory_mb, options.max_cpu_seconds, options.max_stall_seconds)
 
 
 def _looking(options: Options, run: str, ask: bool) -> Looking:

@@ -67,7 +67,7 @@ def progress_line(counts: dict[str, int], seconds: float) -> str:
     """
     videos, probed = counts.get("videos found", 0), counts.get("probe/items", 0)
     planned, cut = counts.get("shots planned", 0), counts.get("clips cut", 0)
-    probed += counts.get("videos failed", 0)
+    probed += counts.get("videos failed", 0) + counts.get("videos skipped", 0)
     failed = sum(counts.get(what, 0) for what in FAILED)
     trouble = f", {failed} failed" if failed else ""
     if not videos:

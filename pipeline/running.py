@@ -15,8 +15,9 @@ import logging
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple, TextIO
 
 import apache_beam as beam
@@ -25,15 +26,20 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineResult, create_runner
 
 from finecut.io import shelf
+from finecut.io.child import kill_all
 from finecut.io.film.encoders import require_encoder
-from finecut.io.records import Source, Summary, from_json
+from finecut.io.records import Source, Summary, from_json, to_json
 from finecut.io.shelf import Shelf
+from finecut.io.staging import Running, alive, sweep_dead
 from finecut.pipeline.curation import WriteLines, build
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import Plan, plan
 from finecut.pipeline.progress import Progress
+from finecut.pipeline.report import run_document, run_name
 from finecut.pipeline.stopping import stopping
-from finecut.transforms.find import FindVideos, check_inputs, find_sources
+from finecut.transforms.again import looks_finished
+from finecut.transforms.documents import serialise
+from finecut.transforms.find import FindVideos, check_inputs, failures_in, find_sources
 from finecut.transforms.given import GivenCuts
 from finecut.transforms.tally import BOARD, LOG, NAMESPACE
 from finecut.transforms.vectors import refuse_other_vectors
@@ -42,6 +48,8 @@ from finecut.transforms.vectors import refuse_other_vectors
 #: last reel, small enough to hold and to lose.
 BATCH_VIDEOS = 200
 BATCH_BYTES = 2_000_000_000
+#: Finished videos that are as little work as one that is not.
+FINISHED_FOR_ONE = 50
 
 #: Names in the staging folder.
 SUMMARY, FAILURES = "summary.json", "failures.jsonl"
@@ -55,6 +63,8 @@ class Ran(NamedTuple):
     summary: Summary
     seconds: float
     stats: dict[str, int]
+    #: Where all of this is written down.
+    path: str | None = None
 
 
 def run(options: Options, runner_arguments: Sequence[str] = (), progress: bool = False) -> Ran:
@@ -70,21 +80,46 @@ def run(options: Options, runner_arguments: Sequence[str] = (), progress: bool =
     else:
         _check_runner(options.runner)
     _check_output(options.output, own)
-    began = time.monotonic()
+    _refuse_others(sweep_dead(own), steps.writing.configuration)
+    began, started = time.monotonic(), time.time()
     BOARD.clear()
     with (
+        alive(own, steps.writing.configuration, elsewhere=not options.is_local),
         stopping(partial(_give_up, steps), options.is_local),
         Progress(progress and options.is_local),
     ):
         ended = False
         try:
             summary, stats = _run_all(options, steps, runner_arguments)
+            ran = Ran(summary, time.monotonic() - began, stats)
+            if summary.videos_found:
+                ran = ran._replace(path=_write_down(options, steps, ran, started))
             ended = True
         finally:
             # A cluster's job may outlive this process, and publish from the staging folder.
             if ended or options.is_local:
                 _sweep(steps)
-    return Ran(summary, time.monotonic() - began, stats)
+    return ran
+
+
+def _write_down(options: Options, steps: Plan, ran: Ran, started: float) -> str:
+    """Keep what the run did; the path of the document."""
+    own, layout = steps.writing.shelf, steps.writing.layout
+    path = layout.run_summary(run_name(started, own.staging))
+    document = run_document(options, ran.summary, ran.seconds, ran.stats, started)
+    own.write(path, serialise(document))
+    return path
+
+
+def _refuse_others(at_work: Sequence[Running], configuration: str) -> None:
+    """Two runs that make the same can work side by side; two that differ would undo each other."""
+    for other in at_work:
+        if other.configuration != configuration:
+            raise OptionError(
+                f"--output is being written by another run with other options (process "
+                f"{other.process} on {other.host}): wait until it has ended, or write to another "
+                "folder"
+            )
 
 
 def prepare(options: Options, steps: Plan) -> None:
@@ -121,6 +156,7 @@ def check_scratch(options: Options, steps: Plan) -> None:
 def _give_up(steps: Plan) -> None:
     """Stage nothing any more, and remove what was staged."""
     shelf.STOPPING.set()
+    kill_all(for_good=True)
     _sweep(steps)
 
 
@@ -155,16 +191,18 @@ def _check_output(output: str, own: Shelf) -> None:
         ) from error
 
 
-def batches_of(sources: Iterable[Source], videos: int, size: int) -> Iterator[list[Source]]:
-    """Consecutive sources, until there are so many or they have so many bytes."""
+def batches_of(
+    sources: Iterable[tuple[Source, float, int]], videos: int, size: int
+) -> Iterator[list[Source]]:
+    """Consecutive sources, until they count for so many or have so many bytes."""
     batch: list[Source] = []
-    held = 0
-    for source in sources:
+    counted, held = 0.0, 0
+    for source, counts, num_bytes in sources:
         batch.append(source)
-        held += _size(source)
-        if len(batch) >= videos or held >= size:
+        counted, held = counted + counts, held + num_bytes
+        if counted >= videos or held >= size:
             yield batch
-            batch, held = [], 0
+            batch, counted, held = [], 0.0, 0
     if batch:
         yield batch
 
@@ -213,7 +251,8 @@ def _run_all(
     own = steps.writing.shelf
     lines: list[str] = []
     total, stats = Summary(), Counter[str]()
-    for begin in _beginnings(options, steps):
+    untried = _listed_before(steps)
+    for begin, names in _beginnings(options, steps):
         arguments = [f"--runner={options.runner}", *runner_arguments]
         if options.is_local:
             arguments = local_arguments(options.local_workers)
@@ -221,24 +260,59 @@ def _run_all(
         total += from_json(Summary, shelf.read(f"{own.staging}/{SUMMARY}").decode())
         stats.update(_stats(result))
         if shelf.exists(f"{own.staging}/{FAILURES}"):
-            lines += shelf.read(f"{own.staging}/{FAILURES}").decode().splitlines(keepends=True)
+            lines += shelf.read(f"{own.staging}/{FAILURES}").decode().splitlines()
             own.remove(f"{own.staging}/{FAILURES}")
-            own.write(steps.failures_path, "".join(sorted(lines)).encode())
+        untried = {name: line for name, line in untried.items() if name not in names}
+        _list_failures(steps, [*lines, *chain.from_iterable(untried.values())])
     if not lines:
-        # A run without failures leaves no list of an earlier run's behind.
-        own.remove(steps.failures_path)
+        # Also where no video was found: a list says what is wrong now.
+        _list_failures(steps, list(chain.from_iterable(untried.values())))
     return total, dict(stats)
 
 
-def _beginnings(options: Options, steps: Plan) -> Iterator[Begin]:
+def _list_failures(steps: Plan, lines: Sequence[str]) -> None:
+    """Write the list, or remove it if there is nothing on it."""
+    own = steps.writing.shelf
+    if lines:
+        own.write(steps.failures_path, "".join(f"{line}\n" for line in sorted(lines)).encode())
+    else:
+        own.remove(steps.failures_path)
+
+
+def _listed_before(steps: Plan) -> dict[str, list[str]]:
+    """What an earlier run listed as failed, by name: it stays until it was tried again."""
+    listed: dict[str, list[str]] = {}
+    for failure in failures_in(steps.failures_path):
+        listed.setdefault(failure.source.name, []).append(to_json(failure))
+    return listed
+
+
+class _Everything:
+    """The names of all videos, where nobody here knows them."""
+
+    def __contains__(self, _name: object) -> bool:
+        return True
+
+
+def _beginnings(options: Options, steps: Plan) -> Iterator[tuple[Begin, Container[str]]]:
+    """How each pipeline begins, and the names of its videos."""
     if not options.is_local:
-        yield FindVideos(steps.finding)
+        yield FindVideos(steps.finding), _Everything()
         return
     sources = find_sources(steps.finding)
     _check_cuts(sources, steps)
     BOARD.add("videos found", len(sources))
-    for batch in batches_of(sources, BATCH_VIDEOS, BATCH_BYTES):
-        yield beam.Create(batch)
+    for batch in batches_of(weighed(sources, steps), BATCH_VIDEOS, BATCH_BYTES):
+        yield beam.Create(batch), {source.name for source in batch}
+
+
+def weighed(sources: Iterable[Source], steps: Plan) -> Iterator[tuple[Source, float, int]]:
+    """Each source, for how many it counts, and its bytes; finished ones are hardly any work."""
+    for source in sources:
+        if not steps.again.overwrite and looks_finished(source, steps.writing):
+            yield source, 1 / FINISHED_FOR_ONE, 0
+        else:
+            yield source, 1, _size(source)
 
 
 def _check_cuts(sources: Sequence[Source], steps: Plan) -> None:

@@ -10,14 +10,21 @@ from finecut.pipeline.options import Options
 from finecut.transforms.cut import NO_FRAMES
 
 SHOWN_FAILURES = 5
+NOTHING_MADE, UNBALANCED = 1, 3
 
 
-def final_words(options: Options, summary: Summary, seconds: float, failures_path: str) -> str:
+def final_words(
+    options: Options,
+    summary: Summary,
+    seconds: float,
+    failures_path: str,
+    document: str | None = None,
+) -> str:
     """A short table for people."""
     s = summary
     lines = [
         f"videos   {_sum(s.videos_found, 'found', done=s.videos_done, empty=s.videos_empty)}"
-        f" + {s.videos_failed} failed",
+        f" + {s.videos_failed} failed + {s.videos_skipped} skipped{_set_aside(s)}",
         f"shots    {_sum(s.shots_planned, 'planned', kept=s.shots_kept, rejected=s.shots_rejected)}"
         f" + {s.shots_failed} failed",
         f"film     {_duration(s.seconds_found)} in, {_duration(s.seconds_kept)} kept, "
@@ -37,11 +44,19 @@ def final_words(options: Options, summary: Summary, seconds: float, failures_pat
         number = "1 failure" if s.num_failures == 1 else f"{s.num_failures} failures"
         lines += ["", f"{number}, listed in {failures_path}" if failures_path else number]
         lines += [
-            f"  {failure.step}: {failure.source.name}: {failure.message}"
+            shown(f"  {failure.step}: {failure.source.name}: {failure.message}")
             for failure in s.failures[:SHOWN_FAILURES]
         ]
         if s.num_failures > SHOWN_FAILURES:
             lines.append(f"  … and {s.num_failures - SHOWN_FAILURES} more")
+        if failures_path:
+            again = f"--input {failures_path} --output {options.output}"
+            lines.append(f"again, when mended: the same command, or only these: {again}")
+    if s.videos_skipped:
+        how = "an earlier run finished them (--overwrite does them again)"
+        lines += ["", f"{s.videos_skipped} skipped: {how}"]
+    if document is not None:
+        lines += ["", f"all figures: {document}"]
     lines += ["", _where(options, s)]
     return "\n".join(lines)
 
@@ -54,12 +69,31 @@ def problems(options: Options, summary: Summary) -> list[str]:
             f"no videos found in {', '.join(options.input)}. Files must end in .mp4, .mov, .avi, "
             ".mkv or .webm (in any case)."
         )
-    elif not summary.shots_kept and not summary.shots_rejected:
+    elif not (summary.shots_kept or summary.shots_rejected or summary.videos_skipped):
         found.append(
             "not one clip was made. Every video failed, or nothing in it is as long as "
             f"--min-clip-length {options.min_clip_length:g} s{_scenes(options)}."
         )
     return found
+
+
+def shown(text: str) -> str:
+    r"""The text without characters that would command a terminal.
+
+    >>> print(shown("a\x1b[2Jb é"))
+    a\x1b[2Jb é
+    """
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def exit_code(summary: Summary, wrong: list[str]) -> int:
+    """What the command says to who called it: 3, if the books do not balance; 1, if nothing was
+    made."""
+    return 0 if not wrong else UNBALANCED if summary.imbalances() else NOTHING_MADE
+
+
+def _set_aside(s: Summary) -> str:
+    return f" ({s.videos_set_aside} of the failed set aside)" if s.videos_set_aside else ""
 
 
 def stats_table(stats: dict[str, int]) -> str:

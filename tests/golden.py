@@ -46,6 +46,9 @@ class Difference(NamedTuple):
     finecut: str
 
 
+#: Folders of which the reference knows nothing.
+OURS = {".finecut", "runs"}
+
 DIFFERENCES = {
     "valid": Difference(
         "A clip is valid when it has caption windows: never without captioning, always with it, "
@@ -102,6 +105,10 @@ DIFFERENCES = {
         "Vectors of the source, from all of the span; the score of a patch is its mean; a small "
         "picture is one patch.",
     ),
+    "resuming": Difference(
+        "A video's document does not say which file was cut, nor how.",
+        "It does, so that the next run knows whether there is anything left to do.",
+    ),
     "parquet types": Difference(
         "Columns large_string and list<double>, whatever the model made.",
         "Columns string and list<float32>: what the models make, in half the space.",
@@ -143,7 +150,7 @@ class Tree:
     def read(cls, root: Path) -> Tree:
         # What begins with a dot is ours alone, and no reader's.
         files = (
-            p for p in sorted(root.rglob("[!.]*")) if p.is_file() and ".finecut" not in p.parts
+            p for p in sorted(root.rglob("[!.]*")) if p.is_file() and not OURS.intersection(p.parts)
         )
         return cls({path.relative_to(root).as_posix(): path.read_bytes() for path in files})
 
@@ -247,7 +254,17 @@ def as_curated(case: str, root: Path, ours: Tree, looks: bool = False) -> Expect
     _open_windows(expected)
     _measure_motion(expected, ours)
     _mark_valid(expected)
+    _say_of_what(expected, ours)
     return expected
+
+
+def _say_of_what(expected: Expected, ours: Tree) -> None:
+    for path, document in expected.documents.items():
+        if path.startswith("processed_videos/"):
+            expected.differences.add("resuming")
+            for key in ("source_version", "configuration"):
+                document[key] = ours.documents[path][key]
+                assert document[key]
 
 
 # ── frames of the sources ────────────────────────────────────────────────────────────────────────

@@ -83,7 +83,7 @@ class CurateCase:
     looks: bool = False
 
 
-ALWAYS = frozenset({"valid", "encoded bytes", "windows"})
+ALWAYS = frozenset({"valid", "encoded bytes", "windows", "resuming"})
 #: Bytes are not compared, so only the first case takes the time to make them small.
 FAST = {"preset": "ultrafast"}
 
@@ -127,7 +127,7 @@ CURATE_CASES = [
         "main",
         8,
         # There the clips have windows, and are valid for it.
-        frozenset({"encoded bytes", "two video streams", "last picture", "motion"}),
+        frozenset({"encoded bytes", "two video streams", "last picture", "motion", "resuming"}),
         FAST | {"clip_length": 5.0, "motion_filter": "score-only", "generate_previews": True},
         looks=True,
     ),
@@ -135,7 +135,7 @@ CURATE_CASES = [
         "full_5s_dry_run",
         "main",
         8,
-        frozenset({"two video streams"}),
+        frozenset({"two video streams", "resuming"}),
         FAST | {"clip_length": 5.0, "dry_run": True},
     ),
 ]

@@ -69,7 +69,8 @@ def documents(output: Path) -> list[dict[str, Any]]:
 
 
 def tree(output: Path) -> dict[str, bytes]:
-    files = [path for path in sorted(output.rglob("*")) if path.is_file()]
+    runs = output / "runs"  # what they say of themselves differs by the time they took
+    files = [p for p in sorted(output.rglob("*")) if p.is_file() and runs not in p.parents]
     return {str(path.relative_to(output)): path.read_bytes() for path in files}
 
 

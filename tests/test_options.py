@@ -142,6 +142,7 @@ def test_every_flag_reaches_its_field() -> None:
         "named_as": (["--named-as", "/data"], "/data"),
         "preset": (["--preset", "slow"], "slow"),
         "runner": (["--runner", "DirectRunner"], "DirectRunner"),
+        "max_memory_mb": (["--max-memory-mb", "8192"], 8192),
         "splitting_algorithm": (["--splitting-algorithm", "content"], "content"),
         "cuts": (["--cuts", "list.csv"], "list.csv"),
         "long_scenes": (["--long-scenes", "truncate"], "truncate"),

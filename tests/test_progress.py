@@ -8,8 +8,9 @@ from pathlib import Path
 
 from finecut.io.records import Failure, Source, Summary
 from finecut.pipeline.options import Options
+from finecut.pipeline.planning import plan
 from finecut.pipeline.progress import Progress, progress_line
-from finecut.pipeline.running import batches_of
+from finecut.pipeline.running import batches_of, weighed
 from finecut.pipeline.words import final_words, problems, stats_table
 from finecut.transforms.tally import BOARD
 
@@ -74,7 +75,7 @@ def test_final_words_name_what_failed_and_where_to_look() -> None:
     words = final_words(OPTIONS, summary, 10.0, "out/failures/x.jsonl")
     assert "rejected 1 by motion" in words
     assert "filtered_clips/" in words
-    assert "9 found = 1 done + 1 empty + 7 failed" in words
+    assert "9 found = 1 done + 1 empty + 7 failed + 0 skipped" in words
     assert "5 planned = 4 kept + 1 rejected + 0 failed" in words
     assert "1:30 in, 45.0 s kept, 1200 frames, 2.5 MB" in words
     assert "6.0x real time" in words
@@ -103,12 +104,16 @@ def test_batches_close_by_number_and_by_size(tmp_path: Path) -> None:
         path = tmp_path / f"{index}.mp4"
         path.write_bytes(bytes(100 if index < 2 else 10))
         sources.append(Source(str(path), str(path), path.name))
-    assert [len(batch) for batch in batches_of(sources, 3, 10_000)] == [3, 3, 1]
-    assert [len(batch) for batch in batches_of(sources, 3, 100)] == [1, 1, 3, 2]
-    assert [source for batch in batches_of(sources, 3, 100) for source in batch] == sources
+    files = [(source, 1.0, 100 if index < 2 else 10) for index, source in enumerate(sources)]
+    assert [len(batch) for batch in batches_of(files, 3, 10_000)] == [3, 3, 1]
+    assert [len(batch) for batch in batches_of(files, 3, 100)] == [1, 1, 3, 2]
+    assert [source for batch in batches_of(files, 3, 100) for source in batch] == sources
     assert list(batches_of([], 3, 100)) == []
+    finished = [(source, 0.5, 0) for source in sources]
+    assert [len(batch) for batch in batches_of(finished, 3, 100)] == [6, 1]
 
 
 def test_a_missing_file_belongs_to_a_batch_too() -> None:
     gone = Source("/nowhere/a.mp4", "/nowhere/a.mp4", "a.mp4")
-    assert list(batches_of([gone], 3, 100)) == [[gone]]
+    steps = plan(OPTIONS)
+    assert list(batches_of(weighed([gone], steps), 3, 100)) == [[gone]]

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import random
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
+from faults import Clock
+from hypothesis import given
+from hypothesis import strategies as st
 
 from finecut.io import shelf
+from finecut.io.film.paint import paint
+from finecut.io.film.source import open_film
+from finecut.io.retry import ShortRead
 from finecut.io.shelf import Shelf
 
 
@@ -88,3 +99,180 @@ def test_local_paths_are_made_absolute_and_remote_ones_are_not(
     assert shelf.absolute("./a//b/../c") == str(tmp_path / "a/c")
     assert shelf.absolute("gs://bucket/a/") == "gs://bucket/a"
     assert (shelf.store_of("gs://bucket/a"), shelf.store_of("/a")) == ("gs://bucket", "")
+
+
+# Trouble: what passes is waited out, what stays leaves nothing behind.
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(shelf, "retried", clock.retried)
+    return clock
+
+
+def failing(error: OSError, times: int, work: Callable[..., Any]) -> Callable[..., Any]:
+    """The work, which breaks so many times before it is done."""
+    left = iter(range(times))
+
+    def attempt(*arguments: Any, **named: Any) -> Any:
+        if next(left, None) is not None:
+            raise error
+        return work(*arguments, **named)
+
+    return attempt
+
+
+STALE = OSError(errno.ESTALE, "Stale file handle")
+FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("step", ["_create", "_move"])
+def test_a_disk_that_was_away_for_a_moment_is_written_to(
+    step: str, own: Shelf, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shelf, step, failing(STALE, 3, getattr(shelf, step)))
+    own.write(f"{own.root}/x.json", b"x")
+    assert 0 < clock.now < shelf.DISK_SECONDS
+    assert names_below(own.root) == ["x.json"]
+
+
+def test_a_disk_that_stays_away_is_given_up(
+    own: Shelf, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shelf, "_move", failing(STALE, 1000, shelf._move))
+    with pytest.raises(OSError, match="Stale"):
+        own.write(f"{own.root}/x.json", b"x")
+    assert clock.now <= shelf.DISK_SECONDS
+    assert names_below(own.root) == []
+
+
+@pytest.mark.parametrize("step", ["_create", "_move"])
+def test_a_full_disk_is_said_at_once_and_holds_no_part(
+    step: str, own: Shelf, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own.write(f"{own.root}/x.json", b"of an earlier run")
+    monkeypatch.setattr(shelf, step, failing(FULL, 1, getattr(shelf, step)))
+    with pytest.raises(OSError, match="No space"):
+        own.write(f"{own.root}/x.json", b"x")
+    assert clock.now == 0
+    assert names_below(own.root) == ["x.json"]
+    assert shelf.read(f"{own.root}/x.json") == b"of an earlier run"
+
+
+def test_a_file_that_is_full_when_it_is_closed_is_no_file(own: Shelf) -> None:
+    """What fits into the buffer is written by closing, and that is when the disk says no."""
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no device that is always full")
+    part = f"{own.root}/part"
+    Path(own.root).mkdir()
+    Path(part).symlink_to("/dev/full")
+    with (
+        pytest.raises(OSError, match="No space"),
+        shelf._removed_unless_whole(part),
+    ):
+        shelf._create(part, b"small")
+    assert not Path(part).is_symlink()
+
+
+def test_a_published_file_is_published_though_the_disk_was_away(
+    own: Shelf, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with own.bench() as bench:
+        (bench / "a.mp4").write_bytes(b"aa")
+        staged = own.stage(bench / "a.mp4")
+    monkeypatch.setattr(shelf, "_move", failing(STALE, 2, shelf._move))
+    assert own.publish(staged, f"{own.root}/clips/a.mp4") == 2
+    assert clock.pauses
+
+
+@pytest.mark.parametrize(
+    "ask", [shelf.read, shelf.size_of, shelf.version_of, shelf.exists], ids=lambda ask: ask.__name__
+)
+def test_a_question_is_asked_again(
+    ask: Callable[[str], Any], own: Shelf, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = f"{own.root}/x"
+    own.write(path, b"x")
+    said = ask(path)
+    for name in ("stat", "read_bytes", "exists"):
+        monkeypatch.setattr(Path, name, failing(STALE, 2, getattr(Path, name)))
+    assert ask(path) == said
+    assert clock.pauses
+
+
+class Ranges(io.BytesIO):
+    """An object whose reads break off and come short, in a pattern."""
+
+    def __init__(self, data: bytes, seed: int, often: float) -> None:
+        super().__init__(data)
+        self.chance, self.often = random.Random(seed), often
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = super().read(size)
+        if self.chance.random() >= self.often:
+            return data
+        if self.chance.random() < 0.5:
+            raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
+        return data[: self.chance.randrange(len(data) + 1)]
+
+
+@given(
+    data=st.binary(max_size=200),
+    seed=st.integers(0, 1000),
+    steps=st.lists(st.tuples(st.integers(-50, 300), st.integers(0, 2), st.integers(-1, 120))),
+)
+def test_an_object_read_in_trouble_is_the_object(
+    data: bytes, seed: int, steps: list[tuple[int, int, int]]
+) -> None:
+    truth = io.BytesIO(data)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(shelf, "retried", Clock().retried)
+        steady = shelf._Steady("gs://b/o", Ranges(data, seed, often=0.3))
+        for offset, whence, size in steps:
+            start = (0, truth.tell(), len(data))[whence]
+            truth.seek(max(0, start + offset))
+            assert steady.seek(offset, whence) == truth.tell()
+            assert steady.read(size) == truth.read(size)
+            assert steady.tell() == truth.tell()
+
+
+def test_an_object_that_stays_short_is_an_error_and_no_end(clock: Clock) -> None:
+    class Short(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            return super().read(size)[:3]
+
+    steady = shelf._Steady("gs://b/o", Short(b"whole"))
+    with pytest.raises(ShortRead, match="gs://b/o gave 3 of the 5 bytes from 0 on"):
+        steady.read()
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts", ".avi"])
+def test_a_decoder_hands_on_what_reading_broke_with(suffix: str, tmp_path: Path) -> None:
+    """At whichever read it happens: nobody takes it for the end of the film, or for damage."""
+    codec, options = ("mpeg4", {"b": "8M"}) if suffix == ".avi" else ("libx264", {"crf": "1"})
+    path = tmp_path / f"film{suffix}"
+    paint(path, width=640, height=360, rate=15, seconds=4, codec=codec, codec_options=options)
+
+    class Breaking(io.BytesIO):
+        reads = 0
+        broken_at = 0
+
+        def read(self, size: int | None = -1) -> bytes:
+            self.reads += 1
+            if self.reads >= self.broken_at > 0:
+                raise OSError(errno.EIO, "the store is away")
+            return super().read(size)
+
+    def frames(broken_at: int) -> tuple[int, int]:
+        file = Breaking(path.read_bytes())
+        file.broken_at = broken_at
+        with open_film(file) as film:
+            return sum(1 for _ in film.decode(video=0)), file.reads
+
+    count, reads = frames(0)
+    assert count == 60
+    assert reads >= 3
+    for broken_at in range(1, reads + 1):
+        with pytest.raises(OSError, match="the store is away"):
+            frames(broken_at)

@@ -14,7 +14,7 @@ import pytest
 from finecut.io.layout import Layout, chunk_id, clip_id
 from finecut.io.records import Chunk, Clip, ClipFile, Failure, Shot, Source, Span, Video, Window
 from finecut.io.shelf import Shelf
-from finecut.transforms.close import ChunkClosed, close_video, withdraw
+from finecut.transforms.close import ChunkClosed, close_video
 from finecut.transforms.write import WriteClips
 from finecut.transforms.writing import Writing, planned
 
@@ -191,18 +191,9 @@ def test_a_clip_that_is_on_the_shelf_already_is_closed(writing: Writing, tmp_pat
     assert (written["failures"], written["clips"], len(written["videos"])) == ([], [], 1)
 
 
-def test_the_promise_of_an_earlier_run_is_withdrawn(writing: Writing) -> None:
-    path = Path(writing.layout.processed_video("a.mp4"))
-    path.parent.mkdir(parents=True)
-    path.write_text("{}")
-    assert withdraw(VIDEO.source, writing) == VIDEO.source
-    assert not path.exists()
-    assert withdraw(VIDEO.source, writing) == VIDEO.source
-
-
 def test_a_video_is_closed_only_when_nothing_is_missing(writing: Writing) -> None:
     def chunk(num_kept: int) -> ChunkClosed:
-        return ChunkClosed(VIDEO, 2, 4, num_kept, 0, {}, {}, 1.0, 1.0, 1, 1, {}, {}, "x", 1)
+        return ChunkClosed(VIDEO, 2, 4, num_kept, 0, {}, {}, 1.0, 1.0, 1, 1, {}, {}, "x", 1, {}, {})
 
     assert list(close_video([chunk(2)], writing)) == []
     assert list(close_video([chunk(2), chunk(1)], writing)) == []

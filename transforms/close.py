@@ -5,7 +5,6 @@ its chunks are closed and none of its shots is missing. So a document under ``pr
 says that everything of this video is on the shelf, and it is withdrawn as long as it is not true.
 """
 
-import contextlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +14,9 @@ from typing import Any, Literal
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
-from finecut.io.records import Clip, Failure, Reel, Source, Video, Written
+from finecut.io import shelf
+from finecut.io.records import Clip, Failure, Reel, Video, Written
+from finecut.transforms.again import forget_note, forget_other_tables, settle
 from finecut.transforms.documents import chunk_document, serialise, video_document
 from finecut.transforms.guard import FAILURES, guarded
 from finecut.transforms.tally import LOG, count
@@ -44,6 +45,13 @@ class ChunkClosed:
     captions: Mapping[str, int]
     path: str
     num_bytes: int
+    seconds_rejected: Mapping[str, float]
+    #: Which model said what.
+    models: Mapping[str, str]
+
+
+class SourceChanged(Exception):
+    """A video is not any more what it was when the work on it began."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +84,8 @@ def close_chunk(
     path = writing.layout.processed_clip_chunk(video.source.relative, chunk.index)
     size = writing.shelf.write(path, serialise(chunk_document(video, chunk.index, clips)))
     kept = [clip for clip in clips if clip.kept]
-    _forget_other_vectors(kept, chunk.id, writing)
+    if chunk.again or writing.algorithm is not None:
+        forget_other_tables(chunk.id, kept, writing)
     yield ChunkClosed(
         video=video,
         num_chunks=chunk.num_chunks,
@@ -100,15 +109,22 @@ def close_chunk(
         ),
         path=path,
         num_bytes=size,
+        seconds_rejected=_seconds_rejected(clips),
+        models={
+            name: f"{used.name}@{used.revision}" if used.revision else used.name
+            for clip in clips
+            for name, used in clip.models.items()
+        },
     )
 
 
-def _forget_other_vectors(kept: Iterable[Clip], chunk: str, writing: Writing) -> None:
-    """An earlier run may have had vectors of this chunk, where now no clip has one."""
-    algorithm = writing.algorithm
-    if algorithm is None or writing.dry_run or any(algorithm in clip.vectors for clip in kept):
-        return
-    writing.shelf.remove(writing.layout.embedding_parquet(algorithm, chunk))
+def _seconds_rejected(clips: Iterable[Clip]) -> dict[str, float]:
+    seconds: dict[str, float] = {}
+    for clip in clips:
+        if clip.rejected_by is not None:
+            rule = clip.rejected_by
+            seconds[rule] = seconds.get(rule, 0.0) + clip.shot.span.length
+    return seconds
 
 
 def close_video(chunks: Iterable[ChunkClosed], writing: Writing) -> Iterator[VideoClosed]:
@@ -119,14 +135,6 @@ def close_video(chunks: Iterable[ChunkClosed], writing: Writing) -> Iterator[Vid
     if len(chunks) < first.num_chunks or num_clips < first.num_total_shots:
         return
     yield _write_video_document(first.video, num_clips, first.num_chunks, writing)
-
-
-def withdraw(source: Source, writing: Writing) -> Source:
-    """Remove the document an earlier run wrote about this video."""
-    # What cannot be removed cannot be replaced either: closing the video will fail, and say so.
-    with contextlib.suppress(OSError, ValueError):
-        writing.shelf.remove(writing.layout.processed_video(source.relative))
-    return source
 
 
 def close_empty_video(reel: Reel, writing: Writing) -> Iterator[VideoClosed]:
@@ -140,11 +148,24 @@ def close_empty_video(reel: Reel, writing: Writing) -> Iterator[VideoClosed]:
 def _write_video_document(
     video: Video, num_clips: int, num_chunks: int, writing: Writing
 ) -> VideoClosed:
+    _refuse_changed(video)
+    settle(video, num_chunks, writing)
     path = writing.layout.processed_video(video.source.relative)
-    data = serialise(video_document(video, num_clips, num_chunks))
+    data = serialise(video_document(video, num_clips, num_chunks, writing.configuration))
     closed = VideoClosed(video, num_clips, path, writing.shelf.write(path, data))
+    forget_note(video, writing)
     LOG.info("finished %s: %d clips in %d chunks", video.name, num_clips, num_chunks)
     return closed
+
+
+def _refuse_changed(video: Video) -> None:
+    """A promise names the file it was made of; half of this one may be of another."""
+    source = video.source
+    if source.version and shelf.version_of(source.uri) != source.version:
+        raise SourceChanged(
+            f"{source.name} was written to while it was worked on, so its clips may be of two "
+            "films. Usually it was still being copied; run again when it is complete."
+        )
 
 
 _LedgerAndReceipts = tuple[beam.PCollection[Clip], beam.PCollection[Written]]
@@ -186,23 +207,6 @@ class CloseVideos(beam.PTransform[beam.PCollection[ChunkClosed], Any]):
             | "Wait for the video" >> beam.GroupByKey()
             | "Close video"
             >> beam.ParDo(_CloseVideo(self.writing)).with_outputs(FAILURES, main="closed")
-        )
-
-
-class WithdrawPromises(beam.PTransform[beam.PCollection[Source], beam.PCollection[Source]]):
-    """Sources → the same, after the documents of earlier runs that say they are finished are gone.
-
-    From the moment a video is worked on again until all of it is written, nothing may say that
-    everything of it is on the shelf.
-    """
-
-    def __init__(self, writing: Writing) -> None:
-        super().__init__()
-        self.writing = writing
-
-    def expand(self, sources: beam.PCollection[Source]) -> beam.PCollection[Source]:
-        return sources | "Withdraw" >> beam.Map(withdraw, writing=self.writing).with_output_types(
-            Source
         )
 
 

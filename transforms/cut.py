@@ -8,12 +8,15 @@ import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
 from finecut.io import shelf
+from finecut.io.child import ChildLimits
 from finecut.io.film.cutting import CutShot, cut
 from finecut.io.film.encoders import Encoding, require_encoder
+from finecut.io.film.limits import USUAL_LIMITS, Limits
 from finecut.io.film.memory import prepare_process
 from finecut.io.records import Clip, Failure, Reel, Shot, Video
 from finecut.io.shelf import Shelf
 from finecut.transforms.guard import FAILURES, guarded
+from finecut.transforms.isolated import isolated
 from finecut.transforms.looking import ClipLook, Looking, keep_sheet
 from finecut.transforms.tally import LOG, count, metered
 from finecut.transforms.windows import windows_of
@@ -31,6 +34,10 @@ class Cutting:
     #: Give each clip the bit rate of its source.
     use_input_bit_rate: bool = False
     looking: Looking = LOOK_AT_NOTHING
+    #: What a film may ask for.
+    film: Limits = USUAL_LIMITS
+    #: Cut in a child process, which may take so much; ``None``: in this one.
+    limits: ChildLimits | None = None
 
     def encoding_for(self, video: Video) -> Encoding:
         if not self.use_input_bit_rate:
@@ -40,6 +47,10 @@ class Cutting:
 
 #: Name of the rule that rejects a span in which the film shows nothing new.
 NO_FRAMES = "no_frames"
+
+
+class Imposture(Exception):
+    """A child process said what cannot be: the film may have taken it over."""
 
 
 class LostShot(Exception):
@@ -66,6 +77,7 @@ def cut_reel(reel: Reel, cutting: Cutting) -> Iterator[Clip | Failure]:
             folder,
             onlooker=look_at if looking.wanted else None,
             vectors=looking.motion is not None,
+            limits=cutting.film,
         )
         for result in results:
             yield _clip_of(reel, result, looks.pop(result.shot.id, None), cutting)
@@ -99,6 +111,29 @@ def _clip_of(
     return clip.replace(scores=look.scores)
 
 
+def _known(outcome: Clip | Failure, reel: Reel, cutting: Cutting) -> Clip | Failure:
+    """The same, if it is of this reel: who cuts films that others made is not believed all."""
+    if isinstance(outcome, Failure):
+        return outcome
+    if outcome.staged is not None and not _is_staged(outcome.staged, cutting.shelf):
+        raise Imposture(f"a clip was said to be staged at {outcome.staged!r}, outside of staging")
+    shot = next((shot for shot in reel.shots if shot.id == outcome.id), None)
+    if shot is None:
+        raise Imposture(f"a clip {outcome.id!r} came of a reel that has none of this id")
+    return outcome.replace(video=reel.video, chunk=reel.chunk, shot=shot)
+
+
+def _believed(
+    work: Iterable[Clip | Failure], reel: Reel, cutting: Cutting, left: Iterable[str]
+) -> Iterator[Clip | Failure]:
+    checked = (_known(outcome, reel, cutting) for outcome in work)
+    yield from guarded("cut", reel.video.source, lambda: checked, lambda: tuple(left))
+
+
+def _is_staged(path: str, own: Shelf) -> bool:
+    return path.startswith(f"{own.staging}/") and ".." not in path.split("/")
+
+
 class CutClips(beam.PTransform[beam.PCollection[Reel], Any]):
     """Reel → Clips; what could not be cut → ``failures``."""
 
@@ -122,13 +157,11 @@ class _Cut(beam.DoFn):
     def process(self, reel: Reel) -> Iterable[Clip | TaggedOutput[Literal["failures"], Failure]]:
         left = {shot.id: shot for shot in reel.shots}
         cutting = self.cutting
-        work = guarded(
-            "cut",
-            reel.video.source,
-            lambda: metered("cut", cut_reel(reel, cutting)),
-            lambda: tuple(left),
+        source = reel.video.source
+        work = isolated(
+            "cut", source, cut_reel, reel, cutting, limits=cutting.limits, lost=lambda: tuple(left)
         )
-        for outcome in work:
+        for outcome in metered("cut", _believed(work, reel, cutting, left)):
             if isinstance(outcome, Failure):
                 for lost in outcome.lost_shots:
                     left.pop(lost, None)

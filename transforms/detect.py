@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from finecut.io import shelf
-from finecut.io.film.watching import watch
+from finecut.io.child import ChildLimits
+from finecut.io.film.limits import USUAL_LIMITS, Limits
 from finecut.io.records import Span, Video
 from finecut.transforms.content import transitions
+from finecut.transforms.isolated import isolated_frames
 from finecut.transforms.scenes import (
     NEARLY,
     Piece,
@@ -58,6 +59,10 @@ class Detection:
     entire: bool = True
     trimming: Trimming = USUAL_TRIMMING
     model_dir: str | None = None
+    #: What a film may ask for.
+    film: Limits = USUAL_LIMITS
+    #: Watch it in a child process, which may take so much; ``None``: in this one.
+    limits: ChildLimits | None = None
 
     def prepare(self) -> None:
         """Load what is needed, so that it is known at once when it is missing."""
@@ -65,10 +70,9 @@ class Detection:
             network(self.model_dir)
 
     def pieces(self, video: Video) -> Iterator[Piece]:
-        with shelf.open_source(video.source.uri) as file:
-            promised: list[float] = []
-            film = watch(file, video, promised)
-            yield from detected(film, video.framerate, self, promised)
+        promised: list[float] = []
+        film = isolated_frames("split", video, promised, limits=self.limits, film=self.film)
+        yield from detected(film, video.framerate, self, promised)
 
 
 def detected(

@@ -14,6 +14,9 @@ MOTION = ("motion_global_mean", "motion_per_patch_min_256")
 AESTHETIC = "aesthetic_score"
 NAMED = (*MOTION, AESTHETIC)
 
+#: Of which file a video's clips were made, and by which configuration.
+VERSION, CONFIGURATION = "source_version", "configuration"
+
 Document = dict[str, Any]
 
 
@@ -95,9 +98,11 @@ def chunk_document(video: Video, index: int, clips: Sequence[Clip]) -> Document:
     }
 
 
-def video_document(video: Video, num_total_clips: int, num_clip_chunks: int) -> Document:
+def video_document(
+    video: Video, num_total_clips: int, num_clip_chunks: int, configuration: str = ""
+) -> Document:
     """``processed_videos/<video>.json``."""
-    return {
+    document = {
         "video": video.name,
         "height": video.height,
         "width": video.width,
@@ -110,6 +115,10 @@ def video_document(video: Video, num_total_clips: int, num_clip_chunks: int) -> 
         "num_total_clips": num_total_clips,
         "num_clip_chunks": num_clip_chunks,
     }
+    # What a run of another program wrote is never taken for finished, so it need not say more.
+    return document | (
+        {VERSION: video.source.version, CONFIGURATION: configuration} if configuration else {}
+    )
 
 
 def _window_document(window: Window) -> Document:

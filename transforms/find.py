@@ -2,7 +2,7 @@
 
 An input is a folder (searched at any depth), a glob, one file, or a list of files: ``.txt`` (one a
 line), ``.json`` (an array), ``.jsonl``/``.csv`` (a column named ``path``, ``uri``, ``video`` or
-``file``). A file reached twice, also through a symlink, is taken once.
+``file``), a list from ``failures/``. A file reached twice, also through a symlink, is taken once.
 
 Documents of a video are named by its path below the *root*: the folder given, the folder part of a
 glob, the folder of a file; of several inputs or a list, the deepest folder that holds everything.
@@ -13,22 +13,26 @@ import glob
 import io
 import json
 import posixpath
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
 from finecut.io import shelf
+from finecut.io.child import ChildLimits
+from finecut.io.film.limits import USUAL_LIMITS, Limits
 from finecut.io.film.source import FilmError, probe
-from finecut.io.layout import relative_to_root
-from finecut.io.records import Failure, Source, Video
-from finecut.transforms.guard import FAILURES, guarded
+from finecut.io.layout import check_relative, relative_to_root
+from finecut.io.records import Failure, Source, Video, from_json
+from finecut.transforms.guard import FAILURES
+from finecut.transforms.isolated import isolated
 from finecut.transforms.tally import LOG, count, metered
 
 VIDEO_EXTENSIONS = (".mp4", ".mov", ".avi", ".mkv", ".webm")
 LIST_EXTENSIONS = (".txt", ".json", ".jsonl", ".csv")
+FAILURE_LIST = ".jsonl"
 LIST_COLUMNS = ("path", "uri", "video", "file")
 
 
@@ -46,19 +50,55 @@ class Finding:
     limit: int | None = None
     #: Folders that are never searched: what an earlier run made is not its own input.
     without: tuple[str, ...] = ()
+    #: Where an earlier run listed what failed.
+    failed: str | None = None
 
 
 def find_sources(finding: Finding) -> list[Source]:
     """Every video the inputs name, once, sorted by path."""
     check_one_store(finding.inputs)
     found = [_resolve(shelf.absolute(spec)) for spec in finding.inputs]
-    root = _common_root([root for root, _ in found])
+    named = {source.uri: source for each in found for source in each.named}
+    roots = [each.root for each in found if each.root is not None]
+    root = _common_root(roots) if roots else ""
     paths = [
         path
-        for path in _once(path for _, files in found for path in files)
+        for path in _once([*named, *(path for each in found for path in each.files)])
         if not any(path.startswith(f"{folder}/") for folder in finding.without)
     ]
-    return [_source(_readable(path), _readable(root), finding) for path in paths[: finding.limit]]
+    sources = [
+        named.get(path) or _source(_readable(path), _readable(root), finding)
+        for path in paths[: finding.limit]
+    ]
+    failures = failures_in(finding.failed)
+    failed = {failure.source.name: failed_source(failure) for failure in failures}
+    return [_as_it_failed(source, failed) for source in sources]
+
+
+def failures_in(path: str | None) -> list[Failure]:
+    """What an earlier run listed as failed."""
+    if path is None or not shelf.exists(path):
+        return []
+    text = shelf.read(path).decode(errors="replace")
+    try:
+        return [from_json(Failure, line) for line in text.splitlines()]
+    except (ValueError, TypeError, KeyError) as error:
+        LOG.error("%s is no list of failures (%s): attempts are counted anew", path, error)
+        return []
+
+
+def failed_source(failure: Failure) -> Source:
+    """The source of a failure, as the next attempt finds it."""
+    trouble = failure.source.trouble if failure.set_aside else failure.message
+    return replace(failure.source, attempts=failure.attempts, trouble=trouble)
+
+
+def _as_it_failed(source: Source, failed: Mapping[str, Source]) -> Source:
+    """The source, with what is known of its failures; an input that knows more is not asked."""
+    before = failed.get(source.name)
+    if before is None or before.attempts <= source.attempts:
+        return source
+    return replace(source, version=before.version, attempts=before.attempts, trouble=before.trouble)
 
 
 def check_inputs(inputs: Sequence[str]) -> None:
@@ -126,7 +166,7 @@ def read_list(text: str, extension: str) -> list[str]:
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def probe_source(source: Source) -> Video:
+def probe_source(source: Source, limits: Limits = USUAL_LIMITS) -> Video:
     """What this file is."""
     if not shelf.is_remote(source.uri) and "\\x" in source.uri and not shelf.exists(source.uri):
         raise FilmError(
@@ -139,7 +179,7 @@ def probe_source(source: Source) -> Video:
             "into a file."
         )
     with shelf.open_source(source.uri) as file:
-        return probe(file, source, shelf.size_of(source.uri))
+        return probe(file, source, shelf.size_of(source.uri), limits)
 
 
 class FindVideos(beam.PTransform[beam.Pipeline, beam.PCollection[Source]]):
@@ -159,10 +199,16 @@ class FindVideos(beam.PTransform[beam.Pipeline, beam.PCollection[Source]]):
 
 
 class ProbeVideos(beam.PTransform[beam.PCollection[Source], Any]):
-    """Source → Video; files that are none → ``failures``."""
+    """Source → Video; files that are none → ``failures``. In child processes, given limits."""
+
+    def __init__(self, film: Limits = USUAL_LIMITS, limits: ChildLimits | None = None) -> None:
+        super().__init__()
+        self.film, self.limits = film, limits
 
     def expand(self, sources: beam.PCollection[Source]) -> Any:
-        return sources | "Probe" >> beam.ParDo(_Probe()).with_outputs(FAILURES, main="videos")
+        return sources | "Probe" >> beam.ParDo(_Probe(self.film, self.limits)).with_outputs(
+            FAILURES, main="videos"
+        )
 
 
 class _List(beam.DoFn):
@@ -173,12 +219,15 @@ class _List(beam.DoFn):
 
 
 class _Probe(beam.DoFn):
+    def __init__(self, film: Limits, limits: ChildLimits | None) -> None:
+        super().__init__()
+        self.film, self.limits = film, limits
+
     def process(
         self, source: Source
     ) -> Iterable[Video | TaggedOutput[Literal["failures"], Failure]]:
-        for outcome in guarded(
-            "probe", source, lambda: metered("probe", map(probe_source, [source]))
-        ):
+        work = isolated("probe", source, probe_source, source, self.film, limits=self.limits)
+        for outcome in metered("probe", work):
             if isinstance(outcome, Failure):
                 count("videos failed")
                 yield TaggedOutput(FAILURES, outcome)
@@ -195,20 +244,37 @@ class _Probe(beam.DoFn):
                 yield outcome
 
 
-def _resolve(path: str) -> tuple[str, list[str]]:
+def _is_failure(line: str) -> bool:
+    said = json.loads(line)
+    return isinstance(said, dict) and isinstance(said.get("source"), dict)
+
+
+class _Found(NamedTuple):
+    """What one input names: files below a root, or sources that have their names already."""
+
+    root: str | None
+    files: Sequence[str] = ()
+    named: Sequence[Source] = ()
+
+
+def _resolve(path: str) -> _Found:
     """The root and the files of one input."""
     if glob.has_magic(path) and (shelf.is_remote(path) or not shelf.exists(path)):
-        return _fixed_part(path), [p for p in shelf.matching(path) if _is_video(p)]
+        return _Found(_fixed_part(path), [p for p in shelf.matching(path) if _is_video(p)])
     if _extension(path) in LIST_EXTENSIONS and not shelf.is_folder(path):
         return _resolve_list(path)
     if _is_video(path) and not shelf.is_folder(path):
-        return posixpath.dirname(path), [path]
-    return path, [p for p in shelf.files_below(path) if _is_video(p)]
+        return _Found(posixpath.dirname(path), [path])
+    return _Found(path, [p for p in shelf.files_below(path) if _is_video(p)])
 
 
-def _resolve_list(path: str) -> tuple[str, list[str]]:
+def _resolve_list(path: str) -> _Found:
     try:
-        entries = read_list(shelf.read(path).decode("utf-8-sig"), _extension(path))
+        text = shelf.read(path).decode("utf-8-sig")
+        named = sources_in(text) if _extension(path) == FAILURE_LIST else []
+        if named:
+            return _Found(None, named=named)
+        entries = read_list(text, _extension(path))
     except ValueError as error:
         raise InputError(
             f"the list {path} cannot be read: {error}. A list is UTF-8 text of its kind: .txt one "
@@ -219,7 +285,23 @@ def _resolve_list(path: str) -> tuple[str, list[str]]:
         entry if shelf.is_remote(entry) else shelf.absolute(posixpath.join(folder, entry))
         for entry in entries
     ]
-    return _common_root([posixpath.dirname(file) for file in files] or [folder]), files
+    return _Found(_common_root([posixpath.dirname(file) for file in files] or [folder]), files)
+
+
+def sources_in(text: str) -> list[Source]:
+    """The sources of a list of failures, each once; nothing if it is a list of another kind.
+
+    They keep their names, which a path alone does not tell, and the number of their attempts.
+    """
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not lines or not all(map(_is_failure, lines)):
+        return []
+    sources = {}
+    for line in lines:
+        source = failed_source(from_json(Failure, line))
+        check_relative(source.relative)
+        sources[source.name] = source
+    return list(sources.values())
 
 
 def _common_root(roots: Sequence[str]) -> str:

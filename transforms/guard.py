@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Final, TypeVar
 
 from finecut.io.records import Failure, Source
+from finecut.transforms.secrets import redacted
 
 T = TypeVar("T")
 
@@ -19,6 +21,14 @@ FAILURES: Final = "failures"
 
 #: How much of a traceback is kept: enough to find the line, not the whole library.
 EVIDENCE_LINES = 6
+
+
+class ChildFailure(Exception):
+    """What another process's guard caught, on its way to a guard here."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
 
 
 def guarded(
@@ -44,12 +54,15 @@ def attempted(work: Callable[[], T]) -> T | Exception:
 
 def failure(step: str, source: Source, error: BaseException, lost: Iterable[str] = ()) -> Failure:
     """The record of this accident."""
+    if isinstance(error, ChildFailure):
+        return replace(error.failure, lost_shots=tuple(lost))
     evidence = "".join(traceback.format_tb(error.__traceback__)).splitlines()[-EVIDENCE_LINES:]
     return Failure(
         step=step,
         source=source,
         error=type(error).__name__,
-        message=str(error) or repr(error),
-        evidence="\n".join(line.strip() for line in evidence),
+        message=redacted(str(error) or repr(error)),
+        evidence=redacted("\n".join(line.strip() for line in evidence)),
         lost_shots=tuple(lost),
+        attempts=source.attempts + 1,
     )

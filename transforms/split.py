@@ -10,7 +10,7 @@ those of the reference; a ``Reel`` is the unit of work and the key under which t
 clips are written.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -22,6 +22,9 @@ from finecut.io.records import Chunk, Failure, Reel, Shot, Span, Video
 from finecut.transforms.guard import FAILURES, guarded
 from finecut.transforms.scenes import Piece
 from finecut.transforms.tally import LOG, count, metered
+
+#: What is done when it is known what a video becomes, before anything of it is made.
+Opening = Callable[[Sequence[Reel]], list[Reel]]
 
 
 class Cutter(Protocol):
@@ -128,35 +131,40 @@ def reels_of(video: Video, splitting: Splitting) -> list[Reel]:
     ]
 
 
-def _all(video: Video, splitting: Splitting) -> Iterator[Reel]:
+def _all(video: Video, splitting: Splitting, opening: Opening | None) -> Iterator[Reel]:
     """As an iterator, so that the time it takes is counted."""
-    yield from reels_of(video, splitting)
+    reels = reels_of(video, splitting)
+    yield from reels if opening is None else opening(reels)
 
 
 class SplitVideos(beam.PTransform[beam.PCollection[Video], Any]):
     """Video → its ``reels``; a video that could not be watched → ``failures``."""
 
-    def __init__(self, splitting: Splitting) -> None:
+    def __init__(self, splitting: Splitting, opening: Opening | None = None) -> None:
         super().__init__()
-        self.splitting = splitting
+        self.splitting, self.opening = splitting, opening
 
     def expand(self, videos: beam.PCollection[Video]) -> Any:
-        return videos | "Plan reels" >> beam.ParDo(_PlanReels(self.splitting)).with_outputs(
-            FAILURES, main="reels"
-        )
+        return videos | "Plan reels" >> beam.ParDo(
+            _PlanReels(self.splitting, self.opening)
+        ).with_outputs(FAILURES, main="reels")
 
 
 class _PlanReels(beam.DoFn):
-    def __init__(self, splitting: Splitting) -> None:
+    def __init__(self, splitting: Splitting, opening: Opening | None) -> None:
         super().__init__()
-        self.splitting = splitting
+        self.splitting, self.opening = splitting, opening
 
     def setup(self) -> None:
         self.splitting.cutter.prepare()
 
     def process(self, video: Video) -> Iterable[Reel | TaggedOutput[Literal["failures"], Failure]]:
         # All or nothing: reels of a video that breaks later would wait for the others for ever.
-        work = guarded("split", video.source, lambda: metered("split", _all(video, self.splitting)))
+        work = guarded(
+            "split",
+            video.source,
+            lambda: metered("split", _all(video, self.splitting, self.opening)),
+        )
         planned = list(work)
         for reel in planned:
             if isinstance(reel, Failure):

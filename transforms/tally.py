@@ -16,6 +16,8 @@ from typing import TypeVar
 
 from apache_beam.metrics import Metrics
 
+from finecut.io.records import Failure
+
 T = TypeVar("T")
 
 NAMESPACE = "finecut"
@@ -75,5 +77,6 @@ def metered(step: str, items: Iterable[T]) -> Iterator[T]:
             count(f"{step}/microseconds", int((time.perf_counter() - began) * 1e6))
             return
         count(f"{step}/microseconds", int((time.perf_counter() - began) * 1e6))
-        count(f"{step}/items")
+        if not isinstance(item, Failure):
+            count(f"{step}/items")
         yield item

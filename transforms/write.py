@@ -22,6 +22,7 @@ from apache_beam.pvalue import TaggedOutput
 
 from finecut.io.parquet import embedding_pickle, embedding_table
 from finecut.io.records import Clip, Failure, ModelUsed, Written
+from finecut.transforms.again import forget_other_files
 from finecut.transforms.close import ChunkClosed, CloseChunks, CloseVideos, VideoClosed
 from finecut.transforms.documents import clip_document, serialise
 from finecut.transforms.guard import FAILURES, guarded
@@ -94,6 +95,7 @@ def publish_previews(clip: Clip, writing: Writing) -> Iterator[Written]:
 def write_meta(clip: Clip, writing: Writing) -> Iterator[Written]:
     """Write what is known of the clip."""
     if not writing.dry_run:
+        forget_other_files(clip, writing)
         path = writing.layout.meta(clip.id)
         data = serialise(clip_document(clip, writing.layout))
         yield Written(METAS, clip.id, clip.chunk.id, path, writing.shelf.write(path, data))

@@ -27,6 +27,8 @@ class Writing:
     #: What makes this run's vectors, so that those of an earlier one, which are none of its clips'
     #: any more, can be removed.
     algorithm: str | None = None
+    #: What tells configurations apart that make something else of the same film.
+    configuration: str = ""
 
 
 def planned(clip: Clip, writing: Writing) -> set[str]:

@@ -30,6 +30,7 @@ from av.video.stream import VideoStream
 from finecut.io.film.clipfile import ClipWriter
 from finecut.io.film.clock import Clock, reached
 from finecut.io.film.encoders import Encoding, PictureFormat
+from finecut.io.film.limits import USUAL_LIMITS, Limits
 from finecut.io.film.looking import Look, MakeOnlooker, Onlooker, Scalers
 from finecut.io.film.memory import let_go, let_go_of_frames
 from finecut.io.film.picture import Upright, display_matrix, stored
@@ -38,8 +39,10 @@ from finecut.io.film.source import (
     DECODE_THREADS,
     constant_rate,
     decode,
+    has_decoder,
     ignore_other_streams,
     open_film,
+    packets,
     stamp,
 )
 from finecut.io.records import ClipFile, Shot, Video
@@ -78,6 +81,7 @@ def cut(
     folder: Path,
     onlooker: MakeOnlooker | None = None,
     vectors: bool = False,
+    limits: Limits = USUAL_LIMITS,
 ) -> Iterator[CutShot]:
     """Cut these shots into ``folder/<id>.mp4``, each yielded when its file is complete.
 
@@ -86,7 +90,7 @@ def cut(
     """
     if not shots:
         return
-    with open_film(file) as container:
+    with open_film(file, limits) as container:
         stream = container.streams[video.stream_index]
         assert isinstance(stream, VideoStream)
         assert stream.time_base is not None
@@ -97,11 +101,11 @@ def cut(
         stream.codec_context.thread_count = DECODE_THREADS
         if vectors:
             stream.codec_context.flags2 |= Flags2.export_mvs
-        _seek(container, stream, clock, min(shot.span.start for shot in shots))
+        _seek(container, stream, clock, min(shot.span.start for shot in shots), limits)
         listener = None
         if sound is not None:
             listener = Listener(sound, video.first_pts * stream.time_base, encoding.audio)
-        work = _Pass(container, stream, clock, listener, encoding, folder, onlooker)
+        work = _Pass(container, stream, clock, listener, encoding, folder, onlooker, limits)
         yield from work.run(shots)
 
 
@@ -187,10 +191,12 @@ class _Pass:
         encoding: Encoding,
         folder: Path,
         make_onlooker: MakeOnlooker | None,
+        limits: Limits,
     ) -> None:
         self.container, self.stream, self.clock = container, stream, clock
         self.listener, self.encoding, self.folder = listener, encoding, folder
         self.make_onlooker, self.scalers = make_onlooker, Scalers()
+        self.limits, self.shown = limits, 0
         self.rate = stream.average_rate or stream.base_rate or Fraction(25)
         self.run_in = listener.run_in if listener else Fraction(0)
         self.upright: Upright | None = None
@@ -222,7 +228,7 @@ class _Pass:
         wanted: list[Stream] = [self.stream]
         if self.listener is not None:
             wanted.append(self.listener.stream)
-        yield from self.container.demux(*wanted)
+        yield from packets(self.container, *wanted)
 
     def _take_in(self, packet: av.Packet[Any]) -> None:
         # Not packet.stream_index: the packets that flush the decoders all say 0 there.
@@ -231,11 +237,13 @@ class _Pass:
             for piece in self.listener.hear(packet):
                 self._hear(piece)
             return
-        frames = decode(packet)
+        frames = decode(packet, self.limits)
         if frames is None:
             for take in self.open:
                 take.damaged_packets += 1
         for frame in frames or ():
+            self.shown += 1
+            self.limits.refuse_frames(self.shown)
             self._show(frame)
 
     def _hear(self, piece: Heard) -> None:
@@ -386,10 +394,14 @@ def _sound_stream(container: InputContainer, encoding: Encoding) -> AudioStream 
         return None
     first = next(iter(container.streams.audio), None)
     # A track FFmpeg has no decoder for can neither be timed nor re-encoded.
-    return first if first is not None and first.codec_context.sample_rate else None
+    if first is None or not has_decoder(first) or not first.codec_context.sample_rate:
+        return None
+    return first
 
 
-def _seek(container: InputContainer, stream: VideoStream, clock: Clock, start: float) -> None:
+def _seek(
+    container: InputContainer, stream: VideoStream, clock: Clock, start: float, limits: Limits
+) -> None:
     """Go to a key frame shown at or before ``start``; to the beginning when none can be found."""
     if start <= 0:
         return
@@ -403,7 +415,7 @@ def _seek(container: InputContainer, stream: VideoStream, clock: Clock, start: f
             if landed is None or landed > start:
                 continue
             container.seek(target, stream=stream, backward=True)
-            landed = _first_decoded(container, stream, clock)
+            landed = _first_decoded(container, stream, clock, limits)
             container.seek(target, stream=stream, backward=True)
         except av.error.FFmpegError:
             continue
@@ -412,14 +424,16 @@ def _seek(container: InputContainer, stream: VideoStream, clock: Clock, start: f
     container.seek(0, backward=True)
 
 
-def _first_decoded(container: InputContainer, stream: VideoStream, clock: Clock) -> Fraction | None:
+def _first_decoded(
+    container: InputContainer, stream: VideoStream, clock: Clock, limits: Limits
+) -> Fraction | None:
     """When the first frame is shown that the decoder gives from here.
 
     After a recovery point (H.264 without real key frames) it holds frames back until they are
     whole again, which may be later than the cut.
     """
-    for packet in container.demux(stream):
-        for frame in decode(packet) or ():
+    for packet in packets(container, stream):
+        for frame in decode(packet, limits) or ():
             pts = stamp(container, frame)
             if pts is not None:
                 return clock.seconds(pts)
@@ -430,7 +444,7 @@ def _first_key_shown(
     container: InputContainer, stream: VideoStream, clock: Clock, limit: float
 ) -> Fraction | None:
     """When the next key frame is shown; streams without an index land between two of them."""
-    for packet in container.demux(stream):
+    for packet in packets(container, stream):
         if packet.pts is not None:
             shown = clock.seconds(packet.pts)
         elif packet.dts is not None:

@@ -1,7 +1,9 @@
 """Opening and probing: what a file is, without reading more of it than needed.
 
 Only real container formats are opened. FFmpeg would happily treat a text file called ``x.mp4`` as
-a playlist and open other files it names; the whitelist below stops that before it starts.
+a playlist and open other files it names; the whitelists below stop that before it starts. They also
+keep FFmpeg from looking into subtitles, data and attachments, and from making pictures larger than
+the limits say (it decodes while it opens, so a bomb would go off before anybody had asked for it).
 """
 
 from __future__ import annotations
@@ -9,14 +11,32 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from typing import BinaryIO
+from functools import cache
+from typing import Any, BinaryIO
 
 import av
+from av.codec import Codec, codecs_available
 from av.container import InputContainer
-from av.stream import Discard, Disposition
+from av.stream import Discard, Disposition, Stream
 from av.video.stream import VideoStream
 
+from finecut.io.child import beat
+from finecut.io.film.limits import USUAL_LIMITS, FilmError, Limits
 from finecut.io.records import Source, Video
+
+__all__ = [
+    "DECODE_THREADS",
+    "FilmError",
+    "constant_rate",
+    "decode",
+    "has_decoder",
+    "ignore_other_streams",
+    "open_film",
+    "packets",
+    "probe",
+    "stamp",
+    "video_stream",
+]
 
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg"
 
@@ -28,21 +48,41 @@ UNKNOWN_BIT_RATE_K = 2000
 DECODE_THREADS = 2
 
 
-class FilmError(Exception):
-    """A file that cannot be cut; the message says what it is and what usually made it so."""
+#: What decoders say of data that is damaged, or that only damage could make.
+DAMAGED = (
+    av.error.InvalidDataError,
+    av.error.PatchWelcomeError,
+    av.error.ArgumentError,
+    av.error.ExternalError,
+    av.error.UnknownError,
+    av.error.BugError,
+)
 
 
 @contextmanager
-def open_film(source: str | BinaryIO) -> Iterator[InputContainer]:
+def open_film(source: str | BinaryIO, limits: Limits = USUAL_LIMITS) -> Iterator[InputContainer]:
     """The opened container; FFmpeg's errors come out as sentences."""
     try:
         container = av.open(
-            source,
+            # Whatever its name looks like, it is a file: not concat:, not pipe:, not http:.
+            f"file:{source}" if isinstance(source, str) else source,
             mode="r",
-            options={"format_whitelist": FORMATS},
+            options={
+                "format_whitelist": FORMATS,
+                # Nothing else is opened, not even a file, when it is read through Python.
+                "protocol_whitelist": "file" if isinstance(source, str) else "none",
+                "codec_whitelist": _decoders(),
+                # A QuickTime track may lie in another file; it is never followed there.
+                "enable_drefs": "0",
+                "max_pixels": str(limits.decoder_pixels),
+                # One more, so that those which drop what is too much are caught, too.
+                "max_streams": str(limits.streams + 1),
+            },
             metadata_errors="replace",  # titles are in any encoding, and nobody reads them here
         )
     except av.error.FFmpegError as error:
+        if isinstance(error, av.error.MemoryError):
+            limits.refuse_memory()
         raise FilmError(
             f"no video container could be opened ({error.strerror}). The file is empty, cut off "
             "before its index, encrypted, or not a video at all; try to play it, and copy or "
@@ -50,12 +90,30 @@ def open_film(source: str | BinaryIO) -> Iterator[InputContainer]:
         ) from error
     with container:
         try:
+            limits.refuse_streams(len(container.streams))
+            for stream in container.streams.video:
+                if has_decoder(stream):
+                    stream.codec_context.options = {"max_pixels": str(limits.decoder_pixels)}
             yield container
         except av.error.FFmpegError as error:
             raise FilmError(
                 f"FFmpeg gave up on it ({error.strerror}). Usually its codec is unknown here, or "
                 "the file is damaged; re-encode it with a common codec."
             ) from error
+
+
+@cache
+def _decoders() -> str:
+    """The names of all decoders of pictures and sound: those of subtitles are left alone."""
+    names = []
+    for name in sorted(codecs_available):
+        try:
+            codec = Codec(name, "r")
+        except ValueError:  # it only encodes
+            continue
+        if codec.type in ("video", "audio"):
+            names.append(name)
+    return ",".join(names)
 
 
 def video_stream(container: InputContainer) -> VideoStream:
@@ -69,6 +127,12 @@ def video_stream(container: InputContainer) -> VideoStream:
     )
 
 
+def has_decoder(stream: Stream) -> bool:
+    """Whether FFmpeg knows how to decode it; PyAV gives it no context otherwise."""
+    context: Any = stream.codec_context
+    return context is not None
+
+
 def ignore_other_streams(container: InputContainer, wanted: set[int]) -> None:
     """Tell the demuxer not even to read subtitles, data, further tracks and attachments."""
     for stream in container.streams:
@@ -76,16 +140,23 @@ def ignore_other_streams(container: InputContainer, wanted: set[int]) -> None:
             stream.discard = Discard.all
 
 
-def probe(file: str | BinaryIO, source: Source, size: int) -> Video:
+def probe(file: str | BinaryIO, source: Source, size: int, limits: Limits = USUAL_LIMITS) -> Video:
     """The record of this file, after its first frame has really been decoded."""
-    with open_film(file) as container:
+    with open_film(file, limits) as container:
         stream = video_stream(container)
+        if not has_decoder(stream):
+            raise FilmError(
+                "the codec of its pictures is unknown here. Usually the file is encrypted, damaged "
+                "or of a rare make; re-encode it with a common codec."
+            )
         ignore_other_streams(container, {stream.index})
+        limits.refuse_pixels(stream.codec_context.width, stream.codec_context.height)
         framerate = _framerate(stream)
-        audio = next(iter(container.streams.audio), None)
-        first_pts, pixel_format = _first_frame(container, stream)
+        if not _counts_from_zero(container):
+            _check_length(_duration(container, stream, 0), framerate, size, limits)
+        first_pts, pixel_format = _first_frame(container, stream, limits)
         duration = _duration(container, stream, first_pts)
-        _check_length(duration * framerate, size)
+        _check_length(duration, framerate, size, limits)
         return Video(
             source=source,
             size=size,
@@ -98,10 +169,17 @@ def probe(file: str | BinaryIO, source: Source, size: int) -> Video:
             duration=duration,
             video_codec=stream.codec_context.codec.canonical_name,
             pixel_format=pixel_format,
-            audio_codec=None if audio is None else audio.codec_context.codec.canonical_name,
+            audio_codec=_audio_codec(container),
             bit_rate_k=int((stream.bit_rate or UNKNOWN_BIT_RATE_K * 1024) / 1024),
             first_pts=first_pts,
         )
+
+
+def _audio_codec(container: InputContainer) -> str | None:
+    first = next(iter(container.streams.audio), None)
+    if first is None or not has_decoder(first):
+        return None
+    return first.codec_context.codec.canonical_name
 
 
 def constant_rate(stream: VideoStream) -> Fraction | None:
@@ -126,8 +204,7 @@ def _duration(container: InputContainer, stream: VideoStream, first_pts: int) ->
         seconds = stream.duration * base.numerator / base.denominator
     elif container.duration is not None:
         seconds = container.duration / av.time_base
-        if container.format.name.startswith("matroska"):
-            # Matroska counts from 0, also when its first picture is shown later.
+        if _counts_from_zero(container):
             seconds -= max(0.0, float(first_pts * base))
     else:
         raise FilmError(
@@ -138,13 +215,21 @@ def _duration(container: InputContainer, stream: VideoStream, first_pts: int) ->
     return float(f"{seconds:.6f}")
 
 
-def _check_length(frames: float, size: int) -> None:
+def _counts_from_zero(container: InputContainer) -> bool:
+    """Matroska's length counts from 0, also when its first picture is shown later."""
+    return container.format.name.startswith("matroska")
+
+
+def _check_length(seconds: float, framerate: float, size: int, limits: Limits) -> None:
     """A frame takes a byte at the least, so a longer film is a broken header."""
+    frames = seconds * framerate
     if frames > size:
         raise FilmError(
             f"the header promises {frames:.0f} frames in {size} bytes, which is impossible. It is "
             "damaged; re-mux the file so that its length is measured anew."
         )
+    limits.refuse_seconds(seconds)
+    limits.refuse_frames(frames)
 
 
 def stamp(container: InputContainer, frame: av.VideoFrame) -> int | None:
@@ -152,9 +237,9 @@ def stamp(container: InputContainer, frame: av.VideoFrame) -> int | None:
     return frame.dts if container.format.name == "avi" else frame.pts
 
 
-def _first_frame(container: InputContainer, stream: VideoStream) -> tuple[int, str]:
-    for packet in container.demux(stream):
-        for frame in decode(packet) or ():
+def _first_frame(container: InputContainer, stream: VideoStream, limits: Limits) -> tuple[int, str]:
+    for packet in packets(container, stream):
+        for frame in decode(packet, limits) or ():
             pts = stamp(container, frame)
             if pts is not None:
                 return pts, frame.format.name
@@ -164,9 +249,26 @@ def _first_frame(container: InputContainer, stream: VideoStream) -> tuple[int, s
     )
 
 
-def decode(packet: av.Packet[VideoStream]) -> list[av.VideoFrame] | None:
+def packets(container: InputContainer, *streams: Stream) -> Iterator[av.Packet[Any]]:
+    """The packets of these streams, each a sign of life."""
+    for packet in container.demux(*streams):
+        beat()
+        yield packet
+
+
+def decode(
+    packet: av.Packet[VideoStream], limits: Limits = USUAL_LIMITS
+) -> list[av.VideoFrame] | None:
     """The frames a packet gives, or ``None`` when its data is damaged (players go on there too)."""
     try:
-        return packet.decode()
-    except av.error.InvalidDataError:
+        frames = packet.decode()
+    except DAMAGED as error:
+        # Decoders take no picture beyond the limit; they keep its size in mind, or none at all.
+        context = packet.stream.codec_context
+        limits.refuse_pixels(context.width, context.height)
+        if isinstance(error, av.error.ArgumentError) and not context.width:
+            limits.refuse_size()
         return None
+    for frame in frames:
+        limits.refuse_pixels(frame.width, frame.height)
+    return frames

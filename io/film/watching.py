@@ -10,6 +10,7 @@ import numpy as np
 from av.video.stream import VideoStream
 
 from finecut.io.film.clock import Clock
+from finecut.io.film.limits import USUAL_LIMITS, Limits
 from finecut.io.film.looking import Bytes, Scalers, pixels
 from finecut.io.film.picture import display_matrix
 from finecut.io.film.source import (
@@ -18,6 +19,7 @@ from finecut.io.film.source import (
     decode,
     ignore_other_streams,
     open_film,
+    packets,
     stamp,
 )
 from finecut.io.records import Video
@@ -27,7 +29,10 @@ WIDTH, HEIGHT = 48, 27
 
 
 def watch(
-    file: str | BinaryIO, video: Video, promised: list[float] | None = None
+    file: str | BinaryIO,
+    video: Video,
+    promised: list[float] | None = None,
+    limits: Limits = USUAL_LIMITS,
 ) -> Iterator[tuple[Fraction, Bytes]]:
     """Every frame of the film: when it is shown, and its picture in RGB, 27 by 48.
 
@@ -35,7 +40,7 @@ def watch(
     (that of some containers is the length of their sound).
     """
     scalers = Scalers()
-    with open_film(file) as container:
+    with open_film(file, limits) as container:
         stream = container.streams[video.stream_index]
         assert isinstance(stream, VideoStream)
         assert stream.time_base is not None
@@ -47,8 +52,11 @@ def watch(
         clock = Clock(stream.time_base, video.first_pts, constant_rate(stream))
         matrix: tuple[int, int, int, int] | None = None
         seen = Fraction(-1)
-        for packet in container.demux(stream):
-            for frame in decode(packet) or ():
+        shown = 0
+        for packet in packets(container, stream):
+            for frame in decode(packet, limits) or ():
+                shown += 1
+                limits.refuse_frames(shown)
                 pts = stamp(container, frame)
                 if pts is None and seen < 0:
                     continue  # as the cut does: second 0 is the first frame with a time

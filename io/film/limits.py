@@ -1,0 +1,83 @@
+"""How much one file may ask for, so that a small file cannot take a machine away from the others.
+
+A film is known by its header long before it is decoded, and headers lie: a few hundred bytes can
+ask for gigabytes, or promise a hundred years. What lies beyond these limits is refused, before the
+first picture is decoded where the header says it, else as soon as it shows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class FilmError(Exception):
+    """A file that cannot be cut; the message says what it is and what usually made it so."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The most one film may have; generous for films, narrow for bombs."""
+
+    #: Of one picture: 8192 by 8192 (8K is 33 million).
+    pixels: int = 67_108_864
+    seconds: float = 86_400.0
+    #: A day at 115 frames a second.
+    frames: int = 10_000_000
+    #: Tracks of any kind in one file.
+    streams: int = 64
+
+    @property
+    def decoder_pixels(self) -> int:
+        """What decoders are told: they pad pictures to whole blocks, of up to 64 by 64."""
+        return self.pixels * 5 // 4 + 65_536
+
+    def refuse_streams(self, number: int) -> None:
+        if number > self.streams:
+            raise FilmError(
+                f"the file has {number} tracks or more, and {self.streams} are the limit. Usually "
+                "its header is damaged, or it was made to exhaust who opens it; copy the tracks "
+                "that matter into a new file, or raise --max-streams."
+            )
+
+    def refuse_memory(self) -> None:
+        """FFmpeg does not say which of the two it was."""
+        raise FilmError(
+            f"the file has more than {self.streams} tracks, or asks for more memory than there "
+            "is. Usually its header is damaged, or it was made to exhaust who opens it; copy the "
+            "tracks that matter into a new file, or raise --max-streams."
+        )
+
+    def refuse_pixels(self, width: int, height: int) -> None:
+        if width * height > self.pixels:
+            raise FilmError(
+                f"a picture of it has {width} by {height} = {width * height:,} pixels, and "
+                f"{self.pixels:,} are the limit. Usually a header is damaged, or the file was made "
+                "to exhaust who decodes it; scale it down, or raise --max-pixels."
+            )
+
+    def refuse_size(self) -> None:
+        """When the decoder refused a picture and kept its size to itself."""
+        raise FilmError(
+            f"a picture of it has more than {self.pixels:,} pixels, which are the limit, or a size "
+            "that no picture has. Usually a header is damaged, or the file was made to exhaust who "
+            "decodes it; scale it down, or raise --max-pixels."
+        )
+
+    def refuse_seconds(self, seconds: float) -> None:
+        if seconds > self.seconds:
+            raise FilmError(
+                f"the film is {seconds:,.0f} s long, and {self.seconds:,.0f} s are the limit. "
+                "Usually its header is damaged or its clock jumped; re-mux the file so that its "
+                "length is measured anew, split it, or raise --max-seconds."
+            )
+
+    def refuse_frames(self, frames: float) -> None:
+        if frames > self.frames:
+            raise FilmError(
+                f"the film has {frames:,.0f} frames or more, and {self.frames:,} are the limit. "
+                "Usually its header is damaged or names a wrong frame rate; re-mux the file with "
+                "its real rate, split it, or raise --max-frames."
+            )
+
+
+USUAL_LIMITS = Limits()

@@ -1,0 +1,123 @@
+"""Staging: who works in which folder under ``.staging/``, and which of them are left over.
+
+    .staging/1f3a…/alive     locked by the process that runs; the system lets go of the lock when
+                             the process ends, however it ends
+    .staging/77b0…/alive     not locked: its run was killed; swept by the next one
+
+Locks are known on one machine, or wherever the file system passes them on. Runs on clusters, and on
+stores, have nothing to lock: what they left is swept when nothing in it is younger than a week.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final, TextIO
+
+from finecut.io import shelf
+from finecut.io.shelf import Shelf
+
+ALIVE: Final = "alive"
+#: A folder without a lock may be one that was just made.
+JUST_MADE: Final = 600.0
+LONG_AGO: Final = 7 * 86400.0
+
+
+@dataclass(frozen=True)
+class Running:
+    """Who works in a folder."""
+
+    host: str
+    process: int
+    configuration: str
+    #: The work is done elsewhere, and may go on when this process has ended.
+    elsewhere: bool = False
+
+
+@contextmanager
+def alive(own: Shelf, configuration: str, elsewhere: bool = False) -> Iterator[None]:
+    """Within, others see that the run's staging folder is in use."""
+    if shelf.is_remote(own.root):
+        yield
+        return
+    folder = Path(own.staging)
+    folder.mkdir(parents=True, exist_ok=True)
+    running = Running(socket.gethostname(), os.getpid(), configuration, elsewhere)
+    with (folder / ALIVE).open("w") as file:
+        _lock(file)
+        json.dump(asdict(running), file)
+        file.flush()
+        yield
+
+
+def sweep_dead(own: Shelf, now: float | None = None) -> list[Running]:
+    """Remove what runs that ended left in staging; who is still at work comes back."""
+    now = time.time() if now is None else now
+    staging = own.staging.rpartition("/")[0]
+    if shelf.is_remote(staging):
+        _sweep_store(staging, now)
+        return []
+    at_work = []
+    for folder in shelf.folders_in(staging):
+        if folder == own.staging:
+            continue
+        running = _at_work(Path(folder), now)
+        if running is not None:
+            at_work.append(running)
+        elif not _is_young(Path(folder), now):
+            Shelf(own.root, folder).sweep()
+    return at_work
+
+
+def _at_work(folder: Path, now: float) -> Running | None:
+    """Who works there, if anybody does."""
+    try:
+        with (folder / ALIVE).open() as file:
+            locked = not _lock(file)
+            running = Running(**json.load(file))
+    except (OSError, ValueError, TypeError):
+        return None
+    if locked or (running.elsewhere and now - _youngest(folder) < LONG_AGO):
+        return running
+    return None
+
+
+def _is_young(folder: Path, now: float) -> bool:
+    """Whether it may be one that a run is about to mark as its own."""
+    return not (folder / ALIVE).exists() and now - _youngest(folder) < JUST_MADE
+
+
+def _lock(file: TextIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _youngest(folder: Path) -> float:
+    """When anything in it was written last."""
+    times = [0.0]
+    for here, _, files in os.walk(folder):
+        for path in (here, *(f"{here}/{name}" for name in files)):
+            with contextlib.suppress(OSError):
+                times.append(Path(path).stat().st_mtime)
+    return max(times)
+
+
+def _sweep_store(staging: str, now: float) -> None:
+    """Remove the objects of runs that wrote nothing for a week."""
+    runs: dict[str, list[tuple[str, float]]] = {}
+    for path, written in shelf.written_below(staging):
+        runs.setdefault(path[len(staging) + 1 :].split("/")[0], []).append((path, written))
+    for found in runs.values():
+        if now - max(written for _, written in found) > LONG_AGO:
+            shelf.delete([path for path, _ in found])

@@ -1,0 +1,322 @@
+"""Again: videos that are finished are skipped, others replace what an earlier run left of them.
+
+    processed_videos/a.mp4.json   same name, same file, same configuration   →  skipped
+                                  anything else                              →  done again:
+
+    .finecut/open/a.mp4.json      1. every clip the old documents name, and those now planned
+    processed_videos/a.mp4.json   2. withdrawn
+    clips/, metas/, …             3. cut and written as ever
+                                  4. whatever is left of the old clips is removed
+    processed_videos/a.mp4.json   5. written
+    .finecut/open/a.mp4.json      6. removed
+
+Killed anywhere, the next run knows from the note in ``.finecut/open/`` what may lie about, so
+nothing is orphaned, whatever its options are.
+"""
+
+import contextlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, Final, Literal
+
+import apache_beam as beam
+from apache_beam.pvalue import TaggedOutput
+
+from finecut.io import shelf
+from finecut.io.layout import check_length, chunk_id
+from finecut.io.records import Clip, Failure, Reel, Skipped, Source, Video
+from finecut.transforms.documents import CONFIGURATION, VERSION, serialise
+from finecut.transforms.guard import FAILURES, guarded
+from finecut.transforms.tally import LOG, count
+from finecut.transforms.writing import Writing, planned
+
+SKIPPED: Final = "skipped"
+
+#: Of an embedder's two folders.
+VECTORS, TABLES = "_embd", "_embd_parquet"
+
+
+class OtherVideo(Exception):
+    """Documents of another video lie where those of this one are to be written."""
+
+
+@dataclass(frozen=True)
+class Again:
+    """When a video is worked on although an earlier run has done so."""
+
+    overwrite: bool = False
+    #: Failures after which a video is set aside; 0: never.
+    most_attempts: int = 0
+
+
+# ── beginning ────────────────────────────────────────────────────────────────────────────────────
+
+
+def begin(source: Source, writing: Writing, again: Again) -> Iterator[Source | Skipped | Failure]:
+    """The source, if there is something to do about it; else what became of it."""
+    check_length(source.relative)
+    source = with_version(source)
+    document = _document(writing, source)
+    if document is not None and not again.overwrite:
+        _refuse_other(document, source, writing)
+        if is_finished(document, source, writing):
+            # A run that was killed on its last step leaves this.
+            writing.shelf.remove(writing.layout.open_video(source.relative))
+            LOG.info("skipped %s: it is finished", source.name)
+            yield Skipped(source, int(document["num_total_clips"]), float(document["duration"]))
+            return
+    if again.most_attempts and source.attempts >= again.most_attempts and not again.overwrite:
+        yield set_aside(source)
+        return
+    yield source
+
+
+def with_version(source: Source) -> Source:
+    """The source with the version it has now; another file than the one that failed begins anew."""
+    version = ""
+    # What is gone or cannot be asked about is for the probe to complain of.
+    with contextlib.suppress(OSError, ValueError):
+        version = shelf.version_of(source.uri)
+    if source.version and version != source.version:
+        return replace(source, version=version, attempts=0, trouble="")
+    return replace(source, version=version)
+
+
+def set_aside(source: Source) -> Failure:
+    """The failure of a source that is not tried again."""
+    return Failure(
+        step="begin",
+        source=source,
+        error="SetAside",
+        message=f"not tried again, because it failed {source.attempts} times, at last with: "
+        f"{source.trouble} Replace or repair the file, raise --max-attempts, or use --overwrite.",
+        attempts=source.attempts,
+        set_aside=True,
+    )
+
+
+def looks_finished(source: Source, writing: Writing) -> bool:
+    """Whether :func:`begin` will skip it, as far as can be told at once."""
+    document = _document(writing, source)
+    return document is not None and is_finished(document, with_version(source), writing)
+
+
+def is_finished(document: dict[str, Any], source: Source, writing: Writing) -> bool:
+    """Whether this document promises what this run would make of this source."""
+    promised = (document.get("video"), document.get(VERSION), document.get(CONFIGURATION))
+    return bool(source.version) and promised == (
+        source.name,
+        source.version,
+        writing.configuration,
+    )
+
+
+def _document(writing: Writing, source: Source) -> dict[str, Any] | None:
+    return read_document(writing.layout.processed_video(source.relative))
+
+
+def read_document(path: str) -> dict[str, Any] | None:
+    """What a document says, or ``None`` if there is none, or none that can be understood."""
+    if not shelf.exists(path):
+        return None
+    try:
+        said = json.loads(shelf.read(path))
+    except (ValueError, OSError):
+        return None
+    return said if isinstance(said, dict) else None
+
+
+def _refuse_other(document: dict[str, Any], source: Source, writing: Writing) -> None:
+    """Documents are named by the path below the input; two inputs may have the same ones."""
+    name = document.get("video")
+    if name != source.name:
+        raise OtherVideo(
+            f"{writing.layout.processed_video(source.relative)} is about another video, {name!r}. "
+            "Usually two folders are written to one output, or the films were moved: write each "
+            "folder to an output of its own, say with --named-as where the films lay before, or "
+            "replace the old ones with --overwrite."
+        )
+
+
+# ── opening ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Open:
+    """What is known of a video while it is worked on."""
+
+    old: tuple[str, ...] = ()
+    new: tuple[str, ...] = ()
+    #: Chunks there may be documents and tables of, old ones and new ones.
+    chunks: int = 0
+    #: By what name its chunks were keyed.
+    names: tuple[str, ...] = ()
+
+
+def open_video(reels: Sequence[Reel], writing: Writing) -> list[Reel]:
+    """Note what lies there and what is to come, and withdraw the promise of an earlier run."""
+    video = reels[0].video
+    layout, relative = writing.layout, video.source.relative
+    old = _left_by_earlier_runs(video, writing)
+    new = tuple(sorted(shot.id for reel in reels for shot in reel.shots))
+    note = Open(old.old, new, max(old.chunks, len(reels)), (*old.names, video.name))
+    if old.chunks or not writing.dry_run:
+        _write_note(note, relative, writing)
+    writing.shelf.remove(layout.processed_video(relative))
+    if not old.chunks:
+        return list(reels)
+    return [replace(reel, chunk=replace(reel.chunk, again=True)) for reel in reels]
+
+
+def _left_by_earlier_runs(video: Video, writing: Writing) -> Open:
+    layout, relative = writing.layout, video.source.relative
+    note = _read_note(relative, writing)
+    clips = {*note.old, *note.new}
+    names = set(note.names)
+    document = read_document(layout.processed_video(relative)) or {}
+    least = max(note.chunks, int(document.get("num_clip_chunks") or 0))
+    index = 0
+    # Beyond what is promised, until there are no more.
+    while said := _chunk(relative, index, writing) or index < least:
+        if isinstance(said, dict):
+            clips.update(said.get("clips", ()), said.get("filtered_clips", ()))
+            names.add(str(said.get("video")))
+        index += 1
+    return Open(tuple(sorted(clips)), (), index, tuple(sorted(names - {video.name})))
+
+
+def _chunk(relative: str, index: int, writing: Writing) -> dict[str, Any] | None:
+    return read_document(writing.layout.processed_clip_chunk(relative, index))
+
+
+def _read_note(relative: str, writing: Writing) -> Open:
+    said = read_document(writing.layout.open_video(relative))
+    if said is None:
+        return Open()
+    return Open(tuple(said["old"]), tuple(said["new"]), said["chunks"], tuple(said["names"]))
+
+
+def _write_note(note: Open, relative: str, writing: Writing) -> None:
+    said = {"old": note.old, "new": note.new, "chunks": note.chunks, "names": note.names}
+    writing.shelf.write(writing.layout.open_video(relative), serialise(said))
+
+
+# ── settling ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def settle(video: Video, num_chunks: int, writing: Writing) -> None:
+    """Remove what earlier runs left of a video that is complete now; its promise comes next."""
+    layout, relative = writing.layout, video.source.relative
+    note = _read_note(relative, writing)
+    if writing.dry_run or (not note.old and note.chunks <= max(1, num_chunks)):
+        return
+    for clip in sorted({*note.old} - {*note.new}):
+        _remove(leftovers(clip, writing) | {layout.meta(clip)}, writing)
+    for index in range(num_chunks, note.chunks):
+        if index:  # also a video without clips has its first chunk's document
+            writing.shelf.remove(layout.processed_clip_chunk(relative, index))
+    for name in note.names:
+        beyond = 0 if name != video.name else num_chunks
+        for index in range(beyond, note.chunks):
+            _remove(tables(chunk_id(name, index), writing), writing)
+
+
+def forget_note(video: Video, writing: Writing) -> None:
+    """The promise is written: nothing more has to be known."""
+    if not writing.dry_run:
+        writing.shelf.remove(writing.layout.open_video(video.source.relative))
+
+
+def forget_other_files(clip: Clip, writing: Writing) -> None:
+    """Remove what an earlier run wrote of this clip and this run does not."""
+    if clip.chunk.again and not writing.dry_run:
+        _remove(leftovers(clip.id, writing) - planned(clip, writing), writing)
+
+
+def forget_other_tables(chunk: str, kept: Iterable[Clip], writing: Writing) -> None:
+    """Remove tables of this chunk that no clip of this run has a vector in."""
+    if writing.dry_run:
+        return
+    wanted = {
+        writing.layout.embedding_parquet(name, chunk) for clip in kept for name in clip.vectors
+    }
+    _remove(tables(chunk, writing) - wanted, writing)
+
+
+def leftovers(clip: str, writing: Writing) -> set[str]:
+    """Every file there may be of a clip, besides its document."""
+    layout = writing.layout
+    layouts = (layout, replace(layout, shard_prefix=not layout.shard_prefix))
+    paths = {each.clip(clip, kept) for each in layouts for kept in (True, False)}
+    paths.update(shelf.files_in(layout.previews_of(clip)))
+    paths.update(f"{folder}/{clip}.pickle" for folder in _folders(writing) if _is(folder, VECTORS))
+    return paths
+
+
+def tables(chunk: str, writing: Writing) -> set[str]:
+    """Every table there may be of a chunk."""
+    return {f"{folder}/{chunk}.parquet" for folder in _folders(writing) if _is(folder, TABLES)}
+
+
+def _is(folder: str, ending: str) -> bool:
+    return folder.endswith(ending)
+
+
+def _folders(writing: Writing) -> tuple[str, ...]:
+    return _folders_of_run(writing.layout.root, writing.shelf.staging)
+
+
+@lru_cache(maxsize=8)
+def _folders_of_run(root: str, _staging: str) -> tuple[str, ...]:
+    """The output's folders; those that come later are this run's own, whose files are planned."""
+    return tuple(shelf.folders_in(root))
+
+
+def _remove(paths: Iterable[str], writing: Writing) -> None:
+    for path in sorted(paths):
+        writing.shelf.remove(path)
+
+
+# ── the transform ────────────────────────────────────────────────────────────────────────────────
+
+
+class BeginVideos(beam.PTransform[beam.PCollection[Source], Any]):
+    """Source → ``sources`` to work on, ``skipped`` ones, and ``failures``."""
+
+    def __init__(self, writing: Writing, again: Again) -> None:
+        super().__init__()
+        self.writing, self.again = writing, again
+
+    def expand(self, sources: beam.PCollection[Source]) -> Any:
+        return sources | "Begin" >> beam.ParDo(_Begin(self.writing, self.again)).with_outputs(
+            SKIPPED, FAILURES, main="sources"
+        )
+
+
+class _Begin(beam.DoFn):
+    def __init__(self, writing: Writing, again: Again) -> None:
+        super().__init__()
+        self.writing, self.again = writing, again
+
+    def process(
+        self, source: Source
+    ) -> Iterable[
+        Source
+        | TaggedOutput[Literal["skipped"], Skipped]
+        | TaggedOutput[Literal["failures"], Failure]
+    ]:
+        for outcome in guarded("begin", source, lambda: begin(source, self.writing, self.again)):
+            yield from _sorted_out(outcome)
+
+
+def _sorted_out(outcome: Source | Skipped | Failure) -> Iterator[Any]:
+    if isinstance(outcome, Failure):
+        count("videos failed")
+        yield TaggedOutput(FAILURES, outcome)
+    elif isinstance(outcome, Skipped):
+        count("videos skipped")
+        yield TaggedOutput(SKIPPED, outcome)
+    else:
+        yield outcome
