@@ -46,7 +46,8 @@ from finecut.io.records import Chunk, Clip, Failure, Reel, Shot, Source, Span, V
 from finecut.io.shelf import Shelf
 from finecut.transforms.cut import Cutting, cut_reel
 from finecut.transforms.find import probe_source
-from finecut.transforms.isolated import ChildFailure, isolated, isolated_frames
+from finecut.transforms.guard import ChildFailure
+from finecut.transforms.isolated import isolated, isolated_frames
 from finecut.transforms.looking import Looking
 
 if not child.possible():

@@ -31,6 +31,7 @@ from finecut.pipeline.running import run
 #: Seconds for one case on a busy machine, and megabytes at the peak of all of them.
 PATIENCE, PEAK_MB = 30, 1200
 LONG_AGO = 1_000_000_000
+ROOT = Path(__file__).parents[1]
 BESIDE = Path(__file__).parents[2] / "shared"
 BAD = Path(os.environ.get("FINECUT_SHARED", BESIDE)) / "videos/bad"
 
@@ -120,6 +121,7 @@ def test_each_file_has_its_stated_outcome(case: Case, corpus: Corpus) -> None:
 def test_there_are_many_cases_and_a_table_of_them() -> None:
     assert len(set(ids(CASES))) == len(CASES) >= 40
     assert table().count("\n") == len(CASES) + len(BAD_FILMS) + 1
+    assert table() in (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
 def test_no_file_made_the_decoder_open_another(corpus: Corpus) -> None:
