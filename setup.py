@@ -58,6 +58,7 @@ EXTRAS = {
     "screen": [],
     "dev": [
         "build",
+        "gcp-storage-emulator>=2026.7",
         "hypothesis",
         "mypy",
         "packaging",

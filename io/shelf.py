@@ -40,6 +40,8 @@ DISK_SECONDS, STORE_SECONDS = 30.0, DEADLINE_SECONDS
 EMULATOR = "STORAGE_EMULATOR_HOST"
 
 IN_USE = ".in-use"
+#: Lies in a run's staging folder, and is locked, as long as the run lives (see :mod:`staging`).
+ALIVE = "alive"
 
 #: Set when the process is about to end: nothing new is staged from then on.
 STOPPING = threading.Event()
@@ -348,8 +350,14 @@ class Shelf:
             if leftover:
                 delete(leftover)
             return
-        shutil.rmtree(self.staging, ignore_errors=True)
-        _remove_empty(Path(self.staging).parent)
+        staging = Path(self.staging)
+        for path in sorted(staging.glob("*"), key=lambda path: path.name == ALIVE):
+            # The mark goes last: killed in between, what is left is known to be nobody's.
+            shutil.rmtree(path, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                path.unlink()
+        shutil.rmtree(staging, ignore_errors=True)
+        _remove_empty(staging.parent)
 
     def _unique(self) -> str:
         if STOPPING.is_set():

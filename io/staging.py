@@ -4,8 +4,9 @@
                              the process ends, however it ends
     .staging/77b0…/alive     not locked: its run was killed; swept by the next one
 
-Locks are known on one machine, or wherever the file system passes them on. Runs on clusters, and on
-stores, have nothing to lock: what they left is swept when nothing in it is younger than a week.
+Locks are known on one machine, or wherever the file system passes them on. Runs on clusters, on
+stores and in pipelines of one's own lock nothing: what they left is swept when nothing in it is
+younger than a week. The mark is the first file of a folder and the last to go.
 """
 
 from __future__ import annotations
@@ -23,11 +24,8 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from finecut.io import shelf
-from finecut.io.shelf import Shelf
+from finecut.io.shelf import ALIVE, Shelf
 
-ALIVE: Final = "alive"
-#: A folder without a lock may be one that was just made.
-JUST_MADE: Final = 600.0
 LONG_AGO: Final = 7 * 86400.0
 
 
@@ -48,14 +46,28 @@ def alive(own: Shelf, configuration: str, elsewhere: bool = False) -> Iterator[N
     if shelf.is_remote(own.root):
         yield
         return
-    folder = Path(own.staging)
-    folder.mkdir(parents=True, exist_ok=True)
     running = Running(socket.gethostname(), os.getpid(), configuration, elsewhere)
-    with (folder / ALIVE).open("w") as file:
-        _lock(file)
+    with _marked(Path(own.staging)) as file:
         json.dump(asdict(running), file)
         file.flush()
-        yield
+        try:
+            yield
+        finally:
+            if not elsewhere:
+                own.sweep()
+
+
+def _marked(folder: Path) -> TextIO:
+    """The locked mark of a folder: made again if somebody took the new folder for a dead one."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            file = (folder / ALIVE).open("a+")
+            if _lock(file) and os.path.samestat(os.fstat(file.fileno()), (folder / ALIVE).stat()):
+                return file
+        except FileNotFoundError:
+            continue
+        file.close()
 
 
 def sweep_dead(own: Shelf, now: float | None = None) -> list[Running]:
@@ -72,7 +84,7 @@ def sweep_dead(own: Shelf, now: float | None = None) -> list[Running]:
         running = _at_work(Path(folder), now)
         if running is not None:
             at_work.append(running)
-        elif not _is_young(Path(folder), now):
+        elif not _may_live(Path(folder), now):
             Shelf(own.root, folder).sweep()
     return at_work
 
@@ -90,9 +102,12 @@ def _at_work(folder: Path, now: float) -> Running | None:
     return None
 
 
-def _is_young(folder: Path, now: float) -> bool:
-    """Whether it may be one that a run is about to mark as its own."""
-    return not (folder / ALIVE).exists() and now - _youngest(folder) < JUST_MADE
+def _may_live(folder: Path, now: float) -> bool:
+    """Whether it may be of a run that marks nothing: pipelines of one's own, workers elsewhere."""
+    if (folder / ALIVE).exists():
+        return False
+    holds = any(files for _, _, files in os.walk(folder))
+    return holds and now - _youngest(folder) < LONG_AGO
 
 
 def _lock(file: TextIO) -> bool:

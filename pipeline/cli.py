@@ -83,7 +83,7 @@ def _curate(options: Options, rest: Sequence[str], parser: Parser) -> int:
         warnings.simplefilter("ignore")
     from finecut.io.film.encoders import EncoderMissing
     from finecut.pipeline.planning import failures_path
-    from finecut.pipeline.running import run
+    from finecut.pipeline.running import RunError, run
     from finecut.pipeline.words import exit_code, final_words, problems, stats_table
     from finecut.transforms.find import InputError
     from finecut.transforms.given import CutsError
@@ -102,6 +102,9 @@ def _curate(options: Options, rest: Sequence[str], parser: Parser) -> int:
         ran = run(options, rest, progress=True)
     except wrong_from_the_start as error:
         parser.error(str(error))
+    except RunError as error:
+        sys.stderr.write(f"finecut: {error}\n")
+        return 1
     if ran.summary.videos_found:
         listed = failures_path(options)
         words = final_words(options, ran.summary, ran.seconds, listed, ran.path)

@@ -53,13 +53,14 @@ def curate(pipeline: beam.Pipeline, options: Options) -> Curated:
     """Add the whole way to a pipeline: find → probe → split → cut → look → write → tidy up."""
     steps = plan(options.check())
     sources = pipeline | "FindVideos" >> FindVideos(steps.finding)
-    curated, listed = build(sources, steps, options.is_local)
+    listing = WriteLines(steps.writing.shelf, steps.failures_path)
+    curated, listed = build(sources, steps, options.is_local, listing)
     _ = (curated.summary, listed) | "TidyUp" >> TidyUp(steps.writing.shelf)
     return curated
 
 
 def build(
-    sources: beam.PCollection[Source], steps: Plan, local: bool
+    sources: beam.PCollection[Source], steps: Plan, local: bool, listing: "WriteLines"
 ) -> tuple[Curated, beam.PCollection[int]]:
     """What is done with sources; the second value appears when the list of failures is written."""
     begun = sources | "BeginVideos" >> BeginVideos(steps.writing, steps.again)
@@ -101,7 +102,7 @@ def build(
         failures,
     )
     summary = events | "Summarise" >> Summarise()
-    listed = failures | "WriteFailures" >> WriteLines(steps.writing.shelf, steps.failures_path)
+    listed = failures | "WriteFailures" >> listing
     return Curated(sources, probed.videos, reels, clips, written, failures, summary), listed
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
 
-from finecut.pipeline.curation import build
+from finecut.pipeline.curation import WriteLines, build
 from finecut.pipeline.options import TRANSNETV2, Options
 from finecut.pipeline.planning import Plan, plan
 from finecut.transforms.find import FindVideos
@@ -24,7 +24,9 @@ def describe(options: Options) -> str:
     # Any runner will do: the graph is built, never run.
     pipeline = beam.Pipeline("FnApiRunner")
     steps = plan(options.check(), run="<run>", ask=False)
-    build(pipeline | "FindVideos" >> FindVideos(steps.finding), steps, options.is_local)
+    found = pipeline | "FindVideos" >> FindVideos(steps.finding)
+    listing = WriteLines(steps.writing.shelf, steps.failures_path)
+    build(found, steps, options.is_local, listing)
     lister = _Lister()
     pipeline.visit(lister)
     parts = ["Steps", *lister.lines, "", "Rules", *_rules(steps), "", "Resources"]

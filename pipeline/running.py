@@ -15,9 +15,11 @@ import logging
 import sys
 import time
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import chain
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, TextIO
 
 import apache_beam as beam
@@ -57,6 +59,10 @@ SUMMARY, FAILURES = "summary.json", "failures.jsonl"
 Begin = beam.PTransform[Any, Any]
 
 
+class RunError(RuntimeError):
+    """A run that came to its end and could not say so."""
+
+
 class Ran(NamedTuple):
     """What a run did, how long it took, and what its steps counted."""
 
@@ -73,21 +79,17 @@ def run(options: Options, runner_arguments: Sequence[str] = (), progress: bool =
     quiet_libraries(options.verbose)
     check_inputs(options.input)
     steps = plan(options)
-    own = steps.writing.shelf
     if options.is_local:
         require_encoder(steps.cutting.encoding)
         prepare(options, steps)
     else:
         _check_runner(options.runner)
-    _check_output(options.output, own)
-    _refuse_others(sweep_dead(own), steps.writing.configuration)
     began, started = time.monotonic(), time.time()
     BOARD.clear()
-    with (
-        alive(own, steps.writing.configuration, elsewhere=not options.is_local),
-        stopping(partial(_give_up, steps), options.is_local),
-        Progress(progress and options.is_local),
-    ):
+    with ExitStack() as at_work:
+        at_work.enter_context(stopping(partial(_give_up, steps), options.is_local))
+        _check_output(options, steps, at_work)
+        at_work.enter_context(Progress(progress and options.is_local))
         ended = False
         try:
             summary, stats = _run_all(options, steps, runner_arguments)
@@ -107,7 +109,7 @@ def _write_down(options: Options, steps: Plan, ran: Ran, started: float) -> str:
     own, layout = steps.writing.shelf, steps.writing.layout
     path = layout.run_summary(run_name(started, own.staging))
     document = run_document(options, ran.summary, ran.seconds, ran.stats, started)
-    own.write(path, serialise(document))
+    _keep(partial(own.write, path, serialise(document)), path)
     return path
 
 
@@ -176,19 +178,23 @@ def _check_runner(name: str) -> None:
         ) from error
 
 
-def _check_output(output: str, own: Shelf) -> None:
+def _check_output(options: Options, steps: Plan, at_work: ExitStack) -> None:
     """An output that cannot be written to is known before the work, not after it."""
+    output, own = options.output, steps.writing.shelf
+    configuration = steps.writing.configuration
     if not shelf.is_reachable(output):
         raise OptionError(
             f"--output {output} lies on a store that is unknown here: write a folder or gs://…"
         )
     try:
+        at_work.enter_context(alive(own, configuration, elsewhere=not options.is_local))
         own.prepare()
     except OSError as error:
         raise OptionError(
             f"--output {output} cannot be written to ({error.strerror or error}): write a folder "
             "you may write to"
         ) from error
+    _refuse_others(sweep_dead(own), configuration)
 
 
 def batches_of(
@@ -256,12 +262,13 @@ def _run_all(
         arguments = [f"--runner={options.runner}", *runner_arguments]
         if options.is_local:
             arguments = local_arguments(options.local_workers)
-        result = _run_pipeline(begin, steps, arguments, options.is_local)
-        total += from_json(Summary, shelf.read(f"{own.staging}/{SUMMARY}").decode())
-        stats.update(_stats(result))
-        if shelf.exists(f"{own.staging}/{FAILURES}"):
-            lines += shelf.read(f"{own.staging}/{FAILURES}").decode().splitlines()
-            own.remove(f"{own.staging}/{FAILURES}")
+        with _tray(options, own) as tray:
+            result = _run_pipeline(begin, steps, arguments, options.is_local, tray)
+            total += from_json(Summary, shelf.read(f"{tray.root}/{SUMMARY}").decode())
+            stats.update(_stats(result))
+            if shelf.exists(f"{tray.root}/{FAILURES}"):
+                lines += shelf.read(f"{tray.root}/{FAILURES}").decode().splitlines()
+                tray.remove(f"{tray.root}/{FAILURES}")
         untried = {name: line for name, line in untried.items() if name not in names}
         _list_failures(steps, [*lines, *chain.from_iterable(untried.values())])
     if not lines:
@@ -270,13 +277,37 @@ def _run_all(
     return total, dict(stats)
 
 
+@contextmanager
+def _tray(options: Options, own: Shelf) -> Iterator[Shelf]:
+    """Where a pipeline puts what it has to tell.
+
+    Not on the output's disk, where it can be: what a run on a full disk says is worth most.
+    """
+    if not options.is_local:
+        yield Shelf(own.staging, own.staging)
+        return
+    with TemporaryDirectory(prefix="finecut-") as folder:
+        yield Shelf(folder, folder)
+
+
 def _list_failures(steps: Plan, lines: Sequence[str]) -> None:
     """Write the list, or remove it if there is nothing on it."""
     own = steps.writing.shelf
     if lines:
-        own.write(steps.failures_path, "".join(f"{line}\n" for line in sorted(lines)).encode())
+        data = "".join(f"{line}\n" for line in sorted(lines)).encode()
+        _keep(partial(own.write, steps.failures_path, data), steps.failures_path)
     else:
         own.remove(steps.failures_path)
+
+
+def _keep(write: Callable[[], object], path: str) -> None:
+    try:
+        write()
+    except OSError as error:
+        raise RunError(
+            f"{path} could not be written ({error.strerror or error}). Usually the disk is full: "
+            "make room and run the same command again; what is finished stays finished."
+        ) from error
 
 
 def _listed_before(steps: Plan) -> dict[str, list[str]]:
@@ -333,13 +364,12 @@ def _check_cuts(sources: Sequence[Source], steps: Plan) -> None:
 
 
 def _run_pipeline(
-    begin: Begin, steps: Plan, arguments: Sequence[str], local: bool
+    begin: Begin, steps: Plan, arguments: Sequence[str], local: bool, tray: Shelf
 ) -> PipelineResult:
-    own = steps.writing.shelf
-    steps = steps._replace(failures_path=f"{own.staging}/{FAILURES}")
+    listing = WriteLines(tray, f"{tray.root}/{FAILURES}")
     pipeline = beam.Pipeline(options=PipelineOptions(list(arguments)))
-    curated, _ = build(pipeline | "FindVideos" >> begin, steps, local)
-    _ = curated.summary | "WriteSummary" >> WriteLines(own, f"{own.staging}/{SUMMARY}")
+    curated, _ = build(pipeline | "FindVideos" >> begin, steps, local, listing)
+    _ = curated.summary | "WriteSummary" >> WriteLines(tray, f"{tray.root}/{SUMMARY}")
     result = pipeline.run()
     result.wait_until_finish()
     return result

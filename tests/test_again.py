@@ -14,8 +14,8 @@ import pytest
 from finecut.io.film.paint import paint
 from finecut.io.layout import Layout
 from finecut.io.records import Failure, Skipped, Source, Summary, from_json, to_json
-from finecut.io.shelf import Shelf
-from finecut.io.staging import JUST_MADE, LONG_AGO, alive, sweep_dead
+from finecut.io.shelf import ALIVE, Shelf
+from finecut.io.staging import LONG_AGO, alive, sweep_dead
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import configuration, plan
 from finecut.pipeline.running import run
@@ -277,10 +277,17 @@ def staging(tmp_path: Path, run: str) -> Shelf:
     return Shelf(str(tmp_path), f"{tmp_path}/.staging/{run}")
 
 
+def left_by_the_dead(own: Shelf) -> None:
+    """What a run leaves that is killed: a mark that nobody holds, and files."""
+    with alive(own, "c", elsewhere=True):
+        own.write(f"{own.staging}/x/y.mp4", b"half")
+    mark = Path(own.staging, ALIVE)
+    mark.write_text(mark.read_text().replace("true", "false"))
+
+
 def test_what_a_dead_run_left_is_swept_and_a_living_one_is_not_touched(tmp_path: Path) -> None:
     dead, living, own = (staging(tmp_path, name) for name in ("dead", "living", "own"))
-    with alive(dead, "c"):
-        dead.write(f"{dead.staging}/x/y.mp4", b"half")
+    left_by_the_dead(dead)
     with alive(living, "c"):
         living.write(f"{living.staging}/x/y.mp4", b"half")
         [other] = sweep_dead(own)
@@ -291,14 +298,24 @@ def test_what_a_dead_run_left_is_swept_and_a_living_one_is_not_touched(tmp_path:
     assert not Path(living.staging).exists()
 
 
+def test_an_empty_folder_is_of_a_run_that_was_killed_as_it_began(tmp_path: Path) -> None:
+    empty, own = staging(tmp_path, "empty"), staging(tmp_path, "own")
+    Path(empty.staging).mkdir(parents=True)
+    with alive(own, "c"):
+        assert sweep_dead(own) == []
+        assert not Path(empty.staging).exists()
+    assert not Path(own.staging).parent.exists()
+
+
 def test_a_folder_that_nobody_marked_is_swept_when_it_is_old(tmp_path: Path) -> None:
-    young, own = staging(tmp_path, "young"), staging(tmp_path, "own")
-    young.write(f"{young.staging}/part", b"half")
-    now = Path(young.staging).stat().st_mtime
-    assert sweep_dead(own, now + JUST_MADE / 2) == []
-    assert Path(young.staging).exists()
-    assert sweep_dead(own, now + JUST_MADE * 2) == []
-    assert not Path(young.staging).exists()
+    """It may be of a pipeline of one's own, or of workers elsewhere."""
+    unmarked, own = staging(tmp_path, "unmarked"), staging(tmp_path, "own")
+    unmarked.write(f"{unmarked.staging}/part", b"half")
+    now = Path(unmarked.staging).stat().st_mtime
+    assert sweep_dead(own, now + LONG_AGO / 2) == []
+    assert Path(unmarked.staging).exists()
+    assert sweep_dead(own, now + LONG_AGO * 2) == []
+    assert not Path(unmarked.staging).exists()
 
 
 def test_the_work_of_a_cluster_outlives_who_began_it(tmp_path: Path) -> None:
