@@ -75,11 +75,14 @@ def absolute(uri: str) -> str:
 
 def identity(uri: str) -> str:
     """What two names of one file have in common: its path with every symlink resolved."""
-    return uri if is_remote(uri) else os.path.realpath(uri)
+    try:
+        return uri if is_remote(uri) else os.path.realpath(uri)
+    except (OSError, ValueError):  # no file has such a name
+        return uri
 
 
 def is_symlink(uri: str) -> bool:
-    return not is_remote(uri) and Path(uri).is_symlink()
+    return not is_remote(uri) and os.path.islink(uri)  # noqa: PTH114 - is none for impossible names
 
 
 def exists(uri: str) -> bool:

@@ -74,7 +74,7 @@ def build(
     # write down what flows between, and the sheets would lie on another machine.
     hints = dict(steps.placing.hints)
     split = videos | "SplitVideos" >> SplitVideos(
-        steps.splitting, partial(open_video, writing=steps.writing)
+        steps.splitting, partial(open_video, writing=steps.writing, again=steps.again)
     ).with_resource_hints(**hints)
     reels = split.reels
     empty = reels | "WithoutShots" >> beam.Filter(lambda reel: not reel.shots)

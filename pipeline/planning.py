@@ -31,7 +31,7 @@ from finecut.transforms.caption import Captioning, Enhancing
 from finecut.transforms.cut import Cutting
 from finecut.transforms.detect import Detection
 from finecut.transforms.embed import Embedding
-from finecut.transforms.find import Finding
+from finecut.transforms.find import Finding, is_failure_list
 from finecut.transforms.given import GivenCuts, read_cuts
 from finecut.transforms.looking import Looking
 from finecut.transforms.models.aesthetics import AestheticScorer, require_aesthetics
@@ -144,7 +144,7 @@ def failures_path(options: Options) -> str:
     """Where this command lists what failed; the same inputs give the same name."""
     inputs = sorted(shelf.absolute(spec) for spec in options.input)
     layout = Layout(shelf.absolute(options.output))
-    if len(inputs) == 1 and inputs[0].startswith(f"{layout.failures()}/"):
+    if len(inputs) == 1 and is_failure_list(inputs[0], layout.failures()):
         # What was listed as failed is tried again: what fails still stays on the same list.
         return inputs[0]
     key = hashlib.sha256("\n".join(inputs).encode()).hexdigest()[:12]

@@ -11,6 +11,7 @@ number, and the documents of finished videos are written batch by batch, not at 
 
 from __future__ import annotations
 
+import errno
 import logging
 import sys
 import time
@@ -267,7 +268,7 @@ def _run_all(
             total += from_json(Summary, shelf.read(f"{tray.root}/{SUMMARY}").decode())
             stats.update(_stats(result))
             if shelf.exists(f"{tray.root}/{FAILURES}"):
-                lines += shelf.read(f"{tray.root}/{FAILURES}").decode().splitlines()
+                lines += shelf.read(f"{tray.root}/{FAILURES}").decode().split("\n")[:-1]
                 tray.remove(f"{tray.root}/{FAILURES}")
         untried = {name: line for name, line in untried.items() if name not in names}
         _list_failures(steps, [*lines, *chain.from_iterable(untried.values())])
@@ -304,9 +305,11 @@ def _keep(write: Callable[[], object], path: str) -> None:
     try:
         write()
     except OSError as error:
+        full = error.errno == errno.ENOSPC
+        what = "Make room" if full else "See what is in its way there, and who may write"
         raise RunError(
-            f"{path} could not be written ({error.strerror or error}). Usually the disk is full: "
-            "make room and run the same command again; what is finished stays finished."
+            f"{path} could not be written ({error.strerror or error}). {what}, and run the same "
+            "command again; what is finished stays finished."
         ) from error
 
 
@@ -377,9 +380,12 @@ def _run_pipeline(
 
 def _size(source: Source) -> int:
     """Bytes of a local file; what is missing or far away is found out when it is its turn."""
-    if shelf.is_remote(source.uri) or not shelf.exists(source.uri):
+    try:
+        if shelf.is_remote(source.uri) or not shelf.exists(source.uri):
+            return 0
+        return shelf.size_of(source.uri)
+    except (OSError, ValueError):
         return 0
-    return shelf.size_of(source.uri)
 
 
 def _stats(result: PipelineResult) -> dict[str, int]:

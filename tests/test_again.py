@@ -188,7 +188,7 @@ def test_the_content_of_a_list_of_cuts_matters(tmp_path: Path) -> None:
 
 def failures(output: Path) -> list[Failure]:
     [path] = (output / "failures").iterdir()
-    return [from_json(Failure, line) for line in path.read_text().splitlines()]
+    return [from_json(Failure, line) for line in path.read_text().split("\n")[:-1]]
 
 
 def test_a_list_of_failures_is_an_input(films: Path, tmp_path: Path) -> None:
@@ -268,6 +268,126 @@ def test_a_source_that_changes_during_the_work_is_no_finished_video(
     with pytest.raises(SourceChanged, match="written to while"):
         list(close_empty_video(reel, steps.writing))
     assert list(begin(source, steps.writing, steps.again)) != [Skipped(source, 0, 4.0)]
+
+
+# ── documents that somebody edited ───────────────────────────────────────────────────────────────
+
+
+def test_what_documents_say_removes_nothing_but_clips(films: Path, tmp_path: Path) -> None:
+    """Ids are used in paths to remove; only ids are."""
+    output = tmp_path / "out"
+    run(options(films, output, generate_previews=True))
+    keep = tmp_path / "keep"
+    keep.mkdir()
+    mine = [tmp_path / "mine.mp4", keep / "a.webp", output / "my notes.txt", output / "clips/x.mp4"]
+    for path in mine:
+        path.write_bytes(b"mine")
+    document = output / "processed_clip_chunks/a.mp4_0.json"
+    said = json.loads(document.read_bytes())
+    hostile = ["../../mine", "../../keep", "../..", "..", ".", "", "../clips", "x", 7, None, [1]]
+    said["clips"] += hostile
+    said["filtered_clips"] = "abc"
+    document.write_text(json.dumps(said))
+    notes = output / ".finecut/open"
+    notes.mkdir(parents=True, exist_ok=True)
+    note = {"old": hostile, "new": hostile, "chunks": 10**12, "names": [3]}
+    (notes / "b.mp4.json").write_text(json.dumps(note))
+    (output / "processed_videos/b.mp4.json").unlink()
+    summary = run(options(films, output, limit_clips=1, overwrite=True)).summary
+    assert books(summary) == (2, 2, 0, 0, 0)
+    assert [path.read_bytes() for path in mine] == [b"mine"] * len(mine)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "[" * 100_000,
+        "[1]",
+        "{}",
+        '{"video": 7}',
+        '{"num_clip_chunks": 1000000000}',
+        '{"num_clip_chunks": "x", "num_total_clips": []}',
+        "\xff\x00",
+        '{"num_clip_chunks": 1e400}',
+    ],
+)
+def test_documents_that_make_no_sense_are_written_anew(
+    said: str, films: Path, tmp_path: Path
+) -> None:
+    (films / "a.mp4").unlink()
+    output = tmp_path / "out"
+    run(options(films, output))
+    before = tree(output)
+    for path in ("processed_videos/b.mp4.json", ".finecut/open/b.mp4.json"):
+        (output / path).parent.mkdir(parents=True, exist_ok=True)
+        (output / path).write_bytes(said.encode("latin-1"))
+    assert books(run(options(films, output)).summary) == (1, 1, 0, 0, 0)
+    assert tree(output) == before
+
+
+def test_lines_that_are_no_failures_cost_nothing_else(films: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    for name in ("y.mp4", "z\u2028z\x85.mp4"):
+        (films / name).write_bytes(b"no film")
+    run(options(films, output))
+    [path] = (output / "failures").iterdir()
+    good = path.read_bytes()
+    bad = ['{"step"', "[]", "null", '{"source":"x"}', "\xff", good.decode().split("\n")[0][:-9]]
+    bad += [line.replace('"attempts": 1', '"attempts": "3"') for line in good.decode().split("\n")]
+    bad += [good.decode().split("\n")[0].replace('"name": "', '"name": "\\ud800')]
+    path.write_bytes(good + "\n".join(bad).encode("latin-1", "replace"))
+    summary = run(options(films, output, video_limit=1)).summary
+    assert summary.videos_skipped == 1
+    assert path.read_bytes() == good
+    assert run(options(films, output)).summary.videos_failed == 2
+    assert [failure.attempts for failure in failures(output)] == [2, 2]
+
+
+def test_inputs_among_the_failures_are_only_inputs(films: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    (output / "failures").mkdir(parents=True)
+    film = output / "failures/v.mp4"
+    film.write_bytes((films / "b.mp4").read_bytes())
+    mine = output / "failures/my.txt"
+    mine.write_text(str(films / "a.mp4"))
+    for given in (film, mine):
+        wanted = replace(options(films, output), input=(str(given),))
+        assert run(wanted).summary.videos_done == 1
+        assert given.exists()
+
+
+def test_names_that_no_file_has_cost_themselves(films: Path, tmp_path: Path) -> None:
+    listed = tmp_path / "films.txt"
+    listed.write_text("films/a.mp4\n" + "x" * 300 + ".mp4\nfilms/nul\x00.mp4\n")
+    wanted = replace(options(films, tmp_path / "out"), input=(str(listed),))
+    assert books(run(wanted).summary) == (3, 1, 0, 2, 0)
+
+
+def test_a_dry_run_leaves_nothing_unknown(films: Path, tmp_path: Path) -> None:
+    """Not even where one of its chunks could not be closed."""
+    output = tmp_path / "out"
+    blocked = output / "processed_clip_chunks/a.mp4_0.json"
+    (blocked / "in the way").mkdir(parents=True)
+    run(options(films, output, dry_run=True))
+    shutil.rmtree(blocked)
+    run(options(films, output, chunk_seconds=100))
+    run(options(films, tmp_path / "alone", chunk_seconds=100))
+    failed = [name for name in tree(output) if name.startswith("failures/")]
+    assert set(tree(output)) - set(failed) == set(tree(tmp_path / "alone"))
+
+
+def test_a_video_that_was_begun_under_another_name_is_not_mixed_up(
+    films: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    run(options(films, output))
+    (output / "processed_videos/b.mp4.json").unlink()
+    shutil.copytree(films, tmp_path / "others")
+    (tmp_path / "others/a.mp4").unlink()
+    before = tree(output)
+    summary = run(options(tmp_path / "others", output)).summary
+    assert summary.failed_by == {"split: OtherVideo": 1}
+    assert {name: data for name, data in tree(output).items() if "failures" not in name} == before
 
 
 # ── runs side by side, and what dead ones left ───────────────────────────────────────────────────

@@ -204,7 +204,7 @@ def test_the_pipeline_is_the_plain_program(dataset: Dataset, films: Films, tmp_p
         assert isinstance(source, Source)
         video = probe_source(source)
         chunks: list[ChunkClosed] = []
-        for reel in open_video(reels_of(video, steps.splitting), steps.writing):
+        for reel in open_video(reels_of(video, steps.splitting), steps.writing, steps.again):
             entries: list[Clip | Written] = []
             clips: list[Clip] = []
             for clip in cut_reel(reel, steps.cutting):

@@ -25,11 +25,29 @@ SECRET = "s3cr3tvalue0123456789"
         f"AWS_SECRET_ACCESS_KEY={SECRET}",
         f"password={SECRET}",
         f"Basic {SECRET}==",
+        f"Authorization: Token {SECRET}",
+        f"Incorrect API key provided: sk-{SECRET}",
+        f"https://me:p@{SECRET}@host/x",
+        f"https://me:pa/{SECRET}@host/x",
+        f'"password": "my {SECRET} pass"',
+        f"token=abc,{SECRET}",
+        f"sig = b'{SECRET}'",
+        f"Cookie: sid={SECRET}; x=1",
+        f"session_key={SECRET}",
+        f"passphrase: {SECRET}",
+        f"x-goog-signature%3D{SECRET}",
     ],
 )
 def test_secrets_are_hidden(text: str) -> None:
     assert SECRET not in redacted(text)
     assert SECRET not in to_json(failure("probe", Source("a", "a", "a"), ValueError(text)))
+
+
+def test_the_key_of_a_server_is_hidden_wherever_it_stands(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FINECUT_API_KEY", SECRET)
+    assert redacted(f"the server said {SECRET} is wrong") == "the server said … is wrong"
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ nothing is orphaned, whatever its options are.
 
 import contextlib
 import json
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -36,6 +37,10 @@ SKIPPED: Final = "skipped"
 
 #: Of an embedder's two folders.
 VECTORS, TABLES = "_embd", "_embd_parquet"
+
+
+#: More chunks than this a document cannot mean: a day of film in chunks of a second.
+MOST_CHUNKS = 100_000
 
 
 class OtherVideo(Exception):
@@ -60,12 +65,12 @@ def begin(source: Source, writing: Writing, again: Again) -> Iterator[Source | S
     source = with_version(source)
     document = _document(writing, source)
     if document is not None and not again.overwrite:
-        _refuse_other(document, source, writing)
+        refuse_others(_named(document), source, writing)
         if is_finished(document, source, writing):
             # A run that was killed on its last step leaves this.
             writing.shelf.remove(writing.layout.open_video(source.relative))
             LOG.info("skipped %s: it is finished", source.name)
-            yield Skipped(source, int(document["num_total_clips"]), float(document["duration"]))
+            yield Skipped(source, document["num_total_clips"], float(document["duration"]))
             return
     if again.most_attempts and source.attempts >= again.most_attempts and not again.overwrite:
         yield set_aside(source)
@@ -106,10 +111,11 @@ def looks_finished(source: Source, writing: Writing) -> bool:
 def is_finished(document: dict[str, Any], source: Source, writing: Writing) -> bool:
     """Whether this document promises what this run would make of this source."""
     promised = (document.get("video"), document.get(VERSION), document.get(CONFIGURATION))
-    return bool(source.version) and promised == (
-        source.name,
-        source.version,
-        writing.configuration,
+    numbers = (document.get("num_total_clips"), document.get("duration"))
+    return (
+        bool(source.version)
+        and promised == (source.name, source.version, writing.configuration)
+        and all(type(number) in (int, float) for number in numbers)
     )
 
 
@@ -123,20 +129,20 @@ def read_document(path: str) -> dict[str, Any] | None:
         return None
     try:
         said = json.loads(shelf.read(path))
-    except (ValueError, OSError):
+    except (ValueError, OSError, RecursionError):
         return None
     return said if isinstance(said, dict) else None
 
 
-def _refuse_other(document: dict[str, Any], source: Source, writing: Writing) -> None:
+def refuse_others(names: Iterable[str], source: Source, writing: Writing) -> None:
     """Documents are named by the path below the input; two inputs may have the same ones."""
-    name = document.get("video")
-    if name != source.name:
+    others = sorted({*names} - {source.name})
+    if others:
         raise OtherVideo(
-            f"{writing.layout.processed_video(source.relative)} is about another video, {name!r}. "
-            "Usually two folders are written to one output, or the films were moved: write each "
-            "folder to an output of its own, say with --named-as where the films lay before, or "
-            "replace the old ones with --overwrite."
+            f"{writing.layout.processed_video(source.relative)} is about another video, "
+            f"{others[0]!r}. Usually two folders are written to one output, or the films were "
+            "moved: write each folder to an output of its own, say with --named-as where the films "
+            "lay before, or replace the old ones with --overwrite."
         )
 
 
@@ -155,15 +161,19 @@ class Open:
     names: tuple[str, ...] = ()
 
 
-def open_video(reels: Sequence[Reel], writing: Writing) -> list[Reel]:
+def open_video(reels: Sequence[Reel], writing: Writing, again: Again) -> list[Reel]:
     """Note what lies there and what is to come, and withdraw the promise of an earlier run."""
     video = reels[0].video
     layout, relative = writing.layout, video.source.relative
     old = _left_by_earlier_runs(video, writing)
+    if not again.overwrite:
+        refuse_others(old.names, video.source, writing)
     new = tuple(sorted(shot.id for reel in reels for shot in reel.shots))
     note = Open(old.old, new, max(old.chunks, len(reels)), (*old.names, video.name))
-    if old.chunks or not writing.dry_run:
-        _write_note(note, relative, writing)
+    _write_note(note, relative, writing)
+    if not again.overwrite:
+        # Another run may have begun with a video of the same path at the same moment.
+        refuse_others(_read_note(relative, writing).names, video.source, writing)
     writing.shelf.remove(layout.processed_video(relative))
     if not old.chunks:
         return list(reels)
@@ -176,13 +186,13 @@ def _left_by_earlier_runs(video: Video, writing: Writing) -> Open:
     clips = {*note.old, *note.new}
     names = set(note.names)
     document = read_document(layout.processed_video(relative)) or {}
-    least = max(note.chunks, int(document.get("num_clip_chunks") or 0))
+    least = max(note.chunks, _number(document.get("num_clip_chunks")))
     index = 0
     # Beyond what is promised, until there are no more.
     while said := _chunk(relative, index, writing) or index < least:
         if isinstance(said, dict):
-            clips.update(said.get("clips", ()), said.get("filtered_clips", ()))
-            names.add(str(said.get("video")))
+            clips.update(_ids(said.get("clips")), _ids(said.get("filtered_clips")))
+            names.update(_named(said))
         index += 1
     return Open(tuple(sorted(clips)), (), index, tuple(sorted(names - {video.name})))
 
@@ -195,7 +205,32 @@ def _read_note(relative: str, writing: Writing) -> Open:
     said = read_document(writing.layout.open_video(relative))
     if said is None:
         return Open()
-    return Open(tuple(said["old"]), tuple(said["new"]), said["chunks"], tuple(said["names"]))
+    names = said.get("names")
+    known = tuple(map(str, names)) if isinstance(names, list) else ()
+    return Open(_ids(said.get("old")), _ids(said.get("new")), _number(said.get("chunks")), known)
+
+
+def _named(document: dict[str, Any]) -> set[str]:
+    """Which video a document is about, if it says so."""
+    name = document.get("video")
+    return {name} if isinstance(name, str) else set()
+
+
+def _ids(said: Any) -> tuple[str, ...]:
+    """Ids of clips among what a document says. Files are removed by them: nothing else passes."""
+    return tuple(filter(_is_id, said)) if isinstance(said, list) else ()
+
+
+def _is_id(said: Any) -> bool:
+    try:
+        return isinstance(said, str) and str(uuid.UUID(said)) == said
+    except ValueError:
+        return False
+
+
+def _number(said: Any) -> int:
+    """A number of chunks, as far as it can be one."""
+    return said if type(said) is int and 0 < said <= MOST_CHUNKS else 0
 
 
 def _write_note(note: Open, relative: str, writing: Writing) -> None:
@@ -224,9 +259,13 @@ def settle(video: Video, num_chunks: int, writing: Writing) -> None:
 
 
 def forget_note(video: Video, writing: Writing) -> None:
-    """The promise is written: nothing more has to be known."""
-    if not writing.dry_run:
-        writing.shelf.remove(writing.layout.open_video(video.source.relative))
+    """The promise is written: nothing more has to be known.
+
+    A dry run removed nothing, and its documents do not name all that lies there.
+    """
+    relative = video.source.relative
+    if not writing.dry_run or not _read_note(relative, writing).old:
+        writing.shelf.remove(writing.layout.open_video(relative))
 
 
 def forget_other_files(clip: Clip, writing: Writing) -> None:

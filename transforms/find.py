@@ -79,12 +79,46 @@ def failures_in(path: str | None) -> list[Failure]:
     """What an earlier run listed as failed."""
     if path is None or not shelf.exists(path):
         return []
-    text = shelf.read(path).decode(errors="replace")
+    failures = []
+    for line in _lines(shelf.read(path).decode(errors="replace")):
+        try:
+            failures.append(read_failure(line))
+        except ValueError as error:
+            LOG.error("%s: a line is no failure (%s) and is left out: %.80r", path, error, line)
+    return failures
+
+
+def is_failure_list(path: str, folder: str) -> bool:
+    """Whether this is a list that a run wrote into its folder of failures."""
+    if posixpath.dirname(path) != folder or not path.endswith(FAILURE_LIST):
+        return False
+    if not shelf.exists(path) or shelf.is_folder(path):
+        return False
     try:
-        return [from_json(Failure, line) for line in text.splitlines()]
-    except (ValueError, TypeError, KeyError) as error:
-        LOG.error("%s is no list of failures (%s): attempts are counted anew", path, error)
-        return []
+        return bool(sources_in(shelf.read(path).decode()))
+    except ValueError:
+        return False
+
+
+def read_failure(line: str) -> Failure:
+    """The failure on a line of a list, which somebody may have edited."""
+    try:
+        failure = from_json(Failure, line)
+        source = failure.source
+        texts = [source.uri, source.name, source.relative, source.version, source.trouble]
+        texts += [failure.step, failure.error, failure.message, failure.evidence]
+        "".join((*texts, *failure.lost_shots)).encode()
+        check_relative(source.relative)
+    except (TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ValueError(f"it holds something else: {error}") from error
+    if not all(type(number) is int for number in (source.attempts, failure.attempts)):
+        raise ValueError("its number of attempts is none")
+    return failure
+
+
+def _lines(text: str) -> list[str]:
+    """The lines of a text, which end at newlines only: names may hold all other separators."""
+    return [line for line in text.replace("\r\n", "\n").split("\n") if line.strip()]
 
 
 def failed_source(failure: Failure) -> Source:
@@ -159,10 +193,10 @@ def read_list(text: str, extension: str) -> list[str]:
             raise InputError('it holds no array; write ["a.mp4", "b.mp4"]')
         return [_path_in(entry) for entry in entries]
     if extension == ".jsonl":
-        return [_path_in(json.loads(line)) for line in text.splitlines() if line.strip()]
+        return [_path_in(json.loads(line)) for line in _lines(text)]
     if extension == ".csv":
         return _read_csv(text)
-    lines = (line.strip() for line in text.splitlines())
+    lines = (line.strip() for line in _lines(text))
     return [line for line in lines if line and not line.startswith("#")]
 
 
@@ -293,13 +327,12 @@ def sources_in(text: str) -> list[Source]:
 
     They keep their names, which a path alone does not tell, and the number of their attempts.
     """
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = _lines(text)
     if not lines or not all(map(_is_failure, lines)):
         return []
     sources = {}
     for line in lines:
-        source = failed_source(from_json(Failure, line))
-        check_relative(source.relative)
+        source = failed_source(read_failure(line))
         sources[source.name] = source
     return list(sources.values())
 
