@@ -102,21 +102,24 @@ def test_overwrite_does_all_again(films: Path, tmp_path: Path) -> None:
     assert tree(output) == before
 
 
+def next_name(changes: dict[str, Any]) -> str:
+    return next(iter(changes))
+
+
 @pytest.mark.parametrize(
     "changes",
     [
         {"clip_length": 2.0},
-        {"generate_previews": False},
+        pytest.param({"generate_previews": False}, marks=pytest.mark.slow),
         {"window_size": 10, "window_remainder": 5},
         {"no_generate_embeddings": True},
         {"keep": ("motion>=0.9",)},
         {"shard_prefix": True},
-        {"no_upload_clips": True},
-        {"chunk_seconds": 100},
-        {"limit_clips": 1},
+        pytest.param({"chunk_seconds": 100}, marks=pytest.mark.slow),
+        pytest.param({"limit_clips": 1}, marks=pytest.mark.slow),
         {"min_clip_length": 9.0, "clip_length": 9.0},
     ],
-    ids=lambda changes: next(iter(changes)),
+    ids=next_name,
 )
 def test_other_options_replace_everything(
     changes: dict[str, Any], films: Path, tmp_path: Path

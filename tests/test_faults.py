@@ -278,7 +278,10 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip(f"no disk can be mounted here: {error}")
 
 
-@pytest.mark.parametrize("part", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize(
+    "part",
+    [pytest.param(0.3, marks=pytest.mark.slow), 0.6, pytest.param(0.9, marks=pytest.mark.slow)],
+)
 def test_a_disk_that_fills_up_tears_nothing(
     part: float, films: Path, disk: Path, tmp_path: Path
 ) -> None:

@@ -270,8 +270,13 @@ def forget_note(video: Video, writing: Writing) -> None:
 
 def forget_other_files(clip: Clip, writing: Writing) -> None:
     """Remove what an earlier run wrote of this clip and this run does not."""
-    if clip.chunk.again and not writing.dry_run:
-        _remove(leftovers(clip.id, writing) - planned(clip, writing), writing)
+    if not clip.chunk.again or writing.dry_run:
+        return
+    belong = planned(clip, writing)
+    if not writing.upload_clips:
+        # Who wants no video files written does not want those removed that were.
+        belong.add(writing.layout.clip(clip.id, clip.kept))
+    _remove(leftovers(clip.id, writing) - belong, writing)
 
 
 def forget_other_tables(chunk: str, kept: Iterable[Clip], writing: Writing) -> None:
