@@ -54,6 +54,8 @@ PATIENCE = 10
 SEEK_BACK = (0, 1, 5, 20, 60)
 #: Files without presentation times (AVI) are only trusted to land this early.
 SEEK_MARGIN = Fraction(1, 2)
+#: What breaks in an encoder: FFmpeg's own errors, and Python's, some of which are FFmpeg's, too.
+ENCODING_ERRORS = (av.error.FFmpegError, OSError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -164,11 +166,12 @@ class _Take:
             self.onlooker = None
             self.unseen = f"looking at the clip broke off ({error})"
 
-    def fail(self, error: OSError | ValueError) -> None:
+    def fail(self, error: Exception) -> None:
         """This clip is lost, and only this one."""
         self.error = (
-            f"the clip could not be encoded ({error}). Usually the disk is full, or the encoder or "
-            "MP4 refuses this picture or sound; try the default encoder, or --audio aac."
+            f"the clip could not be encoded ({error}). Usually the disk is full, the encoder found "
+            "no room within --max-memory-mb, or it or MP4 refuses this picture or sound; make "
+            "room, try the default encoder, or --audio aac."
         )
         self.drop()
 
@@ -293,7 +296,7 @@ class _Pass:
         """Do something for one take; what breaks there costs no other."""
         try:
             work(*given)
-        except (OSError, ValueError) as error:  # FFmpeg's errors are among these
+        except ENCODING_ERRORS as error:
             take.fail(error)
 
     def _begin(self, take: _Take, picture: av.VideoFrame, seconds: Fraction) -> None:
@@ -340,7 +343,7 @@ class _Pass:
         take.end_looking()
         try:
             file = take.writer.close(self._last_length(take))
-        except (OSError, ValueError) as error:
+        except ENCODING_ERRORS as error:
             take.fail(error)
             return CutShot(take.shot, error=take.error)
         take.writer = None

@@ -95,6 +95,8 @@ def open_film(source: str | BinaryIO, limits: Limits = USUAL_LIMITS) -> Iterator
                 if has_decoder(stream):
                     stream.codec_context.options = {"max_pixels": str(limits.decoder_pixels)}
             yield container
+        except av.error.MemoryError:
+            raise  # not the file's fault alone: who set a limit to the memory knows what to say
         except av.error.FFmpegError as error:
             raise FilmError(
                 f"FFmpeg gave up on it ({error.strerror}). Usually its codec is unknown here, or "
