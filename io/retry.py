@@ -50,7 +50,14 @@ PASSING = frozenset(
 REQUEST_TIMEOUT, TOO_MANY_REQUESTS, NOT_IMPLEMENTED = 408, 429, 501
 #: What libraries call a connection that broke, where they give no number for it.
 PASSING_NAMES = frozenset(
-    {"ChunkedEncodingError", "ConnectionError", "ProtocolError", "Timeout", "TransportError"}
+    {
+        "ChunkedEncodingError",
+        "ConnectionError",
+        "DataCorruption",
+        "ProtocolError",
+        "Timeout",
+        "TransportError",
+    }
 )
 #: What a store's refusal is called on a disk.
 AS_ERRNO = {401: errno.EACCES, 403: errno.EACCES, 404: errno.ENOENT}

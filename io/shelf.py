@@ -12,8 +12,8 @@ Everything here tries again for a while when a disk or a store is only busy or o
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
-import io
 import os
 import shutil
 import threading
@@ -21,23 +21,19 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, BinaryIO, TypeVar, cast
+from typing import BinaryIO, TypeVar, cast
 
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
-
-from finecut.io.retry import DEADLINE_SECONDS, ShortRead, is_passing, retried
+from finecut.io.ranges import RangedFile
+from finecut.io.retry import DEADLINE_SECONDS, is_passing, retried
+from finecut.io.store import Found, store_for
 
 T = TypeVar("T")
 
 #: How long passing trouble is waited out. A disk that is still in trouble then is no busy server.
 DISK_SECONDS, STORE_SECONDS = 30.0, DEADLINE_SECONDS
-
-#: Where Google's library looks for a stand-in of its store.
-EMULATOR = "STORAGE_EMULATOR_HOST"
 
 IN_USE = ".in-use"
 #: Lies in a run's staging folder, and is locked, as long as the run lives (see :mod:`staging`).
@@ -54,10 +50,9 @@ def is_remote(uri: str) -> bool:
 def is_reachable(uri: str) -> bool:
     """Whether there is a file system for this kind of path."""
     try:
-        FileSystems.get_filesystem(uri)
-    except ValueError:
+        return not is_remote(uri) or bool(store_for(uri))
+    except (ValueError, ImportError):
         return False
-    return True
 
 
 def store_of(uri: str) -> str:
@@ -88,7 +83,7 @@ def is_symlink(uri: str) -> bool:
 def exists(uri: str) -> bool:
     """Whether there is a file or folder of this name (a remote prefix counts as a folder)."""
     if is_remote(uri):
-        return _is_object(uri) or next(files_below(uri), None) is not None
+        return _is_object(uri) or bool(_patiently(uri, lambda: store_for(uri).below(uri, limit=1)))
     return _patiently(uri, Path(uri).exists)
 
 
@@ -111,7 +106,7 @@ def _refuse(error: OSError) -> None:
 def files_below(folder: str) -> Iterator[str]:
     """Every file at any depth; symlinked files are listed, symlinked folders are not entered."""
     if is_remote(folder):
-        yield from (found.path for found in _listed(_below(folder)))
+        yield from (one.uri for one in _patiently(folder, lambda: store_for(folder).below(folder)))
     else:
         yield from _patiently(folder, lambda: list(_walk(folder)))
 
@@ -125,8 +120,7 @@ def _walk(folder: str) -> Iterator[str]:
 def some_file_in(folder: str, suffix: str) -> str | None:
     """Any one file of a folder whose name ends so, without listing them all."""
     if is_remote(folder):
-        found = _listed(f"{glob.escape(folder)}/*{suffix}", limit=1)
-        return next((file.path for file in found), None)
+        return _patiently(folder, lambda: store_for(folder).some(folder, suffix))
     if not Path(folder).is_dir():
         return None
     with os.scandir(folder) as entries:
@@ -137,9 +131,7 @@ def some_file_in(folder: str, suffix: str) -> str | None:
 def folders_in(folder: str) -> list[str]:
     """The folders in a folder, by their paths; none if there is no such folder."""
     if is_remote(folder):
-        beginning = folder.rstrip("/") + "/"
-        below = (path[len(beginning) :] for path in files_below(folder))
-        return sorted({beginning + rest.split("/")[0] for rest in below if "/" in rest})
+        return _patiently(folder, lambda: store_for(folder).inside(folder))[1]
     if not Path(folder).is_dir():
         return []
     return sorted(f"{folder}/{entry.name}" for entry in os.scandir(folder) if entry.is_dir())
@@ -148,7 +140,7 @@ def folders_in(folder: str) -> list[str]:
 def files_in(folder: str) -> list[str]:
     """The files in a folder, by their paths; none if there is no such folder."""
     if is_remote(folder):
-        return sorted(found.path for found in _listed(_below(folder, "*")))
+        return sorted(_patiently(folder, lambda: store_for(folder).inside(folder))[0])
     if not Path(folder).is_dir():
         return []
     return sorted(f"{folder}/{entry.name}" for entry in os.scandir(folder) if not entry.is_dir())
@@ -156,43 +148,48 @@ def files_in(folder: str) -> list[str]:
 
 def written_below(folder: str) -> Iterator[tuple[str, float]]:
     """Every object below a folder of a store, and when it was written."""
-    yield from ((found.path, found.last_updated_in_seconds) for found in _listed(_below(folder)))
+    found = _patiently(folder, lambda: store_for(folder).below(folder))
+    yield from ((one.uri, one.written) for one in found)
 
 
 def delete(objects: list[str]) -> None:
     """Remove objects of a store."""
-    # Beam takes names for patterns here: one with brackets would be another object's.
-    names = [glob.escape(name) for name in objects]
-    _patiently(objects[0], lambda: _batched(lambda: FileSystems.delete(names)))
+    _patiently(objects[0], lambda: store_for(objects[0]).delete(objects))
 
 
 def matching(pattern: str) -> list[str]:
     """The files a glob names; ``**`` stands for any depth, also none."""
     if not is_remote(pattern):
         return [path for path in glob.glob(pattern, recursive=True) if not Path(path).is_dir()]  # noqa: PTH207
-    return [found.path for found in _listed(pattern)]
+    return [one.uri for one in _patiently(pattern, lambda: store_for(pattern).matching(pattern))]
 
 
 def size_of(uri: str) -> int:
     if is_remote(uri):
-        return _patiently(uri, lambda: int(FileSystems.get_filesystem(uri).size(uri)))
+        return _looked_at(uri).size
     return _patiently(uri, Path(uri).stat).st_size
 
 
 def version_of(uri: str) -> str:
-    """What changes when the file is replaced: its size, and when it was written."""
+    """What changes when the file is replaced: its size, and when it was written or which it is."""
     if is_remote(uri):
-        store = FileSystems.get_filesystem(uri)
-        return f"{size_of(uri)} {_patiently(uri, lambda: store.last_updated(uri))}"
+        return _looked_at(uri).version
     found = _patiently(uri, Path(uri).stat)
     return f"{found.st_size} {found.st_mtime_ns}"
 
 
 def read(uri: str) -> bytes:
-    if not is_remote(uri):
-        return _patiently(uri, Path(uri).read_bytes)
-    with _opened(uri) as file:
-        return file.read()
+    if is_remote(uri):
+        return _patiently(uri, lambda: store_for(uri).read(uri))
+    return _patiently(uri, Path(uri).read_bytes)
+
+
+def read_if_there(uri: str) -> bytes | None:
+    """The file, or ``None`` if there is none: one request where asking first would be two."""
+    try:
+        return read(uri)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        return None
 
 
 @contextmanager
@@ -201,66 +198,9 @@ def open_source(uri: str) -> Iterator[str | BinaryIO]:
     if not is_remote(uri):
         yield uri
         return
-    with _opened(uri) as file:
-        yield file
-
-
-def _opened(uri: str) -> BinaryIO:
-    return cast(BinaryIO, _Steady(uri, _patiently(uri, lambda: _open(uri))))
-
-
-def _open(uri: str) -> BinaryIO:
-    return FileSystems.open(uri, compression_type=CompressionTypes.UNCOMPRESSED)
-
-
-class _Steady(io.RawIOBase):
-    """An object that is read in ranges, each again when it broke off or came short.
-
-    A decoder takes an early end for the end of the film. So what is missing is an error here, and
-    PyAV hands it on as it is. The object stays open: one that replaced it shall not continue it.
-    """
-
-    def __init__(self, uri: str, file: BinaryIO) -> None:
-        super().__init__()
-        self._uri, self._file = uri, file
-        self._size = file.seek(0, os.SEEK_END)
-        self._place = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._place
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._size}[whence]
-        self._place = max(0, start + offset)
-        return self._place
-
-    def read(self, size: int | None = -1) -> bytes:
-        left = max(0, self._size - self._place)
-        wanted = left if size is None or size < 0 else min(size, left)
-        data = _patiently(self._uri, lambda: self._range(wanted)) if wanted else b""
-        self._place += len(data)
-        return data
-
-    def _range(self, wanted: int) -> bytes:
-        self._file.seek(self._place)
-        data = self._file.read(wanted)
-        if len(data) < wanted:
-            raise ShortRead(
-                f"{self._uri} gave {len(data)} of the {wanted} bytes from {self._place} on, of "
-                f"{self._size} altogether. Usually the store or the way to it is overloaded; run "
-                "the same command again."
-            )
-        return data
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
+    opened = _patiently(uri, lambda: store_for(uri).open(uri))
+    with RangedFile(uri, opened, partial(_patiently, uri)) as file:
+        yield cast(BinaryIO, file)
 
 
 @dataclass(frozen=True)
@@ -273,7 +213,7 @@ class Shelf:
     def write(self, path: str, data: bytes) -> int:
         """Write a whole file under its final name; the number of bytes comes back."""
         if is_remote(path):
-            _patiently(path, lambda: _create(path, data))
+            _patiently(path, lambda: store_for(path).create(path, data))
         else:
             _patiently(path, lambda: self._replace(path, data))
         return len(data)
@@ -309,7 +249,7 @@ class Shelf:
         if not is_remote(self.root):
             return str(path)
         staged = f"{self._unique()}/{path.name}"
-        _patiently(staged, lambda: _upload(path, staged))
+        _patiently(staged, lambda: store_for(staged).upload(staged, path))
         path.unlink()
         return staged
 
@@ -317,7 +257,7 @@ class Shelf:
         """Move a staged file to its final name, in one step; doing it twice is doing it once."""
         try:
             if is_remote(final):
-                _patiently(final, lambda: _batched(lambda: FileSystems.rename([staged], [final])))
+                _patiently(final, lambda: store_for(final).move(staged, final))
             else:
                 _patiently(final, lambda: _move(staged, final))
                 _remove_empty(Path(staged).parent)
@@ -333,8 +273,7 @@ class Shelf:
     def remove(self, path: str) -> None:
         """Remove a file; one that is gone is removed."""
         if is_remote(path):
-            if _is_object(path):
-                delete([path])
+            delete([path])
         else:
             _patiently(path, lambda: Path(path).unlink(missing_ok=True))
             if path.startswith(self.staging):
@@ -343,7 +282,10 @@ class Shelf:
     def prepare(self) -> None:
         """Write and remove a file, so that an output that cannot be written to is known at once."""
         probe = f"{self.staging}/can-write"
-        _patiently(probe, lambda: _create(probe, b""))
+        if is_remote(probe):
+            self.write(probe, b"")
+        else:
+            _patiently(probe, lambda: _create(probe, b""))
         self.remove(probe)
 
     def sweep(self) -> None:
@@ -370,54 +312,23 @@ class Shelf:
 
 def _patiently(uri: str, work: Callable[[], T]) -> T:
     """What ``work`` on this file gives, however often it takes within its time."""
-    if is_remote(uri):
-        _stay_anonymous()
     return retried(work, STORE_SECONDS if is_remote(uri) else DISK_SECONDS)
 
 
-def _batched(work: Callable[[], None]) -> None:
-    try:
-        work()
-    except AttributeError as error:
-        # Where a batch was refused until Beam gave up, it looks for the status of no answer.
-        raise TimeoutError("the store answered no request of a batch") from error
-
-
-@cache
-def _stay_anonymous() -> None:
-    """A stand-in of Google's store knows nobody, and looking for credentials takes 20 to 40 s."""
-    if EMULATOR in os.environ:
-        from apache_beam.internal.gcp import auth
-
-        def nobody(pipeline_options: Any) -> None:
-            pass
-
-        auth.get_service_credentials = nobody
+def _looked_at(uri: str) -> Found:
+    found = _patiently(uri, lambda: store_for(uri).look(uri))
+    if found is None:
+        raise FileNotFoundError(errno.ENOENT, "No such object", uri)
+    return found
 
 
 def _is_object(uri: str) -> bool:
-    return _patiently(uri, lambda: bool(FileSystems.exists(uri)))
-
-
-def _below(folder: str, names: str = "**") -> str:
-    """The pattern of what lies in a folder of a store, whatever the folder is called."""
-    return f"{glob.escape(folder.rstrip('/'))}/{names}"
-
-
-def _listed(pattern: str, limit: int | None = None) -> list[Any]:
-    """What a store says of the objects that a pattern names."""
-    [result] = _patiently(pattern, lambda: FileSystems.match([pattern], limits=[limit]))
-    return list(result.metadata_list)
+    return _patiently(uri, lambda: store_for(uri).look(uri)) is not None
 
 
 def _create(path: str, data: bytes) -> None:
-    with _writer(path) as out:
-        out.write(data)
-
-
-def _upload(file: Path, path: str) -> None:
-    with file.open("rb") as data, _writer(path) as out:
-        shutil.copyfileobj(data, out, 1 << 20)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_bytes(data)
 
 
 @contextmanager
@@ -431,25 +342,6 @@ def _removed_unless_whole(part: str) -> Iterator[None]:
         if not whole:
             with contextlib.suppress(OSError):
                 Path(part).unlink()
-
-
-@contextmanager
-def _writer(path: str) -> Iterator[BinaryIO]:
-    """A new file. If it cannot be finished, a store has none of it, and a disk a part."""
-    out = FileSystems.create(
-        path, "application/octet-stream", compression_type=CompressionTypes.UNCOMPRESSED
-    )
-    whole = False
-    try:
-        with out:
-            yield out
-        whole = True
-    finally:
-        # Google's writer begins to upload again when it is collected, for minutes, unless there is
-        # nothing to upload.
-        left = None if whole else getattr(out, "_buffer", None)
-        if left is not None:
-            left.close()
 
 
 def _move(part: str, final: str) -> None:

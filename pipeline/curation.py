@@ -49,9 +49,12 @@ class Curated(NamedTuple):
     summary: beam.PCollection[Summary]
 
 
-def curate(pipeline: beam.Pipeline, options: Options) -> Curated:
-    """Add the whole way to a pipeline: find → probe → split → cut → look → write → tidy up."""
-    steps = plan(options.check())
+def curate(pipeline: beam.Pipeline, options: Options, steps: Plan | None = None) -> Curated:
+    """Add the whole way to a pipeline: find → probe → split → cut → look → write → tidy up.
+
+    ``steps`` is what the options were planned to, if they were already.
+    """
+    steps = plan(options.check()) if steps is None else steps
     sources = pipeline | "FindVideos" >> FindVideos(steps.finding)
     listing = WriteLines(steps.writing.shelf, steps.failures_path)
     curated, listed = build(sources, steps, options.is_local, listing)

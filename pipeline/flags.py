@@ -6,7 +6,7 @@ import argparse
 import difflib
 import sys
 import typing
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import Field
 from typing import Any, NoReturn
 
@@ -28,11 +28,13 @@ def flag_of(f: Field[Any]) -> str:
     return "--" + f.name.replace("_", "-")
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
+def add_flags(parser: argparse.ArgumentParser, without: Container[str] = ()) -> None:
     """One flag for each option, in groups."""
     groups: dict[str, argparse._ArgumentGroup] = {}
     hints = typing.get_type_hints(Options)
     for f in option_fields():
+        if f.name in without:
+            continue
         name = f.metadata["group"]
         if name not in groups:
             groups[name] = parser.add_argument_group(name)
@@ -49,7 +51,7 @@ def parse_options(
     namespace, rest = parser.parse_known_args(list(arguments))
     given = {f.name: getattr(namespace, f.name) for f in option_fields()}
     for f in option_fields():
-        if _is_many(f):
+        if is_many(f):
             given[f.name] = tuple(given[f.name] or ())
     options = Options(**given)
     try:
@@ -103,20 +105,20 @@ def readme_table() -> str:
     """The table of options, in Markdown."""
     rows = ["| option | default | meaning |", "| --- | --- | --- |"]
     for f in option_fields():
-        value = "" if _is_switch(f) else f" {_value_name(f)}"
+        value = "" if is_switch(f) else f" {_value_name(f)}"
         rows.append(f"| `{flag_of(f)}{value}` | {shown_default(f)} | {f.metadata['text']} |")
     return "\n".join(rows)
 
 
 def _argument(f: Field[Any], kind: Any) -> dict[str, Any]:
     text = f"{f.metadata['text']} [{shown_default(f)}]".replace("%", "%%")
-    if _is_switch(f):
+    if is_switch(f):
         return {"action": "store_true", "help": text}
     argument: dict[str, Any] = {"help": text, "metavar": f.metadata["metavar"]}
     if f.metadata["choices"]:
         argument["choices"] = f.metadata["choices"]
         argument["metavar"] = "|".join(f.metadata["choices"])
-    if _is_many(f):
+    if is_many(f):
         return argument | {"nargs": "+", "action": "extend"}
     parse = f.metadata["parse"] or next(
         (t for t in (int, float) if t is kind or t in typing.get_args(kind)), str
@@ -137,11 +139,11 @@ def _named(parse: Any) -> Any:
     return convert
 
 
-def _is_many(f: Field[Any]) -> bool:
+def is_many(f: Field[Any]) -> bool:
     return isinstance(default_of(f), tuple)
 
 
-def _is_switch(f: Field[Any]) -> bool:
+def is_switch(f: Field[Any]) -> bool:
     return isinstance(default_of(f), bool)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 
 import hypothesis
@@ -20,3 +21,32 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Painting]:
     """Paint a case of the footage, once."""
     folder = tmp_path_factory.mktemp("films")
     return lambda name: painted(name, folder)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick_collections() -> None:
+    """What earlier modules left (libraries, most of it) is not looked at again.
+
+    The film code collects after every clip, and in a process that has all models and all tests in
+    it that takes most of a second.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Tests that share what takes long to make run in one process, where it is made once."""
+    shared = _shared_by_module(item)
+    if shared and item.get_closest_marker("xdist_group") is None:
+        item.add_marker(pytest.mark.xdist_group(f"{item.path.stem} {shared[0]}"))
+
+
+def _shared_by_module(item: pytest.Item) -> list[str]:
+    """The module's own fixtures that this test asks for by name or through others."""
+    assert isinstance(item, pytest.Function)
+    known = item._fixtureinfo.name2fixturedefs
+    return sorted(
+        name
+        for name, definitions in known.items()
+        if definitions[-1].scope == "module" and not definitions[-1]._autouse
+    )

@@ -34,6 +34,7 @@ from http.server import HTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from finecut.io.retry import retried
 
@@ -251,6 +252,8 @@ class FaultyStore:
         )
         self.spoiled: Spoiled = lambda method, path: ""
         self.asked: list[tuple[str, str, str]] = []
+        #: Bytes of objects that were read.
+        self.sent = 0
         store = self
 
         class Handler(emulator.RequestHandler):  # type: ignore[misc]
@@ -278,6 +281,9 @@ class FaultyStore:
                 if trouble == "reset":
                     self.close_connection = True
                     return
+                if not self.as_expected():
+                    self.send_error(412)
+                    return
                 wire, self.wfile = self.wfile, io.BytesIO()
                 answer()
                 said = self.wfile.getvalue()
@@ -287,6 +293,23 @@ class FaultyStore:
                 elif trouble == "cut":
                     said = _cut(said)
                 self.wfile.write(said)
+                if "alt=media" in self.path:
+                    store.sent += len(said)
+
+            def as_expected(self) -> bool:
+                """Whether objects are of the generations asked for: the stand-in does not look."""
+                url = urlsplit(self.path)
+                asked = {name: values[0] for name, values in parse_qs(url.query).items()}
+                source, _, target = url.path.partition("/rewriteTo/")
+                generation, replaced = store.generation(source), store.generation(target or source)
+                return all(
+                    asked.get(name, found) == found
+                    for name, found in (
+                        ("ifSourceGenerationMatch", generation),
+                        ("ifGenerationMatch", replaced),
+                        ("generation", generation),
+                    )
+                )
 
         self._server = HTTPServer(
             ("127.0.0.1", 0), functools.partial(Handler, self._emulator._storage)
@@ -296,6 +319,12 @@ class FaultyStore:
             target=self._server.serve_forever, args=(0.02,), daemon=True
         )
         self._thread.start()
+
+    def generation(self, path: str) -> str:
+        """Of the object at the end of this path; 0 if there is none."""
+        bucket, _, name = path.rpartition("b/")[2].partition("/o/")
+        found = self._emulator._storage.objects.get(bucket, {}).get(unquote(name))
+        return str(found["generation"]) if found else "0"
 
     def close(self) -> None:
         self._server.shutdown()

@@ -385,28 +385,19 @@ def test_an_output_that_is_a_file_is_refused_before_the_work(films: Path, tmp_pa
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Nobody waits: neither the shelf, nor Google's library below it."""
+    """Nobody waits."""
     clock = Clock()
     monkeypatch.setattr(shelf, "retried", clock.retried)
-    base = pytest.importorskip("google.api_core.retry.retry_base")
-    unary = pytest.importorskip("google.api_core.retry.retry_unary")
-    monkeypatch.setattr(base, "time", clock)
-    monkeypatch.setattr(unary, "time", clock)
     return clock
 
 
 @pytest.fixture
 def store(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyStore]:
     pytest.importorskip("gcp_storage_emulator")
-    auth = pytest.importorskip("apache_beam.internal.gcp.auth")
-    # As it is now: the shelf replaces it when it meets a stand-in.
-    monkeypatch.setattr(auth, "get_service_credentials", auth.get_service_credentials)
-    shelf._stay_anonymous.cache_clear()
     store = FaultyStore()
-    monkeypatch.setenv(shelf.EMULATOR, store.address)
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", store.address)
     yield store
     store.close()
-    shelf._stay_anonymous.cache_clear()
 
 
 ROOT = "gs://bucket/out"

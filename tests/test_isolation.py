@@ -121,6 +121,6 @@ def test_a_film_that_wants_too_much_memory_costs_itself(huge: Path, tmp_path: Pa
 
 
 def test_a_film_that_takes_too_long_costs_itself(huge: Path, tmp_path: Path) -> None:
-    summary = curated(huge, tmp_path / "output", max_cpu_seconds=1)
+    summary = curated(huge, tmp_path / "output", max_cpu_seconds=1, preset="placebo")
     failure = only_that_film(summary, tmp_path / "output")
     assert "more than 1 s of processor time" in failure.message

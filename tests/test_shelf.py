@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import io
-import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,13 +11,10 @@ from typing import Any
 
 import pytest
 from faults import Clock
-from hypothesis import given
-from hypothesis import strategies as st
 
 from finecut.io import shelf
 from finecut.io.film.paint import paint
 from finecut.io.film.source import open_film
-from finecut.io.retry import ShortRead
 from finecut.io.shelf import Shelf
 
 
@@ -199,52 +195,6 @@ def test_a_question_is_asked_again(
         monkeypatch.setattr(Path, name, failing(STALE, 2, getattr(Path, name)))
     assert ask(path) == said
     assert clock.pauses
-
-
-class Ranges(io.BytesIO):
-    """An object whose reads break off and come short, in a pattern."""
-
-    def __init__(self, data: bytes, seed: int, often: float) -> None:
-        super().__init__(data)
-        self.chance, self.often = random.Random(seed), often
-
-    def read(self, size: int | None = -1) -> bytes:
-        data = super().read(size)
-        if self.chance.random() >= self.often:
-            return data
-        if self.chance.random() < 0.5:
-            raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
-        return data[: self.chance.randrange(len(data) + 1)]
-
-
-@given(
-    data=st.binary(max_size=200),
-    seed=st.integers(0, 1000),
-    steps=st.lists(st.tuples(st.integers(-50, 300), st.integers(0, 2), st.integers(-1, 120))),
-)
-def test_an_object_read_in_trouble_is_the_object(
-    data: bytes, seed: int, steps: list[tuple[int, int, int]]
-) -> None:
-    truth = io.BytesIO(data)
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(shelf, "retried", Clock().retried)
-        steady = shelf._Steady("gs://b/o", Ranges(data, seed, often=0.3))
-        for offset, whence, size in steps:
-            start = (0, truth.tell(), len(data))[whence]
-            truth.seek(max(0, start + offset))
-            assert steady.seek(offset, whence) == truth.tell()
-            assert steady.read(size) == truth.read(size)
-            assert steady.tell() == truth.tell()
-
-
-def test_an_object_that_stays_short_is_an_error_and_no_end(clock: Clock) -> None:
-    class Short(io.BytesIO):
-        def read(self, size: int | None = -1) -> bytes:
-            return super().read(size)[:3]
-
-    steady = shelf._Steady("gs://b/o", Short(b"whole"))
-    with pytest.raises(ShortRead, match="gs://b/o gave 3 of the 5 bytes from 0 on"):
-        steady.read()
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts", ".avi"])

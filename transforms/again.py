@@ -125,10 +125,9 @@ def _document(writing: Writing, source: Source) -> dict[str, Any] | None:
 
 def read_document(path: str) -> dict[str, Any] | None:
     """What a document says, or ``None`` if there is none, or none that can be understood."""
-    if not shelf.exists(path):
-        return None
     try:
-        said = json.loads(shelf.read(path))
+        data = shelf.read_if_there(path)
+        said = None if data is None else json.loads(data)
     except (ValueError, OSError, RecursionError):
         return None
     return said if isinstance(said, dict) else None

@@ -77,10 +77,9 @@ def find_sources(finding: Finding) -> list[Source]:
 
 def failures_in(path: str | None) -> list[Failure]:
     """What an earlier run listed as failed."""
-    if path is None or not shelf.exists(path):
-        return []
+    data = None if path is None else shelf.read_if_there(path)
     failures = []
-    for line in _lines(shelf.read(path).decode(errors="replace")):
+    for line in _lines((data or b"").decode(errors="replace")):
         try:
             failures.append(read_failure(line))
         except ValueError as error:

@@ -72,8 +72,8 @@ def held_by(layout: Layout, algorithm: str) -> Mapping[str, str] | None:
     if table is None and shelf.some_file_in(layout.embeddings(algorithm), ".pickle") is None:
         return None
     note = layout.embedding_facts(algorithm)
-    if shelf.exists(note):
-        said: Mapping[str, str] = json.loads(shelf.read(note))
+    if (data := shelf.read_if_there(note)) is not None:
+        said: Mapping[str, str] = json.loads(data)
         return said
     return {} if table is None else _facts_in(table)
 

@@ -1,0 +1,74 @@
+"""Launching: a job is built and handed over, and nobody here waits for its end.
+
+This is what the launcher of a Flex Template runs. Everything that a waiting process does after a
+run (listing failures, summing up, sweeping) is a step of the job itself.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from functools import partial
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.runner import PipelineResult
+
+from finecut.io.records import Summary
+from finecut.pipeline.beam_options import words_of
+from finecut.pipeline.curation import curate
+from finecut.pipeline.flags import Parser, add_flags, parse_options
+from finecut.pipeline.options import OptionError, Options
+from finecut.pipeline.planning import plan
+from finecut.pipeline.report import run_document, run_name
+from finecut.pipeline.running import quiet_libraries
+from finecut.pipeline.template import arguments_of
+from finecut.transforms.documents import serialise
+from finecut.transforms.writing import Writing
+
+USUAL_RUNNER = "DataflowRunner"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The launcher's exit code."""
+    parser = Parser(prog="finecut launch")
+    add_flags(parser)
+    try:
+        words = arguments_of(arguments)
+    except OptionError as error:
+        parser.error(str(error))
+    if not any(word.split("=")[0] == "--runner" for word in words):
+        words.append(f"--runner={USUAL_RUNNER}")
+    options, rest = parse_options(parser, words)
+    quiet_libraries(options.verbose)
+    launch(options, rest)
+    return 0
+
+
+def launch(options: Options, runner_arguments: Sequence[str] = ()) -> PipelineResult:
+    """Hand the job over."""
+    pipeline = job(options, runner_arguments)
+    return pipeline.run()
+
+
+def job(options: Options, runner_arguments: Sequence[str] = ()) -> beam.Pipeline:
+    """The whole job, not yet handed over. It shows the options on its page."""
+    words = [f"--runner={options.runner}", *runner_arguments, *words_of(options)]
+    pipeline = beam.Pipeline(options=PipelineOptions(words))
+    steps = plan(options.check())
+    curated = curate(pipeline, options, steps)
+    write = partial(_write_down, options=options, writing=steps.writing, started=time.time())
+    _ = curated.summary | "WriteRun" >> beam.Map(write).with_output_types(int)
+    return pipeline
+
+
+def _write_down(summary: Summary, options: Options, writing: Writing, started: float) -> int:
+    """The document of the run. What its steps counted is the engine's to show."""
+    path = writing.layout.run_summary(run_name(started, writing.shelf.staging))
+    document = run_document(options, summary, time.time() - started, {}, started)
+    return writing.shelf.write(path, serialise(document))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,8 @@
+"""What the launcher of the Flex Template runs: FLEX_TEMPLATE_PYTHON_PY_FILE names this file."""
+
+import sys
+
+from finecut.pipeline.launch import main
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
