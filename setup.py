@@ -62,8 +62,8 @@ EXTRAS = {
         "hypothesis",
         "mypy",
         "packaging",
-        # pytest-xdist 3.8 does not see its groups with 9.2: tests that share what takes long to make
-        # would each make it.
+        # With 9.2, pytest-xdist 3.8 does not see its groups: tests that share what takes long to
+        # make would each make it.
         "pytest>=8,<9.2",
         "pytest-xdist",
         "ruff",

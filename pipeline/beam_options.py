@@ -1,7 +1,7 @@
 """The options as Beam's own, so that a pipeline carries them and a job's page shows them.
 
-    pipeline_options = PipelineOptions(["--input", "gs://b/films", "--output", "gs://b/clips"])
-    options = pipeline_options.view_as(FinecutOptions).options()
+pipeline_options = PipelineOptions(["--input", "gs://b/films", "--output", "gs://b/clips"])
+options = pipeline_options.view_as(FinecutOptions).options()
 """
 
 from __future__ import annotations
@@ -14,25 +14,28 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from finecut.pipeline.flags import add_flags, flag_of, is_many, is_switch
 from finecut.pipeline.options import Options, default_of, option_fields
 
-#: Beam has one of this name already, and it means the same.
-BEAMS = "runner"
+#: Beam has these already. Its runner is ours; its dry run is another one, so that ours is not
+#: carried: write it into the :class:`Options`.
+RUNNER = "runner"
+BEAMS = (RUNNER, "dry_run")
 
 
 class FinecutOptions(PipelineOptions):
-    """Every option under its own name, but for ``runner``, which is Beam's."""
+    """Every option under its own name, but for those of Beam."""
 
     @classmethod
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
-        add_flags(parser, without=(BEAMS,))
+        add_flags(parser, without=BEAMS)
 
     def options(self) -> Options:
         """What was given, checked."""
-        given = {f.name: getattr(self, f.name) for f in option_fields() if f.name != BEAMS}
+        given = {f.name: getattr(self, f.name) for f in option_fields() if f.name not in BEAMS}
         for f in option_fields():
             if is_many(f):
                 given[f.name] = tuple(given[f.name] or ())
-        runner = self.get_all_options().get(BEAMS)
-        return Options(**given, **({BEAMS: runner} if runner else {})).check()
+        if runner := self.get_all_options().get(RUNNER):
+            given[RUNNER] = runner
+        return Options(**given).check()
 
 
 def words_of(options: Options) -> list[str]:
@@ -40,7 +43,7 @@ def words_of(options: Options) -> list[str]:
     words: list[str] = []
     for f in option_fields():
         value: Any = getattr(options, f.name)
-        if f.name == BEAMS or value == default_of(f):
+        if f.name in BEAMS or value == default_of(f):
             continue
         if is_switch(f):
             words.append(flag_of(f))

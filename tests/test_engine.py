@@ -46,11 +46,11 @@ class Dispatcher(fn_grpc.BeamFnExternalWorkerPoolServicer):  # type: ignore[misc
         #: Which pool has which worker.
         self.started: dict[str, int] = {}
 
-    def StartWorker(self, request: Any, context: Any) -> Any:  # noqa: N802
+    def StartWorker(self, request: Any, context: Any) -> Any:
         self.started[request.worker_id] = pool = next(self.turn)
         return self.pools[pool].StartWorker(request)
 
-    def StopWorker(self, request: Any, context: Any) -> Any:  # noqa: N802
+    def StopWorker(self, request: Any, context: Any) -> Any:
         pool = self.started.get(request.worker_id)
         if pool is None:
             return fn_api.StopWorkerResponse()
