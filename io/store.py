@@ -117,7 +117,7 @@ class BeamStore:
 
     def read(self, uri: str) -> bytes:
         with _opened(uri) as file:
-            return file.read()
+            return bytes(file.read())
 
     def open(self, uri: str) -> Opened:
         return _BeamFile(_opened(uri))

@@ -1,4 +1,4 @@
-"""The command: ``finecut curate``, ``finecut describe``, ``finecut doctor``, ``finecut demo``.
+"""The command: ``finecut curate``, ``launch``, ``describe``, ``doctor``, ``demo``.
 
 Nothing heavy is imported before a command really runs, so that ``--help`` answers at once.
 
@@ -13,6 +13,7 @@ import argparse
 import sys
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 from finecut.io import child
 from finecut.pipeline.flags import Parser, add_flags, parse_options
@@ -24,6 +25,10 @@ CHILDREN = tuple(f"finecut.transforms.{name}" for name in ("isolated", "cut", "f
 
 CURATE = "Turn a folder of videos into a training-ready set of clips."
 DESCRIBE = "Print the pipeline that curate would run: steps, what flows between them, resources."
+LAUNCH = (
+    "Hand the job of curate over to a cluster and do not wait for its end. Needs --runner and the "
+    "runner's own options."
+)
 DOCTOR = (
     "Find out by trying whether this machine can do what the options of curate ask: codecs, "
     "models, output. Needs no input."
@@ -45,6 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_flags(curate)
     describe = commands.add_parser("describe", help=DESCRIBE, description=DESCRIBE)
     add_flags(describe)
+    launch = commands.add_parser("launch", help=LAUNCH, description=LAUNCH)
+    add_flags(launch)
     doctor = commands.add_parser("doctor", help=DOCTOR, description=DOCTOR)
     add_flags(doctor)
     demo = commands.add_parser("demo", help=DEMO, description=DEMO)
@@ -58,6 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given[:1] == ["describe"]:
         options, _ = parse_options(describe, given[1:])
         return _describe(options, describe)
+    if given[:1] == ["launch"]:
+        options, rest = parse_options(launch, given[1:])
+        return _launch(options, rest, launch)
     if given[:1] == ["doctor"]:
         options, _ = parse_options(doctor, given[1:], whole=False)
         with stopping():
@@ -115,6 +125,27 @@ def _curate(options: Options, rest: Sequence[str], parser: Parser) -> int:
     for sentence in wrong:
         sys.stderr.write(f"finecut: {sentence}\n")
     return exit_code(ran.summary, wrong)
+
+
+def _launch(options: Options, rest: Sequence[str], parser: Parser) -> int:
+    if options.is_local:
+        parser.error("--runner local has nobody to hand the job over to: write DataflowRunner")
+    from finecut.pipeline.launch import launch
+    from finecut.pipeline.running import quiet_libraries
+
+    quiet_libraries(options.verbose)
+    try:
+        job = launch(options, rest)
+    except OptionError as error:
+        parser.error(str(error))
+    sys.stdout.write(f"handed over to {options.runner}: {_name_of(job)}\n")
+    return 0
+
+
+def _name_of(job: Any) -> str:
+    """What a runner calls its job, where it calls it anything."""
+    called = getattr(job, "job_id", None)
+    return str(called() if callable(called) else called or "it said no name")
 
 
 def _describe(options: Options, parser: Parser) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 
 from finecut.pipeline.options import (
@@ -43,11 +44,42 @@ def contradictions(o: Options, whole: bool = True) -> Iterator[str]:
         except ValueError as error:
             yield f"--keep {error}"
             return
+    yield from _unfit_for_a_stream(o)
     yield from _unfit_resources(o)
     yield from _at_odds_in_cutting(o)
     yield from _at_odds_in_encoding(o)
     yield from _at_odds_in_models(o)
     yield from _without_effect(o)
+
+
+def _unfit_for_a_stream(o: Options) -> Iterator[str]:
+    if o.subscription is None:
+        if o.patience != default_of_name("patience"):
+            yield "--patience does nothing without --subscription: write that too, or leave it out"
+        return
+    if o.is_local:
+        yield (
+            "--subscription needs a cluster that runs for ever: write --runner DataflowRunner, or "
+            "leave it out"
+        )
+    if not re.fullmatch(r"projects/[^/]+/subscriptions/[^/]+", o.subscription):
+        yield (
+            f"--subscription {o.subscription} is no subscription: write "
+            "projects/PROJECT/subscriptions/NAME"
+        )
+    for path in o.input:
+        if not path.startswith("gs://") or any(sign in path for sign in "*?["):
+            yield (
+                f"--input {path} tells of no object that is written to it: with --subscription, "
+                "write a folder of a bucket (gs://…)"
+            )
+    if o.video_limit is not None:
+        yield "--video-limit does nothing with --subscription, which has no end: leave it out"
+
+
+def default_of_name(name: str) -> object:
+    [f] = [f for f in option_fields() if f.name == name]
+    return default_of(f)
 
 
 def flag(name: str) -> str:
@@ -294,7 +326,7 @@ def _without_effect(o: Options) -> Iterator[str]:
         (
             not o.is_local,
             "a cluster (--runner); on this machine models take what they find",
-            ("resources", "accelerator"),
+            ("resources", "accelerator", "right_fitting"),
         ),
         *(
             (getattr(o, f"{family}_filter") == ENABLE, f"--{family}-filter {ENABLE}", names)

@@ -10,6 +10,7 @@ In a pipeline of your own::
 From beginning to end, with progress: ``run(Options(...))`` gives the run's ``Summary``.
 """
 
+import hashlib
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -33,6 +34,10 @@ from finecut.transforms.scoring import ScoreClips
 from finecut.transforms.split import SplitVideos
 from finecut.transforms.summary import Summarise
 from finecut.transforms.write import WriteClips, WrittenClips
+from finecut.transforms.writing import Writing
+
+#: Names are not always good text.
+CODING = ("utf-8", "surrogatepass")
 
 Work = TypeVar("Work", Reel, Video)
 
@@ -49,6 +54,18 @@ class Curated(NamedTuple):
     summary: beam.PCollection[Summary]
 
 
+class Done(NamedTuple):
+    """What the work itself makes, without what is said of it when it has ended."""
+
+    videos: beam.PCollection[Video]
+    reels: beam.PCollection[Reel]
+    clips: beam.PCollection[Clip]
+    written: WrittenClips
+    failures: beam.PCollection[Failure]
+    #: Everything that a summary counts.
+    events: tuple[beam.PCollection[Any], ...]
+
+
 def curate(pipeline: beam.Pipeline, options: Options, steps: Plan | None = None) -> Curated:
     """Add the whole way to a pipeline: find → probe → split → cut → look → write → tidy up.
 
@@ -62,10 +79,30 @@ def curate(pipeline: beam.Pipeline, options: Options, steps: Plan | None = None)
     return curated
 
 
+def curate_stream(sources: beam.PCollection[Source], steps: Plan) -> Done:
+    """The same for sources that never end: nothing is summed up, and failures are listed one by
+    one as they happen. (The plan has a ``patience`` for what does not come.)
+    """
+    done = work(sources, steps, local=False)
+    _ = done.failures | "ListFailures" >> ListEach(steps.writing)
+    return done
+
+
 def build(
     sources: beam.PCollection[Source], steps: Plan, local: bool, listing: "WriteLines"
 ) -> tuple[Curated, beam.PCollection[int]]:
     """What is done with sources; the second value appears when the list of failures is written."""
+    done = work(sources, steps, local)
+    summary = done.events | "Summarise" >> Summarise()
+    listed = done.failures | "WriteFailures" >> listing
+    curated = Curated(
+        sources, done.videos, done.reels, done.clips, done.written, done.failures, summary
+    )
+    return curated, listed
+
+
+def work(sources: beam.PCollection[Source], steps: Plan, local: bool) -> Done:
+    """From sources to a dataset on the shelf, with all that happens on the way."""
     begun = sources | "BeginVideos" >> BeginVideos(steps.writing, steps.again)
     # Decided for good: a bundle that is repeated must not find its own work finished.
     decided = begun.sources | "Decided" >> beam.Reshuffle()
@@ -74,16 +111,21 @@ def build(
     if steps.watches_films:
         videos = videos | "ShareOutVideos" >> ShareOut(video_work, longest_first=local)
     # One pool of workers watches, cuts and looks: with other hints for one of them, Beam would
-    # write down what flows between, and the sheets would lie on another machine.
-    hints = dict(steps.placing.hints)
+    # write down what flows between, and the sheets would lie on another machine. Unless two pools
+    # are wanted: then clips are handed over.
+    place = steps.placing
+    film = dict(place.hints if place.film_hints is None else place.film_hints)
     split = videos | "SplitVideos" >> SplitVideos(
         steps.splitting, partial(open_video, writing=steps.writing, again=steps.again)
-    ).with_resource_hints(**hints)
+    ).with_resource_hints(**film)
     reels = split.reels
     empty = reels | "WithoutShots" >> beam.Filter(lambda reel: not reel.shots)
     dealt = reels | "ShareOutReels" >> ShareOut(reel_work, longest_first=local)
-    cut = dealt | "CutClips" >> CutClips(steps.cutting).with_resource_hints(**hints)
-    clips = cut.clips | "LookAtClips" >> LookAtClips(steps).with_resource_hints(**hints)
+    cut = dealt | "CutClips" >> CutClips(steps.cutting).with_resource_hints(**film)
+    clips = cut.clips
+    if place.film_hints is not None:
+        clips = clips | "HandOver" >> beam.Reshuffle()
+    clips = clips | "LookAtClips" >> LookAtClips(steps).with_resource_hints(**place.hints)
     written = clips | "WriteClips" >> WriteClips(steps.writing)
     emptied = empty | "CloseEmptyVideos" >> CloseEmptyVideos(steps.writing)
 
@@ -104,9 +146,7 @@ def build(
         emptied.closed,
         failures,
     )
-    summary = events | "Summarise" >> Summarise()
-    listed = failures | "WriteFailures" >> listing
-    return Curated(sources, probed.videos, reels, clips, written, failures, summary), listed
+    return Done(probed.videos, reels, clips, written, failures, events)
 
 
 class LookAtClips(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]]):
@@ -138,8 +178,8 @@ class LookAtClips(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]
         if steps.captioning is not None:
             caption = CaptionClips(steps.captioning, *place.copies_of("caption"))
             clips = clips | "CaptionClips" >> caption
-        if steps.cutting.looking.sheet is not None:
-            clips = clips | "PutAwaySheets" >> PutAwaySheets(steps.cutting.looking)
+        if steps.looking.sheet is not None:
+            clips = clips | "PutAwaySheets" >> PutAwaySheets(steps.looking)
         if steps.enhancing is not None:
             enhance = CaptionClips(steps.enhancing, *place.copies_of("enhance"))
             clips = clips | "EnhanceCaptions" >> enhance
@@ -208,6 +248,26 @@ class WriteLines(beam.PTransform[beam.PCollection[Failure | Summary], beam.PColl
             | "One file" >> beam.GroupByKey()
             | "Write" >> beam.Map(write).with_output_types(int)
         )
+
+
+class ListEach(beam.PTransform[beam.PCollection[Failure], beam.PCollection[int]]):
+    """Each failure → a list of its own, where a stream never knows the last one.
+
+    Named by the video: what fails again replaces what was said before.
+    """
+
+    def __init__(self, writing: Writing) -> None:
+        super().__init__()
+        self.writing = writing
+
+    def expand(self, failures: beam.PCollection[Failure]) -> beam.PCollection[int]:
+        own, layout = self.writing.shelf, self.writing.layout
+
+        def write(failure: Failure) -> int:
+            key = hashlib.sha256(failure.source.name.encode(*CODING)).hexdigest()[:16]
+            return own.write(layout.failure_list(key), f"{to_json(failure)}\n".encode(*CODING))
+
+        return failures | "Write" >> beam.Map(write).with_output_types(int)
 
 
 _Ended = tuple[beam.PCollection[Summary], beam.PCollection[int]]

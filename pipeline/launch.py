@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from functools import partial
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.io.gcp.pubsub import ReadFromPubSub
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.runners.runner import PipelineResult
 
 from finecut.io.records import Summary
 from finecut.pipeline.beam_options import words_of
-from finecut.pipeline.curation import curate
+from finecut.pipeline.curation import curate, curate_stream
 from finecut.pipeline.flags import Parser, add_flags, parse_options
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import plan
@@ -25,6 +26,7 @@ from finecut.pipeline.report import run_document, run_name
 from finecut.pipeline.running import quiet_libraries
 from finecut.pipeline.template import arguments_of
 from finecut.transforms.documents import serialise
+from finecut.transforms.notice import NoticeVideos
 from finecut.transforms.writing import Writing
 
 USUAL_RUNNER = "DataflowRunner"
@@ -57,6 +59,13 @@ def job(options: Options, runner_arguments: Sequence[str] = ()) -> beam.Pipeline
     words = [f"--runner={options.runner}", *runner_arguments, *words_of(options)]
     pipeline = beam.Pipeline(options=PipelineOptions(words))
     steps = plan(options.check())
+    if options.subscription is not None:
+        pipeline._options.view_as(StandardOptions).streaming = True
+        told = pipeline | "Notifications" >> ReadFromPubSub(
+            subscription=options.subscription, with_attributes=True
+        )
+        curate_stream(told | "NoticeVideos" >> NoticeVideos(steps.finding), steps)
+        return pipeline
     curated = curate(pipeline, options, steps)
     write = partial(_write_down, options=options, writing=steps.writing, started=time.time())
     _ = curated.summary | "WriteRun" >> beam.Map(write).with_output_types(int)

@@ -118,6 +118,25 @@ class Options:
         matters=False,
     )
 
+    subscription: str | None = option(
+        None,
+        INPUT,
+        "Go on for ever: take the videos below the input (a folder of a bucket) that this Pub/Sub "
+        "subscription tells of as they are written, and not those that are there. Needs a cluster.",
+        metavar="NAME",
+        shown="none",
+        matters=False,
+    )
+    patience: float = option(
+        3600.0,
+        INPUT,
+        "With --subscription: how long a chunk waits for clips that may have failed before it is "
+        "closed without them.",
+        metavar="SECONDS",
+        above=0,
+        matters=False,
+    )
+
     splitting_algorithm: str = option(
         FIXED_STRIDE,
         CUT,
@@ -510,6 +529,13 @@ class Options:
         shown="what its model needs",
         matters=False,
     )
+    right_fitting: bool = option(
+        False,
+        MACHINES,
+        "On a cluster: cut on machines without a GPU, and hand the clips over to others that have "
+        "one for the models. The clips are decoded once more for it.",
+        matters=False,
+    )
     accelerator: str = option(
         USUAL_ACCELERATOR,
         MACHINES,
@@ -754,6 +780,11 @@ class Options:
     @property
     def is_local(self) -> bool:
         return self.runner in LOCAL_RUNNERS
+
+    @property
+    def streams(self) -> bool:
+        """Whether the input never ends."""
+        return self.subscription is not None
 
     @property
     def local_workers(self) -> int:

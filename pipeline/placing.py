@@ -16,6 +16,8 @@ from finecut.transforms.caption import Captioning, Enhancing
 from finecut.transforms.embed import Embedding
 from finecut.transforms.resources import USUAL, Resources, gpu_gb, parse_override, together
 
+#: What reads films; the other steps look at clips.
+FILM_STEPS = ("split", "cut")
 #: A machine has hardly more processes than this that want a model each.
 MOST_COPIES = 16
 
@@ -32,6 +34,8 @@ class Placing:
     #: Beam's hints for the steps that do the work.
     hints: Mapping[str, str]
     local: bool
+    #: The same for those that read films, where they have a pool of machines of their own.
+    film_hints: Mapping[str, str] | None = None
 
     @property
     def copies(self) -> int:
@@ -75,15 +79,21 @@ def placing(
             )
         steps[step] = _checked(text, step, resources)
     size = gpu_gb(options.accelerator)
+    film_hints = None
     try:
-        worker = together(steps, size)
+        if options.right_fitting:
+            film = {step: steps[step] for step in FILM_STEPS}
+            film_hints = together(film, size).hints(options.accelerator)
+            worker = together({k: v for k, v in steps.items() if k not in film}, size)
+        else:
+            worker = together(steps, size)
         hints = {} if options.is_local else worker.hints(options.accelerator)
     except ValueError as error:
         if options.is_local:
             # Nothing is asked for here; a model that is too large will say so itself.
             return Placing(steps, Resources(), size, {}, True)
         raise OptionError(f"--resources or --accelerator: {error}") from error
-    return Placing(steps, worker, size, hints, options.is_local)
+    return Placing(steps, worker, size, hints, options.is_local, film_hints)
 
 
 def _checked(text: str, step: str, resources: Resources) -> Resources:
@@ -107,7 +117,7 @@ def _needs(
     others = [step.resources for step in (embed, caption, enhance) if step is not None]
     gpu = options.measures("aesthetic") or any(need.needs_gpu for need in others)
     # It does well on a CPU, and takes the GPU where there is one anyhow.
-    watches = gpu and options.splitting_algorithm == TRANSNETV2
+    watches = gpu and options.splitting_algorithm == TRANSNETV2 and not options.right_fitting
     yield "split", USUAL["transnetv2"] if watches else Resources()
     yield "cut", Resources(nvencs=1) if options.encoder == "h264_nvenc" else Resources()
     for family in ("text", "unsafe"):

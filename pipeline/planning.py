@@ -6,6 +6,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -60,6 +61,8 @@ class Plan(NamedTuple):
     finding: Finding
     splitting: Splitting
     cutting: Cutting
+    #: How clips are looked at, by whatever looks at them.
+    looking: Looking
     #: Rules on what was measured, spoken before any model looks.
     first_rules: tuple[Rule, ...]
     #: Models, the cheap ones first, each with the rules on what it sees.
@@ -110,10 +113,12 @@ def plan(options: Options, run: str | None = None, ask: bool = True) -> Plan:
             own,
             encoding_of(options),
             options.use_input_bit_rate,
-            looking,
+            # Small frames lie on the machine that cut, and nobody looks for them there.
+            replace(looking, sheet=None) if options.right_fitting else looking,
             film_limits(options),
             child_limits(options),
         ),
+        looking=looking,
         first_rules=tuple(rule for family in MEASURED for rule in rules[family]),
         scorings=scorings,
         embedding=embed,
@@ -128,6 +133,7 @@ def plan(options: Options, run: str | None = None, ask: bool = True) -> Plan:
             dry_run=options.dry_run,
             threads=options.write_threads,
             algorithm=None if embed is None else embed.algorithm,
+            patience=options.patience if options.streams else None,
             configuration=configuration(
                 options,
                 embed=None if embed is None else embed.algorithm,

@@ -77,6 +77,11 @@ class Ran(NamedTuple):
 def run(options: Options, runner_arguments: Sequence[str] = (), progress: bool = False) -> Ran:
     """Curate from beginning to end. Raises when the run as a whole cannot be done."""
     options.check()
+    if options.streams:
+        raise OptionError(
+            "--subscription has no end to wait for: write finecut launch instead of curate, or "
+            "leave it out"
+        )
     quiet_libraries(options.verbose)
     check_inputs(options.input)
     steps = plan(options)

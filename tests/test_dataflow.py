@@ -54,7 +54,8 @@ EVERYTHING = options(
 @pytest.fixture(scope="module")
 def proto() -> api.Pipeline:
     """The job as the service would get it."""
-    return job(EVERYTHING, OWN).run().job.proto_pipeline
+    result: Any = job(EVERYTHING, OWN).run()
+    return result.job.proto_pipeline
 
 
 def leaves(proto: api.Pipeline) -> dict[str, api.PTransform]:

@@ -34,7 +34,7 @@ from finecut.pipeline.running import run
 POOLS = 2
 
 
-class Dispatcher(fn_grpc.BeamFnExternalWorkerPoolServicer):  # type: ignore[misc]
+class Dispatcher(fn_grpc.BeamFnExternalWorkerPoolServicer):
     """Gives workers out to the pools in turn."""
 
     def __init__(self, addresses: list[str]) -> None:
@@ -57,7 +57,7 @@ class Dispatcher(fn_grpc.BeamFnExternalWorkerPoolServicer):  # type: ignore[misc
         return self.pools[pool].StopWorker(request)
 
 
-class Job(BeamJob):  # type: ignore[misc]
+class Job(BeamJob):
     """A job of the service, on as many workers as there are pools."""
 
     def _invoke_runner(self) -> Any:

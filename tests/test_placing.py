@@ -172,3 +172,19 @@ def test_describe_refuses_what_cannot_be_had(capsys: pytest.CaptureFixture[str])
         main(["describe", *arguments, "--resources", "caption:gpus=1"])
     assert stopped.value.code == 2
     assert "no step called caption" in capsys.readouterr().err
+
+
+def test_two_pools_where_they_are_wanted() -> None:
+    """Films are read without a GPU, clips are looked at with one, and handed over between."""
+    wanted = options(generate_captions=True, right_fitting=True, resources=("cut:cpus=3",))
+    found = hints_in_proto(wanted)
+    for step in ("SplitVideos", "CutClips"):
+        assert all(hints == {CPUS: b"3"} for hints in of(step, found)), step
+    looking = {ACCELERATOR: L4}
+    assert all(looking.items() <= hints.items() for hints in of("LookAtClips", found))
+    for step in ("HandOver", *REST):
+        assert all(hints == {} for hints in of(step, found)), step
+    steps = plan(wanted)
+    assert steps.cutting.looking.sheet is None
+    assert steps.captioning is not None
+    assert steps.captioning.looking.sheet is not None

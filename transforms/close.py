@@ -6,7 +6,7 @@ says that everything of this video is on the shelf, and it is withdrawn as long 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -18,6 +18,7 @@ from finecut.io import shelf
 from finecut.io.records import Clip, Failure, Reel, Video, Written
 from finecut.transforms.again import forget_note, forget_other_tables, settle
 from finecut.transforms.documents import chunk_document, serialise, video_document
+from finecut.transforms.gather import Gather
 from finecut.transforms.guard import FAILURES, guarded
 from finecut.transforms.tally import LOG, count
 from finecut.transforms.writing import Writer, Writing, by_chunk, ids, planned, tagged
@@ -168,6 +169,25 @@ def _refuse_changed(video: Video) -> None:
         )
 
 
+def chunk_is_complete(entries: Iterable[Clip | Written], writing: Writing) -> bool:
+    """Whether all clips of the chunk are here, and a receipt of everything planned of them."""
+    entries = list(entries)
+    clips = {entry.id: entry for entry in entries if isinstance(entry, Clip)}
+    if not all_clips_are_here([*clips.values()]):
+        return False
+    paths = {entry.path for entry in entries if isinstance(entry, Written)}
+    return all(planned(clip, writing) <= paths for clip in clips.values())
+
+
+def all_clips_are_here(clips: Sequence[Clip]) -> bool:
+    """Whether these are the clips of all shots of their chunk."""
+    return bool(clips) and len({clip.id for clip in clips}) == clips[0].chunk.num_shots
+
+
+def video_is_complete(chunks: Sequence[ChunkClosed]) -> bool:
+    return len({chunk.path for chunk in chunks}) == chunks[0].num_chunks
+
+
 _LedgerAndReceipts = tuple[beam.PCollection[Clip], beam.PCollection[Written]]
 
 
@@ -187,7 +207,8 @@ class CloseChunks(beam.PTransform[_LedgerAndReceipts, Any]):
                 receipts | "Receipts by chunk" >> beam.Map(by_chunk).with_output_types(entry),
             )
             | "Ledger" >> beam.Flatten()
-            | "Wait for the chunk" >> beam.GroupByKey()
+            | "Wait for the chunk"
+            >> Gather(partial(chunk_is_complete, writing=self.writing), self.writing.patience)
             | "Close chunk"
             >> beam.ParDo(_CloseChunk(self.writing)).with_outputs(FAILURES, main="closed")
         )
@@ -204,7 +225,7 @@ class CloseVideos(beam.PTransform[beam.PCollection[ChunkClosed], Any]):
         return (
             chunks
             | "By video" >> beam.Map(_by_video).with_output_types(tuple[str, ChunkClosed])
-            | "Wait for the video" >> beam.GroupByKey()
+            | "Wait for the video" >> Gather(video_is_complete, self.writing.patience)
             | "Close video"
             >> beam.ParDo(_CloseVideo(self.writing)).with_outputs(FAILURES, main="closed")
         )

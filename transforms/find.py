@@ -67,7 +67,7 @@ def find_sources(finding: Finding) -> list[Source]:
         if not any(path.startswith(f"{folder}/") for folder in finding.without)
     ]
     sources = [
-        named.get(path) or _source(_readable(path), _readable(root), finding)
+        named.get(path) or source_below(_readable(path), _readable(root), finding)
         for path in paths[: finding.limit]
     ]
     failures = failures_in(finding.failed)
@@ -158,7 +158,8 @@ def check_inputs(inputs: Sequence[str]) -> None:
             )
 
 
-def _source(path: str, root: str, finding: Finding) -> Source:
+def source_below(path: str, root: str, finding: Finding) -> Source:
+    """The source of a file below a root."""
     relative = relative_to_root(path, root)
     if finding.named_as is None:
         return Source(path, path, relative)
@@ -293,12 +294,12 @@ class _Found(NamedTuple):
 def _resolve(path: str) -> _Found:
     """The root and the files of one input."""
     if glob.has_magic(path) and (shelf.is_remote(path) or not shelf.exists(path)):
-        return _Found(_fixed_part(path), [p for p in shelf.matching(path) if _is_video(p)])
+        return _Found(_fixed_part(path), [p for p in shelf.matching(path) if is_video(p)])
     if _extension(path) in LIST_EXTENSIONS and not shelf.is_folder(path):
         return _resolve_list(path)
-    if _is_video(path) and not shelf.is_folder(path):
+    if is_video(path) and not shelf.is_folder(path):
         return _Found(posixpath.dirname(path), [path])
-    return _Found(path, [p for p in shelf.files_below(path) if _is_video(p)])
+    return _Found(path, [p for p in shelf.files_below(path) if is_video(p)])
 
 
 def _resolve_list(path: str) -> _Found:
@@ -365,7 +366,8 @@ def _extension(path: str) -> str:
     return extension if extension in VIDEO_EXTENSIONS + LIST_EXTENSIONS else ""
 
 
-def _is_video(path: str) -> bool:
+def is_video(path: str) -> bool:
+    """Whether its name says so."""
     return _extension(path) in VIDEO_EXTENSIONS
 
 

@@ -23,8 +23,15 @@ from apache_beam.pvalue import TaggedOutput
 from finecut.io.parquet import embedding_pickle, embedding_table
 from finecut.io.records import Clip, Failure, ModelUsed, Written
 from finecut.transforms.again import forget_other_files
-from finecut.transforms.close import ChunkClosed, CloseChunks, CloseVideos, VideoClosed
+from finecut.transforms.close import (
+    ChunkClosed,
+    CloseChunks,
+    CloseVideos,
+    VideoClosed,
+    all_clips_are_here,
+)
 from finecut.transforms.documents import clip_document, serialise
+from finecut.transforms.gather import Gather
 from finecut.transforms.guard import FAILURES, guarded
 from finecut.transforms.parallel import Write, WriteInParallel
 from finecut.transforms.vectors import claim, facts, vector_key
@@ -165,7 +172,9 @@ class WriteClips(beam.PTransform[beam.PCollection[Clip], WrittenClips]):
         previews = branch[PREVIEWS] | PublishPreviews(writing)
         metas = branch[METAS] | WriteMetas(writing)
         vectors = branch[EMBEDDINGS] | WriteVectors(writing)
-        tables = branch[EMBEDDINGS] | WriteParquet(writing)
+        # In a stream, only all clips tell that all vectors are here.
+        whole = branch[EMBEDDINGS] if writing.patience is None else branch.ledger
+        tables = whole | WriteParquet(writing)
         steps = [published, previews, metas, vectors, tables]
         receipts = [step.written for step in steps] | "Receipts" >> beam.Flatten()
         chunks = (branch.ledger, receipts) | CloseChunks(writing)
@@ -234,7 +243,7 @@ class WriteParquet(beam.PTransform[beam.PCollection[Clip], Any]):
         return (
             clips
             | "By chunk" >> beam.Map(by_chunk).with_output_types(tuple[str, Clip])
-            | "Gather vectors" >> beam.GroupByKey()
+            | "Gather vectors" >> Gather(all_clips_are_here, self.writing.patience)
             | "Write table"
             >> beam.ParDo(_WriteParquet(self.writing)).with_outputs(FAILURES, main="written")
         )

@@ -29,6 +29,8 @@ class Writing:
     algorithm: str | None = None
     #: What tells configurations apart that make something else of the same film.
     configuration: str = ""
+    #: In a stream, which has no end: seconds to wait for what is missing of a chunk.
+    patience: float | None = None
 
 
 def planned(clip: Clip, writing: Writing) -> set[str]:

@@ -1,0 +1,100 @@
+"""Gathering: what belongs together, as soon as all of it is there.
+
+Where the input has an end, all of it is there when the end has come: a GroupByKey. In a stream it
+never comes, and no window knows how long a clip takes. So entries wait, each key by itself, until
+``complete`` says that nothing is missing::
+
+    chunk 7   clip, clip, receipt, …, clip, receipt   ──complete──▶  (chunk 7, all of them)
+    chunk 9   clip, receipt, …     (a shot failed)    ──patience──▶  (chunk 9, what there is)
+
+What is still missing after so much patience is taken for lost. If it comes after all, everything is
+handed out again, so that nothing is ever made of the late part alone.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, TypeVar
+
+import apache_beam as beam
+from apache_beam.coders import PickleCoder
+from apache_beam.transforms.timeutil import TimeDomain
+from apache_beam.transforms.userstate import (
+    BagStateSpec,
+    ReadModifyWriteStateSpec,
+    TimerSpec,
+    on_timer,
+)
+from apache_beam.typehints import Iterable as BeamIterable
+from apache_beam.typehints import Tuple as BeamTuple
+
+T = TypeVar("T")
+
+#: Patience after which nobody remembers a key whose rest did not come.
+FORGET_AFTER: Final = 10
+
+
+class Gather(beam.PTransform[Any, Any]):
+    """(key, entry) → (key, all entries of this key).
+
+    ``patience`` in seconds is for streams; without it, the input has an end.
+    """
+
+    def __init__(self, complete: Callable[[Sequence[Any]], bool], patience: float | None) -> None:
+        super().__init__()
+        self.complete, self.patience = complete, patience
+
+    def expand(self, entries: beam.PCollection[Any]) -> Any:
+        if self.patience is None:
+            return entries | "Gather" >> beam.GroupByKey()
+        kind: Any = entries.element_type
+        key, entry = kind.tuple_types
+        return entries | "Gather" >> beam.ParDo(
+            _Wait(self.complete, self.patience)
+        ).with_output_types(BeamTuple[key, BeamIterable[entry]])
+
+
+class _Wait(beam.DoFn):
+    ENTRIES = BagStateSpec("entries", PickleCoder())
+    GIVEN_UP = ReadModifyWriteStateSpec("given up", PickleCoder())
+    PATIENCE = TimerSpec("patience", TimeDomain.REAL_TIME)
+
+    def __init__(self, complete: Callable[[Sequence[Any]], bool], patience: float) -> None:
+        super().__init__()
+        self.complete, self.patience = complete, patience
+
+    def process(
+        self,
+        element: tuple[Any, Any],
+        entries: Any = beam.DoFn.StateParam(ENTRIES),
+        given_up: Any = beam.DoFn.StateParam(GIVEN_UP),
+        timer: Any = beam.DoFn.TimerParam(PATIENCE),
+    ) -> Iterable[tuple[Any, list[Any]]]:
+        key, entry = element
+        entries.add(entry)
+        found = list(entries.read())
+        if self.complete(found):
+            entries.clear()
+            given_up.clear()
+            timer.clear()
+            yield key, found
+        elif given_up.read():
+            yield key, found
+        else:
+            timer.set(time.time() + self.patience)
+
+    @on_timer(PATIENCE)
+    def lose_patience(
+        self,
+        key: Any = beam.DoFn.KeyParam,
+        entries: Any = beam.DoFn.StateParam(ENTRIES),
+        given_up: Any = beam.DoFn.StateParam(GIVEN_UP),
+        timer: Any = beam.DoFn.TimerParam(PATIENCE),
+    ) -> Iterable[tuple[Any, list[Any]]]:
+        if given_up.read():
+            entries.clear()
+            given_up.clear()
+            return
+        given_up.write(True)
+        timer.set(time.time() + FORGET_AFTER * self.patience)
+        if found := list(entries.read()):
+            yield key, found
