@@ -204,7 +204,7 @@ def _credentials() -> tuple[Any, str]:
 
 def may_have_credentials() -> bool:
     """Whether it is worth looking for credentials: a file names them, or this machine has some."""
-    if EMULATOR in os.environ:
+    if _stands_in():
         return False
     if any(name in os.environ for name in ("GOOGLE_APPLICATION_CREDENTIALS", "GCE_METADATA_HOST")):
         return True
@@ -213,6 +213,11 @@ def may_have_credentials() -> bool:
     with contextlib.suppress(OSError):
         return MACHINE.read_text().startswith("Google")
     return False
+
+
+def _stands_in() -> bool:
+    """Whether the store is a stand-in, which knows nobody."""
+    return EMULATOR in os.environ
 
 
 def _blob(uri: str, generation: int | None = None) -> storage.Blob:
@@ -266,7 +271,7 @@ def _plainly(uri: str) -> Iterator[None]:
 
 
 def _refusal() -> str:
-    if may_have_credentials() or EMULATOR in os.environ:
+    if may_have_credentials() or _stands_in():
         return (
             "Google Cloud Storage refused it: usually this account has no role there, such as "
             "Storage Object User on the bucket"

@@ -23,13 +23,11 @@ from finecut.pipeline.flags import Parser, add_flags, parse_options
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import plan
 from finecut.pipeline.report import run_document, run_name
-from finecut.pipeline.running import quiet_libraries
+from finecut.pipeline.running import DATAFLOW, check_runner, quiet_libraries
 from finecut.pipeline.template import arguments_of
 from finecut.transforms.documents import serialise
 from finecut.transforms.notice import NoticeVideos
 from finecut.transforms.writing import Writing
-
-USUAL_RUNNER = "DataflowRunner"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -41,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     except OptionError as error:
         parser.error(str(error))
     if not any(word.split("=")[0] == "--runner" for word in words):
-        words.append(f"--runner={USUAL_RUNNER}")
+        words.append(f"--runner={DATAFLOW}")
     options, rest = parse_options(parser, words)
     quiet_libraries(options.verbose)
     launch(options, rest)
@@ -50,6 +48,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def launch(options: Options, runner_arguments: Sequence[str] = ()) -> PipelineResult:
     """Hand the job over."""
+    check_runner(options.runner, runner_arguments)
     pipeline = job(options, runner_arguments)
     return pipeline.run()
 

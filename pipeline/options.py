@@ -121,8 +121,8 @@ class Options:
     subscription: str | None = option(
         None,
         INPUT,
-        "Go on for ever: take the videos below the input (a folder of a bucket) that this Pub/Sub "
-        "subscription tells of as they are written, and not those that are there. Needs a cluster.",
+        "Go on for ever, on a cluster: take the videos below the input (a folder of a bucket) that "
+        "this Pub/Sub subscription tells of as they are written, and not those that are there.",
         metavar="NAME",
         shown="none",
         matters=False,
@@ -533,7 +533,7 @@ class Options:
         False,
         MACHINES,
         "On a cluster: cut on machines without a GPU, and hand the clips over to others that have "
-        "one for the models. The clips are decoded once more for it.",
+        "one for the models (which decodes them once more).",
         matters=False,
     )
     accelerator: str = option(

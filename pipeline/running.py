@@ -54,6 +54,8 @@ BATCH_BYTES = 2_000_000_000
 #: Finished videos that are as little work as one that is not.
 FINISHED_FOR_ONE = 50
 
+DATAFLOW = "DataflowRunner"
+
 #: Names in the staging folder.
 SUMMARY, FAILURES = "summary.json", "failures.jsonl"
 
@@ -89,7 +91,7 @@ def run(options: Options, runner_arguments: Sequence[str] = (), progress: bool =
         require_encoder(steps.cutting.encoding)
         prepare(options, steps)
     else:
-        _check_runner(options.runner)
+        check_runner(options.runner, runner_arguments)
     began, started = time.monotonic(), time.time()
     BOARD.clear()
     with ExitStack() as at_work:
@@ -174,7 +176,8 @@ def _sweep(steps: Plan) -> None:
     steps.cutting.looking.sweep()
 
 
-def _check_runner(name: str) -> None:
+def check_runner(name: str, arguments: Sequence[str]) -> None:
+    """Refuse a runner that cannot be had, before minutes are spent on finding out."""
     try:
         create_runner(name)
     except (ValueError, ImportError) as error:
@@ -182,6 +185,15 @@ def _check_runner(name: str) -> None:
             f"--runner {name} is unknown or not installed: write local, or the name of a Beam "
             "runner such as DataflowRunner or FlinkRunner"
         ) from error
+    if name.rpartition(".")[2] == DATAFLOW and "--no_auth" not in arguments:
+        from finecut.io.gcs import may_have_credentials  # installed, or the runner were not
+
+        if not may_have_credentials():
+            raise OptionError(
+                f"--runner {name} needs credentials, and there are none on this machine: run "
+                "gcloud auth application-default login, or point GOOGLE_APPLICATION_CREDENTIALS "
+                "to a key"
+            )
 
 
 def _check_output(options: Options, steps: Plan, at_work: ExitStack) -> None:

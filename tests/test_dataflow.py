@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import typing
 from collections.abc import Iterator
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -16,9 +18,13 @@ from apache_beam.portability.api import beam_runner_api_pb2 as api
 from apache_beam.transforms.display import DisplayData
 from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import PaneInfo
+from faults import FaultyStore
 
+from finecut.io import shelf
 from finecut.pipeline.beam_options import FinecutOptions, words_of
+from finecut.pipeline.cli import main
 from finecut.pipeline.launch import job
+from finecut.pipeline.launch import main as launched
 from finecut.pipeline.options import Options
 
 pytest.importorskip("apache_beam.runners.dataflow.dataflow_runner")
@@ -184,3 +190,48 @@ def test_a_pipeline_carries_the_options() -> None:
     pipeline = job(wanted, OWN)
     assert pipeline._options.view_as(FinecutOptions).options() == wanted
     assert words_of(Options()) == []
+
+
+def test_missing_credentials_are_said_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Beam looks for them for up to a minute, and then says something else."""
+    for name in ("STORAGE_EMULATOR_HOST", "GOOGLE_APPLICATION_CREDENTIALS", "GCE_METADATA_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+    monkeypatch.setattr("finecut.io.gcs.MACHINE", tmp_path / "none")
+    words = ["--input", "gs://b/films", "--output", "gs://b/out", "--runner", "DataflowRunner"]
+    for command in ("launch", "curate"):
+        with pytest.raises(SystemExit) as ended:
+            main([command, *words, "--project=p", "--region=r"])
+        assert ended.value.code == 2
+        assert "gcloud auth application-default login" in capfd.readouterr().err
+
+
+def test_the_launcher_hands_over_what_the_form_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the launcher of a template is called; the job is written to a store instead of sent."""
+    pytest.importorskip("gcp_storage_emulator")
+    server = FaultyStore()
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.address)
+    # Beam looks for credentials of its own, also for a stand-in that wants none.
+    monkeypatch.setattr("apache_beam.internal.gcp.auth.get_service_credentials", lambda _: None)
+    template = "gs://bucket/templates/films.json"
+    form = ["--input=gs://bucket/films", "--output=gs://bucket/out", "--generate_previews=true"]
+    form += ["--video_limit=", "--clip_length=4", "--no_generate_embeddings=false"]
+    own = [word for word in OWN if not word.startswith("--dry_run")]
+    try:
+        assert launched([*form, *own, "--job_name=films", f"--template_location={template}"]) == 0
+        handed_over = json.loads(shelf.read(template))
+    finally:
+        server.close()
+    environment = handed_over["environment"]
+    options = environment["sdkPipelineOptions"]["options"]
+    assert (options["clip_length"], options["generate_previews"]) == (4.0, True)
+    assert options["runner"] == "DataflowRunner"
+    assert not options["no_generate_embeddings"]
+    images = [
+        image["containerImage"]
+        for pool in environment["workerPools"]
+        for image in pool["sdkHarnessContainerImages"]
+    ]
+    assert {*images} == {IMAGE}

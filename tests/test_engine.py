@@ -7,24 +7,29 @@ gives each worker it asks for to the next pool.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
 import socket
 import subprocess
 import sys
+import sysconfig
+import venv
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability.api import beam_fn_api_pb2 as fn_api
 from apache_beam.portability.api import beam_fn_api_pb2_grpc as fn_grpc
 from apache_beam.portability.api import beam_job_api_pb2 as job_api
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.portability.local_job_service import BeamJob, LocalJobServicer
+from apache_beam.runners.portability.stager import Stager
 from faults import differences, staged, tree
 
 from finecut.io.film.paint import paint
@@ -32,6 +37,7 @@ from finecut.pipeline.options import Options
 from finecut.pipeline.running import run
 
 POOLS = 2
+ROOT = Path(__file__).parents[1]
 
 
 class Dispatcher(fn_grpc.BeamFnExternalWorkerPoolServicer):
@@ -73,27 +79,35 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@contextmanager
+def pool_in(home: Path, python: Path) -> Iterator[str]:
+    """The address of a pool of workers with a folder and a Python of its own."""
+    port = free_port()
+    # Workers are started by name, so their Python has to be the first on the path.
+    path = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+    program = [python, "-m", "apache_beam.runners.worker.worker_pool_main"]
+    pool = subprocess.Popen(
+        [*program, "--service_port", str(port)],
+        cwd=home,
+        env=environment | {"TMPDIR": str(home), "HOME": str(home), "PATH": path},
+        start_new_session=True,
+    )
+    try:
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            grpc.channel_ready_future(channel).result(timeout=60)
+        yield f"127.0.0.1:{port}"
+    finally:
+        pool.terminate()
+        pool.wait()
+
+
 @pytest.fixture(scope="module")
 def dispatcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Dispatcher]]:
     with ExitStack() as running:
-        addresses = []
-        for _ in range(POOLS):
-            port, home = free_port(), tmp_path_factory.mktemp("pool")
-            program = [sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main"]
-            # Workers are started by name, so their Python has to be the first on the path.
-            path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-            pool = subprocess.Popen(
-                [*program, "--service_port", str(port)],
-                cwd=home,
-                env=os.environ | {"TMPDIR": str(home), "HOME": str(home), "PATH": path},
-                start_new_session=True,
-            )
-            running.callback(pool.wait)
-            running.callback(pool.terminate)
-            addresses.append(f"127.0.0.1:{port}")
-        for address in addresses:
-            with grpc.insecure_channel(address) as channel:
-                grpc.channel_ready_future(channel).result(timeout=60)
+        homes = [tmp_path_factory.mktemp("pool") for _ in range(POOLS)]
+        python = Path(sys.executable)
+        addresses = [running.enter_context(pool_in(home, python)) for home in homes]
         dispatcher = Dispatcher(addresses)
         server = grpc.server(ThreadPoolExecutor(4))
         fn_grpc.add_BeamFnExternalWorkerPoolServicer_to_server(dispatcher, server)
@@ -153,3 +167,61 @@ def test_two_pools_of_workers_write_what_one_machine_writes(
     assert (together.summary.videos_done, together.summary.videos_failed) == (4, 1)
     assert differences(tree(tmp_path / "together"), tree(tmp_path / "alone")) == []
     assert staged(tmp_path / "together") == []
+
+
+def staged_package(folder: Path) -> Path:
+    """What Beam sends to workers for ``--setup_file``."""
+    options = PipelineOptions([f"--setup_file={ROOT / 'setup.py'}"])
+    Stager.create_job_resources(options, str(folder))
+    [package] = folder.glob("finecut-*.tar.gz")
+    return package
+
+
+def environment_with(package: Path, folder: Path) -> Path:
+    """The Python of a new environment that has this package and nothing else of ours.
+
+    What it needs is borrowed: a folder named in a .pth file is searched, but the .pth files in it
+    (an editable install is one) are not obeyed.
+    """
+    venv.create(folder, with_pip=False, symlinks=True)
+    [site] = folder.glob("lib/python*/site-packages")
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"),
+            *("--no-build-isolation", "--target", site, package),
+        ],
+        check=True,
+    )
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
+    return folder / "bin/python"
+
+
+@pytest.mark.slow
+def test_the_staged_package_runs_a_worker(films: Path, tmp_path: Path) -> None:
+    """All that a worker needs is in what is sent to it: in an environment of nothing else."""
+    for name in ("staged", "home"):
+        (tmp_path / name).mkdir()
+    python = environment_with(staged_package(tmp_path / "staged"), tmp_path / "venv")
+    where = subprocess.run(
+        [python, "-c", "import finecut.io.shelf as m; print(m.__file__)"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert Path(where.stdout.strip()).is_relative_to(tmp_path / "venv")
+    alone = run(options(films, tmp_path / "alone"))
+    with pool_in(tmp_path / "home", python) as address:
+        there = run(
+            options(films, tmp_path / "there", runner="PortableRunner"),
+            [
+                "--job_endpoint=embed",
+                "--environment_type=EXTERNAL",
+                f"--environment_config={address}",
+            ],
+        )
+    # The evidence of a failure names the files of the package, which lie elsewhere.
+    listed = [dataclasses.replace(ran.summary, failures=()) for ran in (there, alone)]
+    assert listed[0] == listed[1]
+    found = differences(tree(tmp_path / "there"), tree(tmp_path / "alone"))
+    assert [name for name in found if not name.startswith("failures/")] == []
