@@ -86,7 +86,7 @@ def pool_in(home: Path, python: Path) -> Iterator[str]:
     # Workers are started by name, so their Python has to be the first on the path.
     path = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
-    program = [python, "-m", "apache_beam.runners.worker.worker_pool_main"]
+    program = [str(python), "-m", "apache_beam.runners.worker.worker_pool_main"]
     pool = subprocess.Popen(
         [*program, "--service_port", str(port)],
         cwd=home,

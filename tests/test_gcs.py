@@ -163,7 +163,7 @@ def test_without_credentials_nobody_waits_for_any(
     def asked(**_: object) -> None:
         raise AssertionError("Google's library was asked, which takes up to a minute")
 
-    monkeypatch.setattr(gcs.google.auth, "default", asked)
+    monkeypatch.setattr("google.auth.default", asked)
     assert not gcs.may_have_credentials()
     credentials, _ = gcs._credentials()
     assert isinstance(credentials, AnonymousCredentials)
