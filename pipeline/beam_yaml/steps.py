@@ -1,0 +1,453 @@
+"""The steps by the names and options a pipeline in YAML has for them; rows come and go.
+
+Each is the transform of the same name in ``finecut.transforms``, told what to do as ``planning``
+tells it; ``Curate`` is the whole way.
+"""
+
+import hashlib
+import inspect
+import typing
+import uuid
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache, partial
+from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
+
+import apache_beam as beam
+
+from finecut.io import shelf
+from finecut.io.layout import Layout
+from finecut.io.records import (
+    Clip,
+    Failure,
+    Reel,
+    Skipped,
+    Source,
+    Summary,
+    Video,
+    Written,
+)
+from finecut.io.scratch import Scratch
+from finecut.io.shelf import Shelf
+from finecut.pipeline import curation
+from finecut.pipeline.beam_yaml.config import BEAMS, options_of
+from finecut.pipeline.beam_yaml.rows import FromRows, ToRows
+from finecut.pipeline.curation import ShareOut, WriteLines, reel_work, video_work
+from finecut.pipeline.options import LOCAL_RUNNERS, OptionError, Options, option_fields
+from finecut.pipeline.planning import Plan, plan
+from finecut.transforms import (
+    again,
+    caption,
+    close,
+    cut,
+    embed,
+    find,
+    keep,
+    looking,
+    preview,
+    scoring,
+    split,
+    write,
+)
+from finecut.transforms.again import SKIPPED, open_video
+from finecut.transforms.close import ChunkClosed, VideoClosed
+from finecut.transforms.guard import FAILURES
+from finecut.transforms.writing import Writing
+
+#: Marks the configuration of videos that steps made which stand alone.
+ALONE = "-steps"
+
+Rows = Mapping[str, beam.PCollection[Any]]
+
+#: Runners of this machine, as Beam calls their classes.
+LOCAL_CLASSES = (*LOCAL_RUNNERS, "SwitchingDirectRunner", "BundleBasedDirectRunner", "PrismRunner")
+
+#: What the steps of one pipeline share, and no other pipeline does: the beginning of the names of
+#: their staging folders and sheets.
+_RUNS: "WeakKeyDictionary[beam.Pipeline, str]" = WeakKeyDictionary()
+
+
+def run_of(pipeline: beam.Pipeline) -> str:
+    return _RUNS.setdefault(pipeline, uuid.uuid4().hex)
+
+
+@lru_cache(maxsize=4)
+def planned(options: Options, run: str) -> Plan:
+    """The plan of steps with the same options, made once.
+
+    Steps with other options get another name, and so never see sheets that were drawn otherwise.
+    """
+    return plan(options, f"{run}-{hashlib.sha256(repr(options).encode()).hexdigest()[:12]}")
+
+
+def runner_of(pipeline: beam.Pipeline) -> str:
+    name = type(pipeline.runner).__name__
+    return "local" if name in LOCAL_CLASSES else name
+
+
+class Step(beam.PTransform[Any, Any]):
+    """What all steps have in common: options in, rows in, rows out."""
+
+    #: The record whose rows it takes; ``None``: it begins a pipeline.
+    takes: ClassVar[type | None] = None
+    #: Its outputs, and the records whose rows they have.
+    gives: ClassVar[Mapping[str, type]] = {}
+    #: Options it cannot do without, and those that are said by naming it.
+    needs: ClassVar[tuple[str, ...]] = ()
+    implied: ClassVar[Mapping[str, Any]] = {}
+
+    def __init__(self, error_handling: Mapping[str, str] | None = None, **options: Any) -> None:
+        super().__init__()
+        name = type(self).__name__
+        self.options = options_of(name, options)
+        self.outputs = _outputs(name, self.gives, error_handling)
+        for needed in self.needs:
+            if not getattr(self.options, needed):
+                raise OptionError(
+                    f"{name} needs {needed}: write it into its config, the same for all steps of "
+                    "the pipeline"
+                )
+
+    def expand(self, rows: Any) -> Rows:
+        name = type(self).__name__
+        self._refuse_inputs(name, rows)
+        pipeline = rows.pipeline
+        options = replace(self.options, **self.implied, runner=runner_of(pipeline))
+        whole = {"input", "output"} <= {*self.needs}
+        steps = planned(options.check(whole), run_of(pipeline))
+        records = rows if self.takes is None else rows | "Records" >> FromRows(self.takes, name)
+        made = self.work(records, steps, options)
+        return {
+            self.outputs[output]: made[output] | f"Rows of {output}" >> ToRows(kind)
+            for output, kind in self.gives.items()
+        }
+
+    def _refuse_inputs(self, name: str, rows: Any) -> None:
+        if self.takes is None and not isinstance(rows, beam.pvalue.PBegin):
+            raise OptionError(f"{name} begins a pipeline: leave its input out")
+        if isinstance(rows, dict):
+            raise OptionError(f"{name} takes one input: write [A, B] to put several together")
+
+    def work(self, records: Any, steps: Plan, options: Options) -> Rows:
+        """The records of each output."""
+        raise NotImplementedError
+
+
+def _outputs(
+    step: str, gives: Mapping[str, type], error_handling: Mapping[str, str] | None
+) -> dict[str, str]:
+    """What each output is called: failures as Beam's own transforms call them, if asked to."""
+    names = {name: name for name in gives}
+    if error_handling is None:
+        return names
+    if FAILURES not in gives or set(error_handling) != {"output"}:
+        raise OptionError(
+            f"{step}: error_handling names the output of failures and nothing else"
+            if FAILURES in gives
+            else f"{step} has no output of failures: leave error_handling out"
+        )
+    return names | {FAILURES: error_handling["output"]}
+
+
+def _signature() -> inspect.Signature:
+    """What Beam shows of a step's config."""
+    hints = typing.get_type_hints(Options)
+    parameters = [
+        inspect.Parameter(
+            f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=hints[f.name]
+        )
+        for f in option_fields()
+        if f.name not in BEAMS
+    ]
+    this = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    errors = inspect.Parameter(
+        "error_handling",
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Mapping[str, str] | None,
+    )
+    return inspect.Signature([this, *parameters, errors])
+
+
+Step.__init__.__signature__ = _signature()  # type: ignore[attr-defined]
+
+
+class Curate(Step):
+    """The whole way from inputs to a dataset: what ``finecut curate`` does with these options."""
+
+    _yaml_requires_inputs = False
+    gives: ClassVar[Mapping[str, type]] = {
+        "sources": Source,
+        "videos": Video,
+        "reels": Reel,
+        "clips": Clip,
+        "written": Written,
+        FAILURES: Failure,
+        "summary": Summary,
+    }
+    needs = ("input", "output")
+
+    def work(self, records: Any, steps: Plan, options: Options) -> Rows:
+        find.check_inputs(options.input)
+        made = curation.curate(records.pipeline, options, steps)
+        written = made.written
+        receipts = (written.clips, written.previews, written.metas, written.embeddings)
+        return {**made._asdict(), "written": receipts | "Receipts" >> beam.Flatten()}
+
+
+class FindVideos(Step):
+    """The videos that ``input`` names."""
+
+    _yaml_requires_inputs = False
+    gives: ClassVar[Mapping[str, type]] = {"sources": Source}
+    needs = ("input",)
+
+    def work(self, records: Any, steps: Plan, options: Options) -> Rows:
+        find.check_inputs(options.input)
+        finding = steps.finding
+        if not options.output:
+            # Nothing was written anywhere, so nothing of it is left out or known to have failed.
+            finding = replace(finding, without=(), failed=None)
+        return {"sources": records | "Find" >> find.FindVideos(finding)}
+
+
+class BeginVideos(Step):
+    """Sources there is something to do about; the others are finished, or were set aside."""
+
+    takes = Source
+    gives: ClassVar[Mapping[str, type]] = {
+        "sources": Source,
+        SKIPPED: Skipped,
+        FAILURES: Failure,
+    }
+    needs = ("output",)
+
+    def work(self, records: Any, steps: Plan, options: Options) -> Rows:
+        begun = records | "Begin" >> again.BeginVideos(_writing(steps), steps.again)
+        # Decided for good: a bundle that is repeated must not find its own work finished.
+        sources = begun.sources | "Decided" >> beam.Reshuffle()
+        return {"sources": sources, SKIPPED: begun[SKIPPED], FAILURES: begun[FAILURES]}
+
+
+class ProbeVideos(Step):
+    """What each source is: its codec, size, rate and length."""
+
+    takes = Source
+    gives: ClassVar[Mapping[str, type]] = {"videos": Video, FAILURES: Failure}
+
+    def work(self, records: Any, steps: Plan, options: Options) -> Rows:
+        cutting = steps.cutting
+        probed = records | "Probe" >> find.ProbeVideos(cutting.film, cutting.limits)
+        return {"videos": probed.videos, FAILURES: probed[FAILURES]}
+
+
+class SplitVideos(Step):
+    """Where videos are cut: reels of shots. With an ``output``, what an earlier run wrote there of
+    a video is noted, to be replaced, and the video is not called finished any more."""
+
+    takes = Video
+    gives: ClassVar[Mapping[str, type]] = {"reels": Reel, FAILURES: Failure}
+
+    def work(self, records: Any, steps: Plan, options: Options) -> Rows:
+        if steps.watches_films:
+            records = records | "ShareOut" >> ShareOut(video_work, options.is_local)
+        opening = partial(open_video, writing=_writing(steps), again=steps.again)
+        made = split.SplitVideos(steps.splitting, opening if options.output else None)
+        reels = records | "Split" >> made.with_resource_hints(**_film_hints(steps))
+        return {"reels": reels.reels, FAILURES: reels[FAILURES]}
+
+
+class CutClips(Step):
+    """Clips as files, staged below the ``output``, and measured if anything asks for it."""
+
+    takes = Reel
+    gives: ClassVar[Mapping[str, type]] = {"clips": Clip, FAILURES: Failure}
+    needs = ("output",)
+
+    def work(self, records: Any, steps: Plan, options: Options) -> Rows:
+        dealt = records | "ShareOut" >> ShareOut(reel_work, options.is_local)
+        made = cut.CutClips(steps.cutting).with_resource_hints(**_film_hints(steps))
+        clips = dealt | "Cut" >> made
+        return {"clips": clips.clips, FAILURES: clips[FAILURES]}
+
+
+class _Looking(Step):
+    """Steps from clips to the same clips, of which more is known."""
+
+    takes = Clip
+    gives: ClassVar[Mapping[str, type]] = {"clips": Clip}
+
+    def work(self, records: Any, steps: Plan, options: Options) -> Rows:
+        for label, made in self.looks(steps).items():
+            records = records | label >> made.with_resource_hints(**steps.placing.hints)
+        return {"clips": records}
+
+    def looks(self, steps: Plan) -> Mapping[str, beam.PTransform[Any, Any]]:
+        """What is done one after the other."""
+        raise NotImplementedError
+
+
+class LookAtClips(_Looking):
+    """Everything the options ask for between cutting and writing: rules, scores, previews, vectors
+    and captions, in the order in which the fewest clips are looked at."""
+
+    needs = ("output",)
+
+    def looks(self, steps: Plan) -> Mapping[str, beam.PTransform[Any, Any]]:
+        return {"Look": curation.LookAtClips(steps)}
+
+
+class ScoreClips(_Looking):
+    """What models say of clips: text, unsafe content, beauty, as the filters and rules need."""
+
+    def looks(self, steps: Plan) -> Mapping[str, beam.PTransform[Any, Any]]:
+        if not steps.scorings:
+            raise OptionError("ScoreClips scores nothing: write text_filter: score-only, or others")
+        return {
+            f"Score {each.name}": scoring.ScoreClips(each, *steps.placing.copies_of(each.name))
+            for each, _ in steps.scorings
+        }
+
+
+class KeepClips(_Looking):
+    """All rules of the options, spoken about what is known of the clips by now; none is dropped,
+    those that are rejected say by which rule."""
+
+    def looks(self, steps: Plan) -> Mapping[str, beam.PTransform[Any, Any]]:
+        later = (rule for _, rules in steps.scorings for rule in rules)
+        rules = (*steps.first_rules, *later)
+        if not rules:
+            raise OptionError(
+                "KeepClips keeps all clips: write keep: ['sharpness>=0.2'], or others"
+            )
+        return {"Keep": keep.KeepClips(rules)}
+
+
+class MakePreviews(_Looking):
+    """An animated picture of each window of each kept clip."""
+
+    needs = ("output",)
+    implied: ClassVar[Mapping[str, Any]] = {"generate_previews": True}
+
+    def looks(self, steps: Plan) -> Mapping[str, beam.PTransform[Any, Any]]:
+        assert steps.previewing is not None
+        return {"Preview": preview.MakePreviews(steps.previewing)}
+
+
+class EmbedClips(_Looking):
+    """A vector of each kept clip."""
+
+    implied: ClassVar[Mapping[str, Any]] = {"no_generate_embeddings": False}
+
+    def looks(self, steps: Plan) -> Mapping[str, beam.PTransform[Any, Any]]:
+        assert steps.embedding is not None
+        return {"Embed": embed.EmbedClips(steps.embedding, *steps.placing.copies_of("embed"))}
+
+
+class CaptionClips(_Looking):
+    """A caption of each window of each kept clip, and a richer one if asked for."""
+
+    implied: ClassVar[Mapping[str, Any]] = {"generate_captions": True}
+
+    def looks(self, steps: Plan) -> Mapping[str, beam.PTransform[Any, Any]]:
+        asked = {"Caption": steps.captioning, "Enhance": steps.enhancing}
+        return {
+            label: caption.CaptionClips(each, *steps.placing.copies_of(label.lower()))
+            for label, each in asked.items()
+            if each is not None
+        }
+
+
+class WriteClips(Step):
+    """Clips → a dataset below ``output``, and receipts of all that was written."""
+
+    takes = Clip
+    gives: ClassVar[Mapping[str, type]] = {
+        "clips": Written,
+        "previews": Written,
+        "metas": Written,
+        "embeddings": Written,
+        "chunks": ChunkClosed,
+        "videos": VideoClosed,
+        FAILURES: Failure,
+    }
+    needs = ("output",)
+
+    def work(self, records: Any, steps: Plan, options: Options) -> Rows:
+        if steps.looking.sheet is not None:
+            # Nobody looks at clips that are written.
+            records = records | "PutAwaySheets" >> looking.PutAwaySheets(steps.looking)
+        written = records | "Write" >> write.WriteClips(_writing(steps))
+        return written._asdict()
+
+
+class CloseEmptyVideos(Step):
+    """Documents of the videos, among those of all reels, that are too short for a clip."""
+
+    takes = Reel
+    gives: ClassVar[Mapping[str, type]] = {"videos": VideoClosed, FAILURES: Failure}
+    needs = ("output",)
+
+    def work(self, records: Any, steps: Plan, options: Options) -> Rows:
+        empty = records | "WithoutShots" >> beam.Filter(lambda reel: not reel.shots)
+        closed = empty | "Close" >> close.CloseEmptyVideos(_writing(steps))
+        return {"videos": closed.closed, FAILURES: closed[FAILURES]}
+
+
+class ListFailures(Step):
+    """Failures → one list below ``output``, which may be an input again."""
+
+    takes = Failure
+    gives: ClassVar[Mapping[str, type]] = {"lists": Written}
+    needs = ("input", "output")
+
+    def work(self, records: Any, steps: Plan, options: Options) -> Rows:
+        path = steps.failures_path
+        listed = records | "List" >> WriteLines(steps.writing.shelf, path)
+        receipt = partial(_receipt, path=path)
+        return {"lists": listed | "Receipt" >> beam.Map(receipt).with_output_types(Written)}
+
+
+def _receipt(num_bytes: int, path: str) -> Written:
+    return Written(FAILURES, "", "", path, num_bytes)
+
+
+class TidyUp(Step):
+    """Removes what the pipeline staged below ``output``, when all its inputs are complete: what
+    was filtered away would lie there for a week."""
+
+    needs = ("output",)
+
+    def expand(self, rows: Any) -> Rows:
+        several = tuple(rows.values()) if isinstance(rows, dict) else (rows,)
+        pipeline = several[0].pipeline
+        options = replace(self.options, runner=runner_of(pipeline))
+        run = run_of(pipeline)
+        steps = planned(options.check(whole=False), run)
+        sweep = partial(_sweep, run=run, layout=steps.writing.layout, scratch=steps.looking.scratch)
+        ended = [
+            beam.pvalue.AsSingleton(each | f"Ended {number}" >> beam.combiners.Count.Globally())
+            for number, each in enumerate(several)
+        ]
+        _ = pipeline | "Once" >> beam.Create([0]) | "Sweep" >> beam.Map(sweep, *ended)
+        return {}
+
+
+def _sweep(_once: int, *_ended: int, run: str, layout: Layout, scratch: Scratch) -> None:
+    for folder in shelf.folders_in(layout.staging()):
+        if folder.rsplit("/", 1)[-1].startswith(f"{run}-"):
+            Shelf(layout.root, folder).sweep()
+    scratch.sweep(f"{run}-")
+
+
+def _writing(steps: Plan) -> Writing:
+    """Of steps that stand alone: options do not tell which of them there were, so ``finecut
+    curate`` shall not take their videos for its own and skip them."""
+    configuration = f"{steps.writing.configuration}{ALONE}"
+    return replace(steps.writing, configuration=configuration)
+
+
+def _film_hints(steps: Plan) -> dict[str, str]:
+    place = steps.placing
+    return dict(place.hints if place.film_hints is None else place.film_hints)
