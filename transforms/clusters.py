@@ -1,0 +1,135 @@
+"""Clusters: vectors that point in about the same direction, found without comparing all with all.
+
+    a sample ──k-means‖──▶ seeds ──mini-batches──▶ centroids        fit()
+    every vector ──exactly──▶ its nearest centroids                 nearest()
+
+All vectors have length 1, so that the dot product is the cosine. Everything is decided by the seed
+and the vectors; the number of workers changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Indices = NDArray[np.int64]
+
+#: Rows that are multiplied at once: a few megabytes of products.
+ROWS: Final = 4096
+#: k-means‖: so many rounds, in each of which about twice as many seeds as wanted are drawn.
+ROUNDS: Final = 5
+OVERSAMPLING: Final = 2.0
+#: Vectors that move the centroids at once, and how often the whole sample is gone through.
+BATCH: Final = 4096
+PASSES: Final = 8
+#: Shorter than this a vector points nowhere; nearer than that, two point the same way.
+NOTHING: Final = 1e-12
+SAME: Final = 1e-6
+
+
+def normalised(vectors: NDArray[np.floating]) -> Floats:
+    """The same directions with length 1; what points nowhere, or is no number, becomes zero."""
+    rows = np.asarray(vectors, np.float32)
+    rows = np.where(np.isfinite(rows).all(axis=1, keepdims=True), rows, np.float32(0))
+    # Divided by the largest first: squares of large numbers are no numbers any more.
+    rows = rows / np.maximum(np.abs(rows).max(axis=1, keepdims=True, initial=0), NOTHING)
+    return (rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), NOTHING)).astype(
+        np.float32
+    )
+
+
+def nearest(vectors: Floats, centroids: Floats, most: int = 1) -> tuple[Indices, Floats]:
+    """The nearest centroids of each vector, the nearest first, and their cosines.
+
+    Of equally near ones the first counts, so that equal vectors are always neighbours.
+    """
+    most = min(most, len(centroids))
+    found = np.empty((len(vectors), most), np.int64)
+    cosines = np.empty((len(vectors), most), np.float32)
+    for start in range(0, len(vectors), ROWS):
+        products = vectors[start : start + ROWS] @ centroids.T
+        for rank in range(most):
+            best = products.argmax(axis=1)
+            rows = np.arange(len(products))
+            found[start : start + ROWS, rank] = best
+            cosines[start : start + ROWS, rank] = products[rows, best]
+            products[rows, best] = -np.inf
+    return found, cosines
+
+
+def fit(sample: Floats, clusters: int, seed: int = 42) -> Floats:
+    """Centroids of length 1, at most so many; fewer where the sample has fewer directions."""
+    somewhere = sample[sample.any(axis=1)]
+    if not len(somewhere):
+        return np.zeros((1, sample.shape[1]), np.float32)
+    sample, dice = somewhere, np.random.default_rng(seed)
+    centroids = seeds(sample, clusters, dice)
+    weights = np.zeros(len(centroids))
+    order = np.arange(len(sample))
+    for _ in range(PASSES):
+        dice.shuffle(order)
+        for start in range(0, len(order), BATCH):
+            batch = sample[order[start : start + BATCH]]
+            centroids = _moved(centroids, weights, batch)
+    return centroids
+
+
+def _moved(centroids: Floats, weights: NDArray[np.float64], batch: Floats) -> Floats:
+    """Centroids after they met a batch: each goes towards its own, less the more it met before."""
+    own = nearest(batch, centroids)[0][:, 0]
+    counts = np.bincount(own, minlength=len(centroids)).astype(float)
+    sums = np.zeros_like(centroids, np.float64)
+    np.add.at(sums, own, batch)
+    weights += counts
+    met = counts > 0
+    share = (counts[met] / weights[met])[:, None]
+    means = sums[met] / counts[met][:, None]
+    moved = centroids.astype(np.float64)
+    moved[met] = (1 - share) * moved[met] + share * means
+    again = normalised(moved)
+    # A centroid of opposite directions points nowhere: it stays where it was.
+    lost = ~again.any(axis=1)
+    again[lost] = centroids[lost]
+    return again
+
+
+def seeds(sample: Floats, wanted: int, dice: np.random.Generator) -> Floats:
+    """k-means‖: many seeds drawn far from each other, of which the best spread are taken."""
+    candidates = sample[[int(dice.integers(len(sample)))]]
+    far = _distances(sample, candidates)
+    for _ in range(ROUNDS):
+        total = far.sum()
+        if total <= NOTHING:
+            break
+        drawn = dice.random(len(sample)) < OVERSAMPLING * wanted * far / total
+        if drawn.any():
+            candidates = np.concatenate([candidates, sample[drawn]])
+            far = np.minimum(far, _distances(sample, sample[drawn]))
+    weights = np.bincount(nearest(sample, candidates)[0][:, 0], minlength=len(candidates))
+    return _spread(candidates, weights.astype(float), wanted, dice)
+
+
+def _spread(
+    candidates: Floats, weights: NDArray[np.float64], wanted: int, dice: np.random.Generator
+) -> Floats:
+    """k-means++ among few: each next one by chance, the likelier the farther from those taken."""
+    taken = [int(np.argmax(weights))]
+    far = _distances(candidates, candidates[taken])
+    while len(taken) < min(wanted, len(candidates)):
+        chances = weights * far
+        total = chances.sum()
+        if total <= NOTHING:
+            break
+        taken.append(int(np.searchsorted(np.cumsum(chances / total), dice.random())))
+        taken[-1] = min(taken[-1], len(candidates) - 1)
+        far = np.minimum(far, _distances(candidates, candidates[taken[-1:]]))
+    return candidates[taken]
+
+
+def _distances(vectors: Floats, centroids: Floats) -> NDArray[np.float64]:
+    """How far each is from the nearest: 0 the same direction, 2 the opposite."""
+    distances = 1.0 - nearest(vectors, centroids)[1][:, 0].astype(np.float64)
+    return np.where(distances < SAME, 0.0, distances)
