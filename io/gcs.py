@@ -1,8 +1,9 @@
 """Google's object store, through Google's own library: one client a process, one request an answer.
 
 Nothing here tries again by itself, so that no two ladders of attempts stand on each other: the
-shelf does (``retry.py``). What makes an attempt safe to repeat is that it names the generations it
-speaks of: an object is replaced only if it is still the one that was looked at.
+shelf does (``retry.py``), around each request. What makes a publication safe to repeat is that it
+names the generations it speaks of: an object is replaced only if it is still the one that was
+looked at. Documents are written whole, and of two writers the last one wins.
 """
 
 from __future__ import annotations
@@ -13,22 +14,36 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
+from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import google.auth
-from apache_beam.io.filesystem import FileSystem
-from google.api_core.exceptions import Forbidden, NotFound, PreconditionFailed, Unauthorized
+from google.api_core.exceptions import (
+    Forbidden,
+    NotFound,
+    PreconditionFailed,
+    Redirection,
+    Unauthorized,
+)
 from google.auth import _cloud_sdk
 from google.auth.credentials import AnonymousCredentials
+from google.auth.exceptions import (
+    DefaultCredentialsError,
+    GoogleAuthError,
+    InvalidOperation,
+    RefreshError,
+    TransportError,
+)
 from google.cloud import storage
 from requests.adapters import HTTPAdapter
 
-from finecut.io.store import GOOGLE, Found, Opened
+from finecut.io.store import GOOGLE, Found, Opened, Patiently, at_once
 
 #: Where Google's library looks for a stand-in of its store.
 EMULATOR = "STORAGE_EMULATOR_HOST"
+BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 #: Seconds that one request may be silent.
 SILENCE: Final = 60
 #: More threads than any worker has; each keeps its connection.
@@ -37,6 +52,15 @@ CONNECTIONS: Final = 128
 LOOKS: Final = 5
 #: Unless told not to, Google's library asks for the bucket itself now and then, for its traces.
 os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
+#: What Google's services say of themselves where the machine cannot be asked.
+SERVICES: Final = (
+    "GCE_METADATA_HOST",
+    "GCE_METADATA_IP",
+    "GCE_METADATA_ROOT",
+    "K_SERVICE",
+    "CLOUD_RUN_JOB",
+    "CLOUD_RUN_WORKER_POOL",
+)
 #: What Google's machines call themselves.
 MACHINE: Final = Path("/sys/class/dmi/id/product_name")
 
@@ -46,40 +70,38 @@ class GoogleStore:
 
     def look(self, uri: str) -> Found | None:
         with _plainly(uri):
+            if not _parts(uri)[1]:
+                return None  # a bucket is no object
             blob = _known(_blob(uri))
             return None if blob is None else _found(blob)
 
-    def below(self, folder: str, limit: int | None = None) -> list[Found]:
-        bucket, name = _parts(folder)
-        prefix = f"{name.rstrip('/')}/" if name else ""
-        return [_found(blob) for blob in self._listed(bucket, prefix, limit)]
+    def below(
+        self, folder: str, patiently: Patiently = at_once, limit: int | None = None
+    ) -> list[Found]:
+        pages = _pages(folder, _prefix(folder), None, patiently)
+        objects = (blob for page in pages for blob in page.blobs if not _stands_for_folder(blob))
+        return [_found(blob) for blob in islice(objects, limit)]
 
-    def inside(self, folder: str) -> tuple[list[str], list[str]]:
-        bucket, name = _parts(folder)
-        prefix = f"{name.rstrip('/')}/" if name else ""
-        with _plainly(folder):
-            listing = _client().list_blobs(
-                bucket, prefix=prefix, delimiter="/", timeout=SILENCE, retry=None
-            )
-            # The prefixes are known when the last object was told.
-            objects = [_uri(blob) for blob in listing if blob.name != prefix]
-            folders = [f"{GOOGLE}{bucket}/{found.rstrip('/')}" for found in listing.prefixes]
-        return objects, sorted(folders)
+    def inside(self, folder: str, patiently: Patiently = at_once) -> tuple[list[str], list[str]]:
+        objects, folders = [], set[str]()
+        for page in _pages(folder, _prefix(folder), "/", patiently):
+            objects += [_uri(blob) for blob in page.blobs if not _stands_for_folder(blob)]
+            folders |= {name.rstrip("/") for name in page.folders}
+        bucket = _parts(folder)[0]
+        return objects, sorted(f"{GOOGLE}{bucket}/{name}" for name in folders if name)
 
-    def some(self, folder: str, suffix: str) -> str | None:
-        bucket, name = _parts(folder)
-        with _plainly(folder):
-            listing = _client().list_blobs(
-                bucket, prefix=f"{name}/", delimiter="/", timeout=SILENCE, retry=None
-            )
-            return next((_uri(blob) for blob in listing if blob.name.endswith(suffix)), None)
+    def some(self, folder: str, suffix: str, patiently: Patiently = at_once) -> str | None:
+        pages = _pages(folder, _prefix(folder), "/", patiently)
+        names = (_uri(blob) for page in pages for blob in page.blobs)
+        return next((name for name in names if name.endswith(suffix)), None)
 
-    def matching(self, pattern: str) -> list[Found]:
-        """As Beam understands patterns: ``*`` stays within a folder, ``**`` does not."""
-        bucket, name = _parts(pattern)
+    def matching(self, pattern: str, patiently: Patiently = at_once) -> list[Found]:
+        """``*`` stays within a folder, ``**/`` is any depth, also none."""
+        name = _parts(pattern)[1]
         fixed = name[: min((name.find(sign) for sign in "*?[" if sign in name), default=len(name))]
-        told = re.compile(FileSystem.translate_pattern(pattern))
-        found = (_found(blob) for blob in self._listed(bucket, fixed))
+        told = re.compile(translated(pattern))
+        pages = _pages(pattern, fixed, None, patiently)
+        found = (_found(b) for page in pages for b in page.blobs if not _stands_for_folder(b))
         return [one for one in found if told.fullmatch(one.uri)]
 
     def read(self, uri: str) -> bytes:
@@ -99,7 +121,7 @@ class GoogleStore:
             )
 
     def upload(self, uri: str, file: Path) -> None:
-        with _plainly(uri):
+        with _plainly(uri), _whole_or_again(uri):
             _blob(uri).upload_from_filename(
                 str(file), content_type=_kind(uri), timeout=SILENCE, retry=None
             )
@@ -113,18 +135,13 @@ class GoogleStore:
             with contextlib.suppress(NotFound, PreconditionFailed):
                 source.delete(if_generation_match=source.generation, timeout=SILENCE, retry=None)
 
-    def delete(self, uris: list[str]) -> None:
+    def delete(self, uris: list[str], patiently: Patiently = at_once) -> None:
         for uri in uris:
-            with _plainly(uri), contextlib.suppress(NotFound):
-                _blob(uri).delete(timeout=SILENCE, retry=None)
+            patiently(partial(self._delete, uri))
 
-    def _listed(self, bucket: str, prefix: str, limit: int | None = None) -> Iterator[storage.Blob]:
-        with _plainly(f"{GOOGLE}{bucket}/{prefix}"):
-            listing = _client().list_blobs(
-                bucket, prefix=prefix, max_results=limit, timeout=SILENCE, retry=None
-            )
-            # Empty objects that end in a slash stand for folders in some tools.
-            yield from (blob for blob in listing if not blob.name.endswith("/"))
+    def _delete(self, uri: str) -> None:
+        with _plainly(uri), contextlib.suppress(NotFound):
+            _blob(uri).delete(timeout=SILENCE, retry=None)
 
     def _copy(self, source: storage.Blob, final: str) -> None:
         for _ in range(LOOKS):
@@ -174,6 +191,78 @@ class _Generation:
         pass
 
 
+class _Page(NamedTuple):
+    """A part of a listing."""
+
+    blobs: list[storage.Blob]
+    folders: list[str]
+    next: str | None
+
+
+def _pages(uri: str, prefix: str, delimiter: str | None, patiently: Patiently) -> Iterator[_Page]:
+    """A listing page by page, so that trouble with one does not begin it anew."""
+    token: str | None = None
+    while True:
+        page = patiently(partial(_page, uri, prefix, delimiter, token))
+        yield page
+        token = page.next
+        if not token:
+            return
+
+
+def _page(uri: str, prefix: str, delimiter: str | None, token: str | None) -> _Page:
+    with _plainly(uri):
+        listing = _client().list_blobs(
+            _parts(uri)[0],
+            prefix=prefix,
+            delimiter=delimiter,
+            page_token=token,
+            timeout=SILENCE,
+            retry=None,
+        )
+        blobs = list(next(listing.pages, ()))
+        return _Page(blobs, sorted(listing.prefixes), listing.next_page_token)
+
+
+def _prefix(folder: str) -> str:
+    name = _parts(folder)[1]
+    return f"{name.rstrip('/')}/" if name else ""
+
+
+def _stands_for_folder(blob: storage.Blob) -> bool:
+    """Some tools write an empty object of this name where people make a folder."""
+    return bool(blob.name.endswith("/"))
+
+
+def translated(pattern: str) -> str:
+    """A glob as a regular expression.
+
+    >>> bool(re.fullmatch(translated("gs://b/f/**/[ab]*.mp4"), "gs://b/f/a.mp4"))
+    True
+    """
+    parts = re.split(r"(\*\*/|\*\*|\*|\?|\[!?[^\]]+\])", pattern)
+    return "(?s)" + "".join(_translated(part) for part in parts)
+
+
+def _translated(part: str) -> str:
+    signs = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    if part in signs:
+        return signs[part]
+    if part.startswith("[") and part.endswith("]"):
+        inner = part[1:-1].replace("\\", "\\\\")
+        return f"[^{inner[1:]}]" if inner.startswith("!") else f"[{inner}]"
+    return re.escape(part)
+
+
+@contextmanager
+def _whole_or_again(uri: str) -> Iterator[None]:
+    """What a store has only a part of, it has none of: the next attempt sends all of it."""
+    try:
+        yield
+    except (ValueError, Redirection) as error:
+        raise ConnectionError(f"{uri} was not taken in whole: {error}") from error
+
+
 @cache
 def _client_of(_process: int, _stand_in: str | None) -> storage.Client:
     credentials, project = _credentials()
@@ -196,9 +285,14 @@ def _credentials() -> tuple[Any, str]:
     """
     if not may_have_credentials():
         return AnonymousCredentials(), "none"
-    credentials, project = google.auth.default(
-        scopes=["https://www.googleapis.com/auth/devstorage.read_write"]
-    )
+    try:
+        credentials, project = google.auth.default(
+            scopes=["https://www.googleapis.com/auth/devstorage.read_write"]
+        )
+    except DefaultCredentialsError:
+        if _named_by_a_file() or _is_googles():
+            raise
+        return AnonymousCredentials(), "none"  # a cluster, but not one of Google's
     return credentials, project or "none"
 
 
@@ -206,9 +300,17 @@ def may_have_credentials() -> bool:
     """Whether it is worth looking for credentials: a file names them, or this machine has some."""
     if _stands_in():
         return False
-    if any(name in os.environ for name in ("GOOGLE_APPLICATION_CREDENTIALS", "GCE_METADATA_HOST")):
-        return True
-    if Path(_cloud_sdk.get_application_default_credentials_path()).is_file():
+    return _named_by_a_file() or _is_googles() or bool(os.environ.get("KUBERNETES_SERVICE_HOST"))
+
+
+def _named_by_a_file() -> bool:
+    named = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS")
+    return bool(named) or Path(_cloud_sdk.get_application_default_credentials_path()).is_file()
+
+
+def _is_googles() -> bool:
+    """Whether this is a machine, or a container, that Google runs."""
+    if any(os.environ.get(name) for name in SERVICES):
         return True
     with contextlib.suppress(OSError):
         return MACHINE.read_text().startswith("Google")
@@ -229,6 +331,8 @@ def _blob(uri: str, generation: int | None = None) -> storage.Blob:
 
 def _parts(uri: str) -> tuple[str, str]:
     bucket, _, name = uri.removeprefix(GOOGLE).partition("/")
+    if not BUCKET.fullmatch(bucket):
+        raise FileNotFoundError(2, f"{bucket!r} is no name of a bucket", uri)
     return bucket, name
 
 
@@ -256,6 +360,8 @@ def _same(one: storage.Blob, other: storage.Blob) -> bool:
 
 def _kind(uri: str) -> str:
     """So that a browser shows clips and previews out of the bucket."""
+    if uri.endswith(".webp"):  # Python knows it from 3.13 on
+        return "image/webp"
     return mimetypes.guess_type(uri)[0] or "application/octet-stream"
 
 
@@ -268,6 +374,19 @@ def _plainly(uri: str) -> Iterator[None]:
         raise FileNotFoundError(2, "No such object or bucket", uri) from error
     except (Forbidden, Unauthorized) as error:
         raise PermissionError(13, _refusal(), uri) from error
+    except GoogleAuthError as error:
+        if _is_passing(error):
+            raise ConnectionError(f"credentials could not be had: {error}") from error
+        raise PermissionError(13, f"{_refusal()} ({error})", uri) from error
+
+
+def _is_passing(error: GoogleAuthError) -> bool:
+    """Whether the server that gives out credentials was only away."""
+    if error.retryable or isinstance(error, TransportError):
+        return True
+    # Its absence is said in these words, and so is its refusal to be asked too often.
+    asked = isinstance(error, RefreshError | DefaultCredentialsError) and _is_googles()
+    return asked and not isinstance(error, InvalidOperation)
 
 
 def _refusal() -> str:

@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable
 from typing import Final
 
+from finecut.io.child import beat
 from finecut.io.retry import ShortRead
 from finecut.io.store import Opened
 
@@ -82,8 +83,9 @@ class RangedFile(io.RawIOBase):
         return self._looks[-1]
 
     def _fetched(self, length: int) -> bytes:
+        beat()  # who waits for a store does not stand still
         data = self._opened.fetch(self._place, length)
-        if len(data) < length:
+        if len(data) != length:
             raise ShortRead(
                 f"{self._uri} gave {len(data)} of the {length} bytes from {self._place} on, of "
                 f"{self._opened.size} altogether. Usually the store or the way to it is "

@@ -82,14 +82,16 @@ def retried(
     ``work`` may be done more than once, and in part: it has to bear that.
     """
     ends = clock() + deadline_seconds
-    pauses = _pauses(chance)
+    pauses, again = _pauses(chance), False
     while True:
         attempt = _Attempt()
         with attempt:
             return work()
         pause = next(pauses)
-        if clock() + pause > ends:
+        # Once at least: work that takes longer than all the time there is may be tried again, too.
+        if clock() + pause > ends and (again or pause > deadline_seconds):
             attempt.give_up()
+        again = True
         LOG.info("trying again in %.1f s: %s", pause, attempt.error)
         sleep(pause)
 

@@ -47,12 +47,10 @@ def is_remote(uri: str) -> bool:
     return "://" in uri
 
 
-def is_reachable(uri: str) -> bool:
-    """Whether there is a file system for this kind of path."""
-    try:
-        return not is_remote(uri) or bool(store_for(uri))
-    except (ValueError, ImportError):
-        return False
+def check_store(uri: str) -> None:
+    """Raise :class:`UnknownStore` if there is no file system for this kind of path."""
+    if is_remote(uri):
+        store_for(uri)
 
 
 def store_of(uri: str) -> str:
@@ -83,7 +81,7 @@ def is_symlink(uri: str) -> bool:
 def exists(uri: str) -> bool:
     """Whether there is a file or folder of this name (a remote prefix counts as a folder)."""
     if is_remote(uri):
-        return _is_object(uri) or bool(_patiently(uri, lambda: store_for(uri).below(uri, limit=1)))
+        return _is_object(uri) or bool(store_for(uri).below(uri, partial(_patiently, uri), limit=1))
     return _patiently(uri, Path(uri).exists)
 
 
@@ -106,7 +104,7 @@ def _refuse(error: OSError) -> None:
 def files_below(folder: str) -> Iterator[str]:
     """Every file at any depth; symlinked files are listed, symlinked folders are not entered."""
     if is_remote(folder):
-        yield from (one.uri for one in _patiently(folder, lambda: store_for(folder).below(folder)))
+        yield from (one.uri for one in store_for(folder).below(folder, partial(_patiently, folder)))
     else:
         yield from _patiently(folder, lambda: list(_walk(folder)))
 
@@ -120,7 +118,7 @@ def _walk(folder: str) -> Iterator[str]:
 def some_file_in(folder: str, suffix: str) -> str | None:
     """Any one file of a folder whose name ends so, without listing them all."""
     if is_remote(folder):
-        return _patiently(folder, lambda: store_for(folder).some(folder, suffix))
+        return store_for(folder).some(folder, suffix, partial(_patiently, folder))
     if not Path(folder).is_dir():
         return None
     with os.scandir(folder) as entries:
@@ -131,7 +129,7 @@ def some_file_in(folder: str, suffix: str) -> str | None:
 def folders_in(folder: str) -> list[str]:
     """The folders in a folder, by their paths; none if there is no such folder."""
     if is_remote(folder):
-        return _patiently(folder, lambda: store_for(folder).inside(folder))[1]
+        return store_for(folder).inside(folder, partial(_patiently, folder))[1]
     if not Path(folder).is_dir():
         return []
     return sorted(f"{folder}/{entry.name}" for entry in os.scandir(folder) if entry.is_dir())
@@ -140,7 +138,7 @@ def folders_in(folder: str) -> list[str]:
 def files_in(folder: str) -> list[str]:
     """The files in a folder, by their paths; none if there is no such folder."""
     if is_remote(folder):
-        return sorted(_patiently(folder, lambda: store_for(folder).inside(folder))[0])
+        return sorted(store_for(folder).inside(folder, partial(_patiently, folder))[0])
     if not Path(folder).is_dir():
         return []
     return sorted(f"{folder}/{entry.name}" for entry in os.scandir(folder) if not entry.is_dir())
@@ -148,20 +146,20 @@ def files_in(folder: str) -> list[str]:
 
 def written_below(folder: str) -> Iterator[tuple[str, float]]:
     """Every object below a folder of a store, and when it was written."""
-    found = _patiently(folder, lambda: store_for(folder).below(folder))
+    found = store_for(folder).below(folder, partial(_patiently, folder))
     yield from ((one.uri, one.written) for one in found)
 
 
 def delete(objects: list[str]) -> None:
     """Remove objects of a store."""
-    _patiently(objects[0], lambda: store_for(objects[0]).delete(objects))
+    store_for(objects[0]).delete(objects, partial(_patiently, objects[0]))
 
 
 def matching(pattern: str) -> list[str]:
     """The files a glob names; ``**`` stands for any depth, also none."""
     if not is_remote(pattern):
         return [path for path in glob.glob(pattern, recursive=True) if not Path(path).is_dir()]  # noqa: PTH207
-    return [one.uri for one in _patiently(pattern, lambda: store_for(pattern).matching(pattern))]
+    return [one.uri for one in store_for(pattern).matching(pattern, partial(_patiently, pattern))]
 
 
 def size_of(uri: str) -> int:
@@ -186,6 +184,8 @@ def read(uri: str) -> bytes:
 
 def read_if_there(uri: str) -> bytes | None:
     """The file, or ``None`` if there is none: one request where asking first would be two."""
+    if "\0" in uri:
+        return None  # no file has such a name
     try:
         return read(uri)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):

@@ -1,7 +1,8 @@
 """Object stores: what the shelf asks of one, and how any that Beam knows answers.
 
 A store has objects and no folders, shows an object only when all of it is there, and cannot rename.
-Every method is one attempt: who calls them tries again (:mod:`retry`).
+Every method is one attempt, and who calls it tries again (:mod:`retry`); those that ask many times
+are told how (``patiently``).
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, TypeVar
 
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
+
+T = TypeVar("T")
 
 GOOGLE = "gs://"
 
@@ -44,21 +47,34 @@ class Opened(Protocol):
     def close(self) -> None: ...
 
 
+class Patiently(Protocol):
+    """Does something until it is done, or until its time is over."""
+
+    def __call__(self, work: Callable[[], T], /) -> T: ...
+
+
+def at_once(work: Callable[[], T], /) -> T:
+    """The same without patience."""
+    return work()
+
+
 class Store(Protocol):
     """What can be asked of a store. A missing object is a ``FileNotFoundError``."""
 
     def look(self, uri: str) -> Found | None: ...
 
-    def below(self, folder: str, limit: int | None = None) -> list[Found]:
+    def below(
+        self, folder: str, patiently: Patiently = at_once, limit: int | None = None
+    ) -> list[Found]:
         """Every object in a folder, at any depth, by name."""
 
-    def inside(self, folder: str) -> tuple[list[str], list[str]]:
+    def inside(self, folder: str, patiently: Patiently = at_once) -> tuple[list[str], list[str]]:
         """The objects that lie in a folder itself, and the folders."""
 
-    def some(self, folder: str, suffix: str) -> str | None:
+    def some(self, folder: str, suffix: str, patiently: Patiently = at_once) -> str | None:
         """Any one object of a folder whose name ends so, without listing them all."""
 
-    def matching(self, pattern: str) -> list[Found]: ...
+    def matching(self, pattern: str, patiently: Patiently = at_once) -> list[Found]: ...
 
     def read(self, uri: str) -> bytes: ...
 
@@ -70,15 +86,29 @@ class Store(Protocol):
 
     def move(self, staged: str, final: str) -> None: ...
 
-    def delete(self, uris: list[str]) -> None:
+    def delete(self, uris: list[str], patiently: Patiently = at_once) -> None:
         """Remove objects; those that are gone are removed."""
 
 
+class UnknownStore(OSError):
+    """A path on a store that cannot be spoken to from here; the message says what is missing."""
+
+
 def store_for(uri: str) -> Store:
-    """The store in which this lies; ``ValueError`` or ``ImportError`` if there is none here."""
-    if uri.startswith(GOOGLE):
-        return _google()
-    FileSystems.get_filesystem(uri)
+    """The store in which this lies."""
+    try:
+        if uri.startswith(GOOGLE):
+            return _google()
+        FileSystems.get_filesystem(uri)
+    except ImportError as error:
+        raise UnknownStore(
+            f"{uri} lies on a store whose library is not installed ({error}): pip install "
+            "'finecut[gcp]' has Google's"
+        ) from error
+    except ValueError as error:
+        raise UnknownStore(
+            f"{uri} lies on a store that is unknown here: write a folder of this machine, or gs://…"
+        ) from error
     return BeamStore()
 
 
@@ -99,21 +129,25 @@ class BeamStore:
         size, written = int(system.size(uri)), system.last_updated(uri)
         return Found(uri, size, f"{size} {written}", written)
 
-    def below(self, folder: str, limit: int | None = None) -> list[Found]:
-        return self._match(f"{glob.escape(folder.rstrip('/'))}/**", limit)
+    def below(
+        self, folder: str, patiently: Patiently = at_once, limit: int | None = None
+    ) -> list[Found]:
+        pattern = f"{glob.escape(folder.rstrip('/'))}/**"
+        return patiently(lambda: self._match(pattern, limit))
 
-    def inside(self, folder: str) -> tuple[list[str], list[str]]:
+    def inside(self, folder: str, patiently: Patiently = at_once) -> tuple[list[str], list[str]]:
         beginning = folder.rstrip("/") + "/"
-        parted = [found.uri[len(beginning) :].partition("/") for found in self.below(folder)]
+        found = self.below(folder, patiently)
+        parted = [one.uri[len(beginning) :].partition("/") for one in found]
         objects = [beginning + name for name, slash, _ in parted if not slash]
         return objects, sorted({beginning + name for name, slash, _ in parted if slash})
 
-    def some(self, folder: str, suffix: str) -> str | None:
-        found = self._match(f"{glob.escape(folder)}/*{suffix}", limit=1)
+    def some(self, folder: str, suffix: str, patiently: Patiently = at_once) -> str | None:
+        found = patiently(lambda: self._match(f"{glob.escape(folder)}/*{suffix}", limit=1))
         return next((one.uri for one in found), None)
 
-    def matching(self, pattern: str) -> list[Found]:
-        return self._match(pattern)
+    def matching(self, pattern: str, patiently: Patiently = at_once) -> list[Found]:
+        return patiently(lambda: self._match(pattern))
 
     def read(self, uri: str) -> bytes:
         with _opened(uri) as file:
@@ -133,7 +167,10 @@ class BeamStore:
     def move(self, staged: str, final: str) -> None:
         _batched(lambda: FileSystems.rename([staged], [final]))
 
-    def delete(self, uris: list[str]) -> None:
+    def delete(self, uris: list[str], patiently: Patiently = at_once) -> None:
+        patiently(lambda: self._delete(uris))
+
+    def _delete(self, uris: list[str]) -> None:
         # Beam takes names for patterns here: one with brackets would be another object's.
         there = [glob.escape(uri) for uri in uris if FileSystems.exists(uri)]
         if there:

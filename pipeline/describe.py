@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import apache_beam as beam
@@ -115,15 +116,25 @@ def needs(options: Options, steps: Plan) -> list[str]:
     lines = [f"  {name:<16} needs {_said(need, place.gpu_gb)}" for name, need in asking.items()]
     if options.is_local:
         lines += [f"  accelerators     none asked for here{_used_if_there(options, steps)}"]
+    elif place.film_hints is not None:
+        lines += [
+            f"  hints            {_told(place.film_hints)}, on every step that watches or cuts",
+            f"  hints            {_told(place.hints)}, on every step that looks at clips",
+        ]
     elif place.hints:
-        told = ", ".join(f"{name} {value}" for name, value in place.hints.items())
-        lines += [f"  hints            {told}, on every step that watches, cuts or looks"]
+        lines += [
+            f"  hints            {_told(place.hints)}, on every step that watches, cuts or looks"
+        ]
     else:
         lines += [f"  hints            none: nothing needs a GPU{_used_if_there(options, steps)}"]
     if place.worker.needs_gpu and not options.is_local:
         copies = f"{place.copies} cop{'y' if place.copies == 1 else 'ies'} of each model"
         lines += [f"  one GPU          of {place.gpu_gb:g} GB holds {copies}"]
     return lines
+
+
+def _told(hints: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in hints.items()) or "none"
 
 
 def _said(need: Resources, gpu_gb: float) -> str:

@@ -34,6 +34,7 @@ from finecut.io.film.encoders import require_encoder
 from finecut.io.records import Source, Summary, from_json, to_json
 from finecut.io.shelf import Shelf
 from finecut.io.staging import Running, alive, sweep_dead
+from finecut.io.store import UnknownStore
 from finecut.pipeline.curation import WriteLines, build
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import Plan, plan
@@ -89,7 +90,6 @@ def run(options: Options, runner_arguments: Sequence[str] = (), progress: bool =
     steps = plan(options)
     if options.is_local:
         require_encoder(steps.cutting.encoding)
-        prepare(options, steps)
     else:
         check_runner(options.runner, runner_arguments)
     began, started = time.monotonic(), time.time()
@@ -97,6 +97,8 @@ def run(options: Options, runner_arguments: Sequence[str] = (), progress: bool =
     with ExitStack() as at_work:
         at_work.enter_context(stopping(partial(_give_up, steps), options.is_local))
         _check_output(options, steps, at_work)
+        if options.is_local:
+            prepare(options, steps)
         at_work.enter_context(Progress(progress and options.is_local))
         ended = False
         try:
@@ -200,10 +202,10 @@ def _check_output(options: Options, steps: Plan, at_work: ExitStack) -> None:
     """An output that cannot be written to is known before the work, not after it."""
     output, own = options.output, steps.writing.shelf
     configuration = steps.writing.configuration
-    if not shelf.is_reachable(output):
-        raise OptionError(
-            f"--output {output} lies on a store that is unknown here: write a folder or gs://…"
-        )
+    try:
+        shelf.check_store(output)
+    except UnknownStore as error:
+        raise OptionError(f"--output: {error}") from error
     try:
         at_work.enter_context(alive(own, configuration, elsewhere=not options.is_local))
         own.prepare()

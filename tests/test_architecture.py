@@ -30,7 +30,7 @@ MODELS = "finecut.transforms.models"
 #: Libraries that only some rooms may touch, and which ones.
 KEEPERS = {
     "av": ("finecut.io.film",),
-    "apache_beam.io.filesystem": ("finecut.io.gcs", "finecut.io.store"),
+    "apache_beam.io.filesystem": ("finecut.io.store",),
     "apache_beam.io.filesystems": ("finecut.io.store",),
     "google": ("finecut.io.gcs",),
     "torch": (MODELS,),

@@ -4,17 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 pytest.importorskip("google.cloud.storage")
 pytest.importorskip("gcp_storage_emulator")
 from faults import FaultyStore
+from google.api_core.exceptions import ResumeIncomplete
 from google.auth.credentials import AnonymousCredentials
+from google.auth.exceptions import (
+    DefaultCredentialsError,
+    InvalidOperation,
+    RefreshError,
+    TransportError,
+)
 
 from finecut.io import gcs, shelf
 from finecut.io.gcs import GoogleStore
+from finecut.io.layout import Layout
+from finecut.io.ranges import RangedFile
+from finecut.io.records import Source
+from finecut.io.retry import ShortRead, is_passing
 from finecut.io.shelf import Shelf
+from finecut.io.store import at_once
+from finecut.transforms.again import Again, begin, read_document
+from finecut.transforms.find import Finding, InputError, check_inputs, find_sources
+from finecut.transforms.models.weights import WeightsMissing, locate
+from finecut.transforms.writing import Writing
 
 ROOT = "gs://bucket/out"
 FINAL = f"{ROOT}/clips/a.mp4"
@@ -183,11 +200,155 @@ def test_credentials_are_looked_for_where_they_may_be(
     assert gcs.may_have_credentials()
 
 
-def test_a_refusal_says_how_to_log_in(server: FaultyStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    server.spoiled = lambda method, path: "403"
+@pytest.mark.parametrize("status", ["401", "403"])
+def test_a_refusal_says_how_to_log_in(
+    status: str, server: FaultyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.spoiled = lambda method, path: status
     with pytest.raises(PermissionError, match="usually this account has no role there"):
         GoogleStore().read(FINAL)
     monkeypatch.setattr(gcs, "_stands_in", lambda: False)
     monkeypatch.setattr(gcs, "may_have_credentials", lambda: False)
     with pytest.raises(PermissionError, match="gcloud auth application-default login"):
         GoogleStore().read(FINAL)
+
+
+@pytest.mark.parametrize(
+    ("error", "googles", "passing"),
+    [
+        (TransportError("the server of credentials is away"), False, True),
+        (RefreshError("Failed to retrieve http://metadata", retryable=True), False, True),
+        (RefreshError("Failed to retrieve http://metadata"), True, True),
+        (RefreshError("invalid_grant: the key was deleted"), False, False),
+        (DefaultCredentialsError("not found"), True, True),
+        (DefaultCredentialsError("the file is no key"), False, False),
+        (InvalidOperation("Anonymous credentials cannot be refreshed."), True, False),
+    ],
+)
+def test_credentials_that_are_only_away_are_waited_for(
+    error: Exception, googles: bool, passing: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gcs, "_is_googles", lambda: googles)
+    with pytest.raises(OSError) as caught, gcs._plainly(FINAL):  # noqa: PT011
+        raise error
+    assert is_passing(caught.value) is passing
+    assert isinstance(caught.value, PermissionError) is not passing
+
+
+def test_a_container_of_googles_has_credentials(
+    nobody: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "")
+    assert not gcs.may_have_credentials()
+    monkeypatch.setenv("CLOUD_RUN_JOB", "films")
+    assert gcs.may_have_credentials()
+
+
+# ── listings ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_globs_find_any_depth_and_also_none(own: Shelf) -> None:
+    for name in ("a.mp4", "one/b.mp4", "one/two/c.mp4", "one/d.txt", "e [1].mp4"):
+        own.write(f"{ROOT}/{name}", b"x")
+
+    def found(pattern: str) -> list[str]:
+        sources = find_sources(Finding((f"{ROOT}/{pattern}",)))
+        return [source.uri.removeprefix(f"{ROOT}/") for source in sources]
+
+    assert found("**/*.mp4") == ["a.mp4", "e [1].mp4", "one/b.mp4", "one/two/c.mp4"]
+    assert found("*.mp4") == ["a.mp4", "e [1].mp4"]
+    assert found("one/**") == ["one/b.mp4", "one/two/c.mp4"]
+    assert found("e [1].mp4") == ["e [1].mp4"], "a name is a name first"
+
+
+def test_trouble_with_one_page_does_not_begin_a_listing_anew(
+    own: Shelf, server: FaultyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """(The stand-in has one page; what is listed page by page is asked for page by page.)"""
+    asked: list[str | None] = []
+
+    def page(uri: str, prefix: str, delimiter: str | None, token: str | None) -> Any:
+        asked.append(token)
+        if len(asked) == 2:
+            raise ConnectionResetError("now and then")
+        number = int(token or 0)
+        return gcs._Page([], [f"f{number}/"], str(number + 1) if number < 3 else None)
+
+    monkeypatch.setattr(gcs, "_page", page)
+    assert len(shelf.folders_in(ROOT)) == 4
+    assert asked == [None, "1", "1", "2", "3"]
+
+
+def test_a_folder_made_by_hand_is_there_when_something_is_in_it(own: Shelf) -> None:
+    own.write(f"{ROOT}/models/", b"")
+    assert not shelf.exists(f"{ROOT}/models")
+    own.write(f"{ROOT}/models/one/config.json", b"{}")
+    assert shelf.exists(f"{ROOT}/models")
+    assert list(shelf.files_below(f"{ROOT}/models")) == [f"{ROOT}/models/one/config.json"]
+
+
+def test_names_that_no_file_has_cost_themselves(own: Shelf) -> None:
+    for name in ("good.mp4", "a//b.mp4"):
+        own.write(f"{ROOT}/films/{name}", b"x")
+    sources = find_sources(Finding((f"{ROOT}/films",)))
+    assert [source.relative for source in sources] == ["a//b.mp4", "good.mp4"]
+    writing = Writing(Layout(ROOT), own)
+    with pytest.raises(ValueError, match="would leave the output folder"):
+        list(begin(sources[0], writing, Again()))
+    assert len(list(begin(sources[1], writing, Again()))) == 1
+
+
+@pytest.mark.parametrize(
+    "spec", ["gs://nobucket/films", "gs://Bad_Bucket!/films", "gs:///films", "nosuch://b/films"]
+)
+def test_inputs_that_cannot_be_read_are_said_in_a_sentence(server: FaultyStore, spec: str) -> None:
+    def found() -> list[Source]:
+        check_inputs([spec])
+        return find_sources(Finding((spec,)))
+
+    with pytest.raises(InputError, match="input"):
+        found()
+
+
+def test_a_model_cannot_write_outside_of_its_folder(
+    own: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FINECUT_CACHE", str(tmp_path / "cache"))
+    own.write(f"{ROOT}/model/{tmp_path}/evil.txt", b"x")
+    with pytest.raises(WeightsMissing, match="no folder can hold"):
+        locate(f"{ROOT}/model")
+    assert not (tmp_path / "evil.txt").exists()
+
+
+def test_documents_that_cannot_be_read_are_not_taken_for_missing(
+    own: Shelf, server: FaultyStore
+) -> None:
+    """What an unread note names would lie about for ever."""
+    own.write(f"{ROOT}/note.json", b"{}")
+    server.spoiled = lambda method, path: "403"
+    with pytest.raises(PermissionError):
+        read_document(f"{ROOT}/note.json")
+
+
+# ── answers nobody expects ───────────────────────────────────────────────────────────────────────
+
+
+def test_what_is_taken_in_part_is_sent_again() -> None:
+    for error in (ValueError("Stream is already exhausted"), ResumeIncomplete("308")):
+        with pytest.raises(ConnectionError, match="not taken in whole"), gcs._whole_or_again("x"):
+            raise error
+
+
+def test_more_than_was_asked_for_is_not_taken_for_it() -> None:
+    class Whole:
+        size = 300_000
+
+        def fetch(self, start: int, length: int) -> bytes:
+            return bytes(self.size)
+
+        def close(self) -> None:
+            pass
+
+    file = RangedFile("gs://b/o", Whole(), at_once)
+    with pytest.raises(ShortRead, match="300000 of the"):
+        file.read(10)

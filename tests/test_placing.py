@@ -10,6 +10,7 @@ import pytest
 
 from finecut.pipeline.cli import main
 from finecut.pipeline.curation import curate
+from finecut.pipeline.describe import describe
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import plan
 
@@ -188,3 +189,10 @@ def test_two_pools_where_they_are_wanted() -> None:
     assert steps.cutting.looking.sheet is None
     assert steps.captioning is not None
     assert steps.captioning.looking.sheet is not None
+    said = described_with(right_fitting=True, generate_captions=True)
+    assert "none, on every step that watches or cuts" in said
+    assert "install-nvidia-driver:5xx, on every step that looks at clips" in said
+
+
+def described_with(**changes: Any) -> str:
+    return describe(options(**changes))

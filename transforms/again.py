@@ -26,7 +26,7 @@ import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
 from finecut.io import shelf
-from finecut.io.layout import check_length, chunk_id
+from finecut.io.layout import check_length, check_relative, chunk_id
 from finecut.io.records import Clip, Failure, Reel, Skipped, Source, Video
 from finecut.transforms.documents import CONFIGURATION, VERSION, serialise
 from finecut.transforms.guard import FAILURES, guarded
@@ -61,7 +61,7 @@ class Again:
 
 def begin(source: Source, writing: Writing, again: Again) -> Iterator[Source | Skipped | Failure]:
     """The source, if there is something to do about it; else what became of it."""
-    check_length(source.relative)
+    check_length(check_relative(source.relative))
     source = with_version(source)
     document = _document(writing, source)
     if document is not None and not again.overwrite:
@@ -104,8 +104,10 @@ def set_aside(source: Source) -> Failure:
 
 def looks_finished(source: Source, writing: Writing) -> bool:
     """Whether :func:`begin` will skip it, as far as can be told at once."""
-    document = _document(writing, source)
-    return document is not None and is_finished(document, with_version(source), writing)
+    with contextlib.suppress(OSError):  # when it is its turn, it will be asked again
+        document = _document(writing, source)
+        return document is not None and is_finished(document, with_version(source), writing)
+    return False
 
 
 def is_finished(document: dict[str, Any], source: Source, writing: Writing) -> bool:
@@ -125,10 +127,10 @@ def _document(writing: Writing, source: Source) -> dict[str, Any] | None:
 
 def read_document(path: str) -> dict[str, Any] | None:
     """What a document says, or ``None`` if there is none, or none that can be understood."""
+    data = shelf.read_if_there(path)
     try:
-        data = shelf.read_if_there(path)
         said = None if data is None else json.loads(data)
-    except (ValueError, OSError, RecursionError):
+    except (ValueError, RecursionError):
         return None
     return said if isinstance(said, dict) else None
 

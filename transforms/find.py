@@ -57,7 +57,7 @@ class Finding:
 def find_sources(finding: Finding) -> list[Source]:
     """Every video the inputs name, once, sorted by path."""
     check_one_store(finding.inputs)
-    found = [_resolve(shelf.absolute(spec)) for spec in finding.inputs]
+    found = [_resolved(spec) for spec in finding.inputs]
     named = {source.uri: source for each in found for source in each.named}
     roots = [each.root for each in found if each.root is not None]
     root = _common_root(roots) if roots else ""
@@ -140,11 +140,7 @@ def check_inputs(inputs: Sequence[str]) -> None:
     for spec in inputs:
         path = shelf.absolute(spec)
         if shelf.is_remote(path):
-            if not shelf.is_reachable(path):
-                raise InputError(
-                    f"input {spec!r} lies on a store that is unknown here. Local paths and gs:// "
-                    "are known; copy the files there."
-                )
+            _check_store(spec, path)
             continue
         if not shelf.exists(path) and not glob.has_magic(path):
             raise InputError(
@@ -158,9 +154,25 @@ def check_inputs(inputs: Sequence[str]) -> None:
             )
 
 
+def _check_store(spec: str, path: str) -> None:
+    try:
+        shelf.check_store(path)
+    except OSError as error:
+        raise InputError(f"input {spec!r}: {error}") from error
+
+
 def source_below(path: str, root: str, finding: Finding) -> Source:
-    """The source of a file below a root."""
-    relative = relative_to_root(path, root)
+    """The source of a file below a root.
+
+    Objects of a store may have names that no file has (``a//b``): they come as they are, and fail
+    when it is their turn.
+    """
+    try:
+        relative = relative_to_root(path, root)
+    except ValueError:
+        if not shelf.is_remote(path) or not path.startswith(f"{root.rstrip('/')}/"):
+            raise
+        relative = path[len(root.rstrip("/")) + 1 :]
     if finding.named_as is None:
         return Source(path, path, relative)
     return Source(path, f"{finding.named_as.rstrip('/')}/{relative}", relative)
@@ -291,9 +303,22 @@ class _Found(NamedTuple):
     named: Sequence[Source] = ()
 
 
+def _resolved(spec: str) -> _Found:
+    path = shelf.absolute(spec)
+    try:
+        return _resolve(path)
+    except OSError as error:
+        if not shelf.is_remote(path):
+            raise
+        raise InputError(
+            f"input {spec!r} cannot be read: {error.strerror or error}. See with `gcloud storage "
+            "ls` what is there and who may read it."
+        ) from error
+
+
 def _resolve(path: str) -> _Found:
     """The root and the files of one input."""
-    if glob.has_magic(path) and (shelf.is_remote(path) or not shelf.exists(path)):
+    if glob.has_magic(path) and not shelf.exists(path):
         return _Found(_fixed_part(path), [p for p in shelf.matching(path) if is_video(p)])
     if _extension(path) in LIST_EXTENSIONS and not shelf.is_folder(path):
         return _resolve_list(path)
@@ -315,11 +340,16 @@ def _resolve_list(path: str) -> _Found:
             "path a line, .json an array, .jsonl an object a line, .csv with a column 'path'."
         ) from error
     folder = posixpath.dirname(path)
-    files = [
-        entry if shelf.is_remote(entry) else shelf.absolute(posixpath.join(folder, entry))
-        for entry in entries
-    ]
+    files = [entry if shelf.is_remote(entry) else _beside(folder, entry) for entry in entries]
     return _Found(_common_root([posixpath.dirname(file) for file in files] or [folder]), files)
+
+
+def _beside(folder: str, entry: str) -> str:
+    """The file that a list in this folder names by a path from there."""
+    scheme, separator, below = folder.rpartition("://")
+    if not separator:
+        return shelf.absolute(posixpath.join(folder, entry))
+    return scheme + separator + posixpath.normpath(posixpath.join(below, entry))
 
 
 def sources_in(text: str) -> list[Source]:

@@ -51,6 +51,7 @@ from tempfile import mkdtemp
 from typing import Any
 
 from finecut.io import shelf
+from finecut.io.layout import check_relative
 
 #: Models of the hub that finecut was written for → the commit of each.
 PINNED = {
@@ -622,7 +623,7 @@ def fetch(
         part = Path(mkdtemp(prefix=".part-", dir=cache))
         try:
             for path, name in files.items():
-                _copy(path, part / name)
+                _copy(path, part / _below_the_folder(name, uri))
             check_whole(part, uri, needs, pickled=pickled)
             # Another process may have been faster: its folder is as good.
             with contextlib.suppress(OSError):
@@ -635,6 +636,17 @@ def fetch(
             "full; name a folder with room in the environment variable FINECUT_CACHE."
         )
     return final
+
+
+def _below_the_folder(name: str, uri: str) -> str:
+    """A store's names may lead anywhere, also out of the folder they are copied to."""
+    try:
+        return check_relative(name)
+    except ValueError as error:
+        raise WeightsMissing(
+            f"the model {uri!r} has a file that no folder can hold: {error} Remove that file, or "
+            "copy the others into a folder of their own."
+        ) from error
 
 
 def local_file(uri: str) -> Path | None:
