@@ -135,14 +135,18 @@ def test_a_run_on_a_store_in_trouble_writes_the_same(
 
 
 def test_nothing_is_listed_for_each_object(store: FaultyStore) -> None:
-    """Listings are paid for, and slow: as many for ten clips as for five."""
+    """Listings are paid for, and slow: ten clips take no more of them than three.
+
+    (Two workers may both find out whose vectors lie in a folder.)
+    """
     listings = []
     for length in (4.0, 1.0):
         store.asked.clear()
         curated(FILMS, f"{OUTPUT}/{length:g}", clip_stride=length, min_clip_length=0.5)
         asked = [path for method, path, _ in store.asked if method == "GET"]
         listings.append(sum(re.search(r"/o\?", path) is not None for path in asked))
-    assert listings[0] == listings[1] <= 16
+    assert listings[1] <= listings[0] + 2
+    assert max(listings) <= 12
 
 
 def looped(film: Path, times: int, path: Path) -> float:
