@@ -196,5 +196,4 @@ def test_ten_seconds_of_an_hour_are_read_without_the_hour(
         [clip] = cut(file, video, [shot], Encoding(), tmp_path)
     assert clip.file is not None
     assert clip.file.num_frames == 150
-    print(store.sent, len(hour), store.sent / len(hour))
     assert store.sent < 0.03 * len(hour)
