@@ -138,7 +138,7 @@ def test_a_group_is_handed_out_when_it_is_whole(tmp_path: Path) -> None:
     assert gathered(stream, tmp_path / "found")[0] == ("a", [1, 2, 3])
 
 
-def test_what_does_not_come_is_given_up_and_forgotten(tmp_path: Path) -> None:
+def test_what_does_not_come_is_given_up_and_may_come_later(tmp_path: Path) -> None:
     stream = (
         TestStream()
         .add_elements([("a", 1), ("a", 2)])
