@@ -1,7 +1,10 @@
-"""The options as Beam's own, so that a pipeline carries them and a job's page shows them.
+"""The options as Beam's own, so that a pipeline carries them and a job's page shows them::
 
-pipeline_options = PipelineOptions(["--input", "gs://b/films", "--output", "gs://b/clips"])
-options = pipeline_options.view_as(FinecutOptions).options()
+    pipeline_options = PipelineOptions(["--input", "gs://b/films", "--output", "gs://b/clips"])
+    options = pipeline_options.view_as(FinecutOptions).options()
+
+Beam puts the options of all such classes into one command line, so this module is only imported
+where it is used: beside a class of one's own that has an ``--input``, too, Beam refuses both.
 """
 
 from __future__ import annotations
