@@ -101,6 +101,31 @@ def embedding_folder(algorithm: str) -> str:
     return f"{safe}_embd"
 
 
+def embedding_name_of(folder: str) -> str | None:
+    """What to call the algorithm whose tables lie in a folder of this name; nothing if none do.
+
+    The name leads back to the folder, and need not be the whole one of the model.
+
+    >>> embedding_name_of("ce1_embd_parquet"), embedding_name_of("clips")
+    ('cosmos-embed1', None)
+    """
+    if not folder.endswith("_embd_parquet"):
+        return None
+    families = {short: family for family, short in EMBEDDING_FOLDERS.items()}
+    folder = folder.removesuffix("_parquet")
+    return families.get(folder, folder.removesuffix("_embd"))
+
+
+def clip_path_is_sharded(path: str) -> bool:
+    """Whether a clip of this path lies under the first two letters of its id.
+
+    >>> clip_path_is_sharded("/out/clips/d2/d2d0….mp4")
+    True
+    """
+    *_, folder, name = ("", "", *path.split("/"))
+    return len(folder) == 2 and name.startswith(folder)
+
+
 @dataclass(frozen=True)
 class Layout:
     """Every path below one output root.

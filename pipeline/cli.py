@@ -1,4 +1,5 @@
-"""The command: ``finecut curate``, ``launch``, ``describe``, ``doctor``, ``demo``.
+"""The command: ``finecut curate``, ``launch``, ``describe``, ``doctor``, ``demo``, and what is done
+with what was curated: ``dedup``, ``shard``, ``refilter``, ``verify``.
 
 Nothing heavy is imported before a command really runs, so that ``--help`` answers at once.
 
@@ -10,13 +11,17 @@ books do not balance; 130 and 143 stopped by Ctrl-C or SIGTERM.
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 import warnings
 from collections.abc import Sequence
 from typing import Any
 
 from finecut.io import child
-from finecut.pipeline.flags import Parser, add_flags, parse_options
+from finecut.pipeline.after import (
+    AfterOptions,
+)
+from finecut.pipeline.flags import Parser, add_flags, parse_after, parse_options
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.stopping import stopping
 
@@ -33,6 +38,9 @@ DOCTOR = (
     "Find out by trying whether this machine can do what the options of curate ask: codecs, "
     "models, output. Needs no input."
 )
+#: What is done after curation: the options, and a sentence. What does it is the module of that name
+#: in this package: its ``main(options, runner_arguments)`` gives the exit code.
+AFTER: dict[str, tuple[type[AfterOptions], str]] = {}
 DEMO = "Paint three short films, curate them, and say where to look."
 
 
@@ -54,6 +62,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_flags(launch)
     doctor = commands.add_parser("doctor", help=DOCTOR, description=DOCTOR)
     add_flags(doctor)
+    after = {
+        name: commands.add_parser(name, help=text, description=text)
+        for name, (_, text) in AFTER.items()
+    }
+    for name, command in after.items():
+        add_flags(command, kind=AFTER[name][0])
     demo = commands.add_parser("demo", help=DEMO, description=DEMO)
     demo.add_argument("--folder", default="demo", help="where to paint and write [demo]")
 
@@ -72,6 +86,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options, _ = parse_options(doctor, given[1:], whole=False)
         with stopping():
             return _doctor(options, doctor)
+    if given[:1] and given[0] in after:
+        with stopping():
+            return _after(given[0], given[1:], after[given[0]])
     known = parser.parse_args(given)
     if known.command == "demo":
         return _demo(known.folder)
@@ -92,8 +109,9 @@ def _curate(options: Options, rest: Sequence[str], parser: Parser) -> int:
         # Libraries warn their developers; whoever cuts films cannot act on it.
         warnings.simplefilter("ignore")
     from finecut.io.film.encoders import EncoderMissing
+    from finecut.pipeline.engine import RunError
     from finecut.pipeline.planning import failures_path
-    from finecut.pipeline.running import RunError, run
+    from finecut.pipeline.running import run
     from finecut.pipeline.words import exit_code, final_words, problems, stats_table
     from finecut.transforms.find import InputError
     from finecut.transforms.given import CutsError
@@ -130,8 +148,8 @@ def _curate(options: Options, rest: Sequence[str], parser: Parser) -> int:
 def _launch(options: Options, rest: Sequence[str], parser: Parser) -> int:
     if options.is_local:
         parser.error("--runner local has nobody to hand the job over to: write DataflowRunner")
+    from finecut.pipeline.engine import quiet_libraries
     from finecut.pipeline.launch import launch
-    from finecut.pipeline.running import quiet_libraries
 
     quiet_libraries(options.verbose)
     try:
@@ -163,7 +181,7 @@ def _describe(options: Options, parser: Parser) -> int:
 def _doctor(options: Options, parser: Parser) -> int:
     warnings.simplefilter("ignore")
     from finecut.pipeline.doctor import doctor
-    from finecut.pipeline.running import quiet_libraries
+    from finecut.pipeline.engine import quiet_libraries
     from finecut.transforms.given import CutsError
     from finecut.transforms.models.weights import WeightsMissing
 
@@ -176,6 +194,25 @@ def _doctor(options: Options, parser: Parser) -> int:
         return doctor(options, say)
     except (CutsError, OptionError, WeightsMissing) as error:
         parser.error(str(error))
+
+
+def _after(name: str, given: Sequence[str], parser: Parser) -> int:
+    told, rest = parse_after(parser, given, AFTER[name][0])
+    if not told.verbose:
+        warnings.simplefilter("ignore")
+    from finecut.io.drops import DropsError
+    from finecut.io.output import NoDataset
+    from finecut.pipeline.engine import RunError, quiet_libraries
+
+    quiet_libraries(told.verbose)
+    try:
+        code: int = importlib.import_module(f"finecut.pipeline.{name}").main(told, rest)
+    except (OptionError, NoDataset, DropsError) as error:
+        parser.error(str(error))
+    except RunError as error:
+        sys.stderr.write(f"finecut: {error}\n")
+        return 1
+    return code
 
 
 def _demo(folder: str) -> int:

@@ -35,7 +35,8 @@ def contradictions(o: Options, whole: bool = True) -> Iterator[str]:
         if isinstance(several, str):
             yield f"{name} is one string: write {name}=({several!r},)"
             return
-    yield from _unknown_or_out_of_range(o)
+    yield from unknown_or_out_of_range(o)
+    yield from _of_no_length(o)
     if whole:
         yield from _without_input_or_output(o)
     for text in o.keep:
@@ -86,8 +87,9 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _unknown_or_out_of_range(o: Options) -> Iterator[str]:
-    for f in option_fields():
+def unknown_or_out_of_range(o: object) -> Iterator[str]:
+    """What is wrong with the options of any command, each by itself."""
+    for f in option_fields(type(o)):
         value, limits = getattr(o, f.name), f.metadata
         if limits["choices"] and value not in limits["choices"]:
             choices = ", ".join(limits["choices"])
@@ -106,6 +108,9 @@ def _unknown_or_out_of_range(o: Options) -> Iterator[str]:
             yield f"{said} is beyond reason: write {limits['most']:g} or less"
         if not math.isfinite(value):
             yield f"{said} is no number one can count to: write one"
+
+
+def _of_no_length(o: Options) -> Iterator[str]:
     if 0 < o.stride < LEAST_STRIDE:
         yield (
             f"--clip-stride {o.stride:g} is shorter than any frame: write {LEAST_STRIDE:g} or more"

@@ -8,9 +8,12 @@ import sys
 import typing
 from collections.abc import Container, Sequence
 from dataclasses import Field
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
+from finecut.pipeline.after import AfterOptions
 from finecut.pipeline.options import OptionError, Options, default_of, option_fields
+
+After = TypeVar("After", bound=AfterOptions)
 
 
 class Parser(argparse.ArgumentParser):
@@ -28,17 +31,23 @@ def flag_of(f: Field[Any]) -> str:
     return "--" + f.name.replace("_", "-")
 
 
-def add_flags(parser: argparse.ArgumentParser, without: Container[str] = ()) -> None:
+def add_flags(
+    parser: argparse.ArgumentParser, without: Container[str] = (), kind: type[Any] = Options
+) -> None:
     """One flag for each option, in groups."""
     groups: dict[str, argparse._ArgumentGroup] = {}
-    hints = typing.get_type_hints(Options)
-    for f in option_fields():
+    hints = typing.get_type_hints(kind)
+    for f in option_fields(kind):
         if f.name in without:
             continue
         name = f.metadata["group"]
         if name not in groups:
             groups[name] = parser.add_argument_group(name)
-        groups[name].add_argument(flag_of(f), **_argument(f, hints[f.name]))
+        if f.metadata["positional"]:
+            text = f.metadata["text"].replace("%", "%%")
+            groups[name].add_argument(f.name, metavar=f.metadata["metavar"], help=text)
+        else:
+            groups[name].add_argument(flag_of(f), **_argument(f, hints[f.name]))
 
 
 def parse_options(
@@ -48,11 +57,7 @@ def parse_options(
 
     ``whole=False``: an input and an output need not be among them.
     """
-    namespace, rest = parser.parse_known_args(list(arguments))
-    given = {f.name: getattr(namespace, f.name) for f in option_fields()}
-    for f in option_fields():
-        if is_many(f):
-            given[f.name] = tuple(given[f.name] or ())
+    given, rest = _parsed(parser, arguments, Options)
     options = Options(**given)
     try:
         check_rest(options, rest)
@@ -62,16 +67,41 @@ def parse_options(
     return options, rest
 
 
-def check_rest(options: Options, rest: Sequence[str]) -> None:
+def parse_after(
+    parser: Parser, arguments: Sequence[str], kind: type[After]
+) -> tuple[After, list[str]]:
+    """The same for a command that works on what was curated."""
+    given, rest = _parsed(parser, arguments, kind)
+    options = kind(**given)
+    try:
+        check_rest(options, rest)
+        options.check()
+    except OptionError as error:
+        parser.error(str(error))
+    return options, rest
+
+
+def _parsed(
+    parser: Parser, arguments: Sequence[str], kind: type[Any]
+) -> tuple[dict[str, Any], list[str]]:
+    namespace, rest = parser.parse_known_args(list(arguments))
+    given = {f.name: getattr(namespace, f.name) for f in option_fields(kind)}
+    for f in option_fields(kind):
+        if is_many(f):
+            given[f.name] = tuple(given[f.name] or ())
+    return given, rest
+
+
+def check_rest(options: Options | AfterOptions, rest: Sequence[str]) -> None:
     """Refuse what neither we nor the chosen runner knows."""
     if not rest:
         return
-    known = [flag_of(f) for f in option_fields()]
+    known = [flag_of(f) for f in option_fields(type(options)) if not f.metadata["positional"]]
     word = rest[0]
     flag = word.split("=", 1)[0]
     if not word.startswith("--"):
         raise OptionError(
-            f"{word!r} belongs to no flag: write values after their flag, as in --input {word}"
+            f"{word!r} belongs to no flag: write values after their flag, as in {known[0]} {word}"
         )
     near = difflib.get_close_matches(flag, known, n=1, cutoff=0.75)
     if not options.is_local and (not near or flag in _beam_flags()):
@@ -101,12 +131,13 @@ def shown_default(f: Field[Any]) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def readme_table() -> str:
+def readme_table(kind: type[Any] = Options) -> str:
     """The table of options, in Markdown."""
     rows = ["| option | default | meaning |", "| --- | --- | --- |"]
-    for f in option_fields():
+    for f in option_fields(kind):
         value = "" if is_switch(f) else f" {_value_name(f)}"
-        rows.append(f"| `{flag_of(f)}{value}` | {shown_default(f)} | {f.metadata['text']} |")
+        name = _value_name(f) if f.metadata["positional"] else f"{flag_of(f)}{value}"
+        rows.append(f"| `{name}` | {shown_default(f)} | {f.metadata['text']} |")
     return "\n".join(rows)
 
 

@@ -19,11 +19,11 @@ from apache_beam.runners.runner import PipelineResult
 from finecut.io.records import Summary
 from finecut.pipeline.beam_options import words_of
 from finecut.pipeline.curation import curate, curate_stream
+from finecut.pipeline.engine import DATAFLOW, check_runner, quiet_libraries
 from finecut.pipeline.flags import Parser, add_flags, parse_options
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import plan
 from finecut.pipeline.report import run_document, run_name
-from finecut.pipeline.running import DATAFLOW, check_runner, quiet_libraries
 from finecut.pipeline.template import arguments_of
 from finecut.transforms.documents import serialise
 from finecut.transforms.notice import NoticeVideos

@@ -50,17 +50,20 @@ def option(
     least: float | None = None,
     most: float | None = None,
     matters: bool = True,
+    positional: bool = False,
 ) -> Any:
     """A field that is an option: its default, the group it is listed in, and one sentence.
 
     What does not matter changes nothing that is written of a video, only where, when and of which.
-    Numbers lie above ``above``, or from ``least`` on, and go up to ``most``.
+    Numbers lie above ``above``, or from ``least`` on, and go up to ``most``. What is positional has
+    no flag: it is written behind the command.
     """
     metadata = {
         "above": above,
         "least": least,
         "most": most,
         "matters": matters,
+        "positional": positional,
         "group": group,
         "text": text,
         "choices": choices,
@@ -813,5 +816,5 @@ def default_of(f: Field[Any]) -> Any:
     return None if f.default is MISSING else f.default
 
 
-def option_fields() -> list[Field[Any]]:
-    return list(fields(Options))
+def option_fields(kind: type[Any] = Options) -> list[Field[Any]]:
+    return list(fields(kind))

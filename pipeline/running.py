@@ -12,8 +12,6 @@ number, and the documents of finished videos are written batch by batch, not at 
 from __future__ import annotations
 
 import errno
-import logging
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
@@ -21,12 +19,11 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import chain
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple
 
 import apache_beam as beam
-from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.runner import PipelineResult, create_runner
+from apache_beam.runners.runner import PipelineResult
 
 from finecut.io import shelf
 from finecut.io.child import kill_all
@@ -36,6 +33,13 @@ from finecut.io.shelf import Shelf
 from finecut.io.staging import Running, alive, sweep_dead
 from finecut.io.store import UnknownStore
 from finecut.pipeline.curation import WriteLines, build
+from finecut.pipeline.engine import (
+    RunError,
+    check_runner,
+    local_arguments,
+    quiet_libraries,
+    stats_of,
+)
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import Plan, plan
 from finecut.pipeline.progress import Progress
@@ -45,7 +49,7 @@ from finecut.transforms.again import looks_finished
 from finecut.transforms.documents import serialise
 from finecut.transforms.find import FindVideos, check_inputs, failures_in, find_sources
 from finecut.transforms.given import GivenCuts
-from finecut.transforms.tally import BOARD, LOG, NAMESPACE
+from finecut.transforms.tally import BOARD, LOG
 from finecut.transforms.vectors import refuse_other_vectors
 
 #: A batch is closed at so many videos or bytes: large enough that the workers rarely wait for its
@@ -55,16 +59,10 @@ BATCH_BYTES = 2_000_000_000
 #: Finished videos that are as little work as one that is not.
 FINISHED_FOR_ONE = 50
 
-DATAFLOW = "DataflowRunner"
-
 #: Names in the staging folder.
 SUMMARY, FAILURES = "summary.json", "failures.jsonl"
 
 Begin = beam.PTransform[Any, Any]
-
-
-class RunError(RuntimeError):
-    """A run that came to its end and could not say so."""
 
 
 class Ran(NamedTuple):
@@ -178,26 +176,6 @@ def _sweep(steps: Plan) -> None:
     steps.cutting.looking.sweep()
 
 
-def check_runner(name: str, arguments: Sequence[str]) -> None:
-    """Refuse a runner that cannot be had, before minutes are spent on finding out."""
-    try:
-        create_runner(name)
-    except (ValueError, ImportError) as error:
-        raise OptionError(
-            f"--runner {name} is unknown or not installed: write local, or the name of a Beam "
-            "runner such as DataflowRunner or FlinkRunner"
-        ) from error
-    if name.rpartition(".")[2] == DATAFLOW and "--no_auth" not in arguments:
-        from finecut.io.gcs import may_have_credentials  # installed, or the runner were not
-
-        if not may_have_credentials():
-            raise OptionError(
-                f"--runner {name} needs credentials, and there are none on this machine: run "
-                "gcloud auth application-default login, or point GOOGLE_APPLICATION_CREDENTIALS "
-                "to a key"
-            )
-
-
 def _check_output(options: Options, steps: Plan, at_work: ExitStack) -> None:
     """An output that cannot be written to is known before the work, not after it."""
     output, own = options.output, steps.writing.shelf
@@ -233,43 +211,6 @@ def batches_of(
         yield batch
 
 
-def local_arguments(workers: int) -> list[str]:
-    return [
-        "--runner=FnApiRunner",
-        "--direct_running_mode=in_memory",
-        f"--direct_num_workers={workers}",
-    ]
-
-
-class _Handler(logging.StreamHandler[TextIO]):
-    """Ours, to be told from what a host program has set up."""
-
-
-def _show_logs(level: int) -> None:
-    """From this level on, unless the program that calls us has a handler of its own.
-
-    Without any, the first library that warns makes one, which shows all warnings after it.
-    """
-    root = logging.getLogger()
-    for old in [h for h in root.handlers if isinstance(h, _Handler)]:
-        root.removeHandler(old)
-    if not root.handlers:
-        handler = _Handler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        handler.setLevel(level)
-        root.addHandler(handler)
-
-
-def quiet_libraries(verbose: bool) -> None:
-    """Beam talks about itself at every start; only errors concern who did not ask."""
-    logging.getLogger("apache_beam").setLevel(logging.WARNING if verbose else logging.ERROR)
-    # Its local runner says that threads are not parallel: ours spend their time outside Python.
-    logging.getLogger("apache_beam.runners.portability").setLevel(logging.ERROR)
-    _show_logs(logging.NOTSET if verbose else logging.ERROR)
-    if verbose:
-        LOG.setLevel(logging.INFO)
-
-
 def _run_all(
     options: Options, steps: Plan, runner_arguments: Sequence[str]
 ) -> tuple[Summary, dict[str, int]]:
@@ -285,7 +226,7 @@ def _run_all(
         with _tray(options, own) as tray:
             result = _run_pipeline(begin, steps, arguments, options.is_local, tray)
             total += from_json(Summary, shelf.read(f"{tray.root}/{SUMMARY}").decode())
-            stats.update(_stats(result))
+            stats.update(stats_of(result))
             if shelf.exists(f"{tray.root}/{FAILURES}"):
                 lines += shelf.read(f"{tray.root}/{FAILURES}").decode().split("\n")[:-1]
                 tray.remove(f"{tray.root}/{FAILURES}")
@@ -405,12 +346,3 @@ def _size(source: Source) -> int:
         return shelf.size_of(source.uri)
     except (OSError, ValueError):
         return 0
-
-
-def _stats(result: PipelineResult) -> dict[str, int]:
-    counters = result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))["counters"]
-    stats: dict[str, int] = {}
-    for counter in counters:
-        name = counter.key.metric.name
-        stats[name] = stats.get(name, 0) + int(counter.result)
-    return stats

@@ -30,8 +30,8 @@ MODELS = "finecut.transforms.models"
 #: Libraries that only some rooms may touch, and which ones.
 KEEPERS = {
     "av": ("finecut.io.film",),
-    "apache_beam.io.filesystem": ("finecut.io.store",),
-    "apache_beam.io.filesystems": ("finecut.io.store",),
+    "apache_beam.io.filesystem": ("finecut.io.beamstore",),
+    "apache_beam.io.filesystems": ("finecut.io.beamstore",),
     "google": ("finecut.io.gcs",),
     "torch": (MODELS,),
     "transformers": (MODELS,),

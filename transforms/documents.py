@@ -45,7 +45,7 @@ def clip_document(clip: Clip, layout: Layout) -> Document:
             "num_frames": file.num_frames,
             "video_codec": file.video_codec,
             "num_bytes": file.num_bytes,
-        }
+        } | ({"sha256": file.sha256} if file.sha256 else {})
     if MOTION[0] in clip.scores:
         document["motion_score"] = {
             key.removeprefix("motion_"): clip.scores.get(key) for key in MOTION

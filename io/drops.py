@@ -1,0 +1,79 @@
+"""Lists of clips to leave out, as ``finecut dedup`` writes them, or by hand.
+
+A list is a Parquet file with one column ``id``, a text with one id in a line, or a folder of
+Parquet files. Such a file holds ids that are to go, never those that stay.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterable, Iterator
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from finecut.io import shelf
+
+PARQUET = ".parquet"
+#: Where :mod:`finecut.transforms.dedup` puts its list, in the folder it writes.
+DUPLICATES = "duplicates"
+_ID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
+
+
+class DropsError(ValueError):
+    """A list of clips that is none; the message says which, and what to write."""
+
+
+def read_drops(paths: Iterable[str]) -> frozenset[str]:
+    """The ids on all of these lists."""
+    return frozenset(id for path in paths for id in _ids_of(shelf.absolute(path)))
+
+
+def _ids_of(path: str) -> Iterator[str]:
+    data = None if path.endswith("/") else shelf.read_if_there(path)
+    if data is not None:
+        yield from _ids_in(path, data)
+        return
+    tables = _tables(f"{path}/{DUPLICATES}") or _tables(path)
+    if not tables:
+        raise DropsError(
+            f"{path} lists no clips: it is no file, and no folder with tables. Write the folder "
+            "that finecut dedup wrote (DATASET/dedup), a .parquet with one column id, or a text "
+            "with one id in a line"
+        )
+    for table in tables:
+        yield from _ids_in(table, shelf.read(table))
+
+
+def _tables(folder: str) -> list[str]:
+    return [path for path in shelf.files_in(folder) if path.endswith(PARQUET)]
+
+
+def _ids_in(path: str, data: bytes) -> Iterator[str]:
+    if path.endswith(PARQUET):
+        try:
+            table = pq.read_table(io.BytesIO(data))
+        except pa.ArrowInvalid as error:
+            raise DropsError(
+                f"{path} is no Parquet table ({error}): usually a copy was cut short. Run finecut "
+                "dedup again"
+            ) from error
+        # Tables with more to say list clips that stay, too.
+        if table.column_names != ["id"]:
+            raise DropsError(
+                f"{path} is no list of clips that are to go, because it has the columns "
+                f"{', '.join(table.column_names)} and not just id: write the folder that finecut "
+                "dedup wrote (DATASET/dedup)"
+            )
+        yield from map(str, table.column("id").to_pylist())
+        return
+    for number, line in enumerate(data.decode(errors="replace").splitlines(), 1):
+        if not (word := line.strip()):
+            continue
+        if not _ID.fullmatch(word):
+            raise DropsError(
+                f"{path}, line {number}: {word[:60]!r} is no id of a clip: write one in each line, "
+                "as they stand in the names under clips/"
+            )
+        yield word

@@ -1,0 +1,151 @@
+"""What lies in an output: the documents of finished chunks, read back. Needs no Beam.
+
+A chunk's document is the promise that its clips are on the shelf, so what it lists is what there
+is; files that no document lists belong to nobody (a run that was killed, or one at work).
+
+    output = Output.at("dataset")
+    for chunk in output.chunks():
+        for entry in output.entries(chunk):      # a clip, kept or rejected
+            entry.id, entry.kept, entry.path, entry.document["duration_span"]
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from finecut.io import shelf
+from finecut.io.layout import Layout, chunk_id, clip_path_is_sharded, embedding_name_of
+
+Document = Mapping[str, Any]
+JSON = ".json"
+
+
+class NoDataset(ValueError):
+    """What was named is no output, or a document in it cannot be read; the message says more."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A clip as an output tells of it. Paths are below the output's present root, wherever it was
+    written.
+    """
+
+    id: str
+    kept: bool
+    #: Where the clip's file is, if files were written at all.
+    path: str
+    #: Key of the chunk that it belongs to.
+    chunk: str
+    document: Document
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """Every score under the name that rules know."""
+        said = self.document
+        found: dict[str, Any] = {
+            f"motion_{name}": value for name, value in (said.get("motion_score") or {}).items()
+        }
+        if "aesthetic_score" in said:
+            found["aesthetic_score"] = said["aesthetic_score"]
+        found |= said.get("scores") or {}
+        return {name: float(value) for name, value in found.items() if value is not None}
+
+    @property
+    def span(self) -> tuple[float, float]:
+        start, end = self.document["duration_span"]
+        return float(start), float(end)
+
+    @property
+    def captions(self) -> dict[str, str]:
+        """The first text of each captioner (``qwen_caption`` …), windows joined by a blank."""
+        texts: dict[str, list[str]] = {}
+        for window in self.document.get("windows") or ():
+            for name, text in window.items():
+                if name.endswith("_caption") and isinstance(text, str) and text:
+                    texts.setdefault(name, []).append(text)
+        return {name: " ".join(said) for name, said in texts.items()}
+
+
+@dataclass(frozen=True)
+class Output:
+    """An output of curation, of this program or of another that writes the same layout."""
+
+    layout: Layout
+
+    @classmethod
+    def at(cls, root: str) -> Output:
+        """The output that lies there, or :class:`NoDataset`."""
+        root = shelf.absolute(root)
+        layout = Layout(root)
+        if not shelf.exists(layout.processed_clip_chunks()) and not shelf.exists(
+            layout.processed_videos()
+        ):
+            raise NoDataset(
+                f"{root} holds no clips that were finished: there is no processed_clip_chunks/ in "
+                "it. Write the folder that was the --output of finecut curate"
+            )
+        return cls(Layout(root, shard_prefix=_is_sharded(layout)))
+
+    @property
+    def root(self) -> str:
+        return self.layout.root
+
+    def chunks(self) -> Iterator[str]:
+        """The documents of finished chunks, by path, in order."""
+        folder = self.layout.processed_clip_chunks()
+        yield from sorted(path for path in shelf.files_below(folder) if path.endswith(JSON))
+
+    def videos(self) -> Iterator[str]:
+        """The documents of finished videos, by path, in order."""
+        folder = self.layout.processed_videos()
+        yield from sorted(path for path in shelf.files_below(folder) if path.endswith(JSON))
+
+    def entries(self, chunk: str) -> Iterator[Entry]:
+        """The clips of a chunk: kept ones, then rejected ones, each in the order of its shots."""
+        said = read_document(chunk)
+        for kept, name in ((True, "clips"), (False, "filtered_clips")):
+            for clip in said.get(name, ()):
+                yield self.entry(clip, kept, chunk_id(said["video"], said["clip_chunk_index"]))
+
+    def entry(self, clip: str, kept: bool, chunk: str = "") -> Entry:
+        document = read_document(self.layout.meta(clip))
+        return Entry(clip, kept, self.layout.clip(clip, kept), chunk, document)
+
+    def algorithms(self) -> list[str]:
+        """The folders of tables of vectors, by the names without ``_embd_parquet``."""
+        names = (folder.rsplit("/", 1)[-1] for folder in shelf.folders_in(self.root))
+        return sorted(filter(None, map(embedding_name_of, names)))
+
+    def tables(self, algorithm: str) -> list[str]:
+        """The tables of vectors of an algorithm, by path, in order."""
+        folder = self.layout.embeddings_parquet(algorithm)
+        return [path for path in shelf.files_in(folder) if path.endswith(".parquet")]
+
+
+def read_document(path: str) -> dict[str, Any]:
+    """A document, or :class:`NoDataset` saying what is wrong with it."""
+    data = shelf.read_if_there(path)
+    if data is None:
+        raise NoDataset(
+            f"{path} is missing, and other documents speak of it. Usually files were removed by "
+            "hand, or a copy is not complete: finecut verify lists all that is wrong"
+        )
+    try:
+        said = json.loads(data)
+    except ValueError as error:
+        raise NoDataset(
+            f"{path} is no JSON ({error}). Usually a copy was cut short: finecut verify lists all "
+            "that is wrong"
+        ) from error
+    if not isinstance(said, dict):
+        raise NoDataset(f"{path} is no document, but a {type(said).__name__}")
+    return said
+
+
+def _is_sharded(layout: Layout) -> bool:
+    """Whether clips lie under the first letters of their ids: the first document says so."""
+    meta = shelf.some_file_in(layout.metas(), JSON)
+    return meta is not None and clip_path_is_sharded(str(read_document(meta).get("clip_location")))

@@ -1,0 +1,111 @@
+"""The engines that pipelines run on, and what they say about themselves.
+
+The local runner is Beam's in-process one (see :mod:`running`); every other one is named by the
+user.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from typing import TextIO
+
+import apache_beam as beam
+from apache_beam.metrics import MetricsFilter
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.runner import PipelineResult, create_runner
+
+from finecut.pipeline.options import LOCAL_RUNNERS, OptionError
+from finecut.transforms.tally import LOG, NAMESPACE
+
+DATAFLOW = "DataflowRunner"
+
+
+class RunError(RuntimeError):
+    """A run that came to its end and could not say so."""
+
+
+def run_pipeline(
+    build: Callable[[beam.Pipeline], object],
+    runner: str,
+    workers: int,
+    runner_arguments: Sequence[str] = (),
+) -> PipelineResult:
+    """Run what ``build`` adds to a pipeline, and wait for its end."""
+    arguments = [f"--runner={runner}", *runner_arguments]
+    if runner in LOCAL_RUNNERS:
+        arguments = local_arguments(workers)
+    else:
+        check_runner(runner, runner_arguments)
+    pipeline = beam.Pipeline(options=PipelineOptions(arguments))
+    build(pipeline)
+    result = pipeline.run()
+    result.wait_until_finish()
+    return result
+
+
+def check_runner(name: str, arguments: Sequence[str]) -> None:
+    """Refuse a runner that cannot be had, before minutes are spent on finding out."""
+    try:
+        create_runner(name)
+    except (ValueError, ImportError) as error:
+        raise OptionError(
+            f"--runner {name} is unknown or not installed: write local, or the name of a Beam "
+            "runner such as DataflowRunner or FlinkRunner"
+        ) from error
+    if name.rpartition(".")[2] == DATAFLOW and "--no_auth" not in arguments:
+        from finecut.io.gcs import may_have_credentials  # installed, or the runner were not
+
+        if not may_have_credentials():
+            raise OptionError(
+                f"--runner {name} needs credentials, and there are none on this machine: run "
+                "gcloud auth application-default login, or point GOOGLE_APPLICATION_CREDENTIALS "
+                "to a key"
+            )
+
+
+def local_arguments(workers: int) -> list[str]:
+    return [
+        "--runner=FnApiRunner",
+        "--direct_running_mode=in_memory",
+        f"--direct_num_workers={workers}",
+    ]
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Ours, to be told from what a host program has set up."""
+
+
+def _show_logs(level: int) -> None:
+    """From this level on, unless the program that calls us has a handler of its own.
+
+    Without any, the first library that warns makes one, which shows all warnings after it.
+    """
+    root = logging.getLogger()
+    for old in [h for h in root.handlers if isinstance(h, _Handler)]:
+        root.removeHandler(old)
+    if not root.handlers:
+        handler = _Handler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        handler.setLevel(level)
+        root.addHandler(handler)
+
+
+def quiet_libraries(verbose: bool) -> None:
+    """Beam talks about itself at every start; only errors concern who did not ask."""
+    logging.getLogger("apache_beam").setLevel(logging.WARNING if verbose else logging.ERROR)
+    # Its local runner says that threads are not parallel: ours spend their time outside Python.
+    logging.getLogger("apache_beam.runners.portability").setLevel(logging.ERROR)
+    _show_logs(logging.NOTSET if verbose else logging.ERROR)
+    if verbose:
+        LOG.setLevel(logging.INFO)
+
+
+def stats_of(result: PipelineResult) -> dict[str, int]:
+    counters = result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))["counters"]
+    stats: dict[str, int] = {}
+    for counter in counters:
+        name = counter.key.metric.name
+        stats[name] = stats.get(name, 0) + int(counter.result)
+    return stats
