@@ -49,8 +49,9 @@ from golden import (
 from finecut.io.layout import Layout, chunk_id
 from finecut.io.records import Chunk, Clip, ClipFile, Failure, Shot, Source, Span, Video, Window
 from finecut.io.shelf import Shelf
+from finecut.pipeline.engine import local_arguments
 from finecut.pipeline.options import Options
-from finecut.pipeline.running import Ran, local_arguments, run
+from finecut.pipeline.running import Ran, run
 from finecut.transforms.write import WriteClips
 from finecut.transforms.writing import Writing
 
