@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -47,6 +48,8 @@ DEMO = "Paint three short films, curate them, and say where to look."
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command's exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    # There is a worker for each core already. NumPy's own threads wait for each other by spinning.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     parser = Parser(
         prog="finecut",
         description="Videos in, training-ready clips out.",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from typing import TextIO
+from typing import Any, TextIO, TypeVar
 
 import apache_beam as beam
 from apache_beam.metrics import MetricsFilter
@@ -19,11 +19,34 @@ from apache_beam.runners.runner import PipelineResult, create_runner
 from finecut.pipeline.options import LOCAL_RUNNERS, OptionError
 from finecut.transforms.tally import LOG, NAMESPACE
 
+View = TypeVar("View", bound=PipelineOptions)
+
 DATAFLOW = "DataflowRunner"
 
 
 class RunError(RuntimeError):
     """A run that came to its end and could not say so."""
+
+
+class EngineOptions(PipelineOptions):
+    """Beam's options, each view of which is made once.
+
+    Beam looks at them hundreds of times while it builds a pipeline, and makes a parser of arguments
+    each time: a quarter of a second of a short run. Views share what they show, so one is enough.
+    """
+
+    def view_as(self, cls: type[View]) -> View:
+        views: dict[type[Any], Any] = self.__dict__.setdefault("_views", {})
+        if cls not in views:
+            views[cls] = super().view_as(cls)
+        view: View = views[cls]
+        return view
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Like Beam's own, without the views.
+        state: dict[str, Any] = dict(super().__getstate__())
+        state.pop("_views", None)
+        return state
 
 
 def run_pipeline(
@@ -38,7 +61,7 @@ def run_pipeline(
         arguments = local_arguments(workers)
     else:
         check_runner(runner, runner_arguments)
-    pipeline = beam.Pipeline(options=PipelineOptions(arguments))
+    pipeline = beam.Pipeline(options=EngineOptions(arguments))
     build(pipeline)
     result = pipeline.run()
     result.wait_until_finish()

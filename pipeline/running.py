@@ -22,7 +22,6 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineResult
 
 from finecut.io import shelf
@@ -34,6 +33,7 @@ from finecut.io.staging import Running, alive, sweep_dead
 from finecut.io.store import UnknownStore
 from finecut.pipeline.curation import WriteLines, build
 from finecut.pipeline.engine import (
+    EngineOptions,
     RunError,
     check_runner,
     local_arguments,
@@ -330,7 +330,7 @@ def _run_pipeline(
     begin: Begin, steps: Plan, arguments: Sequence[str], local: bool, tray: Shelf
 ) -> PipelineResult:
     listing = WriteLines(tray, f"{tray.root}/{FAILURES}")
-    pipeline = beam.Pipeline(options=PipelineOptions(list(arguments)))
+    pipeline = beam.Pipeline(options=EngineOptions(list(arguments)))
     curated, _ = build(pipeline | "FindVideos" >> begin, steps, local, listing)
     _ = curated.summary | "WriteSummary" >> WriteLines(tray, f"{tray.root}/{SUMMARY}")
     result = pipeline.run()

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Callable
+
+# Before NumPy is imported: its threads wait by spinning, and two test processes that each have one
+# for every core take twenty times as long for a small product.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import hypothesis
 import pytest
