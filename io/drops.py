@@ -30,6 +30,14 @@ def read_drops(paths: Iterable[str]) -> frozenset[str]:
     return frozenset(id for path in paths for id in _ids_of(shelf.absolute(path)))
 
 
+def drops_table(ids: Iterable[str]) -> bytes:
+    """Such a list as a Parquet file."""
+    out = io.BytesIO()
+    table = pa.table({"id": pa.array(sorted(ids), pa.string())})
+    pq.write_table(table, out, compression="zstd")
+    return out.getvalue()
+
+
 def _ids_of(path: str) -> Iterator[str]:
     data = None if path.endswith("/") else shelf.read_if_there(path)
     if data is not None:

@@ -13,6 +13,8 @@ video output, so they do not change::
     ├── .finecut/ce1_embd.json                    which model's vectors those are
     ├── .finecut/open/<video>.json                only while a video is worked on
     ├── runs/<run>/summary.json                   what a run did
+    ├── runs/<run>/begun.json                     what a refiltering is about to do, until it has
+    ├── runs/<run>/profile/                       where its time went, if asked
     ├── processed_clip_chunks/<video>_<n>.json    a chunk is on the shelf
     └── processed_videos/<video>.json             everything of a video is on the shelf
 
@@ -167,6 +169,15 @@ class Layout:
 
     def run_summary(self, run: str) -> str:
         return self._under(f"runs/{run}/summary.json")
+
+    def run_begun(self, run: str) -> str:
+        return self._under(f"runs/{run}/begun.json")
+
+    def runs(self) -> str:
+        return self._under("runs")
+
+    def run_profile(self, run: str, name: str) -> str:
+        return self._under(f"runs/{run}/profile/{name}")
 
     def processed_videos(self) -> str:
         return self._under("processed_videos")

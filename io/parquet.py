@@ -44,6 +44,13 @@ def embedding_table(
     return out.getvalue()
 
 
+def rows_of(table: bytes) -> list[tuple[str, list[float]]]:
+    """The rows that :func:`embedding_table` was given."""
+    read = pq.read_table(io.BytesIO(table), columns=["id", "embedding"])
+    ids, vectors = (read.column(name).to_pylist() for name in ("id", "embedding"))
+    return list(zip(ids, vectors, strict=True))
+
+
 def facts_of(table: bytes) -> dict[str, str]:
     """What :func:`embedding_table` was told about its vectors; nothing of others' tables."""
     metadata = pq.read_schema(io.BytesIO(table)).metadata or {}

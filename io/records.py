@@ -123,6 +123,19 @@ class Reel:
 
 
 @dataclass(frozen=True)
+class Transcoded:
+    """How the pictures of a clip came of its source, where they might have been copied."""
+
+    #: ``copied``, ``smart`` (copied but for the pictures at both ends), or ``encoded``.
+    how: str
+    #: Why all of it was encoded although it was to be copied.
+    reason: str = ""
+    frames_encoded: int = 0
+    #: What a copied clip really shows, from key frame to key frame, in seconds of the film.
+    span: Span | None = None
+
+
+@dataclass(frozen=True)
 class ClipFile:
     """Facts of an encoded clip, as the cut saw them; nobody probes a clip again."""
 
@@ -133,6 +146,8 @@ class ClipFile:
     video_codec: str
     num_bytes: int
     sha256: str
+    #: ``None``: all of it was encoded, as usual.
+    transcoded: Transcoded | None = None
 
 
 @dataclass(frozen=True)
@@ -268,6 +283,8 @@ class Summary:
     failed_by: Mapping[str, int] = field(default_factory=dict)
     #: Which model said what, by the names of scores, vectors and captions.
     models: Mapping[str, str] = field(default_factory=dict)
+    #: How many clips were copied, spliced or encoded after all, where copying was asked for.
+    transcoded: Mapping[str, int] = field(default_factory=dict)
 
     def __add__(self, other: Summary) -> Summary:
         """What two runs over different videos did together."""

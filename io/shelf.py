@@ -192,6 +192,23 @@ def read_if_there(uri: str) -> bytes | None:
         return None
 
 
+def read_part(uri: str, start: int, length: int) -> bytes:
+    """So many bytes of a file from this place on; fewer where it ends before."""
+    return _patiently(uri, lambda: _part(uri, start, length))
+
+
+def _part(uri: str, start: int, length: int) -> bytes:
+    if not is_remote(uri):
+        with Path(uri).open("rb") as file:
+            file.seek(start)
+            return file.read(length)
+    opened = store_for(uri).open(uri)
+    try:
+        return opened.fetch(start, max(0, min(length, opened.size - start)))
+    finally:
+        opened.close()
+
+
 @contextmanager
 def open_source(uri: str) -> Iterator[str | BinaryIO]:
     """What the decoder reads from: a path where there is one, else ranged reads of the object."""
@@ -260,7 +277,8 @@ class Shelf:
                 _patiently(final, lambda: store_for(final).move(staged, final))
             else:
                 _patiently(final, lambda: _move(staged, final))
-                _remove_empty(Path(staged).parent)
+                if staged.startswith(self.staging):
+                    _remove_empty(Path(staged).parent)
         except OSError as error:
             if is_passing(error):  # and still is: the questions below would take as long again
                 raise

@@ -7,6 +7,7 @@ are told how (``patiently``).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -110,6 +111,11 @@ def _google() -> Store:
     from finecut.io.gcs import GoogleStore
 
     return GoogleStore()
+
+
+# Two processes on one connection would read each other's answers, and those that read clips for
+# torch are forked from one that has looked at the output.
+os.register_at_fork(after_in_child=_google.cache_clear)
 
 
 def _beams(uri: str) -> Store:

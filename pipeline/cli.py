@@ -11,7 +11,10 @@ books do not balance; 130 and 143 stopped by Ctrl-C or SIGTERM.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import difflib
 import importlib
+import io
 import os
 import sys
 import warnings
@@ -19,30 +22,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from finecut.io import child
-from finecut.pipeline.after import (
-    AfterOptions,
-)
+from finecut.pipeline.after import COMMANDS
 from finecut.pipeline.flags import Parser, add_flags, parse_after, parse_options
+from finecut.pipeline.manual import PAGES, Page
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.stopping import stopping
 
 #: What works in child processes.
 CHILDREN = tuple(f"finecut.transforms.{name}" for name in ("isolated", "cut", "find", "detect"))
 
-CURATE = "Turn a folder of videos into a training-ready set of clips."
-DESCRIBE = "Print the pipeline that curate would run: steps, what flows between them, resources."
-LAUNCH = (
-    "Hand the job of curate over to a cluster and do not wait for its end. Needs --runner and the "
-    "runner's own options."
-)
-DOCTOR = (
-    "Find out by trying whether this machine can do what the options of curate ask: codecs, "
-    "models, output. Needs no input."
-)
-#: What is done after curation: the options, and a sentence. What does it is the module of that name
-#: in this package: its ``main(options, runner_arguments)`` gives the exit code.
-AFTER: dict[str, tuple[type[AfterOptions], str]] = {}
-DEMO = "Paint three short films, curate them, and say where to look."
+#: Values that are files or folders.
+PATHS = ("PATH", "FILE", "FOLDER", "LIST", "DATASET", "ROOT")
+SHELLS = ("bash", "zsh", "fish", "tcsh", "powershell")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,52 +41,70 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     # There is a worker for each core already. NumPy's own threads wait for each other by spinning.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    parser, commands = parsers()
+    if not given or given[0] not in commands:
+        return _without_command(given, parser)
+    name, rest, command = given[0], given[1:], commands[given[0]]
+    if name in COMMANDS:
+        with stopping():
+            return _after(name, rest, command)
+    if name == "demo":
+        return _demo(command.parse_args(rest).folder)
+    if name == "completion":
+        return _completion(command.parse_args(rest).shell)
+    options, runners = parse_options(command, rest, whole=name != "doctor")
+    if name == "describe":
+        return _describe(options, command)
+    if name == "launch":
+        return _launch(options, runners, command)
+    # From here on, and not only when the run begins: importing Beam takes seconds.
+    with stopping():
+        if name == "doctor":
+            return _doctor(options, command)
+        return _curate(options, runners, command)
+
+
+def parsers() -> tuple[Parser, dict[str, Parser]]:
+    """What reads the command line, and what reads that of each command."""
     parser = Parser(
         prog="finecut",
         description="Videos in, training-ready clips out.",
+        epilog="finecut COMMAND --help says more.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="store_true", help="print the version")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
-    curate = commands.add_parser("curate", help=CURATE, description=CURATE)
-    add_flags(curate)
-    describe = commands.add_parser("describe", help=DESCRIBE, description=DESCRIBE)
-    add_flags(describe)
-    launch = commands.add_parser("launch", help=LAUNCH, description=LAUNCH)
-    add_flags(launch)
-    doctor = commands.add_parser("doctor", help=DOCTOR, description=DOCTOR)
-    add_flags(doctor)
-    after = {
-        name: commands.add_parser(name, help=text, description=text)
-        for name, (_, text) in AFTER.items()
-    }
-    for name, command in after.items():
-        add_flags(command, kind=AFTER[name][0])
-    demo = commands.add_parser("demo", help=DEMO, description=DEMO)
-    demo.add_argument("--folder", default="demo", help="where to paint and write [demo]")
+    added = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
 
-    if given[:1] == ["curate"]:
-        options, rest = parse_options(curate, given[1:])
-        # From here on, and not only when the run begins: importing Beam takes seconds.
-        with stopping():
-            return _curate(options, rest, curate)
-    if given[:1] == ["describe"]:
-        options, _ = parse_options(describe, given[1:])
-        return _describe(options, describe)
-    if given[:1] == ["launch"]:
-        options, rest = parse_options(launch, given[1:])
-        return _launch(options, rest, launch)
-    if given[:1] == ["doctor"]:
-        options, _ = parse_options(doctor, given[1:], whole=False)
-        with stopping():
-            return _doctor(options, doctor)
-    if given[:1] and given[0] in after:
-        with stopping():
-            return _after(given[0], given[1:], after[given[0]])
-    known = parser.parse_args(given)
-    if known.command == "demo":
-        return _demo(known.folder)
-    if known.version:
+    def add(name: str, page: Page) -> Parser:
+        commands[name] = added.add_parser(
+            name,
+            usage=f"finecut {name} {page.usage}",
+            help=page.sentence,
+            description=page.description,
+            epilog=page.epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        return commands[name]
+
+    commands: dict[str, Parser] = {}
+    add_flags(add("curate", PAGES["curate"]))
+    for name, kind in COMMANDS.items():
+        add_flags(add(name, PAGES[name]), kind=kind)
+    for name in ("describe", "launch", "doctor"):
+        add_flags(add(name, PAGES[name]))
+    demo = add("demo", PAGES["demo"])
+    demo.add_argument("--folder", default="demo", help="where to paint and write [demo]")
+    completion = add("completion", PAGES["completion"])
+    completion.add_argument("shell", choices=SHELLS, help="whose")
+    return parser, commands
+
+
+def _without_command(given: Sequence[str], parser: Parser) -> int:
+    if given and not given[0].startswith("-"):
+        near = difflib.get_close_matches(given[0], list(PAGES), n=1)
+        hint = f"did you mean {near[0]}?" if near else "finecut --help lists what there is."
+        parser.error(f"there is no command {given[0]}: {hint}")
+    if parser.parse_args(list(given)).version:
         from importlib.metadata import version
 
         sys.stdout.write(f"finecut {version('finecut')}\n")
@@ -104,13 +113,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _completion(shell: str) -> int:
+    import shtab
+
+    parser, commands = parsers()
+    for command in commands.values():
+        for action in command._actions:
+            if action.metavar in PATHS:
+                action.complete = shtab.FILE  # type: ignore[attr-defined]
+    sys.stdout.write(shtab.complete(parser, shell) + "\n")
+    return 0
+
+
 def _curate(options: Options, rest: Sequence[str], parser: Parser) -> int:
-    if options.is_local and not options.no_isolation:
+    if options.is_local and not (options.no_isolation or options.profile):
         # It imports what this process does, at the same time.
         child.start(*CHILDREN)
     if not options.verbose:
         # Libraries warn their developers; whoever cuts films cannot act on it.
         warnings.simplefilter("ignore")
+    from finecut.io.drops import DropsError
     from finecut.io.film.encoders import EncoderMissing
     from finecut.pipeline.engine import RunError
     from finecut.pipeline.planning import failures_path
@@ -126,19 +148,20 @@ def _curate(options: Options, rest: Sequence[str], parser: Parser) -> int:
         EncoderMissing,
         OptionError,
         CutsError,
+        DropsError,
         WeightsMissing,
         MixedVectors,
     )
     try:
-        ran = run(options, rest, progress=True)
+        ran = run(options, rest, progress=not options.quiet)
     except wrong_from_the_start as error:
         parser.error(str(error))
     except RunError as error:
         sys.stderr.write(f"finecut: {error}\n")
         return 1
-    if ran.summary.videos_found:
+    if ran.summary.videos_found and not options.quiet:
         listed = failures_path(options)
-        words = final_words(options, ran.summary, ran.seconds, listed, ran.path)
+        words = final_words(options, ran.summary, ran.seconds, listed, ran.path, ran.report)
         sys.stdout.write(words + "\n")
     if options.log_stats:
         sys.stdout.write("\n" + stats_table(ran.stats) + "\n")
@@ -151,13 +174,14 @@ def _curate(options: Options, rest: Sequence[str], parser: Parser) -> int:
 def _launch(options: Options, rest: Sequence[str], parser: Parser) -> int:
     if options.is_local:
         parser.error("--runner local has nobody to hand the job over to: write DataflowRunner")
+    from finecut.io.drops import DropsError
     from finecut.pipeline.engine import quiet_libraries
     from finecut.pipeline.launch import launch
 
     quiet_libraries(options.verbose)
     try:
         job = launch(options, rest)
-    except OptionError as error:
+    except (DropsError, OptionError) as error:
         parser.error(str(error))
     sys.stdout.write(f"handed over to {options.runner}: {_name_of(job)}\n")
     return 0
@@ -170,19 +194,21 @@ def _name_of(job: Any) -> str:
 
 
 def _describe(options: Options, parser: Parser) -> int:
+    from finecut.io.drops import DropsError
     from finecut.pipeline.describe import describe
     from finecut.transforms.given import CutsError
     from finecut.transforms.models.weights import WeightsMissing
 
     try:
         sys.stdout.write(describe(options) + "\n")
-    except (CutsError, OptionError, WeightsMissing) as error:
+    except (CutsError, DropsError, OptionError, WeightsMissing) as error:
         parser.error(str(error))
     return 0
 
 
 def _doctor(options: Options, parser: Parser) -> int:
     warnings.simplefilter("ignore")
+    from finecut.io.drops import DropsError
     from finecut.pipeline.doctor import doctor
     from finecut.pipeline.engine import quiet_libraries
     from finecut.transforms.given import CutsError
@@ -195,12 +221,12 @@ def _doctor(options: Options, parser: Parser) -> int:
     quiet_libraries(options.verbose)
     try:
         return doctor(options, say)
-    except (CutsError, OptionError, WeightsMissing) as error:
+    except (CutsError, DropsError, OptionError, WeightsMissing) as error:
         parser.error(str(error))
 
 
 def _after(name: str, given: Sequence[str], parser: Parser) -> int:
-    told, rest = parse_after(parser, given, AFTER[name][0])
+    told, rest = parse_after(parser, given, COMMANDS[name])
     if not told.verbose:
         warnings.simplefilter("ignore")
     from finecut.io.drops import DropsError
@@ -208,8 +234,11 @@ def _after(name: str, given: Sequence[str], parser: Parser) -> int:
     from finecut.pipeline.engine import RunError, quiet_libraries
 
     quiet_libraries(told.verbose)
+    words = io.StringIO()
+    quiet = contextlib.redirect_stdout(words) if told.quiet else contextlib.nullcontext()
     try:
-        code: int = importlib.import_module(f"finecut.pipeline.{name}").main(told, rest)
+        with quiet:
+            code: int = importlib.import_module(f"finecut.pipeline.{name}").main(told, rest)
     except (OptionError, NoDataset, DropsError) as error:
         parser.error(str(error))
     except RunError as error:

@@ -15,7 +15,9 @@ from finecut.pipeline.options import (
     FIXED_STRIDE,
     LEAST_STRIDE,
     LITE,
+    SMART,
     TRANSNETV2,
+    X264,
     Options,
     default_of,
     option_fields,
@@ -30,7 +32,7 @@ LARGEST = 10**15
 
 def contradictions(o: Options, whole: bool = True) -> Iterator[str]:
     """Everything that is wrong, the plainest first; nothing when all is well."""
-    for name in ("input", "keep", "resources"):
+    for name in ("input", "keep", "drop", "resources", "step"):
         several: object = getattr(o, name)
         if isinstance(several, str):
             yield f"{name} is one string: write {name}=({several!r},)"
@@ -41,10 +43,15 @@ def contradictions(o: Options, whole: bool = True) -> Iterator[str]:
         yield from _without_input_or_output(o)
     for text in o.keep:
         try:
-            parse_rule(text)
+            parse_rule(text, own=bool(o.step))
         except ValueError as error:
             yield f"--keep {error}"
             return
+    if o.profile and not o.is_local:
+        yield "--profile watches this process, and --runner works elsewhere: leave one of them out"
+    if o.quiet and (o.verbose or o.log_stats):
+        other = "--verbose" if o.verbose else "--log-stats"
+        yield f"--quiet and {other} want the opposite of each other: write one of them"
     yield from _unfit_for_a_stream(o)
     yield from _unfit_resources(o)
     yield from _at_odds_in_cutting(o)
@@ -91,7 +98,7 @@ def unknown_or_out_of_range(o: object) -> Iterator[str]:
     """What is wrong with the options of any command, each by itself."""
     for f in option_fields(type(o)):
         value, limits = getattr(o, f.name), f.metadata
-        if limits["choices"] and value not in limits["choices"]:
+        if limits["choices"] and value is not None and value not in limits["choices"]:
             choices = ", ".join(limits["choices"])
             yield f"{flag(f.name)} {value} is unknown: write one of {choices}"
         if not isinstance(value, int | float) or isinstance(value, bool):
@@ -149,6 +156,11 @@ def _at_odds_in_encoding(o: Options) -> Iterator[str]:
         yield (
             "--crf (constant quality) contradicts a bit rate: write --crf, or --bit-rate, or "
             "--use-input-bit-rate"
+        )
+    if o.transcode == SMART and o.encoder != X264:
+        yield (
+            f"--transcode {SMART} encodes pictures that stand beside copied ones, which only {X264} "
+            f"does here: leave --encoder {o.encoder} out"
         )
     if o.crf is not None and o.encoder == "libopenh264":
         yield "libopenh264 has no constant quality: write --bit-rate instead of --crf"

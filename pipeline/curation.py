@@ -20,6 +20,7 @@ import apache_beam as beam
 from finecut.io.records import Clip, Failure, Reel, Source, Summary, Video, to_json
 from finecut.io.shelf import Shelf
 from finecut.pipeline.options import Options
+from finecut.pipeline.own import apply
 from finecut.pipeline.planning import Plan, plan
 from finecut.transforms.again import SKIPPED, BeginVideos, open_video
 from finecut.transforms.caption import CaptionClips
@@ -27,11 +28,12 @@ from finecut.transforms.close import CloseEmptyVideos
 from finecut.transforms.cut import CutClips
 from finecut.transforms.embed import EmbedClips
 from finecut.transforms.find import FindVideos, ProbeVideos
-from finecut.transforms.keep import KeepClips
+from finecut.transforms.keep import DropClips, KeepClips
 from finecut.transforms.looking import PutAwaySheets
 from finecut.transforms.preview import MakePreviews
 from finecut.transforms.scoring import ScoreClips
 from finecut.transforms.split import SplitVideos
+from finecut.transforms.step import CAPTIONED, CUT, EMBEDDED, JUDGED, PREVIEWED, SCORED
 from finecut.transforms.summary import Summarise
 from finecut.transforms.write import WriteClips, WrittenClips
 from finecut.transforms.writing import Writing
@@ -161,29 +163,47 @@ class LookAtClips(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]
         self.steps = steps
 
     def expand(self, clips: beam.PCollection[Clip]) -> beam.PCollection[Clip]:
+        return self._told(self._judged(clips))
+
+    def _judged(self, clips: beam.PCollection[Clip]) -> beam.PCollection[Clip]:
+        """Who is kept, the cheapest questions first."""
         steps = self.steps
+        if steps.dropping is not None:
+            clips = clips | "DropClips" >> DropClips(steps.dropping)
+        clips = self._own(clips, CUT)
         if steps.first_rules:
             clips = clips | "KeepByMeasures" >> KeepClips(steps.first_rules)
+        clips = self._own(clips, JUDGED)
         for scoring, rules in steps.scorings:
             score = ScoreClips(scoring, *steps.placing.copies_of(scoring.name))
             clips = clips | f"Score {scoring.name}" >> score
             if rules:
                 clips = clips | f"KeepBy {scoring.name}" >> KeepClips(rules)
+        return self._own(clips, SCORED)
+
+    def _told(self, clips: beam.PCollection[Clip]) -> beam.PCollection[Clip]:
+        """What is shown and said of those that are kept."""
+        steps, place = self.steps, self.steps.placing
         if steps.previewing is not None:
             clips = clips | "MakePreviews" >> MakePreviews(steps.previewing)
-        place = steps.placing
+        clips = self._own(clips, PREVIEWED)
         if steps.embedding is not None:
             embed = EmbedClips(steps.embedding, *place.copies_of("embed"))
             clips = clips | "EmbedClips" >> embed
+        clips = self._own(clips, EMBEDDED)
         if steps.captioning is not None:
             caption = CaptionClips(steps.captioning, *place.copies_of("caption"))
             clips = clips | "CaptionClips" >> caption
+        clips = self._own(clips, CAPTIONED)
         if steps.looking.sheet is not None:
             clips = clips | "PutAwaySheets" >> PutAwaySheets(steps.looking)
         if steps.enhancing is not None:
             enhance = CaptionClips(steps.enhancing, *place.copies_of("enhance"))
             clips = clips | "EnhanceCaptions" >> enhance
         return clips
+
+    def _own(self, clips: beam.PCollection[Clip], place: str) -> beam.PCollection[Clip]:
+        return apply(clips, self.steps.own, place, self.steps.looking)
 
 
 class ShareOut(beam.PTransform[beam.PCollection[Work], beam.PCollection[Work]]):

@@ -55,7 +55,7 @@ def demo(folder: str) -> int:
         "    --generate-previews --preview-target-fps 4\n"
     )
     ran = run(options, progress=True)
-    _say("\n" + final_words(options, ran.summary, ran.seconds, ""))
+    _say("\n" + final_words(options, ran.summary, ran.seconds, "", report=ran.report))
     _say("\n".join(["", "written:", *_written(output)]))
     wrong = problems(options, ran.summary)
     for sentence in wrong:

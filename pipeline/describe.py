@@ -11,9 +11,10 @@ import apache_beam as beam
 from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
 
 from finecut.pipeline.curation import WriteLines, build
-from finecut.pipeline.options import TRANSNETV2, Options
+from finecut.pipeline.options import COPY, SMART, TRANSNETV2, Options
 from finecut.pipeline.planning import Plan, plan
 from finecut.transforms.find import FindVideos
+from finecut.transforms.keep import DUPLICATE
 from finecut.transforms.resources import Resources
 
 #: Steps inside steps are shown down to this depth.
@@ -86,9 +87,12 @@ def _hints(node: AppliedPTransform) -> str:
 
 def _rules(steps: Plan) -> list[str]:
     rules = [*steps.first_rules, *(rule for _, spoken in steps.scorings for rule in spoken)]
+    dropped = []
+    if steps.dropping is not None:
+        dropped = [f"  {DUPLICATE:<24} rejects what is on {', '.join(steps.dropping.lists)}"]
     if not rules:
-        return ["  every clip is kept"]
-    return [
+        return dropped or ["  every clip is kept"]
+    return dropped + [
         f"  {rule.name:<24} keeps clips with {rule.score} {rule.comparison} {rule.limit:g}"
         for rule in rules
     ]
@@ -102,11 +106,19 @@ def _resources(options: Options, steps: Plan) -> list[str]:
     )
     return [
         f"  runs on          {where}",
-        f"  one worker       cuts 1 reel at a time: 1 decode, {options.encoder} with "
-        f"{options.encoder_threads} threads for each open clip",
+        f"  one worker       cuts 1 reel at a time: {_how_cut(options)}",
         f"  one process      writes {options.write_threads} files at a time",
         *needs(options, steps),
     ]
+
+
+def _how_cut(options: Options) -> str:
+    encoder = f"{options.encoder} with {options.encoder_threads} threads"
+    if options.transcode == COPY:
+        return f"packets are copied; what cannot be is decoded, {encoder} for each open clip"
+    if options.transcode == SMART:
+        return f"packets are copied; what lies between cuts and key frames is encoded, {encoder}"
+    return f"1 decode, {encoder} for each open clip"
 
 
 def needs(options: Options, steps: Plan) -> list[str]:

@@ -17,6 +17,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineResult, create_runner
 
 from finecut.pipeline.options import LOCAL_RUNNERS, OptionError
+from finecut.transforms.guard import attempted
 from finecut.transforms.tally import LOG, NAMESPACE
 
 View = TypeVar("View", bound=PipelineOptions)
@@ -132,3 +133,9 @@ def stats_of(result: PipelineResult) -> dict[str, int]:
         name = counter.key.metric.name
         stats[name] = stats.get(name, 0) + int(counter.result)
     return stats
+
+
+def stats_or_none(result: PipelineResult) -> dict[str, int]:
+    """The same of a run that has not ended; not every engine tells, and none has to be up."""
+    stats = attempted(lambda: stats_of(result))
+    return {} if isinstance(stats, Exception) else stats

@@ -10,7 +10,7 @@ from collections.abc import Container, Sequence
 from dataclasses import Field
 from typing import Any, NoReturn, TypeVar
 
-from finecut.pipeline.after import AfterOptions
+from finecut.pipeline.after import COMMANDS, AfterOptions
 from finecut.pipeline.options import OptionError, Options, default_of, option_fields
 
 After = TypeVar("After", bound=AfterOptions)
@@ -184,5 +184,18 @@ def _value_name(f: Field[Any]) -> str:
     return str(f.metadata["metavar"] or f.name.upper())
 
 
+def with_tables(readme: str) -> str:
+    """The README with every table of options as it is now."""
+    tables = {"options": readme_table()}
+    tables |= {f"options of {name}": readme_table(kind) for name, kind in COMMANDS.items()}
+    for name, table in tables.items():
+        before, begin, rest = readme.partition(f"<!-- {name} -->\n")
+        _, end, after = rest.partition(f"<!-- end of {name} -->\n")
+        if not end:
+            raise ValueError(f"there is no place for the {name}: write <!-- {name} --> and its end")
+        readme = "".join((before, begin, table, "\n", end, after))
+    return readme
+
+
 if __name__ == "__main__":
-    sys.stdout.write(readme_table() + "\n")
+    sys.stdout.write(with_tables(sys.stdin.read()))

@@ -23,7 +23,7 @@ from finecut.pipeline.engine import DATAFLOW, check_runner, quiet_libraries
 from finecut.pipeline.flags import Parser, add_flags, parse_options
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import plan
-from finecut.pipeline.report import run_document, run_name
+from finecut.pipeline.run_document import run_document, run_name
 from finecut.pipeline.template import arguments_of
 from finecut.transforms.documents import serialise
 from finecut.transforms.notice import NoticeVideos
@@ -74,7 +74,7 @@ def job(options: Options, runner_arguments: Sequence[str] = ()) -> beam.Pipeline
 def _write_down(summary: Summary, options: Options, writing: Writing, started: float) -> int:
     """The document of the run. What its steps counted is the engine's to show."""
     path = writing.layout.run_summary(run_name(started, writing.shelf.staging))
-    document = run_document(options, summary, time.time() - started, {}, started)
+    document = run_document(options, summary, time.time() - started, {}, started, writing)
     return writing.shelf.write(path, serialise(document))
 
 

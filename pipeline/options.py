@@ -14,9 +14,12 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any
 
 from finecut.transforms.prompts import VARIANTS
-from finecut.transforms.rules import QUALITY_RULES, Rule, parse_rule
+from finecut.transforms.rules import OWN, QUALITY_RULES, Rule, parse_rule
 
-ENCODERS = ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "h264_nvenc", "libopenh264")
+X264 = "libx264"
+ENCODERS = (X264, "libx265", "libsvtav1", "libvpx-vp9", "h264_nvenc", "libopenh264")
+#: Encode all pictures of a clip; copy them; encode only those between key frames and cuts.
+ENCODE_ALL, COPY, SMART = TRANSCODES = "encode", "copy", "smart"
 MOST_WORKERS, MOST_ENCODER_THREADS, MOST_BIT_RATE = 256, 64, 1_000_000_000
 LEAST_STRIDE = 0.001
 LOCAL_RUNNERS = ("local", "DirectRunner", "FnApiRunner")
@@ -222,6 +225,14 @@ class Options:
         False, SCENES, "Make no clip of a video in which no transition is found."
     )
 
+    transcode: str = option(
+        "encode",
+        ENCODE,
+        "How clips are made: encoded, copied from key frame to key frame (200 times real time, a "
+        "little longer than asked for), or copied but for the frames at both ends (exactly as asked "
+        "for); what cannot be copied is encoded, and says so.",
+        choices=TRANSCODES,
+    )
     encoder: str = option("libx264", ENCODE, "The video encoder of the clips.", choices=ENCODERS)
     preset: str | None = option(
         None,
@@ -273,6 +284,22 @@ class Options:
         "needs is measured; of several, all must hold.",
         metavar="RULE",
         shown="all clips",
+    )
+    step: tuple[str, ...] = option(
+        (),
+        LOOK,
+        "Put a step of your own among the others, package.module:Name; @PLACE behind it says after "
+        "what: cut, judged, scored, previewed, embedded or captioned.",
+        metavar="STEP",
+        shown="none",
+    )
+    drop: tuple[str, ...] = option(
+        (),
+        LOOK,
+        "Reject the clips on this list before any model looks at them: a folder that finecut dedup "
+        "wrote, a .parquet with one column id, or a text with one id in a line.",
+        metavar="LIST",
+        shown="none",
     )
     motion_filter: str = option(
         DISABLE,
@@ -596,6 +623,13 @@ class Options:
         OUTPUT,
         "Do all the work, but write only the documents of videos and chunks.",
     )
+    no_report: bool = option(
+        False,
+        OUTPUT,
+        "Make no page to look at (report/index.html) at the end of a run that writes to a disk; in "
+        "buckets finecut report makes it.",
+        matters=False,
+    )
     write_threads: int = option(
         6,
         OUTPUT,
@@ -661,6 +695,19 @@ class Options:
         False,
         RUN,
         "Say of each video and clip what is done, and show warnings of libraries.",
+        matters=False,
+    )
+    quiet: bool = option(
+        False,
+        RUN,
+        "Say nothing but what went wrong: no progress, and no words at the end.",
+        matters=False,
+    )
+    profile: bool = option(
+        False,
+        RUN,
+        "Write where the time and the memory of this run went, step by step and as a flame graph "
+        "(runs/…/profile/).",
         matters=False,
     )
     log_stats: bool = option(
@@ -756,7 +803,8 @@ class Options:
             "unsafe": (Rule("unsafe", "unsafe_max", "<=", self.unsafe_threshold),),
             "aesthetic": (Rule("aesthetic", "aesthetic_score", ">=", aesthetic),),
         }
-        own = [parse_rule(text) for text in self.keep]
+        enabled[OWN] = ()
+        own = [parse_rule(text, own=bool(self.step)) for text in self.keep]
         return {
             family: (rules if self._mode(family) == ENABLE else ())
             + tuple(rule for rule in own if rule.family == family)
@@ -768,7 +816,7 @@ class Options:
         return self._mode(family) != DISABLE or bool(self.rules[family])
 
     def _mode(self, family: str) -> str:
-        mode: str = getattr(self, f"{family}_filter")
+        mode: str = getattr(self, f"{family}_filter", DISABLE)
         given = family == "aesthetic" and self.aesthetic_threshold is not None
         return ENABLE if given and mode == DISABLE else mode
 

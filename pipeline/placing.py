@@ -8,10 +8,11 @@ nothing is asked for; models take the device they find.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from finecut.pipeline.options import TRANSNETV2, OptionError, Options
+from finecut.pipeline.own import OwnStep
 from finecut.transforms.caption import Captioning, Enhancing
 from finecut.transforms.embed import Embedding
 from finecut.transforms.resources import USUAL, Resources, gpu_gb, parse_override, together
@@ -67,9 +68,10 @@ def placing(
     embed: Embedding | None,
     caption: Captioning | None,
     enhance: Enhancing | None,
+    own: Sequence[OwnStep] = (),
 ) -> Placing:
     """What these options ask of a cluster."""
-    steps = dict(_needs(options, embed, caption, enhance))
+    steps = dict(_needs(options, embed, caption, enhance, own))
     for text in options.resources:
         step, resources = parse_override(text)
         if step not in steps:
@@ -113,8 +115,9 @@ def _needs(
     embed: Embedding | None,
     caption: Captioning | None,
     enhance: Enhancing | None,
+    own: Sequence[OwnStep],
 ) -> Iterator[tuple[str, Resources]]:
-    others = [step.resources for step in (embed, caption, enhance) if step is not None]
+    others = [step.resources for step in (embed, caption, enhance, *own) if step is not None]
     gpu = options.measures("aesthetic") or any(need.needs_gpu for need in others)
     # It does well on a CPU, and takes the GPU where there is one anyhow.
     watches = gpu and options.splitting_algorithm == TRANSNETV2 and not options.right_fitting
@@ -128,3 +131,5 @@ def _needs(
     for name, step in (("embed", embed), ("caption", caption), ("enhance", enhance)):
         if step is not None:
             yield name, step.resources
+    for mine in own:
+        yield mine.name, mine.resources

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -26,6 +26,7 @@ from finecut.pipeline.choosing import (
     enhancing,
 )
 from finecut.pipeline.options import FIXED_STRIDE, Options, option_fields
+from finecut.pipeline.own import OwnStep, own_steps
 from finecut.pipeline.placing import Placing, placing
 from finecut.transforms.again import Again
 from finecut.transforms.caption import Captioning, Enhancing
@@ -34,6 +35,7 @@ from finecut.transforms.detect import Detection
 from finecut.transforms.embed import Embedding
 from finecut.transforms.find import Finding, is_failure_list
 from finecut.transforms.given import GivenCuts, read_cuts
+from finecut.transforms.keep import Dropping
 from finecut.transforms.looking import Looking
 from finecut.transforms.models.aesthetics import AestheticScorer, require_aesthetics
 from finecut.transforms.models.text import TextScorer
@@ -63,6 +65,8 @@ class Plan(NamedTuple):
     cutting: Cutting
     #: How clips are looked at, by whatever looks at them.
     looking: Looking
+    #: Who is left out whatever was measured; ``None``: nobody.
+    dropping: Dropping | None
     #: Rules on what was measured, spoken before any model looks.
     first_rules: tuple[Rule, ...]
     #: Models, the cheap ones first, each with the rules on what it sees.
@@ -72,6 +76,8 @@ class Plan(NamedTuple):
     captioning: Captioning | None
     enhancing: Enhancing | None
     previewing: Previewing | None
+    #: Steps that are not ours, each with its place among these.
+    own: tuple[OwnStep, ...]
     placing: Placing
     writing: Writing
     again: Again
@@ -94,12 +100,19 @@ def plan(options: Options, run: str | None = None, ask: bool = True) -> Plan:
     run = run or uuid.uuid4().hex
     own = Shelf(output, layout.staging_of(run))
     inputs = tuple(shelf.absolute(spec) for spec in options.input)
-    looking = _looking(options, run, ask)
+    own_made = own_steps(options)
+    looking = _looking(options, run, ask, own_made)
     rules = options.rules
     embed, caption = embedding(options, looking, ask), captioning(options, looking)
     enhance = enhancing(options)
-    place = placing(options, embed, caption, enhance)
+    place = placing(options, embed, caption, enhance, own_made)
     scorings = tuple((scoring, rules[scoring.name]) for scoring in _scorings(options, looking))
+    facts = facts_of(
+        options,
+        embed=None if embed is None else embed.algorithm,
+        caption=None if caption is None else caption.model,
+        enhance=None if enhance is None else enhance.model,
+    )
     return Plan(
         finding=Finding(
             inputs,
@@ -117,14 +130,17 @@ def plan(options: Options, run: str | None = None, ask: bool = True) -> Plan:
             replace(looking, sheet=None) if options.right_fitting else looking,
             film_limits(options),
             child_limits(options),
+            options.transcode,
         ),
         looking=looking,
+        dropping=dropping_of(options),
         first_rules=tuple(rule for family in MEASURED for rule in rules[family]),
         scorings=scorings,
         embedding=embed,
         captioning=caption and caption.sharing(place.share_of(caption.name)),
         enhancing=enhance and enhance.sharing(place.share_of(enhance.name)),
         previewing=_previewing(options, own, looking),
+        own=own_made,
         placing=place,
         writing=Writing(
             layout,
@@ -134,12 +150,8 @@ def plan(options: Options, run: str | None = None, ask: bool = True) -> Plan:
             threads=options.write_threads,
             algorithm=None if embed is None else embed.algorithm,
             patience=options.patience if options.streams else None,
-            configuration=configuration(
-                options,
-                embed=None if embed is None else embed.algorithm,
-                caption=None if caption is None else caption.model,
-                enhance=None if enhance is None else enhance.model,
-            ),
+            configuration=digest_of(options, facts),
+            facts=facts,
         ),
         again=Again(options.overwrite, options.max_attempts),
         failures_path=failures_path(options),
@@ -159,14 +171,28 @@ def failures_path(options: Options) -> str:
 
 def configuration(options: Options, **models: str | None) -> str:
     """What tells apart options that make something else of the same film."""
+    return digest_of(options, facts_of(options, **models))
+
+
+def facts_of(options: Options, **models: str | None) -> dict[str, str | int | None]:
+    """What configurations are made of besides the options: models, what lists hold, the form."""
+    facts: dict[str, str | int | None] = {f"{role} model": model for role, model in models.items()}
+    if options.cuts is not None:
+        facts["cuts"] = hashlib.sha256(shelf.read(shelf.absolute(options.cuts))).hexdigest()
+    if (dropping := dropping_of(options)) is not None:
+        facts["drop"] = dropping.digest
+    return facts | {"form": FORM}
+
+
+def digest_of(options: Options, facts: Mapping[str, str | int | None]) -> str:
+    """The configuration of these options and facts."""
     said: dict[str, object] = {
         f.name: getattr(options, f.name) for f in option_fields() if f.metadata["matters"]
     }
-    said |= {f"{role} model": model for role, model in models.items()}
     said["embedding_algorithm"] = None  # "auto" may mean another one each time
-    if options.cuts is not None:
-        said["cuts"] = hashlib.sha256(shelf.read(shelf.absolute(options.cuts))).hexdigest()
-    said["form"] = FORM
+    # What other lists, or none, would make of the film depends on their ids and not on their names.
+    said.pop("drop")
+    said |= facts
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -180,6 +206,10 @@ def encoding_of(options: Options) -> Encoding:
         options.encoder_threads,
         options.audio,
     )
+
+
+def dropping_of(options: Options) -> Dropping | None:
+    return Dropping.of(map(shelf.absolute, options.drop)) if options.drop else None
 
 
 def _cutter(options: Options) -> Cutter:
@@ -215,17 +245,18 @@ def film_limits(options: Options) -> Limits:
 
 def child_limits(options: Options) -> ChildLimits | None:
     """What the work on a film may take in a child process; ``None``: there is no such process."""
-    if options.no_isolation or not possible():
+    # Only what this process does itself can be watched.
+    if options.no_isolation or options.profile or not possible():
         return None
     return ChildLimits(options.max_memory_mb, options.max_cpu_seconds, options.max_stall_seconds)
 
 
-def _looking(options: Options, run: str, ask: bool) -> Looking:
+def _looking(options: Options, run: str, ask: bool, own: Sequence[OwnStep]) -> Looking:
     embedded = embedding_frames(options, ask)
     return Looking(
         motion=options.motion_target_fps if options.measures("motion") else None,
         quality=options.quality_target_fps if options.measures("quality") else None,
-        sheet=_sheet_form(options, embedded),
+        sheet=_sheet_form(options, embedded, own),
         scratch=Scratch(options.scratch_mb * 1_000_000, _scratch_place(options)),
         run=run,
         windowing=Windowing(options.window_size, options.window_remainder),
@@ -238,7 +269,9 @@ def _scratch_place(options: Options) -> str:
     return shelf.absolute(options.scratch) if options.scratch else ""
 
 
-def _sheet_form(options: Options, embedded: Frames | None) -> SheetForm | None:
+def _sheet_form(
+    options: Options, embedded: Frames | None, own: Sequence[OwnStep]
+) -> SheetForm | None:
     """As many frames, and as large, as the enabled steps need."""
     seen = [family for family in SEEN if options.measures(family)]
     rates = [_rate(options, family) for family in seen]
@@ -249,6 +282,9 @@ def _sheet_form(options: Options, embedded: Frames | None) -> SheetForm | None:
         sides.append(options.captioning_side)
     if options.generate_previews:
         rates.append(options.preview_target_fps)
+    for rate, side in filter(None, (step.shown for step in own)):
+        rates.append(rate)
+        sides.append(side)
     if not rates and not sides:
         return None
     return SheetForm(

@@ -1,10 +1,12 @@
-"""A line that moves: what a local run has done so far, and how long the rest will take."""
+"""A line that moves: what a run has done so far, and how long the rest will take."""
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TextIO
 
@@ -16,11 +18,27 @@ LIVE, PLAIN = 0.25, 10.0
 FAILED = ("videos failed", "videos not split", "shots failed")
 
 
-class Progress:
-    """Shows :data:`BOARD` on standard error while the block runs."""
+Counts = Mapping[str, int]
+#: What is shown of these counts after so many seconds; the last one says whether all is done.
+Line = Callable[[Counts, float, bool], str]
 
-    def __init__(self, wanted: bool = True, out: TextIO | None = None) -> None:
+
+class Progress:
+    """Shows what was counted on standard error while the block runs.
+
+    ``read`` gives the counts: those of this process (all workers of a local run count there), or
+    of an engine that runs elsewhere.
+    """
+
+    def __init__(
+        self,
+        wanted: bool = True,
+        out: TextIO | None = None,
+        line: Line | None = None,
+        read: Callable[[], Counts] = BOARD.read,
+    ) -> None:
         self._wanted = wanted
+        self._line, self._read = line or progress_line, read
         self._out = out or sys.stderr
         self._live = self._out.isatty()
         self._done = threading.Event()
@@ -42,24 +60,26 @@ class Progress:
         if self._wanted:
             self._done.set()
             self._thread.join()
-            self._show(last=True)
+            self._show(last=True, ended=kind is None)
 
     def _watch(self) -> None:
         while not self._done.wait(LIVE if self._live else PLAIN):
             self._show()
 
-    def _show(self, last: bool = False) -> None:
-        line = progress_line(BOARD.read(), time.monotonic() - self._began)
+    def _show(self, last: bool = False, ended: bool = False) -> None:
+        line = self._line(self._read(), time.monotonic() - self._began, ended)
         if not self._live:
             self._out.write(f"{line}\n")
         else:
             end = "\n" if last else ""
+            # A line that is wrapped could not be written over.
+            line = line[: os.get_terminal_size(self._out.fileno()).columns - 1]
             self._out.write("\r" + line.ljust(self._width) + end)
             self._width = len(line)
         self._out.flush()
 
 
-def progress_line(counts: dict[str, int], seconds: float) -> str:
+def progress_line(counts: Counts, seconds: float, ended: bool = False) -> str:
     """One line about these counts, after so many seconds.
 
     >>> progress_line({"videos found": 3, "probe/items": 3}, 1.0)
@@ -77,23 +97,51 @@ def progress_line(counts: dict[str, int], seconds: float) -> str:
         split = counts.get("split/items", 0)
         speed = watched / 1000 / max(seconds, 1e-3)
         return (
-            f"watching   {_clock(watched / 1000)} of film, {planned} shots in {split} chunks, "
+            f"watching   {clock(watched / 1000)} of film, {planned} shots in {split} chunks, "
             f"{speed:.1f}x real time{trouble}"
         )
     if not planned:
         return f"probing    {probed} of {videos} videos{trouble}"
     # Batches are planned one after another: what is not probed yet is taken for average.
     expected = counts.get("milliseconds planned", 0) * videos / max(1, probed)
-    share = counts.get("milliseconds cut", 0) / max(1, expected)
+    share = 1.0 if ended else counts.get("milliseconds cut", 0) / max(1, expected)
     speed = counts.get("milliseconds cut", 0) / 1000 / max(seconds, 1e-3)
-    rest = f", {_clock(seconds / share - seconds)} left" if 0 < share < 1 else ""
+    rest = f", {clock(seconds / share - seconds)} left" if 0 < share < 1 else ""
+    if ended:
+        rest = f", {clock(seconds)}"
+    verb = "done" if ended else "cutting"
     return (
-        f"cutting    {cut} clips, {probed} of {videos} videos, {share:4.0%}, "
+        f"{verb:<10} {cut} clips, {probed} of {videos} videos, {share:4.0%}, "
         f"{speed:.1f}x real time{rest}{trouble}"
     )
 
 
-def _clock(seconds: float) -> str:
+def counted_line(
+    verb: str, items: str, what: str, total: str = "", failed: tuple[str, ...] = ()
+) -> Line:
+    """A line about one kind of thing: how many, of how many, how fast, how long it will take.
+
+    >>> line = counted_line("checking", "verify/items", "clips", "clips to check")
+    >>> line({"verify/items": 20, "clips to check": 80}, 10.0, False)
+    'checking   20 of 80 clips,  25%, 2.0 a second, 0:30 left'
+    """
+
+    def line(counts: Counts, seconds: float, ended: bool) -> str:
+        done, expected = counts.get(items, 0), counts.get(total, 0)
+        wrong = sum(counts.get(name, 0) for name in failed)
+        trouble = f", {wrong} failed" if wrong else ""
+        speed = f"{done / max(seconds, 1e-3):.1f} a second"
+        if not expected:
+            return f"{verb:<10} {done} {what}, {speed}{trouble}"
+        share = 1.0 if ended else min(1.0, done / expected)
+        rest = f", {clock(seconds / share - seconds)} left" if 0 < share < 1 else ""
+        return f"{verb:<10} {done} of {expected} {what}, {share:4.0%}, {speed}{rest}{trouble}"
+
+    return line
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds, with hours where there are any."""
     minutes, rest = divmod(round(seconds), 60)
     return (
         f"{minutes}:{rest:02d}"

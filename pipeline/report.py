@@ -1,127 +1,172 @@
-"""What a run did, as a document: ``runs/<when>/summary.json``."""
+"""``finecut report``: an output as a page to look at, without a server and without network.
+
+    DATASET/report/index.html                 the page: what it looks like, what it can do, totals
+    DATASET/report/data/clips-0000.<digest>.js   columns that it loads when it needs them
+
+Data is named by its digest and the page goes last, so a page never shows half of another one:
+who opens it meanwhile sees the old one, and a run that is killed leaves files nobody speaks of,
+which the next one removes. Documents are read one by one and only columns are held.
+"""
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Mapping
-from dataclasses import asdict
-from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+import os
+import posixpath
+import sys
+import time
+import uuid
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+from urllib.parse import quote
 
-from finecut.io.records import Summary
-from finecut.pipeline.options import Options, default_of, option_fields
-from finecut.transforms.secrets import redacted
-
-#: Packages whose versions a run depends on; those that are installed are named.
-PACKAGES = (
-    "finecut",
-    "apache-beam",
-    "av",
-    "numpy",
-    "pyarrow",
-    "onnxruntime",
-    "torch",
-    "transformers",
-    "vllm",
+from finecut.io import shelf
+from finecut.io.layout import Layout
+from finecut.io.output import NoDataset, Output
+from finecut.io.shelf import Shelf
+from finecut.io.staging import alive
+from finecut.pipeline.after import ReportOptions
+from finecut.pipeline.engine import RunError
+from finecut.pipeline.options import OptionError
+from finecut.pipeline.page import page_text
+from finecut.pipeline.told import DATA, Chunks, Told
+from finecut.transforms.gallery import (
+    rules_drawn,
 )
+from finecut.transforms.guard import attempted
+
+#: Where the page lies in an output, and what it is called.
+FOLDER, PAGE = "report", "index.html"
+#: What a command that writes no clips says it makes (see :mod:`finecut.io.staging`).
+MAKES_NO_CLIPS: Final = ""
+#: Documents of a store that are asked for at the same time.
+READERS = 16
 
 
-def run_name(started: float, staging: str) -> str:
-    """What a run is called: when it began, and what tells it from one that began just then.
+class Made(NamedTuple):
+    """A page that was made: where it lies, of how many clips, and what could not be read."""
 
-    >>> run_name(0.0, "/out/.staging/1f3a5b7c9d")
-    '19700101T000000Z-1f3a5b7c'
+    path: str
+    clips: int
+    unreadable: int
+
+
+def main(options: ReportOptions, _runner_arguments: Sequence[str]) -> int:
+    """Make the page and say where it is."""
+    began = time.monotonic()
+    output = _output_at(options.dataset)
+    folder = shelf.absolute(options.into) if options.into else f"{output.root}/{FOLDER}"
+    links = relative_links(output.root, folder)
+    own = Shelf(folder, Layout(folder).staging_of(uuid.uuid4().hex))
+    if not options.into:
+        own = Shelf(output.root, output.layout.staging_of(uuid.uuid4().hex))
+    try:
+        with alive(own, MAKES_NO_CLIPS):
+            made = make_report(
+                output, own, folder, links, options.neighbours, readers=options.workers
+            )
+    except OSError as error:
+        raise RunError(
+            f"{folder} could not be written, or the dataset not be read ({error}). Usually there "
+            "is no room, or no permission: mend that, or write elsewhere with --into FOLDER"
+        ) from error
+    if made.unreadable:
+        sys.stderr.write(
+            f"finecut: {made.unreadable} documents of clips are missing or broken, and are not in "
+            "the report: finecut verify lists them\n"
+        )
+    if not options.quiet:
+        took = f"{made.clips} clips, {time.monotonic() - began:.1f} s"
+        sys.stdout.write(f"report   {took}\nlook: {made.path}\n")
+    return 0
+
+
+def _output_at(root: str) -> Output:
+    """The output that lies there; one that is damaged, or all failures, is worth a look, too."""
+    try:
+        return Output.at(root)
+    except NoDataset:
+        layout = Layout(shelf.absolute(root))
+        if not any(map(shelf.exists, (layout.processed_clip_chunks(), layout.failures()))):
+            raise
+        return Output(Layout(layout.root, shard_prefix=bool(shelf.folders_in(layout.clips()))))
+
+
+def report_of_run(layout: Layout, own: Shelf, nothing_new: bool = False) -> str:
+    """The page of an output that a run has just written: its path, or why there is none."""
+    folder = f"{layout.root}/{FOLDER}"
+    if nothing_new and shelf.exists(f"{folder}/{PAGE}"):
+        return f"look: {folder}/{PAGE}"
+    links = relative_links(layout.root, folder)
+    made = attempted(lambda: make_report(Output(layout), own, folder, links, few=True))
+    if isinstance(made, Exception):
+        return f"no report, because it could not be made: {str(made) or type(made).__name__}"
+    return f"look: {made.path}"
+
+
+def relative_links(root: str, folder: str) -> str:
+    """The way from the page to the dataset, as it stands in links.
+
+    >>> relative_links("/data/out", "/data/pages/out #1")
+    '../../out'
     """
-    when = datetime.fromtimestamp(started, timezone.utc)
-    return f"{when:%Y%m%dT%H%M%SZ}-{staging.rsplit('/', 1)[-1][:8]}"
+    if shelf.store_of(root) != shelf.store_of(folder):
+        raise OptionError(
+            f"--into {folder} and {root} do not lie in one place, and a page can only show films "
+            "that it can reach by a relative path: write the page beside the dataset, or copy the "
+            "dataset first"
+        )
+    if shelf.is_remote(root):
+        return quote(posixpath.relpath(root.split("://", 1)[1], folder.split("://", 1)[1]))
+    return quote(os.path.relpath(root, folder).encode("utf-8", "surrogateescape"))
 
 
-def run_document(
-    options: Options, summary: Summary, seconds: float, stats: Mapping[str, int], started: float
-) -> dict[str, Any]:
-    """All that is known of a run that came to its end."""
-    s = summary
-    return {
-        "started": datetime.fromtimestamp(started, timezone.utc).isoformat(timespec="seconds"),
-        "seconds": round(seconds, 3),
-        "balanced": not s.imbalances(),
-        "imbalances": s.imbalances(),
-        "videos": {
-            "found": s.videos_found,
-            "done": s.videos_done,
-            "empty": s.videos_empty,
-            "failed": s.videos_failed,
-            "skipped": s.videos_skipped,
-            "set_aside": s.videos_set_aside,
-            "failed_by": dict(s.failed_by),
-        },
-        "clips": {
-            "planned": s.shots_planned,
-            "kept": s.shots_kept,
-            "rejected": s.shots_rejected,
-            "failed": s.shots_failed,
-            "rejected_by": dict(s.rejected_by),
-            "marked": dict(s.marked),
-            "vectors": dict(s.vectors),
-            "captions": dict(s.captions),
-            "bytes": s.clip_bytes,
-            "frames": s.frames,
-        },
-        "film_seconds": {
-            "found": s.seconds_found,
-            "planned": s.seconds_planned,
-            "cut": s.seconds_cut,
-            "kept": s.seconds_kept,
-            "rejected_by": dict(s.seconds_rejected),
-            "failed": max(0.0, s.seconds_planned - s.seconds_cut),
-            "skipped": s.seconds_skipped,
-        },
-        "speed": {
-            "times_real_time": round(s.seconds_cut / max(seconds, 1e-3), 3),
-            "video_hours_per_hour": round(s.seconds_found / max(seconds, 1e-3), 3),
-        },
-        "steps": steps(stats),
-        "failures": [asdict(failure) for failure in s.failures],
-        "num_failures": s.num_failures,
-        "models": dict(s.models),
-        "versions": versions(),
-        "options": given(options),
+def make_report(
+    output: Output,
+    own: Shelf,
+    folder: str,
+    links: str,
+    neighbours: int = 8,
+    few: bool = False,
+    readers: int = 0,
+) -> Made:
+    """Write the page of an output. ``few``: leave out what takes long with many clips."""
+    before = list(shelf.files_below(f"{folder}/{DATA}")) if shelf.exists(f"{folder}/{DATA}") else []
+    chunks = Chunks(own, folder)
+    told = Told(output, few)
+    told.read(chunks, readers or (READERS if shelf.is_remote(output.root) else 1))
+    told.write_sources(chunks)
+    duplicates = told.write_duplicates(chunks)
+    alike_by = told.write_alike(chunks, neighbours) if neighbours else ""
+    facts = {
+        "dataset": output.root.rstrip("/").rsplit("/", 1)[-1],
+        "links": links,
+        "sharded": output.layout.shard_prefix,
+        "count": told.clips.count,
+        "bytes": told.clips.bytes,
+        "captioned": told.clips.captioned,
+        "reasons": told.clips.reasons,
+        "totals": [[key, *value] for key, value in sorted(told.clips.totals.items())],
+        "scores": told.clips.scores,
+        "rules": rules_drawn(told.rules(), told.clips.reasons),
+        "sources": len(told.sources),
+        "folder": told.common,
+        "lost": sum(len(lost) for lost in told.lost.values()),
+        "failures": told.num_failures,
+        "groups": duplicates,
+        "alike": alike_by,
+        "unreadable": told.unreadable,
+        "runs": told.runs,
+        "chunks": chunks.names,
     }
+    path = f"{folder}/{PAGE}"
+    own.write(path, page_text(facts).encode())
+    _remove_old(own, folder, before)
+    return Made(path, told.clips.count, told.unreadable)
 
 
-def steps(stats: Mapping[str, int]) -> dict[str, dict[str, float]]:
-    """Items, seconds and bytes of every step, summed over its workers."""
-    told: dict[str, dict[str, float]] = {}
-    for name, value in sorted(stats.items()):
-        step, slash, what = name.partition("/")
-        if slash:
-            key, number = ("seconds", value / 1e6) if what == "microseconds" else (what, value)
-            told.setdefault(step, {})[key] = number
-    return told
-
-
-def versions() -> dict[str, str]:
-    """What ran."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def given(options: Options) -> dict[str, Any]:
-    """The options that were given, without secrets in addresses."""
-    return {
-        f.name: _plain(getattr(options, f.name))
-        for f in option_fields()
-        if getattr(options, f.name) != default_of(f)
-    }
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, str):
-        return redacted(value)
-    return [_plain(each) for each in value] if isinstance(value, tuple) else value
+def _remove_old(own: Shelf, folder: str, before: Iterable[str]) -> None:
+    """Remove data that was there before and that the page, whoever wrote it last, does not name."""
+    page = (shelf.read_if_there(f"{folder}/{PAGE}") or b"").decode(errors="replace")
+    for path in before:
+        if path.rsplit("/", 1)[-1] not in page:
+            own.remove(path)

@@ -39,11 +39,14 @@ from finecut.pipeline.engine import (
     local_arguments,
     quiet_libraries,
     stats_of,
+    stats_or_none,
 )
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import Plan, plan
+from finecut.pipeline.profiling import Profile, Profiler, collapsed, flame, steps_table
 from finecut.pipeline.progress import Progress
-from finecut.pipeline.report import run_document, run_name
+from finecut.pipeline.report import MAKES_NO_CLIPS, report_of_run
+from finecut.pipeline.run_document import run_document, run_name
 from finecut.pipeline.stopping import stopping
 from finecut.transforms.again import looks_finished
 from finecut.transforms.documents import serialise
@@ -73,6 +76,8 @@ class Ran(NamedTuple):
     stats: dict[str, int]
     #: Where all of this is written down.
     path: str | None = None
+    #: Where to look at it, or why there is no page.
+    report: str = ""
 
 
 def run(options: Options, runner_arguments: Sequence[str] = (), progress: bool = False) -> Ran:
@@ -98,12 +103,16 @@ def run(options: Options, runner_arguments: Sequence[str] = (), progress: bool =
         if options.is_local:
             prepare(options, steps)
         at_work.enter_context(Progress(progress and options.is_local))
+        profiler = at_work.enter_context(Profiler()) if options.profile else None
         ended = False
         try:
-            summary, stats = _run_all(options, steps, runner_arguments)
+            summary, stats = _run_all(options, steps, runner_arguments, progress)
             ran = Ran(summary, time.monotonic() - began, stats)
             if summary.videos_found:
                 ran = ran._replace(path=_write_down(options, steps, ran, started))
+                if profiler is not None:
+                    _write_profile(profiler.profile(), steps, started)
+                ran = ran._replace(report=_report(options, steps, summary))
             ended = True
         finally:
             # A cluster's job may outlive this process, and publish from the staging folder.
@@ -112,21 +121,48 @@ def run(options: Options, runner_arguments: Sequence[str] = (), progress: bool =
     return ran
 
 
+def _write_profile(seen: Profile, steps: Plan, started: float) -> None:
+    """Where the time went, beside what the run did."""
+    own, layout = steps.writing.shelf, steps.writing.layout
+    run = run_name(started, own.staging)
+    texts = {
+        "steps.txt": steps_table(seen),
+        "stacks.txt": collapsed(seen),
+        "flame.svg": flame(seen),
+    }
+    for name, text in texts.items():
+        path = layout.run_profile(run, name)
+        _keep(partial(own.write, path, text.encode()), path)
+
+
 def _write_down(options: Options, steps: Plan, ran: Ran, started: float) -> str:
     """Keep what the run did; the path of the document."""
     own, layout = steps.writing.shelf, steps.writing.layout
     path = layout.run_summary(run_name(started, own.staging))
-    document = run_document(options, ran.summary, ran.seconds, ran.stats, started)
+    document = run_document(options, ran.summary, ran.seconds, ran.stats, started, steps.writing)
     _keep(partial(own.write, path, serialise(document)), path)
     return path
 
 
-def _refuse_others(at_work: Sequence[Running], configuration: str) -> None:
+def _report(options: Options, steps: Plan, summary: Summary) -> str:
+    """Make the page where there is something new to look at; a run without it is a run, too.
+
+    Of a bucket it would have to read again all that was written.
+    """
+    if options.no_report or options.dry_run or not options.is_local:
+        return ""
+    if shelf.is_remote(options.output):
+        return ""
+    nothing_new = summary.videos_skipped == summary.videos_found
+    return report_of_run(steps.writing.layout, steps.writing.shelf, nothing_new)
+
+
+def _refuse_others(at_work: Sequence[Running], configuration: str, named: str) -> None:
     """Two runs that make the same can work side by side; two that differ would undo each other."""
     for other in at_work:
-        if other.configuration != configuration:
+        if other.configuration not in (configuration, MAKES_NO_CLIPS):
             raise OptionError(
-                f"--output is being written by another run with other options (process "
+                f"{named} is being written by another run with other options (process "
                 f"{other.process} on {other.host}): wait until it has ended, or write to another "
                 "folder"
             )
@@ -178,21 +214,26 @@ def _sweep(steps: Plan) -> None:
 
 def _check_output(options: Options, steps: Plan, at_work: ExitStack) -> None:
     """An output that cannot be written to is known before the work, not after it."""
-    output, own = options.output, steps.writing.shelf
-    configuration = steps.writing.configuration
+    occupy(
+        steps.writing.shelf, steps.writing.configuration, not options.is_local, at_work, "--output"
+    )
+
+
+def occupy(own: Shelf, configuration: str, elsewhere: bool, at_work: ExitStack, named: str) -> None:
+    """Be alone in an output, or with others that make the same; ``named`` as the user names it."""
     try:
-        shelf.check_store(output)
+        shelf.check_store(own.root)
     except UnknownStore as error:
-        raise OptionError(f"--output: {error}") from error
+        raise OptionError(f"{named}: {error}") from error
     try:
-        at_work.enter_context(alive(own, configuration, elsewhere=not options.is_local))
+        at_work.enter_context(alive(own, configuration, elsewhere))
         own.prepare()
     except OSError as error:
         raise OptionError(
-            f"--output {output} cannot be written to ({error.strerror or error}): write a folder "
+            f"{named} {own.root} cannot be written to ({error.strerror or error}): write a folder "
             "you may write to"
         ) from error
-    _refuse_others(sweep_dead(own), configuration)
+    _refuse_others(sweep_dead(own), configuration, named)
 
 
 def batches_of(
@@ -212,7 +253,7 @@ def batches_of(
 
 
 def _run_all(
-    options: Options, steps: Plan, runner_arguments: Sequence[str]
+    options: Options, steps: Plan, runner_arguments: Sequence[str], progress: bool
 ) -> tuple[Summary, dict[str, int]]:
     """The whole run: one pipeline on a cluster, one for each batch of videos here."""
     own = steps.writing.shelf
@@ -224,7 +265,7 @@ def _run_all(
         if options.is_local:
             arguments = local_arguments(options.local_workers)
         with _tray(options, own) as tray:
-            result = _run_pipeline(begin, steps, arguments, options.is_local, tray)
+            result = _run_pipeline(begin, steps, arguments, options.is_local, tray, progress)
             total += from_json(Summary, shelf.read(f"{tray.root}/{SUMMARY}").decode())
             stats.update(stats_of(result))
             if shelf.exists(f"{tray.root}/{FAILURES}"):
@@ -327,14 +368,21 @@ def _check_cuts(sources: Sequence[Source], steps: Plan) -> None:
 
 
 def _run_pipeline(
-    begin: Begin, steps: Plan, arguments: Sequence[str], local: bool, tray: Shelf
+    begin: Begin,
+    steps: Plan,
+    arguments: Sequence[str],
+    local: bool,
+    tray: Shelf,
+    progress: bool,
 ) -> PipelineResult:
     listing = WriteLines(tray, f"{tray.root}/{FAILURES}")
     pipeline = beam.Pipeline(options=EngineOptions(list(arguments)))
     curated, _ = build(pipeline | "FindVideos" >> begin, steps, local, listing)
     _ = curated.summary | "WriteSummary" >> WriteLines(tray, f"{tray.root}/{SUMMARY}")
     result = pipeline.run()
-    result.wait_until_finish()
+    # A local run shows what its workers count in this process; others have to be asked.
+    with Progress(progress and not local, read=partial(stats_or_none, result)):
+        result.wait_until_finish()
     return result
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from finecut.io.film.copying import ENCODED
 from finecut.io.layout import embedding_folder
 from finecut.io.records import Summary
 from finecut.pipeline.options import Options
@@ -19,6 +20,7 @@ def final_words(
     seconds: float,
     failures_path: str,
     document: str | None = None,
+    report: str = "",
 ) -> str:
     """A short table for people."""
     s = summary
@@ -35,6 +37,10 @@ def final_words(
         lines.insert(2, f"captions {_counts(s.captions, '{} {}')}")
     if s.vectors:
         lines.insert(2, f"vectors  {_counts(s.vectors, '{} of {}')}")
+    if s.transcoded:
+        why = "; see transcode_reason in metas/v0/" if s.transcoded.get(ENCODED) else ""
+        where = "" if options.dry_run else why
+        lines.insert(2, f"pictures {_counts(s.transcoded, '{} {}')}{where}")
     if s.marked:
         where = "" if options.dry_run else "; see errors in metas/v0/"
         lines.insert(2, f"marked   {_counts(s.marked, '{} with {}')}{where}")
@@ -57,7 +63,7 @@ def final_words(
         lines += ["", f"{s.videos_skipped} skipped: {how}"]
     if document is not None:
         lines += ["", f"all figures: {document}"]
-    lines += ["", _where(options, s)]
+    lines += ["", _where(options, s), *filter(None, [report])]
     return "\n".join(lines)
 
 

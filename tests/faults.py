@@ -8,6 +8,8 @@ something below the output changes, and can be killed at any of them::
         points = runs.run(options, output)          # ["open .staging/…/can-write", …]
         runs.run(options, output, kill_at=7)        # SIGKILL before the seventh
 
+The runs are of curate, or of the command that is named (``Runs(log, "shard")``).
+
 The moment after a change is the moment before the next one. What lies between, a file that is half
 written, is made of the file that is about to be moved (``torn``).
 """
@@ -28,7 +30,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from http.server import HTTPServer
 from pathlib import Path
@@ -41,6 +43,7 @@ from finecut.io.retry import retried
 T = TypeVar("T")
 
 STAGING = ".staging"
+CURATE = "curate"
 #: What Python tells its auditors before it does it, and which argument is the folder's handle.
 CHANGES = {"os.rename": 2, "os.remove": 1, "os.rmdir": 1, "os.mkdir": 2, "os.link": 2}
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
@@ -53,7 +56,7 @@ def tree(output: Path) -> dict[str, bytes]:
         for path in sorted(output.rglob("*"))
         if not path.is_dir()
         for name in [path.relative_to(output).as_posix()]
-        if not name.startswith((f"{STAGING}/", "runs/"))
+        if not name.startswith((f"{STAGING}/", "runs/", "report/"))
     }
 
 
@@ -97,7 +100,9 @@ class WritePoints:
             return
         self.seen.append(f"{event.removeprefix('os.')} {path[len(self.root) + 1 :]}")
         # Threads take turns as they like: the file to be torn may be moved a little later.
-        late = self.torn and event == "os.rename"
+        # (What lies under a final name already is moved, too, and is whole.)
+        unfinished = path.startswith(f"{self.root}/{STAGING}/")
+        late = self.torn and event == "os.rename" and unfinished
         if self.kill_at is None or len(self.seen) < self.kill_at or late != self.torn:
             return
         if self.torn:
@@ -162,12 +167,12 @@ class Clock:
 class Runs:
     """A server of runs: warm, and each run in a process of its own."""
 
-    def __init__(self, log: Path) -> None:
-        self.log = log
+    def __init__(self, log: Path, command: str = CURATE) -> None:
+        self.log, self.command = log, command
         # Its errors and those of its forks: what a killed run said is of no interest.
         self._said = log.with_suffix(".txt").open("wb")
         self._server = subprocess.Popen(
-            [sys.executable, __file__],
+            [sys.executable, __file__, command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,
@@ -182,10 +187,26 @@ class Runs:
         torn: bool = False,
     ) -> list[str]:
         """The write points of a run that ended well, or none of one that was killed."""
+        return self._ask(self.command, {**options, "output": str(output)}, output, kill_at, torn)
+
+    def refilter(
+        self,
+        options: dict[str, Any],
+        output: Path,
+        kill_at: int | None = None,
+        torn: bool = False,
+    ) -> list[str]:
+        """The same of ``finecut refilter``, which a server of curate can do, too."""
+        return self._ask("refilter", {**options, "dataset": str(output)}, output, kill_at, torn)
+
+    def _ask(
+        self, command: str, options: dict[str, Any], output: Path, kill_at: int | None, torn: bool
+    ) -> list[str]:
         assert self._server.stdin is not None
         assert self._server.stdout is not None
         task = {
-            "options": {**options, "output": str(output)},
+            "command": command,
+            "options": options,
             "points": {"root": str(output), "kill_at": kill_at, "torn": torn},
             "log": str(self.log),
         }
@@ -346,10 +367,9 @@ def _shortened(answer: bytes) -> bytes:
     return b"\r\n".join([*kept, b"Content-Length: %d" % len(half)]) + b"\r\n\r\n" + half
 
 
-def _serve() -> None:
+def _serve(command: str) -> None:
     # Imported before the forks; no thread may have been started by then.
-    import finecut.pipeline.running  # noqa: F401
-
+    importlib.import_module(f"finecut.pipeline.{'running' if command == CURATE else command}")
     assert threading.active_count() == 1
     for line in sys.stdin:
         child = os.fork()
@@ -360,18 +380,15 @@ def _serve() -> None:
 
 
 def _run(task: dict[str, Any]) -> None:
-    from finecut.pipeline.options import Options
-    from finecut.pipeline.running import run
-
+    command = task["command"]
+    work = _curated if command == CURATE else functools.partial(_done_after, command)
     points = WritePoints(**task["points"])
     sys.addaudithook(points)
-    options: dict[str, Any] = task["options"]
-    options["input"] = tuple(options["input"])
     status = 1
     try:
-        ran = run(Options(**options))
+        wrong = work(task["options"])
         Path(task["log"]).write_text(json.dumps(points.seen), encoding="utf-8")
-        status = 0 if not ran.summary.failures else 2
+        status = 2 if wrong else 0
     finally:
         if status == 1:
             traceback.print_exc()
@@ -379,5 +396,23 @@ def _run(task: dict[str, Any]) -> None:
         os._exit(status)
 
 
+def _curated(options: dict[str, Any]) -> bool:
+    from finecut.pipeline.options import Options
+    from finecut.pipeline.running import run
+
+    options["input"] = tuple(options["input"])
+    return bool(run(Options(**options)).summary.failures)
+
+
+def _done_after(command: str, options: dict[str, Any]) -> bool:
+    from finecut.pipeline.after import COMMANDS
+
+    kind: Any = COMMANDS[command]
+    told = {name: tuple(v) if isinstance(v, list) else v for name, v in options.items()}
+    main = importlib.import_module(f"finecut.pipeline.{command}").main
+    with redirect_stdout(io.StringIO()):  # the server's own says how runs end
+        return bool(main(kind(**told), ()))
+
+
 if __name__ == "__main__":
-    _serve()
+    _serve(sys.argv[1])

@@ -49,7 +49,7 @@ class Difference(NamedTuple):
 
 
 #: Folders of which the reference knows nothing.
-OURS = {".finecut", "runs"}
+OURS = {".finecut", "runs", "report"}
 
 DIFFERENCES = {
     "valid": Difference(

@@ -35,7 +35,7 @@ def tree(output: Path) -> Tree:
         path.relative_to(output).as_posix(): path.read_bytes().replace(bytes(output), b"OUT")
         for path in output.rglob("*")
         if path.is_file()
-        and path.relative_to(output).parts[0] != "runs"
+        and path.relative_to(output).parts[0] not in ("runs", "report")
         and not path.match(".finecut/*_embd.json")
     }
 

@@ -33,7 +33,11 @@ KEEPERS = {
     "apache_beam.io.filesystem": ("finecut.io.beamstore",),
     "apache_beam.io.filesystems": ("finecut.io.beamstore",),
     "google": ("finecut.io.gcs",),
-    "torch": (MODELS,),
+    "lance": ("finecut.io.shards",),
+    # Reading back for training, in the environment of who trains: see its docstring.
+    "tensorflow": ("finecut.io.dataset.for_tensorflow",),
+    "tensorflow_io": ("finecut.io.dataset.for_tensorflow",),
+    "torch": (MODELS, "finecut.io.dataset.for_torch"),
     "transformers": (MODELS,),
 }
 CATCHES_EVERYTHING = "finecut.transforms.guard"

@@ -31,7 +31,7 @@ from finecut.pipeline.options import Options, option_fields
 from finecut.pipeline.words import problems
 
 COMMAND = (sys.executable, "-m", "finecut.pipeline.cli")
-PROGRESS = re.compile(r"(finding|probing|cutting) .*")
+PROGRESS = re.compile(r"(finding|probing|cutting|done) .*")
 #: Clips of this length and no longer: the films here are short.
 SHORT = ("--clip-length", "2")
 FAST = ("--preset", "ultrafast")
@@ -54,7 +54,7 @@ def names_below(folder: Path) -> set[str]:
     return {
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")
-        if not path.is_dir() and path.relative_to(folder).parts[0] != "runs"
+        if not path.is_dir() and path.relative_to(folder).parts[0] not in ("runs", "report")
     }
 
 
@@ -141,6 +141,7 @@ def test_help_has_groups_and_one_sentence_for_each_flag(capsys: pytest.CaptureFi
             "output",
             "running",
             "limits",
+            "examples",
         )
     ]
     # Help breaks lines at any space or hyphen.

@@ -156,7 +156,7 @@ def tree(output: Path) -> dict[str, bytes]:
     return {
         path.relative_to(output).as_posix(): path.read_bytes()
         for path in output.rglob("*")
-        if path.is_file() and path.relative_to(output).parts[0] != "runs"
+        if path.is_file() and path.relative_to(output).parts[0] not in ("runs", "report")
     }
 
 

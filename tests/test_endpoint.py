@@ -274,8 +274,8 @@ def test_fewer_frames_are_evenly_spread(count: int, most: int) -> None:
     assert np.abs(ideal - chosen).max() <= 0.5 + 1e-9
 
 
-def test_the_readme_starts_a_server_that_takes_all_pictures() -> None:
-    readme = Path(__file__).parent.parent / "README.md"
+def test_the_docs_start_a_server_that_takes_all_pictures() -> None:
+    readme = Path(__file__).parent.parent / "docs/curating.md"
     limits = re.findall(r"--limit-mm-per-prompt '(.*?)'", readme.read_text(encoding="utf-8"))
     assert [json.loads(limit) for limit in limits] == [{"image": PICTURES}]
 

@@ -31,10 +31,14 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.portability.local_job_service import BeamJob, LocalJobServicer
 from apache_beam.runners.portability.stager import Stager
 from faults import differences, staged, tree
+from test_dedup import planted, write_tables
 
 from finecut.io.film.paint import paint
+from finecut.pipeline.after import DedupOptions, ShardOptions
+from finecut.pipeline.dedup import dedup
 from finecut.pipeline.options import Options
 from finecut.pipeline.running import run
+from finecut.pipeline.shard import shard
 
 POOLS = 2
 ROOT = Path(__file__).parents[1]
@@ -165,6 +169,57 @@ def test_two_pools_of_workers_write_what_one_machine_writes(
     assert {*dispatched.started.values()} == {*range(POOLS)}
     assert together.summary == alone.summary
     assert (together.summary.videos_done, together.summary.videos_failed) == (4, 1)
+    assert differences(tree(tmp_path / "together"), tree(tmp_path / "alone")) == []
+    assert staged(tmp_path / "together") == []
+
+
+def test_two_pools_of_workers_find_the_duplicates_that_one_machine_finds(
+    dispatcher: tuple[str, Dispatcher], service: str, tmp_path: Path
+) -> None:
+    address, dispatched = dispatcher
+    dispatched.started.clear()
+    ids, vectors, pairs = planted(240, 16)
+    write_tables(tmp_path / "vectors", ids, vectors, 9)
+    for name, more in (("alone", {}), ("together", {"runner": "PortableRunner"})):
+        told: dict[str, Any] = {"embeddings": str(tmp_path / "vectors"), "clusters": 4, **more}
+        arguments = [
+            f"--job_endpoint={service}",
+            "--environment_type=EXTERNAL",
+            f"--environment_config={address}",
+        ]
+        found = dedup(
+            DedupOptions(dataset=str(tmp_path / name), eps=0.1, **told), arguments if more else []
+        )[1]
+        assert found.removed >= 0.95 * len(pairs)
+    assert {*dispatched.started.values()} == {*range(POOLS)}
+    assert differences(tree(tmp_path / "together"), tree(tmp_path / "alone")) == []
+    assert staged(tmp_path / "together/dedup") == []
+
+
+def test_two_pools_of_workers_shard_what_one_machine_shards(
+    films: Path, dispatcher: tuple[str, Dispatcher], service: str, tmp_path: Path
+) -> None:
+    address, _ = dispatcher
+    run(options(films, tmp_path / "data"))
+    told = ShardOptions(
+        dataset=str(tmp_path / "data"),
+        output=str(tmp_path / "alone"),
+        shard_clips=2,
+        drop=(str(tmp_path / "drop.txt"),),
+    )
+    [first, *_] = sorted((tmp_path / "data" / "clips").iterdir())
+    (tmp_path / "drop.txt").write_text(f"{first.stem}\n")
+    alone = shard(told)
+    together = shard(
+        dataclasses.replace(told, output=str(tmp_path / "together"), runner="PortableRunner"),
+        [
+            f"--job_endpoint={service}",
+            "--environment_type=EXTERNAL",
+            f"--environment_config={address}",
+        ],
+    )
+    assert alone.books.written > 4
+    assert together.books == alone.books
     assert differences(tree(tmp_path / "together"), tree(tmp_path / "alone")) == []
     assert staged(tmp_path / "together") == []
 

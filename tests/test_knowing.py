@@ -69,8 +69,9 @@ def documents(output: Path) -> list[dict[str, Any]]:
 
 
 def tree(output: Path) -> dict[str, bytes]:
-    runs = output / "runs"  # what they say of themselves differs by the time they took
-    files = [p for p in sorted(output.rglob("*")) if p.is_file() and runs not in p.parents]
+    # What runs say of themselves differs by the time they took.
+    told = {output / "runs", output / "report"}
+    files = [p for p in sorted(output.rglob("*")) if p.is_file() and not told & {*p.parents}]
     return {str(path.relative_to(output)): path.read_bytes() for path in files}
 
 

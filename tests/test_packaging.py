@@ -28,7 +28,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("pipeline", "transforms", "io")
 CONSTRAINTS = {  # file -> the extras it pins
-    "gcp.txt": ("gcp", "models", "yaml", "dev"),
+    "gcp.txt": ("gcp", "models", "train", "lance", "yaml", "dev"),
     "tensorflow.txt": ("tensorflow", "dev"),
 }
 LEFT_BEHIND = shutil.ignore_patterns("__pycache__", "*.py[cod]", ".*", "*.egg-info")
@@ -141,7 +141,7 @@ def test_the_wheel_says_what_it_is(built: Built) -> None:
     assert metadata["Name"] == "finecut"
     assert metadata["Requires-Python"] == ">=3.10"
     assert metadata["License-Expression"] == "Apache-2.0" or metadata["License"] == "Apache-2.0"
-    extras = ["gcp", "tensorflow", "models", "screen", "yaml", "dev"]
+    extras = ["gcp", "tensorflow", "models", "screen", "train", "lance", "yaml", "dev"]
     assert metadata.get_all("Provides-Extra") == extras
     assert "finecut = finecut.pipeline.cli:main" in built.wheel_text("entry_points.txt")
     assert any(name.endswith("/LICENSE") for name in built.in_wheel())

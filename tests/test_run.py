@@ -115,7 +115,7 @@ def tree(output: Path) -> dict[str, bytes]:
     return {
         path.relative_to(output).as_posix(): path.read_bytes().replace(bytes(output), b"OUTPUT")
         for path in output.rglob("*")
-        if not path.is_dir() and path.relative_to(output).parts[0] != "runs"
+        if not path.is_dir() and path.relative_to(output).parts[0] not in ("runs", "report")
     }
 
 

@@ -91,7 +91,7 @@ def tree(found: Iterator[str], output: str, films: str) -> dict[str, bytes]:
         name = path.removeprefix(f"{output}/")
         # Lists of failures are called after the inputs.
         name = re.sub(r"^failures/\w+", "failures/list", name)
-        if not name.startswith("runs/"):
+        if not name.startswith(("runs/", "report/")):
             objects[name] = plain(path, shelf.read(path), output, films)
     return objects
 

@@ -21,6 +21,8 @@ NEEDED = ["--input=gs://b/films", "--output=gs://b/clips", "--runner=DataflowRun
 FILLED_IN = {
     "input": ("gs://b/films,gs://b/more", ("gs://b/films", "gs://b/more")),
     "output": ("gs://b/clips", "gs://b/clips"),
+    "drop": ("dataset/dedup, more.txt", ("dataset/dedup", "more.txt")),
+    "step": ("own:Colours,own:Shapes@cut", ("own:Colours", "own:Shapes@cut")),
     "keep": ("motion>=0.1, quality_sharpness>=2", ("motion>=0.1", "quality_sharpness>=2")),
     "resources": ("cut:cpus=2,embed:cpus=3", ("cut:cpus=2", "embed:cpus=3")),
     "bit_rate": ("4M", 4_000_000),

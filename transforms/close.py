@@ -7,7 +7,7 @@ says that everything of this video is on the shelf, and it is withdrawn as long 
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
@@ -49,6 +49,8 @@ class ChunkClosed:
     seconds_rejected: Mapping[str, float]
     #: Which model said what.
     models: Mapping[str, str]
+    #: How many clips were copied, spliced or encoded after all.
+    transcoded: Mapping[str, int] = field(default_factory=dict)
 
 
 class SourceChanged(Exception):
@@ -116,6 +118,11 @@ def close_chunk(
             for clip in clips
             for name, used in clip.models.items()
         },
+        transcoded=dict(
+            Counter(
+                clip.file.transcoded.how for clip in clips if clip.file and clip.file.transcoded
+            )
+        ),
     )
 
 

@@ -9,11 +9,12 @@ from apache_beam.pvalue import TaggedOutput
 
 from finecut.io import shelf
 from finecut.io.child import ChildLimits
-from finecut.io.film.cutting import CutShot, cut
+from finecut.io.film.copying import ENCODE, ENCODED, transcode
+from finecut.io.film.cutting import CutShot
 from finecut.io.film.encoders import Encoding, require_encoder
 from finecut.io.film.limits import USUAL_LIMITS, Limits
 from finecut.io.film.memory import prepare_process
-from finecut.io.records import Clip, Failure, Reel, Shot, Video
+from finecut.io.records import Clip, ClipFile, Failure, Reel, Shot, Video
 from finecut.io.shelf import Shelf
 from finecut.transforms.guard import FAILURES, guarded
 from finecut.transforms.isolated import isolated
@@ -38,6 +39,8 @@ class Cutting:
     film: Limits = USUAL_LIMITS
     #: Cut in a child process, which may take so much; ``None``: in this one.
     limits: ChildLimits | None = None
+    #: Whether clips are encoded, copied, or copied but for their ends.
+    transcode: str = ENCODE
 
     def encoding_for(self, video: Video) -> Encoding:
         if not self.use_input_bit_rate:
@@ -65,17 +68,23 @@ def cut_reel(reel: Reel, cutting: Cutting) -> Iterator[Clip | Failure]:
     looks: dict[str, ClipLook] = {}
 
     def look_at(shot: Shot) -> ClipLook:
-        wanted = looking.expected(video, shot)
-        return looks.setdefault(shot.id, ClipLook(looking, wanted))
+        looks[shot.id] = ClipLook(looking, looking.expected(video, shot))
+        return looks[shot.id]
+
+    def glance_at(shot: Shot, file: ClipFile) -> ClipLook:
+        looks[shot.id] = ClipLook(looking, looking.wanted_in(shot, file))
+        return looks[shot.id]
 
     with cutting.shelf.bench() as folder, shelf.open_source(video.source.uri) as source:
-        results = cut(
+        results = transcode(
+            cutting.transcode,
             source,
             video,
             reel.shots,
             cutting.encoding_for(video),
             folder,
             onlooker=look_at if looking.wanted else None,
+            glancer=glance_at if looking.wanted else None,
             vectors=looking.motion is not None,
             limits=cutting.film,
         )
@@ -109,6 +118,14 @@ def _clip_of(
     if look.sheet is not None:
         keep_sheet(clip.id, look.sheet, cutting.looking)
     return clip.replace(scores=look.scores)
+
+
+def frames_encoded(file: ClipFile | None) -> int:
+    """How many frames of a clip were encoded: usually all."""
+    if file is None:
+        return 0
+    told = file.transcoded
+    return file.num_frames if told is None or told.how == ENCODED else told.frames_encoded
 
 
 def _known(outcome: Clip | Failure, reel: Reel, cutting: Cutting) -> Clip | Failure:
@@ -178,7 +195,7 @@ class _Cut(beam.DoFn):
                     span.end,
                 )
                 count("clips cut")
-                count("frames encoded", outcome.file.num_frames if outcome.file else 0)
+                count("frames encoded", frames_encoded(outcome.file))
                 count("cut/bytes", outcome.file.num_bytes if outcome.file else 0)
                 count("milliseconds cut", int(1000 * shot.span.length))
                 yield outcome

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from finecut.io.layout import Layout
-from finecut.io.records import Clip, ModelUsed, Told, Video, Window
+from finecut.io.records import Clip, ModelUsed, Told, Transcoded, Video, Window
 
 #: Scores that stand under names of their own in a clip's document.
 MOTION = ("motion_global_mean", "motion_per_patch_min_256")
@@ -46,6 +46,7 @@ def clip_document(clip: Clip, layout: Layout) -> Document:
             "video_codec": file.video_codec,
             "num_bytes": file.num_bytes,
         } | ({"sha256": file.sha256} if file.sha256 else {})
+        document |= _transcoded(file.transcoded)
     if MOTION[0] in clip.scores:
         document["motion_score"] = {
             key.removeprefix("motion_"): clip.scores.get(key) for key in MOTION
@@ -64,6 +65,20 @@ def clip_document(clip: Clip, layout: Layout) -> Document:
         document["models"] = {name: _model(used) for name, used in clip.models.items()}
     document["windows"] = [_window_document(window) for window in clip.windows]
     document["valid"] = is_valid(clip)
+    return document
+
+
+def _transcoded(told: Transcoded | None) -> Document:
+    """How its pictures came about; nothing is said where all clips are encoded anyway."""
+    if told is None:
+        return {}
+    document: Document = {"transcode": told.how}
+    if told.reason:
+        document["transcode_reason"] = told.reason
+    if told.span is not None:
+        document["copied_span"] = [told.span.start, told.span.end]
+    if told.frames_encoded:
+        document["frames_encoded"] = told.frames_encoded
     return document
 
 

@@ -18,7 +18,7 @@ from finecut.io.records import Clip, Failure, ModelUsed
 from finecut.transforms.asking import Asked, Model, Question, Trouble, Vector
 from finecut.transforms.guard import guarded
 from finecut.transforms.inference import inference
-from finecut.transforms.looking import Looking, even_moments, sheet_of
+from finecut.transforms.looking import Looking, even_moments, seconds_of, sheet_of
 from finecut.transforms.resources import Resources
 from finecut.transforms.tally import count, timed
 from finecut.transforms.vectors import vector_key
@@ -98,9 +98,10 @@ def _is_asked(clip: Clip) -> bool:
 
 def _question(clip: Clip, embedding: Embedding) -> Iterator[Question]:
     sheet = sheet_of(clip, embedding.looking)
-    places = sheet.near(even_moments(embedding.frames, clip.shot.span.length))
+    seconds = seconds_of(clip.shot, clip.file)
+    places = sheet.near(even_moments(embedding.frames, seconds))
     frames = tuple(SheetFrames(sheet, places, embedding.side))
-    yield Question(clip.id, frames, embedding.frames / max(clip.shot.span.length, 1e-3))
+    yield Question(clip.id, frames, embedding.frames / max(seconds, 1e-3))
 
 
 def _in_trouble(clip: Clip, said: str) -> Clip:

@@ -9,14 +9,18 @@ step runs where the clip was cut; otherwise it is drawn again from the clip's fi
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import BinaryIO
 
 import apache_beam as beam
 
 from finecut.io import shelf
+from finecut.io.film.copying import ENCODED
+from finecut.io.film.glancing import glance_at
 from finecut.io.film.looking import Look
-from finecut.io.film.sampling import Ticker
+from finecut.io.film.sampling import Ticker, sampled_indices
 from finecut.io.film.sheet import (
     NOTHING_MORE,
     NoSheet,
@@ -26,11 +30,12 @@ from finecut.io.film.sheet import (
     Wanted,
     sheet_from_file,
 )
-from finecut.io.records import Clip, Shot, Video
+from finecut.io.records import Clip, ClipFile, Shot, Video
 from finecut.io.scratch import Scratch
 from finecut.transforms.estimate import estimate_field
 from finecut.transforms.motion import (
     Act,
+    GlimpseSampler,
     MotionMeter,
     MotionSampler,
     vector_field,
@@ -74,7 +79,11 @@ class Looking:
     def wanted_of(self, clip: Clip) -> Wanted:
         """The same of a clip whose file is known."""
         assert clip.file is not None
-        return self._wanted(clip.shot.span.length, clip.file.num_frames, clip.file.framerate)
+        return self.wanted_in(clip.shot, clip.file)
+
+    def wanted_in(self, shot: Shot, file: ClipFile) -> Wanted:
+        """The same of the file that was made of a shot."""
+        return self._wanted(seconds_of(shot, file), file.num_frames, file.framerate)
 
     def _wanted(self, seconds: float, num_frames: int, framerate: float) -> Wanted:
         moments = [m for count in self.even for m in even_moments(count, seconds)]
@@ -96,6 +105,12 @@ class Looking:
         """Remove all sheets of this run."""
         if self.sheet is not None:
             self.scratch.sweep(f"{self.run}-")
+
+
+def seconds_of(shot: Shot, file: ClipFile | None) -> float:
+    """How long the clip is: as its shot, unless it was copied from key frame to key frame."""
+    told = None if file is None else file.transcoded
+    return shot.span.length if told is None or told.span is None else told.span.length
 
 
 def even_moments(count: int, seconds: float) -> list[float]:
@@ -122,6 +137,14 @@ class ClipLook:
         self.scores: dict[str, float] = {}
         self.sheet: Sheet | None = None
 
+    def wants(self, times: Sequence[Fraction]) -> set[int]:
+        """Of frames shown at these times, those it would like to see, if it cannot see all."""
+        wanted = set[int]()
+        for part in (self._motion, self._quality, self._maker):
+            if part is not None:
+                wanted |= part.wants(times)
+        return wanted
+
     def see(self, look: Look, seconds: Fraction) -> None:
         for part in (self._motion, self._quality, self._maker):
             if part is not None:
@@ -140,9 +163,14 @@ class _MotionLook:
     """Films may change the size of their pictures: each has a meter, and counts by its moments."""
 
     def __init__(self, rate: float) -> None:
-        self._sampler = MotionSampler(rate)
+        self._rate = Fraction(rate)
+        self._sampler: MotionSampler | GlimpseSampler = MotionSampler(rate)
         self._meters: dict[tuple[int, int], MotionMeter] = {}
         self._kept: Look | None = None
+
+    def wants(self, times: Sequence[Fraction]) -> set[int]:
+        self._sampler = GlimpseSampler(self._rate, times)
+        return set(sampled_indices(times, self._rate))
 
     def see(self, look: Look, seconds: Fraction) -> None:
         size = (look.stored_width, look.stored_height)
@@ -164,6 +192,8 @@ class _MotionLook:
 
     def scores(self) -> dict[str, float]:
         meters = list(self._meters.values())
+        if not any(meter.seen for meter in meters) and self._sampler.saw_too_little:
+            return {}
         seen = [max(meter.seen, len(meters) == 1) for meter in meters]
         if not sum(seen):
             seen = [1] * len(meters)
@@ -180,6 +210,10 @@ class _QualityLook:
         self._ticker = Ticker(rate)
         self._meter = QualityMeter()
         self._last: Look | None = None
+        self._rate = rate
+
+    def wants(self, times: Sequence[Fraction]) -> set[int]:
+        return set(sampled_indices(times, self._rate))
 
     def see(self, look: Look, seconds: Fraction) -> None:
         if self._ticker.passed(seconds):
@@ -214,7 +248,7 @@ def sheet_of(clip: Clip, looking: Looking) -> Sheet:
     wanted = NOTHING_MORE if clip.file is None else looking.wanted_of(clip)
     if kept is not None:
         sheet = Sheet.from_bytes(kept)
-        if wanted.frames <= set(sheet.indices):
+        if not sheet.exact or wanted.frames <= set(sheet.indices):
             return sheet
     if clip.staged is None:
         raise NoSheet(
@@ -222,9 +256,24 @@ def sheet_of(clip: Clip, looking: Looking) -> Sheet:
             "already been published. Looking has to come before writing."
         )
     with shelf.open_source(clip.staged) as file:
-        sheet = sheet_from_file(file, looking.sheet, wanted)
+        if clip.file is not None and was_copied(clip.file):
+            sheet = glanced_sheet(file, looking.sheet, wanted)
+        else:
+            sheet = sheet_from_file(file, looking.sheet, wanted)
     keep_sheet(clip.id, sheet, looking)
     return sheet
+
+
+def glanced_sheet(file: str | BinaryIO, form: SheetForm, wanted: Wanted) -> Sheet:
+    """The sheet of a copied clip, as it was drawn when it had been cut."""
+    maker = SheetMaker(form, wanted)
+    glance_at(file, maker)
+    return maker.sheet()
+
+
+def was_copied(file: ClipFile) -> bool:
+    """Whether most of its pictures are the source's own, and nobody has seen all of them."""
+    return file.transcoded is not None and file.transcoded.how != ENCODED
 
 
 def put_away(clip: Clip, looking: Looking) -> Clip:

@@ -39,7 +39,8 @@ before the clip's first).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
@@ -226,6 +227,11 @@ class MotionSampler:
         #: Whether P-frames were seen to bring vectors, or to bring none.
         self._sighted = self._blind = False
 
+    @property
+    def saw_too_little(self) -> bool:
+        """Who sees all frames and finds nothing to look at has seen a still."""
+        return False
+
     def see(self, seconds: Fraction, kind: str, has_vectors: Callable[[], bool]) -> Answer:
         """What to do with the frame shown so long after the clip's first one.
 
@@ -269,3 +275,49 @@ class MotionSampler:
         """
         turn = seconds // self._interval + 1
         self._due = (turn + turn * GOLDEN_RATIO % 1 / 2) * self._interval
+
+
+#: No encoder refers to a frame so far back.
+FARTHEST: Final = 16
+
+
+class GlimpseSampler:
+    """The same of a clip of which only some frames are shown, those after its key frames.
+
+    Once in every turn, if such a frame falls into it, a P-frame's vectors are read, or two frames
+    that are neighbours in the clip are compared.
+    """
+
+    def __init__(self, rate: Fraction, times: Sequence[Fraction]) -> None:
+        self._rate, self._times = rate, times
+        #: Numbers of the last frame that is no B-frame, and of the one that is kept.
+        self._anchor: int | None = None
+        self._kept: int | None = None
+        self._turn = -1
+
+    @property
+    def saw_too_little(self) -> bool:
+        """Whether the clip has more frames than the one that is no motion."""
+        return len(self._times) > 1
+
+    def see(self, seconds: Fraction, kind: str, has_vectors: Callable[[], bool]) -> Answer:
+        """What to do with the frame shown so long after the clip's first one."""
+        number = bisect_left(self._times, seconds)
+        answer = self._look(number, int(seconds * self._rate), kind, has_vectors)
+        self._kept = number if answer.act is Act.KEEP else None
+        if kind != "B":
+            self._anchor = number
+        if answer.act in (Act.VECTORS, Act.ESTIMATE):
+            self._turn = int(seconds * self._rate)
+        return answer
+
+    def _look(self, number: int, turn: int, kind: str, has_vectors: Callable[[], bool]) -> Answer:
+        if turn == self._turn:
+            return Answer()
+        if kind == "P" and self._anchor is not None:
+            distance = number - self._anchor
+            if 1 <= distance <= FARTHEST and has_vectors():
+                return Answer(Act.VECTORS, distance)
+        if self._kept is not None and self._kept + 1 == number:
+            return Answer(Act.ESTIMATE)
+        return Answer(Act.KEEP)

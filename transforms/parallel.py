@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
@@ -14,6 +14,9 @@ from apache_beam.utils.windowed_value import WindowedValue
 from finecut.io.records import Clip, Failure, Written
 from finecut.transforms.guard import FAILURES, guarded
 from finecut.transforms.tally import count
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 #: Writes that may wait for their turn, per thread: enough to keep all busy, few enough to be small.
 BACKLOG = 4
@@ -25,6 +28,20 @@ Write = Callable[[Clip], Iterable[Written]]
 def _pool(threads: int) -> ThreadPoolExecutor:
     """One pool a process: all writers of all workers together use this many threads."""
     return ThreadPoolExecutor(threads, thread_name_prefix="finecut-write")
+
+
+def in_order(work: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
+    """What ``work`` gives for each item, in their order; so many are worked on ahead of who asks.
+
+    ``work`` must not wait for another of these.
+    """
+    ahead: deque[Future[R]] = deque()
+    for item in items:
+        ahead.append(_pool(threads).submit(work, item))
+        if len(ahead) > threads:
+            yield ahead.popleft().result()
+    while ahead:
+        yield ahead.popleft().result()
 
 
 class _Pending(NamedTuple):

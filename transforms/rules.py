@@ -42,6 +42,8 @@ QUALITY_RULES: Final = (
     "letterbox<=0.5",
     "frozen<=0.95",
 )
+#: The family of scores that steps of one's own give.
+OWN: Final = "own"
 #: Short names that may stand in a rule.
 SHORT: Final[Mapping[str, str]] = {
     "motion": "motion_global_mean",
@@ -72,15 +74,17 @@ class Rule:
 
     @property
     def family(self) -> str:
-        return FAMILIES[self.score]
+        return FAMILIES.get(self.score, OWN)
 
     def holds(self, scores: Mapping[str, float]) -> bool:
         value = scores.get(self.score)
         return value is not None and _COMPARE[self.comparison](value, self.limit)
 
 
-def parse_rule(text: str) -> Rule:
+def parse_rule(text: str, own: bool = False) -> Rule:
     """The rule this text says; it is named by the text, without spaces.
+
+    With ``own`` it may speak of any score: a step of one's own may give it.
 
     >>> parse_rule("motion >= 0.001")
     Rule(name='motion>=0.001', score='motion_global_mean', comparison='>=', limit=0.001)
@@ -93,7 +97,7 @@ def parse_rule(text: str) -> Rule:
             "'sharpness>=0.1' (in quotes, or the shell takes > for a file)"
         )
     score = SHORT.get(match[1], match[1])
-    if score not in FAMILIES:
+    if score not in FAMILIES and not own:
         raise ValueError(f"{text!r} names no score: write one of {', '.join((*FAMILIES, *SHORT))}")
     return Rule(f"{match[1]}{match[2]}{match[3]}", score, match[2], limit)
 

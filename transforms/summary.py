@@ -57,6 +57,7 @@ def enter(books: Books, event: Event) -> Books:
             rejected_by=event.rejected_by,
             seconds_rejected=event.seconds_rejected,
             models=event.models,
+            transcoded=event.transcoded,
             marked=event.marked,
             vectors=event.vectors,
             captions=event.captions,

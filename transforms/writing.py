@@ -1,7 +1,7 @@
 """What the writing steps share: where to write, and what has to be there in the end."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import apache_beam as beam
@@ -29,6 +29,8 @@ class Writing:
     algorithm: str | None = None
     #: What tells configurations apart that make something else of the same film.
     configuration: str = ""
+    #: What that is made of besides the options, for who asks how an output was made.
+    facts: Mapping[str, str | int | None] = field(default_factory=dict)
     #: In a stream, which has no end: seconds to wait for what is missing of a chunk.
     patience: float | None = None
 

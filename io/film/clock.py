@@ -13,6 +13,7 @@ With a variable frame rate there is no grid, and the ticks are taken as they are
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -48,12 +49,49 @@ class Clock:
         return self.first_pts + int(Fraction(seconds) / self.time_base)
 
     @property
+    def slack(self) -> Fraction:
+        """How far before a border a tick may lie that means it: ticks may have been rounded."""
+        whole = self.rate.numerator if self.rate else self.time_base.denominator
+        return self.clip_time_base / 2 if whole > MOST_TICKS else NEARLY
+
+    def ticker(self) -> Callable[[int], int]:
+        """What turns ticks of the film into ticks of a clip's clock that began with the film.
+
+        The same as ``round(seconds(pts) / clip_time_base)`` in whole numbers: films that are only
+        copied have little else to do for each picture.
+        """
+        base, first = self.time_base, self.first_pts
+        fine = self.clip_time_base.denominator
+        if self.rate is None:
+            return lambda pts: _nearest((pts - first) * base.numerator * fine, base.denominator)
+        rate, up, down = self.rate, base.numerator, base.denominator
+        tolerance = min(base, 1 / rate / 4)
+        # A time's distance from the grid, in parts of ``down * rate.numerator`` of a second.
+        allowed = int(tolerance * down * rate.numerator)
+
+        def tick(pts: int) -> int:
+            plain = (pts - first) * up
+            index = _nearest(plain * rate.numerator, down * rate.denominator)
+            off = abs(index * rate.denominator * down - plain * rate.numerator)
+            if off <= allowed:
+                return _nearest(index * rate.denominator * fine, rate.numerator)
+            return _nearest(plain * fine, down)
+
+        return tick
+
+    @property
     def clip_time_base(self) -> Fraction:
         """A time base in which every time of this clock (minus another one) is a whole number."""
         whole = self.rate.numerator if self.rate else self.time_base.denominator
         if whole > MOST_TICKS:
             return Fraction(1, 90_000)
         return Fraction(1, whole * -(-LEAST_TICKS // whole))
+
+
+def _nearest(part: int, whole: int) -> int:
+    """As ``round(Fraction(part, whole))``: halves go to the even neighbour."""
+    floor, rest = divmod(part, whole)
+    return floor + (2 * rest > whole or (2 * rest == whole and floor % 2))
 
 
 def reached(seconds: Fraction, border: Fraction) -> bool:

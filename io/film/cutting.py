@@ -97,13 +97,13 @@ def cut(
         assert isinstance(stream, VideoStream)
         assert stream.time_base is not None
         clock = Clock(stream.time_base, video.first_pts, constant_rate(stream))
-        sound = _sound_stream(container, encoding)
+        sound = sound_stream(container, encoding)
         ignore_other_streams(container, {s.index for s in (stream, sound) if s is not None})
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = DECODE_THREADS
         if vectors:
             stream.codec_context.flags2 |= Flags2.export_mvs
-        _seek(container, stream, clock, min(shot.span.start for shot in shots), limits)
+        seek_before(container, stream, clock, min(shot.span.start for shot in shots), limits)
         listener = None
         if sound is not None:
             listener = Listener(sound, video.first_pts * stream.time_base, encoding.audio)
@@ -392,7 +392,7 @@ class _Pass:
         return None
 
 
-def _sound_stream(container: InputContainer, encoding: Encoding) -> AudioStream | None:
+def sound_stream(container: InputContainer, encoding: Encoding) -> AudioStream | None:
     if encoding.audio == "none":
         return None
     first = next(iter(container.streams.audio), None)
@@ -402,12 +402,15 @@ def _sound_stream(container: InputContainer, encoding: Encoding) -> AudioStream 
     return first
 
 
-def _seek(
+def seek_before(
     container: InputContainer, stream: VideoStream, clock: Clock, start: float, limits: Limits
-) -> None:
-    """Go to a key frame shown at or before ``start``; to the beginning when none can be found."""
+) -> bool:
+    """Go to a key frame shown at or before ``start``; to the beginning when none can be found.
+
+    Whether it is the beginning. A container that was just opened is there already.
+    """
     if start <= 0:
-        return
+        return True
     for back in SEEK_BACK:
         target = clock.pts(start - back)
         if target <= clock.first_pts:
@@ -423,8 +426,9 @@ def _seek(
         except av.error.FFmpegError:
             continue
         if landed is not None and landed <= start:
-            return
+            return False
     container.seek(0, backward=True)
+    return True
 
 
 def _first_decoded(

@@ -35,6 +35,9 @@ RGB, UNSAID, BT709, SMPTE170M = 0, 2, 1, 6
 #: From this height on, RGB becomes the matrix of high definition.
 HIGH_DEFINITION = 720
 
+#: The same numbers → what PyAV's reformatter calls them; all others are standard definition.
+_REFORMATTED = {1: "ITU709", 4: "FCC", 7: "SMPTE240M", 9: "BT2020", 10: "BT2020"}
+
 #: A stranger shape than this is a broken header, not a lens.
 STRANGEST_PIXEL = 8
 
@@ -85,6 +88,16 @@ def clip_colorspace(source: Stored) -> int:
     if source.colorspace != RGB:
         return source.colorspace
     return BT709 if source.height >= HIGH_DEFINITION else SMPTE170M
+
+
+def said(colorspace: int, height: int) -> int:
+    """The matrix of the colours; what does not say is taken for what players take it for."""
+    return BT709 if colorspace == UNSAID and height >= HIGH_DEFINITION else colorspace
+
+
+def said_matrix(colorspace: int, height: int = 0) -> str:
+    """The same by the name that PyAV's reformatter knows it by."""
+    return _REFORMATTED.get(said(colorspace, height), "ITU601")
 
 
 def display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:

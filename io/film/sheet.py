@@ -10,6 +10,7 @@ more draws it from the clip's own file: :func:`sheet_from_file`.
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -20,15 +21,12 @@ import numpy as np
 
 from finecut.io.film.clock import Clock
 from finecut.io.film.looking import Bytes, Look, Scalers, pixels
-from finecut.io.film.picture import BT709, HIGH_DEFINITION, UNSAID
+from finecut.io.film.picture import UNSAID, said, said_matrix
 from finecut.io.film.sampling import Moments, Ticker, nearest_indices, sampled_indices
 from finecut.io.film.source import DECODE_THREADS, constant_rate, decode, open_film, video_stream
 
-#: Number of a colour matrix → what the scaler calls it; all others are standard definition.
-_MATRIX = {1: "ITU709", 4: "FCC", 7: "SMPTE240M", 9: "BT2020", 10: "BT2020"}
 
-
-class NoSheet(Exception):
+class NoSheet(ValueError):
     """A clip that shows no frame to draw."""
 
 
@@ -75,6 +73,8 @@ class Sheet:
     seconds: tuple[float, ...]
     #: ``[height * 3 / 2, width]`` each.
     frames: tuple[Bytes, ...]
+    #: Whether those that were wanted were taken; else others near them may have been.
+    exact: bool = True
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -82,7 +82,7 @@ class Sheet:
     @property
     def matrix(self) -> str:
         """What the scaler calls the matrix of the colours."""
-        return _MATRIX.get(self.colorspace, "ITU601")
+        return said_matrix(self.colorspace)
 
     def rgb(self, index: int, side: int | None = None) -> Bytes:
         """One frame of the sheet, in RGB, its shorter side not above ``side``."""
@@ -104,22 +104,28 @@ class Sheet:
         return nearest_indices(self.seconds, moments)
 
     def numbered(self, frames: Sequence[int]) -> list[int]:
-        """Where the frames of these numbers are on the sheet; all have to be on it."""
+        """Where the frames of these numbers are on the sheet; all have to be on it.
+
+        Of a sheet that is not exact, those next to them.
+        """
+        if not self.exact:
+            return nearest_indices(self.indices, frames)
         places = {number: place for place, number in enumerate(self.indices)}
         return [places[number] for number in frames]
 
     def to_parts(self) -> list[Bytes | bytes]:
         """Everything, in pieces to be written one after the other."""
-        head = [self.width, self.height, self.colorspace, self.indices, self.seconds]
+        head = [self.width, self.height, self.colorspace, self.indices, self.seconds, self.exact]
         return [json.dumps(head).encode() + b"\n", *self.frames]
 
     @staticmethod
     def from_bytes(data: bytes) -> Sheet:
         body = data.index(b"\n") + 1
-        width, height, colorspace, indices, seconds = json.loads(data[:body])
+        width, height, colorspace, indices, seconds, exact = json.loads(data[:body])
         shape = (len(indices), height * 3 // 2, width)
         frames = np.frombuffer(data, np.uint8, offset=body).reshape(shape)
-        return Sheet(width, height, colorspace, tuple(indices), tuple(seconds), tuple(frames))
+        times = tuple(seconds)
+        return Sheet(width, height, colorspace, tuple(indices), times, tuple(frames), exact)
 
 
 class SheetFrames(Sequence[Bytes]):
@@ -151,28 +157,46 @@ class SheetMaker:
         self._tickers: list[Ticker | Moments] = [Ticker(rate) for rate in form.rates]
         if wanted.moments:
             self._tickers.append(Moments(wanted.moments))
-        self._wanted_frames = wanted.frames
+        self._moments, self._wanted_frames = wanted.moments, wanted.frames
         self._size = (0, 0)
         self._colorspace = UNSAID
         #: The frame before: whether it is taken is known when the next one comes.
         self._last: tuple[Look, Fraction] | None = None
-        self._count = 0
+        self._number = -1
+        #: When each frame of the clip is shown, if it sees only some of them.
+        self._times: Sequence[Fraction] | None = None
         self._taken: list[tuple[int, float, Bytes]] = []
+
+    def wants(self, times: Sequence[Fraction]) -> set[int]:
+        """Of frames that are shown at these times, those it would take if it were shown all."""
+        moments = [times[number] for number in self._wanted_frames if number < len(times)]
+        wanted = {*self._wanted_frames, *nearest_indices(times, self._moments)}
+        for rate in self._form.rates:
+            wanted.update(sampled_indices(times, rate))
+        self._times, self._wanted_frames = times, frozenset()
+        if moments:
+            self._tickers.append(Moments(moments))
+        return {number for number in wanted if number < len(times)}
 
     def see(self, look: Look, seconds: Fraction) -> None:
         if self._last is None:
             self._size = self._form.size(look.width, look.height)
-            self._colorspace = _said(look.colorspace, look.height)
+            self._colorspace = said(look.colorspace, look.height)
         # All of them are told, and any of them may want the frame before.
         wanted = [ticker.passed(seconds) for ticker in self._tickers]
-        if any(wanted) or self._count - 1 in self._wanted_frames:
+        if any(wanted) or self._number in self._wanted_frames:
             self._take()
         self._last = (look, seconds)
-        self._count += 1
+        self._number = self._numbered(seconds)
+
+    def _numbered(self, seconds: Fraction) -> int:
+        if self._times is None:
+            return self._number + 1
+        return bisect_left(self._times, seconds)
 
     def end(self) -> None:
-        last = self._count - 1
-        if any(ticker.ended() for ticker in self._tickers) or last in self._wanted_frames:
+        wanted = [ticker.ended() for ticker in self._tickers]
+        if any(wanted) or self._number in self._wanted_frames:
             self._take()
         self._last = None
 
@@ -182,12 +206,13 @@ class SheetMaker:
             raise NoSheet("the clip shows no frame, so there is nothing to look at")
         indices, seconds, frames = zip(*self._taken, strict=True)
         width, height = self._size
-        return Sheet(width, height, self._colorspace, indices, seconds, frames)
+        exact = self._times is None
+        return Sheet(width, height, self._colorspace, indices, seconds, frames, exact)
 
     def _take(self) -> None:
         assert self._last is not None
         look, seconds = self._last
-        self._taken.append((self._count - 1, float(seconds), look.shrunk(*self._size)))
+        self._taken.append((self._number, float(seconds), look.shrunk(*self._size)))
 
 
 def sheet_from_file(file: str | BinaryIO, form: SheetForm, wanted: Wanted = NOTHING_MORE) -> Sheet:
@@ -205,8 +230,3 @@ def sheet_from_file(file: str | BinaryIO, form: SheetForm, wanted: Wanted = NOTH
                     maker.see(Look(frame, frame, scalers), clock.seconds(frame.pts))
     maker.end()
     return maker.sheet()
-
-
-def _said(colorspace: int, height: int) -> int:
-    """The matrix of the colours; what does not say is taken for what players take it for."""
-    return BT709 if colorspace == UNSAID and height >= HIGH_DEFINITION else colorspace

@@ -18,6 +18,7 @@ import av
 from av.codec import Codec, codecs_available
 from av.container import InputContainer
 from av.stream import Discard, Disposition, Stream
+from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from finecut.io.child import beat
@@ -29,6 +30,7 @@ __all__ = [
     "FilmError",
     "constant_rate",
     "decode",
+    "flushed",
     "has_decoder",
     "ignore_other_streams",
     "open_film",
@@ -274,3 +276,11 @@ def decode(
     for frame in frames:
         limits.refuse_pixels(frame.width, frame.height)
     return frames
+
+
+def flushed(context: VideoCodecContext) -> list[av.VideoFrame]:
+    """The frames a decoder still holds when no packet follows; none when they are damaged."""
+    try:
+        return context.decode(None)
+    except DAMAGED:
+        return []

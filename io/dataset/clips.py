@@ -1,0 +1,170 @@
+"""Clips, as they are handed to whoever trains: one plain dictionary of arrays and texts each."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from finecut.io import shelf
+from finecut.io.dataset.order import Places, Share, part, shuffled, size_of_part
+from finecut.io.dataset.sources import Floats, Source
+from finecut.io.dataset.stills import still_of
+from finecut.io.film.limits import FilmError
+from finecut.io.film.reading import Frames, Pictures, read_frames
+from finecut.io.output import Entry, NoDataset
+
+Sample = dict[str, Any]
+RAISE, SKIP = ON_ERROR = ("raise", "skip")
+
+
+class ClipError(Exception):
+    """A clip that cannot be given. The message names it and says why."""
+
+    def __init__(self, message: str, id: str = "", path: str = "") -> None:
+        # The message alone has to do: torch makes it anew from that, out of a worker's.
+        super().__init__(message)
+        self.id, self.path = id, path
+
+
+def _broken(id: str, path: str, why: object) -> ClipError:
+    return ClipError(f"the clip {id} ({path}) cannot be given: {why}", id, path)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is wanted of each clip beside its id, its source, its span and its scores."""
+
+    #: ``None``: the bytes of its file.
+    pictures: Pictures | None = field(default_factory=Pictures)
+    #: Which captioner's text; ``None``: the first there is, or no text.
+    caption: str | None = None
+    #: Whose vectors.
+    vectors: str | None = None
+    #: Of the decoder.
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Order:
+    """Which clips are read, and when."""
+
+    shuffle: bool = False
+    seed: int = 0
+    even: bool = False
+
+
+class Clips:
+    """The clips of a source, each as it is wished."""
+
+    def __init__(self, source: Source, wish: Wish, order: Order) -> None:
+        self.source, self.wish, self.order = source, wish, order
+        if wish.vectors is not None:
+            source.check_vectors(wish.vectors)
+
+    def __len__(self) -> int:
+        return len(self.source.catalogue)
+
+    def part(self, epoch: int, share: Share) -> Places:
+        """The numbers of the clips that one reader reads in an epoch."""
+        clips = self.source.catalogue
+        every = (
+            shuffled(clips.keys, self.order.seed, epoch)
+            if self.order.shuffle
+            else np.arange(len(clips))
+        )
+        return part(every, share, self.order.even)
+
+    def size_of_part(self, share: Share) -> int:
+        return size_of_part(len(self), share, self.order.even)
+
+    def sample(self, number: int) -> Sample:
+        """All of a clip, or a :class:`ClipError`."""
+        entry = self.entry(number)
+        return self.told(entry, number) | self.shown(entry, number)
+
+    def entry(self, number: int) -> Entry:
+        try:
+            return self.source.entry(number)
+        except (NoDataset, FileNotFoundError) as error:
+            raise _broken(self.source.catalogue.id(number), "its document", error) from error
+
+    def told(self, entry: Entry, number: int) -> Sample:
+        """What is known of a clip without opening its file."""
+        try:
+            sample = {
+                "id": entry.id,
+                "source": str(entry.document["source_video"]),
+                "span": entry.span,
+                "scores": entry.scores,
+                "caption": self._caption(entry),
+            }
+        except KeyError as error:
+            raise _broken(entry.id, entry.path, f"its document does not say {error}") from error
+        if self.wish.vectors is not None:
+            sample["vector"] = self._vector(entry, number, self.wish.vectors)
+        return sample
+
+    def shown(self, entry: Entry, number: int) -> Sample:
+        """What is in a clip's file."""
+        try:
+            film = self.source.film(entry, number)
+            if self.wish.pictures is None:
+                return {"bytes": shelf.read(film) if isinstance(film, str) else film}
+            frames = self._frames(film, self.wish.pictures)
+        except (FilmError, NoDataset, FileNotFoundError) as error:
+            raise _broken(entry.id, entry.path, error) from error
+        return {"frames": frames.pictures, "seconds": np.array(frames.seconds)}
+
+    def preview(self, entry: Entry) -> bytes:
+        """The first picture of the preview of a clip's first window, as a WebP."""
+        try:
+            return still_of(self.source.preview(entry))
+        except (NoDataset, FileNotFoundError, ValueError) as error:
+            raise _broken(entry.id, entry.path, f"its preview: {error}") from error
+
+    def _frames(self, film: str | bytes, pictures: Pictures) -> Frames:
+        file: str | BinaryIO = film if isinstance(film, str) else io.BytesIO(film)
+        return read_frames(file, pictures, self.wish.threads)
+
+    def _caption(self, entry: Entry) -> str:
+        captions, wanted = entry.captions, self.wish.caption
+        if wanted is None:
+            return str(entry.document.get("caption") or next(iter(captions.values()), ""))
+        if wanted not in captions:
+            raise _broken(
+                entry.id,
+                entry.path,
+                f"it has no {wanted}, but {', '.join(captions) or 'no caption at all'}. Choose "
+                "another by caption=, or leave such clips out by keep=",
+            )
+        return captions[wanted]
+
+    def _vector(self, entry: Entry, number: int, algorithm: str) -> Floats:
+        try:
+            vector = self.source.vector(algorithm, number)
+        except (NoDataset, FileNotFoundError, KeyError, ValueError) as error:
+            raise _broken(entry.id, entry.path, f"its vector: {error}") from error
+        if vector is None:
+            raise _broken(
+                entry.id,
+                entry.path,
+                f"it has no vector of {algorithm}. Rejected clips have none, and those for which "
+                "the model failed",
+            )
+        return vector
+
+
+def walk(clips: Clips, part: Places, start: int) -> Iterator[tuple[int, Sample | ClipError]]:
+    """The clips of a part from a place on: after which place it stands, and the clip or what is
+    wrong with it.
+    """
+    for place in range(start, len(part)):
+        try:
+            sample: Sample | ClipError = clips.sample(int(part[place]))
+        except ClipError as error:
+            sample = error
+        yield place + 1, sample

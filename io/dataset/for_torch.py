@@ -1,0 +1,264 @@
+"""Clips for torch. The only module outside of ``transforms/models`` that imports it: it belongs to
+the loop that trains, not to the pipeline.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils.data import IterableDataset, get_worker_info
+
+from finecut.io.dataset.clips import (
+    ON_ERROR,
+    SKIP,
+    ClipError,
+    Clips,
+    Order,
+    Sample,
+    Wish,
+    walk,
+)
+from finecut.io.dataset.order import Places, Share
+from finecut.io.dataset.sources import Drop, Keep, open_source
+from finecut.io.film.reading import Pictures
+
+log = logging.getLogger(__name__)
+
+#: What all processes see: the epoch, whether workers read, and how many clips each of them skipped.
+EPOCH, WORKERS_READ, SKIPPED = 0, 1, 2
+#: Nobody said which epoch it is.
+UNSAID = -1
+MOST_WORKERS = 1024
+
+
+@dataclass
+class Position:
+    """How far a reader has come."""
+
+    epoch: int
+    share: Share
+    #: Clips of its part that were read, of so many.
+    done: int
+    of: int
+
+
+class ClipDataset(IterableDataset):
+    """Clips with their captions and vectors, dealt to the workers of a ``DataLoader`` and to the
+    ranks of ``torch.distributed``: each clip is read exactly once in an epoch.
+
+    ``root``                      the output of ``finecut curate``, or a folder of shards; a bucket
+                                  is one as well
+    ``frames``, ``fps``, ``size`` which frames, and how large: see :class:`Pictures`; of a clip that
+                                  is not cut down, every frame comes at full size
+    ``decode=False``              the bytes of the clip's file as ``bytes`` instead of ``frames``
+    ``channels_first``            frames of shape T×C×H×W instead of T×H×W×C
+    ``caption``                   whose (``qwen_caption``); otherwise the first there is, or no text
+    ``vectors``                   whose (``efficientnet-lite0``), as ``vector``
+    ``shuffle``, ``seed``         the order follows from the ids, the seed and the epoch alone
+    ``drop``                      lists of clips to leave out, as ``finecut dedup`` writes them, or
+                                  a set of ids
+    ``keep``                      what says of an :class:`Entry` whether it is read; asked of every
+                                  clip once, here, so every document is read once
+    ``rejected``                  whether rejected clips come as well
+    ``rank``, ``world``           this process among all; otherwise as ``torch.distributed`` or the
+                                  environment (``RANK``, ``WORLD_SIZE``) say
+    ``even``                      every rank has the same number of clips: of the last few, fewer
+                                  than there are ranks, none is read in this epoch
+    ``on_error``                  what becomes of a clip that cannot be given: ``raise`` or ``skip``
+
+    Each clip is a dictionary: ``id``, ``source``, ``span`` (start and end in the source, in
+    seconds), ``scores``, ``caption``, and as wished ``frames`` (uint8, RGB) with ``seconds`` (when
+    each of them is shown), ``bytes``, ``vector`` (float32).
+
+    The position is to be had by ``state_dict``; with workers, torchdata's ``StatefulDataLoader``
+    asks each of them.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        *,
+        frames: int | None = None,
+        fps: float | None = None,
+        size: int | tuple[int, int] | None = None,
+        decode: bool = True,
+        channels_first: bool = False,
+        caption: str | None = None,
+        vectors: str | None = None,
+        shuffle: bool = False,
+        seed: int = 0,
+        drop: Drop = (),
+        keep: Keep | None = None,
+        rejected: bool = False,
+        rank: int | None = None,
+        world: int | None = None,
+        even: bool = False,
+        on_error: str = "raise",
+        threads: int = 1,
+    ) -> None:
+        super().__init__()
+        if on_error not in ON_ERROR:
+            raise ValueError(f"on_error={on_error!r} is none of {', '.join(ON_ERROR)}")
+        if not decode and (frames, fps, size, channels_first) != (None, None, None, False):
+            raise ValueError(
+                "frames, fps, size and channels_first speak of decoded pictures, and decode=False "
+                "asks for the bytes of files: leave out one or the other"
+            )
+        self._given = rank is not None
+        self._rank, self._world = _rank_of(rank, world)
+        self._channels_first, self._skips = channels_first, on_error == SKIP
+        pictures = Pictures(frames, fps, size) if decode else None
+        self._clips = Clips(
+            open_source(root, drop, keep, rejected),
+            Wish(pictures, caption, vectors, threads),
+            Order(shuffle, seed, even),
+        )
+        self._digest = f"{self._clips.source.catalogue.digest} {seed if shuffle else 'in order'}"
+        self._shared = torch.zeros(SKIPPED + MOST_WORKERS, dtype=torch.int64)
+        self._shared[EPOCH] = UNSAID
+        self._shared.share_memory_()
+        self._position: Position | None = None
+        #: A position to go on from, and the process that was told so.
+        self._told: tuple[dict[str, Any], int] | None = None
+
+    def __len__(self) -> int:
+        """How many clips this rank reads in an epoch."""
+        return self._clips.size_of_part(Share(self._rank, self._world))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch begins: the next iteration is shuffled for it, also in workers that go
+        on from the last one.
+        """
+        if epoch < 0:
+            raise ValueError(f"epoch={epoch}: they are counted from 0")
+        self._shared[EPOCH] = epoch
+
+    @property
+    def skipped(self) -> int:
+        """How many clips could not be given, so far, by this process and its workers."""
+        return int(self._shared[SKIPPED:].sum())
+
+    def __iter__(self) -> Iterator[Sample]:
+        worker = get_worker_info()
+        self._check_rank()
+        self._shared[WORKERS_READ] = int(worker is not None)
+        share = Share(self._rank, self._world, *((worker.id, worker.num_workers) if worker else ()))
+        epoch, done = self._begin(share)
+        part = self._clips.part(epoch, share)
+        position = self._position = Position(epoch, share, min(done, len(part)), len(part))
+        return self._walk(part, position)
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far this process has come, to go on from there in another one."""
+        if get_worker_info() is None and self._shared[WORKERS_READ]:
+            raise RuntimeError(
+                "the workers of a DataLoader read this dataset, and only they know how far they "
+                "are: use torchdata's StatefulDataLoader and its state_dict()"
+            )
+        if self._told is not None:
+            return dict(self._told[0])
+        at = self._position
+        if at is None:
+            share, epoch, done, of = Share(self._rank, self._world), self._epoch, 0, len(self)
+        else:
+            share, epoch, done, of = at.share, at.epoch, at.done, at.of
+        return {
+            "clips": self._digest,
+            "epoch": epoch,
+            "share": [share.rank, share.world, share.worker, share.workers],
+            "done": done,
+            "of": of,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there with the next iteration."""
+        if state["clips"] != self._digest:
+            raise ValueError(
+                "this position was noted for other clips or another seed, so what is left cannot "
+                "be known. Usually the output has changed since, or drop=, keep= or seed= are not "
+                "what they were; begin the epoch anew"
+            )
+        self._told = (dict(state), os.getpid())
+
+    @property
+    def _epoch(self) -> int:
+        return max(0, int(self._shared[EPOCH]))
+
+    def _begin(self, share: Share) -> tuple[int, int]:
+        """Which epoch is to be read, and how much of it was read before."""
+        told, self._told = self._told, None
+        if told is None:
+            return self._epoch, 0
+        state, process = told
+        noted = Share(*state["share"])
+        if process != os.getpid() or noted != share:
+            raise RuntimeError(
+                f"the position was noted by {noted}, and this is {share}. With workers, each of "
+                "them goes on from its own: use torchdata's StatefulDataLoader with as many "
+                "workers and ranks as before"
+            )
+        epoch, over = int(state["epoch"]), state["done"] >= state["of"]
+        said = int(self._shared[EPOCH])
+        if said in (UNSAID, epoch):
+            return epoch, int(state["done"])
+        if over:
+            return said, 0
+        raise RuntimeError(
+            f"the position was noted in epoch {epoch}, and set_epoch({said}) was called before "
+            f"that one was over. Call set_epoch({epoch}), or load no position"
+        )
+
+    def _check_rank(self) -> None:
+        if not self._given and _distributed() not in (None, (self._rank, self._world)):
+            raise RuntimeError(
+                "torch.distributed was initialised after this dataset was made, so every rank "
+                "would read the same clips: make it afterwards, or give rank= and world="
+            )
+
+    def _walk(self, part: Places, position: Position) -> Iterator[Sample]:
+        worker = position.share.worker % MOST_WORKERS
+        for done, sample in walk(self._clips, part, position.done):
+            if isinstance(sample, ClipError):
+                if not self._skips:
+                    raise sample
+                self._shared[SKIPPED + worker] += 1
+                log.warning("skipped: %s", sample)
+            position.done = done
+            if not isinstance(sample, ClipError):
+                yield self._in_torch(sample)
+
+    def _in_torch(self, sample: Sample) -> Sample:
+        if "frames" in sample:
+            frames = torch.from_numpy(sample["frames"])
+            if self._channels_first:
+                frames = frames.permute(0, 3, 1, 2).contiguous()
+            sample["frames"] = frames
+            sample["seconds"] = torch.from_numpy(sample["seconds"])
+        if "vector" in sample:
+            # A copy: Arrow's arrays must not be written to.
+            sample["vector"] = torch.tensor(sample["vector"])
+        return sample
+
+
+def _rank_of(rank: int | None, world: int | None) -> tuple[int, int]:
+    if (rank is None) != (world is None):
+        raise ValueError(f"rank={rank} and world={world}: give both or neither")
+    if rank is not None and world is not None:
+        share = Share(rank, world)
+        return share.rank, share.world
+    # What torchrun says, to who did not ask torch.distributed to begin.
+    if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
+        return _distributed() or (int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+    return _distributed() or (0, 1)
+
+
+def _distributed() -> tuple[int, int] | None:
+    spread = torch.distributed
+    if not (spread.is_available() and spread.is_initialized()):
+        return None
+    return spread.get_rank(), spread.get_world_size()

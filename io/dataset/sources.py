@@ -1,0 +1,289 @@
+"""Sources: where clips are read from. Two kinds, alike for who reads.
+
+an output of finecut curate     documents, one file for each clip      Curated
+a folder of finecut shard       index.parquet, clips inside archives   Sharded
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Set
+from functools import lru_cache
+from typing import Any, Final, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from finecut.io import shelf
+from finecut.io.dataset.catalogue import Catalogue, Listed, ahead
+from finecut.io.drops import read_drops
+from finecut.io.layout import chunk_id, embedding_folder
+from finecut.io.output import Entry, NoDataset, Output, read_document
+from finecut.io.shards import COLUMNS, ShardFolder, column_of
+from finecut.io.tar import BLOCK
+
+Floats = NDArray[np.float32]
+Keep = Callable[[Entry], bool]
+#: Ids that are left out, or one list of them, or several (as ``finecut dedup`` writes them).
+Drop = str | Iterable[str] | Set[str]
+
+#: Tables of vectors that are kept in mind: neighbours in an order that is not shuffled share one.
+TABLES_KEPT: Final = 16
+#: What is read behind a clip's film at first: a document, a text and a vector take less.
+FIRST_LOOK: Final = 32 << 10
+
+
+class Source(Protocol):
+    """Clips by their numbers."""
+
+    @property
+    def catalogue(self) -> Catalogue: ...
+
+    def entry(self, number: int) -> Entry: ...
+
+    def film(self, entry: Entry, number: int) -> str | bytes:
+        """The clip's file: where it lies if that is a local path, else all of it."""
+
+    def check_vectors(self, algorithm: str) -> None:
+        """Raise :class:`NoDataset` if there are no vectors of this algorithm."""
+
+    def vector(self, algorithm: str, number: int) -> Floats | None: ...
+
+    def preview(self, entry: Entry) -> bytes:
+        """The preview of the clip's first window."""
+
+
+def open_source(
+    root: str, drop: Drop = (), keep: Keep | None = None, rejected: bool = False
+) -> Source:
+    """The clips that lie there, or :class:`NoDataset`. Shards hold kept clips only."""
+    root = shelf.absolute(root)
+    folder, dropped = ShardFolder(root), _ids(drop)
+    if shelf.exists(folder.index):
+        return Sharded(folder, dropped, keep)
+    return Curated(Output.at(root), dropped, keep, rejected)
+
+
+class Curated:
+    """An output of curation."""
+
+    def __init__(
+        self, output: Output, dropped: Set[str], keep: Keep | None, rejected: bool
+    ) -> None:
+        self._output = output
+        #: The key of every chunk, 16 bytes each.
+        self._chunks = bytearray()
+        listed = (
+            clip for clip in self._listed() if (clip.kept or rejected) and clip.id not in dropped
+        )
+        self.catalogue = Catalogue.of(listed if keep is None else self._kept(listed, keep))
+
+    def _listed(self) -> Iterator[Listed]:
+        for place, said in enumerate(ahead(read_document, self._output.chunks())):
+            self._chunks += uuid.UUID(chunk_id(said["video"], said["clip_chunk_index"])).bytes
+            for kept, name in ((True, "clips"), (False, "filtered_clips")):
+                yield from (Listed(id, kept, place) for id in said.get(name, ()))
+
+    def _kept(self, listed: Iterable[Listed], keep: Keep) -> Iterator[Listed]:
+        def read(clip: Listed) -> tuple[Listed, Entry]:
+            return clip, self._output.entry(clip.id, clip.kept, self._chunk(clip.place))
+
+        yield from (clip for clip, entry in ahead(read, listed) if keep(entry))
+
+    def _chunk(self, place: int) -> str:
+        return str(uuid.UUID(bytes=bytes(self._chunks[16 * place : 16 * place + 16])))
+
+    def entry(self, number: int) -> Entry:
+        clips = self.catalogue
+        chunk = self._chunk(int(clips.places[number]))
+        return self._output.entry(clips.id(number), bool(clips.kept[number]), chunk)
+
+    def film(self, entry: Entry, number: int) -> str | bytes:
+        said = entry.document.get("num_bytes")
+        data = shelf.read(entry.path) if shelf.is_remote(entry.path) else None
+        size = shelf.size_of(entry.path) if data is None else len(data)
+        if said is not None and size != said:
+            raise NoDataset(
+                f"it has {size} bytes, and its document says {said}: usually a copy was cut short"
+            )
+        return entry.path if data is None else data
+
+    def check_vectors(self, algorithm: str) -> None:
+        known = self._output.algorithms()
+        if algorithm not in known:
+            raise NoDataset(
+                f"{self._output.root} has no vectors of {algorithm!r}: "
+                + (f"write one of {', '.join(known)}" if known else "it has none at all")
+            )
+
+    def vector(self, algorithm: str, number: int) -> Floats | None:
+        chunk = self._chunk(int(self.catalogue.places[number]))
+        table = self._output.layout.embedding_parquet(algorithm, chunk)
+        return _vectors_in(table).get(self.catalogue.id(number))
+
+    def preview(self, entry: Entry) -> bytes:
+        for window in entry.document.get("windows") or ():
+            span = (int(window["start_frame"]), int(window["end_frame"]))
+            return shelf.read(self._output.layout.preview(entry.id, *span))
+        raise NoDataset("its document names no window, so it has no preview")
+
+
+class Sharded:
+    """A folder of WebDataset shards with its index. No archive is opened before a clip is asked
+    for, and then that clip's bytes are read and no others.
+    """
+
+    def __init__(self, folder: ShardFolder, dropped: Set[str], keep: Keep | None) -> None:
+        self._folder = folder
+        #: Arrow's columns are arrays, too.
+        self._rows = _index(folder)
+        ids = self._rows["id"]
+        listed = (
+            Listed(id, True, place)
+            for place, id in enumerate(id.as_py() for id in ids)
+            if id not in dropped and (keep is None or keep(self._entry(place)))
+        )
+        self.catalogue = Catalogue.of(listed)
+
+    def entry(self, number: int) -> Entry:
+        return self._entry(int(self.catalogue.places[number]))
+
+    def _entry(self, place: int) -> Entry:
+        row = {name: self._rows[name][place].as_py() for name in self._rows.column_names}
+        return Entry(row["id"], True, f"{self._folder.root}/{row['shard']}", "", _document(row))
+
+    def film(self, entry: Entry, number: int) -> str | bytes:
+        start, size = entry.document["offset"], entry.document["num_bytes"]
+        data = shelf.read_part(entry.path, start, size)
+        if len(data) < size:
+            raise NoDataset(
+                f"its archive ends after {len(data)} of its {size} bytes: usually a copy was cut "
+                "short"
+            )
+        return data
+
+    def check_vectors(self, algorithm: str) -> None:
+        return  # only the clips themselves say whose vectors they have
+
+    def vector(self, algorithm: str, number: int) -> Floats | None:
+        entry = self.entry(number)
+        members = self._members(entry)
+        if ".npy" not in members:
+            return None
+        vector = np.load(io.BytesIO(members[".npy"]), allow_pickle=False).astype(np.float32)
+        models = json.loads(members[".json"]).get("models") or {}
+        known = {
+            name.removesuffix("_embedding"): said["dimension"]
+            for name, said in models.items()
+            if said.get("dimension")
+        }
+        folders = {embedding_folder(name): size for name, size in known.items()}
+        if known and folders.get(embedding_folder(algorithm)) != vector.size:
+            raise NoDataset(
+                f"its shard has a vector of {vector.size} numbers, and none of {algorithm!r}: its "
+                f"document speaks of {', '.join(sorted(known))}"
+            )
+        return np.ascontiguousarray(vector.reshape(-1))
+
+    def _members(self, entry: Entry) -> dict[str, bytes]:
+        """What follows a clip's film in its archive, by the ends of the names."""
+        size = entry.document["num_bytes"]
+        start, length = entry.document["offset"] + size + -size % BLOCK, FIRST_LOOK
+        while True:
+            data = shelf.read_part(entry.path, start, length)
+            try:
+                return _members_in(data, entry.id)
+            except tarfile.ReadError as error:
+                if len(data) < length:
+                    raise NoDataset(f"its archive {error}: usually a copy was cut short") from error
+                length *= 4
+
+    def preview(self, entry: Entry) -> bytes:
+        raise NoDataset("shards hold no previews: read the output that they were made of")
+
+
+def _members_in(data: bytes, id: str) -> dict[str, bytes]:
+    """The members at the beginning of this piece of an archive that belong to a clip."""
+    found: dict[str, bytes] = {}
+    with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
+        for member in archive:
+            name, dot, end = member.name.rpartition("/")[2].partition(".")
+            if name != id:
+                return found
+            if member.offset_data + member.size > len(data):
+                raise tarfile.ReadError("ends in the middle of a member")
+            file = archive.extractfile(member)
+            found[dot + end] = b"" if file is None else file.read()
+        if archive.offset >= len(data):  # and no end of the archive was seen
+            raise tarfile.ReadError("ends without saying so")
+    return found
+
+
+def _index(folder: ShardFolder) -> pa.Table:
+    try:
+        table = pq.read_table(io.BytesIO(shelf.read(folder.index)))
+    except pa.ArrowInvalid as error:
+        raise NoDataset(
+            f"{folder.index} is no Parquet table ({error}): usually a copy was cut short"
+        ) from error
+    missing = [
+        name for name in ("id", "shard", "offset", "num_bytes") if name not in table.schema.names
+    ]
+    if missing:
+        raise NoDataset(
+            f"{folder.index} is no index of shards, because it has no column {', '.join(missing)}: "
+            "write a folder that finecut shard wrote"
+        )
+    return table.combine_chunks()
+
+
+def _document(row: dict[str, Any]) -> dict[str, Any]:
+    """What an index knows of a clip, as the clip's own document would say it."""
+    said = {name: value for name, value in row.items() if name in COLUMNS and value is not None}
+    others = {name: value for name, value in row.items() if name not in COLUMNS}
+    said["duration_span"] = [row["start"], row["end"]]
+    said["scores"] = {_score(n): v for n, v in others.items() if isinstance(v, float)}
+    captions = {name: text for name, text in others.items() if isinstance(text, str)}
+    return said | {"windows": [captions] if captions else []}
+
+
+def _score(column: str) -> str:
+    """The name of the score in this column."""
+    name = column.removeprefix("score_")
+    return name if column_of(name) == column else column
+
+
+@lru_cache(maxsize=TABLES_KEPT)
+def _vectors_in(path: str) -> dict[str, Floats]:
+    """The vectors of a chunk, by id; none if it has none."""
+    data = shelf.read_if_there(path)
+    if data is None:
+        return {}
+    try:
+        return _by_id(pq.read_table(io.BytesIO(data)), "embedding")
+    except (pa.ArrowInvalid, KeyError) as error:
+        raise NoDataset(
+            f"{path} is no table of vectors ({error}): usually a copy was cut short. finecut "
+            "verify lists all that is wrong"
+        ) from error
+
+
+def _by_id(table: pa.Table, column: str) -> dict[str, Floats]:
+    ids, vectors = table["id"].to_pylist(), table[column].combine_chunks()
+    return {
+        id: np.asarray(vector.values, np.float32)
+        for id, vector in zip(ids, vectors, strict=True)
+        if vector.is_valid
+    }
+
+
+def _ids(drop: Drop) -> Set[str]:
+    """A set is one of ids; a text is the path of a list, and others are paths of lists."""
+    if isinstance(drop, Set):
+        return drop
+    return read_drops([drop] if isinstance(drop, str) else drop)

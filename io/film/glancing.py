@@ -1,0 +1,203 @@
+"""Glancing: looking at a few frames of a finished clip, those that are cheap to decode.
+
+    clip      I  P  b  b  P  b  b  P  b  b │ I  P  b  b  P  …      two seconds or so to each I
+    decoded   I  P        P                │ I  P        P         one frame in eight, from each I
+    wanted    ↑     ↑        ↑     ↑            ↑        ↑         and none beyond what is wanted
+
+Clips that are copied were not decoded, so nobody has seen their frames. To see every one of them
+would cost what copying saves. A glance decodes, after each key frame, an eighth of the frames up to
+the next one, and leaves out those that no other frame needs. Whoever looks on takes the nearest of
+these. The clip's own file is read, so that a glance at it finds the same frames at any time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from typing import BinaryIO, Protocol
+
+import av
+from av.codec.context import Flags2
+from av.video.stream import VideoStream
+
+from finecut.io.film import h264
+from finecut.io.film.clipfile import Packet
+from finecut.io.film.clock import Clock
+from finecut.io.film.cutting import CutShot
+from finecut.io.film.limits import USUAL_LIMITS, FilmError, Limits
+from finecut.io.film.looking import Look, Onlooker, Scalers
+from finecut.io.film.memory import let_go, let_go_of_frames
+from finecut.io.film.picture import Upright, display_matrix, stored
+from finecut.io.film.source import (
+    constant_rate,
+    decode,
+    flushed,
+    ignore_other_streams,
+    open_film,
+    packets,
+    video_stream,
+)
+from finecut.io.records import ClipFile, Shot
+
+#: One frame in so many is decoded, but no fewer than these after a key frame: one to compare it
+#: with. Where motion is estimated from neighbours, these come only after some more were decoded.
+SHARE, LEAST, LEAST_FOR_PAIRS = 8, 1, 5
+#: Codecs whose decoders tell the vectors they follow.
+WITH_VECTORS = frozenset({"h264", "mpeg4"})
+
+
+class Glancer(Onlooker, Protocol):
+    """Sees some frames of one clip."""
+
+    def wants(self, times: Sequence[Fraction]) -> set[int]:
+        """All frames are shown at these times: the numbers of those it would like to see."""
+
+
+MakeGlancer = Callable[[Shot, ClipFile], Glancer]
+
+
+def glance(
+    result: CutShot,
+    make: MakeGlancer | None,
+    vectors: bool = False,
+    limits: Limits = USUAL_LIMITS,
+) -> CutShot:
+    """The same, after a glance at its clip; what goes wrong there is not the clip's trouble."""
+    if make is None or result.path is None or result.file is None:
+        return result
+    try:
+        glance_at(str(result.path), make(result.shot, result.file), vectors, limits)
+    except (OSError, ValueError, ArithmeticError, LookupError, RuntimeError, FilmError) as error:
+        return dataclasses.replace(result, unseen=f"looking at the clip broke off ({error})")
+    finally:
+        let_go()
+    return result
+
+
+def glance_at(
+    file: str | BinaryIO, glancer: Glancer, vectors: bool = False, limits: Limits = USUAL_LIMITS
+) -> None:
+    """Show it the frames of this clip that it wants, or those near them."""
+    with open_film(file, limits) as container:
+        stream = video_stream(container)
+        ignore_other_streams(container, {stream.index})
+        assert stream.time_base is not None
+        clock = Clock(stream.time_base, 0, constant_rate(stream))
+        clip = [
+            packet
+            for packet in packets(container, stream)
+            if packet.size and packet.pts is not None
+        ]
+        glancing = _Glance(stream, clock, clip, glancer, vectors, limits)
+        for section in _sections(clip):
+            glancing.see(section)
+    if not glancing.seen:
+        raise ValueError("none of its pictures could be decoded")
+    glancer.end()
+
+
+def _sections(clip: Sequence[Packet]) -> Iterator[list[Packet]]:
+    """From key frame to key frame, without what is shown before it."""
+    section: list[Packet] = []
+    for packet in clip:
+        if packet.is_keyframe and section:
+            yield section
+            section = []
+        if not section or (packet.pts or 0) > (section[0].pts or 0):
+            section.append(packet)
+    if section:
+        yield section
+
+
+class _Glance:
+    """One clip, section by section."""
+
+    def __init__(
+        self,
+        stream: VideoStream,
+        clock: Clock,
+        clip: Sequence[Packet],
+        glancer: Glancer,
+        vectors: bool,
+        limits: Limits,
+    ) -> None:
+        self.stream, self.clock, self.glancer, self.limits = stream, clock, glancer, limits
+        self.context = stream.codec_context
+        self.delay = self.context.reorder_depth
+        self.context.thread_count = 1  # so little is decoded in a row that threads only wait
+        codec = self.context.codec.canonical_name
+        self.header = h264.header(self.context.extradata) if codec == "h264" else None
+        self.pairs = vectors and codec not in WITH_VECTORS
+        if vectors and not self.pairs:
+            self.context.flags2 |= Flags2.export_mvs
+        if not self.pairs:
+            self.context.skip_frame = "NONREF"
+        times = sorted(clock.seconds(packet.pts) for packet in clip if packet.pts is not None)
+        # Ticks, since whole numbers are compared quicker than fractions.
+        tick = clock.ticker()
+        wanted = glancer.wants(times)
+        shown = sorted(tick(packet.pts) for packet in clip if packet.pts is not None)
+        self.tick, self.wanted = tick, sorted(shown[number] for number in wanted)
+        self.upright: Upright | None = None
+        self.scalers = Scalers()
+        self.seen = 0
+
+    def see(self, section: Sequence[Packet]) -> None:
+        clings = False
+        for frame in self._decoded(self._cheap(section)):
+            if frame.pts is None:
+                continue
+            look = Look(frame, self._make_upright(frame), self.scalers)
+            self.glancer.see(look, self.clock.seconds(frame.pts))
+            self.seen += 1
+            clings |= look.clings
+            del look
+        if clings:
+            let_go_of_frames()
+
+    def _cheap(self, section: Sequence[Packet]) -> Sequence[Packet]:
+        """The packets of a section that are decoded: as far as anything is wanted, and allowed."""
+        shown = [self.tick(packet.pts or 0) for packet in section]
+        until = self._last_wanted(shown[0], max(shown))
+        if until is None and self.seen:
+            return ()
+        budget = max(LEAST_FOR_PAIRS if self.pairs else LEAST, len(section) // SHARE)
+        place, reached = 1, shown[0]
+        while until is not None and place < len(section) and reached < until:
+            if self._is_needed(section[place]):
+                if not budget:
+                    break
+                budget -= 1
+                reached = max(reached, shown[place])
+            place += 1
+        return section[:place]
+
+    def _last_wanted(self, first: int, last: int) -> int | None:
+        """The last wanted picture between these two, if any is."""
+        place = bisect_right(self.wanted, last)
+        return self.wanted[place - 1] if place and self.wanted[place - 1] >= first else None
+
+    def _is_needed(self, packet: Packet) -> bool:
+        """Whether other frames need this one, so that it is decoded."""
+        if self.header is None:
+            return True
+        return h264.is_reference(h264.units(bytes(packet), self.header.length_size))
+
+    def _decoded(self, section: Sequence[Packet]) -> Iterator[av.VideoFrame]:
+        if not section:
+            return
+        for packet in section:
+            yield from decode(packet, self.limits) or ()
+        yield from flushed(self.context)
+        self.context.flush_buffers()
+        # Flushed decoders forget how many pictures wait, and would lose some.
+        self.context.reorder_depth = self.delay
+
+    def _make_upright(self, frame: av.VideoFrame) -> av.VideoFrame:
+        matrix = self.upright.first.matrix if self.upright else display_matrix(frame)
+        source = stored(frame, self.stream.sample_aspect_ratio, matrix)
+        if self.upright is None:
+            self.upright = Upright(source)
+        return self.upright(frame, source)

@@ -1,0 +1,90 @@
+"""The page that ``finecut report`` makes: its parts, as they are put together by :mod:`report`.
+
+``index.html`` holds the places of things, ``page.css`` what they look like, and each script one
+thing that the page can do. They share one object, ``finecut``, and what they are given is data:
+texts become text nodes and nothing else (the page's policy forbids every other way).
+
+    data.js      chunks of columns, asked for when they are needed
+    media.js     posters, painted one by one, and what plays under the pointer
+    lists.js     long lists and grids of which only what is seen exists
+    charts.js    how a score is spread, and how many clips a threshold would keep
+    timeline.js  a film as a line, with what became of each piece
+    clips.js     the gallery: search, filters, order
+    clip.js      one clip, large
+    …            one for each of the other views; page.js begins
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import re
+from collections.abc import Iterable, Mapping
+from importlib.resources import files
+from typing import Any
+
+from finecut.transforms.gallery import plain_json
+
+#: The page's parts, in the order in which they are put together.
+STYLES = ("page.css",)
+SCRIPTS = (
+    "data.js",
+    "media.js",
+    "lists.js",
+    "charts.js",
+    "timeline.js",
+    "clips.js",
+    "clip.js",
+    "sources.js",
+    "scores.js",
+    "duplicates.js",
+    "failures.js",
+    "run.js",
+    "page.js",
+)
+
+_HOLE = re.compile(r"\{\{(\w+)\}\}")
+
+
+def page_text(facts: Mapping[str, Any]) -> str:
+    """The page with all that it holds itself; what it may load stands in its policy."""
+    room = files(__name__)
+
+    def joined(names: Iterable[str]) -> str:
+        return "".join(room.joinpath(name).read_text(encoding="utf-8") for name in names)
+
+    style, code = joined(STYLES), joined(SCRIPTS)
+    holes = {
+        "title": html.escape(f"{facts['dataset']} · finecut"),
+        "policy": html.escape(policy(style, code)),
+        "style": style,
+        "script": code,
+        "facts": plain_json(facts),
+    }
+    return _HOLE.sub(lambda hole: holes[hole[1]], joined(["index.html"]))
+
+
+def policy(style: str, code: str) -> str:
+    """What the page may do: its own style and script, and files that lie beside it.
+
+    ``'self'`` is the bucket it is read from, ``file:`` the disk, which has no other name.
+    """
+    beside = "'self' file:"
+    return "; ".join(
+        (
+            "default-src 'none'",
+            f"script-src {_hash(code)} {beside}",
+            f"style-src {_hash(style)}",
+            f"img-src {beside}",
+            f"media-src {beside}",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "require-trusted-types-for 'script'",
+            "trusted-types finecut",
+        )
+    )
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

@@ -1,0 +1,361 @@
+/* The gallery: which clips are shown, in which order, and how each looks. */
+(() => {
+  const { facts, clips, h, at } = finecut;
+  const MANY_SOURCES = 400;
+  const shown = { rows: new Uint32Array(0) };
+  finecut.shown = shown;
+  const wanted = { words: "", outcome: "all", reason: "", source: "", order: "", up: false, limits: new Map() };
+  let asked = 0;
+
+  // ── cards ─────────────────────────────────────────────────────────────────────────────────────
+
+  const said = (row, text) => {
+    const caption = text && text.captions.length ? text.captions[0][1] : "";
+    return caption || finecut.fileName(row);
+  };
+  const card = (index) => {
+    const row = shown.rows[index];
+    const picture = h("span", { class: "picture" });
+    const line = h("span", { class: "said" });
+    const now = finecut.textNow(row);
+    line.textContent = now ? said(row, now) : "";
+    if (!now) {
+      finecut.text(row).then((text) => {
+        line.textContent = said(row, text);
+      });
+    }
+    const where = `${finecut.clock(clips.start[row])} – ${finecut.clock(clips.end[row])}`;
+    const place = facts.captioned ? `${where} · ${finecut.fileName(row)}` : where;
+    const score = wanted.order && finecut.values(wanted.order);
+    const value = score && wanted.order !== "duration" ? finecut.score(score[row]) : "";
+    let clock = 0;
+    const play = () => {
+      clock = setTimeout(() => finecut.play(row, picture), 90);
+    };
+    const stop = () => {
+      clearTimeout(clock);
+      finecut.stop(picture);
+    };
+    const button = h(
+      "button",
+      {
+        type: "button",
+        class: finecut.kept(row) ? "card" : "card rejected",
+        "data-item": "",
+        "aria-label": finecut.described(row),
+        onclick: () => finecut.open(row),
+        onpointerenter: play,
+        onpointerleave: stop,
+        onfocus: (event) => event.target.matches(":focus-visible") && play(),
+        onblur: stop,
+      },
+      h(
+        "span",
+        { class: "frame" },
+        picture,
+        finecut.kept(row) ? null : h("span", { class: "why", text: finecut.reason(row) }),
+        h("span", { class: "length", text: finecut.duration(clips.duration[row]) }),
+      ),
+      line,
+      h(
+        "span",
+        { class: "facts" },
+        h("span", { class: "place", text: place }),
+        value ? h("span", { class: "value", text: value }) : null,
+      ),
+    );
+    requestAnimationFrame(() => finecut.poster(row, picture));
+    return button;
+  };
+  const grid = finecut.list({
+    place: at("grid"),
+    least: 232,
+    gap: 22,
+    height: (width) => Math.round((width * 9) / 16) + (facts.captioned ? 74 : 54),
+    make: card,
+  });
+  finecut.grid = grid;
+
+  // ── which ─────────────────────────────────────────────────────────────────────────────────────
+
+  const fits = (row) => {
+    if (wanted.outcome === "kept" && clips.reason[row]) return false;
+    if (wanted.outcome === "rejected" && !clips.reason[row]) return false;
+    if (wanted.outcome === "marked" && !clips.marked[row]) return false;
+    if (wanted.reason !== "" && clips.reason[row] !== Number(wanted.reason)) return false;
+    if (wanted.sources && !wanted.sources.has(clips.source[row])) return false;
+    for (const [name, limit] of wanted.limits) {
+      const value = finecut.values(name)[row];
+      // As four-byte numbers, which is what scores are stored as.
+      if (!(value >= Math.fround(limit.least) && value <= Math.fround(limit.most))) return false;
+    }
+    return true;
+  };
+  const named = (text) => {
+    const found = new Set();
+    const part = text.toLowerCase();
+    finecut.sources.name.forEach((name, source) => {
+      if (name === text || name.toLowerCase().includes(part)) found.add(source);
+    });
+    return found;
+  };
+  const ordered = (rows) => {
+    if (!wanted.order) return wanted.up ? rows.reverse() : rows;
+    const values = wanted.order === "size" ? clips.bytes : finecut.values(wanted.order);
+    const sign = wanted.up ? 1 : -1;
+    // Those without the score come last, whichever way.
+    const key = (row) => (Number.isNaN(values[row]) ? Infinity : sign * values[row]);
+    const keys = Float64Array.from(rows, key);
+    const order = Uint32Array.from(rows, (_, index) => index);
+    order.sort((one, other) => (keys[one] === keys[other] ? one - other : keys[one] < keys[other] ? -1 : 1));
+    return order.map((index) => rows[index]);
+  };
+  const searched = async (rows, words, ticket) => {
+    const parts = words.toLowerCase().split(/\s+/).filter(Boolean);
+    const found = [];
+    let index = -1;
+    for (const row of rows) {
+      const chunk = Math.floor(row / finecut.ROWS.texts);
+      if (chunk !== index) {
+        index = chunk;
+        await finecut.text(row);
+        if (ticket !== asked) return null;
+        at("found").textContent = `Searching … ${finecut.percent(chunk, facts.chunks.texts.length)}`;
+      }
+      const text = finecut.textNow(row);
+      const all = [finecut.sourceName(row), finecut.id(row), ...(text ? text.captions : []).map((each) => each[1])];
+      const whole = all.join("\n").toLowerCase();
+      if (parts.every((part) => whole.includes(part))) found.push(row);
+    }
+    return Uint32Array.from(found);
+  };
+  const spoken = (rows) => {
+    let seconds = 0;
+    for (const row of rows) seconds += clips.duration[row];
+    const some = rows.length === facts.count ? "" : ` of ${finecut.number(facts.count)}`;
+    const loading = clips.ready < facts.count ? ", loading …" : "";
+    const beyond = grid.shown < rows.length ? `, the first ${finecut.number(grid.shown)} of them shown` : "";
+    return `${finecut.number(rows.length)}${some} ${facts.count === 1 ? "clip" : "clips"} · ${finecut.duration(seconds)}${beyond}${loading}`;
+  };
+  /** Show what is wanted now. */
+  finecut.sift = async () => {
+    asked += 1;
+    const ticket = asked;
+    wanted.sources = wanted.source ? named(wanted.source) : null;
+    let rows = new Uint32Array(clips.ready);
+    let count = 0;
+    for (let row = 0; row < clips.ready; row += 1) if (fits(row)) rows[count++] = row;
+    rows = rows.slice(0, count);
+    if (wanted.words.trim()) rows = await searched(rows, wanted.words, ticket);
+    if (ticket !== asked || !rows) return;
+    shown.rows = ordered(rows);
+    grid.reset(shown.rows.length);
+    at("found").textContent = spoken(shown.rows);
+    at("nothing").hidden = shown.rows.length > 0 || clips.ready < facts.count;
+    at("nothing").textContent = facts.count
+      ? "No clip is like that. Take a filter away, or search for fewer words."
+      : "No clips were finished. The view Failures says why, if something broke.";
+    chips();
+  };
+
+  // ── tools ─────────────────────────────────────────────────────────────────────────────────────
+
+  const controls = {};
+  const labelled = (text, control) => h("label", { class: "field" }, h("span", { text }), control);
+  const select = (id, choices, act) => {
+    const control = h("select", { id, onchange: () => act(control.value) });
+    for (const [value, text] of choices) control.append(h("option", { value, text }));
+    controls[id] = control;
+    return control;
+  };
+  const outcomes = () => {
+    const some = [["all", "All"], ["kept", "Kept"], ["rejected", "Rejected"]];
+    const group = h("fieldset", { class: "choice" }, h("legend", { class: "unseen", text: "Outcome" }));
+    for (const [value, text] of some) {
+      const input = h("input", { type: "radio", name: "outcome", value, id: `outcome-${value}` });
+      input.checked = value === wanted.outcome;
+      input.addEventListener("change", () => {
+        wanted.outcome = value;
+        if (value === "kept") set("reason", "");
+        finecut.sift();
+      });
+      group.append(h("label", {}, input, h("span", { text })));
+    }
+    return group;
+  };
+  const reasons = () => {
+    const choices = [["", "Any reason"]];
+    for (const [index, count] of facts.totals) {
+      if (index) choices.push([index, `${facts.reasons[index]} (${finecut.number(count)})`]);
+    }
+    return select("reason", choices, (value) => {
+      wanted.reason = value;
+      finecut.sift();
+    });
+  };
+  const orders = () => {
+    const choices = [["", "As in the films"], ["duration", "Duration"], ["size", "File size"]];
+    for (const name of facts.scores) choices.push([name, sentence(finecut.named(name))]);
+    return select("order", choices, (value) => {
+      wanted.order = value;
+      finecut.sift();
+    });
+  };
+  const sentence = (text) => text[0].toUpperCase() + text.slice(1);
+  const direction = () => {
+    const words = () => {
+      if (!wanted.order) return wanted.up ? "↑ Backwards" : "↓ Forwards";
+      return wanted.up ? "↑ Lowest first" : "↓ Highest first";
+    };
+    const button = h("button", {
+      type: "button",
+      class: "plain",
+      id: "direction",
+      onclick: () => {
+        wanted.up = !wanted.up;
+        button.textContent = words();
+        finecut.sift();
+      },
+    });
+    button.textContent = words();
+    controls.order.addEventListener("change", () => {
+      button.textContent = words();
+    });
+    return button;
+  };
+  const limit = (name) => {
+    const value = () => wanted.limits.get(name) || { least: -Infinity, most: Infinity };
+    const input = (side, text) => {
+      const control = h("input", {
+        type: "number",
+        step: "any",
+        id: `${side}-${name}`,
+        "aria-label": `${finecut.named(name)}, ${text}`,
+        placeholder: text,
+        oninput: () => {
+          const number = control.value === "" ? (side === "least" ? -Infinity : Infinity) : Number(control.value);
+          const now = { ...value(), [side]: number };
+          if (now.least === -Infinity && now.most === Infinity) wanted.limits.delete(name);
+          else wanted.limits.set(name, now);
+          finecut.sift();
+        },
+      });
+      controls[`${side}-${name}`] = control;
+      return control;
+    };
+    return h(
+      "div",
+      { class: "limit" },
+      h("span", { class: "name", text: sentence(finecut.named(name)) }),
+      input("least", "from"),
+      input("most", "to"),
+    );
+  };
+  const search = () => {
+    let clock = 0;
+    const input = h("input", {
+      type: "search",
+      id: "search",
+      placeholder: "Captions, films, ids",
+      autocomplete: "off",
+      spellcheck: "false",
+      oninput: () => {
+        clearTimeout(clock);
+        clock = setTimeout(() => {
+          wanted.words = input.value;
+          finecut.sift();
+        }, 160);
+      },
+    });
+    controls.search = input;
+    return input;
+  };
+  const source = () => {
+    const names = h("datalist", { id: "names" });
+    const input = h("input", {
+      type: "search",
+      id: "source",
+      list: "names",
+      placeholder: "All films",
+      autocomplete: "off",
+      oninput: () => {
+        wanted.source = input.value;
+        finecut.sift();
+      },
+    });
+    finecut.nameSources = () => {
+      for (const name of finecut.sources.name.slice(0, MANY_SOURCES)) names.append(h("option", { value: name }));
+    };
+    controls.source = input;
+    return [input, names];
+  };
+  const set = (name, value) => {
+    if (name === "outcome") at(`outcome-${value}`).checked = true;
+    else if (controls[name]) controls[name].value = value;
+    wanted[name === "search" ? "words" : name] = value;
+  };
+  const unlimited = (name) => {
+    wanted.limits.delete(name);
+    for (const side of ["least", "most"]) controls[`${side}-${name}`].value = "";
+  };
+  const chips = () => {
+    const some = [];
+    const chip = (text, act) =>
+      some.push(
+        h("li", {}, h("button", { type: "button", class: "chip", "aria-label": `Take away the filter ${text}`, text: `${text} ×`, onclick: () => { act(); finecut.sift(); at("search").focus(); } })),
+      );
+    if (wanted.words.trim()) chip(`“${wanted.words.trim()}”`, () => set("search", ""));
+    if (wanted.outcome !== "all") chip(wanted.outcome, () => set("outcome", "all"));
+    if (wanted.reason !== "") chip(facts.reasons[wanted.reason], () => set("reason", ""));
+    if (wanted.source) chip(wanted.source, () => set("source", ""));
+    for (const [name, { least, most }] of wanted.limits) {
+      const from = least === -Infinity ? "" : `≥ ${finecut.score(least)}`;
+      const to = most === Infinity ? "" : `≤ ${finecut.score(most)}`;
+      chip(`${finecut.named(name)} ${[from, to].filter(Boolean).join(", ")}`, () => unlimited(name));
+    }
+    at("chips").replaceChildren(...some);
+  };
+  /** Show the clips that fulfil this and nothing else. */
+  finecut.showOnly = (filters) => {
+    for (const [name, value] of Object.entries({ search: "", outcome: "all", reason: "", source: "" })) {
+      set(name, filters[name] ?? value);
+    }
+    for (const name of [...wanted.limits.keys()]) unlimited(name);
+    for (const [name, one] of Object.entries(filters.limits || {})) {
+      wanted.limits.set(name, one);
+      if (one.least !== -Infinity) controls[`least-${name}`].value = one.least;
+      if (one.most !== Infinity) controls[`most-${name}`].value = one.most;
+    }
+    window.location.hash = "clips";
+    finecut.sift();
+  };
+
+  finecut.tools = () => {
+    const form = at("tools");
+    form.addEventListener("submit", (event) => event.preventDefault());
+    form.append(
+      labelled("Search", search()),
+      outcomes(),
+      h(
+        "details",
+        // On a small screen clips come first, and tools when they are asked for.
+        { class: "others", open: window.matchMedia("(min-width: 601px)").matches },
+        h("summary", { text: "Filter and order" }),
+        h(
+          "div",
+          { class: "tools" },
+          facts.reasons.length > 1 ? labelled("Reason", reasons()) : null,
+          labelled("Film", source()),
+          labelled("Order", orders()),
+          direction(),
+        ),
+      ),
+      h(
+        "details",
+        { class: "limits" },
+        h("summary", { text: "Scores from … to …" }),
+        h("div", { class: "limitgrid" }, finecut.measured().map(limit)),
+      ),
+    );
+  };
+})();

@@ -1,0 +1,686 @@
+"""Dedup: clips that show the same, found by their vectors and, where there are, by their pictures.
+
+    tables ─▶ Cluster ─▶ Settled ─▶ Rank                    the reference's tables
+                            └─▶ Candidates ─▶ look, compare ─▶ Decide ─▶ Deduped
+                                (near pairs)  (their pictures)  who stays, groups, the list
+
+Everything lies below one folder::
+
+    kmeans_results/centroid=<k>/<n>.parquet    id, embedding (length 1), l2_ and cosine_dist_to_cent
+    kmeans_centroids.npy
+    pairwise_results/cluster_<k>.parquet       id, max_id, cosine_sim_score
+    pairs/<k>_<n>.parquet                      near pairs above a floor: a threshold can be changed
+    likeness.parquet                           what comparing the pictures of pairs said
+    duplicates/<12 letters>.parquet            id: the clips to remove, and nothing else
+    groups.parquet                             group, id, kept, kept_id, cosine
+    state.json                                 what the clusters were made of
+    summary.json                               what was found; written last, it is the promise
+
+In a pipeline of your own::
+
+    pipeline | Dedup(Deduping(Clustering(Shelf(out, staging), "dataset/x_embd_parquet"), eps=0.1))
+"""
+
+import hashlib
+import io
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import lru_cache, partial
+from typing import Any, Final, NamedTuple, TypeVar
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from finecut.io import shelf
+from finecut.io.drops import DUPLICATES
+from finecut.io.film.glimpse import glimpses
+from finecut.io.layout import Layout
+from finecut.io.records import from_json, to_json
+from finecut.transforms import alike
+from finecut.transforms.alike import Glance, Likeness, likeness
+from finecut.transforms.clusters import Indices
+from finecut.transforms.guard import attempted
+from finecut.transforms.keep import DUPLICATE
+from finecut.transforms.near import Pairs, chosen, groups, ranked
+from finecut.transforms.neighbourhoods import (
+    CLUSTERS,
+    PAIRS,
+    PAIRWISE,
+    PARQUET,
+    Cluster,
+    Clustering,
+    Rank,
+    Settled,
+    tables_in,
+    to_parquet,
+)
+from finecut.transforms.tally import LOG, count
+
+K = TypeVar("K")
+
+STATE, SUMMARY, GROUPS, LIKENESS = (
+    "state.json",
+    "summary.json",
+    "groups.parquet",
+    "likeness.parquet",
+)
+#: Counts up when the same tables and options make other clusters or pairs than they used to.
+FORM: Final = 1
+
+#: Of each item so many of its likely duplicates are looked at: the nearest, and those ranked first.
+NEAREST, FIRST = 16, 4
+#: Pairs that are compared in one go, and clips that are looked at.
+PAIRS_AT_ONCE, CLIPS_AT_ONCE = 2000, 100
+#: Clips whose pictures a process remembers: a hundred kilobytes each, and a megabyte of views.
+REMEMBERED: Final = 128
+#: Documents that are read side by side.
+READERS: Final = 16
+
+#: What dedup writes in folders of its own; nothing else in them is ever touched.
+OURS: Final = {
+    CLUSTERS: re.compile(r"centroid=\d+/\d+\.parquet"),
+    PAIRS: re.compile(r"\d+_\d+\.parquet"),
+    PAIRWISE: re.compile(r"cluster_\d+\.parquet"),
+    DUPLICATES: re.compile(r"[0-9a-f]{12}\.parquet"),
+}
+
+GROUP_SCHEMA: Final = pa.schema(
+    [
+        ("group", pa.string()),
+        ("id", pa.string()),
+        ("kept", pa.bool_()),
+        ("kept_id", pa.string()),
+        ("cosine", pa.float32()),
+    ]
+)
+LIKENESS_SCHEMA: Final = pa.schema(
+    [
+        ("first", pa.string()),
+        ("second", pa.string()),
+        #: Null where one of the two could not be looked at.
+        ("same", pa.bool_()),
+        ("shown", pa.float32()),
+        ("changes", pa.float32()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Deduping:
+    """What makes two clips duplicates, and which of them stays."""
+
+    clustering: Clustering
+    #: Clips of a cosine of at least ``1 - eps`` are duplicates, or likely ones.
+    eps: float
+    #: The dataset whose clips are looked at before they are called duplicates; ``None``: vectors
+    #: alone decide.
+    clips: Layout | None = None
+    #: The dataset whose documents say how long clips are.
+    dataset: Layout | None = None
+    #: The clusters and pairs of an earlier run are those that this one would make.
+    again: bool = False
+    #: The reference's tables are, too.
+    ranked: bool = False
+    #: What tells tables and options apart that make other clusters.
+    digest: str = ""
+    #: What is written down with the figures.
+    told: tuple[tuple[str, str], ...] = ()
+
+    def path(self, name: str) -> str:
+        return self.clustering.path(name)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pairs of a staged table, from one row to another."""
+
+    path: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """What the pictures of a batch said rests at ``path``."""
+
+    path: str
+    pairs: int
+
+
+@dataclass(frozen=True)
+class Deduped:
+    """What was found."""
+
+    items: int
+    pointless: int
+    clusters: int
+    #: Near enough by their vectors; and compared by their pictures, the same, not to be seen.
+    pairs: int
+    compared: int
+    same: int
+    unseen: int
+    groups: int
+    removed: int
+    #: On the list because an earlier one had them, and the dataset has rejected them since.
+    carried: int
+    #: How long the removed clips are together; nothing where no document says.
+    seconds: float | None
+    eps: float
+    #: Where the list is.
+    path: str
+    troubles: tuple[str, ...] = ()
+
+
+# ── near pairs ───────────────────────────────────────────────────────────────────────────────────
+
+
+class Graph(NamedTuple):
+    """Items that have near ones, by number, and the pairs of them."""
+
+    ids: NDArray[np.str_]
+    distances: NDArray[np.float32]
+    pairs: Pairs
+
+
+def read_graph(paths: Iterable[str], least: float) -> Graph:
+    """All pairs of at least this cosine in these tables, each once."""
+    tables = [pq.read_table(io.BytesIO(shelf.read(path))) for path in sorted(paths)]
+    near = [table.filter(pc.field("cosine") >= np.float32(least)) for table in tables]
+    near = [table for table in near if len(table)]
+    if not near:
+        empty = np.empty(0, np.int64)
+        none = np.empty(0, np.float32)
+        return Graph(np.empty(0, "U1"), none, Pairs(empty, empty, none))
+    table = pa.concat_tables(near)
+    both = pa.concat_arrays(
+        [table.column(name).combine_chunks() for name in ("first", "second")]
+    ).dictionary_encode()
+    names = np.array(both.dictionary.to_pylist(), np.str_)
+    order = np.argsort(names)
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    numbers = place[both.indices.to_numpy()]
+    first, second = numbers[: len(table)], numbers[len(table) :]
+    distances = np.empty(len(names), np.float32)
+    distances[first] = table.column("first_distance").to_numpy()
+    distances[second] = table.column("second_distance").to_numpy()
+    # Two that met in two clusters are one pair.
+    _, once = np.unique(first * len(names) + second, return_index=True)
+    cosine = table.column("cosine").to_numpy()[once]
+    return Graph(names[order], distances, Pairs(first[once], second[once], cosine))
+
+
+def rank_of(graph: Graph, clustering: Clustering) -> Indices:
+    """The place of each item in the one order of all items."""
+    order = ranked(graph.distances, graph.ids, clustering.keep, clustering.seed)
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    return rank
+
+
+def candidates(graph: Graph, rank: Indices) -> NDArray[np.bool_]:
+    """The pairs to be looked at: of each item the nearest, and those ranked first.
+
+    Of equally near ones the first by rank: of a thousand black clips all are compared with the one
+    that stays.
+    """
+    first, second, cosine = graph.pairs
+    item, other = np.append(first, second), np.append(second, first)
+    near, pair = np.tile(cosine, 2), np.tile(np.arange(len(first)), 2)
+    wanted = np.zeros(len(first), bool)
+    for keys, most in (((rank[other], -near), NEAREST), ((rank[other],), FIRST)):
+        order = np.lexsort((*keys, item))
+        begins = np.flatnonzero(np.diff(item[order], prepend=-1))
+        place = np.arange(len(order)) - np.repeat(begins, np.diff(np.append(begins, len(order))))
+        wanted[pair[order][place < most]] = True
+    return wanted
+
+
+# ── pictures ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def known_likeness(deduping: Deduping) -> pa.Table:
+    """What an earlier run saw of the same clips; what it could not see is looked for again."""
+    data = shelf.read_if_there(deduping.path(LIKENESS)) if deduping.again else None
+    if data is None:
+        return LIKENESS_SCHEMA.empty_table()
+    return pq.read_table(io.BytesIO(data)).filter(pc.is_valid(pc.field("same")))
+
+
+def to_compare(deduping: Deduping) -> tuple[list[Batch], list[tuple[str, ...]]]:
+    """The pairs whose pictures nobody has compared yet, and the clips that are in them."""
+    graph = _near(deduping)
+    wanted = candidates(graph, rank_of(graph, deduping.clustering))
+    known = {
+        (first, second) for first, second in zip(*_names(known_likeness(deduping)), strict=True)
+    }
+    pairs = [
+        pair
+        for pair in zip(
+            graph.ids[graph.pairs.first[wanted]].tolist(),
+            graph.ids[graph.pairs.second[wanted]].tolist(),
+            strict=True,
+        )
+        if pair not in known
+    ]
+    count("pairs to compare", len(pairs))
+    if not pairs:
+        return [], []
+    first, second = zip(*pairs, strict=True)
+    path = deduping.clustering.staged("candidates")
+    table = pa.table({"first": first, "second": second})
+    deduping.clustering.own.write(path, to_parquet(table, PAIRS_AT_ONCE))
+    batches = [
+        Batch(path, start, min(len(pairs), start + PAIRS_AT_ONCE))
+        for start in range(0, len(pairs), PAIRS_AT_ONCE)
+    ]
+    clips = sorted({*first, *second})
+    return batches, list(_in_parts(clips, CLIPS_AT_ONCE))
+
+
+def _near(deduping: Deduping) -> Graph:
+    paths = _files(deduping, PAIRS)
+    return read_graph(paths, 1 - deduping.eps)
+
+
+def _names(table: pa.Table) -> tuple[list[str], list[str]]:
+    return table.column("first").to_pylist(), table.column("second").to_pylist()
+
+
+def _in_parts(things: list[K], size: int) -> Iterator[tuple[K, ...]]:
+    for start in range(0, len(things), size):
+        yield tuple(things[start : start + size])
+
+
+def look(clip: str, deduping: Deduping) -> bool:
+    """Lay down the clip's tiny pictures; whether there were any."""
+    layout = deduping.clips
+    assert layout is not None
+    if "/" in clip:
+        return False  # no id of ours: it would lead elsewhere
+    path = layout.clip(clip)
+
+    def seen() -> bytes:
+        with shelf.open_source(path) as file:
+            pictures = glimpses(file, alike.RATE, alike.MOST, alike.SIDE)
+        return pictures.tobytes()
+
+    data = attempted(seen)
+    if isinstance(data, Exception):
+        LOG.info("not looked at: %s (%s)", path, data)
+        return False
+    deduping.clustering.own.write(_look_path(clip, deduping), data)
+    return True
+
+
+def _look_path(clip: str, deduping: Deduping) -> str:
+    return deduping.clustering.staged(f"looks/{clip[:2]}/{clip}")
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _glance(path: str) -> Glance | None:
+    data = shelf.read_if_there(path)
+    if data is None:
+        return None
+    return Glance(np.frombuffer(data, np.uint8).reshape(-1, alike.SIDE, alike.SIDE))
+
+
+def confirmed(batch: Batch, deduping: Deduping) -> Confirmed:
+    """Compare the pictures of each pair."""
+    # Rows are in groups of as many as a batch has.
+    table = pq.ParquetFile(io.BytesIO(shelf.read(batch.path)))
+    rows = table.read_row_group(batch.start // PAIRS_AT_ONCE)
+    pairs = list(zip(*_names(rows), strict=True))
+    path = deduping.clustering.staged(f"likeness/{batch.start}")
+    said = [_compare(*(_look_path(clip, deduping) for clip in pair)) for pair in pairs]
+    deduping.clustering.own.write(path, to_parquet(_likeness_table(pairs, said)))
+    return Confirmed(path, len(pairs))
+
+
+def _compare(first: str, second: str) -> Likeness | None:
+    one, other = _glance(first), _glance(second)
+    count("pairs compared")
+    return None if one is None or other is None else likeness(one, other)
+
+
+def _likeness_table(pairs: list[tuple[str, str]], said: list[Likeness | None]) -> pa.Table:
+    columns = {
+        "first": [first for first, _ in pairs],
+        "second": [second for _, second in pairs],
+        "same": [None if one is None else one.same for one in said],
+        "shown": [None if one is None else one.shown for one in said],
+        "changes": [None if one is None else one.changes for one in said],
+    }
+    return pa.table(columns, schema=LIKENESS_SCHEMA)
+
+
+# ── who stays ────────────────────────────────────────────────────────────────────────────────────
+
+
+class Verdict(NamedTuple):
+    """Who goes, and the groups they are in."""
+
+    removed: list[str]
+    groups: pa.Table
+
+
+def verdict(graph: Graph, rank: Indices, eps: float) -> Verdict:
+    """Of each pair that is near enough one goes, unless what it is near to goes itself."""
+    number = len(graph.ids)
+    done = chosen(number, graph.pairs, rank, eps)
+    group = groups(number, graph.pairs, eps)
+    members = np.bincount(group, minlength=number)[group] > 1
+    rows = np.flatnonzero(members)
+    # By group, as its first-ranked is, and by rank within.
+    first = np.full(number, np.iinfo(np.int64).max)
+    np.minimum.at(first, group[rows], rank[rows])
+    by_rank = np.argsort(rank)
+    rows = rows[np.lexsort((rank[rows], first[group[rows]]))]
+    stays = done.kept == np.arange(number)
+    heads = by_rank[first[group[rows]]]
+    table = pa.table(
+        {
+            "group": graph.ids[heads].tolist(),
+            "id": graph.ids[rows].tolist(),
+            "kept": stays[rows],
+            "kept_id": graph.ids[done.kept[rows]].tolist(),
+            "cosine": done.cosine[rows],
+        },
+        schema=GROUP_SCHEMA,
+    )
+    return Verdict(sorted(graph.ids[~stays].tolist()), table)
+
+
+def decided(settled: Settled, deduping: Deduping, seen: Iterable[Confirmed] = ()) -> Deduped:
+    """Write the list, the groups and the figures."""
+    clustering = deduping.clustering
+    graph = _near(deduping)
+    near = len(graph.pairs.first)
+    rank = rank_of(graph, clustering)
+    same, figures = graph, (0, 0, 0)
+    if deduping.clips is not None:
+        same, figures = _the_same(graph, deduping, seen)
+    found = verdict(same, rank, deduping.eps)
+    clustering.own.write(deduping.path(GROUPS), to_parquet(found.groups))
+    carried = _carried(deduping, {*found.removed})
+    path = _write_list(deduping, sorted({*found.removed, *carried}))
+    deduped = Deduped(
+        settled.items,
+        settled.pointless,
+        len(settled.pieces),
+        near,
+        *figures,
+        len({*found.groups.column("group").to_pylist()}),
+        len(found.removed),
+        len(carried),
+        _seconds(found.removed, deduping),
+        deduping.eps,
+        path,
+        settled.troubles,
+    )
+    said = {**asdict(deduped), "told": dict(deduping.told)}
+    said["path"] = path.rsplit(f"{clustering.own.root}/", 1)[-1]
+    said["troubles"] = list(settled.troubles)
+    clustering.own.write(deduping.path(SUMMARY), json.dumps(said, indent=4).encode())
+    return deduped
+
+
+def _the_same(
+    graph: Graph, deduping: Deduping, seen: Iterable[Confirmed]
+) -> tuple[Graph, tuple[int, int, int]]:
+    """The pairs whose pictures are the same; how many were compared, are the same, were unseen."""
+    tables = [known_likeness(deduping)]
+    tables += [pq.read_table(io.BytesIO(shelf.read(one.path))) for one in seen]
+    table = pa.concat_tables(tables).sort_by([("first", "ascending"), ("second", "ascending")])
+    deduping.clustering.own.write(deduping.path(LIKENESS), to_parquet(table))
+    said = dict(
+        zip(zip(*_names(table), strict=True), table.column("same").to_pylist(), strict=True)
+    )
+    pairs = graph.pairs
+    named = zip(graph.ids[pairs.first].tolist(), graph.ids[pairs.second].tolist(), strict=True)
+    answers = [said.get(pair, "nobody asked") for pair in named]
+    compared = sum(answer != "nobody asked" for answer in answers)
+    unseen = sum(answer is None for answer in answers)
+    same = np.array([answer is True for answer in answers], bool)
+    kept = Pairs(*(field[same] for field in pairs))
+    return graph._replace(pairs=kept), (compared, int(same.sum()), unseen)
+
+
+def _write_list(deduping: Deduping, ids: list[str]) -> str:
+    """The list, and none beside it: who drops what is listed reads all that lies there."""
+    names = sorted(path.rsplit("/", 1)[-1] for path in tables_in(deduping.clustering.tables))
+    name = hashlib.sha256("\n".join(names).encode()).hexdigest()[:12]
+    path = deduping.path(f"{DUPLICATES}/{name}{PARQUET}")
+    table = pa.table({"id": pa.array(ids, pa.string())})
+    deduping.clustering.own.write(path, to_parquet(table, max(1, len(ids) // 10)))
+    remove_others(deduping, DUPLICATES, {path})
+    return path
+
+
+def remove_others(deduping: Deduping, folder: str, wanted: set[str]) -> None:
+    """Remove what an earlier run wrote in a folder of its own and this one did not."""
+    for path in _files(deduping, folder):
+        if path not in wanted:
+            deduping.clustering.own.remove(path)
+
+
+def _files(deduping: Deduping, folder: str) -> list[str]:
+    """What dedup wrote in one of its folders."""
+    root = deduping.path(folder)
+    if not shelf.exists(root):
+        return []
+    found = (path for path in shelf.files_below(root))
+    return sorted(path for path in found if OURS[folder].fullmatch(path[len(root) + 1 :]))
+
+
+def _carried(deduping: Deduping, removed: set[str]) -> list[str]:
+    """Who was on the list before, and has been rejected for that: it has no vector any more, and
+    would come back if it left the list."""
+    layout = deduping.dataset
+    if layout is None:
+        return []
+    lists = (pq.read_table(io.BytesIO(shelf.read(p))) for p in _files(deduping, DUPLICATES))
+    before = {id for table in lists for id in table.column("id").to_pylist()} - removed
+    documents = _documents(sorted(before), layout)
+    return [id for id, said in documents.items() if said.get("filtered_by") == DUPLICATE]
+
+
+def _seconds(removed: list[str], deduping: Deduping) -> float | None:
+    if deduping.dataset is None:
+        return None
+    spans = [
+        said["duration_span"]
+        for said in _documents(removed, deduping.dataset).values()
+        if "duration_span" in said
+    ]
+    return round(sum(end - start for start, end in spans), 3)
+
+
+def _documents(ids: list[str], layout: Layout) -> Mapping[str, Mapping[str, Any]]:
+    """What is known of these clips; nothing of those without a document."""
+
+    def read(id: str) -> Mapping[str, Any]:
+        data = None if "/" in id else shelf.read_if_there(layout.meta(id))
+        said: Mapping[str, Any] = {} if data is None else json.loads(data)
+        return said
+
+    with ThreadPoolExecutor(READERS) as readers:
+        return dict(zip(ids, readers.map(read, ids), strict=True))
+
+
+# ── state ────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class State:
+    """What lies in the folder: of which tables and options, and how it was ranked last."""
+
+    digest: str
+    floor: float
+    settled: Settled | None = None
+    keep: str = ""
+    seed: int = 0
+    form: int = FORM
+
+
+def read_state(root: str) -> State | None:
+    """What an earlier run left, if it can be understood."""
+    data = shelf.read_if_there(f"{root}/{STATE}")
+    if data is None:
+        return None
+    try:
+        said = json.loads(data)
+        settled = said.pop("settled")
+        state = State(**said)
+        if settled is None:
+            return state
+        pieces = tuple((int(centroid), int(number)) for centroid, number in settled["pieces"])
+        whole = {**settled, "pieces": pieces, "troubles": tuple(settled["troubles"])}
+        return State(**{**said, "settled": Settled(**whole)})
+    except (ValueError, TypeError, KeyError):
+        return State("", 1.0)
+
+
+def write_state(deduping: Deduping, settled: Settled | None, is_ranked: bool) -> None:
+    clustering = deduping.clustering
+    state = State(
+        deduping.digest,
+        clustering.floor,
+        settled,
+        clustering.keep if is_ranked else "",
+        clustering.seed if is_ranked else 0,
+    )
+    clustering.own.write(deduping.path(STATE), to_json(state).encode())
+
+
+def _settle(deduping: Deduping, settled: Settled) -> None:
+    """Remove what other clusters left, and note what lies here now."""
+    clustering = deduping.clustering
+    numbered = [(c, n) for c, count_of in settled.pieces for n in range(count_of)]
+    remove_others(deduping, CLUSTERS, {clustering.cluster(*place) for place in numbered})
+    remove_others(deduping, PAIRS, {clustering.pairs(*place) for place in numbered})
+    write_state(deduping, settled, is_ranked=False)
+
+
+# ── the transform ────────────────────────────────────────────────────────────────────────────────
+
+
+class Dedup(beam.PTransform[Any, beam.PCollection[Deduped]]):
+    """The folder of tables → one :class:`Deduped`, when all is written."""
+
+    def __init__(self, deduping: Deduping) -> None:
+        super().__init__()
+        self.deduping = deduping
+
+    def expand(self, begin: Any) -> beam.PCollection[Deduped]:
+        deduping = self.deduping
+        settled = begin | "Settle" >> _Clusters(deduping)
+        seen: list[Any] = []
+        if not deduping.ranked:
+            rows = settled | "Rank" >> Rank(deduping.clustering)
+            ranked_all = settled | "Ranked" >> beam.Map(
+                _ranked, deduping, beam.pvalue.AsList(rows)
+            ).with_output_types(Settled)
+            settled = ranked_all
+        if deduping.clips is not None:
+            seen = [beam.pvalue.AsList(settled | "Look" >> Confirm(deduping))]
+        return settled | "Decide" >> beam.Map(_decide, deduping, *seen).with_output_types(Deduped)
+
+
+class _Clusters(beam.PTransform[Any, beam.PCollection[Settled]]):
+    """The clusters: made now, or those that lie there."""
+
+    def __init__(self, deduping: Deduping) -> None:
+        super().__init__()
+        self.deduping = deduping
+
+    def expand(self, begin: Any) -> beam.PCollection[Settled]:
+        if not self.deduping.again:
+            return begin | "Cluster" >> Cluster(
+                self.deduping.clustering, partial(_settle, self.deduping)
+            )
+        root = self.deduping.clustering.own.root
+        return (
+            begin
+            | "Folder" >> beam.Create([root])
+            | "As it was" >> beam.Map(settled_before).with_output_types(Settled)
+        )
+
+
+class Confirm(beam.PTransform[beam.PCollection[Settled], beam.PCollection[Confirmed]]):
+    """Settled clusters → what the pictures of their near pairs say."""
+
+    def __init__(self, deduping: Deduping) -> None:
+        super().__init__()
+        self.deduping = deduping
+
+    def expand(self, settled: beam.PCollection[Settled]) -> beam.PCollection[Confirmed]:
+        deduping = self.deduping
+        asked = settled | "Candidates" >> beam.FlatMap(_asked, deduping).with_outputs(
+            "clips", main="batches"
+        )
+        looked = (
+            asked.clips
+            | "Deal clips" >> beam.Reshuffle()
+            | "Glimpse" >> beam.Map(_look_at, deduping).with_output_types(int)
+        )
+        return (
+            asked.batches
+            | "Deal batches" >> beam.Reshuffle()
+            | "Compare"
+            >> beam.Map(_confirm, deduping, beam.pvalue.AsList(looked)).with_output_types(Confirmed)
+        )
+
+
+def settled_before(root: str) -> Settled:
+    state = read_state(root)
+    assert state is not None
+    assert state.settled is not None
+    return state.settled
+
+
+def _ranked(settled: Settled, deduping: Deduping, rows: list[int]) -> Settled:
+    """Noted when all clusters are ranked."""
+    wanted = {deduping.clustering.pairwise(centroid) for centroid, _ in settled.pieces}
+    remove_others(deduping, PAIRWISE, wanted)
+    write_state(deduping, settled, is_ranked=True)
+    LOG.info("ranked %d vectors", sum(rows))
+    return settled
+
+
+def _asked(_settled: Settled, deduping: Deduping) -> Iterator[Any]:
+    batches, clips = to_compare(deduping)
+    yield from batches
+    for part in clips:
+        yield beam.pvalue.TaggedOutput("clips", part)
+
+
+def _look_at(part: tuple[str, ...], deduping: Deduping) -> int:
+    seen = sum(look(clip, deduping) for clip in part)
+    count("clips looked at", seen)
+    return seen
+
+
+def _confirm(batch: Batch, deduping: Deduping, _looked: list[int]) -> Confirmed:
+    return confirmed(batch, deduping)
+
+
+def _decide(settled: Settled, deduping: Deduping, seen: Iterable[Confirmed] = ()) -> Deduped:
+    return decided(settled, deduping, sorted(seen, key=lambda one: one.path))
+
+
+def summary_of(root: str) -> Deduped | None:
+    """What the folder says was found in it."""
+    data = shelf.read_if_there(f"{root}/{SUMMARY}")
+    if data is None:
+        return None
+    said = json.loads(data)
+    said.pop("told")
+    return from_json(Deduped, json.dumps(said))
