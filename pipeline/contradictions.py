@@ -159,8 +159,8 @@ def _at_odds_in_encoding(o: Options) -> Iterator[str]:
         )
     if o.transcode == SMART and o.encoder != X264:
         yield (
-            f"--transcode {SMART} encodes pictures that stand beside copied ones, which only {X264} "
-            f"does here: leave --encoder {o.encoder} out"
+            f"--transcode {SMART} encodes pictures that stand beside copied ones, as only {X264} "
+            f"can: leave --encoder {o.encoder} out"
         )
     if o.crf is not None and o.encoder == "libopenh264":
         yield "libopenh264 has no constant quality: write --bit-rate instead of --crf"

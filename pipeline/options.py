@@ -229,8 +229,8 @@ class Options:
         "encode",
         ENCODE,
         "How clips are made: encoded, copied from key frame to key frame (200 times real time, a "
-        "little longer than asked for), or copied but for the frames at both ends (exactly as asked "
-        "for); what cannot be copied is encoded, and says so.",
+        "little longer than asked for), or copied but for the frames at both ends (exactly as "
+        "asked for); what cannot be copied is encoded, and says so.",
         choices=TRANSCODES,
     )
     encoder: str = option("libx264", ENCODE, "The video encoder of the clips.", choices=ENCODERS)

@@ -68,6 +68,8 @@ class Profiler:
     def __enter__(self) -> Profiler:
         tracemalloc.start()
         self._began = time.monotonic(), time.process_time()
+        # What threads used before is nothing of this run; those that come later begin at nothing.
+        self._used = {thread: _used_by(thread) for thread in sys._current_frames()}
         self._thread.start()
         return self
 
@@ -100,11 +102,13 @@ class Profiler:
         self._weigh()
 
     def _look(self) -> None:
+        # Of threads that ended nothing is kept: others are given their numbers.
+        known, self._used = self._used, {}
         for thread, frame in sys._current_frames().items():
             used = _used_by(thread)
-            before = self._used.get(thread)
+            before = known.get(thread, 0.0)
             self._used[thread] = used
-            if before is not None and used > before:
+            if used > before:
                 mine = thread == threading.get_ident()
                 stack = (ITSELF,) if mine else self._stack(frame)
                 self._seconds[stack] += used - before

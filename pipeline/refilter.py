@@ -481,10 +481,13 @@ def table(yields: Yields, rules: Sequence[Rule]) -> str:
     for name in names:
         now, then = (told.get(name, Amount()) for told in (yields.now, yields.then))
         rows.append(f"{name or 'kept':<28}{_amount(now):>24}{_amount(then):>24}")
+    curves = {}
     for rule in rules:
         if points := curve(yields.sample, rule):
             said = ", ".join(f"{part:.0%} at {limit:.4g}" for limit, part in points)
-            rows.append(f"{rule.score} {rule.comparison} alone would keep {said}")
+            # Several rules may speak of one score.
+            curves[f"{rule.score} {rule.comparison} alone would keep {said}"] = None
+    rows += curves
     if yields.losing:
         lost = ", ".join(f"{number} {what}" for what, number in sorted(yields.losing.items()))
         rows.append(f"of clips that are rejected now go: {lost} (only curation makes them again)")
