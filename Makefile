@@ -83,12 +83,16 @@ test-tensorflow: ## Test reading back with TensorFlow, in an environment of its 
 	    CONSTRAINTS=constraints/tensorflow.txt
 	$(TENSORFLOW_VENV)/bin/python -m pytest tests/test_tensorflow.py
 
-ROUNDS ?= 3
-FILM ?=
+QUICK ?=
+ROUNDS ?=
+FILMS ?=
+PEER ?=
+KEEP ?=
 
 .PHONY: bench
-bench: $(STAMP) ## Measure what looking costs, in ROUNDS over FILM (or a painted one)
-	$(BIN)/python benchmarks/bench.py --rounds $(ROUNDS) $(if $(FILM),--film $(FILM))
+bench: $(STAMP) ## Measure speed and memory beside the least possible (QUICK=1: two minutes)
+	$(BIN)/python benchmarks/bench.py $(if $(QUICK),--quick) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+	    $(if $(FILMS),--films '$(FILMS)') $(if $(PEER),--peer '$(PEER)') $(if $(KEEP),--keep)
 
 .PHONY: check
 check: $(STAMP) typecheck ## Check style, format and types
@@ -96,7 +100,7 @@ check: $(STAMP) typecheck ## Check style, format and types
 	$(BIN)/ruff format --check .
 	cd typecheck && $(MYPY) -p finecut
 	@# Tests import what they share by its bare name, as pytest lets them.
-	cd typecheck && MYPYPATH=../tests $(MYPY) --no-warn-return-any setup.py $$(find ../tests ../benchmarks -name "*.py")
+	cd typecheck && MYPYPATH=../tests:../benchmarks $(MYPY) --no-warn-return-any setup.py $$(find ../tests ../benchmarks -name "*.py")
 
 # mypy run in the root takes the folder io/ for the standard library's io, so it gets a folder of
 # links in which the rooms stand where they are installed.
@@ -113,7 +117,7 @@ format: $(STAMP) ## Format the code and repair what ruff can repair
 
 .PHONY: clean
 clean: ## Remove what was made here, except VENV
-	rm -rf build dist demo typecheck *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist demo bench typecheck *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find $(ROOMS) tests -name __pycache__ -prune -exec rm -rf {} +
 
 # ── another engine ───────────────────────────────────────────────────────────────────────────────

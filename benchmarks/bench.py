@@ -1,165 +1,256 @@
-"""What it costs to look: cutting alone against cutting and looking, in one run.
+"""What finecut costs, beside the least that the same work can cost.
 
-    make bench                     paint a film (once), run every case in turn, several times over
-    make bench ROUNDS=5 FILM=…     more rounds, a film of one's own
+    make bench                     measure everything, in three rounds (20 minutes on two cores)
+    make bench QUICK=1             the same with short films, in one (two minutes)
+    make bench ROUNDS=5            more rounds
+    make bench FILMS=folder        real films of one's own instead of the shared ones
+    make bench KEEP=1              make these figures the baseline that later ones are held against
+    make bench PEER=path/python    run NeMo Curator's stages too, if that Python has them
 
-Every case is a whole command, run alone; what is compared is processor time (user and system, of
-all threads), because elapsed time on a shared machine says little. Rounds are interleaved, so that
-a machine that slows down slows all cases alike, and the median of each case counts. What every
-command costs before it sees a film (starting Python and Beam) is measured as a case too, and taken
-off before ratios are formed.
+Every variant is a whole command, run alone. Rounds go through all of them in turn, so that a
+machine that slows down slows all alike, and the median of each counts. Processor time says the most
+on a machine that others use too; elapsed time and memory need a quiet one.
+
+What is run: ``variants.py``. How it is measured: ``metering.py``. What should be: ``judging.py``.
+Writes ``bench/table.md`` and ``bench/figures.json``. Ends with 1 if something got worse than the
+baseline by more than 15 %, or could not be measured.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from multiprocessing import get_context
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from finecut.io.film.paint import Scene, paint
+import films
+import judging
+import telling
+from judging import Change, Measured, Row, Verdict
+from metering import CommandFailed, Cost, adopt_orphans, cores, cost_of
+from variants import FULL, QUICK, SMART, Sizes, Stage, Variant, has_weights, staged, variants
 
-SECONDS, WIDTH, HEIGHT, RATE = 60, 1280, 720, 30
-START, CUT, LOOK = "start", "cut", "cut + look"
-MEASURES = ["--motion-filter", "score-only", "--quality-filter", "score-only"]
-BARE = "--no-generate-embeddings"
-CASES: dict[str, list[str]] = {
-    CUT: [BARE],
-    "+ motion": [BARE, *MEASURES[:2]],
-    "+ quality": [BARE, *MEASURES[2:]],
-    "+ previews": [BARE, "--generate-previews"],
-    "+ vectors": [],
-    LOOK: [*MEASURES, "--generate-previews"],
-}
-#: Looking may cost so much of cutting.
-MOST = 1.25
+BASELINE = Path(__file__).parent / "baseline.json"
+#: A load before the first variant that says that the machine is not quiet.
+BUSY = 0.5
 
 
-@dataclass(frozen=True)
-class Cost:
-    """One run of one case."""
+@dataclass
+class Book:
+    """Costs of every variant so far, and what went wrong."""
 
-    cpu: float
-    wall: float
-    peak_mb: float
+    costs: dict[str, list[Cost]] = field(default_factory=dict)
+    ours: set[str] = field(default_factory=set)
+    #: Of the clips that smart made: frames that had to be encoded.
+    smart_frames: int = 0
+    remarks: list[str] = field(default_factory=list)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--film", type=Path, help="measure with this film instead of a painted one")
-    parser.add_argument("--json", type=Path, help="write the figures here as well")
-    given = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory(prefix="finecut-bench-") as folder:
-        # In a process of its own: what painting holds would count as the peak of every command.
-        with get_context("spawn").Pool(1) as painter:
-            moment = painter.apply(short, (Path(folder),))
-            film = given.film.resolve() if given.film else painter.apply(painted, (Path(folder),))
-        costs = measured(film, moment, Path(folder), given.rounds)
-    figures = summed_up(costs)
-    sys.stdout.write(table(film, given.rounds, figures))
-    if given.json:
-        given.json.write_text(json.dumps(figures, indent=2) + "\n")
-    ratio = figures[LOOK]["ratio"]
-    sys.stdout.write(f"\nlooking costs {ratio - 1:.0%} of cutting; {MOST - 1:.0%} is the limit\n")
-    return 0 if ratio <= MOST else 1
-
-
-def painted(folder: Path) -> Path:
-    """A minute of film in which everything moves, as a camera that pans over rough ground."""
-    scenes = [Scene(n, (90, 40), (120, -180, 60, -240, 90, 150)[n], texture=24) for n in range(6)]
-    say(f"painting {SECONDS} s of {WIDTH}x{HEIGHT}")
-    film = paint(
-        folder / "film.mp4",
-        width=WIDTH,
-        height=HEIGHT,
-        rate=RATE,
-        seconds=SECONDS,
-        cuts=[SECONDS * n / 6 for n in range(1, 6)],
-        scenes=scenes,
-        sound="aac",
-        codec_options={"preset": "medium", "crf": "20"},
-    )
-    return Path(film.path)
-
-
-def short(folder: Path) -> Path:
-    """So little film that a command over it costs what starting costs."""
-    return Path(paint(folder / "moment.mp4", width=64, height=64, seconds=2).path)
-
-
-def measured(film: Path, moment: Path, folder: Path, rounds: int) -> dict[str, list[Cost]]:
-    """Every case once in every round."""
-    costs: dict[str, list[Cost]] = {START: [], **{name: [] for name in CASES}}
-    for number in range(rounds):
-        for name, runs in costs.items():
-            say(f"round {number + 1} of {rounds}: {name}")
-            source, flags = (moment, [BARE]) if name == START else (film, CASES[name])
-            output = folder / f"out-{number}-{name}".replace(" ", "")
-            runs.append(cost_of(source, output, flags))
-    return costs
-
-
-def cost_of(film: Path, output: Path, flags: Sequence[str]) -> Cost:
-    """Run the command, and ask the system what it used."""
-    command = [sys.executable, "-m", "finecut.pipeline.cli", "curate"]
-    command += ["--input", str(film), "--output", str(output), *flags]
-    began = time.monotonic()
-    with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=said, cwd=output.parent
+    given = _parsed(arguments)
+    sizes = _sizes(given)
+    book = Book()
+    adopt_orphans()
+    # Not resolved: the Python of an environment is a link.
+    peer = _usable(given.peer.absolute(), book) if given.peer else None
+    if not has_weights():
+        book.remarks.append(
+            "(d) is without vectors: their model is not installed; make setup "
+            "EXTRAS=gcp,dev,models,screen installs it."
         )
-        _, status, used = os.wait4(process.pid, 0)
-        if status:
-            said.seek(0)
-            code, words = os.waitstatus_to_exitcode(status), said.read().decode(errors="replace")
-            raise SystemExit(f"{' '.join(command)} ended with {code}: {words}")
-    wall = time.monotonic() - began
-    return Cost(used.ru_utime + used.ru_stime, wall, used.ru_maxrss / 1000)
+    machine = telling.machine()
+    if machine["load"] > BUSY:
+        _say(f"something else is running here (load {machine['load']}): trust CPU seconds only")
+    with tempfile.TemporaryDirectory(prefix="finecut-bench-") as place:
+        stage = staged(Path(place), sizes, _real(given, sizes), _say)
+        with _unless_stopped(book):
+            measure(list(variants(stage, peer)), sizes.rounds, stage.folder, book)
+        measured = _measured(book, stage, machine, quick=given.quick)
+    return tell(measured, book, given.out, given.baseline, keep=given.keep)
 
 
-def summed_up(costs: dict[str, list[Cost]]) -> dict[str, dict[str, float]]:
-    """Medians of each case, and its processor time as a ratio of cutting alone."""
-    figures = {
-        name: {
-            key: statistics.median(asdict(cost)[key] for cost in runs)
-            for key in ("cpu", "wall", "peak_mb")
-        }
-        for name, runs in costs.items()
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="short films, one round")
+    parser.add_argument("--rounds", type=int, help="how often what is quick is run")
+    parser.add_argument("--films", type=Path, help="a folder of real films")
+    parser.add_argument("--short-films", type=int, help="how many films of one second")
+    parser.add_argument("--lengths", type=int, nargs="+", help="minutes of the films for memory")
+    parser.add_argument("--keep", action="store_true", help="make the figures the baseline")
+    parser.add_argument("--peer", type=Path, help="a Python that has NeMo Curator")
+    parser.add_argument("--out", type=Path, default=Path("bench"), help="where to write")
+    parser.add_argument("--baseline", type=Path, default=BASELINE)
+    return parser.parse_args(arguments)
+
+
+def _sizes(given: argparse.Namespace) -> Sizes:
+    sizes = QUICK if given.quick else FULL
+    asked: dict[str, Any] = {
+        "rounds": given.rounds,
+        "films": given.short_films,
+        "lengths": tuple(sorted(given.lengths)) if given.lengths else None,
     }
-    start = figures[START]["cpu"]
-    for figure in figures.values():
-        figure["net"] = figure["cpu"] - start
-    for figure in figures.values():
-        figure["ratio"] = figure["net"] / figures[CUT]["net"]
-    return figures
+    return replace(sizes, **{name: value for name, value in asked.items() if value})
 
 
-def table(film: Path, rounds: int, figures: dict[str, dict[str, float]]) -> str:
-    lines = [
-        f"{film.name}, medians of {rounds} rounds; net: without starting; ratio: net to that of "
-        f"{CUT!r}",
-        "",
-        f"{'case':<12}{'cpu s':>9}{'net s':>9}{'ratio':>8}{'wall s':>9}{'peak MB':>9}",
-    ]
-    for name, figure in figures.items():
-        ratio = "" if name == START else f"{figure['ratio']:.2f}"
-        lines.append(
-            f"{name:<12}{figure['cpu']:>9.2f}{figure['net']:>9.2f}{ratio:>8}"
-            f"{figure['wall']:>9.2f}{figure['peak_mb']:>9.0f}"
+def _real(given: argparse.Namespace, sizes: Sizes) -> list[films.Film]:
+    if given.films:
+        return films.films_in(given.films.resolve())
+    return films.shared() if sizes.shared else []
+
+
+def _usable(python: Path, book: Book) -> Path | None:
+    """The peer's Python, or a remark on why it is none."""
+    try:
+        tried = subprocess.run(
+            [python, "-c", "import nemo_curator.stages.video.clipping.clip_extraction_stages"],
+            capture_output=True,
+            text=True,
+            check=False,
         )
-    return "\n".join(lines) + "\n"
+        said = (tried.stderr.strip() or " ").splitlines()[-1] if tried.returncode else None
+    except OSError as error:
+        said = str(error)
+    if said is None:
+        return python
+    book.remarks.append(f"NeMo Curator was not measured: {python} cannot import it ({said}).")
+    return None
 
 
-def say(text: str) -> None:
+# ── measuring ────────────────────────────────────────────────────────────────────────────────────
+
+
+def measure(running: Sequence[Variant], rounds: int, folder: Path, book: Book) -> None:
+    """Every variant once in every round, or in the first round only."""
+    plan = [
+        (number, variant)
+        for number in range(1, rounds + 1)
+        for variant in running
+        if number == 1 or not variant.once
+    ]
+    began, failed = time.monotonic(), set[str]()
+    for count, (number, variant) in enumerate(plan, 1):
+        if variant.name in failed:
+            continue
+        minutes, seconds = divmod(int(time.monotonic() - began), 60)
+        head = f"{minutes}:{seconds:02} {count} of {len(plan)}, round {number}: {variant.name}"
+        try:
+            cost = _run(variant, folder, book)
+        except CommandFailed as error:
+            failed.add(variant.name)
+            book.costs.pop(variant.name, None)
+            book.remarks.append(f"{variant.name} could not be measured: {error}")
+            _say(f"{head} FAILED: {error}")
+            continue
+        book.costs.setdefault(variant.name, []).append(cost)
+        _say(f"{head}: {cost.cpu:.2f} s CPU, {cost.wall:.2f} s, {cost.peak_mb:.0f} MB")
+
+
+def _run(variant: Variant, folder: Path, book: Book) -> Cost:
+    """One run, whose output goes away with it."""
+    with tempfile.TemporaryDirectory(prefix="out-", dir=folder) as place:
+        output = Path(place)
+        clips = output / "clips" if variant.ours else None
+        cost = cost_of(variant.commands(output), variant.at_once, clips)
+        if variant.ours:
+            book.ours.add(variant.name)
+            if cost.first is None:
+                raise CommandFailed("it made no clip")
+        if variant.name == SMART:
+            book.smart_frames = frames_encoded(output)
+    return cost
+
+
+def frames_encoded(output: Path) -> int:
+    """How many frames a run had to encode, by the documents of its clips."""
+    metas = (json.loads(path.read_text()) for path in (output / "metas").rglob("*.json"))
+    return sum(meta.get("frames_encoded", 0) for meta in metas)
+
+
+@contextmanager
+def _unless_stopped(book: Book) -> Iterator[None]:
+    """Ctrl-C ends measuring; what was measured is told."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        book.remarks.append("It was stopped before everything was measured.")
+
+
+def _measured(book: Book, stage: Stage, machine: dict[str, Any], quick: bool) -> Measured:
+    return Measured(
+        rows={name: Row.of(costs, name in book.ours) for name, costs in book.costs.items()},
+        cores=cores(),
+        seconds=stage.seconds,
+        copied_seconds=stage.copied.seconds,
+        few=stage.few,
+        many=stage.many,
+        short_clips=round(stage.short.seconds),
+        lengths=tuple(stage.lengths),
+        quick=quick,
+        painted_frames=stage.painted_frames,
+        smart_frames=book.smart_frames,
+        films=tuple(film.path.name for film in stage.corpus),
+        machine=machine,
+    )
+
+
+# ── telling ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def tell(measured: Measured, book: Book, out: Path, baseline: Path, keep: bool) -> int:
+    """Write and print all, and say whether all is as it was."""
+    if measured.limit not in measured.rows:
+        _say("nothing to compare with was measured; " + " ".join(book.remarks))
+        return 1
+    verdicts = judging.verdicts(measured)
+    size = "quick" if measured.quick else "full"
+    known = json.loads(baseline.read_text()) if baseline.exists() else {}
+    remarks = list(book.remarks)
+    compared = _compared(measured, known.get(size), remarks)
+    page = telling.markdown(measured, verdicts, compared, remarks)
+    found = _document(measured, book, verdicts)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "table.md").write_text(page)
+    (out / "figures.json").write_text(json.dumps(found, indent=2) + "\n")
+    sys.stdout.write(page)
+    if keep and not book.remarks:
+        known[size] = {key: value for key, value in found.items() if key != "timelines"}
+        baseline.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n")
+    _say(f"written: {out}/table.md, {out}/figures.json{f', {baseline}' if keep else ''}")
+    return int(bool(book.remarks) or any(judging.worse(compared)))
+
+
+def _document(measured: Measured, book: Book, verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    timelines = {name: costs[-1].timeline for name, costs in book.costs.items()}
+    return {**telling.document(measured, verdicts), "timelines": timelines}
+
+
+def _compared(
+    measured: Measured, baseline: Mapping[str, Any] | None, remarks: list[str]
+) -> list[Change]:
+    """What changed since the baseline; why nothing is compared is a remark."""
+    reason = judging.why_not_compared(measured, baseline)
+    if baseline is None or reason is not None:
+        remarks.append(f"Not compared with the baseline: {reason}.")
+        return []
+    now, before = judging.ratios(measured, baseline["limit"]), baseline["ratios"]
+    if baseline["cores"] != measured.cores:
+        remarks.append(
+            f"The baseline was measured on {baseline['cores']} cores, and here are "
+            f"{measured.cores}: only processor time was compared."
+        )
+        now = judging.on_other_cores(now)
+    return judging.changes(now, before)
+
+
+def _say(text: str) -> None:
     sys.stderr.write(f"bench: {text}\n")
 
 

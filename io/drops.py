@@ -26,8 +26,17 @@ class DropsError(ValueError):
 
 
 def read_drops(paths: Iterable[str]) -> frozenset[str]:
-    """The ids on all of these lists."""
-    return frozenset(id for path in paths for id in _ids_of(shelf.absolute(path)))
+    """The ids on all of these lists; an empty name is no list."""
+    return frozenset(id for path in paths if path for id in _ids_of(shelf.absolute(path)))
+
+
+def is_id(word: object) -> bool:
+    """Whether a clip can have this id.
+
+    >>> is_id("ce2f3d69-8b98-57fe-98fe-70d008e354f3"), is_id("../ce2f"), is_id(None)
+    (True, False, False)
+    """
+    return isinstance(word, str) and _ID.fullmatch(word) is not None
 
 
 def drops_table(ids: Iterable[str]) -> bytes:
@@ -62,7 +71,7 @@ def _ids_in(path: str, data: bytes) -> Iterator[str]:
     if path.endswith(PARQUET):
         try:
             table = pq.read_table(io.BytesIO(data))
-        except pa.ArrowInvalid as error:
+        except (pa.ArrowException, OSError) as error:  # damaged pages are the latter
             raise DropsError(
                 f"{path} is no Parquet table ({error}): usually a copy was cut short. Run finecut "
                 "dedup again"
@@ -74,12 +83,19 @@ def _ids_in(path: str, data: bytes) -> Iterator[str]:
                 f"{', '.join(table.column_names)} and not just id: write the folder that finecut "
                 "dedup wrote (DATASET/dedup)"
             )
-        yield from map(str, table.column("id").to_pylist())
+        for number, id in enumerate(table.column("id").to_pylist(), 1):
+            if not is_id(id):
+                raise DropsError(
+                    f"{path}, row {number}: {str(id)[:60]!r} is no id of a clip: write one in each "
+                    "row, as they stand in the names under clips/"
+                )
+            yield id
         return
-    for number, line in enumerate(data.decode(errors="replace").splitlines(), 1):
+    # Some editors begin a text with a mark that is not part of it.
+    for number, line in enumerate(data.decode("utf-8-sig", errors="replace").splitlines(), 1):
         if not (word := line.strip()):
             continue
-        if not _ID.fullmatch(word):
+        if not is_id(word):
             raise DropsError(
                 f"{path}, line {number}: {word[:60]!r} is no id of a clip: write one in each line, "
                 "as they stand in the names under clips/"

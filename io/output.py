@@ -20,7 +20,7 @@ from finecut.io import shelf
 from finecut.io.layout import Layout, chunk_id, clip_path_is_sharded, embedding_name_of
 
 Document = Mapping[str, Any]
-JSON = ".json"
+JSON, CLIP = ".json", ".mp4"
 
 
 class NoDataset(ValueError):
@@ -106,9 +106,10 @@ class Output:
     def entries(self, chunk: str) -> Iterator[Entry]:
         """The clips of a chunk: kept ones, then rejected ones, each in the order of its shots."""
         said = read_document(chunk)
+        key = chunk_named(said, chunk)
         for kept, name in ((True, "clips"), (False, "filtered_clips")):
             for clip in said.get(name, ()):
-                yield self.entry(clip, kept, chunk_id(said["video"], said["clip_chunk_index"]))
+                yield self.entry(clip, kept, key)
 
     def entry(self, clip: str, kept: bool, chunk: str = "") -> Entry:
         document = read_document(self.layout.meta(clip))
@@ -145,7 +146,38 @@ def read_document(path: str) -> dict[str, Any]:
     return said
 
 
+def chunk_named(said: Document, path: str) -> str:
+    """The key of the chunk that this document, which lies there, is of."""
+    try:
+        return chunk_id(said["video"], said["clip_chunk_index"])
+    except KeyError as error:
+        raise NoDataset(
+            f"{path} is no document of a chunk, because it does not say {error}. Usually it was "
+            "changed by hand, or a copy is not complete: finecut verify lists all that is wrong"
+        ) from error
+
+
 def _is_sharded(layout: Layout) -> bool:
-    """Whether clips lie under the first letters of their ids: the first document says so."""
+    """Whether clips lie under the first letters of their ids: the first document says so, or, if
+    that one is broken, what lies where clips lie. One broken document is no reason to read nothing.
+    """
     meta = shelf.some_file_in(layout.metas(), JSON)
-    return meta is not None and clip_path_is_sharded(str(read_document(meta).get("clip_location")))
+    if meta is None:
+        return False
+    if (said := _location(meta)) is not None:
+        return clip_path_is_sharded(said)
+    for kept in (True, False):
+        if shelf.some_file_in(layout.clips(kept), CLIP) is not None:
+            return False
+        if any(len(path.rsplit("/", 1)[-1]) == 2 for path in shelf.folders_in(layout.clips(kept))):
+            return True
+    return False
+
+
+def _location(meta: str) -> str | None:
+    """Where a clip lies, as its document says; ``None`` if that is broken."""
+    try:
+        said = read_document(meta).get("clip_location")
+    except NoDataset:
+        return None
+    return said if isinstance(said, str) else None

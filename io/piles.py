@@ -99,7 +99,10 @@ def read_vectors(path: str) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
             for batch in table.iter_batches(AT_ONCE, columns=[ID, column]):
                 ids = batch.column(ID).cast(pa.string()).to_pylist()
                 yield ids, _vectors(batch.column(column), path)
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError) as error:
+        # Damaged pages are an OSError of no number; what has one is the disk's trouble.
+        if isinstance(error, OSError) and (error.errno is not None or shelf.is_remote(path)):
+            raise
         raise ValueError(
             f"{path} cannot be read ({error}): usually a copy was cut short. Copy it again"
         ) from error

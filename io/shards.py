@@ -152,7 +152,7 @@ def read_receipt(folder: ShardFolder, name: str) -> tuple[str, int] | None:
         return None
     try:
         said = pq.read_schema(io.BytesIO(data)).metadata or {}
-    except pa.ArrowInvalid:  # a copy that was cut short is no receipt
+    except (pa.ArrowException, OSError):  # a copy that was cut short is no receipt
         return None
     if DIGEST.encode() not in said:
         return None
@@ -171,8 +171,12 @@ def digest_of_index(path: str) -> str | None:
     try:
         with shelf.open_source(path) as file:
             said = pq.read_schema(file).metadata or {}
-    except pa.ArrowInvalid:
+    except pa.ArrowException:
         return None
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        return None  # no trouble with the disk, but a damaged table
     return said.get(DIGEST.encode(), b"").decode() or None
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from finecut.pipeline.options import (
     DISABLE,
@@ -170,11 +170,23 @@ class DedupOptions(AfterOptions):
 class ReportOptions(AfterOptions):
     """What ``finecut report`` is told."""
 
+    #: A page is always made here.
+    hidden: ClassVar[tuple[str, ...]] = ("runner",)
+
+    workers: int = option(
+        0,
+        RUN,
+        "Documents read at the same time; 0 means 1 from a disk, and 16 from a bucket.",
+        metavar="N",
+        shown="1, or 16 from a bucket",
+        least=0,
+        most=MOST_WORKERS,
+    )
     into: str = option(
         "",
         DATA,
-        "Write the page to this folder; it finds the clips by a relative path, so both have to lie "
-        "on one disk or in one bucket.",
+        "Write the page to this folder, outside of the dataset; it finds the clips by a relative "
+        "path, so both have to lie on one disk or in one bucket.",
         metavar="FOLDER",
         shown="DATASET/report",
     )

@@ -165,6 +165,10 @@ def _curate(options: Options, rest: Sequence[str], parser: Parser) -> int:
         sys.stdout.write(words + "\n")
     if options.log_stats:
         sys.stdout.write("\n" + stats_table(ran.stats) + "\n")
+    if ran.misdone:
+        for sentence in ran.misdone:
+            sys.stderr.write(f"finecut: {sentence}\n")
+        return 1
     wrong = problems(options, ran.summary)
     for sentence in wrong:
         sys.stderr.write(f"finecut: {sentence}\n")

@@ -6,13 +6,16 @@ Nothing of the dataset is touched: the list is for ``finecut curate --drop`` and
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import logging
+import re
 import sys
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -39,10 +42,14 @@ from finecut.transforms.dedup import (
     GROUPS,
     STATE,
     SUMMARY,
+    UNSEEN,
+    USUAL_FOLDER,
     Dedup,
     Deduped,
     Deduping,
     State,
+    is_ranked,
+    is_whole,
     read_state,
     summary_of,
     write_state,
@@ -56,6 +63,14 @@ EPS: Final = {LITE: (0.3, 0.1)}
 OTHER_EPS: Final = (0.2, 0.05)
 #: Pairs of a lower cosine are not kept, so no larger eps comes without comparing again.
 FLOOR: Final = 0.7
+#: Folders of a dataset that others read: dedup puts nothing into them.
+OWN_FOLDERS: Final = re.compile(
+    r"(clips|filtered_clips|metas|previews|failures|runs|report|processed_[^/]*|[^/]*_embd"
+    r"|[^/]*_embd_parquet|\.finecut|\.staging)(/.*)?"
+)
+#: Engines hand on the text of what went wrong on their workers. These are a disk's refusals.
+_REFUSED: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+_NUMBERED: Final = re.compile(r"\[Errno (\d+)\] ([^:\[\n]+)")
 
 
 def main(options: DedupOptions, runner_arguments: Sequence[str]) -> int:
@@ -79,6 +94,8 @@ def dedup(
     BOARD.clear()
     with (
         stopping(own.sweep, options.is_local),
+        _said_once(options),
+        _said_plainly(deduping),
         _alone(deduping, options.is_local),
         Progress(progress and options.is_local, line=progress_line),
     ):
@@ -87,15 +104,73 @@ def dedup(
             _withdraw(deduping)
             build = partial(_build, deduping)
             run_pipeline(build, options.runner, options.local_workers, runner_arguments)
+            unseen = shelf.read_if_there(f"{own.staging}/{UNSEEN}")
             ended = True
         finally:
             # A cluster's job may outlive this process.
             if ended or options.is_local:
                 own.sweep()
+    if unseen is not None:
+        raise _nothing_seen(deduping, int(unseen))
     deduped = summary_of(own.root)
     if deduped is None:
         raise RunError(f"the run ended without {deduping.path(SUMMARY)}: see the runner's own log")
     return deduping, deduped
+
+
+@contextmanager
+def _said_once(options: DedupOptions) -> Iterator[None]:
+    """Beam's worker in this process logs what it is about to raise, with its whole stack."""
+    worker = logging.getLogger("apache_beam.runners.common")
+    level = worker.level
+    if options.is_local and not options.verbose:
+        worker.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        worker.setLevel(level)
+
+
+@contextmanager
+def _said_plainly(deduping: Deduping) -> Iterator[None]:
+    """What went wrong, as a sentence where the disk is to blame, here or at a worker."""
+    root = deduping.clustering.own.root
+    try:
+        yield
+    except (RuntimeError, ValueError, OSError, pa.ArrowException) as error:
+        if isinstance(error, (RunError, OptionError)):
+            raise
+        if (why := _refusal(error)) is None:
+            _forget(deduping)
+            raise
+        raise RunError(
+            f"{root} could not be written ({why}). Make room, or see what is in its way there, and "
+            "run the same command again"
+        ) from error
+
+
+def _refusal(error: Exception) -> str | None:
+    """Why the disk did not take what was written; nothing if that is not what went wrong."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.strerror
+    found = _NUMBERED.findall(str(error))
+    return next((said.strip() for number, said in found if int(number) in _REFUSED), None)
+
+
+def _forget(deduping: Deduping) -> None:
+    """What was used again may be what went wrong: the next run makes it anew."""
+    if deduping.again:
+        with suppress(OSError):
+            write_state(replace(deduping, digest=""), None, is_ranked=False)
+
+
+def _nothing_seen(deduping: Deduping, pairs: int) -> RunError:
+    assert deduping.clips is not None
+    return RunError(
+        f"not one of the {pairs} near pairs could be looked at, so nothing was listed: the clips "
+        f"are not in {deduping.clips.clips()}, or cannot be read. Usually they were moved, or are "
+        "still being copied: put them there, or write --no-confirm, and vectors alone decide"
+    )
 
 
 def _build(deduping: Deduping, pipeline: beam.Pipeline) -> None:
@@ -107,11 +182,11 @@ def _build(deduping: Deduping, pipeline: beam.Pipeline) -> None:
 
 def planned(options: DedupOptions) -> Deduping:
     """What is told to every step, after a look at what lies there."""
-    dataset = Layout(shelf.absolute(options.dataset))
     _check_store(options.dataset)
-    output = None if options.embeddings else Output.at(options.dataset)
-    layout = dataset if output is None else output.layout
-    folder, algorithm = _tables(options, output)
+    output = _output(options)
+    layout = Layout(shelf.absolute(options.dataset)) if output is None else output.layout
+    folder, algorithm = _tables(options, None if options.embeddings else output)
+    _check_into(options, layout, folder)
     tables = tables_in(folder)
     if not tables:
         raise NoDataset(
@@ -119,7 +194,7 @@ def planned(options: DedupOptions) -> Deduping:
             "the columns id and embedding"
         )
     facts = _facts(tables[0])
-    root = shelf.absolute(options.into or f"{layout.root}/dedup")
+    root = shelf.absolute(options.into or f"{layout.root}/{USUAL_FOLDER}")
     own = Shelf(root, f"{root}/.staging/{uuid.uuid4().hex}")
     confirms = not options.no_confirm and shelf.exists(layout.clips())
     eps = options.eps
@@ -143,6 +218,7 @@ def planned(options: DedupOptions) -> Deduping:
         "probes": str(options.probes),
         "floor": f"{clustering.floor:g}",
         "confirmed_by_pictures": "yes" if confirms else "no",
+        **({} if confirms else {"why_not": _why_not(options)}),
     }
     return _again(
         Deduping(
@@ -154,6 +230,34 @@ def planned(options: DedupOptions) -> Deduping:
             told=tuple(sorted(told.items())),
         )
     )
+
+
+def _output(options: DedupOptions) -> Output | None:
+    """What lies there; vectors that are named need no output around them."""
+    try:
+        return Output.at(options.dataset)
+    except NoDataset:
+        if options.embeddings:
+            return None
+        raise
+
+
+def _why_not(options: DedupOptions) -> str:
+    return "--no-confirm" if options.no_confirm else "the dataset has no clips/"
+
+
+def _check_into(options: DedupOptions, layout: Layout, tables: str) -> None:
+    """Refuse a folder that holds what is read: a list among vectors would be one of them."""
+    if not options.into:
+        return
+    into, root, tables = map(shelf.identity, (shelf.absolute(options.into), layout.root, tables))
+    below = into[len(root) + 1 :] if into.startswith(f"{root}/") else ""
+    if into == root or OWN_FOLDERS.fullmatch(below) or f"{into}/".startswith(f"{tables}/"):
+        raise OptionError(
+            f"--into {options.into} is the dataset, or one of the folders that hold what it is "
+            f"made of, and finecut dedup writes tables of its own: write another folder, or leave "
+            f"it out ({root}/{USUAL_FOLDER})"
+        )
 
 
 def usual_eps(algorithm: str, confirms: bool) -> float:
@@ -197,9 +301,10 @@ def _tables(options: DedupOptions, output: Output | None) -> tuple[str, str | No
 
 
 def _facts(table: str) -> dict[str, str]:
+    data = shelf.read(table)
     try:
-        return facts_of(shelf.read(table))
-    except pa.ArrowInvalid:
+        return facts_of(data)
+    except (pa.ArrowException, OSError):
         return {}  # said when all tables are read
 
 
@@ -229,7 +334,10 @@ def _again(deduping: Deduping) -> Deduping:
     if not _is_of(state, deduping):
         return deduping
     assert state is not None
-    is_ranked = (state.keep, state.seed) == (clustering.keep, clustering.seed)
+    assert state.settled is not None
+    if not is_whole(state.settled, deduping):
+        return deduping
+    ranked = (state.keep, state.seed) == (clustering.keep, clustering.seed)
     # A lower floor than asked for has all pairs that are asked for.
     clustering = replace(clustering, floor=state.floor)
     told = {**dict(deduping.told), "floor": f"{state.floor:g}"}
@@ -237,7 +345,7 @@ def _again(deduping: Deduping) -> Deduping:
         deduping,
         clustering=clustering,
         again=True,
-        ranked=is_ranked,
+        ranked=ranked and is_ranked(state.settled, deduping),
         told=tuple(sorted(told.items())),
     )
 
@@ -326,12 +434,20 @@ def final_words(deduping: Deduping, deduped: Deduped, seconds: float) -> list[st
     if deduping.clips is not None:
         unseen = f", {d.unseen} could not be looked at" if d.unseen else ""
         lines.append(f"pictures {d.compared} pairs compared, {d.same} show the same{unseen}")
+    else:
+        why = told.get("why_not", "")
+        lines.append(f"pictures not compared ({why}): vectors alone decided, by --eps {d.eps:g}")
     lines.append(
         f"groups   {d.groups}, of each the {_kept(told['which_to_keep'])} stay; {d.removed} of "
         f"{d.items} clips to remove{_saved(d.seconds)}"
     )
     if d.carried:
-        lines.append(f"carried  {d.carried} that an earlier list had, and that are rejected by now")
+        lines.append(f"carried  {d.carried} that are rejected as duplicates by now")
+    if d.released:
+        lines.append(
+            f"released {d.released} that were rejected as duplicates of clips that a rule rejects "
+            "by now: finecut refilter --drop brings them back"
+        )
     reused = "; clusters and pairs of the last run were used again" if deduping.again else ""
     lines += ["", f"{seconds:.1f} s{reused}", f"look into {deduping.path(GROUPS)}"]
     lines.append(f"the list: {d.path}" if "://" in d.path else f"the list: {deduping.path(d.path)}")

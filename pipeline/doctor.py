@@ -31,13 +31,16 @@ from finecut.io.records import Clip, Failure, Source, Video
 from finecut.io.shelf import Shelf
 from finecut.pipeline.describe import needs
 from finecut.pipeline.options import Options, cores
+from finecut.pipeline.own import OwnStep, loaded
 from finecut.pipeline.planning import Plan, encoding_of, plan
 from finecut.pipeline.running import check_scratch
 from finecut.transforms.cut import Cutting, cut_reel
 from finecut.transforms.embed import Embedding
 from finecut.transforms.guard import attempted
+from finecut.transforms.looking import Looking
 from finecut.transforms.models.devices import gpus
 from finecut.transforms.split import FixedStride, reels_of
+from finecut.transforms.step import EachClip, looked_at_or_not
 from finecut.transforms.vectors import refuse_other_vectors
 
 #: Packages whose versions explain most of what differs between two machines.
@@ -197,7 +200,22 @@ def _sample(folder: Path) -> Video:
     return probe(str(path), source, shelf.size_of(str(path)))
 
 
+def _own(step: OwnStep, clip: Clip, looking: Looking) -> str:
+    """A step of one's own is loaded and shown one clip."""
+    if not isinstance(step.transform, EachClip):
+        return "found; what it does is its own affair"
+    ready = loaded(step)
+    ready.looking = looking
+    after = looked_at_or_not(clip, ready.looker())
+    new = {name: said for name, said in after.errors.items() if name not in clip.errors}
+    if new:
+        raise ValueError("; ".join(new.values()))
+    return _answer(clip, after)
+
+
 def _models(steps: Plan, clip: Clip) -> Iterator[Finding]:
+    for mine in steps.own:
+        yield _tried(f"step {mine.name}", partial(_own, mine, clip, steps.looking))
     for scoring, _ in steps.scorings:
         yield _asked(scoring.name, scoring, clip)[0]
     if steps.embedding is not None:

@@ -27,6 +27,11 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}\n")
 
 
+def is_hidden(f: Field[Any], kind: type[Any]) -> bool:
+    """Whether this command has no choice there: help is silent of it, and to give it is refused."""
+    return f.name in getattr(kind, "hidden", ())
+
+
 def flag_of(f: Field[Any]) -> str:
     return "--" + f.name.replace("_", "-")
 
@@ -47,7 +52,10 @@ def add_flags(
             text = f.metadata["text"].replace("%", "%%")
             groups[name].add_argument(f.name, metavar=f.metadata["metavar"], help=text)
         else:
-            groups[name].add_argument(flag_of(f), **_argument(f, hints[f.name]))
+            argument = _argument(f, hints[f.name])
+            if is_hidden(f, kind):
+                argument["help"] = argparse.SUPPRESS
+            groups[name].add_argument(flag_of(f), **argument)
 
 
 def parse_options(
@@ -96,7 +104,9 @@ def check_rest(options: Options | AfterOptions, rest: Sequence[str]) -> None:
     """Refuse what neither we nor the chosen runner knows."""
     if not rest:
         return
-    known = [flag_of(f) for f in option_fields(type(options)) if not f.metadata["positional"]]
+    kind = type(options)
+    flags = [f for f in option_fields(kind) if not f.metadata["positional"]]
+    known = [flag_of(f) for f in flags if not is_hidden(f, kind)]
     word = rest[0]
     flag = word.split("=", 1)[0]
     if not word.startswith("--"):
@@ -107,7 +117,7 @@ def check_rest(options: Options | AfterOptions, rest: Sequence[str]) -> None:
     if not options.is_local and (not near or flag in _beam_flags()):
         return
     hint = f"did you mean {near[0]}?" if near else "see --help for what there is."
-    if options.is_local:
+    if options.is_local and "--runner" in known:
         hint += " Options of a Beam runner need --runner NAME."
     raise OptionError(f"unknown option {flag}: {hint}")
 
@@ -135,6 +145,8 @@ def readme_table(kind: type[Any] = Options) -> str:
     """The table of options, in Markdown."""
     rows = ["| option | default | meaning |", "| --- | --- | --- |"]
     for f in option_fields(kind):
+        if is_hidden(f, kind):
+            continue
         value = "" if is_switch(f) else f" {_value_name(f)}"
         name = _value_name(f) if f.metadata["positional"] else f"{flag_of(f)}{value}"
         rows.append(f"| `{name}` | {shown_default(f)} | {f.metadata['text']} |")

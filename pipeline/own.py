@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import inspect
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import apache_beam as beam
 
+from finecut.io import shelf
 from finecut.io.records import Clip
 from finecut.pipeline.options import OptionError, Options
 from finecut.transforms.guard import attempted
@@ -18,6 +21,7 @@ from finecut.transforms.looking import Looking
 from finecut.transforms.resources import Resources
 from finecut.transforms.rules import OWN, Rule
 from finecut.transforms.step import PLACES, SCORED, EachClip
+from finecut.transforms.tally import count
 
 Transform = beam.PTransform[Any, Any]
 
@@ -32,8 +36,17 @@ class OwnStep(NamedTuple):
 
     @property
     def resources(self) -> Resources:
-        needed = getattr(self.transform, "resources", None)
-        return needed if isinstance(needed, Resources) else Resources()
+        needed: Resources = getattr(self.transform, "resources", None) or Resources()
+        return needed
+
+    @property
+    def version(self) -> str:
+        """What changes when its code does, so that what an older one wrote is not taken for its."""
+        module = inspect.getmodule(type(self.transform))
+        file = getattr(module, "__file__", None)
+        data = shelf.read_if_there(file) if file else None
+        code = "" if data is None else hashlib.sha256(data).hexdigest()[:16]
+        return f"{self.name} {getattr(self.transform, 'version', '')} {code}"
 
     @property
     def shown(self) -> tuple[float, int] | None:
@@ -69,6 +82,44 @@ def own_steps(options: Options) -> tuple[OwnStep, ...]:
     )
 
 
+def require_steps(steps: Iterable[OwnStep]) -> None:
+    """Raise when one of them cannot be loaded, before any work is done."""
+    for step in steps:
+        if isinstance(step.transform, EachClip):
+            loaded(step)
+
+
+def loaded(step: OwnStep) -> EachClip:
+    """Another one of the same kind, made ready.
+
+    The step itself stays as it was made: it goes to the workers, and what it would have loaded
+    may be too large for that, or belong to this process.
+    """
+    other: Any = type(step.transform)()
+    done = _tried(other.load)
+    if isinstance(done, Exception):
+        raise OptionError(
+            f"--step {step.name} cannot be loaded ({_said(done)}): see what its load() needs; "
+            "finecut doctor with the same options tries it again"
+        ) from done
+    made: EachClip = other
+    return made
+
+
+def lost_by(steps: Iterable[OwnStep], stats: Mapping[str, int]) -> list[str]:
+    """A sentence for each step that gave back other clips than it was given."""
+    told = []
+    for step in steps:
+        given, back = (stats.get(f"{step.name}/{what}", 0) for what in ("given", "items"))
+        if not isinstance(step.transform, EachClip) and given != back:
+            told.append(
+                f"--step {step.name} was given {given} clips and gave back {back}. A step changes "
+                "clips and never drops or doubles them, or nobody knows what became of a shot: to "
+                "reject one, write clip.replace(rejected_by='why')"
+            )
+    return told
+
+
 def apply(
     clips: beam.PCollection[Clip], steps: Sequence[OwnStep], place: str, looking: Looking
 ) -> beam.PCollection[Clip]:
@@ -78,6 +129,8 @@ def apply(
             continue
         if isinstance(step.transform, EachClip):
             step.transform.looking = looking
+        else:
+            clips = clips | f"Into {step.name}" >> _counting(f"{step.name}/given")
         clips = clips | f"Step {step.name}" >> step.transform
         kind = getattr(clips, "element_type", None)
         if kind is not Clip:
@@ -85,6 +138,8 @@ def apply(
                 f"--step {step.name} gives {kind}, and what comes next needs Clips: end its expand "
                 "with …with_output_types(Clip), or derive it from finecut.transforms.step.EachClip"
             )
+        if not isinstance(step.transform, EachClip):
+            clips = clips | f"Out of {step.name}" >> _counting(f"{step.name}/items")
         if step.rules:
             clips = clips | f"KeepBy {step.name}" >> KeepClips(step.rules)
     return clips
@@ -96,14 +151,49 @@ def _step(text: str) -> OwnStep:
     place = place or getattr(found, "place", SCORED)
     if place not in PLACES:
         raise OptionError(f"--step {text}: there is no {place}: write one of {', '.join(PLACES)}")
-    try:
-        made = found()
-    except TypeError as error:
+    made = _tried(found)
+    if isinstance(made, Exception):
         raise OptionError(
-            f"--step {text} cannot be made without arguments ({error}): give them defaults, or "
-            "derive a class that has them"
-        ) from error
-    return OwnStep(type(made).__name__, place, made)
+            f"--step {text} cannot be made ({_said(made)}): a step is made without arguments, so "
+            "give them defaults, or derive a class that has them"
+        ) from made
+    return _checked(text, OwnStep(type(made).__name__, place, made))
+
+
+def _checked(text: str, step: OwnStep) -> OwnStep:
+    """Refuse what would only be noticed clip by clip, or on a cluster."""
+    if not isinstance(step.resources, Resources):
+        raise OptionError(
+            f"--step {text}: resources is {step.resources!r}: write Resources(…), of "
+            "finecut.transforms.resources"
+        )
+    if step.shown is not None and not (step.shown[0] > 0 and step.shown[1] > 0):
+        raise OptionError(
+            f"--step {text} wants {step.shown[0]:g} frames a second, {step.shown[1]} pixels high: "
+            "write numbers above 0, or frames_per_second = None to see none"
+        )
+    return step
+
+
+def _tried(work: Callable[[], Any]) -> Any:
+    """What somebody's code gives, or what it broke with; it does not end the program."""
+    try:
+        return attempted(work)
+    except SystemExit as ended:
+        return RuntimeError(f"it wanted to end the program ({ended})")
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _counting(name: str) -> Any:
+    return beam.Map(_counted, name).with_output_types(Clip)
+
+
+def _counted(clip: Clip, name: str) -> Clip:
+    count(name)
+    return clip
 
 
 def _found(text: str, path: str) -> Any:
@@ -112,10 +202,10 @@ def _found(text: str, path: str) -> Any:
         raise OptionError(f"--step {text} names no class: write package.module:Name")
     _look_here_too()
     # Whatever a module does when it is imported, it does here.
-    imported = attempted(lambda: importlib.import_module(module))
+    imported = _tried(lambda: importlib.import_module(module))
     if isinstance(imported, Exception):
         raise OptionError(
-            f"--step {text}: {module} cannot be imported ({type(imported).__name__}: {imported}). "
+            f"--step {text}: {module} cannot be imported ({_said(imported)}). "
             "Install its package, or start finecut in the folder it lies in"
         ) from imported
     found = getattr(imported, name, None)
@@ -130,7 +220,7 @@ def _found(text: str, path: str) -> Any:
 
 
 def _look_here_too() -> None:
-    """Modules are found where the command was started, as if Python ran a script from there.
+    """Modules are found where the command was started, too, behind all that is installed.
 
     It stays so: a step may import its neighbours later.
     """

@@ -181,6 +181,8 @@ def facts_of(options: Options, **models: str | None) -> dict[str, str | int | No
         facts["cuts"] = hashlib.sha256(shelf.read(shelf.absolute(options.cuts))).hexdigest()
     if (dropping := dropping_of(options)) is not None:
         facts["drop"] = dropping.digest
+    for step in own_steps(options):
+        facts[f"step {step.name}"] = step.version
     return facts | {"form": FORM}
 
 
@@ -209,7 +211,8 @@ def encoding_of(options: Options) -> Encoding:
 
 
 def dropping_of(options: Options) -> Dropping | None:
-    return Dropping.of(map(shelf.absolute, options.drop)) if options.drop else None
+    lists = [shelf.absolute(path) for path in options.drop if path]
+    return Dropping.of(lists) if lists else None
 
 
 def _cutter(options: Options) -> Cutter:

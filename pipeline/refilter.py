@@ -50,6 +50,7 @@ from finecut.pipeline.stopping import stopping
 from finecut.pipeline.words import NOTHING_MADE, UNBALANCED
 from finecut.transforms.again import read_document
 from finecut.transforms.documents import CONFIGURATION, serialise
+from finecut.transforms.keepers import bereft_words
 from finecut.transforms.refilter import (
     REFILTERED,
     UNCHANGED,
@@ -481,7 +482,9 @@ def table(yields: Yields, rules: Sequence[Rule]) -> str:
     for name in names:
         now, then = (told.get(name, Amount()) for told in (yields.now, yields.then))
         rows.append(f"{name or 'kept':<28}{_amount(now):>24}{_amount(then):>24}")
-    curves = {}
+    if others := yields.clips_untouched + yields.clips_failed:
+        rows.append(f"{'not touched':<28}{f'{others} clips':>24}{f'{others} clips':>24}")
+    curves: dict[str, None] = {}
     for rule in rules:
         if points := curve(yields.sample, rule):
             said = ", ".join(f"{part:.0%} at {limit:.4g}" for limit, part in points)
@@ -513,12 +516,36 @@ def final_words(yields: Yields, new: Made, would: str) -> str:
     lines += [f"  {one.source.relative}: {one.message}" for one in yields.failures[:SHOWN]]
     more = said.get(UNTOUCHED, 0) + yields.num_failures
     more -= len(listed[:SHOWN]) + len(yields.failures[:SHOWN])
+    lines += _of_lists(yields, new.options)
     if more:
         lines.append(f"  … and {more} more")
     if said.get(UNTOUCHED) or yields.num_failures:
-        command = shlex.join(["finecut", "curate", *words_of(new.options)])
+        command = shlex.join(["finecut", "curate", *_words(new.options)])
         lines += ["", f"curation does exactly these again, and skips the others:\n  {command}"]
     return "\n".join(lines)
+
+
+def _words(options: Options) -> list[str]:
+    """What to tell curation, wherever it is started."""
+    return words_of(
+        replace(
+            options,
+            input=tuple(map(shelf.absolute, options.input)),
+            output=shelf.absolute(options.output),
+            quiet=False,
+            verbose=False,
+        )
+    )
+
+
+def _of_lists(yields: Yields, options: Options) -> list[str]:
+    lines = bereft_words(yields.bereft)
+    dropping = dropping_of(options)
+    if dropping is not None and not yields.on_lists:
+        number = len(dropping.ids())
+        of = "among the clips that were judged" if yields.clips_untouched else "in the dataset"
+        lines.append(f"{number} ids on the lists, 0 of them {of}")
+    return lines
 
 
 def _ended(yields: Yields, new: Made, would: str, lost: int = 0) -> int:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 import sys
 import time
 import uuid
@@ -28,7 +29,7 @@ from finecut.pipeline.after import ReportOptions
 from finecut.pipeline.engine import RunError
 from finecut.pipeline.options import OptionError
 from finecut.pipeline.page import page_text
-from finecut.pipeline.told import DATA, Chunks, Told
+from finecut.pipeline.told import DATA, FAILED, Chunks, Told
 from finecut.transforms.gallery import (
     rules_drawn,
 )
@@ -40,6 +41,8 @@ FOLDER, PAGE = "report", "index.html"
 MAKES_NO_CLIPS: Final = ""
 #: Documents of a store that are asked for at the same time.
 READERS = 16
+#: What data of a page is called: nothing else in its folder is ours to remove.
+_DATA_NAME: Final = re.compile(r"[a-z]+-\d{4,}\.[0-9a-f]{12}\.js")
 
 
 class Made(NamedTuple):
@@ -56,6 +59,7 @@ def main(options: ReportOptions, _runner_arguments: Sequence[str]) -> int:
     output = _output_at(options.dataset)
     folder = shelf.absolute(options.into) if options.into else f"{output.root}/{FOLDER}"
     links = relative_links(output.root, folder)
+    check_folder(output.root, folder)
     own = Shelf(folder, Layout(folder).staging_of(uuid.uuid4().hex))
     if not options.into:
         own = Shelf(output.root, output.layout.staging_of(uuid.uuid4().hex))
@@ -120,6 +124,24 @@ def relative_links(root: str, folder: str) -> str:
     return quote(os.path.relpath(root, folder).encode("utf-8", "surrogateescape"))
 
 
+def check_folder(root: str, folder: str) -> None:
+    """Refuse a folder where the page or its data would lie among the dataset's own files."""
+
+    def real(path: str) -> str:
+        return path.rstrip("/") if shelf.is_remote(path) else os.path.realpath(path)
+
+    whole = real(root)
+    if real(folder) == real(f"{root}/{FOLDER}"):
+        return
+    for place in (real(folder), real(f"{folder}/{DATA}")):
+        if place == whole or place.startswith(f"{whole}/"):
+            raise OptionError(
+                f"--into {folder} would put files of the page at {place}, into the dataset {root}, "
+                "whose folders hold clips and their documents and nothing else: leave --into out "
+                f"({root}/{FOLDER} is the place for it), or write a folder outside of the dataset"
+            )
+
+
 def make_report(
     output: Output,
     own: Shelf,
@@ -130,13 +152,14 @@ def make_report(
     readers: int = 0,
 ) -> Made:
     """Write the page of an output. ``few``: leave out what takes long with many clips."""
-    before = list(shelf.files_below(f"{folder}/{DATA}")) if shelf.exists(f"{folder}/{DATA}") else []
+    before = shelf.files_in(f"{folder}/{DATA}")
     chunks = Chunks(own, folder)
     told = Told(output, few)
     told.read(chunks, readers or (READERS if shelf.is_remote(output.root) else 1))
     told.write_sources(chunks)
     duplicates = told.write_duplicates(chunks)
     alike_by = told.write_alike(chunks, neighbours) if neighbours else ""
+    failed = [source for source in told.sources if source.state == FAILED]
     facts = {
         "dataset": output.root.rstrip("/").rsplit("/", 1)[-1],
         "links": links,
@@ -144,6 +167,7 @@ def make_report(
         "count": told.clips.count,
         "bytes": told.clips.bytes,
         "captioned": told.clips.captioned,
+        "marked": told.clips.marked,
         "reasons": told.clips.reasons,
         "totals": [[key, *value] for key, value in sorted(told.clips.totals.items())],
         "scores": told.clips.scores,
@@ -152,6 +176,8 @@ def make_report(
         "folder": told.common,
         "lost": sum(len(lost) for lost in told.lost.values()),
         "failures": told.num_failures,
+        "failed": len(failed),
+        "failed_in_part": sum(source.count > 0 for source in failed),
         "groups": duplicates,
         "alike": alike_by,
         "unreadable": told.unreadable,
@@ -168,5 +194,6 @@ def _remove_old(own: Shelf, folder: str, before: Iterable[str]) -> None:
     """Remove data that was there before and that the page, whoever wrote it last, does not name."""
     page = (shelf.read_if_there(f"{folder}/{PAGE}") or b"").decode(errors="replace")
     for path in before:
-        if path.rsplit("/", 1)[-1] not in page:
+        name = path.removeprefix(f"{folder}/{DATA}/")
+        if _DATA_NAME.fullmatch(name) and name not in page:
             own.remove(path)

@@ -42,6 +42,7 @@ from finecut.pipeline.engine import (
     stats_or_none,
 )
 from finecut.pipeline.options import OptionError, Options
+from finecut.pipeline.own import lost_by, require_steps
 from finecut.pipeline.planning import Plan, plan
 from finecut.pipeline.profiling import Profile, Profiler, collapsed, flame, steps_table
 from finecut.pipeline.progress import Progress
@@ -52,6 +53,8 @@ from finecut.transforms.again import looks_finished
 from finecut.transforms.documents import serialise
 from finecut.transforms.find import FindVideos, check_inputs, failures_in, find_sources
 from finecut.transforms.given import GivenCuts
+from finecut.transforms.guard import attempted
+from finecut.transforms.step import EachClip
 from finecut.transforms.tally import BOARD, LOG
 from finecut.transforms.vectors import refuse_other_vectors
 
@@ -76,6 +79,8 @@ class Ran(NamedTuple):
     stats: dict[str, int]
     #: Where all of this is written down.
     path: str | None = None
+    #: What steps of one's own did that no step may do.
+    misdone: tuple[str, ...] = ()
     #: Where to look at it, or why there is no page.
     report: str = ""
 
@@ -107,7 +112,8 @@ def run(options: Options, runner_arguments: Sequence[str] = (), progress: bool =
         ended = False
         try:
             summary, stats = _run_all(options, steps, runner_arguments, progress)
-            ran = Ran(summary, time.monotonic() - began, stats)
+            misdone = tuple(lost_by(steps.own, stats))
+            ran = Ran(summary, time.monotonic() - began, stats, misdone=misdone)
             if summary.videos_found:
                 ran = ran._replace(path=_write_down(options, steps, ran, started))
                 if profiler is not None:
@@ -177,6 +183,7 @@ def prepare(options: Options, steps: Plan) -> None:
     steps.splitting.cutter.prepare()
     for scoring, _ in steps.scorings:
         scoring.require()
+    require_steps(steps.own)
     for step in (steps.captioning, steps.enhancing):
         if step is not None:
             step.require()
@@ -379,11 +386,27 @@ def _run_pipeline(
     pipeline = beam.Pipeline(options=EngineOptions(list(arguments)))
     curated, _ = build(pipeline | "FindVideos" >> begin, steps, local, listing)
     _ = curated.summary | "WriteSummary" >> WriteLines(tray, f"{tray.root}/{SUMMARY}")
-    result = pipeline.run()
+    result = _begun(pipeline, steps)
     # A local run shows what its workers count in this process; others have to be asked.
     with Progress(progress and not local, read=partial(stats_or_none, result)):
         result.wait_until_finish()
     return result
+
+
+def _begun(pipeline: beam.Pipeline, steps: Plan) -> PipelineResult:
+    """The pipeline at work; the local runner has then done it all."""
+    result = attempted(pipeline.run)
+    plain = [step.name for step in steps.own if not isinstance(step.transform, EachClip)]
+    if isinstance(result, Exception):
+        if not plain:
+            raise result
+        raise RunError(
+            f"the pipeline broke: {str(result).splitlines()[-1] if str(result) else result!r}. "
+            f"Usually that is --step {', '.join(plain)}, which looks after itself: derive it from "
+            "finecut.transforms.step.EachClip, so that an accident costs its clip only"
+        ) from result
+    begun: PipelineResult = result
+    return begun
 
 
 def _size(source: Source) -> int:

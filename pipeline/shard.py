@@ -65,6 +65,7 @@ from finecut.pipeline.words import NOTHING_MADE, UNBALANCED, shown
 from finecut.transforms.bins import binning, parse_edges
 from finecut.transforms.card import MARK, Contents, card
 from finecut.transforms.documents import serialise
+from finecut.transforms.keepers import bereft_words, keepers_of
 from finecut.transforms.parallel import in_order
 from finecut.transforms.rules import parse_rule
 from finecut.transforms.shard import (
@@ -91,6 +92,24 @@ from finecut.transforms.tally import BOARD
 #: Failures that a summary names; all of them are in the list.
 NAMED_FAILURES = 20
 SHOWN_FAILURES = 5
+#: Folders of a dataset, and how those for vectors end.
+OWN_FOLDERS = frozenset(
+    [
+        "clips",
+        "filtered_clips",
+        "metas",
+        "previews",
+        "processed_videos",
+        "processed_clip_chunks",
+        "failures",
+        "runs",
+        "report",
+        "dedup",
+        ".finecut",
+        ".staging",
+    ]
+)
+OWN_ENDINGS = ("_embd", "_embd_parquet")
 #: Receipts that are read at the same time.
 READERS = 16
 
@@ -115,6 +134,15 @@ class Books:
     bins: dict[str, Counter[str]] = field(default_factory=dict)
     scores: set[str] = field(default_factory=set)
     captions: set[str] = field(default_factory=set)
+    #: Ids on the lists that were given, and clips of the dataset that have one of them.
+    drops: int = 0
+    on_lists: int = 0
+    #: Lists of duplicates that would have been taken.
+    fit: list[str] = field(default_factory=list)
+    #: Duplicates that went for a clip that is left out itself.
+    bereft: int = 0
+    #: Clips in the shards that dedup listed, and nobody left out.
+    not_left_out: int = 0
 
     @property
     def failed(self) -> int:
@@ -165,7 +193,7 @@ def shard(
     folder = ShardFolder(shelf.absolute(options.output))
     own = Shelf(folder.root, Layout(folder.root).staging_of(uuid4().hex))
     sharding = _sharding(options, output, folder, own)
-    dropped = read_drops(options.drop)
+    dropped, keepers = read_drops(options.drop), keepers_of(options.drop)
     BOARD.clear()
     with ExitStack() as at_work:
         at_work.enter_context(stopping(partial(_give_up, own), options.is_local))
@@ -174,7 +202,9 @@ def shard(
         ended = False
         try:
             with _tray(options, own) as tray:
-                books = _run(options, _dropping(sharding, tray, dropped), tray, runner_arguments)
+                told = _dropping(sharding, tray, dropped, bool(keepers))
+                books = _run(options, told, tray, keepers, runner_arguments)
+            books.drops = len(dropped)
             ended = True
         except OSError as error:
             raise RunError(
@@ -227,6 +257,7 @@ def _algorithm(named: str, output: Output) -> str | None:
 def _check_output(options: ShardOptions, sharding: Sharding, at_work: ExitStack) -> None:
     """What makes the work impossible, or would destroy what is not ours, is known before it."""
     own, root = sharding.shelf, sharding.folder.root
+    _refuse_own_folders(sharding)
     if shelf.identity(root) == shelf.identity(sharding.output.root):
         raise OptionError(
             "--output is the dataset itself: write another folder, such as "
@@ -252,6 +283,19 @@ def _check_output(options: ShardOptions, sharding: Sharding, at_work: ExitStack)
             f"--output is being written by another run (process {other.process} on "
             f"{other.host}): wait until it has ended, or write to another folder"
         )
+
+
+def _refuse_own_folders(sharding: Sharding) -> None:
+    """What lies in a folder of the dataset is taken for a part of it."""
+    dataset = shelf.identity(sharding.output.root)
+    inside = shelf.identity(sharding.folder.root).removeprefix(f"{dataset}/")
+    name = inside.split("/")[0]
+    if inside.startswith("/") or not (name in OWN_FOLDERS or name.endswith(OWN_ENDINGS)):
+        return
+    raise OptionError(
+        f"--output lies in {name}/, a folder of the dataset itself, where shards would be taken "
+        f"for a part of it: write another folder, such as {sharding.output.root}/shards"
+    )
 
 
 def _refuse_strangers(folder: ShardFolder) -> None:
@@ -297,17 +341,21 @@ def _tray(options: ShardOptions, own: Shelf) -> Iterator[Shelf]:
         yield Shelf(folder, folder)
 
 
-def _dropping(sharding: Sharding, tray: Shelf, dropped: frozenset[str]) -> Sharding:
+def _dropping(sharding: Sharding, tray: Shelf, dropped: frozenset[str], grouped: bool) -> Sharding:
     """With one list of what to leave out for all workers, wherever they are."""
     if not dropped:
         return sharding
     path = f"{tray.root}/drops.parquet"
     tray.write(path, lists.drops_table(dropped))
-    return replace(sharding, drops=path)
+    return replace(sharding, drops=path, grouped=grouped)
 
 
 def _run(
-    options: ShardOptions, sharding: Sharding, tray: Shelf, runner_arguments: Sequence[str]
+    options: ShardOptions,
+    sharding: Sharding,
+    tray: Shelf,
+    keepers: Mapping[str, str],
+    runner_arguments: Sequence[str],
 ) -> Books:
     run = partial(
         run_pipeline,
@@ -317,15 +365,16 @@ def _run(
     )
     books = Books()
     tables = _look(sharding, tray, run, books)
-    unread = dict(books.failures)
     clips, twice = in_order_of_shards(tables, mixed=not options.no_mix)
     del tables
-    if twice:
-        books.left_out[LISTED_TWICE] = twice
+    _enter_twice(books, clips, twice)
+    unread = dict(books.failures)
+    books.bereft = _bereft(keepers, books, clips)
     if not len(clips):
         why = f" ({_reasons(books.left_out)})" if books.left_out else ""
         raise RunError(
             f"not one clip is left to be written, so nothing was changed: {_sums(books)}{why}"
+            f"{_why_none(sharding.output, books)}"
         )
     most = max(1, int(options.shard_mb * 1e6) - len(END))
     there = sharding.folder.noted() or []
@@ -348,7 +397,38 @@ def _run(
                 f"not one clip could be read, so there are no shards now: {_first_failures(books)}"
             )
     _promise(options, sharding, books, shards)
+    books.not_left_out = _not_left_out(options, sharding.output, books, clips)
     return books
+
+
+def _enter_twice(books: Books, clips: pa.Table, twice: int) -> None:
+    """Each clip is one, however often it is listed, and whatever became of it each time."""
+    ids = pa.array(list(books.failures), pa.string())
+    # One listing could be read: then another one that could not costs nothing.
+    readable = ids.filter(pc.is_in(ids, value_set=clips["id"].combine_chunks())).to_pylist()
+    for id in readable:
+        del books.failures[id]
+    if again := twice + len(readable):
+        books.left_out[LISTED_TWICE] += again
+
+
+def _bereft(keepers: Mapping[str, str], books: Books, clips: pa.Table) -> int:
+    """How many duplicates would be taken, and went for a clip that is not taken."""
+    fit = read_drops(books.fit)
+    wanted = pa.array([keepers[id] for id in sorted(fit) if id in keepers], pa.string())
+    there = pc.is_in(wanted, value_set=clips["id"].combine_chunks())
+    return len(wanted) - int(pc.sum(there).as_py() or 0)
+
+
+def _why_none(output: Output, books: Books) -> str:
+    """What failed first, and the usual cause of it."""
+    said = f". {_first_failures(books)}" if books.failures else ""
+    if not shelf.exists(output.layout.clips()):
+        said += (
+            f". There is no clips/ in {output.root}: was it made with --no-upload-clips? Then run "
+            "finecut curate without it first"
+        )
+    return said
 
 
 def _look(sharding: Sharding, tray: Shelf, run: Callable[..., Any], books: Books) -> list[pa.Table]:
@@ -363,9 +443,15 @@ def _look(sharding: Sharding, tray: Shelf, run: Callable[..., Any], books: Books
 
     run(build)
     parts = [from_json(Part, line) for line in _lines(parts_path)]
-    books.enter(from_json(Failure, line) for line in _lines(failures_path))
+    unread = [from_json(Failure, line) for line in _lines(failures_path)]
+    books.enter(unread)
+    again = sum(len(one.lost_shots) for one in unread) - books.failed
+    if again:
+        books.left_out[LISTED_TWICE] += again
     for part in parts:
         books.listed += part.listed
+        books.on_lists += part.on_lists
+        books.fit += [part.fit] if part.fit else []
         books.left_out.update(part.left_out)
         books.scores.update(part.scores)
         books.captions.update(part.captions)
@@ -687,21 +773,34 @@ def final_words(ran: Ran, options: ShardOptions) -> str:
         lines += ["", f"{count} failure{'s'[: count > 1]}, listed in {folder.failures}"]
         lines += _told(books)
         lines.append("the same command tries them again, when mended")
-    lines += _not_left_out(ran.sharding.output, options)
+    lines += _of_lists(books, options, f"{ran.sharding.output.root}/dedup")
     lines += ["", f"look into {folder.root}: README.md, index.parquet, summary.json"]
     return "\n".join(lines)
 
 
-def _not_left_out(output: Output, options: ShardOptions) -> list[str]:
+def _not_left_out(options: ShardOptions, output: Output, books: Books, clips: pa.Table) -> int:
     """A dataset whose duplicates were found, and that is sharded with them, may be a mistake."""
     found = f"{output.root}/dedup"
     if options.drop or not shelf.exists(f"{found}/{lists.DUPLICATES}"):
-        return []
+        return 0
     try:
-        count = len(read_drops((found,)))
+        listed = read_drops((found,))
     except DropsError:
-        return []
-    return ["", f"{found} lists {count} duplicates, and they are in the shards: --drop {found}"]
+        return 0
+    failed = {clip for one in books.failures.values() for clip in one.lost_shots}
+    there = pc.is_in(clips["id"], value_set=pa.array(sorted(listed - failed), pa.string()))
+    return int(pc.sum(there).as_py() or 0)
+
+
+def _of_lists(books: Books, options: ShardOptions, found: str) -> list[str]:
+    """What else is to be said of lists that were given, or were not."""
+    lines = bereft_words(books.bereft)
+    if options.drop and not books.on_lists:
+        lines.append(f"{books.drops} ids on the lists, 0 of them in the dataset")
+    if number := books.not_left_out:
+        said = "1 duplicate, and it is" if number == 1 else f"{number} duplicates that are"
+        lines.append(f"{found} lists {said} in the shards: --drop {found}")
+    return ["", *lines] if lines else []
 
 
 def _sums(books: Books) -> str:

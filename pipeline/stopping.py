@@ -60,7 +60,7 @@ def _park(_number: int, _frame: FrameType | None) -> None:
 
 def _stop(number: int, sweep: Callable[[], None] | None) -> None:
     sys.stderr.write(
-        "\nfinecut: stopped. Every file written is whole; the same command begins anew.\n"
+        "\nfinecut: stopped. Every file written is whole; the same command goes on from there.\n"
     )
     sys.stderr.flush()
     if sweep is not None:

@@ -328,7 +328,7 @@ def _groups(path: str) -> list[tuple[Any, str, bool, float]]:
         return []
     try:
         table = pq.read_table(io.BytesIO(data), columns=["group", "id", "kept", "cosine"])
-    except (pa.ArrowInvalid, pa.ArrowKeyError):
+    except (pa.ArrowException, OSError):
         return []  # another program's, or cut short
     return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
 
@@ -368,7 +368,7 @@ def _table(path: str) -> Iterator[tuple[str, NDArray[np.float32]]]:
         return
     try:
         table = pq.read_table(io.BytesIO(data), columns=["id", "embedding"])
-    except (pa.ArrowInvalid, pa.ArrowKeyError):
+    except (pa.ArrowException, OSError):
         return
     for clip, vector in zip(*(table.column(name) for name in ("id", "embedding")), strict=True):
         numbers = np.asarray(vector.values, np.float32) if vector.is_valid else np.empty(0)

@@ -97,9 +97,13 @@ def verify(
             limits=limits,
         )
         folders += [Folder(shelf.absolute(each), of_shards=True) for each in options.shards]
-        with _tray(report) as path:
+        # Beam puts trouble with a disk into words of its own, so here the report is written by us.
+        with _tray(None if options.is_local else report) as path:
             _run(options, runner_arguments, folders, notes, verifying, path, progress)
-            verified = read_report(shelf.read(path))
+            data = shelf.read(path)
+        verified = read_report(data)
+        if report and options.is_local:
+            _write_report(report, data)
     except OSError as error:
         raise RunError(
             f"{layout.root} or {report or 'the folder for temporary files'} could not be read or "
@@ -188,9 +192,23 @@ def read_report(data: bytes) -> Verified:
     )
 
 
+def _write_report(path: str, data: bytes) -> None:
+    folder = path.rpartition("/")[0]
+    own = Shelf(folder, Layout(folder).staging_of(uuid.uuid4().hex))
+    try:
+        own.write(path, data)
+    except OSError as error:
+        raise RunError(
+            f"--report {path} could not be written ({error.strerror or error}), although all was "
+            "checked. Make room, or write it to another folder, and run the same command again"
+        ) from error
+    finally:
+        own.sweep()
+
+
 @contextmanager
 def _tray(report: str | None) -> Iterator[str]:
-    """Where the report goes: where it is wanted, or where it is only read from."""
+    """Where workers write the report: where it is wanted, or where it is only read from."""
     if report is not None:
         yield report
         return

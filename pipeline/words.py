@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 
 from finecut.io.film.copying import ENCODED
@@ -11,6 +12,8 @@ from finecut.pipeline.options import Options
 from finecut.transforms.cut import NO_FRAMES
 
 SHOWN_FAILURES = 5
+#: Of fewer clips a share says nothing.
+LEAST_JUDGED = 8
 NOTHING_MADE, UNBALANCED = 1, 3
 
 
@@ -45,7 +48,7 @@ def final_words(
         where = "" if options.dry_run else "; see errors in metas/v0/"
         lines.insert(2, f"marked   {_counts(s.marked, '{} with {}')}{where}")
     if s.rejected_by:
-        lines.insert(2, f"rejected {_counts(s.rejected_by, '{} by {}')}")
+        lines.insert(2, f"rejected {_counts(s.rejected_by, '{} by {}')}{_strict(options, s)}")
     if s.failures:
         number = "1 failure" if s.num_failures == 1 else f"{s.num_failures} failures"
         lines += ["", f"{number}, listed in {failures_path}" if failures_path else number]
@@ -56,7 +59,7 @@ def final_words(
         if s.num_failures > SHOWN_FAILURES:
             lines.append(f"  … and {s.num_failures - SHOWN_FAILURES} more")
         if failures_path:
-            again = f"--input {failures_path} --output {options.output}"
+            again = shlex.join(["--input", failures_path, "--output", options.output])
             lines.append(f"again, when mended: the same command, or only these: {again}")
     if s.videos_skipped:
         how = "an earlier run finished them (--overwrite does them again)"
@@ -96,6 +99,18 @@ def exit_code(summary: Summary, wrong: list[str]) -> int:
     """What the command says to who called it: 3, if the books do not balance; 1, if nothing was
     made."""
     return 0 if not wrong else UNBALANCED if summary.imbalances() else NOTHING_MADE
+
+
+def _strict(options: Options, s: Summary) -> str:
+    """A word on a rule that takes most of it: usually its limit was meant for other films."""
+    name, most = max(s.rejected_by.items(), key=lambda item: item[1])
+    judged = s.shots_kept + s.shots_rejected
+    if options.dry_run or name == NO_FRAMES or most <= judged / 2 or judged < LEAST_JUDGED:
+        return ""
+    return (
+        f"\n         {name} alone takes {most / judged:.0%}: finecut refilter "
+        f"{shlex.quote(options.output)} --dry-run says what other limits would keep"
+    )
 
 
 def _set_aside(s: Summary) -> str:

@@ -1,47 +1,271 @@
-"""The benchmark's arithmetic: medians, what starting costs taken off, ratios."""
+"""The benchmark: its arithmetic, what it compares, what it tells, and one small run of it all."""
 
 from __future__ import annotations
 
-import importlib.util
+import json
+import sys
+from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
+import av
+import bench
+import films
+import judging
+import metering
+import plain
 import pytest
+import telling
+import variants
+from films import Film
+from hypothesis import given
+from hypothesis import strategies as st
+from judging import Measured, Row
+from metering import Cost
 
-PLACE = Path(__file__).parents[1] / "benchmarks/bench.py"
+from finecut.io.film.paint import paint, read_index
 
-
-@pytest.fixture(scope="module")
-def bench() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("finecut_bench", PLACE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    # Dataclasses look their module up by name.
-    __import__("sys").modules["finecut_bench"] = module
-    spec.loader.exec_module(module)
-    return module
+MACHINE = {"processor": "Abacus", "memory_gb": 8, "load": 0.1, "versions": {"Python": "3"}}
 
 
-def test_ratios_are_of_medians_without_starting(bench: ModuleType) -> None:
-    costs = {
-        bench.START: [bench.Cost(cpu, 1.0, 100.0) for cpu in (2.0, 9.0, 1.0)],
-        bench.CUT: [bench.Cost(cpu, 6.0, 300.0) for cpu in (12.0, 13.0, 11.0)],
-        bench.LOOK: [bench.Cost(cpu, 7.0, 310.0) for cpu in (14.0, 14.0, 50.0)],
+def row(cpu: float, wall: float = 10, peak: float = 500, **more: object) -> Row:
+    return replace(Row(cpu, wall, peak, busy=0.95, runs=3, ours=True), **more)  # type: ignore[arg-type]
+
+
+def measured(**changed: object) -> Measured:
+    """A machine on which all aims are met, but for what is changed."""
+    rows = {
+        variants.START: row(2, 2.5, 200, first=2.0),
+        variants.FFMPEG: row(100, 50, ours=False),
+        variants.PLAIN: row(90, 45, ours=False),
+        variants.CUT: row(104, 51, first=6.0),
+        variants.ALL: row(130, 66, 900),
+        variants.COPY: row(5),
+        variants.COPY_LOOK: row(15),
+        variants.SMART: row(25),
+        variants.DECODE: row(48, ours=False),
+        variants.FEW: row(5, peak=300),
+        variants.FEW_PLAIN: row(2, ours=False),
+        variants.MANY: row(50, peak=330),
+        variants.MANY_PLAIN: row(20, ours=False),
+        variants.SHORT: row(10),
+        variants.SHORT_PLAIN: row(2, ours=False),
+        variants.length_name(10): row(5, peak=400),
+        variants.length_name(240): row(40, peak=420),
+        variants.workers_name(1): row(92, 90),
+        variants.workers_name(2): row(92, 50),
     }
-    figures = bench.summed_up(costs)
-    assert figures[bench.CUT]["net"] == 10.0
-    assert figures[bench.LOOK]["ratio"] == pytest.approx(1.2)
-    table = bench.table(Path("film.mp4"), 3, figures)
-    assert "cut + look" in table
-    assert "1.20" in table
+    usual = Measured(
+        rows=rows,
+        cores=2,
+        seconds=300,
+        copied_seconds=1200,
+        few=200,
+        many=2000,
+        short_clips=600,
+        lengths=(10, 240),
+        quick=False,
+        painted_frames=9000,
+        smart_frames=2000,
+        films=("a.mp4",),
+        machine=MACHINE,
+    )
+    return replace(usual, **changed)  # type: ignore[arg-type]
 
 
-def test_a_command_is_measured(bench: ModuleType, tmp_path: Path) -> None:
-    moment = bench.short(tmp_path)
-    cost = bench.cost_of(moment, tmp_path / "out", ["--preset", "ultrafast"])
-    assert 0.3 < cost.cpu < 60
-    assert cost.peak_mb > 50
-    assert list((tmp_path / "out/clips").iterdir())
-    with pytest.raises(SystemExit, match="ended with 2"):
-        bench.cost_of(moment, tmp_path / "out", ["--preset", "none"])
+def with_row(name: str, value: Row) -> Measured:
+    return measured(rows={**measured().rows, name: value})
+
+
+def verdict_of(what: str, of: Measured) -> judging.Verdict:
+    [found] = [verdict for verdict in judging.verdicts(of) if verdict.aim.what == what]
+    return found
+
+
+def test_a_row_is_of_medians() -> None:
+    costs = [Cost(cpu, 10 * cpu, 100, 2, first) for cpu, first in ((1, None), (9, 3.0), (2, 5.0))]
+    assert Row.of(costs) == Row(2, 20, 100, 0.05, 3, first=4.0)
+
+
+def test_every_aim_is_met_where_all_is_well() -> None:
+    assert [verdict for verdict in judging.verdicts(measured()) if not verdict.met] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "what", "figure"),
+    [
+        (variants.CUT, row(104, 60), "cutting: speed of (a), elapsed", 50 / 60),
+        (variants.CUT, row(120), "cutting: CPU of (a)", 1.2),
+        (variants.CUT, row(122), "cutting, without starting: CPU of (a)", 1.2),
+        (variants.ALL, row(140), "everything: CPU of (a)", 1.4),
+        (variants.MANY, row(95), "a one-second video: CPU beside its pictures", 40),
+        (variants.SHORT, row(40), "a one-second clip: CPU beside its pictures", 60),
+        (variants.ALL, row(130, 66, 1500), "peak memory per worker", 750),
+        (variants.length_name(240), row(40, peak=800), "peak memory: longest film to shortest", 2),
+        (variants.MANY, row(50, peak=600), "peak memory: many videos to a tenth of them", 2),
+        (variants.START, row(2, first=4.0), "first clip on disk, of a short film", 4),
+        (variants.COPY, row(12), "copy: real time per core, whole command", 100),
+        (variants.SMART, row(65), "smart beyond copy: cost of its encoded frames", 3),
+        (variants.COPY_LOOK, row(29), "looking at copies: full decoding costs", 2),
+    ],
+)
+def test_an_aim_is_missed_by_what_it_is_about(
+    name: str, value: Row, what: str, figure: float
+) -> None:
+    found = verdict_of(what, with_row(name, value))
+    assert found.figure == pytest.approx(figure)
+    assert found.met is False
+
+
+def test_short_films_and_missing_rows_judge_nothing() -> None:
+    assert verdict_of("cutting: CPU of (a)", measured(quick=True)).met is None
+    rows = {name: row for name, row in measured().rows.items() if name != variants.SMART}
+    missing = verdict_of("smart beyond copy: cost of its encoded frames", measured(rows=rows))
+    assert (missing.figure, missing.met) == (None, None)
+    assert verdict_of("cutting: CPU of (a)", measured(rows=rows)).met
+
+
+def test_without_ffmpeg_the_plain_program_is_the_limit() -> None:
+    rows = {name: row for name, row in measured().rows.items() if name != variants.FFMPEG}
+    assert measured().limit == variants.FFMPEG
+    assert measured(rows=rows).limit == variants.PLAIN
+
+
+@given(st.floats(0.1, 10))
+def test_a_faster_machine_changes_no_ratio(speed: float) -> None:
+    faster = measured(
+        rows={
+            name: replace(row, cpu=row.cpu / speed, wall=row.wall / speed)
+            for name, row in measured().rows.items()
+        }
+    )
+    before = judging.ratios(measured(), variants.FFMPEG)
+    assert judging.ratios(faster, variants.FFMPEG) == pytest.approx(before)
+    assert list(judging.worse(judging.changes(before, before))) == []
+
+
+def test_what_got_worse_is_named_the_worst_first() -> None:
+    before = {"a": 1.0, "b": 1.0, "c": 1.0, "gone": 1.0}
+    found = judging.changes({"a": 1.2, "b": 1.4, "c": 1.1, "new": 5.0}, before)
+    assert [change.what for change in found] == ["b", "a", "c"]
+    assert [change.what for change in judging.worse(found)] == ["b", "a"]
+
+
+def test_only_what_is_the_same_is_compared() -> None:
+    baseline = telling.document(measured(), [])
+    assert judging.why_not_compared(measured(), baseline) is None
+    assert "KEEP=1" in str(judging.why_not_compared(measured(), None))
+    other = judging.why_not_compared(measured(films=("b.mp4",)), baseline)
+    assert "a.mp4" in str(other)
+    alone = {variants.PLAIN: row(1)}
+    assert variants.FFMPEG in str(judging.why_not_compared(measured(rows=alone), baseline))
+    kept = judging.on_other_cores(judging.ratios(measured(), variants.FFMPEG))
+    assert kept
+    assert all(what.endswith("of (a)") for what in kept)
+
+
+def test_a_result_is_kept_and_the_next_is_held_against_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    baseline = tmp_path / "baseline.json"
+
+    def tell(of: Measured, keep: bool = False) -> tuple[int, str]:
+        code = bench.tell(of, bench.Book(), tmp_path / "out", baseline, keep=keep)
+        page = capsys.readouterr().out
+        assert (tmp_path / "out/table.md").read_text() == page
+        return code, page
+
+    code, page = tell(measured(), keep=True)
+    assert (code, "no baseline" in page) == (0, True)
+    assert json.loads(baseline.read_text())["full"]["aims"]["cutting: CPU of (a)"]["met"]
+    code, page = tell(measured())
+    assert (code, "none got worse" in page) == (0, True)
+    code, page = tell(with_row(variants.COPY, row(6)))
+    assert code == 1
+    assert "- copy: CPU of (a): 0.06 instead of 0.05 (1.20 of it)" in page
+    # The quick benchmark has a baseline of its own.
+    assert "no baseline" in tell(measured(quick=True))[1]
+
+
+def test_the_table_tells_all_rows_and_verdicts() -> None:
+    page = telling.markdown(measured(), judging.verdicts(measured()), [], ["Something."])
+    assert "| (a) one ffmpeg per film, all clips | 100.00 | 50.00 |" in page
+    assert "| 6.00 | 1.04 | 1.02 | 3 |" in page
+    assert "finecut, 2000 films of one second" in page
+    assert "as multiples of one worker's speed: 1.80 with 2." in page
+    assert page.count("| met |") == len(judging.AIMS)
+    assert page.endswith("- Something.\n")
+
+
+def test_seconds_are_read_between_samples() -> None:
+    assert metering.by_second([(0, 0), (0.5, 0.5), (1, 1.5), (2.5, 3)]) == (1.5, 1.0)
+    assert metering.by_second([(0, 0), (0.2, 0.1)]) == ()
+
+
+@given(st.integers(1, 400))
+def test_powers_go_up_to_all(most: int) -> None:
+    found = variants.powers(most)
+    assert (found[0], found[-1]) == (1, most)
+    assert found == sorted(set(found))
+
+
+@given(st.floats(0, 1000))
+def test_spans_are_those_of_a_fixed_stride(seconds: float) -> None:
+    found = variants.spans(seconds)
+    assert all(start % 10 == 0 and 2 <= end - start <= 10 for start, end in found)
+    assert seconds - sum(end - start for start, end in found) < 2
+
+
+def test_grandchildren_are_counted_and_failures_speak(tmp_path: Path) -> None:
+    """A second of work in a grandchild, and 200 MB that are held for a moment."""
+    work = (
+        "import time; held = b'x' * 200_000_000; until = time.process_time() + 1\n"
+        "while time.process_time() < until: pass"
+    )
+    child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {work!r}], check=True)"
+    cost = metering.cost_of([[sys.executable, "-c", child]], clips=tmp_path)
+    assert 1 < cost.cpu < 5
+    assert cost.peak_mb > 150
+    assert cost.first is None
+    with pytest.raises(metering.CommandFailed, match="ended with 1: no"):
+        metering.cost_of([[sys.executable, "-c", "import sys; sys.exit('no')"]])
+
+
+def test_a_film_is_lengthened_by_its_packets_and_cut_by_the_plain_program(tmp_path: Path) -> None:
+    painting = paint(tmp_path / "a.mp4", width=160, height=90, seconds=2, sound="aac", b_frames=2)
+    twice = films.lengthened(Path(painting.path), tmp_path / "b.mp4", 2)
+    assert plain.decode(str(twice)) == 2 * len(painting.times)
+    assert films.films_in(tmp_path) == []  # some seconds are not worth a process
+    settings = plain.Settings("libx264", {"preset": "ultrafast", "crf": "18"}, 1, 1)
+    plain.cut(settings, tmp_path / "clips", 1, str(twice))
+    clips = sorted((tmp_path / "clips").iterdir())
+    assert [plain.decode(str(clip)) for clip in clips] == [30, 30, 30, 30]
+    plain.one(settings, tmp_path / "alone.mp4", 1.5, 2, painting.path)
+    with av.open(str(tmp_path / "alone.mp4")) as alone:
+        frames = list(alone.decode(video=0))
+    assert [read_index(frame.to_ndarray(format="gray")) for frame in frames] == list(range(45, 60))
+    assert frames[0].time == 0
+
+
+@pytest.mark.slow
+def test_all_of_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every variant with films of seconds; the peer is a Python that has none."""
+    monkeypatch.setattr(bench, "QUICK", variants.Sizes(1, 6, 3, 10, 0.3, 4, (1, 2), shared=False))
+    baseline = tmp_path / "baseline.json"
+    arguments = ["--quick", "--out", str(tmp_path), "--baseline", str(baseline)]
+    assert bench.main([*arguments, "--peer", sys.executable]) == 1
+    found = json.loads((tmp_path / "figures.json").read_text())
+    assert {variants.CUT, variants.ALL, variants.PLAIN, variants.SMART} <= set(found["rows"])
+    assert found["rows"][variants.CUT]["first"] > 0
+    assert found["rows"][variants.CUT]["cpu"] > found["rows"][variants.START]["cpu"]
+    assert all(aim["figure"] is not None for aim in found["aims"].values())
+    assert "NeMo Curator was not measured" in capsys.readouterr().out
+
+
+def test_films_that_ffmpeg_would_cut_otherwise_are_left_out(tmp_path: Path) -> None:
+    for name, more in (("square", {}), ("turned", {"rotation": 90}), ("short", {"seconds": 3})):
+        settings = {"width": 64, "height": 64, "rate": 10, "seconds": 10, **more}
+        paint(tmp_path / f"{name}.mp4", **settings)  # type: ignore[arg-type]
+    (tmp_path / "broken.mp4").write_bytes(b"no film")
+    assert films.films_in(tmp_path) == [Film(tmp_path / "square.mp4", 10.0)]

@@ -26,6 +26,8 @@ from finecut.io.dataset.catalogue import Catalogue, Listed
 from finecut.io.dataset.order import Share, part, shuffled, size_of_part
 from finecut.io.dataset.stills import still_of
 from finecut.io.film.pattern import read_index
+from finecut.io.layout import Layout
+from finecut.io.output import Output
 from finecut.io.shelf import Shelf
 from finecut.io.store import _google
 from finecut.transforms.rules import parse_rule
@@ -300,6 +302,17 @@ def test_a_position_that_cannot_be_right_is_refused(
         undecoded(dataset.root, shuffle=True, seed=1).load_state_dict(state)
     with pytest.raises(ValueError, match="other clips"):
         undecoded(dataset.root, shuffle=True, drop={dataset.kept()[0]}).load_state_dict(state)
+    changes: list[dict[str, Any]] = [
+        {"done": -3},
+        {"done": 12},
+        {"of": None},
+        {"epoch": "1"},
+        {"share": [0, 1]},
+        {"share": [1, 1, 0, 1]},
+    ]
+    for wrong in [{}, None, *(state | change for change in changes)]:
+        with pytest.raises(ValueError, match="cannot be right as a position: give what"):
+            clips.load_state_dict(wrong)
     other = undecoded(dataset.root, shuffle=True, rank=0, world=2)
     other.load_state_dict(state)
     with pytest.raises(RuntimeError, match="rank 0 of 1, and this is worker 0 of 1 of rank 0 of 2"):
@@ -349,7 +362,29 @@ def test_clips_on_a_list_are_left_out(dataset: Curated, source: str, tmp_path: P
     drops.write_text(f"{gone}\n")
     assert ids(undecoded(source, drop=str(drops))) == others
     assert ids(undecoded(source, drop=[str(drops)])) == others
-    assert ids(undecoded(source, drop={gone})) == others
+    for named in ({gone}, [gone], (gone,), iter([gone])):
+        assert ids(undecoded(source, drop=named)) == others
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"drop": None}, "drop=None names no clips: give the path"),
+        ({"drop": [7]}, r"drop=\[7\] names no clips"),
+        ({"size": "224"}, "size='224' is no size: give the shorter side"),
+        ({"size": (224,)}, r"size=\(224,\) is no size"),
+        ({"size": [224, 224]}, r"size=\[224, 224\] is no size"),
+        ({"frames": 2.5}, "frames=2.5 is no number of frames: give a whole number"),
+        ({"fps": "4"}, "fps='4' is no rate"),
+        ({"seed": 0.5, "shuffle": True}, "seed=0.5 is no seed: give a whole number"),
+    ],
+)
+def test_what_an_argument_cannot_be_is_said(
+    dataset: Curated, settings: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(TypeError, match=said):
+        decoded(dataset.root, **settings)
+    assert len(decoded(dataset.root, frames=np.int64(2), fps=np.float32(2), seed=np.int64(3))) == 11
 
 
 @both
@@ -377,6 +412,32 @@ def test_no_clips_are_no_error(source: str) -> None:
 def test_what_is_no_output_is_said(tmp_path: Path) -> None:
     with pytest.raises(NoDataset, match="holds no clips"):
         decoded(tmp_path)
+
+
+@pytest.mark.parametrize("sharded_clips", [True, False])
+@pytest.mark.parametrize("broken", ["{", "{}"])
+def test_one_broken_document_does_not_hide_where_clips_lie(
+    tmp_path: Path, sharded_clips: bool, broken: str
+) -> None:
+    layout = Layout(str(tmp_path), shard_prefix=sharded_clips)
+    id = "d2d00000-0000-5000-8000-000000000000"
+    for path, text in ((layout.meta(id), broken), (layout.clip(id), "a film")):
+        Path(path).parent.mkdir(parents=True)
+        Path(path).write_text(text)
+    Path(layout.processed_clip_chunks()).mkdir()
+    assert Output.at(str(tmp_path)).layout == layout
+
+
+def test_a_document_without_its_keys_is_named(copy: Curated) -> None:
+    clip = copy.kept()[0]
+    Path(copy.output.layout.meta(clip)).write_text("{}")
+    with pytest.raises(NoDataset, match=f"{clip}.* does not say 'duration_span'"):
+        table(str(copy.root))
+    chunk = next(copy.output.chunks())
+    Path(chunk).write_text("{}")
+    for read in (copy.entries, lambda: table(str(copy.root)), lambda: undecoded(copy.root)):
+        with pytest.raises(NoDataset, match=f"{chunk} is no document of a chunk.* 'video'"):
+            read()
 
 
 # ── clips that cannot be given ───────────────────────────────────────────────────────────────────

@@ -5,6 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
 from functools import lru_cache
@@ -20,14 +24,14 @@ from faults import differences, tree
 from numpy.typing import NDArray
 
 from finecut.io import piles
-from finecut.io.drops import read_drops
+from finecut.io.drops import DropsError, read_drops
 from finecut.io.film.glimpse import glimpses
 from finecut.io.film.paint import Scene, paint
 from finecut.io.output import NoDataset, Output
 from finecut.io.shelf import Shelf
 from finecut.pipeline.after import DedupOptions
 from finecut.pipeline.cli import main
-from finecut.pipeline.dedup import dedup
+from finecut.pipeline.dedup import dedup, final_words
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import configuration
 from finecut.pipeline.running import run
@@ -56,6 +60,10 @@ MICROSECONDS = Fraction(1, 1_000_000)
 # ── vectors ──────────────────────────────────────────────────────────────────────────────────────
 
 
+def identifier(number: int) -> str:
+    return f"00000000-0000-0000-0000-{number:012}"
+
+
 def planted(count: int, size: int, seed: int = 0) -> tuple[list[str], Floats, set[tuple[str, str]]]:
     """Vectors without much order among them, a near copy of every fifth, and which are the pairs.
 
@@ -66,7 +74,7 @@ def planted(count: int, size: int, seed: int = 0) -> tuple[list[str], Floats, se
     copies = base[::5] + 0.25 * dice.normal(size=base[::5].shape)
     vectors = normalised(np.concatenate([base, copies]))
     order = dice.permutation(len(vectors))
-    ids = [f"{number:07}" for number in dice.permutation(len(vectors))]
+    ids = [identifier(number) for number in dice.permutation(len(vectors))]
     pairs = {tuple(sorted((ids[5 * i], ids[len(base) + i]))) for i in range(len(copies))}
     return [ids[i] for i in order], vectors[order], pairs  # type: ignore[return-value]
 
@@ -239,6 +247,105 @@ def test_what_others_wrote_is_not_replaced(tables: Path, tmp_path: Path) -> None
     with pytest.raises(OptionError, match=r"holds duplicates, and no state\.json.*--into"):
         dedup(asked(tmp_path, tables))
     assert theirs.read_bytes() == b"theirs"
+
+
+@pytest.mark.parametrize("lost", ["pairs", "kmeans_results", "pairwise_results", "torn pairs"])
+def test_what_was_lost_of_an_earlier_run_is_made_again(
+    lost: str, done: Path, tables: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(done, tmp_path / "dedup")
+    if lost == "torn pairs":
+        pairs = next(iter((tmp_path / "dedup/pairs").iterdir()))
+        pairs.write_bytes(pairs.read_bytes()[:-20])
+    else:
+        shutil.rmtree(tmp_path / "dedup" / lost)
+    again = dedup(asked(tmp_path, tables))[0]
+    assert again.again == (lost == "pairwise_results")
+    assert not again.ranked
+    assert differences(tree(tmp_path / "dedup"), tree(done)) == []
+
+
+def test_damaged_clusters_are_made_anew_by_the_next_run(
+    done: Path, tables: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(done, tmp_path / "dedup")
+    cluster = next((tmp_path / "dedup/kmeans_results").rglob("*.parquet"))
+    cluster.write_bytes(cluster.read_bytes()[:-20])
+    easy = asked(tmp_path, tables, which_to_keep="easy")
+    with pytest.raises((RuntimeError, ValueError)):
+        dedup(easy)
+    assert not dedup(easy)[0].again
+    pq.read_table(cluster, partitioning=None)
+
+
+@pytest.mark.parametrize("into", ["", "clips", "clips/x", "x_embd_parquet", ".finecut", "runs/1"])
+def test_folders_of_the_dataset_are_not_written_into(
+    into: str, tables: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(OptionError, match="is the dataset, or one of the folders"):
+        dedup(asked(tmp_path, tables, into=str(tmp_path / into)))
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_no_list_lies_among_the_vectors(tables: Path, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="is the dataset, or one of the folders"):
+        dedup(asked(tmp_path, tables, into=str(tables)))
+
+
+def test_a_full_disk_is_said_in_a_sentence(tables: Path, tmp_path: Path) -> None:
+    """No file may grow beyond so many bytes, which the clusters would."""
+    arguments = ["dedup", str(tmp_path), "--embeddings", str(tables), "--workers", "1"]
+    code = (
+        "import resource, sys; from finecut.pipeline.cli import main;"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000));"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 1
+    assert "could not be written (File too large). Make room" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+# ── lists ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_empty_name_is_no_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pq.write_table(pa.table({"id": [identifier(1)]}), tmp_path / "list.parquet")
+    monkeypatch.chdir(tmp_path)
+    assert read_drops(["."]) == {identifier(1)}
+    assert read_drops([""]) == frozenset()
+    plain = curating(tmp_path, tmp_path)
+    assert configuration(dataclasses.replace(plain, drop=("",))) == configuration(plain)
+
+
+@pytest.mark.parametrize("id", [None, "", "a clip", "../" + identifier(1), identifier(1) + "\n"])
+def test_a_table_of_what_is_no_id_is_refused(id: str | None, tmp_path: Path) -> None:
+    listed = pa.table({"id": pa.array([identifier(1), id], pa.string())})
+    pq.write_table(listed, tmp_path / "list.parquet")
+    with pytest.raises(DropsError, match=r"list\.parquet, row 2: .* is no id of a clip"):
+        read_drops([str(tmp_path / "list.parquet")])
+
+
+def test_no_damage_of_a_table_is_a_traceback(tmp_path: Path) -> None:
+    """Of damaged pages and footers pyarrow raises errors of other kinds."""
+    path = tmp_path / "list.parquet"
+    ids = [identifier(number) for number in range(200)]
+    pq.write_table(pa.table({"id": ids}), path, compression="zstd", use_dictionary=False)
+    whole, kinds = path.read_bytes(), set()
+    for place in range(4, len(whole) - 8, len(whole) // 60):
+        path.write_bytes(whole[:place] + b"\xff" * 8 + whole[place + 8 :])
+        try:
+            read_drops([str(path)])
+        except DropsError as error:
+            kinds.add(type(error.__cause__))
+    assert OSError in kinds
+
+
+def test_a_text_may_begin_with_a_mark(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text(identifier(1), "utf-8-sig")
+    assert read_drops([str(tmp_path / "list.txt")]) == {identifier(1)}
 
 
 def test_a_folder_without_vectors_is_named(tmp_path: Path) -> None:
@@ -598,9 +705,71 @@ def test_who_was_rejected_for_it_stays_on_the_list(dataset: Path, tmp_path: Path
     drops = read_drops([str(output / "dedup")])
     ran = run(curating(films, output, drop=(str(output / "dedup"),)))
     assert ran.summary.shots_kept == 4
-    found = dedup(DedupOptions(dataset=str(output)))[1]
+    plain = DedupOptions(dataset=str(output))
+    found = dedup(plain)[1]
     assert (found.items, found.removed, found.carried) == (4, 0, 4)
     assert read_drops([str(output / "dedup")]) == drops
+    # Also in a folder that has no earlier list.
+    dedup(dataclasses.replace(plain, into=str(tmp_path / "list")))
+    assert read_drops([str(tmp_path / "list")]) == drops
+    # Unless whom they went for is rejected as well.
+    keeper = min(
+        id for id, (film, at, kept) in sources_of(output).items() if kept and film in "acd"
+    )
+    rejected_by_a_rule(output, keeper)
+    family = {id for id in drops if sources_of(output)[id][1] == sources_of(output)[keeper][1]}
+    for _ in range(2):
+        words = dedup(plain)
+        assert (words[1].carried, words[1].released) == (2, 2)
+        assert read_drops([str(output / "dedup")]) == drops - family
+    assert any(line.startswith("released 2 ") for line in final_words(*words, 1.0))
+
+
+def rejected_by_a_rule(output: Path, clip: str) -> None:
+    """As far as dedup can tell."""
+    for path in (output / "processed_clip_chunks").rglob("*.json"):
+        said = json.loads(path.read_text())
+        if clip in said["clips"]:
+            said["clips"].remove(clip)
+            said["filtered_clips"].append(clip)
+            path.write_text(json.dumps(said))
+    path = output / f"metas/v0/{clip}.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "filtered_by": "motion"}))
+
+
+def test_when_nothing_can_be_looked_at_nothing_is_listed(
+    dataset: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    output, into = tmp_path / "output", tmp_path / "list"
+    shutil.copytree(dataset / "output", output, ignore=shutil.ignore_patterns("*.mp4"))
+    arguments = ["dedup", str(output), "--into", str(into)]
+    (output / "clips").mkdir(exist_ok=True)
+    assert main(arguments) == 1
+    assert re.search(r"not one of the \d+ near pairs could be looked at", capfd.readouterr().err)
+    assert not (into / "duplicates").exists()
+    (output / "clips").rmdir()
+    assert main(arguments) == 0
+    said = capfd.readouterr().out
+    assert "not compared (the dataset has no clips/)" in said
+    assert "vectors alone decided, by --eps 0.1" in said
+
+
+def test_named_vectors_of_an_output_are_looked_at_where_its_clips_lie(
+    dataset: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "output"
+    shutil.copytree(dataset / "output", output)
+    for clip in [*(output / "clips").iterdir()]:
+        clip.parent.joinpath(clip.name[:2]).mkdir(exist_ok=True)
+        clip.rename(clip.parent / clip.name[:2] / clip.name)
+    for path in (output / "metas/v0").iterdir():
+        said = json.loads(path.read_text())
+        folder, _, name = said["clip_location"].rpartition("/")
+        said["clip_location"] = f"{folder}/{name[:2]}/{name}"
+        path.write_text(json.dumps(said))
+    [vectors] = output.glob("*_embd_parquet")
+    found = dedup(DedupOptions(dataset=str(output), embeddings=str(vectors)))[1]
+    assert (found.unseen, found.removed, found.seconds) == (0, 4, 8.0)
 
 
 def test_who_cannot_be_looked_at_is_not_removed(dataset: Path, tmp_path: Path) -> None:

@@ -10,15 +10,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from faults import FaultyStore, Runs, differences, staged
 from hypothesis import given
 from hypothesis import strategies as some
 
 from finecut.io import child, shelf
+from finecut.io.drops import drops_table
 from finecut.io.film.paint import Scene, paint
 from finecut.io.layout import Layout
-from finecut.io.output import Entry, NoDataset
+from finecut.io.output import Entry, NoDataset, Output
 from finecut.io.records import (
     Chunk,
     Clip,
@@ -37,7 +40,7 @@ from finecut.io.staging import alive
 from finecut.pipeline.after import RefilterOptions, VerifyOptions
 from finecut.pipeline.options import DISABLE, OptionError, Options
 from finecut.pipeline.planning import MEASURED, SEEN
-from finecut.pipeline.refilter import main
+from finecut.pipeline.refilter import _words, main
 from finecut.pipeline.running import run
 from finecut.pipeline.verify import main as verify
 from finecut.transforms.documents import clip_document, serialise
@@ -242,6 +245,39 @@ def test_books_are_kept_and_the_last_run_says_how_it_is(copied: Path) -> None:
     assert {d["configuration"] for d in documents} == {told["configuration"]["digest"]}
 
 
+def test_a_group_of_which_nothing_is_left_is_mentioned(
+    copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of two that move one is on the list, for one that stands still; nothing is on another."""
+    output = Output.at(str(copied))
+    clips = [clip for chunk in output.chunks() for clip in output.entries(chunk)]
+    still, *_, moving = sorted(clips, key=lambda clip: clip.scores["motion_global_mean"])
+    own = Shelf(str(tmp_path), f"{tmp_path}/.staging/own")
+    own.write(f"{tmp_path}/dedup/duplicates/0.parquet", drops_table([moving.id]))
+    ids = [moving.id, still.id]
+    table = pa.table({"id": ids, "kept": [False, True], "kept_id": [still.id] * 2})
+    pq.write_table(table, tmp_path / "dedup/groups.parquet")
+    told: dict[str, Any] = {"drop": (str(tmp_path / "dedup"),), "dry_run": True}
+    assert refiltered(copied, keep=(f"motion>={HIGH}",), **told) == 0
+    said = capsys.readouterr().out
+    assert "1 of the duplicates was left out for a clip that is left out itself" in said
+    assert refiltered(copied, **told) == 0
+    assert "of the duplicates" not in capsys.readouterr().out
+    (tmp_path / "none.txt").write_text("ce2f3d69-8b98-57fe-98fe-70d008e354f3", encoding="utf-8")
+    assert refiltered(copied, drop=(str(tmp_path / "none.txt"),), dry_run=True) == 0
+    assert "1 ids on the lists, 0 of them in the dataset" in capsys.readouterr().out
+
+
+def test_the_command_that_is_printed_can_be_started_anywhere() -> None:
+    options = Options(input=("films",), output="clips", quiet=True, verbose=True)
+    said = _words(options)
+    assert said == [
+        "--input",
+        str(Path("films").absolute()),
+        f"--output={Path('clips').absolute()}",
+    ]
+
+
 # What is refused, and what is left.
 
 
@@ -299,6 +335,7 @@ def test_videos_that_cannot_be_done_are_left_as_they_are(
     assert "d.mp4: it was made with other options" in said
     assert "4 found = 1 refiltered + 0 as they are + 3 not touched + 0 failed" in said
     assert differences(tree(copied), before) == ["processed_videos/short.mp4.json"]
+    assert f"not touched{'4 clips':>41}{'4 clips':>24}" in said
     (copied / "processed_videos/short.mp4.json").unlink()
     assert refiltered(copied, keep=("motion>8",)) == 1
 

@@ -33,11 +33,12 @@ from finecut.io import shelf
 from finecut.io.layout import Layout, clip_id
 from finecut.io.output import Entry, Output
 from finecut.io.shelf import Shelf
-from finecut.pipeline.after import ReportOptions
+from finecut.pipeline.after import ReportOptions, ShardOptions
 from finecut.pipeline.cli import main
+from finecut.pipeline.flags import readme_table
 from finecut.pipeline.options import OptionError
 from finecut.pipeline.page import page_text
-from finecut.pipeline.report import make_report, relative_links
+from finecut.pipeline.report import check_folder, make_report, relative_links
 from finecut.transforms.gallery import (
     ROWS_OF_NUMBERS,
     ROWS_OF_TEXTS,
@@ -102,7 +103,7 @@ def test_columns_say_what_rows_said() -> None:
     assert column("start", "<f8") == [row.start for row in rows]
     assert column("source", "<u4") == [int(row.start) // 100 for row in rows]
     assert [clips.reasons[index] for index in column("reason", "<u2")] == [r.reason for r in rows]
-    scores = b"".join(base64.b64decode(columns["scores"]["late"]) for columns in numbers)
+    scores = b"".join(base64.b64decode(dict(columns["scores"])["late"]) for columns in numbers)
     measured = np.frombuffer(scores, "<f4")
     assert np.isnan(measured[: ROWS_OF_TEXTS + 1]).all()
     assert (measured[ROWS_OF_TEXTS + 1 :] == 2).all()
@@ -115,7 +116,8 @@ def test_columns_say_what_rows_said() -> None:
 
 def imagined(number: int, late: bool) -> Row:
     scores = {"sharpness": number / 1e5} | ({"late": 2.0} if late else {})
-    text = {"captions": [["qwen", f"clip {number}"]], "errors": [], "codec": "h264", "models": []}
+    text: dict[str, Any] = {"captions": [["qwen", f"clip {number}"]], "errors": [], "codec": "h264"}
+    text |= {"models": [], "made": []}
     numbers = dict.fromkeys(("width", "height", "rate", "frames", "bytes", "marked"), 1.0)
     return Row(
         clip_id("a", number, number + 1),
@@ -210,7 +212,10 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Curated:
         [window] = document_of(root, clip)["windows"]
         say(root, clip, windows=[window | {"qwen_caption": text}])
     say(root, kept[4], errors=[EVIL[0]], error_messages={EVIL[0]: EVIL[1]})
-    say(root, kept[4], scores={"__proto__": 1, "constructor": 2, "": 3, EVIL[2]: 4, "to string": 5})
+    say(root, kept[4], scores={"__proto__": 1, "constructor": 2, "": 3, EVIL[2]: 4, "size": 7})
+    say(root, kept[5], valid=False)
+    say(root, kept[6], transcode="copied", copied_span=[0.0, 5.0])
+    say(root, kept[7], transcode="encoded", transcode_reason=EVIL[0])
     lose(root, kept[0])
     groups = {
         "group": ["a", "a", "a", "b"],
@@ -289,6 +294,7 @@ def test_the_page_speaks_of_all_clips_in_order(dataset: Curated) -> None:
     entries = dataset.entries()
     assert facts["count"] == len(entries) == 14
     assert facts["totals"] == [[0, 13, 13.0], [1, 1, 1.0]]
+    assert (facts["marked"], facts["failed"], facts["failed_in_part"]) == (2, 2, 1)
     assert facts["reasons"] == ["", "motion>0.005"]
     assert {
         "score": "motion_global_mean",
@@ -319,12 +325,19 @@ def test_the_same_dataset_makes_the_same_bytes(dataset: Curated, tmp_path: Path)
     copy = tmp_path / dataset.root.name
     shutil.copytree(dataset.root, copy)
     (copy / "report" / "data" / "clips-0000.000000000000.js").write_text("of an earlier page")
+    theirs = tmp_path / "pages" / "one" / "data" / "deep" / "clips-0000.000000000000.js"
+    theirs.parent.mkdir(parents=True)
+    for path in (theirs, theirs.parent.parent / "notes.txt"):
+        path.write_text("somebody else's")
     before = tree(dataset.root / "report")
     assert main(["report", str(copy), "--quiet", "--workers", "5"]) == 0
     assert tree(copy / "report") == before
     assert not (copy / ".staging").exists()
     assert main(["report", str(copy), "--quiet", "--into", str(tmp_path / "pages" / "one")]) == 0
     other = tree(tmp_path / "pages" / "one")
+    # What is not a page's data is left alone, whatever lies there.
+    for name in ("data/deep/clips-0000.000000000000.js", "data/notes.txt"):
+        assert other.pop(name) == b"somebody else's"
     assert facts_of(tmp_path / "pages" / "one" / "index.html")["links"] == "../../output"
     assert {name: data for name, data in other.items() if name.startswith("data/")} == {
         name: data for name, data in before.items() if name.startswith("data/")
@@ -506,13 +519,44 @@ def test_links_between_places_that_cannot_reach_each_other_are_refused(
     with pytest.raises(SystemExit):
         main(["report", str(dataset.root), "--into", "gs://bucket/pages"])
     assert "do not lie in one place" in capsys.readouterr().err
+    root, before = dataset.root, tree(dataset.root)
+    for inside in ("", "clips", "filtered_clips/x", "metas/v0", "report/data", "clips/../previews"):
+        with pytest.raises(SystemExit) as ended:
+            main(["report", str(root), "--into", f"{root}/{inside}"])
+        assert ended.value.code == 2
+        assert "outside of the dataset" in capsys.readouterr().err
+    assert tree(root) == before
+    # Data of the page would lie in a dataset of this name.
+    with pytest.raises(OptionError, match="/x/data"):
+        check_folder("/x/data", "/x")
+    with pytest.raises(OptionError, match="outside of the dataset"):
+        check_folder("gs://b/d", "gs://b/d/clips")
+    for fine in ("/x/d/report", "/x/d/report/", "/x/d2", "/x"):
+        check_folder("/x/d", fine)
     with pytest.raises(OptionError, match="leave --runner out"):
         ReportOptions(dataset="x", runner="DataflowRunner").check()
+
+
+def test_help_offers_what_can_be_chosen(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["report", "--help"])
+    told = capsys.readouterr().out
+    assert "--runner" not in told
+    assert "16 from a bucket" in " ".join(told.split())
+    assert "--runner" not in readme_table(ReportOptions)
+    assert "--runner" in readme_table(ShardOptions)
+    for word, said in (("--runner=DataflowRunner", "leave --runner out"), ("--runer=x", "unknown")):
+        with pytest.raises(SystemExit):
+            main(["report", "out", word])
+        assert said in (told := capsys.readouterr().err)
+        assert "need --runner" not in told
+        assert "mean --runner" not in told
 
 
 # ── in a browser ─────────────────────────────────────────────────────────────────────────────────
 
 PHONE, DESK = {"width": 360, "height": 740}, {"width": 1200, "height": 1200}
+HEADLINE = "13 clips kept, 2 of them marked with errors, 2 films failed (1 in part)"
 VIEWS = ("clips", "sources", "scores", "duplicates", "failures", "run")
 
 
@@ -598,7 +642,8 @@ def page(dataset: Curated) -> Path:
 
 def test_the_gallery_shows_every_clip_and_asks_nobody_else(reader: Reader, page: Path) -> None:
     shown = reader.read(page)
-    assert shown.text_content("h1") == "13 clips kept"
+    assert shown.text_content("h1") == HEADLINE
+    assert shown.locator("#legend li").all_text_contents()[2].startswith("1 clip failed")
     assert reader.found.startswith("14 clips · 14.0")
     assert len(reader.cards()) == 14
     reader.waits("document.querySelectorAll('#grid .picture canvas').length >= 8")
@@ -615,6 +660,15 @@ def test_filters_and_orders(reader: Reader, page: Path, dataset: Curated) -> Non
     assert reader.found.startswith("1 of 14 clips")
     assert reader.cards() == ["still.mp4, 0:00.0 to 0:01.0, rejected by motion>0.005"]
     shown.click("#chips button")
+    shown.check("#outcome-marked", force=True)
+    assert [card.endswith("kept, marked with errors") for card in reader.cards()] == [True, True]
+    assert shown.locator("#grid .marked").all_text_contents() == ["marked", "marked"]
+    shown.click("#chips button")
+    # A score of somebody's own, and what the page measures itself under that name.
+    for order, value in (("score-size", "7"), ("size", "KB")):
+        shown.select_option("#order", order)
+        assert value in shown.locator("#grid > li[aria-posinset='1'] .value").text_content()
+    shown.select_option("#order", "")
     shown.select_option("#reason", "1")
     assert reader.found.startswith("1 of 14")
     shown.click("#chips button")
@@ -624,11 +678,11 @@ def test_filters_and_orders(reader: Reader, page: Path, dataset: Curated) -> Non
     scores = {entry.scores["motion_global_mean"] for entry in dataset.entries()}
     limit = sorted(scores)[len(scores) // 2]
     shown.click(".limits summary")
-    shown.fill("#least-motion_global_mean", str(limit))
+    shown.fill("#least-score-motion_global_mean", str(limit))
     wanted = sum(entry.scores["motion_global_mean"] >= limit for entry in dataset.entries())
     assert reader.found.startswith(f"{wanted} of 14")
-    shown.fill("#least-motion_global_mean", "")
-    shown.select_option("#order", "motion_global_mean")
+    shown.fill("#least-score-motion_global_mean", "")
+    shown.select_option("#order", "score-motion_global_mean")
     highest = max(dataset.entries(), key=lambda entry: entry.scores["motion_global_mean"])
     name = Path(highest.document["source_video"]).name
     assert name in reader.cards()[0]
@@ -664,6 +718,36 @@ def test_a_clip_plays(reader: Reader, page: Path) -> None:
     reader.waits("document.getElementById('clip-title').textContent.includes('0:03.0')")
     shown.keyboard.press("Escape")
     assert not shown.is_visible("#clip")
+    reader.waits("location.hash === '#clips'")
+
+
+def test_back_closes_the_clip_and_forward_opens_it(reader: Reader, page: Path) -> None:
+    shown = reader.read(page, "sources")
+    reader.turn_to("clips")
+    began = shown.evaluate("history.length")
+    closed, opened = "!document.getElementById('clip').open", "document.getElementById('clip').open"
+    for _ in range(3):
+        shown.click("#grid > li >> nth=2")
+        shown.wait_for_selector("#clip[open]")
+        shown.click("#step1")
+        reader.waits("document.getElementById('clip-title').textContent.includes('0:03.0')")
+        shown.go_back()
+        reader.waits(f"{closed} && location.hash === '#clips'")
+        shown.go_forward()
+        reader.waits(f"{opened} && location.hash.startsWith('#clip=')")
+        shown.click("#close")
+        reader.waits(f"{closed} && location.hash === '#clips'")
+    assert shown.evaluate("history.length") == began + 1
+    shown.go_back()
+    reader.waits("location.hash === '#sources'")
+    assert shown.is_visible("#view-sources")
+    # Closed and opened in one breath.
+    shown.evaluate("finecut.open(1)")
+    shown.wait_for_selector("#clip[open]")
+    shown.evaluate("document.getElementById('clip').close(); finecut.open(2)")
+    reader.waits(f"{opened} && document.querySelector('#clip-title')?.textContent.includes('0:02')")
+    shown.go_back()
+    reader.waits(f"{closed} && location.hash === '#sources'")
 
 
 def test_a_preview_plays_under_the_pointer_and_stops(reader: Reader, page: Path) -> None:
@@ -692,6 +776,17 @@ def test_what_has_no_preview_plays_its_film(
 
 def test_the_line_of_a_film_says_what_became_of_each_piece(reader: Reader, page: Path) -> None:
     shown = reader.read(page, "sources")
+    shown.evaluate(
+        "(names => { names[names.findIndex(name => name.includes('other'))]"
+        " = 'a'.repeat(400) + '.mp4' })(finecut.sources.name)"
+    )
+    shown.select_option("#order-sources", "longest")
+    shown.select_option("#order-sources", "films")
+    long = shown.locator("#sources > li", has_text="aaaa")
+    assert long.locator(".name").get_attribute("title") == "a" * 400 + ".mp4"
+    assert long.locator(".source > .quiet").evaluate(
+        "e => e.scrollWidth <= e.clientWidth && e.getBoundingClientRect().right <= innerWidth"
+    )
     told = shown.locator("#sources > li", has_text="lost.mp4")
     assert "2 kept · 1 failed" in told.text_content()
     line = told.locator("[role=slider]")
@@ -723,7 +818,7 @@ def test_thresholds_keep_what_rules_would_keep(
 ) -> None:
     shown = reader.read(page, "scores")
     entries = dataset.entries()
-    slider = shown.locator("#try-motion_global_mean")
+    slider = shown.locator("#try-score-motion_global_mean")
     told = shown.locator(".score", has=slider)
     assert "threshold > 0.005" in told.text_content()
     for value in (100, 200, 390):
@@ -783,6 +878,24 @@ def test_what_strangers_said_is_shown_as_they_said_it(
     shown.evaluate(f"finecut.open(finecut.rowOf('{kept[4]}'))")
     shown.wait_for_selector(".errors")
     assert EVIL[0] in shown.text_content(".errors")
+    assert shown.text_content(".verdict") == "Kept, but marked"
+    scores = dict(
+        zip(
+            shown.locator(".numbers dt").all_text_contents(),
+            shown.locator(".numbers dd").all_text_contents(),
+            strict=True,
+        )
+    )
+    assert (scores["proto"], scores["constructor"], scores["size"]) == ("1", "2", "7")
+    curated_ones = [
+        clip.id
+        for clip in dataset.entries()
+        if clip.kept and "lost" not in clip.document["source_video"]
+    ]
+    for number, said in ((5, "not valid"), (6, "copiedreally 0:00.0 – 0:05.0"), (7, EVIL[0])):
+        shown.evaluate(f"finecut.open(finecut.rowOf('{curated_ones[number]}'))")
+        reader.waits(f"location.hash === '#clip={curated_ones[number]}'")
+        assert said in shown.text_content("#clip .right")
     shown.keyboard.press("Escape")
     for view in VIEWS:
         reader.turn_to(view)
@@ -805,7 +918,7 @@ def test_markup_that_gets_in_all_the_same_does_nothing(browser: Any, page: Path)
     shown.wait_for_timeout(100)
     assert not any(said.startswith("dialog") for said in reader.wrong)
     assert not any("example.invalid" in url for url in reader.asked if "told" not in url)
-    assert shown.text_content("h1") == "13 clips kept"
+    assert shown.text_content("h1") == HEADLINE
     reader.wrong = []
     reader.close()
 
@@ -1001,7 +1114,7 @@ def test_fifty_thousand_clips_are_there_at_once(reader: Reader, many: Path) -> N
     assert reader.found.startswith("50,000 clips")
     assert len(reader.cards()) < 60
     reader.page.keyboard.press("/")
-    shown.select_option("#order", "sharpness")
+    shown.select_option("#order", "score-sharpness")
     shown.evaluate("window.scrollTo(0, document.body.scrollHeight)")
     reader.waits(
         "[...document.querySelectorAll('#grid > li')].some(i => i.ariaPosInSet === '50000')"

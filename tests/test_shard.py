@@ -16,6 +16,7 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from apache_beam.testing.util import assert_that, equal_to
@@ -540,13 +541,51 @@ def test_duplicates_that_were_found_and_not_left_out_are_mentioned(
     command = ["shard", str(dataset), "--output", str(tmp_path / "output"), "--workers", "1"]
     assert main(command) == 0
     said = capsys.readouterr().out
-    assert f"{dataset}/dedup lists 2 duplicates, and they are in the shards: --drop" in said
+    assert f"{dataset}/dedup lists 2 duplicates that are in the shards: --drop" in said
     assert "12 listed = 10 written + 2 left out + 0 failed" in said
     assert main([*command, "--drop", f"{dataset}/dedup"]) == 0
     said = capsys.readouterr().out
     assert "8 written + 4 left out" in said
     assert "2 duplicate" in said
     assert "are in the shards" not in said
+    # Where the shards hold none of them, there is nothing to say.
+    own.write(f"{dataset}/dedup/duplicates/0.parquet", drops_table(data.kept()[-1:]))
+    assert main(command) == 0
+    assert "in the shards" not in capsys.readouterr().out
+
+
+def test_a_group_of_which_nothing_is_left_is_mentioned(
+    data: Curated, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The one that stays breaks a rule; so does one of those that go, which is no loss."""
+    kept = data.kept()
+    own = Shelf(str(tmp_path), str(tmp_path / ".staging" / "own"))
+    folder = tmp_path / "dedup"
+    own.write(f"{folder}/duplicates/0.parquet", drops_table([kept[0], kept[4], kept[5]]))
+    stays = {kept[1]: kept[1], kept[0]: kept[1], kept[4]: kept[1], kept[5]: kept[6]}
+    table = pa.table(
+        {
+            "id": [*stays],
+            "kept": [id == keeper for id, keeper in stays.items()],
+            "kept_id": [*stays.values()],
+        }
+    )
+    pq.write_table(table, folder / "groups.parquet")
+    command = ["shard", str(data.root), "--output", str(tmp_path / "output"), "--workers", "1"]
+    assert main([*command, "--drop", str(folder), "--keep", "aesthetic>=2"]) == 0
+    said = capsys.readouterr().out
+    assert "1 of the duplicates was left out for a clip that is left out itself" in said
+    assert main([*command, "--drop", str(folder)]) == 0
+    assert "of the duplicates" not in capsys.readouterr().out
+
+
+def test_a_list_that_matches_nothing_is_mentioned(
+    data: Curated, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "drop.txt").write_text("ce2f3d69-8b98-57fe-98fe-70d008e354f3\n")
+    command = ["shard", str(data.root), "--output", str(tmp_path / "output"), "--workers", "1"]
+    assert main([*command, "--drop", str(tmp_path / "drop.txt")]) == 0
+    assert "1 ids on the lists, 0 of them in the dataset" in capsys.readouterr().out
 
 
 # ── What is wrong with a dataset ─────────────────────────────────────────────────────────────────
@@ -582,6 +621,22 @@ def test_a_clip_that_is_not_what_was_promised_costs_itself(
     same = {name: data for name, data in tree(shards).items() if name != "summary.json"}
     found = {name: data for name, data in tree(output).items() if name != "summary.json"}
     assert differences(found, same) == []
+
+
+def test_a_clip_that_two_chunks_list_is_one(data: Curated, tmp_path: Path) -> None:
+    """Also one that cannot be read, and one that can be read by one of its names only."""
+    dataset = tmp_path / "data"
+    shutil.copytree(data.root, dataset)
+    fine, missing = data.kept()[:2]
+    (dataset / "clips" / f"{missing}.mp4").unlink()
+    folder = dataset / "processed_clip_chunks"
+    for path in (folder / "other.mp4_0.json", folder / "other.mp4_1.json"):
+        said = json.loads(path.read_text())
+        said["clips"] += [fine, missing]
+        path.write_text(json.dumps(said))
+    books = sharded(data, tmp_path / "output", dataset=str(dataset)).books
+    assert (books.listed, books.written, books.failed, books.imbalance()) == (16, 9, 1, None)
+    assert books.left_out["listed twice"] == 4
 
 
 def test_documents_of_others_may_say_strange_things(data: Curated, tmp_path: Path) -> None:
@@ -632,6 +687,13 @@ def test_what_cannot_be_is_said_before_anything_is_touched(
     assert tree(shards) == before
     with pytest.raises(OptionError, match="is the dataset itself"):
         sharded(data, data.root)
+    for own in ("clips", "metas/v0/shards", f"{ALGORITHM}_embd_parquet", "dedup"):
+        with pytest.raises(OptionError, match="a folder of the dataset itself"):
+            sharded(data, data.root / own)
+    (tmp_path / "link").symlink_to(data.root / "previews")
+    with pytest.raises(OptionError, match="lies in previews/, a folder of the dataset"):
+        sharded(data, tmp_path / "link")
+    (tmp_path / "link").unlink()
     (tmp_path / "mine.tar").write_bytes(b"mine")
     with pytest.raises(OptionError, match=r"mine.tar, which finecut shard did not write"):
         sharded(data, tmp_path)
@@ -640,6 +702,9 @@ def test_what_cannot_be_is_said_before_anything_is_touched(
     with pytest.raises(OptionError, match=r"has vectors of .*write --vectors"):
         sharded(data, tmp_path / "output")
     (data.root / "other_embd_parquet").rmdir()
+    shutil.copytree(data.root, tmp_path / "data", ignore=shutil.ignore_patterns("clips"))
+    with pytest.raises(RunError, match=r"is missing.*was it made with --no-upload-clips\?"):
+        sharded(data, tmp_path / "output", dataset=str(tmp_path / "data"))
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,12 +15,16 @@ import pytest
 
 from finecut.io.film.paint import Scene, paint
 from finecut.pipeline.describe import describe
+from finecut.pipeline.doctor import doctor
+from finecut.pipeline.engine import RunError
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import plan
 from finecut.pipeline.running import Ran, run
 
 STEPS = '''
 """Steps of somebody who uses finecut."""
+
+import threading
 
 import apache_beam as beam
 import numpy as np
@@ -64,6 +70,56 @@ class Breaks(EachClip):
 class Confuses(EachClip):
     def look(self, clip, frames):
         return None if clip.shot.index else clip.replace(shot=None)
+
+
+class Nowhere(EachClip):
+    def look(self, clip, frames):
+        return {"mean": float("nan")}
+
+
+class Quits(EachClip):
+    def look(self, clip, frames):
+        raise SystemExit(3)
+
+
+class Unloadable(EachClip):
+    def load(self):
+        self.weights = open("/nowhere/weights")
+
+
+class Session(EachClip):
+    scores = ("threads",)
+
+    def load(self):
+        # As sessions of models: nothing that could be sent to another process.
+        self.lock = threading.Lock()
+
+    def look(self, clip, frames):
+        with self.lock:
+            return {"threads": 1.0}
+
+
+class Drops(beam.PTransform):
+    def expand(self, clips):
+        return clips | beam.Filter(lambda clip: clip.shot.index == 0).with_output_types(Clip)
+
+
+class Falls(beam.PTransform):
+    def expand(self, clips):
+        return clips | beam.Map(lambda clip: 1 / 0).with_output_types(Clip)
+
+
+class Wants(EachClip):
+    resources = {"gpus": 1}
+
+
+class Sees(EachClip):
+    frames_per_second = 0.0
+
+
+class Exits(EachClip):
+    def __init__(self):
+        raise OSError("no such device")
 
 
 class Rejects(EachClip):
@@ -167,7 +223,8 @@ def test_scores_are_found_and_rules_may_speak_of_them(films: Path, tmp_path: Pat
 
 def test_what_takes_long_is_loaded_once_a_worker(films: Path, tmp_path: Path) -> None:
     _, said = curated(films, tmp_path / "out", "Loaded", workers=1)
-    assert {document["scores"]["loads"] for document in said.values()} == {1.0}
+    # Before the work, to see that it can be, and by the one worker there is.
+    assert {document["scores"]["loads"] for document in said.values()} == {2.0}
 
 
 @pytest.mark.parametrize(
@@ -175,6 +232,8 @@ def test_what_takes_long_is_loaded_once_a_worker(films: Path, tmp_path: Path) ->
     [
         ("Breaks", {1}, "ValueError: <no> such thing"),
         ("Confuses", {0, 1, 2}, "Confuses.look gave a NoneType"),
+        ("Nowhere", {0, 1, 2}, "Nowhere.look gave nan for mean"),
+        ("Quits", {0, 1, 2}, "Quits.look wanted to end the program (3)"),
     ],
 )
 def test_an_accident_costs_its_clip_only(
@@ -193,6 +252,56 @@ def test_a_step_may_reject_and_comes_before_what_costs_more(films: Path, tmp_pat
     assert ran.summary.rejected_by == {"taste": 1}
     assert all(document["scores"]["whole"] == 1 for document in said.values())
     assert len(list((tmp_path / "out" / "previews").iterdir())) == 2
+
+
+def test_what_is_loaded_stays_where_it_was_loaded(films: Path, tmp_path: Path) -> None:
+    _, said = curated(films, tmp_path / "out", "Session")
+    assert [document["scores"]["threads"] for document in said.values()] == [1.0] * 3
+
+
+def test_what_cannot_be_loaded_is_known_before_any_work(films: Path, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"--step Unloadable cannot be loaded \(FileNotFound"):
+        curated(films, tmp_path / "out", "Unloadable")
+    assert not (tmp_path / "out" / "clips").exists()
+
+
+def test_a_plain_transform_answers_for_what_it_gives_back(films: Path, tmp_path: Path) -> None:
+    ran = run(
+        Options(
+            (str(films),),
+            output=str(tmp_path / "out"),
+            clip_length=3.0,
+            no_generate_embeddings=True,
+            step=named("Drops"),
+        )
+    )
+    assert len(ran.misdone) == 1
+    assert "--step Drops was given 3 clips and gave back 1" in ran.misdone[0]
+    with pytest.raises(RunError, match="Usually that is --step Falls"):
+        curated(films, tmp_path / "falls", "Falls")
+
+
+def test_a_step_of_other_code_is_another_step(tmp_path: Path) -> None:
+    module = tmp_path / "changing_step_of_somebody.py"
+    sys.path.insert(0, str(tmp_path))
+    code = "from finecut.transforms.step import EachClip\nclass Step(EachClip):\n    version = {}\n"
+    found = []
+    for version in (1, 1, 2):
+        module.write_text(code.format(version), encoding="utf-8")
+        sys.modules.pop(module.stem, None)
+        importlib.invalidate_caches()
+        options = Options(("films",), output="out", step=(f"{module.stem}:Step",))
+        found.append(plan(options).writing.configuration)
+    assert found[0] == found[1] != found[2]
+
+
+def test_the_doctor_tries_it(capsys: pytest.CaptureFixture[str]) -> None:
+    said: list[str] = []
+    options = Options(output="", step=named("Unloadable", "Colours"), no_generate_embeddings=True)
+    assert doctor(options, said.append) == 1
+    lines = "\n".join(said)
+    assert re.search(r"step Unloadable .*cannot be loaded", lines)
+    assert re.search(r"step Colours .*colourful", lines)
 
 
 def test_its_place_is_told() -> None:
@@ -229,7 +338,10 @@ def test_other_steps_make_another_dataset() -> None:
         ({"step": ("broken_steps_of_somebody:Colours",)}, "ZeroDivisionError"),
         ({"step": named("Colors")}, "has no Colors"),
         ({"step": named("function")}, "function is no step"),
-        ({"step": named("Asks")}, "cannot be made without arguments"),
+        ({"step": named("Asks")}, "a step is made without arguments"),
+        ({"step": named("Exits")}, "OSError: no such device"),
+        ({"step": named("Wants")}, "write Resources"),
+        ({"step": named("Sees")}, "write numbers above 0"),
         ({"step": named("Colours@end")}, "there is no end: write one of cut, judged"),
         ({"step": named("Colours", "Colours@cut")}, "there are two steps called Colours"),
         ({"step": named("Colours"), "keep": ("colors>=1",)}, "speaks of colors, which is no score"),

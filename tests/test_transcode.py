@@ -156,6 +156,26 @@ def test_smart_cuts_hold_exactly_their_frames(name: str, painted: Film, tmp_path
     assert 0 < encoded < frames / 2
 
 
+@pytest.mark.parametrize("name", ["three B-frames", "a pyramid", "one B-frame", "uneven"])
+def test_smart_clips_are_as_long_as_encoded_ones(name: str, painted: Film, tmp_path: Path) -> None:
+    """Also where they end among B-frames, and between two pictures."""
+    spans = [(0.3, 1.61 + 0.0317 * step) for step in range(10)] + [(0.3, 4.0)]
+    smart, encoded = (made(how, painted(name), tmp_path / how, *spans) for how in (SMART, "encode"))
+    assert all(told(result).how == "smart" for result in smart)
+    for one, other in zip(smart, encoded, strict=True):
+        # Edit lists count milliseconds.
+        assert length(one) == pytest.approx(length(other), abs=0.0011), one.shot.span
+
+
+def length(result: CutShot) -> float:
+    """Of the track, as players take it."""
+    with av.open(str(result.path)) as container:
+        stream = container.streams.video[0]
+        assert stream.duration is not None
+        assert stream.time_base is not None
+        return float(stream.duration * stream.time_base)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_copied_clips_say_what_they_show(name: str, painted: Film, tmp_path: Path) -> None:
     painting = painted(name)

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from cutting_room import QUICK, video_of
-from faults import FaultyStore
+from faults import FaultyStore, NoDisk, small_disk
 from golden import GOLDEN
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,6 +38,7 @@ from finecut.io.shelf import Shelf
 from finecut.io.tar import Tar
 from finecut.pipeline.after import VerifyOptions
 from finecut.pipeline.cli import main
+from finecut.pipeline.engine import RunError
 from finecut.pipeline.options import OptionError
 from finecut.pipeline.verify import Verified, read_report, verify
 from finecut.transforms.checks.books import ChunkFacts, VideoFacts
@@ -1048,6 +1049,36 @@ def test_a_folder_that_is_no_output_is_refused(
         main(["verify", str(tmp_path)])
     assert ended.value.code == 2
     assert "is no output" in capsys.readouterr().err
+
+
+def test_previews_of_copied_clips_may_be_spread_unevenly(output: Output) -> None:
+    d = Damaged(output)
+    assert wrong_in(output.root, quick=False) == set()
+    expected = preview_of_another_length(d)
+    assert wrong_in(output.root, quick=False) == expected
+    for path in Path(output.root, "metas/v0").iterdir():
+        said = json.loads(path.read_text())
+        path.write_text(json.dumps(said | {"transcode": "copied"}))
+    assert wrong_in(output.root, quick=False) == set()
+
+
+def test_a_report_that_cannot_be_written_is_said(sound: Path, tmp_path: Path) -> None:
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "in the way").touch()
+    with pytest.raises(RunError, match="report could not be written"):
+        verified(sound, quick=True, workers=1, report=str(tmp_path / "report"))
+    assert [path.name for path in tmp_path.iterdir()] == ["report"]
+
+
+@pytest.mark.slow
+def test_a_full_disk_for_the_report_is_said(sound: Path, tmp_path: Path) -> None:
+    try:
+        with small_disk(tmp_path / "disk", 4096) as disk:
+            (disk / "filler").write_bytes(b"x" * 4096)
+            with pytest.raises(RunError, match=r"report.jsonl could not be written .*space"):
+                verified(sound, quick=True, workers=1, report=str(disk / "report.jsonl"))
+    except NoDisk as error:
+        pytest.skip(str(error))
 
 
 def test_the_report_goes_where_workers_can_write_and_not_into_the_dataset(sound: Path) -> None:

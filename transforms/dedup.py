@@ -13,6 +13,7 @@ Everything lies below one folder::
     likeness.parquet                           what comparing the pictures of pairs said
     duplicates/<12 letters>.parquet            id: the clips to remove, and nothing else
     groups.parquet                             group, id, kept, kept_id, cosine
+    keepers.parquet                            id, kept_id: of those rejected since, if any
     state.json                                 what the clusters were made of
     summary.json                               what was found; written last, it is the promise
 
@@ -39,9 +40,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from finecut.io import shelf
-from finecut.io.drops import DUPLICATES
+from finecut.io.drops import DUPLICATES, is_id
 from finecut.io.film.glimpse import glimpses
 from finecut.io.layout import Layout
+from finecut.io.output import Output, read_document
 from finecut.io.records import from_json, to_json
 from finecut.transforms import alike
 from finecut.transforms.alike import Glance, Likeness, likeness
@@ -50,7 +52,9 @@ from finecut.transforms.guard import attempted
 from finecut.transforms.keep import DUPLICATE
 from finecut.transforms.near import Pairs, chosen, groups, ranked
 from finecut.transforms.neighbourhoods import (
+    CENTROIDS,
     CLUSTERS,
+    PAIR_SCHEMA,
     PAIRS,
     PAIRWISE,
     PARQUET,
@@ -65,12 +69,18 @@ from finecut.transforms.tally import LOG, count
 
 K = TypeVar("K")
 
+#: Where in a dataset all this lies, unless it is told otherwise.
+USUAL_FOLDER: Final = "dedup"
 STATE, SUMMARY, GROUPS, LIKENESS = (
     "state.json",
     "summary.json",
     "groups.parquet",
     "likeness.parquet",
 )
+#: Whom each clip went for that has been rejected since: groups have only those that are kept.
+KEEPERS: Final = "keepers.parquet"
+#: Staged, when not one pair could be looked at: how many there were.
+UNSEEN: Final = "unseen"
 #: Counts up when the same tables and options make other clusters or pairs than they used to.
 FORM: Final = 1
 
@@ -100,6 +110,7 @@ GROUP_SCHEMA: Final = pa.schema(
         ("cosine", pa.float32()),
     ]
 )
+KEEPER_SCHEMA: Final = pa.schema([("id", pa.string()), ("kept_id", pa.string())])
 LIKENESS_SCHEMA: Final = pa.schema(
     [
         ("first", pa.string()),
@@ -168,7 +179,7 @@ class Deduped:
     unseen: int
     groups: int
     removed: int
-    #: On the list because an earlier one had them, and the dataset has rejected them since.
+    #: On the list because the dataset has rejected them as duplicates.
     carried: int
     #: How long the removed clips are together; nothing where no document says.
     seconds: float | None
@@ -176,6 +187,8 @@ class Deduped:
     #: Where the list is.
     path: str
     troubles: tuple[str, ...] = ()
+    #: Rejected as duplicates, and not on the list: whom they went for was rejected by a rule.
+    released: int = 0
 
 
 # ── near pairs ───────────────────────────────────────────────────────────────────────────────────
@@ -248,10 +261,22 @@ def candidates(graph: Graph, rank: Indices) -> NDArray[np.bool_]:
 
 def known_likeness(deduping: Deduping) -> pa.Table:
     """What an earlier run saw of the same clips; what it could not see is looked for again."""
-    data = shelf.read_if_there(deduping.path(LIKENESS)) if deduping.again else None
-    if data is None:
+    table = _table(deduping.path(LIKENESS), LIKENESS_SCHEMA) if deduping.again else None
+    if table is None:
         return LIKENESS_SCHEMA.empty_table()
-    return pq.read_table(io.BytesIO(data)).filter(pc.is_valid(pc.field("same")))
+    return table.filter(pc.is_valid(pc.field("same")))
+
+
+def _table(path: str, schema: pa.Schema) -> pa.Table | None:
+    """A table of ours; nothing if it is gone, damaged or another's."""
+    data = shelf.read_if_there(path)
+    if data is None:
+        return None
+    try:
+        table = pq.read_table(io.BytesIO(data))
+    except (pa.ArrowException, OSError):  # damaged pages are the latter
+        return None
+    return table if table.schema.equals(schema) else None
 
 
 def to_compare(deduping: Deduping) -> tuple[list[Batch], list[tuple[str, ...]]]:
@@ -407,9 +432,14 @@ def decided(settled: Settled, deduping: Deduping, seen: Iterable[Confirmed] = ()
     same, figures = graph, (0, 0, 0)
     if deduping.clips is not None:
         same, figures = _the_same(graph, deduping, seen)
+    compared, _, unseen = figures
+    if compared and compared == unseen:
+        # An empty list would say that there are no duplicates.
+        clustering.own.write(clustering.staged(UNSEEN), str(unseen).encode())
+        return Deduped(0, 0, 0, near, *figures, 0, 0, 0, None, deduping.eps, "")
     found = verdict(same, rank, deduping.eps)
+    carried, released = _carried(deduping, {*found.removed})
     clustering.own.write(deduping.path(GROUPS), to_parquet(found.groups))
-    carried = _carried(deduping, {*found.removed})
     path = _write_list(deduping, sorted({*found.removed, *carried}))
     deduped = Deduped(
         settled.items,
@@ -424,6 +454,7 @@ def decided(settled: Settled, deduping: Deduping, seen: Iterable[Confirmed] = ()
         deduping.eps,
         path,
         settled.troubles,
+        len(released),
     )
     said = {**asdict(deduped), "told": dict(deduping.told)}
     said["path"] = path.rsplit(f"{clustering.own.root}/", 1)[-1]
@@ -480,16 +511,86 @@ def _files(deduping: Deduping, folder: str) -> list[str]:
     return sorted(path for path in found if OURS[folder].fullmatch(path[len(root) + 1 :]))
 
 
-def _carried(deduping: Deduping, removed: set[str]) -> list[str]:
-    """Who was on the list before, and has been rejected for that: it has no vector any more, and
-    would come back if it left the list."""
+class Carried(NamedTuple):
+    """Clips that were rejected as duplicates: they have no vectors any more."""
+
+    #: They would come back if they left the list.
+    ids: list[str]
+    #: They should: whom they went for has been rejected by a rule since.
+    released: list[str]
+
+
+def _carried(deduping: Deduping, removed: set[str]) -> Carried:
+    """Whom the dataset has rejected as a duplicate, whichever list that was on."""
     layout = deduping.dataset
     if layout is None:
-        return []
-    lists = (pq.read_table(io.BytesIO(shelf.read(p))) for p in _files(deduping, DUPLICATES))
-    before = {id for table in lists for id in table.column("id").to_pylist()} - removed
-    documents = _documents(sorted(before), layout)
-    return [id for id, said in documents.items() if said.get("filtered_by") == DUPLICATE]
+        return Carried([], [])
+    rejected = _rejected(layout)
+    keepers = _known_keepers(deduping, layout)
+    clips = sorted(id for id, by in rejected.items() if by == DUPLICATE and id not in removed)
+    known = [(id, keepers[id]) for id in clips if id in keepers]
+    # Before the groups that say so are replaced.
+    _write_keepers(deduping, known)
+    stay = {id: still_goes(id, keepers, rejected) for id in clips}
+    return Carried([id for id in clips if stay[id]], [id for id in clips if not stay[id]])
+
+
+def still_goes(clip: str, keepers: Mapping[str, str], rejected: Mapping[str, str]) -> bool:
+    """Whether the clip that this one went for is kept, or goes for one that is, as far as known.
+
+    >>> still_goes("b", {"b": "a"}, {"b": "duplicate"})
+    True
+    >>> still_goes("b", {"b": "a"}, {"b": "duplicate", "a": "motion"})
+    False
+    """
+    met = set()
+    while clip in keepers and clip not in met:
+        met.add(clip)
+        clip = keepers[clip]
+        if clip not in rejected:
+            return True
+        if rejected[clip] != DUPLICATE:
+            return False
+    return clip not in met  # in a circle nobody stays
+
+
+def _rejected(layout: Layout) -> dict[str, str]:
+    """The dataset's rejected clips, and by what each was rejected."""
+
+    def clips(chunk: str) -> list[str]:
+        return list(map(str, read_document(chunk).get("filtered_clips") or ()))
+
+    def by(id: str) -> str:
+        return str(_document(id, layout).get("filtered_by") or "")
+
+    if not shelf.exists(layout.processed_clip_chunks()):
+        return {}
+    with ThreadPoolExecutor(READERS) as readers:
+        found = [id for part in readers.map(clips, Output(layout).chunks()) for id in part]
+        return dict(zip(found, readers.map(by, found), strict=True))
+
+
+def _known_keepers(deduping: Deduping, layout: Layout) -> dict[str, str]:
+    """Whom clips went for, as earlier runs said; the one in this folder is believed first."""
+    found: dict[str, str] = {}
+    for root in (f"{layout.root}/{USUAL_FOLDER}", deduping.clustering.own.root):
+        for name, schema in ((KEEPERS, KEEPER_SCHEMA), (GROUPS, GROUP_SCHEMA)):
+            table = _table(f"{root}/{name}", schema)
+            if table is None:
+                continue
+            columns = (table.column(key).to_pylist() for key in ("id", "kept_id"))
+            found |= {id: keeper for id, keeper in zip(*columns, strict=True) if id != keeper}
+    return found
+
+
+def _write_keepers(deduping: Deduping, known: list[tuple[str, str]]) -> None:
+    own, path = deduping.clustering.own, deduping.path(KEEPERS)
+    if not known:
+        own.remove(path)
+        return
+    ids, keepers = zip(*known, strict=True)
+    table = pa.table({"id": ids, "kept_id": keepers}, schema=KEEPER_SCHEMA)
+    own.write(path, to_parquet(table))
 
 
 def _seconds(removed: list[str], deduping: Deduping) -> float | None:
@@ -505,14 +606,15 @@ def _seconds(removed: list[str], deduping: Deduping) -> float | None:
 
 def _documents(ids: list[str], layout: Layout) -> Mapping[str, Mapping[str, Any]]:
     """What is known of these clips; nothing of those without a document."""
-
-    def read(id: str) -> Mapping[str, Any]:
-        data = None if "/" in id else shelf.read_if_there(layout.meta(id))
-        said: Mapping[str, Any] = {} if data is None else json.loads(data)
-        return said
-
     with ThreadPoolExecutor(READERS) as readers:
-        return dict(zip(ids, readers.map(read, ids), strict=True))
+        return dict(zip(ids, readers.map(partial(_document, layout=layout), ids), strict=True))
+
+
+def _document(id: str, layout: Layout) -> Mapping[str, Any]:
+    # Tables of other programs may have ids that lead elsewhere.
+    data = shelf.read_if_there(layout.meta(id)) if is_id(id) else None
+    said: Mapping[str, Any] = {} if data is None else json.loads(data)
+    return said
 
 
 # ── state ────────────────────────────────────────────────────────────────────────────────────────
@@ -548,6 +650,29 @@ def read_state(root: str) -> State | None:
         return State("", 1.0)
 
 
+def is_whole(settled: Settled, deduping: Deduping) -> bool:
+    """Whether the clusters and pairs that an earlier run noted still lie here."""
+    clustering = deduping.clustering
+    places = _places(settled)
+    pairs = [clustering.pairs(*place) for place in places]
+    return (
+        shelf.exists(deduping.path(CENTROIDS))
+        and {clustering.cluster(*place) for place in places} <= {*_files(deduping, CLUSTERS)}
+        and {*pairs} <= {*_files(deduping, PAIRS)}
+        and all(_table(path, PAIR_SCHEMA) is not None for path in pairs)
+    )
+
+
+def is_ranked(settled: Settled, deduping: Deduping) -> bool:
+    """Whether the reference's tables lie here, one for each cluster."""
+    wanted = {deduping.clustering.pairwise(centroid) for centroid, _ in settled.pieces}
+    return wanted <= {*_files(deduping, PAIRWISE)}
+
+
+def _places(settled: Settled) -> list[tuple[int, int]]:
+    return [(c, n) for c, count_of in settled.pieces for n in range(count_of)]
+
+
 def write_state(deduping: Deduping, settled: Settled | None, is_ranked: bool) -> None:
     clustering = deduping.clustering
     state = State(
@@ -563,7 +688,7 @@ def write_state(deduping: Deduping, settled: Settled | None, is_ranked: bool) ->
 def _settle(deduping: Deduping, settled: Settled) -> None:
     """Remove what other clusters left, and note what lies here now."""
     clustering = deduping.clustering
-    numbered = [(c, n) for c, count_of in settled.pieces for n in range(count_of)]
+    numbered = _places(settled)
     remove_others(deduping, CLUSTERS, {clustering.cluster(*place) for place in numbered})
     remove_others(deduping, PAIRS, {clustering.pairs(*place) for place in numbered})
     write_state(deduping, settled, is_ranked=False)

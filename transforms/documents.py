@@ -22,7 +22,7 @@ Document = dict[str, Any]
 
 def serialise(document: Document) -> bytes:
     """The bytes readers are used to: indented by four, ASCII, no newline at the end."""
-    return json.dumps(document, indent=4).encode("ascii")
+    return json.dumps(document, indent=4, allow_nan=False).encode("ascii")
 
 
 def clip_document(clip: Clip, layout: Layout) -> Document:

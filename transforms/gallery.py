@@ -82,7 +82,11 @@ def row_of(entry: Entry, has_previews: bool) -> Row:
     said = entry.document
     start, end = _pair(said.get("duration_span"))
     first, last = _first_window(said) if has_previews and entry.kept else (-1, -1)
-    errors = said.get("error_messages") or dict.fromkeys(_texts(said.get("errors")), "")
+    errors = _named(said.get("error_messages") or dict.fromkeys(_texts(said.get("errors")), ""))
+    # Rejected clips are none to train on anyway.
+    marked = entry.kept and (bool(errors) or said.get("valid") is False)
+    if marked and not errors:
+        errors = [["valid", "its document says that it is not valid, and not why"]]
     return Row(
         id=entry.id,
         reason="" if entry.kept else short(said.get("filtered_by") or REJECTED),
@@ -96,14 +100,15 @@ def row_of(entry: Entry, has_previews: bool) -> Row:
             "bytes": number(said.get("num_bytes")),
             "first": first,
             "last": last,
-            "marked": float(bool(errors)),
+            "marked": float(marked),
         },
         scores=_scores(said),
         text={
             "captions": _captions(said),
-            "errors": _named(errors),
+            "errors": errors,
             "codec": short(said.get("video_codec")),
             "models": _named(_models(said.get("models"))),
+            "made": _made(said),
         },
     )
 
@@ -176,6 +181,18 @@ def _models(value: object) -> dict[str, str]:
     return told
 
 
+def _made(said: Mapping[str, Any]) -> list[Any]:
+    """How its pictures came of the film: how, why, how many were encoded, and from where to where.
+
+    Nothing where nobody says so: then all of it was encoded.
+    """
+    if not isinstance(said.get("transcode"), str):
+        return []
+    span = _pair(said["copied_span"]) if said.get("copied_span") else None
+    how, reason = short(said["transcode"], 200), short(said.get("transcode_reason"))
+    return [how, reason, int(number(said.get("frames_encoded"))), span and [*span]]
+
+
 def _texts(value: object) -> list[str]:
     return [str(each) for each in value] if isinstance(value, list) else []
 
@@ -199,6 +216,8 @@ class Clips:
         self.bytes = 0.0
         #: How many somebody said something about.
         self.captioned = 0
+        #: How many were kept, with errors.
+        self.marked = 0
         self._known = {"": 0}
         self._clear_numbers()
         self._clear_texts()
@@ -233,6 +252,7 @@ class Clips:
         total[1] += row.end - row.start
         self.bytes += row.numbers["bytes"]
         self.captioned += bool(row.text["captions"])
+        self.marked += row.numbers["marked"] > 0
 
     def _reason(self, text: str) -> int:
         if text not in self._known and len(self.reasons) >= MOST_REASONS:
@@ -259,14 +279,15 @@ class Clips:
 
     def _clear_texts(self) -> None:
         self._texts: dict[str, list[Any]] = {
-            name: [] for name in ("captions", "errors", "codec", "models")
+            name: [] for name in ("captions", "errors", "codec", "models", "made")
         }
 
     def _numbers_out(self) -> dict[str, Any]:
         out: dict[str, Any] = {"count": len(self._numbers["source"])}
         out["id"] = base64.b64encode(self._ids).decode()
         out |= {name: packed(values) for name, values in self._numbers.items()}
-        out["scores"] = {name: packed(values) for name, values in self._scores.items()}
+        # Pairs: in a script, what an object has under some names (__proto__) is not a value.
+        out["scores"] = [[name, packed(values)] for name, values in self._scores.items()]
         self._clear_numbers()
         return out
 

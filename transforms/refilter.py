@@ -21,7 +21,7 @@ import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Final
 
 import apache_beam as beam
@@ -35,6 +35,7 @@ from finecut.transforms.again import read_document
 from finecut.transforms.documents import CONFIGURATION, Document, serialise
 from finecut.transforms.guard import guarded
 from finecut.transforms.keep import DUPLICATE, Dropping
+from finecut.transforms.keepers import keepers_of
 from finecut.transforms.parallel import in_order
 from finecut.transforms.rewriting import (
     chunk_rewritten,
@@ -366,8 +367,12 @@ def _yields(
         "captions": sum(bool(e.captions) for e in entries if e.kept and not after[e.id].kept),
         "previews": sum(refiltering.previews for e in entries if e.kept and not after[e.id].kept),
     }
+    dropping = refiltering.dropping
+    drops = frozenset[str]() if dropping is None else dropping.ids()
     return Yields(
         videos={REFILTERED if done else UNCHANGED: 1},
+        on_lists=sum(entry.id in drops for entry in entries),
+        bereft=sum(_is_bereft(entry, refiltering) for entry in entries if entry.id in drops),
         now=_amounts(entries),
         then=_amounts(after.values()),
         losing={what: number for what, number in losing.items() if number},
@@ -376,6 +381,34 @@ def _yields(
             for entry in entries
         },
     ).trimmed()
+
+
+@cache
+def _keepers_of(dropping: Dropping) -> Mapping[str, str]:
+    """Read once in a process."""
+    return keepers_of(dropping.lists)
+
+
+def _is_bereft(entry: Entry, refiltering: Refiltering) -> bool:
+    """Whether a clip that would be kept goes for one that goes as well."""
+    dropping = refiltering.dropping
+    keeper = None if dropping is None else _keepers_of(dropping).get(entry.id)
+    if keeper is None or not _stays(entry, refiltering, frozenset()):
+        return False
+    assert dropping is not None
+    try:
+        [other] = read_clips([keeper], entry.chunk, refiltering.writing)
+    except OutOfReach:
+        return True
+    return not _stays(other, refiltering, dropping.ids())
+
+
+def _stays(entry: Entry, refiltering: Refiltering, drops: frozenset[str]) -> bool:
+    """Whether a clip is kept, as far as rules go."""
+    try:
+        return judged_anew(entry, refiltering.stages, drops).rejected_by is None
+    except OutOfReach:
+        return False
 
 
 def _amounts(entries: Iterable[Entry]) -> dict[str, Amount]:

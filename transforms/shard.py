@@ -18,6 +18,7 @@ such. This is the layout that WebDataset reads.
 
 import hashlib
 import io
+import json
 import math
 import re
 import threading
@@ -37,7 +38,7 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
 from finecut.io import shelf
-from finecut.io.drops import read_drops
+from finecut.io.drops import drops_table, read_drops
 from finecut.io.layout import chunk_id
 from finecut.io.output import Entry, NoDataset, Output, read_document
 from finecut.io.records import Failure, Source
@@ -45,7 +46,6 @@ from finecut.io.shards import VECTOR, ShardFolder, column_of, receipt_table, sch
 from finecut.io.shelf import Shelf
 from finecut.io.tar import Tar, size_in_tar
 from finecut.transforms.bins import Binning
-from finecut.transforms.documents import serialise
 from finecut.transforms.guard import FAILURES, attempted, failure, guarded
 from finecut.transforms.parallel import in_order
 from finecut.transforms.rules import Rule, verdict
@@ -104,6 +104,8 @@ class Sharding:
     seed: int = 0
     #: A list of clips to leave out, as :mod:`finecut.io.drops` reads them.
     drops: str | None = None
+    #: Whether somebody wants to know which clips went for another one.
+    grouped: bool = False
     threads: int = 6
 
 
@@ -117,6 +119,10 @@ class Part:
     #: The names of all scores and captions that those have who stay.
     scores: tuple[str, ...]
     captions: tuple[str, ...]
+    #: Clips that are on the list, whatever else is true of them.
+    on_lists: int = 0
+    #: A list of those that would be taken if they were not on it, if anybody wants to know.
+    fit: str | None = None
 
 
 @dataclass(frozen=True)
@@ -233,7 +239,7 @@ def _vectors_in(path: str) -> dict[str, Vector]:
         return {}
     try:
         table = pq.read_table(io.BytesIO(data), columns=["id", "embedding"])
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowException, OSError) as error:
         raise NoDataset(
             f"{path} is no table of vectors ({error}). Usually a copy was cut short: finecut "
             "verify lists all that is wrong"
@@ -279,17 +285,9 @@ def look_at(
     if clip.id in drops:
         return DUPLICATE
     entry = _entry(clip.id, clip.chunk, sharding.output)
-    if not entry.document.get("valid") and not sharding.invalid:
-        return INVALID
-    broken = verdict(entry.scores, sharding.rules)
-    if broken is not None:
-        return broken
-    if CAPTION in sharding.needs and caption_of(entry, sharding.caption) is None:
-        return NO_CAPTION
-    if VECTORS in sharding.needs and tables.vector(clip.id, clip.chunk) is None:
-        return NO_VECTOR
-    if "num_bytes" not in entry.document and not shelf.exists(entry.path):
-        return NO_FILE
+    unfit = _unfit(entry, sharding, tables)
+    if unfit is not None:
+        return unfit
     material = _material(entry, sharding, tables)
     start, end = entry.span
     said = entry.document
@@ -304,6 +302,33 @@ def look_at(
         digest=material.digest,
     )
     return candidate, frozenset(entry.scores), frozenset(entry.captions)
+
+
+def _unfit(entry: Entry, sharding: Sharding, tables: Tables) -> str | None:
+    """Why a clip that was kept is not wanted, if it is not."""
+    if not entry.document.get("valid") and not sharding.invalid:
+        return INVALID
+    broken = verdict(entry.scores, sharding.rules)
+    if broken is not None:
+        return broken
+    if CAPTION in sharding.needs and caption_of(entry, sharding.caption) is None:
+        return NO_CAPTION
+    if VECTORS in sharding.needs and tables.vector(entry.id, entry.chunk) is None:
+        return NO_VECTOR
+    if "num_bytes" not in entry.document and not shelf.exists(entry.path):
+        return NO_FILE
+    return None
+
+
+def _is_fit(clip: Listed, sharding: Sharding, tables: Tables) -> bool:
+    """Whether a clip would be taken, were it not on a list."""
+
+    def look() -> bool:
+        entry = _entry(clip.id, clip.chunk, sharding.output)
+        return _unfit(entry, sharding, tables) is None
+
+    # It is left out anyway, so what is wrong with it is no failure.
+    return attempted(look) is True
 
 
 def _entry(clip: str, chunk: str, output: Output) -> Entry:
@@ -332,7 +357,8 @@ def _material(entry: Entry, sharding: Sharding, tables: Tables) -> Material:
         )
     return Material(
         entry=entry,
-        document=serialise(dict(said)),
+        # Not by serialise(): documents of others may hold numbers that ours must not.
+        document=json.dumps(dict(said), indent=4).encode("ascii"),
         caption=caption_of(entry, sharding.caption),
         vector=tables.vector(entry.id, entry.chunk),
         num_bytes=size,
@@ -572,6 +598,8 @@ class _ListClips(beam.DoFn):
         self._listed = 0
         self._scores: set[str] = set()
         self._captions: set[str] = set()
+        self._on_lists = 0
+        self._fit: list[str] = []
 
     def start_bundle(self) -> None:
         self._begin()
@@ -599,28 +627,41 @@ class _ListClips(beam.DoFn):
         look = partial(look_at, sharding=self.sharding, tables=tables, drops=drops)
         trying = partial(_try, look)
         self._listed += len(clips)
+        self._on_lists += sum(clip.id in drops for clip in clips)
         count("clips listed", len(clips))
+        duplicates: list[Listed] = []
         for clip, looked in in_order(trying, clips, self.sharding.threads):
             if isinstance(looked, Exception):
                 count("clips failed")
                 yield failure("ListClips", clip.source, looked, (clip.id,))
             elif isinstance(looked, str):
                 self._left_out[looked] += 1
+                if looked == DUPLICATE and self.sharding.grouped:
+                    duplicates.append(clip)
             else:
                 candidate, scores, captions = looked
                 self._rows.append(candidate)
                 self._scores |= scores
                 self._captions |= captions
+        is_fit = partial(_is_fit, sharding=self.sharding, tables=tables)
+        fits = in_order(is_fit, duplicates, self.sharding.threads)
+        self._fit += [clip.id for clip, fit in zip(duplicates, fits, strict=True) if fit]
 
     def _part(self) -> Part:
         path = f"{self.tray.root}/parts/{uuid4().hex}.parquet"
         self.tray.write(path, candidate_table(self._rows))
+        fit = None
+        if self._fit:
+            fit = f"{self.tray.root}/fit/{uuid4().hex}.parquet"
+            self.tray.write(fit, drops_table(self._fit))
         return Part(
             path,
             self._listed,
             dict(sorted(self._left_out.items())),
             tuple(sorted(self._scores)),
             tuple(sorted(self._captions)),
+            self._on_lists,
+            fit,
         )
 
 

@@ -13,8 +13,9 @@ nothing else. Any other ``PTransform`` from clips to clips may stand there too, 
 itself.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Final
 
@@ -61,7 +62,10 @@ class EachClip(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]]):
     looking: Looking = NOT_LOOKING
 
     def load(self) -> None:
-        """Make ready what takes long, once a worker: a model, say."""
+        """Make ready what takes long, once a worker: a model, say.
+
+        Before a run on this machine it is tried once, so that what is missing is known at once.
+        """
 
     def look(self, clip: Clip, frames: Frames) -> Clip | Mapping[str, float]:
         """What is found out: scores by name, or the clip with whatever was changed."""
@@ -71,10 +75,13 @@ class EachClip(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]]):
     def name(self) -> str:
         return type(self).__name__
 
+    def looker(self) -> "Looker":
+        return Looker(
+            self.name, self.load, self.look, self.frames_per_second, self.side, self.looking
+        )
+
     def expand(self, clips: "Clips") -> "Clips":
-        each = _Each(Looker(self.name, self.load, self.look, self.frames_per_second, self.side))
-        each.looker = replace(each.looker, looking=self.looking)
-        return clips | self.name >> beam.ParDo(each)
+        return clips | self.name >> beam.ParDo(_Each(self.looker()))
 
 
 @dataclass(frozen=True)
@@ -114,10 +121,12 @@ def looked_at_or_not(clip: Clip, looker: Looker) -> Clip:
 
 
 def _looked_at(clip: Clip, looker: Looker) -> Iterator[Clip]:
-    found: Any = looker.look(clip, _frames(clip, looker))
+    try:
+        found: Any = looker.look(clip, _frames(clip, looker))
+    except SystemExit as ended:  # no step ends the program
+        raise RuntimeError(f"{looker.name}.look wanted to end the program ({ended})") from ended
     if isinstance(found, Mapping):
-        scores = {str(name): float(value) for name, value in found.items()}
-        yield clip.replace(scores={**clip.scores, **scores})
+        yield clip.replace(scores={**clip.scores, **_scores(found, looker)})
     elif isinstance(found, Clip) and found.id == clip.id:
         yield found
     else:
@@ -125,6 +134,17 @@ def _looked_at(clip: Clip, looker: Looker) -> Iterator[Clip]:
             f"{looker.name}.look gave {_what(found)} for clip {clip.id}. It has to give the clip "
             "itself (clip.replace(…)), or a dictionary of scores"
         )
+
+
+def _scores(found: Mapping[Any, Any], looker: Looker) -> dict[str, float]:
+    scores = {str(name): float(value) for name, value in found.items()}
+    for name, value in scores.items():
+        if not math.isfinite(value):
+            raise ValueError(
+                f"{looker.name}.look gave {value} for {name}, which no document can say and no "
+                "rule compare. Usually something was divided by nothing: leave the score out then"
+            )
+    return scores
 
 
 def _frames(clip: Clip, looker: Looker) -> Frames:

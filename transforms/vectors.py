@@ -79,9 +79,10 @@ def held_by(layout: Layout, algorithm: str) -> Mapping[str, str] | None:
 
 
 def _facts_in(table: str) -> Mapping[str, str]:
+    data = shelf.read(table)
     try:
-        return facts_of(shelf.read(table))
-    except pa.ArrowInvalid as error:
+        return facts_of(data)
+    except (pa.ArrowException, OSError) as error:
         raise MixedVectors(
             f"{table} is no Parquet table ({error}), so nobody can say whose vectors lie beside "
             "it. Usually a copy was cut short: remove that file, or the folder, first."

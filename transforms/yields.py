@@ -57,6 +57,9 @@ class Yields:
     failures: tuple[Failure, ...] = ()
     num_failures: int = 0
     clips_failed: int = 0
+    #: Clips that are on a list; and those of them that go for a clip that goes by a rule.
+    on_lists: int = 0
+    bereft: int = 0
     #: Scores that rules speak of, of some clips.
     sample: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -55,6 +56,11 @@ class Order:
     shuffle: bool = False
     seed: int = 0
     even: bool = False
+
+    def __post_init__(self) -> None:
+        seed: object = self.seed
+        if not isinstance(seed, Integral):
+            raise TypeError(f"seed={seed!r} is no seed: give a whole number, as 7")
 
 
 class Clips:

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -59,9 +60,10 @@ class ClipDataset(IterableDataset):
     ``channels_first``            frames of shape T×C×H×W instead of T×H×W×C
     ``caption``                   whose (``qwen_caption``); otherwise the first there is, or no text
     ``vectors``                   whose (``efficientnet-lite0``), as ``vector``
-    ``shuffle``, ``seed``         the order follows from the ids, the seed and the epoch alone
+    ``shuffle``, ``seed``         the order follows from the ids, the seed and the epoch alone;
+                                  otherwise clips come as they are listed there
     ``drop``                      lists of clips to leave out, as ``finecut dedup`` writes them, or
-                                  a set of ids
+                                  ids themselves
     ``keep``                      what says of an :class:`Entry` whether it is read; asked of every
                                   clip once, here, so every document is read once
     ``rejected``                  whether rejected clips come as well
@@ -177,6 +179,11 @@ class ClipDataset(IterableDataset):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from there with the next iteration."""
+        if not _is_position(state):
+            raise ValueError(
+                f"{state!r} cannot be right as a position: give what state_dict() returned, "
+                "unchanged, or begin the epoch anew"
+            )
         if state["clips"] != self._digest:
             raise ValueError(
                 "this position was noted for other clips or another seed, so what is left cannot "
@@ -243,6 +250,21 @@ class ClipDataset(IterableDataset):
             # A copy: Arrow's arrays must not be written to.
             sample["vector"] = torch.tensor(sample["vector"])
         return sample
+
+
+def _is_position(state: Any) -> bool:
+    """Whether this is of the form that ``state_dict`` gives, with numbers that can be."""
+    if not isinstance(state, Mapping) or not {"clips", "epoch", "share", "done", "of"} <= set(
+        state
+    ):
+        return False
+    share = state["share"]
+    if not isinstance(share, Sequence) or len(share) != len(fields(Share)):
+        return False
+    numbers = (state["epoch"], state["done"], state["of"], *share)
+    return all(isinstance(number, Integral) and int(number) >= 0 for number in numbers) and bool(
+        share[0] < share[1] and share[2] < share[3] and state["done"] <= state["of"]
+    )
 
 
 def _rank_of(rank: int | None, world: int | None) -> tuple[int, int]:

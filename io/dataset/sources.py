@@ -21,16 +21,16 @@ from numpy.typing import NDArray
 
 from finecut.io import shelf
 from finecut.io.dataset.catalogue import Catalogue, Listed, ahead
-from finecut.io.drops import read_drops
-from finecut.io.layout import chunk_id, embedding_folder
-from finecut.io.output import Entry, NoDataset, Output, read_document
+from finecut.io.drops import is_id, read_drops
+from finecut.io.layout import embedding_folder
+from finecut.io.output import Document, Entry, NoDataset, Output, chunk_named, read_document
 from finecut.io.shards import COLUMNS, ShardFolder, column_of
 from finecut.io.tar import BLOCK
 
 Floats = NDArray[np.float32]
 Keep = Callable[[Entry], bool]
 #: Ids that are left out, or one list of them, or several (as ``finecut dedup`` writes them).
-Drop = str | Iterable[str] | Set[str]
+Drop = str | Iterable[str]
 
 #: Tables of vectors that are kept in mind: neighbours in an order that is not shuffled share one.
 TABLES_KEPT: Final = 16
@@ -84,8 +84,12 @@ class Curated:
         self.catalogue = Catalogue.of(listed if keep is None else self._kept(listed, keep))
 
     def _listed(self) -> Iterator[Listed]:
-        for place, said in enumerate(ahead(read_document, self._output.chunks())):
-            self._chunks += uuid.UUID(chunk_id(said["video"], said["clip_chunk_index"])).bytes
+        def read(path: str) -> tuple[str, Document]:
+            said = read_document(path)
+            return chunk_named(said, path), said
+
+        for place, (chunk, said) in enumerate(ahead(read, self._output.chunks())):
+            self._chunks += uuid.UUID(chunk).bytes
             for kept, name in ((True, "clips"), (False, "filtered_clips")):
                 yield from (Listed(id, kept, place) for id in said.get(name, ()))
 
@@ -283,7 +287,13 @@ def _by_id(table: pa.Table, column: str) -> dict[str, Floats]:
 
 
 def _ids(drop: Drop) -> Set[str]:
-    """A set is one of ids; a text is the path of a list, and others are paths of lists."""
-    if isinstance(drop, Set):
-        return drop
-    return read_drops([drop] if isinstance(drop, str) else drop)
+    """A text is the path of a list; several are ids if all look like ids, else paths of lists."""
+    given: object = drop
+    several = isinstance(given, Iterable) and not isinstance(given, str)
+    named: list[Any] = list(drop) if several else [drop]
+    if not all(isinstance(one, str) for one in named):
+        raise TypeError(
+            f"drop={drop!r} names no clips: give the path of a list, as finecut dedup writes them, "
+            "several such paths, or ids as texts; leave it out to drop none"
+        )
+    return frozenset(named) if all(map(is_id, named)) else read_drops(named)

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from finecut.io.dataset.catalogue import ahead
 from finecut.io.dataset.sources import Source, open_source
-from finecut.io.output import Entry
+from finecut.io.output import Entry, NoDataset
 
 #: Columns that every clip has, in this order. Scores and captions follow by name, then the vector.
 COLUMNS: Final = pa.schema(
@@ -92,7 +92,13 @@ def _batches(
 
 def _row(entry: Entry) -> Row:
     said = entry.document
-    start, end = entry.span
+    try:
+        start, end = entry.span
+    except KeyError as error:
+        raise NoDataset(
+            f"the document of the clip {entry.id} ({entry.path}) does not say {error}. Usually it "
+            "was changed by hand: finecut verify lists all that is wrong"
+        ) from error
     row: Row = {name: said.get(name) for name in COLUMNS.names}
     row |= {"id": entry.id, "kept": entry.kept, "start": start, "end": end, "path": entry.path}
     row |= {_column(name): value for name, value in entry.scores.items()}

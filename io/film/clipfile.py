@@ -24,6 +24,9 @@ MP4 = {"movflags": "+faststart", "fflags": "+bitexact"}
 class Mp4Writer:
     """A clip as a file: a track of pictures that others fill, and the sound beside it."""
 
+    #: At a variable rate they may run ahead of an encoder's, and would cut the last picture short.
+    _decoding_times_are_made = False
+
     def __init__(self, path: Path, time_base: Fraction) -> None:
         self.path = path
         self._time_base = time_base
@@ -90,7 +93,10 @@ class Mp4Writer:
         if ticks is not None and shown == self._last_tick:
             packet.duration = ticks - self._last_tick
         if ticks is not None and last and self._first_dts is not None:
-            packet.duration = max(1, ticks - (decoded - self._first_dts))
+            least = 1
+            if self._decoding_times_are_made and shown == self._last_tick:
+                least = packet.duration
+            packet.duration = max(least, ticks - (decoded - self._first_dts))
         self._container.mux(packet)
         self._held = None
 

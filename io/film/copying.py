@@ -458,15 +458,20 @@ class _Desk:
         if take.writer is None:
             take.writer = self._begin(take, min(piece.shown for piece in pieces))
         take.last = max(take.last, *(piece.shown for piece in pieces))
-        ends = take.last + round(self.usual / self.base) if part.ends is None else part.ends
-        take.writer.add(pieces, ends)
         take.pictures_done, take.film_ended = part.last, part.ends is None
         take.upto = take.last * self.base + self.usual
         if part.ends is not None:
             take.upto = part.ends * self.base
         elif self.patcher is not None:
             take.sound_until = Fraction(take.shot.span.end)  # it may outlast the pictures
+        take.writer.add(pieces, self._over(take, part))
         self._catch_up(take)
+
+    def _over(self, take: _Take, part: Part) -> int:
+        """When the last picture of what is added is over: at the next one, or with the clip."""
+        if part.ends is not None and not part.last:
+            return part.ends
+        return take.last + max(1, round(self._last_length(take) / self.base))
 
     def _as_they_are(self, section: Section, count: int, first: bool) -> list[Piece]:
         pieces = [
@@ -564,9 +569,13 @@ class _Desk:
         return _with(result, Transcoded(how, frames_encoded=take.num_encoded, span=span))
 
     def _last_length(self, take: _Take) -> Fraction:
+        """How long the clip shows its last picture: as long as an encoded one does."""
         if self.clock.rate is not None:
             return self.usual
-        return max(self.base, take.upto - take.last * self.base)
+        upto = take.upto
+        if self.patcher is not None:
+            upto = min(upto, Fraction(take.shot.span.end))
+        return max(self.base, upto - take.last * self.base)
 
     def _damage(self, take: _Take, start: Fraction, file: ClipFile) -> str | None:
         """What is missing although the film should have it, as far as packets tell."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from numbers import Integral, Real
 from typing import Any, BinaryIO
 
 import av
@@ -56,12 +57,29 @@ class Pictures:
     size: int | tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
+        _check_kinds(self.frames, self.fps, self.size)
         sides = self.size if isinstance(self.size, tuple) else (self.size,)
         for name, value in (("frames", self.frames), *(("size", side) for side in sides)):
             if value is not None and value < 1:
                 raise ValueError(f"{name}={value} asks for nothing: give a whole number above 0")
         if self.fps is not None and not 0 < self.fps < float("inf"):
             raise ValueError(f"fps={self.fps} is no rate: give frames a second, above 0")
+
+
+def _check_kinds(frames: object, fps: object, size: object) -> None:
+    """Numbers of NumPy will do as well."""
+    if frames is not None and not isinstance(frames, Integral):
+        raise TypeError(f"frames={frames!r} is no number of frames: give a whole number, as 16")
+    if fps is not None and not isinstance(fps, Real):
+        raise TypeError(f"fps={fps!r} is no rate: give a number, as 4 or 12.5")
+    sides = size if isinstance(size, tuple) else (size, size)
+    if size is not None and (
+        len(sides) != 2 or not all(isinstance(side, Integral) for side in sides)
+    ):
+        raise TypeError(
+            f"size={size!r} is no size: give the shorter side as a whole number, as 256, or "
+            "height and width, as (224, 224)"
+        )
 
 
 @dataclass(frozen=True)

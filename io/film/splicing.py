@@ -137,6 +137,8 @@ class SplicedWriter(Mp4Writer):
     Ticks count from the film's second 0; those of the clip begin with ``first``.
     """
 
+    _decoding_times_are_made = True
+
     def __init__(
         self,
         path: Path,

@@ -2,8 +2,11 @@
 (() => {
   const { facts, clips, sources, h, at } = finecut;
   const dialog = at("clip");
+  // Which clip is wanted, and which is shown.
   let now = -1;
+  let painted = -1;
   let before = null;
+  let leaving = null;
 
   const list = (pairs, name) =>
     h(
@@ -34,7 +37,7 @@
   };
   const verdict = (row) =>
     finecut.kept(row)
-      ? h("p", { class: "verdict kept", text: "Kept" })
+      ? h("p", { class: "verdict kept", text: clips.marked[row] ? "Kept, but marked" : "Kept" })
       : h("p", { class: "verdict rejected", text: `Rejected by ${finecut.reason(row)}` });
   const words = (text) =>
     text.captions.length
@@ -49,14 +52,15 @@
     const pairs = [];
     for (const name of facts.scores) {
       const value = clips.scores.get(name)[row];
-      const rules = finecut.rulesOf(name);
+      const key = finecut.keyOf(name);
+      const rules = finecut.rulesOf(key);
       const broken = rules.filter((rule) => !holds[rule.comparison](value, Math.fround(rule.limit)));
       if (Number.isNaN(value) && !broken.length) continue;
       const parts = [h("span", { text: finecut.score(value) })];
       const rule = broken[0] || rules[0];
       if (rule) parts.push(h("small", { text: ` ${finecut.sign(rule.comparison)} ${rule.limit}` }));
       if (broken.length) parts.push(h("span", { class: "unseen", text: ", not fulfilled" }));
-      pairs.push([finecut.named(name), parts, broken.length ? "broken" : null]);
+      pairs.push([finecut.named(key), parts, broken.length ? "broken" : null]);
     }
     return pairs.length ? [h("h3", { text: "Scores" }), list(pairs, "numbers")] : null;
   };
@@ -73,6 +77,18 @@
     return button;
   };
   finecut.copied = copied;
+  /** How its pictures came of the film, where a document says so. */
+  const made = ([how, reason, encoded, span]) => {
+    const some = `${finecut.several(encoded, "picture")} encoded`;
+    const words = {
+      copied: "copied as the film has it, not encoded",
+      smart: `copied, but for the ends: ${some}`,
+      encoded: reason ? `encoded, because it could not be copied: ${reason}` : "encoded",
+    };
+    const pairs = [["made", Object.hasOwn(words, how) ? words[how] : [how, reason].filter(Boolean).join(": ")]];
+    if (span) pairs.push(["copied", `really ${finecut.clock(span[0])} – ${finecut.clock(span[1])}`]);
+    return pairs;
+  };
   const known = (row, text) => {
     const id = finecut.id(row);
     const pairs = [
@@ -83,6 +99,7 @@
       pairs.push(["pictures", `${clips.width[row]} × ${clips.height[row]}, ${finecut.score(clips.rate[row])} a second, ${finecut.number(clips.frames[row])} in all`]);
       pairs.push(["file", `${text.codec || "unknown codec"}, ${finecut.size(clips.bytes[row])}`]);
     }
+    if (text.made.length) pairs.push(...made(text.made));
     pairs.push(["id", [h("code", { text: id }), " ", copied(id, "the id")]]);
     for (const [name, model] of text.models) pairs.push([`${name} by`, model]);
     return [h("h3", { text: "Facts" }), list(pairs, "facts")];
@@ -127,15 +144,41 @@
     return button;
   };
 
+  // What is opened is a step that Back takes back; from clip to clip there is none.
+  const isClip = () => window.location.hash.startsWith("#clip=");
+  const remembered = (address) => {
+    if (dialog.open || isClip()) history.replaceState(history.state, "", address);
+    else history.pushState({ opened: true }, "", address);
+  };
+  const left = () => {
+    if (!isClip()) return; // by Back, which closed it
+    if (!history.state || !history.state.opened) {
+      history.replaceState(null, "", "#clips"); // the page was begun with this clip
+      return;
+    }
+    leaving = new Promise((done) => {
+      window.addEventListener("popstate", () => requestAnimationFrame(done), { once: true });
+      setTimeout(done, 500);
+    }).then(() => {
+      leaving = null;
+      const focused = document.activeElement;
+      // The browser went back to where one was when the clip was opened.
+      if (focused && focused.dataset.item !== undefined && !dialog.open) focused.scrollIntoView({ block: "nearest" });
+    });
+    history.back();
+  };
+
   /** Open a clip; the page remembers which, so that the address can be handed on. */
   finecut.open = async (row) => {
     if (row < 0) return;
     const focused = dialog.contains(document.activeElement) ? document.activeElement.id : "";
-    if (!dialog.open) before = { hash: window.location.hash, focus: document.activeElement };
+    if (!dialog.open) before = document.activeElement;
     now = row;
     const text = await finecut.text(row);
+    await leaving;
     if (now !== row) return;
-    history.replaceState(null, "", `#clip=${finecut.id(row)}`);
+    painted = row;
+    remembered(`#clip=${finecut.id(row)}`);
     const name = finecut.fileName(row) || finecut.id(row);
     const more = h("div", { class: "more-of" });
     hush();
@@ -168,12 +211,13 @@
     }
   };
   dialog.addEventListener("close", () => {
+    if (dialog.open) return; // browsers say this late, and the next clip is shown already
     hush();
     dialog.replaceChildren();
-    const place = finecut.shown.rows.indexOf(now);
-    history.replaceState(null, "", before && !before.hash.startsWith("#clip=") ? before.hash || "#clips" : "#clips");
-    const back = before && before.focus;
-    now = -1;
+    const place = finecut.shown.rows.indexOf(painted);
+    const back = before;
+    if (now === painted) now = -1;
+    left();
     if (back && back.isConnected && back !== document.body && back.dataset.item === undefined) back.focus();
     else if (place >= 0 && !at("view-clips").hidden) finecut.grid.focus(place);
   });

@@ -27,7 +27,8 @@
     const where = `${finecut.clock(clips.start[row])} – ${finecut.clock(clips.end[row])}`;
     const place = facts.captioned ? `${where} · ${finecut.fileName(row)}` : where;
     const score = wanted.order && finecut.values(wanted.order);
-    const value = score && wanted.order !== "duration" ? finecut.score(score[row]) : "";
+    const shownAs = wanted.order === "size" ? finecut.size : finecut.score;
+    const value = score && wanted.order !== "duration" ? shownAs(score[row]) : "";
     let clock = 0;
     const play = () => {
       clock = setTimeout(() => finecut.play(row, picture), 90);
@@ -54,6 +55,7 @@
         { class: "frame" },
         picture,
         finecut.kept(row) ? null : h("span", { class: "why", text: finecut.reason(row) }),
+        clips.marked[row] ? h("span", { class: "why marked", text: "marked" }) : null,
         h("span", { class: "length", text: finecut.duration(clips.duration[row]) }),
       ),
       line,
@@ -101,7 +103,7 @@
   };
   const ordered = (rows) => {
     if (!wanted.order) return wanted.up ? rows.reverse() : rows;
-    const values = wanted.order === "size" ? clips.bytes : finecut.values(wanted.order);
+    const values = finecut.values(wanted.order);
     const sign = wanted.up ? 1 : -1;
     // Those without the score come last, whichever way.
     const key = (row) => (Number.isNaN(values[row]) ? Infinity : sign * values[row]);
@@ -170,13 +172,14 @@
   };
   const outcomes = () => {
     const some = [["all", "All"], ["kept", "Kept"], ["rejected", "Rejected"]];
+    if (facts.marked) some.push(["marked", "Marked"]);
     const group = h("fieldset", { class: "choice" }, h("legend", { class: "unseen", text: "Outcome" }));
     for (const [value, text] of some) {
       const input = h("input", { type: "radio", name: "outcome", value, id: `outcome-${value}` });
       input.checked = value === wanted.outcome;
       input.addEventListener("change", () => {
         wanted.outcome = value;
-        if (value === "kept") set("reason", "");
+        if (value === "kept" || value === "marked") set("reason", "");
         finecut.sift();
       });
       group.append(h("label", {}, input, h("span", { text })));
@@ -195,7 +198,7 @@
   };
   const orders = () => {
     const choices = [["", "As in the films"], ["duration", "Duration"], ["size", "File size"]];
-    for (const name of facts.scores) choices.push([name, sentence(finecut.named(name))]);
+    for (const name of facts.scores) choices.push([finecut.keyOf(name), sentence(finecut.named(finecut.keyOf(name)))]);
     return select("order", choices, (value) => {
       wanted.order = value;
       finecut.sift();

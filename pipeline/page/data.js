@@ -86,12 +86,20 @@ const finecut = {};
     unsafe_mean: "unsafe, mean",
   };
   finecut.sign = (comparison) => ({ ">=": "≥", "<=": "≤", ">": ">", "<": "<" })[comparison];
-  /** The rules of a score, the strictest first. */
-  finecut.rulesOf = (score) =>
+  // Scores have names that strangers gave them: their keys begin with a word, other measures' do not.
+  const SCORE = "score-";
+  finecut.keyOf = (score) => `${SCORE}${score}`;
+  finecut.isScore = (key) => key.startsWith(SCORE);
+  finecut.plain = (key) => (finecut.isScore(key) ? key.slice(SCORE.length) : key);
+  /** The rules of a measure, the strictest first. */
+  finecut.rulesOf = (key) =>
     facts.rules
-      .filter((rule) => rule.score === score)
+      .filter((rule) => rule.score === finecut.plain(key))
       .sort((one, other) => (one.comparison[0] === ">" ? other.limit - one.limit : one.limit - other.limit));
-  finecut.named = (score) => (Object.hasOwn(NAMES, score) ? NAMES[score] : score.replaceAll("_", " ") || "score");
+  finecut.named = (key) => {
+    const score = finecut.plain(key);
+    return Object.hasOwn(NAMES, score) ? NAMES[score] : score.replaceAll("_", " ").trim() || score || "score";
+  };
 
   // ── chunks ────────────────────────────────────────────────────────────────────────────────────
 
@@ -188,7 +196,7 @@ const finecut = {};
       clips[name].set(finecut.unpacked(Kind, columns[name]), offset);
     }
     clips.ids.set(finecut.unpacked(Uint8Array, columns.id), offset * 16);
-    for (const [name, values] of Object.entries(columns.scores)) {
+    for (const [name, values] of columns.scores) {
       clips.scores.get(name).set(finecut.unpacked(Float32Array, values), offset);
     }
     for (let row = offset; row < offset + columns.count; row += 1) {
@@ -228,15 +236,15 @@ const finecut = {};
     }
     return -1;
   };
-  /** The numbers of a score, or of what is as good as one. */
-  finecut.values = (name) =>
-    name === "duration" || name === "short_side" ? clips[name] : clips.scores.get(name);
-  finecut.measured = () => [...facts.scores, "duration", "short_side"];
+  const MEASURES = new Map([["duration", clips.duration], ["short_side", clips.short_side], ["size", clips.bytes]]);
+  /** The numbers of a score, or of what is as good as one, by its key. */
+  finecut.values = (key) => (finecut.isScore(key) ? clips.scores.get(finecut.plain(key)) : MEASURES.get(key));
+  finecut.measured = () => [...facts.scores.map(finecut.keyOf), "duration", "short_side"];
   finecut.kept = (row) => clips.reason[row] === 0;
   finecut.reason = (row) => facts.reasons[clips.reason[row]];
 
   const texts = new Map();
-  const nothing = { captions: [], errors: [], codec: "", models: [] };
+  const nothing = { captions: [], errors: [], codec: "", models: [], made: [] };
   const textOf = (columns, row) => {
     const at = row % finecut.ROWS.texts;
     return {
@@ -244,6 +252,7 @@ const finecut = {};
       errors: columns.errors[at],
       codec: columns.codec[at],
       models: columns.models[at],
+      made: columns.made[at],
     };
   };
   /** What was said of a clip, if it is here already. */

@@ -16,11 +16,19 @@
     }
     return { kept, rejected };
   };
+  const inPart = () => {
+    if (!facts.failed_in_part) return "";
+    return facts.failed_in_part === facts.failed ? " in part" : ` (${finecut.number(facts.failed_in_part)} in part)`;
+  };
   const opening = () => {
     const { kept, rejected } = totals();
     at("dataset").textContent = facts.dataset;
     const headline = at("headline");
     headline.replaceChildren(h("em", { text: finecut.number(kept.clips) }), ` ${kept.clips === 1 ? "clip" : "clips"} kept`);
+    const others = [];
+    if (facts.marked) others.push(`${finecut.number(facts.marked)} of them marked with errors`);
+    if (facts.failed) others.push(`${finecut.several(facts.failed, "film")} failed${inPart()}`);
+    if (others.length) headline.append(h("span", { class: "besides", text: `, ${others.join(", ")}` }));
     at("lead").textContent =
       `${finecut.duration(kept.seconds)} of film, out of ${finecut.several(facts.count, "clip")} (${finecut.duration(kept.seconds + rejected.seconds)}) cut from ` +
       `${finecut.several(facts.sources, "source")} · ${finecut.size(facts.bytes)}`;
@@ -34,7 +42,10 @@
     }
     at("share").setAttribute("aria-label", parts.map(([kind, count]) => `${finecut.number(count)} ${kind}`).join(", "));
     for (const [kind, count] of parts) {
-      at("legend").append(h("li", { class: kind }, h("span", { class: "swatch", "aria-hidden": "true" }), `${finecut.number(count)} ${kind}`, h("span", { class: "quiet", text: ` ${finecut.percent(count, all)}` })));
+      // Films that failed as a whole have no clips to count: the headline speaks of them.
+      if (kind === "failed" && !count) continue;
+      const text = kind === "failed" ? `${finecut.several(count, "clip")} failed` : `${finecut.number(count)} ${kind}`;
+      at("legend").append(h("li", { class: kind }, h("span", { class: "swatch", "aria-hidden": "true" }), text, h("span", { class: "quiet", text: ` ${finecut.percent(count, all)}` })));
     }
     if (facts.unreadable) {
       finecut.trouble(`${finecut.several(facts.unreadable, "clip")} cannot be shown, because documents of them are missing or broken: finecut verify lists them.`);

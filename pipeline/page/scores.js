@@ -23,7 +23,7 @@
       const text = finecut.score(limit);
       output.textContent = `${sign(comparison)} ${text} keeps ${finecut.number(kept.clips)} of ${finecut.number(whole)} clips (${finecut.percent(kept.clips, whole)}), ${finecut.duration(kept.seconds)}`;
       slider.setAttribute("aria-valuetext", output.textContent);
-      code.textContent = `--keep '${name}${comparison}${Number(limit.toPrecision(6))}'`;
+      code.textContent = `--keep '${finecut.plain(name)}${comparison}${Number(limit.toPrecision(6))}'`;
       point(limit);
     };
     const slider = h("input", {
@@ -47,7 +47,7 @@
     const beside = (sign) => limit + sign * Math.max(Math.abs(limit) * 2e-7, 1e-12);
     const fail = comparison[0] === ">" ? { least: () => -Infinity, most: () => beside(-1) } : { least: () => beside(1), most: () => Infinity };
     rule.append(show("Show these", pass.least, pass.most), show("Show the others", fail.least, fail.most));
-    if (clips.scores.has(name)) rule.append(code);
+    if (finecut.isScore(name)) rule.append(code);
     const told = rules.map((each) => `${sign(each.comparison)} ${each.limit}`).join(", ");
     return h(
       "figure",

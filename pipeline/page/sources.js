@@ -30,7 +30,7 @@
         "aria-label": `Show the clips of ${name}: ${words(source)}`,
         onclick: () => finecut.showOnly({ source: name }),
       },
-      h("span", { class: "name" }, h("span", { class: "quiet", text: folder }), file),
+      h("span", { class: "name", title: name }, h("span", { class: "quiet", text: folder }), file),
       h("span", { class: "quiet", text: `${finecut.duration(sources.seconds[source])} · ${words(source)}` }),
     );
     return [button, finecut.track(source)];

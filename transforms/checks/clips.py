@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from finecut.io import shelf
+from finecut.io.film.copying import COPIED, SPLICED
+from finecut.io.film.webp import Moving
 from finecut.io.layout import clip_id
 from finecut.transforms.checks import findings as kinds
 from finecut.transforms.checks import shapes
@@ -320,6 +322,17 @@ def _check_preview(
     assert document is not None
     if not document.get("framerate"):
         return
+    if document.get("transcode") not in (COPIED, SPLICED):
+        _check_length(clip, window, name, shown)
+    _check_form(clip, name, shown.width / max(1, shown.height))
+
+
+def _check_length(clip: Clip, window: Mapping[str, Any], name: str, shown: Moving) -> None:
+    """Not of clips that were copied: there, frames are looked at where they are cheap to have, so
+    they are not spread evenly.
+    """
+    document = clip.document
+    assert document is not None
     wanted = (window["end_frame"] - window["start_frame"] + 1) / document["framerate"]
     # Each frame is shown until the next, the last one as long as the others are: from the first to
     # the last is a part of the window, and one more at each end would be too long for it.
@@ -333,7 +346,6 @@ def _check_preview(
                 f"has {shown.num_frames} frames in {shown.seconds:.2f} s",
                 f"should last as long as its window, {wanted:.2f} s",
             )
-    _check_form(clip, name, shown.width / max(1, shown.height))
 
 
 def _check_form(clip: Clip, name: str, ratio: float) -> None:

@@ -1,0 +1,280 @@
+"""From costs to verdicts: medians, what they say, whether aims are met, what got worse."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from metering import Cost
+from variants import (
+    ALL,
+    COPY,
+    COPY_LOOK,
+    CUT,
+    DECODE,
+    FEW,
+    FEW_PLAIN,
+    FFMPEG,
+    MANY,
+    MANY_PLAIN,
+    PLAIN,
+    SHORT,
+    SHORT_PLAIN,
+    SMART,
+    START,
+    length_name,
+    workers_name,
+)
+
+#: What is so much larger than the baseline's got worse.
+WORSE = 1.15
+#: Memory that grows by less than this with length and number is called flat.
+FLAT = 1.15
+
+
+@dataclass(frozen=True)
+class Row:
+    """The medians of one variant."""
+
+    cpu: float
+    wall: float
+    peak_mb: float
+    busy: float
+    runs: int
+    first: float | None = None
+    #: finecut itself, and not what it is compared with.
+    ours: bool = False
+
+    @classmethod
+    def of(cls, costs: Sequence[Cost], ours: bool = False) -> Row:
+        firsts = [cost.first for cost in costs if cost.first is not None]
+        return cls(
+            cpu=statistics.median(cost.cpu for cost in costs),
+            wall=statistics.median(cost.wall for cost in costs),
+            peak_mb=statistics.median(cost.peak_mb for cost in costs),
+            busy=statistics.median(cost.busy for cost in costs),
+            runs=len(costs),
+            first=statistics.median(firsts) if firsts else None,
+            ours=ours,
+        )
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All rows, and the numbers that are needed to read them."""
+
+    rows: Mapping[str, Row]
+    cores: int
+    #: Seconds of film of (a) to (d), and of what is copied.
+    seconds: float
+    copied_seconds: float
+    few: int
+    many: int
+    short_clips: int
+    lengths: tuple[int, ...]
+    quick: bool
+    #: How many frames the painted films of (a) have, and how many smart encoded of the copied one.
+    painted_frames: int = 0
+    smart_frames: int = 0
+    #: Names of the films, so that nobody compares what was not the same.
+    films: tuple[str, ...] = ()
+    machine: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def limit(self) -> str:
+        """What (a) is here."""
+        return FFMPEG if FFMPEG in self.rows else PLAIN
+
+    def __getitem__(self, name: str) -> Row:
+        return self.rows[name]
+
+    def net(self, name: str) -> float:
+        """Processor seconds without those that starting finecut takes."""
+        return self[name].cpu - self[START].cpu
+
+
+# ── what the rows say; each raises KeyError where a row is missing ───────────────────────────────
+
+
+def overhead_per_video(measured: Measured) -> float:
+    """Milliseconds for each further one-second film, beside decoding and encoding it."""
+    ours = measured[MANY].cpu - measured[FEW].cpu
+    theirs = measured[MANY_PLAIN].cpu - measured[FEW_PLAIN].cpu
+    return 1000 * (ours - theirs) / max(1, measured.many - measured.few)
+
+
+def overhead_per_clip(measured: Measured) -> float:
+    """Milliseconds for each clip of one second, beside decoding and encoding it."""
+    return 1000 * (measured.net(SHORT) - measured[SHORT_PLAIN].cpu) / measured.short_clips
+
+
+def memory_by_length(measured: Measured) -> float:
+    """The peak with the longest film, as a multiple of that with the shortest."""
+    peaks = [measured[length_name(minutes)].peak_mb for minutes in measured.lengths]
+    return peaks[-1] / peaks[0]
+
+
+def memory_by_number(measured: Measured) -> float:
+    return measured[MANY].peak_mb / measured[FEW].peak_mb
+
+
+def memory_per_worker(measured: Measured) -> float:
+    return max(measured[name].peak_mb for name in (CUT, ALL)) / measured.cores
+
+
+def copy_speed(measured: Measured) -> float:
+    """Seconds of film for each processor second of the whole command."""
+    return measured.copied_seconds / measured[COPY].cpu
+
+
+def smart_speed(measured: Measured) -> float:
+    return measured.copied_seconds / measured[SMART].cpu
+
+
+def smart_price(measured: Measured) -> float:
+    """What smart costs beyond copying, as a multiple of what as many frames cost when all are cut.
+
+    The film that is copied is made of the same pictures as the painted ones.
+    """
+    price = measured.net(workers_name(measured.cores)) / measured.painted_frames
+    extra = measured[SMART].cpu - measured[COPY].cpu
+    return extra / (measured.smart_frames * price)
+
+
+def cheaper_looks(measured: Measured) -> float:
+    """Decoding everything, as a multiple of what looking costs a copy."""
+    return measured[DECODE].cpu / (measured[COPY_LOOK].cpu - measured[COPY].cpu)
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What should be: a figure, and where it should lie."""
+
+    what: str
+    of: Callable[[Measured], float | None]
+    least: float | None = None
+    most: float | None = None
+    unit: str = ""
+    #: Short films say nothing of it: starting is most of what they cost.
+    needs_length: bool = False
+
+    def met(self, figure: float) -> bool:
+        return (self.least is None or figure >= self.least) and (
+            self.most is None or figure <= self.most
+        )
+
+    @property
+    def wanted(self) -> str:
+        bound = f"≥ {self.least:g}" if self.least is not None else f"≤ {self.most:g}"
+        return f"{bound} {self.unit}".rstrip()
+
+
+AIMS = (
+    Aim("cutting: speed of (a), elapsed", lambda m: m[m.limit].wall / m[CUT].wall, least=0.95,
+        needs_length=True),
+    Aim("cutting: CPU of (a)", lambda m: m[CUT].cpu / m[m.limit].cpu, most=1.10,
+        needs_length=True),
+    Aim("cutting, without starting: CPU of (a)", lambda m: m.net(CUT) / m[m.limit].cpu,
+        most=1.10),
+    Aim("everything: CPU of (a)", lambda m: m[ALL].cpu / m[m.limit].cpu, most=1.35,
+        needs_length=True),
+    Aim("cutting: all cores busy, first to last second", lambda m: 100 * m[CUT].busy, least=90,
+        unit="%", needs_length=True),
+    Aim("a one-second video: CPU beside its pictures", overhead_per_video, most=30, unit="ms"),
+    Aim("a one-second clip: CPU beside its pictures", overhead_per_clip, most=30, unit="ms"),
+    Aim("peak memory per worker", memory_per_worker, most=700, unit="MB"),
+    Aim("peak memory: longest film to shortest", memory_by_length, most=FLAT, unit="×"),
+    Aim("peak memory: many videos to a tenth of them", memory_by_number, most=FLAT, unit="×"),
+    Aim("first clip on disk, of a short film", lambda m: m[START].first, most=3, unit="s"),
+    Aim("copy: real time per core, whole command", copy_speed, least=200, unit="×",
+        needs_length=True),
+    Aim("smart beyond copy: cost of its encoded frames", smart_price, most=1.25, unit="×"),
+    Aim("looking at copies: full decoding costs", cheaper_looks, least=3, unit="×"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Verdict:
+    aim: Aim
+    #: None where what it needs was not measured.
+    figure: float | None
+    #: None where the films were too short to say.
+    met: bool | None
+
+
+def verdicts(measured: Measured) -> list[Verdict]:
+    """Every aim, and whether it is met."""
+    return [_verdict(aim, measured) for aim in AIMS]
+
+
+def _verdict(aim: Aim, measured: Measured) -> Verdict:
+    try:
+        figure = aim.of(measured)
+    except (KeyError, ZeroDivisionError):
+        figure = None
+    if figure is None or (measured.quick and aim.needs_length):
+        return Verdict(aim, figure, None)
+    return Verdict(aim, figure, aim.met(figure))
+
+
+# ── compared with a baseline ─────────────────────────────────────────────────────────────────────
+
+
+def ratios(measured: Measured, to: str) -> dict[str, float]:
+    """What machines can be compared by: time as multiples of (a)'s, and memory; less is better."""
+    limit, found = measured[to], {}
+    for name, row in measured.rows.items():
+        if row.ours:
+            found[f"{name}: CPU of (a)"] = row.cpu / limit.cpu
+            found[f"{name}: elapsed, (a) is 1"] = row.wall / limit.wall
+            found[f"{name}: peak MB"] = row.peak_mb
+    # Of the milliseconds only their size beside (a)'s second of film means something elsewhere.
+    pace = 1000 * limit.cpu / measured.seconds
+    for what, overhead in (("video", overhead_per_video), ("clip", overhead_per_clip)):
+        try:
+            found[f"beside a {what}'s pictures: seconds of (a)"] = overhead(measured) / pace
+        except KeyError:
+            continue
+    return found
+
+
+def why_not_compared(measured: Measured, baseline: Mapping[str, Any] | None) -> str | None:
+    """``None`` if figures may be held against the baseline's."""
+    if baseline is None:
+        return "there is no baseline of this size: make bench KEEP=1 makes these figures one"
+    if baseline["limit"] not in measured.rows:
+        return f"the baseline's (a) is {baseline['limit']}, which was not measured here"
+    if tuple(baseline["films"]) != measured.films:
+        return (
+            f"the baseline was measured with other films: {', '.join(baseline['films'])}. "
+            "Real films are looked for in ../shared/videos or $FINECUT_SHARED/videos"
+        )
+    return None
+
+
+@dataclass(frozen=True)
+class Change:
+    what: str
+    before: float
+    now: float
+
+    @property
+    def ratio(self) -> float:
+        return self.now / self.before
+
+
+def on_other_cores(figures: Mapping[str, float]) -> dict[str, float]:
+    """What can be compared also between machines with more cores and with fewer."""
+    return {what: figure for what, figure in figures.items() if what.endswith("of (a)")}
+
+
+def changes(now: Mapping[str, float], before: Mapping[str, float]) -> list[Change]:
+    """What both have, the worst first."""
+    both = [Change(what, before[what], now[what]) for what in now if before.get(what, 0) > 0]
+    return sorted(both, key=lambda change: -change.ratio)
+
+
+def worse(found: Sequence[Change]) -> Iterator[Change]:
+    return (change for change in found if change.ratio > WORSE)
