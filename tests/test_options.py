@@ -26,7 +26,7 @@ def parse(*arguments: str) -> Options:
 def test_the_readme_shows_every_option() -> None:
     text = README.read_text(encoding="utf-8")
     assert text == with_tables(text), (
-        "the options have changed: python -m finecut.pipeline.flags <README.md >new && mv new README.md"
+        "options have changed: python -m finecut.pipeline.flags <README.md >new && mv new README.md"
     )
     assert text.count("<!-- end of options") == 1 + len(COMMANDS)
 
