@@ -516,8 +516,10 @@ def nurse(control_number: int, modules: Iterable[str]) -> None:
     control = socket.socket(fileno=control_number)
     control.set_inheritable(False)
     parent = os.getppid()
+    gc.disable()  # nothing that is imported is garbage
     for module in modules:
         importlib.import_module(module)
+    gc.enable()
     ctypes.CDLL(None)  # loaded before forking, not in every child
     ear, mouth = os.pipe()
     os.set_blocking(ear, False)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import difflib
+import gc
 import importlib
 import io
 import os
@@ -29,7 +30,9 @@ from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.stopping import stopping
 
 #: What works in child processes.
-CHILDREN = tuple(f"finecut.transforms.{name}" for name in ("isolated", "cut", "find", "detect"))
+CHILDREN = tuple(
+    f"finecut.transforms.{name}" for name in ("lean", "isolated", "cut", "find", "detect")
+)
 
 #: Values that are files or folders.
 PATHS = ("PATH", "FILE", "FOLDER", "LIST", "DATASET", "ROOT")
@@ -132,6 +135,7 @@ def _curate(options: Options, rest: Sequence[str], parser: Parser) -> int:
     if not options.verbose:
         # Libraries warn their developers; whoever cuts films cannot act on it.
         warnings.simplefilter("ignore")
+    _import("finecut.pipeline.running", lean=options.is_local and not options.step)
     from finecut.io.drops import DropsError
     from finecut.io.film.encoders import EncoderMissing
     from finecut.pipeline.engine import RunError
@@ -233,6 +237,7 @@ def _after(name: str, given: Sequence[str], parser: Parser) -> int:
     told, rest = parse_after(parser, given, COMMANDS[name])
     if not told.verbose:
         warnings.simplefilter("ignore")
+    _import(f"finecut.pipeline.{name}", lean=told.is_local)
     from finecut.io.drops import DropsError
     from finecut.io.output import NoDataset
     from finecut.pipeline.engine import RunError, quiet_libraries
@@ -249,6 +254,19 @@ def _after(name: str, given: Sequence[str], parser: Parser) -> int:
         sys.stderr.write(f"finecut: {error}\n")
         return 1
     return code
+
+
+def _import(module: str, lean: bool) -> None:
+    """Import what does a command's work, fast."""
+    if module in sys.modules:
+        return
+    # Thousands of functions and classes are made, and none is garbage.
+    gc.disable()
+    if lean:
+        importlib.import_module("finecut.transforms.lean")
+    importlib.import_module(module)
+    gc.freeze()
+    gc.enable()
 
 
 def _demo(folder: str) -> int:

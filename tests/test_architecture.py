@@ -20,6 +20,7 @@ import pytest
 from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
 
 from finecut.io import records
+from finecut.io.film.paint import paint
 from finecut.pipeline.curation import curate
 from finecut.pipeline.options import Options
 
@@ -134,6 +135,26 @@ def test_the_command_line_is_light(module: str) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert not HEAVY & set(done.stdout.split())
+
+
+def test_a_local_run_imports_of_beam_only_what_it_needs(tmp_path: Path) -> None:
+    paint(tmp_path / "film.mp4", width=64, height=36, rate=10, seconds=2)
+    code = (
+        "import sys; from finecut.pipeline.cli import main; "
+        "assert main(sys.argv[1:]) == 0; "
+        "from finecut.transforms.lean import UNUSED; print(*{*UNUSED} & {*sys.modules}); "
+        "import pandas, apache_beam.typehints.pandas_type_compatibility"
+    )
+    words = ["curate", "--quiet", "--no-report", "--no-generate-embeddings"]
+    paths = ["--input", str(tmp_path / "film.mp4"), "--output", str(tmp_path / "dataset")]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words, *paths],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert (done.stdout.split(), done.stderr) == ([], "")
 
 
 def test_no_file_of_the_pipeline_hides_the_standard_library() -> None:

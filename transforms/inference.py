@@ -7,24 +7,21 @@ is written into that clip by the step itself: Beam's own way to handle errors wo
 """
 
 import resource
-import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
-#: Beam's part that moves models in and out of a GPU's memory. It is not used here, Beam does
-#: without it where it cannot be imported, and importing it imports torch: a second, and 180 MB.
-UNUSED: Final = "apache_beam.ml.inference.model_manager"
-if UNUSED not in sys.modules:
-    sys.modules[UNUSED] = None  # type: ignore[assignment]
+from finecut.io.records import Clip
+from finecut.transforms.models.threads import work_alone
+from finecut.transforms.without import without
+
+# Beam's part that moves models in and out of a GPU's memory is not used here, Beam does without it
+# where it cannot be imported, and importing it imports torch: a second, and 180 MB.
+with without("apache_beam.ml.inference.model_manager"):
     import apache_beam.ml.inference.base as beam_inference
+from apache_beam.ml.inference.base import ModelHandler, RunInference
 
-    del sys.modules[UNUSED]
-    # What Beam measures memory with is forgotten along with that part.
-    beam_inference.resource = resource
-from apache_beam.ml.inference.base import ModelHandler, RunInference  # noqa: E402
-
-from finecut.io.records import Clip  # noqa: E402
-from finecut.transforms.models.threads import work_alone  # noqa: E402
+# What Beam measures memory with is forgotten along with that part.
+beam_inference.resource = resource
 
 
 class ModelStep(Protocol):

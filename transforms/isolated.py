@@ -42,6 +42,7 @@ FRAMES_AT_ONCE: Final = 64
 
 # What works in children; imported before they are forked, and not again in each.
 preload(
+    "finecut.transforms.lean",
     __name__,
     "finecut.transforms.cut",
     "finecut.transforms.find",
