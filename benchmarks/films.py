@@ -23,7 +23,7 @@ from finecut.io.film.paint import Scene, paint
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm")
 #: Frames between key frames of the film that is copied: not a divisor of a clip's length, or no cut
 #: would ever lie between two.
-PAN_GOP = 48
+PAN_GOP = 61
 PAN_RATE = 30
 
 

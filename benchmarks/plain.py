@@ -41,7 +41,9 @@ class Clip:
         )
         self.video = track
         self.video.width, self.video.height = video.width, video.height
-        self.video.pix_fmt, self.video.time_base = "yuv420p", video.time_base
+        self.video.pix_fmt = "yuv420p"
+        # The encoder's own clock, too: frames of a film without a constant rate come as they come.
+        self.video.time_base = self.video.codec_context.time_base = video.time_base
         self.video.codec_context.thread_count = settings.threads
         self.sound = self.container.add_stream_from_template(sound) if sound else None
 

@@ -17,6 +17,7 @@ from metering import cores
 from variants import (
     ALL,
     COPY,
+    COPY_JUDGE,
     COPY_LOOK,
     CUT,
     DECODE,
@@ -46,7 +47,8 @@ TEXTS = {
     ALL: "(d) finecut, everything",
     START: "finecut, 2 s of film",
     COPY: "finecut, `--transcode copy`",
-    COPY_LOOK: "the same, with motion and quality",
+    COPY_LOOK: "the same, with motion",
+    COPY_JUDGE: "the same, with motion and quality",
     SMART: "finecut, `--transcode smart`",
     DECODE: "decoding that film, one thread",
     FEW: "finecut, {few} films of one second",

@@ -30,7 +30,8 @@ from finecut.io.film.source import DECODE_THREADS
 
 HERE = Path(__file__).parent
 FFMPEG, PLAIN, EACH, START = "ffmpeg", "plain", "each", "start"
-CUT, ALL, COPY, COPY_LOOK = "cut", "everything", "copy", "copy and look"
+CUT, ALL, COPY = "cut", "everything", "copy"
+COPY_LOOK, COPY_JUDGE = "copy and look", "copy, look and judge"
 SMART, DECODE = "smart", "decode"
 FEW, FEW_PLAIN = "few films", "few films, plain"
 MANY, MANY_PLAIN = "many films", "many films, plain"
@@ -39,7 +40,8 @@ PEER, PEER_SAME = "NeMo Curator", "cut as NeMo Curator encodes"
 
 LENGTH, SHORTEST = 10, 2
 BARE = ["--no-generate-embeddings", "--no-report"]
-MEASURES = ["--motion-filter", "score-only", "--quality-filter", "score-only"]
+MOTION, QUALITY = ["--motion-filter", "score-only"], ["--quality-filter", "score-only"]
+MEASURES = [*MOTION, *QUALITY]
 #: One-second films make no clip otherwise.
 SECOND = ["--clip-length", "1", "--min-clip-length", "0.5"]
 #: In the package of its weights, which the models' extra installs.
@@ -262,7 +264,8 @@ def _alone(stage: Stage, path: Path, film: Film, start: float, end: float) -> li
 def copying(stage: Stage) -> Iterator[Variant]:
     film, bare = stage.copied.path, BARE
     yield finecut(COPY, film, *bare, "--transcode", "copy")
-    yield finecut(COPY_LOOK, film, *bare, *MEASURES, "--transcode", "copy")
+    yield finecut(COPY_LOOK, film, *bare, *MOTION, "--transcode", "copy")
+    yield finecut(COPY_JUDGE, film, *bare, *MEASURES, "--transcode", "copy")
     yield finecut(SMART, film, *bare, "--transcode", "smart", once=True)
     yield Variant(DECODE, lambda _: [_plain("decode", film)], once=True)
 

@@ -128,12 +128,10 @@ class QualityMeter:
 def _edges(luma: Array) -> list[Array]:
     """Of each row, then of each column: its brightest pixel and the share of those not black."""
     bright = (luma > BLACK).view(np.uint8)
-    return [
-        luma.max(axis=1),
-        bright.mean(axis=1, dtype=np.float32),
-        luma.max(axis=0),
-        bright.mean(axis=0, dtype=np.float32),
-    ]
+    # Whole numbers are added several times faster than they are averaged.
+    kind = np.min_scalar_type(max(luma.shape))
+    shares = [bright.sum(axis=axis, dtype=kind) / np.float32(luma.shape[axis]) for axis in (1, 0)]
+    return [luma.max(axis=1), shares[0], luma.max(axis=0), shares[1]]
 
 
 def _bar(peaks: Array, shares: Array) -> int:

@@ -1,11 +1,11 @@
 """Glancing: looking at a few frames of a finished clip, those that are cheap to decode.
 
     clip      I  P  b  b  P  b  b  P  b  b │ I  P  b  b  P  …      two seconds or so to each I
-    decoded   I  P        P                │ I  P        P         one frame in eight, from each I
+    decoded   I  P        P                │ I  P        P         one frame in twelve, from each I
     wanted    ↑     ↑        ↑     ↑            ↑        ↑         and none beyond what is wanted
 
 Clips that are copied were not decoded, so nobody has seen their frames. To see every one of them
-would cost what copying saves. A glance decodes, after each key frame, an eighth of the frames up to
+would cost what copying saves. A glance decodes, after each key frame, a twelfth of the frames up to
 the next one, and leaves out those that no other frame needs. Whoever looks on takes the nearest of
 these. The clip's own file is read, so that a glance at it finds the same frames at any time.
 """
@@ -16,7 +16,7 @@ import dataclasses
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, overload
 
 import av
 from av.codec.context import Flags2
@@ -43,7 +43,7 @@ from finecut.io.records import ClipFile, Shot
 
 #: One frame in so many is decoded, but no fewer than these after a key frame: one to compare it
 #: with. Where motion is estimated from neighbours, these come only after some more were decoded.
-SHARE, LEAST, LEAST_FOR_PAIRS = 8, 1, 5
+SHARE, LEAST, LEAST_FOR_PAIRS = 12, 1, 5
 #: Codecs whose decoders tell the vectors they follow.
 WITH_VECTORS = frozenset({"h264", "mpeg4"})
 
@@ -111,6 +111,31 @@ def _sections(clip: Sequence[Packet]) -> Iterator[list[Packet]]:
         yield section
 
 
+class _Times(Sequence[Fraction]):
+    """When the frames of a clip are shown; fractions are dear, so only of those that are asked."""
+
+    def __init__(self, clock: Clock, ticks: Sequence[int]) -> None:
+        self._clock, self._ticks = clock, ticks
+        self._known: dict[int, Fraction] = {}
+
+    def __len__(self) -> int:
+        return len(self._ticks)
+
+    @overload
+    def __getitem__(self, number: int) -> Fraction: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> list[Fraction]: ...
+
+    def __getitem__(self, number: int | slice) -> Fraction | list[Fraction]:
+        if isinstance(number, slice):
+            return [self[place] for place in range(*number.indices(len(self)))]
+        tick = self._ticks[number]
+        if tick not in self._known:
+            self._known[tick] = self._clock.seconds(tick)
+        return self._known[tick]
+
+
 class _Glance:
     """One clip, section by section."""
 
@@ -134,12 +159,11 @@ class _Glance:
             self.context.flags2 |= Flags2.export_mvs
         if not self.pairs:
             self.context.skip_frame = "NONREF"
-        times = sorted(clock.seconds(packet.pts) for packet in clip if packet.pts is not None)
+        ticks = sorted(packet.pts for packet in clip if packet.pts is not None)
+        wanted = glancer.wants(_Times(clock, ticks))
         # Ticks, since whole numbers are compared quicker than fractions.
-        tick = clock.ticker()
-        wanted = glancer.wants(times)
-        shown = sorted(tick(packet.pts) for packet in clip if packet.pts is not None)
-        self.tick, self.wanted = tick, sorted(shown[number] for number in wanted)
+        self.tick = tick = clock.ticker()
+        self.wanted = sorted(tick(ticks[number]) for number in wanted)
         self.upright: Upright | None = None
         self.scalers = Scalers()
         self.seen = 0
