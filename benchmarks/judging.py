@@ -189,12 +189,15 @@ AIMS = (
     Aim("a one-second clip: CPU beside its pictures", overhead_per_clip, most=30, unit="ms"),
     Aim("peak memory per worker", memory_per_worker, most=700, unit="MB"),
     Aim("peak memory: longest film to shortest", memory_by_length, most=FLAT, unit="×"),
-    Aim("peak memory: many videos to a tenth of them", memory_by_number, most=FLAT, unit="×"),
+    Aim("peak memory: many videos to a tenth of them", memory_by_number, most=FLAT, unit="×",
+        needs_length=True),
     Aim("first clip on disk, of a short film", lambda m: m[START].first, most=3, unit="s"),
     Aim("copy: real time per core, whole command", copy_speed, least=200, unit="×",
         needs_length=True),
-    Aim("smart beyond copy: cost of its encoded frames", smart_price, most=1.25, unit="×"),
-    Aim("looking at copies: full decoding costs", cheaper_looks, least=3, unit="×"),
+    Aim("smart beyond copy: cost of its encoded frames", smart_price, most=1.25, unit="×",
+        needs_length=True),
+    Aim("looking at copies: full decoding costs", cheaper_looks, least=3, unit="×",
+        needs_length=True),
 )  # fmt: skip
 
 

@@ -1,11 +1,11 @@
 """Glancing: looking at a few frames of a finished clip, those that are cheap to decode.
 
     clip      I  P  b  b  P  b  b  P  b  b │ I  P  b  b  P  …      two seconds or so to each I
-    decoded   I  P        P                │ I  P        P         one frame in twelve, from each I
+    decoded   I  P        P                │ I  P        P         one frame in 16, from each I
     wanted    ↑     ↑        ↑     ↑            ↑        ↑         and none beyond what is wanted
 
 Clips that are copied were not decoded, so nobody has seen their frames. To see every one of them
-would cost what copying saves. A glance decodes, after each key frame, a twelfth of the frames up to
+would cost what copying saves. A glance decodes, after each key frame, a sixteenth of the frames up to
 the next one, and leaves out those that no other frame needs. Whoever looks on takes the nearest of
 these. The clip's own file is read, so that a glance at it finds the same frames at any time.
 """
@@ -43,7 +43,7 @@ from finecut.io.records import ClipFile, Shot
 
 #: One frame in so many is decoded, but no fewer than these after a key frame: one to compare it
 #: with. Where motion is estimated from neighbours, these come only after some more were decoded.
-SHARE, LEAST, LEAST_FOR_PAIRS = 12, 1, 5
+SHARE, LEAST, LEAST_FOR_PAIRS = 16, 1, 5
 #: Codecs whose decoders tell the vectors they follow.
 WITH_VECTORS = frozenset({"h264", "mpeg4"})
 
