@@ -42,6 +42,7 @@ SHELLS = ("bash", "zsh", "fish", "tcsh", "powershell")
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command's exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    alone = arguments is None
     # There is a worker for each core already. NumPy's own threads wait for each other by spinning.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     parser, commands = parsers()
@@ -50,9 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name, rest, command = given[0], given[1:], commands[given[0]]
     if name in COMMANDS:
         with stopping():
-            return _after(name, rest, command)
+            return _after(name, rest, command, alone)
     if name == "demo":
-        return _demo(command.parse_args(rest).folder)
+        folder = command.parse_args(rest).folder
+        return _demo(folder, alone)
     if name == "completion":
         return _completion(command.parse_args(rest).shell)
     options, runners = parse_options(command, rest, whole=name != "doctor")
@@ -64,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with stopping():
         if name == "doctor":
             return _doctor(options, command)
-        return _curate(options, runners, command)
+        return _curate(options, runners, command, alone)
 
 
 def parsers() -> tuple[Parser, dict[str, Parser]]:
@@ -128,14 +130,14 @@ def _completion(shell: str) -> int:
     return 0
 
 
-def _curate(options: Options, rest: Sequence[str], parser: Parser) -> int:
+def _curate(options: Options, rest: Sequence[str], parser: Parser, alone: bool) -> int:
     if options.is_local and not (options.no_isolation or options.profile):
         # It imports what this process does, at the same time.
         child.start(*CHILDREN)
     if not options.verbose:
         # Libraries warn their developers; whoever cuts films cannot act on it.
         warnings.simplefilter("ignore")
-    _import("finecut.pipeline.running", lean=options.is_local and not options.step)
+    _import("finecut.pipeline.running", lean=alone and options.is_local and not options.step)
     from finecut.io.drops import DropsError
     from finecut.io.film.encoders import EncoderMissing
     from finecut.pipeline.engine import RunError
@@ -233,11 +235,11 @@ def _doctor(options: Options, parser: Parser) -> int:
         parser.error(str(error))
 
 
-def _after(name: str, given: Sequence[str], parser: Parser) -> int:
+def _after(name: str, given: Sequence[str], parser: Parser, alone: bool) -> int:
     told, rest = parse_after(parser, given, COMMANDS[name])
     if not told.verbose:
         warnings.simplefilter("ignore")
-    _import(f"finecut.pipeline.{name}", lean=told.is_local)
+    _import(f"finecut.pipeline.{name}", lean=alone and told.is_local)
     from finecut.io.drops import DropsError
     from finecut.io.output import NoDataset
     from finecut.pipeline.engine import RunError, quiet_libraries
@@ -257,19 +259,22 @@ def _after(name: str, given: Sequence[str], parser: Parser) -> int:
 
 
 def _import(module: str, lean: bool) -> None:
-    """Import what does a command's work, fast."""
-    if module in sys.modules:
+    """Import what does a command's work; lean and fast where this process is for nothing else."""
+    if not lean:
+        importlib.import_module(module)
         return
     # Thousands of functions and classes are made, and none is garbage.
     gc.disable()
-    if lean:
+    try:
         importlib.import_module("finecut.transforms.lean")
-    importlib.import_module(module)
-    gc.freeze()
-    gc.enable()
+        importlib.import_module(module)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
-def _demo(folder: str) -> int:
+def _demo(folder: str, alone: bool) -> int:
+    _import("finecut.pipeline.demo", lean=alone)
     from finecut.pipeline.demo import demo
 
     return demo(folder)

@@ -111,7 +111,7 @@ def progress_line(counts: Counts, seconds: float, ended: bool = False) -> str:
         rest = f", {clock(seconds)}"
     verb = "done" if ended else "cutting"
     return (
-        f"{verb:<10} {cut} clips, {probed} of {videos} videos, {share:4.0%}, "
+        f"{verb:<10} {cut} clip{'s' * (cut != 1)}, {probed} of {videos} videos, {share:4.0%}, "
         f"{speed:.1f}x real time{rest}{trouble}"
     )
 

@@ -137,11 +137,11 @@ def test_the_command_line_is_light(module: str) -> None:
     assert not HEAVY & set(done.stdout.split())
 
 
-def test_a_local_run_imports_of_beam_only_what_it_needs(tmp_path: Path) -> None:
+def test_a_command_imports_of_beam_only_what_it_needs(tmp_path: Path) -> None:
     paint(tmp_path / "film.mp4", width=64, height=36, rate=10, seconds=2)
     code = (
-        "import sys; from finecut.pipeline.cli import main; "
-        "assert main(sys.argv[1:]) == 0; "
+        "import gc, sys; from finecut.pipeline.cli import main; "
+        "assert main() == 0; assert gc.isenabled(); "
         "from finecut.transforms.lean import UNUSED; print(*{*UNUSED} & {*sys.modules}); "
         "import pandas, apache_beam.typehints.pandas_type_compatibility"
     )

@@ -1,13 +1,13 @@
 """Glancing: looking at a few frames of a finished clip, those that are cheap to decode.
 
-    clip      I  P  b  b  P  b  b  P  b  b │ I  P  b  b  P  …      two seconds or so to each I
-    decoded   I  P        P                │ I  P        P         one frame in 16, from each I
-    wanted    ↑     ↑        ↑     ↑            ↑        ↑         and none beyond what is wanted
+    clip      I  P  b  b  P  b  b  P  b  b  P  …  b │ I  P  b  b  …      two seconds or so to each I
+    decoded   I  P        P                         │ I  P               one in 16, from each I on
+    wanted    ↑     ↑        ↑     ↑                     ↑               and none beyond what is
 
 Clips that are copied were not decoded, so nobody has seen their frames. To see every one of them
-would cost what copying saves. A glance decodes, after each key frame, a sixteenth of the frames up to
-the next one, and leaves out those that no other frame needs. Whoever looks on takes the nearest of
-these. The clip's own file is read, so that a glance at it finds the same frames at any time.
+would cost what copying saves. A glance decodes, after each key frame, a sixteenth of the frames up
+to the next one, and leaves out those that no other frame needs. Whoever looks on takes the nearest
+of these. The clip's own file is read, so that a glance at it finds the same frames at any time.
 """
 
 from __future__ import annotations
