@@ -90,8 +90,9 @@ def _about(measured: Measured) -> Iterator[str]:
     yield (
         f"(a) to (d): {measured.seconds:.0f} s of film ({', '.join(measured.films)}), clips of "
         f"10 s. Copied: {measured.copied_seconds:.0f} s. Medians of as many runs as the last "
-        "column says, in turn; CPU of all processes; peak: proportional set size of all of them, "
-        "sampled; busy: CPU of all cores' time."
+        "column says, in turn (aims beside (a): medians of what each round says); CPU of all "
+        "processes; peak: proportional set size of all of them, sampled; busy: CPU of all cores' "
+        "time."
     )
     if measured.quick:
         yield ""

@@ -73,7 +73,7 @@ class Sizes:
 
 
 # A piece is no multiple of a clip's length: where it begins anew, there is a key frame.
-FULL = Sizes(3, 62, 31, 2000, 20, 600, (10, 60, 240))
+FULL = Sizes(3, 93, 31, 2000, 20, 600, (10, 60, 240))
 QUICK = Sizes(1, 14, 7, 100, 3, 60, (1, 10), shared=False)
 
 

@@ -28,7 +28,8 @@ MACHINE = {"processor": "Abacus", "memory_gb": 8, "load": 0.1, "versions": {"Pyt
 
 
 def row(cpu: float, wall: float = 10, peak: float = 500, **more: object) -> Row:
-    return replace(Row(cpu, wall, peak, busy=0.95, runs=3, ours=True), **more)  # type: ignore[arg-type]
+    usual = Row(cpu, wall, peak, busy=0.95, runs=3, ours=True, cpus=(cpu,) * 3, walls=(wall,) * 3)
+    return replace(usual, **more)  # type: ignore[arg-type]
 
 
 def measured(**changed: object) -> Measured:
@@ -83,7 +84,19 @@ def verdict_of(what: str, of: Measured) -> judging.Verdict:
 
 def test_a_row_is_of_medians() -> None:
     costs = [Cost(cpu, 10 * cpu, 100, 2, first) for cpu, first in ((1, None), (9, 3.0), (2, 5.0))]
-    assert Row.of(costs) == Row(2, 20, 100, 0.05, 3, first=4.0)
+    found = Row.of(costs)
+    assert replace(found, cpus=(), walls=()) == Row(2, 20, 100, 0.05, 3, first=4.0)
+    assert (found.cpus, found.walls) == ((1, 9, 2), (10, 90, 20))
+
+
+def test_rounds_are_compared_one_by_one() -> None:
+    """A machine that was slow in one round was slow for both."""
+    ours = row(104, walls=(52, 104, 52), cpus=(100, 210, 104))
+    limit = row(100, walls=(50, 100, 49), cpus=(100, 200, 100), ours=False)
+    rows = {**measured().rows, variants.CUT: ours, variants.FFMPEG: limit}
+    both = measured(rows=rows)
+    assert judging.cutting_speed(both) == 50 / 52
+    assert judging.cpu_of_limit(both, variants.CUT) == 1.04
 
 
 def test_every_aim_is_met_where_all_is_well() -> None:

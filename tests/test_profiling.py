@@ -92,7 +92,7 @@ def seen_of_busy() -> float:
 
 def test_time_goes_to_who_uses_it() -> None:
     # The last look is a while ago where many others want to be looked at, so not every try counts.
-    seen = []
+    seen: list[float] = []
     while not seen or (seen[-1] <= 0.4 and len(seen) < 5):
         seen.append(seen_of_busy())
     assert 0.4 < seen[-1] < 0.9, seen
