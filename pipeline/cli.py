@@ -53,8 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with stopping():
             return _after(name, rest, command, alone)
     if name == "demo":
-        folder = command.parse_args(rest).folder
-        return _demo(folder, alone)
+        return _demo(command.parse_args(rest).folder, alone)
     if name == "completion":
         return _completion(command.parse_args(rest).shell)
     options, runners = parse_options(command, rest, whole=name != "doctor")
