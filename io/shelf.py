@@ -115,6 +115,16 @@ def _walk(folder: str) -> Iterator[str]:
         yield from (f"{here}/{name}" for name in sorted(files))
 
 
+def _is(kind: Callable[[], bool]) -> bool:
+    """What an entry is asked to be; a link that leads in a circle is neither file nor folder."""
+    try:
+        return kind()
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        return False
+
+
 def some_file_in(folder: str, suffix: str) -> str | None:
     """Any one file of a folder whose name ends so, without listing them all."""
     if is_remote(folder):
@@ -123,7 +133,7 @@ def some_file_in(folder: str, suffix: str) -> str | None:
         return None
     with os.scandir(folder) as entries:
         named = (entry for entry in entries if entry.name.endswith(suffix))
-        return next((entry.path for entry in named if entry.is_file()), None)
+        return next((entry.path for entry in named if _is(entry.is_file)), None)
 
 
 def folders_in(folder: str) -> list[str]:
@@ -132,7 +142,7 @@ def folders_in(folder: str) -> list[str]:
         return store_for(folder).inside(folder, partial(_patiently, folder))[1]
     if not Path(folder).is_dir():
         return []
-    return sorted(f"{folder}/{entry.name}" for entry in os.scandir(folder) if entry.is_dir())
+    return sorted(f"{folder}/{entry.name}" for entry in os.scandir(folder) if _is(entry.is_dir))
 
 
 def files_in(folder: str) -> list[str]:
@@ -141,7 +151,7 @@ def files_in(folder: str) -> list[str]:
         return sorted(store_for(folder).inside(folder, partial(_patiently, folder))[0])
     if not Path(folder).is_dir():
         return []
-    return sorted(f"{folder}/{entry.name}" for entry in os.scandir(folder) if not entry.is_dir())
+    return sorted(f"{folder}/{entry.name}" for entry in os.scandir(folder) if not _is(entry.is_dir))
 
 
 def written_below(folder: str) -> Iterator[tuple[str, float]]:

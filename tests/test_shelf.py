@@ -226,3 +226,15 @@ def test_a_decoder_hands_on_what_reading_broke_with(suffix: str, tmp_path: Path)
     for broken_at in range(1, reads + 1):
         with pytest.raises(OSError, match="the store is away"):
             frames(broken_at)
+
+
+def test_a_link_that_leads_in_a_circle_is_no_folder_and_hides_nothing(tmp_path: Path) -> None:
+    circle, sound = tmp_path / "circle.json", tmp_path / "sound.json"
+    circle.symlink_to(circle)
+    assert shelf.some_file_in(str(tmp_path), ".json") is None
+    assert shelf.folders_in(str(tmp_path)) == []
+    sound.write_bytes(b"{}")
+    (tmp_path / "folder").mkdir()
+    assert shelf.some_file_in(str(tmp_path), ".json") == str(sound)
+    assert shelf.folders_in(str(tmp_path)) == [str(tmp_path / "folder")]
+    assert shelf.files_in(str(tmp_path)) == [str(circle), str(sound)]
