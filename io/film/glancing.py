@@ -80,7 +80,7 @@ def glance_at(
     file: str | BinaryIO, glancer: Glancer, vectors: bool = False, limits: Limits = USUAL_LIMITS
 ) -> None:
     """Show it the frames of this clip that it wants, or those near them."""
-    with open_film(file, limits) as container:
+    with open_film(file, limits, own=True) as container:
         stream = video_stream(container)
         ignore_other_streams(container, {stream.index})
         assert stream.time_base is not None

@@ -62,8 +62,14 @@ DAMAGED = (
 
 
 @contextmanager
-def open_film(source: str | BinaryIO, limits: Limits = USUAL_LIMITS) -> Iterator[InputContainer]:
-    """The opened container; FFmpeg's errors come out as sentences."""
+def open_film(
+    source: str | BinaryIO, limits: Limits = USUAL_LIMITS, own: bool = False
+) -> Iterator[InputContainer]:
+    """The opened container; FFmpeg's errors come out as sentences.
+
+    In a clip of our ``own`` FFmpeg need not decode a picture to believe what the header says, which
+    is most of the cost of opening one.
+    """
     try:
         container = av.open(
             # Whatever its name looks like, it is a file: not concat:, not pipe:, not http:.
@@ -73,7 +79,7 @@ def open_film(source: str | BinaryIO, limits: Limits = USUAL_LIMITS) -> Iterator
                 "format_whitelist": FORMATS,
                 # Nothing else is opened, not even a file, when it is read through Python.
                 "protocol_whitelist": "file" if isinstance(source, str) else "none",
-                "codec_whitelist": _decoders(),
+                "codec_whitelist": _decoders(without="h264" if own else ""),
                 # A QuickTime track may lie in another file; it is never followed there.
                 "enable_drefs": "0",
                 "max_pixels": str(limits.decoder_pixels),
@@ -107,10 +113,10 @@ def open_film(source: str | BinaryIO, limits: Limits = USUAL_LIMITS) -> Iterator
 
 
 @cache
-def _decoders() -> str:
+def _decoders(without: str) -> str:
     """The names of all decoders of pictures and sound: those of subtitles are left alone."""
     names = []
-    for name in sorted(codecs_available):
+    for name in sorted(codecs_available - {without}):
         try:
             codec = Codec(name, "r")
         except ValueError:  # it only encodes
