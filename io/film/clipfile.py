@@ -116,6 +116,7 @@ class ClipWriter(Mp4Writer):
         super().__init__(path, picture.time_base)
         self._picture = picture
         self._start, self._until = start, end
+        self._ticks = 1 / picture.time_base
         stream = self._container.add_stream(
             encoding.encoder, rate=picture.rate, options=encoder_options(encoding)
         )
@@ -127,7 +128,7 @@ class ClipWriter(Mp4Writer):
 
     def show(self, frame: av.VideoFrame, seconds: Fraction) -> bool:
         """Add the picture that is shown from this second of the film on, if it comes in time."""
-        tick = round((seconds - self._start) / self._picture.time_base)
+        tick = round((seconds - self._start) * self._ticks)
         if tick <= self._last_tick:
             return False
         frame.pts = tick

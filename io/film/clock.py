@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 
 #: Bounds of spans are floats (``frame / rate``), frame times are exact: a bound that misses its
 #: frame by less than a microsecond means that frame.
@@ -37,12 +38,11 @@ class Clock:
 
     def seconds(self, pts: int) -> Fraction:
         """Exact seconds since the first frame."""
-        plain = (pts - self.first_pts) * self.time_base
-        if self.rate is None:
-            return plain
-        on_grid = round(plain * self.rate) / self.rate
-        tolerance = min(self.time_base, 1 / self.rate / 4)
-        return on_grid if abs(on_grid - plain) <= tolerance else plain
+        index = None if self._grid is None else self._grid.nearest(pts - self.first_pts)
+        if index is None or self.rate is None:
+            base = self.time_base
+            return Fraction((pts - self.first_pts) * base.numerator, base.denominator)
+        return Fraction(index * self.rate.denominator, self.rate.numerator)
 
     def pts(self, seconds: float) -> int:
         """The tick at (or just before) which this second falls."""
@@ -60,24 +60,20 @@ class Clock:
         The same as ``round(seconds(pts) / clip_time_base)`` in whole numbers: films that are only
         copied have little else to do for each picture.
         """
-        base, first = self.time_base, self.first_pts
+        base, first, rate, grid = self.time_base, self.first_pts, self.rate, self._grid
         fine = self.clip_time_base.denominator
-        if self.rate is None:
-            return lambda pts: _nearest((pts - first) * base.numerator * fine, base.denominator)
-        rate, up, down = self.rate, base.numerator, base.denominator
-        tolerance = min(base, 1 / rate / 4)
-        # A time's distance from the grid, in parts of ``down * rate.numerator`` of a second.
-        allowed = int(tolerance * down * rate.numerator)
 
         def tick(pts: int) -> int:
-            plain = (pts - first) * up
-            index = _nearest(plain * rate.numerator, down * rate.denominator)
-            off = abs(index * rate.denominator * down - plain * rate.numerator)
-            if off <= allowed:
-                return _nearest(index * rate.denominator * fine, rate.numerator)
-            return _nearest(plain * fine, down)
+            index = None if grid is None else grid.nearest(pts - first)
+            if index is None or rate is None:
+                return _nearest((pts - first) * base.numerator * fine, base.denominator)
+            return _nearest(index * rate.denominator * fine, rate.numerator)
 
         return tick
+
+    @cached_property
+    def _grid(self) -> _Grid | None:
+        return None if self.rate is None else _Grid(self.time_base, self.rate)
 
     @property
     def clip_time_base(self) -> Fraction:
@@ -86,6 +82,22 @@ class Clock:
         if whole > MOST_TICKS:
             return Fraction(1, 90_000)
         return Fraction(1, whole * -(-LEAST_TICKS // whole))
+
+
+class _Grid:
+    """The frames of a film with one rate, in whole numbers: every picture is asked about."""
+
+    def __init__(self, time_base: Fraction, rate: Fraction) -> None:
+        self._ticks = time_base.numerator * rate.numerator
+        self._frame = time_base.denominator * rate.denominator
+        #: As far from the grid as a tick may lie, in parts of a tick's and the rate's denominator.
+        self._allowed = int(min(time_base, 1 / rate / 4) * time_base.denominator * rate.numerator)
+
+    def nearest(self, ticks: int) -> int | None:
+        """The number of the frame shown so many ticks after the first; none if none is near."""
+        place = ticks * self._ticks
+        index = _nearest(place, self._frame)
+        return index if abs(index * self._frame - place) <= self._allowed else None
 
 
 def _nearest(part: int, whole: int) -> int:
@@ -99,4 +111,9 @@ def reached(seconds: Fraction, border: Fraction) -> bool:
 
     So a frame belongs to ``[start, end)`` when it has reached ``start`` and not ``end``.
     """
-    return seconds >= border - NEARLY
+    return seconds >= earliest(border)
+
+
+def earliest(border: Fraction) -> Fraction:
+    """The time from which on this border is reached."""
+    return border - NEARLY

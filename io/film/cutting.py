@@ -28,7 +28,7 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from finecut.io.film.clipfile import ClipWriter
-from finecut.io.film.clock import Clock, reached
+from finecut.io.film.clock import Clock, earliest
 from finecut.io.film.encoders import Encoding, PictureFormat
 from finecut.io.film.limits import USUAL_LIMITS, Limits
 from finecut.io.film.looking import Look, MakeOnlooker, Onlooker, Scalers
@@ -114,9 +114,12 @@ def cut(
 class _Take:
     """A shot on its way to becoming a clip."""
 
-    def __init__(self, shot: Shot) -> None:
+    def __init__(self, shot: Shot, run_in: Fraction) -> None:
         self.shot = shot
         self.start, self.end = Fraction(shot.span.start), Fraction(shot.span.end)
+        # Asked about each picture and each piece of sound, so reckoned once.
+        self.shows_from, self.shows_until = earliest(self.start), earliest(self.end)
+        self.hears_from = self.start - run_in
         self.writer: ClipWriter | None = None
         self.error: str | None = None
         self.last = Fraction(0)
@@ -212,7 +215,9 @@ class _Pass:
         self.heard = Fraction(-1)
 
     def run(self, shots: Sequence[Shot]) -> Iterator[CutShot]:
-        self.waiting.extend(_Take(shot) for shot in sorted(shots, key=lambda shot: shot.span))
+        self.waiting.extend(
+            _Take(shot, self.run_in) for shot in sorted(shots, key=lambda shot: shot.span)
+        )
         try:
             for packet in self._packets():
                 self._take_in(packet)
@@ -252,7 +257,7 @@ class _Pass:
     def _hear(self, piece: Heard) -> None:
         self.heard = piece.end
         for take in chain(self.open, self.waiting):
-            if take.start - self.run_in >= piece.end:
+            if take.hears_from >= piece.end:
                 break
             if piece.start < take.end and take.error is None:
                 self._attempt(take, take.hear, piece)
@@ -263,16 +268,16 @@ class _Pass:
             return  # the probe did not count it either: second 0 is the first frame with a time
         seconds = self.seen + 1 / self.rate if pts is None else self.clock.seconds(pts)
         self.seen = seconds
-        while self.waiting and reached(seconds, self.waiting[0].start):
+        while self.waiting and seconds >= self.waiting[0].shows_from:
             self.open.append(self.waiting.popleft())
         picture: av.VideoFrame | None = None
         look: Look | None = None
         for take in self.open:
             if take.pictures_done or take.error is not None:
                 continue
-            if reached(seconds, take.end):
+            if seconds >= take.shows_until:
                 take.pictures_done, take.next_shown = True, seconds
-            elif reached(seconds, take.start):
+            elif seconds >= take.shows_from:
                 picture = picture or self._make_upright(frame)
                 look = look or Look(frame, picture, self.scalers)
                 self._attempt(take, self._show_in, take, picture, seconds, look)

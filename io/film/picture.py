@@ -38,6 +38,7 @@ HIGH_DEFINITION = 720
 #: The same numbers → what PyAV's reformatter calls them; all others are standard definition.
 _REFORMATTED = {1: "ITU709", 4: "FCC", 7: "SMPTE240M", 9: "BT2020", 10: "BT2020"}
 
+SQUARE = Fraction(1)
 #: A stranger shape than this is a broken header, not a lens.
 STRANGEST_PIXEL = 8
 
@@ -78,8 +79,8 @@ def stored(
 
 def plausible(ratio: Fraction | None) -> Fraction:
     """The aspect ratio of pixels, square when it is not given or absurd."""
-    if not ratio or not Fraction(1, STRANGEST_PIXEL) <= ratio <= STRANGEST_PIXEL:
-        return Fraction(1)
+    if not ratio or ratio == 1 or not 1 <= max(ratio, 1 / ratio) <= STRANGEST_PIXEL:
+        return SQUARE
     return ratio
 
 

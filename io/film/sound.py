@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 
 import av
 import numpy as np
@@ -47,7 +48,7 @@ class Heard:
     packet: av.Packet[AudioStream] | None = None
     samples: Samples | None = None
 
-    @property
+    @cached_property
     def end(self) -> Fraction:
         return self.start + self.length
 
@@ -61,7 +62,10 @@ class Listener:
         context = stream.codec_context
         codec = context.codec.canonical_name
         self.copies = audio == "copy" and _fits_mp4(stream, codec)
-        self.run_in = RUN_IN.get(codec, _packet_length(stream)) if self.copies else Fraction(0)
+        length = _packet_length(stream)
+        self.run_in = RUN_IN.get(codec, length) if self.copies else Fraction(0)
+        #: How long every packet sounds; 0 where each says it itself.
+        self._every = Fraction(0) if codec == "opus" else length
         self.rate = context.sample_rate if self.copies else _aac_rate(context.sample_rate)
         channels = context.layout.nb_channels or 2
         self.layout = AAC_LAYOUTS[max(n for n in AAC_LAYOUTS if n <= channels)]
@@ -95,10 +99,9 @@ class Listener:
             yield Heard(start, Fraction(piece.samples, self.rate), samples=samples)
 
     def _length_of(self, packet: av.Packet[AudioStream]) -> Fraction:
-        fixed = _packet_length(self.stream)
-        if self.stream.codec_context.codec.canonical_name != "opus" and fixed:
-            return fixed
-        return (packet.duration or 0) * packet.time_base or fixed
+        if self._every:
+            return self._every
+        return (packet.duration or 0) * packet.time_base or _packet_length(self.stream)
 
 
 class CopiedSound:
@@ -107,7 +110,7 @@ class CopiedSound:
     def __init__(self, container: av.container.OutputContainer, heard: Listener) -> None:
         self._container = container
         self._stream = container.add_stream_from_template(heard.stream)
-        self._rate = heard.rate
+        self._rate, self._time_base = heard.rate, Fraction(1, heard.rate)
         self._tick = int((heard.stream.time_base or 0) * heard.rate) + 1
         self._next: int | None = None
 
@@ -123,7 +126,7 @@ class CopiedSound:
         # A packet of its own: overlapping clips share the source's.
         packet = av.Packet(bytes(piece.packet))
         packet.stream = self._stream
-        packet.time_base = Fraction(1, self._rate)
+        packet.time_base = self._time_base
         packet.pts = packet.dts = at
         packet.duration = length
         packet.is_keyframe = True
