@@ -84,7 +84,7 @@ BEGIN: Final = (
 class ChildLimits:
     """What one task may take before it is ended."""
 
-    #: Of data, in the whole process; the libraries take 135 of it.
+    #: Of data, in the whole process; the libraries take 70 of it.
     memory_mb: int = 4096
     #: Of all its threads together.
     cpu_seconds: float = 14400

@@ -30,9 +30,7 @@ from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.stopping import stopping
 
 #: What works in child processes.
-CHILDREN = tuple(
-    f"finecut.transforms.{name}" for name in ("lean", "isolated", "cut", "find", "detect")
-)
+CHILDREN = tuple(f"finecut.transforms.{name}" for name in ("isolated", "probe", "reel"))
 
 #: Values that are files or folders.
 PATHS = ("PATH", "FILE", "FOLDER", "LIST", "DATASET", "ROOT")

@@ -11,14 +11,15 @@ From beginning to end, with progress: ``run(Options(...))`` gives the run's ``Su
 """
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 
 from finecut.io.records import Clip, Failure, Reel, Source, Summary, Video, to_json
 from finecut.io.shelf import Shelf
+from finecut.pipeline.dealing import ShareOut, deal_reels, deal_videos
 from finecut.pipeline.options import Options
 from finecut.pipeline.own import apply
 from finecut.pipeline.planning import Plan, plan
@@ -29,8 +30,8 @@ from finecut.transforms.cut import CutClips
 from finecut.transforms.embed import EmbedClips
 from finecut.transforms.find import FindVideos, ProbeVideos
 from finecut.transforms.keep import DropClips, KeepClips
-from finecut.transforms.looking import PutAwaySheets
 from finecut.transforms.preview import MakePreviews
+from finecut.transforms.put_away import PutAwaySheets
 from finecut.transforms.scoring import ScoreClips
 from finecut.transforms.split import SplitVideos
 from finecut.transforms.step import CAPTIONED, CUT, EMBEDDED, JUDGED, PREVIEWED, SCORED
@@ -40,8 +41,6 @@ from finecut.transforms.writing import Writing
 
 #: Names are not always good text.
 CODING = ("utf-8", "surrogatepass")
-
-Work = TypeVar("Work", Reel, Video)
 
 
 class Curated(NamedTuple):
@@ -76,7 +75,7 @@ def curate(pipeline: beam.Pipeline, options: Options, steps: Plan | None = None)
     steps = plan(options.check()) if steps is None else steps
     sources = pipeline | "FindVideos" >> FindVideos(steps.finding)
     listing = WriteLines(steps.writing.shelf, steps.failures_path)
-    curated, listed = build(sources, steps, options.is_local, listing)
+    curated, listed = build(sources, steps, options.dealt_among, listing)
     _ = (curated.summary, listed) | "TidyUp" >> TidyUp(steps.writing.shelf)
     return curated
 
@@ -85,16 +84,16 @@ def curate_stream(sources: beam.PCollection[Source], steps: Plan) -> Done:
     """The same for sources that never end: nothing is summed up, and failures are listed one by
     one as they happen. (The plan has a ``patience`` for what does not come.)
     """
-    done = work(sources, steps, local=False)
+    done = work(sources, steps, workers=0)
     _ = done.failures | "ListFailures" >> ListEach(steps.writing)
     return done
 
 
 def build(
-    sources: beam.PCollection[Source], steps: Plan, local: bool, listing: "WriteLines"
+    sources: beam.PCollection[Source], steps: Plan, workers: int, listing: "WriteLines"
 ) -> tuple[Curated, beam.PCollection[int]]:
     """What is done with sources; the second value appears when the list of failures is written."""
-    done = work(sources, steps, local)
+    done = work(sources, steps, workers)
     summary = done.events | "Summarise" >> Summarise()
     listed = done.failures | "WriteFailures" >> listing
     curated = Curated(
@@ -103,15 +102,18 @@ def build(
     return curated, listed
 
 
-def work(sources: beam.PCollection[Source], steps: Plan, local: bool) -> Done:
-    """From sources to a dataset on the shelf, with all that happens on the way."""
+def work(sources: beam.PCollection[Source], steps: Plan, workers: int) -> Done:
+    """From sources to a dataset on the shelf, with all that happens on the way.
+
+    So many ``workers`` are dealt the work; 0 for those of a cluster.
+    """
     begun = sources | "BeginVideos" >> BeginVideos(steps.writing, steps.again)
     # Decided for good: a bundle that is repeated must not find its own work finished.
     decided = begun.sources | "Decided" >> beam.Reshuffle()
     probed = decided | "ProbeVideos" >> ProbeVideos(steps.cutting.film, steps.cutting.limits)
     videos = probed.videos
     if steps.watches_films:
-        videos = videos | "ShareOutVideos" >> ShareOut(video_work, longest_first=local)
+        videos = videos | "ShareOutVideos" >> ShareOut(deal_videos, workers)
     # One pool of workers watches, cuts and looks: with other hints for one of them, Beam would
     # write down what flows between, and the sheets would lie on another machine. Unless two pools
     # are wanted: then clips are handed over.
@@ -122,7 +124,7 @@ def work(sources: beam.PCollection[Source], steps: Plan, local: bool) -> Done:
     ).with_resource_hints(**film)
     reels = split.reels
     empty = reels | "WithoutShots" >> beam.Filter(lambda reel: not reel.shots)
-    dealt = reels | "ShareOutReels" >> ShareOut(reel_work, longest_first=local)
+    dealt = reels | "ShareOutReels" >> ShareOut(deal_reels, workers)
     cut = dealt | "CutClips" >> CutClips(steps.cutting).with_resource_hints(**film)
     clips = cut.clips
     if place.film_hints is not None:
@@ -204,48 +206,6 @@ class LookAtClips(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]
 
     def _own(self, clips: beam.PCollection[Clip], place: str) -> beam.PCollection[Clip]:
         return apply(clips, self.steps.own, place, self.steps.looking)
-
-
-class ShareOut(beam.PTransform[beam.PCollection[Work], beam.PCollection[Work]]):
-    """Reels (or videos), dealt to the workers.
-
-    A cluster hands out work as workers become free. The local runner deals it once, in turn; so
-    there the longest is dealt first, and no worker is left alone with a long one at the end.
-    """
-
-    def __init__(self, work: Callable[[Work], tuple[float, str]], longest_first: bool) -> None:
-        super().__init__()
-        self.work: Callable[[Any], tuple[float, str]] = work
-        self.longest_first = longest_first
-
-    def expand(self, things: beam.PCollection[Work]) -> beam.PCollection[Work]:
-        work = self.work
-        kind: Any = things.element_type
-        if self.longest_first:
-            things = (
-                things
-                | "All" >> beam.Map(lambda thing: (0, thing)).with_output_types(tuple[int, kind])
-                | "Together" >> beam.GroupByKey()
-                | "Longest first"
-                >> beam.FlatMap(lambda group: sorted(group[1], key=work)).with_output_types(kind)
-            )
-        return things | "Deal" >> beam.Reshuffle()
-
-
-def reel_work(reel: Reel) -> tuple[float, str]:
-    """What reels are sorted by: seconds times picture size, falling; names between equals."""
-    seconds = sum(shot.span.length for shot in reel.shots)
-    return -seconds * _pixels(reel.video), f"{reel.video.name}_{reel.chunk.index:09}"
-
-
-def video_work(video: Video) -> tuple[float, str]:
-    """The same for videos."""
-    return -video.duration * _pixels(video), video.name
-
-
-def _pixels(video: Video) -> float:
-    """How many there are a second."""
-    return video.framerate * video.width * video.height
 
 
 class WriteLines(beam.PTransform[beam.PCollection[Failure | Summary], beam.PCollection[int]]):

@@ -28,7 +28,7 @@ def describe(options: Options) -> str:
     steps = plan(options.check(), run="<run>", ask=False)
     found = pipeline | "FindVideos" >> FindVideos(steps.finding)
     listing = WriteLines(steps.writing.shelf, steps.failures_path)
-    build(found, steps, options.is_local, listing)
+    build(found, steps, options.dealt_among, listing)
     lister = _Lister()
     pipeline.visit(lister)
     parts = ["Steps", *lister.lines, "", "Rules", *_rules(steps), "", "Resources"]
@@ -113,7 +113,8 @@ def _resources(options: Options, steps: Plan) -> list[str]:
 
 
 def _how_cut(options: Options) -> str:
-    encoder = f"{options.encoder} with {options.encoder_threads} threads"
+    number = options.encoder_threads
+    encoder = f"{options.encoder} with {number} thread{'s' if number > 1 else ''}"
     if options.transcode == COPY:
         return f"packets are copied; what cannot be is decoded, {encoder} for each open clip"
     if options.transcode == SMART:

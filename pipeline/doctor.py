@@ -34,11 +34,11 @@ from finecut.pipeline.options import Options, cores
 from finecut.pipeline.own import OwnStep, loaded
 from finecut.pipeline.planning import Plan, encoding_of, plan
 from finecut.pipeline.running import check_scratch
-from finecut.transforms.cut import Cutting, cut_reel
 from finecut.transforms.embed import Embedding
 from finecut.transforms.guard import attempted
 from finecut.transforms.looking import Looking
 from finecut.transforms.models.devices import gpus
+from finecut.transforms.reel import Cutting, cut_reel
 from finecut.transforms.split import FixedStride, reels_of
 from finecut.transforms.step import EachClip, looked_at_or_not
 from finecut.transforms.vectors import refuse_other_vectors

@@ -263,7 +263,7 @@ class Options:
         False, ENCODE, "Encode each clip at the bit rate of its source."
     )
     encoder_threads: int = option(
-        2,
+        1,
         ENCODE,
         "Threads of one encoder; part of the bytes it writes, so keep it for the same output.",
         metavar="N",
@@ -840,6 +840,11 @@ class Options:
     @property
     def local_workers(self) -> int:
         return self.workers or cores()
+
+    @property
+    def dealt_among(self) -> int:
+        """How many workers a run on this machine deals its work to; a cluster needs no dealer."""
+        return self.local_workers if self.is_local else 0
 
     def check(self, whole: bool = True) -> Options:
         """Itself, or an :class:`OptionError` that says what to write instead.

@@ -30,7 +30,6 @@ from finecut.pipeline.own import OwnStep, own_steps
 from finecut.pipeline.placing import Placing, placing
 from finecut.transforms.again import Again
 from finecut.transforms.caption import Captioning, Enhancing
-from finecut.transforms.cut import Cutting
 from finecut.transforms.detect import Detection
 from finecut.transforms.embed import Embedding
 from finecut.transforms.find import Finding, is_failure_list
@@ -41,6 +40,7 @@ from finecut.transforms.models.aesthetics import AestheticScorer, require_aesthe
 from finecut.transforms.models.text import TextScorer
 from finecut.transforms.models.unsafe import UnsafeScorer
 from finecut.transforms.preview import Previewing
+from finecut.transforms.reel import Cutting
 from finecut.transforms.rules import Rule
 from finecut.transforms.scenes import Trimming
 from finecut.transforms.scoring import Scorer, Scoring

@@ -272,7 +272,7 @@ def _run_all(
         if options.is_local:
             arguments = local_arguments(options.local_workers)
         with _tray(options, own) as tray:
-            result = _run_pipeline(begin, steps, arguments, options.is_local, tray, progress)
+            result = _run_pipeline(begin, steps, arguments, options.dealt_among, tray, progress)
             total += from_json(Summary, shelf.read(f"{tray.root}/{SUMMARY}").decode())
             stats.update(stats_of(result))
             if shelf.exists(f"{tray.root}/{FAILURES}"):
@@ -378,17 +378,17 @@ def _run_pipeline(
     begin: Begin,
     steps: Plan,
     arguments: Sequence[str],
-    local: bool,
+    workers: int,
     tray: Shelf,
     progress: bool,
 ) -> PipelineResult:
     listing = WriteLines(tray, f"{tray.root}/{FAILURES}")
     pipeline = beam.Pipeline(options=EngineOptions(list(arguments)))
-    curated, _ = build(pipeline | "FindVideos" >> begin, steps, local, listing)
+    curated, _ = build(pipeline | "FindVideos" >> begin, steps, workers, listing)
     _ = curated.summary | "WriteSummary" >> WriteLines(tray, f"{tray.root}/{SUMMARY}")
     result = _begun(pipeline, steps)
     # A local run shows what its workers count in this process; others have to be asked.
-    with Progress(progress and not local, read=partial(stats_or_none, result)):
+    with Progress(progress and not workers, read=partial(stats_or_none, result)):
         result.wait_until_finish()
     return result
 

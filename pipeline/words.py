@@ -9,7 +9,7 @@ from finecut.io.film.copying import ENCODED
 from finecut.io.layout import embedding_folder
 from finecut.io.records import Summary
 from finecut.pipeline.options import Options
-from finecut.transforms.cut import NO_FRAMES
+from finecut.transforms.reel import NO_FRAMES
 
 SHOWN_FAILURES = 5
 #: Of fewer clips a share says nothing.

@@ -33,8 +33,8 @@ from finecut.io.film.paint import paint
 from finecut.io.film.source import FilmError
 from finecut.io.records import Clip, Failure, Source
 from finecut.io.shelf import Shelf
-from finecut.transforms.cut import Cutting, cut_reel
-from finecut.transforms.find import probe_source
+from finecut.transforms.probe import probe_source
+from finecut.transforms.reel import Cutting, cut_reel
 from finecut.transforms.split import FixedStride, Splitting, reels_of
 
 State = Literal["done", "marked", "empty", "failed", "unseen"]

@@ -260,7 +260,7 @@ def test_a_source_that_changes_during_the_work_is_no_finished_video(
     films: Path, tmp_path: Path
 ) -> None:
     from finecut.transforms.close import SourceChanged, close_empty_video
-    from finecut.transforms.find import probe_source
+    from finecut.transforms.probe import probe_source
     from finecut.transforms.split import reels_of
 
     steps = plan(options(films, tmp_path / "out", clip_length=9.0, min_clip_length=9.0))

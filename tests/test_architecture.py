@@ -21,6 +21,7 @@ from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
 
 from finecut.io import records
 from finecut.io.film.paint import paint
+from finecut.pipeline.cli import CHILDREN
 from finecut.pipeline.curation import curate
 from finecut.pipeline.options import Options
 
@@ -135,6 +136,16 @@ def test_the_command_line_is_light(module: str) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert not HEAVY & set(done.stdout.split())
+
+
+def test_children_do_without_beam() -> None:
+    """Its import costs more than all that they need, at each start and in each process."""
+    modules = [*CHILDREN, "finecut.transforms.checks.decoding"]
+    code = f"import sys, {', '.join(modules)}; print('apache_beam' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.split() == ["False"]
 
 
 def test_a_command_imports_of_beam_only_what_it_needs(tmp_path: Path) -> None:

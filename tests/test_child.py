@@ -44,11 +44,11 @@ from finecut.io.film.paint import Painting, paint
 from finecut.io.film.watching import watch
 from finecut.io.records import Chunk, Clip, Failure, Reel, Shot, Source, Span, Video
 from finecut.io.shelf import Shelf
-from finecut.transforms.cut import Cutting, cut_reel
-from finecut.transforms.find import probe_source
 from finecut.transforms.guard import ChildFailure
 from finecut.transforms.isolated import isolated, isolated_frames
 from finecut.transforms.looking import Looking
+from finecut.transforms.probe import probe_source
+from finecut.transforms.reel import Cutting, cut_reel
 
 if not child.possible():
     pytest.skip("children need Linux", allow_module_level=True)
@@ -165,10 +165,10 @@ def test_a_death_costs_only_its_task(
 
 
 def test_memory_has_a_limit() -> None:
-    assert "MemoryError" in death(hungry, 300, memory_mb=400)
+    assert "MemoryError" in death(hungry, 400, memory_mb=400)
     assert told(hungry, 300, memory_mb=800) == [str(300 << 20).encode()]
     [failure] = isolated(
-        "cut", SOURCE, hungry_records, 300, limits=ChildLimits(memory_mb=400), lost=lambda: ["x"]
+        "cut", SOURCE, hungry_records, 400, limits=ChildLimits(memory_mb=400), lost=lambda: ["x"]
     )
     assert isinstance(failure, Failure)
     assert (failure.error, failure.lost_shots) == ("TooMuchMemory", ("x",))

@@ -65,7 +65,7 @@ def test_resources_are_those_of_the_options(description: str) -> None:
     resources = description.split("\n\n")[2]
     assert resources.startswith("Resources\n")
     assert "3 workers" in resources
-    assert "libx264 with 2 threads" in resources
+    assert "libx264 with 1 thread" in resources
 
 
 def test_rules_are_said_in_full(capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,8 +29,8 @@ from finecut.transforms.detect import (
     marks,
     network,
 )
-from finecut.transforms.find import probe_source
 from finecut.transforms.models.weights import WeightsMissing, package_file
+from finecut.transforms.probe import probe_source
 from finecut.transforms.scenes import Trimming
 
 WITHOUT_TRIMMING = Trimming(0.0, 0.0, "stride", 0.0)

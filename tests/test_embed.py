@@ -17,9 +17,9 @@ from finecut.io.film.cutting import cut
 from finecut.io.film.sheet import SheetFrames
 from finecut.io.records import Clip, ModelUsed
 from finecut.transforms.asking import Answer, Asked, Question, Vector
-from finecut.transforms.cut import LOOK_AT_NOTHING
 from finecut.transforms.embed import EmbedClips, embedded
 from finecut.transforms.looking import ClipLook, even_moments, keep_sheet, sheet_of
+from finecut.transforms.reel import LOOK_AT_NOTHING
 
 
 @pytest.fixture(scope="module")

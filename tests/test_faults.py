@@ -42,7 +42,8 @@ from finecut.io.shelf import Shelf
 from finecut.pipeline.curation import curate
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.running import run
-from finecut.transforms.find import Finding, find_sources, probe_source
+from finecut.transforms.find import Finding, find_sources
+from finecut.transforms.probe import probe_source
 
 #: How many of the write points the quick test tries; the slow one tries them all.
 SAMPLE = 6

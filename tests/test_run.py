@@ -11,7 +11,6 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -25,18 +24,13 @@ from apache_beam.testing.util import assert_that, equal_to
 import finecut.pipeline
 from finecut.io.film.paint import Painting, paint
 from finecut.io.records import (
-    Chunk,
     Clip,
     Failure,
-    Reel,
-    Shot,
     Source,
-    Span,
     Summary,
-    Video,
     Written,
 )
-from finecut.pipeline.curation import ShareOut, curate, reel_work
+from finecut.pipeline.curation import curate
 from finecut.pipeline.options import Options
 from finecut.pipeline.planning import plan
 from finecut.pipeline.running import run
@@ -47,8 +41,9 @@ from finecut.transforms.close import (
     close_empty_video,
     close_video,
 )
-from finecut.transforms.cut import cut_reel
-from finecut.transforms.find import find_sources, probe_source
+from finecut.transforms.find import find_sources
+from finecut.transforms.probe import probe_source
+from finecut.transforms.reel import cut_reel
 from finecut.transforms.split import reels_of
 from finecut.transforms.write import (
     publish_clip,
@@ -259,47 +254,6 @@ def test_everything_a_run_makes_can_be_used_further(films: Films, tmp_path: Path
         lengths = curated.clips | "Length" >> beam.Map(lambda clip: clip.shot.span.length)
         assert_that(lengths, equal_to([2.0] * 10), label="Check lengths")
     assert not (tmp_path / "output/.staging").exists()
-
-
-def reel_of(seconds: float, name: str) -> Reel:
-    source = Source(f"/films/{name}", f"/films/{name}", name)
-    video = Video(
-        source, 1000, 0, 320, 180, 25.0, int(25 * seconds), seconds, "h264", "yuv420p", None, 800, 0
-    )
-    shot = Shot(name, 0, Span(0.0, seconds))
-    return Reel(video, Chunk(name, 0, 1, 1, 1), (shot,))
-
-
-class _Who(beam.DoFn):
-    """Says which worker got the reel, and as its how-manieth."""
-
-    turns = threading.local()
-
-    def start_bundle(self) -> None:
-        self.turns.taken = 0
-
-    def process(self, reel: Reel) -> Iterable[tuple[int, int, float]]:
-        self.turns.taken += 1
-        yield threading.get_ident(), self.turns.taken, reel.video.duration
-
-
-def test_a_long_reel_is_begun_first_and_the_others_are_shared(tmp_path: Path) -> None:
-    lengths = [3.0, 1.0, 4.0, 1.0, 5.0, 90.0, 2.0, 6.0]
-    reels = [reel_of(seconds, f"{n}.mp4") for n, seconds in enumerate(lengths)]
-    falling = [reel.video.duration for reel in sorted(reels, key=reel_work)]
-    assert falling == sorted(lengths, reverse=True)
-
-    def check(taken: list[tuple[int, int, float]]) -> None:
-        assert sorted(seconds for _, _, seconds in taken) == sorted(lengths)
-        assert [turn for _, turn, seconds in taken if seconds == 90.0] == [1]
-        assert len({worker for worker, _, _ in taken}) == 2
-
-    options = beam.options.pipeline_options.PipelineOptions(
-        ["--direct_running_mode=in_memory", "--direct_num_workers=2"]
-    )
-    with beam.Pipeline("FnApiRunner", options=options) as pipeline:
-        dealt = pipeline | beam.Create(reels) | ShareOut(reel_work, longest_first=True)
-        assert_that(dealt | "Who" >> beam.ParDo(_Who()), check)
 
 
 # Figures: slow, because they take films of some length.

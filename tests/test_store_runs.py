@@ -27,7 +27,7 @@ from finecut.io.records import Shot, Source, Span, Summary
 from finecut.io.shelf import Shelf
 from finecut.pipeline.options import Options
 from finecut.pipeline.running import run
-from finecut.transforms.find import probe_source
+from finecut.transforms.probe import probe_source
 
 FILMS, OUTPUT = "gs://bucket/films", "gs://bucket/out"
 

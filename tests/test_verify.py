@@ -49,8 +49,8 @@ from finecut.transforms.checks.orphans import share_of, wrong_with_owners
 from finecut.transforms.checks.shards import check_shard, shards_in
 from finecut.transforms.checks.vectors import Signed
 from finecut.transforms.close import ChunkClosed, close_chunk, close_video
-from finecut.transforms.cut import Cutting, cut_reel
 from finecut.transforms.preview import Previewing, previewed
+from finecut.transforms.reel import Cutting, cut_reel
 from finecut.transforms.split import FixedStride, Splitting, reels_of
 from finecut.transforms.vectors import facts
 from finecut.transforms.verify import (

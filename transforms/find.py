@@ -23,11 +23,11 @@ from apache_beam.pvalue import TaggedOutput
 from finecut.io import shelf
 from finecut.io.child import ChildLimits
 from finecut.io.film.limits import USUAL_LIMITS, Limits
-from finecut.io.film.source import FilmError, probe
 from finecut.io.layout import check_relative, relative_to_root
 from finecut.io.records import Failure, Source, Video, from_json
 from finecut.transforms.guard import FAILURES
 from finecut.transforms.isolated import isolated
+from finecut.transforms.probe import probe_source
 from finecut.transforms.tally import LOG, count, metered
 
 VIDEO_EXTENSIONS = (".mp4", ".mov", ".avi", ".mkv", ".webm")
@@ -210,22 +210,6 @@ def read_list(text: str, extension: str) -> list[str]:
         return _read_csv(text)
     lines = (line.strip() for line in _lines(text))
     return [line for line in lines if line and not line.startswith("#")]
-
-
-def probe_source(source: Source, limits: Limits = USUAL_LIMITS) -> Video:
-    """What this file is."""
-    if not shelf.is_remote(source.uri) and "\\x" in source.uri and not shelf.exists(source.uri):
-        raise FilmError(
-            f"the file name {source.relative!r} stands for bytes that are not UTF-8, and documents "
-            "cannot name it. Rename the file."
-        )
-    if not shelf.is_file(source.uri) and shelf.exists(source.uri):
-        raise FilmError(
-            f"{source.relative!r} is a folder, pipe or device. Leave it out, or copy what it gives "
-            "into a file."
-        )
-    with shelf.open_source(source.uri) as file:
-        return probe(file, source, shelf.size_of(source.uri), limits)
 
 
 class FindVideos(beam.PTransform[beam.Pipeline, beam.PCollection[Source]]):

@@ -40,14 +40,9 @@ CODING: Final = ("utf-8", "surrogatepass")
 #: So many small frames travel together.
 FRAMES_AT_ONCE: Final = 64
 
-# What works in children; imported before they are forked, and not again in each.
-preload(
-    "finecut.transforms.lean",
-    __name__,
-    "finecut.transforms.cut",
-    "finecut.transforms.find",
-    "finecut.transforms.detect",
-)
+# What works in children; imported before they are forked, and not again in each. None of it needs
+# Beam, whose import costs each start more than all of these together.
+preload(__name__, "finecut.transforms.probe", "finecut.transforms.reel")
 
 
 class TooMuchMemory(Exception):

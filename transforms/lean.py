@@ -4,9 +4,9 @@ Beam imports what it can be connected to, where it is installed: pandas for data
 Google's clients for its own file system (ours is ``io/gcs``), BigQuery, Pub/Sub and Dataflow. That
 is half of the time until the first film is opened, and a third of the memory of each process.
 Whoever wants pandas for himself imports it afterwards as ever; Beam itself does without all these
-for as long as the process lives. So this is for processes that are ours alone: a command that works
-on this machine, and children. Not for one that hands jobs over to a cluster, not where steps of
-one's own may use all that Beam has, and not for a program that calls us.
+for as long as the process lives. So this is for processes that are ours alone: commands that work
+on this machine. Not for one that hands jobs over to a cluster, not where steps of one's own may use
+all that Beam has, and not for a program that calls us.
 """
 
 from finecut.transforms.without import without

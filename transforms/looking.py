@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import BinaryIO
 
-import apache_beam as beam
-
 from finecut.io import shelf
 from finecut.io.film.copying import ENCODED
 from finecut.io.film.glancing import glance_at
@@ -274,20 +272,3 @@ def glanced_sheet(file: str | BinaryIO, form: SheetForm, wanted: Wanted) -> Shee
 def was_copied(file: ClipFile) -> bool:
     """Whether most of its pictures are the source's own, and nobody has seen all of them."""
     return file.transcoded is not None and file.transcoded.how != ENCODED
-
-
-def put_away(clip: Clip, looking: Looking) -> Clip:
-    """The clip, after its sheet is gone: nobody needs it any more."""
-    looking.scratch.drop(looking.name(clip.id))
-    return clip
-
-
-class PutAwaySheets(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]]):
-    """Clips → the same, without sheets."""
-
-    def __init__(self, looking: Looking) -> None:
-        super().__init__()
-        self.looking = looking
-
-    def expand(self, clips: beam.PCollection[Clip]) -> beam.PCollection[Clip]:
-        return clips | "Put away" >> beam.Map(put_away, self.looking).with_output_types(Clip)

@@ -33,7 +33,8 @@ from finecut.io.shelf import Shelf
 from finecut.pipeline import curation
 from finecut.pipeline.beam_yaml.config import BEAMS, options_of
 from finecut.pipeline.beam_yaml.rows import FromRows, ToRows
-from finecut.pipeline.curation import ShareOut, WriteLines, reel_work, video_work
+from finecut.pipeline.curation import WriteLines
+from finecut.pipeline.dealing import ShareOut, deal_reels, deal_videos
 from finecut.pipeline.options import LOCAL_RUNNERS, OptionError, Options, option_fields
 from finecut.pipeline.planning import Plan, plan
 from finecut.transforms import (
@@ -44,7 +45,6 @@ from finecut.transforms import (
     embed,
     find,
     keep,
-    looking,
     preview,
     scoring,
     split,
@@ -53,6 +53,7 @@ from finecut.transforms import (
 from finecut.transforms.again import SKIPPED, open_video
 from finecut.transforms.close import ChunkClosed, VideoClosed
 from finecut.transforms.guard import FAILURES
+from finecut.transforms.put_away import PutAwaySheets
 from finecut.transforms.writing import Writing
 
 #: Marks the configuration of videos that steps made which stand alone.
@@ -251,7 +252,7 @@ class SplitVideos(Step):
 
     def work(self, records: Any, steps: Plan, options: Options) -> Rows:
         if steps.watches_films:
-            records = records | "ShareOut" >> ShareOut(video_work, options.is_local)
+            records = records | "ShareOut" >> ShareOut(deal_videos, options.dealt_among)
         opening = partial(open_video, writing=_writing(steps), again=steps.again)
         made = split.SplitVideos(steps.splitting, opening if options.output else None)
         reels = records | "Split" >> made.with_resource_hints(**_film_hints(steps))
@@ -266,7 +267,7 @@ class CutClips(Step):
     needs = ("output",)
 
     def work(self, records: Any, steps: Plan, options: Options) -> Rows:
-        dealt = records | "ShareOut" >> ShareOut(reel_work, options.is_local)
+        dealt = records | "ShareOut" >> ShareOut(deal_reels, options.dealt_among)
         made = cut.CutClips(steps.cutting).with_resource_hints(**_film_hints(steps))
         clips = dealt | "Cut" >> made
         return {"clips": clips.clips, FAILURES: clips[FAILURES]}
@@ -377,7 +378,7 @@ class WriteClips(Step):
     def work(self, records: Any, steps: Plan, options: Options) -> Rows:
         if steps.looking.sheet is not None:
             # Nobody looks at clips that are written.
-            records = records | "PutAwaySheets" >> looking.PutAwaySheets(steps.looking)
+            records = records | "PutAwaySheets" >> PutAwaySheets(steps.looking)
         written = records | "Write" >> write.WriteClips(_writing(steps))
         return written._asdict()
 
