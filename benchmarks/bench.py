@@ -35,6 +35,7 @@ import judging
 import telling
 from judging import Change, Measured, Row, Verdict
 from metering import CommandFailed, Cost, adopt_orphans, cores, cost_of
+from peer import CLIPPING
 from variants import FULL, QUICK, SMART, Sizes, Stage, Variant, has_weights, staged, variants
 
 BASELINE = Path(__file__).parent / "baseline.json"
@@ -110,7 +111,8 @@ def _usable(python: Path, book: Book) -> Path | None:
     """The peer's Python, or a remark on why it is none."""
     try:
         tried = subprocess.run(
-            [python, "-c", "import nemo_curator.stages.video.clipping.clip_extraction_stages"],
+            # -I: not what happens to lie in this folder.
+            [python, "-I", "-c", f"import {CLIPPING}"],
             capture_output=True,
             text=True,
             check=False,

@@ -45,6 +45,7 @@ class Clip:
         # The encoder's own clock, too: frames of a film without a constant rate come as they come.
         self.video.time_base = self.video.codec_context.time_base = video.time_base
         self.video.codec_context.thread_count = settings.threads
+        self.video.codec_context.thread_type = "FRAME"  # as ffmpeg has it; PyAV would cut slices
         self.sound = self.container.add_stream_from_template(sound) if sound else None
 
     def show(self, frame: Any) -> None:

@@ -8,7 +8,7 @@ are told how (``patiently``).
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -104,6 +104,12 @@ def store_for(uri: str) -> Store:
         raise UnknownStore(
             f"{uri} lies on a store that is unknown here: write a folder of this machine, or gs://…"
         ) from error
+
+
+def modules_behind(uris: Iterable[str]) -> tuple[str, ...]:
+    """What opening these imports that is heavy: better once, and not in every child process."""
+    beams = any("://" in uri and not uri.startswith(GOOGLE) for uri in uris)
+    return ("finecut.io.beamstore",) if beams else ()
 
 
 @cache

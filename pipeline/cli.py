@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from finecut.io import child
+from finecut.io.store import modules_behind
 from finecut.pipeline.after import COMMANDS
 from finecut.pipeline.flags import Parser, add_flags, parse_after, parse_options
 from finecut.pipeline.manual import PAGES, Page
@@ -129,8 +130,8 @@ def _completion(shell: str) -> int:
 
 def _curate(options: Options, rest: Sequence[str], parser: Parser, alone: bool) -> int:
     if options.is_local and not (options.no_isolation or options.profile):
-        # It imports what this process does, at the same time.
-        child.start(*CHILDREN)
+        # It imports its own, while this process imports Beam.
+        child.start(*CHILDREN, *modules_behind(options.input))
     if not options.verbose:
         # Libraries warn their developers; whoever cuts films cannot act on it.
         warnings.simplefilter("ignore")

@@ -19,7 +19,7 @@ import apache_beam as beam
 
 from finecut.io.records import Clip, Failure, Reel, Source, Summary, Video, to_json
 from finecut.io.shelf import Shelf
-from finecut.pipeline.dealing import ShareOut, deal_reels, deal_videos
+from finecut.pipeline.dealing import InParts, ShareOut, deal_reels, deal_videos
 from finecut.pipeline.options import Options
 from finecut.pipeline.own import apply
 from finecut.pipeline.planning import Plan, plan
@@ -124,7 +124,8 @@ def work(sources: beam.PCollection[Source], steps: Plan, workers: int) -> Done:
     ).with_resource_hints(**film)
     reels = split.reels
     empty = reels | "WithoutShots" >> beam.Filter(lambda reel: not reel.shots)
-    dealt = reels | "ShareOutReels" >> ShareOut(deal_reels, workers)
+    parts = reels | "InParts" >> InParts(steps.cutting.transcode)
+    dealt = parts | "ShareOutReels" >> ShareOut(deal_reels, workers)
     cut = dealt | "CutClips" >> CutClips(steps.cutting).with_resource_hints(**film)
     clips = cut.clips
     if place.film_hints is not None:

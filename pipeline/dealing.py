@@ -1,41 +1,48 @@
 """Dealing: who of a local run's workers does what, so that all have something until the end.
 
-    reels, by work     ████████████  ██████████  ██ ██ █        two workers, and a few films
-    parts              ███ ███ ███ ███  ███ ███ ███  ██ ██ █
-    dealt              1   2   2   1    1   2   2    1  1  2     there and back
+    reels      ████████████  ██████████  ██ ██ █
+    parts      ███ ███ ███ ███  ███ ███ ███  ██ ██ █
+    dealt      1   2   2   1    1   2   2    1  1  2      to two workers, there and back
 
-A cluster hands out work as workers become free. The local runner deals it once, in turn. So the
-longest is dealt first, in rows that run there and back; and where there are few films, reels are
-dealt in parts, each with some of a reel's shots. Clips, their names and their chunks are the same.
+A reel of a short film is cut in parts, each with some of its shots: or one film alone would leave
+all workers but one idle. A long film has reels enough. Where it is divided depends on the film and
+on nothing else, not on workers or other films, and clips keep their names and chunks.
+
+A cluster hands out work as workers become free. The local runner deals it once, in turn. So there
+the longest is dealt first, in rows that run there and back.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from math import ceil
+from itertools import accumulate, groupby
+from operator import itemgetter
 from typing import Any, TypeVar
 
 import apache_beam as beam
 
+from finecut.io.film.copying import COPY
 from finecut.io.records import Reel, Shot, Video
 
 Work = TypeVar("Work", Reel, Video)
-Deal = Callable[[Iterable[Any], int], list[Any]]
+#: Puts things in the order in which they are dealt to so many workers.
+Deal = Callable[[Iterable[Work], int], list[Work]]
 
-#: So many parts for each worker, if there are no more reels: the last of them is what others may
-#: have to wait for. Each costs opening the film, and decoding from a key frame to its first shot.
-TURNS = 4
-LEAST_SECONDS = 5.0
+#: A part is so many seconds of film at the least, and so much of the whole film. Each costs opening
+#: the film, and decoding from a key frame to its first shot: of 32 s, one in a hundred.
+PART_SECONDS, PART_OF_FILM = 32.0, 1 / 16
 
 
 class ShareOut(beam.PTransform[beam.PCollection[Work], beam.PCollection[Work]]):
     """Reels (or videos), dealt to so many workers; 0 leaves it to a cluster."""
 
-    def __init__(self, deal: Deal, workers: int) -> None:
+    def __init__(self, deal: Deal[Work], workers: int) -> None:
         super().__init__()
-        self.deal, self.workers = deal, workers
+        self.deal: Deal[Any] = deal
+        self.workers = workers
 
     def expand(self, things: beam.PCollection[Work]) -> beam.PCollection[Work]:
-        deal, workers, kind = self.deal, self.workers, things.element_type
+        deal, workers = self.deal, self.workers
+        kind: Any = things.element_type
         if workers:
             things = (
                 things
@@ -48,11 +55,8 @@ class ShareOut(beam.PTransform[beam.PCollection[Work], beam.PCollection[Work]]):
 
 
 def deal_reels(reels: Iterable[Reel], workers: int) -> list[Reel]:
-    """In the order in which they are dealt, and in parts where there are too few of them."""
-    whole = list(reels)
-    most = sum(map(reel_work, whole)) / (workers * TURNS)
-    parts = [part for reel in whole for part in parts_of(reel, most)]
-    return there_and_back(sorted(parts, key=_order), workers)
+    """In the order in which they are dealt."""
+    return there_and_back(sorted(reels, key=_order), workers)
 
 
 def deal_videos(videos: Iterable[Video], workers: int) -> list[Video]:
@@ -71,32 +75,36 @@ def video_work(video: Video) -> float:
     return video.duration * _pixels(video)
 
 
-def parts_of(reel: Reel, most: float) -> Iterator[Reel]:
-    """The reel in parts of no more work than this, if each has some seconds of film."""
-    seconds = seconds_of(reel.shots)
-    number = min(ceil(reel_work(reel) / most) if most else 1, int(seconds / LEAST_SECONDS))
-    if number <= 1:
-        yield reel
-        return
-    for shots in divided(reel.shots, number):
-        yield replace(reel, shots=shots)
+class InParts(beam.PTransform[beam.PCollection[Reel], beam.PCollection[Reel]]):
+    """Reels → the same shots in smaller reels. Copying is so fast that it stays as it is."""
+
+    def __init__(self, transcode: str) -> None:
+        super().__init__()
+        self.transcode = transcode
+
+    def expand(self, reels: beam.PCollection[Reel]) -> beam.PCollection[Reel]:
+        if self.transcode == COPY:
+            return reels
+        return reels | "Divide" >> beam.FlatMap(parts_of).with_output_types(Reel)
+
+
+def parts_of(reel: Reel) -> list[Reel]:
+    """The reel in parts of about the same length."""
+    part = max(PART_SECONDS, PART_OF_FILM * reel.video.duration)
+    number = round(seconds_of(reel.shots) / part)
+    if number < 2:
+        return [reel]
+    return [replace(reel, shots=shots) for shots in divided(reel.shots, number)]
 
 
 def divided(shots: Sequence[Shot], number: int) -> Iterator[tuple[Shot, ...]]:
     """The shots in so many rows (or fewer) of about the same length together."""
     each = seconds_of(shots) / number
-    row: list[Shot] = []
-    reached, rows = 0.0, 1
-    for shot in shots:
-        # A shot belongs where its middle lies.
-        if row and reached + shot.span.length / 2 >= rows * each:
-            yield tuple(row)
-            row = []
-            rows = int((reached + shot.span.length / 2) / each) + 1
-        row.append(shot)
-        reached += shot.span.length
-    if row:
-        yield tuple(row)
+    ends = accumulate(shot.span.length for shot in shots)
+    # A shot belongs to the row in which its middle lies.
+    rows = [int((end - shot.span.length / 2) / each) for shot, end in zip(shots, ends, strict=True)]
+    for _, row in groupby(zip(rows, shots, strict=True), key=itemgetter(0)):
+        yield tuple(shot for _, shot in row)
 
 
 def there_and_back(things: list[Work], workers: int) -> list[Work]:

@@ -26,6 +26,7 @@ from finecut.io.film.limits import USUAL_LIMITS, Limits
 from finecut.io.film.memory import prepare_process
 from finecut.io.film.watching import HEIGHT, WIDTH, watch
 from finecut.io.records import Clip, Failure, Reel, Source, Video, from_json, to_json
+from finecut.io.store import modules_behind
 from finecut.transforms.guard import ChildFailure, guarded
 
 Record = Video | Reel | Clip
@@ -64,6 +65,7 @@ def isolated(
     if limits is None:
         yield from guarded(step, source, lambda: _each(work(*args)), lost)
         return
+    preload(*modules_behind([source.uri]))
     parts = (step, source, limits, work, *args)
     for outcome in guarded(step, source, lambda: _heard(parts, limits), lost):
         if isinstance(outcome, ChildFailure):

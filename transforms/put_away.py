@@ -1,4 +1,7 @@
-"""Putting away: the sheet of a clip is dropped when nobody needs it any more."""
+"""Putting away: the sheet of a clip is dropped when nobody needs it any more.
+
+Not in ``looking``, which children import: they do without Beam.
+"""
 
 import apache_beam as beam
 

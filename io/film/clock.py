@@ -88,16 +88,17 @@ class _Grid:
     """The frames of a film with one rate, in whole numbers: every picture is asked about."""
 
     def __init__(self, time_base: Fraction, rate: Fraction) -> None:
-        self._ticks = time_base.numerator * rate.numerator
-        self._frame = time_base.denominator * rate.denominator
+        #: Times the one and by the other, ticks are frames.
+        self._up = time_base.numerator * rate.numerator
+        self._down = time_base.denominator * rate.denominator
         #: As far from the grid as a tick may lie, in parts of a tick's and the rate's denominator.
         self._allowed = int(min(time_base, 1 / rate / 4) * time_base.denominator * rate.numerator)
 
     def nearest(self, ticks: int) -> int | None:
         """The number of the frame shown so many ticks after the first; none if none is near."""
-        place = ticks * self._ticks
-        index = _nearest(place, self._frame)
-        return index if abs(index * self._frame - place) <= self._allowed else None
+        place = ticks * self._up
+        index = _nearest(place, self._down)
+        return index if abs(index * self._down - place) <= self._allowed else None
 
 
 def _nearest(part: int, whole: int) -> int:

@@ -35,6 +35,8 @@ from finecut.io.film.cutting import (
     PATIENCE,
     CutShot,
     cut,
+    first_key_shown,
+    heard_from,
     seek_before,
     sound_stream,
 )
@@ -145,6 +147,9 @@ def _copied(
         sound = sound_stream(container, encoding)
         ignore_other_streams(container, {s.index for s in (stream, sound) if s is not None})
         start = min(shot.span.start for shot in shots)
+        listener = None
+        if sound is not None:
+            listener = Listener(sound, video.first_pts * stream.time_base, encoding.audio)
         try:
             header = _header(container, stream)
             delay = stream.codec_context.reorder_depth
@@ -157,17 +162,35 @@ def _copied(
                 patcher = Patcher(encoding, form, theirs, delay)
                 # The first picture was decoded to see what they are like.
                 _rewind(container)
-            from_start = seek_before(container, stream, clock, start, limits)
+            from_start = _go_before(container, stream, clock, start, listener, limits)
             stream.codec_context.reorder_depth = delay
         except (Refused, h264.BadUnits) as reason:
             yield from ((shot, str(reason)) for shot in shots)
             return
-        listener = None
-        if sound is not None:
-            listener = Listener(sound, video.first_pts * stream.time_base, encoding.audio)
         sections = Sections(container, clock, header, how == SMART, from_start, limits)
         desk = _Desk(container, stream, clock, listener, header, patcher, folder, delay, limits)
         yield from desk.run(shots, sections)
+
+
+def _go_before(
+    container: InputContainer,
+    stream: VideoStream,
+    clock: Clock,
+    start: float,
+    listener: Listener | None,
+    limits: Limits,
+) -> bool:
+    """Go to where a clip from ``start`` on may begin, and before its sound; whether that is the
+    film's beginning. Where it is snapped to a key frame, its sound begins there, too.
+    """
+    from_start = seek_before(container, stream, clock, start, limits)
+    if from_start or listener is None:
+        return from_start
+    key = first_key_shown(container, stream, clock, start)
+    # It was read from here, and a seek to the beginning is none where nothing was read.
+    _rewind(container)
+    start = heard_from(start if key is None else float(key), listener)
+    return seek_before(container, stream, clock, start, limits)
 
 
 # ── what can be copied ───────────────────────────────────────────────────────────────────────────

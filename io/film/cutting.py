@@ -52,6 +52,9 @@ from finecut.io.records import ClipFile, Shot, Video
 PATIENCE = 10
 #: How far back a seek tries, in seconds, until it lands on a key frame at or before the cut.
 SEEK_BACK = (0, 1, 5, 20, 60)
+#: Seconds of sound read ahead of a clip, beside what a decoder wants to hear: what is heard
+#: with a picture may be written before it.
+SOUND_AHEAD = 0.25
 #: Files without presentation times (AVI) are only trusted to land this early.
 SEEK_MARGIN = Fraction(1, 2)
 #: What breaks in an encoder: FFmpeg's own errors, and Python's, some of which are FFmpeg's, too.
@@ -103,10 +106,11 @@ def cut(
         stream.codec_context.thread_count = DECODE_THREADS
         if vectors:
             stream.codec_context.flags2 |= Flags2.export_mvs
-        seek_before(container, stream, clock, min(shot.span.start for shot in shots), limits)
         listener = None
         if sound is not None:
             listener = Listener(sound, video.first_pts * stream.time_base, encoding.audio)
+        start = min(shot.span.start for shot in shots)
+        seek_before(container, stream, clock, heard_from(start, listener), limits)
         work = _Pass(container, stream, clock, listener, encoding, folder, onlooker, limits)
         yield from work.run(shots)
 
@@ -407,6 +411,15 @@ def sound_stream(container: InputContainer, encoding: Encoding) -> AudioStream |
     return first
 
 
+def heard_from(start: float, listener: Listener | None) -> float:
+    """Where to read from for pictures from ``start`` on, so that their sound is not met midway.
+
+    Containers go to the sound that is heard when the key frame is shown, some to what is written
+    behind it; what a decoder wants to hear before that would be missing.
+    """
+    return start if listener is None else start - float(listener.run_in) - SOUND_AHEAD
+
+
 def seek_before(
     container: InputContainer, stream: VideoStream, clock: Clock, start: float, limits: Limits
 ) -> bool:
@@ -422,7 +435,7 @@ def seek_before(
             break
         try:
             container.seek(target, stream=stream, backward=True)
-            landed = _first_key_shown(container, stream, clock, start)
+            landed = first_key_shown(container, stream, clock, start)
             if landed is None or landed > start:
                 continue
             container.seek(target, stream=stream, backward=True)
@@ -452,7 +465,7 @@ def _first_decoded(
     return None
 
 
-def _first_key_shown(
+def first_key_shown(
     container: InputContainer, stream: VideoStream, clock: Clock, limit: float
 ) -> Fraction | None:
     """When the next key frame is shown; streams without an index land between two of them."""

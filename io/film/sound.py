@@ -64,8 +64,8 @@ class Listener:
         self.copies = audio == "copy" and _fits_mp4(stream, codec)
         length = _packet_length(stream)
         self.run_in = RUN_IN.get(codec, length) if self.copies else Fraction(0)
-        #: How long every packet sounds; 0 where each says it itself.
-        self._every = Fraction(0) if codec == "opus" else length
+        #: How long every packet sounds, unless each says it itself.
+        self._every = None if codec == "opus" else length
         self.rate = context.sample_rate if self.copies else _aac_rate(context.sample_rate)
         channels = context.layout.nb_channels or 2
         self.layout = AAC_LAYOUTS[max(n for n in AAC_LAYOUTS if n <= channels)]
@@ -99,7 +99,7 @@ class Listener:
             yield Heard(start, Fraction(piece.samples, self.rate), samples=samples)
 
     def _length_of(self, packet: av.Packet[AudioStream]) -> Fraction:
-        if self._every:
+        if self._every is not None:
             return self._every
         return (packet.duration or 0) * packet.time_base or _packet_length(self.stream)
 

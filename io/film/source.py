@@ -67,8 +67,8 @@ def open_film(
 ) -> Iterator[InputContainer]:
     """The opened container; FFmpeg's errors come out as sentences.
 
-    In a clip of our ``own`` FFmpeg need not decode a picture to believe what the header says, which
-    is most of the cost of opening one.
+    FFmpeg decodes a picture of H.264 only to see what the header says already, which is most of
+    the cost of opening it. In a clip of our ``own`` it believes the header, until it shall decode.
     """
     try:
         container = av.open(
@@ -79,7 +79,7 @@ def open_film(
                 "format_whitelist": FORMATS,
                 # Nothing else is opened, not even a file, when it is read through Python.
                 "protocol_whitelist": "file" if isinstance(source, str) else "none",
-                "codec_whitelist": _decoders(without="h264" if own else ""),
+                "codec_whitelist": _decoders("h264" if own else None),
                 # A QuickTime track may lie in another file; it is never followed there.
                 "enable_drefs": "0",
                 "max_pixels": str(limits.decoder_pixels),
@@ -113,10 +113,12 @@ def open_film(
 
 
 @cache
-def _decoders(without: str) -> str:
-    """The names of all decoders of pictures and sound: those of subtitles are left alone."""
+def _decoders(without: str | None) -> str:
+    """The names of all decoders of pictures and sound but one; subtitles are left alone."""
     names = []
-    for name in sorted(codecs_available - {without}):
+    for name in sorted(codecs_available):
+        if name == without:
+            continue
         try:
             codec = Codec(name, "r")
         except ValueError:  # it only encodes

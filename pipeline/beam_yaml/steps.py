@@ -34,7 +34,7 @@ from finecut.pipeline import curation
 from finecut.pipeline.beam_yaml.config import BEAMS, options_of
 from finecut.pipeline.beam_yaml.rows import FromRows, ToRows
 from finecut.pipeline.curation import WriteLines
-from finecut.pipeline.dealing import ShareOut, deal_reels, deal_videos
+from finecut.pipeline.dealing import InParts, ShareOut, deal_reels, deal_videos
 from finecut.pipeline.options import LOCAL_RUNNERS, OptionError, Options, option_fields
 from finecut.pipeline.planning import Plan, plan
 from finecut.transforms import (
@@ -267,7 +267,8 @@ class CutClips(Step):
     needs = ("output",)
 
     def work(self, records: Any, steps: Plan, options: Options) -> Rows:
-        dealt = records | "ShareOut" >> ShareOut(deal_reels, options.dealt_among)
+        parts = records | "InParts" >> InParts(steps.cutting.transcode)
+        dealt = parts | "ShareOut" >> ShareOut(deal_reels, options.dealt_among)
         made = cut.CutClips(steps.cutting).with_resource_hints(**_film_hints(steps))
         clips = dealt | "Cut" >> made
         return {"clips": clips.clips, FAILURES: clips[FAILURES]}
