@@ -36,6 +36,8 @@ HELPERS: Final = frozenset(
     {"guard", "tally", "looking", "inference", "asking", "parallel", "writing", "isolated", "step"}
     | {"documents", "secrets", "vectors", "windows", "rules", "resources", "close"}
 )
+#: Modules that do a step's work in another process, and the step.
+STEPS: Final = {"probe": "find", "reel": "cut"}
 #: Where our rooms lie.
 HOUSE: Final = PurePath(__file__).parent.parent
 ROW, LETTER = 18, 6.6
@@ -180,7 +182,7 @@ def step_of(stack: Stack) -> str:
     for module in reversed(modules):
         parts = module.split(".")
         if parts[:2] == ["finecut", "transforms"] and parts[2] not in HELPERS:
-            return parts[2]
+            return STEPS.get(parts[2], parts[2])
     if BEAM in modules:
         return BEAM
     return ELSEWHERE

@@ -350,18 +350,18 @@ def test_a_film_that_changes_after_it_was_found_fails_alone(
     folder, output = tmp_path / "films", tmp_path / "output"
     shutil.copytree(films, folder)
     shutil.copy(films / "a.mp4", folder / "b.mp4")
-    from finecut.transforms import cut
+    from finecut.transforms import cut, reel
 
-    honest = cut.cut_reel
+    honest = reel.cut_reel
 
-    def meddled(reel: Any, cutting: Any) -> Any:
-        film = Path(reel.video.source.uri)
+    def meddled(given: Any, cutting: Any) -> Any:
+        film = Path(given.video.source.uri)
         if film.name == "b.mp4":
             if change == "vanishes":
                 film.unlink(missing_ok=True)
             else:
                 film.write_bytes(b"another file altogether")
-        return honest(reel, cutting)
+        return honest(given, cutting)
 
     monkeypatch.setattr(cut, "cut_reel", meddled)
     summary = run(options_for(folder, output)).summary

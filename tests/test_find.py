@@ -17,9 +17,9 @@ from finecut.transforms.find import (
     InputError,
     check_inputs,
     find_sources,
-    probe_source,
     read_list,
 )
+from finecut.transforms.probe import probe_source
 
 
 @pytest.fixture
