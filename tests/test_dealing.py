@@ -82,7 +82,7 @@ def test_short_films_have_several_parts_and_long_ones_hardly_any() -> None:
     assert [parts(260, 60 * minutes) for minutes in (8, 15, 30, 60, 240)] == [8, 5, 2, 1, 1]
 
 
-def test_the_longest_is_dealt_first_there_and_back() -> None:
+def test_the_longest_is_dealt_first_and_all_get_alike() -> None:
     lengths = (3.0, 90.0, 1.0, 40.0, 7.0)
     videos = [video_of(seconds, str(seconds)) for seconds in lengths]
     assert [video.duration for video in deal_videos(videos, 2)] == [90.0, 40.0, 3.0, 7.0, 1.0]
@@ -113,7 +113,7 @@ def test_the_runner_deals_in_turn() -> None:
         by_worker: dict[int, list[float]] = {}
         for worker, _, seconds in sorted(taken):
             by_worker.setdefault(worker, []).append(seconds)
-        assert sorted(by_worker.values()) == [[6.0, 5.0, 2.0, 1.0], [90.0, 4.0, 3.0, 1.0]]
+        assert sorted(by_worker.values()) == [[6.0, 5.0, 3.0, 1.0], [90.0, 4.0, 2.0, 1.0]]
 
     options = PipelineOptions(["--direct_running_mode=in_memory", "--direct_num_workers=2"])
     with beam.Pipeline("FnApiRunner", options=options) as pipeline:
