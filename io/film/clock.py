@@ -107,14 +107,9 @@ def _nearest(part: int, whole: int) -> int:
     return floor + (2 * rest > whole or (2 * rest == whole and floor % 2))
 
 
-def reached(seconds: Fraction, border: Fraction) -> bool:
-    """Whether a frame shown at ``seconds`` is at or past this border of a span.
-
-    So a frame belongs to ``[start, end)`` when it has reached ``start`` and not ``end``.
-    """
-    return seconds >= earliest(border)
-
-
 def earliest(border: Fraction) -> Fraction:
-    """The time from which on this border is reached."""
+    """From when on a frame is at or past this border of a span.
+
+    So a frame belongs to ``[start, end)`` from ``earliest(start)`` until ``earliest(end)``.
+    """
     return border - NEARLY

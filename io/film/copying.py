@@ -187,7 +187,7 @@ def _go_before(
     if from_start or listener is None:
         return from_start
     key = first_key_shown(container, stream, clock, start)
-    # It was read from here, and a seek to the beginning is none where nothing was read.
+    # seek_before takes a container for one at its beginning where it has nowhere to go.
     _rewind(container)
     start = heard_from(start if key is None else float(key), listener)
     return seek_before(container, stream, clock, start, limits)
