@@ -94,6 +94,12 @@ bench: $(STAMP) ## Measure speed and memory beside the least possible (QUICK=1: 
 	$(BIN)/python benchmarks/bench.py $(if $(QUICK),--quick) $(if $(ROUNDS),--rounds $(ROUNDS)) \
 	    $(if $(FILMS),--films '$(FILMS)') $(if $(PEER),--peer '$(PEER)') $(if $(KEEP),--keep)
 
+VECTORS ?=
+
+.PHONY: bench-dedup
+bench-dedup: $(STAMP) ## Measure what finecut dedup finds and costs (five minutes)
+	$(BIN)/python benchmarks/duplicates.py $(if $(VECTORS),--vectors $(VECTORS))
+
 .PHONY: check
 check: $(STAMP) typecheck ## Check style, format and types
 	$(BIN)/ruff check .

@@ -173,7 +173,8 @@ def cheaper_looks(measured: Measured) -> float:
 
     Motion is nearly all decoding. Quality is mostly arithmetic, which no decoder saves.
     """
-    return measured[DECODE].cpu / (measured[COPY_LOOK].cpu - measured[COPY].cpu)
+    looks = zip(measured[COPY_LOOK].cpus, measured[COPY].cpus, strict=False)
+    return beside(measured[DECODE].cpus, [looking - copying for looking, copying in looks])
 
 
 @dataclass(frozen=True)

@@ -267,7 +267,7 @@ def copying(stage: Stage) -> Iterator[Variant]:
     yield finecut(COPY_LOOK, film, *bare, *MOTION, "--transcode", "copy")
     yield finecut(COPY_JUDGE, film, *bare, *MEASURES, "--transcode", "copy")
     yield finecut(SMART, film, *bare, "--transcode", "smart", once=True)
-    yield Variant(DECODE, lambda _: [_plain("decode", film)], once=True)
+    yield Variant(DECODE, lambda _: [_plain("decode", film)])
 
 
 def small_ones(stage: Stage) -> Iterator[Variant]:

@@ -6,13 +6,16 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import av
 import bench
+import duplicates
 import films
 import judging
 import metering
 import plain
+import planted
 import pytest
 import telling
 import variants
@@ -282,3 +285,41 @@ def test_films_that_ffmpeg_would_cut_otherwise_are_left_out(tmp_path: Path) -> N
         paint(tmp_path / f"{name}.mp4", **settings)  # type: ignore[arg-type]
     (tmp_path / "broken.mp4").write_bytes(b"no film")
     assert films.films_in(tmp_path) == [Film(tmp_path / "square.mp4", 10.0)]
+
+
+# ── duplicates ───────────────────────────────────────────────────────────────────────────────────
+
+
+def deduplicated(count: int, cpu: float, **more: Any) -> duplicates.Run:
+    cost = Cost(cpu=cpu, wall=cpu, peak_mb=500, cores=2)
+    usual = duplicates.Run(count, 2, cost, found=990, there=1000, wrong=0, digest="a" * 64)
+    return replace(usual, **more)
+
+
+def test_what_dedup_found_is_told_and_how_its_cost_grows() -> None:
+    told = list(duplicates.table([deduplicated(20_000, 8), deduplicated(200_000, 80)]))
+    assert told[2] == "| 20,000 | 2 | 8.0 | 8.0 | 500 | 1,000 | 99.00% | 0 | aaaaaaaa |"
+    assert told[-1] == "10 times the vectors take 10^1.00 times the processor time."
+    assert len(list(duplicates.table([deduplicated(20_000, 8)]))) == 3
+
+
+@pytest.mark.parametrize("wrong", [{"found": 989}, {"wrong": 1}, {"digest": "b" * 64}])
+def test_what_dedup_should_not_do_is_no_success(wrong: dict[str, Any]) -> None:
+    runs = [deduplicated(200, 8), deduplicated(200, 9, workers=1)]
+    assert duplicates.sound(runs)
+    assert not duplicates.sound([runs[0], replace(runs[1], **wrong)])
+
+
+def test_pairs_are_known_beforehand() -> None:
+    ids, vectors, pairs = planted.planted(600, 32)
+    assert len(pairs) == 100
+    assert planted.by_brute_force(ids, vectors, 0.9) == pairs
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_dedup_measures(capsys: pytest.CaptureFixture[str]) -> None:
+    assert duplicates.main(["--vectors", "300", "--size", "32"]) == 0
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [row[0] for row in rows] == ["| 300"] * len(rows)
+    assert {row[6] for row in rows} == {"100.00%"}
+    assert len({row[-1] for row in rows}) == 1

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 from faults import differences, tree
 from numpy.typing import NDArray
+from planted import by_brute_force, identifier, planted, told, write_tables
 
 from finecut.io import piles
 from finecut.io.drops import DropsError, read_drops
@@ -58,47 +59,6 @@ MICROSECONDS = Fraction(1, 1_000_000)
 
 
 # ── vectors ──────────────────────────────────────────────────────────────────────────────────────
-
-
-def identifier(number: int) -> str:
-    return f"00000000-0000-0000-0000-{number:012}"
-
-
-def planted(count: int, size: int, seed: int = 0) -> tuple[list[str], Floats, set[tuple[str, str]]]:
-    """Vectors without much order among them, a near copy of every fifth, and which are the pairs.
-
-    In any order, and the ids say nothing.
-    """
-    dice = np.random.default_rng(seed)
-    base = dice.normal(size=(count * 5 // 6, size))
-    copies = base[::5] + 0.25 * dice.normal(size=base[::5].shape)
-    vectors = normalised(np.concatenate([base, copies]))
-    order = dice.permutation(len(vectors))
-    ids = [identifier(number) for number in dice.permutation(len(vectors))]
-    pairs = {tuple(sorted((ids[5 * i], ids[len(base) + i]))) for i in range(len(copies))}
-    return [ids[i] for i in order], vectors[order], pairs  # type: ignore[return-value]
-
-
-def write_tables(folder: Path, ids: list[str], vectors: NDArray[Any], number: int) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for part, rows in enumerate(np.array_split(np.arange(len(ids)), number)):
-        columns = {
-            "id": [ids[row] for row in rows],
-            "embedding": pa.array([*vectors[rows]], pa.list_(pa.float32())),
-        }
-        pq.write_table(pa.table(columns), folder / f"{part:04}.parquet")
-
-
-def by_brute_force(ids: list[str], vectors: Floats, floor: float) -> set[tuple[str, str]]:
-    found = set()
-    for start in range(0, len(vectors), 2000):
-        one, other = np.nonzero(vectors[start : start + 2000] @ vectors.T >= floor)
-        found |= {
-            (ids[start + i], ids[j])
-            for i, j in zip(one, other, strict=True)
-            if ids[start + i] < ids[j]
-        }
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +147,7 @@ def test_what_is_planted_is_found_and_one_of_each_stays(done: Path) -> None:
         "cosine": "float",
     }
     rows = groups.to_pylist()
-    found = {tuple(sorted((row["id"], row["kept_id"]))) for row in rows if not row["kept"]}
+    found = told(done / "groups.parquet")
     assert found <= pairs
     assert len(found) >= 0.99 * len(pairs)
     for row in rows:
@@ -449,8 +409,7 @@ def measured_recall(count: int, size: int, folder: Path) -> float:
     deduped = dedup(DedupOptions(dataset=str(folder), embeddings=str(folder / "tables"), eps=0.1))[
         1
     ]
-    rows = pq.read_table(folder / "dedup/groups.parquet").to_pylist()
-    found = {tuple(sorted((row["id"], row["kept_id"]))) for row in rows if not row["kept"]}
+    found = told(folder / "dedup/groups.parquet")
     assert found <= whole
     assert deduped.pairs >= len(found)
     return len(found) / len(whole)

@@ -31,7 +31,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.portability.local_job_service import BeamJob, LocalJobServicer
 from apache_beam.runners.portability.stager import Stager
 from faults import differences, staged, tree
-from test_dedup import planted, write_tables
+from planted import planted, write_tables
 
 from finecut.io.film.paint import paint
 from finecut.pipeline.after import DedupOptions, ShardOptions

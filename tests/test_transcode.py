@@ -687,6 +687,51 @@ def test_most_frames_are_never_decoded(panned: Painting, tmp_path: Path) -> None
     assert 8 <= counters[0].shown <= result.file.num_frames / 5
 
 
+class Shown(ClipLook):
+    """Counts what it is shown."""
+
+    shown = 0
+
+    def see(self, look: Look, seconds: Fraction) -> None:
+        self.shown += 1
+        super().see(look, seconds)
+
+
+def test_motion_alone_sees_fewer_frames_and_measures_the_same(
+    panned: Painting, tmp_path: Path
+) -> None:
+    """It looks at one frame of each turn; of the others one would be as good."""
+
+    class Greedy(Shown):
+        def either_will_do(self, one: Fraction, other: Fraction) -> bool:
+            return False
+
+    [result] = made(COPY, panned, tmp_path, (0.0, 8.0))
+    looking = Looking(motion=2.0)
+    frugal, greedy = Shown(looking), Greedy(looking)
+    for look in (frugal, greedy):
+        glance_at(str(result.path), look, vectors=True)
+    assert frugal.shown < greedy.shown
+    assert frugal.scores == greedy.scores
+    assert frugal.scores["motion_global_mean"] > 0.001
+    # Four sections: a key frame and two more of each.
+    assert frugal.shown >= 4 * 3
+
+
+@pytest.mark.parametrize(
+    "looking", [Looking(motion=2.0, quality=2.0), Looking(motion=2.0, sheet=SheetForm((1.0,)))]
+)
+def test_quality_and_sheets_see_every_frame_there_is(looking: Looking) -> None:
+    times = [Fraction(number, 24) for number in range(48)]
+    look = ClipLook(looking)
+    look.wants(times)
+    assert not look.either_will_do(times[2], times[3])
+    alone = ClipLook(Looking(motion=2.0))
+    alone.wants(times)
+    assert alone.either_will_do(times[2], times[3])
+    assert not alone.either_will_do(times[11], times[12])
+
+
 # ── the whole ────────────────────────────────────────────────────────────────────────────────────
 
 

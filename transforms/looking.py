@@ -36,6 +36,7 @@ from finecut.transforms.motion import (
     GlimpseSampler,
     MotionMeter,
     MotionSampler,
+    turn_of,
     vector_field,
 )
 from finecut.transforms.quality import QualityMeter
@@ -143,6 +144,12 @@ class ClipLook:
                 wanted |= part.wants(times)
         return wanted
 
+    def either_will_do(self, one: Fraction, other: Fraction) -> bool:
+        """Only to motion; a sheet and quality gain by every frame."""
+        if self._motion is None or self._quality is not None or self._maker is not None:
+            return False
+        return self._motion.either_will_do(one, other)
+
     def see(self, look: Look, seconds: Fraction) -> None:
         for part in (self._motion, self._quality, self._maker):
             if part is not None:
@@ -169,6 +176,9 @@ class _MotionLook:
     def wants(self, times: Sequence[Fraction]) -> set[int]:
         self._sampler = GlimpseSampler(self._rate, times)
         return set(sampled_indices(times, self._rate))
+
+    def either_will_do(self, one: Fraction, other: Fraction) -> bool:
+        return turn_of(one, self._rate) == turn_of(other, self._rate)
 
     def see(self, look: Look, seconds: Fraction) -> None:
         size = (look.stored_width, look.stored_height)

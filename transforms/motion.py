@@ -277,6 +277,11 @@ class MotionSampler:
         self._due = (turn + turn * GOLDEN_RATIO % 1 / 2) * self._interval
 
 
+def turn_of(seconds: Fraction, rate: Fraction) -> int:
+    """In which turn of one look each a moment of a clip falls."""
+    return int(seconds * rate)
+
+
 #: No encoder refers to a frame so far back.
 FARTHEST: Final = 16
 
@@ -303,12 +308,13 @@ class GlimpseSampler:
     def see(self, seconds: Fraction, kind: str, has_vectors: Callable[[], bool]) -> Answer:
         """What to do with the frame shown so long after the clip's first one."""
         number = bisect_left(self._times, seconds)
-        answer = self._look(number, int(seconds * self._rate), kind, has_vectors)
+        turn = turn_of(seconds, self._rate)
+        answer = self._look(number, turn, kind, has_vectors)
         self._kept = number if answer.act is Act.KEEP else None
         if kind != "B":
             self._anchor = number
         if answer.act in (Act.VECTORS, Act.ESTIMATE):
-            self._turn = int(seconds * self._rate)
+            self._turn = turn
         return answer
 
     def _look(self, number: int, turn: int, kind: str, has_vectors: Callable[[], bool]) -> Answer:

@@ -44,6 +44,8 @@ from finecut.io.records import ClipFile, Shot
 #: One frame in so many is decoded, but no fewer than these after a key frame: one to compare it
 #: with. Where motion is estimated from neighbours, these come only after some more were decoded.
 SHARE, LEAST, LEAST_FOR_PAIRS = 16, 1, 5
+#: Where one frame will do for others, so many are decoded nonetheless: one may tell nothing.
+SURE = 2
 #: Codecs whose decoders tell the vectors they follow.
 WITH_VECTORS = frozenset({"h264", "mpeg4"})
 
@@ -53,6 +55,9 @@ class Glancer(Onlooker, Protocol):
 
     def wants(self, times: Sequence[Fraction]) -> set[int]:
         """All frames are shown at these times: the numbers of those it would like to see."""
+
+    def either_will_do(self, one: Fraction, other: Fraction) -> bool:
+        """Of frames shown at these times, whether seeing one of them is as good as both."""
 
 
 MakeGlancer = Callable[[Shot, ClipFile], Glancer]
@@ -187,16 +192,28 @@ class _Glance:
         until = self._last_wanted(shown[0], max(shown))
         if until is None and self.seen:
             return ()
-        budget = max(LEAST_FOR_PAIRS if self.pairs else LEAST, len(section) // SHARE)
-        place, reached = 1, shown[0]
+        most = max(LEAST_FOR_PAIRS if self.pairs else LEAST, len(section) // SHARE)
+        place, reached, needed = 1, shown[0], list[int]()
         while until is not None and place < len(section) and reached < until:
             if self._is_needed(section[place]):
-                if not budget:
+                if len(needed) == most:
                     break
-                budget -= 1
+                needed.append(place)
                 reached = max(reached, shown[place])
             place += 1
+        if not self.pairs:
+            place = self._without_idle(section, needed, place)
         return section[:place]
+
+    def _without_idle(self, section: Sequence[Packet], needed: Sequence[int], end: int) -> int:
+        """Where to end, so that the last pictures are not decoded if others do as well."""
+        times = [self.clock.seconds(section[place].pts or 0) for place in needed]
+        while len(times) > SURE:
+            last = times.pop()
+            if not any(self.glancer.either_will_do(time, last) for time in times):
+                break
+            end = needed[len(times)]
+        return end
 
     def _last_wanted(self, first: int, last: int) -> int | None:
         """The last wanted picture between these two, if any is."""
