@@ -137,6 +137,7 @@ def _curate(options: Options, rest: Sequence[str], parser: Parser, alone: bool) 
         warnings.simplefilter("ignore")
     _import("finecut.pipeline.running", lean=alone and options.is_local and not options.step)
     from finecut.io.drops import DropsError
+    from finecut.io.film.decoders import DecoderMissing
     from finecut.io.film.encoders import EncoderMissing
     from finecut.pipeline.engine import RunError
     from finecut.pipeline.planning import failures_path
@@ -150,6 +151,7 @@ def _curate(options: Options, rest: Sequence[str], parser: Parser, alone: bool) 
     wrong_from_the_start = (
         InputError,
         EncoderMissing,
+        DecoderMissing,
         OptionError,
         CutsError,
         DropsError,

@@ -11,11 +11,13 @@ from finecut.pipeline.options import (
     CONTENT,
     DISABLE,
     ENABLE,
+    ENCODE_ALL,
     ENDPOINT,
     FIXED_STRIDE,
     LEAST_STRIDE,
     LITE,
     SMART,
+    SOFTWARE,
     TRANSNETV2,
     X264,
     Options,
@@ -161,6 +163,11 @@ def _at_odds_in_encoding(o: Options) -> Iterator[str]:
         yield (
             f"--transcode {SMART} encodes pictures that stand beside copied ones, as only {X264} "
             f"can: leave --encoder {o.encoder} out"
+        )
+    if o.transcode != ENCODE_ALL and o.decoder != SOFTWARE:
+        yield (
+            f"--transcode {o.transcode} decodes next to nothing, so a GPU would wait: leave "
+            f"--decoder {o.decoder} out"
         )
     if o.crf is not None and o.encoder == "libopenh264":
         yield "libopenh264 has no constant quality: write --bit-rate instead of --crf"

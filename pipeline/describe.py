@@ -11,7 +11,7 @@ import apache_beam as beam
 from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
 
 from finecut.pipeline.curation import WriteLines, build
-from finecut.pipeline.options import COPY, SMART, TRANSNETV2, Options
+from finecut.pipeline.options import COPY, SMART, SOFTWARE, TRANSNETV2, Options
 from finecut.pipeline.planning import Plan, plan
 from finecut.transforms.find import FindVideos
 from finecut.transforms.keep import DUPLICATE
@@ -119,7 +119,8 @@ def _how_cut(options: Options) -> str:
         return f"packets are copied; what cannot be is decoded, {encoder} for each open clip"
     if options.transcode == SMART:
         return f"packets are copied; what lies between cuts and key frames is encoded, {encoder}"
-    return f"1 decode, {encoder} for each open clip"
+    decoder = "" if options.decoder == SOFTWARE else f" by {options.decoder}"
+    return f"1 decode{decoder}, {encoder} for each open clip"
 
 
 def needs(options: Options, steps: Plan) -> list[str]:

@@ -22,6 +22,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from finecut.io import shelf
+from finecut.io.film.decoders import require_decoder
 from finecut.io.film.encoders import Encoding, require_encoder
 from finecut.io.film.paint import paint
 from finecut.io.film.sheet import SheetForm, sheet_from_file
@@ -30,7 +31,7 @@ from finecut.io.layout import Layout
 from finecut.io.records import Clip, Failure, Source, Video
 from finecut.io.shelf import Shelf
 from finecut.pipeline.describe import needs
-from finecut.pipeline.options import Options, cores
+from finecut.pipeline.options import SOFTWARE, Options, cores
 from finecut.pipeline.own import OwnStep, loaded
 from finecut.pipeline.planning import Plan, encoding_of, plan
 from finecut.pipeline.running import check_scratch
@@ -139,6 +140,8 @@ def _films(options: Options, folder: Path) -> Iterator[Finding]:
         path = folder / f"{kind}.{suffix}"
         yield _tried(f"decode {kind}", partial(_decoded, path, encoder, pixels))
     yield _tried(f"encode {options.encoder}", lambda: _encoder_works(options))
+    if options.decoder != SOFTWARE:
+        yield _tried(f"decode with {options.decoder}", lambda: _decoder_works(options))
 
 
 def _decoded(path: Path, encoder: str, pixels: str) -> str:
@@ -152,6 +155,11 @@ def _decoded(path: Path, encoder: str, pixels: str) -> str:
 def _encoder_works(options: Options) -> str:
     require_encoder(encoding_of(options))
     return "opens"
+
+
+def _decoder_works(options: Options) -> str:
+    require_decoder(options.decoder)
+    return "a picture came back as it was"
 
 
 def _steps(options: Options, steps: Plan, folder: Path) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ from typing import Any
 from finecut.transforms.prompts import VARIANTS
 from finecut.transforms.rules import OWN, QUALITY_RULES, Rule, parse_rule
 
+SOFTWARE, NVDEC = DECODERS = "software", "nvdec"
 X264 = "libx264"
 ENCODERS = (X264, "libx265", "libsvtav1", "libvpx-vp9", "h264_nvenc", "libopenh264")
 #: Encode all pictures of a clip; copy them; encode only those between key frames and cuts.
@@ -232,6 +233,13 @@ class Options:
         "little longer than asked for), or copied but for the frames at both ends (exactly as "
         "asked for); what cannot be copied is encoded, and says so.",
         choices=TRANSCODES,
+    )
+    decoder: str = option(
+        SOFTWARE,
+        ENCODE,
+        "Who decodes films that are cut: the processor, or the GPU of each worker. A GPU tells no "
+        "motion vectors, so motion is estimated from pixels.",
+        choices=DECODERS,
     )
     encoder: str = option("libx264", ENCODE, "The video encoder of the clips.", choices=ENCODERS)
     preset: str | None = option(

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from finecut.pipeline.options import TRANSNETV2, OptionError, Options
+from finecut.pipeline.options import NVDEC, TRANSNETV2, OptionError, Options
 from finecut.pipeline.own import OwnStep
 from finecut.transforms.caption import Captioning, Enhancing
 from finecut.transforms.embed import Embedding
@@ -79,7 +79,7 @@ def placing(
                 f"--resources {text} does nothing, because no step called {step} is done: there "
                 f"are {', '.join(steps)}"
             )
-        steps[step] = _checked(text, step, resources)
+        steps[step] = _checked(text, step, resources, steps[step])
     size = gpu_gb(options.accelerator)
     film_hints = None
     try:
@@ -98,14 +98,14 @@ def placing(
     return Placing(steps, worker, size, hints, options.is_local, film_hints)
 
 
-def _checked(text: str, step: str, resources: Resources) -> Resources:
+def _checked(text: str, step: str, resources: Resources, usual: Resources) -> Resources:
     """Refuse what would be paid for and not used."""
     if resources.gpus > 1:
         raise OptionError(f"--resources {text}: a model here uses one GPU, so write gpus=1")
-    if resources.nvdecs or (resources.nvencs and step != "cut"):
+    if (resources.nvdecs and not usual.nvdecs) or (resources.nvencs and step != "cut"):
         raise OptionError(
-            f"--resources {text}: films are decoded on CPUs, and only the step cut encodes: leave "
-            "nvdecs and nvencs out"
+            f"--resources {text}: films are decoded on CPUs (without --decoder {NVDEC}), and only "
+            "the step cut decodes and encodes: leave nvdecs and nvencs out"
         )
     return resources
 
@@ -122,7 +122,12 @@ def _needs(
     # It does well on a CPU, and takes the GPU where there is one anyhow.
     watches = gpu and options.splitting_algorithm == TRANSNETV2 and not options.right_fitting
     yield "split", USUAL["transnetv2"] if watches else Resources()
-    yield "cut", Resources(nvencs=1) if options.encoder == "h264_nvenc" else Resources()
+    yield (
+        "cut",
+        Resources(
+            nvdecs=int(options.decoder == NVDEC), nvencs=int(options.encoder == "h264_nvenc")
+        ),
+    )
     for family in ("text", "unsafe"):
         if options.measures(family):
             yield family, Resources()

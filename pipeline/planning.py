@@ -131,6 +131,7 @@ def plan(options: Options, run: str | None = None, ask: bool = True) -> Plan:
             film_limits(options),
             child_limits(options),
             options.transcode,
+            options.decoder,
         ),
         looking=looking,
         dropping=dropping_of(options),

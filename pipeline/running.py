@@ -26,6 +26,7 @@ from apache_beam.runners.runner import PipelineResult
 
 from finecut.io import shelf
 from finecut.io.child import kill_all
+from finecut.io.film.decoders import require_decoder
 from finecut.io.film.encoders import require_encoder
 from finecut.io.records import Source, Summary, from_json, to_json
 from finecut.io.shelf import Shelf
@@ -98,6 +99,7 @@ def run(options: Options, runner_arguments: Sequence[str] = (), progress: bool =
     steps = plan(options)
     if options.is_local:
         require_encoder(steps.cutting.encoding)
+        require_decoder(steps.cutting.decoder)
     else:
         check_runner(options.runner, runner_arguments)
     began, started = time.monotonic(), time.time()

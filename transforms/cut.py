@@ -7,6 +7,7 @@ import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
 from finecut.io.film.copying import ENCODED
+from finecut.io.film.decoders import require_decoder
 from finecut.io.film.encoders import require_encoder
 from finecut.io.film.memory import prepare_process
 from finecut.io.records import Clip, ClipFile, Failure, Reel
@@ -70,6 +71,7 @@ class _Cut(beam.DoFn):
 
     def setup(self) -> None:
         require_encoder(self.cutting.encoding)
+        require_decoder(self.cutting.decoder)
         prepare_process()
 
     def process(self, reel: Reel) -> Iterable[Clip | TaggedOutput[Literal["failures"], Failure]]:

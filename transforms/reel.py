@@ -12,6 +12,7 @@ from finecut.io import shelf
 from finecut.io.child import ChildLimits
 from finecut.io.film.copying import ENCODE, transcode
 from finecut.io.film.cutting import CutShot
+from finecut.io.film.decoders import SOFTWARE
 from finecut.io.film.encoders import Encoding
 from finecut.io.film.limits import USUAL_LIMITS, Limits
 from finecut.io.records import Clip, ClipFile, Failure, Reel, Shot, Video
@@ -25,7 +26,7 @@ LOOK_AT_NOTHING = Looking()
 
 @dataclasses.dataclass(frozen=True)
 class Cutting:
-    """How clips are encoded and where they are staged."""
+    """How films are decoded, how clips are encoded, and where they are staged."""
 
     shelf: Shelf
     encoding: Encoding = DEFAULT_ENCODING
@@ -38,6 +39,7 @@ class Cutting:
     limits: ChildLimits | None = None
     #: Whether clips are encoded, copied, or copied but for their ends.
     transcode: str = ENCODE
+    decoder: str = SOFTWARE
 
     def encoding_for(self, video: Video) -> Encoding:
         if not self.use_input_bit_rate:
@@ -80,6 +82,7 @@ def cut_reel(reel: Reel, cutting: Cutting) -> Iterator[Clip | Failure]:
             glancer=glance_at if looking.wanted else None,
             vectors=looking.motion is not None,
             limits=cutting.film,
+            decoder=cutting.decoder,
         )
         for result in results:
             yield _clip_of(reel, result, looks.pop(result.shot.id, None), cutting)

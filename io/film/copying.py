@@ -40,6 +40,7 @@ from finecut.io.film.cutting import (
     seek_before,
     sound_stream,
 )
+from finecut.io.film.decoders import SOFTWARE
 from finecut.io.film.encoders import Encoding, PictureFormat
 from finecut.io.film.glancing import MakeGlancer, glance
 from finecut.io.film.limits import USUAL_LIMITS, Limits
@@ -85,6 +86,7 @@ def transcode(
     glancer: MakeGlancer | None = None,
     vectors: bool = False,
     limits: Limits = USUAL_LIMITS,
+    decoder: str = SOFTWARE,
 ) -> Iterator[CutShot]:
     """Make ``folder/<id>.mp4`` of these shots, as :func:`cut` does, by copying what can be copied.
 
@@ -92,7 +94,7 @@ def transcode(
     copied clip that are cheap to decode.
     """
     if how == ENCODE:
-        yield from cut(file, video, shots, encoding, folder, onlooker, vectors, limits)
+        yield from cut(file, video, shots, encoding, folder, onlooker, vectors, limits, decoder)
         return
     refused: dict[Shot, str] = {}
     for shot, outcome in _copied(how, file, video, shots, encoding, folder, limits):
@@ -103,7 +105,8 @@ def transcode(
     for near in _groups(refused):
         if not isinstance(file, str):
             file.seek(0)
-        for result in cut(file, video, near, encoding, folder, onlooker, vectors, limits):
+        again = cut(file, video, near, encoding, folder, onlooker, vectors, limits, decoder)
+        for result in again:
             yield _with(result, Transcoded(ENCODED, refused[result.shot]))
 
 

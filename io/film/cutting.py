@@ -29,6 +29,7 @@ from av.video.stream import VideoStream
 
 from finecut.io.film.clipfile import ClipWriter
 from finecut.io.film.clock import Clock, earliest
+from finecut.io.film.decoders import SOFTWARE
 from finecut.io.film.encoders import Encoding, PictureFormat
 from finecut.io.film.limits import USUAL_LIMITS, Limits
 from finecut.io.film.looking import Look, MakeOnlooker, Onlooker, Scalers
@@ -87,6 +88,7 @@ def cut(
     onlooker: MakeOnlooker | None = None,
     vectors: bool = False,
     limits: Limits = USUAL_LIMITS,
+    decoder: str = SOFTWARE,
 ) -> Iterator[CutShot]:
     """Cut these shots into ``folder/<id>.mp4``, each yielded when its file is complete.
 
@@ -95,7 +97,7 @@ def cut(
     """
     if not shots:
         return
-    with open_film(file, limits) as container:
+    with open_film(file, limits, decoder=decoder) as container:
         stream = container.streams[video.stream_index]
         assert isinstance(stream, VideoStream)
         assert stream.time_base is not None
@@ -103,7 +105,8 @@ def cut(
         sound = sound_stream(container, encoding)
         ignore_other_streams(container, {s.index for s in (stream, sound) if s is not None})
         stream.thread_type = "AUTO"
-        stream.codec_context.thread_count = DECODE_THREADS
+        # Threads of the processor would only hold pictures of the GPU back.
+        stream.codec_context.thread_count = DECODE_THREADS if decoder == SOFTWARE else 1
         if vectors:
             stream.codec_context.flags2 |= Flags2.export_mvs
         listener = None

@@ -22,6 +22,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from finecut.io.child import beat
+from finecut.io.film.decoders import SOFTWARE, hardware
 from finecut.io.film.limits import USUAL_LIMITS, FilmError, Limits
 from finecut.io.records import Source, Video
 
@@ -63,7 +64,10 @@ DAMAGED = (
 
 @contextmanager
 def open_film(
-    source: str | BinaryIO, limits: Limits = USUAL_LIMITS, own: bool = False
+    source: str | BinaryIO,
+    limits: Limits = USUAL_LIMITS,
+    own: bool = False,
+    decoder: str = SOFTWARE,
 ) -> Iterator[InputContainer]:
     """The opened container; FFmpeg's errors come out as sentences.
 
@@ -87,6 +91,7 @@ def open_film(
                 "max_streams": str(limits.streams + 1),
             },
             metadata_errors="replace",  # titles are in any encoding, and nobody reads them here
+            hwaccel=hardware(decoder),
         )
     except av.error.FFmpegError as error:
         if isinstance(error, av.error.MemoryError):
