@@ -237,8 +237,8 @@ class Options:
     decoder: str = option(
         SOFTWARE,
         ENCODE,
-        "Who decodes films that are cut: the processor, or the GPU of each worker. A GPU tells no "
-        "motion vectors, so motion is estimated from pixels.",
+        "Who decodes films that are cut: the processor, or the GPU of each worker, which tells no "
+        "motion vectors, so that motion is estimated from pixels.",
         choices=DECODERS,
     )
     encoder: str = option("libx264", ENCODE, "The video encoder of the clips.", choices=ENCODERS)

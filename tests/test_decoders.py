@@ -108,12 +108,12 @@ def stored_as(form: str, painting: Painting, path: Path) -> Painting:
         out = copy.add_stream("rawvideo", rate=30)
         assert isinstance(out, av.VideoStream)
         out.width, out.height, out.pix_fmt = painting.width, painting.height, form
-        for number, frame in enumerate(frames_of(painting.path)):
+        for number, frame in enumerate(frames_of(Path(painting.path))):
             picture = frame.reformat(format=form)
             picture.pts, picture.time_base = number, Fraction(1, 30)
             copy.mux(out.encode(picture))
         copy.mux(out.encode(None))
-    return replace(painting, path=path)
+    return replace(painting, path=str(path))
 
 
 def test_pictures_as_a_gpu_fetches_them_make_the_same_clips(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def require_decoder(decoder: str) -> None:
         )
 
 
-def _decoded(accelerated: HWAccel) -> av.VideoFrame:
+def _decoded(accelerated: HWAccel | None) -> av.VideoFrame:
     """A picture, there and back."""
     writing = VideoCodecContext.create("libx264", "w")
     reading = VideoCodecContext.create(TRIED, "r", accelerated)
