@@ -103,10 +103,10 @@ def _watched(
                 done, left = wait(left, timeout=pause)
                 for future in done:
                     future.result()
-                looked = time.monotonic()
+                looked = time.thread_time()
                 peak = max(peak, memory(below(os.getpid(), processes(), before)))
-                samples.append((looked - began, _tree_cpu(before) - base))
-                pause = max(INTERVAL, (time.monotonic() - looked) / SHARE)
+                samples.append((time.monotonic() - began, _tree_cpu(before) - base))
+                pause = max(INTERVAL, (time.thread_time() - looked) / SHARE)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
