@@ -44,7 +44,7 @@ class Run:
 
     @property
     def recall(self) -> float:
-        return self.found / max(1, self.there)
+        return self.found / self.there if self.there else 1.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--size", type=int, default=SIZE, help="how many numbers a vector has")
     given = parser.parse_args(arguments)
     adopt_orphans()
-    runs = [run for count in sorted(given.vectors) for run in measured(count, given.size)]
+    counts = sorted({max(1, count) for count in given.vectors})
+    runs = [run for count in counts for run in measured(count, given.size)]
     sys.stdout.write("\n".join(table(runs)) + "\n")
     return int(not sound(runs))
 
@@ -93,15 +94,16 @@ def digest(root: Path) -> str:
 
 
 def table(runs: Sequence[Run]) -> Iterator[str]:
-    yield "| vectors | workers | CPU s | elapsed s | peak MB | near pairs | found | wrong | bytes |"
+    yield "| vectors | workers | CPU s | elapsed s | peak MB | near pairs | found | wrong | files |"
     yield "| --: | --: | --: | --: | --: | --: | --: | --: | --- |"
     for run in runs:
         cost = f"{run.cost.cpu:.1f} | {run.cost.wall:.1f} | {run.cost.peak_mb:.0f}"
         yield (
             f"| {run.count:,} | {run.workers} | {cost} | {run.there:,} | {run.recall:.2%} "
-            f"| {run.wrong} | {run.digest[:8]} |"
+            f"| {run.wrong} | {_beside(run, runs)} |"
         )
-    fewest, most = runs[0], runs[-1]
+    most = runs[-1]
+    fewest = next(run for run in runs if run.workers == most.workers)
     if fewest.count < most.count:
         more = most.count / fewest.count
         power = math.log(most.cost.cpu / fewest.cost.cpu) / math.log(more)
@@ -109,12 +111,18 @@ def table(runs: Sequence[Run]) -> Iterator[str]:
         yield f"{more:g} times the vectors take {more:g}^{power:.2f} times the processor time."
 
 
+def _beside(run: Run, runs: Sequence[Run]) -> str:
+    """What its files are beside those of others with as many vectors."""
+    others = [other for other in runs if other.count == run.count and other is not run]
+    if not others:
+        return "alone"
+    return "same" if {other.digest for other in others} == {run.digest} else "**others**"
+
+
 def sound(runs: Sequence[Run]) -> bool:
     """Whether enough was found, nothing else was, and workers make no difference."""
-    digests = {run.count: {other.digest for other in runs if other.count == run.count}
-               for run in runs}  # fmt: skip
     return all(
-        run.recall >= RECALL and not run.wrong and len(digests[run.count]) == 1 for run in runs
+        run.recall >= RECALL and not run.wrong and "*" not in _beside(run, runs) for run in runs
     )
 
 

@@ -14,8 +14,8 @@ from finecut.transforms.clusters import Floats, normalised
 
 #: Of two ids, the lesser first.
 Pair = tuple[str, str]
-#: Vectors that are compared with all at once.
-BLOCK = 2000
+#: Vectors that are compared with all at once: with 200,000 that takes 800 MB.
+BLOCK = 1000
 
 
 def identifier(number: int) -> str:
@@ -67,6 +67,9 @@ def by_brute_force(ids: list[str], vectors: Floats, floor: float) -> set[Pair]:
 
 
 def told(groups: Path) -> set[Pair]:
-    """The pairs that a table of duplicate groups tells: who goes, and for whom."""
+    """The pairs that a table of duplicate groups tells: who goes, and for whom.
+
+    All there are only if no group is larger than a pair.
+    """
     rows = pq.read_table(groups).to_pylist()
     return {paired(row["id"], row["kept_id"]) for row in rows if not row["kept"]}

@@ -570,8 +570,8 @@ class Options:
     right_fitting: bool = option(
         False,
         MACHINES,
-        "On a cluster: cut on machines without a GPU, and hand the clips over to others that have "
-        "one for the models (which decodes them once more).",
+        "On a cluster: cut on machines that have no GPU, unless cutting needs one, and hand the "
+        "clips over to others that have one for the models (which decodes them once more).",
         matters=False,
     )
     accelerator: str = option(

@@ -72,6 +72,7 @@ def placing(
 ) -> Placing:
     """What these options ask of a cluster."""
     steps = dict(_needs(options, embed, caption, enhance, own))
+    usual = dict(steps)
     for text in options.resources:
         step, resources = parse_override(text)
         if step not in steps:
@@ -79,7 +80,7 @@ def placing(
                 f"--resources {text} does nothing, because no step called {step} is done: there "
                 f"are {', '.join(steps)}"
             )
-        steps[step] = _checked(text, step, resources, steps[step])
+        steps[step] = _checked(text, step, resources, usual[step])
     size = gpu_gb(options.accelerator)
     film_hints = None
     try:
@@ -104,9 +105,14 @@ def _checked(text: str, step: str, resources: Resources, usual: Resources) -> Re
         raise OptionError(f"--resources {text}: a model here uses one GPU, so write gpus=1")
     if (resources.nvdecs and not usual.nvdecs) or (resources.nvencs and step != "cut"):
         raise OptionError(
-            f"--resources {text}: films are decoded on CPUs (without --decoder {NVDEC}), and only "
-            "the step cut decodes and encodes: leave nvdecs and nvencs out"
+            f"--resources {text}: only the step cut decodes on a GPU (with --decoder {NVDEC}) and "
+            "encodes on one: leave nvdecs and nvencs out"
         )
+    for name in ("nvdecs", "nvencs"):
+        if getattr(usual, name) and not getattr(resources, name):
+            raise OptionError(
+                f"--resources {text} asks for no GPU, on which {step} works here: add {name}=1"
+            )
     return resources
 
 

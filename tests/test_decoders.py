@@ -9,6 +9,7 @@ from typing import Any
 
 import av
 import pytest
+from av.codec.hwaccel import HWAccel
 from cutting_room import QUICK, frames_of, shots_at, video_of
 
 from finecut.io.film import decoders
@@ -45,6 +46,11 @@ def test_the_choices_are_the_decoders_there_are() -> None:
 def test_the_picture_that_is_tried_comes_back_as_it_was() -> None:
     grey = plane(decoders._decoded(None), 0)
     assert (int(grey.min()), int(grey.max())) == (GREY, GREY)
+
+
+def test_what_was_decoded_here_after_all_proves_nothing() -> None:
+    with pytest.raises(RuntimeError, match="built without CUDA"):
+        decoders._decoded(HWAccel("videotoolbox"))
 
 
 @only_without
@@ -85,8 +91,19 @@ def test_it_can_be_asked_for_more_only_where_it_is_used() -> None:
         options(resources=more, decoder=SOFTWARE),
         options(resources=("split:nvdecs=1",)),
     ):
-        with pytest.raises(OptionError, match="films are decoded on CPUs"):
+        with pytest.raises(OptionError, match="only the step cut decodes on a GPU"):
             plan(refused)
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [({}, "nvdecs"), ({"decoder": SOFTWARE, "encoder": "h264_nvenc"}, "nvencs")],
+)
+def test_other_resources_do_not_take_the_gpu_away(changes: dict[str, Any], name: str) -> None:
+    with pytest.raises(OptionError, match=f"cut:cpus=4 asks for no GPU.*add {name}=1"):
+        plan(options(resources=("cut:cpus=4",), **changes))
+    place = plan(options(resources=(f"cut:cpus=4,{name}=2",), **changes)).placing
+    assert getattr(place.steps["cut"], name) == 2
 
 
 @pytest.mark.parametrize("how", ["copy", "smart"])
@@ -133,9 +150,9 @@ def test_pictures_as_a_gpu_fetches_them_make_the_same_clips(tmp_path: Path) -> N
 
 
 @only_with
-@pytest.mark.parametrize("codec", ["libx264", "libx265", "libvpx-vp9", "libsvtav1", "mpeg4"])
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "libvpx-vp9", "libsvtav1"])
 def test_a_gpu_makes_the_same_clips(codec: str, tmp_path: Path) -> None:
-    """Codecs leave nothing open; what a GPU does not know the processor decodes."""
+    """These leave nothing open; what a GPU does not know the processor decodes."""
     size: dict[str, Any] = {"width": 640, "height": 360}
     painting = paint(tmp_path / "film.mp4", seconds=4, rate=30, codec=codec, **size)
     made = {}

@@ -98,7 +98,7 @@ def test_on_this_machine_nothing_is_asked_for() -> None:
             {"generate_captions": True, "resources": ("caption:gpus=2",)},
             "a model here uses one GPU",
         ),
-        ({"resources": ("split:nvdecs=1",)}, "films are decoded on CPUs"),
+        ({"resources": ("split:nvdecs=1",)}, "only the step cut decodes on a GPU"),
     ],
 )
 def test_what_cannot_be_had_is_refused(changes: dict[str, Any], words: str) -> None:

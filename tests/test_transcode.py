@@ -697,14 +697,15 @@ class Shown(ClipLook):
         super().see(look, seconds)
 
 
+class Greedy(Shown):
+    def either_will_do(self, one: Fraction, other: Fraction) -> bool:
+        return False
+
+
 def test_motion_alone_sees_fewer_frames_and_measures_the_same(
     panned: Painting, tmp_path: Path
 ) -> None:
     """It looks at one frame of each turn; of the others one would be as good."""
-
-    class Greedy(Shown):
-        def either_will_do(self, one: Fraction, other: Fraction) -> bool:
-            return False
 
     [result] = made(COPY, panned, tmp_path, (0.0, 8.0))
     looking = Looking(motion=2.0)
@@ -716,6 +717,30 @@ def test_motion_alone_sees_fewer_frames_and_measures_the_same(
     assert frugal.scores["motion_global_mean"] > 0.001
     # Four sections: a key frame and two more of each.
     assert frugal.shown >= 4 * 3
+
+
+@pytest.mark.parametrize("codec", ["mpeg4", "libx265", "libvpx-vp9"])
+def test_where_nobody_knows_what_is_left_out_motion_sees_all_there_is(
+    codec: str, tmp_path: Path
+) -> None:
+    """MPEG-4 leaves B-frames out that count as needed here: what is left would tell nothing."""
+    painting = paint(
+        tmp_path / "film.mp4",
+        codec=codec,
+        seconds=3,
+        rate=30,
+        b_frames=1 if codec == "mpeg4" else 0,
+        gop=90,
+        width=160,
+        height=90,
+        scenes=[Scene(pan=60)],
+    )
+    [result] = made(COPY, painting, tmp_path, (0.0, 3.0))
+    frugal, greedy = Shown(Looking(motion=2.0)), Greedy(Looking(motion=2.0))
+    for look in (frugal, greedy):
+        glance_at(str(result.path), look, vectors=True)
+    assert frugal.scores["motion_global_mean"] > 0.001
+    assert frugal.scores == greedy.scores
 
 
 @pytest.mark.parametrize(

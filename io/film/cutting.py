@@ -106,7 +106,7 @@ def cut(
         ignore_other_streams(container, {s.index for s in (stream, sound) if s is not None})
         stream.thread_type = "AUTO"
         # Threads of the processor would only hold pictures of the GPU back.
-        stream.codec_context.thread_count = DECODE_THREADS if decoder == SOFTWARE else 1
+        stream.codec_context.thread_count = 1 if stream.codec_context.is_hwaccel else DECODE_THREADS
         if vectors:
             stream.codec_context.flags2 |= Flags2.export_mvs
         listener = None

@@ -4,7 +4,8 @@
     nvdec       the GPU's, through FFmpeg: headers are read here, pictures are made there and
                 fetched (8 bits as nv12); what it does not know is decoded here after all
 
-Both make the same pictures of the same packets, since codecs leave nothing open.
+H.264, HEVC and VP9 say bit by bit what the pictures are, so both make the same. AV1 is decoded here
+in any case: FFmpeg's decoder for it that comes first knows no GPU.
 """
 
 from __future__ import annotations
@@ -20,26 +21,48 @@ from av.video.codeccontext import VideoCodecContext
 from finecut.io.film.looking import plane
 
 DECODERS = SOFTWARE, NVDEC = "software", "nvdec"
-#: All contexts of a process are one, which is not made anew for each film.
-SHARED = {"primary_ctx": "1"}
+#: All contexts of a process are one, which is not made anew for each film. FFmpeg refuses it where
+#: somebody else, as torch, has set it up otherwise.
+SHARED, OWN = {"primary_ctx": "1"}, dict[str, str]()
 #: The picture that is tried: of a codec and size that every one of these GPUs decodes.
 TRIED, SIDE, GREY = "h264", 256, 90
+
+
+#: What may be raised where no GPU can be set up; the last one by an FFmpeg without CUDA.
+TROUBLE = (av.error.FFmpegError, RuntimeError, NotImplementedError)
 
 
 class DecoderMissing(Exception):
     """The decoder asked for cannot be used here."""
 
+    @classmethod
+    def because(cls, decoder: str, reason: str) -> DecoderMissing:
+        return cls(
+            f"decoder {decoder!r} cannot be used: {reason}. It needs an NVIDIA GPU, its driver and "
+            "the driver's video library (libcuda.so.1, libnvcuvid.so.1) on every machine that "
+            "cuts: leave --decoder out, and films are decoded by the processor."
+        )
+
 
 def hardware(decoder: str) -> HWAccel | None:
     """What a film is opened with so that this decoder is used."""
-    return None if decoder == SOFTWARE else _device()[0]
+    if decoder == SOFTWARE:
+        return None
+    try:
+        return _device()[0]
+    except TROUBLE as error:
+        raise DecoderMissing.because(decoder, f"the GPU cannot be set up ({error})") from error
 
 
 @cache
 def _device() -> tuple[HWAccel, HWAccel]:
     """The one, and what is held as long as the process: else each film would set up the GPU."""
-    accelerated = HWAccel("cuda", allow_software_fallback=True, options={**SHARED})
-    return accelerated, accelerated.create(Codec(TRIED, "r"))
+    shared = HWAccel("cuda", allow_software_fallback=True, options={**SHARED})
+    try:
+        return shared, shared.create(Codec(TRIED, "r"))
+    except av.error.FFmpegError:
+        own = HWAccel("cuda", allow_software_fallback=True, options={**OWN})
+        return own, own.create(Codec(TRIED, "r"))
 
 
 def require_decoder(decoder: str) -> None:
@@ -47,28 +70,24 @@ def require_decoder(decoder: str) -> None:
     if decoder == SOFTWARE:
         return
     try:
-        frame = _decoded(HWAccel("cuda", allow_software_fallback=False, options={**SHARED}))
-    except (av.error.FFmpegError, NotImplementedError, RuntimeError) as error:
-        raise DecoderMissing(
-            f"decoder {decoder!r} cannot be used: it does not start here ({error}). It needs an "
-            "NVIDIA GPU and its driver's video library (libnvcuvid.so.1) on every machine that "
-            "cuts: leave --decoder out, and films are decoded by the processor."
-        ) from error
+        frame = _decoded(HWAccel("cuda", allow_software_fallback=False, options={**OWN}))
+    except TROUBLE as error:
+        raise DecoderMissing.because(decoder, f"it does not start here ({error})") from error
     seen = plane(frame, 0)
     if abs(int(seen.min()) - GREY) > 2 or abs(int(seen.max()) - GREY) > 2:
-        raise DecoderMissing(
-            f"decoder {decoder!r} cannot be used: a grey picture came back with other values "
-            f"({seen.min()} to {seen.max()} instead of {GREY}). Its driver is broken: leave "
-            "--decoder out, or install another driver."
-        )
+        found = f"{seen.min()} to {seen.max()}"
+        reason = f"a picture of grey {GREY} came back as {found}, so the driver is broken"
+        raise DecoderMissing.because(decoder, reason)
 
 
 def _decoded(accelerated: HWAccel | None) -> av.VideoFrame:
-    """A picture, there and back."""
+    """A picture, there and back; by the processor if there is nothing else."""
     writing = VideoCodecContext.create("libx264", "w")
     reading = VideoCodecContext.create(TRIED, "r", accelerated)
     assert isinstance(writing, VideoCodecContext)
     assert isinstance(reading, VideoCodecContext)
+    if accelerated is not None and not reading.is_hwaccel:
+        raise RuntimeError("this FFmpeg was built without CUDA")
     writing.width = writing.height = SIDE
     writing.pix_fmt, writing.time_base = "yuv420p", Fraction(1, 30)
     picture = av.VideoFrame(SIDE, SIDE, "yuv420p")

@@ -44,7 +44,7 @@ from finecut.io.records import ClipFile, Shot
 #: One frame in so many is decoded, but no fewer than these after a key frame: one to compare it
 #: with. Where motion is estimated from neighbours, these come only after some more were decoded.
 SHARE, LEAST, LEAST_FOR_PAIRS = 16, 1, 5
-#: Where one frame will do for others, so many are decoded nonetheless: one may tell nothing.
+#: Where one frame will do for another, it does if there are so many: one may tell nothing.
 SURE = 2
 #: Codecs whose decoders tell the vectors they follow.
 WITH_VECTORS = frozenset({"h264", "mpeg4"})
@@ -201,16 +201,17 @@ class _Glance:
                 needed.append(place)
                 reached = max(reached, shown[place])
             place += 1
-        if not self.pairs:
+        # Without a header nobody knows here which of them the decoder will leave out.
+        if self.header is not None:
             place = self._without_idle(section, needed, place)
         return section[:place]
 
     def _without_idle(self, section: Sequence[Packet], needed: Sequence[int], end: int) -> int:
-        """Where to end, so that the last pictures are not decoded if others do as well."""
+        """Where to end, so that of the last pictures none is decoded for which others will do."""
         times = [self.clock.seconds(section[place].pts or 0) for place in needed]
-        while len(times) > SURE:
+        while times:
             last = times.pop()
-            if not any(self.glancer.either_will_do(time, last) for time in times):
+            if sum(self.glancer.either_will_do(time, last) for time in times) < SURE:
                 break
             end = needed[len(times)]
         return end

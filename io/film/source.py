@@ -22,7 +22,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from finecut.io.child import beat
-from finecut.io.film.decoders import SOFTWARE, hardware
+from finecut.io.film.decoders import NVDEC, SOFTWARE, DecoderMissing, hardware
 from finecut.io.film.limits import USUAL_LIMITS, FilmError, Limits
 from finecut.io.records import Source, Video
 
@@ -62,6 +62,10 @@ DAMAGED = (
 )
 
 
+#: What a GPU says of itself, and not of what it was given.
+NOT_THE_DATA = (av.error.ExternalError, av.error.UnknownError)
+
+
 @contextmanager
 def open_film(
     source: str | BinaryIO,
@@ -74,6 +78,7 @@ def open_film(
     FFmpeg decodes a picture of H.264 only to see what the header says already, which is most of
     the cost of opening it. In a clip of our ``own`` it believes the header, until it shall decode.
     """
+    accelerated = hardware(decoder)
     try:
         container = av.open(
             # Whatever its name looks like, it is a file: not concat:, not pipe:, not http:.
@@ -91,7 +96,7 @@ def open_film(
                 "max_streams": str(limits.streams + 1),
             },
             metadata_errors="replace",  # titles are in any encoding, and nobody reads them here
-            hwaccel=hardware(decoder),
+            hwaccel=accelerated,
         )
     except av.error.FFmpegError as error:
         if isinstance(error, av.error.MemoryError):
@@ -283,6 +288,9 @@ def decode(
         # Decoders take no picture beyond the limit; they keep its size in mind, or none at all.
         context = packet.stream.codec_context
         limits.refuse_pixels(context.width, context.height)
+        if context.is_hwaccel and isinstance(error, NOT_THE_DATA):
+            reason = f"the GPU gave up on a picture ({error})"
+            raise DecoderMissing.because(NVDEC, reason) from error
         if isinstance(error, av.error.ArgumentError) and not context.width:
             limits.refuse_size()
         return None
