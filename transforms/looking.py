@@ -36,7 +36,6 @@ from finecut.transforms.motion import (
     GlimpseSampler,
     MotionMeter,
     MotionSampler,
-    turn_of,
     vector_field,
 )
 from finecut.transforms.quality import QualityMeter
@@ -144,11 +143,11 @@ class ClipLook:
                 wanted |= part.wants(times)
         return wanted
 
-    def either_will_do(self, one: Fraction, other: Fraction) -> bool:
-        """Only to motion; a sheet and quality gain by every frame."""
+    def more(self, times: Sequence[Fraction]) -> int:
+        """All, since a sheet and quality gain by every frame; motion may have seen enough."""
         if self._motion is None or self._quality is not None or self._maker is not None:
-            return False
-        return self._motion.either_will_do(one, other)
+            return len(times)
+        return self._motion.more(times)
 
     def see(self, look: Look, seconds: Fraction) -> None:
         for part in (self._motion, self._quality, self._maker):
@@ -177,8 +176,9 @@ class _MotionLook:
         self._sampler = GlimpseSampler(self._rate, times)
         return set(sampled_indices(times, self._rate))
 
-    def either_will_do(self, one: Fraction, other: Fraction) -> bool:
-        return turn_of(one, self._rate) == turn_of(other, self._rate)
+    def more(self, times: Sequence[Fraction]) -> int:
+        assert isinstance(self._sampler, GlimpseSampler)
+        return self._sampler.more(times)
 
     def see(self, look: Look, seconds: Fraction) -> None:
         size = (look.stored_width, look.stored_height)

@@ -44,6 +44,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -277,11 +278,6 @@ class MotionSampler:
         self._due = (turn + turn * GOLDEN_RATIO % 1 / 2) * self._interval
 
 
-def turn_of(seconds: Fraction, rate: Fraction) -> int:
-    """In which turn of one look each a moment of a clip falls."""
-    return int(seconds * rate)
-
-
 #: No encoder refers to a frame so far back.
 FARTHEST: Final = 16
 
@@ -298,7 +294,17 @@ class GlimpseSampler:
         #: Numbers of the last frame that is no B-frame, and of the one that is kept.
         self._anchor: int | None = None
         self._kept: int | None = None
+        #: The one in which something was looked at last.
         self._turn = -1
+
+    def _turn_of(self, seconds: Fraction) -> int:
+        return int(seconds * self._rate)
+
+    def more(self, times: Sequence[Fraction]) -> int:
+        """How many of frames shown at these times it wants: up to the last that begins a turn."""
+        turns = [self._turn, *map(self._turn_of, times)]
+        begins = [count for count, (one, next) in enumerate(pairwise(turns), 1) if one != next]
+        return begins[-1] if begins else 0
 
     @property
     def saw_too_little(self) -> bool:
@@ -308,7 +314,7 @@ class GlimpseSampler:
     def see(self, seconds: Fraction, kind: str, has_vectors: Callable[[], bool]) -> Answer:
         """What to do with the frame shown so long after the clip's first one."""
         number = bisect_left(self._times, seconds)
-        turn = turn_of(seconds, self._rate)
+        turn = self._turn_of(seconds)
         answer = self._look(number, turn, kind, has_vectors)
         self._kept = number if answer.act is Act.KEEP else None
         if kind != "B":

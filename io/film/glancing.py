@@ -44,8 +44,6 @@ from finecut.io.records import ClipFile, Shot
 #: One frame in so many is decoded, but no fewer than these after a key frame: one to compare it
 #: with. Where motion is estimated from neighbours, these come only after some more were decoded.
 SHARE, LEAST, LEAST_FOR_PAIRS = 16, 1, 5
-#: Where one frame will do for another, it does if there are so many: one may tell nothing.
-SURE = 2
 #: Codecs whose decoders tell the vectors they follow.
 WITH_VECTORS = frozenset({"h264", "mpeg4"})
 
@@ -56,8 +54,11 @@ class Glancer(Onlooker, Protocol):
     def wants(self, times: Sequence[Fraction]) -> set[int]:
         """All frames are shown at these times: the numbers of those it would like to see."""
 
-    def either_will_do(self, one: Fraction, other: Fraction) -> bool:
-        """Of frames shown at these times, whether seeing one of them is as good as both."""
+    def more(self, times: Sequence[Fraction]) -> int:
+        """Frames shown at these times can be had next: how many it wants, from the first on.
+
+        It is asked again when it has seen them, about those that are left.
+        """
 
 
 MakeGlancer = Callable[[Shot, ClipFile], Glancer]
@@ -174,47 +175,56 @@ class _Glance:
         self.seen = 0
 
     def see(self, section: Sequence[Packet]) -> None:
+        """Show what is wanted of a section; for each further go it is decoded from its start."""
+        needed, end = self._cheap(section)
+        if not end:
+            return
+        shown = set[int]()
+        count = self._more(section, needed)
+        self._show(section[: [*needed, end][count]], shown)
+        while more := self._more(section, needed[count:]):
+            count += more
+            self._show(section[: [*needed, end][count]], shown)
+
+    def _more(self, section: Sequence[Packet], needed: Sequence[int]) -> int:
+        times = [self.clock.seconds(section[place].pts or 0) for place in needed]
+        return self.glancer.more(times) if times else 0
+
+    def _show(self, section: Sequence[Packet], shown: set[int]) -> None:
+        """Decode these, and show the frames that were not shown yet."""
         clings = False
-        for frame in self._decoded(self._cheap(section)):
-            if frame.pts is None:
+        for frame in self._decoded(section):
+            if frame.pts is None or frame.pts in shown:
                 continue
             look = Look(frame, self._make_upright(frame), self.scalers)
             self.glancer.see(look, self.clock.seconds(frame.pts))
             self.seen += 1
+            shown.add(frame.pts)
             clings |= look.clings
             del look
         if clings:
             let_go_of_frames()
 
-    def _cheap(self, section: Sequence[Packet]) -> Sequence[Packet]:
-        """The packets of a section that are decoded: as far as anything is wanted, and allowed."""
-        shown = [self.tick(packet.pts or 0) for packet in section]
-        until = self._last_wanted(shown[0], max(shown))
+    def _cheap(self, section: Sequence[Packet]) -> tuple[Sequence[int], int]:
+        """Where frames lie that can be had after the key frame, and where the last of them ends.
+
+        As far as anything is wanted, and allowed. Without a header nobody knows here which of them
+        the decoder will leave out, so they are had all at once or not at all.
+        """
+        first = reached = self.tick(section[0].pts or 0)
+        until = self._last_wanted(first, self.tick(max(packet.pts or 0 for packet in section)))
         if until is None and self.seen:
-            return ()
+            return (), 0
         most = max(LEAST_FOR_PAIRS if self.pairs else LEAST, len(section) // SHARE)
-        place, reached, needed = 1, shown[0], list[int]()
+        place, needed = 1, list[int]()
         while until is not None and place < len(section) and reached < until:
             if self._is_needed(section[place]):
                 if len(needed) == most:
                     break
                 needed.append(place)
-                reached = max(reached, shown[place])
+                reached = max(reached, self.tick(section[place].pts or 0))
             place += 1
-        # Without a header nobody knows here which of them the decoder will leave out.
-        if self.header is not None:
-            place = self._without_idle(section, needed, place)
-        return section[:place]
-
-    def _without_idle(self, section: Sequence[Packet], needed: Sequence[int], end: int) -> int:
-        """Where to end, so that of the last pictures none is decoded for which others will do."""
-        times = [self.clock.seconds(section[place].pts or 0) for place in needed]
-        while times:
-            last = times.pop()
-            if sum(self.glancer.either_will_do(time, last) for time in times) < SURE:
-                break
-            end = needed[len(times)]
-        return end
+        return needed if self.header is not None else (), place
 
     def _last_wanted(self, first: int, last: int) -> int | None:
         """The last wanted picture between these two, if any is."""
