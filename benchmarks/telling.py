@@ -40,12 +40,12 @@ from variants import (
 )
 
 TEXTS = {
+    START: "finecut, 2 s of film",
     FFMPEG: "one ffmpeg per film, all clips",
     PLAIN: "the same by the plainest PyAV program",
     EACH: "(b) one process per clip",
     CUT: "(c) finecut, cutting alone",
     ALL: "(d) finecut, everything",
-    START: "finecut, 2 s of film",
     COPY: "finecut, `--transcode copy`",
     COPY_LOOK: "the same, with motion",
     COPY_JUDGE: "the same, with motion and quality",
@@ -106,13 +106,18 @@ def _rows(measured: Measured) -> Iterator[str]:
     )
     yield "| --- | --: | --: | --: | --: | --: | --: | --: | --: |"
     limit = measured[measured.limit]
-    for name, row in measured.rows.items():
+    for name, row in sorted(measured.rows.items(), key=_place):
         compared = ["", ""]
         if name in AS_LIMIT:
             compared = [f"{row.cpu / limit.cpu:.2f}", f"{row.wall / limit.wall:.2f}"]
         cells = [f"{row.cpu:.2f}", f"{row.wall:.2f}", f"{row.peak_mb:.0f}", f"{row.busy:.0%}"]
         cells.append("" if row.first is None else f"{row.first:.2f}")
         yield f"| {' | '.join([_text(name, measured), *cells, *compared, str(row.runs)])} |"
+
+
+def _place(named: tuple[str, Any]) -> int:
+    """As they are listed above; what has no text there comes last."""
+    return [*TEXTS, named[0]].index(named[0])
 
 
 def _text(name: str, measured: Measured) -> str:

@@ -148,11 +148,11 @@ def _plain_cut(stage: Stage, output: Path, length: float, *of: Film) -> list[str
 
 
 def variants(stage: Stage, peer: Path | None) -> Iterator[Variant]:
-    """Everything, in the order of one round."""
+    """Everything, in the order of one round: what is held against each other, side by side."""
     sources, bare = stage.folder / "corpus", BARE
     yield finecut(START, stage.moment.path, *bare)
-    yield from limits(stage)
     yield each(stage)
+    yield from limits(stage)
     yield finecut(CUT, sources, *bare)
     yield finecut(ALL, sources, *everything())
     yield from copying(stage)
@@ -180,13 +180,13 @@ def has_weights() -> bool:
 def limits(stage: Stage) -> Iterator[Variant]:
     # The longest first, so that no core is left alone with it at the end.
     ordered = sorted(stage.corpus, key=lambda film: -film.seconds)
+    yield Variant(
+        PLAIN, lambda output: [_plain_cut(stage, output, LENGTH, film) for film in ordered], cores()
+    )
     if has_ffmpeg():
         yield Variant(
             FFMPEG, lambda output: [_segments(stage, output, film) for film in ordered], cores()
         )
-    yield Variant(
-        PLAIN, lambda output: [_plain_cut(stage, output, LENGTH, film) for film in ordered], cores()
-    )
 
 
 @cache
@@ -265,9 +265,9 @@ def copying(stage: Stage) -> Iterator[Variant]:
     film, bare = stage.copied.path, BARE
     yield finecut(COPY, film, *bare, "--transcode", "copy")
     yield finecut(COPY_LOOK, film, *bare, *MOTION, "--transcode", "copy")
+    yield Variant(DECODE, lambda _: [_plain("decode", film)])
     yield finecut(COPY_JUDGE, film, *bare, *MEASURES, "--transcode", "copy")
     yield finecut(SMART, film, *bare, "--transcode", "smart", once=True)
-    yield Variant(DECODE, lambda _: [_plain("decode", film)])
 
 
 def small_ones(stage: Stage) -> Iterator[Variant]:
