@@ -303,7 +303,7 @@ class GlimpseSampler:
     def more(self, times: Sequence[Fraction]) -> int:
         """How many of frames shown at these times it wants: up to the last that begins a turn."""
         turns = [self._turn, *map(self._turn_of, times)]
-        begins = [count for count, (one, next) in enumerate(pairwise(turns), 1) if one != next]
+        begins = [count for count, (one, other) in enumerate(pairwise(turns), 1) if one != other]
         return begins[-1] if begins else 0
 
     @property
