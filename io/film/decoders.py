@@ -26,8 +26,6 @@ DECODERS = SOFTWARE, NVDEC = "software", "nvdec"
 SHARED, OWN = {"primary_ctx": "1"}, dict[str, str]()
 #: The picture that is tried: of a codec and size that every one of these GPUs decodes.
 TRIED, SIDE, GREY = "h264", 256, 90
-
-
 #: What may be raised where no GPU can be set up; the last one by an FFmpeg without CUDA.
 TROUBLE = (av.error.FFmpegError, RuntimeError, NotImplementedError)
 
