@@ -90,7 +90,7 @@ PEER ?=
 KEEP ?=
 
 .PHONY: bench
-bench: $(STAMP) ## Measure speed and memory beside the least possible (QUICK=1: two minutes)
+bench: $(STAMP) ## Measure speed and memory beside the least possible (QUICK=1: three minutes)
 	$(BIN)/python benchmarks/bench.py $(if $(QUICK),--quick) $(if $(ROUNDS),--rounds $(ROUNDS)) \
 	    $(if $(FILMS),--films '$(FILMS)') $(if $(PEER),--peer '$(PEER)') $(if $(KEEP),--keep)
 

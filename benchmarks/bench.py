@@ -1,17 +1,18 @@
 """What finecut costs, beside the least that the same work can cost.
 
-    make bench                     measure everything, in three rounds (20 minutes on two cores)
-    make bench QUICK=1             the same with short films, in one (two minutes)
-    make bench ROUNDS=5            more rounds
+    make bench                     measure everything (half an hour on two cores)
+    make bench QUICK=1             the same with short films (three minutes)
+    make bench ROUNDS=5            what lies close together, (a) to (d), five times and not thrice
     make bench FILMS=folder        real films of one's own instead of the shared ones
     make bench KEEP=1              make these figures the baseline that later ones are held against
     make bench PEER=path/python    run NeMo Curator's stages too, if that Python has them
 
-Every variant is a whole command, run alone. Rounds go through all of them in turn, so that a
-machine that slows down slows all alike, and the median of each counts. Processor time says the most
-on a machine that others use too; elapsed time and memory need a quiet one.
+Every variant is a whole command. Each is run alone, which says how much memory it needs, and when
+its first clip is there. Then what is held against each other is run side by side, in turns of
+a second or less, so that a machine that slows down slows all alike; that says what they cost.
 
-What is run: ``variants.py``. How it is measured: ``metering.py``. What should be: ``judging.py``.
+What is run: ``variants.py``. How it is measured: ``metering.py`` and ``turns.py``. What should be:
+``judging.py``.
 Writes ``bench/table.md`` and ``bench/figures.json``. Ends with 1 if something got worse than the
 baseline by more than 15 %, or could not be measured.
 """
@@ -25,7 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,20 @@ import telling
 from judging import Change, Measured, Row, Verdict
 from metering import CommandFailed, Cost, adopt_orphans, cores, cost_of
 from peer import CLIPPING
-from variants import FULL, QUICK, SMART, Sizes, Stage, Variant, has_weights, staged, variants
+from turns import Entry, Spent, in_turns, turn_of
+from variants import (
+    FULL,
+    QUICK,
+    SMART,
+    Heat,
+    Sizes,
+    Stage,
+    Variant,
+    has_weights,
+    heats,
+    staged,
+    yardstick,
+)
 
 BASELINE = Path(__file__).parent / "baseline.json"
 #: A load before the first variant that says that the machine is not quiet.
@@ -47,11 +61,19 @@ BUSY = 0.5
 class Book:
     """Costs of every variant so far, and what went wrong."""
 
-    costs: dict[str, list[Cost]] = field(default_factory=dict)
+    alone: dict[str, Cost] = field(default_factory=dict)
+    beside: dict[str, list[Spent]] = field(default_factory=dict)
     ours: set[str] = field(default_factory=set)
     #: Of the clips that smart made: frames that had to be encoded.
     smart_frames: int = 0
     remarks: list[str] = field(default_factory=list)
+
+    def failed(self, name: str, error: CommandFailed) -> None:
+        """What could not be measured once is told nowhere but here."""
+        self.alone.pop(name, None)
+        self.beside.pop(name, None)
+        self.remarks.append(f"{name} could not be measured: {error}")
+        _say(f"{name} FAILED: {error}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="finecut-bench-") as place:
         stage = staged(Path(place), sizes, _real(given, sizes), _say)
         with _unless_stopped(book):
-            measure(list(variants(stage, peer)), sizes.rounds, stage.folder, book)
+            measure(list(heats(stage, peer)), yardstick(stage), sizes.rounds, stage.folder, book)
         measured = _measured(book, stage, machine, quick=given.quick)
     return tell(measured, book, given.out, given.baseline, keep=given.keep)
 
@@ -80,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="short films, one round")
-    parser.add_argument("--rounds", type=int, help="how often what is quick is run")
+    parser.add_argument("--rounds", type=int, help="how often (a) to (d) are run side by side")
     parser.add_argument("--films", type=Path, help="a folder of real films")
     parser.add_argument("--short-films", type=int, help="how many films of one second")
     parser.add_argument("--lengths", type=int, nargs="+", help="minutes of the films for memory")
@@ -129,45 +151,72 @@ def _usable(python: Path, book: Book) -> Path | None:
 # ── measuring ────────────────────────────────────────────────────────────────────────────────────
 
 
-def measure(running: Sequence[Variant], rounds: int, folder: Path, book: Book) -> None:
-    """Every variant once in every round, or in the first round only."""
-    plan = [
-        (number, variant)
-        for number in range(1, rounds + 1)
-        for variant in running
-        if number == 1 or not variant.once
+def measure(heats: Sequence[Heat], yard: Variant, rounds: int, folder: Path, book: Book) -> None:
+    """Every variant alone, then those of each heat side by side; close ones in every round."""
+    began = time.monotonic()
+    everyone = [variant for heat in heats for variant in heat.variants]
+    for count, variant in enumerate(everyone, 1):
+        _alone(f"{_since(began)} {count} of {len(everyone)} alone", variant, folder, book)
+    rounds_of = [
+        (number, heat)
+        for heat in heats
+        if len(heat.variants) > 1
+        for number in range(1, (rounds if heat.close else 1) + 1)
     ]
-    began, failed = time.monotonic(), set[str]()
-    for count, (number, variant) in enumerate(plan, 1):
-        if variant.name in failed:
-            continue
-        minutes, seconds = divmod(int(time.monotonic() - began), 60)
-        head = f"{minutes}:{seconds:02} {count} of {len(plan)}, round {number}: {variant.name}"
-        try:
-            cost = _run(variant, folder, book)
-        except CommandFailed as error:
-            failed.add(variant.name)
-            book.costs.pop(variant.name, None)
-            book.remarks.append(f"{variant.name} could not be measured: {error}")
-            _say(f"{head} FAILED: {error}")
-            continue
-        book.costs.setdefault(variant.name, []).append(cost)
-        _say(f"{head}: {cost.cpu:.2f} s CPU, {cost.wall:.2f} s, {cost.peak_mb:.0f} MB")
+    for count, (number, heat) in enumerate(rounds_of, 1):
+        head = f"{count} of {len(rounds_of)} side by side: {heat.what}, round {number}"
+        _say(f"{_since(began)} {head}")
+        _side_by_side(heat, yard, folder, book)
 
 
-def _run(variant: Variant, folder: Path, book: Book) -> Cost:
+def _since(began: float) -> str:
+    minutes, seconds = divmod(int(time.monotonic() - began), 60)
+    return f"{minutes}:{seconds:02}"
+
+
+def _alone(head: str, variant: Variant, folder: Path, book: Book) -> None:
     """One run, whose output goes away with it."""
     with tempfile.TemporaryDirectory(prefix="out-", dir=folder) as place:
         output = Path(place)
         clips = output / "clips" if variant.ours else None
-        cost = cost_of(variant.commands(output), variant.at_once, clips)
-        if variant.ours:
-            book.ours.add(variant.name)
-            if cost.first is None:
+        try:
+            cost = cost_of(variant.commands(output), variant.at_once, clips)
+            if variant.ours and cost.first is None:
                 raise CommandFailed("it made no clip")
+        except CommandFailed as error:
+            book.failed(variant.name, error)
+            return
         if variant.name == SMART:
             book.smart_frames = frames_encoded(output)
-    return cost
+    book.alone[variant.name] = cost
+    if variant.ours:
+        book.ours.add(variant.name)
+    took = f"{cost.cpu:.2f} s CPU, {cost.wall:.2f} s, {cost.peak_mb:.0f} MB"
+    _say(f"{head}: {variant.name}: {took}")
+
+
+def _side_by_side(heat: Heat, yard: Variant, folder: Path, book: Book) -> None:
+    """One round of what could be run alone; it counts when all are through."""
+    found: dict[str, Spent] = {}
+    walls = {one.name: book.alone[one.name].wall for one in heat.variants if one.name in book.alone}
+    with ExitStack() as stack:
+        entries = dict[str, Entry]()
+        for variant in (*heat.variants, yard):
+            if variant.name in walls or variant is yard:
+                place = tempfile.TemporaryDirectory(prefix="out-", dir=folder)
+                output = Path(stack.enter_context(place))
+                turn = turn_of(walls.get(variant.name, 0), max(walls.values(), default=1))
+                entries[variant.name] = Entry(variant.commands(output), variant.at_once, turn)
+        # Nothing runs any more when its output goes.
+        for name, took in stack.enter_context(closing(in_turns(entries))):
+            if isinstance(took, CommandFailed):
+                book.failed(name, took)
+                continue
+            found[name] = took
+            _say(f"  {name}: {took.cpu:.2f} s CPU, {took.wall:.2f} s")
+    if measured_by := found.pop(yard.name, None):
+        for name, took in found.items():
+            book.beside.setdefault(name, []).append(replace(took, pace=measured_by.cpu))
 
 
 def frames_encoded(output: Path) -> int:
@@ -187,7 +236,10 @@ def _unless_stopped(book: Book) -> Iterator[None]:
 
 def _measured(book: Book, stage: Stage, machine: dict[str, Any], quick: bool) -> Measured:
     return Measured(
-        rows={name: Row.of(costs, name in book.ours) for name, costs in book.costs.items()},
+        rows={
+            name: Row.of(cost, book.beside.get(name, ()), name in book.ours)
+            for name, cost in book.alone.items()
+        },
         cores=cores(),
         seconds=stage.seconds,
         copied_seconds=stage.copied.seconds,
@@ -230,7 +282,7 @@ def tell(measured: Measured, book: Book, out: Path, baseline: Path, keep: bool) 
 
 
 def _document(measured: Measured, book: Book, verdicts: Sequence[Verdict]) -> dict[str, Any]:
-    timelines = {name: costs[-1].timeline for name, costs in book.costs.items()}
+    timelines = {name: cost.timeline for name, cost in book.alone.items()}
     return {**telling.document(measured, verdicts), "timelines": timelines}
 
 

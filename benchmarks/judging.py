@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from metering import Cost
+from turns import Spent
 from variants import (
     ALL,
     COPY,
@@ -36,33 +37,44 @@ FLAT = 1.15
 
 @dataclass(frozen=True)
 class Row:
-    """The medians of one variant."""
+    """One variant: what it took, by the medians of its runs beside others."""
 
     cpu: float
     wall: float
+    #: These three are of the run that it had for itself.
     peak_mb: float
     busy: float
-    runs: int
+    #: How often it was run beside others.
+    runs: int = 0
+    #: What the yardstick took beside it.
+    pace: float = 1.0
     first: float | None = None
     #: finecut itself, and not what it is compared with.
     ours: bool = False
-    #: Of each run, in the order of the rounds.
+    #: Of each run beside others, in the order of the rounds, or of the one alone.
     cpus: tuple[float, ...] = ()
     walls: tuple[float, ...] = ()
+    #: Of the run that it had for itself.
+    alone_cpu: float = 0
+    alone_wall: float = 0
 
     @classmethod
-    def of(cls, costs: Sequence[Cost], ours: bool = False) -> Row:
-        firsts = [cost.first for cost in costs if cost.first is not None]
+    def of(cls, alone: Cost, beside: Sequence[Spent] = (), ours: bool = False) -> Row:
+        cpus = tuple(run.cpu for run in beside or (alone,))
+        walls = tuple(run.wall for run in beside or (alone,))
         return cls(
-            cpu=statistics.median(cost.cpu for cost in costs),
-            wall=statistics.median(cost.wall for cost in costs),
-            peak_mb=statistics.median(cost.peak_mb for cost in costs),
-            busy=statistics.median(cost.busy for cost in costs),
-            runs=len(costs),
-            first=statistics.median(firsts) if firsts else None,
+            cpu=statistics.median(cpus),
+            wall=statistics.median(walls),
+            peak_mb=alone.peak_mb,
+            busy=alone.busy,
+            runs=len(beside),
+            pace=statistics.median([run.pace for run in beside]) if beside else 1.0,
+            first=alone.first,
             ours=ours,
-            cpus=tuple(cost.cpu for cost in costs),
-            walls=tuple(cost.wall for cost in costs),
+            cpus=cpus,
+            walls=walls,
+            alone_cpu=alone.cpu,
+            alone_wall=alone.wall,
         )
 
 
@@ -106,8 +118,8 @@ class Measured:
 def beside(ones: Sequence[float], others: Sequence[float]) -> float:
     """The median of what is so many times the other in each round.
 
-    Both were run within a minute or two there, so a machine that slows down slows both. A round
-    that was stopped before both were run does not count.
+    Both were run side by side there, so a machine that slows down slows both. A round that was
+    stopped before both were through does not count.
 
     >>> beside([10, 30, 11], [10, 20, 10])
     1.1
@@ -252,18 +264,27 @@ def _verdict(aim: Aim, measured: Measured) -> Verdict:
 
 
 def ratios(measured: Measured, to: str) -> dict[str, float]:
-    """What machines can be compared by: time as multiples of (a)'s, and memory; less is better."""
+    """What machines can be compared by: time as multiples of (a)'s, and memory; less is better.
+
+    Where (a) was not run beside something, the yardstick was run beside both.
+    """
     limit, found = measured[to], {}
     for name, row in measured.rows.items():
         if row.ours:
-            found[f"{name}: CPU of (a)"] = row.cpu / limit.cpu
-            found[f"{name}: elapsed, (a) is 1"] = row.wall / limit.wall
             found[f"{name}: peak MB"] = row.peak_mb
+        if row.ours and row.runs:
+            slower = row.pace / limit.pace
+            found[f"{name}: CPU of (a)"] = row.cpu / (limit.cpu * slower)
+            found[f"{name}: elapsed, (a) is 1"] = row.wall / (limit.wall * slower)
     # Of the milliseconds only their size beside (a)'s second of film means something elsewhere.
-    pace = 1000 * limit.cpu / measured.seconds
-    for what, overhead in (("video", overhead_per_video), ("clip", overhead_per_clip)):
+    for what, name, overhead in (
+        ("video", MANY, overhead_per_video),
+        ("clip", SHORT, overhead_per_clip),
+    ):
         try:
-            found[f"beside a {what}'s pictures: seconds of (a)"] = overhead(measured) / pace
+            slower = measured[name].pace / limit.pace
+            second = 1000 * limit.cpu * slower / measured.seconds
+            found[f"beside a {what}'s pictures: seconds of (a)"] = overhead(measured) / second
         except KeyError:
             continue
     return found

@@ -51,11 +51,13 @@ class Cost:
     first: float | None = None
     #: How many cores were busy in each second.
     timeline: tuple[float, ...] = ()
+    #: Processor seconds that a virtual machine wanted meanwhile, and its host gave to others.
+    stolen: float = 0.0
 
     @property
     def busy(self) -> float:
-        """How much of all cores was used, from the first second to the last."""
-        return self.cpu / (self.wall * self.cores)
+        """How much of what cores there were was used, from the first second to the last."""
+        return self.cpu / (self.wall * self.cores - self.stolen)
 
 
 def cores() -> int:
@@ -74,10 +76,10 @@ def cost_of(commands: Sequence[Command], at_once: int = 1, clips: Path | None = 
     With ``clips``, a folder that is to be, the first ``.mp4`` in it is timed.
     """
     before = set(children_of(os.getpid(), processes()))
-    used = _used()
+    used, robbed = _used(), _stolen()
     began, clock = time.monotonic(), time.time()
     peak, samples = _watched(commands, at_once, before)
-    wall = time.monotonic() - began
+    wall, robbed = time.monotonic() - began, _stolen() - robbed
     _bury(before)
     return Cost(
         cpu=_used() - used,
@@ -86,7 +88,18 @@ def cost_of(commands: Sequence[Command], at_once: int = 1, clips: Path | None = 
         cores=cores(),
         first=_first(clips, clock) if clips else None,
         timeline=by_second(samples),
+        stolen=robbed,
     )
+
+
+def spent(commands: Sequence[Command], at_once: int = 1) -> tuple[float, float]:
+    """Run the commands unwatched; processor seconds, and when they ended."""
+    before, used = set(children_of(os.getpid(), processes())), _used()
+    with ThreadPoolExecutor(at_once) as pool:
+        list(pool.map(_run, commands))
+    ended = time.monotonic()
+    _bury(before)
+    return _used() - used, ended
 
 
 def _watched(
@@ -133,6 +146,12 @@ def _run(command: Command) -> None:
 def _used() -> float:
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return children.ru_utime + children.ru_stime
+
+
+def _stolen() -> float:
+    """Of all cores, since the machine was started; not known of containers that hide it."""
+    fields = (PROC / "stat").read_text().split("\n", 1)[0].split()
+    return int(fields[8]) / os.sysconf("SC_CLK_TCK") if len(fields) > 8 else 0.0
 
 
 def _first(folder: Path, clock: float) -> float | None:

@@ -89,10 +89,11 @@ def _about(measured: Measured) -> Iterator[str]:
     yield ""
     yield (
         f"(a) to (d): {measured.seconds:.0f} s of film ({', '.join(measured.films)}), clips of "
-        f"10 s. Copied: {measured.copied_seconds:.0f} s. Medians of as many runs as the last "
-        "column says, in turn (aims beside (a): medians of what each round says); CPU of all "
-        "processes; peak: proportional set size of all of them, sampled; busy: CPU of all cores' "
-        "time."
+        f"10 s. Copied: {measured.copied_seconds:.0f} s. CPU (of all processes) and elapsed: "
+        "medians of as many runs as the last column says, beside others, in turns "
+        "(aims beside (a): medians of what each round says). Peak (proportional set size of all "
+        "processes, sampled), busy (CPU of the time that all cores had) and first clip: of one more run, "
+        "alone, of which everything is where the last column says so."
     )
     if measured.quick:
         yield ""
@@ -102,7 +103,7 @@ def _about(measured: Measured) -> Iterator[str]:
 def _rows(measured: Measured) -> Iterator[str]:
     yield (
         "| | CPU s | elapsed s | peak MB | busy | first clip, s | CPU, (a) is 1 "
-        "| elapsed, (a) is 1 | runs |"
+        "| elapsed, (a) is 1 | runs beside others |"
     )
     yield "| --- | --: | --: | --: | --: | --: | --: | --: | --: |"
     limit = measured[measured.limit]
@@ -111,8 +112,9 @@ def _rows(measured: Measured) -> Iterator[str]:
         if name in AS_LIMIT:
             compared = [f"{row.cpu / limit.cpu:.2f}", f"{row.wall / limit.wall:.2f}"]
         cells = [f"{row.cpu:.2f}", f"{row.wall:.2f}", f"{row.peak_mb:.0f}", f"{row.busy:.0%}"]
+        runs = str(row.runs or "alone")
         cells.append("" if row.first is None else f"{row.first:.2f}")
-        yield f"| {' | '.join([_text(name, measured), *cells, *compared, str(row.runs)])} |"
+        yield f"| {' | '.join([_text(name, measured), *cells, *compared, runs])} |"
 
 
 def _place(named: tuple[str, Any]) -> int:

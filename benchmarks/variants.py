@@ -36,6 +36,7 @@ SMART, DECODE = "smart", "decode"
 FEW, FEW_PLAIN = "few films", "few films, plain"
 MANY, MANY_PLAIN = "many films", "many films, plain"
 SHORT, SHORT_PLAIN = "short clips", "short clips, plain"
+YARDSTICK = "yardstick"
 PEER, PEER_SAME = "NeMo Curator", "cut as NeMo Curator encodes"
 
 LENGTH, SHORTEST = 10, 2
@@ -114,13 +115,21 @@ class Variant:
     name: str
     commands: Callable[[Path], Sequence[Command]]
     at_once: int = 1
-    #: What takes long and says much at once is run in the first round only.
-    once: bool = False
     #: finecut itself: its clips are below ``clips/`` of its output.
     ours: bool = False
 
 
-def finecut(name: str, source: Path, *flags: str, once: bool = False, workers: int = 0) -> Variant:
+@dataclass(frozen=True)
+class Heat:
+    """Variants that are held against each other."""
+
+    what: str
+    variants: tuple[Variant, ...]
+    #: So close together that they are run side by side in every round, and not in the first only.
+    close: bool = False
+
+
+def finecut(name: str, source: Path, *flags: str, workers: int = 0) -> Variant:
     def commands(output: Path) -> list[Command]:
         return [
             [
@@ -130,12 +139,12 @@ def finecut(name: str, source: Path, *flags: str, once: bool = False, workers: i
             ]
         ]
 
-    return Variant(name, commands, once=once, ours=True)
+    return Variant(name, commands, ours=True)
 
 
-def plain(name: str, films: Sequence[Film], stage: Stage, length: float, once: bool) -> Variant:
+def plain(name: str, films: Sequence[Film], stage: Stage, length: float) -> Variant:
     """One process of the plainest program for all films: what a single core needs for them."""
-    return Variant(name, lambda output: [_plain_cut(stage, output, length, *films)], once=once)
+    return Variant(name, lambda output: [_plain_cut(stage, output, length, *films)])
 
 
 def _plain(verb: str, *arguments: object) -> list[str]:
@@ -147,23 +156,36 @@ def _plain_cut(stage: Stage, output: Path, length: float, *of: Film) -> list[str
     return _plain("cut", settings, output, length, *(film.path for film in of))
 
 
-def variants(stage: Stage, peer: Path | None) -> Iterator[Variant]:
-    """Everything, in the order of one round: what is held against each other, side by side."""
-    sources, bare = stage.folder / "corpus", BARE
-    yield finecut(START, stage.moment.path, *bare)
+def heats(stage: Stage, peer: Path | None) -> Iterator[Heat]:
+    """Everything."""
+    yield Heat("(a) to (d)", tuple(cutting(stage)), close=True)
+    yield Heat("copies and workers", (*copying(stage), *scaling(stage)))
+    yield Heat("small ones", tuple(small_ones(stage)))
+    for minutes, film in stage.lengths.items():
+        alone = finecut(length_name(minutes), film.path, *BARE, *MEASURES)
+        yield Heat("long ones", (alone,))
+    if peer is not None:
+        yield Heat("NeMo Curator", tuple(peers(stage, peer)))
+
+
+def yardstick(stage: Stage) -> Variant:
+    """What is run beside every heat, so that heats can be compared: it is always the same."""
+    return plain(YARDSTICK, stage.corpus[:1], stage, LENGTH)
+
+
+def cutting(stage: Stage) -> Iterator[Variant]:
+    sources = stage.folder / "corpus"
     yield each(stage)
     yield from limits(stage)
-    yield finecut(CUT, sources, *bare)
+    yield finecut(CUT, sources, *BARE)
     yield finecut(ALL, sources, *everything())
-    yield from copying(stage)
-    yield from small_ones(stage)
-    for minutes, film in stage.lengths.items():
-        yield finecut(length_name(minutes), film.path, *bare, *MEASURES, once=True)
+    # After them: its first clip is that of a warm machine.
+    yield finecut(START, stage.moment.path, *BARE)
+
+
+def scaling(stage: Stage) -> Iterator[Variant]:
     for workers in powers(cores()):
-        painted = stage.folder / "painted"
-        yield finecut(workers_name(workers), painted, *bare, once=True, workers=workers)
-    if peer is not None:
-        yield from peers(stage, peer)
+        yield finecut(workers_name(workers), stage.folder / "painted", *BARE, workers=workers)
 
 
 def everything() -> list[str]:
@@ -267,7 +289,7 @@ def copying(stage: Stage) -> Iterator[Variant]:
     yield finecut(COPY_LOOK, film, *bare, *MOTION, "--transcode", "copy")
     yield Variant(DECODE, lambda _: [_plain("decode", film)])
     yield finecut(COPY_JUDGE, film, *bare, *MEASURES, "--transcode", "copy")
-    yield finecut(SMART, film, *bare, "--transcode", "smart", once=True)
+    yield finecut(SMART, film, *bare, "--transcode", "smart")
 
 
 def small_ones(stage: Stage) -> Iterator[Variant]:
@@ -275,10 +297,10 @@ def small_ones(stage: Stage) -> Iterator[Variant]:
     for name, alone, number in ((FEW, FEW_PLAIN, stage.few), (MANY, MANY_PLAIN, stage.many)):
         folder = stage.folder / f"films-{number}"
         paths = [Film(path, 1) for path in sorted(folder.iterdir())]
-        yield finecut(name, folder, *BARE, *SECOND, once=True)
-        yield plain(alone, paths, stage, 1, once=True)
-    yield finecut(SHORT, stage.short.path, *BARE, *SECOND, once=True)
-    yield plain(SHORT_PLAIN, [stage.short], stage, 1, once=True)
+        yield finecut(name, folder, *BARE, *SECOND)
+        yield plain(alone, paths, stage, 1)
+    yield finecut(SHORT, stage.short.path, *BARE, *SECOND)
+    yield plain(SHORT_PLAIN, [stage.short], stage, 1)
 
 
 def peers(stage: Stage, python: Path) -> Iterator[Variant]:
@@ -287,9 +309,8 @@ def peers(stage: Stage, python: Path) -> Iterator[Variant]:
     yield Variant(
         PEER,
         lambda output: [[str(python), str(HERE / "peer.py"), str(sources), str(output)]],
-        once=True,
     )
-    yield finecut(PEER_SAME, sources, *BARE, *flags, once=True)
+    yield finecut(PEER_SAME, sources, *BARE, *flags)
 
 
 def powers(most: int) -> list[int]:

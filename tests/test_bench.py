@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
+import time
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +21,14 @@ import plain
 import planted
 import pytest
 import telling
+import turns
 import variants
 from films import Film
 from hypothesis import given
 from hypothesis import strategies as st
 from judging import Measured, Row
 from metering import Cost
+from turns import Entry, Spent
 
 from finecut.io.film.paint import paint, read_index
 
@@ -85,11 +90,15 @@ def verdict_of(what: str, of: Measured) -> judging.Verdict:
     return found
 
 
-def test_a_row_is_of_medians() -> None:
-    costs = [Cost(cpu, 10 * cpu, 100, 2, first) for cpu, first in ((1, None), (9, 3.0), (2, 5.0))]
-    found = Row.of(costs)
-    assert replace(found, cpus=(), walls=()) == Row(2, 20, 100, 0.05, 3, first=4.0)
-    assert (found.cpus, found.walls) == ((1, 9, 2), (10, 90, 20))
+def test_a_row_is_of_the_runs_beside_others_and_else_of_the_one_alone() -> None:
+    alone = Cost(7, 70, 100, cores=10, first=3.0)
+    found = Row.of(alone, [Spent(1, 10, 5), Spent(9, 90, 6), Spent(2, 30, 9)])
+    assert (found.cpu, found.wall, found.runs, found.pace) == (2, 30, 3, 6)
+    assert (found.cpus, found.walls) == ((1, 9, 2), (10, 90, 30))
+    assert (found.peak_mb, found.first, found.busy) == (100, 3.0, 0.01)
+    assert (found.alone_cpu, found.alone_wall) == (7, 70)
+    single = Row.of(alone)
+    assert (single.cpu, single.wall, single.runs, single.cpus) == (7, 70, 0, (7,))
 
 
 def test_rounds_are_compared_one_by_one() -> None:
@@ -146,17 +155,24 @@ def test_without_ffmpeg_the_plain_program_is_the_limit() -> None:
     assert measured(rows=rows).limit == variants.PLAIN
 
 
-@given(st.floats(0.1, 10))
-def test_a_faster_machine_changes_no_ratio(speed: float) -> None:
-    faster = measured(
-        rows={
-            name: replace(row, cpu=row.cpu / speed, wall=row.wall / speed)
-            for name, row in measured().rows.items()
-        }
-    )
+@given(st.lists(st.floats(0.1, 10), min_size=19, max_size=19))
+def test_a_faster_machine_changes_no_ratio(speeds: list[float]) -> None:
+    """Nor does one that is faster in one heat than in another: the yardstick was so, too."""
+    rows = {
+        name: replace(row, cpu=row.cpu / speed, wall=row.wall / speed, pace=row.pace / speed)
+        for (name, row), speed in zip(measured().rows.items(), speeds, strict=True)
+    }
     before = judging.ratios(measured(), variants.FFMPEG)
-    assert judging.ratios(faster, variants.FFMPEG) == pytest.approx(before)
+    after = judging.ratios(measured(rows=rows), variants.FFMPEG)
+    both = [what for what in before if "pictures" not in what]
+    assert [after[what] for what in both] == pytest.approx([before[what] for what in both])
     assert list(judging.worse(judging.changes(before, before))) == []
+
+
+def test_of_what_ran_alone_only_memory_is_compared() -> None:
+    rows = {**measured().rows, variants.COPY: row(5, runs=0)}
+    found = judging.ratios(measured(rows=rows), variants.FFMPEG)
+    assert [what for what in found if what.startswith("copy:")] == ["copy: peak MB"]
 
 
 def test_what_got_worse_is_named_the_worst_first() -> None:
@@ -212,6 +228,11 @@ def test_the_table_tells_all_rows_and_verdicts() -> None:
     assert page.endswith("- Something.\n")
 
 
+def test_what_a_host_took_was_not_idle() -> None:
+    assert Cost(cpu=90, wall=50, peak_mb=0, cores=2).busy == 0.9
+    assert Cost(cpu=90, wall=50, peak_mb=0, cores=2, stolen=10).busy == 1
+
+
 def test_seconds_are_read_between_samples() -> None:
     assert metering.by_second([(0, 0), (0.5, 0.5), (1, 1.5), (2.5, 3)]) == (1.5, 1.0)
     assert metering.by_second([(0, 0), (0.2, 0.1)]) == ()
@@ -244,6 +265,93 @@ def test_grandchildren_are_counted_and_failures_speak(tmp_path: Path) -> None:
     assert cost.first is None
     with pytest.raises(metering.CommandFailed, match="ended with 1: no"):
         metering.cost_of([[sys.executable, "-c", "import sys; sys.exit('no')"]])
+
+
+# ── turns ────────────────────────────────────────────────────────────────────────────────────────
+
+#: Works for a while, in a process below that has a session of its own, and writes down when.
+WORK = """
+import subprocess, sys, time
+seconds, path = sys.argv[1:]
+if seconds != "0":
+    subprocess.run([sys.executable, __file__, "0", path], check=True, start_new_session=True)
+    sys.exit()
+with open(path, "w") as book:
+    while time.process_time() < 0.6:
+        print(time.monotonic(), file=book, flush=True)
+"""
+
+
+def test_who_takes_longer_has_longer_turns() -> None:
+    assert [turns.turn_of(seconds, 60) for seconds in (0, 2, 30, 60)] == [0.25, 0.25, 0.5, 1]
+
+
+def test_only_one_has_the_machine_at_a_time(tmp_path: Path) -> None:
+    """Also of those whose processes left their group; what counts is the time that each had."""
+    work = tmp_path / "work.py"
+    work.write_text(WORK)
+    books = {name: tmp_path / name for name in "abc"}
+    entries = {
+        name: Entry([[sys.executable, str(work), "1", str(book)]], turn=turn)
+        for (name, book), turn in zip(books.items(), (0.1, 0.1, 0.2), strict=True)
+    }
+    began = time.monotonic()
+    found = dict(turns.in_turns(entries))
+    took = time.monotonic() - began
+    assert sorted(found) == ["a", "b", "c"]
+    spent = [one for one in found.values() if isinstance(one, Spent)]
+    assert all(one.cpu > 0.6 for one in spent)
+    assert 1.8 < sum(one.wall for one in spent) < took
+    stamps = sorted(
+        (float(line), name) for name, book in books.items() for line in book.read_text().split()
+    )
+    blocks = sum(one != other for (_, one), (_, other) in pairwise(stamps))
+    # In turns, and not all at once: then it would change thousands of times.
+    assert 6 < blocks < 200 < len(stamps)
+
+
+def test_who_fails_in_a_turn_speaks_and_others_go_on() -> None:
+    entries = {
+        "bad": Entry([[sys.executable, "-c", "import sys; sys.exit('no')"]]),
+        "dead": Entry([[sys.executable, "-c", "import os; os.kill(os.getppid(), 9)"]]),
+        "good": Entry([[sys.executable, "-c", ""]] * 2, at_once=2),
+    }
+    found = dict(turns.in_turns(entries))
+    assert "ended with 1: no" in str(found["bad"])
+    assert "ended with -9" in str(found["dead"])
+    assert isinstance(found["good"], Spent)
+
+
+def running_with(word: str) -> list[str]:
+    """Command lines of processes, also of those that have lost their parents."""
+    found = []
+    for pid in metering.processes():
+        with contextlib.suppress(OSError):
+            found.append(Path(f"/proc/{pid}/cmdline").read_text(errors="replace"))
+    return [line for line in found if word in line]
+
+
+def test_nothing_is_left_of_turns_that_were_stopped(tmp_path: Path) -> None:
+    work = tmp_path / "work.py"
+    work.write_text(WORK.replace("0.6", "600"))
+    entries = {
+        "long": Entry([[sys.executable, str(work), "1", str(tmp_path / "book")]]),
+        "short": Entry([[sys.executable, "-c", ""]]),
+    }
+    running = turns.in_turns(entries)
+    assert next(running)[0] == "short"
+    assert running_with(str(work))
+    running.close()
+    assert not running_with(str(work))
+
+
+@given(st.lists(st.floats(0, 9), min_size=2, max_size=9, unique=True), st.floats(0, 9))
+def test_what_one_had_is_what_the_clock_says_within_its_turns(ends: list[float], at: float) -> None:
+    ends.sort()
+    had = list(zip(ends[::2], ends[1::2], strict=False))
+    steps = [step / 100 for step in range(900)]
+    counted = sum(any(begin <= step < end for begin, end in had) for step in steps if step < at)
+    assert turns.had(had, at) == pytest.approx(counted / 100, abs=0.1)
 
 
 def test_a_film_is_lengthened_by_its_packets_and_cut_by_the_plain_program(tmp_path: Path) -> None:

@@ -1,0 +1,197 @@
+"""Commands that are held against each other run side by side, in turns of a second or less.
+
+A machine that others use too gets slower and faster by a tenth from one minute to the next, so what
+is run one after the other says little of what lies closer together. Here every contestant has the
+machine for a moment, alone: all its processes are stopped while the others have theirs. Whatever
+happens to the machine happens to all of them. What counts is the time that a contestant had. Who
+takes longer has longer turns, so that they end together.
+
+Each is run by a process of its own, which is this file as a program: it says that it is ready,
+waits for a word, runs its commands, and says what they took.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from metering import Command, CommandFailed, adopt_orphans, below, processes, spent
+
+#: Seconds: long beside stopping and going on (milliseconds), short beside what a machine does.
+SHORTEST, LONGEST = 0.25, 1.0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a contestant runs, so many of them at once, and how long its turns are."""
+
+    commands: Sequence[Command]
+    at_once: int = 1
+    turn: float = SHORTEST
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What it took: processor seconds, and seconds that it had the machine."""
+
+    cpu: float
+    wall: float
+    #: What a piece of work that is always the same took beside it.
+    pace: float = 1.0
+
+
+@dataclass
+class Contestant:
+    process: subprocess.Popen[str]
+    #: When it had the machine, by the clock that all processes share.
+    turns: list[tuple[float, float]] = field(default_factory=list)
+    held: set[int] = field(default_factory=set)
+
+
+def turn_of(seconds: float, most: float) -> float:
+    """How long a turn is of what takes so long, where the longest of all takes so long.
+
+    >>> turn_of(30, 60), turn_of(60, 60), turn_of(2, 60)
+    (0.5, 1.0, 0.25)
+    """
+    return max(SHORTEST, LONGEST * seconds / most)
+
+
+def in_turns(entries: Mapping[str, Entry]) -> Generator[tuple[str, Spent | CommandFailed]]:
+    """Run all; each is told when it is through."""
+    running: dict[str, Contestant] = {}
+    try:
+        for name, entry in entries.items():
+            running[name] = _ready(entry)
+        while running:
+            for name, contestant in list(running.items()):
+                _have_a_turn(contestant, entries[name].turn)
+                if contestant.held:
+                    continue
+                del running[name]
+                yield name, _result(contestant)
+    finally:
+        for contestant in running.values():
+            _end(contestant)
+
+
+def had(turns: Sequence[tuple[float, float]], until: float) -> float:
+    """How long it had the machine until a moment.
+
+    >>> had([(0, 1), (5, 6), (9, 10)], 9.5)
+    2.5
+    """
+    return sum(min(end, until) - begin for begin, end in turns if begin < until)
+
+
+# ── turns ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _ready(entry: Entry) -> Contestant:
+    process = subprocess.Popen(
+        [sys.executable, __file__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        # A group of its own can be stopped at once.
+        start_new_session=True,
+    )
+    contestant = Contestant(process)
+    _tell(process, json.dumps({"commands": entry.commands, "at_once": entry.at_once}))
+    _hear(process)
+    return contestant
+
+
+def _have_a_turn(contestant: Contestant, seconds: float) -> None:
+    """Let it go on for so long; none of its processes is held afterwards if it came to an end."""
+    begin = time.monotonic()
+    if contestant.turns:
+        _release(contestant.held)
+    else:
+        _tell(contestant.process, "go")
+    assert contestant.process.stdout is not None
+    said, _, _ = select.select([contestant.process.stdout], [], [], seconds)
+    contestant.held = set() if said else _hold(contestant.process.pid)
+    contestant.turns.append((begin, time.monotonic()))
+
+
+def _hold(leader: int) -> set[int]:
+    """Stop a process, its group, and all below it, also what was started meanwhile."""
+    held: set[int] = set()
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGSTOP)
+    while new := {leader, *below(leader, processes(), set())} - held:
+        _signal(new, signal.SIGSTOP)
+        held |= new
+    return held
+
+
+def _release(held: set[int]) -> None:
+    _signal(held, signal.SIGCONT)
+
+
+def _signal(pids: set[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def _result(contestant: Contestant) -> Spent | CommandFailed:
+    said = _hear(contestant.process)
+    contestant.process.wait()
+    if not said:
+        return CommandFailed(f"what ran it ended with {contestant.process.returncode}")
+    found = json.loads(said)
+    if "error" in found:
+        return CommandFailed(found["error"])
+    return Spent(found["cpu"], had(contestant.turns, found["done"]))
+
+
+def _end(contestant: Contestant) -> None:
+    """Nothing of it stays, whatever stopped the benchmark."""
+    _signal(_hold(contestant.process.pid), signal.SIGKILL)
+    contestant.process.wait()
+
+
+def _tell(process: subprocess.Popen[str], line: str) -> None:
+    assert process.stdin is not None
+    process.stdin.write(line + "\n")
+    process.stdin.flush()
+
+
+def _hear(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
+# ── a contestant ─────────────────────────────────────────────────────────────────────────────────
+
+
+def contest() -> None:
+    """Run what standard input says when it says so, and tell what it took."""
+    told = json.loads(sys.stdin.readline())
+    adopt_orphans()
+    _say("ready")
+    sys.stdin.readline()
+    try:
+        cpu, done = spent(told["commands"], told["at_once"])
+        _say(json.dumps({"cpu": cpu, "done": done}))
+    except CommandFailed as error:
+        _say(json.dumps({"error": str(error)}))
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    contest()
