@@ -21,11 +21,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,13 +36,14 @@ import films
 import judging
 import telling
 from judging import Change, Measured, Row, Verdict
-from metering import CommandFailed, Cost, adopt_orphans, cores, cost_of
+from metering import CommandFailed, Cost, adopt_orphans, cores, cost_of, free_memory
 from peer import CLIPPING
 from turns import Entry, Spent, in_turns, turn_of
 from variants import (
     FULL,
     QUICK,
     SMART,
+    YARDSTICK,
     Heat,
     Sizes,
     Stage,
@@ -154,7 +156,7 @@ def _usable(python: Path, book: Book) -> Path | None:
 def measure(heats: Sequence[Heat], yard: Variant, rounds: int, folder: Path, book: Book) -> None:
     """Every variant alone, then those of each heat side by side; close ones in every round."""
     began = time.monotonic()
-    everyone = [variant for heat in heats for variant in heat.variants]
+    everyone = [yard, *(variant for heat in heats for variant in heat.variants)]
     for count, variant in enumerate(everyone, 1):
         _alone(f"{_since(began)} {count} of {len(everyone)} alone", variant, folder, book)
     rounds_of = [
@@ -197,16 +199,19 @@ def _alone(head: str, variant: Variant, folder: Path, book: Book) -> None:
 
 def _side_by_side(heat: Heat, yard: Variant, folder: Path, book: Book) -> None:
     """One round of what could be run alone; it counts when all are through."""
+    running = [one for one in (*heat.variants, yard) if one.name in book.alone]
+    alone = {one.name: book.alone[one.name] for one in running}
+    if lacking := _lacking_memory(alone.values()):
+        book.remarks.append(f"{heat.what} could not be run side by side: {lacking}")
+        return
     found: dict[str, Spent] = {}
-    walls = {one.name: book.alone[one.name].wall for one in heat.variants if one.name in book.alone}
     with ExitStack() as stack:
         entries = dict[str, Entry]()
-        for variant in (*heat.variants, yard):
-            if variant.name in walls or variant is yard:
-                place = tempfile.TemporaryDirectory(prefix="out-", dir=folder)
-                output = Path(stack.enter_context(place))
-                turn = turn_of(walls.get(variant.name, 0), max(walls.values(), default=1))
-                entries[variant.name] = Entry(variant.commands(output), variant.at_once, turn)
+        for variant in running:
+            place = tempfile.TemporaryDirectory(prefix="out-", dir=folder)
+            commands = variant.commands(Path(stack.enter_context(place)))
+            turn = turn_of(alone[variant.name].wall, max(cost.wall for cost in alone.values()))
+            entries[variant.name] = Entry(commands, variant.at_once, turn)
         # Nothing runs any more when its output goes.
         for name, took in stack.enter_context(closing(in_turns(entries))):
             if isinstance(took, CommandFailed):
@@ -214,9 +219,17 @@ def _side_by_side(heat: Heat, yard: Variant, folder: Path, book: Book) -> None:
                 continue
             found[name] = took
             _say(f"  {name}: {took.cpu:.2f} s CPU, {took.wall:.2f} s")
-    if measured_by := found.pop(yard.name, None):
+    if pace := found.pop(yard.name, None):
         for name, took in found.items():
-            book.beside.setdefault(name, []).append(replace(took, pace=measured_by.cpu))
+            told = replace(took, pace_cpu=pace.cpu, pace_wall=pace.wall)
+            book.beside.setdefault(name, []).append(told)
+
+
+def _lacking_memory(costs: Iterable[Cost]) -> str | None:
+    """Why these cannot be there at once, by what each needed alone."""
+    needed = sum(cost.peak_mb for cost in costs)
+    free = free_memory() / 1e6
+    return f"they need {needed:.0f} MB and {free:.0f} are free" if needed > free else None
 
 
 def frames_encoded(output: Path) -> int:
@@ -239,6 +252,7 @@ def _measured(book: Book, stage: Stage, machine: dict[str, Any], quick: bool) ->
         rows={
             name: Row.of(cost, book.beside.get(name, ()), name in book.ours)
             for name, cost in book.alone.items()
+            if name != YARDSTICK
         },
         cores=cores(),
         seconds=stage.seconds,
@@ -309,4 +323,7 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
+    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # All as Ctrl-C, in the background as well: processes that are stopped must not stay.
+        signal.signal(ending, signal.default_int_handler)
     sys.exit(main())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -44,11 +45,12 @@ class Row:
     #: These three are of the run that it had for itself.
     peak_mb: float
     busy: float
+    first: float | None = None
     #: How often it was run beside others.
     runs: int = 0
     #: What the yardstick took beside it.
-    pace: float = 1.0
-    first: float | None = None
+    pace_cpu: float = 1.0
+    pace_wall: float = 1.0
     #: finecut itself, and not what it is compared with.
     ours: bool = False
     #: Of each run beside others, in the order of the rounds, or of the one alone.
@@ -68,7 +70,8 @@ class Row:
             peak_mb=alone.peak_mb,
             busy=alone.busy,
             runs=len(beside),
-            pace=statistics.median([run.pace for run in beside]) if beside else 1.0,
+            pace_cpu=statistics.median([run.pace_cpu for run in beside] or [1.0]),
+            pace_wall=statistics.median([run.pace_wall for run in beside] or [1.0]),
             first=alone.first,
             ours=ours,
             cpus=cpus,
@@ -107,9 +110,16 @@ class Measured:
     def __getitem__(self, name: str) -> Row:
         return self.rows[name]
 
+    def timed(self, name: str) -> Row:
+        """A row whose times may be held against others': it was run beside others."""
+        if not self[name].runs:
+            raise KeyError(name)
+        return self[name]
+
     def net(self, name: str) -> float:
-        """Processor seconds without those that starting finecut takes."""
-        return self[name].cpu - self[START].cpu
+        """Processor seconds without those that starting finecut takes, at the pace of that time."""
+        row, start = self.timed(name), self.timed(START)
+        return row.cpu - start.cpu * row.pace_cpu / start.pace_cpu
 
 
 # ── what the rows say; each raises KeyError where a row is missing ───────────────────────────────
@@ -128,23 +138,23 @@ def beside(ones: Sequence[float], others: Sequence[float]) -> float:
 
 
 def cutting_speed(measured: Measured) -> float:
-    return beside(measured[measured.limit].walls, measured[CUT].walls)
+    return beside(measured.timed(measured.limit).walls, measured.timed(CUT).walls)
 
 
 def cpu_of_limit(measured: Measured, name: str) -> float:
-    return beside(measured[name].cpus, measured[measured.limit].cpus)
+    return beside(measured.timed(name).cpus, measured.timed(measured.limit).cpus)
 
 
 def overhead_per_video(measured: Measured) -> float:
     """Milliseconds for each further one-second film, beside decoding and encoding it."""
-    ours = measured[MANY].cpu - measured[FEW].cpu
-    theirs = measured[MANY_PLAIN].cpu - measured[FEW_PLAIN].cpu
+    ours = measured.timed(MANY).cpu - measured.timed(FEW).cpu
+    theirs = measured.timed(MANY_PLAIN).cpu - measured.timed(FEW_PLAIN).cpu
     return 1000 * (ours - theirs) / max(1, measured.many - measured.few)
 
 
 def overhead_per_clip(measured: Measured) -> float:
     """Milliseconds for each clip of one second, beside decoding and encoding it."""
-    return 1000 * (measured.net(SHORT) - measured[SHORT_PLAIN].cpu) / measured.short_clips
+    return 1000 * (measured.net(SHORT) - measured.timed(SHORT_PLAIN).cpu) / measured.short_clips
 
 
 def memory_by_length(measured: Measured) -> float:
@@ -163,7 +173,7 @@ def memory_per_worker(measured: Measured) -> float:
 
 def copy_speed(measured: Measured) -> float:
     """Seconds of film for each processor second of the whole command."""
-    return measured.copied_seconds / measured[COPY].cpu
+    return measured.copied_seconds / measured.timed(COPY).cpu
 
 
 def smart_speed(measured: Measured) -> float:
@@ -176,7 +186,7 @@ def smart_price(measured: Measured) -> float:
     The film that is copied is made of the same pictures as the painted ones.
     """
     price = measured.net(workers_name(measured.cores)) / measured.painted_frames
-    extra = measured[SMART].cpu - measured[COPY].cpu
+    extra = measured.timed(SMART).cpu - measured.timed(COPY).cpu
     return extra / (measured.smart_frames * price)
 
 
@@ -185,8 +195,8 @@ def cheaper_looks(measured: Measured) -> float:
 
     Motion is nearly all decoding. Quality is mostly arithmetic, which no decoder saves.
     """
-    looks = zip(measured[COPY_LOOK].cpus, measured[COPY].cpus, strict=False)
-    return beside(measured[DECODE].cpus, [looking - copying for looking, copying in looks])
+    looks = zip(measured.timed(COPY_LOOK).cpus, measured.timed(COPY).cpus, strict=False)
+    return beside(measured.timed(DECODE).cpus, [looking - copying for looking, copying in looks])
 
 
 @dataclass(frozen=True)
@@ -215,7 +225,7 @@ class Aim:
 AIMS = (
     Aim("cutting: speed of (a), elapsed", cutting_speed, least=0.95, needs_length=True),
     Aim("cutting: CPU of (a)", lambda m: cpu_of_limit(m, CUT), most=1.10, needs_length=True),
-    Aim("cutting, without starting: CPU of (a)", lambda m: m.net(CUT) / m[m.limit].cpu,
+    Aim("cutting, without starting: CPU of (a)", lambda m: m.net(CUT) / m.timed(m.limit).cpu,
         most=1.10),
     Aim("everything: CPU of (a)", lambda m: cpu_of_limit(m, ALL), most=1.35, needs_length=True),
     Aim("cutting: all cores busy, first to last second", lambda m: 100 * m[CUT].busy, least=90,
@@ -268,25 +278,24 @@ def ratios(measured: Measured, to: str) -> dict[str, float]:
 
     Where (a) was not run beside something, the yardstick was run beside both.
     """
-    limit, found = measured[to], {}
+    found = {f"{name}: peak MB": row.peak_mb for name, row in measured.rows.items() if row.ours}
+    limit = measured[to]
+    if not limit.runs:
+        return found
     for name, row in measured.rows.items():
-        if row.ours:
-            found[f"{name}: peak MB"] = row.peak_mb
         if row.ours and row.runs:
-            slower = row.pace / limit.pace
-            found[f"{name}: CPU of (a)"] = row.cpu / (limit.cpu * slower)
-            found[f"{name}: elapsed, (a) is 1"] = row.wall / (limit.wall * slower)
+            cpu, wall = row.cpu / limit.cpu, row.wall / limit.wall
+            found[f"{name}: CPU of (a)"] = cpu * limit.pace_cpu / row.pace_cpu
+            found[f"{name}: elapsed, (a) is 1"] = wall * limit.pace_wall / row.pace_wall
     # Of the milliseconds only their size beside (a)'s second of film means something elsewhere.
+    second = 1000 * limit.cpu / measured.seconds
     for what, name, overhead in (
         ("video", MANY, overhead_per_video),
         ("clip", SHORT, overhead_per_clip),
     ):
-        try:
-            slower = measured[name].pace / limit.pace
-            second = 1000 * limit.cpu * slower / measured.seconds
-            found[f"beside a {what}'s pictures: seconds of (a)"] = overhead(measured) / second
-        except KeyError:
-            continue
+        with contextlib.suppress(KeyError):
+            beside_it = overhead(measured) / second * limit.pace_cpu / measured[name].pace_cpu
+            found[f"beside a {what}'s pictures: seconds of (a)"] = beside_it
     return found
 
 

@@ -57,7 +57,7 @@ class Cost:
     @property
     def busy(self) -> float:
         """How much of what cores there were was used, from the first second to the last."""
-        return self.cpu / (self.wall * self.cores - self.stolen)
+        return self.cpu / max(self.cpu, self.wall * self.cores - self.stolen)
 
 
 def cores() -> int:
@@ -95,10 +95,12 @@ def cost_of(commands: Sequence[Command], at_once: int = 1, clips: Path | None = 
 def spent(commands: Sequence[Command], at_once: int = 1) -> tuple[float, float]:
     """Run the commands unwatched; processor seconds, and when they ended."""
     before, used = set(children_of(os.getpid(), processes())), _used()
-    with ThreadPoolExecutor(at_once) as pool:
-        list(pool.map(_run, commands))
-    ended = time.monotonic()
-    _bury(before)
+    try:
+        with ThreadPoolExecutor(at_once) as pool:
+            list(pool.map(_run, commands))
+        ended = time.monotonic()
+    finally:
+        _bury(before)
     return _used() - used, ended
 
 
@@ -149,9 +151,11 @@ def _used() -> float:
 
 
 def _stolen() -> float:
-    """Of all cores, since the machine was started; not known of containers that hide it."""
-    fields = (PROC / "stat").read_text().split("\n", 1)[0].split()
-    return int(fields[8]) / os.sysconf("SC_CLK_TCK") if len(fields) > 8 else 0.0
+    """Of the cores that this process may use, since the machine was started."""
+    ours = {f"cpu{core}" for core in os.sched_getaffinity(0)}
+    lines = [line.split() for line in (PROC / "stat").read_text().splitlines()]
+    ticks = sum(int(line[8]) for line in lines if line and line[0] in ours and len(line) > 8)
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _first(folder: Path, clock: float) -> float | None:
@@ -201,6 +205,14 @@ def below(root: int, known: dict[int, Process], without: set[int]) -> list[int]:
 def memory(pids: Sequence[int]) -> float:
     """Bytes that these processes hold together, shared pages counted once."""
     return sum(map(_proportional, pids))
+
+
+def free_memory() -> int:
+    """Bytes that there are for more processes."""
+    for line in (PROC / "meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    raise LookupError("/proc/meminfo says nothing of MemAvailable, as Linux has done since 2014")
 
 
 def _proportional(pid: int) -> int:

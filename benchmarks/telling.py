@@ -92,8 +92,8 @@ def _about(measured: Measured) -> Iterator[str]:
         f"10 s. Copied: {measured.copied_seconds:.0f} s. CPU (of all processes) and elapsed: "
         "medians of as many runs as the last column says, beside others, in turns "
         "(aims beside (a): medians of what each round says). Peak (proportional set size of all "
-        "processes, sampled), busy (CPU of the time that all cores had) and first clip: of one more run, "
-        "alone, of which everything is where the last column says so."
+        "processes, sampled), busy (CPU of the time that all cores had) and first clip: of one "
+        "more run, alone. Rows marked alone have all figures from that run."
     )
     if measured.quick:
         yield ""
@@ -109,7 +109,7 @@ def _rows(measured: Measured) -> Iterator[str]:
     limit = measured[measured.limit]
     for name, row in sorted(measured.rows.items(), key=_place):
         compared = ["", ""]
-        if name in AS_LIMIT:
+        if name in AS_LIMIT and row.runs and limit.runs:
             compared = [f"{row.cpu / limit.cpu:.2f}", f"{row.wall / limit.wall:.2f}"]
         cells = [f"{row.cpu:.2f}", f"{row.wall:.2f}", f"{row.peak_mb:.0f}", f"{row.busy:.0%}"]
         runs = str(row.runs or "alone")
@@ -133,7 +133,11 @@ def _scaling(measured: Measured) -> Iterator[str]:
     """How much faster more workers are."""
     rows = [(n, measured.rows.get(workers_name(n))) for n in powers(measured.cores)]
     alone = measured.rows.get(workers_name(1))
-    faster = [f"{alone.wall / row.wall:.2f} with {n}" for n, row in rows[1:] if alone and row]
+    faster = [
+        f"{alone.wall / row.wall:.2f} with {n}"
+        for n, row in rows[1:]
+        if alone and row and alone.runs and row.runs
+    ]
     if faster:
         yield (
             f"Cutting the painted films, as multiples of one worker's speed: {', '.join(faster)}."

@@ -20,13 +20,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from metering import Command, CommandFailed, adopt_orphans, below, processes, spent
+from metering import Command, CommandFailed, adopt_orphans, below, children_of, processes, spent
 
+GO = "go"
 #: Seconds: long beside stopping and going on (milliseconds), short beside what a machine does.
-SHORTEST, LONGEST = 0.25, 1.0
+SHORTEST, LONGEST = 0.1, 1.0
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class Spent:
     cpu: float
     wall: float
     #: What a piece of work that is always the same took beside it.
-    pace: float = 1.0
+    pace_cpu: float = 1.0
+    pace_wall: float = 1.0
 
 
 @dataclass
@@ -60,7 +62,7 @@ def turn_of(seconds: float, most: float) -> float:
     """How long a turn is of what takes so long, where the longest of all takes so long.
 
     >>> turn_of(30, 60), turn_of(60, 60), turn_of(2, 60)
-    (0.5, 1.0, 0.25)
+    (0.5, 1.0, 0.1)
     """
     return max(SHORTEST, LONGEST * seconds / most)
 
@@ -68,19 +70,26 @@ def turn_of(seconds: float, most: float) -> float:
 def in_turns(entries: Mapping[str, Entry]) -> Generator[tuple[str, Spent | CommandFailed]]:
     """Run all; each is told when it is through."""
     running: dict[str, Contestant] = {}
+    others = _children()
     try:
         for name, entry in entries.items():
-            running[name] = _ready(entry)
+            running[name] = _contestant()
+            _ready(running[name].process, entry)
         while running:
             for name, contestant in list(running.items()):
                 _have_a_turn(contestant, entries[name].turn)
                 if contestant.held:
                     continue
+                result = _result(contestant)
                 del running[name]
-                yield name, _result(contestant)
+                # Of one that died its processes are ours now; they would run beside the others.
+                leaders = {one.process.pid for one in running.values()}
+                _signal(_children() - others - leaders, signal.SIGKILL)
+                yield name, result
     finally:
-        for contestant in running.values():
-            _end(contestant)
+        with _undisturbed():
+            for contestant in running.values():
+                _end(contestant)
 
 
 def had(turns: Sequence[tuple[float, float]], until: float) -> float:
@@ -95,19 +104,22 @@ def had(turns: Sequence[tuple[float, float]], until: float) -> float:
 # ── turns ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _ready(entry: Entry) -> Contestant:
-    process = subprocess.Popen(
-        [sys.executable, __file__],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        # A group of its own can be stopped at once.
-        start_new_session=True,
+def _contestant() -> Contestant:
+    return Contestant(
+        subprocess.Popen(
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            # Ctrl-C at a terminal is for us to hear.
+            start_new_session=True,
+        )
     )
-    contestant = Contestant(process)
+
+
+def _ready(process: subprocess.Popen[str], entry: Entry) -> None:
     _tell(process, json.dumps({"commands": entry.commands, "at_once": entry.at_once}))
     _hear(process)
-    return contestant
 
 
 def _have_a_turn(contestant: Contestant, seconds: float) -> None:
@@ -116,22 +128,25 @@ def _have_a_turn(contestant: Contestant, seconds: float) -> None:
     if contestant.turns:
         _release(contestant.held)
     else:
-        _tell(contestant.process, "go")
+        _tell(contestant.process, GO)
     assert contestant.process.stdout is not None
     said, _, _ = select.select([contestant.process.stdout], [], [], seconds)
-    contestant.held = set() if said else _hold(contestant.process.pid)
-    contestant.turns.append((begin, time.monotonic()))
+    contestant.held, end = (set(), time.monotonic()) if said else _hold(contestant.process.pid)
+    contestant.turns.append((begin, end))
 
 
-def _hold(leader: int) -> set[int]:
-    """Stop a process, its group, and all below it, also what was started meanwhile."""
-    held: set[int] = set()
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(leader, signal.SIGSTOP)
+def _hold(leader: int) -> tuple[set[int], float]:
+    """Stop a process and all below it; who they are, and when it was.
+
+    All are found before the first is stopped, so that all go on until the same moment. Then those
+    that were started meanwhile are stopped, too.
+    """
+    held, end = set[int](), 0.0
     while new := {leader, *below(leader, processes(), set())} - held:
         _signal(new, signal.SIGSTOP)
+        end = end or time.monotonic()
         held |= new
-    return held
+    return held, end
 
 
 def _release(held: set[int]) -> None:
@@ -157,14 +172,30 @@ def _result(contestant: Contestant) -> Spent | CommandFailed:
 
 def _end(contestant: Contestant) -> None:
     """Nothing of it stays, whatever stopped the benchmark."""
-    _signal(_hold(contestant.process.pid), signal.SIGKILL)
+    _signal(_hold(contestant.process.pid)[0], signal.SIGKILL)
     contestant.process.wait()
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Impatient people press Ctrl-C twice."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _children() -> set[int]:
+    return set(children_of(os.getpid(), processes()))
 
 
 def _tell(process: subprocess.Popen[str], line: str) -> None:
     assert process.stdin is not None
-    process.stdin.write(line + "\n")
-    process.stdin.flush()
+    # One that died says so by saying nothing more.
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(line + "\n")
+        process.stdin.flush()
 
 
 def _hear(process: subprocess.Popen[str]) -> str:
@@ -180,7 +211,9 @@ def contest() -> None:
     told = json.loads(sys.stdin.readline())
     adopt_orphans()
     _say("ready")
-    sys.stdin.readline()
+    # Nothing, if nobody is there any more.
+    if sys.stdin.readline().strip() != GO:
+        return
     try:
         cpu, done = spent(told["commands"], told["at_once"])
         _say(json.dumps({"cpu": cpu, "done": done}))

@@ -92,8 +92,9 @@ def verdict_of(what: str, of: Measured) -> judging.Verdict:
 
 def test_a_row_is_of_the_runs_beside_others_and_else_of_the_one_alone() -> None:
     alone = Cost(7, 70, 100, cores=10, first=3.0)
-    found = Row.of(alone, [Spent(1, 10, 5), Spent(9, 90, 6), Spent(2, 30, 9)])
-    assert (found.cpu, found.wall, found.runs, found.pace) == (2, 30, 3, 6)
+    found = Row.of(alone, [Spent(1, 10, 5, 8), Spent(9, 90, 6, 7), Spent(2, 30, 9, 9)])
+    assert (found.cpu, found.wall, found.runs) == (2, 30, 3)
+    assert (found.pace_cpu, found.pace_wall) == (6, 8)
     assert (found.cpus, found.walls) == ((1, 9, 2), (10, 90, 30))
     assert (found.peak_mb, found.first, found.busy) == (100, 3.0, 0.01)
     assert (found.alone_cpu, found.alone_wall) == (7, 70)
@@ -159,7 +160,13 @@ def test_without_ffmpeg_the_plain_program_is_the_limit() -> None:
 def test_a_faster_machine_changes_no_ratio(speeds: list[float]) -> None:
     """Nor does one that is faster in one heat than in another: the yardstick was so, too."""
     rows = {
-        name: replace(row, cpu=row.cpu / speed, wall=row.wall / speed, pace=row.pace / speed)
+        name: replace(
+            row,
+            cpu=row.cpu / speed,
+            wall=row.wall / speed / 2,
+            pace_cpu=row.pace_cpu / speed,
+            pace_wall=row.pace_wall / speed / 2,
+        )
         for (name, row), speed in zip(measured().rows.items(), speeds, strict=True)
     }
     before = judging.ratios(measured(), variants.FFMPEG)
@@ -169,10 +176,37 @@ def test_a_faster_machine_changes_no_ratio(speeds: list[float]) -> None:
     assert list(judging.worse(judging.changes(before, before))) == []
 
 
-def test_of_what_ran_alone_only_memory_is_compared() -> None:
-    rows = {**measured().rows, variants.COPY: row(5, runs=0)}
-    found = judging.ratios(measured(rows=rows), variants.FFMPEG)
-    assert [what for what in found if what.startswith("copy:")] == ["copy: peak MB"]
+@given(st.lists(st.floats(0.1, 10), min_size=3, max_size=3))
+def test_of_small_ones_neither(speeds: list[float]) -> None:
+    """All of a heat are as fast as their yardstick: (a), films, clips."""
+    films = (variants.FEW, variants.FEW_PLAIN, variants.MANY, variants.MANY_PLAIN)
+    clips = (variants.SHORT, variants.SHORT_PLAIN)
+    rows = {}
+    for name, row in measured().rows.items():
+        speed = speeds[1 if name in films else 2 if name in clips else 0]
+        rows[name] = replace(row, cpu=row.cpu / speed, pace_cpu=row.pace_cpu / speed)
+    before = judging.ratios(measured(), variants.FFMPEG)
+    after = judging.ratios(measured(rows=rows), variants.FFMPEG)
+    both = [what for what in before if "pictures" in what]
+    assert len(both) == 2
+    assert [after[what] for what in both] == pytest.approx([before[what] for what in both])
+
+
+def test_of_what_ran_alone_only_memory_is_compared_and_judged() -> None:
+    for name in measured().rows:
+        rows = {**measured().rows, name: replace(measured()[name], runs=0)}
+        found = judging.ratios(measured(rows=rows), variants.FFMPEG)
+        own = [what for what in found if what.startswith(f"{name}: ")]
+        assert own in ([], [f"{name}: peak MB"])
+    rows = {name: replace(row, runs=0) for name, row in measured().rows.items()}
+    alone = measured(rows=rows)
+    assert {what.split(": ")[1] for what in judging.ratios(alone, variants.FFMPEG)} == {"peak MB"}
+    figures = {verdict.aim.what: verdict.figure for verdict in judging.verdicts(alone)}
+    told = [what for what, figure in figures.items() if figure is not None]
+    assert len(told) == 5  # memory thrice, how busy, the first clip
+    page = telling.markdown(alone, judging.verdicts(alone), [], [])
+    assert "with 2." not in page
+    assert "| 51.00 | 500 | 95% | 6.00 |  |  | alone |" in page
 
 
 def test_what_got_worse_is_named_the_worst_first() -> None:
@@ -229,6 +263,8 @@ def test_the_table_tells_all_rows_and_verdicts() -> None:
 
 
 def test_what_a_host_took_was_not_idle() -> None:
+    assert metering._stolen() >= 0
+    assert metering.free_memory() > 1e8
     assert Cost(cpu=90, wall=50, peak_mb=0, cores=2).busy == 0.9
     assert Cost(cpu=90, wall=50, peak_mb=0, cores=2, stolen=10).busy == 1
 
@@ -283,7 +319,7 @@ with open(path, "w") as book:
 
 
 def test_who_takes_longer_has_longer_turns() -> None:
-    assert [turns.turn_of(seconds, 60) for seconds in (0, 2, 30, 60)] == [0.25, 0.25, 0.5, 1]
+    assert [turns.turn_of(seconds, 60) for seconds in (0, 2, 30, 60)] == [0.1, 0.1, 0.5, 1]
 
 
 def test_only_one_has_the_machine_at_a_time(tmp_path: Path) -> None:
@@ -310,13 +346,17 @@ def test_only_one_has_the_machine_at_a_time(tmp_path: Path) -> None:
     assert 6 < blocks < 200 < len(stamps)
 
 
-def test_who_fails_in_a_turn_speaks_and_others_go_on() -> None:
+def test_who_fails_in_a_turn_speaks_and_others_go_on(tmp_path: Path) -> None:
+    dead = tmp_path / "dead.py"
+    dead.write_text("import os, time; os.kill(os.getppid(), 9); time.sleep(600)")
     entries = {
         "bad": Entry([[sys.executable, "-c", "import sys; sys.exit('no')"]]),
-        "dead": Entry([[sys.executable, "-c", "import os; os.kill(os.getppid(), 9)"]]),
+        "dead": Entry([[sys.executable, str(dead)]]),
         "good": Entry([[sys.executable, "-c", ""]] * 2, at_once=2),
     }
+    metering.adopt_orphans()
     found = dict(turns.in_turns(entries))
+    assert not running_with(str(dead))
     assert "ended with 1: no" in str(found["bad"])
     assert "ended with -9" in str(found["dead"])
     assert isinstance(found["good"], Spent)
@@ -370,6 +410,28 @@ def test_a_film_is_lengthened_by_its_packets_and_cut_by_the_plain_program(tmp_pa
     assert frames[0].time == 0
 
 
+def test_a_round_counts_if_its_yardstick_does(tmp_path: Path) -> None:
+    def of(name: str, program: str = "") -> variants.Variant:
+        return variants.Variant(name, lambda output: [[sys.executable, "-c", program]])
+
+    book = bench.Book(alone={name: Cost(1, 1, 1, 2) for name in ("one", "two", "bad", "yard")})
+    failing = of("bad", "import sys; sys.exit('no')")
+    heat = variants.Heat("some", (of("one"), failing, of("two")))
+    bench._side_by_side(heat, of("yard"), tmp_path, book)
+    assert {name: len(runs) for name, runs in book.beside.items()} == {"one": 1, "two": 1}
+    assert all(runs[0].pace_cpu < 1 for runs in book.beside.values())
+    assert "bad" not in book.alone
+    bench._side_by_side(heat, of("yard", "import sys; sys.exit('no')"), tmp_path, book)
+    assert {name: len(runs) for name, runs in book.beside.items()} == {"one": 1, "two": 1}
+    assert [remark.split(" ")[0] for remark in book.remarks] == ["bad", "yard"]
+    assert list(tmp_path.iterdir()) == []
+    book.alone["one"] = Cost(1, 1, 1e9, 2)
+    bench._side_by_side(heat, of("yard"), tmp_path, book)
+    assert book.remarks[-1].startswith(
+        "some could not be run side by side: they need 1000000001 MB"
+    )
+
+
 @pytest.mark.slow
 def test_all_of_it_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -383,6 +445,8 @@ def test_all_of_it_runs(
     assert {variants.CUT, variants.ALL, variants.PLAIN, variants.SMART} <= set(found["rows"])
     assert found["rows"][variants.CUT]["first"] > 0
     assert found["rows"][variants.CUT]["cpu"] > found["rows"][variants.START]["cpu"]
+    alone = {name for name, row in found["rows"].items() if not row["runs"]}
+    assert alone == {variants.length_name(1), variants.length_name(2)}
     assert all(aim["figure"] is not None for aim in found["aims"].values())
     assert "NeMo Curator was not measured" in capsys.readouterr().out
 
