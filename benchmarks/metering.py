@@ -76,10 +76,10 @@ def cost_of(commands: Sequence[Command], at_once: int = 1, clips: Path | None = 
     With ``clips``, a folder that is to be, the first ``.mp4`` in it is timed.
     """
     before = set(children_of(os.getpid(), processes()))
-    used, robbed = _used(), _stolen()
+    used, robbed = _used(), stolen()
     began, clock = time.monotonic(), time.time()
     peak, samples = _watched(commands, at_once, before)
-    wall, robbed = time.monotonic() - began, _stolen() - robbed
+    wall, robbed = time.monotonic() - began, stolen() - robbed
     _bury(before)
     return Cost(
         cpu=_used() - used,
@@ -150,7 +150,7 @@ def _used() -> float:
     return children.ru_utime + children.ru_stime
 
 
-def _stolen() -> float:
+def stolen() -> float:
     """Of the cores that this process may use, since the machine was started."""
     ours = {f"cpu{core}" for core in os.sched_getaffinity(0)}
     lines = [line.split() for line in (PROC / "stat").read_text().splitlines()]

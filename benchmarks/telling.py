@@ -89,8 +89,9 @@ def _about(measured: Measured) -> Iterator[str]:
     yield ""
     yield (
         f"(a) to (d): {measured.seconds:.0f} s of film ({', '.join(measured.films)}), clips of "
-        f"10 s. Copied: {measured.copied_seconds:.0f} s. CPU (of all processes) and elapsed: "
-        "medians of as many runs as the last column says, beside others, in turns "
+        f"10 s. Copied: {measured.copied_seconds:.0f} s. CPU (of all processes) and elapsed "
+        "(less what the host took): medians of as many runs as the last column says, beside "
+        "others, in turns "
         "(aims beside (a): medians of what each round says). Peak (proportional set size of all "
         "processes, sampled), busy (CPU of the time that all cores had) and first clip: of one "
         "more run, alone. Rows marked alone have all figures from that run."

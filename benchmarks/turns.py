@@ -3,8 +3,9 @@
 A machine that others use too gets slower and faster by a tenth from one minute to the next, so what
 is run one after the other says little of what lies closer together. Here every contestant has the
 machine for a moment, alone: all its processes are stopped while the others have theirs. Whatever
-happens to the machine happens to all of them. What counts is the time that a contestant had. Who
-takes longer has longer turns, so that they end together.
+happens to the machine happens to all of them. What counts is the time that a contestant had, less
+what the host of a virtual machine took of it. Who takes longer has longer turns, so that they end
+together.
 
 Each is run by a process of its own, which is this file as a program: it says that it is ready,
 waits for a word, runs its commands, and says what they took.
@@ -23,7 +24,17 @@ import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from metering import Command, CommandFailed, adopt_orphans, below, children_of, processes, spent
+from metering import (
+    Command,
+    CommandFailed,
+    adopt_orphans,
+    below,
+    children_of,
+    cores,
+    processes,
+    spent,
+    stolen,
+)
 
 GO = "go"
 #: Seconds: long beside stopping and going on (milliseconds), short beside what a machine does.
@@ -45,6 +56,8 @@ class Spent:
 
     cpu: float
     wall: float
+    #: Of the seconds that it had, those that the host gave to others instead, of each core.
+    stolen: float = 0.0
     #: What a piece of work that is always the same took beside it.
     pace_cpu: float = 1.0
     pace_wall: float = 1.0
@@ -56,6 +69,8 @@ class Contestant:
     #: When it had the machine, by the clock that all processes share.
     turns: list[tuple[float, float]] = field(default_factory=list)
     held: set[int] = field(default_factory=set)
+    #: Processor seconds that the host took meanwhile.
+    stolen: float = 0.0
 
 
 def turn_of(seconds: float, most: float) -> float:
@@ -124,7 +139,7 @@ def _ready(process: subprocess.Popen[str], entry: Entry) -> None:
 
 def _have_a_turn(contestant: Contestant, seconds: float) -> None:
     """Let it go on for so long; none of its processes is held afterwards if it came to an end."""
-    begin = time.monotonic()
+    begin, robbed = time.monotonic(), stolen()
     if contestant.turns:
         _release(contestant.held)
     else:
@@ -133,6 +148,7 @@ def _have_a_turn(contestant: Contestant, seconds: float) -> None:
     said, _, _ = select.select([contestant.process.stdout], [], [], seconds)
     contestant.held, end = (set(), time.monotonic()) if said else _hold(contestant.process.pid)
     contestant.turns.append((begin, end))
+    contestant.stolen += stolen() - robbed
 
 
 def _hold(leader: int) -> tuple[set[int], float]:
@@ -167,7 +183,8 @@ def _result(contestant: Contestant) -> Spent | CommandFailed:
     found = json.loads(said)
     if "error" in found:
         return CommandFailed(found["error"])
-    return Spent(found["cpu"], had(contestant.turns, found["done"]))
+    lost = contestant.stolen / cores()
+    return Spent(found["cpu"], had(contestant.turns, found["done"]) - lost, lost)
 
 
 def _end(contestant: Contestant) -> None:
