@@ -25,6 +25,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from metering import (
+    PATIENCE,
     Command,
     CommandFailed,
     adopt_orphans,
@@ -99,7 +100,7 @@ def in_turns(entries: Mapping[str, Entry]) -> Generator[tuple[str, Spent | Comma
                 del running[name]
                 # Of one that died its processes are ours now; they would run beside the others.
                 leaders = {one.process.pid for one in running.values()}
-                _signal(_children() - others - leaders, signal.SIGKILL)
+                _kill(_children() - others - leaders)
                 yield name, result
     finally:
         with _undisturbed():
@@ -189,8 +190,21 @@ def _result(contestant: Contestant) -> Spent | CommandFailed:
 
 def _end(contestant: Contestant) -> None:
     """Nothing of it stays, whatever stopped the benchmark."""
-    _signal(_hold(contestant.process.pid)[0], signal.SIGKILL)
+    _kill(_hold(contestant.process.pid)[0])
     contestant.process.wait()
+
+
+def _kill(pids: set[int]) -> None:
+    """End these, and come back when they are gone."""
+    with contextlib.ExitStack() as stack:
+        dying = []
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                dying.append(os.pidfd_open(pid))
+                stack.callback(os.close, dying[-1])
+        _signal(pids, signal.SIGKILL)
+        for process in dying:
+            select.select([process], [], [], PATIENCE)
 
 
 @contextlib.contextmanager

@@ -313,7 +313,7 @@ if seconds != "0":
     subprocess.run([sys.executable, __file__, "0", path], check=True, start_new_session=True)
     sys.exit()
 with open(path, "w") as book:
-    while time.process_time() < 0.6:
+    while time.process_time() < 1:
         print(time.monotonic(), file=book, flush=True)
 """
 
@@ -336,15 +336,15 @@ def test_only_one_has_the_machine_at_a_time(tmp_path: Path) -> None:
     took = time.monotonic() - began
     assert sorted(found) == ["a", "b", "c"]
     spent = [one for one in found.values() if isinstance(one, Spent)]
-    assert all(one.cpu > 0.6 for one in spent)
+    assert all(one.cpu > 1 for one in spent)
     # Of each core the host may have taken a part; all of it is less than what the clock says.
-    assert 1.8 < sum(one.wall + one.stolen for one in spent) < took
+    assert 3 < sum(one.wall + one.stolen for one in spent) < took
     stamps = sorted(
         (float(line), name) for name, book in books.items() for line in book.read_text().split()
     )
     blocks = sum(one != other for (_, one), (_, other) in pairwise(stamps))
-    # In turns, and not all at once: then it would change thousands of times.
-    assert 6 < blocks < 200 < len(stamps)
+    # Not one after the other, and not all at once: then it would change thousands of times.
+    assert len(books) - 1 < blocks < 200 < len(stamps)
 
 
 def test_who_fails_in_a_turn_speaks_and_others_go_on(tmp_path: Path) -> None:
@@ -374,7 +374,7 @@ def running_with(word: str) -> list[str]:
 
 def test_nothing_is_left_of_turns_that_were_stopped(tmp_path: Path) -> None:
     work = tmp_path / "work.py"
-    work.write_text(WORK.replace("0.6", "600"))
+    work.write_text(WORK.replace("< 1:", "< 600:"))
     entries = {
         "long": Entry([[sys.executable, str(work), "1", str(tmp_path / "book")]]),
         "short": Entry([[sys.executable, "-c", ""]]),

@@ -108,7 +108,7 @@ def test_what_is_held_is_weighed_at_the_end() -> None:
 def test_a_run_is_profiled(tmp_path: Path) -> None:
     (tmp_path / "films").mkdir()
     # Large, so that what is measured of its pictures takes as long as many looks at the stacks.
-    paint(tmp_path / "films" / "a.mp4", width=1280, height=720, rate=15, seconds=6)
+    paint(tmp_path / "films" / "a.mp4", width=1280, height=720, rate=15, seconds=12)
     options = Options(
         (str(tmp_path / "films"),),
         output=str(tmp_path / "out"),
