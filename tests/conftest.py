@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 # Before NumPy is imported: its threads wait by spinning, and two test processes that each have one
 # for every core take twenty times as long for a small product.
@@ -37,6 +37,14 @@ def _quick_collections() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_real_time() -> Iterator[None]:
+    """Tests in a real-time process see other programs, and its own threads, starve."""
+    yield
+    if hasattr(os, "sched_getscheduler"):
+        assert os.sched_getscheduler(0) == os.SCHED_OTHER
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

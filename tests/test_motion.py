@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from finecut.io.film.easel import codec_settings
 from finecut.io.film.paint import Scene, paint
+from finecut.io.film.priority import opened
 from finecut.io.film.scenery import Scenery
 from finecut.transforms.estimate import estimate_field
 from finecut.transforms.motion import (
@@ -471,6 +472,7 @@ def test_a_still_does_not_move(name: str, tmp_path: Path) -> None:
         stream.codec_context.gop_size = 20
         if b_frames is not None:
             stream.codec_context.max_b_frames = b_frames
+        opened(stream.codec_context)
         for index in range(24):
             # The same picture again and again, for the painter would count in its strip.
             frame = drawn(Scene(palette=1, texture=64), 0.0)

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import av
 
 from finecut.io.film.encoders import Encoding, PictureFormat, configure, encoder_options
+from finecut.io.film.priority import opened
 from finecut.io.film.sound import CopiedSound, EncodedSound, Heard, Listener, Sound
 from finecut.io.records import ClipFile
 
@@ -124,6 +125,7 @@ class ClipWriter(Mp4Writer):
         self._track = stream
         configure(self._track.codec_context, encoding, picture)
         self._track.time_base = picture.time_base
+        opened(self._track.codec_context)
         self._add_sound(listener)
 
     def show(self, frame: av.VideoFrame, seconds: Fraction) -> bool:

@@ -21,6 +21,7 @@ from av.video.stream import VideoStream
 
 from finecut.io.film.beeps import PRIMING, Beeper, sound_encoder
 from finecut.io.film.pattern import Array, strip_height
+from finecut.io.film.priority import opened
 from finecut.io.film.scenery import Scenery
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def write(film: Painting, settings: dict[str, str], gop: int | None, b_frames: i
             video.codec_context.gop_size = gop
         if b_frames is not None:
             video.codec_context.max_b_frames = b_frames
+        opened(video.codec_context)
         sound = _beeper(container, film)
         for at, frame in _frames(film):
             if sound:

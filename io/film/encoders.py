@@ -22,6 +22,8 @@ import av
 from av.codec.context import Flags
 from av.video.codeccontext import VideoCodecContext
 
+from finecut.io.film.priority import opened
+
 # SVT-AV1 prints its settings past FFmpeg's log; only its errors are of interest to a user.
 os.environ.setdefault("SVT_LOG", "1")
 
@@ -228,7 +230,7 @@ def _encode_one_picture(encoding: Encoding) -> None:
     assert isinstance(context, VideoCodecContext)
     context.options = encoder_options(encoding)
     configure(context, encoding, picture)
-    context.open()
+    opened(context)
     frame = av.VideoFrame(256, 256, "yuv420p")
     frame.pts, frame.time_base = 0, picture.time_base
     context.encode(frame)

@@ -1,0 +1,71 @@
+"""Encoders leave the machine to others, too."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+#: Each is asked in a process of its own: SVT-AV1 finds out once in each what it may.
+WAYS = {
+    "as PyAV does": "context.open()",
+    "as we do": "opened(context)",
+    "again": "opened(context); context = made(); opened(context)",
+    "tried": "assert why_unusable(Encoding('libsvtav1')) is None",
+    "painted": "paint(path, codec='libsvtav1', width=64, height=64, rate=10, seconds=1)",
+    "cut": """
+with ThreadPoolExecutor(1) as pool:
+    pool.submit(written).result()
+    here = policies()
+""",
+}
+ASKED = """
+import os
+from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
+from pathlib import Path
+import av
+from finecut.io.film.clipfile import ClipWriter
+from finecut.io.film.encoders import Encoding, PictureFormat, configure, why_unusable
+from finecut.io.film.paint import paint
+from finecut.io.film.priority import opened
+
+FORM = PictureFormat(64, 64, Fraction(10), Fraction(1, 10))
+
+def made():
+    context = av.CodecContext.create("libsvtav1", "w")
+    configure(context, Encoding("libsvtav1"), FORM)
+    return context
+
+def written():
+    writer = ClipWriter(Path(path), Encoding("libsvtav1"), FORM, Fraction(0), Fraction(1), None)
+    writer.show(av.VideoFrame(64, 64, "yuv420p"), Fraction(0))
+
+def policies():
+    return {os.sched_getscheduler(int(thread)) for thread in os.listdir("/proc/self/task")}
+
+path, here = PATH, set()
+context = made()
+WAY
+print(sorted(here | policies()))
+"""
+
+
+def policies_of(way: str, tmp_path: Path) -> str:
+    """How the threads of a process are scheduled after that."""
+    program = ASKED.replace("WAY", WAYS[way]).replace("PATH", repr(str(tmp_path / "film.mp4")))
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True, cwd=tmp_path
+    )
+    return done.stdout.strip()
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_FIFO"), reason="only Linux says how it schedules")
+def test_no_thread_of_an_encoder_is_a_real_time_thread(tmp_path: Path) -> None:
+    if policies_of("as PyAV does", tmp_path) == "[0]":
+        pytest.skip("SVT-AV1 may not make real-time threads here: that takes root")
+    for way in list(WAYS)[1:]:
+        assert policies_of(way, tmp_path) == "[0]", way
