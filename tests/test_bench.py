@@ -309,17 +309,18 @@ def test_grandchildren_are_counted_and_failures_speak(
 # ── turns ────────────────────────────────────────────────────────────────────────────────────────
 
 #: Works in a process below that has a session of its own, and writes down when: until it was told
-#: to go on a few times, or for half a minute if nobody ever stops it.
+#: to go on so many times, or for half a minute if nobody ever stops it.
 WORK = """
 import signal, subprocess, sys, time
-times, path = sys.argv[1:]
-if times != "0":
-    subprocess.run([sys.executable, __file__, "0", path], check=True, start_new_session=True)
+times, path, *below = sys.argv[1:]
+if not below:
+    again = [sys.executable, __file__, times, path, "below"]
+    subprocess.run(again, check=True, start_new_session=True)
     sys.exit()
 told = []
 signal.signal(signal.SIGCONT, lambda *_: told.append(1))
 with open(path, "w") as book:
-    while len(told) < 5 and time.process_time() < 30:
+    while len(told) < int(times) and time.process_time() < 30:
         print(time.monotonic(), file=book, flush=True)
 """
 
@@ -334,7 +335,7 @@ def test_only_one_has_the_machine_at_a_time(tmp_path: Path) -> None:
     work.write_text(WORK)
     books = {name: tmp_path / name for name in "abc"}
     entries = {
-        name: Entry([[sys.executable, str(work), "1", str(book)]], turn=turn)
+        name: Entry([[sys.executable, str(work), "5", str(book)]], turn=turn)
         for (name, book), turn in zip(books.items(), (0.1, 0.1, 0.2), strict=True)
     }
     began = time.monotonic()
@@ -387,9 +388,9 @@ def running_with(word: str) -> list[str]:
 
 def test_nothing_is_left_of_turns_that_were_stopped(tmp_path: Path) -> None:
     work = tmp_path / "work.py"
-    work.write_text(WORK.replace("< 1:", "< 600:"))
+    work.write_text(WORK)
     entries = {
-        "long": Entry([[sys.executable, str(work), "1", str(tmp_path / "book")]]),
+        "long": Entry([[sys.executable, str(work), "600", str(tmp_path / "book")]]),
         "short": Entry([[sys.executable, "-c", ""]]),
     }
     running = turns.in_turns(entries)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+PLAIN = "context.open()"
 #: Each is asked in a process of its own: SVT-AV1 finds out once in each what it may.
 WAYS = {
-    "as PyAV does": "context.open()",
-    "as we do": "opened(context)",
+    "opened": "opened(context)",
     "again": "opened(context); context = made(); opened(context)",
     "tried": "assert why_unusable(Encoding('libsvtav1')) is None",
     "painted": "paint(path, codec='libsvtav1', width=64, height=64, rate=10, seconds=1)",
@@ -50,22 +50,33 @@ def policies():
 path, here = PATH, set()
 context = made()
 WAY
-print(sorted(here | policies()))
+print(os.SCHED_FIFO in here | policies())
 """
 
 
-def policies_of(way: str, tmp_path: Path) -> str:
-    """How the threads of a process are scheduled after that."""
-    program = ASKED.replace("WAY", WAYS[way]).replace("PATH", repr(str(tmp_path / "film.mp4")))
+def is_real_time(way: str, tmp_path: Path) -> bool:
+    """Whether any thread of a process is a real-time thread after that."""
+    program = ASKED.replace("WAY", way).replace("PATH", repr(str(tmp_path / "film.mp4")))
     done = subprocess.run(
         [sys.executable, "-c", program], check=True, capture_output=True, text=True, cwd=tmp_path
     )
-    return done.stdout.strip()
+    return {"True": True, "False": False}[done.stdout.strip()]
 
 
 @pytest.mark.skipif(not hasattr(os, "SCHED_FIFO"), reason="only Linux says how it schedules")
 def test_no_thread_of_an_encoder_is_a_real_time_thread(tmp_path: Path) -> None:
-    if policies_of("as PyAV does", tmp_path) == "[0]":
+    if not is_real_time(PLAIN, tmp_path):
         pytest.skip("SVT-AV1 may not make real-time threads here: that takes root")
-    for way in list(WAYS)[1:]:
-        assert policies_of(way, tmp_path) == "[0]", way
+    for name, way in WAYS.items():
+        assert not is_real_time(way, tmp_path), name
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="only Linux says how it schedules")
+def test_who_is_to_have_less_than_others_keeps_less(tmp_path: Path) -> None:
+    """Where a program is run with ``chrt --batch``."""
+    way = """
+os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+opened(context)
+assert policies() == {os.SCHED_BATCH}, policies()
+"""
+    assert not is_real_time(way, tmp_path)

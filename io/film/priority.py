@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+import threading
 from pathlib import Path
 
 from av.codec.context import CodecContext
@@ -23,19 +23,28 @@ def opened(context: CodecContext) -> None:
     if context.codec.name != REAL_TIME_ENCODER or not THREADS.exists():
         context.open()
         return
-    before = set(_real_time())
+    before = _policies()
+    usual = before[threading.get_native_id()]
     try:
         context.open()
     finally:
-        for thread in set(_real_time()) - before:
-            # It may have ended.
-            with contextlib.suppress(ProcessLookupError):
-                os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))
+        for thread, policy in _policies().items():
+            due = before.get(thread, usual)
+            if _is_real_time(policy) and not _is_real_time(due):
+                # It may have ended.
+                with contextlib.suppress(ProcessLookupError):
+                    os.sched_setscheduler(thread, due, os.sched_param(0))
 
 
-def _real_time() -> Iterator[int]:
-    """The threads that others have to wait for."""
+def _policies() -> dict[int, int]:
+    """How each thread of this process is scheduled."""
+    found = {}
     for entry in THREADS.iterdir():
+        thread = int(entry.name)
         with contextlib.suppress(ProcessLookupError):
-            if os.sched_getscheduler(int(entry.name)) in (os.SCHED_FIFO, os.SCHED_RR):
-                yield int(entry.name)
+            found[thread] = os.sched_getscheduler(thread)
+    return found
+
+
+def _is_real_time(policy: int) -> bool:
+    return policy in (os.SCHED_FIFO, os.SCHED_RR)
