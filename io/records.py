@@ -85,6 +85,8 @@ class Video:
     bit_rate_k: int
     #: Timestamp of the first frame that is shown, in ticks of the stream: where second 0 lies.
     first_pts: int
+    #: Its pictures keep no constant rate, although its header may promise one.
+    uneven: bool = False
 
     @property
     def name(self) -> str:

@@ -46,17 +46,18 @@ from finecut.io.film.glancing import MakeGlancer, glance
 from finecut.io.film.limits import USUAL_LIMITS, Limits
 from finecut.io.film.looking import MakeOnlooker
 from finecut.io.film.memory import let_go
-from finecut.io.film.picture import Stored, display_matrix, filters, stored, upright_size
+from finecut.io.film.picture import YCGCO, Stored, display_matrix, filters, stored, upright_size
 from finecut.io.film.sections import OPEN_GROUPS, Section, Sections
 from finecut.io.film.sound import Heard, Listener
 from finecut.io.film.source import (
     DECODE_THREADS,
-    constant_rate,
+    clock_of,
     decode,
     flushed,
     ignore_other_streams,
     open_film,
     packets,
+    rewind,
 )
 from finecut.io.film.splicing import PROFILES, Patch, Patcher, Piece, Refused, SplicedWriter
 from finecut.io.records import ClipFile, Shot, Span, Transcoded, Video
@@ -146,7 +147,7 @@ def _copied(
         stream = container.streams[video.stream_index]
         assert isinstance(stream, VideoStream)
         assert stream.time_base is not None
-        clock = Clock(stream.time_base, video.first_pts, constant_rate(stream))
+        clock = clock_of(stream, video)
         sound = sound_stream(container, encoding)
         ignore_other_streams(container, {s.index for s in (stream, sound) if s is not None})
         start = min(shot.span.start for shot in shots)
@@ -204,6 +205,8 @@ def _header(container: InputContainer, stream: VideoStream) -> h264.Header | Non
     codec = stream.codec_context.codec.canonical_name
     if codec not in COPYABLE:
         raise Refused(f"its pictures are {codec}, which players do not expect in MP4")
+    if stream.codec_context.colorspace == YCGCO:
+        raise Refused("its colours are YCgCo, which hardly any player knows")
     if container.format.name == "avi":
         raise Refused("AVI does not say when pictures are shown")
     if codec in WITH_HEADER and not stream.codec_context.extradata:
@@ -245,7 +248,7 @@ def _form(
 
 def _rewind(container: InputContainer) -> None:
     try:
-        container.seek(0, backward=True)
+        rewind(container)
     except av.error.FFmpegError as error:
         raise Refused(f"it cannot be read from its beginning twice ({error})") from error
 

@@ -13,7 +13,7 @@ nothing else.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
@@ -28,22 +28,24 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from finecut.io.film.clipfile import ClipWriter
-from finecut.io.film.clock import Clock, earliest
+from finecut.io.film.clock import NEARLY, Clock, earliest
 from finecut.io.film.decoders import SOFTWARE
 from finecut.io.film.encoders import Encoding, PictureFormat
-from finecut.io.film.limits import USUAL_LIMITS, Limits
+from finecut.io.film.ending import Ending
+from finecut.io.film.limits import USUAL_LIMITS, FilmError, Limits
 from finecut.io.film.looking import Look, MakeOnlooker, Onlooker, Scalers
 from finecut.io.film.memory import let_go, let_go_of_frames
-from finecut.io.film.picture import Upright, display_matrix, stored
+from finecut.io.film.picture import Stored, Upright, display_matrix, stored
 from finecut.io.film.sound import Heard, Listener
 from finecut.io.film.source import (
     DECODE_THREADS,
-    constant_rate,
+    clock_of,
     decode,
     has_decoder,
     ignore_other_streams,
     open_film,
     packets,
+    rewind,
     stamp,
 )
 from finecut.io.records import ClipFile, Shot, Video
@@ -58,6 +60,8 @@ SEEK_BACK = (0, 1, 5, 20, 60)
 SOUND_AHEAD = 0.25
 #: Files without presentation times (AVI) are only trusted to land this early.
 SEEK_MARGIN = Fraction(1, 2)
+#: Seconds from which on a picture at the end that lasts longer than the others is a still.
+LONG_STILL = 1
 #: What breaks in an encoder: FFmpeg's own errors, and Python's, some of which are FFmpeg's, too.
 ENCODING_ERRORS = (av.error.FFmpegError, OSError, ValueError)
 
@@ -101,7 +105,7 @@ def cut(
         stream = container.streams[video.stream_index]
         assert isinstance(stream, VideoStream)
         assert stream.time_base is not None
-        clock = Clock(stream.time_base, video.first_pts, constant_rate(stream))
+        clock = clock_of(stream, video)
         sound = sound_stream(container, encoding)
         ignore_other_streams(container, {s.index for s in (stream, sound) if s is not None})
         stream.thread_type = "AUTO"
@@ -114,7 +118,8 @@ def cut(
             listener = Listener(sound, video.first_pts * stream.time_base, encoding.audio)
         start = min(shot.span.start for shot in shots)
         seek_before(container, stream, clock, heard_from(start, listener), limits)
-        work = _Pass(container, stream, clock, listener, encoding, folder, onlooker, limits)
+        ending = Ending(file, container, stream, clock, video.duration)
+        work = _Pass(container, stream, clock, listener, encoding, folder, onlooker, limits, ending)
         yield from work.run(shots)
 
 
@@ -128,6 +133,7 @@ class _Take:
         self.shows_from, self.shows_until = earliest(self.start), earliest(self.end)
         self.hears_from = self.start - run_in
         self.writer: ClipWriter | None = None
+        self.upright: Upright | None = None
         self.error: str | None = None
         self.last = Fraction(0)
         #: When the film shows its next frame after this take, once that is known.
@@ -205,14 +211,17 @@ class _Pass:
         folder: Path,
         make_onlooker: MakeOnlooker | None,
         limits: Limits,
+        ending: Ending,
     ) -> None:
-        self.container, self.stream, self.clock = container, stream, clock
+        self.container, self.stream, self.clock, self.ending = container, stream, clock, ending
         self.listener, self.encoding, self.folder = listener, encoding, folder
         self.make_onlooker, self.scalers = make_onlooker, Scalers()
         self.limits, self.shown = limits, 0
         self.rate = stream.average_rate or stream.base_rate or Fraction(25)
         self.run_in = listener.run_in if listener else Fraction(0)
-        self.upright: Upright | None = None
+        #: By the first picture of a clip; and how all are turned.
+        self.uprights: dict[Stored, Upright] = {}
+        self.turn: tuple[int, int, int, int] | None = None
         #: Takes whose time has not come, by start; a long reel has many, so none is touched early.
         self.waiting: deque[_Take] = deque()
         self.open: list[_Take] = []
@@ -253,6 +262,7 @@ class _Pass:
                 self._hear(piece)
             return
         frames = decode(packet, self.limits)
+        self.ending.read(packet, damaged=frames is None)
         if frames is None:
             for take in self.open:
                 take.damaged_packets += 1
@@ -275,34 +285,48 @@ class _Pass:
             return  # the probe did not count it either: second 0 is the first frame with a time
         seconds = self.seen + 1 / self.rate if pts is None else self.clock.seconds(pts)
         self.seen = seconds
+        self.ending.saw(pts, frame.duration)
         while self.waiting and seconds >= self.waiting[0].shows_from:
             self.open.append(self.waiting.popleft())
-        picture: av.VideoFrame | None = None
-        look: Look | None = None
+        looks: dict[Upright, Look] = {}
+        source: Stored | None = None
         for take in self.open:
             if take.pictures_done or take.error is not None:
                 continue
             if seconds >= take.shows_until:
                 take.pictures_done, take.next_shown = True, seconds
             elif seconds >= take.shows_from:
-                picture = picture or self._make_upright(frame)
-                look = look or Look(frame, picture, self.scalers)
-                self._attempt(take, self._show_in, take, picture, seconds, look)
-        self._let_go_of_frames(look)
+                source = source or self._stored(frame)
+                self._attempt(take, self._show_in, take, seconds, (frame, source), looks)
+        self._let_go_of_frames(looks.values())
 
-    def _let_go_of_frames(self, look: Look | None) -> None:
+    def _let_go_of_frames(self, looks: Iterable[Look]) -> None:
         """Onlookers hold the last frame they saw, so one that clings is free two frames later."""
-        if look is not None and look.clings:
+        if any(look.clings for look in looks):
             self.clinging = 2
         elif self.clinging:
             self.clinging -= 1
             if not self.clinging:
                 let_go_of_frames()
 
-    def _show_in(self, take: _Take, picture: av.VideoFrame, seconds: Fraction, look: Look) -> None:
+    def _show_in(
+        self,
+        take: _Take,
+        seconds: Fraction,
+        decoded: tuple[av.VideoFrame, Stored],
+        looks: dict[Upright, Look],
+    ) -> None:
+        """Show the frame in a clip, as upright as its first one was made; clips share the work."""
+        frame, source = decoded
+        if take.upright is None:
+            take.upright = self.uprights.setdefault(source, Upright(source))
+        look = looks.get(take.upright)
+        if look is None:
+            picture = take.upright(frame, source)
+            look = looks[take.upright] = Look(frame, picture, self.scalers)
         if take.writer is None:
-            self._begin(take, picture, seconds)
-        take.show(picture, seconds, look)
+            self._begin(take, take.upright, seconds)
+        take.show(look.picture, seconds, look)
 
     def _attempt(self, take: _Take, work: Callable[..., None], *given: Any) -> None:
         """Do something for one take; what breaks there costs no other."""
@@ -310,17 +334,18 @@ class _Pass:
             work(*given)
         except ENCODING_ERRORS as error:
             take.fail(error)
+        except FilmError as error:  # pictures that are like no other before them
+            take.error = str(error)
+            take.drop()
 
-    def _begin(self, take: _Take, picture: av.VideoFrame, seconds: Fraction) -> None:
-        assert self.upright is not None
+    def _begin(self, take: _Take, upright: Upright, seconds: Fraction) -> None:
         form = PictureFormat(
-            picture.width,
-            picture.height,
+            *upright.size,
             self.rate,
             self.clock.clip_time_base,
-            self.upright.first.primaries,
-            self.upright.first.transfer,
-            self.upright.colorspace,
+            upright.first.primaries,
+            upright.first.transfer,
+            upright.colorspace,
         )
         path = self.folder / f"{take.shot.id}.mp4"
         writer = ClipWriter(path, self.encoding, form, seconds, take.end, self.listener)
@@ -328,12 +353,10 @@ class _Pass:
         if self.make_onlooker is not None:
             take.onlooker = self.make_onlooker(take.shot)
 
-    def _make_upright(self, frame: av.VideoFrame) -> av.VideoFrame:
-        matrix = self.upright.first.matrix if self.upright else display_matrix(frame)
-        source = stored(frame, self.stream.sample_aspect_ratio, matrix)
-        if self.upright is None:
-            self.upright = Upright(source)
-        return self.upright(frame, source)
+    def _stored(self, frame: av.VideoFrame) -> Stored:
+        if self.turn is None:
+            self.turn = display_matrix(frame)
+        return stored(frame, self.stream.sample_aspect_ratio, self.turn)
 
     def _finished(self) -> Iterator[CutShot]:
         for take in list(self.open):
@@ -366,9 +389,12 @@ class _Pass:
     def _last_length(self, take: _Take) -> Fraction:
         """How long the clip shows its last picture: until the next one, or until its own end."""
         usual = 1 / self.rate
-        if self.clock.rate is not None:
+        following = take.next_shown
+        if following is None and self.ending.lasts_until(take.last + LONG_STILL):
+            following = self.ending.seconds
+        elif self.clock.rate is not None:
             return usual
-        following = take.last + usual if take.next_shown is None else take.next_shown
+        following = take.last + usual if following is None else following
         return min(following, take.end) - take.last
 
     def _without_frames(self, take: _Take) -> CutShot:
@@ -384,9 +410,15 @@ class _Pass:
     def _film_goes_on(self, take: _Take) -> bool:
         """Whether what is missing was never there: later pictures were seen, or sound was heard.
 
-        (The length of some containers is that of their sound, which may outlast the pictures.)
+        (The length of some containers is that of their sound, which may outlast the pictures.) Or
+        the last picture is shown for so long.
         """
-        return take.next_shown is not None or self.heard > take.start
+        seen = take.next_shown is not None or self.heard > take.start
+        return seen or self.ending.lasts_until(take.start + NEARLY)
+
+    def _stands_still(self, take: _Take) -> bool:
+        """Whether the film ends with a picture that is shown until this clip is over, or nearly."""
+        return self.ending.lasts_until(take.end - LONG_STILL)
 
     def _damage(self, take: _Take, num_frames: int) -> str | None:
         if take.damaged_packets:
@@ -396,10 +428,12 @@ class _Pass:
             )
         if self.clock.rate is not None:
             wanted = int((take.end - take.start) * self.clock.rate)
-            ended = take.next_shown is None and self.heard >= take.end
+            ended = take.next_shown is None and (self.heard >= take.end or self._stands_still(take))
             if num_frames < wanted - 1 and not ended:
                 return f"{num_frames} of {wanted} frames could be decoded; the others are missing"
-        elif not self._film_goes_on(take) and take.end - take.last > 1:
+        elif take.end - take.last > LONG_STILL and not (
+            take.next_shown is not None or self.heard > take.start or self._stands_still(take)
+        ):
             return f"the film breaks off {float(take.end - take.last):.1f} s before the clip's end"
         return None
 
@@ -448,7 +482,7 @@ def seek_before(
             continue
         if landed is not None and landed <= start:
             return False
-    container.seek(0, backward=True)
+    rewind(container)
     return True
 
 

@@ -61,6 +61,11 @@ class Look:
         self._vectors: tuple[NDArray[Any] | None] | None = None
 
     @property
+    def picture(self) -> av.VideoFrame:
+        """As the clip shows it."""
+        return self._picture
+
+    @property
     def clings(self) -> bool:
         """Whether the frame stays in memory until the collector runs: its side data was read."""
         return self._vectors is not None

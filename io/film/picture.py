@@ -8,12 +8,14 @@ is handed on untouched; only the others pass through a filter.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import av
 from av.filter import Graph
 from av.sidedata.sidedata import SideData
+
+from finecut.io.film.limits import FilmError
 
 #: Signs of the display matrix (a, b, c, d) → what turns the stored picture upright.
 UPRIGHT: dict[tuple[int, int, int, int], tuple[str, ...]] = {
@@ -31,12 +33,25 @@ FULL_RANGE = 2
 
 #: FFmpeg's number of a colour matrix → what the scaler calls it.
 MATRICES = {1: "bt709", 4: "fcc", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 9: "bt2020nc"}
-RGB, UNSAID, BT709, SMPTE170M = 0, 2, 1, 6
+RGB, UNSAID, BT709, BT470BG, SMPTE170M, YCGCO = 0, 2, 1, 5, 6, 8
+#: Those that neither the scaler nor most players know: taken for another, colours are wrong.
+REFUSED = {
+    10: "BT.2020 with constant luminance",
+    11: "Y'D'zD'x (SMPTE ST 2085)",
+    12: "derived from its primaries",
+    13: "derived from its primaries, with constant luminance",
+    14: "ICtCp",
+    15: "IPT-C2",
+    16: "YCgCo-Re",
+    17: "YCgCo-Ro",
+}
+#: Formats that YCgCo is converted in; others are brought into the nearest of them first.
+YCGCO_FORMATS = "yuv420p|yuv422p|yuv444p|yuv420p10le|yuv422p10le|yuv444p10le"
 #: From this height on, RGB becomes the matrix of high definition.
 HIGH_DEFINITION = 720
 
 #: The same numbers → what PyAV's reformatter calls them; all others are standard definition.
-_REFORMATTED = {1: "ITU709", 4: "FCC", 7: "SMPTE240M", 9: "BT2020", 10: "BT2020"}
+_REFORMATTED = {1: "ITU709", 4: "FCC", 7: "SMPTE240M", 9: "BT2020"}
 
 SQUARE = Fraction(1)
 #: A stranger shape than this is a broken header, not a lens.
@@ -85,8 +100,11 @@ def plausible(ratio: Fraction | None) -> Fraction:
 
 
 def clip_colorspace(source: Stored) -> int:
-    """The matrix of the clip's colours: the source's own, so that they stay what they are."""
-    if source.colorspace != RGB:
+    """The matrix of the clip's colours: the source's own, so that they stay what they are.
+
+    (But RGB is none, and YCgCo is one that hardly any player knows.)
+    """
+    if source.colorspace not in (RGB, YCGCO):
         return source.colorspace
     return BT709 if source.height >= HIGH_DEFINITION else SMPTE170M
 
@@ -98,7 +116,20 @@ def said(colorspace: int, height: int) -> int:
 
 def said_matrix(colorspace: int, height: int = 0) -> str:
     """The same by the name that PyAV's reformatter knows it by."""
+    refuse_matrix(colorspace)
     return _REFORMATTED.get(said(colorspace, height), "ITU601")
+
+
+def refuse_matrix(colorspace: int) -> None:
+    """Colours that nobody here can turn into those of a clip are not guessed at."""
+    name = REFUSED.get(colorspace)
+    if name is not None:
+        raise FilmError(
+            f"the colours of its pictures are stored as {name} (matrix {colorspace}), which cannot "
+            "be converted here, and would be wrong if they were taken for others. Usually the file "
+            "is a master for a film studio, or its header is damaged; export it with BT.709 or "
+            "BT.2020 (non-constant luminance) colours."
+        )
 
 
 def display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
@@ -128,9 +159,17 @@ def upright_size(source: Stored) -> tuple[int, int]:
     return max(2, width - width % 2), max(2, height - height % 2)
 
 
-def filters(source: Stored, size: tuple[int, int]) -> list[str]:
-    """The filter chain that makes the picture of this size, empty when there is nothing to do."""
+def filters(source: Stored, size: tuple[int, int], colorspace: int | None = None) -> list[str]:
+    """The filter chain that makes the picture of this size, empty when there is nothing to do.
+
+    ``colorspace`` is the clip's matrix, where it may be another than the source would have.
+    """
+    refuse_matrix(source.colorspace)
+    wanted = clip_colorspace(source) if colorspace is None else colorspace
     chain = list(UPRIGHT[source.matrix])
+    if source.colorspace == YCGCO:
+        chain += _from_ycgco(source)
+        source = replace(source, colorspace=BT709, full_range=False)
     turned = (source.width, source.height)
     if source.matrix[0] == 0:
         turned = turned[::-1]
@@ -138,8 +177,9 @@ def filters(source: Stored, size: tuple[int, int]) -> list[str]:
         # An odd side loses one line: resampling the whole picture would blur it.
         chain.append(f"crop={size[0]}:{size[1]}:0:0:exact=1")
         turned = size
-    if turned != size or source.full_range or source.pix_fmt != "yuv420p":
-        chain.append(_scale(source, size))
+    others = _others(source, size, wanted)
+    if turned != size or source.full_range or source.pix_fmt != "yuv420p" or others:
+        chain.append(_scale(source, size, wanted))
     if chain:
         chain += ["setsar=1", "format=yuv420p"]
     if "vflip" in chain:
@@ -148,15 +188,45 @@ def filters(source: Stored, size: tuple[int, int]) -> list[str]:
     return chain
 
 
-def _scale(source: Stored, size: tuple[int, int]) -> str:
-    """The step that changes size, range or format, and says that colours are to stay.
+def _others(source: Stored, size: tuple[int, int], wanted: int) -> bool:
+    """Whether the clip's colours are made by another matrix than the source's."""
+    return source.colorspace != RGB and _meant(source.colorspace, source.height) != _meant(
+        wanted, size[1]
+    )
+
+
+def _meant(colorspace: int, height: int) -> str:
+    """The matrix that players use, by the scaler's name; the two of standard definition are one."""
+    colorspace = said(colorspace, height)
+    return MATRICES[colorspace if colorspace in MATRICES and colorspace != BT470BG else SMPTE170M]
+
+
+def _from_ycgco(source: Stored) -> list[str]:
+    """The steps that make BT.709 of YCgCo, which the scaler does not know."""
+    read = "full" if source.full_range else "tv"
+    # Only the matrix is another: what the colours are and how bright, is said of both alike.
+    same = ":".join(f"{name}=bt709" for name in ("iprimaries", "primaries", "itrc", "trc"))
+    return [
+        "setparams=colorspace=unknown",
+        f"scale=flags=bicubic:in_range={read}:out_range=tv",
+        f"format={YCGCO_FORMATS}",
+        f"colorspace=ispace=ycgco:space=bt709:irange=tv:range=tv:fast=1:{same}",
+    ]
+
+
+def _scale(source: Stored, size: tuple[int, int], wanted: int) -> str:
+    """The step that changes size, range, format or matrix, or says that colours are to stay.
 
     Unless told, the scaler turns every matrix into that of standard definition on its way.
     """
     scale = f"scale={size[0]}:{size[1]}:flags=bicubic:out_range=tv"
     if source.full_range:
         scale += ":in_range=full"
-    matrix = MATRICES.get(clip_colorspace(source))
+    if _others(source, size, wanted):
+        read, made = _meant(source.colorspace, source.height), _meant(wanted, size[1])
+        scale = scale.replace("bicubic", "bicubic+accurate_rnd+full_chroma_int")
+        return f"{scale}:out_color_matrix={made}:in_color_matrix={read}"
+    matrix = MATRICES.get(wanted)
     if matrix is not None:
         scale += f":out_color_matrix={matrix}"
         if source.colorspace != RGB:
@@ -186,7 +256,7 @@ class Upright:
         return picture
 
     def _build(self, frame: av.VideoFrame, source: Stored) -> Graph | None:
-        chain = filters(source, self.size)
+        chain = filters(source, self.size, self.colorspace)
         if not chain:
             return None
         graph = Graph()

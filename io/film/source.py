@@ -22,13 +22,17 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from finecut.io.child import beat
+from finecut.io.film.clock import Clock
 from finecut.io.film.decoders import NVDEC, SOFTWARE, DecoderMissing, hardware
 from finecut.io.film.limits import USUAL_LIMITS, FilmError, Limits
+from finecut.io.film.pace import Times, can_be_asked, pace_of
+from finecut.io.film.picture import refuse_matrix
 from finecut.io.records import Source, Video
 
 __all__ = [
     "DECODE_THREADS",
     "FilmError",
+    "clock_of",
     "constant_rate",
     "decode",
     "flushed",
@@ -37,6 +41,7 @@ __all__ = [
     "open_film",
     "packets",
     "probe",
+    "rewind",
     "stamp",
     "video_stream",
 ]
@@ -176,9 +181,17 @@ def probe(file: str | BinaryIO, source: Source, size: int, limits: Limits = USUA
         framerate = _framerate(stream)
         if not _counts_from_zero(container):
             _check_length(_duration(container, stream, 0), framerate, size, limits)
-        first_pts, pixel_format = _first_frame(container, stream, limits)
+        times, feed = Times(container, stream, limits), packets(container, stream)
+        first_pts, pixel_format = _first_frame(container, times.noted(feed), limits)
         duration = _duration(container, stream, first_pts)
-        _check_length(duration, framerate, size, limits)
+        _check_length(duration, float(_slowest(stream)), size, limits)
+        # Truncated as the reference does: the ids of the last clips depend on it.
+        num_frames, pace = int(duration * framerate), None
+        if can_be_asked(container):
+            pace = pace_of(file, container, stream, times, feed, first_pts, duration)
+        if pace is not None:
+            framerate = pace.framerate
+            num_frames = pace.num_frames or int(duration * framerate)
         return Video(
             source=source,
             size=size,
@@ -186,14 +199,14 @@ def probe(file: str | BinaryIO, source: Source, size: int, limits: Limits = USUA
             width=stream.codec_context.width,
             height=stream.codec_context.height,
             framerate=framerate,
-            # Truncated as the reference does: the ids of the last clips depend on it.
-            num_frames=int(duration * framerate),
+            num_frames=num_frames,
             duration=duration,
             video_codec=stream.codec_context.codec.canonical_name,
             pixel_format=pixel_format,
             audio_codec=_audio_codec(container),
             bit_rate_k=int((stream.bit_rate or UNKNOWN_BIT_RATE_K * 1024) / 1024),
             first_pts=first_pts,
+            uneven=pace is not None and pace.uneven,
         )
 
 
@@ -210,6 +223,18 @@ def constant_rate(stream: VideoStream) -> Fraction | None:
     return rate if rate and rate == stream.base_rate else None
 
 
+def clock_of(stream: VideoStream, video: Video) -> Clock:
+    """The time of a film that was probed: what a header calls a constant rate may be none."""
+    assert stream.time_base is not None
+    rate = None if video.uneven else constant_rate(stream)
+    return Clock(stream.time_base, video.first_pts, rate)
+
+
+def rewind(container: InputContainer) -> None:
+    """Go to the beginning, which is before 0 where the clock of MPEG-TS wrapped."""
+    container.seek(min(0, container.start_time or 0), backward=True)
+
+
 def _framerate(stream: VideoStream) -> float:
     rate = stream.average_rate or stream.base_rate
     if not rate:
@@ -218,6 +243,11 @@ def _framerate(stream: VideoStream) -> float:
             "holds one picture or was cut off while recording; re-mux it with a constant rate."
         )
     return rate.numerator / rate.denominator
+
+
+def _slowest(stream: VideoStream) -> Fraction:
+    """The lower one of the rates that FFmpeg found; one of them may be far too high."""
+    return min(rate for rate in (stream.average_rate, stream.base_rate) if rate)
 
 
 def _duration(container: InputContainer, stream: VideoStream, first_pts: int) -> float:
@@ -259,11 +289,14 @@ def stamp(container: InputContainer, frame: av.VideoFrame) -> int | None:
     return frame.dts if container.format.name == "avi" else frame.pts
 
 
-def _first_frame(container: InputContainer, stream: VideoStream, limits: Limits) -> tuple[int, str]:
-    for packet in packets(container, stream):
+def _first_frame(
+    container: InputContainer, feed: Iterator[av.Packet[Any]], limits: Limits
+) -> tuple[int, str]:
+    for packet in feed:
         for frame in decode(packet, limits) or ():
             pts = stamp(container, frame)
             if pts is not None:
+                refuse_matrix(frame.colorspace)
                 return pts, frame.format.name
     raise FilmError(
         "not one frame of the video track could be decoded. Usually the file is damaged from its "

@@ -9,13 +9,12 @@ from typing import BinaryIO
 import numpy as np
 from av.video.stream import VideoStream
 
-from finecut.io.film.clock import Clock
 from finecut.io.film.limits import USUAL_LIMITS, Limits
 from finecut.io.film.looking import Bytes, Scalers, pixels
 from finecut.io.film.picture import display_matrix
 from finecut.io.film.source import (
     DECODE_THREADS,
-    constant_rate,
+    clock_of,
     decode,
     ignore_other_streams,
     open_film,
@@ -49,7 +48,7 @@ def watch(
             promised.append(float(stream.duration * stream.time_base))
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = DECODE_THREADS
-        clock = Clock(stream.time_base, video.first_pts, constant_rate(stream))
+        clock = clock_of(stream, video)
         matrix: tuple[int, int, int, int] | None = None
         seen = Fraction(-1)
         shown = 0
