@@ -18,6 +18,7 @@ from av.sidedata.motionvectors import MotionVectors
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
+from finecut.io.film.picture import YCGCO
 from finecut.io.records import Shot
 
 Bytes = NDArray[np.uint8]
@@ -47,7 +48,9 @@ class Scalers:
 
     def __call__(self, frame: av.VideoFrame, width: int, height: int, form: str) -> av.VideoFrame:
         scaler = self._made.setdefault((width, height, form), VideoReformatter())
-        return scaler.reformat(frame, width, height, form, interpolation="AREA")
+        # The scaler does not know this one; of such frames only the grey plane is asked for.
+        matrix = "ITU601" if frame.colorspace == YCGCO else None
+        return scaler.reformat(frame, width, height, form, matrix, interpolation="AREA")
 
 
 class Look:

@@ -29,6 +29,8 @@ UPRIGHT: dict[tuple[int, int, int, int], tuple[str, ...]] = {
     (0, -1, -1, 0): ("transpose=clock_flip",),
 }
 
+UNTURNED = (1, 0, 0, 1)
+
 FULL_RANGE = 2
 
 #: FFmpeg's number of a colour matrix → what the scaler calls it.
@@ -67,7 +69,7 @@ class Stored:
     pix_fmt: str
     full_range: bool
     sample_aspect_ratio: Fraction
-    matrix: tuple[int, int, int, int] = (1, 0, 0, 1)
+    matrix: tuple[int, int, int, int] = UNTURNED
     colorspace: int = UNSAID
     primaries: int = UNSAID
     transfer: int = UNSAID
@@ -144,7 +146,7 @@ def display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
         signs = (_sign(a), _sign(b), _sign(c), _sign(d))
         if signs in UPRIGHT:
             return signs
-    return (1, 0, 0, 1)
+    return UNTURNED
 
 
 def upright_size(source: Stored) -> tuple[int, int]:
@@ -271,6 +273,20 @@ class Upright:
         last.link_to(graph.add("buffersink"))
         graph.configure()
         return graph
+
+
+class Plain:
+    """Makes frames such that a scaler reads their colours rightly; all but rare ones are so."""
+
+    def __init__(self) -> None:
+        self._made: dict[Stored, Upright] = {}
+
+    def __call__(self, frame: av.VideoFrame) -> av.VideoFrame:
+        refuse_matrix(frame.colorspace)
+        if frame.colorspace != YCGCO:
+            return frame
+        source = stored(frame, SQUARE, UNTURNED)
+        return self._made.setdefault(source, Upright(source))(frame, source)
 
 
 def _sign(value: int) -> int:

@@ -231,8 +231,12 @@ def clock_of(stream: VideoStream, video: Video) -> Clock:
 
 
 def rewind(container: InputContainer) -> None:
-    """Go to the beginning, which is before 0 where the clock of MPEG-TS wrapped."""
-    container.seek(min(0, container.start_time or 0), backward=True)
+    """Go to the beginning, which is before 0 where the clock of MPEG-TS wrapped.
+
+    A second before it, since that is when the first picture is shown, and it is decoded earlier.
+    """
+    start = container.start_time or 0
+    container.seek(start - av.time_base if start < 0 else 0, backward=True)
 
 
 def _framerate(stream: VideoStream) -> float:

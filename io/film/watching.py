@@ -11,7 +11,7 @@ from av.video.stream import VideoStream
 
 from finecut.io.film.limits import USUAL_LIMITS, Limits
 from finecut.io.film.looking import Bytes, Scalers, pixels
-from finecut.io.film.picture import display_matrix
+from finecut.io.film.picture import Plain, display_matrix
 from finecut.io.film.source import (
     DECODE_THREADS,
     clock_of,
@@ -38,7 +38,7 @@ def watch(
     ``promised`` receives the length that the track itself claims, in seconds, if it claims one
     (that of some containers is the length of their sound).
     """
-    scalers = Scalers()
+    scalers, plain = Scalers(), Plain()
     with open_film(file, limits) as container:
         stream = container.streams[video.stream_index]
         assert isinstance(stream, VideoStream)
@@ -63,7 +63,7 @@ def watch(
                 seen = seen + 1 / rate if pts is None else clock.seconds(pts)
                 matrix = matrix or display_matrix(frame)
                 size = (WIDTH, HEIGHT) if matrix[0] else (HEIGHT, WIDTH)
-                yield seen, turned(pixels(scalers(frame, *size, "rgb24")), matrix)
+                yield seen, turned(pixels(scalers(plain(frame), *size, "rgb24")), matrix)
 
 
 def turned(picture: Bytes, matrix: tuple[int, int, int, int]) -> Bytes:
