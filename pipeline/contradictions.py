@@ -28,6 +28,7 @@ from finecut.transforms.models.endpoint.address import check_address
 from finecut.transforms.prompts import DEFAULT
 from finecut.transforms.resources import parse_override
 from finecut.transforms.rules import parse_rule
+from finecut.transforms.spelling import did_you_mean
 
 LARGEST = 10**15
 
@@ -101,8 +102,8 @@ def unknown_or_out_of_range(o: object) -> Iterator[str]:
     for f in option_fields(type(o)):
         value, limits = getattr(o, f.name), f.metadata
         if limits["choices"] and value is not None and value not in limits["choices"]:
-            choices = ", ".join(limits["choices"])
-            yield f"{flag(f.name)} {value} is unknown: write one of {choices}"
+            hint = did_you_mean(str(value), limits["choices"])
+            yield f"{flag(f.name)} {value} is unknown: {hint}"
         if not isinstance(value, int | float) or isinstance(value, bool):
             continue
         if isinstance(value, int) and abs(value) > LARGEST:
