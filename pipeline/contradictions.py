@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterator
 
+from finecut.pipeline.classes import no_classes
 from finecut.pipeline.options import (
     AUTO,
     CONTENT,
@@ -35,6 +36,9 @@ LARGEST = 10**15
 
 def contradictions(o: Options, whole: bool = True) -> Iterator[str]:
     """Everything that is wrong, the plainest first; nothing when all is well."""
+    for wrong in no_classes(o.step):
+        yield wrong
+        return
     for name in ("input", "keep", "drop", "resources", "step"):
         several: object = getattr(o, name)
         if isinstance(several, str):

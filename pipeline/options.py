@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any
 
+from finecut.pipeline.classes import named
 from finecut.transforms.prompts import VARIANTS
 from finecut.transforms.rules import OWN, QUALITY_RULES, Rule, parse_rule
 from finecut.transforms.spelling import spelled
@@ -803,6 +804,8 @@ class Options:
 
     def __post_init__(self) -> None:
         spell(self)
+        if isinstance(self.step, tuple | list):
+            object.__setattr__(self, "step", tuple(map(named, self.step)))
 
     @property
     def stride(self) -> float:
