@@ -250,7 +250,7 @@ class ShardOptions(AfterOptions):
         shown="nothing",
     )
     take_invalid: bool = option(
-        False, CHOICE, "Take also clips that are marked as not valid, because something failed."
+        False, CHOICE, "Take also clips that are marked, because something in them broke down."
     )
     caption: str = option(
         "",
