@@ -468,6 +468,12 @@ class RefilterOptions(AfterOptions):
     dry_run: bool = option(
         False, RUN, "Say what would come of it, rule by rule, and change nothing."
     )
+    yes: bool = option(
+        False,
+        RUN,
+        "Remove vectors and captions of clips that are rejected now, which only curate makes "
+        "again; without it nothing is changed where there are such.",
+    )
 
     def contradictions(self) -> Iterator[str]:
         for name in ("keep", "drop"):
