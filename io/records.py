@@ -287,6 +287,8 @@ class Summary:
     models: Mapping[str, str] = field(default_factory=dict)
     #: How many clips were copied, spliced or encoded after all, where copying was asked for.
     transcoded: Mapping[str, int] = field(default_factory=dict)
+    #: How many clips are marked, each counted once, whatever it is marked with.
+    num_marked: int = 0
 
     def __add__(self, other: Summary) -> Summary:
         """What two runs over different videos did together."""

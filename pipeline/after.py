@@ -23,8 +23,10 @@ from finecut.pipeline.options import (
     Options,
     cores,
     option,
+    spell,
 )
 from finecut.transforms.rules import parse_rule
+from finecut.transforms.spelling import did_you_mean
 
 Self = TypeVar("Self", bound="AfterOptions")
 
@@ -34,6 +36,8 @@ CHECK = "checking"
 LIKENESS, CLUSTERING = "likeness", "clustering"
 #: What clips can be sorted into bins by.
 BINS = ("resolution", "aspect", "duration")
+#: What clips may be left out for the want of.
+NEEDS = ("caption", "vector")
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,9 @@ class AfterOptions:
     quiet: bool = option(
         False, RUN, "Say nothing but what went wrong: no progress, and no words at the end."
     )
+
+    def __post_init__(self) -> None:
+        spell(self)
 
     @property
     def is_local(self) -> bool:
@@ -238,11 +245,12 @@ class ShardOptions(AfterOptions):
         (),
         CHOICE,
         "Leave out clips without these: caption, vector.",
+        known=NEEDS,
         metavar="WHAT",
         shown="nothing",
     )
     take_invalid: bool = option(
-        False, CHOICE, "Take also clips that are marked as not valid, because something failed."
+        False, CHOICE, "Take also clips that are marked, because something in them broke down."
     )
     caption: str = option(
         "",
@@ -279,6 +287,7 @@ class ShardOptions(AfterOptions):
         SHARDS,
         "Put clips into folders by these: resolution (of the shorter side), aspect (width by "
         "height), duration.",
+        known=BINS,
         metavar="WHAT",
         shown="nothing",
     )
@@ -328,11 +337,11 @@ class ShardOptions(AfterOptions):
             yield "no --output: write --output FOLDER, where the shards shall lie"
         for flag, words, known in (
             ("--bin-by", self.bin_by, BINS),
-            ("--need", self.need, ("caption", "vector")),
+            ("--need", self.need, NEEDS),
         ):
             for word in words:
                 if word not in known:
-                    yield f"{flag} {word} is unknown: write one of {', '.join(known)}"
+                    yield f"{flag} {word} is unknown: {did_you_mean(word, known)}"
         for name in self.edges:
             if name not in self.bin_by:
                 yield f"--{name}-edges divide nothing without --bin-by {name}: write both"
@@ -458,6 +467,12 @@ class RefilterOptions(AfterOptions):
     unsafe_threshold: float | None = as_made("unsafe_threshold")
     dry_run: bool = option(
         False, RUN, "Say what would come of it, rule by rule, and change nothing."
+    )
+    yes: bool = option(
+        False,
+        RUN,
+        "Remove vectors and captions of clips that are rejected now, which only curate makes "
+        "again; without it nothing is changed where there are such.",
     )
 
     def contradictions(self) -> Iterator[str]:

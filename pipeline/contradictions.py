@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterator
 
+from finecut.pipeline.classes import no_classes
 from finecut.pipeline.options import (
     AUTO,
     CONTENT,
@@ -28,12 +29,16 @@ from finecut.transforms.models.endpoint.address import check_address
 from finecut.transforms.prompts import DEFAULT
 from finecut.transforms.resources import parse_override
 from finecut.transforms.rules import parse_rule
+from finecut.transforms.spelling import did_you_mean
 
 LARGEST = 10**15
 
 
 def contradictions(o: Options, whole: bool = True) -> Iterator[str]:
     """Everything that is wrong, the plainest first; nothing when all is well."""
+    for wrong in no_classes(o.step):
+        yield wrong
+        return
     for name in ("input", "keep", "drop", "resources", "step"):
         several: object = getattr(o, name)
         if isinstance(several, str):
@@ -101,8 +106,8 @@ def unknown_or_out_of_range(o: object) -> Iterator[str]:
     for f in option_fields(type(o)):
         value, limits = getattr(o, f.name), f.metadata
         if limits["choices"] and value is not None and value not in limits["choices"]:
-            choices = ", ".join(limits["choices"])
-            yield f"{flag(f.name)} {value} is unknown: write one of {choices}"
+            hint = did_you_mean(str(value), limits["choices"])
+            yield f"{flag(f.name)} {value} is unknown: {hint}"
         if not isinstance(value, int | float) or isinstance(value, bool):
             continue
         if isinstance(value, int) and abs(value) > LARGEST:

@@ -6,12 +6,14 @@ import argparse
 import difflib
 import sys
 import typing
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import Field
 from typing import Any, NoReturn, TypeVar
 
 from finecut.pipeline.after import COMMANDS, AfterOptions
 from finecut.pipeline.options import OptionError, Options, default_of, option_fields
+from finecut.pipeline.positional import dataset_first, is_number, is_rule
+from finecut.transforms.spelling import did_you_mean, spelled
 
 After = TypeVar("After", bound=AfterOptions)
 
@@ -92,12 +94,29 @@ def parse_after(
 def _parsed(
     parser: Parser, arguments: Sequence[str], kind: type[Any]
 ) -> tuple[dict[str, Any], list[str]]:
-    namespace, rest = parser.parse_known_args(list(arguments))
+    namespace, rest = parser.parse_known_args(_in_order(parser, arguments, kind))
     given = {f.name: getattr(namespace, f.name) for f in option_fields(kind)}
     for f in option_fields(kind):
         if is_many(f):
             given[f.name] = tuple(given[f.name] or ())
     return given, rest
+
+
+def _in_order(parser: Parser, arguments: Sequence[str], kind: type[Any]) -> list[str]:
+    """The command line with what has no flag in front."""
+    if not any(f.metadata["positional"] for f in option_fields(kind)):
+        return list(arguments)
+    several = [f for f in option_fields(kind) if is_many(f)]
+    return dataset_first(parser, arguments, {flag_of(f): _fitting(f) for f in several})
+
+
+def _fitting(f: Field[Any]) -> Callable[[str], bool]:
+    """Whether a word may be one of the values of an option that has several."""
+    if f.metadata["known"]:
+        return lambda word: spelled(word, f.metadata["known"]) in f.metadata["known"]
+    if f.name == "keep":
+        return is_rule
+    return is_number if f.name.endswith("_edges") else lambda _: True
 
 
 def check_rest(options: Options | AfterOptions, rest: Sequence[str]) -> None:
@@ -159,8 +178,10 @@ def _argument(f: Field[Any], kind: Any) -> dict[str, Any]:
         return {"action": "store_true", "help": text}
     argument: dict[str, Any] = {"help": text, "metavar": f.metadata["metavar"]}
     if f.metadata["choices"]:
+        # The choices are for help and completion: whoever chooses otherwise is told before.
         argument["choices"] = f.metadata["choices"]
         argument["metavar"] = "|".join(f.metadata["choices"])
+        return argument | {"type": _chosen(f), "default": default_of(f)}
     if is_many(f):
         return argument | {"nargs": "+", "action": "extend"}
     parse = f.metadata["parse"] or next(
@@ -180,6 +201,19 @@ def _named(parse: Any) -> Any:
             raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}") from None
 
     return convert
+
+
+def _chosen(f: Field[Any]) -> Callable[[str], str]:
+    """A parser of one of the choices, whose error says which may have been meant."""
+    choices = f.metadata["choices"]
+
+    def choose(text: str) -> str:
+        word = spelled(text, choices)
+        if word not in choices:
+            raise argparse.ArgumentTypeError(f"{text} is unknown: {did_you_mean(word, choices)}")
+        return word
+
+    return choose
 
 
 def is_many(f: Field[Any]) -> bool:

@@ -13,8 +13,10 @@ from collections.abc import Callable
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any
 
+from finecut.pipeline.classes import named
 from finecut.transforms.prompts import VARIANTS
 from finecut.transforms.rules import OWN, QUALITY_RULES, Rule, parse_rule
+from finecut.transforms.spelling import spelled
 
 SOFTWARE, NVDEC = DECODERS = "software", "nvdec"
 X264 = "libx264"
@@ -32,6 +34,16 @@ MOST_RATE, MOST_HEIGHT = 240, 4320
 #: Embed by the best that --model-dir has, else by what needs no download.
 AUTO = "auto"
 LITE, ENDPOINT = "efficientnet-lite0", "endpoint"
+#: Embedders that are known by a name of their own.
+EMBEDDERS = (
+    AUTO,
+    LITE,
+    "cosmos-embed1-224p",
+    "cosmos-embed1-336p",
+    "cosmos-embed1-448p",
+    "internvideo2",
+    ENDPOINT,
+)
 TRANSFORMERS, VLLM = "transformers", "vllm"
 MOST_TOKENS, LONGEST_WAIT = 32_768, 86_400
 USUAL_ACCELERATOR = "nvidia-l4"
@@ -47,6 +59,7 @@ def option(
     text: str,
     *,
     choices: tuple[str, ...] | None = None,
+    known: tuple[str, ...] = (),
     metavar: str | None = None,
     shown: str | None = None,
     parse: Callable[[str], Any] | None = None,
@@ -60,7 +73,8 @@ def option(
 
     What does not matter changes nothing that is written of a video, only where, when and of which.
     Numbers lie above ``above``, or from ``least`` on, and go up to ``most``. What is positional has
-    no flag: it is written behind the command.
+    no flag: it is written behind the command. ``choices`` are all there are; ``known`` are words
+    that mean something among other texts. Either may be written with - or _.
     """
     metadata = {
         "above": above,
@@ -71,6 +85,7 @@ def option(
         "group": group,
         "text": text,
         "choices": choices,
+        "known": known,
         "metavar": metavar,
         "shown": shown,
         "parse": parse,
@@ -426,6 +441,7 @@ class Options:
         "What makes them: efficientnet-lite0 (in a package, no download), cosmos-embed1-224p, "
         "-336p or -448p, internvideo2, endpoint, or a folder, bucket path or hub id of a picture "
         "or video encoder.",
+        known=EMBEDDERS,
         metavar="MODEL",
         shown="Cosmos-Embed1 if --model-dir has it, else efficientnet-lite0",
     )
@@ -786,6 +802,11 @@ class Options:
         matters=False,
     )
 
+    def __post_init__(self) -> None:
+        spell(self)
+        if isinstance(self.step, tuple | list):
+            object.__setattr__(self, "step", tuple(map(named, self.step)))
+
     @property
     def stride(self) -> float:
         return self.clip_length if self.clip_stride is None else self.clip_stride
@@ -864,6 +885,22 @@ class Options:
         for wrong in contradictions(self, whole):
             raise OptionError(wrong)
         return self
+
+
+def spell(options: Any) -> None:
+    """Write the words of options as they are known, whoever gave them; for a frozen dataclass that
+    is being made.
+    """
+    for f in fields(options):
+        known = f.metadata["choices"] or f.metadata["known"]
+        given: object = getattr(options, f.name)
+        meant: object = given
+        if known and isinstance(given, str):
+            meant = spelled(given, known)
+        elif known and isinstance(given, tuple):
+            meant = tuple(spelled(one, known) if isinstance(one, str) else one for one in given)
+        if meant != given:
+            object.__setattr__(options, f.name, meant)
 
 
 def cores() -> int:

@@ -14,13 +14,22 @@ import apache_beam as beam
 
 from finecut.io import shelf
 from finecut.io.records import Clip
+from finecut.pipeline.classes import ClassName
 from finecut.pipeline.options import OptionError, Options
 from finecut.transforms.guard import attempted
 from finecut.transforms.keep import KeepClips
 from finecut.transforms.looking import Looking
 from finecut.transforms.resources import Resources
-from finecut.transforms.rules import OWN, Rule
-from finecut.transforms.step import PLACES, SCORED, EachClip
+from finecut.transforms.rules import FAMILIES, OWN, SHORT, Rule
+from finecut.transforms.spelling import nearest
+from finecut.transforms.step import (
+    PLACES,
+    SCORED,
+    UNDECLARED,
+    EachClip,
+    declare_words,
+    without_undeclared,
+)
 from finecut.transforms.tally import count
 
 Transform = beam.PTransform[Any, Any]
@@ -38,6 +47,12 @@ class OwnStep(NamedTuple):
     def resources(self) -> Resources:
         needed: Resources = getattr(self.transform, "resources", None) or Resources()
         return needed
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """The scores that it says it gives."""
+        declared: tuple[str, ...] = getattr(self.transform, "scores", ())
+        return declared
 
     @property
     def version(self) -> str:
@@ -68,18 +83,23 @@ def own_steps(options: Options) -> tuple[OwnStep, ...]:
                 "not be told apart: name one of the classes otherwise"
             )
     rules = options.rules[OWN]
-    given = [set(getattr(step.transform, "scores", ())) for step in steps]
+    given = [{*step.scores} for step in steps]
     for rule in rules:
         if not any(rule.score in scores for scores in given):
             raise OptionError(
                 f"--keep {rule.name!r} speaks of {rule.score}, which is no score of finecut's and "
-                "none that a --step gives: write its name into the class (scores = "
-                f"({rule.score!r},))"
+                f"none that a --step gives{_meant(rule.score, given)}: write its name into the "
+                f"class (scores = ({rule.score!r},))"
             )
     return tuple(
         step._replace(rules=tuple(rule for rule in rules if rule.score in scores))
         for step, scores in zip(steps, given, strict=True)
     )
+
+
+def _meant(score: str, given: Iterable[set[str]]) -> str:
+    near = nearest(score, {*FAMILIES, *SHORT}.union(*given))
+    return f" (did you mean {near}?)" if near else ""
 
 
 def require_steps(steps: Iterable[OwnStep]) -> None:
@@ -117,7 +137,22 @@ def lost_by(steps: Iterable[OwnStep], stats: Mapping[str, int]) -> list[str]:
                 "clips and never drops or doubles them, or nobody knows what became of a shot: to "
                 "reject one, write clip.replace(rejected_by='why')"
             )
+        told += _undeclared(step, stats)
     return told
+
+
+def _undeclared(step: OwnStep, stats: Mapping[str, int]) -> list[str]:
+    """A sentence on the scores that a step gives and does not declare."""
+    start = f"{step.name}/{UNDECLARED}"
+    found = {
+        key.removeprefix(start): n for key, n in sorted(stats.items()) if key.startswith(start)
+    }
+    if not found:
+        return []
+    number = max(found.values())
+    words = declare_words(step.scores, found)
+    clips = "1 clip" if number == 1 else f"{number} clips"
+    return [f"--step {step.name} gave {clips} {words}, and run the same command again"]
 
 
 def apply(
@@ -140,6 +175,8 @@ def apply(
             )
         if not isinstance(step.transform, EachClip):
             clips = clips | f"Out of {step.name}" >> _counting(f"{step.name}/items")
+            known = frozenset(FAMILIES).union(*(each.scores for each in steps))
+            clips = clips | f"Declared by {step.name}" >> _declared(step, known)
         if step.rules:
             clips = clips | f"KeepBy {step.name}" >> KeepClips(step.rules)
     return clips
@@ -147,7 +184,7 @@ def apply(
 
 def _step(text: str) -> OwnStep:
     path, _, place = text.partition("@")
-    found = _found(text, path)
+    found = _step_in(text, text.kind if isinstance(text, ClassName) else _found(text, path))
     place = place or getattr(found, "place", SCORED)
     if place not in PLACES:
         raise OptionError(f"--step {text}: there is no {place}: write one of {', '.join(PLACES)}")
@@ -162,6 +199,8 @@ def _step(text: str) -> OwnStep:
 
 def _checked(text: str, step: OwnStep) -> OwnStep:
     """Refuse what would only be noticed clip by clip, or on a cluster."""
+    if isinstance(step.scores, str):
+        raise OptionError(f"--step {text}: scores is one text: write scores = ({step.scores!r},)")
     if not isinstance(step.resources, Resources):
         raise OptionError(
             f"--step {text}: resources is {step.resources!r}: write Resources(…), of "
@@ -191,6 +230,10 @@ def _counting(name: str) -> Any:
     return beam.Map(_counted, name).with_output_types(Clip)
 
 
+def _declared(step: OwnStep, known: frozenset[str]) -> Any:
+    return beam.Map(without_undeclared, step.name, step.scores, known).with_output_types(Clip)
+
+
 def _counted(clip: Clip, name: str) -> Clip:
     count(name)
     return clip
@@ -208,10 +251,18 @@ def _found(text: str, path: str) -> Any:
             f"--step {text}: {module} cannot be imported ({_said(imported)}). "
             "Install its package, or start finecut in the folder it lies in"
         ) from imported
-    found = getattr(imported, name, None)
+    found: Any = imported
+    for part in name.split("."):
+        found = getattr(found, part, None)
     if found is None:
         raise OptionError(f"--step {text}: {module} has no {name}: see how it is written there")
+    return found
+
+
+def _step_in(text: str, found: Any) -> Any:
+    """What was found, if it is the class of a step."""
     if not isinstance(found, type) or not issubclass(found, beam.PTransform):
+        name = text.partition("@")[0].rpartition(":")[2]
         raise OptionError(
             f"--step {text}: {name} is no step: derive it from finecut.transforms.step.EachClip, "
             "or from beam.PTransform"

@@ -14,6 +14,8 @@ from finecut.transforms.tally import BOARD
 
 #: Seconds between two looks: short where a line can be overwritten, long where lines pile up.
 LIVE, PLAIN = 0.25, 10.0
+#: What a terminal is taken for that does not say how wide it is.
+USUAL_COLUMNS = 80
 #: Counters of what went wrong.
 FAILED = ("videos failed", "videos not split", "shots failed")
 
@@ -73,10 +75,28 @@ class Progress:
         else:
             end = "\n" if last else ""
             # A line that is wrapped could not be written over.
-            line = line[: os.get_terminal_size(self._out.fileno()).columns - 1]
+            line = fitting(line, columns_of(self._out))
             self._out.write("\r" + line.ljust(self._width) + end)
             self._width = len(line)
         self._out.flush()
+
+
+def columns_of(out: TextIO) -> int:
+    """How wide the terminal is; 0 where it does not say, as some consoles, recorders and serial
+    lines."""
+    try:
+        return os.get_terminal_size(out.fileno()).columns
+    except OSError:  # it has gone meanwhile
+        return 0
+
+
+def fitting(line: str, columns: int) -> str:
+    """As much of the line as fits into so many columns; one stays free, or the cursor would wrap.
+
+    >>> fitting("finding    videos", 8), fitting("finding    videos", 0)
+    ('finding', 'finding    videos')
+    """
+    return line[: (columns if columns > 0 else USUAL_COLUMNS) - 1]
 
 
 def progress_line(counts: Counts, seconds: float, ended: bool = False) -> str:

@@ -10,6 +10,7 @@ refiltered, and does again what could not be (see :mod:`finecut.transforms.refil
 
 from __future__ import annotations
 
+import itertools
 import posixpath
 import shlex
 import sys
@@ -72,9 +73,12 @@ Facts = Mapping[str, str | int | None]
 CHOICES: Final = tuple(
     f.name
     for f in fields(RefilterOptions)
-    if f.name not in {g.name for g in fields(AfterOptions)} and f.name != "dry_run"
+    if f.name not in {*(g.name for g in fields(AfterOptions)), "dry_run", "yes"}
 )
 FAMILIES: Final = (*MEASURED, *SEEN)
+#: What only models make again, and whether a run said that it may go.
+COSTLY: Final = ("vectors", "captions")
+ALLOWED: Final = "yes"
 #: Of so many runs documents are read, the newest first.
 MOST_RUNS: Final = 200
 #: Names that are printed; all are in the run's document.
@@ -114,9 +118,12 @@ def main(options: RefilterOptions, runner_arguments: Sequence[str]) -> int:
         videos, noted = _videos(output)
         foreseen = work(videos, work=foresee)
         _say(table(foreseen, _rules(refiltering)))
+        allowed = options.yes or _was_allowed(runs, new)
+        if not allowed:
+            _refuse_to_remove(foreseen)
         done = foreseen
         if foreseen.videos.get(REFILTERED) or noted:
-            done = _do(partial(work, videos, work=refilter), new, refiltering)
+            done = _do(partial(work, videos, work=refilter), new, refiltering, allowed)
         elif foreseen.videos.get(UNCHANGED) and new.configuration != base.configuration:
             # A run that was killed on its last step leaves this to be said.
             _write_down(done, new, refiltering, (time.monotonic(), time.time()))
@@ -125,13 +132,35 @@ def main(options: RefilterOptions, runner_arguments: Sequence[str]) -> int:
     return _ended(done, new, "", abs(foreseen.clips - done.clips))
 
 
-def _do(work: Callable[[], Yields], new: Made, refiltering: Refiltering) -> Yields:
+def _was_allowed(runs: Sequence[Run], new: Made) -> bool:
+    """Whether a run that was killed before it came to its end had the permission to do the same."""
+    killed = itertools.takewhile(lambda run: not run.ended, runs)
+    return any(
+        run.allowed and run.made is not None and run.made.configuration == new.configuration
+        for run in killed
+    )
+
+
+def _refuse_to_remove(foreseen: Yields) -> None:
+    """Ask for permission before anything goes that only models make again."""
+    lost = {what: foreseen.losing[what] for what in COSTLY if foreseen.losing.get(what)}
+    if lost:
+        raise OptionError(
+            f"{' and '.join(f'{number} {what}' for what, number in lost.items())} would be removed "
+            "with clips that are rejected now, and only finecut curate makes them again, by asking "
+            "the models anew. Nothing was changed: write --yes to remove them, --dry-run to look "
+            "at what other rules would keep, or leave such clips out when the dataset is used "
+            "(finecut shard --keep)"
+        )
+
+
+def _do(work: Callable[[], Yields], new: Made, refiltering: Refiltering, allowed: bool) -> Yields:
     """Do it between two documents: what is about to be done, and what was."""
     own, layout = refiltering.writing.shelf, refiltering.layout
     since = time.monotonic(), time.time()
     begun = layout.run_begun(run_name(since[1], own.staging))
     try:
-        own.write(begun, serialise(_told(new)))
+        own.write(begun, serialise({**_told(new), ALLOWED: allowed}))
         done = work()
         _forget_models(layout, own)
         if done.videos.get(REFILTERED) or done.videos.get(UNCHANGED):
@@ -177,6 +206,8 @@ class Run(NamedTuple):
     #: Whether it came to its end.
     ended: bool
     made: Made | None
+    #: Whether it might remove what only models make again.
+    allowed: bool = False
 
 
 def _runs(layout: Layout) -> Iterator[Run]:
@@ -187,7 +218,8 @@ def _runs(layout: Layout) -> Iterator[Run]:
         summary = read_document(layout.run_summary(name))
         document = summary or read_document(layout.run_begun(name))
         if document is not None:
-            yield Run(name.partition("-")[0], summary is not None, _made(document))
+            allowed = document.get(ALLOWED) is True
+            yield Run(name.partition("-")[0], summary is not None, _made(document), allowed)
 
 
 def _made(document: Mapping[str, Any]) -> Made | None:
@@ -215,7 +247,8 @@ def _options(given: Any) -> Options | None:
 def _base(output: Output, runs: Sequence[Run]) -> Made:
     """How the output was made, as the newest run says that came to its end."""
     finished = [run for run in runs if run.ended]
-    first = next(output.videos(), None)
+    there = shelf.exists(output.layout.processed_videos())
+    first = next(output.videos(), None) if there else None
     configuration = "" if first is None else (read_document(first) or {}).get(CONFIGURATION)
     if not finished:
         raise NoDataset(f"{output.root} {_nobody_knows(configuration)}")
@@ -365,7 +398,9 @@ def _differs_in_rules(made: Made, new: Made) -> bool:
 def _videos(output: Output) -> tuple[list[str], list[str]]:
     """All videos, by their paths below the input; and those that somebody was working on."""
     layout = output.layout
-    finished = _below(layout.processed_videos(), output.videos())
+    finished: list[str] = []
+    if shelf.exists(layout.processed_videos()):
+        finished = _below(layout.processed_videos(), output.videos())
     noted: list[str] = []
     if shelf.exists(layout.open_videos()):
         noted = _below(layout.open_videos(), shelf.files_below(layout.open_videos()))

@@ -69,6 +69,7 @@ def run_document(
             "failed": s.shots_failed,
             "rejected_by": dict(s.rejected_by),
             "marked": dict(s.marked),
+            "num_marked": s.num_marked,
             "transcoded": dict(s.transcoded),
             "vectors": dict(s.vectors),
             "captions": dict(s.captions),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 
+from finecut.io import shelf
 from finecut.io.film.copying import ENCODED
 from finecut.io.layout import embedding_folder
 from finecut.io.records import Summary
@@ -46,7 +47,8 @@ def final_words(
         lines.insert(2, f"pictures {_counts(s.transcoded, '{} {}')}{where}")
     if s.marked:
         where = "" if options.dry_run else "; see errors in metas/v0/"
-        lines.insert(2, f"marked   {_counts(s.marked, '{} with {}')}{where}")
+        clips = "1 clip" if s.num_marked == 1 else f"{s.num_marked} clips"
+        lines.insert(2, f"marked   {clips}: {_counts(s.marked, '{} with {}')}{where}")
     if s.rejected_by:
         lines.insert(2, f"rejected {_counts(s.rejected_by, '{} by {}')}{_strict(options, s)}")
     if s.failures:
@@ -66,7 +68,7 @@ def final_words(
         lines += ["", f"{s.videos_skipped} skipped: {how}"]
     if document is not None:
         lines += ["", f"all figures: {document}"]
-    lines += ["", _where(options, s), *filter(None, [report])]
+    lines += ["", *filter(None, [_where(options, s), report])]
     return "\n".join(lines)
 
 
@@ -149,21 +151,34 @@ def _counts(counts: Mapping[str, int], form: str) -> str:
 
 def _where(options: Options, summary: Summary) -> str:
     if options.dry_run:
-        return (
-            "dry run: nothing but processed_videos/, processed_clip_chunks/ and failures/ "
-            f"in {options.output}"
-        )
-    parts = "metas/v0/ and processed_videos/"
-    clips = ""
-    if summary.shots_kept and not options.no_upload_clips:
-        clips += "clips/, "
-    if summary.shots_kept and options.generate_previews:
-        clips += "previews/, "
-    clips += "".join(f"{embedding_folder(name)}/, " for name in summary.vectors)
-    without_file = summary.rejected_by.get(NO_FRAMES, 0)
-    if summary.shots_rejected > without_file and not options.no_upload_clips:
-        clips += "filtered_clips/, "
-    return f"look into {options.output}: {clips}{parts}"
+        told = _look_into(options, ["processed_videos", "processed_clip_chunks", "failures"])
+        return f"dry run: no clip was written{told and f'; {told}'}"
+    folders = [
+        "clips",
+        "previews",
+        *map(embedding_folder, summary.vectors),
+        "filtered_clips",
+        "metas/v0",
+        "processed_videos",
+    ]
+    return _look_into(options, folders)
+
+
+def _look_into(options: Options, folders: list[str]) -> str:
+    """Where to look, of these folders: what is there; nothing where none is."""
+    there = [f"{name}/" for name in folders if _is_there(f"{options.output}/{name}")]
+    if not there:
+        return ""
+    *most, last = there
+    return f"look into {options.output}: {' and '.join(filter(None, [', '.join(most), last]))}"
+
+
+def _is_there(folder: str) -> bool:
+    """Whether a folder of this output holds anything, of this run or of an earlier one."""
+    try:
+        return bool(shelf.some_file_in(folder, "") or shelf.folders_in(folder))
+    except OSError:
+        return False  # it cannot be looked into: then nobody is sent there
 
 
 def _sum(total: int, verb: str, **parts: int) -> str:

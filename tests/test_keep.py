@@ -250,7 +250,7 @@ def test_what_breaks_in_making_a_preview_is_said(
         assert meta["error_messages"]["preview"]
         assert not meta["valid"]
     assert ran.summary.marked == {"preview": 2}
-    assert "marked   2 with preview" in final_words(OPTIONS, ran.summary, 1.0, "")
+    assert "marked   2 clips: 2 with preview" in final_words(OPTIONS, ran.summary, 1.0, "")
 
 
 MEASURES = {"motion_filter": "score-only", "quality_filter": "score-only"}

@@ -322,7 +322,7 @@ def test_score_only_rejects_nothing_whatever_the_threshold() -> None:
         (["films2"], "belongs to no flag"),
         (["--clip-length", "ten"], "'ten' is not a number"),
         (["--bit-rate", "fast"], "a rate like 4M or 800K"),
-        (["--encoder", "x264"], "invalid choice"),
+        (["--encoder", "x264"], "did you mean libx264?"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_2(

@@ -74,7 +74,6 @@ def test_final_words_name_what_failed_and_where_to_look() -> None:
     summary = replace(summary, rejected_by={"motion": 1}, seconds_cut=60.0)
     words = final_words(OPTIONS, summary, 10.0, "out/failures/x.jsonl")
     assert "rejected 1 by motion" in words
-    assert "filtered_clips/" in words
     assert "9 found = 1 done + 1 empty + 7 failed + 0 skipped" in words
     assert "5 planned = 4 kept + 1 rejected + 0 failed" in words
     assert "1:30 in, 45.0 s kept, 1200 frames, 2.5 MB" in words

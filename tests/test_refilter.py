@@ -102,8 +102,8 @@ def curated(films: Path, output: Path, **others: Any) -> Summary:
     return summary
 
 
-def refiltered(output: Path, **given: Any) -> int:
-    return main(RefilterOptions(dataset=str(output), workers=1, **given).check(), ())
+def refiltered(output: Path, yes: bool = True, **given: Any) -> int:
+    return main(RefilterOptions(dataset=str(output), workers=1, yes=yes, **given).check(), ())
 
 
 def tree(output: Path, *others: Path) -> dict[str, bytes]:
@@ -394,7 +394,7 @@ def killed(
     """What is wrong after a refiltering was killed at these points and somebody finished it."""
     runs.run(choices(films, **others), folder / "before")
     shutil.copytree(folder / "before", folder / "whole")
-    points = runs.refilter({**RULES, "workers": 1}, folder / "whole")
+    points = runs.refilter({**RULES, "workers": 1, "yes": True}, folder / "whole")
     runs.run(choices(films, **others, **RULES), folder / "fresh")
     whole = tree(folder / "whole", folder / "before")
     assert differences(whole, tree(folder / "fresh")) == []
@@ -402,7 +402,7 @@ def killed(
     for kill_at, torn in kills(len(points)):
         output = folder / "output"
         shutil.copytree(folder / "before", output)
-        runs.refilter({**RULES, "workers": 1}, output, kill_at=kill_at, torn=torn)
+        runs.refilter({**RULES, "workers": 1, "yes": True}, output, kill_at=kill_at, torn=torn)
         finish(output)
         found = differences(tree(output, folder / "before"), whole) + staged(output)
         if found:
@@ -419,7 +419,7 @@ def test_a_run_that_is_killed_is_finished_by_the_same_command(
         return [(points // 2, False)]
 
     def again(output: Path) -> None:
-        runs.refilter({**RULES, "workers": 1}, output)
+        runs.refilter({**RULES, "workers": 1, "yes": True}, output)
 
     assert killed(runs, films, tmp_path, kills, again) == []
 
@@ -439,13 +439,15 @@ def test_a_run_may_be_killed_at_any_point(by: str, runs: Runs, films: Path, tmp_
     def finish(output: Path) -> None:
         if by == "another command and this one":
             # Tighter still: then what is wanted cannot be had back, and curation does it.
-            runs.refilter({"keep": (f"motion>={HIGH}", "motion<9"), "workers": 1}, output)
+            runs.refilter(
+                {"keep": (f"motion>={HIGH}", "motion<9"), "workers": 1, "yes": True}, output
+            )
         if by == "the same command":
-            runs.refilter({**RULES, "workers": 1}, output)
+            runs.refilter({**RULES, "workers": 1, "yes": True}, output)
         elif by == "curation":
             runs.run(choices(films, **others, **RULES), output)
         else:
-            runs.refilter({**RULES, "workers": 1}, output)
+            runs.refilter({**RULES, "workers": 1, "yes": True}, output)
 
     assert killed(runs, films, tmp_path, kills, finish, **others) == []
 

@@ -556,7 +556,7 @@ def test_help_offers_what_can_be_chosen(capsys: pytest.CaptureFixture[str]) -> N
 # ── in a browser ─────────────────────────────────────────────────────────────────────────────────
 
 PHONE, DESK = {"width": 360, "height": 740}, {"width": 1200, "height": 1200}
-HEADLINE = "13 clips kept, 2 of them marked with errors, 2 films failed (1 in part)"
+HEADLINE = "13 clips kept, 2 clips marked, 2 films failed (1 in part)"
 VIEWS = ("clips", "sources", "scores", "duplicates", "failures", "run")
 
 
@@ -661,7 +661,7 @@ def test_filters_and_orders(reader: Reader, page: Path, dataset: Curated) -> Non
     assert reader.cards() == ["still.mp4, 0:00.0 to 0:01.0, rejected by motion>0.005"]
     shown.click("#chips button")
     shown.check("#outcome-marked", force=True)
-    assert [card.endswith("kept, marked with errors") for card in reader.cards()] == [True, True]
+    assert [card.endswith("kept, marked") for card in reader.cards()] == [True, True]
     assert shown.locator("#grid .marked").all_text_contents() == ["marked", "marked"]
     shown.click("#chips button")
     # A score of somebody's own, and what the page measures itself under that name.

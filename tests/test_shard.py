@@ -65,7 +65,7 @@ from finecut.transforms.shardplan import (
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Curated:
-    """Eleven kept clips and a rejected one; every third has no caption, the last is not valid."""
+    """Eleven kept clips and a rejected one; every third has no caption, the last is marked."""
     made = curated(tmp_path_factory.mktemp("data"))
     kept = made.kept()
     for number, id in enumerate(kept):
@@ -88,7 +88,7 @@ def shards(data: Curated, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("shards") / "output"
     books = sharded(data, output).books
     assert (books.listed, books.written, books.shards) == (12, 10, 3)
-    assert books.left_out == {"rejected": 1, "not valid": 1}
+    assert books.left_out == {"rejected": 1, "marked": 1}
     return output
 
 
@@ -495,7 +495,7 @@ def test_every_clip_is_written_or_left_out_for_a_reason(
             "aesthetic>=2": 2,
             "duplicate": 1,
             "no caption": 2,
-            "not valid": 1,
+            "marked": 1,
             "rejected": 1,
         },
         "failed": 0,

@@ -135,6 +135,8 @@ class Large(EachClip):
 
 
 class Whole(beam.PTransform):
+    scores = ("whole",)
+
     def expand(self, clips):
         def mark(clip: Clip) -> Clip:
             return clip.replace(scores={**clip.scores, "whole": 1.0})

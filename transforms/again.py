@@ -160,6 +160,8 @@ class Open:
     chunks: int = 0
     #: By what name its chunks were keyed.
     names: tuple[str, ...] = ()
+    #: How all was made that lies there; nothing where that is not known, or in several ways.
+    configuration: str = ""
 
 
 def open_video(reels: Sequence[Reel], writing: Writing, again: Again) -> list[Reel]:
@@ -170,11 +172,14 @@ def open_video(reels: Sequence[Reel], writing: Writing, again: Again) -> list[Re
     if not again.overwrite:
         refuse_others(old.names, video.source, writing)
     new = tuple(sorted(shot.id for reel in reels for shot in reel.shots))
-    note = Open(old.old, new, max(old.chunks, len(reels)), (*old.names, video.name))
+    alike = not old.chunks or old.configuration == writing.configuration
+    configuration = writing.configuration if alike else ""
+    names = (*old.names, video.name)
+    note = Open(old.old, new, max(old.chunks, len(reels)), names, configuration)
     _write_note(note, relative, writing)
     if not again.overwrite:
         # Another run may have begun with a video of the same path at the same moment.
-        refuse_others(_read_note(relative, writing).names, video.source, writing)
+        refuse_others(read_note(relative, writing).names, video.source, writing)
     writing.shelf.remove(layout.processed_video(relative))
     if not old.chunks:
         return list(reels)
@@ -183,7 +188,7 @@ def open_video(reels: Sequence[Reel], writing: Writing, again: Again) -> list[Re
 
 def _left_by_earlier_runs(video: Video, writing: Writing) -> Open:
     layout, relative = writing.layout, video.source.relative
-    note = _read_note(relative, writing)
+    note = read_note(relative, writing)
     clips = {*note.old, *note.new}
     names = set(note.names)
     document = read_document(layout.processed_video(relative)) or {}
@@ -195,20 +200,30 @@ def _left_by_earlier_runs(video: Video, writing: Writing) -> Open:
             clips.update(_ids(said.get("clips")), _ids(said.get("filtered_clips")))
             names.update(_named(said))
         index += 1
-    return Open(tuple(sorted(clips)), (), index, tuple(sorted(names - {video.name})))
+    others = tuple(sorted(names - {video.name}))
+    configuration = str(document.get(CONFIGURATION) or note.configuration)
+    return Open(tuple(sorted(clips)), (), index, others, configuration)
 
 
 def _chunk(relative: str, index: int, writing: Writing) -> dict[str, Any] | None:
     return read_document(writing.layout.processed_clip_chunk(relative, index))
 
 
-def _read_note(relative: str, writing: Writing) -> Open:
+def read_note(relative: str, writing: Writing) -> Open:
+    """What is known of a video that is not finished."""
     said = read_document(writing.layout.open_video(relative))
     if said is None:
         return Open()
     names = said.get("names")
     known = tuple(map(str, names)) if isinstance(names, list) else ()
-    return Open(_ids(said.get("old")), _ids(said.get("new")), _number(said.get("chunks")), known)
+    made = said.get(CONFIGURATION)
+    return Open(
+        _ids(said.get("old")),
+        _ids(said.get("new")),
+        _number(said.get("chunks")),
+        known,
+        made if isinstance(made, str) else "",
+    )
 
 
 def _named(document: dict[str, Any]) -> set[str]:
@@ -235,7 +250,13 @@ def _number(said: Any) -> int:
 
 
 def _write_note(note: Open, relative: str, writing: Writing) -> None:
-    said = {"old": note.old, "new": note.new, "chunks": note.chunks, "names": note.names}
+    said = {
+        "old": note.old,
+        "new": note.new,
+        "chunks": note.chunks,
+        "names": note.names,
+        CONFIGURATION: note.configuration,
+    }
     writing.shelf.write(writing.layout.open_video(relative), serialise(said))
 
 
@@ -245,7 +266,7 @@ def _write_note(note: Open, relative: str, writing: Writing) -> None:
 def settle(video: Video, num_chunks: int, writing: Writing) -> None:
     """Remove what earlier runs left of a video that is complete now; its promise comes next."""
     layout, relative = writing.layout, video.source.relative
-    note = _read_note(relative, writing)
+    note = read_note(relative, writing)
     if writing.dry_run or (not note.old and note.chunks <= max(1, num_chunks)):
         return
     for clip in sorted({*note.old} - {*note.new}):
@@ -265,7 +286,7 @@ def forget_note(video: Video, writing: Writing) -> None:
     A dry run removed nothing, and its documents do not name all that lies there.
     """
     relative = video.source.relative
-    if not writing.dry_run or not _read_note(relative, writing).old:
+    if not writing.dry_run or not read_note(relative, writing).old:
         writing.shelf.remove(writing.layout.open_video(relative))
 
 

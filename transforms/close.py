@@ -51,6 +51,8 @@ class ChunkClosed:
     models: Mapping[str, str]
     #: How many clips were copied, spliced or encoded after all.
     transcoded: Mapping[str, int] = field(default_factory=dict)
+    #: How many are marked, whatever it is with.
+    num_marked: int = 0
 
 
 class SourceChanged(Exception):
@@ -97,6 +99,7 @@ def close_chunk(
         num_rejected=len(clips) - len(kept),
         rejected_by=dict(Counter(clip.rejected_by for clip in clips if clip.rejected_by)),
         marked=dict(Counter(name for clip in clips if clip.file for name in clip.errors)),
+        num_marked=sum(bool(clip.errors) for clip in clips if clip.file),
         seconds_cut=sum(clip.shot.span.length for clip in clips),
         seconds_kept=sum(clip.shot.span.length for clip in kept),
         clip_bytes=sum(clip.file.num_bytes for clip in clips if clip.file),

@@ -21,6 +21,7 @@ from typing import Any, Final, NamedTuple
 
 from finecut.io.layout import clip_id
 from finecut.io.output import Entry
+from finecut.transforms.rewriting import has_file
 from finecut.transforms.rules import Rule, parse_rule
 from finecut.transforms.split import fixed_stride_spans
 
@@ -83,8 +84,9 @@ def row_of(entry: Entry, has_previews: bool) -> Row:
     start, end = _pair(said.get("duration_span"))
     first, last = _first_window(said) if has_previews and entry.kept else (-1, -1)
     errors = _named(said.get("error_messages") or dict.fromkeys(_texts(said.get("errors")), ""))
-    # Rejected clips are none to train on anyway.
-    marked = entry.kept and (bool(errors) or said.get("valid") is False)
+    # As the final words of a run count them: clips that exist, kept or rejected.
+    exists = entry.kept or has_file(said)
+    marked = exists and (bool(errors) or (entry.kept and said.get("valid") is False))
     if marked and not errors:
         errors = [["valid", "its document says that it is not valid, and not why"]]
     return Row(
@@ -216,7 +218,7 @@ class Clips:
         self.bytes = 0.0
         #: How many somebody said something about.
         self.captioned = 0
-        #: How many were kept, with errors.
+        #: How many exist, and say that something in them broke down.
         self.marked = 0
         self._known = {"": 0}
         self._clear_numbers()

@@ -11,8 +11,10 @@ have written, in the order that makes a document a promise (see :mod:`again`):
     .finecut/open/a.mp4.json      6. removed
 
 Killed anywhere, the note says what was to be done: the next refiltering does it, and curation does
-the video again. A video of which one clip cannot be judged (or would be kept without what kept
-clips have) is not touched: its document keeps the old configuration, so curation does it again.
+the video again. A film that failed in part has no document to withdraw: its clips are treated
+alike, and its note stays, as curation leaves it. A video of which one clip cannot be judged (or
+would be kept without what kept clips have) is not touched: its document keeps the old
+configuration, so curation does it again.
 """
 
 import dataclasses
@@ -31,7 +33,7 @@ from finecut.io.layout import Layout, chunk_id
 from finecut.io.output import Entry
 from finecut.io.parquet import embedding_table, facts_of, rows_of
 from finecut.io.records import Failure, Source, from_json
-from finecut.transforms.again import read_document
+from finecut.transforms.again import read_document, read_note
 from finecut.transforms.documents import CONFIGURATION, Document, serialise
 from finecut.transforms.guard import guarded
 from finecut.transforms.keep import DUPLICATE, Dropping
@@ -187,6 +189,8 @@ class Change:
     algorithms: tuple[str, ...]
     previews: bool
     uploads: bool
+    #: What stays noted of a film that failed in part; it has no document.
+    note: Document = dataclasses.field(default_factory=dict)
 
 
 def read_change(relative: str, writing: Writing) -> Change | None:
@@ -250,8 +254,13 @@ def _read_part(document: Document, refiltering: Refiltering) -> tuple[Part, list
 class Read:
     """A video as documents tell of it, whatever a run that was killed had still to do."""
 
+    #: Nothing of a film that failed in part.
     document: Document
     parts: tuple[tuple[Part, tuple[Entry, ...]], ...]
+    #: How it was made.
+    configuration: str | None
+    #: What is noted of a film that failed in part.
+    note: Document = dataclasses.field(default_factory=dict)
 
     @property
     def entries(self) -> list[Entry]:
@@ -262,28 +271,54 @@ def read_video(relative: str, refiltering: Refiltering) -> Read:
     """A finished video, or one that a killed refiltering will finish."""
     writing, layout = refiltering.writing, refiltering.layout
     document = read_document(layout.processed_video(relative))
+    note: Document = {}
     noted = {}
     change = None if document is not None else read_change(relative, writing)
     if change is not None:
         document = {**change.document, CONFIGURATION: change.configuration}
+        note = {**change.note, CONFIGURATION: change.configuration} if change.note else {}
         noted = {part.index: part for part in change.parts}
-    if document is None:
-        raise OutOfReach("it is not finished: a run was killed, or part of it failed")
+    elif document is None:
+        document, note = {}, _note_of_part(relative, writing)
     parts = []
-    for index in range(max(1, int(document.get("num_clip_chunks") or 0))):
+    chunks = note.get("chunks") or document.get("num_clip_chunks")
+    for index in range(max(1, int(chunks or 0))):
         if change is not None and index in noted:
             part = noted[index]
             entries = _changed(part, change, writing)
         else:
             said = read_document(layout.processed_clip_chunk(relative, index))
+            if said is None and note:
+                continue  # all of it failed
             if said is None:
                 raise OutOfReach(f"the document of its chunk {index} is missing or broken")
             part, entries = _read_part(said, refiltering)
         parts.append((part, tuple(entries)))
-    read = Read(document, tuple(parts))
+    if note and not parts:
+        raise OutOfReach("it is not finished: a run was killed, or all of it failed")
+    if note:
+        return Read({}, tuple(parts), note[CONFIGURATION], note)
+    read = Read(document, tuple(parts), document.get(CONFIGURATION))
     if len(read.entries) != document.get("num_total_clips"):
         raise OutOfReach(DISAGREE)
     return read
+
+
+def _note_of_part(relative: str, writing: Writing) -> Document:
+    """What is noted of a film that failed in part, if all that lies there was made in one way."""
+    note = read_note(relative, writing)
+    if not note.configuration or not note.names:
+        raise OutOfReach(
+            "it is not finished: a run was killed, or part of it failed, and what lies there was "
+            "made with other options than the rest"
+        )
+    return json_of(dataclasses.asdict(note))
+
+
+def json_of(said: Document) -> Document:
+    """The same as a document that is read gives it."""
+    plain: Document = json.loads(serialise(said))
+    return plain
 
 
 def _changed(part: Part, change: Change, writing: Writing) -> list[Entry]:
@@ -306,8 +341,8 @@ def _after(entry: Entry, after: Verdict | None, layout: Layout) -> Entry:
 class Prepared:
     """What is to be done to a video, and what comes of it."""
 
-    #: The video's document as it is.
-    document: Document
+    #: The video as it is.
+    read: Read
     #: ``None``: no file of it changes but that document.
     change: Change | None
     clips: tuple[str, ...]
@@ -318,7 +353,7 @@ def prepare(relative: str, refiltering: Refiltering) -> Prepared:
     """Judge all clips of a video, and write nothing."""
     read = read_video(relative, refiltering)
     target = refiltering.writing.configuration
-    before = read.document.get(CONFIGURATION)
+    before = read.configuration
     verdicts: dict[str, Verdict] = {}
     if before != target:
         if before not in refiltering.known:
@@ -338,9 +373,10 @@ def prepare(relative: str, refiltering: Refiltering) -> Prepared:
             tuple(sorted({name for entry in changed for name in with_vectors(entry)})),
             refiltering.previews,
             refiltering.writing.upload_clips,
+            read.note,
         )
     return Prepared(
-        read.document,
+        read,
         change,
         tuple(entry.id for entry in read.entries),
         _yields(read.entries, after, before != target, refiltering),
@@ -457,9 +493,10 @@ def refilter(relative: str, refiltering: Refiltering) -> Iterator[Yields]:
     if prepared.change is not None:
         _note(prepared, writing)
         carry_out(prepared.change, writing)
-    elif prepared.document.get(CONFIGURATION) != writing.configuration:
-        _write_video(relative, prepared.document, writing.configuration, writing)
-    if begun is not None:
+    elif prepared.read.configuration != writing.configuration:
+        read = prepared.read
+        _conclude(relative, (read.document, read.note), writing.configuration, writing)
+    if begun is not None and not prepared.read.note:
         # A run that was killed on its last step leaves it.
         writing.shelf.remove(layout.open_video(relative))
     count("videos refiltered")
@@ -471,11 +508,12 @@ def _note(prepared: Prepared, writing: Writing) -> None:
     """Write down what will be done. Curation reads the names of clips, and does all again."""
     change = prepared.change
     assert change is not None
+    document, note = prepared.read.document, prepared.read.note
     said = {
-        "old": prepared.clips,
+        "old": sorted({*prepared.clips, *note.get("old", ()), *note.get("new", ())}),
         "new": (),
-        "chunks": max(1, int(prepared.document["num_clip_chunks"])),
-        "names": (prepared.document["video"],),
+        "chunks": max(1, int(note.get("chunks") or document["num_clip_chunks"])),
+        "names": note.get("names") or (document["video"],),
         CHANGE: dataclasses.asdict(change),
     }
     writing.shelf.write(writing.layout.open_video(change.relative), serialise(said))
@@ -489,13 +527,18 @@ def carry_out(change: Change, writing: Writing) -> None:
         own.remove(layout.processed_clip_chunk(relative, part.index))
     for part in change.parts:
         _change_part(part, change, writing)
-    _write_video(relative, change.document, change.configuration, writing)
-    own.remove(layout.open_video(relative))
+    _conclude(relative, (change.document, change.note), change.configuration, writing)
+    if not change.note:
+        own.remove(layout.open_video(relative))
 
 
-def _write_video(relative: str, document: Document, configuration: str, writing: Writing) -> None:
-    data = serialise({**document, CONFIGURATION: configuration})
-    writing.shelf.write(writing.layout.processed_video(relative), data)
+def _conclude(
+    relative: str, documents: tuple[Document, Document], configuration: str, writing: Writing
+) -> None:
+    """Say how it is made now: in the video's document, or in the note of one that has none."""
+    document, note = documents
+    path = writing.layout.open_video(relative) if note else writing.layout.processed_video(relative)
+    writing.shelf.write(path, serialise({**(note or document), CONFIGURATION: configuration}))
 
 
 def _change_part(part: Part, change: Change, writing: Writing) -> None:

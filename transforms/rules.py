@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from finecut.transforms.spelling import did_you_mean
+
 #: Score → family. The names are those under which documents show them.
 FAMILIES: Final[Mapping[str, str]] = {
     "motion_global_mean": "motion",
@@ -59,7 +61,7 @@ _COMPARE: Final[Mapping[str, Callable[[float, float], bool]]] = {
     ">": operator.gt,
     "<": operator.lt,
 }
-_RULE = re.compile(r"\s*([a-z_0-9]+)\s*(>=|<=|>|<)\s*(\S+)\s*")
+_RULE = re.compile(r"\s*([A-Za-z_0-9][A-Za-z_0-9-]*)\s*(>=|<=|>|<)\s*(\S+)\s*")
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ class Rule:
 def parse_rule(text: str, own: bool = False) -> Rule:
     """The rule this text says; it is named by the text, without spaces.
 
-    With ``own`` it may speak of any score: a step of one's own may give it.
+    With ``own`` it may speak of any score: a step of one's own may give it. Either of - and _ will
+    do in a name.
 
     >>> parse_rule("motion >= 0.001")
     Rule(name='motion>=0.001', score='motion_global_mean', comparison='>=', limit=0.001)
@@ -96,10 +99,11 @@ def parse_rule(text: str, own: bool = False) -> Rule:
             f"{text!r} is no rule: write a score, a comparison and a number, as in "
             "'sharpness>=0.1' (in quotes, or the shell takes > for a file)"
         )
-    score = SHORT.get(match[1], match[1])
+    said = match[1].replace("-", "_")
+    score = SHORT.get(said, said)
     if score not in FAMILIES and not own:
-        raise ValueError(f"{text!r} names no score: write one of {', '.join((*FAMILIES, *SHORT))}")
-    return Rule(f"{match[1]}{match[2]}{match[3]}", score, match[2], limit)
+        raise ValueError(f"{text!r} names no score: {did_you_mean(said, (*FAMILIES, *SHORT))}")
+    return Rule(f"{said}{match[2]}{match[3]}", score, match[2], limit)
 
 
 def verdict(scores: Mapping[str, float], rules: Iterable[Rule]) -> str | None:

@@ -62,7 +62,7 @@ from finecut.transforms.shardplan import (
 from finecut.transforms.tally import count
 
 #: Why a clip is left out, besides the rules that it breaks.
-REJECTED, DUPLICATE, INVALID = "rejected", "duplicate", "not valid"
+REJECTED, DUPLICATE, INVALID = "rejected", "duplicate", "marked"
 NO_FILE, NO_CAPTION, NO_VECTOR = "no file", "no caption", "no vector"
 LISTED_TWICE: Final = "listed twice"
 #: What may be asked of a clip besides a score.
@@ -94,7 +94,7 @@ class Sharding:
     rules: tuple[Rule, ...] = ()
     #: Clips without these are left out.
     needs: tuple[str, ...] = ()
-    #: Take those that are marked as not valid, too.
+    #: Take those that are marked, too.
     invalid: bool = False
     #: Which caption goes along: empty for the first that a clip has, or ``none``.
     caption: str = ""

@@ -13,6 +13,7 @@ nothing else. Any other ``PTransform`` from clips to clips may stand there too, 
 itself.
 """
 
+import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from finecut.io.records import Clip, Failure
 from finecut.transforms.guard import guarded
 from finecut.transforms.looking import Looking, sheet_of
 from finecut.transforms.resources import Resources
-from finecut.transforms.tally import metered
+from finecut.transforms.tally import count, metered
 
 #: After what a step may stand, in the order of the way.
 CUT, JUDGED, SCORED, PREVIEWED, EMBEDDED, CAPTIONED = PLACES = (
@@ -39,6 +40,9 @@ CUT, JUDGED, SCORED, PREVIEWED, EMBEDDED, CAPTIONED = PLACES = (
     "embedded",
     "captioned",
 )
+
+#: What scores are counted under that no step declares.
+UNDECLARED: Final = "undeclared "
 
 Frames = Sequence[NDArray[np.uint8]]
 Clips = beam.PCollection[Clip]
@@ -51,7 +55,7 @@ class EachClip(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]]):
 
     #: After what it stands, unless ``--step …@PLACE`` says otherwise.
     place: ClassVar[str] = SCORED
-    #: Names of the scores that it gives.
+    #: Names of the scores that it gives; others are refused.
     scores: ClassVar[tuple[str, ...]] = ()
     #: Frames of the clip it is shown, and their shorter side; none: no film is decoded for it.
     frames_per_second: ClassVar[float | None] = None
@@ -77,7 +81,13 @@ class EachClip(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]]):
 
     def looker(self) -> "Looker":
         return Looker(
-            self.name, self.load, self.look, self.frames_per_second, self.side, self.looking
+            self.name,
+            self.load,
+            self.look,
+            self.frames_per_second,
+            self.side,
+            self.looking,
+            self.scores,
         )
 
     def expand(self, clips: "Clips") -> "Clips":
@@ -94,6 +104,8 @@ class Looker:
     frames_per_second: float | None = None
     side: int = 224
     looking: Looking = NOT_LOOKING
+    #: Names of the scores that it gives.
+    scores: tuple[str, ...] = ()
 
 
 class _Each(beam.DoFn):
@@ -126,8 +138,14 @@ def _looked_at(clip: Clip, looker: Looker) -> Iterator[Clip]:
     except SystemExit as ended:  # no step ends the program
         raise RuntimeError(f"{looker.name}.look wanted to end the program ({ended})") from ended
     if isinstance(found, Mapping):
-        yield clip.replace(scores={**clip.scores, **_scores(found, looker)})
+        given = _scores(found, looker)
+        _refuse_undeclared(looker, {*given})
+        yield clip.replace(scores={**clip.scores, **given})
     elif isinstance(found, Clip) and found.id == clip.id:
+        before = clip.scores
+        _refuse_undeclared(
+            looker, {name for name in found.scores if found.scores[name] != before.get(name)}
+        )
         yield found
     else:
         raise TypeError(
@@ -145,6 +163,52 @@ def _scores(found: Mapping[Any, Any], looker: Looker) -> dict[str, float]:
                 "rule compare. Usually something was divided by nothing: leave the score out then"
             )
     return scores
+
+
+class UndeclaredScores(ValueError):
+    """Scores that a step gives without saying so; the message says what to write."""
+
+
+def _refuse_undeclared(looker: Looker, given: set[str]) -> None:
+    undeclared = given - {*looker.scores}
+    if undeclared:
+        _count_undeclared(looker.name, undeclared)
+        raise UndeclaredScores(f"{looker.name} gave {declare_words(looker.scores, undeclared)}")
+
+
+def without_undeclared(
+    clip: Clip, name: str, declared: tuple[str, ...], known: frozenset[str]
+) -> Clip:
+    """The clip after a transform of this name, without scores that nobody declares; it is marked
+    with them."""
+    undeclared = {*clip.scores} - known
+    if not undeclared:
+        return clip
+    _count_undeclared(name, undeclared)
+    said = f"{UndeclaredScores.__name__}: {name} gave {declare_words(declared, undeclared)}"
+    scores = {score: value for score, value in clip.scores.items() if score in known}
+    return clip.replace(scores=scores, errors={**clip.errors, name: said})
+
+
+def _count_undeclared(name: str, undeclared: Iterable[str]) -> None:
+    for score in undeclared:
+        count(f"{name}/{UNDECLARED}{score}")
+
+
+def declare_words(declared: Iterable[str], undeclared: Iterable[str]) -> str:
+    """Which scores were not declared, and how to declare them.
+
+    >>> declare_words((), ["loud"])
+    'the score loud, which it does not declare: write scores = ("loud",) into its class'
+    """
+    named = sorted(undeclared)
+    several = "scores" if len(named) > 1 else "score"
+    names = [json.dumps(name, ensure_ascii=False) for name in (*declared, *named)]
+    written = ", ".join(names) + "," * (len(names) == 1)
+    return (
+        f"the {several} {', '.join(named)}, which it does not declare: write scores = ({written}) "
+        "into its class"
+    )
 
 
 def _frames(clip: Clip, looker: Looker) -> Frames:

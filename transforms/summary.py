@@ -59,6 +59,7 @@ def enter(books: Books, event: Event) -> Books:
             models=event.models,
             transcoded=event.transcoded,
             marked=event.marked,
+            num_marked=event.num_marked,
             vectors=event.vectors,
             captions=event.captions,
             seconds_cut=event.seconds_cut,

@@ -38,7 +38,7 @@
   const verdict = (row) =>
     finecut.kept(row)
       ? h("p", { class: "verdict kept", text: clips.marked[row] ? "Kept, but marked" : "Kept" })
-      : h("p", { class: "verdict rejected", text: `Rejected by ${finecut.reason(row)}` });
+      : h("p", { class: "verdict rejected", text: `Rejected by ${finecut.reason(row)}${clips.marked[row] ? ", and marked" : ""}` });
   const words = (text) =>
     text.captions.length
       ? h(
@@ -106,7 +106,7 @@
   };
   const errors = (text) =>
     text.errors.length
-      ? [h("h3", { text: "Marked with errors" }), list(text.errors.map(([name, said]) => [name, said || "no more is known"]), "facts errors")]
+      ? [h("h3", { text: "Marked: what broke down" }), list(text.errors.map(([name, said]) => [name, said || "no more is known"]), "facts errors")]
       : null;
   const alike = async (row, place) => {
     if (!facts.chunks.alike.length) return;

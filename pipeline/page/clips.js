@@ -179,7 +179,7 @@
       input.checked = value === wanted.outcome;
       input.addEventListener("change", () => {
         wanted.outcome = value;
-        if (value === "kept" || value === "marked") set("reason", "");
+        if (value === "kept") set("reason", "");
         finecut.sift();
       });
       group.append(h("label", {}, input, h("span", { text })));

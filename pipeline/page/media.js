@@ -140,5 +140,6 @@
   /** A clip in one sentence, for those who listen. */
   finecut.described = (row) =>
     `${finecut.fileName(row)}, ${finecut.clock(clips.start[row])} to ${finecut.clock(clips.end[row])}, ` +
-    (finecut.kept(row) ? `kept${clips.marked[row] ? ", marked with errors" : ""}` : `rejected by ${finecut.reason(row)}`);
+    (finecut.kept(row) ? "kept" : `rejected by ${finecut.reason(row)}`) +
+    (clips.marked[row] ? ", marked" : "");
 })();

@@ -26,7 +26,7 @@
     const headline = at("headline");
     headline.replaceChildren(h("em", { text: finecut.number(kept.clips) }), ` ${kept.clips === 1 ? "clip" : "clips"} kept`);
     const others = [];
-    if (facts.marked) others.push(`${finecut.number(facts.marked)} of them marked with errors`);
+    if (facts.marked) others.push(`${finecut.several(facts.marked, "clip")} marked`);
     if (facts.failed) others.push(`${finecut.several(facts.failed, "film")} failed${inPart()}`);
     if (others.length) headline.append(h("span", { class: "besides", text: `, ${others.join(", ")}` }));
     at("lead").textContent =
