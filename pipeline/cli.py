@@ -22,11 +22,12 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 from finecut.io import child
-from finecut.io.store import modules_behind
-from finecut.pipeline.after import COMMANDS
+from finecut.io.store import GOOGLE, modules_behind
+from finecut.pipeline.after import COMMANDS, AfterOptions
 from finecut.pipeline.flags import Parser, add_flags, parse_after, parse_options
 from finecut.pipeline.manual import PAGES, Page
 from finecut.pipeline.options import OptionError, Options
@@ -38,6 +39,8 @@ CHILDREN = tuple(f"finecut.transforms.{name}" for name in ("isolated", "probe", 
 
 #: Values that are files or folders.
 PATHS = ("PATH", "FILE", "FOLDER", "LIST", "DATASET", "ROOT")
+#: What has to be read to say what a run would do.
+READ_TO_DESCRIBE = ("cuts", "drop", "model_dir")
 SHELLS = ("bash", "zsh", "fish", "tcsh", "powershell")
 
 
@@ -63,6 +66,8 @@ def _command(given: Sequence[str], out: Outlet, alone: bool) -> int:
     if name == "completion":
         return _completion(command.parse_args(rest).shell) or said(out)
     options, runners = parse_options(command, rest, whole=name != "doctor")
+    if away := _away(options, () if name in ("curate", "launch") else READ_TO_DESCRIBE):
+        return away
     if name == "describe":
         return _describe(options, command) or said(out)
     if name == "launch":
@@ -107,6 +112,23 @@ def parsers() -> tuple[Parser, dict[str, Parser]]:
     completion = add("completion", PAGES["completion"])
     completion.add_argument("shell", choices=SHELLS, help="whose")
     return parser, commands
+
+
+def _away(options: Options | AfterOptions, only: Sequence[str] = ()) -> int:
+    """1, after a sentence, where an option names a store that does not answer."""
+    values = (getattr(options, f.name) for f in fields(options) if not only or f.name in only)
+    paths = [path for value in values for path in (value if isinstance(value, tuple) else [value])]
+    remote = [path for path in paths if isinstance(path, str) and path.startswith(GOOGLE)]
+    if not remote:
+        return 0
+    from finecut.io.greeting import StoreAway, greet  # Google's library takes a second
+
+    try:
+        greet(remote)
+    except StoreAway as error:
+        sys.stderr.write(f"finecut: {error}\n")
+        return 1
+    return 0
 
 
 def _without_command(given: Sequence[str], parser: Parser) -> int:
@@ -244,6 +266,8 @@ def _doctor(options: Options, parser: Parser) -> int:
 
 def _after(name: str, given: Sequence[str], parser: Parser, alone: bool) -> int:
     told, rest = parse_after(parser, given, COMMANDS[name])
+    if away := _away(told):
+        return away
     if not told.verbose:
         warnings.simplefilter("ignore")
     _import(f"finecut.pipeline.{name}", lean=alone and told.is_local)

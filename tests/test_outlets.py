@@ -80,14 +80,18 @@ def test_words_that_nobody_takes_cost_a_line(
 
 @pytest.mark.parametrize("out", WHY)
 def test_a_run_that_cannot_be_told_of_is_done(films: Path, out: str, tmp_path: Path) -> None:
-    made = ["--input", films, "--output", tmp_path / "out", "--clip-length", "1"]
+    made: list[str | Path] = ["--input", films, "--output", tmp_path / "out", "--clip-length", "1"]
     code, err = told(["curate", *made, "--min-clip-length", "1", "--log-stats"], out)
     assert code == 0
     assert err.splitlines()[-1] == f"{LOST}{WHY[out]}"
     assert "Traceback" not in err
     assert len(list((tmp_path / "out/clips").iterdir())) == 2
     assert len(list((tmp_path / "out/processed_videos").iterdir())) == 1
-    others = (["verify"], ["report"], ["shard", "--output", tmp_path / "shards"])
+    others: tuple[list[str | Path], ...] = (
+        ["verify"],
+        ["report"],
+        ["shard", "--output", tmp_path / "shards"],
+    )
     for command in others if out == "full" else ():
         code, err = told([command[0], tmp_path / "out", *command[1:]], out)
         assert (code, err.splitlines()[-1]) == (0, f"{LOST}{WHY[out]}"), command
@@ -101,7 +105,7 @@ def test_a_doctor_that_nobody_listens_to_comes_to_its_end() -> None:
 
 @pytest.mark.parametrize("err", ["full", "closed"])
 def test_progress_that_nobody_takes_holds_nothing_up(films: Path, err: str, tmp_path: Path) -> None:
-    made = ["--input", films, "--output", tmp_path / "out", "--clip-length", "1"]
+    made: list[str | Path] = ["--input", films, "--output", tmp_path / "out", "--clip-length", "1"]
     code, _ = told(["curate", *made, "--min-clip-length", "1"], "closed", err)
     assert code == 0
     # Nothing that was said stands in a file of ours that took the place of a closed descriptor.
@@ -114,7 +118,14 @@ def test_a_name_that_the_terminal_cannot_spell_is_escaped(
     films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
-    made = ["--input", films, "--output", tmp_path / "größe", "--clip-length", "1"]
+    made: list[str | Path] = [
+        "--input",
+        films,
+        "--output",
+        tmp_path / "größe",
+        "--clip-length",
+        "1",
+    ]
     done = subprocess.run(
         [*COMMAND, "curate", *map(str, made), "--min-clip-length", "1"],
         capture_output=True,
