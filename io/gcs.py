@@ -272,6 +272,12 @@ def _client_of(_process: int, _stand_in: str | None) -> storage.Client:
     return client
 
 
+def sign_in(uri: str) -> None:
+    """Have credentials, or know that there are none."""
+    with _plainly(uri):
+        _client()
+
+
 def _client() -> storage.Client:
     """This process's own; a copy of the process makes another, and shares no connection."""
     return _client_of(os.getpid(), os.environ.get(EMULATOR))
@@ -300,7 +306,13 @@ def may_have_credentials() -> bool:
     """Whether it is worth looking for credentials: a file names them, or this machine has some."""
     if _stands_in():
         return False
-    return _named_by_a_file() or _is_googles() or bool(os.environ.get("KUBERNETES_SERVICE_HOST"))
+    on_a_cluster = bool(os.environ.get("KUBERNETES_SERVICE_HOST")) and not _is_told_not_to_look()
+    return _named_by_a_file() or _is_googles() or on_a_cluster
+
+
+def _is_told_not_to_look() -> bool:
+    """Whether Google's library does not look for a metadata server, because somebody said so."""
+    return os.environ.get("NO_GCE_CHECK") == "true"
 
 
 def _named_by_a_file() -> bool:
@@ -310,6 +322,8 @@ def _named_by_a_file() -> bool:
 
 def _is_googles() -> bool:
     """Whether this is a machine, or a container, that Google runs."""
+    if _is_told_not_to_look():
+        return False
     if any(os.environ.get(name) for name in SERVICES):
         return True
     with contextlib.suppress(OSError):

@@ -4,8 +4,10 @@ with what was curated: ``dedup``, ``shard``, ``refilter``, ``verify``.
 Nothing heavy is imported before a command really runs, so that ``--help`` answers at once.
 
 Exit codes: 0 done, also where some inputs failed (they are listed); 1 the run could not be done or
-made nothing, or the doctor found something that does not work; 2 the command line is wrong; 3 the
-books do not balance; 130 and 143 stopped by Ctrl-C or SIGTERM.
+made nothing, the doctor found something that does not work, or words were all that was asked for
+(help, a description) and could not be written; 2 the command line is wrong; 3 the books do not
+balance; 130 and 143 stopped by Ctrl-C or SIGTERM. Work that is done counts, also where nobody could
+be told of it (``>/dev/full``).
 """
 
 from __future__ import annotations
@@ -20,14 +22,16 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 from finecut.io import child
-from finecut.io.store import modules_behind
-from finecut.pipeline.after import COMMANDS
+from finecut.io.store import GOOGLE, modules_behind
+from finecut.pipeline.after import COMMANDS, AfterOptions
 from finecut.pipeline.flags import Parser, add_flags, parse_after, parse_options
 from finecut.pipeline.manual import PAGES, Page
 from finecut.pipeline.options import OptionError, Options
+from finecut.pipeline.outlets import Outlet, outlets, said
 from finecut.pipeline.stopping import stopping
 
 #: What works in child processes.
@@ -35,18 +39,24 @@ CHILDREN = tuple(f"finecut.transforms.{name}" for name in ("isolated", "probe", 
 
 #: Values that are files or folders.
 PATHS = ("PATH", "FILE", "FOLDER", "LIST", "DATASET", "ROOT")
+#: What has to be read to say what a run would do.
+READ_TO_DESCRIBE = ("cuts", "drop", "model_dir")
 SHELLS = ("bash", "zsh", "fish", "tcsh", "powershell")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command's exit code."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
     alone = arguments is None
+    with outlets(alone) as out:
+        return _command(list(sys.argv[1:] if arguments is None else arguments), out, alone)
+
+
+def _command(given: Sequence[str], out: Outlet, alone: bool) -> int:
     # There is a worker for each core already. NumPy's own threads wait for each other by spinning.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     parser, commands = parsers()
     if not given or given[0] not in commands:
-        return _without_command(given, parser)
+        return _without_command(given, parser) or said(out)
     name, rest, command = given[0], given[1:], commands[given[0]]
     if name in COMMANDS:
         with stopping():
@@ -54,10 +64,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name == "demo":
         return _demo(command.parse_args(rest).folder, alone)
     if name == "completion":
-        return _completion(command.parse_args(rest).shell)
+        return _completion(command.parse_args(rest).shell) or said(out)
     options, runners = parse_options(command, rest, whole=name != "doctor")
+    if away := _away(options, () if name in ("curate", "launch") else READ_TO_DESCRIBE):
+        return away
     if name == "describe":
-        return _describe(options, command)
+        return _describe(options, command) or said(out)
     if name == "launch":
         return _launch(options, runners, command)
     # From here on, and not only when the run begins: importing Beam takes seconds.
@@ -100,6 +112,23 @@ def parsers() -> tuple[Parser, dict[str, Parser]]:
     completion = add("completion", PAGES["completion"])
     completion.add_argument("shell", choices=SHELLS, help="whose")
     return parser, commands
+
+
+def _away(options: Options | AfterOptions, only: Sequence[str] = ()) -> int:
+    """1, after a sentence, where an option names a store that does not answer."""
+    values = (getattr(options, f.name) for f in fields(options) if not only or f.name in only)
+    paths = [path for value in values for path in (value if isinstance(value, tuple) else [value])]
+    remote = [path for path in paths if isinstance(path, str) and path.startswith(GOOGLE)]
+    if not remote:
+        return 0
+    from finecut.io.greeting import StoreAway, greet  # Google's library takes a second
+
+    try:
+        greet(remote)
+    except StoreAway as error:
+        sys.stderr.write(f"finecut: {error}\n")
+        return 1
+    return 0
 
 
 def _without_command(given: Sequence[str], parser: Parser) -> int:
@@ -237,6 +266,8 @@ def _doctor(options: Options, parser: Parser) -> int:
 
 def _after(name: str, given: Sequence[str], parser: Parser, alone: bool) -> int:
     told, rest = parse_after(parser, given, COMMANDS[name])
+    if away := _away(told):
+        return away
     if not told.verbose:
         warnings.simplefilter("ignore")
     _import(f"finecut.pipeline.{name}", lean=alone and told.is_local)

@@ -27,6 +27,7 @@ from finecut.io.film.encoders import Encoding, require_encoder
 from finecut.io.film.paint import paint
 from finecut.io.film.sheet import SheetForm, sheet_from_file
 from finecut.io.film.source import probe
+from finecut.io.greeting import greet
 from finecut.io.layout import Layout
 from finecut.io.records import Clip, Failure, Source, Video
 from finecut.io.shelf import Shelf
@@ -282,6 +283,7 @@ def _output(options: Options, steps: Plan | None) -> Iterator[Finding]:
 
 
 def _written(output: str) -> str:
+    greet([output])
     own = Shelf(output, Layout(output).staging_of("doctor"))
     there = shelf.exists(output)
     own.prepare()

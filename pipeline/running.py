@@ -28,6 +28,7 @@ from finecut.io import shelf
 from finecut.io.child import kill_all
 from finecut.io.film.decoders import require_decoder
 from finecut.io.film.encoders import require_encoder
+from finecut.io.greeting import StoreAway, greet
 from finecut.io.records import Source, Summary, from_json, to_json
 from finecut.io.shelf import Shelf
 from finecut.io.staging import Running, alive, sweep_dead
@@ -95,6 +96,7 @@ def run(options: Options, runner_arguments: Sequence[str] = (), progress: bool =
             "leave it out"
         )
     quiet_libraries(options.verbose)
+    _greet((*options.input, options.output))
     check_inputs(options.input)
     steps = plan(options)
     if options.is_local:
@@ -127,6 +129,13 @@ def run(options: Options, runner_arguments: Sequence[str] = (), progress: bool =
             if ended or options.is_local:
                 _sweep(steps)
     return ran
+
+
+def _greet(uris: Iterable[str]) -> None:
+    try:
+        greet(uris)
+    except StoreAway as error:
+        raise RunError(str(error)) from error
 
 
 def _write_profile(seen: Profile, steps: Plan, started: float) -> None:
@@ -344,6 +353,8 @@ def _beginnings(options: Options, steps: Plan) -> Iterator[tuple[Begin, Containe
         yield FindVideos(steps.finding), _Everything()
         return
     sources = find_sources(steps.finding)
+    # A list on this disk may name films on a store; the command line did not.
+    _greet(source.uri for source in sources)
     _check_cuts(sources, steps)
     BOARD.add("videos found", len(sources))
     for batch in batches_of(weighed(sources, steps), BATCH_VIDEOS, BATCH_BYTES):

@@ -1,0 +1,119 @@
+"""Standard output and standard error, whatever is at their other end.
+
+Whoever reads may leave (``| head -1``), the disk behind may be full, or nothing may be connected at
+all (``>&-``). Words are not the work: what cannot be said is dropped, and the work goes on. At the
+end one line on standard error says that words were lost, and why.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any, TextIO, cast
+
+#: The exit code where words were all there was to give, and they could not be written.
+UNSAID = 1
+#: A descriptor that is closed is given to the next file that is opened, a clip for instance.
+STANDARD = (0, 1, 2)
+
+
+class Outlet:
+    """A text stream that takes all words, and remembers why it could not hand them on."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+        self.lost: str | None = None
+        #: Whether somebody read as much as they wanted, and left.
+        self.was_left = False
+
+    def write(self, text: str) -> int:
+        if text and self._stream is None:
+            self.lost = "it is closed"
+        if self._stream is not None and self.lost is None:
+            with self._losing():
+                self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        if self._stream is not None and self.lost is None:
+            with self._losing():
+                self._stream.flush()
+
+    def isatty(self) -> bool:
+        return self._stream is not None and self.lost is None and self._stream.isatty()
+
+    def let_go(self) -> None:
+        """Have Python find nothing wrong when it flushes what is left, at the very end."""
+        if self.lost is None or self._stream is None:
+            return
+        with contextlib.suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+            os.dup2(nowhere.fileno(), self._stream.fileno())
+
+    @contextlib.contextmanager
+    def _losing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.was_left = error.errno == errno.EPIPE
+            self.lost = error.strerror or str(error)
+        except ValueError as error:  # of a stream that a program closed
+            self.lost = str(error)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextlib.contextmanager
+def outlets(alone: bool) -> Iterator[Outlet]:
+    """Within, nothing that is said can fail; the outlet is that of standard output.
+
+    ``alone``: the process is for nothing else, so that its descriptors are ours.
+    """
+    if alone:
+        _hold_descriptors()
+    out, err = Outlet(_spelled(sys.stdout, alone)), Outlet(_spelled(sys.stderr, alone))
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = cast(TextIO, out), cast(TextIO, err)
+    try:
+        yield out
+    except SystemExit as end:
+        out.flush()
+        if not end.code and out.lost and not out.was_left:  # --help: its words were the work
+            raise SystemExit(UNSAID) from None
+        raise
+    finally:
+        out.flush()
+        if out.lost:
+            err.write(f"finecut: not all words could be written to standard output: {out.lost}\n")
+        err.flush()
+        sys.stdout, sys.stderr = before
+        if alone:
+            out.let_go()
+            err.let_go()
+
+
+def said(out: Outlet) -> int:
+    """The exit code of who has nothing to give but words."""
+    out.flush()
+    return UNSAID if out.lost and not out.was_left else 0
+
+
+def _hold_descriptors() -> None:
+    """Have something at each standard descriptor, so that no file of ours takes its place."""
+    for number in STANDARD:
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest that is free, which is this one
+
+
+def _spelled(stream: TextIO | None, alone: bool) -> TextIO | None:
+    """Names of files are not always text that the stream can spell: they are escaped then."""
+    # Typeshed does not know that a standard stream is missing where its descriptor is closed.
+    reconfigure = getattr(stream, "reconfigure", None)
+    if alone and reconfigure is not None:
+        reconfigure(errors="backslashreplace")
+    return stream
