@@ -1,166 +1,129 @@
-"""A vector out of a pickle, without unpickling it.
+"""A vector out of a pickle that may be anybody's, without running it.
 
-A pickle is a program, and whoever unpickles one does what it says. This reads the few steps that an
-array of numbers is made of, calls nothing, and refuses every other step::
+A pickle is a program, and whoever unpickles one does what it says. Here the steps are those of
+:mod:`pickle`, and what they may call is nothing of NumPy: of the four names that an array of
+numbers needs each stands for a note of what was said to it, and every other name is refused. An
+array is made of the notes afterwards, when its bytes have been counted::
 
     _reconstruct(ndarray, (0,), b"b")  then its state: (1, shape, dtype, order, the bytes)
     _frombuffer(the bytes, dtype, shape, order)                    (protocol 5)
+
+Names are not all: a pickle of ten bytes may ask for gigabytes, for a number it remembers (a place
+among them) or a length it says. So the steps are looked through first. An array needs few kinds of
+them, and remembers few places.
 """
 
 from __future__ import annotations
 
+import io
 import math
+import pickle
 import pickletools
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-#: Steps that say nothing of what is made, and steps whose argument is what they make.
-SILENT: Final = {"PROTO", "FRAME"}
-PLAIN: Final = {
-    "BININT",
-    "BININT1",
-    "BININT2",
-    "SHORT_BINUNICODE",
-    "BINUNICODE",
-    "SHORT_BINBYTES",
-    "BINBYTES",
-    "BINBYTES8",
-    "BYTEARRAY8",
-}
-FIXED: Final[dict[str, Any]] = {
-    "NONE": None,
-    "NEWTRUE": True,
-    "NEWFALSE": False,
-    "EMPTY_TUPLE": (),
-}
-TUPLES: Final = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
-
-#: NumPy 2 keeps its inside in ``_core``, older ones in ``core``.
-RECONSTRUCT: Final = {"numpy._core.multiarray _reconstruct", "numpy.core.multiarray _reconstruct"}
-FROM_BUFFER: Final = {"numpy._core.numeric _frombuffer", "numpy.core.numeric _frombuffer"}
-ARRAY, DTYPE = "numpy ndarray", "numpy dtype"
+#: The steps of which arrays are made. LONG_BINPUT is not among them: it may say any place.
+STEPS: Final = frozenset(
+    {"PROTO", "FRAME", "STOP", "NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2"}
+    | {"BINUNICODE", "SHORT_BINUNICODE", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"}
+    | {"MARK", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"}
+    | {"MEMOIZE", "BINPUT", "BINGET", "LONG_BINGET"}
+    | {"GLOBAL", "STACK_GLOBAL", "REDUCE", "BUILD"}
+)
 FLOATS: Final = {"f2", "f4", "f8"}
+#: What broken pickles raise.
+BROKEN: Final = (
+    pickle.UnpicklingError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OverflowError,
+    TypeError,
+    ValueError,
+)
 
 
 class NoVector(ValueError):
     """A pickle that holds no array of numbers, or does more than that; the message says what."""
 
 
-@dataclass(frozen=True)
-class _Name:
-    """A function or class that the pickle names; it is not looked up."""
+class _Note:
+    """What was said to a name; nothing is called."""
 
-    name: str
+    def __init__(self, *said: Any) -> None:
+        self.said = said
+        self.state: Any = None
 
-
-@dataclass
-class _Made:
-    """What would be made by a call; nothing is called."""
-
-    by: str
-    arguments: tuple[Any, ...]
-    state: Any = None
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
 
 
-class _Mark:
-    """Where a tuple begins on the stack."""
+class _Array(_Note):
+    """Of ``_reconstruct``, whose array is in its state."""
+
+
+class _Buffer(_Note):
+    """Of ``_frombuffer``, whose array is in its arguments."""
+
+
+class _Dtype(_Note):
+    """A type of numbers."""
+
+
+#: NumPy 2 keeps its inside in ``_core``, older ones in ``core``.
+NAMES: Final[dict[tuple[str, str], type[_Note]]] = {
+    ("numpy", "ndarray"): _Note,
+    ("numpy", "dtype"): _Dtype,
+    ("numpy._core.multiarray", "_reconstruct"): _Array,
+    ("numpy.core.multiarray", "_reconstruct"): _Array,
+    ("numpy._core.numeric", "_frombuffer"): _Buffer,
+    ("numpy.core.numeric", "_frombuffer"): _Buffer,
+}
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in NAMES:
+            raise NoVector(
+                f"it would call {f'{module}.{name}'[:80]!r}, which no array of numbers needs"
+            )
+        return NAMES[module, name]
 
 
 def read_vector(data: bytes) -> NDArray[Any]:
     """The array of floats in this pickle, or :class:`NoVector`."""
     try:
-        return _array(_built(data))
+        # Whoever looks through it also finds lengths that lead out of the data.
+        for step, _, _ in pickletools.genops(data):
+            if step.name not in STEPS:
+                raise NoVector(f"it takes a step ({step.name}) that no array of numbers needs")
+        return _array(_Unpickler(io.BytesIO(data)).load())
     except NoVector:
         raise
-    except (ValueError, IndexError, KeyError, TypeError, OverflowError) as error:
+    except BROKEN as error:
         raise NoVector(f"it is cut short or no pickle ({error})") from error
 
 
-def _built(data: bytes) -> Any:
-    """What the pickle would make, as :class:`_Made`."""
-    stack: list[Any] = []
-    memo: dict[int, Any] = {}
-    argument: Any
-    for step, argument, _ in pickletools.genops(data):
-        name = step.name
-        if name == "STOP":
-            return stack.pop()
-        if name in SILENT:
-            continue
-        if name in PLAIN:
-            stack.append(argument)
-        elif name in FIXED:
-            stack.append(FIXED[name])
-        elif name == "MEMOIZE":
-            memo[len(memo)] = stack[-1]
-        elif name in {"BINPUT", "LONG_BINPUT"}:
-            memo[argument] = stack[-1]
-        elif name in {"BINGET", "LONG_BINGET"}:
-            stack.append(memo[argument])
-        else:
-            _assemble(name, argument, stack)
-    raise NoVector("it is cut short: it has no end")
-
-
-def _assemble(name: str, argument: Any, stack: list[Any]) -> None:
-    """The steps that make one thing of several."""
-    if name == "MARK":
-        stack.append(_Mark())
-    elif name in TUPLES:
-        stack[-TUPLES[name] :] = [tuple(stack[-TUPLES[name] :])]
-    elif name == "TUPLE":
-        begin = max(place for place, item in enumerate(stack) if isinstance(item, _Mark))
-        stack[begin:] = [tuple(stack[begin + 1 :])]
-    elif name == "GLOBAL":
-        stack.append(_known(str(argument)))
-    elif name == "STACK_GLOBAL":
-        attribute, module = stack.pop(), stack.pop()
-        stack.append(_known(f"{module} {attribute}"))
-    elif name == "REDUCE":
-        arguments, function = stack.pop(), stack.pop()
-        if not isinstance(function, _Name) or not isinstance(arguments, tuple):
-            raise NoVector("it calls what is no function")
-        stack.append(_Made(function.name, arguments))
-    elif name == "BUILD":
-        state = stack.pop()
-        if not isinstance(stack[-1], _Made):
-            raise NoVector("it sets the state of what has none")
-        stack[-1].state = state
-    else:
-        raise NoVector(f"it takes a step ({name}) that no array of numbers needs")
-
-
-def _known(name: str) -> _Name:
-    if name not in {ARRAY, DTYPE, *RECONSTRUCT, *FROM_BUFFER}:
-        raise NoVector(
-            f"it would call {name.replace(' ', '.')[:80]!r}, which no array of numbers needs"
-        )
-    return _Name(name)
-
-
 def _array(made: Any) -> NDArray[Any]:
-    if not isinstance(made, _Made):
-        raise NoVector(f"it holds a {type(made).__name__} and no array")
-    if made.by in RECONSTRUCT:
+    if isinstance(made, _Array):
         _version, shape, dtype, fortran, data = made.state
         order = "F" if fortran else "C"
-    elif made.by in FROM_BUFFER:
-        data, dtype, shape, order = made.arguments
+    elif isinstance(made, _Buffer):
+        data, dtype, shape, order = made.said
     else:
-        raise NoVector("it holds a type of numbers and no array")
+        raise NoVector(f"it holds no array but a {type(made).__name__.lstrip('_').lower()}")
     kind = _dtype(dtype)
     if not isinstance(data, bytes | bytearray) or math.prod(shape) * kind.itemsize != len(data):
         raise NoVector(f"its numbers do not fill an array of the shape {shape}")
     numbers: NDArray[Any] = np.frombuffer(bytes(data), kind)
-    shaped: NDArray[Any] = numbers.reshape(shape, order="F" if order == "F" else "C")
-    return shaped
+    return numbers.reshape(shape, order="F" if order == "F" else "C")
 
 
 def _dtype(made: Any) -> np.dtype[Any]:
-    if not isinstance(made, _Made) or made.by != DTYPE or made.arguments[0] not in FLOATS:
+    if not isinstance(made, _Dtype) or made.said[0] not in FLOATS:
         raise NoVector("it holds no floats")
-    kind: np.dtype[Any] = np.dtype(("<" if made.state[1] == "<" else ">") + made.arguments[0])
+    order = "<" if made.state[1] == "<" else ">"
+    kind: np.dtype[Any] = np.dtype(order + made.said[0])
     return kind

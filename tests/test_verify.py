@@ -8,6 +8,7 @@ import json
 import os
 import pickle
 import shutil
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -850,7 +851,7 @@ def test_a_clip_that_breaks_its_decoder_costs_itself(output: Output) -> None:
 @given(
     st.lists(st.floats(width=16, allow_nan=False), min_size=1, max_size=9),
     st.sampled_from(["<f2", "<f4", ">f8"]),
-    st.sampled_from([4, 5]),
+    st.sampled_from([3, 4, 5]),
 )
 def test_a_vector_is_read_as_unpickling_would(
     numbers: list[float], kind: str, protocol: int
@@ -867,6 +868,39 @@ def test_what_is_no_vector_is_refused_whatever_it_is(junk: bytes, place: int) ->
     for data in (junk, whole[: place % len(whole)], whole[:place] + junk + whole[place:]):
         with suppress(NoVector):
             assert read_vector(data).dtype.kind == "f"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x80\x04Nr" + (50_000_000).to_bytes(4, "little") + b".",  # remembers a far place
+        b"\x80\x04\x8e" + (1 << 33).to_bytes(8, "little") + b"x.",  # says 8 GB of bytes
+        b"\x80\x05\x96" + (1 << 33).to_bytes(8, "little") + b"x.",
+        b"\x80\x04\x95" + (1 << 33).to_bytes(8, "little") + b"N.",
+        b"\x80\x02cnumpy\nndarray\nJ\x00\x00\x00\x40\x85R.",  # an array of a billion
+    ],
+)
+def test_a_few_bytes_are_not_given_gigabytes(data: bytes) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(NoVector):
+            read_vector(data)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", ["os\nsystem", "builtins\neval", "numpy\nndarray.tofile"])
+def test_a_name_that_no_array_needs_is_not_looked_up(name: str) -> None:
+    with pytest.raises(NoVector, match=r"would call .* which no array"):
+        read_vector(f"\x80\x02c{name}\n.".encode("latin-1"))
+
+
+def test_what_is_said_to_a_name_is_only_noted() -> None:
+    """The state of the name itself is not set, nor is what it made called."""
+    for data in (b"cnumpy\nndarray\nNN\x86b.", b"cnumpy\nndarray\n)R)R.", b"cnumpy\nndarray\n."):
+        with pytest.raises(NoVector):
+            read_vector(b"\x80\x02" + data)
 
 
 # ── shards ───────────────────────────────────────────────────────────────────────────────────────

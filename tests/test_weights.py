@@ -20,6 +20,8 @@ import pytest
 from apache_beam.io.filesystem import CompressionTypes, FileMetadata, FileSystem
 
 from finecut.transforms.models import weights
+from finecut.transforms.models.hub import held
+from finecut.transforms.models.naming import Wish
 from finecut.transforms.models.weights import (
     CodeRefused,
     WeightsMissing,
@@ -99,7 +101,7 @@ def _local(path: str) -> Path:
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """No test sees what lies in the caches of the machine, or reaches the network."""
     monkeypatch.setenv("FINECUT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(Closet, "meanwhile", None)
     Closet.opened.clear()
@@ -546,9 +548,9 @@ def test_a_snapshot_without_its_code_is_not_all_that_was_asked_for(tmp_path: Pat
     repository = tmp_path / "hub/models--someone--model"
     folder = coded_in(repository / "snapshots" / COMMIT, MINE)
     (folder / "modeling_mine.py").unlink()
-    wish = weights._Wish("someone/model", COMMIT, ("config.json",), code=False, pickled=False)
-    assert weights._held(tmp_path / "hub", wish) == folder
-    assert weights._held(tmp_path / "hub", dataclasses.replace(wish, code=True)) is None
+    wish = Wish("someone/model", COMMIT, ("config.json",), code=False, pickled=False)
+    assert held(tmp_path / "hub", wish) == folder
+    assert held(tmp_path / "hub", dataclasses.replace(wish, code=True)) is None
 
 
 # ── described ────────────────────────────────────────────────────────────────────────────────────
@@ -680,6 +682,22 @@ def test_a_file_cut_short_is_refused(tmp_path: Path, keep: int) -> None:
     data = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(data[:keep])
     with pytest.raises(WeightsMissing, match="damaged"):
+        locate(str(folder))
+
+
+@pytest.mark.parametrize("ends", [(24,), (12, 24), (8, 12)])
+def test_a_file_that_contradicts_itself_is_refused(tmp_path: Path, ends: tuple[int, ...]) -> None:
+    """It is as long as it says, and its tensors are longer than their shapes, or overlap."""
+    folder = model_in(tmp_path / "mine")
+    places = zip((0, 0), ends, strict=False)
+    tensors = {
+        f"x{i}": {"dtype": "F32", "shape": [3], "data_offsets": place}
+        for i, place in enumerate(places)
+    }
+    header = json.dumps(tensors).encode()
+    data = len(header).to_bytes(8, "little") + header + bytes(max(ends))
+    (folder / "model.safetensors").write_bytes(data)
+    with pytest.raises(WeightsMissing, match="damaged: safetensors refuses"):
         locate(str(folder))
 
 

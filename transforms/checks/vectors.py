@@ -1,7 +1,7 @@
 """Vectors of one chunk: its tables, the pickles of its clips, and whose vectors they say they are.
 
-Pickles are never unpickled: usually they are the very bytes that the table's row makes, and what is
-not is read step by step (:mod:`finecut.io.pickled`).
+What a pickle names is never called: usually it is the very bytes that the table's row makes, and
+what is not is read with notes in place of names (:mod:`finecut.io.pickled`).
 """
 
 from __future__ import annotations

@@ -1,0 +1,50 @@
+"""What is raised when a model cannot be loaded, and what its sentences are made of."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+
+class WeightsMissing(Exception):
+    """A model cannot be loaded; the message says what was looked for, where, and what helps."""
+
+
+class CodeRefused(WeightsMissing):
+    """A model needs code of its own, and this code is not run."""
+
+
+def needed(module: str, install: str, purpose: str) -> Any:
+    """Import a library that need not be installed, or say what it is needed for."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise WeightsMissing(
+            f"the Python package {module} is needed to {purpose} and cannot be imported here "
+            f"({error}). Usually finecut was installed without its models: run `{install}`."
+        ) from error
+
+
+def read_json(path: Path) -> Any:
+    """What one of a model's small files says."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise WeightsMissing(
+            f"{path} cannot be read ({first_line(error)}). Usually a download or copy was cut "
+            "short; fetch the folder again as a whole."
+        ) from error
+
+
+def first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines() or ["without a reason"]
+    return f"{type(error).__name__}: {lines[0].rstrip('.')}"
+
+
+def few(names: Sequence[str]) -> str:
+    """The first three, and how many more there are."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
