@@ -150,6 +150,8 @@ class ClipFile:
     sha256: str
     #: ``None``: all of it was encoded, as usual.
     transcoded: Transcoded | None = None
+    #: What the film's sound lost on its way into the clip, and why; empty: nothing.
+    sound: str = ""
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import av
+from choir import film_of
 from cutting_room import QUICK
 
 from finecut.io.film.memory import prepare_process
@@ -260,6 +261,13 @@ def with_subtitles(codec: str) -> Callable[[Any], None]:
             target.mux(packet)
 
     return add
+
+
+def channels(layout: str) -> Write:
+    def write(path: Path, studio: Studio) -> None:
+        film_of(path, "pcm_s16le", layout)
+
+    return write
 
 
 def many_tracks(number: int) -> Write:
@@ -524,6 +532,18 @@ CASES: tuple[Case, ...] = (
     Case("pcm.mov", "PCM sound", data(lambda s: s.mov), "done"),
     Case("pcm.mkv", "PCM sound", data(lambda s: s.film("pcm.mkv", sound="pcm_s16le")), "done"),
     Case("pcm.avi", "PCM sound", data(lambda s: s.avi), "done"),
+    Case(
+        "channels16.mkv",
+        "16 channels of sound in places unknown",
+        channels("16 channels"),
+        "done",
+    ),
+    Case(
+        "channels7.1.mov",
+        "eight channels of sound",
+        channels("7.1"),
+        "done",
+    ),
     Case("tracks65.mkv", "65 tracks", many_tracks(65), "failed", "--max-streams"),
     Case("tracks900.mkv", "900 tracks", many_tracks(900), "failed", "--max-streams"),
     # Clocks.

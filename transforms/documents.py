@@ -47,6 +47,7 @@ def clip_document(clip: Clip, layout: Layout) -> Document:
             "num_bytes": file.num_bytes,
         } | ({"sha256": file.sha256} if file.sha256 else {})
         document |= _transcoded(file.transcoded)
+        document |= {"sound": file.sound} if file.sound else {}
     if MOTION[0] in clip.scores:
         document["motion_score"] = {
             key.removeprefix("motion_"): clip.scores.get(key) for key in MOTION

@@ -15,6 +15,7 @@ import numpy as np
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 
+from finecut.io.film.channels import samples_of
 from finecut.io.film.pattern import Array
 
 BEEP_SECONDS = 0.05
@@ -148,9 +149,7 @@ def _hear(container: InputContainer) -> tuple[Array, Callable[[int], float]]:
 
 
 def _mono(frame: av.AudioFrame) -> Array:
-    array: Array = frame.to_ndarray()
-    if not frame.format.is_planar:
-        array = array.reshape(-1, len(frame.layout.channels)).T
+    array: Array = samples_of(frame)
     mixed: Array = array.mean(axis=0, dtype=np.float32)
     whole = array.dtype.kind == "i"
     scale = 2.0 ** (16 - 8 * array.dtype.itemsize) if whole else 32767

@@ -72,6 +72,7 @@ class Mp4Writer:
             video_codec=codec,
             num_bytes=self.path.stat().st_size,
             sha256=_sha256(self.path),
+            sound="" if self._sound is None else self._sound.note,
         )
 
     def _hold(self, packet: Packet, shown: int, decoded: int, length: int) -> None:

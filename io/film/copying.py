@@ -39,6 +39,8 @@ from finecut.io.film.cutting import (
     heard_from,
     seek_before,
     sound_stream,
+    telling,
+    without_sound,
 )
 from finecut.io.film.decoders import SOFTWARE
 from finecut.io.film.encoders import Encoding, PictureFormat
@@ -173,7 +175,9 @@ def _copied(
             return
         sections = Sections(container, clock, header, how == SMART, from_start, limits)
         desk = _Desk(container, stream, clock, listener, header, patcher, folder, delay, limits)
-        yield from desk.run(shots, sections)
+        said = without_sound(container, encoding)
+        for shot, outcome in desk.run(shots, sections):
+            yield shot, outcome if isinstance(outcome, str) else telling(outcome, said)
 
 
 def _go_before(

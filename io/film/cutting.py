@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -36,12 +36,11 @@ from finecut.io.film.limits import USUAL_LIMITS, FilmError, Limits
 from finecut.io.film.looking import Look, MakeOnlooker, Onlooker, Scalers
 from finecut.io.film.memory import let_go, let_go_of_frames
 from finecut.io.film.picture import Stored, Upright, display_matrix, stored
-from finecut.io.film.sound import Heard, Listener
+from finecut.io.film.sound import Heard, Listener, why_left_out
 from finecut.io.film.source import (
     DECODE_THREADS,
     clock_of,
     decode,
-    has_decoder,
     ignore_other_streams,
     open_film,
     packets,
@@ -120,7 +119,9 @@ def cut(
         seek_before(container, stream, clock, heard_from(start, listener), limits)
         ending = Ending(file, container, stream, clock, video.duration)
         work = _Pass(container, stream, clock, listener, encoding, folder, onlooker, limits, ending)
-        yield from work.run(shots)
+        said = without_sound(container, encoding)
+        for result in work.run(shots):
+            yield telling(result, said)
 
 
 class _Take:
@@ -442,10 +443,24 @@ def sound_stream(container: InputContainer, encoding: Encoding) -> AudioStream |
     if encoding.audio == "none":
         return None
     first = next(iter(container.streams.audio), None)
-    # A track FFmpeg has no decoder for can neither be timed nor re-encoded.
-    if first is None or not has_decoder(first) or not first.codec_context.sample_rate:
+    if first is None or why_left_out(first, encoding.audio):
         return None
     return first
+
+
+def without_sound(container: InputContainer, encoding: Encoding) -> str:
+    """Why clips have no sound although the film has some and it is wanted; empty: they have it."""
+    first = next(iter(container.streams.audio), None)
+    if first is None or encoding.audio == "none":
+        return ""
+    return why_left_out(first, encoding.audio)
+
+
+def telling(result: CutShot, said: str) -> CutShot:
+    """The same, saying this of its sound, if there is something to say."""
+    if not said or result.file is None:
+        return result
+    return replace(result, file=replace(result.file, sound=said))
 
 
 def heard_from(start: float, listener: Listener | None) -> float:

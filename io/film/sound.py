@@ -14,12 +14,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cache, cached_property
 
 import av
 import numpy as np
-import numpy.typing as npt
 from av.audio.stream import AudioStream
+
+from finecut.io.film.channels import (
+    INTERLEAVED,
+    Mixing,
+    Samples,
+    aac_layout,
+    frame_of,
+    mixing,
+    samples_of,
+)
+from finecut.io.film.source import has_decoder
 
 #: Codecs that MP4 holds and common players play.
 COPYABLE = frozenset({"aac", "mp3", "ac3", "eac3", "opus", "flac", "alac"})
@@ -31,12 +41,12 @@ RUN_IN = {"opus": Fraction(8, 100), "mp3": Fraction(27, 100)}
 LEAST_MP3_RATE = 16_000
 
 AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
-#: By number of channels; what lies between is mixed into the next smaller one.
-AAC_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 8: "7.1"}
 AAC_FRAME = 1024
 AAC_BITS_PER_CHANNEL = 64_000
 
-Samples = npt.NDArray[np.float32]
+
+#: What decoders say of damaged sound, and mixers of what they do not know.
+NOT_HEARD = (av.error.FFmpegError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -47,6 +57,8 @@ class Heard:
     length: Fraction
     packet: av.Packet[AudioStream] | None = None
     samples: Samples | None = None
+    #: What was lost on the way to these samples, in a few words.
+    note: str = ""
 
     @cached_property
     def end(self) -> Fraction:
@@ -67,9 +79,10 @@ class Listener:
         #: How long every packet sounds, unless each says it itself.
         self._every = None if codec == "opus" else length
         self.rate = context.sample_rate if self.copies else _aac_rate(context.sample_rate)
-        channels = context.layout.nb_channels or 2
-        self.layout = AAC_LAYOUTS[max(n for n in AAC_LAYOUTS if n <= channels)]
+        known = context.layout if context.layout.nb_channels else av.AudioLayout("stereo")
+        self.layout = aac_layout(known)
         self._resampler: av.AudioResampler | None = None
+        self._mixing = Mixing(self.layout)
         self._resamples: tuple[str, str, int] | None = None
 
     def hear(self, packet: av.Packet[AudioStream]) -> Iterator[Heard]:
@@ -81,7 +94,8 @@ class Listener:
             return
         try:
             pieces = [piece for frame in packet.decode() for piece in self._resampled(frame)]
-        except av.error.FFmpegError:
+        except NOT_HEARD:
+            self._resampler = None  # half of one must not be asked again
             return
         yield from pieces
 
@@ -89,14 +103,15 @@ class Listener:
         kind = (frame.format.name, frame.layout.name, frame.sample_rate)
         if self._resampler is None or kind != self._resamples:
             # Broadcasts change from stereo to mono and back within one track.
-            self._resampler = av.AudioResampler("fltp", self.layout, self.rate)
-            self._resamples = kind
+            self._resampler = av.AudioResampler(INTERLEAVED, frame.layout, self.rate)
+            self._mixing, self._resamples = mixing(frame.layout, self.layout), kind
         for piece in self._resampler.resample(frame):
             if piece.pts is None or piece.time_base is None:
                 continue
             start = piece.pts * piece.time_base - self._film_start
-            samples = np.asarray(piece.to_ndarray(), dtype=np.float32)
-            yield Heard(start, Fraction(piece.samples, self.rate), samples=samples)
+            samples = self._mixing(np.asarray(samples_of(piece), dtype=np.float32))
+            length = Fraction(piece.samples, self.rate)
+            yield Heard(start, length, samples=samples, note=self._mixing.note)
 
     def _length_of(self, packet: av.Packet[AudioStream]) -> Fraction:
         if self._every is not None:
@@ -106,6 +121,9 @@ class Listener:
 
 class CopiedSound:
     """The sound track of one clip, made of the source's own packets."""
+
+    #: Nothing is lost.
+    note = ""
 
     def __init__(self, container: av.container.OutputContainer, heard: Listener) -> None:
         self._container = container
@@ -149,6 +167,8 @@ class EncodedSound:
         self._held: Samples = np.zeros((channels, 0), np.float32)
         #: Index of the first held sample, counted from the clip's first picture.
         self._position = 0
+        #: What was lost of the film's sound, in a few words.
+        self.note = ""
 
     def add(self, piece: Heard, clip_start: Fraction, clip_end: Fraction) -> None:
         assert piece.samples is not None
@@ -159,6 +179,7 @@ class EncodedSound:
         samples = samples[:, max(0, known - at) : max(0, end - at)]
         if not samples.shape[1]:
             return
+        self.note = piece.note or self.note
         # Silence where the source has a gap keeps everything after it in time.
         gap = np.zeros((samples.shape[0], max(0, at - known)), np.float32)
         self._held = np.concatenate([self._held, gap, samples], axis=1)
@@ -171,8 +192,7 @@ class EncodedSound:
         self._container.mux(self._stream.encode(None))
 
     def _encode(self, count: int) -> None:
-        block = np.ascontiguousarray(self._held[:, :count])
-        frame = av.AudioFrame.from_ndarray(block, format="fltp", layout=self._layout)
+        frame = frame_of(self._held[:, :count], self._layout)
         frame.sample_rate = self._rate
         frame.time_base = Fraction(1, self._rate)
         frame.pts = self._position
@@ -182,6 +202,35 @@ class EncodedSound:
 
 
 Sound = CopiedSound | EncodedSound
+
+
+def why_left_out(stream: AudioStream, audio: str) -> str:
+    """Why clips cannot have this sound at all; empty: they can."""
+    if not has_decoder(stream):
+        return "left out: its codec is unknown here, so nobody knows how long its packets sound"
+    context = stream.codec_context
+    if not context.sample_rate:
+        return "left out: the film does not say how many samples of it are a second"
+    if context.layout.nb_channels and not (
+        audio == "copy" and _fits_mp4(stream, context.codec.canonical_name)
+    ):
+        name = context.layout.name
+        trouble = _why_unmixable(context.format.name, name, context.sample_rate)
+        if trouble:
+            return f"left out: its channels ({name}) cannot be mixed to what AAC holds ({trouble})"
+    return ""
+
+
+@cache
+def _why_unmixable(form: str, layout: str, rate: int) -> str:
+    """What the mixer says of such sound, tried once with a little silence; empty: nothing."""
+    try:
+        silence = av.AudioFrame(format=form, layout=layout, samples=AAC_FRAME)
+        silence.sample_rate, silence.pts = rate, 0
+        av.AudioResampler(INTERLEAVED, silence.layout, _aac_rate(rate)).resample(silence)
+    except NOT_HEARD as error:
+        return str(error)
+    return ""
 
 
 def _fits_mp4(stream: AudioStream, codec: str) -> bool:

@@ -151,6 +151,7 @@ CLIP: Final[Mapping[str, Shape]] = {
     "sha256": _maybe(TEXT),
     "transcode": _maybe(TEXT),
     "copied_span": _maybe(SPAN),
+    "sound": _maybe(TEXT),
     "motion_score": _maybe(SCORES),
     "aesthetic_score": _maybe(_or_null(NUMBER)),
     "scores": _maybe(SCORES),
