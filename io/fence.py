@@ -3,7 +3,7 @@
 A link inside an output may lead anywhere: who followed it would read, list, overwrite or remove
 what somebody else owns. So a command says once which folders it works in, and within::
 
-    with fenced("/data/out"):
+    with standing(Fence(("/data/out",))):
         ...                   # nothing below /data/out is followed to outside of it
 
 a path that leads out of its folder is as good as missing for who reads, is left out of listings
@@ -52,58 +52,65 @@ class LeadsOutside(FileNotFoundError):
 
 @dataclass(frozen=True)
 class Fence:
-    """Folders that are not left, and those that are followed as ever. Where it arrives in another
-    process, it stands there, too, as long as that lives.
+    """Folders that are not left, and those that are followed as ever. Where it arrives with work to
+    be done and does not stand, it is put up for as long as the process lives.
     """
 
     roots: tuple[str, ...] = ()
     free: tuple[str, ...] = ()
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _arrived, (self.roots, self.free, os.getpid())
+        return _arrived, (self.roots, self.free)
 
 
-def _arrived(roots: tuple[str, ...], free: tuple[str, ...], process: int) -> Fence:
+def _arrived(roots: tuple[str, ...], free: tuple[str, ...]) -> Fence:
     fence = Fence(roots, free)
-    # Where it comes from, it stands for as long as the command takes.
-    if os.getpid() != process and fence not in _standing:
+    if roots and fence not in _STANDING.fences:
         _put_up(fence)
     return fence
 
 
-_lock = threading.Lock()
-_standing: list[Fence] = []
-#: Each folder of every fence, and where it really is; nothing for those that are free.
-_places: dict[str, str | None] = {}
-_told: set[str] = set()
+#: For who works below none.
+NO_FENCE: Final = Fence()
+
+
+class _Standing:
+    """The fences of this process."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.fences: list[Fence] = []
+        #: Each folder of every fence, and where it really is; nothing for those that are free.
+        self.places: dict[str, str | None] = {}
+        self.told: set[str] = set()
+
+    def renew(self) -> None:
+        free = {folder: None for fence in self.fences for folder in fence.free if _is_local(folder)}
+        roots = [folder for fence in self.fences for folder in fence.roots if _is_local(folder)]
+        self.places = {**free, **{folder: os.path.realpath(folder) for folder in roots}}
+        self.told.clear()
+        _remembered.cache_clear()
+
+
+_STANDING: Final = _Standing()
 
 
 @contextmanager
-def fenced(*roots: str, free: Iterable[str] = ()) -> Iterator[Fence]:
-    """Within, nothing below these folders is followed to outside of them."""
-    fence = Fence(tuple(filter(_is_local, roots)), tuple(filter(_is_local, free)))
+def standing(fence: Fence) -> Iterator[None]:
+    """Within, nothing below the fence's folders is followed to outside of them."""
     _put_up(fence)
     try:
-        yield fence
+        yield
     finally:
-        with _lock:
-            _standing.remove(fence)
-            _renew()
+        with _STANDING.lock:
+            _STANDING.fences.remove(fence)
+            _STANDING.renew()
 
 
 def _put_up(fence: Fence) -> None:
-    with _lock:
-        _standing.append(fence)
-        _renew()
-
-
-def _renew() -> None:
-    global _places
-    free = {folder: None for fence in _standing for folder in fence.free}
-    real = {folder: os.path.realpath(folder) for fence in _standing for folder in fence.roots}
-    _places = {**free, **real}
-    _told.clear()
-    _remembered.cache_clear()
+    with _STANDING.lock:
+        _STANDING.fences.append(fence)
+        _STANDING.renew()
 
 
 def _is_local(path: str) -> bool:
@@ -112,32 +119,30 @@ def _is_local(path: str) -> bool:
 
 def fence_around(path: str) -> str | None:
     """The fenced folder that this path lies in, if it lies in one: the deepest that is known."""
+    places = _STANDING.places
     found = max(
-        (folder for folder in _places if path == folder or path.startswith(f"{folder}/")),
+        (folder for folder in places if path == folder or path.startswith(f"{folder}/")),
         key=len,
         default=None,
     )
-    return None if found is None or _places[found] is None else found
+    return None if found is None or places[found] is None else found
 
 
 def leads_outside(path: str) -> bool:
     """Whether who follows this leaves the fenced folder that it lies in; said once, if so."""
-    if not _places:
+    if not _STANDING.places:
         return False
     root = fence_around(path)
-    if root is None or path == root or is_within(real_place(path), _places[root] or root):
+    if root is None or path == root or is_within(real_place(path), _known_place(root)):
         return False
-    with _lock:
-        new = path not in _told
-        _told.add(path)
-    if new:
+    if _is_new(path):
         LOG.error("%s is left alone: it is a link that leads out of %s", _shown(path), _shown(root))
     return True
 
 
 def refuse_outside(path: str) -> None:
     """Raise :class:`LeadsOutside` for what is not to be read."""
-    if _places and leads_outside(path):
+    if leads_outside(path):
         raise LeadsOutside(path, fence_around(path) or "")
 
 
@@ -186,8 +191,17 @@ def plain_names(names: Iterable[object], note: str) -> list[str]:
             plain.append(name)
         else:
             said = _shown(str(name)[:80])
-            LOG.error("%s names %s, which finecut never writes: left alone", _shown(note), said)
+            if _is_new(f"{note} {said}"):
+                LOG.error("%s names %s, which finecut never writes: left alone", _shown(note), said)
     return plain
+
+
+def _is_new(said: str) -> bool:
+    """Whether nobody said so since the last command began."""
+    with _STANDING.lock:
+        new = said not in _STANDING.told
+        _STANDING.told.add(said)
+    return new
 
 
 def real_place(path: str) -> str:
@@ -201,7 +215,7 @@ def real_place(path: str) -> str:
 
 def _known_place(folder: str) -> str:
     # Nobody says when to forget it, where no command is at work.
-    return _remembered(folder) if _places else os.path.realpath(folder)
+    return _remembered(folder) if _STANDING.places else os.path.realpath(folder)
 
 
 @lru_cache(maxsize=REMEMBERED)

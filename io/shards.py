@@ -107,8 +107,13 @@ class ShardFolder:
 
     def noted(self) -> list[str] | None:
         """The shards that may lie here; ``None`` where no shards were ever written."""
+        said = self.noted_by_anybody()
+        return None if said is None else plain_names(said, self.note)
+
+    def noted_by_anybody(self) -> list[object] | None:
+        """The same as it stands there: names that may lead elsewhere, if somebody edited it."""
         data = shelf.read_if_there(self.note)
-        return None if data is None else plain_names(json.loads(data)["shards"], self.note)
+        return None if data is None else list(json.loads(data)["shards"])
 
     def write_note(self, own: Shelf, names: Iterable[str]) -> None:
         own.write(self.note, json.dumps({"shards": sorted(names)}, indent=4).encode())

@@ -29,7 +29,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO, TypeVar, cast
 
-from finecut.io.fence import Fence, is_straight, leads_outside, refuse_behind_link, refuse_outside
+from finecut.io.fence import (
+    NO_FENCE,
+    Fence,
+    is_straight,
+    is_within,
+    leads_outside,
+    refuse_behind_link,
+    refuse_outside,
+)
 from finecut.io.ranges import RangedFile
 from finecut.io.retry import DEADLINE_SECONDS, is_passing, retried
 from finecut.io.store import Found, store_for
@@ -120,6 +128,24 @@ def _walk(folder: str) -> Iterator[str]:
         yield from (f"{here}/{name}" for name, is_folder, _ in found if not is_folder)
         deeper = [name for name, is_folder, is_link in found if is_folder and not is_link]
         waiting += [f"{here}/{name}" for name in reversed(deeper)]
+
+
+def links_out_of(root: str) -> list[tuple[str, str]]:
+    """The links at any depth of a folder that lead out of it, and where to."""
+    found: list[tuple[str, str]] = []
+    waiting = [] if is_remote(root) else [root]
+    real = identity(root)
+    while waiting:
+        here = waiting.pop()
+        # What cannot be looked into, or is gone, is for who reads it to tell.
+        with contextlib.suppress(OSError), os.scandir(here) as entries:
+            for entry in entries:
+                path = f"{here}/{entry.name}"
+                if entry.is_symlink():
+                    found.append((path, identity(path)))
+                elif entry.is_dir():
+                    waiting.append(path)
+    return sorted((path, place) for path, place in found if not is_within(place, real))
 
 
 def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
@@ -265,7 +291,7 @@ class Shelf:
     root: str
     staging: str
     #: What else is not left, wherever this arrives (see :mod:`fence`).
-    fence: Fence = Fence()
+    fence: Fence = NO_FENCE
 
     def check(self, path: str) -> None:
         """Raise :class:`LeadsOutside` for a path that is not really below the root."""
@@ -383,7 +409,12 @@ class Shelf:
 
 def _patiently(uri: str, work: Callable[[], T]) -> T:
     """What ``work`` on this file gives, however often it takes within its time."""
-    return retried(work, STORE_SECONDS if is_remote(uri) else DISK_SECONDS)
+    try:
+        return retried(work, STORE_SECONDS if is_remote(uri) else DISK_SECONDS)
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = uri  # who writes to an open file is not told which one it is
+        raise
 
 
 def _looked_at(uri: str) -> Found:
