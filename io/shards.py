@@ -30,6 +30,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from finecut.io import shelf
+from finecut.io.fence import plain_names
 from finecut.io.shelf import Shelf
 
 TAR: Final = ".tar"
@@ -106,8 +107,13 @@ class ShardFolder:
 
     def noted(self) -> list[str] | None:
         """The shards that may lie here; ``None`` where no shards were ever written."""
+        said = self.noted_by_anybody()
+        return None if said is None else plain_names(said, self.note)
+
+    def noted_by_anybody(self) -> list[object] | None:
+        """The same as it stands there: names that may lead elsewhere, if somebody edited it."""
         data = shelf.read_if_there(self.note)
-        return None if data is None else list(map(str, json.loads(data)["shards"]))
+        return None if data is None else list(json.loads(data)["shards"])
 
     def write_note(self, own: Shelf, names: Iterable[str]) -> None:
         own.write(self.note, json.dumps({"shards": sorted(names)}, indent=4).encode())
@@ -242,8 +248,10 @@ def write_lance(own: Shelf, folder: str, groups: Iterator[pa.Table]) -> None:
 
 
 def remove_folder(own: Shelf, folder: str, first: str) -> None:
-    """Remove every file of a folder, those of its folder ``first`` before the others."""
-    if not shelf.exists(folder):
+    """Remove every file of a folder, those of its folder ``first`` before the others; nothing
+    where a link lies in its place.
+    """
+    if not shelf.exists(folder) or shelf.is_symlink(folder):
         return
     paths = sorted(shelf.files_below(folder), key=lambda path: f"/{first}/" not in path)
     for path in paths:

@@ -5,6 +5,9 @@ folder and then moved into place in one step (local disk), or written by an uplo
 when it is complete (object store). Two attempts at the same work may both write; names are
 deterministic, so either result is the result.
 
+Nothing that is written, listed for removal or removed leaves its :class:`Shelf`'s root, and nothing
+that is read the folders that are fenced (see :mod:`fence`).
+
 Everything here tries again for a while when a disk or a store is only busy or out of reach
 (``retry.py``), and then fails with an ``OSError``.
 """
@@ -26,6 +29,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO, TypeVar, cast
 
+from finecut.io.fence import (
+    NO_FENCE,
+    Fence,
+    is_straight,
+    is_within,
+    leads_outside,
+    refuse_behind_link,
+    refuse_outside,
+)
 from finecut.io.ranges import RangedFile
 from finecut.io.retry import DEADLINE_SECONDS, is_passing, retried
 from finecut.io.store import Found, store_for
@@ -82,23 +94,18 @@ def exists(uri: str) -> bool:
     """Whether there is a file or folder of this name (a remote prefix counts as a folder)."""
     if is_remote(uri):
         return _is_object(uri) or bool(store_for(uri).below(uri, partial(_patiently, uri), limit=1))
-    return _patiently(uri, Path(uri).exists)
+    return not leads_outside(uri) and _patiently(uri, Path(uri).exists)
 
 
 def is_folder(uri: str) -> bool:
     if is_remote(uri):
         return not _is_object(uri)
-    return Path(uri).is_dir()
+    return not leads_outside(uri) and Path(uri).is_dir()
 
 
 def is_file(uri: str) -> bool:
     """Whether this can be read twice and measured: no folder, pipe or device."""
-    return is_remote(uri) or Path(uri).is_file()
-
-
-def _refuse(error: OSError) -> None:
-    """A folder that cannot be read may hide videos: better to stop than to pretend it is empty."""
-    raise error
+    return is_remote(uri) or (not leads_outside(uri) and Path(uri).is_file())
 
 
 def files_below(folder: str) -> Iterator[str]:
@@ -110,9 +117,49 @@ def files_below(folder: str) -> Iterator[str]:
 
 
 def _walk(folder: str) -> Iterator[str]:
-    for here, folders, files in os.walk(folder, onerror=_refuse):
-        folders.sort()
-        yield from (f"{here}/{name}" for name in sorted(files))
+    """A folder that cannot be read may hide videos: better to stop than to pretend it is empty."""
+    waiting = [] if leads_outside(folder) else [folder]
+    while waiting:
+        here = waiting.pop()
+        with _entries(here) as entries:
+            found = sorted(
+                (entry.name, _leads_to_folder(entry), entry.is_symlink()) for entry in entries
+            )
+        yield from (f"{here}/{name}" for name, is_folder, _ in found if not is_folder)
+        deeper = [name for name, is_folder, is_link in found if is_folder and not is_link]
+        waiting += [f"{here}/{name}" for name in reversed(deeper)]
+
+
+def links_out_of(root: str) -> list[tuple[str, str]]:
+    """The links at any depth of a folder that lead out of it, and where to."""
+    found: list[tuple[str, str]] = []
+    waiting = [] if is_remote(root) else [root]
+    real = identity(root)
+    while waiting:
+        here = waiting.pop()
+        # What cannot be looked into, or is gone, is for who reads it to tell.
+        with contextlib.suppress(OSError), os.scandir(here) as entries:
+            for entry in entries:
+                path = f"{here}/{entry.name}"
+                if entry.is_symlink():
+                    found.append((path, identity(path)))
+                elif entry.is_dir():
+                    waiting.append(path)
+    return sorted((path, place) for path, place in found if not is_within(place, real))
+
+
+def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link in a circle, or to where nobody may look
+        return False
+
+
+@contextmanager
+def _entries(folder: str) -> Iterator[Iterator[os.DirEntry[str]]]:
+    """What lies in a folder, without links that lead out of a fence."""
+    with os.scandir(folder) as entries:
+        yield (e for e in entries if not (e.is_symlink() and leads_outside(f"{folder}/{e.name}")))
 
 
 def _is(kind: Callable[[], bool]) -> bool:
@@ -129,9 +176,9 @@ def some_file_in(folder: str, suffix: str) -> str | None:
     """Any one file of a folder whose name ends so, without listing them all."""
     if is_remote(folder):
         return store_for(folder).some(folder, suffix, partial(_patiently, folder))
-    if not Path(folder).is_dir():
+    if not is_folder(folder):
         return None
-    with os.scandir(folder) as entries:
+    with _entries(folder) as entries:
         named = (entry for entry in entries if entry.name.endswith(suffix))
         return next((entry.path for entry in named if _is(entry.is_file)), None)
 
@@ -140,18 +187,20 @@ def folders_in(folder: str) -> list[str]:
     """The folders in a folder, by their paths; none if there is no such folder."""
     if is_remote(folder):
         return store_for(folder).inside(folder, partial(_patiently, folder))[1]
-    if not Path(folder).is_dir():
+    if not is_folder(folder):
         return []
-    return sorted(f"{folder}/{entry.name}" for entry in os.scandir(folder) if _is(entry.is_dir))
+    with _entries(folder) as entries:
+        return sorted(f"{folder}/{entry.name}" for entry in entries if _is(entry.is_dir))
 
 
 def files_in(folder: str) -> list[str]:
     """The files in a folder, by their paths; none if there is no such folder."""
     if is_remote(folder):
         return sorted(store_for(folder).inside(folder, partial(_patiently, folder))[0])
-    if not Path(folder).is_dir():
+    if not is_folder(folder):
         return []
-    return sorted(f"{folder}/{entry.name}" for entry in os.scandir(folder) if not _is(entry.is_dir))
+    with _entries(folder) as entries:
+        return sorted(f"{folder}/{entry.name}" for entry in entries if not _is(entry.is_dir))
 
 
 def written_below(folder: str) -> Iterator[tuple[str, float]]:
@@ -175,6 +224,7 @@ def matching(pattern: str) -> list[str]:
 def size_of(uri: str) -> int:
     if is_remote(uri):
         return _looked_at(uri).size
+    refuse_outside(uri)
     return _patiently(uri, Path(uri).stat).st_size
 
 
@@ -182,6 +232,7 @@ def version_of(uri: str) -> str:
     """What changes when the file is replaced: its size, and when it was written or which it is."""
     if is_remote(uri):
         return _looked_at(uri).version
+    refuse_outside(uri)
     found = _patiently(uri, Path(uri).stat)
     return f"{found.st_size} {found.st_mtime_ns}"
 
@@ -189,6 +240,7 @@ def version_of(uri: str) -> str:
 def read(uri: str) -> bytes:
     if is_remote(uri):
         return _patiently(uri, lambda: store_for(uri).read(uri))
+    refuse_outside(uri)
     return _patiently(uri, Path(uri).read_bytes)
 
 
@@ -209,6 +261,7 @@ def read_part(uri: str, start: int, length: int) -> bytes:
 
 def _part(uri: str, start: int, length: int) -> bytes:
     if not is_remote(uri):
+        refuse_outside(uri)
         with Path(uri).open("rb") as file:
             file.seek(start)
             return file.read(length)
@@ -223,6 +276,7 @@ def _part(uri: str, start: int, length: int) -> bytes:
 def open_source(uri: str) -> Iterator[str | BinaryIO]:
     """What the decoder reads from: a path where there is one, else ranged reads of the object."""
     if not is_remote(uri):
+        refuse_outside(uri)
         yield uri
         return
     opened = _patiently(uri, lambda: store_for(uri).open(uri))
@@ -236,6 +290,13 @@ class Shelf:
 
     root: str
     staging: str
+    #: What else is not left, wherever this arrives (see :mod:`fence`).
+    fence: Fence = NO_FENCE
+
+    def check(self, path: str) -> None:
+        """Raise :class:`LeadsOutside` for a path that is not really below the root."""
+        if not is_remote(path):
+            refuse_behind_link(path, self.root)
 
     def write(self, path: str, data: bytes) -> int:
         """Write a whole file under its final name; the number of bytes comes back."""
@@ -246,6 +307,7 @@ class Shelf:
         return len(data)
 
     def _replace(self, path: str, data: bytes) -> None:
+        self.check(path)
         part = self._unique()
         with _removed_unless_whole(part):
             _create(part, data)
@@ -262,6 +324,7 @@ class Shelf:
                 yield Path(folder)
         else:
             bench = Path(self._unique())
+            self.check(f"{bench}/{IN_USE}")
             bench.mkdir(parents=True)
             # While this lies here, publishing the bench's last file does not remove the bench.
             (bench / IN_USE).touch()
@@ -282,6 +345,8 @@ class Shelf:
 
     def publish(self, staged: str, final: str, num_bytes: int | None = None) -> int:
         """Move a staged file to its final name, in one step; doing it twice is doing it once."""
+        self.check(staged)
+        self.check(final)
         try:
             if is_remote(final):
                 _patiently(final, lambda: store_for(final).move(staged, final))
@@ -303,6 +368,7 @@ class Shelf:
         if is_remote(path):
             delete([path])
         else:
+            self.check(path)
             _patiently(path, lambda: Path(path).unlink(missing_ok=True))
             if path.startswith(self.staging):
                 _remove_empty(Path(path).parent)
@@ -313,6 +379,7 @@ class Shelf:
         if is_remote(probe):
             self.write(probe, b"")
         else:
+            self.check(probe)
             _patiently(probe, lambda: _create(probe, b""))
         self.remove(probe)
 
@@ -323,6 +390,8 @@ class Shelf:
             if leftover:
                 delete(leftover)
             return
+        if not is_straight(self.staging, self.root):
+            return  # behind a link nothing is ours
         staging = Path(self.staging)
         for path in sorted(staging.glob("*"), key=lambda path: path.name == ALIVE):
             # The mark goes last: killed in between, what is left is known to be nobody's.
@@ -340,7 +409,12 @@ class Shelf:
 
 def _patiently(uri: str, work: Callable[[], T]) -> T:
     """What ``work`` on this file gives, however often it takes within its time."""
-    return retried(work, STORE_SECONDS if is_remote(uri) else DISK_SECONDS)
+    try:
+        return retried(work, STORE_SECONDS if is_remote(uri) else DISK_SECONDS)
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = uri  # who writes to an open file is not told which one it is
+        raise
 
 
 def _looked_at(uri: str) -> Found:

@@ -25,6 +25,7 @@ import pyarrow as pa
 
 from finecut.io import shelf
 from finecut.io.drops import DUPLICATES
+from finecut.io.fence import Fence, LeadsOutside, refuse_outside, standing
 from finecut.io.layout import Layout
 from finecut.io.output import NoDataset, Output
 from finecut.io.parquet import facts_of
@@ -89,6 +90,17 @@ def dedup(
 ) -> tuple[Deduping, Deduped]:
     """What was found, and how. Raises when there is nothing to compare."""
     options.check()
+    with standing(_fence(options)):
+        return _dedup(options, runner_arguments, progress)
+
+
+def _fence(options: DedupOptions) -> Fence:
+    return Fence(tuple(shelf.absolute(each) for each in (options.dataset, options.into) if each))
+
+
+def _dedup(
+    options: DedupOptions, runner_arguments: Sequence[str], progress: bool
+) -> tuple[Deduping, Deduped]:
     deduping = planned(options)
     own = deduping.clustering.own
     BOARD.clear()
@@ -195,7 +207,8 @@ def planned(options: DedupOptions) -> Deduping:
         )
     facts = _facts(tables[0])
     root = shelf.absolute(options.into or f"{layout.root}/{USUAL_FOLDER}")
-    own = Shelf(root, f"{root}/.staging/{uuid.uuid4().hex}")
+    _refuse_outside(root)
+    own = Shelf(root, f"{root}/.staging/{uuid.uuid4().hex}", _fence(options))
     confirms = not options.no_confirm and shelf.exists(layout.clips())
     eps = options.eps
     if eps is None:
@@ -230,6 +243,14 @@ def planned(options: DedupOptions) -> Deduping:
             told=tuple(sorted(told.items())),
         )
     )
+
+
+def _refuse_outside(root: str) -> None:
+    """The usual folder is not one that the user named: what it leads to is somebody else's."""
+    try:
+        refuse_outside(root)
+    except LeadsOutside as error:
+        raise OptionError(f"{root} cannot be written to: {error.strerror}") from error
 
 
 def _output(options: DedupOptions) -> Output | None:

@@ -22,7 +22,7 @@ from finecut.pipeline.curation import curate, curate_stream
 from finecut.pipeline.engine import DATAFLOW, check_runner, quiet_libraries
 from finecut.pipeline.flags import Parser, add_flags, parse_options
 from finecut.pipeline.options import OptionError, Options
-from finecut.pipeline.planning import plan
+from finecut.pipeline.planning import check_apart, plan
 from finecut.pipeline.run_document import run_document, run_name
 from finecut.pipeline.template import arguments_of
 from finecut.transforms.documents import serialise
@@ -55,9 +55,10 @@ def launch(options: Options, runner_arguments: Sequence[str] = ()) -> PipelineRe
 
 def job(options: Options, runner_arguments: Sequence[str] = ()) -> beam.Pipeline:
     """The whole job, not yet handed over. It shows the options on its page."""
+    check_apart(options.check())
     words = [f"--runner={options.runner}", *runner_arguments, *words_of(options)]
     pipeline = beam.Pipeline(options=PipelineOptions(words))
-    steps = plan(options.check())
+    steps = plan(options)
     if options.subscription is not None:
         pipeline._options.view_as(StandardOptions).streaming = True
         told = pipeline | "Notifications" >> ReadFromPubSub(

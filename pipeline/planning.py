@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import uuid
@@ -12,6 +13,7 @@ from typing import NamedTuple
 
 from finecut.io import shelf
 from finecut.io.child import ChildLimits, possible
+from finecut.io.fence import Fence
 from finecut.io.film.encoders import Encoding
 from finecut.io.film.limits import Limits
 from finecut.io.film.sheet import SheetForm
@@ -25,14 +27,15 @@ from finecut.pipeline.choosing import (
     embedding_frames,
     enhancing,
 )
-from finecut.pipeline.options import FIXED_STRIDE, Options, option_fields
+from finecut.pipeline.options import FIXED_STRIDE, OptionError, Options, option_fields
 from finecut.pipeline.own import OwnStep, own_steps
 from finecut.pipeline.placing import Placing, placing
+from finecut.transforms import outputs
 from finecut.transforms.again import Again
 from finecut.transforms.caption import Captioning, Enhancing
 from finecut.transforms.detect import Detection
 from finecut.transforms.embed import Embedding
-from finecut.transforms.find import Finding, is_failure_list
+from finecut.transforms.find import Finding, fixed_part, is_failure_list
 from finecut.transforms.given import GivenCuts, read_cuts
 from finecut.transforms.keep import Dropping
 from finecut.transforms.looking import Looking
@@ -98,7 +101,7 @@ def plan(options: Options, run: str | None = None, ask: bool = True) -> Plan:
     output = shelf.absolute(options.output)
     layout = Layout(output, options.shard_prefix)
     run = run or uuid.uuid4().hex
-    own = Shelf(output, layout.staging_of(run))
+    own = Shelf(output, layout.staging_of(run), fence_of(options))
     inputs = tuple(shelf.absolute(spec) for spec in options.input)
     own_made = own_steps(options)
     looking = _looking(options, run, ask, own_made)
@@ -157,6 +160,23 @@ def plan(options: Options, run: str | None = None, ask: bool = True) -> Plan:
         again=Again(options.overwrite, options.max_attempts),
         failures_path=failures_path(options),
     )
+
+
+def fence_of(options: Options) -> Fence:
+    """The output is not left; what a link in an input means stays as it is."""
+    inputs = (fixed_part(shelf.absolute(spec)) for spec in options.input)
+    return Fence((shelf.absolute(options.output),), tuple(inputs))
+
+
+def check_apart(options: Options) -> None:
+    """Refuse an output that would be its own input."""
+    folders = [fixed_part(spec) for spec in options.input if not glob.has_magic(spec)]
+    globs = [fixed_part(spec) for spec in options.input if glob.has_magic(spec)]
+    try:
+        outputs.check_apart(folders, options.output)
+        outputs.check_no_clips(globs, options.output)
+    except outputs.NotApart as error:
+        raise OptionError(str(error)) from error
 
 
 def failures_path(options: Options) -> str:

@@ -27,12 +27,14 @@ import apache_beam as beam
 
 from finecut.io import shelf
 from finecut.io.drops import DropsError
+from finecut.io.fence import Fence, standing
 from finecut.io.layout import Layout
 from finecut.io.output import JSON, NoDataset, Output
 from finecut.io.records import Source, Summary, from_json, to_json
 from finecut.io.shelf import Shelf
 from finecut.pipeline.after import AfterOptions, RefilterOptions
 from finecut.pipeline.beam_options import words_of
+from finecut.pipeline.disk import disk_trouble
 from finecut.pipeline.engine import RunError, run_pipeline
 from finecut.pipeline.options import (
     ENABLE,
@@ -97,6 +99,11 @@ class Made(NamedTuple):
 
 def main(options: RefilterOptions, runner_arguments: Sequence[str]) -> int:
     """Say what would come of it, do it, and say how to finish what could not be done."""
+    with standing(Fence((shelf.absolute(options.dataset),))):
+        return _main(options, runner_arguments)
+
+
+def _main(options: RefilterOptions, runner_arguments: Sequence[str]) -> int:
     output = Output.at(options.dataset)
     runs = list(_runs(output.layout))
     base = _base(output, runs)
@@ -363,7 +370,7 @@ def _refiltering(root: str, run: str, new: Made, runs: Sequence[Run]) -> Refilte
     return Refiltering(
         Writing(
             layout,
-            Shelf(root, layout.staging_of(run)),
+            Shelf(root, layout.staging_of(run), Fence((root,))),
             upload_clips=not options.no_upload_clips,
             threads=options.write_threads,
             configuration=new.configuration,
@@ -586,6 +593,10 @@ def _of_lists(yields: Yields, options: Options) -> list[str]:
 def _ended(yields: Yields, new: Made, would: str, lost: int = 0) -> int:
     """Say how it ended; the exit code. Done is also what leaves some videos to curation."""
     _say(final_words(yields, new, would))
+    refused = disk_trouble(yields.failures, new.options.output)
+    if refused is not None:
+        sys.stderr.write(f"finecut: {refused}\n")
+        return NOTHING_MADE
     if lost:
         sys.stderr.write(f"finecut: the books do not balance: {lost} clips are unaccounted for\n")
         return UNBALANCED

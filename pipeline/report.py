@@ -21,6 +21,7 @@ from typing import Final, NamedTuple
 from urllib.parse import quote
 
 from finecut.io import shelf
+from finecut.io.fence import Fence, standing
 from finecut.io.layout import Layout
 from finecut.io.output import NoDataset, Output
 from finecut.io.shelf import Shelf
@@ -55,6 +56,12 @@ class Made(NamedTuple):
 
 def main(options: ReportOptions, _runner_arguments: Sequence[str]) -> int:
     """Make the page and say where it is."""
+    roots = (shelf.absolute(each) for each in (options.dataset, options.into) if each)
+    with standing(Fence(tuple(roots))):
+        return _main(options)
+
+
+def _main(options: ReportOptions) -> int:
     began = time.monotonic()
     output = _output_at(options.dataset)
     folder = shelf.absolute(options.into) if options.into else f"{output.root}/{FOLDER}"

@@ -26,6 +26,7 @@ from apache_beam.runners.runner import PipelineResult
 
 from finecut.io import shelf
 from finecut.io.child import kill_all
+from finecut.io.fence import standing
 from finecut.io.film.decoders import require_decoder
 from finecut.io.film.encoders import require_encoder
 from finecut.io.greeting import StoreAway, greet
@@ -45,7 +46,7 @@ from finecut.pipeline.engine import (
 )
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.own import lost_by, require_steps
-from finecut.pipeline.planning import Plan, plan
+from finecut.pipeline.planning import Plan, check_apart, fence_of, plan
 from finecut.pipeline.profiling import Profile, Profiler, collapsed, flame, steps_table
 from finecut.pipeline.progress import Progress
 from finecut.pipeline.report import MAKES_NO_CLIPS, report_of_run
@@ -96,8 +97,14 @@ def run(options: Options, runner_arguments: Sequence[str] = (), progress: bool =
             "leave it out"
         )
     quiet_libraries(options.verbose)
+    with standing(fence_of(options)):
+        return _run(options, runner_arguments, progress)
+
+
+def _run(options: Options, runner_arguments: Sequence[str], progress: bool) -> Ran:
     _greet((*options.input, options.output))
     check_inputs(options.input)
+    check_apart(options)
     steps = plan(options)
     if options.is_local:
         require_encoder(steps.cutting.encoding)

@@ -33,6 +33,7 @@ import pyarrow.compute as pc
 from finecut.io import drops as lists
 from finecut.io import shelf
 from finecut.io.drops import DropsError, read_drops
+from finecut.io.fence import Fence, standing
 from finecut.io.layout import Layout
 from finecut.io.output import Output
 from finecut.io.records import Failure, from_json, to_json
@@ -188,10 +189,19 @@ def shard(
 ) -> Ran:
     """Write the shards of a dataset. Raises when that cannot be done as a whole."""
     options.check()
+    with standing(_fence(options)):
+        return _shard(options, runner_arguments, progress)
+
+
+def _fence(options: ShardOptions) -> Fence:
+    return Fence((shelf.absolute(options.dataset), shelf.absolute(options.output)))
+
+
+def _shard(options: ShardOptions, runner_arguments: Sequence[str], progress: bool) -> Ran:
     began = time.monotonic()
     output = Output.at(options.dataset)
     folder = ShardFolder(shelf.absolute(options.output))
-    own = Shelf(folder.root, Layout(folder.root).staging_of(uuid4().hex))
+    own = Shelf(folder.root, Layout(folder.root).staging_of(uuid4().hex), _fence(options))
     sharding = _sharding(options, output, folder, own)
     dropped, keepers = read_drops(options.drop), keepers_of(options.drop)
     BOARD.clear()

@@ -21,6 +21,7 @@ import apache_beam as beam
 
 from finecut.io import child, shelf
 from finecut.io.child import ChildLimits, possible
+from finecut.io.fence import Fence, standing
 from finecut.io.film.limits import Limits
 from finecut.io.layout import Layout
 from finecut.io.output import NoDataset
@@ -43,6 +44,7 @@ from finecut.transforms.verify import (
     Folder,
     VerifyOutput,
     folders_of,
+    links_out,
     verifying_of,
 )
 
@@ -80,6 +82,14 @@ def verify(
     options: VerifyOptions, runner_arguments: Sequence[str] = (), progress: bool = False
 ) -> Verified:
     """What is wrong with an output. Raises when it is none, or cannot be read."""
+    fence = Fence(tuple(map(shelf.absolute, (options.dataset, *options.shards))))
+    with standing(fence):
+        return _verify(options, runner_arguments, progress, fence)
+
+
+def _verify(
+    options: VerifyOptions, runner_arguments: Sequence[str], progress: bool, fence: Fence
+) -> Verified:
     began = time.monotonic()
     layout = Layout(shelf.absolute(options.dataset))
     report = _report_of(options, layout)
@@ -88,6 +98,7 @@ def verify(
         child.start(DECODING)
     try:
         folders, notes = folders_of(layout)
+        notes += links_out(fence)
         _refuse_others(layout, folders)
         verifying = verifying_of(
             layout,
@@ -95,6 +106,7 @@ def verify(
             quick=options.quick,
             film=Limits(pixels=options.max_pixels),
             limits=limits,
+            fence=fence,
         )
         folders += [Folder(shelf.absolute(each), of_shards=True) for each in options.shards]
         # Beam puts trouble with a disk into words of its own, so here the report is written by us.

@@ -9,6 +9,7 @@ from finecut.io import shelf
 from finecut.io.film.copying import ENCODED
 from finecut.io.layout import embedding_folder
 from finecut.io.records import Summary
+from finecut.pipeline.disk import disk_trouble
 from finecut.pipeline.options import Options
 from finecut.transforms.reel import NO_FRAMES
 
@@ -16,6 +17,7 @@ SHOWN_FAILURES = 5
 #: Of fewer clips a share says nothing.
 LEAST_JUDGED = 8
 NOTHING_MADE, UNBALANCED = 1, 3
+BOOKS = "the books do not balance"
 
 
 def final_words(
@@ -74,7 +76,10 @@ def final_words(
 
 def problems(options: Options, summary: Summary) -> list[str]:
     """Why the run, although it came to its end, did not do what was asked; empty when it did."""
-    found = [f"the books do not balance: {sentence}" for sentence in summary.imbalances()]
+    refused = disk_trouble(summary.failures, options.output)
+    if refused is not None:
+        return [refused]
+    found = [f"{BOOKS}: {sentence}" for sentence in summary.imbalances()]
     if not summary.videos_found:
         found.append(
             f"no videos found in {', '.join(options.input)}. Files must end in .mp4, .mov, .avi, "
@@ -99,8 +104,9 @@ def shown(text: str) -> str:
 
 def exit_code(summary: Summary, wrong: list[str]) -> int:
     """What the command says to who called it: 3, if the books do not balance; 1, if nothing was
-    made."""
-    return 0 if not wrong else UNBALANCED if summary.imbalances() else NOTHING_MADE
+    made, or a disk was in the way."""
+    unbalanced = any(sentence.startswith(BOOKS) for sentence in wrong)
+    return 0 if not wrong else UNBALANCED if unbalanced else NOTHING_MADE
 
 
 def _strict(options: Options, s: Summary) -> str:

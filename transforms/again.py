@@ -316,7 +316,9 @@ def leftovers(clip: str, writing: Writing) -> set[str]:
     layout = writing.layout
     layouts = (layout, replace(layout, shard_prefix=not layout.shard_prefix))
     paths = {each.clip(clip, kept) for each in layouts for kept in (True, False)}
-    paths.update(shelf.files_in(layout.previews_of(clip)))
+    previews = shelf.files_in(layout.previews_of(clip))
+    if previews and not shelf.is_symlink(layout.previews_of(clip)):
+        paths.update(previews)
     paths.update(f"{folder}/{clip}.pickle" for folder in _folders(writing) if _is(folder, VECTORS))
     return paths
 

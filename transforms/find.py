@@ -27,6 +27,7 @@ from finecut.io.layout import check_relative, relative_to_root
 from finecut.io.records import Failure, Source, Video, from_json
 from finecut.transforms.guard import FAILURES
 from finecut.transforms.isolated import isolated
+from finecut.transforms.outputs import not_in, not_made
 from finecut.transforms.probe import probe_source
 from finecut.transforms.tally import LOG, count, metered
 
@@ -57,15 +58,12 @@ class Finding:
 def find_sources(finding: Finding) -> list[Source]:
     """Every video the inputs name, once, sorted by path."""
     check_one_store(finding.inputs)
-    found = [_resolved(spec) for spec in finding.inputs]
+    found = [_resolved(spec, finding.without) for spec in finding.inputs]
     named = {source.uri: source for each in found for source in each.named}
     roots = [each.root for each in found if each.root is not None]
     root = _common_root(roots) if roots else ""
-    paths = [
-        path
-        for path in _once([*named, *(path for each in found for path in each.files)])
-        if not any(path.startswith(f"{folder}/") for folder in finding.without)
-    ]
+    named_or_found = [*named, *(path for each in found for path in each.files)]
+    paths = _once(not_in(finding.without, named_or_found))
     sources = [
         named.get(path) or source_below(_readable(path), _readable(root), finding)
         for path in paths[: finding.limit]
@@ -287,10 +285,10 @@ class _Found(NamedTuple):
     named: Sequence[Source] = ()
 
 
-def _resolved(spec: str) -> _Found:
+def _resolved(spec: str, without: Sequence[str]) -> _Found:
     path = shelf.absolute(spec)
     try:
-        return _resolve(path)
+        return _resolve(path, without)
     except OSError as error:
         if not shelf.is_remote(path):
             raise
@@ -300,15 +298,18 @@ def _resolved(spec: str) -> _Found:
         ) from error
 
 
-def _resolve(path: str) -> _Found:
-    """The root and the files of one input."""
+def _resolve(path: str, without: Sequence[str]) -> _Found:
+    """The root and the files of one input. Outputs that lie in it are none of it."""
     if glob.has_magic(path) and not shelf.exists(path):
-        return _Found(_fixed_part(path), [p for p in shelf.matching(path) if is_video(p)])
+        root = fixed_part(path)
+        films = filter(is_video, shelf.matching(path))
+        return _Found(root, not_made(not_in(without, films), root))
     if _extension(path) in LIST_EXTENSIONS and not shelf.is_folder(path):
         return _resolve_list(path)
     if is_video(path) and not shelf.is_folder(path):
         return _Found(posixpath.dirname(path), [path])
-    return _Found(path, [p for p in shelf.files_below(path) if is_video(p)])
+    films = filter(is_video, shelf.files_below(path))
+    return _Found(path, not_made(not_in(without, films), path))
 
 
 def _resolve_list(path: str) -> _Found:
@@ -366,13 +367,14 @@ def _once(paths: Iterable[str]) -> list[str]:
     return sorted(chosen.values())
 
 
-def _fixed_part(pattern: str) -> str:
+def fixed_part(pattern: str) -> str:
+    """The folder in which a glob looks; what is no glob is that itself."""
     parts: list[str] = []
-    for part in pattern.split("/")[:-1]:
+    for part in pattern.split("/"):
         if glob.has_magic(part):
-            break
+            return "/".join(parts) or "/"
         parts.append(part)
-    return "/".join(parts) or "/"
+    return pattern
 
 
 def _extension(path: str) -> str:

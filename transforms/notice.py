@@ -16,6 +16,7 @@ from apache_beam.io.gcp.pubsub import PubsubMessage
 
 from finecut.io.records import Source
 from finecut.transforms.find import Finding, is_video, source_below
+from finecut.transforms.outputs import is_output, output_around
 from finecut.transforms.tally import LOG, count
 
 #: The only event that is about a new or a new version of an object.
@@ -34,7 +35,9 @@ def noticed(attributes: Mapping[str, str], finding: Finding) -> Source | None:
     if not is_video(path) or _below(path, finding.without) is not None:
         return None
     root = _below(path, finding.inputs)
-    return None if root is None else source_below(path, root, finding)
+    if root is None or output_around(path, root, is_output) is not None:
+        return None
+    return source_below(path, root, finding)
 
 
 def _below(path: str, folders: Iterable[str]) -> str | None:

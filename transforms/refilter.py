@@ -464,10 +464,18 @@ def foresee(relative: str, refiltering: Refiltering) -> Iterator[Yields]:
         yield _untouched(relative, str(error), refiltering.writing)
 
 
+def _number_of_clips(relative: str, writing: Writing) -> int:
+    """How many clips a video has, by its document or by the note of a change that has begun."""
+    document = read_document(writing.layout.processed_video(relative))
+    if document is None:
+        change = (read_document(writing.layout.open_video(relative)) or {}).get(CHANGE)
+        document = change.get("document") if isinstance(change, dict) else None
+    number = document.get("num_total_clips") if isinstance(document, dict) else None
+    return number if type(number) is int else 0
+
+
 def _untouched(relative: str, why: str, writing: Writing) -> Yields:
-    document = read_document(writing.layout.processed_video(relative)) or {}
-    number = document.get("num_total_clips")
-    clips = number if type(number) is int else 0
+    clips = _number_of_clips(relative, writing)
     return Yields(
         videos={UNTOUCHED: 1}, untouched=(Untouched(relative, why, clips),), clips_untouched=clips
     )
@@ -634,9 +642,7 @@ class _Each(beam.DoFn):
         for outcome in guarded(STEP, source, lambda: self.work(relative, self.refiltering)):
             if isinstance(outcome, Failure):
                 count("videos failed")
-                document = read_document(self.refiltering.layout.processed_video(relative)) or {}
-                number = document.get("num_total_clips")
-                clips = number if type(number) is int else 0
+                clips = _number_of_clips(relative, self.refiltering.writing)
                 yield Yields(failures=(outcome,), num_failures=1, clips_failed=clips)
             else:
                 yield outcome

@@ -19,6 +19,7 @@ import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
 from finecut.io import shelf
+from finecut.io.fence import Fence
 from finecut.io.layout import Layout
 from finecut.io.output import JSON
 from finecut.io.shards import ShardFolder
@@ -361,6 +362,17 @@ def folders_of(layout: Layout) -> tuple[list[Folder], list[Finding]]:
             wrong = "is a folder of something else"
             notes.append(Finding(kinds.NOT_LOOKED_AT, f"{name}/", wrong, "is not looked into"))
     return folders, notes
+
+
+def links_out(fence: Fence) -> list[Finding]:
+    """Links that lead out of the folders that are looked into."""
+    should = "should be a file or a folder of its own"
+    return [
+        Finding(kinds.LEADS_OUTSIDE, path.removeprefix(f"{fence.roots[0]}/"), wrong, should)
+        for root in fence.roots
+        for path, target in shelf.links_out_of(root)
+        for wrong in [f"is a link to {target}, outside of {root}"]
+    ]
 
 
 def _leftovers(staging: str) -> Iterator[Finding]:

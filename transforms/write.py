@@ -68,10 +68,12 @@ def publish_clip(clip: Clip, writing: Writing) -> Iterator[Written]:
     if writing.upload_clips:
         path = writing.layout.clip(clip.id, clip.kept)
         size = writing.shelf.publish(clip.staged, path, clip.file.num_bytes)
+        # Before the receipt: with both a receipt and a failure, the clip would count twice.
+        _forget_other_verdict(clip, writing)
         yield Written(CLIPS, clip.id, clip.chunk.id, path, size)
     else:
         _drop(clip.staged, writing)
-    _forget_other_verdict(clip, writing)
+        _forget_other_verdict(clip, writing)
 
 
 def _forget_other_verdict(clip: Clip, writing: Writing) -> None:

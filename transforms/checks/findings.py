@@ -161,6 +161,14 @@ SHARD_BROKEN: Final = _kind(
 SHARD_DIFFERS: Final = _kind(
     "shard-differs", "shards of two runs lie in one folder, or one was written again", SHARD
 )
+LEADS_OUTSIDE: Final = _kind(
+    "leads-outside",
+    "somebody put a link there to save room, or to have finecut touch what it leads to",
+    "Remove the link, or put in its place what it leads to; finecut follows it nowhere.",
+)
+NOTE_BROKEN: Final = _kind(
+    "note-broken", "somebody edited the note, or another program wrote it", SHARD
+)
 
 UNFINISHED: Final = _kind(
     "unfinished", "it is being worked on, or a run was killed", ASK, wrong=False

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from finecut.io import shelf
+from finecut.io.fence import is_plain_name
 from finecut.io.shards import TAR, ShardFolder
 from finecut.io.tar import END, padding
 from finecut.transforms.checks import findings as kinds
@@ -43,6 +44,25 @@ def reader() -> str:
 def shards_in(root: str) -> tuple[list[str], list[Finding]]:
     """The names of all shards of a folder, there or only spoken of; and what is wrong so far."""
     folder = ShardFolder(root)
+    names, found = _shards_in(folder)
+    return names, [*_wrong_in_note(folder), *found]
+
+
+def _wrong_in_note(folder: ShardFolder) -> Iterator[Finding]:
+    """Names in the note that lead elsewhere: nothing is removed by them."""
+    try:
+        said = folder.noted_by_anybody() or []
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        should = "should list the shards that lie here"
+        yield Finding(kinds.NOTE_BROKEN, folder.note, f"cannot be read ({error})", should)
+        return
+    for name in said:
+        if not is_plain_name(name):
+            wrong = f"names {str(name)[:80]!r}"
+            yield Finding(kinds.NOTE_BROKEN, folder.note, wrong, "should name shards below it")
+
+
+def _shards_in(folder: ShardFolder) -> tuple[list[str], list[Finding]]:
     try:
         index = _rows(folder, ["id", "shard"])
     except FileNotFoundError:

@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 
 from finecut.io import shelf
 from finecut.io.child import ChildLimits
+from finecut.io.fence import NO_FENCE, Fence
 from finecut.io.film.limits import USUAL_LIMITS, Limits
 from finecut.io.layout import Layout, clip_path_is_sharded
 
@@ -42,6 +43,8 @@ class Verifying:
     #: Folders of vectors (``ce1_embd``), and what the note of each says.
     vectors: tuple[str, ...] = ()
     notes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    #: What is not left by any link.
+    fence: Fence = NO_FENCE
 
     @property
     def root(self) -> str:

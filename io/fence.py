@@ -1,0 +1,227 @@
+"""The fence: what a command may touch ends where the folder ends that it was given.
+
+A link inside an output may lead anywhere: who followed it would read, list, overwrite or remove
+what somebody else owns. So a command says once which folders it works in, and within::
+
+    with standing(Fence(("/data/out",))):
+        ...                   # nothing below /data/out is followed to outside of it
+
+a path that leads out of its folder is as good as missing for who reads, is left out of listings
+(with a word, once), and refused for who writes or removes (:class:`LeadsOutside`). The folder
+itself may be a link: it is resolved once. What lies below no fence is followed as ever, and so is
+what lies in a folder that is ``free``: inputs, even where they lie in an output.
+
+Local paths only: a store has no links.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import posixpath
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+LOG = logging.getLogger("finecut")
+
+#: Folders whose real places are remembered at the same time.
+REMEMBERED: Final = 10_000
+
+_SPECIAL: Final = ("", ".", "..")
+
+
+class LeadsOutside(FileNotFoundError):
+    """A path that leads out of the folder that it lies in. For who reads, there is nothing."""
+
+    def __init__(self, path: str, root: str) -> None:
+        super().__init__(
+            errno.ENOENT,
+            f"it is a link, or lies behind one, and leads out of {root}, where finecut touches "
+            "nothing: remove the link, or put in its place what it leads to",
+            path,
+        )
+
+    def __reduce__(self) -> tuple[type[FileNotFoundError], tuple[object, ...]]:
+        return FileNotFoundError, (self.errno, self.strerror, self.filename)
+
+
+@dataclass(frozen=True)
+class Fence:
+    """Folders that are not left, and those that are followed as ever. Where it arrives with work to
+    be done and does not stand, it is put up for as long as the process lives.
+    """
+
+    roots: tuple[str, ...] = ()
+    free: tuple[str, ...] = ()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _arrived, (self.roots, self.free)
+
+
+def _arrived(roots: tuple[str, ...], free: tuple[str, ...]) -> Fence:
+    fence = Fence(roots, free)
+    if roots and fence not in _STANDING.fences:
+        _put_up(fence)
+    return fence
+
+
+#: For who works below none.
+NO_FENCE: Final = Fence()
+
+
+class _Standing:
+    """The fences of this process."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.fences: list[Fence] = []
+        #: Each folder of every fence, and where it really is; nothing for those that are free.
+        self.places: dict[str, str | None] = {}
+        self.told: set[str] = set()
+
+    def renew(self) -> None:
+        free = {folder: None for fence in self.fences for folder in fence.free if _is_local(folder)}
+        roots = [folder for fence in self.fences for folder in fence.roots if _is_local(folder)]
+        self.places = {**free, **{folder: os.path.realpath(folder) for folder in roots}}
+        self.told.clear()
+        _remembered.cache_clear()
+
+
+_STANDING: Final = _Standing()
+
+
+@contextmanager
+def standing(fence: Fence) -> Iterator[None]:
+    """Within, nothing below the fence's folders is followed to outside of them."""
+    _put_up(fence)
+    try:
+        yield
+    finally:
+        with _STANDING.lock:
+            _STANDING.fences.remove(fence)
+            _STANDING.renew()
+
+
+def _put_up(fence: Fence) -> None:
+    with _STANDING.lock:
+        _STANDING.fences.append(fence)
+        _STANDING.renew()
+
+
+def _is_local(path: str) -> bool:
+    return "://" not in path
+
+
+def fence_around(path: str) -> str | None:
+    """The fenced folder that this path lies in, if it lies in one: the deepest that is known."""
+    places = _STANDING.places
+    found = max(
+        (folder for folder in places if path == folder or path.startswith(f"{folder}/")),
+        key=len,
+        default=None,
+    )
+    return None if found is None or places[found] is None else found
+
+
+def leads_outside(path: str) -> bool:
+    """Whether who follows this leaves the fenced folder that it lies in; said once, if so."""
+    if not _STANDING.places:
+        return False
+    root = fence_around(path)
+    if root is None or path == root or is_within(real_place(path), _known_place(root)):
+        return False
+    if _is_new(path):
+        LOG.error("%s is left alone: it is a link that leads out of %s", _shown(path), _shown(root))
+    return True
+
+
+def refuse_outside(path: str) -> None:
+    """Raise :class:`LeadsOutside` for what is not to be read."""
+    if leads_outside(path):
+        raise LeadsOutside(path, fence_around(path) or "")
+
+
+def refuse_behind_link(path: str, root: str) -> None:
+    """Raise :class:`LeadsOutside` if the folder of a path is not really in ``root``.
+
+    For who writes or removes: a last part that is a link is then replaced or removed itself.
+    """
+    if not is_within(_known_place(posixpath.dirname(path)), _known_place(root)):
+        raise LeadsOutside(path, root)
+
+
+def is_straight(path: str, root: str) -> bool:
+    """Whether no link lies between a folder and one below it, or on that one's place."""
+    below = path.removeprefix(root).strip("/")
+    return real_place(path) == posixpath.join(_known_place(root), below).rstrip("/")
+
+
+def is_within(real: str, real_root: str) -> bool:
+    """Whether a resolved path is a resolved folder, or lies in it.
+
+    >>> is_within("/data/out/clips", "/data/out"), is_within("/data/output", "/data/out")
+    (True, False)
+    """
+    return real == real_root or real.startswith(f"{real_root.rstrip('/')}/")
+
+
+def is_plain_name(name: object) -> bool:
+    """Whether a name that was read from a note stays below the folder that it is joined to.
+
+    >>> is_plain_name("480p/00000"), is_plain_name("../x"), is_plain_name("/x"), is_plain_name(7)
+    (True, False, False, False)
+    """
+    return (
+        isinstance(name, str)
+        and not any(part in _SPECIAL for part in name.split("/"))
+        and all(ord(letter) >= ord(" ") and letter not in "\\\x7f" for letter in name)
+    )
+
+
+def plain_names(names: Iterable[object], note: str) -> list[str]:
+    """Those of a note's names that stay below their folder; the others are told, and left alone."""
+    plain: list[str] = []
+    for name in names:
+        if isinstance(name, str) and is_plain_name(name):
+            plain.append(name)
+        else:
+            said = _shown(str(name)[:80])
+            if _is_new(f"{note} {said}"):
+                LOG.error("%s names %s, which finecut never writes: left alone", _shown(note), said)
+    return plain
+
+
+def _is_new(said: str) -> bool:
+    """Whether nobody said so since the last command began."""
+    with _STANDING.lock:
+        new = said not in _STANDING.told
+        _STANDING.told.add(said)
+    return new
+
+
+def real_place(path: str) -> str:
+    """The path with all links resolved; its folder is asked for once."""
+    folder, name = posixpath.split(path)
+    if name in _SPECIAL or not folder:
+        return os.path.realpath(path)
+    place = posixpath.join(_known_place(folder), name)
+    return os.path.realpath(place) if os.path.islink(place) else place  # noqa: PTH114
+
+
+def _known_place(folder: str) -> str:
+    # Nobody says when to forget it, where no command is at work.
+    return _remembered(folder) if _STANDING.places else os.path.realpath(folder)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _remembered(folder: str) -> str:
+    return folder if folder == "/" else real_place(folder)
+
+
+def _shown(text: str) -> str:
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)

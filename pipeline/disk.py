@@ -1,0 +1,57 @@
+"""Disks that refuse: of all that can go wrong with a run, what no option mends, in one sentence."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from finecut.io import shelf
+from finecut.io.records import Failure
+
+#: What to do about each refusal. Only who writes is refused like this, except for the last one.
+REMEDIES: Final[Mapping[int, str]] = {
+    errno.ENOSPC: "Make room there",
+    errno.EDQUOT: "Make room there, or have the quota raised",
+    errno.EFBIG: "Use a disk, or limits of this process, that allow larger files",
+    errno.EROFS: "Mount it so that it can be written to",
+    errno.EIO: "See what the system's log says of the disk",
+}
+#: Steps that only write: a failing disk under them is the output's.
+WRITING: Final = frozenset(
+    "PublishClips PublishPreviews WriteMetas WriteVectors WriteParquet CloseChunks CloseVideos "
+    "refilter".split()
+)
+_NUMBERED: Final = re.compile(r"\[Errno (\d+)\] [^:]*(?:: '(.*)')?", re.DOTALL)
+
+
+def disk_trouble(failures: Iterable[Failure], output: str) -> str | None:
+    """What to say if the output's disk refused to be written to, as these failures tell."""
+    root = shelf.absolute(output)
+    refused = [
+        (number, path or root)
+        for failure in failures
+        for number, path in [_refusal(failure)]
+        if number in REMEDIES and (number != errno.EIO or _is_written(failure, path, root))
+    ]
+    if not refused:
+        return None
+    number, path = refused[0]
+    return (
+        f"the disk could not be written to ({os.strerror(number)}: {path}), so what failed there is "
+        f"missing from {root}. {REMEDIES[number]}, and run the same command again; what is finished "
+        "stays finished."
+    )
+
+
+def _refusal(failure: Failure) -> tuple[int, str]:
+    """The number of the system's error and the path that it names, as far as they are said."""
+    found = _NUMBERED.search(failure.message)
+    return (0, "") if found is None else (int(found[1]), found[2] or "")
+
+
+def _is_written(failure: Failure, path: str, root: str) -> bool:
+    """Whether it was the output, and not a film, that the disk was in trouble with."""
+    return failure.step in WRITING or path.startswith(f"{root}/")
