@@ -22,6 +22,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +31,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from finecut.io import shelf
+from finecut.io.jsonfile import BadDocument, read_json
 from finecut.io.shelf import Shelf
 
 TAR: Final = ".tar"
@@ -106,8 +108,10 @@ class ShardFolder:
 
     def noted(self) -> list[str] | None:
         """The shards that may lie here; ``None`` where no shards were ever written."""
-        data = shelf.read_if_there(self.note)
-        return None if data is None else list(map(str, json.loads(data)["shards"]))
+        said = _sound(self.note)
+        shards = [] if said is None else said.get("shards")
+        # A note that cannot be used knows of none: what lies there is then somebody else's.
+        return None if said is None or not isinstance(shards, list) else list(map(str, shards))
 
     def write_note(self, own: Shelf, names: Iterable[str]) -> None:
         own.write(self.note, json.dumps({"shards": sorted(names)}, indent=4).encode())
@@ -117,6 +121,13 @@ class ShardFolder:
         files = shelf.files_below(self.root) if shelf.exists(self.root) else ()
         names = (path[len(self.root) + 1 :] for path in files if path.endswith(TAR))
         return [name.removesuffix(TAR) for name in names if not name.startswith(".")]
+
+
+def _sound(path: str) -> dict[str, Any] | None:
+    """What a note says, or ``None`` if there is none, or none that can be used."""
+    with suppress(BadDocument):
+        return read_json(path)
+    return None
 
 
 def column_of(name: str) -> str:

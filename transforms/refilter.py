@@ -20,18 +20,21 @@ import itertools
 import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Final
 
 import apache_beam as beam
+import pyarrow as pa
 
 from finecut.io import shelf
+from finecut.io.jsonfile import BadDocument, read_json
 from finecut.io.layout import Layout, chunk_id
 from finecut.io.output import Entry
 from finecut.io.parquet import embedding_table, facts_of, rows_of
 from finecut.io.records import Failure, Source, from_json
-from finecut.transforms.again import read_document
+from finecut.transforms.checks.shapes import CHUNK, CLIP, VIDEO, Shape, faults
 from finecut.transforms.documents import CONFIGURATION, Document, serialise
 from finecut.transforms.guard import guarded
 from finecut.transforms.keep import DUPLICATE, Dropping
@@ -101,6 +104,17 @@ class Refiltering:
 
 class OutOfReach(Exception):
     """A video that cannot be refiltered; the message says why."""
+
+
+def read_document(path: str, must: Mapping[str, Shape]) -> Document | None:
+    """What a document says, or ``None`` if there is none; a bad one puts its video out of reach."""
+    try:
+        said = read_json(path)
+    except BadDocument as error:
+        raise OutOfReach(f"{error} (see finecut verify)") from error
+    for fault, should in () if said is None else faults(said, must):
+        raise OutOfReach(f"{path} {fault}, and {should} (see finecut verify)")
+    return said
 
 
 # ── judging ──────────────────────────────────────────────────────────────────────────────────────
@@ -191,10 +205,15 @@ class Change:
 
 def read_change(relative: str, writing: Writing) -> Change | None:
     """The change that a run was making when it was killed, if there was one."""
-    said = read_document(writing.layout.open_video(relative)) or {}
+    said = read_document(writing.layout.open_video(relative), {}) or {}
     if CHANGE not in said:
         return None
-    change = from_json(Change, json.dumps(said[CHANGE]))
+    try:
+        change = from_json(Change, json.dumps(said[CHANGE]))
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        raise OutOfReach(
+            f"{writing.layout.open_video(relative)} is not what was written there"
+        ) from error
     if change.relative != relative or not _are_ids(
         id for part in change.parts for id in part.clips
     ):
@@ -214,9 +233,9 @@ def read_clips(clips: Sequence[str], chunk: str, writing: Writing) -> list[Entry
     """What documents say of these clips."""
 
     def read(clip: str) -> Entry:
-        document = read_document(writing.layout.meta(clip))
+        document = read_document(writing.layout.meta(clip), CLIP)
         if document is None:
-            raise OutOfReach(f"the document of its clip {clip} is missing or broken")
+            raise OutOfReach(f"the document of its clip {clip} is missing")
         kept = "filtered_by" not in document
         return Entry(clip, kept, writing.layout.clip(clip, kept), chunk, document)
 
@@ -261,7 +280,7 @@ class Read:
 def read_video(relative: str, refiltering: Refiltering) -> Read:
     """A finished video, or one that a killed refiltering will finish."""
     writing, layout = refiltering.writing, refiltering.layout
-    document = read_document(layout.processed_video(relative))
+    document = read_document(layout.processed_video(relative), VIDEO)
     noted = {}
     change = None if document is not None else read_change(relative, writing)
     if change is not None:
@@ -270,14 +289,14 @@ def read_video(relative: str, refiltering: Refiltering) -> Read:
     if document is None:
         raise OutOfReach("it is not finished: a run was killed, or part of it failed")
     parts = []
-    for index in range(max(1, int(document.get("num_clip_chunks") or 0))):
+    for index in range(max(1, document["num_clip_chunks"])):
         if change is not None and index in noted:
             part = noted[index]
             entries = _changed(part, change, writing)
         else:
-            said = read_document(layout.processed_clip_chunk(relative, index))
+            said = read_document(layout.processed_clip_chunk(relative, index), CHUNK)
             if said is None:
-                raise OutOfReach(f"the document of its chunk {index} is missing or broken")
+                raise OutOfReach(f"the document of its chunk {index} is missing")
             part, entries = _read_part(said, refiltering)
         parts.append((part, tuple(entries)))
     read = Read(document, tuple(parts))
@@ -318,7 +337,7 @@ def prepare(relative: str, refiltering: Refiltering) -> Prepared:
     """Judge all clips of a video, and write nothing."""
     read = read_video(relative, refiltering)
     target = refiltering.writing.configuration
-    before = read.document.get(CONFIGURATION)
+    before = str(read.document.get(CONFIGURATION))
     verdicts: dict[str, Verdict] = {}
     if before != target:
         if before not in refiltering.known:
@@ -428,10 +447,16 @@ def foresee(relative: str, refiltering: Refiltering) -> Iterator[Yields]:
         yield _untouched(relative, str(error), refiltering.writing)
 
 
+def _promised_clips(relative: str, layout: Layout) -> int:
+    """How many clips a video has, as far as its document can be read."""
+    with suppress(OutOfReach):
+        document = read_document(layout.processed_video(relative), VIDEO) or {}
+        return int(document.get("num_total_clips", 0))
+    return 0
+
+
 def _untouched(relative: str, why: str, writing: Writing) -> Yields:
-    document = read_document(writing.layout.processed_video(relative)) or {}
-    number = document.get("num_total_clips")
-    clips = number if type(number) is int else 0
+    clips = _promised_clips(relative, writing.layout)
     return Yields(
         videos={UNTOUCHED: 1}, untouched=(Untouched(relative, why, clips),), clips_untouched=clips
     )
@@ -538,14 +563,26 @@ def _tables(
     for algorithm in change.algorithms:
         wanted = {entry.id for entry in entries if algorithm in with_vectors(entry)}
         path = writing.layout.embedding_parquet(algorithm, chunk)
-        data = shelf.read_if_there(path)
-        rows = [] if data is None else rows_of(data)
+        data, rows = _rows_at(path)
         if not wanted <= {id for id, _ in rows}:
             raise OutOfReach(f"{path} has not the vectors of all its clips (see finecut verify)")
         left = [(id, vector) for id, vector in rows if id in wanted]
         if data is not None and len(left) < len(rows):
             found[path] = embedding_table(left, facts_of(data)) if left else None
     return found
+
+
+def _rows_at(path: str) -> tuple[bytes | None, list[tuple[str, list[float]]]]:
+    """The table that lies there, and its rows."""
+    try:
+        data = shelf.read_if_there(path)
+    except shelf.NotAFile as error:
+        raise OutOfReach(f"{path} {error.strerror}") from error
+    try:
+        rows = [] if data is None else rows_of(data)
+        return data, [(str(id), [float(number) for number in vector]) for id, vector in rows]
+    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
+        raise OutOfReach(f"{path} is no table of vectors (see finecut verify)") from error
 
 
 def _refuse_unready(change: Change, writing: Writing) -> None:
@@ -591,9 +628,7 @@ class _Each(beam.DoFn):
         for outcome in guarded(STEP, source, lambda: self.work(relative, self.refiltering)):
             if isinstance(outcome, Failure):
                 count("videos failed")
-                document = read_document(self.refiltering.layout.processed_video(relative)) or {}
-                number = document.get("num_total_clips")
-                clips = number if type(number) is int else 0
+                clips = _promised_clips(relative, self.refiltering.layout)
                 yield Yields(failures=(outcome,), num_failures=1, clips_failed=clips)
             else:
                 yield outcome
