@@ -11,12 +11,13 @@ is; files that no document lists belong to nobody (a run that was killed, or one
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from finecut.io import shelf
+from finecut.io.jsonfile import BadDocument, read_json
 from finecut.io.layout import Layout, chunk_id, clip_path_is_sharded, embedding_name_of
 
 Document = Mapping[str, Any]
@@ -45,28 +46,44 @@ class Entry:
     def scores(self) -> dict[str, float]:
         """Every score under the name that rules know."""
         said = self.document
-        found: dict[str, Any] = {
-            f"motion_{name}": value for name, value in (said.get("motion_score") or {}).items()
-        }
-        if "aesthetic_score" in said:
-            found["aesthetic_score"] = said["aesthetic_score"]
-        found |= said.get("scores") or {}
-        return {name: float(value) for name, value in found.items() if value is not None}
+        with _refused(self, "scores", "numbers by name"):
+            found: dict[str, Any] = {
+                f"motion_{name}": value for name, value in (said.get("motion_score") or {}).items()
+            }
+            if "aesthetic_score" in said:
+                found["aesthetic_score"] = said["aesthetic_score"]
+            found |= said.get("scores") or {}
+            return {name: float(value) for name, value in found.items() if value is not None}
 
     @property
     def span(self) -> tuple[float, float]:
-        start, end = self.document["duration_span"]
-        return float(start), float(end)
+        said = self.document["duration_span"]
+        with _refused(self, "duration_span", "two seconds"):
+            start, end = said
+            return float(start), float(end)
 
     @property
     def captions(self) -> dict[str, str]:
         """The first text of each captioner (``qwen_caption`` …), windows joined by a blank."""
         texts: dict[str, list[str]] = {}
-        for window in self.document.get("windows") or ():
-            for name, text in window.items():
-                if name.endswith("_caption") and isinstance(text, str) and text:
-                    texts.setdefault(name, []).append(text)
+        with _refused(self, "windows", "a list of windows"):
+            for window in self.document.get("windows") or ():
+                for name, text in window.items():
+                    if name.endswith("_caption") and isinstance(text, str) and text:
+                        texts.setdefault(name, []).append(text)
         return {name: " ".join(said) for name, said in texts.items()}
+
+
+@contextmanager
+def _refused(entry: Entry, key: str, should: str) -> Iterator[None]:
+    """What a document says that its readers cannot use, told as what it is."""
+    try:
+        yield
+    except (TypeError, ValueError, AttributeError) as error:
+        raise NoDataset(
+            f"the document of {entry.id} is not as documents are: its {key} should be {should}. "
+            "Usually it was changed by hand: finecut verify lists all that is wrong"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -107,9 +124,8 @@ class Output:
         """The clips of a chunk: kept ones, then rejected ones, each in the order of its shots."""
         said = read_document(chunk)
         key = chunk_named(said, chunk)
-        for kept, name in ((True, "clips"), (False, "filtered_clips")):
-            for clip in said.get(name, ()):
-                yield self.entry(clip, kept, key)
+        for clip, kept in clips_named(said, chunk):
+            yield self.entry(clip, kept, key)
 
     def entry(self, clip: str, kept: bool, chunk: str = "") -> Entry:
         document = read_document(self.layout.meta(clip))
@@ -128,33 +144,49 @@ class Output:
 
 def read_document(path: str) -> dict[str, Any]:
     """A document, or :class:`NoDataset` saying what is wrong with it."""
-    data = shelf.read_if_there(path)
-    if data is None:
+    try:
+        said = read_json(path)
+    except BadDocument as error:
+        raise NoDataset(
+            f"{error}. Usually a copy was cut short, or somebody edited it: finecut verify lists "
+            "all that is wrong"
+        ) from error
+    if said is None:
         raise NoDataset(
             f"{path} is missing, and other documents speak of it. Usually files were removed by "
             "hand, or a copy is not complete: finecut verify lists all that is wrong"
         )
-    try:
-        said = json.loads(data)
-    except ValueError as error:
-        raise NoDataset(
-            f"{path} is no JSON ({error}). Usually a copy was cut short: finecut verify lists all "
-            "that is wrong"
-        ) from error
-    if not isinstance(said, dict):
-        raise NoDataset(f"{path} is no document, but a {type(said).__name__}")
     return said
 
 
 def chunk_named(said: Document, path: str) -> str:
     """The key of the chunk that this document, which lies there, is of."""
     try:
-        return chunk_id(said["video"], said["clip_chunk_index"])
+        video, index = said["video"], said["clip_chunk_index"]
     except KeyError as error:
         raise NoDataset(
             f"{path} is no document of a chunk, because it does not say {error}. Usually it was "
             "changed by hand, or a copy is not complete: finecut verify lists all that is wrong"
         ) from error
+    if not isinstance(video, str) or type(index) is not int:
+        raise _other_kind(path, "video or clip_chunk_index", "a text and a whole number")
+    return chunk_id(video, index)
+
+
+def clips_named(said: Document, path: str) -> Iterator[tuple[str, bool]]:
+    """The clips that this document of a chunk, which lies there, lists; and whether each is kept."""
+    for kept, name in ((True, "clips"), (False, "filtered_clips")):
+        listed = said.get(name, ())
+        if not isinstance(listed, list | tuple):
+            raise _other_kind(path, name, "a list of ids")
+        yield from ((str(id), kept) for id in listed)
+
+
+def _other_kind(path: str, key: str, should: str) -> NoDataset:
+    return NoDataset(
+        f"{path} is not as documents are: its {key} should be {should}. Usually it was changed by "
+        "hand: finecut verify lists all that is wrong"
+    )
 
 
 def _is_sharded(layout: Layout) -> bool:

@@ -87,6 +87,8 @@ def read_vectors(path: str) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
 
     Raises ``ValueError`` with a sentence if it is no table of vectors.
     """
+    if not shelf.is_file(path):
+        raise ValueError(f"{path} is a folder, pipe or device, and no table of vectors")
     try:
         with shelf.open_source(path) as file, pq.ParquetFile(file) as table:
             names = table.schema_arrow.names

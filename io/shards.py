@@ -22,6 +22,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -31,6 +32,7 @@ import pyarrow.parquet as pq
 
 from finecut.io import shelf
 from finecut.io.fence import plain_names
+from finecut.io.jsonfile import BadDocument, read_json
 from finecut.io.shelf import Shelf
 
 TAR: Final = ".tar"
@@ -112,8 +114,10 @@ class ShardFolder:
 
     def noted_by_anybody(self) -> list[object] | None:
         """The same as it stands there: names that may lead elsewhere, if somebody edited it."""
-        data = shelf.read_if_there(self.note)
-        return None if data is None else list(json.loads(data)["shards"])
+        said = _sound(self.note)
+        shards = [] if said is None else said.get("shards")
+        # A note that cannot be used knows of none: what lies there is then somebody else's.
+        return shards if said is not None and isinstance(shards, list) else None
 
     def write_note(self, own: Shelf, names: Iterable[str]) -> None:
         own.write(self.note, json.dumps({"shards": sorted(names)}, indent=4).encode())
@@ -123,6 +127,13 @@ class ShardFolder:
         files = shelf.files_below(self.root) if shelf.exists(self.root) else ()
         names = (path[len(self.root) + 1 :] for path in files if path.endswith(TAR))
         return [name.removesuffix(TAR) for name in names if not name.startswith(".")]
+
+
+def _sound(path: str) -> dict[str, Any] | None:
+    """What a note says, or ``None`` if there is none, or none that can be used."""
+    with suppress(BadDocument):
+        return read_json(path)
+    return None
 
 
 def column_of(name: str) -> str:

@@ -19,6 +19,7 @@ import errno
 import glob
 import os
 import shutil
+import stat
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -53,6 +54,10 @@ ALIVE = "alive"
 
 #: Set when the process is about to end: nothing new is staged from then on.
 STOPPING = threading.Event()
+
+
+class NotAFile(OSError):
+    """Something of that name is there, and is no file whose bytes could be read."""
 
 
 def is_remote(uri: str) -> bool:
@@ -237,11 +242,29 @@ def version_of(uri: str) -> str:
     return f"{found.st_size} {found.st_mtime_ns}"
 
 
-def read(uri: str) -> bytes:
+def read(uri: str, most: int | None = None) -> bytes:
+    """The whole file; of a local one no more than ``most`` bytes, if it may not be longer."""
     if is_remote(uri):
         return _patiently(uri, lambda: store_for(uri).read(uri))
     refuse_outside(uri)
-    return _patiently(uri, Path(uri).read_bytes)
+    return _patiently(uri, lambda: _whole(uri, most))
+
+
+def _whole(path: str, most: int | None) -> bytes:
+    """Without waiting: who opens a pipe as usual waits until somebody writes to it."""
+    opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        found = os.fstat(opened)
+        if stat.S_ISDIR(found.st_mode):
+            raise IsADirectoryError(errno.EISDIR, "is a folder", path)
+        if not stat.S_ISREG(found.st_mode):
+            raise NotAFile(errno.EINVAL, "is a pipe or device, and no file", path)
+        if most is not None and found.st_size > most:
+            raise NotAFile(errno.EFBIG, f"has {found.st_size:,} bytes, and may have {most:,}", path)
+        with os.fdopen(opened, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(opened)
 
 
 def read_if_there(uri: str) -> bytes | None:

@@ -28,6 +28,7 @@ import apache_beam as beam
 from finecut.io import shelf
 from finecut.io.drops import DropsError
 from finecut.io.fence import Fence, standing
+from finecut.io.jsonfile import BadDocument, read_json
 from finecut.io.layout import Layout
 from finecut.io.output import JSON, NoDataset, Output
 from finecut.io.records import Source, Summary, from_json, to_json
@@ -50,7 +51,7 @@ from finecut.pipeline.run_document import given as given_options
 from finecut.pipeline.run_document import run_document, run_name
 from finecut.pipeline.running import occupy
 from finecut.pipeline.stopping import stopping
-from finecut.pipeline.words import NOTHING_MADE, UNBALANCED
+from finecut.pipeline.words import NOTHING_MADE, UNBALANCED, shown
 from finecut.transforms.again import read_document
 from finecut.transforms.documents import CONFIGURATION, serialise
 from finecut.transforms.keepers import bereft_words
@@ -222,11 +223,20 @@ def _runs(layout: Layout) -> Iterator[Run]:
     folders = sorted(shelf.folders_in(layout.runs()), reverse=True)[:MOST_RUNS]
     for folder in folders:
         name = folder.rsplit("/", 1)[-1]
-        summary = read_document(layout.run_summary(name))
-        document = summary or read_document(layout.run_begun(name))
+        summary = _said(layout.run_summary(name))
+        document = summary or _said(layout.run_begun(name))
         if document is not None:
             allowed = document.get(ALLOWED) is True
             yield Run(name.partition("-")[0], summary is not None, _made(document), allowed)
+
+
+def _said(path: str) -> dict[str, Any] | None:
+    """What a run said of itself; a document that is bad is named, and others are asked."""
+    try:
+        return read_json(path)
+    except BadDocument as error:
+        sys.stderr.write(shown(f"finecut: {error}: what that run did is not known") + "\n")
+        return None
 
 
 def _made(document: Mapping[str, Any]) -> Made | None:
@@ -255,8 +265,9 @@ def _base(output: Output, runs: Sequence[Run]) -> Made:
     """How the output was made, as the newest run says that came to its end."""
     finished = [run for run in runs if run.ended]
     there = shelf.exists(output.layout.processed_videos())
-    first = next(output.videos(), None) if there else None
-    configuration = "" if first is None else (read_document(first) or {}).get(CONFIGURATION)
+    documents = filter(None, map(read_document, output.videos() if there else ()))
+    first = next(documents, None)
+    configuration = "" if first is None else first.get(CONFIGURATION)
     if not finished:
         raise NoDataset(f"{output.root} {_nobody_knows(configuration)}")
     # Of runs that began in the same second, what there is tells which was the last.

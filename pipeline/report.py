@@ -31,6 +31,7 @@ from finecut.pipeline.engine import RunError
 from finecut.pipeline.options import OptionError
 from finecut.pipeline.page import page_text
 from finecut.pipeline.told import DATA, FAILED, Chunks, Told
+from finecut.pipeline.words import shown
 from finecut.transforms.gallery import (
     rules_drawn,
 )
@@ -42,6 +43,8 @@ FOLDER, PAGE = "report", "index.html"
 MAKES_NO_CLIPS: Final = ""
 #: Documents of a store that are asked for at the same time.
 READERS = 16
+#: Bad documents that are named.
+SHOWN_BAD: Final = 20
 #: What data of a page is called: nothing else in its folder is ours to remove.
 _DATA_NAME: Final = re.compile(r"[a-z]+-\d{4,}\.[0-9a-f]{12}\.js")
 
@@ -52,6 +55,8 @@ class Made(NamedTuple):
     path: str
     clips: int
     unreadable: int
+    #: What is wrong with documents that are there and cannot be used.
+    bad: tuple[str, ...] = ()
 
 
 def main(options: ReportOptions, _runner_arguments: Sequence[str]) -> int:
@@ -85,10 +90,20 @@ def _main(options: ReportOptions) -> int:
             f"finecut: {made.unreadable} documents of clips are missing or broken, and are not in "
             "the report: finecut verify lists them\n"
         )
+    for line in bad_lines(made.bad):
+        sys.stderr.write(shown(line) + "\n")
     if not options.quiet:
         took = f"{made.clips} clips, {time.monotonic() - began:.1f} s"
         sys.stdout.write(f"report   {took}\nlook: {made.path}\n")
     return 0
+
+
+def bad_lines(bad: Sequence[str]) -> list[str]:
+    """The first of these, a line each, and how many more there are."""
+    lines = [f"finecut: left out: {said}" for said in bad[:SHOWN_BAD]]
+    if len(bad) > SHOWN_BAD:
+        lines.append(f"finecut: … and {len(bad) - SHOWN_BAD} more")
+    return lines
 
 
 def _output_at(root: str) -> Output:
@@ -194,7 +209,7 @@ def make_report(
     path = f"{folder}/{PAGE}"
     own.write(path, page_text(facts).encode())
     _remove_old(own, folder, before)
-    return Made(path, told.clips.count, told.unreadable)
+    return Made(path, told.clips.count, told.unreadable, tuple(sorted(told.bad)))
 
 
 def _remove_old(own: Shelf, folder: str, before: Iterable[str]) -> None:

@@ -18,7 +18,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.util import find_spec
@@ -34,6 +34,7 @@ from finecut.io import drops as lists
 from finecut.io import shelf
 from finecut.io.drops import DropsError, read_drops
 from finecut.io.fence import Fence, standing
+from finecut.io.jsonfile import BadDocument, read_json
 from finecut.io.layout import Layout
 from finecut.io.output import Output
 from finecut.io.records import Failure, from_json, to_json
@@ -641,8 +642,9 @@ def _digest_of_all(folder: ShardFolder, shards: Shards, schema: pa.Schema) -> st
 
 def digest_of_lance(folder: ShardFolder) -> str | None:
     """Of which set of shards the Lance table tells, if there is one."""
-    data = shelf.read_if_there(folder.lance_note)
-    return None if data is None else str(json.loads(data)["digest"])
+    with suppress(BadDocument):
+        return str((read_json(folder.lance_note) or {}).get("digest"))
+    return None
 
 
 def _write_lance(

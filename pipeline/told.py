@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -22,7 +21,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from finecut.io import shelf
-from finecut.io.output import Entry, NoDataset, Output, read_document
+from finecut.io.jsonfile import BadDocument, parsed_text, read_json
+from finecut.io.output import Entry, NoDataset, Output
+from finecut.io.parquet import rows_of
 from finecut.io.shelf import Shelf
 from finecut.pipeline.options import FIXED_STRIDE, Options
 from finecut.transforms.gallery import (
@@ -93,7 +94,9 @@ class Told:
         self.sources: list[SourceTold] = []
         self.lost: dict[str, set[str]] = {}
         self.num_failures = self.unreadable = 0
-        self.runs = _runs(output)
+        #: What is wrong with each document that is there and cannot be used.
+        self.bad: list[str] = []
+        self.runs = self._runs()
         self.common = ""
         self._rows: dict[str, int] = {}
 
@@ -107,12 +110,13 @@ class Told:
         self._read_failures(chunks)
         videos = self._read_videos(readers)
         paths = sorted(_if_there(self.output.chunks), key=video_of)
-        documents = ((path, said) for path, said in asked_ahead(_document, paths, readers) if said)
+        documents = asked_ahead(self._document, paths, readers)
         asked = (
             (path, clip, kept, said)
             for path, said in documents
+            if said
             for kept, key in ((True, "clips"), (False, "filtered_clips"))
-            for clip in said.get(key) or ()
+            for clip in self._listed(path, said, key)
         )
         entries = asked_ahead(self._entry, asked, readers)
         for _, group in groupby(entries, key=lambda pair: video_of(pair[0][0])[0]):
@@ -125,9 +129,26 @@ class Told:
         _, clip, kept, _ = asked
         if not is_clip_id(clip):
             return None
-        with suppress(NoDataset):
+        try:
             return self.output.entry(clip, kept)
-        return None
+        except NoDataset as error:
+            self.bad.append(str(error))
+            return None
+
+    def _document(self, path: str) -> dict[str, Any] | None:
+        try:
+            return read_json(path)
+        except BadDocument as error:
+            self.bad.append(str(error))
+            return None
+
+    def _listed(self, path: str, said: dict[str, Any], key: str) -> list[Any]:
+        """The clips that a chunk's document lists."""
+        listed = said.get(key) or []
+        if isinstance(listed, list):
+            return listed
+        self.bad.append(f"{path} lists no clips: its {key} should be a list of ids")
+        return []
 
     def _add_video(self, chunks: Chunks, told: list[tuple[dict[str, Any], Entry | None]]) -> None:
         """The clips of a video, in the order in which they are shown."""
@@ -164,7 +185,7 @@ class Told:
     def _read_videos(self, readers: int) -> dict[str, tuple[float, int]]:
         """Length and number of clips of each finished video."""
         found = {}
-        for _, said in asked_ahead(_document, _if_there(self.output.videos), readers):
+        for _, said in asked_ahead(self._document, _if_there(self.output.videos), readers):
             if said:
                 name = short(said.get("video"))
                 found[name] = number(said.get("duration")), int(number(said.get("num_total_clips")))
@@ -183,6 +204,20 @@ class Told:
                 if source.state != FAILED:
                     source.state = DONE if count else EMPTY
         self.common = common_folder([source.name for source in self.sources])
+
+    def _runs(self) -> list[dict[str, Any]]:
+        """What runs said of themselves, the last one in full; by time, as their names are."""
+        found = []
+        for folder in shelf.folders_in(f"{self.output.root}/runs"):
+            said = self._document(f"{folder}/summary.json")
+            if said:
+                found.append({"name": folder.rsplit("/", 1)[-1], **said})
+        shown = found[-SHOWN_RUNS:]
+        return [
+            {key: _finite(value) for key, value in run.items() if key in ("name", *keys)}
+            for number, run in enumerate(shown, 1)
+            for keys in [_WHOLLY if number == len(shown) else _SHORTLY]
+        ]
 
     def write_sources(self, chunks: Chunks) -> None:
         for start in range(0, len(self.sources), ROWS_OF_SOURCES):
@@ -305,28 +340,27 @@ def _if_there(listed: Callable[[], Iterable[str]]) -> list[str]:
     return []
 
 
-def _document(path: str) -> dict[str, Any] | None:
-    with suppress(NoDataset):
-        return read_document(path)
-    return None
-
-
 def _failures(folder: str) -> Iterator[dict[str, Any]]:
     for path in shelf.files_in(folder):
         if not path.endswith(".jsonl"):
             continue
-        for line in (shelf.read_if_there(path) or b"").decode(errors="replace").split("\n"):
-            with suppress(ValueError):
-                said = json.loads(line)
-                if isinstance(said, dict):
-                    yield said
+        with suppress(shelf.NotAFile):
+            yield from _failures_in((shelf.read_if_there(path) or b"").decode(errors="replace"))
+
+
+def _failures_in(text: str) -> Iterator[dict[str, Any]]:
+    for line in text.split("\n"):
+        with suppress(BadDocument):
+            said = parsed_text(line)
+            if isinstance(said, dict):
+                yield said
 
 
 def _groups(path: str) -> list[tuple[Any, str, bool, float]]:
-    data = shelf.read_if_there(path)
-    if data is None:
-        return []
     try:
+        data = shelf.read_if_there(path)
+        if data is None:
+            return []
         table = pq.read_table(io.BytesIO(data), columns=["group", "id", "kept", "cosine"])
     except (pa.ArrowException, OSError):
         return []  # another program's, or cut short
@@ -363,17 +397,14 @@ def _vectors(
 
 
 def _table(path: str) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    data = shelf.read_if_there(path)
-    if data is None:
-        return
+    """The vectors of a table; none of one that is broken, or another's."""
     try:
-        table = pq.read_table(io.BytesIO(data), columns=["id", "embedding"])
-    except (pa.ArrowException, OSError):
+        data = shelf.read_if_there(path)
+        rows = [] if data is None else rows_of(data)
+        vectors = [(str(clip), np.asarray(vector or (), np.float32)) for clip, vector in rows]
+    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError):
         return
-    for clip, vector in zip(*(table.column(name) for name in ("id", "embedding")), strict=True):
-        numbers = np.asarray(vector.values, np.float32) if vector.is_valid else np.empty(0)
-        if len(numbers):
-            yield str(clip), np.nan_to_num(numbers.astype(np.float32))
+    yield from ((clip, np.nan_to_num(vector)) for clip, vector in vectors if vector.size)
 
 
 # ── runs ─────────────────────────────────────────────────────────────────────────────────────────
@@ -381,20 +412,6 @@ def _table(path: str) -> Iterator[tuple[str, NDArray[np.float32]]]:
 _SHORTLY = ("started", "seconds", "videos", "clips")
 _LASTLY = (*_SHORTLY, "balanced", "imbalances", "film_seconds", "speed", "steps", "models")
 _WHOLLY = (*_LASTLY, "versions", "options")
-
-
-def _runs(output: Output) -> list[dict[str, Any]]:
-    """What runs said of themselves, the last one in full; by time, as their names are."""
-    found = []
-    for folder in shelf.folders_in(f"{output.root}/runs"):
-        said = _document(f"{folder}/summary.json")
-        if said:
-            found.append({"name": folder.rsplit("/", 1)[-1], **said})
-    return [
-        {key: _finite(value) for key, value in run.items() if key in ("name", *keys)}
-        for number, run in enumerate(found[-SHOWN_RUNS:], 1)
-        for keys in [_WHOLLY if number == len(found[-SHOWN_RUNS:]) else _SHORTLY]
-    ]
 
 
 def _finite(value: Any) -> Any:

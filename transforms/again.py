@@ -15,7 +15,6 @@ nothing is orphaned, whatever its options are.
 """
 
 import contextlib
-import json
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +25,7 @@ import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
 from finecut.io import shelf
+from finecut.io.jsonfile import BadDocument, read_json
 from finecut.io.layout import check_length, check_relative, chunk_id
 from finecut.io.records import Clip, Failure, Reel, Skipped, Source, Video
 from finecut.transforms.documents import CONFIGURATION, VERSION, serialise
@@ -63,7 +63,7 @@ def begin(source: Source, writing: Writing, again: Again) -> Iterator[Source | S
     """The source, if there is something to do about it; else what became of it."""
     check_length(check_relative(source.relative))
     source = with_version(source)
-    document = _document(writing, source)
+    document = _said(writing.layout.processed_video(source.relative))
     if document is not None and not again.overwrite:
         refuse_others(_named(document), source, writing)
         if is_finished(document, source, writing):
@@ -126,13 +126,20 @@ def _document(writing: Writing, source: Source) -> dict[str, Any] | None:
 
 
 def read_document(path: str) -> dict[str, Any] | None:
-    """What a document says, or ``None`` if there is none, or none that can be understood."""
-    data = shelf.read_if_there(path)
+    """What a document says, or ``None`` if there is none, or none that can be used."""
+    with contextlib.suppress(BadDocument):
+        return read_json(path)
+    return None
+
+
+def _said(path: str) -> dict[str, Any] | None:
+    """The same; a bad document is named, since what it promised is made again."""
     try:
-        said = None if data is None else json.loads(data)
-    except (ValueError, RecursionError):
+        return read_json(path)
+    except BadDocument as error:
+        count("bad documents")
+        LOG.error("%s: it is taken for missing, and its video is done again", error)
         return None
-    return said if isinstance(said, dict) else None
 
 
 def refuse_others(names: Iterable[str], source: Source, writing: Writing) -> None:
@@ -206,12 +213,12 @@ def _left_by_earlier_runs(video: Video, writing: Writing) -> Open:
 
 
 def _chunk(relative: str, index: int, writing: Writing) -> dict[str, Any] | None:
-    return read_document(writing.layout.processed_clip_chunk(relative, index))
+    return _said(writing.layout.processed_clip_chunk(relative, index))
 
 
 def read_note(relative: str, writing: Writing) -> Open:
     """What is known of a video that is not finished."""
-    said = read_document(writing.layout.open_video(relative))
+    said = _said(writing.layout.open_video(relative))
     if said is None:
         return Open()
     names = said.get("names")

@@ -42,8 +42,9 @@ from numpy.typing import NDArray
 from finecut.io import shelf
 from finecut.io.drops import DUPLICATES, is_id
 from finecut.io.film.glimpse import glimpses
+from finecut.io.jsonfile import BadDocument, read_json
 from finecut.io.layout import Layout
-from finecut.io.output import Output, read_document
+from finecut.io.output import Entry, NoDataset, Output, clips_named, read_document
 from finecut.io.records import from_json, to_json
 from finecut.transforms import alike
 from finecut.transforms.alike import Glance, Likeness, likeness
@@ -269,14 +270,12 @@ def known_likeness(deduping: Deduping) -> pa.Table:
 
 def _table(path: str, schema: pa.Schema) -> pa.Table | None:
     """A table of ours; nothing if it is gone, damaged or another's."""
-    data = shelf.read_if_there(path)
-    if data is None:
-        return None
     try:
-        table = pq.read_table(io.BytesIO(data))
-    except (pa.ArrowException, OSError):  # damaged pages are the latter
+        data = shelf.read_if_there(path)
+        table = None if data is None else pq.read_table(io.BytesIO(data))
+    except (pa.ArrowException, OSError):  # damaged pages are the latter, and so is a pipe
         return None
-    return table if table.schema.equals(schema) else None
+    return table if table is not None and table.schema.equals(schema) else None
 
 
 def to_compare(deduping: Deduping) -> tuple[list[Batch], list[tuple[str, ...]]]:
@@ -438,7 +437,8 @@ def decided(settled: Settled, deduping: Deduping, seen: Iterable[Confirmed] = ()
         clustering.own.write(clustering.staged(UNSEEN), str(unseen).encode())
         return Deduped(0, 0, 0, near, *figures, 0, 0, 0, None, deduping.eps, "")
     found = verdict(same, rank, deduping.eps)
-    carried, released = _carried(deduping, {*found.removed})
+    troubles: list[str] = []
+    carried, released = _carried(deduping, {*found.removed}, troubles)
     clustering.own.write(deduping.path(GROUPS), to_parquet(found.groups))
     path = _write_list(deduping, sorted({*found.removed, *carried}))
     deduped = Deduped(
@@ -450,15 +450,15 @@ def decided(settled: Settled, deduping: Deduping, seen: Iterable[Confirmed] = ()
         len({*found.groups.column("group").to_pylist()}),
         len(found.removed),
         len(carried),
-        _seconds(found.removed, deduping),
+        _seconds(found.removed, deduping, troubles),
         deduping.eps,
         path,
-        settled.troubles,
+        (*settled.troubles, *sorted({*troubles})),
         len(released),
     )
     said = {**asdict(deduped), "told": dict(deduping.told)}
     said["path"] = path.rsplit(f"{clustering.own.root}/", 1)[-1]
-    said["troubles"] = list(settled.troubles)
+    said["troubles"] = list(deduped.troubles)
     clustering.own.write(deduping.path(SUMMARY), json.dumps(said, indent=4).encode())
     return deduped
 
@@ -520,12 +520,13 @@ class Carried(NamedTuple):
     released: list[str]
 
 
-def _carried(deduping: Deduping, removed: set[str]) -> Carried:
-    """Whom the dataset has rejected as a duplicate, whichever list that was on."""
+def _carried(deduping: Deduping, removed: set[str], troubles: list[str]) -> Carried:
+    """Whom the dataset has rejected as a duplicate, whichever list that was on; what it says that
+    cannot be used is left out, and told."""
     layout = deduping.dataset
     if layout is None:
         return Carried([], [])
-    rejected = _rejected(layout)
+    rejected = _rejected(layout, troubles)
     keepers = _known_keepers(deduping, layout)
     clips = sorted(id for id, by in rejected.items() if by == DUPLICATE and id not in removed)
     known = [(id, keepers[id]) for id in clips if id in keepers]
@@ -554,14 +555,18 @@ def still_goes(clip: str, keepers: Mapping[str, str], rejected: Mapping[str, str
     return clip not in met  # in a circle nobody stays
 
 
-def _rejected(layout: Layout) -> dict[str, str]:
+def _rejected(layout: Layout, troubles: list[str]) -> dict[str, str]:
     """The dataset's rejected clips, and by what each was rejected."""
 
     def clips(chunk: str) -> list[str]:
-        return list(map(str, read_document(chunk).get("filtered_clips") or ()))
+        try:
+            return [id for id, kept in clips_named(read_document(chunk), chunk) if not kept]
+        except NoDataset as error:
+            troubles.append(str(error))
+            return []
 
     def by(id: str) -> str:
-        return str(_document(id, layout).get("filtered_by") or "")
+        return str(_document(id, layout, troubles).get("filtered_by") or "")
 
     if not shelf.exists(layout.processed_clip_chunks()):
         return {}
@@ -593,28 +598,34 @@ def _write_keepers(deduping: Deduping, known: list[tuple[str, str]]) -> None:
     own.write(path, to_parquet(table))
 
 
-def _seconds(removed: list[str], deduping: Deduping) -> float | None:
-    if deduping.dataset is None:
+def _seconds(removed: list[str], deduping: Deduping, troubles: list[str]) -> float | None:
+    layout = deduping.dataset
+    if layout is None:
         return None
-    spans = [
-        said["duration_span"]
-        for said in _documents(removed, deduping.dataset).values()
-        if "duration_span" in said
-    ]
-    return round(sum(end - start for start, end in spans), 3)
 
+    def length(id: str) -> float:
+        said = _document(id, layout, troubles)
+        if "duration_span" not in said:
+            return 0.0
+        try:
+            start, end = Entry(id, True, "", "", said).span
+        except NoDataset as error:
+            troubles.append(str(error))
+            return 0.0
+        return end - start
 
-def _documents(ids: list[str], layout: Layout) -> Mapping[str, Mapping[str, Any]]:
-    """What is known of these clips; nothing of those without a document."""
     with ThreadPoolExecutor(READERS) as readers:
-        return dict(zip(ids, readers.map(partial(_document, layout=layout), ids), strict=True))
+        return round(sum(readers.map(length, removed)), 3)
 
 
-def _document(id: str, layout: Layout) -> Mapping[str, Any]:
-    # Tables of other programs may have ids that lead elsewhere.
-    data = shelf.read_if_there(layout.meta(id)) if is_id(id) else None
-    said: Mapping[str, Any] = {} if data is None else json.loads(data)
-    return said
+def _document(id: str, layout: Layout, troubles: list[str]) -> Mapping[str, Any]:
+    """What is known of a clip; nothing of one without a document."""
+    try:
+        # Tables of other programs may have ids that lead elsewhere.
+        return (read_json(layout.meta(id)) if is_id(id) else None) or {}
+    except BadDocument as error:
+        troubles.append(str(error))
+        return {}
 
 
 # ── state ────────────────────────────────────────────────────────────────────────────────────────
@@ -634,19 +645,19 @@ class State:
 
 def read_state(root: str) -> State | None:
     """What an earlier run left, if it can be understood."""
-    data = shelf.read_if_there(f"{root}/{STATE}")
-    if data is None:
-        return None
     try:
-        said = json.loads(data)
+        said = read_json(f"{root}/{STATE}")
+        if said is None:
+            return None
         settled = said.pop("settled")
         state = State(**said)
+        _ = state.floor + 0  # a text is none
         if settled is None:
             return state
         pieces = tuple((int(centroid), int(number)) for centroid, number in settled["pieces"])
         whole = {**settled, "pieces": pieces, "troubles": tuple(settled["troubles"])}
         return State(**{**said, "settled": Settled(**whole)})
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         return State("", 1.0)
 
 
@@ -803,9 +814,8 @@ def _decide(settled: Settled, deduping: Deduping, seen: Iterable[Confirmed] = ()
 
 def summary_of(root: str) -> Deduped | None:
     """What the folder says was found in it."""
-    data = shelf.read_if_there(f"{root}/{SUMMARY}")
-    if data is None:
+    said = read_json(f"{root}/{SUMMARY}")
+    if said is None:
         return None
-    said = json.loads(data)
-    said.pop("told")
+    said.pop("told", None)
     return from_json(Deduped, json.dumps(said))

@@ -22,18 +22,22 @@ import itertools
 import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Final
 
 import apache_beam as beam
+import pyarrow as pa
 
 from finecut.io import shelf
+from finecut.io.jsonfile import BadDocument, read_json
 from finecut.io.layout import Layout, chunk_id
 from finecut.io.output import Entry
 from finecut.io.parquet import embedding_table, facts_of, rows_of
 from finecut.io.records import Failure, Source, from_json
-from finecut.transforms.again import read_document, read_note
+from finecut.transforms.again import read_note
+from finecut.transforms.checks.shapes import CHUNK, CLIP, VIDEO, Shape, faults
 from finecut.transforms.documents import CONFIGURATION, Document, serialise
 from finecut.transforms.guard import guarded
 from finecut.transforms.keep import DUPLICATE, Dropping
@@ -103,6 +107,17 @@ class Refiltering:
 
 class OutOfReach(Exception):
     """A video that cannot be refiltered; the message says why."""
+
+
+def read_document(path: str, must: Mapping[str, Shape]) -> Document | None:
+    """What a document says, or ``None`` if there is none; a bad one puts its video out of reach."""
+    try:
+        said = read_json(path)
+    except BadDocument as error:
+        raise OutOfReach(f"{error} (see finecut verify)") from error
+    for fault, should in () if said is None else faults(said, must):
+        raise OutOfReach(f"{path} {fault}, and {should} (see finecut verify)")
+    return said
 
 
 # ── judging ──────────────────────────────────────────────────────────────────────────────────────
@@ -195,10 +210,15 @@ class Change:
 
 def read_change(relative: str, writing: Writing) -> Change | None:
     """The change that a run was making when it was killed, if there was one."""
-    said = read_document(writing.layout.open_video(relative)) or {}
+    said = read_document(writing.layout.open_video(relative), {}) or {}
     if CHANGE not in said:
         return None
-    change = from_json(Change, json.dumps(said[CHANGE]))
+    try:
+        change = from_json(Change, json.dumps(said[CHANGE]))
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        raise OutOfReach(
+            f"{writing.layout.open_video(relative)} is not what was written there"
+        ) from error
     if change.relative != relative or not _are_ids(
         id for part in change.parts for id in part.clips
     ):
@@ -218,9 +238,9 @@ def read_clips(clips: Sequence[str], chunk: str, writing: Writing) -> list[Entry
     """What documents say of these clips."""
 
     def read(clip: str) -> Entry:
-        document = read_document(writing.layout.meta(clip))
+        document = read_document(writing.layout.meta(clip), CLIP)
         if document is None:
-            raise OutOfReach(f"the document of its clip {clip} is missing or broken")
+            raise OutOfReach(f"the document of its clip {clip} is missing")
         kept = "filtered_by" not in document
         return Entry(clip, kept, writing.layout.clip(clip, kept), chunk, document)
 
@@ -270,7 +290,7 @@ class Read:
 def read_video(relative: str, refiltering: Refiltering) -> Read:
     """A finished video, or one that a killed refiltering will finish."""
     writing, layout = refiltering.writing, refiltering.layout
-    document = read_document(layout.processed_video(relative))
+    document = read_document(layout.processed_video(relative), VIDEO)
     note: Document = {}
     noted = {}
     change = None if document is not None else read_change(relative, writing)
@@ -287,11 +307,11 @@ def read_video(relative: str, refiltering: Refiltering) -> Read:
             part = noted[index]
             entries = _changed(part, change, writing)
         else:
-            said = read_document(layout.processed_clip_chunk(relative, index))
+            said = read_document(layout.processed_clip_chunk(relative, index), CHUNK)
             if said is None and note:
                 continue  # all of it failed
             if said is None:
-                raise OutOfReach(f"the document of its chunk {index} is missing or broken")
+                raise OutOfReach(f"the document of its chunk {index} is missing")
             part, entries = _read_part(said, refiltering)
         parts.append((part, tuple(entries)))
     if note and not parts:
@@ -466,12 +486,14 @@ def foresee(relative: str, refiltering: Refiltering) -> Iterator[Yields]:
 
 def _number_of_clips(relative: str, writing: Writing) -> int:
     """How many clips a video has, by its document or by the note of a change that has begun."""
-    document = read_document(writing.layout.processed_video(relative))
-    if document is None:
-        change = (read_document(writing.layout.open_video(relative)) or {}).get(CHANGE)
-        document = change.get("document") if isinstance(change, dict) else None
-    number = document.get("num_total_clips") if isinstance(document, dict) else None
-    return number if type(number) is int else 0
+    with suppress(OutOfReach):
+        document = read_document(writing.layout.processed_video(relative), VIDEO)
+        if document is None:
+            change = read_change(relative, writing)
+            document = None if change is None else change.document
+        number = None if document is None else document.get("num_total_clips")
+        return number if type(number) is int else 0
+    return 0
 
 
 def _untouched(relative: str, why: str, writing: Writing) -> Yields:
@@ -589,14 +611,26 @@ def _tables(
     for algorithm in change.algorithms:
         wanted = {entry.id for entry in entries if algorithm in with_vectors(entry)}
         path = writing.layout.embedding_parquet(algorithm, chunk)
-        data = shelf.read_if_there(path)
-        rows = [] if data is None else rows_of(data)
+        data, rows = _rows_at(path)
         if not wanted <= {id for id, _ in rows}:
             raise OutOfReach(f"{path} has not the vectors of all its clips (see finecut verify)")
         left = [(id, vector) for id, vector in rows if id in wanted]
         if data is not None and len(left) < len(rows):
             found[path] = embedding_table(left, facts_of(data)) if left else None
     return found
+
+
+def _rows_at(path: str) -> tuple[bytes | None, list[tuple[str, list[float]]]]:
+    """The table that lies there, and its rows."""
+    try:
+        data = shelf.read_if_there(path)
+    except shelf.NotAFile as error:
+        raise OutOfReach(f"{path} {error.strerror}") from error
+    try:
+        rows = [] if data is None else rows_of(data)
+        return data, [(str(id), [float(number) for number in vector]) for id, vector in rows]
+    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
+        raise OutOfReach(f"{path} is no table of vectors (see finecut verify)") from error
 
 
 def _refuse_unready(change: Change, writing: Writing) -> None:

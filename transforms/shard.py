@@ -32,15 +32,14 @@ from uuid import uuid4
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
 from finecut.io import shelf
 from finecut.io.drops import drops_table, read_drops
-from finecut.io.layout import chunk_id
-from finecut.io.output import Entry, NoDataset, Output, read_document
+from finecut.io.output import Entry, NoDataset, Output, chunk_named, clips_named, read_document
+from finecut.io.parquet import rows_of
 from finecut.io.records import Failure, Source
 from finecut.io.shards import VECTOR, ShardFolder, column_of, receipt_table, schema_of
 from finecut.io.shelf import Shelf
@@ -238,14 +237,13 @@ def _vectors_in(path: str) -> dict[str, Vector]:
     if data is None:
         return {}
     try:
-        table = pq.read_table(io.BytesIO(data), columns=["id", "embedding"])
-    except (pa.ArrowException, OSError) as error:
+        rows = rows_of(data)
+        return {id: np.asarray(v, np.float32) for id, v in rows if v}
+    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
         raise NoDataset(
             f"{path} is no table of vectors ({error}). Usually a copy was cut short: finecut "
             "verify lists all that is wrong"
         ) from error
-    ids, vectors = table["id"].to_pylist(), table["embedding"].to_pylist()
-    return {id: np.asarray(v, np.float32) for id, v in zip(ids, vectors, strict=True) if v}
 
 
 # Looking at clips.
@@ -263,13 +261,12 @@ class Listed(NamedTuple):
 def clips_of(chunk: str, output: Output) -> Iterator[Listed]:
     """The clips of a chunk's document, kept ones first."""
     said = read_document(chunk)
+    key = chunk_named(said, chunk)
     video = str(said["video"])
     below = chunk[len(output.layout.processed_clip_chunks()) + 1 :]
     source = Source(video, video, below.rpartition("_")[0])
-    key = chunk_id(video, said["clip_chunk_index"])
-    for kept, name in ((True, "clips"), (False, "filtered_clips")):
-        for id in said.get(name, ()):
-            yield Listed(str(id), kept, key, source)
+    for id, kept in clips_named(said, chunk):
+        yield Listed(id, kept, key, source)
 
 
 Looked = tuple[Candidate, frozenset[str], frozenset[str]]

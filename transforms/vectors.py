@@ -15,10 +15,12 @@ from collections.abc import Mapping
 import pyarrow as pa
 
 from finecut.io import shelf
+from finecut.io.jsonfile import BadDocument, read_json
 from finecut.io.layout import Layout
 from finecut.io.parquet import facts_of
 from finecut.io.records import ModelUsed
 from finecut.io.shelf import Shelf
+from finecut.transforms.tally import LOG
 
 ALGORITHM, MODEL, REVISION, DIMENSION = "algorithm", "model", "revision", "dimension"
 
@@ -72,9 +74,13 @@ def held_by(layout: Layout, algorithm: str) -> Mapping[str, str] | None:
     if table is None and shelf.some_file_in(layout.embeddings(algorithm), ".pickle") is None:
         return None
     note = layout.embedding_facts(algorithm)
-    if (data := shelf.read_if_there(note)) is not None:
-        said: Mapping[str, str] = json.loads(data)
-        return said
+    try:
+        said = read_json(note)
+    except BadDocument as error:
+        LOG.error("%s: a table is asked instead", error)
+        said = None
+    if said is not None:
+        return {key: value for key, value in said.items() if isinstance(value, str)}
     return {} if table is None else _facts_in(table)
 
 

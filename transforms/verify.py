@@ -107,6 +107,10 @@ def work_in(folder: Folder, verifying: Verifying) -> Iterator[Work | Finding | t
         name = verifying.below(f"{folder.path}/{SUMMARY}")
         yield Finding(kinds.UNFINISHED, name, "is missing", "is written last by finecut dedup")
         return
+    for run in shelf.folders_in(folder.path) if kind == RUN else ():
+        if f"{run}/{SUMMARY}" in shelf.folders_in(run):
+            name = verifying.below(f"{run}/{SUMMARY}")
+            yield Finding(kinds.RUN_BROKEN, name, "is a folder", "should be the summary of a run")
     for path in files:
         if kind != NOTE or verifying.below(path).startswith(OPEN):
             yield Work(kind, path)

@@ -110,6 +110,8 @@ class Clips:
             }
         except KeyError as error:
             raise _broken(entry.id, entry.path, f"its document does not say {error}") from error
+        except NoDataset as error:
+            raise _broken(entry.id, entry.path, error) from error
         if self.wish.vectors is not None:
             sample["vector"] = self._vector(entry, number, self.wish.vectors)
         return sample

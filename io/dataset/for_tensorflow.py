@@ -92,7 +92,7 @@ def tf_dataset(
         )
     pictures = Pictures(frames, fps, size) if decode else None
     clips = Clips(
-        open_source(root, drop, keep, rejected),
+        open_source(root, drop, keep, rejected, on_error == SKIP),
         Wish(pictures, caption, vectors, threads),
         Order(shuffle, seed, even),
     )

@@ -116,7 +116,7 @@ class ClipDataset(IterableDataset):
         self._channels_first, self._skips = channels_first, on_error == SKIP
         pictures = Pictures(frames, fps, size) if decode else None
         self._clips = Clips(
-            open_source(root, drop, keep, rejected),
+            open_source(root, drop, keep, rejected, self._skips),
             Wish(pictures, caption, vectors, threads),
             Order(shuffle, seed, even),
         )

@@ -7,10 +7,11 @@ a folder of finecut shard       index.parquet, clips inside archives   Sharded
 from __future__ import annotations
 
 import io
-import json
+import logging
 import tarfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Set
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Final, Protocol
 
@@ -22,10 +23,20 @@ from numpy.typing import NDArray
 from finecut.io import shelf
 from finecut.io.dataset.catalogue import Catalogue, Listed, ahead
 from finecut.io.drops import is_id, read_drops
+from finecut.io.jsonfile import BadDocument, parsed
 from finecut.io.layout import embedding_folder
-from finecut.io.output import Document, Entry, NoDataset, Output, chunk_named, read_document
+from finecut.io.output import (
+    Entry,
+    NoDataset,
+    Output,
+    chunk_named,
+    clips_named,
+    read_document,
+)
 from finecut.io.shards import COLUMNS, ShardFolder, column_of
 from finecut.io.tar import BLOCK
+
+log = logging.getLogger(__name__)
 
 Floats = NDArray[np.float32]
 Keep = Callable[[Entry], bool]
@@ -59,23 +70,35 @@ class Source(Protocol):
 
 
 def open_source(
-    root: str, drop: Drop = (), keep: Keep | None = None, rejected: bool = False
+    root: str,
+    drop: Drop = (),
+    keep: Keep | None = None,
+    rejected: bool = False,
+    skips: bool = False,
 ) -> Source:
-    """The clips that lie there, or :class:`NoDataset`. Shards hold kept clips only."""
+    """The clips that lie there, or :class:`NoDataset`. Shards hold kept clips only.
+
+    ``skips``: documents that cannot be used are logged, and cost the clips that they list.
+    """
     root = shelf.absolute(root)
     folder, dropped = ShardFolder(root), _ids(drop)
     if shelf.exists(folder.index):
         return Sharded(folder, dropped, keep)
-    return Curated(Output.at(root), dropped, keep, rejected)
+    return Curated(Output.at(root), dropped, (keep, rejected), skips)
 
 
 class Curated:
     """An output of curation."""
 
     def __init__(
-        self, output: Output, dropped: Set[str], keep: Keep | None, rejected: bool
+        self,
+        output: Output,
+        dropped: Set[str],
+        wanted: tuple[Keep | None, bool] = (None, False),
+        skips: bool = False,
     ) -> None:
-        self._output = output
+        keep, rejected = wanted
+        self._output, self._skips = output, skips
         #: The key of every chunk, 16 bytes each.
         self._chunks = bytearray()
         listed = (
@@ -84,20 +107,37 @@ class Curated:
         self.catalogue = Catalogue.of(listed if keep is None else self._kept(listed, keep))
 
     def _listed(self) -> Iterator[Listed]:
-        def read(path: str) -> tuple[str, Document]:
-            said = read_document(path)
-            return chunk_named(said, path), said
+        def read(path: str) -> tuple[str, list[tuple[str, bool]]] | None:
+            with self._skipping():
+                said = read_document(path)
+                return chunk_named(said, path), list(clips_named(said, path))
+            return None
 
-        for place, (chunk, said) in enumerate(ahead(read, self._output.chunks())):
+        sound = filter(None, ahead(read, self._output.chunks()))
+        for place, (chunk, clips) in enumerate(sound):
             self._chunks += uuid.UUID(chunk).bytes
-            for kept, name in ((True, "clips"), (False, "filtered_clips")):
-                yield from (Listed(id, kept, place) for id in said.get(name, ()))
+            yield from (Listed(id, kept, place) for id, kept in clips)
+
+    @contextmanager
+    def _skipping(self) -> Iterator[None]:
+        """A document that cannot be used costs what it lists, if that is wished."""
+        try:
+            yield
+        except NoDataset as error:
+            if not self._skips:
+                raise
+            log.warning("left out: %s", error)
 
     def _kept(self, listed: Iterable[Listed], keep: Keep) -> Iterator[Listed]:
-        def read(clip: Listed) -> tuple[Listed, Entry]:
-            return clip, self._output.entry(clip.id, clip.kept, self._chunk(clip.place))
+        def read(clip: Listed) -> tuple[Listed, Entry] | None:
+            with self._skipping():
+                return clip, self._output.entry(clip.id, clip.kept, self._chunk(clip.place))
+            return None
 
-        yield from (clip for clip, entry in ahead(read, listed) if keep(entry))
+        for clip, entry in filter(None, ahead(read, listed)):
+            with self._skipping():
+                if keep(entry):
+                    yield clip
 
     def _chunk(self, place: int) -> str:
         return str(uuid.UUID(bytes=bytes(self._chunks[16 * place : 16 * place + 16])))
@@ -180,12 +220,7 @@ class Sharded:
         if ".npy" not in members:
             return None
         vector = np.load(io.BytesIO(members[".npy"]), allow_pickle=False).astype(np.float32)
-        models = json.loads(members[".json"]).get("models") or {}
-        known = {
-            name.removesuffix("_embedding"): said["dimension"]
-            for name, said in models.items()
-            if said.get("dimension")
-        }
+        known = _dimensions(members.get(".json", b""))
         folders = {embedding_folder(name): size for name, size in known.items()}
         if known and folders.get(embedding_folder(algorithm)) != vector.size:
             raise NoDataset(
@@ -209,6 +244,19 @@ class Sharded:
 
     def preview(self, entry: Entry) -> bytes:
         raise NoDataset("shards hold no previews: read the output that they were made of")
+
+
+def _dimensions(data: bytes) -> dict[str, Any]:
+    """How long the vectors are of which this document of a clip speaks."""
+    try:
+        models = parsed(data).get("models")
+    except BadDocument as error:
+        raise NoDataset(f"its document in the archive {error}") from error
+    return {
+        name.removesuffix("_embedding"): said["dimension"]
+        for name, said in (models.items() if isinstance(models, dict) else ())
+        if isinstance(said, dict) and said.get("dimension")
+    }
 
 
 def _members_in(data: bytes, id: str) -> dict[str, bytes]:
@@ -265,12 +313,10 @@ def _score(column: str) -> str:
 @lru_cache(maxsize=TABLES_KEPT)
 def _vectors_in(path: str) -> dict[str, Floats]:
     """The vectors of a chunk, by id; none if it has none."""
-    data = shelf.read_if_there(path)
-    if data is None:
-        return {}
     try:
-        return _by_id(pq.read_table(io.BytesIO(data)), "embedding")
-    except (pa.ArrowInvalid, KeyError) as error:
+        data = shelf.read_if_there(path)
+        return {} if data is None else _by_id(pq.read_table(io.BytesIO(data)), "embedding")
+    except (pa.ArrowException, KeyError, ValueError, shelf.NotAFile) as error:
         raise NoDataset(
             f"{path} is no table of vectors ({error}): usually a copy was cut short. finecut "
             "verify lists all that is wrong"

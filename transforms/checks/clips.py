@@ -232,11 +232,20 @@ def wrong_with(found: Found, document: Document) -> Iterator[tuple[str, str, str
             f"should have {document[DIGEST][:12]}…, as its document says",
         )
         return
+    if trouble and _is_of_film(found, document):
+        yield kinds.FILM_DAMAGED, trouble, "its bytes are those that were copied from its film"
+        return
     if trouble:
         yield kinds.CLIP_BROKEN, trouble, "should decode to its end"
         return
     if found.watched is not None:
         yield from _differences(found, document)
+
+
+def _is_of_film(found: Found, document: Document) -> bool:
+    """Whether the damage was copied: the clip is what was written, of packets that nobody decoded."""
+    copied = document.get("transcode") in (COPIED, SPLICED)
+    return copied and found.sha256 == document.get(DIGEST) and not found.trouble
 
 
 def _trouble(found: Found) -> str:

@@ -174,6 +174,12 @@ UNFINISHED: Final = _kind(
     "unfinished", "it is being worked on, or a run was killed", ASK, wrong=False
 )
 LEFTOVER: Final = _kind("leftover", "a run is at work, or was killed", ASK, wrong=False)
+FILM_DAMAGED: Final = _kind(
+    "film-damaged",
+    "the film is damaged there, and its packets were copied as they are",
+    "Nothing, or curate the film with --transcode encode, which marks what cannot be decoded.",
+    wrong=False,
+)
 NOT_READ: Final = _kind(
     "not-read",
     "NeMo Curator writes such documents of files that it could not read",

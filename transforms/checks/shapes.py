@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
+from finecut.io.jsonfile import BadDocument as Broken
+from finecut.io.jsonfile import parsed
+
+__all__ = ["Broken", "parsed"]
+
 Document = Mapping[str, Any]
-
-
-class Broken(ValueError):
-    """Bytes that are no document; the message says what they are."""
 
 
 class Shape(NamedTuple):
@@ -22,17 +22,6 @@ class Shape(NamedTuple):
     words: str
     #: Whether the key may be missing.
     optional: bool = False
-
-
-def parsed(data: bytes) -> dict[str, Any]:
-    """The document that these bytes are."""
-    try:
-        said = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise Broken(f"it is no JSON ({error})") from error
-    if not isinstance(said, dict):
-        raise Broken(f"it is a {type(said).__name__}")
-    return said
 
 
 def faults(document: Document, shapes: Mapping[str, Shape]) -> Iterator[tuple[str, str]]:

@@ -28,6 +28,8 @@ from finecut.transforms.checks.verifying import Verifying
 from finecut.transforms.vectors import ALGORITHM, DIMENSION, MODEL, REVISION
 
 ENDING = "_embedding"
+#: What can be read of a pipe.
+NOTHING = b""
 
 Vector = NDArray[Any]
 
@@ -61,7 +63,7 @@ def read_table(data: bytes) -> Table:
         ids = tuple(map(str, table.column("id").to_pylist()))
         vectors = tuple(_numbers(row) for row in table.column("embedding"))
         return Table(ids, vectors, facts_of(data))
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise NoTable(f"is no table of vectors ({str(error)[:200]})") from error
 
 
@@ -153,7 +155,10 @@ def _check_folder(
 
 
 def _read(path: str) -> bytes | None:
-    return shelf.read_if_there(path)
+    try:
+        return shelf.read_if_there(path)
+    except shelf.NotAFile:
+        return NOTHING  # which is said of it as of any other that is broken
 
 
 def wrong_with_table(
