@@ -43,8 +43,8 @@ setup: $(STAMP) ## Make the virtual environment VENV with finecut and its EXTRAS
 	@echo 'setup: $(VENV) is ready'
 
 $(STAMP):
-	@command -v $(PYTHON) >/dev/null || { echo "setup: no program called $(PYTHON) is on the PATH. Install Python 3.10 or newer (apt install python3 python3-venv), or name one: make setup PYTHON=python3.11" >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "setup: $(PYTHON) is $$($(PYTHON) --version 2>&1), and finecut needs Python 3.10 or newer. Name another one: make setup PYTHON=python3.11" >&2; exit 1; }
+	@command -v $(PYTHON) >/dev/null || { echo "setup: no program called $(PYTHON) is on the PATH. Install Python 3.11 or newer (apt install python3 python3-venv), or name one: make setup PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "setup: $(PYTHON) is $$($(PYTHON) --version 2>&1), and finecut needs Python 3.11 or newer. Name another one: make setup PYTHON=python3.11" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "setup: $(PYTHON) cannot make virtual environments, because Debian and Ubuntu package that part of Python separately: apt install python3-venv" >&2; exit 1; }
 	@test -x $(BIN)/pip || { echo 'setup: making $(VENV)'; $(PYTHON) -m venv $(VENV); }
 	@echo 'setup: installing finecut[$(EXTRAS)] into $(VENV): about 140 packages, some minutes the first time'
@@ -82,6 +82,14 @@ test-tensorflow: ## Test reading back with TensorFlow, in an environment of its 
 	@$(MAKE) --no-print-directory setup VENV=$(TENSORFLOW_VENV) EXTRAS=tensorflow,dev \
 	    CONSTRAINTS=constraints/tensorflow.txt
 	$(TENSORFLOW_VENV)/bin/python -m pytest tests/test_tensorflow.py
+
+# Which Pythons; otherwise all that are on the PATH and may run finecut.
+PYTHONS ?=
+PYTHON_VENVS ?= .venv-pythons
+
+.PHONY: test-pythons
+test-pythons: ## Run the demo and the quick suite's core with every Python on the PATH, or PYTHONS
+	$(PYTHON) tests/pythons.py $(PYTHON_VENVS) $(PYTHONS)
 
 QUICK ?=
 ROUNDS ?=
@@ -199,7 +207,7 @@ resolve_with_gcp := pylance filelock fsspec jinja2 networkx sympy 'transformers>
 
 define resolve
 @echo 'constraints: resolving $(1)'
-@printf '%s\n' $(resolve_with_$(1)) | $(UV) pip compile --quiet $(UPGRADE) --universal --python-version 3.10 \
+@printf '%s\n' $(resolve_with_$(1)) | $(UV) pip compile --quiet $(UPGRADE) --universal --python-version 3.11 \
     --no-header --no-annotate --extra $(1) --extra dev --output-file constraints/$(1).txt setup.py -
 @{ echo '# What finecut[$(1),dev] was tested with: pip install -c constraints/$(1).txt ...'; \
    echo '# Made by `make constraints`. What follows a ";" says for which Pythons and systems the pin is.'; \

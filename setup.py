@@ -29,9 +29,9 @@ BEAM = ">=2.77,<3"  # 2.67 to 2.75 leak memory when elements raise
 BASE = [
     f"apache-beam{BEAM}",
     "pyarrow>=14,<26",  # 26 refuses NumPy 1 on import, without saying so in its metadata
-    # 17.1 is there for Python 3.10, which 18 no longer installs on. A major release may remove
-    # calls and change the FFmpeg inside, so the next one is let in once the tests pass with it.
-    "av>=17.1,<19",
+    # A major release may remove calls and change the FFmpeg inside, so the next one is let in once
+    # the tests pass with it.
+    "av>=18,<19",
     "numpy>=1.26",
     # The embedder that needs no download: its weights are all that lies in the first (Apache-2.0),
     # onnx writes them down as a graph, and onnxruntime runs it several times faster than torch.
@@ -128,7 +128,7 @@ setup(
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
         "Typing :: Typed",
     ],
-    python_requires=">=3.10",
+    python_requires=">=3.11",
     packages=[name for room, folder in ROOMS.items() for name in packages_in(room, folder)],
     package_dir=ROOMS,
     package_data={room: ["py.typed"] for room in ROOMS}

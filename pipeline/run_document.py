@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -34,7 +34,7 @@ def run_name(started: float, staging: str) -> str:
     >>> run_name(0.0, "/out/.staging/1f3a5b7c9d")
     '19700101T000000Z-1f3a5b7c'
     """
-    when = datetime.fromtimestamp(started, timezone.utc)
+    when = datetime.fromtimestamp(started, UTC)
     return f"{when:%Y%m%dT%H%M%SZ}-{staging.rsplit('/', 1)[-1][:8]}"
 
 
@@ -49,7 +49,7 @@ def run_document(
     """All that is known of a run that came to its end."""
     s = summary
     return {
-        "started": datetime.fromtimestamp(started, timezone.utc).isoformat(timespec="seconds"),
+        "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 3),
         "balanced": not s.imbalances(),
         "imbalances": s.imbalances(),

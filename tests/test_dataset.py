@@ -21,7 +21,7 @@ from faults import FaultyStore
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finecut.io.dataset import ClipError, NoDataset, batches, table
+from finecut.io.dataset import ClipError, NoDataset, ShortClip, batches, table
 from finecut.io.dataset.catalogue import Catalogue, Listed
 from finecut.io.dataset.order import Share, part, shuffled, size_of_part
 from finecut.io.dataset.stills import still_of
@@ -350,6 +350,121 @@ def test_ranks_are_what_torch_says(dataset: Curated, monkeypatch: pytest.MonkeyP
         assert len(ids(alone)) == 11
     finally:
         torch.distributed.destroy_process_group()
+
+
+# ── clips that are too short ─────────────────────────────────────────────────────────────────────
+
+#: Those of long.mp4 have ten frames, those of other.mp4 eight.
+NINE: dict[str, Any] = {"frames": 9, "size": (48, 64)}
+
+
+def film_of(clip: Any) -> str:
+    return Path(clip["source"]).stem
+
+
+@both
+def test_a_short_clip_is_an_error_unless_somebody_chose(dataset: Curated, source: str) -> None:
+    clips = decoded(source, **NINE)
+    said = r"it has 8 frames, and frames=9 are wanted of it\. Give short='skip' .* short='pad'"
+    with pytest.raises(ShortClip, match=said) as raised:
+        list(clips)
+    assert film_of_id(dataset, raised.value.id) == "other"
+    assert len(list(decoded(source, **NINE | {"frames": 8}))) == 11
+    assert "mask" not in next(iter(clips))
+
+
+def film_of_id(dataset: Curated, id: str) -> str:
+    [entry] = [entry for entry in dataset.entries() if entry.id == id]
+    return Path(entry.document["source_video"]).stem
+
+
+@both
+def test_short_clips_are_left_out_and_counted(
+    dataset: Curated, source: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    clips = decoded(source, **NINE, short="skip")
+    with caplog.at_level(logging.WARNING, logger="finecut"):
+        read = list(clips)
+    assert [film_of(clip) for clip in read] == ["long"] * 5
+    assert (clips.skipped, len(clips)) == (6, 11)
+    assert caplog.text.count("skipped: the clip") == 6
+    by_errors = decoded(source, **NINE, on_error="skip")
+    assert [clip["id"] for clip in by_errors] == [clip["id"] for clip in read]
+
+
+@both
+def test_short_clips_are_filled_up_and_masked(dataset: Curated, source: str) -> None:
+    for clip in decoded(source, **NINE | {"frames": 10}, short="pad"):
+        film = dataset.films[Path(clip["source"]).name]
+        real = {"long": 10, "other": 8}[film_of(clip)]
+        assert clip["mask"].tolist() == [True] * real + [False] * (10 - real)
+        assert str(clip["mask"].dtype) == "torch.bool"
+        assert clip["frames"].shape == (10, 48, 64, 3)
+        shown = [float(place / film.rate) for place in range(real)]
+        assert clip["seconds"].tolist() == pytest.approx(shown + shown[-1:] * (10 - real))
+        for padding in clip["frames"][real:]:
+            assert bool((padding == clip["frames"][real - 1]).all())
+    [batch] = loaded(decoded(source, **NINE, short="pad"), 11)
+    assert batch["mask"].sum(1).tolist().count(8) == 6
+
+
+def test_a_clip_is_too_short_for_the_time_that_frames_take(dataset: Curated) -> None:
+    """Four frames a quarter of a second apart are in a clip of a second, six are not."""
+    assert len(list(decoded(dataset.root, frames=4, fps=4))) == 11
+    for clip in decoded(dataset.root, frames=6, fps=4, short="pad"):
+        assert clip["mask"].tolist() == [True] * int(clip["mask"].sum()) + [False] * (
+            6 - int(clip["mask"].sum())
+        )
+        assert clip["mask"].sum() in (4, 5)
+    with pytest.raises(ShortClip, match=r"frames=6 at fps=4 are wanted of it"):
+        list(decoded(dataset.root, frames=6, fps=4))
+
+
+@pytest.mark.parametrize("done", range(12))
+def test_who_goes_on_past_short_clips_reads_exactly_the_rest(dataset: Curated, done: int) -> None:
+    """Each keeps its place: the order is that of the others, whatever becomes of it."""
+    settings = NINE | {"shuffle": True, "seed": 3}
+    whole = [clip["id"] for clip in decoded(dataset.root, **settings, short="pad")]
+    expected = [id for id in whole if film_of_id(dataset, id) == "long"]
+    clips = decoded(dataset.root, **settings, short="skip")
+    read = [clip["id"] for clip in itertools.islice(clips, min(done, 5))]
+    state = clips.state_dict()
+    assert state["done"] == (whole.index(read[-1]) + 1 if read else 0)
+    again = decoded(dataset.root, **settings, short="skip")
+    again.load_state_dict(state)
+    assert read + ids(again) == expected
+    # A position between them, too, as workers note it.
+    between = decoded(dataset.root, **settings, short="skip")
+    between.load_state_dict(state | {"done": min(done, 11)})
+    assert ids(between) == [id for id in whole[done:] if id in expected]
+
+
+def test_workers_go_on_past_short_clips(dataset: Curated) -> None:
+    stateful = pytest.importorskip("torchdata.stateful_dataloader", reason="of finecut[train]")
+
+    def loader() -> Any:
+        clips = decoded(dataset.root, **NINE, shuffle=True, seed=3, short="skip")
+        return clips, stateful.StatefulDataLoader(clips, batch_size=1, num_workers=2)
+
+    _, first = loader()
+    reading = iter(first)
+    read = [next(reading)["id"][0] for _ in range(2)]
+    clips, second = loader()
+    second.load_state_dict(first.state_dict())
+    rest = [id for batch in second for id in batch["id"]]
+    assert sorted(read + rest) == sorted(
+        id for id in dataset.kept() if film_of_id(dataset, id) == "long"
+    )
+    assert clips.skipped <= 6
+
+
+def test_what_says_nothing_of_short_clips_is_refused(dataset: Curated) -> None:
+    with pytest.raises(ValueError, match="short='long' is none of error, skip, pad"):
+        decoded(dataset.root, short="long")
+    with pytest.raises(ValueError, match="no frames= is given"):
+        decoded(dataset.root, fps=4, short="pad")
+    with pytest.raises(ValueError, match="decode=False"):
+        undecoded(dataset.root, frames=3, short="pad")
 
 
 # ── which clips ──────────────────────────────────────────────────────────────────────────────────

@@ -139,7 +139,7 @@ def test_the_sdist_is_enough_to_read_install_and_test_the_project(built: Built) 
 def test_the_wheel_says_what_it_is(built: Built) -> None:
     metadata = built.metadata()
     assert metadata["Name"] == "finecut"
-    assert metadata["Requires-Python"] == ">=3.10"
+    assert metadata["Requires-Python"] == ">=3.11"
     assert metadata["License-Expression"] == "Apache-2.0" or metadata["License"] == "Apache-2.0"
     extras = ["gcp", "tensorflow", "models", "screen", "train", "lance", "yaml", "dev"]
     assert metadata.get_all("Provides-Extra") == extras
@@ -165,7 +165,7 @@ def test_constraints_are_pins_and_name_no_host_or_path(name: str) -> None:
         assert not re.search(r"://|--|@|(^|[\s'\"])[/~]", line), line
 
 
-@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12"])
+@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
 @pytest.mark.parametrize("name", CONSTRAINTS)
 def test_constraints_pin_all_that_finecut_asks_for(built: Built, name: str, python: str) -> None:
     environment = {"python_version": python, "python_full_version": f"{python}.99"}

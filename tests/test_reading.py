@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from finecut.io.film.limits import FilmError
 from finecut.io.film.paint import Painting, paint
 from finecut.io.film.pattern import read_index
-from finecut.io.film.reading import Pictures, chosen, read_frames
+from finecut.io.film.reading import Pictures, TooFew, chosen, read_frames
 
 
 @pytest.fixture(scope="module")
@@ -29,19 +30,23 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Painting:
 WISHES = {
     "all": Pictures(),
     "eight": Pictures(frames=8),
-    "more than there are": Pictures(frames=200),
+    "more than there are": Pictures(frames=125, pad=True),
+    "all there are": Pictures(frames=120),
     "four a second": Pictures(fps=4),
     "six at twelve a second": Pictures(frames=6, fps=12),
-    "longer than the clip": Pictures(frames=10, fps=1),
+    "longer than the clip": Pictures(frames=10, fps=1, pad=True),
+    "as long as the clip": Pictures(frames=6, fps=1),
     "one": Pictures(frames=1),
 }
 NUMBERS: Mapping[str, list[int]] = {
     "all": list(range(120)),
     "eight": [7, 22, 37, 52, 67, 82, 97, 112],
-    "more than there are": [int((i + 0.5) * 0.6 + 0.4999) for i in range(200)],
+    "more than there are": [*range(120), *[119] * 5],
+    "all there are": list(range(120)),
     "four a second": [*range(0, 120, 6), 119],
     "six at twelve a second": [54, 56, 58, 60, 62, 64],
-    "longer than the clip": [0, 24, 48, 72, 96, *[119] * 5],
+    "longer than the clip": [0, 24, 48, 72, 96, 119, *[119] * 4],
+    "as long as the clip": [0, 24, 48, 72, 96, 119],
     "one": [60],
 }
 
@@ -51,11 +56,8 @@ def test_the_frames_that_are_asked_for_come_out(film: Painting, name: str) -> No
     frames = read_frames(film.path, WISHES[name])
     assert frames.pictures.dtype == np.uint8
     numbers = [read_index(picture) for picture in frames.pictures]
-    if name == "more than there are":
-        assert (sorted(numbers), len(numbers)) == (numbers, 200)
-        assert set(numbers) == set(range(120))
-    else:
-        assert numbers == NUMBERS[name]
+    assert numbers == NUMBERS[name]
+    assert frames.real == len(set(numbers))
     assert frames.seconds == tuple(float(film.times[number]) for number in numbers)
 
 
@@ -73,12 +75,38 @@ def test_frames_are_those_that_decoding_everything_gives(film: Painting, threads
     st.integers(1, 12),
     st.sampled_from([None, 0.3, 1, 2.5]),
 )
-def test_so_many_frames_are_always_so_many(gaps: list[int], frames: int, fps: float | None) -> None:
+def test_so_many_frames_are_so_many_and_none_comes_twice(
+    gaps: list[int], frames: int, fps: float | None
+) -> None:
+    """Whatever the times are: a frame that is shown for long is not shown again for that."""
     times = [Fraction(place, 10) for place in itertools.accumulate(gaps)]
-    numbers = chosen([time - times[0] for time in times], Pictures(frames=frames, fps=fps))
-    assert len(numbers) == frames
-    assert numbers == sorted(numbers)
+    times = [time - times[0] for time in times]
+    numbers = chosen(times, Pictures(frames=frames, fps=fps))
+    assert numbers == sorted(set(numbers))
     assert 0 <= numbers[0] <= numbers[-1] < len(times)
+    if fps is None:
+        assert len(numbers) == min(frames, len(times))
+    else:
+        # Of equal steps that begin at the first frame, those until half a step past the last.
+        step = 1 / Fraction(fps)
+        assert len(numbers) <= min(frames, len(times), math.ceil(times[-1] / step + Fraction(1, 2)))
+        if times[-1] >= (frames - 1) * step and step > Fraction(max(gaps), 10):
+            assert len(numbers) == frames
+
+
+@pytest.mark.parametrize(
+    ("wish", "said"),
+    [
+        (Pictures(frames=121), "it has 120 frames, and frames=121 are wanted of it"),
+        (Pictures(frames=7, fps=1), r"frames=7 at fps=1 .* 120 frames \(4\.958 s .* 6 such"),
+        (Pictures(frames=6, fps=60), r"frames=6 at fps=60 .* 3 such: it is too short for that, or"),
+    ],
+)
+def test_too_few_frames_are_an_error_that_says_so(
+    film: Painting, wish: Pictures, said: str
+) -> None:
+    with pytest.raises(TooFew, match=said):
+        read_frames(film.path, wish)
 
 
 def test_pictures_have_the_size_that_is_asked_for(film: Painting) -> None:

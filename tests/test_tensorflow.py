@@ -92,6 +92,21 @@ def test_frames_of_one_size_make_batches(dataset: Curated) -> None:
     assert shapes == [(8, 4, 48, 64, 3), (3, 4, 48, 64, 3)]
 
 
+def test_short_clips_are_an_error_or_left_out_or_masked(dataset: Curated) -> None:
+    """Those of long.mp4 have ten frames, those of other.mp4 eight."""
+    wish: dict[str, Any] = {"frames": 9, "size": (48, 64)}
+    short = [clip.id for clip in dataset.entries() if clip.document["num_frames"] == 8]
+    with pytest.raises(tf.errors.OpError, match="it has 8 frames, and frames=9 are wanted of it"):
+        ids(tf_dataset(str(dataset.root), **wish))
+    read = ids(tf_dataset(str(dataset.root), **wish, short="skip"))
+    assert read == [id for id in dataset.kept() if id not in short]
+    padded = tf_dataset(str(dataset.root), **wish, short="pad")
+    assert padded.element_spec["mask"].shape == (9,)
+    for clip in padded:
+        real = 8 if clip["id"].numpy().decode() in short else 9
+        assert clip["mask"].numpy().tolist() == [True] * real + [False] * (9 - real)
+
+
 def test_the_order_is_that_of_torch(dataset: Curated, shards: Path) -> None:
     for root in (dataset.root, shards):
         for seed, epoch in ((0, 0), (5, 0), (5, 3)):

@@ -17,7 +17,8 @@ What is read is the output of ``finecut curate``, or the shards that ``finecut s
 
 Torch and TensorFlow are imported when their class or function is asked for, never before: each of
 them may be missing. A clip that cannot be given is an error (:class:`ClipError`) with its id and
-path, unless ``on_error="skip"``; then it is logged, and :class:`ClipDataset` counts it.
+path, unless ``on_error="skip"``; then it is logged, and :class:`ClipDataset` counts it. One that
+has fewer frames than are wanted is a :class:`ShortClip`, and ``short=`` says what becomes of it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from finecut.io.dataset.clips import ClipError
+from finecut.io.dataset.clips import ClipError, ShortClip
 from finecut.io.dataset.tables import batches, table
 from finecut.io.output import NoDataset
 
@@ -33,7 +34,16 @@ if TYPE_CHECKING:
     from finecut.io.dataset.for_tensorflow import tf_dataset, tf_table
     from finecut.io.dataset.for_torch import ClipDataset
 
-__all__ = ["ClipDataset", "ClipError", "NoDataset", "batches", "table", "tf_dataset", "tf_table"]
+__all__ = [
+    "ClipDataset",
+    "ClipError",
+    "NoDataset",
+    "ShortClip",
+    "batches",
+    "table",
+    "tf_dataset",
+    "tf_table",
+]
 
 _LATER = {
     "ClipDataset": "finecut.io.dataset.for_torch",

@@ -15,11 +15,15 @@ from finecut.io.dataset.order import Places, Share, part, shuffled, size_of_part
 from finecut.io.dataset.sources import Floats, Source
 from finecut.io.dataset.stills import still_of
 from finecut.io.film.limits import FilmError
-from finecut.io.film.reading import Frames, Pictures, read_frames
+from finecut.io.film.reading import Frames, Pictures, TooFew, read_frames
 from finecut.io.output import Entry, NoDataset
 
 Sample = dict[str, Any]
 RAISE, SKIP = ON_ERROR = ("raise", "skip")
+#: What becomes of a sound clip that has fewer frames than are wanted. An error, unless somebody
+#: chose: frames that come twice teach a model that things stand still, and clips that are left out
+#: are missing without anybody having said so.
+ERROR, _, PAD = SHORT = ("error", SKIP, "pad")
 
 
 class ClipError(Exception):
@@ -31,8 +35,29 @@ class ClipError(Exception):
         self.id, self.path = id, path
 
 
-def _broken(id: str, path: str, why: object) -> ClipError:
-    return ClipError(f"the clip {id} ({path}) cannot be given: {why}", id, path)
+class ShortClip(ClipError):
+    """A clip that has fewer frames than are wanted of it, and is sound otherwise."""
+
+
+def _broken(id: str, path: str, why: object, kind: type[ClipError] = ClipError) -> ClipError:
+    return kind(f"the clip {id} ({path}) cannot be given: {why}", id, path)
+
+
+def wished(
+    frames: int | None,
+    fps: float | None,
+    size: int | tuple[int, int] | None,
+    short: str,
+) -> Pictures:
+    """The pictures that are asked for by these words."""
+    if short not in SHORT:
+        raise ValueError(f"short={short!r} is none of {', '.join(SHORT)}")
+    if short != ERROR and frames is None:
+        raise ValueError(
+            f"short={short!r} says what becomes of clips that have fewer than frames=, and no "
+            "frames= is given: give it, or leave short= out"
+        )
+    return Pictures(frames, fps, size, pad=short == PAD)
 
 
 @dataclass(frozen=True)
@@ -123,9 +148,20 @@ class Clips:
             if self.wish.pictures is None:
                 return {"bytes": shelf.read(film) if isinstance(film, str) else film}
             frames = self._frames(film, self.wish.pictures)
+        except TooFew as error:
+            raise _broken(
+                entry.id,
+                entry.path,
+                f"{error}. Give short='skip' to leave such clips out, short='pad' to have them "
+                "filled up and masked, or ask for fewer frames; keep= leaves them out beforehand",
+                ShortClip,
+            ) from error
         except (FilmError, NoDataset, FileNotFoundError) as error:
             raise _broken(entry.id, entry.path, error) from error
-        return {"frames": frames.pictures, "seconds": np.array(frames.seconds)}
+        shown = {"frames": frames.pictures, "seconds": np.array(frames.seconds)}
+        if self.wish.pictures.pad:
+            shown["mask"] = np.arange(len(frames.seconds)) < frames.real
+        return shown
 
     def preview(self, entry: Entry) -> bytes:
         """The first picture of the preview of a clip's first window, as a WebP."""

@@ -23,7 +23,17 @@ import tensorflow as tf
 import tensorflow_io as tfio
 from tensorflow_io.arrow import ArrowDataset
 
-from finecut.io.dataset.clips import ON_ERROR, SKIP, ClipError, Clips, Order, Wish
+from finecut.io.dataset.clips import (
+    ERROR,
+    ON_ERROR,
+    SKIP,
+    ClipError,
+    Clips,
+    Order,
+    ShortClip,
+    Wish,
+    wished,
+)
 from finecut.io.dataset.order import Places, Share
 from finecut.io.dataset.sources import Drop, Keep, open_source
 from finecut.io.dataset.tables import table
@@ -58,6 +68,7 @@ def tf_dataset(
     frames: int | None = None,
     fps: float | None = None,
     size: int | tuple[int, int] | None = None,
+    short: str = ERROR,
     decode: bool = True,
     previews: bool = False,
     caption: str | None = None,
@@ -79,26 +90,27 @@ def tf_dataset(
     the same ``seed`` and ``epoch`` without workers. Arguments mean what they mean there.
 
     ``id``, ``source``, ``start``, ``end``, ``caption``; with ``decode`` ``frames`` (uint8, T×H×W×3)
-    and ``seconds``; with ``vectors`` ``vector``; with ``previews`` ``preview`` (uint8, H×W×3), the
-    first picture of the first window's preview; each of ``scores`` by its name, NaN where it was
-    not measured.
+    and ``seconds``, with ``short="pad"`` also ``mask`` (bool); with ``vectors`` ``vector``; with
+    ``previews`` ``preview`` (uint8, H×W×3), the first picture of the first window's preview; each
+    of ``scores`` by its name, NaN where it was not measured.
     """
     if on_error not in ON_ERROR:
         raise ValueError(f"on_error={on_error!r} is none of {', '.join(ON_ERROR)}")
-    if not decode and (frames, fps, size) != (None, None, None):
+    pictures = wished(frames, fps, size, short)
+    if not decode and pictures != Pictures():
         raise ValueError(
             "frames, fps and size speak of decoded pictures, and decode=False asks for none: leave "
             "out one or the other"
         )
-    pictures = Pictures(frames, fps, size) if decode else None
     clips = Clips(
         open_source(root, drop, keep, rejected, on_error == SKIP),
-        Wish(pictures, caption, vectors, threads),
+        Wish(pictures if decode else None, caption, vectors, threads),
         Order(shuffle, seed, even),
     )
-    reader = _Reader(clips, scores, on_error == SKIP)
+    skips: tuple[type[ClipError], ...] = (ShortClip,) if short == SKIP else ()
+    reader = _Reader(clips, scores, (ClipError,) if on_error == SKIP else skips)
     dataset = reader.told(clips.part(epoch, Share(rank, world)))
-    if pictures is not None:
+    if decode:
         shape = (frames, *(size if isinstance(size, tuple) else (None, None)), 3)
         dataset = reader.with_frames(dataset, shape)
     if previews:
@@ -144,9 +156,11 @@ def _without(clip: Element, name: str) -> Element:
 class _Reader:
     """What runs inside of the pipeline, in threads of TensorFlow."""
 
-    def __init__(self, clips: Clips, scores: Sequence[str], skips: bool) -> None:
+    def __init__(
+        self, clips: Clips, scores: Sequence[str], skips: tuple[type[ClipError], ...]
+    ) -> None:
         self._clips, self._scores, self._skips = clips, tuple(scores), skips
-        taken = {*TOLD, "frames", "seconds", "preview", "vector"} & set(scores)
+        taken = {*TOLD, "frames", "seconds", "mask", "preview", "vector"} & set(scores)
         if taken:
             raise ValueError(f"no score is called {', '.join(sorted(taken))}")
 
@@ -173,6 +187,8 @@ class _Reader:
         kinds = {"frames": tf.uint8, "seconds": tf.float64}
         empty = {"frames": np.zeros((0, 0, 0, 3), np.uint8), "seconds": np.zeros(0)}
         shapes = {"frames": shape, "seconds": shape[:1]}
+        if self._clips.wish.pictures is not None and self._clips.wish.pictures.pad:
+            kinds["mask"], empty["mask"], shapes["mask"] = tf.bool, np.zeros(0, bool), shape[:1]
         return self._with(clips, Clips.shown, kinds, shapes, empty)
 
     def with_previews(self, clips: tf.data.Dataset) -> tf.data.Dataset:
@@ -203,7 +219,7 @@ class _Reader:
                 entry = self._clips.entry(int(number))
                 found, given = read(self._clips, entry, int(number)), True
             except ClipError as error:
-                if not self._skips:
+                if not isinstance(error, self._skips):
                     raise
                 log.warning("skipped: %s", error)
                 found, given = empty, False

@@ -15,14 +15,17 @@ import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from finecut.io.dataset.clips import (
+    ERROR,
     ON_ERROR,
     SKIP,
     ClipError,
     Clips,
     Order,
     Sample,
+    ShortClip,
     Wish,
     walk,
+    wished,
 )
 from finecut.io.dataset.order import Places, Share
 from finecut.io.dataset.sources import Drop, Keep, open_source
@@ -56,6 +59,10 @@ class ClipDataset(IterableDataset):
                                   is one as well
     ``frames``, ``fps``, ``size`` which frames, and how large: see :class:`Pictures`; of a clip that
                                   is not cut down, every frame comes at full size
+    ``short``                     what becomes of a clip that has fewer than ``frames`` (with
+                                  ``fps``, in the time that they take): an ``error``; ``skip``, it
+                                  is left out as with ``on_error``; or ``pad``, its last frame comes
+                                  again, and ``mask`` says which frames are its own
     ``decode=False``              the bytes of the clip's file as ``bytes`` instead of ``frames``
     ``channels_first``            frames of shape T×C×H×W instead of T×H×W×C
     ``caption``                   whose (``qwen_caption``); otherwise the first there is, or no text
@@ -72,10 +79,13 @@ class ClipDataset(IterableDataset):
     ``even``                      every rank has the same number of clips: of the last few, fewer
                                   than there are ranks, none is read in this epoch
     ``on_error``                  what becomes of a clip that cannot be given: ``raise`` or ``skip``
+                                  (left out, it keeps its place in the epoch: ``len`` and positions
+                                  count it)
 
     Each clip is a dictionary: ``id``, ``source``, ``span`` (start and end in the source, in
     seconds), ``scores``, ``caption``, and as wished ``frames`` (uint8, RGB) with ``seconds`` (when
-    each of them is shown), ``bytes``, ``vector`` (float32).
+    each of them is shown; and, with ``short="pad"``, ``mask``, bool), ``bytes``, ``vector``
+    (float32).
 
     The position is to be had by ``state_dict``; with workers, torchdata's ``StatefulDataLoader``
     asks each of them.
@@ -88,6 +98,7 @@ class ClipDataset(IterableDataset):
         frames: int | None = None,
         fps: float | None = None,
         size: int | tuple[int, int] | None = None,
+        short: str = ERROR,
         decode: bool = True,
         channels_first: bool = False,
         caption: str | None = None,
@@ -106,18 +117,22 @@ class ClipDataset(IterableDataset):
         super().__init__()
         if on_error not in ON_ERROR:
             raise ValueError(f"on_error={on_error!r} is none of {', '.join(ON_ERROR)}")
-        if not decode and (frames, fps, size, channels_first) != (None, None, None, False):
+        pictures = wished(frames, fps, size, short)
+        if not decode and (pictures != Pictures() or channels_first):
             raise ValueError(
                 "frames, fps, size and channels_first speak of decoded pictures, and decode=False "
                 "asks for the bytes of files: leave out one or the other"
             )
         self._given = rank is not None
         self._rank, self._world = _rank_of(rank, world)
-        self._channels_first, self._skips = channels_first, on_error == SKIP
-        pictures = Pictures(frames, fps, size) if decode else None
+        self._channels_first = channels_first
+        #: What is left out, and not raised.
+        self._skips: tuple[type[ClipError], ...] = (ShortClip,) if short == SKIP else ()
+        if on_error == SKIP:
+            self._skips = (ClipError,)
         self._clips = Clips(
-            open_source(root, drop, keep, rejected, self._skips),
-            Wish(pictures, caption, vectors, threads),
+            open_source(root, drop, keep, rejected, on_error == SKIP),
+            Wish(pictures if decode else None, caption, vectors, threads),
             Order(shuffle, seed, even),
         )
         self._digest = f"{self._clips.source.catalogue.digest} {seed if shuffle else 'in order'}"
@@ -142,7 +157,7 @@ class ClipDataset(IterableDataset):
 
     @property
     def skipped(self) -> int:
-        """How many clips could not be given, so far, by this process and its workers."""
+        """How many clips were left out, so far, by this process and its workers."""
         return int(self._shared[SKIPPED:].sum())
 
     def __iter__(self) -> Iterator[Sample]:
@@ -231,7 +246,7 @@ class ClipDataset(IterableDataset):
         worker = position.share.worker % MOST_WORKERS
         for done, sample in walk(self._clips, part, position.done):
             if isinstance(sample, ClipError):
-                if not self._skips:
+                if not isinstance(sample, self._skips):
                     raise sample
                 self._shared[SKIPPED + worker] += 1
                 log.warning("skipped: %s", sample)
@@ -246,6 +261,8 @@ class ClipDataset(IterableDataset):
                 frames = frames.permute(0, 3, 1, 2).contiguous()
             sample["frames"] = frames
             sample["seconds"] = torch.from_numpy(sample["seconds"])
+        if "mask" in sample:
+            sample["mask"] = torch.from_numpy(sample["mask"])
         if "vector" in sample:
             # A copy: Arrow's arrays must not be written to.
             sample["vector"] = torch.tensor(sample["vector"])

@@ -26,7 +26,7 @@ from finecut.io.film.clock import Clock
 from finecut.io.film.limits import USUAL_LIMITS, FilmError, Limits
 from finecut.io.film.looking import Bytes, pixels
 from finecut.io.film.picture import said_matrix
-from finecut.io.film.sampling import Seconds, nearest_indices, sampled_indices
+from finecut.io.film.sampling import NEARLY, Seconds, nearest_indices, sampled_indices
 from finecut.io.film.source import (
     constant_rate,
     decode,
@@ -47,7 +47,8 @@ class Pictures:
     both                  ``frames`` that are ``1 / fps`` apart, from the middle of the clip
     neither               every frame
 
-    With ``frames`` there are always so many: a clip that has fewer shows some of them again.
+    No frame comes twice. A clip that has fewer than ``frames`` (with ``fps``, in the time that they
+    take) is :class:`TooFew`, unless it may be padded.
     """
 
     frames: int | None = None
@@ -55,6 +56,8 @@ class Pictures:
     #: The shorter side (a smaller picture is not enlarged), or height and width: as much of the
     #: middle of the picture as has that shape, scaled to exactly that size.
     size: int | tuple[int, int] | None = None
+    #: What is missing of ``frames`` is filled with the last one that there is.
+    pad: bool = False
 
     def __post_init__(self) -> None:
         _check_kinds(self.frames, self.fps, self.size)
@@ -82,6 +85,10 @@ def _check_kinds(frames: object, fps: object, size: object) -> None:
         )
 
 
+class TooFew(FilmError):
+    """A clip that is sound, and has fewer frames than are wanted of it."""
+
+
 @dataclass(frozen=True)
 class Frames:
     """Frames of a clip, upright."""
@@ -90,15 +97,20 @@ class Frames:
     pictures: Bytes
     #: When each is shown, from the clip's first frame on.
     seconds: tuple[float, ...]
+    #: So many are frames of their own; those behind them show the last of these again.
+    real: int
 
 
 def chosen(times: Sequence[Seconds], wanted: Pictures) -> list[int]:
-    """Which of the frames shown at these times are wanted, by their numbers, in order.
+    """Which of the frames shown at these times are wanted, by their numbers, each once, in order;
+    fewer than are wanted, where there are no more.
 
     >>> chosen([0, 1, 2, 3, 4, 5], Pictures(frames=3))
     [1, 3, 5]
     >>> chosen([0, 1, 2, 3, 4, 5], Pictures(frames=2, fps=0.5))
     [1, 3]
+    >>> chosen([0, 1, 2], Pictures(frames=9)), chosen([0, 1, 2], Pictures(frames=9, fps=0.5))
+    ([0, 1, 2], [0, 2])
     """
     if wanted.frames is None:
         return list(range(len(times))) if wanted.fps is None else sampled_indices(times, wanted.fps)
@@ -106,12 +118,31 @@ def chosen(times: Sequence[Seconds], wanted: Pictures) -> list[int]:
         return []
     number, last = wanted.frames, Fraction(times[-1])
     if wanted.fps is None:
+        number = min(number, len(times))
         # The last frame is shown as long as the one before it.
         length = last + (last - Fraction(times[-2]) if len(times) > 1 else 0)
-        return nearest_indices(times, [length * (2 * i + 1) / (2 * number) for i in range(number)])
+        middles = [length * (2 * i + 1) / (2 * number) for i in range(number)]
+        return _apart(nearest_indices(times, middles), len(times))
     step = 1 / Fraction(wanted.fps)
     first = max(Fraction(0), (last - (number - 1) * step) / 2)
-    return nearest_indices(times, [first + i * step for i in range(number)])
+    moments = [first + i * step for i in range(number)]
+    # Up to half a step past the last frame, as in sampling: further away it is shown no more.
+    within = [moment for moment in moments if moment < last + step / 2 - NEARLY]
+    return sorted(set(nearest_indices(times, within)))
+
+
+def _apart(numbers: Sequence[int], count: int) -> list[int]:
+    """Numbers below ``count`` as near to these ascending ones as they can be, and none twice.
+
+    Where a frame is shown for long, it is nearest to several middles of equal parts.
+
+    >>> _apart([0, 0, 0, 3, 4, 4], 6)
+    [0, 1, 2, 3, 4, 5]
+    """
+    apart: list[int] = []
+    for number in numbers:
+        apart.append(max(number, apart[-1] + 1) if apart else number)
+    return [min(number, count - len(apart) + place) for place, number in enumerate(apart)]
 
 
 def read_frames(
@@ -128,8 +159,23 @@ def read_frames(
             stream.thread_type = "AUTO"
         film = _Packets.of(container, stream, limits)
         numbers = chosen(film.times, wanted)
+        real = len(numbers)
+        if wanted.frames is not None and real < wanted.frames:
+            if not wanted.pad:
+                raise TooFew(_too_few(film.times, wanted, real))
+            numbers += [numbers[-1]] * (wanted.frames - real)
         pictures = film.decoded(numbers, _Scaler(wanted.size), limits)
-    return Frames(pictures, tuple(float(film.times[number]) for number in numbers))
+    return Frames(pictures, tuple(float(film.times[number]) for number in numbers), real)
+
+
+def _too_few(times: Sequence[Fraction], wanted: Pictures, real: int) -> str:
+    if wanted.fps is None:
+        return f"it has {len(times)} frames, and frames={wanted.frames} are wanted of it"
+    return (
+        f"frames={wanted.frames} at fps={wanted.fps:g} are wanted of it, and in its {len(times)} "
+        f"frames ({float(times[-1]):.3f} s from the first to the last) there are {real} such: it "
+        "is too short for that, or shows fewer frames a second"
+    )
 
 
 @dataclass(frozen=True)

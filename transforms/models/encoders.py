@@ -371,7 +371,8 @@ class Look:
             top, left = (rows - self.crop[0]) // 2, (columns - self.crop[1]) // 2
             pixels = pixels[top : top + self.crop[0], left : left + self.crop[1]]
         pixels = pixels * np.float32(self.factor)
-        pixels = (pixels - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
+        pixels -= np.array(self.mean, np.float32)
+        pixels /= np.array(self.std, np.float32)
         return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
     def _resized(self, height: int, width: int) -> tuple[int, int]:
