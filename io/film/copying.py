@@ -48,6 +48,7 @@ from finecut.io.film.glancing import MakeGlancer, glance
 from finecut.io.film.limits import USUAL_LIMITS, Limits
 from finecut.io.film.looking import MakeOnlooker
 from finecut.io.film.memory import let_go
+from finecut.io.film.mp4 import descriptions, has_several
 from finecut.io.film.picture import YCGCO, Stored, display_matrix, filters, stored, upright_size
 from finecut.io.film.sections import OPEN_GROUPS, Section, Sections
 from finecut.io.film.sound import Heard, Listener
@@ -62,6 +63,7 @@ from finecut.io.film.source import (
     rewind,
 )
 from finecut.io.film.splicing import PROFILES, Patch, Patcher, Piece, Refused, SplicedWriter
+from finecut.io.film.steady import Steady, steady
 from finecut.io.records import ClipFile, Shot, Span, Transcoded, Video
 
 ENCODE, COPY, SMART = MODES = "encode", "copy", "smart"
@@ -145,6 +147,7 @@ def _copied(
     """Each shot with what became of it, or with why it cannot be copied."""
     if not shots:
         return
+    described = descriptions(file)
     with open_film(file, limits) as container:
         stream = container.streams[video.stream_index]
         assert isinstance(stream, VideoStream)
@@ -157,7 +160,10 @@ def _copied(
         if sound is not None:
             listener = Listener(sound, video.first_pts * stream.time_base, encoding.audio)
         try:
+            if has_several(described, stream.id):
+                raise Refused("its track describes its pictures in more than one way")
             header = _header(container, stream)
+            watch = _watch(stream)
             delay = stream.codec_context.reorder_depth
             stream.thread_type = "AUTO"
             stream.codec_context.thread_count = DECODE_THREADS
@@ -173,7 +179,7 @@ def _copied(
         except (Refused, h264.BadUnits) as reason:
             yield from ((shot, str(reason)) for shot in shots)
             return
-        sections = Sections(container, clock, header, how == SMART, from_start, limits)
+        sections = Sections(container, clock, header, how == SMART, from_start, limits, watch)
         desk = _Desk(container, stream, clock, listener, header, patcher, folder, delay, limits)
         said = without_sound(container, encoding)
         for shot, outcome in desk.run(shots, sections):
@@ -216,6 +222,13 @@ def _header(container: InputContainer, stream: VideoStream) -> h264.Header | Non
     if codec in WITH_HEADER and not stream.codec_context.extradata:
         raise Refused("the film keeps its parameter sets to itself until it is played")
     return h264.header(stream.codec_context.extradata) if codec == H264 else None
+
+
+def _watch(stream: VideoStream) -> Steady | None:
+    """Who sees whether packets are as the header says; asked before anything is decoded."""
+    context = stream.codec_context
+    size = (context.width, context.height)
+    return steady(context.codec.canonical_name, context.extradata, size)
 
 
 def joinable(stream: VideoStream, header: h264.Header | None) -> h264.Header:

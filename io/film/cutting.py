@@ -35,6 +35,7 @@ from finecut.io.film.ending import Ending
 from finecut.io.film.limits import USUAL_LIMITS, FilmError, Limits
 from finecut.io.film.looking import Look, MakeOnlooker, Onlooker, Scalers
 from finecut.io.film.memory import let_go, let_go_of_frames
+from finecut.io.film.mp4 import descriptions, has_several
 from finecut.io.film.picture import Stored, Upright, display_matrix, stored
 from finecut.io.film.sound import Heard, Listener, why_left_out
 from finecut.io.film.source import (
@@ -100,6 +101,7 @@ def cut(
     """
     if not shots:
         return
+    described = descriptions(file)
     with open_film(file, limits, decoder=decoder) as container:
         stream = container.streams[video.stream_index]
         assert isinstance(stream, VideoStream)
@@ -116,7 +118,9 @@ def cut(
         if sound is not None:
             listener = Listener(sound, video.first_pts * stream.time_base, encoding.audio)
         start = min(shot.span.start for shot in shots)
-        seek_before(container, stream, clock, heard_from(start, listener), limits)
+        # FFmpeg hands on the next header where it first comes to it, and not after a seek.
+        if not has_several(described, stream.id):
+            seek_before(container, stream, clock, heard_from(start, listener), limits)
         ending = Ending(file, container, stream, clock, video.duration)
         work = _Pass(container, stream, clock, listener, encoding, folder, onlooker, limits, ending)
         said = without_sound(container, encoding)

@@ -18,6 +18,8 @@ from finecut.io.film import h264
 from finecut.io.film.clipfile import Packet
 from finecut.io.film.clock import Clock
 from finecut.io.film.limits import USUAL_LIMITS, FilmError, Limits
+from finecut.io.film.source import ENCRYPTED
+from finecut.io.film.steady import SETS_CHANGE, Steady
 
 #: Sections are held in memory, and clips that are copied are as long as they; beyond these they
 #: are not.
@@ -57,8 +59,8 @@ class Sections:
     """Gathers the packets of a film's pictures into sections.
 
     ``header`` is given for H.264, whose key frames are not all places to begin at. ``strictly``:
-    they begin only where no earlier picture is needed, and all pictures are read by the parameter
-    sets of the header.
+    they begin only where no earlier picture is needed. ``watch`` sees whether all pictures are read
+    by the header of the track.
     """
 
     def __init__(
@@ -69,7 +71,10 @@ class Sections:
         strictly: bool,
         from_start: bool,
         limits: Limits = USUAL_LIMITS,
+        watch: Steady | None = None,
     ) -> None:
+        #: Who sees whether packets are read as the header says, and whether another one came.
+        self._watch, self._new_header = watch, False
         self._tick: Callable[[int], int] = clock.ticker()
         self._longest = LONGEST_SECONDS * clock.clip_time_base.denominator
         self._header, self._strictly, self._limits = header, strictly, limits
@@ -135,25 +140,28 @@ class Sections:
 
     def _read(self, packet: Packet, shown: int | None) -> tuple[list[bytes], str | None]:
         """The units of an H.264 packet, and what is wrong with any."""
+        changed = self._change(packet)
         if shown is None:
             return [], "the container does not say when pictures are shown"
         if packet.is_corrupt:
             return [], "the container says that its data is damaged"
         if packet.is_discard:
             return [], "pictures are hidden by the container"
-        if packet.has_sidedata("new_extradata"):
-            return [], "its parameter sets change on the way"
+        if packet.has_sidedata(ENCRYPTED):
+            return [], "its packets are encrypted"
         if self._header is None or not (self._strictly or packet.is_keyframe):
-            return [], None
+            return [], changed
         try:
-            parts = h264.units(bytes(packet), self._header.length_size)
+            return h264.units(bytes(packet), self._header.length_size), changed
         except FilmError as error:
             return [], str(error)
-        known = self._header.sets
-        for part in parts:
-            if self._strictly and h264.kind(part) in (h264.SPS, h264.PPS) and part not in known:
-                return parts, "its parameter sets change on the way"
-        return parts, None
+
+    def _change(self, packet: Packet) -> str | None:
+        """Why the header of the track is not this packet's, as far as its bytes tell."""
+        self._new_header |= packet.has_sidedata("new_extradata")
+        if self._new_header:
+            return SETS_CHANGE
+        return None if self._watch is None else self._watch.change(bytes(packet))
 
     def _begins(self, parts: list[bytes]) -> bool:
         if self._header is None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from functools import cache
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 import av
 from av.codec import Codec, codecs_available
@@ -65,6 +65,10 @@ DAMAGED = (
     av.error.UnknownError,
     av.error.BugError,
 )
+
+
+#: What the container adds to a packet whose bytes are locked.
+ENCRYPTED: Final = "encryption_info"
 
 
 #: What a GPU says of itself, and not of what it was given.

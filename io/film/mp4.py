@@ -1,0 +1,110 @@
+"""MP4 as bytes: what its index says of each track's samples, which FFmpeg does not hand on.
+
+    moov ─┬─ trak ─┬─ tkhd                      the track's number
+          │        └─ mdia ─ minf ─ stbl ─ stsd  its descriptions: usually one
+          └─ trak …
+
+A sample names its description. Where there are several, pictures change on the way in size, header
+or lock: clear pictures before encrypted ones, for one.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+#: What descriptions of encrypted samples are called.
+LOCKED = frozenset({b"encv", b"enca", b"drmi", b"drms"})
+#: No film has more boxes side by side than this.
+MOST_BOXES = 100_000
+
+#: Where descriptions lie, inside of what says that a track has media.
+_WAY = (b"minf", b"stbl", b"stsd")
+_LONG, _TO_THE_END = 1, 0
+_HEAD = 8
+
+Descriptions = dict[int, tuple[bytes, ...]]
+
+
+def descriptions(source: str | BinaryIO) -> Descriptions:
+    """How the descriptions of each track are called, by its number; nothing where it is no MP4."""
+    if isinstance(source, str):
+        try:
+            with Path(source).open("rb") as file:
+                return _descriptions(file)
+        except OSError:
+            return {}  # who opens it next says why
+    place = source.tell()
+    try:
+        return _descriptions(source)
+    finally:
+        source.seek(place)
+
+
+def has_several(described: Descriptions, track: int) -> bool:
+    """Whether the samples of this track are not all read in the same way."""
+    return len(described.get(track, ())) > 1
+
+
+def is_locked(described: Descriptions, track: int) -> bool:
+    """Whether samples of this track are encrypted."""
+    return bool(LOCKED.intersection(described.get(track, ())))
+
+
+def _descriptions(file: BinaryIO) -> Descriptions:
+    found: Descriptions = {}
+    size = file.seek(0, os.SEEK_END)
+    for kind, start, end in _boxes(file, 0, size):
+        if kind == b"moov":
+            for inner, first, last in _boxes(file, start, end):
+                if inner == b"trak":
+                    number, names = _track(file, first, last)
+                    found[number] = found.get(number, ()) + names
+    return found
+
+
+def _track(file: BinaryIO, start: int, end: int) -> tuple[int, tuple[bytes, ...]]:
+    number, names = 0, ()
+    for kind, first, last in _boxes(file, start, end):
+        if kind == b"tkhd":
+            head = _read(file, first, min(last, first + 24))
+            at = 20 if head[:1] == b"\x01" else 12
+            number = int.from_bytes(head[at : at + 4], "big")
+        elif kind == b"mdia":
+            names = _names(file, first, last, _WAY)
+    return number, names
+
+
+def _names(file: BinaryIO, start: int, end: int, way: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    for kind, first, last in _boxes(file, start, end):
+        if kind == way[0]:
+            if way[1:]:
+                return _names(file, first, last, way[1:])
+            return tuple(name for name, *_ in _boxes(file, first + _HEAD, last))
+    return ()
+
+
+def _boxes(file: BinaryIO, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """The boxes between two places: what each is, and where its inside begins and ends."""
+    for _ in range(MOST_BOXES):
+        head = _read(file, at, min(end, at + 2 * _HEAD))
+        if len(head) < _HEAD:
+            return
+        size, kind = struct.unpack_from(">I4s", head)
+        inside = at + _HEAD
+        if size == _LONG and len(head) == 2 * _HEAD:
+            size, inside = int.from_bytes(head[_HEAD:], "big"), at + 2 * _HEAD
+        elif size == _TO_THE_END:
+            size = end - at
+        if size < inside - at:
+            return
+        yield kind, inside, min(end, at + size)
+        at += size
+
+
+def _read(file: BinaryIO, start: int, end: int) -> bytes:
+    file.seek(start)
+    return file.read(max(0, end - start))
