@@ -118,7 +118,8 @@ def _array(made: Any) -> NDArray[Any]:
     if not isinstance(data, bytes | bytearray) or math.prod(shape) * kind.itemsize != len(data):
         raise NoVector(f"its numbers do not fill an array of the shape {shape}")
     numbers: NDArray[Any] = np.frombuffer(bytes(data), kind)
-    return numbers.reshape(shape, order="F" if order == "F" else "C")
+    shaped: NDArray[Any] = numbers.reshape(shape, order="F" if order == "F" else "C")
+    return shaped
 
 
 def _dtype(made: Any) -> np.dtype[Any]:
