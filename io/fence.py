@@ -41,10 +41,13 @@ class LeadsOutside(FileNotFoundError):
     def __init__(self, path: str, root: str) -> None:
         super().__init__(
             errno.ENOENT,
-            f"it is a link, or lies behind one, and leads out of {root}, where finecut touches "
+            f"{path} is a link, or lies behind one, and leads out of {root}, where finecut touches "
             "nothing: remove the link, or put in its place what it leads to",
             path,
         )
+
+    def __str__(self) -> str:
+        return str(self.strerror)
 
     def __reduce__(self) -> tuple[type[FileNotFoundError], tuple[object, ...]]:
         return FileNotFoundError, (self.errno, self.strerror, self.filename)

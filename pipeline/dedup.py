@@ -250,7 +250,7 @@ def _refuse_outside(root: str) -> None:
     try:
         refuse_outside(root)
     except LeadsOutside as error:
-        raise OptionError(f"{root} cannot be written to: {error.strerror}") from error
+        raise OptionError(str(error)) from error
 
 
 def _output(options: DedupOptions) -> Output | None:

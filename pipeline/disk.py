@@ -21,8 +21,16 @@ REMEDIES: Final[Mapping[int, str]] = {
 }
 #: Steps that only write: a failing disk under them is the output's.
 WRITING: Final = frozenset(
-    "PublishClips PublishPreviews WriteMetas WriteVectors WriteParquet CloseChunks CloseVideos "
-    "refilter".split()
+    [
+        "PublishClips",
+        "PublishPreviews",
+        "WriteMetas",
+        "WriteVectors",
+        "WriteParquet",
+        "CloseChunks",
+        "CloseVideos",
+        "refilter",
+    ]
 )
 _NUMBERED: Final = re.compile(r"\[Errno (\d+)\] [^:]*(?:: '(.*)')?", re.DOTALL)
 
@@ -40,9 +48,9 @@ def disk_trouble(failures: Iterable[Failure], output: str) -> str | None:
         return None
     number, path = refused[0]
     return (
-        f"the disk could not be written to ({os.strerror(number)}: {path}), so what failed there is "
-        f"missing from {root}. {REMEDIES[number]}, and run the same command again; what is finished "
-        "stays finished."
+        f"the disk could not be written to ({os.strerror(number)}: {path}), so what failed there "
+        f"is missing from {root}. {REMEDIES[number]}, and run the same command again; what is "
+        "finished stays finished."
     )
 
 

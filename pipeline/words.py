@@ -105,8 +105,9 @@ def shown(text: str) -> str:
 def exit_code(summary: Summary, wrong: list[str]) -> int:
     """What the command says to who called it: 3, if the books do not balance; 1, if nothing was
     made, or a disk was in the way."""
-    unbalanced = any(sentence.startswith(BOOKS) for sentence in wrong)
-    return 0 if not wrong else UNBALANCED if unbalanced else NOTHING_MADE
+    if not wrong:
+        return 0
+    return UNBALANCED if summary.imbalances() and wrong[0].startswith(BOOKS) else NOTHING_MADE
 
 
 def _strict(options: Options, s: Summary) -> str:

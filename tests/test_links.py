@@ -218,6 +218,8 @@ PLANTS: dict[str, tuple[Callable[[Path], Path], tuple[str, ...], tuple[str, ...]
     "names in dedup's state": (dedup_names, (DEDUP, VERIFY), ()),
     "names in a chunk": (chunk_names, COMMANDS, (VERIFY,)),
 }
+#: What costs data where it is followed; the rest of the table takes minutes.
+QUICK = ("staging", "in staging", "a clip's previews", "clips", "a Lance table", "names of shards")
 #: Other choices, so that a command has to do something.
 OTHERS = {CURATE: ("--overwrite", "--limit-clips", "2"), SHARD: ("--shard-clips", "2")}
 
@@ -228,7 +230,12 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize(
     ("planted", "command"),
-    [(name, command) for name, (_, commands, _) in PLANTS.items() for command in commands],
+    [
+        pytest.param(name, command, marks=() if is_quick else pytest.mark.slow)
+        for name, (_, commands, naming) in PLANTS.items()
+        for command in commands
+        for is_quick in [name in QUICK and command in naming]
+    ],
 )
 def test_nothing_outside_is_touched(
     planted: str,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,7 +57,7 @@ def test_an_output_that_is_the_input_is_refused(
             run(wanted)
         with pytest.raises(OptionError, match="the folder of the films itself"):
             job(wanted)
-    assert sorted(os.listdir(films)) == ["day"]
+    assert [path.name for path in films.iterdir()] == ["day"]
 
 
 def test_an_output_of_a_store_that_is_the_input_is_refused() -> None:

@@ -68,7 +68,7 @@ def not_in(folders: Sequence[str], paths: Iterable[str]) -> Iterator[str]:
 
 
 def not_made(paths: Iterable[str], root: str) -> list[str]:
-    """Those of the files below a folder that are no clips of an output in it; the others are told."""
+    """Those of the files below a folder that are no clips of an output in it; others are told."""
     known = cache(is_output)
     made: dict[str, int] = {}
     films: list[str] = []
