@@ -28,6 +28,7 @@ from typing import Any, Literal
 import av
 from choir import film_of
 from cutting_room import QUICK
+from odd_films import emptied_at_the_end, held, with_gaps, wrapped
 
 from finecut.io.film.memory import prepare_process
 from finecut.io.film.paint import paint
@@ -392,6 +393,52 @@ def large_jpegs(studio: Studio) -> bytes:
     return SOF.join(part if n <= 30 else size + part[4:] for n, part in enumerate(parts))
 
 
+def uneven_matroska(path: Path, studio: Studio) -> None:
+    """A second of even pictures, then five a second."""
+    times = (*(Fraction(i, 15) for i in range(15)), *(1 + Fraction(i, 5) for i in range(10)))
+    small = {"width": 160, "height": 90, "rate": 15}
+    paint(path, times=times, **small)
+
+
+def avi_with_gaps(path: Path, studio: Studio) -> None:
+    with_gaps(path, lambda number: number < 15 or number % 5 == 4, **STILL)
+    _without_whole(path)
+
+
+def avi_that_stands_still(path: Path, studio: Studio) -> None:
+    with_gaps(path, lambda _: True, **STILL)
+    emptied_at_the_end(path, path, 30)
+    _without_whole(path)
+
+
+def _without_whole(path: Path) -> None:
+    path.with_name(f"whole_{path.stem}.mp4").unlink()
+
+
+STILL: dict[str, Any] = {"width": 160, "height": 90, "rate": 15, "seconds": 4}
+
+
+def stands_still(path: Path, studio: Studio) -> None:
+    """The last picture is shown for three seconds more."""
+    whole = paint(studio.folder / f"to_hold{path.suffix}", **STILL, b_frames=0)
+    held(whole, path, 3)
+
+
+def wraps(path: Path, studio: Studio) -> None:
+    wrapped(paint(studio.folder / "to_wrap.ts", **STILL, sound="aac"), path, 1.5)
+
+
+def coloured(matrix: str) -> Write:
+    """A film that says that its colours are stored by this matrix, by x264's name."""
+
+    def write(path: Path, studio: Studio) -> None:
+        name = f"{matrix}.mp4"
+        options = {"preset": "ultrafast", "x264-params": f"colormatrix={matrix}"}
+        path.write_bytes(studio.film(name, codec_options=options))
+
+    return write
+
+
 def nested(depth: int) -> bytes:
     body = b""
     for _ in range(depth):
@@ -569,6 +616,22 @@ CASES: tuple[Case, ...] = (
     ),
     Case("years.mp4", "pictures of three weeks each", data(long_header), "failed", "--max-seconds"),
     Case("years.mkv", "a header of a hundred years", data(long_matroska), "failed", "impossible"),
+    Case("uneven.mkv", "a rate that its pictures do not keep", uneven_matroska, "done"),
+    Case("gaps.avi", "entries that hold no frame", avi_with_gaps, "done"),
+    Case("still.avi", "the same at its end", avi_that_stands_still, "marked", "no new frame"),
+    Case("still.mp4", "a last picture of three seconds", stands_still, "marked", "no new frame"),
+    Case("still.mkv", "a last picture of three seconds", stands_still, "marked", "no new frame"),
+    Case("wraps.mp4", "MPEG-TS whose clock begins anew", wraps, "done"),
+    # Colours.
+    Case("ycgco.mp4", "colours in YCgCo", coloured("YCgCo"), "done"),
+    Case(
+        "constant_luminance.mp4",
+        "colours in BT.2020 with constant luminance",
+        coloured("bt2020c"),
+        "failed",
+        "BT.2020 with constant luminance",
+    ),
+    Case("ictcp.mp4", "colours in ICtCp", coloured("ICtCp"), "failed", "ICtCp"),
     # Numbers in headers.
     Case(
         "frames.mp4", "an index of a billion frames", data(promised_frames(10**9, 1)), "failed", ""

@@ -11,6 +11,7 @@ import pytest
 from cutting_room import QUICK, clips_of, indices_and_times, shots_at, video_of
 from odd_films import emptied_at_the_end, held, with_gaps
 
+from finecut.io.film.copying import COPY, SMART, transcode
 from finecut.io.film.cutting import cut
 from finecut.io.film.encoders import Encoding
 from finecut.io.film.paint import paint
@@ -48,6 +49,22 @@ def test_spans_behind_the_last_picture_of_a_still_are_rejected_not_lost(
     assert [clip.errors for clip in clips[:2]] == [{}, {}]
     # The last picture is shown until the clip is over, as in the film.
     assert clips[1].file.num_frames / clips[1].file.framerate == pytest.approx(2, abs=0.05)
+
+
+@pytest.mark.parametrize("how", [COPY, SMART])
+@pytest.mark.parametrize("kind", [".mp4", ".mkv"])
+def test_a_still_is_copied_as_long_as_it_is_shown(kind: str, how: str, tmp_path: Path) -> None:
+    whole = paint(tmp_path / f"a{kind}", seconds=3, gop=30, b_frames=0)
+    painting = held(whole, tmp_path / f"b{kind}", 9)
+    shots = shots_at((0, 2), (2, 4), (1, 6), (6, 8))
+    found = transcode(how, painting.path, video_of(painting), shots, QUICK, tmp_path)
+    clips = {clip.shot.span.start: clip for clip in found}
+    assert "no new frame" in str(clips.pop(6).empty)
+    assert [clip.damage for clip in clips.values()] == [None, None, None]
+    for clip in clips.values():
+        assert clip.file is not None
+        length = clip.file.num_frames / clip.file.framerate
+        assert length == pytest.approx(clip.shot.span.length, abs=0.001)
 
 
 def test_an_avi_whose_last_entries_hold_no_frame_ends_with_a_still(tmp_path: Path) -> None:

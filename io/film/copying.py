@@ -32,6 +32,7 @@ from finecut.io.film.clipfile import Packet
 from finecut.io.film.clock import Clock
 from finecut.io.film.cutting import (
     ENCODING_ERRORS,
+    LONG_STILL,
     PATIENCE,
     CutShot,
     cut,
@@ -44,6 +45,7 @@ from finecut.io.film.cutting import (
 )
 from finecut.io.film.decoders import SOFTWARE
 from finecut.io.film.encoders import Encoding, PictureFormat
+from finecut.io.film.ending import Ending
 from finecut.io.film.glancing import MakeGlancer, glance
 from finecut.io.film.limits import USUAL_LIMITS, Limits
 from finecut.io.film.looking import MakeOnlooker
@@ -181,6 +183,7 @@ def _copied(
             return
         sections = Sections(container, clock, header, how == SMART, from_start, limits, watch)
         desk = _Desk(container, stream, clock, listener, header, patcher, folder, delay, limits)
+        desk.ending = Ending(file, container, stream, clock, video.duration)
         said = without_sound(container, encoding)
         for shot, outcome in desk.run(shots, sections):
             yield shot, outcome if isinstance(outcome, str) else telling(outcome, said)
@@ -342,6 +345,8 @@ class _Take:
         #: When its sound is over, if not with its pictures.
         self.sound_until: Fraction | None = None
         self.film_ended = False
+        #: And the last picture is shown much longer than the others.
+        self.stands = False
         self.num_encoded = 0
         #: The number of the first piece of sound that it did not hear yet.
         self.unheard = 0
@@ -385,6 +390,7 @@ class _Desk:
         self.pieces: deque[Heard] = deque()
         self.first_piece = 0
         self.heard = self.seen = Fraction(-1)
+        self.ending: Ending | None = None
 
     def run(
         self, shots: Sequence[Shot], sections: Sections
@@ -403,6 +409,8 @@ class _Desk:
     def _through(self, sections: Sections) -> Iterator[tuple[Shot, CutShot | str]]:
         wanted = [self.stream, *([self.listener.stream] if self.listener else [])]
         for packet in packets(self.container, *wanted):
+            if packet.stream.index == self.stream.index and self.ending is not None:
+                self.ending.passed(packet)
             if packet.stream.index != self.stream.index:
                 self._hear(packet)
             elif (section := sections.take(packet)) is not None:
@@ -510,6 +518,9 @@ class _Desk:
             take.upto = part.ends * self.base
         elif self.patcher is not None:
             take.sound_until = Fraction(take.shot.span.end)  # it may outlast the pictures
+        take.stands = self._stands_still(take, take.upto + LONG_STILL)
+        if take.stands and self.ending is not None:
+            take.upto = max(take.upto, min(self.ending.seconds, Fraction(take.shot.span.end)))
         take.writer.add(pieces, self._over(take, part))
         self._catch_up(take)
 
@@ -616,16 +627,22 @@ class _Desk:
 
     def _last_length(self, take: _Take) -> Fraction:
         """How long the clip shows its last picture: as long as an encoded one does."""
-        if self.clock.rate is not None:
-            return self.usual
         upto = take.upto
+        if self.clock.rate is not None and not take.stands:
+            return self.usual
         if self.patcher is not None:
             upto = min(upto, Fraction(take.shot.span.end))
         return max(self.base, upto - take.last * self.base)
 
+    def _stands_still(self, take: _Take, until: Fraction) -> bool:
+        """Whether the film's last picture is this clip's, too, and is shown so long."""
+        return take.film_ended and self.ending is not None and self.ending.lasts_until(until)
+
     def _damage(self, take: _Take, start: Fraction, file: ClipFile) -> str | None:
         """What is missing although the film should have it, as far as packets tell."""
         end = Fraction(take.shot.span.end)
+        if self._stands_still(take, end - LONG_STILL):
+            return None
         if self.clock.rate is None:
             if take.film_ended and self.heard <= take.upto and end - take.upto > 1:
                 return f"the film breaks off {float(end - take.upto):.1f} s before the clip's end"

@@ -18,7 +18,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from finecut.io.film.clock import Clock
-from finecut.io.film.wholeness import is_whole
+from finecut.io.film.wholeness import is_known, is_whole
 
 
 class Ending:
@@ -47,6 +47,12 @@ class Ending:
         if due is not None and (damaged or self._form != "avi") and due > self._due:
             self._due = due
 
+    def passed(self, packet: av.Packet[Any]) -> None:
+        """It was not decoded, and is taken for a picture as its container describes it."""
+        self.read(packet, damaged=packet.is_corrupt)
+        if packet.size:
+            self.saw(packet.pts, packet.duration)
+
     def saw(self, tick: int | None, ticks: int | None) -> None:
         """A picture is shown from this tick on for so many."""
         if tick is None:
@@ -62,7 +68,7 @@ class Ending:
     def seconds(self) -> Fraction:
         """When the film is over, as far as it can be believed."""
         over = (self._over - self._clock.first_pts) * self._clock.time_base
-        if over >= self._promised:
+        if over >= self._promised or not is_known(self._form):
             return over
         # Where the part begins that the last key frame lies in; the demuxer has noted it.
         place = max((entry.pos for entry in self._stream.index_entries), default=0)

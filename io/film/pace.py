@@ -25,7 +25,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from finecut.io.film.limits import Limits
-from finecut.io.film.wholeness import is_unbroken
+from finecut.io.film.wholeness import is_known, is_unbroken
 
 Packet: TypeAlias = "av.Packet[Any]"
 
@@ -84,7 +84,7 @@ def can_be_asked(container: InputContainer) -> bool:
 
     (MP4's has; in MPEG-TS a packet may be half a picture.)
     """
-    return container.format.name == AVI or container.format.name.startswith("matroska")
+    return is_known(container.format.name)
 
 
 def pace_of(
