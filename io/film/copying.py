@@ -40,7 +40,6 @@ from finecut.io.film.cutting import (
     seek_before,
     sound_stream,
     telling,
-    without_sound,
 )
 from finecut.io.film.decoders import SOFTWARE
 from finecut.io.film.encoders import Encoding, PictureFormat
@@ -152,7 +151,7 @@ def _copied(
         assert isinstance(stream, VideoStream)
         assert stream.time_base is not None
         clock = Clock(stream.time_base, video.first_pts, constant_rate(stream))
-        sound = sound_stream(container, encoding)
+        sound, said = sound_stream(container, encoding, described)
         ignore_other_streams(container, {s.index for s in (stream, sound) if s is not None})
         start = min(shot.span.start for shot in shots)
         listener = None
@@ -180,7 +179,6 @@ def _copied(
             return
         sections = Sections(container, clock, header, how == SMART, from_start, limits, watch)
         desk = _Desk(container, stream, clock, listener, header, patcher, folder, delay, limits)
-        said = without_sound(container, encoding)
         for shot, outcome in desk.run(shots, sections):
             yield shot, outcome if isinstance(outcome, str) else telling(outcome, said)
 

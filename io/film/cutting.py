@@ -34,11 +34,12 @@ from finecut.io.film.encoders import Encoding, PictureFormat
 from finecut.io.film.limits import USUAL_LIMITS, Limits
 from finecut.io.film.looking import Look, MakeOnlooker, Onlooker, Scalers
 from finecut.io.film.memory import let_go, let_go_of_frames
-from finecut.io.film.mp4 import descriptions, has_several
+from finecut.io.film.mp4 import Descriptions, descriptions, has_several, is_locked
 from finecut.io.film.picture import Upright, display_matrix, stored
 from finecut.io.film.sound import Heard, Listener, why_left_out
 from finecut.io.film.source import (
     DECODE_THREADS,
+    MATROSKA_KEY,
     constant_rate,
     decode,
     ignore_other_streams,
@@ -103,7 +104,7 @@ def cut(
         assert isinstance(stream, VideoStream)
         assert stream.time_base is not None
         clock = Clock(stream.time_base, video.first_pts, constant_rate(stream))
-        sound = sound_stream(container, encoding)
+        sound, said = sound_stream(container, encoding, described)
         ignore_other_streams(container, {s.index for s in (stream, sound) if s is not None})
         stream.thread_type = "AUTO"
         # Threads of the processor would only hold pictures of the GPU back.
@@ -118,7 +119,6 @@ def cut(
         if not has_several(described, stream.id):
             seek_before(container, stream, clock, heard_from(start, listener), limits)
         work = _Pass(container, stream, clock, listener, encoding, folder, onlooker, limits)
-        said = without_sound(container, encoding)
         for result in work.run(shots):
             yield telling(result, said)
 
@@ -409,21 +409,16 @@ class _Pass:
         return None
 
 
-def sound_stream(container: InputContainer, encoding: Encoding) -> AudioStream | None:
-    if encoding.audio == "none":
-        return None
+def sound_stream(
+    container: InputContainer, encoding: Encoding, described: Descriptions
+) -> tuple[AudioStream | None, str]:
+    """The film's sound, if clips get it; or why they have none although there is some."""
     first = next(iter(container.streams.audio), None)
-    if first is None or why_left_out(first, encoding.audio):
-        return None
-    return first
-
-
-def without_sound(container: InputContainer, encoding: Encoding) -> str:
-    """Why clips have no sound although the film has some and it is wanted; empty: they have it."""
-    first = next(iter(container.streams.audio), None)
-    if first is None or encoding.audio == "none":
-        return ""
-    return why_left_out(first, encoding.audio)
+    if encoding.audio == "none" or first is None:
+        return None, ""
+    locked = is_locked(described, first.id) or MATROSKA_KEY in first.metadata
+    said = "left out: it is encrypted" if locked else why_left_out(first, encoding.audio)
+    return (None, said) if said else (first, "")
 
 
 def telling(result: CutShot, said: str) -> CutShot:

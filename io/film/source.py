@@ -24,6 +24,7 @@ from av.video.stream import VideoStream
 from finecut.io.child import beat
 from finecut.io.film.decoders import NVDEC, SOFTWARE, DecoderMissing, hardware
 from finecut.io.film.limits import USUAL_LIMITS, FilmError, Limits
+from finecut.io.film.mp4 import Descriptions, descriptions, is_locked
 from finecut.io.records import Source, Video
 
 __all__ = [
@@ -64,6 +65,10 @@ DAMAGED = (
 
 #: What the container adds to a packet whose bytes are locked.
 ENCRYPTED: Final = "encryption_info"
+
+
+#: Where FFmpeg says with which key a track of Matroska is encrypted.
+MATROSKA_KEY = "enc_key_id"
 
 
 #: What a GPU says of itself, and not of what it was given.
@@ -168,8 +173,10 @@ def ignore_other_streams(container: InputContainer, wanted: set[int]) -> None:
 
 def probe(file: str | BinaryIO, source: Source, size: int, limits: Limits = USUAL_LIMITS) -> Video:
     """The record of this file, after its first frame has really been decoded."""
+    described = descriptions(file)
     with open_film(file, limits) as container:
         stream = video_stream(container)
+        refuse_locked(stream, described)
         if not has_decoder(stream):
             raise FilmError(
                 "the codec of its pictures is unknown here. Usually the file is encrypted, damaged "
@@ -198,6 +205,15 @@ def probe(file: str | BinaryIO, source: Source, size: int, limits: Limits = USUA
             audio_codec=_audio_codec(container),
             bit_rate_k=int((stream.bit_rate or UNKNOWN_BIT_RATE_K * 1024) / 1024),
             first_pts=first_pts,
+        )
+
+
+def refuse_locked(stream: VideoStream, described: Descriptions) -> None:
+    """Decoders make something even of encrypted pictures, which nobody should take for the film."""
+    if is_locked(described, stream.id) or MATROSKA_KEY in stream.metadata:
+        raise FilmError(
+            "its pictures are encrypted, and finecut has no keys. Usually it was downloaded from a "
+            "service with copy protection; get a copy without it, or leave it out of the input."
         )
 
 
