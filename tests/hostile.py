@@ -28,6 +28,7 @@ from typing import Any, Literal
 import av
 from choir import film_of
 from cutting_room import QUICK
+from locks import locked, locked_matroska
 from odd_films import emptied_at_the_end, held, with_gaps, wrapped
 
 from finecut.io.film.memory import prepare_process
@@ -48,6 +49,7 @@ CANARY = "canary.ts"
 NO_CONTAINER = "no video container could be opened"
 NO_FRAME = "not one frame of the video track could be decoded"
 TOO_LARGE = "--max-pixels"
+LOCKED = "its pictures are encrypted"
 
 
 @dataclass(frozen=True)
@@ -778,6 +780,21 @@ CASES: tuple[Case, ...] = (
         "pictures said to be encrypted",
         data(lambda s: patched(s.mp4, b"avc1\0\0\0\0\0\0", 0, b"encv")),
         "failed",
+        LOCKED,
+    ),
+    Case(
+        "cenc.mp4",
+        "encrypted pictures and sound",
+        data(lambda s: locked(s.folder).read_bytes()),
+        "failed",
+        LOCKED,
+    ),
+    Case(
+        "locked.mkv",
+        "pictures said to be encrypted, in Matroska",
+        data(lambda s: locked_matroska(s.folder).read_bytes()),
+        "failed",
+        LOCKED,
     ),
     Case("nested.mp4", "10,000 boxes, each in another", data(lambda s: nested(10_000)), "failed"),
     Case(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Callable, Sequence
 from fractions import Fraction
@@ -9,14 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import av
+import hypothesis
+import hypothesis.strategies as st
 import pytest
 from cutting_room import QUICK, frames_of, shots_at
-from hostile import STBL, edited
+from hostile import STBL, box, edited
+from locks import locked, locked_matroska
 
+from finecut.io.film import av1, mp4, vp9
 from finecut.io.film.copying import COPY, SMART, transcode
 from finecut.io.film.cutting import CutShot
+from finecut.io.film.h264 import BadUnits
 from finecut.io.film.paint import paint, read_index
-from finecut.io.film.source import probe
+from finecut.io.film.source import FilmError, probe
+from finecut.io.film.steady import HEVC_SETS, SETS_CHANGE, hevc_kind, hevc_sets, steady
 from finecut.io.records import Source, Video
 
 #: Pictures of each part, and its key frames: one every second.
@@ -188,3 +195,138 @@ def told(result: CutShot) -> Any:
     assert result.file is not None
     assert result.file.transcoded is not None
     return result.file.transcoded.how
+
+
+# ── locked films ─────────────────────────────────────────────────────────────────────────────────
+
+
+def clear_first(folder: Path) -> Path:
+    """An MP4 that is encrypted from its second part on: two descriptions of its samples."""
+    one, other = parts(folder, ".mp4", "libx264", [SIZES[0], SIZES[0]])
+    film = folder / "film.mp4"
+    join([one, other], film)
+    entry = bytearray(box_body(Path(other).read_bytes(), f"{STBL}/stsd")[8:])
+    tenc = box(b"tenc", bytes(4) + b"\0\0\1\x08" + b"\x11" * 16)
+    schm = box(b"schm", bytes(4) + b"cenc" + struct.pack(">I", 0x10000))
+    sinf = box(b"sinf", box(b"frma", b"avc1") + schm + box(b"schi", tenc))
+    entry[4:8] = b"encv"
+    entry += sinf
+    entry[:4] = struct.pack(">I", len(entry))
+    with av.open(str(film)) as container:
+        sizes = [packet.size for packet in container.demux(video=0) if packet.size]
+    return described(film, bytes(entry), sum(sizes[:COUNT]))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        locked,
+        lambda folder: locked(folder, b"cbcs"),
+        lambda folder: locked(folder, b"cens"),
+        locked_matroska,
+        clear_first,
+    ],
+    ids=["cenc", "cbcs", "cens", "matroska", "clear first"],
+)
+def test_a_locked_film_is_refused_as_one(make: Make, tmp_path: Path) -> None:
+    path = make(tmp_path)
+    with pytest.raises(FilmError, match="its pictures are encrypted"):
+        video_at(path)
+    with path.open("rb") as file, pytest.raises(FilmError, match="its pictures are encrypted"):
+        probe(file, Source(str(path), str(path), path.name), path.stat().st_size)
+
+
+@pytest.mark.parametrize("how", ["encode", COPY, SMART])
+def test_locked_sound_is_left_out_and_the_pictures_are_not(how: str, tmp_path: Path) -> None:
+    path = locked(tmp_path)
+    # As if its pictures had never been encrypted: those of another film, in their place.
+    plain = tmp_path / "plain.mp4"
+    with av.open(str(tmp_path / "unlocked.mkv")) as source, av.open(str(plain), "w") as copy:
+        streams = {s.index: copy.add_stream_from_template(s, opaque=True) for s in source.streams}
+        for packet in source.demux():
+            if packet.size:
+                packet.stream = streams[packet.stream_index]
+                copy.mux(packet)
+    data = plain.read_bytes()
+    path.write_bytes(data.replace(b"mp4a", b"enca", 1))
+    [result] = made(how, path, tmp_path / "clips", (0.4, 2.4))
+    assert result.file is not None
+    assert result.damage is None
+    assert result.file.sound == "left out: it is encrypted"
+    with av.open(str(result.path)) as clip:
+        assert not clip.streams.audio
+
+
+# ── what bytes say ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_descriptions_of_samples_are_read_and_nothing_else(tmp_path: Path) -> None:
+    film = two_headers(tmp_path)
+    assert mp4.descriptions(str(film)) == {1: (b"avc1", b"avc1")}
+    assert mp4.has_several(mp4.descriptions(str(film)), 1)
+    assert mp4.descriptions(str(tmp_path / "nowhere.mp4")) == {}
+    with film.open("rb") as file:
+        file.seek(5)
+        assert mp4.descriptions(file) == {1: (b"avc1", b"avc1")}
+        assert file.tell() == 5
+    long = struct.pack(">I4sQ", 1, b"free", 1 << 63)
+    assert mp4.descriptions(io.BytesIO(box(b"moov", b"") + long)) == {}
+
+
+@hypothesis.given(st.binary(max_size=80))
+def test_bytes_that_are_no_film_are_refused_or_read(data: bytes) -> None:
+    assert isinstance(mp4.descriptions(io.BytesIO(data)), dict)
+    assert isinstance(mp4.descriptions(io.BytesIO(box(b"moov", box(b"trak", data)))), dict)
+    for codec in ("h264", "hevc", "vp9", "av1", "mpeg4"):
+        try:
+            watch = steady(codec, b"\x01" + data, (16, 16))
+        except BadUnits:
+            continue
+        assert watch is not None
+        said = watch.change(data)
+        assert said is None or said
+
+
+def packets_of(path: str) -> list[bytes]:
+    with av.open(path) as film:
+        return [bytes(packet) for packet in film.demux(video=0) if packet.size]
+
+
+def test_the_sizes_of_vp9_are_those_that_it_shows(tmp_path: Path) -> None:
+    for size, path in zip(SIZES, parts(tmp_path, ".webm", "libvpx-vp9", SIZES), strict=True):
+        sizes = vp9.Sizes()
+        shown = [sizes.shown(packet) for packet in packets_of(path)]
+        # Each packet shows one picture, whatever else it has for later.
+        assert shown == [[size]] * COUNT
+
+
+def test_the_header_of_av1_says_the_size_and_frames_keep_to_it(tmp_path: Path) -> None:
+    for size, path in zip(SIZES, parts(tmp_path, ".mkv", "libsvtav1", SIZES), strict=True):
+        units = [unit for packet in packets_of(path) for unit in av1.units(packet)]
+        headers = {body for kind, body in units if kind == av1.SEQUENCE}
+        [said] = map(av1.sequence, headers)
+        assert (said.size, said.is_still, said.form) == (size, False, (0, 0, 0, 0))
+        frames = [body for kind, body in units if kind == av1.FRAME]
+        assert len(frames) >= COUNT
+        assert not any(av1.has_own_size(body, said) for body in frames)
+
+
+def test_what_changes_back_is_as_the_header_says_again_where_bytes_tell() -> None:
+    layers = [b"\0\0\1\x20first", b"\0\0\1\x20second", b"\0\0\1\x20first"]
+    watch = steady("mpeg4", layers[0], (16, 16))
+    assert watch is not None
+    picture = b"\0\0\1\xb6picture"
+    said = [watch.change(packet) for layer in layers for packet in (layer + picture, picture)]
+    assert said == [None, None, SETS_CHANGE, SETS_CHANGE, None, None]
+
+
+def test_hevc_sets_are_found_in_both_kinds_of_headers(tmp_path: Path) -> None:
+    [stream] = parts(tmp_path, ".ts", "libx265", SIZES[:1])
+    [index] = parts(tmp_path, ".mp4", "libx265", SIZES[:1])
+    for path, length_size in ((stream, None), (index, 4)):
+        with av.open(path) as film:
+            known, found = hevc_sets(film.streams.video[0].codec_context.extradata)
+        assert found == length_size
+        assert {hevc_kind(unit) for unit in known} >= HEVC_SETS
+    with pytest.raises(BadUnits):
+        hevc_sets(b"\x01short")

@@ -41,7 +41,6 @@ from finecut.io.film.cutting import (
     seek_before,
     sound_stream,
     telling,
-    without_sound,
 )
 from finecut.io.film.decoders import SOFTWARE
 from finecut.io.film.encoders import Encoding, PictureFormat
@@ -155,7 +154,7 @@ def _copied(
         assert isinstance(stream, VideoStream)
         assert stream.time_base is not None
         clock = clock_of(stream, video)
-        sound = sound_stream(container, encoding)
+        sound, said = sound_stream(container, encoding, described)
         ignore_other_streams(container, {s.index for s in (stream, sound) if s is not None})
         start = min(shot.span.start for shot in shots)
         listener = None
@@ -184,7 +183,6 @@ def _copied(
         sections = Sections(container, clock, header, how == SMART, from_start, limits, watch)
         desk = _Desk(container, stream, clock, listener, header, patcher, folder, delay, limits)
         desk.ending = Ending(file, container, stream, clock, video.duration)
-        said = without_sound(container, encoding)
         for shot, outcome in desk.run(shots, sections):
             yield shot, outcome if isinstance(outcome, str) else telling(outcome, said)
 

@@ -35,11 +35,12 @@ from finecut.io.film.ending import Ending
 from finecut.io.film.limits import USUAL_LIMITS, FilmError, Limits
 from finecut.io.film.looking import Look, MakeOnlooker, Onlooker, Scalers
 from finecut.io.film.memory import let_go, let_go_of_frames
-from finecut.io.film.mp4 import descriptions, has_several
+from finecut.io.film.mp4 import Descriptions, descriptions, has_several, is_locked
 from finecut.io.film.picture import Stored, Upright, display_matrix, stored
 from finecut.io.film.sound import Heard, Listener, why_left_out
 from finecut.io.film.source import (
     DECODE_THREADS,
+    MATROSKA_KEY,
     clock_of,
     decode,
     ignore_other_streams,
@@ -107,7 +108,7 @@ def cut(
         assert isinstance(stream, VideoStream)
         assert stream.time_base is not None
         clock = clock_of(stream, video)
-        sound = sound_stream(container, encoding)
+        sound, said = sound_stream(container, encoding, described)
         ignore_other_streams(container, {s.index for s in (stream, sound) if s is not None})
         stream.thread_type = "AUTO"
         # Threads of the processor would only hold pictures of the GPU back.
@@ -123,7 +124,6 @@ def cut(
             seek_before(container, stream, clock, heard_from(start, listener), limits)
         ending = Ending(file, container, stream, clock, video.duration)
         work = _Pass(container, stream, clock, listener, encoding, folder, onlooker, limits, ending)
-        said = without_sound(container, encoding)
         for result in work.run(shots):
             yield telling(result, said)
 
@@ -443,21 +443,16 @@ class _Pass:
         return None
 
 
-def sound_stream(container: InputContainer, encoding: Encoding) -> AudioStream | None:
-    if encoding.audio == "none":
-        return None
+def sound_stream(
+    container: InputContainer, encoding: Encoding, described: Descriptions
+) -> tuple[AudioStream | None, str]:
+    """The film's sound, if clips get it; or why they have none although there is some."""
     first = next(iter(container.streams.audio), None)
-    if first is None or why_left_out(first, encoding.audio):
-        return None
-    return first
-
-
-def without_sound(container: InputContainer, encoding: Encoding) -> str:
-    """Why clips have no sound although the film has some and it is wanted; empty: they have it."""
-    first = next(iter(container.streams.audio), None)
-    if first is None or encoding.audio == "none":
-        return ""
-    return why_left_out(first, encoding.audio)
+    if encoding.audio == "none" or first is None:
+        return None, ""
+    locked = is_locked(described, first.id) or MATROSKA_KEY in first.metadata
+    said = "left out: it is encrypted" if locked else why_left_out(first, encoding.audio)
+    return (None, said) if said else (first, "")
 
 
 def telling(result: CutShot, said: str) -> CutShot:

@@ -67,7 +67,8 @@ def _descriptions(file: BinaryIO) -> Descriptions:
 
 
 def _track(file: BinaryIO, start: int, end: int) -> tuple[int, tuple[bytes, ...]]:
-    number, names = 0, ()
+    number = 0
+    names: tuple[bytes, ...] = ()
     for kind, first, last in _boxes(file, start, end):
         if kind == b"tkhd":
             head = _read(file, first, min(last, first + 24))
@@ -90,6 +91,8 @@ def _names(file: BinaryIO, start: int, end: int, way: tuple[bytes, ...]) -> tupl
 def _boxes(file: BinaryIO, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
     """The boxes between two places: what each is, and where its inside begins and ends."""
     for _ in range(MOST_BOXES):
+        if at >= end:
+            return
         head = _read(file, at, min(end, at + 2 * _HEAD))
         if len(head) < _HEAD:
             return

@@ -25,6 +25,7 @@ from finecut.io.child import beat
 from finecut.io.film.clock import Clock
 from finecut.io.film.decoders import NVDEC, SOFTWARE, DecoderMissing, hardware
 from finecut.io.film.limits import USUAL_LIMITS, FilmError, Limits
+from finecut.io.film.mp4 import Descriptions, descriptions, is_locked
 from finecut.io.film.pace import Times, can_be_asked, pace_of
 from finecut.io.film.picture import refuse_matrix
 from finecut.io.records import Source, Video
@@ -69,6 +70,10 @@ DAMAGED = (
 
 #: What the container adds to a packet whose bytes are locked.
 ENCRYPTED: Final = "encryption_info"
+
+
+#: Where FFmpeg says with which key a track of Matroska is encrypted.
+MATROSKA_KEY = "enc_key_id"
 
 
 #: What a GPU says of itself, and not of what it was given.
@@ -173,8 +178,10 @@ def ignore_other_streams(container: InputContainer, wanted: set[int]) -> None:
 
 def probe(file: str | BinaryIO, source: Source, size: int, limits: Limits = USUAL_LIMITS) -> Video:
     """The record of this file, after its first frame has really been decoded."""
+    described = descriptions(file)
     with open_film(file, limits) as container:
         stream = video_stream(container)
+        refuse_locked(stream, described)
         if not has_decoder(stream):
             raise FilmError(
                 "the codec of its pictures is unknown here. Usually the file is encrypted, damaged "
@@ -211,6 +218,15 @@ def probe(file: str | BinaryIO, source: Source, size: int, limits: Limits = USUA
             bit_rate_k=int((stream.bit_rate or UNKNOWN_BIT_RATE_K * 1024) / 1024),
             first_pts=first_pts,
             uneven=pace is not None and pace.uneven,
+        )
+
+
+def refuse_locked(stream: VideoStream, described: Descriptions) -> None:
+    """Decoders make something even of encrypted pictures, which nobody should take for the film."""
+    if is_locked(described, stream.id) or MATROSKA_KEY in stream.metadata:
+        raise FilmError(
+            "its pictures are encrypted, and finecut has no keys. Usually it was downloaded from a "
+            "service with copy protection; get a copy without it, or leave it out of the input."
         )
 
 
