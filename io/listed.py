@@ -1,4 +1,4 @@
-"""Lists that somebody wrote by hand or with a program of their own: their text, or what is wrong."""
+"""Lists that somebody wrote by hand or with another program: their text, or what is wrong."""
 
 from __future__ import annotations
 

@@ -80,9 +80,7 @@ def test_what_may_look_strange_and_is_none() -> None:
     assert parsed(b'{"a": [-9223372036854775807, 1e100]}') == {"a": [1 - 2**63, 1e100]}
 
 
-def test_what_is_no_file_is_named_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_no_file_is_named_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pipe, large = tmp_path / "pipe.json", tmp_path / "large.json"
     os.mkfifo(pipe)
     with large.open("wb") as file:

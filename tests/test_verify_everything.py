@@ -81,9 +81,7 @@ def document(**others: Any) -> dict[str, Any]:
         (document(), DIGEST, kinds.CLIP_BROKEN),
     ],
 )
-def test_damage_that_was_copied_is_the_films(
-    said: dict[str, Any], sha256: str, kind: str
-) -> None:
+def test_damage_that_was_copied_is_the_films(said: dict[str, Any], sha256: str, kind: str) -> None:
     """Nobody decodes what is copied; with the right digest it is what was written."""
     watched = Watched(64, 36, 10.0, 8, "h264", damaged=2, damaged_sound=0)
     [(found, wrong, _)] = wrong_with(Found(99, sha256, watched), said)

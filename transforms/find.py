@@ -434,6 +434,6 @@ def _path_in(entry: Any) -> str:
             if isinstance(entry.get(column), str):
                 return str(entry[column])
     raise InputError(
-        f"list entry {str(entry)[:80]!r} names no file. An entry is a path, or an object with one of the "
-        f"keys {', '.join(LIST_COLUMNS)}."
+        f"list entry {str(entry)[:80]!r} names no file. An entry is a path, or an object with "
+        f"one of the keys {', '.join(LIST_COLUMNS)}."
     )
