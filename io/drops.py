@@ -48,7 +48,7 @@ def drops_table(ids: Iterable[str]) -> bytes:
 
 
 def _ids_of(path: str) -> Iterator[str]:
-    data = None if path.endswith("/") else shelf.read_if_there(path)
+    data = None if path.endswith("/") else _read(path)
     if data is not None:
         yield from _ids_in(path, data)
         return
@@ -60,7 +60,17 @@ def _ids_of(path: str) -> Iterator[str]:
             "with one id in a line"
         )
     for table in tables:
-        yield from _ids_in(table, shelf.read(table))
+        yield from _ids_in(table, _read(table) or b"")
+
+
+def _read(path: str) -> bytes | None:
+    try:
+        return shelf.read_if_there(path)
+    except OSError as error:
+        raise DropsError(
+            f"{path} cannot be read ({error.strerror or error}): write a list of clips that is a "
+            "file you may read"
+        ) from error
 
 
 def _tables(folder: str) -> list[str]:

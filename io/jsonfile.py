@@ -114,7 +114,7 @@ def _inside(said: Any) -> Iterator[Any]:
 def _refuse_deep(said: Any) -> None:
     """Level by level: who called itself for each would be in trouble before it knew."""
     level = [said]
-    for _ in range(DEEPEST + 1):
+    for _ in range(DEEPEST):
         level = [one for each in level for one in _inside(each) if isinstance(one, dict | list)]
         if not level:
             return

@@ -174,7 +174,7 @@ def chunk_named(said: Document, path: str) -> str:
 
 
 def clips_named(said: Document, path: str) -> Iterator[tuple[str, bool]]:
-    """The clips that this document of a chunk, which lies there, lists; and whether each is kept."""
+    """The clips that this document of a chunk, which lies there, lists; whether each is kept."""
     for kept, name in ((True, "clips"), (False, "filtered_clips")):
         listed = said.get(name, ())
         if not isinstance(listed, list | tuple):

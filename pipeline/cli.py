@@ -216,11 +216,12 @@ def _launch(options: Options, rest: Sequence[str], parser: Parser) -> int:
     from finecut.io.drops import DropsError
     from finecut.pipeline.engine import quiet_libraries
     from finecut.pipeline.launch import launch
+    from finecut.transforms.given import CutsError
 
     quiet_libraries(options.verbose)
     try:
         job = launch(options, rest)
-    except (DropsError, OptionError) as error:
+    except (CutsError, DropsError, OptionError) as error:
         parser.error(str(error))
     sys.stdout.write(f"handed over to {options.runner}: {_name_of(job)}\n")
     return 0

@@ -36,7 +36,7 @@ from finecut.transforms.caption import Captioning, Enhancing
 from finecut.transforms.detect import Detection
 from finecut.transforms.embed import Embedding
 from finecut.transforms.find import Finding, fixed_part, is_failure_list
-from finecut.transforms.given import GivenCuts, read_cuts
+from finecut.transforms.given import GivenCuts, digest_of_cuts, read_cuts
 from finecut.transforms.keep import Dropping
 from finecut.transforms.looking import Looking
 from finecut.transforms.models.aesthetics import AestheticScorer, require_aesthetics
@@ -199,7 +199,7 @@ def facts_of(options: Options, **models: str | None) -> dict[str, str | int | No
     """What configurations are made of besides the options: models, what lists hold, the form."""
     facts: dict[str, str | int | None] = {f"{role} model": model for role, model in models.items()}
     if options.cuts is not None:
-        facts["cuts"] = hashlib.sha256(shelf.read(shelf.absolute(options.cuts))).hexdigest()
+        facts["cuts"] = digest_of_cuts(options.cuts)
     if (dropping := dropping_of(options)) is not None:
         facts["drop"] = dropping.digest
     for step in own_steps(options):

@@ -210,7 +210,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Curated:
     for clip, text in zip(kept, EVIL, strict=False):
         # One more window's worth of text for a clip that has a preview already.
         [window] = document_of(root, clip)["windows"]
-        say(root, clip, windows=[window | {"qwen_caption": text}])
+        say(root, clip, windows=[window | {"qwen_caption": written(text)}])
     say(root, kept[4], errors=[EVIL[0]], error_messages={EVIL[0]: EVIL[1]})
     say(root, kept[4], scores={"__proto__": 1, "constructor": 2, "": 3, EVIL[2]: 4, "size": 7})
     say(root, kept[5], valid=False)
@@ -228,6 +228,11 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Curated:
     pq.write_table(pa.table(groups), root / "dedup" / "groups.parquet")
     assert main(["report", str(root), "--quiet"]) == 0
     return made
+
+
+def written(text: str) -> str:
+    """The text as documents may hold it."""
+    return text.replace("\ud800", "\ufffd")
 
 
 def document_of(root: Path, clip: str) -> dict[str, Any]:
@@ -307,7 +312,7 @@ def test_the_page_speaks_of_all_clips_in_order(dataset: Curated) -> None:
     # long.mp4, lost.mp4, other.mp4, still.mp4: chunks of a film lie in the order of time.
     assert starts == [0, 1, 2, 3, 4, 0, 2, 0, 1, 2, 3, 4, 5, 0]
     captions = {said for clip in texts["captions"] for _, said in clip}
-    assert captions >= {*EVIL}
+    assert captions >= {*map(written, EVIL)}
     sources = columns_of(report, "sources")
     named = dict(
         zip(

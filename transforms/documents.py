@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,12 +18,29 @@ NAMED = (*MOTION, AESTHETIC)
 #: Of which file a video's clips were made, and by which configuration.
 VERSION, CONFIGURATION = "source_version", "configuration"
 
+_SURROGATE = re.compile(r"\\ud[89a-f]")
+
 Document = dict[str, Any]
 
 
 def serialise(document: Document) -> bytes:
-    """The bytes readers are used to: indented by four, ASCII, no newline at the end."""
-    return json.dumps(document, indent=4, allow_nan=False).encode("ascii")
+    """The bytes readers are used to: indented by four, ASCII, no newline at the end.
+
+    Half a character, as names of files and models may have it, is told as ``\\udcff``: whoever
+    reads documents refuses it.
+    """
+    text = json.dumps(document, indent=4, allow_nan=False)
+    if _SURROGATE.search(text):
+        text = json.dumps(_writable(document), indent=4, allow_nan=False)
+    return text.encode("ascii")
+
+
+def _writable(said: Any) -> Any:
+    if isinstance(said, str):
+        return said.encode(errors="backslashreplace").decode()
+    if isinstance(said, Mapping):
+        return {_writable(key): _writable(each) for key, each in said.items()}
+    return [*map(_writable, said)] if isinstance(said, list | tuple) else said
 
 
 def clip_document(clip: Clip, layout: Layout) -> Document:

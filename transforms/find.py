@@ -8,11 +8,9 @@ Documents of a video are named by its path below the *root*: the folder given, t
 glob, the folder of a file; of several inputs or a list, the deepest folder that holds everything.
 """
 
-import csv
 import glob
-import io
-import json
 import posixpath
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
@@ -23,7 +21,9 @@ from apache_beam.pvalue import TaggedOutput
 from finecut.io import shelf
 from finecut.io.child import ChildLimits
 from finecut.io.film.limits import USUAL_LIMITS, Limits
+from finecut.io.jsonfile import BadDocument, parsed_text
 from finecut.io.layout import check_relative, relative_to_root
+from finecut.io.listed import csv_rows, list_text
 from finecut.io.records import Failure, Source, Video, from_json
 from finecut.transforms.guard import FAILURES
 from finecut.transforms.isolated import isolated
@@ -35,6 +35,10 @@ VIDEO_EXTENSIONS = (".mp4", ".mov", ".avi", ".mkv", ".webm")
 LIST_EXTENSIONS = (".txt", ".json", ".jsonl", ".csv")
 FAILURE_LIST = ".jsonl"
 LIST_COLUMNS = ("path", "uri", "video", "file")
+
+
+#: What documents of a video, and of its chunks, add to its name.
+_DOCUMENT = re.compile(r"(_\d+)?\.json$")
 
 
 class InputError(ValueError):
@@ -68,14 +72,39 @@ def find_sources(finding: Finding) -> list[Source]:
         named.get(path) or source_below(_readable(path), _readable(root), finding)
         for path in paths[: finding.limit]
     ]
+    _refuse_tangled(sources)
     failures = failures_in(finding.failed)
     failed = {failure.source.name: failed_source(failure) for failure in failures}
     return [_as_it_failed(source, failed) for source in sources]
 
 
+def _refuse_tangled(sources: Sequence[Source]) -> None:
+    """Refuse folders named as documents of a video beside them are: one of the two could not be."""
+    taken: dict[str, str] = {}
+    for source in sources:
+        folder = posixpath.dirname(source.relative)
+        while folder and folder not in taken:
+            taken[folder] = source.relative
+            folder = posixpath.dirname(folder)
+    videos = {source.relative for source in sources}
+    for folder in sorted(taken):
+        video = _DOCUMENT.sub("", folder)
+        if video != folder and (video in videos or folder.removesuffix(".json") in videos):
+            video = video if video in videos else folder.removesuffix(".json")
+            raise InputError(
+                f"{video} and {folder}/ cannot be curated into one output, because a document of "
+                f"the video is named as the folder is, in which {taken[folder]} lies: rename the "
+                "folder, or curate one of the two into an output of its own"
+            )
+
+
 def failures_in(path: str | None) -> list[Failure]:
     """What an earlier run listed as failed."""
-    data = None if path is None else shelf.read_if_there(path)
+    try:
+        data = None if path is None else shelf.read_if_there(path)
+    except shelf.NotAFile as error:
+        LOG.error("%s %s: what failed before is not known", path, error.strerror)
+        data = None
     failures = []
     for line in _lines((data or b"").decode(errors="replace")):
         try:
@@ -92,7 +121,7 @@ def is_failure_list(path: str, folder: str) -> bool:
     if not shelf.exists(path) or shelf.is_folder(path):
         return False
     try:
-        return bool(sources_in(shelf.read(path).decode()))
+        return bool(sources_in(list_text(path)))
     except ValueError:
         return False
 
@@ -198,12 +227,12 @@ def read_list(text: str, extension: str) -> list[str]:
     ['a.mp4']
     """
     if extension == ".json":
-        entries = json.loads(text)
+        entries = parsed_text(text)
         if not isinstance(entries, list):
             raise InputError('it holds no array; write ["a.mp4", "b.mp4"]')
         return [_path_in(entry) for entry in entries]
     if extension == ".jsonl":
-        return [_path_in(json.loads(line)) for line in _lines(text)]
+        return [_path_in(parsed_text(line)) for line in _lines(text)]
     if extension == ".csv":
         return _read_csv(text)
     lines = (line.strip() for line in _lines(text))
@@ -273,7 +302,7 @@ class _Probe(beam.DoFn):
 
 
 def _is_failure(line: str) -> bool:
-    said = json.loads(line)
+    said = parsed_text(line)
     return isinstance(said, dict) and isinstance(said.get("source"), dict)
 
 
@@ -314,14 +343,15 @@ def _resolve(path: str, without: Sequence[str]) -> _Found:
 
 def _resolve_list(path: str) -> _Found:
     try:
-        text = shelf.read(path).decode("utf-8-sig")
+        text = list_text(path)
         named = sources_in(text) if _extension(path) == FAILURE_LIST else []
         if named:
             return _Found(None, named=named)
         entries = read_list(text, _extension(path))
     except ValueError as error:
+        why = f"it {error}" if isinstance(error, BadDocument) else error
         raise InputError(
-            f"the list {path} cannot be read: {error}. A list is UTF-8 text of its kind: .txt one "
+            f"the list {path} cannot be read: {why}. A list is UTF-8 text of its kind: .txt one "
             "path a line, .json an array, .jsonl an object a line, .csv with a column 'path'."
         ) from error
     folder = posixpath.dirname(path)
@@ -388,7 +418,7 @@ def is_video(path: str) -> bool:
 
 
 def _read_csv(text: str) -> list[str]:
-    rows = list(csv.reader(io.StringIO(text)))
+    rows = csv_rows(text)
     if not rows:
         return []
     header = [cell.strip().lower() for cell in rows[0]]
@@ -406,6 +436,6 @@ def _path_in(entry: Any) -> str:
             if isinstance(entry.get(column), str):
                 return str(entry[column])
     raise InputError(
-        f"list entry {entry!r} names no file. An entry is a path, or an object with one of the "
-        f"keys {', '.join(LIST_COLUMNS)}."
+        f"list entry {str(entry)[:80]!r} names no file. An entry is a path, or an object with "
+        f"one of the keys {', '.join(LIST_COLUMNS)}."
     )

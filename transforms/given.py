@@ -13,14 +13,14 @@ Videos are named by their path below the input, by their whole path, or by the f
 video that is not listed is one scene.
 """
 
-import csv
-import io
-import json
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from finecut.io import shelf
+from finecut.io.jsonfile import BadDocument, parsed_text
+from finecut.io.listed import BadList, csv_rows, list_text
 from finecut.io.records import Source, Span, Video
 from finecut.transforms.scenes import Piece, Trimming, trimmed
 
@@ -86,20 +86,24 @@ def scenes_between(times: Times, duration: float) -> Iterator[tuple[float, float
 def read_cuts(path: str) -> dict[str, Times]:
     """The list in this file (``.json`` or ``.csv``)."""
     try:
-        text = shelf.read(shelf.absolute(path)).decode("utf-8-sig")
-    except OSError as error:
-        raise CutsError(f"{path} cannot be read ({error}): write the path of a list") from error
-    except UnicodeDecodeError as error:
-        raise CutsError(f"{path} is no text in UTF-8 ({error}): save it as such") from error
+        text = list_text(shelf.absolute(path))
+    except BadList as error:
+        raise CutsError(f"--cuts {path}: {error}. {_kinds()}") from error
     lists = _from_json(path, text) if path.lower().endswith(".json") else _from_csv(path, text)
     return {name.removeprefix("./"): _checked(path, name, times) for name, times in lists.items()}
 
 
+def digest_of_cuts(path: str) -> str:
+    """What tells lists of cuts apart; one that is none is refused."""
+    read_cuts(path)
+    return hashlib.sha256(shelf.read(shelf.absolute(path))).hexdigest()
+
+
 def _from_json(path: str, text: str) -> dict[str, list[Any]]:
     try:
-        lists = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise CutsError(f"{path} is no JSON ({error}): {_example()}") from error
+        lists = parsed_text(text)
+    except BadDocument as error:
+        raise CutsError(f"{path} {error}: {_example()}") from error
     if not isinstance(lists, dict) or not all(isinstance(v, list) for v in lists.values()):
         raise CutsError(f"{path} holds no list for each video: {_example()}")
     return lists
@@ -108,9 +112,9 @@ def _from_json(path: str, text: str) -> dict[str, list[Any]]:
 def _from_csv(path: str, text: str) -> dict[str, list[Any]]:
     lists: dict[str, list[Any]] = {}
     try:
-        rows = list(csv.reader(io.StringIO(text)))
-    except csv.Error as error:
-        raise CutsError(f"{path} is no CSV ({error}): write lines of video,time") from error
+        rows = csv_rows(text)
+    except BadList as error:
+        raise CutsError(f"--cuts {path}: {error}: write lines of video,time") from error
     for number, row in enumerate(rows, start=1):
         if not row or (number == 1 and row[0].strip().lower() == "video"):
             continue
@@ -120,7 +124,7 @@ def _from_csv(path: str, text: str) -> dict[str, list[Any]]:
             times = []
         if len(times) not in (1, 2):
             raise CutsError(
-                f"{path}, line {number}: {','.join(row)!r} is neither 'video,time' nor "
+                f"{path}, line {number}: {','.join(row)[:80]!r} is neither 'video,time' nor "
                 "'video,start,end' with times in seconds"
             )
         lists.setdefault(row[0].strip(), []).append(times[0] if len(times) == 1 else times)
@@ -139,7 +143,7 @@ def _checked(path: str, name: str, times: list[Any]) -> Times:
     if len(pairs) == len(times) and all(start < end for start, end in pairs):
         return tuple(sorted(pairs))
     raise CutsError(
-        f"{path}: the times of {name} are neither cuts that rise ([3.5, 7]) nor scenes with a "
+        f"{path}: the times of {name[:80]} are neither cuts that rise ([3.5, 7]) nor scenes with a "
         "start before their end ([[0, 3.5], [4, 7]]), in seconds"
     )
 
@@ -148,6 +152,10 @@ def _is_number(value: Any) -> bool:
     """A time there can be; JSON also reads true, NaN and Infinity."""
     plain = isinstance(value, int | float) and not isinstance(value, bool)
     return plain and 0 <= value < LONGEST
+
+
+def _kinds() -> str:
+    return "Write a list of cuts as .json or .csv: finecut curate --help says how"
 
 
 def _example() -> str:

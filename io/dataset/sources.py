@@ -11,9 +11,8 @@ import logging
 import tarfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Set
-from contextlib import contextmanager
-from functools import lru_cache
-from typing import Any, Final, Protocol
+from functools import lru_cache, partial
+from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -37,6 +36,9 @@ from finecut.io.shards import COLUMNS, ShardFolder, column_of
 from finecut.io.tar import BLOCK
 
 log = logging.getLogger(__name__)
+
+Asked = TypeVar("Asked")
+Answer = TypeVar("Answer")
 
 Floats = NDArray[np.float32]
 Keep = Callable[[Entry], bool]
@@ -107,37 +109,32 @@ class Curated:
         self.catalogue = Catalogue.of(listed if keep is None else self._kept(listed, keep))
 
     def _listed(self) -> Iterator[Listed]:
-        def read(path: str) -> tuple[str, list[tuple[str, bool]]] | None:
-            with self._skipping():
-                said = read_document(path)
-                return chunk_named(said, path), list(clips_named(said, path))
-            return None
+        def read(path: str) -> tuple[str, list[tuple[str, bool]]]:
+            said = read_document(path)
+            return chunk_named(said, path), list(clips_named(said, path))
 
-        sound = filter(None, ahead(read, self._output.chunks()))
-        for place, (chunk, clips) in enumerate(sound):
+        reads = ahead(partial(self._if_sound, read), self._output.chunks())
+        for place, (chunk, clips) in enumerate(filter(None, reads)):
             self._chunks += uuid.UUID(chunk).bytes
             yield from (Listed(id, kept, place) for id, kept in clips)
 
-    @contextmanager
-    def _skipping(self) -> Iterator[None]:
-        """A document that cannot be used costs what it lists, if that is wished."""
+    def _if_sound(self, read: Callable[[Asked], Answer], asked: Asked) -> Answer | None:
+        """What is read; a document that cannot be used costs what it lists, if that is wished."""
         try:
-            yield
+            return read(asked)
         except NoDataset as error:
             if not self._skips:
                 raise
             log.warning("left out: %s", error)
-
-    def _kept(self, listed: Iterable[Listed], keep: Keep) -> Iterator[Listed]:
-        def read(clip: Listed) -> tuple[Listed, Entry] | None:
-            with self._skipping():
-                return clip, self._output.entry(clip.id, clip.kept, self._chunk(clip.place))
             return None
 
-        for clip, entry in filter(None, ahead(read, listed)):
-            with self._skipping():
-                if keep(entry):
-                    yield clip
+    def _kept(self, listed: Iterable[Listed], keep: Keep) -> Iterator[Listed]:
+        def read(clip: Listed) -> tuple[Listed, Entry]:
+            return clip, self._output.entry(clip.id, clip.kept, self._chunk(clip.place))
+
+        for clip, entry in filter(None, ahead(partial(self._if_sound, read), listed)):
+            if self._if_sound(keep, entry):
+                yield clip
 
     def _chunk(self, place: int) -> str:
         return str(uuid.UUID(bytes=bytes(self._chunks[16 * place : 16 * place + 16])))

@@ -243,7 +243,7 @@ def wrong_with(found: Found, document: Document) -> Iterator[tuple[str, str, str
 
 
 def _is_of_film(found: Found, document: Document) -> bool:
-    """Whether the damage was copied: the clip is what was written, of packets that nobody decoded."""
+    """Whether the damage was copied: the clip is as it was written, of packets nobody decoded."""
     copied = document.get("transcode") in (COPIED, SPLICED)
     return copied and found.sha256 == document.get(DIGEST) and not found.trouble
 
