@@ -12,6 +12,7 @@ from finecut.io.film.encoders import require_encoder
 from finecut.io.film.memory import prepare_process
 from finecut.io.records import Clip, ClipFile, Failure, Reel
 from finecut.io.shelf import Shelf
+from finecut.transforms.evidence import of_video
 from finecut.transforms.guard import FAILURES, guarded
 from finecut.transforms.isolated import isolated
 from finecut.transforms.reel import Cutting, cut_reel
@@ -83,10 +84,9 @@ class _Cut(beam.DoFn):
         )
         for outcome in metered("cut", _believed(work, reel, cutting, left)):
             if isinstance(outcome, Failure):
-                for lost in outcome.lost_shots:
-                    left.pop(lost, None)
+                lost = [left.pop(id) for id in outcome.lost_shots if id in left]
                 count("shots failed", len(outcome.lost_shots))
-                yield TaggedOutput(FAILURES, outcome)
+                yield TaggedOutput(FAILURES, of_video(outcome, reel.video, lost))
             else:
                 shot = left.pop(outcome.id)
                 span = outcome.shot.span

@@ -25,6 +25,7 @@ from finecut.io.jsonfile import BadDocument, parsed_text
 from finecut.io.layout import check_relative, relative_to_root
 from finecut.io.listed import csv_rows, list_text
 from finecut.io.records import Failure, Source, Video, from_json
+from finecut.transforms.evidence import of_source
 from finecut.transforms.guard import FAILURES
 from finecut.transforms.isolated import isolated
 from finecut.transforms.outputs import not_in, not_made
@@ -287,7 +288,7 @@ class _Probe(beam.DoFn):
         for outcome in metered("probe", work):
             if isinstance(outcome, Failure):
                 count("videos failed")
-                yield TaggedOutput(FAILURES, outcome)
+                yield TaggedOutput(FAILURES, of_source(outcome))
             else:
                 LOG.info(
                     "probed %s: %dx%d at %.2f fps, %.1f s, %s",

@@ -6,12 +6,14 @@ it is, the accident as a ``Failure`` with the evidence; the rest of the run goes
 
 from __future__ import annotations
 
+import logging
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Final, TypeVar
 
 from finecut.io.records import Failure, Source
+from finecut.transforms.evidence import causes
 from finecut.transforms.secrets import redacted
 
 T = TypeVar("T")
@@ -19,8 +21,13 @@ T = TypeVar("T")
 #: Tag of the dead-letter output that every guarded step has.
 FAILURES: Final = "failures"
 
-#: How much of a traceback is kept: enough to find the line, not the whole library.
-EVIDENCE_LINES = 6
+#: Who asks with ``--verbose`` is told where in our code it was.
+LOG: Final = logging.getLogger("finecut")
+
+
+def told(stack: str) -> None:
+    """Log it, for who asks with ``--verbose``."""
+    LOG.info("%s", stack)
 
 
 class ChildFailure(Exception):
@@ -36,11 +43,17 @@ def guarded(
     source: Source,
     work: Callable[[], Iterable[T]],
     lost: Callable[[], Iterable[str]] = tuple,
+    tell: Callable[[str], None] = told,
 ) -> Iterator[T | Failure]:
-    """Everything ``work`` yields, then a Failure if it broke; ``lost`` names the shots it cost."""
+    """Everything ``work`` yields, then a Failure if it broke; ``lost`` names the shots it cost.
+
+    Where in our code it broke is told to ``tell``.
+    """
     try:
         yield from work()
     except Exception as error:
+        if not isinstance(error, ChildFailure):
+            tell(stack_of(step, source, error))
         yield failure(step, source, error, lost())
 
 
@@ -52,17 +65,22 @@ def attempted(work: Callable[[], T]) -> T | Exception:
         return error
 
 
+def stack_of(step: str, source: Source, error: BaseException) -> str:
+    """Where in our code it broke, for the log."""
+    stack = "".join(traceback.format_exception(error))
+    return redacted(f"{step} of {source.name} broke down:\n{stack}")
+
+
 def failure(step: str, source: Source, error: BaseException, lost: Iterable[str] = ()) -> Failure:
     """The record of this accident."""
     if isinstance(error, ChildFailure):
         return replace(error.failure, lost_shots=tuple(lost))
-    evidence = "".join(traceback.format_tb(error.__traceback__)).splitlines()[-EVIDENCE_LINES:]
     return Failure(
         step=step,
         source=source,
         error=type(error).__name__,
         message=redacted(str(error) or repr(error)),
-        evidence=redacted("\n".join(line.strip() for line in evidence)),
+        evidence=redacted("\n".join(causes(error))),
         lost_shots=tuple(lost),
         attempts=source.attempts + 1,
     )

@@ -27,7 +27,7 @@ from finecut.io.film.memory import prepare_process
 from finecut.io.film.watching import HEIGHT, WIDTH, watch
 from finecut.io.records import Clip, Failure, Reel, Source, Video, from_json, to_json
 from finecut.io.store import modules_behind
-from finecut.transforms.guard import ChildFailure, guarded
+from finecut.transforms.guard import LOG, ChildFailure, guarded
 
 Record = Video | Reel | Clip
 
@@ -35,6 +35,8 @@ Record = Video | Reel | Clip
 KINDS: Final = {kind.__name__: kind for kind in (Video, Reel, Clip, Failure)}
 #: The tag of what the child's guard caught; a Failure among the results is tagged by its kind.
 ACCIDENT: Final = "accident"
+#: Where in our code that was, which is for the log here.
+STACK: Final = "stack"
 #: Names are not always good text, so neither are records.
 CODING: Final = ("utf-8", "surrogatepass")
 
@@ -91,6 +93,7 @@ def isolated_frames(
         head, _, body = data.partition(b"\n")
         told = json.loads(head)
         if ACCIDENT in told:
+            LOG.info("%s", told[STACK])
             raise ChildFailure(from_json(Failure, body.decode(*CODING)))
         if promised is not None and told["promised"] and not promised:
             promised.append(float(told["promised"][0]))
@@ -107,6 +110,8 @@ def _heard(parts: tuple[Any, ...], limits: ChildLimits) -> Iterator[Any]:
     for data in run_in_child(_working, *parts, limits=limits):
         kind, _, text = data.decode(*CODING).partition("\n")
         if kind == ACCIDENT:
+            text, _, stack = text.partition("\n")
+            LOG.info("%s", stack)
             yield ChildFailure(from_json(Failure, text))
         else:
             yield from_json(KINDS[kind], text)
@@ -123,8 +128,12 @@ def _working(
     *args: Any,
 ) -> Iterator[bytes]:
     prepare_process()
-    for told in guarded(step, source, lambda: _told(work, args, limits)):
-        yield _tagged(ACCIDENT, told) if isinstance(told, Failure) else told
+    stacks: list[str] = []
+    for told in guarded(step, source, lambda: _told(work, args, limits), tell=stacks.append):
+        if isinstance(told, Failure):
+            yield b"\n".join([_tagged(ACCIDENT, told), *(s.encode(*CODING) for s in stacks)])
+        else:
+            yield told
 
 
 def _told(
@@ -150,10 +159,12 @@ def _watching(step: str, video: Video, limits: ChildLimits, film: Limits) -> Ite
         except MemoryError as error:
             raise _too_much(limits) from error
 
-    for seen in guarded(step, video.source, frames):
+    stacks: list[str] = []
+    for seen in guarded(step, video.source, frames, tell=stacks.append):
         if isinstance(seen, Failure):
             yield batch.emptied()
-            yield b'{"%b": true}\n' % ACCIDENT.encode() + to_json(seen).encode(*CODING)
+            head = json.dumps({ACCIDENT: True, STACK: "".join(stacks)})
+            yield f"{head}\n{to_json(seen)}".encode(*CODING)
             return
         batch.add(*seen)
         beat()

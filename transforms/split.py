@@ -19,6 +19,7 @@ from apache_beam.pvalue import TaggedOutput
 
 from finecut.io.layout import chunk_id, clip_id
 from finecut.io.records import Chunk, Failure, Reel, Shot, Span, Video
+from finecut.transforms.evidence import of_video
 from finecut.transforms.guard import FAILURES, guarded
 from finecut.transforms.scenes import Piece
 from finecut.transforms.tally import LOG, count, metered
@@ -169,7 +170,7 @@ class _PlanReels(beam.DoFn):
         for reel in planned:
             if isinstance(reel, Failure):
                 count("videos not split")
-                yield TaggedOutput(FAILURES, reel)
+                yield TaggedOutput(FAILURES, of_video(reel, video))
                 continue
             count("shots planned", len(reel.shots))
             count("milliseconds planned", int(1000 * sum(shot.span.length for shot in reel.shots)))
