@@ -27,7 +27,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import BinaryIO, TypeVar, cast
 
 from finecut.io.fence import (
@@ -343,7 +342,9 @@ class Shelf:
         On a local shelf it lies in the staging folder, so that staging copies nothing.
         """
         if is_remote(self.root):
-            with TemporaryDirectory(prefix="finecut-") as folder:
+            from finecut.io.temporary import temporary_folder  # which is made of shelves
+
+            with temporary_folder(sweeping=False) as folder:
                 yield Path(folder)
         else:
             bench = Path(self._unique())

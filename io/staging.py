@@ -120,32 +120,40 @@ def _beating(mark: Path, beats: bool) -> Iterator[None]:
         heart.join()
 
 
-def sweep_dead(own: Shelf, now: float | None = None) -> list[Running]:
-    """Remove what runs that ended left in staging; who is still at work comes back."""
+def sweep_dead(own: Shelf, now: float | None = None, only_marked: bool = False) -> list[Running]:
+    """Remove what runs that ended left in staging; who is still at work comes back.
+
+    ``only_marked``: of a folder that need not be finecut's, where ``.staging`` may be somebody's.
+    """
     now = time.time() if now is None else now
     staging = own.staging.rpartition("/")[0]
     if shelf.is_remote(staging):
-        _sweep_store(staging, now)
+        if not only_marked:
+            _sweep_store(staging, now)
         return []
     at_work = []
     for folder in shelf.folders_in(staging):
         if folder == own.staging or not is_straight(folder, own.root):
             continue  # behind a link nothing was staged
-        running = _at_work(Path(folder), now)
-        if running is not None:
-            at_work.append(running)
-        elif not _may_live(Path(folder), now):
-            Shelf(own.root, folder).sweep()
+        # Its lock is held until it is gone: who has just made it would take it otherwise.
+        with contextlib.ExitStack() as held:
+            running = _at_work(Path(folder), now, held)
+            if running is not None:
+                at_work.append(running)
+            elif only_marked and not (Path(folder) / ALIVE).exists():
+                continue
+            elif not _may_live(Path(folder), now):
+                Shelf(own.root, folder).sweep()
     return at_work
 
 
-def _at_work(folder: Path, now: float) -> Running | None:
-    """Who works there, if anybody does."""
+def _at_work(folder: Path, now: float, held: contextlib.ExitStack) -> Running | None:
+    """Who works there, if anybody does; the lock of who does not is held by whoever asked."""
     try:
-        with (folder / ALIVE).open() as file:
-            locked = _lock(file)
-            silence = now - os.fstat(file.fileno()).st_mtime
-            running = Running(**json.load(file))
+        file = held.enter_context((folder / ALIVE).open())
+        locked = _lock(file)
+        silence = now - os.fstat(file.fileno()).st_mtime
+        running = Running(**json.load(file))
     except (OSError, ValueError, TypeError):
         return None
     lives = locked is False or (running.beats and _is_heard(running, silence))

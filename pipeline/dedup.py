@@ -32,6 +32,7 @@ from finecut.io.parquet import facts_of
 from finecut.io.shelf import Shelf
 from finecut.io.staging import alive, sweep_dead
 from finecut.io.store import UnknownStore
+from finecut.io.temporary import sweep_temporary
 from finecut.pipeline.after import DedupOptions
 from finecut.pipeline.engine import RunError, run_pipeline
 from finecut.pipeline.options import LITE, OptionError
@@ -398,6 +399,7 @@ def _alone(deduping: Deduping, is_local: bool) -> Iterator[None]:
     try:
         with alive(own, deduping.digest, elsewhere=not is_local):
             own.prepare()
+            sweep_temporary()
             for other in sweep_dead(own):
                 raise OptionError(
                     f"{own.root} is being written by another dedup (process {other.process} on "

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from finecut.io import shelf
@@ -31,6 +30,7 @@ from finecut.io.greeting import greet
 from finecut.io.layout import Layout
 from finecut.io.records import Clip, Failure, Source, Video
 from finecut.io.shelf import Shelf
+from finecut.io.temporary import temporary_folder
 from finecut.pipeline.describe import needs
 from finecut.pipeline.options import SOFTWARE, Options, cores
 from finecut.pipeline.own import OwnStep, loaded
@@ -95,7 +95,7 @@ def doctor(options: Options, say: Say) -> int:
             say(str(finding))
             failed.extend([] if finding.well else [finding])
 
-    with TemporaryDirectory(prefix="finecut-doctor-") as folder:
+    with temporary_folder() as folder:
         say("\nFilms")
         told(_films(options, Path(folder)))
         say("\nSteps")

@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, fields, replace
 from functools import partial
-from tempfile import TemporaryDirectory
 from typing import Any, Final, NamedTuple
 
 import apache_beam as beam
@@ -33,6 +32,7 @@ from finecut.io.layout import Layout
 from finecut.io.output import JSON, NoDataset, Output
 from finecut.io.records import Source, Summary, from_json, to_json
 from finecut.io.shelf import Shelf
+from finecut.io.temporary import temporary_folder
 from finecut.pipeline.after import AfterOptions, RefilterOptions
 from finecut.pipeline.beam_options import words_of
 from finecut.pipeline.disk import disk_trouble
@@ -441,7 +441,7 @@ def _work(
     with ExitStack() as open_now:
         tray = refiltering.writing.shelf
         if options.is_local:
-            folder = open_now.enter_context(TemporaryDirectory(prefix="finecut-"))
+            folder = open_now.enter_context(temporary_folder())
             tray = Shelf(folder, folder)
         path = f"{tray.staging}/yields.json"
 

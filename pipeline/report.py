@@ -25,7 +25,8 @@ from finecut.io.fence import Fence, standing
 from finecut.io.layout import Layout
 from finecut.io.output import NoDataset, Output
 from finecut.io.shelf import Shelf
-from finecut.io.staging import alive
+from finecut.io.staging import alive, sweep_dead
+from finecut.io.temporary import sweep_temporary
 from finecut.pipeline.after import ReportOptions
 from finecut.pipeline.engine import RunError
 from finecut.pipeline.options import OptionError
@@ -77,6 +78,8 @@ def _main(options: ReportOptions) -> int:
         own = Shelf(output.root, output.layout.staging_of(uuid.uuid4().hex))
     try:
         with alive(own, MAKES_NO_CLIPS):
+            sweep_dead(own, only_marked=bool(options.into))
+            sweep_temporary()
             made = make_report(
                 output, own, folder, links, options.neighbours, readers=options.workers
             )
@@ -121,6 +124,8 @@ def report_of_run(layout: Layout, own: Shelf, nothing_new: bool = False) -> str:
     """The page of an output that a run has just written: its path, or why there is none."""
     folder = f"{layout.root}/{FOLDER}"
     if nothing_new and shelf.exists(f"{folder}/{PAGE}"):
+        if not sweep_dead(own):  # others may be making a page that names what no page does yet
+            _remove_old(own, folder, shelf.files_in(f"{folder}/{DATA}"))
         return f"look: {folder}/{PAGE}"
     links = relative_links(layout.root, folder)
     made = attempted(lambda: make_report(Output(layout), own, folder, links, few=True))

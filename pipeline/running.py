@@ -18,7 +18,6 @@ from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import chain
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -34,6 +33,7 @@ from finecut.io.records import Source, Summary, from_json, to_json
 from finecut.io.shelf import Shelf
 from finecut.io.staging import Running, alive, sweep_dead
 from finecut.io.store import UnknownStore
+from finecut.io.temporary import temporary_folder
 from finecut.pipeline.curation import WriteLines, build
 from finecut.pipeline.engine import (
     EngineOptions,
@@ -313,7 +313,7 @@ def _tray(options: Options, own: Shelf) -> Iterator[Shelf]:
     if not options.is_local:
         yield Shelf(own.staging, own.staging)
         return
-    with TemporaryDirectory(prefix="finecut-") as folder:
+    with temporary_folder() as folder:
         yield Shelf(folder, folder)
 
 

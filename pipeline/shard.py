@@ -22,7 +22,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.util import find_spec
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -58,6 +57,7 @@ from finecut.io.shelf import Shelf
 from finecut.io.staging import alive, sweep_dead
 from finecut.io.store import UnknownStore
 from finecut.io.tar import END
+from finecut.io.temporary import temporary_folder
 from finecut.pipeline.after import ShardOptions
 from finecut.pipeline.engine import RunError, run_pipeline
 from finecut.pipeline.options import OptionError
@@ -348,7 +348,7 @@ def _tray(options: ShardOptions, own: Shelf) -> Iterator[Shelf]:
     if not options.is_local:
         yield Shelf(f"{own.staging}/tray", own.staging)
         return
-    with TemporaryDirectory(prefix="finecut-") as folder:
+    with temporary_folder() as folder:
         yield Shelf(folder, folder)
 
 

@@ -14,7 +14,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import groupby, islice
-from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import apache_beam as beam
@@ -26,10 +25,13 @@ from finecut.io.film.limits import Limits
 from finecut.io.layout import Layout
 from finecut.io.output import NoDataset
 from finecut.io.shelf import Shelf
+from finecut.io.staging import alive, sweep_dead
+from finecut.io.temporary import temporary_folder
 from finecut.pipeline.after import VerifyOptions
 from finecut.pipeline.engine import RunError, run_pipeline
 from finecut.pipeline.options import OptionError
 from finecut.pipeline.progress import Progress, counted_line
+from finecut.pipeline.report import MAKES_NO_CLIPS
 from finecut.pipeline.words import shown
 from finecut.transforms.checks.findings import KINDS, Checked, Finding
 from finecut.transforms.checks.shards import reader
@@ -208,7 +210,9 @@ def _write_report(path: str, data: bytes) -> None:
     folder = path.rpartition("/")[0]
     own = Shelf(folder, Layout(folder).staging_of(uuid.uuid4().hex))
     try:
-        own.write(path, data)
+        with alive(own, MAKES_NO_CLIPS):
+            sweep_dead(own, only_marked=True)
+            own.write(path, data)
     except OSError as error:
         raise RunError(
             f"--report {path} could not be written ({error.strerror or error}), although all was "
@@ -224,7 +228,7 @@ def _tray(report: str | None) -> Iterator[str]:
     if report is not None:
         yield report
         return
-    with TemporaryDirectory(prefix="finecut-") as folder:
+    with temporary_folder() as folder:
         yield f"{folder}/report.jsonl"
 
 

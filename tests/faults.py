@@ -187,7 +187,7 @@ class Runs:
         torn: bool = False,
     ) -> list[str]:
         """The write points of a run that ended well, or none of one that was killed."""
-        return self._ask(self.command, {**options, "output": str(output)}, output, kill_at, torn)
+        return self.ask(self.command, {**options, "output": str(output)}, output, kill_at, torn)
 
     def refilter(
         self,
@@ -197,11 +197,17 @@ class Runs:
         torn: bool = False,
     ) -> list[str]:
         """The same of ``finecut refilter``, which a server of curate can do, too."""
-        return self._ask("refilter", {**options, "dataset": str(output)}, output, kill_at, torn)
+        return self.ask("refilter", {**options, "dataset": str(output)}, output, kill_at, torn)
 
-    def _ask(
-        self, command: str, options: dict[str, Any], output: Path, kill_at: int | None, torn: bool
+    def ask(
+        self,
+        command: str,
+        options: dict[str, Any],
+        output: Path,
+        kill_at: int | None = None,
+        torn: bool = False,
     ) -> list[str]:
+        """The same of any command; write points are those below ``output``."""
         assert self._server.stdin is not None
         assert self._server.stdout is not None
         task = {
