@@ -72,6 +72,7 @@ OWN_FOLDERS: Final = re.compile(
 )
 #: Engines hand on the text of what went wrong on their workers. These are a disk's refusals.
 _REFUSED: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+_LED_OUTSIDE: Final = re.compile(r"LeadsOutside: (.*?)(?: \[while running|$)", re.DOTALL)
 _NUMBERED: Final = re.compile(r"\[Errno (\d+)\] ([^:\[\n]+)")
 
 
@@ -166,6 +167,8 @@ def _refusal(error: Exception) -> str | None:
     """Why the disk did not take what was written; nothing if that is not what went wrong."""
     if isinstance(error, OSError) and error.errno is not None:
         return error.strerror
+    if led := _LED_OUTSIDE.search(str(error)):
+        return led[1]
     found = _NUMBERED.findall(str(error))
     return next((said.strip() for number, said in found if int(number) in _REFUSED), None)
 

@@ -324,7 +324,7 @@ def _list_failures(steps: Plan, lines: Sequence[str]) -> None:
         data = "".join(f"{line}\n" for line in sorted(lines)).encode()
         _keep(partial(own.write, steps.failures_path, data), steps.failures_path)
     else:
-        own.remove(steps.failures_path)
+        _keep(partial(own.remove, steps.failures_path), steps.failures_path)
 
 
 def _keep(write: Callable[[], object], path: str) -> None:

@@ -47,6 +47,14 @@ CURATE, DEDUP, REFILTER, SHARD, VERIFY, REPORT = (
 COMMANDS = (CURATE, DEDUP, REFILTER, SHARD, VERIFY, REPORT)
 
 
+def _touched(event: str, name: str) -> str:
+    """What is touched: a link that is removed, moved or replaced is so itself."""
+    if event in ("os.remove", "os.rename"):
+        folder, last = os.path.split(name)
+        return f"{os.path.realpath(folder)}/{last}"
+    return os.path.realpath(name)
+
+
 class Watch:
     """Hears of everything that is done in a folder."""
 
@@ -62,7 +70,7 @@ class Watch:
         for index in TOUCHES[event]:
             name = arguments[index]
             if isinstance(name, str | bytes | os.PathLike):
-                real = os.path.realpath(os.fsdecode(name))
+                real = _touched(event, os.fsdecode(name))
                 if real == folder or real.startswith(f"{folder}/"):
                     self.heard.append(f"{event} {os.fsdecode(name)}")
 
@@ -194,10 +202,10 @@ PLANTS: dict[str, tuple[Callable[[Path], Path], tuple[str, ...], tuple[str, ...]
     "staging of shards": (link("shards/.staging"), (SHARD, VERIFY), (SHARD, VERIFY)),
     "staging of dedup": (link("out/dedup/.staging"), (DEDUP, VERIFY), (DEDUP, VERIFY)),
     "a clip's previews": (link("out/previews/{clip}"), COMMANDS, (CURATE, VERIFY)),
-    "previews": (link("out/previews"), COMMANDS, (CURATE, REFILTER, VERIFY)),
+    "previews": (link("out/previews"), COMMANDS, (CURATE, VERIFY)),
     "clips": (link("out/clips"), COMMANDS, (CURATE, DEDUP, SHARD, VERIFY)),
     "metas": (link("out/metas"), COMMANDS, COMMANDS),
-    "a clip": (link("out/clips/{clip}.mp4"), COMMANDS, (DEDUP, SHARD, VERIFY)),
+    "a clip": (link("out/clips/{clip}.mp4"), COMMANDS, (SHARD, VERIFY)),
     "a document": (link("out/metas/v0/{clip}.json"), COMMANDS, (REFILTER, SHARD, VERIFY, REPORT)),
     "chunks": (link("out/processed_clip_chunks"), COMMANDS, COMMANDS),
     "videos": (link("out/processed_videos"), COMMANDS, (CURATE, VERIFY, REPORT)),

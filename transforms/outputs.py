@@ -26,7 +26,7 @@ class NotApart(ValueError):
 
 
 def check_apart(inputs: Iterable[str], output: str) -> None:
-    """Refuse an output that is one of these folders of films, or whose clips are to be its films."""
+    """Refuse an output that is one of these inputs, or whose clips are to be its films."""
     inputs = list(inputs)
     for folder in inputs:
         if _place(folder) == _place(output):
