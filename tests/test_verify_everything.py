@@ -9,6 +9,7 @@ from typing import Any, Final
 import pytest
 from hostile import Studio, write_all
 
+from finecut.io.film.checking import Watched
 from finecut.io.film.copying import COPIED, SPLICED
 from finecut.pipeline.after import VerifyOptions
 from finecut.pipeline.options import Options
@@ -16,7 +17,7 @@ from finecut.pipeline.running import run
 from finecut.pipeline.verify import verify
 from finecut.transforms.checks import findings as kinds
 from finecut.transforms.checks.clips import wrong_with
-from finecut.transforms.checks.decoding import Found, Watched
+from finecut.transforms.checks.decoding import Found
 
 pytestmark = pytest.mark.xdist_group("hostile")
 
