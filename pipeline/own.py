@@ -199,8 +199,9 @@ def _step(text: str) -> OwnStep:
 
 def _checked(text: str, step: OwnStep) -> OwnStep:
     """Refuse what would only be noticed clip by clip, or on a cluster."""
-    if isinstance(step.scores, str):
-        raise OptionError(f"--step {text}: scores is one text: write scores = ({step.scores!r},)")
+    scores: object = step.scores
+    if isinstance(scores, str):
+        raise OptionError(f"--step {text}: scores is one text: write scores = ({scores!r},)")
     if not isinstance(step.resources, Resources):
         raise OptionError(
             f"--step {text}: resources is {step.resources!r}: write Resources(…), of "

@@ -77,7 +77,8 @@ def test_a_folder_keeps_its_name() -> None:
 
 
 def test_no_choice_differs_from_another_in_its_signs_only() -> None:
-    for kind in (Options, *COMMANDS.values()):
+    kinds: list[type[Any]] = [Options, *COMMANDS.values()]
+    for kind in kinds:
         for f in option_fields(kind):
             words = (*(f.metadata["choices"] or ()), *f.metadata["known"])
             assert len({word.replace("_", "-") for word in words}) == len({*words}), f.name

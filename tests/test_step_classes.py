@@ -35,6 +35,10 @@ class Length(EachClip):
         return {"length": clip.shot.span.length}
 
 
+#: For type checkers, steps are names.
+LENGTH: Any = Length
+
+
 class Undeclared(EachClip):
     """Gives one score that it declares, and two that it does not."""
 
@@ -112,7 +116,7 @@ def test_a_class_of_a_function_is_a_step(films: Path, tmp_path: Path) -> None:
 
 
 def test_a_class_and_its_name_are_the_same_step() -> None:
-    by_class = Options(("films",), output="out", step=(Length,))
+    by_class = Options(("films",), output="out", step=(LENGTH,))
     by_name = Options(("films",), output="out", step=(f"{__name__}:Length",))
     assert by_class == by_name
     assert given(by_class) == given(by_name)
@@ -121,7 +125,7 @@ def test_a_class_and_its_name_are_the_same_step() -> None:
 
 
 def test_a_class_goes_to_workers_and_into_copies() -> None:
-    options = Options(("films",), output="out", step=(Length,))
+    options = Options(("films",), output="out", step=(LENGTH,))
     copies = [
         pickle.loads(pickle.dumps(options)),
         pickler.loads(pickler.dumps(options)),
@@ -231,7 +235,19 @@ def test_the_command_says_so_and_fails(
     assert "--step Undeclared gave 1 clip the scores three, two" in capsys.readouterr().err
 
 
+class OneText(EachClip):
+    """Forgets the comma."""
+
+    scores = "length"  # type: ignore[assignment]
+
+
+def test_scores_that_are_one_text_are_told() -> None:
+    steps: Any = (OneText,)
+    with pytest.raises(OptionError, match=r"scores is one text: write scores = \('length',\)"):
+        plan(Options(("films",), output="out", step=steps).check())
+
+
 def test_a_rule_on_a_score_that_is_misspelled_is_told() -> None:
-    options = Options(("films",), output="out", step=(Length,), keep=("lenght>=1",))
+    options = Options(("films",), output="out", step=(LENGTH,), keep=("lenght>=1",))
     with pytest.raises(OptionError, match=r"did you mean length\?"):
         plan(options.check())

@@ -35,9 +35,11 @@ from finecut.io.records import (
     from_json,
 )
 from finecut.pipeline import beam_yaml
+from finecut.pipeline.after import VerifyOptions
 from finecut.pipeline.beam_yaml import config, listing, rows, steps
 from finecut.pipeline.options import Options, default_of, option_fields
 from finecut.pipeline.running import run
+from finecut.pipeline.verify import main as verify
 from finecut.transforms.close import ChunkClosed, VideoClosed
 
 pytest.importorskip("jsonschema", reason="pip install 'finecut[yaml]'")
@@ -227,11 +229,61 @@ def test_a_filter_of_beam_among_the_steps(films: Path, tmp_path: Path) -> None:
     told = sorted((Path(meta["source_video"]).name, *meta["duration_span"]) for meta in metas)
     assert told == [("1.mp4", 0.0, 1.0), ("1.mp4", 1.0, 2.0)]
     assert len([*(output / "clips").iterdir()]) == 2
-    assert not (output / "processed_videos").exists()
+    # All clips of these are gone; of the other, some are.
+    closed = [path.name for path in sorted((output / "processed_videos").iterdir())]
+    assert closed == ["0.mp4.json", "short.mp4.json"]
     assert staged(output) == []
     [failure] = lines(tmp_path / "failures")
     assert (failure["step"], Path(failure["video"]).name) == ("probe", "torn.mp4")
     assert from_json(Failure, failure["record"]).source.uri == failure["uri"]
+
+
+FILTERED = """
+    - {type: FindVideos, config: &films {{config}}}
+    - {type: BeginVideos, input: FindVideos, config: *films}
+    - {type: ProbeVideos, input: BeginVideos.sources, config: *films}
+    - {type: SplitVideos, input: ProbeVideos.videos, config: *films}
+    - {type: CutClips, input: SplitVideos.reels, config: *films}
+    - type: Filter
+      input: CutClips.clips
+      config: {language: python, keep: "start >= LEAST"}
+    - {type: WriteClips, input: Filter, config: *films}
+    - type: WriteToJson
+      input: [ProbeVideos.failures, SplitVideos.failures, CutClips.failures, WriteClips.failures]
+      config: {path: {{folder}}/failures}
+    - {type: WriteToJson, name: V, input: WriteClips.videos, config: {path: {{folder}}/videos}}
+    - {type: TidyUp, input: WriteClips.videos, config: *films}
+    """
+
+
+def test_a_video_all_of_whose_clips_were_filtered_out_is_closed(tmp_path: Path) -> None:
+    """Its documents say so, nothing of it is left of an earlier run, and it is skipped then."""
+    folder, output = tmp_path / "films", tmp_path / "output"
+    folder.mkdir()
+    paint(folder / "a.mp4", width=64, height=36, rate=10, seconds=3)
+    settings = {**SETTINGS, "input": str(folder), "output": str(output), "keep": []}
+
+    def filtered(least: int) -> list[str]:
+        shown = tmp_path / str(least)
+        run_yaml(FILTERED.replace("LEAST", str(least)), shown, **settings)
+        assert lines(shown / "failures") == []
+        assert staged(output) == []
+        return sorted(name for name in tree(output) if not name.startswith("runs/"))
+
+    assert len([name for name in filtered(1) if name.startswith("clips/")]) == 2
+    # Two of three were written, so it is not finished and is done again: none is left.
+    assert filtered(9) == ["processed_clip_chunks/a.mp4_0.json", "processed_videos/a.mp4.json"]
+    [closed] = lines(tmp_path / "9" / "videos")
+    assert (Path(closed["video"]).name, closed["num_clips"]) == ("a.mp4", 0)
+    document = json.loads((output / "processed_videos/a.mp4.json").read_bytes())
+    assert (document["num_total_clips"], document["num_clip_chunks"]) == (0, 0)
+    assert document["configuration"].endswith(steps.ALONE)
+    chunk = json.loads((output / "processed_clip_chunks/a.mp4_0.json").read_bytes())
+    assert (chunk["clips"], chunk["filtered_clips"]) == ([], [])
+    assert verify(VerifyOptions(str(output), workers=1), ()) == 0
+    before = (output / "processed_videos/a.mp4.json").stat().st_mtime_ns
+    filtered(9)
+    assert (output / "processed_videos/a.mp4.json").stat().st_mtime_ns == before
 
 
 def test_failures_may_be_called_otherwise(films: Path, tmp_path: Path) -> None:

@@ -308,6 +308,12 @@ def forget_other_files(clip: Clip, writing: Writing) -> None:
     _remove(leftovers(clip.id, writing) - belong, writing)
 
 
+def forget_clip(clip: Clip, writing: Writing) -> None:
+    """Remove what an earlier run wrote of a clip that is nowhere now."""
+    if clip.chunk.again and not writing.dry_run:
+        _remove(leftovers(clip.id, writing) | {writing.layout.meta(clip.id)}, writing)
+
+
 def forget_other_tables(chunk: str, kept: Iterable[Clip], writing: Writing) -> None:
     """Remove tables of this chunk that no clip of this run has a vector in."""
     if writing.dry_run:

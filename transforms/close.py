@@ -16,12 +16,15 @@ from apache_beam.pvalue import TaggedOutput
 
 from finecut.io import shelf
 from finecut.io.records import Clip, Failure, Reel, Video, Written
-from finecut.transforms.again import forget_note, forget_other_tables, settle
+from finecut.transforms.again import forget_clip, forget_note, forget_other_tables, settle
 from finecut.transforms.documents import chunk_document, serialise, video_document
 from finecut.transforms.gather import Gather
 from finecut.transforms.guard import FAILURES, guarded
 from finecut.transforms.tally import LOG, count
 from finecut.transforms.writing import Writer, Writing, by_chunk, ids, planned, tagged
+
+#: Clips of a video that were cut, and those of them that are written.
+CUT, WRITTEN = "cut", "written"
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,20 @@ def close_empty_video(reel: Reel, writing: Writing) -> Iterator[VideoClosed]:
     yield _write_video_document(reel.video, 0, 0, writing)
 
 
+def close_filtered_video(cut: Sequence[Clip], writing: Writing) -> Iterator[VideoClosed]:
+    """A video of which no clip came to be written, although all were cut: it is finished, too, with
+    the documents of a video that has none.
+
+    What an earlier run wrote of these clips goes: nobody would know of it any more.
+    """
+    first = min(cut, key=lambda clip: clip.shot.index)
+    if len({clip.id for clip in cut}) < first.chunk.num_total_shots:
+        return  # something failed: the video will be done again
+    for clip in cut:
+        forget_clip(clip, writing)
+    yield from close_empty_video(Reel(first.video, first.chunk, ()), writing)
+
+
 def _write_video_document(
     video: Video, num_clips: int, num_chunks: int, writing: Writing
 ) -> VideoClosed:
@@ -254,6 +271,42 @@ class CloseEmptyVideos(beam.PTransform[beam.PCollection[Reel], Any]):
         ).with_outputs(FAILURES, main="closed")
 
 
+_CutAndWritten = tuple[beam.PCollection[Clip], beam.PCollection[Clip]]
+
+
+class CloseFilteredVideos(beam.PTransform[_CutAndWritten, Any]):
+    """(Clips that were cut, those of them that are written) → ``closed`` videos that have none."""
+
+    def __init__(self, writing: Writing) -> None:
+        super().__init__()
+        self.writing = writing
+
+    def expand(self, inputs: "_CutAndWritten") -> Any:
+        cut, written = inputs
+        return (
+            {
+                CUT: cut
+                | "Cut by video" >> beam.Map(_clip_by_video).with_output_types(tuple[str, Clip]),
+                WRITTEN: written
+                | "Written by video" >> beam.Map(_id_by_video).with_output_types(tuple[str, str]),
+            }
+            | "Both" >> beam.CoGroupByKey()
+            | "Close filtered video"
+            >> beam.ParDo(_CloseFilteredVideo(self.writing)).with_outputs(FAILURES, main="closed")
+        )
+
+
+class _CloseFilteredVideo(Writer):
+    def process(
+        self, group: tuple[str, Mapping[str, Iterable[Any]]]
+    ) -> Iterable[VideoClosed | TaggedOutput[Literal["failures"], Failure]]:
+        cut = list(group[1][CUT])
+        if not cut or any(True for _ in group[1][WRITTEN]):
+            return
+        close = partial(close_filtered_video, cut, self.writing)
+        yield from tagged(guarded("CloseVideos", cut[0].video.source, close, partial(ids, cut)))
+
+
 class _CloseChunk(Writer):
     def process(
         self, group: tuple[str, Iterable[Clip | Written]]
@@ -294,6 +347,14 @@ class _CloseEmptyVideo(Writer):
         yield from tagged(
             guarded("CloseVideos", reel.video.source, lambda: close_empty_video(reel, self.writing))
         )
+
+
+def _clip_by_video(clip: Clip) -> tuple[str, Clip]:
+    return clip.video.name, clip
+
+
+def _id_by_video(clip: Clip) -> tuple[str, str]:
+    return clip.video.name, clip.id
 
 
 def _by_video(chunk: ChunkClosed) -> tuple[str, ChunkClosed]:

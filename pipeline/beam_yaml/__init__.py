@@ -42,7 +42,8 @@ stand alone are given the same ones, so that each finds what the other left::
         - {type: TidyUp, input: {videos: WriteClips.videos, list: ListFailures}, config: *films}
 
 What flows between steps are rows (:mod:`rows`). A clip that a ``Filter`` dropped is nowhere, and
-its video is not called finished; one that ``KeepClips`` rejected lies in ``filtered_clips/``. What
+its video is not called finished, unless all of its clips were dropped: then it is closed as one
+that has none; one that ``KeepClips`` rejected lies in ``filtered_clips/``. What
 single steps wrote, ``finecut curate`` does again, since options do not tell which steps there were.
 
 Failures are an output of each step that has any. With ``error_handling: {output: NAME}`` they are

@@ -69,6 +69,15 @@ LOCAL_CLASSES = (*LOCAL_RUNNERS, "SwitchingDirectRunner", "BundleBasedDirectRunn
 _RUNS: "WeakKeyDictionary[beam.Pipeline, str]" = WeakKeyDictionary()
 
 
+#: What steps of a pipeline cut for an output: so it is known of which videos nothing is written.
+_CUT: "WeakKeyDictionary[beam.Pipeline, dict[str, list[beam.PCollection[Clip]]]]"
+_CUT = WeakKeyDictionary()
+
+
+def cut_for(pipeline: beam.Pipeline, root: str) -> list[beam.PCollection[Clip]]:
+    return _CUT.setdefault(pipeline, {}).setdefault(root, [])
+
+
 def run_of(pipeline: beam.Pipeline) -> str:
     return _RUNS.setdefault(pipeline, uuid.uuid4().hex)
 
@@ -271,6 +280,7 @@ class CutClips(Step):
         dealt = parts | "ShareOut" >> ShareOut(deal_reels, options.dealt_among)
         made = cut.CutClips(steps.cutting).with_resource_hints(**_film_hints(steps))
         clips = dealt | "Cut" >> made
+        cut_for(records.pipeline, steps.writing.layout.root).append(clips.clips)
         return {"clips": clips.clips, FAILURES: clips[FAILURES]}
 
 
@@ -362,7 +372,8 @@ class CaptionClips(_Looking):
 
 
 class WriteClips(Step):
-    """Clips → a dataset below ``output``, and receipts of all that was written."""
+    """Clips → a dataset below ``output``, and receipts of all that was written. A video all of
+    whose clips were filtered away since they were cut is closed like one that has none."""
 
     takes = Clip
     gives: ClassVar[Mapping[str, type]] = {
@@ -380,8 +391,17 @@ class WriteClips(Step):
         if steps.looking.sheet is not None:
             # Nobody looks at clips that are written.
             records = records | "PutAwaySheets" >> PutAwaySheets(steps.looking)
-        written = records | "Write" >> write.WriteClips(_writing(steps))
-        return written._asdict()
+        writing = _writing(steps)
+        written = records | "Write" >> write.WriteClips(writing)
+        made = written._asdict()
+        cut = cut_for(records.pipeline, steps.writing.layout.root)
+        if cut:
+            every = cut | "All that was cut" >> beam.Flatten()
+            closed = (every, records) | "CloseFiltered" >> close.CloseFilteredVideos(writing)
+            both = {"videos": closed.closed, FAILURES: closed[FAILURES]}
+            for name, more in both.items():
+                made[name] = (made[name], more) | f"All {name}" >> beam.Flatten()
+        return made
 
 
 class CloseEmptyVideos(Step):
