@@ -398,8 +398,7 @@ def large_jpegs(studio: Studio) -> bytes:
 def uneven_matroska(path: Path, studio: Studio) -> None:
     """A second of even pictures, then five a second."""
     times = (*(Fraction(i, 15) for i in range(15)), *(1 + Fraction(i, 5) for i in range(10)))
-    small = {"width": 160, "height": 90, "rate": 15}
-    paint(path, times=times, **small)
+    paint(path, times=times, width=160, height=90, rate=15)
 
 
 def avi_with_gaps(path: Path, studio: Studio) -> None:

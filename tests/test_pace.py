@@ -65,7 +65,8 @@ def test_an_avi_with_entries_that_hold_no_frame_has_the_rate_of_the_others(
     kept = [i for i in range(180) if i < 60 or i % 6 == 5]
     video = video_of(painting)
     assert video.duration == 6
-    assert (video.num_frames, video.framerate) == (len(kept), pytest.approx(len(kept) / 6))
+    assert video.num_frames == len(kept)
+    assert video.framerate == pytest.approx(len(kept) / 6)
     for span, clip in clips_of(painting, tmp_path / "clips", (0, 2), (1.5, 4), (3.2, 6)).items():
         assert (clip.error, clip.damage) == (None, None), span
         indices, times = indices_and_times(clip.path)

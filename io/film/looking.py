@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import av
 import numpy as np
 from av.sidedata.motionvectors import MotionVectors
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import Colorspace, VideoReformatter
 from numpy.typing import NDArray
 
 from finecut.io.film.picture import YCGCO
@@ -49,7 +49,7 @@ class Scalers:
     def __call__(self, frame: av.VideoFrame, width: int, height: int, form: str) -> av.VideoFrame:
         scaler = self._made.setdefault((width, height, form), VideoReformatter())
         # The scaler does not know this one; of such frames only the grey plane is asked for.
-        matrix = "ITU601" if frame.colorspace == YCGCO else None
+        matrix = Colorspace.ITU601 if frame.colorspace == YCGCO else None
         return scaler.reformat(frame, width, height, form, matrix, interpolation="AREA")
 
 
