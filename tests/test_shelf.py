@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -191,8 +192,8 @@ def test_a_question_is_asked_again(
     path = f"{own.root}/x"
     own.write(path, b"x")
     said = ask(path)
-    for name in ("stat", "read_bytes", "exists"):
-        monkeypatch.setattr(Path, name, failing(STALE, 2, getattr(Path, name)))
+    for owner, name in ((Path, "stat"), (Path, "exists"), (os, "open")):
+        monkeypatch.setattr(owner, name, failing(STALE, 2, getattr(owner, name)))
     assert ask(path) == said
     assert clock.pauses
 
