@@ -33,6 +33,7 @@ import pyarrow.compute as pc
 from finecut.io import drops as lists
 from finecut.io import shelf
 from finecut.io.drops import DropsError, read_drops
+from finecut.io.halting import halt
 from finecut.io.layout import Layout
 from finecut.io.output import Output
 from finecut.io.records import Failure, from_json, to_json
@@ -60,7 +61,7 @@ from finecut.pipeline.after import ShardOptions
 from finecut.pipeline.engine import RunError, run_pipeline
 from finecut.pipeline.options import OptionError
 from finecut.pipeline.progress import Progress, clock
-from finecut.pipeline.stopping import stopping
+from finecut.pipeline.stopping import given_up_by
 from finecut.pipeline.words import NOTHING_MADE, UNBALANCED, shown
 from finecut.transforms.bins import binning, parse_edges
 from finecut.transforms.card import MARK, Contents, card
@@ -194,9 +195,8 @@ def shard(
     own = Shelf(folder.root, Layout(folder.root).staging_of(uuid4().hex))
     sharding = _sharding(options, output, folder, own)
     dropped, keepers = read_drops(options.drop), keepers_of(options.drop)
-    BOARD.clear()
     with ExitStack() as at_work:
-        at_work.enter_context(stopping(partial(_give_up, own), options.is_local))
+        at_work.enter_context(given_up_by(partial(_give_up, own), options.is_local))
         _check_output(options, sharding, at_work)
         at_work.enter_context(Progress(progress and options.is_local, line=progress_line))
         ended = False
@@ -321,7 +321,7 @@ def _require_lance() -> None:
 
 def _give_up(own: Shelf) -> None:
     """Stage nothing any more, and remove what was staged."""
-    shelf.STOPPING.set()
+    halt(own.staging)
     own.sweep()
 
 
