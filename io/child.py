@@ -42,6 +42,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NoReturn
 
+from finecut.io.halting import is_halted, when_halted
+
 #: What a child says begins with one of these.
 DATA, BEAT, END, BROKE = b"D", b"B", b"E", b"X"
 HEAD: Final = struct.Struct(">cI")
@@ -59,6 +61,8 @@ MOST_KEPT_MB: Final = 768
 TO_BEGIN, TO_FORK, TO_DIE, TO_LEAVE = 120.0, 60.0, 10.0, 2.0
 #: Seconds between two looks of the nursery whether its parent is still there.
 LOOK_UP: Final = 2.0
+
+STOPPED: Final = "the run is being stopped, so no more work is begun. Start it again."
 
 #: Of ``<linux/prctl.h>``.
 PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
@@ -90,6 +94,8 @@ class ChildLimits:
     cpu_seconds: float = 14400
     #: Without any sign of life: no data and no :func:`beat`.
     stall_seconds: float = 300
+    #: Whose work it is: its children are killed when this run is halted (:mod:`halting`).
+    run: str = ""
 
 
 USUAL_LIMITS = ChildLimits()
@@ -130,19 +136,22 @@ def run_in_child(
     ahead of who asks, by as much as a socket holds. Asked no further, it is killed.
     """
     task = pickle.dumps((function, args, limits))
+    if is_halted(limits.run):
+        raise ChildDied(STOPPED)
     child = _HERE.take()
     well = False
     try:
         try:
-            child.give(task, limits.stall_seconds)
-            while True:
-                kind, body = child.hear(limits.stall_seconds)
-                if kind == END:
-                    break
-                if kind == BROKE:
-                    raise ChildDied(_broke(body))
-                if kind == DATA:
-                    yield body
+            with when_halted(limits.run, child.kill):
+                child.give(task, limits.stall_seconds)
+                while True:
+                    kind, body = child.hear(limits.stall_seconds)
+                    if kind == END:
+                        break
+                    if kind == BROKE:
+                        raise ChildDied(_broke(body))
+                    if kind == DATA:
+                        yield body
             child.tasks += 1
             child.kept_mb = int.from_bytes(body, "big")
             well = True
@@ -208,6 +217,10 @@ class _Child:
             if left and time.monotonic() > until:
                 raise _Silent("stalled")
         return bytes(got)
+
+    def kill(self) -> None:
+        """From any thread: who waits for it hears that it is gone."""
+        self.nursery._tell({"kill": self.number})
 
     def is_quiet(self) -> bool:
         """Whether nothing has come while nothing was asked, not even its end."""
@@ -424,7 +437,7 @@ class _Here:
 
     def _check_open(self) -> None:
         if self.closed:
-            raise ChildDied("the run is being stopped, so no more work is begun. Start it again.")
+            raise ChildDied(STOPPED)
 
     def leave(self) -> None:
         """At the end of the process."""

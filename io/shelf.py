@@ -20,7 +20,6 @@ import glob
 import os
 import shutil
 import stat
-import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,6 +37,7 @@ from finecut.io.fence import (
     refuse_behind_link,
     refuse_outside,
 )
+from finecut.io.halting import is_halted
 from finecut.io.ranges import RangedFile
 from finecut.io.retry import DEADLINE_SECONDS, is_passing, retried
 from finecut.io.store import Found, store_for
@@ -50,9 +50,6 @@ DISK_SECONDS, STORE_SECONDS = 30.0, DEADLINE_SECONDS
 IN_USE = ".in-use"
 #: Lies in a run's staging folder, and is locked, as long as the run lives (see :mod:`staging`).
 ALIVE = "alive"
-
-#: Set when the process is about to end: nothing new is staged from then on.
-STOPPING = threading.Event()
 
 
 class NotAFile(OSError):
@@ -322,6 +319,7 @@ class Shelf:
 
     def write(self, path: str, data: bytes) -> int:
         """Write a whole file under its final name; the number of bytes comes back."""
+        self._check_going()
         if is_remote(path):
             _patiently(path, lambda: store_for(path).create(path, data))
         else:
@@ -369,6 +367,7 @@ class Shelf:
 
     def publish(self, staged: str, final: str, num_bytes: int | None = None) -> int:
         """Move a staged file to its final name, in one step; doing it twice is doing it once."""
+        self._check_going()
         self.check(staged)
         self.check(final)
         try:
@@ -425,9 +424,13 @@ class Shelf:
         shutil.rmtree(staging, ignore_errors=True)
         _remove_empty(staging.parent)
 
-    def _unique(self) -> str:
-        if STOPPING.is_set():
+    def _check_going(self) -> None:
+        """Nothing new is staged, published or written by a run that was given up."""
+        if is_halted(self.staging):
             raise OSError("the run is being stopped")
+
+    def _unique(self) -> str:
+        self._check_going()
         return f"{self.staging}/{uuid.uuid4().hex}"
 
 

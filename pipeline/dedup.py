@@ -26,6 +26,7 @@ import pyarrow as pa
 from finecut.io import shelf
 from finecut.io.drops import DUPLICATES
 from finecut.io.fence import Fence, LeadsOutside, refuse_outside, standing
+from finecut.io.halting import halt
 from finecut.io.layout import Layout
 from finecut.io.output import NoDataset, Output
 from finecut.io.parquet import facts_of
@@ -37,7 +38,7 @@ from finecut.pipeline.after import DedupOptions
 from finecut.pipeline.engine import RunError, run_pipeline
 from finecut.pipeline.options import LITE, OptionError
 from finecut.pipeline.progress import Progress
-from finecut.pipeline.stopping import stopping
+from finecut.pipeline.stopping import given_up_by
 from finecut.pipeline.words import shown
 from finecut.transforms.dedup import (
     FORM,
@@ -57,7 +58,6 @@ from finecut.transforms.dedup import (
     write_state,
 )
 from finecut.transforms.neighbourhoods import CLUSTERS, PAIRS, PAIRWISE, Clustering, tables_in
-from finecut.transforms.tally import BOARD
 
 #: How far apart duplicates may be when their pictures are compared as well, and when only vectors
 #: decide. The first line was measured; the others are careful guesses.
@@ -105,9 +105,8 @@ def _dedup(
 ) -> tuple[Deduping, Deduped]:
     deduping = planned(options)
     own = deduping.clustering.own
-    BOARD.clear()
     with (
-        stopping(own.sweep, options.is_local),
+        given_up_by(partial(_give_up, own), options.is_local),
         _said_once(options),
         _said_plainly(deduping),
         _alone(deduping, options.is_local),
@@ -130,6 +129,12 @@ def _dedup(
     if deduped is None:
         raise RunError(f"the run ended without {deduping.path(SUMMARY)}: see the runner's own log")
     return deduping, deduped
+
+
+def _give_up(own: Shelf) -> None:
+    """Write nothing any more."""
+    halt(own.staging)
+    own.sweep()
 
 
 @contextmanager

@@ -7,6 +7,7 @@ user.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TextIO, TypeVar
@@ -15,10 +16,21 @@ import apache_beam as beam
 from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineResult, create_runner
+from apache_beam.utils import thread_pool_executor
 
 from finecut.pipeline.options import LOCAL_RUNNERS, OptionError
+from finecut.pipeline.stopping import interruptible
 from finecut.transforms.guard import attempted
 from finecut.transforms.tally import LOG, NAMESPACE
+
+
+def _new_threads() -> None:
+    """Beam keeps idle threads for later work. A copy of this process has their names only."""
+    pool = thread_pool_executor._SharedUnboundedThreadPoolExecutor()
+    thread_pool_executor._SHARED_UNBOUNDED_THREAD_POOL_EXECUTOR = pool
+
+
+os.register_at_fork(after_in_child=_new_threads)
 
 View = TypeVar("View", bound=PipelineOptions)
 
@@ -64,7 +76,7 @@ def run_pipeline(
         check_runner(runner, runner_arguments)
     pipeline = beam.Pipeline(options=EngineOptions(arguments))
     build(pipeline)
-    result = pipeline.run()
+    result = interruptible(pipeline.run)
     result.wait_until_finish()
     return result
 

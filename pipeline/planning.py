@@ -124,7 +124,9 @@ def plan(options: Options, run: str | None = None, ask: bool = True) -> Plan:
             without=(layout.clips(), layout.clips(kept=False), layout.staging()),
             failed=failures_path(options),
         ),
-        splitting=Splitting(_cutter(options), options.limit_clips, options.chunk_seconds),
+        splitting=Splitting(
+            _cutter(options, own.staging), options.limit_clips, options.chunk_seconds
+        ),
         cutting=Cutting(
             own,
             encoding_of(options),
@@ -132,7 +134,7 @@ def plan(options: Options, run: str | None = None, ask: bool = True) -> Plan:
             # Small frames lie on the machine that cut, and nobody looks for them there.
             replace(looking, sheet=None) if options.right_fitting else looking,
             film_limits(options),
-            child_limits(options),
+            child_limits(options, own.staging),
             options.transcode,
             options.decoder,
         ),
@@ -236,7 +238,7 @@ def dropping_of(options: Options) -> Dropping | None:
     return Dropping.of(lists) if lists else None
 
 
-def _cutter(options: Options) -> Cutter:
+def _cutter(options: Options, run: str) -> Cutter:
     if options.splitting_algorithm == FIXED_STRIDE and options.cuts is None:
         return FixedStride(options.clip_length, options.stride, options.min_clip_length)
     crop = options.crop
@@ -258,7 +260,7 @@ def _cutter(options: Options) -> Cutter:
         trimming,
         options.model_dir,
         film_limits(options),
-        child_limits(options),
+        child_limits(options, run),
     )
 
 
@@ -267,12 +269,13 @@ def film_limits(options: Options) -> Limits:
     return Limits(options.max_pixels, options.max_seconds, options.max_frames, options.max_streams)
 
 
-def child_limits(options: Options) -> ChildLimits | None:
+def child_limits(options: Options, run: str = "") -> ChildLimits | None:
     """What the work on a film may take in a child process; ``None``: there is no such process."""
     # Only what this process does itself can be watched.
     if options.no_isolation or options.profile or not possible():
         return None
-    return ChildLimits(options.max_memory_mb, options.max_cpu_seconds, options.max_stall_seconds)
+    limits = ChildLimits(options.max_memory_mb, options.max_cpu_seconds, options.max_stall_seconds)
+    return replace(limits, run=run)
 
 
 def _looking(options: Options, run: str, ask: bool, own: Sequence[OwnStep]) -> Looking:

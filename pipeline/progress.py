@@ -28,8 +28,8 @@ Line = Callable[[Counts, float, bool], str]
 class Progress:
     """Shows what was counted on standard error while the block runs.
 
-    ``read`` gives the counts: those of this process (all workers of a local run count there), or
-    of an engine that runs elsewhere.
+    ``read`` gives the counts: those of this process from now on (all workers of a local run count
+    there, those of another run beside it, too), or of an engine that runs elsewhere.
     """
 
     def __init__(
@@ -37,10 +37,10 @@ class Progress:
         wanted: bool = True,
         out: TextIO | None = None,
         line: Line | None = None,
-        read: Callable[[], Counts] = BOARD.read,
+        read: Callable[[], Counts] | None = None,
     ) -> None:
         self._wanted = wanted
-        self._line, self._read = line or progress_line, read
+        self._line, self._read = line or progress_line, read or BOARD.since()
         self._out = out or sys.stderr
         self._live = self._out.isatty()
         self._done = threading.Event()

@@ -27,6 +27,7 @@ import apache_beam as beam
 from finecut.io import shelf
 from finecut.io.drops import DropsError
 from finecut.io.fence import Fence, standing
+from finecut.io.halting import halt
 from finecut.io.jsonfile import BadDocument, read_json
 from finecut.io.layout import Layout
 from finecut.io.output import JSON, NoDataset, Output
@@ -50,7 +51,7 @@ from finecut.pipeline.report import FOLDER, PAGE, report_of_run
 from finecut.pipeline.run_document import given as given_options
 from finecut.pipeline.run_document import run_document, run_name
 from finecut.pipeline.running import occupy
-from finecut.pipeline.stopping import stopping
+from finecut.pipeline.stopping import given_up_by
 from finecut.pipeline.words import NOTHING_MADE, UNBALANCED, shown
 from finecut.transforms.again import read_document
 from finecut.transforms.documents import CONFIGURATION, serialise
@@ -119,7 +120,7 @@ def _main(options: RefilterOptions, runner_arguments: Sequence[str]) -> int:
         return _ended(foreseen, new, "would be ")
     own = refiltering.writing.shelf
     with ExitStack() as at_work:
-        at_work.enter_context(stopping(partial(_give_up, own), options.is_local))
+        at_work.enter_context(given_up_by(partial(_give_up, own), options.is_local))
         # Not even beside a run that makes the same: it would do again what is being moved.
         occupy(own, f"refilter {run}", not options.is_local, at_work, "DATASET")
         at_work.callback(own.sweep)
@@ -199,7 +200,7 @@ def _rules(refiltering: Refiltering) -> list[Rule]:
 
 def _give_up(own: Shelf) -> None:
     """Write nothing any more."""
-    shelf.STOPPING.set()
+    halt(own.staging)
     own.sweep()
 
 

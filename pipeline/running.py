@@ -24,11 +24,11 @@ import apache_beam as beam
 from apache_beam.runners.runner import PipelineResult
 
 from finecut.io import shelf
-from finecut.io.child import kill_all
 from finecut.io.fence import standing
 from finecut.io.film.decoders import require_decoder
 from finecut.io.film.encoders import require_encoder
 from finecut.io.greeting import StoreAway, greet
+from finecut.io.halting import halt
 from finecut.io.records import Source, Summary, from_json, to_json
 from finecut.io.shelf import Shelf
 from finecut.io.staging import Running, alive, sweep_dead
@@ -51,7 +51,7 @@ from finecut.pipeline.profiling import Profile, Profiler, collapsed, flame, step
 from finecut.pipeline.progress import Progress
 from finecut.pipeline.report import MAKES_NO_CLIPS, report_of_run
 from finecut.pipeline.run_document import run_document, run_name
-from finecut.pipeline.stopping import stopping
+from finecut.pipeline.stopping import given_up_by, interruptible
 from finecut.transforms.again import looks_finished
 from finecut.transforms.documents import serialise
 from finecut.transforms.find import FindVideos, check_inputs, failures_in, find_sources
@@ -112,9 +112,8 @@ def _run(options: Options, runner_arguments: Sequence[str], progress: bool) -> R
     else:
         check_runner(options.runner, runner_arguments)
     began, started = time.monotonic(), time.time()
-    BOARD.clear()
     with ExitStack() as at_work:
-        at_work.enter_context(stopping(partial(_give_up, steps), options.is_local))
+        at_work.enter_context(given_up_by(partial(_give_up, steps), options.is_local))
         _check_output(options, steps, at_work)
         if options.is_local:
             prepare(options, steps)
@@ -226,8 +225,7 @@ def check_scratch(options: Options, steps: Plan) -> None:
 
 def _give_up(steps: Plan) -> None:
     """Stage nothing any more, and remove what was staged."""
-    shelf.STOPPING.set()
-    kill_all(for_good=True)
+    halt(steps.writing.shelf.staging)
     _sweep(steps)
 
 
@@ -415,7 +413,7 @@ def _run_pipeline(
 
 def _begun(pipeline: beam.Pipeline, steps: Plan) -> PipelineResult:
     """The pipeline at work; the local runner has then done it all."""
-    result = attempted(pipeline.run)
+    result = attempted(partial(interruptible, pipeline.run))
     plain = [step.name for step in steps.own if not isinstance(step.transform, EachClip)]
     if isinstance(result, Exception):
         if not plain:

@@ -33,6 +33,7 @@ from finecut.io import drops as lists
 from finecut.io import shelf
 from finecut.io.drops import DropsError, read_drops
 from finecut.io.fence import Fence, standing
+from finecut.io.halting import halt
 from finecut.io.jsonfile import BadDocument, read_json
 from finecut.io.layout import Layout
 from finecut.io.output import Output
@@ -62,7 +63,7 @@ from finecut.pipeline.after import ShardOptions
 from finecut.pipeline.engine import RunError, run_pipeline
 from finecut.pipeline.options import OptionError
 from finecut.pipeline.progress import Progress, clock
-from finecut.pipeline.stopping import stopping
+from finecut.pipeline.stopping import given_up_by
 from finecut.pipeline.words import NOTHING_MADE, UNBALANCED, shown
 from finecut.transforms.bins import binning, parse_edges
 from finecut.transforms.card import MARK, Contents, card
@@ -205,9 +206,8 @@ def _shard(options: ShardOptions, runner_arguments: Sequence[str], progress: boo
     own = Shelf(folder.root, Layout(folder.root).staging_of(uuid4().hex), _fence(options))
     sharding = _sharding(options, output, folder, own)
     dropped, keepers = read_drops(options.drop), keepers_of(options.drop)
-    BOARD.clear()
     with ExitStack() as at_work:
-        at_work.enter_context(stopping(partial(_give_up, own), options.is_local))
+        at_work.enter_context(given_up_by(partial(_give_up, own), options.is_local))
         _check_output(options, sharding, at_work)
         at_work.enter_context(Progress(progress and options.is_local, line=progress_line))
         ended = False
@@ -332,7 +332,7 @@ def _require_lance() -> None:
 
 def _give_up(own: Shelf) -> None:
     """Stage nothing any more, and remove what was staged."""
-    shelf.STOPPING.set()
+    halt(own.staging)
     own.sweep()
 
 

@@ -36,7 +36,6 @@ from finecut.pipeline.words import shown
 from finecut.transforms.checks.findings import KINDS, Checked, Finding
 from finecut.transforms.checks.shards import reader
 from finecut.transforms.checks.verifying import Verifying
-from finecut.transforms.tally import BOARD
 from finecut.transforms.verify import (
     CHECKED,
     FINDINGS,
@@ -148,7 +147,6 @@ def _run(
         _ = (findings, made[CHECKED]) | "Report" >> WriteReport(own, path)
 
     line = counted_line("checking", LOOKED_AT, "clips", TO_CHECK, failed=(WRONG,))
-    BOARD.clear()
     try:
         with Progress(progress and options.is_local, line=line):
             run_pipeline(build, options.runner, options.local_workers, arguments)

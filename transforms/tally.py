@@ -7,10 +7,11 @@ and the :class:`Board` of this process (which a live progress line can read).
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -41,12 +42,26 @@ class Board:
         with self._lock:
             return dict(self._counts)
 
+    def since(self) -> Callable[[], dict[str, int]]:
+        """What reads what was counted from now on, by all that is at work in this process."""
+        before = self.read()
+
+        def read() -> dict[str, int]:
+            return {name: count - before.get(name, 0) for name, count in self.read().items()}
+
+        return read
+
+    def forget(self) -> None:
+        """In a copy of this process, where nobody lets go of a lock that another thread held."""
+        self._lock, self._counts = threading.Lock(), Counter()
+
     def clear(self) -> None:
         with self._lock:
             self._counts.clear()
 
 
 BOARD = Board()
+os.register_at_fork(after_in_child=BOARD.forget)
 
 
 def count(name: str, amount: int = 1) -> None:

@@ -1,0 +1,62 @@
+"""Halting: a run that is given up writes nothing more and begins no work, wherever its threads are.
+
+A run is known by its staging folder, which no other has. Others in this process go on.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+class _Halted:
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.runs: set[str] = set()
+        #: What to do when a run is halted.
+        self.then: dict[str, list[Callable[[], object]]] = {}
+
+
+_HERE = _Halted()
+
+
+def _in_a_copy() -> None:
+    """A lock that another thread held when this process was copied is never let go here."""
+    _HERE.lock, _HERE.then = threading.Lock(), {}
+
+
+os.register_at_fork(after_in_child=_in_a_copy)
+
+
+def halt(run: str) -> None:
+    """From now on, and for good; from any thread."""
+    with _HERE.lock:
+        _HERE.runs.add(run)
+        then = list(_HERE.then.get(run, ()))
+    for do in then:
+        do()
+
+
+def is_halted(run: str) -> bool:
+    return run in _HERE.runs
+
+
+@contextmanager
+def when_halted(run: str, do: Callable[[], object]) -> Iterator[None]:
+    """Within, ``do`` is done when the run is halted; at once, if it was before."""
+    with _HERE.lock:
+        _HERE.then.setdefault(run, []).append(do)
+        late = run in _HERE.runs
+    try:
+        if late:
+            do()
+        yield
+    finally:
+        with _HERE.lock:
+            waiting = _HERE.then.get(run, [])
+            if do in waiting:
+                waiting.remove(do)
+            if not waiting:
+                _HERE.then.pop(run, None)
