@@ -20,7 +20,7 @@ from faults import Runs, differences, staged, tree
 
 from finecut.io.film.paint import Scene, paint
 
-KILLS = 25
+KILLS = 200
 #: As many before each whole command, so that there are some twenty rounds.
 IN_A_ROW = 2
 #: More rounds than can be needed: some commands are over before they come to the point.
@@ -177,4 +177,4 @@ def test_two_hundred_kills_leave_what_none_would(
         killed, wrong = kill_all_the_way(world(runs), KILLS, random.Random(19))
     assert wrong == []
     assert killed.total() >= KILLS, killed
-    assert min(killed[name] for name in ("curate", "dedup", "refilter", "shard", "report")) >= 1
+    assert min(killed[name] for name in ("curate", "dedup", "refilter", "shard", "report")) >= 20
