@@ -43,6 +43,7 @@ from finecut.pipeline.words import shown
 from finecut.transforms.dedup import (
     FORM,
     GROUPS,
+    LIKENESS,
     STATE,
     SUMMARY,
     UNSEEN,
@@ -425,6 +426,8 @@ def _withdraw(deduping: Deduping) -> None:
     own = deduping.clustering.own
     own.remove(deduping.path(SUMMARY))
     if not deduping.again:
+        # It is of other tables; who compares no pictures would leave it to who does so again.
+        own.remove(deduping.path(LIKENESS))
         unsettled = replace(deduping, digest="")
         write_state(unsettled, None, is_ranked=False)
 

@@ -116,6 +116,7 @@ def test_the_facts_are_those_of_the_file(
         assert recorded[2] == pytest.approx(probed[2], rel=1e-5)
         assert recorded[:2] + recorded[3:] == probed[:2] + probed[3:]
         with av.open(str(clip.path)) as container:
+            assert container.duration is not None
             length = container.duration / av.time_base
         assert length == pytest.approx(clip.file.num_frames / clip.file.framerate, abs=0.0015)
         last = float(painting.times[painting.indices_between(*span)[-1]])

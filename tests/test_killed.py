@@ -200,3 +200,15 @@ def test_what_a_killed_report_left_is_swept_by_the_next_command(
     assert staged(root) == []
     if command != "refilter":  # which makes a page only where it changed something
         assert data_of_no_page(root) == []
+
+
+def test_what_pictures_said_of_other_tables_is_not_believed(dataset: Curated, runs: Runs) -> None:
+    """Also where vectors alone decided in between, of tables that are the same again."""
+    lists = dataset.root / "dedup"
+    told = {"dataset": str(dataset.root), "eps": 0.5, "quiet": True, "workers": 1}
+    runs.ask("dedup", told, lists)
+    assert (lists / "likeness.parquet").exists()
+    for table in (dataset.root / "efficientnet-lite0_embd_parquet").rglob("*.parquet"):
+        table.write_bytes(table.read_bytes())  # another version
+    runs.ask("dedup", {**told, "no_confirm": True}, lists)
+    assert not (lists / "likeness.parquet").exists()

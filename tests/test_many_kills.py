@@ -1,9 +1,11 @@
 """A dataset that is made, cleaned, judged anew and packed, and killed all the way: two hundred
 times, by commands whose options are not those of the next one.
 
-A round is the whole row of commands with one choice of options. Before each command come others
-that are killed: the same command with any of the choices, at any of its write points. After a round
-everything is what nobody's kill would have left, file by file, and ``verify`` finds nothing wrong.
+A round is the row of commands with one choice of options. Before each command come others that are
+killed: the same command with any of the choices, at any of its write points. Then the whole row is
+run, killed nowhere (what a refiltering with other rules rejected before it was killed has lost its
+vectors, and only curation makes new ones). After that everything is what nobody's kill would have
+left, file by file, and ``verify`` finds nothing wrong.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from faults import Runs, differences, staged, tree
 
 from finecut.io.film.paint import Scene, paint
 
-KILLS = 25
+KILLS = 200
 #: As many before each whole command, so that there are some twenty rounds.
 IN_A_ROW = 2
 #: More rounds than can be needed: some commands are over before they come to the point.
@@ -108,10 +110,12 @@ class World:
         self._runs.ask("verify", {**told, "workers": 1, "quiet": True}, self.home)
 
     def files(self) -> dict[str, bytes]:
+        """All but when the tables of vectors were written."""
         return {
             f"{place.name}/{name}": data
             for place in (self.data, self.shards)
             for name, data in tree(place).items()
+            if name != "dedup/state.json"
         }
 
     def left(self) -> list[str]:
@@ -146,6 +150,8 @@ def kill_all_the_way(
                 killed[command] += said == []
                 history.append(f"{command} {other} at {place}{' torn' * torn}")
             world.run(command, CHOICES[number])
+        for command in world.commands(CHOICES[number]):
+            world.run(command, CHOICES[number])
         world.verify()
         if found := differences(world.files(), undisturbed[number]) + world.left():
             wrong.append(f"{killed.total()} kills, choice {number}, after {history}: {found}")
@@ -177,4 +183,4 @@ def test_two_hundred_kills_leave_what_none_would(
         killed, wrong = kill_all_the_way(world(runs), KILLS, random.Random(19))
     assert wrong == []
     assert killed.total() >= KILLS, killed
-    assert min(killed[name] for name in ("curate", "dedup", "refilter", "shard", "report")) >= 1
+    assert min(killed[name] for name in ("curate", "dedup", "refilter", "shard", "report")) >= 10

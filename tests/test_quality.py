@@ -298,7 +298,7 @@ def test_real_films_pass_the_rules() -> None:
         meter, due = QualityMeter(), 0.0
         with av.open(str(path)) as container:
             for frame in container.decode(video=0):
-                if frame.time is not None and frame.time >= due and due < 5:
+                if frame.time >= due and due < 5:
                     due += 1
                     plane: Any = frame.reformat(format="yuv420p").planes[0]
                     rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)

@@ -333,6 +333,8 @@ def test_sound_stays_beside_its_pictures(how: str, painted: Film, tmp_path: Path
             assert heard == pytest.approx([beep - span.start], abs=0.03)
             with av.open(str(result.path)) as container:
                 sound = container.streams.audio[0]
+                assert sound.duration is not None
+                assert sound.time_base is not None
                 assert float(sound.duration * sound.time_base) == pytest.approx(
                     span.length, abs=0.06
                 )

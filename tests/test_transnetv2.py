@@ -108,7 +108,10 @@ def test_it_marks_the_last_frame_of_every_shot(
     film = paint(tmp_path / "film.mp4", width=160, height=90, seconds=4, cuts=(1.3, 2.4))
     with av.open(film.path) as container:
         frames = [
-            frame.to_ndarray(width=48, height=27, format="rgb24", interpolation=interpolation)
+            np.asarray(
+                frame.to_ndarray(width=48, height=27, format="rgb24", interpolation=interpolation),
+                np.uint8,
+            )
             for frame in container.decode(video=0)
         ]
     marked = np.array(list(probabilities(frames, network.probabilities_of))) > 0.4
