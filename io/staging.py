@@ -38,6 +38,9 @@ LONG_AGO: Final = 7 * 86400.0
 #: Where there are no locks: how often a mark is renewed, and after how long a silence it is dead.
 BEAT_SECONDS: Final = 30.0
 SILENT_SECONDS: Final = 600.0
+#: How often, and how many seconds apart, a mark is read that its owner has not written yet.
+SAID_TRIES: Final = 50
+SAID_PAUSE: Final = 0.01
 #: What a file system says of a file that somebody else has locked. Whatever else it says (ENOLCK,
 #: ENOSYS, EOPNOTSUPP …), it has no locks, or no server for them.
 HELD: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES})
@@ -137,30 +140,56 @@ def sweep_dead(own: Shelf, now: float | None = None, only_marked: bool = False) 
             continue  # behind a link nothing was staged
         # Its lock is held until it is gone: who has just made it would take it otherwise.
         with contextlib.ExitStack() as held:
-            running = _at_work(Path(folder), now, held)
-            if running is not None:
-                at_work.append(running)
-            elif only_marked and not (Path(folder) / ALIVE).exists():
-                continue
-            elif not _may_live(Path(folder), now):
+            mark = _mark_of(Path(folder), held)
+            if mark is not None and mark.lives(now):
+                at_work += [] if mark.running is None else [mark.running]
+            elif mark is not None or not (only_marked or _may_live(Path(folder), now)):
                 Shelf(own.root, folder).sweep()
     return at_work
 
 
-def _at_work(folder: Path, now: float, held: contextlib.ExitStack) -> Running | None:
-    """Who works there, if anybody does; the lock of who does not is held by whoever asked."""
+@dataclass(frozen=True)
+class _Mark:
+    """The mark of a folder: who says there that it works, if it could be read."""
+
+    folder: Path
+    running: Running | None
+    #: Whether we have its lock now; ``None`` where there are no locks.
+    locked: bool | None
+    written: float
+
+    def lives(self, now: float) -> bool:
+        """Whether its run is at work, or has just begun and not said yet who it is."""
+        if self.locked is False:
+            return True
+        silence, running = now - self.written, self.running
+        if running is None:
+            return silence < BEAT_SECONDS
+        if running.beats:
+            lives = _is_heard(running, silence)
+        else:  # it has locks; where they cannot be asked for, only time tells
+            lives = self.locked is None and silence < LONG_AGO and not _is_gone(running)
+        return lives or (running.elsewhere and now - _youngest(self.folder) < LONG_AGO)
+
+
+def _mark_of(folder: Path, held: contextlib.ExitStack) -> _Mark | None:
+    """The mark that lies there; if nobody has its lock, whoever asked has it from now on."""
     try:
         file = held.enter_context((folder / ALIVE).open())
         locked = _lock(file)
-        silence = now - os.fstat(file.fileno()).st_mtime
-        running = Running(**json.load(file))
-    except (OSError, ValueError, TypeError):
+        return _Mark(folder, _said(file, locked is False), locked, os.fstat(file.fileno()).st_mtime)
+    except OSError:
         return None
-    lives = locked is False or (running.beats and _is_heard(running, silence))
-    if locked is None and not running.beats:  # it has locks, and they cannot be asked for here
-        lives = silence < LONG_AGO and not _is_gone(running)
-    if lives or (running.elsewhere and now - _youngest(folder) < LONG_AGO):
-        return running
+
+
+def _said(file: TextIO, held_elsewhere: bool) -> Running | None:
+    """What a mark says. Who has just locked it writes it a moment later: that is waited for."""
+    for _ in range(SAID_TRIES if held_elsewhere else 1):
+        file.seek(0)
+        with contextlib.suppress(ValueError, TypeError):
+            return Running(**json.load(file))
+        if held_elsewhere:
+            time.sleep(SAID_PAUSE)
     return None
 
 
@@ -184,10 +213,6 @@ def _is_gone(running: Running) -> bool:
 
 def _may_live(folder: Path, now: float) -> bool:
     """Whether it may be of a run that marks nothing: pipelines of one's own, workers elsewhere."""
-    with contextlib.suppress(FileNotFoundError):
-        mark = (folder / ALIVE).stat()
-        # Made a moment ago, its run has not said yet who it is.
-        return not mark.st_size and now - mark.st_mtime < BEAT_SECONDS
     holds = any(files for _, _, files in os.walk(folder))
     return holds and now - _youngest(folder) < LONG_AGO
 

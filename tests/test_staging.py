@@ -137,3 +137,15 @@ def test_a_mark_that_was_made_a_moment_ago_is_let_be(tmp_path: Path) -> None:
     assert folder.exists()
     sweep_dead(other, now=time.time() + 2 * BEAT_SECONDS)
     assert not folder.exists()
+
+
+def test_a_mark_that_somebody_holds_is_let_be_whatever_it_says(tmp_path: Path) -> None:
+    folder = marked(tmp_path, "one", 2 * BEAT_SECONDS)
+    with (folder / ALIVE).open("r+") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        held.truncate()
+        os.utime(folder / ALIVE, (0, 0))
+        assert sweep_dead(shelf_of(tmp_path, "other")) == []
+        assert folder.exists()
+    sweep_dead(shelf_of(tmp_path, "other"))
+    assert not folder.exists()
