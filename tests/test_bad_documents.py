@@ -191,7 +191,7 @@ def _hurry() -> Iterator[None]:
 
 
 def refilter(dataset: Dataset) -> list[str]:
-    return ["refilter", str(dataset.root), "--keep", "motion>9", "--workers", "1"]
+    return ["refilter", str(dataset.root), "--keep", "motion>9", "--yes", "--workers", "1"]
 
 
 def dedup(dataset: Dataset) -> list[str]:
