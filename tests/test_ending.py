@@ -100,6 +100,15 @@ def test_what_is_lost_is_still_lost(kind: str, left: str, tmp_path: Path) -> Non
     assert "the source shows no frame" in str(last.error)
 
 
+@pytest.mark.parametrize("suffix", [".mov", ".mkv"])
+def test_a_short_clip_that_lacks_some_pictures_says_so(suffix: str, tmp_path: Path) -> None:
+    painting = paint(tmp_path / f"a{suffix}", seconds=3, b_frames=0, gop=15)
+    video, path = video_of(painting), Path(painting.path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 9 // 10])
+    *_, last = cut(str(path), video, shots_at((1, 2), (2, 3)), QUICK, tmp_path)
+    assert "missing" in str(last.damage)
+
+
 def test_pictures_that_cannot_be_decoded_are_no_still(tmp_path: Path) -> None:
     """The file is whole, and what the last packets hold is noise."""
     painting = paint(tmp_path / "noise.mkv", seconds=6, codec="mjpeg", pix_fmt="yuvj420p")

@@ -639,7 +639,7 @@ class _Desk:
     def _damage(self, take: _Take, start: Fraction, file: ClipFile) -> str | None:
         """What is missing although the film should have it, as far as packets tell."""
         end = Fraction(take.shot.span.end)
-        if self._stands_still(take, end - LONG_STILL):
+        if self._stands_still(take, end - self.usual):
             return None
         if self.clock.rate is None:
             if take.film_ended and self.heard <= take.upto and end - take.upto > 1:

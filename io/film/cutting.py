@@ -422,8 +422,8 @@ class _Pass:
         return seen or self.ending.lasts_until(take.start + NEARLY)
 
     def _stands_still(self, take: _Take) -> bool:
-        """Whether the film ends with a picture that is shown until this clip is over, or nearly."""
-        return self.ending.lasts_until(take.end - LONG_STILL)
+        """Whether the film ends with a picture that is shown until this clip is over."""
+        return self.ending.lasts_until(take.end - 1 / self.rate)
 
     def _damage(self, take: _Take, num_frames: int) -> str | None:
         if take.damaged_packets:
