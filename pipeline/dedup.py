@@ -117,7 +117,7 @@ def _dedup(
         try:
             _withdraw(deduping)
             build = partial(_build, deduping)
-            run_pipeline(build, options.runner, options.local_workers, runner_arguments)
+            run_pipeline(build, options.runner, options.local_workers, runner_arguments, own=own)
             unseen = shelf.read_if_there(f"{own.staging}/{UNSEEN}")
             ended = True
         finally:

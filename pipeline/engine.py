@@ -18,6 +18,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineResult, create_runner
 from apache_beam.utils import thread_pool_executor
 
+from finecut.io.shelf import Shelf
 from finecut.pipeline.options import LOCAL_RUNNERS, OptionError
 from finecut.pipeline.stopping import interruptible
 from finecut.transforms.guard import attempted
@@ -67,8 +68,13 @@ def run_pipeline(
     runner: str,
     workers: int,
     runner_arguments: Sequence[str] = (),
+    *,
+    own: Shelf,
 ) -> PipelineResult:
-    """Run what ``build`` adds to a pipeline, and wait for its end."""
+    """Run what ``build`` adds to a pipeline, and wait for its end.
+
+    ``own`` is a shelf of this run that its workers reach, too.
+    """
     arguments = [f"--runner={runner}", *runner_arguments]
     if runner in LOCAL_RUNNERS:
         arguments = local_arguments(workers)
@@ -76,7 +82,11 @@ def run_pipeline(
         check_runner(runner, runner_arguments)
     pipeline = beam.Pipeline(options=EngineOptions(arguments))
     build(pipeline)
-    result = interruptible(pipeline.run)
+    if runner not in LOCAL_RUNNERS:
+        from finecut.pipeline.elsewhere import finish_elsewhere  # it says what went wrong as we do
+
+        return finish_elsewhere(pipeline, runner, own)
+    result: PipelineResult = interruptible(pipeline.run)
     result.wait_until_finish()
     return result
 
@@ -109,7 +119,7 @@ def local_arguments(workers: int) -> list[str]:
     ]
 
 
-class _Handler(logging.StreamHandler[TextIO]):
+class Handler(logging.StreamHandler[TextIO]):
     """Ours, to be told from what a host program has set up."""
 
 
@@ -119,10 +129,10 @@ def _show_logs(level: int) -> None:
     Without any, the first library that warns makes one, which shows all warnings after it.
     """
     root = logging.getLogger()
-    for old in [h for h in root.handlers if isinstance(h, _Handler)]:
+    for old in [h for h in root.handlers if isinstance(h, Handler)]:
         root.removeHandler(old)
     if not root.handlers:
-        handler = _Handler(sys.stderr)
+        handler = Handler(sys.stderr)
         handler.setFormatter(logging.Formatter("%(message)s"))
         handler.setLevel(level)
         root.addHandler(handler)
@@ -139,6 +149,8 @@ def quiet_libraries(verbose: bool) -> None:
 
 
 def stats_of(result: PipelineResult) -> dict[str, int]:
+    if hasattr(result, "_metrics"):
+        result._metrics = None  # a portable job's are asked for once, and shown for ever
     counters = result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))["counters"]
     stats: dict[str, int] = {}
     for counter in counters:

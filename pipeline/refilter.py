@@ -454,7 +454,13 @@ def _work(
                 | "Tell" >> beam.Map(lambda told: tray.write(path, to_json(told).encode(*CODING)))
             )
 
-        run_pipeline(build, options.runner, options.local_workers, runner_arguments)
+        run_pipeline(
+            build,
+            options.runner,
+            options.local_workers,
+            runner_arguments,
+            own=refiltering.writing.shelf,
+        )
         told = shelf.read(path)
         tray.remove(path)
     return from_json(Yields, told.decode(*CODING))

@@ -35,6 +35,7 @@ from finecut.io.staging import Running, alive, sweep_dead
 from finecut.io.store import UnknownStore
 from finecut.io.temporary import temporary_folder
 from finecut.pipeline.curation import WriteLines, build
+from finecut.pipeline.elsewhere import JobEnded, hand_over, wait_for
 from finecut.pipeline.engine import (
     EngineOptions,
     RunError,
@@ -130,6 +131,9 @@ def _run(options: Options, runner_arguments: Sequence[str], progress: bool) -> R
                     _write_profile(profiler.profile(), steps, started)
                 ran = ran._replace(report=_report(options, steps, summary))
             ended = True
+        except JobEnded:
+            ended = True
+            raise
         finally:
             # A cluster's job may outlive this process, and publish from the staging folder.
             if ended or options.is_local:
@@ -288,7 +292,12 @@ def _run_all(
         if options.is_local:
             arguments = local_arguments(options.local_workers)
         with _tray(options, own) as tray:
-            result = _run_pipeline(begin, steps, arguments, options.dealt_among, tray, progress)
+            make = partial(_made, begin, steps, arguments, options.dealt_among)
+            if options.is_local:
+                result = _begun(make(tray), steps)
+                result.wait_until_finish()
+            else:
+                result = _elsewhere(make(tray), options.runner, own, progress)
             total += from_json(Summary, shelf.read(f"{tray.root}/{SUMMARY}").decode())
             stats.update(stats_of(result))
             if shelf.exists(f"{tray.root}/{FAILURES}"):
@@ -392,22 +401,22 @@ def _check_cuts(sources: Sequence[Source], steps: Plan) -> None:
         LOG.error("--cuts says where to cut %d of %d videos", given, len(sources))
 
 
-def _run_pipeline(
-    begin: Begin,
-    steps: Plan,
-    arguments: Sequence[str],
-    workers: int,
-    tray: Shelf,
-    progress: bool,
-) -> PipelineResult:
+def _made(
+    begin: Begin, steps: Plan, arguments: Sequence[str], workers: int, tray: Shelf
+) -> beam.Pipeline:
     listing = WriteLines(tray, f"{tray.root}/{FAILURES}")
     pipeline = beam.Pipeline(options=EngineOptions(list(arguments)))
     curated, _ = build(pipeline | "FindVideos" >> begin, steps, workers, listing)
     _ = curated.summary | "WriteSummary" >> WriteLines(tray, f"{tray.root}/{SUMMARY}")
-    result = _begun(pipeline, steps)
+    return pipeline
+
+
+def _elsewhere(pipeline: beam.Pipeline, runner: str, own: Shelf, progress: bool) -> PipelineResult:
+    """A job of another engine, to its end."""
+    result = hand_over(pipeline, runner, own)
     # A local run shows what its workers count in this process; others have to be asked.
-    with Progress(progress and not workers, read=partial(stats_or_none, result)):
-        result.wait_until_finish()
+    with Progress(progress, read=partial(stats_or_none, result)):
+        wait_for(result, runner, own)
     return result
 
 

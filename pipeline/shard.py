@@ -373,6 +373,7 @@ def _run(
         runner=options.runner,
         workers=options.local_workers,
         runner_arguments=runner_arguments,
+        own=sharding.shelf,
     )
     books = Books()
     tables = _look(sharding, tray, run, books)

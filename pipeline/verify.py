@@ -149,7 +149,7 @@ def _run(
     line = counted_line("checking", LOOKED_AT, "clips", TO_CHECK, failed=(WRONG,))
     try:
         with Progress(progress and options.is_local, line=line):
-            run_pipeline(build, options.runner, options.local_workers, arguments)
+            run_pipeline(build, options.runner, options.local_workers, arguments, own=own)
     finally:
         own.sweep()
 

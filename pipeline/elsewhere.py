@@ -1,0 +1,161 @@
+"""Jobs on engines that run elsewhere: handed over, watched, and told of when they are given up.
+
+An engine says what went wrong in words of its own, usually with the stacks of three programs. The
+last line of them is the reason; all of it stands in the engine's log, and with ``--verbose`` here.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any, Final
+
+import apache_beam as beam
+from apache_beam.runners.runner import PipelineResult, PipelineState
+
+from finecut.io import shelf
+from finecut.io.shelf import Shelf
+from finecut.pipeline.engine import DATAFLOW, Handler, RunError
+from finecut.transforms.guard import attempted
+
+#: Seconds after which somebody should know that no worker has come. Dataflow's take minutes, and
+#: its own page says so.
+NO_WORKER: Final = 45.0
+#: What a lost connection is called; gRPC itself is imported only by who needs it.
+LOST: Final = "RpcError"
+
+
+class JobEnded(RunError):
+    """A job that the engine gave up: nothing of it is at work any more."""
+
+
+def finish_elsewhere(pipeline: beam.Pipeline, runner: str, own: Shelf) -> PipelineResult:
+    """Hand the job over, and wait for its end. ``own`` is reached from here and by the workers."""
+    result = hand_over(pipeline, runner, own)
+    wait_for(result, runner, own)
+    attempted(lambda: own.remove(_sign(own)))
+    return result
+
+
+def hand_over(pipeline: beam.Pipeline, runner: str, own: Shelf) -> PipelineResult:
+    """The job, as the engine took it."""
+    _ = (
+        pipeline
+        | "OneWorker" >> beam.Impulse()
+        | "SaysItCame" >> beam.Map(partial(_came, own=own)).with_output_types(int)
+    )
+    with _said_once():
+        result = attempted(pipeline.run)
+        if isinstance(result, Exception):
+            raise RunError(
+                f"--runner {runner} did not take the job ({reason_of(result)}). Usually nobody "
+                "answers at the endpoint that its options name, or it cannot do what they ask: see "
+                "whether it runs, and what its log says. Nothing was begun; what lies in the "
+                "output stays"
+            ) from result
+    begun: PipelineResult = result
+    return begun
+
+
+def wait_for(result: PipelineResult, runner: str, own: Shelf) -> None:
+    """Until the job has ended well; a sentence if it has not."""
+    with ExitStack() as waiting:
+        waiting.enter_context(_said_once())
+        if runner.rpartition(".")[2] != DATAFLOW:
+            waiting.enter_context(_Waiting(runner, partial(shelf.exists, _sign(own))))
+        ended = attempted(result.wait_until_finish)
+        if isinstance(ended, Exception):
+            raise _given_up(result, runner, ended) from ended
+
+
+def _given_up(result: PipelineResult, runner: str, error: Exception) -> RunError:
+    state = attempted(lambda: result.state)
+    over = state in (PipelineState.FAILED, PipelineState.CANCELLED)
+    what = "gave the job up" if over else "is not heard any more"
+    return (JobEnded if over else RunError)(
+        f"--runner {runner} {what} ({reason_of(error)}). Usually a worker died, of too little "
+        "memory most often, or its machine was taken away: the engine's log says more. Every file "
+        "written is whole and stays; the same command goes on from there"
+    )
+
+
+def reason_of(error: BaseException) -> str:
+    """The engine's own reason, in one line.
+
+    >>> reason_of(RuntimeError("job-1 failed in state FAILED: Traceback\\n  at 1\\nworker gone."))
+    'worker gone'
+    """
+    details = getattr(error, "details", None)  # of gRPC
+    told = details() if callable(details) else str(error)
+    lines = [line.strip() for line in str(told or "").splitlines() if line.strip()]
+    if lines:
+        return lines[-1].rstrip(".")
+    return "no answer in time" if "Timeout" in type(error).__name__ else type(error).__name__
+
+
+def _sign(own: Shelf) -> str:
+    return f"{own.staging}/worker"
+
+
+def _came(_impulse: bytes, own: Shelf) -> int:
+    return own.write(_sign(own), b"")
+
+
+class _Waiting:
+    """Says that no worker has come, when none has for long, and that one came after all."""
+
+    def __init__(self, runner: str, has_come: Callable[[], bool]) -> None:
+        self._runner, self._has_come = runner, has_come
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="finecut-waiting", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+
+    def _watch(self) -> None:
+        if self._ended.wait(NO_WORKER) or attempted(self._has_come) is True:
+            return
+        sys.stderr.write(
+            f"finecut: --runner {self._runner} has had the job for {NO_WORKER:g} s, and no worker "
+            "has begun. Usually their address (--environment_config) is wrong or cannot be reached "
+            "from the engine, or their container does not start: its log says more. Waiting on; "
+            "Ctrl-C ends only the waiting\n"
+        )
+        while not self._ended.wait(NO_WORKER):
+            if attempted(self._has_come) is True:
+                sys.stderr.write("finecut: a worker has begun\n")
+                return
+
+
+@contextmanager
+def _said_once() -> Iterator[None]:
+    """What Beam logs, stack and all, is what comes as an error a moment later.
+
+    Where that error leaves through here nothing is set back: Beam's other threads notice one by one
+    that their connection is lost, and the next run shows logs as it wants them.
+    """
+    mine = [h for h in logging.getLogger().handlers if isinstance(h, Handler) and h.level]
+    for handler in mine:
+        handler.addFilter(_is_no_stack)
+    before = threading.excepthook
+
+    def hook(args: Any) -> None:
+        if not mine or LOST not in {kind.__name__ for kind in args.exc_type.__mro__}:
+            before(args)
+
+    threading.excepthook = hook
+    yield
+    threading.excepthook = before
+    for handler in mine:
+        handler.removeFilter(_is_no_stack)
+
+
+def _is_no_stack(record: logging.LogRecord) -> bool:
+    return record.name != "root" and not record.name.startswith("apache_beam")
