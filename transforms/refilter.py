@@ -429,12 +429,23 @@ def foresee(relative: str, refiltering: Refiltering) -> Iterator[Yields]:
 
 
 def _untouched(relative: str, why: str, writing: Writing) -> Yields:
-    document = read_document(writing.layout.processed_video(relative)) or {}
+    document = read_document(writing.layout.processed_video(relative))
+    if document is None:
+        document = _noted(relative, writing)
     number = document.get("num_total_clips")
     clips = number if type(number) is int else 0
     return Yields(
         videos={UNTOUCHED: 1}, untouched=(Untouched(relative, why, clips),), clips_untouched=clips
     )
+
+
+def _noted(relative: str, writing: Writing) -> Document:
+    """What a killed refiltering, which withdrew it, wrote down of a video's document."""
+    try:
+        change = read_change(relative, writing)
+    except OutOfReach:
+        return {}
+    return {} if change is None else change.document
 
 
 # ── doing it ─────────────────────────────────────────────────────────────────────────────────────
