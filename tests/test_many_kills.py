@@ -184,3 +184,21 @@ def test_two_hundred_kills_leave_what_none_would(
     assert wrong == []
     assert killed.total() >= KILLS, killed
     assert min(killed[name] for name in ("curate", "dedup", "refilter", "shard", "report")) >= 10
+
+
+@pytest.mark.slow
+def test_the_books_balance_where_a_killed_refiltering_is_finished_by_another(
+    world: Callable[[Runs], World], tmp_path: Path
+) -> None:
+    """Clips have lost their vectors by then, so the other's rules cannot keep them again."""
+    with Runs(tmp_path / "log.json") as runs:
+        here = world(runs)
+        for command in ("curate", "dedup"):
+            here.run(command, CHOICES[0])
+        shutil.copytree(here.home, tmp_path / "saved")
+        points = here.run("refilter", CHOICES[0])
+        vectors = [n for n, point in enumerate(points, 1) if "_embd/" in point]
+        shutil.rmtree(here.home)
+        shutil.copytree(tmp_path / "saved", here.home)
+        assert here.run("refilter", CHOICES[0], vectors[0] + 1) == []
+        here.run("refilter", CHOICES[2])  # raises if they do not
