@@ -95,7 +95,10 @@ class World:
                 self.data,
             ),
             "dedup": ({**of_data, **choice.dedup}, lists),
-            "refilter": ({**of_data, "drop": (str(lists),), **choice.refilter}, self.data),
+            "refilter": (
+                {**of_data, "drop": (str(lists),), "yes": True, **choice.refilter},
+                self.data,
+            ),
             "shard": ({**of_data, "output": str(self.shards), **choice.shard}, self.shards),
             "report": (of_data, self.data),
         }
