@@ -46,6 +46,8 @@ T = TypeVar("T")
 
 #: How long passing trouble is waited out. A disk that is still in trouble then is no busy server.
 DISK_SECONDS, STORE_SECONDS = 30.0, DEADLINE_SECONDS
+#: How long trouble is waited out for what can be done without.
+IN_PASSING_SECONDS = 5.0
 
 IN_USE = ".in-use"
 #: Lies in a run's staging folder, and is locked, as long as the run lives (see :mod:`staging`).
@@ -289,6 +291,21 @@ def _part(uri: str, start: int, length: int) -> bytes:
         return opened.fetch(start, max(0, min(length, opened.size - start)))
     finally:
         opened.close()
+
+
+def beginning_of(uri: str, length: int) -> tuple[int, bytes]:
+    """How large a file is and how it begins, for who would say so in passing: not waited for."""
+    if not is_remote(uri):
+        return size_of(uri), _part(uri, 0, length)
+
+    def asked() -> tuple[int, bytes]:
+        opened = store_for(uri).open(uri)
+        try:
+            return opened.size, opened.fetch(0, min(length, opened.size))
+        finally:
+            opened.close()
+
+    return retried(asked, IN_PASSING_SECONDS)
 
 
 @contextmanager

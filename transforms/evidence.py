@@ -13,7 +13,6 @@ from __future__ import annotations
 import dataclasses
 import string
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Final
 
 from finecut.io import shelf
@@ -64,16 +63,11 @@ def causes(error: BaseException) -> Iterator[str]:
 
 
 def file_facts(source: Source) -> str:
-    """How large the file is, and what it begins as; as far as it lies on this machine."""
-    if shelf.is_remote(source.uri):
-        return ""
-    path = Path(source.uri)
+    """How large the file is, and what it begins as."""
     try:
-        if not path.is_file():  # a pipe would wait for ever
+        if not shelf.is_file(source.uri):  # a pipe would wait for ever
             return ""
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            head = file.read(HEAD)
+        size, head = shelf.beginning_of(source.uri, HEAD)
     except (OSError, ValueError) as error:
         return f"film: cannot be read ({getattr(error, 'strerror', None) or error})"
     return f"film: {size:,} bytes, {beginning(head)}"
