@@ -208,6 +208,14 @@ class ReportOptions(AfterOptions):
     )
 
     def contradictions(self) -> Iterator[str]:
+        from finecut.io.shelf import store_of
+
+        if self.into and store_of(self.dataset) != store_of(self.into):
+            yield (
+                f"--into {self.into} and {self.dataset} do not lie in one place, and a page can "
+                "only show films that it can reach by a relative path: write the page beside the "
+                "dataset, or copy the dataset first"
+            )
         if not self.is_local:
             yield (
                 "report is made on this machine, whatever --runner curated: leave --runner out "

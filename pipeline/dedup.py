@@ -425,9 +425,10 @@ def _withdraw(deduping: Deduping) -> None:
     """Take back what will not be true for a while; the summary is what a folder promises."""
     own = deduping.clustering.own
     own.remove(deduping.path(SUMMARY))
-    if not deduping.again:
-        # It is of other tables; who compares no pictures would leave it to who does so again.
+    if not deduping.again or deduping.clips is None:
+        # It is of other tables, or no part of what vectors alone decide.
         own.remove(deduping.path(LIKENESS))
+    if not deduping.again:
         unsettled = replace(deduping, digest="")
         write_state(unsettled, None, is_ranked=False)
 

@@ -140,12 +140,6 @@ def relative_links(root: str, folder: str) -> str:
     >>> relative_links("/data/out", "/data/pages/out #1")
     '../../out'
     """
-    if shelf.store_of(root) != shelf.store_of(folder):
-        raise OptionError(
-            f"--into {folder} and {root} do not lie in one place, and a page can only show films "
-            "that it can reach by a relative path: write the page beside the dataset, or copy the "
-            "dataset first"
-        )
     if shelf.is_remote(root):
         return quote(posixpath.relpath(root.split("://", 1)[1], folder.split("://", 1)[1]))
     return quote(os.path.relpath(root, folder).encode("utf-8", "surrogateescape"))

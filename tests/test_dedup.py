@@ -329,7 +329,7 @@ def clustered(
 ) -> tuple[Clustering, list[str], int]:
     """The same without Beam: what was settled with, the tables of pairs, and how many pieces."""
     write_tables(folder / "tables", ids, vectors, 5)
-    own = Shelf(str(folder / "out"), str(folder / "staging"))
+    own = Shelf(str(folder / "out"), str(folder / "out" / ".staging" / "x"))
     clustering = Clustering(own, str(folder / "tables"), **others)
     dealt = portions(sorted(str(path) for path in (folder / "tables").iterdir()))
     centroids = fitted([sampled(portion, clustering) for portion in dealt], clustering)

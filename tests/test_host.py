@@ -33,6 +33,8 @@ def made(name, folder="short", **more):
 def clips(name):
     return len(list(Path(root, name, "clips").iterdir()))
 
+# Who is started in the background of a shell is told to ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
 atexit.register(lambda: print("at exit", flush=True))
 """

@@ -208,6 +208,9 @@ def test_what_pictures_said_of_other_tables_is_not_believed(dataset: Curated, ru
     told = {"dataset": str(dataset.root), "eps": 0.5, "quiet": True, "workers": 1}
     runs.ask("dedup", told, lists)
     assert (lists / "likeness.parquet").exists()
+    runs.ask("dedup", {**told, "no_confirm": True}, lists)
+    assert not (lists / "likeness.parquet").exists()  # what was killed leaves no more than others
+    runs.ask("dedup", told, lists)
     for table in (dataset.root / "efficientnet-lite0_embd_parquet").rglob("*.parquet"):
         table.write_bytes(table.read_bytes())  # another version
     runs.ask("dedup", {**told, "no_confirm": True}, lists)
