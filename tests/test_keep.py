@@ -302,10 +302,12 @@ def test_a_films_pictures_may_change_their_size(tmp_path: Path) -> None:
     ]
     join([part.path for part in parts], tmp_path / "films/a.avi")
     run(options_for(tmp_path / "films", tmp_path / "out", clip_length=6.0, **MEASURES))
-    [meta] = metas(tmp_path / "out")
+    meta, *others = metas(tmp_path / "out")
     assert "errors" not in meta
     assert meta["motion_score"]["global_mean"] > 0
     assert meta["num_frames"] == 180
+    # The header promises 23 seconds, as of a film that ends on a still.
+    assert {said["filtered_by"] for said in others} == {"no_frames"}
 
 
 def test_verbose_is_heard_also_after_a_quiet_run(

@@ -105,6 +105,7 @@ def test_a_folder_that_is_being_swept_is_not_taken(tmp_path: Path) -> None:
     own, dead = Shelf(str(tmp_path), f"{staging}/own"), staging / "dead"
     dead.mkdir(parents=True)
     (dead / "alive").write_text("")
+    os.utime(dead / "alive", (0, 0))  # long ago, and nobody has said since who it is
     before = Shelf.sweep
 
     def sweep(shelf: Shelf) -> None:
