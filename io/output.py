@@ -11,7 +11,8 @@ is; files that no document lists belong to nobody (a run that was killed, or one
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -112,13 +113,11 @@ class Output:
 
     def chunks(self) -> Iterator[str]:
         """The documents of finished chunks, by path, in order."""
-        folder = self.layout.processed_clip_chunks()
-        yield from sorted(path for path in shelf.files_below(folder) if path.endswith(JSON))
+        yield from _documents_below(self.layout.processed_clip_chunks())
 
     def videos(self) -> Iterator[str]:
         """The documents of finished videos, by path, in order."""
-        folder = self.layout.processed_videos()
-        yield from sorted(path for path in shelf.files_below(folder) if path.endswith(JSON))
+        yield from _documents_below(self.layout.processed_videos())
 
     def entries(self, chunk: str) -> Iterator[Entry]:
         """The clips of a chunk: kept ones, then rejected ones, each in the order of its shots."""
@@ -140,6 +139,28 @@ class Output:
         """The tables of vectors of an algorithm, by path, in order."""
         folder = self.layout.embeddings_parquet(algorithm)
         return [path for path in shelf.files_in(folder) if path.endswith(".parquet")]
+
+
+def _documents_below(folder: str) -> list[str]:
+    """The documents at any depth, and whatever else has the name of one."""
+    found = shelf.files_below(folder, folders_named=JSON)
+    return without_folders_of_films([path for path in found if path.endswith(JSON)])
+
+
+def without_folders_of_films(paths: Sequence[str]) -> list[str]:
+    """A folder that is named as documents are, and holds some, stands in nobody's place.
+
+    >>> without_folders_of_films(["a.json", "a.json/b.mp4.json", "c.json"])
+    ['a.json/b.mp4.json', 'c.json']
+    """
+    inside = f"{JSON}/"
+    hold = {
+        path[: found.end() - 1]
+        for path in paths
+        if inside in path
+        for found in re.finditer(re.escape(inside), path)
+    }
+    return sorted(path for path in paths if path not in hold)
 
 
 def read_document(path: str) -> dict[str, Any]:

@@ -111,15 +111,18 @@ def is_file(uri: str) -> bool:
     return is_remote(uri) or (not leads_outside(uri) and Path(uri).is_file())
 
 
-def files_below(folder: str) -> Iterator[str]:
-    """Every file at any depth; symlinked files are listed, symlinked folders are not entered."""
+def files_below(folder: str, folders_named: str = "") -> Iterator[str]:
+    """Every file at any depth; symlinked files are listed, symlinked folders are not entered.
+
+    On a disk also the folders whose names end as asked for, if that is asked for.
+    """
     if is_remote(folder):
         yield from (one.uri for one in store_for(folder).below(folder, partial(_patiently, folder)))
     else:
-        yield from _patiently(folder, lambda: list(_walk(folder)))
+        yield from _patiently(folder, lambda: list(_walk(folder, folders_named)))
 
 
-def _walk(folder: str) -> Iterator[str]:
+def _walk(folder: str, folders_named: str) -> Iterator[str]:
     """A folder that cannot be read may hide videos: better to stop than to pretend it is empty."""
     waiting = [] if leads_outside(folder) else [folder]
     while waiting:
@@ -128,7 +131,9 @@ def _walk(folder: str) -> Iterator[str]:
             found = sorted(
                 (entry.name, _leads_to_folder(entry), entry.is_symlink()) for entry in entries
             )
-        yield from (f"{here}/{name}" for name, is_folder, _ in found if not is_folder)
+        for name, is_folder, _ in found:
+            if not is_folder or (folders_named and name.endswith(folders_named)):
+                yield f"{here}/{name}"
         deeper = [name for name, is_folder, is_link in found if is_folder and not is_link]
         waiting += [f"{here}/{name}" for name in reversed(deeper)]
 

@@ -214,7 +214,7 @@ def _launch(options: Options, rest: Sequence[str], parser: Parser) -> int:
     if options.is_local:
         parser.error("--runner local has nobody to hand the job over to: write DataflowRunner")
     from finecut.io.drops import DropsError
-    from finecut.pipeline.engine import quiet_libraries
+    from finecut.pipeline.engine import RunError, quiet_libraries
     from finecut.pipeline.launch import launch
     from finecut.transforms.given import CutsError
 
@@ -223,6 +223,9 @@ def _launch(options: Options, rest: Sequence[str], parser: Parser) -> int:
         job = launch(options, rest)
     except (CutsError, DropsError, OptionError) as error:
         parser.error(str(error))
+    except RunError as error:
+        sys.stderr.write(f"finecut: {error}\n")
+        return 1
     sys.stdout.write(f"handed over to {options.runner}: {_name_of(job)}\n")
     return 0
 

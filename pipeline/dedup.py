@@ -35,6 +35,7 @@ from finecut.io.staging import alive, sweep_dead
 from finecut.io.store import UnknownStore
 from finecut.io.temporary import sweep_temporary
 from finecut.pipeline.after import DedupOptions
+from finecut.pipeline.elsewhere import NOBODY_AT_WORK
 from finecut.pipeline.engine import RunError, run_pipeline
 from finecut.pipeline.options import LITE, OptionError
 from finecut.pipeline.progress import Progress
@@ -120,6 +121,9 @@ def _dedup(
             run_pipeline(build, options.runner, options.local_workers, runner_arguments, own=own)
             unseen = shelf.read_if_there(f"{own.staging}/{UNSEEN}")
             ended = True
+        except NOBODY_AT_WORK:
+            ended = True
+            raise
         finally:
             # A cluster's job may outlive this process.
             if ended or options.is_local:

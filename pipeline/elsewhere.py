@@ -7,6 +7,7 @@ last line of them is the reason; all of it stands in the engine's log, and with 
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -20,17 +21,25 @@ from apache_beam.runners.runner import PipelineResult, PipelineState
 from finecut.io import shelf
 from finecut.io.shelf import Shelf
 from finecut.pipeline.engine import DATAFLOW, Handler, RunError
+from finecut.pipeline.options import OptionError
 from finecut.transforms.guard import attempted
 
 #: Seconds after which somebody should know that no worker has come. Dataflow's take minutes, and
 #: its own page says so.
 NO_WORKER: Final = 45.0
+#: What a service says in an answer that is JSON for the most part, or in gRPC's own words.
+_MESSAGE: Final = re.compile(r'(?:"message": *|\bdetails = )"((?:[^"\\\n]|\\.)+)"')
+_LETTER: Final = re.compile(r"[^\W\d_]")
 #: What a lost connection is called; gRPC itself is imported only by who needs it.
 LOST: Final = "RpcError"
 
 
 class JobEnded(RunError):
-    """A job that the engine gave up: nothing of it is at work any more."""
+    """A job that the engine gave up or never took: nothing of it is at work any more."""
+
+
+#: After these nobody works on another machine, and what was staged is nobody's.
+NOBODY_AT_WORK: Final = (JobEnded, OptionError)
 
 
 def finish_elsewhere(pipeline: beam.Pipeline, runner: str, own: Shelf) -> PipelineResult:
@@ -42,20 +51,25 @@ def finish_elsewhere(pipeline: beam.Pipeline, runner: str, own: Shelf) -> Pipeli
 
 
 def hand_over(pipeline: beam.Pipeline, runner: str, own: Shelf) -> PipelineResult:
-    """The job, as the engine took it."""
+    """The job, as the engine took it; its first worker leaves a sign."""
     _ = (
         pipeline
         | "OneWorker" >> beam.Impulse()
         | "SaysItCame" >> beam.Map(partial(_came, own=own)).with_output_types(int)
     )
+    return taken(pipeline, runner)
+
+
+def taken(pipeline: beam.Pipeline, runner: str) -> PipelineResult:
+    """The job as it is, as the engine took it; a sentence if it does not."""
     with _said_once():
         result = attempted(pipeline.run)
         if isinstance(result, Exception):
-            raise RunError(
+            raise JobEnded(
                 f"--runner {runner} did not take the job ({reason_of(result)}). Usually nobody "
-                "answers at the endpoint that its options name, or it cannot do what they ask: see "
-                "whether it runs, and what its log says. Nothing was begun; what lies in the "
-                "output stays"
+                "answers at the endpoint that its options name, the account may not do this there, "
+                "or it cannot do what they ask: see whether it runs, and what its log says. "
+                "Nothing was begun; what lies in the output stays"
             ) from result
     begun: PipelineResult = result
     return begun
@@ -88,10 +102,14 @@ def reason_of(error: BaseException) -> str:
 
     >>> reason_of(RuntimeError("job-1 failed in state FAILED: Traceback\\n  at 1\\nworker gone."))
     'worker gone'
+    >>> reason_of(OSError('403, content <{\\n "message": "may not",\\n "code": 7\\n}>'))
+    'may not'
     """
     details = getattr(error, "details", None)  # of gRPC
     told = details() if callable(details) else str(error)
-    lines = [line.strip() for line in str(told or "").splitlines() if line.strip()]
+    if message := _MESSAGE.search(str(told or "")):
+        return message[1].replace('\\"', '"').rstrip(".")
+    lines = [line.strip() for line in str(told or "").splitlines() if _LETTER.search(line)]
     if lines:
         return lines[-1].rstrip(".")
     return "no answer in time" if "Timeout" in type(error).__name__ else type(error).__name__

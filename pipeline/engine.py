@@ -80,7 +80,7 @@ def run_pipeline(
         arguments = local_arguments(workers)
     else:
         check_runner(runner, runner_arguments)
-    pipeline = beam.Pipeline(options=EngineOptions(arguments))
+    pipeline = new_pipeline(EngineOptions(arguments), runner)
     build(pipeline)
     if runner not in LOCAL_RUNNERS:
         from finecut.pipeline.elsewhere import finish_elsewhere  # it says what went wrong as we do
@@ -89,6 +89,21 @@ def run_pipeline(
     result: PipelineResult = interruptible(pipeline.run)
     result.wait_until_finish()
     return result
+
+
+def new_pipeline(options: PipelineOptions, runner: str) -> beam.Pipeline:
+    """A pipeline with these options, if its engine needs no others."""
+    try:
+        return beam.Pipeline(options=options)
+    except ValueError as error:
+        _, _, told = str(error).partition("validations errors:")
+        if not told:
+            raise
+        wrong = [line.strip().rstrip(".") for line in told.splitlines() if line.strip()]
+        raise OptionError(
+            f"--runner {runner} cannot be used like this ({'; '.join(wrong)}): write options of "
+            "the runner's own as it names them, such as --region=…, behind those of finecut"
+        ) from error
 
 
 def check_runner(name: str, arguments: Sequence[str]) -> None:

@@ -19,7 +19,8 @@ from apache_beam.runners.runner import PipelineResult
 from finecut.io.records import Summary
 from finecut.pipeline.beam_options import words_of
 from finecut.pipeline.curation import curate, curate_stream
-from finecut.pipeline.engine import DATAFLOW, check_runner, quiet_libraries
+from finecut.pipeline.elsewhere import taken
+from finecut.pipeline.engine import DATAFLOW, RunError, check_runner, new_pipeline, quiet_libraries
 from finecut.pipeline.flags import Parser, add_flags, parse_options
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import check_apart, plan
@@ -42,22 +43,27 @@ def main(arguments: Sequence[str]) -> int:
         words.append(f"--runner={DATAFLOW}")
     options, rest = parse_options(parser, words)
     quiet_libraries(options.verbose)
-    launch(options, rest)
+    try:
+        launch(options, rest)
+    except OptionError as error:
+        parser.error(str(error))
+    except RunError as error:
+        sys.stderr.write(f"finecut: {error}\n")
+        return 1
     return 0
 
 
 def launch(options: Options, runner_arguments: Sequence[str] = ()) -> PipelineResult:
-    """Hand the job over."""
+    """Hand the job over; raises :class:`RunError` where nobody takes it."""
     check_runner(options.runner, runner_arguments)
-    pipeline = job(options, runner_arguments)
-    return pipeline.run()
+    return taken(job(options, runner_arguments), options.runner)
 
 
 def job(options: Options, runner_arguments: Sequence[str] = ()) -> beam.Pipeline:
     """The whole job, not yet handed over. It shows the options on its page."""
     check_apart(options.check())
     words = [f"--runner={options.runner}", *runner_arguments, *words_of(options)]
-    pipeline = beam.Pipeline(options=PipelineOptions(words))
+    pipeline = new_pipeline(PipelineOptions(words), options.runner)
     steps = plan(options)
     if options.subscription is not None:
         pipeline._options.view_as(StandardOptions).streaming = True

@@ -54,6 +54,7 @@ from finecut.pipeline.running import occupy
 from finecut.pipeline.stopping import given_up_by
 from finecut.pipeline.words import NOTHING_MADE, UNBALANCED, shown
 from finecut.transforms.again import read_document
+from finecut.transforms.checks.shapes import RUN, misfit
 from finecut.transforms.documents import CONFIGURATION, serialise
 from finecut.transforms.keepers import bereft_words
 from finecut.transforms.refilter import (
@@ -234,10 +235,13 @@ def _runs(layout: Layout) -> Iterator[Run]:
 def _said(path: str) -> dict[str, Any] | None:
     """What a run said of itself; a document that is bad is named, and others are asked."""
     try:
-        return read_json(path)
+        said = read_json(path)
+        wrong = None if said is None else misfit(path, said, RUN)
     except BadDocument as error:
-        sys.stderr.write(shown(f"finecut: {error}: what that run did is not known") + "\n")
-        return None
+        said, wrong = None, str(error)
+    if wrong is not None:
+        sys.stderr.write(shown(f"finecut: {wrong}: what that run did is not known") + "\n")
+    return None if wrong is not None else said
 
 
 def _made(document: Mapping[str, Any]) -> Made | None:

@@ -35,12 +35,13 @@ from finecut.io.staging import Running, alive, sweep_dead
 from finecut.io.store import UnknownStore
 from finecut.io.temporary import temporary_folder
 from finecut.pipeline.curation import WriteLines, build
-from finecut.pipeline.elsewhere import JobEnded, hand_over, wait_for
+from finecut.pipeline.elsewhere import NOBODY_AT_WORK, hand_over, wait_for
 from finecut.pipeline.engine import (
     EngineOptions,
     RunError,
     check_runner,
     local_arguments,
+    new_pipeline,
     quiet_libraries,
     stats_of,
     stats_or_none,
@@ -131,7 +132,7 @@ def _run(options: Options, runner_arguments: Sequence[str], progress: bool) -> R
                     _write_profile(profiler.profile(), steps, started)
                 ran = ran._replace(report=_report(options, steps, summary))
             ended = True
-        except JobEnded:
+        except NOBODY_AT_WORK:
             ended = True
             raise
         finally:
@@ -405,7 +406,8 @@ def _made(
     begin: Begin, steps: Plan, arguments: Sequence[str], workers: int, tray: Shelf
 ) -> beam.Pipeline:
     listing = WriteLines(tray, f"{tray.root}/{FAILURES}")
-    pipeline = beam.Pipeline(options=EngineOptions(list(arguments)))
+    runner = arguments[0].partition("=")[2]
+    pipeline = new_pipeline(EngineOptions(list(arguments)), runner)
     curated, _ = build(pipeline | "FindVideos" >> begin, steps, workers, listing)
     _ = curated.summary | "WriteSummary" >> WriteLines(tray, f"{tray.root}/{SUMMARY}")
     return pipeline

@@ -60,6 +60,7 @@ from finecut.io.store import UnknownStore
 from finecut.io.tar import END
 from finecut.io.temporary import temporary_folder
 from finecut.pipeline.after import ShardOptions
+from finecut.pipeline.elsewhere import NOBODY_AT_WORK
 from finecut.pipeline.engine import RunError, run_pipeline
 from finecut.pipeline.options import OptionError
 from finecut.pipeline.progress import Progress, clock
@@ -217,6 +218,9 @@ def _shard(options: ShardOptions, runner_arguments: Sequence[str], progress: boo
                 books = _run(options, told, tray, keepers, runner_arguments)
             books.drops = len(dropped)
             ended = True
+        except NOBODY_AT_WORK:
+            ended = True
+            raise
         except OSError as error:
             raise RunError(
                 f"{folder.root} could not be written ({error.strerror or error}). Make room, or "

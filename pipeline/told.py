@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import io
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
+from functools import partial
 from itertools import groupby
 from typing import Any, Final, TypeVar
 
@@ -26,6 +27,7 @@ from finecut.io.output import Entry, NoDataset, Output
 from finecut.io.parquet import rows_of
 from finecut.io.shelf import Shelf
 from finecut.pipeline.options import FIXED_STRIDE, Options
+from finecut.transforms.checks.shapes import CHUNK, CLIP, RUN, VIDEO, Shape, misfit
 from finecut.transforms.gallery import (
     Clips,
     common_folder,
@@ -94,7 +96,7 @@ class Told:
         self.sources: list[SourceTold] = []
         self.lost: dict[str, set[str]] = {}
         self.num_failures = self.unreadable = 0
-        #: What is wrong with each document that is there and cannot be used.
+        #: What is wrong with each document that is there and cannot be used, or not all of it.
         self.bad: list[str] = []
         self.runs = self._runs()
         self.common = ""
@@ -110,13 +112,13 @@ class Told:
         self._read_failures(chunks)
         videos = self._read_videos(readers)
         paths = sorted(_if_there(self.output.chunks), key=video_of)
-        documents = asked_ahead(self._document, paths, readers)
+        documents = asked_ahead(partial(self._document, shapes=CHUNK), paths, readers)
         asked = (
             (path, clip, kept, said)
             for path, said in documents
             if said
             for kept, key in ((True, "clips"), (False, "filtered_clips"))
-            for clip in self._listed(path, said, key)
+            for clip in _listed(said, key)
         )
         entries = asked_ahead(self._entry, asked, readers)
         for _, group in groupby(entries, key=lambda pair: video_of(pair[0][0])[0]):
@@ -130,25 +132,27 @@ class Told:
         if not is_clip_id(clip):
             return None
         try:
-            return self.output.entry(clip, kept)
+            entry = self.output.entry(clip, kept)
         except NoDataset as error:
             self.bad.append(str(error))
             return None
+        self._look_at(self.output.layout.meta(clip), entry.document, CLIP)
+        return entry
 
-    def _document(self, path: str) -> dict[str, Any] | None:
+    def _document(self, path: str, shapes: Mapping[str, Shape]) -> dict[str, Any] | None:
         try:
-            return read_json(path)
+            said = read_json(path)
         except BadDocument as error:
             self.bad.append(str(error))
             return None
+        if said is not None:
+            self._look_at(path, said, shapes)
+        return said
 
-    def _listed(self, path: str, said: dict[str, Any], key: str) -> list[Any]:
-        """The clips that a chunk's document lists."""
-        listed = said.get(key) or []
-        if isinstance(listed, list):
-            return listed
-        self.bad.append(f"{path} lists no clips: its {key} should be a list of ids")
-        return []
+    def _look_at(self, path: str, said: Mapping[str, Any], shapes: Mapping[str, Shape]) -> None:
+        """Values of another kind count as missing in what is shown; here they are told of."""
+        if (wrong := misfit(path, said, shapes)) is not None:
+            self.bad.append(wrong)
 
     def _add_video(self, chunks: Chunks, told: list[tuple[dict[str, Any], Entry | None]]) -> None:
         """The clips of a video, in the order in which they are shown."""
@@ -185,7 +189,8 @@ class Told:
     def _read_videos(self, readers: int) -> dict[str, tuple[float, int]]:
         """Length and number of clips of each finished video."""
         found = {}
-        for _, said in asked_ahead(self._document, _if_there(self.output.videos), readers):
+        read = partial(self._document, shapes=VIDEO)
+        for _, said in asked_ahead(read, _if_there(self.output.videos), readers):
             if said:
                 name = short(said.get("video"))
                 found[name] = number(said.get("duration")), int(number(said.get("num_total_clips")))
@@ -209,7 +214,7 @@ class Told:
         """What runs said of themselves, the last one in full; by time, as their names are."""
         found = []
         for folder in shelf.folders_in(f"{self.output.root}/runs"):
-            said = self._document(f"{folder}/summary.json")
+            said = self._document(f"{folder}/summary.json", RUN)
             if said:
                 found.append({"name": folder.rsplit("/", 1)[-1], **said})
         shown = found[-SHOWN_RUNS:]
@@ -317,6 +322,12 @@ class Told:
                     "percent": packed(array("B", percent[part].tobytes())),
                 },
             )
+
+
+def _listed(said: Mapping[str, Any], key: str) -> list[Any]:
+    """The clips that a chunk's document lists."""
+    listed = said.get(key)
+    return listed if isinstance(listed, list) else []
 
 
 def asked_ahead(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import threading
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from apache_beam.portability.api import beam_runner_api_pb2 as api
 from apache_beam.transforms.display import DisplayData
 from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import PaneInfo
-from faults import FaultyStore
+from faults import FaultyStore, staged
 
 from finecut.io import shelf
 from finecut.pipeline.beam_options import FinecutOptions, words_of
@@ -206,6 +208,63 @@ def test_missing_credentials_are_said_at_once(
             main([command, *words, "--project=p", "--region=r"])
         assert ended.value.code == 2
         assert "gcloud auth application-default login" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["launch", "curate"])
+def test_options_that_the_engine_misses_are_named(
+    command: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "films").mkdir()
+    words = ["--input", str(tmp_path / "films"), "--output", str(tmp_path / "out")]
+    with pytest.raises(SystemExit) as ended:
+        main([command, *words, "--runner", "DataflowRunner", "--no_auth", "--region=r"])
+    assert ended.value.code == 2
+    said = capfd.readouterr().err
+    assert "--runner DataflowRunner cannot be used like this (Missing" in said
+    assert "Missing required option: project" in said
+    assert "required option: region" not in said
+    assert staged(tmp_path / "out") == []
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """A service that lets nobody do anything."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        said = json.dumps({"error": {"code": 403, "message": "(7) who are you?\n"}}).encode()
+        self.send_response(403)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(said)))
+        self.end_headers()
+        self.wfile.write(said)
+
+    def log_message(self, *_: object) -> None:
+        """Nobody asked."""
+
+
+@pytest.mark.parametrize("launching", [lambda words: main(["launch", *words]), launched])
+def test_a_job_that_is_refused_costs_a_sentence(
+    launching: Callable[[list[str]], int], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """With the service's own reason, from the command and from the launcher of a template."""
+    pytest.importorskip("gcp_storage_emulator")
+    words = ["--input=gs://bucket/films", "--output=gs://bucket/out", "--runner=DataflowRunner"]
+    words += [word for word in OWN if not word.startswith("--dry_run")]
+    store, service = FaultyStore(), ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+    threading.Thread(target=service.serve_forever, daemon=True).start()
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", store.address)
+    words.append(f"--dataflow_endpoint=http://localhost:{service.server_port}")
+    try:
+        code = launching(words)
+    finally:
+        store.close()
+        service.shutdown()
+        service.server_close()
+    out, err = capfd.readouterr()
+    assert (code, out) == (1, "")
+    [said] = err.splitlines()
+    assert said.startswith("finecut: --runner DataflowRunner did not take the job (403 ")
+    assert "(7) who are you?" in said
 
 
 def test_the_launcher_hands_over_what_the_form_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from faults import staged
 from test_engine import free_port, pool_in
 
 from finecut.io.film.paint import paint
+from finecut.pipeline.cli import main
 from finecut.pipeline.elsewhere import reason_of
 
 START = "import sys; from finecut.pipeline import elsewhere; elsewhere.NO_WORKER = {}; "
@@ -57,6 +58,51 @@ def test_an_endpoint_that_nobody_answers_at_is_named(films: Path, tmp_path: Path
     assert (process.returncode, out) == (1, "")
     [said] = err.splitlines()
     assert said.startswith("finecut: --runner PortableRunner did not take the job (no answer in")
+
+
+def told_by(*words: str) -> subprocess.CompletedProcess[str]:
+    """What a command says that hands its job to Beam's own engine of this kind."""
+    given = [sys.executable, "-c", START.format(45), *words, "--runner", "PortableRunner"]
+    return subprocess.run(given, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_a_job_that_is_launched_where_nobody_is_costs_a_sentence(
+    films: Path, tmp_path: Path
+) -> None:
+    where = ("--input", str(films), "--output", str(tmp_path / "out"))
+    engine = (f"--job_endpoint=127.0.0.1:{free_port()}", "--job_server_timeout=2")
+    ended = told_by("launch", *where, *engine)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    [said] = ended.stderr.splitlines()
+    assert said.startswith("finecut: --runner PortableRunner did not take the job (no answer in")
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("curated")
+    (home / "films").mkdir()
+    paint(home / "films/a.mp4", width=64, height=36, rate=10, seconds=2)
+    words = ["curate", "--input", str(home / "films"), "--output", str(home / "out"), "--quiet"]
+    assert main([*words, "--clip-length", "1", "--min-clip-length", "1", "--no-isolation"]) == 0
+    return home / "out"
+
+
+@pytest.mark.parametrize("command", ["dedup", "shard"])
+def test_a_command_whose_job_is_given_up_leaves_nothing_staged(
+    command: str, output: Path, tmp_path: Path
+) -> None:
+    into, folder = ("--into", output / "dedup"), output / "dedup"
+    if command == "shard":
+        into, folder = ("--output", tmp_path / "shards"), tmp_path / "shards"
+    # The engine is in the command's own process; where it looks for workers there are none.
+    engine = ["--job_endpoint=embed", "--environment_type=EXTERNAL"]
+    engine.append(f"--environment_config=127.0.0.1:{free_port()}")
+    ended = told_by(command, str(output), *map(str, into), "--quiet", *engine)
+    assert (ended.returncode, ended.stdout) == (1, ""), ended.stderr
+    [said] = ended.stderr.splitlines()
+    assert said.startswith("finecut: --runner PortableRunner gave the job up (failed to connect")
+    assert folder.is_dir()
+    assert staged(folder) == []
 
 
 def workers_of(pool: str) -> list[int]:
@@ -127,6 +173,8 @@ def test_workers_that_do_not_come_are_missed(films: Path, tmp_path: Path) -> Non
         ),
         (RuntimeError(""), "RuntimeError"),
         (TimeoutError(), "no answer in time"),
+        (RuntimeError('<_Rendezvous:\n\tdetails = "no \\"a\\"."\n>'), 'no "a"'),
+        (OSError('403, <{\n  "error": {\n   "message": "may not",\n   "code": 7}\n}>'), "may not"),
     ],
 )
 def test_the_reason_is_the_last_line(error: Exception, reason: str) -> None:

@@ -28,6 +28,7 @@ from finecut.io import shelf
 from finecut.io.jsonfile import BadDocument, read_json
 from finecut.io.layout import check_length, check_relative, chunk_id
 from finecut.io.records import Clip, Failure, Reel, Skipped, Source, Video
+from finecut.transforms.checks.shapes import VIDEO, misfit
 from finecut.transforms.documents import CONFIGURATION, VERSION, serialise
 from finecut.transforms.guard import FAILURES, guarded
 from finecut.transforms.tally import LOG, count
@@ -65,6 +66,7 @@ def begin(source: Source, writing: Writing, again: Again) -> Iterator[Source | S
     source = with_version(source)
     document = _said(writing.layout.processed_video(source.relative))
     if document is not None and not again.overwrite:
+        _tell_of_misfit(writing.layout.processed_video(source.relative), document)
         refuse_others(_named(document), source, writing)
         if is_finished(document, source, writing):
             # A run that was killed on its last step leaves this.
@@ -118,6 +120,7 @@ def is_finished(document: dict[str, Any], source: Source, writing: Writing) -> b
         bool(source.version)
         and promised == (source.name, source.version, writing.configuration)
         and all(type(number) in (int, float) for number in numbers)
+        and misfit("", document, VIDEO) is None
     )
 
 
@@ -140,6 +143,13 @@ def _said(path: str) -> dict[str, Any] | None:
         count("bad documents")
         LOG.error("%s: it is taken for missing, and its video is done again", error)
         return None
+
+
+def _tell_of_misfit(path: str, document: dict[str, Any]) -> None:
+    """What is not as documents are does not count as finished; that is not done silently."""
+    if (wrong := misfit(path, document, VIDEO)) is not None:
+        count("bad documents")
+        LOG.error("%s: it is taken for missing, and its video is done again", wrong)
 
 
 def refuse_others(names: Iterable[str], source: Source, writing: Writing) -> None:

@@ -48,6 +48,7 @@ from finecut.io.output import Entry, NoDataset, Output, clips_named, read_docume
 from finecut.io.records import from_json, to_json
 from finecut.transforms import alike
 from finecut.transforms.alike import Glance, Likeness, likeness
+from finecut.transforms.checks.shapes import CHUNK, misfit
 from finecut.transforms.clusters import Indices
 from finecut.transforms.guard import attempted
 from finecut.transforms.keep import DUPLICATE
@@ -560,7 +561,10 @@ def _rejected(layout: Layout, troubles: list[str]) -> dict[str, str]:
 
     def clips(chunk: str) -> list[str]:
         try:
-            return [id for id, kept in clips_named(read_document(chunk), chunk) if not kept]
+            said = read_document(chunk)
+            if (wrong := misfit(chunk, said, CHUNK)) is not None:
+                troubles.append(wrong)
+            return [id for id, kept in clips_named(said, chunk) if not kept]
         except NoDataset as error:
             troubles.append(str(error))
             return []

@@ -36,7 +36,7 @@ from finecut.pipeline.beam_yaml.rows import FromRows, ToRows
 from finecut.pipeline.curation import WriteLines
 from finecut.pipeline.dealing import InParts, ShareOut, deal_reels, deal_videos
 from finecut.pipeline.options import LOCAL_RUNNERS, OptionError, Options, option_fields
-from finecut.pipeline.planning import Plan, plan
+from finecut.pipeline.planning import Plan, check_apart, plan
 from finecut.transforms import (
     again,
     caption,
@@ -200,6 +200,7 @@ class Curate(Step):
 
     def work(self, records: Any, steps: Plan, options: Options) -> Rows:
         find.check_inputs(options.input)
+        check_apart(options)
         made = curation.curate(records.pipeline, options, steps)
         written = made.written
         receipts = (written.clips, written.previews, written.metas, written.embeddings)
@@ -216,7 +217,9 @@ class FindVideos(Step):
     def work(self, records: Any, steps: Plan, options: Options) -> Rows:
         find.check_inputs(options.input)
         finding = steps.finding
-        if not options.output:
+        if options.output:
+            check_apart(options)
+        else:
             # Nothing was written anywhere, so nothing of it is left out or known to have failed.
             finding = replace(finding, without=(), failed=None)
         return {"sources": records | "Find" >> find.FindVideos(finding)}

@@ -34,6 +34,17 @@ def faults(document: Document, shapes: Mapping[str, Shape]) -> Iterator[tuple[st
             yield f"{key} is {_short(document[key])}", f"should be {shape.words}"
 
 
+def misfit(path: str, document: Document, shapes: Mapping[str, Shape]) -> str | None:
+    """Of which other kinds values are in a document that lies there, in one sentence.
+
+    What is not said at all is no fault here: other programs say less.
+    """
+    said = {key: shape for key, shape in shapes.items() if key in document}
+    found = [f"{fault}, and {should}" for fault, should in faults(document, said)]
+    more = f" (and {len(found) - 1} more of its values are of another kind)" * (len(found) > 1)
+    return f"{path}: {found[0]}{more}" if found else None
+
+
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}…"
@@ -98,6 +109,13 @@ def are_numbers(value: Any) -> bool:
     )
 
 
+def are_counts(value: Any) -> bool:
+    """Numbers by name, some of them by two names."""
+    return isinstance(value, dict) and all(
+        are_counts(each) if isinstance(each, dict) else is_number(each) for each in value.values()
+    )
+
+
 def _or_null(shape: Shape) -> Shape:
     return Shape(lambda value: value is None or shape.fits(value), f"{shape.words} or null")
 
@@ -117,6 +135,7 @@ TEXTS = Shape(are_texts, "a list of texts")
 CAPTIONS = Shape(is_text_by_window, "texts by window, by clip")
 WINDOWS = Shape(are_windows, "a list of windows with start_frame and end_frame")
 SCORES = Shape(are_numbers, "numbers by name")
+COUNTS = Shape(are_counts, "numbers by name, or by two names")
 MAPPING = Shape(lambda value: isinstance(value, dict), "a mapping")
 
 #: Facts of a clip's file: all of them, or none where there is no file.
@@ -180,4 +199,15 @@ VIDEO: Final[Mapping[str, Shape]] = {
     "audio_format": _or_null(TEXT),
     "num_total_clips": COUNT,
     "num_clip_chunks": COUNT,
+}
+#: What a run says of itself, finished or begun.
+RUN: Final[Mapping[str, Shape]] = {
+    "started": TEXT,
+    "seconds": NUMBER,
+    "balanced": BOOL,
+    "videos": COUNTS,
+    "clips": COUNTS,
+    "film_seconds": COUNTS,
+    "options": MAPPING,
+    "configuration": MAPPING,
 }
