@@ -244,7 +244,9 @@ class Refusing(BaseHTTPRequestHandler):
 
 @pytest.mark.parametrize("launching", [lambda words: main(["launch", *words]), launched])
 def test_a_job_that_is_refused_costs_a_sentence(
-    launching: Callable[[list[str]], int], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    launching: Callable[[list[str]], int],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     """With the service's own reason, from the command and from the launcher of a template."""
     pytest.importorskip("gcp_storage_emulator")
