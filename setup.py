@@ -139,5 +139,5 @@ setup(
     zip_safe=False,
     install_requires=BASE,
     extras_require=EXTRAS,
-    entry_points={"console_scripts": ["finecut = finecut.pipeline.cli:main"]},
+    entry_points={"console_scripts": ["finecut = finecut.pipeline.cli.command:main"]},
 )

@@ -74,7 +74,7 @@ def measured(count: int, size: int) -> Iterator[Run]:
 def _deduplicated(place: Path, count: int, workers: int, there: set[Pair]) -> Run:
     root = place / f"by-{workers}"
     root.mkdir()
-    command = [sys.executable, "-m", "finecut.pipeline.cli", "dedup", str(root), "--quiet"]
+    command = [sys.executable, "-m", "finecut.pipeline.cli.command", "dedup", str(root), "--quiet"]
     command += ["--embeddings", str(place / "tables"), "--eps", str(EPS)]
     cost = cost_of([[*command, "--workers", str(workers)]])
     found = told(root / "dedup" / "groups.parquet")

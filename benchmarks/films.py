@@ -18,7 +18,7 @@ from typing import Any
 
 import av
 
-from finecut.io.film.paint import Scene, paint
+from finecut.io.media.testfilm.paint import Scene, paint
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm")
 #: Frames between key frames of the film that is copied: not a divisor of a clip's length, or no cut

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from finecut.transforms.clusters import Floats, normalised
+from finecut.transforms.dedup.clusters import Floats, normalised
 
 #: Of two ids, the lesser first.
 Pair = tuple[str, str]

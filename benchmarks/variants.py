@@ -25,8 +25,8 @@ from films import Film
 from metering import Command, cores
 from plain import Settings
 
-from finecut.io.film.encoders import Encoding, encoder_options
-from finecut.io.film.source import DECODE_THREADS
+from finecut.io.media.codecs.encoders import Encoding, encoder_options
+from finecut.io.media.source import DECODE_THREADS
 
 HERE = Path(__file__).parent
 FFMPEG, PLAIN, EACH, START = "ffmpeg", "plain", "each", "start"
@@ -133,7 +133,7 @@ def finecut(name: str, source: Path, *flags: str, workers: int = 0) -> Variant:
     def commands(output: Path) -> list[Command]:
         return [
             [
-                *(sys.executable, "-m", "finecut.pipeline.cli", "curate", "--quiet"),
+                *(sys.executable, "-m", "finecut.pipeline.cli.command", "curate", "--quiet"),
                 *("--input", str(source), "--output", str(output)),
                 *("--workers", str(workers or cores()), *flags),
             ]

@@ -14,7 +14,7 @@ from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from finecut.pipeline.flags import add_flags, flag_of, is_many, is_switch
+from finecut.pipeline.cli.flags import add_flags, flag_of, is_many, is_switch
 from finecut.pipeline.options import Options, default_of, option_fields
 
 #: Beam has these already. Its runner is ours; its dry run is another one, so that ours is not

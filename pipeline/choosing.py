@@ -9,11 +9,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from finecut.io import shelf
+from finecut.io.storage import files as shelf
 from finecut.pipeline.options import AUTO, ENDPOINT, LITE, TRANSFORMERS, VLLM, Options
-from finecut.transforms.caption import Captioning, Enhancing
-from finecut.transforms.embed import Embedding
-from finecut.transforms.looking import Looking
+from finecut.transforms.caption.clips import Captioning, Enhancing
+from finecut.transforms.caption.prompts import CAPTION, ENHANCE, SECOND
+from finecut.transforms.embed.clips import Embedding
+from finecut.transforms.measure.looking import Looking
 from finecut.transforms.models import (
     captioners,
     encoders,
@@ -24,8 +25,7 @@ from finecut.transforms.models import (
     writers,
 )
 from finecut.transforms.models.endpoint.address import name_in
-from finecut.transforms.prompts import CAPTION, ENHANCE, SECOND
-from finecut.transforms.resources import USUAL, Resources
+from finecut.transforms.models.resources import USUAL, Resources
 
 COSMOS = tuple(f"cosmos-embed1-{size}p" for size in (224, 336, 448))
 #: Enough for any encoder of pictures that people embed with.

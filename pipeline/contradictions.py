@@ -25,10 +25,10 @@ from finecut.pipeline.options import (
     default_of,
     option_fields,
 )
+from finecut.transforms.caption.prompts import DEFAULT
+from finecut.transforms.filter.rules import parse_rule
 from finecut.transforms.models.endpoint.address import check_address
-from finecut.transforms.prompts import DEFAULT
-from finecut.transforms.resources import parse_override
-from finecut.transforms.rules import parse_rule
+from finecut.transforms.models.resources import parse_override
 from finecut.transforms.spelling import did_you_mean
 
 LARGEST = 10**15

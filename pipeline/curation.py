@@ -18,26 +18,26 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 
 from finecut.io.records import Clip, Failure, Reel, Source, Summary, Video, to_json
-from finecut.io.shelf import Shelf
+from finecut.io.storage.files import Shelf
 from finecut.pipeline.dealing import InParts, ShareOut, deal_reels, deal_videos
 from finecut.pipeline.options import Options
 from finecut.pipeline.own import apply
 from finecut.pipeline.planning import Plan, plan
-from finecut.transforms.again import SKIPPED, BeginVideos, open_video
-from finecut.transforms.caption import CaptionClips
-from finecut.transforms.close import CloseEmptyVideos
-from finecut.transforms.cut import CutClips
-from finecut.transforms.embed import EmbedClips
-from finecut.transforms.find import FindVideos, ProbeVideos
-from finecut.transforms.keep import DropClips, KeepClips
-from finecut.transforms.preview import MakePreviews
-from finecut.transforms.put_away import PutAwaySheets
-from finecut.transforms.scoring import ScoreClips
-from finecut.transforms.split import SplitVideos
+from finecut.transforms.caption.clips import CaptionClips
+from finecut.transforms.cut.clips import CutClips
+from finecut.transforms.embed.clips import EmbedClips
+from finecut.transforms.filter.clips import DropClips, KeepClips
+from finecut.transforms.find.videos import FindVideos, ProbeVideos
+from finecut.transforms.preview.clips import MakePreviews
+from finecut.transforms.preview.contact_sheets import PutAwaySheets
+from finecut.transforms.resume.videos import SKIPPED, BeginVideos, open_video
+from finecut.transforms.score.clips import ScoreClips
+from finecut.transforms.split.spans import SplitVideos
 from finecut.transforms.step import CAPTIONED, CUT, EMBEDDED, JUDGED, PREVIEWED, SCORED
-from finecut.transforms.summary import Summarise
-from finecut.transforms.write import WriteClips, WrittenClips
-from finecut.transforms.writing import Writing
+from finecut.transforms.write.clips import WriteClips, WrittenClips
+from finecut.transforms.write.close import CloseEmptyVideos
+from finecut.transforms.write.summary import Summarise
+from finecut.transforms.write.writing import Writing
 
 #: Names are not always good text.
 CODING = ("utf-8", "surrogatepass")

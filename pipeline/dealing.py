@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 import apache_beam as beam
 
-from finecut.io.film.copying import COPY
+from finecut.io.media.remux.copying import COPY
 from finecut.io.records import Reel, Shot, Video
 
 Work = TypeVar("Work", Reel, Video)

@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from finecut.io import shelf
 from finecut.io.records import Failure
+from finecut.io.storage import files as shelf
 
 #: What to do about each refusal. Only who writes is refused like this, except for the last one.
 REMEDIES: Final[Mapping[int, str]] = {

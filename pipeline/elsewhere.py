@@ -18,11 +18,11 @@ from typing import Any, Final
 import apache_beam as beam
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
-from finecut.io import shelf
-from finecut.io.shelf import Shelf
+from finecut.io.storage import files as shelf
+from finecut.io.storage.files import Shelf
 from finecut.pipeline.engine import DATAFLOW, Handler, RunError
 from finecut.pipeline.options import OptionError
-from finecut.transforms.guard import attempted
+from finecut.transforms.beam.guard import attempted
 
 #: Seconds after which somebody should know that no worker has come. Dataflow's take minutes, and
 #: its own page says so.

@@ -18,11 +18,11 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineResult, create_runner
 from apache_beam.utils import thread_pool_executor
 
-from finecut.io.shelf import Shelf
+from finecut.io.storage.files import Shelf
+from finecut.pipeline.cli.stopping import interruptible
 from finecut.pipeline.options import LOCAL_RUNNERS, OptionError
-from finecut.pipeline.stopping import interruptible
-from finecut.transforms.guard import attempted
-from finecut.transforms.tally import LOG, NAMESPACE
+from finecut.transforms.beam.guard import attempted
+from finecut.transforms.beam.metrics import LOG, NAMESPACE
 
 
 def _new_threads() -> None:
@@ -116,7 +116,7 @@ def check_runner(name: str, arguments: Sequence[str]) -> None:
             "runner such as DataflowRunner or FlinkRunner"
         ) from error
     if name.rpartition(".")[2] == DATAFLOW and "--no_auth" not in arguments:
-        from finecut.io.gcs import may_have_credentials  # installed, or the runner were not
+        from finecut.io.storage.gcs import may_have_credentials  # installed, or the runner were not
 
         if not may_have_credentials():
             raise OptionError(

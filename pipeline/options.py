@@ -14,8 +14,8 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any
 
 from finecut.pipeline.classes import named
-from finecut.transforms.prompts import VARIANTS
-from finecut.transforms.rules import OWN, QUALITY_RULES, Rule, parse_rule
+from finecut.transforms.caption.prompts import VARIANTS
+from finecut.transforms.filter.rules import OWN, QUALITY_RULES, Rule, parse_rule
 from finecut.transforms.spelling import spelled
 
 SOFTWARE, NVDEC = DECODERS = "software", "nvdec"

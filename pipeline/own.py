@@ -12,15 +12,16 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 
-from finecut.io import shelf
 from finecut.io.records import Clip
+from finecut.io.storage import files as shelf
 from finecut.pipeline.classes import ClassName
 from finecut.pipeline.options import OptionError, Options
-from finecut.transforms.guard import attempted
-from finecut.transforms.keep import KeepClips
-from finecut.transforms.looking import Looking
-from finecut.transforms.resources import Resources
-from finecut.transforms.rules import FAMILIES, OWN, SHORT, Rule
+from finecut.transforms.beam.guard import attempted
+from finecut.transforms.beam.metrics import count
+from finecut.transforms.filter.clips import KeepClips
+from finecut.transforms.filter.rules import FAMILIES, OWN, SHORT, Rule
+from finecut.transforms.measure.looking import Looking
+from finecut.transforms.models.resources import Resources
 from finecut.transforms.spelling import nearest
 from finecut.transforms.step import (
     PLACES,
@@ -30,7 +31,6 @@ from finecut.transforms.step import (
     declare_words,
     without_undeclared,
 )
-from finecut.transforms.tally import count
 
 Transform = beam.PTransform[Any, Any]
 
@@ -205,7 +205,7 @@ def _checked(text: str, step: OwnStep) -> OwnStep:
     if not isinstance(step.resources, Resources):
         raise OptionError(
             f"--step {text}: resources is {step.resources!r}: write Resources(…), of "
-            "finecut.transforms.resources"
+            "finecut.transforms.models.resources"
         )
     if step.shown is not None and not (step.shown[0] > 0 and step.shown[1] > 0):
         raise OptionError(

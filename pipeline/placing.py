@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from finecut.pipeline.options import NVDEC, TRANSNETV2, OptionError, Options
 from finecut.pipeline.own import OwnStep
-from finecut.transforms.caption import Captioning, Enhancing
-from finecut.transforms.embed import Embedding
-from finecut.transforms.resources import USUAL, Resources, gpu_gb, parse_override, together
+from finecut.transforms.caption.clips import Captioning, Enhancing
+from finecut.transforms.embed.clips import Embedding
+from finecut.transforms.models.resources import USUAL, Resources, gpu_gb, parse_override, together
 
 #: What reads films; the other steps look at clips.
 FILM_STEPS = ("split", "cut")

@@ -11,15 +11,15 @@ from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
-from finecut.io import shelf
-from finecut.io.child import ChildLimits, possible
-from finecut.io.fence import Fence
-from finecut.io.film.encoders import Encoding
-from finecut.io.film.limits import Limits
-from finecut.io.film.sheet import SheetForm
 from finecut.io.layout import Layout
-from finecut.io.scratch import Scratch
-from finecut.io.shelf import Shelf
+from finecut.io.media.codecs.encoders import Encoding
+from finecut.io.media.frames.contact_sheet import SheetForm
+from finecut.io.media.limits import Limits
+from finecut.io.process.children import ChildLimits, possible
+from finecut.io.storage import files as shelf
+from finecut.io.storage.fence import Fence
+from finecut.io.storage.files import Shelf
+from finecut.io.storage.scratch import Scratch
 from finecut.pipeline.choosing import (
     Frames,
     captioning,
@@ -30,26 +30,26 @@ from finecut.pipeline.choosing import (
 from finecut.pipeline.options import FIXED_STRIDE, OptionError, Options, option_fields
 from finecut.pipeline.own import OwnStep, own_steps
 from finecut.pipeline.placing import Placing, placing
-from finecut.transforms import outputs
-from finecut.transforms.again import Again
-from finecut.transforms.caption import Captioning, Enhancing
-from finecut.transforms.detect import Detection
-from finecut.transforms.embed import Embedding
-from finecut.transforms.find import Finding, fixed_part, is_failure_list
-from finecut.transforms.given import GivenCuts, digest_of_cuts, read_cuts
-from finecut.transforms.keep import Dropping
-from finecut.transforms.looking import Looking
+from finecut.transforms.caption.clips import Captioning, Enhancing
+from finecut.transforms.caption.windows import Windowing
+from finecut.transforms.cut.reel import Cutting
+from finecut.transforms.embed.clips import Embedding
+from finecut.transforms.filter.clips import Dropping
+from finecut.transforms.filter.rules import Rule
+from finecut.transforms.find import own_outputs as outputs
+from finecut.transforms.find.videos import Finding, fixed_part, is_failure_list
+from finecut.transforms.measure.looking import Looking
 from finecut.transforms.models.aesthetics import AestheticScorer, require_aesthetics
 from finecut.transforms.models.text import TextScorer
 from finecut.transforms.models.unsafe import UnsafeScorer
-from finecut.transforms.preview import Previewing
-from finecut.transforms.reel import Cutting
-from finecut.transforms.rules import Rule
-from finecut.transforms.scenes import Trimming
-from finecut.transforms.scoring import Scorer, Scoring
-from finecut.transforms.split import Cutter, FixedStride, Splitting
-from finecut.transforms.windows import Windowing
-from finecut.transforms.writing import Writing
+from finecut.transforms.preview.clips import Previewing
+from finecut.transforms.resume.videos import Again
+from finecut.transforms.score.clips import Scorer, Scoring
+from finecut.transforms.split.detect import Detection
+from finecut.transforms.split.given import GivenCuts, digest_of_cuts, read_cuts
+from finecut.transforms.split.scenes import Trimming
+from finecut.transforms.split.spans import Cutter, FixedStride, Splitting
+from finecut.transforms.write.writing import Writing
 
 #: Families that are measured during the cut, and those a model looks for on the sheet.
 MEASURED, SEEN = ("motion", "quality"), ("text", "unsafe", "aesthetic")

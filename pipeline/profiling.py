@@ -173,7 +173,7 @@ def module_of(filename: str) -> str:
 def step_of(stack: Stack) -> str:
     """Whose work a stack is: the innermost step in it.
 
-    >>> step_of(("Beam", "finecut.transforms.cut:process", "av.x:decode"))
+    >>> step_of(("Beam", "finecut.transforms.cut.clips:process", "av.x:decode"))
     'cut'
     """
     if stack in ((NATIVE,), (ITSELF,)):

@@ -11,8 +11,8 @@ from typing import Any
 
 from finecut.io.records import Summary
 from finecut.pipeline.options import Options, default_of, option_fields
-from finecut.transforms.secrets import redacted
-from finecut.transforms.writing import Writing
+from finecut.transforms.write.secrets import redacted
+from finecut.transforms.write.writing import Writing
 
 #: Packages whose versions a run depends on; those that are installed are named.
 PACKAGES = (

@@ -23,17 +23,20 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 from apache_beam.runners.runner import PipelineResult
 
-from finecut.io import shelf
-from finecut.io.fence import standing
-from finecut.io.film.decoders import require_decoder
-from finecut.io.film.encoders import require_encoder
-from finecut.io.greeting import StoreAway, greet
-from finecut.io.halting import halt
+from finecut.io.media.codecs.decoders import require_decoder
+from finecut.io.media.codecs.encoders import require_encoder
 from finecut.io.records import Source, Summary, from_json, to_json
-from finecut.io.shelf import Shelf
-from finecut.io.staging import Running, alive, sweep_dead
-from finecut.io.store import UnknownStore
-from finecut.io.temporary import temporary_folder
+from finecut.io.storage import files as shelf
+from finecut.io.storage.fence import standing
+from finecut.io.storage.files import Shelf
+from finecut.io.storage.halting import halt
+from finecut.io.storage.reachable import StoreAway, greet
+from finecut.io.storage.staging import Running, alive, sweep_dead
+from finecut.io.storage.stores import UnknownStore
+from finecut.io.storage.temporary import temporary_folder
+from finecut.pipeline.cli.progress import Progress
+from finecut.pipeline.cli.stopping import given_up_by, interruptible
+from finecut.pipeline.commands.report import MAKES_NO_CLIPS, report_of_run
 from finecut.pipeline.curation import WriteLines, build
 from finecut.pipeline.elsewhere import NOBODY_AT_WORK, hand_over, wait_for
 from finecut.pipeline.engine import (
@@ -50,18 +53,15 @@ from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.own import lost_by, require_steps
 from finecut.pipeline.planning import Plan, check_apart, fence_of, plan
 from finecut.pipeline.profiling import Profile, Profiler, collapsed, flame, steps_table
-from finecut.pipeline.progress import Progress
-from finecut.pipeline.report import MAKES_NO_CLIPS, report_of_run
 from finecut.pipeline.run_document import run_document, run_name
-from finecut.pipeline.stopping import given_up_by, interruptible
-from finecut.transforms.again import looks_finished
-from finecut.transforms.documents import serialise
-from finecut.transforms.find import FindVideos, check_inputs, failures_in, find_sources
-from finecut.transforms.given import GivenCuts
-from finecut.transforms.guard import attempted
+from finecut.transforms.beam.guard import attempted
+from finecut.transforms.beam.metrics import BOARD, LOG
+from finecut.transforms.embed.one_model import refuse_other_vectors
+from finecut.transforms.find.videos import FindVideos, check_inputs, failures_in, find_sources
+from finecut.transforms.resume.videos import looks_finished
+from finecut.transforms.split.given import GivenCuts
 from finecut.transforms.step import EachClip
-from finecut.transforms.tally import BOARD, LOG
-from finecut.transforms.vectors import refuse_other_vectors
+from finecut.transforms.write.documents import serialise
 
 #: A batch is closed at so many videos or bytes: large enough that the workers rarely wait for its
 #: last reel, small enough to hold and to lose.

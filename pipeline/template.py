@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import Field
 from typing import Any, Final
 
-from finecut.pipeline.flags import flag_of, is_many, is_switch, shown_default
+from finecut.pipeline.cli.flags import flag_of, is_many, is_switch, shown_default
 from finecut.pipeline.options import OptionError, Options, default_of, option_fields
 
 NAME: Final = "finecut"

@@ -2,7 +2,7 @@
 
 import sys
 
-from finecut.pipeline.launch import main
+from finecut.pipeline.commands.launch import main
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -14,7 +14,7 @@ import hypothesis
 import pytest
 from footage import painted
 
-from finecut.io.film.paint import Painting
+from finecut.io.media.testfilm.paint import Painting
 
 # How long an example takes says more about who else uses the machine than about the code.
 hypothesis.settings.register_profile("patient", deadline=None)

@@ -24,12 +24,12 @@ import apache_beam as beam
 import numpy as np
 from numpy.typing import NDArray
 
-from finecut.io.film.sheet import SheetFrames
+from finecut.io.media.frames.contact_sheet import SheetFrames
 from finecut.io.records import Clip, Failure
-from finecut.transforms.guard import guarded
-from finecut.transforms.looking import Looking, sheet_of
-from finecut.transforms.resources import Resources
-from finecut.transforms.tally import count, metered
+from finecut.transforms.beam.guard import guarded
+from finecut.transforms.beam.metrics import count, metered
+from finecut.transforms.measure.looking import Looking, sheet_of
+from finecut.transforms.models.resources import Resources
 
 #: After what a step may stand, in the order of the way.
 CUT, JUDGED, SCORED, PREVIEWED, EMBEDDED, CAPTIONED = PLACES = (

@@ -27,8 +27,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from finecut.io.dataset.clips import ClipError, ShortClip
+from finecut.io.dataset.output import NoDataset
 from finecut.io.dataset.tables import batches, table
-from finecut.io.output import NoDataset
 
 if TYPE_CHECKING:
     from finecut.io.dataset.for_tensorflow import tf_dataset, tf_table

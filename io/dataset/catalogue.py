@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finecut.io.dataset.order import Keys
-from finecut.io.output import NoDataset
+from finecut.io.dataset.output import NoDataset
 
 A = TypeVar("A")
 B = TypeVar("B")

@@ -10,13 +10,13 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from finecut.io import shelf
 from finecut.io.dataset.order import Places, Share, part, shuffled, size_of_part
+from finecut.io.dataset.output import Entry, NoDataset
 from finecut.io.dataset.sources import Floats, Source
 from finecut.io.dataset.stills import still_of
-from finecut.io.film.limits import FilmError
-from finecut.io.film.reading import Frames, Pictures, TooFew, read_frames
-from finecut.io.output import Entry, NoDataset
+from finecut.io.media.frames.frame_reader import Frames, Pictures, TooFew, read_frames
+from finecut.io.media.limits import FilmError
+from finecut.io.storage import files as shelf
 
 Sample = dict[str, Any]
 RAISE, SKIP = ON_ERROR = ("raise", "skip")

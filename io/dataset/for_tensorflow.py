@@ -35,10 +35,10 @@ from finecut.io.dataset.clips import (
     wished,
 )
 from finecut.io.dataset.order import Places, Share
+from finecut.io.dataset.output import Entry
 from finecut.io.dataset.sources import Drop, Keep, open_source
 from finecut.io.dataset.tables import table
-from finecut.io.film.reading import Pictures
-from finecut.io.output import Entry
+from finecut.io.media.frames.frame_reader import Pictures
 
 log = logging.getLogger(__name__)
 

@@ -19,12 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from finecut.io import shelf
 from finecut.io.dataset.catalogue import Catalogue, Listed, ahead
-from finecut.io.drops import is_id, read_drops
-from finecut.io.jsonfile import BadDocument, parsed
-from finecut.io.layout import embedding_folder
-from finecut.io.output import (
+from finecut.io.dataset.output import (
     Entry,
     NoDataset,
     Output,
@@ -32,8 +28,12 @@ from finecut.io.output import (
     clips_named,
     read_document,
 )
-from finecut.io.shards import COLUMNS, ShardFolder, column_of
-from finecut.io.tar import BLOCK
+from finecut.io.layout import embedding_folder
+from finecut.io.storage import files as shelf
+from finecut.io.storage.json_documents import BadDocument, parsed
+from finecut.io.tables.drops import is_id, read_drops
+from finecut.io.tables.shards import COLUMNS, ShardFolder, column_of
+from finecut.io.tables.tar import BLOCK
 
 log = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from typing import Any, Final
 import pyarrow as pa
 
 from finecut.io.dataset.catalogue import ahead
+from finecut.io.dataset.output import Entry, NoDataset
 from finecut.io.dataset.sources import Source, open_source
-from finecut.io.output import Entry, NoDataset
 
 #: Columns that every clip has, in this order. Scores and captions follow by name, then the vector.
 COLUMNS: Final = pa.schema(

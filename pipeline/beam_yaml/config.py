@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import Field
 from typing import Any, Final
 
-from finecut.pipeline.flags import is_many, is_switch
+from finecut.pipeline.cli.flags import is_many, is_switch
 from finecut.pipeline.options import OptionError, Options, option_fields
 from finecut.pipeline.template import ELSEWHERE
 

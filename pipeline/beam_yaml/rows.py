@@ -31,7 +31,7 @@ from finecut.io.records import (
     from_json,
     to_json,
 )
-from finecut.transforms.close import ChunkClosed, VideoClosed
+from finecut.transforms.write.close import ChunkClosed, VideoClosed
 
 T = TypeVar("T")
 

@@ -16,7 +16,6 @@ from weakref import WeakKeyDictionary
 
 import apache_beam as beam
 
-from finecut.io import shelf
 from finecut.io.layout import Layout
 from finecut.io.records import (
     Clip,
@@ -28,8 +27,9 @@ from finecut.io.records import (
     Video,
     Written,
 )
-from finecut.io.scratch import Scratch
-from finecut.io.shelf import Shelf
+from finecut.io.storage import files as shelf
+from finecut.io.storage.files import Shelf
+from finecut.io.storage.scratch import Scratch
 from finecut.pipeline import curation
 from finecut.pipeline.beam_yaml.config import BEAMS, options_of
 from finecut.pipeline.beam_yaml.rows import FromRows, ToRows
@@ -37,24 +37,22 @@ from finecut.pipeline.curation import WriteLines
 from finecut.pipeline.dealing import InParts, ShareOut, deal_reels, deal_videos
 from finecut.pipeline.options import LOCAL_RUNNERS, OptionError, Options, option_fields
 from finecut.pipeline.planning import Plan, check_apart, plan
-from finecut.transforms import (
-    again,
-    caption,
-    close,
-    cut,
-    embed,
-    find,
-    keep,
-    preview,
-    scoring,
-    split,
-    write,
-)
-from finecut.transforms.again import SKIPPED, open_video
-from finecut.transforms.close import ChunkClosed, VideoClosed
-from finecut.transforms.guard import FAILURES
-from finecut.transforms.put_away import PutAwaySheets
-from finecut.transforms.writing import Writing
+from finecut.transforms.beam.guard import FAILURES
+from finecut.transforms.caption import clips as caption
+from finecut.transforms.cut import clips as cut
+from finecut.transforms.embed import clips as embed
+from finecut.transforms.filter import clips as keep
+from finecut.transforms.find import videos as find
+from finecut.transforms.preview import clips as preview
+from finecut.transforms.preview.contact_sheets import PutAwaySheets
+from finecut.transforms.resume import videos as again
+from finecut.transforms.resume.videos import SKIPPED, open_video
+from finecut.transforms.score import clips as scoring
+from finecut.transforms.split import spans as split
+from finecut.transforms.write import clips as write
+from finecut.transforms.write import close
+from finecut.transforms.write.close import ChunkClosed, VideoClosed
+from finecut.transforms.write.writing import Writing
 
 #: Marks the configuration of videos that steps made which stand alone.
 ALONE = "-steps"

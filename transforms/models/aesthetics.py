@@ -29,7 +29,13 @@ from numpy.typing import NDArray
 
 from finecut.io.records import ModelUsed
 from finecut.transforms.models.quiet import quiet
-from finecut.transforms.models.weights import WEIGHTS, Located, WeightsMissing, locate, needed
+from finecut.transforms.models.weights.folders import (
+    WEIGHTS,
+    Located,
+    WeightsMissing,
+    locate,
+    needed,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -32,11 +32,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from finecut.io.records import ModelUsed
-from finecut.transforms.asking import Frame, Question, Said
+from finecut.transforms.caption.asking import Frame, Question, Said
 from finecut.transforms.models import qwen
 from finecut.transforms.models.devices import require_share
 from finecut.transforms.models.quiet import quiet
-from finecut.transforms.models.weights import (
+from finecut.transforms.models.weights.folders import (
     CONFIG,
     Located,
     WeightsMissing,
@@ -103,7 +103,7 @@ class Way(Protocol):
 
 
 class Captioner:
-    """Describes clips: a :class:`~finecut.transforms.asking.Model`."""
+    """Describes clips: a :class:`~finecut.transforms.caption.asking.Model`."""
 
     def __init__(self, used: ModelUsed, way: Way, speaker: Speaker) -> None:
         self.used = used

@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib.util
 from typing import Any
 
-from finecut.transforms.models.weights import WeightsMissing, needed
+from finecut.transforms.models.weights.folders import WeightsMissing, needed
 
 INSTALL = "pip install 'finecut[models]'"
 PURPOSE = "run a model on this machine"

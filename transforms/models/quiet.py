@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from finecut.transforms.models.weights import needed
+from finecut.transforms.models.weights.folders import needed
 
 INSTALL = "pip install 'finecut[models]'"
 

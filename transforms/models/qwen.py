@@ -32,8 +32,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from finecut.transforms.asking import Frame
-from finecut.transforms.models.weights import WeightsMissing, first_line
+from finecut.transforms.caption.asking import Frame
+from finecut.transforms.models.weights.folders import WeightsMissing, first_line
 
 if TYPE_CHECKING:
     from torch import Tensor

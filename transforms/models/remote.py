@@ -36,11 +36,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from finecut.io.records import ModelUsed
-from finecut.transforms.asking import Question, Vector
+from finecut.transforms.caption.asking import Question, Vector
 from finecut.transforms.models.devices import device_of, dtype_of
 from finecut.transforms.models.encoders import BILINEAR, NET_MEAN, NET_STD, Look
 from finecut.transforms.models.quiet import quiet
-from finecut.transforms.models.weights import (
+from finecut.transforms.models.weights.folders import (
     CONFIG,
     CodeRefused,
     Located,

@@ -35,8 +35,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finecut.io.records import ModelUsed
-from finecut.transforms.models.packages import packaged
-from finecut.transforms.models.weights import needed, open_packaged
+from finecut.transforms.models.weights.folders import needed, open_packaged
+from finecut.transforms.models.weights.packages import packaged
 
 MODEL = ("rapidocr_onnxruntime", "models", "ch_PP-OCRv4_det_infer.onnx")
 INSTALL = "pip install --no-deps rapidocr-onnxruntime==1.4.4"

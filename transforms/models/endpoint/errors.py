@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from finecut.transforms.models.weights import WeightsMissing
+from finecut.transforms.models.weights.folders import WeightsMissing
 
 
 class EndpointError(WeightsMissing):

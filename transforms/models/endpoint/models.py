@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finecut.io.records import ModelUsed
-from finecut.transforms.asking import (
+from finecut.transforms.beam.guard import attempted
+from finecut.transforms.caption.asking import (
     BLOCKED,
     EMPTY,
     OK,
@@ -32,7 +33,6 @@ from finecut.transforms.asking import (
     Trouble,
     Vector,
 )
-from finecut.transforms.guard import attempted
 from finecut.transforms.models.endpoint.address import NAME_LETTERS, Address
 from finecut.transforms.models.endpoint.errors import EndpointGarbled, EndpointRefused
 from finecut.transforms.models.endpoint.line import Line, Pause

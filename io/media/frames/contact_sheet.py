@@ -1,0 +1,235 @@
+"""The contact sheet: a few small frames of a clip, all that later steps look at.
+
+    clip    ▕▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▏   300 frames of 1280x720
+    sheet    ▪    ▪    ▪    ▪    ▪    ▪         11 frames of 426x240, each with its number and time
+
+It is drawn during the cut's only decode pass (:class:`SheetMaker` looks on). Who finds no sheet any
+more draws it from the clip's own file: :func:`sheet_from_file`.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import BinaryIO, overload
+
+import av
+import numpy as np
+
+from finecut.io.media.clock import Clock
+from finecut.io.media.frame_view import Bytes, Look, Scalers, pixels
+from finecut.io.media.frames.sampling import Moments, Ticker, nearest_indices, sampled_indices
+from finecut.io.media.picture import UNSAID, said, said_matrix
+from finecut.io.media.source import DECODE_THREADS, constant_rate, decode, open_film, video_stream
+
+
+class NoSheet(ValueError):
+    """A clip that shows no frame to draw."""
+
+
+@dataclass(frozen=True)
+class SheetForm:
+    """What is on a sheet: frames at these rates, and how large they have to be at the least."""
+
+    #: Frames a second, for each of those who will look at it.
+    rates: tuple[float, ...]
+    #: Of the picture, upright.
+    height: int = 0
+    #: Of its shorter side.
+    side: int = 0
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height on the sheet: never enlarged, both even."""
+        wanted = max(self.height / height, self.side / min(width, height))
+        scale = min(1.0, wanted)
+        return max(2, round(width * scale / 2) * 2), max(2, round(height * scale / 2) * 2)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is wanted of one clip beside its rates."""
+
+    #: Seconds into the clip.
+    moments: tuple[float, ...] = ()
+    #: Frames by their numbers.
+    frames: frozenset[int] = frozenset()
+
+
+NOTHING_MORE = Wanted()
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The frames of a clip that were taken, as yuv420p."""
+
+    width: int
+    height: int
+    colorspace: int
+    #: Which frames of the clip these are, and when each is shown, in seconds.
+    indices: tuple[int, ...]
+    seconds: tuple[float, ...]
+    #: ``[height * 3 / 2, width]`` each.
+    frames: tuple[Bytes, ...]
+    #: Whether those that were wanted were taken; else others near them may have been.
+    exact: bool = True
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @property
+    def matrix(self) -> str:
+        """What the scaler calls the matrix of the colours."""
+        return said_matrix(self.colorspace)
+
+    def rgb(self, index: int, side: int | None = None) -> Bytes:
+        """One frame of the sheet, in RGB, its shorter side not above ``side``."""
+        frame = av.VideoFrame.from_ndarray(self.frames[index], format="yuv420p")
+        width, height = self.width, self.height
+        if side is not None and min(width, height) > side:
+            width, height = SheetForm((), side=side).size(width, height)
+        scaled = frame.reformat(
+            width, height, "rgb24", src_colorspace=self.matrix, interpolation="AREA"
+        )
+        return pixels(scaled)
+
+    def at_rate(self, rate: float) -> list[int]:
+        """Frames at so many a second: of one of the sheet's rates, those that were taken for it."""
+        return sampled_indices(self.seconds, rate)
+
+    def near(self, moments: Sequence[float]) -> list[int]:
+        """Frames nearest to these moments, one for each: those that were taken for them."""
+        return nearest_indices(self.seconds, moments)
+
+    def numbered(self, frames: Sequence[int]) -> list[int]:
+        """Where the frames of these numbers are on the sheet; all have to be on it.
+
+        Of a sheet that is not exact, those next to them.
+        """
+        if not self.exact:
+            return nearest_indices(self.indices, frames)
+        places = {number: place for place, number in enumerate(self.indices)}
+        return [places[number] for number in frames]
+
+    def to_parts(self) -> list[Bytes | bytes]:
+        """Everything, in pieces to be written one after the other."""
+        head = [self.width, self.height, self.colorspace, self.indices, self.seconds, self.exact]
+        return [json.dumps(head).encode() + b"\n", *self.frames]
+
+    @staticmethod
+    def from_bytes(data: bytes) -> Sheet:
+        body = data.index(b"\n") + 1
+        width, height, colorspace, indices, seconds, exact = json.loads(data[:body])
+        shape = (len(indices), height * 3 // 2, width)
+        frames = np.frombuffer(data, np.uint8, offset=body).reshape(shape)
+        times = tuple(seconds)
+        return Sheet(width, height, colorspace, tuple(indices), times, tuple(frames), exact)
+
+
+class SheetFrames(Sequence[Bytes]):
+    """Frames of a sheet in RGB, each made when it is asked for."""
+
+    def __init__(self, sheet: Sheet, indices: Sequence[int], side: int | None = None) -> None:
+        self._sheet, self._indices, self._side = sheet, indices, side
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    @overload
+    def __getitem__(self, which: int) -> Bytes: ...
+
+    @overload
+    def __getitem__(self, which: slice) -> list[Bytes]: ...
+
+    def __getitem__(self, which: int | slice) -> Bytes | list[Bytes]:
+        if isinstance(which, slice):
+            return [self._sheet.rgb(i, self._side) for i in self._indices[which]]
+        return self._sheet.rgb(self._indices[which], self._side)
+
+
+class SheetMaker:
+    """Looks on while a clip is cut, and draws its sheet."""
+
+    def __init__(self, form: SheetForm, wanted: Wanted = NOTHING_MORE) -> None:
+        self._form = form
+        self._tickers: list[Ticker | Moments] = [Ticker(rate) for rate in form.rates]
+        if wanted.moments:
+            self._tickers.append(Moments(wanted.moments))
+        self._moments, self._wanted_frames = wanted.moments, wanted.frames
+        self._size = (0, 0)
+        self._colorspace = UNSAID
+        #: The frame before: whether it is taken is known when the next one comes.
+        self._last: tuple[Look, Fraction] | None = None
+        self._number = -1
+        #: When each frame of the clip is shown, if it sees only some of them.
+        self._times: Sequence[Fraction] | None = None
+        self._taken: list[tuple[int, float, Bytes]] = []
+
+    def wants(self, times: Sequence[Fraction]) -> set[int]:
+        """Of frames that are shown at these times, those it would take if it were shown all."""
+        moments = [times[number] for number in self._wanted_frames if number < len(times)]
+        wanted = {*self._wanted_frames, *nearest_indices(times, self._moments)}
+        for rate in self._form.rates:
+            wanted.update(sampled_indices(times, rate))
+        self._times, self._wanted_frames = times, frozenset()
+        if moments:
+            self._tickers.append(Moments(moments))
+        return {number for number in wanted if number < len(times)}
+
+    def more(self, times: Sequence[Fraction]) -> int:
+        return len(times)
+
+    def see(self, look: Look, seconds: Fraction) -> None:
+        if self._last is None:
+            self._size = self._form.size(look.width, look.height)
+            self._colorspace = said(look.colorspace, look.height)
+        # All of them are told, and any of them may want the frame before.
+        wanted = [ticker.passed(seconds) for ticker in self._tickers]
+        if any(wanted) or self._number in self._wanted_frames:
+            self._take()
+        self._last = (look, seconds)
+        self._number = self._numbered(seconds)
+
+    def _numbered(self, seconds: Fraction) -> int:
+        if self._times is None:
+            return self._number + 1
+        return bisect_left(self._times, seconds)
+
+    def end(self) -> None:
+        wanted = [ticker.ended() for ticker in self._tickers]
+        if any(wanted) or self._number in self._wanted_frames:
+            self._take()
+        self._last = None
+
+    def sheet(self) -> Sheet:
+        """The sheet, when the clip is over."""
+        if not self._taken:
+            raise NoSheet("the clip shows no frame, so there is nothing to look at")
+        indices, seconds, frames = zip(*self._taken, strict=True)
+        width, height = self._size
+        exact = self._times is None
+        return Sheet(width, height, self._colorspace, indices, seconds, frames, exact)
+
+    def _take(self) -> None:
+        assert self._last is not None
+        look, seconds = self._last
+        self._taken.append((self._number, float(seconds), look.shrunk(*self._size)))
+
+
+def sheet_from_file(file: str | BinaryIO, form: SheetForm, wanted: Wanted = NOTHING_MORE) -> Sheet:
+    """Draw the sheet of a clip from its file."""
+    maker, scalers = SheetMaker(form, wanted), Scalers()
+    with open_film(file) as container:
+        stream = video_stream(container)
+        stream.thread_type = "AUTO"
+        stream.codec_context.thread_count = DECODE_THREADS
+        assert stream.time_base is not None
+        clock = Clock(stream.time_base, 0, constant_rate(stream))
+        for packet in container.demux(stream):
+            for frame in decode(packet) or ():
+                if frame.pts is not None:
+                    maker.see(Look(frame, frame, scalers), clock.seconds(frame.pts))
+    maker.end()
+    return maker.sheet()

@@ -1,0 +1,309 @@
+"""Reading: the frames of a clip as a training loop wants them, chosen before any is decoded.
+
+    packets      I  p  b  b  p  b  b │ I  p  b  b  p  b  b     their times are read, nothing decoded
+    wanted                           │    ↑        ↑
+    decoded                          │ I  p  b  .  p           from the last key frame before them;
+                                                               what no other frame needs is left out
+
+The frames that come out are those that decoding everything would give, pixel by pixel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from numbers import Integral, Real
+from typing import Any, BinaryIO
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.video.reformatter import Colorspace, VideoReformatter
+from av.video.stream import VideoStream
+
+from finecut.io.media.clock import Clock
+from finecut.io.media.frame_view import Bytes, pixels
+from finecut.io.media.frames.sampling import NEARLY, Seconds, nearest_indices, sampled_indices
+from finecut.io.media.limits import USUAL_LIMITS, FilmError, Limits
+from finecut.io.media.picture import said_matrix
+from finecut.io.media.source import (
+    constant_rate,
+    decode,
+    has_decoder,
+    ignore_other_streams,
+    open_film,
+    packets,
+    video_stream,
+)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Which frames of a clip are read, and how large they are.
+
+    ``frames``            so many, at the middles of equal parts of the clip
+    ``fps``               so many a second, from the first one on
+    both                  ``frames`` that are ``1 / fps`` apart, from the middle of the clip
+    neither               every frame
+
+    No frame comes twice. A clip that has fewer than ``frames`` (with ``fps``, in the time that they
+    take) is :class:`TooFew`, unless it may be padded.
+    """
+
+    frames: int | None = None
+    fps: float | None = None
+    #: The shorter side (a smaller picture is not enlarged), or height and width: as much of the
+    #: middle of the picture as has that shape, scaled to exactly that size.
+    size: int | tuple[int, int] | None = None
+    #: What is missing of ``frames`` is filled with the last one that there is.
+    pad: bool = False
+
+    def __post_init__(self) -> None:
+        _check_kinds(self.frames, self.fps, self.size)
+        sides = self.size if isinstance(self.size, tuple) else (self.size,)
+        for name, value in (("frames", self.frames), *(("size", side) for side in sides)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name}={value} asks for nothing: give a whole number above 0")
+        if self.fps is not None and not 0 < self.fps < float("inf"):
+            raise ValueError(f"fps={self.fps} is no rate: give frames a second, above 0")
+
+
+def _check_kinds(frames: object, fps: object, size: object) -> None:
+    """Numbers of NumPy will do as well."""
+    if frames is not None and not isinstance(frames, Integral):
+        raise TypeError(f"frames={frames!r} is no number of frames: give a whole number, as 16")
+    if fps is not None and not isinstance(fps, Real):
+        raise TypeError(f"fps={fps!r} is no rate: give a number, as 4 or 12.5")
+    sides = size if isinstance(size, tuple) else (size, size)
+    if size is not None and (
+        len(sides) != 2 or not all(isinstance(side, Integral) for side in sides)
+    ):
+        raise TypeError(
+            f"size={size!r} is no size: give the shorter side as a whole number, as 256, or "
+            "height and width, as (224, 224)"
+        )
+
+
+class TooFew(FilmError):
+    """A clip that is sound, and has fewer frames than are wanted of it."""
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Frames of a clip, upright."""
+
+    #: RGB, shape (T, H, W, 3).
+    pictures: Bytes
+    #: When each is shown, from the clip's first frame on.
+    seconds: tuple[float, ...]
+    #: So many are frames of their own; those behind them show the last of these again.
+    real: int
+
+
+def chosen(times: Sequence[Seconds], wanted: Pictures) -> list[int]:
+    """Which of the frames shown at these times are wanted, by their numbers, each once, in order;
+    fewer than are wanted, where there are no more.
+
+    >>> chosen([0, 1, 2, 3, 4, 5], Pictures(frames=3))
+    [1, 3, 5]
+    >>> chosen([0, 1, 2, 3, 4, 5], Pictures(frames=2, fps=0.5))
+    [1, 3]
+    >>> chosen([0, 1, 2], Pictures(frames=9)), chosen([0, 1, 2], Pictures(frames=9, fps=0.5))
+    ([0, 1, 2], [0, 2])
+    """
+    if wanted.frames is None:
+        return list(range(len(times))) if wanted.fps is None else sampled_indices(times, wanted.fps)
+    if not times:
+        return []
+    number, last = wanted.frames, Fraction(times[-1])
+    if wanted.fps is None:
+        number = min(number, len(times))
+        # The last frame is shown as long as the one before it.
+        length = last + (last - Fraction(times[-2]) if len(times) > 1 else 0)
+        middles = [length * (2 * i + 1) / (2 * number) for i in range(number)]
+        return _apart(nearest_indices(times, middles), len(times))
+    step = 1 / Fraction(wanted.fps)
+    first = max(Fraction(0), (last - (number - 1) * step) / 2)
+    moments = [first + i * step for i in range(number)]
+    # Up to half a step past the last frame, as in sampling: further away it is shown no more.
+    within = [moment for moment in moments if moment < last + step / 2 - NEARLY]
+    return sorted(set(nearest_indices(times, within)))
+
+
+def _apart(numbers: Sequence[int], count: int) -> list[int]:
+    """Numbers below ``count`` as near to these ascending ones as they can be, and none twice.
+
+    Where a frame is shown for long, it is nearest to several middles of equal parts.
+
+    >>> _apart([0, 0, 0, 3, 4, 4], 6)
+    [0, 1, 2, 3, 4, 5]
+    """
+    apart: list[int] = []
+    for number in numbers:
+        apart.append(max(number, apart[-1] + 1) if apart else number)
+    return [min(number, count - len(apart) + place) for place, number in enumerate(apart)]
+
+
+def read_frames(
+    file: str | BinaryIO, wanted: Pictures, threads: int = 1, limits: Limits = USUAL_LIMITS
+) -> Frames:
+    """The wanted frames of a clip, or a :class:`FilmError` when any of them cannot be had."""
+    with open_film(file, limits) as container:
+        stream = video_stream(container)
+        if not has_decoder(stream):
+            raise FilmError("the codec of its pictures is unknown here: usually it is damaged")
+        ignore_other_streams(container, {stream.index})
+        stream.codec_context.thread_count = threads
+        if threads > 1:
+            stream.thread_type = "AUTO"
+        film = _Packets.of(container, stream, limits)
+        numbers = chosen(film.times, wanted)
+        real = len(numbers)
+        if wanted.frames is not None and real < wanted.frames:
+            if not wanted.pad:
+                raise TooFew(_too_few(film.times, wanted, real))
+            numbers += [numbers[-1]] * (wanted.frames - real)
+        pictures = film.decoded(numbers, _Scaler(wanted.size), limits)
+    return Frames(pictures, tuple(float(film.times[number]) for number in numbers), real)
+
+
+def _too_few(times: Sequence[Fraction], wanted: Pictures, real: int) -> str:
+    if wanted.fps is None:
+        return f"it has {len(times)} frames, and frames={wanted.frames} are wanted of it"
+    return (
+        f"frames={wanted.frames} at fps={wanted.fps:g} are wanted of it, and in its {len(times)} "
+        f"frames ({float(times[-1]):.3f} s from the first to the last) there are {real} such: it "
+        "is too short for that, or shows fewer frames a second"
+    )
+
+
+@dataclass(frozen=True)
+class _Packets:
+    """A clip, not yet decoded."""
+
+    stream: VideoStream
+    #: In the order of decoding, the last one empty.
+    packets: list[av.Packet[Any]]
+    #: Of every frame, in the order of showing: its tick, and the seconds since the first.
+    ticks: list[int]
+    times: list[Fraction]
+
+    @staticmethod
+    def of(container: InputContainer, stream: VideoStream, limits: Limits) -> _Packets:
+        found = list(packets(container, stream))
+        # What an edit list hides is decoded and not shown.
+        shown = [packet for packet in found if packet.size and not packet.is_discard]
+        limits.refuse_frames(len(shown))
+        if sum(packet.size > 0 for packet in found) < stream.frames or any(
+            packet.is_corrupt for packet in found
+        ):
+            raise FilmError(
+                f"its index speaks of {stream.frames} frames, and there are {len(shown)}. Usually "
+                "the file was cut short while it was copied: copy it again."
+            )
+        ticks = sorted({packet.pts for packet in shown if packet.pts is not None})
+        if not ticks:
+            raise FilmError(
+                "its track of pictures has no frame with a time. Usually the file was cut short; "
+                "curate its video again."
+            )
+        assert stream.time_base is not None
+        clock = Clock(stream.time_base, ticks[0], constant_rate(stream))
+        return _Packets(stream, found, ticks, [clock.seconds(tick) for tick in ticks])
+
+    def decoded(self, numbers: Sequence[int], scaler: _Scaler, limits: Limits) -> Bytes:
+        """The frames of these numbers (ascending), one picture for each number."""
+        missing: dict[int, list[int]] = {}
+        for place, number in enumerate(numbers):
+            missing.setdefault(self.ticks[number], []).append(place)
+        # Filled in place: of a whole clip there is no room for a second copy.
+        filled = _Pile(len(numbers))
+        start = self._start(min(missing))
+        for first in (start, 0) if start else (0,):
+            self.stream.codec_context.flush_buffers()
+            for frame in self._shown(self.packets[first:], set(missing), limits):
+                if frame.pts in missing:
+                    filled.put(scaler(frame), missing.pop(frame.pts))
+                if not missing:
+                    return filled.pictures
+            # A key frame from which nothing can be decoded is none: then from the beginning.
+        raise FilmError(
+            f"{len(missing)} of the {len(set(numbers))} frames that are wanted of it cannot be "
+            f"decoded, the first at {float(self.times[self.ticks.index(min(missing))]):.3f} s. "
+            "Usually the file is damaged; curate its video again."
+        )
+
+    def _shown(
+        self, some: Sequence[av.Packet[Any]], wanted: set[int], limits: Limits
+    ) -> Iterator[av.VideoFrame]:
+        """Frames of these packets, and all that are wanted among them."""
+        for packet in some:
+            # Others may be built on what is not wanted, unless it says that none are.
+            needed = packet.pts is None or packet.pts in wanted
+            self.stream.codec_context.skip_frame = "DEFAULT" if needed else "NONREF"
+            # A frame that the decoder made up, because data is missing, is none.
+            yield from (f for f in decode(packet, limits) or () if not f.is_corrupt)
+
+    def _start(self, tick: int) -> int:
+        """Where decoding has to begin to show this tick: at the last key frame until then."""
+        keys = (
+            place
+            for place, packet in enumerate(self.packets)
+            if packet.is_keyframe and packet.pts is not None and packet.pts <= tick
+        )
+        return max(keys, default=0)
+
+
+class _Scaler:
+    """Makes RGB pictures of the wanted size out of frames."""
+
+    def __init__(self, size: int | tuple[int, int] | None) -> None:
+        self._size = size
+        self._reformatter = VideoReformatter()
+
+    def __call__(self, frame: av.VideoFrame) -> Bytes:
+        width, height = self._scaled(frame.width, frame.height)
+        picture = self._reformatter.reformat(
+            frame,
+            width,
+            height,
+            "rgb24",
+            src_colorspace=Colorspace[said_matrix(frame.colorspace, frame.height)],
+            interpolation="AREA",
+        )
+        return self._cropped(pixels(picture))
+
+    def _scaled(self, width: int, height: int) -> tuple[int, int]:
+        if self._size is None:
+            return width, height
+        if isinstance(self._size, tuple):
+            scale = max(Fraction(self._size[0], height), Fraction(self._size[1], width))
+        else:
+            scale = min(Fraction(1), Fraction(self._size, min(width, height)))
+        return max(1, round(width * scale)), max(1, round(height * scale))
+
+    def _cropped(self, picture: Bytes) -> Bytes:
+        if not isinstance(self._size, tuple):
+            return picture
+        height, width = self._size
+        top, left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
+        return picture[top : top + height, left : left + width]
+
+
+class _Pile:
+    """Pictures of one size, put each in its places."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self.pictures: Bytes = np.empty((0, 0, 0, 3), np.uint8)
+
+    def put(self, picture: Bytes, places: list[int]) -> None:
+        if not self.pictures.size:
+            self.pictures = np.empty((self._number, *picture.shape), np.uint8)
+        if picture.shape != self.pictures.shape[1:]:
+            raise FilmError(
+                "its pictures change their size, so they are no one array: give a size as height "
+                "and width"
+            )
+        self.pictures[places] = picture

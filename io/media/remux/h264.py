@@ -1,0 +1,394 @@
+"""H.264 as bytes: its units, what parameter sets say, and how two kinds of pictures share a track.
+
+A packet is a row of *units* (NAL units): slices of the picture, remarks about it, and sometimes the
+*parameter sets* that say how slices are to be read. MP4 keeps those apart, in the track's header::
+
+    avcC   SPS 0 (the source's)  PPS 0     SPS 1 (ours)  PPS 1
+    track  ▕ IDR → PPS 1 → SPS 1 ▏ IDR → PPS 0 → SPS 0  …  ▏
+
+Every slice names its PPS, and every PPS its SPS, by number. So pictures of two encoders may follow
+each other in one track if their sets have different numbers and each change falls on an *IDR*, the
+kind of key frame before which nothing is remembered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from finecut.io.media.limits import FilmError
+
+SLICE, IDR, REMARK, SPS, PPS, DELIMITER, FILLER = 1, 5, 6, 7, 8, 9, 12
+#: Units that show something; 2 to 4 are slices in parts.
+PICTURE_UNITS = frozenset(range(SLICE, IDR + 1))
+#: What a track of MP4 has in its header, or not at all.
+SETS = frozenset({SPS, PPS, DELIMITER})
+#: Bytes of the lengths before units.
+LENGTH_SIZE = 4
+#: The number of the remark that decoding may begin here.
+RECOVERY_POINT = 6
+#: Numbers of parameter sets go up to this.
+MOST_SETS = 32
+#: Profiles whose sets say more: colours, depths, scaling.
+_LONG_PROFILES = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135})
+#: Those for which the header of the track says no more either.
+_SHORT_HEADERS = frozenset({66, 77, 88})
+_SHAPE_IN_NUMBERS = 255
+_PLAIN_420 = 1
+
+
+class BadUnits(FilmError):
+    """Bytes that are no H.264 as MP4 or a broadcast holds it."""
+
+
+def units(data: bytes, length_size: int | None) -> list[bytes]:
+    """The units of a packet: behind their lengths, or (``None``) behind start codes."""
+    if length_size is None:
+        return list(_after_start_codes(data))
+    found, at = [], 0
+    while at + length_size <= len(data):
+        length = int.from_bytes(data[at : at + length_size], "big")
+        at += length_size
+        if not length or at + length > len(data):
+            raise BadUnits("a packet of H.264 says that it is longer than it is")
+        found.append(data[at : at + length])
+        at += length
+    return found
+
+
+def _after_start_codes(data: bytes) -> Iterator[bytes]:
+    for part in data.split(b"\x00\x00\x01")[1:]:
+        unit = part.rstrip(b"\x00")
+        if unit:
+            yield unit
+
+
+def packed(parts: Iterable[bytes]) -> bytes:
+    """Units as MP4 holds them: each behind its length."""
+    return b"".join(len(part).to_bytes(LENGTH_SIZE, "big") + part for part in parts)
+
+
+def kind(unit: bytes) -> int:
+    return unit[0] & 31
+
+
+def shows(unit: bytes) -> bool:
+    """Whether it is a part of the picture."""
+    return kind(unit) in PICTURE_UNITS
+
+
+def is_reference(parts: Iterable[bytes]) -> bool:
+    """Whether other pictures may need this one."""
+    return any(shows(part) and part[0] >> 5 for part in parts)
+
+
+def begins_anew(parts: Iterable[bytes]) -> bool:
+    """Whether nothing before this picture is needed from here on: an IDR."""
+    return any(kind(part) == IDR for part in parts)
+
+
+def may_begin(parts: Iterable[bytes]) -> bool:
+    """Whether a decoder that begins here shows whole pictures at once: an IDR, or an open GOP."""
+    return any(
+        kind(part) == IDR or (kind(part) == REMARK and _recovers_at_once(part)) for part in parts
+    )
+
+
+def _recovers_at_once(unit: bytes) -> bool:
+    body, at = _plain(unit)[1:], 0
+    while at + 2 < len(body):
+        what, at = _summed(body, at)
+        size, at = _summed(body, at)
+        if what == RECOVERY_POINT:
+            return Bits(body[at : at + size]).ue() == 0
+        at += size
+    return False
+
+
+def _summed(body: bytes, at: int) -> tuple[int, int]:
+    """A number that is written as a row of 255s and a rest."""
+    total = 0
+    while at < len(body) and body[at] == _SHAPE_IN_NUMBERS:
+        total, at = total + _SHAPE_IN_NUMBERS, at + 1
+    return (total + body[at], at + 1) if at < len(body) else (total, at)
+
+
+def _plain(unit: bytes) -> bytes:
+    """Without the bytes that keep start codes from arising by chance."""
+    return unit.replace(b"\x00\x00\x03", b"\x00\x00")
+
+
+def _protected(plain: bytes) -> bytes:
+    out, zeros = bytearray(), 0
+    for byte in plain:
+        if zeros >= 2 and byte <= 3:
+            out.append(3)
+            zeros = 0
+        out.append(byte)
+        zeros = 0 if byte else zeros + 1
+    return bytes(out)
+
+
+class Bits:
+    """Reads numbers of some bits, and those whose length says how large they are (ue, se)."""
+
+    def __init__(self, data: bytes) -> None:
+        self._value, self._size = int.from_bytes(data, "big"), 8 * len(data)
+        self.at = 0
+
+    def u(self, count: int) -> int:
+        if self.at + count > self._size:
+            raise BadUnits("a parameter set of H.264 is shorter than it says")
+        self.at += count
+        return (self._value >> (self._size - self.at)) & ((1 << count) - 1)
+
+    def ue(self) -> int:
+        zeros = 0
+        while not self.u(1):
+            zeros += 1
+            if zeros > MOST_SETS:
+                raise BadUnits("a parameter set of H.264 holds a number beyond reason")
+        return (1 << zeros) - 1 + self.u(zeros)
+
+    def se(self) -> int:
+        number = self.ue()
+        return (number + 1) // 2 if number % 2 else -(number // 2)
+
+    def before(self) -> str:
+        """All bits that were read, as text."""
+        return f"{self._value >> (self._size - self.at):0{self.at}b}" if self.at else ""
+
+
+def _ue(number: int) -> str:
+    plain = f"{number + 1:b}"
+    return "0" * (len(plain) - 1) + plain
+
+
+@dataclass(frozen=True)
+class PictureSet:
+    """What an SPS says, as far as it matters here."""
+
+    number: int
+    profile: int
+    constraints: int
+    level: int
+    chroma: int
+    depth: int
+    size: tuple[int, int]
+    whole_frames: bool
+    #: How many pictures wait to be shown in order, and how many are kept; ``None``: not said.
+    reorder: int | None
+    kept: int | None
+    references: int
+    #: All bits before those two are said.
+    head: str
+    #: Whether it says anything about how it is to be shown.
+    has_remarks: bool
+
+
+def picture_set(unit: bytes) -> PictureSet:
+    """Read an SPS."""
+    bits = Bits(_plain(unit)[1:])
+    profile, constraints, level, number = bits.u(8), bits.u(8), bits.u(8), bits.ue()
+    chroma, depth = _PLAIN_420, 8
+    if profile in _LONG_PROFILES:
+        chroma, depth = _read_depth(bits)
+    bits.ue()  # frame numbers
+    _skip_order(bits)
+    references = bits.ue()
+    bits.u(1)
+    size = (bits.ue() + 1, bits.ue() + 1)
+    whole_frames = bool(bits.u(1))
+    if not whole_frames:
+        bits.u(1)
+    bits.u(1)
+    if bits.u(1):  # cropped
+        for _ in range(4):
+            bits.ue()
+    has_remarks = bool(bits.u(1))
+    if has_remarks:
+        _skip_remarks(bits)
+    head = bits.before()
+    reorder = kept = None
+    if has_remarks and bits.u(1):
+        bits.u(1)
+        for _ in range(4):
+            bits.ue()
+        reorder, kept = bits.ue(), bits.ue()
+    return PictureSet(
+        number,
+        profile,
+        constraints,
+        level,
+        chroma,
+        depth,
+        size,
+        whole_frames,
+        reorder,
+        kept,
+        references,
+        head,
+        has_remarks,
+    )
+
+
+def _read_depth(bits: Bits) -> tuple[int, int]:
+    chroma = bits.ue()
+    if chroma == 3:
+        bits.u(1)
+    depth = max(bits.ue(), bits.ue()) + 8
+    bits.u(1)
+    if bits.u(1):
+        for number in range(8 if chroma != 3 else 12):
+            if bits.u(1):
+                _skip_scaling(bits, 16 if number < 6 else 64)
+    return chroma, depth
+
+
+def _skip_scaling(bits: Bits, count: int) -> None:
+    last = following = 8
+    for _ in range(count):
+        if following:
+            following = (last + bits.se()) % 256
+        last = following or last
+
+
+def _skip_order(bits: Bits) -> None:
+    kind_of_order = bits.ue()
+    if kind_of_order == 0:
+        bits.ue()
+    elif kind_of_order == 1:
+        bits.u(1)
+        bits.se()
+        bits.se()
+        for _ in range(min(bits.ue(), 255)):
+            bits.se()
+
+
+def _skip_remarks(bits: Bits) -> None:
+    if bits.u(1) and bits.u(8) == _SHAPE_IN_NUMBERS:
+        bits.u(32)
+    if bits.u(1):
+        bits.u(1)
+    if bits.u(1):
+        bits.u(4)
+        if bits.u(1):
+            bits.u(24)
+    if bits.u(1):
+        bits.ue()
+        bits.ue()
+    if bits.u(1):
+        bits.u(65)
+    if _skip_rates(bits) | _skip_rates(bits):
+        bits.u(1)
+    bits.u(1)
+
+
+def _skip_rates(bits: Bits) -> bool:
+    if not bits.u(1):
+        return False
+    count = bits.ue() + 1
+    bits.u(8)
+    for _ in range(min(count, MOST_SETS)):
+        bits.ue()
+        bits.ue()
+        bits.u(1)
+    bits.u(20)
+    return True
+
+
+def with_order(unit: bytes, reorder: int, kept: int) -> bytes:
+    """The same SPS (one that has remarks), saying how many pictures wait and how many are kept.
+
+    Decoders set themselves up by these two numbers. Where they change in the middle of a track, a
+    decoder may throw away what it has not shown yet.
+    """
+    said = picture_set(unit)
+    if not said.has_remarks:
+        raise BadUnits("a parameter set of H.264 has no place for what is to be said")
+    # No limit but those of the level: 1, 2, 1, 16, 16 is what an SPS means that does not say.
+    bits = said.head + "11" + "".join(map(_ue, (0, 0, 16, 16, reorder, kept))) + "1"
+    bits += "0" * (-len(bits) % 8)
+    return unit[:1] + _protected(int(bits, 2).to_bytes(len(bits) // 8, "big"))
+
+
+@dataclass(frozen=True)
+class Header:
+    """The parameter sets of a track, and how long the lengths before its units are."""
+
+    sps: tuple[bytes, ...]
+    pps: tuple[bytes, ...]
+    #: ``None``: start codes instead of lengths.
+    length_size: int | None
+
+    @property
+    def sets(self) -> frozenset[bytes]:
+        return frozenset((*self.sps, *self.pps))
+
+    def free_number(self) -> int | None:
+        """A number that no set of the track has."""
+        taken = {picture_set(unit).number for unit in self.sps}
+        for unit in self.pps:
+            bits = Bits(_plain(unit)[1:])
+            taken |= {bits.ue(), bits.ue()}
+        return next((number for number in range(MOST_SETS) if number not in taken), None)
+
+    def joined(self, other: Header) -> bytes:
+        """The header of a track that has the sets of both, as MP4 writes it."""
+        first = picture_set(self.sps[0])
+        sps, pps = self.sps + other.sps, self.pps + other.pps
+        level = max(picture_set(unit).level for unit in sps)
+        about = (1, first.profile, first.constraints, level, 0xFC | (LENGTH_SIZE - 1))
+        parts = [
+            bytes((*about, 0xE0 | len(sps))),
+            *(len(unit).to_bytes(2, "big") + unit for unit in sps),
+            bytes((len(pps),)),
+            *(len(unit).to_bytes(2, "big") + unit for unit in pps),
+        ]
+        if first.profile not in _SHORT_HEADERS:
+            depth = 0xF8 | (first.depth - 8)
+            parts.append(bytes((0xFC | first.chroma, depth, depth, 0)))
+        return b"".join(parts)
+
+
+def header(extradata: bytes | None) -> Header:
+    """Read the header of a track: as MP4 writes it, or sets behind start codes."""
+    if not extradata:
+        raise BadUnits("the film keeps its parameter sets to itself until it is played")
+    if extradata[0] == 1:
+        return _avcc(extradata)
+    parts = units(extradata, None)
+    return _checked(
+        Header(
+            tuple(part for part in parts if kind(part) == SPS),
+            tuple(part for part in parts if kind(part) == PPS),
+            None,
+        )
+    )
+
+
+def _avcc(data: bytes) -> Header:
+    try:
+        length_size, count, at = (data[4] & 3) + 1, data[5] & 31, 6
+        sps, at = _row(data, at, count)
+        pps, _ = _row(data, at + 1, data[at])
+    except IndexError as error:
+        raise BadUnits("the header of the H.264 track is cut off") from error
+    return _checked(Header(sps, pps, length_size))
+
+
+def _row(data: bytes, at: int, count: int) -> tuple[tuple[bytes, ...], int]:
+    row = []
+    for _ in range(count):
+        length = int.from_bytes(data[at : at + 2], "big")
+        row.append(data[at + 2 : at + 2 + length])
+        at += 2 + length
+        if not length or at > len(data):
+            raise BadUnits("the header of the H.264 track is cut off")
+    return tuple(row), at
+
+
+def _checked(found: Header) -> Header:
+    if not (found.sps and found.pps):
+        raise BadUnits("the film keeps its parameter sets to itself until it is played")
+    return found

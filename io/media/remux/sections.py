@@ -1,0 +1,191 @@
+"""Sections: the packets of a film from one key frame to the next, without decoding any.
+
+    decoded in this order   I  P  b  b  P  b  b │ I  p  p  P  b  b │ I …      p  shown before its I,
+    shown in this order     I  b  b  P  b  b  P   p  p  I  b  b  P   …           in an open group
+
+A section is complete when the next one is known as far as its first picture that is not shown
+before its key frame: only then it is certain when this one ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from av.container import InputContainer
+
+from finecut.io.media.clip_file import Packet
+from finecut.io.media.clock import Clock
+from finecut.io.media.limits import USUAL_LIMITS, FilmError, Limits
+from finecut.io.media.remux import h264
+from finecut.io.media.remux.steady import SETS_CHANGE, Steady
+from finecut.io.media.source import ENCRYPTED
+
+#: Sections are held in memory, and clips that are copied are as long as they; beyond these they
+#: are not.
+LONGEST_SECONDS, MOST_BYTES = 30, 128 << 20
+
+FAR_APART = f"its key frames are more than {LONGEST_SECONDS} s or {MOST_BYTES >> 20} MB apart"
+OPEN_GROUPS = "its groups of pictures are open: what follows a key frame needs pictures before it"
+
+
+@dataclass
+class Section:
+    """Packets in the order of decoding, from a key frame on; times are ticks from second 0."""
+
+    #: When the key frame is shown.
+    first: int
+    #: Nothing was before it in the film.
+    opens_film: bool
+    packets: list[Packet] = field(default_factory=list)
+    #: When each is shown.
+    shown: list[int] = field(default_factory=list)
+    num_bytes: int = 0
+    #: When the next section shows its key frame, and its first picture; ``None``: the film ends.
+    following: int | None = None
+    ends: int | None = None
+    #: What keeps it from being copied, whoever asks.
+    why_not: str | None = None
+    #: It has key frames that are no places to begin at.
+    is_open: bool = False
+
+    @property
+    def leading(self) -> int:
+        """How many pictures are shown before the key frame; they need the section before."""
+        return sum(tick < self.first for tick in self.shown)
+
+
+class Sections:
+    """Gathers the packets of a film's pictures into sections.
+
+    ``header`` is given for H.264, whose key frames are not all places to begin at. ``strictly``:
+    they begin only where no earlier picture is needed. ``watch`` sees whether all pictures are read
+    by the header of the track.
+    """
+
+    def __init__(
+        self,
+        container: InputContainer,
+        clock: Clock,
+        header: h264.Header | None,
+        strictly: bool,
+        from_start: bool,
+        limits: Limits = USUAL_LIMITS,
+        watch: Steady | None = None,
+    ) -> None:
+        #: Who sees whether packets are read as the header says, and whether another one came.
+        self._watch, self._new_header = watch, False
+        self._tick: Callable[[int], int] = clock.ticker()
+        self._longest = LONGEST_SECONDS * clock.clip_time_base.denominator
+        self._header, self._strictly, self._limits = header, strictly, limits
+        self._from_start = from_start
+        self._count = 0
+        #: Complete but for its end; and the one that is gathered.
+        self._whole: Section | None = None
+        self._growing: Section | None = None
+        #: When the latest picture is shown, and whether key frames were no places to begin at.
+        self._latest, self._refused = -1, False
+
+    def hopeless(self, end: int) -> str | None:
+        """Why nothing until this tick can be copied any more, once that is certain."""
+        section = self._growing
+        if self._latest < end or self._whole is not None:
+            return None
+        return self.why_nothing if section is None else section.why_not
+
+    @property
+    def why_nothing(self) -> str:
+        """Why there is no section at all."""
+        return OPEN_GROUPS if self._refused else "the film shows nothing there"
+
+    def take(self, packet: Packet) -> Section | None:
+        """The next packet of pictures; what it completes."""
+        if not packet.size:
+            return None
+        self._count += 1
+        self._limits.refuse_frames(self._count)
+        shown = None if packet.pts is None else self._tick(packet.pts)
+        parts, trouble = self._read(packet, shown)
+        self._latest = self._latest if shown is None else max(self._latest, shown)
+        begins = packet.is_keyframe and shown is not None and self._begins(parts)
+        if begins and shown is not None:
+            completed = self._completed()
+            if self._growing is not None:
+                self._growing.following = shown
+            self._whole = self._growing
+            self._growing = Section(shown, self._from_start and self._growing is None)
+        else:
+            completed = None
+        self._refused |= packet.is_keyframe and not begins
+        section = self._growing
+        if section is None:
+            return None  # before the first key frame nothing can be shown
+        section.packets.append(packet)
+        section.shown.append(section.first if shown is None else shown)
+        section.num_bytes += packet.size
+        section.is_open |= packet.is_keyframe and not begins
+        self._bound(section)
+        section.why_not = section.why_not or trouble
+        if completed is None and section.shown[-1] > section.first:
+            completed = self._completed()
+        return completed
+
+    def rest(self) -> Iterator[Section]:
+        """What is left at the film's end."""
+        completed = self._completed()
+        if completed is not None:
+            yield completed
+        if self._growing is not None:
+            yield self._checked(self._growing)
+
+    def _read(self, packet: Packet, shown: int | None) -> tuple[list[bytes], str | None]:
+        """The units of an H.264 packet, and what is wrong with any."""
+        changed = self._change(packet)
+        if shown is None:
+            return [], "the container does not say when pictures are shown"
+        if packet.is_corrupt:
+            return [], "the container says that its data is damaged"
+        if packet.is_discard:
+            return [], "pictures are hidden by the container"
+        if packet.has_sidedata(ENCRYPTED):
+            return [], "its packets are encrypted"
+        if self._header is None or not (self._strictly or packet.is_keyframe):
+            return [], changed
+        try:
+            return h264.units(bytes(packet), self._header.length_size), changed
+        except FilmError as error:
+            return [], str(error)
+
+    def _change(self, packet: Packet) -> str | None:
+        """Why the header of the track is not this packet's, as far as its bytes tell."""
+        self._new_header |= packet.has_sidedata("new_extradata")
+        if self._new_header:
+            return SETS_CHANGE
+        return None if self._watch is None else self._watch.change(bytes(packet))
+
+    def _begins(self, parts: list[bytes]) -> bool:
+        if self._header is None:
+            return True
+        return h264.begins_anew(parts) if self._strictly else h264.may_begin(parts)
+
+    def _bound(self, section: Section) -> None:
+        long = section.shown[-1] - section.first > self._longest
+        if long or section.num_bytes > MOST_BYTES:
+            section.why_not = OPEN_GROUPS if section.is_open else FAR_APART
+            section.packets.clear()
+
+    def _completed(self) -> Section | None:
+        section, self._whole = self._whole, None
+        if section is None:
+            return None
+        assert self._growing is not None
+        section.ends = min(self._growing.shown, default=self._growing.first)
+        return self._checked(section)
+
+    def _checked(self, section: Section) -> Section:
+        jumps = section.ends is not None and max(section.shown) >= section.ends
+        if len(set(section.shown)) < len(section.shown):
+            section.why_not = section.why_not or "two of its packets show one picture"
+        elif jumps or (self._strictly and section.leading):
+            section.why_not = section.why_not or "its times jump"
+        return section

@@ -1,0 +1,364 @@
+"""Opening and probing: what a file is, without reading more of it than needed.
+
+Only real container formats are opened. FFmpeg would happily treat a text file called ``x.mp4`` as
+a playlist and open other files it names; the whitelists below stop that before it starts. They also
+keep FFmpeg from looking into subtitles, data and attachments, and from making pictures larger than
+the limits say (it decodes while it opens, so a bomb would go off before anybody had asked for it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from functools import cache
+from typing import Any, BinaryIO, Final
+
+import av
+from av.codec import Codec, codecs_available
+from av.container import InputContainer
+from av.stream import Discard, Disposition, Stream
+from av.video.codeccontext import VideoCodecContext
+from av.video.stream import VideoStream
+
+from finecut.io.media.clock import Clock
+from finecut.io.media.codecs.decoders import NVDEC, SOFTWARE, DecoderMissing, hardware
+from finecut.io.media.limits import USUAL_LIMITS, FilmError, Limits
+from finecut.io.media.pace import Times, can_be_asked, pace_of
+from finecut.io.media.picture import refuse_matrix
+from finecut.io.media.remux.mp4 import Descriptions, descriptions, is_locked
+from finecut.io.process.children import beat
+from finecut.io.records import Source, Video
+
+__all__ = [
+    "DECODE_THREADS",
+    "FilmError",
+    "clock_of",
+    "constant_rate",
+    "decode",
+    "flushed",
+    "has_decoder",
+    "ignore_other_streams",
+    "open_film",
+    "packets",
+    "probe",
+    "rewind",
+    "stamp",
+    "video_stream",
+]
+
+FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg"
+
+#: What the reference assumes when the stream does not say (usual for Matroska).
+UNKNOWN_BIT_RATE_K = 2000
+
+#: Frames decoded ahead in parallel. More threads gain nothing once encoding is the limit, and each
+#: one holds a frame.
+DECODE_THREADS = 2
+
+
+#: What decoders say of data that is damaged, or that only damage could make.
+DAMAGED = (
+    av.error.InvalidDataError,
+    av.error.PatchWelcomeError,
+    av.error.ArgumentError,
+    av.error.ExternalError,
+    av.error.UnknownError,
+    av.error.BugError,
+)
+
+
+#: What the container adds to a packet whose bytes are locked.
+ENCRYPTED: Final = "encryption_info"
+
+
+#: Where FFmpeg says with which key a track of Matroska is encrypted.
+MATROSKA_KEY = "enc_key_id"
+
+
+#: What a GPU says of itself, and not of what it was given.
+NOT_THE_DATA = (av.error.ExternalError, av.error.UnknownError)
+
+
+@contextmanager
+def open_film(
+    source: str | BinaryIO,
+    limits: Limits = USUAL_LIMITS,
+    own: bool = False,
+    decoder: str = SOFTWARE,
+) -> Iterator[InputContainer]:
+    """The opened container; FFmpeg's errors come out as sentences.
+
+    FFmpeg decodes a picture of H.264 only to see what the header says already, which is most of
+    the cost of opening it. In a clip of our ``own`` it believes the header, until it shall decode.
+    """
+    accelerated = hardware(decoder)
+    try:
+        container = av.open(
+            # Whatever its name looks like, it is a file: not concat:, not pipe:, not http:.
+            f"file:{source}" if isinstance(source, str) else source,
+            mode="r",
+            options={
+                "format_whitelist": FORMATS,
+                # Nothing else is opened, not even a file, when it is read through Python.
+                "protocol_whitelist": "file" if isinstance(source, str) else "none",
+                "codec_whitelist": _decoders("h264" if own else None),
+                # A QuickTime track may lie in another file; it is never followed there.
+                "enable_drefs": "0",
+                "max_pixels": str(limits.decoder_pixels),
+                # One more, so that those which drop what is too much are caught, too.
+                "max_streams": str(limits.streams + 1),
+            },
+            metadata_errors="replace",  # titles are in any encoding, and nobody reads them here
+            hwaccel=accelerated,
+        )
+    except av.error.FFmpegError as error:
+        if isinstance(error, av.error.MemoryError):
+            limits.refuse_memory()
+        raise FilmError(
+            f"no video container could be opened ({error.strerror}). The file is empty, cut off "
+            "before its index, encrypted, or not a video at all; try to play it, and copy or "
+            "export it again."
+        ) from error
+    with container:
+        try:
+            limits.refuse_streams(len(container.streams))
+            for stream in container.streams.video:
+                if has_decoder(stream):
+                    stream.codec_context.options = {"max_pixels": str(limits.decoder_pixels)}
+            yield container
+        except av.error.MemoryError:
+            raise  # not the file's fault alone: who set a limit to the memory knows what to say
+        except av.error.FFmpegError as error:
+            raise FilmError(
+                f"FFmpeg gave up on it ({error.strerror}). Usually its codec is unknown here, or "
+                "the file is damaged; re-encode it with a common codec."
+            ) from error
+
+
+@cache
+def _decoders(without: str | None) -> str:
+    """The names of all decoders of pictures and sound but one; subtitles are left alone."""
+    names = []
+    for name in sorted(codecs_available):
+        if name == without:
+            continue
+        try:
+            codec = Codec(name, "r")
+        except ValueError:  # it only encodes
+            continue
+        if codec.type in ("video", "audio"):
+            names.append(name)
+    return ",".join(names)
+
+
+def video_stream(container: InputContainer) -> VideoStream:
+    """The first moving picture: a cover image is a video stream too, but not a film."""
+    for stream in container.streams.video:
+        if not stream.disposition & Disposition.attached_pic:
+            return stream
+    raise FilmError(
+        "the file has no video track: it is sound only, or its only picture is a cover image. "
+        "Leave it out of the input."
+    )
+
+
+def has_decoder(stream: Stream) -> bool:
+    """Whether FFmpeg knows how to decode it; PyAV gives it no context otherwise."""
+    context: Any = stream.codec_context
+    return context is not None
+
+
+def ignore_other_streams(container: InputContainer, wanted: set[int]) -> None:
+    """Tell the demuxer not even to read subtitles, data, further tracks and attachments."""
+    for stream in container.streams:
+        if stream.index not in wanted:
+            stream.discard = Discard.all
+
+
+def probe(file: str | BinaryIO, source: Source, size: int, limits: Limits = USUAL_LIMITS) -> Video:
+    """The record of this file, after its first frame has really been decoded."""
+    described = descriptions(file)
+    with open_film(file, limits) as container:
+        stream = video_stream(container)
+        refuse_locked(stream, described)
+        if not has_decoder(stream):
+            raise FilmError(
+                "the codec of its pictures is unknown here. Usually the file is encrypted, damaged "
+                "or of a rare make; re-encode it with a common codec."
+            )
+        ignore_other_streams(container, {stream.index})
+        limits.refuse_pixels(stream.codec_context.width, stream.codec_context.height)
+        framerate = _framerate(stream)
+        if not _counts_from_zero(container):
+            _check_length(_duration(container, stream, 0), framerate, size, limits)
+        times, feed = Times(container, stream, limits), packets(container, stream)
+        first_pts, pixel_format = _first_frame(container, times.noted(feed), limits)
+        duration = _duration(container, stream, first_pts)
+        _check_length(duration, float(_slowest(stream)), size, limits)
+        # Truncated as the reference does: the ids of the last clips depend on it.
+        num_frames, pace = int(duration * framerate), None
+        if can_be_asked(container):
+            pace = pace_of(file, container, stream, times, feed, first_pts, duration)
+        if pace is not None:
+            framerate = pace.framerate
+            num_frames = pace.num_frames or int(duration * framerate)
+        return Video(
+            source=source,
+            size=size,
+            stream_index=stream.index,
+            width=stream.codec_context.width,
+            height=stream.codec_context.height,
+            framerate=framerate,
+            num_frames=num_frames,
+            duration=duration,
+            video_codec=stream.codec_context.codec.canonical_name,
+            pixel_format=pixel_format,
+            audio_codec=_audio_codec(container),
+            bit_rate_k=int((stream.bit_rate or UNKNOWN_BIT_RATE_K * 1024) / 1024),
+            first_pts=first_pts,
+            uneven=pace is not None and pace.uneven,
+        )
+
+
+def refuse_locked(stream: VideoStream, described: Descriptions) -> None:
+    """Decoders make something even of encrypted pictures, which nobody should take for the film."""
+    if is_locked(described, stream.id) or MATROSKA_KEY in stream.metadata:
+        raise FilmError(
+            "its pictures are encrypted, and finecut has no keys. Usually it was downloaded from a "
+            "service with copy protection; get a copy without it, or leave it out of the input."
+        )
+
+
+def _audio_codec(container: InputContainer) -> str | None:
+    first = next(iter(container.streams.audio), None)
+    if first is None or not has_decoder(first):
+        return None
+    return first.codec_context.codec.canonical_name
+
+
+def constant_rate(stream: VideoStream) -> Fraction | None:
+    """The frame rate when all frames lie on one grid, else ``None`` (variable frame rate)."""
+    rate = stream.average_rate
+    return rate if rate and rate == stream.base_rate else None
+
+
+def clock_of(stream: VideoStream, video: Video) -> Clock:
+    """The time of a film that was probed: what a header calls a constant rate may be none."""
+    assert stream.time_base is not None
+    rate = None if video.uneven else constant_rate(stream)
+    return Clock(stream.time_base, video.first_pts, rate)
+
+
+def rewind(container: InputContainer) -> None:
+    """Go to the beginning, which is before 0 where the clock of MPEG-TS wrapped.
+
+    A second before it, since that is when the first picture is shown, and it is decoded earlier.
+    """
+    start = container.start_time or 0
+    container.seek(start - av.time_base if start < 0 else 0, backward=True)
+
+
+def _framerate(stream: VideoStream) -> float:
+    rate = stream.average_rate or stream.base_rate
+    if not rate:
+        raise FilmError(
+            "the video track has no frame rate, so no span of it can be named. Usually the file "
+            "holds one picture or was cut off while recording; re-mux it with a constant rate."
+        )
+    return rate.numerator / rate.denominator
+
+
+def _slowest(stream: VideoStream) -> Fraction:
+    """The lower one of the rates that FFmpeg found; one of them may be far too high."""
+    return min(rate for rate in (stream.average_rate, stream.base_rate) if rate)
+
+
+def _duration(container: InputContainer, stream: VideoStream, first_pts: int) -> float:
+    base = stream.time_base or Fraction(1)
+    if stream.duration is not None:
+        seconds = stream.duration * base.numerator / base.denominator
+    elif container.duration is not None:
+        seconds = container.duration / av.time_base
+        if _counts_from_zero(container):
+            seconds -= max(0.0, float(first_pts * base))
+    else:
+        raise FilmError(
+            "neither the video track nor the container says how long it is. Usually a recording "
+            "was interrupted; re-mux the file so that it gets an index."
+        )
+    # Six decimals, because that is what the reference reads; the frame count depends on it.
+    return float(f"{seconds:.6f}")
+
+
+def _counts_from_zero(container: InputContainer) -> bool:
+    """Matroska's length counts from 0, also when its first picture is shown later."""
+    return container.format.name.startswith("matroska")
+
+
+def _check_length(seconds: float, framerate: float, size: int, limits: Limits) -> None:
+    """A frame takes a byte at the least, so a longer film is a broken header."""
+    frames = seconds * framerate
+    if frames > size:
+        raise FilmError(
+            f"the header promises {frames:.0f} frames in {size} bytes, which is impossible. It is "
+            "damaged; re-mux the file so that its length is measured anew."
+        )
+    limits.refuse_seconds(seconds)
+    limits.refuse_frames(frames)
+
+
+def stamp(container: InputContainer, frame: av.VideoFrame) -> int | None:
+    """The tick at which a frame is shown. AVI only has times for decoding, in order of showing."""
+    return frame.dts if container.format.name == "avi" else frame.pts
+
+
+def _first_frame(
+    container: InputContainer, feed: Iterator[av.Packet[Any]], limits: Limits
+) -> tuple[int, str]:
+    for packet in feed:
+        for frame in decode(packet, limits) or ():
+            pts = stamp(container, frame)
+            if pts is not None:
+                refuse_matrix(frame.colorspace)
+                return pts, frame.format.name
+    raise FilmError(
+        "not one frame of the video track could be decoded. Usually the file is damaged from its "
+        "start or its codec is unknown here; re-encode it."
+    )
+
+
+def packets(container: InputContainer, *streams: Stream) -> Iterator[av.Packet[Any]]:
+    """The packets of these streams, each a sign of life."""
+    for packet in container.demux(*streams):
+        beat()
+        yield packet
+
+
+def decode(
+    packet: av.Packet[VideoStream], limits: Limits = USUAL_LIMITS
+) -> list[av.VideoFrame] | None:
+    """The frames a packet gives, or ``None`` when its data is damaged (players go on there too)."""
+    try:
+        frames = packet.decode()
+    except DAMAGED as error:
+        # Decoders take no picture beyond the limit; they keep its size in mind, or none at all.
+        context = packet.stream.codec_context
+        limits.refuse_pixels(context.width, context.height)
+        if context.is_hwaccel and isinstance(error, NOT_THE_DATA):
+            reason = f"the GPU gave up on a picture ({error})"
+            raise DecoderMissing.because(NVDEC, reason) from error
+        if isinstance(error, av.error.ArgumentError) and not context.width:
+            limits.refuse_size()
+        return None
+    for frame in frames:
+        limits.refuse_pixels(frame.width, frame.height)
+    return frames
+
+
+def flushed(context: VideoCodecContext) -> list[av.VideoFrame]:
+    """The frames a decoder still holds when no packet follows; none when they are damaged."""
+    try:
+        return context.decode(None)
+    except DAMAGED:
+        return []

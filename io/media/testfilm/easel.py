@@ -1,0 +1,250 @@
+"""Putting a painted film into its container: streams, clocks, frames and their encoding.
+
+:func:`write` takes the truth that :func:`~finecut.io.media.testfilm.paint.paint` has settled and
+makes a file of which it holds. Frames are drawn, encoded and written one by one, so memory does not
+grow with length."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, cast
+
+import av
+import numpy as np
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.video.stream import VideoStream
+
+from finecut.io.media.codecs.thread_priority import opened
+from finecut.io.media.testfilm.beeps import PRIMING, Beeper, sound_encoder
+from finecut.io.media.testfilm.pattern import Array, strip_height
+from finecut.io.media.testfilm.scenery import Scenery
+
+if TYPE_CHECKING:
+    from finecut.io.media.testfilm.paint import Painting
+
+# Encoders and containers take clocks up to about this many ticks per second.
+_FINEST = 1_000_000
+
+# One thread everywhere: the number of threads changes what encoders write.
+_CODEC_OPTIONS: dict[str, dict[str, str]] = {
+    "libx264": {"preset": "veryfast", "crf": "20"},
+    "libx265": {
+        "preset": "ultrafast",
+        "crf": "22",
+        "x265-params": "log-level=error:pools=none:frame-threads=1",
+    },
+    "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8", "crf": "30", "b": "0"},
+    # Faster presets leave changed blocks of small pictures unencoded, the index among them.
+    "libsvtav1": {"preset": "8", "crf": "30", "svtav1-params": "lp=1"},
+}
+_NEED_BIT_RATE = ("mpeg4", "mjpeg")
+_JPEG_RANGE = 2
+# Of 256 parts of a frame that is lit by a flash so many are white.
+_FLASH = 240
+
+
+def codec_settings(codec: str, asked: Mapping[str, str], open_gop: bool) -> dict[str, str]:
+    """The painter's options for a codec, overridden by the caller's; '-params' add up."""
+    settings = {"threads": "1", **_CODEC_OPTIONS.get(codec, {})}
+    added = {"libx264": "x264-params", "libx265": "x265-params"}.get(codec)
+    if added:
+        known = [settings[added]] if added in settings else []
+        settings[added] = ":".join([*known, f"open-gop={int(open_gop)}"])
+    for name, value in asked.items():
+        both = name.endswith("-params") and name in settings
+        settings[name] = f"{settings[name]}:{value}" if both else value
+    return settings
+
+
+def write(film: Painting, settings: dict[str, str], gop: int | None, b_frames: int | None) -> None:
+    """Paint the film into its file."""
+    flags = {"fflags": "+bitexact"}
+    if film.path.lower().endswith((".mp4", ".mov")):
+        flags["movflags"] = "+faststart"
+    with av.open(film.path, "w", container_options=flags) as container:
+        video = _video_stream(container, film, settings)
+        if gop is not None:
+            video.codec_context.gop_size = gop
+        if b_frames is not None:
+            video.codec_context.max_b_frames = b_frames
+        opened(video.codec_context)
+        sound = _beeper(container, film)
+        for at, frame in _frames(film):
+            if sound:
+                sound.send_until(film.start + at)
+            container.mux(video.encode(frame))
+        if sound:
+            sound.send_until(film.start + film.duration)
+            sound.finish()
+        container.mux(video.encode(None))
+
+
+def _beeper(container: OutputContainer, film: Painting) -> Beeper | None:
+    if not film.sound:
+        return None
+    codec, options = sound_encoder(film.sound)
+    stream = cast(AudioStream, _added(container, film, codec, film.sample_rate, options))
+    beeps = [film.start + Fraction(beep) for beep in film.beeps]
+    start = film.sound_start
+    if film.path.lower().endswith(".avi"):
+        # AVI cannot say that the first samples are the encoder's priming, so they are played:
+        # let them take the place of the first silence.
+        start += Fraction(PRIMING.get(codec, 0), film.sample_rate)
+    return Beeper(container, stream, start, beeps)
+
+
+def _added(
+    container: OutputContainer, film: Painting, codec: str, rate: Any, options: dict[str, str]
+) -> Any:
+    """A new stream; a codec that is unknown or unfit for the container is told as a sentence."""
+    try:
+        return container.add_stream(codec, rate=rate, options=options)
+    except ValueError as error:
+        raise ValueError(
+            f"The film {film.path} cannot hold '{codec}': {error}. Use an encoder that this "
+            "PyAV has and the container takes, or another suffix."
+        ) from error
+
+
+def _time_base(film: Painting) -> Fraction:
+    """The coarsest clock that holds every frame exactly; for AVI, which counts, the rate."""
+    if film.path.lower().endswith(".avi"):
+        return 1 / film.rate
+    ticks = math.lcm(*{(film.start + at).denominator for at in (*film.times, film.duration)})
+    if ticks > _FINEST:
+        raise ValueError(
+            f"The times of {film.path} share no clock coarser than 1/{ticks} s, which encoders "
+            f"refuse: round times and start to multiples of 1/{_FINEST} s or coarser."
+        )
+    return Fraction(1, ticks)
+
+
+def _video_stream(
+    container: OutputContainer, film: Painting, settings: dict[str, str]
+) -> VideoStream:
+    stream = cast(VideoStream, _added(container, film, film.codec, film.rate, settings))
+    context = stream.codec_context
+    context.width, context.height = film.width, film.height
+    context.pix_fmt = film.pix_fmt
+    context.time_base = _time_base(film)
+    context.sample_aspect_ratio = film.sample_aspect_ratio
+    # Without the second flag the last frame's duration is lost, and the film's with it.
+    context.flags |= av.codec.context.Flags.bitexact | av.codec.context.Flags.frame_duration
+    if film.full_range:
+        context.color_range = _JPEG_RANGE
+    if film.codec in _NEED_BIT_RATE:
+        context.bit_rate = max(1_000_000, int(film.width * film.height * film.rate / 3))
+    if film.rotation:
+        if not hasattr(stream, "set_display_rotation"):
+            raise ValueError(
+                f"PyAV {av.__version__} cannot write a rotation of {film.rotation} degrees: "
+                "install PyAV 18 or newer to paint turned films."
+            )
+        stream.set_display_rotation(film.rotation)
+    return stream
+
+
+def _frames(film: Painting) -> Iterator[tuple[Fraction, av.VideoFrame]]:
+    """Each frame with its time, drawn, with timestamp and duration for the encoder."""
+    tick = _time_base(film)
+    halved = "420" in film.pix_fmt
+    master = (
+        film.pix_fmt
+        if film.pix_fmt in ("yuv420p", "yuvj420p", "yuv444p")
+        else ("yuv420p" if halved else "yuv444p")
+    )
+    stage = _Stage(film, 2 if halved else 1)
+    for index, at in enumerate(film.times):
+        frame = av.VideoFrame(film.width, film.height, master)
+        planes = _upright_planes(frame, film.rotation)
+        stage.draw(planes, index)
+        if master != film.pix_fmt:
+            frame = frame.reformat(format=film.pix_fmt)
+        if film.full_range:
+            frame.color_range = _JPEG_RANGE
+        following = film.times[index + 1] if index + 1 < len(film.times) else film.duration
+        frame.time_base = tick
+        frame.pts = int((film.start + at) / tick)
+        frame.duration = int((following - at) / tick)
+        yield at, frame
+
+
+class _Stage:
+    """The scenes that are on show: one, or two while one dissolves into the next."""
+
+    def __init__(self, film: Painting, halving: int) -> None:
+        self.film = film
+        self.halving = halving
+        self.starts = film.scene_starts
+        self.lit = {index for frames in film.flashing for index in frames}
+        self.ready: dict[int, Scenery] = {}
+
+    def draw(self, planes: list[Array], index: int) -> None:
+        """Draw the frame of this index as the film shows it."""
+        number = bisect_right(self.starts, index) - 1
+        changes = self.film.transitions
+        # The transition into this scene and the one out of it, with the scene on its other side.
+        near = [(number - 1, changes[number - 1])] if number else []
+        near += [(number + 1, changes[number])] if number < len(changes) else []
+        crossed = [
+            (other, crossing.kind, done)
+            for other, crossing in near
+            if 0 < (done := crossing.progress(self.film.times[index])) < 1
+        ]
+        needed = {number, *(other for other, kind, _ in crossed if kind == "dissolve")}
+        self.ready = {scene: self._scenery(scene) for scene in sorted(needed)}
+        self._draw_scene(number, planes, index)
+        for other, kind, done in crossed:
+            if kind == "fade":
+                self._tint(planes, black=True, weight=256 - round(256 * abs(2 * done - 1)))
+            else:
+                beside = [np.empty_like(plane) for plane in planes]
+                self._draw_scene(other, beside, index)
+                # Both have the same strip, which blending therefore leaves as it is.
+                weight = round(256 * (done if other > number else 1 - done))
+                for plane, blended in zip(planes, beside, strict=True):
+                    plane[:] = _blend(plane, blended, weight)
+        if index in self.lit:
+            self._tint(planes, black=False, weight=_FLASH)
+
+    def _scenery(self, number: int) -> Scenery:
+        if number in self.ready:
+            return self.ready[number]
+        film = self.film
+        return Scenery(
+            film.scenes[number], number, film.upright_size, self.halving, film.full_range
+        )
+
+    def _draw_scene(self, number: int, planes: list[Array], index: int) -> None:
+        times = self.film.times
+        seconds = float(times[index] - times[self.starts[number]])
+        self.ready[number].draw(planes, index, seconds)
+
+    def _tint(self, planes: list[Array], *, black: bool, weight: int) -> None:
+        """Take the picture above the strip towards black or white by so many 256ths."""
+        darkest, lightest = (0, 255) if self.film.full_range else (16, 235)
+        strip = strip_height(self.film.upright_size[1])
+        for part, plane in enumerate(planes):
+            step = self.halving if part else 1
+            above = plane[: plane.shape[0] - strip // step]
+            colour = 128 if part else darkest if black else lightest
+            above[:] = _blend(above, colour, weight)
+
+
+def _blend(one: Array, other: Array | int, weight: int) -> Array:
+    """Two pictures in one, the other with a weight in 256ths."""
+    blended: Array = (one.astype(np.uint16) * (256 - weight) + np.uint16(weight) * other) >> 8
+    return blended.astype(np.uint8)
+
+
+def _upright_planes(frame: av.VideoFrame, rotation: int) -> list[Array]:
+    """Writable views on the frame's planes as they will be seen after turning."""
+    planes = []
+    for plane in frame.planes:
+        rows = np.frombuffer(cast(Any, plane), np.uint8).reshape(-1, plane.line_size)
+        planes.append(np.rot90(rows[: plane.height, : plane.width], rotation // 90))
+    return planes

@@ -1,0 +1,457 @@
+"""Films whose truth is known, painted on the spot.
+
+``paint()`` writes a video file and returns a :class:`Painting`: when each frame is shown,
+where the cuts are, when the sound beeps.  A cutter fed with such films can be checked
+exactly, since every frame carries its own number (see :mod:`finecut.io.media.testfilm.pattern`)::
+
+    film = paint("film.mp4", seconds=10, cuts=[3.0, 6.5], sound="aac")
+    film.times[42]                       # Fraction: when frame 42 is shown
+    film.indices_between(3.0, 6.5)       # range: the frames of the second scene
+    film.beeps                           # a beep begins with the first frame of each scene
+    read_index(decoded_frame)            # 42
+    hear_beeps("clip.mp4")               # the beeps a listener hears, on the picture's clock
+
+A film is a row of scenes, one landscape each, with a hard cut between them.  In each a ball
+moves at ``Scene.velocity`` pixels per second, bouncing off the edges, and the landscape
+passes by at ``Scene.pan`` pixels per second; set both to zero for a still scene.
+
+A cut can be softened by a :class:`Transition`, which is centred on it.  Its frames (for a cut
+the last of the old scene) are what a detector of shots should find, ``Painting.changing``::
+
+                      cut                                cut
+    old  ─────────────╮                 old  ────────╲    ┊
+    new               ╰─────────────                  ╲   ┊    ╱──────────── new
+         "cut"       one frame               "fade"    ╲__┊___╱   darkest at the cut
+                                                    │ seconds │
+    old  ─────────╲ ┊  ╱────────────
+                   ╲┊ ╱                 both scenes move all the while, each on its own
+    new            ╱╲╱   "dissolve"     clock, which is 0 at its cut and negative before
+                  │  ┊  │
+
+A :class:`Flash` is what looks like a cut and is none: some nearly white frames in a scene.
+Neither touches the strip with the frame's number.
+
+Clocks.  ``times``, ``cuts`` and ``beeps`` count seconds from the first video frame.
+``start`` and ``sound_start`` place the first frame and the first sample on the container's
+clock, so they can begin late, or apart.  MP4 and MOV hold any frame time exactly but round
+starts to milliseconds; Matroska and WebM round everything to milliseconds, MPEG-TS to
+1/90000 s (``times`` says what was really written); AVI has no timestamps and takes neither
+``times`` nor starts.  Where a container cannot hold the negative timestamps of B-frames or
+codec priming, its writer moves all streams together, which leaves these clocks as they are.
+``duration`` ends with the last frame's display; what a container claims may differ, in MP4
+most with uneven times and B-frames.
+
+``width`` and ``height`` are those of the stored picture.  With ``rotation`` the picture is
+stored turned, as telephones do, and the file tells players to turn it back: upright is
+``numpy.rot90(stored, rotation // 90)``, the counter-clockwise angle that PyAV reports as
+``frame.rotation``.
+
+The same arguments give the same bytes on the same library versions; encoders run on one
+thread for that reason.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import av
+
+from finecut.io.media.testfilm.beeps import hear_beeps
+from finecut.io.media.testfilm.easel import codec_settings, write
+from finecut.io.media.testfilm.pattern import UPRIGHT, Orientation, find_index, read_index
+from finecut.io.media.testfilm.scenery import Scene
+
+__all__ = [
+    "UPRIGHT",
+    "Crossing",
+    "Flash",
+    "Orientation",
+    "Painting",
+    "Scene",
+    "Transition",
+    "demo_films",
+    "find_index",
+    "hear_beeps",
+    "paint",
+    "read_index",
+]
+
+Number: TypeAlias = "Fraction | float | int"
+
+SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".ts")
+# Ticks per second of containers that cannot hold every time.
+_COARSE = {".mkv": 1000, ".webm": 1000, ".ts": 90000}
+# A time this close to a frame means that frame: 1/30 as a float is not 1/30.
+_SAME = Fraction(1, 1_000_000)
+
+
+@dataclass(frozen=True)
+class Transition:
+    """How one scene becomes the next, in how many seconds, half of them on each side of the cut."""
+
+    kind: Literal["cut", "dissolve", "fade"] = "cut"
+    seconds: Number = 0
+
+
+@dataclass(frozen=True)
+class Flash:
+    """So many frames, from the one shown at a time on, that are nearly white."""
+
+    at: Number
+    frames: int = 2
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """A transition in its place: its picture is the old scene's until start, the new's from end."""
+
+    kind: Literal["cut", "dissolve", "fade"]
+    start: float
+    end: float
+
+    def progress(self, at: Number) -> float:
+        """How far the transition has come at a time, from 0 to 1."""
+        if self.start == self.end:
+            return float(at >= self.start)
+        return min(max((float(at) - self.start) / (self.end - self.start), 0.0), 1.0)
+
+
+@dataclass(frozen=True)
+class Painting:
+    """What is true of a painted film; times in seconds from its first frame."""
+
+    path: str
+    width: int
+    height: int
+    rate: Fraction
+    times: tuple[Fraction, ...]
+    duration: Fraction
+    cuts: tuple[float, ...]
+    scenes: tuple[Scene, ...]
+    codec: str
+    pix_fmt: str
+    start: Fraction = Fraction(0)
+    rotation: int = 0
+    sample_aspect_ratio: Fraction = Fraction(1)
+    full_range: bool = False
+    sound: str | None = None
+    sound_start: Fraction = Fraction(0)
+    sample_rate: int = 48000
+    beeps: tuple[float, ...] = ()
+    #: One for each cut.
+    transitions: tuple[Crossing, ...] = ()
+    flashes: tuple[Flash, ...] = ()
+
+    @property
+    def upright_size(self) -> tuple[int, int]:
+        """Width and height once the picture is turned, before square pixels."""
+        size = (self.width, self.height)
+        return size[::-1] if self.rotation % 180 else size
+
+    def indices_between(self, start: Number, end: Number) -> range:
+        """The frames first shown in [start, end); a microsecond is forgiven at both ends."""
+        first, last = (bisect_left(self.times, Fraction(at) - _SAME) for at in (start, end))
+        return range(first, max(first, last))
+
+    @property
+    def scene_starts(self) -> tuple[int, ...]:
+        """The index of each scene's first frame."""
+        return (0, *(bisect_left(self.times, Fraction(cut) - _SAME) for cut in self.cuts))
+
+    def scene_of(self, index: int) -> int:
+        """The number of the scene that a frame belongs to."""
+        return bisect_right(self.scene_starts, index) - 1
+
+    @property
+    def changing(self) -> tuple[range, ...]:
+        """For each cut the frames that change: those blended or darkened, or the last before it."""
+        return tuple(
+            range(first - 1, first)
+            if crossing.start == crossing.end
+            else range(
+                bisect_right(self.times, Fraction(crossing.start) + _SAME),
+                bisect_left(self.times, Fraction(crossing.end) - _SAME),
+            )
+            for first, crossing in zip(self.scene_starts[1:], self.transitions, strict=True)
+        )
+
+    @property
+    def flashing(self) -> tuple[range, ...]:
+        """For each flash its frames."""
+        firsts = (bisect_left(self.times, Fraction(flash.at) - _SAME) for flash in self.flashes)
+        return tuple(
+            range(first, first + flash.frames)
+            for first, flash in zip(firsts, self.flashes, strict=True)
+        )
+
+
+def paint(
+    path: str | os.PathLike[str],
+    *,
+    width: int = 320,
+    height: int = 180,
+    rate: Number = 30,
+    seconds: Number | None = None,
+    times: Sequence[Number] | None = None,
+    cuts: Sequence[Number] = (),
+    scenes: Sequence[Scene] | None = None,
+    transitions: Sequence[Transition] | None = None,
+    flashes: Sequence[Flash] = (),
+    codec: str = "libx264",
+    codec_options: Mapping[str, str] | None = None,
+    pix_fmt: str = "yuv420p",
+    gop: int | None = None,
+    b_frames: int | None = None,
+    open_gop: bool = False,
+    start: Number = 0,
+    rotation: int = 0,
+    sample_aspect_ratio: Number = 1,
+    full_range: bool = False,
+    sound: str | None = None,
+    sound_start: Number = 0,
+    sample_rate: int = 48000,
+    beeps: Sequence[int] | None = None,
+) -> Painting:
+    """Paint a film and say what is true of it; the container follows from the suffix.
+
+    Frames come at ``rate`` for ``seconds`` (4 unless said), or at the explicit ``times``,
+    which begin with 0; the last frame then lasts as long as the one before it.  ``cuts`` are
+    the times from which each next scene is shown; ``scenes``, if given, are one more than
+    the cuts, and ``transitions`` as many as the cuts; each must end before the next begins.
+    ``flashes`` lie within one scene, outside of transitions.  ``codec`` and ``sound`` are
+    names of FFmpeg encoders.  ``beeps`` are indices of frames that begin with a beep: by
+    default the first of each scene but the opening one, or the middle frame of a film
+    without cuts.
+    """
+    path, rate = Path(path), Fraction(rate)
+    start, sound_start = Fraction(start), Fraction(sound_start)
+    ticks = _ticks(path, start, times, sound_start)
+    shown = _times(rate, seconds, times)
+    step = shown[-1] - shown[-2] if times and len(shown) > 1 else 1 / rate
+    if ticks:
+        origin = Fraction(round(start * ticks), ticks)
+        shown = tuple(Fraction(round((start + at) * ticks), ticks) - origin for at in shown)
+        start = origin
+    firsts = _first_frames(shown, cuts)
+    if beeps is None:
+        beeps = firsts or [len(shown) // 2]
+    upright = (height, width) if rotation % 180 else (width, height)
+    film = Painting(
+        path=str(path),
+        width=width,
+        height=height,
+        rate=rate,
+        times=shown,
+        duration=shown[-1] + step,
+        cuts=tuple(float(shown[first]) for first in firsts),
+        scenes=_scenes(scenes, len(firsts) + 1, upright),
+        codec=codec,
+        pix_fmt=pix_fmt,
+        start=start,
+        rotation=_quarter_turn(rotation),
+        sample_aspect_ratio=Fraction(sample_aspect_ratio),
+        full_range=full_range or pix_fmt.startswith("yuvj"),
+        sound=sound,
+        sound_start=sound_start,
+        sample_rate=sample_rate,
+        beeps=tuple(
+            float(shown[index]) for index in beeps if sound and start + shown[index] >= sound_start
+        ),
+        transitions=_crossings(shown, firsts, transitions),
+        flashes=tuple(flashes),
+    )
+    _refuse_misplaced_flashes(film)
+    settings = codec_settings(codec, codec_options or {}, open_gop)
+    try:
+        write(film, settings, gop, b_frames)
+    except av.error.FFmpegError as error:
+        raise ValueError(
+            f"The film {path} could not be painted with {codec}, {pix_fmt}, {width}x{height} "
+            f"and sound {sound}: {error}. Choose a codec, pixel format, size and sound that "
+            f"go together and into a {path.suffix} file."
+        ) from error
+    return film
+
+
+def _ticks(
+    path: Path, start: Fraction, times: Sequence[Number] | None, sound_start: Fraction
+) -> int | None:
+    """Ticks per second that the container rounds to, None if it need not round."""
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ValueError(
+            f"Cannot paint {path}: the suffix '{path.suffix}' names no container this painter "
+            f"knows; use one of {', '.join(SUFFIXES)}."
+        )
+    if suffix == ".avi" and (times or start or sound_start):
+        raise ValueError(
+            f"Cannot paint {path}: AVI holds no timestamps, so it takes no times, start or "
+            "sound_start; use .mp4 or .mkv for them."
+        )
+    return _COARSE.get(suffix)
+
+
+def _times(
+    rate: Fraction, seconds: Number | None, times: Sequence[Number] | None
+) -> tuple[Fraction, ...]:
+    if times is None:
+        count = max(1, round(Fraction(4 if seconds is None else seconds) * rate))
+        return tuple(index / rate for index in range(count))
+    shown = tuple(Fraction(at) for at in times)
+    rising = all(before < after for before, after in pairwise(shown))
+    if seconds is not None or not shown or shown[0] != 0 or not rising:
+        raise ValueError(
+            f"Cannot paint {len(shown)} explicit times with seconds={seconds}: give times that "
+            "begin with 0 and rise, and no seconds beside them."
+        )
+    return shown
+
+
+def _first_frames(times: tuple[Fraction, ...], cuts: Sequence[Number]) -> list[int]:
+    firsts = [bisect_left(times, Fraction(cut) - _SAME) for cut in cuts]
+    if firsts != sorted(set(firsts)) or any(not 0 < first < len(times) for first in firsts):
+        raise ValueError(
+            f"Cannot paint cuts at {list(map(float, cuts))} s: they must rise, with at least one "
+            f"frame before each and after the last, which is shown at {float(times[-1]):g} s."
+        )
+    return firsts
+
+
+def _crossings(
+    times: tuple[Fraction, ...], firsts: Sequence[int], transitions: Sequence[Transition] | None
+) -> tuple[Crossing, ...]:
+    if transitions is None:
+        transitions = [Transition()] * len(firsts)
+    if len(transitions) != len(firsts):
+        raise ValueError(
+            f"{len(transitions)} transitions do not fit {len(firsts)} cuts: there must be one for "
+            'each cut, Transition("cut") where it is a hard one.'
+        )
+    crossings = []
+    earliest = times[0]
+    for first, transition in zip(firsts, transitions, strict=True):
+        half = Fraction(transition.seconds) / 2
+        start, end = times[first] - half, times[first] + half
+        if (half == 0) != (transition.kind == "cut") or half < 0:
+            raise ValueError(
+                f"A {transition.kind} cannot take {float(transition.seconds):g} s: a cut takes "
+                "none, a dissolve or a fade some."
+            )
+        if start < earliest - _SAME or end > times[-1] + _SAME:
+            raise ValueError(
+                f"The {transition.kind} of {float(transition.seconds):g} s around "
+                f"{float(times[first]):g} s does not fit: it must begin after "
+                f"{float(earliest):g} s, where the film or the transition before it leaves room, "
+                f"and end by the last frame, at {float(times[-1]):g} s. Make it shorter."
+            )
+        crossings.append(Crossing(transition.kind, float(start), float(end)))
+        earliest = end
+    return tuple(crossings)
+
+
+def _refuse_misplaced_flashes(film: Painting) -> None:
+    changing = {
+        index
+        for frames, crossing in zip(film.changing, film.transitions, strict=True)
+        if crossing.kind != "cut"
+        for index in frames
+    }
+    for flash, frames in zip(film.flashes, film.flashing, strict=True):
+        inside = frames and frames.start >= 0 and frames.stop <= len(film.times)
+        if (
+            not inside
+            or film.scene_of(frames[0]) != film.scene_of(frames[-1])
+            or changing.intersection(frames)
+        ):
+            raise ValueError(
+                f"A flash of {flash.frames} frames at {float(flash.at):g} s does not fit: it takes "
+                "at least one frame, all of them in one scene and outside of transitions."
+            )
+
+
+def _scenes(scenes: Sequence[Scene] | None, count: int, size: tuple[int, int]) -> tuple[Scene, ...]:
+    if scenes is None:
+        speed = math.hypot(*size)
+        return tuple(
+            Scene(
+                number,
+                (speed * (0.22, -0.3, 0.15)[number % 3], speed * 0.06 * (number % 4)),
+                speed * (0.0, 0.05, -0.08)[number % 3],
+            )
+            for number in range(count)
+        )
+    if len(scenes) != count:
+        raise ValueError(
+            f"{len(scenes)} scenes do not fit {count - 1} cuts: there must be one scene more "
+            "than there are cuts."
+        )
+    return tuple(scenes)
+
+
+def _quarter_turn(rotation: int) -> int:
+    if rotation not in (0, 90, 180, 270):
+        raise ValueError(f"A film cannot be turned by {rotation}: use 0, 90, 180 or 270 degrees.")
+    return rotation
+
+
+def demo_films(folder: str | os.PathLike[str]) -> list[Painting]:
+    """Three short films to show and to try the cutter on, painted into a folder."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    return [
+        paint(
+            folder / "morning.mp4",
+            width=640,
+            height=360,
+            rate=30,
+            seconds=12,
+            cuts=(3.5, 7.0, 9.2),
+            sound="aac",
+            scenes=(
+                Scene(0, (90, -12), 90, texture=8),
+                Scene(1, (40, 30)),
+                Scene(3, (-110, 40), 120, texture=8),
+                Scene(2, (60, 10), -90, texture=8),
+            ),
+        ),
+        paint(
+            folder / "night.webm",
+            width=480,
+            height=270,
+            rate=24,
+            seconds=10,
+            cuts=(2.75, 6.25),
+            sound="libopus",
+            codec="libvpx-vp9",
+            transitions=(Transition("dissolve", 0.6), Transition()),
+            scenes=(
+                Scene(2, (70, -8), 96, texture=8),
+                Scene(4, (45, 12)),
+                Scene(0, (-80, -15), -72, texture=8),
+            ),
+        ),
+        paint(
+            folder / "desert.mov",
+            width=426,
+            height=240,
+            rate=25,
+            seconds=9,
+            cuts=(2.4, 5.0, 7.6),
+            transitions=(Transition(), Transition("fade", 0.8), Transition()),
+            sound="pcm_s16le",
+            scenes=(
+                Scene(5, (80, 15), 100, texture=8),
+                Scene(1, (-60, 20), 50, texture=8),
+                Scene(3, (50, -30), -100, texture=8),
+                Scene(5, (0, 0)),
+            ),
+        ),
+    ]

@@ -1,0 +1,173 @@
+"""The pictures of painted films: a landscape with a ball for each scene.
+
+:mod:`finecut.io.media.testfilm.paint` makes one :class:`Scenery` per scene and lets it
+draw each frame straight into the planes of a video frame.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+
+from finecut.io.media.testfilm.pattern import Array, strip_height, strip_row
+
+# Sky above, sky at the horizon, far hills, near hills, ball.
+_PALETTES = (
+    ((44, 62, 110), (250, 190, 140), (150, 110, 130), (60, 48, 80), (255, 236, 190)),
+    ((58, 130, 200), (205, 232, 240), (110, 160, 150), (38, 90, 70), (255, 250, 225)),
+    ((60, 30, 80), (240, 110, 90), (120, 50, 90), (40, 20, 50), (255, 200, 120)),
+    ((180, 220, 210), (245, 245, 225), (140, 190, 175), (60, 110, 105), (250, 140, 110)),
+    ((10, 16, 40), (40, 60, 110), (30, 45, 80), (12, 18, 35), (235, 240, 255)),
+    ((90, 160, 190), (250, 225, 180), (220, 160, 110), (150, 85, 55), (255, 245, 220)),
+)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One scene: its colours, the ball's velocity and the landscape's, in pixels per second.
+
+    ``texture`` roughens the landscape by about so many levels of luma, in grains of all sizes,
+    so that its motion can be seen everywhere and not only where the hills have their edges.
+    """
+
+    palette: int = 0
+    velocity: tuple[float, float] = (0.0, 0.0)
+    pan: float = 0.0
+    texture: float = 0.0
+
+
+class Scenery:
+    """One scene, made ready so that a frame costs three copies and a small blend."""
+
+    def __init__(
+        self, scene: Scene, number: int, size: tuple[int, int], halving: int, full_range: bool
+    ) -> None:
+        self.scene = scene
+        self.width, self.height = size
+        self.full = full_range
+        self.steps = (1, halving, halving)
+        colours = np.array(_PALETTES[self.scene.palette % len(_PALETTES)], np.float32)
+        # Twice as wide as the picture and repeating, so that panning is a matter of slicing.
+        self.period = 2 * self.width if self.scene.pan else self.width
+        land = _landscape(self.period, self.height, colours, number)
+        if self.scene.texture:
+            land = land + self.scene.texture * _grain(self.period, self.height, number)[..., None]
+        if self.scene.pan:
+            land = np.concatenate([land, land[:, : self.width]], axis=1)
+        self.land = self._planes(land)
+        self.size = max(8, 2 * round(min(self.width, self.height) * 0.17))
+        ball, alpha = _ball(self.size, colours[4])
+        alphas = [alpha[::step, ::step] for step in self.steps]
+        # 8-bit fixed point: background * (256 - alpha) + colour * alpha.
+        self.keep = [256 - a for a in alphas]
+        painted = zip(self._planes(ball), alphas, strict=True)
+        self.ball = [plane.astype(np.uint16) * alpha for plane, alpha in painted]
+
+    def draw(self, planes: list[Array], index: int, seconds: float) -> None:
+        """Draw the frame of this index, so many seconds after the scene's first."""
+        strip = strip_height(self.height)
+        # Even places keep the halved chroma on the same grid as the luma.
+        offset = int(self.scene.pan * seconds % self.period) // 2 * 2
+        x, y = (
+            int(_bounce(room * 0.3 + speed * seconds, room)) // 2 * 2
+            for room, speed in zip(
+                (self.width - self.size, self.height - strip - self.size),
+                self.scene.velocity,
+                strict=True,
+            )
+        )
+        for part, (plane, step) in enumerate(zip(planes, self.steps, strict=True)):
+            left = offset // step
+            plane[:] = self.land[part][:, left : left + plane.shape[1]]
+            side = self.keep[part].shape[0]
+            spot = plane[y // step : y // step + side, x // step : x // step + side]
+            spot[:] = (spot * self.keep[part] + self.ball[part]) >> 8
+            plane[plane.shape[0] - strip // step :] = 128
+        row = strip_row(index, self.width)
+        planes[0][self.height - strip :] = _stretched(row) if self.full else row
+
+    def _planes(self, rgb: Array) -> list[Array]:
+        """Y, Cb and Cr planes of a picture in RGB, BT.601."""
+        luma = rgb @ np.array([0.299, 0.587, 0.114], np.float32)
+        blue = (rgb[..., 2] - luma) * 0.564
+        red = (rgb[..., 0] - luma) * 0.713
+        if not self.full:
+            luma, blue, red = 16 + luma * (219 / 255), blue * (224 / 255), red * (224 / 255)
+        return [
+            np.clip(np.rint(plane[::step, ::step]), 0, 255).astype(np.uint8)
+            for plane, step in zip((luma, blue + 128, red + 128), self.steps, strict=True)
+        ]
+
+
+def _stretched(luma: Array) -> Array:
+    """Limited-range luma as full range."""
+    wide: Array = np.rint((luma.astype(np.float32) - 16) * (255 / 219))
+    return np.clip(wide, 0, 255).astype(np.uint8)
+
+
+def _bounce(place: float, room: int) -> float:
+    """A place that travels on and on, folded into [0, room]."""
+    if room <= 0:
+        return 0.0
+    folded = place % (2 * room)
+    return min(folded, 2 * room - folded)
+
+
+def _landscape(width: int, height: int, colours: Array, seed: int) -> Array:
+    """Sky and two ranges of hills in RGB; its right edge continues at its left."""
+    above, horizon, far, near, _ = colours
+    y = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
+    land = np.broadcast_to(above + (horizon - above) * np.minimum(y / 0.8, 1), (height, width, 3))
+    around = np.arange(width, dtype=np.float32) * np.float32(2 * math.pi / width)
+    for level, colour, waves in ((0.6, far, (2, 3, 7)), (0.78, near, (1, 4, 9))):
+        ridge = level - sum(
+            np.sin(around * wave + seed * 1.7 + wave) * (0.1 / wave**0.7) for wave in waves
+        )
+        depth = (y[..., 0] - ridge) * height
+        # One row of soft edge; lower slopes fade towards the haze of the horizon.
+        cover = np.clip(depth + 0.5, 0, 1)[..., None]
+        haze = np.clip(depth / height * 0.9, 0, 0.35)[..., None]
+        land = land + (colour + (horizon - colour) * haze - land) * cover
+    # A trace of noise hides the bands that 8 bits would show in a slow gradient.
+    noise = np.random.default_rng(seed).random((height, width, 1), np.float32)
+    return cast(Array, land + (noise - 0.5))
+
+
+def _grain(width: int, height: int, seed: int) -> Array:
+    """Random hills and dales within -1..1; the right edge continues at the left.
+
+    The finest grain is four pixels wide: finer ones would not outlive an encoder.
+    """
+    random = np.random.default_rng((seed, width, height))
+    total, sizes = np.zeros((height, width), np.float32), (4, 8, 16, 32, 64)
+    for size in sizes:
+        across, down = max(2, round(width / size)), max(2, round(height / size))
+        heights = random.uniform(-1, 1, (down, across)).astype(np.float32)
+        total += _between(height, down).T @ heights @ _between(width, across)
+    return cast(Array, total / len(sizes))
+
+
+def _between(pixels: int, knots: int) -> Array:
+    """How much each of some knots on a ring counts at each pixel of it: (knots, pixels)."""
+    places = np.arange(pixels) * (knots / pixels)
+    before = places.astype(int)
+    share = (places - before).astype(np.float32)
+    weights = np.zeros((knots, pixels), np.float32)
+    weights[before % knots, np.arange(pixels)] = 1 - share
+    weights[(before + 1) % knots, np.arange(pixels)] += share
+    return weights
+
+
+def _ball(size: int, colour: Array) -> tuple[Array, Array]:
+    """A shaded ball in a halo: RGB, and its opacity in 1/256 as unsigned integers."""
+    across = (np.arange(size, dtype=np.float32) + 0.5) / (size / 2) - 1
+    x, y = across[None, :], across[:, None]
+    radius = np.hypot(x, y)
+    core = np.clip((0.6 - radius) * size / 2, 0, 1)
+    halo = 0.45 * np.clip((1 - radius) / 0.4, 0, 1) ** 2
+    shade = 1 - 0.25 * np.clip(np.hypot(x + 0.2, y + 0.2) / 0.8, 0, 1) ** 2
+    rgb = colour * shade[..., None].astype(np.float32)
+    return rgb, np.rint(np.maximum(core, halo) * 256).astype(np.uint16)

@@ -1,0 +1,87 @@
+"""Watching a clip from its first picture to its last, to see whether it is whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import av
+from av.audio.stream import AudioStream
+from av.stream import Stream
+
+from finecut.io.media.limits import USUAL_LIMITS, Limits
+from finecut.io.media.source import (
+    DAMAGED,
+    DECODE_THREADS,
+    decode,
+    has_decoder,
+    ignore_other_streams,
+    open_film,
+    packets,
+    video_stream,
+)
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What a clip is, after all of it was decoded."""
+
+    width: int
+    height: int
+    framerate: float
+    num_frames: int
+    video_codec: str
+    #: Packets and pictures that the decoder refused or marked as damaged.
+    damaged: int
+    #: Packets of sound that could not be decoded.
+    damaged_sound: int
+
+
+def watch_clip(
+    source: str | BinaryIO, limits: Limits = USUAL_LIMITS, closely: bool = False
+) -> Watched:
+    """What there is to know of a clip; a file that is none raises as :func:`open_film` does.
+
+    ``closely``: also what only may be damage, and sound. It is for files of which nothing else says
+    that their bytes are as they were written: what was copied from a film may always have been so.
+    """
+    with open_film(source, limits) as container:
+        stream = video_stream(container)
+        sound = next(iter(container.streams.audio), None) if closely else None
+        heard = [] if sound is None or not has_decoder(sound) else [sound]
+        ignore_other_streams(container, {stream.index, *(each.index for each in heard)})
+        context = stream.codec_context
+        if closely:
+            # What a decoder hides from whoever watches has to show here.
+            context.options = {**context.options, "err_detect": "explode"}
+        context.thread_count = DECODE_THREADS
+        seen, damaged, damaged_sound = 0, 0, 0
+        size = (context.width, context.height)
+        wanted: list[Stream] = [stream, *heard]
+        for packet in packets(container, *wanted):
+            if isinstance(packet.stream, AudioStream):
+                damaged_sound += not _is_heard(packet)
+                continue
+            frames = decode(packet, limits)
+            damaged += frames is None
+            for frame in frames or ():
+                seen += 1
+                damaged += frame.is_corrupt or (frame.width, frame.height) != size
+        rate = stream.average_rate
+        return Watched(
+            width=size[0],
+            height=size[1],
+            framerate=float(rate) if rate else 0.0,
+            num_frames=seen,
+            video_codec=context.codec.canonical_name,
+            damaged=damaged,
+            damaged_sound=damaged_sound,
+        )
+
+
+def _is_heard(packet: av.Packet[AudioStream]) -> bool:
+    try:
+        packet.decode()
+    except DAMAGED:
+        return False
+    return True

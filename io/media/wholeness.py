@@ -1,0 +1,131 @@
+"""Whether a file is all there: part follows part without a gap, and it ends where it says.
+
+Demuxers pass over what they cannot read, and a file that was cut off simply ends. So a gap between
+two packets, or no packet before the promised end, may be damage, or a picture that stands still for
+as long. The structure of the file tells which: only the heads of its parts are read.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from finecut.io.process.children import beat
+
+EBML, SEGMENT, CLUSTER, BLOCK_GROUP = 0x1A45DFA3, 0x18538067, 0x1F43B675, 0xA0
+#: Parts of Matroska that are gone into; the others are passed over.
+HOLDERS = frozenset({SEGMENT, CLUSTER, BLOCK_GROUP})
+#: All that may follow a packet: what a segment holds, a cluster, and a group of one block.
+KNOWN = HOLDERS | {
+    *(EBML, 0x114D9B74, 0x1549A966, 0x1654AE6B, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367),
+    *(0xE7, 0x5854, 0xA7, 0xAB, 0xA3, 0xAF, 0xEC, 0xBF),
+    *(0xA1, 0xA2, 0x75A1, 0x9B, 0xFA, 0xFB, 0xFD, 0xA4, 0x75A2, 0x8E, 0xC8),
+}
+#: Bytes of the longest head: four of a name, eight of a size.
+HEAD = 12
+#: Parts between two signs of life, and the most that are looked at (a day has seven million).
+OFTEN, MOST = 1000, 10_000_000
+
+
+def is_known(form: str) -> bool:
+    """Whether the structure of this format is known here."""
+    return form == "avi" or form.startswith("matroska")
+
+
+def is_whole(file: str | BinaryIO, form: str, start: int = 0) -> bool:
+    """Whether nothing is missing from ``start`` (where a part begins) to the file's end.
+
+    Of formats whose structure is not known here, nobody can tell: ``False``.
+    """
+    with _opened(file) as opened:
+        if form.startswith("matroska"):
+            size = opened.seek(0, os.SEEK_END)
+            end = _segment_end(opened, size)
+            return end is not None and end <= size and _reached(opened, start, end) == end
+        return form == "avi" and _whole_avi(opened)
+
+
+def is_unbroken(file: str | BinaryIO, until: int) -> bool:
+    """Whether the parts of a Matroska file follow each other from its beginning to this place."""
+    with _opened(file) as opened:
+        return _reached(opened, 0, until) is not None
+
+
+@contextmanager
+def _opened(file: str | BinaryIO) -> Iterator[BinaryIO]:
+    """The file, which is left as it was: somebody may be reading it."""
+    if isinstance(file, str):
+        with Path(file).open("rb") as opened:
+            yield opened
+        return
+    place = file.tell()
+    try:
+        yield file
+    finally:
+        file.seek(place)
+
+
+def _reached(file: BinaryIO, place: int, until: int) -> int | None:
+    """Where the first part begins at or behind ``until``; ``None`` when they do not go so far."""
+    number = 0
+    while place < until:
+        number += 1
+        if number % OFTEN == 0:
+            beat()
+        head = _element(file, place)
+        if head is None or head[0] not in KNOWN or number > MOST:
+            return None
+        name, place, length = head
+        if name not in HOLDERS:
+            if length is None:
+                return None
+            place += length
+    return place
+
+
+def _segment_end(file: BinaryIO, size: int) -> int | None:
+    """Where the segment says that it ends; one that was recorded live does not say it."""
+    place = 0
+    while head := _element(file, place):
+        name, body, length = head
+        if name == SEGMENT:
+            return size if length is None else body + length
+        if name not in KNOWN or length is None:
+            return None
+        place = body + length
+    return None
+
+
+def _element(file: BinaryIO, place: int) -> tuple[int, int, int | None] | None:
+    """The name of the part that begins there, where its body begins, and its length if known."""
+    file.seek(place)
+    head = file.read(HEAD)
+    wide = _width(head)
+    name = int.from_bytes(head[:wide], "big")
+    rest = head[wide:]
+    long = _width(rest)
+    if not 0 < wide <= 4 or not 0 < long <= min(8, len(rest)):
+        return None
+    length = int.from_bytes(rest[:long], "big") & ((1 << 7 * long) - 1)
+    unknown = length == (1 << 7 * long) - 1
+    return name, place + wide + long, None if unknown else length
+
+
+def _width(head: bytes) -> int:
+    """How many bytes a number of Matroska has: one more than zeros it begins with."""
+    return 9 - head[0].bit_length() if head else 0
+
+
+def _whole_avi(file: BinaryIO) -> bool:
+    """Its outermost parts: RIFF after RIFF, each as long as it says."""
+    size, place = file.seek(0, os.SEEK_END), 0
+    for _ in range(MOST):
+        file.seek(place)
+        head = file.read(8)
+        if head[:4] != b"RIFF" or len(head) < 8:
+            return 0 < place <= size + 1  # what follows the last one is none of it
+        place += 8 + int.from_bytes(head[4:], "little")
+    return False

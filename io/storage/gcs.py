@@ -1,0 +1,415 @@
+"""Google's object store, through Google's own library: one client a process, one request an answer.
+
+Nothing here tries again by itself, so that no two ladders of attempts stand on each other: the
+shelf does (``retry.py``), around each request. What makes a publication safe to repeat is that it
+names the generations it speaks of: an object is replaced only if it is still the one that was
+looked at. Documents are written whole, and of two writers the last one wins.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mimetypes
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache, partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import google.auth
+from google.api_core.exceptions import (
+    Forbidden,
+    NotFound,
+    PreconditionFailed,
+    Redirection,
+    Unauthorized,
+)
+from google.auth import _cloud_sdk
+from google.auth.credentials import AnonymousCredentials
+from google.auth.exceptions import (
+    DefaultCredentialsError,
+    GoogleAuthError,
+    InvalidOperation,
+    RefreshError,
+    TransportError,
+)
+from google.cloud import storage
+from requests.adapters import HTTPAdapter
+
+from finecut.io.storage.stores import GOOGLE, Found, Opened, Patiently, at_once
+
+#: Where Google's library looks for a stand-in of its store.
+EMULATOR = "STORAGE_EMULATOR_HOST"
+BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
+#: Seconds that one request may be silent.
+SILENCE: Final = 60
+#: More threads than any worker has; each keeps its connection.
+CONNECTIONS: Final = 128
+#: Somebody else published the same name in the meantime; so often it is looked at again.
+LOOKS: Final = 5
+#: Unless told not to, Google's library asks for the bucket itself now and then, for its traces.
+os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
+#: What Google's services say of themselves where the machine cannot be asked.
+SERVICES: Final = (
+    "GCE_METADATA_HOST",
+    "GCE_METADATA_IP",
+    "GCE_METADATA_ROOT",
+    "K_SERVICE",
+    "CLOUD_RUN_JOB",
+    "CLOUD_RUN_WORKER_POOL",
+)
+#: What Google's machines call themselves.
+MACHINE: Final = Path("/sys/class/dmi/id/product_name")
+
+
+class GoogleStore:
+    """``gs://bucket/object``."""
+
+    def look(self, uri: str) -> Found | None:
+        with _plainly(uri):
+            if not _parts(uri)[1]:
+                return None  # a bucket is no object
+            blob = _known(_blob(uri))
+            return None if blob is None else _found(blob)
+
+    def below(
+        self, folder: str, patiently: Patiently = at_once, limit: int | None = None
+    ) -> list[Found]:
+        pages = _pages(folder, _prefix(folder), None, patiently)
+        objects = (blob for page in pages for blob in page.blobs if not _stands_for_folder(blob))
+        return [_found(blob) for blob in islice(objects, limit)]
+
+    def inside(self, folder: str, patiently: Patiently = at_once) -> tuple[list[str], list[str]]:
+        objects, folders = [], set[str]()
+        for page in _pages(folder, _prefix(folder), "/", patiently):
+            objects += [_uri(blob) for blob in page.blobs if not _stands_for_folder(blob)]
+            folders |= {name.rstrip("/") for name in page.folders}
+        bucket = _parts(folder)[0]
+        return objects, sorted(f"{GOOGLE}{bucket}/{name}" for name in folders if name)
+
+    def some(self, folder: str, suffix: str, patiently: Patiently = at_once) -> str | None:
+        pages = _pages(folder, _prefix(folder), "/", patiently)
+        names = (_uri(blob) for page in pages for blob in page.blobs)
+        return next((name for name in names if name.endswith(suffix)), None)
+
+    def matching(self, pattern: str, patiently: Patiently = at_once) -> list[Found]:
+        """``*`` stays within a folder, ``**/`` is any depth, also none."""
+        name = _parts(pattern)[1]
+        fixed = name[: min((name.find(sign) for sign in "*?[" if sign in name), default=len(name))]
+        told = re.compile(translated(pattern))
+        pages = _pages(pattern, fixed, None, patiently)
+        found = (_found(b) for page in pages for b in page.blobs if not _stands_for_folder(b))
+        return [one for one in found if told.fullmatch(one.uri)]
+
+    def read(self, uri: str) -> bytes:
+        with _plainly(uri):
+            return bytes(_blob(uri).download_as_bytes(timeout=SILENCE, retry=None))
+
+    def open(self, uri: str) -> Opened:
+        found = self.look(uri)
+        if found is None:
+            raise FileNotFoundError(2, "No such object", uri)
+        return _Generation(found)
+
+    def create(self, uri: str, data: bytes) -> None:
+        with _plainly(uri):
+            _blob(uri).upload_from_string(
+                data, content_type=_kind(uri), timeout=SILENCE, retry=None
+            )
+
+    def upload(self, uri: str, file: Path) -> None:
+        with _plainly(uri), _whole_or_again(uri):
+            _blob(uri).upload_from_filename(
+                str(file), content_type=_kind(uri), timeout=SILENCE, retry=None
+            )
+
+    def move(self, staged: str, final: str) -> None:
+        """The copy appears whole, and only in place of what was there when it was begun."""
+        with _plainly(staged):
+            source = _blob(staged)
+            source.reload(timeout=SILENCE, retry=None)
+            self._copy(source, final)
+            with contextlib.suppress(NotFound, PreconditionFailed):
+                source.delete(if_generation_match=source.generation, timeout=SILENCE, retry=None)
+
+    def delete(self, uris: list[str], patiently: Patiently = at_once) -> None:
+        for uri in uris:
+            patiently(partial(self._delete, uri))
+
+    def _delete(self, uri: str) -> None:
+        with _plainly(uri), contextlib.suppress(NotFound):
+            _blob(uri).delete(timeout=SILENCE, retry=None)
+
+    def _copy(self, source: storage.Blob, final: str) -> None:
+        for _ in range(LOOKS):
+            there = _known(_blob(final))
+            if there is not None and _same(there, source):
+                return  # an attempt was heard, and only its answer was lost
+            # Unless somebody is faster: then it is looked at again.
+            with contextlib.suppress(PreconditionFailed):
+                self._rewrite(source, final, 0 if there is None else there.generation)
+                return
+        raise TimeoutError(
+            f"{final} is being replaced by others all the time. Usually two runs write the same "
+            "output; wait until the other has ended, and run the same command again."
+        )
+
+    def _rewrite(self, source: storage.Blob, final: str, generation: int) -> None:
+        token = None
+        target = _blob(final)
+        target.content_type = _kind(final)
+        while True:  # large objects are copied in parts, and appear with the last
+            token, _, _ = target.rewrite(
+                source,
+                token=token,
+                if_generation_match=generation,
+                if_source_generation_match=source.generation,
+                timeout=SILENCE,
+                retry=None,
+            )
+            if token is None:
+                return
+
+
+class _Generation:
+    """One generation of an object: what replaced it is another one."""
+
+    def __init__(self, found: Found) -> None:
+        self._uri, self.size = found.uri, found.size
+        self._generation = int(found.version.split()[1])
+
+    def fetch(self, start: int, length: int) -> bytes:
+        with _plainly(self._uri):
+            blob = _blob(self._uri, self._generation)
+            end = start + length - 1  # inclusive
+            return bytes(blob.download_as_bytes(start=start, end=end, timeout=SILENCE, retry=None))
+
+    def close(self) -> None:
+        pass
+
+
+class _Page(NamedTuple):
+    """A part of a listing."""
+
+    blobs: list[storage.Blob]
+    folders: list[str]
+    next: str | None
+
+
+def _pages(uri: str, prefix: str, delimiter: str | None, patiently: Patiently) -> Iterator[_Page]:
+    """A listing page by page, so that trouble with one does not begin it anew."""
+    token: str | None = None
+    while True:
+        page = patiently(partial(_page, uri, prefix, delimiter, token))
+        yield page
+        token = page.next
+        if not token:
+            return
+
+
+def _page(uri: str, prefix: str, delimiter: str | None, token: str | None) -> _Page:
+    with _plainly(uri):
+        listing = _client().list_blobs(
+            _parts(uri)[0],
+            prefix=prefix,
+            delimiter=delimiter,
+            page_token=token,
+            timeout=SILENCE,
+            retry=None,
+        )
+        blobs = list(next(listing.pages, ()))
+        return _Page(blobs, sorted(listing.prefixes), listing.next_page_token)
+
+
+def _prefix(folder: str) -> str:
+    name = _parts(folder)[1]
+    return f"{name.rstrip('/')}/" if name else ""
+
+
+def _stands_for_folder(blob: storage.Blob) -> bool:
+    """Some tools write an empty object of this name where people make a folder."""
+    return bool(blob.name.endswith("/"))
+
+
+def translated(pattern: str) -> str:
+    """A glob as a regular expression.
+
+    >>> bool(re.fullmatch(translated("gs://b/f/**/[ab]*.mp4"), "gs://b/f/a.mp4"))
+    True
+    """
+    parts = re.split(r"(\*\*/|\*\*|\*|\?|\[!?[^\]]+\])", pattern)
+    return "(?s)" + "".join(_translated(part) for part in parts)
+
+
+def _translated(part: str) -> str:
+    signs = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    if part in signs:
+        return signs[part]
+    if part.startswith("[") and part.endswith("]"):
+        inner = part[1:-1].replace("\\", "\\\\")
+        return f"[^{inner[1:]}]" if inner.startswith("!") else f"[{inner}]"
+    return re.escape(part)
+
+
+@contextmanager
+def _whole_or_again(uri: str) -> Iterator[None]:
+    """What a store has only a part of, it has none of: the next attempt sends all of it."""
+    try:
+        yield
+    except (ValueError, Redirection) as error:
+        raise ConnectionError(f"{uri} was not taken in whole: {error}") from error
+
+
+@cache
+def _client_of(_process: int, _stand_in: str | None) -> storage.Client:
+    credentials, project = _credentials()
+    client = storage.Client(project=project, credentials=credentials)
+    client._http.mount("https://", HTTPAdapter(pool_maxsize=CONNECTIONS))
+    client._http.mount("http://", HTTPAdapter(pool_maxsize=CONNECTIONS))
+    return client
+
+
+def sign_in(uri: str) -> None:
+    """Have credentials, or know that there are none."""
+    with _plainly(uri):
+        _client()
+
+
+def _client() -> storage.Client:
+    """This process's own; a copy of the process makes another, and shares no connection."""
+    return _client_of(os.getpid(), os.environ.get(EMULATOR))
+
+
+def _credentials() -> tuple[Any, str]:
+    """Who we are. Nobody, where nothing says so: then only public buckets can be read.
+
+    Google's library looks for credentials on a server that only Google's machines have, and waits
+    for it for up to a minute everywhere else.
+    """
+    if not may_have_credentials():
+        return AnonymousCredentials(), "none"
+    try:
+        credentials, project = google.auth.default(
+            scopes=["https://www.googleapis.com/auth/devstorage.read_write"]
+        )
+    except DefaultCredentialsError:
+        if _named_by_a_file() or _is_googles():
+            raise
+        return AnonymousCredentials(), "none"  # a cluster, but not one of Google's
+    return credentials, project or "none"
+
+
+def may_have_credentials() -> bool:
+    """Whether it is worth looking for credentials: a file names them, or this machine has some."""
+    if _stands_in():
+        return False
+    on_a_cluster = bool(os.environ.get("KUBERNETES_SERVICE_HOST")) and not _is_told_not_to_look()
+    return _named_by_a_file() or _is_googles() or on_a_cluster
+
+
+def _is_told_not_to_look() -> bool:
+    """Whether Google's library does not look for a metadata server, because somebody said so."""
+    return os.environ.get("NO_GCE_CHECK") == "true"
+
+
+def _named_by_a_file() -> bool:
+    named = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS")
+    return bool(named) or Path(_cloud_sdk.get_application_default_credentials_path()).is_file()
+
+
+def _is_googles() -> bool:
+    """Whether this is a machine, or a container, that Google runs."""
+    if _is_told_not_to_look():
+        return False
+    if any(os.environ.get(name) for name in SERVICES):
+        return True
+    with contextlib.suppress(OSError):
+        return MACHINE.read_text().startswith("Google")
+    return False
+
+
+def _stands_in() -> bool:
+    """Whether the store is a stand-in, which knows nobody."""
+    return EMULATOR in os.environ
+
+
+def _blob(uri: str, generation: int | None = None) -> storage.Blob:
+    bucket, name = _parts(uri)
+    if not name:
+        raise IsADirectoryError(21, "A bucket and no object", uri)
+    return _client().bucket(bucket).blob(name, generation=generation)
+
+
+def _parts(uri: str) -> tuple[str, str]:
+    bucket, _, name = uri.removeprefix(GOOGLE).partition("/")
+    if not BUCKET.fullmatch(bucket):
+        raise FileNotFoundError(2, f"{bucket!r} is no name of a bucket", uri)
+    return bucket, name
+
+
+def _uri(blob: storage.Blob) -> str:
+    return f"{GOOGLE}{blob.bucket.name}/{blob.name}"
+
+
+def _found(blob: storage.Blob) -> Found:
+    written = blob.updated.timestamp() if blob.updated else 0.0
+    return Found(_uri(blob), int(blob.size or 0), f"{blob.size} {blob.generation}", written)
+
+
+def _known(blob: storage.Blob) -> storage.Blob | None:
+    """The same with what the store knows of it, or nothing if there is no such object."""
+    try:
+        blob.reload(timeout=SILENCE, retry=None)
+    except NotFound:
+        return None
+    return blob
+
+
+def _same(one: storage.Blob, other: storage.Blob) -> bool:
+    return bool((one.size, one.crc32c) == (other.size, other.crc32c))
+
+
+def _kind(uri: str) -> str:
+    """So that a browser shows clips and previews out of the bucket."""
+    if uri.endswith(".webp"):  # Python knows it from 3.13 on
+        return "image/webp"
+    return mimetypes.guess_type(uri)[0] or "application/octet-stream"
+
+
+@contextmanager
+def _plainly(uri: str) -> Iterator[None]:
+    """What is not there or not allowed, said as it is said of a disk."""
+    try:
+        yield
+    except NotFound as error:
+        raise FileNotFoundError(2, "No such object or bucket", uri) from error
+    except (Forbidden, Unauthorized) as error:
+        raise PermissionError(13, _refusal(), uri) from error
+    except GoogleAuthError as error:
+        if _is_passing(error):
+            raise ConnectionError(f"credentials could not be had: {error}") from error
+        raise PermissionError(13, f"{_refusal()} ({error})", uri) from error
+
+
+def _is_passing(error: GoogleAuthError) -> bool:
+    """Whether the server that gives out credentials was only away."""
+    if error.retryable or isinstance(error, TransportError):
+        return True
+    # Its absence is said in these words, and so is its refusal to be asked too often.
+    asked = isinstance(error, RefreshError | DefaultCredentialsError) and _is_googles()
+    return asked and not isinstance(error, InvalidOperation)
+
+
+def _refusal() -> str:
+    if may_have_credentials() or _stands_in():
+        return (
+            "Google Cloud Storage refused it: usually this account has no role there, such as "
+            "Storage Object User on the bucket"
+        )
+    return (
+        "Google Cloud Storage refused it, and there are no credentials on this machine: run "
+        "gcloud auth application-default login, or point GOOGLE_APPLICATION_CREDENTIALS to a key"
+    )

@@ -1,0 +1,136 @@
+"""A JSON document, as anybody may have left it: what it says, or what is wrong with it.
+
+Whoever reads one may do with it what documents are for: write it again, add its numbers up, hand
+its texts on. What would break them there is refused here, by name: what is no file, or too large,
+what is no text, numbers that are none, texts that cannot be written, and what is nested so deeply
+that nobody could have meant it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from typing import Any, Final, NoReturn
+
+from finecut.io.storage import files as shelf
+
+#: Documents of a million clips are smaller.
+MOST_BYTES: Final = 256 << 20
+#: Ours are nested seven times at the most.
+DEEPEST: Final = 100
+#: Of whole numbers, what 64 bits hold; of others, what can still be multiplied.
+LARGEST_WHOLE: Final = 1 << 63
+LARGEST: Final = 1e100
+_SURROGATE: Final = re.compile(rb"\\[uU][dD][89a-fA-F]")
+
+
+class BadDocument(ValueError):
+    """A document that is there and cannot be used; the message says why (``is no JSON …``)."""
+
+
+def parsed(data: bytes) -> dict[str, Any]:
+    """The document that these bytes are."""
+    if len(data) > MOST_BYTES:
+        raise BadDocument(f"has {len(data):,} bytes, and may have {MOST_BYTES:,}")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadDocument(f"is no text in UTF-8 ({error.reason} at byte {error.start})") from error
+    said = parsed_text(text)
+    if not isinstance(said, dict):
+        raise BadDocument(f"is no object in braces, but a {type(said).__name__}")
+    return said
+
+
+def parsed_text(text: str) -> Any:
+    """What JSON says: any value, as long as it is one that can be used."""
+    try:
+        said = json.loads(text, parse_float=_number, parse_int=_whole, parse_constant=_refused)
+        _refuse_deep(said)
+    except BadDocument:
+        raise
+    except RecursionError:
+        raise BadDocument(_DEEP) from None
+    except ValueError as error:
+        raise BadDocument(f"is no JSON ({error})" if text.strip() else "is empty") from error
+    if _SURROGATE.search(text.encode()):
+        _refuse_surrogates(said)
+    return said
+
+
+def read_json(path: str) -> dict[str, Any] | None:
+    """The document that lies there; ``None`` if there is none.
+
+    The message of :class:`BadDocument` begins with the path.
+    """
+    if "\0" in path:
+        return None  # no file has such a name
+    try:
+        return parsed(shelf.read(path, MOST_BYTES))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except BadDocument as error:
+        raise BadDocument(f"{path} {error}") from error
+    except IsADirectoryError as error:
+        raise BadDocument(f"{path} is a folder, and no document") from error
+    except shelf.NotAFile as error:
+        raise BadDocument(f"{path} {error.strerror}") from error
+
+
+_DEEP: Final = f"is nested more than {DEEPEST} times"
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number) or abs(number) > LARGEST:
+        raise BadDocument(f"holds the number {_short(text)}, which nothing can be counted with")
+    return number
+
+
+def _whole(text: str) -> int:
+    # Python itself refuses to read thousands of digits; twenty are enough to know.
+    if len(text) > 20 or abs(number := int(text)) >= LARGEST_WHOLE:
+        raise BadDocument(f"holds the number {_short(text)}, which is more than 64 bits hold")
+    return number
+
+
+def _refused(text: str) -> NoReturn:
+    raise BadDocument(f"holds {text}, which is no number")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 24 else f"{text[:20]}… ({len(text)} digits)"
+
+
+def _inside(said: Any) -> Iterator[Any]:
+    if isinstance(said, dict):
+        yield from said.values()
+    elif isinstance(said, list):
+        yield from said
+
+
+def _refuse_deep(said: Any) -> None:
+    """Level by level: who called itself for each would be in trouble before it knew."""
+    level = [said]
+    for _ in range(DEEPEST):
+        level = [one for each in level for one in _inside(each) if isinstance(one, dict | list)]
+        if not level:
+            return
+    raise BadDocument(_DEEP)
+
+
+def _refuse_surrogates(said: Any) -> None:
+    rest = [said]
+    while rest:
+        each = rest.pop()
+        texts = [each] if isinstance(each, str) else [*each] if isinstance(each, dict) else ()
+        for text in texts:
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:
+                raise BadDocument(
+                    f"holds half a character (\\u{ord(text[error.start]):04x}), which no text may"
+                ) from error
+        rest += _inside(each)

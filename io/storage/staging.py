@@ -1,0 +1,246 @@
+"""Staging: who works in which folder under ``.staging/``, and which of them are left over.
+
+    .staging/1f3a…/alive     locked by the process that runs; the system lets go of the lock when
+                             the process ends, however it ends
+    .staging/77b0…/alive     not locked: its run was killed; swept by the next one
+
+Locks are known on one machine, or wherever the file system passes them on. Where it has none, the
+mark's time says it: a run renews it twice a minute, and one that was silent for ten is dead, or for
+one, if its process is gone from this machine. Runs on clusters, on
+stores and in pipelines of one's own lock nothing: what they left is swept when nothing in it is
+younger than a week. The mark is the first file of a folder and the last to go.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final, TextIO
+
+from finecut.io.storage import files as shelf
+from finecut.io.storage.fence import is_straight
+from finecut.io.storage.files import ALIVE, Shelf
+
+LOG = logging.getLogger("finecut")
+
+LONG_AGO: Final = 7 * 86400.0
+#: Where there are no locks: how often a mark is renewed, and after how long a silence it is dead.
+BEAT_SECONDS: Final = 30.0
+SILENT_SECONDS: Final = 600.0
+#: How often, and how many seconds apart, a mark is read that its owner has not written yet.
+SAID_TRIES: Final = 50
+SAID_PAUSE: Final = 0.01
+#: What a file system says of a file that somebody else has locked. Whatever else it says (ENOLCK,
+#: ENOSYS, EOPNOTSUPP …), it has no locks, or no server for them.
+HELD: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES})
+
+
+@dataclass(frozen=True)
+class Running:
+    """Who works in a folder."""
+
+    host: str
+    process: int
+    configuration: str
+    #: The work is done elsewhere, and may go on when this process has ended.
+    elsewhere: bool = False
+    #: There are no locks: its mark is renewed as long as it lives.
+    beats: bool = False
+
+
+@contextmanager
+def alive(own: Shelf, configuration: str, elsewhere: bool = False) -> Iterator[None]:
+    """Within, others see that the run's staging folder is in use."""
+    if shelf.is_remote(own.root):
+        yield
+        return
+    own.check(f"{own.staging}/{ALIVE}")
+    file, locked = _marked(Path(own.staging))
+    running = Running(socket.gethostname(), os.getpid(), configuration, elsewhere, beats=not locked)
+    with file, _beating(Path(own.staging) / ALIVE, running.beats):
+        json.dump(asdict(running), file)
+        file.flush()
+        try:
+            yield
+        finally:
+            if not elsewhere:
+                own.sweep()
+
+
+def _marked(folder: Path) -> tuple[TextIO, bool]:
+    """The mark of a folder, and whether it is locked: made again if somebody took the new folder
+    for a dead one.
+    """
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            file = (folder / ALIVE).open("a+")
+            locked = _lock(file)
+            there = os.path.samestat(os.fstat(file.fileno()), (folder / ALIVE).stat())
+            if there and locked is not False:
+                return file, locked is True
+        except FileNotFoundError:
+            continue
+        file.close()
+
+
+@contextmanager
+def _beating(mark: Path, beats: bool) -> Iterator[None]:
+    """Within, the mark is renewed again and again, where no lock says that its run lives."""
+    if not beats:
+        yield
+        return
+    LOG.error(
+        "there are no locks where %s lies, so finecut keeps a mark there up to date instead. "
+        "Before you start a run there after one that was killed, wait %.0f minutes",
+        mark.parent.parent,
+        SILENT_SECONDS / 60,
+    )
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(BEAT_SECONDS):
+            with contextlib.suppress(OSError):
+                os.utime(mark)
+
+    heart = threading.Thread(target=beat, name="finecut-mark", daemon=True)
+    heart.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        heart.join()
+
+
+def sweep_dead(own: Shelf, now: float | None = None, only_marked: bool = False) -> list[Running]:
+    """Remove what runs that ended left in staging; who is still at work comes back.
+
+    ``only_marked``: of a folder that need not be finecut's, where ``.staging`` may be somebody's.
+    """
+    now = time.time() if now is None else now
+    staging = own.staging.rpartition("/")[0]
+    if shelf.is_remote(staging):
+        if not only_marked:
+            _sweep_store(staging, now)
+        return []
+    at_work = []
+    for folder in shelf.folders_in(staging):
+        if folder == own.staging or not is_straight(folder, own.root):
+            continue  # behind a link nothing was staged
+        # Its lock is held until it is gone: who has just made it would take it otherwise.
+        with contextlib.ExitStack() as held:
+            mark = _mark_of(Path(folder), held)
+            if mark is not None and mark.lives(now):
+                at_work += [] if mark.running is None else [mark.running]
+            elif mark is not None or not (only_marked or _may_live(Path(folder), now)):
+                Shelf(own.root, folder).sweep()
+    return at_work
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """The mark of a folder: who says there that it works, if it could be read."""
+
+    folder: Path
+    running: Running | None
+    #: Whether we have its lock now; ``None`` where there are no locks.
+    locked: bool | None
+    written: float
+
+    def lives(self, now: float) -> bool:
+        """Whether its run is at work, or has just begun and not said yet who it is."""
+        if self.locked is False:
+            return True
+        silence, running = now - self.written, self.running
+        if running is None:
+            return silence < BEAT_SECONDS
+        if running.beats:
+            lives = _is_heard(running, silence)
+        else:  # it has locks; where they cannot be asked for, only time tells
+            lives = self.locked is None and silence < LONG_AGO and not _is_gone(running)
+        return lives or (running.elsewhere and now - _youngest(self.folder) < LONG_AGO)
+
+
+def _mark_of(folder: Path, held: contextlib.ExitStack) -> _Mark | None:
+    """The mark that lies there; if nobody has its lock, whoever asked has it from now on."""
+    try:
+        file = held.enter_context((folder / ALIVE).open())
+        locked = _lock(file)
+        return _Mark(folder, _said(file, locked is False), locked, os.fstat(file.fileno()).st_mtime)
+    except OSError:
+        return None
+
+
+def _said(file: TextIO, held_elsewhere: bool) -> Running | None:
+    """What a mark says. Who has just locked it writes it a moment later: that is waited for."""
+    for _ in range(SAID_TRIES if held_elsewhere else 1):
+        file.seek(0)
+        with contextlib.suppress(ValueError, TypeError):
+            return Running(**json.load(file))
+        if held_elsewhere:
+            time.sleep(SAID_PAUSE)
+    return None
+
+
+def _is_heard(running: Running, silence: float) -> bool:
+    """Whether a run lives that renews its mark. One that is not seen may be in a container."""
+    return silence < (2 * BEAT_SECONDS if _is_gone(running) else SILENT_SECONDS)
+
+
+def _is_gone(running: Running) -> bool:
+    """Whether its process was one of this machine, and is no more."""
+    if running.host != socket.gethostname():
+        return False
+    try:
+        os.kill(running.process, 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError, TypeError):  # somebody else's, or the mark is none of ours
+        return False
+    return False
+
+
+def _may_live(folder: Path, now: float) -> bool:
+    """Whether it may be of a run that marks nothing: pipelines of one's own, workers elsewhere."""
+    holds = any(files for _, _, files in os.walk(folder))
+    return holds and now - _youngest(folder) < LONG_AGO
+
+
+def _lock(file: TextIO) -> bool | None:
+    """Whether the file is locked by us now; ``None`` where there are no locks."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return False if error.errno in HELD else None
+    return True
+
+
+def _youngest(folder: Path) -> float:
+    """When anything in it was written last."""
+    times = [0.0]
+    for here, _, files in os.walk(folder):
+        for path in (here, *(f"{here}/{name}" for name in files)):
+            with contextlib.suppress(OSError):
+                times.append(Path(path).stat().st_mtime)
+    return max(times)
+
+
+def _sweep_store(staging: str, now: float) -> None:
+    """Remove the objects of runs that wrote nothing for a week."""
+    runs: dict[str, list[tuple[str, float]]] = {}
+    for path, written in shelf.written_below(staging):
+        runs.setdefault(path[len(staging) + 1 :].split("/")[0], []).append((path, written))
+    for found in runs.values():
+        if now - max(written for _, written in found) > LONG_AGO:
+            shelf.delete([path for path, _ in found])

@@ -1,0 +1,70 @@
+"""Temporary folders of this machine that do not outlive who made them.
+
+    /tmp/finecut-work-1000/1f3a…/alive     locked by the process that works there (see ``staging``)
+    /tmp/finecut-work-1000/77b0…/alive     not locked: its process was killed; swept by the next one
+
+A folder of ``tempfile`` stays for ever when its process is killed. These lie together in one folder
+that only their user can write to, so nobody else's are looked at, and nobody can plant any.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from finecut.io.storage.files import Shelf
+from finecut.io.storage.staging import alive, sweep_dead
+
+#: Keeps the common folder: one that goes and comes again could be made by somebody else meanwhile.
+KEEP: Final = "keep"
+#: What these folders are said to be made for; they are never shared, so it says no more.
+TEMPORARY: Final = "temporary"
+
+
+@contextmanager
+def temporary_folder(sweeping: bool = True) -> Iterator[str]:
+    """A new folder for this process alone; when it is made, those of killed ones are swept.
+
+    ``sweeping``: not where one is made for every clip, or whoever works here looks at all others.
+    """
+    own = _new()
+    with alive(own, TEMPORARY):
+        if sweeping:
+            sweep_dead(own)
+        inside = f"{own.staging}/work"
+        Path(inside).mkdir()
+        yield inside
+
+
+def sweep_temporary() -> None:
+    """Remove what killed processes of this user left; trouble with that is nobody's trouble."""
+    with contextlib.suppress(OSError):
+        sweep_dead(_new())
+
+
+def _new() -> Shelf:
+    place = _common()
+    return Shelf(place, f"{place}/{uuid.uuid4().hex}")
+
+
+def _common() -> str:
+    """The folder of all of this user's, or an error if it is somebody else's."""
+    folder = Path(tempfile.gettempdir()) / f"finecut-work-{os.getuid()}"
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise PermissionError(
+            f"{folder} belongs to somebody else, so nothing is put there: remove it, or name "
+            "another folder for temporary files by TMPDIR"
+        )
+    folder.chmod(0o700)
+    (folder / KEEP).touch()
+    return str(folder)

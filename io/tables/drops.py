@@ -1,0 +1,113 @@
+"""Lists of clips to leave out, as ``finecut dedup`` writes them, or by hand.
+
+A list is a Parquet file with one column ``id``, a text with one id in a line, or a folder of
+Parquet files. Such a file holds ids that are to go, never those that stay.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterable, Iterator
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from finecut.io.storage import files as shelf
+
+PARQUET = ".parquet"
+#: Where :mod:`finecut.transforms.dedup.duplicates` puts its list, in the folder it writes.
+DUPLICATES = "duplicates"
+_ID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
+
+
+class DropsError(ValueError):
+    """A list of clips that is none; the message says which, and what to write."""
+
+
+def read_drops(paths: Iterable[str]) -> frozenset[str]:
+    """The ids on all of these lists; an empty name is no list."""
+    return frozenset(id for path in paths if path for id in _ids_of(shelf.absolute(path)))
+
+
+def is_id(word: object) -> bool:
+    """Whether a clip can have this id.
+
+    >>> is_id("ce2f3d69-8b98-57fe-98fe-70d008e354f3"), is_id("../ce2f"), is_id(None)
+    (True, False, False)
+    """
+    return isinstance(word, str) and _ID.fullmatch(word) is not None
+
+
+def drops_table(ids: Iterable[str]) -> bytes:
+    """Such a list as a Parquet file."""
+    out = io.BytesIO()
+    table = pa.table({"id": pa.array(sorted(ids), pa.string())})
+    pq.write_table(table, out, compression="zstd")
+    return out.getvalue()
+
+
+def _ids_of(path: str) -> Iterator[str]:
+    data = None if path.endswith("/") else _read(path)
+    if data is not None:
+        yield from _ids_in(path, data)
+        return
+    tables = _tables(f"{path}/{DUPLICATES}") or _tables(path)
+    if not tables:
+        raise DropsError(
+            f"{path} lists no clips: it is no file, and no folder with tables. Write the folder "
+            "that finecut dedup wrote (DATASET/dedup), a .parquet with one column id, or a text "
+            "with one id in a line"
+        )
+    for table in tables:
+        yield from _ids_in(table, _read(table) or b"")
+
+
+def _read(path: str) -> bytes | None:
+    try:
+        return shelf.read_if_there(path)
+    except OSError as error:
+        raise DropsError(
+            f"{path} cannot be read ({error.strerror or error}): write a list of clips that is a "
+            "file you may read"
+        ) from error
+
+
+def _tables(folder: str) -> list[str]:
+    return [path for path in shelf.files_in(folder) if path.endswith(PARQUET)]
+
+
+def _ids_in(path: str, data: bytes) -> Iterator[str]:
+    if path.endswith(PARQUET):
+        try:
+            table = pq.read_table(io.BytesIO(data))
+        except (pa.ArrowException, OSError) as error:  # damaged pages are the latter
+            raise DropsError(
+                f"{path} is no Parquet table ({error}): usually a copy was cut short. Run finecut "
+                "dedup again"
+            ) from error
+        # Tables with more to say list clips that stay, too.
+        if table.column_names != ["id"]:
+            raise DropsError(
+                f"{path} is no list of clips that are to go, because it has the columns "
+                f"{', '.join(table.column_names)} and not just id: write the folder that finecut "
+                "dedup wrote (DATASET/dedup)"
+            )
+        for number, id in enumerate(table.column("id").to_pylist(), 1):
+            if not is_id(id):
+                raise DropsError(
+                    f"{path}, row {number}: {str(id)[:60]!r} is no id of a clip: write one in each "
+                    "row, as they stand in the names under clips/"
+                )
+            yield id
+        return
+    # Some editors begin a text with a mark that is not part of it.
+    for number, line in enumerate(data.decode("utf-8-sig", errors="replace").splitlines(), 1):
+        if not (word := line.strip()):
+            continue
+        if not is_id(word):
+            raise DropsError(
+                f"{path}, line {number}: {word[:60]!r} is no id of a clip: write one in each line, "
+                "as they stand in the names under clips/"
+            )
+        yield word

@@ -1,0 +1,283 @@
+"""What lies in a folder of shards, and its tables.
+
+    OUTPUT/
+    ├── 00000.tar …                  shards; with bins <bin>/00000.tar …
+    ├── index.parquet                every clip: where it lies, and what is known of it
+    ├── metadata.parquet             the same for a folder in which the shards were unpacked
+    ├── clips.lance/                 the same with vectors, where a Lance table was asked for
+    ├── README.md                    a dataset card: what the fields of a sample are
+    ├── summary.json                 how many clips came in, and what became of them
+    ├── failures.jsonl               clips that could not be written, if there are any
+    └── .finecut/
+        ├── shards.json              the shards that lie here, or may while they are written
+        └── shards/00000.parquet …   receipts: a shard's rows, and of which plan it is
+
+A receipt is written when its shard is complete and removed before its shard is replaced; the index
+is written last of all and removed before anything else is touched. So who finds an index finds the
+shards it speaks of.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from finecut.io.storage import files as shelf
+from finecut.io.storage.fence import plain_names
+from finecut.io.storage.files import Shelf
+from finecut.io.storage.json_documents import BadDocument, read_json
+
+TAR: Final = ".tar"
+DIGEST, BYTES = "finecut.digest", "finecut.bytes"
+VECTOR: Final = "vector"
+FILE_NAME: Final = "file_name"
+#: Columns that every clip has, in the order of the index; scores and captions follow by name.
+COLUMNS: Final[Mapping[str, pa.DataType]] = {
+    "id": pa.string(),
+    "source_video": pa.string(),
+    "start": pa.float64(),
+    "end": pa.float64(),
+    "width": pa.int64(),
+    "height": pa.int64(),
+    "framerate": pa.float64(),
+    "num_frames": pa.int64(),
+    "video_codec": pa.string(),
+    "bin": pa.string(),
+    "shard": pa.string(),
+    "offset": pa.int64(),
+    "num_bytes": pa.int64(),
+    "sha256": pa.string(),
+    "caption": pa.string(),
+}
+#: Rows that are written to a table together.
+GROUP_ROWS: Final = 50_000
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ShardFolder:
+    """The paths below a folder of shards. A shard's name has no ``.tar``."""
+
+    root: str
+
+    def shard(self, name: str) -> str:
+        return f"{self.root}/{name}{TAR}"
+
+    def receipt(self, name: str) -> str:
+        return f"{self.root}/.finecut/shards/{name}.parquet"
+
+    @property
+    def index(self) -> str:
+        return f"{self.root}/index.parquet"
+
+    @property
+    def metadata(self) -> str:
+        return f"{self.root}/metadata.parquet"
+
+    @property
+    def lance(self) -> str:
+        return f"{self.root}/clips.lance"
+
+    @property
+    def lance_note(self) -> str:
+        return f"{self.root}/.finecut/lance.json"
+
+    @property
+    def card(self) -> str:
+        return f"{self.root}/README.md"
+
+    @property
+    def summary(self) -> str:
+        return f"{self.root}/summary.json"
+
+    @property
+    def failures(self) -> str:
+        return f"{self.root}/failures.jsonl"
+
+    @property
+    def note(self) -> str:
+        return f"{self.root}/.finecut/shards.json"
+
+    def noted(self) -> list[str] | None:
+        """The shards that may lie here; ``None`` where no shards were ever written."""
+        said = self.noted_by_anybody()
+        return None if said is None else plain_names(said, self.note)
+
+    def noted_by_anybody(self) -> list[object] | None:
+        """The same as it stands there: names that may lead elsewhere, if somebody edited it."""
+        said = _sound(self.note)
+        shards = [] if said is None else said.get("shards")
+        # A note that cannot be used knows of none: what lies there is then somebody else's.
+        return shards if said is not None and isinstance(shards, list) else None
+
+    def write_note(self, own: Shelf, names: Iterable[str]) -> None:
+        own.write(self.note, json.dumps({"shards": sorted(names)}, indent=4).encode())
+
+    def tars(self) -> list[str]:
+        """The archives that lie here, by the names of shards."""
+        files = shelf.files_below(self.root) if shelf.exists(self.root) else ()
+        names = (path[len(self.root) + 1 :] for path in files if path.endswith(TAR))
+        return [name.removesuffix(TAR) for name in names if not name.startswith(".")]
+
+
+def _sound(path: str) -> dict[str, Any] | None:
+    """What a note says, or ``None`` if there is none, or none that can be used."""
+    with suppress(BadDocument):
+        return read_json(path)
+    return None
+
+
+def column_of(name: str) -> str:
+    """What the column of a score or caption is called: its name, if no other column has that.
+
+    >>> column_of("sharpness"), column_of("width")
+    ('sharpness', 'score_width')
+    """
+    return f"score_{name}" if name in COLUMNS or name in (VECTOR, FILE_NAME) else name
+
+
+def schema_of(scores: Iterable[str], captions: Iterable[str]) -> pa.Schema:
+    """The columns of an index."""
+    said = {column_of(name): pa.string() for name in sorted(captions)}
+    numbers = {column_of(name): pa.float64() for name in sorted(scores)}
+    return pa.schema(list({**COLUMNS, **said, **numbers}.items()))
+
+
+def receipt_table(rows: Sequence[Row], schema: pa.Schema, digest: str, size: int) -> bytes:
+    """A receipt: the rows of a shard's clips, its digest and its bytes."""
+    schema = schema.append(pa.field(VECTOR, pa.list_(pa.float32())))
+    facts = {DIGEST: digest, BYTES: str(size)}
+    out = io.BytesIO()
+    table = pa.Table.from_pylist(list(rows), schema.with_metadata(facts))
+    pq.write_table(table, out, compression="zstd")
+    return out.getvalue()
+
+
+def read_receipt(folder: ShardFolder, name: str) -> tuple[str, int] | None:
+    """The digest and the bytes of a shard; ``None`` where there is no receipt."""
+    data = shelf.read_if_there(folder.receipt(name))
+    if data is None:
+        return None
+    try:
+        said = pq.read_schema(io.BytesIO(data)).metadata or {}
+    except (pa.ArrowException, OSError):  # a copy that was cut short is no receipt
+        return None
+    if DIGEST.encode() not in said:
+        return None
+    return said[DIGEST.encode()].decode(), int(said[BYTES.encode()])
+
+
+def rows_of(folder: ShardFolder, name: str) -> pa.Table:
+    """What a receipt says of its clips, with their vectors."""
+    return pq.read_table(io.BytesIO(shelf.read(folder.receipt(name))))
+
+
+def digest_of_index(path: str) -> str | None:
+    """Of which set of shards an index tells; ``None`` where there is none."""
+    if not shelf.exists(path):
+        return None
+    try:
+        with shelf.open_source(path) as file:
+            said = pq.read_schema(file).metadata or {}
+    except pa.ArrowException:
+        return None
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        return None  # no trouble with the disk, but a damaged table
+    return said.get(DIGEST.encode(), b"").decode() or None
+
+
+def grouped(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
+    """The same rows in the columns of ``schema``, put together to groups that readers like."""
+    held: list[pa.Table] = []
+    count = 0
+    for table in tables:
+        held.append(_in_columns(table, schema))
+        count += len(table)
+        if count >= GROUP_ROWS:
+            yield pa.concat_tables(held).combine_chunks()
+            held, count = [], 0
+    if held:
+        yield pa.concat_tables(held).combine_chunks()
+
+
+def write_table(own: Shelf, path: str, groups: Iterable[pa.Table], schema: pa.Schema) -> None:
+    """Write groups of rows as one Parquet file, one after the other."""
+    with own.bench() as bench:
+        part = bench / "table.parquet"
+        with pq.ParquetWriter(str(part), schema, compression="zstd") as writer:
+            for group in groups:
+                writer.write_table(group, row_group_size=len(group) or 1)
+        own.publish(own.stage(part), path)
+
+
+def for_unpacked(schema: pa.Schema) -> pa.Schema:
+    """The columns of ``metadata.parquet``: the name of a clip's file comes first."""
+    without = [field for field in schema if field.name not in ("shard", "offset")]
+    return pa.schema([pa.field(FILE_NAME, pa.string()), *without])
+
+
+def named_files(table: pa.Table) -> pa.Table:
+    """The rows with the names that the clips' files have when their shard is unpacked where it
+    lies."""
+    names = [
+        f"{bin}/{id}.mp4" if bin else f"{id}.mp4"
+        for bin, id in zip(table["bin"].to_pylist(), table["id"].to_pylist(), strict=True)
+    ]
+    return table.append_column(FILE_NAME, pa.array(names, pa.string()))
+
+
+def write_lance(own: Shelf, folder: str, groups: Iterator[pa.Table]) -> None:
+    """Write groups of rows as a Lance table; what says that they are there goes last."""
+    import lance
+
+    first = next(groups)
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield from first.to_batches()
+        for group in groups:
+            yield from group.to_batches()
+
+    with own.bench() as bench:
+        made = bench / "clips.lance"
+        lance.write_dataset(
+            pa.RecordBatchReader.from_batches(first.schema, batches()), str(made), mode="create"
+        )
+        for path in sorted(_files(made), key=lambda path: ("_versions" in path.parts, path)):
+            name = path.relative_to(made).as_posix()
+            own.publish(own.stage(path), f"{folder}/{name}")
+
+
+def remove_folder(own: Shelf, folder: str, first: str) -> None:
+    """Remove every file of a folder, those of its folder ``first`` before the others; nothing
+    where a link lies in its place.
+    """
+    if not shelf.exists(folder) or shelf.is_symlink(folder):
+        return
+    paths = sorted(shelf.files_below(folder), key=lambda path: f"/{first}/" not in path)
+    for path in paths:
+        own.remove(path)
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def _in_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    columns = [
+        table[field.name].cast(field.type)
+        if field.name in table.column_names
+        else pa.nulls(len(table), field.type)
+        for field in schema
+    ]
+    return pa.table(columns, schema=schema)

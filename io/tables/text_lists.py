@@ -1,0 +1,41 @@
+"""Lists that somebody wrote by hand or with another program: their text, or what is wrong."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from finecut.io.storage import files as shelf
+
+
+class BadList(ValueError):
+    """A file that is no list; the message says why, and what to do."""
+
+
+def list_text(path: str) -> str:
+    """The text of this list."""
+    try:
+        data = shelf.read(path)
+    except FileNotFoundError as error:
+        raise BadList("there is no such file") from error
+    except OSError as error:
+        raise BadList(f"it cannot be read ({error.strerror or error})") from error
+    try:
+        # Some editors begin a text with a mark that is not part of it.
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadList(
+            f"it is no text in UTF-8 ({error.reason} at byte {error.start}): save it as such"
+        ) from error
+    # One such character somewhere is a name that no file has; in UTF-16 it is every other one.
+    if "\0" in text[:2]:
+        raise BadList("it holds NUL characters, as texts in UTF-16 do: save it as UTF-8")
+    return text
+
+
+def csv_rows(text: str) -> list[list[str]]:
+    """The rows of a CSV."""
+    try:
+        return list(csv.reader(io.StringIO(text)))
+    except csv.Error as error:
+        raise BadList(f"it is no CSV of short fields ({error})") from error

@@ -1,0 +1,323 @@
+"""The command: ``finecut curate``, ``launch``, ``describe``, ``doctor``, ``demo``, and what is done
+with what was curated: ``dedup``, ``shard``, ``refilter``, ``verify``.
+
+Nothing heavy is imported before a command really runs, so that ``--help`` answers at once.
+
+Exit codes: 0 done, also where some inputs failed (they are listed); 1 the run could not be done or
+made nothing, the doctor found something that does not work, or words were all that was asked for
+(help, a description) and could not be written; 2 the command line is wrong; 3 the books do not
+balance; 130 and 143 stopped by Ctrl-C or SIGTERM. Work that is done counts, also where nobody could
+be told of it (``>/dev/full``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import difflib
+import gc
+import importlib
+import io
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+from finecut.io.process import children as child
+from finecut.io.storage.stores import GOOGLE, modules_behind
+from finecut.pipeline.cli.flags import Parser, add_flags, parse_after, parse_options
+from finecut.pipeline.cli.manual import PAGES, Page
+from finecut.pipeline.cli.outlets import Outlet, outlets, said
+from finecut.pipeline.cli.stopping import stopping
+from finecut.pipeline.commands.options import COMMANDS, AfterOptions
+from finecut.pipeline.options import OptionError, Options
+
+#: What works in child processes.
+CHILDREN = tuple(
+    f"finecut.transforms.{name}" for name in ("cut.isolated", "find.probe", "cut.reel")
+)
+
+#: Values that are files or folders.
+PATHS = ("PATH", "FILE", "FOLDER", "LIST", "DATASET", "ROOT")
+#: What has to be read to say what a run would do.
+READ_TO_DESCRIBE = ("cuts", "drop", "model_dir")
+SHELLS = ("bash", "zsh", "fish", "tcsh", "powershell")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command's exit code."""
+    alone = arguments is None
+    with outlets(alone) as out:
+        return _command(list(sys.argv[1:] if arguments is None else arguments), out, alone)
+
+
+def _command(given: Sequence[str], out: Outlet, alone: bool) -> int:
+    # There is a worker for each core already. NumPy's own threads wait for each other by spinning.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    parser, commands = parsers()
+    if not given or given[0] not in commands:
+        return _without_command(given, parser) or said(out)
+    name, rest, command = given[0], given[1:], commands[given[0]]
+    if name in COMMANDS:
+        with stopping():
+            return _after(name, rest, command, alone)
+    if name == "demo":
+        return _demo(command.parse_args(rest).folder, alone)
+    if name == "completion":
+        return _completion(command.parse_args(rest).shell) or said(out)
+    options, runners = parse_options(command, rest, whole=name != "doctor")
+    if away := _away(options, () if name in ("curate", "launch") else READ_TO_DESCRIBE):
+        return away
+    if name == "describe":
+        return _describe(options, command) or said(out)
+    if name == "launch":
+        return _launch(options, runners, command)
+    # From here on, and not only when the run begins: importing Beam takes seconds.
+    with stopping():
+        if name == "doctor":
+            return _doctor(options, command)
+        return _curate(options, runners, command, alone)
+
+
+def parsers() -> tuple[Parser, dict[str, Parser]]:
+    """What reads the command line, and what reads that of each command."""
+    parser = Parser(
+        prog="finecut",
+        description="Videos in, training-ready clips out.",
+        epilog="finecut COMMAND --help says more.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="store_true", help="print the version")
+    added = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
+
+    def add(name: str, page: Page) -> Parser:
+        commands[name] = added.add_parser(
+            name,
+            usage=f"finecut {name} {page.usage}",
+            help=page.sentence,
+            description=page.description,
+            epilog=page.epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        return commands[name]
+
+    commands: dict[str, Parser] = {}
+    add_flags(add("curate", PAGES["curate"]))
+    for name, kind in COMMANDS.items():
+        add_flags(add(name, PAGES[name]), kind=kind)
+    for name in ("describe", "launch", "doctor"):
+        add_flags(add(name, PAGES[name]))
+    demo = add("demo", PAGES["demo"])
+    demo.add_argument("--folder", default="demo", help="where to paint and write [demo]")
+    completion = add("completion", PAGES["completion"])
+    completion.add_argument("shell", choices=SHELLS, help="whose")
+    return parser, commands
+
+
+def _away(options: Options | AfterOptions, only: Sequence[str] = ()) -> int:
+    """1, after a sentence, where an option names a store that does not answer."""
+    values = (getattr(options, f.name) for f in fields(options) if not only or f.name in only)
+    paths = [path for value in values for path in (value if isinstance(value, tuple) else [value])]
+    remote = [path for path in paths if isinstance(path, str) and path.startswith(GOOGLE)]
+    if not remote:
+        return 0
+    from finecut.io.storage.reachable import StoreAway, greet  # Google's library takes a second
+
+    try:
+        greet(remote)
+    except StoreAway as error:
+        sys.stderr.write(f"finecut: {error}\n")
+        return 1
+    return 0
+
+
+def _without_command(given: Sequence[str], parser: Parser) -> int:
+    if given and not given[0].startswith("-"):
+        near = difflib.get_close_matches(given[0], list(PAGES), n=1)
+        hint = f"did you mean {near[0]}?" if near else "finecut --help lists what there is."
+        parser.error(f"there is no command {given[0]}: {hint}")
+    if parser.parse_args(list(given)).version:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"finecut {version('finecut')}\n")
+        return 0
+    parser.print_help()
+    return 0
+
+
+def _completion(shell: str) -> int:
+    import shtab
+
+    parser, commands = parsers()
+    for command in commands.values():
+        for action in command._actions:
+            if action.metavar in PATHS:
+                action.complete = shtab.FILE  # type: ignore[attr-defined]
+    sys.stdout.write(shtab.complete(parser, shell) + "\n")
+    return 0
+
+
+def _curate(options: Options, rest: Sequence[str], parser: Parser, alone: bool) -> int:
+    if options.is_local and not (options.no_isolation or options.profile):
+        # It imports its own, while this process imports Beam.
+        child.start(*CHILDREN, *modules_behind(options.input))
+    if not options.verbose:
+        # Libraries warn their developers; whoever cuts films cannot act on it.
+        warnings.simplefilter("ignore")
+    _import("finecut.pipeline.running", lean=alone and options.is_local and not options.step)
+    from finecut.io.media.codecs.decoders import DecoderMissing
+    from finecut.io.media.codecs.encoders import EncoderMissing
+    from finecut.io.tables.drops import DropsError
+    from finecut.pipeline.cli.final_words import exit_code, final_words, problems, stats_table
+    from finecut.pipeline.engine import RunError
+    from finecut.pipeline.planning import failures_path
+    from finecut.pipeline.running import run
+    from finecut.transforms.embed.one_model import MixedVectors
+    from finecut.transforms.find.videos import InputError
+    from finecut.transforms.models.weights.folders import WeightsMissing
+    from finecut.transforms.split.given import CutsError
+
+    wrong_from_the_start = (
+        InputError,
+        EncoderMissing,
+        DecoderMissing,
+        OptionError,
+        CutsError,
+        DropsError,
+        WeightsMissing,
+        MixedVectors,
+    )
+    try:
+        ran = run(options, rest, progress=not options.quiet)
+    except wrong_from_the_start as error:
+        parser.error(str(error))
+    except RunError as error:
+        sys.stderr.write(f"finecut: {error}\n")
+        return 1
+    if ran.summary.videos_found and not options.quiet:
+        listed = failures_path(options)
+        words = final_words(options, ran.summary, ran.seconds, listed, ran.path, ran.report)
+        sys.stdout.write(words + "\n")
+    if options.log_stats:
+        sys.stdout.write("\n" + stats_table(ran.stats) + "\n")
+    if ran.misdone:
+        for sentence in ran.misdone:
+            sys.stderr.write(f"finecut: {sentence}\n")
+        return 1
+    wrong = problems(options, ran.summary)
+    for sentence in wrong:
+        sys.stderr.write(f"finecut: {sentence}\n")
+    return exit_code(ran.summary, wrong)
+
+
+def _launch(options: Options, rest: Sequence[str], parser: Parser) -> int:
+    if options.is_local:
+        parser.error("--runner local has nobody to hand the job over to: write DataflowRunner")
+    from finecut.io.tables.drops import DropsError
+    from finecut.pipeline.commands.launch import launch
+    from finecut.pipeline.engine import RunError, quiet_libraries
+    from finecut.transforms.split.given import CutsError
+
+    quiet_libraries(options.verbose)
+    try:
+        job = launch(options, rest)
+    except (CutsError, DropsError, OptionError) as error:
+        parser.error(str(error))
+    except RunError as error:
+        sys.stderr.write(f"finecut: {error}\n")
+        return 1
+    sys.stdout.write(f"handed over to {options.runner}: {_name_of(job)}\n")
+    return 0
+
+
+def _name_of(job: Any) -> str:
+    """What a runner calls its job, where it calls it anything."""
+    called = getattr(job, "job_id", None)
+    return str(called() if callable(called) else called or "it said no name")
+
+
+def _describe(options: Options, parser: Parser) -> int:
+    from finecut.io.tables.drops import DropsError
+    from finecut.pipeline.commands.describe import describe
+    from finecut.transforms.models.weights.folders import WeightsMissing
+    from finecut.transforms.split.given import CutsError
+
+    try:
+        sys.stdout.write(describe(options) + "\n")
+    except (CutsError, DropsError, OptionError, WeightsMissing) as error:
+        parser.error(str(error))
+    return 0
+
+
+def _doctor(options: Options, parser: Parser) -> int:
+    warnings.simplefilter("ignore")
+    from finecut.io.tables.drops import DropsError
+    from finecut.pipeline.commands.doctor import doctor
+    from finecut.pipeline.engine import quiet_libraries
+    from finecut.transforms.models.weights.folders import WeightsMissing
+    from finecut.transforms.split.given import CutsError
+
+    def say(text: str) -> None:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+
+    quiet_libraries(options.verbose)
+    try:
+        return doctor(options, say)
+    except (CutsError, DropsError, OptionError, WeightsMissing) as error:
+        parser.error(str(error))
+
+
+def _after(name: str, given: Sequence[str], parser: Parser, alone: bool) -> int:
+    told, rest = parse_after(parser, given, COMMANDS[name])
+    if away := _away(told):
+        return away
+    if not told.verbose:
+        warnings.simplefilter("ignore")
+    _import(f"finecut.pipeline.commands.{name}", lean=alone and told.is_local)
+    from finecut.io.dataset.output import NoDataset
+    from finecut.io.tables.drops import DropsError
+    from finecut.pipeline.engine import RunError, quiet_libraries
+
+    quiet_libraries(told.verbose)
+    words = io.StringIO()
+    quiet = contextlib.redirect_stdout(words) if told.quiet else contextlib.nullcontext()
+    try:
+        with quiet:
+            code: int = importlib.import_module(f"finecut.pipeline.commands.{name}").main(
+                told, rest
+            )
+    except (OptionError, NoDataset, DropsError) as error:
+        parser.error(str(error))
+    except RunError as error:
+        sys.stderr.write(f"finecut: {error}\n")
+        return 1
+    return code
+
+
+def _import(module: str, lean: bool) -> None:
+    """Import what does a command's work; lean and fast where this process is for nothing else."""
+    if not lean:
+        importlib.import_module(module)
+        return
+    # Thousands of functions and classes are made, and none is garbage.
+    gc.disable()
+    try:
+        importlib.import_module("finecut.transforms.beam.lean")
+        importlib.import_module(module)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def _demo(folder: str, alone: bool) -> int:
+    _import("finecut.pipeline.commands.demo", lean=alone)
+    from finecut.pipeline.commands.demo import demo
+
+    return demo(folder)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

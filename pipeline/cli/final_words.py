@@ -1,0 +1,208 @@
+"""Final words: what came in, what came out, what failed, how fast, and where to look next."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+
+from finecut.io.layout import embedding_folder
+from finecut.io.media.remux.copying import ENCODED
+from finecut.io.records import Summary
+from finecut.io.storage import files as shelf
+from finecut.pipeline.disk import disk_trouble
+from finecut.pipeline.options import Options
+from finecut.transforms.cut.reel import NO_FRAMES
+
+SHOWN_FAILURES = 5
+#: Of fewer clips a share says nothing.
+LEAST_JUDGED = 8
+NOTHING_MADE, UNBALANCED = 1, 3
+BOOKS = "the books do not balance"
+
+
+def final_words(
+    options: Options,
+    summary: Summary,
+    seconds: float,
+    failures_path: str,
+    document: str | None = None,
+    report: str = "",
+) -> str:
+    """A short table for people."""
+    s = summary
+    lines = [
+        f"videos   {_sum(s.videos_found, 'found', done=s.videos_done, empty=s.videos_empty)}"
+        f" + {s.videos_failed} failed + {s.videos_skipped} skipped{_set_aside(s)}",
+        f"shots    {_sum(s.shots_planned, 'planned', kept=s.shots_kept, rejected=s.shots_rejected)}"
+        f" + {s.shots_failed} failed",
+        f"film     {_duration(s.seconds_found)} in, {_duration(s.seconds_kept)} kept, "
+        f"{s.frames} frames, {_bytes(s.clip_bytes)}",
+        f"speed    {s.seconds_cut / max(seconds, 1e-3):.1f}x real time, {seconds:.1f} s",
+    ]
+    if s.captions:
+        lines.insert(2, f"captions {_counts(s.captions, '{} {}')}")
+    if s.vectors:
+        lines.insert(2, f"vectors  {_counts(s.vectors, '{} of {}')}")
+    if s.transcoded:
+        why = "; see transcode_reason in metas/v0/" if s.transcoded.get(ENCODED) else ""
+        where = "" if options.dry_run else why
+        lines.insert(2, f"pictures {_counts(s.transcoded, '{} {}')}{where}")
+    if s.marked:
+        where = "" if options.dry_run else "; see errors in metas/v0/"
+        clips = "1 clip" if s.num_marked == 1 else f"{s.num_marked} clips"
+        lines.insert(2, f"marked   {clips}: {_counts(s.marked, '{} with {}')}{where}")
+    if s.rejected_by:
+        lines.insert(2, f"rejected {_counts(s.rejected_by, '{} by {}')}{_strict(options, s)}")
+    if s.failures:
+        number = "1 failure" if s.num_failures == 1 else f"{s.num_failures} failures"
+        lines += ["", f"{number}, listed in {failures_path}" if failures_path else number]
+        lines += [
+            shown(f"  {failure.step}: {failure.source.name}: {failure.message}")
+            for failure in s.failures[:SHOWN_FAILURES]
+        ]
+        if s.num_failures > SHOWN_FAILURES:
+            lines.append(f"  … and {s.num_failures - SHOWN_FAILURES} more")
+        if failures_path:
+            again = shlex.join(["--input", failures_path, "--output", options.output])
+            lines.append(f"again, when mended: the same command, or only these: {again}")
+    if s.videos_skipped:
+        how = "an earlier run finished them (--overwrite does them again)"
+        lines += ["", f"{s.videos_skipped} skipped: {how}"]
+    if document is not None:
+        lines += ["", f"all figures: {document}"]
+    lines += ["", *filter(None, [_where(options, s), report])]
+    return "\n".join(lines)
+
+
+def problems(options: Options, summary: Summary) -> list[str]:
+    """Why the run, although it came to its end, did not do what was asked; empty when it did."""
+    refused = disk_trouble(summary.failures, options.output)
+    if refused is not None:
+        return [refused]
+    found = [f"{BOOKS}: {sentence}" for sentence in summary.imbalances()]
+    if not summary.videos_found:
+        found.append(
+            f"no videos found in {', '.join(options.input)}. Files must end in .mp4, .mov, .avi, "
+            ".mkv or .webm (in any case)."
+        )
+    elif not (summary.shots_kept or summary.shots_rejected or summary.videos_skipped):
+        found.append(
+            "not one clip was made. Every video failed, or nothing in it is as long as "
+            f"--min-clip-length {options.min_clip_length:g} s{_scenes(options)}."
+        )
+    return found
+
+
+def shown(text: str) -> str:
+    r"""The text without characters that would command a terminal.
+
+    >>> print(shown("a\x1b[2Jb é"))
+    a\x1b[2Jb é
+    """
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def exit_code(summary: Summary, wrong: list[str]) -> int:
+    """What the command says to who called it: 3, if the books do not balance; 1, if nothing was
+    made, or a disk was in the way."""
+    if not wrong:
+        return 0
+    return UNBALANCED if summary.imbalances() and wrong[0].startswith(BOOKS) else NOTHING_MADE
+
+
+def _strict(options: Options, s: Summary) -> str:
+    """A word on a rule that takes most of it: usually its limit was meant for other films."""
+    name, most = max(s.rejected_by.items(), key=lambda item: item[1])
+    judged = s.shots_kept + s.shots_rejected
+    if options.dry_run or name == NO_FRAMES or most <= judged / 2 or judged < LEAST_JUDGED:
+        return ""
+    return (
+        f"\n         {name} alone takes {most / judged:.0%}: finecut refilter "
+        f"{shlex.quote(options.output)} --dry-run says what other limits would keep"
+    )
+
+
+def _set_aside(s: Summary) -> str:
+    return f" ({s.videos_set_aside} of the failed set aside)" if s.videos_set_aside else ""
+
+
+def stats_table(stats: dict[str, int]) -> str:
+    """Items, seconds and bytes of every step."""
+    steps = sorted({name.split("/")[0] for name in stats if "/" in name})
+    rows = [f"{'step':<18}{'items':>10}{'seconds':>12}{'bytes':>16}"]
+    for step in steps:
+        micros = stats.get(f"{step}/microseconds")
+        size = stats.get(f"{step}/bytes")
+        rows.append(
+            f"{step:<18}{stats.get(f'{step}/items', 0):>10}"
+            f"{'-' if micros is None else f'{micros / 1e6:.2f}':>12}"
+            f"{'-' if size is None else size:>16}"
+        )
+    return "\n".join(rows)
+
+
+def _scenes(options: Options) -> str:
+    """What else shortens or drops scenes."""
+    if not options.cuts_at_scenes:
+        return ""
+    return " between two transitions, less --crop" + (
+        ", or has no transition (--skip-uncut)" if options.skip_uncut else ""
+    )
+
+
+def _counts(counts: Mapping[str, int], form: str) -> str:
+    """The most frequent first."""
+    most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(form.format(count, name) for name, count in most)
+
+
+def _where(options: Options, summary: Summary) -> str:
+    if options.dry_run:
+        told = _look_into(options, ["processed_videos", "processed_clip_chunks", "failures"])
+        return f"dry run: no clip was written{told and f'; {told}'}"
+    folders = [
+        "clips",
+        "previews",
+        *map(embedding_folder, summary.vectors),
+        "filtered_clips",
+        "metas/v0",
+        "processed_videos",
+    ]
+    return _look_into(options, folders)
+
+
+def _look_into(options: Options, folders: list[str]) -> str:
+    """Where to look, of these folders: what is there; nothing where none is."""
+    there = [f"{name}/" for name in folders if _is_there(f"{options.output}/{name}")]
+    if not there:
+        return ""
+    *most, last = there
+    return f"look into {options.output}: {' and '.join(filter(None, [', '.join(most), last]))}"
+
+
+def _is_there(folder: str) -> bool:
+    """Whether a folder of this output holds anything, of this run or of an earlier one."""
+    try:
+        return bool(shelf.some_file_in(folder, "") or shelf.folders_in(folder))
+    except OSError:
+        return False  # it cannot be looked into: then nobody is sent there
+
+
+def _sum(total: int, verb: str, **parts: int) -> str:
+    return f"{total} {verb} = " + " + ".join(f"{value} {name}" for name, value in parts.items())
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def _bytes(size: float) -> str:
+    for unit in ("B", "KB", "MB", "GB"):
+        if size < 1000 or unit == "GB":
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return ""

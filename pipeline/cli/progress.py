@@ -1,0 +1,170 @@
+"""A line that moves: what a run has done so far, and how long the rest will take."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import TextIO
+
+from finecut.transforms.beam.metrics import BOARD
+
+#: Seconds between two looks: short where a line can be overwritten, long where lines pile up.
+LIVE, PLAIN = 0.25, 10.0
+#: What a terminal is taken for that does not say how wide it is.
+USUAL_COLUMNS = 80
+#: Counters of what went wrong.
+FAILED = ("videos failed", "videos not split", "shots failed")
+
+
+Counts = Mapping[str, int]
+#: What is shown of these counts after so many seconds; the last one says whether all is done.
+Line = Callable[[Counts, float, bool], str]
+
+
+class Progress:
+    """Shows what was counted on standard error while the block runs.
+
+    ``read`` gives the counts: those of this process from now on (all workers of a local run count
+    there, those of another run beside it, too), or of an engine that runs elsewhere.
+    """
+
+    def __init__(
+        self,
+        wanted: bool = True,
+        out: TextIO | None = None,
+        line: Line | None = None,
+        read: Callable[[], Counts] | None = None,
+    ) -> None:
+        self._wanted = wanted
+        self._line, self._read = line or progress_line, read or BOARD.since()
+        self._out = out or sys.stderr
+        self._live = self._out.isatty()
+        self._done = threading.Event()
+        self._began = time.monotonic()
+        self._width = 0
+        self._thread = threading.Thread(target=self._watch, name="finecut-progress", daemon=True)
+
+    def __enter__(self) -> Progress:
+        if self._wanted:
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._wanted:
+            self._done.set()
+            self._thread.join()
+            self._show(last=True, ended=kind is None)
+
+    def _watch(self) -> None:
+        while not self._done.wait(LIVE if self._live else PLAIN):
+            self._show()
+
+    def _show(self, last: bool = False, ended: bool = False) -> None:
+        line = self._line(self._read(), time.monotonic() - self._began, ended)
+        if not self._live:
+            self._out.write(f"{line}\n")
+        else:
+            end = "\n" if last else ""
+            # A line that is wrapped could not be written over.
+            line = fitting(line, columns_of(self._out))
+            self._out.write("\r" + line.ljust(self._width) + end)
+            self._width = len(line)
+        self._out.flush()
+
+
+def columns_of(out: TextIO) -> int:
+    """How wide the terminal is; 0 where it does not say, as some consoles, recorders and serial
+    lines."""
+    try:
+        return os.get_terminal_size(out.fileno()).columns
+    except OSError:  # it has gone meanwhile
+        return 0
+
+
+def fitting(line: str, columns: int) -> str:
+    """As much of the line as fits into so many columns; one stays free, or the cursor would wrap.
+
+    >>> fitting("finding    videos", 8), fitting("finding    videos", 0)
+    ('finding', 'finding    videos')
+    """
+    return line[: (columns if columns > 0 else USUAL_COLUMNS) - 1]
+
+
+def progress_line(counts: Counts, seconds: float, ended: bool = False) -> str:
+    """One line about these counts, after so many seconds.
+
+    >>> progress_line({"videos found": 3, "probe/items": 3}, 1.0)
+    'probing    3 of 3 videos'
+    """
+    videos, probed = counts.get("videos found", 0), counts.get("probe/items", 0)
+    planned, cut = counts.get("shots planned", 0), counts.get("clips cut", 0)
+    probed += counts.get("videos failed", 0) + counts.get("videos skipped", 0)
+    failed = sum(counts.get(what, 0) for what in FAILED)
+    trouble = f", {failed} failed" if failed else ""
+    if not videos:
+        return "finding    videos"
+    watched = counts.get("milliseconds watched", 0)
+    if watched and not cut:
+        split = counts.get("split/items", 0)
+        speed = watched / 1000 / max(seconds, 1e-3)
+        return (
+            f"watching   {clock(watched / 1000)} of film, {planned} shots in {split} chunks, "
+            f"{speed:.1f}x real time{trouble}"
+        )
+    if not planned:
+        return f"probing    {probed} of {videos} videos{trouble}"
+    # Batches are planned one after another: what is not probed yet is taken for average.
+    expected = counts.get("milliseconds planned", 0) * videos / max(1, probed)
+    share = 1.0 if ended else counts.get("milliseconds cut", 0) / max(1, expected)
+    speed = counts.get("milliseconds cut", 0) / 1000 / max(seconds, 1e-3)
+    rest = f", {clock(seconds / share - seconds)} left" if 0 < share < 1 else ""
+    if ended:
+        rest = f", {clock(seconds)}"
+    verb = "done" if ended else "cutting"
+    return (
+        f"{verb:<10} {cut} clip{'s' * (cut != 1)}, {probed} of {videos} videos, {share:4.0%}, "
+        f"{speed:.1f}x real time{rest}{trouble}"
+    )
+
+
+def counted_line(
+    verb: str, items: str, what: str, total: str = "", failed: tuple[str, ...] = ()
+) -> Line:
+    """A line about one kind of thing: how many, of how many, how fast, how long it will take.
+
+    >>> line = counted_line("checking", "verify/items", "clips", "clips to check")
+    >>> line({"verify/items": 20, "clips to check": 80}, 10.0, False)
+    'checking   20 of 80 clips,  25%, 2.0 a second, 0:30 left'
+    """
+
+    def line(counts: Counts, seconds: float, ended: bool) -> str:
+        done, expected = counts.get(items, 0), counts.get(total, 0)
+        wrong = sum(counts.get(name, 0) for name in failed)
+        trouble = f", {wrong} failed" if wrong else ""
+        speed = f"{done / max(seconds, 1e-3):.1f} a second"
+        if not expected:
+            return f"{verb:<10} {done} {what}, {speed}{trouble}"
+        share = 1.0 if ended else min(1.0, done / expected)
+        rest = f", {clock(seconds / share - seconds)} left" if 0 < share < 1 else ""
+        return f"{verb:<10} {done} of {expected} {what}, {share:4.0%}, {speed}{rest}{trouble}"
+
+    return line
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds, with hours where there are any."""
+    minutes, rest = divmod(round(seconds), 60)
+    return (
+        f"{minutes}:{rest:02d}"
+        if minutes < 60
+        else f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+    )

@@ -1,0 +1,201 @@
+"""``finecut describe``: the pipeline before it runs, as it will really be built."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
+
+from finecut.pipeline.curation import WriteLines, build
+from finecut.pipeline.options import COPY, SMART, SOFTWARE, TRANSNETV2, Options
+from finecut.pipeline.planning import Plan, plan
+from finecut.transforms.filter.clips import DUPLICATE
+from finecut.transforms.find.videos import FindVideos
+from finecut.transforms.models.resources import Resources
+
+#: Steps inside steps are shown down to this depth.
+DEPTH = 2
+
+
+def describe(options: Options) -> str:
+    """Steps, what flows between them, and what they ask for."""
+    # Any runner will do: the graph is built, never run.
+    pipeline = beam.Pipeline("FnApiRunner")
+    steps = plan(options.check(), run="<run>", ask=False)
+    found = pipeline | "FindVideos" >> FindVideos(steps.finding)
+    listing = WriteLines(steps.writing.shelf, steps.failures_path)
+    build(found, steps, options.dealt_among, listing)
+    lister = _Lister()
+    pipeline.visit(lister)
+    parts = ["Steps", *lister.lines, "", "Rules", *_rules(steps), "", "Resources"]
+    return "\n".join([*parts, *_resources(options, steps), "", "Models", *_models(steps)])
+
+
+class _Lister(PipelineVisitor):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def enter_composite_transform(self, node: AppliedPTransform) -> None:
+        self._list(node)
+
+    def visit_transform(self, node: AppliedPTransform) -> None:
+        self._list(node)
+
+    def _list(self, node: AppliedPTransform) -> None:
+        depth = node.full_label.count("/") + 1 if node.full_label else 0
+        if not 1 <= depth <= DEPTH:
+            return
+        label = "  " * depth + node.full_label.rsplit("/", 1)[-1]
+        flow = f"{_types(node.main_inputs.values())} → {_outputs(node)}"
+        hints = _hints(node)
+        self.lines.append(f"{label:<26} {flow}" + (f"   [{hints}]" if hints else ""))
+
+
+def _types(collections: Any) -> str:
+    names = dict.fromkeys(_type_name(c.element_type) for c in collections)
+    return " | ".join(name for name in names if name) or "(begin)"
+
+
+def _outputs(node: AppliedPTransform) -> str:
+    main, tagged = [], []
+    for tag, collection in node.outputs.items():
+        name = _type_name(getattr(collection, "element_type", None))
+        if tag in (None, "None"):
+            main.append(name)
+        else:
+            tagged.append(f"{tag}: {name}")
+    shown = main + tagged
+    return ", ".join(dict.fromkeys(shown)) or "(end)"
+
+
+def _type_name(kind: Any) -> str:
+    if kind is None or kind is type(None):
+        return "(nothing)"
+    return getattr(kind, "__name__", None) or re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", str(kind))
+
+
+def _hints(node: AppliedPTransform) -> str:
+    hints = node.resource_hints or {}
+    return ", ".join(
+        f"{urn.rsplit(':', 2)[-2]} {value.decode()}" for urn, value in sorted(hints.items())
+    )
+
+
+def _rules(steps: Plan) -> list[str]:
+    rules = [*steps.first_rules, *(rule for _, spoken in steps.scorings for rule in spoken)]
+    dropped = []
+    if steps.dropping is not None:
+        dropped = [f"  {DUPLICATE:<24} rejects what is on {', '.join(steps.dropping.lists)}"]
+    if not rules:
+        return dropped or ["  every clip is kept"]
+    return dropped + [
+        f"  {rule.name:<24} keeps clips with {rule.score} {rule.comparison} {rule.limit:g}"
+        for rule in rules
+    ]
+
+
+def _resources(options: Options, steps: Plan) -> list[str]:
+    where = (
+        f"this machine, {options.local_workers} workers (threads of one process)"
+        if options.is_local
+        else f"{options.runner}, as its own options say"
+    )
+    return [
+        f"  runs on          {where}",
+        f"  one worker       cuts 1 reel at a time: {_how_cut(options)}",
+        f"  one process      writes {options.write_threads} files at a time",
+        *needs(options, steps),
+    ]
+
+
+def _how_cut(options: Options) -> str:
+    number = options.encoder_threads
+    encoder = f"{options.encoder} with {number} thread{'s' if number > 1 else ''}"
+    if options.transcode == COPY:
+        return f"packets are copied; what cannot be is decoded, {encoder} for each open clip"
+    if options.transcode == SMART:
+        return f"packets are copied; what lies between cuts and key frames is encoded, {encoder}"
+    decoder = "" if options.decoder == SOFTWARE else f" by {options.decoder}"
+    return f"1 decode{decoder}, {encoder} for each open clip"
+
+
+def needs(options: Options, steps: Plan) -> list[str]:
+    """What steps ask of a worker, and what Beam is told of it."""
+    place = steps.placing
+    asking = {name: need for name, need in place.steps.items() if need != Resources()}
+    lines = [f"  {name:<16} needs {_said(need, place.gpu_gb)}" for name, need in asking.items()]
+    if options.is_local:
+        lines += [f"  accelerators     none asked for here{_used_if_there(options, steps)}"]
+    elif place.film_hints is not None:
+        lines += [
+            f"  hints            {_told(place.film_hints)}, on every step that watches or cuts",
+            f"  hints            {_told(place.hints)}, on every step that looks at clips",
+        ]
+    elif place.hints:
+        lines += [
+            f"  hints            {_told(place.hints)}, on every step that watches, cuts or looks"
+        ]
+    else:
+        lines += [f"  hints            none: nothing needs a GPU{_used_if_there(options, steps)}"]
+    if place.worker.needs_gpu and not options.is_local:
+        copies = f"{place.copies} cop{'y' if place.copies == 1 else 'ies'} of each model"
+        lines += [f"  one GPU          of {place.gpu_gb:g} GB holds {copies}"]
+    return lines
+
+
+def _told(hints: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in hints.items()) or "none"
+
+
+def _said(need: Resources, gpu_gb: float) -> str:
+    named = [
+        f"{value:g} {words}"
+        for value, words in (
+            (need.cpus if need.cpus != 1 else 0, "CPUs"),
+            (need.gpu_memory_gb, f"GB of a GPU ({math.ceil(100 * need.gpu_memory_gb / gpu_gb)} %)"),
+            (0 if need.entire_gpu else need.gpus, "GPU" if need.gpus <= 1 else "GPUs"),
+            (need.nvdecs, "hardware decoders"),
+            (need.nvencs, "hardware encoders"),
+        )
+        if value
+    ]
+    return ", ".join([*named, *(["a GPU of its own"] if need.entire_gpu else [])])
+
+
+def _models(steps: Plan) -> list[str]:
+    """What models are asked, of what."""
+    lines = [
+        f"  {scoring.name:<16} scores {scoring.rate:g} frames a second"
+        for scoring, _ in steps.scorings
+    ]
+    if (embed := steps.embedding) is not None:
+        folder = steps.writing.layout.embeddings(embed.algorithm).rsplit("/", 1)[-1]
+        lines.append(
+            f"  {embed.algorithm:<16} embeds {embed.frames} frames of each clip, into {folder}/"
+        )
+    if (caption := steps.captioning) is not None:
+        passes = "once" if caption.second is None else "twice"
+        lines.append(
+            f"  {caption.model:<16} is asked {passes} about each window, of which it sees "
+            f"{caption.rate:g} frames a second: {caption.prompt}"
+        )
+    if (enhance := steps.enhancing) is not None:
+        lines.append(f"  {enhance.model:<16} is told about each caption: {enhance.instruction}")
+    return lines or ["  none"]
+
+
+def _used_if_there(options: Options, steps: Plan) -> str:
+    users = [
+        name
+        for name, used in (
+            ("h264_nvenc", options.encoder == "h264_nvenc"),
+            ("TransNetV2", options.splitting_algorithm == TRANSNETV2),
+            *((name, need.needs_gpu) for name, need in steps.placing.steps.items()),
+        )
+        if used and name != "cut"
+    ]
+    return f" ({', '.join(users)} on the GPU of a worker that has one)" if users else ""

@@ -1,0 +1,306 @@
+"""``finecut doctor``: whether this machine can do what the options ask, found out by doing it.
+
+    finecut doctor --embedding-algorithm cosmos-embed1-224p --model-dir gs://models --output gs://out
+
+A film is painted, decoded and cut with the encoder that was chosen; every model that the options
+name is loaded and asked about the clip; a file is written to the output and removed. What does not
+work is said with what helps, and the exit code is 1. Neither an input nor a GPU is needed, so this
+can be a step of building an image; run where the GPU is, it shows what the models take of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from finecut.io.layout import Layout
+from finecut.io.media.codecs.decoders import require_decoder
+from finecut.io.media.codecs.encoders import Encoding, require_encoder
+from finecut.io.media.frames.contact_sheet import SheetForm, sheet_from_file
+from finecut.io.media.source import probe
+from finecut.io.media.testfilm.paint import paint
+from finecut.io.records import Clip, Failure, Source, Video
+from finecut.io.storage import files as shelf
+from finecut.io.storage.files import Shelf
+from finecut.io.storage.reachable import greet
+from finecut.io.storage.temporary import temporary_folder
+from finecut.pipeline.commands.describe import needs
+from finecut.pipeline.options import SOFTWARE, Options, cores
+from finecut.pipeline.own import OwnStep, loaded
+from finecut.pipeline.planning import Plan, encoding_of, plan
+from finecut.pipeline.running import check_scratch
+from finecut.transforms.beam.guard import attempted
+from finecut.transforms.cut.reel import Cutting, cut_reel
+from finecut.transforms.embed.clips import Embedding
+from finecut.transforms.embed.one_model import refuse_other_vectors
+from finecut.transforms.measure.looking import Looking
+from finecut.transforms.models.devices import gpus
+from finecut.transforms.split.spans import FixedStride, reels_of
+from finecut.transforms.step import EachClip, looked_at_or_not
+
+#: Packages whose versions explain most of what differs between two machines.
+PACKAGES = (
+    "finecut",
+    "apache-beam",
+    "av",
+    "pyarrow",
+    "numpy",
+    "onnxruntime",
+    "torch",
+    "transformers",
+    "vllm",
+    "google-cloud-storage",
+)
+#: What films come in, and the encoder, container and pixels of a sample of it.
+KINDS = {
+    "H.264": ("libx264", "mp4", "yuv420p"),
+    "HEVC": ("libx265", "mp4", "yuv420p"),
+    "VP9": ("libvpx-vp9", "webm", "yuv420p"),
+    "AV1": ("libsvtav1", "mp4", "yuv420p"),
+    "MPEG-4": ("mpeg4", "avi", "yuv420p"),
+    "ProRes": ("prores_ks", "mov", "yuv422p10le"),
+    "MJPEG": ("mjpeg", "avi", "yuvj420p"),
+}
+SAMPLE_SECONDS = 3
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was tried: whether it works, and what there is to say."""
+
+    what: str
+    well: bool
+    said: str
+
+    def __str__(self) -> str:
+        return f"  {'ok  ' if self.well else 'FAIL'}  {self.what:<20} {self.said}"
+
+
+def doctor(options: Options, say: Say) -> int:
+    """Try everything, say what came of it; the exit code."""
+    say("\n".join(["Versions", *_versions(), "", "Devices", *_devices()]))
+    failed: list[Finding] = []
+
+    def told(findings: Iterable[Finding]) -> None:
+        for finding in findings:
+            say(str(finding))
+            failed.extend([] if finding.well else [finding])
+
+    with temporary_folder() as folder:
+        say("\nFilms")
+        told(_films(options, Path(folder)))
+        say("\nSteps")
+        own = dataclasses.replace(options, output=f"{folder}/output")
+        steps = attempted(lambda: plan(own, run="doctor"))
+        if isinstance(steps, Exception):
+            told([Finding("plan", False, f"{type(steps).__name__}: {steps}")])
+        else:
+            told(_steps(own, steps, Path(folder)))
+        say("\nOutput")
+        told(_output(options, None if isinstance(steps, Exception) else steps))
+    if not isinstance(steps, Exception):
+        say("\n".join(["", "Resources", *needs(options, steps)]))
+    if not failed:
+        say("\nEverything works.")
+        return 0
+    count = "1 thing does" if len(failed) == 1 else f"{len(failed)} things do"
+    say(f"\n{count} not work: {', '.join(finding.what for finding in failed)}. See above.")
+    return 1
+
+
+def _versions() -> Iterator[str]:
+    yield f"  {'python':<22} {platform.python_version()}, {platform.platform()}"
+    for package in PACKAGES:
+        try:
+            yield f"  {package:<22} {version(package)}"
+        except PackageNotFoundError:
+            yield f"  {package:<22} not installed"
+
+
+def _devices() -> Iterator[str]:
+    yield f"  {'cores':<22} {cores()}"
+    found = gpus()
+    for name, memory in found:
+        yield f"  {'GPU':<22} {name}, {memory:.1f} GB"
+    if not found:
+        yield f"  {'GPU':<22} none that torch can use"
+
+
+def _films(options: Options, folder: Path) -> Iterator[Finding]:
+    """A sample of each kind of film, painted and decoded; and the encoder of the clips."""
+    for kind, (encoder, suffix, pixels) in KINDS.items():
+        path = folder / f"{kind}.{suffix}"
+        yield _tried(f"decode {kind}", partial(_decoded, path, encoder, pixels))
+    yield _tried(f"encode {options.encoder}", lambda: _encoder_works(options))
+    if options.decoder != SOFTWARE:
+        yield _tried(f"decode with {options.decoder}", lambda: _decoder_works(options))
+
+
+def _decoded(path: Path, encoder: str, pixels: str) -> str:
+    painting = paint(path, seconds=1, rate=10, codec=encoder, pix_fmt=pixels)
+    sheet = sheet_from_file(painting.path, SheetForm((10,), side=64))
+    if len(sheet) != len(painting.times):
+        raise ValueError(f"{len(sheet)} of {len(painting.times)} frames came back")
+    return f"{len(sheet)} frames"
+
+
+def _encoder_works(options: Options) -> str:
+    require_encoder(encoding_of(options))
+    return "opens"
+
+
+def _decoder_works(options: Options) -> str:
+    require_decoder(options.decoder)
+    return "a picture came back as it was"
+
+
+def _steps(options: Options, steps: Plan, folder: Path) -> Iterator[Finding]:
+    """One clip, the whole way: cut, looked at, scored, embedded, captioned."""
+    yield _tried("scratch", lambda: _scratch_works(options, steps))
+    yield _tried("load shot detector", lambda: _prepared(steps))
+    cut: list[Clip] = []
+    yield _tried("cut one clip", lambda: _cut(steps.cutting, steps, folder, cut))
+    if not cut:
+        # What models do does not depend on the encoder.
+        usual = dataclasses.replace(steps.cutting, encoding=Encoding())
+        yield _tried("cut with libx264", lambda: _cut(usual, steps, folder, cut))
+    if cut:
+        yield from _models(steps, cut[0])
+
+
+def _scratch_works(options: Options, steps: Plan) -> str:
+    check_scratch(options, steps)
+    return "can be written to" if options.scratch_mb else "not used"
+
+
+def _prepared(steps: Plan) -> str:
+    steps.splitting.cutter.prepare()
+    return type(steps.splitting.cutter).__name__
+
+
+def _cut(cutting: Cutting, steps: Plan, folder: Path, cut: list[Clip]) -> str:
+    video = _sample(folder)
+    splitting = dataclasses.replace(
+        steps.splitting, cutter=FixedStride(SAMPLE_SECONDS, SAMPLE_SECONDS, 0)
+    )
+    [reel] = reels_of(video, splitting)
+    for outcome in cut_reel(reel, cutting):
+        if isinstance(outcome, Failure):
+            raise ValueError(outcome.message)
+        cut.append(outcome)
+    [clip] = cut
+    if clip.errors or clip.file is None:
+        raise ValueError("; ".join(clip.errors.values()) or "no file was made")
+    return f"{clip.file.num_frames} frames of {clip.file.video_codec}, {clip.file.num_bytes} bytes"
+
+
+def _sample(folder: Path) -> Video:
+    path = paint(folder / "sample.mp4", seconds=SAMPLE_SECONDS, sound="aac").path
+    source = Source(str(path), str(path), "sample.mp4")
+    return probe(str(path), source, shelf.size_of(str(path)))
+
+
+def _own(step: OwnStep, clip: Clip, looking: Looking) -> str:
+    """A step of one's own is loaded and shown one clip."""
+    if not isinstance(step.transform, EachClip):
+        return "found; what it does is its own affair"
+    ready = loaded(step)
+    ready.looking = looking
+    after = looked_at_or_not(clip, ready.looker())
+    new = {name: said for name, said in after.errors.items() if name not in clip.errors}
+    if new:
+        raise ValueError("; ".join(new.values()))
+    return _answer(clip, after)
+
+
+def _models(steps: Plan, clip: Clip) -> Iterator[Finding]:
+    for mine in steps.own:
+        yield _tried(f"step {mine.name}", partial(_own, mine, clip, steps.looking))
+    for scoring, _ in steps.scorings:
+        yield _asked(scoring.name, scoring, clip)[0]
+    if steps.embedding is not None:
+        yield _asked(f"embed {steps.embedding.algorithm}", steps.embedding, clip)[0]
+    if steps.captioning is not None:
+        finding, clip = _asked(f"caption {steps.captioning.model}", steps.captioning, clip)
+        yield finding
+    if steps.enhancing is not None:
+        yield _asked(f"enhance {steps.enhancing.model}", steps.enhancing, clip)[0]
+
+
+def _asked(what: str, step: Any, clip: Clip) -> tuple[Finding, Clip]:
+    """The model is loaded and asked about one clip; the clip comes back with what it said."""
+    told = [clip]
+
+    def ask() -> str:
+        step.require()
+        began = time.monotonic()
+        model = step.load()
+        loaded = time.monotonic()
+        [told[0]] = step.run([clip], model)
+        new = {name: said for name, said in told[0].errors.items() if name not in clip.errors}
+        if new:
+            raise ValueError("; ".join(new.values()))
+        answer = _answer(clip, told[0])
+        return (
+            f"{answer}; loaded in {loaded - began:.1f} s, {time.monotonic() - loaded:.1f} s a clip"
+        )
+
+    return _tried(what, ask), told[0]
+
+
+def _answer(before: Clip, after: Clip) -> str:
+    """What is known now and was not before."""
+    scores = [f"{k} {v:.3g}" for k, v in after.scores.items() if k not in before.scores]
+    vectors = [f"{len(v)} numbers" for k, v in after.vectors.items() if k not in before.vectors]
+    texts = [
+        repr(text[:60])
+        for window, old in zip(after.windows, before.windows, strict=True)
+        for said, known in (
+            (window.captions, old.captions),
+            (window.enhanced_captions, old.enhanced_captions),
+        )
+        for name, text in said.items()
+        if name not in known
+    ]
+    return ", ".join([*scores, *vectors, *texts]) or "nothing to say"
+
+
+def _output(options: Options, steps: Plan | None) -> Iterator[Finding]:
+    if not options.output:
+        return
+    yield _tried("write", lambda: _written(shelf.absolute(options.output)))
+    if steps is not None and steps.embedding is not None:
+        yield _tried("vectors there", partial(_alike, Layout(options.output), steps.embedding))
+
+
+def _written(output: str) -> str:
+    greet([output])
+    own = Shelf(output, Layout(output).staging_of("doctor"))
+    there = shelf.exists(output)
+    own.prepare()
+    own.sweep()
+    if not there and not shelf.is_remote(output):
+        # What was not there before is not left behind.
+        Path(output).rmdir()
+    return f"{output} can be written to"
+
+
+def _alike(layout: Layout, embedding: Embedding) -> str:
+    refuse_other_vectors(layout, embedding.algorithm, embedding.require())
+    return "none, or of the same model"
+
+
+def _tried(what: str, work: Callable[[], str]) -> Finding:
+    outcome = attempted(work)
+    if isinstance(outcome, Exception):
+        return Finding(what, False, f"{type(outcome).__name__}: {outcome}")
+    return Finding(what, True, outcome)

@@ -1,0 +1,220 @@
+"""``finecut report``: an output as a page to look at, without a server and without network.
+
+    DATASET/report/index.html                 the page: what it looks like, what it can do, totals
+    DATASET/report/data/clips-0000.<digest>.js   columns that it loads when it needs them
+
+Data is named by its digest and the page goes last, so a page never shows half of another one:
+who opens it meanwhile sees the old one, and a run that is killed leaves files nobody speaks of,
+which the next one removes. Documents are read one by one and only columns are held.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+import sys
+import time
+import uuid
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+from urllib.parse import quote
+
+from finecut.io.dataset.output import NoDataset, Output
+from finecut.io.layout import Layout
+from finecut.io.storage import files as shelf
+from finecut.io.storage.fence import Fence, standing
+from finecut.io.storage.files import Shelf
+from finecut.io.storage.staging import alive, sweep_dead
+from finecut.io.storage.temporary import sweep_temporary
+from finecut.pipeline.cli.final_words import shown
+from finecut.pipeline.commands.options import ReportOptions
+from finecut.pipeline.engine import RunError
+from finecut.pipeline.options import OptionError
+from finecut.pipeline.page import page_text
+from finecut.pipeline.page.gather import DATA, FAILED, Chunks, Told
+from finecut.transforms.beam.guard import attempted
+from finecut.transforms.report.gallery import (
+    rules_drawn,
+)
+
+#: Where the page lies in an output, and what it is called.
+FOLDER, PAGE = "report", "index.html"
+#: What a command that writes no clips says it makes (see :mod:`finecut.io.storage.staging`).
+MAKES_NO_CLIPS: Final = ""
+#: Documents of a store that are asked for at the same time.
+READERS = 16
+#: Bad documents that are named.
+SHOWN_BAD: Final = 20
+#: What data of a page is called: nothing else in its folder is ours to remove.
+_DATA_NAME: Final = re.compile(r"[a-z]+-\d{4,}\.[0-9a-f]{12}\.js")
+
+
+class Made(NamedTuple):
+    """A page that was made: where it lies, of how many clips, and what could not be read."""
+
+    path: str
+    clips: int
+    unreadable: int
+    #: What is wrong with documents that are there and cannot be used.
+    bad: tuple[str, ...] = ()
+
+
+def main(options: ReportOptions, _runner_arguments: Sequence[str]) -> int:
+    """Make the page and say where it is."""
+    roots = (shelf.absolute(each) for each in (options.dataset, options.into) if each)
+    with standing(Fence(tuple(roots))):
+        return _main(options)
+
+
+def _main(options: ReportOptions) -> int:
+    began = time.monotonic()
+    output = _output_at(options.dataset)
+    folder = shelf.absolute(options.into) if options.into else f"{output.root}/{FOLDER}"
+    links = relative_links(output.root, folder)
+    check_folder(output.root, folder)
+    own = Shelf(folder, Layout(folder).staging_of(uuid.uuid4().hex))
+    if not options.into:
+        own = Shelf(output.root, output.layout.staging_of(uuid.uuid4().hex))
+    try:
+        with alive(own, MAKES_NO_CLIPS):
+            sweep_dead(own, only_marked=bool(options.into))
+            sweep_temporary()
+            made = make_report(
+                output, own, folder, links, options.neighbours, readers=options.workers
+            )
+    except OSError as error:
+        raise RunError(
+            f"{folder} could not be written, or the dataset not be read ({error}). Usually there "
+            "is no room, or no permission: mend that, or write elsewhere with --into FOLDER"
+        ) from error
+    if made.unreadable:
+        sys.stderr.write(
+            f"finecut: {made.unreadable} documents of clips are missing or broken, and are not in "
+            "the report: finecut verify lists them\n"
+        )
+    for line in bad_lines(made.bad):
+        sys.stderr.write(shown(line) + "\n")
+    if not options.quiet:
+        took = f"{made.clips} clips, {time.monotonic() - began:.1f} s"
+        sys.stdout.write(f"report   {took}\nlook: {made.path}\n")
+    return 0
+
+
+def bad_lines(bad: Sequence[str]) -> list[str]:
+    """The first of these, a line each, and how many more there are."""
+    lines = [f"finecut: left out: {said}" for said in bad[:SHOWN_BAD]]
+    if len(bad) > SHOWN_BAD:
+        lines.append(f"finecut: … and {len(bad) - SHOWN_BAD} more")
+    return lines
+
+
+def _output_at(root: str) -> Output:
+    """The output that lies there; one that is damaged, or all failures, is worth a look, too."""
+    try:
+        return Output.at(root)
+    except NoDataset:
+        layout = Layout(shelf.absolute(root))
+        if not any(map(shelf.exists, (layout.processed_clip_chunks(), layout.failures()))):
+            raise
+        return Output(Layout(layout.root, shard_prefix=bool(shelf.folders_in(layout.clips()))))
+
+
+def report_of_run(layout: Layout, own: Shelf, nothing_new: bool = False) -> str:
+    """The page of an output that a run has just written: its path, or why there is none."""
+    folder = f"{layout.root}/{FOLDER}"
+    if nothing_new and shelf.exists(f"{folder}/{PAGE}"):
+        if not sweep_dead(own):  # others may be making a page that names what no page does yet
+            _remove_old(own, folder, shelf.files_in(f"{folder}/{DATA}"))
+        return f"look: {folder}/{PAGE}"
+    links = relative_links(layout.root, folder)
+    made = attempted(lambda: make_report(Output(layout), own, folder, links, few=True))
+    if isinstance(made, Exception):
+        return f"no report, because it could not be made: {str(made) or type(made).__name__}"
+    return f"look: {made.path}"
+
+
+def relative_links(root: str, folder: str) -> str:
+    """The way from the page to the dataset, as it stands in links.
+
+    >>> relative_links("/data/out", "/data/pages/out #1")
+    '../../out'
+    """
+    if shelf.is_remote(root):
+        return quote(posixpath.relpath(root.split("://", 1)[1], folder.split("://", 1)[1]))
+    return quote(os.path.relpath(root, folder).encode("utf-8", "surrogateescape"))
+
+
+def check_folder(root: str, folder: str) -> None:
+    """Refuse a folder where the page or its data would lie among the dataset's own files."""
+
+    def real(path: str) -> str:
+        return path.rstrip("/") if shelf.is_remote(path) else os.path.realpath(path)
+
+    whole = real(root)
+    if real(folder) == real(f"{root}/{FOLDER}"):
+        return
+    for place in (real(folder), real(f"{folder}/{DATA}")):
+        if place == whole or place.startswith(f"{whole}/"):
+            raise OptionError(
+                f"--into {folder} would put files of the page at {place}, into the dataset {root}, "
+                "whose folders hold clips and their documents and nothing else: leave --into out "
+                f"({root}/{FOLDER} is the place for it), or write a folder outside of the dataset"
+            )
+
+
+def make_report(
+    output: Output,
+    own: Shelf,
+    folder: str,
+    links: str,
+    neighbours: int = 8,
+    few: bool = False,
+    readers: int = 0,
+) -> Made:
+    """Write the page of an output. ``few``: leave out what takes long with many clips."""
+    before = shelf.files_in(f"{folder}/{DATA}")
+    chunks = Chunks(own, folder)
+    told = Told(output, few)
+    told.read(chunks, readers or (READERS if shelf.is_remote(output.root) else 1))
+    told.write_sources(chunks)
+    duplicates = told.write_duplicates(chunks)
+    alike_by = told.write_alike(chunks, neighbours) if neighbours else ""
+    failed = [source for source in told.sources if source.state == FAILED]
+    facts = {
+        "dataset": output.root.rstrip("/").rsplit("/", 1)[-1],
+        "links": links,
+        "sharded": output.layout.shard_prefix,
+        "count": told.clips.count,
+        "bytes": told.clips.bytes,
+        "captioned": told.clips.captioned,
+        "marked": told.clips.marked,
+        "reasons": told.clips.reasons,
+        "totals": [[key, *value] for key, value in sorted(told.clips.totals.items())],
+        "scores": told.clips.scores,
+        "rules": rules_drawn(told.rules(), told.clips.reasons),
+        "sources": len(told.sources),
+        "folder": told.common,
+        "lost": sum(len(lost) for lost in told.lost.values()),
+        "failures": told.num_failures,
+        "failed": len(failed),
+        "failed_in_part": sum(source.count > 0 for source in failed),
+        "groups": duplicates,
+        "alike": alike_by,
+        "unreadable": told.unreadable,
+        "runs": told.runs,
+        "chunks": chunks.names,
+    }
+    path = f"{folder}/{PAGE}"
+    own.write(path, page_text(facts).encode())
+    _remove_old(own, folder, before)
+    return Made(path, told.clips.count, told.unreadable, tuple(sorted(told.bad)))
+
+
+def _remove_old(own: Shelf, folder: str, before: Iterable[str]) -> None:
+    """Remove data that was there before and that the page, whoever wrote it last, does not name."""
+    page = (shelf.read_if_there(f"{folder}/{PAGE}") or b"").decode(errors="replace")
+    for path in before:
+        name = path.removeprefix(f"{folder}/{DATA}/")
+        if _DATA_NAME.fullmatch(name) and name not in page:
+            own.remove(path)

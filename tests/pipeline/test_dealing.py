@@ -1,0 +1,175 @@
+"""Dealing: every shot is cut once, and neither workers nor other films change what comes of it."""
+
+# Annotations are read by Beam.
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import apache_beam as beam
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.testing.util import assert_that
+from faults import tree
+from hypothesis import given
+from hypothesis import strategies as st
+
+from finecut.io.media.codecs.encoders import Encoding
+from finecut.io.media.testfilm.paint import paint
+from finecut.io.records import Chunk, Clip, Reel, Shot, Source, Span, Video
+from finecut.io.storage.files import Shelf
+from finecut.pipeline.dealing import (
+    PART_SECONDS,
+    ShareOut,
+    deal_reels,
+    deal_videos,
+    divided,
+    parts_of,
+    seconds_of,
+)
+from finecut.pipeline.options import Options
+from finecut.pipeline.running import run
+from finecut.transforms.cut.reel import Cutting, cut_reel
+from finecut.transforms.find.probe import probe_source
+from finecut.transforms.split.spans import FixedStride, Splitting, reels_of
+
+
+def video_of(seconds: float, name: str) -> Video:
+    source = Source(f"/films/{name}", f"/films/{name}", name)
+    frames = int(25 * seconds)
+    return Video(source, 1000, 0, 320, 180, 25.0, frames, seconds, "h264", "yuv420p", None, 800, 0)
+
+
+def reel_of(lengths: Sequence[float], film: float | None = None, name: str = "a") -> Reel:
+    """A reel of a film, which may be longer."""
+    ends = [sum(lengths[: n + 1]) for n in range(len(lengths))]
+    shots = tuple(
+        Shot(f"{name}-{n}", n, Span(end - length, end))
+        for n, (length, end) in enumerate(zip(lengths, ends, strict=True))
+    )
+    video = video_of(sum(lengths) if film is None else film, name)
+    return Reel(video, Chunk(name, 0, len(shots), 1, len(shots)), shots)
+
+
+LENGTHS = st.lists(st.floats(0.5, 120, allow_nan=False), max_size=12)
+
+
+@given(LENGTHS, st.floats(0, 20_000))
+def test_every_shot_is_in_one_part_and_in_its_order(lengths: list[float], film: float) -> None:
+    reel = reel_of(lengths, film)
+    parts = parts_of(reel)
+    assert tuple(shot for part in parts for shot in part.shots) == reel.shots
+    assert {(part.video, part.chunk) for part in parts} == {(reel.video, reel.chunk)}
+    assert len(parts) <= max(1, seconds_of(reel.shots) / PART_SECONDS + 0.5)
+
+
+@given(LENGTHS.filter(bool), st.integers(1, 12))
+def test_rows_of_shots_are_about_equally_long(lengths: list[float], number: int) -> None:
+    shots = reel_of(lengths).shots
+    rows = list(divided(shots, number))
+    assert [shot for row in rows for shot in row] == list(shots)
+    assert all(rows)
+    assert len(rows) <= number
+    longest = seconds_of(shots) / number + max(lengths)
+    assert all(seconds_of(row) <= longest + 1e-6 for row in rows)
+
+
+def test_short_films_have_several_parts_and_long_ones_hardly_any() -> None:
+    def parts(seconds: int, film: float) -> int:
+        return len(parts_of(reel_of([10.0] * (seconds // 10), film)))
+
+    assert [parts(seconds, seconds) for seconds in (0, 10, 40, 50, 100, 250)] == [1, 1, 1, 2, 3, 8]
+    assert [parts(260, 60 * minutes) for minutes in (8, 15, 30, 60, 240)] == [8, 5, 2, 1, 1]
+
+
+def test_the_longest_is_dealt_first_and_all_get_alike() -> None:
+    lengths = (3.0, 90.0, 1.0, 40.0, 7.0)
+    videos = [video_of(seconds, str(seconds)) for seconds in lengths]
+    assert [video.duration for video in deal_videos(videos, 2)] == [90.0, 40.0, 3.0, 7.0, 1.0]
+    reels = [reel_of([seconds], name=str(seconds)) for seconds in lengths]
+    assert [seconds_of(reel.shots) for reel in deal_reels(reels, 3)] == [90.0, 40.0, 7.0, 1.0, 3.0]
+    assert deal_reels([reel_of([])], 2) == [reel_of([])]
+
+
+class _Who(beam.DoFn):
+    """Says which worker got the reel, and as its how-manieth."""
+
+    turns = threading.local()
+
+    def start_bundle(self) -> None:
+        self.turns.taken = 0
+
+    def process(self, reel: Reel) -> Iterable[tuple[int, int, float]]:
+        self.turns.taken += 1
+        yield threading.get_ident(), self.turns.taken, reel.video.duration
+
+
+def test_the_runner_deals_in_turn() -> None:
+    """What the order is made for: a Beam that deals otherwise would need another one."""
+    lengths = [3.0, 1.0, 4.0, 1.0, 5.0, 90.0, 2.0, 6.0]
+    reels = [reel_of([seconds], name=f"{n}.mp4") for n, seconds in enumerate(lengths)]
+
+    def check(taken: list[tuple[int, int, float]]) -> None:
+        by_worker: dict[int, list[float]] = {}
+        for worker, _, seconds in sorted(taken):
+            by_worker.setdefault(worker, []).append(seconds)
+        assert sorted(by_worker.values()) == [[6.0, 5.0, 3.0, 1.0], [90.0, 4.0, 2.0, 1.0]]
+
+    options = PipelineOptions(["--direct_running_mode=in_memory", "--direct_num_workers=2"])
+    with beam.Pipeline("FnApiRunner", options=options) as pipeline:
+        dealt = pipeline | beam.Create(reels) | ShareOut(deal_reels, 2)
+        assert_that(dealt | "Who" >> beam.ParDo(_Who()), check)
+
+
+#: Sound throughout, so that a packet more or less is another clip; key frames where clips begin.
+SOUNDS = [("mp4", "aac"), ("mov", "ac3"), ("mkv", "libopus"), ("mp4", "mp3"), ("avi", "mp3")]
+
+
+@pytest.mark.parametrize("gop", [10, 49])
+@pytest.mark.parametrize("transcode", ["encode", "smart", "copy"])
+@pytest.mark.parametrize(("container", "sound"), SOUNDS)
+def test_a_part_makes_the_clips_of_the_whole(
+    container: str, sound: str, transcode: str, gop: int, tmp_path: Path
+) -> None:
+    film = tmp_path / f"film.{container}"
+    beeps = tuple(range(0, 240, 4))
+    paint(film, width=64, height=36, rate=10, seconds=24, gop=gop, sound=sound, beeps=beeps)
+    video = probe_source(Source(str(film), str(film), film.name))
+    [reel] = reels_of(video, Splitting(FixedStride(3.0, 3.0)))
+
+    def clips_of(reels: Sequence[Reel], name: str) -> dict[str, str]:
+        shelf = Shelf(str(tmp_path / name), str(tmp_path / name / ".staging/run"))
+        cutting = Cutting(shelf, Encoding(preset="ultrafast"), transcode=transcode)
+        made = [clip for part in reels for clip in cut_reel(part, cutting)]
+        assert all(isinstance(clip, Clip) and clip.file for clip in made)
+        return {clip.id: clip.file.sha256 for clip in made if isinstance(clip, Clip) and clip.file}
+
+    parts = [replace(reel, shots=(shot,)) for shot in reel.shots]
+    assert len(parts) == 8
+    assert clips_of(parts, "parts") == clips_of([reel], "whole")
+
+
+def test_workers_and_other_films_change_nothing(tmp_path: Path) -> None:
+    films = tmp_path / "films"
+    films.mkdir()
+    for name, seconds in (("a.mkv", 90), ("b.mkv", 5)):
+        paint(films / name, width=64, height=36, rate=10, seconds=seconds, gop=70, sound="aac")
+
+    def run_to(name: str, workers: int, given: Path) -> dict[str, bytes]:
+        options = Options(
+            input=(str(given),),
+            output=str(tmp_path / name),
+            clip_length=7.0,
+            motion_filter="score-only",
+            no_generate_embeddings=True,
+            workers=workers,
+        )
+        assert run(options).summary.imbalances() == []
+        return tree(tmp_path / name)
+
+    both = run_to("both", 1, films)
+    assert run_to("three workers", 3, films) == both
+    alone = run_to("alone", 2, films / "a.mkv")
+    clips = {name: clip for name, clip in alone.items() if name.startswith("clips/")}
+    assert len(clips) == 13
+    assert clips.items() <= both.items()

@@ -1,0 +1,135 @@
+"""Evidence: what a failure says of its film, for who has to mend it.
+
+    film: 1,234,567 bytes, begins as Matroska or WebM
+    probed: h264, yuv420p, 640 by 360 pixels, 25 frames a second, 12.04 s, 301 frames, sound in aac
+    lost: 2 clips, from 4 s to 8 s (frames 100 to 199)
+    decoder: InvalidDataError: Invalid data found when processing input
+
+Where our own code was is said to who asks with ``--verbose``, and to nobody else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import string
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from finecut.io.records import Failure, Shot, Source, Video
+from finecut.io.storage import files as shelf
+from finecut.transforms.write.secrets import redacted
+
+#: How much of a file is looked at to say what it is.
+HEAD: Final = 512
+#: Bytes that are shown of a file that begins as nothing known.
+SHOWN: Final = 8
+#: Causes that are followed, each of which led to the next.
+MOST_CAUSES: Final = 4
+#: Modules whose exceptions are words of FFmpeg.
+DECODERS: Final = ("av.",)
+#: How files begin: the place, the bytes, and what that is.
+BEGINNINGS: Final = (
+    (4, b"ftyp", "MP4 or QuickTime"),
+    (4, b"moov", "QuickTime"),
+    (4, b"mdat", "MP4 or QuickTime, its index last"),
+    (4, b"wide", "QuickTime"),
+    (0, b"\x1aE\xdf\xa3", "Matroska or WebM"),
+    (8, b"AVI ", "AVI"),
+    (8, b"WAVE", "WAV, which is sound alone"),
+    (0, b"FLV", "FLV"),
+    (0, b"OggS", "Ogg"),
+    (0, b"\x00\x00\x01\xba", "MPEG"),
+    (0, b"\x00\x00\x00\x01", "H.264 or HEVC without a container"),
+    (0, b"\xff\xd8\xff", "JPEG, a picture"),
+    (0, b"\x89PNG", "PNG, a picture"),
+    (0, b"GIF8", "GIF, a picture"),
+    (0, b"PK\x03\x04", "ZIP"),
+    (0, b"%PDF", "PDF"),
+    (0, b"#EXTM3U", "an HLS playlist"),
+)
+MPEG_TS: Final = 188
+
+
+def causes(error: BaseException) -> Iterator[str]:
+    """What led to it, in the words of who said so: decoders, systems and stores."""
+    seen, cause = 0, error.__cause__ or error.__context__
+    while cause is not None and seen < MOST_CAUSES:
+        kind = type(cause)
+        who = "decoder" if f"{kind.__module__}.".startswith(DECODERS) else "because"
+        # Of an error that was not put into a sentence, the words that stand behind its number.
+        said = getattr(cause, "strerror", None) or str(cause)
+        yield f"{who}: {kind.__name__}: {said}".rstrip(": ")
+        seen, cause = seen + 1, cause.__cause__ or cause.__context__
+
+
+def file_facts(source: Source) -> str:
+    """How large the file is, and what it begins as."""
+    try:
+        if not shelf.is_file(source.uri):  # a pipe would wait for ever
+            return ""
+        size, head = shelf.beginning_of(source.uri, HEAD)
+    except (OSError, ValueError) as error:
+        return f"film: cannot be read ({getattr(error, 'strerror', None) or error})"
+    return f"film: {size:,} bytes, {beginning(head)}"
+
+
+def beginning(head: bytes) -> str:
+    r"""What a file is that begins like this.
+
+    >>> beginning(b"\x00\x00\x00\x18ftypisom")
+    'begins as MP4 or QuickTime'
+    >>> beginning(b"just words")
+    'begins as a text'
+    """
+    if not head:
+        return "nothing in it"
+    for place, sign, what in BEGINNINGS:
+        if head[place : place + len(sign)] == sign:
+            return f"begins as {what}"
+    if head[0] == 0x47 and head[MPEG_TS : MPEG_TS + 1] == b"G":
+        return "begins as MPEG-TS"
+    if not head.strip(b"\0"):
+        return "begins with zeros"
+    printable = string.printable.encode()
+    if all(byte in printable for byte in head):
+        return "begins as a text"
+    return f"begins with {head[:SHOWN].hex(' ')}, which is no video container known here"
+
+
+def probed_facts(video: Video) -> str:
+    """What a film is, as its probe saw it."""
+    sound = f"sound in {video.audio_codec}" if video.audio_codec else "no sound"
+    return (
+        f"probed: {video.video_codec}, {video.pixel_format}, {video.width} by {video.height} "
+        f"pixels, {video.framerate:.6g} frames a second, {video.duration:.6g} s, "
+        f"{video.num_frames} frames, {sound}"
+    )
+
+
+def lost_facts(video: Video, shots: Sequence[Shot]) -> str:
+    """Which part of the film was lost."""
+    if not shots:
+        return ""
+    start = min(shot.span.start for shot in shots)
+    end = max(shot.span.end for shot in shots)
+    clips = "1 clip" if len(shots) == 1 else f"{len(shots)} clips"
+    first, last = (round(time * video.framerate) for time in (start, end))
+    frames = f" (frames {first} to {max(first, last - 1)})" if video.framerate > 0 else ""
+    return f"lost: {clips}, from {start:.6g} s to {end:.6g} s{frames}"
+
+
+def with_evidence(failure: Failure, facts: Iterable[str]) -> Failure:
+    """The failure, its evidence beginning with these facts."""
+    lines = [*filter(None, facts), *filter(None, [failure.evidence])]
+    return dataclasses.replace(failure, evidence=redacted("\n".join(lines)))
+
+
+def of_source(failure: Failure) -> Failure:
+    """A failure of a file that nobody could probe, with what can be said of it."""
+    return with_evidence(failure, [file_facts(failure.source)])
+
+
+def of_video(failure: Failure, video: Video, lost: Sequence[Shot] = ()) -> Failure:
+    """A failure of a film that was probed, with what is known of it and which part is lost."""
+    facts = [file_facts(video.source), probed_facts(video), lost_facts(video, lost)]
+    return with_evidence(failure, facts)

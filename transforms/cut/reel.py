@@ -1,0 +1,116 @@
+"""One reel: its shots become clips that exist as files, staged but not yet published.
+
+Done in a child process, which imports no Beam.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+from finecut.io.media.codecs.decoders import SOFTWARE
+from finecut.io.media.codecs.encoders import Encoding
+from finecut.io.media.cutting import CutShot
+from finecut.io.media.limits import USUAL_LIMITS, Limits
+from finecut.io.media.remux.copying import ENCODE, transcode
+from finecut.io.process.children import ChildLimits
+from finecut.io.records import Clip, ClipFile, Failure, Reel, Shot, Video
+from finecut.io.storage import files as shelf
+from finecut.io.storage.files import Shelf
+from finecut.transforms.caption.windows import windows_of
+from finecut.transforms.measure.looking import ClipLook, Looking, keep_sheet
+
+DEFAULT_ENCODING = Encoding()
+LOOK_AT_NOTHING = Looking()
+
+
+@dataclasses.dataclass(frozen=True)
+class Cutting:
+    """How films are decoded, how clips are encoded, and where they are staged."""
+
+    shelf: Shelf
+    encoding: Encoding = DEFAULT_ENCODING
+    #: Give each clip the bit rate of its source.
+    use_input_bit_rate: bool = False
+    looking: Looking = LOOK_AT_NOTHING
+    #: What a film may ask for.
+    film: Limits = USUAL_LIMITS
+    #: Cut in a child process, which may take so much; ``None``: in this one.
+    limits: ChildLimits | None = None
+    #: Whether clips are encoded, copied, or copied but for their ends.
+    transcode: str = ENCODE
+    decoder: str = SOFTWARE
+
+    def encoding_for(self, video: Video) -> Encoding:
+        if not self.use_input_bit_rate:
+            return self.encoding
+        return dataclasses.replace(self.encoding, bit_rate=video.bit_rate_k * 1024)
+
+
+#: Name of the rule that rejects a span in which the film shows nothing new.
+NO_FRAMES = "no_frames"
+
+
+class LostShot(Exception):
+    """A shot that could not become a clip although its reel could be read."""
+
+
+def cut_reel(reel: Reel, cutting: Cutting) -> Iterator[Clip | Failure]:
+    """The clips of a reel, each as soon as its file is complete."""
+    if not reel.shots:
+        return
+    video, looking = reel.video, cutting.looking
+    looks: dict[str, ClipLook] = {}
+
+    def look_at(shot: Shot) -> ClipLook:
+        looks[shot.id] = ClipLook(looking, looking.expected(video, shot))
+        return looks[shot.id]
+
+    def glance_at(shot: Shot, file: ClipFile) -> ClipLook:
+        looks[shot.id] = ClipLook(looking, looking.wanted_in(shot, file))
+        return looks[shot.id]
+
+    with cutting.shelf.bench() as folder, shelf.open_source(video.source.uri) as source:
+        results = transcode(
+            cutting.transcode,
+            source,
+            video,
+            reel.shots,
+            cutting.encoding_for(video),
+            folder,
+            onlooker=look_at if looking.wanted else None,
+            glancer=glance_at if looking.wanted else None,
+            vectors=looking.motion is not None,
+            limits=cutting.film,
+            decoder=cutting.decoder,
+        )
+        for result in results:
+            yield _clip_of(reel, result, looks.pop(result.shot.id, None), cutting)
+
+
+def _clip_of(
+    reel: Reel, result: CutShot, look: ClipLook | None, cutting: Cutting
+) -> Clip | Failure:
+    clip = Clip(video=reel.video, chunk=reel.chunk, shot=result.shot, file=result.file)
+    if result.empty is not None:
+        return clip.replace(rejected_by=NO_FRAMES, errors={"frames": result.empty})
+    if result.path is None:
+        return Failure(
+            step="cut",
+            source=reel.video.source,
+            error=LostShot.__name__,
+            message=result.error or "no file was made",
+            lost_shots=(result.shot.id,),
+        )
+    assert result.file is not None
+    errors = {"decode": result.damage, "look": result.unseen}
+    clip = clip.replace(
+        staged=cutting.shelf.stage(result.path),
+        windows=windows_of(result.file.num_frames, cutting.looking.windowing),
+        errors={name: said for name, said in errors.items() if said is not None},
+    )
+    if look is None or result.unseen is not None:
+        return clip
+    if look.sheet is not None:
+        keep_sheet(clip.id, look.sheet, cutting.looking)
+    return clip.replace(scores=look.scores)

@@ -1,0 +1,120 @@
+"""Embedding: each kept clip gets a vector, of frames spread evenly over the whole of it.
+
+    clip    ▕▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▏
+    frames    ▪   ▪   ▪   ▪   ▪   ▪   ▪   ▪     the middles of eight equal parts
+
+A clip that cannot be embedded (no frames, a model that breaks down or answers no numbers) keeps its
+place and says so among its errors.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import apache_beam as beam
+
+from finecut.io.media.frames.contact_sheet import SheetForm, SheetFrames
+from finecut.io.records import Clip, Failure, ModelUsed
+from finecut.transforms.beam.guard import guarded
+from finecut.transforms.beam.inference import inference
+from finecut.transforms.beam.metrics import count, timed
+from finecut.transforms.caption.asking import Asked, Model, Question, Trouble, Vector
+from finecut.transforms.embed.one_model import vector_key
+from finecut.transforms.measure.looking import Looking, even_moments, seconds_of, sheet_of
+from finecut.transforms.models.resources import Resources
+
+STEP = "embedding"
+NO_RESOURCES = Resources()
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """One embedder: what its vectors are called, how it is loaded, and what it is shown."""
+
+    algorithm: str
+    load_embedder: Callable[[], Model]
+    #: Raises when what it loads is missing, before any work is done; says which model it is.
+    require: Callable[[], ModelUsed]
+    looking: Looking
+    #: Frames of a clip, and their shorter side.
+    frames: int
+    side: int
+    resources: Resources = NO_RESOURCES
+    #: Clips that are handed to the model at once.
+    together: int = 1
+
+    name = STEP
+
+    def load(self) -> Asked:
+        return Asked(self.load_embedder())
+
+    def run(self, clips: Sequence[Clip], asked: Asked) -> list[Clip]:
+        return embedded(clips, asked, self)
+
+    def num_bytes(self, clips: Sequence[Clip]) -> int:
+        """Of the frames it is shown."""
+        form = SheetForm((), side=self.side)
+        sizes = [form.size(clip.video.width, clip.video.height) for clip in clips]
+        return sum(3 * width * height * self.frames for width, height in sizes)
+
+
+def embedded(clips: Sequence[Clip], asked: Asked, embedding: Embedding) -> list[Clip]:
+    """The clips in their order, with vectors; rejected ones are not looked at."""
+    outcomes: dict[str, Clip] = {clip.id: clip for clip in clips}
+    questions: list[Question] = []
+    with timed(STEP, sum(_is_asked(clip) for clip in clips)):
+        for clip in filter(_is_asked, clips):
+            for outcome in guarded(STEP, clip.video.source, partial(_question, clip, embedding)):
+                if isinstance(outcome, Failure):
+                    said = f"{outcome.error}: {outcome.message}"
+                    outcomes[clip.id] = _in_trouble(clip, said)
+                else:
+                    questions.append(outcome)
+        used = asked.which()
+        for answer in asked.answers(questions):
+            clip = outcomes[answer.id]
+            if isinstance(answer, Vector):
+                numbers = answer.numbers.astype("float32")
+                outcomes[clip.id] = clip.replace(
+                    vectors={**clip.vectors, embedding.algorithm: tuple(numbers.tolist())},
+                    models={
+                        **clip.models,
+                        vector_key(embedding.algorithm): ModelUsed(
+                            used.name, used.revision, numbers.size
+                        ),
+                    },
+                )
+                count("clips embedded")
+            elif isinstance(answer, Trouble):
+                outcomes[clip.id] = _in_trouble(clip, f"{answer.error}: {answer.message}")
+            else:
+                outcomes[clip.id] = _in_trouble(clip, "WrongAnswers: words, and no vector")
+    return [outcomes[clip.id] for clip in clips]
+
+
+def _is_asked(clip: Clip) -> bool:
+    return clip.kept and clip.file is not None
+
+
+def _question(clip: Clip, embedding: Embedding) -> Iterator[Question]:
+    sheet = sheet_of(clip, embedding.looking)
+    seconds = seconds_of(clip.shot, clip.file)
+    places = sheet.near(even_moments(embedding.frames, seconds))
+    frames = tuple(SheetFrames(sheet, places, embedding.side))
+    yield Question(clip.id, frames, embedding.frames / max(seconds, 1e-3))
+
+
+def _in_trouble(clip: Clip, said: str) -> Clip:
+    return clip.replace(errors={**clip.errors, STEP: said})
+
+
+class EmbedClips(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]]):
+    """Clips → the same; those that are kept have vectors."""
+
+    def __init__(self, embedding: Embedding, shared: bool = False, copies: int = 1) -> None:
+        super().__init__()
+        self.embedding, self.shared, self.copies = embedding, shared, copies
+
+    def expand(self, clips: beam.PCollection[Clip]) -> beam.PCollection[Clip]:
+        asked = inference(self.embedding, self.shared, self.copies)
+        return clips | "Embed" >> asked.with_output_types(Clip)

@@ -1,0 +1,121 @@
+"""Vectors of one model in one folder: those of two cannot be compared, so they never mix.
+
+A note in the output (``.finecut/<folder>.json``) says of which model a folder's vectors are; it is
+written before the first of them. A run whose embedder is another is refused (or, where only a
+worker notices, the chunk fails). Where there are vectors and no note, as in a dataset that another
+program wrote, one of the Parquet tables is asked.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping
+
+import pyarrow as pa
+
+from finecut.io.layout import Layout
+from finecut.io.records import ModelUsed
+from finecut.io.storage import files as shelf
+from finecut.io.storage.files import Shelf
+from finecut.io.storage.json_documents import BadDocument, read_json
+from finecut.io.tables.parquet import facts_of
+from finecut.transforms.beam.metrics import LOG
+
+ALGORITHM, MODEL, REVISION, DIMENSION = "algorithm", "model", "revision", "dimension"
+
+#: Folders that were claimed, by run and by folder; a process claims each once.
+_CLAIMED: dict[tuple[str, str], Mapping[str, str]] = {}
+_CLAIMING = threading.Lock()
+
+
+class MixedVectors(Exception):
+    """Vectors of another model already lie where these are to be written."""
+
+
+def vector_key(algorithm: str) -> str:
+    """What the model of a clip's vectors is filed under among the clip's models."""
+    return f"{algorithm}_embedding"
+
+
+def facts(algorithm: str, used: ModelUsed) -> dict[str, str]:
+    """What is said of an algorithm's vectors, in the note and in each table."""
+    dimension = None if used.dimension is None else str(used.dimension)
+    said = {ALGORITHM: algorithm, MODEL: used.name, REVISION: used.revision, DIMENSION: dimension}
+    return {key: value for key, value in said.items() if value is not None}
+
+
+def refuse_other_vectors(layout: Layout, algorithm: str, used: ModelUsed) -> None:
+    """Raise if the algorithm's folders hold vectors of another model."""
+    held = held_by(layout, algorithm)
+    if held is not None:
+        _compare(held, facts(algorithm, used), layout, algorithm)
+
+
+def claim(own: Shelf, layout: Layout, algorithm: str, used: ModelUsed) -> None:
+    """Note whose vectors will lie here, or raise if others do; once in a run and process."""
+    ours = facts(algorithm, used)
+    key = (own.staging, layout.embeddings(algorithm))
+    with _CLAIMING:
+        held = _CLAIMED.get(key)
+        if held is None:
+            held = held_by(layout, algorithm)
+            if held is None:
+                held = ours
+                data = json.dumps(ours, indent=4).encode()
+                own.write(layout.embedding_facts(algorithm), data)
+            _CLAIMED[key] = held
+    _compare(held, ours, layout, algorithm)
+
+
+def held_by(layout: Layout, algorithm: str) -> Mapping[str, str] | None:
+    """What is known of the vectors that lie here; nothing if there are none."""
+    table = shelf.some_file_in(layout.embeddings_parquet(algorithm), ".parquet")
+    if table is None and shelf.some_file_in(layout.embeddings(algorithm), ".pickle") is None:
+        return None
+    note = layout.embedding_facts(algorithm)
+    try:
+        said = read_json(note)
+    except BadDocument as error:
+        LOG.error("%s: a table is asked instead", error)
+        said = None
+    if said is not None:
+        return {key: value for key, value in said.items() if isinstance(value, str)}
+    return {} if table is None else _facts_in(table)
+
+
+def _facts_in(table: str) -> Mapping[str, str]:
+    data = shelf.read(table)
+    try:
+        return facts_of(data)
+    except (pa.ArrowException, OSError) as error:
+        raise MixedVectors(
+            f"{table} is no Parquet table ({error}), so nobody can say whose vectors lie beside "
+            "it. Usually a copy was cut short: remove that file, or the folder, first."
+        ) from error
+
+
+def _compare(
+    held: Mapping[str, str], ours: Mapping[str, str], layout: Layout, algorithm: str
+) -> None:
+    # The same weights may be named by another path; only where they have no revision the name says
+    # which they are.
+    keys = (ALGORITHM, REVISION) if REVISION in ours else (ALGORITHM, REVISION, MODEL)
+    same = all(held.get(key) == ours.get(key) for key in keys)
+    # How long vectors are is known when the model has answered.
+    if same and (DIMENSION not in ours or DIMENSION not in held):
+        return
+    if not same or held[DIMENSION] != ours[DIMENSION]:
+        folder = layout.embeddings_parquet(algorithm)
+        raise MixedVectors(
+            f"{folder} holds vectors of {_named(held)}, and these are of {_named(ours)}: vectors "
+            "of two models cannot be compared, so they do not go into one folder. Write to "
+            f"another output, or remove {folder} and {layout.embeddings(algorithm)} first."
+        )
+
+
+def _named(said: Mapping[str, str]) -> str:
+    if ALGORITHM not in said:
+        return "a model that nothing there names"
+    numbers = f", {said[DIMENSION]} numbers" if DIMENSION in said else ""
+    return f"{said[ALGORITHM]} ({said.get(MODEL)}@{said.get(REVISION)}{numbers})"

@@ -1,0 +1,109 @@
+"""Keeping: rules speak about clips that were measured; who is rejected says by which rule.
+
+Clips on a list (of duplicates, usually) are rejected before anybody has measured anything.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Final
+
+import apache_beam as beam
+
+from finecut.io.records import Clip
+from finecut.io.tables.drops import DropsError, read_drops
+from finecut.transforms.beam.metrics import LOG, count
+from finecut.transforms.filter.rules import Rule, verdict
+
+#: What clips on a list are rejected by.
+DUPLICATE: Final = "duplicate"
+
+
+def judged(clip: Clip, rules: Sequence[Rule]) -> Clip:
+    """The clip, rejected by the first rule that does not hold; a rejected one stays rejected."""
+    rejected_by = verdict(clip.scores, rules) if clip.kept else None
+    return clip if rejected_by is None else _rejected(clip, rejected_by)
+
+
+def dropped(clip: Clip, ids: frozenset[str]) -> Clip:
+    """The clip, rejected if it is one of these; a rejected one stays rejected by what it was."""
+    return _rejected(clip, DUPLICATE) if clip.kept and clip.id in ids else clip
+
+
+def _rejected(clip: Clip, by: str) -> Clip:
+    count(f"rejected by {by}")
+    LOG.info("rejected %s: %s", clip.id, by)
+    return clip.replace(rejected_by=by)
+
+
+@dataclass(frozen=True)
+class Dropping:
+    """Lists of clips to leave out: where they lie, and what tells their ids from others.
+
+    The ids themselves may be millions, too many for a pipeline to carry: each worker reads them.
+    """
+
+    lists: tuple[str, ...]
+    digest: str
+
+    @classmethod
+    def of(cls, lists: Iterable[str]) -> "Dropping":
+        lists = tuple(lists)
+        return cls(lists, _digest(read_drops(lists)))
+
+    def ids(self) -> frozenset[str]:
+        return _ids_of(self)
+
+
+@cache
+def _ids_of(dropping: Dropping) -> frozenset[str]:
+    """Read once in a process, and refused if they are others than those that were planned with."""
+    ids = read_drops(dropping.lists)
+    if _digest(ids) != dropping.digest:
+        raise DropsError(
+            f"{', '.join(dropping.lists)} holds other ids than when the run began. Usually finecut "
+            "dedup wrote it anew meanwhile: begin the run again"
+        )
+    return ids
+
+
+def _digest(ids: frozenset[str]) -> str:
+    return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()
+
+
+class KeepClips(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]]):
+    """Clips → the same, judged. Nothing is thrown away: both sorts are written."""
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        super().__init__()
+        self.rules = tuple(rules)
+
+    def expand(self, clips: beam.PCollection[Clip]) -> beam.PCollection[Clip]:
+        return clips | "Judge" >> beam.Map(judged, self.rules).with_output_types(Clip)
+
+    def display_data(self) -> dict[str, str]:
+        return {"rules": ", ".join(rule.name for rule in self.rules)}
+
+
+class DropClips(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]]):
+    """Clips → the same; those on the lists are rejected."""
+
+    def __init__(self, dropping: Dropping) -> None:
+        super().__init__()
+        self.dropping = dropping
+
+    def expand(self, clips: beam.PCollection[Clip]) -> beam.PCollection[Clip]:
+        return clips | "Drop" >> beam.ParDo(_Drop(self.dropping)).with_output_types(Clip)
+
+    def display_data(self) -> dict[str, str]:
+        return {"lists": ", ".join(self.dropping.lists)}
+
+
+class _Drop(beam.DoFn):
+    def __init__(self, dropping: Dropping) -> None:
+        super().__init__()
+        self.dropping = dropping
+
+    def process(self, clip: Clip) -> Iterable[Clip]:
+        yield dropped(clip, self.dropping.ids())

@@ -1,0 +1,24 @@
+"""Probing: what a file is, asked in a child process, which imports no Beam."""
+
+from __future__ import annotations
+
+from finecut.io.media.limits import USUAL_LIMITS, Limits
+from finecut.io.media.source import FilmError, probe
+from finecut.io.records import Source, Video
+from finecut.io.storage import files as shelf
+
+
+def probe_source(source: Source, limits: Limits = USUAL_LIMITS) -> Video:
+    """What this file is."""
+    if not shelf.is_remote(source.uri) and "\\x" in source.uri and not shelf.exists(source.uri):
+        raise FilmError(
+            f"the file name {source.relative!r} stands for bytes that are not UTF-8, and documents "
+            "cannot name it. Rename the file."
+        )
+    if not shelf.is_file(source.uri) and shelf.exists(source.uri):
+        raise FilmError(
+            f"{source.relative!r} is a folder, pipe or device. Leave it out, or copy what it gives "
+            "into a file."
+        )
+    with shelf.open_source(source.uri) as file:
+        return probe(file, source, shelf.size_of(source.uri), limits)

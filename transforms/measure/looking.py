@@ -1,0 +1,284 @@
+"""Looking at a clip while it is cut: its measured scores and its contact sheet, from one pass.
+
+    the cut's frames ──▶ ClipLook ─┬─ motion    every half second, vectors or two small pictures
+                                   ├─ quality   every half second, the grey plane as it is
+                                   └─ sheet     a few small frames ──▶ scratch ──▶ later steps
+
+Later steps ask :func:`sheet_of` for the sheet. It lies in the machine's scratch folder when the
+step runs where the clip was cut; otherwise it is drawn again from the clip's file.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import BinaryIO
+
+from finecut.io.media.frame_view import Look
+from finecut.io.media.frames.cheap_frames import glance_at
+from finecut.io.media.frames.contact_sheet import (
+    NOTHING_MORE,
+    NoSheet,
+    Sheet,
+    SheetForm,
+    SheetMaker,
+    Wanted,
+    sheet_from_file,
+)
+from finecut.io.media.frames.sampling import Ticker, sampled_indices
+from finecut.io.media.remux.copying import ENCODED
+from finecut.io.records import Clip, ClipFile, Shot, Video
+from finecut.io.storage import files as shelf
+from finecut.io.storage.scratch import Scratch
+from finecut.transforms.caption.windows import Windowing, sampled_in_window, windows_of
+from finecut.transforms.measure.motion import (
+    Act,
+    GlimpseSampler,
+    MotionMeter,
+    MotionSampler,
+    vector_field,
+)
+from finecut.transforms.measure.motion_estimate import estimate_field
+from finecut.transforms.measure.quality import QualityMeter
+
+#: Width of the pictures in which motion is estimated.
+SMALL = 320
+USUAL_SCRATCH = Scratch(1 << 30)
+USUAL_WINDOWS = Windowing()
+
+
+@dataclass(frozen=True)
+class Looking:
+    """What is looked for in every clip."""
+
+    #: Looks a second; ``None``: nobody asks for this.
+    motion: float | None = None
+    quality: float | None = None
+    sheet: SheetForm | None = None
+    scratch: Scratch = USUAL_SCRATCH
+    #: What this run's sheets are called, so that they are no other run's.
+    run: str = "run"
+    windowing: Windowing = USUAL_WINDOWS
+    #: How many frames, spread evenly over the clip, embedders look at; how many a second of each
+    #: window captioners do.
+    even: tuple[int, ...] = ()
+    captions: float | None = None
+
+    def expected(self, video: Video, shot: Shot) -> Wanted:
+        """What the sheet of this shot needs, before anybody knows its frames.
+
+        Where windows lie follows from how many frames there are. A film of constant rate lets that
+        be foreseen; where it turns out otherwise, the sheet is drawn again from the clip.
+        """
+        span, rate = shot.span, video.framerate
+        frames = _frame_at(span.end, rate) - _frame_at(span.start, rate)
+        return self._wanted(span.length, frames, rate)
+
+    def wanted_of(self, clip: Clip) -> Wanted:
+        """The same of a clip whose file is known."""
+        assert clip.file is not None
+        return self.wanted_in(clip.shot, clip.file)
+
+    def wanted_in(self, shot: Shot, file: ClipFile) -> Wanted:
+        """The same of the file that was made of a shot."""
+        return self._wanted(seconds_of(shot, file), file.num_frames, file.framerate)
+
+    def _wanted(self, seconds: float, num_frames: int, framerate: float) -> Wanted:
+        moments = [m for count in self.even for m in even_moments(count, seconds)]
+        frames: set[int] = set()
+        if self.captions is not None and framerate > 0:
+            for window in windows_of(num_frames, self.windowing):
+                frames.update(sampled_in_window(window, framerate, self.captions))
+        return Wanted(tuple(sorted(moments)), frozenset(frames))
+
+    @property
+    def wanted(self) -> bool:
+        return self.motion is not None or self.quality is not None or self.sheet is not None
+
+    def name(self, clip_id: str) -> str:
+        """What a clip's sheet is called in the scratch folder."""
+        return f"{self.run}-{clip_id}.sheet"
+
+    def sweep(self) -> None:
+        """Remove all sheets of this run."""
+        if self.sheet is not None:
+            self.scratch.sweep(f"{self.run}-")
+
+
+def seconds_of(shot: Shot, file: ClipFile | None) -> float:
+    """How long the clip is: as its shot, unless it was copied from key frame to key frame."""
+    told = None if file is None else file.transcoded
+    return shot.span.length if told is None or told.span is None else told.span.length
+
+
+def even_moments(count: int, seconds: float) -> list[float]:
+    """The middles of so many equal parts of a clip.
+
+    >>> even_moments(4, 8.0)
+    [1.0, 3.0, 5.0, 7.0]
+    """
+    return [seconds * (2 * i + 1) / (2 * count) for i in range(count)]
+
+
+def _frame_at(seconds: float, rate: float) -> int:
+    """The first frame shown at or after this time; times within a thousandth of one mean it."""
+    return math.ceil(seconds * rate - 1e-3)
+
+
+class ClipLook:
+    """Sees all frames of one clip; when it is over, has its scores, and its sheet if wanted."""
+
+    def __init__(self, looking: Looking, wanted: Wanted = NOTHING_MORE) -> None:
+        self._motion = None if looking.motion is None else _MotionLook(looking.motion)
+        self._quality = None if looking.quality is None else _QualityLook(looking.quality)
+        self._maker = None if looking.sheet is None else SheetMaker(looking.sheet, wanted)
+        self.scores: dict[str, float] = {}
+        self.sheet: Sheet | None = None
+
+    def wants(self, times: Sequence[Fraction]) -> set[int]:
+        """Of frames shown at these times, those it would like to see, if it cannot see all."""
+        wanted = set[int]()
+        for part in (self._motion, self._quality, self._maker):
+            if part is not None:
+                wanted |= part.wants(times)
+        return wanted
+
+    def more(self, times: Sequence[Fraction]) -> int:
+        """All, since a sheet and quality gain by every frame; motion may have seen enough."""
+        if self._motion is None or self._quality is not None or self._maker is not None:
+            return len(times)
+        return self._motion.more(times)
+
+    def see(self, look: Look, seconds: Fraction) -> None:
+        for part in (self._motion, self._quality, self._maker):
+            if part is not None:
+                part.see(look, seconds)
+
+    def end(self) -> None:
+        for part in (self._motion, self._quality):
+            if part is not None:
+                self.scores |= part.scores()
+        if self._maker is not None:
+            self._maker.end()
+            self.sheet = self._maker.sheet()
+
+
+class _MotionLook:
+    """Films may change the size of their pictures: each has a meter, and counts by its moments."""
+
+    def __init__(self, rate: float) -> None:
+        self._rate = Fraction(rate)
+        self._sampler: MotionSampler | GlimpseSampler = MotionSampler(rate)
+        self._meters: dict[tuple[int, int], MotionMeter] = {}
+        self._kept: Look | None = None
+
+    def wants(self, times: Sequence[Fraction]) -> set[int]:
+        self._sampler = GlimpseSampler(self._rate, times)
+        return set(sampled_indices(times, self._rate))
+
+    def more(self, times: Sequence[Fraction]) -> int:
+        assert isinstance(self._sampler, GlimpseSampler)
+        return self._sampler.more(times)
+
+    def see(self, look: Look, seconds: Fraction) -> None:
+        size = (look.stored_width, look.stored_height)
+        meter = self._meters.setdefault(size, MotionMeter(*size))
+        answer = self._sampler.see(seconds, look.kind, lambda: look.vectors() is not None)
+        if answer.act is Act.VECTORS:
+            vectors = look.vectors()
+            assert vectors is not None
+            meter.see(vector_field(vectors, *size, answer.distance))
+        elif answer.act is Act.KEEP:
+            self._kept = look
+        elif answer.act is Act.ESTIMATE:
+            kept, self._kept = self._kept, None
+            assert kept is not None
+            if (kept.stored_width, kept.stored_height) == size:
+                small = small_size(*size)
+                pair = kept.small_luma(*small), look.small_luma(*small)
+                meter.see(estimate_field(*pair, *size))
+
+    def scores(self) -> dict[str, float]:
+        meters = list(self._meters.values())
+        if not any(meter.seen for meter in meters) and self._sampler.saw_too_little:
+            return {}
+        seen = [max(meter.seen, len(meters) == 1) for meter in meters]
+        if not sum(seen):
+            seen = [1] * len(meters)
+        all_scores = [meter.scores() for meter in meters]
+        return {
+            name: sum(n * scores[name] for n, scores in zip(seen, all_scores, strict=True))
+            / sum(seen)
+            for name in (all_scores[0] if all_scores else ())
+        }
+
+
+class _QualityLook:
+    def __init__(self, rate: float) -> None:
+        self._ticker = Ticker(rate)
+        self._meter = QualityMeter()
+        self._last: Look | None = None
+        self._rate = rate
+
+    def wants(self, times: Sequence[Fraction]) -> set[int]:
+        return set(sampled_indices(times, self._rate))
+
+    def see(self, look: Look, seconds: Fraction) -> None:
+        if self._ticker.passed(seconds):
+            self._measure()
+        self._last = look
+
+    def scores(self) -> dict[str, float]:
+        if self._ticker.ended():
+            self._measure()
+        return self._meter.scores()
+
+    def _measure(self) -> None:
+        assert self._last is not None
+        self._meter.see(self._last.luma())
+
+
+def small_size(width: int, height: int) -> tuple[int, int]:
+    """The size in which motion is estimated: about as wide as :data:`SMALL`, never enlarged."""
+    scale = min(1.0, SMALL / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def keep_sheet(clip_id: str, sheet: Sheet, looking: Looking) -> None:
+    """Put the clip's sheet where later steps find it."""
+    looking.scratch.put(looking.name(clip_id), sheet.to_parts())
+
+
+def sheet_of(clip: Clip, looking: Looking) -> Sheet:
+    """The clip's sheet: as it was drawn while the clip was cut, or drawn again from its file."""
+    assert looking.sheet is not None
+    kept = looking.scratch.get(looking.name(clip.id))
+    wanted = NOTHING_MORE if clip.file is None else looking.wanted_of(clip)
+    if kept is not None:
+        sheet = Sheet.from_bytes(kept)
+        if not sheet.exact or wanted.frames <= set(sheet.indices):
+            return sheet
+    if clip.staged is None:
+        raise NoSheet(
+            f"clip {clip.id} has no file to draw a sheet from: it was never cut, or its file has "
+            "already been published. Looking has to come before writing."
+        )
+    with shelf.open_source(clip.staged) as file:
+        if clip.file is not None and was_copied(clip.file):
+            sheet = glanced_sheet(file, looking.sheet, wanted)
+        else:
+            sheet = sheet_from_file(file, looking.sheet, wanted)
+    keep_sheet(clip.id, sheet, looking)
+    return sheet
+
+
+def glanced_sheet(file: str | BinaryIO, form: SheetForm, wanted: Wanted) -> Sheet:
+    """The sheet of a copied clip, as it was drawn when it had been cut."""
+    maker = SheetMaker(form, wanted)
+    glance_at(file, maker)
+    return maker.sheet()
+
+
+def was_copied(file: ClipFile) -> bool:
+    """Whether most of its pictures are the source's own, and nobody has seen all of them."""
+    return file.transcoded is not None and file.transcoded.how != ENCODED

@@ -1,0 +1,122 @@
+"""How a model is asked for: by a name, a commit, and what of it is needed.
+
+Well-known models are pinned: what the hub calls ``main`` may be another model tomorrow. An id may
+name a commit of its own, ``org/name@0123abc``, which then counts instead of the pin.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from finecut.transforms.models.weights.missing import WeightsMissing
+
+#: Models of the hub that finecut was written for → the commit of each.
+PINNED = {
+    "openai/clip-vit-large-patch14": "32bd64288804d66eefd0ccbe215aa642df71cc41",
+    "ttj/sac-logos-ava1-l14-linearMSE": "1e77fa0",
+    "Qwen/Qwen2.5-VL-7B-Instruct": "cc59489",
+    "Qwen/Qwen3-VL-8B-Instruct": "0c351dd",
+    "Qwen/Qwen2.5-14B-Instruct": "cf98f3b",
+    "Qwen/Qwen3-14B": "f8c293d",
+    "nvidia/Cosmos-Embed1-224p": "787e0b996f5260a71ad474a283c90539a2e12986",
+    "nvidia/Cosmos-Embed1-336p": "0e8a28f7bf370f2dcb3b9b61d23e167d0d6b0e6f",
+    "nvidia/Cosmos-Embed1-448p": "f60ec73636eb7c9cc25267367713b7b1b0cffaf3",
+    "nvidia/NVIDIA-Nemotron-Nano-12B-v2-VL-BF16": "5d250e2e111dc5e1434131bdf3d590c27a878ade",
+}
+#: What of a hub repository is needed: many hold the same weights again in other formats.
+WANTED = ("*.json", "*.safetensors", "*.txt", "*.jinja", "*.model")
+#: What is fetched too when a model's own code is permitted.
+CODE = ("*.py",)
+#: What is fetched too when pickled weights are taken and there are no others.
+PICKLES = ("*.bin", "*.pth", "*.pt")
+
+CONFIG = "config.json"
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+COMMIT = re.compile(r"[0-9a-f]{40}")
+_HUB_ID_AT = re.compile(rf"({HUB_ID.pattern})@([^@/]*)")
+_SHORT_COMMIT = re.compile(r"[0-9a-f]{7,40}")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is looked for."""
+
+    name: str
+    #: The commit that the name asks for.
+    commit: str | None
+    needs: tuple[str, ...]
+    code: bool
+    pickled: bool
+
+    @property
+    def revision(self) -> str | None:
+        """The commit that counts, if any is known."""
+        return self.commit or PINNED.get(self.name)
+
+
+@dataclass(frozen=True)
+class Located:
+    """A folder that holds a whole model."""
+
+    path: Path
+    #: As it was asked for, without the commit.
+    name: str
+    #: The commit of the hub these files are of, or ``fingerprint:…`` where nothing says it.
+    revision: str
+    #: It is what the hub calls ``main`` at the moment: nobody said which commit is meant.
+    unpinned: bool = False
+
+
+def named(name: str) -> tuple[str, str | None]:
+    """A model's name, and the commit it asks for.
+
+    >>> named("org/name@0123abc"), named("org/name"), named("/my/folder@home")
+    (('org/name', '0123abc'), ('org/name', None), ('/my/folder@home', None))
+    """
+    _check_says_something(name)
+    match = _HUB_ID_AT.fullmatch(name)
+    if match is None or Path(name).is_dir():
+        return name, None
+    identifier, commit = match.groups()
+    if _SHORT_COMMIT.fullmatch(commit) is None:
+        raise WeightsMissing(
+            f"the model {name!r} asks for {commit!r}, which is not a commit of the hub: those are "
+            "7 to 40 of the digits 0-9 and a-f. Names of branches and tags are not taken, because "
+            f"they may stand for other weights tomorrow; `hf models info {identifier}` says the "
+            "commit behind them."
+        )
+    return identifier, commit
+
+
+def _check_says_something(name: str) -> None:
+    """Refuse names that would mean the current folder without anybody meaning it."""
+    instead = (
+        "Give the folder that holds the model's weights, a gs:// folder, or an id such as "
+        "openai/clip-vit-large-patch14."
+    )
+    if not name.strip():
+        raise WeightsMissing(
+            f"the name of a model is empty ({name!r}). Usually it was to come from a variable that "
+            f"is not set. {instead}"
+        )
+    if not name.strip("./") and not Path(name, CONFIG).is_file():
+        raise WeightsMissing(
+            f"the model {name!r} would be the folder {Path(name).resolve()}, which holds no "
+            f"{CONFIG} and so is no model. Usually a part of the name is missing, or the command "
+            f"was started from another folder. {instead}"
+        )
+
+
+def command(name: str, folder: Path | None, commit: str | None = None, code: bool = False) -> str:
+    """What a person types to have the model in a folder, or in the hub's cache."""
+    commit = commit or PINNED.get(name)
+    revision = "" if commit is None else f" --revision {commit}"
+    place = "" if folder is None else f" --local-dir {folder}"
+    code_too = " --include '*.py'" if code else ""
+    return (
+        f"`hf download {name}{revision} --include '*.safetensors' --include '*.json' "
+        f"--include '*.txt'{code_too}{place}`"
+    )

@@ -1,0 +1,160 @@
+"""Rewriting: documents of clips and chunks, told otherwise without anything being made again.
+
+What a document says that nobody here knows stays where it stands, so a document that is rewritten
+is the one that curation would have written.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from finecut.io.dataset.output import Entry
+from finecut.io.layout import Layout
+from finecut.transforms.caption.clips import CAPTION, ENHANCE
+from finecut.transforms.embed.clips import STEP as EMBED
+from finecut.transforms.embed.one_model import vector_key
+from finecut.transforms.filter.rules import FAMILIES
+from finecut.transforms.write.documents import AESTHETIC, MOTION, Document
+
+#: Steps that look at kept clips only, after all rules have spoken, by what they call their errors.
+PREVIEW: Final = "preview"
+AFTERWARDS: Final = (PREVIEW, EMBED, CAPTION, ENHANCE)
+#: What follows in a clip's document where the rule that rejected it stands.
+FOLLOWING: Final = ("errors", "error_messages", "models", "windows", "valid")
+VECTOR: Final = vector_key("")
+CAPTIONS: Final = "_caption"
+#: What a chunk's document says of each kept clip.
+TEXTS: Final = ("all_windows", "all_windows_enhanced_caption")
+
+
+class OtherPlace(ValueError):
+    """A document that says its clip lies where no clip lies."""
+
+
+def has_file(document: Mapping[str, Any]) -> bool:
+    """Whether anything could be encoded."""
+    return "num_bytes" in document
+
+
+def was_seen(entry: Entry, family: str) -> bool:
+    """Whether a model has looked for these scores, although it may have found none."""
+    found = any(FAMILIES.get(score) == family for score in entry.scores)
+    return entry.kept or found or family in (entry.document.get("errors") or ())
+
+
+def with_vectors(entry: Entry) -> list[str]:
+    """The embedders that a clip has a vector of."""
+    if not entry.kept:
+        return []
+    models = entry.document.get("models") or {}
+    return [name.removesuffix(VECTOR) for name in models if name.endswith(VECTOR)]
+
+
+def clip_rewritten(
+    entry: Entry, rejected_by: str | None, unseen: Iterable[str], layout: Layout
+) -> Entry:
+    """The clip, kept or rejected by this rule, as if nobody had ever looked for what is unseen."""
+    kept, unseen = rejected_by is None, frozenset(unseen)
+    said = {key: value for key, value in entry.document.items() if key != "filtered_by"}
+    _forget_scores(said, unseen)
+    errors = {name for name in said.get("errors") or () if name in unseen}
+    models = {name for name in said.get("models") or {} if FAMILIES.get(name) in unseen}
+    if not kept:
+        errors |= {*AFTERWARDS}
+        models |= {n for n in said.get("models") or {} if n.endswith((VECTOR, CAPTIONS))}
+        said["windows"] = [
+            {key: window[key] for key in ("start_frame", "end_frame")} for window in said["windows"]
+        ]
+        said = _with_reason(said, rejected_by)
+    _forget(said, "errors", errors)
+    _forget(said, "error_messages", errors)
+    _forget(said, "models", models)
+    said["clip_location"] = _moved(entry, kept, layout)
+    said["valid"] = kept and has_file(said) and not said.get("errors")
+    path = layout.clip(entry.id, kept)
+    return dataclasses.replace(entry, kept=kept, path=path, document=said)
+
+
+def _forget_scores(said: Document, unseen: frozenset[str]) -> None:
+    if FAMILIES[AESTHETIC] in unseen:
+        said.pop(AESTHETIC, None)
+    if FAMILIES[MOTION[0]] in unseen:
+        said.pop("motion_score", None)
+    scores = said.get("scores") or {}
+    _forget(said, "scores", {name for name in scores if FAMILIES.get(name) in unseen})
+
+
+def _forget(said: Document, key: str, names: Iterable[str]) -> None:
+    """Take these names out of a list or table, and the whole of it where nothing is left."""
+    if key not in said:
+        return
+    names, held = {*names}, said[key]
+    if isinstance(held, dict):
+        said[key] = {name: value for name, value in held.items() if name not in names}
+    else:
+        said[key] = [name for name in held if name not in names]
+    if not said[key]:
+        del said[key]
+
+
+def _with_reason(said: Document, rejected_by: str | None) -> Document:
+    place = next((key for key in said if key in FOLLOWING), None)
+    told: Document = {}
+    for key, value in said.items():
+        if key == place:
+            told["filtered_by"] = rejected_by
+        told[key] = value
+    return told
+
+
+def _moved(entry: Entry, kept: bool, layout: Layout) -> str:
+    """Where the document says the clip lies, which may be another root than the present one."""
+    said = str(entry.document["clip_location"])
+    before = layout.clip(entry.id, entry.kept).removeprefix(layout.root)
+    if not said.endswith(before):
+        raise OtherPlace(f"{said} does not end in {before}")
+    return said.removesuffix(before) + layout.clip(entry.id, kept).removeprefix(layout.root)
+
+
+def chunk_rewritten(document: Document, entries: Sequence[Entry], previews: bool) -> Document:
+    """The chunk's document when this is what its clips are; these in the order of their shots."""
+    kept = [entry for entry in entries if entry.kept]
+    rejected = [entry for entry in entries if not entry.kept]
+    lengths = [entry.span[1] - entry.span[0] for entry in kept + rejected]
+    told: dict[str, Any] = {
+        "num_clips_filtered_by_motion": _rejected_by("motion", rejected),
+        "num_clips_filtered_by_aesthetic": _rejected_by("aesthetic", rejected),
+        "num_clips_passed": len(kept),
+        "num_clips_transcoded": sum(has_file(entry.document) for entry in entries),
+        "num_clips_with_embeddings": sum(bool(with_vectors(entry)) for entry in kept),
+        "num_clips_with_caption": sum(_is_captioned(entry) for entry in kept),
+        "num_clips_with_webp": sum(previews and has_previews(entry) for entry in kept),
+        "total_clip_duration": float(sum(lengths)),
+        "max_clip_duration": max(lengths, default=0.0),
+        "clips": [entry.id for entry in kept],
+        "filtered_clips": [entry.id for entry in rejected],
+    }
+    for key in TEXTS:
+        said = document[key]
+        told[key] = {entry.id: said.get(entry.id, {}) for entry in kept}
+    return {**document, **told}
+
+
+def has_previews(entry: Entry) -> bool:
+    """Whether a kept clip has previews, where they are made at all."""
+    said = entry.document
+    return bool(said["windows"]) and PREVIEW not in (said.get("errors") or ())
+
+
+def _is_captioned(entry: Entry) -> bool:
+    return any(
+        key.endswith(CAPTIONS) and not key.endswith(f"_enhanced{CAPTIONS}")
+        for window in entry.document["windows"]
+        for key in window
+    )
+
+
+def _rejected_by(rule: str, rejected: Iterable[Entry]) -> int:
+    return sum(str(entry.document.get("filtered_by")).startswith(rule) for entry in rejected)

@@ -1,0 +1,135 @@
+"""Orphans: files of an output that no document lists.
+
+    a chunk's document ──Claim(clip, paths)──┐
+                                             ├─ by owner ─▶ what lies there and nobody claims
+    a folder, listed ────There(clip, path)───┘
+
+An owner is who a file is named by: a clip, or for tables a chunk. Owners are dealt to so many
+*shares*, each looked at as one, so that no worker has to know all clips.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from finecut.transforms.verify.checks import findings as kinds
+from finecut.transforms.verify.checks.chunks import ANYTHING, Claim
+from finecut.transforms.verify.checks.findings import Finding
+from finecut.transforms.verify.checks.verifying import METAS, TABLES, VECTORS
+
+#: Hexadecimal digits of an owner's share: 4,096 of them.
+DIGITS: Final = 3
+#: Paths that travel together.
+TOGETHER: Final = 500
+CLIPS: Final = ("clips", "filtered_clips")
+
+
+@dataclass(frozen=True)
+class There:
+    """Files that lie in an output."""
+
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Mention:
+    """Clips that a table speaks of, and that have to exist."""
+
+    path: str
+    ids: tuple[str, ...]
+
+
+Entry = Claim | There | Mention
+
+
+def share_of(owner: str) -> str:
+    return hashlib.md5(owner.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()[
+        :DIGITS
+    ]
+
+
+def owner_of(path: str) -> str | None:
+    """Who a file is named by, if it is one that a chunk's document may list.
+
+    >>> owner_of("clips/d2/d2d0.mp4"), owner_of("previews/d2d0/0_255.webp"), owner_of("runs/a/b")
+    ('d2d0', 'd2d0', None)
+    """
+    folder, _, rest = path.partition("/")
+    if folder == "previews":
+        return rest.partition("/")[0]
+    if (
+        folder in CLIPS
+        or path.startswith(METAS.partition("/")[0] + "/")
+        or folder.endswith((VECTORS, TABLES))
+    ):
+        return rest.rpartition("/")[2].rpartition(".")[0] or rest
+    return None
+
+
+def dealt(paths: Iterable[str]) -> Iterator[tuple[str, There]]:
+    """Paths of files by the share of their owners, many at once."""
+    waiting: dict[str, list[str]] = defaultdict(list)
+    for path in paths:
+        owner = owner_of(path)
+        if owner is None:
+            continue
+        share = share_of(owner)
+        waiting[share].append(path)
+        if len(waiting[share]) == TOGETHER:
+            yield share, There(tuple(waiting.pop(share)))
+    for share, together in waiting.items():
+        yield share, There(tuple(together))
+
+
+def mentioned(ids: Iterable[str], path: str) -> Iterator[tuple[str, Mention]]:
+    """Clips that a table speaks of, by their shares."""
+    waiting: dict[str, list[str]] = defaultdict(list)
+    for id in ids:
+        waiting[share_of(id)].append(id)
+    for share, together in waiting.items():
+        yield share, Mention(path, tuple(together))
+
+
+def wrong_with_owners(entries: Iterable[Entry]) -> Iterator[Finding]:
+    """Files of one share of owners that nobody claims, and those that two claim."""
+    claimed: dict[str, set[str]] = defaultdict(set)
+    by: dict[str, set[str]] = defaultdict(set)
+    there: list[str] = []
+    mentions: list[Mention] = []
+    for entry in entries:
+        if isinstance(entry, There):
+            there += entry.paths
+        elif isinstance(entry, Mention):
+            mentions.append(entry)
+        else:
+            claimed[entry.owner].update(entry.paths)
+            if ANYTHING not in entry.paths:  # documents of what is worked on promise nothing
+                by[entry.owner].add(entry.by)
+    for owner in sorted(by):
+        first, *others = sorted(by[owner])
+        for other in others:
+            wrong = f"lists {owner}"
+            yield Finding(kinds.LISTED_TWICE, other, wrong, f"{first} lists it, too")
+    for path in sorted(there):
+        owner = owner_of(path) or ""
+        paths = claimed.get(owner, set())
+        if path not in paths and ANYTHING not in paths:
+            yield _orphan(path, owner, paths)
+    for mention in sorted(mentions, key=lambda each: each.path):
+        for id in mention.ids:
+            if id not in claimed:
+                should = "no document of a chunk lists that clip"
+                yield Finding(kinds.DUPLICATES_DIFFER, mention.path, f"names {id}", should)
+
+
+def _orphan(path: str, owner: str, claimed: set[str]) -> Finding:
+    if not claimed:
+        return Finding(kinds.ORPHAN, path, "belongs to nobody", "no document lists its clip")
+    other = next((each for each in sorted(claimed) if each.partition("/")[0] in CLIPS), None)
+    if other is not None and path.partition("/")[0] in CLIPS:
+        return Finding(kinds.CLIP_TWICE, path, "lies here", f"should lie in {other} only")
+    return Finding(kinds.ORPHAN, path, "belongs to nobody", f"the document of {owner} lists it not")

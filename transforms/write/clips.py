@@ -1,0 +1,293 @@
+"""Writing: clips that are staged become a dataset on the shelf, in an order that is a promise.
+
+    Clip ─┬─ clips ──────▶ PublishClips      clips/ or filtered_clips/
+          ├─ previews ───▶ PublishPreviews   previews/          ─┐
+          ├─ metas ──────▶ WriteMetas        metas/v0/           ├─▶ CloseChunks ──▶ CloseVideos
+          └─ embeddings ─▶ WriteVectors      ce1_embd/           │   processed_      processed_
+                      └──▶ WriteParquet      ce1_embd_parquet/  ─┘   clip_chunks/    videos/
+
+:class:`WriteClips` works on any PCollection of Clips, wherever they come from::
+
+    written = clips | WriteClips(Writing(Layout("/out"), Shelf("/out", "/out/.staging/mine")))
+    written.metas | ...     # what was written, as Written records
+"""
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Any, Final, Literal, NamedTuple
+
+import apache_beam as beam
+from apache_beam.pvalue import TaggedOutput
+
+from finecut.io.records import Clip, Failure, ModelUsed, Written
+from finecut.io.tables.parquet import embedding_pickle, embedding_table
+from finecut.transforms.beam.gather import Gather
+from finecut.transforms.beam.guard import FAILURES, guarded
+from finecut.transforms.beam.parallel import Write, WriteInParallel
+from finecut.transforms.embed.one_model import claim, facts, vector_key
+from finecut.transforms.resume.videos import forget_other_files
+from finecut.transforms.write.close import (
+    ChunkClosed,
+    CloseChunks,
+    CloseVideos,
+    VideoClosed,
+    all_clips_are_here,
+)
+from finecut.transforms.write.documents import clip_document, serialise
+from finecut.transforms.write.writing import Writer, Writing, by_chunk, ids, tagged
+
+CLIPS: Final = "clips"
+PREVIEWS: Final = "previews"
+METAS: Final = "metas"
+EMBEDDINGS: Final = "embeddings"
+
+
+class WrittenClips(NamedTuple):
+    """What :class:`WriteClips` gives back: receipts of every branch, and what went wrong."""
+
+    clips: beam.PCollection[Written]
+    previews: beam.PCollection[Written]
+    metas: beam.PCollection[Written]
+    embeddings: beam.PCollection[Written]
+    chunks: beam.PCollection[ChunkClosed]
+    videos: beam.PCollection[VideoClosed]
+    failures: beam.PCollection[Failure]
+
+
+# The small writers, each a function of one clip.
+
+
+def publish_clip(clip: Clip, writing: Writing) -> Iterator[Written]:
+    """Move the clip's file to its final name, or drop it when files are not wanted."""
+    if clip.staged is None or clip.file is None:
+        return
+    if writing.dry_run:
+        _drop(clip.staged, writing)
+        return
+    if writing.upload_clips:
+        path = writing.layout.clip(clip.id, clip.kept)
+        size = writing.shelf.publish(clip.staged, path, clip.file.num_bytes)
+        # Before the receipt: with both a receipt and a failure, the clip would count twice.
+        _forget_other_verdict(clip, writing)
+        yield Written(CLIPS, clip.id, clip.chunk.id, path, size)
+    else:
+        _drop(clip.staged, writing)
+        _forget_other_verdict(clip, writing)
+
+
+def _forget_other_verdict(clip: Clip, writing: Writing) -> None:
+    """An earlier run may have judged it otherwise: nobody shall find it in both places."""
+    writing.shelf.remove(writing.layout.clip(clip.id, not clip.kept))
+    if not clip.kept:
+        for window in clip.windows:
+            path = writing.layout.preview(clip.id, window.start_frame, window.end_frame)
+            writing.shelf.remove(path)
+    if writing.algorithm is not None and writing.algorithm not in clip.vectors:
+        writing.shelf.remove(writing.layout.embedding(writing.algorithm, clip.id))
+
+
+def publish_previews(clip: Clip, writing: Writing) -> Iterator[Written]:
+    """Move the staged preview of every window to its final name."""
+    for window in clip.windows:
+        if window.preview is None:
+            continue
+        if writing.dry_run or not clip.kept:
+            _drop(window.preview, writing)
+            continue
+        path = writing.layout.preview(clip.id, window.start_frame, window.end_frame)
+        yield Written(
+            PREVIEWS, clip.id, clip.chunk.id, path, writing.shelf.publish(window.preview, path)
+        )
+
+
+def write_meta(clip: Clip, writing: Writing) -> Iterator[Written]:
+    """Write what is known of the clip."""
+    if not writing.dry_run:
+        forget_other_files(clip, writing)
+        path = writing.layout.meta(clip.id)
+        data = serialise(clip_document(clip, writing.layout))
+        yield Written(METAS, clip.id, clip.chunk.id, path, writing.shelf.write(path, data))
+
+
+def write_vectors(clip: Clip, writing: Writing) -> Iterator[Written]:
+    """Write the clip's vectors, one pickle each."""
+    if writing.dry_run or not clip.kept:
+        return
+    for algorithm, vector in clip.vectors.items():
+        claim(writing.shelf, writing.layout, algorithm, _model_of(clip, algorithm))
+        path = writing.layout.embedding(algorithm, clip.id)
+        size = writing.shelf.write(path, embedding_pickle(vector))
+        yield Written(EMBEDDINGS, clip.id, clip.chunk.id, path, size)
+
+
+def tables_of(clips: Iterable[Clip]) -> dict[str, list[Clip]]:
+    """The kept clips each algorithm has a vector of, in the order of their shots."""
+    ordered = sorted((clip for clip in clips if clip.kept), key=lambda clip: clip.shot.index)
+    algorithms = sorted({name for clip in ordered for name in clip.vectors})
+    return {name: [clip for clip in ordered if name in clip.vectors] for name in algorithms}
+
+
+def write_parquet(
+    chunk: str, algorithm: str, clips: Iterable[Clip], writing: Writing
+) -> Iterator[Written]:
+    """Write one algorithm's vectors of one chunk as one Parquet file."""
+    if writing.dry_run:
+        return
+    clips = list(clips)
+    used = _model_of(clips[0], algorithm)
+    claim(writing.shelf, writing.layout, algorithm, used)
+    path = writing.layout.embedding_parquet(algorithm, chunk)
+    rows = [(clip.id, clip.vectors[algorithm]) for clip in clips]
+    size = writing.shelf.write(path, embedding_table(rows, facts(algorithm, used)))
+    yield Written(EMBEDDINGS, chunk, chunk, path, size)
+
+
+def _model_of(clip: Clip, algorithm: str) -> ModelUsed:
+    """Which model a clip's vector is of; who brings vectors of their own need not say."""
+    named = clip.models.get(vector_key(algorithm))
+    return named or ModelUsed(algorithm, dimension=len(clip.vectors[algorithm]))
+
+
+def _drop(staged: str, writing: Writing) -> None:
+    """Remove a staged file nobody wants; if that fails, the sweep at the end removes it."""
+    with contextlib.suppress(OSError):
+        writing.shelf.remove(staged)
+
+
+# The transforms of the same names.
+
+
+class WriteClips(beam.PTransform[beam.PCollection[Clip], WrittenClips]):
+    """Clips → :class:`WrittenClips`."""
+
+    def __init__(self, writing: Writing) -> None:
+        super().__init__()
+        self.writing = writing
+
+    def expand(self, clips: beam.PCollection[Clip]) -> "WrittenClips":
+        writing = self.writing
+        branch = clips | "Sort into branches" >> beam.ParDo(_Sort()).with_outputs(
+            CLIPS, PREVIEWS, METAS, EMBEDDINGS, main="ledger"
+        )
+        published = branch[CLIPS] | PublishClips(writing)
+        previews = branch[PREVIEWS] | PublishPreviews(writing)
+        metas = branch[METAS] | WriteMetas(writing)
+        vectors = branch[EMBEDDINGS] | WriteVectors(writing)
+        # In a stream, only all clips tell that all vectors are here.
+        whole = branch[EMBEDDINGS] if writing.patience is None else branch.ledger
+        tables = whole | WriteParquet(writing)
+        steps = [published, previews, metas, vectors, tables]
+        receipts = [step.written for step in steps] | "Receipts" >> beam.Flatten()
+        chunks = (branch.ledger, receipts) | CloseChunks(writing)
+        videos = chunks.closed | CloseVideos(writing)
+        failures = [step[FAILURES] for step in (*steps, chunks, videos)]
+        return WrittenClips(
+            clips=published.written,
+            previews=previews.written,
+            metas=metas.written,
+            embeddings=[vectors.written, tables.written] | "All vectors" >> beam.Flatten(),
+            chunks=chunks.closed,
+            videos=videos.closed,
+            failures=failures | "Failures" >> beam.Flatten(),
+        )
+
+
+class _WriteEach(beam.PTransform[beam.PCollection[Clip], Any]):
+    """Clip → ``written``, ``failures``: the wiring all small writers share."""
+
+    write: Any
+
+    def __init__(self, writing: Writing) -> None:
+        super().__init__()
+        self.writing = writing
+
+    def expand(self, clips: beam.PCollection[Clip]) -> Any:
+        step = self.default_label()
+        write: Write = partial(type(self).write, writing=self.writing)
+        return clips | step >> beam.ParDo(
+            WriteInParallel(step, write, self.writing.threads)
+        ).with_outputs(FAILURES, main="written")
+
+
+class PublishClips(_WriteEach):
+    """Clip → its file under ``clips/`` or ``filtered_clips/``."""
+
+    write = staticmethod(publish_clip)
+
+
+class PublishPreviews(_WriteEach):
+    """Clip → the previews of its windows."""
+
+    write = staticmethod(publish_previews)
+
+
+class WriteMetas(_WriteEach):
+    """Clip → its document."""
+
+    write = staticmethod(write_meta)
+
+
+class WriteVectors(_WriteEach):
+    """Clip → a pickle for each of its vectors."""
+
+    write = staticmethod(write_vectors)
+
+
+class WriteParquet(beam.PTransform[beam.PCollection[Clip], Any]):
+    """Clips → one Parquet file per chunk key (and algorithm)."""
+
+    def __init__(self, writing: Writing) -> None:
+        super().__init__()
+        self.writing = writing
+
+    def expand(self, clips: beam.PCollection[Clip]) -> Any:
+        return (
+            clips
+            | "By chunk" >> beam.Map(by_chunk).with_output_types(tuple[str, Clip])
+            | "Gather vectors" >> Gather(all_clips_are_here, self.writing.patience)
+            | "Write table"
+            >> beam.ParDo(_WriteParquet(self.writing)).with_outputs(FAILURES, main="written")
+        )
+
+
+class _Sort(beam.DoFn):
+    """Deals a clip to the branches that have something to write of it."""
+
+    def process(
+        self, clip: Clip
+    ) -> Iterable[
+        Clip
+        | TaggedOutput[Literal["clips"], Clip]
+        | TaggedOutput[Literal["previews"], Clip]
+        | TaggedOutput[Literal["metas"], Clip]
+        | TaggedOutput[Literal["embeddings"], Clip]
+    ]:
+        yield from _sorted_into(clip)
+
+
+class _WriteParquet(Writer):
+    def process(
+        self, group: tuple[str, Iterable[Clip]]
+    ) -> Iterable[Written | TaggedOutput[Literal["failures"], Failure]]:
+        chunk, everything = group
+        for algorithm, clips in tables_of(everything).items():
+            yield from tagged(
+                guarded(
+                    "WriteParquet",
+                    clips[0].video.source,
+                    partial(write_parquet, chunk, algorithm, clips, self.writing),
+                    partial(ids, clips),
+                )
+            )
+
+
+def _sorted_into(clip: Clip) -> Iterator[Any]:
+    if clip.staged is not None:
+        yield TaggedOutput(CLIPS, clip)
+    if any(window.preview for window in clip.windows):
+        yield TaggedOutput(PREVIEWS, clip)
+    yield TaggedOutput(METAS, clip)
+    if clip.vectors:
+        yield TaggedOutput(EMBEDDINGS, clip)
+    yield clip
