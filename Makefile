@@ -23,7 +23,7 @@ BIN := $(abspath $(VENV))/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 MYPY = $(BIN)/mypy --config-file ../pyproject.toml --python-executable $(BIN)/python
-ROOMS := pipeline transforms io
+ROOMS := front pipeline transforms io
 
 # The stamp's name says what was installed, not when: switching branches touches setup.py without
 # changing it, and must not send an offline machine to the network.
@@ -108,6 +108,10 @@ VECTORS ?=
 bench-dedup: $(STAMP) ## Measure what finecut dedup finds and costs (five minutes)
 	$(BIN)/python benchmarks/duplicates.py $(if $(VECTORS),--vectors $(VECTORS))
 
+.PHONY: house
+house: $(STAMP) ## Print the house in numbers
+	$(BIN)/python benchmarks/house.py
+
 .PHONY: check
 check: $(STAMP) typecheck ## Check style, format and types
 	$(BIN)/ruff check .
@@ -121,7 +125,8 @@ check: $(STAMP) typecheck ## Check style, format and types
 .PHONY: typecheck
 typecheck:
 	@mkdir -p typecheck/finecut
-	@for room in $(ROOMS); do ln -sfn ../../$$room typecheck/finecut/$$room; done
+	@for room in $(filter-out front,$(ROOMS)); do ln -sfn ../../$$room typecheck/finecut/$$room; done
+	@for file in __init__.py py.typed; do ln -sfn ../../front/$$file typecheck/finecut/$$file; done
 	@ln -sfn ../setup.py typecheck/setup.py
 
 .PHONY: format

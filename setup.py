@@ -1,8 +1,9 @@
 """How finecut is built, installed and shipped to workers.
 
-The repository has no folder called finecut: each room of the house becomes a package of that
-namespace.
+The repository has no folder called finecut, which would hide an installed one from whoever stands
+in it: each room of the house becomes a package.
 
+    front/       ->  finecut
     pipeline/    ->  finecut.pipeline
     transforms/  ->  finecut.transforms
     io/          ->  finecut.io
@@ -19,6 +20,7 @@ from setuptools import find_packages, setup
 
 HERE = Path(__file__).resolve().parent
 ROOMS = {
+    "finecut": "front",
     "finecut.pipeline": "pipeline",
     "finecut.transforms": "transforms",
     "finecut.io": "io",

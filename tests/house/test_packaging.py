@@ -26,7 +26,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from places import ROOT
 
-ROOMS = ("pipeline", "transforms", "io")
+ROOMS = ("front", "pipeline", "transforms", "io")
 CONSTRAINTS = {  # file -> the extras it pins
     "gcp.txt": ("gcp", "models", "train", "lance", "yaml", "dev"),
     "tensorflow.txt": ("tensorflow", "dev"),
@@ -113,9 +113,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 
 def test_the_wheel_holds_every_file_of_the_rooms_and_nothing_else(built: Built) -> None:
-    expected = {f"finecut/{name}" for name in files_under(built.source, *ROOMS)}
+    expected = {
+        f"finecut/{name.removeprefix('front/')}" for name in files_under(built.source, *ROOMS)
+    }
     found = {name for name in built.in_wheel() if ".dist-info/" not in name}
-    assert {f"finecut/{room}/py.typed" for room in ROOMS} <= expected
+    assert {"finecut/__init__.py", "finecut/py.typed"} <= expected
     assert expected - found == set(), (
         "in the repository, but not in the wheel. A file that is not Python has to be named in "
         "package_data in setup.py"
