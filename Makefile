@@ -1,6 +1,7 @@
 # The verbs for working on finecut. `make` alone lists them.
 #
-# Only `setup` and `constraints` use the network (and `flink` and `image-lint`, for tools of theirs).
+# Only `setup` and `constraints` use the network (and `docs`, `flink` and `image-lint`, for tools of
+# theirs).
 # The other verbs run `setup` first when it has not been done, or when what is to be installed has
 # changed.
 
@@ -112,6 +113,26 @@ bench-dedup: $(STAMP) ## Measure what finecut dedup finds and costs (five minute
 house: $(STAMP) ## Print the house in numbers
 	$(BIN)/python benchmarks/house.py
 
+.PHONY: tables
+tables: $(STAMP) ## Write the tables in docs/ that are made from code
+	$(BIN)/python tests/support/doc_tables.py
+
+# The site's tools have an environment of their own: nothing else needs them.
+DOCS_VENV ?= .venv-docs
+SITE ?= site
+DOCS_STAMP := $(DOCS_VENV)/.setup-$(shell cksum <constraints/docs.txt | cut -d' ' -f1)
+
+.PHONY: docs
+docs: $(DOCS_STAMP) ## Build the site of the docs into SITE; a broken link or anchor stops it
+	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict --site-dir $(abspath $(SITE))
+	@echo 'docs: $(SITE)/index.html'
+
+$(DOCS_STAMP):
+	@test -x $(DOCS_VENV)/bin/pip || { echo 'docs: making $(DOCS_VENV)'; $(PYTHON) -m venv $(DOCS_VENV); }
+	@$(DOCS_VENV)/bin/pip --disable-pip-version-check install --quiet -r constraints/docs.txt
+	@find $(DOCS_VENV) -maxdepth 1 -name '.setup-*' -delete
+	@touch $@
+
 .PHONY: check
 check: $(STAMP) typecheck ## Check style, format and types
 	$(BIN)/ruff check .
@@ -136,7 +157,7 @@ format: $(STAMP) ## Format the code and repair what ruff can repair
 
 .PHONY: clean
 clean: ## Remove what was made here, except VENV
-	rm -rf build dist demo bench typecheck *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist demo bench site typecheck *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find $(ROOMS) tests -name __pycache__ -prune -exec rm -rf {} +
 
 # ── another engine ───────────────────────────────────────────────────────────────────────────────

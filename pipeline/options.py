@@ -1,7 +1,7 @@
 """Every choice a user has, once.
 
 A field of :class:`Options` is a flag (``clip_length`` ↔ ``--clip-length``), an argument in Python
-and a row in the README's table; ``flags.py`` derives them all. Standard library only: ``--help``
+and a row in docs/options.md; ``flags.py`` derives them all. Standard library only: ``--help``
 has to answer at once.
 """
 

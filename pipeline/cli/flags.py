@@ -1,4 +1,4 @@
-"""From :class:`Options` to everything that shows them: flags, and the README's table."""
+"""From :class:`Options` to everything that shows them: flags, and the tables in the docs."""
 
 from __future__ import annotations
 
@@ -160,16 +160,21 @@ def shown_default(f: Field[Any]) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def readme_table(kind: type[Any] = Options) -> str:
-    """The table of options, in Markdown."""
-    rows = ["| option | default | meaning |", "| --- | --- | --- |"]
+def options_table(kind: type[Any] = Options, groups: bool = False) -> str:
+    """The options as a Markdown table; ``groups``: a table and a heading for each group."""
+    rows: dict[str, list[str]] = {}
     for f in option_fields(kind):
         if is_hidden(f, kind):
             continue
         value = "" if is_switch(f) else f" {_value_name(f)}"
         name = _value_name(f) if f.metadata["positional"] else f"{flag_of(f)}{value}"
-        rows.append(f"| `{name}` | {shown_default(f)} | {f.metadata['text']} |")
-    return "\n".join(rows)
+        row = f"| `{name}` | {shown_default(f)} | {f.metadata['text']} |"
+        rows.setdefault(f.metadata["group"] if groups else "", []).append(row)
+    head = "| option | default | meaning |\n| --- | --- | --- |\n"
+    return "\n\n".join(
+        (f"### {group.capitalize()}\n\n" if group else "") + head + "\n".join(lines)
+        for group, lines in rows.items()
+    )
 
 
 def _argument(f: Field[Any], kind: Any) -> dict[str, Any]:
@@ -230,17 +235,17 @@ def _value_name(f: Field[Any]) -> str:
     return str(f.metadata["metavar"] or f.name.upper())
 
 
-def with_tables(readme: str) -> str:
-    """The README with every table of options as it is now."""
-    tables = {"options": readme_table()}
-    tables |= {f"options of {name}": readme_table(kind) for name, kind in COMMANDS.items()}
+def with_tables(page: str) -> str:
+    """docs/options.md with every table as it is now."""
+    tables = {"options": options_table(groups=True)}
+    tables |= {f"options of {name}": options_table(kind) for name, kind in COMMANDS.items()}
     for name, table in tables.items():
-        before, begin, rest = readme.partition(f"<!-- {name} -->\n")
+        before, begin, rest = page.partition(f"<!-- {name} -->\n")
         _, end, after = rest.partition(f"<!-- end of {name} -->\n")
         if not end:
             raise ValueError(f"there is no place for the {name}: write <!-- {name} --> and its end")
-        readme = "".join((before, begin, table, "\n", end, after))
-    return readme
+        page = "".join((before, begin, "\n", table, "\n\n", end, after))
+    return page
 
 
 if __name__ == "__main__":

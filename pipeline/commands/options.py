@@ -1,8 +1,8 @@
 """The choices of what is done after curation, once: options of ``dedup``, ``shard``, ``refilter``,
 ``report`` and ``verify``.
 
-Like :class:`Options`, a field is a flag, an argument in Python and a row in the README. Standard
-library only.
+Like :class:`Options`, a field is a flag, an argument in Python and a row in docs/options.md.
+Standard library only.
 """
 
 from __future__ import annotations

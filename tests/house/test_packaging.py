@@ -61,7 +61,7 @@ def copy_tree(target: Path) -> Path:
     for path in ROOT.iterdir():
         if path.is_file():
             shutil.copy2(path, target)
-        elif path.name in (*ROOMS, "constraints", "templates", "tests"):
+        elif path.name in (*ROOMS, "constraints", "docs", "templates", "tests"):
             shutil.copytree(path, target / path.name, ignore=LEFT_BEHIND)
     return target
 
@@ -126,12 +126,14 @@ def test_the_wheel_holds_every_file_of_the_rooms_and_nothing_else(built: Built) 
 
 
 def test_the_sdist_is_enough_to_read_install_and_test_the_project(built: Built) -> None:
-    expected = files_under(built.source, *ROOMS, "constraints", "templates", "tests") | {
+    expected = files_under(built.source, *ROOMS, "constraints", "docs", "templates", "tests") | {
         "CHANGELOG.md",
+        "CONTRIBUTING.md",
         "LICENSE",
         "MANIFEST.in",
         "Makefile",
         "README.md",
+        "mkdocs.yml",
         "pyproject.toml",
         "setup.py",
     }

@@ -1,7 +1,14 @@
-"""What README shows can be copied: its commands are run, its Python is executed."""
+"""What the docs show can be copied, and where they point there is something.
+
+Commands are parsed, those of README run one after the other, Python runs, links and anchors lead
+to a page, and paths of the house to a file.
+"""
 
 from __future__ import annotations
 
+import ast
+import importlib
+import json
 import os
 import re
 import shlex
@@ -17,9 +24,20 @@ from finecut.pipeline.cli.command import parsers
 from finecut.pipeline.cli.flags import parse_after, parse_options
 from finecut.pipeline.commands.options import COMMANDS
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+README, CONTRIBUTING = ROOT / "README.md", ROOT / "CONTRIBUTING.md"
+DOCS = ROOT / "docs"
+PAGES = [README, *sorted(DOCS.rglob("*.md"))]
+#: Pages that are for people who change finecut.
+HOUSE = [CONTRIBUTING, *sorted((DOCS / "design").glob("*.md"))]
+CLOUD = ROOT / "templates/README.md"
+LINKED = [*PAGES, CONTRIBUTING, CLOUD, ROOT / "CHANGELOG.md"]
+ROOMS = ("front", "io", "pipeline", "transforms", "benchmarks", "constraints", "templates", "tests")
 #: What a command in a text may have that cannot be run here: another machine, or models to fetch.
 ELSEWHERE = ("gs://", "--runner", "http://", "--model-dir", "…", "LIST", "failures/")
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -35,15 +53,89 @@ def commands(page: Path) -> list[list[str]]:
 
 
 ALL = [
-    pytest.param(words, id=f"{page.name}: {' '.join(words)[:60]}")
+    pytest.param(words, id=f"{name_of(page)}: {' '.join(words)[:60]}")
     for page in PAGES
     for words in commands(page)
 ]
+PYTHON = [
+    pytest.param(block, id=f"{name_of(page)} {number}")
+    for page in PAGES
+    for number, block in enumerate(blocks(page, "python"))
+]
 
 
+# ── where they point ─────────────────────────────────────────────────────────────────────────────
+def prose(page: Path) -> str:
+    """A page without its examples."""
+    text = re.sub(
+        r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
+    )
+    return re.sub(r"`[^`\n]*`", lambda code: code[0] if "](" not in code[0] else "", text)
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub and the site give to the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", LINKED, ids=name_of)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if link.startswith("https://"):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.is_relative_to(ROOT), link
+        assert target.is_file(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_each_page_is_in_the_site() -> None:
+    text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
+    listed = re.findall(r": (\S+\.md)$", text, re.MULTILINE)
+    outside = {"index.md", "contributing.md", "changelog.md", "google-cloud.md"}
+    inside = {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")}
+    assert sorted(listed) == sorted(outside | inside)
+
+
+@pytest.mark.parametrize("page", [*HOUSE, CLOUD, DOCS / "benchmarks.md"], ids=name_of)
+def test_paths_of_the_house_exist(page: Path) -> None:
+    for path in re.findall(r"`((?:[a-z_]+/)+[\w.]*)`", page.read_text(encoding="utf-8")):
+        if path.split("/")[0] in ROOMS and not (page == CONTRIBUTING and path.startswith("x/")):
+            assert (ROOT / path).exists(), path
+
+
+def test_each_room_has_its_line() -> None:
+    text = CONTRIBUTING.read_text(encoding="utf-8")
+    for init in (init for room in ROOMS[1:4] for init in (ROOT / room).rglob("__init__.py")):
+        room = init.parent
+        assert f"`{name_of(room)}/`" in text or f"`{room.name}/`" in text, name_of(room)
+
+
+def test_the_first_pages_are_short() -> None:
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= 250
+    assert len(CONTRIBUTING.read_text(encoding="utf-8").splitlines()) <= 400
+
+
+# ── what they show ───────────────────────────────────────────────────────────────────────────────
 def test_there_are_examples() -> None:
     assert len(ALL) > 15
-    assert len(blocks(PAGES[0], "python")) == 3
+    assert len(blocks(README, "python")) == 2
+
+
+@pytest.mark.parametrize("block", PYTHON)
+def test_its_imports_exist(block: str) -> None:
+    for node in ast.walk(ast.parse(block)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("finecut"):
+            names = dir(importlib.import_module(str(node.module)))
+            assert {alias.name for alias in node.names} <= set(names)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_its_json_is_json(page: Path) -> None:
+    for block in blocks(page, "json"):
+        json.loads(block)
 
 
 @pytest.mark.parametrize("words", ALL)
@@ -61,12 +153,12 @@ def test_a_command_is_understood(words: list[str]) -> None:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as a reader may have it: a few films in films/."""
+    """A folder as a reader may have it: a few videos in videos/."""
     folder = tmp_path_factory.mktemp("reader")
-    (folder / "films").mkdir()
+    (folder / "videos").mkdir()
     scenes = [Scene(palette, (40.0, 30.0), 25.0, 20) for palette in (0, 3)]
     for name in "ab":
-        film = folder / "films" / f"{name}.mp4"
+        film = folder / "videos" / f"{name}.mp4"
         paint(film, width=160, height=90, rate=10, seconds=10, cuts=(5,), scenes=scenes)
     return folder
 
@@ -78,7 +170,8 @@ def surroundings() -> dict[str, str]:
 
 def test_its_python_runs(place: Path) -> None:
     """One block after the other, as a reader would: the last reads what the first wrote."""
-    library, step, reading = blocks(PAGES[0], "python")
+    library, reading = blocks(README, "python")
+    [step] = blocks(DOCS / "custom-steps.md", "python")
     (place / "colours.py").write_text(step, encoding="utf-8")
     program = f"{library}\nimport colours\n{reading}"
     done = subprocess.run(
@@ -92,11 +185,12 @@ def test_its_python_runs(place: Path) -> None:
 
 
 @pytest.mark.slow
-def test_its_commands_run_one_after_the_other(place: Path) -> None:
-    [step] = [block for block in blocks(PAGES[0], "python") if "EachClip" in block]
-    (place / "colours.py").write_text(step, encoding="utf-8")
+def test_commands_run_one_after_the_other(place: Path) -> None:
+    """Those of README, of a custom step, and then the Python that reads what they wrote."""
+    step, training = DOCS / "custom-steps.md", DOCS / "training.md"
+    (place / "colours.py").write_text(blocks(step, "python")[0], encoding="utf-8")
     ran = 0
-    for words in commands(PAGES[0]):
+    for words in commands(README) + commands(step):
         if any(sign in word for word in words for sign in ELSEWHERE):
             continue
         done = subprocess.run(
@@ -104,6 +198,12 @@ def test_its_commands_run_one_after_the_other(place: Path) -> None:
         )
         assert done.returncode == 0, f"{' '.join(words)}\n{done.stderr}"
         ran += 1
-    assert ran >= 6
+    assert ran >= 8
     assert (place / "shards" / "index.parquet").exists()
     assert (place / "dataset" / "report" / "index.html").exists()
+    for block in blocks(DOCS / "shards.md", "python") + blocks(training, "python"):
+        done = subprocess.run(
+            [sys.executable, "-c", block], cwd=place, capture_output=True, text=True, check=False
+        )
+        if not re.search("No module named '(torch|torchdata)", done.stderr):
+            assert done.returncode == 0, f"{block}\n{done.stderr}"

@@ -1,4 +1,4 @@
-"""Options live once: flags, README and defaults say the same."""
+"""Options live once: flags, docs and defaults say the same."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ import re
 from typing import Any
 
 import pytest
-from places import ROOT
+from doc_tables import OPTIONS
 
 from finecut.pipeline.cli.flags import Parser, add_flags, parse_options, with_tables
 from finecut.pipeline.commands.options import COMMANDS
 from finecut.pipeline.options import OptionError, Options, default_of, option_fields
 
-README = ROOT / "README.md"
 NEEDED = ["--input", "films", "--output", "out"]
 
 
@@ -23,12 +22,9 @@ def parse(*arguments: str) -> Options:
     return parse_options(parser, arguments)[0]
 
 
-def test_the_readme_shows_every_option() -> None:
-    text = README.read_text(encoding="utf-8")
-    assert text == with_tables(text), (
-        "options have changed: "
-        "python -m finecut.pipeline.cli.flags <README.md >new && mv new README.md"
-    )
+def test_the_docs_show_every_option() -> None:
+    text = OPTIONS.read_text(encoding="utf-8")
+    assert text == with_tables(text), "options have changed: make tables"
     assert text.count("<!-- end of options") == 1 + len(COMMANDS)
 
 

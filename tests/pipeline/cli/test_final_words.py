@@ -157,6 +157,7 @@ def test_terminal_documents_and_report_count_alike(
 def test_there_is_one_word_for_it() -> None:
     """``marked``, and not ``marked with errors``, ``not valid`` or ``invalid``."""
     parts = [path.read_text(encoding="utf-8") for path in sorted(PAGE.glob("*.*s"))]
-    readme = (PAGE.parents[1] / "README.md").read_text(encoding="utf-8")
-    for text in (*parts, readme):
+    root = PAGE.parents[1]
+    pages = [root / "README.md", *sorted((root / "docs").rglob("*.md"))]
+    for text in (*parts, *(page.read_text(encoding="utf-8") for page in pages)):
         assert not re.search(r"marked with errors|not valid|marked as (not )?(in)?valid", text)

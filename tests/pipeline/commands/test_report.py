@@ -34,7 +34,7 @@ from finecut.io.layout import Layout, clip_id
 from finecut.io.storage import files as shelf
 from finecut.io.storage.files import Shelf
 from finecut.pipeline.cli.command import main
-from finecut.pipeline.cli.flags import readme_table
+from finecut.pipeline.cli.flags import options_table
 from finecut.pipeline.commands.options import ReportOptions, ShardOptions
 from finecut.pipeline.commands.report import check_folder, make_report, relative_links
 from finecut.pipeline.options import OptionError
@@ -546,8 +546,8 @@ def test_help_offers_what_can_be_chosen(capsys: pytest.CaptureFixture[str]) -> N
     told = capsys.readouterr().out
     assert "--runner" not in told
     assert "16 from a bucket" in " ".join(told.split())
-    assert "--runner" not in readme_table(ReportOptions)
-    assert "--runner" in readme_table(ShardOptions)
+    assert "--runner" not in options_table(ReportOptions)
+    assert "--runner" in options_table(ShardOptions)
     for word, said in (("--runner=DataflowRunner", "leave --runner out"), ("--runer=x", "unknown")):
         with pytest.raises(SystemExit):
             main(["report", "out", word])

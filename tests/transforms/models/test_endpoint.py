@@ -276,8 +276,8 @@ def test_fewer_frames_are_evenly_spread(count: int, most: int) -> None:
 
 
 def test_the_docs_start_a_server_that_takes_all_pictures() -> None:
-    readme = ROOT / "docs/curating.md"
-    limits = re.findall(r"--limit-mm-per-prompt '(.*?)'", readme.read_text(encoding="utf-8"))
+    page = ROOT / "docs/models.md"
+    limits = re.findall(r"--limit-mm-per-prompt '(.*?)'", page.read_text(encoding="utf-8"))
     assert [json.loads(limit) for limit in limits] == [{"image": PICTURES}]
 
 

@@ -42,7 +42,7 @@ from finecut.transforms.models.thoughts import without_thoughts
 PARALLEL: Final = 8
 #: Of a JPEG: small, and nothing a model sees is lost.
 QUALITY: Final = 85
-#: Shown to a captioner at most. What the README starts a server with has to agree.
+#: Shown to a captioner at most. What docs/models.md starts a server with has to agree.
 PICTURES: Final = 64
 #: Seconds for a server to say which models it has, before a run.
 CHECK_SECONDS: Final = 10.0
