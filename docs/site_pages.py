@@ -1,7 +1,8 @@
 """A hook for mkdocs: pages that lie outside of docs/ belong to the site, too.
 
 On GitHub and in an editor, links between README, CONTRIBUTING and docs/ are relative paths in the
-repository. In the site these pages have other places, so their links are written anew.
+repository. In the site these pages have other places, so their links are written anew. And in code
+in a table, GitHub wants ``\\|`` where the site's Markdown wants ``|``.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ PAGES = {
     "CHANGELOG.md": "changelog.md",
     "templates/README.md": "google-cloud.md",
 }
+CODE = re.compile(r"`[^`\n]*`")
 LINK = re.compile(r"(\]\()([^)#:\s]+)((?:#[^)\s]*)?\))")
 
 
@@ -39,4 +41,5 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         target = PAGES.get(path, path.removeprefix("docs/"))
         return link[1] + posixpath.relpath(target, posixpath.dirname(here) or ".") + link[3]
 
-    return LINK.sub(rewritten, markdown)
+    unescaped = CODE.sub(lambda code: code[0].replace("\\|", "|"), markdown)
+    return LINK.sub(rewritten, unescaped)

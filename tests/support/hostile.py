@@ -521,10 +521,16 @@ CASES: tuple[Case, ...] = (
     ),
     Case("dash.mp4", "a DASH manifest", text(MPD), "failed", NO_CONTAINER),
     Case("sdp.mov", "a description of a network stream", text(SDP), "failed", NO_CONTAINER),
-    Case("shot%03d.mp4", "a film named as a row of pictures", data(lambda s: s.mp4), "done"),
-    Case("concat:a|b.mp4", "a film named as a protocol", data(lambda s: s.mp4), "done"),
     Case(
-        "external.mov", "pictures said to lie in another file", data(external), "failed", NO_FRAME
+        "shot%03d.mp4", "a video named like a sequence of pictures", data(lambda s: s.mp4), "done"
+    ),
+    Case("concat:a|b.mp4", "a video named like a protocol", data(lambda s: s.mp4), "done"),
+    Case(
+        "external.mov",
+        "an index that says the pictures are in another file",
+        data(external),
+        "failed",
+        NO_FRAME,
     ),
     # Tracks that are no pictures or sound, and films without a film.
     Case(
@@ -553,13 +559,13 @@ CASES: tuple[Case, ...] = (
     ),
     Case(
         "cover_first.mp4",
-        "a cover image before the film",
+        "a cover image before the video",
         data(lambda s: edited(s.mp4, "moov", cover(True))),
         "done",
     ),
     Case(
         "cover_last.mp4",
-        "a cover image after the film",
+        "a cover image after the video",
         data(lambda s: edited(s.mp4, "moov", cover(False))),
         "done",
     ),
@@ -573,7 +579,7 @@ CASES: tuple[Case, ...] = (
     Case("sound.mp4", "sound only", data(sound_only), "failed", "no video track"),
     Case(
         "two_films.mp4",
-        "two tracks of pictures; the first counts",
+        "two video tracks; the first counts",
         muxed(lambda s: s.mp4, lambda s: s.mp4, form="mp4"),
         "done",
     ),
@@ -582,7 +588,7 @@ CASES: tuple[Case, ...] = (
     Case("pcm.avi", "PCM sound", data(lambda s: s.avi), "done"),
     Case(
         "channels16.mkv",
-        "16 channels of sound in places unknown",
+        "16 channels of sound in unknown places",
         channels("16 channels"),
         "done",
     ),
@@ -616,7 +622,13 @@ CASES: tuple[Case, ...] = (
         "done",
     ),
     Case("years.mp4", "pictures of three weeks each", data(long_header), "failed", "--max-seconds"),
-    Case("years.mkv", "a header of a hundred years", data(long_matroska), "failed", "impossible"),
+    Case(
+        "years.mkv",
+        "a header that claims a hundred years",
+        data(long_matroska),
+        "failed",
+        "impossible",
+    ),
     Case("uneven.mkv", "a rate that its pictures do not keep", uneven_matroska, "done"),
     Case("gaps.avi", "entries that hold no frame", avi_with_gaps, "done"),
     Case("still.avi", "the same at its end", avi_that_stands_still, "marked", "no new frame"),
@@ -685,7 +697,7 @@ CASES: tuple[Case, ...] = (
     ),
     Case(
         "hidden.mov",
-        "the same, said to be 160 by 160",
+        "the same, claiming 160 by 160",
         png_film(160, 16000, 16000),
         "failed",
         TOO_LARGE,
@@ -705,7 +717,7 @@ CASES: tuple[Case, ...] = (
     ),
     Case(
         "jpegs.avi",
-        "JPEGs that say 16000 by 16000 after two seconds",
+        "JPEGs that claim 16000 by 16000 after two seconds",
         data(large_jpegs),
         "failed",
         "shows no frame",
@@ -740,7 +752,7 @@ CASES: tuple[Case, ...] = (
     Case("text.mp4", "a text", text("This is not a film.\n" * 100), "failed", NO_CONTAINER),
     Case(
         "page.mp4",
-        "a page of the web",
+        "a web page",
         text("<!doctype html><video src=x.mp4></video>\n" * 50),
         "failed",
         NO_CONTAINER,
@@ -776,7 +788,7 @@ CASES: tuple[Case, ...] = (
     # Boxes.
     Case(
         "encrypted.mp4",
-        "pictures said to be encrypted",
+        "a claim that the pictures are encrypted",
         data(lambda s: patched(s.mp4, b"avc1\0\0\0\0\0\0", 0, b"encv")),
         "failed",
         LOCKED,
@@ -790,7 +802,7 @@ CASES: tuple[Case, ...] = (
     ),
     Case(
         "locked.mkv",
-        "pictures said to be encrypted, in Matroska",
+        "the claim in Matroska that the pictures are encrypted",
         data(lambda s: locked_matroska(s.folder).read_bytes()),
         "failed",
         LOCKED,
@@ -860,15 +872,15 @@ def outcome(path: Path, work: Path) -> Outcome:
 
 #: The broken films that are shared beside the repository, and what becomes of them.
 BAD_FILMS: dict[str, tuple[str, State]] = {
-    "UPPER.MP4": ("a film with a suffix in capitals", "done"),
+    "UPPER.MP4": ("a video with a suffix in capitals", "done"),
     "audio_only.mp4": ("sound only", "failed"),
     "corrupt_middle_h264.mp4": ("damaged in the middle", "marked"),
     "image_png_renamed.mp4": ("a PNG", "failed"),
     "odd_321x241_yuv444p.mp4": ("an odd size", "done"),
     "one_frame.mp4": ("one picture", "empty"),
     "raw_annexb_renamed.mp4": ("H.264 without a container", "failed"),
-    "rotation_270.mp4": ("turned", "done"),
-    "rotation_garbage_matrix.mp4": ("turned by 45 degrees", "done"),
+    "rotation_270.mp4": ("rotated", "done"),
+    "rotation_garbage_matrix.mp4": ("rotated by 45 degrees", "done"),
     "short_0.2s.mp4": ("a fifth of a second", "empty"),
     "text_renamed.mp4": ("a text", "failed"),
     "truncated_moov_first.mp4": ("cut off", "failed"),
