@@ -26,6 +26,13 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+#: What is known of a clip: numbers, and labels (words out of a few), by name. Which of the two a
+#: score is, its reader knows and the type checker does not.
+if typing.TYPE_CHECKING:
+    Scores = Mapping[str, Any]
+else:
+    Scores = Mapping[str, float | str]
+
 
 @dataclass(frozen=True, order=True)
 class Span:
@@ -198,7 +205,7 @@ class Clip:
     file: ClipFile | None
     #: Where the encoded file rests until it is published.
     staged: str | None = None
-    scores: Mapping[str, float] = field(default_factory=dict)
+    scores: Scores = field(default_factory=dict)
     windows: tuple[Window, ...] = ()
     vectors: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     #: Which models said what is known, by the names of scores, vectors and captions.

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from finecut.pipeline.classes import no_classes
 from finecut.pipeline.options import (
     AUTO,
     CONTENT,
-    DISABLE,
-    ENABLE,
     ENCODE_ALL,
     ENDPOINT,
     FIXED_STRIDE,
@@ -29,7 +28,10 @@ from finecut.transforms.caption.prompts import DEFAULT
 from finecut.transforms.filter.rules import parse_rule
 from finecut.transforms.models.endpoint.address import check_address
 from finecut.transforms.models.resources import parse_override
+from finecut.transforms.option import ENABLE, ENABLED, MEASURED
+from finecut.transforms.registry import STEPS
 from finecut.transforms.spelling import did_you_mean
+from finecut.transforms.step_base import Step
 
 LARGEST = 10**15
 
@@ -181,7 +183,7 @@ def _at_odds_in_encoding(o: Options) -> Iterator[str]:
 def _unfit_resources(o: Options) -> Iterator[str]:
     for text in o.resources:
         try:
-            parse_override(text)
+            parse_override(text, own=bool(o.step))
         except ValueError as error:
             yield f"--resources {error}"
 
@@ -247,6 +249,27 @@ def _runs_own_embedder(o: Options) -> bool:
     return o.generate_embeddings and from_folder and o.embedding_algorithm not in (ENDPOINT, LITE)
 
 
+def filter_flag(step: type[Step[Any]]) -> str:
+    """What switches a step on."""
+    return flag(f"{step.name}_filter")
+
+
+def _needs_of_steps(o: Options) -> Iterator[tuple[bool, str, tuple[str, ...]]]:
+    """Options of steps that score clips: those that only matter while it measures, or rejects."""
+    measuring = o.measuring
+    working = {
+        MEASURED: {step.name for step in measuring},
+        ENABLED: {step.name for step in measuring if step.rejects},
+    }
+    for f in option_fields():
+        if (effective := f.metadata["effective"]) is None:
+            continue
+        having = [step for step in STEPS if f.name in step.Options.__dataclass_fields__]
+        met = any(step.name in working[effective] for step in having)
+        value = f" {ENABLE}" if effective == ENABLED else ""
+        yield met, " or ".join(f"{filter_flag(step)}{value}" for step in having), (f.name,)
+
+
 def _without_effect(o: Options) -> Iterator[str]:
     """An option that would do nothing was meant to do something."""
     detects = o.splitting_algorithm != FIXED_STRIDE
@@ -273,27 +296,13 @@ def _without_effect(o: Options) -> Iterator[str]:
             ("preview_target_fps", "preview_target_height", "preview_quality"),
         ),
         (
-            o.measures("text") or o.measures("unsafe"),
-            "--text-filter or --unsafe-filter",
-            ("screen_target_fps",),
-        ),
-        (
-            o.aesthetic_filter != "score-only",
-            "--aesthetic-filter enable",
-            ("aesthetic_threshold",),
-        ),
-        (
-            o.measures("aesthetic"),
-            "--aesthetic-filter",
-            ("aesthetic_reduction", "aesthetic_target_fps", "aesthetic_clip", "aesthetic_head"),
-        ),
-        (
             o.splitting_algorithm == TRANSNETV2
-            or o.measures("aesthetic")
+            or any(step.needs.models for step in o.measuring)
             or _runs_own_embedder(o)
             or _runs_captioner(o),
-            f"a model that lies there: --splitting-algorithm {TRANSNETV2}, --aesthetic-filter, "
-            "--embedding-algorithm or --generate-captions",
+            f"a model that lies there: --splitting-algorithm {TRANSNETV2}, "
+            + "".join(f"{filter_flag(step)}, " for step in STEPS if step.needs.models)
+            + "--embedding-algorithm or --generate-captions",
             ("model_dir",),
         ),
         (
@@ -357,18 +366,7 @@ def _without_effect(o: Options) -> Iterator[str]:
             "a cluster (--runner); on this machine models take what they find",
             ("resources", "accelerator", "right_fitting"),
         ),
-        *(
-            (getattr(o, f"{family}_filter") == ENABLE, f"--{family}-filter {ENABLE}", names)
-            for family, names in {
-                "motion": ("motion_global_mean_threshold", "motion_per_patch_min_256_threshold"),
-                "text": ("text_threshold",),
-                "unsafe": ("unsafe_threshold",),
-            }.items()
-        ),
-        *(
-            (o.measures(family), f"--{family}-filter (it is {DISABLE}d)", (f"{family}_target_fps",))
-            for family in ("motion", "quality")
-        ),
+        *_needs_of_steps(o),
     ]
     defaults = {f.name: default_of(f) for f in option_fields()}
     for met, need, names in needs:

@@ -1,22 +1,51 @@
 """Every choice a user has, once.
 
 A field of :class:`Options` is a flag (``clip_length`` ↔ ``--clip-length``), an argument in Python
-and a row in docs/options.md; ``flags.py`` derives them all. Standard library only: ``--help``
-has to answer at once.
+and a row in docs/options.md; ``flags.py`` derives them all. Steps that score clips declare their
+own (:mod:`finecut.transforms.steps`). Standard library only: ``--help`` has to answer at once.
 """
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
-from dataclasses import MISSING, Field, dataclass, field, fields
-from typing import Any
+from dataclasses import MISSING, Field, dataclass, fields
+from typing import TYPE_CHECKING, Any, Final
 
 from finecut.pipeline.classes import named
 from finecut.transforms.caption.prompts import VARIANTS
-from finecut.transforms.filter.rules import OWN, QUALITY_RULES, Rule, parse_rule
+from finecut.transforms.filter.rules import OWN, Rule, parse_rule
+from finecut.transforms.models.resources import step_names
+from finecut.transforms.option import (
+    CAPTIONS,
+    CUT,
+    DISABLE,
+    EMBED,
+    ENCODE,
+    GROUPS,
+    INPUT,
+    LIMITS,
+    LOOK,
+    MACHINES,
+    MOST_RATE,
+    OUTPUT,
+    PREVIEW,
+    RUN,
+    SCENES,
+    option,
+)
+from finecut.transforms.registry import STEPS, family_of
 from finecut.transforms.spelling import spelled
+from finecut.transforms.step_base import Step
+from finecut.transforms.steps.model_folder import ModelFolder
+
+if TYPE_CHECKING:
+    from finecut.transforms.steps.aesthetic import AestheticOptions
+    from finecut.transforms.steps.motion import MotionOptions
+    from finecut.transforms.steps.quality import QualityOptions
+    from finecut.transforms.steps.saturation import SaturationOptions
+    from finecut.transforms.steps.text import TextOptions
+    from finecut.transforms.steps.unsafe import UnsafeOptions
 
 SOFTWARE, NVDEC = DECODERS = "software", "nvdec"
 X264 = "libx264"
@@ -27,10 +56,7 @@ MOST_WORKERS, MOST_ENCODER_THREADS, MOST_BIT_RATE = 256, 64, 1_000_000_000
 LEAST_STRIDE = 0.001
 LOCAL_RUNNERS = ("local", "DirectRunner", "FnApiRunner")
 FIXED_STRIDE, TRANSNETV2, CONTENT = "fixed_stride", "transnetv2", "content"
-DISABLE, ENABLE, SCORE_ONLY = FILTER_MODES = "disable", "enable", "score-only"
-#: What is rejected below this by ``--aesthetic-filter enable`` when no threshold is given.
-USUAL_AESTHETIC_THRESHOLD = 3.5
-MOST_RATE, MOST_HEIGHT = 240, 4320
+MOST_HEIGHT = 4320
 #: Embed by the best that --model-dir has, else by what needs no download.
 AUTO = "auto"
 LITE, ENDPOINT = "efficientnet-lite0", "endpoint"
@@ -53,46 +79,6 @@ class OptionError(ValueError):
     """Options that are wrong or contradict each other; the message says what to write instead."""
 
 
-def option(
-    default: Any,
-    group: str,
-    text: str,
-    *,
-    choices: tuple[str, ...] | None = None,
-    known: tuple[str, ...] = (),
-    metavar: str | None = None,
-    shown: str | None = None,
-    parse: Callable[[str], Any] | None = None,
-    above: float | None = None,
-    least: float | None = None,
-    most: float | None = None,
-    matters: bool = True,
-    positional: bool = False,
-) -> Any:
-    """A field that is an option: its default, the group it is listed in, and one sentence.
-
-    What does not matter changes nothing that is written of a video, only where, when and of which.
-    Numbers lie above ``above``, or from ``least`` on, and go up to ``most``. What is positional has
-    no flag: it is written behind the command. ``choices`` are all there are; ``known`` are words
-    that mean something among other texts. Either may be written with - or _.
-    """
-    metadata = {
-        "above": above,
-        "least": least,
-        "most": most,
-        "matters": matters,
-        "positional": positional,
-        "group": group,
-        "text": text,
-        "choices": choices,
-        "known": known,
-        "metavar": metavar,
-        "shown": shown,
-        "parse": parse,
-    }
-    return field(default=default, metadata=metadata)
-
-
 def parse_bit_rate(text: str) -> int:
     """Bits per second: ``4000000``, ``4000K`` or ``4M``."""
     scale = {"k": 1_000, "m": 1_000_000}.get(text[-1:].lower())
@@ -102,14 +88,27 @@ def parse_bit_rate(text: str) -> int:
     return int(number * (scale or 1))
 
 
-INPUT, CUT, SCENES, ENCODE = "input", "cutting", "cutting at scenes", "encoding"
-LOOK, MODELS, PREVIEW = "looking and filtering", "looking with models", "windows and previews"
-EMBED, CAPTIONS, MACHINES = "embeddings", "captions", "models and machines"
-OUTPUT, RUN, LIMITS = "output", "running", "limits"
+#: Options of all steps that score clips, as they were found. The type checker is told of those that
+#: come with finecut; nothing here speaks of one of them by name.
+if TYPE_CHECKING:
+
+    class StepOptions(
+        MotionOptions,
+        QualityOptions,
+        SaturationOptions,
+        TextOptions,
+        UnsafeOptions,
+        AestheticOptions,
+    ): ...
+
+else:
+    StepOptions = dataclass(frozen=True, kw_only=True)(
+        type("StepOptions", tuple(step.Options for step in STEPS), {})
+    )
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(StepOptions, ModelFolder):
     """The choices of one run. ``Options(input=("films",), output="dataset")`` is enough."""
 
     input: tuple[str, ...] = option(
@@ -303,16 +302,17 @@ class Options:
     keep: tuple[str, ...] = option(
         (),
         LOOK,
-        "Keep only clips of which this is true, as in 'sharpness>=0.1' or 'motion>0.001'; what it "
-        "needs is measured; of several, all must hold.",
+        "Keep only clips of which this is true, as in 'sharpness>=0.1' or 'motion>0.001' (= and != "
+        "where a score is a word); what it needs is measured; of several, all must hold.",
         metavar="RULE",
         shown="all clips",
     )
     step: tuple[str, ...] = option(
         (),
         LOOK,
-        "Put a step of your own among the others, package.module:Name; @PLACE behind it says after "
-        "what: cut, judged, scored, previewed, embedded or captioned.",
+        "Put a step of your own among the others, package.module:Name or the name it has in an "
+        "installed package; @PLACE behind it says after what: cut, judged, scored, previewed, "
+        "embedded or captioned.",
         metavar="STEP",
         shown="none",
     )
@@ -323,113 +323,6 @@ class Options:
         "wrote, a .parquet with one column id, or a text with one id in a line.",
         metavar="LIST",
         shown="none",
-    )
-    motion_filter: str = option(
-        DISABLE,
-        LOOK,
-        "Measure how much moves; enable: reject clips below the two thresholds.",
-        choices=FILTER_MODES,
-    )
-    motion_global_mean_threshold: float = option(
-        0.00098,
-        LOOK,
-        "Least motion of the whole picture, in parts of its width plus height per frame.",
-        metavar="X",
-        least=0,
-    )
-    motion_per_patch_min_256_threshold: float = option(
-        0.000001,
-        LOOK,
-        "Least motion of the patch of 256x256 that moves least.",
-        metavar="X",
-        least=0,
-    )
-    motion_target_fps: float = option(
-        2.0, LOOK, "How often a second motion is measured.", metavar="N", above=0, most=MOST_RATE
-    )
-    quality_filter: str = option(
-        DISABLE,
-        LOOK,
-        "Measure sharpness, exposure, blockiness, blackness, letterbox and frozen pictures; "
-        "enable: reject clips that are black, blurred or frozen.",
-        choices=FILTER_MODES,
-    )
-    quality_target_fps: float = option(
-        2.0, LOOK, "How often a second quality is measured.", metavar="N", above=0, most=MOST_RATE
-    )
-
-    model_dir: str | None = option(
-        None,
-        MODELS,
-        "Where models lie: a folder or bucket path with one folder for each.",
-        metavar="PATH",
-        shown="installed packages, else the hub",
-        matters=False,
-    )
-    aesthetic_filter: str = option(
-        DISABLE,
-        MODELS,
-        "Score beauty (about 1 to 10) with CLIP and a linear head; enable: reject clips below the "
-        "threshold.",
-        choices=FILTER_MODES,
-    )
-    aesthetic_threshold: float | None = option(
-        None,
-        MODELS,
-        "Least aesthetic score; giving it enables the filter.",
-        metavar="X",
-        shown="3.5 if enabled",
-        least=-1000,
-    )
-    aesthetic_reduction: str = option(
-        "min", MODELS, "Score of a clip from those of its frames.", choices=("min", "mean")
-    )
-    aesthetic_target_fps: float = option(
-        1.0,
-        MODELS,
-        "Frames a second that are scored for beauty.",
-        metavar="N",
-        above=0,
-        most=MOST_RATE,
-    )
-    aesthetic_clip: str = option(
-        "openai/clip-vit-large-patch14",
-        MODELS,
-        "The CLIP model: a folder, a bucket path, or an id of the Hugging Face hub.",
-        metavar="MODEL",
-    )
-    aesthetic_head: str = option(
-        "ttj/sac-logos-ava1-l14-linearMSE",
-        MODELS,
-        "The head on top of it, given likewise.",
-        metavar="MODEL",
-    )
-    text_filter: str = option(
-        DISABLE,
-        MODELS,
-        "Measure the share of the picture covered by text (subtitles, watermarks, slides); "
-        "enable: reject clips above the threshold.",
-        choices=FILTER_MODES,
-    )
-    text_threshold: float = option(
-        0.1, MODELS, "Largest share of the picture that may be text.", metavar="X", least=0, most=1
-    )
-    unsafe_filter: str = option(
-        DISABLE,
-        MODELS,
-        "Score how likely a clip is unsafe for work; enable: reject clips above the threshold.",
-        choices=FILTER_MODES,
-    )
-    unsafe_threshold: float = option(
-        0.5, MODELS, "Largest probability that may be.", metavar="P", least=0, most=1
-    )
-    screen_target_fps: float = option(
-        1.0,
-        MODELS,
-        "Frames a second that are looked at for text and unsafe content.",
-        metavar="N",
-        above=0,
-        most=MOST_RATE,
     )
 
     no_generate_embeddings: bool = option(
@@ -578,7 +471,7 @@ class Options:
         (),
         MACHINES,
         "What a step needs on a cluster, as in embed:gpu_memory_gb=8 or caption:entire_gpu=true "
-        "(steps: split, cut, aesthetic, text, unsafe, embed, caption, enhance).",
+        f"(steps: {', '.join(step_names())}).",
         metavar="STEP:KEY=VALUE",
         shown="what its model needs",
         matters=False,
@@ -813,41 +706,28 @@ class Options:
 
     @property
     def rules(self) -> dict[str, tuple[Rule, ...]]:
-        """What clips have to fulfil, by family: enabled filters, then rules of one's own."""
-        aesthetic = self.aesthetic_threshold
-        if aesthetic is None:
-            aesthetic = USUAL_AESTHETIC_THRESHOLD
-        enabled = {
-            "motion": (
-                Rule("motion", "motion_global_mean", ">=", self.motion_global_mean_threshold),
-                Rule(
-                    "motion",
-                    "motion_per_patch_min_256",
-                    ">=",
-                    self.motion_per_patch_min_256_threshold,
-                ),
-            ),
-            "quality": tuple(map(parse_rule, QUALITY_RULES)),
-            "text": (Rule("text", "text_coverage", "<=", self.text_threshold),),
-            "unsafe": (Rule("unsafe", "unsafe_max", "<=", self.unsafe_threshold),),
-            "aesthetic": (Rule("aesthetic", "aesthetic_score", ">=", aesthetic),),
-        }
-        enabled[OWN] = ()
+        """What clips have to fulfil, by step: enabled filters, then rules of one's own."""
         own = [parse_rule(text, own=bool(self.step)) for text in self.keep]
+        enabled = {step.name: tuple(step.rules()) if step.rejects else () for step in self._steps}
+        enabled[OWN] = ()
         return {
-            family: (rules if self._mode(family) == ENABLE else ())
-            + tuple(rule for rule in own if rule.family == family)
+            family: rules + tuple(rule for rule in own if family_of(rule.score) == family)
             for family, rules in enabled.items()
         }
 
     def measures(self, family: str) -> bool:
-        """Whether the scores of this family are measured: asked for, or needed by a rule."""
-        return self._mode(family) != DISABLE or bool(self.rules[family])
+        """Whether the scores of this step are measured: asked for, or needed by a rule."""
+        return any(step.name == family for step in self.measuring)
 
-    def _mode(self, family: str) -> str:
-        mode: str = getattr(self, f"{family}_filter", DISABLE)
-        given = family == "aesthetic" and self.aesthetic_threshold is not None
-        return ENABLE if given and mode == DISABLE else mode
+    @property
+    def measuring(self) -> tuple[Step[Any], ...]:
+        """The steps whose scores are measured, in their order."""
+        rules = self.rules
+        return tuple(step for step in self._steps if step.mode != DISABLE or rules[step.name])
+
+    @property
+    def _steps(self) -> tuple[Step[Any], ...]:
+        return tuple(step.of(self) for step in STEPS)
 
     @property
     def generate_embeddings(self) -> bool:
@@ -915,4 +795,23 @@ def default_of(f: Field[Any]) -> Any:
 
 
 def option_fields(kind: type[Any] = Options) -> list[Field[Any]]:
-    return list(fields(kind))
+    """The options of a command, as they are listed: those of ``curate`` group by group."""
+    found = list(fields(kind))
+    return sorted(found, key=_place) if issubclass(kind, Options) else found
+
+
+def _place(f: Field[Any]) -> tuple[int, int]:
+    """Of the steps' options: behind the others of their group, what several share at their end."""
+    return GROUPS.index(f.metadata["group"]), _STEP_PLACES.get(f.name, -1)
+
+
+def _step_places() -> dict[str, int]:
+    places: dict[str, int] = {}
+    for step in STEPS:
+        own = step.Options.__annotations__
+        names = sorted((f.name for f in fields(step.Options)), key=lambda name: name not in own)
+        places |= {name: len(places) + number for number, name in enumerate(names)}
+    return places
+
+
+_STEP_PLACES: Final = _step_places()

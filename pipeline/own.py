@@ -8,7 +8,8 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from importlib.metadata import entry_points
+from typing import Any, Final, NamedTuple
 
 import apache_beam as beam
 
@@ -19,18 +20,26 @@ from finecut.pipeline.options import OptionError, Options
 from finecut.transforms.beam.guard import attempted
 from finecut.transforms.beam.metrics import count
 from finecut.transforms.filter.clips import KeepClips
-from finecut.transforms.filter.rules import FAMILIES, OWN, SHORT, Rule
+from finecut.transforms.filter.rules import FAMILIES, OWN, SHORT, Rule, unfit
 from finecut.transforms.measure.looking import Looking
 from finecut.transforms.models.resources import Resources
 from finecut.transforms.spelling import nearest
 from finecut.transforms.step import (
+    CUT,
+    JUDGED,
     PLACES,
     SCORED,
     UNDECLARED,
     EachClip,
     declare_words,
+    declared,
+    each_clip_of,
     without_undeclared,
 )
+from finecut.transforms.step_base import Score, StepOnFrames
+
+#: Under which installed packages name their steps.
+GROUP: Final = "finecut.steps"
 
 Transform = beam.PTransform[Any, Any]
 
@@ -50,9 +59,20 @@ class OwnStep(NamedTuple):
 
     @property
     def scores(self) -> tuple[str, ...]:
+        """The names of the scores that it says it gives."""
+        return tuple(score.name for score in self.declared)
+
+    @property
+    def declared(self) -> tuple[Score, ...]:
         """The scores that it says it gives."""
-        declared: tuple[str, ...] = getattr(self.transform, "scores", ())
-        return declared
+        return declared(getattr(self.transform, "scores", ()))
+
+    @property
+    def scores_only(self) -> bool:
+        """Whether it stands among those that score and judge, so that its clips can be judged anew
+        by what it wrote down.
+        """
+        return isinstance(self.transform, EachClip) and self.place in (CUT, JUDGED, SCORED)
 
     @property
     def version(self) -> str:
@@ -91,10 +111,21 @@ def own_steps(options: Options) -> tuple[OwnStep, ...]:
                 f"none that a --step gives{_meant(rule.score, given)}: write its name into the "
                 f"class (scores = ({rule.score!r},))"
             )
+        for step in steps:
+            _refuse_unfit(rule, step)
     return tuple(
         step._replace(rules=tuple(rule for rule in rules if rule.score in scores))
         for step, scores in zip(steps, given, strict=True)
     )
+
+
+def _refuse_unfit(rule: Rule, step: OwnStep) -> None:
+    """Refuse a rule that the scores a step declares can never be compared by."""
+    for score in step.declared:
+        # A name alone does not tell numbers from labels.
+        wrong = unfit(rule, score) if score.name == rule.score and score.labels else None
+        if wrong is not None:
+            raise OptionError(f"--keep {rule.name!r}: {wrong}")
 
 
 def _meant(score: str, given: Iterable[set[str]]) -> str:
@@ -199,9 +230,15 @@ def _step(text: str) -> OwnStep:
 
 def _checked(text: str, step: OwnStep) -> OwnStep:
     """Refuse what would only be noticed clip by clip, or on a cluster."""
-    scores: object = step.scores
+    scores: object = getattr(step.transform, "scores", ())
     if isinstance(scores, str):
         raise OptionError(f"--step {text}: scores is one text: write scores = ({scores!r},)")
+    for score in scores if isinstance(scores, tuple | list) else (scores,):
+        if not isinstance(score, str | Score):
+            raise OptionError(
+                f"--step {text}: scores has {score!r} in it: write names, or Score(…), of "
+                "finecut.transforms.step_base"
+            )
     if not isinstance(step.resources, Resources):
         raise OptionError(
             f"--step {text}: resources is {step.resources!r}: write Resources(…), of "
@@ -242,7 +279,9 @@ def _counted(clip: Clip, name: str) -> Clip:
 
 def _found(text: str, path: str) -> Any:
     module, colon, name = path.partition(":")
-    if not colon or not module or not name:
+    if not colon and path:
+        return _installed(text, path)
+    if not module or not name:
         raise OptionError(f"--step {text} names no class: write package.module:Name")
     _look_here_too()
     # Whatever a module does when it is imported, it does here.
@@ -260,8 +299,28 @@ def _found(text: str, path: str) -> Any:
     return found
 
 
+def _installed(text: str, name: str) -> Any:
+    """The step that an installed package has under this name."""
+    known = entry_points(group=GROUP)
+    for found in known.select(name=name):
+        kind = _tried(found.load)
+        if isinstance(kind, Exception):
+            raise OptionError(
+                f"--step {text}: {found.value} cannot be imported ({_said(kind)}). The package "
+                "that has it is installed, and something that it needs is not"
+            ) from kind
+        return kind
+    names = f" ({', '.join(sorted(known.names))})" if known.names else ""
+    raise OptionError(
+        f"--step {text} names no class: write package.module:Name, or the name of a step that an "
+        f"installed package has{names}"
+    )
+
+
 def _step_in(text: str, found: Any) -> Any:
     """What was found, if it is the class of a step."""
+    if isinstance(found, type) and issubclass(found, StepOnFrames):
+        return each_clip_of(found)
     if not isinstance(found, type) or not issubclass(found, beam.PTransform):
         name = text.partition("@")[0].rpartition(":")[2]
         raise OptionError(

@@ -16,6 +16,7 @@ from finecut.pipeline.own import OwnStep
 from finecut.transforms.caption.clips import Captioning, Enhancing
 from finecut.transforms.embed.clips import Embedding
 from finecut.transforms.models.resources import USUAL, Resources, gpu_gb, parse_override, together
+from finecut.transforms.step_base import StepOnFrames
 
 #: What reads films; the other steps look at clips.
 FILM_STEPS = ("split", "cut")
@@ -74,7 +75,7 @@ def placing(
     steps = dict(_needs(options, embed, caption, enhance, own))
     usual = dict(steps)
     for text in options.resources:
-        step, resources = parse_override(text)
+        step, resources = parse_override(text, own=bool(own))
         if step not in steps:
             raise OptionError(
                 f"--resources {text} does nothing, because no step called {step} is done: there "
@@ -124,7 +125,12 @@ def _needs(
     own: Sequence[OwnStep],
 ) -> Iterator[tuple[str, Resources]]:
     others = [step.resources for step in (embed, caption, enhance, *own) if step is not None]
-    gpu = options.measures("aesthetic") or any(need.needs_gpu for need in others)
+    scoring = {
+        step.name: step.needs.resources
+        for step in options.measuring
+        if isinstance(step, StepOnFrames)
+    }
+    gpu = any(need.needs_gpu for need in (*scoring.values(), *others))
     # It does well on a CPU, and takes the GPU where there is one anyhow.
     watches = gpu and options.splitting_algorithm == TRANSNETV2 and not options.right_fitting
     yield "split", USUAL["transnetv2"] if watches else Resources()
@@ -134,11 +140,7 @@ def _needs(
             nvdecs=int(options.decoder == NVDEC), nvencs=int(options.encoder == "h264_nvenc")
         ),
     )
-    for family in ("text", "unsafe"):
-        if options.measures(family):
-            yield family, Resources()
-    if options.measures("aesthetic"):
-        yield "aesthetic", USUAL["aesthetic"]
+    yield from scoring.items()
     for name, step in (("embed", embed), ("caption", caption), ("enhance", enhance)):
         if step is not None:
             yield name, step.resources

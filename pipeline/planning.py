@@ -6,9 +6,8 @@ import glob
 import hashlib
 import json
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from typing import NamedTuple
 
 from finecut.io.layout import Layout
@@ -39,22 +38,17 @@ from finecut.transforms.filter.rules import Rule
 from finecut.transforms.find import own_outputs as outputs
 from finecut.transforms.find.videos import Finding, fixed_part, is_failure_list
 from finecut.transforms.measure.looking import Looking
-from finecut.transforms.models.aesthetics import AestheticScorer, require_aesthetics
-from finecut.transforms.models.text import TextScorer
-from finecut.transforms.models.unsafe import UnsafeScorer
 from finecut.transforms.preview.clips import Previewing
+from finecut.transforms.registry import IN_CUT, STEPS
 from finecut.transforms.resume.videos import Again
-from finecut.transforms.score.clips import Scorer, Scoring
+from finecut.transforms.score.clips import Scoring
 from finecut.transforms.split.detect import Detection
 from finecut.transforms.split.given import GivenCuts, digest_of_cuts, read_cuts
 from finecut.transforms.split.scenes import Trimming
 from finecut.transforms.split.spans import Cutter, FixedStride, Splitting
+from finecut.transforms.step_base import StepInCut, StepOnFrames
 from finecut.transforms.write.writing import Writing
 
-#: Families that are measured during the cut, and those a model looks for on the sheet.
-MEASURED, SEEN = ("motion", "quality"), ("text", "unsafe", "aesthetic")
-#: The shorter side of the pictures each model needs.
-SIDES = {"text": 360, "unsafe": 256, "aesthetic": 256}
 DETECTED_CROP = 0.5
 #: Counts up when the same options make something else of the same film than they used to.
 FORM = 1
@@ -140,7 +134,7 @@ def plan(options: Options, run: str | None = None, ask: bool = True) -> Plan:
         ),
         looking=looking,
         dropping=dropping_of(options),
-        first_rules=tuple(rule for family in MEASURED for rule in rules[family]),
+        first_rules=tuple(rule for family in IN_CUT for rule in rules[family]),
         scorings=scorings,
         embedding=embed,
         captioning=caption and caption.sharing(place.share_of(caption.name)),
@@ -214,11 +208,22 @@ def digest_of(options: Options, facts: Mapping[str, str | int | None]) -> str:
     said: dict[str, object] = {
         f.name: getattr(options, f.name) for f in option_fields() if f.metadata["matters"]
     }
+    for name in _of_later_steps(options):
+        said.pop(name, None)
     said["embedding_algorithm"] = None  # "auto" may mean another one each time
     # What other lists, or none, would make of the film depends on their ids and not on their names.
     said.pop("drop")
     said |= facts
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _of_later_steps(options: Options) -> set[str]:
+    """The options of steps that are newer than some outputs, and that nobody uses: what was made
+    before there were such steps is what would be made now.
+    """
+    idle = [step for step in STEPS if not step.original and not options.measures(step.name)]
+    others = {f.name for step in STEPS if step not in idle for f in fields(step.Options)}
+    return {f.name for step in idle for f in fields(step.Options)} - others
 
 
 def encoding_of(options: Options) -> Encoding:
@@ -281,8 +286,7 @@ def child_limits(options: Options, run: str = "") -> ChildLimits | None:
 def _looking(options: Options, run: str, ask: bool, own: Sequence[OwnStep]) -> Looking:
     embedded = embedding_frames(options, ask)
     return Looking(
-        motion=options.motion_target_fps if options.measures("motion") else None,
-        quality=options.quality_target_fps if options.measures("quality") else None,
+        measured=tuple(step for step in options.measuring if isinstance(step, StepInCut)),
         sheet=_sheet_form(options, embedded, own),
         scratch=Scratch(options.scratch_mb * 1_000_000, _scratch_place(options)),
         run=run,
@@ -300,9 +304,9 @@ def _sheet_form(
     options: Options, embedded: Frames | None, own: Sequence[OwnStep]
 ) -> SheetForm | None:
     """As many frames, and as large, as the enabled steps need."""
-    seen = [family for family in SEEN if options.measures(family)]
-    rates = [_rate(options, family) for family in seen]
-    sides = [SIDES[family] for family in seen]
+    seen = [step for step in options.measuring if isinstance(step, StepOnFrames)]
+    rates = [step.rate for step in seen]
+    sides = [step.side for step in seen]
     if embedded is not None:
         sides.append(embedded.side)
     if options.generate_captions:
@@ -321,24 +325,11 @@ def _sheet_form(
     )
 
 
-def _rate(options: Options, family: str) -> float:
-    return options.aesthetic_target_fps if family == "aesthetic" else options.screen_target_fps
-
-
 def _scorings(options: Options, looking: Looking) -> tuple[Scoring, ...]:
-    named = (options.aesthetic_clip, options.aesthetic_head, options.model_dir)
-    models: dict[str, tuple[Callable[[], Scorer], Callable[[], object]]] = {
-        "text": (TextScorer.load, TextScorer.load),
-        "unsafe": (UnsafeScorer.load, UnsafeScorer.load),
-        "aesthetic": (
-            partial(AestheticScorer.load, *named, options.aesthetic_reduction),
-            partial(require_aesthetics, *named),
-        ),
-    }
     return tuple(
-        Scoring(family, *models[family], _rate(options, family), looking, SIDES[family])
-        for family in SEEN
-        if options.measures(family)
+        Scoring(step.name, step.load, step.require, step.rate, looking, step.side)
+        for step in options.measuring
+        if isinstance(step, StepOnFrames)
     )
 
 

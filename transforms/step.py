@@ -7,6 +7,12 @@
         def look(self, clip, frames):
             return {"colourful": np.mean([np.ptp(frame, axis=2).mean() / 255 for frame in frames])}
 
+A score may be a label, too: ``Score("camera", labels=("static", "moving"))`` declares one, and
+``--keep 'camera=static'`` is a rule on it.
+
+A class that is written like the built-in steps, a ``StepOnFrames`` of
+:mod:`finecut.transforms.step_base`, may stand there, too: it measures with its usual options.
+
 It is put in its place by ``--step package.module:Colours`` and treated like those that are built
 in: loaded once a worker, counted, timed, and guarded, so that an accident marks its clip and costs
 nothing else. Any other ``PTransform`` from clips to clips may stand there too, and looks after
@@ -15,6 +21,7 @@ itself.
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -25,11 +32,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finecut.io.media.frames.contact_sheet import SheetFrames
-from finecut.io.records import Clip, Failure
+from finecut.io.records import Clip, Failure, Scores
 from finecut.transforms.beam.guard import guarded
 from finecut.transforms.beam.metrics import count, metered
 from finecut.transforms.measure.looking import Looking, sheet_of
 from finecut.transforms.models.resources import Resources
+from finecut.transforms.step_base import Score, StepOnFrames
 
 #: After what a step may stand, in the order of the way.
 CUT, JUDGED, SCORED, PREVIEWED, EMBEDDED, CAPTIONED = PLACES = (
@@ -44,10 +52,18 @@ CUT, JUDGED, SCORED, PREVIEWED, EMBEDDED, CAPTIONED = PLACES = (
 #: What scores are counted under that no step declares.
 UNDECLARED: Final = "undeclared "
 
+#: What may stand in a rule.
+LABEL: Final = re.compile(r"[^\s=!<>]\S*")
+
 Frames = Sequence[NDArray[np.uint8]]
 Clips = beam.PCollection[Clip]
 NO_RESOURCES: Final = Resources()
 NOT_LOOKING: Final = Looking()
+
+
+def declared(scores: Iterable[str | Score]) -> tuple[Score, ...]:
+    """Scores as they are declared; a name alone declares a number or a label."""
+    return tuple(Score(score) if isinstance(score, str) else score for score in scores)
 
 
 class EachClip(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]]):
@@ -55,8 +71,8 @@ class EachClip(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]]):
 
     #: After what it stands, unless ``--step …@PLACE`` says otherwise.
     place: ClassVar[str] = SCORED
-    #: Names of the scores that it gives; others are refused.
-    scores: ClassVar[tuple[str, ...]] = ()
+    #: The scores that it gives, by name or declared as a :class:`Score`; others are refused.
+    scores: ClassVar[tuple[str | Score, ...]] = ()
     #: Frames of the clip it is shown, and their shorter side; none: no film is decoded for it.
     frames_per_second: ClassVar[float | None] = None
     side: ClassVar[int] = 224
@@ -71,7 +87,7 @@ class EachClip(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]]):
         Before a run on this machine it is tried once, so that what is missing is known at once.
         """
 
-    def look(self, clip: Clip, frames: Frames) -> Clip | Mapping[str, float]:
+    def look(self, clip: Clip, frames: Frames) -> Clip | Scores:
         """What is found out: scores by name, or the clip with whatever was changed."""
         raise NotImplementedError
 
@@ -87,11 +103,45 @@ class EachClip(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]]):
             self.frames_per_second,
             self.side,
             self.looking,
-            self.scores,
+            declared(self.scores),
         )
 
     def expand(self, clips: "Clips") -> "Clips":
         return clips | self.name >> beam.ParDo(_Each(self.looker()))
+
+
+class _OnFrames(EachClip):
+    """A step that is declared as those are that are built in, with its usual options."""
+
+    kind: ClassVar[type[StepOnFrames[Any]]]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._step = self.kind(self.kind.Options())
+        self._look: Callable[[Frames], Scores] | None = None
+
+    def load(self) -> None:
+        self._look = self._step.load()
+
+    def look(self, clip: Clip, frames: Frames) -> Scores:
+        assert self._look is not None
+        return self._look(frames)
+
+
+def each_clip_of(kind: type[StepOnFrames[Any]]) -> type[EachClip]:
+    """The same step as one of one's own: what is declared there, said as it is said here."""
+    return type(
+        kind.__name__,
+        (_OnFrames,),
+        {
+            "__module__": kind.__module__,
+            "kind": kind,
+            "scores": kind.scores,
+            "frames_per_second": kind(kind.Options()).rate,
+            "side": kind.side,
+            "resources": kind.needs.resources,
+        },
+    )
 
 
 @dataclass(frozen=True)
@@ -100,12 +150,16 @@ class Looker:
 
     name: str
     load: Callable[[], None]
-    look: Callable[[Clip, Frames], Clip | Mapping[str, float]]
+    look: Callable[[Clip, Frames], Clip | Scores]
     frames_per_second: float | None = None
     side: int = 224
     looking: Looking = NOT_LOOKING
-    #: Names of the scores that it gives.
-    scores: tuple[str, ...] = ()
+    #: The scores that it gives.
+    declared: tuple[Score, ...] = ()
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        return tuple(score.name for score in self.declared)
 
 
 class _Each(beam.DoFn):
@@ -154,15 +208,40 @@ def _looked_at(clip: Clip, looker: Looker) -> Iterator[Clip]:
         )
 
 
-def _scores(found: Mapping[Any, Any], looker: Looker) -> dict[str, float]:
-    scores = {str(name): float(value) for name, value in found.items()}
-    for name, value in scores.items():
-        if not math.isfinite(value):
+def _scores(found: Mapping[Any, Any], looker: Looker) -> dict[str, float | str]:
+    labels = {score.name: score.labels for score in looker.declared}
+    return {
+        str(name): _score(looker.name, str(name), value, labels.get(str(name), ()))
+        for name, value in found.items()
+    }
+
+
+def _score(step: str, name: str, value: Any, labels: tuple[str, ...]) -> float | str:
+    """The number or the label, if it is one that documents can say and rules compare."""
+    if isinstance(value, str):
+        if labels and value not in labels:
             raise ValueError(
-                f"{looker.name}.look gave {value} for {name}, which no document can say and no "
-                "rule compare. Usually something was divided by nothing: leave the score out then"
+                f"{step}.look gave {value!r} for {name}, which is one of {', '.join(labels)}: give "
+                "one of these, or declare it, too"
             )
-    return scores
+        if not LABEL.fullmatch(value):
+            raise ValueError(
+                f"{step}.look gave {value!r} for {name}, and a label is one word without spaces, "
+                "so that a rule can name it: write _ or - between its parts"
+            )
+        return value
+    number = float(value)
+    if labels:
+        raise ValueError(
+            f"{step}.look gave {number:g} for {name}, which is one of {', '.join(labels)}: give "
+            "one of these, or declare a score without labels"
+        )
+    if not math.isfinite(number):
+        raise ValueError(
+            f"{step}.look gave {number} for {name}, which no document can say and no "
+            "rule compare. Usually something was divided by nothing: leave the score out then"
+        )
+    return number
 
 
 class UndeclaredScores(ValueError):

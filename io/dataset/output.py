@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from finecut.io.dataset.score_keys import scores_held
 from finecut.io.layout import Layout, chunk_id, clip_path_is_sharded, embedding_name_of
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, read_json
@@ -44,17 +45,11 @@ class Entry:
     document: Document
 
     @property
-    def scores(self) -> dict[str, float]:
-        """Every score under the name that rules know."""
-        said = self.document
-        with _refused(self, "scores", "numbers by name"):
-            found: dict[str, Any] = {
-                f"motion_{name}": value for name, value in (said.get("motion_score") or {}).items()
-            }
-            if "aesthetic_score" in said:
-                found["aesthetic_score"] = said["aesthetic_score"]
-            found |= said.get("scores") or {}
-            return {name: float(value) for name, value in found.items() if value is not None}
+    def scores(self) -> dict[str, Any]:
+        """Every score under the name that rules know: numbers, and labels."""
+        with _refused(self, "scores", "numbers or texts by name"):
+            found = scores_held(self.document).items()
+            return {name: _score(value) for name, value in found if value is not None}
 
     @property
     def span(self) -> tuple[float, float]:
@@ -73,6 +68,10 @@ class Entry:
                     if name.endswith("_caption") and isinstance(text, str) and text:
                         texts.setdefault(name, []).append(text)
         return {name: " ".join(said) for name, said in texts.items()}
+
+
+def _score(value: Any) -> float | str:
+    return value if isinstance(value, str) else float(value)
 
 
 @contextmanager

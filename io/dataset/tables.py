@@ -65,11 +65,17 @@ def batches(root: str, vectors: str | None = None, rows: int = ROWS) -> pa.Recor
 
 def _schema(source: Source, vectors: str | None) -> pa.Schema:
     scores: set[str] = set()
+    labels: set[str] = set()
     captions: set[str] = set()
     for entry in ahead(source.entry, range(len(source.catalogue))):
-        scores |= entry.scores.keys()
+        found = entry.scores
+        scores |= found.keys()
+        labels |= {name for name, value in found.items() if isinstance(value, str)}
         captions |= _captions(entry).keys()
-    fields = [pa.field(_column(name), pa.float64()) for name in sorted(scores)]
+    fields = [
+        pa.field(_column(name), pa.string() if name in labels else pa.float64())
+        for name in sorted(scores)
+    ]
     fields += [pa.field(_column(name), pa.string()) for name in sorted(captions)]
     if vectors is not None:
         fields.append(pa.field(VECTOR, pa.list_(pa.float32())))
@@ -79,8 +85,16 @@ def _schema(source: Source, vectors: str | None) -> pa.Schema:
 def _batches(
     source: Source, vectors: str | None, schema: pa.Schema, rows: int
 ) -> Iterator[pa.RecordBatch]:
+    # A label may be a number in other clips.
+    labels = {
+        name
+        for name in {*schema.names} - {*COLUMNS.names}
+        if pa.types.is_string(schema.field(name).type)
+    }
+
     def read(number: int) -> Row:
         row = _row(source.entry(number))
+        row |= {name: str(row[name]) for name in labels if row.get(name) is not None}
         if vectors is not None:
             row[VECTOR] = source.vector(vectors, number)
         return row

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,11 +145,15 @@ def column_of(name: str) -> str:
     return f"score_{name}" if name in COLUMNS or name in (VECTOR, FILE_NAME) else name
 
 
-def schema_of(scores: Iterable[str], captions: Iterable[str]) -> pa.Schema:
-    """The columns of an index."""
+def schema_of(
+    scores: Iterable[str], captions: Iterable[str], labels: Collection[str] = ()
+) -> pa.Schema:
+    """The columns of an index; scores that are ``labels`` are texts."""
     said = {column_of(name): pa.string() for name in sorted(captions)}
-    numbers = {column_of(name): pa.float64() for name in sorted(scores)}
-    return pa.schema(list({**COLUMNS, **said, **numbers}.items()))
+    values = {
+        column_of(name): pa.string() if name in labels else pa.float64() for name in sorted(scores)
+    }
+    return pa.schema(list({**COLUMNS, **said, **values}.items()))
 
 
 def receipt_table(rows: Sequence[Row], schema: pa.Schema, digest: str, size: int) -> bytes:

@@ -62,6 +62,17 @@ class Fact(NamedTuple):
     read: Callable[[Any], Any]
 
 
+def scores(clip: Clip) -> Mapping[str, float]:
+    """Those that are numbers: what a row holds under one name has one type."""
+    found = clip.scores.items()
+    return {name: value for name, value in found if not isinstance(value, str)}
+
+
+def labels(clip: Clip) -> Mapping[str, str]:
+    """Scores that are words."""
+    return {name: value for name, value in clip.scores.items() if isinstance(value, str)}
+
+
 def captions(clip: Clip) -> tuple[str, ...]:
     return tuple(_texts(window.captions for window in clip.windows))
 
@@ -106,6 +117,8 @@ MORE: Mapping[type, Mapping[str, str | Callable[[Any], Any]]] = {
         "num_frames": "file.num_frames",
         "num_bytes": "file.num_bytes",
         "kept": "kept",
+        "scores": scores,
+        "labels": labels,
         "windows": windows,
         "captions": captions,
         "enhanced_captions": enhanced_captions,

@@ -36,7 +36,8 @@ from finecut.pipeline.options import OptionError, Options
 
 #: What works in child processes.
 CHILDREN = tuple(
-    f"finecut.transforms.{name}" for name in ("cut.isolated", "find.probe", "cut.reel")
+    f"finecut.transforms.{name}"
+    for name in ("cut.isolated", "find.probe", "cut.reel", "registry", "measure.clip_meters")
 )
 
 #: Values that are files or folders.

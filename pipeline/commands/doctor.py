@@ -259,7 +259,8 @@ def _asked(what: str, step: Any, clip: Clip) -> tuple[Finding, Clip]:
 
 def _answer(before: Clip, after: Clip) -> str:
     """What is known now and was not before."""
-    scores = [f"{k} {v:.3g}" for k, v in after.scores.items() if k not in before.scores]
+    found = {name: value for name, value in after.scores.items() if name not in before.scores}
+    scores = [f"{k} {v}" if isinstance(v, str) else f"{k} {v:.3g}" for k, v in found.items()]
     vectors = [f"{len(v)} numbers" for k, v in after.vectors.items() if k not in before.vectors]
     texts = [
         repr(text[:60])

@@ -7,25 +7,25 @@ Standard library only.
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, TypeVar
+from dataclasses import dataclass, field, fields, make_dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from finecut.pipeline.options import (
-    DISABLE,
-    LIMITS,
     LOCAL_RUNNERS,
     LONGEST_WAIT,
     MOST_WORKERS,
-    RUN,
-    SCORE_ONLY,
     OptionError,
     Options,
+    StepOptions,
     cores,
-    option,
+    option_fields,
     spell,
 )
-from finecut.transforms.filter.rules import parse_rule
+from finecut.transforms.filter.rules import parse_rule, parse_rule_on_output
+from finecut.transforms.option import DISABLE, LIMITS, RUN, SCORE_ONLY, option
+from finecut.transforms.registry import STEPS
 from finecut.transforms.spelling import did_you_mean
 
 Self = TypeVar("Self", bound="AfterOptions")
@@ -355,7 +355,7 @@ class ShardOptions(AfterOptions):
                 yield f"--{name}-edges divide nothing without --bin-by {name}: write both"
         for text in self.keep:
             try:
-                parse_rule(text)
+                parse_rule_on_output(text)
             except ValueError as error:
                 yield f"--keep: {error}"
         for what, name in (("caption", self.caption), ("vector", self.vectors)):
@@ -449,9 +449,7 @@ def as_made(name: str, text: str | None = None) -> Any:
 
 
 @dataclass(frozen=True)
-class RefilterOptions(AfterOptions):
-    """What ``finecut refilter`` is told."""
-
+class _Choices(AfterOptions):
     keep: tuple[str, ...] = as_made(
         "keep",
         "Keep only clips of which this is true, instead of the rules there were; of several, all "
@@ -463,16 +461,32 @@ class RefilterOptions(AfterOptions):
         "dedup wrote, a .parquet with one column id, or a text with one id in a line; '' takes "
         "away those there were.",
     )
-    motion_filter: str | None = as_made("motion_filter")
-    motion_global_mean_threshold: float | None = as_made("motion_global_mean_threshold")
-    motion_per_patch_min_256_threshold: float | None = as_made("motion_per_patch_min_256_threshold")
-    quality_filter: str | None = as_made("quality_filter")
-    aesthetic_filter: str | None = as_made("aesthetic_filter")
-    aesthetic_threshold: float | None = as_made("aesthetic_threshold")
-    text_filter: str | None = as_made("text_filter")
-    text_threshold: float | None = as_made("text_threshold")
-    unsafe_filter: str | None = as_made("unsafe_filter")
-    unsafe_threshold: float | None = as_made("unsafe_threshold")
+
+
+#: The filters and thresholds of all steps that score clips. For the type checker they are what
+#: ``curate`` has; here they are ``None`` where they are not given.
+if TYPE_CHECKING:
+
+    class _StepChoices(StepOptions, _Choices): ...
+
+else:
+    _HINTS = typing.get_type_hints(StepOptions)
+    _StepChoices = make_dataclass(
+        "_StepChoices",
+        [
+            (f.name, _HINTS[f.name] | None, as_made(f.name))
+            for f in option_fields()
+            if f.metadata["refilter"]
+        ],
+        bases=(_Choices,),
+        frozen=True,
+    )
+
+
+@dataclass(frozen=True)
+class RefilterOptions(_StepChoices):
+    """What ``finecut refilter`` is told."""
+
     dry_run: bool = option(
         False, RUN, "Say what would come of it, rule by rule, and change nothing."
     )
@@ -493,13 +507,14 @@ class RefilterOptions(AfterOptions):
                 yield f"--{name} '' takes away what there was: write it alone, or leave it out"
         for text in filter(None, self.keep):
             try:
-                parse_rule(text)
+                # Which scores custom steps give is known when the output is read.
+                parse_rule(text, own=True)
             except ValueError as error:
                 yield f"--keep {error}"
-        for family in ("motion", "quality", "aesthetic", "text", "unsafe"):
-            if getattr(self, f"{family}_filter") == DISABLE:
+        for step in STEPS:
+            if getattr(self, f"{step.name}_filter", None) == DISABLE:
                 yield (
-                    f"--{family}-filter {DISABLE} would throw away what was measured: write "
+                    f"--{step.name}-filter {DISABLE} would throw away what was measured: write "
                     f"{SCORE_ONLY}, which rejects nothing"
                 )
 

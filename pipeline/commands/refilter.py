@@ -42,32 +42,34 @@ from finecut.pipeline.commands.report import FOLDER, PAGE, report_of_run
 from finecut.pipeline.disk import disk_trouble
 from finecut.pipeline.engine import RunError, run_pipeline
 from finecut.pipeline.options import (
-    ENABLE,
-    SCORE_ONLY,
     OptionError,
     Options,
     default_of,
     option_fields,
 )
-from finecut.pipeline.planning import FORM, MEASURED, SEEN, digest_of, dropping_of
+from finecut.pipeline.own import own_steps
+from finecut.pipeline.planning import FORM, digest_of, dropping_of
 from finecut.pipeline.run_document import given as given_options
 from finecut.pipeline.run_document import run_document, run_name
 from finecut.pipeline.running import occupy
 from finecut.transforms.dedup.keepers import bereft_words
 from finecut.transforms.filter.rules import Rule
+from finecut.transforms.option import ENABLE, ENABLED, SCORE_ONLY
 from finecut.transforms.refilter.judging import (
     REFILTERED,
     UNCHANGED,
     UNTOUCHED,
     EachVideo,
     Refiltering,
-    Stage,
     Work,
     foresee,
     refilter,
 )
+from finecut.transforms.refilter.rewriting import Stage
 from finecut.transforms.refilter.yields import KEPT, Amount, Yields, curve
+from finecut.transforms.registry import IN_CUT, ON_FRAMES, STEPS
 from finecut.transforms.resume.videos import read_document
+from finecut.transforms.step import CUT, JUDGED, SCORED
 from finecut.transforms.verify.checks.shapes import RUN, misfit
 from finecut.transforms.write.documents import CONFIGURATION, serialise
 from finecut.transforms.write.writing import Writing
@@ -80,7 +82,7 @@ CHOICES: Final = tuple(
     for f in fields(RefilterOptions)
     if f.name not in {*(g.name for g in fields(AfterOptions)), "dry_run", "yes"}
 )
-FAMILIES: Final = (*MEASURED, *SEEN)
+FAMILIES: Final = (*IN_CUT, *ON_FRAMES)
 #: What only models make again, and whether a run said that it may go.
 COSTLY: Final = ("vectors", "captions")
 ALLOWED: Final = "yes"
@@ -304,11 +306,13 @@ def _nobody_knows(configuration: str | None) -> str:
 
 
 def _refuse_unfit(options: Options) -> None:
-    if options.step:
-        raise OptionError(
-            f"the output was made with steps of your own ({', '.join(options.step)}), and nobody "
-            "but they know what they would have done: run finecut curate with the new rules"
-        )
+    for step in own_steps(options):
+        if not step.scores_only:
+            raise OptionError(
+                f"the output was made with a step of your own ({step.name}) that is no EachClip, "
+                f"or stands behind the rules ({step.place}), and nobody but it knows what it would "
+                "have done: run finecut curate with the new rules"
+            )
     if options.dry_run:
         raise OptionError(
             "the output was made with --dry-run, so clips have no documents: run finecut curate "
@@ -346,11 +350,11 @@ def _left_behind(changes: Mapping[str, Any]) -> dict[str, Any]:
     """Thresholds of filters that are enabled no more, which would do nothing now."""
     usual = {f.name: default_of(f) for f in option_fields()}
     return {
-        name: usual[name]
-        for family in FAMILIES
-        if changes.get(f"{family}_filter", ENABLE) != ENABLE
-        for name in CHOICES
-        if name.startswith(f"{family}_") and name.endswith("_threshold") and name not in changes
+        f.name: usual[f.name]
+        for step in STEPS
+        if changes.get(f"{step.name}_filter", ENABLE) != ENABLE
+        for f in fields(step.Options)
+        if f.metadata["effective"] == ENABLED and f.name in CHOICES and f.name not in changes
     }
 
 
@@ -378,7 +382,7 @@ def _other_list(options: Options, why: str) -> OptionError:
 
 
 def _refiltering(root: str, run: str, new: Made, runs: Sequence[Run]) -> Refiltering:
-    options, rules = new.options, new.options.rules
+    options = new.options
     layout = Layout(root, options.shard_prefix)
     known = {
         run.made.configuration for run in runs if run.made and _differs_in_rules(run.made, new)
@@ -392,10 +396,7 @@ def _refiltering(root: str, run: str, new: Made, runs: Sequence[Run]) -> Refilte
             configuration=new.configuration,
             facts=new.facts,
         ),
-        (
-            Stage("", tuple(rule for family in MEASURED for rule in rules[family])),
-            *(Stage(family, rules[family]) for family in SEEN if options.measures(family)),
-        ),
+        tuple(_stages(options)),
         dropping_of(options),
         frozenset(known),
         vectors=options.generate_embeddings,
@@ -403,6 +404,20 @@ def _refiltering(root: str, run: str, new: Made, runs: Sequence[Run]) -> Refilte
         previews=options.generate_previews,
         unordered=options.cuts is not None,
     )
+
+
+def _stages(options: Options) -> Iterator[Stage]:
+    """Who judges, in the order of curation."""
+    rules, own = options.rules, own_steps(options)
+
+    def custom(place: str) -> Iterator[Stage]:
+        return (Stage(s.name, s.rules, s.scores) for s in own if s.place == place)
+
+    yield from custom(CUT)
+    yield Stage("", tuple(rule for family in IN_CUT for rule in rules[family]))
+    yield from custom(JUDGED)
+    yield from (Stage(name, rules[name]) for name in ON_FRAMES if options.measures(name))
+    yield from custom(SCORED)
 
 
 def _differs_in_rules(made: Made, new: Made) -> bool:

@@ -34,6 +34,7 @@ from finecut.pipeline.options import OptionError
 from finecut.pipeline.page import page_text
 from finecut.pipeline.page.gather import DATA, FAILED, Chunks, Told
 from finecut.transforms.beam.guard import attempted
+from finecut.transforms.registry import titles
 from finecut.transforms.report.gallery import (
     rules_drawn,
 )
@@ -192,6 +193,7 @@ def make_report(
         "reasons": told.clips.reasons,
         "totals": [[key, *value] for key, value in sorted(told.clips.totals.items())],
         "scores": told.clips.scores,
+        "titles": titles(),
         "rules": rules_drawn(told.rules(), told.clips.reasons),
         "sources": len(told.sources),
         "folder": told.common,

@@ -69,7 +69,7 @@ from finecut.pipeline.options import OptionError
 from finecut.transforms.beam.metrics import BOARD
 from finecut.transforms.beam.parallel import in_order
 from finecut.transforms.dedup.keepers import bereft_words, keepers_of
-from finecut.transforms.filter.rules import parse_rule
+from finecut.transforms.filter.rules import parse_rule_on_output
 from finecut.transforms.shard.archives import (
     LISTED_TWICE,
     NONE,
@@ -138,6 +138,8 @@ class Books:
     bins: dict[str, Counter[str]] = field(default_factory=dict)
     scores: set[str] = field(default_factory=set)
     captions: set[str] = field(default_factory=set)
+    #: Those of the scores that are labels.
+    labels: set[str] = field(default_factory=set)
     #: Ids on the lists that were given, and clips of the dataset that have one of them.
     drops: int = 0
     on_lists: int = 0
@@ -243,7 +245,7 @@ def _sharding(options: ShardOptions, output: Output, folder: ShardFolder, own: S
         output=output,
         folder=folder,
         shelf=own,
-        rules=tuple(map(parse_rule, options.keep)),
+        rules=tuple(map(parse_rule_on_output, options.keep)),
         needs=options.need,
         invalid=options.take_invalid,
         caption=options.caption,
@@ -471,6 +473,7 @@ def _look(sharding: Sharding, tray: Shelf, run: Callable[..., Any], books: Books
         books.left_out.update(part.left_out)
         books.scores.update(part.scores)
         books.captions.update(part.captions)
+        books.labels.update(part.labels)
     return list(in_order(_candidates, (part.path for part in parts), READERS))
 
 
@@ -594,7 +597,7 @@ def _promise(options: ShardOptions, sharding: Sharding, books: Books, shards: Sh
     """Write what says that the shards are there; the index goes last."""
     folder, own = sharding.folder, sharding.shelf
     _add_up(folder, shards, books)
-    schema = schema_of(books.scores, books.captions)
+    schema = schema_of(books.scores, books.captions, books.labels)
     digest = _digest_of_all(folder, shards, schema)
     schema = schema.with_metadata({DIGEST: digest})
     if (folder.noted() or []) != sorted(shards.names):
@@ -678,6 +681,7 @@ def _write_card(sharding: Sharding, books: Books) -> None:
         shards=books.shards,
         num_bytes=books.num_bytes,
         scores=tuple(sorted(books.scores)),
+        labels=frozenset(books.labels),
         captions=tuple(sorted(books.captions)),
         has_texts=books.texts > 0,
         has_vectors=books.vectors > 0,

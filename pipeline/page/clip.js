@@ -101,6 +101,7 @@
     }
     if (text.made.length) pairs.push(...made(text.made));
     pairs.push(["id", [h("code", { text: id }), " ", copied(id, "the id")]]);
+    for (const [name, label] of text.labels || []) pairs.push([finecut.named(finecut.keyOf(name)), label]);
     for (const [name, model] of text.models) pairs.push([`${name} by`, model]);
     return [h("h3", { text: "Facts" }), list(pairs, "facts")];
   };

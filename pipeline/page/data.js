@@ -77,13 +77,6 @@ const finecut = {};
   const NAMES = {
     duration: "duration",
     short_side: "shorter side",
-    motion_global_mean: "motion",
-    motion_per_patch_min_256: "motion, least moving patch",
-    aesthetic_score: "aesthetic score",
-    text_coverage: "text coverage",
-    text_max: "text, largest",
-    unsafe_max: "unsafe, highest",
-    unsafe_mean: "unsafe, mean",
   };
   finecut.sign = (comparison) => ({ ">=": "≥", "<=": "≤", ">": ">", "<": "<" })[comparison];
   // Scores have names that strangers gave them: their keys begin with a word, other measures' do not.
@@ -98,7 +91,8 @@ const finecut = {};
       .sort((one, other) => (one.comparison[0] === ">" ? other.limit - one.limit : one.limit - other.limit));
   finecut.named = (key) => {
     const score = finecut.plain(key);
-    return Object.hasOwn(NAMES, score) ? NAMES[score] : score.replaceAll("_", " ").trim() || score || "score";
+    for (const known of [NAMES, facts.titles]) if (Object.hasOwn(known, score)) return known[score];
+    return score.replaceAll("_", " ").trim() || score || "score";
   };
 
   // ── chunks ────────────────────────────────────────────────────────────────────────────────────

@@ -503,6 +503,7 @@ def test_a_row_tells_what_people_ask_of_a_clip() -> None:
         "enhanced_captions": ["two"],
         "staged": "/out/.staging/x/id.mp4",
         "scores": {"motion_global_mean": 0.25},
+        "labels": {},
         "rejected_by": "motion",
         "errors": {"decode": "2 packets"},
     }

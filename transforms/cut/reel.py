@@ -80,7 +80,7 @@ def cut_reel(reel: Reel, cutting: Cutting) -> Iterator[Clip | Failure]:
             folder,
             onlooker=look_at if looking.wanted else None,
             glancer=glance_at if looking.wanted else None,
-            vectors=looking.motion is not None,
+            vectors=looking.vectors,
             limits=cutting.film,
             decoder=cutting.decoder,
         )

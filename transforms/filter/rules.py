@@ -3,84 +3,28 @@
     parse_rule("sharpness>=0.1")             # a rule of one's own
     verdict({"sharpness": 0.03}, rules)      # 'sharpness>=0.1': the rule that rejects the clip
 
-Every score belongs to a family (what has to be switched on for it to be measured). A clip that has
-not got the score a rule asks for is rejected by it: a filter that could not look lets nothing in.
+Every score belongs to a family (the step that has to be switched on for it to be measured). A clip
+that has not got the score a rule asks for is rejected by it: a filter that could not look lets
+nothing in.
 """
 
 from __future__ import annotations
 
-import math
-import operator
-import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Final
-
+from finecut.transforms.filter.comparing import SAMENESS, Rule, parts_of, verdict
+from finecut.transforms.registry import FAMILIES, OWN, SCORES, SHORT
 from finecut.transforms.spelling import did_you_mean
+from finecut.transforms.step_base import Score
 
-#: Score → family. The names are those under which documents show them.
-FAMILIES: Final[Mapping[str, str]] = {
-    "motion_global_mean": "motion",
-    "motion_per_patch_min_256": "motion",
-    "sharpness": "quality",
-    "exposure": "quality",
-    "blockiness": "quality",
-    "blackness": "quality",
-    "letterbox": "quality",
-    "frozen": "quality",
-    "text_coverage": "text",
-    "text_max": "text",
-    "unsafe_max": "unsafe",
-    "unsafe_mean": "unsafe",
-    "aesthetic_score": "aesthetic",
-}
-#: What ``--quality-filter enable`` asks for: the least a picture needs to be worth training on.
-#: They are loose: films that people made to be seen pass, also at night.
-QUALITY_RULES: Final = (
-    "sharpness>=0.05",
-    "exposure>=0.1",
-    "blockiness<=0.6",
-    "blackness<=0.9",
-    "letterbox<=0.5",
-    "frozen<=0.95",
-)
-#: The family of scores that steps of one's own give.
-OWN: Final = "own"
-#: Short names that may stand in a rule.
-SHORT: Final[Mapping[str, str]] = {
-    "motion": "motion_global_mean",
-    "motion_patch": "motion_per_patch_min_256",
-    "text": "text_coverage",
-    "unsafe": "unsafe_max",
-    "aesthetic": "aesthetic_score",
-}
-
-_COMPARE: Final[Mapping[str, Callable[[float, float], bool]]] = {
-    ">=": operator.ge,
-    "<=": operator.le,
-    ">": operator.gt,
-    "<": operator.lt,
-}
-_RULE = re.compile(r"\s*([A-Za-z_0-9][A-Za-z_0-9-]*)\s*(>=|<=|>|<)\s*(\S+)\s*")
-
-
-@dataclass(frozen=True)
-class Rule:
-    """A clip is kept when this comparison holds for its score."""
-
-    #: What a rejected clip says it was rejected by.
-    name: str
-    score: str
-    comparison: str
-    limit: float
-
-    @property
-    def family(self) -> str:
-        return FAMILIES.get(self.score, OWN)
-
-    def holds(self, scores: Mapping[str, float]) -> bool:
-        value = scores.get(self.score)
-        return value is not None and _COMPARE[self.comparison](value, self.limit)
+__all__ = [
+    "FAMILIES",
+    "OWN",
+    "SHORT",
+    "Rule",
+    "parse_rule",
+    "parse_rule_on_output",
+    "unfit",
+    "verdict",
+]
 
 
 def parse_rule(text: str, own: bool = False) -> Rule:
@@ -92,28 +36,43 @@ def parse_rule(text: str, own: bool = False) -> Rule:
     >>> parse_rule("motion >= 0.001")
     Rule(name='motion>=0.001', score='motion_global_mean', comparison='>=', limit=0.001)
     """
-    match = _RULE.fullmatch(text)
-    limit = _number(match[3]) if match else None
-    if match is None or limit is None:
+    parts = parts_of(text)
+    if parts is None:
         raise ValueError(
             f"{text!r} is no rule: write a score, a comparison and a number, as in "
-            "'sharpness>=0.1' (in quotes, or the shell takes > for a file)"
+            "'sharpness>=0.1' (in quotes, or the shell takes > for a file), or a score, = or != "
+            "and a word, where the score is one"
         )
-    said = match[1].replace("-", "_")
-    score = SHORT.get(said, said)
-    if score not in FAMILIES and not own:
-        raise ValueError(f"{text!r} names no score: {did_you_mean(said, (*FAMILIES, *SHORT))}")
-    return Rule(f"{said}{match[2]}{match[3]}", score, match[2], limit)
+    name = SHORT.get(parts.said, parts.said)
+    if name not in FAMILIES and not own:
+        raise ValueError(
+            f"{text!r} names no score: {did_you_mean(parts.said, (*FAMILIES, *SHORT))}"
+        )
+    rule = Rule(parts.name, name, parts.comparison, parts.limit)
+    if name in SCORES and (wrong := unfit(rule, SCORES[name])):
+        raise ValueError(f"{text!r} is no rule: {wrong}")
+    return rule
 
 
-def verdict(scores: Mapping[str, float], rules: Iterable[Rule]) -> str | None:
-    """The name of the first rule that does not hold, or ``None`` for a clip that is kept."""
-    return next((rule.name for rule in rules if not rule.holds(scores)), None)
+def parse_rule_on_output(text: str) -> Rule:
+    """The rule this text says of clips that are finished.
+
+    What is the same as a word is said of labels, which custom steps gave that nobody here knows.
+    """
+    parts = parts_of(text)
+    return parse_rule(text, own=parts is not None and parts.comparison in SAMENESS)
 
 
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
+def unfit(rule: Rule, score: Score) -> str | None:
+    """What to write instead of a rule that this score can never be compared by."""
+    of_labels = rule.comparison in SAMENESS
+    if not score.labels:
+        number = "write a score, a comparison and a number, as in"
+        return f"{score.name} is a number: {number} '{score.name}>=0.1'" if of_labels else None
+    if not of_labels:
+        labels = ", ".join(score.labels)
+        return f"{score.name} is one of {labels}: write '{score.name}={score.labels[0]}'"
+    if rule.limit not in score.labels:
+        hint = did_you_mean(str(rule.limit), score.labels)
+        return f"{score.name} is never {rule.limit}: {hint}"
+    return None

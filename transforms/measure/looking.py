@@ -1,7 +1,6 @@
 """Looking at a clip while it is cut: its measured scores and its contact sheet, from one pass.
 
-    the cut's frames ──▶ ClipLook ─┬─ motion    every half second, vectors or two small pictures
-                                   ├─ quality   every half second, the grey plane as it is
+    the cut's frames ──▶ ClipLook ─┬─ meters    one of each step that measures in the cut
                                    └─ sheet     a few small frames ──▶ scratch ──▶ later steps
 
 Later steps ask :func:`sheet_of` for the sheet. It lies in the machine's scratch folder when the
@@ -12,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from finecut.io.media.frame_view import Look
 from finecut.io.media.frames.cheap_frames import glance_at
@@ -25,24 +24,13 @@ from finecut.io.media.frames.contact_sheet import (
     Wanted,
     sheet_from_file,
 )
-from finecut.io.media.frames.sampling import Ticker, sampled_indices
 from finecut.io.media.remux.copying import ENCODED
 from finecut.io.records import Clip, ClipFile, Shot, Video
 from finecut.io.storage import files as shelf
 from finecut.io.storage.scratch import Scratch
 from finecut.transforms.caption.windows import Windowing, sampled_in_window, windows_of
-from finecut.transforms.measure.motion import (
-    Act,
-    GlimpseSampler,
-    MotionMeter,
-    MotionSampler,
-    vector_field,
-)
-from finecut.transforms.measure.motion_estimate import estimate_field
-from finecut.transforms.measure.quality import QualityMeter
+from finecut.transforms.step_base import Meter, StepInCut
 
-#: Width of the pictures in which motion is estimated.
-SMALL = 320
 USUAL_SCRATCH = Scratch(1 << 30)
 USUAL_WINDOWS = Windowing()
 
@@ -51,9 +39,8 @@ USUAL_WINDOWS = Windowing()
 class Looking:
     """What is looked for in every clip."""
 
-    #: Looks a second; ``None``: nobody asks for this.
-    motion: float | None = None
-    quality: float | None = None
+    #: What measures every frame, or those it asks for.
+    measured: tuple[StepInCut[Any], ...] = ()
     sheet: SheetForm | None = None
     scratch: Scratch = USUAL_SCRATCH
     #: What this run's sheets are called, so that they are no other run's.
@@ -93,7 +80,12 @@ class Looking:
 
     @property
     def wanted(self) -> bool:
-        return self.motion is not None or self.quality is not None or self.sheet is not None
+        return bool(self.measured) or self.sheet is not None
+
+    @property
+    def vectors(self) -> bool:
+        """Whether anything asks frames for the decoder's motion vectors."""
+        return any(step.reads_vectors for step in self.measured)
 
     def name(self, clip_id: str) -> str:
         """What a clip's sheet is called in the scratch folder."""
@@ -129,119 +121,35 @@ class ClipLook:
     """Sees all frames of one clip; when it is over, has its scores, and its sheet if wanted."""
 
     def __init__(self, looking: Looking, wanted: Wanted = NOTHING_MORE) -> None:
-        self._motion = None if looking.motion is None else _MotionLook(looking.motion)
-        self._quality = None if looking.quality is None else _QualityLook(looking.quality)
+        self._meters = [step.meter() for step in looking.measured]
         self._maker = None if looking.sheet is None else SheetMaker(looking.sheet, wanted)
-        self.scores: dict[str, float] = {}
+        self.scores: dict[str, Any] = {}
         self.sheet: Sheet | None = None
 
     def wants(self, times: Sequence[Fraction]) -> set[int]:
         """Of frames shown at these times, those it would like to see, if it cannot see all."""
         wanted = set[int]()
-        for part in (self._motion, self._quality, self._maker):
-            if part is not None:
-                wanted |= part.wants(times)
+        for part in self._parts():
+            wanted |= part.wants(times)
         return wanted
 
     def more(self, times: Sequence[Fraction]) -> int:
-        """All, since a sheet and quality gain by every frame; motion may have seen enough."""
-        if self._motion is None or self._quality is not None or self._maker is not None:
-            return len(times)
-        return self._motion.more(times)
+        """All, if one of them gains by every frame; others may have seen enough."""
+        return max((part.more(times) for part in self._parts()), default=len(times))
 
     def see(self, look: Look, seconds: Fraction) -> None:
-        for part in (self._motion, self._quality, self._maker):
-            if part is not None:
-                part.see(look, seconds)
+        for part in self._parts():
+            part.see(look, seconds)
 
     def end(self) -> None:
-        for part in (self._motion, self._quality):
-            if part is not None:
-                self.scores |= part.scores()
+        for meter in self._meters:
+            self.scores |= meter.scores()
         if self._maker is not None:
             self._maker.end()
             self.sheet = self._maker.sheet()
 
-
-class _MotionLook:
-    """Films may change the size of their pictures: each has a meter, and counts by its moments."""
-
-    def __init__(self, rate: float) -> None:
-        self._rate = Fraction(rate)
-        self._sampler: MotionSampler | GlimpseSampler = MotionSampler(rate)
-        self._meters: dict[tuple[int, int], MotionMeter] = {}
-        self._kept: Look | None = None
-
-    def wants(self, times: Sequence[Fraction]) -> set[int]:
-        self._sampler = GlimpseSampler(self._rate, times)
-        return set(sampled_indices(times, self._rate))
-
-    def more(self, times: Sequence[Fraction]) -> int:
-        assert isinstance(self._sampler, GlimpseSampler)
-        return self._sampler.more(times)
-
-    def see(self, look: Look, seconds: Fraction) -> None:
-        size = (look.stored_width, look.stored_height)
-        meter = self._meters.setdefault(size, MotionMeter(*size))
-        answer = self._sampler.see(seconds, look.kind, lambda: look.vectors() is not None)
-        if answer.act is Act.VECTORS:
-            vectors = look.vectors()
-            assert vectors is not None
-            meter.see(vector_field(vectors, *size, answer.distance))
-        elif answer.act is Act.KEEP:
-            self._kept = look
-        elif answer.act is Act.ESTIMATE:
-            kept, self._kept = self._kept, None
-            assert kept is not None
-            if (kept.stored_width, kept.stored_height) == size:
-                small = small_size(*size)
-                pair = kept.small_luma(*small), look.small_luma(*small)
-                meter.see(estimate_field(*pair, *size))
-
-    def scores(self) -> dict[str, float]:
-        meters = list(self._meters.values())
-        if not any(meter.seen for meter in meters) and self._sampler.saw_too_little:
-            return {}
-        seen = [max(meter.seen, len(meters) == 1) for meter in meters]
-        if not sum(seen):
-            seen = [1] * len(meters)
-        all_scores = [meter.scores() for meter in meters]
-        return {
-            name: sum(n * scores[name] for n, scores in zip(seen, all_scores, strict=True))
-            / sum(seen)
-            for name in (all_scores[0] if all_scores else ())
-        }
-
-
-class _QualityLook:
-    def __init__(self, rate: float) -> None:
-        self._ticker = Ticker(rate)
-        self._meter = QualityMeter()
-        self._last: Look | None = None
-        self._rate = rate
-
-    def wants(self, times: Sequence[Fraction]) -> set[int]:
-        return set(sampled_indices(times, self._rate))
-
-    def see(self, look: Look, seconds: Fraction) -> None:
-        if self._ticker.passed(seconds):
-            self._measure()
-        self._last = look
-
-    def scores(self) -> dict[str, float]:
-        if self._ticker.ended():
-            self._measure()
-        return self._meter.scores()
-
-    def _measure(self) -> None:
-        assert self._last is not None
-        self._meter.see(self._last.luma())
-
-
-def small_size(width: int, height: int) -> tuple[int, int]:
-    """The size in which motion is estimated: about as wide as :data:`SMALL`, never enlarged."""
-    scale = min(1.0, SMALL / max(width, height))
-    return max(1, round(width * scale)), max(1, round(height * scale))
+    def _parts(self) -> list[Meter | SheetMaker]:
+        return [*self._meters, *([] if self._maker is None else [self._maker])]
 
 
 def keep_sheet(clip_id: str, sheet: Sheet, looking: Looking) -> None:

@@ -27,7 +27,7 @@ All lie in 0..1. The first four are means over the samples, of the picture insid
 that bars count as bars and as nothing else. A clip of which one frame was seen is not frozen, and
 one that is black from edge to edge has no bars.
 
-What the quality filter asks of them is :data:`finecut.transforms.filter.rules.QUALITY_RULES`.
+What the quality filter asks of them is :data:`finecut.transforms.steps.quality.QUALITY_RULES`.
 """
 
 from __future__ import annotations

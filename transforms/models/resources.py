@@ -52,9 +52,6 @@ GPU_GB: Final[Mapping[str, float]] = MappingProxyType(
 #: What an accelerator that is not in the table is taken to have.
 USUAL_GPU_GB: Final = 24.0
 
-#: Steps whose resources can be overridden.
-STEPS: Final = ("cut", "split", "aesthetic", "text", "unsafe", "embed", "caption", "enhance")
-
 #: The driver that Dataflow is to install on workers with a GPU. Torch of today does not work with
 #: the older ones that it may choose by itself.
 DRIVER: Final = "install-nvidia-driver:5xx"
@@ -222,8 +219,18 @@ def gpu_gb(accelerator: str | None) -> float:
     return float(GPU_GB.get(accelerator or "", USUAL_GPU_GB))
 
 
-def parse_override(text: str) -> tuple[str, Resources]:
+def step_names() -> tuple[str, ...]:
+    """The steps whose resources can be overridden."""
+    # Steps are declared with what they need, in words of this module.
+    from finecut.transforms.registry import ON_FRAMES
+
+    return ("split", "cut", *ON_FRAMES, "embed", "caption", "enhance")
+
+
+def parse_override(text: str, own: bool = False) -> tuple[str, Resources]:
     """The step and all it asks for: nothing of what is usual for it remains.
+
+    With ``own`` it may be any step: a custom one has a name of its own.
 
     >>> parse_override("embed:gpu_memory_gb=8")[0]
     'embed'
@@ -234,8 +241,8 @@ def parse_override(text: str) -> tuple[str, Resources]:
             f"{text!r} does not say which step it is for: write step:name=value, as in "
             "'embed:gpu_memory_gb=8'."
         )
-    if step not in STEPS:
-        raise ValueError(f"{step!r} is no step with resources: write one of {', '.join(STEPS)}.")
+    if step not in (names := step_names()) and not own:
+        raise ValueError(f"{step!r} is no step with resources: write one of {', '.join(names)}.")
     return step, Resources.parse(rest)
 
 

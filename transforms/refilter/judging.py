@@ -41,8 +41,9 @@ from finecut.transforms.beam.metrics import LOG, count
 from finecut.transforms.beam.parallel import in_order
 from finecut.transforms.dedup.keepers import keepers_of
 from finecut.transforms.filter.clips import DUPLICATE, Dropping
-from finecut.transforms.filter.rules import Rule, verdict
+from finecut.transforms.filter.comparing import parts_of, verdict
 from finecut.transforms.refilter.rewriting import (
+    Stage,
     chunk_rewritten,
     clip_rewritten,
     has_file,
@@ -50,6 +51,7 @@ from finecut.transforms.refilter.rewriting import (
     with_vectors,
 )
 from finecut.transforms.refilter.yields import KEPT, Amount, Untouched, Yields, merged
+from finecut.transforms.registry import FAMILIES
 from finecut.transforms.resume.videos import read_note
 from finecut.transforms.verify.checks.shapes import CHUNK, CLIP, VIDEO, Shape, faults
 from finecut.transforms.write.documents import CONFIGURATION, Document, serialise
@@ -66,21 +68,12 @@ DISAGREE: Final = (
 
 
 @dataclass(frozen=True)
-class Stage:
-    """Rules that are spoken together, after their scores were found."""
-
-    #: Whose scores a model finds, of clips that are still kept; nothing: measured in the cut.
-    family: str
-    rules: tuple[Rule, ...]
-
-
-@dataclass(frozen=True)
 class Verdict:
     """What becomes of a clip."""
 
     rejected_by: str | None
-    #: Families of scores that nobody looks for any more, because it is rejected before.
-    unseen: tuple[str, ...] = ()
+    #: Those who do not look at it any more, because it is rejected before.
+    unseen: tuple[Stage, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -127,19 +120,30 @@ def judged_anew(entry: Entry, stages: Sequence[Stage], drops: frozenset[str]) ->
     """As curation judges: who is on a list first, then rule by rule in the order of the steps."""
     if not has_file(entry.document):
         return Verdict(entry.document.get("filtered_by"))
-    models = [stage.family for stage in stages if stage.family]
+    _refuse_rejected_by_step(entry, stages)
+    looking = [stage for stage in stages if stage.family]
     if entry.id in drops:
-        return Verdict(DUPLICATE, tuple(models))
+        return Verdict(DUPLICATE, tuple(looking))
     scores = entry.scores
     for stage in stages:
         if stage.family:
-            models.remove(stage.family)
-            if not was_seen(entry, stage.family):
+            looking.remove(stage)
+            if not was_seen(entry, stage):
                 raise OutOfReach(f"nobody looked for {stage.family}, as it was rejected before")
         rejected_by = verdict(scores, stage.rules)
         if rejected_by is not None:
-            return Verdict(rejected_by, tuple(models))
+            return Verdict(rejected_by, tuple(looking))
     return Verdict(None)
+
+
+def _refuse_rejected_by_step(entry: Entry, stages: Sequence[Stage]) -> None:
+    """A custom step may reject clips by itself, and nobody else knows why it does."""
+    custom = [stage.family for stage in stages if stage.scores is not None]
+    reason = entry.document.get("filtered_by")
+    if not custom or entry.kept or reason in (DUPLICATE, *FAMILIES.values()):
+        return
+    if parts_of(str(reason)) is None:
+        raise OutOfReach(f"rejected by {reason}, no rule, as {' or '.join(custom)} may have said")
 
 
 def missing(entry: Entry, refiltering: Refiltering) -> list[str]:

@@ -15,8 +15,9 @@ from finecut.io.layout import Layout
 from finecut.transforms.caption.clips import CAPTION, ENHANCE
 from finecut.transforms.embed.clips import STEP as EMBED
 from finecut.transforms.embed.one_model import vector_key
-from finecut.transforms.filter.rules import FAMILIES
-from finecut.transforms.write.documents import AESTHETIC, MOTION, Document
+from finecut.transforms.filter.comparing import Rule
+from finecut.transforms.registry import FAMILIES, HEADS, ON_FRAMES
+from finecut.transforms.write.documents import Document
 
 #: Steps that look at kept clips only, after all rules have spoken, by what they call their errors.
 PREVIEW: Final = "preview"
@@ -29,6 +30,22 @@ CAPTIONS: Final = "_caption"
 TEXTS: Final = ("all_windows", "all_windows_enhanced_caption")
 
 
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """Rules that are spoken together, after their scores were found."""
+
+    #: The step that finds the scores, of clips that are still kept; nothing: measured in the cut.
+    family: str
+    rules: tuple[Rule, ...]
+    #: The scores that a custom step gives; of others it is known.
+    scores: tuple[str, ...] | None = None
+
+    def gives(self, score: str) -> bool:
+        if self.scores is not None:
+            return score in self.scores
+        return FAMILIES.get(score) == self.family
+
+
 class OtherPlace(ValueError):
     """A document that says its clip lies where no clip lies."""
 
@@ -38,10 +55,10 @@ def has_file(document: Mapping[str, Any]) -> bool:
     return "num_bytes" in document
 
 
-def was_seen(entry: Entry, family: str) -> bool:
-    """Whether a model has looked for these scores, although it may have found none."""
-    found = any(FAMILIES.get(score) == family for score in entry.scores)
-    return entry.kept or found or family in (entry.document.get("errors") or ())
+def was_seen(entry: Entry, stage: Stage) -> bool:
+    """Whether a step has looked for these scores, although it may have found none."""
+    found = any(map(stage.gives, entry.scores))
+    return entry.kept or found or stage.family in (entry.document.get("errors") or ())
 
 
 def with_vectors(entry: Entry) -> list[str]:
@@ -53,14 +70,15 @@ def with_vectors(entry: Entry) -> list[str]:
 
 
 def clip_rewritten(
-    entry: Entry, rejected_by: str | None, unseen: Iterable[str], layout: Layout
+    entry: Entry, rejected_by: str | None, unseen: Iterable[Stage], layout: Layout
 ) -> Entry:
     """The clip, kept or rejected by this rule, as if nobody had ever looked for what is unseen."""
-    kept, unseen = rejected_by is None, frozenset(unseen)
+    kept, stages = rejected_by is None, tuple(unseen)
+    families = {stage.family for stage in stages}
     said = {key: value for key, value in entry.document.items() if key != "filtered_by"}
-    _forget_scores(said, unseen)
-    errors = {name for name in said.get("errors") or () if name in unseen}
-    models = {name for name in said.get("models") or {} if FAMILIES.get(name) in unseen}
+    _forget_scores(said, stages)
+    errors = {name for name in said.get("errors") or () if name in families}
+    models = {name for name in said.get("models") or {} if _found_by(name) in families}
     if not kept:
         errors |= {*AFTERWARDS}
         models |= {n for n in said.get("models") or {} if n.endswith((VECTOR, CAPTIONS))}
@@ -77,13 +95,20 @@ def clip_rewritten(
     return dataclasses.replace(entry, kept=kept, path=path, document=said)
 
 
-def _forget_scores(said: Document, unseen: frozenset[str]) -> None:
-    if FAMILIES[AESTHETIC] in unseen:
-        said.pop(AESTHETIC, None)
-    if FAMILIES[MOTION[0]] in unseen:
-        said.pop("motion_score", None)
-    scores = said.get("scores") or {}
-    _forget(said, "scores", {name for name in scores if FAMILIES.get(name) in unseen})
+def _found_by(model: str) -> str | None:
+    """The step whose model, or one of whose models, documents call this."""
+    named = (step for step in ON_FRAMES if model == step or model.startswith(f"{step}_"))
+    return next(named, None)
+
+
+def _forget_scores(said: Document, unseen: Sequence[Stage]) -> None:
+    def is_unseen(score: str) -> bool:
+        return any(stage.gives(score) for stage in unseen)
+
+    for key, held in HEADS.items():
+        if any(map(is_unseen, held)):
+            said.pop(key, None)
+    _forget(said, "scores", set(filter(is_unseen, said.get("scores") or {})))
 
 
 def _forget(said: Document, key: str, names: Iterable[str]) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from finecut.io.records import Failure
-from finecut.transforms.filter.rules import Rule
+from finecut.io.records import Failure, Scores
+from finecut.transforms.filter.comparing import SAMENESS, Rule
 
 #: What kept clips are counted under, where others are counted under the rule that rejects them.
 KEPT: Final = ""
@@ -61,7 +61,7 @@ class Yields:
     on_lists: int = 0
     bereft: int = 0
     #: Scores that rules speak of, of some clips.
-    sample: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    sample: Mapping[str, Scores] = field(default_factory=dict)
 
     @property
     def clips(self) -> int:
@@ -102,15 +102,17 @@ def _adds(value: object) -> bool:
     return not isinstance(value, Mapping)
 
 
-def curve(sample: Mapping[str, Mapping[str, float]], rule: Rule) -> list[tuple[float, float]]:
-    """Limits of this rule, and which part of the clips it alone would let through at each.
+def curve(sample: Mapping[str, Scores], rule: Rule) -> list[tuple[float, float]]:
+    """Limits of this rule, and which part of the clips it alone would let through at each; of a
+    rule on labels there are none.
 
     >>> clips = {str(n): {"sharpness": n / 10} for n in range(10)}
     >>> curve(clips, Rule("sharp", "sharpness", ">=", 0.3))[:2]
     [(0.1, 0.9), (0.2, 0.8)]
     """
-    values = sorted(scores[rule.score] for scores in sample.values() if rule.score in scores)
-    if not values:
+    found = (scores.get(rule.score) for scores in sample.values())
+    values = sorted(value for value in found if isinstance(value, int | float))
+    if not values or rule.comparison in SAMENESS:
         return []
     limits = dict.fromkeys(_limit(values, part, rule) for part in PARTS)
     return [(limit, _part(values, dataclasses.replace(rule, limit=limit))) for limit in limits]
@@ -124,5 +126,5 @@ def _limit(values: Sequence[float], part: float, rule: Rule) -> float:
 
 def _part(values: Sequence[float], rule: Rule) -> float:
     side = bisect.bisect_left if rule.comparison in (">=", "<") else bisect.bisect_right
-    below = side(values, rule.limit)
+    below = side(values, float(rule.limit))
     return (len(values) - below if rule.comparison[0] == ">" else below) / len(values)

@@ -20,7 +20,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from finecut.io.dataset.output import Entry
+from finecut.io.dataset.score_keys import SCORES, scores_held
 from finecut.io.layout import clip_id
+from finecut.transforms.filter.comparing import SAMENESS
 from finecut.transforms.filter.rules import Rule, parse_rule
 from finecut.transforms.refilter.rewriting import has_file
 from finecut.transforms.split.spans import fixed_stride_spans
@@ -111,6 +113,7 @@ def row_of(entry: Entry, has_previews: bool) -> Row:
             "codec": short(said.get("video_codec")),
             "models": _named(_models(said.get("models"))),
             "made": _made(said),
+            "labels": _named(_labels(said)),
         },
     )
 
@@ -163,13 +166,18 @@ def _captions(said: Mapping[str, Any]) -> list[list[str]]:
 
 
 def _scores(said: Mapping[str, Any]) -> dict[str, float]:
-    found: dict[str, Any] = {"aesthetic_score": said.get("aesthetic_score")}
-    for prefix, name in (("motion_", "motion_score"), ("", "scores")):
-        told = said.get(name)
-        if isinstance(told, Mapping):
-            found |= {f"{prefix}{key}": value for key, value in told.items()}
-    drawn = {short(name, 80): number(value, _MISSING) for name, value in found.items()}
+    drawn = {short(name, 80): number(value, _MISSING) for name, value in _held(said).items()}
     return {name: value for name, value in drawn.items() if not math.isnan(value)}
+
+
+def _labels(said: Mapping[str, Any]) -> dict[str, str]:
+    """Scores that are words."""
+    return {name: value for name, value in _held(said).items() if isinstance(value, str)}
+
+
+def _held(said: Mapping[str, Any]) -> dict[str, Any]:
+    others = said.get(SCORES)
+    return scores_held({**said, SCORES: others if isinstance(others, Mapping) else {}})
 
 
 def _models(value: object) -> dict[str, str]:
@@ -281,7 +289,7 @@ class Clips:
 
     def _clear_texts(self) -> None:
         self._texts: dict[str, list[Any]] = {
-            name: [] for name in ("captions", "errors", "codec", "models", "made")
+            name: [] for name in ("captions", "errors", "codec", "models", "made", "labels")
         }
 
     def _numbers_out(self) -> dict[str, Any]:
@@ -403,14 +411,18 @@ def common_folder(names: Sequence[str]) -> str:
 
 
 def rules_drawn(rules: Iterable[Rule], reasons: Iterable[str]) -> list[dict[str, Any]]:
-    """The rules a run had, and those that reasons speak of: score, comparison, limit, name."""
-    found = {(rule.score, rule.comparison, rule.limit): rule for rule in rules}
+    """The rules on numbers that a run had, and those that reasons speak of: score, comparison,
+    limit, name.
+    """
+    drawn = [rule for rule in rules if rule.comparison not in SAMENESS]
+    found = {(rule.score, rule.comparison, rule.limit): rule for rule in drawn}
     for reason in reasons:
         try:
             rule = parse_rule(reason)
         except ValueError:
             continue  # a name, as in "motion", or what another program says
-        found.setdefault((rule.score, rule.comparison, rule.limit), rule)
+        if rule.comparison not in SAMENESS:
+            found.setdefault((rule.score, rule.comparison, rule.limit), rule)
     return [
         {"score": rule.score, "comparison": rule.comparison, "limit": rule.limit, "name": rule.name}
         for rule in found.values()

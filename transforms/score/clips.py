@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finecut.io.media.frames.contact_sheet import SheetForm, SheetFrames
-from finecut.io.records import Clip, Failure, ModelUsed
+from finecut.io.records import Clip, Failure, ModelUsed, Scores
 from finecut.transforms.beam.guard import guarded
 from finecut.transforms.beam.inference import inference
 from finecut.transforms.beam.metrics import metered
 from finecut.transforms.measure.looking import Looking, sheet_of
 
-Scorer = Callable[[Sequence[NDArray[np.uint8]]], Mapping[str, float]]
+Scorer = Callable[[Sequence[NDArray[np.uint8]]], Scores]
 
 
 @dataclass(frozen=True)

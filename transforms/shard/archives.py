@@ -44,7 +44,7 @@ from finecut.io.dataset.output import (
     clips_named,
     read_document,
 )
-from finecut.io.records import Failure, Source
+from finecut.io.records import Failure, Scores, Source
 from finecut.io.storage import files as shelf
 from finecut.io.storage.files import Shelf
 from finecut.io.tables.drops import drops_table, read_drops
@@ -125,6 +125,8 @@ class Part:
     #: The names of all scores and captions that those have who stay.
     scores: tuple[str, ...]
     captions: tuple[str, ...]
+    #: Those of the scores that are labels.
+    labels: tuple[str, ...] = ()
     #: Clips that are on the list, whatever else is true of them.
     on_lists: int = 0
     #: A list of those that would be taken if they were not on it, if anybody wants to know.
@@ -276,7 +278,14 @@ def clips_of(chunk: str, output: Output) -> Iterator[Listed]:
         yield Listed(id, kept, key, source)
 
 
-Looked = tuple[Candidate, frozenset[str], frozenset[str]]
+class Looked(NamedTuple):
+    """What the plan has to know of a clip, and the names of its scores and captions."""
+
+    candidate: Candidate
+    scores: frozenset[str]
+    captions: frozenset[str]
+    #: Those of the scores that are labels.
+    labels: frozenset[str]
 
 
 def look_at(
@@ -305,7 +314,15 @@ def look_at(
         order=mixed_order(clip.id, sharding.seed),
         digest=material.digest,
     )
-    return candidate, frozenset(entry.scores), frozenset(entry.captions)
+    scores = entry.scores
+    return Looked(
+        candidate, frozenset(scores), frozenset(entry.captions), frozenset(labels_in(scores))
+    )
+
+
+def labels_in(scores: Scores) -> Iterator[str]:
+    """The names of those scores that are labels and no numbers."""
+    return (name for name, value in scores.items() if isinstance(value, str))
 
 
 def _unfit(entry: Entry, sharding: Sharding, tables: Tables) -> str | None:
@@ -400,13 +417,18 @@ def write_shard(plan: ShardPlan, sharding: Sharding) -> Iterator[Sharded | Failu
 
 def _receipt(rows: list[dict[str, Any]], digest: str, size: int) -> bytes:
     scores = {name for row in rows for name in row["scores"]}
+    labels = {name for row in rows for name in labels_in(row["scores"])}
     captions = {name for row in rows for name in row["captions"]}
     flat = [
         {key: value for key, value in row.items() if key not in ("scores", "captions")}
-        | {column_of(name): value for name, value in (row["scores"] | row["captions"]).items()}
+        | {column_of(name): value for name, value in row["captions"].items()}
+        | {
+            column_of(name): storable(str(value)) if name in labels else value
+            for name, value in row["scores"].items()
+        }
         for row in rows
     ]
-    return receipt_table(flat, schema_of(scores, captions), digest, size)
+    return receipt_table(flat, schema_of(scores, captions, labels), digest, size)
 
 
 def _added(
@@ -602,6 +624,7 @@ class _ListClips(beam.DoFn):
         self._listed = 0
         self._scores: set[str] = set()
         self._captions: set[str] = set()
+        self._labels: set[str] = set()
         self._on_lists = 0
         self._fit: list[str] = []
 
@@ -643,10 +666,10 @@ class _ListClips(beam.DoFn):
                 if looked == DUPLICATE and self.sharding.grouped:
                     duplicates.append(clip)
             else:
-                candidate, scores, captions = looked
-                self._rows.append(candidate)
-                self._scores |= scores
-                self._captions |= captions
+                self._rows.append(looked.candidate)
+                self._scores |= looked.scores
+                self._captions |= looked.captions
+                self._labels |= looked.labels
         is_fit = partial(_is_fit, sharding=self.sharding, tables=tables)
         fits = in_order(is_fit, duplicates, self.sharding.threads)
         self._fit += [clip.id for clip, fit in zip(duplicates, fits, strict=True) if fit]
@@ -664,6 +687,7 @@ class _ListClips(beam.DoFn):
             dict(sorted(self._left_out.items())),
             tuple(sorted(self._scores)),
             tuple(sorted(self._captions)),
+            tuple(sorted(self._labels)),
             self._on_lists,
             fit,
         )

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from finecut.transforms.write.documents import AESTHETIC, MOTION
+from finecut.transforms.write.documents import placed
 
 #: A card without this line is somebody's own, and stays.
 MARK: Final = "<!-- Written by finecut shard, again and again as long as this line stays. -->"
@@ -47,6 +47,8 @@ class Contents:
     shards: int
     num_bytes: int
     scores: tuple[str, ...]
+    #: Those of them that are labels and no numbers.
+    labels: frozenset[str]
     captions: tuple[str, ...]
     has_texts: bool
     has_vectors: bool
@@ -96,16 +98,8 @@ def card(contents: Contents) -> str:
 
 
 def _fields(c: Contents) -> dict[str, Any]:
-    named = {*MOTION, AESTHETIC}
-    document = dict(_SAID)
-    motion = [name for name in MOTION if name in c.scores]
-    if motion:
-        document["motion_score"] = {name.removeprefix("motion_"): NUMBER for name in motion}
-    if AESTHETIC in c.scores:
-        document[AESTHETIC] = NUMBER
-    others = {name: NUMBER for name in c.scores if name not in named}
-    if others:
-        document["scores"] = others
+    kinds = {name: TEXT if name in c.labels else NUMBER for name in c.scores}
+    document = {**_SAID, **placed(kinds)}
     windows = {"start_frame": COUNT, "end_frame": COUNT} | dict.fromkeys(c.captions, TEXT)
     document["windows"] = [windows]
     fields: dict[str, Any] = {"mp4": "video", "json": document}

@@ -7,13 +7,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from finecut.io.dataset.score_keys import SCORES
 from finecut.io.layout import Layout
 from finecut.io.records import Clip, ModelUsed, Told, Transcoded, Video, Window
-
-#: Scores that stand under names of their own in a clip's document.
-MOTION = ("motion_global_mean", "motion_per_patch_min_256")
-AESTHETIC = "aesthetic_score"
-NAMED = (*MOTION, AESTHETIC)
+from finecut.transforms.registry import HEADS, IN_HEADS
 
 #: Of which file a video's clips were made, and by which configuration.
 VERSION, CONFIGURATION = "source_version", "configuration"
@@ -66,15 +63,7 @@ def clip_document(clip: Clip, layout: Layout) -> Document:
         } | ({"sha256": file.sha256} if file.sha256 else {})
         document |= _transcoded(file.transcoded)
         document |= {"sound": file.sound} if file.sound else {}
-    if MOTION[0] in clip.scores:
-        document["motion_score"] = {
-            key.removeprefix("motion_"): clip.scores.get(key) for key in MOTION
-        }
-    if AESTHETIC in clip.scores:
-        document[AESTHETIC] = clip.scores[AESTHETIC]
-    others = {name: value for name, value in clip.scores.items() if name not in NAMED}
-    if others:
-        document["scores"] = others
+    document |= placed(clip.scores)
     if clip.rejected_by is not None:
         document["filtered_by"] = clip.rejected_by
     if clip.errors:
@@ -85,6 +74,18 @@ def clip_document(clip: Clip, layout: Layout) -> Document:
     document["windows"] = [_window_document(window) for window in clip.windows]
     document["valid"] = is_valid(clip)
     return document
+
+
+def placed(scores: Mapping[str, Any]) -> Document:
+    """Scores where a clip's document has them."""
+    document: Document = {}
+    for key, held in HEADS.items():
+        found = {below: scores.get(name) for name, below in held.items()}
+        if not any(name in scores for name in held):
+            continue
+        document[key] = found.get("", found)
+    others = {name: value for name, value in scores.items() if name not in IN_HEADS}
+    return document | ({SCORES: others} if others else {})
 
 
 def _transcoded(told: Transcoded | None) -> Document:

@@ -9,6 +9,7 @@ import av
 import numpy as np
 import pytest
 from cutting_room import QUICK, frames_of, shots_at
+from measuring import MOTION, QUALITY
 from odd_films import UNSAID, YCGCO, flat, joined
 
 from finecut.io.media.cutting import CutShot, cut
@@ -108,7 +109,7 @@ def test_a_clip_is_the_same_whichever_clips_are_cut_with_it(tmp_path: Path) -> N
 def test_who_looks_on_is_not_thrown_off(change: tuple[str, str], tmp_path: Path) -> None:
     film = changing(tmp_path, *change)
     video, looks = of(film), dict[str, ClipLook]()
-    looking = Looking(sheet=SheetForm((4.0,), height=90), motion=2.0, quality=2.0)
+    looking = Looking((MOTION, QUALITY), SheetForm((4.0,), height=90))
 
     def look_at(shot: Shot) -> ClipLook:
         looks[shot.id] = ClipLook(looking, looking.expected(video, shot))

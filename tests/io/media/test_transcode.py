@@ -27,6 +27,7 @@ from cutting_room import (
     shots_at,
     video_of,
 )
+from measuring import MOTION, QUALITY
 from numpy.typing import NDArray
 from places import SHARED
 
@@ -597,7 +598,7 @@ def looks_of(
 def test_a_glance_at_a_copied_clip_says_what_it_saw(
     how: str, panned: Painting, tmp_path: Path
 ) -> None:
-    looking = Looking(2.0, 2.0, SheetForm((1.0, 2.0), height=180), even=(8,), captions=2.0)
+    looking = Looking((MOTION, QUALITY), SheetForm((1.0, 2.0), height=180), even=(8,), captions=2.0)
     result, look = looks_of(how, panned, tmp_path, looking, (0.5, 7.2))
     sheet = look.sheet
     assert sheet is not None
@@ -620,7 +621,7 @@ def test_a_glance_at_a_copied_clip_says_what_it_saw(
 
 
 def test_what_is_measured_at_a_glance_is_what_is_measured(panned: Painting, tmp_path: Path) -> None:
-    looking = Looking(motion=2.0, quality=2.0)
+    looking = Looking((MOTION, QUALITY))
     scores = {
         how: looks_of(how, panned, tmp_path / how, looking, (0.0, 8.0))[1].scores
         for how in ("encode", COPY)
@@ -641,7 +642,7 @@ def test_motion_without_vectors_is_found_in_neighbours(tmp_path: Path) -> None:
         gop=24,
         scenes=[Scene(pan=60)],
     )
-    looking = Looking(motion=2.0)
+    looking = Looking((MOTION,))
     scores = [
         looks_of(how, painting, tmp_path / how, looking, (0.0, 4.0))[1].scores["motion_global_mean"]
         for how in ("encode", COPY)
@@ -709,7 +710,7 @@ def test_motion_alone_sees_fewer_frames_and_measures_the_same(
     """It looks at one frame of each turn; of the others one would be as good."""
 
     [result] = made(COPY, panned, tmp_path, (0.0, 8.0))
-    looking = Looking(motion=2.0)
+    looking = Looking((MOTION,))
     frugal, greedy = Shown(looking), Greedy(looking)
     for look in (frugal, greedy):
         glance_at(str(result.path), look, vectors=True)
@@ -737,7 +738,7 @@ def test_where_nobody_knows_what_is_left_out_motion_sees_all_there_is(
         scenes=[Scene(pan=60)],
     )
     [result] = made(COPY, painting, tmp_path, (0.0, 3.0))
-    frugal, greedy = Shown(Looking(motion=2.0)), Greedy(Looking(motion=2.0))
+    frugal, greedy = Shown(Looking((MOTION,))), Greedy(Looking((MOTION,)))
     for look in (frugal, greedy):
         glance_at(str(result.path), look, vectors=True)
     assert frugal.scores["motion_global_mean"] > 0.001
@@ -745,14 +746,14 @@ def test_where_nobody_knows_what_is_left_out_motion_sees_all_there_is(
 
 
 @pytest.mark.parametrize(
-    "looking", [Looking(motion=2.0, quality=2.0), Looking(motion=2.0, sheet=SheetForm((1.0,)))]
+    "looking", [Looking((MOTION, QUALITY)), Looking((MOTION,), sheet=SheetForm((1.0,)))]
 )
 def test_quality_and_sheets_see_every_frame_there_is(looking: Looking) -> None:
     times = [Fraction(number, 24) for number in range(48)]
     look = ClipLook(looking)
     look.wants(times)
     assert look.more(times[2:5]) == 3
-    alone = ClipLook(Looking(motion=2.0))
+    alone = ClipLook(Looking((MOTION,)))
     alone.wants(times)
     # Up to the one that begins the next half second.
     assert [alone.more(times[2:5]), alone.more(times[2:12]), alone.more(times[2:15])] == [1, 1, 11]
@@ -962,7 +963,7 @@ def test_a_glance_costs_a_third_of_decoding(tmp_path: Path) -> None:
             frame.pict_type = 0
             copy.mux(out.encode(frame))
         copy.mux(out.encode(None))
-    looking = Looking(motion=2.0, quality=2.0, sheet=SheetForm((1.0,), height=240))
+    looking = Looking((MOTION, QUALITY), sheet=SheetForm((1.0,), height=240))
     plain = cpu(lambda: [frame.pts for frame in frames_of(path)])
     counter = Counter(SheetForm((2.0,), height=36))
     glanced = cpu(lambda: glance_at(str(path), counter))

@@ -37,6 +37,7 @@ from child_work import (
     video_called,
 )
 from cutting_room import QUICK
+from measuring import MOTION, QUALITY
 from places import ROOT
 
 from finecut.io.media.frames.tiny_frames import watch
@@ -381,7 +382,7 @@ def test_a_cut_in_a_child_is_a_cut(video: Video, tmp_path: Path) -> None:
     def outcomes(name: str, limits: ChildLimits | None) -> tuple[list[Clip | Failure], list[bytes]]:
         root = tmp_path / name
         shelf = Shelf(str(root), f"{root}/.staging/run")
-        cutting = Cutting(shelf, QUICK, looking=Looking(motion=2, quality=2))
+        cutting = Cutting(shelf, QUICK, looking=Looking((MOTION, QUALITY)))
         made = list(isolated("cut", video.source, cut_reel, reel, cutting, limits=limits))
         staged = [one.staged for one in made if isinstance(one, Clip) and one.staged is not None]
         plain = [one.replace(staged=None) if isinstance(one, Clip) else one for one in made]

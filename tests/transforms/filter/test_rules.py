@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from finecut.transforms.filter.rules import FAMILIES, SHORT, Rule, parse_rule, verdict
+from finecut.transforms.filter.rules import (
+    FAMILIES,
+    SHORT,
+    Rule,
+    parse_rule,
+    parse_rule_on_output,
+    verdict,
+)
 
 
 @pytest.mark.parametrize(
@@ -54,3 +61,29 @@ def test_a_score_that_is_not_there_rejects() -> None:
 def test_wrong_rules_are_told_what_to_write(text: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         parse_rule(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "kept"),
+    [
+        ("camera=static", "static", True),
+        ("camera==static", "static", True),
+        ("camera = static", "moving", False),
+        ("camera!=static", "moving", True),
+        ("camera!=static", "static", False),
+        ("camera=static", 1.0, False),
+        ("camera>=1", "static", False),
+        ("camera=1", 1.0, True),
+    ],
+)
+def test_labels_are_the_same_or_not(text: str, value: float | str, kept: bool) -> None:
+    rule = parse_rule(text, own=True)
+    assert verdict({"camera": value}, [rule]) == (None if kept else rule.name)
+    assert verdict({}, [rule]) == rule.name
+
+
+def test_of_finished_clips_labels_are_believed() -> None:
+    assert parse_rule_on_output("camera=static") == Rule("camera=static", "camera", "=", "static")
+    for text in ("beauty>=1", "sharpness=0.1"):
+        with pytest.raises(ValueError, match=r"no score|a score, a comparison and a number"):
+            parse_rule_on_output(text)

@@ -12,6 +12,7 @@ import av
 import numpy as np
 import pytest
 from cutting_room import QUICK, frames_of, indices_and_times, shots_at, video_of
+from measuring import MOTION, QUALITY
 
 from finecut.io.media.cutting import CutShot, cut
 from finecut.io.media.frame_view import Look
@@ -28,7 +29,8 @@ from finecut.io.media.source import probe
 from finecut.io.media.testfilm.paint import Painting, Scene, paint, read_index
 from finecut.io.records import Chunk, Clip, Shot
 from finecut.io.storage.scratch import Scratch
-from finecut.transforms.measure.looking import ClipLook, Looking, keep_sheet, sheet_of, small_size
+from finecut.transforms.measure.clip_meters import small_size
+from finecut.transforms.measure.looking import ClipLook, Looking, keep_sheet, sheet_of
 
 WHOLE = SheetForm(rates=(5,), height=10_000)
 SPANS = ((0.5, 2.0), (1.0, 3.0))
@@ -230,7 +232,7 @@ def test_every_clip_gets_all_scores(
     case: str, film: Callable[[str], Painting], tmp_path: Path
 ) -> None:
     looks: dict[str, ClipLook] = {}
-    looking = Looking(motion=2.0, quality=2.0)
+    looking = Looking((MOTION, QUALITY))
     done = cut_with(
         film(case), tmp_path, lambda s: looks.setdefault(s.id, ClipLook(looking)), ((0.0, 3.0),)
     )
@@ -360,7 +362,7 @@ def pans(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[float]]:
                 codec=codec,
                 **settings,
             )
-            look = ClipLook(Looking(motion=2.0))
+            look = ClipLook(Looking((MOTION,)))
             cut_with(painting, folder / "clips", partial(_this, look), ((0.0, 2.5),))
             found[codec].append(look.scores["motion_global_mean"])
     return found

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from finecut.io.media.testfilm.paint import Scene
 from finecut.io.media.testfilm.scenery import Scenery
-from finecut.transforms.filter.rules import QUALITY_RULES
 from finecut.transforms.measure.quality import QualityMeter
+from finecut.transforms.steps.quality import QUALITY_RULES
 
 Array = npt.NDArray[Any]
 Fault = Callable[[Array, float], Array]

@@ -41,21 +41,23 @@ from finecut.io.tables.drops import drops_table
 from finecut.pipeline.commands.options import RefilterOptions, VerifyOptions
 from finecut.pipeline.commands.refilter import _words, main
 from finecut.pipeline.commands.verify import main as verify
-from finecut.pipeline.options import DISABLE, OptionError, Options
-from finecut.pipeline.planning import MEASURED, SEEN
+from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.running import run
 from finecut.transforms.embed.one_model import vector_key
 from finecut.transforms.filter.clips import dropped, judged
 from finecut.transforms.filter.rules import Rule
+from finecut.transforms.option import DISABLE
 from finecut.transforms.refilter.judging import (
     OutOfReach,
     Refiltering,
-    Stage,
     judged_anew,
     missing,
 )
-from finecut.transforms.refilter.rewriting import clip_rewritten
+from finecut.transforms.refilter.rewriting import Stage, clip_rewritten
 from finecut.transforms.refilter.yields import KEPT, Amount, Untouched, Yields, curve, merged
+from finecut.transforms.registry import FAMILIES
+from finecut.transforms.registry import IN_CUT as MEASURED
+from finecut.transforms.registry import ON_FRAMES as SEEN
 from finecut.transforms.write.documents import clip_document, serialise
 from finecut.transforms.write.writing import Writing
 
@@ -460,14 +462,7 @@ VIDEO = Video(Source("a", "a", "a"), 1, 0, 96, 54, 10.0, 10, 1.0, "h264", "yuv42
 CHUNK = Chunk("c", 0, 1, 1, 1)
 ID = "d2d0a5a1-0000-5000-8000-000000000000"
 FILE = ClipFile(96, 54, 10.0, 10, "h264", 100, "ab")
-SCORES = {
-    "motion_global_mean": "motion",
-    "motion_per_patch_min_256": "motion",
-    "sharpness": "quality",
-    "text_coverage": "text",
-    "unsafe_max": "unsafe",
-    "aesthetic_score": "aesthetic",
-}
+SCORES = FAMILIES
 VALUES = some.sampled_from([0.0, 0.5, 1.0])
 LIMITS = some.dictionaries(some.sampled_from([*SCORES]), VALUES, max_size=4)
 Limits = Mapping[str, float]
@@ -500,7 +495,7 @@ def made(
             clip = clip.replace(errors={**clip.errors, stage.family: "broken"})
         elif clip.kept:
             seen = {n: v for n, v in truth.items() if SCORES[n] == stage.family}
-            used = {n: ModelUsed("model", "1") for n in seen}
+            used = {stage.family: ModelUsed("model", "1")} if seen else {}
             scores, models = {**clip.scores, **seen}, {**clip.models, **used}
             clip = clip.replace(scores=scores, models=models)
         clip = judged(clip, stage.rules)

@@ -9,6 +9,8 @@ from typing import Any, Final, NamedTuple
 
 from finecut.io.storage.json_documents import BadDocument as Broken
 from finecut.io.storage.json_documents import parsed
+from finecut.transforms.registry import HEADS
+from finecut.transforms.registry import SCORES as KNOWN
 
 __all__ = ["Broken", "parsed"]
 
@@ -116,6 +118,18 @@ def are_counts(value: Any) -> bool:
     )
 
 
+def are_scores(value: Any) -> bool:
+    """The same where some may be labels: those that are not known to be numbers."""
+    return isinstance(value, dict) and all(
+        each is None or is_number(each) or (is_text(each) and _may_be_a_label(name))
+        for name, each in value.items()
+    )
+
+
+def _may_be_a_label(score: str) -> bool:
+    return score not in KNOWN or bool(KNOWN[score].labels)
+
+
 def _or_null(shape: Shape) -> Shape:
     return Shape(lambda value: value is None or shape.fits(value), f"{shape.words} or null")
 
@@ -134,8 +148,13 @@ IDS = Shape(are_ids, "a list of ids of clips")
 TEXTS = Shape(are_texts, "a list of texts")
 CAPTIONS = Shape(is_text_by_window, "texts by window, by clip")
 WINDOWS = Shape(are_windows, "a list of windows with start_frame and end_frame")
-SCORES = Shape(are_numbers, "numbers by name")
+NUMBERS = Shape(are_numbers, "numbers by name")
+SCORES = Shape(are_scores, "numbers by name, or texts where scores are labels")
 COUNTS = Shape(are_counts, "numbers by name, or by two names")
+#: Scores that stand under keys of their own.
+HEADED: Final[Mapping[str, Shape]] = {
+    key: NUMBERS if all(held.values()) else _or_null(NUMBER) for key, held in HEADS.items()
+}
 MAPPING = Shape(lambda value: isinstance(value, dict), "a mapping")
 
 #: Facts of a clip's file: all of them, or none where there is no file.
@@ -160,8 +179,7 @@ CLIP: Final[Mapping[str, Shape]] = {
     "transcode": _maybe(TEXT),
     "copied_span": _maybe(SPAN),
     "sound": _maybe(TEXT),
-    "motion_score": _maybe(SCORES),
-    "aesthetic_score": _maybe(_or_null(NUMBER)),
+    **{key: _maybe(shape) for key, shape in HEADED.items()},
     "scores": _maybe(SCORES),
     "filtered_by": _maybe(TEXT),
     "errors": _maybe(TEXTS),

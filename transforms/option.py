@@ -1,0 +1,119 @@
+"""An option: a field of a frozen dataclass from which flags, help and tables are derived.
+
+Whoever has choices declares them with it: the pipeline, and every step of
+:mod:`finecut.transforms.steps`. Standard library only: ``--help`` has to answer at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import field
+from typing import Any, Final
+
+#: What a step's filter does: nothing, measure and reject, measure only.
+DISABLE, ENABLE, SCORE_ONLY = FILTER_MODES = "disable", "enable", "score-only"
+MOST_RATE: Final = 240
+#: When an option of a step has an effect: while its filter rejects clips; while it measures.
+ENABLED, MEASURED = "enabled", "measured"
+
+INPUT, CUT, SCENES, ENCODE = "input", "cutting", "cutting at scenes", "encoding"
+LOOK, MODELS, PREVIEW = "looking and filtering", "looking with models", "windows and previews"
+EMBED, CAPTIONS, MACHINES = "embeddings", "captions", "models and machines"
+OUTPUT, RUN, LIMITS = "output", "running", "limits"
+#: In this order help and tables list them.
+GROUPS: Final = (
+    INPUT,
+    CUT,
+    SCENES,
+    ENCODE,
+    LOOK,
+    MODELS,
+    EMBED,
+    CAPTIONS,
+    MACHINES,
+    PREVIEW,
+    OUTPUT,
+    RUN,
+    LIMITS,
+)
+
+
+def option(
+    default: Any,
+    group: str,
+    text: str,
+    *,
+    choices: tuple[str, ...] | None = None,
+    known: tuple[str, ...] = (),
+    metavar: str | None = None,
+    shown: str | None = None,
+    parse: Callable[[str], Any] | None = None,
+    above: float | None = None,
+    least: float | None = None,
+    most: float | None = None,
+    matters: bool = True,
+    positional: bool = False,
+    refilter: bool = False,
+    effective: str | None = None,
+) -> Any:
+    """A field that is an option: its default, the group it is listed in, and one sentence.
+
+    What does not matter changes nothing that is written of a video, only where, when and of which.
+    Numbers lie above ``above``, or from ``least`` on, and go up to ``most``. What is positional has
+    no flag: it is written behind the command. ``choices`` are all there are; ``known`` are words
+    that mean something among other texts. Either may be written with - or _.
+
+    Of a step: ``refilter`` may change it for a finished output; ``effective`` says when it has an
+    effect (:data:`ENABLED`, :data:`MEASURED`).
+    """
+    metadata = {
+        "above": above,
+        "least": least,
+        "most": most,
+        "matters": matters,
+        "positional": positional,
+        "group": group,
+        "text": text,
+        "choices": choices,
+        "known": known,
+        "metavar": metavar,
+        "shown": shown,
+        "parse": parse,
+        "refilter": refilter,
+        "effective": effective,
+    }
+    return field(default=default, metadata=metadata)
+
+
+def filter_option(group: str, text: str) -> Any:
+    """The option of a step that switches it on: measure, or reject clips, too."""
+    return option(DISABLE, group, text, choices=FILTER_MODES, refilter=True)
+
+
+def threshold_option(
+    default: float | None,
+    group: str,
+    text: str,
+    *,
+    metavar: str = "X",
+    shown: str | None = None,
+    least: float | None = None,
+    most: float | None = None,
+) -> Any:
+    """A limit of a step's rules."""
+    return option(
+        default,
+        group,
+        text,
+        metavar=metavar,
+        shown=shown,
+        least=least,
+        most=most,
+        refilter=True,
+        effective=ENABLED,
+    )
+
+
+def rate_option(default: float, group: str, text: str) -> Any:
+    """How many frames a second a step looks at."""
+    return option(default, group, text, metavar="N", above=0, most=MOST_RATE, effective=MEASURED)

@@ -1,0 +1,57 @@
+"""The registry: every step that is built in, and what is derived from all of them.
+
+A module in :mod:`finecut.transforms.steps` that holds a step with a name is found by lying there;
+nothing else lists it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from finecut.transforms import steps
+from finecut.transforms.step_base import Score, Step, StepInCut, StepOnFrames, heads_of
+
+
+def _found() -> Iterator[type[Step[Any]]]:
+    for module in pkgutil.iter_modules(steps.__path__, f"{steps.__name__}."):
+        for value in vars(importlib.import_module(module.name)).values():
+            is_step = isinstance(value, type) and issubclass(value, Step)
+            # What a module only imports lies in another one.
+            if is_step and value.name and value.__module__ == module.name:
+                yield value
+
+
+#: In the order in which they look at clips, those in the cut first.
+STEPS: Final[tuple[type[Step[Any]], ...]] = tuple(
+    sorted(_found(), key=lambda step: (not issubclass(step, StepInCut), step.order, step.name))
+)
+IN_CUT: Final = tuple(step.name for step in STEPS if issubclass(step, StepInCut))
+ON_FRAMES: Final = tuple(step.name for step in STEPS if issubclass(step, StepOnFrames))
+
+SCORES: Final[Mapping[str, Score]] = {score.name: score for step in STEPS for score in step.scores}
+#: Which step gives a score.
+FAMILIES: Final[Mapping[str, str]] = {
+    score.name: step.name for step in STEPS for score in step.scores
+}
+#: The family of scores that custom steps give.
+OWN: Final = "own"
+#: Short names that may stand in a rule.
+SHORT: Final[Mapping[str, str]] = {
+    score.short: score.name for score in SCORES.values() if score.short
+}
+#: Where documents hold scores that do not stand among the "scores" (see :func:`heads_of`).
+HEADS: Final = heads_of(SCORES.values())
+IN_HEADS: Final = frozenset(name for held in HEADS.values() for name in held)
+
+
+def family_of(score: str) -> str:
+    """The step that has to measure for there to be this score."""
+    return FAMILIES.get(score, OWN)
+
+
+def titles() -> dict[str, str]:
+    """What a reader is told that scores are, where their names do not say it."""
+    return {score.name: score.title for score in SCORES.values() if score.title}

