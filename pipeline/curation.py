@@ -12,6 +12,7 @@ From beginning to end, with progress: ``run(Options(...))`` gives the run's ``Su
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ import apache_beam as beam
 from finecut.io.records import Clip, Failure, Reel, Source, Summary, Video, to_json
 from finecut.io.storage.files import Shelf
 from finecut.pipeline.dealing import InParts, ShareOut, deal_reels, deal_videos
+from finecut.pipeline.engine import runner_of
 from finecut.pipeline.options import Options
 from finecut.pipeline.own import apply
 from finecut.pipeline.planning import Plan, plan
@@ -70,8 +72,10 @@ class Done(NamedTuple):
 def curate(pipeline: beam.Pipeline, options: Options, steps: Plan | None = None) -> Curated:
     """Add the whole way to a pipeline: find → probe → split → cut → look → write → tidy up.
 
-    ``steps`` is what the options were planned to, if they were already.
+    The pipeline's runner decides how work is handed out and what workers are asked for, whatever
+    the options say. ``steps`` is what they were planned to, if they were already.
     """
+    options = replace(options, runner=runner_of(pipeline))
     steps = plan(options.check()) if steps is None else steps
     sources = pipeline | "FindVideos" >> FindVideos(steps.finding)
     listing = WriteLines(steps.writing.shelf, steps.failures_path)

@@ -20,7 +20,7 @@ from apache_beam.utils import thread_pool_executor
 
 from finecut.io.storage.files import Shelf
 from finecut.pipeline.cli.stopping import interruptible
-from finecut.pipeline.options import LOCAL_RUNNERS, OptionError
+from finecut.pipeline.options import LOCAL, LOCAL_RUNNERS, OptionError
 from finecut.transforms.beam.guard import attempted
 from finecut.transforms.beam.metrics import LOG, NAMESPACE
 
@@ -36,6 +36,8 @@ os.register_at_fork(after_in_child=_new_threads)
 View = TypeVar("View", bound=PipelineOptions)
 
 DATAFLOW = "DataflowRunner"
+#: Runners that work on this machine, by the names of their classes.
+LOCAL_CLASSES = (*LOCAL_RUNNERS, "SwitchingDirectRunner", "BundleBasedDirectRunner", "PrismRunner")
 
 
 class RunError(RuntimeError):
@@ -104,6 +106,12 @@ def new_pipeline(options: PipelineOptions, runner: str) -> beam.Pipeline:
             f"--runner {runner} cannot be used like this ({'; '.join(wrong)}): write options of "
             "the runner's own as it names them, such as --region=…, behind those of finecut"
         ) from error
+
+
+def runner_of(pipeline: beam.Pipeline) -> str:
+    """The ``--runner`` that a pipeline has, whoever made it."""
+    name = type(pipeline.runner).__name__
+    return LOCAL if name in LOCAL_CLASSES else name
 
 
 def check_runner(name: str, arguments: Sequence[str]) -> None:

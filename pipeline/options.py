@@ -54,7 +54,9 @@ ENCODERS = (X264, "libx265", "libsvtav1", "libvpx-vp9", "h264_nvenc", "libopenh2
 ENCODE_ALL, COPY, SMART = TRANSCODES = "encode", "copy", "smart"
 MOST_WORKERS, MOST_ENCODER_THREADS, MOST_BIT_RATE = 256, 64, 1_000_000_000
 LEAST_STRIDE = 0.001
-LOCAL_RUNNERS = ("local", "DirectRunner", "FnApiRunner")
+#: The runner of who names none.
+LOCAL = "local"
+LOCAL_RUNNERS = (LOCAL, "DirectRunner", "FnApiRunner")
 FIXED_STRIDE, TRANSNETV2, CONTENT = "fixed_stride", "transnetv2", "content"
 MOST_HEIGHT = 4320
 #: Embed by the best that --model-dir has, else by what needs no download.

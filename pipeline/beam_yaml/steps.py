@@ -35,7 +35,8 @@ from finecut.pipeline.beam_yaml.config import BEAMS, options_of
 from finecut.pipeline.beam_yaml.rows import FromRows, ToRows
 from finecut.pipeline.curation import WriteLines
 from finecut.pipeline.dealing import InParts, ShareOut, deal_reels, deal_videos
-from finecut.pipeline.options import LOCAL_RUNNERS, OptionError, Options, option_fields
+from finecut.pipeline.engine import runner_of
+from finecut.pipeline.options import OptionError, Options, option_fields
 from finecut.pipeline.planning import Plan, check_apart, plan
 from finecut.transforms.beam.guard import FAILURES
 from finecut.transforms.caption import clips as caption
@@ -58,9 +59,6 @@ from finecut.transforms.write.writing import Writing
 ALONE = "-steps"
 
 Rows = Mapping[str, beam.PCollection[Any]]
-
-#: Runners of this machine, as Beam calls their classes.
-LOCAL_CLASSES = (*LOCAL_RUNNERS, "SwitchingDirectRunner", "BundleBasedDirectRunner", "PrismRunner")
 
 #: What the steps of one pipeline share, and no other pipeline does: the beginning of the names of
 #: their staging folders and sheets.
@@ -87,11 +85,6 @@ def planned(options: Options, run: str) -> Plan:
     Steps with other options get another name, and so never see sheets that were drawn otherwise.
     """
     return plan(options, f"{run}-{hashlib.sha256(repr(options).encode()).hexdigest()[:12]}")
-
-
-def runner_of(pipeline: beam.Pipeline) -> str:
-    name = type(pipeline.runner).__name__
-    return "local" if name in LOCAL_CLASSES else name
 
 
 class Step(beam.PTransform[Any, Any]):

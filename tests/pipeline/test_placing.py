@@ -30,7 +30,8 @@ def options(**changes: Any) -> Options:
 
 def hints_in_proto(options: Options) -> dict[str, dict[str, bytes]]:
     """Name of each step that works itself → its hints, from the graph a runner is given."""
-    pipeline = beam.Pipeline("FnApiRunner")
+    # What a pipeline is for is told by its own runner: this one is never run.
+    pipeline = beam.Pipeline("FnApiRunner" if options.is_local else "PortableRunner")
     curate(pipeline, options)
     proto = pipeline.to_runner_api()
     leaves = {
