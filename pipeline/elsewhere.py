@@ -20,7 +20,8 @@ from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from finecut.io.storage import files as shelf
 from finecut.io.storage.files import Shelf
-from finecut.pipeline.engine import DATAFLOW, Handler, RunError
+from finecut.pipeline.cli.own_process import Handler
+from finecut.pipeline.engine import DATAFLOW, RunError
 from finecut.pipeline.options import OptionError
 from finecut.transforms.beam.guard import attempted
 

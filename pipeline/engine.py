@@ -6,11 +6,9 @@ user.
 
 from __future__ import annotations
 
-import logging
 import os
-import sys
 from collections.abc import Callable, Sequence
-from typing import Any, TextIO, TypeVar
+from typing import Any, TypeVar
 
 import apache_beam as beam
 from apache_beam.metrics import MetricsFilter
@@ -22,7 +20,7 @@ from finecut.io.storage.files import Shelf
 from finecut.pipeline.cli.stopping import interruptible
 from finecut.pipeline.options import LOCAL, LOCAL_RUNNERS, OptionError
 from finecut.transforms.beam.guard import attempted
-from finecut.transforms.beam.metrics import LOG, NAMESPACE
+from finecut.transforms.beam.metrics import NAMESPACE
 
 
 def _new_threads() -> None:
@@ -140,35 +138,6 @@ def local_arguments(workers: int) -> list[str]:
         "--direct_running_mode=in_memory",
         f"--direct_num_workers={workers}",
     ]
-
-
-class Handler(logging.StreamHandler[TextIO]):
-    """Ours, to be told from what a host program has set up."""
-
-
-def _show_logs(level: int) -> None:
-    """From this level on, unless the program that calls us has a handler of its own.
-
-    Without any, the first library that warns makes one, which shows all warnings after it.
-    """
-    root = logging.getLogger()
-    for old in [h for h in root.handlers if isinstance(h, Handler)]:
-        root.removeHandler(old)
-    if not root.handlers:
-        handler = Handler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        handler.setLevel(level)
-        root.addHandler(handler)
-
-
-def quiet_libraries(verbose: bool) -> None:
-    """Beam talks about itself at every start; only errors concern who did not ask."""
-    logging.getLogger("apache_beam").setLevel(logging.WARNING if verbose else logging.ERROR)
-    # Its local runner says that threads are not parallel: ours spend their time outside Python.
-    logging.getLogger("apache_beam.runners.portability").setLevel(logging.ERROR)
-    _show_logs(logging.NOTSET if verbose else logging.ERROR)
-    if verbose:
-        LOG.setLevel(logging.INFO)
 
 
 def stats_of(result: PipelineResult) -> dict[str, int]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
-import os
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import Any, Final, NamedTuple
@@ -283,7 +281,6 @@ def _found(text: str, path: str) -> Any:
         return _installed(text, path)
     if not module or not name:
         raise OptionError(f"--step {text} names no class: write package.module:Name")
-    _look_here_too()
     # Whatever a module does when it is imported, it does here.
     imported = _tried(lambda: importlib.import_module(module))
     if isinstance(imported, Exception):
@@ -328,13 +325,3 @@ def _step_in(text: str, found: Any) -> Any:
             "or from beam.PTransform"
         )
     return found
-
-
-def _look_here_too() -> None:
-    """Modules are found where the command was started, too, behind all that is installed.
-
-    It stays so: a step may import its neighbours later.
-    """
-    here = os.getcwd()  # noqa: PTH109 - the path is a list of texts
-    if here not in sys.path and "" not in sys.path:
-        sys.path.append(here)

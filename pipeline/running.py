@@ -45,7 +45,6 @@ from finecut.pipeline.engine import (
     check_runner,
     local_arguments,
     new_pipeline,
-    quiet_libraries,
     stats_of,
     stats_or_none,
 )
@@ -98,7 +97,6 @@ def run(options: Options, runner_arguments: Sequence[str] = (), progress: bool =
             "--subscription has no end to wait for: write finecut launch instead of curate, or "
             "leave it out"
         )
-    quiet_libraries(options.verbose)
     with standing(fence_of(options)):
         return _run(options, runner_arguments, progress)
 

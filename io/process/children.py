@@ -78,6 +78,8 @@ ALONE: Final = {
     "ARROW_DEFAULT_MEMORY_POOL": "system",
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
 }
+#: SVT-AV1 prints its settings past FFmpeg's log; only its errors are of interest to a user.
+QUIET: Final = {"SVT_LOG": "1"}
 BEGIN: Final = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from finecut.io.process.children import nurse; "
@@ -257,7 +259,7 @@ class _Nursery:
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                env=os.environ | ALONE,
+                env=QUIET | os.environ | ALONE,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # Ctrl-C at a terminal is for its parent to hear
             )

@@ -50,8 +50,6 @@ SILENCE: Final = 60
 CONNECTIONS: Final = 128
 #: Somebody else published the same name in the meantime; so often it is looked at again.
 LOOKS: Final = 5
-#: Unless told not to, Google's library asks for the bucket itself now and then, for its traces.
-os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
 #: What Google's services say of themselves where the machine cannot be asked.
 SERVICES: Final = (
     "GCE_METADATA_HOST",
@@ -267,6 +265,8 @@ def _whole_or_again(uri: str) -> Iterator[None]:
 def _client_of(_process: int, _stand_in: str | None) -> storage.Client:
     credentials, project = _credentials()
     client = storage.Client(project=project, credentials=credentials)
+    # With it, Google's library asks for the bucket itself now and then, for its traces.
+    client._bucket_metadata_cache = None
     client._http.mount("https://", HTTPAdapter(pool_maxsize=CONNECTIONS))
     client._http.mount("http://", HTTPAdapter(pool_maxsize=CONNECTIONS))
     return client

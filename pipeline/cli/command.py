@@ -15,12 +15,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import difflib
-import gc
 import importlib
 import io
-import os
 import sys
-import warnings
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
@@ -30,6 +27,13 @@ from finecut.io.storage.stores import GOOGLE, modules_behind
 from finecut.pipeline.cli.flags import Parser, add_flags, parse_after, parse_options
 from finecut.pipeline.cli.manual import PAGES, Page
 from finecut.pipeline.cli.outlets import Outlet, outlets, said
+from finecut.pipeline.cli.own_process import (
+    ignore_warnings,
+    import_lean,
+    look_here_too,
+    quiet_libraries,
+    set_environment,
+)
 from finecut.pipeline.cli.stopping import stopping
 from finecut.pipeline.commands.options import COMMANDS, AfterOptions
 from finecut.pipeline.options import OptionError, Options
@@ -55,8 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _command(given: Sequence[str], out: Outlet, alone: bool) -> int:
-    # There is a worker for each core already. NumPy's own threads wait for each other by spinning.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    set_environment()
     parser, commands = parsers()
     if not given or given[0] not in commands:
         return _without_command(given, parser) or said(out)
@@ -69,6 +72,8 @@ def _command(given: Sequence[str], out: Outlet, alone: bool) -> int:
     if name == "completion":
         return _completion(command.parse_args(rest).shell) or said(out)
     options, runners = parse_options(command, rest, whole=name != "doctor")
+    if options.step:
+        look_here_too()
     if away := _away(options, () if name in ("curate", "launch") else READ_TO_DESCRIBE):
         return away
     if name == "describe":
@@ -165,9 +170,9 @@ def _curate(options: Options, rest: Sequence[str], parser: Parser, alone: bool) 
         # It imports its own, while this process imports Beam.
         child.start(*CHILDREN, *modules_behind(options.input))
     if not options.verbose:
-        # Libraries warn their developers; whoever cuts films cannot act on it.
-        warnings.simplefilter("ignore")
-    _import("finecut.pipeline.running", lean=alone and options.is_local and not options.step)
+        ignore_warnings()
+    _import("finecut.pipeline.running", alone, lean=options.is_local and not options.step)
+    quiet_libraries(options.verbose)
     from finecut.io.media.codecs.decoders import DecoderMissing
     from finecut.io.media.codecs.encoders import EncoderMissing
     from finecut.io.tables.drops import DropsError
@@ -218,7 +223,7 @@ def _launch(options: Options, rest: Sequence[str], parser: Parser) -> int:
         parser.error("--runner local has nobody to hand the job over to: write DataflowRunner")
     from finecut.io.tables.drops import DropsError
     from finecut.pipeline.commands.launch import launch
-    from finecut.pipeline.engine import RunError, quiet_libraries
+    from finecut.pipeline.engine import RunError
     from finecut.transforms.split.given import CutsError
 
     quiet_libraries(options.verbose)
@@ -253,10 +258,9 @@ def _describe(options: Options, parser: Parser) -> int:
 
 
 def _doctor(options: Options, parser: Parser) -> int:
-    warnings.simplefilter("ignore")
+    ignore_warnings()
     from finecut.io.tables.drops import DropsError
     from finecut.pipeline.commands.doctor import doctor
-    from finecut.pipeline.engine import quiet_libraries
     from finecut.transforms.models.weights.folders import WeightsMissing
     from finecut.transforms.split.given import CutsError
 
@@ -276,11 +280,11 @@ def _after(name: str, given: Sequence[str], parser: Parser, alone: bool) -> int:
     if away := _away(told):
         return away
     if not told.verbose:
-        warnings.simplefilter("ignore")
-    _import(f"finecut.pipeline.commands.{name}", lean=alone and told.is_local)
+        ignore_warnings()
+    _import(f"finecut.pipeline.commands.{name}", alone, lean=told.is_local)
     from finecut.io.dataset.output import NoDataset
     from finecut.io.tables.drops import DropsError
-    from finecut.pipeline.engine import RunError, quiet_libraries
+    from finecut.pipeline.engine import RunError
 
     quiet_libraries(told.verbose)
     words = io.StringIO()
@@ -298,23 +302,17 @@ def _after(name: str, given: Sequence[str], parser: Parser, alone: bool) -> int:
     return code
 
 
-def _import(module: str, lean: bool) -> None:
-    """Import what does a command's work; lean and fast where this process is for nothing else."""
-    if not lean:
+def _import(module: str, alone: bool, lean: bool) -> None:
+    """Import what does a command's work; fast, where this process is for nothing else."""
+    if alone:
+        import_lean(module, without_unused=lean)
+    else:
         importlib.import_module(module)
-        return
-    # Thousands of functions and classes are made, and none is garbage.
-    gc.disable()
-    try:
-        importlib.import_module("finecut.transforms.beam.lean")
-        importlib.import_module(module)
-    finally:
-        gc.freeze()
-        gc.enable()
 
 
 def _demo(folder: str, alone: bool) -> int:
-    _import("finecut.pipeline.commands.demo", lean=alone)
+    _import("finecut.pipeline.commands.demo", alone, lean=True)
+    quiet_libraries(verbose=False)
     from finecut.pipeline.commands.demo import demo
 
     return demo(folder)

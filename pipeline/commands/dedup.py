@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import logging
 import re
 import sys
 import time
@@ -35,6 +34,7 @@ from finecut.io.storage.temporary import sweep_temporary
 from finecut.io.tables.drops import DUPLICATES
 from finecut.io.tables.parquet import facts_of
 from finecut.pipeline.cli.final_words import shown
+from finecut.pipeline.cli.own_process import said_once
 from finecut.pipeline.cli.progress import Progress
 from finecut.pipeline.cli.stopping import given_up_by
 from finecut.pipeline.commands.options import DedupOptions
@@ -81,7 +81,8 @@ _NUMBERED: Final = re.compile(r"\[Errno (\d+)\] ([^:\[\n]+)")
 def main(options: DedupOptions, runner_arguments: Sequence[str]) -> int:
     """Find them, and say how many there are."""
     began = time.monotonic()
-    deduping, deduped = dedup(options, runner_arguments, progress=not options.quiet)
+    with said_once(options.is_local and not options.verbose):
+        deduping, deduped = dedup(options, runner_arguments, progress=not options.quiet)
     for trouble in deduped.troubles:
         sys.stderr.write(shown(f"finecut: left out: {trouble}") + "\n")
     words = final_words(deduping, deduped, time.monotonic() - began)
@@ -109,7 +110,6 @@ def _dedup(
     own = deduping.clustering.own
     with (
         given_up_by(partial(_give_up, own), options.is_local),
-        _said_once(options),
         _said_plainly(deduping),
         _alone(deduping, options.is_local),
         Progress(progress and options.is_local, line=progress_line),
@@ -140,19 +140,6 @@ def _give_up(own: Shelf) -> None:
     """Write nothing any more."""
     halt(own.staging)
     own.sweep()
-
-
-@contextmanager
-def _said_once(options: DedupOptions) -> Iterator[None]:
-    """Beam's worker in this process logs what it is about to raise, with its whole stack."""
-    worker = logging.getLogger("apache_beam.runners.common")
-    level = worker.level
-    if options.is_local and not options.verbose:
-        worker.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        worker.setLevel(level)
 
 
 @contextmanager

@@ -19,9 +19,10 @@ from apache_beam.runners.runner import PipelineResult
 from finecut.io.records import Summary
 from finecut.pipeline.beam_options import words_of
 from finecut.pipeline.cli.flags import Parser, add_flags, parse_options
+from finecut.pipeline.cli.own_process import look_here_too, quiet_libraries
 from finecut.pipeline.curation import curate, curate_stream
 from finecut.pipeline.elsewhere import taken
-from finecut.pipeline.engine import DATAFLOW, RunError, check_runner, new_pipeline, quiet_libraries
+from finecut.pipeline.engine import DATAFLOW, RunError, check_runner, new_pipeline
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import check_apart, plan
 from finecut.pipeline.run_document import run_document, run_name
@@ -43,6 +44,7 @@ def main(arguments: Sequence[str]) -> int:
         words.append(f"--runner={DATAFLOW}")
     options, rest = parse_options(parser, words)
     quiet_libraries(options.verbose)
+    look_here_too()
     try:
         launch(options, rest)
     except OptionError as error:

@@ -154,7 +154,8 @@ def test_a_command_imports_of_beam_only_what_it_needs(tmp_path: Path) -> None:
     code = (
         "import gc, sys; from finecut.pipeline.cli.command import main; "
         "assert main() == 0; assert gc.isenabled(); "
-        "from finecut.transforms.beam.lean import UNUSED; print(*{*UNUSED} & {*sys.modules}); "
+        "from finecut.pipeline.cli.own_process import MANAGER, UNUSED; "
+        "print(*{*UNUSED, MANAGER, 'torch'} & {*sys.modules}); "
         "import pandas, apache_beam.typehints.pandas_type_compatibility"
     )
     words = ["curate", "--quiet", "--no-report", "--no-generate-embeddings"]

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from finecut.io.media.testfilm.paint import Scene, paint
+from finecut.pipeline.cli.own_process import look_here_too
 from finecut.pipeline.commands.describe import describe
 from finecut.pipeline.commands.doctor import doctor
 from finecut.pipeline.engine import RunError
@@ -161,8 +162,9 @@ def function(clip):
 
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Started in the folder where the steps lie."""
+    """Started in the folder where the steps lie, as the command does (``own_process``)."""
     monkeypatch.chdir(_folder(tmp_path_factory))
+    look_here_too()
 
 
 _FOLDERS: list[Path] = []

@@ -6,22 +6,15 @@ proxy, and there may be several copies of it, which are asked in turn). What bre
 is written into that clip by the step itself: Beam's own way to handle errors would lose the batch.
 """
 
-import resource
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from finecut.io.records import Clip
-from finecut.transforms.beam.without import without
-from finecut.transforms.models.threads import work_alone
 
-# Beam's part that moves models in and out of a GPU's memory is not used here, Beam does without it
-# where it cannot be imported, and importing it imports torch: a second, and 180 MB.
-with without("apache_beam.ml.inference.model_manager"):
-    import apache_beam.ml.inference.base as beam_inference
-from apache_beam.ml.inference.base import ModelHandler, RunInference
-
-# What Beam measures memory with is forgotten along with that part.
-beam_inference.resource = resource
+if TYPE_CHECKING:
+    from apache_beam.ml.inference.base import RunInference
 
 
 class ModelStep(Protocol):
@@ -45,40 +38,9 @@ class ModelStep(Protocol):
 
 def inference(step: ModelStep, shared: bool = False, copies: int = 1) -> RunInference[Clip, Clip]:
     """Clips → the same, looked at; Beam loads the model, and counts."""
-    return RunInference(_Handler(step, shared, copies))
+    # Only where a model is wanted: Beam's part for models imports torch, where it is installed.
+    from apache_beam.ml.inference.base import RunInference
 
+    from finecut.transforms.beam.model_handler import StepHandler
 
-class _Loaded:
-    """Beam holds models by weak references, which plain functions and tuples do not take."""
-
-    def __init__(self, model: Any) -> None:
-        self.model = model
-
-
-class _Handler(ModelHandler[Clip, Clip, Any]):
-    def __init__(self, step: ModelStep, shared: bool, copies: int) -> None:
-        super().__init__(large_model=shared, model_copies=copies if shared else None)
-        self.step, self.shared = step, shared
-
-    def load_model(self) -> Any:
-        model = self.step.load()
-        work_alone()
-        # A proxy passes on the methods of the model itself, and can be weakly referred to.
-        return model if self.shared else _Loaded(model)
-
-    def run_inference(
-        self,
-        batch: Sequence[Clip],
-        model: Any,
-        inference_args: dict[str, Any] | None = None,
-    ) -> Iterable[Clip]:
-        return self.step.run(batch, model.model if isinstance(model, _Loaded) else model)
-
-    def get_num_bytes(self, batch: Sequence[Clip]) -> int:
-        return self.step.num_bytes(batch)
-
-    def batch_elements_kwargs(self) -> Mapping[str, Any]:
-        return {"min_batch_size": 1, "max_batch_size": self.step.together}
-
-    def get_metrics_namespace(self) -> str:
-        return f"finecut_{self.step.name}"
+    return RunInference(StepHandler(step, shared, copies))

@@ -8,7 +8,6 @@ from apache_beam.pvalue import TaggedOutput
 
 from finecut.io.media.codecs.decoders import require_decoder
 from finecut.io.media.codecs.encoders import require_encoder
-from finecut.io.media.memory import prepare_process
 from finecut.io.media.remux.copying import ENCODED
 from finecut.io.records import Clip, ClipFile, Failure, Reel
 from finecut.io.storage.files import Shelf
@@ -73,7 +72,6 @@ class _Cut(beam.DoFn):
     def setup(self) -> None:
         require_encoder(self.cutting.encoding)
         require_decoder(self.cutting.decoder)
-        prepare_process()
 
     def process(self, reel: Reel) -> Iterable[Clip | TaggedOutput[Literal["failures"], Failure]]:
         left = {shot.id: shot for shot in reel.shots}

@@ -12,7 +12,6 @@ never "as many as this machine has".
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -23,9 +22,6 @@ from av.codec.context import Flags
 from av.video.codeccontext import VideoCodecContext
 
 from finecut.io.media.codecs.thread_priority import opened
-
-# SVT-AV1 prints its settings past FFmpeg's log; only its errors are of interest to a user.
-os.environ.setdefault("SVT_LOG", "1")
 
 #: Every core has a worker. Threads of one encoder wait for each other: two cost 8 % more CPU.
 DEFAULT_THREADS = 1

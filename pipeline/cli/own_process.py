@@ -1,0 +1,147 @@
+"""What makes the command fast and quiet: changes to a process that is for nothing else.
+
+    environment         libraries' own threads and settings
+    import_lean         Beam without what a local run never asks it for, and without collecting
+    quiet_libraries     whose words are shown
+    look_here_too       modules are found where the command was started
+
+Nothing else in finecut touches these, nor ``sys.modules``, signals or the collector: a program that
+calls us decides them for itself. Standard library only, until something is imported.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, TextIO
+
+ENVIRONMENT: Final = {
+    # There is a worker for each core already. NumPy's own threads wait for each other by spinning.
+    "OPENBLAS_NUM_THREADS": "1",
+    # SVT-AV1 prints its settings past FFmpeg's log; only its errors are of interest to a user.
+    "SVT_LOG": "1",
+}
+
+#: Beam's part that moves models in and out of a GPU's memory, which imports torch: a second, and
+#: 180 MB. It is not used here, and Beam does without it where it cannot be imported.
+MANAGER: Final = "apache_beam.ml.inference.model_manager"
+#: Beam imports what it can be connected to, where it is installed: pandas for data frames, and
+#: Google's clients for its own file system (ours is :mod:`finecut.io.storage.gcs`), BigQuery,
+#: Pub/Sub and Dataflow. That is half of the time until the first video is opened, and a third of
+#: the memory of each process.
+UNUSED: Final = ("pandas", "apache_beam.io.gcp", "google.cloud.dataflow")
+
+
+def set_environment() -> None:
+    """What nobody set otherwise; before the libraries that read it are imported."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
+def look_here_too() -> None:
+    """Modules are found where the command was started, too, behind all that is installed.
+
+    Python does so for ``python -m``, and not for installed commands.
+    """
+    here = os.getcwd()  # noqa: PTH109 - the path is a list of texts
+    if here not in sys.path and "" not in sys.path:
+        sys.path.append(here)
+
+
+def ignore_warnings() -> None:
+    """Libraries warn their developers; whoever cuts videos cannot act on it."""
+    warnings.simplefilter("ignore")
+
+
+def import_lean(module: str, without_unused: bool = True) -> None:
+    """Import what does a command's work, fast, and Beam without its managers of models.
+
+    ``without_unused``: also without what a run on this machine never asks Beam for. Who wants
+    pandas imports it afterwards as ever; Beam does without for as long as the process lives. So
+    not where a job is handed over to a cluster, nor where custom steps may use all that Beam has.
+    """
+    # Thousands of functions and classes are made, and none is garbage.
+    gc.disable()
+    try:
+        if without_unused:
+            with without(*UNUSED):
+                importlib.import_module("apache_beam")
+        _import_inference()
+        importlib.import_module(module)
+        importlib.import_module("finecut.io.media.memory").return_large_blocks()
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def _import_inference() -> None:
+    with without(MANAGER):
+        inference = importlib.import_module("apache_beam.ml.inference.base")
+    # What Beam measures memory with is forgotten along with that part.
+    vars(inference)["resource"] = importlib.import_module("resource")
+
+
+@contextmanager
+def without(*names: str) -> Iterator[None]:
+    """These modules cannot be imported for a while; those that have been already stay.
+
+    Only for what gets along without them: who tries to import one is told that there is none.
+    """
+    missing = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(missing))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for name in missing:
+            del sys.modules[name]
+
+
+# ── logs ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Handler(logging.StreamHandler[TextIO]):
+    """Ours, to be told from what a host program has set up."""
+
+
+def quiet_libraries(verbose: bool) -> None:
+    """Beam talks about itself at every start; only errors concern who did not ask."""
+    logging.getLogger("apache_beam").setLevel(logging.WARNING if verbose else logging.ERROR)
+    # Its local runner says that threads are not parallel: ours spend their time outside Python.
+    logging.getLogger("apache_beam.runners.portability").setLevel(logging.ERROR)
+    _show_logs(logging.NOTSET if verbose else logging.ERROR)
+    if verbose:
+        logging.getLogger("finecut").setLevel(logging.INFO)
+
+
+@contextmanager
+def said_once(wanted: bool) -> Iterator[None]:
+    """Within, Beam's worker does not log what it is about to raise, with its whole stack."""
+    worker = logging.getLogger("apache_beam.runners.common")
+    level = worker.level
+    if wanted:
+        worker.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        worker.setLevel(level)
+
+
+def _show_logs(level: int) -> None:
+    """From this level on, unless the program that calls us has a handler of its own.
+
+    Without any, the first library that warns makes one, which shows all warnings after it.
+    """
+    root = logging.getLogger()
+    for old in [h for h in root.handlers if isinstance(h, Handler)]:
+        root.removeHandler(old)
+    if not root.handlers:
+        handler = Handler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        handler.setLevel(level)
+        root.addHandler(handler)
