@@ -101,6 +101,8 @@ class Curated:
     ) -> None:
         keep, rejected = wanted
         self._output, self._skips = output, skips
+        #: What was read for this one is not taken for what another finds there later.
+        self._opened = uuid.uuid4().hex
         #: The key of every chunk, 16 bytes each.
         self._chunks = bytearray()
         listed = (
@@ -165,7 +167,7 @@ class Curated:
     def vector(self, algorithm: str, number: int) -> Floats | None:
         chunk = self._chunk(int(self.catalogue.places[number]))
         table = self._output.layout.embedding_parquet(algorithm, chunk)
-        return _vectors_in(table).get(self.catalogue.id(number))
+        return _vectors_in(table, self._opened).get(self.catalogue.id(number))
 
     def preview(self, entry: Entry) -> bytes:
         for window in entry.document.get("windows") or ():
@@ -308,7 +310,7 @@ def _score(column: str) -> str:
 
 
 @lru_cache(maxsize=TABLES_KEPT)
-def _vectors_in(path: str) -> dict[str, Floats]:
+def _vectors_in(path: str, _opened: str) -> dict[str, Floats]:
     """The vectors of a chunk, by id; none if it has none."""
     try:
         data = shelf.read_if_there(path)

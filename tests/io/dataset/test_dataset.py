@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from curated import ALGORITHM, CAPTIONER, Curated, curated, say, sharded, told, vector_of
 from faults import FaultyStore
@@ -633,6 +634,24 @@ def test_vectors_and_captions_that_are_missing_are_said(dataset: Curated, copy: 
     say(copy.root, copy.kept()[0], windows=[])
     assert next(iter(undecoded(copy.root)))["caption"] == ""
     assert len(ids(undecoded(copy.root, caption=CAPTIONER, on_error="skip"))) == 10
+
+
+def test_vectors_that_were_written_anew_are_seen_by_who_opens_the_dataset_again(
+    copy: Curated,
+) -> None:
+    id = copy.kept()[0]
+    [path] = [
+        p for p in Path(copy.root).rglob("*.parquet") if id in pq.read_table(p)["id"].to_pylist()
+    ]
+    before = next(iter(undecoded(copy.root, vectors=ALGORITHM)))["vector"]
+    old = pq.read_table(path)
+    doubled = [[2 * number for number in vector] for vector in old["embedding"].to_pylist()]
+    column = pa.array(doubled, old["embedding"].type)
+    pq.write_table(
+        old.set_column(old.schema.get_field_index("embedding"), "embedding", column), path
+    )
+    after = next(iter(undecoded(copy.root, vectors=ALGORITHM)))["vector"]
+    np.testing.assert_allclose(after, 2 * before)
 
 
 def test_vectors_of_another_model_are_refused_in_shards(shards: Path) -> None:
