@@ -12,6 +12,7 @@ import os
 from dataclasses import MISSING, Field, dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
 
+from finecut.io.errors import UserError
 from finecut.pipeline.classes import named
 from finecut.transforms.caption.prompts import VARIANTS
 from finecut.transforms.filter.rules import OWN, Rule, parse_rule
@@ -77,7 +78,7 @@ MOST_TOKENS, LONGEST_WAIT = 32_768, 86_400
 USUAL_ACCELERATOR = "nvidia-l4"
 
 
-class OptionError(ValueError):
+class OptionError(UserError, ValueError):
     """Options that are wrong or contradict each other; the message says what to write instead."""
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from finecut.io.dataset.score_keys import scores_held
+from finecut.io.errors import UserError
 from finecut.io.layout import Layout, chunk_id, clip_path_is_sharded, embedding_name_of
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, read_json
@@ -26,7 +27,7 @@ Document = Mapping[str, Any]
 JSON, CLIP = ".json", ".mp4"
 
 
-class NoDataset(ValueError):
+class NoDataset(UserError, ValueError):
     """What was named is no output, or a document in it cannot be read; the message says more."""
 
 

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterable
 from typing import Final
 
+from finecut.io.errors import NOT_DONE, UserError
 from finecut.io.storage.retry import retried, status_of
 from finecut.io.storage.stores import GOOGLE, UnknownStore, store_for
 
@@ -25,8 +26,10 @@ LOG_IN: Final = (
 )
 
 
-class StoreAway(OSError):
+class StoreAway(UserError, OSError):
     """A store that does not answer; the message says why, and what to do."""
+
+    exit_code = NOT_DONE
 
 
 def greet(uris: Iterable[str], seconds: float = PATIENCE) -> None:

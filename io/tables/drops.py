@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from finecut.io.errors import UserError
 from finecut.io.storage import files as shelf
 
 PARQUET = ".parquet"
@@ -21,7 +22,7 @@ DUPLICATES = "duplicates"
 _ID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
 
 
-class DropsError(ValueError):
+class DropsError(UserError, ValueError):
     """A list of clips that is none; the message says which, and what to write."""
 
 

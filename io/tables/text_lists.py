@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import io
 
+from finecut.io.errors import UserError
 from finecut.io.storage import files as shelf
 
 
-class BadList(ValueError):
+class BadList(UserError, ValueError):
     """A file that is no list; the message says why, and what to do."""
 
 

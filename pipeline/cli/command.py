@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
+from finecut.io.errors import WRONG_COMMAND, UserError
 from finecut.io.process import children as child
 from finecut.io.storage.stores import GOOGLE, modules_behind
 from finecut.pipeline.cli.flags import Parser, add_flags, parse_after, parse_options
@@ -36,7 +37,7 @@ from finecut.pipeline.cli.own_process import (
 )
 from finecut.pipeline.cli.stopping import stopping
 from finecut.pipeline.commands.options import COMMANDS, AfterOptions
-from finecut.pipeline.options import OptionError, Options
+from finecut.pipeline.options import Options
 
 #: What works in child processes.
 CHILDREN = tuple(
@@ -63,7 +64,18 @@ def _command(given: Sequence[str], out: Outlet, alone: bool) -> int:
     parser, commands = parsers()
     if not given or given[0] not in commands:
         return _without_command(given, parser) or said(out)
-    name, rest, command = given[0], given[1:], commands[given[0]]
+    command = commands[given[0]]
+    try:
+        return _done(given, command, out, alone)
+    except UserError as error:
+        if error.exit_code == WRONG_COMMAND:
+            command.error(str(error))
+        sys.stderr.write(f"finecut: {error}\n")
+        return error.exit_code
+
+
+def _done(given: Sequence[str], command: Parser, out: Outlet, alone: bool) -> int:
+    name, rest = given[0], given[1:]
     if name in COMMANDS:
         with stopping():
             return _after(name, rest, command, alone)
@@ -74,17 +86,16 @@ def _command(given: Sequence[str], out: Outlet, alone: bool) -> int:
     options, runners = parse_options(command, rest, whole=name != "doctor")
     if options.step:
         look_here_too()
-    if away := _away(options, () if name in ("curate", "launch") else READ_TO_DESCRIBE):
-        return away
+    _require_stores(options, () if name in ("curate", "launch") else READ_TO_DESCRIBE)
     if name == "describe":
-        return _describe(options, command) or said(out)
+        return _describe(options) or said(out)
     if name == "launch":
         return _launch(options, runners, command)
     # From here on, and not only when the run begins: importing Beam takes seconds.
     with stopping():
         if name == "doctor":
-            return _doctor(options, command)
-        return _curate(options, runners, command, alone)
+            return _doctor(options)
+        return _curate(options, runners, alone)
 
 
 def parsers() -> tuple[Parser, dict[str, Parser]]:
@@ -122,21 +133,15 @@ def parsers() -> tuple[Parser, dict[str, Parser]]:
     return parser, commands
 
 
-def _away(options: Options | AfterOptions, only: Sequence[str] = ()) -> int:
-    """1, after a sentence, where an option names a store that does not answer."""
+def _require_stores(options: Options | AfterOptions, only: Sequence[str] = ()) -> None:
+    """Raise where an option names a store that does not answer."""
     values = (getattr(options, f.name) for f in fields(options) if not only or f.name in only)
     paths = [path for value in values for path in (value if isinstance(value, tuple) else [value])]
     remote = [path for path in paths if isinstance(path, str) and path.startswith(GOOGLE)]
-    if not remote:
-        return 0
-    from finecut.io.storage.reachable import StoreAway, greet  # Google's library takes a second
+    if remote:
+        from finecut.io.storage.reachable import greet  # Google's library takes a second
 
-    try:
         greet(remote)
-    except StoreAway as error:
-        sys.stderr.write(f"finecut: {error}\n")
-        return 1
-    return 0
 
 
 def _without_command(given: Sequence[str], parser: Parser) -> int:
@@ -165,7 +170,7 @@ def _completion(shell: str) -> int:
     return 0
 
 
-def _curate(options: Options, rest: Sequence[str], parser: Parser, alone: bool) -> int:
+def _curate(options: Options, rest: Sequence[str], alone: bool) -> int:
     if options.is_local and not (options.no_isolation or options.profile):
         # It imports its own, while this process imports Beam.
         child.start(*CHILDREN, *modules_behind(options.input))
@@ -173,35 +178,11 @@ def _curate(options: Options, rest: Sequence[str], parser: Parser, alone: bool) 
         ignore_warnings()
     _import("finecut.pipeline.running", alone, lean=options.is_local and not options.step)
     quiet_libraries(options.verbose)
-    from finecut.io.media.codecs.decoders import DecoderMissing
-    from finecut.io.media.codecs.encoders import EncoderMissing
-    from finecut.io.tables.drops import DropsError
     from finecut.pipeline.cli.final_words import exit_code, final_words, problems, stats_table
-    from finecut.pipeline.engine import RunError
     from finecut.pipeline.planning import failures_path
     from finecut.pipeline.running import run
-    from finecut.transforms.embed.one_model import MixedVectors
-    from finecut.transforms.find.videos import InputError
-    from finecut.transforms.models.weights.folders import WeightsMissing
-    from finecut.transforms.split.given import CutsError
 
-    wrong_from_the_start = (
-        InputError,
-        EncoderMissing,
-        DecoderMissing,
-        OptionError,
-        CutsError,
-        DropsError,
-        WeightsMissing,
-        MixedVectors,
-    )
-    try:
-        ran = run(options, rest, progress=not options.quiet)
-    except wrong_from_the_start as error:
-        parser.error(str(error))
-    except RunError as error:
-        sys.stderr.write(f"finecut: {error}\n")
-        return 1
+    ran = run(options, rest, progress=not options.quiet)
     if ran.summary.videos_found and not options.quiet:
         listed = failures_path(options)
         words = final_words(options, ran.summary, ran.seconds, listed, ran.path, ran.report)
@@ -221,19 +202,10 @@ def _curate(options: Options, rest: Sequence[str], parser: Parser, alone: bool) 
 def _launch(options: Options, rest: Sequence[str], parser: Parser) -> int:
     if options.is_local:
         parser.error("--runner local has nobody to hand the job over to: write DataflowRunner")
-    from finecut.io.tables.drops import DropsError
     from finecut.pipeline.commands.launch import launch
-    from finecut.pipeline.engine import RunError
-    from finecut.transforms.split.given import CutsError
 
     quiet_libraries(options.verbose)
-    try:
-        job = launch(options, rest)
-    except (CutsError, DropsError, OptionError) as error:
-        parser.error(str(error))
-    except RunError as error:
-        sys.stderr.write(f"finecut: {error}\n")
-        return 1
+    job = launch(options, rest)
     sys.stdout.write(f"handed over to {options.runner}: {_name_of(job)}\n")
     return 0
 
@@ -244,61 +216,37 @@ def _name_of(job: Any) -> str:
     return str(called() if callable(called) else called or "it said no name")
 
 
-def _describe(options: Options, parser: Parser) -> int:
-    from finecut.io.tables.drops import DropsError
+def _describe(options: Options) -> int:
     from finecut.pipeline.commands.describe import describe
-    from finecut.transforms.models.weights.folders import WeightsMissing
-    from finecut.transforms.split.given import CutsError
 
-    try:
-        sys.stdout.write(describe(options) + "\n")
-    except (CutsError, DropsError, OptionError, WeightsMissing) as error:
-        parser.error(str(error))
+    sys.stdout.write(describe(options) + "\n")
     return 0
 
 
-def _doctor(options: Options, parser: Parser) -> int:
+def _doctor(options: Options) -> int:
     ignore_warnings()
-    from finecut.io.tables.drops import DropsError
     from finecut.pipeline.commands.doctor import doctor
-    from finecut.transforms.models.weights.folders import WeightsMissing
-    from finecut.transforms.split.given import CutsError
 
     def say(text: str) -> None:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
 
     quiet_libraries(options.verbose)
-    try:
-        return doctor(options, say)
-    except (CutsError, DropsError, OptionError, WeightsMissing) as error:
-        parser.error(str(error))
+    return doctor(options, say)
 
 
 def _after(name: str, given: Sequence[str], parser: Parser, alone: bool) -> int:
     told, rest = parse_after(parser, given, COMMANDS[name])
-    if away := _away(told):
-        return away
+    _require_stores(told)
     if not told.verbose:
         ignore_warnings()
     _import(f"finecut.pipeline.commands.{name}", alone, lean=told.is_local)
-    from finecut.io.dataset.output import NoDataset
-    from finecut.io.tables.drops import DropsError
-    from finecut.pipeline.engine import RunError
 
     quiet_libraries(told.verbose)
     words = io.StringIO()
     quiet = contextlib.redirect_stdout(words) if told.quiet else contextlib.nullcontext()
-    try:
-        with quiet:
-            code: int = importlib.import_module(f"finecut.pipeline.commands.{name}").main(
-                told, rest
-            )
-    except (OptionError, NoDataset, DropsError) as error:
-        parser.error(str(error))
-    except RunError as error:
-        sys.stderr.write(f"finecut: {error}\n")
-        return 1
+    with quiet:
+        code: int = importlib.import_module(f"finecut.pipeline.commands.{name}").main(told, rest)
     return code
 
 

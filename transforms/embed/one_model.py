@@ -14,6 +14,7 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
+from finecut.io.errors import UserError
 from finecut.io.layout import Layout
 from finecut.io.records import ModelUsed
 from finecut.io.storage import files as shelf
@@ -29,7 +30,7 @@ _CLAIMED: dict[tuple[str, str], Mapping[str, str]] = {}
 _CLAIMING = threading.Lock()
 
 
-class MixedVectors(Exception):
+class MixedVectors(UserError):
     """Vectors of another model already lie where these are to be written."""
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from typing import Final
 
+from finecut.io.errors import UserError
 from finecut.io.layout import Layout
 from finecut.io.storage import files as shelf
 from finecut.transforms.beam.metrics import LOG
@@ -21,7 +22,7 @@ OF_CLIPS: Final = ("clips", "filtered_clips", ".staging")
 MARKS: Final = (".finecut", "metas/v0", "processed_clip_chunks")
 
 
-class NotApart(ValueError):
+class NotApart(UserError, ValueError):
     """An output that would be its own input; the message says what to write instead."""
 
 

@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
+from finecut.io.errors import UserError
 from finecut.io.layout import check_relative, relative_to_root
 from finecut.io.media.limits import USUAL_LIMITS, Limits
 from finecut.io.process.children import ChildLimits
@@ -42,7 +43,7 @@ LIST_COLUMNS = ("path", "uri", "video", "file")
 _DOCUMENT = re.compile(r"(_\d+)?\.json$")
 
 
-class InputError(ValueError):
+class InputError(UserError, ValueError):
     """An input that names nothing usable; the message says what to give instead."""
 
 

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from finecut.io.errors import UserError
 from finecut.io.records import Source, Span, Video
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, parsed_text
@@ -31,7 +32,7 @@ WITHOUT_CROP = Trimming(crop=0.0)
 Times = tuple[tuple[float, float], ...] | tuple[float, ...]
 
 
-class CutsError(ValueError):
+class CutsError(UserError, ValueError):
     """A list of cuts that cannot be understood; the message says where and what to write."""
 
 

@@ -18,6 +18,7 @@ from av.codec import Codec
 from av.codec.hwaccel import HWAccel
 from av.video.codeccontext import VideoCodecContext
 
+from finecut.io.errors import UserError
 from finecut.io.media.frame_view import plane
 
 DECODERS = SOFTWARE, NVDEC = "software", "nvdec"
@@ -30,7 +31,7 @@ TRIED, SIDE, GREY = "h264", 256, 90
 TROUBLE = (av.error.FFmpegError, RuntimeError, NotImplementedError)
 
 
-class DecoderMissing(Exception):
+class DecoderMissing(UserError):
     """The decoder asked for cannot be used here."""
 
     @classmethod

@@ -21,6 +21,7 @@ import av
 from av.codec.context import Flags
 from av.video.codeccontext import VideoCodecContext
 
+from finecut.io.errors import UserError
 from finecut.io.media.codecs.thread_priority import opened
 
 #: Every core has a worker. Threads of one encoder wait for each other: two cost 8 % more CPU.
@@ -116,7 +117,7 @@ PROFILES = {
 }
 
 
-class EncoderMissing(Exception):
+class EncoderMissing(UserError):
     """The encoder asked for cannot be used here."""
 
 

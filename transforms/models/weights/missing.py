@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from finecut.io.errors import UserError
 
-class WeightsMissing(Exception):
+
+class WeightsMissing(UserError):
     """A model cannot be loaded; the message says what was looked for, where, and what helps."""
 
 
