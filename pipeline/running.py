@@ -31,12 +31,12 @@ from finecut.io.storage.fence import standing
 from finecut.io.storage.files import Shelf
 from finecut.io.storage.halting import halt
 from finecut.io.storage.reachable import StoreAway, greet
-from finecut.io.storage.staging import Running, alive, sweep_dead
+from finecut.io.storage.staging import MAKES_NO_CLIPS, Running, alive, sweep_dead
 from finecut.io.storage.stores import UnknownStore
 from finecut.io.storage.temporary import temporary_folder
 from finecut.pipeline.cli.progress import Progress
 from finecut.pipeline.cli.stopping import given_up_by, interruptible
-from finecut.pipeline.commands.report import MAKES_NO_CLIPS, report_of_run
+from finecut.pipeline.commands.report import report_of_run
 from finecut.pipeline.curation import WriteLines, build
 from finecut.pipeline.elsewhere import NOBODY_AT_WORK, hand_over, wait_for
 from finecut.pipeline.engine import (

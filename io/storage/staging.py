@@ -34,6 +34,8 @@ from finecut.io.storage.files import ALIVE, Shelf
 
 LOG = logging.getLogger("finecut")
 
+#: What a command that writes no clips says it makes.
+MAKES_NO_CLIPS: Final = ""
 LONG_AGO: Final = 7 * 86400.0
 #: Where there are no locks: how often a mark is renewed, and after how long a silence it is dead.
 BEAT_SECONDS: Final = 30.0

@@ -13,23 +13,18 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-import sys
-import time
-import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
 from finecut.io.dataset.output import NoDataset, Output
 from finecut.io.layout import Layout
 from finecut.io.storage import files as shelf
-from finecut.io.storage.fence import Fence, standing
 from finecut.io.storage.files import Shelf
-from finecut.io.storage.staging import alive, sweep_dead
+from finecut.io.storage.staging import sweep_dead
 from finecut.io.storage.temporary import sweep_temporary
-from finecut.pipeline.cli.final_words import shown
 from finecut.pipeline.commands.options import ReportOptions
-from finecut.pipeline.engine import RunError
+from finecut.pipeline.commands.shell import Command, beside_runs, perform, shelf_in
 from finecut.pipeline.options import OptionError
 from finecut.pipeline.page import page_text
 from finecut.pipeline.page.gather import DATA, FAILED, Chunks, Told
@@ -41,8 +36,6 @@ from finecut.transforms.report.gallery import (
 
 #: Where the page lies in an output, and what it is called.
 FOLDER, PAGE = "report", "index.html"
-#: What a command that writes no clips says it makes (see :mod:`finecut.io.storage.staging`).
-MAKES_NO_CLIPS: Final = ""
 #: Documents of a store that are asked for at the same time.
 READERS = 16
 #: Bad documents that are named.
@@ -61,45 +54,50 @@ class Made(NamedTuple):
     bad: tuple[str, ...] = ()
 
 
-def main(options: ReportOptions, _runner_arguments: Sequence[str]) -> int:
+class Report(Command[ReportOptions, Made]):
     """Make the page and say where it is."""
-    roots = (shelf.absolute(each) for each in (options.dataset, options.into) if each)
-    with standing(Fence(tuple(roots))):
-        return _main(options)
 
+    def folders(self) -> tuple[str, ...]:
+        return self.options.dataset, self.options.into
 
-def _main(options: ReportOptions) -> int:
-    began = time.monotonic()
-    output = _output_at(options.dataset)
-    folder = shelf.absolute(options.into) if options.into else f"{output.root}/{FOLDER}"
-    links = relative_links(output.root, folder)
-    check_folder(output.root, folder)
-    own = Shelf(folder, Layout(folder).staging_of(uuid.uuid4().hex))
-    if not options.into:
-        own = Shelf(output.root, output.layout.staging_of(uuid.uuid4().hex))
-    try:
-        with alive(own, MAKES_NO_CLIPS):
-            sweep_dead(own, only_marked=bool(options.into))
+    def work(self) -> Made:
+        options, output = self.options, _output_at(self.options.dataset)
+        folder = _folder_of(options, output.root)
+        links = relative_links(output.root, folder)
+        check_folder(output.root, folder)
+        own = shelf_in(folder if options.into else output.root)
+        with beside_runs(own, only_marked=bool(options.into)):
             sweep_temporary()
-            made = make_report(
+            return make_report(
                 output, own, folder, links, options.neighbours, readers=options.workers
             )
-    except OSError as error:
-        raise RunError(
+
+    def unreachable(self, error: OSError) -> str:
+        folder = _folder_of(self.options, shelf.absolute(self.options.dataset))
+        return (
             f"{folder} could not be written, or the dataset not be read ({error}). Usually there "
             "is no room, or no permission: mend that, or write elsewhere with --into FOLDER"
-        ) from error
-    if made.unreadable:
-        sys.stderr.write(
-            f"finecut: {made.unreadable} documents of clips are missing or broken, and are not in "
-            "the report: finecut verify lists them\n"
         )
-    for line in bad_lines(made.bad):
-        sys.stderr.write(shown(line) + "\n")
-    if not options.quiet:
-        took = f"{made.clips} clips, {time.monotonic() - began:.1f} s"
-        sys.stdout.write(f"report   {took}\nlook: {made.path}\n")
-    return 0
+
+    def troubles(self, result: Made) -> Iterator[str]:
+        if result.unreadable:
+            yield (
+                f"finecut: {result.unreadable} documents of clips are missing or broken, and are "
+                "not in the report: finecut verify lists them"
+            )
+        yield from bad_lines(result.bad)
+
+    def tell(self, result: Made, seconds: float) -> Iterator[str]:
+        yield f"report   {result.clips} clips, {seconds:.1f} s"
+        yield f"look: {result.path}"
+
+
+def main(options: ReportOptions, runner_arguments: Sequence[str]) -> int:
+    return perform(Report(options, runner_arguments))
+
+
+def _folder_of(options: ReportOptions, root: str) -> str:
+    return shelf.absolute(options.into) if options.into else f"{root}/{FOLDER}"
 
 
 def bad_lines(bad: Sequence[str]) -> list[str]:

@@ -7,9 +7,7 @@ checked; so it is the same on a cluster. Nothing in the output is written to.
 from __future__ import annotations
 
 import json
-import sys
 import time
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -24,14 +22,11 @@ from finecut.io.media.limits import Limits
 from finecut.io.process import children as child
 from finecut.io.process.children import ChildLimits, possible
 from finecut.io.storage import files as shelf
-from finecut.io.storage.fence import Fence, standing
 from finecut.io.storage.files import Shelf
-from finecut.io.storage.staging import alive, sweep_dead
 from finecut.io.storage.temporary import temporary_folder
-from finecut.pipeline.cli.final_words import shown
 from finecut.pipeline.cli.progress import Progress, counted_line
 from finecut.pipeline.commands.options import VerifyOptions
-from finecut.pipeline.commands.report import MAKES_NO_CLIPS
+from finecut.pipeline.commands.shell import Command, beside_runs, perform, shelf_in
 from finecut.pipeline.engine import RunError, run_pipeline
 from finecut.pipeline.options import OptionError
 from finecut.transforms.verify.checks.findings import KINDS, Checked, Finding
@@ -71,36 +66,21 @@ class Verified:
         return [each for each in self.findings if not KINDS[each.kind].wrong]
 
 
-def main(options: VerifyOptions, runner_arguments: Sequence[str]) -> int:
-    """Verify, say what was found, and whether all is well."""
-    verified = verify(options, runner_arguments, progress=not options.quiet)
-    for line in told(verified, options):
-        sys.stderr.write(shown(line) + "\n")
-    sys.stdout.write("\n".join(final_words(verified, options)) + "\n")
-    return SOMETHING_WRONG if verified.wrong else ALL_WELL
+class Verify(Command[VerifyOptions, Verified]):
+    """What is wrong with an output."""
 
+    def folders(self) -> tuple[str, ...]:
+        return self.options.dataset, *self.options.shards
 
-def verify(
-    options: VerifyOptions, runner_arguments: Sequence[str] = (), progress: bool = False
-) -> Verified:
-    """What is wrong with an output. Raises when it is none, or cannot be read."""
-    fence = Fence(tuple(map(shelf.absolute, (options.dataset, *options.shards))))
-    with standing(fence):
-        return _verify(options, runner_arguments, progress, fence)
-
-
-def _verify(
-    options: VerifyOptions, runner_arguments: Sequence[str], progress: bool, fence: Fence
-) -> Verified:
-    began = time.monotonic()
-    layout = Layout(shelf.absolute(options.dataset))
-    report = _report_of(options, layout)
-    limits = _child_limits(options)
-    if limits is not None and options.is_local and not options.quick:
-        child.start(DECODING)
-    try:
+    def work(self) -> Verified:
+        began, options = time.monotonic(), self.options
+        layout = Layout(shelf.absolute(options.dataset))
+        report = _report_of(options, layout)
+        limits = _child_limits(options)
+        if limits is not None and options.is_local and not options.quick:
+            child.start(DECODING)
         folders, notes = folders_of(layout)
-        notes += links_out(fence)
+        notes += links_out(self.fence)
         _refuse_others(layout, folders)
         verifying = verifying_of(
             layout,
@@ -108,51 +88,76 @@ def _verify(
             quick=options.quick,
             film=Limits(pixels=options.max_pixels),
             limits=limits,
-            fence=fence,
+            fence=self.fence,
         )
         folders += [Folder(shelf.absolute(each), of_shards=True) for each in options.shards]
         # Beam puts trouble with a disk into words of its own, so here the report is written by us.
         with _tray(None if options.is_local else report) as path:
-            _run(options, runner_arguments, folders, notes, verifying, path, progress)
+            self._check(folders, notes, verifying, path)
             data = shelf.read(path)
         verified = read_report(data)
         if report and options.is_local:
             _write_report(report, data)
-    except OSError as error:
-        raise RunError(
+        return Verified(verified.findings, verified.checked, time.monotonic() - began)
+
+    def _check(
+        self, folders: Sequence[Folder], notes: Sequence[Finding], verifying: Verifying, path: str
+    ) -> None:
+        options, own = self.options, shelf_in(path.rpartition("/")[0])
+
+        def build(pipeline: beam.Pipeline) -> None:
+            made = (
+                pipeline
+                | "Folders" >> beam.Create(list(folders))
+                | "Verify" >> VerifyOutput(verifying)
+            )
+            known = pipeline | "Notes" >> beam.Create(list(notes)).with_output_types(Finding)
+            findings = [made[FINDINGS], known] | "All findings" >> beam.Flatten()
+            _ = (findings, made[CHECKED]) | "Report" >> WriteReport(own, path)
+
+        line = counted_line("checking", LOOKED_AT, "clips", TO_CHECK, failed=(WRONG,))
+        try:
+            with Progress(self.progress and options.is_local, line=line):
+                run_pipeline(
+                    build,
+                    options.runner,
+                    options.local_workers,
+                    self.runner_arguments,
+                    own=own,
+                )
+        finally:
+            own.sweep()
+
+    def unreachable(self, error: OSError) -> str:
+        layout = Layout(shelf.absolute(self.options.dataset))
+        report = _report_of(self.options, layout)
+        return (
             f"{layout.root} or {report or 'the folder for temporary files'} could not be read or "
             f"written ({error}). Usually there is no permission, no room, or no network: mend "
             "that, and run the same command again"
-        ) from error
-    return Verified(verified.findings, verified.checked, time.monotonic() - began)
-
-
-def _run(
-    options: VerifyOptions,
-    arguments: Sequence[str],
-    folders: Sequence[Folder],
-    notes: Sequence[Finding],
-    verifying: Verifying,
-    path: str,
-    progress: bool,
-) -> None:
-    folder = path.rpartition("/")[0]
-    own = Shelf(folder, Layout(folder).staging_of(uuid.uuid4().hex))
-
-    def build(pipeline: beam.Pipeline) -> None:
-        made = (
-            pipeline | "Folders" >> beam.Create(list(folders)) | "Verify" >> VerifyOutput(verifying)
         )
-        known = pipeline | "Notes" >> beam.Create(list(notes)).with_output_types(Finding)
-        findings = [made[FINDINGS], known] | "All findings" >> beam.Flatten()
-        _ = (findings, made[CHECKED]) | "Report" >> WriteReport(own, path)
 
-    line = counted_line("checking", LOOKED_AT, "clips", TO_CHECK, failed=(WRONG,))
-    try:
-        with Progress(progress and options.is_local, line=line):
-            run_pipeline(build, options.runner, options.local_workers, arguments, own=own)
-    finally:
-        own.sweep()
+    def troubles(self, result: Verified) -> Iterator[str]:
+        return told(result, self.options)
+
+    def tell(self, result: Verified, seconds: float) -> list[str]:
+        del seconds  # those of the work itself stand in the result
+        return final_words(result, self.options)
+
+    def exit_code(self, result: Verified) -> int:
+        return SOMETHING_WRONG if result.wrong else ALL_WELL
+
+
+def main(options: VerifyOptions, runner_arguments: Sequence[str]) -> int:
+    """Verify, say what was found, and whether all is well."""
+    return perform(Verify(options, runner_arguments, progress=not options.quiet))
+
+
+def verify(
+    options: VerifyOptions, runner_arguments: Sequence[str] = (), progress: bool = False
+) -> Verified:
+    """What is wrong with an output. Raises when it is none, or cannot be read."""
+    return Verify(options, runner_arguments, progress).run()
 
 
 _Report = tuple[beam.PCollection[Finding], beam.PCollection[Checked]]
@@ -206,11 +211,9 @@ def read_report(data: bytes) -> Verified:
 
 
 def _write_report(path: str, data: bytes) -> None:
-    folder = path.rpartition("/")[0]
-    own = Shelf(folder, Layout(folder).staging_of(uuid.uuid4().hex))
+    own = shelf_in(path.rpartition("/")[0])
     try:
-        with alive(own, MAKES_NO_CLIPS):
-            sweep_dead(own, only_marked=True)
+        with beside_runs(own, only_marked=True):
             own.write(path, data)
     except OSError as error:
         raise RunError(
