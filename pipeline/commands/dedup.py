@@ -10,8 +10,6 @@ import errno
 import hashlib
 import json
 import re
-import sys
-import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -23,9 +21,10 @@ import apache_beam as beam
 import pyarrow as pa
 
 from finecut.io.dataset.output import NoDataset, Output
+from finecut.io.errors import UserError
 from finecut.io.layout import Layout
 from finecut.io.storage import files as shelf
-from finecut.io.storage.fence import Fence, LeadsOutside, refuse_outside, standing
+from finecut.io.storage.fence import LeadsOutside, refuse_outside
 from finecut.io.storage.files import Shelf
 from finecut.io.storage.halting import halt
 from finecut.io.storage.staging import alive, sweep_dead
@@ -38,6 +37,7 @@ from finecut.pipeline.cli.own_process import said_once
 from finecut.pipeline.cli.progress import Progress
 from finecut.pipeline.cli.stopping import given_up_by
 from finecut.pipeline.commands.options import DedupOptions
+from finecut.pipeline.commands.shell import Command, perform
 from finecut.pipeline.elsewhere import NOBODY_AT_WORK
 from finecut.pipeline.engine import RunError, run_pipeline
 from finecut.pipeline.options import LITE, OptionError
@@ -78,29 +78,41 @@ _LED_OUTSIDE: Final = re.compile(r"LeadsOutside: (.*?)(?: \[while running|$)", r
 _NUMBERED: Final = re.compile(r"\[Errno (\d+)\] ([^:\[\n]+)")
 
 
+class FindDuplicates(Command[DedupOptions, tuple[Deduping, Deduped]]):
+    """What was found, and how."""
+
+    def folders(self) -> tuple[str, ...]:
+        return self.options.dataset, self.options.into
+
+    def work(self) -> tuple[Deduping, Deduped]:
+        return _dedup(self.options.check(), self.runner_arguments, self.progress)
+
+    def unreachable(self, error: OSError) -> str:
+        return (
+            f"{self.options.dataset} could not be read, or what was found not be written "
+            f"({error}). Usually there is no permission, no room, or no network: mend that, and "
+            "run the same command again"
+        )
+
+    def troubles(self, result: tuple[Deduping, Deduped]) -> Iterator[str]:
+        _, deduped = result
+        yield from (f"finecut: left out: {trouble}" for trouble in deduped.troubles)
+
+    def tell(self, result: tuple[Deduping, Deduped], seconds: float) -> list[str]:
+        return final_words(*result, seconds)
+
+
 def main(options: DedupOptions, runner_arguments: Sequence[str]) -> int:
     """Find them, and say how many there are."""
-    began = time.monotonic()
     with said_once(options.is_local and not options.verbose):
-        deduping, deduped = dedup(options, runner_arguments, progress=not options.quiet)
-    for trouble in deduped.troubles:
-        sys.stderr.write(shown(f"finecut: left out: {trouble}") + "\n")
-    words = final_words(deduping, deduped, time.monotonic() - began)
-    sys.stdout.write("\n".join(words) + "\n")
-    return 0
+        return perform(FindDuplicates(options, runner_arguments, progress=not options.quiet))
 
 
 def dedup(
     options: DedupOptions, runner_arguments: Sequence[str] = (), progress: bool = False
 ) -> tuple[Deduping, Deduped]:
     """What was found, and how. Raises when there is nothing to compare."""
-    options.check()
-    with standing(_fence(options)):
-        return _dedup(options, runner_arguments, progress)
-
-
-def _fence(options: DedupOptions) -> Fence:
-    return Fence(tuple(shelf.absolute(each) for each in (options.dataset, options.into) if each))
+    return FindDuplicates(options, runner_arguments, progress).run()
 
 
 def _dedup(
@@ -149,7 +161,7 @@ def _said_plainly(deduping: Deduping) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, ValueError, OSError, pa.ArrowException) as error:
-        if isinstance(error, (RunError, OptionError)):
+        if isinstance(error, UserError):
             raise
         if (why := _refusal(error)) is None:
             _forget(deduping)
@@ -209,7 +221,7 @@ def planned(options: DedupOptions) -> Deduping:
     facts = _facts(tables[0])
     root = shelf.absolute(options.into or f"{layout.root}/{USUAL_FOLDER}")
     _refuse_outside(root)
-    own = Shelf(root, f"{root}/.staging/{uuid.uuid4().hex}", _fence(options))
+    own = Shelf(root, f"{root}/.staging/{uuid.uuid4().hex}", FindDuplicates(options).fence)
     confirms = not options.no_confirm and shelf.exists(layout.clips())
     eps = options.eps
     if eps is None:
