@@ -171,9 +171,10 @@ def surroundings() -> dict[str, str]:
 def test_its_python_runs(place: Path) -> None:
     """One block after the other, as a reader would: the last reads what the first wrote."""
     library, reading = blocks(README, "python")
-    [step] = blocks(DOCS / "custom-steps.md", "python")
+    step, words = blocks(DOCS / "custom-steps.md", "python")
     (place / "colours.py").write_text(step, encoding="utf-8")
-    program = f"{library}\nimport colours\n{reading}"
+    (place / "cameras.py").write_text(words, encoding="utf-8")
+    program = f"{library}\nimport cameras, colours\n{reading}"
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=place, capture_output=True, text=True, check=False
     )
