@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from lacking import lacking
-from pythons import CORE, ROOT, answers, candidates, floor, interpreters
+from places import ROOT
+from pythons import CORE, answers, candidates, floor, interpreters
 
 MODULES = [
     path.relative_to(ROOT).as_posix()

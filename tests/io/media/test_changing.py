@@ -325,7 +325,7 @@ def test_hevc_sets_are_found_in_both_kinds_of_headers(tmp_path: Path) -> None:
     [index] = parts(tmp_path, ".mp4", "libx265", SIZES[:1])
     for path, length_size in ((stream, None), (index, 4)):
         with av.open(path) as film:
-            known, found = hevc_sets(film.streams.video[0].codec_context.extradata)
+            known, found = hevc_sets(film.streams.video[0].codec_context.extradata or b"")
         assert found == length_size
         assert {hevc_kind(unit) for unit in known} >= HEVC_SETS
     with pytest.raises(BadUnits):

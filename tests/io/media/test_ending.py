@@ -115,7 +115,7 @@ def test_pictures_that_cannot_be_decoded_are_no_still(tmp_path: Path) -> None:
     video, path = video_of(painting), Path(painting.path)
     data = bytearray(path.read_bytes())
     with av.open(str(path)) as film:
-        packets = [(packet.pos, packet.size) for packet in film.demux(video=0) if packet.size]
+        packets = [(packet.pos or 0, packet.size) for packet in film.demux(video=0) if packet.size]
     for place, size in packets[90:]:
         # What follows the head of the block, of four bytes.
         data[place + 4 : place + size] = bytes(size - 4)

@@ -18,6 +18,7 @@ from cutting_room import frames_of, freeze, join, turned_over
 from finecut.io.media.frames.contact_sheet import Sheet
 from finecut.io.media.testfilm.paint import Scene, paint, read_index
 from finecut.io.records import Window
+from finecut.pipeline.cli.command import main
 from finecut.pipeline.cli.final_words import final_words
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.running import run
@@ -314,9 +315,7 @@ def test_verbose_is_heard_also_after_a_quiet_run(
     films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:
     monkeypatch.setattr(logging.getLogger(), "handlers", [])
-    run(options_for(films, tmp_path))
-    assert capsys.readouterr().err == ""
-    run(options_for(films, tmp_path, verbose=True))
-    assert "finished" in capsys.readouterr().err
-    run(options_for(films, tmp_path))
-    assert capsys.readouterr().err == ""
+    words = ["curate", "--input", str(films), "--output", str(tmp_path / "out"), "--no-report"]
+    for more, heard in (["--quiet"], False), (["--verbose"], True), (["--quiet"], False):
+        assert main([*words, "--no-generate-embeddings", *more]) == 0
+        assert ("it is finished" in capsys.readouterr().err) == heard

@@ -11,9 +11,9 @@ import av
 import numpy as np
 import numpy.typing as npt
 import pytest
-from golden import SHARED
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from places import SHARED
 
 from finecut.io.media.testfilm.paint import Scene
 from finecut.io.media.testfilm.scenery import Scenery

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from cutting_room import clips_of, indices_and_times, remux, video_of
 from footage import uneven_times
-from golden import SHARED
 from numpy.typing import NDArray
+from places import SHARED
 from shot_scores import f1, runs
 
 from finecut.io.media.frames.tiny_frames import watch
