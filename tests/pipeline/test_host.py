@@ -19,7 +19,7 @@ from finecut.io.media.testfilm.paint import paint
 BEGIN = """
 import atexit, os, signal, sys, threading, time
 from pathlib import Path
-from finecut.io import child
+from finecut.io.process import children as child
 from finecut.pipeline.options import Options
 from finecut.pipeline.running import run
 
@@ -82,7 +82,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("films")
     for name in ("long", "short"):
         (folder / name).mkdir()
-    paint(folder / "long/a.mp4", width=320, height=180, rate=15, seconds=60)
+    paint(folder / "long/a.mp4", width=320, height=180, rate=15, seconds=25)
     paint(folder / "short/a.mp4", width=64, height=36, rate=10, seconds=2)
     return folder
 
