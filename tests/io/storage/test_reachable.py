@@ -98,7 +98,7 @@ COMMANDS = {
     "models": ["curate", "--input", "films", "--output", "out", "--model-dir", "gs://bucket/m"],
     "verify": ["verify", "gs://bucket/out"],
     "shard": ["shard", "out", "--output", "gs://bucket/shards"],
-    "report": ["report", "out", "--into", "gs://bucket/page"],
+    "report": ["report", "gs://bucket/out", "--into", "gs://bucket/page"],
 }
 
 
