@@ -31,13 +31,13 @@ WEIGH: Final = 2.0
 MORE: Final = 1.1
 NATIVE, ITSELF = "FFmpeg's own threads", "this profiler"
 BEAM, ELSEWHERE = "Beam", "elsewhere"
-#: Modules that work for whoever calls them.
+#: Rooms and modules that work for whoever calls them.
 HELPERS: Final = frozenset(
-    {"guard", "tally", "looking", "inference", "asking", "parallel", "writing", "isolated", "step"}
-    | {"documents", "secrets", "vectors", "windows", "rules", "resources", "close"}
+    {"beam", "looking", "asking", "writing", "isolated", "documents", "secrets", "one_model"}
+    | {"windows", "rules", "resources", "close"}
 )
-#: Modules that do a step's work in another process, and the step.
-STEPS: Final = {"probe": "find", "reel": "cut"}
+#: Rooms in which each module is a step of its own; elsewhere the room is the step.
+OF_SEVERAL: Final = frozenset({"measure", "steps"})
 #: Where our rooms lie.
 HOUSE: Final = PurePath(__file__).parent.parent
 ROW, LETTER = 18, 6.6
@@ -181,8 +181,8 @@ def step_of(stack: Stack) -> str:
     modules = [name.partition(":")[0] for name in stack]
     for module in reversed(modules):
         parts = module.split(".")
-        if parts[:2] == ["finecut", "transforms"] and parts[2] not in HELPERS:
-            return STEPS.get(parts[2], parts[2])
+        if parts[:2] == ["finecut", "transforms"] and len(parts) > 3 and not HELPERS & {*parts}:
+            return parts[3] if parts[2] in OF_SEVERAL else parts[2]
     if BEAM in modules:
         return BEAM
     return ELSEWHERE

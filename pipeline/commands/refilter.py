@@ -53,7 +53,7 @@ from finecut.pipeline.run_document import given as given_options
 from finecut.pipeline.run_document import run_document, run_name
 from finecut.pipeline.running import occupy
 from finecut.transforms.dedup.keepers import bereft_words
-from finecut.transforms.filter.rules import Rule
+from finecut.transforms.filter.rules import Rule, parse_rule
 from finecut.transforms.option import ENABLE, ENABLED, SCORE_ONLY
 from finecut.transforms.refilter.judging import (
     REFILTERED,
@@ -330,6 +330,11 @@ def _new(base: Made, options: RefilterOptions) -> Made:
     if "drop" in changes:
         changes["drop"] = tuple(map(shelf.absolute, changes["drop"]))
     new = replace(base.options, output=options.dataset, **_left_behind(changes), **changes)
+    for text in new.keep:
+        try:
+            parse_rule(text, own=bool(new.step))
+        except ValueError as error:
+            raise OptionError(f"--keep {error}") from error
     for family in FAMILIES:
         if base.options.measures(family) and not new.measures(family):
             # What was measured stays, although no rule speaks of it any more.

@@ -117,7 +117,7 @@ def test_columns_say_what_rows_said() -> None:
 def imagined(number: int, late: bool) -> Row:
     scores = {"sharpness": number / 1e5} | ({"late": 2.0} if late else {})
     text: dict[str, Any] = {"captions": [["qwen", f"clip {number}"]], "errors": [], "codec": "h264"}
-    text |= {"models": [], "made": []}
+    text |= {"models": [], "made": [], "labels": []}
     numbers = dict.fromkeys(("width", "height", "rate", "frames", "bytes", "marked"), 1.0)
     return Row(
         clip_id("a", number, number + 1),

@@ -116,7 +116,6 @@ def test_a_score_that_is_misspelled_is_told(rule: str, words: str) -> None:
         (["curate", *NEEDED, "--keep", "sharpnes>1"], "did you mean sharpness?"),
         (["shard", "out", "--output", "s", "--need", "captions"], "did you mean caption?"),
         (["shard", "out", "--output", "s", "--bin-by", "resolutoin"], "did you mean resolution?"),
-        (["refilter", "out", "--keep", "sharpnes>1"], "did you mean sharpness?"),
     ],
 )
 def test_a_word_that_is_misspelled_is_told(

@@ -284,6 +284,11 @@ def test_the_command_that_is_printed_can_be_started_anywhere() -> None:
 # What is refused, and what is left.
 
 
+def test_a_score_that_nobody_gives_is_refused_with_the_one_that_is_meant(copied: Path) -> None:
+    with pytest.raises(OptionError, match=r"--keep 'motoin>1' .*did you mean motion\?"):
+        refiltered(copied, keep=("motoin>1",))
+
+
 def test_what_was_not_measured_is_refused_at_once(copied: Path) -> None:
     before = tree(copied)
     for wanted in ({"keep": ("sharpness>0.1",)}, {"text_filter": "enable"}):

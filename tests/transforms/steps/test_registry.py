@@ -142,7 +142,7 @@ import sys
 import finecut.transforms.steps as steps
 steps.__path__.append(sys.argv[1])
 from finecut.pipeline.cli.command import parsers
-from finecut.pipeline.cli.flags import parse_after, parse_options, readme_table
+from finecut.pipeline.cli.flags import parse_after, parse_options, options_table
 from finecut.pipeline.commands.options import RefilterOptions
 from finecut.pipeline.options import Options, OptionError
 from finecut.pipeline.planning import configuration, plan
@@ -158,8 +158,8 @@ made = plan(options, ask=False)
 assert [scoring.name for scoring, _ in made.scorings] == ["brightness"]
 assert made.looking.sheet.side >= 256 and 1.0 in made.looking.sheet.rates
 assert "brightness" in made.placing.steps
-assert "--brightness-threshold X" in readme_table()
-assert "--brightness-threshold X" in readme_table(RefilterOptions)
+assert "--brightness-threshold X" in options_table()
+assert "--brightness-threshold X" in options_table(RefilterOptions)
 assert any(one["name"] == "brightness_filter" for one in metadata()["parameters"])
 assert titles()["brightness"] == "how bright"
 again, _ = parse_after(
