@@ -27,7 +27,7 @@ from finecut.io.media.codecs.decoders import require_decoder
 from finecut.io.media.codecs.encoders import require_encoder
 from finecut.io.records import Source, Summary, from_json, to_json
 from finecut.io.storage import files as shelf
-from finecut.io.storage.fence import standing
+from finecut.io.storage.fence import LeadsOutside, standing
 from finecut.io.storage.files import Shelf
 from finecut.io.storage.halting import halt
 from finecut.io.storage.reachable import StoreAway, greet
@@ -254,6 +254,8 @@ def occupy(own: Shelf, configuration: str, elsewhere: bool, at_work: ExitStack, 
     try:
         at_work.enter_context(alive(own, configuration, elsewhere))
         own.prepare()
+    except LeadsOutside as error:
+        raise RunError(error.sentence) from error
     except OSError as error:
         raise OptionError(
             f"{named} {own.root} cannot be written to ({error.strerror or error}): write a folder "

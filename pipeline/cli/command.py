@@ -241,7 +241,7 @@ def _after(name: str, given: Sequence[str], parser: Parser, alone: bool) -> int:
     if not told.verbose:
         ignore_warnings()
     _import(f"finecut.pipeline.commands.{name}", alone, lean=told.is_local)
-
+    look_here_too()  # an output may have been made with custom steps
     quiet_libraries(told.verbose)
     words = io.StringIO()
     quiet = contextlib.redirect_stdout(words) if told.quiet else contextlib.nullcontext()

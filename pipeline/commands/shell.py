@@ -20,7 +20,7 @@ from typing import Generic, TypeVar
 from finecut.io.errors import UserError
 from finecut.io.layout import Layout
 from finecut.io.storage import files as shelf
-from finecut.io.storage.fence import Fence, standing
+from finecut.io.storage.fence import Fence, LeadsOutside, standing
 from finecut.io.storage.files import Shelf
 from finecut.io.storage.staging import MAKES_NO_CLIPS, alive, sweep_dead
 from finecut.pipeline.cli.final_words import shown
@@ -76,6 +76,8 @@ class Command(ABC, Generic[O, R]):
         try:
             with standing(self.fence):
                 return self.work()
+        except LeadsOutside as error:
+            raise RunError(error.sentence) from error
         except OSError as error:
             if isinstance(error, UserError):
                 raise
