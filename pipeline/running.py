@@ -255,7 +255,7 @@ def occupy(own: Shelf, configuration: str, elsewhere: bool, at_work: ExitStack, 
         at_work.enter_context(alive(own, configuration, elsewhere))
         own.prepare()
     except LeadsOutside as error:
-        raise RunError(error.sentence) from error
+        raise RunError(str(error)) from error
     except OSError as error:
         raise OptionError(
             f"{named} {own.root} cannot be written to ({error.strerror or error}): write a folder "

@@ -49,11 +49,6 @@ class LeadsOutside(FileNotFoundError):
     def __str__(self) -> str:
         return str(self.strerror)
 
-    @property
-    def sentence(self) -> str:
-        """What to tell a user, who may have planted it or not."""
-        return str(self.strerror)
-
     def __reduce__(self) -> tuple[type[FileNotFoundError], tuple[object, ...]]:
         return FileNotFoundError, (self.errno, self.strerror, self.filename)
 

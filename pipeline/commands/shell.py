@@ -77,7 +77,7 @@ class Command(ABC, Generic[O, R]):
             with standing(self.fence):
                 return self.work()
         except LeadsOutside as error:
-            raise RunError(error.sentence) from error
+            raise RunError(str(error)) from error
         except OSError as error:
             if isinstance(error, UserError):
                 raise
