@@ -1,7 +1,7 @@
 """Temporary folders of this machine that do not outlive who made them.
 
-    TMPDIR/finecut-work-1000/1f3a…/alive     locked by the process that works there (see ``staging``)
-    TMPDIR/finecut-work-1000/77b0…/alive     not locked: its process was killed; swept by the next one
+    TMPDIR/finecut-work-1000/1f3a…/alive  locked by the process that works there (see ``staging``)
+    TMPDIR/finecut-work-1000/77b0…/alive  not locked: its process was killed; swept by the next one
 
 A folder of ``tempfile`` stays for ever when its process is killed. These lie together in one folder
 that only their user can write to, so nobody else's are looked at, and nobody can plant any.
