@@ -80,13 +80,6 @@ class Needs:
     resources: Resources = NO_RESOURCES
     #: The options that name its models, which lie in --model-dir or on the hub.
     models: tuple[str, ...] = ()
-    #: Extras of finecut to install, and packages that only hold a model.
-    extras: tuple[str, ...] = ()
-    packages: tuple[str, ...] = ()
-    #: Whether it asks somebody elsewhere while it works.
-    network: bool = False
-    #: The options that name files to be read on every worker.
-    files: tuple[str, ...] = ()
 
 
 NOTHING: Final = Needs()

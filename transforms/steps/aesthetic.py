@@ -82,7 +82,6 @@ class Aesthetic(StepOnFrames[AestheticOptions]):
     needs = Needs(
         resources=USUAL["aesthetic"],
         models=("aesthetic_clip", "aesthetic_head"),
-        extras=("models",),
     )
     original = True
     side = 256

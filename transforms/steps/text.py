@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from finecut.transforms.filter.comparing import Rule
 from finecut.transforms.option import MODELS, filter_option, threshold_option
-from finecut.transforms.step_base import Looker, Needs, Score, StepOnFrames
+from finecut.transforms.step_base import Looker, Score, StepOnFrames
 from finecut.transforms.steps.screened import ScreenOptions
 
 
@@ -38,7 +38,6 @@ class Text(StepOnFrames[TextOptions]):
         ),
         Score("text_max", title="text, largest", unit="share of the picture", better="less"),
     )
-    needs = Needs(extras=("screen",), packages=("rapidocr-onnxruntime",))
     original = True
     side = 360
 

