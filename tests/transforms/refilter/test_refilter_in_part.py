@@ -10,16 +10,14 @@ from typing import Any
 
 import pytest
 from faults import Runs, differences, staged
-from test_refilter import HIGH, LOW, choices, curated, films, refiltered, scored
-from test_refilter import tree as whole_tree
+from refiltering import HIGH, LOW, choices, curated, refiltered
+from refiltering import tree as whole_tree
 
 from finecut.io.records import Summary
 from finecut.pipeline.commands.options import VerifyOptions
 from finecut.pipeline.commands.verify import main as verify
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.running import run
-
-__all__ = ["films", "scored"]
 
 RULES: dict[str, Any] = {"keep": (f"motion>={HIGH}",)}
 
