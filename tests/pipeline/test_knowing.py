@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from models_with_code import cosmos_in, intern_in
-from openai_server import OpenAIServer, colour_in
+from openai_questions import colour_in
+from openai_server import OpenAIServer
 from own_code import modules_in
 from tiny_encoders import MODELS, saved
 

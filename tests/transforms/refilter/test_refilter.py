@@ -13,7 +13,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from faults import FaultyStore, Runs, differences, staged
+from faults import Runs, differences, staged
+from faulty_store import FaultyStore
 from hypothesis import given
 from hypothesis import strategies as some
 from refiltering import HIGH, LOW, choices, curated, refiltered, tree
