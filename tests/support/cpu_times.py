@@ -7,7 +7,8 @@ which it ends.
 from __future__ import annotations
 
 import resource
-from collections import Counter
+from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -26,16 +27,18 @@ class CpuTimes:
 
     def __init__(self) -> None:
         self.before = 0.0
-        self.of_tests: Counter[str] = Counter()
-        self.collecting = 0.0
+        self.tests: dict[str, float] = defaultdict(float)
+        self.modules: dict[str, float] = defaultdict(float)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        self.before = self.collecting = used()
+        self.before = used()
         if hasattr(session.config, "workeroutput"):
-            session.config.workeroutput["collecting"] = self.collecting
+            session.config.workeroutput["collecting"] = self.before
+        else:
+            self.modules["(collecting)"] = self.before
 
     def pytest_testnodedown(self, node: Any) -> None:
-        self.collecting += node.workeroutput["collecting"]
+        self.modules["(collecting)"] += node.workeroutput["collecting"]
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self) -> Any:
@@ -45,15 +48,16 @@ class CpuTimes:
         return report
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        self.of_tests[report.nodeid] += report.cpu
+        self.tests[report.nodeid] += report.cpu
+        self.modules[report.nodeid.partition("::")[0]] += report.cpu
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        modules: Counter[str] = Counter()
-        for test, seconds in self.of_tests.items():
-            modules[test.partition("::")[0]] += seconds
-        modules["(collecting)"] = self.collecting
-        terminalreporter.section(f"processor time: {modules.total() / 60:.1f} minutes")
-        for times, count in ((modules, None), (self.of_tests, LISTED)):
-            for name, seconds in times.most_common(count):
-                terminalreporter.write_line(f"{seconds:7.1f} s  {name}")
-            terminalreporter.write_line("")
+        minutes = sum(self.modules.values()) / 60
+        terminalreporter.section(f"processor time: {minutes:.1f} minutes")
+        for line in (*_most(self.modules), "", *_most(self.tests)[:LISTED], ""):
+            terminalreporter.write_line(line)
+
+
+def _most(times: Mapping[str, float]) -> list[str]:
+    ranked = sorted(times, key=lambda name: -times[name])
+    return [f"{times[name]:7.1f} s  {name}" for name in ranked]

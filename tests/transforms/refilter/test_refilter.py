@@ -17,7 +17,7 @@ from faults import Runs, differences, staged
 from faulty_store import FaultyStore
 from hypothesis import given
 from hypothesis import strategies as some
-from refiltering import HIGH, LOW, choices, curated, refiltered, tree
+from refiltering import HIGH, LOW, choices, curated, films, refiltered, scored, tree
 
 from finecut.io.dataset.output import Entry, NoDataset, Output
 from finecut.io.layout import Layout
@@ -77,6 +77,9 @@ def last_run(output: Path) -> dict[str, Any]:
         (one for one in told if one.get("command") == "refilter"), key=lambda one: one["started"]
     )
     return dict(last)
+
+
+__all__ = ["films", "scored"]
 
 
 @pytest.fixture

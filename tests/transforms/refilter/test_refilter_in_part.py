@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from faults import Runs, differences, staged
-from refiltering import HIGH, LOW, choices, curated, refiltered
+from refiltering import HIGH, LOW, choices, curated, films, refiltered, scored
 from refiltering import tree as whole_tree
 
 from finecut.io.records import Summary
@@ -18,6 +18,8 @@ from finecut.pipeline.commands.options import VerifyOptions
 from finecut.pipeline.commands.verify import main as verify
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.running import run
+
+__all__ = ["films", "scored"]
 
 RULES: dict[str, Any] = {"keep": (f"motion>={HIGH}",)}
 
