@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from beam_workers import free_port, pool_in
 from faults import staged
-from test_engine import free_port, pool_in
 
 from finecut.io.media.testfilm.paint import paint
 from finecut.pipeline.cli.command import main

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from curated import ALGORITHM, CAPTIONER, Curated, curated, say, sharded, told, vector_of
-from faults import FaultyStore
+from faulty_store import FaultyStore
 from hypothesis import given
 from hypothesis import strategies as st
 

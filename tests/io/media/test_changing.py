@@ -13,9 +13,9 @@ import av
 import hypothesis
 import hypothesis.strategies as st
 import pytest
+from container_bytes import STBL, box, edited
 from cutting_room import QUICK, frames_of, shots_at
-from hostile import STBL, box, edited
-from locks import locked, locked_matroska
+from encrypted_films import locked, locked_matroska
 
 from finecut.io.media.cutting import CutShot
 from finecut.io.media.remux import av1, mp4, vp9

@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from choir import BETWEEN, RATE, film_of
+from channel_beeps import BETWEEN, RATE, film_of
 from cutting_room import QUICK, shots_at
 
 from finecut.io.layout import Layout

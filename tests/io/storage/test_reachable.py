@@ -19,7 +19,7 @@ import pytest
 
 pytest.importorskip("google.cloud.storage")
 pytest.importorskip("gcp_storage_emulator")
-from faults import FaultyStore
+from faulty_store import FaultyStore
 
 from finecut.io.storage.reachable import StoreAway, greet
 from finecut.pipeline.engine import RunError

@@ -17,7 +17,7 @@ from typing import Any
 import av
 import pyarrow.parquet as pq
 import pytest
-from faults import FaultyStore, now_and_then
+from faulty_store import FaultyStore, now_and_then
 
 from finecut.io.media.codecs.encoders import Encoding
 from finecut.io.media.cutting import cut

@@ -21,7 +21,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from openai_server import OpenAIServer, colour_in, vector_of
+from openai_questions import colour_in, vector_of
+from openai_server import OpenAIServer
 from places import ROOT
 
 from finecut.io.records import ModelUsed

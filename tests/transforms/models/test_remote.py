@@ -7,7 +7,6 @@ interface: what they compute is simple enough to be written down again.
 from __future__ import annotations
 
 import importlib
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
+from models_with_code import cosmos_in, intern_in
 from numpy.typing import NDArray
 from own_code import modules_in
 
@@ -39,91 +39,6 @@ COMMIT = "ab" * 20
 COSMOS, INTERN = "cosmos-embed1-224p", "internvideo2"
 INTERN_ID = remote.REPOSITORIES[INTERN]
 
-CONFIGURATION = """
-from transformers import PretrainedConfig
-
-class OwnConfig(PretrainedConfig):
-    model_type = "own"
-
-    def __init__(self, embed_dim=6, num_frames=8, model=None, **kwargs):
-        self.embed_dim, self.num_frames, self.model = embed_dim, num_frames, model
-        super().__init__(**kwargs)
-"""
-
-#: As published code does: names that transformers has moved, and tensors read while it is built.
-MODELING = """
-import torch
-from torch import nn
-from transformers import PreTrainedModel
-from transformers.modeling_utils import (
-    apply_chunking_to_forward, find_pruneable_heads_and_indices, prune_linear_layer
-)
-from transformers.tokenization_utils import _is_control, _is_punctuation, _is_whitespace
-
-from .configuration_own import OwnConfig
-from .helping import FACTOR
-
-class OwnModel(PreTrainedModel):
-    config_class = OwnConfig
-
-    def __init__(self, config):
-        super().__init__(config)
-        drops = [x.item() for x in torch.tensor([0.5, 1])]
-        self.register_buffer("one", torch.tensor(drops[1]), persistent=False)
-        self.when = nn.Parameter(torch.zeros(config.num_frames))
-        self.visual = nn.Linear(3, config.embed_dim)
-        self.again = self.visual  # two names of one tensor; files hold one of them
-        self.text_encoder = nn.Linear(2, 2)
-        %(building)s
-        self.post_init()
-
-    def pooled(self, videos):
-        below = torch.linspace(0, 1, videos.shape[3])[:, None].to(videos)
-        rows = ((videos * below).mean((3, 4)) * self.when[None, :, None]).sum(1)
-        return self.visual(rows) * FACTOR * self.one
-
-    %(asking)s
-"""
-
-COSMOS_ASKED = """
-    def get_video_embeddings(self, videos):
-        class Output: pass
-        output = Output()
-        output.visual_proj = self.pooled(videos)
-        return output
-"""
-INTERN_ASKED = """
-    def get_vid_feat(self, frames):
-        rows = self.pooled(frames)
-        rows /= rows.norm(dim=-1, keepdim=True)
-        return rows
-"""
-INTERN_BUILT = """
-        from pathlib import Path
-        self.words = Path(config.model["text_encoder"]["config"]).read_text()
-"""
-
-PROCESSING = """
-import json
-from pathlib import Path
-import numpy as np
-import torch
-
-class OwnProcessor:
-    def __init__(self, side, frames):
-        self.side, self.num_video_frames = side, frames
-
-    @classmethod
-    def from_pretrained(cls, folder, **kwargs):
-        return cls(**json.loads((Path(folder) / "preprocessor_config.json").read_text())["own"])
-
-    def __call__(self, videos):
-        assert videos.dtype == np.uint8 and videos.ndim == 5 and videos.shape[2] == 3
-        rows = np.arange(self.side) * videos.shape[3] // self.side
-        columns = np.arange(self.side) * videos.shape[4] // self.side
-        return {"videos": torch.from_numpy(videos[..., rows, :][..., columns] / 255).float()}
-"""
-
 
 @pytest.fixture(autouse=True, scope="module")
 def own_modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
@@ -141,58 +56,6 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     constants = importlib.import_module("huggingface_hub.constants")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-
-
-def tensors_of(frames: int, width: int, seed: int) -> dict[str, Any]:
-    torch.manual_seed(seed)
-    return {
-        "when": torch.randn(frames),
-        "visual.weight": torch.randn(width, 3),
-        "visual.bias": torch.randn(width),
-    }
-
-
-def cosmos_in(folder: Path, seed: int = 0, factor: float = 1.0, **config: Any) -> Path:
-    """A stand-in for Cosmos-Embed1."""
-    return _standin(folder, seed, factor, COSMOS_ASKED, "pass", {"num_frames": 8, **config}, True)
-
-
-def intern_in(folder: Path, seed: int = 0, factor: float = 1.0, **config: Any) -> Path:
-    """A stand-in for InternVideo2, which reads a file by its path within the repository."""
-    (folder / "configs").mkdir(parents=True)
-    (folder / "configs/words.json").write_text("{}")
-    said = {"model": {"text_encoder": {"config": "configs/words.json"}}, "image_res": 224}
-    said |= {"num_frames": 4, **config}
-    return _standin(folder, seed, factor, INTERN_ASKED, INTERN_BUILT, said, False)
-
-
-def _standin(
-    folder: Path,
-    seed: int,
-    factor: float,
-    asking: str,
-    building: str,
-    config: dict[str, Any],
-    processor: bool,
-) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    own = {"AutoConfig": "configuration_own.OwnConfig", "AutoModel": "modeling_own.OwnModel"}
-    if processor:
-        own["AutoProcessor"] = "processing_own.OwnProcessor"
-        (folder / "processing_own.py").write_text(PROCESSING)
-        (folder / "preprocessor_config.json").write_text('{"own": {"side": 16, "frames": 8}}')
-    said = {"model_type": "own", "embed_dim": 6, "auto_map": own, **config}
-    (folder / "config.json").write_text(json.dumps(said))
-    (folder / "configuration_own.py").write_text(CONFIGURATION)
-    code = MODELING % {"asking": asking.strip(), "building": building.strip()}
-    (folder / "modeling_own.py").write_text(code)
-    (folder / "helping.py").write_text(f"FACTOR = {factor}\n")
-    safetensors.save_file(
-        tensors_of(said["num_frames"], said["embed_dim"], seed),
-        folder / "model.safetensors",
-        {"format": "pt"},
-    )
-    return folder
 
 
 def noise(count: int, height: int = 32, width: int = 48, seed: int = 0) -> list[NDArray[np.uint8]]:
