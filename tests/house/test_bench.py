@@ -30,7 +30,8 @@ from judging import Measured, Row
 from metering import Cost
 from turns import Entry, Spent
 
-from finecut.io.media.testfilm.paint import paint, read_index
+from finecut.io.media.testfilm.paint import paint
+from tests.support.painted import read_index
 
 MACHINE = {"processor": "Abacus", "memory_gb": 8, "load": 0.1, "versions": {"Python": "3"}}
 

@@ -13,7 +13,7 @@ from cutting_room import QUICK, shots_at, video_of
 
 from finecut.io.media.cutting import cut
 from finecut.io.media.frames.contact_sheet import SheetForm
-from finecut.io.media.testfilm.paint import Scene, paint, read_index
+from finecut.io.media.testfilm.paint import Scene, paint
 from finecut.io.records import Chunk, Clip, ModelUsed
 from finecut.io.storage.scratch import Scratch
 from finecut.transforms.caption.asking import Answer, Frame, Question, Said, Vector
@@ -21,6 +21,7 @@ from finecut.transforms.caption.clips import Captioning, Enhancing
 from finecut.transforms.caption.windows import Windowing, windows_of
 from finecut.transforms.embed.clips import Embedding
 from finecut.transforms.measure.looking import Looking
+from tests.support.painted import read_index
 
 WINDOWING = Windowing(32, 16)
 

@@ -10,7 +10,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -22,9 +22,7 @@ from finecut.io.media.codecs.thread_priority import opened
 from finecut.io.media.testfilm.beeps import PRIMING, Beeper, sound_encoder
 from finecut.io.media.testfilm.pattern import Array, strip_height
 from finecut.io.media.testfilm.scenery import Scenery
-
-if TYPE_CHECKING:
-    from finecut.io.media.testfilm.paint import Painting
+from finecut.io.media.testfilm.truth import Painting
 
 # Encoders and containers take clocks up to about this many ticks per second.
 _FINEST = 1_000_000

@@ -19,8 +19,8 @@ from finecut.io.dataset import table
 from finecut.io.dataset.clips import Clips, Order, Wish
 from finecut.io.dataset.order import Share
 from finecut.io.dataset.sources import open_source
-from finecut.io.media.testfilm.pattern import read_index
 from finecut.transforms.filter.rules import parse_rule
+from tests.support.painted import read_index
 
 tf = pytest.importorskip("tensorflow", reason="needs finecut[tensorflow]")
 pytest.importorskip("tensorflow_io", reason="needs finecut[tensorflow]")

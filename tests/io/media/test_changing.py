@@ -23,8 +23,9 @@ from finecut.io.media.remux.copying import COPY, SMART, transcode
 from finecut.io.media.remux.h264 import BadUnits
 from finecut.io.media.remux.steady import HEVC_SETS, SETS_CHANGE, hevc_kind, hevc_sets, steady
 from finecut.io.media.source import FilmError, probe
-from finecut.io.media.testfilm.paint import paint, read_index
+from finecut.io.media.testfilm.paint import paint
 from finecut.io.records import Source, Video
+from tests.support.painted import read_index
 
 #: Pictures of each part, and its key frames: one every second.
 RATE, COUNT = 15, 45

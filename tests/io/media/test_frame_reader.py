@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from finecut.io.media.frames.frame_reader import Pictures, TooFew, chosen, read_frames
 from finecut.io.media.limits import FilmError
 from finecut.io.media.testfilm.paint import Painting, paint
-from finecut.io.media.testfilm.pattern import read_index
+from tests.support.painted import read_index
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,9 @@ from cutting_room import QUICK, clips_of, indices_and_times, remux, shots_at
 
 from finecut.io.media.cutting import cut
 from finecut.io.media.source import probe
-from finecut.io.media.testfilm.paint import Painting, hear_beeps, paint
+from finecut.io.media.testfilm.paint import Painting, paint
 from finecut.io.records import Source
+from tests.support.painted import hear_beeps
 
 Film = Callable[[str], Painting]
 

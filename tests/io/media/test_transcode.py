@@ -42,13 +42,14 @@ from finecut.io.media.remux.copying import COPY, SMART, copied_part, exact_part,
 from finecut.io.media.remux.sections import Section
 from finecut.io.media.remux.splicing import Refused
 from finecut.io.media.source import probe
-from finecut.io.media.testfilm.paint import Painting, Scene, hear_beeps, paint, read_index
+from finecut.io.media.testfilm.paint import Painting, Scene, paint
 from finecut.io.records import Chunk, Clip, ClipFile, Shot, Source, Summary, Transcoded, Video
 from finecut.io.storage.scratch import Scratch
 from finecut.pipeline.cli.final_words import final_words
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.running import run
 from finecut.transforms.measure.looking import ClipLook, Looking, sheet_of
+from tests.support.painted import hear_beeps, read_index
 
 Film = Callable[[str], Painting]
 

@@ -14,13 +14,13 @@ from odd_films import wrapped
 from finecut.io.media.codecs.encoders import Encoding
 from finecut.io.media.frames.tiny_frames import watch
 from finecut.io.media.remux.copying import SMART, transcode
-from finecut.io.media.testfilm.beeps import hear_beeps
 from finecut.io.media.testfilm.paint import Painting, paint
 from finecut.io.records import Video
 from finecut.transforms.split.detect import CONTENT, Detection
 from finecut.transforms.split.given import GivenCuts
 from finecut.transforms.split.scenes import Trimming
 from finecut.transforms.split.spans import Cutter, FixedStride
+from tests.support.painted import hear_beeps
 
 #: Seconds until the clock wraps; FFmpeg counts from below 0 when it begins within a minute of that.
 AFTER = (2.0, 5.5, 30.0)

@@ -26,11 +26,12 @@ from finecut.io.media.frames.contact_sheet import (
 from finecut.io.media.frames.sampling import sampled_indices
 from finecut.io.media.frames.tiny_frames import turned, watch
 from finecut.io.media.source import probe
-from finecut.io.media.testfilm.paint import Painting, Scene, paint, read_index
+from finecut.io.media.testfilm.paint import Painting, Scene, paint
 from finecut.io.records import Chunk, Clip, Shot
 from finecut.io.storage.scratch import Scratch
 from finecut.transforms.measure.clip_meters import small_size
 from finecut.transforms.measure.looking import ClipLook, Looking, keep_sheet, sheet_of
+from tests.support.painted import read_index
 
 WHOLE = SheetForm(rates=(5,), height=10_000)
 SPANS = ((0.5, 2.0), (1.0, 3.0))
