@@ -27,7 +27,7 @@ from finecut.io.media.limits import USUAL_LIMITS, FilmError, Limits
 from finecut.io.media.pace import Times, can_be_asked, pace_of
 from finecut.io.media.picture import refuse_matrix
 from finecut.io.media.remux.mp4 import Descriptions, descriptions, is_locked
-from finecut.io.process.children import beat
+from finecut.io.process.child import beat
 from finecut.io.records import Source, Video
 
 __all__ = [

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from finecut.io.process.children import beat
+from finecut.io.process.child import beat
 
 EBML, SEGMENT, CLUSTER, BLOCK_GROUP = 0x1A45DFA3, 0x18538067, 0x1F43B675, 0xA0
 #: Parts of Matroska that are gone into; the others are passed over.

@@ -8,13 +8,13 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+from painted import read_index
 
 from finecut.io.media.codecs.encoders import Encoding
 from finecut.io.media.cutting import CutShot, cut
 from finecut.io.media.source import probe
 from finecut.io.media.testfilm.paint import Painting
 from finecut.io.records import Shot, Source, Span, Video
-from tests.support.painted import read_index
 
 #: Fast, and good enough for the pattern to be read.
 QUICK = Encoding(preset="ultrafast")

@@ -10,6 +10,7 @@ from typing import Any
 import av
 import numpy as np
 from cutting_room import QUICK, shots_at, video_of
+from painted import read_index
 
 from finecut.io.media.cutting import cut
 from finecut.io.media.frames.contact_sheet import SheetForm
@@ -21,7 +22,6 @@ from finecut.transforms.caption.clips import Captioning, Enhancing
 from finecut.transforms.caption.windows import Windowing, windows_of
 from finecut.transforms.embed.clips import Embedding
 from finecut.transforms.measure.looking import Looking
-from tests.support.painted import read_index
 
 WINDOWING = Windowing(32, 16)
 

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from finecut.io.media.frames.tiny_frames import HEIGHT, WIDTH, watch
 from finecut.io.media.limits import USUAL_LIMITS, Limits
 from finecut.io.media.memory import prepare_process
-from finecut.io.process.children import ChildLimits, beat, preload, run_in_child
+from finecut.io.process.child import beat
+from finecut.io.process.children import ChildLimits, preload, run_in_child
 from finecut.io.records import Clip, Failure, Reel, Source, Video, from_json, to_json
 from finecut.io.storage import files as shelf
 from finecut.io.storage.stores import modules_behind

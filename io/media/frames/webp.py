@@ -13,7 +13,7 @@ import av
 
 from finecut.io.media.frame_view import Bytes
 from finecut.io.media.frames.contact_sheet import Sheet
-from finecut.io.process.children import beat
+from finecut.io.process.child import beat
 
 #: WebP times are in milliseconds.
 TICKS = 1000

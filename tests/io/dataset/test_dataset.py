@@ -21,6 +21,7 @@ from curated import ALGORITHM, CAPTIONER, Curated, curated, say, sharded, told, 
 from faults import FaultyStore
 from hypothesis import given
 from hypothesis import strategies as st
+from painted import read_index
 
 from finecut.io.dataset import ClipError, NoDataset, ShortClip, batches, table
 from finecut.io.dataset.catalogue import Catalogue, Listed
@@ -31,7 +32,6 @@ from finecut.io.layout import Layout
 from finecut.io.storage.files import Shelf
 from finecut.io.storage.stores import _google
 from finecut.transforms.filter.rules import parse_rule
-from tests.support.painted import read_index
 
 
 @pytest.fixture(scope="module")

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 from curated import ALGORITHM, CAPTIONER, Curated, curated, sharded, told, vector_of
+from painted import read_index
 
 from finecut.io.dataset import table
 from finecut.io.dataset.clips import Clips, Order, Wish
 from finecut.io.dataset.order import Share
 from finecut.io.dataset.sources import open_source
 from finecut.transforms.filter.rules import parse_rule
-from tests.support.painted import read_index
 
 tf = pytest.importorskip("tensorflow", reason="needs finecut[tensorflow]")
 pytest.importorskip("tensorflow_io", reason="needs finecut[tensorflow]")

@@ -16,6 +16,7 @@ import pytest
 from cutting_room import QUICK, frames_of, shots_at
 from hostile import STBL, box, edited
 from locks import locked, locked_matroska
+from painted import read_index
 
 from finecut.io.media.cutting import CutShot
 from finecut.io.media.remux import av1, mp4, vp9
@@ -25,7 +26,6 @@ from finecut.io.media.remux.steady import HEVC_SETS, SETS_CHANGE, hevc_kind, hev
 from finecut.io.media.source import FilmError, probe
 from finecut.io.media.testfilm.paint import paint
 from finecut.io.records import Source, Video
-from tests.support.painted import read_index
 
 #: Pictures of each part, and its key frames: one every second.
 RATE, COUNT = 15, 45

@@ -10,11 +10,7 @@ import av
 import numpy as np
 import pytest
 from footage import CASES, WITHOUT_TIMES, painted
-
-from finecut.io.media.testfilm.demo import demo_films
-from finecut.io.media.testfilm.paint import Crossing, Flash, Painting, Scene, Transition, paint
-from finecut.io.media.testfilm.pattern import LARGEST_INDEX, Array, strip_height, strip_row
-from tests.support.painted import (
+from painted import (
     ORIENTATIONS,
     UPRIGHT,
     Orientation,
@@ -22,6 +18,10 @@ from tests.support.painted import (
     hear_beeps,
     read_index,
 )
+
+from finecut.io.media.testfilm.demo import demo_films
+from finecut.io.media.testfilm.paint import Crossing, Flash, Painting, Scene, Transition, paint
+from finecut.io.media.testfilm.pattern import LARGEST_INDEX, Array, strip_height, strip_row
 
 
 @pytest.fixture(scope="session")

@@ -11,12 +11,12 @@ import av
 import numpy as np
 import pytest
 from cutting_room import QUICK, clips_of, indices_and_times, remux, shots_at
+from painted import hear_beeps
 
 from finecut.io.media.cutting import cut
 from finecut.io.media.source import probe
 from finecut.io.media.testfilm.paint import Painting, paint
 from finecut.io.records import Source
-from tests.support.painted import hear_beeps
 
 Film = Callable[[str], Painting]
 

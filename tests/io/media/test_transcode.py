@@ -29,6 +29,7 @@ from cutting_room import (
 )
 from measuring import MOTION, QUALITY
 from numpy.typing import NDArray
+from painted import hear_beeps, read_index
 from places import SHARED
 
 from finecut.io.media.clock import Clock
@@ -49,7 +50,6 @@ from finecut.pipeline.cli.final_words import final_words
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.running import run
 from finecut.transforms.measure.looking import ClipLook, Looking, sheet_of
-from tests.support.painted import hear_beeps, read_index
 
 Film = Callable[[str], Painting]
 

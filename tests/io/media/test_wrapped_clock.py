@@ -10,6 +10,7 @@ import av
 import pytest
 from cutting_room import QUICK, clips_of, indices_and_times, shots_at, video_of
 from odd_films import wrapped
+from painted import hear_beeps
 
 from finecut.io.media.codecs.encoders import Encoding
 from finecut.io.media.frames.tiny_frames import watch
@@ -20,7 +21,6 @@ from finecut.transforms.split.detect import CONTENT, Detection
 from finecut.transforms.split.given import GivenCuts
 from finecut.transforms.split.scenes import Trimming
 from finecut.transforms.split.spans import Cutter, FixedStride
-from tests.support.painted import hear_beeps
 
 #: Seconds until the clock wraps; FFmpeg counts from below 0 when it begins within a minute of that.
 AFTER = (2.0, 5.5, 30.0)

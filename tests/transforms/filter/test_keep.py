@@ -14,6 +14,7 @@ import av
 import numpy as np
 import pytest
 from cutting_room import frames_of, freeze, join, turned_over
+from painted import read_index
 
 from finecut.io.media.frames.contact_sheet import Sheet
 from finecut.io.media.testfilm.paint import Scene, paint
@@ -23,7 +24,6 @@ from finecut.pipeline.cli.final_words import final_words
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.running import run
 from finecut.transforms.preview.clips import frames_of_window
-from tests.support.painted import read_index
 
 OPTIONS = Options(input=("films",), output="out")
 MOVING = (Scene(0, (60, 0), 120, texture=20),)

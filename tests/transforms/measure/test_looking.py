@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from cutting_room import QUICK, frames_of, indices_and_times, shots_at, video_of
 from measuring import MOTION, QUALITY
+from painted import read_index
 
 from finecut.io.media.cutting import CutShot, cut
 from finecut.io.media.frame_view import Look
@@ -31,7 +32,6 @@ from finecut.io.records import Chunk, Clip, Shot
 from finecut.io.storage.scratch import Scratch
 from finecut.transforms.measure.clip_meters import small_size
 from finecut.transforms.measure.looking import ClipLook, Looking, keep_sheet, sheet_of
-from tests.support.painted import read_index
 
 WHOLE = SheetForm(rates=(5,), height=10_000)
 SPANS = ((0.5, 2.0), (1.0, 3.0))
