@@ -153,8 +153,7 @@ def matrix(places: Sequence[str], wanted: Sequence[str]) -> Samples:
         for other in heard:
             rows[wanted.index(other), column] = 1 / math.sqrt(len(heard))
     loudest = float(rows.sum(axis=1).max())
-    quieter: Samples = rows / np.float32(max(1.0, loudest))
-    return quieter
+    return rows / np.float32(max(1.0, loudest))
 
 
 def heard_in(place: str, wanted: Sequence[str]) -> tuple[str, ...]:
@@ -193,8 +192,7 @@ def samples_of(frame: av.AudioFrame) -> npt.NDArray[Any]:
             frame
         )
     interleaved: npt.NDArray[Any] = frame.to_ndarray()
-    rows: npt.NDArray[Any] = interleaved.reshape(-1, frame.layout.nb_channels).T
-    return rows
+    return interleaved.reshape(-1, frame.layout.nb_channels).T
 
 
 def frame_of(samples: Samples, layout: str) -> av.AudioFrame:

@@ -51,9 +51,10 @@ class OpenSource:
     container: InputContainer
     stream: VideoStream
     clock: Clock
-    #: The sound that clips get, or why they get none although there is some.
+    #: The sound that clips get, if any.
     listener: Listener | None
-    sound_note: str
+    #: What is said of each clip's file: why it has no sound although the film has some.
+    facts: dict[str, str]
     ending: Ending
     limits: Limits
     #: Whether its pictures are described in more than one way.
@@ -88,12 +89,15 @@ def opened(
         stream.thread_type = "AUTO"
         # Threads of the processor would only hold pictures of the GPU back.
         stream.codec_context.thread_count = 1 if stream.codec_context.is_hwaccel else DECODE_THREADS
+        listener = None
+        if sound is not None:
+            listener = Listener(sound, video.first_pts * clock.time_base, audio)
         yield OpenSource(
             container=container,
             stream=stream,
             clock=clock,
-            listener=sound and Listener(sound, video.first_pts * clock.time_base, audio),
-            sound_note=note,
+            listener=listener,
+            facts={"sound": note} if note else {},
             ending=Ending(file, container, stream, clock, video.duration),
             limits=limits,
             changes=has_several(described, stream.id),
@@ -151,7 +155,7 @@ def seek_before(source: OpenSource, start: float) -> bool:
 
 
 def _lands_before(source: OpenSource, target: int, start: float) -> bool:
-    """Seek to this tick; whether pictures are shown from there that are not later than ``start``."""
+    """Seek to this tick; whether pictures are shown from there, and none first after ``start``."""
     for first_shown in (first_key_shown, _first_decoded):
         source.container.seek(target, stream=source.stream, backward=True)
         landed = first_shown(source, start)

@@ -40,7 +40,7 @@ def is_whole(file: str | BinaryIO, form: str, start: int = 0) -> bool:
 
     Of formats whose structure is not known here, nobody can tell: ``False``.
     """
-    with _opened(file) as opened:
+    with raw(file) as opened:
         if form.startswith("matroska"):
             size = opened.seek(0, os.SEEK_END)
             end = _segment_end(opened, size)
@@ -50,12 +50,12 @@ def is_whole(file: str | BinaryIO, form: str, start: int = 0) -> bool:
 
 def is_unbroken(file: str | BinaryIO, until: int) -> bool:
     """Whether the parts of a Matroska file follow each other from its beginning to this place."""
-    with _opened(file) as opened:
+    with raw(file) as opened:
         return _reached(opened, 0, until) is not None
 
 
 @contextmanager
-def _opened(file: str | BinaryIO) -> Iterator[BinaryIO]:
+def raw(file: str | BinaryIO) -> Iterator[BinaryIO]:
     """The file, which is left as it was: somebody may be reading it."""
     if isinstance(file, str):
         with Path(file).open("rb") as opened:

@@ -31,8 +31,8 @@ from cutting_room import QUICK
 from locks import locked, locked_matroska
 from odd_films import emptied_at_the_end, held, with_gaps, wrapped
 
+from finecut.io.media.limits import FilmError
 from finecut.io.media.memory import prepare_process
-from finecut.io.media.source import FilmError
 from finecut.io.media.testfilm.paint import paint
 from finecut.io.records import Clip, Failure, Source
 from finecut.io.storage.files import Shelf

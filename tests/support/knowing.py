@@ -12,7 +12,7 @@ import numpy as np
 from cutting_room import QUICK, shots_at, video_of
 from painted import read_index
 
-from finecut.io.media.cutting import cut
+from finecut.io.media.cutting import Recipe, cut
 from finecut.io.media.frames.contact_sheet import SheetForm
 from finecut.io.media.testfilm.paint import Scene, paint
 from finecut.io.records import Chunk, Clip, ModelUsed
@@ -91,7 +91,7 @@ def clips_in(folder: Path, seconds: float = 2.0) -> list[Clip]:
             str(result.path),
             windows=windows_of(result.file.num_frames, WINDOWING),
         )
-        for result in cut(film.path, video, spans, QUICK, folder)
+        for result in cut(film.path, video, spans, Recipe(folder, QUICK))
         if result.file is not None
     ]
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, BinaryIO
 
-from finecut.io.media.frame_view import Look
-from finecut.io.media.frames.cheap_frames import glance_at
+from finecut.io.media.frame_view import FrameView
+from finecut.io.media.frames.cheap_frames import show_cheap_frames
 from finecut.io.media.frames.contact_sheet import (
     NOTHING_MORE,
     NoSheet,
@@ -137,9 +137,9 @@ class ClipLook:
         """All, if one of them gains by every frame; others may have seen enough."""
         return max((part.more(times) for part in self._parts()), default=len(times))
 
-    def see(self, look: Look, seconds: Fraction) -> None:
+    def see(self, view: FrameView, seconds: Fraction) -> None:
         for part in self._parts():
-            part.see(look, seconds)
+            part.see(view, seconds)
 
     def end(self) -> None:
         for meter in self._meters:
@@ -173,17 +173,17 @@ def sheet_of(clip: Clip, looking: Looking) -> Sheet:
         )
     with shelf.open_source(clip.staged) as file:
         if clip.file is not None and was_copied(clip.file):
-            sheet = glanced_sheet(file, looking.sheet, wanted)
+            sheet = sheet_of_copy(file, looking.sheet, wanted)
         else:
             sheet = sheet_from_file(file, looking.sheet, wanted)
     keep_sheet(clip.id, sheet, looking)
     return sheet
 
 
-def glanced_sheet(file: str | BinaryIO, form: SheetForm, wanted: Wanted) -> Sheet:
+def sheet_of_copy(file: str | BinaryIO, form: SheetForm, wanted: Wanted) -> Sheet:
     """The sheet of a copied clip, as it was drawn when it had been cut."""
     maker = SheetMaker(form, wanted)
-    glance_at(file, maker)
+    show_cheap_frames(file, maker)
     return maker.sheet()
 
 

@@ -81,16 +81,14 @@ class Field:
         down, across = self.magnitudes.shape
         over = _overlaps(columns, np.minimum(np.arange(across + 1) * self.cell[0], self.width))
         under = _overlaps(rows, np.minimum(np.arange(down + 1) * self.cell[1], self.height))
-        summed: Array = under @ self.magnitudes @ over.T
-        return summed
+        return under @ self.magnitudes @ over.T
 
 
 def _overlaps(edges: Array, cells: Array) -> Array:
     """What length of each stretch between edges lies in each cell."""
     ends = np.minimum(edges[1:, None], cells[None, 1:])
     starts = np.maximum(edges[:-1, None], cells[None, :-1])
-    overlaps: Array = np.maximum(ends - starts, 0.0)
-    return overlaps
+    return np.maximum(ends - starts, 0.0)
 
 
 def vector_field(vectors: Array, width: int, height: int, distance: int = 1) -> Field:
@@ -115,16 +113,18 @@ def vector_field(vectors: Array, width: int, height: int, distance: int = 1) -> 
     for shape in SHAPES:
         drawn = np.flatnonzero((wide == shape[0]) & (high == shape[1]))
         if drawn.size:
-            _draw(grid, lefts[drawn], tops[drawn], shape, lengths[drawn])
+            _draw(grid, shape, (lefts[drawn], tops[drawn]), lengths[drawn])
     return Field(grid, width, height, (CELL, CELL))
 
 
-def _draw(grid: Array, left: Array, top: Array, shape: tuple[int, int], lengths: Array) -> None:
+def _draw(
+    grid: Array, shape: tuple[int, int], corners: tuple[Array, Array], lengths: Array
+) -> None:
     """Fill the cells of blocks of one shape; of two in the same place the later one counts."""
     down, across = grid.shape
     for row in range(shape[1] // CELL):
         for column in range(shape[0] // CELL):
-            x, y = left + column, top + row
+            x, y = corners[0] + column, corners[1] + row
             inside = (x >= 0) & (x < across) & (y >= 0) & (y < down)
             grid[y[inside], x[inside]] = lengths[inside]
 

@@ -178,8 +178,7 @@ def _thumbnail(luma: Array) -> Array:
     areas = np.outer(
         np.diff(rows, append=sparse.shape[0]), np.diff(columns, append=sparse.shape[1])
     )
-    means: Array = sums / areas
-    return means
+    return sums / areas
 
 
 def _lines(picture: Array, pair: int) -> tuple[Array, Array]:

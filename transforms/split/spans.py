@@ -52,7 +52,7 @@ class FixedStride:
     def pieces(self, video: Video) -> Iterator[Piece]:
         rate = video.framerate
         for span in fixed_stride_spans(
-            video.num_frames, rate, self.length, self.stride, self.least
+            video.num_frames, rate, length=self.length, stride=self.stride, least=self.least
         ):
             yield Piece(int(span.start * rate), int(span.end * rate), span)
 

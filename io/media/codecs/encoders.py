@@ -23,6 +23,7 @@ from av.video.codeccontext import VideoCodecContext
 
 from finecut.io.errors import UserError
 from finecut.io.media.codecs.thread_priority import opened
+from finecut.io.media.picture import Stored, clip_colorspace, upright_size
 
 #: Every core has a worker. Threads of one encoder wait for each other: two cost 8 % more CPU.
 DEFAULT_THREADS = 1
@@ -81,35 +82,51 @@ _NVENC = {
 PROFILES = {
     profile.name: profile
     for profile in (
-        EncoderProfile("libx264", _X26X, "preset", "veryfast", "crf", 21, options=_SAME_BYTES_X264),
+        EncoderProfile(
+            "libx264",
+            presets=_X26X,
+            preset_option="preset",
+            preset="veryfast",
+            quality_option="crf",
+            quality=21,
+            options=_SAME_BYTES_X264,
+        ),
         EncoderProfile(
             "libx265",
-            _X26X,
-            "preset",
-            "superfast",
-            "crf",
-            24,
+            presets=_X26X,
+            preset_option="preset",
+            preset="superfast",
+            quality_option="crf",
+            quality=24,
             options={"x265-params": "log-level=0"},
         ),
-        EncoderProfile("libsvtav1", tuple(map(str, range(14))), "preset", "8", "crf", 32, worst=63),
+        EncoderProfile(
+            "libsvtav1",
+            presets=tuple(map(str, range(14))),
+            preset_option="preset",
+            preset="8",
+            quality_option="crf",
+            quality=32,
+            worst=63,
+        ),
         EncoderProfile(
             "libvpx-vp9",
-            tuple(map(str, range(9))),
-            "cpu-used",
-            "4",
-            "crf",
-            31,
+            presets=tuple(map(str, range(9))),
+            preset_option="cpu-used",
+            preset="4",
+            quality_option="crf",
+            quality=31,
             worst=63,
             options={"deadline": "good", "row-mt": "1", "tile-columns": "2"},
             quality_mode={"b": "0"},
         ),
         EncoderProfile(
             "h264_nvenc",
-            tuple(f"p{i}" for i in range(1, 8)),
-            "preset",
-            "p4",
-            "cq",
-            21,
+            presets=tuple(f"p{i}" for i in range(1, 8)),
+            preset_option="preset",
+            preset="p4",
+            quality_option="cq",
+            quality=21,
             options=_NVENC,
         ),
         EncoderProfile("libopenh264"),
@@ -146,6 +163,12 @@ class PictureFormat:
     color_primaries: int = 2
     color_trc: int = 2
     colorspace: int = 2
+
+    @classmethod
+    def of(cls, source: Stored, rate: Fraction, time_base: Fraction) -> PictureFormat:
+        """That of a clip whose first picture lies in memory like this."""
+        colours = (source.primaries, source.transfer, clip_colorspace(source))
+        return cls(*upright_size(source), rate, time_base, *colours)
 
 
 def usable_encoders() -> list[str]:

@@ -27,15 +27,7 @@ from finecut.io.media.frame_view import Bytes, pixels
 from finecut.io.media.frames.sampling import NEARLY, Seconds, nearest_indices, sampled_indices
 from finecut.io.media.limits import USUAL_LIMITS, FilmError, Limits
 from finecut.io.media.picture import said_matrix
-from finecut.io.media.source import (
-    constant_rate,
-    decode,
-    has_decoder,
-    ignore_other_streams,
-    open_film,
-    packets,
-    video_stream,
-)
+from finecut.io.media.source import constant_rate, decode, open_clip, packets
 
 
 @dataclass(frozen=True)
@@ -149,14 +141,7 @@ def read_frames(
     file: str | BinaryIO, wanted: Pictures, threads: int = 1, limits: Limits = USUAL_LIMITS
 ) -> Frames:
     """The wanted frames of a clip, or a :class:`FilmError` when any of them cannot be had."""
-    with open_film(file, limits) as container:
-        stream = video_stream(container)
-        if not has_decoder(stream):
-            raise FilmError("the codec of its pictures is unknown here: usually it is damaged")
-        ignore_other_streams(container, {stream.index})
-        stream.codec_context.thread_count = threads
-        if threads > 1:
-            stream.thread_type = "AUTO"
+    with open_clip(file, limits, threads) as (container, stream, _):
         film = _Packets.of(container, stream, limits)
         numbers = chosen(film.times, wanted)
         real = len(numbers)

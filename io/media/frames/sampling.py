@@ -13,13 +13,37 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
+from typing import TypeVar, overload
+
+T = TypeVar("T")
 
 Seconds = Fraction | float
 
 #: Times may have been rounded to floats: two that differ by less are equally far.
 NEARLY = Fraction(1, 10**9)
+
+
+class Lazy(Sequence[T]):
+    """A sequence whose items are made when they are asked for."""
+
+    def __init__(self, make: Callable[[int], T], count: int) -> None:
+        self._make, self._numbers = make, range(count)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, which: int) -> T: ...
+
+    @overload
+    def __getitem__(self, which: slice) -> list[T]: ...
+
+    def __getitem__(self, which: int | slice) -> T | list[T]:
+        if isinstance(which, slice):
+            return [self._make(number) for number in self._numbers[which]]
+        return self._make(self._numbers[which])
 
 
 def sampled_indices(times: Sequence[Seconds], rate: Seconds) -> list[int]:

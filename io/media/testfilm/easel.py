@@ -85,7 +85,9 @@ def _beeper(container: OutputContainer, film: Painting) -> Beeper | None:
     if not film.sound:
         return None
     codec, options = sound_encoder(film.sound)
-    stream = cast(AudioStream, _added(container, film, codec, film.sample_rate, options))
+    stream = cast(
+        AudioStream, _added(container, film, codec, rate=film.sample_rate, options=options)
+    )
     beeps = [film.start + Fraction(beep) for beep in film.beeps]
     start = film.sound_start
     if film.path.lower().endswith(".avi"):
@@ -124,7 +126,9 @@ def _time_base(film: Painting) -> Fraction:
 def _video_stream(
     container: OutputContainer, film: Painting, settings: dict[str, str]
 ) -> VideoStream:
-    stream = cast(VideoStream, _added(container, film, film.codec, film.rate, settings))
+    stream = cast(
+        VideoStream, _added(container, film, film.codec, rate=film.rate, options=settings)
+    )
     context = stream.codec_context
     context.width, context.height = film.width, film.height
     context.pix_fmt = film.pix_fmt
@@ -214,7 +218,11 @@ class _Stage:
             return self.ready[number]
         film = self.film
         return Scenery(
-            film.scenes[number], number, film.upright_size, self.halving, film.full_range
+            film.scenes[number],
+            number,
+            film.upright_size,
+            halving=self.halving,
+            full_range=film.full_range,
         )
 
     def _draw_scene(self, number: int, planes: list[Array], index: int) -> None:
