@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
@@ -43,6 +44,7 @@ LONG_STILL = 1
 ENCODING_ERRORS = (av.error.FFmpegError, OSError, ValueError)
 #: What may break in an observer.
 OBSERVING_ERRORS = (OSError, ValueError, ArithmeticError, LookupError, RuntimeError)
+UNSEEN = "looking at the clip broke off ({})"
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,9 @@ def cut(
     """Encode these shots into ``<id>.mp4``, each yielded when its file is complete."""
     if not shots:
         return
-    with opened(file, video, recipe.limits, recipe.encoding.audio, recipe.decoder) as source:
+    with opened(
+        file, video, recipe.limits, recipe.encoding.audio, decoder=recipe.decoder
+    ) as source:
         if recipe.vectors:
             source.stream.codec_context.flags2 |= Flags2.export_mvs
         # FFmpeg hands on the next header where it first comes to it, and not after a seek.
@@ -153,7 +157,21 @@ class _OpenClip:
             work(*given)
         except OBSERVING_ERRORS as error:
             self.observer = None
-            self.unseen = f"looking at the clip broke off ({error})"
+            self.unseen = UNSEEN.format(error)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """What breaks herein costs this clip, and no other."""
+        try:
+            yield
+        except ENCODING_ERRORS as error:
+            self.fail(
+                f"the clip could not be encoded ({error}). Usually the disk is full, the encoder "
+                "found no room within --max-memory-mb, or it or MP4 refuses this picture or sound; "
+                "make room, try the default encoder, or --audio aac."
+            )
+        except FilmError as error:  # pictures that are like no other before them
+            self.fail(str(error))
 
     def fail(self, reason: str) -> None:
         """This clip is lost, and only this one."""
@@ -225,7 +243,8 @@ class _CutPass:
             if clip.hears_from >= piece.end:
                 break
             if piece.start < clip.end and clip.error is None:
-                self._attempt(clip, clip.hear, piece)
+                with clip.alone():
+                    clip.hear(piece)
 
     def _show(self, frame: av.VideoFrame) -> None:
         pts = stamp(self.source.container, frame)
@@ -245,7 +264,8 @@ class _CutPass:
                 clip.pictures_done, clip.next_shown = True, seconds
             elif seconds >= clip.shows_from:
                 lies = lies or self._stored(frame)
-                self._attempt(clip, self._show_in, clip, seconds, (frame, lies), views)
+                with clip.alone():
+                    self._show_in(clip, seconds, (frame, lies), views)
         self._let_go_of_frames(views.values())
 
     def _let_go_of_frames(self, views: Iterable[FrameView]) -> None:
@@ -275,15 +295,6 @@ class _CutPass:
         if clip.writer is None:
             self._begin(clip, clip.upright, seconds)
         clip.show(view, seconds)
-
-    def _attempt(self, clip: _OpenClip, work: Callable[..., None], *given: Any) -> None:
-        """Do something for one clip; what breaks there costs no other."""
-        try:
-            work(*given)
-        except ENCODING_ERRORS as error:
-            clip.fail(_not_encoded(error))
-        except FilmError as error:  # pictures that are like no other before them
-            clip.fail(str(error))
 
     def _begin(self, clip: _OpenClip, upright: Upright, seconds: Fraction) -> None:
         writer = ClipWriter(
@@ -319,11 +330,8 @@ class _CutPass:
         if clip.writer is not None:
             path = clip.writer.path
             clip.end_observing()
-            try:
+            with clip.alone():
                 file = clip.writer.close(self._last_length(clip))
-            except ENCODING_ERRORS as error:
-                clip.fail(_not_encoded(error))
-            else:
                 clip.writer = None
                 let_go()
                 damage = self._damage(clip, file.num_frames)
@@ -378,11 +386,3 @@ class _CutPass:
         ):
             return f"the film breaks off {float(clip.end - clip.last):.1f} s before the clip's end"
         return None
-
-
-def _not_encoded(error: Exception) -> str:
-    return (
-        f"the clip could not be encoded ({error}). Usually the disk is full, the encoder found "
-        "no room within --max-memory-mb, or it or MP4 refuses this picture or sound; make "
-        "room, try the default encoder, or --audio aac."
-    )

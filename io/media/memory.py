@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import threading
+from functools import cache
 
 #: ``M_MMAP_THRESHOLD`` of GNU's ``mallopt``.
 THRESHOLD = -3
 FRAME_BYTES = 1 << 20
 
-_first = threading.Lock()
-_prepared = threading.Event()
 
-
+@cache
 def prepare_process() -> None:
     """For a process of our own, once, before the first cut: large blocks go back at once, and
     collecting becomes cheap.
@@ -28,13 +26,9 @@ def prepare_process() -> None:
     it after every clip: 0.3 ms instead of 60 to 170. Only once, because an encoder that another
     thread has open at that moment would never be collected.
     """
-    with _first:
-        if _prepared.is_set():
-            return
-        return_large_blocks()
-        gc.collect()
-        gc.freeze()
-        _prepared.set()
+    return_large_blocks()
+    gc.collect()
+    gc.freeze()
 
 
 def return_large_blocks() -> None:

@@ -262,15 +262,17 @@ class Upright:
         if not chain:
             return None
         graph = Graph()
-        last = graph.add_buffer(
-            width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
+        steps = [step.partition("=") for step in chain]
+        graph.link_nodes(
+            graph.add_buffer(
+                width=frame.width,
+                height=frame.height,
+                format=frame.format,
+                time_base=frame.time_base,
+            ),
+            *(graph.add(name, arguments or None) for name, _, arguments in steps),
+            graph.add("buffersink"),
         )
-        for step in chain:
-            name, _, arguments = step.partition("=")
-            following = graph.add(name, arguments or None)
-            last.link_to(following)
-            last = following
-        last.link_to(graph.add("buffersink"))
         graph.configure()
         return graph
 

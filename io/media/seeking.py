@@ -98,7 +98,7 @@ def opened(
             clock=clock,
             listener=listener,
             facts={"sound": note} if note else {},
-            ending=Ending(file, container, stream, clock, video.duration),
+            ending=Ending(file, container, stream, clock, promised=video.duration),
             limits=limits,
             changes=has_several(described, stream.id),
         )

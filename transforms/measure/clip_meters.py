@@ -7,7 +7,7 @@ from finecut.io.media.frame_view import FrameView
 from finecut.io.media.frames.sampling import Ticker, sampled_indices
 from finecut.transforms.measure.motion import (
     Act,
-    GlimpseSampler,
+    CheapMotionSampler,
     MotionMeter,
     MotionSampler,
     vector_field,
@@ -24,16 +24,16 @@ class ClipMotion:
 
     def __init__(self, rate: float) -> None:
         self._rate = Fraction(rate)
-        self._sampler: MotionSampler | GlimpseSampler = MotionSampler(rate)
+        self._sampler: MotionSampler | CheapMotionSampler = MotionSampler(rate)
         self._meters: dict[tuple[int, int], MotionMeter] = {}
         self._kept: FrameView | None = None
 
     def wants(self, times: Sequence[Fraction]) -> set[int]:
-        self._sampler = GlimpseSampler(self._rate, times)
+        self._sampler = CheapMotionSampler(self._rate, times)
         return set(sampled_indices(times, self._rate))
 
     def more(self, times: Sequence[Fraction]) -> int:
-        assert isinstance(self._sampler, GlimpseSampler)
+        assert isinstance(self._sampler, CheapMotionSampler)
         return self._sampler.more(times)
 
     def see(self, view: FrameView, seconds: Fraction) -> None:

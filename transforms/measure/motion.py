@@ -282,7 +282,7 @@ class MotionSampler:
 FARTHEST: Final = 16
 
 
-class GlimpseSampler:
+class CheapMotionSampler:
     """The same of a clip of which only some frames are shown, those after its key frames.
 
     Once in every turn, if such a frame falls into it, a P-frame's vectors are read, or two frames

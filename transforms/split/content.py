@@ -48,7 +48,7 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 
-from finecut.io.media.frames.tiny_frames import HEIGHT, WIDTH
+from finecut.io.media.frames.detector_frames import HEIGHT, WIDTH
 from finecut.transforms.split.distances import (
     NEW,
     REACH,

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from finecut.io.media.frames.tiny_frames import HEIGHT, WIDTH
+from finecut.io.media.frames.detector_frames import HEIGHT, WIDTH
 
 Array: TypeAlias = npt.NDArray[Any]
 

@@ -160,15 +160,14 @@ class PictureFormat:
     height: int
     rate: Fraction
     time_base: Fraction
-    color_primaries: int = 2
-    color_trc: int = 2
-    colorspace: int = 2
+    #: FFmpeg's numbers of their primaries, transfer and matrix; 2: not said.
+    colours: tuple[int, int, int] = (2, 2, 2)
 
     @classmethod
     def of(cls, source: Stored, rate: Fraction, time_base: Fraction) -> PictureFormat:
         """That of a clip whose first picture lies in memory like this."""
         colours = (source.primaries, source.transfer, clip_colorspace(source))
-        return cls(*upright_size(source), rate, time_base, *colours)
+        return cls(*upright_size(source), rate, time_base, colours)
 
 
 def usable_encoders() -> list[str]:
@@ -215,9 +214,7 @@ def configure(context: VideoCodecContext, encoding: Encoding, picture: PictureFo
     context.framerate = picture.rate
     context.time_base = picture.time_base
     context.color_range = 1
-    context.color_primaries = picture.color_primaries
-    context.color_trc = picture.color_trc
-    context.colorspace = picture.colorspace
+    context.color_primaries, context.color_trc, context.colorspace = picture.colours
     context.sample_aspect_ratio = Fraction(1)
     context.thread_count = encoding.threads
     # PyAV's own choice cuts each picture in slices: larger clips, and more waiting.

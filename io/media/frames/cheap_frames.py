@@ -24,7 +24,7 @@ from av.video.stream import VideoStream
 
 from finecut.io.media.clip_file import Packet
 from finecut.io.media.clock import Clock
-from finecut.io.media.cutting import OBSERVING_ERRORS, CutShot, Recipe
+from finecut.io.media.cutting import OBSERVING_ERRORS, UNSEEN, CutShot, Recipe
 from finecut.io.media.frame_view import FrameView, Sampler, Scalers
 from finecut.io.media.frames.sampling import Lazy
 from finecut.io.media.limits import USUAL_LIMITS, FilmError, Limits
@@ -48,7 +48,7 @@ def sample(result: CutShot, recipe: Recipe) -> CutShot:
         sampler = recipe.sampler(result.shot, result.file)
         show_cheap_frames(str(result.path), sampler, recipe.vectors, recipe.limits)
     except (*OBSERVING_ERRORS, FilmError) as error:
-        return dataclasses.replace(result, unseen=f"looking at the clip broke off ({error})")
+        return dataclasses.replace(result, unseen=UNSEEN.format(error))
     finally:
         let_go()
     return result
@@ -65,7 +65,7 @@ def show_cheap_frames(
             for packet in packets(container, stream)
             if packet.size and packet.pts is not None
         ]
-        sampling = _Sampling(stream, clock, sampler, vectors, limits)
+        sampling = _Sampling(stream, clock, sampler, vectors=vectors, limits=limits)
         sampling.ask([packet.pts for packet in clip if packet.pts is not None])
         for section in _sections(clip):
             sampling.show(section)

@@ -149,7 +149,7 @@ class SheetMaker:
 
     def __init__(self, form: SheetForm, wanted: Wanted = NOTHING_MORE) -> None:
         self._form = form
-        self._tickers: list[Ticker | Moments] = [Ticker(rate) for rate in form.rates]
+        self._tickers: list[Moments] = [Ticker(rate) for rate in form.rates]
         if wanted.moments:
             self._tickers.append(Moments(wanted.moments))
         self._moments, self._wanted_frames = wanted.moments, wanted.frames
@@ -180,22 +180,14 @@ class SheetMaker:
         if self._last is None:
             self._size = self._form.size(view.picture.width, view.picture.height)
             self._colorspace = said(int(view.picture.colorspace), view.picture.height)
-        # All of them are told, and any of them may want the frame before.
-        wanted = [ticker.passed(seconds) for ticker in self._tickers]
-        if any(wanted) or self._number in self._wanted_frames:
-            self._take()
+        # Each of them has to know of this frame, and any may want the one before.
+        self._take_last([ticker.passed(seconds) for ticker in self._tickers])
         self._last = (view, seconds)
-        self._number = self._numbered(seconds)
-
-    def _numbered(self, seconds: Fraction) -> int:
-        if self._times is None:
-            return self._number + 1
-        return bisect_left(self._times, seconds)
+        known = self._times
+        self._number = self._number + 1 if known is None else bisect_left(known, seconds)
 
     def end(self) -> None:
-        wanted = [ticker.ended() for ticker in self._tickers]
-        if any(wanted) or self._number in self._wanted_frames:
-            self._take()
+        self._take_last([ticker.ended() for ticker in self._tickers])
         self._last = None
 
     def sheet(self) -> Sheet:
@@ -212,10 +204,11 @@ class SheetMaker:
             exact=self._times is None,
         )
 
-    def _take(self) -> None:
-        assert self._last is not None
-        view, seconds = self._last
-        self._taken.append((self._number, float(seconds), view.shrunk(*self._size)))
+    def _take_last(self, wanted: list[bool]) -> None:
+        """Take the frame before, if any ticker wants it, or it is wanted by its number."""
+        if self._last and (any(wanted) or self._number in self._wanted_frames):
+            view, seconds = self._last
+            self._taken.append((self._number, float(seconds), view.shrunk(*self._size)))
 
 
 def sheet_from_file(file: str | BinaryIO, form: SheetForm, wanted: Wanted = NOTHING_MORE) -> Sheet:

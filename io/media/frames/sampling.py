@@ -12,7 +12,6 @@ frames one after the other, and takes the same ones.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from typing import TypeVar, overload
@@ -86,10 +85,15 @@ def _nearest(times: Sequence[Seconds], moment: Seconds) -> int:
 
 
 class Moments:
-    """Says of each frame, like :class:`Ticker`, whether it is nearest to one of these moments."""
+    """Whether each frame is nearest to one of these moments, said when the next one comes.
+
+    Give it the times as they come; :meth:`passed` answers about the frame *before* this one, and
+    :meth:`ended` about the last.
+    """
 
     def __init__(self, moments: Iterable[Seconds]) -> None:
-        self._left = deque(sorted(Fraction(moment) for moment in moments))
+        self._left = iter(sorted(Fraction(moment) for moment in moments))
+        self._target = next(self._left, None)
         self._previous: Fraction | None = None
 
     def passed(self, seconds: Fraction) -> bool:
@@ -98,44 +102,39 @@ class Moments:
         if previous is None:
             return False
         taken = False
-        while self._left and self._left[0] - previous <= seconds - self._left[0] + NEARLY:
-            self._left.popleft()
+        while self._target is not None and (
+            self._target - previous <= seconds - self._target + NEARLY
+        ):
             taken = True
+            self._target = self._following(self._target)
         return taken
+
+    def _following(self, _target: Fraction) -> Fraction | None:
+        return next(self._left, None)
 
     def ended(self) -> bool:
         """There are no more frames: whether the last one is taken."""
-        return bool(self._left)
+        return self._target is not None
 
 
-class Ticker:
-    """Says of each frame, when the next one comes, whether it is one of the sampled ones.
-
-    Give it the times as they come; :meth:`passed` answers about the frame *before* this one, and
-    :meth:`ended` about the last.
-    """
+class Ticker(Moments):
+    """The same for moments at this rate, from the first frame on."""
 
     def __init__(self, rate: Seconds) -> None:
+        super().__init__(())
         if not rate > 0:
             raise ValueError(f"{rate} frames a second cannot be sampled: give a rate above 0.")
         self.step = 1 / Fraction(rate)
-        self._target: Fraction | None = None
-        self._previous = Fraction(0)
 
     def passed(self, seconds: Fraction) -> bool:
-        """A frame is shown now: whether the one before it is taken."""
-        if self._target is None:
-            self._target = self._previous = seconds
-            return False
-        taken = False
-        while self._target - self._previous <= seconds - self._target + NEARLY:
-            taken = True
-            self._target += self.step
-        self._previous = seconds
-        return taken
+        if self._previous is None:
+            self._target = seconds
+        return super().passed(seconds)
+
+    def _following(self, target: Fraction) -> Fraction:
+        return target + self.step
 
     def ended(self) -> bool:
-        """There are no more frames: whether the last one is taken."""
-        if self._target is None:
+        if self._target is None or self._previous is None:
             return False
         return self._target < self._previous + self.step / 2 - NEARLY

@@ -159,7 +159,7 @@ class Sections:
         self._new_header |= packet.has_sidedata("new_extradata")
         if self._new_header:
             return SETS_CHANGE
-        return None if self._watch is None else self._watch.change(bytes(packet))
+        return None if self._watch is None else self._watch(bytes(packet))
 
     def _begins(self, parts: list[bytes]) -> bool:
         if self._header is None:

@@ -8,7 +8,6 @@ and what changed once is in force until it changes again. Nothing is decoded her
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Protocol
 
 from finecut.io.media.limits import FilmError
 from finecut.io.media.remux import av1, h264, vp9
@@ -25,27 +24,25 @@ _HEVC_LENGTHS, _HEVC_ARRAYS = 21, 22
 _LAYERS = range(0x20, 0x30)
 
 
-class Steady(Protocol):
-    """Is shown every packet of pictures in turn."""
-
-    def change(self, packet: bytes) -> str | None:
-        """Why the pictures of this packet are not what the header says, or nothing."""
+#: Is shown every packet of pictures in turn; why they are not what the header says, or nothing.
+Steady = Callable[[bytes], str | None]
 
 
 def steady(codec: str, extradata: bytes | None, size: tuple[int, int]) -> Steady | None:
-    """Who watches over a track of this codec whose header says this; raises what it cannot be."""
+    """What watches a track of this codec whose header says this; raises what it cannot be."""
     if codec == "h264":
         found = h264.header(extradata)
-        return _Sets(found.sets, found.length_size, h264.kind, frozenset({h264.SPS, h264.PPS}))
+        kinds = frozenset({h264.SPS, h264.PPS})
+        return _Sets(found.sets, found.length_size, h264.kind, kinds).change
     if codec == "hevc":
         known, length_size = hevc_sets(extradata or b"")
-        return _Sets(known, length_size, hevc_kind, HEVC_SETS)
+        return _Sets(known, length_size, hevc_kind, HEVC_SETS).change
     if codec == "vp9":
-        return _Vp9(size)
+        return _Vp9(size).change
     if codec == "av1":
-        return _Av1(av1.form_in(extradata), size)
+        return _Av1(av1.form_in(extradata), size).change
     if codec == "mpeg4":
-        return _Mpeg4(extradata or b"")
+        return _Mpeg4(extradata or b"").change
     return None
 
 

@@ -285,7 +285,7 @@ def test_bytes_that_are_no_film_are_refused_or_read(data: bytes) -> None:
         except BadUnits:
             continue
         assert watch is not None
-        said = watch.change(data)
+        said = watch(data)
         assert said is None or said
 
 
@@ -318,7 +318,7 @@ def test_what_changes_back_is_as_the_header_says_again_where_bytes_tell() -> Non
     watch = steady("mpeg4", layers[0], (16, 16))
     assert watch is not None
     picture = b"\0\0\1\xb6picture"
-    said = [watch.change(packet) for layer in layers for packet in (layer + picture, picture)]
+    said = [watch(packet) for layer in layers for packet in (layer + picture, picture)]
     assert said == [None, None, SETS_CHANGE, SETS_CHANGE, None, None]
 
 

@@ -14,8 +14,8 @@ from odd_films import UNSAID, YCGCO, flat, joined
 
 from finecut.io.media.cutting import CutShot, Recipe, cut
 from finecut.io.media.frames.contact_sheet import SheetForm
-from finecut.io.media.frames.frame_reader import Pictures, read_frames
-from finecut.io.media.frames.tiny_frames import watch
+from finecut.io.media.frames.detector_frames import watch
+from finecut.io.media.frames.training_frames import Pictures, read_frames
 from finecut.io.media.limits import FilmError
 from finecut.io.media.picture import REFUSED, Stored, filters
 from finecut.io.media.remux.copying import COPY, SMART, transcode

@@ -22,7 +22,7 @@ from hostile import BAD_FILMS, CASES, Case, Studio, flipped, outcome, table, wri
 from places import BESIDE, ROOT
 
 from finecut.io.media.cutting import Recipe, cut
-from finecut.io.media.frames.tiny_frames import watch
+from finecut.io.media.frames.detector_frames import watch
 from finecut.io.media.limits import FilmError, Limits
 from finecut.io.media.source import probe
 from finecut.io.media.testfilm.paint import Painting, paint

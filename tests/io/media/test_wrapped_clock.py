@@ -14,7 +14,7 @@ from painted import hear_beeps
 
 from finecut.io.media.codecs.encoders import Encoding
 from finecut.io.media.cutting import Recipe
-from finecut.io.media.frames.tiny_frames import watch
+from finecut.io.media.frames.detector_frames import watch
 from finecut.io.media.remux.copying import SMART, transcode
 from finecut.io.media.testfilm.paint import Painting, paint
 from finecut.io.records import Video

@@ -24,8 +24,8 @@ from finecut.io.media.frames.contact_sheet import (
     SheetMaker,
     sheet_from_file,
 )
+from finecut.io.media.frames.detector_frames import turned, watch
 from finecut.io.media.frames.sampling import sampled_indices
-from finecut.io.media.frames.tiny_frames import turned, watch
 from finecut.io.media.source import probe
 from finecut.io.media.testfilm.paint import Painting, Scene, paint
 from finecut.io.records import Chunk, Clip, Shot

@@ -202,16 +202,24 @@ class _Packets:
         missing: dict[int, list[int]] = {}
         for place, number in enumerate(numbers):
             missing.setdefault(self.ticks[number], []).append(place)
-        # Filled in place: of a whole clip there is no room for a second copy.
-        filled = _Pile(len(numbers))
+        pictures: Bytes | None = None
         start = self._start(min(missing))
         for first in (start, 0) if start else (0,):
             self.stream.codec_context.flush_buffers()
             for frame in self._shown(self.packets[first:], set(missing), limits):
                 if frame.pts in missing:
-                    filled.put(scaler(frame), missing.pop(frame.pts))
-                if not missing:
-                    return filled.pictures
+                    picture = scaler(frame)
+                    # Filled in place: of a whole clip there is no room for a second copy.
+                    if pictures is None:
+                        pictures = np.empty((len(numbers), *picture.shape), np.uint8)
+                    if picture.shape != pictures.shape[1:]:
+                        raise FilmError(
+                            "its pictures change their size, so they are no one array: give a size "
+                            "as height and width"
+                        )
+                    pictures[missing.pop(frame.pts)] = picture
+                if pictures is not None and not missing:
+                    return pictures
             # A key frame from which nothing can be decoded is none: then from the beginning.
         raise FilmError(
             f"{len(missing)} of the {len(set(numbers))} frames that are wanted of it cannot be "
@@ -274,21 +282,3 @@ class _Scaler:
         height, width = self._size
         top, left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
         return picture[top : top + height, left : left + width]
-
-
-class _Pile:
-    """Pictures of one size, put each in its places."""
-
-    def __init__(self, number: int) -> None:
-        self._number = number
-        self.pictures: Bytes = np.empty((0, 0, 0, 3), np.uint8)
-
-    def put(self, picture: Bytes, places: list[int]) -> None:
-        if not self.pictures.size:
-            self.pictures = np.empty((self._number, *picture.shape), np.uint8)
-        if picture.shape != self.pictures.shape[1:]:
-            raise FilmError(
-                "its pictures change their size, so they are no one array: give a size as height "
-                "and width"
-            )
-        self.pictures[places] = picture
