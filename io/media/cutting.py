@@ -49,7 +49,7 @@ UNSEEN = "looking at the clip broke off ({})"
 
 @dataclass(frozen=True)
 class Recipe:
-    """How clips are made, in which folder, and who sees their frames."""
+    """How clips are made, in which folder, and what observes their frames."""
 
     folder: Path
     encoding: Encoding
@@ -198,7 +198,7 @@ class _CutPass:
         #: Clips whose time has not come, by start; a long reel has many, so none is touched early.
         self.waiting: deque[_OpenClip] = deque()
         self.open: list[_OpenClip] = []
-        #: Frames until the one whose vectors were read can be let go; 0: there is none.
+        #: Frames until the one whose vectors were read can be let go; 0: nothing waits.
         self.clinging = 0
         self.seen = Fraction(-1)
         self.heard = Fraction(-1)

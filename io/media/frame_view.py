@@ -31,7 +31,7 @@ class Observer(Protocol):
     """Sees every frame of one clip."""
 
     def see(self, view: FrameView, seconds: Fraction) -> None:
-        """This frame is shown so many seconds after the clip's first one."""
+        """This frame is shown this many seconds after the clip's first one."""
 
     def end(self) -> None:
         """There are no more frames."""

@@ -84,7 +84,7 @@ class Times:
 def pace_of(
     file: str | BinaryIO, times: Times, rest: Iterator[Packet], first: int, seconds: float
 ) -> Pace | None:
-    """The pace of a film of so many seconds; ``None`` where its times tell nothing.
+    """The pace of a film that is this long; ``None`` where its times do not show it.
 
     ``rest`` are the packets that follow those of ``times``, ``first`` is the tick at which the
     first picture is shown. Other formats have an index that counted the pictures (MP4), or packets

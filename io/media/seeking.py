@@ -53,7 +53,7 @@ class OpenSource:
     clock: Clock
     #: The sound that clips get, if any.
     listener: Listener | None
-    #: What is said of each clip's file: why it has no sound although the film has some.
+    #: What each clip's record notes of the sound: why it has no sound although the film has some.
     facts: dict[str, str]
     ending: Ending
     limits: Limits

@@ -73,7 +73,7 @@ def open_film(
     """The opened container; FFmpeg's errors come out as sentences.
 
     FFmpeg decodes a picture of H.264 only to see what the header says already, which is most of
-    the cost of opening it. In a clip of our ``own`` it believes the header, until it shall decode.
+    the cost of opening it. In a clip of our ``own`` it believes the header, until it has to decode.
     """
     accelerated = hardware(decoder)
     try:
@@ -111,7 +111,7 @@ def open_film(
                     stream.codec_context.options = {"max_pixels": str(limits.decoder_pixels)}
             yield container
         except av.error.MemoryError:
-            raise  # not the file's fault alone: who set a limit to the memory knows what to say
+            raise  # not the file's fault alone: whoever limited the memory explains it
         except av.error.FFmpegError as error:
             raise FilmError(
                 f"FFmpeg gave up on it ({error.strerror}). Usually its codec is unknown here, or "

@@ -38,7 +38,7 @@ def is_known(form: str) -> bool:
 def is_whole(file: str | BinaryIO, form: str, start: int = 0) -> bool:
     """Whether nothing is missing from ``start`` (where a part begins) to the file's end.
 
-    Of formats whose structure is not known here, nobody can tell: ``False``.
+    ``False`` for formats whose structure is not known here.
     """
     with raw(file) as opened:
         if form.startswith("matroska"):
@@ -126,6 +126,6 @@ def _whole_avi(file: BinaryIO) -> bool:
         file.seek(place)
         head = file.read(8)
         if head[:4] != b"RIFF" or len(head) < 8:
-            return 0 < place <= size + 1  # what follows the last one is none of it
+            return 0 < place <= size + 1  # what follows the last one does not count
         place += 8 + int.from_bytes(head[4:], "little")
     return False

@@ -1,7 +1,7 @@
 """What a child does: it works on one task after the other, and sends what they yield to the parent.
 
 parent   ──── pickled tasks ───▶   child
-         ◀─ D data │ B beat │ E end │ X error ─   each a kind, a length and so many bytes
+         ◀─ D data │ B beat │ E end │ X error ─   each a kind, a length and the bytes
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     this process ──control──▶ nursery ──fork──▶ child ─┐   the nursery imported everything once and
          ▲                       │                     │   has one thread, so a child begins within
-         │  who died, of what ◀──┘                     │   milliseconds and shares its memory
+         │  which ended, how ◀──┘                     │   milliseconds and shares its memory
          └───────────────── bytes, beats ◀─────────────┘
 
     for data in run_in_child(module.function, *args, limits=ChildLimits()):
@@ -117,7 +117,7 @@ def run_in_child(
 def kill_all(for_good: bool = False) -> None:
     """Kill the nursery and all children now, from any thread, and wait for none of them.
 
-    Who waits for one of them learns that it died. With ``for_good``, no other is begun after.
+    Whoever waits for one of them learns that it died. With ``for_good``, no other is begun after.
     """
     _HERE.closed = _HERE.closed or for_good
     if _HERE.nursery is not None:
@@ -155,7 +155,7 @@ class _Here:
             )
 
     def begin(self) -> None:
-        """Have a nursery. Who needs a child learns what goes wrong."""
+        """Have a nursery. Whoever needs a child learns what goes wrong."""
         with contextlib.suppress(ChildDied), self._lock:
             self._begun()
 

@@ -84,7 +84,7 @@ class Child:
         return bytes(got)
 
     def kill(self) -> None:
-        """From any thread: who waits for it learns that it is gone."""
+        """From any thread: whoever waits for it learns that it is gone."""
         self.nursery.ask({"kill": self.number})
 
     def is_quiet(self) -> bool:
@@ -186,7 +186,7 @@ class Nursery:
             line.close()
 
     def ask(self, what: dict[str, int], *lines: socket.socket) -> None:
-        with contextlib.suppress(OSError):  # who waits for the answer learns that it is gone
+        with contextlib.suppress(OSError):  # whoever waits for the answer learns that it is gone
             numbers = [line.fileno() for line in lines]
             socket.send_fds(self.control, [json.dumps(what).encode()], numbers)
 

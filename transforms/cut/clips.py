@@ -20,19 +20,19 @@ from finecut.transforms.cut.reel import Cutting, cut_reel
 
 
 class Imposture(Exception):
-    """A child process said what cannot be: the film may have taken it over."""
+    """A child process answered what cannot be: the film may have taken it over."""
 
 
 def frames_encoded(file: ClipFile | None) -> int:
     """How many frames of a clip were encoded: usually all."""
     if file is None:
         return 0
-    told = file.transcoded
-    return file.num_frames if told is None or told.how == ENCODED else told.frames_encoded
+    how = file.transcoded
+    return file.num_frames if how is None or how.how == ENCODED else how.frames_encoded
 
 
 def _known(outcome: Clip | Failure, reel: Reel, cutting: Cutting) -> Clip | Failure:
-    """The same, if it is of this reel: who cuts films that others made is not believed all."""
+    """The same, if it is of this reel: a child that decodes foreign films is not trusted."""
     if isinstance(outcome, Failure):
         return outcome
     if outcome.staged is not None and not _is_staged(outcome.staged, cutting.shelf):

@@ -104,7 +104,7 @@ def _clip_of(
     clip = clip.replace(
         staged=cutting.shelf.stage(result.path),
         windows=windows_of(result.file.num_frames, cutting.looking.windowing),
-        errors={name: said for name, said in errors.items() if said is not None},
+        errors={name: error for name, error in errors.items() if error is not None},
     )
     if look is None or result.unseen is not None:
         return clip

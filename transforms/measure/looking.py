@@ -46,7 +46,7 @@ class Looking:
     #: What this run's sheets are called, so that they are no other run's.
     run: str = "run"
     windowing: Windowing = USUAL_WINDOWS
-    #: How many frames, spread evenly over the clip, embedders look at; how many a second of each
+    #: How many frames, spread evenly over the clip, embedders need; how many a second of each
     #: window captioners do.
     even: tuple[int, ...] = ()
     captions: float | None = None
@@ -99,12 +99,12 @@ class Looking:
 
 def seconds_of(shot: Shot, file: ClipFile | None) -> float:
     """How long the clip is: as its shot, unless it was copied from key frame to key frame."""
-    told = None if file is None else file.transcoded
-    return shot.span.length if told is None or told.span is None else told.span.length
+    how = None if file is None else file.transcoded
+    return shot.span.length if how is None or how.span is None else how.span.length
 
 
 def even_moments(count: int, seconds: float) -> list[float]:
-    """The middles of so many equal parts of a clip.
+    """The middles of ``count`` equal parts of a clip.
 
     >>> even_moments(4, 8.0)
     [1.0, 3.0, 5.0, 7.0]

@@ -203,7 +203,7 @@ class Answer:
 
 
 class MotionSampler:
-    """Which frames of a clip to look at, told of each in the order in which they are shown.
+    """Which frames of a clip to measure, asked about each in the order in which they are shown.
 
     At every tick, about ``1 / rate`` seconds apart, the next P-frame's vectors are read: it points
     to the last frame before it that is not a B-frame, which has to belong to the clip. If none
@@ -230,7 +230,7 @@ class MotionSampler:
 
     @property
     def saw_too_little(self) -> bool:
-        """Who sees all frames and finds nothing to look at has seen a still."""
+        """Never: a clip is a still when all of its frames were seen and nothing was measured."""
         return False
 
     def see(self, seconds: Fraction, kind: str, has_vectors: Callable[[], bool]) -> Answer:
@@ -239,15 +239,15 @@ class MotionSampler:
         ``kind`` is "I", "P", "B" or anything else; ``has_vectors`` is asked of P-frames only, and
         only when their vectors would be read.
         """
-        look = self._look(seconds, kind, has_vectors)
+        answer = self._decide(seconds, kind, has_vectors)
         if kind != "B":
             self._distance = 1
         elif self._distance:
             self._distance += 1
         self._last = kind
-        return look
+        return answer
 
-    def _look(self, seconds: Fraction, kind: str, has_vectors: Callable[[], bool]) -> Answer:
+    def _decide(self, seconds: Fraction, kind: str, has_vectors: Callable[[], bool]) -> Answer:
         if self._kept:
             self._kept = False
             self._pass(seconds)
@@ -315,7 +315,7 @@ class CheapMotionSampler:
         """What to do with the frame shown so long after the clip's first one."""
         number = bisect_left(self._times, seconds)
         turn = self._turn_of(seconds)
-        answer = self._look(number, turn, kind, has_vectors)
+        answer = self._decide(number, turn, kind, has_vectors)
         self._kept = number if answer.act is Act.KEEP else None
         if kind != "B":
             self._anchor = number
@@ -323,7 +323,7 @@ class CheapMotionSampler:
             self._turn = turn
         return answer
 
-    def _look(self, number: int, turn: int, kind: str, has_vectors: Callable[[], bool]) -> Answer:
+    def _decide(self, number: int, turn: int, kind: str, has_vectors: Callable[[], bool]) -> Answer:
         if turn == self._turn:
             return Answer()
         if kind == "P" and self._anchor is not None:

@@ -25,16 +25,16 @@ Array: TypeAlias = npt.NDArray[Any]
 BLOCK: Final = 8
 #: Displacements up to this part of each side are found.
 REACH: Final = 1 / 8
-#: A pixel is told from those so far around it, in such parts of a level.
+#: A pixel is compared with those within this distance, in such parts of a level.
 AROUND: Final = 16
 PARTS: Final = 2
 #: A block has moved only if that explains at least this part of how it changed …
 EXPLAINED: Final = 0.3
 #: … and so much of it per pixel, in squared levels of luma: less is an encoder's noise.
 NOISE: Final = 0.05
-#: A block with slopes below so many times the noise has no features …
+#: A block with slopes below this many times the noise has no features …
 PLAIN: Final = 12.0
-#: … and moves with those so many blocks around it.
+#: … and moves with the blocks within this distance.
 FILL: Final = 4
 #: If fewer of them than this part have features, it moves less, since so little is known.
 LENT: Final = 0.25
@@ -74,9 +74,9 @@ def _whole(luma: Array) -> Array:
 
 
 def _pyramid(luma: Array) -> list[Array]:
-    """The picture, half of it and a quarter, told from what is around each pixel.
+    """The picture, half of it and a quarter, relative to what is around each pixel.
 
-    So neither a fade nor a change of exposure looks like motion.
+    So neither a fade nor a change of exposure counts as motion.
     """
     levels = [np.rint(PARTS * (luma - _around(luma, AROUND))).astype(np.int16)]
     for _ in range(2):
@@ -181,7 +181,7 @@ def _fraction(before: Array, after: Array, found: Array) -> Array:
 
 
 def _filled(found: Array, sure: Array) -> Array:
-    """Blocks without features move with those around them: they tell nothing themselves.
+    """Blocks without features move with those around them: they show nothing themselves.
 
     An encoder does the same, for it costs the least to say.
     """

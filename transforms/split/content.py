@@ -37,7 +37,7 @@ fewer than :data:`REACH` frames, with the frames that lead into it and out of it
 beginning or the end of the film divides nothing and is left alone; only black at the end that lasts
 longer than the detector looks ahead is a run to the film's end.
 
-What happens at a frame is told from :data:`REACH` frames on either side and marks as many at most,
+What happens at a frame depends on :data:`REACH` frames on either side and marks as many at most,
 so memory is constant, and nothing depends on where the blocks lie in which frames are worked on.
 """
 
@@ -75,8 +75,8 @@ _BACK = 0.4
 _LIT, _DIMMER = 15.0, 8
 # Half the lengths of the windows in which dissolves are looked for.
 _HALVES = (3, 6, 12, 20)
-# In a flat picture the luma differs by less than this, but for text, a logo or noise in so many
-# parts of it.
+# In a flat picture the luma differs by less than this, but for text, a logo or noise in this
+# share of it.
 _FLAT, _OUTLIERS = 16.0, 0.08
 
 
@@ -88,7 +88,7 @@ class Content:
     ratio: float = 4.0
     #: What is added to the steps around, so that noise in a still picture is no cut.
     floor: float = 0.3
-    #: Flashes of up to so many frames are overlooked.
+    #: Flashes of up to this many frames are overlooked.
     longest_flash: int = 3
     #: How straight the way of a dissolve has to be: the cosine between its halves, for ends whose
     #: distance is 6; twice the distance makes up for 0.1.

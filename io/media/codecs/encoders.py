@@ -1,4 +1,4 @@
-"""Encoders: which there are, and what each one is told.
+"""Encoders: which there are, and the options of each.
 
 The defaults aim at clips that look like their source at a few times real time per core:
 
@@ -44,7 +44,7 @@ _SAME_BYTES_X264 = {"x264-params": "asm=avx2"} if _has_avx512() else {}
 
 @dataclass(frozen=True)
 class EncoderProfile:
-    """How one encoder is told its preset and quality, and what it is told besides."""
+    """Which options of an encoder are its preset and quality, and which others it gets."""
 
     name: str
     presets: tuple[str, ...] = ()
@@ -160,7 +160,7 @@ class PictureFormat:
     height: int
     rate: Fraction
     time_base: Fraction
-    #: FFmpeg's numbers of their primaries, transfer and matrix; 2: not said.
+    #: FFmpeg's numbers of their primaries, transfer and matrix; 2: unknown.
     colours: tuple[int, int, int] = (2, 2, 2)
 
     @classmethod

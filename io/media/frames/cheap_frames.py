@@ -33,10 +33,10 @@ from finecut.io.media.picture import Upright, display_matrix, stored
 from finecut.io.media.remux import h264
 from finecut.io.media.source import decoded_alone, open_clip, packets
 
-#: One frame in so many is decoded, but no fewer than these after a key frame: one to compare it
+#: One frame in N is decoded, but no fewer than these after a key frame: one to compare it
 #: with. Where motion is estimated from neighbours, these come only after some more were decoded.
 SHARE, LEAST, LEAST_FOR_PAIRS = 16, 1, 5
-#: Codecs whose decoders tell the vectors they follow.
+#: Codecs whose decoders export the vectors they follow.
 WITH_VECTORS = frozenset({"h264", "mpeg4"})
 
 

@@ -1,4 +1,4 @@
-"""The contact sheet: a few small frames of a clip, all that later steps look at.
+"""The contact sheet: a few small frames of a clip, all that later steps see.
 
     clip    ▕▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▏   300 frames of 1280x720
     sheet    ▪    ▪    ▪    ▪    ▪    ▪         11 frames of 426x240, each with its number and time
@@ -27,7 +27,7 @@ from finecut.io.media.frames.sampling import (
     nearest_indices,
     sampled_indices,
 )
-from finecut.io.media.picture import UNSAID, said, said_matrix
+from finecut.io.media.picture import UNKNOWN, matrix_name, matrix_number
 from finecut.io.media.source import decoded, open_clip
 
 
@@ -39,7 +39,7 @@ class NoSheet(ValueError):
 class SheetForm:
     """What is on a sheet: frames at these rates, and how large they have to be at the least."""
 
-    #: Frames a second, for each of those who will look at it.
+    #: Frames a second, for each step that needs some.
     rates: tuple[float, ...]
     #: Of the picture, upright.
     height: int = 0
@@ -87,7 +87,7 @@ class Sheet:
     @property
     def matrix(self) -> str:
         """What the scaler calls the matrix of the colours."""
-        return said_matrix(self.colorspace)
+        return matrix_name(self.colorspace)
 
     def rgb(self, index: int, side: int | None = None) -> Bytes:
         """One frame of the sheet, in RGB, its shorter side not above ``side``."""
@@ -105,7 +105,7 @@ class Sheet:
         return Lazy(lambda number: self.rgb(places[number], side), len(places))
 
     def at_rate(self, rate: float) -> list[int]:
-        """Frames at so many a second: of one of the sheet's rates, those that were taken for it."""
+        """Frames at this rate: of one of the sheet's rates, those that were taken for it."""
         return sampled_indices(self.seconds, rate)
 
     def near(self, moments: Sequence[float]) -> list[int]:
@@ -154,7 +154,7 @@ class SheetMaker:
             self._tickers.append(Moments(wanted.moments))
         self._moments, self._wanted_frames = wanted.moments, wanted.frames
         self._size = (0, 0)
-        self._colorspace = UNSAID
+        self._colorspace = UNKNOWN
         #: The frame before: whether it is taken is known when the next one comes.
         self._last: tuple[FrameView, Fraction] | None = None
         self._number = -1
@@ -179,7 +179,7 @@ class SheetMaker:
     def see(self, view: FrameView, seconds: Fraction) -> None:
         if self._last is None:
             self._size = self._form.size(view.picture.width, view.picture.height)
-            self._colorspace = said(int(view.picture.colorspace), view.picture.height)
+            self._colorspace = matrix_number(int(view.picture.colorspace), view.picture.height)
         # Each of them has to know of this frame, and any may want the one before.
         self._take_last([ticker.passed(seconds) for ticker in self._tickers])
         self._last = (view, seconds)

@@ -1,4 +1,4 @@
-"""Sampling: which frames of a clip are looked at, at so many a second.
+"""Sampling: which frames of a clip are taken at a rate.
 
     frames   0   1   2   3   4   5   6   7   8   9            first at 0 s, last at 9/30 s
     targets  |         |         |         |         (|)      every 1/rate s, and one more when the
@@ -85,7 +85,7 @@ def _nearest(times: Sequence[Seconds], moment: Seconds) -> int:
 
 
 class Moments:
-    """Whether each frame is nearest to one of these moments, said when the next one comes.
+    """Whether each frame is nearest to one of these moments, known when the next one comes.
 
     Give it the times as they come; :meth:`passed` answers about the frame *before* this one, and
     :meth:`ended` about the last.

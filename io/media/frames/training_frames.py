@@ -26,7 +26,7 @@ from finecut.io.media.clock import Clock
 from finecut.io.media.frame_view import Bytes, pixels
 from finecut.io.media.frames.sampling import NEARLY, Seconds, nearest_indices, sampled_indices
 from finecut.io.media.limits import USUAL_LIMITS, FilmError, Limits
-from finecut.io.media.picture import said_matrix
+from finecut.io.media.picture import matrix_name
 from finecut.io.media.source import constant_rate, decode, open_clip, packets
 
 
@@ -34,8 +34,8 @@ from finecut.io.media.source import constant_rate, decode, open_clip, packets
 class Pictures:
     """Which frames of a clip are read, and how large they are.
 
-    ``frames``            so many, at the middles of equal parts of the clip
-    ``fps``               so many a second, from the first one on
+    ``frames``            N, at the middles of equal parts of the clip
+    ``fps``               N a second, from the first one on
     both                  ``frames`` that are ``1 / fps`` apart, from the middle of the clip
     neither               every frame
 
@@ -89,7 +89,7 @@ class Frames:
     pictures: Bytes
     #: When each is shown, from the clip's first frame on.
     seconds: tuple[float, ...]
-    #: So many are frames of their own; those behind them show the last of these again.
+    #: The first N are frames of their own; those behind them show the last of these again.
     real: int
 
 
@@ -220,7 +220,7 @@ class _Packets:
                     pictures[missing.pop(frame.pts)] = picture
                 if pictures is not None and not missing:
                     return pictures
-            # A key frame from which nothing can be decoded is none: then from the beginning.
+            # Nothing can be decoded from some key frames: then from the beginning.
         raise FilmError(
             f"{len(missing)} of the {len(set(numbers))} frames that are wanted of it cannot be "
             f"decoded, the first at {float(self.times[self.ticks.index(min(missing))]):.3f} s. "
@@ -235,7 +235,7 @@ class _Packets:
             # Others may be built on what is not wanted, unless it says that none are.
             needed = packet.pts is None or packet.pts in wanted
             self.stream.codec_context.skip_frame = "DEFAULT" if needed else "NONREF"
-            # A frame that the decoder made up, because data is missing, is none.
+            # Not those that the decoder made up because data is missing.
             yield from (f for f in decode(packet, limits) or () if not f.is_corrupt)
 
     def _start(self, tick: int) -> int:
@@ -262,7 +262,7 @@ class _Scaler:
             width,
             height,
             "rgb24",
-            src_colorspace=Colorspace[said_matrix(frame.colorspace, frame.height)],
+            src_colorspace=Colorspace[matrix_name(frame.colorspace, frame.height)],
             interpolation="AREA",
         )
         return self._cropped(pixels(picture))

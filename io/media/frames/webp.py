@@ -73,7 +73,7 @@ class Moving:
 
 def read_webp(data: bytes, most_pixels: int) -> Moving:
     """What an animated WebP shows; one that is damaged raises what Pillow raises."""
-    from PIL import Image  # only who looks at previews needs it
+    from PIL import Image  # only needed to read previews
 
     _check_parts(data)
     with Image.open(io.BytesIO(data), formats=("WEBP",)) as picture:

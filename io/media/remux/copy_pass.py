@@ -318,7 +318,7 @@ class CopyPass:
         return clip.film_ended and self.ending.lasts_until(until)
 
     def _damage(self, clip: _OpenClip, start: Fraction, file: ClipFile) -> str | None:
-        """What is missing although the film should have it, as far as packets tell."""
+        """What is missing although the film should have it, as far as packets show."""
         end = Fraction(clip.shot.span.end)
         if self._stands_still(clip, end - self.usual):
             return None

@@ -141,10 +141,10 @@ class PictureSet:
     size: tuple[int, int]
     whole_frames: bool
     references: int
-    #: How many pictures wait to be shown in order, and how many are kept; ``None``: not said.
+    #: How many pictures wait to be shown in order, and how many are kept; ``None``: unknown.
     reorder: int | None = None
     kept: int | None = None
-    #: All bits before those two are said; ``None``: it says nothing of how it is to be shown.
+    #: All bits before those two; ``None``: nothing about how it is shown.
     head: str | None = None
 
 
@@ -254,7 +254,7 @@ def with_order(unit: bytes, reorder: int, kept: int) -> bytes:
     """
     head = picture_set(unit).head
     if head is None:
-        raise BadUnits("a parameter set of H.264 has no place for what is to be said")
+        raise BadUnits("a parameter set of H.264 has no place for the order of pictures")
     # No limit but those of the level: 1, 2, 1, 16, 16 is what an SPS means that does not say.
     bits = head + "11" + "".join(map(_ue, (0, 0, 16, 16, reorder, kept))) + "1"
     bits += "0" * (-len(bits) % 8)
@@ -323,7 +323,7 @@ def _avcc(data: bytes) -> Header:
 
 
 def row(data: bytes, at: int, count: int) -> tuple[tuple[bytes, ...], int]:
-    """So many units behind lengths of two bytes, and where they end."""
+    """This many units behind lengths of two bytes, and where they end."""
     found = []
     for _ in range(count):
         length = int.from_bytes(data[at : at + 2], "big")

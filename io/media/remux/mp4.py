@@ -35,7 +35,7 @@ def descriptions(source: str | BinaryIO) -> Descriptions:
             return _descriptions(file)
     except OSError:
         if isinstance(source, str):
-            return {}  # who opens it next says why
+            return {}  # opening it will say why
         raise
 
 

@@ -155,7 +155,7 @@ class Sections:
             return [], str(error)
 
     def _change(self, packet: Packet) -> str | None:
-        """Why the header of the track is not this packet's, as far as its bytes tell."""
+        """Why the header of the track is not this packet's, as far as its bytes show."""
         self._new_header |= packet.has_sidedata("new_extradata")
         if self._new_header:
             return SETS_CHANGE
@@ -200,7 +200,7 @@ class Refused(Exception):
 class Part:
     """What a clip takes of a section."""
 
-    #: So many packets as they are.
+    #: How many packets as they are.
     copied: int = 0
     #: Pictures shown from one tick until another, encoded: before the copied ones, or after.
     encoded: tuple[int, int] | None = None

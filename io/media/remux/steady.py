@@ -1,4 +1,4 @@
-"""Steadiness: whether all packets of a track are read as its header says, told by their bytes.
+"""Steadiness: whether all packets of a track are as its header says, judged by their bytes.
 
 A track has one header, and so has a clip that is made of its packets. What changes on the way in
 the packets themselves (another size, other parameter sets) would make the clip other than it says,

@@ -69,7 +69,7 @@ class Beeper:
 
 
 def sound_encoder(codec: str) -> tuple[str, dict[str, str]]:
-    """The encoder for a name, and what it must be told."""
+    """The encoder for a name, and the options that it needs."""
     codec = _ENCODERS.get(codec, codec)
     if codec == "libvorbis" and codec not in av.codecs_available:
         codec = "vorbis"

@@ -41,7 +41,7 @@ _CODEC_OPTIONS: dict[str, dict[str, str]] = {
 }
 _NEED_BIT_RATE = ("mpeg4", "mjpeg")
 _JPEG_RANGE = 2
-# Of 256 parts of a frame that is lit by a flash so many are white.
+# Of 256 parts of a frame that is lit by a flash, this many are white.
 _FLASH = 240
 
 
@@ -100,7 +100,7 @@ def _beeper(container: OutputContainer, film: Painting) -> Beeper | None:
 def _added(
     container: OutputContainer, film: Painting, codec: str, rate: Any, options: dict[str, str]
 ) -> Any:
-    """A new stream; a codec that is unknown or unfit for the container is told as a sentence."""
+    """A new stream; a sentence says if a codec is unknown or unfit for the container."""
     try:
         return container.add_stream(codec, rate=rate, options=options)
     except ValueError as error:
@@ -231,7 +231,7 @@ class _Stage:
         self.ready[number].draw(planes, index, seconds)
 
     def _tint(self, planes: list[Array], *, black: bool, weight: int) -> None:
-        """Take the picture above the strip towards black or white by so many 256ths."""
+        """Take the picture above the strip towards black or white by this many 256ths."""
         darkest, lightest = (0, 255) if self.film.full_range else (16, 235)
         strip = strip_height(self.film.upright_size[1])
         for part, plane in enumerate(planes):

@@ -26,7 +26,7 @@ the last of the old scene) are what a detector of shots should find, ``Painting.
     new            ╱╲╱   "dissolve"     clock, which is 0 at its cut and negative before
                   │  ┊  │
 
-A :class:`Flash` is what looks like a cut and is none: some nearly white frames in a scene.
+A :class:`Flash` resembles a cut without being one: some nearly white frames in a scene.
 Neither touches the strip with the frame's number.
 
 Clocks.  ``times``, ``cuts`` and ``beeps`` count seconds from the first video frame.
@@ -107,7 +107,7 @@ def paint(
 ) -> Painting:
     """Paint a film and say what is true of it; the container follows from the suffix.
 
-    Frames come at ``rate`` for ``seconds`` (4 unless said), or at the explicit ``times``,
+    Frames come at ``rate`` for ``seconds`` (4 by default), or at the explicit ``times``,
     which begin with 0; the last frame then lasts as long as the one before it.  ``cuts`` are
     the times from which each next scene is shown; ``scenes``, if given, are one more than
     the cuts, and ``transitions`` as many as the cuts; each must end before the next begins.

@@ -25,7 +25,7 @@ class Transition:
 
 @dataclass(frozen=True)
 class Flash:
-    """So many frames, from the one shown at a time on, that are nearly white."""
+    """Some frames, from the one shown at a time on, that are nearly white."""
 
     at: Number
     frames: int = 2
