@@ -24,15 +24,18 @@ from finecut.transforms.models import (
     vllm_engine,
     writers,
 )
+from finecut.transforms.models.caption_models import (
+    CAPTION_MODELS,
+    CAPTIONERS,
+    WRITERS,
+    resources_of,
+)
 from finecut.transforms.models.endpoint.address import name_in
 from finecut.transforms.models.resources import USUAL, Resources
 
 COSMOS = tuple(f"cosmos-embed1-{size}p" for size in (224, 336, 448))
 #: Enough for any encoder of pictures that people embed with.
 ENCODER = Resources(gpu_memory_gb=8)
-#: Text models whose answers NeMo Curator files under one name, whichever of the two it is.
-QWEN_WRITERS, QWEN_WRITER = ("qwen2.5", "qwen3"), "qwen_lm"
-
 
 NO_RESOURCES = Resources()
 
@@ -165,7 +168,7 @@ def captioning(options: Options, looking: Looking) -> Captioning | None:
         endpoint.EndpointCaptioner,
         (vllm_engine.VllmCaptioner, captioners.Captioner),
         (vllm_engine.require_vllm_captioner, captioners.require_captioner),
-        "captioner",
+        resources_of(algorithm, CAPTIONERS),
     )
     second = options.captioning_stage2_prompt_text or SECOND
     return Captioning(
@@ -196,12 +199,12 @@ def enhancing(options: Options) -> Enhancing | None:
         endpoint.EndpointWriter,
         (vllm_engine.VllmWriter, writers.TextWriter),
         (vllm_engine.require_vllm_writer, writers.require_writer),
-        "writer",
+        resources_of(algorithm, WRITERS),
     )
-    own = _name_of(algorithm, options.enhance_captions_endpoint)
+    known = CAPTION_MODELS.get(algorithm)
     told = options.enhance_captions_prompt_text
     return Enhancing(
-        QWEN_WRITER if algorithm in QWEN_WRITERS else own,
+        (known and known.writer_key) or _name_of(algorithm, options.enhance_captions_endpoint),
         _name_of(options.captioning_algorithm, options.captioning_endpoint),
         loading.load,
         loading.require,
@@ -220,7 +223,7 @@ def _writes(
     server: Any,
     engines: tuple[Any, Any],
     requires: tuple[Any, Any],
-    role: str,
+    need: Resources,
 ) -> Loading:
     """A model that writes: on a server, by vLLM, or by transformers."""
     limits: dict[str, Any] = {"max_tokens": max_tokens, "timeout": options.model_timeout}
@@ -236,7 +239,7 @@ def _writes(
     return Loading(
         partial(_load_by, wanted, engines, algorithm, {**place, **limits}),
         partial(_require_by, wanted, requires, algorithm, place),
-        USUAL.get(f"{role} {algorithm}", USUAL[role]),
+        need,
     )
 
 

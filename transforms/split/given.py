@@ -25,7 +25,7 @@ from finecut.io.storage.json_documents import BadDocument, parsed_text
 from finecut.io.tables.text_lists import BadList, csv_rows, list_text
 from finecut.transforms.split.scenes import Piece, Trimming, trimmed
 
-#: No film has so many seconds; Infinity and NaN are not below it either.
+#: No film is as long, in seconds; Infinity and NaN are not below it either.
 LONGEST = 1e9
 WITHOUT_CROP = Trimming(crop=0.0)
 
@@ -95,7 +95,7 @@ def read_cuts(path: str) -> dict[str, Times]:
 
 
 def digest_of_cuts(path: str) -> str:
-    """What tells lists of cuts apart; one that is none is refused."""
+    """What distinguishes lists of cuts; what is no such list is refused."""
     read_cuts(path)
     return hashlib.sha256(shelf.read(shelf.absolute(path))).hexdigest()
 

@@ -1,6 +1,6 @@
-"""Decoders: who makes pictures of a film's packets, the processor or the GPU beside it.
+"""Decoders: what makes pictures of a film's packets, the processor or the GPU beside it.
 
-    software    FFmpeg's own; they tell the motion vectors that they follow
+    software    FFmpeg's own; they export the motion vectors that they follow
     nvdec       the GPU's, through FFmpeg: headers are read here, pictures are made there and
                 fetched (8 bits as nv12); what it does not know is decoded here after all
 

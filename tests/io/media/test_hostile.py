@@ -21,8 +21,8 @@ from hostile_making import Case, Studio, flipped
 from hostile_outcomes import PATIENCE, PEAK_MB, files_below, in_a_process, outcome
 from places import BESIDE
 
-from finecut.io.media.cutting import cut
-from finecut.io.media.frames.tiny_frames import watch
+from finecut.io.media.cutting import Recipe, cut
+from finecut.io.media.frames.detector_frames import watch
 from finecut.io.media.limits import FilmError, Limits
 from finecut.io.media.source import probe
 from finecut.io.media.testfilm.paint import Painting, paint
@@ -226,7 +226,7 @@ def test_a_film_that_outgrows_them_is_given_up(
     video = video_of(small)
     with pytest.raises(FilmError, match="are the limit"):
         list(watch(small.path, video, limits=limits))
-    work = cut(small.path, video, shots_at((0, 1), (1, 2)), QUICK, tmp_path, limits=limits)
+    work = cut(small.path, video, shots_at((0, 1), (1, 2)), Recipe(tmp_path, QUICK, limits=limits))
     with pytest.raises(FilmError, match="are the limit"):
         list(work)
     # What was finished before is there (a second is 15 frames), and what was begun is not.

@@ -38,6 +38,7 @@ from tiny_models import (  # noqa: E402
 
 from finecut.transforms.caption.asking import Asked, Question, Said, Trouble  # noqa: E402
 from finecut.transforms.models import captioners, qwen, writers  # noqa: E402
+from finecut.transforms.models.caption_models import CAPTIONERS  # noqa: E402
 from finecut.transforms.models.captioners import (  # noqa: E402
     Captioner,
     require_captioner,
@@ -677,7 +678,7 @@ def test_thoughts_are_no_text(text: str, left: str, status: str) -> None:
 def test_short_names_mean_models_below_the_model_dir(
     folders: dict[str, Path], tmp_path: Path, name: str, family: str
 ) -> None:
-    full = captioners.CAPTIONERS[name]
+    full = CAPTIONERS[name].repository
     (tmp_path / full).parent.mkdir()
     (tmp_path / full).symlink_to(folders[family])
     used = require_captioner(name, str(tmp_path), max_tokens=3)
