@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from finecut.pipeline.classes import no_classes
 from finecut.pipeline.options import (
@@ -31,7 +30,6 @@ from finecut.transforms.models.resources import parse_override
 from finecut.transforms.option import ENABLE, ENABLED, MEASURED
 from finecut.transforms.registry import STEPS
 from finecut.transforms.spelling import did_you_mean
-from finecut.transforms.step_base import Step
 
 LARGEST = 10**15
 
@@ -249,17 +247,12 @@ def _runs_own_embedder(o: Options) -> bool:
     return o.generate_embeddings and from_folder and o.embedding_algorithm not in (ENDPOINT, LITE)
 
 
-def filter_flag(step: type[Step[Any]]) -> str:
-    """What switches a step on."""
-    return flag(f"{step.name}_filter")
-
-
 def _needs_of_steps(o: Options) -> Iterator[tuple[bool, str, tuple[str, ...]]]:
-    """Options of steps that score clips: those that only matter while it measures, or rejects."""
-    measuring = o.measuring
+    """Options of steps that only matter while one works, or rejects clips."""
+    used = (*o.measuring, *o.making)
     working = {
-        MEASURED: {step.name for step in measuring},
-        ENABLED: {step.name for step in measuring if step.rejects},
+        MEASURED: {step.name for step in used},
+        ENABLED: {step.name for step in used if step.rejects},
     }
     for f in option_fields():
         if (effective := f.metadata["effective"]) is None:
@@ -267,7 +260,7 @@ def _needs_of_steps(o: Options) -> Iterator[tuple[bool, str, tuple[str, ...]]]:
         having = [step for step in STEPS if f.name in step.Options.__dataclass_fields__]
         met = any(step.name in working[effective] for step in having)
         value = f" {ENABLE}" if effective == ENABLED else ""
-        yield met, " or ".join(f"{filter_flag(step)}{value}" for step in having), (f.name,)
+        yield met, " or ".join(f"{step.switch()}{value}" for step in having), (f.name,)
 
 
 def _without_effect(o: Options) -> Iterator[str]:
@@ -291,17 +284,12 @@ def _without_effect(o: Options) -> Iterator[str]:
             ("transnetv2_threshold",),
         ),
         (
-            o.generate_previews,
-            "--generate-previews",
-            ("preview_target_fps", "preview_target_height", "preview_quality"),
-        ),
-        (
             o.splitting_algorithm == TRANSNETV2
             or any(step.needs.models for step in o.measuring)
             or _runs_own_embedder(o)
             or _runs_captioner(o),
             f"a model that lies there: --splitting-algorithm {TRANSNETV2}, "
-            + "".join(f"{filter_flag(step)}, " for step in STEPS if step.needs.models)
+            + "".join(f"{step.switch()}, " for step in STEPS if step.needs.models)
             + "--embedding-algorithm or --generate-captions",
             ("model_dir",),
         ),

@@ -30,12 +30,12 @@ from finecut.transforms.cut.clips import CutClips
 from finecut.transforms.embed.clips import EmbedClips
 from finecut.transforms.filter.clips import DropClips, KeepClips
 from finecut.transforms.find.videos import FindVideos, ProbeVideos
-from finecut.transforms.preview.clips import MakePreviews
 from finecut.transforms.preview.contact_sheets import PutAwaySheets
+from finecut.transforms.registry import ON_CLIPS
 from finecut.transforms.resume.videos import SKIPPED, BeginVideos, open_video
 from finecut.transforms.score.clips import ScoreClips
 from finecut.transforms.split.spans import SplitVideos
-from finecut.transforms.step import CAPTIONED, CUT, EMBEDDED, JUDGED, PREVIEWED, SCORED
+from finecut.transforms.step import CAPTIONED, CUT, EMBEDDED, JUDGED, SCORED
 from finecut.transforms.write.clips import WriteClips, WrittenClips
 from finecut.transforms.write.close import CloseEmptyVideos
 from finecut.transforms.write.summary import Summarise
@@ -191,9 +191,10 @@ class LookAtClips(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]
     def _told(self, clips: beam.PCollection[Clip]) -> beam.PCollection[Clip]:
         """What is shown and said of those that are kept."""
         steps, place = self.steps, self.steps.placing
-        if steps.previewing is not None:
-            clips = clips | "MakePreviews" >> MakePreviews(steps.previewing)
-        clips = self._own(clips, PREVIEWED)
+        for kind in ON_CLIPS:
+            if (work := steps.works.get(kind.name)) is not None:
+                clips = clips | kind.label >> work.transform(False, 1)
+            clips = self._own(clips, kind.place)
         if steps.embedding is not None:
             embed = EmbedClips(steps.embedding, *place.copies_of("embed"))
             clips = clips | "EmbedClips" >> embed

@@ -20,7 +20,6 @@ from finecut.transforms.models.resources import step_names
 from finecut.transforms.option import (
     CAPTIONS,
     CUT,
-    DISABLE,
     EMBED,
     ENCODE,
     GROUPS,
@@ -28,6 +27,7 @@ from finecut.transforms.option import (
     LIMITS,
     LOOK,
     MACHINES,
+    MOST_HEIGHT,
     MOST_RATE,
     OUTPUT,
     PREVIEW,
@@ -35,17 +35,19 @@ from finecut.transforms.option import (
     SCENES,
     option,
 )
-from finecut.transforms.registry import STEPS, family_of
+from finecut.transforms.registry import ON_CLIPS, SCORING, STEPS, family_of
 from finecut.transforms.spelling import spelled
-from finecut.transforms.step_base import Step
+from finecut.transforms.step_base import Step, StepOnClips
 from finecut.transforms.steps.model_folder import ModelFolder
 
 if TYPE_CHECKING:
     from finecut.transforms.steps.aesthetic import AestheticOptions
     from finecut.transforms.steps.motion import MotionOptions
+    from finecut.transforms.steps.preview import PreviewOptions
     from finecut.transforms.steps.quality import QualityOptions
     from finecut.transforms.steps.saturation import SaturationOptions
     from finecut.transforms.steps.text import TextOptions
+    from finecut.transforms.steps.thumbnail import ThumbnailOptions
     from finecut.transforms.steps.unsafe import UnsafeOptions
 
 SOFTWARE, NVDEC = DECODERS = "software", "nvdec"
@@ -59,7 +61,6 @@ LEAST_STRIDE = 0.001
 LOCAL = "local"
 LOCAL_RUNNERS = (LOCAL, "DirectRunner", "FnApiRunner")
 FIXED_STRIDE, TRANSNETV2, CONTENT = "fixed_stride", "transnetv2", "content"
-MOST_HEIGHT = 4320
 #: Embed by the best that --model-dir has, else by what needs no download.
 AUTO = "auto"
 LITE, ENDPOINT = "efficientnet-lite0", "endpoint"
@@ -91,7 +92,7 @@ def parse_bit_rate(text: str) -> int:
     return int(number * (scale or 1))
 
 
-#: Options of all steps that score clips, as they were found. The type checker is told of those that
+#: Options of all steps, as they were found. The type checker is told of those that
 #: come with finecut; nothing here speaks of one of them by name.
 if TYPE_CHECKING:
 
@@ -102,6 +103,8 @@ if TYPE_CHECKING:
         TextOptions,
         UnsafeOptions,
         AestheticOptions,
+        PreviewOptions,
+        ThumbnailOptions,
     ): ...
 
 else:
@@ -508,23 +511,6 @@ class Options(StepOptions, ModelFolder):
         metavar="FRAMES",
         above=0,
     )
-    generate_previews: bool = option(
-        False, PREVIEW, "Make an animated WebP of each window of each kept clip."
-    )
-    preview_target_fps: float = option(
-        1.0, PREVIEW, "Pictures a second in it.", metavar="N", above=0, most=MOST_RATE
-    )
-    preview_target_height: int = option(
-        240,
-        PREVIEW,
-        "Its height; lower films are not enlarged.",
-        metavar="PIXELS",
-        least=16,
-        most=MOST_HEIGHT,
-    )
-    preview_quality: int = option(
-        50, PREVIEW, "Its quality, from 0 (small) to 100.", metavar="N", least=0, most=100
-    )
 
     output: str = option(
         "",
@@ -711,7 +697,7 @@ class Options(StepOptions, ModelFolder):
     def rules(self) -> dict[str, tuple[Rule, ...]]:
         """What clips have to fulfil, by step: enabled filters, then rules of one's own."""
         own = [parse_rule(text, own=bool(self.step)) for text in self.keep]
-        enabled = {step.name: tuple(step.rules()) if step.rejects else () for step in self._steps}
+        enabled = {step.name: tuple(step.rules()) if step.rejects else () for step in self._scoring}
         enabled[OWN] = ()
         return {
             family: rules + tuple(rule for rule in own if family_of(rule.score) == family)
@@ -726,11 +712,16 @@ class Options(StepOptions, ModelFolder):
     def measuring(self) -> tuple[Step[Any], ...]:
         """The steps whose scores are measured, in their order."""
         rules = self.rules
-        return tuple(step for step in self._steps if step.mode != DISABLE or rules[step.name])
+        return tuple(step for step in self._scoring if step.enabled or rules[step.name])
 
     @property
-    def _steps(self) -> tuple[Step[Any], ...]:
-        return tuple(step.of(self) for step in STEPS)
+    def making(self) -> tuple[StepOnClips[Any], ...]:
+        """The steps that make something of clips when all rules have been applied."""
+        return tuple(step for step in (kind.of(self) for kind in ON_CLIPS) if step.enabled)
+
+    @property
+    def _scoring(self) -> tuple[Step[Any], ...]:
+        return tuple(step.of(self) for step in SCORING)
 
     @property
     def generate_embeddings(self) -> bool:

@@ -38,7 +38,6 @@ from finecut.transforms.filter.rules import Rule
 from finecut.transforms.find import own_outputs as outputs
 from finecut.transforms.find.videos import Finding, fixed_part, is_failure_list
 from finecut.transforms.measure.looking import Looking
-from finecut.transforms.preview.clips import Previewing
 from finecut.transforms.registry import IN_CUT, STEPS
 from finecut.transforms.resume.videos import Again
 from finecut.transforms.score.clips import Scoring
@@ -46,7 +45,8 @@ from finecut.transforms.split.detect import Detection
 from finecut.transforms.split.given import GivenCuts, digest_of_cuts, read_cuts
 from finecut.transforms.split.scenes import Trimming
 from finecut.transforms.split.spans import Cutter, FixedStride, Splitting
-from finecut.transforms.step_base import StepInCut, StepOnFrames
+from finecut.transforms.step_base import StepInCut, StepOnClips, StepOnFrames, Surroundings
+from finecut.transforms.work import Work
 from finecut.transforms.write.writing import Writing
 
 DETECTED_CROP = 0.5
@@ -68,11 +68,12 @@ class Plan(NamedTuple):
     first_rules: tuple[Rule, ...]
     #: Models, the cheap ones first, each with the rules on what it sees.
     scorings: tuple[tuple[Scoring, tuple[Rule, ...]], ...]
-    #: ``None``: no vectors, no captions, no richer ones, no previews.
+    #: ``None``: no vectors, no captions, no richer ones.
     embedding: Embedding | None
     captioning: Captioning | None
     enhancing: Enhancing | None
-    previewing: Previewing | None
+    #: Those that see kept clips, by their names.
+    works: Mapping[str, Work]
     #: Steps that are not ours, each with its place among these.
     own: tuple[OwnStep, ...]
     placing: Placing
@@ -139,7 +140,7 @@ def plan(options: Options, run: str | None = None, ask: bool = True) -> Plan:
         embedding=embed,
         captioning=caption and caption.sharing(place.share_of(caption.name)),
         enhancing=enhance and enhance.sharing(place.share_of(enhance.name)),
-        previewing=_previewing(options, own, looking),
+        works={step.name: step.work(Surroundings(looking, own, ask)) for step in options.making},
         own=own_made,
         placing=place,
         writing=Writing(
@@ -221,7 +222,8 @@ def _of_later_steps(options: Options) -> set[str]:
     """The options of steps that are newer than some outputs, and that nobody uses: what was made
     before there were such steps is what would be made now.
     """
-    idle = [step for step in STEPS if not step.original and not options.measures(step.name)]
+    used = {step.name for step in (*options.measuring, *options.making)}
+    idle = [step for step in STEPS if not step.original and step.name not in used]
     others = {f.name for step in STEPS if step not in idle for f in fields(step.Options)}
     return {f.name for step in idle for f in fields(step.Options)} - others
 
@@ -304,15 +306,15 @@ def _sheet_form(
     options: Options, embedded: Frames | None, own: Sequence[OwnStep]
 ) -> SheetForm | None:
     """As many frames, and as large, as the enabled steps need."""
-    seen = [step for step in options.measuring if isinstance(step, StepOnFrames)]
-    rates = [step.rate for step in seen]
-    sides = [step.side for step in seen]
+    used = (*options.measuring, *options.making)
+    seen = [step.seen() for step in used if isinstance(step, StepOnFrames | StepOnClips)]
+    rates = [rate for each in seen for rate in each.rates]
+    sides = [each.side for each in seen if each.side]
+    height = max((each.height for each in seen), default=0)
     if embedded is not None:
         sides.append(embedded.side)
     if options.generate_captions:
         sides.append(options.captioning_side)
-    if options.generate_previews:
-        rates.append(options.preview_target_fps)
     for rate, side in filter(None, (step.shown for step in own)):
         rates.append(rate)
         sides.append(side)
@@ -320,7 +322,7 @@ def _sheet_form(
         return None
     return SheetForm(
         rates=tuple(sorted(set(rates))),
-        height=options.preview_target_height if options.generate_previews else 0,
+        height=height,
         side=max(sides, default=0),
     )
 
@@ -330,16 +332,4 @@ def _scorings(options: Options, looking: Looking) -> tuple[Scoring, ...]:
         Scoring(step.name, step.load, step.require, step.rate, looking, step.side)
         for step in options.measuring
         if isinstance(step, StepOnFrames)
-    )
-
-
-def _previewing(options: Options, own: Shelf, looking: Looking) -> Previewing | None:
-    if not options.generate_previews:
-        return None
-    return Previewing(
-        own,
-        looking,
-        options.preview_target_fps,
-        options.preview_target_height,
-        options.preview_quality,
     )

@@ -13,7 +13,8 @@ from typing import Any, Final
 #: What a step's filter does: nothing, measure and reject, measure only.
 DISABLE, ENABLE, SCORE_ONLY = FILTER_MODES = "disable", "enable", "score-only"
 MOST_RATE: Final = 240
-#: When an option of a step has an effect: while its filter rejects clips; while it measures.
+MOST_HEIGHT: Final = 4320
+#: When an option of a step has an effect: while its filter rejects clips; while it works at all.
 ENABLED, MEASURED = "enabled", "measured"
 
 INPUT, CUT, SCENES, ENCODE = "input", "cutting", "cutting at scenes", "encoding"

@@ -44,12 +44,12 @@ from finecut.transforms.cut import clips as cut
 from finecut.transforms.embed import clips as embed
 from finecut.transforms.filter import clips as keep
 from finecut.transforms.find import videos as find
-from finecut.transforms.preview import clips as preview
 from finecut.transforms.preview.contact_sheets import PutAwaySheets
 from finecut.transforms.resume import videos as again
 from finecut.transforms.resume.videos import SKIPPED, open_video
 from finecut.transforms.score import clips as scoring
 from finecut.transforms.split import spans as split
+from finecut.transforms.steps.preview import Preview
 from finecut.transforms.write import clips as write
 from finecut.transforms.write import close
 from finecut.transforms.write.close import ChunkClosed, VideoClosed
@@ -194,7 +194,7 @@ class Curate(Step):
         check_apart(options)
         made = curation.curate(records.pipeline, options, steps)
         written = made.written
-        receipts = (written.clips, written.previews, written.metas, written.embeddings)
+        receipts = (written.clips, written.artefacts, written.metas, written.embeddings)
         return {**made._asdict(), "written": receipts | "Receipts" >> beam.Flatten()}
 
 
@@ -337,8 +337,7 @@ class MakePreviews(_Looking):
     implied: ClassVar[Mapping[str, Any]] = {"generate_previews": True}
 
     def looks(self, steps: Plan) -> Mapping[str, beam.PTransform[Any, Any]]:
-        assert steps.previewing is not None
-        return {"Preview": preview.MakePreviews(steps.previewing)}
+        return {"Preview": steps.works[Preview.name].transform(False, 1)}
 
 
 class EmbedClips(_Looking):
@@ -372,7 +371,7 @@ class WriteClips(Step):
     takes = Clip
     gives: ClassVar[Mapping[str, type]] = {
         "clips": Written,
-        "previews": Written,
+        "artefacts": Written,
         "metas": Written,
         "embeddings": Written,
         "chunks": ChunkClosed,

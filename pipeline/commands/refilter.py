@@ -407,6 +407,7 @@ def _refiltering(root: str, run: str, new: Made, runs: Sequence[Run]) -> Refilte
         vectors=options.generate_embeddings,
         captions=options.generate_captions,
         previews=options.generate_previews,
+        made=tuple((step.gives, step.of_windows) for step in options.making if step.artefacts),
         unordered=options.cuts is not None,
     )
 

@@ -13,7 +13,7 @@ from finecut.pipeline.cli.flags import Parser, add_flags, parse_options, with_ta
 from finecut.pipeline.commands.options import COMMANDS
 from finecut.pipeline.options import OptionError, Options, default_of, option_fields
 from finecut.transforms.option import ENABLE
-from finecut.transforms.registry import STEPS
+from finecut.transforms.registry import SCORING, STEPS
 
 NEEDED = ["--input", "films", "--output", "out"]
 
@@ -202,14 +202,16 @@ def test_every_flag_reaches_its_field() -> None:
             value = field.metadata["choices"][-1]
             arguments = [flag, value]
         else:
-            value = min(9, field.metadata["most"] or 9)
+            value = max(field.metadata["least"] or 0, min(9, field.metadata["most"] or 9))
             arguments = [flag, f"{value}"]
         given = arguments if field.name in ("input", "output") else NEEDED + arguments
         missing = NEEDED[2:] if field.name == "input" else NEEDED[:2]
         companion = COMPANIONS.get(field.name, {})
         for step in STEPS:
             if field.metadata["effective"] and field.name in step.Options.__dataclass_fields__:
-                companion = COMPANIONS.get(field.name, {f"{step.name}_filter": ENABLE})
+                switch = step.switch().removeprefix("--").replace("-", "_")
+                on: Any = ENABLE if step in SCORING else True
+                companion = COMPANIONS.get(field.name, {switch: on})
         for name, needed in companion.items():
             given = [*given, "--" + name.replace("_", "-"), *([] if needed is True else [needed])]
         parsed = parse(*(given + missing if field.name in ("input", "output") else given))
