@@ -14,21 +14,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from finecut.io.errors import UserError
 from finecut.pipeline.classes import named
-from finecut.transforms.caption.prompts import VARIANTS
 from finecut.transforms.filter.rules import OWN, Rule, parse_rule
 from finecut.transforms.models.resources import step_names
 from finecut.transforms.option import (
-    CAPTIONS,
     CUT,
-    EMBED,
     ENCODE,
     GROUPS,
     INPUT,
     LIMITS,
+    LONGEST_WAIT,
     LOOK,
     MACHINES,
-    MOST_HEIGHT,
-    MOST_RATE,
     OUTPUT,
     PREVIEW,
     RUN,
@@ -42,6 +38,9 @@ from finecut.transforms.steps.model_folder import ModelFolder
 
 if TYPE_CHECKING:
     from finecut.transforms.steps.aesthetic import AestheticOptions
+    from finecut.transforms.steps.caption import CaptionOptions
+    from finecut.transforms.steps.embed import EmbedOptions
+    from finecut.transforms.steps.enhance import EnhanceOptions
     from finecut.transforms.steps.motion import MotionOptions
     from finecut.transforms.steps.preview import PreviewOptions
     from finecut.transforms.steps.quality import QualityOptions
@@ -61,21 +60,6 @@ LEAST_STRIDE = 0.001
 LOCAL = "local"
 LOCAL_RUNNERS = (LOCAL, "DirectRunner", "FnApiRunner")
 FIXED_STRIDE, TRANSNETV2, CONTENT = "fixed_stride", "transnetv2", "content"
-#: Embed by the best that --model-dir has, else by what needs no download.
-AUTO = "auto"
-LITE, ENDPOINT = "efficientnet-lite0", "endpoint"
-#: Embedders that are known by a name of their own.
-EMBEDDERS = (
-    AUTO,
-    LITE,
-    "cosmos-embed1-224p",
-    "cosmos-embed1-336p",
-    "cosmos-embed1-448p",
-    "internvideo2",
-    ENDPOINT,
-)
-TRANSFORMERS, VLLM = "transformers", "vllm"
-MOST_TOKENS, LONGEST_WAIT = 32_768, 86_400
 USUAL_ACCELERATOR = "nvidia-l4"
 
 
@@ -105,12 +89,16 @@ if TYPE_CHECKING:
         AestheticOptions,
         PreviewOptions,
         ThumbnailOptions,
+        EmbedOptions,
+        EnhanceOptions,
+        CaptionOptions,
     ): ...
 
 else:
-    StepOptions = dataclass(frozen=True, kw_only=True)(
-        type("StepOptions", tuple(step.Options for step in STEPS), {})
-    )
+    _KINDS = tuple(step.Options for step in STEPS)
+    # One that another is derived from is part of that one already.
+    _LAST = (kind for kind in _KINDS if sum(issubclass(other, kind) for other in _KINDS) == 1)
+    StepOptions = dataclass(frozen=True, kw_only=True)(type("StepOptions", (*_LAST,), {}))
 
 
 @dataclass(frozen=True)
@@ -331,148 +319,6 @@ class Options(StepOptions, ModelFolder):
         shown="none",
     )
 
-    no_generate_embeddings: bool = option(
-        False, EMBED, "Give clips no vectors; usually every kept clip gets one."
-    )
-    embedding_algorithm: str = option(
-        AUTO,
-        EMBED,
-        "What makes them: efficientnet-lite0 (in a package, no download), cosmos-embed1-224p, "
-        "-336p or -448p, internvideo2, endpoint, or a folder, bucket path or hub id of a picture "
-        "or video encoder.",
-        known=EMBEDDERS,
-        metavar="MODEL",
-        shown="Cosmos-Embed1 if --model-dir has it, else efficientnet-lite0",
-    )
-    embedding_endpoint: str | None = option(
-        None,
-        EMBED,
-        "Base URL of an OpenAI-compatible server that embeds pictures, as in "
-        "http://host:8000/v1; #NAME at its end chooses one of its models.",
-        metavar="URL",
-        shown="none",
-        matters=False,
-    )
-
-    generate_captions: bool = option(
-        False, CAPTIONS, "Have a model describe each window of each kept clip."
-    )
-    captioning_algorithm: str = option(
-        "qwen2.5",
-        CAPTIONS,
-        "Which model: qwen2.5, qwen3, nemotron, endpoint, or a folder, bucket path or hub id.",
-        metavar="MODEL",
-    )
-    captioning_endpoint: str | None = option(
-        None,
-        CAPTIONS,
-        "Base URL of an OpenAI-compatible server that describes pictures; #NAME at its end "
-        "chooses one of its models.",
-        metavar="URL",
-        shown="none",
-        matters=False,
-    )
-    captioning_prompt_variant: str = option(
-        "default",
-        CAPTIONS,
-        "What it is asked: about any footage, about a drive, or about a street under watch.",
-        choices=VARIANTS,
-    )
-    captioning_prompt_text: str | None = option(
-        None, CAPTIONS, "Ask this instead.", metavar="TEXT", shown="the variant's text"
-    )
-    captioning_sampling_fps: float = option(
-        2.0,
-        CAPTIONS,
-        "Frames a second of each window that it sees (4 at the least, 768 at the most).",
-        metavar="N",
-        above=0,
-        most=MOST_RATE,
-    )
-    captioning_side: int = option(
-        480,
-        CAPTIONS,
-        "The shorter side of these frames; smaller films are not enlarged.",
-        metavar="PIXELS",
-        least=28,
-        most=MOST_HEIGHT,
-    )
-    captioning_max_output_tokens: int = option(
-        512,
-        CAPTIONS,
-        "Longest caption, in tokens; a longer one is marked as truncated.",
-        metavar="N",
-        above=0,
-        most=MOST_TOKENS,
-    )
-    captioning_stage2_caption: bool = option(
-        False, CAPTIONS, "Ask a second time, with the first caption to correct and complete."
-    )
-    captioning_stage2_prompt_text: str | None = option(
-        None, CAPTIONS, "What is said before it then.", metavar="TEXT", shown="a text of ours"
-    )
-    enhance_captions: bool = option(
-        False, CAPTIONS, "Have a text model write each caption again, richer in detail."
-    )
-    enhance_captions_algorithm: str = option(
-        "qwen2.5",
-        CAPTIONS,
-        "Which one: qwen2.5, qwen3, endpoint, or a folder, bucket path or hub id.",
-        metavar="MODEL",
-    )
-    enhance_captions_endpoint: str | None = option(
-        None,
-        CAPTIONS,
-        "Base URL of an OpenAI-compatible server for that; #NAME chooses one of its models.",
-        metavar="URL",
-        shown="none",
-        matters=False,
-    )
-    enhance_captioning_prompt_variant: str = option(
-        "default",
-        CAPTIONS,
-        "What the text model is told, for the same three kinds of footage.",
-        choices=VARIANTS,
-    )
-    enhance_captions_prompt_text: str | None = option(
-        None, CAPTIONS, "Tell it this instead.", metavar="TEXT", shown="the variant's text"
-    )
-    enhance_captions_max_output_tokens: int = option(
-        512, CAPTIONS, "Longest answer, in tokens.", metavar="N", above=0, most=MOST_TOKENS
-    )
-    caption_engine: str = option(
-        AUTO,
-        CAPTIONS,
-        "What runs captioners and text models that are no endpoints: vllm, or transformers; auto "
-        "takes vLLM where it is installed.",
-        choices=(AUTO, TRANSFORMERS, VLLM),
-    )
-
-    trust_remote_code: bool = option(
-        False,
-        MACHINES,
-        "Let models run code that lies beside their weights (Cosmos-Embed1, InternVideo2, "
-        "Nemotron); it may do all you may do, and its revision has to be pinned (ID@COMMIT).",
-        matters=False,
-    )
-    model_timeout: float = option(
-        300.0,
-        MACHINES,
-        "Longest wait for one answer of a captioner, a text model or a server.",
-        metavar="SECONDS",
-        above=0,
-        most=LONGEST_WAIT,
-        matters=False,
-    )
-    clips_together: int = option(
-        8,
-        MACHINES,
-        "Clips handed at once to a model on a GPU or a server; it batches them by their pixels.",
-        metavar="N",
-        above=0,
-        most=1024,
-        matters=False,
-    )
     resources: tuple[str, ...] = option(
         (),
         MACHINES,
@@ -724,10 +570,6 @@ class Options(StepOptions, ModelFolder):
         return tuple(step.of(self) for step in SCORING)
 
     @property
-    def generate_embeddings(self) -> bool:
-        return not self.no_generate_embeddings
-
-    @property
     def cuts_at_scenes(self) -> bool:
         return self.splitting_algorithm != FIXED_STRIDE or self.cuts is not None
 
@@ -800,12 +642,17 @@ def _place(f: Field[Any]) -> tuple[int, int]:
 
 
 def _step_places() -> dict[str, int]:
-    places: dict[str, int] = {}
-    for step in STEPS:
-        own = step.Options.__annotations__
-        names = sorted((f.name for f in fields(step.Options)), key=lambda name: name not in own)
-        places |= {name: len(places) + number for number, name in enumerate(names)}
-    return places
+    own = {name for step in STEPS for name in step.Options.__annotations__}
+    listed = [
+        name
+        for step in STEPS
+        for name in (
+            *step.Options.__annotations__,
+            *(f.name for f in fields(step.Options) if f.name not in own),
+        )
+    ]
+    # What several share stands behind the last of them.
+    return {name: number for number, name in enumerate(listed)}
 
 
 _STEP_PLACES: Final = _step_places()

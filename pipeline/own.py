@@ -21,6 +21,7 @@ from finecut.transforms.filter.clips import KeepClips
 from finecut.transforms.filter.rules import FAMILIES, OWN, SHORT, Rule, unfit
 from finecut.transforms.measure.looking import Looking
 from finecut.transforms.models.resources import Resources
+from finecut.transforms.needs import NOTHING, Needs
 from finecut.transforms.spelling import nearest
 from finecut.transforms.step import (
     CUT,
@@ -34,7 +35,7 @@ from finecut.transforms.step import (
     each_clip_of,
     without_undeclared,
 )
-from finecut.transforms.step_base import Score, StepOnFrames
+from finecut.transforms.step_base import Score, Seen, StepOnFrames
 
 #: Under which installed packages name their steps.
 GROUP: Final = "finecut.steps"
@@ -52,8 +53,12 @@ class OwnStep(NamedTuple):
 
     @property
     def resources(self) -> Resources:
-        needed: Resources = getattr(self.transform, "resources", None) or Resources()
-        return needed
+        return getattr(self.transform, "resources", None) or self.needs.resources
+
+    @property
+    def needs(self) -> Needs:
+        """What it cannot work without."""
+        return getattr(self.transform, "needs", None) or NOTHING
 
     @property
     def scores(self) -> tuple[str, ...]:
@@ -82,12 +87,12 @@ class OwnStep(NamedTuple):
         return f"{self.name} {getattr(self.transform, 'version', '')} {code}"
 
     @property
-    def shown(self) -> tuple[float, int] | None:
-        """Frames a second that it looks at, and their shorter side."""
+    def seen(self) -> Seen:
+        """The frames that it needs."""
         step = self.transform
         if not isinstance(step, EachClip) or step.frames_per_second is None:
-            return None
-        return step.frames_per_second, step.side
+            return Seen()
+        return Seen(rates=(step.frames_per_second,), side=step.side)
 
 
 def own_steps(options: Options) -> tuple[OwnStep, ...]:
@@ -242,9 +247,14 @@ def _checked(text: str, step: OwnStep) -> OwnStep:
             f"--step {text}: resources is {step.resources!r}: write Resources(…), of "
             "finecut.transforms.models.resources"
         )
-    if step.shown is not None and not (step.shown[0] > 0 and step.shown[1] > 0):
+    if not isinstance(step.needs, Needs):
         raise OptionError(
-            f"--step {text} wants {step.shown[0]:g} frames a second, {step.shown[1]} pixels high: "
+            f"--step {text}: needs is {step.needs!r}: write Needs(…), of finecut.transforms.needs"
+        )
+    rates, side = step.seen.rates, step.seen.side
+    if rates and not (rates[0] > 0 and side > 0):
+        raise OptionError(
+            f"--step {text} wants {rates[0]:g} frames a second, {side} pixels high: "
             "write numbers above 0, or frames_per_second = None to see none"
         )
     return step

@@ -37,6 +37,7 @@ from finecut.transforms.beam.guard import guarded
 from finecut.transforms.beam.metrics import count, metered
 from finecut.transforms.measure.looking import Looking, sheet_of
 from finecut.transforms.models.resources import Resources
+from finecut.transforms.needs import NO_RESOURCES, NOTHING, Needs
 from finecut.transforms.step_base import Score, StepOnFrames
 
 #: After what a step may stand, in the order of the way.
@@ -57,7 +58,6 @@ LABEL: Final = re.compile(r"[^\s=!<>]\S*")
 
 Frames = Sequence[NDArray[np.uint8]]
 Clips = beam.PCollection[Clip]
-NO_RESOURCES: Final = Resources()
 NOT_LOOKING: Final = Looking()
 
 
@@ -78,6 +78,8 @@ class EachClip(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]]):
     side: ClassVar[int] = 224
     #: What a worker of a cluster has to have for it.
     resources: ClassVar[Resources] = NO_RESOURCES
+    #: What each machine has to have for it: packages, files, addresses, models.
+    needs: ClassVar[Needs] = NOTHING
 
     looking: Looking = NOT_LOOKING
 
@@ -139,7 +141,8 @@ def each_clip_of(kind: type[StepOnFrames[Any]]) -> type[EachClip]:
             "scores": kind.scores,
             "frames_per_second": kind(kind.Options()).rate,
             "side": kind.side,
-            "resources": kind.needs.resources,
+            "resources": kind(kind.Options()).needs.resources,
+            "needs": kind(kind.Options()).needs,
         },
     )
 

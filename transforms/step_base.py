@@ -39,7 +39,6 @@ from typing import (
     TYPE_CHECKING,
     Any,
     ClassVar,
-    Final,
     Generic,
     Literal,
     NamedTuple,
@@ -51,8 +50,8 @@ from typing import (
 from finecut.io.layout import Artefact
 from finecut.io.records import Clip, Scores
 from finecut.transforms.filter.comparing import Rule
-from finecut.transforms.models.resources import Resources
-from finecut.transforms.option import DISABLE, ENABLE
+from finecut.transforms.needs import NOTHING, Needs
+from finecut.transforms.option import DISABLE, ENABLE, ENABLED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,7 +72,6 @@ else:
     Frames = Looker = Looking = Path = Sheet = Shelf = Work = Any
 
 OptionsT = TypeVar("OptionsT")
-NO_RESOURCES: Final = Resources()
 
 
 @dataclass(frozen=True)
@@ -93,19 +91,6 @@ class Score:
     labels: tuple[str, ...] = ()
     #: Where it stands in a clip's document ("motion_score.global_mean"); nothing: among "scores".
     document: str = ""
-
-
-@dataclass(frozen=True)
-class Needs:
-    """What a step cannot work without."""
-
-    #: CPUs, GPUs and memory of each worker.
-    resources: Resources = NO_RESOURCES
-    #: The options that name its models, which lie in --model-dir or on the hub.
-    models: tuple[str, ...] = ()
-
-
-NOTHING: Final = Needs()
 
 
 class Seen(NamedTuple):
@@ -168,10 +153,11 @@ class Step(Generic[OptionsT]):
     order: ClassVar[int] = 0
     #: A frozen dataclass of :func:`~finecut.transforms.option.option` fields, given by name only.
     Options: ClassVar[type[Any]]
+    #: The option that switches it on, or off; nothing: its filter.
+    switch: ClassVar[str] = ""
     scores: ClassVar[tuple[Score, ...]] = ()
     #: The files that it makes of clips.
     artefacts: ClassVar[tuple[Artefact, ...]] = ()
-    needs: ClassVar[Needs] = NOTHING
     #: Steps of the first version: their options are part of every configuration. Those of later
     #: ones are while they are used, so that what was made before them still counts as finished.
     original: ClassVar[bool] = False
@@ -197,9 +183,18 @@ class Step(Generic[OptionsT]):
         return self.mode != DISABLE
 
     @classmethod
-    def switch(cls) -> str:
-        """What is written to switch it on."""
-        return f"--{cls.name}-filter"
+    def flag(cls) -> str:
+        """The flag of its switch."""
+        return f"--{cls.switch or f'{cls.name}_filter'}".replace("_", "-")
+
+    @property
+    def needs(self) -> Needs:
+        """What it cannot work without, with these options."""
+        return NOTHING
+
+    def works_by(self, condition: str) -> bool:
+        """Whether options that need this have an effect, while it is used."""
+        return condition != ENABLED or self.rejects
 
     def contradictions(self) -> Iterable[str]:
         """What is wrong with its options, in sentences that say what to write instead."""

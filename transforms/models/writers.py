@@ -37,6 +37,7 @@ from typing import TYPE_CHECKING, Any
 from finecut.io.records import ModelUsed
 from finecut.transforms.caption.asking import EMPTY, OK, TRUNCATED, Question, Said
 from finecut.transforms.models.devices import at_once_on, device_of, dtype_of, require_share
+from finecut.transforms.models.known import CAPTIONERS, WRITERS, hub_id
 from finecut.transforms.models.quiet import quiet
 from finecut.transforms.models.thoughts import without_thoughts
 from finecut.transforms.models.weights.folders import (
@@ -52,11 +53,6 @@ from finecut.transforms.models.weights.folders import (
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-#: Short names → the models they mean.
-WRITERS = {"qwen2.5": "Qwen/Qwen2.5-14B-Instruct", "qwen3": "Qwen/Qwen3-14B"}
-#: Short names of models that describe clips and have no writer beside them.
-CAPTION_ONLY = ("nemotron",)
 
 INSTALL = "pip install 'finecut[models]'"
 PURPOSE = "write captions"
@@ -131,15 +127,15 @@ def require_writer(
 
 def find_writer(name: str, model_dir: str | None, allowed: bool) -> tuple[Located, bool]:
     """The folder of a writer, and whether its own code is run."""
-    if name in CAPTION_ONLY:
+    if name in CAPTIONERS and name not in WRITERS:
         raise WeightsMissing(
             f"{name} captions clips but does not enhance captions: it comes with no writer. "
-            "Usually it was named for both steps; choose qwen2.5 or qwen3 with "
+            f"Usually it was named for both steps; choose {' or '.join(WRITERS)} with "
             "--enhance-captions-algorithm, which take captions of any model."
         )
     needed("torch", INSTALL, PURPOSE)
     needed("transformers", INSTALL, PURPOSE)
-    found = locate(WRITERS.get(name, name), model_dir, code=allowed)
+    found = locate(hub_id(name, WRITERS), model_dir, code=allowed)
     own = remote_code(found, allowed)
     require_tokenizer(found)
     if not own:

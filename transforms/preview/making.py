@@ -12,12 +12,14 @@ from typing import Any
 
 import apache_beam as beam
 
+from finecut.io.layout import Layout
 from finecut.io.records import Clip, Failure
 from finecut.io.storage.files import Shelf
 from finecut.transforms.beam.guard import guarded
 from finecut.transforms.beam.metrics import count, metered
 from finecut.transforms.measure.looking import Looking, sheet_of
-from finecut.transforms.step_base import NO_RESOURCES, StepOnClips
+from finecut.transforms.needs import NO_RESOURCES
+from finecut.transforms.step_base import StepOnClips
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,7 @@ class Making:
 
     #: It loads nothing, so there is nothing to say of a model.
     resources = NO_RESOURCES
-    described = ""
-
-    @property
-    def title(self) -> str:
-        return self.step.name
+    model = described = ""
 
     def require(self) -> None:
         """Nothing is missing."""
@@ -44,6 +42,9 @@ class Making:
 
     def run(self, clips: Sequence[Clip], _model: None) -> list[Clip]:
         return [made_or_not(clip, self) for clip in clips]
+
+    def check_output(self, _layout: Layout) -> None:
+        """Whatever lies there is replaced."""
 
     def sharing(self, _share: float) -> "Making":
         return self

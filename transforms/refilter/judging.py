@@ -87,10 +87,8 @@ class Refiltering:
     #: Configurations that differ from the new one in rules only.
     known: frozenset[str] = frozenset()
     #: What kept clips have, and rejected ones have not.
-    vectors: bool = False
-    captions: bool = False
     previews: bool = False
-    #: Which of them are files that a step makes, in one word, and whether only of windows.
+    #: Each in one word, and whether only clips with windows have it.
     made: tuple[tuple[str, bool], ...] = ()
     #: Shots may overlap in any order.
     unordered: bool = False
@@ -151,12 +149,7 @@ def _refuse_rejected_by_step(entry: Entry, stages: Sequence[Stage]) -> None:
 def missing(entry: Entry, refiltering: Refiltering) -> list[str]:
     """What a clip that was rejected would need to be kept, and has not."""
     windows = bool(entry.document.get("windows"))
-    needed = {
-        "vector": refiltering.vectors,
-        "caption": refiltering.captions and windows,
-        **{what: windows or not of_windows for what, of_windows in refiltering.made},
-    }
-    return [what for what, is_needed in needed.items() if is_needed]
+    return [what for what, of_windows in refiltering.made if windows or not of_windows]
 
 
 def _verdicts(entries: Iterable[Entry], refiltering: Refiltering) -> dict[str, Verdict]:
@@ -429,7 +422,7 @@ def _yields(
         "captions": sum(bool(e.captions) for e in entries if e.kept and not after[e.id].kept),
     }
     rejected = sum(entry.kept and not after[entry.id].kept for entry in entries)
-    losing |= {f"{what}s": rejected for what, _ in refiltering.made}
+    losing |= {f"{what}s": rejected for what, _ in refiltering.made if f"{what}s" not in losing}
     dropping = refiltering.dropping
     drops = frozenset[str]() if dropping is None else dropping.ids()
     return Yields(

@@ -12,8 +12,6 @@ from typing import Any, Final
 
 from finecut.io.dataset.output import Entry
 from finecut.io.layout import Layout
-from finecut.transforms.caption.clips import CAPTION, ENHANCE
-from finecut.transforms.embed.clips import STEP as EMBED
 from finecut.transforms.embed.one_model import vector_key
 from finecut.transforms.filter.comparing import Rule
 from finecut.transforms.registry import FAMILIES, HEADS, ON_CLIPS, ON_FRAMES
@@ -22,7 +20,7 @@ from finecut.transforms.write.documents import Document
 
 #: Steps that see kept clips only, when all rules have been applied, by what documents call their
 #: errors.
-AFTERWARDS: Final = frozenset({*(step.marks() for step in ON_CLIPS), EMBED, CAPTION, ENHANCE})
+AFTERWARDS: Final = frozenset(step.marks() for step in ON_CLIPS)
 #: What follows in a clip's document where the rule that rejected it stands.
 FOLLOWING: Final = ("errors", "error_messages", "models", "windows", "valid")
 VECTOR: Final = vector_key("")

@@ -58,6 +58,7 @@ class PreviewOptions:
 class Preview(StepOnClips[PreviewOptions]):
     name, order, label, place = "preview", 70, "MakePreviews", "previewed"
     Options = PreviewOptions
+    switch = "generate_previews"
     artefacts = (PREVIEWS,)
     original = True
     gives, of_windows = "preview", True
@@ -65,10 +66,6 @@ class Preview(StepOnClips[PreviewOptions]):
     @property
     def enabled(self) -> bool:
         return self.options.generate_previews
-
-    @classmethod
-    def switch(cls) -> str:
-        return "--generate-previews"
 
     def seen(self, ask: bool = True) -> Seen:
         o = self.options

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from finecut.transforms.filter.comparing import Rule
+from finecut.transforms.needs import Needs
 from finecut.transforms.option import MODELS, filter_option, threshold_option
 from finecut.transforms.step_base import Looker, Score, StepOnFrames
 from finecut.transforms.steps.screened import ScreenOptions
+
+#: The package that holds the model, and what installs it.
+PACKAGE: Final = "rapidocr_onnxruntime"
+INSTALL: Final = "pip install --no-deps rapidocr-onnxruntime==1.4.4"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +46,10 @@ class Text(StepOnFrames[TextOptions]):
     )
     original = True
     side = 360
+
+    @property
+    def needs(self) -> Needs:
+        return Needs(packages=(PACKAGE, "onnxruntime"), command=INSTALL)
 
     @property
     def rate(self) -> float:

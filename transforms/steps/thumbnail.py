@@ -59,16 +59,13 @@ class ThumbnailOptions:
 class Thumbnail(StepOnClips[ThumbnailOptions]):
     name, order, label = "thumbnail", 75, "MakeThumbnails"
     Options = ThumbnailOptions
+    switch = "generate_thumbnails"
     artefacts = (THUMBNAILS,)
     gives = "thumbnail"
 
     @property
     def enabled(self) -> bool:
         return self.options.generate_thumbnails
-
-    @classmethod
-    def switch(cls) -> str:
-        return "--generate-thumbnails"
 
     def seen(self, ask: bool = True) -> Seen:
         return Seen(rates=(RATE,), side=self.options.thumbnail_side)

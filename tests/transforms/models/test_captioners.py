@@ -44,6 +44,7 @@ from finecut.transforms.models.captioners import (  # noqa: E402
     seeing,
     template,
 )
+from finecut.transforms.models.known import CAPTIONERS  # noqa: E402
 from finecut.transforms.models.qwen import Eyes  # noqa: E402
 from finecut.transforms.models.weights.folders import CodeRefused, WeightsMissing  # noqa: E402
 from finecut.transforms.models.writers import TextWriter, require_writer, written  # noqa: E402
@@ -673,11 +674,13 @@ def test_thoughts_are_no_text(text: str, left: str, status: str) -> None:
 # ── finding ──────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(("name", "family"), [("qwen2.5", "qwen25"), ("qwen3", "qwen3")])
+@pytest.mark.parametrize(
+    ("name", "family"), [("qwen2.5", "qwen25"), ("qwen2.5-3b", "qwen25"), ("qwen3", "qwen3")]
+)
 def test_short_names_mean_models_below_the_model_dir(
     folders: dict[str, Path], tmp_path: Path, name: str, family: str
 ) -> None:
-    full = captioners.CAPTIONERS[name]
+    full = CAPTIONERS[name].id
     (tmp_path / full).parent.mkdir()
     (tmp_path / full).symlink_to(folders[family])
     used = require_captioner(name, str(tmp_path), max_tokens=3)

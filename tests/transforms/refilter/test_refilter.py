@@ -545,7 +545,7 @@ def test_what_is_judged_anew_is_what_curation_would_write(
         assert not before.kept
         return
     if told.rejected_by is None and not entry.kept:
-        assert missing(entry, Refiltering(WRITING, (), vectors=True)) == ["vector"]
+        assert missing(entry, Refiltering(WRITING, (), made=(("vector", False),))) == ["vector"]
         assert after.kept
         return
     rewritten = clip_rewritten(entry, told.rejected_by, told.unseen, LAYOUT)

@@ -10,20 +10,17 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from finecut.transforms.models.known import CAPTIONERS, WRITERS
 from finecut.transforms.models.weights.missing import WeightsMissing
 
 #: Models of the hub that finecut was written for → the commit of each.
 PINNED = {
+    **{model.id: model.revision for model in (*CAPTIONERS.values(), *WRITERS.values())},
     "openai/clip-vit-large-patch14": "32bd64288804d66eefd0ccbe215aa642df71cc41",
     "ttj/sac-logos-ava1-l14-linearMSE": "1e77fa0",
-    "Qwen/Qwen2.5-VL-7B-Instruct": "cc59489",
-    "Qwen/Qwen3-VL-8B-Instruct": "0c351dd",
-    "Qwen/Qwen2.5-14B-Instruct": "cf98f3b",
-    "Qwen/Qwen3-14B": "f8c293d",
     "nvidia/Cosmos-Embed1-224p": "787e0b996f5260a71ad474a283c90539a2e12986",
     "nvidia/Cosmos-Embed1-336p": "0e8a28f7bf370f2dcb3b9b61d23e167d0d6b0e6f",
     "nvidia/Cosmos-Embed1-448p": "f60ec73636eb7c9cc25267367713b7b1b0cffaf3",
-    "nvidia/NVIDIA-Nemotron-Nano-12B-v2-VL-BF16": "5d250e2e111dc5e1434131bdf3d590c27a878ade",
 }
 #: What of a hub repository is needed: many hold the same weights again in other formats.
 WANTED = ("*.json", "*.safetensors", "*.txt", "*.jinja", "*.model")
