@@ -34,7 +34,7 @@ def contradictions(o: Options, whole: bool = True) -> Iterator[str]:
     for wrong in no_classes(o.step):
         yield wrong
         return
-    for name in ("input", "keep", "drop", "resources", "step"):
+    for name in ("input", "keep", "drop", "resources", "step", "step_option"):
         several: object = getattr(o, name)
         if isinstance(several, str):
             yield f"{name} is one string: write {name}=({several!r},)"
@@ -218,6 +218,7 @@ def _without_effect(o: Options) -> Iterator[str]:
             f"--splitting-algorithm {TRANSNETV2}",
             ("transnetv2_threshold",),
         ),
+        (bool(o.step), "--step", ("step_option",)),
         (
             not o.is_local,
             "a cluster (--runner); on this machine models take what they find",

@@ -20,10 +20,10 @@ import apache_beam as beam
 
 from finecut.io.records import Clip, Failure, Reel, Source, Summary, Video, to_json
 from finecut.io.storage.files import Shelf
+from finecut.pipeline.custom_steps.applying import apply
 from finecut.pipeline.dealing import InParts, ShareOut, deal_reels, deal_videos
 from finecut.pipeline.engine import runner_of
 from finecut.pipeline.options import Options
-from finecut.pipeline.own import apply
 from finecut.pipeline.planning import Plan, plan
 from finecut.transforms.cut.clips import CutClips
 from finecut.transforms.filter.clips import DropClips, KeepClips

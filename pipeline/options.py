@@ -310,6 +310,14 @@ class Options(StepOptions, ModelFolder):
         metavar="STEP",
         shown="none",
     )
+    step_option: tuple[str, ...] = option(
+        (),
+        LOOK,
+        "Set an option of such a step, as in Brightness.brightness_threshold=0.4.",
+        metavar="STEP.OPTION=VALUE",
+        shown="none",
+        matters=False,
+    )
     drop: tuple[str, ...] = option(
         (),
         LOOK,

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from finecut.pipeline.custom_steps.steps import CustomStep
 from finecut.pipeline.options import NVDEC, TRANSNETV2, OptionError, Options
-from finecut.pipeline.own import OwnStep
 from finecut.transforms.models.resources import USUAL, Resources, gpu_gb, parse_override, together
 from finecut.transforms.needs import NO_RESOURCES
 from finecut.transforms.step_base import StepOnFrames
@@ -68,7 +68,7 @@ class Placing:
         return min(1.0, self.steps[step].share(self.gpu_gb))
 
 
-def placing(options: Options, works: Mapping[str, Work], own: Sequence[OwnStep] = ()) -> Placing:
+def placing(options: Options, works: Mapping[str, Work], own: Sequence[CustomStep] = ()) -> Placing:
     """What these options ask of a cluster."""
     steps = dict(_needs(options, works, own))
     usual = dict(steps)
@@ -116,7 +116,7 @@ def _checked(text: str, step: str, resources: Resources, usual: Resources) -> Re
 
 
 def _needs(
-    options: Options, works: Mapping[str, Work], own: Sequence[OwnStep]
+    options: Options, works: Mapping[str, Work], own: Sequence[CustomStep]
 ) -> Iterator[tuple[str, Resources]]:
     asking = {name: work.resources for name, work in works.items() if work.model}
     others = [*asking.values(), *(step.resources for step in own)]

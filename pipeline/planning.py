@@ -19,8 +19,8 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import Fence
 from finecut.io.storage.files import Shelf
 from finecut.io.storage.scratch import Scratch
+from finecut.pipeline.custom_steps.steps import CustomStep, custom_steps
 from finecut.pipeline.options import FIXED_STRIDE, OptionError, Options, option_fields
-from finecut.pipeline.own import OwnStep, own_steps
 from finecut.pipeline.placing import Placing, placing
 from finecut.transforms.caption.windows import Windowing
 from finecut.transforms.cut.reel import Cutting
@@ -63,7 +63,7 @@ class Plan(NamedTuple):
     #: What is done to clips when all rules have been applied, by the names of the steps.
     works: Mapping[str, Work]
     #: Steps that are not ours, each with its place among these.
-    own: tuple[OwnStep, ...]
+    own: tuple[CustomStep, ...]
     placing: Placing
     writing: Writing
     again: Again
@@ -86,7 +86,7 @@ def plan(options: Options, run: str | None = None, ask: bool = True) -> Plan:
     run = run or uuid.uuid4().hex
     own = Shelf(output, layout.staging_of(run), fence_of(options))
     inputs = tuple(shelf.absolute(spec) for spec in options.input)
-    own_made = own_steps(options)
+    own_made = custom_steps(options)
     looking = _looking(options, run, ask, own_made)
     rules = options.rules
     given = Surroundings(looking, own, ask)
@@ -190,7 +190,7 @@ def facts_of(options: Options, **models: str | None) -> dict[str, str | int | No
         facts["cuts"] = digest_of_cuts(options.cuts)
     if (dropping := dropping_of(options)) is not None:
         facts["drop"] = dropping.digest
-    for step in own_steps(options):
+    for step in custom_steps(options):
         facts[f"step {step.name}"] = step.version
     return facts | {"form": FORM}
 
@@ -276,7 +276,7 @@ def child_limits(options: Options, run: str = "") -> ChildLimits | None:
     return replace(limits, run=run)
 
 
-def _looking(options: Options, run: str, ask: bool, own: Sequence[OwnStep]) -> Looking:
+def _looking(options: Options, run: str, ask: bool, own: Sequence[CustomStep]) -> Looking:
     used = (*options.measuring, *options.making)
     seen = [step.seen(ask) for step in used if isinstance(step, StepOnFrames | StepOnClips)]
     seen += [step.seen for step in own]

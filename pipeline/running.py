@@ -38,6 +38,8 @@ from finecut.pipeline.cli.progress import Progress
 from finecut.pipeline.cli.stopping import given_up_by, interruptible
 from finecut.pipeline.commands.report import report_of_run
 from finecut.pipeline.curation import WriteLines, build
+from finecut.pipeline.custom_steps.applying import lost_by
+from finecut.pipeline.custom_steps.steps import require_steps
 from finecut.pipeline.elsewhere import NOBODY_AT_WORK, hand_over, wait_for
 from finecut.pipeline.engine import (
     EngineOptions,
@@ -49,7 +51,6 @@ from finecut.pipeline.engine import (
     stats_or_none,
 )
 from finecut.pipeline.options import OptionError, Options
-from finecut.pipeline.own import lost_by, require_steps
 from finecut.pipeline.planning import Plan, check_apart, fence_of, needs_of, plan
 from finecut.pipeline.profiling import Profile, Profiler, collapsed, flame, steps_table
 from finecut.pipeline.run_document import run_document, run_name
@@ -165,6 +166,8 @@ def _write_down(options: Options, steps: Plan, ran: Ran, started: float) -> str:
     own, layout = steps.writing.shelf, steps.writing.layout
     path = layout.run_summary(run_name(started, own.staging))
     document = run_document(options, ran.summary, ran.seconds, ran.stats, started, steps.writing)
+    if titles := {s.name: s.title for step in steps.own for s in step.declared if s.title}:
+        document["titles"] = titles
     _keep(partial(own.write, path, serialise(document)), path)
     return path
 

@@ -11,7 +11,7 @@ A score may be a label, too: ``Score("camera", labels=("static", "moving"))`` de
 ``--keep 'camera=static'`` is a rule on it.
 
 A class that is written like the built-in steps, a ``StepOnFrames`` of
-:mod:`finecut.transforms.step_base`, may stand there, too: it measures with its usual options.
+:mod:`finecut.transforms.step_base`, may stand there, too; ``--step-option`` sets its options.
 
 It is put in its place by ``--step package.module:Colours`` and treated like those that are built
 in: loaded once a worker, counted, timed, and guarded, so that an accident marks its clip and costs
@@ -113,36 +113,36 @@ class EachClip(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]]):
 
 
 class _OnFrames(EachClip):
-    """A step that is declared as those are that are built in, with its usual options."""
+    """A step that is declared as those are that are built in."""
 
-    kind: ClassVar[type[StepOnFrames[Any]]]
+    step: ClassVar[StepOnFrames[Any]]
 
     def __init__(self) -> None:
         super().__init__()
-        self._step = self.kind(self.kind.Options())
         self._look: Callable[[Frames], Scores] | None = None
 
     def load(self) -> None:
-        self._look = self._step.load()
+        self._look = self.step.load()
 
     def look(self, clip: Clip, frames: Frames) -> Scores:
         assert self._look is not None
         return self._look(frames)
 
 
-def each_clip_of(kind: type[StepOnFrames[Any]]) -> type[EachClip]:
-    """The same step as one of one's own: what is declared there, said as it is said here."""
+def each_clip_of(step: StepOnFrames[Any]) -> type[EachClip]:
+    """The same step, with its options, as one that is shown each clip."""
+    kind = type(step)
     return type(
         kind.__name__,
         (_OnFrames,),
         {
             "__module__": kind.__module__,
-            "kind": kind,
+            "step": step,
             "scores": kind.scores,
-            "frames_per_second": kind(kind.Options()).rate,
+            "frames_per_second": step.rate,
             "side": kind.side,
-            "resources": kind(kind.Options()).needs.resources,
-            "needs": kind(kind.Options()).needs,
+            "resources": step.needs.resources,
+            "needs": step.needs,
         },
     )
 

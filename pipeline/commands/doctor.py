@@ -33,8 +33,8 @@ from finecut.io.storage.files import Shelf
 from finecut.io.storage.reachable import greet
 from finecut.io.storage.temporary import temporary_folder
 from finecut.pipeline.commands.describe import needs
+from finecut.pipeline.custom_steps.steps import CustomStep, loaded
 from finecut.pipeline.options import SOFTWARE, Options, cores
-from finecut.pipeline.own import OwnStep, loaded
 from finecut.pipeline.planning import Plan, encoding_of, needs_of, plan
 from finecut.pipeline.running import check_scratch
 from finecut.transforms.beam.guard import attempted
@@ -213,7 +213,7 @@ def _sample(folder: Path) -> Video:
     return probe(str(path), source, shelf.size_of(str(path)))
 
 
-def _own(step: OwnStep, clip: Clip, looking: Looking) -> str:
+def _own(step: CustomStep, clip: Clip, looking: Looking) -> str:
     """A step of one's own is loaded and shown one clip."""
     if not isinstance(step.transform, EachClip):
         return "found; what it does is its own affair"

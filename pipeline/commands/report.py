@@ -193,7 +193,7 @@ def make_report(
         "reasons": told.clips.reasons,
         "totals": [[key, *value] for key, value in sorted(told.clips.totals.items())],
         "scores": told.clips.scores,
-        "titles": titles(),
+        "titles": told.titles() | titles(),
         "rules": rules_drawn(told.rules(), told.clips.reasons),
         "sources": len(told.sources),
         "folder": told.common,

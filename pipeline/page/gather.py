@@ -107,6 +107,16 @@ class Told:
         options = _options(self.runs[-1]) if self.runs else None
         return [rule for rules in options.rules.values() for rule in rules] if options else []
 
+    def titles(self) -> dict[str, str]:
+        """What custom steps call their scores."""
+        found = [run.get("titles") for run in self.runs]
+        return {
+            short(name, 80): short(title, 200)
+            for titles in found
+            if isinstance(titles, dict)
+            for name, title in titles.items()
+        }
+
     def read(self, chunks: Chunks, readers: int) -> None:
         """Everything but vectors: chunks of the page leave as they are full."""
         self._read_failures(chunks)
@@ -420,7 +430,7 @@ def _table(path: str) -> Iterator[tuple[str, NDArray[np.float32]]]:
 
 # ── runs ─────────────────────────────────────────────────────────────────────────────────────────
 
-_SHORTLY = ("started", "seconds", "videos", "clips")
+_SHORTLY = ("started", "seconds", "videos", "clips", "titles")
 _LASTLY = (*_SHORTLY, "balanced", "imbalances", "film_seconds", "speed", "steps", "models")
 _WHOLLY = (*_LASTLY, "versions", "options")
 
