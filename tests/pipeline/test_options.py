@@ -213,7 +213,8 @@ def test_every_flag_reaches_its_field() -> None:
             if field.metadata["effective"] and field.name in step.Options.__dataclass_fields__:
                 switch = step.flag().removeprefix("--").replace("-", "_")
                 on: Any = ENABLE if step in SCORING else True
-                companion = COMPANIONS.get(field.name, {switch: on})
+                needed = {} if switch.startswith("no_") else {switch: on}
+                companion = COMPANIONS.get(field.name, needed)
         for name, said in companion.items():
             given = [*given, "--" + name.replace("_", "-"), *([] if said is True else [said])]
         parsed = parse(*(given + missing if field.name in ("input", "output") else given))

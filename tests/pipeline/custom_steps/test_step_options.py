@@ -103,7 +103,7 @@ def test_options_are_part_of_the_configuration() -> None:
 
 def test_what_is_missing_is_refused_before_any_work() -> None:
     options = options_with(step=Needy, no_generate_embeddings=True)
-    with pytest.raises(OptionError, match=r"the step Needy cannot work: .*no_such_package.*install"):
+    with pytest.raises(OptionError, match=r"Needy cannot work: .*no_such_package.*install"):
         prepare(options, plan(options))
     [step] = custom_steps(options)
     assert [missing.what for missing in step.needs.missing()] == [
