@@ -6,20 +6,10 @@ import math
 import re
 from collections.abc import Iterator
 
+from finecut.pipeline.choices.cutting import CONTENT, FIXED_STRIDE, LEAST_STRIDE, TRANSNETV2
+from finecut.pipeline.choices.encoding import ENCODE_ALL, SMART, SOFTWARE, X264
 from finecut.pipeline.classes import no_classes
-from finecut.pipeline.options import (
-    CONTENT,
-    ENCODE_ALL,
-    FIXED_STRIDE,
-    LEAST_STRIDE,
-    SMART,
-    SOFTWARE,
-    TRANSNETV2,
-    X264,
-    Options,
-    default_of,
-    option_fields,
-)
+from finecut.pipeline.options import Options, default_of, option_fields
 from finecut.transforms.filter.rules import parse_rule
 from finecut.transforms.models.resources import parse_override
 from finecut.transforms.option import ENABLE, ENABLED

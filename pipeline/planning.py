@@ -19,8 +19,9 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import Fence
 from finecut.io.storage.files import Shelf
 from finecut.io.storage.scratch import Scratch
+from finecut.pipeline.choices.cutting import FIXED_STRIDE
 from finecut.pipeline.custom_steps.steps import CustomStep, custom_steps
-from finecut.pipeline.options import FIXED_STRIDE, OptionError, Options, option_fields
+from finecut.pipeline.options import OptionError, Options, option_fields
 from finecut.pipeline.placing import Placing, placing
 from finecut.transforms.caption.windows import Windowing
 from finecut.transforms.cut.reel import Cutting

@@ -14,6 +14,7 @@ from typing import Any, Final
 DISABLE, ENABLE, SCORE_ONLY = FILTER_MODES = "disable", "enable", "score-only"
 MOST_RATE: Final = 240
 MOST_HEIGHT: Final = 4320
+MOST_WORKERS: Final = 256
 #: When an option of a step has an effect: while its filter rejects clips; while it works at all.
 ENABLED, MEASURED = "enabled", "measured"
 

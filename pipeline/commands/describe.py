@@ -10,8 +10,10 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
 
+from finecut.pipeline.choices.cutting import TRANSNETV2
+from finecut.pipeline.choices.encoding import COPY, SMART, SOFTWARE
 from finecut.pipeline.curation import WriteLines, build
-from finecut.pipeline.options import COPY, SMART, SOFTWARE, TRANSNETV2, Options
+from finecut.pipeline.options import Options
 from finecut.pipeline.planning import Plan, needs_of, plan
 from finecut.transforms.filter.clips import DUPLICATE
 from finecut.transforms.find.videos import FindVideos

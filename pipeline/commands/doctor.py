@@ -32,9 +32,10 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.files import Shelf
 from finecut.io.storage.reachable import greet
 from finecut.io.storage.temporary import temporary_folder
+from finecut.pipeline.choices.encoding import SOFTWARE
 from finecut.pipeline.commands.describe import needs
 from finecut.pipeline.custom_steps.steps import CustomStep, loaded
-from finecut.pipeline.options import SOFTWARE, Options, cores
+from finecut.pipeline.options import Options, cores
 from finecut.pipeline.planning import Plan, encoding_of, needs_of, plan
 from finecut.pipeline.running import check_scratch
 from finecut.transforms.beam.guard import attempted

@@ -26,7 +26,8 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.files import Shelf
 from finecut.io.storage.json_documents import BadDocument, parsed_text, read_json
 from finecut.io.tables.parquet import rows_of
-from finecut.pipeline.options import FIXED_STRIDE, Options
+from finecut.pipeline.choices.cutting import FIXED_STRIDE
+from finecut.pipeline.options import Options
 from finecut.transforms.beam.parallel import in_order
 from finecut.transforms.report.gallery import (
     Clips,
