@@ -26,7 +26,55 @@ from __future__ import annotations
 
 import posixpath
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, Final, Literal
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """Files of one kind that a step makes of clips: where they lie, and by what they are named."""
+
+    #: Below the output's root. ``*`` stands for the name of a model, which has a folder of its own.
+    folder: str
+    suffix: str
+    #: Whether a clip has one, or each of its windows, or a chunk.
+    per: Literal["clip", "window", "chunk"] = "clip"
+
+    def path(self, owner: str, *window: int) -> str:
+        """The path below the root; a window is its first frame and its last.
+
+        >>> PREVIEWS.path("d2d0", 0, 255)
+        'previews/d2d0/0_255.webp'
+        """
+        return self.path_in(self.folder, owner, *window)
+
+    def path_in(self, folder: str, owner: str, *window: int) -> str:
+        """The same in this folder, one of those that it may lie in."""
+        name = f"{owner}/{window[0]}_{window[1]}" if window else owner
+        return f"{folder}/{name}{self.suffix}"
+
+    def paths(self, document: Mapping[str, Any]) -> list[str]:
+        """All there are of a clip with this document, if the folder is always the same."""
+        clip = document["span_uuid"]
+        if self.per == "clip":
+            return [self.path(clip)]
+        windows = document["windows"]
+        return [self.path(clip, int(w["start_frame"]), int(w["end_frame"])) for w in windows]
+
+    def lies_in(self, folder: str) -> bool:
+        """Whether a folder of an output is one of its.
+
+        >>> VECTORS.lies_in("ce1_embd"), VECTORS.lies_in("ce1_embd_parquet")
+        (True, False)
+        """
+        return fnmatchcase(folder, self.folder)
+
+
+PREVIEWS: Final = Artefact("previews", ".webp", per="window")
+VECTORS: Final = Artefact("*_embd", ".pickle")
+TABLES: Final = Artefact("*_embd_parquet", ".parquet", per="chunk")
 
 #: First letters of an embedding algorithm's name → prefix of its two folders.
 EMBEDDING_FOLDERS = {"cosmos-embed1": "ce1_embd", "internvideo2": "iv2_embd"}
@@ -141,55 +189,59 @@ class Layout:
     root: str
     shard_prefix: bool = False
 
+    def below(self, path: str) -> str:
+        """What lies at this path below the root."""
+        return posixpath.join(self.root.rstrip("/") or "/", path)
+
     def clips(self, kept: bool = True) -> str:
-        return self._under("clips" if kept else "filtered_clips")
+        return self.below("clips" if kept else "filtered_clips")
 
     def metas(self) -> str:
-        return self._under("metas/v0")
+        return self.below("metas/v0")
 
     def previews(self) -> str:
-        return self._under("previews")
+        return self.below(PREVIEWS.folder)
 
     def embeddings(self, algorithm: str) -> str:
-        return self._under(embedding_folder(algorithm))
+        return self.below(embedding_folder(algorithm))
 
     def embeddings_parquet(self, algorithm: str) -> str:
-        return self._under(embedding_folder(algorithm) + "_parquet")
+        return self.below(embedding_folder(algorithm) + "_parquet")
 
     def embedding_facts(self, algorithm: str) -> str:
         """Which model's vectors lie in the algorithm's two folders."""
-        return self._under(f".finecut/{embedding_folder(algorithm)}.json")
+        return self.below(f".finecut/{embedding_folder(algorithm)}.json")
 
     def open_video(self, relative: str) -> str:
         """What has to be known of a video that is worked on, should the run be killed."""
-        return self._under(f".finecut/open/{check_relative(relative)}.json")
+        return self.below(f".finecut/open/{check_relative(relative)}.json")
 
     def open_videos(self) -> str:
-        return self._under(".finecut/open")
+        return self.below(".finecut/open")
 
     def run_summary(self, run: str) -> str:
-        return self._under(f"runs/{run}/summary.json")
+        return self.below(f"runs/{run}/summary.json")
 
     def run_begun(self, run: str) -> str:
-        return self._under(f"runs/{run}/begun.json")
+        return self.below(f"runs/{run}/begun.json")
 
     def runs(self) -> str:
-        return self._under("runs")
+        return self.below("runs")
 
     def run_profile(self, run: str, name: str) -> str:
-        return self._under(f"runs/{run}/profile/{name}")
+        return self.below(f"runs/{run}/profile/{name}")
 
     def processed_videos(self) -> str:
-        return self._under("processed_videos")
+        return self.below("processed_videos")
 
     def processed_clip_chunks(self) -> str:
-        return self._under("processed_clip_chunks")
+        return self.below("processed_clip_chunks")
 
     def failures(self) -> str:
-        return self._under("failures")
+        return self.below("failures")
 
     def staging(self) -> str:
-        return self._under(".staging")
+        return self.below(".staging")
 
     def clip(self, clip: str, kept: bool = True) -> str:
         shard = f"{clip[:2]}/" if self.shard_prefix else ""
@@ -199,16 +251,16 @@ class Layout:
         return f"{self.metas()}/{clip}.json"
 
     def preview(self, clip: str, start_frame: int, end_frame: int) -> str:
-        return f"{self.previews_of(clip)}/{start_frame}_{end_frame}.webp"
+        return self.below(PREVIEWS.path(clip, start_frame, end_frame))
 
     def previews_of(self, clip: str) -> str:
         return f"{self.previews()}/{clip}"
 
     def embedding(self, algorithm: str, clip: str) -> str:
-        return f"{self.embeddings(algorithm)}/{clip}.pickle"
+        return self.below(VECTORS.path_in(embedding_folder(algorithm), clip))
 
     def embedding_parquet(self, algorithm: str, chunk: str) -> str:
-        return f"{self.embeddings_parquet(algorithm)}/{chunk}.parquet"
+        return self.below(TABLES.path_in(f"{embedding_folder(algorithm)}_parquet", chunk))
 
     def processed_video(self, relative: str) -> str:
         return f"{self.processed_videos()}/{check_relative(relative)}.json"
@@ -221,6 +273,3 @@ class Layout:
 
     def staging_of(self, run: str) -> str:
         return f"{self.staging()}/{run}"
-
-    def _under(self, folder: str) -> str:
-        return posixpath.join(self.root.rstrip("/") or "/", folder)

@@ -188,8 +188,6 @@ class Window:
     end_frame: int
     captions: Mapping[str, str] = field(default_factory=dict)
     enhanced_captions: Mapping[str, str] = field(default_factory=dict)
-    #: Where the staged preview rests, if one was made.
-    preview: str | None = None
     #: How captions came about, and enhanced ones, by the same names; also where there is no text.
     told: Mapping[str, Told] = field(default_factory=dict)
     told_enhanced: Mapping[str, Told] = field(default_factory=dict)
@@ -209,6 +207,9 @@ class Clip:
     scores: Scores = field(default_factory=dict)
     windows: tuple[Window, ...] = ()
     vectors: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    #: Where files that were made of it (previews, say) rest until they are published, by the paths
+    #: below the output's root that they will have.
+    artefacts: Mapping[str, str] = field(default_factory=dict)
     #: Which models said what is known, by the names of scores, vectors and captions.
     models: Mapping[str, ModelUsed] = field(default_factory=dict)
     #: Name of the rule that rejected the clip; ``None`` for a clip that is kept.

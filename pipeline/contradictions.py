@@ -5,33 +5,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from typing import Any
 
+from finecut.pipeline.choices.cutting import CONTENT, FIXED_STRIDE, LEAST_STRIDE, TRANSNETV2
+from finecut.pipeline.choices.encoding import ENCODE_ALL, SMART, SOFTWARE, X264
 from finecut.pipeline.classes import no_classes
-from finecut.pipeline.options import (
-    AUTO,
-    CONTENT,
-    ENCODE_ALL,
-    ENDPOINT,
-    FIXED_STRIDE,
-    LEAST_STRIDE,
-    LITE,
-    SMART,
-    SOFTWARE,
-    TRANSNETV2,
-    X264,
-    Options,
-    default_of,
-    option_fields,
-)
-from finecut.transforms.caption.prompts import DEFAULT
+from finecut.pipeline.options import Options, default_of, option_fields
 from finecut.transforms.filter.rules import parse_rule
-from finecut.transforms.models.endpoint.address import check_address
 from finecut.transforms.models.resources import parse_override
-from finecut.transforms.option import ENABLE, ENABLED, MEASURED
+from finecut.transforms.option import ENABLE, ENABLED
 from finecut.transforms.registry import STEPS
 from finecut.transforms.spelling import did_you_mean
-from finecut.transforms.step_base import Step
 
 LARGEST = 10**15
 
@@ -41,7 +24,7 @@ def contradictions(o: Options, whole: bool = True) -> Iterator[str]:
     for wrong in no_classes(o.step):
         yield wrong
         return
-    for name in ("input", "keep", "drop", "resources", "step"):
+    for name in ("input", "keep", "drop", "resources", "step", "step_option"):
         several: object = getattr(o, name)
         if isinstance(several, str):
             yield f"{name} is one string: write {name}=({several!r},)"
@@ -65,7 +48,8 @@ def contradictions(o: Options, whole: bool = True) -> Iterator[str]:
     yield from _unfit_resources(o)
     yield from _at_odds_in_cutting(o)
     yield from _at_odds_in_encoding(o)
-    yield from _at_odds_in_models(o)
+    for kind in STEPS:
+        yield from kind.of(o).contradictions()
     yield from _without_effect(o)
 
 
@@ -188,86 +172,20 @@ def _unfit_resources(o: Options) -> Iterator[str]:
             yield f"--resources {error}"
 
 
-def _at_odds_in_models(o: Options) -> Iterator[str]:
-    """Endpoints that are named and not used, or used and not named."""
-    for name, used in _endpoints(o).items():
-        algorithm, url = getattr(o, f"{name}_algorithm"), getattr(o, f"{name}_endpoint")
-        if used and algorithm == ENDPOINT and not url:
-            yield (
-                f"{flag(f'{name}_algorithm')} {ENDPOINT} needs the server's address: write "
-                f"{flag(f'{name}_endpoint')} http://HOST:PORT/v1"
-            )
-        if used and algorithm != ENDPOINT and url:
-            yield (
-                f"{flag(f'{name}_endpoint')} does nothing without {flag(f'{name}_algorithm')} "
-                f"{ENDPOINT}: write that too, or leave it out"
-            )
-        wrong = check_address(url, flag(f"{name}_endpoint")) if url else None
-        if wrong:
-            yield wrong
-        if used and not algorithm.strip():
-            yield f"{flag(f'{name}_algorithm')} '' names nothing: write a model, or leave it out"
-    for text, variant in (
-        ("captioning_prompt_text", "captioning_prompt_variant"),
-        ("enhance_captions_prompt_text", "enhance_captioning_prompt_variant"),
-    ):
-        if getattr(o, text) is not None and getattr(o, variant) != DEFAULT:
-            yield f"{flag(text)} and {flag(variant)} contradict each other: write one of them"
-    for name in (
-        "captioning_prompt_text",
-        "captioning_stage2_prompt_text",
-        "enhance_captions_prompt_text",
-    ):
-        text = getattr(o, name)
-        if text is not None and not text.strip():
-            yield f"{flag(name)} '' asks nothing: write a question, or leave it out"
-
-
-def _endpoints(o: Options) -> dict[str, bool]:
-    """Steps that may be done by a server, and whether they are done at all."""
-    return {
-        "embedding": o.generate_embeddings,
-        "captioning": o.generate_captions,
-        "enhance_captions": o.generate_captions and o.enhance_captions,
-    }
-
-
-def _asks_server(o: Options) -> bool:
-    used = _endpoints(o).items()
-    return any(does and getattr(o, f"{name}_algorithm") == ENDPOINT for name, does in used)
-
-
-def _runs_captioner(o: Options) -> bool:
-    """Whether captions or their enhancement are made in this process."""
-    used = list(_endpoints(o).items())[1:]
-    return any(does and getattr(o, f"{name}_algorithm") != ENDPOINT for name, does in used)
-
-
-def _runs_own_embedder(o: Options) -> bool:
-    """Whether an embedder may come from a folder, not from an installed package."""
-    from_folder = o.embedding_algorithm != AUTO or o.model_dir is not None
-    return o.generate_embeddings and from_folder and o.embedding_algorithm not in (ENDPOINT, LITE)
-
-
-def filter_flag(step: type[Step[Any]]) -> str:
-    """What switches a step on."""
-    return flag(f"{step.name}_filter")
-
-
 def _needs_of_steps(o: Options) -> Iterator[tuple[bool, str, tuple[str, ...]]]:
-    """Options of steps that score clips: those that only matter while it measures, or rejects."""
-    measuring = o.measuring
-    working = {
-        MEASURED: {step.name for step in measuring},
-        ENABLED: {step.name for step in measuring if step.rejects},
-    }
+    """Options of steps that only matter while one works, or rejects clips."""
+    used = (*o.measuring, *o.making)
     for f in option_fields():
         if (effective := f.metadata["effective"]) is None:
             continue
         having = [step for step in STEPS if f.name in step.Options.__dataclass_fields__]
-        met = any(step.name in working[effective] for step in having)
+        declaring = [step for step in having if f.name in step.Options.__annotations__] or having
+        met = any(step.works_by(effective) for step in used if isinstance(step, (*declaring,)))
+        # The detector of scenes is a model, too, and no step that has options of its own.
+        met |= f.name == "model_dir" and o.splitting_algorithm == TRANSNETV2
         value = f" {ENABLE}" if effective == ENABLED else ""
-        yield met, " or ".join(f"{filter_flag(step)}{value}" for step in having), (f.name,)
+        switches = " or ".join(f"{step.flag()}{value}" for step in declaring)
+        yield met, f.metadata["without"] or switches, (f.name,)
 
 
 def _without_effect(o: Options) -> Iterator[str]:
@@ -290,77 +208,7 @@ def _without_effect(o: Options) -> Iterator[str]:
             f"--splitting-algorithm {TRANSNETV2}",
             ("transnetv2_threshold",),
         ),
-        (
-            o.generate_previews,
-            "--generate-previews",
-            ("preview_target_fps", "preview_target_height", "preview_quality"),
-        ),
-        (
-            o.splitting_algorithm == TRANSNETV2
-            or any(step.needs.models for step in o.measuring)
-            or _runs_own_embedder(o)
-            or _runs_captioner(o),
-            f"a model that lies there: --splitting-algorithm {TRANSNETV2}, "
-            + "".join(f"{filter_flag(step)}, " for step in STEPS if step.needs.models)
-            + "--embedding-algorithm or --generate-captions",
-            ("model_dir",),
-        ),
-        (
-            o.generate_embeddings,
-            "embeddings (--no-generate-embeddings turns them off)",
-            ("embedding_algorithm", "embedding_endpoint"),
-        ),
-        (
-            o.generate_captions,
-            "--generate-captions",
-            (
-                "captioning_algorithm",
-                "captioning_endpoint",
-                "captioning_prompt_variant",
-                "captioning_prompt_text",
-                "captioning_sampling_fps",
-                "captioning_side",
-                "captioning_max_output_tokens",
-                "captioning_stage2_caption",
-                "enhance_captions",
-            ),
-        ),
-        (
-            o.captioning_stage2_caption,
-            "--captioning-stage2-caption",
-            ("captioning_stage2_prompt_text",),
-        ),
-        (
-            o.enhance_captions,
-            "--enhance-captions",
-            (
-                "enhance_captions_algorithm",
-                "enhance_captions_endpoint",
-                "enhance_captioning_prompt_variant",
-                "enhance_captions_prompt_text",
-                "enhance_captions_max_output_tokens",
-            ),
-        ),
-        (
-            _runs_captioner(o),
-            "--generate-captions by a model in this process",
-            ("caption_engine",),
-        ),
-        (
-            _runs_captioner(o) or _runs_own_embedder(o),
-            "a model that brings code: --embedding-algorithm or --generate-captions",
-            ("trust_remote_code",),
-        ),
-        (
-            _runs_captioner(o) or _asks_server(o),
-            "a captioner, a text model or a server",
-            ("model_timeout",),
-        ),
-        (
-            _runs_captioner(o) or _runs_own_embedder(o) or _asks_server(o),
-            "a model that may run on a GPU, or a server",
-            ("clips_together",),
-        ),
+        (bool(o.step), "--step", ("step_option",)),
         (
             not o.is_local,
             "a cluster (--runner); on this machine models take what they find",

@@ -20,22 +20,21 @@ import apache_beam as beam
 
 from finecut.io.records import CODING, Clip, Failure, Reel, Source, Summary, Video, to_json
 from finecut.io.storage.files import Shelf
+from finecut.pipeline.custom_steps.applying import apply
 from finecut.pipeline.dealing import InParts, ShareOut, deal_reels, deal_videos
 from finecut.pipeline.engine import runner_of
 from finecut.pipeline.options import Options
-from finecut.pipeline.own import apply
 from finecut.pipeline.planning import Plan, plan
-from finecut.transforms.caption.clips import CaptionClips
 from finecut.transforms.cut.clips import CutClips
-from finecut.transforms.embed.clips import EmbedClips
 from finecut.transforms.filter.clips import DropClips, KeepClips
 from finecut.transforms.find.videos import FindVideos, ProbeVideos
-from finecut.transforms.preview.clips import MakePreviews
 from finecut.transforms.preview.contact_sheets import PutAwaySheets
+from finecut.transforms.registry import ON_CLIPS
 from finecut.transforms.resume.videos import SKIPPED, BeginVideos, open_video
 from finecut.transforms.score.clips import ScoreClips
 from finecut.transforms.split.spans import SplitVideos
-from finecut.transforms.step import CAPTIONED, CUT, EMBEDDED, JUDGED, PREVIEWED, SCORED
+from finecut.transforms.step import CUT, JUDGED, SCORED
+from finecut.transforms.step_base import StepOnClips, StepOnTexts
 from finecut.transforms.write.clips import WriteClips, WrittenClips
 from finecut.transforms.write.close import CloseEmptyVideos
 from finecut.transforms.write.summary import Summarise
@@ -187,24 +186,23 @@ class LookAtClips(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]
 
     def _told(self, clips: beam.PCollection[Clip]) -> beam.PCollection[Clip]:
         """What is shown and said of those that are kept."""
-        steps, place = self.steps, self.steps.placing
-        if steps.previewing is not None:
-            clips = clips | "MakePreviews" >> MakePreviews(steps.previewing)
-        clips = self._own(clips, PREVIEWED)
-        if steps.embedding is not None:
-            embed = EmbedClips(steps.embedding, *place.copies_of("embed"))
-            clips = clips | "EmbedClips" >> embed
-        clips = self._own(clips, EMBEDDED)
-        if steps.captioning is not None:
-            caption = CaptionClips(steps.captioning, *place.copies_of("caption"))
-            clips = clips | "CaptionClips" >> caption
-        clips = self._own(clips, CAPTIONED)
+        steps = self.steps
+        in_sight = [kind for kind in ON_CLIPS if not issubclass(kind, StepOnTexts)]
+        for kind in in_sight:
+            clips = self._made(clips, kind)
         if steps.looking.sheet is not None:
             clips = clips | "PutAwaySheets" >> PutAwaySheets(steps.looking)
-        if steps.enhancing is not None:
-            enhance = CaptionClips(steps.enhancing, *place.copies_of("enhance"))
-            clips = clips | "EnhanceCaptions" >> enhance
+        for kind in ON_CLIPS[len(in_sight) :]:
+            clips = self._made(clips, kind)
         return clips
+
+    def _made(
+        self, clips: beam.PCollection[Clip], kind: type[StepOnClips[Any]]
+    ) -> beam.PCollection[Clip]:
+        """What this step makes, and the custom steps behind it."""
+        if (work := self.steps.works.get(kind.name)) is not None:
+            clips = clips | kind.label >> work.transform(*self.steps.placing.copies_of(kind.name))
+        return self._own(clips, kind.place) if kind.place else clips
 
     def _own(self, clips: beam.PCollection[Clip], place: str) -> beam.PCollection[Clip]:
         return apply(clips, self.steps.own, place, self.steps.looking)

@@ -23,7 +23,7 @@ REMEDIES: Final[Mapping[int, str]] = {
 WRITING: Final = frozenset(
     [
         "PublishClips",
-        "PublishPreviews",
+        "PublishArtefacts",
         "WriteMetas",
         "WriteVectors",
         "WriteParquet",

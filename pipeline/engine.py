@@ -18,8 +18,9 @@ from apache_beam.utils import thread_pool_executor
 
 from finecut.io.errors import NOT_DONE, UserError
 from finecut.io.storage.files import Shelf
+from finecut.pipeline.choices.running import LOCAL, LOCAL_RUNNERS
 from finecut.pipeline.cli.stopping import interruptible
-from finecut.pipeline.options import LOCAL, LOCAL_RUNNERS, OptionError
+from finecut.pipeline.options import OptionError
 from finecut.transforms.beam.guard import attempted
 from finecut.transforms.beam.metrics import NAMESPACE
 

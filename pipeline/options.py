@@ -1,98 +1,52 @@
-"""Every choice a user has, once.
+"""Every choice a user has, once: those of :mod:`finecut.pipeline.choices`, and those of all steps.
 
 A field of :class:`Options` is a flag (``clip_length`` ↔ ``--clip-length``), an argument in Python
-and a row in docs/options.md; ``flags.py`` derives them all. Steps that score clips declare their
-own (:mod:`finecut.transforms.steps`). Standard library only: ``--help`` has to answer at once.
+and a row in docs/options.md; ``flags.py`` derives them all. Steps declare their own
+(:mod:`finecut.transforms.steps`). Standard library only: ``--help`` has to answer at once.
 """
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import MISSING, Field, dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
 
 from finecut.io.errors import UserError
+from finecut.pipeline.choices.cutting import FIXED_STRIDE, CutChoices
+from finecut.pipeline.choices.encoding import EncodeChoices
+from finecut.pipeline.choices.judging import JudgeChoices
+from finecut.pipeline.choices.machines import MachineChoices
+from finecut.pipeline.choices.reading import InputChoices
+from finecut.pipeline.choices.running import LOCAL_RUNNERS, RunChoices
+from finecut.pipeline.choices.writing import OutputChoices
 from finecut.pipeline.classes import named
-from finecut.transforms.caption.prompts import VARIANTS
 from finecut.transforms.filter.rules import OWN, Rule, parse_rule
-from finecut.transforms.models.resources import step_names
-from finecut.transforms.option import (
-    CAPTIONS,
-    CUT,
-    DISABLE,
-    EMBED,
-    ENCODE,
-    GROUPS,
-    INPUT,
-    LIMITS,
-    LOOK,
-    MACHINES,
-    MOST_RATE,
-    OUTPUT,
-    PREVIEW,
-    RUN,
-    SCENES,
-    option,
-)
-from finecut.transforms.registry import STEPS, family_of
+from finecut.transforms.option import GROUPS
+from finecut.transforms.registry import ON_CLIPS, SCORING, STEPS, family_of
 from finecut.transforms.spelling import spelled
-from finecut.transforms.step_base import Step
+from finecut.transforms.step_base import Step, StepOnClips
 from finecut.transforms.steps.model_folder import ModelFolder
 
 if TYPE_CHECKING:
     from finecut.transforms.steps.aesthetic import AestheticOptions
+    from finecut.transforms.steps.caption import CaptionOptions
+    from finecut.transforms.steps.embed import EmbedOptions
+    from finecut.transforms.steps.enhance import EnhanceOptions
     from finecut.transforms.steps.motion import MotionOptions
+    from finecut.transforms.steps.preview import PreviewOptions
     from finecut.transforms.steps.quality import QualityOptions
     from finecut.transforms.steps.saturation import SaturationOptions
     from finecut.transforms.steps.text import TextOptions
+    from finecut.transforms.steps.thumbnail import ThumbnailOptions
     from finecut.transforms.steps.unsafe import UnsafeOptions
-
-SOFTWARE, NVDEC = DECODERS = "software", "nvdec"
-X264 = "libx264"
-ENCODERS = (X264, "libx265", "libsvtav1", "libvpx-vp9", "h264_nvenc", "libopenh264")
-#: Encode all pictures of a clip; copy them; encode only those between key frames and cuts.
-ENCODE_ALL, COPY, SMART = TRANSCODES = "encode", "copy", "smart"
-MOST_WORKERS, MOST_ENCODER_THREADS, MOST_BIT_RATE = 256, 64, 1_000_000_000
-LEAST_STRIDE = 0.001
-#: The runner of who names none.
-LOCAL = "local"
-LOCAL_RUNNERS = (LOCAL, "DirectRunner", "FnApiRunner")
-FIXED_STRIDE, TRANSNETV2, CONTENT = "fixed_stride", "transnetv2", "content"
-MOST_HEIGHT = 4320
-#: Embed by the best that --model-dir has, else by what needs no download.
-AUTO = "auto"
-LITE, ENDPOINT = "efficientnet-lite0", "endpoint"
-#: Embedders that are known by a name of their own.
-EMBEDDERS = (
-    AUTO,
-    LITE,
-    "cosmos-embed1-224p",
-    "cosmos-embed1-336p",
-    "cosmos-embed1-448p",
-    "internvideo2",
-    ENDPOINT,
-)
-TRANSFORMERS, VLLM = "transformers", "vllm"
-MOST_TOKENS, LONGEST_WAIT = 32_768, 86_400
-USUAL_ACCELERATOR = "nvidia-l4"
 
 
 class OptionError(UserError, ValueError):
     """Options that are wrong or contradict each other; the message says what to write instead."""
 
 
-def parse_bit_rate(text: str) -> int:
-    """Bits per second: ``4000000``, ``4000K`` or ``4M``."""
-    scale = {"k": 1_000, "m": 1_000_000}.get(text[-1:].lower())
-    number = float(text[:-1] if scale else text)
-    if not math.isfinite(number):
-        raise ValueError(text)
-    return int(number * (scale or 1))
-
-
-#: Options of all steps that score clips, as they were found. The type checker is told of those that
-#: come with finecut; nothing here speaks of one of them by name.
+#: Options of all steps, as they were found. The type checker has to be told of those that come with
+#: finecut; nothing else here speaks of one of them by name.
 if TYPE_CHECKING:
 
     class StepOptions(
@@ -102,601 +56,33 @@ if TYPE_CHECKING:
         TextOptions,
         UnsafeOptions,
         AestheticOptions,
+        PreviewOptions,
+        ThumbnailOptions,
+        EmbedOptions,
+        EnhanceOptions,
+        CaptionOptions,
     ): ...
 
 else:
-    StepOptions = dataclass(frozen=True, kw_only=True)(
-        type("StepOptions", tuple(step.Options for step in STEPS), {})
-    )
+    _KINDS = tuple(step.Options for step in STEPS)
+    # One that another is derived from is part of that one already.
+    _LAST = (kind for kind in _KINDS if sum(issubclass(other, kind) for other in _KINDS) == 1)
+    StepOptions = dataclass(frozen=True, kw_only=True)(type("StepOptions", (*_LAST,), {}))
 
 
 @dataclass(frozen=True)
-class Options(StepOptions, ModelFolder):
+class Options(
+    StepOptions,
+    InputChoices,
+    CutChoices,
+    EncodeChoices,
+    JudgeChoices,
+    MachineChoices,
+    OutputChoices,
+    RunChoices,
+    ModelFolder,
+):
     """The choices of one run. ``Options(input=("films",), output="dataset")`` is enough."""
-
-    input: tuple[str, ...] = option(
-        (),
-        INPUT,
-        "A folder (searched at any depth), a glob in quotes, a video, or a list of videos "
-        "(.txt, .json, .jsonl, .csv); several may be given.",
-        metavar="PATH",
-        shown="required",
-        matters=False,
-    )
-    video_limit: int | None = option(
-        None,
-        INPUT,
-        "Take at most so many videos, the first by path.",
-        metavar="N",
-        shown="all",
-        above=0,
-        matters=False,
-    )
-    named_as: str | None = option(
-        None,
-        INPUT,
-        "Name sources as if the input's root were ROOT, so that ids stay the same wherever the "
-        "files are mounted.",
-        metavar="ROOT",
-        shown="where they lie",
-        matters=False,
-    )
-
-    subscription: str | None = option(
-        None,
-        INPUT,
-        "Go on for ever, on a cluster: take the videos below the input (a folder of a bucket) that "
-        "this Pub/Sub subscription tells of as they are written, and not those that are there.",
-        metavar="NAME",
-        shown="none",
-        matters=False,
-    )
-    patience: float = option(
-        3600.0,
-        INPUT,
-        "With --subscription: how long a chunk waits for clips that may have failed before it is "
-        "closed without them.",
-        metavar="SECONDS",
-        above=0,
-        matters=False,
-    )
-
-    splitting_algorithm: str = option(
-        FIXED_STRIDE,
-        CUT,
-        "Where to cut: at regular distances, where a neural network sees the scene change, or "
-        "where simple arithmetic on the pictures does (no model needed).",
-        choices=(FIXED_STRIDE, TRANSNETV2, CONTENT),
-    )
-    cuts: str | None = option(
-        None,
-        CUT,
-        "Cut at the times listed in this file instead (.json or .csv: cuts or scenes of each "
-        "video).",
-        metavar="FILE",
-        shown="none",
-    )
-    clip_length: float = option(
-        10.0, CUT, "Length of a clip in seconds, with a fixed stride.", metavar="SECONDS", above=0
-    )
-    clip_stride: float | None = option(
-        None,
-        CUT,
-        "Distance from the start of one clip to the next; less than the length makes clips "
-        "overlap.",
-        metavar="SECONDS",
-        shown="the length",
-        above=0,
-    )
-    min_clip_length: float = option(
-        2.0,
-        CUT,
-        "Drop shorter clips: at the end of a video, or of a scene.",
-        metavar="SECONDS",
-        least=0,
-    )
-    chunk_seconds: int = option(
-        256,
-        CUT,
-        "Close a chunk (the unit of work, and of one Parquet file) when its clips reach so many "
-        "seconds.",
-        metavar="SECONDS",
-        above=0,
-    )
-    limit_clips: int = option(
-        0, CUT, "Cut at most so many clips of each video; 0 means all.", metavar="N", least=0
-    )
-
-    max_clip_length: float = option(
-        10.0,
-        SCENES,
-        "Longer scenes make several clips; 0 means no limit.",
-        metavar="SECONDS",
-        least=0,
-    )
-    long_scenes: str = option(
-        "stride",
-        SCENES,
-        "What a longer scene becomes: clips one after the other, or one clip of its beginning.",
-        choices=("stride", "truncate"),
-    )
-    crop: float | None = option(
-        None,
-        SCENES,
-        "Leave out so much at both ends of a scene, where the transition may be visible.",
-        metavar="SECONDS",
-        shown="0.5; 0 with --cuts",
-        least=0,
-    )
-    crop_every_piece: bool = option(
-        False, SCENES, "Crop every clip of a long scene at both ends, as NeMo Curator does."
-    )
-    transnetv2_threshold: float = option(
-        0.4,
-        SCENES,
-        "Probability above which a frame belongs to a transition (transnetv2).",
-        metavar="P",
-        least=0,
-        most=1,
-    )
-    skip_uncut: bool = option(
-        False, SCENES, "Make no clip of a video in which no transition is found."
-    )
-
-    transcode: str = option(
-        "encode",
-        ENCODE,
-        "How clips are made: encoded, copied from key frame to key frame (200 times real time, a "
-        "little longer than asked for), or copied but for the frames at both ends (exactly as "
-        "asked for); what cannot be copied is encoded, and says so.",
-        choices=TRANSCODES,
-    )
-    decoder: str = option(
-        SOFTWARE,
-        ENCODE,
-        "Who decodes films that are cut: the processor, or the GPU of each worker, which tells no "
-        "motion vectors, so that motion is estimated from pixels.",
-        choices=DECODERS,
-    )
-    encoder: str = option("libx264", ENCODE, "The video encoder of the clips.", choices=ENCODERS)
-    preset: str | None = option(
-        None,
-        ENCODE,
-        "The encoder's own preset, from fast to small (libx264: ultrafast … veryslow).",
-        metavar="NAME",
-        shown="veryfast for libx264",
-    )
-    crf: int | None = option(
-        None,
-        ENCODE,
-        "Constant quality, lower is better.",
-        metavar="N",
-        shown="21 for libx264",
-        least=0,
-    )
-    bit_rate: int | None = option(
-        None,
-        ENCODE,
-        "Encode at so many bits per second (4M, 800K) instead of constant quality.",
-        metavar="RATE",
-        shown="constant quality",
-        parse=parse_bit_rate,
-        above=0,
-        most=MOST_BIT_RATE,
-    )
-    use_input_bit_rate: bool = option(
-        False, ENCODE, "Encode each clip at the bit rate of its source."
-    )
-    encoder_threads: int = option(
-        1,
-        ENCODE,
-        "Threads of one encoder; part of the bytes it writes, so keep it for the same output.",
-        metavar="N",
-        above=0,
-        most=MOST_ENCODER_THREADS,
-    )
-    audio: str = option(
-        "copy",
-        ENCODE,
-        "Sound of the clips: copied where MP4 allows (else AAC), always AAC, or none.",
-        choices=("copy", "aac", "none"),
-    )
-
-    keep: tuple[str, ...] = option(
-        (),
-        LOOK,
-        "Keep only clips of which this is true, as in 'sharpness>=0.1' or 'motion>0.001' (= and != "
-        "where a score is a word); what it needs is measured; of several, all must hold.",
-        metavar="RULE",
-        shown="all clips",
-    )
-    step: tuple[str, ...] = option(
-        (),
-        LOOK,
-        "Put a step of your own among the others, package.module:Name or the name it has in an "
-        "installed package; @PLACE behind it says after what: cut, judged, scored, previewed, "
-        "embedded or captioned.",
-        metavar="STEP",
-        shown="none",
-    )
-    drop: tuple[str, ...] = option(
-        (),
-        LOOK,
-        "Reject the clips on this list before any model looks at them: a folder that finecut dedup "
-        "wrote, a .parquet with one column id, or a text with one id in a line.",
-        metavar="LIST",
-        shown="none",
-    )
-
-    no_generate_embeddings: bool = option(
-        False, EMBED, "Give clips no vectors; usually every kept clip gets one."
-    )
-    embedding_algorithm: str = option(
-        AUTO,
-        EMBED,
-        "What makes them: efficientnet-lite0 (in a package, no download), cosmos-embed1-224p, "
-        "-336p or -448p, internvideo2, endpoint, or a folder, bucket path or hub id of a picture "
-        "or video encoder.",
-        known=EMBEDDERS,
-        metavar="MODEL",
-        shown="Cosmos-Embed1 if --model-dir has it, else efficientnet-lite0",
-    )
-    embedding_endpoint: str | None = option(
-        None,
-        EMBED,
-        "Base URL of an OpenAI-compatible server that embeds pictures, as in "
-        "http://host:8000/v1; #NAME at its end chooses one of its models.",
-        metavar="URL",
-        shown="none",
-        matters=False,
-    )
-
-    generate_captions: bool = option(
-        False, CAPTIONS, "Have a model describe each window of each kept clip."
-    )
-    captioning_algorithm: str = option(
-        "qwen2.5",
-        CAPTIONS,
-        "Which model: qwen2.5, qwen3, nemotron, endpoint, or a folder, bucket path or hub id.",
-        metavar="MODEL",
-    )
-    captioning_endpoint: str | None = option(
-        None,
-        CAPTIONS,
-        "Base URL of an OpenAI-compatible server that describes pictures; #NAME at its end "
-        "chooses one of its models.",
-        metavar="URL",
-        shown="none",
-        matters=False,
-    )
-    captioning_prompt_variant: str = option(
-        "default",
-        CAPTIONS,
-        "What it is asked: about any footage, about a drive, or about a street under watch.",
-        choices=VARIANTS,
-    )
-    captioning_prompt_text: str | None = option(
-        None, CAPTIONS, "Ask this instead.", metavar="TEXT", shown="the variant's text"
-    )
-    captioning_sampling_fps: float = option(
-        2.0,
-        CAPTIONS,
-        "Frames a second of each window that it sees (4 at the least, 768 at the most).",
-        metavar="N",
-        above=0,
-        most=MOST_RATE,
-    )
-    captioning_side: int = option(
-        480,
-        CAPTIONS,
-        "The shorter side of these frames; smaller films are not enlarged.",
-        metavar="PIXELS",
-        least=28,
-        most=MOST_HEIGHT,
-    )
-    captioning_max_output_tokens: int = option(
-        512,
-        CAPTIONS,
-        "Longest caption, in tokens; a longer one is marked as truncated.",
-        metavar="N",
-        above=0,
-        most=MOST_TOKENS,
-    )
-    captioning_stage2_caption: bool = option(
-        False, CAPTIONS, "Ask a second time, with the first caption to correct and complete."
-    )
-    captioning_stage2_prompt_text: str | None = option(
-        None, CAPTIONS, "What is said before it then.", metavar="TEXT", shown="a text of ours"
-    )
-    enhance_captions: bool = option(
-        False, CAPTIONS, "Have a text model write each caption again, richer in detail."
-    )
-    enhance_captions_algorithm: str = option(
-        "qwen2.5",
-        CAPTIONS,
-        "Which one: qwen2.5, qwen3, endpoint, or a folder, bucket path or hub id.",
-        metavar="MODEL",
-    )
-    enhance_captions_endpoint: str | None = option(
-        None,
-        CAPTIONS,
-        "Base URL of an OpenAI-compatible server for that; #NAME chooses one of its models.",
-        metavar="URL",
-        shown="none",
-        matters=False,
-    )
-    enhance_captioning_prompt_variant: str = option(
-        "default",
-        CAPTIONS,
-        "What the text model is told, for the same three kinds of footage.",
-        choices=VARIANTS,
-    )
-    enhance_captions_prompt_text: str | None = option(
-        None, CAPTIONS, "Tell it this instead.", metavar="TEXT", shown="the variant's text"
-    )
-    enhance_captions_max_output_tokens: int = option(
-        512, CAPTIONS, "Longest answer, in tokens.", metavar="N", above=0, most=MOST_TOKENS
-    )
-    caption_engine: str = option(
-        AUTO,
-        CAPTIONS,
-        "What runs captioners and text models that are no endpoints: vllm, or transformers; auto "
-        "takes vLLM where it is installed.",
-        choices=(AUTO, TRANSFORMERS, VLLM),
-    )
-
-    trust_remote_code: bool = option(
-        False,
-        MACHINES,
-        "Let models run code that lies beside their weights (Cosmos-Embed1, InternVideo2, "
-        "Nemotron); it may do all you may do, and its revision has to be pinned (ID@COMMIT).",
-        matters=False,
-    )
-    model_timeout: float = option(
-        300.0,
-        MACHINES,
-        "Longest wait for one answer of a captioner, a text model or a server.",
-        metavar="SECONDS",
-        above=0,
-        most=LONGEST_WAIT,
-        matters=False,
-    )
-    clips_together: int = option(
-        8,
-        MACHINES,
-        "Clips handed at once to a model on a GPU or a server; it batches them by their pixels.",
-        metavar="N",
-        above=0,
-        most=1024,
-        matters=False,
-    )
-    resources: tuple[str, ...] = option(
-        (),
-        MACHINES,
-        "What a step needs on a cluster, as in embed:gpu_memory_gb=8 or caption:entire_gpu=true "
-        f"(steps: {', '.join(step_names())}).",
-        metavar="STEP:KEY=VALUE",
-        shown="what its model needs",
-        matters=False,
-    )
-    right_fitting: bool = option(
-        False,
-        MACHINES,
-        "On a cluster: cut on machines that have no GPU, unless cutting needs one, and hand the "
-        "clips over to others that have one for the models (which decodes them once more).",
-        matters=False,
-    )
-    accelerator: str = option(
-        USUAL_ACCELERATOR,
-        MACHINES,
-        "Which GPU a cluster's workers get, if a step needs one, by its name on Google Cloud.",
-        metavar="NAME",
-        matters=False,
-    )
-
-    window_size: int = option(
-        256,
-        PREVIEW,
-        "Frames of a window, the unit of previews and captions.",
-        metavar="FRAMES",
-        above=0,
-    )
-    window_remainder: int = option(
-        128,
-        PREVIEW,
-        "So many frames left over at the end make a window of their own; fewer join the last one.",
-        metavar="FRAMES",
-        above=0,
-    )
-    generate_previews: bool = option(
-        False, PREVIEW, "Make an animated WebP of each window of each kept clip."
-    )
-    preview_target_fps: float = option(
-        1.0, PREVIEW, "Pictures a second in it.", metavar="N", above=0, most=MOST_RATE
-    )
-    preview_target_height: int = option(
-        240,
-        PREVIEW,
-        "Its height; lower films are not enlarged.",
-        metavar="PIXELS",
-        least=16,
-        most=MOST_HEIGHT,
-    )
-    preview_quality: int = option(
-        50, PREVIEW, "Its quality, from 0 (small) to 100.", metavar="N", least=0, most=100
-    )
-
-    output: str = option(
-        "",
-        OUTPUT,
-        "The folder or bucket path to write to.",
-        metavar="PATH",
-        shown="required",
-        matters=False,
-    )
-    shard_prefix: bool = option(
-        False, OUTPUT, "Put clips into two-letter folders (clips/d2/d2d0….mp4)."
-    )
-    no_upload_clips: bool = option(False, OUTPUT, "Write everything except the clips' video files.")
-    dry_run: bool = option(
-        False,
-        OUTPUT,
-        "Do all the work, but write only the documents of videos and chunks.",
-    )
-    no_report: bool = option(
-        False,
-        OUTPUT,
-        "Make no page to look at (report/index.html) at the end of a run that writes to a disk; in "
-        "buckets finecut report makes it.",
-        matters=False,
-    )
-    write_threads: int = option(
-        6,
-        OUTPUT,
-        "Files written at the same time.",
-        metavar="N",
-        above=0,
-        most=MOST_WORKERS,
-        matters=False,
-    )
-
-    scratch: str | None = option(
-        None,
-        RUN,
-        "A folder on this machine for contact sheets while they are needed.",
-        metavar="FOLDER",
-        shown="the system's own",
-        matters=False,
-    )
-    scratch_mb: int = option(
-        1024,
-        RUN,
-        "Megabytes that may lie there; what is not there is drawn again.",
-        metavar="MB",
-        least=0,
-        matters=False,
-    )
-    overwrite: bool = option(
-        False,
-        RUN,
-        "Do every video again; usually those that an earlier run finished, from the same file and "
-        "with the same options, are skipped.",
-        matters=False,
-    )
-    max_attempts: int = option(
-        3,
-        RUN,
-        "Set a video aside that failed so often (until it is replaced, or with --overwrite); 0 "
-        "means never.",
-        metavar="N",
-        least=0,
-        most=1_000_000,
-        matters=False,
-    )
-    runner: str = option(
-        "local",
-        RUN,
-        "Where to run: local (this machine, no network), or a Beam runner by name with its own "
-        "options.",
-        metavar="NAME",
-        matters=False,
-    )
-    workers: int = option(
-        0,
-        RUN,
-        "Reels cut at the same time on this machine; 0 means one for each core.",
-        metavar="N",
-        shown="cores",
-        least=0,
-        most=MOST_WORKERS,
-        matters=False,
-    )
-    verbose: bool = option(
-        False,
-        RUN,
-        "Say of each video and clip what is done, and show warnings of libraries.",
-        matters=False,
-    )
-    quiet: bool = option(
-        False,
-        RUN,
-        "Say nothing but what went wrong: no progress, and no words at the end.",
-        matters=False,
-    )
-    profile: bool = option(
-        False,
-        RUN,
-        "Write where the time and the memory of this run went, step by step and as a flame graph "
-        "(runs/…/profile/).",
-        matters=False,
-    )
-    log_stats: bool = option(
-        False,
-        RUN,
-        "Print how many items, seconds and bytes each step took at the end.",
-        matters=False,
-    )
-
-    max_pixels: int = option(
-        67_108_864,
-        LIMITS,
-        "Refuse films whose pictures have more pixels (8192 by 8192).",
-        metavar="N",
-        above=0,
-        matters=False,
-    )
-    max_seconds: float = option(
-        86_400.0,
-        LIMITS,
-        "Refuse films that are longer (a day).",
-        metavar="SECONDS",
-        above=0,
-        matters=False,
-    )
-    max_frames: int = option(
-        10_000_000,
-        LIMITS,
-        "Refuse films that have more frames.",
-        metavar="N",
-        above=0,
-        matters=False,
-    )
-    max_streams: int = option(
-        64, LIMITS, "Refuse files that have more tracks.", metavar="N", above=0, matters=False
-    )
-    no_isolation: bool = option(
-        False,
-        LIMITS,
-        "Decode films in the workers themselves; usually they are decoded in child processes, and "
-        "one that crashes the decoder costs itself only.",
-        matters=False,
-    )
-    max_memory_mb: int = option(
-        4096,
-        LIMITS,
-        "Memory that the work on one film may take, in its child process.",
-        metavar="MB",
-        least=512,
-        most=1_000_000,
-        matters=False,
-    )
-    max_cpu_seconds: float = option(
-        14_400.0,
-        LIMITS,
-        "Processor time that the work on one reel may take there.",
-        metavar="SECONDS",
-        least=1,
-        matters=False,
-    )
-    max_stall_seconds: float = option(
-        300.0,
-        LIMITS,
-        "How long it may take there without getting on.",
-        metavar="SECONDS",
-        least=1,
-        most=LONGEST_WAIT,
-        matters=False,
-    )
 
     def __post_init__(self) -> None:
         spell(self)
@@ -711,7 +97,7 @@ class Options(StepOptions, ModelFolder):
     def rules(self) -> dict[str, tuple[Rule, ...]]:
         """What clips have to fulfil, by step: enabled filters, then rules of one's own."""
         own = [parse_rule(text, own=bool(self.step)) for text in self.keep]
-        enabled = {step.name: tuple(step.rules()) if step.rejects else () for step in self._steps}
+        enabled = {step.name: tuple(step.rules()) if step.rejects else () for step in self._scoring}
         enabled[OWN] = ()
         return {
             family: rules + tuple(rule for rule in own if family_of(rule.score) == family)
@@ -726,15 +112,16 @@ class Options(StepOptions, ModelFolder):
     def measuring(self) -> tuple[Step[Any], ...]:
         """The steps whose scores are measured, in their order."""
         rules = self.rules
-        return tuple(step for step in self._steps if step.mode != DISABLE or rules[step.name])
+        return tuple(step for step in self._scoring if step.enabled or rules[step.name])
 
     @property
-    def _steps(self) -> tuple[Step[Any], ...]:
-        return tuple(step.of(self) for step in STEPS)
+    def making(self) -> tuple[StepOnClips[Any], ...]:
+        """The steps that make something of clips when all rules have been applied."""
+        return tuple(step for step in (kind.of(self) for kind in ON_CLIPS) if step.enabled)
 
     @property
-    def generate_embeddings(self) -> bool:
-        return not self.no_generate_embeddings
+    def _scoring(self) -> tuple[Step[Any], ...]:
+        return tuple(step.of(self) for step in SCORING)
 
     @property
     def cuts_at_scenes(self) -> bool:
@@ -809,12 +196,17 @@ def _place(f: Field[Any]) -> tuple[int, int]:
 
 
 def _step_places() -> dict[str, int]:
-    places: dict[str, int] = {}
-    for step in STEPS:
-        own = step.Options.__annotations__
-        names = sorted((f.name for f in fields(step.Options)), key=lambda name: name not in own)
-        places |= {name: len(places) + number for number, name in enumerate(names)}
-    return places
+    own = {name for step in STEPS for name in step.Options.__annotations__}
+    listed = [
+        name
+        for step in STEPS
+        for name in (
+            *step.Options.__annotations__,
+            *(f.name for f in fields(step.Options) if f.name not in own),
+        )
+    ]
+    # What several share stands behind the last of them.
+    return {name: number for number, name in enumerate(listed)}
 
 
 _STEP_PLACES: Final = _step_places()

@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from finecut.pipeline.options import NVDEC, TRANSNETV2, OptionError, Options
-from finecut.pipeline.own import OwnStep
-from finecut.transforms.caption.clips import Captioning, Enhancing
-from finecut.transforms.embed.clips import Embedding
+from finecut.pipeline.choices.cutting import TRANSNETV2
+from finecut.pipeline.choices.encoding import NVDEC
+from finecut.pipeline.custom_steps.steps import CustomStep
+from finecut.pipeline.options import OptionError, Options
 from finecut.transforms.models.resources import USUAL, Resources, gpu_gb, parse_override, together
+from finecut.transforms.needs import NO_RESOURCES
 from finecut.transforms.step_base import StepOnFrames
+from finecut.transforms.work import Work
 
 #: What reads films; the other steps look at clips.
 FILM_STEPS = ("split", "cut")
@@ -49,30 +51,28 @@ class Placing:
 
         On this machine there is one process, whose threads share it anyhow.
         """
-        shared = not self.local and self.steps[step].needs_gpu
+        shared = not self.local and self._need(step).needs_gpu
         return shared, self.copies if shared else 1
+
+    def _need(self, step: str) -> Resources:
+        """Of a step without a model: nothing."""
+        return self.steps.get(step, NO_RESOURCES)
 
     def share_of(self, step: str) -> float:
         """What part of a GPU the step's model may take, when it is loaded.
 
         On this machine nobody said how large the GPU is: its models get equal parts.
         """
-        if not self.steps[step].needs_gpu:
+        if not self._need(step).needs_gpu:
             return 1.0
         if self.local:
             return 1 / sum(need.needs_gpu for need in self.steps.values())
         return min(1.0, self.steps[step].share(self.gpu_gb))
 
 
-def placing(
-    options: Options,
-    embed: Embedding | None,
-    caption: Captioning | None,
-    enhance: Enhancing | None,
-    own: Sequence[OwnStep] = (),
-) -> Placing:
+def placing(options: Options, works: Mapping[str, Work], own: Sequence[CustomStep] = ()) -> Placing:
     """What these options ask of a cluster."""
-    steps = dict(_needs(options, embed, caption, enhance, own))
+    steps = dict(_needs(options, works, own))
     usual = dict(steps)
     for text in options.resources:
         step, resources = parse_override(text, own=bool(own))
@@ -118,13 +118,10 @@ def _checked(text: str, step: str, resources: Resources, usual: Resources) -> Re
 
 
 def _needs(
-    options: Options,
-    embed: Embedding | None,
-    caption: Captioning | None,
-    enhance: Enhancing | None,
-    own: Sequence[OwnStep],
+    options: Options, works: Mapping[str, Work], own: Sequence[CustomStep]
 ) -> Iterator[tuple[str, Resources]]:
-    others = [step.resources for step in (embed, caption, enhance, *own) if step is not None]
+    asking = {name: work.resources for name, work in works.items() if work.model}
+    others = [*asking.values(), *(step.resources for step in own)]
     scoring = {
         step.name: step.needs.resources
         for step in options.measuring
@@ -141,8 +138,6 @@ def _needs(
         ),
     )
     yield from scoring.items()
-    for name, step in (("embed", embed), ("caption", caption), ("enhance", enhance)):
-        if step is not None:
-            yield name, step.resources
+    yield from asking.items()
     for mine in own:
         yield mine.name, mine.resources

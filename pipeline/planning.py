@@ -6,7 +6,7 @@ import glob
 import hashlib
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import NamedTuple
 
@@ -19,34 +19,27 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import Fence
 from finecut.io.storage.files import Shelf
 from finecut.io.storage.scratch import Scratch
-from finecut.pipeline.choosing import (
-    Frames,
-    captioning,
-    embedding,
-    embedding_frames,
-    enhancing,
-)
-from finecut.pipeline.options import FIXED_STRIDE, OptionError, Options, option_fields
-from finecut.pipeline.own import OwnStep, own_steps
+from finecut.pipeline.choices.cutting import FIXED_STRIDE
+from finecut.pipeline.custom_steps.steps import CustomStep, custom_steps
+from finecut.pipeline.options import OptionError, Options, option_fields
 from finecut.pipeline.placing import Placing, placing
-from finecut.transforms.caption.clips import Captioning, Enhancing
 from finecut.transforms.caption.windows import Windowing
 from finecut.transforms.cut.reel import Cutting
-from finecut.transforms.embed.clips import Embedding
 from finecut.transforms.filter.clips import Dropping
 from finecut.transforms.filter.rules import Rule
 from finecut.transforms.find import own_outputs as outputs
 from finecut.transforms.find.videos import Finding, fixed_part, is_failure_list
 from finecut.transforms.measure.looking import Looking
-from finecut.transforms.preview.clips import Previewing
-from finecut.transforms.registry import IN_CUT, STEPS
+from finecut.transforms.needs import Needs
+from finecut.transforms.registry import IN_CUT, ON_CLIPS, STEPS
 from finecut.transforms.resume.videos import Again
 from finecut.transforms.score.clips import Scoring
 from finecut.transforms.split.detect import Detection
 from finecut.transforms.split.given import GivenCuts, digest_of_cuts, read_cuts
 from finecut.transforms.split.scenes import Trimming
 from finecut.transforms.split.spans import Cutter, FixedStride, Splitting
-from finecut.transforms.step_base import StepInCut, StepOnFrames
+from finecut.transforms.step_base import Seen, StepInCut, StepOnClips, StepOnFrames, Surroundings
+from finecut.transforms.work import Work
 from finecut.transforms.write.writing import Writing
 
 DETECTED_CROP = 0.5
@@ -68,13 +61,10 @@ class Plan(NamedTuple):
     first_rules: tuple[Rule, ...]
     #: Models, the cheap ones first, each with the rules on what it sees.
     scorings: tuple[tuple[Scoring, tuple[Rule, ...]], ...]
-    #: ``None``: no vectors, no captions, no richer ones, no previews.
-    embedding: Embedding | None
-    captioning: Captioning | None
-    enhancing: Enhancing | None
-    previewing: Previewing | None
+    #: What is done to clips when all rules have been applied, by the names of the steps.
+    works: Mapping[str, Work]
     #: Steps that are not ours, each with its place among these.
-    own: tuple[OwnStep, ...]
+    own: tuple[CustomStep, ...]
     placing: Placing
     writing: Writing
     again: Again
@@ -97,19 +87,19 @@ def plan(options: Options, run: str | None = None, ask: bool = True) -> Plan:
     run = run or uuid.uuid4().hex
     own = Shelf(output, layout.staging_of(run), fence_of(options))
     inputs = tuple(shelf.absolute(spec) for spec in options.input)
-    own_made = own_steps(options)
+    own_made = custom_steps(options)
     looking = _looking(options, run, ask, own_made)
     rules = options.rules
-    embed, caption = embedding(options, looking, ask), captioning(options, looking)
-    enhance = enhancing(options)
-    place = placing(options, embed, caption, enhance, own_made)
+    given = Surroundings(looking, own, ask)
+    works = {step.name: step.work(given) for step in options.making}
+    place = placing(options, works, own_made)
     scorings = tuple((scoring, rules[scoring.name]) for scoring in _scorings(options, looking))
-    facts = facts_of(
-        options,
-        embed=None if embed is None else embed.algorithm,
-        caption=None if caption is None else caption.model,
-        enhance=None if enhance is None else enhance.model,
-    )
+    models = {
+        kind.name: works[kind.name].model if kind.name in works else None
+        for kind in ON_CLIPS
+        if kind.has_model and (kind.original or kind.name in works)
+    }
+    facts = facts_of(options, **models)
     return Plan(
         finding=Finding(
             inputs,
@@ -136,10 +126,7 @@ def plan(options: Options, run: str | None = None, ask: bool = True) -> Plan:
         dropping=dropping_of(options),
         first_rules=tuple(rule for family in IN_CUT for rule in rules[family]),
         scorings=scorings,
-        embedding=embed,
-        captioning=caption and caption.sharing(place.share_of(caption.name)),
-        enhancing=enhance and enhance.sharing(place.share_of(enhance.name)),
-        previewing=_previewing(options, own, looking),
+        works={name: work.sharing(place.share_of(name)) for name, work in works.items()},
         own=own_made,
         placing=place,
         writing=Writing(
@@ -148,7 +135,7 @@ def plan(options: Options, run: str | None = None, ask: bool = True) -> Plan:
             upload_clips=not options.no_upload_clips,
             dry_run=options.dry_run,
             threads=options.write_threads,
-            algorithm=None if embed is None else embed.algorithm,
+            algorithm=models["embed"],
             patience=options.patience if options.streams else None,
             configuration=digest_of(options, facts),
             facts=facts,
@@ -156,6 +143,12 @@ def plan(options: Options, run: str | None = None, ask: bool = True) -> Plan:
         again=Again(options.overwrite, options.max_attempts),
         failures_path=failures_path(options),
     )
+
+
+def needs_of(options: Options, steps: Plan) -> Iterator[tuple[str, Needs]]:
+    """What each step that is used cannot work without, by its name."""
+    yield from ((step.name, step.needs) for step in (*options.measuring, *options.making))
+    yield from ((step.name, step.needs) for step in steps.own)
 
 
 def fence_of(options: Options) -> Fence:
@@ -198,7 +191,7 @@ def facts_of(options: Options, **models: str | None) -> dict[str, str | int | No
         facts["cuts"] = digest_of_cuts(options.cuts)
     if (dropping := dropping_of(options)) is not None:
         facts["drop"] = dropping.digest
-    for step in own_steps(options):
+    for step in custom_steps(options):
         facts[f"step {step.name}"] = step.version
     return facts | {"form": FORM}
 
@@ -221,7 +214,8 @@ def _of_later_steps(options: Options) -> set[str]:
     """The options of steps that are newer than some outputs, and that nobody uses: what was made
     before there were such steps is what would be made now.
     """
-    idle = [step for step in STEPS if not step.original and not options.measures(step.name)]
+    used = {step.name for step in (*options.measuring, *options.making)}
+    idle = [step for step in STEPS if not step.original and step.name not in used]
     others = {f.name for step in STEPS if step not in idle for f in fields(step.Options)}
     return {f.name for step in idle for f in fields(step.Options)} - others
 
@@ -283,16 +277,19 @@ def child_limits(options: Options, run: str = "") -> ChildLimits | None:
     return replace(limits, run=run)
 
 
-def _looking(options: Options, run: str, ask: bool, own: Sequence[OwnStep]) -> Looking:
-    embedded = embedding_frames(options, ask)
+def _looking(options: Options, run: str, ask: bool, own: Sequence[CustomStep]) -> Looking:
+    used = (*options.measuring, *options.making)
+    seen = [step.seen(ask) for step in used if isinstance(step, StepOnFrames | StepOnClips)]
+    seen += [step.seen for step in own]
+    windows = [each.windows for each in seen if each.windows is not None]
     return Looking(
         measured=tuple(step for step in options.measuring if isinstance(step, StepInCut)),
-        sheet=_sheet_form(options, embedded, own),
+        sheet=_sheet_form(seen),
         scratch=Scratch(options.scratch_mb * 1_000_000, _scratch_place(options)),
         run=run,
         windowing=Windowing(options.window_size, options.window_remainder),
-        even=() if embedded is None else (embedded.number,),
-        captions=options.captioning_sampling_fps if options.generate_captions else None,
+        even=tuple(each.even for each in seen if each.even),
+        captions=max(windows, default=None),
     )
 
 
@@ -300,28 +297,14 @@ def _scratch_place(options: Options) -> str:
     return shelf.absolute(options.scratch) if options.scratch else ""
 
 
-def _sheet_form(
-    options: Options, embedded: Frames | None, own: Sequence[OwnStep]
-) -> SheetForm | None:
+def _sheet_form(seen: Sequence[Seen]) -> SheetForm | None:
     """As many frames, and as large, as the enabled steps need."""
-    seen = [step for step in options.measuring if isinstance(step, StepOnFrames)]
-    rates = [step.rate for step in seen]
-    sides = [step.side for step in seen]
-    if embedded is not None:
-        sides.append(embedded.side)
-    if options.generate_captions:
-        sides.append(options.captioning_side)
-    if options.generate_previews:
-        rates.append(options.preview_target_fps)
-    for rate, side in filter(None, (step.shown for step in own)):
-        rates.append(rate)
-        sides.append(side)
-    if not rates and not sides:
+    if all(each == Seen() for each in seen):
         return None
     return SheetForm(
-        rates=tuple(sorted(set(rates))),
-        height=options.preview_target_height if options.generate_previews else 0,
-        side=max(sides, default=0),
+        rates=tuple(sorted({rate for each in seen for rate in each.rates})),
+        height=max(each.height for each in seen),
+        side=max(each.side for each in seen),
     )
 
 
@@ -330,16 +313,4 @@ def _scorings(options: Options, looking: Looking) -> tuple[Scoring, ...]:
         Scoring(step.name, step.load, step.require, step.rate, looking, step.side)
         for step in options.measuring
         if isinstance(step, StepOnFrames)
-    )
-
-
-def _previewing(options: Options, own: Shelf, looking: Looking) -> Previewing | None:
-    if not options.generate_previews:
-        return None
-    return Previewing(
-        own,
-        looking,
-        options.preview_target_fps,
-        options.preview_target_height,
-        options.preview_quality,
     )

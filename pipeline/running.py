@@ -38,6 +38,8 @@ from finecut.pipeline.cli.progress import Progress
 from finecut.pipeline.cli.stopping import given_up_by, interruptible
 from finecut.pipeline.commands.report import report_of_run
 from finecut.pipeline.curation import WriteLines, build
+from finecut.pipeline.custom_steps.applying import lost_by
+from finecut.pipeline.custom_steps.steps import require_steps
 from finecut.pipeline.elsewhere import NOBODY_AT_WORK, hand_over, wait_for
 from finecut.pipeline.engine import (
     EngineOptions,
@@ -49,13 +51,11 @@ from finecut.pipeline.engine import (
     stats_or_none,
 )
 from finecut.pipeline.options import OptionError, Options
-from finecut.pipeline.own import lost_by, require_steps
-from finecut.pipeline.planning import Plan, check_apart, fence_of, plan
+from finecut.pipeline.planning import Plan, check_apart, fence_of, needs_of, plan
 from finecut.pipeline.profiling import Profile, Profiler, collapsed, flame, steps_table
 from finecut.pipeline.run_document import run_document, run_name
 from finecut.transforms.beam.guard import attempted
 from finecut.transforms.beam.metrics import BOARD, LOG
-from finecut.transforms.embed.one_model import refuse_other_vectors
 from finecut.transforms.find.videos import FindVideos, check_inputs, failures_in, find_sources
 from finecut.transforms.resume.videos import looks_finished
 from finecut.transforms.split.given import GivenCuts
@@ -166,6 +166,8 @@ def _write_down(options: Options, steps: Plan, ran: Ran, started: float) -> str:
     own, layout = steps.writing.shelf, steps.writing.layout
     path = layout.run_summary(run_name(started, own.staging))
     document = run_document(options, ran.summary, ran.seconds, ran.stats, started, steps.writing)
+    if titles := {s.name: s.title for step in steps.own for s in step.declared if s.title}:
+        document["titles"] = titles
     _keep(partial(own.write, path, serialise(document)), path)
     return path
 
@@ -201,17 +203,16 @@ def prepare(options: Options, steps: Plan) -> None:
         raise OptionError(f"--model-dir {where} is no folder: write the one that holds the models")
     check_scratch(options, steps)
     steps.splitting.cutter.prepare()
+    for name, needs in needs_of(options, steps):
+        for missing in needs.missing():
+            raise OptionError(f"the step {name} cannot work: {missing}")
     for scoring, _ in steps.scorings:
         scoring.require()
     require_steps(steps.own)
-    for step in (steps.captioning, steps.enhancing):
-        if step is not None:
-            step.require()
-    if steps.embedding is not None:
-        used = steps.embedding.require()
-        if not steps.writing.dry_run:
-            layout, algorithm = steps.writing.layout, steps.embedding.algorithm
-            refuse_other_vectors(layout, algorithm, used)
+    for work in steps.works.values():
+        work.require()
+    for work in () if steps.writing.dry_run else steps.works.values():
+        work.check_output(steps.writing.layout)
 
 
 def check_scratch(options: Options, steps: Plan) -> None:

@@ -13,8 +13,19 @@ from typing import Any, Final
 #: What a step's filter does: nothing, measure and reject, measure only.
 DISABLE, ENABLE, SCORE_ONLY = FILTER_MODES = "disable", "enable", "score-only"
 MOST_RATE: Final = 240
-#: When an option of a step has an effect: while its filter rejects clips; while it measures.
+MOST_HEIGHT: Final = 4320
+MOST_WORKERS: Final = 256
+#: When an option of a step has an effect: while its filter rejects clips; while it works at all.
 ENABLED, MEASURED = "enabled", "measured"
+
+#: Models of many steps are chosen by these words: the one that fits, and a server.
+AUTO, ENDPOINT = "auto", "endpoint"
+#: The embedder that needs no download.
+LITE: Final = "efficientnet-lite0"
+#: Seconds that nobody waits longer than.
+LONGEST_WAIT: Final = 86_400
+#: What runs captioners.
+TRANSFORMERS, VLLM = "transformers", "vllm"
 
 INPUT, CUT, SCENES, ENCODE = "input", "cutting", "cutting at scenes", "encoding"
 LOOK, MODELS, PREVIEW = "looking and filtering", "looking with models", "windows and previews"
@@ -55,6 +66,7 @@ def option(
     positional: bool = False,
     refilter: bool = False,
     effective: str | None = None,
+    without: str = "",
 ) -> Any:
     """A field that is an option: its default, the group it is listed in, and one sentence.
 
@@ -64,7 +76,8 @@ def option(
     that mean something among other texts. Either may be written with - or _.
 
     Of a step: ``refilter`` may change it for a finished output; ``effective`` says when it has an
-    effect (:data:`ENABLED`, :data:`MEASURED`).
+    effect (:data:`ENABLED`, :data:`MEASURED`, or another word that the step's ``works_by`` knows),
+    and ``without`` what it does nothing without; usually that is the step's switch.
     """
     metadata = {
         "above": above,
@@ -81,6 +94,7 @@ def option(
         "parse": parse,
         "refilter": refilter,
         "effective": effective,
+        "without": without,
     }
     return field(default=default, metadata=metadata)
 

@@ -11,8 +11,16 @@ import pkgutil
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from finecut.io.layout import TABLES, VECTORS, Artefact
 from finecut.transforms import steps
-from finecut.transforms.step_base import Score, Step, StepInCut, StepOnFrames, heads_of
+from finecut.transforms.step_base import (
+    Score,
+    Step,
+    StepInCut,
+    StepOnClips,
+    StepOnFrames,
+    heads_of,
+)
 
 
 def _found() -> Iterator[type[Step[Any]]]:
@@ -24,9 +32,16 @@ def _found() -> Iterator[type[Step[Any]]]:
                 yield value
 
 
-#: In the order in which they look at clips, those in the cut first.
+#: In the order in which they see clips.
 STEPS: Final[tuple[type[Step[Any]], ...]] = tuple(
-    sorted(_found(), key=lambda step: (not issubclass(step, StepInCut), step.order, step.name))
+    sorted(_found(), key=lambda step: (step.stage, step.order, step.name))
+)
+#: Those that give scores, and those that see clips when all rules have been applied.
+SCORING: Final = tuple(step for step in STEPS if issubclass(step, StepInCut | StepOnFrames))
+ON_CLIPS: Final = tuple(step for step in STEPS if issubclass(step, StepOnClips))
+#: The files that steps make of clips.
+ARTEFACTS: Final[tuple[Artefact, ...]] = tuple(
+    dict.fromkeys((*(made for step in STEPS for made in step.artefacts), VECTORS, TABLES))
 )
 IN_CUT: Final = tuple(step.name for step in STEPS if issubclass(step, StepInCut))
 ON_FRAMES: Final = tuple(step.name for step in STEPS if issubclass(step, StepOnFrames))

@@ -11,7 +11,7 @@ A score may be a label, too: ``Score("camera", labels=("static", "moving"))`` de
 ``--keep 'camera=static'`` is a rule on it.
 
 A class that is written like the built-in steps, a ``StepOnFrames`` of
-:mod:`finecut.transforms.step_base`, may stand there, too: it measures with its usual options.
+:mod:`finecut.transforms.step_base`, may stand there, too; ``--step-option`` sets its options.
 
 It is put in its place by ``--step package.module:Colours`` and treated like those that are built
 in: loaded once a worker, counted, timed, and guarded, so that an accident marks its clip and costs
@@ -36,6 +36,7 @@ from finecut.transforms.beam.guard import guarded
 from finecut.transforms.beam.metrics import count, metered
 from finecut.transforms.measure.looking import Looking, sheet_of
 from finecut.transforms.models.resources import Resources
+from finecut.transforms.needs import NO_RESOURCES, NOTHING, Needs
 from finecut.transforms.step_base import Score, StepOnFrames
 
 #: After what a step may stand, in the order of the way.
@@ -56,7 +57,6 @@ LABEL: Final = re.compile(r"[^\s=!<>]\S*")
 
 Frames = Sequence[NDArray[np.uint8]]
 Clips = beam.PCollection[Clip]
-NO_RESOURCES: Final = Resources()
 NOT_LOOKING: Final = Looking()
 
 
@@ -77,6 +77,8 @@ class EachClip(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]]):
     side: ClassVar[int] = 224
     #: What a worker of a cluster has to have for it.
     resources: ClassVar[Resources] = NO_RESOURCES
+    #: What each machine has to have for it: packages, files, addresses, models.
+    needs: ClassVar[Needs] = NOTHING
 
     looking: Looking = NOT_LOOKING
 
@@ -110,35 +112,36 @@ class EachClip(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]]):
 
 
 class _OnFrames(EachClip):
-    """A step that is declared as those are that are built in, with its usual options."""
+    """A step that is declared as those are that are built in."""
 
-    kind: ClassVar[type[StepOnFrames[Any]]]
+    step: ClassVar[StepOnFrames[Any]]
 
     def __init__(self) -> None:
         super().__init__()
-        self._step = self.kind(self.kind.Options())
         self._look: Callable[[Frames], Scores] | None = None
 
     def load(self) -> None:
-        self._look = self._step.load()
+        self._look = self.step.load()
 
     def look(self, clip: Clip, frames: Frames) -> Scores:
         assert self._look is not None
         return self._look(frames)
 
 
-def each_clip_of(kind: type[StepOnFrames[Any]]) -> type[EachClip]:
-    """The same step as one of one's own: what is declared there, said as it is said here."""
+def each_clip_of(step: StepOnFrames[Any]) -> type[EachClip]:
+    """The same step, with its options, as one that is shown each clip."""
+    kind = type(step)
     return type(
         kind.__name__,
         (_OnFrames,),
         {
             "__module__": kind.__module__,
-            "kind": kind,
+            "step": step,
             "scores": kind.scores,
-            "frames_per_second": kind(kind.Options()).rate,
+            "frames_per_second": step.rate,
             "side": kind.side,
-            "resources": kind.needs.resources,
+            "resources": step.needs.resources,
+            "needs": step.needs,
         },
     )
 

@@ -1,6 +1,6 @@
 """What a step that scores clips declares: everything the rest of the program needs to know of it.
 
-A step is one class in one module of :mod:`finecut.transforms.steps`::
+A step is one class in one module of :mod:`finecut.transforms.steps`. This one scores clips::
 
     @dataclass(frozen=True, kw_only=True)
     class SaturationOptions:
@@ -22,35 +22,56 @@ Its options become options of ``curate`` and ``refilter`` (flags, help, tables, 
 scores may stand in rules, are written into documents and drawn in the report. Names are flat: those
 of a step's options begin with its name, and ``<name>_filter`` switches it on.
 
+By when they run there are four kinds: :class:`StepInCut` sees every frame as it is decoded,
+:class:`StepOnFrames` a few of each clip that is still kept; both give scores. :class:`StepOnClips`
+sees clips when all rules have been applied, and makes files, vectors or captions of those that are
+kept; :class:`StepOnTexts` sees only what others said of them.
+
 Light, because options are made of it: what is heavy is imported where a step loads or runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Literal, Protocol, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Generic,
+    Literal,
+    NamedTuple,
+    Protocol,
+    Self,
+    TypeVar,
+)
 
-from finecut.io.records import Scores
+from finecut.io.layout import Artefact
+from finecut.io.records import Clip, Scores
 from finecut.transforms.filter.comparing import Rule
-from finecut.transforms.models.resources import Resources
-from finecut.transforms.option import DISABLE, ENABLE
+from finecut.transforms.needs import NOTHING, Needs
+from finecut.transforms.option import DISABLE, ENABLE, ENABLED
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from numpy.typing import NDArray
 
     from finecut.io.media.frame_view import FrameView
+    from finecut.io.media.frames.contact_sheet import Sheet
+    from finecut.io.storage.files import Shelf
+    from finecut.transforms.measure.looking import Looking
+    from finecut.transforms.work import Work
 
     #: Sampled frames of a clip, RGB, and what gives scores for them.
     Frames = Sequence[NDArray[np.uint8]]
     Looker = Callable[[Frames], Scores]
 else:
-    Frames = Looker = Any
+    Frames = Looker = Looking = Path = Sheet = Shelf = Work = Any
 
 OptionsT = TypeVar("OptionsT")
-NO_RESOURCES: Final = Resources()
 
 
 @dataclass(frozen=True)
@@ -72,17 +93,35 @@ class Score:
     document: str = ""
 
 
-@dataclass(frozen=True)
-class Needs:
-    """What a step cannot work without."""
+class Seen(NamedTuple):
+    """The frames of a clip that a step sees: what its contact sheet has to hold."""
 
-    #: CPUs, GPUs and memory of each worker.
-    resources: Resources = NO_RESOURCES
-    #: The options that name its models, which lie in --model-dir or on the hub.
-    models: tuple[str, ...] = ()
+    #: Frames a second.
+    rates: tuple[float, ...] = ()
+    #: The least height of these frames, and of their shorter side.
+    height: int = 0
+    side: int = 0
+    #: Frames that are spread evenly over the whole clip.
+    even: int = 0
+    #: Frames a second of each window.
+    windows: float | None = None
 
 
-NOTHING: Final = Needs()
+class Surroundings(NamedTuple):
+    """What a step needs to know of a run to plan its work in it."""
+
+    looking: Looking
+    #: Where it stages files.
+    shelf: Shelf
+    #: Whether stores and hubs may be asked what a model wants.
+    ask: bool = True
+
+
+class Made(NamedTuple):
+    """A file that a step made: its path below the output's root, and where it lies."""
+
+    below: str
+    file: Path
 
 
 class Meter(Protocol):
@@ -108,18 +147,23 @@ class Step(Generic[OptionsT]):
     options: OptionsT
 
     name: ClassVar[str] = ""
-    #: Steps stand in this order: the cheap ones first.
+    #: When it runs: steps of a stage see clips after all of the stages before it.
+    stage: ClassVar[int] = 0
+    #: Within a stage, steps stand in this order: the cheap ones first.
     order: ClassVar[int] = 0
     #: A frozen dataclass of :func:`~finecut.transforms.option.option` fields, given by name only.
     Options: ClassVar[type[Any]]
+    #: The option that switches it on, or off; nothing: its filter.
+    switch: ClassVar[str] = ""
     scores: ClassVar[tuple[Score, ...]] = ()
-    needs: ClassVar[Needs] = NOTHING
+    #: The files that it makes of clips.
+    artefacts: ClassVar[tuple[Artefact, ...]] = ()
     #: Steps of the first version: their options are part of every configuration. Those of later
     #: ones are while they are used, so that what was made before them still counts as finished.
     original: ClassVar[bool] = False
 
     @classmethod
-    def of(cls, options: object) -> Step[OptionsT]:
+    def of(cls, options: object) -> Self:
         """The step with its part of these options."""
         return cls(cls.Options(**{f.name: getattr(options, f.name) for f in fields(cls.Options)}))
 
@@ -132,6 +176,29 @@ class Step(Generic[OptionsT]):
     @property
     def rejects(self) -> bool:
         return self.mode == ENABLE
+
+    @property
+    def enabled(self) -> bool:
+        """Whether the options switch it on."""
+        return self.mode != DISABLE
+
+    @classmethod
+    def flag(cls) -> str:
+        """The flag of its switch."""
+        return f"--{cls.switch or f'{cls.name}_filter'}".replace("_", "-")
+
+    @property
+    def needs(self) -> Needs:
+        """What it cannot work without, with these options."""
+        return NOTHING
+
+    def works_by(self, condition: str) -> bool:
+        """Whether options that need this have an effect, while it is used."""
+        return condition != ENABLED or self.rejects
+
+    def contradictions(self) -> Iterable[str]:
+        """What is wrong with its options, in sentences that say what to write instead."""
+        return ()
 
     def rules(self) -> Iterable[Rule]:
         """What clips have to fulfil when its filter is enabled."""
@@ -159,6 +226,7 @@ class StepOnFrames(Step[OptionsT]):
     Either it has :meth:`look`, or :meth:`load` gives a model that looks.
     """
 
+    stage = 1
     #: The shorter side of its frames.
     side: ClassVar[int] = 256
 
@@ -166,6 +234,9 @@ class StepOnFrames(Step[OptionsT]):
     def rate(self) -> float:
         """Frames a second that it sees."""
         return 1.0
+
+    def seen(self, ask: bool = True) -> Seen:
+        return Seen(rates=(self.rate,), side=self.side)
 
     def require(self) -> object:
         """Raise when what it loads is missing, before any work is done."""
@@ -178,6 +249,54 @@ class StepOnFrames(Step[OptionsT]):
     def look(self, frames: Frames) -> Scores:
         """The scores of a clip with these sampled frames (RGB)."""
         raise NotImplementedError
+
+
+class StepOnClips(Step[OptionsT]):
+    """A step that sees clips when all rules have been applied, and makes something of kept ones.
+
+    One that makes files has :meth:`make`. One with a model says how it works by :meth:`work`.
+    """
+
+    stage = 2
+    #: What the step is called in a pipeline.
+    label: ClassVar[str] = ""
+    #: Custom steps may stand behind it under this name.
+    place: ClassVar[str] = ""
+    #: Under this name documents hold its errors; nothing: its own.
+    errors: ClassVar[str] = ""
+    #: What a kept clip has of it, in one word, and whether only one with windows has it.
+    gives: ClassVar[str] = ""
+    of_windows: ClassVar[bool] = False
+    has_model: ClassVar[bool] = False
+
+    @classmethod
+    def marks(cls) -> str:
+        return cls.errors or cls.name
+
+    def seen(self, ask: bool = True) -> Seen:
+        """The frames that it needs; ``ask=False``: without asking stores and hubs."""
+        return Seen()
+
+    def work(self, given: Surroundings) -> Work:
+        """How it loads and runs."""
+        from finecut.transforms.preview.making import Making
+
+        return Making(self, given.shelf, given.looking)
+
+    def make(self, clip: Clip, sheet: Sheet, folder: Path) -> Iterator[Made]:
+        """The files of a clip with this contact sheet, made in this empty folder."""
+        raise NotImplementedError
+
+    @staticmethod
+    def damage(data: bytes) -> str:
+        """What is wrong with the bytes of one of its files; nothing if nothing is."""
+        return "" if data else "is empty"
+
+
+class StepOnTexts(StepOnClips[OptionsT]):
+    """A step that sees what others said of clips, and no frames."""
+
+    stage = 3
 
 
 def heads_of(scores: Iterable[Score]) -> Mapping[str, Mapping[str, str]]:

@@ -40,7 +40,7 @@ from finecut.pipeline.commands.options import DedupOptions
 from finecut.pipeline.commands.shell import Command, perform
 from finecut.pipeline.elsewhere import NOBODY_AT_WORK
 from finecut.pipeline.engine import RunError, run_pipeline
-from finecut.pipeline.options import LITE, OptionError
+from finecut.pipeline.options import OptionError
 from finecut.transforms.dedup.duplicates import (
     FORM,
     GROUPS,
@@ -60,6 +60,7 @@ from finecut.transforms.dedup.duplicates import (
     write_state,
 )
 from finecut.transforms.dedup.neighbourhoods import CLUSTERS, PAIRS, PAIRWISE, Clustering, tables_in
+from finecut.transforms.option import LITE
 
 #: How far apart duplicates may be when their pictures are compared as well, and when only vectors
 #: decide. The first line was measured; the others are careful guesses.

@@ -10,9 +10,11 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
 
+from finecut.pipeline.choices.cutting import TRANSNETV2
+from finecut.pipeline.choices.encoding import COPY, SMART, SOFTWARE
 from finecut.pipeline.curation import WriteLines, build
-from finecut.pipeline.options import COPY, SMART, SOFTWARE, TRANSNETV2, Options
-from finecut.pipeline.planning import Plan, plan
+from finecut.pipeline.options import Options
+from finecut.pipeline.planning import Plan, needs_of, plan
 from finecut.transforms.filter.clips import DUPLICATE
 from finecut.transforms.find.videos import FindVideos
 from finecut.transforms.models.resources import Resources
@@ -32,7 +34,16 @@ def describe(options: Options) -> str:
     lister = _Lister()
     pipeline.visit(lister)
     parts = ["Steps", *lister.lines, "", "Rules", *_rules(steps), "", "Resources"]
-    return "\n".join([*parts, *_resources(options, steps), "", "Models", *_models(steps)])
+    return "\n".join(
+        [
+            *parts,
+            *_resources(options, steps),
+            "",
+            "Models",
+            *_models(steps),
+            *_needs(options, steps),
+        ]
+    )
 
 
 class _Lister(PipelineVisitor):
@@ -160,6 +171,7 @@ def _said(need: Resources, gpu_gb: float) -> str:
             (0 if need.entire_gpu else need.gpus, "GPU" if need.gpus <= 1 else "GPUs"),
             (need.nvdecs, "hardware decoders"),
             (need.nvencs, "hardware encoders"),
+            (need.memory_gb, "GB of memory"),
         )
         if value
     ]
@@ -172,20 +184,16 @@ def _models(steps: Plan) -> list[str]:
         f"  {scoring.name:<16} scores {scoring.rate:g} frames a second"
         for scoring, _ in steps.scorings
     ]
-    if (embed := steps.embedding) is not None:
-        folder = steps.writing.layout.embeddings(embed.algorithm).rsplit("/", 1)[-1]
-        lines.append(
-            f"  {embed.algorithm:<16} embeds {embed.frames} frames of each clip, into {folder}/"
-        )
-    if (caption := steps.captioning) is not None:
-        passes = "once" if caption.second is None else "twice"
-        lines.append(
-            f"  {caption.model:<16} is asked {passes} about each window, of which it sees "
-            f"{caption.rate:g} frames a second: {caption.prompt}"
-        )
-    if (enhance := steps.enhancing) is not None:
-        lines.append(f"  {enhance.model:<16} is told about each caption: {enhance.instruction}")
+    lines += [f"  {w.model:<16} {w.described}" for w in steps.works.values() if w.described]
     return lines or ["  none"]
+
+
+def _needs(options: Options, steps: Plan) -> list[str]:
+    """What machines have to have, besides CPUs, GPUs and memory."""
+    lines = [
+        f"  {name:<16} {said}" for name, needs in needs_of(options, steps) for said in needs.lines()
+    ]
+    return ["", "Needs", *lines] if lines else []
 
 
 def _used_if_there(options: Options, steps: Plan) -> str:

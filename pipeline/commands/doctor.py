@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import platform
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -31,19 +32,20 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.files import Shelf
 from finecut.io.storage.reachable import greet
 from finecut.io.storage.temporary import temporary_folder
+from finecut.pipeline.choices.encoding import SOFTWARE
 from finecut.pipeline.commands.describe import needs
-from finecut.pipeline.options import SOFTWARE, Options, cores
-from finecut.pipeline.own import OwnStep, loaded
-from finecut.pipeline.planning import Plan, encoding_of, plan
+from finecut.pipeline.custom_steps.steps import CustomStep, loaded
+from finecut.pipeline.options import Options, cores
+from finecut.pipeline.planning import Plan, encoding_of, needs_of, plan
 from finecut.pipeline.running import check_scratch
 from finecut.transforms.beam.guard import attempted
 from finecut.transforms.cut.reel import Cutting, cut_reel
-from finecut.transforms.embed.clips import Embedding
-from finecut.transforms.embed.one_model import refuse_other_vectors
 from finecut.transforms.measure.looking import Looking
 from finecut.transforms.models.devices import gpus
 from finecut.transforms.split.spans import FixedStride, reels_of
 from finecut.transforms.step import EachClip, looked_at_or_not
+from finecut.transforms.steps.embed import Embed
+from finecut.transforms.work import Work
 
 #: Packages whose versions explain most of what differs between two machines.
 PACKAGES = (
@@ -166,6 +168,9 @@ def _decoder_works(options: Options) -> str:
 def _steps(options: Options, steps: Plan, folder: Path) -> Iterator[Finding]:
     """One clip, the whole way: cut, looked at, scored, embedded, captioned."""
     yield _tried("scratch", lambda: _scratch_works(options, steps))
+    for name, needed in needs_of(options, steps):
+        for missing in needed.missing():
+            yield Finding(f"needs of {name}", False, str(missing))
     yield _tried("load shot detector", lambda: _prepared(steps))
     cut: list[Clip] = []
     yield _tried("cut one clip", lambda: _cut(steps.cutting, steps, folder, cut))
@@ -209,7 +214,7 @@ def _sample(folder: Path) -> Video:
     return probe(str(path), source, shelf.size_of(str(path)))
 
 
-def _own(step: OwnStep, clip: Clip, looking: Looking) -> str:
+def _own(step: CustomStep, clip: Clip, looking: Looking) -> str:
     """A step of one's own is loaded and shown one clip."""
     if not isinstance(step.transform, EachClip):
         return "found; what it does is its own affair"
@@ -227,13 +232,9 @@ def _models(steps: Plan, clip: Clip) -> Iterator[Finding]:
         yield _tried(f"step {mine.name}", partial(_own, mine, clip, steps.looking))
     for scoring, _ in steps.scorings:
         yield _asked(scoring.name, scoring, clip)[0]
-    if steps.embedding is not None:
-        yield _asked(f"embed {steps.embedding.algorithm}", steps.embedding, clip)[0]
-    if steps.captioning is not None:
-        finding, clip = _asked(f"caption {steps.captioning.model}", steps.captioning, clip)
+    for name, work in steps.works.items():
+        finding, clip = _asked(f"{name} {work.model}".rstrip(), work, clip)
         yield finding
-    if steps.enhancing is not None:
-        yield _asked(f"enhance {steps.enhancing.model}", steps.enhancing, clip)[0]
 
 
 def _asked(what: str, step: Any, clip: Clip) -> tuple[Finding, Clip]:
@@ -272,15 +273,18 @@ def _answer(before: Clip, after: Clip) -> str:
         for name, text in said.items()
         if name not in known
     ]
-    return ", ".join([*scores, *vectors, *texts]) or "nothing to say"
+    files = [path.partition("/")[0] for path in after.artefacts if path not in before.artefacts]
+    made = [f"{number} in {folder}/" for folder, number in Counter(files).items()]
+    return ", ".join([*scores, *vectors, *texts, *made]) or "nothing to say"
 
 
 def _output(options: Options, steps: Plan | None) -> Iterator[Finding]:
     if not options.output:
         return
     yield _tried("write", lambda: _written(shelf.absolute(options.output)))
-    if steps is not None and steps.embedding is not None:
-        yield _tried("vectors there", partial(_alike, Layout(options.output), steps.embedding))
+    embed = None if steps is None else steps.works.get(Embed.name)
+    if embed is not None:
+        yield _tried("vectors there", partial(_alike, Layout(options.output), embed))
 
 
 def _written(output: str) -> str:
@@ -295,8 +299,8 @@ def _written(output: str) -> str:
     return f"{output} can be written to"
 
 
-def _alike(layout: Layout, embedding: Embedding) -> str:
-    refuse_other_vectors(layout, embedding.algorithm, embedding.require())
+def _alike(layout: Layout, embed: Work) -> str:
+    embed.check_output(layout)
     return "none, or of the same model"
 
 

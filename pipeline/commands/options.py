@@ -12,19 +12,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, make_dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from finecut.pipeline.options import (
-    LOCAL_RUNNERS,
+from finecut.pipeline.choices.running import LOCAL_RUNNERS
+from finecut.pipeline.options import OptionError, Options, StepOptions, cores, option_fields, spell
+from finecut.transforms.filter.rules import parse_rule, parse_rule_on_output
+from finecut.transforms.option import (
+    DISABLE,
+    LIMITS,
     LONGEST_WAIT,
     MOST_WORKERS,
-    OptionError,
-    Options,
-    StepOptions,
-    cores,
-    option_fields,
-    spell,
+    RUN,
+    SCORE_ONLY,
+    option,
 )
-from finecut.transforms.filter.rules import parse_rule, parse_rule_on_output
-from finecut.transforms.option import DISABLE, LIMITS, RUN, SCORE_ONLY, option
 from finecut.transforms.registry import STEPS
 from finecut.transforms.spelling import did_you_mean
 

@@ -39,6 +39,7 @@ from finecut.pipeline.cli.final_words import NOTHING_MADE, UNBALANCED, shown
 from finecut.pipeline.cli.stopping import given_up_by
 from finecut.pipeline.commands.options import AfterOptions, RefilterOptions
 from finecut.pipeline.commands.report import FOLDER, PAGE, report_of_run
+from finecut.pipeline.custom_steps.steps import custom_steps
 from finecut.pipeline.disk import disk_trouble
 from finecut.pipeline.engine import RunError, run_pipeline
 from finecut.pipeline.options import (
@@ -47,7 +48,6 @@ from finecut.pipeline.options import (
     default_of,
     option_fields,
 )
-from finecut.pipeline.own import own_steps
 from finecut.pipeline.planning import FORM, digest_of, dropping_of
 from finecut.pipeline.run_document import given as given_options
 from finecut.pipeline.run_document import run_document, run_name
@@ -304,7 +304,7 @@ def _nobody_knows(configuration: str | None) -> str:
 
 
 def _refuse_unfit(options: Options) -> None:
-    for step in own_steps(options):
+    for step in custom_steps(options):
         if not step.scores_only:
             raise OptionError(
                 f"the output was made with a step of your own ({step.name}) that is no EachClip, "
@@ -402,16 +402,19 @@ def _refiltering(root: str, run: str, new: Made, runs: Sequence[Run]) -> Refilte
         tuple(_stages(options)),
         dropping_of(options),
         frozenset(known),
-        vectors=options.generate_embeddings,
-        captions=options.generate_captions,
         previews=options.generate_previews,
+        made=tuple(
+            (step.gives, step.of_windows)
+            for step in sorted(options.making, key=lambda step: not step.has_model)
+            if step.gives
+        ),
         unordered=options.cuts is not None,
     )
 
 
 def _stages(options: Options) -> Iterator[Stage]:
     """Who judges, in the order of curation."""
-    rules, own = options.rules, own_steps(options)
+    rules, own = options.rules, custom_steps(options)
 
     def custom(place: str) -> Iterator[Stage]:
         return (Stage(s.name, s.rules, s.scores) for s in own if s.place == place)

@@ -33,6 +33,7 @@ from finecut.transforms.registry import titles
 from finecut.transforms.report.gallery import (
     rules_drawn,
 )
+from finecut.transforms.steps.thumbnail import THUMBNAILS
 
 #: Where the page lies in an output, and what it is called.
 FOLDER, PAGE = "report", "index.html"
@@ -184,6 +185,7 @@ def make_report(
         "dataset": output.root.rstrip("/").rsplit("/", 1)[-1],
         "links": links,
         "sharded": output.layout.shard_prefix,
+        "thumbnails": shelf.exists(output.layout.below(THUMBNAILS.folder)),
         "count": told.clips.count,
         "bytes": told.clips.bytes,
         "captioned": told.clips.captioned,
@@ -191,7 +193,7 @@ def make_report(
         "reasons": told.clips.reasons,
         "totals": [[key, *value] for key, value in sorted(told.clips.totals.items())],
         "scores": told.clips.scores,
-        "titles": titles(),
+        "titles": told.titles() | titles(),
         "rules": rules_drawn(told.rules(), told.clips.reasons),
         "sources": len(told.sources),
         "folder": told.common,

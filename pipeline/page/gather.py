@@ -26,7 +26,8 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.files import Shelf
 from finecut.io.storage.json_documents import BadDocument, parsed_text, read_json
 from finecut.io.tables.parquet import rows_of
-from finecut.pipeline.options import FIXED_STRIDE, Options
+from finecut.pipeline.choices.cutting import FIXED_STRIDE
+from finecut.pipeline.options import Options
 from finecut.transforms.beam.parallel import in_order
 from finecut.transforms.report.gallery import (
     Clips,
@@ -106,6 +107,16 @@ class Told:
         """The rules of the last run."""
         options = _options(self.runs[-1]) if self.runs else None
         return [rule for rules in options.rules.values() for rule in rules] if options else []
+
+    def titles(self) -> dict[str, str]:
+        """What custom steps call their scores."""
+        found = [run.get("titles") for run in self.runs]
+        return {
+            short(name, 80): short(title, 200)
+            for titles in found
+            if isinstance(titles, dict)
+            for name, title in titles.items()
+        }
 
     def read(self, chunks: Chunks, readers: int) -> None:
         """Everything but vectors: chunks of the page leave as they are full."""
@@ -420,7 +431,7 @@ def _table(path: str) -> Iterator[tuple[str, NDArray[np.float32]]]:
 
 # ── runs ─────────────────────────────────────────────────────────────────────────────────────────
 
-_SHORTLY = ("started", "seconds", "videos", "clips")
+_SHORTLY = ("started", "seconds", "videos", "clips", "titles")
 _LASTLY = (*_SHORTLY, "balanced", "imbalances", "film_seconds", "speed", "steps", "models")
 _WHOLLY = (*_LASTLY, "versions", "options")
 

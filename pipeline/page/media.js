@@ -1,5 +1,5 @@
-/* Pictures of clips. A poster is the first picture of the preview, or of the film itself, painted once
-   and remembered; a few are worked on at a time, so that ten thousand clips ask for a few files. */
+/* Pictures of clips. A poster is the thumbnail, or the first picture of the preview or of the film
+   itself, painted once and remembered; a few are worked on at a time, so that ten thousand clips ask for a few files. */
 (() => {
   const { facts, clips, h } = finecut;
   const AT_ONCE = 4;
@@ -18,6 +18,7 @@
   };
   finecut.previewUrl = (row) =>
     `${facts.links}/previews/${finecut.id(row)}/${clips.first[row]}_${clips.last[row]}.webp`;
+  finecut.thumbnailUrl = (row) => `${facts.links}/thumbnails/${finecut.id(row)}.jpg`;
   finecut.hasPreview = (row) => clips.first[row] >= 0;
   finecut.isStill = () => still.matches;
 
@@ -28,9 +29,9 @@
     canvas.getContext("2d").drawImage(picture, 0, 0, canvas.width, canvas.height);
     return canvas;
   };
-  const ofPreview = async (row) => {
+  const ofPicture = async (url) => {
     const picture = new Image();
-    picture.src = finecut.previewUrl(row);
+    picture.src = url;
     await picture.decode();
     return drawn(picture, picture.naturalWidth, picture.naturalHeight);
   };
@@ -51,9 +52,16 @@
       film.src = finecut.url(row);
     });
   const painted = async (row) => {
+    if (facts.thumbnails && finecut.kept(row)) {
+      try {
+        return await ofPicture(finecut.thumbnailUrl(row));
+      } catch {
+        // A run without thumbnails made this clip.
+      }
+    }
     if (finecut.hasPreview(row)) {
       try {
-        return await ofPreview(row);
+        return await ofPicture(finecut.previewUrl(row));
       } catch {
         clips.first[row] = -1; // planned and not there: the film is asked from now on
       }

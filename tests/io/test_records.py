@@ -34,8 +34,9 @@ CLIP = Clip(
     ClipFile(640, 360, 29.97, 90, "h264", 1000, "00ff"),
     staged="/out/.staging/x/id.mp4",
     scores={"motion_global_mean": 0.25},
-    windows=(Window(0, 89, {"qwen2.5": 'a "cat"\n'}, {"qwen_lm": "two"}, "/p.webp"),),
+    windows=(Window(0, 89, {"qwen2.5": 'a "cat"\n'}, {"qwen_lm": "two"}),),
     vectors={"cosmos-embed1-224p": (0.5, -0.25)},
+    artefacts={"previews/id_0_89.webp": "/out/.staging/x/p.webp"},
     rejected_by="motion",
     errors={"decode": "2 packets"},
 )

@@ -48,7 +48,7 @@ from golden_expected import (
     frames_of_reference,
 )
 
-from finecut.io.layout import Layout, chunk_id
+from finecut.io.layout import PREVIEWS, Layout, chunk_id
 from finecut.io.records import Chunk, Clip, ClipFile, Failure, Shot, Source, Span, Video, Window
 from finecut.io.storage.files import Shelf
 from finecut.pipeline.engine import local_arguments
@@ -431,22 +431,22 @@ def _clip(case: str, meta: Document, video: Video, chunk: Chunk, index: int, sta
         ),
         staged=_stage(f"{'filtered_' * rejected}clips/{clip}.mp4", case, staging / clip),
         scores={f"motion_{key}": motion[key] for key in MOTION if key in motion},
-        windows=tuple(_window(case, clip, window, staging) for window in meta["windows"]),
+        windows=tuple(map(_window, meta["windows"])),
+        artefacts={
+            path: _stage(path, case, staging / f"{clip}-preview") for path in PREVIEWS.paths(meta)
+        },
         vectors={ALGORITHM: _vector(clip)} if has_vector else {},
         rejected_by="motion" if rejected else None,
         errors=dict.fromkeys(meta.get("errors", ()), MADE_UP),
     )
 
 
-def _window(case: str, clip: str, window: Document, staging: Path) -> Window:
-    first, last = window["start_frame"], window["end_frame"]
-    preview = f"previews/{clip}/{first}_{last}.webp"
+def _window(window: Document) -> Window:
     return Window(
-        start_frame=first,
-        end_frame=last,
+        start_frame=window["start_frame"],
+        end_frame=window["end_frame"],
         captions={CAPTION: window[f"{CAPTION}_caption"]},
         enhanced_captions={ENHANCED: window[f"{ENHANCED}_enhanced_caption"]},
-        preview=_stage(preview, case, staging / f"{clip}-preview"),
     )
 
 

@@ -149,8 +149,8 @@ def test_each_model_is_loaded_into_its_share_of_the_gpu(
 ) -> None:
     wanted = {"generate_captions": True, "enhance_captions": True}
     steps = plan(options(**wanted | {"accelerator": "nvidia-h100-80gb"} | changes))
-    captioning, enhancing = steps.captioning, steps.enhancing
-    assert captioning is not None
+    captioning: Any = steps.works["caption"]
+    enhancing: Any = steps.works.get("enhance")
     loaders = [captioning.load_captioner] + ([enhancing.load_writer] if enhancing else [])
     told = [getattr(loader, "keywords", {}).get("share") for loader in loaders]
     assert told == shares
@@ -188,8 +188,8 @@ def test_two_pools_where_they_are_wanted() -> None:
         assert all(hints == {} for hints in of(step, found)), step
     steps = plan(wanted)
     assert steps.cutting.looking.sheet is None
-    assert steps.captioning is not None
-    assert steps.captioning.looking.sheet is not None
+    captioning: Any = steps.works["caption"]
+    assert captioning.looking.sheet is not None
     said = described_with(right_fitting=True, generate_captions=True)
     assert "none, on every step that watches or cuts" in said
     assert "install-nvidia-driver:5xx, on every step that looks at clips" in said

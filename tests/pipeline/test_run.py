@@ -192,8 +192,8 @@ def test_the_pipeline_is_the_plain_program(dataset: Dataset, films: Films, tmp_p
     """The same functions, called one after the other, without Beam."""
     output = tmp_path / "plain"
     steps = plan(options_for(films, output), run="plain")
-    assert steps.embedding is not None
-    model = steps.embedding.load()
+    embed = steps.works["embed"]
+    model = embed.load()
     for found in find_sources(steps.finding):
         [source] = begin(found, steps.writing, steps.again)
         assert isinstance(source, Source)
@@ -204,7 +204,7 @@ def test_the_pipeline_is_the_plain_program(dataset: Dataset, films: Films, tmp_p
             clips: list[Clip] = []
             for clip in cut_reel(reel, steps.cutting):
                 assert isinstance(clip, Clip)
-                [known] = steps.embedding.run([clip], model)
+                [known] = embed.run([clip], model)
                 clips.append(known)
                 entries += [known, *publish_clip(known, steps.writing)]
                 entries += write_meta(known, steps.writing)

@@ -36,6 +36,7 @@ from finecut.io.records import (
 )
 from finecut.pipeline import beam_yaml
 from finecut.pipeline.beam_yaml import config, listing, rows, steps
+from finecut.pipeline.beam_yaml.step import Step, planned, run_of
 from finecut.pipeline.commands.options import VerifyOptions
 from finecut.pipeline.commands.verify import main as verify
 from finecut.pipeline.options import Options, default_of, option_fields
@@ -74,7 +75,7 @@ CLIP = Clip(
     ClipFile(640, 360, 29.97, 90, "h264", 1000, "00ff"),
     staged="/out/.staging/x/id.mp4",
     scores={"motion_global_mean": 0.25},
-    windows=(Window(0, 89, {"qwen2.5": 'a "cat"\n'}, {"qwen_lm": "two"}, "/p.webp"),),
+    windows=(Window(0, 89, {"qwen2.5": 'a "cat"\n'}, {"qwen_lm": "two"}),),
     vectors={"cosmos-embed1-224p": (0.5, -0.25)},
     rejected_by="motion",
     errors={"decode": "2 packets"},
@@ -327,8 +328,8 @@ def test_the_listing_has_every_step_and_beam_can_make_each() -> None:
     [provider] = yaml_provider.load_providers(listing())
     known = {
         name
-        for name, step in vars(steps).items()
-        if inspect.isclass(step) and issubclass(step, steps.Step) and not name.startswith("_")
+        for name, kind in vars(steps).items()
+        if inspect.isclass(kind) and issubclass(kind, Step) and not name.startswith("_")
     }
     assert {*provider.provided_transforms()} == known - {"Step"}
     options = {"input": "films", "output": "dataset", "keep": ["text<=0.1"]}
@@ -519,7 +520,7 @@ def test_steps_of_one_pipeline_share_their_run_and_no_other_pipeline_does() -> N
     one, other = beam.Pipeline("FnApiRunner"), beam.Pipeline("FnApiRunner")
     options = Options(input=("films",), output="dataset", generate_previews=True)
     runs = [
-        steps.planned(given, steps.run_of(pipeline)).looking.run
+        planned(given, run_of(pipeline)).looking.run
         for pipeline in (one, one, other)
         for given in (options, dataclasses.replace(options, preview_target_fps=2.0))
     ]

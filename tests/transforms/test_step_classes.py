@@ -18,8 +18,8 @@ from apache_beam.internal import pickler
 from finecut.io.media.testfilm.paint import paint
 from finecut.io.records import Clip
 from finecut.pipeline.cli.command import main
+from finecut.pipeline.custom_steps.steps import custom_steps
 from finecut.pipeline.options import OptionError, Options
-from finecut.pipeline.own import own_steps
 from finecut.pipeline.planning import plan
 from finecut.pipeline.run_document import given
 from finecut.pipeline.running import Ran, run
@@ -134,9 +134,9 @@ def test_a_class_goes_to_workers_and_into_copies() -> None:
     ]
     for each in copies:
         assert each == options
-        [step] = own_steps(each)
+        [step] = custom_steps(each)
         assert type(step.transform).__name__ == "Length"
-    [step] = own_steps(options)
+    [step] = custom_steps(options)
     assert type(step.transform) is Length
     assert pickler.loads(pickler.dumps(step.transform)).scores == ("length",)
 

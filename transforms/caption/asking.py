@@ -94,8 +94,11 @@ class Model(Protocol):
 
     #: Which model it is, for the documents.
     used: ModelUsed
-    #: Pixels it may be asked about at once; 0: one question at a time.
-    at_once: int
+
+    @property
+    def at_once(self) -> int:
+        """Pixels it may be asked about at once; 0: one question at a time."""
+
     # ``by_turns = False``: several threads may ask at the same time, although there is a limit.
 
     def answer(self, questions: Sequence[Question]) -> Sequence[Answer]:

@@ -11,23 +11,29 @@ kept beside it: ``ok``, ``truncated`` (the model or we stopped it), ``empty``, `
 server refused), ``failed``. The last three are also among the clip's errors.
 """
 
-import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 import apache_beam as beam
 
+from finecut.io.layout import Layout
 from finecut.io.media.frames.contact_sheet import Sheet, SheetForm
-from finecut.io.records import Clip, Failure, ModelUsed, Told, Window
+from finecut.io.records import Clip, Failure, ModelUsed
 from finecut.transforms.beam.guard import guarded
 from finecut.transforms.beam.inference import inference
-from finecut.transforms.beam.metrics import count, timed
+from finecut.transforms.beam.metrics import timed
+from finecut.transforms.caption.answers import (
+    Answers,
+    Telling,
+    cleaned,
+    most_letters,
+    window_id,
+    with_answers,
+    with_caption,
+    with_enhanced,
+)
 from finecut.transforms.caption.asking import (
-    EMPTY,
-    FAILED,
-    OK,
-    TRUNCATED,
     Answer,
     Asked,
     Frame,
@@ -41,24 +47,11 @@ from finecut.transforms.caption.prompts import second_question
 from finecut.transforms.caption.windows import sampled_in_window
 from finecut.transforms.measure.looking import Looking, sheet_of
 from finecut.transforms.models.resources import Resources
+from finecut.transforms.needs import NO_RESOURCES
 
 CAPTION, ENHANCE = "caption", "enhance"
-#: No caption is longer than this, whatever a model or a server sends.
-MOST_LETTERS = 20_000
-#: Letters a token may have on average before its text is taken for something else.
-LETTERS_A_TOKEN = 32
 #: Pixels of questions that are held at once, whatever the length of clips: about 200 MB.
 MOST_HELD = 64_000_000
-#: Kinds of characters that are spaces, by Unicode; those that break lines; and two invisible ones
-#: that words are made with.
-SPACES = ("Zs",)
-BREAKS = "\n\r\x0b\x0c\x85\u2028\u2029"
-JOINERS = "\u200c\u200d"
-#: So many windows and letters of an error are told.
-TOLD_WINDOWS, TOLD_LETTERS = 5, 300
-NO_RESOURCES = Resources()
-
-Answers = Mapping[str, Answer]
 
 
 @dataclass(frozen=True)
@@ -92,6 +85,20 @@ class Captioning:
         if share == 1 or not self.resources.needs_gpu:
             return self
         return replace(self, load_captioner=partial(self.load_captioner, share=share))
+
+    @property
+    def described(self) -> str:
+        passes = "once" if self.second is None else "twice"
+        return (
+            f"is asked {passes} about each window, of which it sees {self.rate:g} frames a "
+            f"second: {self.prompt}"
+        )
+
+    def check_output(self, _layout: Layout) -> None:
+        """Captions of several models lie side by side."""
+
+    def transform(self, shared: bool, copies: int) -> "CaptionClips":
+        return CaptionClips(self, shared, copies)
 
     def run(self, clips: Sequence[Clip], asked: Asked) -> list[Clip]:
         return captioned(clips, asked, self)
@@ -135,6 +142,16 @@ class Enhancing:
             return self
         return replace(self, load_writer=partial(self.load_writer, share=share))
 
+    @property
+    def described(self) -> str:
+        return f"is told about each caption: {self.instruction}"
+
+    def check_output(self, _layout: Layout) -> None:
+        """Captions of several models lie side by side."""
+
+    def transform(self, shared: bool, copies: int) -> "CaptionClips":
+        return CaptionClips(self, shared, copies)
+
     def run(self, clips: Sequence[Clip], asked: Asked) -> list[Clip]:
         return enhanced(clips, asked, self)
 
@@ -155,16 +172,15 @@ def captioned(clips: Sequence[Clip], asked: Asked, captioning: Captioning) -> li
             if captioning.second is not None:
                 told = _asked_again(group, told, asked, captioning)
             answers |= told
-    write = partial(_with_caption, name=captioning.model, most=_most(captioning.max_tokens))
-    return _told(
-        clips, known, answers, asked.which(), f"{captioning.model}_caption", CAPTION, write
-    )
+    write = partial(with_caption, name=captioning.model, most=most_letters(captioning.max_tokens))
+    telling = Telling(CAPTION, f"{captioning.model}_caption", asked.which(), write)
+    return [with_answers(known[clip.id], answers, telling) for clip in clips]
 
 
 def enhanced(clips: Sequence[Clip], asked: Asked, enhancing: Enhancing) -> list[Clip]:
     """The clips in their order, with richer captions of the windows that have captions."""
     questions = [
-        Question(_id(clip, window), text=caption, system=enhancing.instruction)
+        Question(window_id(clip, window), text=caption, system=enhancing.instruction)
         for clip in clips
         if clip.kept
         for window in clip.windows
@@ -172,41 +188,12 @@ def enhanced(clips: Sequence[Clip], asked: Asked, enhancing: Enhancing) -> list[
     ]
     with timed(ENHANCE, len(questions)):
         answers: Answers = {answer.id: answer for answer in asked.answers(questions)}
-    write = partial(_with_enhanced, name=enhancing.model, most=_most(enhancing.max_tokens))
-    known = {clip.id: clip for clip in clips}
-    key = f"{enhancing.model}_enhanced_caption"
-    return _told(clips, known, answers, asked.which(), key, ENHANCE, write)
-
-
-def cleaned(text: str, most: int) -> str:
-    """Text that may lie in a document: no control characters, no halves of letters, not endless.
-
-    Spaces of all kinds become plain ones; what joins letters and pictures of other scripts stays.
-
-    >>> cleaned(" A dog\\x00 runs.\\x1b[2J ", 100)
-    'A dog runs.[2J'
-    """
-    kinds = ((c, unicodedata.category(c)) for c in text)
-    plain = (
-        c
-        if c == "\t" or c in JOINERS
-        else "\n"
-        if c in BREAKS
-        else " "
-        if kind in SPACES
-        else ""
-        if kind[0] == "C"
-        else c
-        for c, kind in kinds
-    )
-    return "".join(plain).strip()[:most].rstrip()
+    write = partial(with_enhanced, name=enhancing.model, most=most_letters(enhancing.max_tokens))
+    telling = Telling(ENHANCE, f"{enhancing.model}_enhanced_caption", asked.which(), write)
+    return [with_answers(clip, answers, telling) for clip in clips]
 
 
 # What is asked.
-
-
-def _id(clip: Clip, window: Window) -> str:
-    return f"{clip.id}/{window.start_frame}_{window.end_frame}"
 
 
 def _asks_all(
@@ -229,7 +216,7 @@ def _asks(clip: Clip, captioning: Captioning) -> Iterator[Question]:
         numbers = sampled_in_window(window, clip.file.framerate, captioning.rate)
         seconds = (window.end_frame - window.start_frame + 1) / clip.file.framerate
         yield Question(
-            _id(clip, window),
+            window_id(clip, window),
             _frames(sheet, numbers, captioning.side),
             len(numbers) / seconds,
             captioning.prompt,
@@ -245,7 +232,7 @@ def _asked_again(
 ) -> dict[str, Answer]:
     """The answers of the second pass, where the first gave a caption to improve."""
     assert captioning.second is not None
-    most = _most(captioning.max_tokens)
+    most = most_letters(captioning.max_tokens)
     said = {
         question.id: cleaned(answer.text, most)
         for question in questions
@@ -282,90 +269,6 @@ def _together(first: Answer, second: Answer) -> Answer:
 
 def _sum(one: int | None, other: int | None) -> int | None:
     return None if one is None or other is None else one + other
-
-
-def _most(max_tokens: int) -> int:
-    return min(MOST_LETTERS, max_tokens * LETTERS_A_TOKEN)
-
-
-# What becomes of the answers.
-
-Write = Callable[[Window, Answer], Window]
-
-
-def _told(
-    clips: Sequence[Clip],
-    known: Mapping[str, Clip],
-    answers: Answers,
-    used: ModelUsed,
-    key: str,
-    step: str,
-    write: Write,
-) -> list[Clip]:
-    """The clips with what was said of their windows, and under ``key`` by which model."""
-    return [
-        _clip_told(known[clip.id], answers, used, key, step, write)
-        if any(_id(clip, window) in answers for window in clip.windows)
-        else known[clip.id]
-        for clip in clips
-    ]
-
-
-def _clip_told(
-    clip: Clip, answers: Answers, used: ModelUsed, key: str, step: str, write: Write
-) -> Clip:
-    given = [(window, answers.get(_id(clip, window))) for window in clip.windows]
-    wrong = _wrong([(window, answer) for window, answer in given if answer is not None])
-    return clip.replace(
-        windows=tuple(write(w, answer) if answer is not None else w for w, answer in given),
-        models={**clip.models, key: used},
-        errors={**clip.errors, **({step: wrong} if wrong else {})},
-    )
-
-
-def _said(answer: Answer, most: int) -> tuple[str, Told]:
-    """Text and what became of it."""
-    if not isinstance(answer, Said):
-        kept = answer.text if isinstance(answer, Trouble) else ""
-        return cleaned(kept, most), Told(FAILED)
-    text = cleaned(answer.text, most)
-    status = answer.status
-    if status in (OK, TRUNCATED) and not text:
-        status = EMPTY
-    elif status == OK and len(answer.text.strip()) > most:
-        status = TRUNCATED
-    return text, Told(status, answer.prompt_tokens, answer.output_tokens)
-
-
-def _with_caption(window: Window, answer: Answer, name: str, most: int) -> Window:
-    text, told = _said(answer, most)
-    count(f"captions {told.status}")
-    captions = {**window.captions, **({name: text} if text else {})}
-    return replace(window, captions=captions, told={**window.told, name: told})
-
-
-def _with_enhanced(window: Window, answer: Answer, name: str, most: int) -> Window:
-    text, told = _said(answer, most)
-    count(f"enhanced captions {told.status}")
-    captions = {**window.enhanced_captions, **({name: text} if text else {})}
-    return replace(
-        window,
-        enhanced_captions=captions,
-        told_enhanced={**window.told_enhanced, name: told},
-    )
-
-
-def _wrong(given: Sequence[tuple[Window, Answer]]) -> str:
-    """Which windows have no good text, and why; nothing when all have."""
-    said = []
-    for window, answer in given:
-        _, told = _said(answer, MOST_LETTERS)
-        if told.status not in (OK, TRUNCATED):
-            why = f": {answer.error}: {answer.message}" if isinstance(answer, Trouble) else ""
-            place = f"window {window.start_frame}_{window.end_frame}"
-            said.append(cleaned(f"{place} {told.status}{why}", TOLD_LETTERS))
-    more = len(said) - TOLD_WINDOWS
-    return "; ".join(said[:TOLD_WINDOWS]) + (f"; and {more} more" if more > 0 else "")
 
 
 class CaptionClips(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]]):

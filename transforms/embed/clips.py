@@ -13,18 +13,19 @@ from functools import partial
 
 import apache_beam as beam
 
+from finecut.io.layout import Layout, embedding_folder
 from finecut.io.media.frames.contact_sheet import SheetForm
 from finecut.io.records import Clip, Failure, ModelUsed
 from finecut.transforms.beam.guard import guarded
 from finecut.transforms.beam.inference import inference
 from finecut.transforms.beam.metrics import count, timed
 from finecut.transforms.caption.asking import Asked, Model, Question, Trouble, Vector
-from finecut.transforms.embed.one_model import vector_key
+from finecut.transforms.embed.one_model import refuse_other_vectors, vector_key
 from finecut.transforms.measure.looking import Looking, even_moments, seconds_of, sheet_of
 from finecut.transforms.models.resources import Resources
+from finecut.transforms.needs import NO_RESOURCES
 
 STEP = "embedding"
-NO_RESOURCES = Resources()
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,25 @@ class Embedding:
 
     def load(self) -> Asked:
         return Asked(self.load_embedder())
+
+    @property
+    def model(self) -> str:
+        return self.algorithm
+
+    @property
+    def described(self) -> str:
+        folder = embedding_folder(self.algorithm)
+        return f"embeds {self.frames} frames of each clip, into {folder}/"
+
+    def check_output(self, layout: Layout) -> None:
+        """Vectors of two models do not go into one folder."""
+        refuse_other_vectors(layout, self.algorithm, self.require())
+
+    def sharing(self, _share: float) -> "Embedding":
+        return self
+
+    def transform(self, shared: bool, copies: int) -> "EmbedClips":
+        return EmbedClips(self, shared, copies)
 
     def run(self, clips: Sequence[Clip], asked: Asked) -> list[Clip]:
         return embedded(clips, asked, self)

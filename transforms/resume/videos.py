@@ -24,21 +24,18 @@ from typing import Any, Final, Literal
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
-from finecut.io.layout import check_length, check_relative, chunk_id
+from finecut.io.layout import Artefact, check_length, check_relative, chunk_id
 from finecut.io.records import Clip, Failure, Reel, Skipped, Source, Video
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, read_json
 from finecut.transforms.beam.guard import FAILURES, guarded
 from finecut.transforms.beam.metrics import LOG, count
+from finecut.transforms.registry import ARTEFACTS
 from finecut.transforms.verify.checks.shapes import VIDEO, misfit
 from finecut.transforms.write.documents import CONFIGURATION, VERSION, serialise
 from finecut.transforms.write.writing import Writing, planned
 
 SKIPPED: Final = "skipped"
-
-#: Of an embedder's two folders.
-VECTORS, TABLES = "_embd", "_embd_parquet"
-
 
 #: More chunks than this a document cannot mean: a day of film in chunks of a second.
 MOST_CHUNKS = 100_000
@@ -339,20 +336,34 @@ def leftovers(clip: str, writing: Writing) -> set[str]:
     layout = writing.layout
     layouts = (layout, replace(layout, shard_prefix=not layout.shard_prefix))
     paths = {each.clip(clip, kept) for each in layouts for kept in (True, False)}
-    previews = shelf.files_in(layout.previews_of(clip))
-    if previews and not shelf.is_symlink(layout.previews_of(clip)):
-        paths.update(previews)
-    paths.update(f"{folder}/{clip}.pickle" for folder in _folders(writing) if _is(folder, VECTORS))
-    return paths
+    return paths.union(artefacts_there(clip, writing))
+
+
+def artefacts_there(clip: str, writing: Writing) -> Iterator[str]:
+    """Every file there may be that a step made of a clip."""
+    for artefact, folder in _folders_of_artefacts(writing):
+        if artefact.per == "clip":
+            yield writing.layout.below(artefact.path_in(folder, clip))
+        elif artefact.per == "window":
+            # An earlier run may have had other windows.
+            of_clip = writing.layout.below(f"{folder}/{clip}")
+            files = shelf.files_in(of_clip)
+            yield from files if files and not shelf.is_symlink(of_clip) else ()
 
 
 def tables(chunk: str, writing: Writing) -> set[str]:
     """Every table there may be of a chunk."""
-    return {f"{folder}/{chunk}.parquet" for folder in _folders(writing) if _is(folder, TABLES)}
+    return {
+        writing.layout.below(artefact.path_in(folder, chunk))
+        for artefact, folder in _folders_of_artefacts(writing)
+        if artefact.per == "chunk"
+    }
 
 
-def _is(folder: str, ending: str) -> bool:
-    return folder.endswith(ending)
+def _folders_of_artefacts(writing: Writing) -> Iterator[tuple[Artefact, str]]:
+    for path in _folders(writing):
+        folder = path.rsplit("/", 1)[-1]
+        yield from ((each, folder) for each in ARTEFACTS if each.lies_in(folder))
 
 
 def _folders(writing: Writing) -> tuple[str, ...]:

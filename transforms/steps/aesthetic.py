@@ -8,6 +8,7 @@ from typing import Final
 
 from finecut.transforms.filter.comparing import Rule
 from finecut.transforms.models.resources import USUAL
+from finecut.transforms.needs import Needs
 from finecut.transforms.option import (
     DISABLE,
     ENABLE,
@@ -18,7 +19,7 @@ from finecut.transforms.option import (
     rate_option,
     threshold_option,
 )
-from finecut.transforms.step_base import Looker, Needs, Score, StepOnFrames
+from finecut.transforms.step_base import Looker, Score, StepOnFrames
 from finecut.transforms.steps.model_folder import ModelFolder
 
 #: What is rejected below this by ``--aesthetic-filter enable`` when no threshold is given.
@@ -79,10 +80,6 @@ class Aesthetic(StepOnFrames[AestheticOptions]):
             document="aesthetic_score",
         ),
     )
-    needs = Needs(
-        resources=USUAL["aesthetic"],
-        models=("aesthetic_clip", "aesthetic_head"),
-    )
     original = True
     side = 256
 
@@ -91,6 +88,15 @@ class Aesthetic(StepOnFrames[AestheticOptions]):
         given = self.options.aesthetic_threshold is not None
         mode = self.options.aesthetic_filter
         return ENABLE if given and mode == DISABLE else mode
+
+    @property
+    def needs(self) -> Needs:
+        return Needs(
+            resources=USUAL["aesthetic"],
+            models=(self.options.aesthetic_clip, self.options.aesthetic_head),
+            packages=("torch", "transformers"),
+            extra="models",
+        )
 
     @property
     def rate(self) -> float:

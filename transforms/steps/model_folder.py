@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from finecut.transforms.option import MODELS, option
+
+#: When the option has an effect: while a model is loaded here that may lie in a folder.
+IN_PROCESS: Final = "in process"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,4 +20,7 @@ class ModelFolder:
         metavar="PATH",
         shown="installed packages, else the hub",
         matters=False,
+        effective=IN_PROCESS,
+        without="a model that lies there: --splitting-algorithm transnetv2, --aesthetic-filter, "
+        "--embedding-algorithm or --generate-captions",
     )

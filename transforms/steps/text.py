@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from finecut.transforms.filter.comparing import Rule
+from finecut.transforms.models.packaged_models import TEXT_MODEL
+from finecut.transforms.needs import Needs
 from finecut.transforms.option import MODELS, filter_option, threshold_option
 from finecut.transforms.step_base import Looker, Score, StepOnFrames
 from finecut.transforms.steps.screened import ScreenOptions
@@ -40,6 +42,10 @@ class Text(StepOnFrames[TextOptions]):
     )
     original = True
     side = 360
+
+    @property
+    def needs(self) -> Needs:
+        return Needs(packages=(TEXT_MODEL.place[0], "onnxruntime"), command=TEXT_MODEL.install)
 
     @property
     def rate(self) -> float:

@@ -19,12 +19,13 @@ import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
 from finecut.io.dataset.output import JSON
-from finecut.io.layout import Layout
+from finecut.io.layout import PREVIEWS, TABLES, VECTORS, Layout
 from finecut.io.records import CODING
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import Fence
 from finecut.io.tables.shards import ShardFolder
 from finecut.transforms.beam.metrics import count
+from finecut.transforms.registry import ARTEFACTS
 from finecut.transforms.resume.videos import read_document
 from finecut.transforms.verify.checks import findings as kinds
 from finecut.transforms.verify.checks.books import (
@@ -48,7 +49,7 @@ from finecut.transforms.verify.checks.orphans import (
 )
 from finecut.transforms.verify.checks.shards import check_shard, shards_in
 from finecut.transforms.verify.checks.vectors import Signed
-from finecut.transforms.verify.checks.verifying import TABLES, VECTORS, Verifying
+from finecut.transforms.verify.checks.verifying import Verifying
 
 CHECKED: Final = "checked"
 CLAIMS: Final = "claims"
@@ -351,8 +352,8 @@ def _count_tables(several: Iterable[tuple[int, str]]) -> tuple[int, str]:
 
 # ── what lies there ──────────────────────────────────────────────────────────────────────────────
 
-#: Folders that are looked into, besides those of vectors.
-KNOWN: Final = {*WORK, "clips", "filtered_clips", "metas", "previews"}
+#: Folders that are looked into, besides those of artefacts.
+KNOWN: Final = {*WORK, "clips", "filtered_clips", "metas"}
 #: Folders of others in an output: what runs stage, and pages to look at.
 STAGING, PAGES = ".staging", "report"
 
@@ -363,7 +364,7 @@ def folders_of(layout: Layout) -> tuple[list[Folder], list[Finding]]:
     notes: list[Finding] = []
     for path in shelf.folders_in(layout.root):
         name = path.rsplit("/", 1)[-1]
-        if name in KNOWN or name.endswith((VECTORS, TABLES)):
+        if name in KNOWN or any(artefact.lies_in(name) for artefact in ARTEFACTS):
             folders.append(Folder(path))
         elif name == STAGING:
             notes += _leftovers(path)
@@ -394,7 +395,11 @@ def _leftovers(staging: str) -> Iterator[Finding]:
 def verifying_of(layout: Layout, folders: Sequence[Folder], **settings: Any) -> Verifying:
     """What every check is told of an output."""
     names = {folder.path.rsplit("/", 1)[-1] for folder in folders}
-    vectors = {name.removesuffix("_parquet") for name in names if name.endswith((VECTORS, TABLES))}
+    vectors = {
+        name.removesuffix("_parquet")
+        for name in names
+        if VECTORS.lies_in(name) or TABLES.lies_in(name)
+    }
     runs = _options_of_runs(layout)
     metas = shelf.some_file_in(layout.metas(), JSON) is not None
     clips = any(_holds_files(layout.clips(kept)) for kept in (True, False))
@@ -403,7 +408,8 @@ def verifying_of(layout: Layout, folders: Sequence[Folder], **settings: Any) -> 
         # What no run was told to leave out has to be there, even if all of it is missing.
         has_metas=metas or not _left_out(runs, "dry_run"),
         has_clips=clips or not _left_out(runs, "dry_run", "no_upload_clips"),
-        has_previews="previews" in names,
+        has_previews=PREVIEWS.folder in names,
+        folders=frozenset(names),
         open_videos=frozenset(_open_videos(layout)),
         vectors=tuple(sorted(vectors)),
         notes={folder: note for folder in sorted(vectors) if (note := _note(layout, folder))},

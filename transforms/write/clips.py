@@ -1,7 +1,7 @@
 """Writing: clips that are staged become a dataset on the shelf, in an order that is a promise.
 
     Clip ─┬─ clips ──────▶ PublishClips      clips/ or filtered_clips/
-          ├─ previews ───▶ PublishPreviews   previews/          ─┐
+          ├─ artefacts ──▶ PublishArtefacts  previews/, …       ─┐
           ├─ metas ──────▶ WriteMetas        metas/v0/           ├─▶ CloseChunks ──▶ CloseVideos
           └─ embeddings ─▶ WriteVectors      ce1_embd/           │   processed_      processed_
                       └──▶ WriteParquet      ce1_embd_parquet/  ─┘   clip_chunks/    videos/
@@ -26,7 +26,7 @@ from finecut.transforms.beam.gather import Gather
 from finecut.transforms.beam.guard import FAILURES, guarded
 from finecut.transforms.beam.parallel import Write, WriteInParallel
 from finecut.transforms.embed.one_model import claim, facts, vector_key
-from finecut.transforms.resume.videos import forget_other_files
+from finecut.transforms.resume.videos import artefacts_there, forget_other_files
 from finecut.transforms.write.close import (
     ChunkClosed,
     CloseChunks,
@@ -38,7 +38,7 @@ from finecut.transforms.write.documents import clip_document, serialise
 from finecut.transforms.write.writing import Writer, Writing, by_chunk, ids, light, tagged
 
 CLIPS: Final = "clips"
-PREVIEWS: Final = "previews"
+ARTEFACTS: Final = "artefacts"
 METAS: Final = "metas"
 EMBEDDINGS: Final = "embeddings"
 
@@ -47,7 +47,7 @@ class WrittenClips(NamedTuple):
     """What :class:`WriteClips` gives back: receipts of every branch, and what went wrong."""
 
     clips: beam.PCollection[Written]
-    previews: beam.PCollection[Written]
+    artefacts: beam.PCollection[Written]
     metas: beam.PCollection[Written]
     embeddings: beam.PCollection[Written]
     chunks: beam.PCollection[ChunkClosed]
@@ -80,25 +80,21 @@ def _forget_other_verdict(clip: Clip, writing: Writing) -> None:
     """An earlier run may have judged it otherwise: nobody shall find it in both places."""
     writing.shelf.remove(writing.layout.clip(clip.id, not clip.kept))
     if not clip.kept:
-        for window in clip.windows:
-            path = writing.layout.preview(clip.id, window.start_frame, window.end_frame)
+        for path in artefacts_there(clip.id, writing):
             writing.shelf.remove(path)
     if writing.algorithm is not None and writing.algorithm not in clip.vectors:
         writing.shelf.remove(writing.layout.embedding(writing.algorithm, clip.id))
 
 
-def publish_previews(clip: Clip, writing: Writing) -> Iterator[Written]:
-    """Move the staged preview of every window to its final name."""
-    for window in clip.windows:
-        if window.preview is None:
-            continue
+def publish_artefacts(clip: Clip, writing: Writing) -> Iterator[Written]:
+    """Move every staged file that was made of the clip to its final name."""
+    for below, staged in clip.artefacts.items():
         if writing.dry_run or not clip.kept:
-            _drop(window.preview, writing)
+            _drop(staged, writing)
             continue
-        path = writing.layout.preview(clip.id, window.start_frame, window.end_frame)
-        yield Written(
-            PREVIEWS, clip.id, clip.chunk.id, path, writing.shelf.publish(window.preview, path)
-        )
+        path = writing.layout.below(below)
+        size = writing.shelf.publish(staged, path)
+        yield Written(ARTEFACTS, clip.id, clip.chunk.id, path, size)
 
 
 def write_meta(clip: Clip, writing: Writing) -> Iterator[Written]:
@@ -168,23 +164,23 @@ class WriteClips(beam.PTransform[beam.PCollection[Clip], WrittenClips]):
     def expand(self, clips: beam.PCollection[Clip]) -> "WrittenClips":
         writing = self.writing
         branch = clips | "Sort into branches" >> beam.ParDo(_Sort()).with_outputs(
-            CLIPS, PREVIEWS, METAS, EMBEDDINGS, main="ledger"
+            CLIPS, ARTEFACTS, METAS, EMBEDDINGS, main="ledger"
         )
         published = branch[CLIPS] | PublishClips(writing)
-        previews = branch[PREVIEWS] | PublishPreviews(writing)
+        artefacts = branch[ARTEFACTS] | PublishArtefacts(writing)
         metas = branch[METAS] | WriteMetas(writing)
         vectors = branch[EMBEDDINGS] | WriteVectors(writing)
         # In a stream, only all clips tell that all vectors are here.
         whole = branch[EMBEDDINGS] if writing.patience is None else clips
         tables = whole | WriteParquet(writing)
-        steps = [published, previews, metas, vectors, tables]
+        steps = [published, artefacts, metas, vectors, tables]
         receipts = [step.written for step in steps] | "Receipts" >> beam.Flatten()
         chunks = (branch.ledger, receipts) | CloseChunks(writing)
         videos = chunks.closed | CloseVideos(writing)
         failures = [step[FAILURES] for step in (*steps, chunks, videos)]
         return WrittenClips(
             clips=published.written,
-            previews=previews.written,
+            artefacts=artefacts.written,
             metas=metas.written,
             embeddings=[vectors.written, tables.written] | "All vectors" >> beam.Flatten(),
             chunks=chunks.closed,
@@ -216,10 +212,10 @@ class PublishClips(_WriteEach):
     write = staticmethod(publish_clip)
 
 
-class PublishPreviews(_WriteEach):
-    """Clip → the previews of its windows."""
+class PublishArtefacts(_WriteEach):
+    """Clip → the files that were made of it, previews of its windows for one."""
 
-    write = staticmethod(publish_previews)
+    write = staticmethod(publish_artefacts)
 
 
 class WriteMetas(_WriteEach):
@@ -264,7 +260,7 @@ class _Sort(beam.DoFn):
     ) -> Iterable[
         Clip
         | TaggedOutput[Literal["clips"], Clip]
-        | TaggedOutput[Literal["previews"], Clip]
+        | TaggedOutput[Literal["artefacts"], Clip]
         | TaggedOutput[Literal["metas"], Clip]
         | TaggedOutput[Literal["embeddings"], Clip]
     ]:
@@ -290,8 +286,8 @@ class _WriteParquet(Writer):
 def _sorted_into(clip: Clip) -> Iterator[Any]:
     if clip.staged is not None:
         yield TaggedOutput(CLIPS, clip)
-    if any(window.preview for window in clip.windows):
-        yield TaggedOutput(PREVIEWS, clip)
+    if clip.artefacts:
+        yield TaggedOutput(ARTEFACTS, clip)
     yield TaggedOutput(METAS, clip)
     if clip.vectors:
         yield TaggedOutput(EMBEDDINGS, clip)

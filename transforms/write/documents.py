@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from finecut.io.dataset.score_keys import SCORES
-from finecut.io.layout import Layout
+from finecut.io.layout import PREVIEWS, Artefact, Layout
 from finecut.io.records import Clip, ModelUsed, Told, Transcoded, Video, Window
 from finecut.transforms.registry import HEADS, IN_HEADS
 
@@ -121,7 +121,7 @@ def chunk_document(video: Video, index: int, clips: Sequence[Clip]) -> Document:
         "num_clips_transcoded": sum(clip.file is not None for clip in clips),
         "num_clips_with_embeddings": sum(bool(clip.vectors) for clip in kept),
         "num_clips_with_caption": sum(any(w.captions for w in clip.windows) for clip in kept),
-        "num_clips_with_webp": sum(any(w.preview for w in clip.windows) for clip in kept),
+        "num_clips_with_webp": sum(has_artefact(clip, PREVIEWS) for clip in kept),
         "total_clip_duration": float(sum(lengths)),
         "max_clip_duration": max(lengths, default=0.0),
         "clips": [clip.id for clip in kept],
@@ -131,6 +131,11 @@ def chunk_document(video: Video, index: int, clips: Sequence[Clip]) -> Document:
             clip.id: _texts(clip.windows, "enhanced_captions") for clip in kept
         },
     }
+
+
+def has_artefact(clip: Clip, artefact: Artefact) -> bool:
+    """Whether any file of this kind was made of the clip."""
+    return any(artefact.lies_in(path.partition("/")[0]) for path in clip.artefacts)
 
 
 def video_document(

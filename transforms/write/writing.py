@@ -44,11 +44,7 @@ def planned(clip: Clip, writing: Writing) -> set[str]:
     if writing.upload_clips and clip.staged is not None:
         paths.add(layout.clip(clip.id, clip.kept))
     if clip.kept:
-        paths |= {
-            layout.preview(clip.id, window.start_frame, window.end_frame)
-            for window in clip.windows
-            if window.preview
-        }
+        paths |= {*map(layout.below, clip.artefacts)}
         for algorithm in clip.vectors:
             paths.add(layout.embedding(algorithm, clip.id))
             paths.add(layout.embedding_parquet(algorithm, clip.chunk.id))

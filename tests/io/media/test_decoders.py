@@ -13,11 +13,12 @@ from av.codec.hwaccel import HWAccel
 from cutting_room import QUICK, frames_of, shots_at, video_of
 
 from finecut.io.media.codecs import decoders
-from finecut.io.media.codecs.decoders import GREY, NVDEC, SOFTWARE, DecoderMissing, require_decoder
+from finecut.io.media.codecs.decoders import NVDEC, SOFTWARE, DecoderMissing, require_decoder
+from finecut.io.media.codecs.encoders import GREY
 from finecut.io.media.cutting import Recipe, cut
 from finecut.io.media.frame_view import plane
 from finecut.io.media.testfilm.paint import Painting, paint
-from finecut.pipeline import options as choices
+from finecut.pipeline.choices import encoding as choices
 from finecut.pipeline.cli.command import main
 from finecut.pipeline.commands.describe import describe
 from finecut.pipeline.options import OptionError, Options

@@ -65,13 +65,13 @@ def clip(windows: int, length: int) -> Clip:
                 *(index * 256, index * 256 + 255),
                 {"qwen2.5": CAPTION},
                 {"qwen_lm": RICHER},
-                f"{STAGED}/{name}_{index}.webp",
                 {"qwen2.5": Told("success", 1234, 120)},
                 {"qwen_lm": Told("success", 310, 160)},
             )
             for index in range(windows)
         ),
         {"cosmos-embed1-224p": tuple(1 / place for place in range(1, length + 1))},
+        {f"previews/{name}_{i}.webp": f"{STAGED}/{name}_{i}.webp" for i in range(windows)},
         {model: ModelUsed(f"org/{model}", "0123456789abcdef" * 2, length) for model in asked},
         errors={"saturation_error": "the decoder broke off: Invalid data found " * 4},
     )

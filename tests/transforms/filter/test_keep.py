@@ -23,7 +23,7 @@ from finecut.pipeline.cli.command import main
 from finecut.pipeline.cli.final_words import final_words
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.running import run
-from finecut.transforms.preview.clips import frames_of_window
+from finecut.transforms.steps.preview import frames_of_window
 
 OPTIONS = Options(input=("films",), output="out")
 MOVING = (Scene(0, (60, 0), 120, texture=20),)

@@ -691,7 +691,9 @@ def test_thoughts_are_no_text(text: str, left: str, status: str) -> None:
 # ── finding ──────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(("name", "family"), [("qwen2.5", "qwen25"), ("qwen3", "qwen3")])
+@pytest.mark.parametrize(
+    ("name", "family"), [("qwen2.5", "qwen25"), ("qwen2.5-3b", "qwen25"), ("qwen3", "qwen3")]
+)
 def test_short_names_mean_models_below_the_model_dir(
     folders: dict[str, Path], tmp_path: Path, name: str, family: str
 ) -> None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from finecut.io.media.testfilm.paint import paint
 from finecut.transforms.models import text
+from finecut.transforms.models.packaged_models import TEXT_MODEL
 from finecut.transforms.models.text import TextScorer, heights
 from finecut.transforms.models.weights.packages import package_file
 
@@ -23,8 +24,8 @@ pytest.importorskip("onnxruntime")
 drawing = pytest.importorskip("PIL.ImageDraw")
 fonts = pytest.importorskip("PIL.ImageFont")
 images = pytest.importorskip("PIL.Image")
-if package_file(*text.MODEL.place) is None:
-    pytest.skip(f"needs {text.MODEL.install}", allow_module_level=True)
+if package_file(*TEXT_MODEL.place) is None:
+    pytest.skip(f"needs {TEXT_MODEL.install}", allow_module_level=True)
 
 Frame = NDArray[np.uint8]
 #: Where, how high and what is written; places and heights as for a picture 640 wide.

@@ -14,14 +14,14 @@ import pytest
 from numpy.typing import NDArray
 
 from finecut.io.media.testfilm.paint import paint
-from finecut.transforms.models import unsafe
+from finecut.transforms.models.packaged_models import UNSAFE_MODEL
 from finecut.transforms.models.unsafe import UnsafeScorer
 from finecut.transforms.models.weights.packages import package_file
 
 runtime = pytest.importorskip("onnxruntime")
 images = pytest.importorskip("PIL.Image")
-if package_file(*unsafe.MODEL.place) is None:
-    pytest.skip(f"needs {unsafe.MODEL.install}", allow_module_level=True)
+if package_file(*UNSAFE_MODEL.place) is None:
+    pytest.skip(f"needs {UNSAFE_MODEL.install}", allow_module_level=True)
 
 Frame = NDArray[np.uint8]
 
@@ -42,7 +42,7 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> list[Frame]:
 
 @cache
 def plain_session() -> Any:
-    path = str(package_file(*unsafe.MODEL.place))
+    path = str(package_file(*UNSAFE_MODEL.place))
     return runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
 

@@ -449,7 +449,7 @@ def made(
         clip = judged(clip, stage.rules)
     if not clip.kept:
         return clip
-    window = Window(0, 9, {"qwen": "text"}, {"lm": "more"}, None, {"qwen": Told("ok", 1, 2)})
+    window = Window(0, 9, {"qwen": "text"}, {"lm": "more"}, {"qwen": Told("ok", 1, 2)})
     kinds = (vector_key("lite"), "qwen_caption", "lm_enhanced_caption")
     return clip.replace(
         windows=(window,),
@@ -488,7 +488,7 @@ def test_what_is_judged_anew_is_what_curation_would_write(
         assert not before.kept
         return
     if told.rejected_by is None and not entry.kept:
-        assert missing(entry, Refiltering(WRITING, (), vectors=True)) == ["vector"]
+        assert missing(entry, Refiltering(WRITING, (), made=(("vector", False),))) == ["vector"]
         assert after.kept
         return
     rewritten = clip_rewritten(entry, told.rejected_by, told.unseen, LAYOUT)

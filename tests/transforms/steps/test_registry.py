@@ -13,11 +13,22 @@ from typing import Any
 import pytest
 
 from finecut.io.dataset.score_keys import scores_held
+from finecut.io.layout import PREVIEWS, TABLES, VECTORS
 from finecut.pipeline.options import Options, StepOptions, option_fields
 from finecut.pipeline.planning import configuration
 from finecut.transforms.option import FILTER_MODES
-from finecut.transforms.registry import FAMILIES, SCORES, SHORT, STEPS
-from finecut.transforms.step_base import Step
+from finecut.transforms.registry import (
+    ARTEFACTS,
+    FAMILIES,
+    ON_CLIPS,
+    SCORES,
+    SCORING,
+    SHORT,
+    STEPS,
+)
+from finecut.transforms.step_base import Step, StepOnClips, StepOnTexts
+from finecut.transforms.steps.thumbnail import THUMBNAILS
+from finecut.transforms.verify.checks.orphans import owner_of
 from finecut.transforms.write.documents import placed
 
 #: Configurations as the version before the registry counted them: nothing that was finished then
@@ -68,18 +79,44 @@ def test_a_step_that_is_used_is_part_of_the_configuration() -> None:
     assert len({*digests}) == len(digests)
 
 
+@pytest.mark.parametrize("step", SCORING, ids=lambda step: step.name)
+def test_a_step_that_scores_is_whole(step: type[Step[Any]]) -> None:
+    own = {f.name: f for f in fields(step.Options)}
+    assert own[f"{step.name}_filter"].metadata["choices"] == FILTER_MODES
+    assert step.scores
+    for f in step.Options.__annotations__:
+        assert f == "screen_target_fps" or f.startswith(f"{step.name}_")
+    assert all(rule.score in FAMILIES for rule in step.of(Options()).rules())
+
+
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
 def test_a_step_is_whole(step: type[Step[Any]]) -> None:
     own = {f.name: f for f in fields(step.Options)}
-    assert own[f"{step.name}_filter"].metadata["choices"] == FILTER_MODES
+    assert step.flag().removeprefix("--").replace("-", "_") in own
     assert all(f.kw_only and f.default is not MISSING for f in own.values())
-    assert step.scores
     assert step.__doc__ or sys.modules[step.__module__].__doc__
-    for f in step.Options.__annotations__:
-        assert f == "screen_target_fps" or f.startswith(f"{step.name}_")
     made = step.of(Options())
     assert pickle.loads(pickle.dumps(made)) == made
-    assert all(rule.score in FAMILIES for rule in made.rules())
+
+
+@pytest.mark.parametrize("step", ON_CLIPS, ids=lambda step: step.name)
+def test_a_step_that_makes_something_is_whole(step: type[StepOnClips[Any]]) -> None:
+    assert step.label
+    assert step.gives or issubclass(step, StepOnTexts)
+    assert step.has_model or step.artefacts
+    assert step.of(Options()).enabled == (step.name == "embed")
+
+
+def test_artefacts_lie_apart() -> None:
+    folders = [artefact.folder for artefact in ARTEFACTS]
+    assert len({*folders}) == len(folders)
+    for path, owner in (
+        (PREVIEWS.path("d2d0", 0, 255), "d2d0"),
+        (THUMBNAILS.path("d2d0"), "d2d0"),
+        (VECTORS.path_in("ce1_embd", "d2d0"), "d2d0"),
+        (TABLES.path_in("ce1_embd_parquet", "4a05"), "4a05"),
+    ):
+        assert owner_of(path) == owner
 
 
 def test_names_are_given_once() -> None:

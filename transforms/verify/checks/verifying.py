@@ -18,8 +18,6 @@ R = TypeVar("R")
 
 #: Reads of one chunk that wait together.
 TOGETHER: Final = 8
-#: A vector's folder, and that of the tables beside it.
-VECTORS, TABLES = "_embd", "_embd_parquet"
 METAS: Final = "metas/v0"
 
 
@@ -38,6 +36,8 @@ class Verifying:
     has_metas: bool = True
     has_clips: bool = True
     has_previews: bool = True
+    #: The output's folders.
+    folders: frozenset[str] = frozenset()
     #: Videos that are being worked on, by their paths below the input.
     open_videos: frozenset[str] = frozenset()
     #: Folders of vectors (``ce1_embd``), and what the note of each says.

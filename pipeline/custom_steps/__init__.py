@@ -1,0 +1,1 @@
+"""Custom steps: found by name, given their options, checked, and put in place."""

@@ -1,0 +1,111 @@
+"""The options that all steps share which may ask a model of another's making."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from finecut.transforms.needs import Needs
+from finecut.transforms.option import (
+    AUTO,
+    CAPTIONS,
+    ENDPOINT,
+    LONGEST_WAIT,
+    MACHINES,
+    TRANSFORMERS,
+    VLLM,
+    option,
+)
+from finecut.transforms.steps.model_folder import IN_PROCESS, ModelFolder
+
+#: When these options have an effect: where an answer is waited for; where clips are handed over
+#: several at once.
+AWAITED, BATCHED = "awaited", "batched"
+MOST_TOKENS: Final = 32_768
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelMachine(ModelFolder):
+    trust_remote_code: bool = option(
+        False,
+        MACHINES,
+        "Let models run code that lies beside their weights (Cosmos-Embed1, InternVideo2, "
+        "Nemotron); it may do all you may do, and its revision has to be pinned (ID@COMMIT).",
+        matters=False,
+        effective=IN_PROCESS,
+        without="a model that brings code: --embedding-algorithm or --generate-captions",
+    )
+    model_timeout: float = option(
+        300.0,
+        MACHINES,
+        "Longest wait for one answer of a captioner, a text model or a server.",
+        metavar="SECONDS",
+        above=0,
+        most=LONGEST_WAIT,
+        matters=False,
+        effective=AWAITED,
+        without="a captioner, a text model or a server",
+    )
+    clips_together: int = option(
+        8,
+        MACHINES,
+        "Clips handed at once to a model on a GPU or a server; it batches them by their pixels.",
+        metavar="N",
+        above=0,
+        most=1024,
+        matters=False,
+        effective=BATCHED,
+        without="a model that may run on a GPU, or a server",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class WriterMachine(ModelMachine):
+    """Of steps whose models write."""
+
+    caption_engine: str = option(
+        AUTO,
+        CAPTIONS,
+        "What runs captioners and text models that are no endpoints: vllm, or transformers; auto "
+        "takes vLLM where it is installed.",
+        choices=(AUTO, TRANSFORMERS, VLLM),
+        effective=IN_PROCESS,
+        without="--generate-captions by a model in this process",
+    )
+
+
+def needs_of_writer(algorithm: str, url: str | None, o: WriterMachine) -> Needs:
+    """What a model needs that writes."""
+    if algorithm == ENDPOINT:
+        return Needs(hosts=(url or "",))
+    if o.caption_engine == VLLM:
+        return Needs(models=(algorithm,), packages=("vllm",), command="pip install vllm")
+    # Which vLLM brings, too.
+    return Needs(models=(algorithm,), packages=("torch", "transformers"), extra="models")
+
+
+def wrong_with_endpoint(used: bool, name: str, algorithm: str, url: str | None) -> Iterator[str]:
+    """Endpoints that are named and not used, or used and not named; ``name`` begins the options."""
+    from finecut.transforms.models.endpoint.address import check_address
+
+    flag = f"--{name}"
+    if used and algorithm == ENDPOINT and not url:
+        yield (
+            f"{flag}-algorithm {ENDPOINT} needs the server's address: write "
+            f"{flag}-endpoint http://HOST:PORT/v1"
+        )
+    if used and algorithm != ENDPOINT and url:
+        yield (
+            f"{flag}-endpoint does nothing without {flag}-algorithm {ENDPOINT}: write that too, "
+            "or leave it out"
+        )
+    if wrong := check_address(url, f"{flag}-endpoint") if url else None:
+        yield wrong
+    if used and not algorithm.strip():
+        yield f"{flag}-algorithm '' names nothing: write a model, or leave it out"
+
+
+def wrong_with_text(flag: str, text: str | None) -> Iterator[str]:
+    if text is not None and not text.strip():
+        yield f"{flag} '' asks nothing: write a question, or leave it out"
