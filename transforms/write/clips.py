@@ -204,10 +204,10 @@ class _WriteEach(beam.PTransform[beam.PCollection[Clip], Any]):
 
     def expand(self, clips: beam.PCollection[Clip]) -> Any:
         step = self.default_label()
-        write: Write = partial(type(self).write, writing=self.writing)
-        return clips | step >> beam.ParDo(
-            WriteInParallel(step, write, self.writing.threads)
-        ).with_outputs(FAILURES, main="written")
+        writing = self.writing
+        write: Write = partial(type(self).write, writing=writing)
+        work = WriteInParallel(step, write, threads=writing.threads, run=writing.shelf.staging)
+        return clips | step >> beam.ParDo(work).with_outputs(FAILURES, main="written")
 
 
 class PublishClips(_WriteEach):

@@ -11,6 +11,7 @@ from finecut.io.layout import Layout
 from finecut.io.records import Clip, Failure, Written
 from finecut.io.storage.files import Shelf
 from finecut.transforms.beam.guard import FAILURES
+from finecut.transforms.beam.of_run import of_run
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,12 @@ class Writer(beam.DoFn):
     def __init__(self, writing: Writing) -> None:
         super().__init__()
         self.writing = writing
+
+    def setup(self) -> None:
+        self._kept = of_run(self.writing.shelf.staging)
+
+    def teardown(self) -> None:
+        del self._kept
 
 
 def tagged(outcomes: Iterable[Any]) -> Iterator[Any]:
