@@ -28,6 +28,8 @@ import posixpath
 import uuid
 from dataclasses import dataclass
 
+#: How an embedder's two folders end.
+VECTORS, TABLES = "_embd", "_embd_parquet"
 #: First letters of an embedding algorithm's name → prefix of its two folders.
 EMBEDDING_FOLDERS = {"cosmos-embed1": "ce1_embd", "internvideo2": "iv2_embd"}
 
@@ -100,7 +102,7 @@ def embedding_folder(algorithm: str) -> str:
         if algorithm.startswith(family):
             return folder
     safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in algorithm)
-    return f"{safe}_embd"
+    return f"{safe}{VECTORS}"
 
 
 def embedding_name_of(folder: str) -> str | None:
@@ -111,11 +113,11 @@ def embedding_name_of(folder: str) -> str | None:
     >>> embedding_name_of("ce1_embd_parquet"), embedding_name_of("clips")
     ('cosmos-embed1', None)
     """
-    if not folder.endswith("_embd_parquet"):
+    if not folder.endswith(TABLES):
         return None
     families = {short: family for family, short in EMBEDDING_FOLDERS.items()}
     folder = folder.removesuffix("_parquet")
-    return families.get(folder, folder.removesuffix("_embd"))
+    return families.get(folder, folder.removesuffix(VECTORS))
 
 
 def clip_path_is_sharded(path: str) -> bool:

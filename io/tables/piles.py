@@ -36,18 +36,12 @@ class Rows(NamedTuple):
     home: NDArray[np.bool_]
 
     def take(self, which: NDArray[np.int64] | NDArray[np.bool_]) -> Rows:
-        ids, vectors, distances, home = self
-        return Rows(ids[which], vectors[which], distances[which], home[which])
+        return Rows(*(column[which] for column in self))
 
 
 def together(parts: list[Rows]) -> Rows:
     """The same rows in one."""
-    return Rows(
-        np.concatenate([part.ids for part in parts]),
-        np.concatenate([part.vectors for part in parts]),
-        np.concatenate([part.distances for part in parts]),
-        np.concatenate([part.home for part in parts]),
-    )
+    return Rows(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def to_bytes(rows: Rows) -> bytes:

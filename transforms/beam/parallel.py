@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
@@ -16,29 +16,10 @@ from finecut.transforms.beam.guard import FAILURES, guarded
 from finecut.transforms.beam.metrics import count
 from finecut.transforms.beam.of_run import of_run
 
-T = TypeVar("T")
-R = TypeVar("R")
-
 #: Writes that may wait for their turn, per thread: enough to keep all busy, few enough to be small.
 BACKLOG = 4
 
 Write = Callable[[Clip], Iterable[Written]]
-
-
-def in_order(work: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
-    """What ``work`` gives for each item, in their order, ``threads`` of them worked on ahead."""
-    with _pool(threads) as pool:
-        ahead: deque[Future[R]] = deque()
-        for item in items:
-            ahead.append(pool.submit(work, item))
-            if len(ahead) > threads:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
-
-
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="finecut-write")
 
 
 class _Pending(NamedTuple):
@@ -62,7 +43,9 @@ class WriteInParallel(beam.DoFn):
     def setup(self) -> None:
         self._kept = of_run(self.run)
         # All writers of all workers of a run together use this many threads.
-        self._pool = self._kept.once("threads", partial(_pool, self.threads))
+        self._pool = self._kept.once(
+            "threads", partial(ThreadPoolExecutor, self.threads, thread_name_prefix="finecut-write")
+        )
 
     def teardown(self) -> None:
         del self._kept, self._pool
