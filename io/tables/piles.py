@@ -9,7 +9,7 @@ A slice is an Arrow stream by itself. Piles lie in staging: they are gone when t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -36,7 +36,8 @@ class Rows(NamedTuple):
     home: NDArray[np.bool_]
 
     def take(self, which: NDArray[np.int64] | NDArray[np.bool_]) -> Rows:
-        return Rows(*(column[which] for column in self))
+        columns: Iterator[Any] = (column[which] for column in self)
+        return Rows(*columns)
 
 
 def together(parts: list[Rows]) -> Rows:
