@@ -16,13 +16,14 @@ EXTRAS ?= gcp,dev
 CONSTRAINTS ?= constraints/gcp.txt
 TESTS ?= tests
 WORKERS ?= 2
+CPU ?=
 UV ?= uv
 
 TORCH := 2.13.0
 
 BIN := $(abspath $(VENV))/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(if $(CPU),--cpu)
 MYPY = $(BIN)/mypy --config-file ../pyproject.toml --python-executable $(BIN)/python
 ROOMS := front pipeline transforms io
 
@@ -139,7 +140,7 @@ check: $(STAMP) typecheck ## Check style, format and types
 	$(BIN)/ruff format --check .
 	cd typecheck && $(MYPY) -p finecut
 	@# Tests import what they share by its bare name, as pytest lets them.
-	cd typecheck && MYPYPATH=../tests/support:../tests/io/media:../tests/pipeline:../tests/pipeline/cli:../tests/transforms/models:../tests/transforms/refilter:../tests/transforms/write:../benchmarks $(MYPY) --no-warn-return-any setup.py $$(find ../tests ../benchmarks -name "*.py")
+	cd typecheck && MYPYPATH=../tests/support:../benchmarks $(MYPY) --no-warn-return-any setup.py $$(find ../tests ../benchmarks -name "*.py")
 
 # mypy run in the root takes the folder io/ for the standard library's io, so it gets a folder of
 # links in which the rooms stand where they are installed.
@@ -190,7 +191,7 @@ flink: $(STAMP) ## Curate painted films on Flink and on the local runner, and co
 	test $$missing = 0
 	rm -rf demo/flink
 	@mkdir -p demo/flink/films
-	$(BIN)/python -c 'from finecut.io.media.testfilm.paint import demo_films; list(demo_films("demo/flink/films"))'
+	$(BIN)/python -c 'from finecut.io.media.testfilm.demo import demo_films; list(demo_films("demo/flink/films"))'
 	$(BIN)/finecut curate --input demo/flink/films --output demo/flink/local $(DEMO_OPTIONS)
 	$(BIN)/finecut curate --input demo/flink/films --output demo/flink/flink $(DEMO_OPTIONS) $(FLINK_RUNNER)
 	@cd tests/support && $(BIN)/python -c 'import sys; from pathlib import Path; from faults import differences, tree; \

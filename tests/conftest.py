@@ -12,6 +12,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import hypothesis
 import pytest
+from cpu_times import CpuTimes
 from footage import painted
 
 from finecut.io.media.testfilm.paint import Painting
@@ -19,6 +20,17 @@ from finecut.io.media.testfilm.paint import Painting
 # How long an example takes says more about who else uses the machine than about the code.
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--cpu", action="store_true", help="list the tests that use the most processor time"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--cpu"):
+        config.pluginmanager.register(CpuTimes())
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,6 @@ import apache_beam as beam
 import numpy as np
 from numpy.typing import NDArray
 
-from finecut.io.media.frames.contact_sheet import SheetFrames
 from finecut.io.records import Clip, Failure, Scores
 from finecut.transforms.beam.guard import guarded
 from finecut.transforms.beam.metrics import count, metered
@@ -294,7 +293,7 @@ def _frames(clip: Clip, looker: Looker) -> Frames:
     if looker.frames_per_second is None:
         return ()
     sheet = sheet_of(clip, looker.looking)
-    return SheetFrames(sheet, sheet.at_rate(looker.frames_per_second), looker.side)
+    return sheet.pictures(sheet.at_rate(looker.frames_per_second), looker.side)
 
 
 def _what(found: object) -> str:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from finecut.io.media.frame_view import Look
+    from finecut.io.media.frame_view import FrameView
 
     #: Sampled frames of a clip, RGB, and what gives scores for them.
     Frames = Sequence[NDArray[np.uint8]]
@@ -94,7 +94,7 @@ class Meter(Protocol):
     def more(self, times: Sequence[Fraction]) -> int:
         """How many of these frames are worth decoding for it."""
 
-    def see(self, look: Look, seconds: Fraction) -> None:
+    def see(self, view: FrameView, seconds: Fraction) -> None:
         """The next frame, and when it is shown."""
 
     def scores(self) -> dict[str, float]:

@@ -14,7 +14,7 @@ from finecut.io.dataset.order import Places, Share, part, shuffled, size_of_part
 from finecut.io.dataset.output import Entry, NoDataset
 from finecut.io.dataset.sources import Floats, Source
 from finecut.io.dataset.stills import still_of
-from finecut.io.media.frames.frame_reader import Frames, Pictures, TooFew, read_frames
+from finecut.io.media.frames.training_frames import Frames, Pictures, TooFew, read_frames
 from finecut.io.media.limits import FilmError
 from finecut.io.storage import files as shelf
 

@@ -38,7 +38,7 @@ from finecut.io.dataset.order import Places, Share
 from finecut.io.dataset.output import Entry
 from finecut.io.dataset.sources import Drop, Keep, open_source
 from finecut.io.dataset.tables import table
-from finecut.io.media.frames.frame_reader import Pictures
+from finecut.io.media.frames.training_frames import Pictures
 
 log = logging.getLogger(__name__)
 

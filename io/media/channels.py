@@ -25,7 +25,7 @@ Samples = npt.NDArray[np.float32]
 AAC_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 8: "7.1"}
 #: The format of samples that travel: all channels of one moment side by side.
 INTERLEAVED = "flt"
-#: Up to so many channels, those without places have the usual ones, as players assume, too.
+#: Up to this many channels, those without places have the usual ones, as players assume, too.
 MOST_USUAL = 8
 
 #: Places that a smaller layout hears as the place they are nearest to.
@@ -69,6 +69,7 @@ _INSTEAD: dict[str, tuple[tuple[str, ...], ...]] = {
     "WR": (("FR", "SR"), ("FR", "BR"), ("FR",), ("FC",)),
     "LFE": (),
 }
+_KNOWN = frozenset({*_NEAREST, *_INSTEAD})
 #: Channels of a sphere of sound: the first is what is heard from everywhere, the others only say
 #: from which side more of it comes.
 _SPHERE, _FROM_EVERYWHERE = "AMBI", "AMBI0"
@@ -98,15 +99,11 @@ def places_of(layout: av.AudioLayout) -> tuple[str, ...] | None:
     True
     """
     places = tuple(channel.name for channel in layout.channels)
-    if _SPHERE in "".join(places) or all(_is_known(place) for place in places):
+    if _SPHERE in "".join(places) or _KNOWN.issuperset(places):
         return places
     if len(places) <= MOST_USUAL:
         return tuple(channel.name for channel in av.AudioLayout(f"{len(places)}c").channels)
     return None
-
-
-def _is_known(place: str) -> bool:
-    return place in _NEAREST or place in _INSTEAD
 
 
 def aac_layout(layout: av.AudioLayout) -> str:
@@ -153,8 +150,7 @@ def matrix(places: Sequence[str], wanted: Sequence[str]) -> Samples:
         for other in heard:
             rows[wanted.index(other), column] = 1 / math.sqrt(len(heard))
     loudest = float(rows.sum(axis=1).max())
-    quieter: Samples = rows / np.float32(max(1.0, loudest))
-    return quieter
+    return rows / np.float32(max(1.0, loudest))
 
 
 def heard_in(place: str, wanted: Sequence[str]) -> tuple[str, ...]:
@@ -174,7 +170,7 @@ def heard_in(place: str, wanted: Sequence[str]) -> tuple[str, ...]:
 
 
 def _keeps_all(rows: Samples) -> bool:
-    """Whether each channel could be told from the others again."""
+    """Whether each channel could be separated from the others again."""
     rank = int(np.linalg.matrix_rank(rows))
     return rank == int(rows.shape[1])
 
@@ -193,8 +189,7 @@ def samples_of(frame: av.AudioFrame) -> npt.NDArray[Any]:
             frame
         )
     interleaved: npt.NDArray[Any] = frame.to_ndarray()
-    rows: npt.NDArray[Any] = interleaved.reshape(-1, frame.layout.nb_channels).T
-    return rows
+    return interleaved.reshape(-1, frame.layout.nb_channels).T
 
 
 def frame_of(samples: Samples, layout: str) -> av.AudioFrame:

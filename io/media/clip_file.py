@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import av
+from av.video.codeccontext import VideoCodecContext
 
 from finecut.io.media.codecs.encoders import Encoding, PictureFormat, configure, encoder_options
 from finecut.io.media.codecs.thread_priority import opened
@@ -57,19 +57,19 @@ class Mp4Writer:
         """The tick at which the last picture is over."""
         return self._last_tick + max(1, round(last_length / self._time_base))
 
-    def _finish(self, ticks: int, width: int, height: int, codec: str) -> ClipFile:
-        """Write the last packet and the end of the file; the clip is so many ticks long."""
+    def _finish(self, ticks: int, like: VideoCodecContext) -> ClipFile:
+        """Write the last packet and the end of the file, which is this long."""
         self._mux_held(ticks, last=True)
         if self._sound is not None:
             self._sound.close()
         self._container.close()
         rate = self._num_frames / (ticks * self._time_base)
         return ClipFile(
-            width=width,
-            height=height,
+            width=like.width,
+            height=like.height,
             framerate=rate.numerator / rate.denominator,
             num_frames=self._num_frames,
-            video_codec=codec,
+            video_codec=like.codec.canonical_name,
             num_bytes=self.path.stat().st_size,
             sha256=_sha256(self.path),
             sound="" if self._sound is None else self._sound.note,
@@ -104,20 +104,19 @@ class Mp4Writer:
 
 
 class ClipWriter(Mp4Writer):
-    """Takes pictures and sound of one clip, in the film's seconds, and closes into its facts."""
+    """Takes pictures and sound of one clip, whose span is in the film's seconds."""
 
     def __init__(
         self,
         path: Path,
         encoding: Encoding,
         picture: PictureFormat,
-        start: Fraction,
-        end: Fraction,
         listener: Listener | None,
+        span: tuple[Fraction, Fraction],
     ) -> None:
         super().__init__(path, picture.time_base)
         self._picture = picture
-        self._start, self._until = start, end
+        self._start, self._until = span
         self._ticks = 1 / picture.time_base
         stream = self._container.add_stream(
             encoding.encoder, rate=picture.rate, options=encoder_options(encoding)
@@ -156,8 +155,7 @@ class ClipWriter(Mp4Writer):
         for packet in self._track.encode(None):
             self._mux_held(ticks)
             self._hold_encoded(packet)
-        codec = self._track.codec_context.codec.canonical_name
-        return self._finish(ticks, self._picture.width, self._picture.height, codec)
+        return self._finish(ticks, self._track.codec_context)
 
     def _hold_encoded(self, packet: Packet) -> None:
         assert packet.pts is not None
@@ -166,13 +164,5 @@ class ClipWriter(Mp4Writer):
 
 
 def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    for block in _blocks(path):
-        digest.update(block)
-    return digest.hexdigest()
-
-
-def _blocks(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            yield block
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -22,7 +22,7 @@ from functools import cached_property
 #: frame by less than a microsecond means that frame.
 NEARLY = Fraction(1, 1_000_000)
 
-#: Clips get at least so many ticks a second, so that off-grid times stay true to 0.1 ms.
+#: Clips get at least this many ticks a second, so that off-grid times stay true to 0.1 ms.
 LEAST_TICKS = 10_000
 MOST_TICKS = 1_000_000
 
@@ -95,7 +95,7 @@ class _Grid:
         self._allowed = int(min(time_base, 1 / rate / 4) * time_base.denominator * rate.numerator)
 
     def nearest(self, ticks: int) -> int | None:
-        """The number of the frame shown so many ticks after the first; none if none is near."""
+        """The number of the frame shown this long after the first, if one is near."""
         place = ticks * self._up
         index = _nearest(place, self._down)
         return index if abs(index * self._down - place) <= self._allowed else None

@@ -22,7 +22,7 @@ from finecut.io.media.wholeness import is_known, is_whole
 
 
 class Ending:
-    """Told of every packet and picture of one pass; asked when there are no more."""
+    """Notes every packet and picture of one pass, and knows the end when there are no more."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Ending:
             self.saw(packet.pts, packet.duration)
 
     def saw(self, tick: int | None, ticks: int | None) -> None:
-        """A picture is shown from this tick on for so many."""
+        """A picture is shown from this tick on, for this many."""
         if tick is None:
             return
         self._last = max(self._last, tick)

@@ -28,14 +28,14 @@ class Limits:
 
     @property
     def decoder_pixels(self) -> int:
-        """What decoders are told: they pad pictures to whole blocks, of up to 64 by 64."""
+        """What decoders are given: they pad pictures to whole blocks, of up to 64 by 64."""
         return self.pixels * 5 // 4 + 65_536
 
     def refuse_streams(self, number: int) -> None:
         if number > self.streams:
             raise FilmError(
                 f"the file has {number} tracks or more, and {self.streams} are the limit. Usually "
-                "its header is damaged, or it was made to exhaust who opens it; copy the tracks "
+                "its header is damaged, or it was made to exhaust memory; copy the tracks "
                 "that matter into a new file, or raise --max-streams."
             )
 
@@ -43,7 +43,7 @@ class Limits:
         """FFmpeg does not say which of the two it was."""
         raise FilmError(
             f"the file has more than {self.streams} tracks, or asks for more memory than there "
-            "is. Usually its header is damaged, or it was made to exhaust who opens it; copy the "
+            "is. Usually its header is damaged, or it was made to exhaust memory; copy the "
             "tracks that matter into a new file, or raise --max-streams."
         )
 
@@ -52,15 +52,15 @@ class Limits:
             raise FilmError(
                 f"a picture of it has {width} by {height} = {width * height:,} pixels, and "
                 f"{self.pixels:,} are the limit. Usually a header is damaged, or the file was made "
-                "to exhaust who decodes it; scale it down, or raise --max-pixels."
+                "to exhaust memory; scale it down, or raise --max-pixels."
             )
 
     def refuse_size(self) -> None:
         """When the decoder refused a picture and kept its size to itself."""
         raise FilmError(
             f"a picture of it has more than {self.pixels:,} pixels, which are the limit, or a size "
-            "that no picture has. Usually a header is damaged, or the file was made to exhaust who "
-            "decodes it; scale it down, or raise --max-pixels."
+            "that no picture has. Usually a header is damaged, or the file was made to exhaust "
+            "memory; scale it down, or raise --max-pixels."
         )
 
     def refuse_seconds(self, seconds: float) -> None:

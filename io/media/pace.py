@@ -12,6 +12,7 @@ the beginning is, since all of it would be fetched once more.
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -45,16 +46,17 @@ class Pace:
     #: Pictures a second, all of one length or on the average.
     framerate: float
     #: How many there are, if they were counted.
-    num_frames: int | None
+    num_frames: int | None = None
     #: They keep no constant rate.
-    uneven: bool
+    uneven: bool = False
 
 
 class Times:
     """When the packets of a film say that their pictures are shown, noted while they are read."""
 
     def __init__(self, container: InputContainer, stream: VideoStream, limits: Limits) -> None:
-        self._limits, self._is_avi = limits, container.format.name == AVI
+        self.container, self.stream, self._limits = container, stream, limits
+        self._is_avi = container.format.name == AVI
         codec: Any = stream.codec_context
         self._hides = HIDES.get(codec.codec.canonical_name)
         self.ticks = array("q")
@@ -79,37 +81,23 @@ class Times:
             yield packet
 
 
-def can_be_asked(container: InputContainer) -> bool:
-    """Whether each packet is one picture with a time, which no index has counted yet.
-
-    (MP4's has; in MPEG-TS a packet may be half a picture.)
-    """
-    return is_known(container.format.name)
-
-
 def pace_of(
-    file: str | BinaryIO,
-    container: InputContainer,
-    stream: VideoStream,
-    times: Times,
-    rest: Iterator[Packet],
-    first: int,
-    seconds: float,
+    file: str | BinaryIO, times: Times, rest: Iterator[Packet], first: int, seconds: float
 ) -> Pace | None:
-    """The pace of a film of so many seconds; ``None`` where its times tell nothing.
+    """The pace of a film that is this long; ``None`` where its times do not show it.
 
     ``rest`` are the packets that follow those of ``times``, ``first`` is the tick at which the
-    first picture is shown.
+    first picture is shown. Other formats have an index that counted the pictures (MP4), or packets
+    that may be half a picture (MPEG-TS).
     """
-    base = stream.time_base
-    assert base is not None
+    container, stream = times.container, times.stream
+    if not is_known(container.format.name):
+        return None
+    base = stream.time_base or Fraction(1)
     indexed = array("q", _indexed(container, stream))
-    fetched = not isinstance(file, str)
-    if indexed:
-        whole, ticks = True, indexed
-    else:
-        whole = _read_on(times, rest, MOST_FETCHED if fetched else None)
-        ticks = times.ticks
+    most = math.inf if isinstance(file, str) else MOST_FETCHED
+    whole = bool(indexed) or all(times.num_bytes <= most for _ in times.noted(rest))
+    ticks = indexed or times.ticks
     shown = np.unique(np.frombuffer(ticks, np.int64)) if ticks else np.zeros(0, np.int64)
     if not indexed:  # an index says when pictures are decoded, which is a little earlier
         shown = shown[shown >= first]
@@ -117,7 +105,7 @@ def pace_of(
         return None
     for rate in (stream.average_rate, stream.base_rate):
         if rate and is_even(shown, base, rate):
-            return Pace(rate.numerator / rate.denominator, None, uneven=False)
+            return Pace(rate.numerator / rate.denominator)
     # What looks like a gap may be a hole in the file, and then the pictures are missing.
     if container.format.name != AVI and not is_unbroken(file, times.place):
         return None
@@ -152,11 +140,6 @@ def _indexed(container: InputContainer, stream: VideoStream) -> Iterator[int]:
     """
     if container.format.name == AVI:
         yield from (entry.timestamp for entry in stream.index_entries if entry.size)
-
-
-def _read_on(times: Times, rest: Iterator[Packet], most: int | None) -> bool:
-    """Read the other packets, or so many bytes of them; whether these were all."""
-    return all(most is None or times.num_bytes <= most for _ in times.noted(rest))
 
 
 def _vp8_hides(packet: Packet) -> bool:

@@ -35,7 +35,7 @@ FULL_RANGE = 2
 
 #: FFmpeg's number of a colour matrix → what the scaler calls it.
 MATRICES = {1: "bt709", 4: "fcc", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 9: "bt2020nc"}
-RGB, UNSAID, BT709, BT470BG, SMPTE170M, YCGCO = 0, 2, 1, 5, 6, 8
+RGB, UNKNOWN, BT709, BT470BG, SMPTE170M, YCGCO = 0, 2, 1, 5, 6, 8
 #: Those that neither the scaler nor most players know: taken for another, colours are wrong.
 REFUSED = {
     10: "BT.2020 with constant luminance",
@@ -70,9 +70,9 @@ class Stored:
     full_range: bool
     sample_aspect_ratio: Fraction
     matrix: tuple[int, int, int, int] = UNTURNED
-    colorspace: int = UNSAID
-    primaries: int = UNSAID
-    transfer: int = UNSAID
+    colorspace: int = UNKNOWN
+    primaries: int = UNKNOWN
+    transfer: int = UNKNOWN
 
 
 def stored(
@@ -104,22 +104,22 @@ def plausible(ratio: Fraction | None) -> Fraction:
 def clip_colorspace(source: Stored) -> int:
     """The matrix of the clip's colours: the source's own, so that they stay what they are.
 
-    (But RGB is none, and YCgCo is one that hardly any player knows.)
+    (But RGB has none, and hardly any player knows YCgCo.)
     """
     if source.colorspace not in (RGB, YCGCO):
         return source.colorspace
     return BT709 if source.height >= HIGH_DEFINITION else SMPTE170M
 
 
-def said(colorspace: int, height: int) -> int:
-    """The matrix of the colours; what does not say is taken for what players take it for."""
-    return BT709 if colorspace == UNSAID and height >= HIGH_DEFINITION else colorspace
+def matrix_number(colorspace: int, height: int) -> int:
+    """The matrix of the colours; where none is given, that which players assume."""
+    return BT709 if colorspace == UNKNOWN and height >= HIGH_DEFINITION else colorspace
 
 
-def said_matrix(colorspace: int, height: int = 0) -> str:
+def matrix_name(colorspace: int, height: int = 0) -> str:
     """The same by the name that PyAV's reformatter knows it by."""
     refuse_matrix(colorspace)
-    return _REFORMATTED.get(said(colorspace, height), "ITU601")
+    return _REFORMATTED.get(matrix_number(colorspace, height), "ITU601")
 
 
 def refuse_matrix(colorspace: int) -> None:
@@ -199,14 +199,14 @@ def _others(source: Stored, size: tuple[int, int], wanted: int) -> bool:
 
 def _meant(colorspace: int, height: int) -> str:
     """The matrix that players use, by the scaler's name; the two of standard definition are one."""
-    colorspace = said(colorspace, height)
+    colorspace = matrix_number(colorspace, height)
     return MATRICES[colorspace if colorspace in MATRICES and colorspace != BT470BG else SMPTE170M]
 
 
 def _from_ycgco(source: Stored) -> list[str]:
     """The steps that make BT.709 of YCgCo, which the scaler does not know."""
     read = "full" if source.full_range else "tv"
-    # Only the matrix is another: what the colours are and how bright, is said of both alike.
+    # Only the matrix is another: primaries and transfer are the same in both.
     same = ":".join(f"{name}=bt709" for name in ("iprimaries", "primaries", "itrc", "trc"))
     return [
         "setparams=colorspace=unknown",
@@ -219,7 +219,7 @@ def _from_ycgco(source: Stored) -> list[str]:
 def _scale(source: Stored, size: tuple[int, int], wanted: int) -> str:
     """The step that changes size, range, format or matrix, or says that colours are to stay.
 
-    Unless told, the scaler turns every matrix into that of standard definition on its way.
+    By default, the scaler turns every matrix into that of standard definition on its way.
     """
     scale = f"scale={size[0]}:{size[1]}:flags=bicubic:out_range=tv"
     if source.full_range:
@@ -262,15 +262,17 @@ class Upright:
         if not chain:
             return None
         graph = Graph()
-        last = graph.add_buffer(
-            width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
+        steps = [step.partition("=") for step in chain]
+        graph.link_nodes(
+            graph.add_buffer(
+                width=frame.width,
+                height=frame.height,
+                format=frame.format,
+                time_base=frame.time_base,
+            ),
+            *(graph.add(name, arguments or None) for name, _, arguments in steps),
+            graph.add("buffersink"),
         )
-        for step in chain:
-            name, _, arguments = step.partition("=")
-            following = graph.add(name, arguments or None)
-            last.link_to(following)
-            last = following
-        last.link_to(graph.add("buffersink"))
         graph.configure()
         return graph
 

@@ -164,41 +164,31 @@ class EncodedSound:
         self._stream = container.add_stream("aac", rate=heard.rate, layout=heard.layout)
         channels = av.AudioLayout(heard.layout).nb_channels
         self._stream.codec_context.bit_rate = AAC_BITS_PER_CHANNEL * channels
-        self._held: Samples = np.zeros((channels, 0), np.float32)
-        #: Index of the first held sample, counted from the clip's first picture.
+        #: The next sample's index, counted from the clip's first picture.
         self._position = 0
         #: What was lost of the film's sound, in a few words.
         self.note = ""
 
     def add(self, piece: Heard, clip_start: Fraction, clip_end: Fraction) -> None:
         assert piece.samples is not None
-        samples = piece.samples
-        known = self._position + self._held.shape[1]
         at = round((piece.start - clip_start) * self._rate)
         end = round((clip_end - clip_start) * self._rate)
-        samples = samples[:, max(0, known - at) : max(0, end - at)]
+        samples = piece.samples[:, max(0, self._position - at) : max(0, end - at)]
         if not samples.shape[1]:
             return
         self.note = piece.note or self.note
         # Silence where the source has a gap keeps everything after it in time.
-        gap = np.zeros((samples.shape[0], max(0, at - known)), np.float32)
-        self._held = np.concatenate([self._held, gap, samples], axis=1)
-        while self._held.shape[1] >= AAC_FRAME:
-            self._encode(AAC_FRAME)
-
-    def close(self) -> None:
-        if self._held.shape[1]:
-            self._encode(self._held.shape[1])
-        self._container.mux(self._stream.encode(None))
-
-    def _encode(self, count: int) -> None:
-        frame = frame_of(self._held[:, :count], self._layout)
+        gap = np.zeros((samples.shape[0], max(0, at - self._position)), np.float32)
+        # (The encoder is given as many at once as it wants.)
+        frame = frame_of(np.concatenate([gap, samples], axis=1), self._layout)
         frame.sample_rate = self._rate
         frame.time_base = Fraction(1, self._rate)
         frame.pts = self._position
-        self._held = self._held[:, count:]
-        self._position += count
+        self._position += frame.samples
         self._container.mux(self._stream.encode(frame))
+
+    def close(self) -> None:
+        self._container.mux(self._stream.encode(None))
 
 
 Sound = CopiedSound | EncodedSound

@@ -8,8 +8,8 @@ the limits say (it decodes while it opens, so a bomb would go off before anybody
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from functools import cache
 from typing import Any, BinaryIO, Final
@@ -24,33 +24,18 @@ from av.video.stream import VideoStream
 from finecut.io.media.clock import Clock
 from finecut.io.media.codecs.decoders import NVDEC, SOFTWARE, DecoderMissing, hardware
 from finecut.io.media.limits import USUAL_LIMITS, FilmError, Limits
-from finecut.io.media.pace import Times, can_be_asked, pace_of
+from finecut.io.media.pace import Pace, Times, pace_of
 from finecut.io.media.picture import refuse_matrix
 from finecut.io.media.remux.mp4 import Descriptions, descriptions, is_locked
-from finecut.io.process.children import beat
+from finecut.io.process.child import beat
 from finecut.io.records import Source, Video
-
-__all__ = [
-    "DECODE_THREADS",
-    "FilmError",
-    "clock_of",
-    "constant_rate",
-    "decode",
-    "flushed",
-    "has_decoder",
-    "ignore_other_streams",
-    "open_film",
-    "packets",
-    "probe",
-    "rewind",
-    "stamp",
-    "video_stream",
-]
 
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg"
 
 #: What the reference assumes when the stream does not say (usual for Matroska).
 UNKNOWN_BIT_RATE_K = 2000
+#: Every track of pictures has a time base; this is for the type checker.
+UNKNOWN_BASE = Fraction(1)
 
 #: Frames decoded ahead in parallel. More threads gain nothing once encoding is the limit, and each
 #: one holds a frame.
@@ -90,7 +75,7 @@ def open_film(
     """The opened container; FFmpeg's errors come out as sentences.
 
     FFmpeg decodes a picture of H.264 only to see what the header says already, which is most of
-    the cost of opening it. In a clip of our ``own`` it believes the header, until it shall decode.
+    the cost of opening it. In a clip of our ``own`` it believes the header, until it has to decode.
     """
     accelerated = hardware(decoder)
     try:
@@ -128,7 +113,7 @@ def open_film(
                     stream.codec_context.options = {"max_pixels": str(limits.decoder_pixels)}
             yield container
         except av.error.MemoryError:
-            raise  # not the file's fault alone: who set a limit to the memory knows what to say
+            raise  # not the file's fault alone: whoever limited the memory explains it
         except av.error.FFmpegError as error:
             raise FilmError(
                 f"FFmpeg gave up on it ({error.strerror}). Usually its codec is unknown here, or "
@@ -163,6 +148,13 @@ def video_stream(container: InputContainer) -> VideoStream:
     )
 
 
+def track_of(container: InputContainer, video: Video) -> VideoStream:
+    """The moving picture of a film that was probed."""
+    stream = container.streams[video.stream_index]
+    assert isinstance(stream, VideoStream)
+    return stream
+
+
 def has_decoder(stream: Stream) -> bool:
     """Whether FFmpeg knows how to decode it; PyAV gives it no context otherwise."""
     context: Any = stream.codec_context
@@ -195,21 +187,19 @@ def probe(file: str | BinaryIO, source: Source, size: int, limits: Limits = USUA
         times, feed = Times(container, stream, limits), packets(container, stream)
         first_pts, pixel_format = _first_frame(container, times.noted(feed), limits)
         duration = _duration(container, stream, first_pts)
-        _check_length(duration, float(_slowest(stream)), size, limits)
+        # One of the rates that FFmpeg found may be far too high.
+        slowest = min(rate for rate in (stream.average_rate, stream.base_rate) if rate)
+        _check_length(duration, float(slowest), size, limits)
         # Truncated as the reference does: the ids of the last clips depend on it.
-        num_frames, pace = int(duration * framerate), None
-        if can_be_asked(container):
-            pace = pace_of(file, container, stream, times, feed, first_pts, duration)
-        if pace is not None:
-            framerate = pace.framerate
-            num_frames = pace.num_frames or int(duration * framerate)
+        pace = pace_of(file, times, feed, first_pts, seconds=duration) or Pace(framerate)
+        num_frames = pace.num_frames or int(duration * pace.framerate)
         return Video(
             source=source,
             size=size,
             stream_index=stream.index,
             width=stream.codec_context.width,
             height=stream.codec_context.height,
-            framerate=framerate,
+            framerate=pace.framerate,
             num_frames=num_frames,
             duration=duration,
             video_codec=stream.codec_context.codec.canonical_name,
@@ -217,7 +207,7 @@ def probe(file: str | BinaryIO, source: Source, size: int, limits: Limits = USUA
             audio_codec=_audio_codec(container),
             bit_rate_k=int((stream.bit_rate or UNKNOWN_BIT_RATE_K * 1024) / 1024),
             first_pts=first_pts,
-            uneven=pace is not None and pace.uneven,
+            uneven=pace.uneven,
         )
 
 
@@ -243,20 +233,33 @@ def constant_rate(stream: VideoStream) -> Fraction | None:
     return rate if rate and rate == stream.base_rate else None
 
 
+@contextmanager
+def open_clip(
+    file: str | BinaryIO,
+    limits: Limits = USUAL_LIMITS,
+    threads: int = DECODE_THREADS,
+    own: bool = False,
+) -> Iterator[tuple[InputContainer, VideoStream, Clock]]:
+    """A clip's pictures, and their clock; ``own`` as in :func:`open_film`."""
+    with open_film(file, limits, own) as container:
+        stream = video_stream(container)
+        if not has_decoder(stream):
+            raise FilmError("the codec of its pictures is unknown here: usually it is damaged")
+        ignore_other_streams(container, {stream.index})
+        stream.thread_type = "AUTO"
+        stream.codec_context.thread_count = threads
+        yield container, stream, clip_clock(stream)
+
+
 def clock_of(stream: VideoStream, video: Video) -> Clock:
     """The time of a film that was probed: what a header calls a constant rate may be none."""
-    assert stream.time_base is not None
     rate = None if video.uneven else constant_rate(stream)
-    return Clock(stream.time_base, video.first_pts, rate)
+    return Clock(stream.time_base or UNKNOWN_BASE, video.first_pts, rate)
 
 
-def rewind(container: InputContainer) -> None:
-    """Go to the beginning, which is before 0 where the clock of MPEG-TS wrapped.
-
-    A second before it, since that is when the first picture is shown, and it is decoded earlier.
-    """
-    start = container.start_time or 0
-    container.seek(start - av.time_base if start < 0 else 0, backward=True)
+def clip_clock(stream: VideoStream, first_pts: int = 0) -> Clock:
+    """The time of a clip of ours, whose header says the truth."""
+    return Clock(stream.time_base or UNKNOWN_BASE, first_pts, constant_rate(stream))
 
 
 def _framerate(stream: VideoStream) -> float:
@@ -269,13 +272,8 @@ def _framerate(stream: VideoStream) -> float:
     return rate.numerator / rate.denominator
 
 
-def _slowest(stream: VideoStream) -> Fraction:
-    """The lower one of the rates that FFmpeg found; one of them may be far too high."""
-    return min(rate for rate in (stream.average_rate, stream.base_rate) if rate)
-
-
 def _duration(container: InputContainer, stream: VideoStream, first_pts: int) -> float:
-    base = stream.time_base or Fraction(1)
+    base = stream.time_base or UNKNOWN_BASE
     if stream.duration is not None:
         seconds = stream.duration * base.numerator / base.denominator
     elif container.duration is not None:
@@ -335,6 +333,14 @@ def packets(container: InputContainer, *streams: Stream) -> Iterator[av.Packet[A
         yield packet
 
 
+def decoded(
+    container: InputContainer, stream: VideoStream, limits: Limits = USUAL_LIMITS
+) -> Iterator[av.VideoFrame]:
+    """All frames of this track that are not damaged."""
+    for packet in packets(container, stream):
+        yield from decode(packet, limits) or ()
+
+
 def decode(
     packet: av.Packet[VideoStream], limits: Limits = USUAL_LIMITS
 ) -> list[av.VideoFrame] | None:
@@ -356,9 +362,18 @@ def decode(
     return frames
 
 
-def flushed(context: VideoCodecContext) -> list[av.VideoFrame]:
-    """The frames a decoder still holds when no packet follows; none when they are damaged."""
+def decoded_alone(
+    context: VideoCodecContext, some: Sequence[av.Packet[Any]], limits: Limits
+) -> Iterator[av.VideoFrame]:
+    """The frames of these packets as if no others followed; damaged ones are left out."""
+    delay = context.reorder_depth
     try:
-        return context.decode(None)
-    except DAMAGED:
-        return []
+        for packet in some:
+            yield from decode(packet, limits) or ()
+        if some:
+            with suppress(*DAMAGED):
+                yield from context.decode(None)
+    finally:
+        context.flush_buffers()
+        # Flushed decoders forget how many pictures wait, and would lose some.
+        context.reorder_depth = delay

@@ -1,4 +1,4 @@
-"""Watching a clip from its first picture to its last, to see whether it is whole."""
+"""Decoding a clip from its first picture to its last, to see whether it is whole."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Watched:
 def watch_clip(
     source: str | BinaryIO, limits: Limits = USUAL_LIMITS, closely: bool = False
 ) -> Watched:
-    """What there is to know of a clip; a file that is none raises as :func:`open_film` does.
+    """What there is to know of a clip; what is no clip raises as :func:`open_film` does.
 
     ``closely``: also what only may be damage, and sound. It is for files of which nothing else says
     that their bytes are as they were written: what was copied from a film may always have been so.

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from finecut.io.process.children import beat
+from finecut.io.process.child import beat
 
 EBML, SEGMENT, CLUSTER, BLOCK_GROUP = 0x1A45DFA3, 0x18538067, 0x1F43B675, 0xA0
 #: Parts of Matroska that are gone into; the others are passed over.
@@ -38,9 +38,9 @@ def is_known(form: str) -> bool:
 def is_whole(file: str | BinaryIO, form: str, start: int = 0) -> bool:
     """Whether nothing is missing from ``start`` (where a part begins) to the file's end.
 
-    Of formats whose structure is not known here, nobody can tell: ``False``.
+    ``False`` for formats whose structure is not known here.
     """
-    with _opened(file) as opened:
+    with raw(file) as opened:
         if form.startswith("matroska"):
             size = opened.seek(0, os.SEEK_END)
             end = _segment_end(opened, size)
@@ -50,12 +50,12 @@ def is_whole(file: str | BinaryIO, form: str, start: int = 0) -> bool:
 
 def is_unbroken(file: str | BinaryIO, until: int) -> bool:
     """Whether the parts of a Matroska file follow each other from its beginning to this place."""
-    with _opened(file) as opened:
+    with raw(file) as opened:
         return _reached(opened, 0, until) is not None
 
 
 @contextmanager
-def _opened(file: str | BinaryIO) -> Iterator[BinaryIO]:
+def raw(file: str | BinaryIO) -> Iterator[BinaryIO]:
     """The file, which is left as it was: somebody may be reading it."""
     if isinstance(file, str):
         with Path(file).open("rb") as opened:
@@ -126,6 +126,6 @@ def _whole_avi(file: BinaryIO) -> bool:
         file.seek(place)
         head = file.read(8)
         if head[:4] != b"RIFF" or len(head) < 8:
-            return 0 < place <= size + 1  # what follows the last one is none of it
+            return 0 < place <= size + 1  # what follows the last one does not count
         place += 8 + int.from_bytes(head[4:], "little")
     return False

@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable
 from typing import Final
 
-from finecut.io.process.children import beat
+from finecut.io.process.child import beat
 from finecut.io.storage.retry import ShortRead
 from finecut.io.storage.stores import Opened
 

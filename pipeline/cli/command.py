@@ -48,7 +48,7 @@ CHILDREN = tuple(
 #: Values that are files or folders.
 PATHS = ("PATH", "FILE", "FOLDER", "LIST", "DATASET", "ROOT")
 #: What has to be read to say what a run would do.
-READ_TO_DESCRIBE = ("cuts", "drop", "model_dir")
+READ_BEFORE_WORK = {"describe": ("cuts", "drop"), "doctor": ("cuts", "drop", "model_dir")}
 SHELLS = ("bash", "zsh", "fish", "tcsh", "powershell")
 
 
@@ -86,7 +86,7 @@ def _done(given: Sequence[str], command: Parser, out: Outlet, alone: bool) -> in
     options, runners = parse_options(command, rest, whole=name != "doctor")
     if options.step:
         look_here_too()
-    _require_stores(options, () if name in ("curate", "launch") else READ_TO_DESCRIBE)
+    _require_stores(options, READ_BEFORE_WORK.get(name, ()))
     if name == "describe":
         return _describe(options) or said(out)
     if name == "launch":

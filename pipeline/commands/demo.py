@@ -6,7 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from finecut.io.media.testfilm.paint import demo_films
+from finecut.io.media.testfilm.demo import demo_films
 from finecut.pipeline.cli.final_words import final_words, problems
 from finecut.pipeline.options import Options
 from finecut.pipeline.running import run

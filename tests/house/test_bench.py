@@ -28,9 +28,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from judging import Measured, Row
 from metering import Cost
+from painted import read_index
 from turns import Entry, Spent
 
-from finecut.io.media.testfilm.paint import paint, read_index
+from finecut.io.media.testfilm.paint import paint
 
 MACHINE = {"processor": "Abacus", "memory_gb": 8, "load": 0.1, "versions": {"Python": "3"}}
 

@@ -34,16 +34,18 @@ from golden import (
     SAME_CLIPS,
     THERE,
     Document,
-    Expected,
     Tree,
+    golden,
+    metas_of,
+    serialised,
+)
+from golden_expected import (
+    Expected,
     as_curated,
     as_written,
     broken_inputs,
     frames_of_finecut,
     frames_of_reference,
-    golden,
-    metas_of,
-    serialised,
 )
 
 from finecut.io.layout import Layout, chunk_id

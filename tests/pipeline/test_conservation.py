@@ -88,7 +88,7 @@ mixes = st.lists(st.sampled_from(KINDS), max_size=4)
 
 
 @settings(
-    max_examples=6, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=4, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(before=mixes, after=mixes)
 def test_books_balance_for_any_mix(

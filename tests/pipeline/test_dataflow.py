@@ -20,7 +20,8 @@ from apache_beam.portability.api import beam_runner_api_pb2 as api
 from apache_beam.transforms.display import DisplayData
 from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import PaneInfo
-from faults import FaultyStore, staged
+from faults import staged
+from faulty_store import FaultyStore
 from keyed import keyed_in, unsure
 
 from finecut.io.storage import files as shelf

@@ -59,12 +59,12 @@ def curate(films: Path, *others: str) -> int:
     ("operation", "where", "number"),
     [
         ("replace", "/clips/", errno.ENOSPC),
-        ("replace", "/previews/", errno.EDQUOT),
-        ("replace", "/metas/", errno.EROFS),
-        ("replace", "processed_clip_chunks/", errno.ENOSPC),
+        pytest.param("replace", "/previews/", errno.EDQUOT, marks=pytest.mark.slow),
+        pytest.param("replace", "/metas/", errno.EROFS, marks=pytest.mark.slow),
+        pytest.param("replace", "processed_clip_chunks/", errno.ENOSPC, marks=pytest.mark.slow),
         ("replace", "processed_videos/", errno.EIO),
         # An earlier verdict, which there is none of, cannot be removed although the clip is there.
-        ("unlink", "filtered_clips/", errno.EIO),
+        pytest.param("unlink", "filtered_clips/", errno.EIO, marks=pytest.mark.slow),
         ("unlink", "filtered_clips/", errno.EROFS),
     ],
 )
@@ -89,7 +89,14 @@ def test_a_disk_that_refuses_is_told_as_one(
     assert main(["verify", str(films.parent / "out"), "--quick", "--quiet"]) == 0
 
 
-@pytest.mark.parametrize("where", ["/metas/", "processed_clip_chunks/", "filtered_clips/"])
+@pytest.mark.parametrize(
+    "where",
+    [
+        "/metas/",
+        pytest.param("processed_clip_chunks/", marks=pytest.mark.slow),
+        pytest.param("filtered_clips/", marks=pytest.mark.slow),
+    ],
+)
 def test_a_disk_that_refuses_refiltering_is_told_as_one(
     where: str,
     films: Path,

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from beam_workers import free_port, pool_in
 from faults import staged
-from test_engine import free_port, pool_in
 
 from finecut.io.media.testfilm.paint import paint
 from finecut.pipeline.cli.command import main
@@ -66,6 +66,7 @@ def told_by(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(given, capture_output=True, text=True, timeout=120, check=False)
 
 
+@pytest.mark.slow
 def test_a_job_that_is_launched_where_nobody_is_costs_a_sentence(
     films: Path, tmp_path: Path
 ) -> None:
@@ -87,7 +88,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home / "out"
 
 
-@pytest.mark.parametrize("command", ["dedup", "shard"])
+@pytest.mark.parametrize("command", ["dedup", pytest.param("shard", marks=pytest.mark.slow)])
 def test_a_command_whose_job_is_given_up_leaves_nothing_staged(
     command: str, output: Path, tmp_path: Path
 ) -> None:

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import os
-import socket
 import subprocess
 import sys
 import sysconfig
 import venv
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +28,7 @@ from apache_beam.portability.api import beam_job_api_pb2 as job_api
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.portability.local_job_service import BeamJob, LocalJobServicer
 from apache_beam.runners.portability.stager import Stager
+from beam_workers import pool_in
 from faults import differences, staged, tree
 from places import ROOT
 from planted import planted, write_tables
@@ -75,35 +74,6 @@ class Job(BeamJob):
         runner = FnApiRunner(provision_info=self._provision_info)
         runner._num_workers = POOLS
         return runner.run_via_runner_api(self._pipeline_proto, self.pipeline_options())
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextmanager
-def pool_in(home: Path, python: Path) -> Iterator[str]:
-    """The address of a pool of workers with a folder and a Python of its own."""
-    port = free_port()
-    # Workers are started by name, so their Python has to be the first on the path.
-    path = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
-    program = [str(python), "-m", "apache_beam.runners.worker.worker_pool_main"]
-    pool = subprocess.Popen(
-        [*program, "--service_port", str(port)],
-        cwd=home,
-        env=environment | {"TMPDIR": str(home), "HOME": str(home), "PATH": path},
-        start_new_session=True,
-    )
-    try:
-        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-            grpc.channel_ready_future(channel).result(timeout=60)
-        yield f"127.0.0.1:{port}"
-    finally:
-        pool.terminate()
-        pool.wait()
 
 
 @pytest.fixture(scope="module")

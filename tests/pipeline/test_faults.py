@@ -21,18 +21,10 @@ import av
 import pyarrow.parquet as pq
 import pytest
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-from faults import (
-    Clock,
-    FaultyStore,
-    NoDisk,
-    Runs,
-    differences,
-    now_and_then,
-    remount,
-    small_disk,
-    staged,
-    tree,
-)
+from fake_clock import Clock
+from faults import Runs, differences, staged, tree
+from faulty_store import FaultyStore, now_and_then
+from small_disk import NoDisk, remount, small_disk
 
 from finecut.io.media.testfilm.paint import paint
 from finecut.io.records import Summary, from_json, to_json

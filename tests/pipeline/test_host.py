@@ -27,7 +27,8 @@ films, root = sys.argv[1:]
 
 def made(name, folder="short", **more):
     options = Options(input=(f"{films}/{folder}",), output=f"{root}/{name}", clip_length=1.0,
-                      min_clip_length=1.0, no_report=True, **more)
+                      min_clip_length=1.0, no_report=True, workers=1,
+                      no_generate_embeddings=True, **more)
     return run(options).summary
 
 def clips(name):
@@ -105,7 +106,13 @@ def wait_for_a_file_in(folder: Path, process: subprocess.Popen[str]) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("more", ["{}", "dict(no_isolation=True)"], ids=["children", "in_process"])
+@pytest.mark.parametrize(
+    "more",
+    [
+        pytest.param("{}", id="children"),
+        pytest.param("dict(no_isolation=True)", id="in_process", marks=pytest.mark.slow),
+    ],
+)
 def test_an_interrupted_host_goes_on(more: str, films: Path, tmp_path: Path) -> None:
     """Ctrl-C is an exception to it, after all is cleaned up; what comes after works as ever."""
     with host(INTERRUPTED.replace("MORE", more), films, tmp_path) as process:

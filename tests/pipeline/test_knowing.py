@@ -18,8 +18,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
-from openai_server import OpenAIServer, colour_in
+from models_with_code import cosmos_in, intern_in
+from openai_questions import colour_in
+from openai_server import OpenAIServer
 from own_code import modules_in
+from tiny_encoders import MODELS, saved
 
 from finecut.io.layout import embedding_folder
 from finecut.io.media.frames.contact_sheet import SheetForm, sheet_from_file
@@ -165,18 +168,16 @@ def test_models_of_one_name_are_told_apart(films: Path, tmp_path: Path) -> None:
     }
 
 
-def kinds() -> list[str]:
-    try:
-        from test_encoders import MODELS
-    except pytest.skip.Exception:
-        return []
-    return list(MODELS)
-
-
-@pytest.mark.parametrize("kind", kinds())
+@pytest.mark.parametrize(
+    "kind",
+    # One that sees pictures and one that sees videos; what differs is tried without the pipeline.
+    [
+        pytest.param(kind, marks=() if kind in ("clip", "vjepa2") else pytest.mark.slow)
+        for kind in MODELS
+    ],
+)
 def test_encoders_of_every_kind(films: Path, tmp_path: Path, kind: str) -> None:
-    from test_encoders import MODELS, saved
-
+    pytest.importorskip("transformers")
     saved(tmp_path / "tiny", kind)
     folder = str(tmp_path / "tiny")
     run(options_for(films, tmp_path / "out", embedding_algorithm=folder))
@@ -189,8 +190,6 @@ def test_encoders_of_every_kind(films: Path, tmp_path: Path, kind: str) -> None:
 @pytest.mark.usefixtures("own_modules")
 def test_cosmos_is_taken_where_the_model_folder_has_it(films: Path, tmp_path: Path) -> None:
     pytest.importorskip("transformers")
-    from test_remote import cosmos_in
-
     models = tmp_path / "models"
     cosmos_in(models / "nvidia/Cosmos-Embed1-224p")
     cosmos_in(models / "nvidia/Cosmos-Embed1-336p", seed=1)
@@ -213,8 +212,6 @@ def test_cosmos_is_taken_where_the_model_folder_has_it(films: Path, tmp_path: Pa
 @pytest.mark.usefixtures("own_modules")
 def test_internvideo2_has_folders_of_its_own(films: Path, tmp_path: Path) -> None:
     pytest.importorskip("transformers")
-    from test_remote import intern_in
-
     intern_in(tmp_path / "models/OpenGVLab/InternVideo2-Stage2_6B")
     trusted = {"model_dir": str(tmp_path / "models"), "trust_remote_code": True}
     run(options_for(films, tmp_path / "out", embedding_algorithm="internvideo2", **trusted))

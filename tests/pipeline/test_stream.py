@@ -16,7 +16,8 @@ import pytest
 from apache_beam.io.gcp.pubsub import PubsubMessage
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.testing.test_stream import TestStream
-from faults import FaultyStore, differences, staged, tree
+from faults import differences, staged, tree
+from faulty_store import FaultyStore
 
 from finecut.io.media.testfilm.paint import paint
 from finecut.io.process import children as child

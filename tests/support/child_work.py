@@ -9,8 +9,8 @@ import signal
 import time
 from collections.abc import Iterator
 
-from finecut.io.process import children as child
-from finecut.io.process.children import beat
+from finecut.io.process import child
+from finecut.io.process.child import beat
 from finecut.io.records import Clip, Source, Video
 
 SOURCE = Source("/films/a.mp4", "/films/a.mp4", "a.mp4")
@@ -61,7 +61,7 @@ def hungry_records(megabytes: int) -> Iterator[Clip]:
 def sleeps(seconds: float, beats: int = 1) -> Iterator[bytes]:
     for _ in range(beats):
         time.sleep(seconds / beats)
-        child._MOUTH.due = 0
+        child._LINE.due = 0
         beat()
     yield b"awake"
 
@@ -78,14 +78,14 @@ def endless() -> Iterator[bytes]:
 
 
 def speaks_nonsense() -> Iterator[bytes]:
-    assert child._MOUTH.line is not None
-    child._MOUTH.line.sendall(b"?\xff\xff\xff\xff")
+    assert child._LINE.socket is not None
+    child._LINE.socket.sendall(b"?\xff\xff\xff\xff")
     yield b""
 
 
 def claims_too_much() -> Iterator[bytes]:
-    assert child._MOUTH.line is not None
-    child._MOUTH.line.sendall(b"D\xff\xff\xff\xff")
+    assert child._LINE.socket is not None
+    child._LINE.socket.sendall(b"D\xff\xff\xff\xff")
     yield b""
 
 

@@ -8,11 +8,12 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+from painted import read_index
 
 from finecut.io.media.codecs.encoders import Encoding
-from finecut.io.media.cutting import CutShot, cut
+from finecut.io.media.cutting import CutShot, Recipe, cut
 from finecut.io.media.source import probe
-from finecut.io.media.testfilm.paint import Painting, read_index
+from finecut.io.media.testfilm.paint import Painting
 from finecut.io.records import Shot, Source, Span, Video
 
 #: Fast, and good enough for the pattern to be read.
@@ -32,7 +33,7 @@ def clips_of(
     painting: Painting, folder: Path, *spans: tuple[float, float], encoding: Encoding = QUICK
 ) -> dict[tuple[float, float], CutShot]:
     folder.mkdir(exist_ok=True)
-    done = cut(str(painting.path), video_of(painting), shots_at(*spans), encoding, folder)
+    done = cut(str(painting.path), video_of(painting), shots_at(*spans), Recipe(folder, encoding))
     return {(result.shot.span.start, result.shot.span.end): result for result in done}
 
 

@@ -1,4 +1,4 @@
-"""What can go wrong while files are written, made to happen on purpose.
+"""Runs that are killed while they write, and how their trees differ.
 
 Run as a program, this is a server that runs finecut in forks of itself, so that a run costs half a
 second and not the three that importing takes. A fork counts its *write points*, the moments before
@@ -20,25 +20,17 @@ import functools
 import importlib
 import io
 import json
-import logging
 import os
-import random
-import shutil
 import signal
 import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
-from http.server import HTTPServer
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, TypeVar
-from urllib.parse import parse_qs, unquote, urlsplit
-
-from finecut.io.storage.retry import retried
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -110,58 +102,11 @@ class WritePoints:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-class NoDisk(Exception):
-    """No disk of its own can be mounted here: usually only root may."""
-
-
-@contextmanager
-def small_disk(folder: Path, num_bytes: int) -> Iterator[Path]:
-    """A disk of so many bytes, in memory."""
-    folder.mkdir()
-    _mount("-t", "tmpfs", "-o", f"size={num_bytes // 4096 * 4096}", "finecut", str(folder))
-    try:
-        yield folder
-    finally:
-        # Lazily: an error that is still being looked at may hold a file open.
-        subprocess.run(["umount", "-l", folder], check=True)
-
-
-def remount(folder: Path, options: str) -> None:
-    """Change a disk: ``size=64m``, or ``ro``, after which nothing can be written."""
-    _mount("-o", f"remount,{options}", str(folder))
-
-
-def _mount(*arguments: str) -> None:
-    if shutil.which("mount") is None:
-        raise NoDisk("there is no program called mount")
-    done = subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise NoDisk(done.stderr)
-
-
 def _whole(path: str, folder: int) -> str:
     """The path made absolute; names are told relative to an open folder when trees are removed."""
     if folder >= 0 and not path.startswith("/"):
         path = f"{os.readlink(f'/proc/self/fd/{folder}')}/{path}"  # noqa: PTH115
     return os.path.abspath(path)  # noqa: PTH100
-
-
-class Clock:
-    """A clock that is put forward by those who wait, so that nobody does."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.pauses: list[float] = []
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-        self.pauses.append(seconds)
-
-    def retried(self, work: Callable[[], T], deadline_seconds: float = 120.0) -> T:
-        return retried(work, deadline_seconds, clock=self.monotonic, sleep=self.sleep)
 
 
 class Runs:
@@ -242,135 +187,6 @@ class Runs:
         self._server.stdin.close()
         self._server.wait(timeout=60)
         self._said.close()
-
-
-class Spoiled(Protocol):
-    """Says what becomes of a request: nothing, or one of the troubles of :class:`FaultyStore`."""
-
-    def __call__(self, method: str, path: str) -> str: ...
-
-
-def now_and_then(seed: int, often: float) -> Spoiled:
-    """Spoil so many of the requests, in a row that is always the same."""
-    chance = random.Random(seed)
-
-    def spoiled(method: str, path: str) -> str:
-        if chance.random() >= often:
-            return ""
-        return chance.choice(("429", "503", "reset", "cut", "short"))
-
-    return spoiled
-
-
-class FaultyStore:
-    """A stand-in of Google's store on this machine, with trouble in front of it.
-
-    A number refuses with that status, ``reset`` closes the connection before anything is said,
-    ``cut`` in the middle of the answer. ``short`` answers a read with fewer bytes than asked, and
-    says so: nobody who does not count them will notice.
-    """
-
-    def __init__(self) -> None:
-        # By its name: it is not installed everywhere, and its types are unknown.
-        emulator: Any = importlib.import_module("gcp_storage_emulator.server")
-        logging.getLogger("gcp_storage_emulator").setLevel(logging.ERROR)
-        self._emulator = emulator.create_server(
-            "127.0.0.1", 0, in_memory=True, default_bucket="bucket"
-        )
-        self.spoiled: Spoiled = lambda method, path: ""
-        self.asked: list[tuple[str, str, str]] = []
-        #: Bytes of objects that were read.
-        self.sent = 0
-        store = self
-
-        class Handler(emulator.RequestHandler):  # type: ignore[misc]
-            wfile: Any
-
-            def do_GET(self) -> None:
-                self.spoil(super().do_GET)
-
-            def do_POST(self) -> None:
-                self.spoil(super().do_POST)
-
-            def do_PUT(self) -> None:
-                self.spoil(super().do_PUT)
-
-            def do_DELETE(self) -> None:
-                self.spoil(super().do_DELETE)
-
-            def spoil(self, answer: Callable[[], None]) -> None:
-                trouble = store.spoiled(self.command, self.path)
-                store.asked.append((self.command, self.path, trouble))
-                if trouble.isdigit():
-                    self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                    self.send_error(int(trouble))
-                    return
-                if trouble == "reset":
-                    self.close_connection = True
-                    return
-                if not self.as_expected():
-                    self.send_error(412)
-                    return
-                wire, self.wfile = self.wfile, io.BytesIO()
-                answer()
-                said = self.wfile.getvalue()
-                self.wfile = wire
-                if trouble == "short" and "alt=media" in self.path:
-                    said = _shortened(said)
-                elif trouble == "cut":
-                    said = _cut(said)
-                self.wfile.write(said)
-                if "alt=media" in self.path:
-                    store.sent += len(said)
-
-            def as_expected(self) -> bool:
-                """Whether objects are of the generations asked for: the stand-in does not look."""
-                url = urlsplit(self.path)
-                asked = {name: values[0] for name, values in parse_qs(url.query).items()}
-                source, _, target = url.path.partition("/rewriteTo/")
-                generation, replaced = store.generation(source), store.generation(target or source)
-                return all(
-                    asked.get(name, found) == found
-                    for name, found in (
-                        ("ifSourceGenerationMatch", generation),
-                        ("ifGenerationMatch", replaced),
-                        ("generation", generation),
-                    )
-                )
-
-        self._server = HTTPServer(
-            ("127.0.0.1", 0), functools.partial(Handler, self._emulator._storage)
-        )
-        self.address = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.02,), daemon=True
-        )
-        self._thread.start()
-
-    def generation(self, path: str) -> str:
-        """Of the object at the end of this path; 0 if there is none."""
-        bucket, _, name = path.rpartition("b/")[2].partition("/o/")
-        found = self._emulator._storage.objects.get(bucket, {}).get(unquote(name))
-        return str(found["generation"]) if found else "0"
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
-def _cut(answer: bytes) -> bytes:
-    """An answer whose connection broke in the middle of the body."""
-    head, body = answer.split(b"\r\n\r\n", 1)
-    return head + b"\r\n\r\n" + body[: len(body) // 2]
-
-
-def _shortened(answer: bytes) -> bytes:
-    """An honest answer with half of the body, as a proxy gives it that lost its own connection."""
-    head, body = answer.split(b"\r\n\r\n", 1)
-    half = body[: len(body) // 2]
-    kept = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"content-length")]
-    return b"\r\n".join([*kept, b"Content-Length: %d" % len(half)]) + b"\r\n\r\n" + half
 
 
 def _serve(command: str) -> None:

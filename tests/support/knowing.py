@@ -10,10 +10,11 @@ from typing import Any
 import av
 import numpy as np
 from cutting_room import QUICK, shots_at, video_of
+from painted import read_index
 
-from finecut.io.media.cutting import cut
+from finecut.io.media.cutting import Recipe, cut
 from finecut.io.media.frames.contact_sheet import SheetForm
-from finecut.io.media.testfilm.paint import Scene, paint, read_index
+from finecut.io.media.testfilm.paint import Scene, paint
 from finecut.io.records import Chunk, Clip, ModelUsed
 from finecut.io.storage.scratch import Scratch
 from finecut.transforms.caption.asking import Answer, Frame, Question, Said, Vector
@@ -90,7 +91,7 @@ def clips_in(folder: Path, seconds: float = 2.0) -> list[Clip]:
             str(result.path),
             windows=windows_of(result.file.num_frames, WINDOWING),
         )
-        for result in cut(film.path, video, spans, QUICK, folder)
+        for result in cut(film.path, video, spans, Recipe(folder, QUICK))
         if result.file is not None
     ]
 

@@ -27,7 +27,7 @@ CORE = (
     *("clock", "cutting", "describe", "given", "keep", "layout", "manual", "options", "pythons"),
     *(
         "quality",
-        "frame_reader",
+        "training_frames",
         "records",
         "retry",
         "rules",

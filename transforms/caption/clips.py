@@ -18,7 +18,7 @@ from functools import partial
 
 import apache_beam as beam
 
-from finecut.io.media.frames.contact_sheet import Sheet, SheetForm, SheetFrames
+from finecut.io.media.frames.contact_sheet import Sheet, SheetForm
 from finecut.io.records import Clip, Failure, ModelUsed, Told, Window
 from finecut.transforms.beam.guard import guarded
 from finecut.transforms.beam.inference import inference
@@ -237,7 +237,7 @@ def _asks(clip: Clip, captioning: Captioning) -> Iterator[Question]:
 
 
 def _frames(sheet: Sheet, numbers: Sequence[int], side: int) -> tuple[Frame, ...]:
-    return tuple(SheetFrames(sheet, sheet.numbered(numbers), side))
+    return tuple(sheet.pictures(sheet.numbered(numbers), side))
 
 
 def _asked_again(

@@ -1,6 +1,7 @@
 """Cutting: reels of shots become clips, each reel in a process that may crash (see ``reel.py``)."""
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any, Literal
 
 import apache_beam as beam
@@ -10,7 +11,6 @@ from finecut.io.media.codecs.decoders import require_decoder
 from finecut.io.media.codecs.encoders import require_encoder
 from finecut.io.media.remux.copying import ENCODED
 from finecut.io.records import Clip, ClipFile, Failure, Reel
-from finecut.io.storage.files import Shelf
 from finecut.transforms.beam.evidence import of_video
 from finecut.transforms.beam.guard import FAILURES, guarded
 from finecut.transforms.beam.metrics import LOG, count, metered
@@ -19,22 +19,23 @@ from finecut.transforms.cut.reel import Cutting, cut_reel
 
 
 class Imposture(Exception):
-    """A child process said what cannot be: the film may have taken it over."""
+    """A child process answered what cannot be: the film may have taken it over."""
 
 
 def frames_encoded(file: ClipFile | None) -> int:
     """How many frames of a clip were encoded: usually all."""
     if file is None:
         return 0
-    told = file.transcoded
-    return file.num_frames if told is None or told.how == ENCODED else told.frames_encoded
+    how = file.transcoded
+    return file.num_frames if how is None or how.how == ENCODED else how.frames_encoded
 
 
 def _known(outcome: Clip | Failure, reel: Reel, cutting: Cutting) -> Clip | Failure:
-    """The same, if it is of this reel: who cuts films that others made is not believed all."""
+    """The same, if it is of this reel: a child that decodes foreign films is not trusted."""
     if isinstance(outcome, Failure):
         return outcome
-    if outcome.staged is not None and not _is_staged(outcome.staged, cutting.shelf):
+    path = outcome.staged or f"{cutting.shelf.staging}/"
+    if not path.startswith(f"{cutting.shelf.staging}/") or ".." in path.split("/"):
         raise Imposture(f"a clip was said to be staged at {outcome.staged!r}, outside of staging")
     shot = next((shot for shot in reel.shots if shot.id == outcome.id), None)
     if shot is None:
@@ -47,10 +48,6 @@ def _believed(
 ) -> Iterator[Clip | Failure]:
     checked = (_known(outcome, reel, cutting) for outcome in work)
     yield from guarded("cut", reel.video.source, lambda: checked, lambda: tuple(left))
-
-
-def _is_staged(path: str, own: Shelf) -> bool:
-    return path.startswith(f"{own.staging}/") and ".." not in path.split("/")
 
 
 class CutClips(beam.PTransform[beam.PCollection[Reel], Any]):
@@ -77,9 +74,8 @@ class _Cut(beam.DoFn):
         left = {shot.id: shot for shot in reel.shots}
         cutting = self.cutting
         source = reel.video.source
-        work = isolated(
-            "cut", source, cut_reel, reel, cutting, limits=cutting.limits, lost=lambda: tuple(left)
-        )
+        cut = partial(cut_reel, cutting=cutting)
+        work = isolated("cut", source, cut, reel, limits=cutting.limits, lost=lambda: tuple(left))
         for outcome in metered("cut", _believed(work, reel, cutting, left)):
             if isinstance(outcome, Failure):
                 lost = [left.pop(id) for id in outcome.lost_shots if id in left]
@@ -88,13 +84,8 @@ class _Cut(beam.DoFn):
             else:
                 shot = left.pop(outcome.id)
                 span = outcome.shot.span
-                LOG.info(
-                    "cut %s: %s from %g to %g s",
-                    outcome.id,
-                    outcome.video.name,
-                    span.start,
-                    span.end,
-                )
+                place = f"{outcome.video.name} from {span.start:g} to {span.end:g} s"
+                LOG.info("cut %s: %s", outcome.id, place)
                 count("clips cut")
                 count("frames encoded", frames_encoded(outcome.file))
                 count("cut/bytes", outcome.file.num_bytes if outcome.file else 0)

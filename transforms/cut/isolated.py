@@ -15,15 +15,16 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
+from itertools import islice
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from finecut.io.media.frames.tiny_frames import HEIGHT, WIDTH, watch
+from finecut.io.media.frames.detector_frames import HEIGHT, WIDTH, watch
 from finecut.io.media.limits import USUAL_LIMITS, Limits
 from finecut.io.media.memory import prepare_process
-from finecut.io.process.children import ChildLimits, beat, preload, run_in_child
+from finecut.io.process.children import ChildLimits, preload, run_in_child
 from finecut.io.records import CODING, Clip, Failure, Reel, Source, Video, from_json, to_json
 from finecut.io.storage import files as shelf
 from finecut.io.storage.stores import modules_behind
@@ -33,12 +34,11 @@ Record = Video | Reel | Clip
 
 #: What may come back from a child.
 KINDS: Final = {kind.__name__: kind for kind in (Video, Reel, Clip, Failure)}
-#: The tag of what the child's guard caught; a Failure among the results is tagged by its kind.
-ACCIDENT: Final = "accident"
-#: Where in our code that was, which is for the log here.
-STACK: Final = "stack"
+#: The tag of bytes; and of what the child's guard caught, behind which comes where in our code that
+#: was, for the log here. A Failure among the results is tagged by its kind.
+PICTURES, ACCIDENT = b"pictures", b"accident"
 
-#: So many small frames travel together.
+#: This many small frames travel together.
 FRAMES_AT_ONCE: Final = 64
 
 # What works in children; imported before they are forked, and not again in each. None of it needs
@@ -66,8 +66,8 @@ def isolated(
         yield from guarded(step, source, lambda: _each(work(*args)), lost)
         return
     preload(*modules_behind([source.uri]))
-    parts = (step, source, limits, work, *args)
-    for outcome in guarded(step, source, lambda: _heard(parts, limits), lost):
+    task = _Task(step, source, limits, work=work, args=args)
+    for outcome in guarded(step, source, lambda: _received(task), lost):
         if isinstance(outcome, ChildFailure):
             yield dataclasses.replace(outcome.failure, lost_shots=tuple(lost()))
         else:
@@ -87,120 +87,91 @@ def isolated_frames(
         with shelf.open_source(video.source.uri) as file:
             yield from watch(file, video, promised, film)
         return
-    for data in run_in_child(_watching, step, video, limits, film, limits=limits):
-        head, _, body = data.partition(b"\n")
-        told = json.loads(head)
-        if ACCIDENT in told:
-            LOG.info("%s", told[STACK])
-            raise ChildFailure(from_json(Failure, body.decode(*CODING)))
-        if promised is not None and told["promised"] and not promised:
-            promised.append(float(told["promised"][0]))
+    task = _Task(step, video.source, limits, work=_batches, args=(video, film))
+    for outcome in _received(task):
+        if isinstance(outcome, ChildFailure):
+            raise outcome
+        text, _, pixels = outcome.partition(b"\n")
+        head = json.loads(text)
+        if promised is not None:
+            promised[:] = map(float, head["promised"])
         # Copied, so that these can be written to as others can.
-        frames = np.frombuffer(body, np.uint8).reshape(-1, HEIGHT, WIDTH, 3).copy()
-        times = [Fraction(time) for time in told["times"]]
-        yield from zip(times, frames, strict=True)
+        frames = np.frombuffer(pixels, np.uint8).reshape(-1, HEIGHT, WIDTH, 3).copy()
+        yield from zip(map(Fraction, head["times"]), frames, strict=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Task:
+    """What a child does."""
+
+    step: str
+    source: Source
+    limits: ChildLimits
+    work: Callable[..., Iterable[Record | Failure | bytes] | Record]
+    args: tuple[Any, ...]
 
 
 # ── here ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _heard(parts: tuple[Any, ...], limits: ChildLimits) -> Iterator[Any]:
-    for data in run_in_child(_working, *parts, limits=limits):
-        kind, _, text = data.decode(*CODING).partition("\n")
+def _received(task: _Task) -> Iterator[Any]:
+    """The records that the work yielded, its bytes as they are, and how it broke."""
+    for data in run_in_child(_working, task, limits=task.limits):
+        kind, _, body = data.partition(b"\n")
+        if kind == PICTURES:
+            yield body
+            continue
+        text = body.decode(*CODING)
         if kind == ACCIDENT:
             text, _, stack = text.partition("\n")
             LOG.info("%s", stack)
             yield ChildFailure(from_json(Failure, text))
         else:
-            yield from_json(KINDS[kind], text)
+            yield from_json(KINDS[kind.decode()], text)
 
 
 # ── in the child ─────────────────────────────────────────────────────────────────────────────────
 
 
-def _working(
-    step: str,
-    source: Source,
-    limits: ChildLimits,
-    work: Callable[..., Iterable[Record | Failure] | Record],
-    *args: Any,
-) -> Iterator[bytes]:
+def _working(task: _Task) -> Iterator[bytes]:
     prepare_process()
     stacks: list[str] = []
-    for told in guarded(step, source, lambda: _told(work, args, limits), tell=stacks.append):
-        if isinstance(told, Failure):
-            yield b"\n".join([_tagged(ACCIDENT, told), *(s.encode(*CODING) for s in stacks)])
+    for outcome in guarded(task.step, task.source, lambda: _made(task), tell=stacks.append):
+        if isinstance(outcome, Failure):
+            parts = [ACCIDENT, to_json(outcome).encode(*CODING)]
+            yield b"\n".join([*parts, *(stack.encode(*CODING) for stack in stacks)])
         else:
-            yield told
+            yield outcome
 
 
-def _told(
-    work: Callable[..., Iterable[Record | Failure] | Record],
-    args: tuple[Any, ...],
-    limits: ChildLimits,
-) -> Iterator[bytes]:
+def _made(task: _Task) -> Iterator[bytes]:
     try:
-        for record in _each(work(*args)):
-            yield _tagged(type(record).__name__, record)
+        for made in _each(task.work(*task.args)):
+            if isinstance(made, bytes):
+                yield PICTURES + b"\n" + made
+            else:
+                yield f"{type(made).__name__}\n{to_json(made)}".encode(*CODING)
     except MemoryError as error:
-        raise _too_much(limits) from error
+        raise TooMuchMemory(
+            f"the work wanted more than the {task.limits.memory_mb} MB of memory it may have. "
+            "Usually the pictures are very large, or the file claims so; re-encode it smaller, or "
+            "raise --max-memory-mb."
+        ) from error
 
 
-def _watching(step: str, video: Video, limits: ChildLimits, film: Limits) -> Iterator[bytes]:
-    prepare_process()
-    batch = _Batch()
-
-    def frames() -> Iterator[tuple[Fraction, NDArray[np.uint8]]]:
-        try:
-            with shelf.open_source(video.source.uri) as file:
-                yield from watch(file, video, batch.promised, film)
-        except MemoryError as error:
-            raise _too_much(limits) from error
-
-    stacks: list[str] = []
-    for seen in guarded(step, video.source, frames, tell=stacks.append):
-        if isinstance(seen, Failure):
-            yield batch.emptied()
-            head = json.dumps({ACCIDENT: True, STACK: "".join(stacks)})
-            yield f"{head}\n{to_json(seen)}".encode(*CODING)
-            return
-        batch.add(*seen)
-        beat()
-        if len(batch.times) == FRAMES_AT_ONCE:
-            yield batch.emptied()
-    yield batch.emptied()
-
-
-class _Batch:
-    """Frames that wait to travel together."""
-
-    def __init__(self) -> None:
-        self.promised: list[float] = []
-        self.times: list[str] = []
-        self._pixels: list[bytes] = []
-
-    def add(self, seconds: Fraction, frame: NDArray[np.uint8]) -> None:
-        self.times.append(str(seconds))
-        self._pixels.append(frame.tobytes())
-
-    def emptied(self) -> bytes:
-        head = json.dumps({"times": self.times, "promised": self.promised})
-        data = b"".join([head.encode(), b"\n", *self._pixels])
-        self.times, self._pixels = [], []
-        return data
+def _batches(video: Video, film: Limits) -> Iterator[bytes]:
+    """Frames that travel together, behind a line that says when each is shown."""
+    promised: list[float] = []
+    with shelf.open_source(video.source.uri) as file:
+        frames = watch(file, video, promised, film)
+        full = True
+        while full:
+            batch = list(islice(frames, FRAMES_AT_ONCE))
+            full = len(batch) == FRAMES_AT_ONCE
+            head = {"times": [str(seconds) for seconds, _ in batch], "promised": promised}
+            pixels = b"".join(frame.tobytes() for _, frame in batch)
+            yield json.dumps(head).encode() + b"\n" + pixels
 
 
 def _each(outcome: Iterable[Any] | Any) -> Iterable[Any]:
     return outcome if isinstance(outcome, Iterable) else (outcome,)
-
-
-def _tagged(kind: str, record: Any) -> bytes:
-    return f"{kind}\n{to_json(record)}".encode(*CODING)
-
-
-def _too_much(limits: ChildLimits) -> TooMuchMemory:
-    return TooMuchMemory(
-        f"the work wanted more than the {limits.memory_mb} MB of memory it may have. Usually the "
-        "pictures are very large, or the file claims so; re-encode it smaller, or raise "
-        "--max-memory-mb."
-    )

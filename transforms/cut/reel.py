@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from finecut.io.media.codecs.decoders import SOFTWARE
 from finecut.io.media.codecs.encoders import Encoding
-from finecut.io.media.cutting import CutShot
+from finecut.io.media.cutting import CutShot, Recipe
 from finecut.io.media.limits import USUAL_LIMITS, Limits
 from finecut.io.media.remux.copying import ENCODE, transcode
 from finecut.io.process.children import ChildLimits
@@ -62,29 +62,26 @@ def cut_reel(reel: Reel, cutting: Cutting) -> Iterator[Clip | Failure]:
     video, looking = reel.video, cutting.looking
     looks: dict[str, ClipLook] = {}
 
-    def look_at(shot: Shot) -> ClipLook:
+    def observe(shot: Shot) -> ClipLook:
         looks[shot.id] = ClipLook(looking, looking.expected(video, shot))
         return looks[shot.id]
 
-    def glance_at(shot: Shot, file: ClipFile) -> ClipLook:
+    def sample(shot: Shot, file: ClipFile) -> ClipLook:
         looks[shot.id] = ClipLook(looking, looking.wanted_in(shot, file))
         return looks[shot.id]
 
     with cutting.shelf.bench() as folder, shelf.open_source(video.source.uri) as source:
-        results = transcode(
-            cutting.transcode,
-            source,
-            video,
-            reel.shots,
-            cutting.encoding_for(video),
+        recipe = Recipe(
             folder,
-            onlooker=look_at if looking.wanted else None,
-            glancer=glance_at if looking.wanted else None,
+            cutting.encoding_for(video),
+            mode=cutting.transcode,
+            observer=observe if looking.wanted else None,
+            sampler=sample if looking.wanted else None,
             vectors=looking.vectors,
             limits=cutting.film,
             decoder=cutting.decoder,
         )
-        for result in results:
+        for result in transcode(source, video, reel.shots, recipe):
             yield _clip_of(reel, result, looks.pop(result.shot.id, None), cutting)
 
 
@@ -107,7 +104,7 @@ def _clip_of(
     clip = clip.replace(
         staged=cutting.shelf.stage(result.path),
         windows=windows_of(result.file.num_frames, cutting.looking.windowing),
-        errors={name: said for name, said in errors.items() if said is not None},
+        errors={name: error for name, error in errors.items() if error is not None},
     )
     if look is None or result.unseen is not None:
         return clip

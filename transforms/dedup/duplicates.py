@@ -41,7 +41,7 @@ from numpy.typing import NDArray
 
 from finecut.io.dataset.output import Entry, NoDataset, Output, clips_named, read_document
 from finecut.io.layout import Layout
-from finecut.io.media.frames.thumbnails import glimpses
+from finecut.io.media.frames.thumbnails import thumbnails
 from finecut.io.records import from_json, to_json
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, read_json
@@ -334,7 +334,7 @@ def look(clip: str, deduping: Deduping) -> bool:
 
     def seen() -> bytes:
         with shelf.open_source(path) as file:
-            pictures = glimpses(file, alike.RATE, alike.MOST, alike.SIDE)
+            pictures = thumbnails(file, alike.RATE, alike.MOST, alike.SIDE)
         return pictures.tobytes()
 
     data = attempted(seen)

@@ -13,7 +13,7 @@ from functools import partial
 
 import apache_beam as beam
 
-from finecut.io.media.frames.contact_sheet import SheetForm, SheetFrames
+from finecut.io.media.frames.contact_sheet import SheetForm
 from finecut.io.records import Clip, Failure, ModelUsed
 from finecut.transforms.beam.guard import guarded
 from finecut.transforms.beam.inference import inference
@@ -100,7 +100,7 @@ def _question(clip: Clip, embedding: Embedding) -> Iterator[Question]:
     sheet = sheet_of(clip, embedding.looking)
     seconds = seconds_of(clip.shot, clip.file)
     places = sheet.near(even_moments(embedding.frames, seconds))
-    frames = tuple(SheetFrames(sheet, places, embedding.side))
+    frames = tuple(sheet.pictures(places, embedding.side))
     yield Question(clip.id, frames, embedding.frames / max(seconds, 1e-3))
 
 

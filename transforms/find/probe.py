@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from finecut.io.media.limits import USUAL_LIMITS, Limits
-from finecut.io.media.source import FilmError, probe
+from finecut.io.media.limits import USUAL_LIMITS, FilmError, Limits
+from finecut.io.media.source import probe
 from finecut.io.records import Source, Video
 from finecut.io.storage import files as shelf
 

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from fractions import Fraction
 
-from finecut.io.media.frame_view import Look
+from finecut.io.media.frame_view import FrameView
 from finecut.io.media.frames.sampling import Ticker, sampled_indices
 from finecut.transforms.measure.motion import (
     Act,
-    GlimpseSampler,
+    CheapMotionSampler,
     MotionMeter,
     MotionSampler,
     vector_field,
@@ -24,34 +24,34 @@ class ClipMotion:
 
     def __init__(self, rate: float) -> None:
         self._rate = Fraction(rate)
-        self._sampler: MotionSampler | GlimpseSampler = MotionSampler(rate)
+        self._sampler: MotionSampler | CheapMotionSampler = MotionSampler(rate)
         self._meters: dict[tuple[int, int], MotionMeter] = {}
-        self._kept: Look | None = None
+        self._kept: FrameView | None = None
 
     def wants(self, times: Sequence[Fraction]) -> set[int]:
-        self._sampler = GlimpseSampler(self._rate, times)
+        self._sampler = CheapMotionSampler(self._rate, times)
         return set(sampled_indices(times, self._rate))
 
     def more(self, times: Sequence[Fraction]) -> int:
-        assert isinstance(self._sampler, GlimpseSampler)
+        assert isinstance(self._sampler, CheapMotionSampler)
         return self._sampler.more(times)
 
-    def see(self, look: Look, seconds: Fraction) -> None:
-        size = (look.stored_width, look.stored_height)
+    def see(self, view: FrameView, seconds: Fraction) -> None:
+        size = (view.decoded.width, view.decoded.height)
         meter = self._meters.setdefault(size, MotionMeter(*size))
-        answer = self._sampler.see(seconds, look.kind, lambda: look.vectors() is not None)
+        answer = self._sampler.see(seconds, view.kind, lambda: view.vectors() is not None)
         if answer.act is Act.VECTORS:
-            vectors = look.vectors()
+            vectors = view.vectors()
             assert vectors is not None
             meter.see(vector_field(vectors, *size, answer.distance))
         elif answer.act is Act.KEEP:
-            self._kept = look
+            self._kept = view
         elif answer.act is Act.ESTIMATE:
             kept, self._kept = self._kept, None
             assert kept is not None
-            if (kept.stored_width, kept.stored_height) == size:
+            if (kept.decoded.width, kept.decoded.height) == size:
                 small = small_size(*size)
-                pair = kept.small_luma(*small), look.small_luma(*small)
+                pair = kept.small_luma(*small), view.small_luma(*small)
                 meter.see(estimate_field(*pair, *size))
 
     def scores(self) -> dict[str, float]:
@@ -75,7 +75,7 @@ class ClipQuality:
     def __init__(self, rate: float) -> None:
         self._ticker = Ticker(rate)
         self._meter = QualityMeter()
-        self._last: Look | None = None
+        self._last: FrameView | None = None
         self._rate = rate
 
     def wants(self, times: Sequence[Fraction]) -> set[int]:
@@ -85,10 +85,10 @@ class ClipQuality:
         """All: it gains by every frame."""
         return len(times)
 
-    def see(self, look: Look, seconds: Fraction) -> None:
+    def see(self, view: FrameView, seconds: Fraction) -> None:
         if self._ticker.passed(seconds):
             self._measure()
-        self._last = look
+        self._last = view
 
     def scores(self) -> dict[str, float]:
         if self._ticker.ended():

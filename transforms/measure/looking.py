@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, BinaryIO
 
-from finecut.io.media.frame_view import Look
-from finecut.io.media.frames.cheap_frames import glance_at
+from finecut.io.media.frame_view import FrameView
+from finecut.io.media.frames.cheap_frames import show_cheap_frames
 from finecut.io.media.frames.contact_sheet import (
     NOTHING_MORE,
     NoSheet,
@@ -46,7 +46,7 @@ class Looking:
     #: What this run's sheets are called, so that they are no other run's.
     run: str = "run"
     windowing: Windowing = USUAL_WINDOWS
-    #: How many frames, spread evenly over the clip, embedders look at; how many a second of each
+    #: How many frames, spread evenly over the clip, embedders need; how many a second of each
     #: window captioners do.
     even: tuple[int, ...] = ()
     captions: float | None = None
@@ -99,12 +99,12 @@ class Looking:
 
 def seconds_of(shot: Shot, file: ClipFile | None) -> float:
     """How long the clip is: as its shot, unless it was copied from key frame to key frame."""
-    told = None if file is None else file.transcoded
-    return shot.span.length if told is None or told.span is None else told.span.length
+    how = None if file is None else file.transcoded
+    return shot.span.length if how is None or how.span is None else how.span.length
 
 
 def even_moments(count: int, seconds: float) -> list[float]:
-    """The middles of so many equal parts of a clip.
+    """The middles of ``count`` equal parts of a clip.
 
     >>> even_moments(4, 8.0)
     [1.0, 3.0, 5.0, 7.0]
@@ -137,9 +137,9 @@ class ClipLook:
         """All, if one of them gains by every frame; others may have seen enough."""
         return max((part.more(times) for part in self._parts()), default=len(times))
 
-    def see(self, look: Look, seconds: Fraction) -> None:
+    def see(self, view: FrameView, seconds: Fraction) -> None:
         for part in self._parts():
-            part.see(look, seconds)
+            part.see(view, seconds)
 
     def end(self) -> None:
         for meter in self._meters:
@@ -173,17 +173,17 @@ def sheet_of(clip: Clip, looking: Looking) -> Sheet:
         )
     with shelf.open_source(clip.staged) as file:
         if clip.file is not None and was_copied(clip.file):
-            sheet = glanced_sheet(file, looking.sheet, wanted)
+            sheet = sheet_of_copy(file, looking.sheet, wanted)
         else:
             sheet = sheet_from_file(file, looking.sheet, wanted)
     keep_sheet(clip.id, sheet, looking)
     return sheet
 
 
-def glanced_sheet(file: str | BinaryIO, form: SheetForm, wanted: Wanted) -> Sheet:
+def sheet_of_copy(file: str | BinaryIO, form: SheetForm, wanted: Wanted) -> Sheet:
     """The sheet of a copied clip, as it was drawn when it had been cut."""
     maker = SheetMaker(form, wanted)
-    glance_at(file, maker)
+    show_cheap_frames(file, maker)
     return maker.sheet()
 
 

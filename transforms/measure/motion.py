@@ -81,16 +81,14 @@ class Field:
         down, across = self.magnitudes.shape
         over = _overlaps(columns, np.minimum(np.arange(across + 1) * self.cell[0], self.width))
         under = _overlaps(rows, np.minimum(np.arange(down + 1) * self.cell[1], self.height))
-        summed: Array = under @ self.magnitudes @ over.T
-        return summed
+        return under @ self.magnitudes @ over.T
 
 
 def _overlaps(edges: Array, cells: Array) -> Array:
     """What length of each stretch between edges lies in each cell."""
     ends = np.minimum(edges[1:, None], cells[None, 1:])
     starts = np.maximum(edges[:-1, None], cells[None, :-1])
-    overlaps: Array = np.maximum(ends - starts, 0.0)
-    return overlaps
+    return np.maximum(ends - starts, 0.0)
 
 
 def vector_field(vectors: Array, width: int, height: int, distance: int = 1) -> Field:
@@ -115,16 +113,18 @@ def vector_field(vectors: Array, width: int, height: int, distance: int = 1) -> 
     for shape in SHAPES:
         drawn = np.flatnonzero((wide == shape[0]) & (high == shape[1]))
         if drawn.size:
-            _draw(grid, lefts[drawn], tops[drawn], shape, lengths[drawn])
+            _draw(grid, shape, (lefts[drawn], tops[drawn]), lengths[drawn])
     return Field(grid, width, height, (CELL, CELL))
 
 
-def _draw(grid: Array, left: Array, top: Array, shape: tuple[int, int], lengths: Array) -> None:
+def _draw(
+    grid: Array, shape: tuple[int, int], corners: tuple[Array, Array], lengths: Array
+) -> None:
     """Fill the cells of blocks of one shape; of two in the same place the later one counts."""
     down, across = grid.shape
     for row in range(shape[1] // CELL):
         for column in range(shape[0] // CELL):
-            x, y = left + column, top + row
+            x, y = corners[0] + column, corners[1] + row
             inside = (x >= 0) & (x < across) & (y >= 0) & (y < down)
             grid[y[inside], x[inside]] = lengths[inside]
 
@@ -203,7 +203,7 @@ class Answer:
 
 
 class MotionSampler:
-    """Which frames of a clip to look at, told of each in the order in which they are shown.
+    """Which frames of a clip to measure, asked about each in the order in which they are shown.
 
     At every tick, about ``1 / rate`` seconds apart, the next P-frame's vectors are read: it points
     to the last frame before it that is not a B-frame, which has to belong to the clip. If none
@@ -230,7 +230,7 @@ class MotionSampler:
 
     @property
     def saw_too_little(self) -> bool:
-        """Who sees all frames and finds nothing to look at has seen a still."""
+        """Never: a clip is a still when all of its frames were seen and nothing was measured."""
         return False
 
     def see(self, seconds: Fraction, kind: str, has_vectors: Callable[[], bool]) -> Answer:
@@ -239,15 +239,15 @@ class MotionSampler:
         ``kind`` is "I", "P", "B" or anything else; ``has_vectors`` is asked of P-frames only, and
         only when their vectors would be read.
         """
-        look = self._look(seconds, kind, has_vectors)
+        answer = self._decide(seconds, kind, has_vectors)
         if kind != "B":
             self._distance = 1
         elif self._distance:
             self._distance += 1
         self._last = kind
-        return look
+        return answer
 
-    def _look(self, seconds: Fraction, kind: str, has_vectors: Callable[[], bool]) -> Answer:
+    def _decide(self, seconds: Fraction, kind: str, has_vectors: Callable[[], bool]) -> Answer:
         if self._kept:
             self._kept = False
             self._pass(seconds)
@@ -282,7 +282,7 @@ class MotionSampler:
 FARTHEST: Final = 16
 
 
-class GlimpseSampler:
+class CheapMotionSampler:
     """The same of a clip of which only some frames are shown, those after its key frames.
 
     Once in every turn, if such a frame falls into it, a P-frame's vectors are read, or two frames
@@ -315,7 +315,7 @@ class GlimpseSampler:
         """What to do with the frame shown so long after the clip's first one."""
         number = bisect_left(self._times, seconds)
         turn = self._turn_of(seconds)
-        answer = self._look(number, turn, kind, has_vectors)
+        answer = self._decide(number, turn, kind, has_vectors)
         self._kept = number if answer.act is Act.KEEP else None
         if kind != "B":
             self._anchor = number
@@ -323,7 +323,7 @@ class GlimpseSampler:
             self._turn = turn
         return answer
 
-    def _look(self, number: int, turn: int, kind: str, has_vectors: Callable[[], bool]) -> Answer:
+    def _decide(self, number: int, turn: int, kind: str, has_vectors: Callable[[], bool]) -> Answer:
         if turn == self._turn:
             return Answer()
         if kind == "P" and self._anchor is not None:

@@ -12,29 +12,26 @@ A block of 8x8 pixels at level 1 is one of 4x4 at level 2 and four at level 0.
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeAlias
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
-from finecut.transforms.measure.motion import Field
-
-Array: TypeAlias = npt.NDArray[Any]
+from finecut.transforms.measure.motion import Array, Field
 
 BLOCK: Final = 8
 #: Displacements up to this part of each side are found.
 REACH: Final = 1 / 8
-#: A pixel is told from those so far around it, in such parts of a level.
+#: A pixel is compared with those within this distance, in such parts of a level.
 AROUND: Final = 16
 PARTS: Final = 2
 #: A block has moved only if that explains at least this part of how it changed …
 EXPLAINED: Final = 0.3
 #: … and so much of it per pixel, in squared levels of luma: less is an encoder's noise.
 NOISE: Final = 0.05
-#: A block with slopes below so many times the noise has no features …
+#: A block with slopes below this many times the noise has no features …
 PLAIN: Final = 12.0
-#: … and moves with those so many blocks around it.
+#: … and moves with the blocks within this distance.
 FILL: Final = 4
 #: If fewer of them than this part have features, it moves less, since so little is known.
 LENT: Final = 0.25
@@ -74,9 +71,9 @@ def _whole(luma: Array) -> Array:
 
 
 def _pyramid(luma: Array) -> list[Array]:
-    """The picture, half of it and a quarter, told from what is around each pixel.
+    """The picture, half of it and a quarter, relative to what is around each pixel.
 
-    So neither a fade nor a change of exposure looks like motion.
+    So neither a fade nor a change of exposure counts as motion.
     """
     levels = [np.rint(PARTS * (luma - _around(luma, AROUND))).astype(np.int16)]
     for _ in range(2):
@@ -96,8 +93,7 @@ def _around(plane: Array, reach: int) -> Array:
 def _pooled(plane: Array, side: int) -> Array:
     """The sum of each square; slices added up are many times as fast as a sum over axes."""
     rows = sum(plane[..., first::side, :] for first in range(1, side)) + plane[..., ::side, :]
-    pooled: Array = sum(rows[..., first::side] for first in range(1, side)) + rows[..., ::side]
-    return pooled
+    return sum(rows[..., first::side] for first in range(1, side)) + rows[..., ::side]
 
 
 def _search(before: Array, after: Array) -> Array:
@@ -118,16 +114,14 @@ def _search(before: Array, after: Array) -> Array:
     least = np.take_along_axis(costs, best[None], axis=0)[0]
     # A quarter of a level per pixel of the twelve by twelve: between equals nothing moves.
     best[least.astype(np.int32) + 72 > costs[zero]] = zero
-    found: Array = np.stack([best // broad - reach[0], best % broad - reach[1]], axis=-1)
-    return found
+    return np.stack([best // broad - reach[0], best % broad - reach[1]], axis=-1)
 
 
 def _with_neighbours(costs: Array) -> Array:
     """Each block's costs and those of the eight around it."""
     padded = np.pad(costs, [(0, 0), (0, 0), (1, 1), (1, 1)], mode="edge")
     down = padded[..., :-2, :] + padded[..., 1:-1, :] + padded[..., 2:, :]
-    around: Array = down[..., :-2] + down[..., 1:-1] + down[..., 2:]
-    return around
+    return down[..., :-2] + down[..., 1:-1] + down[..., 2:]
 
 
 def _refined(before: Array, after: Array, found: Array) -> Array:
@@ -147,16 +141,14 @@ def _refined(before: Array, after: Array, found: Array) -> Array:
     better = found + np.stack([best // 3 - 1, best % 3 - 1], axis=-1)
     still = _difference(_blocks(before), blocks)
     better[still <= least + BLOCK * BLOCK // 2] = 0
-    refined: Array = better
-    return refined
+    return better
 
 
 def _difference(one: Array, other: Array) -> Array:
     """The sum over each block of how much its pixels differ."""
     apart = np.abs(one - other).reshape(*other.shape[:2], BLOCK * BLOCK)
     # As a product with ones, for a sum over a short axis is slow.
-    difference: Array = apart.astype(np.float32) @ np.ones(BLOCK * BLOCK, np.float32)
-    return difference
+    return apart.astype(np.float32) @ np.ones(BLOCK * BLOCK, np.float32)
 
 
 def _fraction(before: Array, after: Array, found: Array) -> Array:
@@ -186,28 +178,25 @@ def _fraction(before: Array, after: Array, found: Array) -> Array:
 
 
 def _filled(found: Array, sure: Array) -> Array:
-    """Blocks without features move with those around them: they tell nothing themselves.
+    """Blocks without features move with those around them: they show nothing themselves.
 
     An encoder does the same, for it costs the least to say.
     """
     weights = sure.astype(np.float64)
     share = _around(weights, FILL)
     lent = [_around(found[..., axis] * weights, FILL) / np.maximum(share, LENT) for axis in (0, 1)]
-    filled: Array = np.where(sure[..., None], found, np.stack(lent, axis=-1))
-    return filled
+    return np.where(sure[..., None], found, np.stack(lent, axis=-1))
 
 
 def _even(blocks: Array) -> Array:
     """Blocks without their mean: brighter or darker is no motion."""
     rows, columns, _, _ = blocks.shape
     flat = blocks.reshape(rows, columns, BLOCK * BLOCK)
-    even: Array = (flat - flat.mean(axis=2, keepdims=True)).reshape(blocks.shape)
-    return even
+    return (flat - flat.mean(axis=2, keepdims=True)).reshape(blocks.shape)
 
 
 def _dot(one: Array, other: Array) -> Array:
-    product: Array = np.einsum("abij,abij->ab", one, other)
-    return product
+    return np.einsum("abij,abij->ab", one, other)
 
 
 def _blocks(plane: Array) -> Array:
@@ -223,8 +212,7 @@ def _windows(plane: Array, found: Array, rim: int) -> Array:
     rows, columns = found.shape[:2]
     y = np.arange(rows)[:, None] * BLOCK + found[..., 0] + reach - rim
     x = np.arange(columns)[None, :] * BLOCK + found[..., 1] + reach - rim
-    picked: Array = windows[y, x]
-    return picked
+    return windows[y, x]
 
 
 def _settled(found: Array) -> Array:
@@ -233,5 +221,4 @@ def _settled(found: Array) -> Array:
     rows, columns = found.shape[:2]
     around = np.stack([padded[y : y + rows, x : x + columns] for y in range(3) for x in range(3)])
     around.sort(axis=0)
-    middle: Array = around[4]
-    return middle
+    return around[4]

@@ -20,7 +20,7 @@ score          good  bad   how it is found
 ``letterbox``  0     .5    share of the picture under bars: rows and columns at the edges that are
                            black in all samples and end in one straight step
 ``frozen``     0     1     share of neighbouring samples between which nothing changed anywhere,
-                           told from a small thumbnail
+                           in a small thumbnail
 =============  ====  ====  ======================================================================
 
 All lie in 0..1. The first four are means over the samples, of the picture inside of black bars, so
@@ -43,10 +43,10 @@ Array: TypeAlias = npt.NDArray[Any]
 BLACK: Final = 24
 #: A bar is followed by rows of which at least this part is brighter.
 BESIDE: Final = 0.5
-#: So many rows after a bar an encoder may have darkened.
+#: Rows after a bar that an encoder may have darkened.
 RINGING: Final = 4
 
-#: About so many rows, and so many columns, stand for all of them.
+#: About this many rows, and columns, stand for all of them.
 LINES: Final = 64
 #: Pixels at whose ends the rise of an edge is read.
 RULER: Final = 7
@@ -54,7 +54,7 @@ RULER: Final = 7
 LEAST_RISE: Final = 10
 #: Steps of luma are counted up to this when looking for blocks.
 STEEP: Final = 12
-#: A thumbnail is so many cells wide and high.
+#: A thumbnail is this many cells wide and high.
 THUMBNAIL: Final = 32
 #: Two samples are alike if no cell of their thumbnails differs by more levels than this.
 ALIKE: Final = 1.5
@@ -163,7 +163,7 @@ def _within(luma: Array, edges: list[Array]) -> Array:
 
 
 def _sparse(picture: Array) -> Array:
-    """Every so many pixels both ways, a few ten thousand in all."""
+    """Every N-th pixel both ways, a few ten thousand in all."""
     step = max(1, min(picture.shape) // 180)
     return picture[step // 2 :: step, step // 2 :: step]
 
@@ -178,12 +178,11 @@ def _thumbnail(luma: Array) -> Array:
     areas = np.outer(
         np.diff(rows, append=sparse.shape[0]), np.diff(columns, append=sparse.shape[1])
     )
-    means: Array = sums / areas
-    return means
+    return sums / areas
 
 
 def _lines(picture: Array, pair: int) -> tuple[Array, Array]:
-    """A sample of rows, and one of columns laid down: each the sum of so many neighbours."""
+    """A sample of rows, and one of columns laid down: each the sum of ``pair`` neighbours."""
     sampled = []
     for plane in (picture, picture.T):
         step = max(1, (plane.shape[0] - pair + 1) // LINES)
@@ -220,7 +219,7 @@ def _edges_along(lines: Array, pair: int) -> tuple[Array, Array]:
     for shift in range(1, ruler):
         np.maximum(steepest, steps[:, shift : shift + places], out=steepest)
     rise = np.abs(lines[:, ruler:] - lines[:, :-ruler])
-    # The steepest of so many steps has caught some noise: about twice what steps are elsewhere.
+    # The steepest of several steps has caught some noise: about twice what steps are elsewhere.
     noise = 2 * np.median(steps[:, ::4])
     return rise.ravel() / pair, (steepest.ravel() - noise) / pair
 

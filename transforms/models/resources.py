@@ -324,20 +324,11 @@ def _percent(part: Fraction) -> str:
     return f"{math.ceil(part * 100)} %"
 
 
-#: What NeMo Curator's stages of the same work ask for, and what captioners and text models take of
-#: a GPU in bfloat16, with room for what they are asked. Models that are not named run on CPUs.
+#: What NeMo Curator's stages of the same work ask for; models that caption or embed
+#: are in tables of their own. Models that are in none run on CPUs.
 USUAL: Final[Mapping[str, Resources]] = MappingProxyType(
     {
         "transnetv2": Resources(gpu_memory_gb=10),
         "aesthetic": Resources(gpus=0.25),
-        "cosmos-embed1": Resources(gpu_memory_gb=20),
-        "internvideo2": Resources(gpu_memory_gb=20),
-        "captioner": Resources(gpus=1),
-        "captioner qwen2.5": Resources(gpu_memory_gb=20),
-        "captioner qwen3": Resources(gpu_memory_gb=22),
-        "captioner nemotron": Resources(gpu_memory_gb=30),
-        "writer": Resources(gpus=1),
-        "writer qwen2.5": Resources(gpu_memory_gb=36),
-        "writer qwen3": Resources(gpu_memory_gb=36),
     }
 )

@@ -14,7 +14,7 @@ import apache_beam as beam
 import numpy as np
 from numpy.typing import NDArray
 
-from finecut.io.media.frames.contact_sheet import SheetForm, SheetFrames
+from finecut.io.media.frames.contact_sheet import SheetForm
 from finecut.io.records import Clip, Failure, ModelUsed, Scores
 from finecut.transforms.beam.guard import guarded
 from finecut.transforms.beam.inference import inference
@@ -55,7 +55,7 @@ class Scoring:
 def scored(clip: Clip, scorer: Scorer, scoring: Scoring) -> Clip:
     """The clip, with what the model says of it."""
     sheet = sheet_of(clip, scoring.looking)
-    frames = SheetFrames(sheet, sheet.at_rate(scoring.rate), scoring.side)
+    frames = sheet.pictures(sheet.at_rate(scoring.rate), scoring.side)
     # Which models they are is said by those that know it.
     which: Callable[[], Mapping[str, ModelUsed]] = getattr(scorer, "which", dict)
     used = which()

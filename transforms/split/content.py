@@ -37,30 +37,35 @@ fewer than :data:`REACH` frames, with the frames that lead into it and out of it
 beginning or the end of the film divides nothing and is left alone; only black at the end that lasts
 longer than the detector looks ahead is a run to the film's end.
 
-What happens at a frame is told from :data:`REACH` frames on either side and marks as many at most,
+What happens at a frame depends on :data:`REACH` frames on either side and marks as many at most,
 so memory is constant, and nothing depends on where the blocks lie in which frames are worked on.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-Array: TypeAlias = npt.NDArray[Any]
+from finecut.io.media.frames.detector_frames import HEIGHT, WIDTH
+from finecut.transforms.split.distances import (
+    NEW,
+    REACH,
+    Array,
+    cells_between,
+    distances,
+    pooled,
+    products,
+    share_of_new,
+    steps,
+    straight_run,
+    straightness,
+)
 
-HEIGHT, WIDTH = 27, 48
-#: Frames on either side of a frame that may have a say in what it is.
-REACH = 48
 _BLOCK = 64
-# The cells that all have to be new in a cut, and those whose ways are compared in a dissolve; the
-# height and the width can be divided by both.
-_CELLS = (3, 6)
-_SMALL_CELLS = (9, 6)
-# A cell is new from this distance on, and a picture is when so many of its cells are.
-_NEW, _ENOUGH = 1.0, 0.3
+# A picture is new when this share of its cells is.
+_ENOUGH = 0.3
 # Neighbours on each side that a step is compared with.
 _AROUND = 6
 # The picture has come back when it is as near as this to the one before, in parts of the step.
@@ -70,8 +75,8 @@ _BACK = 0.4
 _LIT, _DIMMER = 15.0, 8
 # Half the lengths of the windows in which dissolves are looked for.
 _HALVES = (3, 6, 12, 20)
-# In a flat picture the luma differs by less than this, but for text, a logo or noise in so many
-# parts of it.
+# In a flat picture the luma differs by less than this, but for text, a logo or noise in this
+# share of it.
 _FLAT, _OUTLIERS = 16.0, 0.08
 
 
@@ -83,7 +88,7 @@ class Content:
     ratio: float = 4.0
     #: What is added to the steps around, so that noise in a still picture is no cut.
     floor: float = 0.3
-    #: Flashes of up to so many frames are overlooked.
+    #: Flashes of up to this many frames are overlooked.
     longest_flash: int = 3
     #: How straight the way of a dissolve has to be: the cosine between its halves, for ends whose
     #: distance is 6; twice the distance makes up for 0.1.
@@ -137,7 +142,7 @@ class _Window:
             _refuse_strange(frame, number)
         fresh = np.stack(block)
         # The step into the first new frame needs the last old one; the film's first has none.
-        step = _steps(np.concatenate([self.pictures[-1:], fresh]))
+        step = steps(np.concatenate([self.pictures[-1:], fresh]))
         if not self.total:
             step = np.concatenate([np.full(1, np.nan, np.float32), step])
         luma = fresh @ np.array([0.299, 0.587, 0.114], np.float32)
@@ -170,7 +175,7 @@ class _Window:
         usual = _usual(self.step, here)
         large = self.step[here] >= self.settings.ratio * (usual + self.settings.floor)
         for place in here[large].tolist():
-            everywhere = _share_of_new(self.pictures[place - 1], self.pictures[place])
+            everywhere = share_of_new(self.pictures[place - 1], self.pictures[place])
             if everywhere >= _ENOUGH and not self._comes_back(place):
                 self.marks[place - 1] = True
 
@@ -196,7 +201,7 @@ class _Window:
         return bool(brighter.min() > 0.9 and self.light[one + 1 : two].min() > calm + _LIT)
 
     def _distance(self, one: int, two: int) -> float:
-        return float(_between(self.pictures[[one]], self.pictures[[two]])[0])
+        return float(distances(self.pictures[[one]], self.pictures[[two]])[0])
 
     # ── dissolves ───────────────────────────────────────────────────────────────────────────────
 
@@ -204,30 +209,29 @@ class _Window:
         first = max(places.start - REACH, 0)
         pictures = self.pictures[first : places.stop + REACH]
         marks = self.marks[first : places.stop + REACH]
-        products = _products(pictures)
+        ways = products(pictures)
         for half in _HALVES:
             start = max(places.start - first, half)
             middle = np.arange(start, min(places.stop - first, len(pictures) - half))
-            straight, apart, agreeing = _straightness(products, middle, half)
+            straight, apart, agreeing = straightness(ways, middle, half)
             likely = (straight > 0) & (apart > self.settings.least_change)
             likely[likely] = self._straight_enough(pictures, middle[likely], half, straight[likely])
             for number in np.flatnonzero(likely).tolist():
-                run = _straight_run(products, agreeing[:, number], int(middle[number]), half)
+                run = straight_run(ways, agreeing[:, number], int(middle[number]), half)
                 marks[run.start : run.stop] = True
 
     def _straight_enough(
         self, pictures: Array, middle: Array, half: int, straight: Array
     ) -> npt.NDArray[np.bool_]:
-        cells = _cells_between(pictures[middle - half], pictures[middle + half])
-        distance = _pooled(cells)
-        everywhere = (cells > _NEW).mean((1, 2)) >= _ENOUGH
+        cells = cells_between(pictures[middle - half], pictures[middle + half])
+        distance = pooled(cells)
+        everywhere = (cells > NEW).mean((1, 2)) >= _ENOUGH
         bonus = 0.1 * np.log2(np.maximum(distance, 0.1) / 6)
-        enough: npt.NDArray[np.bool_] = (
+        return (
             everywhere
             & (distance > self.settings.least_distance)
             & (straight + bonus > self.settings.straightness)
         )
-        return enough
 
     # ── fades ───────────────────────────────────────────────────────────────────────────────────
 
@@ -295,122 +299,7 @@ def _usual(step: Array, here: Array) -> Array:
     near.sort(axis=1)  # what is not known comes last
     known = np.count_nonzero(~np.isnan(near), axis=1)
     median = near[np.arange(len(near)), np.maximum(known - 1, 0) // 2]
-    usual: Array = np.nan_to_num(np.fmax(median, beside / 2))
-    return usual
-
-
-def _spread(pictures: Array, widest: np.ufunc) -> Array:
-    """For each pixel the widest value of the 3×3 around it."""
-    across = pictures.copy()
-    widest(across[:, :, 1:], pictures[:, :, :-1], out=across[:, :, 1:])
-    widest(across[:, :, :-1], pictures[:, :, 1:], out=across[:, :, :-1])
-    both = across.copy()
-    widest(both[:, 1:], across[:, :-1], out=both[:, 1:])
-    widest(both[:, :-1], across[:, 1:], out=both[:, :-1])
-    return both
-
-
-def _cells(ones: Array, twos: Array, ranges: tuple[Array, Array, Array, Array]) -> Array:
-    """How strange each cell of some pictures is to that of others and the other way round."""
-    lowest_one, highest_one, lowest_two, highest_two = ranges
-    # What lies above the highest or below the lowest; of the two one is 0.
-    outside = np.maximum(ones, highest_two) - highest_two
-    outside += lowest_two - np.minimum(ones, lowest_two)
-    other = np.maximum(twos, highest_one) - highest_one
-    other += lowest_one - np.minimum(twos, lowest_one)
-    down, across = _CELLS
-    shape = (-1, down, HEIGHT // down, across, WIDTH // across, 3)
-    both = outside.astype(np.uint16) + other
-    cells: Array = both.reshape(shape).mean((2, 4, 5), dtype=np.float32) / 2
-    return cells
-
-
-def _cells_between(ones: Array, twos: Array) -> Array:
-    return _cells(
-        ones,
-        twos,
-        (
-            _spread(ones, np.minimum),
-            _spread(ones, np.maximum),
-            _spread(twos, np.minimum),
-            _spread(twos, np.maximum),
-        ),
-    )
-
-
-def _pooled(cells: Array) -> Array:
-    """One number for each picture's cells, large only if most of them are."""
-    pooled: Array = np.sqrt(cells).mean((1, 2)) ** 2
-    return pooled
-
-
-def _between(ones: Array, twos: Array) -> Array:
-    """The distances between pictures in pairs."""
-    return _pooled(_cells_between(ones, twos))
-
-
-def _share_of_new(one: Array, two: Array) -> float:
-    return float((_cells_between(one[None], two[None]) > _NEW).mean())
-
-
-def _steps(pictures: Array) -> Array:
-    """The distances from each picture to the next."""
-    low, high = _spread(pictures, np.minimum), _spread(pictures, np.maximum)
-    ranges = (low[:-1], high[:-1], low[1:], high[1:])
-    return _pooled(_cells(pictures[:-1], pictures[1:], ranges))
-
-
-def _products(pictures: Array) -> Array:
-    """For each small cell the product of every picture with every other, per value: [cells, n, n].
-
-    All that is asked about the ways of dissolves are sums of these.
-    """
-    down, across = _SMALL_CELLS
-    shown = pictures.astype(np.float32)
-    shown -= shown.mean((1, 2), keepdims=True)
-    cells = shown.reshape(-1, down, HEIGHT // down, across, WIDTH // across, 3)
-    cells = cells.transpose(1, 3, 0, 2, 4, 5).reshape(down * across, len(pictures), -1)
-    products: Array = cells @ cells.transpose(0, 2, 1) / np.float32(cells.shape[2])
-    return products
-
-
-def _straightness(products: Array, middle: Array, half: int) -> tuple[Array, Array, Array]:
-    """For windows a…m…b: cosine of m-a and b-m, distance of a and b, and cells that agree."""
-    a, m, b = middle - half, middle, middle + half
-    aa, mm, bb = products[:, a, a], products[:, m, m], products[:, b, b]
-    am, ab, mb = products[:, a, m], products[:, a, b], products[:, m, b]
-    first, second = aa + mm - 2 * am, bb + mm - 2 * mb
-    # Half a level of difference or less has no direction; identical frames have none at all.
-    cosine = (mb - mm - ab + am) / np.sqrt(np.maximum(first, 0.5) * np.maximum(second, 0.5))
-    # What is left of the difference when one end is made as light as the other.
-    shared, one, two = ab.sum(0), aa.sum(0), bb.sum(0)
-    to_b, to_a = shared / np.maximum(one, 1e-3), shared / np.maximum(two, 1e-3)
-    left = np.minimum(bb - 2 * to_b * ab + to_b**2 * aa, aa - 2 * to_a * ab + to_a**2 * bb)
-    weights = np.maximum(left, 0) ** 0.25
-    straight = (cosine * weights).sum(0) / np.maximum(weights.sum(0), 1e-3)
-    return straight, weights.mean(0) ** 2, cosine > 0.3
-
-
-def _straight_run(
-    products: Array, agreeing: npt.NDArray[np.bool_], middle: int, half: int
-) -> range:
-    """The frames on the way that leads through this window; none if most of it is one step."""
-    start, end = middle - half, middle + half
-    way = (products[agreeing, :, end] - products[agreeing, :, start]).sum(0)
-    way = (way - way[start]) / max(float(way[end] - way[start]), 1e-3)
-    steps = np.diff(way)
-    least = 0.3 / (2 * half)
-    low = high = middle
-    while low > max(middle - REACH, 0) and steps[low - 1] > least:
-        low -= 1
-    while high < min(middle + REACH, len(steps)) and steps[high] > least:
-        high += 1
-    # A cut is one step, or two when a change of rate has mixed two frames.
-    largest = 0.55 if high - low <= 3 else 0.35
-    outer = steps[min(low, start) : max(high, end)]
-    if np.abs(outer).max() > largest * (way[high] - way[low]):
-        return range(0)
-    return range(low + 1, high)
+    return np.nan_to_num(np.fmax(median, beside / 2))
 
 
 def _slope_end(light: Array, place: int, way: int) -> int:

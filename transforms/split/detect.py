@@ -42,7 +42,7 @@ Frames = Iterable[NDArray[np.uint8]]
 
 #: Seconds by which a film may be shorter than its header says.
 MISSING = 2.0
-#: Frames between two looks at the clock, for the progress line.
+#: Frames between two updates of the progress line.
 OFTEN = 50
 
 _loading = threading.Lock()
@@ -50,7 +50,7 @@ _loading = threading.Lock()
 
 @dataclass(frozen=True)
 class Detection:
-    """Shots found by looking at the film."""
+    """Shots found in the film's pictures."""
 
     algorithm: str = TRANSNETV2
     #: Probability of a transition from which on a frame is taken for one (TransNetV2).

@@ -29,7 +29,7 @@ Opening = Callable[[Sequence[Reel]], list[Reel]]
 
 
 class Cutter(Protocol):
-    """Who says where a video is cut."""
+    """Decides where a video is cut."""
 
     def prepare(self) -> None:
         """Load what is needed for it, or raise."""
@@ -52,7 +52,7 @@ class FixedStride:
     def pieces(self, video: Video) -> Iterator[Piece]:
         rate = video.framerate
         for span in fixed_stride_spans(
-            video.num_frames, rate, self.length, self.stride, self.least
+            video.num_frames, rate, length=self.length, stride=self.stride, least=self.least
         ):
             yield Piece(int(span.start * rate), int(span.end * rate), span)
 
@@ -65,7 +65,7 @@ class Splitting:
     """Where videos are cut, and how much of one travels together."""
 
     cutter: Cutter = USUAL_CUTTER
-    #: At most so many clips of each video; 0 means all.
+    #: Most clips of each video; 0 means all.
     limit: int = 0
     chunk_seconds: int = 256
 

@@ -1,4 +1,4 @@
-"""Encoders: which there are, and what each one is told.
+"""Encoders: which there are, and the options of each.
 
 The defaults aim at clips that look like their source at a few times real time per core:
 
@@ -20,14 +20,18 @@ from pathlib import Path
 import av
 from av.codec.context import Flags
 from av.video.codeccontext import VideoCodecContext
+from av.video.stream import VideoStream
 
 from finecut.io.errors import UserError
 from finecut.io.media.codecs.thread_priority import opened
+from finecut.io.media.picture import Stored, clip_colorspace, upright_size
 
 #: Every core has a worker. Threads of one encoder wait for each other: two cost 8 % more CPU.
 DEFAULT_THREADS = 1
 #: For encoders without a constant quality mode.
 BITS_PER_PIXEL = 0.1
+#: The picture that encoders and decoders are tried with: of a size that every GPU knows.
+SIDE, GREY = 256, 90
 
 
 def _has_avx512() -> bool:
@@ -43,7 +47,7 @@ _SAME_BYTES_X264 = {"x264-params": "asm=avx2"} if _has_avx512() else {}
 
 @dataclass(frozen=True)
 class EncoderProfile:
-    """How one encoder is told its preset and quality, and what it is told besides."""
+    """Which options of an encoder are its preset and quality, and which others it gets."""
 
     name: str
     presets: tuple[str, ...] = ()
@@ -81,35 +85,51 @@ _NVENC = {
 PROFILES = {
     profile.name: profile
     for profile in (
-        EncoderProfile("libx264", _X26X, "preset", "veryfast", "crf", 21, options=_SAME_BYTES_X264),
+        EncoderProfile(
+            "libx264",
+            presets=_X26X,
+            preset_option="preset",
+            preset="veryfast",
+            quality_option="crf",
+            quality=21,
+            options=_SAME_BYTES_X264,
+        ),
         EncoderProfile(
             "libx265",
-            _X26X,
-            "preset",
-            "superfast",
-            "crf",
-            24,
+            presets=_X26X,
+            preset_option="preset",
+            preset="superfast",
+            quality_option="crf",
+            quality=24,
             options={"x265-params": "log-level=0"},
         ),
-        EncoderProfile("libsvtav1", tuple(map(str, range(14))), "preset", "8", "crf", 32, worst=63),
+        EncoderProfile(
+            "libsvtav1",
+            presets=tuple(map(str, range(14))),
+            preset_option="preset",
+            preset="8",
+            quality_option="crf",
+            quality=32,
+            worst=63,
+        ),
         EncoderProfile(
             "libvpx-vp9",
-            tuple(map(str, range(9))),
-            "cpu-used",
-            "4",
-            "crf",
-            31,
+            presets=tuple(map(str, range(9))),
+            preset_option="cpu-used",
+            preset="4",
+            quality_option="crf",
+            quality=31,
             worst=63,
             options={"deadline": "good", "row-mt": "1", "tile-columns": "2"},
             quality_mode={"b": "0"},
         ),
         EncoderProfile(
             "h264_nvenc",
-            tuple(f"p{i}" for i in range(1, 8)),
-            "preset",
-            "p4",
-            "cq",
-            21,
+            presets=tuple(f"p{i}" for i in range(1, 8)),
+            preset_option="preset",
+            preset="p4",
+            quality_option="cq",
+            quality=21,
             options=_NVENC,
         ),
         EncoderProfile("libopenh264"),
@@ -143,9 +163,14 @@ class PictureFormat:
     height: int
     rate: Fraction
     time_base: Fraction
-    color_primaries: int = 2
-    color_trc: int = 2
-    colorspace: int = 2
+    #: FFmpeg's numbers of their primaries, transfer and matrix; 2: unknown.
+    colours: tuple[int, int, int] = (2, 2, 2)
+
+    @classmethod
+    def of(cls, source: Stored, rate: Fraction, time_base: Fraction) -> PictureFormat:
+        """That of a clip whose first picture lies in memory like this."""
+        colours = (source.primaries, source.transfer, clip_colorspace(source))
+        return cls(*upright_size(source), rate, time_base, colours)
 
 
 def usable_encoders() -> list[str]:
@@ -158,7 +183,7 @@ def why_unusable(encoding: Encoding) -> str | None:
     if encoding.encoder not in av.codecs_available:
         return "this FFmpeg was built without it"
     try:
-        _encode_one_picture(encoding)
+        encoded_picture(encoding)
     except av.error.FFmpegError as error:
         return f"it does not start here ({error.strerror})"
     return None
@@ -192,9 +217,7 @@ def configure(context: VideoCodecContext, encoding: Encoding, picture: PictureFo
     context.framerate = picture.rate
     context.time_base = picture.time_base
     context.color_range = 1
-    context.color_primaries = picture.color_primaries
-    context.color_trc = picture.color_trc
-    context.colorspace = picture.colorspace
+    context.color_primaries, context.color_trc, context.colorspace = picture.colours
     context.sample_aspect_ratio = Fraction(1)
     context.thread_count = encoding.threads
     # PyAV's own choice cuts each picture in slices: larger clips, and more waiting.
@@ -221,14 +244,16 @@ def encoder_options(encoding: Encoding) -> dict[str, str]:
     return options
 
 
-def _encode_one_picture(encoding: Encoding) -> None:
-    picture = PictureFormat(256, 256, Fraction(30), Fraction(1, 30))
+def encoded_picture(encoding: Encoding) -> list[av.Packet[VideoStream]]:
+    """A small grey picture, encoded so."""
+    picture = PictureFormat(SIDE, SIDE, Fraction(30), Fraction(1, 30))
     context = VideoCodecContext.create(encoding.encoder, "w")
     assert isinstance(context, VideoCodecContext)
     context.options = encoder_options(encoding)
     configure(context, encoding, picture)
     opened(context)
-    frame = av.VideoFrame(256, 256, "yuv420p")
+    frame = av.VideoFrame(SIDE, SIDE, "yuv420p")
+    for part, value in zip(frame.planes, (GREY, 128, 128), strict=True):
+        part.update(bytes([value]) * part.buffer_size)
     frame.pts, frame.time_base = 0, picture.time_base
-    context.encode(frame)
-    context.encode(None)
+    return [*context.encode(frame), *context.encode(None)]

@@ -1,10 +1,10 @@
-"""The contact sheet: a few small frames of a clip, all that later steps look at.
+"""The contact sheet: a few small frames of a clip, all that later steps see.
 
     clip    ▕▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▏   300 frames of 1280x720
     sheet    ▪    ▪    ▪    ▪    ▪    ▪         11 frames of 426x240, each with its number and time
 
-It is drawn during the cut's only decode pass (:class:`SheetMaker` looks on). Who finds no sheet any
-more draws it from the clip's own file: :func:`sheet_from_file`.
+It is drawn during the cut's only decode pass (by :class:`SheetMaker`). If it is gone, it is drawn
+again from the clip's own file: :func:`sheet_from_file`.
 """
 
 from __future__ import annotations
@@ -14,16 +14,21 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import BinaryIO, overload
+from typing import BinaryIO
 
 import av
 import numpy as np
 
-from finecut.io.media.clock import Clock
-from finecut.io.media.frame_view import Bytes, Look, Scalers, pixels
-from finecut.io.media.frames.sampling import Moments, Ticker, nearest_indices, sampled_indices
-from finecut.io.media.picture import UNSAID, said, said_matrix
-from finecut.io.media.source import DECODE_THREADS, constant_rate, decode, open_film, video_stream
+from finecut.io.media.frame_view import Bytes, FrameView, Scalers, pixels
+from finecut.io.media.frames.sampling import (
+    Lazy,
+    Moments,
+    Ticker,
+    nearest_indices,
+    sampled_indices,
+)
+from finecut.io.media.picture import UNKNOWN, matrix_name, matrix_number
+from finecut.io.media.source import decoded, open_clip
 
 
 class NoSheet(ValueError):
@@ -34,7 +39,7 @@ class NoSheet(ValueError):
 class SheetForm:
     """What is on a sheet: frames at these rates, and how large they have to be at the least."""
 
-    #: Frames a second, for each of those who will look at it.
+    #: Frames a second, for each step that needs some.
     rates: tuple[float, ...]
     #: Of the picture, upright.
     height: int = 0
@@ -82,7 +87,7 @@ class Sheet:
     @property
     def matrix(self) -> str:
         """What the scaler calls the matrix of the colours."""
-        return said_matrix(self.colorspace)
+        return matrix_name(self.colorspace)
 
     def rgb(self, index: int, side: int | None = None) -> Bytes:
         """One frame of the sheet, in RGB, its shorter side not above ``side``."""
@@ -95,8 +100,12 @@ class Sheet:
         )
         return pixels(scaled)
 
+    def pictures(self, places: Sequence[int], side: int | None = None) -> Lazy[Bytes]:
+        """Frames in RGB, each made when it is asked for."""
+        return Lazy(lambda number: self.rgb(places[number], side), len(places))
+
     def at_rate(self, rate: float) -> list[int]:
-        """Frames at so many a second: of one of the sheet's rates, those that were taken for it."""
+        """Frames at this rate: of one of the sheet's rates, those that were taken for it."""
         return sampled_indices(self.seconds, rate)
 
     def near(self, moments: Sequence[float]) -> list[int]:
@@ -124,44 +133,30 @@ class Sheet:
         width, height, colorspace, indices, seconds, exact = json.loads(data[:body])
         shape = (len(indices), height * 3 // 2, width)
         frames = np.frombuffer(data, np.uint8, offset=body).reshape(shape)
-        times = tuple(seconds)
-        return Sheet(width, height, colorspace, tuple(indices), times, tuple(frames), exact)
-
-
-class SheetFrames(Sequence[Bytes]):
-    """Frames of a sheet in RGB, each made when it is asked for."""
-
-    def __init__(self, sheet: Sheet, indices: Sequence[int], side: int | None = None) -> None:
-        self._sheet, self._indices, self._side = sheet, indices, side
-
-    def __len__(self) -> int:
-        return len(self._indices)
-
-    @overload
-    def __getitem__(self, which: int) -> Bytes: ...
-
-    @overload
-    def __getitem__(self, which: slice) -> list[Bytes]: ...
-
-    def __getitem__(self, which: int | slice) -> Bytes | list[Bytes]:
-        if isinstance(which, slice):
-            return [self._sheet.rgb(i, self._side) for i in self._indices[which]]
-        return self._sheet.rgb(self._indices[which], self._side)
+        return Sheet(
+            width=width,
+            height=height,
+            colorspace=colorspace,
+            indices=tuple(indices),
+            seconds=tuple(seconds),
+            frames=tuple(frames),
+            exact=exact,
+        )
 
 
 class SheetMaker:
-    """Looks on while a clip is cut, and draws its sheet."""
+    """Sees the frames of a clip while it is cut, and draws its sheet."""
 
     def __init__(self, form: SheetForm, wanted: Wanted = NOTHING_MORE) -> None:
         self._form = form
-        self._tickers: list[Ticker | Moments] = [Ticker(rate) for rate in form.rates]
+        self._tickers: list[Moments] = [Ticker(rate) for rate in form.rates]
         if wanted.moments:
             self._tickers.append(Moments(wanted.moments))
         self._moments, self._wanted_frames = wanted.moments, wanted.frames
         self._size = (0, 0)
-        self._colorspace = UNSAID
+        self._colorspace = UNKNOWN
         #: The frame before: whether it is taken is known when the next one comes.
-        self._last: tuple[Look, Fraction] | None = None
+        self._last: tuple[FrameView, Fraction] | None = None
         self._number = -1
         #: When each frame of the clip is shown, if it sees only some of them.
         self._times: Sequence[Fraction] | None = None
@@ -181,26 +176,18 @@ class SheetMaker:
     def more(self, times: Sequence[Fraction]) -> int:
         return len(times)
 
-    def see(self, look: Look, seconds: Fraction) -> None:
+    def see(self, view: FrameView, seconds: Fraction) -> None:
         if self._last is None:
-            self._size = self._form.size(look.width, look.height)
-            self._colorspace = said(look.colorspace, look.height)
-        # All of them are told, and any of them may want the frame before.
-        wanted = [ticker.passed(seconds) for ticker in self._tickers]
-        if any(wanted) or self._number in self._wanted_frames:
-            self._take()
-        self._last = (look, seconds)
-        self._number = self._numbered(seconds)
-
-    def _numbered(self, seconds: Fraction) -> int:
-        if self._times is None:
-            return self._number + 1
-        return bisect_left(self._times, seconds)
+            self._size = self._form.size(view.picture.width, view.picture.height)
+            self._colorspace = matrix_number(int(view.picture.colorspace), view.picture.height)
+        # Each of them has to know of this frame, and any may want the one before.
+        self._take_last([ticker.passed(seconds) for ticker in self._tickers])
+        self._last = (view, seconds)
+        known = self._times
+        self._number = self._number + 1 if known is None else bisect_left(known, seconds)
 
     def end(self) -> None:
-        wanted = [ticker.ended() for ticker in self._tickers]
-        if any(wanted) or self._number in self._wanted_frames:
-            self._take()
+        self._take_last([ticker.ended() for ticker in self._tickers])
         self._last = None
 
     def sheet(self) -> Sheet:
@@ -208,28 +195,28 @@ class SheetMaker:
         if not self._taken:
             raise NoSheet("the clip shows no frame, so there is nothing to look at")
         indices, seconds, frames = zip(*self._taken, strict=True)
-        width, height = self._size
-        exact = self._times is None
-        return Sheet(width, height, self._colorspace, indices, seconds, frames, exact)
+        return Sheet(
+            *self._size,
+            self._colorspace,
+            indices=indices,
+            seconds=seconds,
+            frames=frames,
+            exact=self._times is None,
+        )
 
-    def _take(self) -> None:
-        assert self._last is not None
-        look, seconds = self._last
-        self._taken.append((self._number, float(seconds), look.shrunk(*self._size)))
+    def _take_last(self, wanted: list[bool]) -> None:
+        """Take the frame before, if any ticker wants it, or it is wanted by its number."""
+        if self._last and (any(wanted) or self._number in self._wanted_frames):
+            view, seconds = self._last
+            self._taken.append((self._number, float(seconds), view.shrunk(*self._size)))
 
 
 def sheet_from_file(file: str | BinaryIO, form: SheetForm, wanted: Wanted = NOTHING_MORE) -> Sheet:
     """Draw the sheet of a clip from its file."""
     maker, scalers = SheetMaker(form, wanted), Scalers()
-    with open_film(file) as container:
-        stream = video_stream(container)
-        stream.thread_type = "AUTO"
-        stream.codec_context.thread_count = DECODE_THREADS
-        assert stream.time_base is not None
-        clock = Clock(stream.time_base, 0, constant_rate(stream))
-        for packet in container.demux(stream):
-            for frame in decode(packet) or ():
-                if frame.pts is not None:
-                    maker.see(Look(frame, frame, scalers), clock.seconds(frame.pts))
+    with open_clip(file) as (container, stream, clock):
+        for frame in decoded(container, stream):
+            if frame.pts is not None:
+                maker.see(FrameView(frame, frame, scalers), clock.seconds(frame.pts))
     maker.end()
     return maker.sheet()

@@ -1,4 +1,4 @@
-"""Sampling: which frames of a clip are looked at, at so many a second.
+"""Sampling: which frames of a clip are taken at a rate.
 
     frames   0   1   2   3   4   5   6   7   8   9            first at 0 s, last at 9/30 s
     targets  |         |         |         |         (|)      every 1/rate s, and one more when the
@@ -12,14 +12,37 @@ frames one after the other, and takes the same ones.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
+from typing import TypeVar, overload
+
+T = TypeVar("T")
 
 Seconds = Fraction | float
 
 #: Times may have been rounded to floats: two that differ by less are equally far.
 NEARLY = Fraction(1, 10**9)
+
+
+class Lazy(Sequence[T]):
+    """A sequence whose items are made when they are asked for."""
+
+    def __init__(self, make: Callable[[int], T], count: int) -> None:
+        self._make, self._numbers = make, range(count)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, which: int) -> T: ...
+
+    @overload
+    def __getitem__(self, which: slice) -> list[T]: ...
+
+    def __getitem__(self, which: int | slice) -> T | list[T]:
+        if isinstance(which, slice):
+            return [self._make(number) for number in self._numbers[which]]
+        return self._make(self._numbers[which])
 
 
 def sampled_indices(times: Sequence[Seconds], rate: Seconds) -> list[int]:
@@ -62,10 +85,15 @@ def _nearest(times: Sequence[Seconds], moment: Seconds) -> int:
 
 
 class Moments:
-    """Says of each frame, like :class:`Ticker`, whether it is nearest to one of these moments."""
+    """Whether each frame is nearest to one of these moments, known when the next one comes.
+
+    Give it the times as they come; :meth:`passed` answers about the frame *before* this one, and
+    :meth:`ended` about the last.
+    """
 
     def __init__(self, moments: Iterable[Seconds]) -> None:
-        self._left = deque(sorted(Fraction(moment) for moment in moments))
+        self._left = iter(sorted(Fraction(moment) for moment in moments))
+        self._target = next(self._left, None)
         self._previous: Fraction | None = None
 
     def passed(self, seconds: Fraction) -> bool:
@@ -74,44 +102,39 @@ class Moments:
         if previous is None:
             return False
         taken = False
-        while self._left and self._left[0] - previous <= seconds - self._left[0] + NEARLY:
-            self._left.popleft()
+        while self._target is not None and (
+            self._target - previous <= seconds - self._target + NEARLY
+        ):
             taken = True
+            self._target = self._following(self._target)
         return taken
+
+    def _following(self, _target: Fraction) -> Fraction | None:
+        return next(self._left, None)
 
     def ended(self) -> bool:
         """There are no more frames: whether the last one is taken."""
-        return bool(self._left)
+        return self._target is not None
 
 
-class Ticker:
-    """Says of each frame, when the next one comes, whether it is one of the sampled ones.
-
-    Give it the times as they come; :meth:`passed` answers about the frame *before* this one, and
-    :meth:`ended` about the last.
-    """
+class Ticker(Moments):
+    """The same for moments at this rate, from the first frame on."""
 
     def __init__(self, rate: Seconds) -> None:
+        super().__init__(())
         if not rate > 0:
             raise ValueError(f"{rate} frames a second cannot be sampled: give a rate above 0.")
         self.step = 1 / Fraction(rate)
-        self._target: Fraction | None = None
-        self._previous = Fraction(0)
 
     def passed(self, seconds: Fraction) -> bool:
-        """A frame is shown now: whether the one before it is taken."""
-        if self._target is None:
-            self._target = self._previous = seconds
-            return False
-        taken = False
-        while self._target - self._previous <= seconds - self._target + NEARLY:
-            taken = True
-            self._target += self.step
-        self._previous = seconds
-        return taken
+        if self._previous is None:
+            self._target = seconds
+        return super().passed(seconds)
+
+    def _following(self, target: Fraction) -> Fraction:
+        return target + self.step
 
     def ended(self) -> bool:
-        """There are no more frames: whether the last one is taken."""
-        if self._target is None:
+        if self._target is None or self._previous is None:
             return False
         return self._target < self._previous + self.step / 2 - NEARLY

@@ -13,7 +13,7 @@ import av
 
 from finecut.io.media.frame_view import Bytes
 from finecut.io.media.frames.contact_sheet import Sheet
-from finecut.io.process.children import beat
+from finecut.io.process.child import beat
 
 #: WebP times are in milliseconds.
 TICKS = 1000
@@ -73,7 +73,7 @@ class Moving:
 
 def read_webp(data: bytes, most_pixels: int) -> Moving:
     """What an animated WebP shows; one that is damaged raises what Pillow raises."""
-    from PIL import Image  # only who looks at previews needs it
+    from PIL import Image  # only needed to read previews
 
     _check_parts(data)
     with Image.open(io.BytesIO(data), formats=("WEBP",)) as picture:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from finecut.io.media.remux.h264 import BadUnits, Bits
+from finecut.io.media.remux.bits import BadUnits, Bits
 
 SEQUENCE, FRAME_HEADER, FRAME = 1, 3, 6
 KEY, SWITCH = 0, 3
@@ -70,12 +70,10 @@ def form_in(extradata: bytes | None) -> tuple[int, ...] | None:
     return (extradata[1] >> 5, kinds >> 6 & 1, kinds >> 5 & 1, kinds >> 4 & 1)
 
 
-def sequence(body: bytes) -> Sequence:
+def read_sequence(body: bytes) -> Sequence:
     """Read a sequence header."""
     bits = Bits(body)
-    profile = bits.u(3)
-    bits.u(1)
-    is_still = bool(bits.u(1))
+    profile, is_still = bits.u(3), bool(bits.u(2) & 1)
     time_bits = 0
     if is_still:
         bits.u(5)
@@ -83,9 +81,8 @@ def sequence(body: bytes) -> Sequence:
         time_bits = _skip_operation(bits)
     wide, high = bits.u(4) + 1, bits.u(4) + 1
     size = (bits.u(wide) + 1, bits.u(high) + 1)
-    id_bits = 0
-    if not is_still and bits.u(1):
-        id_bits = bits.u(4) + 2 + bits.u(3) + 1
+    has_ids = not is_still and bits.u(1)
+    id_bits = bits.u(4) + 2 + bits.u(3) + 1 if has_ids else 0
     bits.u(3)
     screen = whole = EACH
     if not is_still:
@@ -102,8 +99,15 @@ def sequence(body: bytes) -> Sequence:
     deep = bits.u(1)
     deepest = bits.u(1) if deep and profile == PROFESSIONAL else 0
     grey = 0 if profile == WITHOUT_GREY else bits.u(1)
-    form = (profile, deep, deepest, grey)
-    return Sequence(size, is_still, time_bits, id_bits, screen, whole, form)
+    return Sequence(
+        size=size,
+        is_still=is_still,
+        time_bits=time_bits,
+        id_bits=id_bits,
+        screen_tools=screen,
+        whole_vectors=whole,
+        form=(profile, deep, deepest, grey),
+    )
 
 
 def _skip_operation(bits: Bits) -> int:
@@ -117,8 +121,8 @@ def _skip_operation(bits: Bits) -> int:
         if bits.u(1):
             delay_bits = bits.u(5) + 1
             bits.u(32 + 5)
-            time_bits = bits.u(5) + 1
-            time_bits = 0 if is_even else time_bits
+            shown_bits = bits.u(5) + 1
+            time_bits = 0 if is_even else shown_bits
     has_delays = bits.u(1)
     for _ in range(bits.u(5) + 1):
         bits.u(12)
@@ -131,21 +135,16 @@ def _skip_operation(bits: Bits) -> int:
     return time_bits
 
 
-def has_own_size(frame: bytes, said: Sequence) -> bool:
+def has_own_size(frame: bytes, sequence: Sequence) -> bool:
     """Whether a frame says that it may be of another size than its sequence."""
     bits = Bits(frame[:HEAD])
-    if said.is_still or bits.u(1):  # one that was sent before
+    if sequence.is_still or bits.u(1):  # one that was sent before
         return False
     kind, is_shown = bits.u(2), bits.u(1)
-    if is_shown:
-        bits.u(said.time_bits)
-    else:
+    bits.u(sequence.time_bits if is_shown else 1)
+    bits.u(1 if kind == SWITCH or (kind == KEY and is_shown) else 2)
+    screen = bits.u(1) if sequence.screen_tools == EACH else sequence.screen_tools
+    if screen and sequence.whole_vectors == EACH:
         bits.u(1)
-    if kind != SWITCH and not (kind == KEY and is_shown):
-        bits.u(1)
-    bits.u(1)
-    screen = bits.u(1) if said.screen_tools == EACH else said.screen_tools
-    if screen and said.whole_vectors == EACH:
-        bits.u(1)
-    bits.u(said.id_bits)
+    bits.u(sequence.id_bits)
     return kind == SWITCH or bool(bits.u(1))

@@ -13,12 +13,12 @@ kind of key frame before which nothing is remembered.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from finecut.io.media.limits import FilmError
+from finecut.io.media.remux.bits import BadUnits, Bits
 
-SLICE, IDR, REMARK, SPS, PPS, DELIMITER, FILLER = 1, 5, 6, 7, 8, 9, 12
+SLICE, IDR, REMARK, SPS, PPS, DELIMITER = 1, 5, 6, 7, 8, 9
 #: Units that show something; 2 to 4 are slices in parts.
 PICTURE_UNITS = frozenset(range(SLICE, IDR + 1))
 #: What a track of MP4 has in its header, or not at all.
@@ -37,14 +37,11 @@ _SHAPE_IN_NUMBERS = 255
 _PLAIN_420 = 1
 
 
-class BadUnits(FilmError):
-    """Bytes that are no H.264 as MP4 or a broadcast holds it."""
-
-
 def units(data: bytes, length_size: int | None) -> list[bytes]:
     """The units of a packet: behind their lengths, or (``None``) behind start codes."""
     if length_size is None:
-        return list(_after_start_codes(data))
+        parts = (part.rstrip(b"\x00") for part in data.split(b"\x00\x00\x01")[1:])
+        return [part for part in parts if part]
     found, at = [], 0
     while at + length_size <= len(data):
         length = int.from_bytes(data[at : at + length_size], "big")
@@ -54,13 +51,6 @@ def units(data: bytes, length_size: int | None) -> list[bytes]:
         found.append(data[at : at + length])
         at += length
     return found
-
-
-def _after_start_codes(data: bytes) -> Iterator[bytes]:
-    for part in data.split(b"\x00\x00\x01")[1:]:
-        unit = part.rstrip(b"\x00")
-        if unit:
-            yield unit
 
 
 def packed(parts: Iterable[bytes]) -> bytes:
@@ -113,6 +103,11 @@ def _summed(body: bytes, at: int) -> tuple[int, int]:
     return (total + body[at], at + 1) if at < len(body) else (total, at)
 
 
+def _bits_of(unit: bytes) -> Bits:
+    """Those of a set, behind the byte that says what it is."""
+    return Bits(_plain(unit)[1:])
+
+
 def _plain(unit: bytes) -> bytes:
     """Without the bytes that keep start codes from arising by chance."""
     return unit.replace(b"\x00\x00\x03", b"\x00\x00")
@@ -129,36 +124,6 @@ def _protected(plain: bytes) -> bytes:
     return bytes(out)
 
 
-class Bits:
-    """Reads numbers of some bits, and those whose length says how large they are (ue, se)."""
-
-    def __init__(self, data: bytes) -> None:
-        self._value, self._size = int.from_bytes(data, "big"), 8 * len(data)
-        self.at = 0
-
-    def u(self, count: int) -> int:
-        if self.at + count > self._size:
-            raise BadUnits("a parameter set of H.264 is shorter than it says")
-        self.at += count
-        return (self._value >> (self._size - self.at)) & ((1 << count) - 1)
-
-    def ue(self) -> int:
-        zeros = 0
-        while not self.u(1):
-            zeros += 1
-            if zeros > MOST_SETS:
-                raise BadUnits("a parameter set of H.264 holds a number beyond reason")
-        return (1 << zeros) - 1 + self.u(zeros)
-
-    def se(self) -> int:
-        number = self.ue()
-        return (number + 1) // 2 if number % 2 else -(number // 2)
-
-    def before(self) -> str:
-        """All bits that were read, as text."""
-        return f"{self._value >> (self._size - self.at):0{self.at}b}" if self.at else ""
-
-
 def _ue(number: int) -> str:
     plain = f"{number + 1:b}"
     return "0" * (len(plain) - 1) + plain
@@ -170,65 +135,53 @@ class PictureSet:
 
     number: int
     profile: int
-    constraints: int
     level: int
     chroma: int
     depth: int
     size: tuple[int, int]
     whole_frames: bool
-    #: How many pictures wait to be shown in order, and how many are kept; ``None``: not said.
-    reorder: int | None
-    kept: int | None
     references: int
-    #: All bits before those two are said.
-    head: str
-    #: Whether it says anything about how it is to be shown.
-    has_remarks: bool
+    #: How many pictures wait to be shown in order, and how many are kept; ``None``: unknown.
+    reorder: int | None = None
+    kept: int | None = None
+    #: All bits before those two; ``None``: nothing about how it is shown.
+    head: str | None = None
 
 
 def picture_set(unit: bytes) -> PictureSet:
     """Read an SPS."""
-    bits = Bits(_plain(unit)[1:])
-    profile, constraints, level, number = bits.u(8), bits.u(8), bits.u(8), bits.ue()
-    chroma, depth = _PLAIN_420, 8
-    if profile in _LONG_PROFILES:
-        chroma, depth = _read_depth(bits)
+    bits = _bits_of(unit)
+    profile, _, level, number = bits.u(8), bits.u(8), bits.u(8), bits.ue()
+    chroma, depth = _read_depth(bits) if profile in _LONG_PROFILES else (_PLAIN_420, 8)
     bits.ue()  # frame numbers
     _skip_order(bits)
     references = bits.ue()
     bits.u(1)
     size = (bits.ue() + 1, bits.ue() + 1)
     whole_frames = bool(bits.u(1))
-    if not whole_frames:
-        bits.u(1)
-    bits.u(1)
+    bits.u(1 if whole_frames else 2)
     if bits.u(1):  # cropped
-        for _ in range(4):
-            bits.ue()
-    has_remarks = bool(bits.u(1))
-    if has_remarks:
+        bits.skip_ue(4)
+    reorder = kept = head = None
+    if bits.u(1):
         _skip_remarks(bits)
-    head = bits.before()
-    reorder = kept = None
-    if has_remarks and bits.u(1):
-        bits.u(1)
-        for _ in range(4):
-            bits.ue()
-        reorder, kept = bits.ue(), bits.ue()
+        head = bits.before()
+        if bits.u(1):
+            bits.u(1)
+            bits.skip_ue(4)
+            reorder, kept = bits.ue(), bits.ue()
     return PictureSet(
-        number,
-        profile,
-        constraints,
-        level,
-        chroma,
-        depth,
-        size,
-        whole_frames,
-        reorder,
-        kept,
-        references,
-        head,
-        has_remarks,
+        number=number,
+        profile=profile,
+        level=level,
+        chroma=chroma,
+        depth=depth,
+        size=size,
+        whole_frames=whole_frames,
+        references=references,
+        reorder=reorder,
+        kept=kept,
+        head=head,
     )
 
 
@@ -259,10 +212,8 @@ def _skip_order(bits: Bits) -> None:
         bits.ue()
     elif kind_of_order == 1:
         bits.u(1)
-        bits.se()
-        bits.se()
-        for _ in range(min(bits.ue(), 255)):
-            bits.se()
+        bits.skip_ue(2)  # as long with a sign
+        bits.skip_ue(min(bits.ue(), 255))
 
 
 def _skip_remarks(bits: Bits) -> None:
@@ -275,8 +226,7 @@ def _skip_remarks(bits: Bits) -> None:
         if bits.u(1):
             bits.u(24)
     if bits.u(1):
-        bits.ue()
-        bits.ue()
+        bits.skip_ue(2)
     if bits.u(1):
         bits.u(65)
     if _skip_rates(bits) | _skip_rates(bits):
@@ -290,8 +240,7 @@ def _skip_rates(bits: Bits) -> bool:
     count = bits.ue() + 1
     bits.u(8)
     for _ in range(min(count, MOST_SETS)):
-        bits.ue()
-        bits.ue()
+        bits.skip_ue(2)
         bits.u(1)
     bits.u(20)
     return True
@@ -303,11 +252,11 @@ def with_order(unit: bytes, reorder: int, kept: int) -> bytes:
     Decoders set themselves up by these two numbers. Where they change in the middle of a track, a
     decoder may throw away what it has not shown yet.
     """
-    said = picture_set(unit)
-    if not said.has_remarks:
-        raise BadUnits("a parameter set of H.264 has no place for what is to be said")
+    head = picture_set(unit).head
+    if head is None:
+        raise BadUnits("a parameter set of H.264 has no place for the order of pictures")
     # No limit but those of the level: 1, 2, 1, 16, 16 is what an SPS means that does not say.
-    bits = said.head + "11" + "".join(map(_ue, (0, 0, 16, 16, reorder, kept))) + "1"
+    bits = head + "11" + "".join(map(_ue, (0, 0, 16, 16, reorder, kept))) + "1"
     bits += "0" * (-len(bits) % 8)
     return unit[:1] + _protected(int(bits, 2).to_bytes(len(bits) // 8, "big"))
 
@@ -328,8 +277,7 @@ class Header:
     def free_number(self) -> int | None:
         """A number that no set of the track has."""
         taken = {picture_set(unit).number for unit in self.sps}
-        for unit in self.pps:
-            bits = Bits(_plain(unit)[1:])
+        for bits in map(_bits_of, self.pps):
             taken |= {bits.ue(), bits.ue()}
         return next((number for number in range(MOST_SETS) if number not in taken), None)
 
@@ -337,8 +285,8 @@ class Header:
         """The header of a track that has the sets of both, as MP4 writes it."""
         first = picture_set(self.sps[0])
         sps, pps = self.sps + other.sps, self.pps + other.pps
-        level = max(picture_set(unit).level for unit in sps)
-        about = (1, first.profile, first.constraints, level, 0xFC | (LENGTH_SIZE - 1))
+        level = max(unit[3] for unit in sps)
+        about = (1, *sps[0][1:3], level, 0xFC | (LENGTH_SIZE - 1))
         parts = [
             bytes((*about, 0xE0 | len(sps))),
             *(len(unit).to_bytes(2, "big") + unit for unit in sps),
@@ -353,42 +301,34 @@ class Header:
 
 def header(extradata: bytes | None) -> Header:
     """Read the header of a track: as MP4 writes it, or sets behind start codes."""
-    if not extradata:
+    data = extradata or b""
+    if data[:1] == b"\x01":
+        found = _avcc(data)
+    else:
+        parts = units(data, None)
+        sps, pps = (tuple(part for part in parts if kind(part) == which) for which in (SPS, PPS))
+        found = Header(sps, pps, None)
+    if not (found.sps and found.pps):
         raise BadUnits("the film keeps its parameter sets to itself until it is played")
-    if extradata[0] == 1:
-        return _avcc(extradata)
-    parts = units(extradata, None)
-    return _checked(
-        Header(
-            tuple(part for part in parts if kind(part) == SPS),
-            tuple(part for part in parts if kind(part) == PPS),
-            None,
-        )
-    )
+    return found
 
 
 def _avcc(data: bytes) -> Header:
     try:
-        length_size, count, at = (data[4] & 3) + 1, data[5] & 31, 6
-        sps, at = _row(data, at, count)
-        pps, _ = _row(data, at + 1, data[at])
+        sps, at = row(data, 6, data[5] & 31)
+        pps, _ = row(data, at + 1, data[at])
+        return Header(sps, pps, (data[4] & 3) + 1)
     except IndexError as error:
         raise BadUnits("the header of the H.264 track is cut off") from error
-    return _checked(Header(sps, pps, length_size))
 
 
-def _row(data: bytes, at: int, count: int) -> tuple[tuple[bytes, ...], int]:
-    row = []
+def row(data: bytes, at: int, count: int) -> tuple[tuple[bytes, ...], int]:
+    """This many units behind lengths of two bytes, and where they end."""
+    found = []
     for _ in range(count):
         length = int.from_bytes(data[at : at + 2], "big")
-        row.append(data[at + 2 : at + 2 + length])
+        found.append(data[at + 2 : at + 2 + length])
         at += 2 + length
         if not length or at > len(data):
-            raise BadUnits("the header of the H.264 track is cut off")
-    return tuple(row), at
-
-
-def _checked(found: Header) -> Header:
-    if not (found.sps and found.pps):
-        raise BadUnits("the film keeps its parameter sets to itself until it is played")
-    return found
+            raise BadUnits("the header of the track is cut off")
+    return tuple(found), at

@@ -13,16 +13,15 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
-from pathlib import Path
 from typing import BinaryIO
+
+from finecut.io.media.wholeness import raw
 
 #: What descriptions of encrypted samples are called.
 LOCKED = frozenset({b"encv", b"enca", b"drmi", b"drms"})
 #: No film has more boxes side by side than this.
 MOST_BOXES = 100_000
 
-#: Where descriptions lie, inside of what says that a track has media.
-_WAY = (b"minf", b"stbl", b"stsd")
 _LONG, _TO_THE_END = 1, 0
 _HEAD = 8
 
@@ -31,17 +30,13 @@ Descriptions = dict[int, tuple[bytes, ...]]
 
 def descriptions(source: str | BinaryIO) -> Descriptions:
     """How the descriptions of each track are called, by its number; nothing where it is no MP4."""
-    if isinstance(source, str):
-        try:
-            with Path(source).open("rb") as file:
-                return _descriptions(file)
-        except OSError:
-            return {}  # who opens it next says why
-    place = source.tell()
     try:
-        return _descriptions(source)
-    finally:
-        source.seek(place)
+        with raw(source) as file:
+            return _descriptions(file)
+    except OSError:
+        if isinstance(source, str):
+            return {}  # opening it will say why
+        raise
 
 
 def has_several(described: Descriptions, track: int) -> bool:
@@ -57,35 +52,27 @@ def is_locked(described: Descriptions, track: int) -> bool:
 def _descriptions(file: BinaryIO) -> Descriptions:
     found: Descriptions = {}
     size = file.seek(0, os.SEEK_END)
-    for kind, start, end in _boxes(file, 0, size):
-        if kind == b"moov":
-            for inner, first, last in _boxes(file, start, end):
-                if inner == b"trak":
-                    number, names = _track(file, first, last)
-                    found[number] = found.get(number, ()) + names
-    return found
-
-
-def _track(file: BinaryIO, start: int, end: int) -> tuple[int, tuple[bytes, ...]]:
-    number = 0
-    names: tuple[bytes, ...] = ()
-    for kind, first, last in _boxes(file, start, end):
-        if kind == b"tkhd":
+    for start, end in _inside(file, 0, size, (b"moov", b"trak")):
+        number, names = 0, tuple[bytes, ...]()
+        for first, last in _inside(file, start, end, (b"tkhd",)):
             head = _read(file, first, min(last, first + 24))
             at = 20 if head[:1] == b"\x01" else 12
             number = int.from_bytes(head[at : at + 4], "big")
-        elif kind == b"mdia":
-            names = _names(file, first, last, _WAY)
-    return number, names
+        for first, last in _inside(file, start, end, (b"mdia", b"minf", b"stbl", b"stsd")):
+            names = tuple(name for name, *_ in _boxes(file, first + _HEAD, last))
+        found[number] = found.get(number, ()) + names
+    return found
 
 
-def _names(file: BinaryIO, start: int, end: int, way: tuple[bytes, ...]) -> tuple[bytes, ...]:
+def _inside(
+    file: BinaryIO, start: int, end: int, way: tuple[bytes, ...]
+) -> Iterator[tuple[int, int]]:
+    """Where the inside of each box on this way begins and ends."""
     for kind, first, last in _boxes(file, start, end):
-        if kind == way[0]:
-            if way[1:]:
-                return _names(file, first, last, way[1:])
-            return tuple(name for name, *_ in _boxes(file, first + _HEAD, last))
-    return ()
+        if kind == way[0] and way[1:]:
+            yield from _inside(file, first, last, way[1:])
+        elif kind == way[0]:
+            yield first, last
 
 
 def _boxes(file: BinaryIO, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:

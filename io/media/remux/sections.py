@@ -12,11 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from av.container import InputContainer
-
 from finecut.io.media.clip_file import Packet
 from finecut.io.media.clock import Clock
-from finecut.io.media.limits import USUAL_LIMITS, FilmError, Limits
+from finecut.io.media.limits import FilmError, Limits
 from finecut.io.media.remux import h264
 from finecut.io.media.remux.steady import SETS_CHANGE, Steady
 from finecut.io.media.source import ENCRYPTED
@@ -65,15 +63,15 @@ class Sections:
 
     def __init__(
         self,
-        container: InputContainer,
         clock: Clock,
+        limits: Limits,
         header: h264.Header | None,
+        watch: Steady | None,
+        *,
         strictly: bool,
         from_start: bool,
-        limits: Limits = USUAL_LIMITS,
-        watch: Steady | None = None,
     ) -> None:
-        #: Who sees whether packets are read as the header says, and whether another one came.
+        #: Sees whether packets are read as the header says; and whether another header came.
         self._watch, self._new_header = watch, False
         self._tick: Callable[[int], int] = clock.ticker()
         self._longest = LONGEST_SECONDS * clock.clip_time_base.denominator
@@ -141,14 +139,15 @@ class Sections:
     def _read(self, packet: Packet, shown: int | None) -> tuple[list[bytes], str | None]:
         """The units of an H.264 packet, and what is wrong with any."""
         changed = self._change(packet)
-        if shown is None:
-            return [], "the container does not say when pictures are shown"
-        if packet.is_corrupt:
-            return [], "the container says that its data is damaged"
-        if packet.is_discard:
-            return [], "pictures are hidden by the container"
-        if packet.has_sidedata(ENCRYPTED):
-            return [], "its packets are encrypted"
+        troubles = {
+            "the container does not say when pictures are shown": shown is None,
+            "the container says that its data is damaged": packet.is_corrupt,
+            "pictures are hidden by the container": packet.is_discard,
+            "its packets are encrypted": packet.has_sidedata(ENCRYPTED),
+        }
+        for trouble, is_so in troubles.items():
+            if is_so:
+                return [], trouble
         if self._header is None or not (self._strictly or packet.is_keyframe):
             return [], changed
         try:
@@ -157,11 +156,11 @@ class Sections:
             return [], str(error)
 
     def _change(self, packet: Packet) -> str | None:
-        """Why the header of the track is not this packet's, as far as its bytes tell."""
+        """Why the header of the track is not this packet's, as far as its bytes show."""
         self._new_header |= packet.has_sidedata("new_extradata")
         if self._new_header:
             return SETS_CHANGE
-        return None if self._watch is None else self._watch.change(bytes(packet))
+        return None if self._watch is None else self._watch(bytes(packet))
 
     def _begins(self, parts: list[bytes]) -> bool:
         if self._header is None:
@@ -189,3 +188,58 @@ class Sections:
         elif jumps or (self._strictly and section.leading):
             section.why_not = section.why_not or "its times jump"
         return section
+
+
+# ── what a clip takes of a section ───────────────────────────────────────────────────────────────
+
+
+class Refused(Exception):
+    """A shot that cannot be copied; the message says why."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a clip takes of a section."""
+
+    #: How many packets as they are.
+    copied: int = 0
+    #: Pictures shown from one tick until another, encoded: before the copied ones, or after.
+    encoded: tuple[int, int] | None = None
+    #: When the last of all these is over, and whether the clip ends there.
+    ends: int | None = None
+    last: bool = False
+
+
+def copied_part(section: Section, end: int) -> Part:
+    """All of the section: a clip that is only copied ends with a section."""
+    last = section.ends is None or section.ends >= end
+    return Part(len(section.packets), None, section.ends, last)
+
+
+def exact_part(section: Section, start: int, end: int) -> Part:
+    """What of the section is shown in ``[start, end)``; its key frame is the first it shows.
+
+    >>> section = Section(0, True, [None] * 5, [0, 3, 1, 2, 4], following=5, ends=5)
+    >>> exact_part(section, 0, 3)
+    Part(copied=1, encoded=(1, 3), ends=3, last=True)
+    >>> exact_part(section, 0, 4)
+    Part(copied=4, encoded=None, ends=4, last=True)
+    """
+    ends = section.ends
+    if start > section.first:
+        if ends is None or ends >= end:
+            raise Refused(OPEN_GROUPS if section.is_open else "no key frame lies within the shot")
+        return Part(0, (start, ends) if max(section.shown) >= start else None, ends)
+    if ends is not None and ends <= end:
+        return Part(len(section.packets), None, ends, ends == end)
+    order = sorted(section.shown)
+    wanted = sum(tick < end for tick in order)
+    if wanted == len(order):
+        return Part(wanted, None, None if ends is None else min(ends, end), True)
+    copied, latest = 0, section.first
+    for place, tick in enumerate(section.shown[:wanted]):
+        latest = max(latest, tick)
+        if latest == order[place] and latest < end:
+            copied = place + 1
+    encoded = (order[copied], end) if copied < wanted else None
+    return Part(copied, encoded, min(order[wanted], end), True)

@@ -21,22 +21,19 @@ from pathlib import Path
 import av
 from av.codec.context import Flags
 from av.video.codeccontext import VideoCodecContext
-from av.video.stream import VideoStream
 
 from finecut.io.media.clip_file import Mp4Writer, Packet
 from finecut.io.media.codecs.encoders import Encoding, PictureFormat, configure, encoder_options
 from finecut.io.media.remux import h264
-from finecut.io.media.sound import Heard, Listener
+from finecut.io.media.remux.sections import Refused
+from finecut.io.media.seeking import OpenSource
+from finecut.io.media.sound import Heard
 from finecut.io.records import ClipFile
 
 #: What encodes where copied H.264 begins and ends in the middle of a group of pictures.
 ENCODER = "libx264"
 #: The number of an H.264 profile → what the encoder calls it.
 PROFILES = {66: "baseline", 77: "main", 100: "high"}
-
-
-class Refused(Exception):
-    """A shot that cannot be copied; the words say why."""
 
 
 @dataclass(frozen=True)
@@ -115,11 +112,11 @@ def _options(
 ) -> dict[str, str]:
     options = encoder_options(encoding)
     options["profile"], options["level"] = PROFILES[source.profile], f"{source.level / 10:g}"
-    told = [options["x264-params"]] if "x264-params" in options else []
-    told.append(f"sps-id={number}")
+    extra = [options["x264-params"]] if "x264-params" in options else []
+    extra.append(f"sps-id={number}")
     if delay < 2:  # no picture waits longer than the source's do
-        told.append("bframes=0" if delay < 1 else "b-pyramid=none")
-    options["x264-params"] = ":".join(told)
+        extra.append("bframes=0" if delay < 1 else "b-pyramid=none")
+    options["x264-params"] = ":".join(extra)
     return options
 
 
@@ -140,29 +137,22 @@ class SplicedWriter(Mp4Writer):
     _decoding_times_are_made = True
 
     def __init__(
-        self,
-        path: Path,
-        template: VideoStream,
-        extradata: bytes | None,
-        time_base: Fraction,
-        first: int,
-        delay: int,
-        listener: Listener | None,
+        self, path: Path, source: OpenSource, extradata: bytes | None, first: int, delay: int
     ) -> None:
+        time_base, template = source.clock.clip_time_base, source.stream
         super().__init__(path, time_base)
         self._first, self.start = first, first * time_base
-        self._codec = template.codec_context.codec.canonical_name
-        self._size = (template.codec_context.width, template.codec_context.height)
+        self._like = template.codec_context
         self._track = self._container.add_stream_from_template(template, opaque=True)
         if extradata is not None:
             self._track.codec_context.extradata = extradata
-        if self._codec == "hevc":
+        if self._like.codec.canonical_name == "hevc":
             self._track.codec_context.codec_tag = "hvc1"  # what all players know
         self._track.time_base = time_base
         usual = round(1 / (template.average_rate or 25) / time_base)
         #: When the last few pictures are shown: as many as wait.
         self._before = [-usual * place for place in range(delay, 0, -1)]
-        self._add_sound(listener)
+        self._add_sound(source.listener)
 
     def add(self, pieces: Sequence[Piece], ends: int) -> None:
         """Add packets that are shown after all that were added before, until a tick."""
@@ -187,4 +177,4 @@ class SplicedWriter(Mp4Writer):
 
     def close(self, last_length: Fraction) -> ClipFile:
         """Finish the file; the last picture is shown for ``last_length`` seconds."""
-        return self._finish(self._end(last_length), *self._size, self._codec)
+        return self._finish(self._end(last_length), self._like)

@@ -1,4 +1,4 @@
-"""Steadiness: whether all packets of a track are read as its header says, told by their bytes.
+"""Steadiness: whether all packets of a track are as its header says, judged by their bytes.
 
 A track has one header, and so has a clip that is made of its packets. What changes on the way in
 the packets themselves (another size, other parameter sets) would make the clip other than it says,
@@ -8,10 +8,10 @@ and what changed once is in force until it changes again. Nothing is decoded her
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Protocol
 
 from finecut.io.media.limits import FilmError
 from finecut.io.media.remux import av1, h264, vp9
+from finecut.io.media.remux.bits import BadUnits
 
 SETS_CHANGE = "its parameter sets change on the way"
 SIZE_CHANGES = "its pictures change their size on the way"
@@ -24,27 +24,25 @@ _HEVC_LENGTHS, _HEVC_ARRAYS = 21, 22
 _LAYERS = range(0x20, 0x30)
 
 
-class Steady(Protocol):
-    """Is shown every packet of pictures in turn."""
-
-    def change(self, packet: bytes) -> str | None:
-        """Why the pictures of this packet are not what the header says, or nothing."""
+#: Is shown every packet of pictures in turn; why they are not what the header says, or nothing.
+Steady = Callable[[bytes], str | None]
 
 
 def steady(codec: str, extradata: bytes | None, size: tuple[int, int]) -> Steady | None:
-    """Who watches over a track of this codec whose header says this; raises what it cannot be."""
+    """What watches a track of this codec whose header says this; raises what it cannot be."""
     if codec == "h264":
         found = h264.header(extradata)
-        return _Sets(found.sets, found.length_size, h264.kind, frozenset({h264.SPS, h264.PPS}))
+        kinds = frozenset({h264.SPS, h264.PPS})
+        return _Sets(found.sets, found.length_size, h264.kind, kinds).change
     if codec == "hevc":
         known, length_size = hevc_sets(extradata or b"")
-        return _Sets(known, length_size, hevc_kind, HEVC_SETS)
+        return _Sets(known, length_size, hevc_kind, HEVC_SETS).change
     if codec == "vp9":
-        return _Vp9(size)
+        return _Vp9(size).change
     if codec == "av1":
-        return _Av1(av1.form_in(extradata), size)
+        return _Av1(av1.form_in(extradata), size).change
     if codec == "mpeg4":
-        return _Mpeg4(extradata or b"")
+        return _Mpeg4(extradata or b"").change
     return None
 
 
@@ -55,21 +53,17 @@ def hevc_kind(unit: bytes) -> int:
 def hevc_sets(extradata: bytes) -> tuple[frozenset[bytes], int | None]:
     """The parameter sets of an HEVC track, and how long the lengths before its units are."""
     if extradata[:1] != b"\x01":
-        units = h264.units(extradata, None)
-        return frozenset(u for u in units if hevc_kind(u) in HEVC_SETS), None
+        found = h264.units(extradata, None)
+        return frozenset(unit for unit in found if hevc_kind(unit) in HEVC_SETS), None
     try:
         length_size, arrays = (extradata[_HEVC_LENGTHS] & 3) + 1, extradata[_HEVC_ARRAYS]
     except IndexError as error:
-        raise h264.BadUnits("the header of the HEVC track is cut off") from error
+        raise BadUnits("the header of the HEVC track is cut off") from error
     known, at = set[bytes](), _HEVC_ARRAYS + 1
     for _ in range(arrays):
-        count, at = int.from_bytes(extradata[at + 1 : at + 3], "big"), at + 3
-        for _ in range(count):
-            length = int.from_bytes(extradata[at : at + 2], "big")
-            if not length:
-                raise h264.BadUnits("the header of the HEVC track is cut off")
-            known.add(extradata[at + 2 : at + 2 + length])
-            at += 2 + length
+        count = int.from_bytes(extradata[at + 1 : at + 3], "big")
+        units, at = h264.row(extradata, at + 3, count)
+        known.update(units)
     return frozenset(known), length_size
 
 
@@ -116,7 +110,7 @@ class _Av1:
         #: The first sequence header, and the last.
         self._first: bytes | None = None
         self._now: bytes | None = None
-        self._said: av1.Sequence | None = None
+        self._sequence: av1.Sequence | None = None
 
     def change(self, packet: bytes) -> str | None:
         try:
@@ -128,15 +122,15 @@ class _Av1:
         own_size = False
         for kind, body in av1.units(packet):
             if kind == av1.SEQUENCE and body != self._now:
-                self._now, self._said = body, av1.sequence(body)
+                self._now, self._sequence = body, av1.read_sequence(body)
                 self._first = self._first or body
-            elif kind in (av1.FRAME, av1.FRAME_HEADER) and self._said is not None:
-                own_size |= av1.has_own_size(body, self._said)
-        if self._said is None:
+            elif kind in (av1.FRAME, av1.FRAME_HEADER) and self._sequence is not None:
+                own_size |= av1.has_own_size(body, self._sequence)
+        if self._sequence is None:
             return None
-        if own_size or self._said.size != self._size:
+        if own_size or self._sequence.size != self._size:
             return SIZE_CHANGES
-        same = self._now == self._first and self._form in (None, self._said.form)
+        same = self._now == self._first and self._form in (None, self._sequence.form)
         return None if same else SETS_CHANGE
 
 
@@ -153,6 +147,4 @@ class _Mpeg4:
 
 def mpeg4_layers(data: bytes) -> Iterator[bytes]:
     """What MPEG-4 says of the pictures that follow, wherever it says it."""
-    for part in data.split(b"\x00\x00\x01")[1:]:
-        if part and part[0] in _LAYERS:
-            yield part.rstrip(b"\x00")
+    return (unit for unit in h264.units(data, None) if unit[0] in _LAYERS)

@@ -6,7 +6,7 @@ pictures that the decoder remembers. The container says one size for all.
 
 from __future__ import annotations
 
-from finecut.io.media.remux.h264 import BadUnits, Bits
+from finecut.io.media.remux.bits import BadUnits, Bits
 
 Size = tuple[int, int]
 

@@ -10,7 +10,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -22,9 +22,7 @@ from finecut.io.media.codecs.thread_priority import opened
 from finecut.io.media.testfilm.beeps import PRIMING, Beeper, sound_encoder
 from finecut.io.media.testfilm.pattern import Array, strip_height
 from finecut.io.media.testfilm.scenery import Scenery
-
-if TYPE_CHECKING:
-    from finecut.io.media.testfilm.paint import Painting
+from finecut.io.media.testfilm.truth import Painting
 
 # Encoders and containers take clocks up to about this many ticks per second.
 _FINEST = 1_000_000
@@ -43,7 +41,7 @@ _CODEC_OPTIONS: dict[str, dict[str, str]] = {
 }
 _NEED_BIT_RATE = ("mpeg4", "mjpeg")
 _JPEG_RANGE = 2
-# Of 256 parts of a frame that is lit by a flash so many are white.
+# Of 256 parts of a frame that is lit by a flash, this many are white.
 _FLASH = 240
 
 
@@ -87,7 +85,9 @@ def _beeper(container: OutputContainer, film: Painting) -> Beeper | None:
     if not film.sound:
         return None
     codec, options = sound_encoder(film.sound)
-    stream = cast(AudioStream, _added(container, film, codec, film.sample_rate, options))
+    stream = cast(
+        AudioStream, _added(container, film, codec, rate=film.sample_rate, options=options)
+    )
     beeps = [film.start + Fraction(beep) for beep in film.beeps]
     start = film.sound_start
     if film.path.lower().endswith(".avi"):
@@ -100,7 +100,7 @@ def _beeper(container: OutputContainer, film: Painting) -> Beeper | None:
 def _added(
     container: OutputContainer, film: Painting, codec: str, rate: Any, options: dict[str, str]
 ) -> Any:
-    """A new stream; a codec that is unknown or unfit for the container is told as a sentence."""
+    """A new stream; a sentence says if a codec is unknown or unfit for the container."""
     try:
         return container.add_stream(codec, rate=rate, options=options)
     except ValueError as error:
@@ -126,7 +126,9 @@ def _time_base(film: Painting) -> Fraction:
 def _video_stream(
     container: OutputContainer, film: Painting, settings: dict[str, str]
 ) -> VideoStream:
-    stream = cast(VideoStream, _added(container, film, film.codec, film.rate, settings))
+    stream = cast(
+        VideoStream, _added(container, film, film.codec, rate=film.rate, options=settings)
+    )
     context = stream.codec_context
     context.width, context.height = film.width, film.height
     context.pix_fmt = film.pix_fmt
@@ -216,7 +218,11 @@ class _Stage:
             return self.ready[number]
         film = self.film
         return Scenery(
-            film.scenes[number], number, film.upright_size, self.halving, film.full_range
+            film.scenes[number],
+            number,
+            film.upright_size,
+            halving=self.halving,
+            full_range=film.full_range,
         )
 
     def _draw_scene(self, number: int, planes: list[Array], index: int) -> None:
@@ -225,7 +231,7 @@ class _Stage:
         self.ready[number].draw(planes, index, seconds)
 
     def _tint(self, planes: list[Array], *, black: bool, weight: int) -> None:
-        """Take the picture above the strip towards black or white by so many 256ths."""
+        """Take the picture above the strip towards black or white by this many 256ths."""
         darkest, lightest = (0, 255) if self.film.full_range else (16, 235)
         strip = strip_height(self.film.upright_size[1])
         for part, plane in enumerate(planes):

@@ -8,8 +8,6 @@ exactly, since every frame carries its own number (see :mod:`finecut.io.media.te
     film.times[42]                       # Fraction: when frame 42 is shown
     film.indices_between(3.0, 6.5)       # range: the frames of the second scene
     film.beeps                           # a beep begins with the first frame of each scene
-    read_index(decoded_frame)            # 42
-    hear_beeps("clip.mp4")               # the beeps a listener hears, on the picture's clock
 
 A film is a row of scenes, one landscape each, with a hard cut between them.  In each a ball
 moves at ``Scene.velocity`` pixels per second, bouncing off the edges, and the landscape
@@ -28,7 +26,7 @@ the last of the old scene) are what a detector of shots should find, ``Painting.
     new            ╱╲╱   "dissolve"     clock, which is 0 at its cut and negative before
                   │  ┊  │
 
-A :class:`Flash` is what looks like a cut and is none: some nearly white frames in a scene.
+A :class:`Flash` resembles a cut without being one: some nearly white frames in a scene.
 Neither touches the strip with the frame's number.
 
 Clocks.  ``times``, ``cuts`` and ``beeps`` count seconds from the first video frame.
@@ -54,143 +52,30 @@ from __future__ import annotations
 
 import math
 import os
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal, TypeAlias
 
 import av
 
-from finecut.io.media.testfilm.beeps import hear_beeps
 from finecut.io.media.testfilm.easel import codec_settings, write
-from finecut.io.media.testfilm.pattern import UPRIGHT, Orientation, find_index, read_index
 from finecut.io.media.testfilm.scenery import Scene
+from finecut.io.media.testfilm.truth import (
+    SAME,
+    Crossing,
+    Flash,
+    Number,
+    Painting,
+    Transition,
+)
 
-__all__ = [
-    "UPRIGHT",
-    "Crossing",
-    "Flash",
-    "Orientation",
-    "Painting",
-    "Scene",
-    "Transition",
-    "demo_films",
-    "find_index",
-    "hear_beeps",
-    "paint",
-    "read_index",
-]
-
-Number: TypeAlias = "Fraction | float | int"
+__all__ = ["Crossing", "Flash", "Painting", "Scene", "Transition", "paint"]
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".ts")
 # Ticks per second of containers that cannot hold every time.
 _COARSE = {".mkv": 1000, ".webm": 1000, ".ts": 90000}
-# A time this close to a frame means that frame: 1/30 as a float is not 1/30.
-_SAME = Fraction(1, 1_000_000)
-
-
-@dataclass(frozen=True)
-class Transition:
-    """How one scene becomes the next, in how many seconds, half of them on each side of the cut."""
-
-    kind: Literal["cut", "dissolve", "fade"] = "cut"
-    seconds: Number = 0
-
-
-@dataclass(frozen=True)
-class Flash:
-    """So many frames, from the one shown at a time on, that are nearly white."""
-
-    at: Number
-    frames: int = 2
-
-
-@dataclass(frozen=True)
-class Crossing:
-    """A transition in its place: its picture is the old scene's until start, the new's from end."""
-
-    kind: Literal["cut", "dissolve", "fade"]
-    start: float
-    end: float
-
-    def progress(self, at: Number) -> float:
-        """How far the transition has come at a time, from 0 to 1."""
-        if self.start == self.end:
-            return float(at >= self.start)
-        return min(max((float(at) - self.start) / (self.end - self.start), 0.0), 1.0)
-
-
-@dataclass(frozen=True)
-class Painting:
-    """What is true of a painted film; times in seconds from its first frame."""
-
-    path: str
-    width: int
-    height: int
-    rate: Fraction
-    times: tuple[Fraction, ...]
-    duration: Fraction
-    cuts: tuple[float, ...]
-    scenes: tuple[Scene, ...]
-    codec: str
-    pix_fmt: str
-    start: Fraction = Fraction(0)
-    rotation: int = 0
-    sample_aspect_ratio: Fraction = Fraction(1)
-    full_range: bool = False
-    sound: str | None = None
-    sound_start: Fraction = Fraction(0)
-    sample_rate: int = 48000
-    beeps: tuple[float, ...] = ()
-    #: One for each cut.
-    transitions: tuple[Crossing, ...] = ()
-    flashes: tuple[Flash, ...] = ()
-
-    @property
-    def upright_size(self) -> tuple[int, int]:
-        """Width and height once the picture is turned, before square pixels."""
-        size = (self.width, self.height)
-        return size[::-1] if self.rotation % 180 else size
-
-    def indices_between(self, start: Number, end: Number) -> range:
-        """The frames first shown in [start, end); a microsecond is forgiven at both ends."""
-        first, last = (bisect_left(self.times, Fraction(at) - _SAME) for at in (start, end))
-        return range(first, max(first, last))
-
-    @property
-    def scene_starts(self) -> tuple[int, ...]:
-        """The index of each scene's first frame."""
-        return (0, *(bisect_left(self.times, Fraction(cut) - _SAME) for cut in self.cuts))
-
-    def scene_of(self, index: int) -> int:
-        """The number of the scene that a frame belongs to."""
-        return bisect_right(self.scene_starts, index) - 1
-
-    @property
-    def changing(self) -> tuple[range, ...]:
-        """For each cut the frames that change: those blended or darkened, or the last before it."""
-        return tuple(
-            range(first - 1, first)
-            if crossing.start == crossing.end
-            else range(
-                bisect_right(self.times, Fraction(crossing.start) + _SAME),
-                bisect_left(self.times, Fraction(crossing.end) - _SAME),
-            )
-            for first, crossing in zip(self.scene_starts[1:], self.transitions, strict=True)
-        )
-
-    @property
-    def flashing(self) -> tuple[range, ...]:
-        """For each flash its frames."""
-        firsts = (bisect_left(self.times, Fraction(flash.at) - _SAME) for flash in self.flashes)
-        return tuple(
-            range(first, first + flash.frames)
-            for first, flash in zip(firsts, self.flashes, strict=True)
-        )
 
 
 def paint(
@@ -222,7 +107,7 @@ def paint(
 ) -> Painting:
     """Paint a film and say what is true of it; the container follows from the suffix.
 
-    Frames come at ``rate`` for ``seconds`` (4 unless said), or at the explicit ``times``,
+    Frames come at ``rate`` for ``seconds`` (4 by default), or at the explicit ``times``,
     which begin with 0; the last frame then lasts as long as the one before it.  ``cuts`` are
     the times from which each next scene is shown; ``scenes``, if given, are one more than
     the cuts, and ``transitions`` as many as the cuts; each must end before the next begins.
@@ -316,7 +201,7 @@ def _times(
 
 
 def _first_frames(times: tuple[Fraction, ...], cuts: Sequence[Number]) -> list[int]:
-    firsts = [bisect_left(times, Fraction(cut) - _SAME) for cut in cuts]
+    firsts = [bisect_left(times, Fraction(cut) - SAME) for cut in cuts]
     if firsts != sorted(set(firsts)) or any(not 0 < first < len(times) for first in firsts):
         raise ValueError(
             f"Cannot paint cuts at {list(map(float, cuts))} s: they must rise, with at least one "
@@ -345,7 +230,7 @@ def _crossings(
                 f"A {transition.kind} cannot take {float(transition.seconds):g} s: a cut takes "
                 "none, a dissolve or a fade some."
             )
-        if start < earliest - _SAME or end > times[-1] + _SAME:
+        if start < earliest - SAME or end > times[-1] + SAME:
             raise ValueError(
                 f"The {transition.kind} of {float(transition.seconds):g} s around "
                 f"{float(times[first]):g} s does not fit: it must begin after "
@@ -400,58 +285,3 @@ def _quarter_turn(rotation: int) -> int:
     if rotation not in (0, 90, 180, 270):
         raise ValueError(f"A film cannot be turned by {rotation}: use 0, 90, 180 or 270 degrees.")
     return rotation
-
-
-def demo_films(folder: str | os.PathLike[str]) -> list[Painting]:
-    """Three short films to show and to try the cutter on, painted into a folder."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    return [
-        paint(
-            folder / "morning.mp4",
-            width=640,
-            height=360,
-            rate=30,
-            seconds=12,
-            cuts=(3.5, 7.0, 9.2),
-            sound="aac",
-            scenes=(
-                Scene(0, (90, -12), 90, texture=8),
-                Scene(1, (40, 30)),
-                Scene(3, (-110, 40), 120, texture=8),
-                Scene(2, (60, 10), -90, texture=8),
-            ),
-        ),
-        paint(
-            folder / "night.webm",
-            width=480,
-            height=270,
-            rate=24,
-            seconds=10,
-            cuts=(2.75, 6.25),
-            sound="libopus",
-            codec="libvpx-vp9",
-            transitions=(Transition("dissolve", 0.6), Transition()),
-            scenes=(
-                Scene(2, (70, -8), 96, texture=8),
-                Scene(4, (45, 12)),
-                Scene(0, (-80, -15), -72, texture=8),
-            ),
-        ),
-        paint(
-            folder / "desert.mov",
-            width=426,
-            height=240,
-            rate=25,
-            seconds=9,
-            cuts=(2.4, 5.0, 7.6),
-            transitions=(Transition(), Transition("fade", 0.8), Transition()),
-            sound="pcm_s16le",
-            scenes=(
-                Scene(5, (80, 15), 100, texture=8),
-                Scene(1, (-60, 20), 50, texture=8),
-                Scene(3, (50, -30), -100, texture=8),
-                Scene(5, (0, 0)),
-            ),
-        ),
-    ]

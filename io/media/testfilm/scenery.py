@@ -29,7 +29,7 @@ _PALETTES = (
 class Scene:
     """One scene: its colours, the ball's velocity and the landscape's, in pixels per second.
 
-    ``texture`` roughens the landscape by about so many levels of luma, in grains of all sizes,
+    ``texture`` roughens the landscape by about this many levels of luma, in grains of all sizes,
     so that its motion can be seen everywhere and not only where the hills have their edges.
     """
 
@@ -67,7 +67,7 @@ class Scenery:
         self.ball = [plane.astype(np.uint16) * alpha for plane, alpha in painted]
 
     def draw(self, planes: list[Array], index: int, seconds: float) -> None:
-        """Draw the frame of this index, so many seconds after the scene's first."""
+        """Draw the frame of this index, this many seconds after the scene's first."""
         strip = strip_height(self.height)
         # Even places keep the halved chroma on the same grid as the luma.
         offset = int(self.scene.pan * seconds % self.period) // 2 * 2

@@ -18,9 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from curated import ALGORITHM, CAPTIONER, Curated, curated, say, sharded, told, vector_of
-from faults import FaultyStore
+from faulty_store import FaultyStore
 from hypothesis import given
 from hypothesis import strategies as st
+from painted import read_index
 
 from finecut.io.dataset import ClipError, NoDataset, ShortClip, batches, table
 from finecut.io.dataset.catalogue import Catalogue, Listed
@@ -28,7 +29,6 @@ from finecut.io.dataset.order import Share, part, shuffled, size_of_part
 from finecut.io.dataset.output import Output
 from finecut.io.dataset.stills import still_of
 from finecut.io.layout import Layout
-from finecut.io.media.testfilm.pattern import read_index
 from finecut.io.storage.files import Shelf
 from finecut.io.storage.stores import _google
 from finecut.transforms.filter.rules import parse_rule

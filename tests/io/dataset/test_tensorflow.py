@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 from curated import ALGORITHM, CAPTIONER, Curated, curated, sharded, told, vector_of
+from painted import read_index
 
 from finecut.io.dataset import table
 from finecut.io.dataset.clips import Clips, Order, Wish
 from finecut.io.dataset.order import Share
 from finecut.io.dataset.sources import open_source
-from finecut.io.media.testfilm.pattern import read_index
 from finecut.transforms.filter.rules import parse_rule
 
 tf = pytest.importorskip("tensorflow", reason="needs finecut[tensorflow]")

@@ -13,17 +13,19 @@ import av
 import hypothesis
 import hypothesis.strategies as st
 import pytest
+from container_bytes import STBL, box, edited
 from cutting_room import QUICK, frames_of, shots_at
-from hostile import STBL, box, edited
-from locks import locked, locked_matroska
+from encrypted_films import locked, locked_matroska
+from painted import read_index
 
-from finecut.io.media.cutting import CutShot
+from finecut.io.media.cutting import CutShot, Recipe
+from finecut.io.media.limits import FilmError
 from finecut.io.media.remux import av1, mp4, vp9
+from finecut.io.media.remux.bits import BadUnits
 from finecut.io.media.remux.copying import COPY, SMART, transcode
-from finecut.io.media.remux.h264 import BadUnits
 from finecut.io.media.remux.steady import HEVC_SETS, SETS_CHANGE, hevc_kind, hevc_sets, steady
-from finecut.io.media.source import FilmError, probe
-from finecut.io.media.testfilm.paint import paint, read_index
+from finecut.io.media.source import probe
+from finecut.io.media.testfilm.paint import paint
 from finecut.io.records import Source, Video
 
 #: Pictures of each part, and its key frames: one every second.
@@ -160,7 +162,7 @@ def video_at(path: Path) -> Video:
 
 def made(how: str, path: Path, folder: Path, *spans: tuple[float, float]) -> list[CutShot]:
     folder.mkdir(parents=True, exist_ok=True)
-    done = transcode(how, str(path), video_at(path), shots_at(*spans), QUICK, folder)
+    done = transcode(str(path), video_at(path), shots_at(*spans), Recipe(folder, QUICK, mode=how))
     return sorted(done, key=lambda result: result.shot.index)
 
 
@@ -283,7 +285,7 @@ def test_bytes_that_are_no_film_are_refused_or_read(data: bytes) -> None:
         except BadUnits:
             continue
         assert watch is not None
-        said = watch.change(data)
+        said = watch(data)
         assert said is None or said
 
 
@@ -304,7 +306,7 @@ def test_the_header_of_av1_says_the_size_and_frames_keep_to_it(tmp_path: Path) -
     for size, path in zip(SIZES, parts(tmp_path, ".mkv", "libsvtav1", SIZES), strict=True):
         units = [unit for packet in packets_of(path) for unit in av1.units(packet)]
         headers = {body for kind, body in units if kind == av1.SEQUENCE}
-        [said] = map(av1.sequence, headers)
+        [said] = map(av1.read_sequence, headers)
         assert (said.size, said.is_still, said.form) == (size, False, (0, 0, 0, 0))
         frames = [body for kind, body in units if kind == av1.FRAME]
         assert len(frames) >= COUNT
@@ -316,7 +318,7 @@ def test_what_changes_back_is_as_the_header_says_again_where_bytes_tell() -> Non
     watch = steady("mpeg4", layers[0], (16, 16))
     assert watch is not None
     picture = b"\0\0\1\xb6picture"
-    said = [watch.change(packet) for layer in layers for packet in (layer + picture, picture)]
+    said = [watch(packet) for layer in layers for packet in (layer + picture, picture)]
     assert said == [None, None, SETS_CHANGE, SETS_CHANGE, None, None]
 
 

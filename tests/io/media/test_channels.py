@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from choir import BETWEEN, RATE, film_of
+from channel_beeps import BETWEEN, RATE, film_of
 from cutting_room import QUICK, shots_at
 
 from finecut.io.layout import Layout
@@ -22,7 +22,7 @@ from finecut.io.media.channels import (
     places_of,
     samples_of,
 )
-from finecut.io.media.cutting import CutShot, cut
+from finecut.io.media.cutting import CutShot, Recipe, cut
 from finecut.io.media.remux.copying import COPY, transcode
 from finecut.io.media.source import probe
 from finecut.io.records import Chunk, Clip, Source, Video
@@ -36,7 +36,7 @@ def video_at(path: Path) -> Video:
 def clip_of(path: Path, folder: Path, audio: str, span: tuple[float, float]) -> CutShot:
     folder.mkdir(exist_ok=True)
     encoding = dataclasses.replace(QUICK, audio=audio)
-    [clip] = cut(str(path), video_at(path), shots_at(span), encoding, folder)
+    [clip] = cut(str(path), video_at(path), shots_at(span), Recipe(folder, encoding))
     assert clip.error is None
     assert clip.damage is None
     return clip
@@ -158,7 +158,7 @@ def test_what_cannot_be_heard_is_left_out_with_the_reason(how: str, tmp_path: Pa
     at = film.index(b"sowt", film.index(b"smhd"))
     path.write_bytes(film[:at] + b"XXXX" + film[at + 4 :])
     video = video_at(path)
-    [made] = transcode(how, str(path), video, shots_at((0.0, 0.5)), QUICK, tmp_path)
+    [made] = transcode(str(path), video, shots_at((0.0, 0.5)), Recipe(tmp_path, QUICK, mode=how))
     assert made.file is not None
     assert made.error is None
     assert made.damage is None
@@ -166,7 +166,7 @@ def test_what_cannot_be_heard_is_left_out_with_the_reason(how: str, tmp_path: Pa
     with av.open(str(made.path)) as clip:
         assert not clip.streams.audio
     mute = dataclasses.replace(QUICK, audio="none")
-    [unwanted] = transcode(how, str(path), video, shots_at((0.0, 0.5)), mute, tmp_path)
+    [unwanted] = transcode(str(path), video, shots_at((0.0, 0.5)), Recipe(tmp_path, mute, mode=how))
     assert unwanted.file is not None
     assert unwanted.file.sound == ""
 

@@ -12,10 +12,10 @@ from cutting_room import QUICK, frames_of, shots_at
 from measuring import MOTION, QUALITY
 from odd_films import UNSAID, YCGCO, flat, joined
 
-from finecut.io.media.cutting import CutShot, cut
+from finecut.io.media.cutting import CutShot, Recipe, cut
 from finecut.io.media.frames.contact_sheet import SheetForm
-from finecut.io.media.frames.frame_reader import Pictures, read_frames
-from finecut.io.media.frames.tiny_frames import watch
+from finecut.io.media.frames.detector_frames import watch
+from finecut.io.media.frames.training_frames import Pictures, read_frames
 from finecut.io.media.limits import FilmError
 from finecut.io.media.picture import REFUSED, Stored, filters
 from finecut.io.media.remux.copying import COPY, SMART, transcode
@@ -80,7 +80,7 @@ def shows_red(clip: CutShot) -> bool:
 def test_a_change_on_the_way_is_followed(change: tuple[str, str], tmp_path: Path) -> None:
     film = changing(tmp_path, *change)
     shots = shots_at((0, 1), (0.5, 1.5), (1, 2))
-    clips = list(cut(str(film), of(film), shots, QUICK, tmp_path))
+    clips = list(cut(str(film), of(film), shots, Recipe(tmp_path, QUICK)))
     assert [shows_red(clip) for clip in clips] == [True, True, True]
     # Each is like its own first picture, not like the film's.
     first, across, last = (next(frames_of(clip.path)) for clip in clips)
@@ -97,7 +97,7 @@ def test_a_clip_is_the_same_whichever_clips_are_cut_with_it(tmp_path: Path) -> N
     video = of(film)
     digests = []
     for shots in (shots_at((0, 1), (1.5, 2.5), (2, 3)), shots_at((1.5, 2.5)), shots_at((2, 3))):
-        results = cut(str(film), video, shots, QUICK, tmp_path)
+        results = cut(str(film), video, shots, Recipe(tmp_path, QUICK))
         digests.append({r.shot.span: r.file and r.file.sha256 for r in results})
     together, *alone = digests
     for one in alone:
@@ -116,7 +116,9 @@ def test_who_looks_on_is_not_thrown_off(change: tuple[str, str], tmp_path: Path)
         return looks[shot.id]
 
     shots = shots_at((0, 1), (0.5, 1.5), (1, 2))
-    for clip in cut(str(film), video, shots, QUICK, tmp_path, look_at, vectors=True):
+    for clip in cut(
+        str(film), video, shots, Recipe(tmp_path, QUICK, observer=look_at, vectors=True)
+    ):
         assert clip.unseen is None
         look = looks[clip.shot.id]
         assert look.sheet is not None
@@ -156,7 +158,7 @@ def test_colours_that_turn_into_such_cost_the_clips_they_are_in(tmp_path: Path) 
     parts = [flat(tmp_path / f"{matrix}.ts", RED, matrix) for matrix in (1, 10)]
     film = joined(tmp_path / "changes.ts", parts)
     shots = shots_at((0, 1), (0.5, 1.5), (1, 2))
-    clips = list(cut(str(film), of(film), shots, QUICK, tmp_path))
+    clips = list(cut(str(film), of(film), shots, Recipe(tmp_path, QUICK)))
     good = [clip for clip in clips if clip.path is not None]
     assert [clip.shot.span.start for clip in good] == [0]
     assert shows_red(good[0])
@@ -167,7 +169,7 @@ def test_colours_that_turn_into_such_cost_the_clips_they_are_in(tmp_path: Path) 
 @pytest.mark.parametrize("how", [COPY, SMART])
 def test_ycgco_is_not_copied_but_converted(how: str, tmp_path: Path) -> None:
     film = flat(tmp_path / "film.mp4", RED, YCGCO)
-    [clip] = transcode(how, str(film), of(film), shots_at((0, 1)), QUICK, tmp_path)
+    [clip] = transcode(str(film), of(film), shots_at((0, 1)), Recipe(tmp_path, QUICK, mode=how))
     assert isinstance(clip.file, ClipFile)
     assert clip.file.transcoded is not None
     assert clip.file.transcoded.how == "encoded"

@@ -38,8 +38,9 @@ from finecut.io.media.codecs.encoders import (
     require_encoder,
     why_unusable,
 )
-from finecut.io.media.cutting import cut
-from finecut.io.media.source import FilmError, probe
+from finecut.io.media.cutting import Recipe, cut
+from finecut.io.media.limits import FilmError
+from finecut.io.media.source import probe
 from finecut.io.media.testfilm.paint import Painting, paint
 from finecut.io.records import ClipFile, Source
 
@@ -201,7 +202,10 @@ def test_clips_come_out_while_the_film_is_still_being_read(film: Film, tmp_path:
     """Memory holds the clips in progress: the first is finished before the second begins."""
     painting = film("cfr")
     results = cut(
-        str(painting.path), video_of(painting), shots_at((0.0, 1.0), (2.0, 3.0)), QUICK, tmp_path
+        str(painting.path),
+        video_of(painting),
+        shots_at((0.0, 1.0), (2.0, 3.0)),
+        Recipe(tmp_path, QUICK),
     )
     assert next(results).shot.id == "shot0"
     assert [path.name for path in tmp_path.iterdir()] == ["shot0.mp4"]
@@ -211,7 +215,10 @@ def test_clips_come_out_while_the_film_is_still_being_read(film: Film, tmp_path:
 def test_a_cut_that_is_given_up_leaves_no_half_clip(film: Film, tmp_path: Path) -> None:
     painting = film("cfr")
     results = cut(
-        str(painting.path), video_of(painting), shots_at((0.0, 1.0), (0.0, 3.5)), QUICK, tmp_path
+        str(painting.path),
+        video_of(painting),
+        shots_at((0.0, 1.0), (0.0, 3.5)),
+        Recipe(tmp_path, QUICK),
     )
     next(results)
     results.close()  # type: ignore[attr-defined]
@@ -233,7 +240,7 @@ def test_a_truncated_film_gives_what_is_left_and_says_what_is_missing(
     data = Path(whole.path).read_bytes()
     torn.write_bytes(data[: len(data) * 6 // 10])
     results = list(
-        cut(str(torn), video, shots_at((0.0, 1.0), (1.0, 2.0), (3.0, 3.6)), QUICK, tmp_path)
+        cut(str(torn), video, shots_at((0.0, 1.0), (1.0, 2.0), (3.0, 3.6)), Recipe(tmp_path, QUICK))
     )
     assert [result.path is not None for result in results] == [True, True, False]
     assert indices_and_times(results[0].path)[0] == list(whole.indices_between(0.0, 1.0))
@@ -262,7 +269,7 @@ def test_sound_that_outlasts_the_pictures_is_no_damage(tmp_path: Path) -> None:
     video = probe(path, Source(path, path, "x.mkv"), 10**6)
     assert video.duration == pytest.approx(5, abs=0.1)
     shots = shots_at((0.0, 1.5), (1.5, 3.0), (3.0, 4.5))
-    whole, partial, beyond = cut(path, video, shots, QUICK, tmp_path)
+    whole, partial, beyond = cut(path, video, shots, Recipe(tmp_path, QUICK))
     assert whole.damage is None
     assert partial.damage is None
     assert partial.file is not None
@@ -275,7 +282,7 @@ def test_a_film_that_breaks_off_is_damaged(film: Film, tmp_path: Path) -> None:
     torn = tmp_path / "torn.mkv"
     data = Path(whole.path).read_bytes()
     torn.write_bytes(data[: len(data) // 2])
-    results = list(cut(str(torn), video_of(whole), shots_at((0.0, 3.6)), QUICK, tmp_path))
+    results = list(cut(str(torn), video_of(whole), shots_at((0.0, 3.6)), Recipe(tmp_path, QUICK)))
     assert results[0].damage is not None
     assert "frames could be decoded" in results[0].damage
 
@@ -298,7 +305,7 @@ def test_an_impossible_length_is_refused(film: Film) -> None:
 LIMITED = """
 import resource, signal, sys
 from pathlib import Path
-from finecut.io.media.cutting import cut
+from finecut.io.media.cutting import cut, Recipe
 from finecut.io.media.codecs.encoders import Encoding
 from finecut.io.media.source import probe
 from finecut.io.records import Shot, Source, Span
@@ -307,7 +314,7 @@ video = probe(film, Source(film, film, "x"), 10**6)
 shots = [Shot(f"s{i}", i, Span(a, b)) for i, (a, b) in enumerate([(0, .2), (0, 3.6), (3, 3.2)])]
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
-for result in cut(film, video, shots, Encoding(crf=10, audio="none"), Path(folder)):
+for result in cut(film, video, shots, Recipe(Path(folder), Encoding(crf=10, audio="none"))):
     print(result.shot.id, result.path is not None, "could not be encoded" in str(result.error))
 """
 

@@ -14,7 +14,7 @@ from cutting_room import QUICK, frames_of, shots_at, video_of
 
 from finecut.io.media.codecs import decoders
 from finecut.io.media.codecs.decoders import GREY, NVDEC, SOFTWARE, DecoderMissing, require_decoder
-from finecut.io.media.cutting import cut
+from finecut.io.media.cutting import Recipe, cut
 from finecut.io.media.frame_view import plane
 from finecut.io.media.testfilm.paint import Painting, paint
 from finecut.pipeline import options as choices
@@ -143,7 +143,7 @@ def test_pictures_as_a_gpu_fetches_them_make_the_same_clips(tmp_path: Path) -> N
         assert video.pixel_format == form, "the film proves nothing"
         folder = tmp_path / form
         folder.mkdir()
-        [result] = cut(str(film.path), video, shots_at((0.5, 1.5)), QUICK, folder)
+        [result] = cut(str(film.path), video, shots_at((0.5, 1.5)), Recipe(folder, QUICK))
         assert result.path is not None
         made[form] = result.path.read_bytes()
     assert made["nv12"] == made["yuv420p"]
@@ -163,9 +163,7 @@ def test_a_gpu_makes_the_same_clips(codec: str, tmp_path: Path) -> None:
             str(painting.path),
             video_of(painting),
             shots_at((0.5, 1.5), (1.0, 3.5)),
-            QUICK,
-            folder,
-            decoder=decoder,
+            Recipe(folder, QUICK, decoder=decoder),
         )
         made[decoder] = [result.path.read_bytes() for result in results if result.path]
     assert len(made[NVDEC]) == 2

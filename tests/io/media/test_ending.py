@@ -12,7 +12,7 @@ from cutting_room import QUICK, clips_of, indices_and_times, shots_at, video_of
 from odd_films import emptied_at_the_end, held, with_gaps
 
 from finecut.io.media.codecs.encoders import Encoding
-from finecut.io.media.cutting import cut
+from finecut.io.media.cutting import Recipe, cut
 from finecut.io.media.remux.copying import COPY, SMART, transcode
 from finecut.io.media.testfilm.paint import paint
 from finecut.io.media.wholeness import is_whole
@@ -58,7 +58,7 @@ def test_a_still_is_copied_as_long_as_it_is_shown(kind: str, how: str, tmp_path:
     whole = paint(tmp_path / f"a{kind}", seconds=3, gop=30, b_frames=0)
     painting = held(whole, tmp_path / f"b{kind}", 9)
     shots = shots_at((0, 2), (2, 4), (1, 6), (6, 8))
-    found = transcode(how, painting.path, video_of(painting), shots, QUICK, tmp_path)
+    found = transcode(painting.path, video_of(painting), shots, Recipe(tmp_path, QUICK, mode=how))
     clips = {clip.shot.span.start: clip for clip in found}
     assert "no new frame" in str(clips.pop(6).empty)
     assert [clip.damage for clip in clips.values()] == [None, None, None]
@@ -95,7 +95,9 @@ def test_what_is_lost_is_still_lost(kind: str, left: str, tmp_path: Path) -> Non
     )
     assert not is_whole(str(path), "matroska,webm")
     mute = Encoding(preset="ultrafast", audio="none")
-    *_, before, last = cut(str(path), video, shots_at((0, 6), (8, 10), (12, 14)), mute, tmp_path)
+    *_, before, last = cut(
+        str(path), video, shots_at((0, 6), (8, 10), (12, 14)), Recipe(tmp_path, mute)
+    )
     assert "the source shows no frame" in str(before.error)
     assert "the source shows no frame" in str(last.error)
 
@@ -105,7 +107,7 @@ def test_a_short_clip_that_lacks_some_pictures_says_so(suffix: str, tmp_path: Pa
     painting = paint(tmp_path / f"a{suffix}", seconds=3, b_frames=0, gop=15)
     video, path = video_of(painting), Path(painting.path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 9 // 10])
-    *_, last = cut(str(path), video, shots_at((1, 2), (2, 3)), QUICK, tmp_path)
+    *_, last = cut(str(path), video, shots_at((1, 2), (2, 3)), Recipe(tmp_path, QUICK))
     assert "missing" in str(last.damage)
 
 
@@ -121,6 +123,6 @@ def test_pictures_that_cannot_be_decoded_are_no_still(tmp_path: Path) -> None:
         data[place + 4 : place + size] = bytes(size - 4)
     path.write_bytes(data)
     assert is_whole(str(path), "matroska,webm")
-    shown, lost = cut(str(path), video, shots_at((0, 2), (4, 6)), QUICK, tmp_path)
+    shown, lost = cut(str(path), video, shots_at((0, 2), (4, 6)), Recipe(tmp_path, QUICK))
     assert shown.damage is None
     assert "the source shows no frame" in str(lost.error)

@@ -13,8 +13,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from hostile import Studio
-from test_hostile import PATIENCE, PEAK_MB, files_below, in_a_process
+from hostile_making import Studio
+from hostile_outcomes import PATIENCE, PEAK_MB, files_below, in_a_process
 
 #: Films of one process.
 BATCH = 50

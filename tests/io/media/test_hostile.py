@@ -9,8 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,11 +16,13 @@ import av
 import pytest
 from cutting_room import QUICK, shots_at, video_of
 from doc_tables import HOSTILE, with_cases
-from hostile import BAD_FILMS, CASES, Case, Studio, flipped, outcome, table, write_all
-from places import BESIDE, ROOT
+from hostile import BAD_FILMS, CASES, table, write_all
+from hostile_making import Case, Studio, flipped
+from hostile_outcomes import PATIENCE, PEAK_MB, files_below, in_a_process, outcome
+from places import BESIDE
 
-from finecut.io.media.cutting import cut
-from finecut.io.media.frames.tiny_frames import watch
+from finecut.io.media.cutting import Recipe, cut
+from finecut.io.media.frames.detector_frames import watch
 from finecut.io.media.limits import FilmError, Limits
 from finecut.io.media.source import probe
 from finecut.io.media.testfilm.paint import Painting, paint
@@ -30,8 +30,6 @@ from finecut.io.records import Source
 from finecut.pipeline.options import Options
 from finecut.pipeline.running import run
 
-#: Seconds for one case on a busy machine, and megabytes at the peak of all of them.
-PATIENCE, PEAK_MB = 30, 1200
 LONG_AGO = 1_000_000_000
 BAD = Path(os.environ.get("FINECUT_SHARED", BESIDE)) / "videos/bad"
 
@@ -76,34 +74,6 @@ def notes_reads(path: Path) -> bool:
     forget(control)
     control.read_bytes()
     return control.stat().st_atime_ns != LONG_AGO * 10**9
-
-
-def can_trace() -> bool:
-    """``strace`` may be there and not be allowed to."""
-    tracer = shutil.which("strace")
-    return (
-        tracer is not None
-        and not subprocess.run(
-            [tracer, "-f", "-o", os.devnull, "true"], capture_output=True, check=False
-        ).returncode
-    )
-
-
-def in_a_process(
-    work: Path, paths: list[Path], trace: Path | None = None
-) -> dict[str, dict[str, Any]]:
-    """What becomes of these files; the one is named at which the process died."""
-    command = [sys.executable, str(ROOT / "tests/support/hostile.py"), str(work)]
-    if trace is not None and can_trace():
-        command = ["strace", "-f", "-e", "trace=open,openat", "-o", str(trace), *command]
-    done = subprocess.run(
-        [*command, *map(str, paths)], capture_output=True, text=True, check=False, timeout=300
-    )
-    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    told = {Path(line["path"]).name: line for line in lines}
-    missing = [path.name for path in paths if path.name not in told]
-    assert done.returncode == 0, (done.returncode, missing[:1], done.stderr[-2000:])
-    return told
 
 
 def ids(cases: tuple[Case, ...]) -> list[str]:
@@ -194,10 +164,6 @@ def document(path: Path) -> str:
     return "done" if json.loads(path.read_text(encoding="utf-8"))["num_total_clips"] else "empty"
 
 
-def files_below(folder: Path) -> list[str]:
-    return sorted(str(path) for path in folder.rglob("*"))
-
-
 @pytest.mark.parametrize("kind", ["mp4", "mkv"])
 def test_flipped_bits_cost_frames_and_not_the_run(kind: str, tmp_path: Path) -> None:
     """200 places, 100 in each film: whatever happens is one of the outcomes, and said."""
@@ -260,7 +226,7 @@ def test_a_film_that_outgrows_them_is_given_up(
     video = video_of(small)
     with pytest.raises(FilmError, match="are the limit"):
         list(watch(small.path, video, limits=limits))
-    work = cut(small.path, video, shots_at((0, 1), (1, 2)), QUICK, tmp_path, limits=limits)
+    work = cut(small.path, video, shots_at((0, 1), (1, 2)), Recipe(tmp_path, QUICK, limits=limits))
     with pytest.raises(FilmError, match="are the limit"):
         list(work)
     # What was finished before is there (a second is 15 frames), and what was begun is not.

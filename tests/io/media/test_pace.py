@@ -15,7 +15,7 @@ from cutting_room import clips_of, indices_and_times, video_of
 from odd_films import with_gaps
 
 from finecut.io.media import pace
-from finecut.io.media.frames.tiny_frames import watch
+from finecut.io.media.frames.detector_frames import watch
 from finecut.io.media.pace import is_even
 from finecut.io.media.source import probe
 from finecut.io.media.testfilm.paint import Painting, paint

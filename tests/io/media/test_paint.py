@@ -10,28 +10,18 @@ import av
 import numpy as np
 import pytest
 from footage import CASES, WITHOUT_TIMES, painted
-
-from finecut.io.media.testfilm.paint import (
+from painted import (
+    ORIENTATIONS,
     UPRIGHT,
-    Crossing,
-    Flash,
     Orientation,
-    Painting,
-    Scene,
-    Transition,
-    demo_films,
     find_index,
     hear_beeps,
-    paint,
     read_index,
 )
-from finecut.io.media.testfilm.pattern import (
-    LARGEST_INDEX,
-    ORIENTATIONS,
-    Array,
-    strip_height,
-    strip_row,
-)
+
+from finecut.io.media.testfilm.demo import demo_films
+from finecut.io.media.testfilm.paint import Crossing, Flash, Painting, Scene, Transition, paint
+from finecut.io.media.testfilm.pattern import LARGEST_INDEX, Array, strip_height, strip_row
 
 
 @pytest.fixture(scope="session")

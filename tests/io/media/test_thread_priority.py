@@ -41,7 +41,9 @@ def made():
     return context
 
 def written():
-    writer = ClipWriter(Path(path), Encoding("libsvtav1"), FORM, Fraction(0), Fraction(1), None)
+    writer = ClipWriter(
+        Path(path), Encoding("libsvtav1"), FORM, None, span=(Fraction(0), Fraction(1))
+    )
     writer.show(av.VideoFrame(64, 64, "yuv420p"), Fraction(0))
 
 def policies():

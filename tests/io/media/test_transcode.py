@@ -29,20 +29,21 @@ from cutting_room import (
 )
 from measuring import MOTION, QUALITY
 from numpy.typing import NDArray
+from painted import hear_beeps, read_index
 from places import SHARED
 
 from finecut.io.media.clock import Clock
 from finecut.io.media.codecs.encoders import Encoding
-from finecut.io.media.cutting import CutShot
-from finecut.io.media.frame_view import Look, Scalers
-from finecut.io.media.frames.cheap_frames import glance_at
+from finecut.io.media.cutting import CutShot, Recipe
+from finecut.io.media.frame_view import FrameView, Scalers
+from finecut.io.media.frames.cheap_frames import show_cheap_frames
 from finecut.io.media.frames.contact_sheet import Sheet, SheetForm, SheetMaker
 from finecut.io.media.remux import h264
-from finecut.io.media.remux.copying import COPY, SMART, copied_part, exact_part, transcode
-from finecut.io.media.remux.sections import Section
-from finecut.io.media.remux.splicing import Refused
+from finecut.io.media.remux.bits import BadUnits
+from finecut.io.media.remux.copying import COPY, SMART, transcode
+from finecut.io.media.remux.sections import Refused, Section, copied_part, exact_part
 from finecut.io.media.source import probe
-from finecut.io.media.testfilm.paint import Painting, Scene, hear_beeps, paint, read_index
+from finecut.io.media.testfilm.paint import Painting, Scene, paint
 from finecut.io.records import Chunk, Clip, ClipFile, Shot, Source, Summary, Transcoded, Video
 from finecut.io.storage.scratch import Scratch
 from finecut.pipeline.cli.final_words import final_words
@@ -112,7 +113,7 @@ def made(
 ) -> list[CutShot]:
     folder.mkdir(exist_ok=True)
     video, shots = video_of(painting), shots_at(*spans)
-    done = transcode(how, painting.path, video, shots, encoding, folder, **others)
+    done = transcode(painting.path, video, shots, Recipe(folder, encoding, mode=how, **others))
     return sorted(done, key=lambda result: result.shot.index)
 
 
@@ -357,7 +358,7 @@ def test_a_film_may_be_read_through_python(painted: Film, tmp_path: Path) -> Non
     painting = painted("a pyramid")
     shots = shots_at((0.3, 1.7), (1.0, 1.3))
     with Path(painting.path).open("rb") as file:
-        done = list(transcode(SMART, file, video_of(painting), shots, QUICK, tmp_path))
+        done = list(transcode(file, video_of(painting), shots, Recipe(tmp_path, QUICK, mode=SMART)))
     assert [told(result).how for result in done] == ["smart", "encoded"]
     for result in done:
         span = result.shot.span
@@ -425,7 +426,7 @@ def test_a_film_whose_size_changes_is_not_joined(tmp_path: Path) -> None:
     path = str(tmp_path / "both.ts")
     video = probe(path, Source(path, path, "both.ts"), 10**6)
     shots = shots_at((0.2, 1.2), (1.0, 2.2))
-    done = list(transcode(SMART, path, video, shots, QUICK, tmp_path))
+    done = list(transcode(path, video, shots, Recipe(tmp_path, QUICK, mode=SMART)))
     assert [told(result).how for result in done] == ["smart", "encoded"]
     assert told(done[1]).reason == "its parameter sets change on the way"
 
@@ -463,7 +464,7 @@ def test_a_film_that_breaks_off_is_damaged(painted: Film, tmp_path: Path) -> Non
     torn.write_bytes(data[: len(data) // 2])
     for how in (COPY, SMART):
         shots = shots_at((0.2, 2.9))
-        [result] = transcode(how, str(torn), video_of(whole), shots, QUICK, tmp_path)
+        [result] = transcode(str(torn), video_of(whole), shots, Recipe(tmp_path, QUICK, mode=how))
         assert result.damage is not None
 
 
@@ -473,7 +474,7 @@ def test_sound_that_outlasts_the_pictures_is_no_damage(tmp_path: Path) -> None:
     path = str(tmp_path / "long.mkv")
     video = probe(path, Source(path, path, "long.mkv"), 10**6)
     for how in (COPY, SMART):
-        [result] = transcode(how, path, video, shots_at((0.5, 2.9)), QUICK, tmp_path)
+        [result] = transcode(path, video, shots_at((0.5, 2.9)), Recipe(tmp_path, QUICK, mode=how))
         assert result.damage is None
 
 
@@ -552,7 +553,7 @@ def test_bytes_that_are_no_h264_are_refused_or_read(data: bytes) -> None:
     ):
         try:
             read()
-        except h264.BadUnits:
+        except BadUnits:
             continue
 
 
@@ -584,11 +585,11 @@ def looks_of(
         looks.append(ClipLook(looking, looking.expected(video, shot)))
         return looks[-1]
 
-    def glance_at(shot: Shot, file: ClipFile) -> ClipLook:
+    def sample(shot: Shot, file: ClipFile) -> ClipLook:
         looks.append(ClipLook(looking, looking.wanted_in(shot, file)))
         return looks[-1]
 
-    [result] = made(how, painting, folder, span, onlooker=look_at, glancer=glance_at, vectors=True)
+    [result] = made(how, painting, folder, span, observer=look_at, sampler=sample, vectors=True)
     assert result.unseen is None
     [look] = looks
     return result, look
@@ -672,9 +673,9 @@ class Counter(SheetMaker):
         super().__init__(form)
         self.shown = 0
 
-    def see(self, look: Any, seconds: Fraction) -> None:
+    def see(self, view: Any, seconds: Fraction) -> None:
         self.shown += 1
-        super().see(look, seconds)
+        super().see(view, seconds)
 
 
 def test_most_frames_are_never_decoded(panned: Painting, tmp_path: Path) -> None:
@@ -684,7 +685,7 @@ def test_most_frames_are_never_decoded(panned: Painting, tmp_path: Path) -> None
         counters.append(Counter(SheetForm((30.0,), height=36)))
         return counters[-1]
 
-    [result] = made(COPY, panned, tmp_path, (0.0, 8.0), glancer=count)
+    [result] = made(COPY, panned, tmp_path, (0.0, 8.0), sampler=count)
     assert result.file is not None
     assert 8 <= counters[0].shown <= result.file.num_frames / 5
 
@@ -694,9 +695,9 @@ class Shown(ClipLook):
 
     shown = 0
 
-    def see(self, look: Look, seconds: Fraction) -> None:
+    def see(self, view: FrameView, seconds: Fraction) -> None:
         self.shown += 1
-        super().see(look, seconds)
+        super().see(view, seconds)
 
 
 class Greedy(Shown):
@@ -713,7 +714,7 @@ def test_motion_alone_sees_fewer_frames_and_measures_the_same(
     looking = Looking((MOTION,))
     frugal, greedy = Shown(looking), Greedy(looking)
     for look in (frugal, greedy):
-        glance_at(str(result.path), look, vectors=True)
+        show_cheap_frames(str(result.path), look, vectors=True)
     assert frugal.shown < greedy.shown
     assert frugal.scores == greedy.scores
     assert frugal.scores["motion_global_mean"] > 0.001
@@ -740,7 +741,7 @@ def test_where_nobody_knows_what_is_left_out_motion_sees_all_there_is(
     [result] = made(COPY, painting, tmp_path, (0.0, 3.0))
     frugal, greedy = Shown(Looking((MOTION,))), Greedy(Looking((MOTION,)))
     for look in (frugal, greedy):
-        glance_at(str(result.path), look, vectors=True)
+        show_cheap_frames(str(result.path), look, vectors=True)
     assert frugal.scores["motion_global_mean"] > 0.001
     assert frugal.scores == greedy.scores
 
@@ -905,7 +906,7 @@ def test_real_films_are_cut_exactly(name: str, tmp_path: Path) -> None:
         source = [
             (clock.seconds(frame.pts or 0), pixels(frame)) for frame in container.decode(stream)
         ]
-    for result in transcode(SMART, path, video, shots, Encoding(crf=16), tmp_path):
+    for result in transcode(path, video, shots, Recipe(tmp_path, Encoding(crf=16), mode=SMART)):
         span = result.shot.span
         wanted = [p for at, p in source if span.start - 1e-3 <= at < span.end - 1e-3]
         shown = [pixels(frame) for frame in frames_of(result.path)]
@@ -966,9 +967,9 @@ def test_a_glance_costs_a_third_of_decoding(tmp_path: Path) -> None:
     looking = Looking((MOTION, QUALITY), sheet=SheetForm((1.0,), height=240))
     plain = cpu(lambda: [frame.pts for frame in frames_of(path)])
     counter = Counter(SheetForm((2.0,), height=36))
-    glanced = cpu(lambda: glance_at(str(path), counter))
+    glanced = cpu(lambda: show_cheap_frames(str(path), counter))
     every = cpu(lambda: look_at_all(path, looking))
-    some = cpu(lambda: glance_at(str(path), ClipLook(looking), True))
+    some = cpu(lambda: show_cheap_frames(str(path), ClipLook(looking), True))
     print(f"decoding for a glance {glanced / plain:.2f} of all; with looking {some / every:.2f}")
     assert counter.shown < 720 / 10
     assert glanced < plain / 2
@@ -987,5 +988,7 @@ def look_at_all(path: Path, looking: Looking) -> None:
         stream = container.streams.video[0]
         stream.codec_context.flags2 |= Flags2.export_mvs
         for frame in container.decode(stream):
-            look.see(Look(frame, frame, scalers), (frame.pts or 0) * Fraction(frame.time_base or 1))
+            look.see(
+                FrameView(frame, frame, scalers), (frame.pts or 0) * Fraction(frame.time_base or 1)
+            )
     look.end()

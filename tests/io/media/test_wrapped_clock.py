@@ -10,11 +10,12 @@ import av
 import pytest
 from cutting_room import QUICK, clips_of, indices_and_times, shots_at, video_of
 from odd_films import wrapped
+from painted import hear_beeps
 
 from finecut.io.media.codecs.encoders import Encoding
-from finecut.io.media.frames.tiny_frames import watch
+from finecut.io.media.cutting import Recipe
+from finecut.io.media.frames.detector_frames import watch
 from finecut.io.media.remux.copying import SMART, transcode
-from finecut.io.media.testfilm.beeps import hear_beeps
 from finecut.io.media.testfilm.paint import Painting, paint
 from finecut.io.records import Video
 from finecut.transforms.split.detect import CONTENT, Detection
@@ -105,7 +106,7 @@ def test_a_film_that_may_be_copied_is_read_from_its_beginning_too(
     video: Video = video_of(painting)
     quick = Encoding(preset="ultrafast", audio=QUICK.audio)
     shots = shots_at((0.5, 2.5), (5, 7))
-    for clip in transcode(SMART, painting.path, video, shots, quick, tmp_path):
+    for clip in transcode(painting.path, video, shots, Recipe(tmp_path, quick, mode=SMART)):
         span = clip.shot.span
         assert indices_and_times(clip.path)[0] == list(
             painting.indices_between(span.start, span.end)

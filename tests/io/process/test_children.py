@@ -40,10 +40,13 @@ from cutting_room import QUICK
 from measuring import MOTION, QUALITY
 from places import ROOT
 
-from finecut.io.media.frames.tiny_frames import watch
+from finecut.io.media.frames.detector_frames import watch
 from finecut.io.media.testfilm.paint import Painting, paint
+from finecut.io.process import child as child_side
 from finecut.io.process import children as child
-from finecut.io.process.children import ChildDied, ChildLimits, beat, kill_all, run_in_child
+from finecut.io.process import nursery
+from finecut.io.process.child import beat
+from finecut.io.process.children import ChildDied, ChildLimits, kill_all, run_in_child
 from finecut.io.records import Chunk, Clip, Failure, Reel, Shot, Source, Span, Video
 from finecut.io.storage.files import Shelf
 from finecut.transforms.beam.guard import ChildFailure
@@ -109,28 +112,27 @@ def test_what_is_yielded_comes_back_in_order() -> None:
 def test_large_pieces_come_back_whole() -> None:
     size = (1 << 20) + 7
     assert told(large, size) == [bytes(size), b"x" * size]
-    assert "may yield" in death(large, child.LONGEST_FRAME + 1)
+    assert "may yield" in death(large, child_side.LONGEST_FRAME + 1)
 
 
 def test_a_child_is_used_again_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     kill_all()
     assert len({pid_of_a_child() for _ in range(5)}) == 1
-    monkeypatch.setattr(child, "TASKS_OF_A_CHILD", 1)
+    monkeypatch.setattr(nursery, "TASKS_OF_A_CHILD", 1)
     assert len({pid_of_a_child() for _ in range(5)}) == 5
-    monkeypatch.setattr(child, "TASKS_OF_A_CHILD", 50)
-    monkeypatch.setattr(child, "MOST_KEPT_MB", 1)
+    monkeypatch.setattr(nursery, "TASKS_OF_A_CHILD", 50)
+    monkeypatch.setattr(nursery, "MOST_KEPT_MB", 1)
     assert len({pid_of_a_child() for _ in range(3)}) == 3
 
 
 def test_forking_is_safe_because_the_nursery_has_one_thread() -> None:
     pid_of_a_child()
-    assert child._HERE.nursery is not None
-    assert child._HERE.nursery.threads == 1
+    assert len(list(Path(f"/proc/{nursery_pid()}/task").iterdir())) == 1
 
 
 def test_a_beat_outside_of_children_does_nothing() -> None:
     beat()
-    assert child._MOUTH.line is None
+    assert child_side._LINE.socket is None
 
 
 # ── deaths ───────────────────────────────────────────────────────────────────────────────────────

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faults import Clock
+from fake_clock import Clock
 
 from finecut.io.media.source import open_film
 from finecut.io.media.testfilm.paint import paint

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("google.cloud.storage")
 pytest.importorskip("gcp_storage_emulator")
-from faults import FaultyStore
+from faulty_store import FaultyStore
 from google.api_core.exceptions import ResumeIncomplete
 from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import (

@@ -7,7 +7,7 @@ import io
 import random
 
 import pytest
-from faults import Clock
+from fake_clock import Clock
 from hypothesis import given
 from hypothesis import strategies as st
 

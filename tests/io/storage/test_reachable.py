@@ -19,9 +19,10 @@ import pytest
 
 pytest.importorskip("google.cloud.storage")
 pytest.importorskip("gcp_storage_emulator")
-from faults import FaultyStore
+from faulty_store import FaultyStore
 
 from finecut.io.storage.reachable import StoreAway, greet
+from finecut.pipeline.cli.command import main
 from finecut.pipeline.engine import RunError
 from finecut.pipeline.options import Options
 from finecut.pipeline.running import run
@@ -102,13 +103,28 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize("where", COMMANDS)
-def test_without_network_every_path_on_a_store_is_answered_for(
-    where: str, silent: str, tmp_path: Path
-) -> None:
+def test_without_network_a_command_ends_within_seconds(silent: str, tmp_path: Path) -> None:
     env = alone(tmp_path, HTTPS_PROXY=f"http://{silent}")
-    [said] = answered(COMMANDS[where], env).splitlines()
+    [said] = answered(COMMANDS["input"], env).splitlines()
     assert said.startswith("finecut: gs://bucket cannot be reached (no answer within 5 s)")
+    assert "no network" in said
+    assert LOG_IN in said
+
+
+@pytest.mark.parametrize("where", COMMANDS)
+def test_every_path_on_a_store_is_answered_for(
+    where: str,
+    without_network: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """By a proxy that refuses at once, so that nobody has to wait for what is silent."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    assert main(COMMANDS[where]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    [said] = err.splitlines()
+    assert said.startswith("finecut: gs://bucket cannot be reached (")
     assert "no network" in said
     assert LOG_IN in said
 

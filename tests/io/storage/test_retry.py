@@ -7,7 +7,7 @@ import http.client
 
 import pytest
 from apache_beam.io.filesystem import BeamIOError
-from faults import Clock
+from fake_clock import Clock
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -17,10 +17,10 @@ from typing import Any
 import av
 import pyarrow.parquet as pq
 import pytest
-from faults import FaultyStore, now_and_then
+from faulty_store import FaultyStore, now_and_then
 
 from finecut.io.media.codecs.encoders import Encoding
-from finecut.io.media.cutting import cut
+from finecut.io.media.cutting import Recipe, cut
 from finecut.io.media.testfilm.paint import Scene, paint
 from finecut.io.process import children as child
 from finecut.io.records import Shot, Source, Span, Summary
@@ -194,7 +194,7 @@ def test_ten_seconds_of_an_hour_are_read_without_the_hour(
     video = probe_source(Source(f"{FILMS}/hour.mp4", f"{FILMS}/hour.mp4", "hour.mp4"))
     shot = Shot("late", 0, Span(3003, 3013))
     with shelf.open_source(video.source.uri) as file:
-        [clip] = cut(file, video, [shot], Encoding(), tmp_path)
+        [clip] = cut(file, video, [shot], Recipe(tmp_path, Encoding()))
     assert clip.file is not None
     assert clip.file.num_frames == 150
     assert store.sent < 0.03 * len(hour)

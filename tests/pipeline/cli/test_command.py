@@ -484,7 +484,8 @@ def test_inputs_of_all_kinds_are_taken(
     Path("list.json").write_text('["films/a.mp4", {"path": "films/sub/b.mkv"}]')
     Path("list.jsonl").write_text('{"video": "films/sub/b.mkv"}\n')
     Path("list.csv").write_text("title,path\nFirst,films/a.mp4\n")
-    assert curate("--input", *given, "--output", "output", "--dry-run", *SHORT) == 0
+    only = ("--dry-run", "--no-generate-embeddings", "--no-isolation", *SHORT)
+    assert curate("--input", *given, "--output", "output", *only) == 0
     assert names_below(Path("output/processed_videos")) == {f"{name}.json" for name in found}
 
 
@@ -566,9 +567,14 @@ def many_short_films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("wanted", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(
-    ("films", "preset"), [("one_long_film", "placebo"), ("many_short_films", "ultrafast")]
+    ("films", "preset", "wanted"),
+    [
+        ("one_long_film", "placebo", signal.SIGINT),
+        ("many_short_films", "ultrafast", signal.SIGTERM),
+        pytest.param("one_long_film", "placebo", signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param("many_short_films", "ultrafast", signal.SIGINT, marks=pytest.mark.slow),
+    ],
 )
 def test_a_signal_stops_within_seconds_and_leaves_nothing_torn(
     films: str,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from places import ROOT
-from test_terminal import recorded
+from pseudo_terminal import recorded
 
 from finecut.io.media.testfilm.paint import paint
 from finecut.io.records import Summary

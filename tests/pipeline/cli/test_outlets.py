@@ -67,7 +67,12 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     ("arguments", "out"),
-    [*((words, "full") for words in WORDS), *((words, out) for words in WORDS[::3] for out in WHY)],
+    [
+        *((words, "full") for words in WORDS),
+        *((WORDS[0], out) for out in ("closed", "left")),
+        pytest.param(WORDS[3], "closed", marks=pytest.mark.slow),
+        pytest.param(WORDS[3], "left", marks=pytest.mark.slow),
+    ],
 )
 def test_words_that_nobody_takes_cost_a_line(
     arguments: list[str], out: str, tmp_path: Path
@@ -78,10 +83,11 @@ def test_words_that_nobody_takes_cost_a_line(
     assert code == (0 if out == "left" else 1)
 
 
-@pytest.mark.parametrize("out", WHY)
+@pytest.mark.parametrize("out", ["full", "left", pytest.param("closed", marks=pytest.mark.slow)])
 def test_a_run_that_cannot_be_told_of_is_done(films: Path, out: str, tmp_path: Path) -> None:
     made: list[str | Path] = ["--input", films, "--output", tmp_path / "out", "--clip-length", "1"]
-    code, err = told(["curate", *made, "--min-clip-length", "1", "--log-stats"], out)
+    made += ["--min-clip-length", "1", "--no-generate-embeddings"]
+    code, err = told(["curate", *made, "--log-stats"], out)
     assert code == 0
     assert err.splitlines()[-1] == f"{LOST}{WHY[out]}"
     assert "Traceback" not in err
@@ -98,12 +104,13 @@ def test_a_run_that_cannot_be_told_of_is_done(films: Path, out: str, tmp_path: P
         assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_a_doctor_that_nobody_listens_to_comes_to_its_end() -> None:
     code, err = told(["doctor"], "left")
     assert (code, err) == (0, f"{LOST}{WHY['left']}\n")
 
 
-@pytest.mark.parametrize("err", ["full", "closed"])
+@pytest.mark.parametrize("err", ["full", pytest.param("closed", marks=pytest.mark.slow)])
 def test_progress_that_nobody_takes_holds_nothing_up(films: Path, err: str, tmp_path: Path) -> None:
     made: list[str | Path] = ["--input", films, "--output", tmp_path / "out", "--clip-length", "1"]
     code, _ = told(["curate", *made, "--min-clip-length", "1"], "closed", err)

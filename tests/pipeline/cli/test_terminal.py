@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import pty
 import re
-import struct
 import subprocess
-import sys
-import termios
 from pathlib import Path
 
 import pytest
+from pseudo_terminal import COMMAND, recorded
 
 from finecut.io.media.testfilm.paint import paint
 
 #: Long enough for the line to move a few times.
 FILM = {"width": 640, "height": 360, "rate": 25, "seconds": 24}
-COMMAND = (
-    sys.executable,
-    "-m",
-    "finecut.pipeline.cli.command",
-    "curate",
-    "--no-generate-embeddings",
-)
 
 
 @pytest.fixture(scope="module")
@@ -34,27 +22,12 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def recorded(films: Path, output: Path, *more: str, columns: int = 100) -> tuple[int, str]:
-    """The exit code, and everything a terminal of so many columns was sent."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    command = [*COMMAND, "--input", str(films), "--output", str(output), *more]
-    surroundings = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
-    child = subprocess.Popen(
-        command, stdin=theirs, stdout=theirs, stderr=theirs, env=surroundings, close_fds=True
-    )
-    os.close(theirs)
-    parts = []
-    while True:
-        try:
-            part = os.read(ours, 1 << 16)
-        except OSError:  # how Linux says that nobody has the other end any more
-            break
-        if not part:
-            break
-        parts.append(part)
-    os.close(ours)
-    return child.wait(), b"".join(parts).decode()
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As long, and sooner done."""
+    folder = tmp_path_factory.mktemp("small")
+    paint(folder / "a.mp4", width=128, height=72, rate=10, seconds=24)
+    return folder
 
 
 def test_a_terminal_sees_it_move_and_end(films: Path, tmp_path: Path) -> None:
@@ -73,20 +46,20 @@ def test_a_terminal_sees_it_move_and_end(films: Path, tmp_path: Path) -> None:
     assert "look into" in words
 
 
-def test_a_narrow_terminal_is_not_wrapped(films: Path, tmp_path: Path) -> None:
-    _, shown = recorded(films, tmp_path / "out", "--preset", "ultrafast", columns=30)
+def test_a_narrow_terminal_is_not_wrapped(small: Path, tmp_path: Path) -> None:
+    _, shown = recorded(small, tmp_path / "out", "--preset", "ultrafast", columns=30)
     live = shown.partition("videos   1 found")[0].replace("\r\n", "")
     assert max(map(len, live.split("\r"))) < 30
 
 
-def test_a_quiet_run_says_nothing(films: Path, tmp_path: Path) -> None:
-    code, shown = recorded(films, tmp_path / "out", "--preset", "ultrafast", "--quiet")
+def test_a_quiet_run_says_nothing(small: Path, tmp_path: Path) -> None:
+    code, shown = recorded(small, tmp_path / "out", "--preset", "ultrafast", "--quiet")
     assert (code, shown) == (0, "")
     assert list((tmp_path / "out" / "clips").iterdir())
 
 
-def test_a_pipe_gets_plain_lines(films: Path, tmp_path: Path) -> None:
-    command = [*COMMAND, "--input", str(films), "--output", str(tmp_path / "out")]
+def test_a_pipe_gets_plain_lines(small: Path, tmp_path: Path) -> None:
+    command = [*COMMAND, "--input", str(small), "--output", str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, check=True)
     for text in (done.stdout, done.stderr):
         assert not re.search(rb"[\x00-\x09\x0b-\x1f\x7f]", text), text

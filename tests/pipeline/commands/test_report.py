@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from curated import Curated, curated, say
-from faults import FaultyStore
+from faulty_store import FaultyStore
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_secrets import SECRET
 
 from finecut.io.media.testfilm.paint import paint
 from finecut.io.records import Failure, Shot, Source, Span, Video, from_json
@@ -20,6 +19,8 @@ from finecut.transforms.beam.guard import guarded
 
 #: What only a stack says.
 OURS = re.compile(r"File \"|line \d+|\.py\b|Traceback|finecut/")
+
+SECRET = "s3cr3tvalue0123456789"
 
 
 def failures(films: Path, output: Path, **others: Any) -> list[Failure]:

@@ -26,7 +26,7 @@ from places import BESIDE
 from planted import by_brute_force, identifier, planted, told, write_tables
 
 from finecut.io.dataset.output import NoDataset, Output
-from finecut.io.media.frames.thumbnails import glimpses
+from finecut.io.media.frames.thumbnails import thumbnails
 from finecut.io.media.testfilm.paint import Scene, paint
 from finecut.io.storage.files import Shelf
 from finecut.io.tables import piles
@@ -508,7 +508,7 @@ def altered(film: Path, target: Path, how: str) -> None:
 
 
 def glance(path: Path) -> Glance:
-    return Glance(glimpses(str(path), alike.RATE, alike.MOST, alike.SIDE))
+    return Glance(thumbnails(str(path), alike.RATE, alike.MOST, alike.SIDE))
 
 
 def landscapes(folder: Path, name: str, palettes: Iterable[int], seconds: int = 2) -> Path:
@@ -534,7 +534,7 @@ def landscapes(folder: Path, name: str, palettes: Iterable[int], seconds: int = 
     return film
 
 
-def test_glimpses_are_what_is_shown_at_each_moment(tmp_path: Path) -> None:
+def test_thumbnails_are_what_is_shown_at_each_moment(tmp_path: Path) -> None:
     """Of a film with half as many frames as moments, whose last moment nobody knows to be shown,
     and of one with more."""
     for rate, number in ((4, 15), (24, 16)):
@@ -542,12 +542,12 @@ def test_glimpses_are_what_is_shown_at_each_moment(tmp_path: Path) -> None:
         paint(
             film, width=64, height=64, rate=rate, seconds=2, cuts=[1], scenes=[Scene(3), Scene(4)]
         )
-        seen = glimpses(str(film), 8, 128, 32)
+        seen = thumbnails(str(film), 8, 128, 32)
         assert seen.shape == (number, 32, 32)
         bright = seen.mean(axis=(1, 2))
         assert (bright[:8] > 100).all()
         assert (bright[8:] < 100).all()
-        assert glimpses(str(film), 8, 5, 32).shape == (5, 32, 32)
+        assert thumbnails(str(film), 8, 5, 32).shape == (5, 32, 32)
 
 
 @pytest.mark.parametrize("how", ALTERED)

@@ -13,8 +13,7 @@ from apache_beam.testing.util import assert_that
 from cutting_room import QUICK
 from knowing import BatchEye, Eye, clips_in, embedding_by, looking_in, number_of
 
-from finecut.io.media.cutting import cut
-from finecut.io.media.frames.contact_sheet import SheetFrames
+from finecut.io.media.cutting import Recipe, cut
 from finecut.io.records import Clip, ModelUsed
 from finecut.transforms.caption.asking import Answer, Asked, Question, Vector
 from finecut.transforms.cut.reel import LOOK_AT_NOTHING
@@ -37,7 +36,7 @@ def test_frames_are_spread_evenly_over_the_whole_clip(clips: list[Clip], tmp_pat
     sheet = sheet_of(clips[0], looking)
     places = sheet.near(even_moments(8, 2.0))
     assert [sheet.indices[place] for place in places] == [4, 11, 19, 26, 34, 41, 49, 56]
-    numbers = [number_of(frame) for frame in SheetFrames(sheet, places)]
+    numbers = [number_of(frame) for frame in sheet.pictures(places)]
     assert numbers == [4, 11, 19, 26, 34, 41, 49, 56]
 
 
@@ -60,7 +59,14 @@ def test_the_sheet_from_the_cut_is_the_one_from_the_file(tmp_path: Path) -> None
         )
 
     (tmp_path / "again").mkdir()
-    list(cut(dark.video.source.uri, dark.video, [dark.shot], QUICK, tmp_path / "again", look))
+    list(
+        cut(
+            dark.video.source.uri,
+            dark.video,
+            [dark.shot],
+            Recipe(tmp_path / "again", QUICK, observer=look),
+        )
+    )
     seen = looks[dark.shot.id].sheet
     assert seen is not None
     drawn = sheet_of(dark, looking)

@@ -14,9 +14,10 @@ import av
 import numpy as np
 import pytest
 from cutting_room import frames_of, freeze, join, turned_over
+from painted import read_index
 
 from finecut.io.media.frames.contact_sheet import Sheet
-from finecut.io.media.testfilm.paint import Scene, paint, read_index
+from finecut.io.media.testfilm.paint import Scene, paint
 from finecut.io.records import Window
 from finecut.pipeline.cli.command import main
 from finecut.pipeline.cli.final_words import final_words

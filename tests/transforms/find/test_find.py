@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from finecut.io.media.source import FilmError
+from finecut.io.media.limits import FilmError
 from finecut.io.records import Source
 from finecut.pipeline.options import Options
 from finecut.pipeline.planning import plan

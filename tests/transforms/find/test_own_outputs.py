@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faults import FaultyStore
+from faulty_store import FaultyStore
 
 from finecut.io.media.testfilm.paint import Scene, paint
 from finecut.io.records import Source

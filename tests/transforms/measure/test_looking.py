@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from cutting_room import QUICK, frames_of, indices_and_times, shots_at, video_of
 from measuring import MOTION, QUALITY
+from painted import read_index
 
-from finecut.io.media.cutting import CutShot, cut
-from finecut.io.media.frame_view import Look
+from finecut.io.media.cutting import CutShot, Recipe, cut
+from finecut.io.media.frame_view import FrameView
 from finecut.io.media.frames.contact_sheet import (
     NoSheet,
     Sheet,
@@ -23,10 +24,10 @@ from finecut.io.media.frames.contact_sheet import (
     SheetMaker,
     sheet_from_file,
 )
+from finecut.io.media.frames.detector_frames import turned, watch
 from finecut.io.media.frames.sampling import sampled_indices
-from finecut.io.media.frames.tiny_frames import turned, watch
 from finecut.io.media.source import probe
-from finecut.io.media.testfilm.paint import Painting, Scene, paint, read_index
+from finecut.io.media.testfilm.paint import Painting, Scene, paint
 from finecut.io.records import Chunk, Clip, Shot
 from finecut.io.storage.scratch import Scratch
 from finecut.transforms.measure.clip_meters import small_size
@@ -44,7 +45,8 @@ def cut_with(
 ) -> list[CutShot]:
     folder.mkdir(exist_ok=True)
     video, shots = video_of(painting), shots_at(*spans)
-    return list(cut(painting.path, video, shots, QUICK, folder, make, True))  # type: ignore[arg-type]
+    recipe = Recipe(folder, QUICK, observer=make, vectors=True)  # type: ignore[arg-type]
+    return list(cut(painting.path, video, shots, recipe))
 
 
 def sheets_of(painting: Painting, folder: Path, form: SheetForm) -> list[tuple[CutShot, Sheet]]:
@@ -63,22 +65,22 @@ def whole(sheet: Sheet) -> bytes:
 
 
 class Diary:
-    """An onlooker that writes down what it saw."""
+    """An observer that writes down what it saw."""
 
     def __init__(self) -> None:
         self.seconds: list[Fraction] = []
         self.kinds: list[str] = []
 
-    def see(self, look: Look, seconds: Fraction) -> None:
+    def see(self, view: FrameView, seconds: Fraction) -> None:
         self.seconds.append(seconds)
-        self.kinds.append(look.kind)
+        self.kinds.append(view.kind)
 
     def end(self) -> None:
         self.ended = True
 
 
 @pytest.mark.parametrize("case", ["cfr", "vfr", "bframes", "hevc", "webm", "ten_bit", "avi"])
-def test_the_onlooker_sees_every_frame_of_its_clip_once(
+def test_the_observer_sees_every_frame_of_its_clip_once(
     case: str, film: Callable[[str], Painting], tmp_path: Path
 ) -> None:
     painting = film(case)
@@ -204,16 +206,16 @@ def test_no_frame_no_sheet() -> None:
 
 
 class Blind:
-    """An onlooker that breaks down."""
+    """An observer that breaks down."""
 
-    def see(self, look: Look, seconds: Fraction) -> None:
+    def see(self, view: FrameView, seconds: Fraction) -> None:
         raise ValueError("too dark in here")
 
     def end(self) -> None:
         raise AssertionError("it had gone already")
 
 
-def test_an_onlookers_trouble_is_not_the_clips(
+def test_an_observers_trouble_is_not_the_clips(
     film: Callable[[str], Painting], tmp_path: Path
 ) -> None:
     painting = film("cfr")
@@ -312,7 +314,7 @@ def test_watching_shows_every_frame_upright(
         [float(t) for t in painting.times], abs=0.002
     )
     assert {picture.shape for _, picture in watched} == {(27, 48, 3)}
-    [whole] = cut(painting.path, video, shots_at((0.0, 100.0)), QUICK, tmp_path)
+    [whole] = cut(painting.path, video, shots_at((0.0, 100.0)), Recipe(tmp_path, QUICK))
     upright = next(frames_of(whole.path)).to_ndarray(
         width=48, height=27, format="rgb24", interpolation="AREA"
     )

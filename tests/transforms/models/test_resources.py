@@ -418,15 +418,10 @@ def test_who_wants_the_entire_gpu_is_not_put_beside_others() -> None:
 
 
 def test_the_usual_requests_are_those_of_the_reference() -> None:
-    """Of models that are known more exactly, their own size follows."""
     usual = {name: (r.cpus, r.gpu_memory_gb, r.gpus) for name, r in USUAL.items()}
-    assert {name: need for name, need in usual.items() if " " not in name} == {
+    assert usual == {
         "transnetv2": (1, 10, 0),
         "aesthetic": (1, 0, 0.25),
-        "cosmos-embed1": (1, 20, 0),
-        "internvideo2": (1, 20, 0),
-        "captioner": (1, 0, 1),
-        "writer": (1, 0, 1),
     }
 
 

@@ -13,13 +13,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from faults import FaultyStore, Runs, differences, staged
+from faults import Runs, differences, staged
+from faulty_store import FaultyStore
 from hypothesis import given
 from hypothesis import strategies as some
+from refiltering import HIGH, LOW, choices, curated, films, refiltered, scored, tree
 
 from finecut.io.dataset.output import Entry, NoDataset, Output
 from finecut.io.layout import Layout
-from finecut.io.media.testfilm.paint import Scene, paint
+from finecut.io.media.testfilm.paint import paint
 from finecut.io.process import children as child
 from finecut.io.records import (
     Chunk,
@@ -29,7 +31,6 @@ from finecut.io.records import (
     Shot,
     Source,
     Span,
-    Summary,
     Told,
     Video,
     Window,
@@ -61,65 +62,12 @@ from finecut.transforms.registry import ON_FRAMES as SEEN
 from finecut.transforms.write.documents import clip_document, serialise
 from finecut.transforms.write.writing import Writing
 
-#: Between what moves and what stands still, and between the two things that move.
-LOW, HIGH = 0.0005, 0.005
-
-
-@pytest.fixture(scope="module")
-def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Clips of a second: two that pan, one that stands; two with a number that counts; none."""
-    folder = tmp_path_factory.mktemp("films")
-    panned = Scene(velocity=(60.0, 40.0), pan=40.0)
-    size: dict[str, Any] = {"width": 96, "height": 54, "rate": 10}
-    paint(folder / "a.mp4", seconds=3, scenes=[panned, Scene()], cuts=(2,), **size)
-    paint(folder / "b.mp4", seconds=2, **size)
-    paint(folder / "short.mp4", seconds=0.3, **size)
-    return folder
-
-
-USUAL: dict[str, Any] = {
-    "clip_length": 1.0,
-    "min_clip_length": 0.5,
-    "chunk_seconds": 2,
-    "workers": 1,
-    "motion_filter": "score-only",
-    "no_generate_embeddings": True,
-    "no_isolation": True,
-    "no_report": True,
-}
 RICH: dict[str, Any] = {
     "no_generate_embeddings": False,
     "generate_previews": True,
     "preview_target_height": 54,
     "shard_prefix": True,
 }
-
-
-def choices(films: Path, **others: Any) -> dict[str, Any]:
-    return {"input": (str(films),), **USUAL, **others}
-
-
-def curated(films: Path, output: Path, **others: Any) -> Summary:
-    summary = run(Options(output=str(output), **choices(films, **others))).summary
-    assert summary.imbalances() == []
-    return summary
-
-
-def refiltered(output: Path, yes: bool = True, **given: Any) -> int:
-    return main(RefilterOptions(dataset=str(output), workers=1, yes=yes, **given).check(), ())
-
-
-def tree(output: Path, *others: Path) -> dict[str, bytes]:
-    """Every file but what runs say of themselves; roots that documents name stand as ROOT."""
-    found = {}
-    for path in sorted(output.rglob("*")):
-        name = path.relative_to(output).as_posix()
-        if path.is_file() and not name.startswith(("runs/", "report/", ".staging/")):
-            data = path.read_bytes()
-            for root in (output, *others):
-                data = data.replace(bytes(root), b"ROOT")
-            found[name] = data
-    return found
 
 
 def last_run(output: Path) -> dict[str, Any]:
@@ -131,12 +79,7 @@ def last_run(output: Path) -> dict[str, Any]:
     return dict(last)
 
 
-@pytest.fixture(scope="module")
-def scored(films: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An output in which nothing was rejected, and nothing made for the kept."""
-    output = tmp_path_factory.mktemp("scored") / "output"
-    assert curated(films, output).shots_kept == 5
-    return output
+__all__ = ["films", "scored"]
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from faults import Runs, differences, staged
-from test_refilter import HIGH, LOW, choices, curated, films, refiltered, scored
-from test_refilter import tree as whole_tree
+from refiltering import HIGH, LOW, choices, curated, films, refiltered, scored
+from refiltering import tree as whole_tree
 
 from finecut.io.records import Summary
 from finecut.pipeline.commands.options import VerifyOptions

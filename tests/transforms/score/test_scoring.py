@@ -15,7 +15,7 @@ from apache_beam.testing.util import assert_that
 from cutting_room import QUICK, shots_at, video_of
 from numpy.typing import NDArray
 
-from finecut.io.media.cutting import cut
+from finecut.io.media.cutting import Recipe, cut
 from finecut.io.media.frames.contact_sheet import SheetForm
 from finecut.io.media.testfilm.paint import Scene, paint
 from finecut.io.records import Chunk, Clip
@@ -52,7 +52,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Clip]:
     folder = tmp_path_factory.mktemp("clips")
     film = paint(folder / "a.mp4", seconds=4, cuts=(2.0,), scenes=(Scene(4), Scene(3)))
     video = video_of(film)
-    cuts = cut(film.path, video, shots_at((0.0, 2.0), (2.0, 4.0)), QUICK, folder)
+    cuts = cut(film.path, video, shots_at((0.0, 2.0), (2.0, 4.0)), Recipe(folder, QUICK))
     return [
         Clip(video, Chunk("c", 0, 2, 1, 2), result.shot, result.file, str(result.path))
         for result in cuts

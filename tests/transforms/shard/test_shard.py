@@ -21,19 +21,11 @@ import pyarrow.parquet as pq
 import pytest
 from apache_beam.testing.util import assert_that, equal_to
 from curated import ALGORITHM, CAPTIONER, Curated, curated, say
-from faults import (
-    STAGING,
-    FaultyStore,
-    NoDisk,
-    Runs,
-    differences,
-    remount,
-    small_disk,
-    staged,
-    tree,
-)
+from faults import STAGING, Runs, differences, staged, tree
+from faulty_store import FaultyStore
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_disk import NoDisk, remount, small_disk
 
 from finecut.io.dataset.output import Entry
 from finecut.io.storage import files as shelf

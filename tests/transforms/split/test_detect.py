@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from places import SHARED
 from shot_scores import f1, runs
 
-from finecut.io.media.frames.tiny_frames import watch
+from finecut.io.media.frames.detector_frames import watch
 from finecut.io.media.testfilm.paint import Flash, Painting, Scene, Transition, paint
 from finecut.io.records import Source, Video
 from finecut.transforms.find.probe import probe_source
-from finecut.transforms.models.weights.folders import WeightsMissing, package_file
+from finecut.transforms.models.weights.folders import WeightsMissing
+from finecut.transforms.models.weights.packages import package_file
 from finecut.transforms.split.detect import (
     CONTENT,
     TRANSNETV2,

@@ -269,8 +269,17 @@ def told_by(command: list[str], dataset: Dataset, ears: Ears) -> Told:
     return Told(code, said)
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.__name__)
-@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.__name__)
+def commands_and_places() -> Iterator[Any]:
+    """All; those are slow in which a command reads none of the documents that are spoilt."""
+    for command in COMMANDS:
+        for place in PLACES:
+            reads = place.__name__ in READS[command.__name__]
+            marks = () if reads else pytest.mark.slow
+            name = f"{place.__name__}-{command.__name__}"
+            yield pytest.param(command, place, marks=marks, id=name)
+
+
+@pytest.mark.parametrize(("command", "place"), commands_and_places())
 def test_a_bad_document_costs_itself(
     command: Callable[[Dataset], list[str]],
     place: Callable[[Dataset, str], Path],

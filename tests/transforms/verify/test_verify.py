@@ -19,11 +19,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from cutting_room import QUICK, video_of
-from faults import FaultyStore, NoDisk, small_disk
+from faulty_store import FaultyStore
 from golden import GOLDEN
 from hypothesis import given
 from hypothesis import strategies as st
 from knowing import looking_in
+from small_disk import NoDisk, small_disk
 
 from finecut.io.dataset.output import Output
 from finecut.io.layout import Layout, chunk_id

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from hostile import Studio, write_all
+from hostile import write_all
+from hostile_making import Studio
 
 from finecut.io.media.remux.copying import COPIED, SPLICED
 from finecut.io.media.validate import Watched

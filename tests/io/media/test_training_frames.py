@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from painted import read_index
 
-from finecut.io.media.frames.frame_reader import Pictures, TooFew, chosen, read_frames
+from finecut.io.media.frames.training_frames import Pictures, TooFew, chosen, read_frames
 from finecut.io.media.limits import FilmError
 from finecut.io.media.testfilm.paint import Painting, paint
-from finecut.io.media.testfilm.pattern import read_index
 
 
 @pytest.fixture(scope="module")

@@ -22,28 +22,19 @@ from av.container import InputContainer
 from av.video.reformatter import Colorspace, VideoReformatter
 from av.video.stream import VideoStream
 
-from finecut.io.media.clock import Clock
 from finecut.io.media.frame_view import Bytes, pixels
 from finecut.io.media.frames.sampling import NEARLY, Seconds, nearest_indices, sampled_indices
 from finecut.io.media.limits import USUAL_LIMITS, FilmError, Limits
-from finecut.io.media.picture import said_matrix
-from finecut.io.media.source import (
-    constant_rate,
-    decode,
-    has_decoder,
-    ignore_other_streams,
-    open_film,
-    packets,
-    video_stream,
-)
+from finecut.io.media.picture import matrix_name
+from finecut.io.media.source import clip_clock, decode, open_clip, packets
 
 
 @dataclass(frozen=True)
 class Pictures:
     """Which frames of a clip are read, and how large they are.
 
-    ``frames``            so many, at the middles of equal parts of the clip
-    ``fps``               so many a second, from the first one on
+    ``frames``            N, at the middles of equal parts of the clip
+    ``fps``               N a second, from the first one on
     both                  ``frames`` that are ``1 / fps`` apart, from the middle of the clip
     neither               every frame
 
@@ -97,7 +88,7 @@ class Frames:
     pictures: Bytes
     #: When each is shown, from the clip's first frame on.
     seconds: tuple[float, ...]
-    #: So many are frames of their own; those behind them show the last of these again.
+    #: The first N are frames of their own; those behind them show the last of these again.
     real: int
 
 
@@ -149,14 +140,7 @@ def read_frames(
     file: str | BinaryIO, wanted: Pictures, threads: int = 1, limits: Limits = USUAL_LIMITS
 ) -> Frames:
     """The wanted frames of a clip, or a :class:`FilmError` when any of them cannot be had."""
-    with open_film(file, limits) as container:
-        stream = video_stream(container)
-        if not has_decoder(stream):
-            raise FilmError("the codec of its pictures is unknown here: usually it is damaged")
-        ignore_other_streams(container, {stream.index})
-        stream.codec_context.thread_count = threads
-        if threads > 1:
-            stream.thread_type = "AUTO"
+    with open_clip(file, limits, threads) as (container, stream, _):
         film = _Packets.of(container, stream, limits)
         numbers = chosen(film.times, wanted)
         real = len(numbers)
@@ -208,8 +192,7 @@ class _Packets:
                 "its track of pictures has no frame with a time. Usually the file was cut short; "
                 "curate its video again."
             )
-        assert stream.time_base is not None
-        clock = Clock(stream.time_base, ticks[0], constant_rate(stream))
+        clock = clip_clock(stream, ticks[0])
         return _Packets(stream, found, ticks, [clock.seconds(tick) for tick in ticks])
 
     def decoded(self, numbers: Sequence[int], scaler: _Scaler, limits: Limits) -> Bytes:
@@ -217,17 +200,25 @@ class _Packets:
         missing: dict[int, list[int]] = {}
         for place, number in enumerate(numbers):
             missing.setdefault(self.ticks[number], []).append(place)
-        # Filled in place: of a whole clip there is no room for a second copy.
-        filled = _Pile(len(numbers))
+        pictures: Bytes | None = None
         start = self._start(min(missing))
         for first in (start, 0) if start else (0,):
             self.stream.codec_context.flush_buffers()
             for frame in self._shown(self.packets[first:], set(missing), limits):
                 if frame.pts in missing:
-                    filled.put(scaler(frame), missing.pop(frame.pts))
-                if not missing:
-                    return filled.pictures
-            # A key frame from which nothing can be decoded is none: then from the beginning.
+                    picture = scaler(frame)
+                    # Filled in place: of a whole clip there is no room for a second copy.
+                    if pictures is None:
+                        pictures = np.empty((len(numbers), *picture.shape), np.uint8)
+                    if picture.shape != pictures.shape[1:]:
+                        raise FilmError(
+                            "its pictures change their size, so they are no one array: give a size "
+                            "as height and width"
+                        )
+                    pictures[missing.pop(frame.pts)] = picture
+                if pictures is not None and not missing:
+                    return pictures
+            # Nothing can be decoded from some key frames: then from the beginning.
         raise FilmError(
             f"{len(missing)} of the {len(set(numbers))} frames that are wanted of it cannot be "
             f"decoded, the first at {float(self.times[self.ticks.index(min(missing))]):.3f} s. "
@@ -242,7 +233,7 @@ class _Packets:
             # Others may be built on what is not wanted, unless it says that none are.
             needed = packet.pts is None or packet.pts in wanted
             self.stream.codec_context.skip_frame = "DEFAULT" if needed else "NONREF"
-            # A frame that the decoder made up, because data is missing, is none.
+            # Not those that the decoder made up because data is missing.
             yield from (f for f in decode(packet, limits) or () if not f.is_corrupt)
 
     def _start(self, tick: int) -> int:
@@ -269,7 +260,7 @@ class _Scaler:
             width,
             height,
             "rgb24",
-            src_colorspace=Colorspace[said_matrix(frame.colorspace, frame.height)],
+            src_colorspace=Colorspace[matrix_name(frame.colorspace, frame.height)],
             interpolation="AREA",
         )
         return self._cropped(pixels(picture))
@@ -289,21 +280,3 @@ class _Scaler:
         height, width = self._size
         top, left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
         return picture[top : top + height, left : left + width]
-
-
-class _Pile:
-    """Pictures of one size, put each in its places."""
-
-    def __init__(self, number: int) -> None:
-        self._number = number
-        self.pictures: Bytes = np.empty((0, 0, 0, 3), np.uint8)
-
-    def put(self, picture: Bytes, places: list[int]) -> None:
-        if not self.pictures.size:
-            self.pictures = np.empty((self._number, *picture.shape), np.uint8)
-        if picture.shape != self.pictures.shape[1:]:
-            raise FilmError(
-                "its pictures change their size, so they are no one array: give a size as height "
-                "and width"
-            )
-        self.pictures[places] = picture

@@ -7,7 +7,6 @@ interface: what they compute is simple enough to be written down again.
 from __future__ import annotations
 
 import importlib
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,19 +14,18 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
+from models_with_code import cosmos_in, intern_in
 from numpy.typing import NDArray
 from own_code import modules_in
 
 from finecut.transforms.caption.asking import Asked, Question, Trouble
-from finecut.transforms.models import remote
-from finecut.transforms.models.encoders import NET_MEAN, NET_STD
-from finecut.transforms.models.remote import (
+from finecut.transforms.models.embedders.remote import (
     CosmosEmbed1,
     InternVideo2,
-    frames_and_side,
-    prunable,
     require_remote,
 )
+from finecut.transforms.models.embedding_models import EMBEDDING_MODELS, algorithm_of
+from finecut.transforms.models.picture_settings import NET_MEAN, NET_STD
 from finecut.transforms.models.weights.folders import CodeRefused, WeightsMissing
 
 torch = pytest.importorskip("torch")
@@ -37,92 +35,7 @@ pytest.importorskip("PIL")
 
 COMMIT = "ab" * 20
 COSMOS, INTERN = "cosmos-embed1-224p", "internvideo2"
-INTERN_ID = remote.REPOSITORIES[INTERN]
-
-CONFIGURATION = """
-from transformers import PretrainedConfig
-
-class OwnConfig(PretrainedConfig):
-    model_type = "own"
-
-    def __init__(self, embed_dim=6, num_frames=8, model=None, **kwargs):
-        self.embed_dim, self.num_frames, self.model = embed_dim, num_frames, model
-        super().__init__(**kwargs)
-"""
-
-#: As published code does: names that transformers has moved, and tensors read while it is built.
-MODELING = """
-import torch
-from torch import nn
-from transformers import PreTrainedModel
-from transformers.modeling_utils import (
-    apply_chunking_to_forward, find_pruneable_heads_and_indices, prune_linear_layer
-)
-from transformers.tokenization_utils import _is_control, _is_punctuation, _is_whitespace
-
-from .configuration_own import OwnConfig
-from .helping import FACTOR
-
-class OwnModel(PreTrainedModel):
-    config_class = OwnConfig
-
-    def __init__(self, config):
-        super().__init__(config)
-        drops = [x.item() for x in torch.tensor([0.5, 1])]
-        self.register_buffer("one", torch.tensor(drops[1]), persistent=False)
-        self.when = nn.Parameter(torch.zeros(config.num_frames))
-        self.visual = nn.Linear(3, config.embed_dim)
-        self.again = self.visual  # two names of one tensor; files hold one of them
-        self.text_encoder = nn.Linear(2, 2)
-        %(building)s
-        self.post_init()
-
-    def pooled(self, videos):
-        below = torch.linspace(0, 1, videos.shape[3])[:, None].to(videos)
-        rows = ((videos * below).mean((3, 4)) * self.when[None, :, None]).sum(1)
-        return self.visual(rows) * FACTOR * self.one
-
-    %(asking)s
-"""
-
-COSMOS_ASKED = """
-    def get_video_embeddings(self, videos):
-        class Output: pass
-        output = Output()
-        output.visual_proj = self.pooled(videos)
-        return output
-"""
-INTERN_ASKED = """
-    def get_vid_feat(self, frames):
-        rows = self.pooled(frames)
-        rows /= rows.norm(dim=-1, keepdim=True)
-        return rows
-"""
-INTERN_BUILT = """
-        from pathlib import Path
-        self.words = Path(config.model["text_encoder"]["config"]).read_text()
-"""
-
-PROCESSING = """
-import json
-from pathlib import Path
-import numpy as np
-import torch
-
-class OwnProcessor:
-    def __init__(self, side, frames):
-        self.side, self.num_video_frames = side, frames
-
-    @classmethod
-    def from_pretrained(cls, folder, **kwargs):
-        return cls(**json.loads((Path(folder) / "preprocessor_config.json").read_text())["own"])
-
-    def __call__(self, videos):
-        assert videos.dtype == np.uint8 and videos.ndim == 5 and videos.shape[2] == 3
-        rows = np.arange(self.side) * videos.shape[3] // self.side
-        columns = np.arange(self.side) * videos.shape[4] // self.side
-        return {"videos": torch.from_numpy(videos[..., rows, :][..., columns] / 255).float()}
-"""
+INTERN_ID = EMBEDDING_MODELS[INTERN].repository
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -141,58 +54,6 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     constants = importlib.import_module("huggingface_hub.constants")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-
-
-def tensors_of(frames: int, width: int, seed: int) -> dict[str, Any]:
-    torch.manual_seed(seed)
-    return {
-        "when": torch.randn(frames),
-        "visual.weight": torch.randn(width, 3),
-        "visual.bias": torch.randn(width),
-    }
-
-
-def cosmos_in(folder: Path, seed: int = 0, factor: float = 1.0, **config: Any) -> Path:
-    """A stand-in for Cosmos-Embed1."""
-    return _standin(folder, seed, factor, COSMOS_ASKED, "pass", {"num_frames": 8, **config}, True)
-
-
-def intern_in(folder: Path, seed: int = 0, factor: float = 1.0, **config: Any) -> Path:
-    """A stand-in for InternVideo2, which reads a file by its path within the repository."""
-    (folder / "configs").mkdir(parents=True)
-    (folder / "configs/words.json").write_text("{}")
-    said = {"model": {"text_encoder": {"config": "configs/words.json"}}, "image_res": 224}
-    said |= {"num_frames": 4, **config}
-    return _standin(folder, seed, factor, INTERN_ASKED, INTERN_BUILT, said, False)
-
-
-def _standin(
-    folder: Path,
-    seed: int,
-    factor: float,
-    asking: str,
-    building: str,
-    config: dict[str, Any],
-    processor: bool,
-) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    own = {"AutoConfig": "configuration_own.OwnConfig", "AutoModel": "modeling_own.OwnModel"}
-    if processor:
-        own["AutoProcessor"] = "processing_own.OwnProcessor"
-        (folder / "processing_own.py").write_text(PROCESSING)
-        (folder / "preprocessor_config.json").write_text('{"own": {"side": 16, "frames": 8}}')
-    said = {"model_type": "own", "embed_dim": 6, "auto_map": own, **config}
-    (folder / "config.json").write_text(json.dumps(said))
-    (folder / "configuration_own.py").write_text(CONFIGURATION)
-    code = MODELING % {"asking": asking.strip(), "building": building.strip()}
-    (folder / "modeling_own.py").write_text(code)
-    (folder / "helping.py").write_text(f"FACTOR = {factor}\n")
-    safetensors.save_file(
-        tensors_of(said["num_frames"], said["embed_dim"], seed),
-        folder / "model.safetensors",
-        {"format": "pt"},
-    )
-    return folder
 
 
 def noise(count: int, height: int = 32, width: int = 48, seed: int = 0) -> list[NDArray[np.uint8]]:
@@ -255,7 +116,7 @@ def test_a_vector_does_not_depend_on_its_company(
 ) -> None:
     folder = make(tmp_path / "it")
     model = load(folder)
-    assert (model.frames, model.side) == frames_and_side(name)
+    assert (model.frames, model.side) == shown(name)
     assert model.at_once == 0, "on a CPU one clip at a time"
     shapes = [(32, 48), (48, 32), (20, 20)]
     clips = [Question(str(i), noise(model.frames, *s, seed=i)) for i, s in enumerate(shapes)]
@@ -266,7 +127,7 @@ def test_a_vector_does_not_depend_on_its_company(
         assert again.numbers.tobytes() == model.answer([clip])[0].numbers.tobytes()
     assert float(np.abs(together["0"] - together["1"]).max()) > 1e-3
     assert model.used == require_remote(name, str(folder), True)
-    assert model.used.name == remote.REPOSITORIES[name]
+    assert model.used.name == EMBEDDING_MODELS[name].repository
     assert model.used.dimension == 6 == together["0"].size
     assert model.used.revision.startswith("fingerprint:")
 
@@ -276,19 +137,27 @@ def test_in_half_precision_vectors_are_nearly_the_same(tmp_path: Path) -> None:
     exact = load_cosmos(cosmos_in(tmp_path / "it"))
     question = Question("a", noise(8))
     [expected] = exact.answer([question])
-    half = CosmosEmbed1(exact._model.to(torch.bfloat16), exact._processor, exact.used)
+    half = CosmosEmbed1(exact._model.to(torch.bfloat16), exact.used, EMBEDDING_MODELS[COSMOS])
+    half._processor = exact._processor
     [answer] = half.answer([question])
     assert answer.numbers.dtype == np.float32
     np.testing.assert_allclose(answer.numbers, expected.numbers, atol=0.05, rtol=0.05)
     assert not np.array_equal(answer.numbers, expected.numbers)
 
 
+def shown(name: str) -> tuple[int, int]:
+    algorithm = algorithm_of(name)
+    assert algorithm is not None
+    return EMBEDDING_MODELS[algorithm].frames, EMBEDDING_MODELS[algorithm].side
+
+
 def test_what_is_known_of_the_algorithms() -> None:
-    assert frames_and_side("cosmos-embed1-336p") == (8, 336)
-    assert frames_and_side(f"internvideo2@{COMMIT}") == (4, 224)
-    assert frames_and_side(f"{INTERN_ID}@{COMMIT}") == (4, 224)
+    assert shown("cosmos-embed1-336p") == (8, 336)
+    assert shown(f"internvideo2@{COMMIT}") == (4, 224)
+    assert shown(f"{INTERN_ID}@{COMMIT}") == (4, 224)
+    assert algorithm_of("clip") is None
     with pytest.raises(ValueError, match=r"'clip' is unknown.*cosmos-embed1-448p, internvideo2"):
-        frames_and_side("clip")
+        require_remote("clip", None, True)
 
 
 def test_models_of_one_name_are_not_confused(tmp_path: Path) -> None:
@@ -505,18 +374,3 @@ def test_a_pickle_of_no_tensors_is_refused(tmp_path: Path) -> None:
     torch.save([torch.zeros(2)], folder / "stage2.pth")
     with pytest.raises(WeightsMissing, match="holds a list and no tensors"):
         load_intern(folder)
-
-
-def test_heads_that_can_go(tmp_path: Path) -> None:
-    count, size = 5, 3
-    for heads, pruned in (([1], set()), ([0, 4], {2}), ([2, 3], {2, 0})):
-        going, rows = prunable(heads, count - len(pruned), size, pruned)
-        left = [head for head in range(count) if head not in pruned]
-        stay = [
-            place * size + i
-            for place, head in enumerate(left)
-            if head not in heads
-            for i in range(size)
-        ]
-        assert going == set(heads) - pruned
-        assert rows.tolist() == stay

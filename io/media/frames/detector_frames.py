@@ -1,4 +1,4 @@
-"""Watching a film as a thumbnail: every frame upright and tiny, as shot detectors want it."""
+"""A film as detectors of scenes want it: every frame, upright and tiny."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from fractions import Fraction
 from typing import BinaryIO
 
 import numpy as np
-from av.video.stream import VideoStream
 
 from finecut.io.media.frame_view import Bytes, Scalers, pixels
 from finecut.io.media.limits import USUAL_LIMITS, Limits
@@ -15,11 +14,11 @@ from finecut.io.media.picture import Plain, display_matrix
 from finecut.io.media.source import (
     DECODE_THREADS,
     clock_of,
-    decode,
+    decoded,
     ignore_other_streams,
     open_film,
-    packets,
     stamp,
+    track_of,
 )
 from finecut.io.records import Video
 
@@ -40,30 +39,25 @@ def watch(
     """
     scalers, plain = Scalers(), Plain()
     with open_film(file, limits) as container:
-        stream = container.streams[video.stream_index]
-        assert isinstance(stream, VideoStream)
-        assert stream.time_base is not None
+        stream = track_of(container, video)
+        clock = clock_of(stream, video)
         ignore_other_streams(container, {stream.index})
         if promised is not None and stream.duration is not None:
-            promised.append(float(stream.duration * stream.time_base))
+            promised.append(float(stream.duration * clock.time_base))
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = DECODE_THREADS
-        clock = clock_of(stream, video)
         matrix: tuple[int, int, int, int] | None = None
         seen = Fraction(-1)
-        shown = 0
-        for packet in packets(container, stream):
-            for frame in decode(packet, limits) or ():
-                shown += 1
-                limits.refuse_frames(shown)
-                pts = stamp(container, frame)
-                if pts is None and seen < 0:
-                    continue  # as the cut does: second 0 is the first frame with a time
-                rate = stream.average_rate or stream.base_rate or Fraction(25)
-                seen = seen + 1 / rate if pts is None else clock.seconds(pts)
-                matrix = matrix or display_matrix(frame)
-                size = (WIDTH, HEIGHT) if matrix[0] else (HEIGHT, WIDTH)
-                yield seen, turned(pixels(scalers(plain(frame), *size, "rgb24")), matrix)
+        rate = stream.average_rate or stream.base_rate or Fraction(25)
+        for shown, frame in enumerate(decoded(container, stream, limits), 1):
+            limits.refuse_frames(shown)
+            pts = stamp(container, frame)
+            if pts is None and seen < 0:
+                continue  # as the cut does: second 0 is the first frame with a time
+            seen = seen + 1 / rate if pts is None else clock.seconds(pts)
+            matrix = matrix or display_matrix(frame)
+            size = (WIDTH, HEIGHT) if matrix[0] else (HEIGHT, WIDTH)
+            yield seen, turned(pixels(scalers(plain(frame), *size, "rgb24")), matrix)
 
 
 def turned(picture: Bytes, matrix: tuple[int, int, int, int]) -> Bytes:

@@ -1,0 +1,196 @@
+"""A source video, opened to make clips of it, and the way to the place where they begin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import BinaryIO
+
+import av
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from finecut.io.media.clock import Clock
+from finecut.io.media.codecs.decoders import SOFTWARE
+from finecut.io.media.ending import Ending
+from finecut.io.media.limits import Limits
+from finecut.io.media.remux.mp4 import Descriptions, descriptions, has_several, is_locked
+from finecut.io.media.sound import Listener, why_left_out
+from finecut.io.media.source import (
+    DECODE_THREADS,
+    MATROSKA_KEY,
+    clock_of,
+    decoded,
+    ignore_other_streams,
+    open_film,
+    packets,
+    stamp,
+    track_of,
+)
+from finecut.io.records import Video
+
+#: Seconds of film to read past a point before what is still missing there is given up: the sound of
+#: a finished clip in a badly interleaved file, or a key frame.
+PATIENCE = 10
+#: How far back a seek tries, in seconds, until it lands on a key frame at or before the cut.
+SEEK_BACK = (0, 1, 5, 20, 60)
+#: Seconds of sound read ahead of a clip, beside what a decoder wants to hear: what is heard
+#: with a picture may be written before it.
+SOUND_AHEAD = 0.25
+#: Files without presentation times (AVI) are only trusted to land this early.
+SEEK_MARGIN = Fraction(1, 2)
+
+
+@dataclass(frozen=True)
+class OpenSource:
+    """One way through one source video."""
+
+    container: InputContainer
+    stream: VideoStream
+    clock: Clock
+    #: The sound that clips get, if any.
+    listener: Listener | None
+    #: What each clip's record notes of the sound: why it has no sound although the film has some.
+    facts: dict[str, str]
+    ending: Ending
+    limits: Limits
+    #: Whether its pictures are described in more than one way.
+    changes: bool
+
+    @property
+    def rate(self) -> Fraction:
+        return self.stream.average_rate or self.stream.base_rate or Fraction(25)
+
+    @property
+    def run_in(self) -> Fraction:
+        """Seconds of sound that a decoder wants before the first that is heard."""
+        return self.listener.run_in if self.listener else Fraction(0)
+
+    def sound_complete(self, until: Fraction, heard: Fraction, seen: Fraction) -> bool:
+        """Whether a clip that is heard until then has all the sound it can expect."""
+        return self.listener is None or heard >= until or seen >= until + PATIENCE
+
+    def packets(self) -> Iterator[av.Packet[VideoStream] | av.Packet[AudioStream]]:
+        """Those of its pictures and of its sound, as they lie in the file."""
+        sound = [self.listener.stream] if self.listener else []
+        yield from packets(self.container, self.stream, *sound)
+
+
+@contextmanager
+def opened(
+    file: str | BinaryIO, video: Video, limits: Limits, audio: str, decoder: str = SOFTWARE
+) -> Iterator[OpenSource]:
+    """The source video, from which clips get this kind of ``audio`` (see ``Encoding``)."""
+    described = descriptions(file)
+    with open_film(file, limits, decoder=decoder) as container:
+        stream = track_of(container, video)
+        clock = clock_of(stream, video)
+        sound, note = _sound_stream(container, audio, described)
+        ignore_other_streams(container, {s.index for s in (stream, sound) if s is not None})
+        stream.thread_type = "AUTO"
+        # Threads of the processor would only hold pictures of the GPU back.
+        stream.codec_context.thread_count = 1 if stream.codec_context.is_hwaccel else DECODE_THREADS
+        listener = None
+        if sound is not None:
+            listener = Listener(sound, video.first_pts * clock.time_base, audio)
+        yield OpenSource(
+            container=container,
+            stream=stream,
+            clock=clock,
+            listener=listener,
+            facts={"sound": note} if note else {},
+            ending=Ending(file, container, stream, clock, promised=video.duration),
+            limits=limits,
+            changes=has_several(described, stream.id),
+        )
+
+
+def _sound_stream(
+    container: InputContainer, audio: str, described: Descriptions
+) -> tuple[AudioStream | None, str]:
+    """The film's sound, if clips get it; or why they have none although there is some."""
+    first = next(iter(container.streams.audio), None)
+    if audio == "none" or first is None:
+        return None, ""
+    locked = is_locked(described, first.id) or MATROSKA_KEY in first.metadata
+    note = "left out: it is encrypted" if locked else why_left_out(first, audio)
+    return (None, note) if note else (first, "")
+
+
+def rewind(container: InputContainer) -> None:
+    """Go to the beginning, which is before 0 where the clock of MPEG-TS wrapped.
+
+    A second before it, since that is when the first picture is shown, and it is decoded earlier.
+    """
+    start = container.start_time or 0
+    container.seek(start - av.time_base if start < 0 else 0, backward=True)
+
+
+def heard_from(source: OpenSource, start: float) -> float:
+    """Where to read from for pictures from ``start`` on, so that their sound is not met midway.
+
+    Containers go to the sound that is heard when the key frame is shown, some to what is written
+    behind it; what a decoder wants to hear before that would be missing.
+    """
+    return start - float(source.run_in) - SOUND_AHEAD if source.listener else start
+
+
+def seek_before(source: OpenSource, start: float) -> bool:
+    """Go to a key frame shown at or before ``start``; to the beginning when none can be found.
+
+    Whether it is the beginning. A container that was just opened is there already.
+    """
+    if start <= 0:
+        return True
+    for back in SEEK_BACK:
+        target = source.clock.pts(start - back)
+        if target <= source.clock.first_pts:
+            break
+        try:
+            if _lands_before(source, target, start):
+                return False
+        except av.error.FFmpegError:
+            continue
+    rewind(source.container)
+    return True
+
+
+def _lands_before(source: OpenSource, target: int, start: float) -> bool:
+    """Seek to this tick; whether pictures are shown from there, and none first after ``start``."""
+    for first_shown in (first_key_shown, _first_decoded):
+        source.container.seek(target, stream=source.stream, backward=True)
+        landed = first_shown(source, start)
+        if landed is None or landed > start:
+            return False
+    source.container.seek(target, stream=source.stream, backward=True)
+    return True
+
+
+def _first_decoded(source: OpenSource, _limit: float) -> Fraction | None:
+    """When the first frame is shown that the decoder gives from here.
+
+    After a recovery point (H.264 without real key frames) it holds frames back until they are
+    whole again, which may be later than the cut.
+    """
+    for frame in decoded(source.container, source.stream, source.limits):
+        pts = stamp(source.container, frame)
+        if pts is not None:
+            return source.clock.seconds(pts)
+    return None
+
+
+def first_key_shown(source: OpenSource, limit: float) -> Fraction | None:
+    """When the next key frame is shown; streams without an index land between two of them."""
+    for packet in packets(source.container, source.stream):
+        if packet.pts is not None:
+            shown = source.clock.seconds(packet.pts)
+        elif packet.dts is not None:
+            shown = source.clock.seconds(packet.dts) + SEEK_MARGIN
+        else:
+            return None
+        if packet.is_keyframe or shown > limit + PATIENCE:
+            return shown
+    return None
