@@ -72,9 +72,12 @@ class Artefact:
         return fnmatchcase(folder, self.folder)
 
 
+#: How an embedder's two folders end.
+OF_VECTORS, OF_TABLES = "_embd", "_embd_parquet"
+
 PREVIEWS: Final = Artefact("previews", ".webp", per="window")
-VECTORS: Final = Artefact("*_embd", ".pickle")
-TABLES: Final = Artefact("*_embd_parquet", ".parquet", per="chunk")
+VECTORS: Final = Artefact(f"*{OF_VECTORS}", ".pickle")
+TABLES: Final = Artefact(f"*{OF_TABLES}", ".parquet", per="chunk")
 
 #: First letters of an embedding algorithm's name → prefix of its two folders.
 EMBEDDING_FOLDERS = {"cosmos-embed1": "ce1_embd", "internvideo2": "iv2_embd"}
@@ -148,7 +151,7 @@ def embedding_folder(algorithm: str) -> str:
         if algorithm.startswith(family):
             return folder
     safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in algorithm)
-    return f"{safe}_embd"
+    return f"{safe}{OF_VECTORS}"
 
 
 def embedding_name_of(folder: str) -> str | None:
@@ -159,11 +162,11 @@ def embedding_name_of(folder: str) -> str | None:
     >>> embedding_name_of("ce1_embd_parquet"), embedding_name_of("clips")
     ('cosmos-embed1', None)
     """
-    if not folder.endswith("_embd_parquet"):
+    if not folder.endswith(OF_TABLES):
         return None
     families = {short: family for family, short in EMBEDDING_FOLDERS.items()}
     folder = folder.removesuffix("_parquet")
-    return families.get(folder, folder.removesuffix("_embd"))
+    return families.get(folder, folder.removesuffix(OF_VECTORS))
 
 
 def clip_path_is_sharded(path: str) -> bool:

@@ -30,7 +30,8 @@ from finecut.transforms.filter.clips import DropClips, KeepClips
 from finecut.transforms.find.videos import FindVideos, ProbeVideos
 from finecut.transforms.preview.contact_sheets import PutAwaySheets
 from finecut.transforms.registry import ON_CLIPS
-from finecut.transforms.resume.videos import SKIPPED, BeginVideos, open_video
+from finecut.transforms.resume.note import open_video
+from finecut.transforms.resume.videos import SKIPPED, BeginVideos
 from finecut.transforms.score.clips import ScoreClips
 from finecut.transforms.split.spans import SplitVideos
 from finecut.transforms.step import CUT, JUDGED, SCORED

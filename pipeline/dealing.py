@@ -1,4 +1,4 @@
-"""Dealing: who of a local run's workers does what, so that all have something until the end.
+"""Dealing: which worker of a local run does what, so that all are busy until the end.
 
     reels      ████████████  ██████████  ██ ██ █
     parts      ███ ███ ███ ███  ███ ███ ███  ██ ██ █
@@ -10,7 +10,7 @@ on nothing else, not on workers or other films, and clips keep their names and c
 
 A cluster hands out work as workers become free. The local runner deals it once, in turn: a row of
 pieces, one to each worker, and the next row. So there the longest is dealt first, and of each row
-the longest to who has the least so far.
+the longest to the worker with the least so far.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,7 +25,7 @@ from finecut.io.media.remux.copying import COPY
 from finecut.io.records import Reel, Shot, Video
 
 Work = TypeVar("Work", Reel, Video)
-#: Puts things in the order in which they are dealt to so many workers.
+#: Puts things in the order in which they are dealt to this many workers.
 Deal = Callable[[Iterable[Work], int], list[Work]]
 
 #: Pictures of many bits a pixel take up to three times as long as those of few, and newer codecs
@@ -33,13 +33,13 @@ Deal = Callable[[Iterable[Work], int], list[Work]]
 #: this; without it they are guessed up to twofold wrong.
 BITS, MOST_BITS = 15.0, 2.0
 DEAR_CODECS, DEARER = frozenset({"hevc", "av1", "vp9"}), 1.35
-#: A part is so many seconds of film at the least, and so much of the whole film. Each costs opening
-#: the film, and decoding from a key frame to its first shot: of 32 s, one in a hundred.
+#: A part has at least this many seconds, and at least this share of the whole film. Each costs
+#: opening the film, and decoding from a key frame to its first shot: of 32 s, one in a hundred.
 PART_SECONDS, PART_OF_FILM = 32.0, 1 / 16
 
 
 class ShareOut(beam.PTransform[beam.PCollection[Work], beam.PCollection[Work]]):
-    """Reels (or videos), dealt to so many workers; 0 leaves it to a cluster."""
+    """Reels (or videos), dealt to ``workers`` workers; 0 leaves it to a cluster."""
 
     def __init__(self, deal: Deal[Work], workers: int) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ def deal_videos(videos: Iterable[Video], workers: int) -> list[Video]:
 
 
 def reel_work(reel: Reel) -> float:
-    """How much cutting a reel takes, about: so many pixels, and what they are like."""
+    """Roughly how much work cutting a reel is, by its pixels, bits and codec."""
     video = reel.video
     bits = 1024 * video.bit_rate_k / max(1.0, _pixels(video))
     dear = DEARER if video.video_codec in DEAR_CODECS else 1.0
@@ -107,7 +107,7 @@ def parts_of(reel: Reel) -> list[Reel]:
 
 
 def divided(shots: Sequence[Shot], number: int) -> Iterator[tuple[Shot, ...]]:
-    """The shots in so many rows (or fewer) of about the same length together."""
+    """The shots in ``number`` rows (or fewer) of about the same length."""
     each = seconds_of(shots) / number
     ends = accumulate(shot.span.length for shot in shots)
     # A shot belongs to the row in which its middle lies.
@@ -117,7 +117,7 @@ def divided(shots: Sequence[Shot], number: int) -> Iterator[tuple[Shot, ...]]:
 
 
 def in_rows(things: list[Work], work: Callable[[Work], float], workers: int) -> list[Work]:
-    """The longest of each row to who has the least of the rows before.
+    """The longest of each row to the worker with the least of the rows before.
 
     >>> in_rows([9, 8, 7, 6, 5], float, 2)
     [9, 8, 6, 7, 5]

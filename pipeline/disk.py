@@ -11,7 +11,7 @@ from typing import Final
 from finecut.io.records import Failure
 from finecut.io.storage import files as shelf
 
-#: What to do about each refusal. Only who writes is refused like this, except for the last one.
+#: What to do about each refusal. Only writers meet these, except for the last one.
 REMEDIES: Final[Mapping[int, str]] = {
     errno.ENOSPC: "Make room there",
     errno.EDQUOT: "Make room there, or have the quota raised",

@@ -28,11 +28,12 @@ from finecut.transforms.cut.reel import Cutting
 from finecut.transforms.filter.clips import Dropping
 from finecut.transforms.filter.rules import Rule
 from finecut.transforms.find import own_outputs as outputs
-from finecut.transforms.find.videos import Finding, fixed_part, is_failure_list
+from finecut.transforms.find.inputs import Finding, fixed_part
+from finecut.transforms.find.lists import is_failure_list
 from finecut.transforms.measure.looking import Looking
 from finecut.transforms.needs import Needs
 from finecut.transforms.registry import IN_CUT, ON_CLIPS, STEPS
-from finecut.transforms.resume.videos import Again
+from finecut.transforms.resume.note import Again
 from finecut.transforms.score.clips import Scoring
 from finecut.transforms.split.detect import Detection
 from finecut.transforms.split.given import GivenCuts, digest_of_cuts, read_cuts

@@ -11,10 +11,9 @@ number, and the documents of finished videos are written batch by batch, not at 
 
 from __future__ import annotations
 
-import errno
 import time
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import chain
@@ -25,20 +24,19 @@ from apache_beam.runners.runner import PipelineResult
 
 from finecut.io.media.codecs.decoders import require_decoder
 from finecut.io.media.codecs.encoders import require_encoder
-from finecut.io.records import Source, Summary, from_json, to_json
+from finecut.io.records import Source, Summary, from_json
 from finecut.io.storage import files as shelf
-from finecut.io.storage.fence import LeadsOutside, standing
+from finecut.io.storage.fence import standing
 from finecut.io.storage.files import Shelf
 from finecut.io.storage.halting import halt
 from finecut.io.storage.reachable import StoreAway, greet
-from finecut.io.storage.staging import MAKES_NO_CLIPS, Running, alive, sweep_dead
-from finecut.io.storage.stores import UnknownStore
 from finecut.io.storage.temporary import temporary_folder
+from finecut.pipeline.batches import batches_of, weighed
 from finecut.pipeline.cli.progress import Progress
 from finecut.pipeline.cli.stopping import given_up_by, interruptible
 from finecut.pipeline.commands.report import report_of_run
 from finecut.pipeline.curation import WriteLines, build
-from finecut.pipeline.custom_steps.applying import lost_by
+from finecut.pipeline.custom_steps.applying import lost_by, titles_of
 from finecut.pipeline.custom_steps.steps import require_steps
 from finecut.pipeline.elsewhere import NOBODY_AT_WORK, hand_over, wait_for
 from finecut.pipeline.engine import (
@@ -50,25 +48,23 @@ from finecut.pipeline.engine import (
     stats_of,
     stats_or_none,
 )
+from finecut.pipeline.keeping import list_failures, listed_before, write_document, write_profile
+from finecut.pipeline.occupying import occupy
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import Plan, check_apart, fence_of, needs_of, plan
-from finecut.pipeline.profiling import Profile, Profiler, collapsed, flame, steps_table
-from finecut.pipeline.run_document import run_document, run_name
+from finecut.pipeline.profiling import Profiler
+from finecut.pipeline.run_document import run_document
 from finecut.transforms.beam.guard import attempted
 from finecut.transforms.beam.metrics import BOARD, LOG
-from finecut.transforms.find.videos import FindVideos, check_inputs, failures_in, find_sources
-from finecut.transforms.resume.videos import looks_finished
+from finecut.transforms.find.inputs import check_inputs, find_sources
+from finecut.transforms.find.videos import FindVideos
 from finecut.transforms.split.given import GivenCuts
 from finecut.transforms.step import EachClip
-from finecut.transforms.write.documents import serialise
 
-#: A batch is closed at so many videos or bytes: large enough that the workers rarely wait for its
+#: A batch ends at this many videos or bytes: large enough that the workers rarely wait for its
 #: last reel, small enough to hold and to lose.
 BATCH_VIDEOS = 200
 BATCH_BYTES = 2_000_000_000
-#: Finished videos that are as little work as one that is not.
-FINISHED_FOR_ONE = 50
-
 #: Names in the staging folder.
 SUMMARY, FAILURES = "summary.json", "failures.jsonl"
 
@@ -114,7 +110,14 @@ def _run(options: Options, runner_arguments: Sequence[str], progress: bool) -> R
     began, started = time.monotonic(), time.time()
     with ExitStack() as at_work:
         at_work.enter_context(given_up_by(partial(_give_up, steps), options.is_local))
-        _check_output(options, steps, at_work)
+        # An output that cannot be written to is known before the work, not after it.
+        occupy(
+            steps.writing.shelf,
+            steps.writing.configuration,
+            at_work,
+            elsewhere=not options.is_local,
+            named="--output",
+        )
         if options.is_local:
             prepare(options, steps)
         at_work.enter_context(Progress(progress and options.is_local))
@@ -125,9 +128,19 @@ def _run(options: Options, runner_arguments: Sequence[str], progress: bool) -> R
             misdone = tuple(lost_by(steps.own, stats))
             ran = Ran(summary, time.monotonic() - began, stats, misdone=misdone)
             if summary.videos_found:
-                ran = ran._replace(path=_write_down(options, steps, ran, started))
+                document = run_document(
+                    options,
+                    ran.summary,
+                    seconds=ran.seconds,
+                    stats=stats,
+                    started=started,
+                    writing=steps.writing,
+                )
+                if titles := titles_of(steps.own):
+                    document["titles"] = titles
+                ran = ran._replace(path=write_document(steps, document, started))
                 if profiler is not None:
-                    _write_profile(profiler.profile(), steps, started)
+                    write_profile(steps, profiler.profile(), started)
                 ran = ran._replace(report=_report(options, steps, summary))
             ended = True
         except NOBODY_AT_WORK:
@@ -147,31 +160,6 @@ def _greet(uris: Iterable[str]) -> None:
         raise RunError(str(error)) from error
 
 
-def _write_profile(seen: Profile, steps: Plan, started: float) -> None:
-    """Where the time went, beside what the run did."""
-    own, layout = steps.writing.shelf, steps.writing.layout
-    run = run_name(started, own.staging)
-    texts = {
-        "steps.txt": steps_table(seen),
-        "stacks.txt": collapsed(seen),
-        "flame.svg": flame(seen),
-    }
-    for name, text in texts.items():
-        path = layout.run_profile(run, name)
-        _keep(partial(own.write, path, text.encode()), path)
-
-
-def _write_down(options: Options, steps: Plan, ran: Ran, started: float) -> str:
-    """Keep what the run did; the path of the document."""
-    own, layout = steps.writing.shelf, steps.writing.layout
-    path = layout.run_summary(run_name(started, own.staging))
-    document = run_document(options, ran.summary, ran.seconds, ran.stats, started, steps.writing)
-    if titles := {s.name: s.title for step in steps.own for s in step.declared if s.title}:
-        document["titles"] = titles
-    _keep(partial(own.write, path, serialise(document)), path)
-    return path
-
-
 def _report(options: Options, steps: Plan, summary: Summary) -> str:
     """Make the page where there is something new to look at; a run without it is a run, too.
 
@@ -183,17 +171,6 @@ def _report(options: Options, steps: Plan, summary: Summary) -> str:
         return ""
     nothing_new = summary.videos_skipped == summary.videos_found
     return report_of_run(steps.writing.layout, steps.writing.shelf, nothing_new)
-
-
-def _refuse_others(at_work: Sequence[Running], configuration: str, named: str) -> None:
-    """Two runs that make the same can work side by side; two that differ would undo each other."""
-    for other in at_work:
-        if other.configuration not in (configuration, MAKES_NO_CLIPS):
-            raise OptionError(
-                f"{named} is being written by another run with other options (process "
-                f"{other.process} on {other.host}): wait until it has ended, or write to another "
-                "folder"
-            )
 
 
 def prepare(options: Options, steps: Plan) -> None:
@@ -239,48 +216,6 @@ def _sweep(steps: Plan) -> None:
     steps.cutting.looking.sweep()
 
 
-def _check_output(options: Options, steps: Plan, at_work: ExitStack) -> None:
-    """An output that cannot be written to is known before the work, not after it."""
-    occupy(
-        steps.writing.shelf, steps.writing.configuration, not options.is_local, at_work, "--output"
-    )
-
-
-def occupy(own: Shelf, configuration: str, elsewhere: bool, at_work: ExitStack, named: str) -> None:
-    """Be alone in an output, or with others that make the same; ``named`` as the user names it."""
-    try:
-        shelf.check_store(own.root)
-    except UnknownStore as error:
-        raise OptionError(f"{named}: {error}") from error
-    try:
-        at_work.enter_context(alive(own, configuration, elsewhere))
-        own.prepare()
-    except LeadsOutside as error:
-        raise RunError(str(error)) from error
-    except OSError as error:
-        raise OptionError(
-            f"{named} {own.root} cannot be written to ({error.strerror or error}): write a folder "
-            "you may write to"
-        ) from error
-    _refuse_others(sweep_dead(own), configuration, named)
-
-
-def batches_of(
-    sources: Iterable[tuple[Source, float, int]], videos: int, size: int
-) -> Iterator[list[Source]]:
-    """Consecutive sources, until they count for so many or have so many bytes."""
-    batch: list[Source] = []
-    counted, held = 0.0, 0
-    for source, counts, num_bytes in sources:
-        batch.append(source)
-        counted, held = counted + counts, held + num_bytes
-        if counted >= videos or held >= size:
-            yield batch
-            batch, counted, held = [], 0.0, 0
-    if batch:
-        yield batch
-
-
 def _run_all(
     options: Options, steps: Plan, runner_arguments: Sequence[str], progress: bool
 ) -> tuple[Summary, dict[str, int]]:
@@ -288,28 +223,27 @@ def _run_all(
     own = steps.writing.shelf
     lines: list[str] = []
     total, stats = Summary(), Counter[str]()
-    untried = _listed_before(steps)
+    untried = listed_before(steps)
     for begin, names in _beginnings(options, steps):
-        arguments = [f"--runner={options.runner}", *runner_arguments]
-        if options.is_local:
-            arguments = local_arguments(options.local_workers)
         with _tray(options, own) as tray:
-            make = partial(_made, begin, steps, arguments, options.dealt_among)
+            pipeline = _made(begin, options, steps, runner_arguments, tray=tray)
             if options.is_local:
-                result = _begun(make(tray), steps)
+                result = _begun(pipeline, steps)
                 result.wait_until_finish()
             else:
-                result = _elsewhere(make(tray), options.runner, own, progress)
+                result = _elsewhere(pipeline, options.runner, own, progress)
             total += from_json(Summary, shelf.read(f"{tray.root}/{SUMMARY}").decode())
             stats.update(stats_of(result))
             if shelf.exists(f"{tray.root}/{FAILURES}"):
                 lines += shelf.read(f"{tray.root}/{FAILURES}").decode().split("\n")[:-1]
                 tray.remove(f"{tray.root}/{FAILURES}")
-        untried = {name: line for name, line in untried.items() if name not in names}
-        _list_failures(steps, [*lines, *chain.from_iterable(untried.values())])
+        untried = {
+            name: line for name, line in untried.items() if names is not None and name not in names
+        }
+        list_failures(steps, [*lines, *chain.from_iterable(untried.values())])
     if not lines:
         # Also where no video was found: a list says what is wrong now.
-        _list_failures(steps, list(chain.from_iterable(untried.values())))
+        list_failures(steps, list(chain.from_iterable(untried.values())))
     return total, dict(stats)
 
 
@@ -326,47 +260,10 @@ def _tray(options: Options, own: Shelf) -> Iterator[Shelf]:
         yield Shelf(folder, folder)
 
 
-def _list_failures(steps: Plan, lines: Sequence[str]) -> None:
-    """Write the list, or remove it if there is nothing on it."""
-    own = steps.writing.shelf
-    if lines:
-        data = "".join(f"{line}\n" for line in sorted(lines)).encode()
-        _keep(partial(own.write, steps.failures_path, data), steps.failures_path)
-    else:
-        _keep(partial(own.remove, steps.failures_path), steps.failures_path)
-
-
-def _keep(write: Callable[[], object], path: str) -> None:
-    try:
-        write()
-    except OSError as error:
-        full = error.errno == errno.ENOSPC
-        what = "Make room" if full else "See what is in its way there, and who may write"
-        raise RunError(
-            f"{path} could not be written ({error.strerror or error}). {what}, and run the same "
-            "command again; what is finished stays finished."
-        ) from error
-
-
-def _listed_before(steps: Plan) -> dict[str, list[str]]:
-    """What an earlier run listed as failed, by name: it stays until it was tried again."""
-    listed: dict[str, list[str]] = {}
-    for failure in failures_in(steps.failures_path):
-        listed.setdefault(failure.source.name, []).append(to_json(failure))
-    return listed
-
-
-class _Everything:
-    """The names of all videos, where nobody here knows them."""
-
-    def __contains__(self, _name: object) -> bool:
-        return True
-
-
-def _beginnings(options: Options, steps: Plan) -> Iterator[tuple[Begin, Container[str]]]:
-    """How each pipeline begins, and the names of its videos."""
+def _beginnings(options: Options, steps: Plan) -> Iterator[tuple[Begin, set[str] | None]]:
+    """How each pipeline begins, and the names of its videos; ``None`` for all there are."""
     if not options.is_local:
-        yield FindVideos(steps.finding), _Everything()
+        yield FindVideos(steps.finding), None
         return
     sources = find_sources(steps.finding)
     # A list on this disk may name films on a store; the command line did not.
@@ -375,15 +272,6 @@ def _beginnings(options: Options, steps: Plan) -> Iterator[tuple[Begin, Containe
     BOARD.add("videos found", len(sources))
     for batch in batches_of(weighed(sources, steps), BATCH_VIDEOS, BATCH_BYTES):
         yield beam.Create(batch), {source.name for source in batch}
-
-
-def weighed(sources: Iterable[Source], steps: Plan) -> Iterator[tuple[Source, float, int]]:
-    """Each source, for how many it counts, and its bytes; finished ones are hardly any work."""
-    for source in sources:
-        if not steps.again.overwrite and looks_finished(source, steps.writing):
-            yield source, 1 / FINISHED_FOR_ONE, 0
-        else:
-            yield source, 1, _size(source)
 
 
 def _check_cuts(sources: Sequence[Source], steps: Plan) -> None:
@@ -404,12 +292,14 @@ def _check_cuts(sources: Sequence[Source], steps: Plan) -> None:
 
 
 def _made(
-    begin: Begin, steps: Plan, arguments: Sequence[str], workers: int, tray: Shelf
+    begin: Begin, options: Options, steps: Plan, runner_arguments: Sequence[str], *, tray: Shelf
 ) -> beam.Pipeline:
+    arguments = [f"--runner={options.runner}", *runner_arguments]
+    if options.is_local:
+        arguments = local_arguments(options.local_workers)
     listing = WriteLines(tray, f"{tray.root}/{FAILURES}")
-    runner = arguments[0].partition("=")[2]
-    pipeline = new_pipeline(EngineOptions(list(arguments)), runner)
-    curated, _ = build(pipeline | "FindVideos" >> begin, steps, workers, listing)
+    pipeline = new_pipeline(EngineOptions(arguments), options.runner)
+    curated, _ = build(pipeline | "FindVideos" >> begin, steps, options.dealt_among, listing)
     _ = curated.summary | "WriteSummary" >> WriteLines(tray, f"{tray.root}/{SUMMARY}")
     return pipeline
 
@@ -437,13 +327,3 @@ def _begun(pipeline: beam.Pipeline, steps: Plan) -> PipelineResult:
         ) from result
     begun: PipelineResult = result
     return begun
-
-
-def _size(source: Source) -> int:
-    """Bytes of a local file; what is missing or far away is found out when it is its turn."""
-    try:
-        if shelf.is_remote(source.uri) or not shelf.exists(source.uri):
-            return 0
-        return shelf.size_of(source.uri)
-    except (OSError, ValueError):
-        return 0

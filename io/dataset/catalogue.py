@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeVar
 
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 
 from finecut.io.dataset.order import Keys
 from finecut.io.dataset.output import NoDataset
+from finecut.io.process.threads import in_order
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -79,19 +78,9 @@ class Catalogue:
         return hashlib.blake2b(self.ids.tobytes(), digest_size=8).hexdigest()
 
 
-def ahead(work: Callable[[A], B], items: Iterable[A], readers: int = READERS) -> Iterator[B]:
-    """``map``, by several threads, in order, and never far ahead of who reads it."""
-    pool = ThreadPoolExecutor(readers)
-    waiting: deque[Future[B]] = deque()
-    try:
-        for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) > 4 * readers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+def ahead(work: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
+    """``map``, by several threads, in order, and never far ahead of their reader."""
+    return in_order(work, items, READERS, each=4)
 
 
 def _bytes_of(id: str) -> bytes:

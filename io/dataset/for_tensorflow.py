@@ -103,7 +103,7 @@ def tf_dataset(
             "out one or the other"
         )
     clips = Clips(
-        open_source(root, drop, keep, rejected, on_error == SKIP),
+        open_source(root, drop, keep, rejected=rejected, skips=on_error == SKIP),
         Wish(pictures if decode else None, caption, vectors, threads),
         Order(shuffle, seed, even),
     )
@@ -180,7 +180,7 @@ class _Reader:
         numbers = tf.data.Dataset.from_tensor_slices({NUMBER: part})
         kinds = {name: kind for name, (kind, _) in columns.items()}
         shapes = {name: [None] if name == "vector" else [] for name in columns}
-        return self._with(numbers, read, kinds, shapes, empty)
+        return self._with(numbers, read, kinds=kinds, shapes=shapes, empty=empty)
 
     def with_frames(self, clips: tf.data.Dataset, shape: tuple[int | None, ...]) -> tf.data.Dataset:
         """With the frames of their films."""
@@ -189,7 +189,7 @@ class _Reader:
         shapes = {"frames": shape, "seconds": shape[:1]}
         if self._clips.wish.pictures is not None and self._clips.wish.pictures.pad:
             kinds["mask"], empty["mask"], shapes["mask"] = tf.bool, np.zeros(0, bool), shape[:1]
-        return self._with(clips, Clips.shown, kinds, shapes, empty)
+        return self._with(clips, Clips.shown, kinds=kinds, shapes=shapes, empty=empty)
 
     def with_previews(self, clips: tf.data.Dataset) -> tf.data.Dataset:
         """With the first picture of their previews."""
@@ -201,13 +201,20 @@ class _Reader:
             # It comes with a channel of transparency, which previews make no use of.
             return clip | {"preview": tfio.image.decode_webp(clip["preview"])[..., :3]}
 
-        stills = self._with(clips, read, {"preview": tf.string}, {"preview": []}, {"preview": b""})
+        stills = self._with(
+            clips,
+            read,
+            kinds={"preview": tf.string},
+            shapes={"preview": []},
+            empty={"preview": b""},
+        )
         return stills.map(decoded, tf.data.AUTOTUNE)
 
     def _with(
         self,
         clips: tf.data.Dataset,
         read: Callable[[Clips, Entry, int], Element],
+        *,
         kinds: Mapping[str, tf.DType],
         shapes: Mapping[str, Any],
         empty: Element,

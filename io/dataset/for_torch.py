@@ -46,7 +46,7 @@ class Position:
 
     epoch: int
     share: Share
-    #: Clips of its part that were read, of so many.
+    #: How many clips of its part were read, and how many it has.
     done: int
     of: int
 
@@ -131,7 +131,7 @@ class ClipDataset(IterableDataset):
         if on_error == SKIP:
             self._skips = (ClipError,)
         self._clips = Clips(
-            open_source(root, drop, keep, rejected, on_error == SKIP),
+            open_source(root, drop, keep, rejected=rejected, skips=on_error == SKIP),
             Wish(pictures if decode else None, caption, vectors, threads),
             Order(shuffle, seed, even),
         )

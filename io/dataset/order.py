@@ -1,4 +1,4 @@
-"""Order: which clip comes when, and who reads it. Functions on plain arrays.
+"""Order: which clip comes when, and which worker reads it. Functions on plain arrays.
 
     ids ──seed, epoch──▶ order          the same for everybody
                          order[0] order[1] order[2] order[3] order[4] …
@@ -25,7 +25,7 @@ _WORD = (1 << 64) - 1
 
 @dataclass(frozen=True)
 class Share:
-    """Who reads: one of so many workers, of one of so many ranks."""
+    """A reader: one of the workers of one of the ranks."""
 
     rank: int = 0
     world: int = 1
@@ -70,7 +70,7 @@ def part(order: Places, share: Share, even: bool = False) -> Places:
 
 
 def size_of_part(count: int, share: Share, even: bool = False) -> int:
-    """How many of so many clips this reader reads.
+    """How many of ``count`` clips this reader reads.
 
     >>> size_of_part(7, Share(rank=1, world=2)), size_of_part(7, Share(rank=1, world=2), even=True)
     (3, 3)

@@ -128,7 +128,8 @@ class Output:
 
     def entry(self, clip: str, kept: bool, chunk: str = "") -> Entry:
         document = read_document(self.layout.meta(clip))
-        return Entry(clip, kept, self.layout.clip(clip, kept), chunk, document)
+        path = self.layout.clip(clip, kept)
+        return Entry(clip, kept, path=path, chunk=chunk, document=document)
 
     def algorithms(self) -> list[str]:
         """The folders of tables of vectors, by the names without ``_embd_parquet``."""

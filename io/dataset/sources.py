@@ -1,4 +1,4 @@
-"""Sources: where clips are read from. Two kinds, alike for who reads.
+"""Sources: where clips are read from. Two kinds, with the same methods.
 
 an output of finecut curate     documents, one file for each clip      Curated
 a folder of finecut shard       index.parquet, clips inside archives   Sharded
@@ -198,7 +198,8 @@ class Sharded:
 
     def _entry(self, place: int) -> Entry:
         row = {name: self._rows[name][place].as_py() for name in self._rows.column_names}
-        return Entry(row["id"], True, f"{self._folder.root}/{row['shard']}", "", _document(row))
+        archive = f"{self._folder.root}/{row['shard']}"
+        return Entry(row["id"], kept=True, path=archive, chunk="", document=_document(row))
 
     def film(self, entry: Entry, number: int) -> str | bytes:
         start, size = entry.document["offset"], entry.document["num_bytes"]

@@ -52,7 +52,7 @@ def table(root: str, vectors: str | None = None) -> pa.Table:
 
 
 def batches(root: str, vectors: str | None = None, rows: int = ROWS) -> pa.RecordBatchReader:
-    """The same, so many rows at a time.
+    """The same, ``rows`` rows at a time.
 
     Every clip's document is read twice: first to learn which scores and captions there are.
     """

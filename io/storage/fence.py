@@ -21,6 +21,7 @@ import logging
 import os
 import posixpath
 import threading
+import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -56,7 +57,7 @@ class LeadsOutside(FileNotFoundError):
 @dataclass(frozen=True)
 class Fence:
     """Folders that are not left, and those that are followed as ever. Where it arrives with work to
-    be done and does not stand, it is put up for as long as the process lives.
+    be done, it stands as long as that work is there.
     """
 
     roots: tuple[str, ...] = ()
@@ -68,8 +69,9 @@ class Fence:
 
 def _arrived(roots: tuple[str, ...], free: tuple[str, ...]) -> Fence:
     fence = Fence(roots, free)
-    if roots and fence not in _STANDING.fences:
-        _put_up(fence)
+    if roots:
+        stands = _STANDING.put_up(Fence(roots, free))
+        weakref.finalize(fence, _STANDING.take_down, stands).atexit = False
     return fence
 
 
@@ -82,16 +84,40 @@ class _Standing:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.fences: list[Fence] = []
-        #: Each folder of every fence, and where it really is; nothing for those that are free.
-        self.places: dict[str, str | None] = {}
+        #: Each with what tells it from an equal one.
+        self.fences: dict[object, Fence] = {}
         self.told: set[str] = set()
+        self._places: dict[str, str | None] = {}
+        self._one_fell = False
 
-    def renew(self) -> None:
-        free = {folder: None for fence in self.fences for folder in fence.free if _is_local(folder)}
-        roots = [folder for fence in self.fences for folder in fence.roots if _is_local(folder)]
-        self.places = {**free, **{folder: os.path.realpath(folder) for folder in roots}}
-        self.told.clear()
+    def put_up(self, fence: Fence) -> object:
+        stands = object()
+        with self.lock:
+            new = fence not in [*self.fences.values()]
+            self.fences[stands] = fence
+            if new:
+                self._renew()
+        return stands
+
+    def take_down(self, stands: object) -> None:
+        # Without the lock: whoever holds it may be the one who collects what nobody needs any more.
+        del self.fences[stands]
+        self._one_fell = True
+
+    @property
+    def places(self) -> dict[str, str | None]:
+        """Each folder of every fence, and where it really is; nothing for those that are free."""
+        if self._one_fell:
+            with self.lock:
+                self._one_fell = False
+                self._renew()
+        return self._places
+
+    def _renew(self) -> None:
+        fences = [*self.fences.values()]
+        free = {folder: None for fence in fences for folder in fence.free if _is_local(folder)}
+        roots = [folder for fence in fences for folder in fence.roots if _is_local(folder)]
+        self._places = {**free, **{folder: os.path.realpath(folder) for folder in roots}}
         _remembered.cache_clear()
 
 
@@ -101,19 +127,12 @@ _STANDING: Final = _Standing()
 @contextmanager
 def standing(fence: Fence) -> Iterator[None]:
     """Within, nothing below the fence's folders is followed to outside of them."""
-    _put_up(fence)
+    stands = _STANDING.put_up(fence)
+    _STANDING.told.clear()
     try:
         yield
     finally:
-        with _STANDING.lock:
-            _STANDING.fences.remove(fence)
-            _STANDING.renew()
-
-
-def _put_up(fence: Fence) -> None:
-    with _STANDING.lock:
-        _STANDING.fences.append(fence)
-        _STANDING.renew()
+        _STANDING.take_down(stands)
 
 
 def _is_local(path: str) -> bool:

@@ -12,6 +12,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, Final, NoReturn
 
 from finecut.io.storage import files as shelf
@@ -77,6 +78,13 @@ def read_json(path: str) -> dict[str, Any] | None:
         raise BadDocument(f"{path} is a folder, and no document") from error
     except shelf.NotAFile as error:
         raise BadDocument(f"{path} {error.strerror}") from error
+
+
+def usable_json(path: str) -> dict[str, Any] | None:
+    """The same; ``None`` also if it cannot be used."""
+    with suppress(BadDocument):
+        return read_json(path)
+    return None
 
 
 _DEEP: Final = f"is nested more than {DEEPEST} times"

@@ -20,7 +20,6 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -121,7 +120,6 @@ def _files(folder: Path) -> Iterator[tuple[int, int, Path]]:
                 yield found.st_mtime_ns, found.st_size, Path(entry.path)
 
 
-@cache
 def _own_folder(place: str) -> Path:
     """A folder only this user can look into."""
     root = Path(place or tempfile.gettempdir())

@@ -23,7 +23,7 @@ _ID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
 
 
 class DropsError(UserError, ValueError):
-    """A list of clips that is none; the message says which, and what to write."""
+    """A file that is no list of clips; the message names it, and says what to write."""
 
 
 def read_drops(paths: Iterable[str]) -> frozenset[str]:

@@ -9,7 +9,7 @@ A slice is an Arrow stream by itself. Piles lie in staging: they are gone when t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -36,18 +36,13 @@ class Rows(NamedTuple):
     home: NDArray[np.bool_]
 
     def take(self, which: NDArray[np.int64] | NDArray[np.bool_]) -> Rows:
-        ids, vectors, distances, home = self
-        return Rows(ids[which], vectors[which], distances[which], home[which])
+        columns: Iterator[Any] = (column[which] for column in self)
+        return Rows(*columns)
 
 
 def together(parts: list[Rows]) -> Rows:
     """The same rows in one."""
-    return Rows(
-        np.concatenate([part.ids for part in parts]),
-        np.concatenate([part.vectors for part in parts]),
-        np.concatenate([part.distances for part in parts]),
-        np.concatenate([part.home for part in parts]),
-    )
+    return Rows(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def to_bytes(rows: Rows) -> bytes:

@@ -22,7 +22,6 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -33,7 +32,7 @@ import pyarrow.parquet as pq
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import plain_names
 from finecut.io.storage.files import Shelf
-from finecut.io.storage.json_documents import BadDocument, read_json
+from finecut.io.storage.json_documents import usable_json
 
 TAR: Final = ".tar"
 DIGEST, BYTES = "finecut.digest", "finecut.bytes"
@@ -114,7 +113,7 @@ class ShardFolder:
 
     def noted_by_anybody(self) -> list[object] | None:
         """The same as it stands there: names that may lead elsewhere, if somebody edited it."""
-        said = _sound(self.note)
+        said = usable_json(self.note)
         shards = [] if said is None else said.get("shards")
         # A note that cannot be used knows of none: what lies there is then somebody else's.
         return shards if said is not None and isinstance(shards, list) else None
@@ -127,13 +126,6 @@ class ShardFolder:
         files = shelf.files_below(self.root) if shelf.exists(self.root) else ()
         names = (path[len(self.root) + 1 :] for path in files if path.endswith(TAR))
         return [name.removesuffix(TAR) for name in names if not name.startswith(".")]
-
-
-def _sound(path: str) -> dict[str, Any] | None:
-    """What a note says, or ``None`` if there is none, or none that can be used."""
-    with suppress(BadDocument):
-        return read_json(path)
-    return None
 
 
 def column_of(name: str) -> str:
@@ -186,7 +178,7 @@ def rows_of(folder: ShardFolder, name: str) -> pa.Table:
 
 
 def digest_of_index(path: str) -> str | None:
-    """Of which set of shards an index tells; ``None`` where there is none."""
+    """The digest of the shards that an index lists; ``None`` without an index."""
     if not shelf.exists(path):
         return None
     try:

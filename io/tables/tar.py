@@ -30,7 +30,7 @@ def header(name: str, size: int) -> bytes:
 
 
 def padding(size: int) -> int:
-    """Zeros that follow so many bytes.
+    """How many zeros follow ``size`` bytes.
 
     >>> padding(1), padding(512)
     (511, 0)

@@ -36,9 +36,11 @@ from finecut.transforms.beam.guard import FAILURES
 from finecut.transforms.cut import clips as cut
 from finecut.transforms.filter import clips as keep
 from finecut.transforms.find import videos as find
+from finecut.transforms.find.inputs import check_inputs
 from finecut.transforms.preview.contact_sheets import PutAwaySheets
 from finecut.transforms.resume import videos as again
-from finecut.transforms.resume.videos import SKIPPED, open_video
+from finecut.transforms.resume.note import open_video
+from finecut.transforms.resume.videos import SKIPPED
 from finecut.transforms.score import clips as scoring
 from finecut.transforms.split import spans as split
 from finecut.transforms.step_base import StepOnClips
@@ -71,7 +73,7 @@ class Curate(Step):
     needs = ("input", "output")
 
     def work(self, records: Any, steps: Plan, options: Options) -> Rows:
-        find.check_inputs(options.input)
+        check_inputs(options.input)
         check_apart(options)
         made = curation.curate(records.pipeline, options, steps)
         written = made.written
@@ -87,7 +89,7 @@ class FindVideos(Step):
     needs = ("input",)
 
     def work(self, records: Any, steps: Plan, options: Options) -> Rows:
-        find.check_inputs(options.input)
+        check_inputs(options.input)
         finding = steps.finding
         if options.output:
             check_apart(options)

@@ -83,7 +83,14 @@ def job(options: Options, runner_arguments: Sequence[str] = ()) -> beam.Pipeline
 def _write_down(summary: Summary, options: Options, writing: Writing, started: float) -> int:
     """The document of the run. What its steps counted is the engine's to show."""
     path = writing.layout.run_summary(run_name(started, writing.shelf.staging))
-    document = run_document(options, summary, time.time() - started, {}, started, writing)
+    document = run_document(
+        options,
+        summary,
+        seconds=time.time() - started,
+        stats={},
+        started=started,
+        writing=writing,
+    )
     return writing.shelf.write(path, serialise(document))
 
 

@@ -31,7 +31,7 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import Fence, standing
 from finecut.io.storage.files import Shelf
 from finecut.io.storage.halting import halt
-from finecut.io.storage.json_documents import BadDocument, read_json
+from finecut.io.storage.json_documents import BadDocument, read_json, usable_json
 from finecut.io.storage.temporary import temporary_folder
 from finecut.io.tables.drops import DropsError
 from finecut.pipeline.beam_options import words_of
@@ -42,6 +42,7 @@ from finecut.pipeline.commands.report import FOLDER, PAGE, report_of_run
 from finecut.pipeline.custom_steps.steps import custom_steps
 from finecut.pipeline.disk import disk_trouble
 from finecut.pipeline.engine import RunError, run_pipeline
+from finecut.pipeline.occupying import occupy
 from finecut.pipeline.options import (
     OptionError,
     Options,
@@ -51,7 +52,6 @@ from finecut.pipeline.options import (
 from finecut.pipeline.planning import FORM, digest_of, dropping_of
 from finecut.pipeline.run_document import given as given_options
 from finecut.pipeline.run_document import run_document, run_name
-from finecut.pipeline.running import occupy
 from finecut.transforms.dedup.keepers import bereft_words
 from finecut.transforms.filter.rules import Rule, parse_rule
 from finecut.transforms.option import ENABLE, ENABLED, SCORE_ONLY
@@ -68,7 +68,6 @@ from finecut.transforms.refilter.judging import (
 from finecut.transforms.refilter.rewriting import Stage
 from finecut.transforms.refilter.yields import KEPT, Amount, Yields, curve
 from finecut.transforms.registry import IN_CUT, ON_FRAMES, STEPS
-from finecut.transforms.resume.videos import read_document
 from finecut.transforms.step import CUT, JUDGED, SCORED
 from finecut.transforms.verify.checks.shapes import RUN, misfit
 from finecut.transforms.write.documents import CONFIGURATION, serialise
@@ -123,7 +122,7 @@ def _main(options: RefilterOptions, runner_arguments: Sequence[str]) -> int:
     with ExitStack() as at_work:
         at_work.enter_context(given_up_by(partial(_give_up, own), options.is_local))
         # Not even beside a run that makes the same: it would do again what is being moved.
-        occupy(own, f"refilter {run}", not options.is_local, at_work, "DATASET")
+        occupy(own, f"refilter {run}", at_work, elsewhere=not options.is_local, named="DATASET")
         at_work.callback(own.sweep)
         videos, noted = _videos(output)
         foreseen = work(videos, work=foresee)
@@ -270,7 +269,7 @@ def _base(output: Output, runs: Sequence[Run]) -> Made:
     """How the output was made, as the newest run says that came to its end."""
     finished = [run for run in runs if run.ended]
     there = shelf.exists(output.layout.processed_videos())
-    documents = filter(None, map(read_document, output.videos() if there else ()))
+    documents = filter(None, map(usable_json, output.videos() if there else ()))
     first = next(documents, None)
     configuration = "" if first is None else first.get(CONFIGURATION)
     if not finished:

@@ -27,7 +27,10 @@ from finecut.pipeline.commands.options import ReportOptions
 from finecut.pipeline.commands.shell import Command, beside_runs, perform, shelf_in
 from finecut.pipeline.options import OptionError
 from finecut.pipeline.page import page_text
-from finecut.pipeline.page.gather import DATA, FAILED, Chunks, Told
+from finecut.pipeline.page.chunks import DATA, Chunks
+from finecut.pipeline.page.gather import FAILED, Told
+from finecut.pipeline.page.runs import rules_of_last
+from finecut.pipeline.page.similar import write_alike, write_duplicates
 from finecut.transforms.beam.guard import attempted
 from finecut.transforms.registry import titles
 from finecut.transforms.report.gallery import (
@@ -175,11 +178,15 @@ def make_report(
     """Write the page of an output. ``few``: leave out what takes long with many clips."""
     before = shelf.files_in(f"{folder}/{DATA}")
     chunks = Chunks(own, folder)
-    told = Told(output, few)
+    told = Told(output)
     told.read(chunks, readers or (READERS if shelf.is_remote(output.root) else 1))
     told.write_sources(chunks)
-    duplicates = told.write_duplicates(chunks)
-    alike_by = told.write_alike(chunks, neighbours) if neighbours else ""
+    duplicates = write_duplicates(chunks, output.root, told.rows)
+    alike_by = ""
+    if neighbours:
+        alike_by = write_alike(
+            chunks, output, told.rows, count=told.clips.count, most=neighbours, few=few
+        )
     failed = [source for source in told.sources if source.state == FAILED]
     facts = {
         "dataset": output.root.rstrip("/").rsplit("/", 1)[-1],
@@ -194,7 +201,7 @@ def make_report(
         "totals": [[key, *value] for key, value in sorted(told.clips.totals.items())],
         "scores": told.clips.scores,
         "titles": told.titles() | titles(),
-        "rules": rules_drawn(told.rules(), told.clips.reasons),
+        "rules": rules_drawn(rules_of_last(told.runs), told.clips.reasons),
         "sources": len(told.sources),
         "folder": told.common,
         "lost": sum(len(lost) for lost in told.lost.values()),

@@ -31,6 +31,7 @@ import pyarrow.compute as pc
 
 from finecut.io.dataset.output import Output
 from finecut.io.layout import Layout
+from finecut.io.process.threads import in_order
 from finecut.io.records import Failure, from_json, to_json
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import Fence, standing
@@ -67,7 +68,6 @@ from finecut.pipeline.elsewhere import NOBODY_AT_WORK
 from finecut.pipeline.engine import RunError, run_pipeline
 from finecut.pipeline.options import OptionError
 from finecut.transforms.beam.metrics import BOARD
-from finecut.transforms.beam.parallel import in_order
 from finecut.transforms.dedup.keepers import bereft_words, keepers_of
 from finecut.transforms.filter.rules import parse_rule_on_output
 from finecut.transforms.shard.archives import (

@@ -84,3 +84,8 @@ def _undeclared(step: CustomStep, stats: Mapping[str, int]) -> list[str]:
     words = declare_words(step.scores, found)
     clips = "1 clip" if number == 1 else f"{number} clips"
     return [f"--step {step.name} gave {clips} {words}, and run the same command again"]
+
+
+def titles_of(steps: Iterable[CustomStep]) -> dict[str, str]:
+    """What these steps call their scores, for readers of the report."""
+    return {score.name: score.title for step in steps for score in step.declared if score.title}

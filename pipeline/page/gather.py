@@ -6,73 +6,37 @@ page of the rest is worth more than none.
 
 from __future__ import annotations
 
-import hashlib
-import io
-from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
-from typing import Any, Final, TypeVar
-
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
+from typing import Any, TypeVar
 
 from finecut.io.dataset.output import Entry, NoDataset, Output
+from finecut.io.process.threads import in_order
 from finecut.io.storage import files as shelf
-from finecut.io.storage.files import Shelf
 from finecut.io.storage.json_documents import BadDocument, parsed_text, read_json
-from finecut.io.tables.parquet import rows_of
-from finecut.pipeline.choices.cutting import FIXED_STRIDE
-from finecut.pipeline.options import Options
-from finecut.transforms.beam.parallel import in_order
+from finecut.pipeline.page.chunks import Chunks
+from finecut.pipeline.page.runs import runs_below, stride_of_last
 from finecut.transforms.report.gallery import (
     Clips,
     common_folder,
     is_clip_id,
     number,
-    packed,
     row_of,
-    script,
     short,
     spans_of_lost,
     video_of,
 )
-from finecut.transforms.report.nearby import NOBODY, nearby
 from finecut.transforms.verify.checks.shapes import CHUNK, CLIP, RUN, VIDEO, Shape, misfit
 
 Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
 
-#: The folder of the page's data.
-DATA = "data"
-ROWS_OF_SOURCES, ROWS_OF_FAILURES, ROWS_OF_ALIKE = 2048, 256, 4096
-#: More bytes of vectors than this are not compared: they would not fit into a small machine.
-MOST_VECTORS: Final = 1_000_000_000
-#: What the end of every run may spend on neighbours: the command itself has more time.
-FEW_VECTORS: Final = 4096
-SHOWN_RUNS = 50
+ROWS_OF_SOURCES, ROWS_OF_FAILURES = 2048, 256
 #: States of a source.
 DONE, EMPTY, FAILED, UNFINISHED = range(4)
-
-
-class Chunks:
-    """Chunks on their way to the shelf, each under a name that says what is in it."""
-
-    def __init__(self, own: Shelf, folder: str) -> None:
-        self.own, self.folder = own, folder
-        self.names: dict[str, list[str]] = {}
-
-    def add(self, kind: str, columns: dict[str, Any]) -> None:
-        names = self.names.setdefault(kind, [])
-        data = script(kind, len(names), columns)
-        digest = hashlib.sha256(data).hexdigest()[:12]
-        name = f"{kind}-{len(names):04d}.{digest}.js"
-        names.append(name)
-        self.own.write(f"{self.folder}/{DATA}/{name}", data)
 
 
 @dataclass
@@ -91,22 +55,18 @@ class SourceTold:
 class Told:
     """What an output tells, as it is read."""
 
-    def __init__(self, output: Output, few: bool) -> None:
-        self.output, self.few = output, few
+    def __init__(self, output: Output) -> None:
+        self.output = output
         self.clips = Clips()
         self.sources: list[SourceTold] = []
         self.lost: dict[str, set[str]] = {}
         self.num_failures = self.unreadable = 0
         #: What is wrong with each document that is there and cannot be used, or not all of it.
         self.bad: list[str] = []
-        self.runs = self._runs()
+        self.runs = runs_below(output.root, partial(self._document, shapes=RUN))
         self.common = ""
-        self._rows: dict[str, int] = {}
-
-    def rules(self) -> list[Any]:
-        """The rules of the last run."""
-        options = _options(self.runs[-1]) if self.runs else None
-        return [rule for rules in options.rules.values() for rule in rules] if options else []
+        #: Where each clip is in the page's columns.
+        self.rows: dict[str, int] = {}
 
     def titles(self) -> dict[str, str]:
         """What custom steps call their scores."""
@@ -178,24 +138,17 @@ class Told:
         self.sources.append(source)
         source.first, source.count = self.clips.count, len(rows)
         for row in rows:
-            self._rows[row.id] = self.clips.count
+            self.rows[row.id] = self.clips.count
             for kind, columns in self.clips.add(row, place):
                 chunks.add(kind, columns)
         source.spans = spans_of_lost(
             name,
             self.lost.get(name, ()),
-            number(found[0][1].document.get("framerate_source")),
-            [(row.start, row.end) for row in rows],
-            self._stride(),
+            rate=number(found[0][1].document.get("framerate_source")),
+            known=[(row.start, row.end) for row in rows],
+            stride=stride_of_last(self.runs),
         )
         source.seconds = rows[-1].end
-
-    def _stride(self) -> tuple[float, float] | None:
-        """Length and distance of clips, if the last run cut at regular distances."""
-        options = _options(self.runs[-1]) if self.runs else None
-        if options is None or options.splitting_algorithm != FIXED_STRIDE or options.cuts:
-            return None
-        return options.clip_length, options.stride
 
     def _read_videos(self, readers: int) -> dict[str, tuple[float, int]]:
         """Length and number of clips of each finished video."""
@@ -220,20 +173,6 @@ class Told:
                 if source.state != FAILED:
                     source.state = DONE if count else EMPTY
         self.common = common_folder([source.name for source in self.sources])
-
-    def _runs(self) -> list[dict[str, Any]]:
-        """What runs said of themselves, the last one in full; by time, as their names are."""
-        found = []
-        for folder in shelf.folders_in(f"{self.output.root}/runs"):
-            said = self._document(f"{folder}/summary.json", RUN)
-            if said:
-                found.append({"name": folder.rsplit("/", 1)[-1], **said})
-        shown = found[-SHOWN_RUNS:]
-        return [
-            {key: _finite(value) for key, value in run.items() if key in ("name", *keys)}
-            for number, run in enumerate(shown, 1)
-            for keys in [_WHOLLY if number == len(shown) else _SHORTLY]
-        ]
 
     def write_sources(self, chunks: Chunks) -> None:
         for start in range(0, len(self.sources), ROWS_OF_SOURCES):
@@ -281,59 +220,6 @@ class Told:
             some = rows[start : start + ROWS_OF_FAILURES]
             chunks.add("failures", {key: [row[key] for row in some] for key in some[0]})
 
-    def write_duplicates(self, chunks: Chunks) -> int:
-        """What ``finecut dedup`` found; the number of groups of look-alikes."""
-        table = _groups(f"{self.output.root}/dedup/groups.parquet")
-        members: dict[Any, list[tuple[int, bool, float]]] = {}
-        for group, clip, kept, cosine in table:
-            if clip in self._rows:
-                row = self._rows[clip]
-                members.setdefault(group, []).append((row, bool(kept), number(cosine)))
-        groups = sorted((some for some in members.values() if len(some) > 1), key=_large_first)
-        if groups:
-            flat = [member for some in groups for member in sorted(some, key=_kept_first)]
-            chunks.add(
-                "groups",
-                {
-                    "sizes": packed(array("I", [len(some) for some in groups])),
-                    "row": packed(array("I", [row for row, _, _ in flat])),
-                    "kept": packed(array("B", [kept for _, kept, _ in flat])),
-                    "cosine": packed(array("f", [cosine for _, _, cosine in flat])),
-                },
-            )
-        return len(groups)
-
-    def write_alike(self, chunks: Chunks, most: int) -> str:
-        """The nearest of each clip; by whose vectors, or nothing if there are none."""
-        for algorithm in self.output.algorithms():
-            tables = self.output.tables(algorithm)
-            where, vectors = _vectors(tables, self._rows, FEW_VECTORS if self.few else None)
-            if len(where) > 1:
-                self._write_alike(chunks, where, vectors, most)
-                return algorithm
-        return ""
-
-    def _write_alike(
-        self, chunks: Chunks, where: NDArray[np.int64], vectors: NDArray[np.float16], most: int
-    ) -> None:
-        most = min(most, len(where) - 1)
-        found = nearby(vectors, most)
-        count = self.clips.count
-        rows = np.full((count, most), NOBODY, np.int32)
-        rows[where] = np.where(found.rows == NOBODY, NOBODY, where[found.rows])
-        percent = np.zeros((count, most), np.uint8)
-        percent[where] = np.round(found.cosines * 100)
-        for start in range(0, count, ROWS_OF_ALIKE):
-            part = slice(start, start + ROWS_OF_ALIKE)
-            chunks.add(
-                "alike",
-                {
-                    "most": most,
-                    "row": packed(array("i", rows[part].astype("=i4").tobytes())),
-                    "percent": packed(array("B", percent[part].tobytes())),
-                },
-            )
-
 
 def _listed(said: Mapping[str, Any], key: str) -> list[Any]:
     """The clips that a chunk's document lists."""
@@ -346,7 +232,7 @@ def asked_ahead(
 ) -> Iterator[tuple[Asked, Answer]]:
     """Each thing and what ``work`` made of it, in order.
 
-    One reader is none: a disk answers at once, and handing over would take longer than reading.
+    One reader needs no threads: a disk answers at once, and handing over takes longer than reading.
     """
 
     def both(one: Asked) -> tuple[Asked, Answer]:
@@ -356,7 +242,7 @@ def asked_ahead(
 
 
 def _if_there(listed: Callable[[], Iterable[str]]) -> list[str]:
-    """What a folder lists; where there is none, nothing was finished."""
+    """What a folder lists; without the folder, nothing was finished."""
     with suppress(FileNotFoundError):
         return list(listed())
     return []
@@ -376,89 +262,3 @@ def _failures_in(text: str) -> Iterator[dict[str, Any]]:
             said = parsed_text(line)
             if isinstance(said, dict):
                 yield said
-
-
-def _groups(path: str) -> list[tuple[Any, str, bool, float]]:
-    try:
-        data = shelf.read_if_there(path)
-        if data is None:
-            return []
-        table = pq.read_table(io.BytesIO(data), columns=["group", "id", "kept", "cosine"])
-    except (pa.ArrowException, OSError):
-        return []  # another program's, or cut short
-    return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
-
-
-def _large_first(members: list[tuple[int, bool, float]]) -> tuple[int, int]:
-    return -len(members), min(row for row, _, _ in members)
-
-
-def _kept_first(member: tuple[int, bool, float]) -> tuple[bool, float, int]:
-    row, kept, cosine = member
-    return not kept, -cosine, row
-
-
-def _vectors(
-    tables: Sequence[str], rows: dict[str, int], most: int | None
-) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
-    """The rows that have a vector, and the vectors; nothing if they are too many to compare."""
-    where: dict[int, int] = {}
-    vectors = np.empty((0, 0), np.float16)
-    for path in tables:
-        for clip, vector in _table(path):
-            if not len(vectors):
-                vectors = np.empty((len(rows), len(vector)), np.float16)
-            if clip not in rows or rows[clip] in where or len(vector) != vectors.shape[1]:
-                continue
-            # Divided by the largest: numbers of four bytes need not fit into two.
-            vectors[len(where)] = vector / max(float(np.abs(vector).max()), 1e-12)
-            where[rows[clip]] = len(where)
-            if len(where) * vectors.shape[1] * 2 > MOST_VECTORS or (most and len(where) > most):
-                return np.empty(0, np.int64), vectors[:0]
-    return np.fromiter(where, np.int64, len(where)), vectors[: len(where)]
-
-
-def _table(path: str) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """The vectors of a table; none of one that is broken, or another's."""
-    try:
-        data = shelf.read_if_there(path)
-        rows = [] if data is None else rows_of(data)
-        vectors = [(str(clip), np.asarray(vector or (), np.float32)) for clip, vector in rows]
-    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError):
-        return
-    yield from ((clip, np.nan_to_num(vector)) for clip, vector in vectors if vector.size)
-
-
-# ── runs ─────────────────────────────────────────────────────────────────────────────────────────
-
-_SHORTLY = ("started", "seconds", "videos", "clips", "titles")
-_LASTLY = (*_SHORTLY, "balanced", "imbalances", "film_seconds", "speed", "steps", "models")
-_WHOLLY = (*_LASTLY, "versions", "options")
-
-
-def _finite(value: Any) -> Any:
-    """The same without numbers that JSON has not."""
-    if isinstance(value, dict):
-        return {str(key): _finite(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_finite(each) for each in value]
-    return number(value) if isinstance(value, float) else value
-
-
-def _options(run: dict[str, Any]) -> Options | None:
-    """The options a run was given, as far as this version knows them."""
-    given = run.get("options")
-    if not isinstance(given, dict):
-        return None
-    known = {f.name: f.default for f in fields(Options)}
-    told: dict[str, Any] = {
-        name: tuple(value) if isinstance(known[name], tuple) else value
-        for name, value in given.items()
-        if name in known
-    }
-    try:
-        options = Options(**told)
-        _ = options.rules, options.stride
-    except (TypeError, ValueError, AttributeError):
-        return None
-    return options

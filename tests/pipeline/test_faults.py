@@ -34,8 +34,8 @@ from finecut.io.storage.retry import ShortRead
 from finecut.pipeline.curation import curate
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.running import run
+from finecut.transforms.find.inputs import Finding, find_sources
 from finecut.transforms.find.probe import probe_source
-from finecut.transforms.find.videos import Finding, find_sources
 
 #: How many of the write points the quick test tries; the slow one tries them all.
 SAMPLE = 6

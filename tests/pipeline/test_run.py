@@ -35,9 +35,10 @@ from finecut.pipeline.options import Options
 from finecut.pipeline.planning import plan
 from finecut.pipeline.running import run
 from finecut.transforms.cut.reel import cut_reel
+from finecut.transforms.find.inputs import find_sources
 from finecut.transforms.find.probe import probe_source
-from finecut.transforms.find.videos import find_sources
-from finecut.transforms.resume.videos import begin, open_video
+from finecut.transforms.resume.note import open_video
+from finecut.transforms.resume.videos import begin
 from finecut.transforms.split.spans import reels_of
 from finecut.transforms.write.clips import (
     publish_clip,

@@ -29,8 +29,8 @@ from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import Plan, plan
 from finecut.pipeline.running import run
 from finecut.transforms.beam.gather import FORGET_AFTER, Gather
+from finecut.transforms.find.inputs import Finding
 from finecut.transforms.find.notifications import NoticeVideos, noticed
-from finecut.transforms.find.videos import Finding
 
 FILMS = "gs://bucket/films"
 SUBSCRIPTION = "projects/p/subscriptions/s"

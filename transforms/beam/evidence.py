@@ -1,11 +1,11 @@
-"""Evidence: what a failure says of its film, for who has to mend it.
+"""Evidence: what a failure says about its film, for whoever has to repair it.
 
     film: 1,234,567 bytes, begins as Matroska or WebM
     probed: h264, yuv420p, 640 by 360 pixels, 25 frames a second, 12.04 s, 301 frames, sound in aac
     lost: 2 clips, from 4 s to 8 s (frames 100 to 199)
     decoder: InvalidDataError: Invalid data found when processing input
 
-Where our own code was is said to who asks with ``--verbose``, and to nobody else.
+Where in our own code it happened is logged, and shown with ``--verbose`` only.
 """
 
 from __future__ import annotations

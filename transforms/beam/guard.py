@@ -21,12 +21,12 @@ T = TypeVar("T")
 #: Tag of the dead-letter output that every guarded step has.
 FAILURES: Final = "failures"
 
-#: Who asks with ``--verbose`` is told where in our code it was.
+#: Where in our code it broke; shown with ``--verbose``.
 LOG: Final = logging.getLogger("finecut")
 
 
 def told(stack: str) -> None:
-    """Log it, for who asks with ``--verbose``."""
+    """Log it; shown with ``--verbose``."""
     LOG.info("%s", stack)
 
 
@@ -47,7 +47,7 @@ def guarded(
 ) -> Iterator[T | Failure]:
     """Everything ``work`` yields, then a Failure if it broke; ``lost`` names the shots it cost.
 
-    Where in our code it broke is told to ``tell``.
+    ``tell`` gets the stack.
     """
     try:
         yield from work()
@@ -58,7 +58,7 @@ def guarded(
 
 
 def attempted(work: Callable[[], T]) -> T | Exception:
-    """What ``work`` gives, or what it broke with: for who has another way to try."""
+    """What ``work`` gives, or the exception that it raised: for callers with another way to try."""
     try:
         return work()
     except Exception as error:

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 NAMESPACE = "finecut"
 
-#: What is being done, for who asks with ``--verbose``.
+#: What is being done; shown with ``--verbose``.
 LOG = logging.getLogger(NAMESPACE)
 
 
@@ -55,10 +55,6 @@ class Board:
         """In a copy of this process, where nobody lets go of a lock that another thread held."""
         self._lock, self._counts = threading.Lock(), Counter()
 
-    def clear(self) -> None:
-        with self._lock:
-            self._counts.clear()
-
 
 BOARD = Board()
 os.register_at_fork(after_in_child=BOARD.forget)
@@ -72,7 +68,7 @@ def count(name: str, amount: int = 1) -> None:
 
 @contextmanager
 def timed(step: str, items: int) -> Iterator[None]:
-    """Counts what is done inside: so many items, and the time they took together."""
+    """Counts the items that are done inside, and the time they take together."""
     began = time.perf_counter()
     try:
         yield

@@ -4,8 +4,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
-from typing import Any, Literal, NamedTuple, TypeVar
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
@@ -14,34 +14,12 @@ from apache_beam.utils.windowed_value import WindowedValue
 from finecut.io.records import Clip, Failure, Written
 from finecut.transforms.beam.guard import FAILURES, guarded
 from finecut.transforms.beam.metrics import count
-
-T = TypeVar("T")
-R = TypeVar("R")
+from finecut.transforms.beam.of_run import of_run
 
 #: Writes that may wait for their turn, per thread: enough to keep all busy, few enough to be small.
 BACKLOG = 4
 
 Write = Callable[[Clip], Iterable[Written]]
-
-
-@cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    """One pool a process: all writers of all workers together use this many threads."""
-    return ThreadPoolExecutor(threads, thread_name_prefix="finecut-write")
-
-
-def in_order(work: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
-    """What ``work`` gives for each item, in their order; so many are worked on ahead of who asks.
-
-    ``work`` must not wait for another of these.
-    """
-    ahead: deque[Future[R]] = deque()
-    for item in items:
-        ahead.append(_pool(threads).submit(work, item))
-        if len(ahead) > threads:
-            yield ahead.popleft().result()
-    while ahead:
-        yield ahead.popleft().result()
 
 
 class _Pending(NamedTuple):
@@ -57,10 +35,20 @@ class WriteInParallel(beam.DoFn):
     its files.
     """
 
-    def __init__(self, step: str, write: Write, threads: int) -> None:
+    def __init__(self, step: str, write: Write, threads: int, run: str) -> None:
         super().__init__()
-        self.step, self.write, self.threads = step, write, threads
+        self.step, self.write, self.threads, self.run = step, write, threads, run
         self._pending: deque[_Pending] = deque()
+
+    def setup(self) -> None:
+        self._kept = of_run(self.run)
+        # All writers of all workers of a run together use this many threads.
+        self._pool = self._kept.once(
+            "threads", partial(ThreadPoolExecutor, self.threads, thread_name_prefix="finecut-write")
+        )
+
+    def teardown(self) -> None:
+        del self._kept, self._pool
 
     def start_bundle(self) -> None:
         self._pending = deque()
@@ -71,7 +59,7 @@ class WriteInParallel(beam.DoFn):
         timestamp: Any = beam.DoFn.TimestampParam,
         window: Any = beam.DoFn.WindowParam,
     ) -> Iterable[Written | TaggedOutput[Literal["failures"], Failure]]:
-        future = _pool(self.threads).submit(self._attempt, clip)
+        future = self._pool.submit(self._attempt, clip)
         self._pending.append(_Pending(future, timestamp, window))
         while self._pending and (
             len(self._pending) > self.threads * BACKLOG or self._pending[0].outcome.done()

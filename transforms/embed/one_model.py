@@ -9,7 +9,6 @@ program wrote, one of the Parquet tables is asked.
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Mapping
 
 import pyarrow as pa
@@ -22,12 +21,9 @@ from finecut.io.storage.files import Shelf
 from finecut.io.storage.json_documents import BadDocument, read_json
 from finecut.io.tables.parquet import facts_of
 from finecut.transforms.beam.metrics import LOG
+from finecut.transforms.beam.of_run import of_run
 
 ALGORITHM, MODEL, REVISION, DIMENSION = "algorithm", "model", "revision", "dimension"
-
-#: Folders that were claimed, by run and by folder; a process claims each once.
-_CLAIMED: dict[tuple[str, str], Mapping[str, str]] = {}
-_CLAIMING = threading.Lock()
 
 
 class MixedVectors(UserError):
@@ -56,16 +52,15 @@ def refuse_other_vectors(layout: Layout, algorithm: str, used: ModelUsed) -> Non
 def claim(own: Shelf, layout: Layout, algorithm: str, used: ModelUsed) -> None:
     """Note whose vectors will lie here, or raise if others do; once in a run and process."""
     ours = facts(algorithm, used)
-    key = (own.staging, layout.embeddings(algorithm))
-    with _CLAIMING:
-        held = _CLAIMED.get(key)
-        if held is None:
-            held = held_by(layout, algorithm)
-            if held is None:
-                held = ours
-                data = json.dumps(ours, indent=4).encode()
-                own.write(layout.embedding_facts(algorithm), data)
-            _CLAIMED[key] = held
+
+    def noted() -> Mapping[str, str]:
+        held = held_by(layout, algorithm)
+        if held is not None:
+            return held
+        own.write(layout.embedding_facts(algorithm), json.dumps(ours, indent=4).encode())
+        return ours
+
+    held = of_run(own.staging).once(layout.embeddings(algorithm), noted)
     _compare(held, ours, layout, algorithm)
 
 

@@ -1,8 +1,8 @@
-"""Outputs among inputs: clips that finecut made are no films to be cut again by accident.
+"""Outputs among inputs: clips that finecut made are not cut again by accident.
 
 An output may lie in a folder of films, and so may those of earlier runs. Each is known by marks
-that nothing else makes, and what lies in its folders of clips is not found. Who wants clips cut
-again names their folder (``dataset/clips``), or the clips themselves.
+that nothing else makes, and what lies in its folders of clips is not found. To cut clips again,
+name their folder (``dataset/clips``), or the clips themselves.
 """
 
 from __future__ import annotations

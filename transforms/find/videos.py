@@ -1,244 +1,21 @@
-"""Finding: what the inputs name, and what each of those files is.
+"""Finding videos and probing them: the steps that a pipeline begins with."""
 
-An input is a folder (searched at any depth), a glob, one file, or a list of files: ``.txt`` (one a
-line), ``.json`` (an array), ``.jsonl``/``.csv`` (a column named ``path``, ``uri``, ``video`` or
-``file``), a list from ``failures/``. A file reached twice, also through a symlink, is taken once.
-
-Documents of a video are named by its path below the *root*: the folder given, the folder part of a
-glob, the folder of a file; of several inputs or a list, the deepest folder that holds everything.
-"""
-
-import glob
-import posixpath
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from collections.abc import Iterable
+from functools import partial
+from typing import Any, Literal
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
-from finecut.io.errors import UserError
-from finecut.io.layout import check_relative, relative_to_root
 from finecut.io.media.limits import USUAL_LIMITS, Limits
 from finecut.io.process.children import ChildLimits
-from finecut.io.records import Failure, Source, Video, from_json
-from finecut.io.storage import files as shelf
-from finecut.io.storage.json_documents import BadDocument, parsed_text
-from finecut.io.tables.text_lists import csv_rows, list_text
-from finecut.transforms.beam.evidence import of_source
+from finecut.io.records import Failure, Source, Video
+from finecut.transforms.beam.evidence import of_source, probed_facts
 from finecut.transforms.beam.guard import FAILURES
 from finecut.transforms.beam.metrics import LOG, count, metered
 from finecut.transforms.cut.isolated import isolated
-from finecut.transforms.find.own_outputs import not_in, not_made
+from finecut.transforms.find.inputs import Finding, find_sources
 from finecut.transforms.find.probe import probe_source
-
-VIDEO_EXTENSIONS = (".mp4", ".mov", ".avi", ".mkv", ".webm")
-LIST_EXTENSIONS = (".txt", ".json", ".jsonl", ".csv")
-FAILURE_LIST = ".jsonl"
-LIST_COLUMNS = ("path", "uri", "video", "file")
-
-
-#: What documents of a video, and of its chunks, add to its name.
-_DOCUMENT = re.compile(r"(_\d+)?\.json$")
-
-
-class InputError(UserError, ValueError):
-    """An input that names nothing usable; the message says what to give instead."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What to look for."""
-
-    inputs: tuple[str, ...]
-    named_as: str | None = None
-    #: At most so many videos, the first by name; ``None`` means all.
-    limit: int | None = None
-    #: Folders that are never searched: what an earlier run made is not its own input.
-    without: tuple[str, ...] = ()
-    #: Where an earlier run listed what failed.
-    failed: str | None = None
-
-
-def find_sources(finding: Finding) -> list[Source]:
-    """Every video the inputs name, once, sorted by path."""
-    check_one_store(finding.inputs)
-    found = [_resolved(spec, finding.without) for spec in finding.inputs]
-    named = {source.uri: source for each in found for source in each.named}
-    roots = [each.root for each in found if each.root is not None]
-    root = _common_root(roots) if roots else ""
-    named_or_found = [*named, *(path for each in found for path in each.files)]
-    paths = _once(not_in(finding.without, named_or_found))
-    sources = [
-        named.get(path) or source_below(_readable(path), _readable(root), finding)
-        for path in paths[: finding.limit]
-    ]
-    _refuse_tangled(sources)
-    failures = failures_in(finding.failed)
-    failed = {failure.source.name: failed_source(failure) for failure in failures}
-    return [_as_it_failed(source, failed) for source in sources]
-
-
-def _refuse_tangled(sources: Sequence[Source]) -> None:
-    """Refuse folders named as documents of a video beside them are: one of the two could not be."""
-    taken: dict[str, str] = {}
-    for source in sources:
-        folder = posixpath.dirname(source.relative)
-        while folder and folder not in taken:
-            taken[folder] = source.relative
-            folder = posixpath.dirname(folder)
-    videos = {source.relative for source in sources}
-    for folder in sorted(taken):
-        video = _DOCUMENT.sub("", folder)
-        if video != folder and (video in videos or folder.removesuffix(".json") in videos):
-            video = video if video in videos else folder.removesuffix(".json")
-            raise InputError(
-                f"{video} and {folder}/ cannot be curated into one output, because a document of "
-                f"the video is named as the folder is, in which {taken[folder]} lies: rename the "
-                "folder, or curate one of the two into an output of its own"
-            )
-
-
-def failures_in(path: str | None) -> list[Failure]:
-    """What an earlier run listed as failed."""
-    try:
-        data = None if path is None else shelf.read_if_there(path)
-    except shelf.NotAFile as error:
-        LOG.error("%s %s: what failed before is not known", path, error.strerror)
-        data = None
-    failures = []
-    for line in _lines((data or b"").decode(errors="replace")):
-        try:
-            failures.append(read_failure(line))
-        except ValueError as error:
-            LOG.error("%s: a line is no failure (%s) and is left out: %.80r", path, error, line)
-    return failures
-
-
-def is_failure_list(path: str, folder: str) -> bool:
-    """Whether this is a list that a run wrote into its folder of failures."""
-    if posixpath.dirname(path) != folder or not path.endswith(FAILURE_LIST):
-        return False
-    if not shelf.exists(path) or shelf.is_folder(path):
-        return False
-    try:
-        return bool(sources_in(list_text(path)))
-    except ValueError:
-        return False
-
-
-def read_failure(line: str) -> Failure:
-    """The failure on a line of a list, which somebody may have edited."""
-    try:
-        failure = from_json(Failure, line)
-        source = failure.source
-        texts = [source.uri, source.name, source.relative, source.version, source.trouble]
-        texts += [failure.step, failure.error, failure.message, failure.evidence]
-        "".join((*texts, *failure.lost_shots)).encode()
-        check_relative(source.relative)
-    except (TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise ValueError(f"it holds something else: {error}") from error
-    if not all(type(number) is int for number in (source.attempts, failure.attempts)):
-        raise ValueError("its number of attempts is none")
-    return failure
-
-
-def _lines(text: str) -> list[str]:
-    """The lines of a text, which end at newlines only: names may hold all other separators."""
-    return [line for line in text.replace("\r\n", "\n").split("\n") if line.strip()]
-
-
-def failed_source(failure: Failure) -> Source:
-    """The source of a failure, as the next attempt finds it."""
-    trouble = failure.source.trouble if failure.set_aside else failure.message
-    return replace(failure.source, attempts=failure.attempts, trouble=trouble)
-
-
-def _as_it_failed(source: Source, failed: Mapping[str, Source]) -> Source:
-    """The source, with what is known of its failures; an input that knows more is not asked."""
-    before = failed.get(source.name)
-    if before is None or before.attempts <= source.attempts:
-        return source
-    return replace(source, version=before.version, attempts=before.attempts, trouble=before.trouble)
-
-
-def check_inputs(inputs: Sequence[str]) -> None:
-    """Refuse local inputs that cannot name a video, before anything is started."""
-    check_one_store(inputs)
-    for spec in inputs:
-        path = shelf.absolute(spec)
-        if shelf.is_remote(path):
-            _check_store(spec, path)
-            continue
-        if not shelf.exists(path) and not glob.has_magic(path):
-            raise InputError(
-                f"input {spec!r} does not exist. Give a folder, a file, a glob in quotes or a list "
-                f"({', '.join(LIST_EXTENSIONS)})."
-            )
-        if shelf.exists(path) and not shelf.is_folder(path) and not _extension(path):
-            raise InputError(
-                f"input {spec!r} is not a video ({', '.join(VIDEO_EXTENSIONS)}) nor a list of "
-                f"videos ({', '.join(LIST_EXTENSIONS)}). Give the folder that holds the videos."
-            )
-
-
-def _check_store(spec: str, path: str) -> None:
-    try:
-        shelf.check_store(path)
-    except OSError as error:
-        raise InputError(f"input {spec!r}: {error}") from error
-
-
-def source_below(path: str, root: str, finding: Finding) -> Source:
-    """The source of a file below a root.
-
-    Objects of a store may have names that no file has (``a//b``): they come as they are, and fail
-    when it is their turn.
-    """
-    try:
-        relative = relative_to_root(path, root)
-    except ValueError:
-        if not shelf.is_remote(path) or not path.startswith(f"{root.rstrip('/')}/"):
-            raise
-        relative = path[len(root.rstrip("/")) + 1 :]
-    if finding.named_as is None:
-        return Source(path, path, relative)
-    return Source(path, f"{finding.named_as.rstrip('/')}/{relative}", relative)
-
-
-def _readable(path: str) -> str:
-    """The path as text: bytes that are none become ``\\xe9``, which the probe then refuses."""
-    return path.encode(errors="surrogateescape").decode(errors="backslashreplace")
-
-
-def check_one_store(paths: Sequence[str]) -> None:
-    """Refuse paths on different stores: no folder holds them all, so they have no names."""
-    stores = {shelf.store_of(path) for path in paths}
-    if len(stores) > 1:
-        raise InputError(
-            f"inputs lie on different stores ({', '.join(sorted(s or 'local' for s in stores))}), "
-            "so no folder holds them all to name them by. Curate each store in a run of its own."
-        )
-
-
-def read_list(text: str, extension: str) -> list[str]:
-    """The paths in a list file, in order.
-
-    >>> read_list('{"path": "a.mp4", "why": "retry"}', ".jsonl")
-    ['a.mp4']
-    """
-    if extension == ".json":
-        entries = parsed_text(text)
-        if not isinstance(entries, list):
-            raise InputError('it holds no array; write ["a.mp4", "b.mp4"]')
-        return [_path_in(entry) for entry in entries]
-    if extension == ".jsonl":
-        return [_path_in(parsed_text(line)) for line in _lines(text)]
-    if extension == ".csv":
-        return _read_csv(text)
-    lines = (line.strip() for line in _lines(text))
-    return [line for line in lines if line and not line.startswith("#")]
 
 
 class FindVideos(beam.PTransform[beam.Pipeline, beam.PCollection[Source]]):
@@ -258,7 +35,7 @@ class FindVideos(beam.PTransform[beam.Pipeline, beam.PCollection[Source]]):
 
 
 class ProbeVideos(beam.PTransform[beam.PCollection[Source], Any]):
-    """Source → Video; files that are none → ``failures``. In child processes, given limits."""
+    """Source → Video; files that are no videos → ``failures``. Given limits, in child processes."""
 
     def __init__(self, film: Limits = USUAL_LIMITS, limits: ChildLimits | None = None) -> None:
         super().__init__()
@@ -285,159 +62,13 @@ class _Probe(beam.DoFn):
     def process(
         self, source: Source
     ) -> Iterable[Video | TaggedOutput[Literal["failures"], Failure]]:
-        work = isolated("probe", source, probe_source, source, self.film, limits=self.limits)
+        work = isolated(
+            "probe", source, partial(probe_source, limits=self.film), source, limits=self.limits
+        )
         for outcome in metered("probe", work):
             if isinstance(outcome, Failure):
                 count("videos failed")
                 yield TaggedOutput(FAILURES, of_source(outcome))
             else:
-                LOG.info(
-                    "probed %s: %dx%d at %.2f fps, %.1f s, %s",
-                    outcome.name,
-                    outcome.width,
-                    outcome.height,
-                    outcome.framerate,
-                    outcome.duration,
-                    outcome.video_codec,
-                )
+                LOG.info("%s: %s", outcome.name, probed_facts(outcome))
                 yield outcome
-
-
-def _is_failure(line: str) -> bool:
-    said = parsed_text(line)
-    return isinstance(said, dict) and isinstance(said.get("source"), dict)
-
-
-class _Found(NamedTuple):
-    """What one input names: files below a root, or sources that have their names already."""
-
-    root: str | None
-    files: Sequence[str] = ()
-    named: Sequence[Source] = ()
-
-
-def _resolved(spec: str, without: Sequence[str]) -> _Found:
-    path = shelf.absolute(spec)
-    try:
-        return _resolve(path, without)
-    except OSError as error:
-        if not shelf.is_remote(path):
-            raise
-        raise InputError(
-            f"input {spec!r} cannot be read: {error.strerror or error}. See with `gcloud storage "
-            "ls` what is there and who may read it."
-        ) from error
-
-
-def _resolve(path: str, without: Sequence[str]) -> _Found:
-    """The root and the files of one input. Outputs that lie in it are none of it."""
-    if glob.has_magic(path) and not shelf.exists(path):
-        root = fixed_part(path)
-        films = filter(is_video, shelf.matching(path))
-        return _Found(root, not_made(not_in(without, films), root))
-    if _extension(path) in LIST_EXTENSIONS and not shelf.is_folder(path):
-        return _resolve_list(path)
-    if is_video(path) and not shelf.is_folder(path):
-        return _Found(posixpath.dirname(path), [path])
-    films = filter(is_video, shelf.files_below(path))
-    return _Found(path, not_made(not_in(without, films), path))
-
-
-def _resolve_list(path: str) -> _Found:
-    try:
-        text = list_text(path)
-        named = sources_in(text) if _extension(path) == FAILURE_LIST else []
-        if named:
-            return _Found(None, named=named)
-        entries = read_list(text, _extension(path))
-    except ValueError as error:
-        why = f"it {error}" if isinstance(error, BadDocument) else error
-        raise InputError(
-            f"the list {path} cannot be read: {why}. A list is UTF-8 text of its kind: .txt one "
-            "path a line, .json an array, .jsonl an object a line, .csv with a column 'path'."
-        ) from error
-    folder = posixpath.dirname(path)
-    files = [entry if shelf.is_remote(entry) else _beside(folder, entry) for entry in entries]
-    return _Found(_common_root([posixpath.dirname(file) for file in files] or [folder]), files)
-
-
-def _beside(folder: str, entry: str) -> str:
-    """The file that a list in this folder names by a path from there."""
-    scheme, separator, below = folder.rpartition("://")
-    if not separator:
-        return shelf.absolute(posixpath.join(folder, entry))
-    return scheme + separator + posixpath.normpath(posixpath.join(below, entry))
-
-
-def sources_in(text: str) -> list[Source]:
-    """The sources of a list of failures, each once; nothing if it is a list of another kind.
-
-    They keep their names, which a path alone does not tell, and the number of their attempts.
-    """
-    lines = _lines(text)
-    if not lines or not all(map(_is_failure, lines)):
-        return []
-    sources = {}
-    for line in lines:
-        source = failed_source(read_failure(line))
-        sources[source.name] = source
-    return list(sources.values())
-
-
-def _common_root(roots: Sequence[str]) -> str:
-    check_one_store(roots)
-    store, separator, _ = roots[0].rpartition("://")
-    paths = [root.rpartition("://")[2] for root in roots]
-    return store + separator + posixpath.commonpath(paths)
-
-
-def _once(paths: Iterable[str]) -> list[str]:
-    """Sorted, each file once: under its own name if it is there, else under its first link's."""
-    chosen: dict[str, str] = {}
-    for path in sorted(set(paths), key=lambda path: (shelf.is_symlink(path), path)):
-        chosen.setdefault(shelf.identity(path), path)
-    return sorted(chosen.values())
-
-
-def fixed_part(pattern: str) -> str:
-    """The folder in which a glob looks; what is no glob is that itself."""
-    parts: list[str] = []
-    for part in pattern.split("/"):
-        if glob.has_magic(part):
-            return "/".join(parts) or "/"
-        parts.append(part)
-    return pattern
-
-
-def _extension(path: str) -> str:
-    extension = posixpath.splitext(path)[1].lower()
-    return extension if extension in VIDEO_EXTENSIONS + LIST_EXTENSIONS else ""
-
-
-def is_video(path: str) -> bool:
-    """Whether its name says so."""
-    return _extension(path) in VIDEO_EXTENSIONS
-
-
-def _read_csv(text: str) -> list[str]:
-    rows = csv_rows(text)
-    if not rows:
-        return []
-    header = [cell.strip().lower() for cell in rows[0]]
-    named = [header.index(column) for column in LIST_COLUMNS if column in header]
-    body = rows[1:] if named else rows
-    column = named[0] if named else 0
-    return [row[column] for row in body if len(row) > column and row[column].strip()]
-
-
-def _path_in(entry: Any) -> str:
-    if isinstance(entry, str):
-        return entry
-    if isinstance(entry, dict):
-        for column in LIST_COLUMNS:
-            if isinstance(entry.get(column), str):
-                return str(entry[column])
-    raise InputError(
-        f"list entry {str(entry)[:80]!r} names no file. An entry is a path, or an object with "
-        f"one of the keys {', '.join(LIST_COLUMNS)}."
-    )

@@ -32,13 +32,13 @@ import pyarrow as pa
 
 from finecut.io.dataset.output import Entry
 from finecut.io.layout import Layout, chunk_id
+from finecut.io.process.threads import in_order
 from finecut.io.records import Failure, Source, from_json
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, read_json
 from finecut.io.tables.parquet import embedding_table, facts_of, rows_of
 from finecut.transforms.beam.guard import guarded
 from finecut.transforms.beam.metrics import LOG, count
-from finecut.transforms.beam.parallel import in_order
 from finecut.transforms.dedup.keepers import keepers_of
 from finecut.transforms.filter.clips import DUPLICATE, Dropping
 from finecut.transforms.filter.comparing import parts_of, verdict
@@ -52,7 +52,8 @@ from finecut.transforms.refilter.rewriting import (
 )
 from finecut.transforms.refilter.yields import KEPT, Amount, Untouched, Yields, merged
 from finecut.transforms.registry import FAMILIES
-from finecut.transforms.resume.videos import artefacts_there, read_note
+from finecut.transforms.resume.leftovers import artefacts_there
+from finecut.transforms.resume.note import read_note
 from finecut.transforms.verify.checks.shapes import CHUNK, CLIP, VIDEO, Shape, faults
 from finecut.transforms.write.documents import CONFIGURATION, Document, serialise
 from finecut.transforms.write.writing import Writing

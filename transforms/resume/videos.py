@@ -15,56 +15,44 @@ nothing is orphaned, whatever its options are.
 """
 
 import contextlib
-import uuid
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any, Final, Literal
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
-from finecut.io.layout import Artefact, check_length, check_relative, chunk_id
-from finecut.io.records import Clip, Failure, Reel, Skipped, Source, Video
+from finecut.io.layout import check_length, check_relative
+from finecut.io.records import Failure, Skipped, Source
 from finecut.io.storage import files as shelf
-from finecut.io.storage.json_documents import BadDocument, read_json
+from finecut.io.storage.json_documents import usable_json
 from finecut.transforms.beam.guard import FAILURES, guarded
 from finecut.transforms.beam.metrics import LOG, count
-from finecut.transforms.registry import ARTEFACTS
+from finecut.transforms.resume.note import (
+    Again,
+    named_in,
+    read_or_report,
+    refuse_others,
+    report_bad,
+)
 from finecut.transforms.verify.checks.shapes import VIDEO, misfit
-from finecut.transforms.write.documents import CONFIGURATION, VERSION, serialise
-from finecut.transforms.write.writing import Writing, planned
+from finecut.transforms.write.documents import CONFIGURATION, VERSION
+from finecut.transforms.write.writing import Writing
 
 SKIPPED: Final = "skipped"
-
-#: More chunks than this a document cannot mean: a day of film in chunks of a second.
-MOST_CHUNKS = 100_000
-
-
-class OtherVideo(Exception):
-    """Documents of another video lie where those of this one are to be written."""
-
-
-@dataclass(frozen=True)
-class Again:
-    """When a video is worked on although an earlier run has done so."""
-
-    overwrite: bool = False
-    #: Failures after which a video is set aside; 0: never.
-    most_attempts: int = 0
-
-
-# ── beginning ────────────────────────────────────────────────────────────────────────────────────
 
 
 def begin(source: Source, writing: Writing, again: Again) -> Iterator[Source | Skipped | Failure]:
     """The source, if there is something to do about it; else what became of it."""
     check_length(check_relative(source.relative))
     source = with_version(source)
-    document = _said(writing.layout.processed_video(source.relative))
+    path = writing.layout.processed_video(source.relative)
+    document = read_or_report(path)
     if document is not None and not again.overwrite:
-        _tell_of_misfit(writing.layout.processed_video(source.relative), document)
-        refuse_others(_named(document), source, writing)
+        # What is not as documents are does not count as finished; that is not done silently.
+        if (wrong := misfit(path, document, VIDEO)) is not None:
+            report_bad(wrong)
+        refuse_others(named_in(document), source, writing)
         if is_finished(document, source, writing):
             # A run that was killed on its last step leaves this.
             writing.shelf.remove(writing.layout.open_video(source.relative))
@@ -104,7 +92,7 @@ def set_aside(source: Source) -> Failure:
 def looks_finished(source: Source, writing: Writing) -> bool:
     """Whether :func:`begin` will skip it, as far as can be told at once."""
     with contextlib.suppress(OSError):  # when it is its turn, it will be asked again
-        document = _document(writing, source)
+        document = usable_json(writing.layout.processed_video(source.relative))
         return document is not None and is_finished(document, with_version(source), writing)
     return False
 
@@ -119,269 +107,6 @@ def is_finished(document: dict[str, Any], source: Source, writing: Writing) -> b
         and all(type(number) in (int, float) for number in numbers)
         and misfit("", document, VIDEO) is None
     )
-
-
-def _document(writing: Writing, source: Source) -> dict[str, Any] | None:
-    return read_document(writing.layout.processed_video(source.relative))
-
-
-def read_document(path: str) -> dict[str, Any] | None:
-    """What a document says, or ``None`` if there is none, or none that can be used."""
-    with contextlib.suppress(BadDocument):
-        return read_json(path)
-    return None
-
-
-def _said(path: str) -> dict[str, Any] | None:
-    """The same; a bad document is named, since what it promised is made again."""
-    try:
-        return read_json(path)
-    except BadDocument as error:
-        count("bad documents")
-        LOG.error("%s: it is taken for missing, and its video is done again", error)
-        return None
-
-
-def _tell_of_misfit(path: str, document: dict[str, Any]) -> None:
-    """What is not as documents are does not count as finished; that is not done silently."""
-    if (wrong := misfit(path, document, VIDEO)) is not None:
-        count("bad documents")
-        LOG.error("%s: it is taken for missing, and its video is done again", wrong)
-
-
-def refuse_others(names: Iterable[str], source: Source, writing: Writing) -> None:
-    """Documents are named by the path below the input; two inputs may have the same ones."""
-    others = sorted({*names} - {source.name})
-    if others:
-        raise OtherVideo(
-            f"{writing.layout.processed_video(source.relative)} is about another video, "
-            f"{others[0]!r}. Usually two folders are written to one output, or the films were "
-            "moved: write each folder to an output of its own, say with --named-as where the films "
-            "lay before, or replace the old ones with --overwrite."
-        )
-
-
-# ── opening ──────────────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True)
-class Open:
-    """What is known of a video while it is worked on."""
-
-    old: tuple[str, ...] = ()
-    new: tuple[str, ...] = ()
-    #: Chunks there may be documents and tables of, old ones and new ones.
-    chunks: int = 0
-    #: By what name its chunks were keyed.
-    names: tuple[str, ...] = ()
-    #: How all was made that lies there; nothing where that is not known, or in several ways.
-    configuration: str = ""
-
-
-def open_video(reels: Sequence[Reel], writing: Writing, again: Again) -> list[Reel]:
-    """Note what lies there and what is to come, and withdraw the promise of an earlier run."""
-    video = reels[0].video
-    layout, relative = writing.layout, video.source.relative
-    old = _left_by_earlier_runs(video, writing)
-    if not again.overwrite:
-        refuse_others(old.names, video.source, writing)
-    new = tuple(sorted(shot.id for reel in reels for shot in reel.shots))
-    alike = not old.chunks or old.configuration == writing.configuration
-    configuration = writing.configuration if alike else ""
-    names = (*old.names, video.name)
-    note = Open(old.old, new, max(old.chunks, len(reels)), names, configuration)
-    _write_note(note, relative, writing)
-    if not again.overwrite:
-        # Another run may have begun with a video of the same path at the same moment.
-        refuse_others(read_note(relative, writing).names, video.source, writing)
-    writing.shelf.remove(layout.processed_video(relative))
-    if not old.chunks:
-        return list(reels)
-    return [replace(reel, chunk=replace(reel.chunk, again=True)) for reel in reels]
-
-
-def _left_by_earlier_runs(video: Video, writing: Writing) -> Open:
-    layout, relative = writing.layout, video.source.relative
-    note = read_note(relative, writing)
-    clips = {*note.old, *note.new}
-    names = set(note.names)
-    document = read_document(layout.processed_video(relative)) or {}
-    least = max(note.chunks, _number(document.get("num_clip_chunks")))
-    index = 0
-    # Beyond what is promised, until there are no more.
-    while said := _chunk(relative, index, writing) or index < least:
-        if isinstance(said, dict):
-            clips.update(_ids(said.get("clips")), _ids(said.get("filtered_clips")))
-            names.update(_named(said))
-        index += 1
-    others = tuple(sorted(names - {video.name}))
-    configuration = str(document.get(CONFIGURATION) or note.configuration)
-    return Open(tuple(sorted(clips)), (), index, others, configuration)
-
-
-def _chunk(relative: str, index: int, writing: Writing) -> dict[str, Any] | None:
-    return _said(writing.layout.processed_clip_chunk(relative, index))
-
-
-def read_note(relative: str, writing: Writing) -> Open:
-    """What is known of a video that is not finished."""
-    said = _said(writing.layout.open_video(relative))
-    if said is None:
-        return Open()
-    names = said.get("names")
-    known = tuple(map(str, names)) if isinstance(names, list) else ()
-    made = said.get(CONFIGURATION)
-    return Open(
-        _ids(said.get("old")),
-        _ids(said.get("new")),
-        _number(said.get("chunks")),
-        known,
-        made if isinstance(made, str) else "",
-    )
-
-
-def _named(document: dict[str, Any]) -> set[str]:
-    """Which video a document is about, if it says so."""
-    name = document.get("video")
-    return {name} if isinstance(name, str) else set()
-
-
-def _ids(said: Any) -> tuple[str, ...]:
-    """Ids of clips among what a document says. Files are removed by them: nothing else passes."""
-    return tuple(filter(_is_id, said)) if isinstance(said, list) else ()
-
-
-def _is_id(said: Any) -> bool:
-    try:
-        return isinstance(said, str) and str(uuid.UUID(said)) == said
-    except ValueError:
-        return False
-
-
-def _number(said: Any) -> int:
-    """A number of chunks, as far as it can be one."""
-    return said if type(said) is int and 0 < said <= MOST_CHUNKS else 0
-
-
-def _write_note(note: Open, relative: str, writing: Writing) -> None:
-    said = {
-        "old": note.old,
-        "new": note.new,
-        "chunks": note.chunks,
-        "names": note.names,
-        CONFIGURATION: note.configuration,
-    }
-    writing.shelf.write(writing.layout.open_video(relative), serialise(said))
-
-
-# ── settling ─────────────────────────────────────────────────────────────────────────────────────
-
-
-def settle(video: Video, num_chunks: int, writing: Writing) -> None:
-    """Remove what earlier runs left of a video that is complete now; its promise comes next."""
-    layout, relative = writing.layout, video.source.relative
-    note = read_note(relative, writing)
-    if writing.dry_run or (not note.old and note.chunks <= max(1, num_chunks)):
-        return
-    for clip in sorted({*note.old} - {*note.new}):
-        _remove(leftovers(clip, writing) | {layout.meta(clip)}, writing)
-    for index in range(num_chunks, note.chunks):
-        if index:  # also a video without clips has its first chunk's document
-            writing.shelf.remove(layout.processed_clip_chunk(relative, index))
-    for name in note.names:
-        beyond = 0 if name != video.name else num_chunks
-        for index in range(beyond, note.chunks):
-            _remove(tables(chunk_id(name, index), writing), writing)
-
-
-def forget_note(video: Video, writing: Writing) -> None:
-    """The promise is written: nothing more has to be known.
-
-    A dry run removed nothing, and its documents do not name all that lies there.
-    """
-    relative = video.source.relative
-    if not writing.dry_run or not read_note(relative, writing).old:
-        writing.shelf.remove(writing.layout.open_video(relative))
-
-
-def forget_other_files(clip: Clip, writing: Writing) -> None:
-    """Remove what an earlier run wrote of this clip and this run does not."""
-    if not clip.chunk.again or writing.dry_run:
-        return
-    belong = planned(clip, writing)
-    if not writing.upload_clips:
-        # Who wants no video files written does not want those removed that were.
-        belong.add(writing.layout.clip(clip.id, clip.kept))
-    _remove(leftovers(clip.id, writing) - belong, writing)
-
-
-def forget_clip(clip: Clip, writing: Writing) -> None:
-    """Remove what an earlier run wrote of a clip that is nowhere now."""
-    if clip.chunk.again and not writing.dry_run:
-        _remove(leftovers(clip.id, writing) | {writing.layout.meta(clip.id)}, writing)
-
-
-def forget_other_tables(chunk: str, kept: Iterable[Clip], writing: Writing) -> None:
-    """Remove tables of this chunk that no clip of this run has a vector in."""
-    if writing.dry_run:
-        return
-    wanted = {
-        writing.layout.embedding_parquet(name, chunk) for clip in kept for name in clip.vectors
-    }
-    _remove(tables(chunk, writing) - wanted, writing)
-
-
-def leftovers(clip: str, writing: Writing) -> set[str]:
-    """Every file there may be of a clip, besides its document."""
-    layout = writing.layout
-    layouts = (layout, replace(layout, shard_prefix=not layout.shard_prefix))
-    paths = {each.clip(clip, kept) for each in layouts for kept in (True, False)}
-    return paths.union(artefacts_there(clip, writing))
-
-
-def artefacts_there(clip: str, writing: Writing) -> Iterator[str]:
-    """Every file there may be that a step made of a clip."""
-    for artefact, folder in _folders_of_artefacts(writing):
-        if artefact.per == "clip":
-            yield writing.layout.below(artefact.path_in(folder, clip))
-        elif artefact.per == "window":
-            # An earlier run may have had other windows.
-            of_clip = writing.layout.below(f"{folder}/{clip}")
-            files = shelf.files_in(of_clip)
-            yield from files if files and not shelf.is_symlink(of_clip) else ()
-
-
-def tables(chunk: str, writing: Writing) -> set[str]:
-    """Every table there may be of a chunk."""
-    return {
-        writing.layout.below(artefact.path_in(folder, chunk))
-        for artefact, folder in _folders_of_artefacts(writing)
-        if artefact.per == "chunk"
-    }
-
-
-def _folders_of_artefacts(writing: Writing) -> Iterator[tuple[Artefact, str]]:
-    for path in _folders(writing):
-        folder = path.rsplit("/", 1)[-1]
-        yield from ((each, folder) for each in ARTEFACTS if each.lies_in(folder))
-
-
-def _folders(writing: Writing) -> tuple[str, ...]:
-    return _folders_of_run(writing.layout.root, writing.shelf.staging)
-
-
-@lru_cache(maxsize=8)
-def _folders_of_run(root: str, _staging: str) -> tuple[str, ...]:
-    """The output's folders; those that come later are this run's own, whose files are planned."""
-    return tuple(shelf.folders_in(root))
-
-
-def _remove(paths: Iterable[str], writing: Writing) -> None:
-    for path in sorted(paths):
-        writing.shelf.remove(path)
-
-
-# ── the transform ────────────────────────────────────────────────────────────────────────────────
 
 
 class BeginVideos(beam.PTransform[beam.PCollection[Source], Any]):

@@ -44,6 +44,7 @@ from finecut.io.dataset.output import (
     clips_named,
     read_document,
 )
+from finecut.io.process.threads import in_order
 from finecut.io.records import Failure, Scores, Source
 from finecut.io.storage import files as shelf
 from finecut.io.storage.files import Shelf
@@ -53,7 +54,6 @@ from finecut.io.tables.shards import VECTOR, ShardFolder, column_of, receipt_tab
 from finecut.io.tables.tar import Tar, size_in_tar
 from finecut.transforms.beam.guard import FAILURES, attempted, failure, guarded
 from finecut.transforms.beam.metrics import count
-from finecut.transforms.beam.parallel import in_order
 from finecut.transforms.filter.rules import Rule, verdict
 from finecut.transforms.shard.bins import Binning
 from finecut.transforms.shard.plan import (

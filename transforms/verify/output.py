@@ -23,10 +23,10 @@ from finecut.io.layout import PREVIEWS, TABLES, VECTORS, Layout
 from finecut.io.records import CODING
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import Fence
+from finecut.io.storage.json_documents import usable_json
 from finecut.io.tables.shards import ShardFolder
 from finecut.transforms.beam.metrics import count
 from finecut.transforms.registry import ARTEFACTS
-from finecut.transforms.resume.videos import read_document
 from finecut.transforms.verify.checks import findings as kinds
 from finecut.transforms.verify.checks.books import (
     ChunkFacts,
@@ -425,7 +425,7 @@ def _left_out(runs: Sequence[dict[str, Any]], *names: str) -> bool:
 def _options_of_runs(layout: Layout) -> list[dict[str, Any]]:
     found = []
     for folder in shelf.folders_in(f"{layout.root}/runs"):
-        document = read_document(f"{folder}/summary.json") or {}
+        document = usable_json(f"{folder}/summary.json") or {}
         options = document.get("options")
         if isinstance(options, dict):
             found.append(options)
@@ -447,7 +447,7 @@ def _open_videos(layout: Layout) -> Iterator[str]:
 
 def _note(layout: Layout, folder: str) -> dict[str, str]:
     """Whose vectors lie in a folder, as the output notes it."""
-    said = read_document(f"{layout.root}/.finecut/{folder}.json") or {}
+    said = usable_json(f"{layout.root}/.finecut/{folder}.json") or {}
     return {key: value for key, value in said.items() if isinstance(value, str)}
 
 

@@ -26,7 +26,7 @@ from finecut.transforms.beam.gather import Gather
 from finecut.transforms.beam.guard import FAILURES, guarded
 from finecut.transforms.beam.parallel import Write, WriteInParallel
 from finecut.transforms.embed.one_model import claim, facts, vector_key
-from finecut.transforms.resume.videos import artefacts_there, forget_other_files
+from finecut.transforms.resume.leftovers import artefacts_there, forget_other_files
 from finecut.transforms.write.close import (
     ChunkClosed,
     CloseChunks,
@@ -35,7 +35,15 @@ from finecut.transforms.write.close import (
     all_clips_are_here,
 )
 from finecut.transforms.write.documents import clip_document, serialise
-from finecut.transforms.write.writing import Writer, Writing, by_chunk, ids, light, tagged
+from finecut.transforms.write.writing import (
+    Writer,
+    Writing,
+    WritingTransform,
+    by_chunk,
+    ids,
+    light,
+    tagged,
+)
 
 CLIPS: Final = "clips"
 ARTEFACTS: Final = "artefacts"
@@ -70,14 +78,14 @@ def publish_clip(clip: Clip, writing: Writing) -> Iterator[Written]:
         size = writing.shelf.publish(clip.staged, path, clip.file.num_bytes)
         # Before the receipt: with both a receipt and a failure, the clip would count twice.
         _forget_other_verdict(clip, writing)
-        yield Written(CLIPS, clip.id, clip.chunk.id, path, size)
+        yield _receipt(CLIPS, clip, path, size)
     else:
         _drop(clip.staged, writing)
         _forget_other_verdict(clip, writing)
 
 
 def _forget_other_verdict(clip: Clip, writing: Writing) -> None:
-    """An earlier run may have judged it otherwise: nobody shall find it in both places."""
+    """An earlier run may have decided otherwise: the clip must not lie in both places."""
     writing.shelf.remove(writing.layout.clip(clip.id, not clip.kept))
     if not clip.kept:
         for path in artefacts_there(clip.id, writing):
@@ -93,8 +101,7 @@ def publish_artefacts(clip: Clip, writing: Writing) -> Iterator[Written]:
             _drop(staged, writing)
             continue
         path = writing.layout.below(below)
-        size = writing.shelf.publish(staged, path)
-        yield Written(ARTEFACTS, clip.id, clip.chunk.id, path, size)
+        yield _receipt(ARTEFACTS, clip, path, writing.shelf.publish(staged, path))
 
 
 def write_meta(clip: Clip, writing: Writing) -> Iterator[Written]:
@@ -103,7 +110,7 @@ def write_meta(clip: Clip, writing: Writing) -> Iterator[Written]:
         forget_other_files(clip, writing)
         path = writing.layout.meta(clip.id)
         data = serialise(clip_document(clip, writing.layout))
-        yield Written(METAS, clip.id, clip.chunk.id, path, writing.shelf.write(path, data))
+        yield _receipt(METAS, clip, path, writing.shelf.write(path, data))
 
 
 def write_vectors(clip: Clip, writing: Writing) -> Iterator[Written]:
@@ -114,7 +121,7 @@ def write_vectors(clip: Clip, writing: Writing) -> Iterator[Written]:
         claim(writing.shelf, writing.layout, algorithm, _model_of(clip, algorithm))
         path = writing.layout.embedding(algorithm, clip.id)
         size = writing.shelf.write(path, embedding_pickle(vector))
-        yield Written(EMBEDDINGS, clip.id, clip.chunk.id, path, size)
+        yield _receipt(EMBEDDINGS, clip, path, size)
 
 
 def tables_of(clips: Iterable[Clip]) -> dict[str, list[Clip]]:
@@ -136,13 +143,17 @@ def write_parquet(
     path = writing.layout.embedding_parquet(algorithm, chunk)
     rows = [(clip.id, clip.vectors[algorithm]) for clip in clips]
     size = writing.shelf.write(path, embedding_table(rows, facts(algorithm, used)))
-    yield Written(EMBEDDINGS, chunk, chunk, path, size)
+    yield Written(EMBEDDINGS, owner=chunk, chunk=chunk, path=path, num_bytes=size)
 
 
 def _model_of(clip: Clip, algorithm: str) -> ModelUsed:
     """Which model a clip's vector is of; who brings vectors of their own need not say."""
     named = clip.models.get(vector_key(algorithm))
     return named or ModelUsed(algorithm, dimension=len(clip.vectors[algorithm]))
+
+
+def _receipt(kind: str, clip: Clip, path: str, num_bytes: int) -> Written:
+    return Written(kind, clip.id, chunk=clip.chunk.id, path=path, num_bytes=num_bytes)
 
 
 def _drop(staged: str, writing: Writing) -> None:
@@ -154,12 +165,8 @@ def _drop(staged: str, writing: Writing) -> None:
 # The transforms of the same names.
 
 
-class WriteClips(beam.PTransform[beam.PCollection[Clip], WrittenClips]):
+class WriteClips(WritingTransform[beam.PCollection[Clip], WrittenClips]):
     """Clips → :class:`WrittenClips`."""
-
-    def __init__(self, writing: Writing) -> None:
-        super().__init__()
-        self.writing = writing
 
     def expand(self, clips: beam.PCollection[Clip]) -> "WrittenClips":
         writing = self.writing
@@ -189,21 +196,17 @@ class WriteClips(beam.PTransform[beam.PCollection[Clip], WrittenClips]):
         )
 
 
-class _WriteEach(beam.PTransform[beam.PCollection[Clip], Any]):
+class _WriteEach(WritingTransform[beam.PCollection[Clip], Any]):
     """Clip → ``written``, ``failures``: the wiring all small writers share."""
 
     write: Any
 
-    def __init__(self, writing: Writing) -> None:
-        super().__init__()
-        self.writing = writing
-
     def expand(self, clips: beam.PCollection[Clip]) -> Any:
         step = self.default_label()
-        write: Write = partial(type(self).write, writing=self.writing)
-        return clips | step >> beam.ParDo(
-            WriteInParallel(step, write, self.writing.threads)
-        ).with_outputs(FAILURES, main="written")
+        writing = self.writing
+        write: Write = partial(type(self).write, writing=writing)
+        work = WriteInParallel(step, write, threads=writing.threads, run=writing.shelf.staging)
+        return clips | step >> beam.ParDo(work).with_outputs(FAILURES, main="written")
 
 
 class PublishClips(_WriteEach):
@@ -230,12 +233,8 @@ class WriteVectors(_WriteEach):
     write = staticmethod(write_vectors)
 
 
-class WriteParquet(beam.PTransform[beam.PCollection[Clip], Any]):
+class WriteParquet(WritingTransform[beam.PCollection[Clip], Any]):
     """Clips → one Parquet file per chunk key (and algorithm)."""
-
-    def __init__(self, writing: Writing) -> None:
-        super().__init__()
-        self.writing = writing
 
     def expand(self, clips: beam.PCollection[Clip]) -> Any:
         return (
@@ -277,7 +276,7 @@ class _WriteParquet(Writer):
                 guarded(
                     "WriteParquet",
                     clips[0].video.source,
-                    partial(write_parquet, chunk, algorithm, clips, self.writing),
+                    partial(write_parquet, chunk, algorithm, clips, writing=self.writing),
                     partial(ids, clips),
                 )
             )

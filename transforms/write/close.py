@@ -19,9 +19,22 @@ from finecut.io.storage import files as shelf
 from finecut.transforms.beam.gather import Gather
 from finecut.transforms.beam.guard import FAILURES, guarded
 from finecut.transforms.beam.metrics import LOG, count
-from finecut.transforms.resume.videos import forget_clip, forget_note, forget_other_tables, settle
+from finecut.transforms.resume.leftovers import (
+    forget_clip,
+    forget_note,
+    forget_other_tables,
+    settle,
+)
 from finecut.transforms.write.documents import chunk_document, serialise, video_document
-from finecut.transforms.write.writing import Writer, Writing, by_chunk, ids, planned, tagged
+from finecut.transforms.write.writing import (
+    Writer,
+    Writing,
+    WritingTransform,
+    by_chunk,
+    ids,
+    planned,
+    tagged,
+)
 
 #: Clips of a video that were cut, and those of them that are written.
 CUT, WRITTEN = "cut", "written"
@@ -218,12 +231,8 @@ def video_is_complete(chunks: Sequence[ChunkClosed]) -> bool:
 _LedgerAndReceipts = tuple[beam.PCollection[Clip], beam.PCollection[Written]]
 
 
-class CloseChunks(beam.PTransform[_LedgerAndReceipts, Any]):
+class CloseChunks(WritingTransform[_LedgerAndReceipts, Any]):
     """(Clips, receipts) → ``closed`` chunks."""
-
-    def __init__(self, writing: Writing) -> None:
-        super().__init__()
-        self.writing = writing
 
     def expand(self, inputs: "_LedgerAndReceipts") -> Any:
         ledger, receipts = inputs
@@ -241,12 +250,8 @@ class CloseChunks(beam.PTransform[_LedgerAndReceipts, Any]):
         )
 
 
-class CloseVideos(beam.PTransform[beam.PCollection[ChunkClosed], Any]):
+class CloseVideos(WritingTransform[beam.PCollection[ChunkClosed], Any]):
     """Closed chunks → ``closed`` videos."""
-
-    def __init__(self, writing: Writing) -> None:
-        super().__init__()
-        self.writing = writing
 
     def expand(self, chunks: beam.PCollection[ChunkClosed]) -> Any:
         return (
@@ -258,12 +263,8 @@ class CloseVideos(beam.PTransform[beam.PCollection[ChunkClosed], Any]):
         )
 
 
-class CloseEmptyVideos(beam.PTransform[beam.PCollection[Reel], Any]):
+class CloseEmptyVideos(WritingTransform[beam.PCollection[Reel], Any]):
     """Reels without shots → ``closed`` videos."""
-
-    def __init__(self, writing: Writing) -> None:
-        super().__init__()
-        self.writing = writing
 
     def expand(self, reels: beam.PCollection[Reel]) -> Any:
         return reels | "Close empty video" >> beam.ParDo(
@@ -274,12 +275,8 @@ class CloseEmptyVideos(beam.PTransform[beam.PCollection[Reel], Any]):
 _CutAndWritten = tuple[beam.PCollection[Clip], beam.PCollection[Clip]]
 
 
-class CloseFilteredVideos(beam.PTransform[_CutAndWritten, Any]):
+class CloseFilteredVideos(WritingTransform[_CutAndWritten, Any]):
     """(Clips that were cut, those of them that are written) → ``closed`` videos that have none."""
-
-    def __init__(self, writing: Writing) -> None:
-        super().__init__()
-        self.writing = writing
 
     def expand(self, inputs: "_CutAndWritten") -> Any:
         cut, written = inputs

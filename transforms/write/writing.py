@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
@@ -11,6 +11,7 @@ from finecut.io.layout import Layout
 from finecut.io.records import Clip, Failure, Written
 from finecut.io.storage.files import Shelf
 from finecut.transforms.beam.guard import FAILURES
+from finecut.transforms.beam.of_run import of_run
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,11 @@ class Writing:
     #: Only the documents of chunks and videos, as the reference does.
     dry_run: bool = False
     threads: int = 6
-    #: What makes this run's vectors, so that those of an earlier one, which are none of its clips'
-    #: any more, can be removed.
+    #: What makes this run's vectors: those that an earlier run made for the same clips are removed.
     algorithm: str | None = None
     #: What tells configurations apart that make something else of the same film.
     configuration: str = ""
-    #: What that is made of besides the options, for who asks how an output was made.
+    #: What the configuration is made of besides the options, for the run's document.
     facts: Mapping[str, str | int | None] = field(default_factory=dict)
     #: In a stream, which has no end: seconds to wait for what is missing of a chunk.
     patience: float | None = None
@@ -51,12 +51,30 @@ def planned(clip: Clip, writing: Writing) -> set[str]:
     return paths
 
 
-class Writer(beam.DoFn):
-    """What the DoFns that write have in common: they know where."""
+Given = TypeVar("Given")
+Made = TypeVar("Made")
+
+
+class WritingTransform(beam.PTransform[Given, Made]):
+    """What the transforms that write have in common: they know where."""
 
     def __init__(self, writing: Writing) -> None:
         super().__init__()
         self.writing = writing
+
+
+class Writer(beam.DoFn):
+    """The same of their DoFns, which keep what is the run's as long as they are at work."""
+
+    def __init__(self, writing: Writing) -> None:
+        super().__init__()
+        self.writing = writing
+
+    def setup(self) -> None:
+        self._kept = of_run(self.writing.shelf.staging)
+
+    def teardown(self) -> None:
+        del self._kept
 
 
 def tagged(outcomes: Iterable[Any]) -> Iterator[Any]:

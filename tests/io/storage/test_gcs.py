@@ -26,12 +26,15 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage import gcs
 from finecut.io.storage.files import Shelf
 from finecut.io.storage.gcs import GoogleStore
+from finecut.io.storage.json_documents import usable_json
 from finecut.io.storage.ranges import RangedFile
 from finecut.io.storage.retry import ShortRead, is_passing
 from finecut.io.storage.stores import at_once
-from finecut.transforms.find.videos import Finding, InputError, check_inputs, find_sources
+from finecut.transforms.find.inputs import Finding, check_inputs, find_sources
+from finecut.transforms.find.lists import InputError
 from finecut.transforms.models.weights.folders import WeightsMissing, locate
-from finecut.transforms.resume.videos import Again, begin, read_document
+from finecut.transforms.resume.note import Again
+from finecut.transforms.resume.videos import begin
 from finecut.transforms.write.writing import Writing
 
 ROOT = "gs://bucket/out"
@@ -328,7 +331,7 @@ def test_documents_that_cannot_be_read_are_not_taken_for_missing(
     own.write(f"{ROOT}/note.json", b"{}")
     server.spoiled = lambda method, path: "403"
     with pytest.raises(PermissionError):
-        read_document(f"{ROOT}/note.json")
+        usable_json(f"{ROOT}/note.json")
 
 
 # ── answers nobody expects ───────────────────────────────────────────────────────────────────────

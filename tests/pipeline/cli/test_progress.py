@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from finecut.io.records import Failure, Source, Summary
+from finecut.pipeline.batches import batches_of, weighed
 from finecut.pipeline.cli.final_words import final_words, problems, stats_table
 from finecut.pipeline.cli.progress import Progress, progress_line
 from finecut.pipeline.options import Options
 from finecut.pipeline.planning import plan
-from finecut.pipeline.running import batches_of, weighed
 from finecut.transforms.beam.metrics import BOARD
 
 OPTIONS = Options(input=("films",), output="out")
@@ -53,11 +53,11 @@ def test_videos_not_probed_yet_are_taken_for_average() -> None:
 
 def test_without_a_terminal_lines_are_plain() -> None:
     out = io.StringIO()
-    BOARD.clear()
+    BOARD.forget()
     with Progress(out=out):
         BOARD.add("videos found", 2)
     assert out.getvalue() == "probing    0 of 2 videos\n"
-    BOARD.clear()
+    BOARD.forget()
 
 
 def test_quiet_progress_says_nothing() -> None:

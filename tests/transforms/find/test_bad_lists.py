@@ -12,7 +12,8 @@ import pytest
 
 from finecut.io.tables.drops import DropsError, read_drops
 from finecut.pipeline.cli.command import main
-from finecut.transforms.find.videos import Finding, InputError, find_sources
+from finecut.transforms.find.inputs import Finding, find_sources
+from finecut.transforms.find.lists import InputError
 from finecut.transforms.split.given import CutsError, read_cuts
 
 NESTED: Final = b"[" * 100_000

@@ -12,14 +12,9 @@ from finecut.io.media.limits import FilmError
 from finecut.io.records import Source
 from finecut.pipeline.options import Options
 from finecut.pipeline.planning import plan
+from finecut.transforms.find.inputs import Finding, check_inputs, find_sources
+from finecut.transforms.find.lists import InputError, read_list
 from finecut.transforms.find.probe import probe_source
-from finecut.transforms.find.videos import (
-    Finding,
-    InputError,
-    check_inputs,
-    find_sources,
-    read_list,
-)
 
 
 @pytest.fixture

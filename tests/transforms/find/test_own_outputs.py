@@ -15,8 +15,8 @@ from finecut.io.storage.files import Shelf
 from finecut.pipeline.commands.launch import job
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.running import run
+from finecut.transforms.find.inputs import Finding, find_sources
 from finecut.transforms.find.notifications import noticed
-from finecut.transforms.find.videos import Finding, find_sources
 
 
 @pytest.fixture

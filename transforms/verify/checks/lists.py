@@ -7,8 +7,8 @@ from typing import Any
 
 from finecut.io.layout import chunk_id
 from finecut.io.storage import files as shelf
-from finecut.transforms.find.videos import read_failure
-from finecut.transforms.resume.videos import MOST_CHUNKS
+from finecut.transforms.find.lists import read_failure
+from finecut.transforms.resume.note import MOST_CHUNKS
 from finecut.transforms.verify.checks import findings as kinds
 from finecut.transforms.verify.checks.chunks import ANYTHING, Claim
 from finecut.transforms.verify.checks.findings import Checked, Finding

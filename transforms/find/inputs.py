@@ -1,0 +1,249 @@
+"""Finding: what the inputs name, and what each of those files is.
+
+An input is a folder (searched at any depth), a glob, one file, or a list of files: ``.txt`` (one a
+line), ``.json`` (an array), ``.jsonl``/``.csv`` (a column named ``path``, ``uri``, ``video`` or
+``file``), a list from ``failures/``. A file reached twice, also through a symlink, is taken once.
+
+Documents of a video are named by its path below the *root*: the folder given, the folder part of a
+glob, the folder of a file; of several inputs or a list, the deepest folder that holds everything.
+"""
+
+from __future__ import annotations
+
+import glob
+import posixpath
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from finecut.io.layout import relative_to_root
+from finecut.io.records import Source
+from finecut.io.storage import files as shelf
+from finecut.io.storage.json_documents import BadDocument
+from finecut.io.tables.text_lists import list_text
+from finecut.transforms.find.lists import (
+    FAILURE_LIST,
+    LIST_EXTENSIONS,
+    InputError,
+    failed_source,
+    failures_in,
+    read_list,
+    sources_in,
+)
+from finecut.transforms.find.own_outputs import not_in, not_made
+
+VIDEO_EXTENSIONS = (".mp4", ".mov", ".avi", ".mkv", ".webm")
+#: What documents of a video, and of its chunks, add to its name.
+_DOCUMENT = re.compile(r"(_\d+)?\.json$")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What to look for."""
+
+    inputs: tuple[str, ...]
+    named_as: str | None = None
+    #: The most videos to take, the first by name; ``None`` means all.
+    limit: int | None = None
+    #: Folders that are never searched: what an earlier run made is not its own input.
+    without: tuple[str, ...] = ()
+    #: Where an earlier run listed what failed.
+    failed: str | None = None
+
+
+def find_sources(finding: Finding) -> list[Source]:
+    """Every video the inputs name, once, sorted by path."""
+    check_one_store(finding.inputs)
+    found = [_resolved(spec, finding.without) for spec in finding.inputs]
+    named = {source.uri: source for each in found for source in each.named}
+    roots = [each.root for each in found if each.root is not None]
+    root = _common_root(roots) if roots else ""
+    named_or_found = [*named, *(path for each in found for path in each.files)]
+    paths = _once(not_in(finding.without, named_or_found))
+    sources = [
+        named.get(path) or source_below(_readable(path), _readable(root), finding)
+        for path in paths[: finding.limit]
+    ]
+    _refuse_tangled(sources)
+    failures = failures_in(finding.failed)
+    failed = {failure.source.name: failed_source(failure) for failure in failures}
+    return [_as_it_failed(source, failed) for source in sources]
+
+
+def _refuse_tangled(sources: Sequence[Source]) -> None:
+    """Refuse folders named as documents of a video beside them are: one of the two could not be."""
+    taken: dict[str, str] = {}
+    for source in sources:
+        folder = posixpath.dirname(source.relative)
+        while folder and folder not in taken:
+            taken[folder] = source.relative
+            folder = posixpath.dirname(folder)
+    videos = {source.relative for source in sources}
+    for folder in sorted(taken):
+        video = _DOCUMENT.sub("", folder)
+        if video != folder and (video in videos or folder.removesuffix(".json") in videos):
+            video = video if video in videos else folder.removesuffix(".json")
+            raise InputError(
+                f"{video} and {folder}/ cannot be curated into one output, because a document of "
+                f"the video is named as the folder is, in which {taken[folder]} lies: rename the "
+                "folder, or curate one of the two into an output of its own"
+            )
+
+
+def _as_it_failed(source: Source, failed: Mapping[str, Source]) -> Source:
+    """The source, with what is known of its failures; an input that knows more is not asked."""
+    before = failed.get(source.name)
+    if before is None or before.attempts <= source.attempts:
+        return source
+    return replace(source, version=before.version, attempts=before.attempts, trouble=before.trouble)
+
+
+def check_inputs(inputs: Sequence[str]) -> None:
+    """Refuse local inputs that cannot name a video, before anything is started."""
+    check_one_store(inputs)
+    for spec in inputs:
+        path = shelf.absolute(spec)
+        if shelf.is_remote(path):
+            try:
+                shelf.check_store(path)
+            except OSError as error:
+                raise InputError(f"input {spec!r}: {error}") from error
+        elif not shelf.exists(path) and not glob.has_magic(path):
+            raise InputError(
+                f"input {spec!r} does not exist. Give a folder, a file, a glob in quotes or a list "
+                f"({', '.join(LIST_EXTENSIONS)})."
+            )
+        elif shelf.exists(path) and not shelf.is_folder(path) and not _extension(path):
+            raise InputError(
+                f"input {spec!r} is not a video ({', '.join(VIDEO_EXTENSIONS)}) nor a list of "
+                f"videos ({', '.join(LIST_EXTENSIONS)}). Give the folder that holds the videos."
+            )
+
+
+def source_below(path: str, root: str, finding: Finding) -> Source:
+    """The source of a file below a root.
+
+    Objects of a store may have names that no file has (``a//b``): they come as they are, and fail
+    when it is their turn.
+    """
+    try:
+        relative = relative_to_root(path, root)
+    except ValueError:
+        if not shelf.is_remote(path) or not path.startswith(f"{root.rstrip('/')}/"):
+            raise
+        relative = path[len(root.rstrip("/")) + 1 :]
+    if finding.named_as is None:
+        return Source(path, path, relative)
+    return Source(path, f"{finding.named_as.rstrip('/')}/{relative}", relative)
+
+
+def _readable(path: str) -> str:
+    """The path as text: bytes that are not text become ``\\xe9``, which the probe then refuses."""
+    return path.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
+def check_one_store(paths: Sequence[str]) -> None:
+    """Refuse paths on different stores: no folder holds them all, so they have no names."""
+    stores = {shelf.store_of(path) for path in paths}
+    if len(stores) > 1:
+        raise InputError(
+            f"inputs lie on different stores ({', '.join(sorted(s or 'local' for s in stores))}), "
+            "so no folder holds them all to name them by. Curate each store in a run of its own."
+        )
+
+
+class _Found(NamedTuple):
+    """What one input names: files below a root, or sources that have their names already."""
+
+    root: str | None
+    files: Sequence[str] = ()
+    named: Sequence[Source] = ()
+
+
+def _resolved(spec: str, without: Sequence[str]) -> _Found:
+    path = shelf.absolute(spec)
+    try:
+        return _resolve(path, without)
+    except OSError as error:
+        if not shelf.is_remote(path):
+            raise
+        raise InputError(
+            f"input {spec!r} cannot be read: {error.strerror or error}. See with `gcloud storage "
+            "ls` what is there and who may read it."
+        ) from error
+
+
+def _resolve(path: str, without: Sequence[str]) -> _Found:
+    """The root and the files of one input. Outputs inside it are left out."""
+    if glob.has_magic(path) and not shelf.exists(path):
+        root = fixed_part(path)
+        films = filter(is_video, shelf.matching(path))
+        return _Found(root, not_made(not_in(without, films), root))
+    if _extension(path) in LIST_EXTENSIONS and not shelf.is_folder(path):
+        return _resolve_list(path)
+    if is_video(path) and not shelf.is_folder(path):
+        return _Found(posixpath.dirname(path), [path])
+    films = filter(is_video, shelf.files_below(path))
+    return _Found(path, not_made(not_in(without, films), path))
+
+
+def _resolve_list(path: str) -> _Found:
+    try:
+        text = list_text(path)
+        named = sources_in(text) if _extension(path) == FAILURE_LIST else []
+        if named:
+            return _Found(None, named=named)
+        entries = read_list(text, _extension(path))
+    except ValueError as error:
+        why = f"it {error}" if isinstance(error, BadDocument) else error
+        raise InputError(
+            f"the list {path} cannot be read: {why}. A list is UTF-8 text of its kind: .txt one "
+            "path a line, .json an array, .jsonl an object a line, .csv with a column 'path'."
+        ) from error
+    folder = posixpath.dirname(path)
+    files = [entry if shelf.is_remote(entry) else _beside(folder, entry) for entry in entries]
+    return _Found(_common_root([posixpath.dirname(file) for file in files] or [folder]), files)
+
+
+def _beside(folder: str, entry: str) -> str:
+    """The file that a list in this folder names by a path from there."""
+    scheme, separator, below = folder.rpartition("://")
+    if not separator:
+        return shelf.absolute(posixpath.join(folder, entry))
+    return scheme + separator + posixpath.normpath(posixpath.join(below, entry))
+
+
+def _common_root(roots: Sequence[str]) -> str:
+    check_one_store(roots)
+    store, separator, _ = roots[0].rpartition("://")
+    paths = [root.rpartition("://")[2] for root in roots]
+    return store + separator + posixpath.commonpath(paths)
+
+
+def _once(paths: Iterable[str]) -> list[str]:
+    """Sorted, each file once: under its own name if it is there, else under its first link's."""
+    chosen: dict[str, str] = {}
+    for path in sorted(set(paths), key=lambda path: (shelf.is_symlink(path), path)):
+        chosen.setdefault(shelf.identity(path), path)
+    return sorted(chosen.values())
+
+
+def fixed_part(pattern: str) -> str:
+    """The folder in which a glob looks; what is no glob is that itself."""
+    parts: list[str] = []
+    for part in pattern.split("/"):
+        if glob.has_magic(part):
+            return "/".join(parts) or "/"
+        parts.append(part)
+    return pattern
+
+
+def _extension(path: str) -> str:
+    extension = posixpath.splitext(path)[1].lower()
+    return extension if extension in VIDEO_EXTENSIONS + LIST_EXTENSIONS else ""
+
+
+def is_video(path: str) -> bool:
+    """Whether its name says so."""
+    return _extension(path) in VIDEO_EXTENSIONS
