@@ -11,6 +11,7 @@ no say in an answer. On a GPU so many pixels go through it together as fit besid
 from __future__ import annotations
 
 import importlib.util
+import sys
 from typing import Any
 
 from finecut.transforms.models.weights.folders import WeightsMissing, needed
@@ -86,3 +87,14 @@ def gpus() -> list[tuple[str, float]]:
     cuda = needed("torch", PURPOSE).cuda
     found = [cuda.get_device_properties(i) for i in range(cuda.device_count())]
     return [(device.name, device.total_memory / 2**30) for device in found]
+
+
+def work_alone() -> None:
+    """Tell torch, if a model has just been loaded with it, that its calls take one thread each.
+
+    Sums come out in another order with other numbers of threads, so a score would depend on the
+    machine; and calls of several workers that all take all cores wait for each other.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(1)
