@@ -28,8 +28,8 @@ from finecut.io.media.codecs.encoders import require_encoder
 from finecut.io.records import Source, Summary, from_json, to_json
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import LeadsOutside, standing
-from finecut.io.storage.files import Shelf
 from finecut.io.storage.halting import halt
+from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.reachable import StoreAway, greet
 from finecut.io.storage.staging import MAKES_NO_CLIPS, Running, alive, sweep_dead
 from finecut.io.storage.stores import UnknownStore

@@ -1,13 +1,13 @@
 """The fence: what a command may touch ends where the folder ends that it was given.
 
-A link inside an output may lead anywhere: who followed it would read, list, overwrite or remove
-what somebody else owns. So a command says once which folders it works in, and within::
+A link inside an output may lead anywhere: following it would read, list, overwrite or remove what
+somebody else owns. So a command says once which folders it works in, and within::
 
     with standing(Fence(("/data/out",))):
         ...                   # nothing below /data/out is followed to outside of it
 
-a path that leads out of its folder is as good as missing for who reads, is left out of listings
-(with a word, once), and refused for who writes or removes (:class:`LeadsOutside`). The folder
+a path that leads out of its folder is as good as missing for reading, is left out of listings
+(with a word, once), and refused for writing and removing (:class:`LeadsOutside`). The folder
 itself may be a link: it is resolved once. What lies below no fence is followed as ever, and so is
 what lies in a folder that is ``free``: inputs, even where they lie in an output.
 
@@ -36,7 +36,7 @@ _SPECIAL: Final = ("", ".", "..")
 
 
 class LeadsOutside(FileNotFoundError):
-    """A path that leads out of the folder that it lies in. For who reads, there is nothing."""
+    """A path that leads out of the folder that it lies in. For reading, there is nothing."""
 
     def __init__(self, path: str, root: str) -> None:
         super().__init__(
@@ -73,7 +73,7 @@ def _arrived(roots: tuple[str, ...], free: tuple[str, ...]) -> Fence:
     return fence
 
 
-#: For who works below none.
+#: Where there is none.
 NO_FENCE: Final = Fence()
 
 
@@ -132,7 +132,7 @@ def fence_around(path: str) -> str | None:
 
 
 def leads_outside(path: str) -> bool:
-    """Whether who follows this leaves the fenced folder that it lies in; said once, if so."""
+    """Whether this path leaves the fenced folder that it lies in; logged once, if so."""
     if not _STANDING.places:
         return False
     root = fence_around(path)
@@ -152,7 +152,7 @@ def refuse_outside(path: str) -> None:
 def refuse_behind_link(path: str, root: str) -> None:
     """Raise :class:`LeadsOutside` if the folder of a path is not really in ``root``.
 
-    For who writes or removes: a last part that is a link is then replaced or removed itself.
+    For writing and removing: a last part that is a link is then replaced or removed itself.
     """
     if not is_within(_known_place(posixpath.dirname(path)), _known_place(root)):
         raise LeadsOutside(path, root)

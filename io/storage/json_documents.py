@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
 from typing import Any, Final, NoReturn
 
 from finecut.io.storage import files as shelf
@@ -104,33 +103,21 @@ def _short(text: str) -> str:
     return text if len(text) <= 24 else f"{text[:20]}… ({len(text)} digits)"
 
 
-def _inside(said: Any) -> Iterator[Any]:
-    if isinstance(said, dict):
-        yield from said.values()
-    elif isinstance(said, list):
-        yield from said
-
-
 def _refuse_deep(said: Any) -> None:
-    """Level by level: who called itself for each would be in trouble before it knew."""
-    level = [said]
+    """Level by level: a function that calls itself would be in trouble before it knew."""
+    level = [said] if isinstance(said, dict | list) else []
     for _ in range(DEEPEST):
-        level = [one for each in level for one in _inside(each) if isinstance(one, dict | list)]
+        inside = (each.values() if isinstance(each, dict) else each for each in level)
+        level = [one for values in inside for one in values if isinstance(one, dict | list)]
         if not level:
             return
     raise BadDocument(_DEEP)
 
 
 def _refuse_surrogates(said: Any) -> None:
-    rest = [said]
-    while rest:
-        each = rest.pop()
-        texts = [each] if isinstance(each, str) else [*each] if isinstance(each, dict) else ()
-        for text in texts:
-            try:
-                text.encode()
-            except UnicodeEncodeError as error:
-                raise BadDocument(
-                    f"holds half a character (\\u{ord(text[error.start]):04x}), which no text may"
-                ) from error
-        rest += _inside(each)
+    try:
+        json.dumps(said, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise BadDocument(
+            f"holds half a character (\\u{ord(error.object[error.start]):04x}), which no text may"
+        ) from error

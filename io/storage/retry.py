@@ -16,7 +16,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterator
-from types import TracebackType
+from contextlib import AbstractContextManager
 from typing import NoReturn, TypeVar
 
 T = TypeVar("T")
@@ -126,20 +126,12 @@ def status_of(error: BaseException) -> int | None:
     return next((number for number in numbers if 400 <= number < 600), None)
 
 
-class _Attempt:
+class _Attempt(AbstractContextManager["_Attempt", bool]):
     """Keeps passing trouble, and lets all other errors through; those of stores as OSErrors."""
 
     error: Exception
 
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> bool:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
         if not isinstance(error, Exception):  # nothing, or somebody wants to end the program
             return False
         self.error = error

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from finecut.io.dataset.output import Entry, NoDataset, Output
 from finecut.io.storage import files as shelf
-from finecut.io.storage.files import Shelf
 from finecut.io.storage.json_documents import BadDocument, parsed_text, read_json
+from finecut.io.storage.publishing import Shelf
 from finecut.io.tables.parquet import rows_of
 from finecut.pipeline.options import FIXED_STRIDE, Options
 from finecut.transforms.beam.parallel import in_order

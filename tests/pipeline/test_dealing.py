@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from finecut.io.media.codecs.encoders import Encoding
 from finecut.io.media.testfilm.paint import paint
 from finecut.io.records import Chunk, Clip, Reel, Shot, Source, Span, Video
-from finecut.io.storage.files import Shelf
+from finecut.io.storage.publishing import Shelf
 from finecut.pipeline.dealing import (
     PART_SECONDS,
     ShareOut,

@@ -21,7 +21,7 @@ from faults import FaultyStore, differences, staged, tree
 from finecut.io.media.testfilm.paint import paint
 from finecut.io.process import children as child
 from finecut.io.records import Source
-from finecut.io.storage.files import Shelf
+from finecut.io.storage.publishing import Shelf
 from finecut.pipeline.cli.flags import Parser, add_flags, parse_options
 from finecut.pipeline.curation import curate_stream
 from finecut.pipeline.options import OptionError, Options

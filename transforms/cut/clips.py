@@ -10,7 +10,7 @@ from finecut.io.media.codecs.decoders import require_decoder
 from finecut.io.media.codecs.encoders import require_encoder
 from finecut.io.media.remux.copying import ENCODED
 from finecut.io.records import Clip, ClipFile, Failure, Reel
-from finecut.io.storage.files import Shelf
+from finecut.io.storage.publishing import Shelf
 from finecut.transforms.beam.evidence import of_video
 from finecut.transforms.beam.guard import FAILURES, guarded
 from finecut.transforms.beam.metrics import LOG, count, metered

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -32,6 +32,7 @@ from finecut.io.records import ModelUsed
 from finecut.transforms.caption.asking import Frame, Question, Said
 from finecut.transforms.models import qwen
 from finecut.transforms.models.caption_models import CAPTIONERS, repository_of
+from finecut.transforms.models.devices import Tensor
 from finecut.transforms.models.loading import config_of, load_part, quiet
 from finecut.transforms.models.local_model import (
     LocalModel,
@@ -49,9 +50,6 @@ from finecut.transforms.models.weights.folders import (
     read_json,
 )
 from finecut.transforms.models.words import by_template, numbers, spread, turns, words_only
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 PURPOSE = "caption clips"
 

@@ -32,11 +32,11 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from finecut.io.records import ModelUsed
 from finecut.transforms.caption.asking import Question, Said
-from finecut.transforms.models.devices import at_once_on, require_share
+from finecut.transforms.models.devices import Tensor, at_once_on, require_share
 from finecut.transforms.models.loading import config_of, load_model
 from finecut.transforms.models.weights.folders import (
     CONFIG,
@@ -48,9 +48,6 @@ from finecut.transforms.models.weights.folders import (
     remote_code,
 )
 from finecut.transforms.models.words import answered
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 #: The part of a GPU's memory that is reckoned with.
 SHARE = 0.8

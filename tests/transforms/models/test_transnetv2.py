@@ -333,7 +333,7 @@ def test_no_package(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / WEIGHTS).touch()
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(WeightsMissing, match=r"needs torch.*finecut\[models\].*-algorithm content"):
+    with pytest.raises(WeightsMissing, match=r"torch is needed.*-algorithm content"):
         load(str(tmp_path))
 
 

@@ -21,10 +21,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from finecut.io.records import ModelUsed
 from finecut.transforms.caption.asking import Question, Vector
+from finecut.transforms.models.devices import Tensor
 from finecut.transforms.models.embedders.kinds import PURPOSE, Kind, kind_of
 from finecut.transforms.models.embedders.preparation import Preparation, preparation_of
 from finecut.transforms.models.loading import load_model, quiet, unfit
@@ -38,9 +39,6 @@ from finecut.transforms.models.weights.folders import (
     locate,
     needed,
 )
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 #: Clips, and frames, that go through a model together on a GPU.
 CLIPS, FRAMES = 64, 512

@@ -9,19 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from finecut.transforms.caption.asking import Frame
+from finecut.transforms.models.devices import Tensor
 from finecut.transforms.models.embedders.kinds import PURPOSE, Kind
 from finecut.transforms.models.picture_settings import SETTINGS, check_normal, settings_of
 from finecut.transforms.models.weights.folders import WeightsMissing, first_line, needed
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 #: The parts of a file for all that may say it.
 PARTS = ("video_processor", "image_processor")

@@ -31,13 +31,13 @@ import importlib
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
 from finecut.io.records import ModelUsed
 from finecut.transforms.caption.asking import Question
-from finecut.transforms.models.devices import device_of, dtype_of
+from finecut.transforms.models.devices import Tensor, device_of, dtype_of
 from finecut.transforms.models.embedders.encoders import Embedder
 from finecut.transforms.models.embedders.kinds import BILINEAR, PURPOSE
 from finecut.transforms.models.embedders.preparation import Preparation
@@ -64,9 +64,6 @@ from finecut.transforms.models.weights.folders import (
     remote_code,
     weight_files,
 )
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 #: The classes that each of the two brings.
 CLASSES = ("AutoConfig", "AutoModel")

@@ -32,7 +32,7 @@ STRUCK: Final = "***"
 #: Shorter values of a query are versions and switches, and striking them out garbles the rest.
 SECRET_LETTERS: Final = 4
 QUOTED_LETTERS: Final = 200
-#: Longer names are none.
+#: A longer name is not one.
 NAME_LETTERS: Final = 200
 EXAMPLE: Final = "http://host:8000/v1 or http://host:8000/v1#Qwen/Qwen2.5-VL-7B-Instruct"
 
@@ -200,7 +200,7 @@ def _names_host(url: str) -> bool:
 
 
 def _authorization(split: SplitResult, key: str | None) -> tuple[str | None, list[str]]:
-    """The header that says who asks, and what must not be seen of it and of the url."""
+    """The header that authorizes a question, and what must not be seen of it and of the url."""
     password = split.password or ""
     pair = f"{unquote(split.username or '')}:{unquote(password)}"
     coded = base64.b64encode(pair.encode()).decode()

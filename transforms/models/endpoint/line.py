@@ -156,7 +156,7 @@ class Line:
         sent = whole = False
         try:
             with _cut_at(connection.sock, ends):
-                # Who refuses a long question may do so before it has heard all of it.
+                # A server may refuse a long question before it has all of it.
                 with contextlib.suppress(BrokenPipeError):
                     connection.request(**request)
                     sent = True

@@ -23,6 +23,7 @@ from finecut.io.records import ModelUsed
 from finecut.transforms.beam.guard import attempted
 from finecut.transforms.caption.asking import (
     BLOCKED,
+    OK,
     Answer,
     Frame,
     Question,
@@ -65,7 +66,7 @@ class _Endpoint:
 
     #: More than anybody asks: the server batches, and frames are encoded when their turn comes.
     at_once = sys.maxsize
-    #: It is the server's business who waits for whom.
+    #: In which order questions are answered is the server's business.
     by_turns = False
 
     def __init__(self, line: Line, model: str, parallel: int) -> None:
@@ -114,17 +115,19 @@ class _Endpoint:
 class EndpointCaptioner(_Endpoint):
     """Says in words what pictures show."""
 
+    #: It is shown no more of them.
+    pictures = PICTURES
+
     def __init__(self, line: Line, model: str, parallel: int, max_tokens: int) -> None:
         super().__init__(line, model, parallel)
         self._max_tokens = max_tokens
 
-    def _frames(self, question: Question) -> Sequence[Frame]:
-        return spread(question.frames, PICTURES)
-
     def _answered(self, question: Question) -> Said:
         asked = {
             "model": self._model,
-            "messages": messages(question.system, self._frames(question), question.text),
+            "messages": messages(
+                question.system, spread(question.frames, self.pictures), question.text
+            ),
             "temperature": 0,
             "max_tokens": self._max_tokens,
         }
@@ -137,12 +140,12 @@ class EndpointCaptioner(_Endpoint):
         if parts is None or reason in ("abort", "error"):
             raise self._garbled("no words", reply)
         self._learn(reply.get("system_fingerprint"))
-        given, written = _tokens(reply.get("usage"))
+        tokens = _tokens(reply.get("usage"))
         if message.get("refusal") or REFUSAL in parts or reason == "content_filter":
-            return Said(question.id, "", BLOCKED, given, written)
+            return Said(question.id, "", BLOCKED, *tokens)
         # A server may repeat what it was sent, its key included.
         text = self._line.address.struck(parts.get("text", ""))
-        raw = Said(question.id, text, prompt_tokens=given, output_tokens=written)
+        raw = Said(question.id, text, OK, *tokens)
         return answered(raw, ended=reason != "length")
 
     def _learn(self, fingerprint: object) -> None:
@@ -155,8 +158,7 @@ class EndpointCaptioner(_Endpoint):
 class EndpointWriter(EndpointCaptioner):
     """Says more in words about words; frames are not shown to it."""
 
-    def _frames(self, question: Question) -> Sequence[Frame]:
-        return ()
+    pictures = 0
 
 
 class EndpointEmbedder(_Endpoint):
