@@ -85,13 +85,13 @@ class _Standing:
         self.fences: list[Fence] = []
         #: Each folder of every fence, and where it really is; nothing for those that are free.
         self.places: dict[str, str | None] = {}
-        self.told: set[str] = set()
+        self.logged: set[str] = set()
 
     def renew(self) -> None:
         free = {folder: None for fence in self.fences for folder in fence.free if _is_local(folder)}
         roots = [folder for fence in self.fences for folder in fence.roots if _is_local(folder)]
         self.places = {**free, **{folder: os.path.realpath(folder) for folder in roots}}
-        self.told.clear()
+        self.logged.clear()
         _remembered.cache_clear()
 
 
@@ -187,23 +187,25 @@ def is_plain_name(name: object) -> bool:
 
 
 def plain_names(names: Iterable[object], note: str) -> list[str]:
-    """Those of a note's names that stay below their folder; the others are told, and left alone."""
+    """Those of a note's names that stay below their folder; others are logged and left alone."""
     plain: list[str] = []
     for name in names:
         if isinstance(name, str) and is_plain_name(name):
             plain.append(name)
         else:
-            said = _shown(str(name)[:80])
-            if _is_new(f"{note} {said}"):
-                LOG.error("%s names %s, which finecut never writes: left alone", _shown(note), said)
+            shown = _shown(str(name)[:80])
+            if _is_new(f"{note} {shown}"):
+                LOG.error(
+                    "%s names %s, which finecut never writes: left alone", _shown(note), shown
+                )
     return plain
 
 
-def _is_new(said: str) -> bool:
-    """Whether nobody said so since the last command began."""
+def _is_new(message: str) -> bool:
+    """Whether this was not logged since the last command began."""
     with _STANDING.lock:
-        new = said not in _STANDING.told
-        _STANDING.told.add(said)
+        new = message not in _STANDING.logged
+        _STANDING.logged.add(message)
     return new
 
 

@@ -79,8 +79,8 @@ class GoogleStore:
         # All names begin with this, without the brackets that make signs plain.
         prefix = re.sub(r"\[([*?\[])\]", r"\1", fixed)
         page = _page(pattern, prefix, after, "" if "/" in rest or "**" in rest else "/")
-        told = re.compile(translated(pattern))
-        return page._replace(objects=[one for one in page.objects if told.fullmatch(one.uri)])
+        named = re.compile(translated(pattern))
+        return page._replace(objects=[one for one in page.objects if named.fullmatch(one.uri)])
 
     def inside(self, folder: str, after: str | None) -> Page:
         name = _parts(folder)[1]
@@ -270,7 +270,7 @@ def may_have_credentials() -> bool:
 
 
 def _never_look() -> bool:
-    """Whether Google's library does not look for a metadata server, because somebody said so."""
+    """Whether the environment forbids Google's library to look for a metadata server."""
     return os.environ.get("NO_GCE_CHECK") == "true"
 
 
@@ -340,7 +340,7 @@ def _kind(uri: str) -> str:
 
 @contextmanager
 def _plainly(uri: str) -> Iterator[None]:
-    """What is not there or not allowed, said as it is said of a disk."""
+    """What is not there or not allowed, in the words that a disk has for it."""
     try:
         yield
     except NotFound as error:
@@ -357,7 +357,7 @@ def _is_passing(error: GoogleAuthError) -> bool:
     """Whether the server that gives out credentials was only away."""
     if error.retryable or isinstance(error, TransportError):
         return True
-    # Its absence is said in these words, and so is its refusal to be asked too often.
+    # Its absence has these words, and so is its refusal to be asked too often.
     asked = isinstance(error, RefreshError | DefaultCredentialsError) and _is_googles()
     return asked and not isinstance(error, InvalidOperation)
 

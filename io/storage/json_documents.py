@@ -37,17 +37,17 @@ def parsed(data: bytes) -> dict[str, Any]:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadDocument(f"is no text in UTF-8 ({error.reason} at byte {error.start})") from error
-    said = parsed_text(text)
-    if not isinstance(said, dict):
-        raise BadDocument(f"is no object in braces, but a {type(said).__name__}")
-    return said
+    value = parsed_text(text)
+    if not isinstance(value, dict):
+        raise BadDocument(f"is no object in braces, but a {type(value).__name__}")
+    return value
 
 
 def parsed_text(text: str) -> Any:
     """What JSON says: any value, as long as it is one that can be used."""
     try:
-        said = json.loads(text, parse_float=_number, parse_int=_whole, parse_constant=_refused)
-        _refuse_deep(said)
+        value = json.loads(text, parse_float=_number, parse_int=_whole, parse_constant=_refused)
+        _refuse_deep(value)
     except BadDocument:
         raise
     except RecursionError:
@@ -55,8 +55,8 @@ def parsed_text(text: str) -> Any:
     except ValueError as error:
         raise BadDocument(f"is no JSON ({error})" if text.strip() else "is empty") from error
     if _SURROGATE.search(text.encode()):
-        _refuse_surrogates(said)
-    return said
+        _refuse_surrogates(value)
+    return value
 
 
 def read_json(path: str) -> dict[str, Any] | None:
@@ -103,9 +103,9 @@ def _short(text: str) -> str:
     return text if len(text) <= 24 else f"{text[:20]}… ({len(text)} digits)"
 
 
-def _refuse_deep(said: Any) -> None:
+def _refuse_deep(value: Any) -> None:
     """Level by level: a function that calls itself would be in trouble before it knew."""
-    level = [said] if isinstance(said, dict | list) else []
+    level = [value] if isinstance(value, dict | list) else []
     for _ in range(DEEPEST):
         inside = (each.values() if isinstance(each, dict) else each for each in level)
         level = [one for values in inside for one in values if isinstance(one, dict | list)]
@@ -114,9 +114,9 @@ def _refuse_deep(said: Any) -> None:
     raise BadDocument(_DEEP)
 
 
-def _refuse_surrogates(said: Any) -> None:
+def _refuse_surrogates(value: Any) -> None:
     try:
-        json.dumps(said, ensure_ascii=False).encode()
+        json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise BadDocument(
             f"holds half a character (\\u{ord(error.object[error.start]):04x}), which no text may"

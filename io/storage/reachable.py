@@ -41,12 +41,12 @@ def greet(uris: Iterable[str], seconds: float = PATIENCE) -> None:
         try:
             store_for(bucket)
         except UnknownStore:
-            continue  # said in its place, with the option that names it
+            continue  # reported in its place, with the option that names it
         greeting = _Greeting(bucket)
         greeting.start()
         greeting.join(seconds)
         if greeting.is_alive() or greeting.trouble is not None:
-            raise StoreAway(greeting.said(seconds))
+            raise StoreAway(greeting.message(seconds))
 
 
 class _Greeting(threading.Thread):
@@ -74,7 +74,7 @@ class _Greeting(threading.Thread):
         self._has_credentials = True
         gcs.GoogleStore().inside(self.bucket, None)
 
-    def said(self, seconds: float) -> str:
+    def message(self, seconds: float) -> str:
         why = f"no answer within {seconds:g} s" if self.trouble is None else _short(self.trouble)
         if not self._has_credentials:
             host = os.environ.get("GCE_METADATA_HOST")

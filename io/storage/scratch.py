@@ -36,7 +36,7 @@ PLAIN = "-_."
 
 @dataclass(frozen=True)
 class Scratch:
-    """``place``: where its folder lies; where the machine has temporary files unless it is said."""
+    """``place``: where its folder lies, if not where the machine has temporary files."""
 
     budget: int
     place: str = ""

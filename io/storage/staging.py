@@ -41,8 +41,8 @@ LONG_AGO: Final = 7 * 86400.0
 BEAT_SECONDS: Final = 30.0
 SILENT_SECONDS: Final = 600.0
 #: How often, and how many seconds apart, a mark is read that its owner has not written yet.
-SAID_TRIES: Final = 50
-SAID_PAUSE: Final = 0.01
+READ_TRIES: Final = 50
+READ_PAUSE: Final = 0.01
 #: What a file system says of a file that somebody else has locked. Whatever else it says (ENOLCK,
 #: ENOSYS, EOPNOTSUPP …), it has no locks, or no server for them.
 HELD: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES})
@@ -179,19 +179,19 @@ def _mark_of(folder: Path, held: contextlib.ExitStack) -> _Mark | None:
     try:
         file = held.enter_context((folder / ALIVE).open())
         locked = _lock(file)
-        return _Mark(folder, _said(file, locked is False), locked, os.fstat(file.fileno()).st_mtime)
+        return _Mark(folder, _read(file, locked is False), locked, os.fstat(file.fileno()).st_mtime)
     except OSError:
         return None
 
 
-def _said(file: TextIO, held_elsewhere: bool) -> Running | None:
-    """What a mark says. A run that has just locked it writes it a moment later: it is waited for."""
-    for _ in range(SAID_TRIES if held_elsewhere else 1):
+def _read(file: TextIO, held_elsewhere: bool) -> Running | None:
+    """What a mark says. A run that just locked it writes it a moment later: it is waited for."""
+    for _ in range(READ_TRIES if held_elsewhere else 1):
         file.seek(0)
         with contextlib.suppress(ValueError, TypeError):
             return Running(**json.load(file))
         if held_elsewhere:
-            time.sleep(SAID_PAUSE)
+            time.sleep(READ_PAUSE)
     return None
 
 

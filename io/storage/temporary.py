@@ -23,7 +23,7 @@ from finecut.io.storage.staging import alive, sweep_dead
 
 #: Keeps the common folder: one that goes and comes again could be made by somebody else meanwhile.
 KEEP: Final = "keep"
-#: What these folders are said to be made for; they are never shared, so it says no more.
+#: What the marks of these folders say they are for; they are never shared, so it is no more.
 TEMPORARY: Final = "temporary"
 
 

@@ -131,12 +131,12 @@ class VideoCaptioner(Captioner):
     def answer(self, questions: Sequence[Question]) -> list[Said]:
         """All in one call."""
         seen = [self.seen(question) for question in questions]
-        with self._speaker.lock:
+        with self._generator.lock:
             prompts = [
                 self.prompt(question, *pixels)
                 for question, pixels in zip(questions, seen, strict=True)
             ]
-            return self._speaker.say(prompts)
+            return self._generator.write(prompts)
 
     def seen(self, question: Question) -> tuple[Tensor, tuple[int, int, int]]:
         """The patches of a question's frames; nobody needs to wait for them."""
@@ -218,10 +218,10 @@ class PictureCaptioner(Captioner):
 
     def answer(self, questions: Sequence[Question]) -> list[Said]:
         """One after the other."""
-        said = []
+        captions = []
         for given in questions:
             pictures = _pictures(spread(given.frames, PICTURES))
-            with self._speaker.lock:
+            with self._generator.lock:
                 question = words_only(self.tokenizer, given, PLACES)
                 system = question.system and [{"type": "text", "text": question.system}]
                 words = {"type": "text", "text": question.text}
@@ -231,8 +231,8 @@ class PictureCaptioner(Captioner):
                     add_generation_prompt=True,
                 )
                 inputs = self._processor(images=pictures, text=text, return_tensors="pt")
-                said += self._speaker.generate([question.id], dict(inputs))
-        return said
+                captions += self._generator.generate([question.id], dict(inputs))
+        return captions
 
 
 class OwnCodeCaptioner(Captioner):
@@ -248,15 +248,17 @@ class OwnCodeCaptioner(Captioner):
 
     def answer(self, questions: Sequence[Question]) -> list[Said]:
         """One after the other."""
-        said = []
+        captions = []
         for question in questions:
             pictures = _pictures(question.frames)
-            with self._speaker.lock:
+            with self._generator.lock:
                 text = seeing(self.tokenizer, self._template, self._family, question)
                 made = self._processor(text=[text], videos=pictures, return_tensors="pt")
                 inputs = {key: made[key] for key in SHOWN if key in made}
-                said += self._speaker.generate([question.id], inputs, **self._speaker.wishes)
-        return said
+                captions += self._generator.generate(
+                    [question.id], inputs, **self._generator.settings
+                )
+        return captions
 
 
 def offered(found: Located) -> str:

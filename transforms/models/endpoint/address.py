@@ -42,7 +42,7 @@ class EndpointError(WeightsMissing):
 
 
 class EndpointDown(EndpointError):
-    """It could not be reached, was too slow, or said that it could not now."""
+    """It could not be reached, was too slow, or could not answer now."""
 
 
 class EndpointRefused(EndpointError):
@@ -106,9 +106,11 @@ class Address:
                 text = text.replace(written, STRUCK)
         return text
 
-    def quoted(self, said: bytes | str, most: int = QUOTED_LETTERS) -> str:
-        """The beginning of what the server said, on one line and without secrets."""
-        text = said[: 1 << 16].decode("utf-8", "replace") if isinstance(said, bytes) else said
+    def quoted(self, content: bytes | str, most: int = QUOTED_LETTERS) -> str:
+        """The beginning of what the server answered, on one line and without secrets."""
+        text = (
+            content[: 1 << 16].decode("utf-8", "replace") if isinstance(content, bytes) else content
+        )
         text = self.struck(text)
         text = "".join(c if c.isprintable() else " " for c in text)
         text = " ".join(text.split())
