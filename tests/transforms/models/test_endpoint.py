@@ -57,7 +57,7 @@ from finecut.transforms.models.endpoint.models import (
     EndpointWriter,
     require_endpoint,
 )
-from finecut.transforms.models.words import without_thoughts
+from finecut.transforms.models.words import spread, without_thoughts
 
 COLOURS = [(240, 16, 16), (16, 200, 32), (24, 32, 220), (230, 220, 20), (128, 128, 128)]
 #: Far more than a server on this machine needs; nobody waits for it.
@@ -268,7 +268,7 @@ def test_as_many_pictures_are_shown_as_a_server_takes() -> None:
 @given(st.integers(0, 800), st.integers(2, 100))
 def test_fewer_frames_are_evenly_spread(count: int, most: int) -> None:
     frames = np.arange(count)
-    chosen = [int(frame) for frame in models.spread(frames, most)]  # type: ignore[arg-type]
+    chosen = [int(frame) for frame in spread(frames, most)]  # type: ignore[arg-type]
     assert len(chosen) == min(count, most)
     if count <= most:
         assert chosen == list(range(count))
