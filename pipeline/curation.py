@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 
 from finecut.io.records import CODING, Clip, Failure, Reel, Source, Summary, Video, to_json
-from finecut.io.storage.files import Shelf
+from finecut.io.storage.publishing import Shelf
 from finecut.pipeline.custom_steps.applying import apply
 from finecut.pipeline.dealing import InParts, ShareOut, deal_reels, deal_videos
 from finecut.pipeline.engine import runner_of

@@ -19,7 +19,7 @@ import apache_beam as beam
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from finecut.io.storage import files as shelf
-from finecut.io.storage.files import Shelf
+from finecut.io.storage.publishing import Shelf
 from finecut.pipeline.cli.own_process import Handler
 from finecut.pipeline.engine import DATAFLOW, RunError
 from finecut.pipeline.options import OptionError

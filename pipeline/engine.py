@@ -17,7 +17,7 @@ from apache_beam.runners.runner import PipelineResult, create_runner
 from apache_beam.utils import thread_pool_executor
 
 from finecut.io.errors import NOT_DONE, UserError
-from finecut.io.storage.files import Shelf
+from finecut.io.storage.publishing import Shelf
 from finecut.pipeline.choices.running import LOCAL, LOCAL_RUNNERS
 from finecut.pipeline.cli.stopping import interruptible
 from finecut.pipeline.options import OptionError

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import LeadsOutside
-from finecut.io.storage.files import Shelf
+from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.staging import MAKES_NO_CLIPS, alive, sweep_dead
 from finecut.io.storage.stores import UnknownStore
 from finecut.pipeline.engine import RunError

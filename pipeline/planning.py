@@ -17,7 +17,7 @@ from finecut.io.media.limits import Limits
 from finecut.io.process.children import ChildLimits, possible
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import Fence
-from finecut.io.storage.files import Shelf
+from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.scratch import Scratch
 from finecut.pipeline.choices.cutting import FIXED_STRIDE
 from finecut.pipeline.custom_steps.steps import CustomStep, custom_steps

@@ -27,8 +27,8 @@ from finecut.io.media.codecs.encoders import require_encoder
 from finecut.io.records import Source, Summary, from_json
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import standing
-from finecut.io.storage.files import Shelf
 from finecut.io.storage.halting import halt
+from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.reachable import StoreAway, greet
 from finecut.io.storage.temporary import temporary_folder
 from finecut.pipeline.batches import batches_of, weighed

@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 
     from finecut.io.media.frame_view import FrameView
     from finecut.io.media.frames.contact_sheet import Sheet
-    from finecut.io.storage.files import Shelf
+    from finecut.io.storage.publishing import Shelf
     from finecut.transforms.measure.looking import Looking
     from finecut.transforms.work import Work
 

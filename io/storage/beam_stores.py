@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-from finecut.io.storage.stores import Found, Opened, Patiently, at_once
+from finecut.io.storage.stores import Found, Opened, Page
 
 
 class BeamStore:
@@ -31,25 +31,17 @@ class BeamStore:
         size, written = int(system.size(uri)), system.last_updated(uri)
         return Found(uri, size, f"{size} {written}", written)
 
-    def below(
-        self, folder: str, patiently: Patiently = at_once, limit: int | None = None
-    ) -> list[Found]:
-        pattern = f"{glob.escape(folder.rstrip('/'))}/**"
-        return patiently(lambda: self._match(pattern, limit))
+    def matching(self, pattern: str, most: int | None, after: str | None) -> Page:
+        del after  # all of it is the first part
+        [result] = FileSystems.match([pattern], limits=[most])
+        return Page([_found(one) for one in result.metadata_list], [])
 
-    def inside(self, folder: str, patiently: Patiently = at_once) -> tuple[list[str], list[str]]:
+    def inside(self, folder: str, after: str | None) -> Page:
         beginning = folder.rstrip("/") + "/"
-        found = self.below(folder, patiently)
-        parted = [one.uri[len(beginning) :].partition("/") for one in found]
-        objects = [beginning + name for name, slash, _ in parted if not slash]
-        return objects, sorted({beginning + name for name, slash, _ in parted if slash})
-
-    def some(self, folder: str, suffix: str, patiently: Patiently = at_once) -> str | None:
-        found = patiently(lambda: self._match(f"{glob.escape(folder)}/*{suffix}", limit=1))
-        return next((one.uri for one in found), None)
-
-    def matching(self, pattern: str, patiently: Patiently = at_once) -> list[Found]:
-        return patiently(lambda: self._match(pattern))
+        found = self.matching(f"{glob.escape(beginning)}**", None, after).objects
+        parted = [(one, one.uri[len(beginning) :].partition("/")) for one in found]
+        folders = {beginning + name for _, (name, slash, _) in parted if slash}
+        return Page([one for one, (_, slash, _) in parted if not slash], sorted(folders))
 
     def read(self, uri: str) -> bytes:
         with _opened(uri) as file:
@@ -69,30 +61,19 @@ class BeamStore:
     def move(self, staged: str, final: str) -> None:
         _batched(lambda: FileSystems.rename([staged], [final]))
 
-    def delete(self, uris: list[str], patiently: Patiently = at_once) -> None:
-        patiently(lambda: self._delete(uris))
+    def delete(self, uri: str) -> None:
+        if FileSystems.exists(uri):
+            # Beam takes names for patterns here: one with brackets would be another object's.
+            _batched(lambda: FileSystems.delete([glob.escape(uri)]))
 
-    def _delete(self, uris: list[str]) -> None:
-        # Beam takes names for patterns here: one with brackets would be another object's.
-        there = [glob.escape(uri) for uri in uris if FileSystems.exists(uri)]
-        if there:
-            _batched(lambda: FileSystems.delete(there))
 
-    def _match(self, pattern: str, limit: int | None = None) -> list[Found]:
-        [result] = FileSystems.match([pattern], limits=[limit])
-        return [
-            Found(
-                found.path,
-                found.size_in_bytes,
-                f"{found.size_in_bytes} {found.last_updated_in_seconds}",
-                found.last_updated_in_seconds,
-            )
-            for found in result.metadata_list
-        ]
+def _found(one: Any) -> Found:
+    size, written = one.size_in_bytes, one.last_updated_in_seconds
+    return Found(one.path, size, f"{size} {written}", written)
 
 
 class _BeamFile:
-    """The object stays open: one that replaced it shall not continue it."""
+    """The object stays open, so that one that replaces it does not continue it."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file

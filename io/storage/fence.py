@@ -1,13 +1,13 @@
 """The fence: what a command may touch ends where the folder ends that it was given.
 
-A link inside an output may lead anywhere: who followed it would read, list, overwrite or remove
-what somebody else owns. So a command says once which folders it works in, and within::
+A link inside an output may lead anywhere: following it would read, list, overwrite or remove what
+somebody else owns. So a command says once which folders it works in, and within::
 
     with standing(Fence(("/data/out",))):
         ...                   # nothing below /data/out is followed to outside of it
 
-a path that leads out of its folder is as good as missing for who reads, is left out of listings
-(with a word, once), and refused for who writes or removes (:class:`LeadsOutside`). The folder
+a path that leads out of its folder is as good as missing for reading, is left out of listings
+(with a word, once), and refused for writing and removing (:class:`LeadsOutside`). The folder
 itself may be a link: it is resolved once. What lies below no fence is followed as ever, and so is
 what lies in a folder that is ``free``: inputs, even where they lie in an output.
 
@@ -37,7 +37,7 @@ _SPECIAL: Final = ("", ".", "..")
 
 
 class LeadsOutside(FileNotFoundError):
-    """A path that leads out of the folder that it lies in. For who reads, there is nothing."""
+    """A path that leads out of the folder that it lies in. For reading, there is nothing."""
 
     def __init__(self, path: str, root: str) -> None:
         super().__init__(
@@ -75,7 +75,7 @@ def _arrived(roots: tuple[str, ...], free: tuple[str, ...]) -> Fence:
     return fence
 
 
-#: For who works below none.
+#: Where there is none.
 NO_FENCE: Final = Fence()
 
 
@@ -86,7 +86,7 @@ class _Standing:
         self.lock = threading.Lock()
         #: Each with what tells it from an equal one.
         self.fences: dict[object, Fence] = {}
-        self.told: set[str] = set()
+        self.logged: set[str] = set()
         self._places: dict[str, str | None] = {}
         self._one_fell = False
 
@@ -128,7 +128,7 @@ _STANDING: Final = _Standing()
 def standing(fence: Fence) -> Iterator[None]:
     """Within, nothing below the fence's folders is followed to outside of them."""
     stands = _STANDING.put_up(fence)
-    _STANDING.told.clear()
+    _STANDING.logged.clear()
     try:
         yield
     finally:
@@ -151,7 +151,7 @@ def fence_around(path: str) -> str | None:
 
 
 def leads_outside(path: str) -> bool:
-    """Whether who follows this leaves the fenced folder that it lies in; said once, if so."""
+    """Whether this path leaves the fenced folder that it lies in; logged once, if so."""
     if not _STANDING.places:
         return False
     root = fence_around(path)
@@ -171,7 +171,7 @@ def refuse_outside(path: str) -> None:
 def refuse_behind_link(path: str, root: str) -> None:
     """Raise :class:`LeadsOutside` if the folder of a path is not really in ``root``.
 
-    For who writes or removes: a last part that is a link is then replaced or removed itself.
+    For writing and removing: a last part that is a link is then replaced or removed itself.
     """
     if not is_within(_known_place(posixpath.dirname(path)), _known_place(root)):
         raise LeadsOutside(path, root)
@@ -206,23 +206,25 @@ def is_plain_name(name: object) -> bool:
 
 
 def plain_names(names: Iterable[object], note: str) -> list[str]:
-    """Those of a note's names that stay below their folder; the others are told, and left alone."""
+    """Those of a note's names that stay below their folder; others are logged and left alone."""
     plain: list[str] = []
     for name in names:
         if isinstance(name, str) and is_plain_name(name):
             plain.append(name)
         else:
-            said = _shown(str(name)[:80])
-            if _is_new(f"{note} {said}"):
-                LOG.error("%s names %s, which finecut never writes: left alone", _shown(note), said)
+            shown = _shown(str(name)[:80])
+            if _is_new(f"{note} {shown}"):
+                LOG.error(
+                    "%s names %s, which finecut never writes: left alone", _shown(note), shown
+                )
     return plain
 
 
-def _is_new(said: str) -> bool:
-    """Whether nobody said so since the last command began."""
+def _is_new(message: str) -> bool:
+    """Whether this was not logged since the last command began."""
     with _STANDING.lock:
-        new = said not in _STANDING.told
-        _STANDING.told.add(said)
+        new = message not in _STANDING.logged
+        _STANDING.logged.add(message)
     return new
 
 

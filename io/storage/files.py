@@ -1,12 +1,7 @@
-"""The shelf: local disk or object store. The only file that knows the difference.
+"""Files on a local disk or in an object store: finding, listing and reading them.
 
-Whatever is written under a final name is whole: bytes are first put under the run's own staging
-folder and then moved into place in one step (local disk), or written by an upload that appears
-when it is complete (object store). Two attempts at the same work may both write; names are
-deterministic, so either result is the result.
-
-Nothing that is written, listed for removal or removed leaves its :class:`Shelf`'s root, and nothing
-that is read the folders that are fenced (see :mod:`fence`).
+Beside :mod:`publishing`, which writes, the only file that knows the difference. Nothing that is
+read leaves the folders that are fenced (see :mod:`fence`).
 
 Everything here tries again for a while when a disk or a store is only busy or out of reach
 (``retry.py``), and then fails with an ``OSError``.
@@ -18,29 +13,17 @@ import contextlib
 import errno
 import glob
 import os
-import shutil
 import stat
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TypeVar, cast
 
-from finecut.io.storage.fence import (
-    NO_FENCE,
-    Fence,
-    is_straight,
-    is_within,
-    leads_outside,
-    refuse_behind_link,
-    refuse_outside,
-)
-from finecut.io.storage.halting import is_halted
+from finecut.io.storage.fence import is_within, leads_outside, refuse_outside
 from finecut.io.storage.ranges import RangedFile
-from finecut.io.storage.retry import DEADLINE_SECONDS, is_passing, retried
-from finecut.io.storage.stores import Found, store_for
+from finecut.io.storage.retry import DEADLINE_SECONDS, retried
+from finecut.io.storage.stores import Found, Page, store_for
 
 T = TypeVar("T")
 
@@ -48,10 +31,6 @@ T = TypeVar("T")
 DISK_SECONDS, STORE_SECONDS = 30.0, DEADLINE_SECONDS
 #: How long trouble is waited out for what can be done without.
 IN_PASSING_SECONDS = 5.0
-
-IN_USE = ".in-use"
-#: Lies in a run's staging folder, and is locked, as long as the run lives (see :mod:`staging`).
-ALIVE = "alive"
 
 
 class NotAFile(OSError):
@@ -96,8 +75,8 @@ def is_symlink(uri: str) -> bool:
 def exists(uri: str) -> bool:
     """Whether there is a file or folder of this name (a remote prefix counts as a folder)."""
     if is_remote(uri):
-        return _is_object(uri) or bool(store_for(uri).below(uri, partial(_patiently, uri), limit=1))
-    return not leads_outside(uri) and _patiently(uri, Path(uri).exists)
+        return _is_object(uri) or any(_below(uri, most=1))
+    return not leads_outside(uri) and patiently(uri, Path(uri).exists)
 
 
 def is_folder(uri: str) -> bool:
@@ -117,9 +96,9 @@ def files_below(folder: str, folders_named: str = "") -> Iterator[str]:
     On a disk also the folders whose names end as asked for, if that is asked for.
     """
     if is_remote(folder):
-        yield from (one.uri for one in store_for(folder).below(folder, partial(_patiently, folder)))
+        yield from (one.uri for one in _below(folder))
     else:
-        yield from _patiently(folder, lambda: list(_walk(folder, folders_named)))
+        yield from patiently(folder, lambda: list(_walk(folder, folders_named)))
 
 
 def _walk(folder: str, folders_named: str) -> Iterator[str]:
@@ -145,7 +124,7 @@ def links_out_of(root: str) -> list[tuple[str, str]]:
     real = identity(root)
     while waiting:
         here = waiting.pop()
-        # What cannot be looked into, or is gone, is for who reads it to tell.
+        # What cannot be listed, or is gone, comes up when it is read.
         with contextlib.suppress(OSError), os.scandir(here) as entries:
             for entry in entries:
                 path = f"{here}/{entry.name}"
@@ -183,7 +162,8 @@ def _is(kind: Callable[[], bool]) -> bool:
 def some_file_in(folder: str, suffix: str) -> str | None:
     """Any one file of a folder whose name ends so, without listing them all."""
     if is_remote(folder):
-        return store_for(folder).some(folder, suffix, partial(_patiently, folder))
+        found = _listed(f"{glob.escape(folder)}/*{glob.escape(suffix)}", most=1)
+        return next((one.uri for one in found), None)
     if not is_folder(folder):
         return None
     with _entries(folder) as entries:
@@ -193,47 +173,75 @@ def some_file_in(folder: str, suffix: str) -> str | None:
 
 def folders_in(folder: str) -> list[str]:
     """The folders in a folder, by their paths; none if there is no such folder."""
-    if is_remote(folder):
-        return store_for(folder).inside(folder, partial(_patiently, folder))[1]
-    if not is_folder(folder):
-        return []
-    with _entries(folder) as entries:
-        return sorted(f"{folder}/{entry.name}" for entry in entries if _is(entry.is_dir))
+    return _inside(folder)[1]
 
 
 def files_in(folder: str) -> list[str]:
     """The files in a folder, by their paths; none if there is no such folder."""
+    return _inside(folder)[0]
+
+
+def _inside(folder: str) -> tuple[list[str], list[str]]:
+    """What lies in a folder itself: files, and folders."""
     if is_remote(folder):
-        return sorted(store_for(folder).inside(folder, partial(_patiently, folder))[0])
+        store = store_for(folder)
+        pages = list(_pages(folder, lambda after: store.inside(folder, after)))
+        files = sorted(one.uri for page in pages for one in page.objects)
+        return files, sorted({path for page in pages for path in page.folders})
     if not is_folder(folder):
-        return []
+        return [], []
     with _entries(folder) as entries:
-        return sorted(f"{folder}/{entry.name}" for entry in entries if not _is(entry.is_dir))
+        found = sorted((f"{folder}/{entry.name}", _is(entry.is_dir)) for entry in entries)
+    return [path for path, is_dir in found if not is_dir], [
+        path for path, is_dir in found if is_dir
+    ]
 
 
 def written_below(folder: str) -> Iterator[tuple[str, float]]:
     """Every object below a folder of a store, and when it was written."""
-    found = store_for(folder).below(folder, partial(_patiently, folder))
-    yield from ((one.uri, one.written) for one in found)
+    return ((one.uri, one.written) for one in _below(folder))
 
 
 def delete(objects: list[str]) -> None:
     """Remove objects of a store."""
-    store_for(objects[0]).delete(objects, partial(_patiently, objects[0]))
+    store = store_for(objects[0])
+    for uri in objects:
+        patiently(uri, partial(store.delete, uri))
 
 
 def matching(pattern: str) -> list[str]:
     """The files a glob names; ``**`` stands for any depth, also none."""
     if not is_remote(pattern):
         return [path for path in glob.glob(pattern, recursive=True) if not Path(path).is_dir()]  # noqa: PTH207
-    return [one.uri for one in store_for(pattern).matching(pattern, partial(_patiently, pattern))]
+    return [one.uri for one in _listed(pattern)]
+
+
+def _below(folder: str, most: int | None = None) -> Iterator[Found]:
+    """Every object in a folder of a store, at any depth."""
+    return _listed(f"{glob.escape(folder.rstrip('/'))}/**", most)
+
+
+def _listed(pattern: str, most: int | None = None) -> Iterator[Found]:
+    """The objects that a glob names."""
+    store = store_for(pattern)
+    for page in _pages(pattern, lambda after: store.matching(pattern, most, after)):
+        yield from page.objects
+
+
+def _pages(uri: str, ask: Callable[[str | None], Page]) -> Iterator[Page]:
+    """A listing page by page, so that trouble with one does not begin it anew."""
+    page = patiently(uri, lambda: ask(None))
+    yield page
+    while page.after:
+        page = patiently(uri, partial(ask, page.after))
+        yield page
 
 
 def size_of(uri: str) -> int:
     if is_remote(uri):
         return _looked_at(uri).size
     refuse_outside(uri)
-    return _patiently(uri, Path(uri).stat).st_size
+    return patiently(uri, Path(uri).stat).st_size
 
 
 def version_of(uri: str) -> str:
@@ -241,20 +249,20 @@ def version_of(uri: str) -> str:
     if is_remote(uri):
         return _looked_at(uri).version
     refuse_outside(uri)
-    found = _patiently(uri, Path(uri).stat)
+    found = patiently(uri, Path(uri).stat)
     return f"{found.st_size} {found.st_mtime_ns}"
 
 
 def read(uri: str, most: int | None = None) -> bytes:
     """The whole file; of a local one no more than ``most`` bytes, if it may not be longer."""
     if is_remote(uri):
-        return _patiently(uri, lambda: store_for(uri).read(uri))
+        return patiently(uri, lambda: store_for(uri).read(uri))
     refuse_outside(uri)
-    return _patiently(uri, lambda: _whole(uri, most))
+    return patiently(uri, lambda: _whole(uri, most))
 
 
 def _whole(path: str, most: int | None) -> bytes:
-    """Without waiting: who opens a pipe as usual waits until somebody writes to it."""
+    """Without waiting: opening a pipe as usual waits until somebody writes to it."""
     opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         found = os.fstat(opened)
@@ -281,36 +289,24 @@ def read_if_there(uri: str) -> bytes | None:
 
 
 def read_part(uri: str, start: int, length: int) -> bytes:
-    """So many bytes of a file from this place on; fewer where it ends before."""
-    return _patiently(uri, lambda: _part(uri, start, length))
+    """A file's bytes from ``start`` on; fewer than ``length`` where it ends before."""
+    return patiently(uri, lambda: _part(uri, start, length))[1]
 
 
-def _part(uri: str, start: int, length: int) -> bytes:
+def beginning_of(uri: str, length: int) -> tuple[int, bytes]:
+    """How large a file is and how it begins, for what is said in passing: not waited for."""
+    return retried(lambda: _part(uri, 0, length), IN_PASSING_SECONDS)
+
+
+def _part(uri: str, start: int, length: int) -> tuple[int, bytes]:
+    """How large a file is, and a part of it."""
     if not is_remote(uri):
         refuse_outside(uri)
         with Path(uri).open("rb") as file:
             file.seek(start)
-            return file.read(length)
-    opened = store_for(uri).open(uri)
-    try:
-        return opened.fetch(start, max(0, min(length, opened.size - start)))
-    finally:
-        opened.close()
-
-
-def beginning_of(uri: str, length: int) -> tuple[int, bytes]:
-    """How large a file is and how it begins, for who would say so in passing: not waited for."""
-    if not is_remote(uri):
-        return size_of(uri), _part(uri, 0, length)
-
-    def asked() -> tuple[int, bytes]:
-        opened = store_for(uri).open(uri)
-        try:
-            return opened.size, opened.fetch(0, min(length, opened.size))
-        finally:
-            opened.close()
-
-    return retried(asked, IN_PASSING_SECONDS)
+            return os.fstat(file.fileno()).st_size, file.read(length)
+    with contextlib.closing(store_for(uri).open(uri)) as opened:
+        return opened.size, opened.fetch(start, max(0, min(length, opened.size - start)))
 
 
 @contextmanager
@@ -320,187 +316,27 @@ def open_source(uri: str) -> Iterator[str | BinaryIO]:
         refuse_outside(uri)
         yield uri
         return
-    opened = _patiently(uri, lambda: store_for(uri).open(uri))
-    with RangedFile(uri, opened, partial(_patiently, uri)) as file:
+    opened = patiently(uri, lambda: store_for(uri).open(uri))
+    with RangedFile(uri, opened, partial(patiently, uri)) as file:
         yield cast(BinaryIO, file)
 
 
-@dataclass(frozen=True)
-class Shelf:
-    """Where one run writes. ``staging`` is the folder only this run uses."""
-
-    root: str
-    staging: str
-    #: What else is not left, wherever this arrives (see :mod:`fence`).
-    fence: Fence = NO_FENCE
-
-    def check(self, path: str) -> None:
-        """Raise :class:`LeadsOutside` for a path that is not really below the root."""
-        if not is_remote(path):
-            refuse_behind_link(path, self.root)
-
-    def write(self, path: str, data: bytes) -> int:
-        """Write a whole file under its final name; the number of bytes comes back."""
-        self._check_going()
-        if is_remote(path):
-            _patiently(path, lambda: store_for(path).create(path, data))
-        else:
-            _patiently(path, lambda: self._replace(path, data))
-        return len(data)
-
-    def _replace(self, path: str, data: bytes) -> None:
-        self.check(path)
-        part = self._unique()
-        with _removed_unless_whole(part):
-            _create(part, data)
-            _move(part, path)
-
-    @contextmanager
-    def bench(self) -> Iterator[Path]:
-        """A local folder to make files in, before :meth:`stage` puts them on the shelf.
-
-        On a local shelf it lies in the staging folder, so that staging copies nothing.
-        """
-        if is_remote(self.root):
-            from finecut.io.storage.temporary import temporary_folder  # which is made of shelves
-
-            with temporary_folder(sweeping=False) as folder:
-                yield Path(folder)
-        else:
-            bench = Path(self._unique())
-            self.check(f"{bench}/{IN_USE}")
-            bench.mkdir(parents=True)
-            # While this lies here, publishing the bench's last file does not remove the bench.
-            (bench / IN_USE).touch()
-            try:
-                yield bench
-            finally:
-                (bench / IN_USE).unlink(missing_ok=True)
-                _remove_empty(bench)
-
-    def stage(self, path: Path) -> str:
-        """Put a finished file where any worker can publish it from, under a unique name."""
-        if not is_remote(self.root):
-            return str(path)
-        staged = f"{self._unique()}/{path.name}"
-        _patiently(staged, lambda: store_for(staged).upload(staged, path))
-        path.unlink()
-        return staged
-
-    def publish(self, staged: str, final: str, num_bytes: int | None = None) -> int:
-        """Move a staged file to its final name, in one step; doing it twice is doing it once."""
-        self._check_going()
-        self.check(staged)
-        self.check(final)
-        try:
-            if is_remote(final):
-                _patiently(final, lambda: store_for(final).move(staged, final))
-            else:
-                _patiently(final, lambda: _move(staged, final))
-                if staged.startswith(self.staging):
-                    _remove_empty(Path(staged).parent)
-        except OSError as error:
-            if is_passing(error):  # and still is: the questions below would take as long again
-                raise
-            # A replayed publication finds the file moved already; everything else is an accident.
-            published = not exists(staged) and exists(final) and not is_folder(final)
-            if not published or (num_bytes is not None and size_of(final) != num_bytes):
-                raise
-        return size_of(final) if num_bytes is None else num_bytes
-
-    def remove(self, path: str) -> None:
-        """Remove a file; one that is gone is removed."""
-        if is_remote(path):
-            delete([path])
-        else:
-            self.check(path)
-            _patiently(path, lambda: Path(path).unlink(missing_ok=True))
-            if path.startswith(self.staging):
-                _remove_empty(Path(path).parent)
-
-    def prepare(self) -> None:
-        """Write and remove a file, so that an output that cannot be written to is known at once."""
-        probe = f"{self.staging}/can-write"
-        if is_remote(probe):
-            self.write(probe, b"")
-        else:
-            self.check(probe)
-            _patiently(probe, lambda: _create(probe, b""))
-        self.remove(probe)
-
-    def sweep(self) -> None:
-        """Remove what this run staged, and the common staging folder when nobody else uses it."""
-        if is_remote(self.root):
-            leftover = list(files_below(self.staging))
-            if leftover:
-                delete(leftover)
-            return
-        if not is_straight(self.staging, self.root):
-            return  # behind a link nothing is ours
-        staging = Path(self.staging)
-        for path in sorted(staging.glob("*"), key=lambda path: path.name == ALIVE):
-            # The mark goes last: killed in between, what is left is known to be nobody's.
-            shutil.rmtree(path, ignore_errors=True)
-            with contextlib.suppress(OSError):
-                path.unlink()
-        shutil.rmtree(staging, ignore_errors=True)
-        _remove_empty(staging.parent)
-
-    def _check_going(self) -> None:
-        """Nothing new is staged, published or written by a run that was given up."""
-        if is_halted(self.staging):
-            raise OSError("the run is being stopped")
-
-    def _unique(self) -> str:
-        self._check_going()
-        return f"{self.staging}/{uuid.uuid4().hex}"
-
-
-def _patiently(uri: str, work: Callable[[], T]) -> T:
+def patiently(uri: str, work: Callable[[], T]) -> T:
     """What ``work`` on this file gives, however often it takes within its time."""
     try:
         return retried(work, STORE_SECONDS if is_remote(uri) else DISK_SECONDS)
     except OSError as error:
         if error.errno is not None and error.filename is None:
-            error.filename = uri  # who writes to an open file is not told which one it is
+            error.filename = uri  # an error of an open file does not name it
         raise
 
 
 def _looked_at(uri: str) -> Found:
-    found = _patiently(uri, lambda: store_for(uri).look(uri))
+    found = patiently(uri, lambda: store_for(uri).look(uri))
     if found is None:
         raise FileNotFoundError(errno.ENOENT, "No such object", uri)
     return found
 
 
 def _is_object(uri: str) -> bool:
-    return _patiently(uri, lambda: store_for(uri).look(uri)) is not None
-
-
-def _create(path: str, data: bytes) -> None:
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_bytes(data)
-
-
-@contextmanager
-def _removed_unless_whole(part: str) -> Iterator[None]:
-    """A file that could not be finished is in the way of others, on a full disk most of all."""
-    whole = False
-    try:
-        yield
-        whole = True
-    finally:
-        if not whole:
-            with contextlib.suppress(OSError):
-                Path(part).unlink()
-
-
-def _move(part: str, final: str) -> None:
-    Path(final).parent.mkdir(parents=True, exist_ok=True)
-    Path(part).replace(final)
-
-
-def _remove_empty(folder: Path) -> None:
-    """Remove a folder unless something lies in it (still, or again)."""
-    with contextlib.suppress(OSError):
-        folder.rmdir()
+    return patiently(uri, lambda: store_for(uri).look(uri)) is not None

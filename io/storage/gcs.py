@@ -1,7 +1,7 @@
 """Google's object store, through Google's own library: one client a process, one request an answer.
 
-Nothing here tries again by itself, so that no two ladders of attempts stand on each other: the
-shelf does (``retry.py``), around each request. What makes a publication safe to repeat is that it
+Nothing here tries again by itself, so that no two ladders of attempts stand on each other:
+``files.py`` does, around each request. What makes a publication safe to repeat is that it
 names the generations it speaks of: an object is replaced only if it is still the one that was
 looked at. Documents are written whole, and of two writers the last one wins.
 """
@@ -14,10 +14,9 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache, partial
-from itertools import islice
+from functools import cache
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import google.auth
 from google.api_core.exceptions import (
@@ -39,7 +38,7 @@ from google.auth.exceptions import (
 from google.cloud import storage
 from requests.adapters import HTTPAdapter
 
-from finecut.io.storage.stores import GOOGLE, Found, Opened, Patiently, at_once
+from finecut.io.storage.stores import GOOGLE, Found, Opened, Page
 
 #: Where Google's library looks for a stand-in of its store.
 EMULATOR = "STORAGE_EMULATOR_HOST"
@@ -73,34 +72,19 @@ class GoogleStore:
             blob = _known(_blob(uri))
             return None if blob is None else _found(blob)
 
-    def below(
-        self, folder: str, patiently: Patiently = at_once, limit: int | None = None
-    ) -> list[Found]:
-        pages = _pages(folder, _prefix(folder), None, patiently)
-        objects = (blob for page in pages for blob in page.blobs if not _stands_for_folder(blob))
-        return [_found(blob) for blob in islice(objects, limit)]
-
-    def inside(self, folder: str, patiently: Patiently = at_once) -> tuple[list[str], list[str]]:
-        objects, folders = [], set[str]()
-        for page in _pages(folder, _prefix(folder), "/", patiently):
-            objects += [_uri(blob) for blob in page.blobs if not _stands_for_folder(blob)]
-            folders |= {name.rstrip("/") for name in page.folders}
-        bucket = _parts(folder)[0]
-        return objects, sorted(f"{GOOGLE}{bucket}/{name}" for name in folders if name)
-
-    def some(self, folder: str, suffix: str, patiently: Patiently = at_once) -> str | None:
-        pages = _pages(folder, _prefix(folder), "/", patiently)
-        names = (_uri(blob) for page in pages for blob in page.blobs)
-        return next((name for name in names if name.endswith(suffix)), None)
-
-    def matching(self, pattern: str, patiently: Patiently = at_once) -> list[Found]:
-        """``*`` stays within a folder, ``**/`` is any depth, also none."""
+    def matching(self, pattern: str, most: int | None, after: str | None) -> Page:
         name = _parts(pattern)[1]
-        fixed = name[: min((name.find(sign) for sign in "*?[" if sign in name), default=len(name))]
-        told = re.compile(translated(pattern))
-        pages = _pages(pattern, fixed, None, patiently)
-        found = (_found(b) for page in pages for b in page.blobs if not _stands_for_folder(b))
-        return [one for one in found if told.fullmatch(one.uri)]
+        plain = re.match(r"(?:[^*?\[]|\[[*?\[]\])*", name)
+        fixed, rest = (plain[0], name[plain.end() :]) if plain else ("", name)
+        # All names begin with this, without the brackets that make signs plain.
+        prefix = re.sub(r"\[([*?\[])\]", r"\1", fixed)
+        page = _page(pattern, prefix, after, "" if "/" in rest or "**" in rest else "/")
+        named = re.compile(translated(pattern))
+        return page._replace(objects=[one for one in page.objects if named.fullmatch(one.uri)])
+
+    def inside(self, folder: str, after: str | None) -> Page:
+        name = _parts(folder)[1]
+        return _page(folder, f"{name.rstrip('/')}/" if name else "", after, "/")
 
     def read(self, uri: str) -> bytes:
         with _plainly(uri):
@@ -133,11 +117,7 @@ class GoogleStore:
             with contextlib.suppress(NotFound, PreconditionFailed):
                 source.delete(if_generation_match=source.generation, timeout=SILENCE, retry=None)
 
-    def delete(self, uris: list[str], patiently: Patiently = at_once) -> None:
-        for uri in uris:
-            patiently(partial(self._delete, uri))
-
-    def _delete(self, uri: str) -> None:
+    def delete(self, uri: str) -> None:
         with _plainly(uri), contextlib.suppress(NotFound):
             _blob(uri).delete(timeout=SILENCE, retry=None)
 
@@ -189,47 +169,26 @@ class _Generation:
         pass
 
 
-class _Page(NamedTuple):
-    """A part of a listing."""
-
-    blobs: list[storage.Blob]
-    folders: list[str]
-    next: str | None
-
-
-def _pages(uri: str, prefix: str, delimiter: str | None, patiently: Patiently) -> Iterator[_Page]:
-    """A listing page by page, so that trouble with one does not begin it anew."""
-    token: str | None = None
-    while True:
-        page = patiently(partial(_page, uri, prefix, delimiter, token))
-        yield page
-        token = page.next
-        if not token:
-            return
-
-
-def _page(uri: str, prefix: str, delimiter: str | None, token: str | None) -> _Page:
+def _page(uri: str, prefix: str, after: str | None, delimiter: str) -> Page:
+    """A part of a bucket's listing."""
+    bucket = _parts(uri)[0]
     with _plainly(uri):
         listing = _client().list_blobs(
-            _parts(uri)[0],
+            bucket,
             prefix=prefix,
-            delimiter=delimiter,
-            page_token=token,
+            page_token=after,
             timeout=SILENCE,
             retry=None,
+            delimiter=delimiter or None,
         )
-        blobs = list(next(listing.pages, ()))
-        return _Page(blobs, sorted(listing.prefixes), listing.next_page_token)
-
-
-def _prefix(folder: str) -> str:
-    name = _parts(folder)[1]
-    return f"{name.rstrip('/')}/" if name else ""
-
-
-def _stands_for_folder(blob: storage.Blob) -> bool:
-    """Some tools write an empty object of this name where people make a folder."""
-    return bool(blob.name.endswith("/"))
+        # Some tools write an empty object of such a name where people make a folder.
+        blobs = [blob for blob in next(listing.pages, ()) if not blob.name.endswith("/")]
+        folders = {name.rstrip("/") for name in listing.prefixes} - {""}
+        return Page(
+            [_found(blob) for blob in blobs],
+            sorted(f"{GOOGLE}{bucket}/{name}" for name in folders),
+            listing.next_page_token,
+        )
 
 
 def translated(pattern: str) -> str:
@@ -247,7 +206,7 @@ def _translated(part: str) -> str:
     if part in signs:
         return signs[part]
     if part.startswith("[") and part.endswith("]"):
-        inner = part[1:-1].replace("\\", "\\\\")
+        inner = part[1:-1].replace("\\", "\\\\").replace("[", "\\[")
         return f"[^{inner[1:]}]" if inner.startswith("!") else f"[{inner}]"
     return re.escape(part)
 
@@ -306,12 +265,12 @@ def may_have_credentials() -> bool:
     """Whether it is worth looking for credentials: a file names them, or this machine has some."""
     if _stands_in():
         return False
-    on_a_cluster = bool(os.environ.get("KUBERNETES_SERVICE_HOST")) and not _is_told_not_to_look()
+    on_a_cluster = bool(os.environ.get("KUBERNETES_SERVICE_HOST")) and not _never_look()
     return _named_by_a_file() or _is_googles() or on_a_cluster
 
 
-def _is_told_not_to_look() -> bool:
-    """Whether Google's library does not look for a metadata server, because somebody said so."""
+def _never_look() -> bool:
+    """Whether the environment forbids Google's library to look for a metadata server."""
     return os.environ.get("NO_GCE_CHECK") == "true"
 
 
@@ -322,7 +281,7 @@ def _named_by_a_file() -> bool:
 
 def _is_googles() -> bool:
     """Whether this is a machine, or a container, that Google runs."""
-    if _is_told_not_to_look():
+    if _never_look():
         return False
     if any(os.environ.get(name) for name in SERVICES):
         return True
@@ -381,7 +340,7 @@ def _kind(uri: str) -> str:
 
 @contextmanager
 def _plainly(uri: str) -> Iterator[None]:
-    """What is not there or not allowed, said as it is said of a disk."""
+    """What is not there or not allowed, in the words that a disk has for it."""
     try:
         yield
     except NotFound as error:
@@ -398,7 +357,7 @@ def _is_passing(error: GoogleAuthError) -> bool:
     """Whether the server that gives out credentials was only away."""
     if error.retryable or isinstance(error, TransportError):
         return True
-    # Its absence is said in these words, and so is its refusal to be asked too often.
+    # Its absence has these words, and so is its refusal to be asked too often.
     asked = isinstance(error, RefreshError | DefaultCredentialsError) and _is_googles()
     return asked and not isinstance(error, InvalidOperation)
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, Final, NoReturn
 
@@ -39,17 +38,17 @@ def parsed(data: bytes) -> dict[str, Any]:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadDocument(f"is no text in UTF-8 ({error.reason} at byte {error.start})") from error
-    said = parsed_text(text)
-    if not isinstance(said, dict):
-        raise BadDocument(f"is no object in braces, but a {type(said).__name__}")
-    return said
+    value = parsed_text(text)
+    if not isinstance(value, dict):
+        raise BadDocument(f"is no object in braces, but a {type(value).__name__}")
+    return value
 
 
 def parsed_text(text: str) -> Any:
     """What JSON says: any value, as long as it is one that can be used."""
     try:
-        said = json.loads(text, parse_float=_number, parse_int=_whole, parse_constant=_refused)
-        _refuse_deep(said)
+        value = json.loads(text, parse_float=_number, parse_int=_whole, parse_constant=_refused)
+        _refuse_deep(value)
     except BadDocument:
         raise
     except RecursionError:
@@ -57,8 +56,8 @@ def parsed_text(text: str) -> Any:
     except ValueError as error:
         raise BadDocument(f"is no JSON ({error})" if text.strip() else "is empty") from error
     if _SURROGATE.search(text.encode()):
-        _refuse_surrogates(said)
-    return said
+        _refuse_surrogates(value)
+    return value
 
 
 def read_json(path: str) -> dict[str, Any] | None:
@@ -112,33 +111,21 @@ def _short(text: str) -> str:
     return text if len(text) <= 24 else f"{text[:20]}… ({len(text)} digits)"
 
 
-def _inside(said: Any) -> Iterator[Any]:
-    if isinstance(said, dict):
-        yield from said.values()
-    elif isinstance(said, list):
-        yield from said
-
-
-def _refuse_deep(said: Any) -> None:
-    """Level by level: who called itself for each would be in trouble before it knew."""
-    level = [said]
+def _refuse_deep(value: Any) -> None:
+    """Level by level: a function that calls itself would be in trouble before it knew."""
+    level = [value] if isinstance(value, dict | list) else []
     for _ in range(DEEPEST):
-        level = [one for each in level for one in _inside(each) if isinstance(one, dict | list)]
+        inside = (each.values() if isinstance(each, dict) else each for each in level)
+        level = [one for values in inside for one in values if isinstance(one, dict | list)]
         if not level:
             return
     raise BadDocument(_DEEP)
 
 
-def _refuse_surrogates(said: Any) -> None:
-    rest = [said]
-    while rest:
-        each = rest.pop()
-        texts = [each] if isinstance(each, str) else [*each] if isinstance(each, dict) else ()
-        for text in texts:
-            try:
-                text.encode()
-            except UnicodeEncodeError as error:
-                raise BadDocument(
-                    f"holds half a character (\\u{ord(text[error.start]):04x}), which no text may"
-                ) from error
-        rest += _inside(each)
+def _refuse_surrogates(value: Any) -> None:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise BadDocument(
+            f"holds half a character (\\u{ord(error.object[error.start]):04x}), which no text may"
+        ) from error

@@ -83,7 +83,7 @@ class RangedFile(io.RawIOBase):
         return self._looks[-1]
 
     def _fetched(self, length: int) -> bytes:
-        beat()  # who waits for a store does not stand still
+        beat()  # waiting for a store is not standing still
         data = self._opened.fetch(self._place, length)
         if len(data) != length:
             raise ShortRead(

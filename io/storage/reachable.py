@@ -2,8 +2,8 @@
 
 A store that is away for a moment is waited for, for minutes (:mod:`retry`): the work of hours is
 worth it. One that nobody here has ever heard is another matter. Usually there is no network, or
-Google's library looks for credentials on a server that only Google's machines have; who typed the
-command should know that within seconds.
+Google's library looks for credentials on a server that only Google's machines have; whoever
+typed the command should know that within seconds.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ class StoreAway(UserError, OSError):
 def greet(uris: Iterable[str], seconds: float = PATIENCE) -> None:
     """Raise :class:`StoreAway` if one of the buckets these lie in gives no answer.
 
-    A refusal is an answer: who asks for a file is told what is wrong with it.
+    A refusal is an answer: what is wrong comes up when a file is asked for.
     """
     for bucket in sorted({"/".join(uri.split("/")[:3]) for uri in uris if uri.startswith(GOOGLE)}):
         try:
             store_for(bucket)
         except UnknownStore:
-            continue  # said in its place, with the option that names it
+            continue  # reported in its place, with the option that names it
         greeting = _Greeting(bucket)
         greeting.start()
         greeting.join(seconds)
         if greeting.is_alive() or greeting.trouble is not None:
-            raise StoreAway(greeting.said(seconds))
+            raise StoreAway(greeting.message(seconds))
 
 
 class _Greeting(threading.Thread):
@@ -72,9 +72,9 @@ class _Greeting(threading.Thread):
 
         gcs.sign_in(self.bucket)
         self._has_credentials = True
-        gcs.GoogleStore().some(self.bucket, "")
+        gcs.GoogleStore().inside(self.bucket, None)
 
-    def said(self, seconds: float) -> str:
+    def message(self, seconds: float) -> str:
         why = f"no answer within {seconds:g} s" if self.trouble is None else _short(self.trouble)
         if not self._has_credentials:
             host = os.environ.get("GCE_METADATA_HOST")

@@ -4,7 +4,7 @@ Only passing trouble is worth a second attempt: a store that is busy, a connecti
 network disk that was away, a read that ended too early. A full disk, a missing file or a folder
 one may not write to stay as they are, and waiting would only hide them.
 
-Stores have libraries, and each has errors of its own. They are told by what they say (an HTTP
+Stores have libraries, and each has errors of its own. They are recognized by what they say (an HTTP
 status, usually) and not by their types, so that nothing has to be imported for them.
 """
 
@@ -16,7 +16,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterator
-from types import TracebackType
+from contextlib import AbstractContextManager
 from typing import NoReturn, TypeVar
 
 T = TypeVar("T")
@@ -100,9 +100,9 @@ def is_passing(error: BaseException) -> bool:
     """Whether the same work may succeed a moment later."""
     if isinstance(error, ShortRead | ConnectionError | TimeoutError | http.client.HTTPException):
         return True
-    told = _details(error)
-    if told:
-        return all(_is_passing_status(d) if isinstance(d, int) else is_passing(d) for d in told)
+    details = _details(error)
+    if details:
+        return all(_is_passing_status(d) if isinstance(d, int) else is_passing(d) for d in details)
     status = status_of(error)
     if status is not None:
         return _is_passing_status(status)
@@ -117,29 +117,21 @@ def is_passing(error: BaseException) -> bool:
 def status_of(error: BaseException) -> int | None:
     """The HTTP status that an error of a store's library carries, if it is one."""
     response = getattr(error, "response", None)
-    told = (
+    codes = (
         getattr(error, "code", None),
         getattr(error, "status_code", None),
         getattr(response, "status_code", None),
     )
-    numbers = (int(number) for number in told if isinstance(number, int))
+    numbers = (int(number) for number in codes if isinstance(number, int))
     return next((number for number in numbers if 400 <= number < 600), None)
 
 
-class _Attempt:
+class _Attempt(AbstractContextManager["_Attempt", bool]):
     """Keeps passing trouble, and lets all other errors through; those of stores as OSErrors."""
 
     error: Exception
 
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> bool:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
         if not isinstance(error, Exception):  # nothing, or somebody wants to end the program
             return False
         self.error = error
@@ -170,7 +162,7 @@ def _details(error: BaseException) -> list[BaseException | int]:
     collected = getattr(error, "exception_details", None)
     if not isinstance(collected, dict):
         return []
-    return [told for told in collected.values() if isinstance(told, BaseException | int)]
+    return [one for one in collected.values() if isinstance(one, BaseException | int)]
 
 
 def _is_passing_status(status: int) -> bool:

@@ -35,7 +35,7 @@ PLAIN = "-_."
 
 @dataclass(frozen=True)
 class Scratch:
-    """``place``: where its folder lies; where the machine has temporary files unless it is said."""
+    """``place``: where its folder lies, if not where the machine has temporary files."""
 
     budget: int
     place: str = ""
@@ -43,7 +43,7 @@ class Scratch:
     def put(self, name: str, parts: Sequence[Buffer]) -> bool:
         """Keep these bytes, one after the other, if there is room; whether they were kept."""
         needed = sum(memoryview(part).nbytes for part in parts)
-        # A full disk is no accident here: who looks for this later makes it again.
+        # A full disk is no accident here: what is not found later is made again.
         with contextlib.suppress(OSError):
             folder = _own_folder(self.place)
             if needed > self.budget or not _make_room(folder, self.budget - needed):
@@ -99,7 +99,7 @@ def _checked(name: str) -> str:
 
 
 def _make_room(folder: Path, left: int) -> bool:
-    """Remove the oldest files until at most so many bytes are left, if they are old enough."""
+    """Remove the oldest files until at most ``left`` bytes are left, if they are old enough."""
     files = sorted(_files(folder))
     held = sum(size for _, size, _ in files)
     for written, size, path in files:
@@ -121,13 +121,19 @@ def _files(folder: Path) -> Iterator[tuple[int, int, Path]]:
 
 
 def _own_folder(place: str) -> Path:
-    """A folder only this user can look into."""
-    root = Path(place or tempfile.gettempdir())
-    folder = root / f"finecut-{os.getuid()}"
+    return own_folder(place, "finecut")
+
+
+def own_folder(root: str, name: str) -> Path:
+    """A folder only this user can look into; an error if it is somebody else's."""
+    folder = Path(root or tempfile.gettempdir()) / f"{name}-{os.getuid()}"
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700, parents=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        raise PermissionError(f"{folder} belongs to somebody else")
+        raise PermissionError(
+            f"{folder} belongs to somebody else, so nothing is put there: remove it, or name "
+            "another folder for temporary files by TMPDIR"
+        )
     folder.chmod(0o700)
     return folder

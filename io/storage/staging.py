@@ -1,4 +1,4 @@
-"""Staging: who works in which folder under ``.staging/``, and which of them are left over.
+"""Staging: which run works in which folder under ``.staging/``, and which of them are left over.
 
     .staging/1f3a…/alive     locked by the process that runs; the system lets go of the lock when
                              the process ends, however it ends
@@ -30,7 +30,7 @@ from typing import Final, TextIO
 
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import is_straight
-from finecut.io.storage.files import ALIVE, Shelf
+from finecut.io.storage.publishing import ALIVE, Shelf
 
 LOG = logging.getLogger("finecut")
 
@@ -41,8 +41,8 @@ LONG_AGO: Final = 7 * 86400.0
 BEAT_SECONDS: Final = 30.0
 SILENT_SECONDS: Final = 600.0
 #: How often, and how many seconds apart, a mark is read that its owner has not written yet.
-SAID_TRIES: Final = 50
-SAID_PAUSE: Final = 0.01
+READ_TRIES: Final = 50
+READ_PAUSE: Final = 0.01
 #: What a file system says of a file that somebody else has locked. Whatever else it says (ENOLCK,
 #: ENOSYS, EOPNOTSUPP …), it has no locks, or no server for them.
 HELD: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES})
@@ -50,7 +50,7 @@ HELD: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES})
 
 @dataclass(frozen=True)
 class Running:
-    """Who works in a folder."""
+    """The run that works in a folder."""
 
     host: str
     process: int
@@ -126,7 +126,7 @@ def _beating(mark: Path, beats: bool) -> Iterator[None]:
 
 
 def sweep_dead(own: Shelf, now: float | None = None, only_marked: bool = False) -> list[Running]:
-    """Remove what runs that ended left in staging; who is still at work comes back.
+    """Remove what runs that ended left in staging; those still at work are returned.
 
     ``only_marked``: of a folder that need not be finecut's, where ``.staging`` may be somebody's.
     """
@@ -140,7 +140,7 @@ def sweep_dead(own: Shelf, now: float | None = None, only_marked: bool = False) 
     for folder in shelf.folders_in(staging):
         if folder == own.staging or not is_straight(folder, own.root):
             continue  # behind a link nothing was staged
-        # Its lock is held until it is gone: who has just made it would take it otherwise.
+        # Its lock is held until it is gone: a run that has just made it would take it otherwise.
         with contextlib.ExitStack() as held:
             mark = _mark_of(Path(folder), held)
             if mark is not None and mark.lives(now):
@@ -152,7 +152,7 @@ def sweep_dead(own: Shelf, now: float | None = None, only_marked: bool = False) 
 
 @dataclass(frozen=True)
 class _Mark:
-    """The mark of a folder: who says there that it works, if it could be read."""
+    """The mark of a folder, and the run in it, if it could be read."""
 
     folder: Path
     running: Running | None
@@ -161,7 +161,7 @@ class _Mark:
     written: float
 
     def lives(self, now: float) -> bool:
-        """Whether its run is at work, or has just begun and not said yet who it is."""
+        """Whether its run is at work, or has just begun and not written its mark yet."""
         if self.locked is False:
             return True
         silence, running = now - self.written, self.running
@@ -179,19 +179,19 @@ def _mark_of(folder: Path, held: contextlib.ExitStack) -> _Mark | None:
     try:
         file = held.enter_context((folder / ALIVE).open())
         locked = _lock(file)
-        return _Mark(folder, _said(file, locked is False), locked, os.fstat(file.fileno()).st_mtime)
+        return _Mark(folder, _read(file, locked is False), locked, os.fstat(file.fileno()).st_mtime)
     except OSError:
         return None
 
 
-def _said(file: TextIO, held_elsewhere: bool) -> Running | None:
-    """What a mark says. Who has just locked it writes it a moment later: that is waited for."""
-    for _ in range(SAID_TRIES if held_elsewhere else 1):
+def _read(file: TextIO, held_elsewhere: bool) -> Running | None:
+    """What a mark says. A run that just locked it writes it a moment later: it is waited for."""
+    for _ in range(READ_TRIES if held_elsewhere else 1):
         file.seek(0)
         with contextlib.suppress(ValueError, TypeError):
             return Running(**json.load(file))
         if held_elsewhere:
-            time.sleep(SAID_PAUSE)
+            time.sleep(READ_PAUSE)
     return None
 
 

@@ -1,20 +1,18 @@
-"""Object stores: what the shelf asks of one, and which is asked.
+"""Object stores: what is asked of one, and which is asked.
 
 A store has objects and no folders, shows an object only when all of it is there, and cannot rename.
-Every method is one attempt, and who calls it tries again (:mod:`retry`); those that ask many times
-are told how (``patiently``).
+Every method is one attempt, which the caller repeats (:mod:`retry`); listings come in pages for
+that, each an attempt of its own.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Protocol, TypeVar
-
-T = TypeVar("T")
+from typing import NamedTuple, Protocol
 
 GOOGLE = "gs://"
 
@@ -31,58 +29,61 @@ class Found:
     written: float
 
 
+class Page(NamedTuple):
+    """A part of a listing."""
+
+    objects: list[Found]
+    folders: list[str]
+    #: What the next part begins with; nothing after the last one.
+    after: str | None = None
+
+
 class Opened(Protocol):
     """One version of an object, to be read in ranges."""
 
     @property
-    def size(self) -> int: ...
+    def size(self) -> int:
+        """Its bytes."""
 
-    def fetch(self, start: int, length: int) -> bytes: ...
+    def fetch(self, start: int, length: int) -> bytes:
+        """A part of it."""
 
-    def close(self) -> None: ...
-
-
-class Patiently(Protocol):
-    """Does something until it is done, or until its time is over."""
-
-    def __call__(self, work: Callable[[], T], /) -> T: ...
-
-
-def at_once(work: Callable[[], T], /) -> T:
-    """The same without patience."""
-    return work()
+    def close(self) -> None:
+        """Let go of it."""
 
 
 class Store(Protocol):
     """What can be asked of a store. A missing object is a ``FileNotFoundError``."""
 
-    def look(self, uri: str) -> Found | None: ...
+    def look(self, uri: str) -> Found | None:
+        """The object of this name, if there is one."""
 
-    def below(
-        self, folder: str, patiently: Patiently = at_once, limit: int | None = None
-    ) -> list[Found]:
-        """Every object in a folder, at any depth, by name."""
+    def matching(self, pattern: str, most: int | None, after: str | None) -> Page:
+        """The objects that a glob names, by name, and no folders.
 
-    def inside(self, folder: str, patiently: Patiently = at_once) -> tuple[list[str], list[str]]:
+        ``*`` stays within a folder, ``**`` is any depth. No more than ``most`` need to be listed.
+        """
+
+    def inside(self, folder: str, after: str | None) -> Page:
         """The objects that lie in a folder itself, and the folders."""
 
-    def some(self, folder: str, suffix: str, patiently: Patiently = at_once) -> str | None:
-        """Any one object of a folder whose name ends so, without listing them all."""
+    def read(self, uri: str) -> bytes:
+        """All of an object."""
 
-    def matching(self, pattern: str, patiently: Patiently = at_once) -> list[Found]: ...
+    def open(self, uri: str) -> Opened:
+        """An object, to be read in ranges."""
 
-    def read(self, uri: str) -> bytes: ...
+    def create(self, uri: str, data: bytes) -> None:
+        """Write an object; of two writers the last one wins."""
 
-    def open(self, uri: str) -> Opened: ...
+    def upload(self, uri: str, file: Path) -> None:
+        """Write an object from a file."""
 
-    def create(self, uri: str, data: bytes) -> None: ...
+    def move(self, staged: str, final: str) -> None:
+        """Give an object its final name, in place of what was there when this began."""
 
-    def upload(self, uri: str, file: Path) -> None: ...
-
-    def move(self, staged: str, final: str) -> None: ...
-
-    def delete(self, uris: list[str], patiently: Patiently = at_once) -> None:
-        """Remove objects; those that are gone are removed."""
+    def delete(self, uri: str) -> None:
+        """Remove an object; one that is gone is removed."""
 
 
 class UnknownStore(OSError):
@@ -125,7 +126,7 @@ os.register_at_fork(after_in_child=_google.cache_clear)
 
 
 def _beams(uri: str) -> Store:
-    # Only now: who reads clips from a disk, to train on them, needs no Beam.
+    # Only now: reading clips from a disk, to train on them, needs no Beam.
     from finecut.io.storage.beam_stores import BeamStore
 
     return BeamStore.knowing(uri)

@@ -1,4 +1,4 @@
-"""Temporary folders of this machine that do not outlive who made them.
+"""Temporary folders of this machine that do not outlive the process that made them.
 
     TMPDIR/finecut-work-1000/1f3a…/alive  locked by the process that works there (see ``staging``)
     TMPDIR/finecut-work-1000/77b0…/alive  not locked: its process was killed; swept by the next one
@@ -10,8 +10,6 @@ that only their user can write to, so nobody else's are looked at, and nobody ca
 from __future__ import annotations
 
 import contextlib
-import os
-import stat
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -19,12 +17,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from finecut.io.storage.files import Shelf
+from finecut.io.storage.publishing import Shelf
+from finecut.io.storage.scratch import own_folder
 from finecut.io.storage.staging import alive, sweep_dead
 
 #: Keeps the common folder: one that goes and comes again could be made by somebody else meanwhile.
 KEEP: Final = "keep"
-#: What these folders are said to be made for; they are never shared, so it says no more.
+#: What the marks of these folders say they are for; they are never shared, so it is no more.
 TEMPORARY: Final = "temporary"
 
 
@@ -50,21 +49,6 @@ def sweep_temporary() -> None:
 
 
 def _new() -> Shelf:
-    place = _common()
-    return Shelf(place, f"{place}/{uuid.uuid4().hex}")
-
-
-def _common() -> str:
-    """The folder of all of this user's, or an error if it is somebody else's."""
-    folder = Path(tempfile.gettempdir()) / f"finecut-work-{os.getuid()}"
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        raise PermissionError(
-            f"{folder} belongs to somebody else, so nothing is put there: remove it, or name "
-            "another folder for temporary files by TMPDIR"
-        )
-    folder.chmod(0o700)
-    (folder / KEEP).touch()
-    return str(folder)
+    place = own_folder(tempfile.gettempdir(), "finecut-work")
+    (place / KEEP).touch()
+    return Shelf(str(place), f"{place}/{uuid.uuid4().hex}")

@@ -31,8 +31,8 @@ import pyarrow.parquet as pq
 
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import plain_names
-from finecut.io.storage.files import Shelf
 from finecut.io.storage.json_documents import usable_json
+from finecut.io.storage.publishing import Shelf
 
 TAR: Final = ".tar"
 DIGEST, BYTES = "finecut.digest", "finecut.bytes"

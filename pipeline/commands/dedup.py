@@ -25,8 +25,8 @@ from finecut.io.errors import UserError
 from finecut.io.layout import Layout
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import LeadsOutside, refuse_outside
-from finecut.io.storage.files import Shelf
 from finecut.io.storage.halting import halt
+from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.staging import alive, sweep_dead
 from finecut.io.storage.stores import UnknownStore
 from finecut.io.storage.temporary import sweep_temporary

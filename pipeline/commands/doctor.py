@@ -29,7 +29,7 @@ from finecut.io.media.source import probe
 from finecut.io.media.testfilm.paint import paint
 from finecut.io.records import Clip, Failure, Source, Video
 from finecut.io.storage import files as shelf
-from finecut.io.storage.files import Shelf
+from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.reachable import greet
 from finecut.io.storage.temporary import temporary_folder
 from finecut.pipeline.choices.encoding import SOFTWARE

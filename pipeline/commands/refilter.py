@@ -29,9 +29,9 @@ from finecut.io.layout import Layout
 from finecut.io.records import CODING, Source, Summary, from_json, to_json
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import Fence, standing
-from finecut.io.storage.files import Shelf
 from finecut.io.storage.halting import halt
 from finecut.io.storage.json_documents import BadDocument, read_json, usable_json
+from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.temporary import temporary_folder
 from finecut.io.tables.drops import DropsError
 from finecut.pipeline.beam_options import words_of

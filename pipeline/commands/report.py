@@ -20,7 +20,7 @@ from urllib.parse import quote
 from finecut.io.dataset.output import NoDataset, Output
 from finecut.io.layout import Layout
 from finecut.io.storage import files as shelf
-from finecut.io.storage.files import Shelf
+from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.staging import sweep_dead
 from finecut.io.storage.temporary import sweep_temporary
 from finecut.pipeline.commands.options import ReportOptions

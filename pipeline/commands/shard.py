@@ -35,9 +35,9 @@ from finecut.io.process.threads import in_order
 from finecut.io.records import Failure, from_json, to_json
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import Fence, standing
-from finecut.io.storage.files import Shelf
 from finecut.io.storage.halting import halt
 from finecut.io.storage.json_documents import BadDocument, read_json
+from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.staging import alive, sweep_dead
 from finecut.io.storage.stores import UnknownStore
 from finecut.io.storage.temporary import temporary_folder

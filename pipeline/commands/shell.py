@@ -21,7 +21,7 @@ from finecut.io.errors import UserError
 from finecut.io.layout import Layout
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import Fence, LeadsOutside, standing
-from finecut.io.storage.files import Shelf
+from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.staging import MAKES_NO_CLIPS, alive, sweep_dead
 from finecut.pipeline.cli.final_words import shown
 from finecut.pipeline.commands.options import AfterOptions

@@ -22,7 +22,7 @@ from finecut.io.media.limits import Limits
 from finecut.io.process import children as child
 from finecut.io.process.children import ChildLimits, possible
 from finecut.io.storage import files as shelf
-from finecut.io.storage.files import Shelf
+from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.temporary import temporary_folder
 from finecut.pipeline.cli.progress import Progress, counted_line
 from finecut.pipeline.commands.options import VerifyOptions

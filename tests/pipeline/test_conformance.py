@@ -50,7 +50,7 @@ from golden_expected import (
 
 from finecut.io.layout import PREVIEWS, Layout, chunk_id
 from finecut.io.records import Chunk, Clip, ClipFile, Failure, Shot, Source, Span, Video, Window
-from finecut.io.storage.files import Shelf
+from finecut.io.storage.publishing import Shelf
 from finecut.pipeline.engine import local_arguments
 from finecut.pipeline.options import Options
 from finecut.pipeline.running import Ran, run

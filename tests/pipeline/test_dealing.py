@@ -18,7 +18,7 @@ from pairs import all_and_quick_pairs
 from finecut.io.media.codecs.encoders import Encoding
 from finecut.io.media.testfilm.paint import paint
 from finecut.io.records import Chunk, Clip, Reel, Shot, Source, Span, Video
-from finecut.io.storage.files import Shelf
+from finecut.io.storage.publishing import Shelf
 from finecut.pipeline.dealing import (
     PART_SECONDS,
     ShareOut,

@@ -13,6 +13,7 @@ import pytest
 from finecut.io.media.testfilm.paint import Scene, paint
 from finecut.io.records import Failure, Source
 from finecut.io.storage import files as shelf
+from finecut.io.storage.publishing import Shelf
 from finecut.pipeline.cli.command import main
 from finecut.pipeline.disk import disk_trouble
 
@@ -148,6 +149,6 @@ def test_an_error_that_names_no_file_is_given_the_path(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    own = shelf.Shelf(str(tmp_path), f"{tmp_path}/.staging/run")
+    own = Shelf(str(tmp_path), f"{tmp_path}/.staging/run")
     with pytest.raises(OSError, match="a document"):
         own.write(f"{tmp_path}/a document.json", b"{}")

@@ -29,7 +29,7 @@ from small_disk import NoDisk, remount, small_disk
 from finecut.io.media.testfilm.paint import paint
 from finecut.io.records import Summary, from_json, to_json
 from finecut.io.storage import files as shelf
-from finecut.io.storage.files import Shelf
+from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.retry import ShortRead
 from finecut.pipeline.curation import curate
 from finecut.pipeline.options import OptionError, Options

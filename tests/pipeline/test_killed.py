@@ -16,7 +16,7 @@ import pytest
 from curated import Curated, curated, say
 from faults import Runs, staged
 
-from finecut.io.storage.files import Shelf
+from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.staging import alive, sweep_dead
 from finecut.io.storage.temporary import sweep_temporary, temporary_folder
 

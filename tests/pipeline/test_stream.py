@@ -22,7 +22,7 @@ from faulty_store import FaultyStore
 from finecut.io.media.testfilm.paint import paint
 from finecut.io.process import children as child
 from finecut.io.records import Skipped, Source
-from finecut.io.storage.files import Shelf
+from finecut.io.storage.publishing import Shelf
 from finecut.pipeline.cli.flags import Parser, add_flags, parse_options
 from finecut.pipeline.curation import curate_stream
 from finecut.pipeline.options import OptionError, Options

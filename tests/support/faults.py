@@ -240,3 +240,15 @@ def _done_after(command: str, options: dict[str, Any]) -> bool:
 
 if __name__ == "__main__":
     _serve(sys.argv[1])
+
+
+def failing(error: OSError, times: int, work: Callable[..., Any]) -> Callable[..., Any]:
+    """The work, which breaks so many times before it is done."""
+    left = iter(range(times))
+
+    def attempt(*arguments: Any, **named: Any) -> Any:
+        if next(left, None) is not None:
+            raise error
+        return work(*arguments, **named)
+
+    return attempt

@@ -21,7 +21,7 @@ from hostile_making import State
 from finecut.io.media.limits import FilmError
 from finecut.io.media.memory import prepare_process
 from finecut.io.records import Clip, Failure, Source
-from finecut.io.storage.files import Shelf
+from finecut.io.storage.publishing import Shelf
 from finecut.transforms.cut.reel import Cutting, cut_reel
 from finecut.transforms.find.probe import probe_source
 from finecut.transforms.split.spans import FixedStride, Splitting, reels_of

@@ -16,7 +16,7 @@ from finecut.io.media.remux.copying import ENCODE, transcode
 from finecut.io.process.children import ChildLimits
 from finecut.io.records import Clip, ClipFile, Failure, Reel, Shot, Video
 from finecut.io.storage import files as shelf
-from finecut.io.storage.files import Shelf
+from finecut.io.storage.publishing import Shelf
 from finecut.transforms.caption.windows import windows_of
 from finecut.transforms.measure.looking import ClipLook, Looking, keep_sheet
 

@@ -32,7 +32,7 @@ from apache_beam.typehints import Tuple as BeamTuple
 from numpy.typing import NDArray
 
 from finecut.io.storage import files as shelf
-from finecut.io.storage.files import Shelf
+from finecut.io.storage.publishing import Shelf
 from finecut.io.tables import piles
 from finecut.io.tables.piles import Rows
 from finecut.transforms.beam.metrics import count

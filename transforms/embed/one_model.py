@@ -17,8 +17,8 @@ from finecut.io.errors import UserError
 from finecut.io.layout import Layout
 from finecut.io.records import ModelUsed
 from finecut.io.storage import files as shelf
-from finecut.io.storage.files import Shelf
 from finecut.io.storage.json_documents import BadDocument, read_json
+from finecut.io.storage.publishing import Shelf
 from finecut.io.tables.parquet import facts_of
 from finecut.transforms.beam.metrics import LOG
 from finecut.transforms.beam.of_run import of_run

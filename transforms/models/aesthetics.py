@@ -22,13 +22,13 @@ import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from finecut.io.records import ModelUsed
-from finecut.transforms.models.devices import device_of
+from finecut.transforms.models.devices import Tensor, device_of
 from finecut.transforms.models.loading import load_model, unfit
 from finecut.transforms.models.picture_settings import CLIP_MEAN, CLIP_STD
 from finecut.transforms.models.weights.folders import (
@@ -38,9 +38,6 @@ from finecut.transforms.models.weights.folders import (
     locate,
     needed,
 )
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 CLIP = "openai/clip-vit-large-patch14"
 HEAD = "ttj/sac-logos-ava1-l14-linearMSE"

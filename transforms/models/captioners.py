@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -32,6 +32,7 @@ from finecut.io.records import ModelUsed
 from finecut.transforms.caption.asking import Frame, Question, Said
 from finecut.transforms.models import qwen
 from finecut.transforms.models.caption_models import CAPTIONERS, repository_of
+from finecut.transforms.models.devices import Tensor
 from finecut.transforms.models.loading import config_of, load_part, quiet
 from finecut.transforms.models.local_model import (
     LocalModel,
@@ -49,9 +50,6 @@ from finecut.transforms.models.weights.folders import (
     read_json,
 )
 from finecut.transforms.models.words import by_template, numbers, spread, turns, words_only
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 PURPOSE = "caption clips"
 
@@ -133,12 +131,12 @@ class VideoCaptioner(Captioner):
     def answer(self, questions: Sequence[Question]) -> list[Said]:
         """All in one call."""
         seen = [self.seen(question) for question in questions]
-        with self._speaker.lock:
+        with self._generator.lock:
             prompts = [
                 self.prompt(question, *pixels)
                 for question, pixels in zip(questions, seen, strict=True)
             ]
-            return self._speaker.say(prompts)
+            return self._generator.write(prompts)
 
     def seen(self, question: Question) -> tuple[Tensor, tuple[int, int, int]]:
         """The patches of a question's frames; nobody needs to wait for them."""
@@ -220,10 +218,10 @@ class PictureCaptioner(Captioner):
 
     def answer(self, questions: Sequence[Question]) -> list[Said]:
         """One after the other."""
-        said = []
+        captions = []
         for given in questions:
             pictures = _pictures(spread(given.frames, PICTURES))
-            with self._speaker.lock:
+            with self._generator.lock:
                 question = words_only(self.tokenizer, given, PLACES)
                 system = question.system and [{"type": "text", "text": question.system}]
                 words = {"type": "text", "text": question.text}
@@ -233,8 +231,8 @@ class PictureCaptioner(Captioner):
                     add_generation_prompt=True,
                 )
                 inputs = self._processor(images=pictures, text=text, return_tensors="pt")
-                said += self._speaker.generate([question.id], dict(inputs))
-        return said
+                captions += self._generator.generate([question.id], dict(inputs))
+        return captions
 
 
 class OwnCodeCaptioner(Captioner):
@@ -250,15 +248,17 @@ class OwnCodeCaptioner(Captioner):
 
     def answer(self, questions: Sequence[Question]) -> list[Said]:
         """One after the other."""
-        said = []
+        captions = []
         for question in questions:
             pictures = _pictures(question.frames)
-            with self._speaker.lock:
+            with self._generator.lock:
                 text = seeing(self.tokenizer, self._template, self._family, question)
                 made = self._processor(text=[text], videos=pictures, return_tensors="pt")
                 inputs = {key: made[key] for key in SHOWN if key in made}
-                said += self._speaker.generate([question.id], inputs, **self._speaker.wishes)
-        return said
+                captions += self._generator.generate(
+                    [question.id], inputs, **self._generator.settings
+                )
+        return captions
 
 
 def offered(found: Located) -> str:

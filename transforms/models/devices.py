@@ -1,19 +1,23 @@
 """What a loaded model runs on: a GPU where there is one, in half precision, or the CPU.
 
 On a CPU a model is asked one question at a time, in float32 (``at_once`` 0): what else is asked has
-no say in an answer. On a GPU so many pixels go through it together as fit beside its weights::
+no say in an answer. On a GPU as many pixels go through it together as fit beside its weights::
 
     ┌───────────────────────── the device's memory · share ─────────────────────────┐
-    │  weights_gb  │  pixels that are asked about at once, so many for each GB      │
+    │  weights_gb  │  pixels that are asked about at once, a number for each GB     │
     └───────────────────────────────────────────────────────────────────────────────┘
 """
 
 from __future__ import annotations
 
 import importlib.util
-from typing import Any
+import sys
+from typing import Any, TypeAlias
 
 from finecut.transforms.models.weights.folders import WeightsMissing, needed
+
+#: torch's, which need not be installed.
+Tensor: TypeAlias = Any
 
 PURPOSE = "run a model on this machine"
 
@@ -63,7 +67,7 @@ def at_once_on(
 
 
 def require_share(share: float) -> None:
-    """Refuse a part of a GPU that is none, or more than all of it."""
+    """Refuse a part of a GPU that is nothing, or more than all of it."""
     if not 0 < share <= 1:
         raise ValueError(
             f"a model cannot take {share} of a GPU's memory: its share is more than 0 and at most "
@@ -86,3 +90,14 @@ def gpus() -> list[tuple[str, float]]:
     cuda = needed("torch", PURPOSE).cuda
     found = [cuda.get_device_properties(i) for i in range(cuda.device_count())]
     return [(device.name, device.total_memory / 2**30) for device in found]
+
+
+def work_alone() -> None:
+    """Tell torch, if a model has just been loaded with it, that its calls take one thread each.
+
+    Sums come out in another order with other numbers of threads, so a score would depend on the
+    machine; and calls of several workers that all take all cores wait for each other.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(1)

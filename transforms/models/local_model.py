@@ -5,7 +5,7 @@ Each is found, checked, loaded and asked in the same way: a
 the hub (see :mod:`~.weights`); ``require`` raises what ``load`` would for lack of something,
 without loading weights.
 
-Those that transformers loads are made to write by a :class:`Speaker`::
+Those that transformers loads are made to write by a :class:`TextGenerator`::
 
 
     questions ─▶ prompts (words as numbers) ─▶ one call of generate ─▶ texts, each with its status
@@ -32,11 +32,11 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from finecut.io.records import ModelUsed
 from finecut.transforms.caption.asking import Question, Said
-from finecut.transforms.models.devices import at_once_on, require_share
+from finecut.transforms.models.devices import Tensor, at_once_on, require_share
 from finecut.transforms.models.loading import config_of, load_model
 from finecut.transforms.models.weights.folders import (
     CONFIG,
@@ -48,9 +48,6 @@ from finecut.transforms.models.weights.folders import (
     remote_code,
 )
 from finecut.transforms.models.words import answered
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 #: The part of a GPU's memory that is reckoned with.
 SHARE = 0.8
@@ -110,7 +107,7 @@ class WritingModel(ABC):
         return cls.find(name, model_dir, trust_remote_code)[0].used
 
 
-class Speaker:
+class TextGenerator:
     """A model that writes, its tokenizer, and how long it may write."""
 
     def __init__(self, model: Any, tokenizer: Any, limits: Limits) -> None:
@@ -121,7 +118,7 @@ class Speaker:
         self.lock = threading.Lock()
         self._ends = _ends(model, tokenizer)
         #: How texts are made; models that make them by another inside them must be told each time.
-        self.wishes = {
+        self.settings = {
             "do_sample": False,
             "repetition_penalty": REPETITION,
             "max_new_tokens": limits.max_tokens,
@@ -136,17 +133,17 @@ class Speaker:
         return at_once_on(self.model.device.type, pixels_per_gb, held, share=SHARE * self._share)
 
     def _prepare(self) -> None:
-        """Replace the folder's wishes: what is not given here would be taken from them."""
+        """Replace the folder's settings: what is not given here would be taken from them."""
         theirs = self.model.generation_config
         fillers = (theirs.pad_token_id, self.tokenizer.pad_token_id, *sorted(self._ends))
         self.model.generation_config = needed("transformers", "write texts").GenerationConfig(
-            **self.wishes,
+            **self.settings,
             bos_token_id=theirs.bos_token_id,
             pad_token_id=next((filler for filler in fillers if filler is not None), None),
             decoder_start_token_id=theirs.decoder_start_token_id,
         )
 
-    def say(self, prompts: Sequence[Prompt]) -> list[Said]:
+    def write(self, prompts: Sequence[Prompt]) -> list[Said]:
         """A text for each prompt, all in one call."""
         import torch
 
@@ -166,7 +163,7 @@ class Speaker:
         return self.generate([prompt.id for prompt in prompts], inputs)
 
     def generate(
-        self, ids: Sequence[str], inputs: Mapping[str, Tensor], **wishes: Any
+        self, ids: Sequence[str], inputs: Mapping[str, Tensor], **settings: Any
     ) -> list[Said]:
         """A text for each row of the inputs; row and id stay together from here on."""
         import torch
@@ -178,7 +175,7 @@ class Speaker:
             for key, value in inputs.items()
         }
         with torch.inference_mode():
-            output = self.model.generate(**there, **wishes)
+            output = self.model.generate(**there, **settings)
         words = there["input_ids"]
         length = words.shape[1]
         # Models that put pictures among the words themselves give back new words only.
@@ -186,9 +183,9 @@ class Speaker:
             output = output[:, length:]
         asked = there["attention_mask"].sum(dim=1).tolist()
         rows = zip(ids, output.tolist(), asked, strict=True)
-        return [self._said(identifier, row, count) for identifier, row, count in rows]
+        return [self._answer(identifier, row, count) for identifier, row, count in rows]
 
-    def _said(self, identifier: str, row: list[int], asked: int) -> Said:
+    def _answer(self, identifier: str, row: list[int], asked: int) -> Said:
         end = next((at for at, word in enumerate(row) if word in self._ends), None)
         text = self.tokenizer.decode(row[:end], **PLAIN)
         # Behind the end there is filling.
@@ -208,7 +205,7 @@ def _ends(model: Any, tokenizer: Any) -> frozenset[int]:
 
 
 class LocalModel(WritingModel):
-    """A model that transformers loads; it gets its weights, as a speaker, by :meth:`load`."""
+    """A model that transformers loads; it gets its weights, as a generator, by :meth:`load`."""
 
     #: The class of transformers that loads it.
     auto: str
@@ -216,7 +213,7 @@ class LocalModel(WritingModel):
     #: one question at a time.
     pixels_per_gb: ClassVar[int] = 0
     tokenizer: Any
-    _speaker: Speaker
+    _generator: TextGenerator
 
     def __init__(self, found: Located) -> None:
         self.used = found.used
@@ -241,8 +238,10 @@ class LocalModel(WritingModel):
         found, own = cls.find(name, model_dir, trust_remote_code)
         made = cls.made(found, own)
         kind = getattr(needed("transformers", "write texts"), made.auto)
-        made._speaker = Speaker(load_model(kind, found, device, own), made.tokenizer, within)
-        made.at_once = made._speaker.at_once(made.pixels_per_gb)
+        made._generator = TextGenerator(
+            load_model(kind, found, device, own), made.tokenizer, within
+        )
+        made.at_once = made._generator.at_once(made.pixels_per_gb)
         return made
 
     @abstractmethod

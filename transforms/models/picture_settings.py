@@ -21,17 +21,17 @@ NET_MEAN, NET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)
 
 
-def folder_says(folder: Path) -> dict[str, Any]:
+def small_files(folder: Path) -> dict[str, Any]:
     """The small files of a model's folder, by their names."""
     paths = (folder / name for name in FILES)
     return {path.name: read_json(path) for path in paths if path.is_file()}
 
 
-def settings_of(said: Mapping[str, Any], *parts: str) -> Mapping[str, Any] | None:
+def settings_of(files: Mapping[str, Any], *parts: str) -> Mapping[str, Any] | None:
     """How pictures have to look; of a file for all, the first of the parts that is there."""
-    together = said.get(TOGETHER)
+    together = files.get(TOGETHER)
     inside = together if isinstance(together, dict) else {}
-    places = [*(said.get(name) for name in SETTINGS), *(inside.get(part) for part in parts)]
+    places = [*(files.get(name) for name in SETTINGS), *(inside.get(part) for part in parts)]
     found = next((place for place in places if place is not None), None)
     return found if isinstance(found, dict) else None
 

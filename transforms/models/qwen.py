@@ -6,7 +6,7 @@ The families Qwen2-VL, Qwen2.5-VL and Qwen3-VL look at a video in the same way::
            ─▶ squares of 14 (16) pixels, four neighbours in a row ─▶ one row of numbers for each
            ─▶ the model ─▶ one token for four neighbours
 
-and they are told about it differently. In the prompt of the older two there is one block of
+and they learn about it differently. In the prompt of the older two there is one block of
 places, and the seconds between them go in beside it; Qwen3-VL has a block for each two frames and
 the time written in front of it, ``<0.2 seconds>``.
 
@@ -15,7 +15,7 @@ what they do is little, and here torch does the same alone. Frames change their 
 numbers (torch's own bicubic for bytes), so that they are the same on every machine; Pillow's differ
 from them by two of 255 steps at most.
 
-How large frames may be is said by two files of the model's folder, and by the limits with which the
+How large frames may be is in two files of the model's folder, and by the limits with which the
 models were published to be used: 768 tokens for two frames, and for the older families 24,576 for a
 video (Qwen3-VL's own file says as much). Without them one minute of 1080p would be 160,000 tokens.
 """
@@ -26,40 +26,38 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from finecut.transforms.caption.asking import Frame
+from finecut.transforms.models.devices import Tensor
 from finecut.transforms.models.picture_settings import (
     CLIP_MEAN,
     CLIP_STD,
     HALF,
     SETTINGS,
     check_normal,
-    folder_says,
     settings_of,
+    small_files,
 )
 from finecut.transforms.models.weights.folders import WeightsMissing, first_line
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 #: ``model_type`` of the models that see like this → whether times stand in their prompt.
 FAMILIES = {"qwen2_vl": False, "qwen2_5_vl": False, "qwen3_vl": True, "qwen3_vl_moe": True}
-#: Only this one is told the seconds between its patches beside the prompt.
+#: Only this one is given the seconds between its patches beside the prompt.
 TIMED = "qwen2_5_vl"
 
 START, VIDEO, END = "<|vision_start|>", "<|video_pad|>", "<|vision_end|>"
 #: How chat templates leave room for a video.
 ROOM = START + VIDEO + END
-#: Who answers when a prompt says nothing about it, in the families that have a word for that.
+#: What the model is when a prompt does not say it, in the families that have a word for that.
 SYSTEM = "You are a helpful assistant."
 
 #: Tokens that two frames are at most, and a video of the older families.
 FRAME_TOKENS, VIDEO_TOKENS = 768, 24576
-#: A picture this much longer than wide is none.
+#: The longer side of a picture may be this many times the shorter one.
 LONGEST = 200
 
 
@@ -88,7 +86,7 @@ class Eyes:
 def eyes(folder: Path, family: str) -> Eyes:
     """How the model in this folder sees, by its own files."""
     try:
-        settings = settings_of(folder_says(folder), "video_processor")
+        settings = settings_of(small_files(folder), "video_processor")
         if settings is None:
             raise ValueError(f"{SETTINGS[1]} is not there, or holds no names with values")
         return _eyes(settings, FAMILIES[family])
@@ -100,20 +98,23 @@ def eyes(folder: Path, family: str) -> Eyes:
         ) from error
 
 
-def _eyes(said: Mapping[str, Any], times: bool) -> Eyes:
-    patch, merge = int(said.get("patch_size", 16 if times else 14)), int(said.get("merge_size", 2))
+def _eyes(settings: Mapping[str, Any], times: bool) -> Eyes:
+    patch, merge = (
+        int(settings.get("patch_size", 16 if times else 14)),
+        int(settings.get("merge_size", 2)),
+    )
     step = patch * merge
-    size = said.get("size") or {}
-    least = said.get("min_pixels") or size.get("shortest_edge") or size.get("min_pixels")
-    most = said.get("max_pixels") or size.get("longest_edge") or size.get("max_pixels")
+    size = settings.get("size") or {}
+    least = settings.get("min_pixels") or size.get("shortest_edge") or size.get("min_pixels")
+    most = settings.get("max_pixels") or size.get("longest_edge") or size.get("max_pixels")
     see = Eyes(
         patch=patch,
         merge=merge,
-        frames=int(said.get("temporal_patch_size", 2)),
+        frames=int(settings.get("temporal_patch_size", 2)),
         least=int(least or (4096 if times else 4 * step**2)),
         most=int(most or (VIDEO_TOKENS * step**2 if times else FRAME_TOKENS * step**2)),
-        mean=tuple(said.get("image_mean") or (HALF if times else CLIP_MEAN)),
-        std=tuple(said.get("image_std") or (HALF if times else CLIP_STD)),
+        mean=tuple(settings.get("image_mean") or (HALF if times else CLIP_MEAN)),
+        std=tuple(settings.get("image_std") or (HALF if times else CLIP_STD)),
         times=times,
     )
     if min(see.patch, see.merge, see.frames, see.least) < 1 or see.most < see.least:
@@ -126,7 +127,7 @@ def _eyes(said: Mapping[str, Any], times: bool) -> Eyes:
 
 
 def fitting(count: int, height: int, width: int, see: Eyes) -> tuple[int, int]:
-    """The height and width in which so many frames are shown.
+    """The height and width in which this many frames are shown.
 
     The nearest multiples of the step, unless that is too many pixels or too few: then the largest
     below, or the smallest above, of about the same shape.
@@ -254,7 +255,7 @@ def require_rate(rate: float) -> None:
     """Refuse frames of which nobody knows when they were."""
     if not (math.isfinite(rate) and rate > 0):
         raise ValueError(
-            f"{rate} frames a second is no rate, and the model is told when each frame was. "
+            f"{rate} frames a second is no rate, and the model is given the time of each frame. "
             "Usually the clip's length is unknown; say how many of its frames make a second."
         )
 

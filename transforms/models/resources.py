@@ -67,7 +67,7 @@ class Resources:
     cpus: float = 1.0
     #: A share of one device, in GB; instead of ``gpus``.
     gpu_memory_gb: float = 0.0
-    #: A share of one device (up to 1), or so many whole ones; instead of ``gpu_memory_gb``.
+    #: A share of one device (up to 1), or a number of whole ones; instead of ``gpu_memory_gb``.
     gpus: float = 0.0
     #: Nobody else is to be on the device; ``gpus`` is 1 then.
     entire_gpu: bool = False
@@ -110,7 +110,7 @@ class Resources:
         return bool(self.gpus or self.gpu_memory_gb or self.nvdecs or self.nvencs)
 
     def share(self, gpu_gb: float) -> float:
-        """How much of a device of so many GB one copy takes; above 1, how many devices.
+        """How much of a device of this many GB one copy takes; above 1, how many devices.
 
         >>> Resources(gpu_memory_gb=1).share(24)
         0.05
@@ -118,7 +118,7 @@ class Resources:
         return float(self._share(gpu_gb))
 
     def copies(self, gpu_gb: float, processes: int) -> int:
-        """How many of so many processes may have their model on one GPU of that size.
+        """How many of the processes may have their model on one GPU of that size.
 
         >>> Resources(gpu_memory_gb=8).copies(24, processes=16)
         2
@@ -251,7 +251,7 @@ def parse_override(text: str, own: bool = False) -> tuple[str, Resources]:
 
 
 def together(steps: Mapping[str, Resources], gpu_gb: float) -> Resources:
-    """What one worker needs that does all these steps in turn, on one GPU of so many GB.
+    """What one worker needs that does all these steps in turn, on one GPU of this many GB.
 
     >>> both = {"aesthetic": Resources(gpus=0.25), "embed": Resources(2, gpu_memory_gb=20)}
     >>> together(both, 40) == Resources(cpus=2, gpus=0.75)
@@ -268,7 +268,7 @@ def together(steps: Mapping[str, Resources], gpu_gb: float) -> Resources:
             if alone
             else f"that is {_percent(total)} of its memory"
         )
-        # Who asks for parts of a device gets no more of it when it is larger.
+        # A step that asks for parts of a device gets no more of it when it is larger.
         larger = "" if any(step.gpus for step in on_gpu.values()) else "an accelerator with more "
         choose = f"Choose {larger}memory, leave" if larger else "Leave"
         raise ValueError(

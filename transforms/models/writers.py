@@ -42,12 +42,12 @@ class TextWriter(LocalModel):
 
     def answer(self, questions: Sequence[Question]) -> list[Said]:
         """All in one call."""
-        with self._speaker.lock:
+        with self._generator.lock:
             prompts = [
                 Prompt(question.id, numbers(self.tokenizer, written(self.tokenizer, question)))
                 for question in questions
             ]
-            return self._speaker.say(prompts)
+            return self._generator.write(prompts)
 
 
 def find_writer(name: str, model_dir: str | None, allowed: bool) -> tuple[Located, bool]:

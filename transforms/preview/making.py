@@ -14,7 +14,7 @@ import apache_beam as beam
 
 from finecut.io.layout import Layout
 from finecut.io.records import Clip, Failure
-from finecut.io.storage.files import Shelf
+from finecut.io.storage.publishing import Shelf
 from finecut.transforms.beam.guard import guarded
 from finecut.transforms.beam.metrics import count, metered
 from finecut.transforms.measure.looking import Looking, sheet_of

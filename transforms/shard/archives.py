@@ -47,7 +47,7 @@ from finecut.io.dataset.output import (
 from finecut.io.process.threads import in_order
 from finecut.io.records import Failure, Scores, Source
 from finecut.io.storage import files as shelf
-from finecut.io.storage.files import Shelf
+from finecut.io.storage.publishing import Shelf
 from finecut.io.tables.drops import drops_table, read_drops
 from finecut.io.tables.parquet import rows_of
 from finecut.io.tables.shards import VECTOR, ShardFolder, column_of, receipt_table, schema_of

@@ -33,7 +33,7 @@ from finecut.transforms.split.scenes import (
 )
 
 if TYPE_CHECKING:
-    from finecut.transforms.models.transnetv2 import Network
+    from finecut.transforms.models.transnetv2_network import Network
 
 TRANSNETV2, CONTENT = "transnetv2", "content"
 USUAL_TRIMMING = Trimming()
@@ -136,7 +136,7 @@ def network(model_dir: str | None) -> "Network":
 
 @cache
 def _loaded(model_dir: str | None) -> "Network":
-    from finecut.transforms.models.threads import work_alone
+    from finecut.transforms.models.devices import work_alone
     from finecut.transforms.models.transnetv2 import load
 
     loaded = load(model_dir)

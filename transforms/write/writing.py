@@ -9,7 +9,7 @@ from apache_beam.pvalue import TaggedOutput
 
 from finecut.io.layout import Layout
 from finecut.io.records import Clip, Failure, Written
-from finecut.io.storage.files import Shelf
+from finecut.io.storage.publishing import Shelf
 from finecut.transforms.beam.guard import FAILURES
 from finecut.transforms.beam.of_run import of_run
 

@@ -29,7 +29,7 @@ from finecut.io.dataset.order import Share, part, shuffled, size_of_part
 from finecut.io.dataset.output import Output
 from finecut.io.dataset.stills import still_of
 from finecut.io.layout import Layout
-from finecut.io.storage.files import Shelf
+from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.stores import _google
 from finecut.transforms.filter.rules import parse_rule
 

@@ -17,7 +17,7 @@ from finecut.io.media.remux.copying import COPY, SMART, transcode
 from finecut.io.media.testfilm.paint import paint
 from finecut.io.media.wholeness import is_whole
 from finecut.io.records import Clip
-from finecut.io.storage.files import Shelf
+from finecut.io.storage.publishing import Shelf
 from finecut.transforms.cut.reel import Cutting, cut_reel
 from finecut.transforms.split.spans import FixedStride, Splitting, reels_of
 

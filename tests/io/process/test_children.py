@@ -48,7 +48,7 @@ from finecut.io.process import nursery
 from finecut.io.process.child import beat
 from finecut.io.process.children import ChildDied, ChildLimits, kill_all, run_in_child
 from finecut.io.records import Chunk, Clip, Failure, Reel, Shot, Source, Span, Video
-from finecut.io.storage.files import Shelf
+from finecut.io.storage.publishing import Shelf
 from finecut.transforms.beam.guard import ChildFailure
 from finecut.transforms.cut.isolated import isolated, isolated_frames
 from finecut.transforms.cut.reel import Cutting, cut_reel

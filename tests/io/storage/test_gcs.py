@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -24,12 +23,12 @@ from finecut.io.layout import Layout
 from finecut.io.records import Source
 from finecut.io.storage import files as shelf
 from finecut.io.storage import gcs
-from finecut.io.storage.files import Shelf
 from finecut.io.storage.gcs import GoogleStore
 from finecut.io.storage.json_documents import usable_json
+from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.ranges import RangedFile
 from finecut.io.storage.retry import ShortRead, is_passing
-from finecut.io.storage.stores import at_once
+from finecut.io.storage.stores import Page
 from finecut.transforms.find.inputs import Finding, check_inputs, find_sources
 from finecut.transforms.find.lists import InputError
 from finecut.transforms.models.weights.folders import WeightsMissing, locate
@@ -271,12 +270,12 @@ def test_trouble_with_one_page_does_not_begin_a_listing_anew(
     """(The stand-in has one page; what is listed page by page is asked for page by page.)"""
     asked: list[str | None] = []
 
-    def page(uri: str, prefix: str, delimiter: str | None, token: str | None) -> Any:
+    def page(uri: str, prefix: str, token: str | None, delimiter: str) -> Page:
         asked.append(token)
         if len(asked) == 2:
             raise ConnectionResetError("now and then")
         number = int(token or 0)
-        return gcs._Page([], [f"f{number}/"], str(number + 1) if number < 3 else None)
+        return Page([], [f"{ROOT}/f{number}"], str(number + 1) if number < 3 else None)
 
     monkeypatch.setattr(gcs, "_page", page)
     assert len(shelf.folders_in(ROOT)) == 4
@@ -353,6 +352,6 @@ def test_more_than_was_asked_for_is_not_taken_for_it() -> None:
         def close(self) -> None:
             pass
 
-    file = RangedFile("gs://b/o", Whole(), at_once)
+    file = RangedFile("gs://b/o", Whole(), lambda work: work())
     with pytest.raises(ShortRead, match="300000 of the"):
         file.read(10)

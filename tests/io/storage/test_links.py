@@ -21,7 +21,7 @@ import pytest
 from finecut.io.dataset.output import Output
 from finecut.io.media.testfilm.paint import Scene, paint
 from finecut.io.storage.fence import Fence, LeadsOutside, is_plain_name, leads_outside, standing
-from finecut.io.storage.files import Shelf
+from finecut.io.storage.publishing import Shelf
 from finecut.io.tables.shards import ShardFolder
 from finecut.pipeline.cli.command import main
 

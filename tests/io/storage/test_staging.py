@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from finecut.io.storage import staging
-from finecut.io.storage.files import ALIVE, Shelf
+from finecut.io.storage.publishing import ALIVE, Shelf
 from finecut.io.storage.staging import BEAT_SECONDS, LONG_AGO, SILENT_SECONDS, alive, sweep_dead
 
 WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EIO)

@@ -25,7 +25,7 @@ from finecut.io.media.testfilm.paint import Scene, paint
 from finecut.io.process import children as child
 from finecut.io.records import Shot, Source, Span, Summary
 from finecut.io.storage import files as shelf
-from finecut.io.storage.files import Shelf
+from finecut.io.storage.publishing import Shelf
 from finecut.pipeline.options import Options
 from finecut.pipeline.running import run
 from finecut.transforms.find.probe import probe_source

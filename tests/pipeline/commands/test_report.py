@@ -32,7 +32,7 @@ from hypothesis import strategies as st
 from finecut.io.dataset.output import Entry, Output
 from finecut.io.layout import Layout, clip_id
 from finecut.io.storage import files as shelf
-from finecut.io.storage.files import Shelf
+from finecut.io.storage.publishing import Shelf
 from finecut.pipeline.cli.command import main
 from finecut.pipeline.cli.flags import options_table
 from finecut.pipeline.commands.options import ReportOptions, ShardOptions

@@ -21,7 +21,7 @@ from finecut.io.records import (
     Window,
     Written,
 )
-from finecut.io.storage.files import Shelf
+from finecut.io.storage.publishing import Shelf
 from finecut.transforms.beam.record_coder import RecordCoder, Waiting
 from finecut.transforms.dedup.neighbourhoods import Cluster, Clustering
 from finecut.transforms.verify.output import Folder, VerifyOutput, verifying_of

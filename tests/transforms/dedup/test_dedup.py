@@ -28,7 +28,7 @@ from planted import by_brute_force, identifier, planted, told, write_tables
 from finecut.io.dataset.output import NoDataset, Output
 from finecut.io.media.frames.thumbnails import thumbnails
 from finecut.io.media.testfilm.paint import Scene, paint
-from finecut.io.storage.files import Shelf
+from finecut.io.storage.publishing import Shelf
 from finecut.io.tables import piles
 from finecut.io.tables.drops import DropsError, read_drops
 from finecut.pipeline.cli.command import main

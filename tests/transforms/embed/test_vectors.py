@@ -8,7 +8,7 @@ import pytest
 
 from finecut.io.layout import Layout
 from finecut.io.records import ModelUsed
-from finecut.io.storage.files import Shelf
+from finecut.io.storage.publishing import Shelf
 from finecut.io.tables.parquet import embedding_table, facts_of
 from finecut.transforms.embed.one_model import MixedVectors, claim, facts, refuse_other_vectors
 

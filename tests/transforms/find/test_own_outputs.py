@@ -11,7 +11,7 @@ from faulty_store import FaultyStore
 
 from finecut.io.media.testfilm.paint import Scene, paint
 from finecut.io.records import Source
-from finecut.io.storage.files import Shelf
+from finecut.io.storage.publishing import Shelf
 from finecut.pipeline.commands.launch import job
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.running import run

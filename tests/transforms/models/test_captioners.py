@@ -325,12 +325,12 @@ def test_the_oldest_form_of_a_template_is_read(copied: Callable[[str], Path]) ->
 
 def logits(captioner: Captioner, question: Question) -> Any:
     """What the model thinks of a question's first word."""
-    speaker = captioner._speaker
+    generator = captioner._generator
     assert isinstance(captioner, captioners.VideoCaptioner)
     prompt = captioner.prompt(question, *captioner.seen(question))
     inputs = {key: torch.tensor([row]) for key, row in prompt.marks.items()}
     with torch.inference_mode():
-        out = speaker.model(input_ids=torch.tensor([prompt.words]), **inputs, **prompt.seen)
+        out = generator.model(input_ids=torch.tensor([prompt.words]), **inputs, **prompt.seen)
     return out.logits[0, -1]
 
 
@@ -372,7 +372,7 @@ def test_a_video_that_stands_still_is_thought_of_like_a_picture(
     with torch.inference_mode():
         theirs = (
             loaded[name]
-            ._speaker.model(input_ids=words, mm_token_type_ids=marks, **picture)
+            ._generator.model(input_ids=words, mm_token_type_ids=marks, **picture)
             .logits[0, -1]
         )
     torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
@@ -396,7 +396,7 @@ def marks_of(tokenizer: Any, prompt: str) -> list[int]:
 def test_a_question_adds_no_mark_to_the_template(
     loaded: dict[str, Captioner], folders: dict[str, Path], text: str, system: str
 ) -> None:
-    tokenizer = loaded["qwen25"]._speaker.tokenizer
+    tokenizer = loaded["qwen25"]._generator.tokenizer
     form = template(folders["qwen25"], tokenizer)
     # A letter in front, so that nothing becomes no system at all.
     plain, sly = Question("a", text="x", system="x"), Question("a", text=text, system="x" + system)
@@ -424,7 +424,7 @@ def test_a_question_adds_no_mark_to_the_template(
 def test_marks_are_struck_until_none_is_left(
     loaded: dict[str, Captioner], text: str, left: str
 ) -> None:
-    tokenizer = loaded["qwen3"]._speaker.tokenizer
+    tokenizer = loaded["qwen3"]._generator.tokenizer
     question = words_only(tokenizer, Question("a", text=text, system=text))
     assert (question.text, question.system) == (left, left)
 
@@ -522,13 +522,13 @@ def test_nothing_is_said_before_it_is_said(
     """What fills up a shorter prompt counts as said, so it has to be a word that was."""
     captioner = load(folders["qwen25"])
     rows: list[list[list[int]]] = []
-    generate = captioner._speaker.model.generate
+    generate = captioner._generator.model.generate
 
     def listening(**inputs: Any) -> Any:
         rows.append(inputs["input_ids"].tolist())
         return generate(**inputs)
 
-    monkeypatch.setattr(captioner._speaker.model, "generate", listening)
+    monkeypatch.setattr(captioner._generator.model, "generate", listening)
     captioner.answer(questions())
     for question in questions():
         captioner.answer([question])
@@ -545,7 +545,7 @@ def test_threads_do_not_disturb_each_other(
     captioner = loaded["qwen25"]
     asked = questions() * 4
     expected = [captioner.answer([question])[0] for question in asked]
-    generate = captioner._speaker.model.generate
+    generate = captioner._generator.model.generate
     inside: list[int] = []
     crowds: list[int] = []
 
@@ -557,7 +557,7 @@ def test_threads_do_not_disturb_each_other(
         finally:
             inside.pop()
 
-    monkeypatch.setattr(captioner._speaker.model, "generate", watched)
+    monkeypatch.setattr(captioner._generator.model, "generate", watched)
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(lambda question: captioner.answer([question])[0], asked)) == expected
     # The model remembers things from step to step, so there is one thread in it at a time.
@@ -580,16 +580,16 @@ def test_on_a_cpu_one_question_is_asked_at_a_time(loaded: dict[str, Captioner]) 
 def first_words(folder: Path, question: Question) -> list[int]:
     """What the model of a folder says when it never ends."""
     captioner = load(folder, max_tokens=6)
-    captioner._speaker._ends = frozenset()
-    captioner._speaker.model.generation_config.eos_token_id = None
+    captioner._generator._ends = frozenset()
+    captioner._generator.model.generation_config.eos_token_id = None
     spoken: list[list[int]] = []
-    real = captioner._speaker.tokenizer.decode
+    real = captioner._generator.tokenizer.decode
 
     def decode(row: list[int], **more: Any) -> Any:
         spoken.append(row)
         return real(row, **more)
 
-    captioner._speaker.tokenizer.decode = decode
+    captioner._generator.tokenizer.decode = decode
     captioner.answer([question])
     return spoken[0]
 
@@ -634,16 +634,16 @@ TEXTS = [
 
 def stupid_text(writer: TextWriter, question: Question, count: int) -> list[int]:
     """The likeliest word each time, by asking about the whole text so far."""
-    speaker = writer._speaker
-    words = numbers(speaker.tokenizer, written(speaker.tokenizer, question))
+    generator = writer._generator
+    words = numbers(generator.tokenizer, written(generator.tokenizer, question))
     said: list[int] = []
     for _ in range(count):
         with torch.no_grad():
-            scores = speaker.model(torch.tensor([words + said])).logits[0, -1]
+            scores = generator.model(torch.tensor([words + said])).logits[0, -1]
         for word in {*words, *said}:
             scores[word] = scores[word] / 1.05 if scores[word] > 0 else scores[word] * 1.05
         said.append(int(scores.argmax()))
-        if said[-1] in speaker._ends:
+        if said[-1] in generator._ends:
             break
     return said
 
@@ -655,8 +655,8 @@ def test_texts_are_the_likeliest_words(folders: dict[str, Path]) -> None:
     assert len({said.text for said in answers}) == 3
     for question, said in zip(TEXTS, answers, strict=True):
         words = stupid_text(writer, question, 12)
-        ended = words[-1] in writer._speaker._ends
-        text = writer._speaker.tokenizer.decode(words[:-1] if ended else words)
+        ended = words[-1] in writer._generator._ends
+        text = writer._generator.tokenizer.decode(words[:-1] if ended else words)
         assert (said.text, said.output_tokens) == (text, len(words))
     assert [writer.answer([question])[0] for question in TEXTS] == answers
     assert writer.answer(TEXTS[::-1]) == answers[::-1]
@@ -956,12 +956,12 @@ def test_models_with_their_own_code_are_shown_the_video(stranger: Path) -> None:
         Question("b", [light, dark, dark], 2.0, ASK, "You are brief."),
     ]
     first, second = captioner.answer(asked)
-    tokenizer = captioner._speaker.tokenizer
+    tokenizer = captioner._generator.tokenizer
     assert first.text == tokenizer.decode([67, 66, 67])
     assert second.text == tokenizer.decode([65, 66, 67])
     assert (first.status, first.output_tokens) == ("ok", 4)
     wishes = {"do_sample": False, "repetition_penalty": 1.05, "max_new_tokens": 3}
-    module = __import__("sys").modules[type(captioner._speaker.model).__module__]
+    module = __import__("sys").modules[type(captioner._generator.model).__module__]
     assert [one | wishes for one in module.asked] == module.asked
     system = "<|im_start|>system\n/no_think<|im_end|>\n"
     text = system + qwen.chatml(ASK, "", "qwen3_vl")

@@ -36,7 +36,7 @@ from finecut.io.records import (
     Window,
 )
 from finecut.io.storage import files as shelf
-from finecut.io.storage.files import Shelf
+from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.staging import alive
 from finecut.io.tables.drops import drops_table
 from finecut.pipeline.commands.options import RefilterOptions, VerifyOptions

@@ -14,7 +14,7 @@ import pytest
 from finecut.io.layout import Layout
 from finecut.io.media.testfilm.paint import paint
 from finecut.io.records import Failure, Skipped, Source, Summary, from_json, to_json
-from finecut.io.storage.files import ALIVE, Shelf
+from finecut.io.storage.publishing import ALIVE, Shelf
 from finecut.io.storage.staging import LONG_AGO, alive, sweep_dead
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import configuration, plan

@@ -29,7 +29,7 @@ from small_disk import NoDisk, remount, small_disk
 
 from finecut.io.dataset.output import Entry
 from finecut.io.storage import files as shelf
-from finecut.io.storage.files import Shelf
+from finecut.io.storage.publishing import Shelf
 from finecut.io.tables.drops import drops_table
 from finecut.io.tables.shards import ShardFolder
 from finecut.io.tables.tar import END, Tar, header, size_in_tar

@@ -34,7 +34,7 @@ from finecut.io.process import children as child
 from finecut.io.process.children import ChildLimits
 from finecut.io.records import Clip, ModelUsed, Reel, Window
 from finecut.io.storage import files as shelf
-from finecut.io.storage.files import Shelf
+from finecut.io.storage.publishing import Shelf
 from finecut.io.tables.parquet import embedding_pickle, embedding_table
 from finecut.io.tables.shards import ShardFolder
 from finecut.io.tables.tar import Tar

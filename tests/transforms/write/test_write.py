@@ -13,7 +13,7 @@ import pytest
 
 from finecut.io.layout import PREVIEWS, Layout, chunk_id, clip_id
 from finecut.io.records import Chunk, Clip, ClipFile, Failure, Shot, Source, Span, Video, Window
-from finecut.io.storage.files import Shelf
+from finecut.io.storage.publishing import Shelf
 from finecut.transforms.write.clips import WriteClips
 from finecut.transforms.write.close import ChunkClosed, close_video
 from finecut.transforms.write.writing import Writing, planned

@@ -21,14 +21,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from finecut.io.records import ModelUsed
 from finecut.transforms.caption.asking import Question, Vector
+from finecut.transforms.models.devices import Tensor
 from finecut.transforms.models.embedders.kinds import PURPOSE, Kind, kind_of
 from finecut.transforms.models.embedders.preparation import Preparation, preparation_of
 from finecut.transforms.models.loading import load_model, quiet, unfit
-from finecut.transforms.models.picture_settings import FILES, folder_says
+from finecut.transforms.models.picture_settings import FILES, small_files
 from finecut.transforms.models.weights.folders import (
     CONFIG,
     Located,
@@ -38,9 +39,6 @@ from finecut.transforms.models.weights.folders import (
     locate,
     needed,
 )
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 #: Clips, and frames, that go through a model together on a GPU.
 CLIPS, FRAMES = 64, 512
@@ -98,9 +96,9 @@ class Encoder(NamedTuple):
 
 def frames_and_side(name: str, model_dir: str | None = None) -> tuple[int, int]:
     """How many frames a model wants and how long their shorter side is; no weights are fetched."""
-    said = described(name, model_dir, FILES)
-    kind = kind_of(said[CONFIG], name)
-    return _frames(said[CONFIG], kind), preparation_of(said, kind, name).side
+    files = described(name, model_dir, FILES)
+    kind = kind_of(files[CONFIG], name)
+    return _frames(files[CONFIG], kind), preparation_of(files, kind, name).side
 
 
 def require_encoder_model(
@@ -114,17 +112,17 @@ def _known(name: str, model_dir: str | None, trust_remote_code: bool) -> Encoder
     needed("torch", PURPOSE)
     transformers = needed("transformers", PURPOSE)
     found = locate(name, model_dir)
-    said = folder_says(found.path)
-    kind = kind_of(said[CONFIG], found.name, trust_remote_code)
-    preparation = preparation_of(said, kind, found.name)
+    files = small_files(found.path)
+    kind = kind_of(files[CONFIG], found.name, trust_remote_code)
+    preparation = preparation_of(files, kind, found.name)
     if not hasattr(transformers, kind.model):
         raise WeightsMissing(
             f"the model {found.name!r} is of the kind {kind.name!r}, which transformers "
             f"{transformers.__version__} does not have: run `pip install -U transformers`."
         )
-    width = _at(_whole_config(said[CONFIG], found, kind), kind.width)
+    width = _at(_whole_config(files[CONFIG], found, kind), kind.width)
     used = ModelUsed(found.name, found.revision, width)
-    frames = _frames(said[CONFIG], kind)
+    frames = _frames(files[CONFIG], kind)
     return Encoder(found, used, kind=kind, frames=frames, preparation=preparation)
 
 

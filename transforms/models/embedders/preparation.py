@@ -9,19 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from finecut.transforms.caption.asking import Frame
+from finecut.transforms.models.devices import Tensor
 from finecut.transforms.models.embedders.kinds import PURPOSE, Kind
 from finecut.transforms.models.picture_settings import SETTINGS, check_normal, settings_of
 from finecut.transforms.models.weights.folders import WeightsMissing, first_line, needed
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 #: The parts of a file for all that may say it.
 PARTS = ("video_processor", "image_processor")
@@ -88,9 +86,9 @@ class Preparation:
         Image.Resampling(self.resample)
 
 
-def preparation_of(said: Mapping[str, Any], kind: Kind, name: str) -> Preparation:
+def preparation_of(files: Mapping[str, Any], kind: Kind, name: str) -> Preparation:
     """How a model wants to see frames, by the files of its folder."""
-    settings = settings_of(said, *PARTS)
+    settings = settings_of(files, *PARTS)
     if settings is None:
         raise WeightsMissing(
             f"the model {name!r} does not say how frames have to look: {SETTINGS[1]} is not in its "
@@ -143,8 +141,8 @@ def _patches(settings: Mapping[str, Any], kind: Kind) -> Preparation:
     """Frames in their own shape, as a number of patches at most."""
     module = "transformers.models.siglip2.image_processing_pil_siglip2"
     known = ("patch_size", "max_num_patches", "image_mean", "image_std", "rescale_factor")
-    said = {key: settings[key] for key in known if settings.get(key) is not None}
-    patcher = needed(module, PURPOSE).Siglip2ImageProcessorPil(**said)
+    given = {key: settings[key] for key in known if settings.get(key) is not None}
+    patcher = needed(module, PURPOSE).Siglip2ImageProcessorPil(**given)
     side = int(patcher.patch_size * patcher.max_num_patches**0.5)
     return Preparation(
         size=side, mean=kind.mean, std=kind.std, resample=kind.resample, patcher=patcher

@@ -31,13 +31,13 @@ import importlib
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
 from finecut.io.records import ModelUsed
 from finecut.transforms.caption.asking import Question
-from finecut.transforms.models.devices import device_of, dtype_of
+from finecut.transforms.models.devices import Tensor, device_of, dtype_of
 from finecut.transforms.models.embedders.encoders import Embedder
 from finecut.transforms.models.embedders.kinds import BILINEAR, PURPOSE
 from finecut.transforms.models.embedders.preparation import Preparation
@@ -49,7 +49,7 @@ from finecut.transforms.models.embedding_models import (
     algorithm_of,
 )
 from finecut.transforms.models.loading import config_of, last_line, quiet, require_all, unfit
-from finecut.transforms.models.picture_settings import FILES, NET_MEAN, NET_STD, folder_says
+from finecut.transforms.models.picture_settings import FILES, NET_MEAN, NET_STD, small_files
 from finecut.transforms.models.weights.folders import (
     CONFIG,
     CodeRefused,
@@ -64,9 +64,6 @@ from finecut.transforms.models.weights.folders import (
     remote_code,
     weight_files,
 )
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 #: The classes that each of the two brings.
 CLASSES = ("AutoConfig", "AutoModel")
@@ -231,10 +228,10 @@ def _width(config: Mapping[str, Any]) -> int | None:
 def _check_frames(config: Mapping[str, Any], found: Located) -> None:
     known = EMBEDDING_MODELS[INTERNVIDEO]
     for key, wanted in (("num_frames", known.frames), ("image_res", known.side)):
-        said = config.get(key, wanted)
-        if said != wanted:
+        value = config.get(key, wanted)
+        if value != wanted:
             raise WeightsMissing(
-                f"the model {found.name!r} says {key} {said!r}, and internvideo2 is shown "
+                f"the model {found.name!r} says {key} {value!r}, and internvideo2 is shown "
                 f"{known.frames} frames of {known.side} × {known.side} pixels. It is another one "
                 f"of the family; the one that is known here is {known.repository}."
             )
@@ -259,8 +256,8 @@ def _check_imports(located: Located, kinds: Sequence[str]) -> None:
 
 
 def _class_name(located: Located, kind: str) -> str:
-    for said in folder_says(located.path).values():
-        found = said.get("auto_map", {}).get(kind) if isinstance(said, dict) else None
+    for content in small_files(located.path).values():
+        found = content.get("auto_map", {}).get(kind) if isinstance(content, dict) else None
         if isinstance(found, str):
             return found
     raise WeightsMissing(
@@ -283,21 +280,21 @@ def _built(located: Located, device: str) -> Any:
     """The model with its weights, on the device, ready to be asked."""
     device = device_of(device)
     config_class = _own_class(located, "AutoConfig")
-    said = _whole_paths(config_of(located), located.path)
-    model = _own_class(located, "AutoModel")(config_class.from_dict(said))
+    config = _whole_paths(config_of(located), located.path)
+    model = _own_class(located, "AutoModel")(config_class.from_dict(config))
     model = model.to(dtype_of(device))
     _fill(model, located)
     return model.to(device).eval()
 
 
-def _whole_paths(said: Any, folder: Path) -> Any:
+def _whole_paths(config: Any, folder: Path) -> Any:
     """A configuration whose paths of files in the repository are those of the files here."""
-    if isinstance(said, dict):
-        return {key: _whole_paths(value, folder) for key, value in said.items()}
-    if isinstance(said, list):
-        return [_whole_paths(value, folder) for value in said]
-    is_file = isinstance(said, str) and "/" in said and (folder / said).is_file()
-    return str(folder / said) if is_file else said
+    if isinstance(config, dict):
+        return {key: _whole_paths(value, folder) for key, value in config.items()}
+    if isinstance(config, list):
+        return [_whole_paths(value, folder) for value in config]
+    is_file = isinstance(config, str) and "/" in config and (folder / config).is_file()
+    return str(folder / config) if is_file else config
 
 
 def _fill(model: Any, located: Located) -> None:

@@ -17,7 +17,7 @@ model: Qwen3-VL fails on it in vLLM 0.11, and when the frames were shown is eith
 fields that other servers refuse. The price is that a model is shown pictures, and not told that
 they are a film unless the words say so.
 
-A server takes so many pictures a question and refuses more (older vLLM one, unless it is started
+A server takes a few pictures a question and refuses more (older vLLM one, unless it is started
 with ``--limit-mm-per-prompt '{"image": 64}'``), while a long window may have hundreds of frames. A
 captioner is shown 64 at most, spread evenly over the question's, the first and the last among
 them::

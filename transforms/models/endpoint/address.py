@@ -32,7 +32,7 @@ STRUCK: Final = "***"
 #: Shorter values of a query are versions and switches, and striking them out garbles the rest.
 SECRET_LETTERS: Final = 4
 QUOTED_LETTERS: Final = 200
-#: Longer names are none.
+#: A longer name is not one.
 NAME_LETTERS: Final = 200
 EXAMPLE: Final = "http://host:8000/v1 or http://host:8000/v1#Qwen/Qwen2.5-VL-7B-Instruct"
 
@@ -42,7 +42,7 @@ class EndpointError(WeightsMissing):
 
 
 class EndpointDown(EndpointError):
-    """It could not be reached, was too slow, or said that it could not now."""
+    """It could not be reached, was too slow, or could not answer now."""
 
 
 class EndpointRefused(EndpointError):
@@ -106,9 +106,11 @@ class Address:
                 text = text.replace(written, STRUCK)
         return text
 
-    def quoted(self, said: bytes | str, most: int = QUOTED_LETTERS) -> str:
-        """The beginning of what the server said, on one line and without secrets."""
-        text = said[: 1 << 16].decode("utf-8", "replace") if isinstance(said, bytes) else said
+    def quoted(self, content: bytes | str, most: int = QUOTED_LETTERS) -> str:
+        """The beginning of what the server answered, on one line and without secrets."""
+        text = (
+            content[: 1 << 16].decode("utf-8", "replace") if isinstance(content, bytes) else content
+        )
         text = self.struck(text)
         text = "".join(c if c.isprintable() else " " for c in text)
         text = " ".join(text.split())
@@ -200,7 +202,7 @@ def _names_host(url: str) -> bool:
 
 
 def _authorization(split: SplitResult, key: str | None) -> tuple[str | None, list[str]]:
-    """The header that says who asks, and what must not be seen of it and of the url."""
+    """The header that authorizes a question, and what must not be seen of it and of the url."""
     password = split.password or ""
     pair = f"{unquote(split.username or '')}:{unquote(password)}"
     coded = base64.b64encode(pair.encode()).decode()

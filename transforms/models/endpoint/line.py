@@ -1,7 +1,7 @@
 """A line to one server: JSON over HTTP, asked again when that may help, but never for long.
 
     ask ─▶ attempt ─▶ answer                                  a dict
-             │  ╰──▶ refused, redirected, garbled             said at once
+             │  ╰──▶ refused, redirected, garbled             reported at once
              ╰─────▶ busy, broken, silent ─▶ pause ─▶ attempt ─▶ …  until time or patience is over
 
 One question has its seconds for all its attempts and pauses; one attempt has at most half of them,
@@ -156,7 +156,7 @@ class Line:
         sent = whole = False
         try:
             with _cut_at(connection.sock, ends):
-                # Who refuses a long question may do so before it has heard all of it.
+                # A server may refuse a long question before it has all of it.
                 with contextlib.suppress(BrokenPipeError):
                     connection.request(**request)
                     sent = True
@@ -189,17 +189,19 @@ class Line:
 
     def _content(self, reply: Reply) -> dict[str, Any]:
         """The answer in a reply, or what a refusal means."""
-        said = self.address.quoted(reply.body)
+        quote = self.address.quoted(reply.body)
         if not 200 <= reply.status < 300:
             why = self._refused(reply)
-            raise EndpointRefused(f"{self.address} answered {reply.status}: {why} It said {said!r}")
+            raise EndpointRefused(
+                f"{self.address} answered {reply.status}: {why} It said {quote!r}"
+            )
         try:
             content = json.loads(reply.body)
         except (ValueError, RecursionError):
             content = None
         if not isinstance(content, dict):
             raise EndpointGarbled(
-                f"{self.address} answered something that is no JSON object: {said!r}. Usually the "
+                f"{self.address} answered something that is no JSON object: {quote!r}. Usually the "
                 "url belongs to something else, or a page of a proxy came in between."
             )
         return content
@@ -276,14 +278,14 @@ def _hang_up(connections: deque[http.client.HTTPConnection]) -> None:
         connection.close()
 
 
-def waiting_time(said: str | None) -> float:
+def waiting_time(header: str | None) -> float:
     """The seconds a server asks for, as a number or as a date; 0 if it does not."""
-    if said is None:
+    if header is None:
         return 0.0
-    if re.fullmatch(r"\s*\d{1,9}(\.\d+)?\s*", said):
-        return float(said)
+    if re.fullmatch(r"\s*\d{1,9}(\.\d+)?\s*", header):
+        return float(header)
     try:
-        return max(0.0, parsedate_to_datetime(said).timestamp() - time.time())
+        return max(0.0, parsedate_to_datetime(header).timestamp() - time.time())
     except (ValueError, OverflowError):
         return 0.0
 

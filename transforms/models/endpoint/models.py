@@ -23,6 +23,7 @@ from finecut.io.records import ModelUsed
 from finecut.transforms.beam.guard import attempted
 from finecut.transforms.caption.asking import (
     BLOCKED,
+    OK,
     Answer,
     Frame,
     Question,
@@ -65,7 +66,7 @@ class _Endpoint:
 
     #: More than anybody asks: the server batches, and frames are encoded when their turn comes.
     at_once = sys.maxsize
-    #: It is the server's business who waits for whom.
+    #: In which order questions are answered is the server's business.
     by_turns = False
 
     def __init__(self, line: Line, model: str, parallel: int) -> None:
@@ -96,35 +97,37 @@ class _Endpoint:
     def _tried(self, question: Question) -> Answer:
         outcome = attempted(lambda: self._answered(question))
         if isinstance(outcome, Exception):
-            said = str(outcome) or repr(outcome)
-            return Trouble(question.id, type(outcome).__name__, said)
+            message = str(outcome) or repr(outcome)
+            return Trouble(question.id, type(outcome).__name__, message)
         return outcome
 
     def _answered(self, question: Question) -> Answer:
         raise NotImplementedError
 
     def _garbled(self, what: str, reply: Mapping[str, Any]) -> EndpointGarbled:
-        said = self._line.address.quoted(str(dict(reply)))
+        quote = self._line.address.quoted(str(dict(reply)))
         return EndpointGarbled(
-            f"{self._line.address} answered {what}: {said!r}. Usually it speaks another dialect "
+            f"{self._line.address} answered {what}: {quote!r}. Usually it speaks another dialect "
             "than OpenAI's, or serves a model that is made for something else."
         )
 
 
 class EndpointCaptioner(_Endpoint):
-    """Says in words what pictures show."""
+    """Puts in words what pictures show."""
+
+    #: It is shown no more of them.
+    pictures = PICTURES
 
     def __init__(self, line: Line, model: str, parallel: int, max_tokens: int) -> None:
         super().__init__(line, model, parallel)
         self._max_tokens = max_tokens
 
-    def _frames(self, question: Question) -> Sequence[Frame]:
-        return spread(question.frames, PICTURES)
-
     def _answered(self, question: Question) -> Said:
         asked = {
             "model": self._model,
-            "messages": messages(question.system, self._frames(question), question.text),
+            "messages": messages(
+                question.system, spread(question.frames, self.pictures), question.text
+            ),
             "temperature": 0,
             "max_tokens": self._max_tokens,
         }
@@ -137,12 +140,12 @@ class EndpointCaptioner(_Endpoint):
         if parts is None or reason in ("abort", "error"):
             raise self._garbled("no words", reply)
         self._learn(reply.get("system_fingerprint"))
-        given, written = _tokens(reply.get("usage"))
+        tokens = _tokens(reply.get("usage"))
         if message.get("refusal") or REFUSAL in parts or reason == "content_filter":
-            return Said(question.id, "", BLOCKED, given, written)
+            return Said(question.id, "", BLOCKED, *tokens)
         # A server may repeat what it was sent, its key included.
         text = self._line.address.struck(parts.get("text", ""))
-        raw = Said(question.id, text, prompt_tokens=given, output_tokens=written)
+        raw = Said(question.id, text, OK, *tokens)
         return answered(raw, ended=reason != "length")
 
     def _learn(self, fingerprint: object) -> None:
@@ -153,14 +156,13 @@ class EndpointCaptioner(_Endpoint):
 
 
 class EndpointWriter(EndpointCaptioner):
-    """Says more in words about words; frames are not shown to it."""
+    """Puts more in words about words; frames are not shown to it."""
 
-    def _frames(self, question: Question) -> Sequence[Frame]:
-        return ()
+    pictures = 0
 
 
 class EndpointEmbedder(_Endpoint):
-    """Says in numbers what pictures show: one vector for all of a question's."""
+    """Puts in numbers what pictures show: one vector for all of a question's."""
 
     #: Of a clip, and their shorter side.
     frames = 8
@@ -229,9 +231,9 @@ def _served(line: Line) -> list[str]:
     return [name for name in names if _is_name(name)]
 
 
-def _is_name(said: object) -> TypeGuard[str]:
-    """Whether a server said something that may stand in documents as a name."""
-    return isinstance(said, str) and 0 < len(said) <= NAME_LETTERS and said.isprintable()
+def _is_name(name: object) -> TypeGuard[str]:
+    """Whether what a server sent may stand in documents as a name."""
+    return isinstance(name, str) and 0 < len(name) <= NAME_LETTERS and name.isprintable()
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -285,9 +287,9 @@ def _parts(content: object) -> dict[str, str] | None:
 
 
 def _tokens(usage: object) -> tuple[int | None, int | None]:
-    """How many went in and came out, if it is said."""
-    said = usage if isinstance(usage, dict) else {}
-    given, written = (said.get(name) for name in ("prompt_tokens", "completion_tokens"))
+    """How many went in and came out, if the server counts them."""
+    counts = usage if isinstance(usage, dict) else {}
+    given, written = (counts.get(name) for name in ("prompt_tokens", "completion_tokens"))
     return _count(given), _count(written)
 
 

@@ -23,14 +23,18 @@ class CodeRefused(WeightsMissing):
 MODELS: Final = "pip install 'finecut[models]'"
 
 
-def needed(module: str, purpose: str, install: str = MODELS) -> Any:
-    """Import a library that need not be installed, or say what it is needed for."""
+def needed(module: str, purpose: str, install: str = MODELS, instead: str = "") -> Any:
+    """Import a library that need not be installed, or say what it is needed for.
+
+    ``instead`` is what else helps, behind the command that installs it.
+    """
     try:
         return importlib.import_module(module)
     except ImportError as error:
         raise WeightsMissing(
             f"the Python package {module} is needed to {purpose} and cannot be imported here "
-            f"({error}). Usually finecut was installed without its models: run `{install}`."
+            f"({error}). Usually finecut was installed without its models: run `{install}`"
+            f"{instead}."
         ) from error
 
 

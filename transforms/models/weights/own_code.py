@@ -74,19 +74,13 @@ def _own_classes(folder: Path) -> Iterator[str]:
         yield from _mapped(read_json(path))
 
 
-def _mapped(value: Any) -> Iterator[str]:
+def _mapped(value: Any, inside: bool = False) -> Iterator[str]:
     """What every ``auto_map`` points at; parts of a model have configurations of their own."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _texts(inner) if key == "auto_map" else _mapped(inner)
+    if isinstance(value, str) and inside:
+        yield value
     elif isinstance(value, list):
         for inner in value:
-            yield from _mapped(inner)
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for inner in value.values() if isinstance(value, dict) else value:
-            yield from _texts(inner)
+            yield from _mapped(inner, inside)
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _mapped(inner, inside or key == "auto_map")

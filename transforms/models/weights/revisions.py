@@ -37,9 +37,9 @@ def commit_of(folder: Path, files: Iterable[Path]) -> str | None:
     noted = (path.relative_to(notes) for path in notes.rglob(f"*{NOTE}"))
     plain = (path.with_name(path.name.removesuffix(NOTE)) for path in noted)
     names = {path.relative_to(folder) for path in files} | {path for path in plain if _counts(path)}
-    said = {_noted(notes / f"{name}{NOTE}", folder / name) for name in names}
+    commits = {_noted(notes / f"{name}{NOTE}", folder / name) for name in names}
     # Files of several commits are a mixture without a name.
-    return said.pop() if len(said) == 1 else None
+    return commits.pop() if len(commits) == 1 else None
 
 
 def _noted(note: Path, file: Path) -> str | None:

@@ -1,0 +1,189 @@
+"""Writing files, on a local disk or to an object store.
+
+Whatever is written under a final name is whole: bytes are first put under the run's own staging
+folder and then moved into place in one step (local disk), or written by an upload that appears
+when it is complete (object store). Two attempts at the same work may both write; names are
+deterministic, so either result is the result.
+
+Nothing that is written, listed for removal or removed leaves its :class:`Shelf`'s root. Trouble is
+waited out as in :mod:`files`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from finecut.io.storage.fence import NO_FENCE, Fence, is_straight, refuse_behind_link
+from finecut.io.storage.files import (
+    delete,
+    exists,
+    files_below,
+    is_folder,
+    is_remote,
+    patiently,
+    size_of,
+)
+from finecut.io.storage.halting import is_halted
+from finecut.io.storage.retry import is_passing
+from finecut.io.storage.stores import store_for
+
+IN_USE = ".in-use"
+#: Lies in a run's staging folder, and is locked, as long as the run lives (see :mod:`staging`).
+ALIVE = "alive"
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Where one run writes. ``staging`` is the folder only this run uses."""
+
+    root: str
+    staging: str
+    #: What else is not left, wherever this arrives (see :mod:`fence`).
+    fence: Fence = NO_FENCE
+
+    def check(self, path: str) -> None:
+        """Raise :class:`LeadsOutside` for a path that is not really below the root."""
+        if not is_remote(path):
+            refuse_behind_link(path, self.root)
+
+    def write(self, path: str, data: bytes) -> int:
+        """Write a whole file under its final name; the number of bytes comes back."""
+        self._check_going()
+        if is_remote(path):
+            patiently(path, lambda: store_for(path).create(path, data))
+        else:
+            patiently(path, lambda: self._replace(path, data))
+        return len(data)
+
+    def _replace(self, path: str, data: bytes) -> None:
+        self.check(path)
+        part = self._unique()
+        try:
+            _create(part, data)
+            _move(part, path)
+        finally:
+            # What could not be finished is in the way of others, on a full disk most of all.
+            with contextlib.suppress(OSError):
+                Path(part).unlink()
+
+    @contextmanager
+    def bench(self) -> Iterator[Path]:
+        """A local folder to make files in, before :meth:`stage` puts them on the shelf.
+
+        On a local shelf it lies in the staging folder, so that staging copies nothing.
+        """
+        if is_remote(self.root):
+            from finecut.io.storage.temporary import temporary_folder  # which is made of shelves
+
+            with temporary_folder(sweeping=False) as folder:
+                yield Path(folder)
+        else:
+            bench = Path(self._unique())
+            self.check(f"{bench}/{IN_USE}")
+            bench.mkdir(parents=True)
+            # While this lies here, publishing the bench's last file does not remove the bench.
+            (bench / IN_USE).touch()
+            try:
+                yield bench
+            finally:
+                (bench / IN_USE).unlink(missing_ok=True)
+                _remove_empty(bench)
+
+    def stage(self, path: Path) -> str:
+        """Put a finished file where any worker can publish it from, under a unique name."""
+        if not is_remote(self.root):
+            return str(path)
+        staged = f"{self._unique()}/{path.name}"
+        patiently(staged, lambda: store_for(staged).upload(staged, path))
+        path.unlink()
+        return staged
+
+    def publish(self, staged: str, final: str, num_bytes: int | None = None) -> int:
+        """Move a staged file to its final name, in one step; doing it twice is doing it once."""
+        self._check_going()
+        self.check(staged)
+        self.check(final)
+        try:
+            if is_remote(final):
+                patiently(final, lambda: store_for(final).move(staged, final))
+            else:
+                patiently(final, lambda: _move(staged, final))
+                if staged.startswith(self.staging):
+                    _remove_empty(Path(staged).parent)
+        except OSError as error:
+            if is_passing(error):  # and still is: the questions below would take as long again
+                raise
+            # A replayed publication finds the file moved already; everything else is an accident.
+            published = not exists(staged) and exists(final) and not is_folder(final)
+            if not published or (num_bytes is not None and size_of(final) != num_bytes):
+                raise
+        return size_of(final) if num_bytes is None else num_bytes
+
+    def remove(self, path: str) -> None:
+        """Remove a file; one that is gone is removed."""
+        if is_remote(path):
+            delete([path])
+        else:
+            self.check(path)
+            patiently(path, lambda: Path(path).unlink(missing_ok=True))
+            if path.startswith(self.staging):
+                _remove_empty(Path(path).parent)
+
+    def prepare(self) -> None:
+        """Write and remove a file, so that an output that cannot be written to is known at once."""
+        probe = f"{self.staging}/can-write"
+        if is_remote(probe):
+            self.write(probe, b"")
+        else:
+            self.check(probe)
+            patiently(probe, lambda: _create(probe, b""))
+        self.remove(probe)
+
+    def sweep(self) -> None:
+        """Remove what this run staged, and the common staging folder when nobody else uses it."""
+        if is_remote(self.root):
+            leftover = list(files_below(self.staging))
+            if leftover:
+                delete(leftover)
+            return
+        if not is_straight(self.staging, self.root):
+            return  # behind a link nothing is ours
+        staging = Path(self.staging)
+        for path in sorted(staging.glob("*"), key=lambda path: path.name == ALIVE):
+            # The mark goes last: killed in between, what is left is known to be nobody's.
+            shutil.rmtree(path, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                path.unlink()
+        shutil.rmtree(staging, ignore_errors=True)
+        _remove_empty(staging.parent)
+
+    def _check_going(self) -> None:
+        """Nothing new is staged, published or written by a run that was given up."""
+        if is_halted(self.staging):
+            raise OSError("the run is being stopped")
+
+    def _unique(self) -> str:
+        self._check_going()
+        return f"{self.staging}/{uuid.uuid4().hex}"
+
+
+def _create(path: str, data: bytes) -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_bytes(data)
+
+
+def _move(part: str, final: str) -> None:
+    Path(final).parent.mkdir(parents=True, exist_ok=True)
+    Path(part).replace(final)
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove a folder unless something lies in it (still, or again)."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()
