@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from finecut.io.media.picture import YCGCO
 from finecut.io.records import ClipFile, Shot
 
+Array = NDArray[Any]
 Bytes = NDArray[np.uint8]
 
 #: FFmpeg's numbers of the kinds of pictures.

@@ -26,6 +26,7 @@ import subprocess
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -238,10 +239,6 @@ def _done_after(command: str, options: dict[str, Any]) -> bool:
         return bool(main(kind(**told), ()))
 
 
-if __name__ == "__main__":
-    _serve(sys.argv[1])
-
-
 def failing(error: OSError, times: int, work: Callable[..., Any]) -> Callable[..., Any]:
     """The work, which breaks so many times before it is done."""
     left = iter(range(times))
@@ -252,3 +249,7 @@ def failing(error: OSError, times: int, work: Callable[..., Any]) -> Callable[..
         return work(*arguments, **named)
 
     return attempt
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1])

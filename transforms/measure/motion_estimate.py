@@ -17,7 +17,8 @@ from typing import Final
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from finecut.transforms.measure.motion import Array, Field
+from finecut.io.media.frame_view import Array
+from finecut.transforms.measure.motion import Field
 
 BLOCK: Final = 8
 #: Displacements up to this part of each side are found.

@@ -32,12 +32,11 @@ What the quality filter asks of them is :data:`finecut.transforms.steps.quality.
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeAlias
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-Array: TypeAlias = npt.NDArray[Any]
+from finecut.io.media.frame_view import Array
 
 #: Luma up to this is nearly black: 16 is black in video range, and encoders blur the edge.
 BLACK: Final = 24

@@ -48,11 +48,11 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 
+from finecut.io.media.frame_view import Array
 from finecut.io.media.frames.detector_frames import HEIGHT, WIDTH
 from finecut.transforms.split.distances import (
     NEW,
     REACH,
-    Array,
     cells_between,
     distances,
     pooled,

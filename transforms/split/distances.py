@@ -4,14 +4,11 @@ Distances tolerate motion: a pixel counts only by how far it lies outside of all
 around its place show in the other picture. (What they are for: :mod:`content`.)
 """
 
-from typing import Any, TypeAlias
-
 import numpy as np
 import numpy.typing as npt
 
+from finecut.io.media.frame_view import Array
 from finecut.io.media.frames.detector_frames import HEIGHT, WIDTH
-
-Array: TypeAlias = npt.NDArray[Any]
 
 #: Frames on either side of a frame that may have a say in what it is.
 REACH = 48

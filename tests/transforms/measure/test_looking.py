@@ -40,12 +40,12 @@ SPANS = ((0.5, 2.0), (1.0, 3.0))
 def cut_with(
     painting: Painting,
     folder: Path,
-    make: Callable[[Shot], object],
+    make: Callable[[Shot], Any],
     spans: tuple[tuple[float, float], ...] = SPANS,
 ) -> list[CutShot]:
     folder.mkdir(exist_ok=True)
     video, shots = video_of(painting), shots_at(*spans)
-    recipe = Recipe(folder, QUICK, observer=make, vectors=True)  # type: ignore[arg-type]
+    recipe = Recipe(folder, QUICK, observer=make, vectors=True)
     return list(cut(painting.path, video, shots, recipe))
 
 
