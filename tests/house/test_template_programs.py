@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dockerfile import ARGS, ROOM
@@ -157,20 +158,21 @@ def test_a_dry_launch_says_what_it_would_do(programs: Programs) -> None:
     assert "worker_accelerator" not in done.err
 
 
-@pytest.mark.parametrize("name", [told["name"] for told in METADATA["parameters"]])
-def test_every_option_of_the_template_can_be_given(programs: Programs, name: str) -> None:
-    [told] = [told for told in METADATA["parameters"] if told["name"] == name]
-    value = {"input": "gs://b/a,gs://b/c", "output": "gs://b/o"}.get(name, "a text, with a comma")
-    if told["paramType"] == "BOOLEAN":
-        value = "true"
-    elif told["paramType"] == "ENUM":
-        value = told["enumOptions"][-1]["value"]
-    elif told["paramType"] == "NUMBER":
-        value = "1"
-    others = [word for word in NEEDED if not word.startswith(f"{name}=")]
-    done = programs.run("launch.sh", f"{name}={value}", *others, DRY_RUN="1", **WITH_IMAGE)
+def some_value_of(parameter: dict[str, Any]) -> str:
+    if parameter["paramType"] == "BOOLEAN":
+        return "true"
+    if parameter["paramType"] == "ENUM":
+        return str(parameter["enumOptions"][-1]["value"])
+    if parameter["paramType"] == "NUMBER":
+        return "1"
+    return "gs://b/a,gs://b/c" if parameter["name"] == "input" else "a text, with a comma"
+
+
+def test_every_option_of_the_template_can_be_given(programs: Programs) -> None:
+    given = [f"{one['name']}={some_value_of(one)}" for one in METADATA["parameters"]]
+    done = programs.run("launch.sh", *given, DRY_RUN="1", **WITH_IMAGE)
     assert done.code == 0, done.err
-    assert f"{name}={value}" in listed(option(done.shown[0], "--parameters"))
+    assert sorted(listed(option(done.shown[0], "--parameters"))) == sorted(given)
 
 
 @pytest.mark.parametrize(
