@@ -20,9 +20,10 @@ import dataclasses
 import json
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from functools import cache
+from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 
@@ -341,28 +342,44 @@ def _together(one: Any, other: Any) -> Any:
     return {name: one.get(name, 0) + other.get(name, 0) for name in sorted({*one, *other})}
 
 
+#: How such JSON becomes bytes: names and captions are not always good text.
+CODING: Final = ("utf-8", "surrogatepass")
+
+
 def to_json(record: Any) -> str:
     """One line of JSON, keys in field order, readable back by :func:`from_json`."""
-    return json.dumps(dataclasses.asdict(record), ensure_ascii=False)
+    return json.dumps(record, ensure_ascii=False, default=_plain)
 
 
 def from_json(kind: type[T], text: str) -> T:
     """The record of this kind that :func:`to_json` wrote."""
-    built: T = _build(kind, json.loads(text))
+    built: T = _builder(kind)(json.loads(text))  # type: ignore[arg-type]
     return built
 
 
-def _build(kind: Any, value: Any) -> Any:
-    origin = typing.get_origin(kind)
-    if origin in (typing.Union, types.UnionType):
-        if value is None:
-            return None
-        return _build(next(a for a in typing.get_args(kind) if a is not type(None)), value)
-    if origin is tuple:
-        return tuple(_build(typing.get_args(kind)[0], item) for item in value)
-    if dataclasses.is_dataclass(kind):
-        hints = typing.get_type_hints(kind)
-        return kind(**{key: _build(hints[key], item) for key, item in value.items()})  # type: ignore[operator]
-    if origin is Mapping:
-        return {key: _build(typing.get_args(kind)[1], item) for key, item in value.items()}
+def _plain(value: Any) -> Any:
+    """A record's fields; the numbers of what NumPy made."""
+    return value.tolist() if hasattr(value, "tolist") else vars(value)
+
+
+def _same(value: Any) -> Any:
     return value
+
+
+@cache
+def _builder(kind: Any) -> Callable[[Any], Any]:
+    """What makes a value of this type of what JSON holds; worked out once for each type."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        build = _builder(next(each for each in arguments if each is not type(None)))
+        return lambda value: None if value is None else build(value)
+    if origin is tuple:
+        build = _builder(arguments[0])
+        return tuple if build is _same else lambda value: tuple(map(build, value))
+    if origin is Mapping:
+        build = _builder(arguments[1])
+        return lambda value: {key: build(item) for key, item in value.items()}
+    if dataclasses.is_dataclass(kind):
+        fields = {name: _builder(hint) for name, hint in typing.get_type_hints(kind).items()}
+        return lambda value: kind(**{key: fields[key](item) for key, item in value.items()})  # type: ignore[operator]
+    return _same

@@ -15,25 +15,19 @@ from finecut.transforms.caption.clips import Captioning, Enhancing
 from finecut.transforms.caption.prompts import CAPTION, ENHANCE, SECOND
 from finecut.transforms.embed.clips import Embedding
 from finecut.transforms.measure.looking import Looking
-from finecut.transforms.models import (
-    captioners,
-    encoders,
-    endpoint,
-    lite,
-    remote,
-    vllm_engine,
-    writers,
-)
+from finecut.transforms.models import captioners, vllm_engine, writers
 from finecut.transforms.models.caption_models import (
     CAPTION_MODELS,
     CAPTIONERS,
     WRITERS,
     resources_of,
 )
+from finecut.transforms.models.embedders import encoders, lite, remote
+from finecut.transforms.models.embedding_models import COSMOS, EMBEDDING_MODELS, algorithm_of
+from finecut.transforms.models.endpoint import models as endpoint
 from finecut.transforms.models.endpoint.address import name_in
-from finecut.transforms.models.resources import USUAL, Resources
+from finecut.transforms.models.resources import Resources
 
-COSMOS = tuple(f"cosmos-embed1-{size}p" for size in (224, 336, 448))
 #: Enough for any encoder of pictures that people embed with.
 ENCODER = Resources(gpu_memory_gb=8)
 
@@ -73,7 +67,7 @@ def embedding_algorithm(options: Options, ask: bool = True) -> str | None:
         for name in COSMOS
         if options.model_dir is not None
         and (ask or not shelf.is_remote(options.model_dir))
-        and shelf.exists(f"{shelf.absolute(options.model_dir)}/{remote.REPOSITORIES[name]}")
+        and shelf.exists(f"{shelf.absolute(options.model_dir)}/{EMBEDDING_MODELS[name].repository}")
     )
     return next(there, LITE)
 
@@ -87,8 +81,8 @@ def embedding_frames(options: Options, ask: bool = True) -> Frames | None:
         return Frames(lite.FRAMES, lite.SIDE)
     if algorithm == ENDPOINT:
         return Frames(endpoint.EndpointEmbedder.frames, endpoint.EndpointEmbedder.side)
-    if _with_code(algorithm) is not None:
-        return Frames(*remote.frames_and_side(algorithm))
+    if (known := algorithm_of(algorithm)) is not None:
+        return Frames(EMBEDDING_MODELS[known].frames, EMBEDDING_MODELS[known].side)
     if not ask and not _is_here(algorithm, options.model_dir):
         return UNKNOWN
     return Frames(*encoders.frames_and_side(algorithm, options.model_dir))
@@ -107,7 +101,7 @@ def embedding(options: Options, looking: Looking, ask: bool = True) -> Embedding
         return None
     loading = _embedder(algorithm, options)
     return Embedding(
-        _with_code(algorithm) or _name_of(algorithm, options.embedding_endpoint),
+        algorithm_of(algorithm) or _name_of(algorithm, options.embedding_endpoint),
         loading.load,
         loading.require,
         looking,
@@ -120,7 +114,7 @@ def embedding(options: Options, looking: Looking, ask: bool = True) -> Embedding
 
 def _embedder(algorithm: str, options: Options) -> Loading:
     if algorithm == LITE:
-        return Loading(lite.LiteEmbedder.load, lite.require_lite)
+        return Loading(lite.LiteEmbedder, lite.require_lite)
     if algorithm == ENDPOINT:
         url = options.embedding_endpoint or ""
         load = partial(endpoint.EndpointEmbedder.load, url, timeout=options.model_timeout)
@@ -129,30 +123,19 @@ def _embedder(algorithm: str, options: Options) -> Loading:
         "model_dir": options.model_dir,
         "trust_remote_code": options.trust_remote_code,
     }
-    known = _with_code(algorithm)
+    known = algorithm_of(algorithm)
     if known is not None:
         kind = remote.CosmosEmbed1 if known in COSMOS else remote.InternVideo2
-        need = USUAL["cosmos-embed1" if known in COSMOS else known]
         return Loading(
             partial(kind.load, algorithm, **place),
             partial(remote.require_remote, algorithm, **place),
-            need,
+            EMBEDDING_MODELS[known].resources,
         )
     return Loading(
         partial(encoders.FrameEncoder.load, algorithm, **place),
         partial(encoders.require_encoder_model, algorithm, **place),
         ENCODER,
     )
-
-
-def _with_code(algorithm: str) -> str | None:
-    """Which of the embedders that bring code of their own is meant, if one is.
-
-    >>> _with_code("nvidia/Cosmos-Embed1-336p@0e8a28f")
-    'cosmos-embed1-336p'
-    """
-    plain = algorithm.split("@", 1)[0]
-    return next((name for name, id_ in remote.REPOSITORIES.items() if plain in (name, id_)), None)
 
 
 def captioning(options: Options, looking: Looking) -> Captioning | None:
@@ -167,7 +150,6 @@ def captioning(options: Options, looking: Looking) -> Captioning | None:
         options.captioning_max_output_tokens,
         endpoint.EndpointCaptioner,
         (vllm_engine.VllmCaptioner, captioners.Captioner),
-        (vllm_engine.require_vllm_captioner, captioners.require_captioner),
         resources_of(algorithm, CAPTIONERS),
     )
     second = options.captioning_stage2_prompt_text or SECOND
@@ -198,7 +180,6 @@ def enhancing(options: Options) -> Enhancing | None:
         options.enhance_captions_max_output_tokens,
         endpoint.EndpointWriter,
         (vllm_engine.VllmWriter, writers.TextWriter),
-        (vllm_engine.require_vllm_writer, writers.require_writer),
         resources_of(algorithm, WRITERS),
     )
     known = CAPTION_MODELS.get(algorithm)
@@ -222,7 +203,6 @@ def _writes(
     max_tokens: int,
     server: Any,
     engines: tuple[Any, Any],
-    requires: tuple[Any, Any],
     need: Resources,
 ) -> Loading:
     """A model that writes: on a server, by vLLM, or by transformers."""
@@ -238,7 +218,7 @@ def _writes(
     wanted = options.caption_engine
     return Loading(
         partial(_load_by, wanted, engines, algorithm, {**place, **limits}),
-        partial(_require_by, wanted, requires, algorithm, place),
+        partial(_require_by, wanted, engines, algorithm, place),
         need,
     )
 
@@ -246,14 +226,17 @@ def _writes(
 def _load_by(
     wanted: str, engines: tuple[Any, Any], name: str, given: dict[str, Any], share: float = 1.0
 ) -> Any:
-    """By vLLM or by transformers, as the machine has them that loads it."""
+    return _engine(wanted, engines).load(name, share=share, **given)
+
+
+def _require_by(wanted: str, engines: tuple[Any, Any], name: str, given: dict[str, Any]) -> Any:
+    return _engine(wanted, engines).require(name, **given)
+
+
+def _engine(wanted: str, engines: tuple[Any, Any]) -> Any:
+    """vLLM or transformers, as the machine has them that loads it."""
     vllm, own = engines
-    return (vllm if _by_vllm(wanted) else own).load(name, share=share, **given)
-
-
-def _require_by(wanted: str, requires: tuple[Any, Any], name: str, given: dict[str, Any]) -> Any:
-    vllm, own = requires
-    return (vllm if _by_vllm(wanted) else own)(name, **given)
+    return vllm if _by_vllm(wanted) else own
 
 
 def _by_vllm(wanted: str) -> bool:

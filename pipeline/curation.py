@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 
-from finecut.io.records import Clip, Failure, Reel, Source, Summary, Video, to_json
+from finecut.io.records import CODING, Clip, Failure, Reel, Source, Summary, Video, to_json
 from finecut.io.storage.files import Shelf
 from finecut.pipeline.dealing import InParts, ShareOut, deal_reels, deal_videos
 from finecut.pipeline.engine import runner_of
@@ -40,9 +40,6 @@ from finecut.transforms.write.clips import WriteClips, WrittenClips
 from finecut.transforms.write.close import CloseEmptyVideos
 from finecut.transforms.write.summary import Summarise
 from finecut.transforms.write.writing import Writing
-
-#: Names are not always good text.
-CODING = ("utf-8", "surrogatepass")
 
 
 class Curated(NamedTuple):

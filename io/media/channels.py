@@ -69,6 +69,7 @@ _INSTEAD: dict[str, tuple[tuple[str, ...], ...]] = {
     "WR": (("FR", "SR"), ("FR", "BR"), ("FR",), ("FC",)),
     "LFE": (),
 }
+_KNOWN = frozenset({*_NEAREST, *_INSTEAD})
 #: Channels of a sphere of sound: the first is what is heard from everywhere, the others only say
 #: from which side more of it comes.
 _SPHERE, _FROM_EVERYWHERE = "AMBI", "AMBI0"
@@ -98,15 +99,11 @@ def places_of(layout: av.AudioLayout) -> tuple[str, ...] | None:
     True
     """
     places = tuple(channel.name for channel in layout.channels)
-    if _SPHERE in "".join(places) or all(_is_known(place) for place in places):
+    if _SPHERE in "".join(places) or _KNOWN.issuperset(places):
         return places
     if len(places) <= MOST_USUAL:
         return tuple(channel.name for channel in av.AudioLayout(f"{len(places)}c").channels)
     return None
-
-
-def _is_known(place: str) -> bool:
-    return place in _NEAREST or place in _INSTEAD
 
 
 def aac_layout(layout: av.AudioLayout) -> str:

@@ -32,7 +32,7 @@ from finecut.io.media.frame_view import FrameView, MakeObserver, MakeSampler, Ob
 from finecut.io.media.limits import USUAL_LIMITS, FilmError, Limits
 from finecut.io.media.memory import let_go, let_go_of_frames
 from finecut.io.media.picture import Stored, Upright, display_matrix, stored
-from finecut.io.media.seeking import PATIENCE, OpenSource, heard_from, opened, seek_before
+from finecut.io.media.seeking import OpenSource, heard_from, opened, seek_before
 from finecut.io.media.sound import Heard
 from finecut.io.media.source import decode, stamp
 from finecut.io.records import ClipFile, Shot, Video
@@ -315,14 +315,11 @@ class _CutPass:
 
     def _finished(self) -> Iterator[CutShot]:
         for clip in list(self.open):
-            if clip.error is not None or (clip.pictures_done and self._sound_complete(clip)):
+            if clip.error is not None or (
+                clip.pictures_done and self.source.sound_complete(clip.end, self.heard, self.seen)
+            ):
                 self.open.remove(clip)
                 yield self._finish(clip)
-
-    def _sound_complete(self, clip: _OpenClip) -> bool:
-        if self.source.listener is None:
-            return True
-        return self.heard >= clip.end or self.seen >= clip.end + PATIENCE
 
     def _finish(self, clip: _OpenClip) -> CutShot:
         if clip.error is None and clip.writer is None:

@@ -93,8 +93,7 @@ def pace_of(
     container, stream = times.container, times.stream
     if not is_known(container.format.name):
         return None
-    base = stream.time_base
-    assert base is not None
+    base = stream.time_base or Fraction(1)
     indexed = array("q", _indexed(container, stream))
     most = math.inf if isinstance(file, str) else MOST_FETCHED
     whole = bool(indexed) or all(times.num_bytes <= most for _ in times.noted(rest))

@@ -69,6 +69,10 @@ class OpenSource:
         """Seconds of sound that a decoder wants before the first that is heard."""
         return self.listener.run_in if self.listener else Fraction(0)
 
+    def sound_complete(self, until: Fraction, heard: Fraction, seen: Fraction) -> bool:
+        """Whether a clip that is heard until then has all the sound it can expect."""
+        return self.listener is None or heard >= until or seen >= until + PATIENCE
+
     def packets(self) -> Iterator[av.Packet[VideoStream] | av.Packet[AudioStream]]:
         """Those of its pictures and of its sound, as they lie in the file."""
         sound = [self.listener.stream] if self.listener else []

@@ -34,6 +34,8 @@ FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg"
 
 #: What the reference assumes when the stream does not say (usual for Matroska).
 UNKNOWN_BIT_RATE_K = 2000
+#: Every track of pictures has a time base; this is for the type checker.
+UNKNOWN_BASE = Fraction(1)
 
 #: Frames decoded ahead in parallel. More threads gain nothing once encoding is the limit, and each
 #: one holds a frame.
@@ -185,7 +187,9 @@ def probe(file: str | BinaryIO, source: Source, size: int, limits: Limits = USUA
         times, feed = Times(container, stream, limits), packets(container, stream)
         first_pts, pixel_format = _first_frame(container, times.noted(feed), limits)
         duration = _duration(container, stream, first_pts)
-        _check_length(duration, float(_slowest(stream)), size, limits)
+        # One of the rates that FFmpeg found may be far too high.
+        slowest = min(rate for rate in (stream.average_rate, stream.base_rate) if rate)
+        _check_length(duration, float(slowest), size, limits)
         # Truncated as the reference does: the ids of the last clips depend on it.
         pace = pace_of(file, times, feed, first_pts, seconds=duration) or Pace(framerate)
         num_frames = pace.num_frames or int(duration * pace.framerate)
@@ -244,15 +248,18 @@ def open_clip(
         ignore_other_streams(container, {stream.index})
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = threads
-        assert stream.time_base is not None
-        yield container, stream, Clock(stream.time_base, 0, constant_rate(stream))
+        yield container, stream, clip_clock(stream)
 
 
 def clock_of(stream: VideoStream, video: Video) -> Clock:
     """The time of a film that was probed: what a header calls a constant rate may be none."""
-    assert stream.time_base is not None
     rate = None if video.uneven else constant_rate(stream)
-    return Clock(stream.time_base, video.first_pts, rate)
+    return Clock(stream.time_base or UNKNOWN_BASE, video.first_pts, rate)
+
+
+def clip_clock(stream: VideoStream, first_pts: int = 0) -> Clock:
+    """The time of a clip of ours, whose header says the truth."""
+    return Clock(stream.time_base or UNKNOWN_BASE, first_pts, constant_rate(stream))
 
 
 def _framerate(stream: VideoStream) -> float:
@@ -265,13 +272,8 @@ def _framerate(stream: VideoStream) -> float:
     return rate.numerator / rate.denominator
 
 
-def _slowest(stream: VideoStream) -> Fraction:
-    """The lower one of the rates that FFmpeg found; one of them may be far too high."""
-    return min(rate for rate in (stream.average_rate, stream.base_rate) if rate)
-
-
 def _duration(container: InputContainer, stream: VideoStream, first_pts: int) -> float:
-    base = stream.time_base or Fraction(1)
+    base = stream.time_base or UNKNOWN_BASE
     if stream.duration is not None:
         seconds = stream.duration * base.numerator / base.denominator
     elif container.duration is not None:

@@ -177,7 +177,8 @@ class _Here:
         """At the end of the process."""
         self.closed = True
         if self.nursery is not None:
-            self.nursery.leave()
+            self.nursery.kill()
+            self.nursery.process.wait()
 
     def forget(self) -> None:
         """In a copy of this process: the nursery is not its own."""

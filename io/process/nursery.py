@@ -20,8 +20,8 @@ from finecut.io.process.child import BEAT, BROKE, DATA, END, HEAD, LONGEST_FRAME
 TASKS_OF_A_CHILD: Final = 50
 MOST_KEPT_MB: Final = 768
 
-#: Seconds: to import everything, to be forked, to be dead after a kill, to go in peace.
-TO_BEGIN, TO_FORK, TO_DIE, TO_LEAVE = 120.0, 60.0, 10.0, 2.0
+#: Seconds: to import everything, to be forked, to be dead after a kill.
+TO_BEGIN, TO_FORK, TO_DIE = 120.0, 60.0, 10.0
 
 #: The server has one thread, or forking is not safe: these start none, and reserve no gigabyte of
 #: addresses that would count as the child's memory.
@@ -169,16 +169,6 @@ class Nursery:
         """The kernel kills its children."""
         self.gone = True
         self.process.kill()
-
-    def leave(self) -> None:
-        """Let it go in peace: it takes its children along."""
-        with contextlib.suppress(OSError):
-            self.control.shutdown(socket.SHUT_RDWR)
-        try:
-            self.process.wait(TO_LEAVE)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
 
     def close_lines(self) -> None:
         """In a copy of the parent: these lines are not its own, and must not keep anyone alive."""

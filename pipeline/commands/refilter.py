@@ -26,7 +26,7 @@ import apache_beam as beam
 
 from finecut.io.dataset.output import JSON, NoDataset, Output
 from finecut.io.layout import Layout
-from finecut.io.records import Source, Summary, from_json, to_json
+from finecut.io.records import CODING, Source, Summary, from_json, to_json
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import Fence, standing
 from finecut.io.storage.files import Shelf
@@ -90,8 +90,6 @@ ALLOWED: Final = "yes"
 MOST_RUNS: Final = 200
 #: Names that are printed; all are in the run's document.
 SHOWN: Final = 10
-#: Names are not always good text.
-CODING: Final = ("utf-8", "surrogatepass")
 
 
 class Made(NamedTuple):

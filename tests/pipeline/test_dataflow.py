@@ -22,6 +22,7 @@ from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import PaneInfo
 from faults import staged
 from faulty_store import FaultyStore
+from keyed import keyed_in, unsure
 
 from finecut.io.storage import files as shelf
 from finecut.pipeline.beam_options import FinecutOptions, words_of
@@ -29,6 +30,7 @@ from finecut.pipeline.cli.command import main
 from finecut.pipeline.commands.launch import job
 from finecut.pipeline.commands.launch import main as launched
 from finecut.pipeline.options import Options
+from finecut.transforms.beam.record_coder import Waiting
 
 pytest.importorskip("apache_beam.runners.dataflow.dataflow_runner")
 
@@ -119,6 +121,14 @@ def test_work_is_fused_unless_the_design_says_otherwise(proto: api.Pipeline) -> 
     }
 
 
+@pytest.mark.parametrize("subscription", [None, "projects/project/subscriptions/films"])
+def test_keys_and_state_have_coders_of_their_types(subscription: str | None) -> None:
+    found = keyed_in(job(dataclasses.replace(EVERYTHING, subscription=subscription), OWN))
+    assert any("Wait for the chunk" in name for name in found)
+    assert any("(entries)" in name for name in found) == (subscription is not None)
+    assert list(unsure(found)) == []
+
+
 class Flowing(PipelineVisitor):
     """The types of what flows between steps."""
 
@@ -132,8 +142,8 @@ class Flowing(PipelineVisitor):
 
 #: What begins a pipeline, and what Beam adds up in between: not ours, and a few bytes.
 BEAMS_OWN = ("FindVideos/Inputs/", "Summarise/Add up/")
-#: What a record may be made of.
-PLAIN = (str, int, float, bool, None, type(None), Fraction, Timestamp, PaneInfo)
+#: What a record may be made of. One that waits is of the collection that it came from.
+PLAIN = (str, int, float, bool, None, type(None), Fraction, Timestamp, PaneInfo, Waiting)
 
 
 def parts_of(kind: Any, seen: set[Any]) -> Iterator[Any]:

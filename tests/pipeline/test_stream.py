@@ -21,7 +21,7 @@ from faulty_store import FaultyStore
 
 from finecut.io.media.testfilm.paint import paint
 from finecut.io.process import children as child
-from finecut.io.records import Source
+from finecut.io.records import Skipped, Source
 from finecut.io.storage.files import Shelf
 from finecut.pipeline.cli.flags import Parser, add_flags, parse_options
 from finecut.pipeline.curation import curate_stream
@@ -119,16 +119,20 @@ def streamed() -> PipelineOptions:
 def gathered(stream: TestStream, path: Path) -> list[tuple[str, list[int]]]:
     """What comes out where three of a key are all of them."""
 
-    def keep(group: tuple[str, Iterable[int]]) -> None:
+    def keep(group: tuple[str, Iterable[Skipped]]) -> None:
+        numbers = sorted(each.num_clips for each in group[1])
         with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps((group[0], sorted(group[1]))) + "\n")
+            file.write(json.dumps((group[0], numbers)) + "\n")
+
+    def record(key: str, number: int) -> tuple[str, Skipped]:
+        return key, Skipped(Source("a", "a", "a"), number, 0.0)
 
     with beam.Pipeline("BundleBasedDirectRunner", options=streamed()) as pipeline:
         _ = (
             pipeline
             | stream
-            | beam.Map(lambda pair: pair).with_output_types(tuple[str, int])
-            | Gather(lambda entries: len({*entries}) == 3, PATIENCE)
+            | beam.MapTuple(record).with_output_types(tuple[str, Skipped])
+            | Gather(lambda entries: len({each.num_clips for each in entries}) == 3, PATIENCE)
             | beam.Map(keep)
         )
     return [(key, numbers) for key, numbers in map(json.loads, path.read_text().splitlines())]

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from finecut.transforms.models import encoders
-from finecut.transforms.models.quiet import quiet
+from finecut.transforms.models.embedders.kinds import KINDS
+from finecut.transforms.models.loading import quiet
 
 SIZE, PATCH = 32, 8
 #: Of every tower here; large weights, or all pictures would have nearly the same vector.
@@ -84,7 +84,7 @@ def saved(folder: Path, kind: str) -> Path:
     torch.manual_seed(len(kind))
     with quiet():
         config = transformers.AutoConfig.for_model(kind, **settings)
-        model = getattr(transformers, encoders.KINDS[kind].model)(config)
+        model = getattr(transformers, KINDS[kind].model)(config)
     with torch.no_grad():
         for tensor in model.parameters():
             if tensor.ndim > 1 and tensor.numel():

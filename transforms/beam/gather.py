@@ -7,8 +7,8 @@ never comes, and no window knows how long a clip takes. So entries wait, each ke
     chunk 7   clip, clip, receipt, …, clip, receipt   ──complete──▶  (chunk 7, all of them)
     chunk 9   clip, receipt, …     (a shot failed)    ──patience──▶  (chunk 9, what there is)
 
-What is still missing after so much patience is taken for lost. If it comes after all, everything is
-handed out again, so that nothing is ever made of the late part alone.
+What is still missing when the patience is over is taken for lost. If it comes after all, everything
+is handed out again, so that nothing is ever made of the late part alone.
 """
 
 import time
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar
 
 import apache_beam as beam
-from apache_beam.coders import PickleCoder
+from apache_beam.coders import BooleanCoder
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import (
     BagStateSpec,
@@ -27,6 +27,8 @@ from apache_beam.transforms.userstate import (
 from apache_beam.typehints import Iterable as BeamIterable
 from apache_beam.typehints import Tuple as BeamTuple
 
+from finecut.transforms.beam.record_coder import RecordCoder, Waiting
+
 T = TypeVar("T")
 
 #: Patience after which nobody remembers a key whose rest did not come.
@@ -34,7 +36,7 @@ FORGET_AFTER: Final = 10
 
 
 class Gather(beam.PTransform[Any, Any]):
-    """(key, entry) → (key, all entries of this key).
+    """(key, record) → (key, all records of this key).
 
     ``patience`` in seconds is for streams; without it, the input has an end.
     """
@@ -44,18 +46,34 @@ class Gather(beam.PTransform[Any, Any]):
         self.complete, self.patience = complete, patience
 
     def expand(self, entries: beam.PCollection[Any]) -> Any:
-        if self.patience is None:
-            return entries | "Gather" >> beam.GroupByKey()
         kind: Any = entries.element_type
-        key, entry = kind.tuple_types
-        return entries | "Gather" >> beam.ParDo(
-            _Wait(self.complete, self.patience)
-        ).with_output_types(BeamTuple[key, BeamIterable[entry]])
+        key, record = kind.tuple_types
+        gathered = BeamTuple[key, BeamIterable[record]]
+        waiting = entries | "Wait" >> beam.MapTuple(_waiting).with_output_types(
+            BeamTuple[key, Waiting]
+        )
+        if self.patience is not None:
+            return waiting | "Gather" >> beam.ParDo(
+                _Wait(self.complete, self.patience)
+            ).with_output_types(gathered)
+        return (
+            waiting
+            | "Gather" >> beam.GroupByKey()
+            | "All" >> beam.MapTuple(_gathered).with_output_types(gathered)
+        )
+
+
+def _waiting(key: Any, record: Any) -> tuple[Any, Waiting]:
+    return key, Waiting(record)
+
+
+def _gathered(key: Any, entries: Iterable[Waiting]) -> tuple[Any, list[Any]]:
+    return key, [entry.record for entry in entries]
 
 
 class _Wait(beam.DoFn):
-    ENTRIES = BagStateSpec("entries", PickleCoder())
-    GIVEN_UP = ReadModifyWriteStateSpec("given up", PickleCoder())
+    ENTRIES = BagStateSpec("entries", RecordCoder())
+    GIVEN_UP = ReadModifyWriteStateSpec("given up", BooleanCoder())
     PATIENCE = TimerSpec("patience", TimeDomain.REAL_TIME)
 
     def __init__(self, complete: Callable[[Sequence[Any]], bool], patience: float) -> None:
@@ -64,21 +82,21 @@ class _Wait(beam.DoFn):
 
     def process(
         self,
-        element: tuple[Any, Any],
+        element: tuple[Any, Waiting],
         entries: Any = beam.DoFn.StateParam(ENTRIES),
         given_up: Any = beam.DoFn.StateParam(GIVEN_UP),
         timer: Any = beam.DoFn.TimerParam(PATIENCE),
     ) -> Iterable[tuple[Any, list[Any]]]:
         key, entry = element
         entries.add(entry)
-        found = list(entries.read())
-        if self.complete(found):
+        group = _gathered(key, entries.read())
+        if self.complete(group[1]):
             entries.clear()
             given_up.clear()
             timer.clear()
-            yield key, found
+            yield group
         elif given_up.read():
-            yield key, found
+            yield group
         else:
             timer.set(time.time() + self.patience)
 
@@ -96,5 +114,6 @@ class _Wait(beam.DoFn):
             return
         given_up.write(True)
         timer.set(time.time() + FORGET_AFTER * self.patience)
-        if found := list(entries.read()):
-            yield key, found
+        group = _gathered(key, entries.read())
+        if group[1]:
+            yield group

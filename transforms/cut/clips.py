@@ -11,7 +11,6 @@ from finecut.io.media.codecs.decoders import require_decoder
 from finecut.io.media.codecs.encoders import require_encoder
 from finecut.io.media.remux.copying import ENCODED
 from finecut.io.records import Clip, ClipFile, Failure, Reel
-from finecut.io.storage.files import Shelf
 from finecut.transforms.beam.evidence import of_video
 from finecut.transforms.beam.guard import FAILURES, guarded
 from finecut.transforms.beam.metrics import LOG, count, metered
@@ -35,7 +34,8 @@ def _known(outcome: Clip | Failure, reel: Reel, cutting: Cutting) -> Clip | Fail
     """The same, if it is of this reel: a child that decodes foreign films is not trusted."""
     if isinstance(outcome, Failure):
         return outcome
-    if outcome.staged is not None and not _is_staged(outcome.staged, cutting.shelf):
+    path = outcome.staged or f"{cutting.shelf.staging}/"
+    if not path.startswith(f"{cutting.shelf.staging}/") or ".." in path.split("/"):
         raise Imposture(f"a clip was said to be staged at {outcome.staged!r}, outside of staging")
     shot = next((shot for shot in reel.shots if shot.id == outcome.id), None)
     if shot is None:
@@ -48,10 +48,6 @@ def _believed(
 ) -> Iterator[Clip | Failure]:
     checked = (_known(outcome, reel, cutting) for outcome in work)
     yield from guarded("cut", reel.video.source, lambda: checked, lambda: tuple(left))
-
-
-def _is_staged(path: str, own: Shelf) -> bool:
-    return path.startswith(f"{own.staging}/") and ".." not in path.split("/")
 
 
 class CutClips(beam.PTransform[beam.PCollection[Reel], Any]):

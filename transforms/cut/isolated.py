@@ -25,7 +25,7 @@ from finecut.io.media.frames.detector_frames import HEIGHT, WIDTH, watch
 from finecut.io.media.limits import USUAL_LIMITS, Limits
 from finecut.io.media.memory import prepare_process
 from finecut.io.process.children import ChildLimits, preload, run_in_child
-from finecut.io.records import Clip, Failure, Reel, Source, Video, from_json, to_json
+from finecut.io.records import CODING, Clip, Failure, Reel, Source, Video, from_json, to_json
 from finecut.io.storage import files as shelf
 from finecut.io.storage.stores import modules_behind
 from finecut.transforms.beam.guard import LOG, ChildFailure, guarded
@@ -37,8 +37,6 @@ KINDS: Final = {kind.__name__: kind for kind in (Video, Reel, Clip, Failure)}
 #: The tag of bytes; and of what the child's guard caught, behind which comes where in our code that
 #: was, for the log here. A Failure among the results is tagged by its kind.
 PICTURES, ACCIDENT = b"pictures", b"accident"
-#: Names are not always good text, so neither are records.
-CODING: Final = ("utf-8", "surrogatepass")
 
 #: This many small frames travel together.
 FRAMES_AT_ONCE: Final = 64

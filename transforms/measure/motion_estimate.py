@@ -12,15 +12,12 @@ A block of 8x8 pixels at level 1 is one of 4x4 at level 2 and four at level 0.
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeAlias
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
-from finecut.transforms.measure.motion import Field
-
-Array: TypeAlias = npt.NDArray[Any]
+from finecut.transforms.measure.motion import Array, Field
 
 BLOCK: Final = 8
 #: Displacements up to this part of each side are found.

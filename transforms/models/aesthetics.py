@@ -28,7 +28,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finecut.io.records import ModelUsed
-from finecut.transforms.models.quiet import quiet
+from finecut.transforms.models.devices import device_of
+from finecut.transforms.models.loading import load_model, unfit
+from finecut.transforms.models.picture_settings import CLIP_MEAN, CLIP_STD
 from finecut.transforms.models.weights.folders import (
     WEIGHTS,
     Located,
@@ -43,13 +45,8 @@ if TYPE_CHECKING:
 CLIP = "openai/clip-vit-large-patch14"
 HEAD = "ttj/sac-logos-ava1-l14-linearMSE"
 
-#: What the pixels of CLIP's training had in common, red, green, blue.
-MEAN = (0.48145466, 0.4578275, 0.40821073)
-STD = (0.26862954, 0.26130258, 0.27577711)
-
 #: Frames that go through the network together.
 BATCH = 16
-INSTALL = "pip install 'finecut[models]'"
 PURPOSE = "score how pleasing a clip looks"
 
 Reduction = Literal["min", "mean"]
@@ -90,11 +87,10 @@ class AestheticScorer:
         device: str = "auto",
     ) -> AestheticScorer:
         """Both models from folders, stores or the hub (see :mod:`~.weights`) onto the device."""
-        torch = needed("torch", INSTALL, PURPOSE)
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        needed("torch", PURPOSE)
+        device = device_of(device)
         places = [locate(clip, model_dir), locate(head, model_dir, needs=())]
-        vision = _read_vision(places[0].path).to(device).eval()
+        vision = _read_vision(places[0], device)
         layers = [(w.to(device), b.to(device)) for w, b in _read_head(places[1].path)]
         width, wanted = vision.config.projection_dim, layers[0][0].shape[1]
         if width != wanted:
@@ -137,8 +133,8 @@ class AestheticScorer:
 
 def require_aesthetics(clip: str, head: str, model_dir: str | None) -> None:
     """Raise what :meth:`AestheticScorer.load` would for lack of something, without loading it."""
-    needed("torch", INSTALL, PURPOSE)
-    needed("transformers", INSTALL, PURPOSE)
+    needed("torch", PURPOSE)
+    needed("transformers", PURPOSE)
     locate(clip, model_dir)
     locate(head, model_dir, needs=())
 
@@ -159,19 +155,20 @@ def prepared(frame: NDArray[np.uint8], size: int) -> Tensor:
     pixels = pixels[0].round().clamp(0, 255)
     top, left = round((rows - size) / 2), round((columns - size) / 2)
     pixels = pixels[:, top : top + size, left : left + size] / 255
-    mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
+    mean, std = (torch.tensor(values)[:, None, None] for values in (CLIP_MEAN, CLIP_STD))
     return (pixels - mean) / std
 
 
-def _read_vision(folder: Path) -> Any:
+def _read_vision(found: Located, device: str) -> Any:
     """The picture tower and its projection, in float32; the tower for text is left where it is."""
     import torch
 
-    transformers = needed("transformers", INSTALL, PURPOSE)
+    folder = found.path
+    transformers = needed("transformers", PURPOSE)
     try:
         kind = transformers.CLIPConfig.get_config_dict(folder)[0].get("model_type")
     except (OSError, ValueError) as error:
-        raise _unfit(folder, f"that cannot be read ({error})") from error
+        raise unfit(folder, f"that cannot be read ({error})") from error
     if kind == "clip":
         whole = transformers.CLIPConfig.from_pretrained(folder)
         config = whole.vision_config
@@ -185,34 +182,13 @@ def _read_vision(folder: Path) -> Any:
             f"{PURPOSE}. Usually --model-dir names another model's folder; name the folder that "
             f"holds {CLIP}."
         )
-    with quiet():
-        try:
-            vision, said = transformers.CLIPVisionModelWithProjection.from_pretrained(
-                folder,
-                config=config,
-                dtype=torch.float32,
-                use_safetensors=True,
-                local_files_only=True,
-                output_loading_info=True,
-            )
-        except RuntimeError as error:  # of other shapes than the config says
-            raise _unfit(folder, str(error).strip().splitlines()[-1]) from error
-    if said["missing_keys"]:
-        missing = sorted(said["missing_keys"])
-        raise _unfit(folder, f"{len(missing)} tensors are missing, {missing[0]} for one")
-    return vision
-
-
-def _unfit(folder: Path, what: str) -> WeightsMissing:
-    return WeightsMissing(
-        f"the weights in {folder} are not those that its config.json describes: {what}. Usually "
-        "files of two models were mixed; fetch the folder again as a whole."
-    )
+    kind = transformers.CLIPVisionModelWithProjection
+    return load_model(kind, found, device, config=config, dtype=torch.float32)
 
 
 def _read_head(folder: Path) -> list[tuple[Tensor, Tensor]]:
     """The head's layers in their order: (weight, bias)."""
-    load_file = needed("safetensors.torch", INSTALL, PURPOSE).load_file
+    load_file = needed("safetensors.torch", PURPOSE).load_file
     tensors = {
         match.groups(): tensor.float()
         for key, tensor in load_file(folder / WEIGHTS).items()

@@ -16,172 +16,111 @@ Prompts are written by the template in the model's folder. Videos of different l
 through a Qwen side by side; the other ways ask one question at a time. On a CPU everything is asked
 one at a time, so that a caption does not depend on what else there is to describe.
 
-Marks that mean turns or pictures to a model are struck out of what it is asked: they are the
-template's to set (see :func:`~.writers.words_only`).
-
-How texts are made of prompts, and when they have ended, is in :mod:`~.writers`.
+How texts are made of prompts, and when they have ended, is in :mod:`~.local_model`.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
 from finecut.io.records import ModelUsed
 from finecut.transforms.caption.asking import Frame, Question, Said
 from finecut.transforms.models import qwen
 from finecut.transforms.models.caption_models import CAPTIONERS, repository_of
-from finecut.transforms.models.devices import require_share
-from finecut.transforms.models.quiet import quiet
+from finecut.transforms.models.loading import config_of, load_part, quiet
+from finecut.transforms.models.local_model import (
+    LocalModel,
+    Prompt,
+    find_model,
+    model_type,
+    require_kind,
+)
 from finecut.transforms.models.weights.folders import (
     CONFIG,
     Located,
     WeightsMissing,
     first_line,
-    locate,
     needed,
-    remote_code,
+    read_json,
 )
-from finecut.transforms.models.writers import (
-    INSTALL,
-    Prompt,
-    Speaker,
-    model_type,
-    numbers,
-    read_model,
-    read_tokenizer,
-    require_kind,
-    require_tokenizer,
-    unread,
-    unreadable,
-    words_only,
-)
+from finecut.transforms.models.words import by_template, numbers, spread, turns, words_only
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 PURPOSE = "caption clips"
 
-#: Pixels that a captioner may be asked about at once for each GB that a GPU has beside the weights.
-#: A million are some 700 tokens: 40 MB of what the model keeps of them, and as much to see them.
-PIXELS_PER_GB = 4_000_000
-#: Frames that models are shown who know pictures only: with a few hundred words for each there is
+#: Frames that models are shown that know pictures only: with a few hundred words for each there is
 #: still room for the answer in the smallest of them.
 PICTURES = 6
 #: The first of these that a folder's own code offers is the model.
 OFFERED = ("AutoModelForImageTextToText", "AutoModelForCausalLM", "AutoModel")
-#: What models with their own code are given of all that their processors say.
+#: What models with their own code are given of all that their processors return.
 SHOWN = ("input_ids", "attention_mask", "pixel_values", "pixel_values_videos")
 #: What means a video or a picture to one model or another, whether or not its tokenizer says so.
 PLACES = (qwen.START, qwen.VIDEO, qwen.END, "<video>", "<image>")
-#: Models with this in their ``model_type`` think aloud unless they are told to answer.
+#: Models with this in their ``model_type`` think aloud unless they are asked to answer.
 THINKER, ANSWER = "nemotron", "/no_think"
 
 
-class Way(Protocol):
-    """How one kind of model is shown a clip."""
+class Captioner(LocalModel):
+    """Describes clips, in one of the three ways."""
 
-    tokenizer: Any
-    #: The class of transformers that loads the model.
-    kind: Any
-    #: Whether several questions may go through the model together.
-    together: bool
-
-    def say(self, speaker: Speaker, questions: Sequence[Question]) -> list[Said]:
-        """Answers to the questions."""
-        ...
-
-
-class Captioner:
-    """Describes clips: a :class:`~finecut.transforms.caption.asking.Model`."""
-
-    def __init__(self, used: ModelUsed, way: Way, speaker: Speaker) -> None:
-        self.used = used
-        self.at_once = speaker.at_once(PIXELS_PER_GB) if way.together else 0
-        self._way = way
-        self._speaker = speaker
+    auto = "AutoModelForImageTextToText"
 
     @classmethod
-    def load(
-        cls,
-        name: str,
-        model_dir: str | None = None,
-        trust_remote_code: bool = False,
-        max_tokens: int = 512,
-        timeout: float | None = None,
-        device: str = "auto",
-        share: float = 1.0,
-    ) -> Captioner:
-        """The model from a folder, a store or the hub (see :mod:`~.weights`) onto the device.
+    def find(cls, name: str, model_dir: str | None, allowed: bool) -> tuple[Located, bool]:
+        return find_captioner(name, model_dir, allowed)
 
-        A caption has at most ``max_tokens``, and those that are written together have ``timeout``
-        seconds for it. ``share`` is the part of one GPU's memory that the model may take.
-        """
-        require_share(share)
-        found, own = find(name, model_dir, trust_remote_code)
-        way = _way(found, own)
-        model = read_model(way.kind, found, own, device)
-        speaker = Speaker(model, way.tokenizer, max_tokens, timeout, share)
-        return cls(ModelUsed(found.name, found.revision), way, speaker)
+    @classmethod
+    def made(cls, found: Located, own: bool) -> Captioner:
+        kinds = needed("transformers.models.auto.modeling_auto", PURPOSE)
+        with quiet():
+            if own:
+                return OwnCodeCaptioner(found)
+            kind = require_kind(
+                found, kinds.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES, "describe pictures"
+            )
+            return VideoCaptioner(found) if kind in qwen.FAMILIES else PictureCaptioner(found)
 
-    def answer(self, questions: Sequence[Question]) -> list[Said]:
-        """A caption for each question."""
-        return self._way.say(self._speaker, questions)
-
-
-def require_captioner(
-    name: str, model_dir: str | None = None, trust_remote_code: bool = False, **_: Any
-) -> ModelUsed:
-    """Raise what :meth:`Captioner.load` would for lack of something, without loading weights."""
-    found, own = find(name, model_dir, trust_remote_code)
-    if own:
-        # Its code is run where it works, not where somebody only asks whether it could.
-        offered(found)
-    else:
-        _way(found, own)
-    return ModelUsed(found.name, found.revision)
-
-
-def find(name: str, model_dir: str | None, allowed: bool) -> tuple[Located, bool]:
-    """The folder of a captioner, and whether its own code is run."""
-    needed("torch", INSTALL, PURPOSE)
-    needed("transformers", INSTALL, PURPOSE)
-    found = locate(repository_of(name, CAPTIONERS), model_dir, code=allowed)
-    own = remote_code(found, allowed)
-    require_tokenizer(found)
-    return found, own
-
-
-def _way(found: Located, own: bool) -> Way:
-    """Everything about the model but its weights."""
-    kinds = needed("transformers.models.auto.modeling_auto", INSTALL, PURPOSE)
-    with quiet():
+    @classmethod
+    def require(
+        cls, name: str, model_dir: str | None = None, trust_remote_code: bool = False
+    ) -> ModelUsed:
+        found, own = cls.find(name, model_dir, trust_remote_code)
         if own:
-            return OwnWay(found)
-        kind = require_kind(
-            found, kinds.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES, "describe pictures"
-        )
-        return VideoWay(found, kind) if kind in qwen.FAMILIES else PictureWay(found)
+            # Its code is run where it works, not where somebody only asks whether it could.
+            offered(found)
+        else:
+            cls.made(found, own)
+        return found.used
+
+
+def find_captioner(name: str, model_dir: str | None, allowed: bool) -> tuple[Located, bool]:
+    """The folder of a captioner, and whether its own code is run."""
+    return find_model(repository_of(name, CAPTIONERS), model_dir, allowed, PURPOSE)
 
 
 # ── a Qwen ───────────────────────────────────────────────────────────────────────────────────────
 
 
-class VideoWay:
+class VideoCaptioner(Captioner):
     """Patches and times, as a Qwen-VL was taught."""
 
-    together = True
+    #: A million pixels are some 700 tokens: 40 MB of what the model keeps of them, and as much to
+    #: see them.
+    pixels_per_gb = 4_000_000
 
-    def __init__(self, found: Located, family: str) -> None:
-        transformers = needed("transformers", INSTALL, PURPOSE)
-        self.kind = transformers.AutoModelForImageTextToText
-        self.tokenizer = read_tokenizer(found, own=False)
-        self._see = qwen.eyes(found.path, family)
-        self._family = family
+    def __init__(self, found: Located) -> None:
+        super().__init__(found)
+        self.tokenizer = load_part("tokenizer", found, own=False)
+        self._family = model_type(found)
+        self._see = qwen.eyes(found.path, self._family)
         self._template = template(found.path, self.tokenizer)
         self._video = numbers(self.tokenizer, qwen.VIDEO)
         if len(self._video) != 1:
@@ -191,15 +130,15 @@ class VideoWay:
                 "the folder again as a whole."
             )
 
-    def say(self, speaker: Speaker, questions: Sequence[Question]) -> list[Said]:
+    def answer(self, questions: Sequence[Question]) -> list[Said]:
         """All in one call."""
         seen = [self.seen(question) for question in questions]
-        with speaker.lock:
+        with self._speaker.lock:
             prompts = [
                 self.prompt(question, *pixels)
                 for question, pixels in zip(questions, seen, strict=True)
             ]
-            return speaker.say(prompts)
+            return self._speaker.say(prompts)
 
     def seen(self, question: Question) -> tuple[Tensor, tuple[int, int, int]]:
         """The patches of a question's frames; nobody needs to wait for them."""
@@ -225,23 +164,12 @@ class VideoWay:
 def seeing(tokenizer: Any, form: str | None, family: str, question: Question) -> str:
     """The prompt with room for a video, by the folder's template if that leaves any."""
     question = words_only(tokenizer, question, PLACES)
-    parts = [{"type": "video"}, {"type": "text", "text": question.text}]
-    messages: list[dict[str, Any]] = [{"role": "user", "content": parts}]
-    system = [question.system] if question.system else []
-    if THINKER in family.lower():
-        system.append(ANSWER)
-    if system:
-        messages.insert(0, {"role": "system", "content": "\n".join(system)})
     if form is not None:
-        text = str(
-            tokenizer.apply_chat_template(
-                messages,
-                chat_template=form,
-                tokenize=False,
-                add_generation_prompt=True,
-                enable_thinking=False,
-            )
-        )
+        system = [question.system] if question.system else []
+        if THINKER in family.lower():
+            system.append(ANSWER)
+        parts = [{"type": "video"}, {"type": "text", "text": question.text}]
+        text = by_template(tokenizer, turns("\n".join(system), parts), form)
         # Some folders have a template for words alone beside the one that sees.
         if family not in qwen.FAMILIES or text.count(qwen.ROOM) == 1:
             return text
@@ -255,8 +183,8 @@ def template(folder: Path, tokenizer: Any) -> str | None:
         return plain.read_text(encoding="utf-8")
     if wrapped.is_file():
         try:
-            return str(json.loads(wrapped.read_text(encoding="utf-8"))["chat_template"])
-        except (ValueError, KeyError, TypeError) as error:
+            return str(read_json(wrapped)["chat_template"])
+        except (WeightsMissing, KeyError, TypeError) as error:
             raise WeightsMissing(
                 f"{wrapped} holds no chat template ({first_line(error)}). Usually a download or "
                 "copy was cut short; fetch the folder again as a whole."
@@ -280,104 +208,73 @@ def require_template(found: Located, tokenizer: Any) -> str:
 # ── others ───────────────────────────────────────────────────────────────────────────────────────
 
 
-class PictureWay:
+class PictureCaptioner(Captioner):
     """Some of the frames as pictures, by the processor of the model."""
 
-    together = False
-
     def __init__(self, found: Located) -> None:
-        transformers = needed("transformers", INSTALL, PURPOSE)
-        self.kind = transformers.AutoModelForImageTextToText
-        self._processor = _processor(found, own=False)
+        super().__init__(found)
+        self._processor = load_part("processor", found, own=False)
         self.tokenizer = self._processor.tokenizer
         if self._processor.chat_template is None:
             self._processor.chat_template = require_template(found, self.tokenizer)
 
-    def say(self, speaker: Speaker, questions: Sequence[Question]) -> list[Said]:
+    def answer(self, questions: Sequence[Question]) -> list[Said]:
         """One after the other."""
         said = []
         for given in questions:
-            pictures = _pictures(some(given.frames, PICTURES))
-            with speaker.lock:
+            pictures = _pictures(spread(given.frames, PICTURES))
+            with self._speaker.lock:
                 question = words_only(self.tokenizer, given, PLACES)
-            content: list[dict[str, str]] = [{"type": "image"} for _ in pictures]
-            content.append({"type": "text", "text": question.text})
-            messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
-            if question.system:
-                told = [{"type": "text", "text": question.system}]
-                messages.insert(0, {"role": "system", "content": told})
-            with speaker.lock:
+                system = question.system and [{"type": "text", "text": question.system}]
+                words = {"type": "text", "text": question.text}
                 text = self._processor.apply_chat_template(
-                    messages, tokenize=False, add_generation_prompt=True
+                    turns(system, [{"type": "image"} for _ in pictures] + [words]),
+                    tokenize=False,
+                    add_generation_prompt=True,
                 )
                 inputs = self._processor(images=pictures, text=text, return_tensors="pt")
-                said += speaker.generate([question.id], dict(inputs))
+                said += self._speaker.generate([question.id], dict(inputs))
         return said
 
 
-class OwnWay:
+class OwnCodeCaptioner(Captioner):
     """All frames as a video, by the processor that comes with the model."""
 
-    together = False
-
     def __init__(self, found: Located) -> None:
-        transformers = needed("transformers", INSTALL, PURPOSE)
-        self.kind = getattr(transformers, offered(found))
-        self._processor = _processor(found, own=True)
-        self.tokenizer = read_tokenizer(found, own=True)
+        super().__init__(found)
+        self.auto = offered(found)
+        self._processor = load_part("processor", found, own=True)
+        self.tokenizer = load_part("tokenizer", found, own=True)
         self._template = require_template(found, self.tokenizer)
         self._family = model_type(found)
 
-    def say(self, speaker: Speaker, questions: Sequence[Question]) -> list[Said]:
+    def answer(self, questions: Sequence[Question]) -> list[Said]:
         """One after the other."""
         said = []
         for question in questions:
             pictures = _pictures(question.frames)
-            with speaker.lock:
+            with self._speaker.lock:
                 text = seeing(self.tokenizer, self._template, self._family, question)
                 made = self._processor(text=[text], videos=pictures, return_tensors="pt")
                 inputs = {key: made[key] for key in SHOWN if key in made}
-                said += speaker.generate([question.id], inputs, **speaker.wishes)
+                said += self._speaker.generate([question.id], inputs, **self._speaker.wishes)
         return said
 
 
 def offered(found: Located) -> str:
-    """By which of transformers' doors a model with its own code is loaded."""
-    config = json.loads((found.path / CONFIG).read_text(encoding="utf-8"))
-    doors = [name for name in OFFERED if name in config.get("auto_map", {})]
-    if not doors:
+    """By which of transformers' classes a model with its own code is loaded."""
+    mapped = config_of(found).get("auto_map", {})
+    name = next((name for name in OFFERED if name in mapped), None)
+    if name is None:
         raise WeightsMissing(
             f"the model {found.name!r} in {found.path} brings its own code, but no model that "
             f"captions: its {CONFIG} offers none of {', '.join(OFFERED)}. Usually another "
             "model's folder was named."
         )
-    return doors[0]
+    return name
 
 
-def some(frames: Sequence[Frame], most: int) -> list[Frame]:
-    """So many frames at most, evenly from the first to the last.
-
-    >>> [int(frame) for frame in some([np.uint8(at) for at in range(11)], 3)]
-    [0, 5, 10]
-    """
-    if len(frames) <= most:
-        return list(frames)
-    return [frames[round(at)] for at in np.linspace(0, len(frames) - 1, most)]
-
-
-def _pictures(frames: Sequence[Frame]) -> list[Any]:
+def _pictures(frames: Sequence[Frame]) -> list[Image.Image]:
     """The frames as processors take them."""
-    image = needed("PIL.Image", INSTALL, PURPOSE)
     qwen.require_frames(frames)
-    return [image.fromarray(np.ascontiguousarray(frame)) for frame in frames]
-
-
-def _processor(found: Located, own: bool) -> Any:
-    """What makes a model's inputs of words and pictures."""
-    transformers = needed("transformers", INSTALL, PURPOSE)
-    try:
-        return transformers.AutoProcessor.from_pretrained(
-            found.path, local_files_only=True, trust_remote_code=own
-        )
-    except unreadable() as error:
-        raise unread(found, "processor", error) from error
+    return [Image.fromarray(np.ascontiguousarray(frame)) for frame in frames]

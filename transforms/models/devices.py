@@ -15,7 +15,6 @@ from typing import Any
 
 from finecut.transforms.models.weights.folders import WeightsMissing, needed
 
-INSTALL = "pip install 'finecut[models]'"
 PURPOSE = "run a model on this machine"
 
 #: From this generation of GPUs on, bfloat16 is computed and not only imitated.
@@ -31,7 +30,7 @@ def device_of(wanted: str = "auto") -> str:
         )
     if wanted == "cpu":
         return "cpu"
-    if needed("torch", INSTALL, PURPOSE).cuda.is_available():
+    if needed("torch", PURPOSE).cuda.is_available():
         return "cuda"
     if wanted == "cuda":
         raise WeightsMissing(
@@ -46,7 +45,7 @@ def gpu_memory_gb() -> float | None:
     """All memory of the first GPU in GB (GiB, as vendors count it), ``None`` without one."""
     if device_of("auto") == "cpu":
         return None
-    cuda = needed("torch", INSTALL, PURPOSE).cuda
+    cuda = needed("torch", PURPOSE).cuda
     return float(cuda.get_device_properties(0).total_memory / 2**30)
 
 
@@ -74,7 +73,7 @@ def require_share(share: float) -> None:
 
 def dtype_of(device: str) -> Any:
     """torch's type for weights: bfloat16 on a GPU, float16 on an old one, float32 on the CPU."""
-    torch = needed("torch", INSTALL, PURPOSE)
+    torch = needed("torch", PURPOSE)
     if device != "cuda":
         return torch.float32
     return torch.bfloat16 if torch.cuda.get_device_capability() >= AMPERE else torch.float16
@@ -84,6 +83,6 @@ def gpus() -> list[tuple[str, float]]:
     """Name and memory in GB of every GPU that torch can use; none where there is no torch."""
     if importlib.util.find_spec("torch") is None:
         return []
-    cuda = needed("torch", INSTALL, PURPOSE).cuda
+    cuda = needed("torch", PURPOSE).cuda
     found = [cuda.get_device_properties(i) for i in range(cuda.device_count())]
     return [(device.name, device.total_memory / 2**30) for device in found]

@@ -22,7 +22,6 @@ video (Qwen3-VL's own file says as much). Without them one minute of 1080p would
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +32,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finecut.transforms.caption.asking import Frame
+from finecut.transforms.models.picture_settings import (
+    CLIP_MEAN,
+    CLIP_STD,
+    HALF,
+    SETTINGS,
+    check_normal,
+    folder_says,
+    settings_of,
+)
 from finecut.transforms.models.weights.folders import WeightsMissing, first_line
 
 if TYPE_CHECKING:
@@ -53,15 +61,6 @@ SYSTEM = "You are a helpful assistant."
 FRAME_TOKENS, VIDEO_TOKENS = 768, 24576
 #: A picture this much longer than wide is none.
 LONGEST = 200
-
-#: Where a folder says how its model sees; the first one that is there counts.
-SETTINGS = ("video_preprocessor_config.json", "preprocessor_config.json")
-#: Newer folders have one file for all.
-TOGETHER = "processor_config.json"
-
-#: What the pixels of the families' training had in common, red, green, blue.
-OLDER_MEAN, OLDER_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-NEWER_MEAN = NEWER_STD = (0.5, 0.5, 0.5)
 
 
 @dataclass(frozen=True)
@@ -89,12 +88,15 @@ class Eyes:
 def eyes(folder: Path, family: str) -> Eyes:
     """How the model in this folder sees, by its own files."""
     try:
-        return _eyes(_settings(folder), FAMILIES[family])
-    except (TypeError, ValueError, AttributeError) as error:
+        settings = settings_of(folder_says(folder), "video_processor")
+        if settings is None:
+            raise ValueError(f"{SETTINGS[1]} is not there, or holds no names with values")
+        return _eyes(settings, FAMILIES[family])
+    except (WeightsMissing, TypeError, ValueError, AttributeError) as error:
         raise WeightsMissing(
-            f"{folder} says how its model sees in a way that is not understood "
-            f"({first_line(error)}). Usually a file of it was changed by hand, or is another "
-            "model's; fetch the folder again as a whole."
+            f"{folder} does not say how the model sees, or not in a way that is understood "
+            f"({first_line(error)}). Usually only the weights were downloaded or copied, or a file "
+            "was changed by hand or is another model's; fetch the folder again as a whole."
         ) from error
 
 
@@ -105,42 +107,19 @@ def _eyes(said: Mapping[str, Any], times: bool) -> Eyes:
     least = said.get("min_pixels") or size.get("shortest_edge") or size.get("min_pixels")
     most = said.get("max_pixels") or size.get("longest_edge") or size.get("max_pixels")
     see = Eyes(
-        patch,
-        merge,
-        int(said.get("temporal_patch_size", 2)),
-        int(least or (4096 if times else 4 * step**2)),
-        int(most or (VIDEO_TOKENS * step**2 if times else FRAME_TOKENS * step**2)),
-        tuple(said.get("image_mean") or (NEWER_MEAN if times else OLDER_MEAN)),
-        tuple(said.get("image_std") or (NEWER_STD if times else OLDER_STD)),
-        times,
+        patch=patch,
+        merge=merge,
+        frames=int(said.get("temporal_patch_size", 2)),
+        least=int(least or (4096 if times else 4 * step**2)),
+        most=int(most or (VIDEO_TOKENS * step**2 if times else FRAME_TOKENS * step**2)),
+        mean=tuple(said.get("image_mean") or (HALF if times else CLIP_MEAN)),
+        std=tuple(said.get("image_std") or (HALF if times else CLIP_STD)),
+        times=times,
     )
     if min(see.patch, see.merge, see.frames, see.least) < 1 or see.most < see.least:
         raise ValueError("its sizes are not numbers from 1 on")
-    if len(see.mean) != 3 or len(see.std) != 3 or not all(see.std):
-        raise ValueError("image_mean and image_std are three numbers each, the latter not 0")
+    check_normal(see.mean, see.std)
     return see
-
-
-def _settings(folder: Path) -> Mapping[str, Any]:
-    found = next((folder / name for name in SETTINGS if (folder / name).is_file()), None)
-    inner = found is None
-    found = found or folder / TOGETHER
-    if not found.is_file():
-        raise WeightsMissing(
-            f"{folder} does not say how its model sees: {SETTINGS[1]} is not there. Usually only "
-            "the weights were downloaded or copied; fetch the folder again as a whole."
-        )
-    try:
-        said = json.loads(found.read_text(encoding="utf-8"))
-        said = said["video_processor"] if inner else said
-        if isinstance(said, dict):
-            return said
-        raise ValueError("it holds no names with values")
-    except (ValueError, KeyError, TypeError) as error:
-        raise WeightsMissing(
-            f"{found} does not say how the model sees ({first_line(error)}). Usually a download or "
-            "copy was cut short; fetch the folder again as a whole."
-        ) from error
 
 
 # ── pixels ───────────────────────────────────────────────────────────────────────────────────────
@@ -152,7 +131,10 @@ def fitting(count: int, height: int, width: int, see: Eyes) -> tuple[int, int]:
     The nearest multiples of the step, unless that is too many pixels or too few: then the largest
     below, or the smallest above, of about the same shape.
 
-    >>> fitting(8, 720, 1280, Eyes(14, 2, 2, 3136, 12845056, (), (), False))
+    >>> see = Eyes(
+    ...     patch=14, merge=2, frames=2, least=3136, most=12845056, mean=(), std=(), times=False
+    ... )
+    >>> fitting(8, 720, 1280, see)
     (560, 1008)
     """
     if max(height, width) > LONGEST * min(height, width):

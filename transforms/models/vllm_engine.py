@@ -2,7 +2,7 @@
 
 vLLM keeps a GPU busy with many questions at once and needs no video processor of ours; it brings
 its own transformers, which may be another version than finecut's other models want, so it is
-installed by who asks for it (``pip install vllm``) and imported only then::
+installed by whoever asks for it (``pip install vllm``) and imported only then::
 
     questions ─▶ prompts with room for a video, frames, when they were ─▶ LLM.generate ─▶ texts
 
@@ -16,41 +16,31 @@ names the prompt it belongs to, and one whose words are not its question's is re
 on the wrong clip is worse than none. (Questions of the same words about different clips cannot be
 told apart by this.)
 
-This file was written by vLLM's documentation and tried with a stand-in of its interface; it has not
-been run with vLLM itself. Qwen2.5-VL learns the time of its frames since the version of July 2026
-only (vllm pull request 47736); older ones take them to be a fixed time apart.
+This file was written from vLLM's documentation and tried with a stand-in of its interface; it has
+not been run with vLLM itself. Qwen2.5-VL learns the time of its frames since the version of July
+2026 only (vllm pull request 47736); older ones take them to be a fixed time apart.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import threading
-from collections.abc import Callable, Sequence
-from typing import Any
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
 
-from finecut.io.records import ModelUsed
-from finecut.transforms.caption.asking import Question, Said
-from finecut.transforms.models import captioners, qwen, writers
-from finecut.transforms.models.captioners import find, require_template, seeing, template
-from finecut.transforms.models.devices import require_share
-from finecut.transforms.models.quiet import quiet
+from finecut.transforms.caption.asking import OK, Question, Said
+from finecut.transforms.models import captioners, qwen
+from finecut.transforms.models.loading import load_part, quiet
+from finecut.transforms.models.local_model import REPETITION, Limits, WritingModel, model_type
 from finecut.transforms.models.weights.folders import Located, WeightsMissing, needed
-from finecut.transforms.models.writers import (
-    find_writer,
-    model_type,
-    numbers,
-    read_tokenizer,
-    said,
-    written,
-)
+from finecut.transforms.models.words import answered, numbers, written
+from finecut.transforms.models.writers import find_writer
 
 INSTALL = "pip install vllm"
 
 #: Words of a prompt, its video and its answer: a video of a Qwen is at most 24,576.
 LENGTH = 32768
-#: Pixels and words that are handed over at once; vLLM itself decides how many it works on. The
-#: frames wait in memory meanwhile, three bytes for each pixel.
-CAPTIONS_AT_ONCE, TEXTS_AT_ONCE = 400_000_000, 40_000_000
 #: Words that a template leaves a video at most, in families that are not known here.
 ROOM = 8
 #: What of its share of a GPU's memory vLLM takes.
@@ -74,66 +64,146 @@ def require_vllm() -> None:
         )
 
 
-class _Engine:
-    """vLLM with one model, asked by one thread at a time."""
+class VllmModel(WritingModel):
+    """A model that vLLM runs, asked by one thread at a time."""
 
-    def __init__(
-        self, found: Located, own: bool, max_tokens: int, share: float, videos: int
-    ) -> None:
-        vllm = needed("vllm", INSTALL, captioners.PURPOSE)
-        limits = {"limit_mm_per_prompt": {"video": videos, "image": 0}} if videos else {}
+    #: Pixels and words that are handed over at once; vLLM itself decides how many it works on. The
+    #: frames wait in memory meanwhile, three bytes for each pixel.
+    at_once: ClassVar[int]
+    #: What vLLM has to know about what is in a prompt beside words.
+    limits_of_prompts: ClassVar[dict[str, Any]] = {}
+    #: How many words of a prompt the place for a video is.
+    _room = 0
+
+    def __init__(self, found: Located, own: bool, limits: Limits) -> None:
+        self.used = found.used
+        vllm = needed("vllm", captioners.PURPOSE, INSTALL)
         self._llm = vllm.LLM(
             model=str(found.path),
             max_model_len=LENGTH,
-            gpu_memory_utilization=MEMORY * share,
+            gpu_memory_utilization=MEMORY * limits.share,
             trust_remote_code=own,
             seed=0,
-            **limits,
+            **self.limits_of_prompts,
         )
         self._sampling = vllm.SamplingParams(
-            temperature=0.0, repetition_penalty=writers.REPETITION, max_tokens=max_tokens
+            temperature=0.0, repetition_penalty=REPETITION, max_tokens=limits.max_tokens
         )
         with quiet():
-            self.tokenizer = read_tokenizer(found, own)
-        #: How many words of a prompt the place for a video is.
-        self._room = len(numbers(self.tokenizer, qwen.ROOM)) if seen_by_qwen(found) else ROOM
+            self._tokenizer = load_part("tokenizer", found, own)
         self._lock = threading.Lock()
 
-    def say(
-        self, questions: Sequence[Question], asked: Callable[[Question], dict[str, Any]]
-    ) -> list[Said]:
-        """A text for each question, which ``asked`` makes a prompt of."""
+    @classmethod
+    def load(
+        cls,
+        name: str,
+        model_dir: str | None = None,
+        trust_remote_code: bool = False,
+        **limits: Any,
+    ) -> Self:
+        """The model on the GPU, within :class:`Limits`, their time excepted: vLLM has no way to
+        stop in the middle of an answer.
+        """
+        within = Limits(**limits)
+        return cls(*cls.find(name, model_dir, trust_remote_code), within)
+
+    def answer(self, questions: Sequence[Question]) -> list[Said]:
+        """A text for each question."""
         with self._lock:
-            prompts = [asked(question) for question in questions]
+            prompts = [self._prompt(question) for question in questions]
             outputs = self._llm.generate(prompts, self._sampling, use_tqdm=False)
             if len(outputs) != len(prompts):
                 raise RuntimeError(
                     f"vLLM was asked {len(prompts)} questions and gave {len(outputs)} answers, so "
                     "nobody knows which is which. Usually a request was aborted; see its log."
                 )
-            return [
-                self._said(question, prompt, output)
-                for question, prompt, output in zip(questions, prompts, outputs, strict=True)
-            ]
+            asked = zip(questions, prompts, outputs, strict=True)
+            return [self._answer(question.id, prompt, output) for question, prompt, output in asked]
 
-    def _said(self, question: Question, prompt: dict[str, Any], output: Any) -> Said:
+    @abstractmethod
+    def _prompt(self, question: Question) -> dict[str, Any]:
+        """What vLLM is asked."""
+
+    def _answer(self, identifier: str, prompt: dict[str, Any], output: Any) -> Said:
         words = list(output.prompt_token_ids)
-        known = prompt.get("prompt_token_ids")
         # Prompts that come as text are numbered by vLLM, with all that the tokenizer adds to them.
-        asked = known or list(self.tokenizer(prompt["prompt"])["input_ids"])
-        if not same_around(asked, words, 0 if known else self._room):
+        asked = prompt.get("prompt_token_ids") or self._tokenizer(prompt["prompt"])["input_ids"]
+        if not same_around(list(asked), words, self._room):
             raise RuntimeError(
-                f"vLLM's answer to {question.id!r} belongs to another prompt, one that ends in "
-                f"{self.tokenizer.decode(words)[-200:]!r}. Usually this version of vLLM gives "
+                f"vLLM's answer to {identifier!r} belongs to another prompt, one that ends in "
+                f"{self._tokenizer.decode(words)[-200:]!r}. Usually this version of vLLM gives "
                 "answers in another order than it was asked; use another version."
             )
         [best] = output.outputs
-        ended = best.finish_reason == ENDED
-        return said(question.id, best.text, ended, len(words), len(best.token_ids))
+        counts = (len(words), len(best.token_ids))
+        raw = Said(identifier, best.text, OK, *counts)
+        return answered(raw, best.finish_reason == ENDED)
+
+
+class VllmCaptioner(VllmModel):
+    """Describes clips."""
+
+    at_once = 400_000_000
+    limits_of_prompts: ClassVar = {"limit_mm_per_prompt": {"video": 1, "image": 0}}
+
+    def __init__(self, found: Located, own: bool, limits: Limits) -> None:
+        super().__init__(found, own, limits)
+        self._family = model_type(found)
+        self._see = qwen.eyes(found.path, self._family) if is_qwen(found) else None
+        if self._see is None:
+            self._template: str | None = captioners.require_template(found, self._tokenizer)
+            self._room = ROOM
+        else:
+            self._template = captioners.template(found.path, self._tokenizer)
+            self._room = len(numbers(self._tokenizer, qwen.ROOM))
+
+    @classmethod
+    def find(cls, name: str, model_dir: str | None, allowed: bool) -> tuple[Located, bool]:
+        require_vllm()
+        found, own = captioners.find_captioner(name, model_dir, allowed)
+        if is_qwen(found):
+            qwen.eyes(found.path, model_type(found))
+        return found, own
+
+    def _prompt(self, question: Question) -> dict[str, Any]:
+        qwen.require_rate(question.rate)
+        text = captioners.seeing(self._tokenizer, self._template, self._family, question)
+        frames, see = question.frames, self._see
+        video = qwen.stacked(frames) if see is None else qwen.fitted(frames, see)
+        count = len(video)
+        when = {
+            "fps": question.rate,
+            "duration": count / question.rate,
+            "total_num_frames": count,
+            "frames_indices": list(range(count)),
+            "video_backend": "finecut",
+            # They are sampled already.
+            "do_sample_frames": False,
+        }
+        return {"prompt": text, "multi_modal_data": {"video": (video, when)}}
+
+
+class VllmWriter(VllmModel):
+    """Rewrites texts."""
+
+    at_once = 40_000_000
+
+    @classmethod
+    def find(cls, name: str, model_dir: str | None, allowed: bool) -> tuple[Located, bool]:
+        require_vllm()
+        return find_writer(name, model_dir, allowed)
+
+    def _prompt(self, question: Question) -> dict[str, Any]:
+        return {"prompt_token_ids": numbers(self._tokenizer, written(self._tokenizer, question))}
+
+
+def is_qwen(found: Located) -> bool:
+    """Whether the model is one whose way to see videos is known here."""
+    return model_type(found) in qwen.FAMILIES
 
 
 def same_around(asked: Sequence[int], words: Sequence[int], room: int) -> bool:
-    """Whether words are what was asked but for one place, which has so much room in the question.
+    """Whether words are what was asked but for one place, which has this much room in the question.
 
     >>> same_around([1, 2, 7, 3], [1, 2, 7, 7, 7, 3], 1), same_around([1, 2, 7, 3], [1, 4, 7, 3], 0)
     (True, False)
@@ -151,138 +221,3 @@ def _alike(one: Sequence[int], other: Sequence[int]) -> int:
     """How far two rows are the same from the beginning."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
-
-
-class VllmCaptioner:
-    """Describes clips: a :class:`~finecut.transforms.caption.asking.Model`."""
-
-    at_once = CAPTIONS_AT_ONCE
-
-    def __init__(self, found: Located, engine: _Engine) -> None:
-        self.used = ModelUsed(found.name, found.revision)
-        self._engine = engine
-        self._family = model_type(found)
-        if seen_by_qwen(found):
-            self._template = template(found.path, engine.tokenizer)
-            self._see: qwen.Eyes | None = qwen.eyes(found.path, self._family)
-        else:
-            self._template, self._see = require_template(found, engine.tokenizer), None
-
-    @classmethod
-    def load(
-        cls,
-        name: str,
-        model_dir: str | None = None,
-        trust_remote_code: bool = False,
-        max_tokens: int = 512,
-        timeout: float | None = None,  # noqa: ARG003
-        share: float = 1.0,
-    ) -> VllmCaptioner:
-        """The model from a folder, a store or the hub (see :mod:`~.weights`) onto the GPU.
-
-        ``timeout`` is taken as all loaders take it and cannot be kept: vLLM has no way to stop in
-        the middle of an answer. ``max_tokens`` is its bound. ``share`` is the part of one GPU's
-        memory that the model may take.
-        """
-        require_share(share)
-        found, own = _captioner(name, model_dir, trust_remote_code)
-        return cls(found, _Engine(found, own, max_tokens, share, videos=1))
-
-    def answer(self, questions: Sequence[Question]) -> list[Said]:
-        """A caption for each question."""
-        return self._engine.say(questions, self._asked)
-
-    def _asked(self, question: Question) -> dict[str, Any]:
-        qwen.require_rate(question.rate)
-        text = seeing(self._engine.tokenizer, self._template, self._family, question)
-        frames, see = question.frames, self._see
-        video = qwen.stacked(frames) if see is None else qwen.fitted(frames, see)
-        count = len(video)
-        when = {
-            "fps": question.rate,
-            "duration": count / question.rate,
-            "total_num_frames": count,
-            "frames_indices": list(range(count)),
-            "video_backend": "finecut",
-            # They are sampled already.
-            "do_sample_frames": False,
-        }
-        return {"prompt": text, "multi_modal_data": {"video": (video, when)}}
-
-
-class VllmWriter:
-    """Rewrites texts: a :class:`~finecut.transforms.caption.asking.Model` for questions without
-    frames.
-    """
-
-    at_once = TEXTS_AT_ONCE
-
-    def __init__(self, used: ModelUsed, engine: _Engine) -> None:
-        self.used = used
-        self._engine = engine
-
-    @classmethod
-    def load(
-        cls,
-        name: str,
-        model_dir: str | None = None,
-        trust_remote_code: bool = False,
-        max_tokens: int = 512,
-        timeout: float | None = None,  # noqa: ARG003
-        share: float = 1.0,
-    ) -> VllmWriter:
-        """The model from a folder, a store or the hub (see :mod:`~.weights`) onto the GPU.
-
-        ``timeout`` is taken as all loaders take it and cannot be kept: vLLM has no way to stop in
-        the middle of an answer. ``max_tokens`` is its bound. ``share`` is the part of one GPU's
-        memory that the model may take.
-        """
-        require_share(share)
-        found, own = _writer(name, model_dir, trust_remote_code)
-        engine = _Engine(found, own, max_tokens, share, videos=0)
-        return cls(ModelUsed(found.name, found.revision), engine)
-
-    def answer(self, questions: Sequence[Question]) -> list[Said]:
-        """A text for each question."""
-        return self._engine.say(
-            questions,
-            lambda question: {
-                "prompt_token_ids": numbers(
-                    self._engine.tokenizer, written(self._engine.tokenizer, question)
-                )
-            },
-        )
-
-
-def require_vllm_captioner(
-    name: str, model_dir: str | None = None, trust_remote_code: bool = False, **_: Any
-) -> ModelUsed:
-    """Raise what :meth:`VllmCaptioner.load` would for lack of something, without loading it."""
-    found, _own = _captioner(name, model_dir, trust_remote_code)
-    return ModelUsed(found.name, found.revision)
-
-
-def require_vllm_writer(
-    name: str, model_dir: str | None = None, trust_remote_code: bool = False, **_: Any
-) -> ModelUsed:
-    """Raise what :meth:`VllmWriter.load` would for lack of something, without loading it."""
-    found, _own = _writer(name, model_dir, trust_remote_code)
-    return ModelUsed(found.name, found.revision)
-
-
-def _captioner(name: str, model_dir: str | None, allowed: bool) -> tuple[Located, bool]:
-    require_vllm()
-    found, own = find(name, model_dir, allowed)
-    if seen_by_qwen(found):
-        qwen.eyes(found.path, model_type(found))
-    return found, own
-
-
-def seen_by_qwen(found: Located) -> bool:
-    """Whether the model is one whose eyes are known here."""
-    return model_type(found) in qwen.FAMILIES
-
-
-def _writer(name: str, model_dir: str | None, allowed: bool) -> tuple[Located, bool]:
-    require_vllm()
-    return find_writer(name, model_dir, allowed)

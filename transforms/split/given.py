@@ -29,6 +29,9 @@ from finecut.transforms.split.scenes import Piece, Trimming, trimmed
 LONGEST = 1e9
 WITHOUT_CROP = Trimming(crop=0.0)
 
+KINDS = "Write a list of cuts as .json or .csv: finecut curate --help says how"
+EXAMPLE = 'write {"a.mp4": [3.5, 7.0]}'
+
 Times = tuple[tuple[float, float], ...] | tuple[float, ...]
 
 
@@ -89,7 +92,7 @@ def read_cuts(path: str) -> dict[str, Times]:
     try:
         text = list_text(shelf.absolute(path))
     except BadList as error:
-        raise CutsError(f"--cuts {path}: {error}. {_kinds()}") from error
+        raise CutsError(f"--cuts {path}: {error}. {KINDS}") from error
     lists = _from_json(path, text) if path.lower().endswith(".json") else _from_csv(path, text)
     return {name.removeprefix("./"): _checked(path, name, times) for name, times in lists.items()}
 
@@ -104,9 +107,9 @@ def _from_json(path: str, text: str) -> dict[str, list[Any]]:
     try:
         lists = parsed_text(text)
     except BadDocument as error:
-        raise CutsError(f"{path} {error}: {_example()}") from error
+        raise CutsError(f"{path} {error}: {EXAMPLE}") from error
     if not isinstance(lists, dict) or not all(isinstance(v, list) for v in lists.values()):
-        raise CutsError(f"{path} holds no list for each video: {_example()}")
+        raise CutsError(f"{path} holds no list for each video: {EXAMPLE}")
     return lists
 
 
@@ -153,11 +156,3 @@ def _is_number(value: Any) -> bool:
     """A time there can be; JSON also reads true, NaN and Infinity."""
     plain = isinstance(value, int | float) and not isinstance(value, bool)
     return plain and 0 <= value < LONGEST
-
-
-def _kinds() -> str:
-    return "Write a list of cuts as .json or .csv: finecut curate --help says how"
-
-
-def _example() -> str:
-    return 'write {"a.mp4": [3.5, 7.0]}'

@@ -51,4 +51,4 @@ class Text(StepOnFrames[TextOptions]):
     def load(self) -> Looker:
         from finecut.transforms.models.text import TextScorer
 
-        return TextScorer.load()
+        return TextScorer()

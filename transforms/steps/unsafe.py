@@ -50,4 +50,4 @@ class Unsafe(StepOnFrames[UnsafeOptions]):
     def load(self) -> Looker:
         from finecut.transforms.models.unsafe import UnsafeScorer
 
-        return UnsafeScorer.load()
+        return UnsafeScorer()

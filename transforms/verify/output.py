@@ -20,11 +20,11 @@ from apache_beam.pvalue import TaggedOutput
 
 from finecut.io.dataset.output import JSON
 from finecut.io.layout import Layout
+from finecut.io.records import CODING
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import Fence
 from finecut.io.tables.shards import ShardFolder
 from finecut.transforms.beam.metrics import count
-from finecut.transforms.cut.isolated import CODING
 from finecut.transforms.resume.videos import read_document
 from finecut.transforms.verify.checks import findings as kinds
 from finecut.transforms.verify.checks.books import (

@@ -35,7 +35,7 @@ from finecut.transforms.write.close import (
     all_clips_are_here,
 )
 from finecut.transforms.write.documents import clip_document, serialise
-from finecut.transforms.write.writing import Writer, Writing, by_chunk, ids, tagged
+from finecut.transforms.write.writing import Writer, Writing, by_chunk, ids, light, tagged
 
 CLIPS: Final = "clips"
 PREVIEWS: Final = "previews"
@@ -175,7 +175,7 @@ class WriteClips(beam.PTransform[beam.PCollection[Clip], WrittenClips]):
         metas = branch[METAS] | WriteMetas(writing)
         vectors = branch[EMBEDDINGS] | WriteVectors(writing)
         # In a stream, only all clips tell that all vectors are here.
-        whole = branch[EMBEDDINGS] if writing.patience is None else branch.ledger
+        whole = branch[EMBEDDINGS] if writing.patience is None else clips
         tables = whole | WriteParquet(writing)
         steps = [published, previews, metas, vectors, tables]
         receipts = [step.written for step in steps] | "Receipts" >> beam.Flatten()
@@ -244,11 +244,16 @@ class WriteParquet(beam.PTransform[beam.PCollection[Clip], Any]):
     def expand(self, clips: beam.PCollection[Clip]) -> Any:
         return (
             clips
+            | "Vectors alone" >> beam.Map(_for_table).with_output_types(Clip)
             | "By chunk" >> beam.Map(by_chunk).with_output_types(tuple[str, Clip])
             | "Gather vectors" >> Gather(all_clips_are_here, self.writing.patience)
             | "Write table"
             >> beam.ParDo(_WriteParquet(self.writing)).with_outputs(FAILURES, main="written")
         )
+
+
+def _for_table(clip: Clip) -> Clip:
+    return clip.replace(scores={}, windows=(), errors={})
 
 
 class _Sort(beam.DoFn):
@@ -290,4 +295,4 @@ def _sorted_into(clip: Clip) -> Iterator[Any]:
     yield TaggedOutput(METAS, clip)
     if clip.vectors:
         yield TaggedOutput(EMBEDDINGS, clip)
-    yield clip
+    yield light(clip)

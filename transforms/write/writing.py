@@ -72,5 +72,16 @@ def ids(clips: Iterable[Clip]) -> list[str]:
     return [clip.id for clip in clips]
 
 
+def light(clip: Clip) -> Clip:
+    """What the documents of chunks and videos need of a clip: its vectors, errors and texts are
+    there by name, without numbers and words that only its own files hold.
+    """
+    return clip.replace(
+        scores={},
+        vectors=dict.fromkeys(clip.vectors, ()),
+        errors=dict.fromkeys(clip.errors, ""),
+    )
+
+
 def by_chunk(entry: Clip | Written) -> tuple[str, Clip | Written]:
     return (entry.chunk.id if isinstance(entry, Clip) else entry.chunk), entry

@@ -10,7 +10,6 @@ in any case: FFmpeg's decoder for it that comes first knows no GPU.
 
 from __future__ import annotations
 
-from fractions import Fraction
 from functools import cache
 
 import av
@@ -19,14 +18,15 @@ from av.codec.hwaccel import HWAccel
 from av.video.codeccontext import VideoCodecContext
 
 from finecut.io.errors import UserError
+from finecut.io.media.codecs.encoders import GREY, Encoding, encoded_picture
 from finecut.io.media.frame_view import plane
 
 DECODERS = SOFTWARE, NVDEC = "software", "nvdec"
 #: All contexts of a process are one, which is not made anew for each film. FFmpeg refuses it where
 #: somebody else, as torch, has set it up otherwise.
 SHARED, OWN = {"primary_ctx": "1"}, dict[str, str]()
-#: The picture that is tried: of a codec and size that every one of these GPUs decodes.
-TRIED, SIDE, GREY = "h264", 256, 90
+#: The codec that is tried.
+TRIED = "h264"
 #: What may be raised where no GPU can be set up; the last one by an FFmpeg without CUDA.
 TROUBLE = (av.error.FFmpegError, RuntimeError, NotImplementedError)
 
@@ -81,20 +81,12 @@ def require_decoder(decoder: str) -> None:
 
 def _decoded(accelerated: HWAccel | None) -> av.VideoFrame:
     """A picture, there and back; by the processor if there is nothing else."""
-    writing = VideoCodecContext.create("libx264", "w")
-    reading = VideoCodecContext.create(TRIED, "r", accelerated)
-    assert isinstance(writing, VideoCodecContext)
-    assert isinstance(reading, VideoCodecContext)
-    if accelerated is not None and not reading.is_hwaccel:
+    context = VideoCodecContext.create(TRIED, "r", accelerated)
+    assert isinstance(context, VideoCodecContext)
+    if accelerated is not None and not context.is_hwaccel:
         raise RuntimeError("this FFmpeg was built without CUDA")
-    writing.width = writing.height = SIDE
-    writing.pix_fmt, writing.time_base = "yuv420p", Fraction(1, 30)
-    picture = av.VideoFrame(SIDE, SIDE, "yuv420p")
-    for part, value in zip(picture.planes, (GREY, 128, 128), strict=True):
-        part.update(bytes([value]) * part.buffer_size)
-    picture.pts = 0
-    packets = [*writing.encode(picture), *writing.encode(None)]
-    frames = [frame for packet in [*packets, None] for frame in reading.decode(packet)]
-    if not frames:
+    packets = [*encoded_picture(Encoding()), None]
+    frame = next((frame for packet in packets for frame in context.decode(packet)), None)
+    if frame is None:
         raise RuntimeError("no picture came back")
-    return frames[0]
+    return frame

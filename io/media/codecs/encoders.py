@@ -20,6 +20,7 @@ from pathlib import Path
 import av
 from av.codec.context import Flags
 from av.video.codeccontext import VideoCodecContext
+from av.video.stream import VideoStream
 
 from finecut.io.errors import UserError
 from finecut.io.media.codecs.thread_priority import opened
@@ -29,6 +30,8 @@ from finecut.io.media.picture import Stored, clip_colorspace, upright_size
 DEFAULT_THREADS = 1
 #: For encoders without a constant quality mode.
 BITS_PER_PIXEL = 0.1
+#: The picture that encoders and decoders are tried with: of a size that every GPU knows.
+SIDE, GREY = 256, 90
 
 
 def _has_avx512() -> bool:
@@ -180,7 +183,7 @@ def why_unusable(encoding: Encoding) -> str | None:
     if encoding.encoder not in av.codecs_available:
         return "this FFmpeg was built without it"
     try:
-        _encode_one_picture(encoding)
+        encoded_picture(encoding)
     except av.error.FFmpegError as error:
         return f"it does not start here ({error.strerror})"
     return None
@@ -241,14 +244,16 @@ def encoder_options(encoding: Encoding) -> dict[str, str]:
     return options
 
 
-def _encode_one_picture(encoding: Encoding) -> None:
-    picture = PictureFormat(256, 256, Fraction(30), Fraction(1, 30))
+def encoded_picture(encoding: Encoding) -> list[av.Packet[VideoStream]]:
+    """A small grey picture, encoded so."""
+    picture = PictureFormat(SIDE, SIDE, Fraction(30), Fraction(1, 30))
     context = VideoCodecContext.create(encoding.encoder, "w")
     assert isinstance(context, VideoCodecContext)
     context.options = encoder_options(encoding)
     configure(context, encoding, picture)
     opened(context)
-    frame = av.VideoFrame(256, 256, "yuv420p")
+    frame = av.VideoFrame(SIDE, SIDE, "yuv420p")
+    for part, value in zip(frame.planes, (GREY, 128, 128), strict=True):
+        part.update(bytes([value]) * part.buffer_size)
     frame.pts, frame.time_base = 0, picture.time_base
-    context.encode(frame)
-    context.encode(None)
+    return [*context.encode(frame), *context.encode(None)]

@@ -22,12 +22,11 @@ from av.container import InputContainer
 from av.video.reformatter import Colorspace, VideoReformatter
 from av.video.stream import VideoStream
 
-from finecut.io.media.clock import Clock
 from finecut.io.media.frame_view import Bytes, pixels
 from finecut.io.media.frames.sampling import NEARLY, Seconds, nearest_indices, sampled_indices
 from finecut.io.media.limits import USUAL_LIMITS, FilmError, Limits
 from finecut.io.media.picture import matrix_name
-from finecut.io.media.source import constant_rate, decode, open_clip, packets
+from finecut.io.media.source import clip_clock, decode, open_clip, packets
 
 
 @dataclass(frozen=True)
@@ -193,8 +192,7 @@ class _Packets:
                 "its track of pictures has no frame with a time. Usually the file was cut short; "
                 "curate its video again."
             )
-        assert stream.time_base is not None
-        clock = Clock(stream.time_base, ticks[0], constant_rate(stream))
+        clock = clip_clock(stream, ticks[0])
         return _Packets(stream, found, ticks, [clock.seconds(tick) for tick in ticks])
 
     def decoded(self, numbers: Sequence[int], scaler: _Scaler, limits: Limits) -> Bytes:

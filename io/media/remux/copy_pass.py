@@ -29,7 +29,7 @@ from finecut.io.media.remux.sections import (
     exact_part,
 )
 from finecut.io.media.remux.splicing import Patch, Piece, SplicedWriter
-from finecut.io.media.seeking import PATIENCE, OpenSource
+from finecut.io.media.seeking import OpenSource
 from finecut.io.media.sound import Heard
 from finecut.io.media.source import decoded_alone
 from finecut.io.records import ClipFile, Shot, Span, Transcoded
@@ -265,7 +265,7 @@ class CopyPass:
         clip.unheard = self.first_piece + place
 
     def _let_go_of_sound(self, section: Section) -> None:
-        """Takes that are yet to begin do so with a later section."""
+        """Clips that are yet to begin do so with a later section."""
         if section.following is None or self.listener is None:
             return
         over = section.following * self.base - self.listener.run_in
@@ -278,7 +278,9 @@ class CopyPass:
 
     def _finished(self, film_over: bool = False) -> Iterator[tuple[Shot, CutShot | str]]:
         for clip in list(self.open):
-            if clip.pictures_done and (film_over or self._sound_complete(clip)):
+            if clip.pictures_done and (
+                film_over or self.source.sound_complete(clip.hears_until, self.heard, self.seen)
+            ):
                 self.open.remove(clip)
                 try:
                     yield clip.shot, self._finish(clip)
@@ -286,21 +288,15 @@ class CopyPass:
                     clip.drop()
                     yield clip.shot, f"its packets could not be written ({error})"
 
-    def _sound_complete(self, clip: _OpenClip) -> bool:
-        if self.listener is None:
-            return True
-        return self.heard >= clip.hears_until or self.seen >= clip.hears_until + PATIENCE
-
     def _finish(self, clip: _OpenClip) -> CutShot:
         assert clip.writer is not None
         start = clip.writer.start
         file = clip.writer.close(self._last_length(clip))
         path, clip.writer = clip.writer.path, None
         let_go()
-        span = None
+        how, span = SPLICED, None
         if self.patcher is None:
-            span = Span(float(start), float(clip.upto))
-        how = COPIED if self.patcher is None else SPLICED
+            how, span = COPIED, Span(float(start), float(clip.upto))
         result = CutShot(clip.shot, path, file, damage=self._damage(clip, start, file))
         return result.noting(transcoded=Transcoded(how, frames_encoded=clip.num_encoded, span=span))
 
@@ -314,7 +310,7 @@ class CopyPass:
         return max(self.base, upto - clip.last * self.base)
 
     def _stands_still(self, clip: _OpenClip, until: Fraction) -> bool:
-        """Whether the film's last picture is this clip's, too, and is shown so long."""
+        """Whether the film's last picture is this clip's, too, and is shown until then."""
         return clip.film_ended and self.ending.lasts_until(until)
 
     def _damage(self, clip: _OpenClip, start: Fraction, file: ClipFile) -> str | None:

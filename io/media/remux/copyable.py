@@ -66,14 +66,17 @@ def _header(source: OpenSource) -> h264.Header | None:
     """The parameter sets of H.264."""
     context = source.stream.codec_context
     codec = context.codec.canonical_name
-    if codec not in COPYABLE:
-        raise Refused(f"its pictures are {codec}, which players do not expect in MP4")
-    if context.colorspace == YCGCO:
-        raise Refused("its colours are YCgCo, which hardly any player knows")
-    if source.container.format.name == "avi":
-        raise Refused("AVI does not say when pictures are shown")
-    if codec in WITH_HEADER and not context.extradata:
-        raise Refused("the film keeps its parameter sets to itself until it is played")
+    troubles = {
+        f"its pictures are {codec}, which players do not expect in MP4": codec not in COPYABLE,
+        "its colours are YCgCo, which hardly any player knows": context.colorspace == YCGCO,
+        "AVI does not say when pictures are shown": source.container.format.name == "avi",
+        "the film keeps its parameter sets to itself until it is played": (
+            codec in WITH_HEADER and not context.extradata
+        ),
+    }
+    for trouble, is_so in troubles.items():
+        if is_so:
+            raise Refused(trouble)
     return h264.header(context.extradata) if codec == H264 else None
 
 

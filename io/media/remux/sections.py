@@ -139,14 +139,15 @@ class Sections:
     def _read(self, packet: Packet, shown: int | None) -> tuple[list[bytes], str | None]:
         """The units of an H.264 packet, and what is wrong with any."""
         changed = self._change(packet)
-        if shown is None:
-            return [], "the container does not say when pictures are shown"
-        if packet.is_corrupt:
-            return [], "the container says that its data is damaged"
-        if packet.is_discard:
-            return [], "pictures are hidden by the container"
-        if packet.has_sidedata(ENCRYPTED):
-            return [], "its packets are encrypted"
+        troubles = {
+            "the container does not say when pictures are shown": shown is None,
+            "the container says that its data is damaged": packet.is_corrupt,
+            "pictures are hidden by the container": packet.is_discard,
+            "its packets are encrypted": packet.has_sidedata(ENCRYPTED),
+        }
+        for trouble, is_so in troubles.items():
+            if is_so:
+                return [], trouble
         if self._header is None or not (self._strictly or packet.is_keyframe):
             return [], changed
         try:

@@ -45,9 +45,8 @@ def cut_with(
 ) -> list[CutShot]:
     folder.mkdir(exist_ok=True)
     video, shots = video_of(painting), shots_at(*spans)
-    return list(
-        cut(painting.path, video, shots, Recipe(folder, QUICK, observer=make, vectors=True))
-    )  # type: ignore[arg-type]
+    recipe = Recipe(folder, QUICK, observer=make, vectors=True)  # type: ignore[arg-type]
+    return list(cut(painting.path, video, shots, recipe))
 
 
 def sheets_of(painting: Painting, folder: Path, form: SheetForm) -> list[tuple[CutShot, Sheet]]:

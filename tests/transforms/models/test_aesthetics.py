@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from finecut.transforms.models import aesthetics
 from finecut.transforms.models.aesthetics import AestheticScorer, prepared
+from finecut.transforms.models.picture_settings import CLIP_STD
 from finecut.transforms.models.weights.folders import WeightsMissing
 
 torch = pytest.importorskip("torch")
@@ -112,7 +113,7 @@ def test_frames_are_prepared_as_clips_own_processor_does(height: int, width: int
     ours, theirs = prepared(frame, SIZE), processed(frame)[0]
     assert ours.shape == theirs.shape == (3, SIZE, SIZE)
     # It also rounds between them: one step of 255, in units of the deviation.
-    assert float((ours - theirs).abs().max()) < 1.1 / 255 / min(aesthetics.STD)
+    assert float((ours - theirs).abs().max()) < 1.1 / 255 / min(CLIP_STD)
     assert float(ours.std()) > 0.1
 
 

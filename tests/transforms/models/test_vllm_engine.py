@@ -24,13 +24,11 @@ transformers = pytest.importorskip("transformers")
 from tiny_models import tiny_llm, tiny_qwen3_vl, tiny_qwen25_vl  # noqa: E402
 
 from finecut.transforms.caption.asking import Asked, Question, Said, Trouble  # noqa: E402
-from finecut.transforms.models import qwen, vllm_engine  # noqa: E402
+from finecut.transforms.models import qwen  # noqa: E402
 from finecut.transforms.models.captioners import Captioner  # noqa: E402
 from finecut.transforms.models.vllm_engine import (  # noqa: E402
     VllmCaptioner,
     VllmWriter,
-    require_vllm_captioner,
-    require_vllm_writer,
     vllm_is_there,
 )
 from finecut.transforms.models.weights.folders import CodeRefused, WeightsMissing  # noqa: E402
@@ -94,8 +92,8 @@ class LLM:
 """
 
 #: Both ways to find out that something is missing.
-CAPTIONING: tuple[Any, ...] = (require_vllm_captioner, VllmCaptioner.load)
-WRITING: tuple[Any, ...] = (require_vllm_writer, VllmWriter.load)
+CAPTIONING: tuple[Any, ...] = (VllmCaptioner.require, VllmCaptioner.load)
+WRITING: tuple[Any, ...] = (VllmWriter.require, VllmWriter.load)
 ASK = "Describe the video in detail."
 
 
@@ -152,7 +150,7 @@ def test_a_captioner_is_asked_as_it_would_be_here(
     vllm: Any, folders: dict[str, Path], name: str, see: str
 ) -> None:
     folder = folders[name]
-    used = require_vllm_captioner(str(folder))
+    used = VllmCaptioner.require(str(folder))
     captioner = VllmCaptioner.load(str(folder), max_tokens=40, timeout=9.0)
     assert captioner.used == used == Captioner.load(str(folder), device="cpu").used
     [told] = vllm.made
@@ -199,7 +197,7 @@ def test_a_captioner_is_asked_as_it_would_be_here(
 
 
 def test_a_writer_is_asked_as_it_would_be_here(vllm: Any, folders: dict[str, Path]) -> None:
-    used = require_vllm_writer(str(folders["llm"]))
+    used = VllmWriter.require(str(folders["llm"]))
     writer = VllmWriter.load(str(folders["llm"]))
     assert writer.used == used == TextWriter.load(str(folders["llm"]), device="cpu").used
     assert vllm.made[0]["limit_mm_per_prompt"] is None
@@ -315,7 +313,7 @@ def test_code_of_models_is_not_run_without_permission(
 
 def test_poison_costs_itself(vllm: Any, folders: dict[str, Path]) -> None:
     captioner = VllmCaptioner.load(str(folders["qwen25"]))
-    assert captioner.at_once == vllm_engine.CAPTIONS_AT_ONCE
+    assert captioner.at_once == 400_000_000
     poison = [Question("x", [], 2.0, ASK), Question("y", grey(1), 0.0, ASK)]
     good = Question("a", grey(10), 2.0, ASK)
     answers = Asked(captioner).answers([poison[0], good, poison[1]])

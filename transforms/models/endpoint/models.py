@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, Final, TypeGuard
+from typing import Any, Final, Self, TypeGuard
 from urllib.parse import quote
 
 import numpy as np
@@ -23,9 +23,6 @@ from finecut.io.records import ModelUsed
 from finecut.transforms.beam.guard import attempted
 from finecut.transforms.caption.asking import (
     BLOCKED,
-    EMPTY,
-    OK,
-    TRUNCATED,
     Answer,
     Frame,
     Question,
@@ -33,10 +30,14 @@ from finecut.transforms.caption.asking import (
     Trouble,
     Vector,
 )
-from finecut.transforms.models.endpoint.address import NAME_LETTERS, Address
-from finecut.transforms.models.endpoint.errors import EndpointGarbled, EndpointRefused
+from finecut.transforms.models.endpoint.address import (
+    NAME_LETTERS,
+    Address,
+    EndpointGarbled,
+    EndpointRefused,
+)
 from finecut.transforms.models.endpoint.line import Line, Pause
-from finecut.transforms.models.thoughts import without_thoughts
+from finecut.transforms.models.words import answered, spread, turns
 
 #: Questions that are under way at the same time, of one loaded model.
 PARALLEL: Final = 8
@@ -44,6 +45,8 @@ PARALLEL: Final = 8
 QUALITY: Final = 85
 #: Shown to a captioner at most. What docs/models.md starts a server with has to agree.
 PICTURES: Final = 64
+#: The kind of a part of a message by which a model does not want to answer.
+REFUSAL: Final = "refusal"
 #: Seconds for a server to say which models it has, before a run.
 CHECK_SECONDS: Final = 10.0
 NAMES: Final = 10
@@ -70,6 +73,21 @@ class _Endpoint:
         self._line, self._model = line, model
         self._learning = threading.Lock()
         self._threads = ThreadPoolExecutor(parallel, thread_name_prefix="finecut-ask")
+
+    @classmethod
+    def load(
+        cls,
+        url: str,
+        *,
+        timeout: float,
+        key: str | None = None,
+        parallel: int = PARALLEL,
+        pause: Pause = time.sleep,
+        **more: Any,
+    ) -> Self:
+        """The model at a url, which has ``timeout`` seconds for each question."""
+        line = Line(Address.read(url, key), timeout, pause=pause)
+        return cls(line, _model(line), parallel, **more)
 
     def answer(self, questions: Sequence[Question]) -> Sequence[Answer]:
         """An answer to each, in their order; what fails is a ``Trouble``."""
@@ -100,20 +118,6 @@ class EndpointCaptioner(_Endpoint):
         super().__init__(line, model, parallel)
         self._max_tokens = max_tokens
 
-    @classmethod
-    def load(
-        cls,
-        url: str,
-        max_tokens: int,
-        timeout: float,
-        key: str | None = None,
-        parallel: int = PARALLEL,
-        pause: Pause = time.sleep,
-    ) -> EndpointCaptioner:
-        """The model at a url, which has ``timeout`` seconds for each question."""
-        line = Line(Address.read(url, key), timeout, pause=pause)
-        return cls(line, _model(line), parallel, max_tokens)
-
     def _frames(self, question: Question) -> Sequence[Frame]:
         return spread(question.frames, PICTURES)
 
@@ -126,19 +130,20 @@ class EndpointCaptioner(_Endpoint):
         }
         reply = self._line.post("/chat/completions", asked, question.id)
         choice = _first(reply, "choices")
-        message = choice.get("message")
+        message, reason = choice.get("message"), choice.get("finish_reason")
         if not isinstance(message, dict):
             raise self._garbled("without a message", reply)
-        text, reason = _text(message.get("content")), choice.get("finish_reason")
-        if text is None or reason in ("abort", "error"):
+        parts = _parts(message.get("content"))
+        if parts is None or reason in ("abort", "error"):
             raise self._garbled("no words", reply)
         self._learn(reply.get("system_fingerprint"))
-        blocked = _refuses(message) or reason == "content_filter"
+        given, written = _tokens(reply.get("usage"))
+        if message.get("refusal") or REFUSAL in parts or reason == "content_filter":
+            return Said(question.id, "", BLOCKED, given, written)
         # A server may repeat what it was sent, its key included.
-        text = "" if blocked else self._line.address.struck(without_thoughts(text))
-        status = _status(text, reason, blocked)
-        text = "" if status == EMPTY else text
-        return Said(question.id, text, status, *_tokens(reply.get("usage")))
+        text = self._line.address.struck(parts.get("text", ""))
+        raw = Said(question.id, text, prompt_tokens=given, output_tokens=written)
+        return answered(raw, ended=reason != "length")
 
     def _learn(self, fingerprint: object) -> None:
         """What the server calls the state it is in, if it says so, is the model's revision."""
@@ -160,19 +165,6 @@ class EndpointEmbedder(_Endpoint):
     #: Of a clip, and their shorter side.
     frames = 8
     side = 336
-
-    @classmethod
-    def load(
-        cls,
-        url: str,
-        timeout: float,
-        key: str | None = None,
-        parallel: int = PARALLEL,
-        pause: Pause = time.sleep,
-    ) -> EndpointEmbedder:
-        """The model at a url, which has ``timeout`` seconds for each question."""
-        line = Line(Address.read(url, key), timeout, pause=pause)
-        return cls(line, _model(line), parallel)
 
     def _answered(self, question: Question) -> Vector:
         asked = {
@@ -254,17 +246,7 @@ def messages(system: str, frames: Sequence[Frame], text: str) -> list[dict[str, 
     """A chat of one question: pictures, then words; words alone go as plain text."""
     words = [{"type": "text", "text": text}] if text else []
     pictures = [{"type": "image_url", "image_url": {"url": picture(frame)}} for frame in frames]
-    asked: Any = [*pictures, *words] if pictures else text
-    told = [{"role": "system", "content": system}] if system else []
-    return [*told, {"role": "user", "content": asked}]
-
-
-def spread(frames: Sequence[Frame], most: int) -> Sequence[Frame]:
-    """At most so many of the frames, evenly spread, the first and the last among them."""
-    if len(frames) <= most:
-        return frames
-    step = (len(frames) - 1) / (most - 1)
-    return [frames[round(step * place)] for place in range(most)]
+    return turns(system, [*pictures, *words] if pictures else text)
 
 
 def picture(frame: Frame) -> str:
@@ -283,37 +265,23 @@ def _first(reply: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return first if isinstance(first, dict) else {}
 
 
-def _text(content: object) -> str | None:
-    """The words of a message, given as one text or in parts; ``None`` if it is neither."""
-    if content is None:
-        return ""
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, list) or not all(_is_part(part) for part in content):
+def _parts(content: object) -> dict[str, str] | None:
+    """The words of a message by their kind, given as one text or in parts; ``None`` if neither.
+
+    Of what is no text (thoughts for one) only the kind counts; it may hold anything.
+    """
+    if content is None or isinstance(content, str):
+        return {"text": content or ""}
+    if not isinstance(content, list):
         return None
-    return "".join(part["text"] for part in content if part["type"] == "text")
-
-
-def _is_part(part: object) -> bool:
-    """Whether it is a piece of a message; what is no text (thoughts for one) may be anything."""
-    if not isinstance(part, dict) or not isinstance(part.get("type"), str):
-        return False
-    return part["type"] != "text" or isinstance(part.get("text"), str)
-
-
-def _refuses(message: Mapping[str, Any]) -> bool:
-    """Whether the model does not want to, as a field of the message or a part of its content."""
-    content = message.get("content")
-    parts = content if isinstance(content, list) else []
-    return bool(message.get("refusal")) or any(part["type"] == "refusal" for part in parts)
-
-
-def _status(text: str, reason: object, blocked: bool) -> str:
-    if blocked:
-        return BLOCKED
-    if not text.strip():
-        return EMPTY
-    return TRUNCATED if reason == "length" else OK
+    found: dict[str, str] = {}
+    for part in content:
+        kind = part.get("type") if isinstance(part, dict) else None
+        text = part.get("text") if kind == "text" else ""
+        if not (isinstance(kind, str) and isinstance(text, str)):
+            return None
+        found[kind] = found.get(kind, "") + text
+    return found
 
 
 def _tokens(usage: object) -> tuple[int | None, int | None]:

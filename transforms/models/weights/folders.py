@@ -46,7 +46,6 @@ from finecut.transforms.models.weights.naming import (
     named,
 )
 from finecut.transforms.models.weights.own_code import no_commit, not_permitted, remote_code
-from finecut.transforms.models.weights.packages import open_packaged, package_file
 from finecut.transforms.models.weights.revisions import beside_weights, commit_of, fingerprint
 from finecut.transforms.models.weights.stored import cache_folder, fetch, local_file
 from finecut.transforms.models.weights.whole import WEIGHTS, check_whole, load_pickled, weight_files
@@ -68,8 +67,6 @@ __all__ = [
     "named",
     "needed",
     "not_permitted",
-    "open_packaged",
-    "package_file",
     "read_json",
     "remote_code",
     "weight_files",

@@ -6,7 +6,7 @@ import importlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from finecut.io.errors import UserError
 
@@ -19,7 +19,11 @@ class CodeRefused(WeightsMissing):
     """A model needs code of its own, and this code is not run."""
 
 
-def needed(module: str, install: str, purpose: str) -> Any:
+#: How most of the libraries that models need are installed.
+MODELS: Final = "pip install 'finecut[models]'"
+
+
+def needed(module: str, purpose: str, install: str = MODELS) -> Any:
     """Import a library that need not be installed, or say what it is needed for."""
     try:
         return importlib.import_module(module)

@@ -10,16 +10,16 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from finecut.io.records import ModelUsed
 from finecut.transforms.models.caption_models import PINNED_CAPTION_MODELS
+from finecut.transforms.models.embedding_models import PINNED_EMBEDDING_MODELS
 from finecut.transforms.models.weights.missing import WeightsMissing
 
 #: Models of the hub that finecut was written for → the commit of each.
 PINNED = {
     "openai/clip-vit-large-patch14": "32bd64288804d66eefd0ccbe215aa642df71cc41",
     "ttj/sac-logos-ava1-l14-linearMSE": "1e77fa0",
-    "nvidia/Cosmos-Embed1-224p": "787e0b996f5260a71ad474a283c90539a2e12986",
-    "nvidia/Cosmos-Embed1-336p": "0e8a28f7bf370f2dcb3b9b61d23e167d0d6b0e6f",
-    "nvidia/Cosmos-Embed1-448p": "f60ec73636eb7c9cc25267367713b7b1b0cffaf3",
+    **PINNED_EMBEDDING_MODELS,
     **PINNED_CAPTION_MODELS,
 }
 #: What of a hub repository is needed: many hold the same weights again in other formats.
@@ -65,6 +65,11 @@ class Located:
     revision: str
     #: It is what the hub calls ``main`` at the moment: nobody said which commit is meant.
     unpinned: bool = False
+
+    @property
+    def used(self) -> ModelUsed:
+        """What the documents say of it."""
+        return ModelUsed(self.name, self.revision)
 
 
 def named(name: str) -> tuple[str, str | None]:

@@ -84,7 +84,7 @@ def _damage(path: Path) -> str | None:
     if path.suffix != ".safetensors":
         # The list of what is in it comes last, so that one that was cut short has none.
         return None if zipfile.is_zipfile(path) else f"its {length:,} bytes end without a list"
-    library = needed("safetensors", "pip install 'finecut[models]'", f"read {path.name}")
+    library = needed("safetensors", f"read {path.name}")
     try:
         with library.safe_open(path, framework="numpy"):  # reads and checks the header alone
             return None
@@ -102,7 +102,7 @@ def _again(name: str, folder: Path) -> str:
 
 def load_pickled(path: Path) -> Any:
     """What a pickled file holds, as far as it is tensors and numbers; nothing else is let in."""
-    torch = needed("torch", "pip install 'finecut[models]'", f"read {path.name}")
+    torch = needed("torch", f"read {path.name}")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

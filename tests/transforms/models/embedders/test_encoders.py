@@ -15,9 +15,15 @@ from numpy.typing import NDArray
 from tiny_encoders import MODELS, SHORTEST, SIZE, saved
 
 from finecut.transforms.caption.asking import Asked, Question, Trouble, Vector
-from finecut.transforms.models import encoders
-from finecut.transforms.models.encoders import FrameEncoder, frames_and_side, require_encoder_model
-from finecut.transforms.models.weights.folders import WeightsMissing
+from finecut.transforms.models.embedders.encoders import (
+    Encoder,
+    FrameEncoder,
+    frames_and_side,
+    require_encoder_model,
+)
+from finecut.transforms.models.embedders.kinds import KINDS
+from finecut.transforms.models.picture_settings import NET_MEAN, NET_STD, SETTINGS, TOGETHER
+from finecut.transforms.models.weights.folders import WeightsMissing, locate
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -79,9 +85,9 @@ def processed(kind: str, frames: list[NDArray[np.uint8]], looks: dict[str, Any])
     }[kind]
     module = pytest.importorskip(f"transformers.models.{family}.image_processing_pil_{family}")
     if kind == "dinov2":  # as the published folders say it, because the class is another model's
-        looks = {**looks, "image_mean": encoders.NET_MEAN, "image_std": encoders.NET_STD}
+        looks = {**looks, "image_mean": NET_MEAN, "image_std": NET_STD}
     if kind == "videomae":
-        looks = {**looks, "image_mean": encoders.NET_MEAN, "image_std": encoders.NET_STD}
+        looks = {**looks, "image_mean": NET_MEAN, "image_std": NET_STD}
     made = getattr(module, name)(**looks)(frames, return_tensors="pt")
     return made if kind == "siglip2" else made["pixel_values"].reshape(len(frames), 3, SIZE, SIZE)
 
@@ -127,7 +133,10 @@ def test_in_half_precision_vectors_are_nearly_the_same(folders: dict[str, Path],
     """As on a GPU: weights and pixels in bfloat16, vectors in float32."""
     exact, questions = load(folders[kind]), clips(2, MODELS[kind][2])
     model = load(folders[kind])._model.to(torch.bfloat16)
-    half = FrameEncoder(model, exact._kind, exact._look, exact.frames, exact.used)
+    encoder = Encoder(
+        locate(str(folders[kind])), exact.used, exact._kind, exact.frames, exact._preparation
+    )
+    half = FrameEncoder(model, encoder)
     for name, numbers in vectors(half, questions).items():
         expected = vectors(exact, questions)[name]
         assert numbers.dtype == np.float32
@@ -162,11 +171,11 @@ def test_videos_have_the_vectors_of_the_plain_computation(
 ) -> None:
     frames = noise(MODELS[kind][2])
     encoder = load(folders[kind])
-    given = encoder._look.pixels(frames)[None]
+    given = encoder._preparation.pixels(frames)[None]
     if kind != "vjepa2":
         own = processed("clip" if kind == "xclip" else kind, frames, MODELS[kind][1])
         np.testing.assert_allclose(given[0].numpy(), own.numpy(), atol=1e-5)
-    model = getattr(transformers, encoders.KINDS[kind].model).from_pretrained(folders[kind]).eval()
+    model = getattr(transformers, KINDS[kind].model).from_pretrained(folders[kind]).eval()
     with torch.no_grad():
         if kind == "xclip":
             pooled = model.vision_model(pixel_values=given[0]).pooler_output
@@ -214,13 +223,13 @@ def test_clips_of_several_shapes_and_lengths_go_together(folders: dict[str, Path
 @pytest.mark.parametrize(
     ("height", "width"), [(40, 72), (72, 40), (180, 320), (33, 47), (32, 32), (16, 20)]
 )
-def test_frames_look_as_the_own_processor_makes_them(
+def test_frames_preparation_as_the_own_processor_makes_them(
     folders: dict[str, Path], kind: str, height: int, width: int
 ) -> None:
     random = np.random.default_rng(1)
     frames = list(random.integers(0, 256, (2, height, width, 3), dtype=np.uint8))
     looks = MODELS[kind][1]
-    ours = load(folders[kind])._look.pixels(frames)
+    ours = load(folders[kind])._preparation.pixels(frames)
     theirs = processed(kind, frames, looks)
     np.testing.assert_allclose(ours.numpy(), theirs.numpy(), atol=1e-5)
     assert float(ours.std()) > 0.05
@@ -234,7 +243,7 @@ def test_what_the_settings_say_is_done(folders: dict[str, Path], tmp_path: Path)
         "do_rescale": False,
         "resample": 0,
     }
-    look = load(with_settings(folders["clip"], tmp_path, said))._look
+    look = load(with_settings(folders["clip"], tmp_path, said))._preparation
     [frame] = noise(1, 64, 64)
     np.testing.assert_array_equal(
         look.prepared(frame), frame[1::2, 1::2].transpose(2, 0, 1).astype(np.float32)
@@ -243,24 +252,22 @@ def test_what_the_settings_say_is_done(folders: dict[str, Path], tmp_path: Path)
 
 def with_settings(folder: Path, target: Path, said: Any, file: str = "") -> Path:
     shutil.copytree(folder, target, dirs_exist_ok=True)
-    for name in (*encoders.SETTINGS, encoders.TOGETHER):
+    for name in (*SETTINGS, TOGETHER):
         (target / name).unlink(missing_ok=True)
-    (target / (file or encoders.SETTINGS[1])).write_text(json.dumps(said))
+    (target / (file or SETTINGS[1])).write_text(json.dumps(said))
     return target
 
 
 def test_settings_may_lie_in_one_file_for_all(folders: dict[str, Path], tmp_path: Path) -> None:
-    target = with_settings(
-        folders["clip"], tmp_path, {"image_processor": SHORTEST}, encoders.TOGETHER
-    )
-    assert load(target)._look == load(folders["clip"])._look
+    target = with_settings(folders["clip"], tmp_path, {"image_processor": SHORTEST}, TOGETHER)
+    assert load(target)._preparation == load(folders["clip"])._preparation
 
 
-def test_a_folder_that_does_not_say_how_frames_look_is_refused(
+def test_a_folder_that_does_not_say_how_frames_preparation_is_refused(
     folders: dict[str, Path], tmp_path: Path
 ) -> None:
     target = with_settings(folders["clip"], tmp_path, {})
-    (target / encoders.SETTINGS[1]).unlink()
+    (target / SETTINGS[1]).unlink()
     for function in (require_encoder_model, FrameEncoder.load, frames_and_side):
         with pytest.raises(WeightsMissing, match="does not say how frames have to look"):
             function(str(target))
@@ -276,7 +283,7 @@ def test_a_folder_that_does_not_say_how_frames_look_is_refused(
         ({"size": 32, "crop_size": 0}, "0 pixels long"),
         ({"size": 32, "crop_size": 32, "image_std": [0, 1, 1]}, "not 0"),
         ({"size": 32, "crop_size": 32, "image_mean": [0.5]}, "three numbers"),
-        ({"size": 32, "crop_size": 32, "resample": 99}, "no way of scaling"),
+        ({"size": 32, "crop_size": 32, "resample": 99}, "99 is not a valid"),
         ([], "does not say"),
     ],
 )

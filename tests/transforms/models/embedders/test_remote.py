@@ -19,15 +19,13 @@ from numpy.typing import NDArray
 from own_code import modules_in
 
 from finecut.transforms.caption.asking import Asked, Question, Trouble
-from finecut.transforms.models import remote
-from finecut.transforms.models.encoders import NET_MEAN, NET_STD
-from finecut.transforms.models.remote import (
+from finecut.transforms.models.embedders.remote import (
     CosmosEmbed1,
     InternVideo2,
-    frames_and_side,
-    prunable,
     require_remote,
 )
+from finecut.transforms.models.embedding_models import EMBEDDING_MODELS, algorithm_of
+from finecut.transforms.models.picture_settings import NET_MEAN, NET_STD
 from finecut.transforms.models.weights.folders import CodeRefused, WeightsMissing
 
 torch = pytest.importorskip("torch")
@@ -37,7 +35,7 @@ pytest.importorskip("PIL")
 
 COMMIT = "ab" * 20
 COSMOS, INTERN = "cosmos-embed1-224p", "internvideo2"
-INTERN_ID = remote.REPOSITORIES[INTERN]
+INTERN_ID = EMBEDDING_MODELS[INTERN].repository
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -118,7 +116,7 @@ def test_a_vector_does_not_depend_on_its_company(
 ) -> None:
     folder = make(tmp_path / "it")
     model = load(folder)
-    assert (model.frames, model.side) == frames_and_side(name)
+    assert (model.frames, model.side) == shown(name)
     assert model.at_once == 0, "on a CPU one clip at a time"
     shapes = [(32, 48), (48, 32), (20, 20)]
     clips = [Question(str(i), noise(model.frames, *s, seed=i)) for i, s in enumerate(shapes)]
@@ -129,7 +127,7 @@ def test_a_vector_does_not_depend_on_its_company(
         assert again.numbers.tobytes() == model.answer([clip])[0].numbers.tobytes()
     assert float(np.abs(together["0"] - together["1"]).max()) > 1e-3
     assert model.used == require_remote(name, str(folder), True)
-    assert model.used.name == remote.REPOSITORIES[name]
+    assert model.used.name == EMBEDDING_MODELS[name].repository
     assert model.used.dimension == 6 == together["0"].size
     assert model.used.revision.startswith("fingerprint:")
 
@@ -139,19 +137,27 @@ def test_in_half_precision_vectors_are_nearly_the_same(tmp_path: Path) -> None:
     exact = load_cosmos(cosmos_in(tmp_path / "it"))
     question = Question("a", noise(8))
     [expected] = exact.answer([question])
-    half = CosmosEmbed1(exact._model.to(torch.bfloat16), exact._processor, exact.used)
+    half = CosmosEmbed1(exact._model.to(torch.bfloat16), exact.used, EMBEDDING_MODELS[COSMOS])
+    half._processor = exact._processor
     [answer] = half.answer([question])
     assert answer.numbers.dtype == np.float32
     np.testing.assert_allclose(answer.numbers, expected.numbers, atol=0.05, rtol=0.05)
     assert not np.array_equal(answer.numbers, expected.numbers)
 
 
+def shown(name: str) -> tuple[int, int]:
+    algorithm = algorithm_of(name)
+    assert algorithm is not None
+    return EMBEDDING_MODELS[algorithm].frames, EMBEDDING_MODELS[algorithm].side
+
+
 def test_what_is_known_of_the_algorithms() -> None:
-    assert frames_and_side("cosmos-embed1-336p") == (8, 336)
-    assert frames_and_side(f"internvideo2@{COMMIT}") == (4, 224)
-    assert frames_and_side(f"{INTERN_ID}@{COMMIT}") == (4, 224)
+    assert shown("cosmos-embed1-336p") == (8, 336)
+    assert shown(f"internvideo2@{COMMIT}") == (4, 224)
+    assert shown(f"{INTERN_ID}@{COMMIT}") == (4, 224)
+    assert algorithm_of("clip") is None
     with pytest.raises(ValueError, match=r"'clip' is unknown.*cosmos-embed1-448p, internvideo2"):
-        frames_and_side("clip")
+        require_remote("clip", None, True)
 
 
 def test_models_of_one_name_are_not_confused(tmp_path: Path) -> None:
@@ -368,18 +374,3 @@ def test_a_pickle_of_no_tensors_is_refused(tmp_path: Path) -> None:
     torch.save([torch.zeros(2)], folder / "stage2.pth")
     with pytest.raises(WeightsMissing, match="holds a list and no tensors"):
         load_intern(folder)
-
-
-def test_heads_that_can_go(tmp_path: Path) -> None:
-    count, size = 5, 3
-    for heads, pruned in (([1], set()), ([0, 4], {2}), ([2, 3], {2, 0})):
-        going, rows = prunable(heads, count - len(pruned), size, pruned)
-        left = [head for head in range(count) if head not in pruned]
-        stay = [
-            place * size + i
-            for place, head in enumerate(left)
-            if head not in heads
-            for i in range(size)
-        ]
-        assert going == set(heads) - pruned
-        assert rows.tolist() == stay
