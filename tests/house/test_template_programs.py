@@ -172,7 +172,7 @@ def test_every_option_of_the_template_can_be_given(programs: Programs) -> None:
     given = [f"{one['name']}={some_value_of(one)}" for one in METADATA["parameters"]]
     done = programs.run("launch.sh", *given, DRY_RUN="1", **WITH_IMAGE)
     assert done.code == 0, done.err
-    assert sorted(listed(option(done.shown[0], "--parameters"))) == sorted(given)
+    assert set(given) - set(listed(option(done.shown[0], "--parameters"))) == set()
 
 
 @pytest.mark.parametrize(
