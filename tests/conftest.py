@@ -33,6 +33,16 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(CpuTimes())
 
 
+def pytest_collection() -> None:
+    """Looking for garbage among what is imported takes as long as importing it."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
+
+
 @pytest.fixture(scope="session")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Painting]:
     """Paint a case of the footage, once."""

@@ -17,11 +17,13 @@ from faults import differences, tree
 from finecut.io.media.testfilm.paint import paint
 
 BEGIN = """
-import atexit, os, signal, sys, threading, time
+import atexit, gc, os, signal, sys, threading, time
+gc.disable()  # nothing that is imported is garbage
 from pathlib import Path
 from finecut.io.process import children as child
 from finecut.pipeline.options import Options
 from finecut.pipeline.running import run
+gc.enable()
 
 films, root = sys.argv[1:]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -164,8 +165,9 @@ def data_of_no_page(root: Path) -> list[str]:
 
 def curate_again(root: Path) -> dict[str, Any]:
     """The options of :func:`curated`: nothing is left to do."""
+    video = json.loads((root / "processed_videos/long.mp4.json").read_bytes())["video"]
     return {
-        "input": (str(root.parent / "films"),),
+        "input": (str(Path(video).parent),),
         "output": str(root),
         "clip_length": 1.0,
         "min_clip_length": 1.0,

@@ -60,4 +60,4 @@ class CpuTimes:
 
 def _most(times: Mapping[str, float]) -> list[str]:
     ranked = sorted(times, key=lambda name: -times[name])
-    return [f"{times[name]:7.1f} s  {name}" for name in ranked]
+    return [f"{times[name]:7.1f} s  {name[:150]}" for name in ranked]

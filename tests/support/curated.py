@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,8 +48,15 @@ class Curated(NamedTuple):
 
 
 def curated(folder: Path) -> Curated:
+    """A copy in this folder of pytest's, of what is made once in a process."""
+    made = _made(folder.parent / "curated once")
+    return Curated(Path(shutil.copytree(made.root, folder / "output")), made.films)
+
+
+@cache
+def _made(folder: Path) -> Curated:
     films = folder / "films"
-    films.mkdir()
+    films.mkdir(parents=True)
     moving = Scene(velocity=(60.0, 40.0), pan=40.0)
     painted = (
         paint(films / "long.mp4", width=160, height=90, rate=10, seconds=5, scenes=[moving]),

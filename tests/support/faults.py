@@ -17,6 +17,7 @@ written, is made of the file that is about to be moved (``torn``).
 from __future__ import annotations
 
 import functools
+import gc
 import importlib
 import io
 import json
@@ -191,10 +192,13 @@ class Runs:
 
 
 def _serve(command: str) -> None:
-    # Imported before the forks; no thread may have been started by then.
+    # Imported before the forks; no thread may have been started by then. Nothing of it is garbage.
+    gc.disable()
     importlib.import_module(
         f"finecut.pipeline.{'running' if command == CURATE else f'commands.{command}'}"
     )
+    gc.freeze()
+    gc.enable()
     assert threading.active_count() == 1
     for line in sys.stdin:
         child = os.fork()

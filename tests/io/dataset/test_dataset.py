@@ -772,8 +772,8 @@ print(duckdb.sql(asked + " group by all order by all").fetchall())
 @pytest.mark.skipif(find_spec("duckdb") is None, reason="needs duckdb, of finecut[dev]")
 def test_duckdb_reads_tables(dataset: Curated) -> None:
     """In a process of its own: it says much when it ends in one that is full of other libraries."""
-    films = dataset.root.parent / "films"
-    expected = [(str(films / "long.mp4"), 5, 2560), (str(films / "other.mp4"), 6, 2560)]
+    films = dataset.films
+    expected = [(films["long.mp4"].path, 5, 2560), (films["other.mp4"].path, 6, 2560)]
     assert said_by(DUCKDB, str(dataset.root), ALGORITHM) == f"{expected}\n"
 
 

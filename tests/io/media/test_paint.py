@@ -43,7 +43,17 @@ def _decoded(film: Painting) -> tuple[list[Fraction], list[tuple[int, Orientatio
     return [at - frames[0][0] for at, _ in frames], [found for _, found in frames]
 
 
-@pytest.mark.parametrize("name", sorted(set(CASES) - WITHOUT_TIMES))
+#: One of each kind; the clips that test_cutting reads back prove as much of the others.
+QUICK = ("cfr", "vfr_bframes", "ten_bit_hevc", "av1", "ts", "avi", "rotated_90", "webm", "odd_size")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
+        for name in sorted(set(CASES) - WITHOUT_TIMES)
+    ],
+)
 def test_every_frame_carries_its_index_at_its_time(name: str, films: Path) -> None:
     film = painted(name, films)
     times, found = _decoded(film)

@@ -21,27 +21,37 @@ from finecut.io.records import Source
 Film = Callable[[str], Painting]
 
 
+CASES = (
+    "cfr",
+    "ntsc",
+    "vfr_mkv",
+    "late_start",
+    "nonzero_start",
+    "audio_late",
+    "mkv",
+    "mkv_vorbis",
+    "mp4_mp3",
+    "webm",
+    "avi",
+    "avi_mp3",
+    "mjpeg",
+    "ts",
+    "av1",
+)
+#: Those whose sound is made anew in the quick suite, too.
+AAC = ("ntsc", "late_start", "audio_late", "mkv_vorbis", "ts")
+
+
 @pytest.mark.parametrize(
-    "case",
+    ("case", "audio"),
     [
-        "cfr",
-        "ntsc",
-        "vfr_mkv",
-        "late_start",
-        "nonzero_start",
-        "audio_late",
-        "mkv",
-        "mkv_vorbis",
-        "mp4_mp3",
-        "webm",
-        "avi",
-        "avi_mp3",
-        "mjpeg",
-        "ts",
-        "av1",
+        *((case, "copy") for case in CASES),
+        *(
+            pytest.param(case, "aac", marks=() if case in AAC else pytest.mark.slow)
+            for case in CASES
+        ),
     ],
 )
-@pytest.mark.parametrize("audio", ["copy", "aac"])
 def test_sound_stays_with_the_picture(case: str, audio: str, film: Film, tmp_path: Path) -> None:
     painting = film(case)
     spans = ((0.0, 1.9), (1.0, 3.2), (2.2, 3.5))

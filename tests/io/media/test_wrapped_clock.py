@@ -73,8 +73,14 @@ def test_clips_hold_their_frames_and_their_sound(
         assert hear_beeps(str(clip.path)) == pytest.approx(beeps, abs=0.002)
 
 
-@pytest.mark.parametrize("after", AFTER)
-@pytest.mark.parametrize("cutter", CUTTERS)
+@pytest.mark.parametrize(
+    ("cutter", "after"),
+    [
+        pytest.param(cutter, after, marks=() if n == m else pytest.mark.slow)
+        for n, cutter in enumerate(CUTTERS)
+        for m, after in enumerate(AFTER)
+    ],
+)
 def test_every_splitter_finds_its_pieces(
     cutter: str, after: float, recorded: dict[float, Painting], tmp_path: Path
 ) -> None:

@@ -37,7 +37,7 @@ LISTS: Final = [
 ]
 
 
-@pytest.mark.parametrize(("ending", "data", "words"), LISTS)
+@pytest.mark.parametrize(("ending", "data", "words"), LISTS, ids=range(len(LISTS)))
 def test_a_list_of_videos_that_is_none(
     ending: str, data: bytes, words: str, tmp_path: Path
 ) -> None:
@@ -65,7 +65,7 @@ CUTS: Final = [
 ]
 
 
-@pytest.mark.parametrize(("ending", "data", "words"), CUTS)
+@pytest.mark.parametrize(("ending", "data", "words"), CUTS, ids=range(len(CUTS)))
 def test_a_list_of_cuts_that_is_none(ending: str, data: bytes, words: str, tmp_path: Path) -> None:
     path = tmp_path / f"cuts{ending}"
     path.write_bytes(data)

@@ -51,7 +51,13 @@ def films(tmp_path: Path) -> Path:
 
 
 def options(films: Path, output: Path, **changes: Any) -> Options:
-    usual = {"clip_length": 1.0, "min_clip_length": 1.0, "chunk_seconds": 2, "workers": 1}
+    usual: dict[str, Any] = {
+        "clip_length": 1.0,
+        "min_clip_length": 1.0,
+        "chunk_seconds": 2,
+        "workers": 1,
+    }
+    usual |= {"no_generate_embeddings": True}
     return Options(input=(str(films),), output=str(output), **usual | changes)
 
 
@@ -126,7 +132,8 @@ def test_other_options_replace_everything(
     changes: dict[str, Any], films: Path, tmp_path: Path
 ) -> None:
     """There and back: the tree is what either command alone writes."""
-    first, second = {"generate_previews": True}, {"generate_previews": True} | changes
+    first: dict[str, Any] = {"generate_previews": True, "no_generate_embeddings": False}
+    second = first | changes
     run(options(films, tmp_path / "first", **first))
     run(options(films, tmp_path / "second", **second))
     output = tmp_path / "out"
