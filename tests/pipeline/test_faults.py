@@ -29,6 +29,7 @@ from small_disk import NoDisk, remount, small_disk
 from finecut.io.media.testfilm.paint import paint
 from finecut.io.records import Summary, from_json, to_json
 from finecut.io.storage import files as shelf
+from finecut.io.storage import publishing
 from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.retry import ShortRead
 from finecut.pipeline.curation import curate
@@ -318,7 +319,7 @@ def test_a_disk_that_becomes_read_only_in_the_middle_tears_nothing(
     def until(own: Shelf, *arguments: Any) -> int:
         if next(published) == 3:
             # Not by remounting: that is refused as long as a file is open.
-            monkeypatch.setattr(shelf, "_move", read_only)
+            monkeypatch.setattr(publishing, "_move", read_only)
         return publish(own, *arguments)
 
     def read_only(part: str, final: str) -> None:
