@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import apache_beam as beam
-from test_write import make_clips, tree
+from staged_clips import make_clips, tree
 
 from finecut.io.layout import Layout
 from finecut.io.records import ModelUsed

@@ -10,47 +10,14 @@ from pathlib import Path
 import apache_beam as beam
 import pyarrow.parquet as pq
 import pytest
+from staged_clips import NAME, VIDEO, make_clips, tree
 
-from finecut.io.layout import PREVIEWS, Layout, chunk_id, clip_id
-from finecut.io.records import Chunk, Clip, ClipFile, Failure, Shot, Source, Span, Video, Window
+from finecut.io.layout import Layout, chunk_id
+from finecut.io.records import Clip, Failure
 from finecut.io.storage.publishing import Shelf
 from finecut.transforms.write.clips import WriteClips
 from finecut.transforms.write.close import ChunkClosed, close_video
 from finecut.transforms.write.writing import Writing, planned
-
-NAME = "/data/a.mp4"
-VIDEO = Video(
-    Source(NAME, NAME, "a.mp4"), 9, 0, 64, 36, 10.0, 80, 8.0, "h264", "yuv420p", None, 2000, 0
-)
-
-
-def make_clips(writing: Writing, chunks: int = 2, per_chunk: int = 2) -> list[Clip]:
-    """Staged clips of one video, the last of each chunk rejected."""
-    clips = []
-    for index in range(chunks * per_chunk):
-        span = Span(float(index), float(index + 1))
-        shot = Shot(clip_id(NAME, index * 10, index * 10 + 10), index, span)
-        data = f"clip {index}".encode()
-        staged = Path(writing.shelf.staging, f"stage{index}", f"{shot.id}.mp4")
-        staged.parent.mkdir(parents=True, exist_ok=True)
-        staged.write_bytes(data)
-        preview = staged.with_suffix(".webp")
-        preview.write_bytes(b"preview")
-        which, place = divmod(index, per_chunk)
-        clips.append(
-            Clip(
-                VIDEO,
-                Chunk(chunk_id(NAME, which), which, per_chunk, chunks, chunks * per_chunk),
-                shot,
-                ClipFile(64, 36, 10.0, 10, "h264", len(data), "00"),
-                staged=str(staged),
-                windows=(Window(0, 9, {"qwen2.5": f"says {index}"}),),
-                artefacts={PREVIEWS.path(shot.id, 0, 9): str(preview)},
-                vectors={"cosmos-embed1-224p": (float(index), 0.5)},
-                rejected_by="motion" if place == per_chunk - 1 else None,
-            )
-        )
-    return clips
 
 
 @pytest.fixture
@@ -79,10 +46,6 @@ def _text(item: object) -> str:
     if isinstance(item, Failure):
         return f"{item.step}: {','.join(item.lost_shots)}"
     return str(item.path)  # type: ignore[attr-defined]
-
-
-def tree(root: str) -> list[str]:
-    return sorted(str(p.relative_to(root)) for p in Path(root).rglob("*") if p.is_file())
 
 
 def test_everything_is_written_and_returned(writing: Writing, tmp_path: Path) -> None:
