@@ -25,11 +25,16 @@ With ``shard_prefix`` the clips lie under the first two letters of their id
 from __future__ import annotations
 
 import posixpath
+import re
 import uuid
 from dataclasses import dataclass
 
 #: First letters of an embedding algorithm's name → prefix of its two folders.
 EMBEDDING_FOLDERS = {"cosmos-embed1": "ce1_embd", "internvideo2": "iv2_embd"}
+#: How the names of an embedder's two folders end.
+VECTORS, TABLES = "_embd", "_embd_parquet"
+#: Where ``finecut dedup`` writes in a dataset, and its table of which clips show the same.
+DEDUP, GROUPS = "dedup", "groups.parquet"
 
 
 def strip_protocol(name: str) -> str:
@@ -44,6 +49,18 @@ def clip_id(name: str, start_event: int, end_event: int) -> str:
     'ce2f3d69-8b98-57fe-98fe-70d008e354f3'
     """
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{strip_protocol(name)}_{start_event}_{end_event}"))
+
+
+_CLIP_ID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
+
+
+def is_clip_id(value: object) -> bool:
+    """Whether a clip can have this id, and files can be named by it.
+
+    >>> is_clip_id("ce2f3d69-8b98-57fe-98fe-70d008e354f3"), is_clip_id("../ce2f"), is_clip_id(None)
+    (True, False, False)
+    """
+    return isinstance(value, str) and _CLIP_ID.fullmatch(value) is not None
 
 
 def chunk_id(name: str, index: int) -> str:
@@ -100,7 +117,7 @@ def embedding_folder(algorithm: str) -> str:
         if algorithm.startswith(family):
             return folder
     safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in algorithm)
-    return f"{safe}_embd"
+    return f"{safe}{VECTORS}"
 
 
 def embedding_name_of(folder: str) -> str | None:
@@ -111,11 +128,11 @@ def embedding_name_of(folder: str) -> str | None:
     >>> embedding_name_of("ce1_embd_parquet"), embedding_name_of("clips")
     ('cosmos-embed1', None)
     """
-    if not folder.endswith("_embd_parquet"):
+    if not folder.endswith(TABLES):
         return None
     families = {short: family for family, short in EMBEDDING_FOLDERS.items()}
-    folder = folder.removesuffix("_parquet")
-    return families.get(folder, folder.removesuffix("_embd"))
+    name = folder.removesuffix(TABLES)
+    return families.get(f"{name}{VECTORS}", name)
 
 
 def clip_path_is_sharded(path: str) -> bool:
@@ -187,6 +204,9 @@ class Layout:
 
     def failures(self) -> str:
         return self._under("failures")
+
+    def dedup(self) -> str:
+        return self._under(DEDUP)
 
     def staging(self) -> str:
         return self._under(".staging")

@@ -325,6 +325,17 @@ def open_source(uri: str) -> Iterator[str | BinaryIO]:
         yield cast(BinaryIO, file)
 
 
+@contextmanager
+def open_file(uri: str) -> Iterator[BinaryIO]:
+    """The same as a file that is read, wherever it lies."""
+    with open_source(uri) as source:
+        if isinstance(source, str):
+            with Path(source).open("rb") as file:
+                yield file
+        else:
+            yield source
+
+
 @dataclass(frozen=True)
 class Shelf:
     """Where one run writes. ``staging`` is the folder only this run uses."""

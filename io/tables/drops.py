@@ -7,19 +7,18 @@ Parquet files. Such a file holds ids that are to go, never those that stay.
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from finecut.io.errors import UserError
+from finecut.io.layout import is_clip_id
 from finecut.io.storage import files as shelf
 
 PARQUET = ".parquet"
 #: Where :mod:`finecut.transforms.dedup.duplicates` puts its list, in the folder it writes.
 DUPLICATES = "duplicates"
-_ID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
 
 
 class DropsError(UserError, ValueError):
@@ -29,15 +28,6 @@ class DropsError(UserError, ValueError):
 def read_drops(paths: Iterable[str]) -> frozenset[str]:
     """The ids on all of these lists; an empty name is no list."""
     return frozenset(id for path in paths if path for id in _ids_of(shelf.absolute(path)))
-
-
-def is_id(word: object) -> bool:
-    """Whether a clip can have this id.
-
-    >>> is_id("ce2f3d69-8b98-57fe-98fe-70d008e354f3"), is_id("../ce2f"), is_id(None)
-    (True, False, False)
-    """
-    return isinstance(word, str) and _ID.fullmatch(word) is not None
 
 
 def drops_table(ids: Iterable[str]) -> bytes:
@@ -95,7 +85,7 @@ def _ids_in(path: str, data: bytes) -> Iterator[str]:
                 "dedup wrote (DATASET/dedup)"
             )
         for number, id in enumerate(table.column("id").to_pylist(), 1):
-            if not is_id(id):
+            if not is_clip_id(id):
                 raise DropsError(
                     f"{path}, row {number}: {str(id)[:60]!r} is no id of a clip: write one in each "
                     "row, as they stand in the names under clips/"
@@ -106,7 +96,7 @@ def _ids_in(path: str, data: bytes) -> Iterator[str]:
     for number, line in enumerate(data.decode("utf-8-sig", errors="replace").splitlines(), 1):
         if not (word := line.strip()):
             continue
-        if not is_id(word):
+        if not is_clip_id(word):
             raise DropsError(
                 f"{path}, line {number}: {word[:60]!r} is no id of a clip: write one in each line, "
                 "as they stand in the names under clips/"

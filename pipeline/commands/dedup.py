@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from finecut.io.dataset.output import NoDataset, Output
 from finecut.io.errors import UserError
-from finecut.io.layout import Layout
+from finecut.io.layout import GROUPS, Layout
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import LeadsOutside, refuse_outside
 from finecut.io.storage.files import Shelf
@@ -43,12 +43,10 @@ from finecut.pipeline.engine import RunError, run_pipeline
 from finecut.pipeline.options import LITE, OptionError
 from finecut.transforms.dedup.duplicates import (
     FORM,
-    GROUPS,
     LIKENESS,
     STATE,
     SUMMARY,
     UNSEEN,
-    USUAL_FOLDER,
     Dedup,
     Deduped,
     Deduping,
@@ -219,7 +217,7 @@ def planned(options: DedupOptions) -> Deduping:
             "the columns id and embedding"
         )
     facts = _facts(tables[0])
-    root = shelf.absolute(options.into or f"{layout.root}/{USUAL_FOLDER}")
+    root = shelf.absolute(options.into or layout.dedup())
     _refuse_outside(root)
     own = Shelf(root, f"{root}/.staging/{uuid.uuid4().hex}", FindDuplicates(options).fence)
     confirms = not options.no_confirm and shelf.exists(layout.clips())
@@ -290,7 +288,7 @@ def _check_into(options: DedupOptions, layout: Layout, tables: str) -> None:
         raise OptionError(
             f"--into {options.into} is the dataset, or one of the folders that hold what it is "
             f"made of, and finecut dedup writes tables of its own: write another folder, or leave "
-            f"it out ({root}/{USUAL_FOLDER})"
+            f"it out ({layout.dedup()})"
         )
 
 

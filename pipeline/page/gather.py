@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from finecut.io.dataset.output import Entry, NoDataset, Output
+from finecut.io.layout import GROUPS, is_clip_id
 from finecut.io.storage import files as shelf
 from finecut.io.storage.files import Shelf
 from finecut.io.storage.json_documents import BadDocument, parsed_text, read_json
@@ -31,7 +32,6 @@ from finecut.transforms.beam.parallel import in_order
 from finecut.transforms.report.gallery import (
     Clips,
     common_folder,
-    is_clip_id,
     number,
     packed,
     row_of,
@@ -272,7 +272,7 @@ class Told:
 
     def write_duplicates(self, chunks: Chunks) -> int:
         """What ``finecut dedup`` found; the number of groups of look-alikes."""
-        table = _groups(f"{self.output.root}/dedup/groups.parquet")
+        table = _groups(f"{self.output.layout.dedup()}/{GROUPS}")
         members: dict[Any, list[tuple[int, bool, float]]] = {}
         for group, clip, kept, cosine in table:
             if clip in self._rows:

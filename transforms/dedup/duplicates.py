@@ -40,12 +40,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from finecut.io.dataset.output import Entry, NoDataset, Output, clips_named, read_document
-from finecut.io.layout import Layout
+from finecut.io.layout import GROUPS, Layout, is_clip_id
 from finecut.io.media.frames.thumbnails import glimpses
 from finecut.io.records import from_json, to_json
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, read_json
-from finecut.io.tables.drops import DUPLICATES, is_id
+from finecut.io.tables.drops import DUPLICATES
 from finecut.transforms.beam.guard import attempted
 from finecut.transforms.beam.metrics import LOG, count
 from finecut.transforms.dedup import alike
@@ -71,14 +71,7 @@ from finecut.transforms.verify.checks.shapes import CHUNK, misfit
 
 K = TypeVar("K")
 
-#: Where in a dataset all this lies, unless it is told otherwise.
-USUAL_FOLDER: Final = "dedup"
-STATE, SUMMARY, GROUPS, LIKENESS = (
-    "state.json",
-    "summary.json",
-    "groups.parquet",
-    "likeness.parquet",
-)
+STATE, SUMMARY, LIKENESS = "state.json", "summary.json", "likeness.parquet"
 #: Whom each clip went for that has been rejected since: groups have only those that are kept.
 KEEPERS: Final = "keepers.parquet"
 #: Staged, when not one pair could be looked at: how many there were.
@@ -582,7 +575,7 @@ def _rejected(layout: Layout, troubles: list[str]) -> dict[str, str]:
 def _known_keepers(deduping: Deduping, layout: Layout) -> dict[str, str]:
     """Whom clips went for, as earlier runs said; the one in this folder is believed first."""
     found: dict[str, str] = {}
-    for root in (f"{layout.root}/{USUAL_FOLDER}", deduping.clustering.own.root):
+    for root in (layout.dedup(), deduping.clustering.own.root):
         for name, schema in ((KEEPERS, KEEPER_SCHEMA), (GROUPS, GROUP_SCHEMA)):
             table = _table(f"{root}/{name}", schema)
             if table is None:
@@ -626,7 +619,7 @@ def _document(id: str, layout: Layout, troubles: list[str]) -> Mapping[str, Any]
     """What is known of a clip; nothing of one without a document."""
     try:
         # Tables of other programs may have ids that lead elsewhere.
-        return (read_json(layout.meta(id)) if is_id(id) else None) or {}
+        return (read_json(layout.meta(id)) if is_clip_id(id) else None) or {}
     except BadDocument as error:
         troubles.append(str(error))
         return {}

@@ -20,7 +20,6 @@ configuration, so curation does it again.
 import dataclasses
 import itertools
 import json
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,7 +30,7 @@ import apache_beam as beam
 import pyarrow as pa
 
 from finecut.io.dataset.output import Entry
-from finecut.io.layout import Layout, chunk_id
+from finecut.io.layout import Layout, chunk_id, is_clip_id
 from finecut.io.records import Failure, Source, from_json
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, read_json
@@ -223,19 +222,11 @@ def read_change(relative: str, writing: Writing) -> Change | None:
         raise OutOfReach(
             f"{writing.layout.open_video(relative)} is not what was written there"
         ) from error
-    if change.relative != relative or not _are_ids(
-        id for part in change.parts for id in part.clips
-    ):
+    # Files are moved and removed by these ids.
+    ids = [id for part in change.parts for id in part.clips]
+    if change.relative != relative or not all(map(is_clip_id, ids)):
         raise OutOfReach(f"{writing.layout.open_video(relative)} is not what was written there")
     return change
-
-
-def _are_ids(said: Iterable[object]) -> bool:
-    """Files are moved and removed by them: nothing else passes."""
-    try:
-        return all(isinstance(id, str) and str(uuid.UUID(id)) == id for id in said)
-    except ValueError:
-        return False
 
 
 def read_clips(clips: Sequence[str], chunk: str, writing: Writing) -> list[Entry]:
@@ -257,7 +248,7 @@ def _read_part(document: Document, refiltering: Refiltering) -> tuple[Part, list
     """A chunk and its clips, if its document says of them what their own do."""
     try:
         listed = [*document["clips"], *document["filtered_clips"]]
-        if not _are_ids(listed):
+        if not all(map(is_clip_id, listed)):
             raise OutOfReach(DISAGREE)
         chunk = chunk_id(document["video"], document["clip_chunk_index"])
         entries = read_clips(listed, chunk, refiltering.writing)

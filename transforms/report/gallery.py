@@ -13,7 +13,6 @@ from __future__ import annotations
 import base64
 import json
 import math
-import re
 import sys
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -52,7 +51,6 @@ MOST_SCORES: Final = 64
 MOST_REASONS: Final = 1_000
 OTHERWISE: Final = "another reason"
 REJECTED: Final = "rejected"
-_ID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
 _LARGEST = {"I": 2**32 - 1, "H": 2**16 - 1, "B": 255, "i": 2**31 - 1}
 _MISSING = float("nan")
 
@@ -73,11 +71,6 @@ class Row(NamedTuple):
     def place(self) -> tuple[float, float, str]:
         """Where it stands among the clips of its film."""
         return self.start, self.end, self.id
-
-
-def is_clip_id(text: object) -> bool:
-    """Whether this may stand in the path of a clip."""
-    return isinstance(text, str) and _ID.fullmatch(text) is not None
 
 
 def row_of(entry: Entry, has_previews: bool) -> Row:

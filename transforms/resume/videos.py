@@ -15,7 +15,6 @@ nothing is orphaned, whatever its options are.
 """
 
 import contextlib
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -24,7 +23,7 @@ from typing import Any, Final, Literal
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
-from finecut.io.layout import check_length, check_relative, chunk_id
+from finecut.io.layout import TABLES, VECTORS, check_length, check_relative, chunk_id, is_clip_id
 from finecut.io.records import Clip, Failure, Reel, Skipped, Source, Video
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, read_json
@@ -35,10 +34,6 @@ from finecut.transforms.write.documents import CONFIGURATION, VERSION, serialise
 from finecut.transforms.write.writing import Writing, planned
 
 SKIPPED: Final = "skipped"
-
-#: Of an embedder's two folders.
-VECTORS, TABLES = "_embd", "_embd_parquet"
-
 
 #: More chunks than this a document cannot mean: a day of film in chunks of a second.
 MOST_CHUNKS = 100_000
@@ -251,14 +246,7 @@ def _named(document: dict[str, Any]) -> set[str]:
 
 def _ids(said: Any) -> tuple[str, ...]:
     """Ids of clips among what a document says. Files are removed by them: nothing else passes."""
-    return tuple(filter(_is_id, said)) if isinstance(said, list) else ()
-
-
-def _is_id(said: Any) -> bool:
-    try:
-        return isinstance(said, str) and str(uuid.UUID(said)) == said
-    except ValueError:
-        return False
+    return tuple(filter(is_clip_id, said)) if isinstance(said, list) else ()
 
 
 def _number(said: Any) -> int:

@@ -16,7 +16,7 @@ from finecut.pipeline.commands.verify import verify
 from finecut.pipeline.options import Options
 from finecut.pipeline.running import run
 from finecut.transforms.verify.checks import findings as kinds
-from finecut.transforms.verify.checks.clips import wrong_with
+from finecut.transforms.verify.checks.clip_files import wrong_with
 from finecut.transforms.verify.checks.decoding import Found
 
 pytestmark = pytest.mark.xdist_group("hostile")

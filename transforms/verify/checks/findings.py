@@ -6,7 +6,7 @@ Kinds that are only worth knowing are notes: a video that is being worked on is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -212,14 +212,13 @@ class Checked:
     counts: Mapping[str, float] = field(default_factory=dict)
 
 
-def together(several: list[Checked]) -> Checked:
+def together(several: Iterable[Checked]) -> Checked:
     """The sum of these.
 
     >>> together([Checked({"clips": 2}), Checked({"clips": 1, "frames": 3})]).counts
     {'clips': 3, 'frames': 3}
     """
     sums: dict[str, float] = {}
-    for each in several:
-        for name, number in each.counts.items():
-            sums[name] = sums.get(name, 0) + number
+    for name, number in (each for checked in several for each in checked.counts.items()):
+        sums[name] = sums.get(name, 0) + number
     return Checked(dict(sorted(sums.items())))

@@ -16,16 +16,26 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from finecut.io.layout import TABLES, VECTORS
 from finecut.transforms.verify.checks import findings as kinds
-from finecut.transforms.verify.checks.chunks import ANYTHING, Claim
 from finecut.transforms.verify.checks.findings import Finding
-from finecut.transforms.verify.checks.verifying import METAS, TABLES, VECTORS
 
 #: Hexadecimal digits of an owner's share: 4,096 of them.
 DIGITS: Final = 3
 #: Paths that travel together.
 TOGETHER: Final = 500
 CLIPS: Final = ("clips", "filtered_clips")
+#: Anything that lies there of this owner belongs to it.
+ANYTHING: Final = "*"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Files that belong to a clip or chunk (its owner), as a document says."""
+
+    owner: str
+    by: str
+    paths: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -61,11 +71,7 @@ def owner_of(path: str) -> str | None:
     folder, _, rest = path.partition("/")
     if folder == "previews":
         return rest.partition("/")[0]
-    if (
-        folder in CLIPS
-        or path.startswith(METAS.partition("/")[0] + "/")
-        or folder.endswith((VECTORS, TABLES))
-    ):
+    if folder in (*CLIPS, "metas") or folder.endswith((VECTORS, TABLES)):
         return rest.rpartition("/")[2].rpartition(".")[0] or rest
     return None
 
@@ -112,8 +118,7 @@ def wrong_with_owners(entries: Iterable[Entry]) -> Iterator[Finding]:
     for owner in sorted(by):
         first, *others = sorted(by[owner])
         for other in others:
-            wrong = f"lists {owner}"
-            yield Finding(kinds.LISTED_TWICE, other, wrong, f"{first} lists it, too")
+            yield Finding(kinds.LISTED_TWICE, other, f"lists {owner}", f"{first} lists it, too")
     for path in sorted(there):
         owner = owner_of(path) or ""
         paths = claimed.get(owner, set())
@@ -122,8 +127,12 @@ def wrong_with_owners(entries: Iterable[Entry]) -> Iterator[Finding]:
     for mention in sorted(mentions, key=lambda each: each.path):
         for id in mention.ids:
             if id not in claimed:
-                should = "no document of a chunk lists that clip"
-                yield Finding(kinds.DUPLICATES_DIFFER, mention.path, f"names {id}", should)
+                yield Finding(
+                    kinds.DUPLICATES_DIFFER,
+                    mention.path,
+                    f"names {id}",
+                    "no document of a chunk lists that clip",
+                )
 
 
 def _orphan(path: str, owner: str, claimed: set[str]) -> Finding:

@@ -18,9 +18,6 @@ R = TypeVar("R")
 
 #: Reads of one chunk that wait together.
 TOGETHER: Final = 8
-#: A vector's folder, and that of the tables beside it.
-VECTORS, TABLES = "_embd", "_embd_parquet"
-METAS: Final = "metas/v0"
 
 
 @dataclass(frozen=True)
