@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 from finecut.io.errors import UserError
 from finecut.io.layout import is_clip_id
 from finecut.io.storage import files as shelf
+from finecut.io.tables.parquet import PARQUET, tables_in, to_parquet
 
-PARQUET = ".parquet"
 #: Where :mod:`finecut.transforms.dedup.duplicates` puts its list, in the folder it writes.
 DUPLICATES = "duplicates"
 
@@ -32,10 +32,7 @@ def read_drops(paths: Iterable[str]) -> frozenset[str]:
 
 def drops_table(ids: Iterable[str]) -> bytes:
     """Such a list as a Parquet file."""
-    out = io.BytesIO()
-    table = pa.table({"id": pa.array(sorted(ids), pa.string())})
-    pq.write_table(table, out, compression="zstd")
-    return out.getvalue()
+    return to_parquet(pa.table({"id": pa.array(sorted(ids), pa.string())}), compression="zstd")
 
 
 def _ids_of(path: str) -> Iterator[str]:
@@ -43,7 +40,7 @@ def _ids_of(path: str) -> Iterator[str]:
     if data is not None:
         yield from _ids_in(path, data)
         return
-    tables = _tables(f"{path}/{DUPLICATES}") or _tables(path)
+    tables = tables_in(f"{path}/{DUPLICATES}") or tables_in(path)
     if not tables:
         raise DropsError(
             f"{path} lists no clips: it is no file, and no folder with tables. Write the folder "
@@ -62,10 +59,6 @@ def _read(path: str) -> bytes | None:
             f"{path} cannot be read ({error.strerror or error}): write a list of clips that is a "
             "file you may read"
         ) from error
-
-
-def _tables(folder: str) -> list[str]:
-    return [path for path in shelf.files_in(folder) if path.endswith(PARQUET)]
 
 
 def _ids_in(path: str, data: bytes) -> Iterator[str]:

@@ -15,6 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from finecut.io.storage import files as shelf
+
+PARQUET = ".parquet"
 NO_FACTS: Mapping[str, str] = MappingProxyType({})
 SCHEMA = pa.schema([("id", pa.string()), ("embedding", pa.list_(pa.float32()))])
 
@@ -39,9 +42,21 @@ def embedding_table(
     )
     if facts:
         table = table.replace_schema_metadata({PREFIX + key: said for key, said in facts.items()})
+    return to_parquet(table)
+
+
+def to_parquet(
+    table: pa.Table, row_group_size: int | None = None, compression: str = "snappy"
+) -> bytes:
+    """A table as the bytes of a Parquet file."""
     out = io.BytesIO()
-    pq.write_table(table, out, compression="snappy")
+    pq.write_table(table, out, compression=compression, row_group_size=row_group_size)
     return out.getvalue()
+
+
+def tables_in(folder: str) -> list[str]:
+    """The Parquet files that lie in a folder, in order."""
+    return [path for path in shelf.files_in(folder) if path.endswith(PARQUET)]
 
 
 def rows_of(table: bytes) -> list[tuple[str, list[float]]]:

@@ -31,7 +31,7 @@ from finecut.io.storage.staging import alive, sweep_dead
 from finecut.io.storage.stores import UnknownStore
 from finecut.io.storage.temporary import sweep_temporary
 from finecut.io.tables.drops import DUPLICATES
-from finecut.io.tables.parquet import facts_of
+from finecut.io.tables.parquet import facts_of, tables_in
 from finecut.pipeline.cli.final_words import shown
 from finecut.pipeline.cli.own_process import said_once
 from finecut.pipeline.cli.progress import Progress
@@ -41,13 +41,14 @@ from finecut.pipeline.commands.shell import Command, perform
 from finecut.pipeline.elsewhere import NOBODY_AT_WORK
 from finecut.pipeline.engine import RunError, run_pipeline
 from finecut.pipeline.options import LITE, OptionError
-from finecut.transforms.dedup.duplicates import (
+from finecut.transforms.dedup.clustering import CLUSTERS, PAIRS, PAIRWISE, Clustering
+from finecut.transforms.dedup.duplicates import Dedup
+from finecut.transforms.dedup.folder import (
     FORM,
     LIKENESS,
     STATE,
     SUMMARY,
     UNSEEN,
-    Dedup,
     Deduped,
     Deduping,
     State,
@@ -57,7 +58,6 @@ from finecut.transforms.dedup.duplicates import (
     summary_of,
     write_state,
 )
-from finecut.transforms.dedup.neighbourhoods import CLUSTERS, PAIRS, PAIRWISE, Clustering, tables_in
 
 #: How far apart duplicates may be when their pictures are compared as well, and when only vectors
 #: decide. The first line was measured; the others are careful guesses.

@@ -30,9 +30,7 @@ from finecut.pipeline.page import page_text
 from finecut.pipeline.page.gather import DATA, FAILED, Chunks, Told
 from finecut.transforms.beam.guard import attempted
 from finecut.transforms.registry import titles
-from finecut.transforms.report.gallery import (
-    rules_drawn,
-)
+from finecut.transforms.report.sources import rules_drawn
 
 #: Where the page lies in an output, and what it is called.
 FOLDER, PAGE = "report", "index.html"

@@ -32,7 +32,7 @@ from finecut.pipeline.options import OptionError
 from finecut.transforms.verify.checks.findings import KINDS, Checked, Finding
 from finecut.transforms.verify.checks.shards import reader
 from finecut.transforms.verify.checks.verifying import Verifying
-from finecut.transforms.verify.folders import folders_of, links_out, verifying_of
+from finecut.transforms.verify.folders import Folder, folders_of, links_out, verifying_of
 from finecut.transforms.verify.output import (
     CHECKED,
     FINDINGS,
@@ -41,7 +41,6 @@ from finecut.transforms.verify.output import (
     WRONG,
     VerifyOutput,
 )
-from finecut.transforms.verify.work import Folder
 
 DECODING: Final = "finecut.transforms.verify.checks.decoding"
 ALL_WELL, SOMETHING_WRONG = 0, 1

@@ -29,18 +29,10 @@ from finecut.io.storage.json_documents import BadDocument, parsed_text, read_jso
 from finecut.io.tables.parquet import rows_of
 from finecut.pipeline.options import FIXED_STRIDE, Options
 from finecut.transforms.beam.parallel import in_order
-from finecut.transforms.report.gallery import (
-    Clips,
-    common_folder,
-    number,
-    packed,
-    row_of,
-    script,
-    short,
-    spans_of_lost,
-    video_of,
-)
+from finecut.transforms.report.columns import Clips, packed, script
 from finecut.transforms.report.nearby import NOBODY, nearby
+from finecut.transforms.report.rows import number, row_of, short
+from finecut.transforms.report.sources import common_folder, spans_of_lost, video_of
 from finecut.transforms.verify.checks.shapes import CHUNK, CLIP, RUN, VIDEO, Shape, misfit
 
 Asked = TypeVar("Asked")
@@ -174,8 +166,8 @@ class Told:
             name,
             self.lost.get(name, ()),
             number(found[0][1].document.get("framerate_source")),
-            [(row.start, row.end) for row in rows],
-            self._stride(),
+            known=[(row.start, row.end) for row in rows],
+            stride=self._stride(),
         )
         source.seconds = rows[-1].end
 

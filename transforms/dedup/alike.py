@@ -137,8 +137,13 @@ def _aligned(one: _Seen, other: _Seen, quiet: bool) -> Likeness:
 
 def _part(seen: _Seen, begin: int, count: int) -> _Seen:
     part = slice(begin, begin + count, EVERY)
-    shown, length, flat, mean, changes = seen
-    return _Seen(shown[part], length[part], flat[part], mean[part], changes[part])
+    return _Seen(
+        seen.shown[part],
+        length=seen.length[part],
+        flat=seen.flat[part],
+        mean=seen.mean[part],
+        changes=seen.changes[part],
+    )
 
 
 def _compared(one: _Seen, other: _Seen) -> Likeness:
@@ -157,8 +162,13 @@ def _seen(pictures: Grey) -> _Seen:
     mean = rows.mean(axis=1)
     shown = rows - mean[:, None]
     length = np.linalg.norm(shown, axis=1)
-    flat = length < FLAT * GRID
-    return _Seen(shown, length, flat, mean, shown - shown.mean(axis=0))
+    return _Seen(
+        shown,
+        length=length,
+        flat=length < FLAT * GRID,
+        mean=mean,
+        changes=shown - shown.mean(axis=0),
+    )
 
 
 def _cropped(pictures: Grey, share: float, top: float, left: float) -> Grey:

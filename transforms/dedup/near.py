@@ -47,6 +47,9 @@ class Pairs(NamedTuple):
     second: Indices
     cosine: Floats
 
+    def take(self, which: NDArray[np.bool_]) -> Pairs:
+        return Pairs(self.first[which], self.second[which], self.cosine[which])
+
 
 def neighbours(
     vectors: Floats, home: int, floor: float, orders: Sequence[Indices] = (), crowd: int = CROWD
@@ -75,8 +78,7 @@ def neighbours(
     keys = np.unique(met.min(axis=1) * len(vectors) + met.max(axis=1)) if len(met) else met[:, 0]
     first, second = np.divmod(keys, max(1, len(vectors)))
     cosine = _cosines(vectors, first, second)
-    sure = cosine >= np.float32(floor)
-    return Pairs(first[sure], second[sure], cosine[sure])
+    return Pairs(first, second, cosine).take(cosine >= np.float32(floor))
 
 
 def _of_a_crowd(products: Floats, orders: Sequence[Indices]) -> Indices:
@@ -160,8 +162,7 @@ def chosen(count: int, near: Pairs, rank: Indices, eps: float) -> Chosen:
 
     Of several that stay, the nearest is named.
     """
-    close = near.cosine >= np.float32(1 - eps)
-    one, other, how = near.first[close], near.second[close], near.cosine[close]
+    one, other, how = near.take(near.cosine >= np.float32(1 - eps))
     swap = rank[one] > rank[other]
     earlier, later = np.where(swap, other, one), np.where(swap, one, other)
     # By the rank of the later one: whether the earlier ones stay is known by then.
@@ -188,8 +189,7 @@ def _nearest_that_stay(
 
 def groups(count: int, near: Pairs, eps: float) -> Indices:
     """The group of each row, by the lowest number in it: who is near somebody is in one group."""
-    close = near.cosine >= np.float32(1 - eps)
-    one, other = near.first[close], near.second[close]
+    one, other, _ = near.take(near.cosine >= np.float32(1 - eps))
     group = np.arange(count)
     while True:
         lower = np.minimum(group[one], group[other])

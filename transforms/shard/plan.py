@@ -16,7 +16,8 @@ import hashlib
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
+from operator import itemgetter
 from typing import Final
 
 import numpy as np
@@ -24,6 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from finecut.io.tables.parquet import to_parquet
 from finecut.transforms.shard.bins import packed
 
 #: Changes when the same clips would make other bytes.
@@ -116,9 +118,7 @@ def mixed_order(clip: str, seed: int) -> int:
 def candidate_table(rows: Iterable[Candidate]) -> bytes:
     """Candidates as a Parquet file."""
     told = [asdict(row) | {"digest": bytes.fromhex(row.digest)} for row in rows]
-    out = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(told, CANDIDATES), out, compression="zstd")
-    return out.getvalue()
+    return to_parquet(pa.Table.from_pylist(told, CANDIDATES), compression="zstd")
 
 
 def read_candidates(data: bytes) -> pa.Table:
@@ -152,10 +152,9 @@ def shards_of(clips: pa.Table, most_bytes: int, most_clips: int) -> Shards:
         folder = f"{bin}/" if bin else ""
         names += [f"{folder}{number:0{digits}d}" for number in range(len(local))]
         ends += [start + at for at in local]
-    starts = [0, *ends][: len(ends)]
     of_shards = [
         digest_of_shard(name, digests[start:end])
-        for name, start, end in zip(names, starts, ends, strict=True)
+        for name, (start, end) in zip(names, pairwise([0, *ends]), strict=True)
     ]
     return Shards(clips, tuple(names), tuple(ends), tuple(of_shards))
 
@@ -194,17 +193,10 @@ def plan_tables(shards: Shards, wanted: Iterable[int]) -> Iterator[bytes]:
 
 def read_plans(data: bytes) -> Iterator[ShardPlan]:
     """The plans in such a file."""
-    table = pq.read_table(io.BytesIO(data))
-    rows = table.to_pylist()
-    start = 0
-    for place in range(1, len(rows) + 1):
-        if place == len(rows) or rows[place]["shard"] != rows[start]["shard"]:
-            clips = tuple(
-                PlannedClip(row["id"], row["chunk"], row["digest"].hex())
-                for row in rows[start:place]
-            )
-            yield ShardPlan(rows[start]["shard"], rows[start]["digest_of_shard"], clips)
-            start = place
+    rows = pq.read_table(io.BytesIO(data)).to_pylist()
+    for (name, digest), clips in groupby(rows, key=itemgetter("shard", "digest_of_shard")):
+        planned = (PlannedClip(row["id"], row["chunk"], row["digest"].hex()) for row in clips)
+        yield ShardPlan(name, digest, tuple(planned))
 
 
 def _plan(shards: Shards, index: int) -> pa.Table:
@@ -221,9 +213,7 @@ def _plan(shards: Shards, index: int) -> pa.Table:
 
 
 def _parquet(tables: Sequence[pa.Table]) -> bytes:
-    out = io.BytesIO()
-    pq.write_table(pa.concat_tables(tables).unify_dictionaries(), out, compression="zstd")
-    return out.getvalue()
+    return to_parquet(pa.concat_tables(tables).unify_dictionaries(), compression="zstd")
 
 
 def _ranked(table: pa.Table) -> pa.Table:
@@ -241,10 +231,8 @@ def _ranked(table: pa.Table) -> pa.Table:
 def _first_of_each(ids: pa.ChunkedArray) -> pa.Array:
     """Which of these sorted ids is another than the one before."""
     flat = ids.combine_chunks()
-    if len(flat) < 2:
-        return pa.array([True] * len(flat), pa.bool_())
-    other = pc.not_equal(flat.slice(1), flat.slice(0, len(flat) - 1))
-    return pa.concat_arrays([pa.array([True]), other])
+    other = pc.not_equal(flat.slice(1), flat.slice(0, max(0, len(flat) - 1)))
+    return pa.concat_arrays([pa.array([True]).slice(0, len(flat)), other])
 
 
 def _runs(clips: pa.Table) -> Iterator[tuple[str, int, int]]:

@@ -1,19 +1,105 @@
-"""What lies in an output: which folders are looked into, and what runs left out."""
+"""The folders of an output: what is checked of their files, and what runs left out of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from finecut.io.dataset.output import CLIP, JSON
-from finecut.io.layout import TABLES, VECTORS, Layout
+from finecut.io.layout import DEDUP, TABLES, VECTORS, Layout
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import Fence
+from finecut.io.tables.shards import ShardFolder
 from finecut.transforms.resume.videos import read_document
-from finecut.transforms.verify.checks import findings as kinds
+from finecut.transforms.verify.checks.chunks import check_chunk, unreadable
+from finecut.transforms.verify.checks.duplicates import check_duplicates
 from finecut.transforms.verify.checks.findings import Finding
+from finecut.transforms.verify.checks.lists import check_failures, check_note, check_run
+from finecut.transforms.verify.checks.orphans import There, dealt
+from finecut.transforms.verify.checks.shards import check_shard, shards_in
 from finecut.transforms.verify.checks.verifying import Verifying
-from finecut.transforms.verify.work import CHECKS, SUMMARY, Folder
+from finecut.transforms.verify.checks.videos import check_video
+
+#: Written last, by runs and by dedup.
+SUMMARY: Final = "summary.json"
+
+#: Folders of an output, and what checks each of their files.
+CHECKS: Final[Mapping[str, Callable[[str, Verifying], Iterator[Any]]]] = {
+    "processed_clip_chunks": check_chunk,
+    "processed_videos": check_video,
+    "failures": check_failures,
+    "runs": check_run,
+    ".finecut": check_note,
+    DEDUP: check_duplicates,
+}
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder to be looked into: one of the output, or one of shards."""
+
+    path: str
+    of_shards: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.path.rsplit("/", 1)[-1]
+
+
+@dataclass(frozen=True)
+class Work:
+    """A file to be checked: of an output by the name of its folder, or a shard by its own name."""
+
+    path: str
+    kind: str = ""
+    shards: str = ""
+
+
+def work_in(folder: Folder, verifying: Verifying) -> Iterator[Work | Finding | tuple[str, There]]:
+    """What there is to check in a folder: single files, and files by their owners."""
+    if folder.of_shards:
+        names, found = shards_in(folder.path)
+        yield from found
+        yield from (Work(name, shards=folder.path) for name in names)
+        return
+    files = shelf.files_below(folder.path)
+    if folder.name not in CHECKS:
+        yield from dealt(map(verifying.below, files))
+        return
+    summary = f"{folder.path}/{SUMMARY}"
+    if folder.name == DEDUP and not shelf.exists(summary):
+        yield Finding(
+            "unfinished",
+            verifying.below(summary),
+            "is missing",
+            "is written last by finecut dedup",
+        )
+        return
+    for run in shelf.folders_in(folder.path) if folder.name == "runs" else ():
+        if f"{run}/{SUMMARY}" in shelf.folders_in(run):
+            yield Finding(
+                "run-broken",
+                verifying.below(f"{run}/{SUMMARY}"),
+                "is a folder",
+                "should be the summary of a run",
+            )
+    yield from (Work(path, folder.name) for path in files)
+
+
+def check_work(work: Work, verifying: Verifying) -> Iterator[Any]:
+    """All that is to be said of one file, and of what it promises."""
+    try:
+        if work.shards:
+            yield from check_shard(work.shards, work.path)
+        else:
+            yield from CHECKS[work.kind](work.path, verifying)
+    except OSError as error:
+        path = ShardFolder(work.shards).shard(work.path) if work.shards else work.path
+        yield unreadable(path, error, verifying)
+
+
+# ── what lies there ──────────────────────────────────────────────────────────────────────────────
 
 #: Folders that are looked into, besides those of vectors.
 KNOWN: Final = {*CHECKS, "clips", "filtered_clips", "metas", "previews"}
@@ -33,7 +119,7 @@ def folders_of(layout: Layout) -> tuple[list[Folder], list[Finding]]:
         elif folder.name != PAGES:
             notes.append(
                 Finding(
-                    kinds.NOT_LOOKED_AT,
+                    "not-looked-at",
                     f"{folder.name}/",
                     "is a folder of something else",
                     "is not looked into",
@@ -44,7 +130,7 @@ def folders_of(layout: Layout) -> tuple[list[Folder], list[Finding]]:
 
 def _leftover(run: Folder) -> Finding:
     return Finding(
-        kinds.LEFTOVER,
+        "leftover",
         f"{STAGING}/{run.name}/",
         "is the staging folder of a run",
         "goes when the run ends",
@@ -55,7 +141,7 @@ def links_out(fence: Fence) -> list[Finding]:
     """Links that lead out of the folders that are looked into."""
     return [
         Finding(
-            kinds.LEADS_OUTSIDE,
+            "leads-outside",
             path.removeprefix(f"{fence.roots[0]}/"),
             f"is a link to {target}, outside of {root}",
             "should be a file or a folder of its own",

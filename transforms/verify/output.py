@@ -19,7 +19,6 @@ from apache_beam.pvalue import TaggedOutput
 
 from finecut.transforms.beam.metrics import count
 from finecut.transforms.cut.isolated import CODING
-from finecut.transforms.verify.checks import findings as kinds
 from finecut.transforms.verify.checks.findings import KINDS, Checked, Finding, together
 from finecut.transforms.verify.checks.orphans import (
     Claim,
@@ -31,7 +30,7 @@ from finecut.transforms.verify.checks.orphans import (
 from finecut.transforms.verify.checks.vectors import Signed
 from finecut.transforms.verify.checks.verifying import Verifying
 from finecut.transforms.verify.checks.videos import Facts, wrong_in_video
-from finecut.transforms.verify.work import Folder, Work, check_work, work_in
+from finecut.transforms.verify.folders import Folder, Work, check_work, work_in
 
 CHECKED: Final = "checked"
 CLAIMS: Final = "claims"
@@ -57,7 +56,7 @@ def wrong_in_folder(folder: str, said: Signatures) -> Iterator[Finding]:
         number, path = said[other]
         more = f" (and {number - 1} more tables)" if number > 1 else ""
         yield Finding(
-            kinds.MODEL,
+            "model",
             path,
             f"has {other}{more}",
             f"{said[usual][0]} tables of {folder}_parquet/ have {usual}",

@@ -39,18 +39,13 @@ from finecut.pipeline.planning import configuration
 from finecut.pipeline.running import run
 from finecut.transforms.dedup import alike
 from finecut.transforms.dedup.alike import Glance, likeness
+from finecut.transforms.dedup.centroids import fitted, portions_in, sampled
+from finecut.transforms.dedup.clustering import Clustering
 from finecut.transforms.dedup.clusters import Floats, normalised
-from finecut.transforms.dedup.duplicates import candidates, rank_of, read_graph, verdict
+from finecut.transforms.dedup.graph import candidates, rank_of, read_graph, verdict
 from finecut.transforms.dedup.near import Pairs
-from finecut.transforms.dedup.neighbourhoods import (
-    Clustering,
-    compared,
-    fitted,
-    laid,
-    pieces,
-    portions,
-    sampled,
-)
+from finecut.transforms.dedup.neighbourhoods import compared
+from finecut.transforms.dedup.pieces import laid, pieces
 
 VIDEOS = Path(os.environ.get("FINECUT_SHARED", BESIDE)) / "videos"
 
@@ -331,17 +326,13 @@ def clustered(
     write_tables(folder / "tables", ids, vectors, 5)
     own = Shelf(str(folder / "out"), str(folder / "out" / ".staging" / "x"))
     clustering = Clustering(own, str(folder / "tables"), **others)
-    dealt = portions(sorted(str(path) for path in (folder / "tables").iterdir()))
+    dealt = portions_in(clustering.tables)
     centroids = fitted([sampled(portion, clustering) for portion in dealt], clustering)
     places: dict[int, list[Any]] = {}
     for portion in dealt:
-        for slice_ in laid(portion, np.load(centroids.path), clustering).slices:
+        for slice_ in laid(portion, clustering, centroids).slices:
             places.setdefault(slice_.centroid, []).append(slice_)
-    made = [
-        piece
-        for centroid, slices in places.items()
-        for piece in pieces(centroid, slices, clustering, vectors.shape[1])
-    ]
+    made = [piece for cluster in places.items() for piece in pieces(cluster, clustering, centroids)]
     for piece in made:
         assert sum(part.rows for part in piece.slices) <= clustering.piece_rows + 48
         compared(piece, clustering)

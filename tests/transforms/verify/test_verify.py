@@ -12,7 +12,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -47,15 +47,14 @@ from finecut.transforms.embed.one_model import facts
 from finecut.transforms.preview.clips import Previewing, previewed
 from finecut.transforms.split.spans import FixedStride, Splitting, reels_of
 from finecut.transforms.verify.checks.decoding import clip_found
-from finecut.transforms.verify.checks.findings import KINDS, Finding
+from finecut.transforms.verify.checks.findings import KINDS, Finding, KindName
 from finecut.transforms.verify.checks.orphans import Claim, share_of, wrong_with_owners
 from finecut.transforms.verify.checks.shards import check_shard, shards_in
 from finecut.transforms.verify.checks.vectors import Signed
 from finecut.transforms.verify.checks.verifying import Verifying
 from finecut.transforms.verify.checks.videos import ChunkFacts, VideoFacts, wrong_in_video
-from finecut.transforms.verify.folders import folders_of, verifying_of
+from finecut.transforms.verify.folders import Work, check_work, folders_of, verifying_of, work_in
 from finecut.transforms.verify.output import added, wrong_in_folder
-from finecut.transforms.verify.work import Work, check_work, work_in
 from finecut.transforms.write.clips import (
     publish_clip,
     publish_previews,
@@ -827,6 +826,10 @@ def test_decoding_shows_what_no_digest_does(
     expected = damage(Damaged(output))
     assert wrong_in(output.root, quick=False, limits=LIMITS) == expected
     assert wrong_in(output.root, quick=False, limits=None) == expected
+
+
+def test_every_kind_that_a_finding_may_be_is_explained() -> None:
+    assert get_args(KindName) == (*KINDS,)
 
 
 def test_a_clip_that_breaks_its_decoder_costs_itself(output: Output) -> None:

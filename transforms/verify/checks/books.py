@@ -7,10 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from finecut.transforms.verify.checks import findings as kinds
-from finecut.transforms.verify.checks.clips import id_fits
+from finecut.transforms.verify.checks.clips import Chunk, Clip, id_fits
 from finecut.transforms.verify.checks.findings import Finding
-from finecut.transforms.verify.checks.listed import Chunk, Clip
 
 CAPTION, ENHANCED = "_caption", "_enhanced_caption"
 #: Where a chunk's document repeats captions, and how the keys of those in clips end.
@@ -30,18 +28,18 @@ def wrong_in_chunk(chunk: Chunk) -> Iterator[Finding]:
     kept, rejected = document["clips"], document["filtered_clips"]
     if document["clip_chunk_index"] != chunk.index:
         yield Finding(
-            kinds.DOCUMENT_DIFFERS,
+            "document-differs",
             path,
             f"clip_chunk_index is {document['clip_chunk_index']}",
             f"should be {chunk.index}, as its name says",
         )
     for id in several(kept + rejected):
-        yield Finding(kinds.LISTED_TWICE, path, f"lists {id} more than once", "should list it once")
+        yield Finding("listed-twice", path, f"lists {id} more than once", "should list it once")
     yield from _miscounted(chunk, [("num_clips_passed", len(kept), "it lists that many clips")])
     by_rules = sum(document[f"num_clips_filtered_by_{rule}"] for rule in COUNTED)
     if by_rules > len(rejected):
         yield Finding(
-            kinds.COUNT,
+            "count",
             path,
             f"{by_rules} clips are filtered by motion and aesthetic",
             f"should be {len(rejected)} at most: it lists that many filtered_clips",
@@ -49,7 +47,7 @@ def wrong_in_chunk(chunk: Chunk) -> Iterator[Finding]:
     for key, _ in TEXTS:
         if set(document[key]) != set(kept):
             yield Finding(
-                kinds.CAPTIONS,
+                "captions",
                 path,
                 f"{key} has {len(document[key])} clips",
                 f"should have its {len(kept)} kept clips, and no others",
@@ -104,13 +102,13 @@ def _miscounted(chunk: Chunk, counts: Iterable[Count]) -> Iterator[Finding]:
     for key, number, why in counts:
         said = chunk.document[key]
         if not math.isclose(said, number, rel_tol=NEARLY, abs_tol=NEARLY):
-            yield Finding(kinds.COUNT, chunk.path, f"{key} is {said}", f"should be {number}: {why}")
+            yield Finding("count", chunk.path, f"{key} is {said}", f"should be {number}: {why}")
 
 
 def _without_preview(clip: Clip) -> Iterator[Finding]:
     for window in clip.windows:
         path = f"previews/{clip.id}/{window['start_frame']}_{window['end_frame']}.webp"
-        yield Finding(kinds.PREVIEW_MISSING, path, "is missing", "its chunk's document counts it")
+        yield Finding("preview-missing", path, "is missing", "its chunk's document counts it")
 
 
 def _says_why(clip: Clip) -> bool:
@@ -127,7 +125,7 @@ def wrong_in_captions(chunk: Chunk) -> Iterator[Finding]:
                 continue
             window = min(set(there.items()) ^ set(here.items()))[0]
             yield Finding(
-                kinds.CAPTIONS,
+                "captions",
                 chunk.path,
                 f"{key} of {clip.id}, frames {window}, is {_short(there.get(window))}",
                 f"{clip.name} says {_short(here.get(window))}",
@@ -163,7 +161,7 @@ def wrong_in_ids(chunk: Chunk) -> Iterator[Finding]:
         if fit is False:
             start, end = clip.document["duration_span"]
             yield Finding(
-                kinds.ID,
+                "id",
                 clip.name,
                 f"duration_span is {start:g} to {end:g}",
                 "its id is made of the video's name and the frames of another span",

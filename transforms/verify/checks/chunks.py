@@ -9,7 +9,6 @@ from functools import partial
 from finecut.io.layout import chunk_id, is_clip_id
 from finecut.io.storage import files as shelf
 from finecut.transforms.verify.checks import documents
-from finecut.transforms.verify.checks import findings as kinds
 from finecut.transforms.verify.checks.books import (
     wrong_in_captions,
     wrong_in_chunk,
@@ -17,10 +16,9 @@ from finecut.transforms.verify.checks.books import (
     wrong_in_ids,
 )
 from finecut.transforms.verify.checks.clip_files import check_file, check_previews
-from finecut.transforms.verify.checks.clips import read_clip
+from finecut.transforms.verify.checks.clips import Chunk, Clip, read_clip
 from finecut.transforms.verify.checks.documents import Document, document_in
 from finecut.transforms.verify.checks.findings import Checked, Finding
-from finecut.transforms.verify.checks.listed import Chunk, Clip
 from finecut.transforms.verify.checks.orphans import ANYTHING, Claim
 from finecut.transforms.verify.checks.vectors import Signed, check_vectors
 from finecut.transforms.verify.checks.verifying import Verifying
@@ -48,7 +46,7 @@ def check_chunk(path: str, verifying: Verifying) -> Iterator[Outcome]:
     which = named(name.removeprefix(f"{folder}/"))
     if which is None:
         yield Finding(
-            kinds.ORPHAN, name, "is no document of a chunk", "should be called VIDEO_NUMBER.json"
+            "orphan", name, "is no document of a chunk", "should be called VIDEO_NUMBER.json"
         )
         return
     relative, index = which
@@ -76,7 +74,7 @@ def check_chunk(path: str, verifying: Verifying) -> Iterator[Outcome]:
 def unreadable(path: str, error: OSError, verifying: Verifying) -> Finding:
     """A file that is there and cannot be read."""
     return Finding(
-        kinds.UNREADABLE,
+        "unreadable",
         verifying.below(path),
         f"cannot be read ({error.strerror or error})",
         "should be readable",

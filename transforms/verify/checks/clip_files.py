@@ -8,11 +8,10 @@ from typing import Any, Final
 from finecut.io.media.frames.webp import Moving
 from finecut.io.media.remux.copying import COPIED, SPLICED
 from finecut.io.storage import files as shelf
-from finecut.transforms.verify.checks import findings as kinds
-from finecut.transforms.verify.checks.clips import DIGEST, frames_off
+from finecut.transforms.verify.checks.clips import DIGEST, Clip, frames_off
 from finecut.transforms.verify.checks.decoding import Found, Trouble, clip_found, preview_found
 from finecut.transforms.verify.checks.documents import Document
-from finecut.transforms.verify.checks.listed import Clip
+from finecut.transforms.verify.checks.findings import KindName
 from finecut.transforms.verify.checks.verifying import Verifying
 
 #: Of the rate at which a clip is shown; the container rounds it.
@@ -37,7 +36,7 @@ def check_file(clip: Clip, verifying: Verifying) -> None:
         return
     found = clip_found(path, clip.document.get(DIGEST), verifying)
     if found is None:
-        clip.say(kinds.CLIP_MISSING, name, "is missing", "its document says where it lies")
+        clip.say("clip-missing", name, "is missing", "its document says where it lies")
         return
     clip.count("clips")
     clip.count("bytes", found.num_bytes)
@@ -52,30 +51,30 @@ def check_file(clip: Clip, verifying: Verifying) -> None:
         clip.say(kind, name, wrong, should)
 
 
-def wrong_with(found: Found, document: Document) -> Iterator[tuple[str, str, str]]:
+def wrong_with(found: Found, document: Document) -> Iterator[tuple[KindName, str, str]]:
     """Kind, what is wrong and what should be: of a clip's file, as its document tells of it."""
     trouble = _trouble(found)
     also = f", and {trouble}" if trouble else ""
     if found.num_bytes != document["num_bytes"]:
         yield (
-            kinds.CLIP_CHANGED,
+            "clip-changed",
             f"has {found.num_bytes:,} bytes{also}",
             f"should have {document['num_bytes']:,}, as its document says",
         )
     elif found.sha256 != document.get(DIGEST, found.sha256):
         yield (
-            kinds.CLIP_CHANGED,
+            "clip-changed",
             f"has the sha256 {found.sha256[:12]}…{also}",
             f"should have {document[DIGEST][:12]}…, as its document says",
         )
     elif trouble and _was_copied(document) and DIGEST in document and not found.trouble:
         # The clip is as it was written, of packets that nobody decoded.
-        yield kinds.FILM_DAMAGED, trouble, "its bytes are those that were copied from its film"
+        yield "film-damaged", trouble, "its bytes are those that were copied from its film"
     elif trouble:
-        yield kinds.CLIP_BROKEN, trouble, "should decode to its end"
+        yield "clip-broken", trouble, "should decode to its end"
     else:
         for what, is_, said in _differences(found, document):
-            yield kinds.CLIP_DIFFERS, f"{what}: {is_}", f"should be {said}, as its document says"
+            yield "clip-differs", f"{what}: {is_}", f"should be {said}, as its document says"
 
 
 def _was_copied(document: Document) -> bool:
@@ -131,16 +130,16 @@ def check_previews(clip: Clip, verifying: Verifying) -> None:
             clip.say(kind, name, wrong, should)
     # Where only some are there, the others were, too.
     for name in missing if clip.previews else ():
-        clip.say(kinds.PREVIEW_MISSING, name, "is missing", "other windows of the clip have theirs")
+        clip.say("preview-missing", name, "is missing", "other windows of the clip have theirs")
 
 
 def _wrong_with_preview(
     data: bytes, window: Mapping[str, Any], clip: Clip, verifying: Verifying
-) -> Iterator[tuple[str, str, str]]:
+) -> Iterator[tuple[KindName, str, str]]:
     length = RIFF + int.from_bytes(data[4:RIFF], "little")
     if data[:4] != b"RIFF" or len(data) < length:
         yield (
-            kinds.PREVIEW_BROKEN,
+            "preview-broken",
             f"has {len(data):,} bytes" if data[:4] == b"RIFF" else "is no WebP",
             f"should be a WebP of {length:,} bytes",
         )
@@ -150,12 +149,12 @@ def _wrong_with_preview(
     try:
         shown = preview_found(data, verifying.limits)
     except Trouble as trouble:
-        yield kinds.PREVIEW_BROKEN, f"cannot be shown: {trouble}", "should be a WebP"
+        yield "preview-broken", f"cannot be shown: {trouble}", "should be a WebP"
         return
     clip.count("previews shown")
     if clip.document.get("framerate"):
         for wrong, should in _differences_of_preview(shown, window, clip.document):
-            yield kinds.PREVIEW_DIFFERS, wrong, should
+            yield "preview-differs", wrong, should
 
 
 def _differences_of_preview(

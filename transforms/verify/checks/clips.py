@@ -1,16 +1,17 @@
-"""One clip: its document against its chunk's, and its files against its document."""
+"""Clips of a chunk, and what their documents say, by themselves and against the chunk's."""
 
 from __future__ import annotations
 
 import itertools
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from finecut.io.layout import clip_id
 from finecut.io.storage import files as shelf
-from finecut.transforms.verify.checks import findings as kinds
 from finecut.transforms.verify.checks import shapes
 from finecut.transforms.verify.checks.documents import CLIP, Document, document_in
-from finecut.transforms.verify.checks.listed import Clip
+from finecut.transforms.verify.checks.findings import Finding, KindName
 
 DIGEST: Final = "sha256"
 #: NeMo Curator counts frames by duration times rate, cut off.
@@ -19,6 +20,54 @@ OFF_BY: Final = 1
 NEAR: Final = 8
 #: How much the rates of video and clip may differ where the video has a constant rate.
 SAME_RATE: Final = 1e-3
+
+
+@dataclass
+class Clip:
+    """A clip that a chunk lists, and what was found of it."""
+
+    id: str
+    kept: bool
+    #: Its document's path, below the root.
+    name: str
+    #: Empty if there is none that can be understood.
+    document: Document = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    counts: dict[str, float] = field(default_factory=dict)
+    #: Files that belong to it, below the root; those that do not exist do no harm.
+    claims: list[str] = field(default_factory=list)
+    #: Windows that have a preview.
+    previews: int = 0
+
+    def say(self, kind: KindName, path: str, wrong: str, should: str) -> None:
+        self.findings.append(Finding(kind, path, wrong, should))
+
+    def count(self, what: str, number: float = 1) -> None:
+        self.counts[what] = self.counts.get(what, 0) + number
+
+    @property
+    def has_file(self) -> bool:
+        return shapes.FILE_FACTS.keys() <= self.document.keys()
+
+    @property
+    def windows(self) -> list[Mapping[str, Any]]:
+        return list(self.document.get("windows", ()))
+
+
+@dataclass
+class Chunk:
+    """A chunk whose document can be understood."""
+
+    #: Its document's path, below the root.
+    path: str
+    #: As its name says.
+    index: int
+    document: Document
+    clips: list[Clip] = field(default_factory=list)
+    #: Ids of clips that have a vector of any kind.
+    with_vectors: set[str] = field(default_factory=set)
+    #: Rows of its tables.
+    num_vectors: int = 0
 
 
 def frames_off(document: Document) -> int:
@@ -32,7 +81,7 @@ def read_clip(clip: Clip, path: str, video: str) -> None:
     clip.claims.append(clip.name)
     data = shelf.read_if_there(path)
     if data is None:
-        clip.say(kinds.DOCUMENT_MISSING, clip.name, "is missing", "its chunk's document lists it")
+        clip.say("document-missing", clip.name, "is missing", "its chunk's document lists it")
         return
     clip.count("documents")
     document, wrong = document_in(data, clip.name, CLIP)
@@ -47,7 +96,7 @@ def _check_document(clip: Clip, video: str) -> None:
     document = clip.document
 
     def differs(wrong: str, should: str) -> None:
-        clip.say(kinds.DOCUMENT_DIFFERS, clip.name, wrong, should)
+        clip.say("document-differs", clip.name, wrong, should)
 
     if document["span_uuid"] != clip.id:
         differs(f"is about the clip {document['span_uuid']}", f"should be about {clip.id}")
@@ -88,7 +137,7 @@ def _check_windows(clip: Clip) -> None:
         start, end = window["start_frame"], window["end_frame"]
         if not last < start <= end or end > most + frames_off(clip.document):
             clip.say(
-                kinds.WINDOWS,
+                "windows",
                 clip.name,
                 f"has a window of the frames {start} to {end}",
                 f"should lie behind frame {last} and end at {most}, the clip's last, or before",

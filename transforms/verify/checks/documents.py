@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from finecut.io.storage.json_documents import BadDocument, parsed
-from finecut.transforms.verify.checks import findings as kinds
 from finecut.transforms.verify.checks import shapes
-from finecut.transforms.verify.checks.findings import Finding
+from finecut.transforms.verify.checks.findings import Finding, KindName
 from finecut.transforms.verify.checks.shapes import Shape, faults
 
 Document = Mapping[str, Any]
@@ -19,7 +18,7 @@ class Wanted(NamedTuple):
 
     should: str
     shapes: Mapping[str, Shape] = {}
-    kind: str = kinds.DOCUMENT_BROKEN
+    kind: KindName = "document-broken"
 
 
 CLIP: Final = Wanted("should be a document of a clip", shapes.CLIP)

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 
 from finecut.io.layout import DEDUP, GROUPS
 from finecut.io.storage import files as shelf
-from finecut.io.tables.drops import DUPLICATES, PARQUET
-from finecut.transforms.verify.checks import findings as kinds
+from finecut.io.tables.drops import DUPLICATES
+from finecut.io.tables.parquet import PARQUET, tables_in
 from finecut.transforms.verify.checks.documents import Wanted, document_in
 from finecut.transforms.verify.checks.findings import Checked, Finding
 from finecut.transforms.verify.checks.orphans import Mention, mentioned
@@ -23,7 +23,7 @@ from finecut.transforms.verify.checks.verifying import Verifying
 IDS: Final = ("id", "max_id", "kept_id", "first", "second")
 #: What the table of groups has to have.
 NEEDED: Final = ("group", "id", "kept")
-SAID: Final = Wanted("should be what finecut dedup says of its run", kind=kinds.DUPLICATES_BROKEN)
+SAID: Final = Wanted("should be what finecut dedup says of its run", kind="duplicates-broken")
 
 Columns = Mapping[str, Sequence[Any]]
 
@@ -40,9 +40,7 @@ def check_duplicates(
     try:
         columns = _columns(path)
     except Unreadable as error:
-        yield Finding(
-            kinds.DUPLICATES_BROKEN, name, str(error), "should be a table that names clips"
-        )
+        yield Finding("duplicates-broken", name, str(error), "should be a table that names clips")
         return
     yield Checked({"tables in dedup": 1})
     yield from mentioned({str(id) for key in IDS for id in columns.get(key, ())}, name)
@@ -50,7 +48,7 @@ def check_duplicates(
         return
     if missing := [key for key in NEEDED if key not in columns]:
         yield Finding(
-            kinds.DUPLICATES_BROKEN,
+            "duplicates-broken",
             name,
             f"has no column {', '.join(missing)}",
             "should have group, id, kept",
@@ -80,7 +78,7 @@ def _wrong_in_groups(name: str, columns: Columns) -> Iterator[Finding]:
     for id, number in sorted(Counter(columns["id"]).items()):
         if number > 1:
             yield Finding(
-                kinds.DUPLICATES_DIFFER,
+                "duplicates-differ",
                 name,
                 f"has {id} {number} times",
                 "should be in one group, once",
@@ -88,13 +86,13 @@ def _wrong_in_groups(name: str, columns: Columns) -> Iterator[Finding]:
     kept_groups = {g for g, stay in zip(columns["group"], columns["kept"], strict=True) if stay}
     for group in sorted({*columns["group"]} - kept_groups):
         yield Finding(
-            kinds.DUPLICATES_DIFFER,
+            "duplicates-differ",
             name,
             f"group {group} keeps none",
             "should keep one of its clips at the least",
         )
     for id in sorted({*columns.get("kept_id", ())} - _those(columns, stay=True)):
-        yield Finding(kinds.DUPLICATES_DIFFER, name, f"{id} does not stay", "others go for it")
+        yield Finding("duplicates-differ", name, f"{id} does not stay", "others go for it")
 
 
 def _those(columns: Columns, stay: bool) -> set[str]:
@@ -105,12 +103,11 @@ def _those(columns: Columns, stay: bool) -> set[str]:
 def _wrong_in_list(path: str, columns: Columns, verifying: Verifying) -> Iterator[Finding]:
     """The list has all that do not stay; it may have others, of an earlier run."""
     folder = f"{path.rpartition('/')[0]}/{DUPLICATES}"
-    tables = [table for table in shelf.files_in(folder) if table.endswith(PARQUET)]
     try:
-        listed = {str(id) for table in tables for id in _columns(table).get("id", ())}
+        listed = {str(id) for table in tables_in(folder) for id in _columns(table).get("id", ())}
     except Unreadable:
         return  # it is named when it is its turn
     for id in sorted(_those(columns, stay=False) - listed):
         should = f"{verifying.below(path)} says that it goes"
         where = verifying.below(folder)
-        yield Finding(kinds.DUPLICATES_DIFFER, where, f"does not list {id}", should)
+        yield Finding("duplicates-differ", where, f"does not list {id}", should)

@@ -10,7 +10,6 @@ from finecut.io.layout import chunk_id, is_clip_id
 from finecut.io.storage import files as shelf
 from finecut.transforms.find.videos import read_failure
 from finecut.transforms.resume.videos import MOST_CHUNKS, read_document
-from finecut.transforms.verify.checks import findings as kinds
 from finecut.transforms.verify.checks.documents import Wanted, document_in
 from finecut.transforms.verify.checks.findings import Checked, Finding
 from finecut.transforms.verify.checks.orphans import ANYTHING, Claim
@@ -18,7 +17,7 @@ from finecut.transforms.verify.checks.shapes import is_count
 from finecut.transforms.verify.checks.verifying import Verifying
 from finecut.transforms.verify.checks.videos import NOTHING_KNOWN, VideoFacts
 
-RUN: Final = Wanted("should be the summary of a run", kind=kinds.RUN_BROKEN)
+RUN: Final = Wanted("should be the summary of a run", kind="run-broken")
 #: Sums in a run's summary, and what each is the sum of.
 SUMS: Final = (
     ("videos", "found", ("done", "empty", "failed", "skipped")),
@@ -37,7 +36,7 @@ def check_failures(path: str, verifying: Verifying) -> Iterator[Finding | Checke
             read_failure(line)
         except ValueError as error:
             yield Finding(
-                kinds.FAILURES_BROKEN,
+                "failures-broken",
                 name,
                 f"line {number} is none: {str(error)[:120]}",
                 "should be the record of a failure",
@@ -61,14 +60,14 @@ def check_run(path: str, verifying: Verifying) -> Iterator[Finding | Checked]:
         counts = _counts(numbers, (key, *parts))
         if counts is None:
             yield Finding(
-                kinds.RUN_BROKEN,
+                "run-broken",
                 name,
                 f"{whole} is {str(numbers)[:60]}",
                 f"should be numbers of {', '.join((key, *parts))}",
             )
         elif counts[0] != sum(counts[1:]):
             yield Finding(
-                kinds.RUN_BROKEN,
+                "run-broken",
                 name,
                 f"{whole}: {key} is {counts[0]}",
                 f"{' + '.join(parts)} is {sum(counts[1:])}",

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from finecut.io.layout import TABLES, VECTORS
-from finecut.transforms.verify.checks import findings as kinds
 from finecut.transforms.verify.checks.findings import Finding
 
 #: Hexadecimal digits of an owner's share: 4,096 of them.
@@ -118,7 +117,7 @@ def wrong_with_owners(entries: Iterable[Entry]) -> Iterator[Finding]:
     for owner in sorted(by):
         first, *others = sorted(by[owner])
         for other in others:
-            yield Finding(kinds.LISTED_TWICE, other, f"lists {owner}", f"{first} lists it, too")
+            yield Finding("listed-twice", other, f"lists {owner}", f"{first} lists it, too")
     for path in sorted(there):
         owner = owner_of(path) or ""
         paths = claimed.get(owner, set())
@@ -128,7 +127,7 @@ def wrong_with_owners(entries: Iterable[Entry]) -> Iterator[Finding]:
         for id in mention.ids:
             if id not in claimed:
                 yield Finding(
-                    kinds.DUPLICATES_DIFFER,
+                    "duplicates-differ",
                     mention.path,
                     f"names {id}",
                     "no document of a chunk lists that clip",
@@ -137,8 +136,8 @@ def wrong_with_owners(entries: Iterable[Entry]) -> Iterator[Finding]:
 
 def _orphan(path: str, owner: str, claimed: set[str]) -> Finding:
     if not claimed:
-        return Finding(kinds.ORPHAN, path, "belongs to nobody", "no document lists its clip")
+        return Finding("orphan", path, "belongs to nobody", "no document lists its clip")
     other = next((each for each in sorted(claimed) if each.partition("/")[0] in CLIPS), None)
     if other is not None and path.partition("/")[0] in CLIPS:
-        return Finding(kinds.CLIP_TWICE, path, "lies here", f"should lie in {other} only")
-    return Finding(kinds.ORPHAN, path, "belongs to nobody", f"the document of {owner} lists it not")
+        return Finding("clip-twice", path, "lies here", f"should lie in {other} only")
+    return Finding("orphan", path, "belongs to nobody", f"the document of {owner} lists it not")

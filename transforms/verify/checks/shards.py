@@ -24,7 +24,6 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import is_plain_name
 from finecut.io.tables.shards import TAR, ShardFolder
 from finecut.io.tables.tar import END, padding
-from finecut.transforms.verify.checks import findings as kinds
 from finecut.transforms.verify.checks.books import several
 from finecut.transforms.verify.checks.findings import Checked, Finding
 
@@ -55,7 +54,7 @@ def _wrong_in_note(folder: ShardFolder) -> Iterator[Finding]:
         said = folder.noted_by_anybody() or []
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         yield Finding(
-            kinds.NOTE_BROKEN,
+            "note-broken",
             folder.note,
             f"cannot be read ({error})",
             "should list the shards that lie here",
@@ -64,7 +63,7 @@ def _wrong_in_note(folder: ShardFolder) -> Iterator[Finding]:
     for name in said:
         if not is_plain_name(name):
             yield Finding(
-                kinds.NOTE_BROKEN,
+                "note-broken",
                 folder.note,
                 f"names {str(name)[:80]!r}",
                 "should name shards below it",
@@ -77,25 +76,25 @@ def _shards_in(folder: ShardFolder) -> tuple[list[str], list[Finding]]:
     except DAMAGED as error:
         missing = isinstance(error, FileNotFoundError)
         finding = Finding(
-            kinds.INDEX_BROKEN,
+            "index-broken",
             folder.index,
             "is missing" if missing else f"cannot be read ({str(error)[:200]})",
             f"should be a table with the columns {', '.join(COLUMNS)}",
         )
         return folder.tars(), [finding]
     found = [
-        Finding(kinds.INDEX_BROKEN, folder.index, f"lists {id} twice", "should list it once")
+        Finding("index-broken", folder.index, f"lists {id} twice", "should list it once")
         for id in several(map(str, index.column("id").to_pylist()))
     ]
     said = {str(name).removesuffix(TAR) for name in index.column("shard").unique().to_pylist()}
     there = {*folder.tars()}
     found += [
-        Finding(kinds.SHARD_MISSING, folder.shard(name), "is missing", "the index speaks of it")
+        Finding("shard-missing", folder.shard(name), "is missing", "the index speaks of it")
         for name in sorted(said - there)
     ]
     found += [
         Finding(
-            kinds.SHARD_DIFFERS,
+            "shard-differs",
             folder.shard(name),
             "is not in the index",
             "should have its clips in the index",
@@ -120,7 +119,7 @@ def check_shard(root: str, name: str) -> Iterator[Finding | Checked]:
             yield from _check_archive(path, source, rows)
     except DAMAGED as error:
         yield Finding(
-            kinds.SHARD_BROKEN,
+            "shard-broken",
             path,
             f"cannot be read ({str(error)[:200]})",
             "should be an archive that can be read to its end",
@@ -142,14 +141,14 @@ def _check_archive(path: str, source: BinaryIO, rows: Rows | None) -> Iterator[F
             if keys[-1:] != [key]:
                 keys.append(key)
             for wrong, should in _wrong_with_member(archive, member, rows or {}):
-                yield Finding(kinds.SHARD_BROKEN, path, f"{member.name} {wrong}", should)
+                yield Finding("shard-broken", path, f"{member.name} {wrong}", should)
     source.seek(end)
     rest = source.read(len(END))
     # Readers stop at what they do not understand, and say nothing.
     if len(rest) < len(END) or any(rest):
         more = "something else" if any(rest) else f"{len(rest)} bytes"
         yield Finding(
-            kinds.SHARD_BROKEN,
+            "shard-broken",
             path,
             f"has {more} behind its last member, at {end}",
             f"should have {len(END)} zeros",
@@ -159,7 +158,7 @@ def _check_archive(path: str, source: BinaryIO, rows: Rows | None) -> Iterator[F
     read = samples_of(source)
     if read != keys:
         yield Finding(
-            kinds.SHARD_BROKEN,
+            "shard-broken",
             path,
             f"is read as {len(read)} samples by {reader()}",
             f"should be {len(keys)}",
@@ -209,7 +208,7 @@ def _is_vector(data: bytes) -> bool:
 def _wrong_with_keys(path: str, keys: Sequence[str], rows: Rows | None) -> Iterator[Finding]:
     for key in several(keys):
         yield Finding(
-            kinds.SHARD_BROKEN,
+            "shard-broken",
             path,
             f"has members of {key} in {keys.count(key)} places",
             "members of a clip lie side by side",
@@ -217,11 +216,9 @@ def _wrong_with_keys(path: str, keys: Sequence[str], rows: Rows | None) -> Itera
     if rows is None:
         return
     for key in sorted({*rows} - {*keys}):
-        yield Finding(
-            kinds.SHARD_BROKEN, path, f"has no {key}", "the index says that it lies there"
-        )
+        yield Finding("shard-broken", path, f"has no {key}", "the index says that it lies there")
     for key in sorted({*keys} - {*rows}):
-        yield Finding(kinds.SHARD_DIFFERS, path, f"has {key}", "the index does not know it there")
+        yield Finding("shard-differs", path, f"has {key}", "the index does not know it there")
 
 
 def samples_of(source: BinaryIO) -> list[str]:

@@ -21,10 +21,9 @@ from finecut.io.storage import files as shelf
 from finecut.io.tables.parquet import embedding_pickle, facts_of
 from finecut.io.tables.vector_pickles import NoVector, read_vector
 from finecut.transforms.embed.one_model import ALGORITHM, DIMENSION, MODEL, REVISION
-from finecut.transforms.verify.checks import findings as kinds
 from finecut.transforms.verify.checks.books import several
+from finecut.transforms.verify.checks.clips import Chunk, Clip
 from finecut.transforms.verify.checks.findings import Checked, Finding
-from finecut.transforms.verify.checks.listed import Chunk, Clip
 from finecut.transforms.verify.checks.orphans import Claim
 from finecut.transforms.verify.checks.verifying import Verifying
 
@@ -121,14 +120,14 @@ def _check_folder(
             table = read_table(data, name)
         except NoTable as error:
             broken = True
-            yield Finding(kinds.TABLE_BROKEN, name, str(error), "should be one with id, embedding")
+            yield Finding("table-broken", name, str(error), "should be one with id, embedding")
         else:
             yield from wrong_with_table(table, kept, pickles)
             yield from _wrong_with_models(table, folder, kept, verifying)
             yield Signed(folder, _signature(table), name)
     elif pickles:
         yield Finding(
-            kinds.TABLE_MISSING,
+            "table-missing",
             name,
             f"is missing, and {len(pickles)} clips of its chunk have a pickle",
             "should have a row for each",
@@ -146,14 +145,14 @@ def _check_folder(
             continue
         if id in rows:
             yield Finding(
-                kinds.VECTOR_MISSING,
+                "vector-missing",
                 paths[id],
                 "is missing",
                 "its row lies in the table of its chunk",
             )
         elif promised:
             yield Finding(
-                kinds.VECTOR_MISSING,
+                "vector-missing",
                 paths[id],
                 "is missing, with its row",
                 "its clip's document names the model of its vector",
@@ -173,22 +172,22 @@ def wrong_with_table(
     """What is wrong with a table by itself, and with whose rows it has."""
     name = table.path
     for id in several(table.ids):
-        yield Finding(kinds.TABLE_DIFFERS, name, f"has several rows of {id}", "should have one")
+        yield Finding("table-differs", name, f"has several rows of {id}", "should have one")
     for id in sorted({*table.ids} - {*kept}):
         yield Finding(
-            kinds.TABLE_DIFFERS,
+            "table-differs",
             name,
             f"has a row of {id}",
             "should have rows of the kept clips of its chunk only",
         )
     for id in sorted({*pickles} - {*table.ids}):
         yield Finding(
-            kinds.TABLE_DIFFERS, name, f"has no row of {id}", "its pickle says that it has a vector"
+            "table-differs", name, f"has no row of {id}", "its pickle says that it has a vector"
         )
     length = table.facts.get(DIMENSION)
     if len(table.lengths) > 1 or (length is not None and {*map(str, table.lengths)} - {length}):
         yield Finding(
-            kinds.MODEL,
+            "model",
             name,
             f"has vectors of {' and '.join(map(str, table.lengths))} numbers",
             "should all have as many" if length is None else f"should all have {length}",
@@ -196,7 +195,7 @@ def wrong_with_table(
     for id, vector in zip(table.ids, table.vectors, strict=True):
         if not np.isfinite(vector).all():
             yield Finding(
-                kinds.VECTOR_BROKEN,
+                "vector-broken",
                 name,
                 f"the vector of {id} has {_first_wrong(vector)}",
                 "should be finite numbers",
@@ -211,21 +210,21 @@ def wrong_with_pickle(pickled: bytes, path: str, row: Vector | None) -> Iterator
         vector = read_vector(pickled)
     except NoVector as error:
         yield Finding(
-            kinds.VECTOR_BROKEN, path, str(error), "should be an array of floats, and nothing else"
+            "vector-broken", path, str(error), "should be an array of floats, and nothing else"
         )
         return
     if vector.ndim != 2 or len(vector) != 1:
         shape = " by ".join(map(str, vector.shape))
-        yield Finding(kinds.VECTOR_BROKEN, path, f"is {shape}", "should be 1 by its dimension")
+        yield Finding("vector-broken", path, f"is {shape}", "should be 1 by its dimension")
     elif not np.isfinite(vector).all():
         yield Finding(
-            kinds.VECTOR_BROKEN, path, f"has {_first_wrong(vector[0])}", "should be finite numbers"
+            "vector-broken", path, f"has {_first_wrong(vector[0])}", "should be finite numbers"
         )
     elif row is not None and not np.array_equal(
         vector[0].astype(np.float64), row.astype(np.float64)
     ):
         yield Finding(
-            kinds.VECTOR_DIFFERS,
+            "vector-differs",
             path,
             _difference(vector[0], row),
             "should be the row in the table of its chunk",
@@ -264,12 +263,12 @@ def _wrong_with_models(
     note, model = verifying.notes.get(folder), _model(table.facts)
     noted = f"as .finecut/{folder}.json says"
     if note is not None and not _same(table.facts, note):
-        yield Finding(kinds.MODEL, table.path, f"has {model}", f"should be {_model(note)}, {noted}")
+        yield Finding("model", table.path, f"has {model}", f"should be {_model(note)}, {noted}")
     elif note is not None and DIMENSION in note:
         for length in table.lengths:
             if str(length) != note[DIMENSION]:
                 yield Finding(
-                    kinds.MODEL,
+                    "model",
                     table.path,
                     f"has vectors of {length} numbers",
                     f"should be {note[DIMENSION]}, {noted}",
@@ -278,7 +277,7 @@ def _wrong_with_models(
         said: Any = _models_of(kept[id]).get(folder)
         if not _same_in_document(said, table.facts):
             yield Finding(
-                kinds.MODEL,
+                "model",
                 kept[id].name,
                 f"names {said.get('model')}@{said.get('revision')} for its vector",
                 f"should be {model}, as {table.path} says",

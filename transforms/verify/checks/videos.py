@@ -8,7 +8,6 @@ from typing import Final
 
 from finecut.io.dataset.output import JSON
 from finecut.io.storage import files as shelf
-from finecut.transforms.verify.checks import findings as kinds
 from finecut.transforms.verify.checks.documents import VIDEO, document_in
 from finecut.transforms.verify.checks.findings import Checked, Finding
 from finecut.transforms.verify.checks.verifying import Verifying
@@ -55,9 +54,7 @@ def check_video(
             chunks, clips = document["num_clip_chunks"], document["num_total_clips"]
             facts = VideoFacts(name, chunks, clips, document["video"])
             if document["duration"] is None and document["width"] is None:
-                yield Finding(
-                    kinds.NOT_READ, name, "says nothing of the video", "it could not be read"
-                )
+                yield Finding("not-read", name, "says nothing of the video", "it could not be read")
     yield Checked({"documents": 1, "videos": 1})
     yield name.partition("/")[2].removesuffix(JSON), facts
 
@@ -72,7 +69,7 @@ def wrong_in_video(
     if relative in verifying.open_videos:
         path = f"{verifying.below(verifying.layout.open_videos())}/{relative}{JSON}"
         yield Finding(
-            kinds.UNFINISHED,
+            "unfinished",
             path,
             "notes that the video is worked on",
             "its clips are not looked at",
@@ -80,7 +77,7 @@ def wrong_in_video(
     elif video is None:
         path = f"{verifying.below(verifying.layout.processed_videos())}/{relative}{JSON}"
         yield Finding(
-            kinds.VIDEO_MISSING, path, "is missing", f"{chunks[0].path} is a chunk of that video"
+            "video-missing", path, "is missing", f"{chunks[0].path} is a chunk of that video"
         )
     elif video.num_chunks is not None:
         yield from _wrong_in_chunks(relative, video, chunks, verifying)
@@ -92,7 +89,7 @@ def _wrong_in_chunks(
     for chunk in chunks:
         if chunk.num_clips is not None and chunk.video != video.video:
             yield Finding(
-                kinds.DOCUMENT_DIFFERS,
+                "document-differs",
                 chunk.path,
                 f"is about {chunk.video!r}",
                 f"should be about {video.video!r}, as {video.path} says",
@@ -103,14 +100,14 @@ def _wrong_in_chunks(
     folder = verifying.below(verifying.layout.processed_clip_chunks())
     for index in sorted({*expected} - {chunk.index for chunk in chunks}):
         path = f"{folder}/{relative}_{index}{JSON}"
-        yield Finding(kinds.CHUNK_MISSING, path, "is missing", promised)
+        yield Finding("chunk-missing", path, "is missing", promised)
     for chunk in chunks:
         if chunk.index not in expected:
-            yield Finding(kinds.ORPHAN, chunk.path, "belongs to no video", promised)
+            yield Finding("orphan", chunk.path, "belongs to no video", promised)
     numbers = [c.num_clips for c in chunks if c.index in expected and c.num_clips is not None]
     if len(numbers) == len(expected) and sum(numbers) != video.num_clips:
         yield Finding(
-            kinds.COUNT,
+            "count",
             video.path,
             f"num_total_clips is {video.num_clips}",
             f"should be {sum(numbers)}: its chunks list that many",
