@@ -6,16 +6,14 @@ Parquet files. Such a file holds ids that are to go, never those that stay.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from finecut.io.errors import UserError
 from finecut.io.layout import is_clip_id
 from finecut.io.storage import files as shelf
-from finecut.io.tables.parquet import PARQUET, tables_in, to_parquet
+from finecut.io.tables.parquet import PARQUET, from_parquet, tables_in, to_parquet
 
 #: Where :mod:`finecut.transforms.dedup.duplicates` puts its list, in the folder it writes.
 DUPLICATES = "duplicates"
@@ -64,7 +62,7 @@ def _read(path: str) -> bytes | None:
 def _ids_in(path: str, data: bytes) -> Iterator[str]:
     if path.endswith(PARQUET):
         try:
-            table = pq.read_table(io.BytesIO(data))
+            table = from_parquet(data)
         except (pa.ArrowException, OSError) as error:  # damaged pages are the latter
             raise DropsError(
                 f"{path} is no Parquet table ({error}): usually a copy was cut short. Run finecut "

@@ -10,6 +10,7 @@ import io
 import pickle
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -54,6 +55,11 @@ def to_parquet(
     return out.getvalue()
 
 
+def from_parquet(data: bytes, **settings: Any) -> pa.Table:
+    """The table that these bytes of a Parquet file hold."""
+    return pq.read_table(io.BytesIO(data), **settings)
+
+
 def tables_in(folder: str) -> list[str]:
     """The Parquet files that lie in a folder, in order."""
     return [path for path in shelf.files_in(folder) if path.endswith(PARQUET)]
@@ -61,7 +67,7 @@ def tables_in(folder: str) -> list[str]:
 
 def rows_of(table: bytes) -> list[tuple[str, list[float]]]:
     """The rows that :func:`embedding_table` was given."""
-    read = pq.read_table(io.BytesIO(table), columns=["id", "embedding"])
+    read = from_parquet(table, columns=["id", "embedding"])
     ids, vectors = (read.column(name).to_pylist() for name in ("id", "embedding"))
     return list(zip(ids, vectors, strict=True))
 

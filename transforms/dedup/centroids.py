@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from finecut.io.storage import files as shelf
 from finecut.io.tables import piles
 from finecut.io.tables.parquet import tables_in
-from finecut.io.tables.piles import Rows
 from finecut.transforms.dedup.clustering import (
     CENTROIDS,
     SAMPLING,
@@ -68,7 +67,7 @@ def read_vectors(tables: Iterable[str]) -> Iterator[Read | str]:
 
 def sampled(portion: Portion, clustering: Clustering) -> Sampled:
     """The vectors of the portion whose ids drew the lowest lots, laid down."""
-    lowest: Rows | None = None
+    lowest: piles.Rows | None = None
     rows = dimension = 0
     for read in read_vectors(portion.tables):
         if isinstance(read, str) or not len(read.ids):
@@ -78,7 +77,7 @@ def sampled(portion: Portion, clustering: Clustering) -> Sampled:
             continue  # it is named when it is laid down
         dimension, rows = width, rows + len(read.ids)
         nowhere = np.zeros(len(read.ids), np.float32)
-        part = Rows(read.ids, read.vectors, nowhere, nowhere.astype(bool))
+        part = piles.Rows(read.ids, read.vectors, nowhere, nowhere.astype(bool))
         part = part if lowest is None else piles.together([lowest, part])
         most = min(SAMPLE_ROWS, SAMPLE_BYTES // (4 * width)) // portion.of + 1
         lowest = part.take(np.sort(np.argsort(lots(part.ids, SAMPLING), kind="stable")[:most]))

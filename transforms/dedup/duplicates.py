@@ -48,9 +48,8 @@ from finecut.transforms.dedup.folder import (
     write_state,
 )
 from finecut.transforms.dedup.graph import rank_of, verdict
-from finecut.transforms.dedup.neighbourhoods import Cluster, Rank
+from finecut.transforms.dedup.neighbourhoods import Cluster, rank
 from finecut.transforms.dedup.pictures import (
-    Batch,
     Seen,
     compare,
     look,
@@ -145,40 +144,37 @@ class Dedup(beam.PTransform[Any, beam.PCollection[Deduped]]):
         else:
             settled = begin | Cluster(deduping.clustering, partial(_settle, deduping))
         if not deduping.ranked:
-            rows = settled | "Rank" >> Rank(deduping.clustering)
+            rows = rank(settled, deduping.clustering)
             settled = settled | "Ranked" >> beam.Map(
                 _ranked, deduping, AsList(rows)
             ).with_output_types(Settled)
         compared: Any = []
         if deduping.clips is not None:
-            compared = AsList(settled | "Compare pictures" >> ComparePictures(deduping))
+            compared = AsList(_compared(settled, deduping))
         return settled | "Decide" >> beam.Map(decided, deduping, compared).with_output_types(
             Deduped
         )
 
 
-class ComparePictures(beam.PTransform[beam.PCollection[Settled], beam.PCollection[str]]):
+def _compared(settled: beam.PCollection[Settled], deduping: Deduping) -> beam.PCollection[str]:
     """Settled clusters → where it lies what the pictures of their near pairs say."""
-
-    def __init__(self, deduping: Deduping) -> None:
-        super().__init__()
-        self.deduping = deduping
-
-    def expand(self, settled: beam.PCollection[Settled]) -> beam.PCollection[str]:
-        deduping = self.deduping
-        asked = settled | "Candidates" >> beam.FlatMap(_asked, deduping).with_outputs(
-            "clips", main="batches"
+    asked = settled | "Candidates" >> beam.FlatMap(_asked, deduping).with_outputs(
+        "clips", main="batches"
+    )
+    looked = (
+        asked.clips
+        | "Deal clips" >> beam.Reshuffle()
+        | "Look" >> beam.Map(look, deduping).with_output_types(int)
+    )
+    return (
+        asked.batches
+        | "Deal batches" >> beam.Reshuffle()
+        # Only when all clips were looked at.
+        | "Compare"
+        >> beam.Map(lambda batch, _: compare(batch, deduping), AsList(looked)).with_output_types(
+            str
         )
-        looked = (
-            asked.clips
-            | "Deal clips" >> beam.Reshuffle()
-            | "Look" >> beam.Map(look, deduping).with_output_types(int)
-        )
-        return (
-            asked.batches
-            | "Deal batches" >> beam.Reshuffle()
-            | "Compare" >> beam.Map(_compare, deduping, AsList(looked)).with_output_types(str)
-        )
+    )
 
 
 def settled_before(deduping: Deduping) -> Settled:
@@ -210,7 +206,3 @@ def _asked(_settled: Settled, deduping: Deduping) -> Iterator[Any]:
     yield from batches
     for part in clips:
         yield TaggedOutput("clips", part)
-
-
-def _compare(batch: Batch, deduping: Deduping, _looked: list[int]) -> str:
-    return compare(batch, deduping)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from dataclasses import dataclass
 from typing import Final
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from finecut.io.layout import Layout
 from finecut.io.records import from_json, to_json
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import read_json
 from finecut.io.tables.drops import DUPLICATES
+from finecut.io.tables.parquet import from_parquet
 from finecut.transforms.dedup.clustering import (
     CENTROIDS,
     CLUSTERS,
@@ -121,7 +120,7 @@ def table_at(path: str, schema: pa.Schema) -> pa.Table | None:
     """A table of ours; nothing if it is gone, damaged or another's."""
     try:
         data = shelf.read_if_there(path)
-        table = None if data is None else pq.read_table(io.BytesIO(data))
+        table = None if data is None else from_parquet(data)
     except (pa.ArrowException, OSError):  # damaged pages are the latter, and so is a pipe
         return None
     return table if table is not None and table.schema.equals(schema) else None

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from finecut.io.storage import files as shelf
+from finecut.io.tables.parquet import from_parquet
 from finecut.transforms.dedup.clustering import PAIR_SCHEMA, Clustering
 from finecut.transforms.dedup.clusters import Indices
 from finecut.transforms.dedup.near import Pairs, chosen, groups, ranked
@@ -48,7 +47,7 @@ class Graph(NamedTuple):
 def read_graph(paths: Iterable[str], least: float) -> Graph:
     """All pairs of at least this cosine in these tables, each once."""
     near = pc.field("cosine") >= np.float32(least)
-    tables = (pq.read_table(io.BytesIO(shelf.read(path))).filter(near) for path in sorted(paths))
+    tables = (from_parquet(shelf.read(path)).filter(near) for path in sorted(paths))
     table = pa.concat_tables([PAIR_SCHEMA.empty_table(), *tables])
     both = pa.concat_arrays(
         [table.column(name).combine_chunks() for name in ("first", "second")]

@@ -3,16 +3,15 @@
 Where that clip goes as well, by a rule, nothing is left of the group.
 """
 
-import io
 from collections.abc import Iterable
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from finecut.io.layout import GROUPS, is_clip_id
 from finecut.io.storage import files as shelf
 from finecut.io.tables.drops import DropsError
+from finecut.io.tables.parquet import from_parquet
 
 
 def keepers_of(lists: Iterable[str]) -> dict[str, str]:
@@ -25,7 +24,7 @@ def _rows(folder: str) -> Iterable[tuple[str, str]]:
     if not shelf.exists(path):
         return
     try:
-        table = pq.read_table(io.BytesIO(shelf.read(path)), columns=["id", "kept", "kept_id"])
+        table = from_parquet(shelf.read(path), columns=["id", "kept", "kept_id"])
     except (pa.ArrowException, OSError) as error:
         raise DropsError(
             f"{path} is no table of groups ({error}): usually a copy was cut short. Run finecut "

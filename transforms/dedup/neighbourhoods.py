@@ -7,7 +7,6 @@ Records travel, bytes rest: no vector goes from step to step. What is laid down 
 tables and never on the number of workers, so the same tables give the same bytes.
 """
 
-import io
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -15,13 +14,11 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from apache_beam.pvalue import AsList, AsSingleton, TaggedOutput
 
 from finecut.io.storage import files as shelf
 from finecut.io.tables import piles
-from finecut.io.tables.parquet import PREFIX, to_parquet
-from finecut.io.tables.piles import Rows
+from finecut.io.tables.parquet import PREFIX, from_parquet, to_parquet
 from finecut.transforms.beam.metrics import count
 from finecut.transforms.dedup.centroids import fitted, portions_in, sampled
 from finecut.transforms.dedup.clustering import (
@@ -77,7 +74,7 @@ def compared(piece: Piece, clustering: Clustering) -> Compared:
     return Compared(piece.centroid, home)
 
 
-def cluster_table(rows: Rows, facts: Iterable[tuple[str, str]]) -> bytes:
+def cluster_table(rows: piles.Rows, facts: Iterable[tuple[str, str]]) -> bytes:
     """What is at home in a cluster, with the columns the reference has."""
     offsets = np.arange(len(rows.ids) + 1, dtype=np.int32) * rows.vectors.shape[1]
     vectors = pa.ListArray.from_arrays(offsets, np.ascontiguousarray(rows.vectors).ravel())
@@ -121,10 +118,10 @@ def pairwise(cluster: tuple[int, int], clustering: Clustering) -> int:
     return len(table)
 
 
-def _at_home(path: str) -> Rows:
-    table = pq.read_table(io.BytesIO(shelf.read(path)))
+def _at_home(path: str) -> piles.Rows:
+    table = from_parquet(shelf.read(path))
     vectors = table.column("embedding").combine_chunks().values.to_numpy()
-    return Rows(
+    return piles.Rows(
         np.array(table.column("id").to_pylist(), np.str_),
         vectors.reshape(len(table), -1),
         table.column("cosine_dist_to_cent").to_numpy(),
@@ -154,9 +151,9 @@ class Cluster(beam.PTransform[Any, beam.PCollection[Settled]]):
             | "Deal" >> beam.Reshuffle()
         )
         samples = dealt | "Sample" >> beam.Map(sampled, clustering).with_output_types(Sampled)
-        fit_all = folder | "Fit" >> beam.Map(_fit, clustering, AsList(samples)).with_output_types(
-            Fitted
-        )
+        fit_all = folder | "Fit" >> beam.Map(
+            lambda _, found: fitted(found, clustering), AsList(samples)
+        ).with_output_types(Fitted)
         lay = dealt | "Lay down" >> beam.FlatMap(
             _lay, clustering, AsSingleton(fit_all)
         ).with_outputs(TROUBLES, POINTLESS, main="slices")
@@ -178,24 +175,15 @@ class Cluster(beam.PTransform[Any, beam.PCollection[Settled]]):
         ).with_output_types(Settled)
 
 
-class Rank(beam.PTransform[beam.PCollection[Settled], beam.PCollection[int]]):
+def rank(settled: beam.PCollection[Settled], clustering: Clustering) -> beam.PCollection[int]:
     """Settled clusters → the reference's tables of them; how many rows each has."""
-
-    def __init__(self, clustering: Clustering) -> None:
-        super().__init__()
-        self.clustering = clustering
-
-    def expand(self, settled: beam.PCollection[Settled]) -> beam.PCollection[int]:
-        return (
-            settled
-            | "Each" >> beam.FlatMap(lambda each: each.pieces).with_output_types(tuple[int, int])
-            | "Deal" >> beam.Reshuffle()
-            | "Pairwise" >> beam.Map(pairwise, self.clustering).with_output_types(int)
-        )
-
-
-def _fit(_folder: str, clustering: Clustering, samples: list[Sampled]) -> Fitted:
-    return fitted(samples, clustering)
+    return (
+        settled
+        | "Each cluster"
+        >> beam.FlatMap(lambda each: each.pieces).with_output_types(tuple[int, int])
+        | "Deal clusters" >> beam.Reshuffle()
+        | "Rank clusters" >> beam.Map(pairwise, clustering).with_output_types(int)
+    )
 
 
 def _lay(portion: Portion, clustering: Clustering, fit_all: Fitted) -> Iterator[Any]:

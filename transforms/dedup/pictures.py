@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from finecut.io.media.frames.thumbnails import glimpses
 from finecut.io.storage import files as shelf
-from finecut.io.tables.parquet import to_parquet
+from finecut.io.tables.parquet import from_parquet, to_parquet
 from finecut.transforms.beam.guard import attempted
 from finecut.transforms.beam.metrics import LOG, count
 from finecut.transforms.dedup import alike
@@ -152,7 +152,7 @@ def compare(batch: Batch, deduping: Deduping) -> str:
 
 def the_same(graph: Graph, deduping: Deduping, compared: Iterable[str]) -> tuple[Graph, Seen]:
     """The pairs whose pictures are the same, by what lies at these paths and what was known."""
-    tables = [pq.read_table(io.BytesIO(shelf.read(path))) for path in sorted(compared)]
+    tables = [from_parquet(shelf.read(path)) for path in sorted(compared)]
     table = pa.concat_tables([known_likeness(deduping), *tables])
     table = table.sort_by([("first", "ascending"), ("second", "ascending")])
     deduping.clustering.own.write(deduping.path(LIKENESS), to_parquet(table))

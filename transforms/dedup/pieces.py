@@ -16,9 +16,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from finecut.io.storage import files as shelf
-from finecut.io.storage.files import Shelf
 from finecut.io.tables import piles
-from finecut.io.tables.piles import Rows
 from finecut.transforms.beam.metrics import count
 from finecut.transforms.dedup.centroids import SAMPLE_ROWS, Read, centroids_at, read_vectors
 from finecut.transforms.dedup.clustering import SAMPLING, Clustering, Fitted, Piece, Portion, Slice
@@ -65,7 +63,7 @@ def laid(portion: Portion, clustering: Clustering, fit_all: Fitted) -> Laid:
 
 def _placed(
     portion: Portion, centroids: Floats, probes: int, result: Laid
-) -> Iterator[tuple[Rows, Indices]]:
+) -> Iterator[tuple[piles.Rows, Indices]]:
     """Vectors, and the nearest clusters of each; what has no place goes into the result."""
     for read in read_vectors(portion.tables):
         if isinstance(read, str):
@@ -82,11 +80,13 @@ def _placed(
             "ij,ij->i", read.vectors.astype(np.float64), centroids[own[:, 0]], dtype=np.float64
         )
         distances = (1 - cosines).astype(np.float32)
-        yield Rows(read.ids, read.vectors, distances, np.ones(len(own), bool)), own
+        yield piles.Rows(read.ids, read.vectors, distances, np.ones(len(own), bool)), own
 
 
-def _in_piles(placed: Iterable[tuple[Rows, Indices]]) -> Iterator[list[tuple[Rows, Indices]]]:
-    waiting: list[tuple[Rows, Indices]] = []
+def _in_piles(
+    placed: Iterable[tuple[piles.Rows, Indices]],
+) -> Iterator[list[tuple[piles.Rows, Indices]]]:
+    waiting: list[tuple[piles.Rows, Indices]] = []
     for each in placed:
         waiting.append(each)
         if sum(rows.vectors.nbytes for rows, _ in waiting) >= PILE_BYTES:
@@ -104,8 +104,8 @@ def _of_another_model(portion: Portion, read: Read, centroids: Floats) -> str:
     )
 
 
-def _laid_at(own: Indices, rows: Rows, path: str, shelf_of: Shelf) -> list[Slice]:
-    """Rows laid down at the clusters named for each, the first of which it is at home in."""
+def _laid_at(own: Indices, rows: piles.Rows, path: str, shelf_of: shelf.Shelf) -> list[Slice]:
+    """piles.Rows laid down at the clusters named for each, the first of which it is at home in."""
     clusters = own.ravel()
     which = np.repeat(np.arange(len(own)), own.shape[1])
     home = np.zeros(own.shape, bool)
@@ -142,7 +142,7 @@ class Splitting(NamedTuple):
     clustering: Clustering
     #: The folder of its parts, in staging.
     name: str
-    #: Rows that can be compared at once.
+    #: piles.Rows that can be compared at once.
     most: int
     #: How often it may still be split.
     depth: int = DEPTH
@@ -207,8 +207,8 @@ def _dealt(slices: list[Slice], splitting: Splitting) -> Iterator[list[Slice]]:
         yield _laid_at(np.zeros((len(both.ids), 1), np.int64), both, path, clustering.own)
 
 
-def _in_equal_parts(slices: list[Slice], most: int) -> Iterator[Rows]:
-    rest: Rows | None = None
+def _in_equal_parts(slices: list[Slice], most: int) -> Iterator[piles.Rows]:
+    rest: piles.Rows | None = None
     for part in opened(slices):
         rest = part if rest is None else piles.together([rest, part])
         while len(rest.ids) >= most:
@@ -218,8 +218,8 @@ def _in_equal_parts(slices: list[Slice], most: int) -> Iterator[Rows]:
         yield rest
 
 
-def _leaders(slices: list[Slice], seed: int) -> Rows:
-    first: Rows | None = None
+def _leaders(slices: list[Slice], seed: int) -> piles.Rows:
+    first: piles.Rows | None = None
     for part in opened(slices):
         rows = part if first is None else piles.together([first, part])
         chosen = np.unique(np.concatenate([order[:LEADERS] for order in rankings(rows, seed)]))
@@ -228,13 +228,13 @@ def _leaders(slices: list[Slice], seed: int) -> Rows:
     return first._replace(home=np.zeros(len(first.ids), bool))
 
 
-def rankings(rows: Rows, seed: int) -> list[Indices]:
+def rankings(rows: piles.Rows, seed: int) -> list[Indices]:
     """The rows in the order of each rule."""
     hard = ranked(rows.distances, rows.ids, "hard", seed)
     return [hard, hard[::-1], ranked(rows.distances, rows.ids, "random", seed)]
 
 
-def opened(slices: Iterable[Slice]) -> Iterator[Rows]:
+def opened(slices: Iterable[Slice]) -> Iterator[piles.Rows]:
     """The rows of each slice."""
     for slice_ in slices:
         yield piles.from_bytes(shelf.read_part(slice_.path, slice_.offset, slice_.length))

@@ -15,7 +15,6 @@ from apache_beam.utils.windowed_value import WindowedValue
 from finecut.io.dataset.output import Entry, Output, chunk_named, clips_named, read_document
 from finecut.io.records import Failure, Scores, Source
 from finecut.io.storage import files as shelf
-from finecut.io.storage.files import Shelf
 from finecut.io.tables.drops import drops_table, read_drops
 from finecut.transforms.beam.guard import FAILURES, attempted, failure, guarded
 from finecut.transforms.beam.metrics import count
@@ -164,7 +163,7 @@ class ReadChunks(beam.PTransform[beam.PCollection[Output], beam.PCollection[str]
 class ListClips(beam.PTransform[beam.PCollection[str], Any]):
     """Documents of chunks → ``parts`` (:class:`Part`), ``failures``."""
 
-    def __init__(self, sharding: Sharding, tray: Shelf) -> None:
+    def __init__(self, sharding: Sharding, tray: shelf.Shelf) -> None:
         super().__init__()
         self.sharding, self.tray = sharding, tray
 
@@ -193,7 +192,7 @@ class _Found:
     on_lists: int = 0
     fit: list[str] = field(default_factory=list)
 
-    def put_down(self, tray: Shelf) -> Part:
+    def put_down(self, tray: shelf.Shelf) -> Part:
         path, fit = (f"{tray.root}/{name}/{uuid4().hex}.parquet" for name in ("parts", "fit"))
         tray.write(path, candidate_table(self.rows))
         if self.fit:
@@ -211,7 +210,7 @@ class _Found:
 
 
 class _ListClips(beam.DoFn):
-    def __init__(self, sharding: Sharding, tray: Shelf) -> None:
+    def __init__(self, sharding: Sharding, tray: shelf.Shelf) -> None:
         super().__init__()
         self.sharding, self.tray, self._found = sharding, tray, _Found()
 

@@ -14,7 +14,6 @@ import pyarrow as pa
 
 from finecut.io.dataset.output import Entry, NoDataset, Output
 from finecut.io.storage import files as shelf
-from finecut.io.storage.files import Shelf
 from finecut.io.tables.parquet import rows_of
 from finecut.io.tables.shards import ShardFolder
 from finecut.io.tables.tar import size_in_tar
@@ -40,7 +39,7 @@ class Sharding:
 
     output: Output
     folder: ShardFolder
-    shelf: Shelf
+    shelf: shelf.Shelf
     rules: tuple[Rule, ...] = ()
     #: Clips without these are left out.
     needs: tuple[str, ...] = ()

@@ -13,7 +13,6 @@ how many there were. A shard's digest stands for every byte that goes into it.
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby, pairwise
@@ -23,9 +22,8 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from finecut.io.tables.parquet import to_parquet
+from finecut.io.tables.parquet import from_parquet, to_parquet
 from finecut.transforms.shard.bins import packed
 
 #: Changes when the same clips would make other bytes.
@@ -123,7 +121,7 @@ def candidate_table(rows: Iterable[Candidate]) -> bytes:
 
 def read_candidates(data: bytes) -> pa.Table:
     """The same as a table, with what stands there again and again as a dictionary."""
-    return pq.read_table(io.BytesIO(data), read_dictionary=list(_REPEATED))
+    return from_parquet(data, read_dictionary=list(_REPEATED))
 
 
 def in_order_of_shards(tables: Sequence[pa.Table], mixed: bool) -> tuple[pa.Table, int]:
@@ -193,7 +191,7 @@ def plan_tables(shards: Shards, wanted: Iterable[int]) -> Iterator[bytes]:
 
 def read_plans(data: bytes) -> Iterator[ShardPlan]:
     """The plans in such a file."""
-    rows = pq.read_table(io.BytesIO(data)).to_pylist()
+    rows = from_parquet(data).to_pylist()
     for (name, digest), clips in groupby(rows, key=itemgetter("shard", "digest_of_shard")):
         planned = (PlannedClip(row["id"], row["chunk"], row["digest"].hex()) for row in clips)
         yield ShardPlan(name, digest, tuple(planned))

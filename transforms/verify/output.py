@@ -42,6 +42,9 @@ FINDINGS: Final = "findings"
 #: Counters that progress shows.
 LOOKED_AT, TO_CHECK, WRONG = "verify/items", "clips to check", "things wrong"
 
+#: The folder with as many files as there are clips to check.
+METAS: Final = "metas"
+
 #: By a name in bytes: names of files are not always good text, and keys have to be.
 OfVideo = tuple[bytes, Facts]
 Owned = tuple[str, Entry]
@@ -99,13 +102,19 @@ class VerifyOutput(beam.PTransform[beam.PCollection[Folder], Any]):
         videos = (
             checked[FACTS]
             | "By video" >> beam.GroupByKey()
-            | "Check videos" >> beam.FlatMap(_wrong_in_video, verifying).with_output_types(Finding)
+            | "Check videos"
+            >> beam.FlatMapTuple(
+                lambda name, facts: wrong_in_video(name.decode(*CODING), facts, verifying)
+            ).with_output_types(Finding)
         )
         orphans = (
             (listed[FILES], checked[CLAIMS])
             | "Files and claims" >> beam.Flatten()
             | "By owner" >> beam.GroupByKey()
-            | "Find orphans" >> beam.FlatMap(_wrong_with_share).with_output_types(Finding)
+            | "Find orphans"
+            >> beam.FlatMapTuple(
+                lambda _share, entries: wrong_with_owners(entries)
+            ).with_output_types(Finding)
         )
         models = find_other_models(checked[SIGNED], verifying)
         parts = [listed[FINDINGS], checked.findings, videos, orphans, models]
@@ -119,14 +128,13 @@ def find_other_models(signed: Any, verifying: Verifying) -> Any:
     return (
         signed
         | "Without note" >> beam.Filter(lambda each: each.folder not in verifying.notes)
-        | "By folder" >> beam.Map(_by_folder).with_output_types(tuple[str, Signatures])
+        | "By folder"
+        >> beam.Map(lambda each: (each.folder, {each.said: (1, each.path)})).with_output_types(
+            tuple[str, Signatures]
+        )
         | "Count tables" >> beam.CombinePerKey(added)
         | "Compare" >> beam.FlatMapTuple(wrong_in_folder).with_output_types(Finding)
     )
-
-
-def _by_folder(signed: Signed) -> tuple[str, Signatures]:
-    return signed.folder, {signed.said: (1, signed.path)}
 
 
 def _listed(
@@ -141,7 +149,7 @@ def _listed(
         elif isinstance(each, Finding):
             yield _to(FINDINGS, each)
         else:
-            if holds_clips(folder, verifying):
+            if folder.name == METAS:
                 count(TO_CHECK, len(each[1].paths))
             yield _to(FILES, each)
 
@@ -176,18 +184,3 @@ def _checked(
 
 def _to(tag: str, value: object) -> Any:
     return TaggedOutput(tag, value)
-
-
-def _wrong_in_video(
-    group: tuple[bytes, Iterable[Facts]], verifying: Verifying
-) -> Iterator[Finding]:
-    return wrong_in_video(group[0].decode(*CODING), group[1], verifying)
-
-
-def _wrong_with_share(group: tuple[str, Iterable[Entry]]) -> Iterator[Finding]:
-    return wrong_with_owners(group[1])
-
-
-def holds_clips(folder: Folder, verifying: Verifying) -> bool:
-    """Whether as many files lie there as clips are to be checked."""
-    return verifying.below(f"{folder.path}/") == "metas/"

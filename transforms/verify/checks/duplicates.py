@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from finecut.io.layout import DEDUP, GROUPS
 from finecut.io.storage import files as shelf
 from finecut.io.tables.drops import DUPLICATES
-from finecut.io.tables.parquet import PARQUET, tables_in
+from finecut.io.tables.parquet import PARQUET, from_parquet, tables_in
 from finecut.transforms.verify.checks.documents import Wanted, document_in
 from finecut.transforms.verify.checks.findings import Checked, Finding
 from finecut.transforms.verify.checks.orphans import Mention, mentioned
@@ -66,7 +64,7 @@ class Unreadable(ValueError):
 def _columns(path: str) -> Columns:
     """The columns that are checked, as far as the table has them."""
     try:
-        table = pq.read_table(io.BytesIO(shelf.read(path)), partitioning=None)
+        table = from_parquet(shelf.read(path), partitioning=None)
         names = {*IDS, *NEEDED} & {*table.column_names}
         return {key: table.column(key).to_pylist() for key in names}
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:

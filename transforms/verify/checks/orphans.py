@@ -21,7 +21,7 @@ from finecut.transforms.verify.checks.findings import Finding
 
 #: Hexadecimal digits of an owner's share: 4,096 of them.
 DIGITS: Final = 3
-#: Paths that travel together.
+#: Paths or ids that travel together.
 TOGETHER: Final = 500
 CLIPS: Final = ("clips", "filtered_clips")
 #: Anything that lies there of this owner belongs to it.
@@ -77,26 +77,25 @@ def owner_of(path: str) -> str | None:
 
 def dealt(paths: Iterable[str]) -> Iterator[tuple[str, There]]:
     """Paths of files by the share of their owners, many at once."""
-    waiting: dict[str, list[str]] = defaultdict(list)
-    for path in paths:
-        owner = owner_of(path)
-        if owner is None:
-            continue
-        share = share_of(owner)
-        waiting[share].append(path)
-        if len(waiting[share]) == TOGETHER:
-            yield share, There(tuple(waiting.pop(share)))
-    for share, together in waiting.items():
-        yield share, There(tuple(together))
+    owned = ((owner, path) for path in paths if (owner := owner_of(path)) is not None)
+    return ((share, There(together)) for share, together in _by_share(owned))
 
 
 def mentioned(ids: Iterable[str], path: str) -> Iterator[tuple[str, Mention]]:
     """Clips that a table speaks of, by their shares."""
+    named = ((id, id) for id in ids)
+    return ((share, Mention(path, together)) for share, together in _by_share(named))
+
+
+def _by_share(owned: Iterable[tuple[str, str]]) -> Iterator[tuple[str, tuple[str, ...]]]:
     waiting: dict[str, list[str]] = defaultdict(list)
-    for id in ids:
-        waiting[share_of(id)].append(id)
+    for owner, item in owned:
+        share = share_of(owner)
+        waiting[share].append(item)
+        if len(waiting[share]) == TOGETHER:
+            yield share, tuple(waiting.pop(share))
     for share, together in waiting.items():
-        yield share, Mention(path, tuple(together))
+        yield share, tuple(together)
 
 
 def wrong_with_owners(entries: Iterable[Entry]) -> Iterator[Finding]:

@@ -6,19 +6,17 @@ what is not is read with notes in place of names (:mod:`finecut.io.tables.vector
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from finecut.io.layout import chunk_id, embedding_folder
 from finecut.io.storage import files as shelf
-from finecut.io.tables.parquet import embedding_pickle, facts_of
+from finecut.io.tables.parquet import embedding_pickle, facts_of, from_parquet
 from finecut.io.tables.vector_pickles import NoVector, read_vector
 from finecut.transforms.embed.one_model import ALGORITHM, DIMENSION, MODEL, REVISION
 from finecut.transforms.verify.checks.books import several
@@ -63,7 +61,7 @@ class Signed:
 def read_table(data: bytes, path: str) -> Table:
     """The table that these bytes are, or :class:`NoTable`."""
     try:
-        table = pq.read_table(io.BytesIO(data), columns=["id", "embedding"])
+        table = from_parquet(data, columns=["id", "embedding"])
         ids = list(map(str, table.column("id").to_pylist()))
         vectors = [_numbers(row) for row in table.column("embedding")]
         return Table(path, ids, vectors, facts_of(data))
