@@ -120,14 +120,6 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Compared:
-    """A piece's vectors, and the near pairs among them, are on the shelf."""
-
-    centroid: int
-    items: int
-
-
-@dataclass(frozen=True)
 class Settled:
     """All clusters are on the shelf."""
 

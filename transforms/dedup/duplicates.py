@@ -2,7 +2,7 @@
 
     tables ─▶ Cluster ─▶ Settled ─▶ Rank                    the reference's tables
                             └─▶ Candidates ─▶ look, compare ─▶ Decide ─▶ Deduped
-                                (near pairs)  (their pictures)  who stays, groups, the list
+                                (near pairs)  (their pictures)  what stays, groups, the list
 
 Everything lies below one folder::
 

@@ -24,7 +24,6 @@ from finecut.transforms.dedup.centroids import fitted, portions_in, sampled
 from finecut.transforms.dedup.clustering import (
     PAIR_SCHEMA,
     Clustering,
-    Compared,
     Fitted,
     Piece,
     Portion,
@@ -41,8 +40,8 @@ TROUBLES, POINTLESS = "troubles", "pointless"
 # ── comparing ────────────────────────────────────────────────────────────────────────────────────
 
 
-def compared(piece: Piece, clustering: Clustering) -> Compared:
-    """The piece's vectors and near pairs, as tables."""
+def compared(piece: Piece, clustering: Clustering) -> tuple[int, int]:
+    """The piece's vectors and near pairs, as tables; its centroid, and how many are at home."""
     rows = piles.together(list(opened(piece.slices)))
     # Those at home first; the order in which slices came is forgotten.
     rows = rows.take(np.lexsort((rows.ids, ~rows.home)))
@@ -71,7 +70,7 @@ def compared(piece: Piece, clustering: Clustering) -> Compared:
     clustering.own.write(clustering.pairs(piece.centroid, piece.number), to_parquet(table))
     count("pieces compared")
     count("vectors compared", home)
-    return Compared(piece.centroid, home)
+    return piece.centroid, home
 
 
 def cluster_table(rows: piles.Rows, facts: Iterable[tuple[str, str]]) -> bytes:
@@ -164,7 +163,7 @@ class Cluster(beam.PTransform[Any, beam.PCollection[Settled]]):
             | "Pieces"
             >> beam.FlatMap(pieces, clustering, AsSingleton(fit_all)).with_output_types(Piece)
             | "Deal pieces" >> beam.Reshuffle()
-            | "Compare" >> beam.Map(compared, clustering).with_output_types(Compared)
+            | "Compare" >> beam.Map(compared, clustering).with_output_types(tuple[int, int])
         )
         return fit_all | "Settle" >> beam.Map(
             _settle,
@@ -198,15 +197,15 @@ def _settle(
     fit_all: Fitted,
     settle: Callable[[Settled], None],
     *,
-    found: list[Compared],
+    found: list[tuple[int, int]],
     troubles: list[str],
     pointless: list[int],
 ) -> Settled:
     settled = Settled(
         fit_all.dimension,
-        items=sum(piece.items for piece in found),
+        items=sum(items for _, items in found),
         pointless=sum(pointless),
-        pieces=tuple(sorted(Counter(piece.centroid for piece in found).items())),
+        pieces=tuple(sorted(Counter(centroid for centroid, _ in found).items())),
         troubles=tuple(sorted({*troubles})),
     )
     settle(settled)

@@ -19,7 +19,7 @@ from finecut.io.tables.parquet import from_parquet, to_parquet
 from finecut.transforms.beam.guard import attempted
 from finecut.transforms.beam.metrics import LOG, count
 from finecut.transforms.dedup import alike
-from finecut.transforms.dedup.alike import Glance, likeness
+from finecut.transforms.dedup.alike import Thumbnails, likeness
 from finecut.transforms.dedup.clustering import PAIRS
 from finecut.transforms.dedup.folder import LIKENESS, Deduping, table_at
 from finecut.transforms.dedup.graph import Graph, candidates, rank_of, read_graph
@@ -116,20 +116,20 @@ def _look(clip: str, deduping: Deduping) -> bool:
     if isinstance(data, Exception):
         LOG.info("not looked at: %s (%s)", path, data)
         return False
-    deduping.clustering.own.write(_look_path(clip, deduping), data)
+    deduping.clustering.own.write(_thumbnails_path(clip, deduping), data)
     return True
 
 
-def _look_path(clip: str, deduping: Deduping) -> str:
+def _thumbnails_path(clip: str, deduping: Deduping) -> str:
     return deduping.clustering.staged(f"looks/{clip[:2]}/{clip}")
 
 
 @lru_cache(maxsize=REMEMBERED)
-def _glance(path: str) -> Glance | None:
+def _thumbnails(path: str) -> Thumbnails | None:
     data = shelf.read_if_there(path)
     if data is None:
         return None
-    return Glance(np.frombuffer(data, np.uint8).reshape(-1, alike.SIDE, alike.SIDE))
+    return Thumbnails(np.frombuffer(data, np.uint8).reshape(-1, alike.SIDE, alike.SIDE))
 
 
 def compare(batch: Batch, deduping: Deduping) -> str:
@@ -137,7 +137,7 @@ def compare(batch: Batch, deduping: Deduping) -> str:
     table = pq.ParquetFile(io.BytesIO(shelf.read(batch.path)))
     rows = []
     for first, second in _names(table.read_row_group(batch.group)):
-        one, other = (_glance(_look_path(clip, deduping)) for clip in (first, second))
+        one, other = (_thumbnails(_thumbnails_path(clip, deduping)) for clip in (first, second))
         count("pairs compared")
         row: dict[str, Any] = {"first": first, "second": second}
         if one is not None and other is not None:

@@ -17,10 +17,9 @@ would be kept without what kept clips have) is not touched: its document keeps t
 configuration, so curation does it again.
 """
 
-import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from typing import Final
 
@@ -106,7 +105,7 @@ def prepare(relative: str, refiltering: Refiltering) -> Prepared:
         uploads=refiltering.writing.upload_clips,
         note=read.note,
     )
-    yields = dataclasses.replace(
+    yields = replace(
         _yields(entries, after, refiltering),
         videos={UNCHANGED if read.configuration == target else REFILTERED: 1},
     )
@@ -239,7 +238,7 @@ def _note(change: Change, read: Read, writing: Writing) -> None:
         "new": (),
         "chunks": max(1, int(note.get("chunks") or document["num_clip_chunks"])),
         "names": note.get("names") or (document["video"],),
-        CHANGE: dataclasses.asdict(change),
+        CHANGE: asdict(change),
     }
     writing.shelf.write(writing.layout.open_video(change.relative), serialise(said))
 

@@ -63,7 +63,7 @@ class OutOfReach(Exception):
 
 
 def read_document(path: str, must: Mapping[str, Shape]) -> Document | None:
-    """What a document says, or ``None`` if there is none; a bad one puts its video out of reach."""
+    """What a document says, or ``None`` if it is missing; a bad one puts its video out of reach."""
     try:
         said = read_json(path)
     except BadDocument as error:
@@ -74,7 +74,7 @@ def read_document(path: str, must: Mapping[str, Shape]) -> Document | None:
 
 
 def judged_anew(entry: Entry, stages: Sequence[Stage], drops: frozenset[str]) -> Verdict:
-    """As curation judges: who is on a list first, then rule by rule in the order of the steps."""
+    """As curation judges: clips on a list first, then rule by rule in the order of the steps."""
     if not has_file(entry.document):
         return Verdict(entry.document.get("filtered_by"))
     _refuse_rejected_by_step(entry, stages)

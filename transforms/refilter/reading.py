@@ -1,10 +1,9 @@
 """Reading: a video as its documents tell of it, whatever a killed run had still to do."""
 
-import dataclasses
 import itertools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Final
 
 from finecut.io.dataset.output import Entry
@@ -57,7 +56,7 @@ class Change:
     previews: bool
     uploads: bool
     #: What stays noted of a video that failed in part; it has no document.
-    note: Document = dataclasses.field(default_factory=dict)
+    note: Document = field(default_factory=dict)
 
     def clips_of(self, part: Part, writing: Writing) -> list[Entry]:
         """The clips of a chunk after the change, whether it has been made or not."""
@@ -130,7 +129,7 @@ class Read:
     #: How it was made.
     configuration: str | None
     #: What is noted of a film that failed in part.
-    note: Document = dataclasses.field(default_factory=dict)
+    note: Document = field(default_factory=dict)
 
     @property
     def entries(self) -> list[Entry]:
@@ -185,7 +184,7 @@ def _note_of_part(relative: str, writing: Writing) -> Document:
             "made with other options than the rest"
         )
     # As it is when it is read again.
-    plain: Document = json.loads(serialise(dataclasses.asdict(note)))
+    plain: Document = json.loads(serialise(asdict(note)))
     return plain
 
 

@@ -82,7 +82,7 @@ def number(value: object, otherwise: float = 0.0) -> float:
 
 
 def short(value: object, longest: int = LONGEST_TEXT) -> str:
-    """The value as a text of at most that many characters; empty where there is none."""
+    """The value as a text of at most that many characters; empty for None."""
     text = "" if value is None else str(value)
     return text if len(text) <= longest else f"{text[:longest]}…"
 

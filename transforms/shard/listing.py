@@ -47,7 +47,7 @@ class Part:
     path: str
     listed: int
     left_out: Mapping[str, int]
-    #: The names of all scores and captions that those have who stay.
+    #: The names of all scores and captions of the clips that stay.
     scores: tuple[str, ...]
     captions: tuple[str, ...]
     #: Those of the scores that are labels.
@@ -137,13 +137,9 @@ def _unfit(entry: Entry, sharding: Sharding, tables: Tables) -> str | None:
 
 def _is_fit(clip: Listed, sharding: Sharding, tables: Tables) -> bool:
     """Whether a clip would be taken, were it not on a list."""
-
-    def look() -> bool:
-        entry = entry_of(clip.id, clip.chunk, sharding.output)
-        return _unfit(entry, sharding, tables) is None
-
     # It is left out anyway, so what is wrong with it is no failure.
-    return attempted(look) is True
+    entry = attempted(lambda: entry_of(clip.id, clip.chunk, sharding.output))
+    return isinstance(entry, Entry) and attempted(lambda: _unfit(entry, sharding, tables)) is None
 
 
 # ── the transforms ───────────────────────────────────────────────────────────────────────────────

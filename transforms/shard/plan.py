@@ -109,8 +109,8 @@ class Shards:
 
 def mixed_order(clip: str, seed: int) -> int:
     """Where a clip stands when neighbours are to come from different videos."""
-    said = f"{seed} {clip}".encode()
-    return int.from_bytes(hashlib.blake2b(said, digest_size=8).digest(), "big")
+    digest = hashlib.blake2b(f"{seed} {clip}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big")
 
 
 def candidate_table(rows: Iterable[Candidate]) -> bytes:
@@ -131,8 +131,7 @@ def in_order_of_shards(tables: Sequence[pa.Table], mixed: bool) -> tuple[pa.Tabl
         return _ranked(pa.Table.from_pylist([], CANDIDATES)), 0
     table = _ranked(pa.concat_tables(tables).unify_dictionaries().combine_chunks())
     table = table.sort_by([("id", "ascending"), ("chunk rank", "ascending")])
-    once = _first_of_each(table["id"])
-    single = table.filter(once)
+    single = table.filter(_first_of_each(table["id"]))
     order = ["order"] if mixed else ["source rank", "start"]
     keys = [(name, "ascending") for name in ("bin rank", *order, "id")]
     return single.sort_by(keys).combine_chunks(), len(table) - len(single)
@@ -167,8 +166,8 @@ def digest_of_shard(name: str, digests: np.ndarray[tuple[int, ...], np.dtype[np.
 
 def digest_of(name: str, digests: Sequence[str]) -> str:
     """The same for digests in hexadecimal."""
-    packed_digests = np.frombuffer(bytes.fromhex("".join(digests)), f"V{DIGEST_BYTES}")
-    return digest_of_shard(name, packed_digests)
+    data = bytes.fromhex("".join(digests))
+    return digest_of_shard(name, np.frombuffer(data, f"V{DIGEST_BYTES}"))
 
 
 def without(clips: pa.Table, ids: Iterable[str]) -> pa.Table:

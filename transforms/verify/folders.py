@@ -115,7 +115,7 @@ def folders_of(layout: Layout) -> tuple[list[Folder], list[Finding]]:
         if folder.name in KNOWN or folder.name.endswith((VECTORS, TABLES)):
             folders.append(folder)
         elif folder.name == STAGING:
-            notes += (_leftover(Folder(run)) for run in shelf.folders_in(folder.path))
+            notes += map(_leftover, shelf.folders_in(folder.path))
         elif folder.name != PAGES:
             notes.append(
                 Finding(
@@ -128,10 +128,10 @@ def folders_of(layout: Layout) -> tuple[list[Folder], list[Finding]]:
     return folders, notes
 
 
-def _leftover(run: Folder) -> Finding:
+def _leftover(run: str) -> Finding:
     return Finding(
         "leftover",
-        f"{STAGING}/{run.name}/",
+        f"{STAGING}/{Folder(run).name}/",
         "is the staging folder of a run",
         "goes when the run ends",
     )

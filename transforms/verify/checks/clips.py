@@ -30,7 +30,7 @@ class Clip:
     kept: bool
     #: Its document's path, below the root.
     name: str
-    #: Empty if there is none that can be understood.
+    #: Empty if it is missing or cannot be understood.
     document: Document = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     counts: dict[str, float] = field(default_factory=dict)

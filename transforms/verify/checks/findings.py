@@ -92,8 +92,8 @@ KINDS: Final[Mapping[KindName, Kind]] = {
     ),
     "listed-twice": Kind("two outputs were copied into one folder", "Take them apart again."),
     "unreadable": Kind(
-        "it may not be read by who verifies, or a disk or a network is in trouble",
-        "See who may read it, and verify again; nothing that depends on it was looked at.",
+        "its permissions forbid reading it, or a disk or a network is in trouble",
+        "Check its permissions, and verify again; nothing that depends on it was checked.",
     ),
     "clip-missing": Kind(
         "files were removed by hand, a copy is not complete, or the last run over this video had "

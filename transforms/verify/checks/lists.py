@@ -38,7 +38,7 @@ def check_failures(path: str, verifying: Verifying) -> Iterator[Finding | Checke
             yield Finding(
                 "failures-broken",
                 name,
-                f"line {number} is none: {str(error)[:120]}",
+                f"line {number} cannot be read: {str(error)[:120]}",
                 "should be the record of a failure",
             )
         else:

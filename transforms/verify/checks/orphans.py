@@ -4,7 +4,7 @@
                                              ├─ by owner ─▶ what lies there and nobody claims
     a folder, listed ────There(clip, path)───┘
 
-An owner is who a file is named by: a clip, or for tables a chunk. Owners are dealt to so many
+A file is named by its owner: a clip, or for tables a chunk. Owners are dealt to a number of
 *shares*, each looked at as one, so that no worker has to know all clips.
 """
 
@@ -62,7 +62,7 @@ def share_of(owner: str) -> str:
 
 
 def owner_of(path: str) -> str | None:
-    """Who a file is named by, if it is one that a chunk's document may list.
+    """The clip or chunk that a file is named by, if it is one that a chunk's document may list.
 
     >>> owner_of("clips/d2/d2d0.mp4"), owner_of("previews/d2d0/0_255.webp"), owner_of("runs/a/b")
     ('d2d0', 'd2d0', None)

@@ -37,7 +37,7 @@ Rows = Mapping[str, Mapping[str, Any]]
 
 
 def reader() -> str:
-    """Who reads archives here."""
+    """What reads archives here."""
     return "webdataset" if importlib.util.find_spec("webdataset") else "its rules"
 
 
