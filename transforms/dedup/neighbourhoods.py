@@ -158,7 +158,8 @@ class Cluster(beam.PTransform[Any, beam.PCollection[Settled]]):
         ).with_outputs(TROUBLES, POINTLESS, main="slices")
         found = (
             lay.slices
-            | beam.WithKeys(lambda slice_: slice_.centroid).with_output_types(tuple[int, Slice])
+            | "By cluster"
+            >> beam.WithKeys(lambda slice_: slice_.centroid).with_output_types(tuple[int, Slice])
             | "Clusters" >> beam.GroupByKey()
             | "Pieces"
             >> beam.FlatMap(pieces, clustering, AsSingleton(fit_all)).with_output_types(Piece)
