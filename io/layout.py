@@ -25,6 +25,7 @@ With ``shard_prefix`` the clips lie under the first two letters of their id
 from __future__ import annotations
 
 import posixpath
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -81,6 +82,10 @@ TABLES: Final = Artefact(f"*{OF_TABLES}", ".parquet", per="chunk")
 
 #: First letters of an embedding algorithm's name → prefix of its two folders.
 EMBEDDING_FOLDERS = {"cosmos-embed1": "ce1_embd", "internvideo2": "iv2_embd"}
+#: How the names of an embedder's two folders end.
+VECTORS, TABLES = "_embd", "_embd_parquet"
+#: Where ``finecut dedup`` writes in a dataset, and its table of which clips show the same.
+DEDUP, GROUPS = "dedup", "groups.parquet"
 
 
 def strip_protocol(name: str) -> str:
@@ -95,6 +100,18 @@ def clip_id(name: str, start_event: int, end_event: int) -> str:
     'ce2f3d69-8b98-57fe-98fe-70d008e354f3'
     """
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{strip_protocol(name)}_{start_event}_{end_event}"))
+
+
+_CLIP_ID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
+
+
+def is_clip_id(value: object) -> bool:
+    """Whether a clip can have this id, and files can be named by it.
+
+    >>> is_clip_id("ce2f3d69-8b98-57fe-98fe-70d008e354f3"), is_clip_id("../ce2f"), is_clip_id(None)
+    (True, False, False)
+    """
+    return isinstance(value, str) and _CLIP_ID.fullmatch(value) is not None
 
 
 def chunk_id(name: str, index: int) -> str:
@@ -242,6 +259,9 @@ class Layout:
 
     def failures(self) -> str:
         return self.below("failures")
+
+    def dedup(self) -> str:
+        return self.below(DEDUP)
 
     def staging(self) -> str:
         return self.below(".staging")

@@ -22,6 +22,7 @@ from finecut.io.errors import UserError
 from finecut.io.layout import Layout, chunk_id, clip_path_is_sharded, embedding_name_of
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, read_json
+from finecut.io.tables.parquet import tables_in
 
 Document = Mapping[str, Any]
 JSON, CLIP = ".json", ".mp4"
@@ -138,8 +139,7 @@ class Output:
 
     def tables(self, algorithm: str) -> list[str]:
         """The tables of vectors of an algorithm, by path, in order."""
-        folder = self.layout.embeddings_parquet(algorithm)
-        return [path for path in shelf.files_in(folder) if path.endswith(".parquet")]
+        return tables_in(self.layout.embeddings_parquet(algorithm))
 
 
 def _documents_below(folder: str) -> list[str]:

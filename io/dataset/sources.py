@@ -28,10 +28,10 @@ from finecut.io.dataset.output import (
     clips_named,
     read_document,
 )
-from finecut.io.layout import embedding_folder
+from finecut.io.layout import embedding_folder, is_clip_id
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, parsed
-from finecut.io.tables.drops import is_id, read_drops
+from finecut.io.tables.drops import read_drops
 from finecut.io.tables.shards import COLUMNS, ShardFolder, column_of
 from finecut.io.tables.tar import BLOCK
 
@@ -342,4 +342,4 @@ def _ids(drop: Drop) -> Set[str]:
             f"drop={drop!r} names no clips: give the path of a list, as finecut dedup writes them, "
             "several such paths, or ids as texts; leave it out to drop none"
         )
-    return frozenset(named) if all(map(is_id, named)) else read_drops(named)
+    return frozenset(named) if all(map(is_clip_id, named)) else read_drops(named)

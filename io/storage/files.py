@@ -321,6 +321,17 @@ def open_source(uri: str) -> Iterator[str | BinaryIO]:
         yield cast(BinaryIO, file)
 
 
+@contextmanager
+def open_file(uri: str) -> Iterator[BinaryIO]:
+    """The same as a file that is read, wherever it lies."""
+    with open_source(uri) as source:
+        if isinstance(source, str):
+            with Path(source).open("rb") as file:
+                yield file
+        else:
+            yield source
+
+
 def patiently(uri: str, work: Callable[[], T]) -> T:
     """What ``work`` on this file gives, however often it takes within its time."""
     try:

@@ -6,20 +6,17 @@ Parquet files. Such a file holds ids that are to go, never those that stay.
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from finecut.io.errors import UserError
+from finecut.io.layout import is_clip_id
 from finecut.io.storage import files as shelf
+from finecut.io.tables.parquet import PARQUET, from_parquet, tables_in, to_parquet
 
-PARQUET = ".parquet"
 #: Where :mod:`finecut.transforms.dedup.duplicates` puts its list, in the folder it writes.
 DUPLICATES = "duplicates"
-_ID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
 
 
 class DropsError(UserError, ValueError):
@@ -31,21 +28,9 @@ def read_drops(paths: Iterable[str]) -> frozenset[str]:
     return frozenset(id for path in paths if path for id in _ids_of(shelf.absolute(path)))
 
 
-def is_id(word: object) -> bool:
-    """Whether a clip can have this id.
-
-    >>> is_id("ce2f3d69-8b98-57fe-98fe-70d008e354f3"), is_id("../ce2f"), is_id(None)
-    (True, False, False)
-    """
-    return isinstance(word, str) and _ID.fullmatch(word) is not None
-
-
 def drops_table(ids: Iterable[str]) -> bytes:
     """Such a list as a Parquet file."""
-    out = io.BytesIO()
-    table = pa.table({"id": pa.array(sorted(ids), pa.string())})
-    pq.write_table(table, out, compression="zstd")
-    return out.getvalue()
+    return to_parquet(pa.table({"id": pa.array(sorted(ids), pa.string())}), compression="zstd")
 
 
 def _ids_of(path: str) -> Iterator[str]:
@@ -53,7 +38,7 @@ def _ids_of(path: str) -> Iterator[str]:
     if data is not None:
         yield from _ids_in(path, data)
         return
-    tables = _tables(f"{path}/{DUPLICATES}") or _tables(path)
+    tables = tables_in(f"{path}/{DUPLICATES}") or tables_in(path)
     if not tables:
         raise DropsError(
             f"{path} lists no clips: it is no file, and no folder with tables. Write the folder "
@@ -74,14 +59,10 @@ def _read(path: str) -> bytes | None:
         ) from error
 
 
-def _tables(folder: str) -> list[str]:
-    return [path for path in shelf.files_in(folder) if path.endswith(PARQUET)]
-
-
 def _ids_in(path: str, data: bytes) -> Iterator[str]:
     if path.endswith(PARQUET):
         try:
-            table = pq.read_table(io.BytesIO(data))
+            table = from_parquet(data)
         except (pa.ArrowException, OSError) as error:  # damaged pages are the latter
             raise DropsError(
                 f"{path} is no Parquet table ({error}): usually a copy was cut short. Run finecut "
@@ -95,7 +76,7 @@ def _ids_in(path: str, data: bytes) -> Iterator[str]:
                 "dedup wrote (DATASET/dedup)"
             )
         for number, id in enumerate(table.column("id").to_pylist(), 1):
-            if not is_id(id):
+            if not is_clip_id(id):
                 raise DropsError(
                     f"{path}, row {number}: {str(id)[:60]!r} is no id of a clip: write one in each "
                     "row, as they stand in the names under clips/"
@@ -106,7 +87,7 @@ def _ids_in(path: str, data: bytes) -> Iterator[str]:
     for number, line in enumerate(data.decode("utf-8-sig", errors="replace").splitlines(), 1):
         if not (word := line.strip()):
             continue
-        if not is_id(word):
+        if not is_clip_id(word):
             raise DropsError(
                 f"{path}, line {number}: {word[:60]!r} is no id of a clip: write one in each line, "
                 "as they stand in the names under clips/"

@@ -10,11 +10,15 @@ import io
 import pickle
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from finecut.io.storage import files as shelf
+
+PARQUET = ".parquet"
 NO_FACTS: Mapping[str, str] = MappingProxyType({})
 SCHEMA = pa.schema([("id", pa.string()), ("embedding", pa.list_(pa.float32()))])
 
@@ -39,14 +43,31 @@ def embedding_table(
     )
     if facts:
         table = table.replace_schema_metadata({PREFIX + key: said for key, said in facts.items()})
+    return to_parquet(table)
+
+
+def to_parquet(
+    table: pa.Table, row_group_size: int | None = None, compression: str = "snappy"
+) -> bytes:
+    """A table as the bytes of a Parquet file."""
     out = io.BytesIO()
-    pq.write_table(table, out, compression="snappy")
+    pq.write_table(table, out, compression=compression, row_group_size=row_group_size)
     return out.getvalue()
+
+
+def from_parquet(data: bytes, **settings: Any) -> pa.Table:
+    """The table that these bytes of a Parquet file hold."""
+    return pq.read_table(io.BytesIO(data), **settings)
+
+
+def tables_in(folder: str) -> list[str]:
+    """The Parquet files that lie in a folder, in order."""
+    return [path for path in shelf.files_in(folder) if path.endswith(PARQUET)]
 
 
 def rows_of(table: bytes) -> list[tuple[str, list[float]]]:
     """The rows that :func:`embedding_table` was given."""
-    read = pq.read_table(io.BytesIO(table), columns=["id", "embedding"])
+    read = from_parquet(table, columns=["id", "embedding"])
     ids, vectors = (read.column(name).to_pylist() for name in ("id", "embedding"))
     return list(zip(ids, vectors, strict=True))
 

@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from finecut.io.dataset.output import NoDataset, Output
 from finecut.io.errors import UserError
-from finecut.io.layout import Layout
+from finecut.io.layout import GROUPS, Layout
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import LeadsOutside, refuse_outside
 from finecut.io.storage.halting import halt
@@ -31,7 +31,7 @@ from finecut.io.storage.staging import alive, sweep_dead
 from finecut.io.storage.stores import UnknownStore
 from finecut.io.storage.temporary import sweep_temporary
 from finecut.io.tables.drops import DUPLICATES
-from finecut.io.tables.parquet import facts_of
+from finecut.io.tables.parquet import facts_of, tables_in
 from finecut.pipeline.cli.final_words import shown
 from finecut.pipeline.cli.own_process import said_once
 from finecut.pipeline.cli.progress import Progress
@@ -41,15 +41,14 @@ from finecut.pipeline.commands.shell import Command, perform
 from finecut.pipeline.elsewhere import NOBODY_AT_WORK
 from finecut.pipeline.engine import RunError, run_pipeline
 from finecut.pipeline.options import OptionError
-from finecut.transforms.dedup.duplicates import (
+from finecut.transforms.dedup.clustering import CLUSTERS, PAIRS, PAIRWISE, Clustering
+from finecut.transforms.dedup.duplicates import Dedup
+from finecut.transforms.dedup.folder import (
     FORM,
-    GROUPS,
     LIKENESS,
     STATE,
     SUMMARY,
     UNSEEN,
-    USUAL_FOLDER,
-    Dedup,
     Deduped,
     Deduping,
     State,
@@ -59,7 +58,6 @@ from finecut.transforms.dedup.duplicates import (
     summary_of,
     write_state,
 )
-from finecut.transforms.dedup.neighbourhoods import CLUSTERS, PAIRS, PAIRWISE, Clustering, tables_in
 from finecut.transforms.option import LITE
 
 #: How far apart duplicates may be when their pictures are compared as well, and when only vectors
@@ -220,7 +218,7 @@ def planned(options: DedupOptions) -> Deduping:
             "the columns id and embedding"
         )
     facts = _facts(tables[0])
-    root = shelf.absolute(options.into or f"{layout.root}/{USUAL_FOLDER}")
+    root = shelf.absolute(options.into or layout.dedup())
     _refuse_outside(root)
     own = Shelf(root, f"{root}/.staging/{uuid.uuid4().hex}", FindDuplicates(options).fence)
     confirms = not options.no_confirm and shelf.exists(layout.clips())
@@ -291,7 +289,7 @@ def _check_into(options: DedupOptions, layout: Layout, tables: str) -> None:
         raise OptionError(
             f"--into {options.into} is the dataset, or one of the folders that hold what it is "
             f"made of, and finecut dedup writes tables of its own: write another folder, or leave "
-            f"it out ({root}/{USUAL_FOLDER})"
+            f"it out ({layout.dedup()})"
         )
 
 

@@ -5,7 +5,7 @@
     documents ─▶ what would come of it (a table) ─▶ done, video by video ─▶ runs/…/summary.json
 
 The new configuration is that of ``finecut curate`` with the new options. So curation skips what was
-refiltered, and does again what could not be (see :mod:`finecut.transforms.refilter.judging`).
+refiltered, and does again what could not be (see :mod:`finecut.transforms.refilter.changing`).
 """
 
 from __future__ import annotations
@@ -55,16 +55,16 @@ from finecut.pipeline.run_document import run_document, run_name
 from finecut.transforms.dedup.keepers import bereft_words
 from finecut.transforms.filter.rules import Rule, parse_rule
 from finecut.transforms.option import ENABLE, ENABLED, SCORE_ONLY
-from finecut.transforms.refilter.judging import (
+from finecut.transforms.refilter.changing import (
     REFILTERED,
     UNCHANGED,
     UNTOUCHED,
     EachVideo,
-    Refiltering,
     Work,
     foresee,
     refilter,
 )
+from finecut.transforms.refilter.judging import Refiltering
 from finecut.transforms.refilter.rewriting import Stage
 from finecut.transforms.refilter.yields import KEPT, Amount, Yields, curve
 from finecut.transforms.registry import IN_CUT, ON_FRAMES, STEPS

@@ -33,9 +33,7 @@ from finecut.pipeline.page.runs import rules_of_last
 from finecut.pipeline.page.similar import write_alike, write_duplicates
 from finecut.transforms.beam.guard import attempted
 from finecut.transforms.registry import titles
-from finecut.transforms.report.gallery import (
-    rules_drawn,
-)
+from finecut.transforms.report.sources import rules_drawn
 from finecut.transforms.steps.thumbnail import THUMBNAILS
 
 #: Where the page lies in an output, and what it is called.

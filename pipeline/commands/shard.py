@@ -70,18 +70,11 @@ from finecut.pipeline.options import OptionError
 from finecut.transforms.beam.metrics import BOARD
 from finecut.transforms.dedup.keepers import bereft_words, keepers_of
 from finecut.transforms.filter.rules import parse_rule_on_output
-from finecut.transforms.shard.archives import (
-    LISTED_TWICE,
-    NONE,
-    ListClips,
-    Part,
-    ReadChunks,
-    ReadPlans,
-    Sharding,
-    WriteShards,
-)
+from finecut.transforms.shard.archives import ReadPlans, WriteShards
 from finecut.transforms.shard.bins import binning, parse_edges
 from finecut.transforms.shard.card import MARK, Contents, card
+from finecut.transforms.shard.listing import LISTED_TWICE, ListClips, Part, ReadChunks
+from finecut.transforms.shard.material import NONE, Sharding
 from finecut.transforms.shard.plan import (
     FORMAT,
     Shards,

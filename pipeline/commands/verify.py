@@ -32,17 +32,14 @@ from finecut.pipeline.options import OptionError
 from finecut.transforms.verify.checks.findings import KINDS, Checked, Finding
 from finecut.transforms.verify.checks.shards import reader
 from finecut.transforms.verify.checks.verifying import Verifying
+from finecut.transforms.verify.folders import Folder, folders_of, links_out, verifying_of
 from finecut.transforms.verify.output import (
     CHECKED,
     FINDINGS,
     LOOKED_AT,
     TO_CHECK,
     WRONG,
-    Folder,
     VerifyOutput,
-    folders_of,
-    links_out,
-    verifying_of,
 )
 
 DECODING: Final = "finecut.transforms.verify.checks.decoding"

@@ -24,7 +24,7 @@ from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from typing import Any
 
-from finecut.transforms.report.gallery import plain_json
+from finecut.transforms.report.columns import plain_json
 
 #: The page's parts, in the order in which they are put together.
 STYLES = ("page.css",)

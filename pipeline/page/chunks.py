@@ -6,7 +6,7 @@ import hashlib
 from typing import Any
 
 from finecut.io.storage.publishing import Shelf
-from finecut.transforms.report.gallery import script
+from finecut.transforms.report.columns import script
 
 #: The folder of the page's data.
 DATA = "data"

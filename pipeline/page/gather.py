@@ -14,21 +14,15 @@ from itertools import groupby
 from typing import Any, TypeVar
 
 from finecut.io.dataset.output import Entry, NoDataset, Output
+from finecut.io.layout import is_clip_id
 from finecut.io.process.threads import in_order
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, parsed_text, read_json
 from finecut.pipeline.page.chunks import Chunks
 from finecut.pipeline.page.runs import runs_below, stride_of_last
-from finecut.transforms.report.gallery import (
-    Clips,
-    common_folder,
-    is_clip_id,
-    number,
-    row_of,
-    short,
-    spans_of_lost,
-    video_of,
-)
+from finecut.transforms.report.columns import Clips
+from finecut.transforms.report.rows import number, row_of, short
+from finecut.transforms.report.sources import common_folder, spans_of_lost, video_of
 from finecut.transforms.verify.checks.shapes import CHUNK, CLIP, RUN, VIDEO, Shape, misfit
 
 Asked = TypeVar("Asked")

@@ -5,7 +5,7 @@ cosine tells a clip that was encoded twice from the next one of the same street.
 looked at once more, as 16 · 16 grey squares, four times a second::
 
     what is shown   ▚▞▚▞  each picture against the other at that moment, its brightness taken away
-    what changes    ·─▸·  the same, less what stays the same all the time: who moves, and how
+    what changes    ·─▸·  the same, less what stays the same all the time: what moves, and how
 
 Both have to agree, at the same shift in time (up to half a second) and with the same edges (up to a
 tenth of one of the two may be cut off). Where hardly anything changes in either, what is shown has
@@ -25,7 +25,7 @@ from finecut.io.media.frame_view import Bytes
 
 Grey = NDArray[np.float32]
 
-#: Pictures that are kept of a clip: so many a second of the first 16 seconds, of this size.
+#: Pictures that are kept of a clip: how many a second, of the first 16 seconds, and of what size.
 RATE, MOST, SIDE = 8, 128, 32
 #: The squares that are compared, and every which picture is.
 GRID: Final = 16
@@ -43,7 +43,7 @@ SHOWN, CHANGES = 0.9, 0.65
 QUIET, SHOWN_QUIETLY = 4.0, 0.95
 #: Less contrast than this is one colour; two of them are alike if they are about as bright.
 FLAT, AS_BRIGHT = 2.0, 16.0
-#: Who agrees less without any crop does not agree with one.
+#: What agrees less without any crop does not agree with one.
 HOPELESS: Final = 0.3
 #: The part of the longer clip that both have to show.
 OVERLAP: Final = 0.75
@@ -80,7 +80,7 @@ class _Seen(NamedTuple):
     changes: Grey
 
 
-class Glance:
+class Thumbnails:
     """A clip, ready to be compared; views with cut edges are made when they are asked for."""
 
     def __init__(self, pictures: Bytes) -> None:
@@ -102,7 +102,7 @@ class Glance:
         return self._views[number]
 
 
-def likeness(one: Glance, other: Glance) -> Likeness:
+def likeness(one: Thumbnails, other: Thumbnails) -> Likeness:
     """How alike the two are at best; symmetric."""
     if min(len(one), len(other)) < OVERLAP * max(len(one), len(other)):
         return UNLIKE
@@ -112,8 +112,7 @@ def likeness(one: Glance, other: Glance) -> Likeness:
         return best
     for number in range(1, len(VIEWS)):
         for a, b in ((number, 0), (0, number)):
-            found = _aligned(one.view(a), other.view(b), quiet)
-            best = max(best, found, key=_rank)
+            best = max(best, _aligned(one.view(a), other.view(b), quiet), key=_rank)
     return best
 
 
@@ -137,8 +136,13 @@ def _aligned(one: _Seen, other: _Seen, quiet: bool) -> Likeness:
 
 def _part(seen: _Seen, begin: int, count: int) -> _Seen:
     part = slice(begin, begin + count, EVERY)
-    shown, length, flat, mean, changes = seen
-    return _Seen(shown[part], length[part], flat[part], mean[part], changes[part])
+    return _Seen(
+        seen.shown[part],
+        length=seen.length[part],
+        flat=seen.flat[part],
+        mean=seen.mean[part],
+        changes=seen.changes[part],
+    )
 
 
 def _compared(one: _Seen, other: _Seen) -> Likeness:
@@ -157,8 +161,13 @@ def _seen(pictures: Grey) -> _Seen:
     mean = rows.mean(axis=1)
     shown = rows - mean[:, None]
     length = np.linalg.norm(shown, axis=1)
-    flat = length < FLAT * GRID
-    return _Seen(shown, length, flat, mean, shown - shown.mean(axis=0))
+    return _Seen(
+        shown,
+        length=length,
+        flat=length < FLAT * GRID,
+        mean=mean,
+        changes=shown - shown.mean(axis=0),
+    )
 
 
 def _cropped(pictures: Grey, share: float, top: float, left: float) -> Grey:

@@ -19,7 +19,7 @@ Indices = NDArray[np.int64]
 
 #: Rows that are multiplied at once: a few megabytes of products.
 ROWS: Final = 4096
-#: k-means‖: so many rounds, in each of which about twice as many seeds as wanted are drawn.
+#: k-means‖: the number of rounds, in each of which about twice as many seeds as wanted are drawn.
 ROUNDS: Final = 5
 OVERSAMPLING: Final = 2.0
 #: Vectors that move the centroids at once, and how often the whole sample is gone through.
@@ -61,7 +61,7 @@ def nearest(vectors: Floats, centroids: Floats, most: int = 1) -> tuple[Indices,
 
 
 def fit(sample: Floats, clusters: int, seed: int = 42) -> Floats:
-    """Centroids of length 1, at most so many; fewer where the sample has fewer directions."""
+    """Centroids of length 1, at most that many; fewer where the sample has fewer directions."""
     somewhere = sample[sample.any(axis=1)]
     if not len(somewhere):
         return np.zeros((1, sample.shape[1]), np.float32)

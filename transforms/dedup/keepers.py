@@ -3,19 +3,15 @@
 Where that clip goes as well, by a rule, nothing is left of the group.
 """
 
-import io
 from collections.abc import Iterable
-from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from finecut.io.layout import GROUPS, is_clip_id
 from finecut.io.storage import files as shelf
-from finecut.io.tables.drops import DropsError, is_id
-
-#: The table beside the list of duplicates.
-GROUPS: Final = "groups.parquet"
+from finecut.io.tables.drops import DropsError
+from finecut.io.tables.parquet import from_parquet
 
 
 def keepers_of(lists: Iterable[str]) -> dict[str, str]:
@@ -28,7 +24,7 @@ def _rows(folder: str) -> Iterable[tuple[str, str]]:
     if not shelf.exists(path):
         return
     try:
-        table = pq.read_table(io.BytesIO(shelf.read(path)), columns=["id", "kept", "kept_id"])
+        table = from_parquet(shelf.read(path), columns=["id", "kept", "kept_id"])
     except (pa.ArrowException, OSError) as error:
         raise DropsError(
             f"{path} is no table of groups ({error}): usually a copy was cut short. Run finecut "
@@ -37,7 +33,7 @@ def _rows(folder: str) -> Iterable[tuple[str, str]]:
     gone = table.filter(pc.invert(table["kept"]))
     for id, keeper in zip(gone["id"].to_pylist(), gone["kept_id"].to_pylist(), strict=True):
         # Files are looked for by these names.
-        if is_id(id) and is_id(keeper):
+        if is_clip_id(id) and is_clip_id(keeper):
             yield id, keeper
 
 

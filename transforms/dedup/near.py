@@ -1,7 +1,7 @@
 """Near: which vectors of a cluster are nearly the same, and which one of them stays.
 
     a cluster ──blockwise──▶ pairs of cosine ≥ floor          neighbours()
-    all pairs of all clusters, ranked ──▶ who stays           chosen()
+    all pairs of all clusters, ranked ──▶ what stays          chosen()
 
 A vector is at home in its nearest cluster and a visitor in some others, so that two that lie on
 both sides of a border meet anyway. What is removed is removed for one that stays: no chain of
@@ -9,7 +9,7 @@ look-alikes takes away the last of them.
 
 Of thousands that are all alike (black pictures) each has thousands of neighbours, and all pairs of
 them would be millions. So of a crowd only those pairs are kept that decide: the nearest ones, and
-at each of some levels of likeness those who come first in any of the rankings, since a vector goes
+at each of some levels of likeness those that come first in any of the rankings, since a vector goes
 if the first of those that are near enough stays.
 """
 
@@ -30,10 +30,10 @@ ROWS: Final = 2048
 PRODUCTS: Final = 4_000_000
 #: Pairs whose cosine is computed once more, exactly, at once.
 EXACTLY: Final = 2048
-#: With more neighbours than this a vector is in a crowd; then so many of the nearest are kept.
+#: With more neighbours than this a vector is in a crowd; then that many of the nearest are kept.
 CROWD: Final = 64
 NEAREST: Final = 24
-#: And at each of these levels so many of those who come first.
+#: And at each of these levels that many of those that come first.
 LEVELS: Final = (0.0, 0.8, 0.9, 0.95, 0.99)
 FIRST: Final = 2
 #: By how much products of blocks may be off.
@@ -46,6 +46,9 @@ class Pairs(NamedTuple):
     first: Indices
     second: Indices
     cosine: Floats
+
+    def take(self, which: NDArray[np.bool_]) -> Pairs:
+        return Pairs(self.first[which], self.second[which], self.cosine[which])
 
 
 def neighbours(
@@ -75,8 +78,7 @@ def neighbours(
     keys = np.unique(met.min(axis=1) * len(vectors) + met.max(axis=1)) if len(met) else met[:, 0]
     first, second = np.divmod(keys, max(1, len(vectors)))
     cosine = _cosines(vectors, first, second)
-    sure = cosine >= np.float32(floor)
-    return Pairs(first[sure], second[sure], cosine[sure])
+    return Pairs(first, second, cosine).take(cosine >= np.float32(floor))
 
 
 def _of_a_crowd(products: Floats, orders: Sequence[Indices]) -> Indices:
@@ -112,7 +114,7 @@ def _cosines(vectors: Floats, first: Indices, second: Indices) -> Floats:
 def nearest_before(vectors: Floats) -> tuple[Indices, Floats]:
     """For each row the nearest of those before it and their cosine, as the reference has it.
 
-    Where there is none before, or none on this side, it is the row itself and 0.
+    Where nothing comes before, or nothing on this side, it is the row itself and 0.
     """
     found = np.arange(len(vectors))
     cosines = np.zeros(len(vectors), np.float32)
@@ -132,9 +134,9 @@ def nearest_before(vectors: Floats) -> tuple[Indices, Floats]:
 
 
 def ranked(distances: NDArray[np.floating], ids: NDArray[np.str_], keep: str, seed: int) -> Indices:
-    """Who comes first is kept: ``hard`` the farthest from its centroid, ``easy`` the nearest.
+    """What comes first is kept: ``hard`` the farthest from its centroid, ``easy`` the nearest.
 
-    ``random`` draws by the id, so that the order of two does not depend on who else is there.
+    ``random`` draws by the id, so that the order of two does not depend on what else is there.
     """
     if keep == "random":
         return np.lexsort((ids, lots(ids, seed)))
@@ -160,8 +162,7 @@ def chosen(count: int, near: Pairs, rank: Indices, eps: float) -> Chosen:
 
     Of several that stay, the nearest is named.
     """
-    close = near.cosine >= np.float32(1 - eps)
-    one, other, how = near.first[close], near.second[close], near.cosine[close]
+    one, other, how = near.take(near.cosine >= np.float32(1 - eps))
     swap = rank[one] > rank[other]
     earlier, later = np.where(swap, other, one), np.where(swap, one, other)
     # By the rank of the later one: whether the earlier ones stay is known by then.
@@ -187,9 +188,8 @@ def _nearest_that_stay(
 
 
 def groups(count: int, near: Pairs, eps: float) -> Indices:
-    """The group of each row, by the lowest number in it: who is near somebody is in one group."""
-    close = near.cosine >= np.float32(1 - eps)
-    one, other = near.first[close], near.second[close]
+    """The group of each row, by the lowest number in it: what is near is in one group."""
+    one, other, _ = near.take(near.cosine >= np.float32(1 - eps))
     group = np.arange(count)
     while True:
         lower = np.minimum(group[one], group[other])

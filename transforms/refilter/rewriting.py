@@ -90,8 +90,7 @@ def clip_rewritten(
     _forget(said, "models", models)
     said["clip_location"] = _moved(entry, kept, layout)
     said["valid"] = kept and has_file(said) and not said.get("errors")
-    path = layout.clip(entry.id, kept)
-    return dataclasses.replace(entry, kept=kept, path=path, document=said)
+    return dataclasses.replace(entry, kept=kept, path=layout.clip(entry.id, kept), document=said)
 
 
 def _found_by(model: str) -> str | None:
@@ -124,13 +123,9 @@ def _forget(said: Document, key: str, names: Iterable[str]) -> None:
 
 
 def _with_reason(said: Document, rejected_by: str | None) -> Document:
-    place = next((key for key in said if key in FOLLOWING), None)
-    told: Document = {}
-    for key, value in said.items():
-        if key == place:
-            told["filtered_by"] = rejected_by
-        told[key] = value
-    return told
+    items = list(said.items())
+    place = next(place for place, (key, _) in enumerate(items) if key in FOLLOWING)
+    return dict([*items[:place], ("filtered_by", rejected_by), *items[place:]])
 
 
 def _moved(entry: Entry, kept: bool, layout: Layout) -> str:

@@ -1,9 +1,8 @@
 """Yields: what rules let through, in clips and seconds, now and then; added up over all videos."""
 
 import bisect
-import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
 from finecut.io.records import Failure, Scores
@@ -42,7 +41,7 @@ class Untouched:
 
 @dataclass(frozen=True)
 class Yields:
-    """What comes of videos that are judged anew. Sums do not depend on who adds up first."""
+    """What comes of videos that are judged anew. Sums do not depend on what is added first."""
 
     #: By what is done to them.
     videos: Mapping[str, int] = field(default_factory=dict)
@@ -71,7 +70,7 @@ class Yields:
 
     def trimmed(self) -> "Yields":
         """The same, no larger than it has to be."""
-        return dataclasses.replace(
+        return replace(
             self,
             untouched=tuple(sorted(self.untouched)[:NAMED]),
             failures=tuple(sorted(self.failures, key=lambda f: f.source.name)[:NAMED]),
@@ -84,8 +83,7 @@ def merged(many: Iterable[Yields]) -> Yields:
     total = Yields()
     for one in many:
         sums = {
-            f.name: _together(getattr(total, f.name), getattr(one, f.name))
-            for f in dataclasses.fields(Yields)
+            f.name: _together(getattr(total, f.name), getattr(one, f.name)) for f in fields(Yields)
         }
         total = Yields(**sums).trimmed()
     return total
@@ -94,12 +92,8 @@ def merged(many: Iterable[Yields]) -> Yields:
 def _together(one: Any, other: Any) -> Any:
     if not isinstance(one, Mapping):
         return one + other
-    both = {name: one[name] + other[name] for name in one if name in other and _adds(one[name])}
-    return {**one, **other, **both}
-
-
-def _adds(value: object) -> bool:
-    return not isinstance(value, Mapping)
+    shared = [name for name in one if name in other and not isinstance(one[name], Mapping)]
+    return {**one, **other, **{name: one[name] + other[name] for name in shared}}
 
 
 def curve(sample: Mapping[str, Scores], rule: Rule) -> list[tuple[float, float]]:
@@ -115,7 +109,7 @@ def curve(sample: Mapping[str, Scores], rule: Rule) -> list[tuple[float, float]]
     if not values or rule.comparison in SAMENESS:
         return []
     limits = dict.fromkeys(_limit(values, part, rule) for part in PARTS)
-    return [(limit, _part(values, dataclasses.replace(rule, limit=limit))) for limit in limits]
+    return [(limit, _part(values, replace(rule, limit=limit))) for limit in limits]
 
 
 def _limit(values: Sequence[float], part: float, rule: Rule) -> float:

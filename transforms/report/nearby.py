@@ -34,7 +34,7 @@ class Nearby(NamedTuple):
 
 
 def nearby(vectors: NDArray[np.floating], most: int, few: int = FEW) -> Nearby:
-    """The nearest others of each row, at most so many; rows that point nowhere have none."""
+    """The nearest others of each row, at most that many; rows that point nowhere have none."""
     found = Nearby(
         np.full((len(vectors), most), NOBODY, np.int32),
         np.zeros((len(vectors), most), np.float32),
@@ -48,7 +48,7 @@ def nearby(vectors: NDArray[np.floating], most: int, few: int = FEW) -> Nearby:
 
 
 def _rooms(vectors: NDArray[np.floating], few: int) -> Iterator[tuple[Indices, Indices]]:
-    """Who is compared with whom."""
+    """Which rows are compared with which."""
     count = len(vectors)
     if count <= few:
         everybody = np.arange(count)

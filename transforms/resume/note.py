@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from finecut.io.layout import is_clip_id
 from finecut.io.records import Reel, Source, Video
 from finecut.io.storage.json_documents import BadDocument, read_json, usable_json
 from finecut.transforms.beam.metrics import LOG, count
-from finecut.transforms.verify.checks.shapes import is_id
 from finecut.transforms.write.documents import CONFIGURATION, serialise
 from finecut.transforms.write.writing import Writing
 
@@ -117,7 +117,7 @@ def named_in(document: dict[str, Any]) -> set[str]:
 
 def _ids(said: Any) -> tuple[str, ...]:
     """Ids of clips among what a document says. Files are removed by them: nothing else passes."""
-    return tuple(filter(is_id, said)) if isinstance(said, list) else ()
+    return tuple(filter(is_clip_id, said)) if isinstance(said, list) else ()
 
 
 def _number(said: Any) -> int:

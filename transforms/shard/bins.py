@@ -42,7 +42,10 @@ class Binning:
         >>> binning(["aspect"]).bin_of(1080, 1920, 4.0)
         'aspect0-0.8'
         """
-        return "_".join(_place(axis, edges, width, height, seconds) for axis, edges in self.axes)
+        return "_".join(
+            _place(axis, edges, (seconds,) if axis == DURATION else (width, height))
+            for axis, edges in self.axes
+        )
 
 
 def binning(
@@ -93,24 +96,13 @@ def packed(sizes: Sequence[int], most_bytes: int, most_clips: int = 0) -> Iterat
         yield start
 
 
-def _place(
-    axis: str,
-    edges: Sequence[float],
-    width: float | None,
-    height: float | None,
-    seconds: float | None,
-) -> str:
-    needed = (seconds,) if axis == DURATION else (width, height)
-    if not all(isinstance(n, int | float) and math.isfinite(n) and n > 0 for n in needed):
+def _place(axis: str, edges: Sequence[float], sizes: Sequence[float | None]) -> str:
+    """The name of the bin on one axis, of a clip of this duration or of this width and height."""
+    known = [n for n in sizes if isinstance(n, int | float) and math.isfinite(n) and n > 0]
+    if len(known) < len(sizes):
         return f"{SHORT[axis]}-{UNKNOWN}"
-    value = _measured(axis, width or 1, height or 1, seconds or 1)
+    value = known[0] / known[1] if axis == ASPECT else min(known)
     index = bisect_right(edges, value)
     below = f"{edges[index - 1]:.12g}" if index else "0"
     above = f"{edges[index]:.12g}" if index < len(edges) else UP
     return f"{SHORT[axis]}{below}-{above}"
-
-
-def _measured(axis: str, width: float, height: float, seconds: float) -> float:
-    if axis == RESOLUTION:
-        return min(width, height)
-    return width / height if axis == ASPECT else seconds

@@ -13,17 +13,17 @@ how many there were. A shard's digest stands for every byte that goes into it.
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
+from operator import itemgetter
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from finecut.io.tables.parquet import from_parquet, to_parquet
 from finecut.transforms.shard.bins import packed
 
 #: Changes when the same clips would make other bytes.
@@ -109,21 +109,19 @@ class Shards:
 
 def mixed_order(clip: str, seed: int) -> int:
     """Where a clip stands when neighbours are to come from different videos."""
-    said = f"{seed} {clip}".encode()
-    return int.from_bytes(hashlib.blake2b(said, digest_size=8).digest(), "big")
+    digest = hashlib.blake2b(f"{seed} {clip}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big")
 
 
 def candidate_table(rows: Iterable[Candidate]) -> bytes:
     """Candidates as a Parquet file."""
     told = [asdict(row) | {"digest": bytes.fromhex(row.digest)} for row in rows]
-    out = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(told, CANDIDATES), out, compression="zstd")
-    return out.getvalue()
+    return to_parquet(pa.Table.from_pylist(told, CANDIDATES), compression="zstd")
 
 
 def read_candidates(data: bytes) -> pa.Table:
     """The same as a table, with what stands there again and again as a dictionary."""
-    return pq.read_table(io.BytesIO(data), read_dictionary=list(_REPEATED))
+    return from_parquet(data, read_dictionary=list(_REPEATED))
 
 
 def in_order_of_shards(tables: Sequence[pa.Table], mixed: bool) -> tuple[pa.Table, int]:
@@ -133,8 +131,7 @@ def in_order_of_shards(tables: Sequence[pa.Table], mixed: bool) -> tuple[pa.Tabl
         return _ranked(pa.Table.from_pylist([], CANDIDATES)), 0
     table = _ranked(pa.concat_tables(tables).unify_dictionaries().combine_chunks())
     table = table.sort_by([("id", "ascending"), ("chunk rank", "ascending")])
-    once = _first_of_each(table["id"])
-    single = table.filter(once)
+    single = table.filter(_first_of_each(table["id"]))
     order = ["order"] if mixed else ["source rank", "start"]
     keys = [(name, "ascending") for name in ("bin rank", *order, "id")]
     return single.sort_by(keys).combine_chunks(), len(table) - len(single)
@@ -152,10 +149,9 @@ def shards_of(clips: pa.Table, most_bytes: int, most_clips: int) -> Shards:
         folder = f"{bin}/" if bin else ""
         names += [f"{folder}{number:0{digits}d}" for number in range(len(local))]
         ends += [start + at for at in local]
-    starts = [0, *ends][: len(ends)]
     of_shards = [
         digest_of_shard(name, digests[start:end])
-        for name, start, end in zip(names, starts, ends, strict=True)
+        for name, (start, end) in zip(names, pairwise([0, *ends]), strict=True)
     ]
     return Shards(clips, tuple(names), tuple(ends), tuple(of_shards))
 
@@ -170,8 +166,8 @@ def digest_of_shard(name: str, digests: np.ndarray[tuple[int, ...], np.dtype[np.
 
 def digest_of(name: str, digests: Sequence[str]) -> str:
     """The same for digests in hexadecimal."""
-    packed_digests = np.frombuffer(bytes.fromhex("".join(digests)), f"V{DIGEST_BYTES}")
-    return digest_of_shard(name, packed_digests)
+    data = bytes.fromhex("".join(digests))
+    return digest_of_shard(name, np.frombuffer(data, f"V{DIGEST_BYTES}"))
 
 
 def without(clips: pa.Table, ids: Iterable[str]) -> pa.Table:
@@ -194,17 +190,10 @@ def plan_tables(shards: Shards, wanted: Iterable[int]) -> Iterator[bytes]:
 
 def read_plans(data: bytes) -> Iterator[ShardPlan]:
     """The plans in such a file."""
-    table = pq.read_table(io.BytesIO(data))
-    rows = table.to_pylist()
-    start = 0
-    for place in range(1, len(rows) + 1):
-        if place == len(rows) or rows[place]["shard"] != rows[start]["shard"]:
-            clips = tuple(
-                PlannedClip(row["id"], row["chunk"], row["digest"].hex())
-                for row in rows[start:place]
-            )
-            yield ShardPlan(rows[start]["shard"], rows[start]["digest_of_shard"], clips)
-            start = place
+    rows = from_parquet(data).to_pylist()
+    for (name, digest), clips in groupby(rows, key=itemgetter("shard", "digest_of_shard")):
+        planned = (PlannedClip(row["id"], row["chunk"], row["digest"].hex()) for row in clips)
+        yield ShardPlan(name, digest, tuple(planned))
 
 
 def _plan(shards: Shards, index: int) -> pa.Table:
@@ -221,9 +210,7 @@ def _plan(shards: Shards, index: int) -> pa.Table:
 
 
 def _parquet(tables: Sequence[pa.Table]) -> bytes:
-    out = io.BytesIO()
-    pq.write_table(pa.concat_tables(tables).unify_dictionaries(), out, compression="zstd")
-    return out.getvalue()
+    return to_parquet(pa.concat_tables(tables).unify_dictionaries(), compression="zstd")
 
 
 def _ranked(table: pa.Table) -> pa.Table:
@@ -241,10 +228,8 @@ def _ranked(table: pa.Table) -> pa.Table:
 def _first_of_each(ids: pa.ChunkedArray) -> pa.Array:
     """Which of these sorted ids is another than the one before."""
     flat = ids.combine_chunks()
-    if len(flat) < 2:
-        return pa.array([True] * len(flat), pa.bool_())
-    other = pc.not_equal(flat.slice(1), flat.slice(0, len(flat) - 1))
-    return pa.concat_arrays([pa.array([True]), other])
+    other = pc.not_equal(flat.slice(1), flat.slice(0, max(0, len(flat) - 1)))
+    return pa.concat_arrays([pa.array([True]).slice(0, len(flat)), other])
 
 
 def _runs(clips: pa.Table) -> Iterator[tuple[str, int, int]]:

@@ -39,18 +39,17 @@ from finecut.pipeline.commands.options import ReportOptions, ShardOptions
 from finecut.pipeline.commands.report import check_folder, make_report, relative_links
 from finecut.pipeline.options import OptionError
 from finecut.pipeline.page import page_text
-from finecut.transforms.report.gallery import (
+from finecut.transforms.report.columns import (
     ROWS_OF_NUMBERS,
     ROWS_OF_TEXTS,
     Clips,
-    Row,
     fitted,
     packed,
     plain_json,
-    row_of,
-    spans_of_lost,
 )
 from finecut.transforms.report.nearby import NOBODY, nearby
+from finecut.transforms.report.rows import Row, row_of
+from finecut.transforms.report.sources import spans_of_lost
 
 #: What strangers may have said.
 EVIL = (
@@ -167,8 +166,9 @@ def test_lost_shots_are_found_where_they_lay(numbers: set[int], distance: float)
     lost = [spans[number] for number in sorted(numbers)]
     ids = [clip_id(name, int(start * rate), int(end * rate)) for start, end in lost]
     known = [span for span in spans if span not in lost]
-    assert spans_of_lost(name, ids, rate, known, (10.0, distance)) == lost
-    assert spans_of_lost(name, [clip_id("b", 0, 1)], rate, known, (10.0, distance)) == []
+    assert spans_of_lost(name, ids, rate, known=known, stride=(10.0, distance)) == lost
+    others = [clip_id("b", 0, 1)]
+    assert spans_of_lost(name, others, rate, known=known, stride=(10.0, distance)) == []
 
 
 @pytest.mark.parametrize(("few", "right"), [(1000, 1.0), (50, 0.7)])

@@ -38,19 +38,14 @@ from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import configuration
 from finecut.pipeline.running import run
 from finecut.transforms.dedup import alike
-from finecut.transforms.dedup.alike import Glance, likeness
+from finecut.transforms.dedup.alike import Thumbnails, likeness
+from finecut.transforms.dedup.centroids import fitted, portions_in, sampled
+from finecut.transforms.dedup.clustering import Clustering
 from finecut.transforms.dedup.clusters import Floats, normalised
-from finecut.transforms.dedup.duplicates import candidates, rank_of, read_graph, verdict
+from finecut.transforms.dedup.graph import candidates, rank_of, read_graph, verdict
 from finecut.transforms.dedup.near import Pairs
-from finecut.transforms.dedup.neighbourhoods import (
-    Clustering,
-    compared,
-    fitted,
-    laid,
-    pieces,
-    portions,
-    sampled,
-)
+from finecut.transforms.dedup.neighbourhoods import compared
+from finecut.transforms.dedup.pieces import laid, pieces
 
 VIDEOS = Path(os.environ.get("FINECUT_SHARED", BESIDE)) / "videos"
 
@@ -331,17 +326,13 @@ def clustered(
     write_tables(folder / "tables", ids, vectors, 5)
     own = Shelf(str(folder / "out"), str(folder / "out" / ".staging" / "x"))
     clustering = Clustering(own, str(folder / "tables"), **others)
-    dealt = portions(sorted(str(path) for path in (folder / "tables").iterdir()))
+    dealt = portions_in(clustering.tables)
     centroids = fitted([sampled(portion, clustering) for portion in dealt], clustering)
     places: dict[int, list[Any]] = {}
     for portion in dealt:
-        for slice_ in laid(portion, np.load(centroids.path), clustering).slices:
+        for slice_ in laid(portion, clustering, centroids).slices:
             places.setdefault(slice_.centroid, []).append(slice_)
-    made = [
-        piece
-        for centroid, slices in places.items()
-        for piece in pieces(centroid, slices, clustering, vectors.shape[1])
-    ]
+    made = [piece for cluster in places.items() for piece in pieces(cluster, clustering, centroids)]
     for piece in made:
         assert sum(part.rows for part in piece.slices) <= clustering.piece_rows + 48
         compared(piece, clustering)
@@ -507,8 +498,8 @@ def altered(film: Path, target: Path, how: str) -> None:
         copy.mux(out.encode(None))
 
 
-def glance(path: Path) -> Glance:
-    return Glance(thumbnails(str(path), alike.RATE, alike.MOST, alike.SIDE))
+def glance(path: Path) -> Thumbnails:
+    return Thumbnails(thumbnails(str(path), alike.RATE, alike.MOST, alike.SIDE))
 
 
 def landscapes(folder: Path, name: str, palettes: Iterable[int], seconds: int = 2) -> Path:
@@ -560,7 +551,7 @@ def test_an_altered_clip_shows_the_same(how: str, tmp_path: Path) -> None:
     assert not likeness(copy, stranger).same
 
 
-def moving(path: list[int], noise: int = 0) -> Glance:
+def moving(path: list[int], noise: int = 0) -> Thumbnails:
     """A dark square that stands at these places of a grey street, one for each moment."""
     street = np.random.default_rng(5).integers(60, 200, (8, 8)).repeat(4, 0).repeat(4, 1)
     pictures = np.repeat(street[None], len(path), axis=0)
@@ -568,7 +559,7 @@ def moving(path: list[int], noise: int = 0) -> Glance:
         pictures[moment, 10:16, max(0, place) : max(0, place + 6)] = 0
     dice = np.random.default_rng(noise)
     shaken = pictures + (dice.normal(0, 2, pictures.shape) if noise else 0)
-    return Glance(shaken.clip(0, 255).astype(np.uint8))
+    return Thumbnails(shaken.clip(0, 255).astype(np.uint8))
 
 
 def test_what_changes_tells_clips_of_one_camera_apart() -> None:
@@ -586,7 +577,7 @@ def test_what_changes_tells_clips_of_one_camera_apart() -> None:
 
 
 def test_one_colour_is_like_the_same_colour_and_nothing_else() -> None:
-    black, dark, white = (Glance(np.full((16, 32, 32), v, np.uint8)) for v in (0, 6, 250))
+    black, dark, white = (Thumbnails(np.full((16, 32, 32), v, np.uint8)) for v in (0, 6, 250))
     assert likeness(black, dark).same
     assert not likeness(black, white).same
     assert not likeness(black, moving([-9] * 16)).same

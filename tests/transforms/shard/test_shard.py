@@ -38,8 +38,10 @@ from finecut.pipeline.commands.options import ShardOptions
 from finecut.pipeline.commands.shard import Ran, shard
 from finecut.pipeline.engine import RunError
 from finecut.pipeline.options import OptionError
-from finecut.transforms.shard.archives import Sharding, Tables, WriteShards, clips_of, look_at
+from finecut.transforms.shard.archives import WriteShards
 from finecut.transforms.shard.bins import AXES, EDGES, SHORT, binning, packed, parse_edges
+from finecut.transforms.shard.listing import clips_of, look_at
+from finecut.transforms.shard.material import Sharding, Tables
 from finecut.transforms.shard.plan import (
     Candidate,
     PlannedClip,

@@ -12,7 +12,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -28,7 +28,6 @@ from small_disk import NoDisk, small_disk
 
 from finecut.io.dataset.output import Output
 from finecut.io.layout import Layout, chunk_id
-from finecut.io.media.limits import USUAL_LIMITS
 from finecut.io.media.testfilm.paint import paint
 from finecut.io.process import children as child
 from finecut.io.process.children import ChildLimits
@@ -49,22 +48,15 @@ from finecut.transforms.embed.one_model import facts
 from finecut.transforms.preview.making import Making, made
 from finecut.transforms.split.spans import FixedStride, Splitting, reels_of
 from finecut.transforms.steps.preview import Preview, PreviewOptions
-from finecut.transforms.verify.checks.books import ChunkFacts, VideoFacts
-from finecut.transforms.verify.checks.chunks import Claim
 from finecut.transforms.verify.checks.decoding import clip_found
-from finecut.transforms.verify.checks.findings import KINDS, Finding
-from finecut.transforms.verify.checks.orphans import share_of, wrong_with_owners
+from finecut.transforms.verify.checks.findings import KINDS, Finding, KindName
+from finecut.transforms.verify.checks.orphans import Claim, share_of, wrong_with_owners
 from finecut.transforms.verify.checks.shards import check_shard, shards_in
 from finecut.transforms.verify.checks.vectors import Signed
-from finecut.transforms.verify.output import (
-    Work,
-    check_work,
-    folders_of,
-    verifying_of,
-    work_in,
-    wrong_in_folder,
-    wrong_in_group,
-)
+from finecut.transforms.verify.checks.verifying import Verifying
+from finecut.transforms.verify.checks.videos import ChunkFacts, VideoFacts, wrong_in_video
+from finecut.transforms.verify.folders import Work, check_work, folders_of, verifying_of, work_in
+from finecut.transforms.verify.output import added, wrong_in_folder
 from finecut.transforms.write.clips import (
     publish_artefacts,
     publish_clip,
@@ -152,14 +144,13 @@ def found_in(root: str | Path, quick: bool = True, **settings: Any) -> list[Find
         elif isinstance(outcome, Claim):
             owned.setdefault(share_of(outcome.owner), []).append(outcome)
         elif isinstance(outcome, Signed) and outcome.folder not in verifying.notes:
-            counts = signed.setdefault(outcome.folder, {})
-            counted, first = counts.get(outcome.said, (0, outcome.path))
-            counts[outcome.said] = (counted + 1, min(first, outcome.path))
+            table = {outcome.said: (1, outcome.path)}
+            signed[outcome.folder] = added([signed.get(outcome.folder, {}), table])
         elif isinstance(outcome, tuple):
             facts = isinstance(outcome[1], ChunkFacts | VideoFacts)
             (videos if facts else owned).setdefault(outcome[0], []).append(outcome[1])
-    for video in videos.items():
-        found += wrong_in_group(video, verifying)
+    for video, facts_of_it in videos.items():
+        found += wrong_in_video(video, facts_of_it, verifying)
     for entries in owned.values():
         found += wrong_with_owners(entries)
     for folder_name, said in signed.items():
@@ -840,10 +831,14 @@ def test_decoding_shows_what_no_digest_does(
     assert wrong_in(output.root, quick=False, limits=None) == expected
 
 
+def test_every_kind_that_a_finding_may_be_is_explained() -> None:
+    assert get_args(KindName) == (*KINDS,)
+
+
 def test_a_clip_that_breaks_its_decoder_costs_itself(output: Output) -> None:
     d = Damaged(output)
-    too_little = ChildLimits(memory_mb=64)
-    found = clip_found(str(d.path(d.clip())), None, USUAL_LIMITS, too_little, quick=False)
+    verifying = Verifying(output.layout, limits=ChildLimits(memory_mb=64))
+    found = clip_found(str(d.path(d.clip())), None, verifying)
     assert found is not None
     assert (found.watched, found.num_bytes) == (None, d.path(d.clip()).stat().st_size)
     assert found.trouble

@@ -16,9 +16,9 @@ from finecut.pipeline.commands.options import VerifyOptions
 from finecut.pipeline.commands.verify import verify
 from finecut.pipeline.options import Options
 from finecut.pipeline.running import run
-from finecut.transforms.verify.checks import findings as kinds
-from finecut.transforms.verify.checks.clips import wrong_with
+from finecut.transforms.verify.checks.clip_files import wrong_with
 from finecut.transforms.verify.checks.decoding import Found
+from finecut.transforms.verify.checks.findings import KINDS, KindName
 
 pytestmark = pytest.mark.xdist_group("hostile")
 
@@ -76,22 +76,24 @@ def document(**others: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("said", "sha256", "kind"),
     [
-        (document(transcode=COPIED), DIGEST, kinds.FILM_DAMAGED),
-        (document(transcode=SPLICED), DIGEST, kinds.FILM_DAMAGED),
-        (document(transcode=COPIED), "e" * 64, kinds.CLIP_CHANGED),
-        (document(transcode="encoded"), DIGEST, kinds.CLIP_BROKEN),
-        (document(), DIGEST, kinds.CLIP_BROKEN),
+        (document(transcode=COPIED), DIGEST, "film-damaged"),
+        (document(transcode=SPLICED), DIGEST, "film-damaged"),
+        (document(transcode=COPIED), "e" * 64, "clip-changed"),
+        (document(transcode="encoded"), DIGEST, "clip-broken"),
+        (document(), DIGEST, "clip-broken"),
     ],
 )
-def test_damage_that_was_copied_is_the_films(said: dict[str, Any], sha256: str, kind: str) -> None:
+def test_damage_that_was_copied_is_the_films(
+    said: dict[str, Any], sha256: str, kind: KindName
+) -> None:
     """Nobody decodes what is copied; with the right digest it is what was written."""
     watched = Watched(64, 36, 10.0, 8, "h264", damaged=2, damaged_sound=0)
     [(found, wrong, _)] = wrong_with(Found(99, sha256, watched), said)
     assert found == kind
     assert "damaged 2 pictures" in wrong
-    assert kinds.KINDS[kind].wrong is (kind != kinds.FILM_DAMAGED)
+    assert KINDS[kind].wrong is (kind != "film-damaged")
 
 
 def test_a_copy_that_nothing_can_decode_is_broken() -> None:
     [(found, _, _)] = wrong_with(Found(99, DIGEST, None, "no frame"), document(transcode=COPIED))
-    assert found == kinds.CLIP_BROKEN
+    assert found == "clip-broken"

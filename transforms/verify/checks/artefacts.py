@@ -14,7 +14,6 @@ from finecut.io.layout import PREVIEWS, TABLES, VECTORS, Artefact
 from finecut.io.storage import files as shelf
 from finecut.transforms.registry import ON_CLIPS
 from finecut.transforms.step_base import StepOnClips
-from finecut.transforms.verify.checks import findings as kinds
 from finecut.transforms.verify.checks.clips import Clip
 from finecut.transforms.verify.checks.findings import Finding
 from finecut.transforms.verify.checks.verifying import Verifying
@@ -32,7 +31,7 @@ def check_artefacts(clips: Sequence[Clip], verifying: Verifying) -> Iterator[Fin
         owned = [
             (clip, path)
             for clip in clips
-            if clip.kept and clip.document is not None
+            if clip.kept and clip.document
             for path in artefact.paths(clip.document)
         ]
         for clip, path in owned:
@@ -48,12 +47,11 @@ def check_artefacts(clips: Sequence[Clip], verifying: Verifying) -> Iterator[Fin
             clip.count(f"{step.gives}s")
             if damage := step.damage(data):
                 should = f"should be a whole {artefact.suffix.lstrip('.')}"
-                yield Finding(kinds.ARTEFACT_BROKEN, path, damage, should)
+                yield Finding("artefact-broken", path, damage, should)
         for path in missing if len(missing) < len(owned) else ():
             should = "other clips of its chunk have theirs"
-            yield Finding(kinds.ARTEFACT_MISSING, path, "is missing", should)
+            yield Finding("artefact-missing", path, "is missing", should)
 
 
 def _broke_down(clip: Clip, step: type[StepOnClips[Any]]) -> bool:
-    document = clip.document or {}
-    return not clip.has_file or step.marks() in (document.get("errors") or ())
+    return not clip.has_file or step.marks() in (clip.document.get("errors") or ())

@@ -4,43 +4,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
-from typing import Final
 
-from finecut.io.layout import chunk_id
+from finecut.io.layout import chunk_id, is_clip_id
 from finecut.io.storage import files as shelf
-from finecut.transforms.verify.checks import findings as kinds
-from finecut.transforms.verify.checks import shapes
+from finecut.transforms.verify.checks import documents
 from finecut.transforms.verify.checks.artefacts import check_artefacts
 from finecut.transforms.verify.checks.books import (
-    ChunkFacts,
     wrong_in_captions,
     wrong_in_chunk,
     wrong_in_counts,
     wrong_in_ids,
 )
-from finecut.transforms.verify.checks.clips import Clip, check_clip
+from finecut.transforms.verify.checks.clip_files import check_file, check_previews
+from finecut.transforms.verify.checks.clips import Chunk, Clip, read_clip
+from finecut.transforms.verify.checks.documents import Document, document_in
 from finecut.transforms.verify.checks.findings import Checked, Finding
-from finecut.transforms.verify.checks.shapes import Broken, Document, faults, parsed
+from finecut.transforms.verify.checks.orphans import ANYTHING, Claim
 from finecut.transforms.verify.checks.vectors import Signed, check_vectors
 from finecut.transforms.verify.checks.verifying import Verifying
+from finecut.transforms.verify.checks.videos import ChunkFacts
 
-#: Anything that lies there of this owner belongs to it.
-ANYTHING: Final = "*"
 _NUMBERED = re.compile(r"(.*)_(\d+)\.json", re.DOTALL)
 
-
-@dataclass(frozen=True)
-class Claim:
-    """Files that belong to a clip or chunk (its owner), as a document says."""
-
-    owner: str
-    by: str
-    paths: tuple[str, ...]
-
-
-Outcome = Finding | Checked | Claim | ChunkFacts | Signed
+Outcome = Finding | Checked | Claim | Signed | tuple[str, ChunkFacts]
 
 
 def named(name: str) -> tuple[str, int] | None:
@@ -56,93 +43,83 @@ def named(name: str) -> tuple[str, int] | None:
 def check_chunk(path: str, verifying: Verifying) -> Iterator[Outcome]:
     """Everything there is to say of a chunk whose document lies there."""
     name = verifying.below(path)
-    folder = verifying.below(verifying.layout.processed_clip_chunks()) + "/"
-    which = named(name.removeprefix(folder))
+    folder = verifying.below(verifying.layout.processed_clip_chunks())
+    which = named(name.removeprefix(f"{folder}/"))
     if which is None:
-        should = "should be called VIDEO_NUMBER.json"
-        yield Finding(kinds.ORPHAN, name, "is no document of a chunk", should)
+        yield Finding(
+            "orphan", name, "is no document of a chunk", "should be called VIDEO_NUMBER.json"
+        )
         return
     relative, index = which
     data = shelf.read_if_there(path)
     if data is None:
         return  # listed a moment ago: somebody is at work, and its note says so
-    try:
-        document = parsed(data)
-    except Broken as broken:
-        should = "should be a document of a chunk"
-        yield Finding(kinds.DOCUMENT_BROKEN, name, str(broken), should)
-        yield ChunkFacts(name, index, None)
-        return
-    wrong = list(faults(document, shapes.CHUNK))
-    for fault, should in wrong:
-        yield Finding(kinds.DOCUMENT_BROKEN, name, fault, should)
+    document, wrong = document_in(data, name, documents.CHUNK)
+    yield from wrong
     if wrong:
         yield from _anything(document, name)
-        yield ChunkFacts(name, index, None)
+        yield relative, ChunkFacts(name, index, None)
         return
     listed = len(document["clips"]) + len(document["filtered_clips"])
-    yield ChunkFacts(name, index, listed, document["video"])
+    yield relative, ChunkFacts(name, index, listed, document["video"])
     if relative in verifying.open_videos:
         yield from _anything(document, name)
         return
     yield Checked({"documents": 1, "chunks": 1})
-    yield from wrong_in_chunk(name, index, document)
+    chunk = Chunk(name, index, document)
+    yield from wrong_in_chunk(chunk)
     if verifying.has_metas:
-        yield from _check_clips(name, index, document, verifying)
+        yield from _check_clips(chunk, verifying)
 
 
 def unreadable(path: str, error: OSError, verifying: Verifying) -> Finding:
     """A file that is there and cannot be read."""
-    wrong = f"cannot be read ({error.strerror or error})"
-    return Finding(kinds.UNREADABLE, verifying.below(path), wrong, "should be readable")
+    return Finding(
+        "unreadable",
+        verifying.below(path),
+        f"cannot be read ({error.strerror or error})",
+        "should be readable",
+    )
 
 
 def _anything(document: Document, name: str) -> Iterator[Claim]:
     """Nobody can say what belongs to these clips."""
     for key in ("clips", "filtered_clips"):
-        said = document.get(key)
-        for id in said if isinstance(said, list) else ():
-            if shapes.is_id(id):
-                yield Claim(id, name, (ANYTHING,))
+        ids = document.get(key)
+        for id in filter(is_clip_id, ids if isinstance(ids, list) else ()):
+            yield Claim(id, name, (ANYTHING,))
     index = document.get("clip_chunk_index")
     if type(index) is int:
         yield Claim(chunk_id(str(document.get("video")), index), name, (ANYTHING,))
 
 
-def _check_clips(
-    name: str, index: int, document: Document, verifying: Verifying
-) -> Iterator[Outcome]:
-    clips = [*_looked_at(document, verifying)]
-    yield from check_artefacts(clips, verifying)
-    for clip in clips:
+def _check_clips(chunk: Chunk, verifying: Verifying) -> Iterator[Outcome]:
+    listed = [(id, True) for id in chunk.document["clips"]]
+    listed += [(id, False) for id in chunk.document["filtered_clips"]]
+    check = partial(_checked, chunk.document["video"], verifying)
+    chunk.clips.extend(verifying.each(check, listed))
+    yield from check_artefacts(chunk.clips, verifying)
+    for clip in chunk.clips:
         yield from clip.findings
         yield Checked(dict(clip.counts))
-        paths = tuple(clip.claims) if clip.document is not None else (ANYTHING,)
-        yield Claim(clip.id, name, paths)
-    yield from wrong_in_ids(clips, verifying)
-    yield from wrong_in_captions(name, document, clips)
-    vectors = check_vectors(document["video"], index, clips, verifying)
-    yield from vectors.findings
-    yield from vectors.signed
-    yield Checked({"vectors": vectors.count})
-    for owner, path in vectors.claims:
-        yield Claim(owner, name, (path,))
-    yield from wrong_in_counts(name, document, clips, vectors.clips)
+        yield Claim(clip.id, chunk.path, tuple(clip.claims) if clip.document else (ANYTHING,))
+    yield from wrong_in_ids(chunk)
+    yield from wrong_in_captions(chunk)
+    yield from check_vectors(chunk, verifying)
+    yield from wrong_in_counts(chunk)
 
 
-def _looked_at(document: Document, verifying: Verifying) -> Iterator[Clip]:
-    """Each clip of the chunk, kept ones first."""
-    ids = [(id, True) for id in document["clips"]]
-    ids += [(id, False) for id in document["filtered_clips"]]
-    yield from verifying.each(partial(_look, document["video"], verifying), ids)
-
-
-def _look(video: str, verifying: Verifying, which: tuple[str, bool]) -> Clip:
-    id, kept = which
+def _checked(video: str, verifying: Verifying, listed: tuple[str, bool]) -> Clip:
+    id, kept = listed
+    path = verifying.layout.meta(id)
+    clip = Clip(id, kept, verifying.below(path))
     try:
-        return check_clip(id, kept, video, verifying)
+        read_clip(clip, path, video)
+        check_file(clip, verifying)
+        if kept:
+            check_previews(clip, verifying)
     except OSError as error:  # of one of its files; the others are looked at all the same
-        clip = Clip(id, kept)
-        path = error.filename if isinstance(error.filename, str) else verifying.layout.meta(id)
-        clip.findings.append(unreadable(path, error, verifying))
-        return clip
+        clip = Clip(id, kept, clip.name)
+        where = error.filename if isinstance(error.filename, str) else path
+        clip.findings.append(unreadable(where, error, verifying))
+    return clip

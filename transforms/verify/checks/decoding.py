@@ -22,6 +22,7 @@ from finecut.io.process.child import beat
 from finecut.io.process.children import ChildDied, ChildLimits, preload, run_in_child
 from finecut.io.storage import files as shelf
 from finecut.transforms.beam.guard import attempted
+from finecut.transforms.verify.checks.verifying import Verifying
 
 preload(__name__)
 
@@ -31,6 +32,7 @@ BLOCK: Final = 1 << 20
 #: More pixels than a preview has: an eighth of what a film may have.
 PREVIEW_PIXELS: Final = 8_388_608
 TRIES: Final = 2
+NONSENSE: Final = "what decodes it answered what makes no sense"
 
 
 @dataclass(frozen=True)
@@ -49,32 +51,28 @@ class Trouble(Exception):
     """A file that cannot be decoded; the message says why."""
 
 
-def clip_found(
-    uri: str, digest: str | None, film: Limits, limits: ChildLimits | None, quick: bool
-) -> Found | None:
+def clip_found(uri: str, digest: str | None, verifying: Verifying) -> Found | None:
     """What lies there, or ``None`` if nothing does.
 
-    With the right digest the bytes are as they were written, so it is not looked at as closely:
-    sound was copied from the film, with whatever is wrong with it there.
+    With the right digest the bytes are as they were written, so they are not decoded as closely:
+    sound was copied from the source video, with whatever is wrong with it there.
     """
-    if not quick:
+    trouble = ""
+    if not verifying.quick:
         try:
-            return _clip_in(_answer(_look, uri, digest, film, limits=limits))
-        except Trouble as trouble:
-            said = str(trouble)
-    told = next(_hash_only(uri))
-    found = _clip_in(json.loads(told))
-    if found is None or quick:
-        return found
-    return Found(found.num_bytes, found.sha256, None, said)
+            return _clip_in(_answer(_look, uri, digest, verifying.film, limits=verifying.limits))
+        except Trouble as error:
+            trouble = str(error)
+    found = _clip_in(json.loads(next(_look(uri))))
+    return found and Found(found.num_bytes, found.sha256, None, trouble)
 
 
 def preview_found(data: bytes, limits: ChildLimits | None) -> Moving:
     """What an animated WebP shows, or :class:`Trouble`."""
-    said = _answer(_show, data, limits=limits)
-    if "trouble" in said:
-        raise Trouble(str(said["trouble"]))
-    return Moving(**_plain(said, Moving))
+    answer = _answer(_show, data, limits=limits)
+    if "trouble" in answer:
+        raise Trouble(str(answer["trouble"]))
+    return Moving(**_plain(answer, Moving))
 
 
 # ── here ─────────────────────────────────────────────────────────────────────────────────────────
@@ -86,90 +84,87 @@ def _answer(
     """What the work says, made in a child where there are limits."""
     if limits is None:
         outcome = attempted(lambda: list(work(*args)))
-        if isinstance(outcome, Exception):
-            raise Trouble(str(outcome) or type(outcome).__name__) from outcome
-        return _mapping(outcome)
-    for attempt in range(TRIES):
-        try:
-            return _mapping(list(run_in_child(work, *args, limits=limits)))
-        except ChildDied as died:
-            # It may have been the machine's fault: what is the file's fault happens again.
-            if attempt == TRIES - 1:
-                raise Trouble(str(died)) from died
-    raise AssertionError("unreachable")
-
-
-def _mapping(told: list[bytes]) -> dict[str, Any]:
+    else:
+        outcome = _from_child(work, *args, limits=limits)
+    if isinstance(outcome, Exception):
+        raise Trouble(_words(outcome)) from outcome
     try:
-        said = json.loads(told[0])
+        answer = json.loads(outcome[0])
     except (ValueError, IndexError) as error:
-        raise Trouble("what decodes it answered what makes no sense") from error
-    if not isinstance(said, dict):
-        raise Trouble("what decodes it answered what makes no sense")
-    return said
+        raise Trouble(NONSENSE) from error
+    if not isinstance(answer, dict):
+        raise Trouble(NONSENSE)
+    return answer
 
 
-def _clip_in(said: dict[str, Any]) -> Found | None:
-    if "missing" in said:
+def _from_child(
+    work: Callable[..., Iterable[bytes]], *args: Any, limits: ChildLimits, tries: int = TRIES
+) -> list[bytes] | ChildDied:
+    try:
+        return list(run_in_child(work, *args, limits=limits))
+    except ChildDied as died:
+        # It may have been the machine's fault: what is the file's fault happens again.
+        return died if tries == 1 else _from_child(work, *args, limits=limits, tries=tries - 1)
+
+
+def _words(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+def _clip_in(answer: dict[str, Any]) -> Found | None:
+    if "missing" in answer:
         return None
-    if type(said.get("num_bytes")) is not int or not isinstance(said.get("sha256"), str):
-        raise Trouble("what decodes it answered what makes no sense")
-    watched = said.get("watched")
+    if type(answer.get("num_bytes")) is not int or not isinstance(answer.get("sha256"), str):
+        raise Trouble(NONSENSE)
+    watched = answer.get("watched")
     return Found(
-        said["num_bytes"],
-        said["sha256"],
+        answer["num_bytes"],
+        answer["sha256"],
         Watched(**_plain(watched, Watched)) if isinstance(watched, dict) else None,
-        str(said.get("trouble", "")),
+        str(answer.get("trouble", "")),
     )
 
 
-def _plain(said: dict[str, Any], kind: type[Any]) -> dict[str, Any]:
+def _plain(answer: dict[str, Any], kind: type[Any]) -> dict[str, Any]:
     """The fields of a record, each of a plain type that it may have."""
-    wanted: dict[str, tuple[type, ...]] = {
-        field.name: {"int": (int,), "float": (int, float), "str": (str,)}[str(field.type)]
-        for field in fields(kind)
-    }
-    if set(said) != set(wanted) or not all(type(said[k]) in wanted[k] for k in wanted):
-        raise Trouble("what decodes it answered what makes no sense")
-    return said
+    types = {"int": (int,), "float": (int, float), "str": (str,)}
+    wanted = {field.name: types[str(field.type)] for field in fields(kind)}
+    if set(answer) != set(wanted) or not all(type(answer[k]) in wanted[k] for k in wanted):
+        raise Trouble(NONSENSE)
+    return answer
 
 
 # ── in the child ─────────────────────────────────────────────────────────────────────────────────
 
 
-def _look(uri: str, digest: str | None, film: Limits) -> Iterator[bytes]:
+def _look(uri: str, digest: str | None = None, film: Limits | None = None) -> Iterator[bytes]:
+    """What lies there; without limits it is not decoded."""
+    try:
+        with _opened(uri) as source:
+            size, sha256 = _hash(source)
+            answer: dict[str, Any] = {"num_bytes": size, "sha256": sha256}
+            if film is not None:
+                answer |= _watch(source, film, closely=sha256 != digest)
+    except (FileNotFoundError, IsADirectoryError):
+        answer = {"missing": True}
+    yield json.dumps(answer).encode()
+
+
+def _watch(source: str | BinaryIO, film: Limits, closely: bool) -> dict[str, Any]:
     prepare_process()
+    if not isinstance(source, str):
+        source.seek(0)
     try:
-        with _opened(uri) as source:
-            said: dict[str, Any] = dict(zip(("num_bytes", "sha256"), _hash(source), strict=True))
-            if not isinstance(source, str):
-                source.seek(0)
-            try:
-                seen = watch_clip(source, film, closely=said["sha256"] != digest)
-                said["watched"] = asdict(seen)
-            except FilmError as error:
-                said["trouble"] = str(error)
-    except (FileNotFoundError, IsADirectoryError):
-        said = {"missing": True}
-    yield json.dumps(said).encode()
-
-
-def _hash_only(uri: str) -> Iterator[bytes]:
-    try:
-        with _opened(uri) as source:
-            said: dict[str, Any] = dict(zip(("num_bytes", "sha256"), _hash(source), strict=True))
-    except (FileNotFoundError, IsADirectoryError):
-        said = {"missing": True}
-    yield json.dumps(said).encode()
+        return {"watched": asdict(watch_clip(source, film, closely=closely))}
+    except FilmError as error:
+        return {"trouble": str(error)}
 
 
 def _show(data: bytes) -> Iterator[bytes]:
     prepare_process()
     outcome = attempted(lambda: read_webp(data, PREVIEW_PIXELS))
-    if isinstance(outcome, Exception):
-        yield json.dumps({"trouble": str(outcome) or type(outcome).__name__}).encode()
-    else:
-        yield json.dumps(asdict(outcome)).encode()
+    answer = {"trouble": _words(outcome)} if isinstance(outcome, Exception) else asdict(outcome)
+    yield json.dumps(answer).encode()
 
 
 @contextmanager

@@ -6,14 +6,15 @@ Kinds that are only worth knowing are notes: a video that is being worked on is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 AGAIN: Final = (
     "Remove the video's document under processed_videos/ and run the same finecut curate again: "
     "what is whole is replaced by the same, and what is missing comes back."
 )
+LOST: Final = "files were removed by hand, or a copy is not complete"
 COPY: Final = "Copy the output again, or take the file from where it was made."
 DEDUP: Final = "Run finecut dedup again."
 SHARD: Final = "Run finecut shard again, with the options it had."
@@ -24,182 +25,163 @@ ASK: Final = "Nothing, unless nobody is at work on it any more: the next run fin
 class Kind:
     """What findings of one kind have in common."""
 
-    name: str
     usually: str
     do: str
     #: What is not wrong is only worth knowing.
     wrong: bool = True
 
 
-#: Every kind, in the order in which they are shown.
-KINDS: dict[str, Kind] = {}
-
-
-def _kind(name: str, usually: str, do: str, wrong: bool = True) -> str:
-    KINDS[name] = Kind(name, usually, do, wrong)
-    return name
-
-
-CHUNK_MISSING: Final = _kind(
-    "chunk-missing", "files were removed by hand, or a copy is not complete", AGAIN
-)
-VIDEO_MISSING: Final = _kind(
-    "video-missing", "files were removed by hand, or a copy is not complete", AGAIN
-)
-DOCUMENT_MISSING: Final = _kind(
-    "document-missing", "files were removed by hand, or a copy is not complete", AGAIN
-)
-DOCUMENT_BROKEN: Final = _kind(
-    "document-broken", "a copy was cut short, or the document was edited", AGAIN
-)
-DOCUMENT_DIFFERS: Final = _kind(
-    "document-differs", "a document was edited, or copied over another's name", AGAIN
-)
-COUNT: Final = _kind(
-    "count", "a document was edited, or clips were added or removed without telling it", AGAIN
-)
-ID: Final = _kind(
+#: What a finding may be, for the type checker; a test holds it against the table.
+KindName = Literal[
+    "chunk-missing",
+    "video-missing",
+    "document-missing",
+    "document-broken",
+    "document-differs",
+    "count",
     "id",
-    "the span, the name or the rate in a document was edited, or two were swapped",
-    AGAIN,
-)
-LISTED_TWICE: Final = _kind(
-    "listed-twice", "two outputs were copied into one folder", "Take them apart again."
-)
-UNREADABLE: Final = _kind(
+    "listed-twice",
     "unreadable",
-    "it may not be read by who verifies, or a disk or a network is in trouble",
-    "See who may read it, and verify again; nothing that depends on it was looked at.",
-)
-CLIP_MISSING: Final = _kind(
     "clip-missing",
-    "files were removed by hand, a copy is not complete, or the last run over this video had "
-    "--no-upload-clips",
-    AGAIN,
-)
-CLIP_TWICE: Final = _kind(
     "clip-twice",
-    "files were moved by hand between clips/ and filtered_clips/, or two outputs were copied into "
-    "one folder",
-    "Remove the one that is named here.",
-)
-CLIP_CHANGED: Final = _kind(
     "clip-changed",
-    "a copy was cut short, a disk lost something, or another program wrote to the file",
-    COPY,
-)
-CLIP_BROKEN: Final = _kind(
-    "clip-broken", "a copy was cut short, or a disk or a network lost something", AGAIN
-)
-CLIP_DIFFERS: Final = _kind(
-    "clip-differs", "clips were swapped or encoded again, or their documents were edited", AGAIN
-)
-WINDOWS: Final = _kind("windows", "a document was edited", AGAIN)
-CAPTIONS: Final = _kind("captions", "captions were edited in one of the two places only", AGAIN)
-PREVIEW_MISSING: Final = _kind(
-    "preview-missing", "files were removed by hand, or a copy is not complete", AGAIN
-)
-PREVIEW_BROKEN: Final = _kind(
-    "preview-broken", "a copy was cut short, or a disk or a network lost something", AGAIN
-)
-PREVIEW_DIFFERS: Final = _kind("preview-differs", "previews were swapped or made again", AGAIN)
-ARTEFACT_MISSING: Final = _kind(
-    "artefact-missing", "files were removed by hand, or a copy is not complete", AGAIN
-)
-ARTEFACT_BROKEN: Final = _kind(
-    "artefact-broken", "a copy was cut short, or a disk or a network lost something", AGAIN
-)
-VECTOR_MISSING: Final = _kind(
-    "vector-missing", "files were removed by hand, or a copy is not complete", AGAIN
-)
-VECTOR_BROKEN: Final = _kind(
+    "clip-broken",
+    "clip-differs",
+    "windows",
+    "captions",
+    "preview-missing",
+    "preview-broken",
+    "preview-differs",
+    "artefact-missing",
+    "artefact-broken",
+    "vector-missing",
     "vector-broken",
-    "a copy was cut short, or the embedder gave no number; a pickle that would call something was "
-    "put there by somebody else",
-    "Unpickle nothing of this folder before you know where it comes from. " + AGAIN,
-)
-VECTOR_DIFFERS: Final = _kind(
-    "vector-differs", "one of the two was written again by another program", AGAIN
-)
-TABLE_MISSING: Final = _kind(
-    "table-missing", "files were removed by hand, or a copy is not complete", AGAIN
-)
-TABLE_BROKEN: Final = _kind(
-    "table-broken", "a copy was cut short, or another program wrote the table", AGAIN
-)
-TABLE_DIFFERS: Final = _kind(
-    "table-differs", "rows were removed by hand, or another program wrote the table", AGAIN
-)
-MODEL: Final = _kind(
+    "vector-differs",
+    "table-missing",
+    "table-broken",
+    "table-differs",
     "model",
-    "vectors of two models were copied into one folder",
-    "Do not compare these vectors with the others; remove both folders of vectors, and curate "
-    "again with one model.",
-)
-ORPHAN: Final = _kind(
     "orphan",
-    "the documents that listed it were lost (then they are named above), or files were copied here",
-    "Remove it, if no document is missing.",
-)
-FAILURES_BROKEN: Final = _kind(
     "failures-broken",
-    "the list was edited, or a copy was cut short",
-    "Run the same finecut curate again: it writes the list anew.",
-)
-RUN_BROKEN: Final = _kind(
     "run-broken",
-    "the document was edited, or a copy was cut short; sums that differ are an error in finecut",
-    "If sums differ, and nobody edited it, report it; nothing of the clips depends on it.",
-)
-DUPLICATES_BROKEN: Final = _kind(
-    "duplicates-broken", "a copy was cut short, or finecut dedup was killed", DEDUP
-)
-DUPLICATES_DIFFER: Final = _kind(
-    "duplicates-differ", "videos were curated again since duplicates were searched", DEDUP
-)
-INDEX_BROKEN: Final = _kind(
-    "index-broken", "a copy was cut short, or the table is of another program", SHARD
-)
-SHARD_MISSING: Final = _kind("shard-missing", "a copy is not complete", SHARD)
-SHARD_BROKEN: Final = _kind(
-    "shard-broken", "a copy was cut short, or another program wrote to the file", SHARD
-)
-SHARD_DIFFERS: Final = _kind(
-    "shard-differs", "shards of two runs lie in one folder, or one was written again", SHARD
-)
-LEADS_OUTSIDE: Final = _kind(
+    "duplicates-broken",
+    "duplicates-differ",
+    "index-broken",
+    "shard-missing",
+    "shard-broken",
+    "shard-differs",
     "leads-outside",
-    "somebody put a link there to save room, or to have finecut touch what it leads to",
-    "Remove the link, or put in its place what it leads to; finecut follows it nowhere.",
-)
-NOTE_BROKEN: Final = _kind(
-    "note-broken", "somebody edited the note, or another program wrote it", SHARD
-)
-
-UNFINISHED: Final = _kind(
-    "unfinished", "it is being worked on, or a run was killed", ASK, wrong=False
-)
-LEFTOVER: Final = _kind("leftover", "a run is at work, or was killed", ASK, wrong=False)
-FILM_DAMAGED: Final = _kind(
+    "note-broken",
+    "unfinished",
+    "leftover",
     "film-damaged",
-    "the film is damaged there, and its packets were copied as they are",
-    "Nothing, or curate the film with --transcode encode, which marks what cannot be decoded.",
-    wrong=False,
-)
-NOT_READ: Final = _kind(
     "not-read",
-    "NeMo Curator writes such documents of files that it could not read",
-    "Look for the file in the input.",
-    wrong=False,
-)
-NOT_LOOKED_AT: Final = _kind("not-looked-at", "it is no part of an output", "Nothing.", wrong=False)
+    "not-looked-at",
+]
+
+#: Every kind, in the order in which they are shown.
+KINDS: Final[Mapping[KindName, Kind]] = {
+    "chunk-missing": Kind(LOST, AGAIN),
+    "video-missing": Kind(LOST, AGAIN),
+    "document-missing": Kind(LOST, AGAIN),
+    "document-broken": Kind("a copy was cut short, or the document was edited", AGAIN),
+    "document-differs": Kind("a document was edited, or copied over another's name", AGAIN),
+    "count": Kind(
+        "a document was edited, or clips were added or removed without telling it", AGAIN
+    ),
+    "id": Kind(
+        "the span, the name or the rate in a document was edited, or two were swapped", AGAIN
+    ),
+    "listed-twice": Kind("two outputs were copied into one folder", "Take them apart again."),
+    "unreadable": Kind(
+        "its permissions forbid reading it, or a disk or a network is in trouble",
+        "Check its permissions, and verify again; nothing that depends on it was checked.",
+    ),
+    "clip-missing": Kind(
+        "files were removed by hand, a copy is not complete, or the last run over this video had "
+        "--no-upload-clips",
+        AGAIN,
+    ),
+    "clip-twice": Kind(
+        "files were moved by hand between clips/ and filtered_clips/, or two outputs were copied "
+        "into one folder",
+        "Remove the one that is named here.",
+    ),
+    "clip-changed": Kind(
+        "a copy was cut short, a disk lost something, or another program wrote to the file", COPY
+    ),
+    "clip-broken": Kind("a copy was cut short, or a disk or a network lost something", AGAIN),
+    "clip-differs": Kind(
+        "clips were swapped or encoded again, or their documents were edited", AGAIN
+    ),
+    "windows": Kind("a document was edited", AGAIN),
+    "captions": Kind("captions were edited in one of the two places only", AGAIN),
+    "preview-missing": Kind(LOST, AGAIN),
+    "preview-broken": Kind("a copy was cut short, or a disk or a network lost something", AGAIN),
+    "preview-differs": Kind("previews were swapped or made again", AGAIN),
+    "artefact-missing": Kind(LOST, AGAIN),
+    "artefact-broken": Kind("a copy was cut short, or a disk or a network lost something", AGAIN),
+    "vector-missing": Kind(LOST, AGAIN),
+    "vector-broken": Kind(
+        "a copy was cut short, or the embedder gave no number; a pickle that would call something "
+        "was put there by somebody else",
+        "Unpickle nothing of this folder before you know where it comes from. " + AGAIN,
+    ),
+    "vector-differs": Kind("one of the two was written again by another program", AGAIN),
+    "table-missing": Kind(LOST, AGAIN),
+    "table-broken": Kind("a copy was cut short, or another program wrote the table", AGAIN),
+    "table-differs": Kind("rows were removed by hand, or another program wrote the table", AGAIN),
+    "model": Kind(
+        "vectors of two models were copied into one folder",
+        "Do not compare these vectors with the others; remove both folders of vectors, and curate "
+        "again with one model.",
+    ),
+    "orphan": Kind(
+        "the documents that listed it were lost (then they are named above), or files were copied "
+        "here",
+        "Remove it, if no document is missing.",
+    ),
+    "failures-broken": Kind(
+        "the list was edited, or a copy was cut short",
+        "Run the same finecut curate again: it writes the list anew.",
+    ),
+    "run-broken": Kind(
+        "the document was edited, or a copy was cut short; sums that differ are an error in "
+        "finecut",
+        "If sums differ, and nobody edited it, report it; nothing of the clips depends on it.",
+    ),
+    "duplicates-broken": Kind("a copy was cut short, or finecut dedup was killed", DEDUP),
+    "duplicates-differ": Kind("videos were curated again since duplicates were searched", DEDUP),
+    "index-broken": Kind("a copy was cut short, or the table is of another program", SHARD),
+    "shard-missing": Kind("a copy is not complete", SHARD),
+    "shard-broken": Kind("a copy was cut short, or another program wrote to the file", SHARD),
+    "shard-differs": Kind("shards of two runs lie in one folder, or one was written again", SHARD),
+    "leads-outside": Kind(
+        "somebody put a link there to save room, or to have finecut touch what it leads to",
+        "Remove the link, or put in its place what it leads to; finecut follows it nowhere.",
+    ),
+    "note-broken": Kind("somebody edited the note, or another program wrote it", SHARD),
+    "unfinished": Kind("it is being worked on, or a run was killed", ASK, wrong=False),
+    "leftover": Kind("a run is at work, or was killed", ASK, wrong=False),
+    "film-damaged": Kind(
+        "the film is damaged there, and its packets were copied as they are",
+        "Nothing, or curate the film with --transcode encode, which marks what cannot be decoded.",
+        wrong=False,
+    ),
+    "not-read": Kind(
+        "NeMo Curator writes such documents of files that it could not read",
+        "Look for the file in the input.",
+        wrong=False,
+    ),
+    "not-looked-at": Kind("it is no part of an output", "Nothing.", wrong=False),
+}
 
 
 @dataclass(frozen=True)
 class Finding:
     """One thing that is wrong (or worth knowing), and where."""
 
-    kind: str
+    kind: KindName
     #: Below the output, or where else it lies.
     path: str
     wrong: str
@@ -218,14 +200,13 @@ class Checked:
     counts: Mapping[str, float] = field(default_factory=dict)
 
 
-def together(several: list[Checked]) -> Checked:
+def together(several: Iterable[Checked]) -> Checked:
     """The sum of these.
 
     >>> together([Checked({"clips": 2}), Checked({"clips": 1, "frames": 3})]).counts
     {'clips': 3, 'frames': 3}
     """
     sums: dict[str, float] = {}
-    for each in several:
-        for name, number in each.counts.items():
-            sums[name] = sums.get(name, 0) + number
+    for name, number in (each for checked in several for each in checked.counts.items()):
+        sums[name] = sums.get(name, 0) + number
     return Checked(dict(sorted(sums.items())))

@@ -4,7 +4,7 @@
                                              ├─ by owner ─▶ what lies there and nobody claims
     a folder, listed ────There(clip, path)───┘
 
-An owner is who a file is named by: a clip, or for tables a chunk. Owners are dealt to so many
+A file is named by its owner: a clip, or for tables a chunk. Owners are dealt to a number of
 *shares*, each looked at as one, so that no worker has to know all clips.
 """
 
@@ -17,16 +17,24 @@ from dataclasses import dataclass
 from typing import Final
 
 from finecut.transforms.registry import ARTEFACTS
-from finecut.transforms.verify.checks import findings as kinds
-from finecut.transforms.verify.checks.chunks import ANYTHING, Claim
 from finecut.transforms.verify.checks.findings import Finding
-from finecut.transforms.verify.checks.verifying import METAS
 
 #: Hexadecimal digits of an owner's share: 4,096 of them.
 DIGITS: Final = 3
-#: Paths that travel together.
+#: Paths or ids that travel together.
 TOGETHER: Final = 500
 CLIPS: Final = ("clips", "filtered_clips")
+#: Anything that lies there of this owner belongs to it.
+ANYTHING: Final = "*"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Files that belong to a clip or chunk (its owner), as a document says."""
+
+    owner: str
+    by: str
+    paths: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,7 @@ def share_of(owner: str) -> str:
 
 
 def owner_of(path: str) -> str | None:
-    """Who a file is named by, if it is one that a chunk's document may list.
+    """The clip or chunk that a file is named by, if it is one that a chunk's document may list.
 
     >>> owner_of("clips/d2/d2d0.mp4"), owner_of("previews/d2d0/0_255.webp"), owner_of("runs/a/b")
     ('d2d0', 'd2d0', None)
@@ -63,33 +71,32 @@ def owner_of(path: str) -> str | None:
     artefact = next((each for each in ARTEFACTS if each.lies_in(folder)), None)
     if artefact is not None and artefact.per == "window":
         return rest.partition("/")[0]
-    if artefact is not None or folder in (*CLIPS, METAS.partition("/")[0]):
+    if artefact is not None or folder in (*CLIPS, "metas"):
         return rest.rpartition("/")[2].rpartition(".")[0] or rest
     return None
 
 
 def dealt(paths: Iterable[str]) -> Iterator[tuple[str, There]]:
     """Paths of files by the share of their owners, many at once."""
-    waiting: dict[str, list[str]] = defaultdict(list)
-    for path in paths:
-        owner = owner_of(path)
-        if owner is None:
-            continue
-        share = share_of(owner)
-        waiting[share].append(path)
-        if len(waiting[share]) == TOGETHER:
-            yield share, There(tuple(waiting.pop(share)))
-    for share, together in waiting.items():
-        yield share, There(tuple(together))
+    owned = ((owner, path) for path in paths if (owner := owner_of(path)) is not None)
+    return ((share, There(together)) for share, together in _by_share(owned))
 
 
 def mentioned(ids: Iterable[str], path: str) -> Iterator[tuple[str, Mention]]:
     """Clips that a table speaks of, by their shares."""
+    named = ((id, id) for id in ids)
+    return ((share, Mention(path, together)) for share, together in _by_share(named))
+
+
+def _by_share(owned: Iterable[tuple[str, str]]) -> Iterator[tuple[str, tuple[str, ...]]]:
     waiting: dict[str, list[str]] = defaultdict(list)
-    for id in ids:
-        waiting[share_of(id)].append(id)
+    for owner, item in owned:
+        share = share_of(owner)
+        waiting[share].append(item)
+        if len(waiting[share]) == TOGETHER:
+            yield share, tuple(waiting.pop(share))
     for share, together in waiting.items():
-        yield share, Mention(path, tuple(together))
+        yield share, tuple(together)
 
 
 def wrong_with_owners(entries: Iterable[Entry]) -> Iterator[Finding]:
@@ -110,8 +117,7 @@ def wrong_with_owners(entries: Iterable[Entry]) -> Iterator[Finding]:
     for owner in sorted(by):
         first, *others = sorted(by[owner])
         for other in others:
-            wrong = f"lists {owner}"
-            yield Finding(kinds.LISTED_TWICE, other, wrong, f"{first} lists it, too")
+            yield Finding("listed-twice", other, f"lists {owner}", f"{first} lists it, too")
     for path in sorted(there):
         owner = owner_of(path) or ""
         paths = claimed.get(owner, set())
@@ -120,14 +126,18 @@ def wrong_with_owners(entries: Iterable[Entry]) -> Iterator[Finding]:
     for mention in sorted(mentions, key=lambda each: each.path):
         for id in mention.ids:
             if id not in claimed:
-                should = "no document of a chunk lists that clip"
-                yield Finding(kinds.DUPLICATES_DIFFER, mention.path, f"names {id}", should)
+                yield Finding(
+                    "duplicates-differ",
+                    mention.path,
+                    f"names {id}",
+                    "no document of a chunk lists that clip",
+                )
 
 
 def _orphan(path: str, owner: str, claimed: set[str]) -> Finding:
     if not claimed:
-        return Finding(kinds.ORPHAN, path, "belongs to nobody", "no document lists its clip")
+        return Finding("orphan", path, "belongs to nobody", "no document lists its clip")
     other = next((each for each in sorted(claimed) if each.partition("/")[0] in CLIPS), None)
     if other is not None and path.partition("/")[0] in CLIPS:
-        return Finding(kinds.CLIP_TWICE, path, "lies here", f"should lie in {other} only")
-    return Finding(kinds.ORPHAN, path, "belongs to nobody", f"the document of {owner} lists it not")
+        return Finding("clip-twice", path, "lies here", f"should lie in {other} only")
+    return Finding("orphan", path, "belongs to nobody", f"the document of {owner} lists it not")

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import math
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from finecut.io.storage.json_documents import BadDocument as Broken
-from finecut.io.storage.json_documents import parsed
+from finecut.io.layout import is_clip_id
 from finecut.transforms.registry import HEADS
 from finecut.transforms.registry import SCORES as KNOWN
 
-__all__ = ["Broken", "parsed"]
-
 Document = Mapping[str, Any]
+
+
+Fits = Callable[[Any], bool]
 
 
 class Shape(NamedTuple):
     """What a value must be: a test, and the words for it."""
 
-    fits: Callable[[Any], bool]
+    fits: Fits
     words: str
     #: Whether the key may be missing.
     optional: bool = False
@@ -52,6 +51,18 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
+def list_of(fits: Fits) -> Fits:
+    return lambda value: isinstance(value, list) and all(map(fits, value))
+
+
+def by_name(fits: Fits) -> Fits:
+    return lambda value: isinstance(value, dict) and all(map(fits, value.values()))
+
+
+def either(one: Fits, other: Fits) -> Fits:
+    return lambda value: one(value) or other(value)
+
+
 def is_text(value: Any) -> bool:
     return isinstance(value, str)
 
@@ -64,13 +75,6 @@ def is_number(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value)
 
 
-def is_id(value: Any) -> bool:
-    try:
-        return isinstance(value, str) and str(uuid.UUID(value)) == value
-    except ValueError:
-        return False
-
-
 def is_span(value: Any) -> bool:
     return (
         isinstance(value, list)
@@ -80,42 +84,14 @@ def is_span(value: Any) -> bool:
     )
 
 
-def are_ids(value: Any) -> bool:
-    return isinstance(value, list) and all(map(is_id, value))
-
-
-def are_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(map(is_text, value))
-
-
-def is_text_by_window(value: Any) -> bool:
-    return isinstance(value, dict) and all(
-        isinstance(windows, dict) and all(map(is_text, windows.values()))
-        for windows in value.values()
-    )
-
-
-def are_windows(value: Any) -> bool:
-    return isinstance(value, list) and all(
-        isinstance(window, dict)
-        and is_count(window.get("start_frame"))
-        and is_count(window.get("end_frame"))
-        for window in value
-    )
-
-
-def are_numbers(value: Any) -> bool:
-    """Scores: some of them could not be measured."""
-    return isinstance(value, dict) and all(
-        each is None or is_number(each) for each in value.values()
-    )
+def is_window(value: Any) -> bool:
+    keys = ("start_frame", "end_frame")
+    return isinstance(value, dict) and all(is_count(value.get(key)) for key in keys)
 
 
 def are_counts(value: Any) -> bool:
     """Numbers by name, some of them by two names."""
-    return isinstance(value, dict) and all(
-        are_counts(each) if isinstance(each, dict) else is_number(each) for each in value.values()
-    )
+    return by_name(either(is_number, are_counts))(value)
 
 
 def are_scores(value: Any) -> bool:
@@ -130,25 +106,30 @@ def _may_be_a_label(score: str) -> bool:
     return score not in KNOWN or bool(KNOWN[score].labels)
 
 
+def is_null(value: Any) -> bool:
+    return value is None
+
+
 def _or_null(shape: Shape) -> Shape:
-    return Shape(lambda value: value is None or shape.fits(value), f"{shape.words} or null")
+    return Shape(either(is_null, shape.fits), f"{shape.words} or null")
 
 
 def _maybe(shape: Shape) -> Shape:
     return shape._replace(optional=True)
 
 
-ID = Shape(is_id, "an id of a clip")
+ID = Shape(is_clip_id, "an id of a clip")
 TEXT = Shape(is_text, "a text")
 COUNT = Shape(is_count, "a whole number of 0 or more")
 NUMBER = Shape(is_number, "a number")
 BOOL = Shape(lambda value: isinstance(value, bool), "true or false")
 SPAN = Shape(is_span, "two seconds, the first below the second")
-IDS = Shape(are_ids, "a list of ids of clips")
-TEXTS = Shape(are_texts, "a list of texts")
-CAPTIONS = Shape(is_text_by_window, "texts by window, by clip")
-WINDOWS = Shape(are_windows, "a list of windows with start_frame and end_frame")
-NUMBERS = Shape(are_numbers, "numbers by name")
+IDS = Shape(list_of(is_clip_id), "a list of ids of clips")
+TEXTS = Shape(list_of(is_text), "a list of texts")
+CAPTIONS = Shape(by_name(by_name(is_text)), "texts by window, by clip")
+WINDOWS = Shape(list_of(is_window), "a list of windows with start_frame and end_frame")
+#: Some scores could not be measured.
+NUMBERS = Shape(by_name(either(is_null, is_number)), "numbers by name")
 SCORES = Shape(are_scores, "numbers by name, or texts where scores are labels")
 COUNTS = Shape(are_counts, "numbers by name, or by two names")
 #: Scores that stand under keys of their own.

@@ -12,8 +12,8 @@ import importlib.util
 import io
 import json
 import tarfile
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any, BinaryIO, Final
 
 import numpy as np
@@ -24,20 +24,20 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import is_plain_name
 from finecut.io.tables.shards import TAR, ShardFolder
 from finecut.io.tables.tar import END, padding
-from finecut.transforms.verify.checks import findings as kinds
+from finecut.transforms.verify.checks.books import several
 from finecut.transforms.verify.checks.findings import Checked, Finding
 
 COLUMNS: Final = ("id", "shard", "offset", "num_bytes", "sha256")
 FILM: Final = "mp4"
-PIECE: Final = 1 << 20
 #: What reading an archive or a table may break with.
 DAMAGED: Final = (tarfile.TarError, OSError, EOFError, ValueError, KeyError, pa.ArrowException)
 
-Row = Mapping[str, Any]
+#: The index's rows of a shard, by the ids of clips.
+Rows = Mapping[str, Mapping[str, Any]]
 
 
 def reader() -> str:
-    """Who reads archives here."""
+    """What reads archives here."""
     return "webdataset" if importlib.util.find_spec("webdataset") else "its rules"
 
 
@@ -53,45 +53,54 @@ def _wrong_in_note(folder: ShardFolder) -> Iterator[Finding]:
     try:
         said = folder.noted_by_anybody() or []
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        should = "should list the shards that lie here"
-        yield Finding(kinds.NOTE_BROKEN, folder.note, f"cannot be read ({error})", should)
+        yield Finding(
+            "note-broken",
+            folder.note,
+            f"cannot be read ({error})",
+            "should list the shards that lie here",
+        )
         return
     for name in said:
         if not is_plain_name(name):
-            wrong = f"names {str(name)[:80]!r}"
-            yield Finding(kinds.NOTE_BROKEN, folder.note, wrong, "should name shards below it")
+            yield Finding(
+                "note-broken",
+                folder.note,
+                f"names {str(name)[:80]!r}",
+                "should name shards below it",
+            )
 
 
 def _shards_in(folder: ShardFolder) -> tuple[list[str], list[Finding]]:
     try:
         index = _rows(folder, ["id", "shard"])
-    except FileNotFoundError:
-        wrong = Finding(kinds.INDEX_BROKEN, folder.index, "is missing", "should list all clips")
-        return folder.tars(), [wrong]
     except DAMAGED as error:
-        wrong = Finding(
-            kinds.INDEX_BROKEN,
+        missing = isinstance(error, FileNotFoundError)
+        finding = Finding(
+            "index-broken",
             folder.index,
-            f"cannot be read ({str(error)[:200]})",
+            "is missing" if missing else f"cannot be read ({str(error)[:200]})",
             f"should be a table with the columns {', '.join(COLUMNS)}",
         )
-        return folder.tars(), [wrong]
-    ids = index.column("id").value_counts()
-    twice = [str(each["values"]) for each in ids.to_pylist() if each["counts"] > 1]
+        return folder.tars(), [finding]
     found = [
-        Finding(kinds.INDEX_BROKEN, folder.index, f"lists {id} twice", "should list it once")
-        for id in sorted(twice)
+        Finding("index-broken", folder.index, f"lists {id} twice", "should list it once")
+        for id in several(map(str, index.column("id").to_pylist()))
     ]
     said = {str(name).removesuffix(TAR) for name in index.column("shard").unique().to_pylist()}
     there = {*folder.tars()}
-    for name in sorted(said - there):
-        should = "the index speaks of it"
-        found.append(Finding(kinds.SHARD_MISSING, folder.shard(name), "is missing", should))
-    for name in sorted(there - said):
-        should = "should have its clips in the index"
-        found.append(
-            Finding(kinds.SHARD_DIFFERS, folder.shard(name), "is not in the index", should)
+    found += [
+        Finding("shard-missing", folder.shard(name), "is missing", "the index speaks of it")
+        for name in sorted(said - there)
+    ]
+    found += [
+        Finding(
+            "shard-differs",
+            folder.shard(name),
+            "is not in the index",
+            "should have its clips in the index",
         )
+        for name in sorted(there - said)
+    ]
     return sorted(said & there), found
 
 
@@ -100,15 +109,21 @@ def check_shard(root: str, name: str) -> Iterator[Finding | Checked]:
     folder = ShardFolder(root)
     path = folder.shard(name)
     try:
-        rows = {str(row["id"]): row for row in _rows_of(folder, name)}
+        # Groups of rows without any of this shard are not read.
+        table = _rows(folder, COLUMNS, filters=[("shard", "==", f"{name}{TAR}")])
+        rows = {str(row["id"]): row for row in table.to_pylist()}
     except DAMAGED:
         rows = None  # the index is named already
     try:
-        with shelf.open_source(path) as source:
+        with shelf.open_file(path) as source:
             yield from _check_archive(path, source, rows)
     except DAMAGED as error:
-        should = "should be an archive that can be read to its end"
-        yield Finding(kinds.SHARD_BROKEN, path, f"cannot be read ({str(error)[:200]})", should)
+        yield Finding(
+            "shard-broken",
+            path,
+            f"cannot be read ({str(error)[:200]})",
+            "should be an archive that can be read to its end",
+        )
 
 
 def _rows(folder: ShardFolder, columns: Sequence[str], **settings: Any) -> pa.Table:
@@ -116,37 +131,34 @@ def _rows(folder: ShardFolder, columns: Sequence[str], **settings: Any) -> pa.Ta
         return pq.read_table(file, columns=list(columns), partitioning=None, **settings)
 
 
-def _rows_of(folder: ShardFolder, name: str) -> list[Row]:
-    """The index's rows of one shard; groups of rows without any of it are not read."""
-    table = _rows(folder, COLUMNS, filters=[("shard", "==", f"{name}{TAR}")])
-    rows: list[Row] = table.to_pylist()
-    return rows
-
-
-def _check_archive(
-    path: str, source: str | BinaryIO, rows: Mapping[str, Row] | None
-) -> Iterator[Finding | Checked]:
-    if isinstance(source, str):
-        with open(source, "rb") as file:  # noqa: PTH123
-            yield from _check_archive(path, file, rows)
-        return
+def _check_archive(path: str, source: BinaryIO, rows: Rows | None) -> Iterator[Finding | Checked]:
     keys: list[str] = []
     with tarfile.open(fileobj=source, mode="r:") as archive:
         end = 0
         for member in archive:
             end = member.offset_data + member.size + padding(member.size)
-            key, _, kind = member.name.rpartition("/")[2].partition(".")
-            if not keys or keys[-1] != key:
+            key = _named(member)[0]
+            if keys[-1:] != [key]:
                 keys.append(key)
-            for wrong, should in _wrong_with_member(source, member, key, kind, rows):
-                yield Finding(kinds.SHARD_BROKEN, path, f"{member.name} {wrong}", should)
-    yield from _wrong_at_the_end(path, source, end)
+            for wrong, should in _wrong_with_member(archive, member, rows or {}):
+                yield Finding("shard-broken", path, f"{member.name} {wrong}", should)
+    source.seek(end)
+    rest = source.read(len(END))
+    # Readers stop at what they do not understand, and say nothing.
+    if len(rest) < len(END) or any(rest):
+        more = "something else" if any(rest) else f"{len(rest)} bytes"
+        yield Finding(
+            "shard-broken",
+            path,
+            f"has {more} behind its last member, at {end}",
+            f"should have {len(END)} zeros",
+        )
     yield from _wrong_with_keys(path, keys, rows)
     source.seek(0)
     read = samples_of(source)
     if read != keys:
         yield Finding(
-            kinds.SHARD_BROKEN,
+            "shard-broken",
             path,
             f"is read as {len(read)} samples by {reader()}",
             f"should be {len(keys)}",
@@ -154,47 +166,35 @@ def _check_archive(
     yield Checked({"shards": 1, "clips in shards": len(keys)})
 
 
+def _named(member: tarfile.TarInfo) -> tuple[str, str]:
+    """The clip that a member is of, and which of its members it is: what follows the first dot."""
+    key, _, kind = member.name.rpartition("/")[2].partition(".")
+    return key, kind
+
+
 def _wrong_with_member(
-    source: BinaryIO, member: tarfile.TarInfo, key: str, kind: str, rows: Mapping[str, Row] | None
+    archive: tarfile.TarFile, member: tarfile.TarInfo, rows: Rows
 ) -> Iterator[tuple[str, str]]:
-    if kind == FILM:
-        row = (rows or {}).get(key)
-        digest = _digest(source, member)
-        if row is None:
-            return
-        for what, found in (
-            ("offset", member.offset_data),
-            ("num_bytes", member.size),
-            ("sha256", digest),
-        ):
-            if row[what] != found:
-                yield f"has the {what} {found}", f"should be {row[what]}, as the index says"
-        return
-    source.seek(member.offset_data)
-    data = source.read(member.size)
-    if kind == "json":
-        said = _document(data)
-        if said is None or said.get("span_uuid") != key:
-            yield "is no document of this clip", f"should be about {key}"
-    elif kind == "npy" and not _is_vector(data):
+    key, kind = _named(member)
+    file = archive.fileobject(archive, member)
+    if kind == FILM and key in rows:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        found = {"offset": member.offset_data, "num_bytes": member.size, "sha256": digest}
+        for what, value in found.items():
+            if rows[key][what] != value:
+                yield f"has the {what} {value}", f"should be {rows[key][what]}, as the index says"
+    elif kind == "json" and not _is_about(key, file.read()):
+        yield "is no document of this clip", f"should be about {key}"
+    elif kind == "npy" and not _is_vector(file.read()):
         yield "is no vector of finite numbers", "should be one"
 
 
-def _digest(source: BinaryIO, member: tarfile.TarInfo) -> str:
-    source.seek(member.offset_data)
-    digest, left = hashlib.sha256(), member.size
-    while left and (piece := source.read(min(PIECE, left))):
-        digest.update(piece)
-        left -= len(piece)
-    return digest.hexdigest()
-
-
-def _document(data: bytes) -> Mapping[str, Any] | None:
+def _is_about(key: str, data: bytes) -> bool:
     try:
         said = json.loads(data)
     except (ValueError, RecursionError):
-        return None
-    return said if isinstance(said, dict) else None
+        return False
+    return isinstance(said, dict) and said.get("span_uuid") == key
 
 
 def _is_vector(data: bytes) -> bool:
@@ -205,31 +205,20 @@ def _is_vector(data: bytes) -> bool:
     return bool(np.issubdtype(vector.dtype, np.floating) and np.isfinite(vector).all())
 
 
-def _wrong_at_the_end(path: str, source: BinaryIO, end: int) -> Iterator[Finding]:
-    """Readers stop at what they do not understand, and say nothing."""
-    source.seek(end)
-    rest = source.read(len(END))
-    if len(rest) < len(END) or any(rest):
-        more = "something else" if any(rest) else f"{len(rest)} bytes"
-        should = f"should have {len(END)} zeros"
-        wrong = f"has {more} behind its last member, at {end}"
-        yield Finding(kinds.SHARD_BROKEN, path, wrong, should)
-
-
-def _wrong_with_keys(
-    path: str, keys: Sequence[str], rows: Mapping[str, Row] | None
-) -> Iterator[Finding]:
-    for key, number in sorted(Counter(keys).items()):
-        if number > 1:
-            wrong = f"has members of {key} in {number} places"
-            yield Finding(kinds.SHARD_BROKEN, path, wrong, "members of a clip lie side by side")
+def _wrong_with_keys(path: str, keys: Sequence[str], rows: Rows | None) -> Iterator[Finding]:
+    for key in several(keys):
+        yield Finding(
+            "shard-broken",
+            path,
+            f"has members of {key} in {keys.count(key)} places",
+            "members of a clip lie side by side",
+        )
     if rows is None:
         return
     for key in sorted({*rows} - {*keys}):
-        should = "the index says that it lies there"
-        yield Finding(kinds.SHARD_BROKEN, path, f"has no {key}", should)
+        yield Finding("shard-broken", path, f"has no {key}", "the index says that it lies there")
     for key in sorted({*keys} - {*rows}):
-        yield Finding(kinds.SHARD_DIFFERS, path, f"has {key}", "the index does not know it there")
+        yield Finding("shard-differs", path, f"has {key}", "the index does not know it there")
 
 
 def samples_of(source: BinaryIO) -> list[str]:
@@ -239,15 +228,6 @@ def samples_of(source: BinaryIO) -> list[str]:
         members = tars.tar_file_iterator(source)
         samples = tars.group_by_keys({**each, "__url__": ""} for each in members)
         return [str(sample["__key__"]).rpartition("/")[2] for sample in samples]
-    return list(_by_rules(source))
-
-
-def _by_rules(source: BinaryIO) -> Iterator[str]:
-    """A sample ends where the next key begins; what follows the first dot is the kind."""
-    last = None
+    # By its rules a sample ends where the next key begins.
     with tarfile.open(fileobj=source, mode="r|*") as archive:
-        for member in archive:
-            key = member.name.rpartition("/")[2].partition(".")[0]
-            if member.isfile() and key != last:
-                yield key
-                last = key
+        return [key for key, _ in groupby(_named(m)[0] for m in archive if m.isfile())]

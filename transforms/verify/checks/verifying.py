@@ -18,7 +18,6 @@ R = TypeVar("R")
 
 #: Reads of one chunk that wait together.
 TOGETHER: Final = 8
-METAS: Final = "metas/v0"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,183 @@
+"""The folder of dedup: what makes it, what lies there, and in what state an earlier run left it."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Final
+
+import pyarrow as pa
+
+from finecut.io.layout import Layout
+from finecut.io.records import from_json, to_json
+from finecut.io.storage import files as shelf
+from finecut.io.storage.json_documents import read_json
+from finecut.io.tables.drops import DUPLICATES
+from finecut.io.tables.parquet import from_parquet
+from finecut.transforms.dedup.clustering import (
+    CENTROIDS,
+    CLUSTERS,
+    PAIR_SCHEMA,
+    PAIRS,
+    PAIRWISE,
+    Clustering,
+    Settled,
+)
+
+STATE, SUMMARY, LIKENESS = "state.json", "summary.json", "likeness.parquet"
+#: Which clip each one went for that has been rejected since: groups have only those that are kept.
+KEEPERS: Final = "keepers.parquet"
+#: Staged, when not one pair could be looked at: how many there were.
+UNSEEN: Final = "unseen"
+#: Counts up when the same tables and options make other clusters or pairs than they used to.
+FORM: Final = 1
+
+#: What dedup writes in folders of its own; nothing else in them is ever touched.
+OURS: Final = {
+    CLUSTERS: re.compile(r"centroid=\d+/\d+\.parquet"),
+    PAIRS: re.compile(r"\d+_\d+\.parquet"),
+    PAIRWISE: re.compile(r"cluster_\d+\.parquet"),
+    DUPLICATES: re.compile(r"[0-9a-f]{12}\.parquet"),
+}
+
+
+@dataclass(frozen=True)
+class Deduping:
+    """What makes two clips duplicates, and which of them stays."""
+
+    clustering: Clustering
+    #: Clips of a cosine of at least ``1 - eps`` are duplicates, or likely ones.
+    eps: float
+    #: The dataset whose clips are looked at before they are called duplicates; ``None``: vectors
+    #: alone decide.
+    clips: Layout | None = None
+    #: The dataset whose documents say how long clips are.
+    dataset: Layout | None = None
+    #: The clusters and pairs of an earlier run are those that this one would make.
+    again: bool = False
+    #: The reference's tables are, too.
+    ranked: bool = False
+    #: What tells tables and options apart that make other clusters.
+    digest: str = ""
+    #: What is written down with the figures.
+    told: tuple[tuple[str, str], ...] = ()
+
+    def path(self, name: str) -> str:
+        return self.clustering.path(name)
+
+    def files(self, folder: str) -> list[str]:
+        """What dedup wrote in one of its folders."""
+        root = self.path(folder)
+        found = shelf.files_below(root) if shelf.exists(root) else ()
+        return sorted(path for path in found if OURS[folder].fullmatch(path[len(root) + 1 :]))
+
+    def remove_others(self, folder: str, wanted: set[str]) -> None:
+        """Remove what an earlier run wrote in a folder of its own and this one did not."""
+        for path in {*self.files(folder)} - wanted:
+            self.clustering.own.remove(path)
+
+
+@dataclass(frozen=True)
+class Deduped:
+    """What was found."""
+
+    items: int
+    pointless: int
+    clusters: int
+    #: Near enough by their vectors; and compared by their pictures, the same, not to be seen.
+    pairs: int
+    compared: int
+    same: int
+    unseen: int
+    groups: int
+    removed: int
+    #: On the list because the dataset has rejected them as duplicates.
+    carried: int
+    #: How long the removed clips are together; nothing where no document says.
+    seconds: float | None
+    eps: float
+    #: Where the list is.
+    path: str
+    troubles: tuple[str, ...] = ()
+    #: Rejected as duplicates, and not on the list: a rule rejected the clips that they went for.
+    released: int = 0
+
+
+@dataclass(frozen=True)
+class State:
+    """What lies in the folder: of which tables and options, and how it was ranked last."""
+
+    digest: str
+    floor: float
+    settled: Settled | None = None
+    keep: str = ""
+    seed: int = 0
+    form: int = FORM
+
+
+def table_at(path: str, schema: pa.Schema) -> pa.Table | None:
+    """A table of ours; nothing if it is gone, damaged or another's."""
+    try:
+        data = shelf.read_if_there(path)
+        table = None if data is None else from_parquet(data)
+    except (pa.ArrowException, OSError):  # damaged pages are the latter, and so is a pipe
+        return None
+    return table if table is not None and table.schema.equals(schema) else None
+
+
+def read_state(root: str) -> State | None:
+    """What an earlier run left, if it can be understood."""
+    try:
+        document = read_json(f"{root}/{STATE}")
+        if document is None:
+            return None
+        state = from_json(State, json.dumps(document))
+        # What cannot be counted with is found out here.
+        _ = state.floor + 0, state.settled and state.settled.places
+        return state
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return State("", 1.0)
+
+
+def is_whole(settled: Settled, deduping: Deduping) -> bool:
+    """Whether the clusters and pairs that an earlier run noted still lie here."""
+    clustering = deduping.clustering
+    pairs = {clustering.pairs(*place) for place in settled.places}
+    return (
+        shelf.exists(deduping.path(CENTROIDS))
+        and {clustering.cluster(*place) for place in settled.places} <= {*deduping.files(CLUSTERS)}
+        and pairs <= {*deduping.files(PAIRS)}
+        and all(table_at(path, PAIR_SCHEMA) is not None for path in pairs)
+    )
+
+
+def pairwise_tables(settled: Settled, clustering: Clustering) -> set[str]:
+    """The reference's tables: one for each cluster."""
+    return {clustering.pairwise(centroid) for centroid, _ in settled.pieces}
+
+
+def is_ranked(settled: Settled, deduping: Deduping) -> bool:
+    """Whether the reference's tables lie here."""
+    return pairwise_tables(settled, deduping.clustering) <= {*deduping.files(PAIRWISE)}
+
+
+def write_state(deduping: Deduping, settled: Settled | None, is_ranked: bool) -> None:
+    clustering = deduping.clustering
+    state = State(
+        deduping.digest,
+        clustering.floor,
+        settled,
+        keep=clustering.keep if is_ranked else "",
+        seed=clustering.seed if is_ranked else 0,
+    )
+    clustering.own.write(deduping.path(STATE), to_json(state).encode())
+
+
+def summary_of(root: str) -> Deduped | None:
+    """What the folder says was found in it."""
+    said = read_json(f"{root}/{SUMMARY}")
+    if said is None:
+        return None
+    said.pop("told", None)
+    return from_json(Deduped, json.dumps(said))

@@ -1,0 +1,367 @@
+"""Refiltering: clips of a finished output are judged anew, by what was measured of them.
+
+No film is opened and no model is asked. What is written is what curation with the new rules would
+have written, in the order that makes a document a promise (see :mod:`again`):
+
+    .finecut/open/a.mp4.json      1. what is to be done, and every clip of the video
+    processed_videos/a.mp4.json   2. withdrawn, and so are the documents of chunks that change
+    clips/ ⇄ filtered_clips/      3. moved; previews and vectors of rejected ones go; metas
+    processed_clip_chunks/…       4. written
+    processed_videos/a.mp4.json   5. written
+    .finecut/open/a.mp4.json      6. removed
+
+Killed anywhere, the note says what was to be done: the next refiltering does it, and curation does
+the video again. A film that failed in part has no document to withdraw: its clips are treated
+alike, and its note stays, as curation leaves it. A video of which one clip cannot be judged (or
+would be kept without what kept clips have) is not touched: its document keeps the old
+configuration, so curation does it again.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from functools import cache, partial
+from typing import Final
+
+import apache_beam as beam
+import pyarrow as pa
+
+from finecut.io.dataset.output import Entry
+from finecut.io.layout import chunk_id
+from finecut.io.process.threads import in_order
+from finecut.io.records import Failure, Source
+from finecut.io.storage import files as shelf
+from finecut.io.tables.parquet import embedding_table, facts_of, rows_of
+from finecut.transforms.beam.guard import guarded
+from finecut.transforms.beam.metrics import LOG, count
+from finecut.transforms.dedup.keepers import keepers_of
+from finecut.transforms.filter.clips import Dropping
+from finecut.transforms.refilter.judging import (
+    DISAGREE,
+    OutOfReach,
+    Refiltering,
+    Verdict,
+    judged_anew,
+    read_document,
+    verdicts_on,
+)
+from finecut.transforms.refilter.reading import (
+    CHANGE,
+    Change,
+    Part,
+    Read,
+    changed,
+    read_change,
+    read_clips,
+    read_video,
+)
+from finecut.transforms.refilter.rewriting import chunk_rewritten, has_file, with_vectors
+from finecut.transforms.refilter.yields import KEPT, Amount, Untouched, Yields, merged
+from finecut.transforms.resume.leftovers import artefacts_there
+from finecut.transforms.verify.checks.shapes import VIDEO
+from finecut.transforms.write.documents import CONFIGURATION, serialise
+from finecut.transforms.write.writing import Writing
+
+#: What comes of a video.
+REFILTERED, UNCHANGED, UNTOUCHED = "refiltered", "unchanged", "untouched"
+STEP: Final = "refilter"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is to be done to a video, and what comes of it."""
+
+    #: The video as it is.
+    read: Read
+    #: ``None``: no file of it changes but its document.
+    change: Change | None
+    yields: Yields
+
+
+def prepare(relative: str, refiltering: Refiltering) -> Prepared:
+    """Judge all clips of a video, and write nothing."""
+    read = read_video(relative, refiltering)
+    target = refiltering.writing.configuration
+    entries = read.entries
+    verdicts: dict[str, Verdict] = {}
+    if read.configuration != target:
+        if read.configuration not in refiltering.known:
+            raise OutOfReach("it was made with other options")
+        verdicts = verdicts_on(entries, refiltering)
+    try:
+        layout = refiltering.layout
+        after = {entry.id: changed(entry, verdicts.get(entry.id), layout) for entry in entries}
+    except (KeyError, TypeError, ValueError) as error:
+        raise OutOfReach(DISAGREE) from error
+    others = [entry for entry in entries if after[entry.id].document != entry.document]
+    ids = {entry.id for entry in others}
+    change = Change(
+        relative,
+        target,
+        document=read.document,
+        parts=tuple(part for part, _ in read.parts if ids & {*part.clips}),
+        verdicts={id: verdicts[id] for id in sorted(ids)},
+        algorithms=tuple(sorted({name for entry in others for name in with_vectors(entry)})),
+        previews=refiltering.previews,
+        uploads=refiltering.writing.upload_clips,
+        note=read.note,
+    )
+    yields = replace(
+        _yields(entries, after, refiltering),
+        videos={UNCHANGED if read.configuration == target else REFILTERED: 1},
+    )
+    return Prepared(read, change if ids else None, yields)
+
+
+def _yields(
+    entries: Sequence[Entry], after: Mapping[str, Entry], refiltering: Refiltering
+) -> Yields:
+    """What comes of a video, in numbers."""
+    scores = {rule.score for stage in refiltering.stages for rule in stage.rules}
+    lost = [entry for entry in entries if entry.kept and not after[entry.id].kept]
+    losing = {
+        "vectors": sum(bool(with_vectors(entry)) for entry in lost),
+        "captions": sum(bool(entry.captions) for entry in lost),
+    }
+    losing |= {f"{what}s": len(lost) for what, _ in refiltering.made if f"{what}s" not in losing}
+    dropped = [entry for entry in entries if entry.id in refiltering.drops]
+    return Yields(
+        on_lists=len(dropped),
+        bereft=sum(_is_bereft(entry, refiltering) for entry in dropped),
+        now=_amounts(entries),
+        then=_amounts(after.values()),
+        losing={what: number for what, number in losing.items() if number},
+        sample={
+            entry.id: {name: value for name, value in entry.scores.items() if name in scores}
+            for entry in entries
+        },
+    ).trimmed()
+
+
+@cache
+def _keepers_of(dropping: Dropping) -> Mapping[str, str]:
+    """Read once in a process."""
+    return keepers_of(dropping.lists)
+
+
+def _is_bereft(entry: Entry, refiltering: Refiltering) -> bool:
+    """Whether a clip that would be kept goes for one that goes as well."""
+    dropping = refiltering.dropping
+    keeper = None if dropping is None else _keepers_of(dropping).get(entry.id)
+    if keeper is None or not _stays(entry, refiltering, frozenset()):
+        return False
+    try:
+        [other] = read_clips([keeper], entry.chunk, refiltering.writing)
+    except OutOfReach:
+        return True
+    return not _stays(other, refiltering, refiltering.drops)
+
+
+def _stays(entry: Entry, refiltering: Refiltering, drops: frozenset[str]) -> bool:
+    """Whether a clip is kept, as far as rules go."""
+    try:
+        return judged_anew(entry, refiltering.stages, drops).rejected_by is None
+    except OutOfReach:
+        return False
+
+
+def _amounts(entries: Iterable[Entry]) -> dict[str, Amount]:
+    amounts: dict[str, Amount] = {}
+    for entry in entries:
+        start, end = entry.span
+        name = entry.document.get("filtered_by") or KEPT
+        amounts[name] = amounts.get(name, Amount()) + Amount(1, end - start)
+    return amounts
+
+
+def foresee(relative: str, refiltering: Refiltering) -> Iterator[Yields]:
+    """What would come of a video."""
+    try:
+        yield prepare(relative, refiltering).yields
+    except OutOfReach as error:
+        yield _untouched(relative, str(error), refiltering.writing)
+
+
+def _number_of_clips(relative: str, writing: Writing) -> int:
+    """How many clips a video has, by its document or by the note of a change that has begun."""
+    with suppress(OutOfReach):
+        document = read_document(writing.layout.processed_video(relative), VIDEO)
+        change = None if document is not None else read_change(relative, writing)
+        number = (document or (change and change.document) or {}).get("num_total_clips")
+        return number if type(number) is int else 0
+    return 0
+
+
+def _untouched(relative: str, why: str, writing: Writing) -> Yields:
+    clips = _number_of_clips(relative, writing)
+    return Yields(
+        videos={UNTOUCHED: 1}, untouched=(Untouched(relative, why, clips),), clips_untouched=clips
+    )
+
+
+# ── doing it ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def refilter(relative: str, refiltering: Refiltering) -> Iterator[Yields]:
+    """Do it; what has come of the video."""
+    writing, layout = refiltering.writing, refiltering.layout
+    try:
+        begun = read_change(relative, writing)
+        if begun is not None and not shelf.exists(layout.processed_video(relative)):
+            carry_out(begun, writing)
+        prepared = prepare(relative, refiltering)
+        if prepared.change is not None:
+            _refuse_unready(prepared.change, writing)
+    except OutOfReach as error:
+        count("videos untouched")
+        yield _untouched(relative, str(error), writing)
+        return
+    read, change = prepared.read, prepared.change
+    if change is not None:
+        _note(change, read, writing)
+        carry_out(change, writing)
+    elif read.configuration != writing.configuration:
+        _conclude(read, relative, writing.configuration, writing)
+    if begun is not None and not read.note:
+        # A run that was killed on its last step leaves it.
+        writing.shelf.remove(layout.open_video(relative))
+    count("videos refiltered")
+    LOG.info("refiltered %s", relative)
+    yield prepared.yields
+
+
+def _note(change: Change, read: Read, writing: Writing) -> None:
+    """Write down what will be done. Curation reads the names of clips, and does all again."""
+    document, note = read.document, read.note
+    clips = {entry.id for entry in read.entries}
+    said = {
+        "old": sorted({*clips, *note.get("old", ()), *note.get("new", ())}),
+        "new": (),
+        "chunks": max(1, int(note.get("chunks") or document["num_clip_chunks"])),
+        "names": note.get("names") or (document["video"],),
+        CHANGE: asdict(change),
+    }
+    writing.shelf.write(writing.layout.open_video(change.relative), serialise(said))
+
+
+def carry_out(change: Change, writing: Writing) -> None:
+    """Make a change that is noted. Doing it twice, or the rest of it, is doing it once."""
+    layout, own, relative = writing.layout, writing.shelf, change.relative
+    own.remove(layout.processed_video(relative))
+    for part in change.parts:
+        own.remove(layout.processed_clip_chunk(relative, part.index))
+    for part in change.parts:
+        _change_part(part, change, writing)
+    _conclude(change, relative, change.configuration, writing)
+    if not change.note:
+        own.remove(layout.open_video(relative))
+
+
+def _conclude(said: Change | Read, relative: str, configuration: str, writing: Writing) -> None:
+    """Say how it is made now: in the video's document, or in the note of one that has none."""
+    layout = writing.layout
+    path = layout.open_video(relative) if said.note else layout.processed_video(relative)
+    document = {**(said.note or said.document), CONFIGURATION: configuration}
+    writing.shelf.write(path, serialise(document))
+
+
+def _change_part(part: Part, change: Change, writing: Writing) -> None:
+    """Change what lies there of a chunk, its document last."""
+    entries = change.clips_of(part, writing)
+    for path, data in _tables(part, entries, change, writing).items():
+        if data is None:
+            writing.shelf.remove(path)
+        else:
+            writing.shelf.write(path, data)
+    work = partial(_change_clip, writing=writing)
+    others = [entry for entry in entries if entry.id in change.verdicts]
+    for _ in in_order(work, others, writing.threads):
+        pass
+    path = writing.layout.processed_clip_chunk(change.relative, part.index)
+    writing.shelf.write(path, serialise(chunk_rewritten(part.document, entries, change.previews)))
+
+
+def _change_clip(entry: Entry, writing: Writing) -> None:
+    """Change what lies there of a clip to what this says, its document last."""
+    layout, own, document = writing.layout, writing.shelf, entry.document
+    if not entry.kept:
+        for path in artefacts_there(entry.id, writing):
+            own.remove(path)
+    elsewhere = layout.clip(entry.id, not entry.kept)
+    if has_file(document) and shelf.exists(elsewhere):
+        own.publish(elsewhere, entry.path, document["num_bytes"])
+    own.write(layout.meta(entry.id), serialise(dict(document)))
+
+
+def _tables(
+    part: Part, entries: Sequence[Entry], change: Change, writing: Writing
+) -> dict[str, bytes | None]:
+    """The chunk's tables that change: what they will be, or nothing where no row is left."""
+    chunk = chunk_id(part.document["video"], part.index)
+    found: dict[str, bytes | None] = {}
+    for algorithm in change.algorithms:
+        wanted = {entry.id for entry in entries if algorithm in with_vectors(entry)}
+        path = writing.layout.embedding_parquet(algorithm, chunk)
+        data, rows = _rows_at(path)
+        if not wanted <= {id for id, _ in rows}:
+            raise OutOfReach(f"{path} has not the vectors of all its clips (see finecut verify)")
+        left = [(id, vector) for id, vector in rows if id in wanted]
+        if data is not None and len(left) < len(rows):
+            found[path] = embedding_table(left, facts_of(data)) if left else None
+    return found
+
+
+def _rows_at(path: str) -> tuple[bytes | None, list[tuple[str, list[float]]]]:
+    """The table that lies there, and its rows."""
+    try:
+        data = shelf.read_if_there(path)
+    except shelf.NotAFile as error:
+        raise OutOfReach(f"{path} {error.strerror}") from error
+    try:
+        rows = [] if data is None else rows_of(data)
+        return data, [(str(id), [float(number) for number in vector]) for id, vector in rows]
+    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
+        raise OutOfReach(f"{path} is no table of vectors (see finecut verify)") from error
+
+
+def _refuse_unready(change: Change, writing: Writing) -> None:
+    """Whatever would stop the work on the way is known before a promise is withdrawn."""
+    for part in change.parts:
+        entries = change.clips_of(part, writing)
+        _tables(part, entries, change, writing)
+        for entry in entries if change.uploads else ():
+            moves = entry.id in change.verdicts and has_file(entry.document)
+            places = (entry.path, writing.layout.clip(entry.id, not entry.kept))
+            if moves and not any(map(shelf.exists, places)):
+                raise OutOfReach(f"{entry.id}.mp4 is missing (see finecut verify)")
+
+
+# ── the transform ────────────────────────────────────────────────────────────────────────────────
+
+Work = Callable[[str, Refiltering], Iterable[Yields]]
+
+
+class EachVideo(beam.PTransform[beam.PCollection[Source], beam.PCollection[Yields]]):
+    """Videos, by their paths below the input → what came of all of them, in one record."""
+
+    def __init__(self, work: Work, refiltering: Refiltering) -> None:
+        super().__init__()
+        self.work, self.refiltering = work, refiltering
+
+    def expand(self, videos: beam.PCollection[Source]) -> beam.PCollection[Yields]:
+        return (
+            videos
+            | "Deal" >> beam.Reshuffle()
+            | "Work" >> beam.FlatMap(_worked, self.work, self.refiltering).with_output_types(Yields)
+            | "Add up" >> beam.CombineGlobally(merged)
+        )
+
+
+def _worked(source: Source, work: Work, refiltering: Refiltering) -> Iterator[Yields]:
+    for outcome in guarded(STEP, source, lambda: work(source.relative, refiltering)):
+        if isinstance(outcome, Failure):
+            count("videos failed")
+            clips = _number_of_clips(source.relative, refiltering.writing)
+            yield Yields(failures=(outcome,), num_failures=1, clips_failed=clips)
+        else:
+            yield outcome

@@ -1,0 +1,264 @@
+"""Listing: what of each clip the plan has to know, or why the clip is left out."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from typing import Any, Final, Literal, NamedTuple
+from uuid import uuid4
+
+import apache_beam as beam
+from apache_beam.pvalue import TaggedOutput
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.windowed_value import WindowedValue
+
+from finecut.io.dataset.output import Entry, Output, chunk_named, clips_named, read_document
+from finecut.io.process.threads import in_order
+from finecut.io.records import Failure, Scores, Source
+from finecut.io.storage import files as shelf
+from finecut.io.tables.drops import drops_table, read_drops
+from finecut.transforms.beam.guard import FAILURES, attempted, failure, guarded
+from finecut.transforms.beam.metrics import count
+from finecut.transforms.filter.rules import verdict
+from finecut.transforms.shard.material import (
+    Sharding,
+    Tables,
+    caption_of,
+    entry_of,
+    material_of,
+    storable,
+)
+from finecut.transforms.shard.plan import Candidate, candidate_table, mixed_order
+
+#: Why a clip is left out, besides the rules that it breaks.
+REJECTED, DUPLICATE, INVALID = "rejected", "duplicate", "marked"
+NO_FILE, NO_CAPTION, NO_VECTOR = "no file", "no caption", "no vector"
+LISTED_TWICE: Final = "listed twice"
+#: What a clip may need to have besides a score.
+CAPTION, VECTORS = "caption", "vector"
+#: Rows that are put down together.
+PART_ROWS: Final = 50_000
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a worker put down of the clips it looked at."""
+
+    path: str
+    listed: int
+    left_out: Mapping[str, int]
+    #: The names of all scores and captions of the clips that stay.
+    scores: tuple[str, ...]
+    captions: tuple[str, ...]
+    #: Those of the scores that are labels.
+    labels: tuple[str, ...] = ()
+    #: Clips that are on the list, whatever else is true of them.
+    on_lists: int = 0
+    #: A list of those that would be taken if they were not on it, if anybody wants to know.
+    fit: str | None = None
+
+
+class Listed(NamedTuple):
+    """A clip as its chunk lists it."""
+
+    id: str
+    kept: bool
+    chunk: str
+    source: Source
+
+
+def clips_of(chunk: str, output: Output) -> Iterator[Listed]:
+    """The clips of a chunk's document, kept ones first."""
+    said = read_document(chunk)
+    key = chunk_named(said, chunk)
+    video = str(said["video"])
+    below = chunk[len(output.layout.processed_clip_chunks()) + 1 :]
+    source = Source(video, video, below.rpartition("_")[0])
+    for id, kept in clips_named(said, chunk):
+        yield Listed(id, kept, key, source)
+
+
+class Looked(NamedTuple):
+    """What the plan has to know of a clip, its scores, and the names of its captions."""
+
+    candidate: Candidate
+    scores: Scores
+    captions: frozenset[str]
+
+
+def look_at(
+    clip: Listed, sharding: Sharding, tables: Tables, drops: frozenset[str] = frozenset()
+) -> Looked | str:
+    """What the plan has to know of a clip; or why it is left out."""
+    if not clip.kept:
+        return REJECTED
+    if clip.id in drops:
+        return DUPLICATE
+    entry = entry_of(clip.id, clip.chunk, sharding.output)
+    unfit = _unfit(entry, sharding, tables)
+    if unfit is not None:
+        return unfit
+    material = material_of(entry, sharding, tables)
+    start, end = entry.span
+    document = entry.document
+    candidate = Candidate(
+        id=clip.id,
+        chunk=clip.chunk,
+        source=storable(clip.source.name),
+        start=start,
+        bin=sharding.bins.bin_of(document.get("width"), document.get("height"), end - start),
+        size=material.size,
+        order=mixed_order(clip.id, sharding.seed),
+        digest=material.digest,
+    )
+    return Looked(candidate, entry.scores, frozenset(entry.captions))
+
+
+def labels_in(scores: Scores) -> Iterator[str]:
+    """The names of those scores that are labels and no numbers."""
+    return (name for name, value in scores.items() if isinstance(value, str))
+
+
+def _unfit(entry: Entry, sharding: Sharding, tables: Tables) -> str | None:
+    """Why a clip that was kept is not wanted, if it is not."""
+    if not entry.document.get("valid") and not sharding.invalid:
+        return INVALID
+    broken = verdict(entry.scores, sharding.rules)
+    if broken is not None:
+        return broken
+    if CAPTION in sharding.needs and caption_of(entry, sharding.caption) is None:
+        return NO_CAPTION
+    if VECTORS in sharding.needs and tables.vector(entry.id, entry.chunk) is None:
+        return NO_VECTOR
+    if "num_bytes" not in entry.document and not shelf.exists(entry.path):
+        return NO_FILE
+    return None
+
+
+def _is_fit(clip: Listed, sharding: Sharding, tables: Tables) -> bool:
+    """Whether a clip would be taken, were it not on a list."""
+    # It is left out anyway, so what is wrong with it is no failure.
+    entry = attempted(lambda: entry_of(clip.id, clip.chunk, sharding.output))
+    return isinstance(entry, Entry) and attempted(lambda: _unfit(entry, sharding, tables)) is None
+
+
+# ── the transforms ───────────────────────────────────────────────────────────────────────────────
+
+
+class ReadChunks(beam.PTransform[beam.PCollection[Output], beam.PCollection[str]]):
+    """Outputs → the documents of their chunks, dealt out."""
+
+    def expand(self, outputs: beam.PCollection[Output]) -> beam.PCollection[str]:
+        return (
+            outputs
+            | "List" >> beam.FlatMap(lambda output: output.chunks()).with_output_types(str)
+            | "Deal" >> beam.Reshuffle()
+        )
+
+
+class ListClips(beam.PTransform[beam.PCollection[str], Any]):
+    """Documents of chunks → ``parts`` (:class:`Part`), ``failures``."""
+
+    def __init__(self, sharding: Sharding, tray: shelf.Shelf) -> None:
+        super().__init__()
+        self.sharding, self.tray = sharding, tray
+
+    def expand(self, chunks: beam.PCollection[str]) -> Any:
+        return chunks | "Look" >> beam.ParDo(_ListClips(self.sharding, self.tray)).with_outputs(
+            FAILURES, main="parts"
+        )
+
+
+@lru_cache(maxsize=1)
+def _drops_in(path: str) -> frozenset[str]:
+    """The list of a run, once a process: its path is of this run and no other."""
+    return read_drops((path,))
+
+
+@dataclass
+class _Found:
+    """What was found so far, and is not put down yet."""
+
+    rows: list[Candidate] = field(default_factory=list)
+    listed: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+    scores: set[str] = field(default_factory=set)
+    captions: set[str] = field(default_factory=set)
+    labels: set[str] = field(default_factory=set)
+    on_lists: int = 0
+    fit: list[str] = field(default_factory=list)
+
+    def put_down(self, tray: shelf.Shelf) -> Part:
+        path, fit = (f"{tray.root}/{name}/{uuid4().hex}.parquet" for name in ("parts", "fit"))
+        tray.write(path, candidate_table(self.rows))
+        if self.fit:
+            tray.write(fit, drops_table(self.fit))
+        return Part(
+            path,
+            self.listed,
+            left_out=dict(sorted(self.left_out.items())),
+            scores=tuple(sorted(self.scores)),
+            captions=tuple(sorted(self.captions)),
+            labels=tuple(sorted(self.labels)),
+            on_lists=self.on_lists,
+            fit=fit if self.fit else None,
+        )
+
+
+class _ListClips(beam.DoFn):
+    def __init__(self, sharding: Sharding, tray: shelf.Shelf) -> None:
+        super().__init__()
+        self.sharding, self.tray, self._found = sharding, tray, _Found()
+
+    def start_bundle(self) -> None:
+        self._found = _Found()
+
+    def process(self, chunk: str) -> Iterable[Part | TaggedOutput[Literal["failures"], Failure]]:
+        source = Source(chunk, chunk, chunk)
+        clips: list[Listed] = []
+        for one in guarded("ListClips", source, partial(clips_of, chunk, self.sharding.output)):
+            if isinstance(one, Failure):
+                clips.clear()
+                yield TaggedOutput(FAILURES, one)
+            else:
+                clips.append(one)
+        for accident in self._look_at(clips):
+            yield TaggedOutput(FAILURES, accident)
+        if len(self._found.rows) >= PART_ROWS:
+            yield self._found.put_down(self.tray)
+            self._found = _Found()
+
+    def finish_bundle(self) -> Iterable[Any]:
+        if self._found.listed:
+            window = GlobalWindow()
+            part = self._found.put_down(self.tray)
+            yield WindowedValue(part, window.max_timestamp(), (window,))
+
+    def _look_at(self, clips: list[Listed]) -> Iterator[Failure]:
+        sharding, found = self.sharding, self._found
+        drops = _drops_in(sharding.drops) if sharding.drops else frozenset()
+        tables = Tables(sharding.output, sharding.algorithm)
+        found.listed += len(clips)
+        found.on_lists += sum(clip.id in drops for clip in clips)
+        count("clips listed", len(clips))
+
+        def look(clip: Listed) -> tuple[Listed, Looked | str | Exception]:
+            return clip, attempted(lambda: look_at(clip, sharding, tables, drops))
+
+        duplicates = []
+        for clip, looked in in_order(look, clips, sharding.threads):
+            if isinstance(looked, Exception):
+                count("clips failed")
+                yield failure("ListClips", clip.source, looked, (clip.id,))
+            elif isinstance(looked, str):
+                found.left_out[looked] += 1
+                if looked == DUPLICATE and sharding.grouped:
+                    duplicates.append(clip)
+            else:
+                found.rows.append(looked.candidate)
+                found.scores |= looked.scores.keys()
+                found.captions |= looked.captions
+                found.labels |= {*labels_in(looked.scores)}
+        is_fit = partial(_is_fit, sharding=sharding, tables=tables)
+        fits = in_order(is_fit, duplicates, sharding.threads)
+        found.fit += [clip.id for clip, fit in zip(duplicates, fits, strict=True) if fit]
