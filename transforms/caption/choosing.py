@@ -36,20 +36,20 @@ class Engines(NamedTuple):
 
 
 CAPTIONERS = Engines(
-    endpoint.EndpointCaptioner,
-    vllm_engine.VllmCaptioner,
-    captioners.Captioner,
-    vllm_engine.require_vllm_captioner,
-    captioners.require_captioner,
-    KNOWN_CAPTIONERS,
+    server=endpoint.EndpointCaptioner,
+    vllm=vllm_engine.VllmCaptioner,
+    transformers=captioners.Captioner,
+    require_vllm=vllm_engine.require_vllm_captioner,
+    require_transformers=captioners.require_captioner,
+    known=KNOWN_CAPTIONERS,
 )
 TEXT_MODELS = Engines(
-    endpoint.EndpointWriter,
-    vllm_engine.VllmWriter,
-    writers.TextWriter,
-    vllm_engine.require_vllm_writer,
-    writers.require_writer,
-    WRITERS,
+    server=endpoint.EndpointWriter,
+    vllm=vllm_engine.VllmWriter,
+    transformers=writers.TextWriter,
+    require_vllm=vllm_engine.require_vllm_writer,
+    require_transformers=writers.require_writer,
+    known=WRITERS,
 )
 
 
@@ -68,7 +68,7 @@ def captioning(o: CaptionOptions, given: Surroundings) -> Captioning:
     second = o.captioning_stage2_prompt_text or SECOND
     return Captioning(
         model=name_of(algorithm, o.captioning_endpoint),
-        load_captioner=loading.load,
+        load_model=loading.load,
         require=loading.require,
         looking=given.looking,
         prompt=o.captioning_prompt_text or CAPTION[o.captioning_prompt_variant],
@@ -90,7 +90,7 @@ def enhancing(o: EnhanceOptions) -> Enhancing:
     return Enhancing(
         model=QWEN_WRITER if algorithm in WRITERS else name_of(algorithm, url),
         captions=name_of(o.captioning_algorithm, o.captioning_endpoint),
-        load_writer=loading.load,
+        load_model=loading.load,
         require=loading.require,
         instruction=instruction or ENHANCE[o.enhance_captioning_prompt_variant],
         max_tokens=most,
