@@ -97,10 +97,8 @@ def build(
     done = work(sources, steps, workers)
     summary = done.events | "Summarise" >> Summarise()
     listed = done.failures | "WriteFailures" >> listing
-    curated = Curated(
-        sources, done.videos, done.reels, done.clips, done.written, done.failures, summary
-    )
-    return curated, listed
+    made = {name: value for name, value in done._asdict().items() if name != "events"}
+    return Curated(sources=sources, summary=summary, **made), listed
 
 
 def work(sources: beam.PCollection[Source], steps: Plan, workers: int) -> Done:
@@ -152,7 +150,14 @@ def work(sources: beam.PCollection[Source], steps: Plan, workers: int) -> Done:
         emptied.closed,
         failures,
     )
-    return Done(probed.videos, reels, clips, written, failures, events)
+    return Done(
+        videos=probed.videos,
+        reels=reels,
+        clips=clips,
+        written=written,
+        failures=failures,
+        events=events,
+    )
 
 
 class LookAtClips(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]]):

@@ -95,9 +95,9 @@ def placing(options: Options, works: Mapping[str, Work], own: Sequence[CustomSte
     except ValueError as error:
         if options.is_local:
             # Nothing is asked for here; a model that is too large will say so itself.
-            return Placing(steps, Resources(), size, {}, True)
+            return Placing(steps, NO_RESOURCES, size, hints={}, local=True)
         raise OptionError(f"--resources or --accelerator: {error}") from error
-    return Placing(steps, worker, size, hints, options.is_local, film_hints)
+    return Placing(steps, worker, size, hints=hints, local=options.is_local, film_hints=film_hints)
 
 
 def _checked(text: str, step: str, resources: Resources, usual: Resources) -> Resources:

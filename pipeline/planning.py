@@ -113,15 +113,15 @@ def plan(options: Options, run: str | None = None, ask: bool = True) -> Plan:
             _cutter(options, own.staging), options.limit_clips, options.chunk_seconds
         ),
         cutting=Cutting(
-            own,
-            encoding_of(options),
-            options.use_input_bit_rate,
+            shelf=own,
+            encoding=encoding_of(options),
+            use_input_bit_rate=options.use_input_bit_rate,
             # Small frames lie on the machine that cut, and nobody looks for them there.
-            replace(looking, sheet=None) if options.right_fitting else looking,
-            film_limits(options),
-            child_limits(options, own.staging),
-            options.transcode,
-            options.decoder,
+            looking=replace(looking, sheet=None) if options.right_fitting else looking,
+            film=film_limits(options),
+            limits=child_limits(options, own.staging),
+            transcode=options.transcode,
+            decoder=options.decoder,
         ),
         looking=looking,
         dropping=dropping_of(options),
@@ -224,12 +224,12 @@ def _of_later_steps(options: Options) -> set[str]:
 def encoding_of(options: Options) -> Encoding:
     """How clips are encoded."""
     return Encoding(
-        options.encoder,
-        options.preset,
-        options.crf,
-        options.bit_rate,
-        options.encoder_threads,
-        options.audio,
+        encoder=options.encoder,
+        preset=options.preset,
+        crf=options.crf,
+        bit_rate=options.bit_rate,
+        threads=options.encoder_threads,
+        audio=options.audio,
     )
 
 
@@ -245,22 +245,22 @@ def _cutter(options: Options, run: str) -> Cutter:
     if crop is None:
         crop = DETECTED_CROP if options.cuts is None else 0.0
     trimming = Trimming(
-        options.min_clip_length,
-        options.max_clip_length,
-        options.long_scenes,
-        crop,
-        options.crop_every_piece,
+        least=options.min_clip_length,
+        most=options.max_clip_length,
+        mode=options.long_scenes,
+        crop=crop,
+        crop_pieces=options.crop_every_piece,
     )
     if options.cuts is not None:
         return GivenCuts(read_cuts(options.cuts), trimming)
     return Detection(
-        options.splitting_algorithm,
-        options.transnetv2_threshold,
-        not options.skip_uncut,
-        trimming,
-        options.model_dir,
-        film_limits(options),
-        child_limits(options, run),
+        algorithm=options.splitting_algorithm,
+        threshold=options.transnetv2_threshold,
+        entire=not options.skip_uncut,
+        trimming=trimming,
+        model_dir=options.model_dir,
+        film=film_limits(options),
+        limits=child_limits(options, run),
     )
 
 
@@ -311,7 +311,14 @@ def _sheet_form(seen: Sequence[Seen]) -> SheetForm | None:
 
 def _scorings(options: Options, looking: Looking) -> tuple[Scoring, ...]:
     return tuple(
-        Scoring(step.name, step.load, step.require, step.rate, looking, step.side)
+        Scoring(
+            name=step.name,
+            load=step.load,
+            require=step.require,
+            rate=step.rate,
+            looking=looking,
+            side=step.side,
+        )
         for step in options.measuring
         if isinstance(step, StepOnFrames)
     )

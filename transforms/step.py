@@ -98,13 +98,13 @@ class EachClip(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]]):
 
     def looker(self) -> "Looker":
         return Looker(
-            self.name,
-            self.load,
-            self.look,
-            self.frames_per_second,
-            self.side,
-            self.looking,
-            declared(self.scores),
+            name=self.name,
+            load=self.load,
+            look=self.look,
+            frames_per_second=self.frames_per_second,
+            side=self.side,
+            looking=self.looking,
+            declared=declared(self.scores),
         )
 
     def expand(self, clips: "Clips") -> "Clips":

@@ -180,7 +180,10 @@ class Step(Generic[OptionsT]):
     @property
     def enabled(self) -> bool:
         """Whether the options switch it on."""
-        return self.mode != DISABLE
+        if not self.switch:
+            return self.mode != DISABLE
+        turned_off: bool = self.switch.startswith("no_")
+        return getattr(self.options, self.switch) != turned_off
 
     @classmethod
     def flag(cls) -> str:

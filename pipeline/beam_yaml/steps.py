@@ -305,7 +305,7 @@ class ListFailures(Step):
 
 
 def _receipt(num_bytes: int, path: str) -> Written:
-    return Written(FAILURES, "", "", path, num_bytes)
+    return Written(FAILURES, owner="", chunk="", path=path, num_bytes=num_bytes)
 
 
 class TidyUp(Step):

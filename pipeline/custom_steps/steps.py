@@ -166,7 +166,9 @@ def _step(text: str, given: Sequence[Given]) -> CustomStep:
             f"--step {text} cannot be made ({in_words(transform)}): a step is made without "
             "arguments, so give them defaults, or derive a class that has them"
         ) from transform
-    return _checked(text, CustomStep(type(transform).__name__, place, transform, rules, mine))
+    return _checked(
+        text, CustomStep(type(transform).__name__, place, transform, rules=rules, given=mine)
+    )
 
 
 def _checked(text: str, step: CustomStep) -> CustomStep:

@@ -151,7 +151,7 @@ def test_each_model_is_loaded_into_its_share_of_the_gpu(
     steps = plan(options(**wanted | {"accelerator": "nvidia-h100-80gb"} | changes))
     captioning: Any = steps.works["caption"]
     enhancing: Any = steps.works.get("enhance")
-    loaders = [captioning.load_captioner] + ([enhancing.load_writer] if enhancing else [])
+    loaders = [captioning.load_model] + ([enhancing.load_model] if enhancing else [])
     told = [getattr(loader, "keywords", {}).get("share") for loader in loaders]
     assert told == shares
 

@@ -22,6 +22,7 @@ FILLED_IN = {
     "output": ("gs://b/clips", "gs://b/clips"),
     "drop": ("dataset/dedup, more.txt", ("dataset/dedup", "more.txt")),
     "step": ("own:Colours,own:Shapes@cut", ("own:Colours", "own:Shapes@cut")),
+    "step_option": ("A.b=1,A.c=2", ("A.b=1", "A.c=2")),
     "keep": ("motion>=0.1, quality_sharpness>=2", ("motion>=0.1", "quality_sharpness>=2")),
     "resources": ("cut:cpus=2,embed:cpus=3", ("cut:cpus=2", "embed:cpus=3")),
     "bit_rate": ("4M", 4_000_000),

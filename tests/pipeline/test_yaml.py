@@ -76,6 +76,7 @@ CLIP = Clip(
     staged="/out/.staging/x/id.mp4",
     scores={"motion_global_mean": 0.25},
     windows=(Window(0, 89, {"qwen2.5": 'a "cat"\n'}, {"qwen_lm": "two"}),),
+    artefacts={"previews/d2d0/0_89.webp": "/p.webp"},
     vectors={"cosmos-embed1-224p": (0.5, -0.25)},
     rejected_by="motion",
     errors={"decode": "2 packets"},

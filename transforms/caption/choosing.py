@@ -35,16 +35,16 @@ class Engines(NamedTuple):
 
 
 CAPTION_ENGINES = Engines(
-    endpoint.EndpointCaptioner,
-    vllm_engine.VllmCaptioner,
-    captioners.Captioner,
-    CAPTIONERS,
+    server=endpoint.EndpointCaptioner,
+    vllm=vllm_engine.VllmCaptioner,
+    transformers=captioners.Captioner,
+    known=CAPTIONERS,
 )
 TEXT_ENGINES = Engines(
-    endpoint.EndpointWriter,
-    vllm_engine.VllmWriter,
-    writers.TextWriter,
-    WRITERS,
+    server=endpoint.EndpointWriter,
+    vllm=vllm_engine.VllmWriter,
+    transformers=writers.TextWriter,
+    known=WRITERS,
 )
 
 
@@ -63,7 +63,7 @@ def captioning(o: CaptionOptions, given: Surroundings) -> Captioning:
     second = o.captioning_stage2_prompt_text or SECOND
     return Captioning(
         model=name_of(algorithm, o.captioning_endpoint),
-        load_captioner=loading.load,
+        load_model=loading.load,
         require=loading.require,
         looking=given.looking,
         prompt=o.captioning_prompt_text or CAPTION[o.captioning_prompt_variant],
@@ -85,7 +85,7 @@ def enhancing(o: EnhanceOptions) -> Enhancing:
     return Enhancing(
         model=(known and known.writer_key) or name_of(algorithm, url),
         captions=name_of(o.captioning_algorithm, o.captioning_endpoint),
-        load_writer=loading.load,
+        load_model=loading.load,
         require=loading.require,
         instruction=instruction or ENHANCE[o.enhance_captioning_prompt_variant],
         max_tokens=most,

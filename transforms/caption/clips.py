@@ -15,13 +15,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-import apache_beam as beam
-
-from finecut.io.layout import Layout
 from finecut.io.media.frames.contact_sheet import Sheet, SheetForm
 from finecut.io.records import Clip, Failure, ModelUsed
 from finecut.transforms.beam.guard import guarded
-from finecut.transforms.beam.inference import inference
 from finecut.transforms.beam.metrics import timed
 from finecut.transforms.caption.answers import (
     Answers,
@@ -48,6 +44,7 @@ from finecut.transforms.caption.windows import sampled_in_window
 from finecut.transforms.measure.looking import Looking, sheet_of
 from finecut.transforms.models.resources import Resources
 from finecut.transforms.needs import NO_RESOURCES
+from finecut.transforms.work import AskModel, ModelWork
 
 CAPTION, ENHANCE = "caption", "enhance"
 #: Pixels of questions that are held at once, whatever the length of clips: about 200 MB.
@@ -55,12 +52,12 @@ MOST_HELD = 64_000_000
 
 
 @dataclass(frozen=True)
-class Captioning:
+class Captioning(ModelWork):
     """One captioner: what its captions are called, how it is loaded, and what it is asked."""
 
     model: str
     #: Models that need a GPU are told their share of it, if that is not all.
-    load_captioner: Callable[..., Model]
+    load_model: Callable[..., Model]
     #: Raises when what it loads is missing, before any work is done; says which model it is.
     require: Callable[[], ModelUsed]
     looking: Looking
@@ -77,15 +74,6 @@ class Captioning:
 
     name = CAPTION
 
-    def load(self) -> Asked:
-        return Asked(self.load_captioner())
-
-    def sharing(self, share: float) -> "Captioning":
-        """The same, with a model that takes no more than that part of a GPU."""
-        if share == 1 or not self.resources.needs_gpu:
-            return self
-        return replace(self, load_captioner=partial(self.load_captioner, share=share))
-
     @property
     def described(self) -> str:
         passes = "once" if self.second is None else "twice"
@@ -93,12 +81,6 @@ class Captioning:
             f"is asked {passes} about each window, of which it sees {self.rate:g} frames a "
             f"second: {self.prompt}"
         )
-
-    def check_output(self, _layout: Layout) -> None:
-        """Captions of several models lie side by side."""
-
-    def transform(self, shared: bool, copies: int) -> "CaptionClips":
-        return CaptionClips(self, shared, copies)
 
     def run(self, clips: Sequence[Clip], asked: Asked) -> list[Clip]:
         return captioned(clips, asked, self)
@@ -116,14 +98,14 @@ class Captioning:
 
 
 @dataclass(frozen=True)
-class Enhancing:
+class Enhancing(ModelWork):
     """One text model that makes captions richer."""
 
     model: str
     #: Whose captions.
     captions: str
     #: Models that need a GPU are told their share of it, if that is not all.
-    load_writer: Callable[..., Model]
+    load_model: Callable[..., Model]
     require: Callable[[], ModelUsed]
     #: What it is told to do.
     instruction: str
@@ -133,24 +115,9 @@ class Enhancing:
 
     name = ENHANCE
 
-    def load(self) -> Asked:
-        return Asked(self.load_writer())
-
-    def sharing(self, share: float) -> "Enhancing":
-        """The same, with a model that takes no more than that part of a GPU."""
-        if share == 1 or not self.resources.needs_gpu:
-            return self
-        return replace(self, load_writer=partial(self.load_writer, share=share))
-
     @property
     def described(self) -> str:
         return f"is told about each caption: {self.instruction}"
-
-    def check_output(self, _layout: Layout) -> None:
-        """Captions of several models lie side by side."""
-
-    def transform(self, shared: bool, copies: int) -> "CaptionClips":
-        return CaptionClips(self, shared, copies)
 
     def run(self, clips: Sequence[Clip], asked: Asked) -> list[Clip]:
         return enhanced(clips, asked, self)
@@ -271,15 +238,5 @@ def _sum(one: int | None, other: int | None) -> int | None:
     return None if one is None or other is None else one + other
 
 
-class CaptionClips(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]]):
+class CaptionClips(AskModel):
     """Clips → the same; windows of those that are kept have captions (or enhanced ones)."""
-
-    def __init__(
-        self, captioning: Captioning | Enhancing, shared: bool = False, copies: int = 1
-    ) -> None:
-        super().__init__()
-        self.captioning, self.shared, self.copies = captioning, shared, copies
-
-    def expand(self, clips: beam.PCollection[Clip]) -> beam.PCollection[Clip]:
-        asked = inference(self.captioning, self.shared, self.copies)
-        return clips | "Ask" >> asked.with_output_types(Clip)

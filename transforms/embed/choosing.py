@@ -69,7 +69,7 @@ def embedding(o: EmbedOptions, given: Surroundings) -> Embedding:
     loading = _embedder(algorithm, o)
     return Embedding(
         algorithm=with_code(algorithm) or name_of(algorithm, o.embedding_endpoint),
-        load_embedder=loading.load,
+        load_model=loading.load,
         require=loading.require,
         looking=given.looking,
         frames=seen.even,

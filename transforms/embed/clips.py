@@ -11,29 +11,27 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import apache_beam as beam
-
 from finecut.io.layout import Layout, embedding_folder
 from finecut.io.media.frames.contact_sheet import SheetForm
 from finecut.io.records import Clip, Failure, ModelUsed
 from finecut.transforms.beam.guard import guarded
-from finecut.transforms.beam.inference import inference
 from finecut.transforms.beam.metrics import count, timed
 from finecut.transforms.caption.asking import Asked, Model, Question, Trouble, Vector
 from finecut.transforms.embed.one_model import refuse_other_vectors, vector_key
 from finecut.transforms.measure.looking import Looking, even_moments, seconds_of, sheet_of
 from finecut.transforms.models.resources import Resources
 from finecut.transforms.needs import NO_RESOURCES
+from finecut.transforms.work import AskModel, ModelWork
 
 STEP = "embedding"
 
 
 @dataclass(frozen=True)
-class Embedding:
+class Embedding(ModelWork):
     """One embedder: what its vectors are called, how it is loaded, and what it is shown."""
 
     algorithm: str
-    load_embedder: Callable[[], Model]
+    load_model: Callable[[], Model]
     #: Raises when what it loads is missing, before any work is done; says which model it is.
     require: Callable[[], ModelUsed]
     looking: Looking
@@ -45,9 +43,6 @@ class Embedding:
     together: int = 1
 
     name = STEP
-
-    def load(self) -> Asked:
-        return Asked(self.load_embedder())
 
     @property
     def model(self) -> str:
@@ -61,12 +56,6 @@ class Embedding:
     def check_output(self, layout: Layout) -> None:
         """Vectors of two models do not go into one folder."""
         refuse_other_vectors(layout, self.algorithm, self.require())
-
-    def sharing(self, _share: float) -> "Embedding":
-        return self
-
-    def transform(self, shared: bool, copies: int) -> "EmbedClips":
-        return EmbedClips(self, shared, copies)
 
     def run(self, clips: Sequence[Clip], asked: Asked) -> list[Clip]:
         return embedded(clips, asked, self)
@@ -128,13 +117,5 @@ def _in_trouble(clip: Clip, said: str) -> Clip:
     return clip.replace(errors={**clip.errors, STEP: said})
 
 
-class EmbedClips(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]]):
+class EmbedClips(AskModel):
     """Clips → the same; those that are kept have vectors."""
-
-    def __init__(self, embedding: Embedding, shared: bool = False, copies: int = 1) -> None:
-        super().__init__()
-        self.embedding, self.shared, self.copies = embedding, shared, copies
-
-    def expand(self, clips: beam.PCollection[Clip]) -> beam.PCollection[Clip]:
-        asked = inference(self.embedding, self.shared, self.copies)
-        return clips | "Embed" >> asked.with_output_types(Clip)

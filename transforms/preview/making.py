@@ -12,7 +12,6 @@ from typing import Any
 
 import apache_beam as beam
 
-from finecut.io.layout import Layout
 from finecut.io.records import Clip, Failure
 from finecut.io.storage.publishing import Shelf
 from finecut.transforms.beam.guard import guarded
@@ -20,10 +19,11 @@ from finecut.transforms.beam.metrics import count, metered
 from finecut.transforms.measure.looking import Looking, sheet_of
 from finecut.transforms.needs import NO_RESOURCES
 from finecut.transforms.step_base import StepOnClips
+from finecut.transforms.work import Work
 
 
 @dataclass(frozen=True)
-class Making:
+class Making(Work):
     """Which step makes files, and where they are staged."""
 
     step: StepOnClips[Any]
@@ -42,12 +42,6 @@ class Making:
 
     def run(self, clips: Sequence[Clip], _model: None) -> list[Clip]:
         return [made_or_not(clip, self) for clip in clips]
-
-    def check_output(self, _layout: Layout) -> None:
-        """Whatever lies there is replaced."""
-
-    def sharing(self, _share: float) -> "Making":
-        return self
 
     def transform(self, _shared: bool = False, _copies: int = 1) -> "MakeArtefacts":
         return MakeArtefacts(self)

@@ -10,16 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import apache_beam as beam
 import numpy as np
 from numpy.typing import NDArray
 
 from finecut.io.media.frames.contact_sheet import SheetForm
 from finecut.io.records import Clip, Failure, ModelUsed, Scores
 from finecut.transforms.beam.guard import guarded
-from finecut.transforms.beam.inference import inference
 from finecut.transforms.beam.metrics import metered
 from finecut.transforms.measure.looking import Looking, sheet_of
+from finecut.transforms.work import AskModel
 
 Scorer = Callable[[Sequence[NDArray[np.uint8]]], Scores]
 
@@ -77,13 +76,5 @@ def scored_or_not(clip: Clip, scorer: Scorer, scoring: Scoring) -> Clip:
     return outcome
 
 
-class ScoreClips(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]]):
-    """Clips → the same with the model's scores."""
-
-    def __init__(self, scoring: Scoring, shared: bool = False, copies: int = 1) -> None:
-        super().__init__()
-        self.scoring, self.shared, self.copies = scoring, shared, copies
-
-    def expand(self, clips: beam.PCollection[Clip]) -> beam.PCollection[Clip]:
-        asked = inference(self.scoring, self.shared, self.copies)
-        return clips | "Score" >> asked.with_output_types(Clip)
+class ScoreClips(AskModel):
+    """Clips → the same, scored."""

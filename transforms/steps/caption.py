@@ -124,10 +124,6 @@ class Caption(StepOnClips[CaptionOptions]):
     switch = "generate_captions"
 
     @property
-    def enabled(self) -> bool:
-        return self.options.generate_captions
-
-    @property
     def needs(self) -> Needs:
         o = self.options
         return needs_of_writer(o.captioning_algorithm, o.captioning_endpoint, o)

@@ -74,10 +74,6 @@ class Embed(StepOnClips[EmbedOptions]):
     switch = "no_generate_embeddings"
 
     @property
-    def enabled(self) -> bool:
-        return not self.options.no_generate_embeddings
-
-    @property
     def needs(self) -> Needs:
         from finecut.transforms.embed.choosing import algorithm_of
 

@@ -91,7 +91,7 @@ class Enhance(StepOnTexts[EnhanceOptions]):
 
     @property
     def enabled(self) -> bool:
-        return self.options.generate_captions and self.options.enhance_captions
+        return self.options.generate_captions and super().enabled
 
     @property
     def needs(self) -> Needs:

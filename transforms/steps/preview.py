@@ -63,10 +63,6 @@ class Preview(StepOnClips[PreviewOptions]):
     original = True
     gives, of_windows = "preview", True
 
-    @property
-    def enabled(self) -> bool:
-        return self.options.generate_previews
-
     def seen(self, ask: bool = True) -> Seen:
         o = self.options
         return Seen(rates=(o.preview_target_fps,), height=o.preview_target_height)

@@ -63,10 +63,6 @@ class Thumbnail(StepOnClips[ThumbnailOptions]):
     artefacts = (THUMBNAILS,)
     gives = "thumbnail"
 
-    @property
-    def enabled(self) -> bool:
-        return self.options.generate_thumbnails
-
     def seen(self, ask: bool = True) -> Seen:
         return Seen(rates=(RATE,), side=self.options.thumbnail_side)
 

@@ -449,7 +449,7 @@ def made(
         clip = judged(clip, stage.rules)
     if not clip.kept:
         return clip
-    window = Window(0, 9, {"qwen": "text"}, {"lm": "more"}, {"qwen": Told("ok", 1, 2)})
+    window = Window(0, 9, {"qwen": "text"}, {"lm": "more"}, told={"qwen": Told("ok", 1, 2)})
     kinds = (vector_key("lite"), "qwen_caption", "lm_enhanced_caption")
     return clip.replace(
         windows=(window,),
