@@ -15,7 +15,7 @@ import errno
 import time
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
@@ -23,25 +23,22 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 from apache_beam.runners.runner import PipelineResult
 
+from finecut.io.errors import RunError
 from finecut.io.media.codecs.decoders import require_decoder
 from finecut.io.media.codecs.encoders import require_encoder
 from finecut.io.records import Source, Summary, from_json, to_json
 from finecut.io.storage import files as shelf
-from finecut.io.storage.fence import LeadsOutside, standing
+from finecut.io.storage.fence import standing
 from finecut.io.storage.files import Shelf
-from finecut.io.storage.halting import halt
 from finecut.io.storage.reachable import StoreAway, greet
-from finecut.io.storage.staging import MAKES_NO_CLIPS, Running, alive, sweep_dead
-from finecut.io.storage.stores import UnknownStore
-from finecut.io.storage.temporary import temporary_folder
+from finecut.pipeline.at_work import occupying, tray
 from finecut.pipeline.cli.progress import Progress
 from finecut.pipeline.cli.stopping import given_up_by, interruptible
-from finecut.pipeline.commands.report import report_of_run
+from finecut.pipeline.commands.report.work import report_of_run
 from finecut.pipeline.curation import WriteLines, build
-from finecut.pipeline.elsewhere import NOBODY_AT_WORK, hand_over, wait_for
+from finecut.pipeline.elsewhere import hand_over, wait_for
 from finecut.pipeline.engine import (
     EngineOptions,
-    RunError,
     check_runner,
     local_arguments,
     new_pipeline,
@@ -112,31 +109,30 @@ def _run(options: Options, runner_arguments: Sequence[str], progress: bool) -> R
     else:
         check_runner(options.runner, runner_arguments)
     began, started = time.monotonic(), time.time()
+    writing, sweep_sheets = steps.writing, steps.cutting.looking.sweep
     with ExitStack() as at_work:
-        at_work.enter_context(given_up_by(partial(_give_up, steps), options.is_local))
-        _check_output(options, steps, at_work)
+        at_work.enter_context(given_up_by(sweep_sheets, options.is_local))
+        at_work.callback(sweep_sheets)
+        at_work.enter_context(
+            occupying(
+                writing.shelf,
+                "--output",
+                is_local=options.is_local,
+                configuration=writing.configuration,
+            )
+        )
         if options.is_local:
             prepare(options, steps)
         at_work.enter_context(Progress(progress and options.is_local))
         profiler = at_work.enter_context(Profiler()) if options.profile else None
-        ended = False
-        try:
-            summary, stats = _run_all(options, steps, runner_arguments, progress)
-            misdone = tuple(lost_by(steps.own, stats))
-            ran = Ran(summary, time.monotonic() - began, stats, misdone=misdone)
-            if summary.videos_found:
-                ran = ran._replace(path=_write_down(options, steps, ran, started))
-                if profiler is not None:
-                    _write_profile(profiler.profile(), steps, started)
-                ran = ran._replace(report=_report(options, steps, summary))
-            ended = True
-        except NOBODY_AT_WORK:
-            ended = True
-            raise
-        finally:
-            # A cluster's job may outlive this process, and publish from the staging folder.
-            if ended or options.is_local:
-                _sweep(steps)
+        summary, stats = _run_all(options, steps, runner_arguments, progress)
+        misdone = tuple(lost_by(steps.own, stats))
+        ran = Ran(summary, time.monotonic() - began, stats, misdone=misdone)
+        if summary.videos_found:
+            ran = ran._replace(path=_write_down(options, steps, ran, started))
+            if profiler is not None:
+                _write_profile(profiler.profile(), steps, started)
+            ran = ran._replace(report=_report(options, steps, summary))
     return ran
 
 
@@ -183,17 +179,6 @@ def _report(options: Options, steps: Plan, summary: Summary) -> str:
     return report_of_run(steps.writing.layout, steps.writing.shelf, nothing_new)
 
 
-def _refuse_others(at_work: Sequence[Running], configuration: str, named: str) -> None:
-    """Two runs that make the same can work side by side; two that differ would undo each other."""
-    for other in at_work:
-        if other.configuration not in (configuration, MAKES_NO_CLIPS):
-            raise OptionError(
-                f"{named} is being written by another run with other options (process "
-                f"{other.process} on {other.host}): wait until it has ended, or write to another "
-                "folder"
-            )
-
-
 def prepare(options: Options, steps: Plan) -> None:
     """Load what splitting needs, and find what models need, before any work is done."""
     where = options.model_dir
@@ -226,44 +211,6 @@ def check_scratch(options: Options, steps: Plan) -> None:
         )
 
 
-def _give_up(steps: Plan) -> None:
-    """Stage nothing any more, and remove what was staged."""
-    halt(steps.writing.shelf.staging)
-    _sweep(steps)
-
-
-def _sweep(steps: Plan) -> None:
-    """Remove what this run staged, and its sheets."""
-    steps.writing.shelf.sweep()
-    steps.cutting.looking.sweep()
-
-
-def _check_output(options: Options, steps: Plan, at_work: ExitStack) -> None:
-    """An output that cannot be written to is known before the work, not after it."""
-    occupy(
-        steps.writing.shelf, steps.writing.configuration, not options.is_local, at_work, "--output"
-    )
-
-
-def occupy(own: Shelf, configuration: str, elsewhere: bool, at_work: ExitStack, named: str) -> None:
-    """Be alone in an output, or with others that make the same; ``named`` as the user names it."""
-    try:
-        shelf.check_store(own.root)
-    except UnknownStore as error:
-        raise OptionError(f"{named}: {error}") from error
-    try:
-        at_work.enter_context(alive(own, configuration, elsewhere))
-        own.prepare()
-    except LeadsOutside as error:
-        raise RunError(str(error)) from error
-    except OSError as error:
-        raise OptionError(
-            f"{named} {own.root} cannot be written to ({error.strerror or error}): write a folder "
-            "you may write to"
-        ) from error
-    _refuse_others(sweep_dead(own), configuration, named)
-
-
 def batches_of(
     sources: Iterable[tuple[Source, float, int]], videos: int, size: int
 ) -> Iterator[list[Source]]:
@@ -292,37 +239,24 @@ def _run_all(
         arguments = [f"--runner={options.runner}", *runner_arguments]
         if options.is_local:
             arguments = local_arguments(options.local_workers)
-        with _tray(options, own) as tray:
+        with tray(own, options.is_local) as reports:
             make = partial(_made, begin, steps, arguments, options.dealt_among)
             if options.is_local:
-                result = _begun(make(tray), steps)
+                result = _begun(make(reports), steps)
                 result.wait_until_finish()
             else:
-                result = _elsewhere(make(tray), options.runner, own, progress)
-            total += from_json(Summary, shelf.read(f"{tray.root}/{SUMMARY}").decode())
+                result = _elsewhere(make(reports), options.runner, own, progress)
+            total += from_json(Summary, shelf.read(f"{reports.root}/{SUMMARY}").decode())
             stats.update(stats_of(result))
-            if shelf.exists(f"{tray.root}/{FAILURES}"):
-                lines += shelf.read(f"{tray.root}/{FAILURES}").decode().split("\n")[:-1]
-                tray.remove(f"{tray.root}/{FAILURES}")
+            if shelf.exists(f"{reports.root}/{FAILURES}"):
+                lines += shelf.read(f"{reports.root}/{FAILURES}").decode().split("\n")[:-1]
+                reports.remove(f"{reports.root}/{FAILURES}")
         untried = {name: line for name, line in untried.items() if name not in names}
         _list_failures(steps, [*lines, *chain.from_iterable(untried.values())])
     if not lines:
         # Also where no video was found: a list says what is wrong now.
         _list_failures(steps, list(chain.from_iterable(untried.values())))
     return total, dict(stats)
-
-
-@contextmanager
-def _tray(options: Options, own: Shelf) -> Iterator[Shelf]:
-    """Where a pipeline puts what it has to tell.
-
-    Not on the output's disk, where it can be: what a run on a full disk says is worth most.
-    """
-    if not options.is_local:
-        yield Shelf(own.staging, own.staging)
-        return
-    with temporary_folder() as folder:
-        yield Shelf(folder, folder)
 
 
 def _list_failures(steps: Plan, lines: Sequence[str]) -> None:
@@ -403,13 +337,13 @@ def _check_cuts(sources: Sequence[Source], steps: Plan) -> None:
 
 
 def _made(
-    begin: Begin, steps: Plan, arguments: Sequence[str], workers: int, tray: Shelf
+    begin: Begin, steps: Plan, arguments: Sequence[str], workers: int, reports: Shelf
 ) -> beam.Pipeline:
-    listing = WriteLines(tray, f"{tray.root}/{FAILURES}")
+    listing = WriteLines(reports, f"{reports.root}/{FAILURES}")
     runner = arguments[0].partition("=")[2]
     pipeline = new_pipeline(EngineOptions(list(arguments)), runner)
     curated, _ = build(pipeline | "FindVideos" >> begin, steps, workers, listing)
-    _ = curated.summary | "WriteSummary" >> WriteLines(tray, f"{tray.root}/{SUMMARY}")
+    _ = curated.summary | "WriteSummary" >> WriteLines(reports, f"{reports.root}/{SUMMARY}")
     return pipeline
 
 

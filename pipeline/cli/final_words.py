@@ -9,6 +9,8 @@ from finecut.io.layout import embedding_folder
 from finecut.io.media.remux.copying import ENCODED
 from finecut.io.records import Summary
 from finecut.io.storage import files as shelf
+from finecut.pipeline.cli.outlets import shown
+from finecut.pipeline.commands.base import BOOKS
 from finecut.pipeline.disk import disk_trouble
 from finecut.pipeline.options import Options
 from finecut.transforms.cut.reel import NO_FRAMES
@@ -16,15 +18,13 @@ from finecut.transforms.cut.reel import NO_FRAMES
 SHOWN_FAILURES = 5
 #: Of fewer clips a share says nothing.
 LEAST_JUDGED = 8
-NOTHING_MADE, UNBALANCED = 1, 3
-BOOKS = "the books do not balance"
 
 
 def final_words(
     options: Options,
     summary: Summary,
     seconds: float,
-    failures_path: str,
+    failures_path: str = "",
     document: str | None = None,
     report: str = "",
 ) -> str:
@@ -91,23 +91,6 @@ def problems(options: Options, summary: Summary) -> list[str]:
             f"--min-clip-length {options.min_clip_length:g} s{_scenes(options)}."
         )
     return found
-
-
-def shown(text: str) -> str:
-    r"""The text without characters that would command a terminal.
-
-    >>> print(shown("a\x1b[2Jb é"))
-    a\x1b[2Jb é
-    """
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-
-
-def exit_code(summary: Summary, wrong: list[str]) -> int:
-    """What the command says to who called it: 3, if the books do not balance; 1, if nothing was
-    made, or a disk was in the way."""
-    if not wrong:
-        return 0
-    return UNBALANCED if summary.imbalances() and wrong[0].startswith(BOOKS) else NOTHING_MADE
 
 
 def _strict(options: Options, s: Summary) -> str:

@@ -95,10 +95,19 @@ def outlets(alone: bool) -> Iterator[Outlet]:
             err.let_go()
 
 
-def said(out: Outlet) -> int:
+def unwritten(out: Outlet) -> int:
     """The exit code of who has nothing to give but words."""
     out.flush()
     return UNSAID if out.lost and not out.was_left else 0
+
+
+def shown(text: str) -> str:
+    r"""The text without characters that would command a terminal.
+
+    >>> print(shown("a\x1b[2Jb é"))
+    a\x1b[2Jb é
+    """
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _hold_descriptors() -> None:

@@ -25,8 +25,8 @@ from faults import FaultyStore, staged
 from finecut.io.storage import files as shelf
 from finecut.pipeline.beam_options import FinecutOptions, words_of
 from finecut.pipeline.cli.command import main
-from finecut.pipeline.commands.launch import job
 from finecut.pipeline.commands.launch import main as launched
+from finecut.pipeline.commands.launch.work import job
 from finecut.pipeline.options import Options
 
 pytest.importorskip("apache_beam.runners.dataflow.dataflow_runner")

@@ -24,8 +24,10 @@ from golden import GOLDEN
 from hypothesis import given
 from hypothesis import strategies as st
 from knowing import looking_in
+from performing import verify
 
 from finecut.io.dataset.output import Output
+from finecut.io.errors import RunError
 from finecut.io.layout import Layout, chunk_id
 from finecut.io.media.limits import USUAL_LIMITS
 from finecut.io.media.testfilm.paint import paint
@@ -39,9 +41,7 @@ from finecut.io.tables.shards import ShardFolder
 from finecut.io.tables.tar import Tar
 from finecut.io.tables.vector_pickles import NoVector, read_vector
 from finecut.pipeline.cli.command import main
-from finecut.pipeline.commands.options import VerifyOptions
-from finecut.pipeline.commands.verify import Verified, read_report, verify
-from finecut.pipeline.engine import RunError
+from finecut.pipeline.commands.verify import VerifyOptions
 from finecut.pipeline.options import OptionError
 from finecut.transforms.cut.reel import Cutting, cut_reel
 from finecut.transforms.embed.one_model import facts
@@ -54,6 +54,7 @@ from finecut.transforms.verify.checks.findings import KINDS, Finding
 from finecut.transforms.verify.checks.orphans import share_of, wrong_with_owners
 from finecut.transforms.verify.checks.shards import check_shard, shards_in
 from finecut.transforms.verify.checks.vectors import Signed
+from finecut.transforms.verify.findings_file import Verified, read_report
 from finecut.transforms.verify.output import (
     Work,
     check_work,

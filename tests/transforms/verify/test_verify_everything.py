@@ -8,11 +8,11 @@ from typing import Any, Final
 
 import pytest
 from hostile import Studio, write_all
+from performing import verify
 
 from finecut.io.media.remux.copying import COPIED, SPLICED
 from finecut.io.media.validate import Watched
-from finecut.pipeline.commands.options import VerifyOptions
-from finecut.pipeline.commands.verify import verify
+from finecut.pipeline.commands.verify import VerifyOptions
 from finecut.pipeline.options import Options
 from finecut.pipeline.running import run
 from finecut.transforms.verify.checks import findings as kinds

@@ -31,7 +31,7 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.files import Shelf
 from finecut.io.storage.reachable import greet
 from finecut.io.storage.temporary import temporary_folder
-from finecut.pipeline.commands.describe import needs
+from finecut.pipeline.commands.describe.work import needs
 from finecut.pipeline.options import SOFTWARE, Options, cores
 from finecut.pipeline.own import OwnStep, loaded
 from finecut.pipeline.planning import Plan, encoding_of, plan
@@ -85,8 +85,8 @@ class Finding:
         return f"  {'ok  ' if self.well else 'FAIL'}  {self.what:<20} {self.said}"
 
 
-def doctor(options: Options, say: Say) -> int:
-    """Try everything, say what came of it; the exit code."""
+def doctor(options: Options, say: Say) -> bool:
+    """Try everything and say what came of it; whether all of it works."""
     say("\n".join(["Versions", *_versions(), "", "Devices", *_devices()]))
     failed: list[Finding] = []
 
@@ -111,10 +111,11 @@ def doctor(options: Options, say: Say) -> int:
         say("\n".join(["", "Resources", *needs(options, steps)]))
     if not failed:
         say("\nEverything works.")
-        return 0
-    count = "1 thing does" if len(failed) == 1 else f"{len(failed)} things do"
-    say(f"\n{count} not work: {', '.join(finding.what for finding in failed)}. See above.")
-    return 1
+    else:
+        count = "1 thing does" if len(failed) == 1 else f"{len(failed)} things do"
+        names = ", ".join(finding.what for finding in failed)
+        say(f"\n{count} not work: {names}. See above.")
+    return not failed
 
 
 def _versions() -> Iterator[str]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
@@ -22,24 +22,19 @@ from finecut.io.layout import Layout
 from finecut.io.storage import files as shelf
 from finecut.io.storage.files import Shelf
 from finecut.io.storage.staging import sweep_dead
-from finecut.io.storage.temporary import sweep_temporary
-from finecut.pipeline.commands.options import ReportOptions
-from finecut.pipeline.commands.shell import Command, beside_runs, perform, shelf_in
+from finecut.pipeline.at_work import beside_runs, shelf_in
+from finecut.pipeline.commands.report import ReportOptions
 from finecut.pipeline.options import OptionError
 from finecut.pipeline.page import page_text
 from finecut.pipeline.page.gather import DATA, FAILED, Chunks, Told
 from finecut.transforms.beam.guard import attempted
 from finecut.transforms.registry import titles
-from finecut.transforms.report.gallery import (
-    rules_drawn,
-)
+from finecut.transforms.report.gallery import rules_drawn
 
 #: Where the page lies in an output, and what it is called.
 FOLDER, PAGE = "report", "index.html"
 #: Documents of a store that are asked for at the same time.
 READERS = 16
-#: Bad documents that are named.
-SHOWN_BAD: Final = 20
 #: What data of a page is called: nothing else in its folder is ours to remove.
 _DATA_NAME: Final = re.compile(r"[a-z]+-\d{4,}\.[0-9a-f]{12}\.js")
 
@@ -54,58 +49,16 @@ class Made(NamedTuple):
     bad: tuple[str, ...] = ()
 
 
-class Report(Command[ReportOptions, Made]):
-    """Make the page and say where it is."""
-
-    def folders(self) -> tuple[str, ...]:
-        return self.options.dataset, self.options.into
-
-    def work(self) -> Made:
-        options, output = self.options, _output_at(self.options.dataset)
-        folder = _folder_of(options, output.root)
-        links = relative_links(output.root, folder)
-        check_folder(output.root, folder)
-        own = shelf_in(folder if options.into else output.root)
-        with beside_runs(own, only_marked=bool(options.into)):
-            sweep_temporary()
-            return make_report(
-                output, own, folder, links, options.neighbours, readers=options.workers
-            )
-
-    def unreachable(self, error: OSError) -> str:
-        folder = _folder_of(self.options, shelf.absolute(self.options.dataset))
-        return (
-            f"{folder} could not be written, or the dataset not be read ({error}). Usually there "
-            "is no room, or no permission: mend that, or write elsewhere with --into FOLDER"
+def report(options: ReportOptions) -> Made:
+    """Make the page that these options ask for."""
+    output = _output_at(options.dataset)
+    folder = shelf.absolute(options.into) if options.into else f"{output.root}/{FOLDER}"
+    check_folder(output.root, folder)
+    own = shelf_in(folder if options.into else output.root)
+    with beside_runs(own, only_marked=bool(options.into)):
+        return make_report(
+            output, own, folder, neighbours=options.neighbours, readers=options.workers
         )
-
-    def troubles(self, result: Made) -> Iterator[str]:
-        if result.unreadable:
-            yield (
-                f"finecut: {result.unreadable} documents of clips are missing or broken, and are "
-                "not in the report: finecut verify lists them"
-            )
-        yield from bad_lines(result.bad)
-
-    def tell(self, result: Made, seconds: float) -> Iterator[str]:
-        yield f"report   {result.clips} clips, {seconds:.1f} s"
-        yield f"look: {result.path}"
-
-
-def main(options: ReportOptions, runner_arguments: Sequence[str]) -> int:
-    return perform(Report(options, runner_arguments))
-
-
-def _folder_of(options: ReportOptions, root: str) -> str:
-    return shelf.absolute(options.into) if options.into else f"{root}/{FOLDER}"
-
-
-def bad_lines(bad: Sequence[str]) -> list[str]:
-    """The first of these, a line each, and how many more there are."""
-    lines = [f"finecut: left out: {said}" for said in bad[:SHOWN_BAD]]
-    if len(bad) > SHOWN_BAD:
-        lines.append(f"finecut: … and {len(bad) - SHOWN_BAD} more")
-    return lines
 
 
 def _output_at(root: str) -> Output:
@@ -126,8 +79,7 @@ def report_of_run(layout: Layout, own: Shelf, nothing_new: bool = False) -> str:
         if not sweep_dead(own):  # others may be making a page that names what no page does yet
             _remove_old(own, folder, shelf.files_in(f"{folder}/{DATA}"))
         return f"look: {folder}/{PAGE}"
-    links = relative_links(layout.root, folder)
-    made = attempted(lambda: make_report(Output(layout), own, folder, links, few=True))
+    made = attempted(lambda: make_report(Output(layout), own, folder, few=True))
     if isinstance(made, Exception):
         return f"no report, because it could not be made: {str(made) or type(made).__name__}"
     return f"look: {made.path}"
@@ -166,13 +118,13 @@ def make_report(
     output: Output,
     own: Shelf,
     folder: str,
-    links: str,
+    *,
     neighbours: int = 8,
     few: bool = False,
     readers: int = 0,
 ) -> Made:
     """Write the page of an output. ``few``: leave out what takes long with many clips."""
-    before = shelf.files_in(f"{folder}/{DATA}")
+    before, links = shelf.files_in(f"{folder}/{DATA}"), relative_links(output.root, folder)
     chunks = Chunks(own, folder)
     told = Told(output, few)
     told.read(chunks, readers or (READERS if shelf.is_remote(output.root) else 1))

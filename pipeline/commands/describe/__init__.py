@@ -1,0 +1,33 @@
+"""``finecut describe``: the pipeline before it runs, as it will really be built."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from finecut.pipeline.commands.base import VideoCommand
+
+
+class Describe(VideoCommand[str]):
+    name = "describe"
+    order = 20
+    sentence = (
+        "Print the pipeline that curate would run: steps, what flows between them, resources."
+    )
+    more = "Takes the options of curate. Nothing is read but the lists and models they name."
+    examples = (
+        (
+            "what would be done",
+            "finecut describe --input films --output dataset --generate-captions",
+        ),
+    )
+    heavy = "finecut.pipeline.commands.describe.work"
+    stores = ("cuts", "drop", "model_dir")
+    answers = True
+
+    def work(self) -> str:
+        from finecut.pipeline.commands.describe.work import describe
+
+        return describe(self.options)
+
+    def answer(self, result: str) -> Iterator[str]:
+        yield result
