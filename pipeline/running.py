@@ -35,7 +35,7 @@ from finecut.pipeline.at_work import occupying, tray
 from finecut.pipeline.cli.progress import Progress
 from finecut.pipeline.cli.stopping import given_up_by, interruptible
 from finecut.pipeline.commands.report.work import report_of_run
-from finecut.pipeline.curation import WriteLines, build
+from finecut.pipeline.curation import build
 from finecut.pipeline.elsewhere import hand_over, wait_for
 from finecut.pipeline.engine import (
     EngineOptions,
@@ -51,6 +51,7 @@ from finecut.pipeline.planning import Plan, check_apart, fence_of, plan
 from finecut.pipeline.profiling import Profile, Profiler, collapsed, flame, steps_table
 from finecut.pipeline.run_document import run_document, run_name
 from finecut.transforms.beam.guard import attempted
+from finecut.transforms.beam.lines import WriteLines, lines_in
 from finecut.transforms.beam.metrics import BOARD, LOG
 from finecut.transforms.embed.one_model import refuse_other_vectors
 from finecut.transforms.find.videos import FindVideos, check_inputs, failures_in, find_sources
@@ -248,9 +249,7 @@ def _run_all(
                 result = _elsewhere(make(reports), options.runner, own, progress)
             total += from_json(Summary, shelf.read(f"{reports.root}/{SUMMARY}").decode())
             stats.update(stats_of(result))
-            if shelf.exists(f"{reports.root}/{FAILURES}"):
-                lines += shelf.read(f"{reports.root}/{FAILURES}").decode().split("\n")[:-1]
-                reports.remove(f"{reports.root}/{FAILURES}")
+            lines += lines_in(f"{reports.root}/{FAILURES}")
         untried = {name: line for name, line in untried.items() if name not in names}
         _list_failures(steps, [*lines, *chain.from_iterable(untried.values())])
     if not lines:

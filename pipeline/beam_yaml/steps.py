@@ -33,12 +33,12 @@ from finecut.io.storage.scratch import Scratch
 from finecut.pipeline import curation
 from finecut.pipeline.beam_yaml.config import BEAMS, options_of
 from finecut.pipeline.beam_yaml.rows import FromRows, ToRows
-from finecut.pipeline.curation import WriteLines
 from finecut.pipeline.dealing import InParts, ShareOut, deal_reels, deal_videos
 from finecut.pipeline.engine import runner_of
 from finecut.pipeline.options import OptionError, Options, option_fields
 from finecut.pipeline.planning import Plan, check_apart, plan
 from finecut.transforms.beam.guard import FAILURES
+from finecut.transforms.beam.lines import WriteLines
 from finecut.transforms.caption import clips as caption
 from finecut.transforms.cut import clips as cut
 from finecut.transforms.embed import clips as embed

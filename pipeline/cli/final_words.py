@@ -10,6 +10,7 @@ from finecut.io.media.remux.copying import ENCODED
 from finecut.io.records import Summary
 from finecut.io.storage import files as shelf
 from finecut.pipeline.cli.outlets import shown
+from finecut.pipeline.cli.progress import clock
 from finecut.pipeline.commands.base import BOOKS
 from finecut.pipeline.disk import disk_trouble
 from finecut.pipeline.options import Options
@@ -141,8 +142,8 @@ def _counts(counts: Mapping[str, int], form: str) -> str:
 
 def _where(options: Options, summary: Summary) -> str:
     if options.dry_run:
-        told = _look_into(options, ["processed_videos", "processed_clip_chunks", "failures"])
-        return f"dry run: no clip was written{told and f'; {told}'}"
+        where = _look_into(options, ["processed_videos", "processed_clip_chunks", "failures"])
+        return f"dry run: no clip was written{where and f'; {where}'}"
     folders = [
         "clips",
         "previews",
@@ -176,11 +177,7 @@ def _sum(total: int, verb: str, **parts: int) -> str:
 
 
 def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+    return f"{seconds:.1f} s" if seconds < 60 else clock(seconds)
 
 
 def _bytes(size: float) -> str:

@@ -160,7 +160,7 @@ def _argument(f: Field[Any], kind: Any) -> dict[str, Any]:
         return {"action": "store_true", "help": text}
     argument: dict[str, Any] = {"help": text, "metavar": f.metadata["metavar"]}
     if f.metadata["choices"]:
-        # The choices are for help and completion: whoever chooses otherwise is told before.
+        # The choices are for help and completion: a value that is none of them is refused before.
         argument["choices"] = f.metadata["choices"]
         argument["metavar"] = "|".join(f.metadata["choices"])
         return argument | {"type": _chosen(f), "default": default_of(f)}

@@ -7,7 +7,7 @@ import textwrap
 from typing import Any, Final
 
 from finecut.pipeline.cli.flags import Parser, add_flags
-from finecut.pipeline.commands.base import Command
+from finecut.pipeline.commands.base import Command, Page
 from finecut.pipeline.commands.registry import all_commands
 
 ENDS: Final = """\
@@ -24,9 +24,9 @@ def parser_of(kind: type[Command[Any, Any]]) -> Parser:
     """What reads the command line of this command."""
     parser = Parser(
         prog=f"finecut {kind.name}",
-        usage=f"finecut {kind.name} {kind.usage}",
-        description=description(kind),
-        epilog=_epilog(kind),
+        usage=f"finecut {kind.name} {kind.page.usage}",
+        description=description(kind.page),
+        epilog=_epilog(kind.page),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_flags(parser, kind=kind.Options)
@@ -44,7 +44,8 @@ def main_parser() -> tuple[Parser, dict[str, Parser]]:
     parser.add_argument("--version", action="store_true", help="print the version")
     added = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
     commands = {
-        name: added.add_parser(name, help=kind.sentence) for name, kind in all_commands().items()
+        name: added.add_parser(name, help=kind.page.sentence)
+        for name, kind in all_commands().items()
     }
     return parser, commands
 
@@ -57,11 +58,11 @@ def parsers() -> tuple[Parser, dict[str, Parser]]:
     return parser, commands
 
 
-def description(kind: type[Command[Any, Any]]) -> str:
-    paragraphs = [kind.sentence, *filter(None, kind.more.split("\n\n"))]
+def description(page: Page) -> str:
+    paragraphs = [page.sentence, *filter(None, page.more.split("\n\n"))]
     return "\n\n".join(textwrap.fill(" ".join(p.split()), WIDTH) for p in paragraphs)
 
 
-def _epilog(kind: type[Command[Any, Any]]) -> str:
-    shown = [f"  # {what}\n  {command}" for what, command in kind.examples]
+def _epilog(page: Page) -> str:
+    shown = [f"  # {what}\n  {command}" for what, command in page.examples]
     return "\n\n".join((["examples:\n" + "\n\n".join(shown)] if shown else []) + [ENDS])

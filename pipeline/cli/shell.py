@@ -23,9 +23,10 @@ from finecut.pipeline.cli.own_process import (
     said_once,
 )
 from finecut.pipeline.cli.stopping import stopping
-from finecut.pipeline.commands.base import AnyOptions, Command
+from finecut.pipeline.commands.base import Command, CommandOptions
+from finecut.pipeline.options import Options
 
-O = TypeVar("O", bound=AnyOptions)  # noqa: E741
+O = TypeVar("O", bound=CommandOptions | Options)  # noqa: E741
 R = TypeVar("R")
 
 
@@ -73,10 +74,11 @@ def _make_ready(command: Command[Any, Any], alone: bool) -> None:
     command.begin()
     if not options.verbose:
         ignore_warnings()
-    if command.heavy and alone:
-        import_lean(command.heavy, without_unused=command.lean)
-    elif command.heavy:
-        importlib.import_module(command.heavy)
+    module = command.does.partition(":")[0]
+    if module and alone:
+        import_lean(module, without_unused=command.lean)
+    elif module:
+        importlib.import_module(module)
     if command.has_custom_steps:
         look_here_too()
     quiet_libraries(options.verbose)

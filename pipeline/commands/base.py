@@ -10,12 +10,12 @@ module imports nothing heavy at the top: ``--help`` has to answer at once.
 
 from __future__ import annotations
 
+import importlib
 import sys
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Self, TypeVar
 
 from finecut.io.errors import NOT_DONE, RunError, UserError
 from finecut.pipeline.options import (
@@ -40,16 +40,17 @@ DONE, UNBALANCED = 0, 3
 BOOKS = "the books do not balance"
 
 
-class AnyOptions(Protocol):
-    """What the shell asks of the options of any command."""
+class Page(NamedTuple):
+    """What help says of a command."""
 
-    @property
-    def verbose(self) -> bool: ...
-    @property
-    def quiet(self) -> bool: ...
-    @property
-    def is_local(self) -> bool: ...
-    def check(self, whole: bool = True) -> object: ...
+    #: The line in ``finecut --help``, and the first one of its own page.
+    sentence: str
+    #: More paragraphs.
+    more: str = ""
+    #: What they do, and how they are written.
+    examples: tuple[tuple[str, str], ...] = ()
+    #: How it is written, behind its name.
+    usage: str = "DATASET [options]"
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,6 @@ class CommandOptions:
         """Itself, or an :class:`OptionError` that says what to write instead."""
         from finecut.pipeline.contradictions import unknown_or_out_of_range
 
-        del whole
         for wrong in (*unknown_or_out_of_range(self), *self.contradictions()):
             raise OptionError(wrong)
         return self
@@ -128,13 +128,13 @@ class DatasetOptions(CommandOptions):
         return super().check(whole)
 
 
-O = TypeVar("O", bound=AnyOptions)  # noqa: E741
+O = TypeVar("O", bound="CommandOptions | CurateOptions")  # noqa: E741
 D = TypeVar("D", bound=DatasetOptions)
 R = TypeVar("R")
 
 
 @dataclass(frozen=True)
-class Command(ABC, Generic[O, R]):
+class Command(Generic[O, R]):
     """Work that has a result."""
 
     options: O
@@ -146,21 +146,13 @@ class Command(ABC, Generic[O, R]):
 
     #: What it is called behind ``finecut``; classes without a name are no commands.
     name: ClassVar[str] = ""
-    #: One sentence: the line in ``finecut --help``, and the first one of its own page.
-    sentence: ClassVar[str]
-    #: More paragraphs of its page.
-    more: ClassVar[str] = ""
-    #: How it is written, behind its name.
-    usage: ClassVar[str] = "[options]"
-    #: What they do, and how they are written.
-    examples: ClassVar[tuple[tuple[str, str], ...]] = ()
-    #: Its place among the others; those of one place go by their names.
-    order: ClassVar[int] = 50
+    page: ClassVar[Page]
     Options: ClassVar[type[Any]] = CommandOptions
     #: Whether its options have to be complete: ``False`` needs neither an input nor an output.
     whole: ClassVar[bool] = True
-    #: The module that does its work, where that imports Beam: the shell does it fast.
-    heavy: ClassVar[str] = ""
+    #: ``module:function`` that does the work, given the command. The shell imports that module, and
+    #: Beam with it, fast.
+    does: ClassVar[str] = ""
     #: Options whose stores have to answer before it begins; all of them where none is named.
     stores: ClassVar[tuple[str, ...]] = ()
     #: Whether words are all that it makes. It ends with 1 where they cannot be written.
@@ -187,9 +179,11 @@ class Command(ABC, Generic[O, R]):
     def begin(self) -> None:
         """Start what can be started while Beam is imported."""
 
-    @abstractmethod
     def work(self) -> R:
         """Do it. Raises a :class:`UserError` where the user can mend something."""
+        module, _, function = self.does.partition(":")
+        result: R = getattr(importlib.import_module(module), function)(self)
+        return result
 
     def unreachable(self, error: OSError) -> str:
         """The sentence for a disk, or a store, that could not be read or written."""
@@ -207,24 +201,20 @@ class Command(ABC, Generic[O, R]):
 
     # ── what is reported ─────────────────────────────────────────────────────────────────────────
 
-    def troubles(self, result: R) -> Iterable[str]:
-        """What has to be said although it ended well, also with ``--quiet``."""
-        del result
+    def troubles(self, _result: R) -> Iterable[str]:
+        """What is reported although it ended well, also with ``--quiet``."""
         return ()
 
-    def tell(self, result: R, seconds: float) -> Iterable[str]:
+    def tell(self, _result: R, _seconds: float) -> Iterable[str]:
         """What came of it, line by line; nothing of this with ``--quiet``."""
-        del result, seconds
         return ()
 
-    def answer(self, result: R) -> Iterable[str]:
+    def answer(self, _result: R) -> Iterable[str]:
         """What was asked for and is no file, line by line; also with ``--quiet``."""
-        del result
         return ()
 
-    def problems(self, result: R) -> Sequence[str]:
+    def problems(self, _result: R) -> Sequence[str]:
         """Why it did not do what was asked, sentence by sentence."""
-        del result
         return ()
 
     def exit_code(self, result: R) -> int:
@@ -269,7 +259,7 @@ class Command(ABC, Generic[O, R]):
 
     def uris(self) -> Iterator[str]:
         """What the options name that may lie in a store."""
-        for name in self.stores or [f.name for f in fields(self.options)]:  # type: ignore[arg-type]
+        for name in self.stores or [f.name for f in fields(self.options)]:
             value = getattr(self.options, name)
             values = value if isinstance(value, tuple) else (value,)
             yield from (each for each in values if isinstance(each, str))
@@ -279,7 +269,6 @@ class Command(ABC, Generic[O, R]):
 class VideoCommand(Command[CurateOptions, R]):
     """A command that takes the options of ``finecut curate``."""
 
-    usage = "--input PATH --output PATH [options]"
     Options: ClassVar[type[Any]] = CurateOptions
 
     @property
@@ -294,8 +283,6 @@ class VideoCommand(Command[CurateOptions, R]):
 @dataclass(frozen=True)
 class DatasetCommand(Command[D, R]):
     """A command on a dataset, which may have been made with custom steps."""
-
-    usage = "DATASET [options]"
 
     @property
     def has_custom_steps(self) -> bool:

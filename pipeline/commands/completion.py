@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from finecut.pipeline.commands.base import Command, CommandOptions
+from finecut.pipeline.commands.base import Command, CommandOptions, Page
 from finecut.transforms.option import option
 
 SHELLS: Final = ("bash", "zsh", "fish", "tcsh", "powershell")
@@ -23,15 +23,16 @@ class CompletionOptions(CommandOptions):
 
 class Completion(Command[CompletionOptions, str]):
     name = "completion"
-    order = 31
-    sentence = "Print what makes a shell complete commands, flags and their values."
-    usage = "|".join(SHELLS)
-    examples = (
-        (
-            "bash, for you",
-            "finecut completion bash > ~/.local/share/bash-completion/completions/finecut",
+    page = Page(
+        "Print what makes a shell complete commands, flags and their values.",
+        examples=(
+            (
+                "bash, for you",
+                "finecut completion bash > ~/.local/share/bash-completion/completions/finecut",
+            ),
+            ("zsh, for you", "finecut completion zsh > ~/.zfunc/_finecut"),
         ),
-        ("zsh, for you", "finecut completion zsh > ~/.zfunc/_finecut"),
+        usage="|".join(SHELLS),
     )
     Options = CompletionOptions
     answers = True

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from finecut.io.process import children
 from finecut.io.storage.stores import modules_behind
-from finecut.pipeline.commands.base import VideoCommand
+from finecut.pipeline.commands.base import Page, VideoCommand
 
 if TYPE_CHECKING:
     from finecut.pipeline.running import Ran
@@ -21,36 +21,37 @@ CHILDREN: Final = tuple(
 
 class Curate(VideoCommand["Ran"]):
     name = "curate"
-    order = 0
-    sentence = "Turn a folder of videos into a training-ready set of clips."
-    more = """Finds the videos below --input, cuts each into clips, measures them, filters them by
+    page = Page(
+        "Turn a folder of videos into a training-ready set of clips.",
+        """Finds the videos below --input, cuts each into clips, measures them, filters them by
         rules, embeds and captions them, and writes everything below --output: clips/,
         filtered_clips/, metas/, previews/, vectors, and a document for each finished video.
 
         What an earlier run finished is skipped, so the same command after an accident does what is
-        left. A video that fails is listed under failures/ and costs only itself."""
-    usage = "--input PATH [PATH …] --output PATH [options]"
-    examples = (
-        (
-            "everything below films/, ten seconds a clip",
-            "finecut curate --input films --output dataset",
+        left. A video that fails is listed under failures/ and costs only itself.""",
+        examples=(
+            (
+                "everything below films/, ten seconds a clip",
+                "finecut curate --input films --output dataset",
+            ),
+            (
+                "at scene changes, only what moves and is sharp, with previews",
+                "finecut curate --input films --output dataset --splitting-algorithm content \\\n"
+                "      --motion-filter enable --quality-filter enable --generate-previews",
+            ),
+            (
+                "in buckets, on Dataflow",
+                "finecut curate --input gs://bucket/films --output gs://bucket/dataset \\\n"
+                "      --runner DataflowRunner --project P --region R --temp_location gs://bucket/tmp",
+            ),
+            (
+                "again, only what failed",
+                "finecut curate --input dataset/failures/LIST.jsonl --output dataset",
+            ),
         ),
-        (
-            "at scene changes, only what moves and is sharp, with previews",
-            "finecut curate --input films --output dataset --splitting-algorithm content \\\n"
-            "      --motion-filter enable --quality-filter enable --generate-previews",
-        ),
-        (
-            "in buckets, on Dataflow",
-            "finecut curate --input gs://bucket/films --output gs://bucket/dataset \\\n"
-            "      --runner DataflowRunner --project P --region R --temp_location gs://bucket/tmp",
-        ),
-        (
-            "again, only what failed",
-            "finecut curate --input dataset/failures/LIST.jsonl --output dataset",
-        ),
+        usage="--input PATH [PATH …] --output PATH [options]",
     )
-    heavy = "finecut.pipeline.running"
+    does = "finecut.pipeline.running:run"
 
     def begin(self) -> None:
         o = self.options
@@ -63,11 +64,10 @@ class Curate(VideoCommand["Ran"]):
 
         return run(self.options, self.runner_arguments, progress=self.progress)
 
-    def tell(self, result: Ran, seconds: float) -> Iterator[str]:
+    def tell(self, result: Ran, _seconds: float) -> Iterator[str]:
         from finecut.pipeline.cli.final_words import final_words
         from finecut.pipeline.planning import failures_path
 
-        del seconds  # those of the run itself stand in the result
         if result.summary.videos_found:
             yield final_words(
                 self.options,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from finecut.pipeline.commands.base import Command, CommandOptions
+from finecut.pipeline.commands.base import Command, CommandOptions, Page
 from finecut.pipeline.options import OptionError
 from finecut.pipeline.options import Options as CurateOptions
 from finecut.transforms.option import OUTPUT, option
@@ -27,12 +27,13 @@ class DemoOptions(CommandOptions):
 
 class Demo(Command[DemoOptions, "Ran"]):
     name = "demo"
-    order = 30
-    sentence = "Paint three short films, curate them, and say where to look."
-    usage = "[--folder FOLDER]"
-    examples = (("in the folder demo/", "finecut demo"),)
+    page = Page(
+        "Paint three short films, curate them, and say where to look.",
+        examples=(("in the folder demo/", "finecut demo"),),
+        usage="[--folder FOLDER]",
+    )
     Options = DemoOptions
-    heavy = "finecut.pipeline.running"
+    does = "finecut.pipeline.running:run"
 
     @property
     def root(self) -> Path:
@@ -85,10 +86,9 @@ class Demo(Command[DemoOptions, "Ran"]):
         folders[0].mkdir(parents=True)
         mark.touch()
 
-    def tell(self, result: Ran, seconds: float) -> Iterator[str]:
+    def tell(self, result: Ran, _seconds: float) -> Iterator[str]:
         from finecut.pipeline.cli.final_words import final_words
 
-        del seconds  # those of the run itself stand in the result
         yield "\n" + final_words(
             self.curation, result.summary, result.seconds, report=result.report
         )

@@ -5,10 +5,17 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from finecut.pipeline import commands
 from finecut.pipeline.commands.base import Command, DatasetOptions
+
+#: In this order help lists them; others follow by their names.
+ORDER: Final = (
+    "curate",
+    *("dedup", "refilter", "shard", "report", "verify"),
+    *("describe", "launch", "doctor", "demo", "completion"),
+)
 
 
 def _found() -> Iterator[type[Command[Any, Any]]]:
@@ -22,7 +29,8 @@ def _found() -> Iterator[type[Command[Any, Any]]]:
 
 def all_commands() -> dict[str, type[Command[Any, Any]]]:
     """Each command by its name, in the order in which help lists them."""
-    return {kind.name: kind for kind in sorted(_found(), key=lambda kind: (kind.order, kind.name))}
+    found = {kind.name: kind for kind in _found()}
+    return {name: found[name] for name in (*ORDER, *sorted(found.keys() - {*ORDER}))}
 
 
 def dataset_options() -> dict[str, type[DatasetOptions]]:

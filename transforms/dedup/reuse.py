@@ -37,8 +37,8 @@ def digest_of(tables: Sequence[str], clustering: Clustering) -> str:
     c = clustering
     parts = [FORM, c.clusters, c.probes, c.seed, c.piece_rows, c.facts]
     versions = _versions(c.tables, tables)
-    said = json.dumps([parts, sorted(versions.items())], sort_keys=True)
-    return hashlib.sha256(said.encode()).hexdigest()
+    text = json.dumps([parts, sorted(versions.items())], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _versions(folder: str, tables: Sequence[str]) -> Mapping[str, str]:
@@ -62,13 +62,13 @@ def reusing(deduping: Deduping) -> Deduping:
     ranked = (state.keep, state.seed) == (clustering.keep, clustering.seed)
     # A lower floor than asked for has all pairs that are asked for.
     clustering = replace(clustering, floor=state.floor)
-    told = {**dict(deduping.told), "floor": f"{state.floor:g}"}
+    notes = {**dict(deduping.told), "floor": f"{state.floor:g}"}
     return replace(
         deduping,
         clustering=clustering,
         again=True,
         ranked=ranked and is_ranked(state.settled, deduping),
-        told=tuple(sorted(told.items())),
+        told=tuple(sorted(notes.items())),
     )
 
 

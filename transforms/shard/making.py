@@ -6,7 +6,7 @@ withdraw  here          the index first, then shards that are not of this plan
 write     on workers    the shards that are not there yet, each with a receipt
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from uuid import uuid4
@@ -16,10 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from finecut.io.errors import RunError
-from finecut.io.records import Failure, from_json, to_json
+from finecut.io.records import Failure, from_json
 from finecut.io.storage import files as shelf
 from finecut.io.storage.files import Shelf
 from finecut.io.tables.shards import ShardFolder, read_receipt
+from finecut.transforms.beam.lines import WriteLines, lines_in
 from finecut.transforms.beam.metrics import BOARD
 from finecut.transforms.beam.parallel import in_order
 from finecut.transforms.shard.archives import (
@@ -80,17 +81,17 @@ class Making:
         def build(pipeline: beam.Pipeline) -> None:
             chunks = pipeline | "Dataset" >> beam.Create([self.sharding.output]) | ReadChunks()
             looked = chunks | ListClips(self.sharding, self.tray)
-            _ = looked.parts | "WriteParts" >> _Lines(self.tray, parts_path)
-            _ = looked.failures | "WriteFailures" >> _Lines(self.tray, failures_path)
+            _ = looked.parts | "WriteParts" >> WriteLines(self.tray, parts_path)
+            _ = looked.failures | "WriteFailures" >> WriteLines(self.tray, failures_path)
 
         self.run(build)
         books = self.books
-        unread = [from_json(Failure, line) for line in _lines(failures_path)]
+        unread = [from_json(Failure, line) for line in lines_in(failures_path)]
         books.enter(unread)
         again = sum(len(one.lost_shots) for one in unread) - books.failed
         if again:
             books.left_out[LISTED_TWICE] += again
-        parts = [from_json(Part, line) for line in _lines(parts_path)]
+        parts = [from_json(Part, line) for line in lines_in(parts_path)]
         for part in parts:
             books.listed += part.listed
             books.on_lists += part.on_lists
@@ -127,7 +128,7 @@ class Making:
             if not emptied:
                 return clips, shards
             # Nothing is left of a shard: those that follow take its number. Shards that lack a
-            # clip are tried again, so what failed in them is told by the last pass.
+            # clip are tried again, so the last pass reports what failed in them.
             unread |= {clip: books.failures[clip] for clip in emptied}
             books.failures = dict(unread)
             clips = without(clips, emptied)
@@ -168,10 +169,10 @@ class Making:
         def build(pipeline: beam.Pipeline) -> None:
             plans = pipeline | "Plans" >> beam.Create(paths) | ReadPlans()
             done = plans | WriteShards(self.sharding)
-            _ = done.failures | "WriteFailures" >> _Lines(self.tray, failures_path)
+            _ = done.failures | "WriteFailures" >> WriteLines(self.tray, failures_path)
 
         self.run(build)
-        self.books.enter(from_json(Failure, line) for line in _lines(failures_path))
+        self.books.enter(from_json(Failure, line) for line in lines_in(failures_path))
 
     def _emptied(self, shards: Shards) -> list[str]:
         """The clips of shards of which nothing is left, because none of them could be read."""
@@ -223,30 +224,3 @@ def _remove(own: Shelf, paths: list[str]) -> None:
         return
     for path in paths:
         own.remove(path)
-
-
-def _lines(path: str) -> list[str]:
-    data = shelf.read_if_there(path)
-    return [] if data is None else data.decode(errors="surrogateescape").split("\n")[:-1]
-
-
-class _Lines(beam.PTransform[beam.PCollection[Part | Failure], beam.PCollection[int]]):
-    """Records → one file of JSON lines; nothing is written when there are none."""
-
-    def __init__(self, own: Shelf, path: str) -> None:
-        super().__init__()
-        self.own, self.path = own, path
-
-    def expand(self, records: beam.PCollection[Part | Failure]) -> beam.PCollection[int]:
-        own, path = self.own, self.path
-
-        def write(group: tuple[int, Iterable[str]]) -> int:
-            text = "".join(f"{line}\n" for line in sorted(group[1]))
-            return own.write(path, text.encode(errors="surrogateescape"))
-
-        return (
-            records
-            | "Lines" >> beam.Map(lambda one: (0, to_json(one))).with_output_types(tuple[int, str])
-            | "One file" >> beam.GroupByKey()
-            | "Write" >> beam.Map(write).with_output_types(int)
-        )

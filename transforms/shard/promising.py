@@ -108,11 +108,11 @@ def add_up(folder: ShardFolder, shards: Shards, books: Books) -> None:
 
 def _digest_of_all(folder: ShardFolder, shards: Shards, schema: pa.Schema) -> str:
     """Stands for an index: what shards it speaks of, and in which columns."""
-    said = hashlib.sha256(FORMAT + str(schema).encode())
+    digest = hashlib.sha256(FORMAT + str(schema).encode())
     receipts = in_order(partial(read_receipt, folder), shards.names, READERS)
     for name, receipt in zip(shards.names, receipts, strict=True):
-        said.update(f" {name} {receipt}".encode())
-    return said.hexdigest()
+        digest.update(f" {name} {receipt}".encode())
+    return digest.hexdigest()
 
 
 def digest_of_lance(folder: ShardFolder) -> str | None:

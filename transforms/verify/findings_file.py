@@ -63,8 +63,8 @@ def report_of(findings: Iterable[Finding], checked: Checked) -> bytes:
 def _line(finding: Finding) -> str:
     kind = KINDS[finding.kind]
     level = "wrong" if kind.wrong else "note"
-    said = {"level": level, **asdict(finding), "usually": kind.usually, "do": kind.do}
-    return json.dumps(said)
+    line = {"level": level, **asdict(finding), "usually": kind.usually, "do": kind.do}
+    return json.dumps(line)
 
 
 def read_report(data: bytes) -> Verified:
@@ -72,5 +72,5 @@ def read_report(data: bytes) -> Verified:
     *lines, last = [json.loads(line) for line in data.decode().splitlines()]
     keys = ("kind", "path", "wrong", "should")
     return Verified(
-        tuple(Finding(**{key: said[key] for key in keys}) for said in lines), last["checked"]
+        tuple(Finding(**{key: line[key] for key in keys}) for line in lines), last["checked"]
     )

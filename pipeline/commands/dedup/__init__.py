@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from finecut.pipeline.commands.base import DATA, DatasetCommand, DatasetOptions
+from finecut.pipeline.commands.base import DATA, DatasetCommand, DatasetOptions, Page
 from finecut.transforms.option import option
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class DedupOptions(DatasetOptions):
     clusters: int = option(
         0,
         CLUSTERING,
-        "Put the vectors into so many clusters; 0 means one for each thousand.",
+        "Put the vectors into N clusters; 0 means one for each thousand.",
         metavar="N",
         least=0,
         most=65_536,
@@ -80,7 +80,7 @@ class DedupOptions(DatasetOptions):
     probes: int = option(
         4,
         CLUSTERING,
-        "Compare each vector in so many of its nearest clusters; more finds more and takes longer.",
+        "Compare each vector in its N nearest clusters; more finds more and takes longer.",
         metavar="N",
         above=0,
         most=64,
@@ -93,28 +93,23 @@ class DedupOptions(DatasetOptions):
 
 class FindDuplicates(DatasetCommand[DedupOptions, "tuple[Deduping, Deduped]"]):
     name = "dedup"
-    order = 10
-    sentence = (
-        "Find clips that show the same, by their vectors and pictures, and list those to leave out."
-    )
-    more = """Clusters the vectors of DATASET, compares those that are near, and writes who is whose
+    page = Page(
+        "Find clips that show the same, by their vectors and pictures, and list those to leave "
+        "out.",
+        """Clusters the vectors of DATASET, compares those that are near, and writes who is whose
         duplicate below DATASET/dedup/. Nothing of DATASET is changed or deleted: curate, refilter
         and shard take the list with --drop. What was compared is kept, so that another --eps or
-        --which-to-keep takes seconds."""
-    examples = (
-        ("find them", "finecut dedup dataset"),
-        ("more strictly, of what was compared already", "finecut dedup dataset --eps 0.1"),
+        --which-to-keep takes seconds.""",
+        examples=(
+            ("find them", "finecut dedup dataset"),
+            ("more strictly, of what was compared already", "finecut dedup dataset --eps 0.1"),
+        ),
     )
     Options = DedupOptions
-    heavy = "finecut.pipeline.commands.dedup.work"
+    does = "finecut.pipeline.commands.dedup.work:dedup"
 
     def folders(self) -> tuple[str, ...]:
         return self.options.dataset, self.options.into
-
-    def work(self) -> tuple[Deduping, Deduped]:
-        from finecut.pipeline.commands.dedup.work import dedup
-
-        return dedup(self)
 
     def troubles(self, result: tuple[Deduping, Deduped]) -> Iterator[str]:
         _, deduped = result

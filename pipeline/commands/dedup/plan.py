@@ -33,7 +33,7 @@ OWN_FOLDERS: Final = re.compile(
 
 
 def planned(command: FindDuplicates) -> Deduping:
-    """What is told to every step, after a look at what lies there."""
+    """What every step has to know, after reading what lies there."""
     options = command.options
     refuse_unknown_store(options.dataset, "DATASET")
     output = _output(options)
@@ -65,7 +65,7 @@ def planned(command: FindDuplicates) -> Deduping:
         seed=options.seed,
         facts=tuple(sorted(facts.items())),
     )
-    told = {
+    notes = {
         "vectors_of": algorithm or folder,
         **facts,
         "which_to_keep": options.which_to_keep,
@@ -76,7 +76,7 @@ def planned(command: FindDuplicates) -> Deduping:
     }
     if not confirms:
         why = "--no-confirm" if options.no_confirm else "the dataset has no clips/"
-        told["why_not"] = why
+        notes["why_not"] = why
     return reusing(
         Deduping(
             clustering,
@@ -84,7 +84,7 @@ def planned(command: FindDuplicates) -> Deduping:
             clips=layout if confirms else None,
             dataset=None if output is None else layout,
             digest=digest_of(tables, clustering),
-            told=tuple(sorted(told.items())),
+            told=tuple(sorted(notes.items())),
         )
     )
 
@@ -147,7 +147,7 @@ def _tables(options: DedupOptions, output: Output | None) -> tuple[str, str | No
     found = output.algorithms()
     if not found:
         raise NoDataset(
-            f"{output.root} holds no vectors: finecut curate writes them unless it is told "
+            f"{output.root} holds no vectors: finecut curate writes them, but not with "
             "--no-generate-embeddings. Or write --embeddings FOLDER, where tables of vectors lie"
         )
     wanted = options.algorithm or (found[0] if len(found) == 1 else None)

@@ -17,20 +17,20 @@ STAY: Final = {
 
 def final_words(deduping: Deduping, deduped: Deduped, seconds: float) -> list[str]:
     """A short table for people."""
-    d, told = deduped, dict(deduping.told)
+    d, facts = deduped, dict(deduping.told)
     pointless = f" ({d.pointless} more point nowhere)" if d.pointless else ""
     lines = [
-        f"vectors  {d.items} of {told['vectors_of']}{pointless}, in {d.clusters} clusters",
+        f"vectors  {d.items} of {facts['vectors_of']}{pointless}, in {d.clusters} clusters",
         f"pairs    {d.pairs} of a cosine of at least {1 - d.eps:g} (--eps {d.eps:g})",
     ]
     if deduping.clips is not None:
         unseen = f", {d.unseen} could not be looked at" if d.unseen else ""
         lines.append(f"pictures {d.compared} pairs compared, {d.same} show the same{unseen}")
     else:
-        why = told.get("why_not", "")
+        why = facts.get("why_not", "")
         lines.append(f"pictures not compared ({why}): vectors alone decided, by --eps {d.eps:g}")
     lines.append(
-        f"groups   {d.groups}, of each the {STAY[told['which_to_keep']]} stay; {d.removed} of "
+        f"groups   {d.groups}, of each the {STAY[facts['which_to_keep']]} stay; {d.removed} of "
         f"{d.items} clips to remove{_saved(d.seconds)}"
     )
     if d.carried:

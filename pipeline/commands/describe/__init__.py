@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from finecut.pipeline.commands.base import VideoCommand
+from finecut.pipeline.commands.base import Page, VideoCommand
 
 
 class Describe(VideoCommand[str]):
     name = "describe"
-    order = 20
-    sentence = (
-        "Print the pipeline that curate would run: steps, what flows between them, resources."
-    )
-    more = "Takes the options of curate. Nothing is read but the lists and models they name."
-    examples = (
-        (
-            "what would be done",
-            "finecut describe --input films --output dataset --generate-captions",
+    page = Page(
+        "Print the pipeline that curate would run: steps, what flows between them, resources.",
+        "Takes the options of curate. Nothing is read but the lists and models they name.",
+        examples=(
+            (
+                "what would be done",
+                "finecut describe --input films --output dataset --generate-captions",
+            ),
         ),
+        usage="--input PATH --output PATH [options]",
     )
-    heavy = "finecut.pipeline.commands.describe.work"
+    does = "finecut.pipeline.commands.describe.work:describe"
     stores = ("cuts", "drop", "model_dir")
     answers = True
 

@@ -5,20 +5,19 @@ from __future__ import annotations
 import sys
 
 from finecut.io.errors import NOT_DONE
-from finecut.pipeline.commands.base import DONE, VideoCommand
+from finecut.pipeline.commands.base import DONE, Page, VideoCommand
 
 
 class Doctor(VideoCommand[bool]):
     name = "doctor"
-    order = 22
-    sentence = (
+    page = Page(
         "Find out by trying whether this machine can do what the options of curate ask: codecs, "
-        "models, output."
+        "models, output.",
+        "Takes the options of curate and needs no input. Ends with 1 if something does not work.",
+        examples=(("before a long run", "finecut doctor --output dataset --generate-captions"),),
+        usage="[options of curate]",
     )
-    more = "Takes the options of curate and needs no input. Ends with 1 if something does not work."
-    usage = "[options of curate]"
-    examples = (("before a long run", "finecut doctor --output dataset --generate-captions"),)
-    heavy = "finecut.pipeline.commands.doctor.work"
+    does = "finecut.pipeline.commands.doctor.work:doctor"
     stores = ("cuts", "drop", "model_dir")
     whole = False
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from finecut.pipeline.commands.base import VideoCommand
+from finecut.pipeline.commands.base import Page, VideoCommand
 from finecut.pipeline.options import OptionError
 
 if TYPE_CHECKING:
@@ -17,18 +17,19 @@ DATAFLOW: Final = "DataflowRunner"
 
 class Launch(VideoCommand["PipelineResult"]):
     name = "launch"
-    order = 21
-    sentence = "Hand the job of curate over to a cluster and do not wait for its end."
-    more = "Takes the options of curate; needs --runner and the runner's own options."
-    usage = "--input PATH --output PATH --runner NAME [options]"
-    examples = (
-        (
-            "on Dataflow",
-            "finecut launch --input gs://bucket/films --output gs://bucket/dataset \\\n"
-            "      --runner DataflowRunner --project P --region R --temp_location gs://bucket/tmp",
+    page = Page(
+        "Hand the job of curate over to a cluster and do not wait for its end.",
+        "Takes the options of curate; needs --runner and the runner's own options.",
+        examples=(
+            (
+                "on Dataflow",
+                "finecut launch --input gs://bucket/films --output gs://bucket/dataset \\\n"
+                "      --runner DataflowRunner --project P --region R --temp_location gs://bucket/tmp",
+            ),
         ),
+        usage="--input PATH --output PATH --runner NAME [options]",
     )
-    heavy = "finecut.pipeline.commands.launch.work"
+    does = "finecut.pipeline.commands.launch.work:launch"
 
     def begin(self) -> None:
         if self.options.is_local:
@@ -41,8 +42,7 @@ class Launch(VideoCommand["PipelineResult"]):
 
         return launch(self.options, self.runner_arguments)
 
-    def tell(self, result: PipelineResult, seconds: float) -> Iterator[str]:
-        del seconds
+    def tell(self, result: PipelineResult, _seconds: float) -> Iterator[str]:
         called = getattr(result, "job_id", None)
         name = called() if callable(called) else called
         yield f"handed over to {self.options.runner}: {name or 'it said no name'}"

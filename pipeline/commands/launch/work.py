@@ -42,10 +42,10 @@ def job(options: Options, runner_arguments: Sequence[str] = ()) -> beam.Pipeline
     steps = plan(options)
     if options.subscription is not None:
         pipeline._options.view_as(StandardOptions).streaming = True
-        told = pipeline | "Notifications" >> ReadFromPubSub(
+        notices = pipeline | "Notifications" >> ReadFromPubSub(
             subscription=options.subscription, with_attributes=True
         )
-        curate_stream(told | "NoticeVideos" >> NoticeVideos(steps.finding), steps)
+        curate_stream(notices | "NoticeVideos" >> NoticeVideos(steps.finding), steps)
         return pipeline
     curated = curate(pipeline, options, steps)
     write = partial(_write_down, options=options, writing=steps.writing, started=time.time())

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, make_dataclass
 from typing import TYPE_CHECKING, Any
 
-from finecut.pipeline.commands.base import BOOKS, DatasetCommand, DatasetOptions
+from finecut.pipeline.commands.base import BOOKS, DatasetCommand, DatasetOptions, Page
 from finecut.pipeline.options import Options, StepOptions, option_fields
 from finecut.transforms.filter.rules import parse_rule
 from finecut.transforms.option import DISABLE, RUN, SCORE_ONLY, option
@@ -98,28 +98,23 @@ class RefilterOptions(_StepChoices):
 
 class Refilter(DatasetCommand[RefilterOptions, "Done"]):
     name = "refilter"
-    order = 11
-    sentence = "Change rules and thresholds of what was curated, without decoding or models."
-    more = """Prints what each rule would reject, in clips and seconds, and then moves clips between
+    page = Page(
+        "Change rules and thresholds of what was curated, without decoding or models.",
+        """Prints what each rule would reject, in clips and seconds, and then moves clips between
         clips/ and filtered_clips/ and rewrites all that speaks of them, as if curate had been told
         so from the start. What is not given stays as it was. Videos with clips that only curate can
-        judge (a score was never measured, a vector is missing) are left alone and listed."""
-    examples = (
-        ("what would happen", "finecut refilter dataset --keep 'sharpness>=0.3' --dry-run"),
-        ("without duplicates", "finecut refilter dataset --drop dataset/dedup"),
+        judge (a score was never measured, a vector is missing) are left alone and listed.""",
+        examples=(
+            ("what would happen", "finecut refilter dataset --keep 'sharpness>=0.3' --dry-run"),
+            ("without duplicates", "finecut refilter dataset --drop dataset/dedup"),
+        ),
     )
     Options = RefilterOptions
-    heavy = "finecut.pipeline.commands.refilter.work"
+    does = "finecut.pipeline.commands.refilter.work:refilter_dataset"
 
-    def work(self) -> Done:
-        from finecut.pipeline.commands.refilter.work import refilter_dataset
-
-        return refilter_dataset(self)
-
-    def tell(self, result: Done, seconds: float) -> Iterator[str]:
+    def tell(self, result: Done, _seconds: float) -> Iterator[str]:
         from finecut.pipeline.commands.refilter.words import final_words
 
-        del seconds
         yield final_words(result)
 
     def problems(self, result: Done) -> list[str]:

@@ -42,7 +42,7 @@ CHOICES: Final = tuple(
     if f.name not in {*(g.name for g in fields(DatasetOptions)), "dry_run", "yes"}
 )
 FAMILIES: Final = (*IN_CUT, *ON_FRAMES)
-#: Of so many runs documents are read, the newest first.
+#: Documents of runs that are read, the newest first.
 MOST_RUNS: Final = 200
 #: Whether a run may remove what only models make again.
 ALLOWED: Final = "yes"
@@ -84,45 +84,45 @@ def runs_of(layout: Layout) -> Iterator[Run]:
     folders = sorted(shelf.folders_in(layout.runs()), reverse=True)[:MOST_RUNS]
     for folder in folders:
         name = folder.rsplit("/", 1)[-1]
-        summary = _said(layout.run_summary(name))
-        document = summary or _said(layout.run_begun(name))
+        summary = _document_at(layout.run_summary(name))
+        document = summary or _document_at(layout.run_begun(name))
         if document is not None:
             allowed = document.get(ALLOWED) is True
             yield Run(name.partition("-")[0], summary is not None, _made(document), allowed)
 
 
-def _said(path: str) -> dict[str, Any] | None:
-    """What a run said of itself; a document that is bad is named, and others are asked."""
+def _document_at(path: str) -> dict[str, Any] | None:
+    """The document of a run; one that is bad is named and passed over."""
     try:
-        said = read_json(path)
-        wrong = None if said is None else misfit(path, said, RUN)
+        document = read_json(path)
+        wrong = None if document is None else misfit(path, document, RUN)
     except BadDocument as error:
-        said, wrong = None, str(error)
+        document, wrong = None, str(error)
     if wrong is not None:
         sys.stderr.write(shown(f"finecut: {wrong}: what that run did is not known") + "\n")
-    return None if wrong is not None else said
+    return None if wrong is not None else document
 
 
 def _made(document: Mapping[str, Any]) -> Made | None:
-    """What the document of a run says, if all of it is said and understood here."""
-    said, options = document.get("configuration"), _options(document.get("options"))
-    if not isinstance(said, dict) or options is None:
+    """How a run made things, if its document has all of it and this version understands it."""
+    facts, options = document.get("configuration"), _options(document.get("options"))
+    if not isinstance(facts, dict) or options is None:
         return None
-    facts = {name: value for name, value in said.items() if name != "digest"}
+    digest = facts.pop("digest", None)
     made = Made(options, facts, digest_of(options, facts))
     # Secrets are not written down, and other versions count otherwise.
-    return made if made.configuration == said.get("digest") else None
+    return made if made.configuration == digest else None
 
 
 def _options(given: Any) -> Options | None:
     usual = {f.name: default_of(f) for f in option_fields()}
     if not isinstance(given, dict) or not given.keys() <= usual.keys():
         return None
-    told: dict[str, Any] = {
+    values: dict[str, Any] = {
         name: tuple(value) if isinstance(usual[name], tuple) else value
         for name, value in given.items()
     }
-    return Options(**told)
+    return Options(**values)
 
 
 def base_of(output: Output, runs: Sequence[Run]) -> Made:

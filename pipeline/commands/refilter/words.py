@@ -27,16 +27,16 @@ def table(yields: Yields, rules: Sequence[Rule]) -> str:
     names += sorted({*yields.now, *yields.then} - {*names})
     rows = [f"{'':<28}{'now':>24}{'then':>24}"]
     for name in names:
-        now, then = (told.get(name, Amount()) for told in (yields.now, yields.then))
+        now, then = (amounts.get(name, Amount()) for amounts in (yields.now, yields.then))
         rows.append(f"{name or 'kept':<28}{_amount(now):>24}{_amount(then):>24}")
     if others := yields.clips_untouched + yields.clips_failed:
         rows.append(f"{'not touched':<28}{f'{others} clips':>24}{f'{others} clips':>24}")
     curves: dict[str, None] = {}
     for rule in rules:
         if points := curve(yields.sample, rule):
-            said = ", ".join(f"{part:.0%} at {limit:.4g}" for limit, part in points)
+            parts = ", ".join(f"{part:.0%} at {limit:.4g}" for limit, part in points)
             # Several rules may speak of one score.
-            curves[f"{rule.score} {rule.comparison} alone would keep {said}"] = None
+            curves[f"{rule.score} {rule.comparison} alone would keep {parts}"] = None
     rows += curves
     if yields.losing:
         lost = ", ".join(f"{number} {what}" for what, number in sorted(yields.losing.items()))
@@ -51,24 +51,24 @@ def _amount(amount: Amount) -> str:
 def final_words(done: Done) -> str:
     """What was done to how many videos, and how to finish the others."""
     yields = done.yields
-    said, listed = yields.videos, yields.untouched
+    videos, listed = yields.videos, yields.untouched
     would = "would be " if done.foreseen else ""
-    found = sum(said.values()) + yields.num_failures
+    found = sum(videos.values()) + yields.num_failures
     lines = [
-        f"videos   {found} found = {said.get(REFILTERED, 0)} {would}refiltered"
-        f" + {said.get(UNCHANGED, 0)} as they are + {said.get(UNTOUCHED, 0)} not touched"
+        f"videos   {found} found = {videos.get(REFILTERED, 0)} {would}refiltered"
+        f" + {videos.get(UNCHANGED, 0)} as they are + {videos.get(UNTOUCHED, 0)} not touched"
         f" + {yields.num_failures} failed",
         f"clips    {yields.clips} found = {sum(a.clips for a in yields.then.values())} judged"
         f" + {yields.clips_untouched} not touched + {yields.clips_failed} failed",
     ]
     lines += [f"  {one.video}: {one.why}" for one in listed[:SHOWN]]
     lines += [f"  {one.source.relative}: {one.message}" for one in yields.failures[:SHOWN]]
-    more = said.get(UNTOUCHED, 0) + yields.num_failures
+    more = videos.get(UNTOUCHED, 0) + yields.num_failures
     more -= len(listed[:SHOWN]) + len(yields.failures[:SHOWN])
     lines += _of_lists(yields, done.new.options)
     if more:
         lines.append(f"  … and {more} more")
-    if said.get(UNTOUCHED) or yields.num_failures:
+    if videos.get(UNTOUCHED) or yields.num_failures:
         command = shlex.join(["finecut", "curate", *words_for_curate(done.new.options)])
         lines += ["", f"curation does exactly these again, and skips the others:\n  {command}"]
     return "\n".join(lines)

@@ -11,7 +11,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
-from functools import partial
 from typing import Any, Final
 
 import apache_beam as beam
@@ -78,8 +77,9 @@ def refilter_dataset(command: Refilter) -> Done:
             _refuse_to_remove(foreseen)
         done = foreseen
         if foreseen.videos.get(REFILTERED) or noted:
-            work = partial(_each, command, refiltering, videos, refilter)
-            done = _do(work, new, refiltering, allowed)
+            done = _do(
+                lambda: _each(command, refiltering, videos, refilter), new, refiltering, allowed
+            )
         elif foreseen.videos.get(UNCHANGED) and new.configuration != base.configuration:
             # A run that was killed on its last step leaves this to be said.
             _write_down(done, new, refiltering, (time.monotonic(), time.time()))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from finecut.pipeline.commands.base import DATA, DatasetCommand, DatasetOptions
+from finecut.pipeline.commands.base import DATA, DatasetCommand, DatasetOptions, Page
 from finecut.pipeline.options import MOST_WORKERS
 from finecut.transforms.option import RUN, option
 
@@ -42,8 +42,7 @@ class ReportOptions(DatasetOptions):
     neighbours: int = option(
         8,
         DATA,
-        "Show so many of the nearest other clips beside each one, where there are vectors; 0 means "
-        "none.",
+        "Show the N nearest other clips beside each one, where there are vectors; 0 means none.",
         metavar="N",
         least=0,
         most=64,
@@ -67,27 +66,21 @@ class ReportOptions(DatasetOptions):
 
 class Report(DatasetCommand[ReportOptions, "Made"]):
     name = "report"
-    order = 13
-    sentence = (
+    page = Page(
         "Make a page of what was curated, to look at in any browser: clips, sources, scores, "
-        "failures."
-    )
-    more = """Writes DATASET/report/index.html, which needs no server and no network. curate makes
-        it at its end, too; this makes it again after something was changed."""
-    examples = (
-        ("of this dataset", "finecut report dataset"),
-        ("without looking for neighbours", "finecut report dataset --neighbours 0"),
+        "failures.",
+        """Writes DATASET/report/index.html, which needs no server and no network. curate makes
+        it at its end, too; this makes it again after something was changed.""",
+        examples=(
+            ("of this dataset", "finecut report dataset"),
+            ("without looking for neighbours", "finecut report dataset --neighbours 0"),
+        ),
     )
     Options = ReportOptions
-    heavy = "finecut.pipeline.commands.report.work"
+    does = "finecut.pipeline.commands.report.work:report"
 
     def folders(self) -> tuple[str, ...]:
         return self.options.dataset, self.options.into
-
-    def work(self) -> Made:
-        from finecut.pipeline.commands.report.work import report
-
-        return report(self.options)
 
     def troubles(self, result: Made) -> Iterator[str]:
         if result.unreadable:

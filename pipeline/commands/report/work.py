@@ -23,7 +23,7 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.files import Shelf
 from finecut.io.storage.staging import sweep_dead
 from finecut.pipeline.at_work import beside_runs, shelf_in
-from finecut.pipeline.commands.report import ReportOptions
+from finecut.pipeline.commands.report import Report
 from finecut.pipeline.options import OptionError
 from finecut.pipeline.page import page_text
 from finecut.pipeline.page.gather import DATA, FAILED, Chunks, Told
@@ -49,8 +49,9 @@ class Made(NamedTuple):
     bad: tuple[str, ...] = ()
 
 
-def report(options: ReportOptions) -> Made:
-    """Make the page that these options ask for."""
+def report(command: Report) -> Made:
+    """Make the page that is asked for."""
+    options = command.options
     output = _output_at(options.dataset)
     folder = shelf.absolute(options.into) if options.into else f"{output.root}/{FOLDER}"
     check_folder(output.root, folder)
@@ -126,41 +127,41 @@ def make_report(
     """Write the page of an output. ``few``: leave out what takes long with many clips."""
     before, links = shelf.files_in(f"{folder}/{DATA}"), relative_links(output.root, folder)
     chunks = Chunks(own, folder)
-    told = Told(output, few)
-    told.read(chunks, readers or (READERS if shelf.is_remote(output.root) else 1))
-    told.write_sources(chunks)
-    duplicates = told.write_duplicates(chunks)
-    alike_by = told.write_alike(chunks, neighbours) if neighbours else ""
-    failed = [source for source in told.sources if source.state == FAILED]
+    contents = Told(output, few)
+    contents.read(chunks, readers or (READERS if shelf.is_remote(output.root) else 1))
+    contents.write_sources(chunks)
+    duplicates = contents.write_duplicates(chunks)
+    alike_by = contents.write_alike(chunks, neighbours) if neighbours else ""
+    failed = [source for source in contents.sources if source.state == FAILED]
     facts = {
         "dataset": output.root.rstrip("/").rsplit("/", 1)[-1],
         "links": links,
         "sharded": output.layout.shard_prefix,
-        "count": told.clips.count,
-        "bytes": told.clips.bytes,
-        "captioned": told.clips.captioned,
-        "marked": told.clips.marked,
-        "reasons": told.clips.reasons,
-        "totals": [[key, *value] for key, value in sorted(told.clips.totals.items())],
-        "scores": told.clips.scores,
+        "count": contents.clips.count,
+        "bytes": contents.clips.bytes,
+        "captioned": contents.clips.captioned,
+        "marked": contents.clips.marked,
+        "reasons": contents.clips.reasons,
+        "totals": [[key, *value] for key, value in sorted(contents.clips.totals.items())],
+        "scores": contents.clips.scores,
         "titles": titles(),
-        "rules": rules_drawn(told.rules(), told.clips.reasons),
-        "sources": len(told.sources),
-        "folder": told.common,
-        "lost": sum(len(lost) for lost in told.lost.values()),
-        "failures": told.num_failures,
+        "rules": rules_drawn(contents.rules(), contents.clips.reasons),
+        "sources": len(contents.sources),
+        "folder": contents.common,
+        "lost": sum(len(lost) for lost in contents.lost.values()),
+        "failures": contents.num_failures,
         "failed": len(failed),
         "failed_in_part": sum(source.count > 0 for source in failed),
         "groups": duplicates,
         "alike": alike_by,
-        "unreadable": told.unreadable,
-        "runs": told.runs,
+        "unreadable": contents.unreadable,
+        "runs": contents.runs,
         "chunks": chunks.names,
     }
     path = f"{folder}/{PAGE}"
     own.write(path, page_text(facts).encode())
     _remove_old(own, folder, before)
-    return Made(path, told.clips.count, told.unreadable, tuple(sorted(told.bad)))
+    return Made(path, contents.clips.count, contents.unreadable, tuple(sorted(contents.bad)))
 
 
 def _remove_old(own: Shelf, folder: str, before: Iterable[str]) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from finecut.io.errors import NOT_DONE
-from finecut.pipeline.commands.base import BOOKS, DATA, DatasetCommand, DatasetOptions
+from finecut.pipeline.commands.base import BOOKS, DATA, DatasetCommand, DatasetOptions, Page
 from finecut.transforms.filter.rules import parse_rule_on_output
 from finecut.transforms.option import option
 from finecut.transforms.spelling import did_you_mean
@@ -143,7 +143,7 @@ class ShardOptions(DatasetOptions):
 
     def contradictions(self) -> Iterator[str]:
         if not self.output:
-            yield "no --output: write --output FOLDER, where the shards shall lie"
+            yield "no --output: write --output FOLDER, where the shards go"
         for flag, words, known in (
             ("--bin-by", self.bin_by, BINS),
             ("--need", self.need, NEEDS),
@@ -166,30 +166,26 @@ class ShardOptions(DatasetOptions):
 
 class Shard(DatasetCommand[ShardOptions, "Ran"]):
     name = "shard"
-    order = 12
-    sentence = "Write what was curated as WebDataset shards with an index, ready to be trained on."
-    more = """Each clip is a key of a tar: its mp4, its document (json), its caption (txt) and its
+    page = Page(
+        "Write what was curated as WebDataset shards with an index, ready to be trained on.",
+        """Each clip is a key of a tar: its mp4, its document (json), its caption (txt) and its
         vector (npy). Clips of all videos are mixed, always in the same order. index.parquet says
         where each lies; the folder is a Hugging Face dataset as it stands. A run that was killed
-        goes on where it was."""
-    examples = (
-        ("everything that was kept", "finecut shard dataset --output shards"),
-        (
-            "the better half, without duplicates, by shape and length",
-            "finecut shard dataset --output shards --drop dataset/dedup \\\n"
-            "      --keep 'sharpness>=0.2' --bin-by resolution aspect duration",
+        goes on where it was.""",
+        examples=(
+            ("everything that was kept", "finecut shard dataset --output shards"),
+            (
+                "the better half, without duplicates, by shape and length",
+                "finecut shard dataset --output shards --drop dataset/dedup \\\n"
+                "      --keep 'sharpness>=0.2' --bin-by resolution aspect duration",
+            ),
         ),
     )
     Options = ShardOptions
-    heavy = "finecut.pipeline.commands.shard.work"
+    does = "finecut.pipeline.commands.shard.work:shard"
 
     def folders(self) -> tuple[str, ...]:
         return self.options.dataset, self.options.output
-
-    def work(self) -> Ran:
-        from finecut.pipeline.commands.shard.work import shard
-
-        return shard(self)
 
     def tell(self, result: Ran, seconds: float) -> list[str]:
         from finecut.pipeline.commands.shard.words import final_words

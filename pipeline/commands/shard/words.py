@@ -44,18 +44,18 @@ def final_words(ran: Ran, options: ShardOptions, seconds: float) -> list[str]:
 
 
 def _of_lists(books: Books, options: ShardOptions, found: str) -> list[str]:
-    """What else is to be said of lists that were given, or were not."""
+    """What else there is to report of lists that were given, or were not."""
     lines = bereft_words(books.bereft)
     if options.drop and not books.on_lists:
         lines.append(f"{books.drops} ids on the lists, 0 of them in the dataset")
     if number := books.not_left_out:
-        said = "1 duplicate, and it is" if number == 1 else f"{number} duplicates that are"
-        lines.append(f"{found} lists {said} in the shards: --drop {found}")
+        which = "1 duplicate, and it is" if number == 1 else f"{number} duplicates that are"
+        lines.append(f"{found} lists {which} in the shards: --drop {found}")
     return ["", *lines] if lines else []
 
 
 def progress_line(counts: Mapping[str, int], seconds: float, ended: bool) -> str:
-    """One line about a run of this command, after so many seconds.
+    """One line about a run of this command, after that many seconds.
 
     >>> progress_line({"clips listed": 30}, 2.0, False)
     'reading    documents of 30 clips'

@@ -96,13 +96,13 @@ def _bereft(keepers: Mapping[str, str], books: Books, clips: pa.Table) -> int:
 
 def _why_none(output: Output, books: Books) -> str:
     """What failed first, and the usual cause of it."""
-    said = f". {books.first_failures}" if books.failures else ""
+    why = f". {books.first_failures}" if books.failures else ""
     if not shelf.exists(output.layout.clips()):
-        said += (
+        why += (
             f". There is no clips/ in {output.root}: was it made with --no-upload-clips? Then run "
             "finecut curate without it first"
         )
-    return said
+    return why
 
 
 def _not_left_out(options: ShardOptions, output: Output, books: Books, clips: pa.Table) -> int:

@@ -8,7 +8,7 @@ from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any
 
 from finecut.io.errors import NOT_DONE
-from finecut.pipeline.commands.base import DONE, DatasetCommand, DatasetOptions
+from finecut.pipeline.commands.base import DONE, DatasetCommand, DatasetOptions, Page
 from finecut.pipeline.options import LONGEST_WAIT
 from finecut.transforms.option import LIMITS, option
 
@@ -42,7 +42,7 @@ class VerifyOptions(DatasetOptions):
     show: int = option(
         10,
         CHECK,
-        "Show so many findings of each kind; the report has all of them.",
+        "Show N findings of each kind; the report has all of them.",
         metavar="N",
         least=0,
     )
@@ -93,28 +93,24 @@ class VerifyOptions(DatasetOptions):
 
 class Verify(DatasetCommand[VerifyOptions, "Verified"]):
     name = "verify"
-    order = 14
-    sentence = "Read everything again that was curated, and say what is wrong and where."
-    more = """Every document, clip, vector, preview and shard: whether it can be read, whether it is
+    page = Page(
+        "Read everything again that was curated, and say what is wrong and where.",
+        """Every document, clip, vector, preview and shard: whether it can be read, whether it is
         what others say of it, and whether the books balance. Nothing is changed. Ends with 1 if
-        something is wrong."""
-    examples = (
-        ("everything, also each picture of each clip", "finecut verify dataset"),
-        (
-            "without decoding, with shards, all findings to a file",
-            "finecut verify dataset --quick --shards shards --report findings.jsonl",
+        something is wrong.""",
+        examples=(
+            ("everything, also each picture of each clip", "finecut verify dataset"),
+            (
+                "without decoding, with shards, all findings to a file",
+                "finecut verify dataset --quick --shards shards --report findings.jsonl",
+            ),
         ),
     )
     Options = VerifyOptions
-    heavy = "finecut.pipeline.commands.verify.work"
+    does = "finecut.pipeline.commands.verify.work:verify"
 
     def folders(self) -> tuple[str, ...]:
         return self.options.dataset, *self.options.shards
-
-    def work(self) -> Verified:
-        from finecut.pipeline.commands.verify.work import verify
-
-        return verify(self)
 
     def troubles(self, result: Verified) -> Iterator[str]:
         """Findings by kind, with what usually causes them and what to do."""

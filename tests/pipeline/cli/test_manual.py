@@ -20,7 +20,7 @@ EVERY = all_commands()
 EXAMPLES = [
     pytest.param(name, command, id=f"{name}: {what}")
     for name, kind in EVERY.items()
-    for what, command in kind.examples
+    for what, command in kind.page.examples
 ]
 
 
@@ -31,10 +31,10 @@ def test_each_command_has_a_page(name: str, capsys: pytest.CaptureFixture[str]) 
     assert ended.value.code == 0
     shown = capsys.readouterr().out
     assert shown.startswith(f"usage: finecut {name} ")
-    assert re.fullmatch(r"[A-Z].*\.", EVERY[name].sentence)
+    assert re.fullmatch(r"[A-Z].*\.", EVERY[name].page.sentence)
     assert "exit codes:" in shown
     assert "examples:\n  # " in shown
-    assert max(map(len, description(EVERY[name]).splitlines())) <= 92
+    assert max(map(len, description(EVERY[name].page).splitlines())) <= 92
 
 
 @pytest.mark.parametrize(("name", "command"), EXAMPLES)

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from finecut.io.errors import RunError
-from finecut.pipeline.commands.base import DatasetCommand, DatasetOptions
+from finecut.pipeline.commands.base import DatasetCommand, DatasetOptions, Page
 from finecut.transforms.option import option
 
 
@@ -41,9 +41,11 @@ class CountOptions(DatasetOptions):
 
 class Count(DatasetCommand[CountOptions, int]):
     name = "count"
-    sentence = "Count the words of a note."
-    more = "Reads note.txt in DATASET, and writes words.txt beside it."
-    examples = (("how many there are", "finecut count dataset --least 3"),)
+    page = Page(
+        "Count the words of a note.",
+        "Reads note.txt in DATASET, and writes words.txt beside it.",
+        examples=(("how many there are", "finecut count dataset --least 3"),),
+    )
     Options = CountOptions
 
     def work(self) -> int:
