@@ -1,6 +1,8 @@
 """At work in a folder: seen there by others, given up when stopped, and swept at the end.
 
-store known? ─▶ writable? ─▶ nobody else there? ─▶ the work ─▶ what was staged is removed
+    store known? ─▶ writable? ─▶ nobody else there? ─▶ the work ─▶ what was staged is removed
+
+For curation, and for every command that writes to a folder.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """The shell around every command: what all of them do alike on the command line, written once.
 
-signals ─▶ options ─▶ stores answer? ─▶ imports ─▶ the command's work ─▶ words ─▶ exit code
+    signals ─▶ options ─▶ stores answer? ─▶ imports ─▶ the command's work ─▶ words ─▶ exit code
+
+What a command adds to that is declared by its class (:mod:`finecut.pipeline.commands.base`).
 """
 
 from __future__ import annotations
@@ -23,10 +25,8 @@ from finecut.pipeline.cli.own_process import (
     said_once,
 )
 from finecut.pipeline.cli.stopping import stopping
-from finecut.pipeline.commands.base import Command, CommandOptions
-from finecut.pipeline.options import Options
+from finecut.pipeline.commands.base import Command
 
-O = TypeVar("O", bound=CommandOptions | Options)  # noqa: E741
 R = TypeVar("R")
 
 
@@ -40,7 +40,8 @@ def execute(
     # From here on, and not only when the work begins: importing Beam takes seconds.
     with stopping():
         try:
-            command = _command(kind, *parse_options(parser, words, kind.Options, kind.whole))
+            options, rest = parse_options(parser, words, kind.Options, kind.whole)
+            command = kind(options, rest, progress=not options.quiet)
             _make_ready(command, alone)
             code = perform(command)
         except UserError as error:
@@ -49,19 +50,6 @@ def execute(
             sys.stderr.write(f"finecut: {error}\n")
             return error.exit_code
     return code or (unwritten(out) if kind.answers else code)
-
-
-def perform_with(
-    kind: type[Command[O, Any]], options: O, runner_arguments: Sequence[str] = ()
-) -> int:
-    """Perform a command with these options, as the command line does."""
-    return perform(_command(kind, options, runner_arguments))
-
-
-def _command(
-    kind: type[Command[O, R]], options: O, runner_arguments: Sequence[str]
-) -> Command[O, R]:
-    return kind(options, runner_arguments, progress=not options.quiet)
 
 
 def _make_ready(command: Command[Any, Any], alone: bool) -> None:

@@ -169,9 +169,7 @@ class Command(Generic[O, R]):
         return False
 
     def folders(self) -> Iterable[str]:
-        """Folders that it works in: no link in one of them is followed to outside. It writes to
-        the last one.
-        """
+        """Folders that it works in: no link in one of them is followed to outside."""
         return ()
 
     # ── what it does ─────────────────────────────────────────────────────────────────────────────
@@ -187,7 +185,7 @@ class Command(Generic[O, R]):
 
     def unreachable(self, error: OSError) -> str:
         """The sentence for a disk, or a store, that could not be read or written."""
-        places = " or ".join(self._places())
+        places = " or ".join(self.places())
         return (
             f"{places} could not be read or written ({error}). Usually there is no permission, no "
             "room, or no network: mend that, and run the same command again"
@@ -247,14 +245,15 @@ class Command(Generic[O, R]):
                 raise
             if why := refusal(error):
                 raise RunError(
-                    f"{self._places()[-1]} could not be written ({why}). Make room, or see what is "
+                    f"{self.places()[-1]} could not be written ({why}). Make room, or see what is "
                     "in its way there, and run the same command again; what is finished stays"
                 ) from error
             if isinstance(error, OSError):
                 raise RunError(self.unreachable(error)) from error
             raise
 
-    def _places(self) -> list[str]:
+    def places(self) -> list[str]:
+        """What it reads and writes, for messages; it writes to the last one."""
         return [*filter(None, self.folders())] or ["a file"]
 
     def uris(self) -> Iterator[str]:
@@ -278,6 +277,9 @@ class VideoCommand(Command[CurateOptions, R]):
     @property
     def has_custom_steps(self) -> bool:
         return bool(self.options.step)
+
+    def places(self) -> list[str]:
+        return [*self.options.input, self.options.output]
 
 
 @dataclass(frozen=True)

@@ -413,13 +413,13 @@ def _curated(options: dict[str, Any]) -> bool:
 
 
 def _done_after(command: str, options: dict[str, Any]) -> bool:
-    from finecut.pipeline.cli.shell import perform_with
+    from finecut.pipeline.cli.shell import perform
     from finecut.pipeline.commands.registry import all_commands
 
     kind = all_commands()[command]
     told = {name: tuple(v) if isinstance(v, list) else v for name, v in options.items()}
     with redirect_stdout(io.StringIO()):  # the server's own says how runs end
-        return bool(perform_with(kind, kind.Options(**told)))
+        return bool(perform(kind(kind.Options(**told))))
 
 
 if __name__ == "__main__":

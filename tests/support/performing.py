@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from finecut.pipeline.cli.shell import perform_with
+from finecut.pipeline.cli.shell import perform
 from finecut.pipeline.commands.dedup import DedupOptions, FindDuplicates
 from finecut.pipeline.commands.registry import all_commands
 from finecut.pipeline.commands.shard import Shard, ShardOptions
@@ -30,4 +30,4 @@ def verify(options: VerifyOptions, runner: Sequence[str] = ()) -> Verified:
 def performed(options: Any, runner: Sequence[str] = ()) -> int:
     """The exit code of the command that has such options."""
     [kind] = [kind for kind in all_commands().values() if kind.Options is type(options)]
-    return perform_with(kind, options, runner)
+    return perform(kind(options, runner, progress=not options.quiet))

@@ -1,9 +1,11 @@
 """Making shards: look at all clips, plan, and write what is not there yet.
 
-look      on workers    each clip's document, size and vector ─▶ light rows
-plan      here          order, bins, numbers, digests
-withdraw  here          the index first, then shards that are not of this plan
-write     on workers    the shards that are not there yet, each with a receipt
+    look      on workers    each clip's document, size and vector ─▶ light rows
+    plan      here          order, bins, numbers, digests
+    withdraw  here          the index first, then shards that are not of this plan
+    write     on workers    the shards that are not there yet, each with a receipt
+
+What says that they are there is promised after that (:mod:`finecut.transforms.shard.promising`).
 """
 
 from collections.abc import Callable, Sequence

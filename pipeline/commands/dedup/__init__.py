@@ -116,6 +116,6 @@ class FindDuplicates(DatasetCommand[DedupOptions, "tuple[Deduping, Deduped]"]):
         yield from (f"finecut: left out: {trouble}" for trouble in deduped.troubles)
 
     def tell(self, result: tuple[Deduping, Deduped], seconds: float) -> list[str]:
-        from finecut.pipeline.commands.dedup.words import final_words
+        from finecut.pipeline.commands.dedup.work import final_words
 
         return final_words(*result, seconds)

@@ -1,6 +1,8 @@
 """The work of ``finecut refilter``: foreseen, shown as a table, and done video by video.
 
-documents ─▶ what would come of it (a table) ─▶ done, video by video ─▶ runs/…/summary.json
+    documents ─▶ what would come of it (a table) ─▶ done, video by video ─▶ runs/…/summary.json
+
+With ``--dry-run`` it ends with the table.
 """
 
 from __future__ import annotations

@@ -188,7 +188,7 @@ class Shard(DatasetCommand[ShardOptions, "Ran"]):
         return self.options.dataset, self.options.output
 
     def tell(self, result: Ran, seconds: float) -> list[str]:
-        from finecut.pipeline.commands.shard.words import final_words
+        from finecut.pipeline.commands.shard.work import final_words
 
         return final_words(result, self.options, seconds)
 

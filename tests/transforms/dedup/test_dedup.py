@@ -34,7 +34,7 @@ from finecut.io.tables import piles
 from finecut.io.tables.drops import DropsError, read_drops
 from finecut.pipeline.cli.command import main
 from finecut.pipeline.commands.dedup import DedupOptions
-from finecut.pipeline.commands.dedup.words import final_words
+from finecut.pipeline.commands.dedup.work import final_words
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import configuration
 from finecut.pipeline.running import run
