@@ -43,9 +43,10 @@ class Launch(VideoCommand["PipelineResult"]):
         return launch(self.options, self.runner_arguments)
 
     def tell(self, result: PipelineResult, _seconds: float) -> Iterator[str]:
-        called = getattr(result, "job_id", None)
-        name = called() if callable(called) else called
-        yield f"handed over to {self.options.runner}: {name or 'it said no name'}"
+        # A job that Dataflow writes to a template has no id yet; other runners give none, or a text.
+        named = getattr(result, "job_id", None) if getattr(result, "has_job", True) else None
+        name = named() if callable(named) else named
+        yield f"handed over to {self.options.runner}: {name or 'it gave no name'}"
 
 
 def main(arguments: Sequence[str]) -> int:
