@@ -43,7 +43,7 @@ class Launch(VideoCommand["PipelineResult"]):
         return launch(self.options, self.runner_arguments)
 
     def tell(self, result: PipelineResult, _seconds: float) -> Iterator[str]:
-        # A job that Dataflow writes to a template has no id yet; other runners give none, or a text.
+        # What Dataflow writes to a template has no id yet; other runners give none, or a text.
         named = getattr(result, "job_id", None) if getattr(result, "has_job", True) else None
         name = named() if callable(named) else named
         yield f"handed over to {self.options.runner}: {name or 'it gave no name'}"
