@@ -19,3 +19,9 @@ class UserError(Exception):
 
     #: What a command that it ends says to who called it.
     exit_code: ClassVar[int] = WRONG_COMMAND
+
+
+class RunError(UserError, RuntimeError):
+    """Work that could not be done, or not be said to be done."""
+
+    exit_code = NOT_DONE

@@ -82,8 +82,6 @@ TABLES: Final = Artefact(f"*{OF_TABLES}", ".parquet", per="chunk")
 
 #: First letters of an embedding algorithm's name → prefix of its two folders.
 EMBEDDING_FOLDERS = {"cosmos-embed1": "ce1_embd", "internvideo2": "iv2_embd"}
-#: How the names of an embedder's two folders end.
-VECTORS, TABLES = "_embd", "_embd_parquet"
 #: Where ``finecut dedup`` writes in a dataset, and its table of which clips show the same.
 DEDUP, GROUPS = "dedup", "groups.parquet"
 

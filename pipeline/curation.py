@@ -11,7 +11,6 @@ From beginning to end, with progress: ``run(Options(...))`` gives the run's ``Su
 """
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -25,6 +24,7 @@ from finecut.pipeline.dealing import InParts, ShareOut, deal_reels, deal_videos
 from finecut.pipeline.engine import runner_of
 from finecut.pipeline.options import Options
 from finecut.pipeline.planning import Plan, plan
+from finecut.transforms.beam.lines import WriteLines
 from finecut.transforms.cut.clips import CutClips
 from finecut.transforms.filter.clips import DropClips, KeepClips
 from finecut.transforms.find.videos import FindVideos, ProbeVideos
@@ -91,7 +91,7 @@ def curate_stream(sources: beam.PCollection[Source], steps: Plan) -> Done:
 
 
 def build(
-    sources: beam.PCollection[Source], steps: Plan, workers: int, listing: "WriteLines"
+    sources: beam.PCollection[Source], steps: Plan, workers: int, listing: WriteLines
 ) -> tuple[Curated, beam.PCollection[int]]:
     """What is done with sources; the second value appears when the list of failures is written."""
     done = work(sources, steps, workers)
@@ -212,28 +212,6 @@ class LookAtClips(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]
 
     def _own(self, clips: beam.PCollection[Clip], place: str) -> beam.PCollection[Clip]:
         return apply(clips, self.steps.own, place, self.steps.looking)
-
-
-class WriteLines(beam.PTransform[beam.PCollection[Failure | Summary], beam.PCollection[int]]):
-    """Records → one file of JSON lines, sorted; nothing is written when there are none."""
-
-    def __init__(self, own: Shelf, path: str) -> None:
-        super().__init__()
-        self.own, self.path = own, path
-
-    def expand(self, records: beam.PCollection[Failure | Summary]) -> beam.PCollection[int]:
-        own, path = self.own, self.path
-
-        def write(group: tuple[int, Iterable[str]]) -> int:
-            return own.write(path, "".join(f"{line}\n" for line in sorted(group[1])).encode())
-
-        return (
-            records
-            | "Lines"
-            >> beam.Map(lambda record: (0, to_json(record))).with_output_types(tuple[int, str])
-            | "One file" >> beam.GroupByKey()
-            | "Write" >> beam.Map(write).with_output_types(int)
-        )
 
 
 class ListEach(beam.PTransform[beam.PCollection[Failure], beam.PCollection[int]]):

@@ -32,6 +32,8 @@ WRITING: Final = frozenset(
         "refilter",
     ]
 )
+#: Engines hand on the text of what went wrong on their workers.
+_LED_OUTSIDE: Final = re.compile(r"LeadsOutside: (.*?)(?: \[while running|$)", re.DOTALL)
 _NUMBERED: Final = re.compile(r"\[Errno (\d+)\] [^:]*(?:: '(.*)')?", re.DOTALL)
 
 
@@ -41,7 +43,7 @@ def disk_trouble(failures: Iterable[Failure], output: str) -> str | None:
     refused = [
         (number, path or root)
         for failure in failures
-        for number, path in [_refusal(failure)]
+        for number, path in [_numbered(failure.message)]
         if number in REMEDIES and (number != errno.EIO or _is_written(failure, path, root))
     ]
     if not refused:
@@ -54,9 +56,18 @@ def disk_trouble(failures: Iterable[Failure], output: str) -> str | None:
     )
 
 
-def _refusal(failure: Failure) -> tuple[int, str]:
+def refusal(error: Exception) -> str | None:
+    """Why a disk refused, here or at a worker; nothing if that is not what went wrong."""
+    number = error.errno if isinstance(error, OSError) else _numbered(str(error))[0]
+    if number is not None and number in REMEDIES:
+        return os.strerror(number)
+    led = _LED_OUTSIDE.search(str(error))
+    return None if led is None else led[1]
+
+
+def _numbered(message: str) -> tuple[int, str]:
     """The number of the system's error and the path that it names, as far as they are said."""
-    found = _NUMBERED.search(failure.message)
+    found = _NUMBERED.search(message)
     return (0, "") if found is None else (int(found[1]), found[2] or "")
 
 

@@ -18,10 +18,11 @@ from typing import Any, Final
 import apache_beam as beam
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
+from finecut.io.errors import RunError
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
 from finecut.pipeline.cli.own_process import Handler
-from finecut.pipeline.engine import DATAFLOW, RunError
+from finecut.pipeline.engine import DATAFLOW
 from finecut.pipeline.options import OptionError
 from finecut.transforms.beam.guard import attempted
 

@@ -16,7 +16,6 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineResult, create_runner
 from apache_beam.utils import thread_pool_executor
 
-from finecut.io.errors import NOT_DONE, UserError
 from finecut.io.storage.publishing import Shelf
 from finecut.pipeline.choices.running import LOCAL, LOCAL_RUNNERS
 from finecut.pipeline.cli.stopping import interruptible
@@ -38,12 +37,6 @@ View = TypeVar("View", bound=PipelineOptions)
 DATAFLOW = "DataflowRunner"
 #: Runners that work on this machine, by the names of their classes.
 LOCAL_CLASSES = (*LOCAL_RUNNERS, "SwitchingDirectRunner", "BundleBasedDirectRunner", "PrismRunner")
-
-
-class RunError(UserError, RuntimeError):
-    """A run that came to its end and could not say so."""
-
-    exit_code = NOT_DONE
 
 
 class EngineOptions(PipelineOptions):

@@ -6,8 +6,8 @@ import errno
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from finecut.io.errors import RunError
 from finecut.io.records import to_json
-from finecut.pipeline.engine import RunError
 from finecut.pipeline.planning import Plan
 from finecut.pipeline.profiling import Profile, collapsed, flame, steps_table
 from finecut.pipeline.run_document import run_name

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Container, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
@@ -22,26 +22,25 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 from apache_beam.runners.runner import PipelineResult
 
+from finecut.io.errors import RunError
 from finecut.io.media.codecs.decoders import require_decoder
 from finecut.io.media.codecs.encoders import require_encoder
 from finecut.io.records import Source, Summary, from_json
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import standing
-from finecut.io.storage.halting import halt
 from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.reachable import StoreAway, greet
-from finecut.io.storage.temporary import temporary_folder
+from finecut.pipeline.at_work import occupying, tray
 from finecut.pipeline.batches import batches_of, weighed
 from finecut.pipeline.cli.progress import Progress
 from finecut.pipeline.cli.stopping import given_up_by, interruptible
-from finecut.pipeline.commands.report import report_of_run
-from finecut.pipeline.curation import WriteLines, build
+from finecut.pipeline.commands.report.work import report_of_run
+from finecut.pipeline.curation import build
 from finecut.pipeline.custom_steps.applying import lost_by, titles_of
 from finecut.pipeline.custom_steps.steps import require_steps
-from finecut.pipeline.elsewhere import NOBODY_AT_WORK, hand_over, wait_for
+from finecut.pipeline.elsewhere import hand_over, wait_for
 from finecut.pipeline.engine import (
     EngineOptions,
-    RunError,
     check_runner,
     local_arguments,
     new_pipeline,
@@ -49,12 +48,12 @@ from finecut.pipeline.engine import (
     stats_or_none,
 )
 from finecut.pipeline.keeping import list_failures, listed_before, write_document, write_profile
-from finecut.pipeline.occupying import occupy
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import Plan, check_apart, fence_of, needs_of, plan
 from finecut.pipeline.profiling import Profiler
 from finecut.pipeline.run_document import run_document
 from finecut.transforms.beam.guard import attempted
+from finecut.transforms.beam.lines import WriteLines, lines_in
 from finecut.transforms.beam.metrics import BOARD, LOG
 from finecut.transforms.find.inputs import check_inputs, find_sources
 from finecut.transforms.find.videos import FindVideos
@@ -108,48 +107,40 @@ def _run(options: Options, runner_arguments: Sequence[str], progress: bool) -> R
     else:
         check_runner(options.runner, runner_arguments)
     began, started = time.monotonic(), time.time()
+    writing, sweep_sheets = steps.writing, steps.cutting.looking.sweep
     with ExitStack() as at_work:
-        at_work.enter_context(given_up_by(partial(_give_up, steps), options.is_local))
-        # An output that cannot be written to is known before the work, not after it.
-        occupy(
-            steps.writing.shelf,
-            steps.writing.configuration,
-            at_work,
-            elsewhere=not options.is_local,
-            named="--output",
+        at_work.enter_context(given_up_by(sweep_sheets, options.is_local))
+        at_work.callback(sweep_sheets)
+        at_work.enter_context(
+            occupying(
+                writing.shelf,
+                "--output",
+                is_local=options.is_local,
+                configuration=writing.configuration,
+            )
         )
         if options.is_local:
             prepare(options, steps)
         at_work.enter_context(Progress(progress and options.is_local))
         profiler = at_work.enter_context(Profiler()) if options.profile else None
-        ended = False
-        try:
-            summary, stats = _run_all(options, steps, runner_arguments, progress)
-            misdone = tuple(lost_by(steps.own, stats))
-            ran = Ran(summary, time.monotonic() - began, stats, misdone=misdone)
-            if summary.videos_found:
-                document = run_document(
-                    options,
-                    ran.summary,
-                    seconds=ran.seconds,
-                    stats=stats,
-                    started=started,
-                    writing=steps.writing,
-                )
-                if titles := titles_of(steps.own):
-                    document["titles"] = titles
-                ran = ran._replace(path=write_document(steps, document, started))
-                if profiler is not None:
-                    write_profile(steps, profiler.profile(), started)
-                ran = ran._replace(report=_report(options, steps, summary))
-            ended = True
-        except NOBODY_AT_WORK:
-            ended = True
-            raise
-        finally:
-            # A cluster's job may outlive this process, and publish from the staging folder.
-            if ended or options.is_local:
-                _sweep(steps)
+        summary, stats = _run_all(options, steps, runner_arguments, progress)
+        misdone = tuple(lost_by(steps.own, stats))
+        ran = Ran(summary, time.monotonic() - began, stats, misdone=misdone)
+        if summary.videos_found:
+            document = run_document(
+                options,
+                summary,
+                seconds=ran.seconds,
+                stats=stats,
+                started=started,
+                writing=writing,
+            )
+            if titles := titles_of(steps.own):
+                document["titles"] = titles
+            ran = ran._replace(path=write_document(steps, document, started))
+            if profiler is not None:
+                write_profile(steps, profiler.profile(), started)
+            ran = ran._replace(report=_report(options, steps, summary))
     return ran
 
 
@@ -204,18 +195,6 @@ def check_scratch(options: Options, steps: Plan) -> None:
         )
 
 
-def _give_up(steps: Plan) -> None:
-    """Stage nothing any more, and remove what was staged."""
-    halt(steps.writing.shelf.staging)
-    _sweep(steps)
-
-
-def _sweep(steps: Plan) -> None:
-    """Remove what this run staged, and its sheets."""
-    steps.writing.shelf.sweep()
-    steps.cutting.looking.sweep()
-
-
 def _run_all(
     options: Options, steps: Plan, runner_arguments: Sequence[str], progress: bool
 ) -> tuple[Summary, dict[str, int]]:
@@ -225,21 +204,20 @@ def _run_all(
     total, stats = Summary(), Counter[str]()
     untried = listed_before(steps)
     for begin, names in _beginnings(options, steps):
-        with _tray(options, own) as tray:
-            pipeline = _made(begin, options, steps, runner_arguments, tray=tray)
+        arguments = [f"--runner={options.runner}", *runner_arguments]
+        if options.is_local:
+            arguments = local_arguments(options.local_workers)
+        with tray(own, options.is_local) as reports:
+            make = partial(_made, begin, steps, arguments, options.dealt_among)
             if options.is_local:
-                result = _begun(pipeline, steps)
+                result = _begun(make(reports), steps)
                 result.wait_until_finish()
             else:
-                result = _elsewhere(pipeline, options.runner, own, progress)
-            total += from_json(Summary, shelf.read(f"{tray.root}/{SUMMARY}").decode())
+                result = _elsewhere(make(reports), options.runner, own, progress)
+            total += from_json(Summary, shelf.read(f"{reports.root}/{SUMMARY}").decode())
             stats.update(stats_of(result))
-            if shelf.exists(f"{tray.root}/{FAILURES}"):
-                lines += shelf.read(f"{tray.root}/{FAILURES}").decode().split("\n")[:-1]
-                tray.remove(f"{tray.root}/{FAILURES}")
-        untried = {
-            name: line for name, line in untried.items() if names is not None and name not in names
-        }
+            lines += lines_in(f"{reports.root}/{FAILURES}")
+        untried = {name: line for name, line in untried.items() if name not in names}
         list_failures(steps, [*lines, *chain.from_iterable(untried.values())])
     if not lines:
         # Also where no video was found: a list says what is wrong now.
@@ -247,23 +225,17 @@ def _run_all(
     return total, dict(stats)
 
 
-@contextmanager
-def _tray(options: Options, own: Shelf) -> Iterator[Shelf]:
-    """Where a pipeline puts what it has to tell.
+class _Everything:
+    """The names of all videos, where nobody here knows them."""
 
-    Not on the output's disk, where it can be: what a run on a full disk says is worth most.
-    """
+    def __contains__(self, _name: object) -> bool:
+        return True
+
+
+def _beginnings(options: Options, steps: Plan) -> Iterator[tuple[Begin, Container[str]]]:
+    """How each pipeline begins, and the names of its videos."""
     if not options.is_local:
-        yield Shelf(own.staging, own.staging)
-        return
-    with temporary_folder() as folder:
-        yield Shelf(folder, folder)
-
-
-def _beginnings(options: Options, steps: Plan) -> Iterator[tuple[Begin, set[str] | None]]:
-    """How each pipeline begins, and the names of its videos; ``None`` for all there are."""
-    if not options.is_local:
-        yield FindVideos(steps.finding), None
+        yield FindVideos(steps.finding), _Everything()
         return
     sources = find_sources(steps.finding)
     # A list on this disk may name films on a store; the command line did not.
@@ -292,15 +264,13 @@ def _check_cuts(sources: Sequence[Source], steps: Plan) -> None:
 
 
 def _made(
-    begin: Begin, options: Options, steps: Plan, runner_arguments: Sequence[str], *, tray: Shelf
+    begin: Begin, steps: Plan, arguments: Sequence[str], workers: int, reports: Shelf
 ) -> beam.Pipeline:
-    arguments = [f"--runner={options.runner}", *runner_arguments]
-    if options.is_local:
-        arguments = local_arguments(options.local_workers)
-    listing = WriteLines(tray, f"{tray.root}/{FAILURES}")
-    pipeline = new_pipeline(EngineOptions(arguments), options.runner)
-    curated, _ = build(pipeline | "FindVideos" >> begin, steps, options.dealt_among, listing)
-    _ = curated.summary | "WriteSummary" >> WriteLines(tray, f"{tray.root}/{SUMMARY}")
+    listing = WriteLines(reports, f"{reports.root}/{FAILURES}")
+    runner = arguments[0].partition("=")[2]
+    pipeline = new_pipeline(EngineOptions(list(arguments)), runner)
+    curated, _ = build(pipeline | "FindVideos" >> begin, steps, workers, listing)
+    _ = curated.summary | "WriteSummary" >> WriteLines(reports, f"{reports.root}/{SUMMARY}")
     return pipeline
 
 

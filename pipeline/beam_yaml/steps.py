@@ -27,12 +27,12 @@ from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.scratch import Scratch
 from finecut.pipeline import curation
 from finecut.pipeline.beam_yaml.step import Rows, Step, cut_for, planned, run_of
-from finecut.pipeline.curation import WriteLines
 from finecut.pipeline.dealing import InParts, ShareOut, deal_reels, deal_videos
 from finecut.pipeline.engine import runner_of
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import Plan, check_apart
 from finecut.transforms.beam.guard import FAILURES
+from finecut.transforms.beam.lines import WriteLines
 from finecut.transforms.cut import clips as cut
 from finecut.transforms.filter import clips as keep
 from finecut.transforms.find import videos as find

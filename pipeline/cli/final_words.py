@@ -9,6 +9,9 @@ from finecut.io.layout import embedding_folder
 from finecut.io.media.remux.copying import ENCODED
 from finecut.io.records import Summary
 from finecut.io.storage import files as shelf
+from finecut.pipeline.cli.outlets import shown
+from finecut.pipeline.cli.progress import clock
+from finecut.pipeline.commands.base import BOOKS
 from finecut.pipeline.disk import disk_trouble
 from finecut.pipeline.options import Options
 from finecut.transforms.cut.reel import NO_FRAMES
@@ -16,15 +19,13 @@ from finecut.transforms.cut.reel import NO_FRAMES
 SHOWN_FAILURES = 5
 #: Of fewer clips a share says nothing.
 LEAST_JUDGED = 8
-NOTHING_MADE, UNBALANCED = 1, 3
-BOOKS = "the books do not balance"
 
 
 def final_words(
     options: Options,
     summary: Summary,
     seconds: float,
-    failures_path: str,
+    failures_path: str = "",
     document: str | None = None,
     report: str = "",
 ) -> str:
@@ -93,23 +94,6 @@ def problems(options: Options, summary: Summary) -> list[str]:
     return found
 
 
-def shown(text: str) -> str:
-    r"""The text without characters that would command a terminal.
-
-    >>> print(shown("a\x1b[2Jb é"))
-    a\x1b[2Jb é
-    """
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-
-
-def exit_code(summary: Summary, wrong: list[str]) -> int:
-    """What the command says to who called it: 3, if the books do not balance; 1, if nothing was
-    made, or a disk was in the way."""
-    if not wrong:
-        return 0
-    return UNBALANCED if summary.imbalances() and wrong[0].startswith(BOOKS) else NOTHING_MADE
-
-
 def _strict(options: Options, s: Summary) -> str:
     """A word on a rule that takes most of it: usually its limit was meant for other films."""
     name, most = max(s.rejected_by.items(), key=lambda item: item[1])
@@ -158,8 +142,8 @@ def _counts(counts: Mapping[str, int], form: str) -> str:
 
 def _where(options: Options, summary: Summary) -> str:
     if options.dry_run:
-        told = _look_into(options, ["processed_videos", "processed_clip_chunks", "failures"])
-        return f"dry run: no clip was written{told and f'; {told}'}"
+        where = _look_into(options, ["processed_videos", "processed_clip_chunks", "failures"])
+        return f"dry run: no clip was written{where and f'; {where}'}"
     folders = [
         "clips",
         "previews",
@@ -193,11 +177,7 @@ def _sum(total: int, verb: str, **parts: int) -> str:
 
 
 def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+    return f"{seconds:.1f} s" if seconds < 60 else clock(seconds)
 
 
 def _bytes(size: float) -> str:

@@ -8,14 +8,11 @@ import sys
 import typing
 from collections.abc import Callable, Container, Sequence
 from dataclasses import Field
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 from finecut.pipeline.cli.positional import dataset_first, is_number, is_rule
-from finecut.pipeline.commands.options import COMMANDS, AfterOptions
 from finecut.pipeline.options import OptionError, Options, default_of, option_fields
 from finecut.transforms.spelling import did_you_mean, spelled
-
-After = TypeVar("After", bound=AfterOptions)
 
 
 class Parser(argparse.ArgumentParser):
@@ -52,7 +49,8 @@ def add_flags(
             groups[name] = parser.add_argument_group(name)
         if f.metadata["positional"]:
             text = f.metadata["text"].replace("%", "%%")
-            groups[name].add_argument(f.name, metavar=f.metadata["metavar"], help=text)
+            named = {key: f.metadata[key] for key in ("metavar", "choices")}
+            groups[name].add_argument(f.name, help=text, **named)
         else:
             argument = _argument(f, hints[f.name])
             if is_hidden(f, kind):
@@ -61,45 +59,24 @@ def add_flags(
 
 
 def parse_options(
-    parser: Parser, arguments: Sequence[str], whole: bool = True
-) -> tuple[Options, list[str]]:
+    parser: Parser, arguments: Sequence[str], kind: type[Any] = Options, whole: bool = True
+) -> tuple[Any, list[str]]:
     """The options given, checked, and the runner's own arguments among them.
 
     ``whole=False``: an input and an output need not be among them.
     """
-    given, rest = _parsed(parser, arguments, Options)
-    options = Options(**given)
+    namespace, rest = parser.parse_known_args(_in_order(parser, arguments, kind))
+    given = {f.name: getattr(namespace, f.name) for f in option_fields(kind)}
+    for f in option_fields(kind):
+        if is_many(f):
+            given[f.name] = tuple(given[f.name] or ())
+    options = kind(**given)
     try:
         check_rest(options, rest)
         options.check(whole)
     except OptionError as error:
         parser.error(str(error))
     return options, rest
-
-
-def parse_after(
-    parser: Parser, arguments: Sequence[str], kind: type[After]
-) -> tuple[After, list[str]]:
-    """The same for a command that works on what was curated."""
-    given, rest = _parsed(parser, arguments, kind)
-    options = kind(**given)
-    try:
-        check_rest(options, rest)
-        options.check()
-    except OptionError as error:
-        parser.error(str(error))
-    return options, rest
-
-
-def _parsed(
-    parser: Parser, arguments: Sequence[str], kind: type[Any]
-) -> tuple[dict[str, Any], list[str]]:
-    namespace, rest = parser.parse_known_args(_in_order(parser, arguments, kind))
-    given = {f.name: getattr(namespace, f.name) for f in option_fields(kind)}
-    for f in option_fields(kind):
-        if is_many(f):
-            given[f.name] = tuple(given[f.name] or ())
-    return given, rest
 
 
 def _in_order(parser: Parser, arguments: Sequence[str], kind: type[Any]) -> list[str]:
@@ -119,7 +96,7 @@ def _fitting(f: Field[Any]) -> Callable[[str], bool]:
     return is_number if f.name.endswith("_edges") else lambda _: True
 
 
-def check_rest(options: Options | AfterOptions, rest: Sequence[str]) -> None:
+def check_rest(options: Any, rest: Sequence[str]) -> None:
     """Refuse what neither we nor the chosen runner knows."""
     if not rest:
         return
@@ -183,7 +160,7 @@ def _argument(f: Field[Any], kind: Any) -> dict[str, Any]:
         return {"action": "store_true", "help": text}
     argument: dict[str, Any] = {"help": text, "metavar": f.metadata["metavar"]}
     if f.metadata["choices"]:
-        # The choices are for help and completion: whoever chooses otherwise is told before.
+        # The choices are for help and completion: a value that is none of them is refused before.
         argument["choices"] = f.metadata["choices"]
         argument["metavar"] = "|".join(f.metadata["choices"])
         return argument | {"type": _chosen(f), "default": default_of(f)}
@@ -237,8 +214,12 @@ def _value_name(f: Field[Any]) -> str:
 
 def with_tables(page: str) -> str:
     """docs/options.md with every table as it is now."""
+    from finecut.pipeline.commands.registry import dataset_options  # it imports all commands
+
     tables = {"options": options_table(groups=True)}
-    tables |= {f"options of {name}": options_table(kind) for name, kind in COMMANDS.items()}
+    tables |= {
+        f"options of {name}": options_table(kind) for name, kind in dataset_options().items()
+    }
     for name, table in tables.items():
         before, begin, rest = page.partition(f"<!-- {name} -->\n")
         _, end, after = rest.partition(f"<!-- end of {name} -->\n")

@@ -1,7 +1,7 @@
 """Standard output and standard error, whatever is at their other end.
 
-Whoever reads may leave (``| head -1``), the disk behind may be full, or nothing may be connected at
-all (``>&-``). Words are not the work: what cannot be said is dropped, and the work goes on. At the
+The reader may leave (``| head -1``), the disk behind may be full, or nothing may be connected
+(``>&-``). Words are not the work: what cannot be written is dropped, and the work goes on. At the
 end one line on standard error says that words were lost, and why.
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any, TextIO, cast
 
 #: The exit code where words were all there was to give, and they could not be written.
-UNSAID = 1
+UNWRITTEN = 1
 #: A descriptor that is closed is given to the next file that is opened, a clip for instance.
 STANDARD = (0, 1, 2)
 
@@ -68,7 +68,7 @@ class Outlet:
 
 @contextlib.contextmanager
 def outlets(alone: bool) -> Iterator[Outlet]:
-    """Within, nothing that is said can fail; the outlet is that of standard output.
+    """Within, no writing can fail; the outlet is that of standard output.
 
     ``alone``: the process is for nothing else, so that its descriptors are ours.
     """
@@ -82,7 +82,7 @@ def outlets(alone: bool) -> Iterator[Outlet]:
     except SystemExit as end:
         out.flush()
         if not end.code and out.lost and not out.was_left:  # --help: its words were the work
-            raise SystemExit(UNSAID) from None
+            raise SystemExit(UNWRITTEN) from None
         raise
     finally:
         out.flush()
@@ -95,10 +95,19 @@ def outlets(alone: bool) -> Iterator[Outlet]:
             err.let_go()
 
 
-def said(out: Outlet) -> int:
-    """The exit code of who has nothing to give but words."""
+def unwritten(out: Outlet) -> int:
+    """The exit code of a command that gives words and nothing else."""
     out.flush()
-    return UNSAID if out.lost and not out.was_left else 0
+    return UNWRITTEN if out.lost and not out.was_left else 0
+
+
+def shown(text: str) -> str:
+    r"""The text without characters that would command a terminal.
+
+    >>> print(shown("a\x1b[2Jb é"))
+    a\x1b[2Jb é
+    """
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _hold_descriptors() -> None:

@@ -21,7 +21,7 @@ FAILED = ("videos failed", "videos not split", "shots failed")
 
 
 Counts = Mapping[str, int]
-#: What is shown of these counts after so many seconds; the last one says whether all is done.
+#: What is shown of these counts after that many seconds; the last one says whether all is done.
 Line = Callable[[Counts, float, bool], str]
 
 
@@ -91,7 +91,7 @@ def columns_of(out: TextIO) -> int:
 
 
 def fitting(line: str, columns: int) -> str:
-    """As much of the line as fits into so many columns; one stays free, or the cursor would wrap.
+    """As much of the line as fits into that many columns; one stays free, or the cursor would wrap.
 
     >>> fitting("finding    videos", 8), fitting("finding    videos", 0)
     ('finding', 'finding    videos')
@@ -100,7 +100,7 @@ def fitting(line: str, columns: int) -> str:
 
 
 def progress_line(counts: Counts, seconds: float, ended: bool = False) -> str:
-    """One line about these counts, after so many seconds.
+    """One line about these counts, after that many seconds.
 
     >>> progress_line({"videos found": 3, "probe/items": 3}, 1.0)
     'probing    3 of 3 videos'

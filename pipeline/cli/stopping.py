@@ -23,7 +23,7 @@ from finecut.io.process.children import kill_all
 T = TypeVar("T")
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-#: Threads may still be writing when the folder is swept; they are given so many chances to lose.
+#: Threads may still be writing when the folder is swept; each sweep is another chance to win.
 SWEEPS = 5
 PAUSE = 0.05
 #: Seconds in which the threads of a run that was given up usually end. None of them can write
@@ -33,22 +33,10 @@ TO_END: Final = 10.0
 GiveUp = Callable[[], object]
 
 
-class _AtWork:
-    """How the runs of this process are given up, by the thread that waits for each."""
-
-    def __init__(self) -> None:
-        self.runs: list[tuple[int, GiveUp]] = []
-
-    def of(self, thread: int) -> list[GiveUp]:
-        return [give_up for number, give_up in self.runs if number == thread]
-
-    def all(self) -> list[GiveUp]:
-        return [give_up for _, give_up in self.runs]
-
-
-_AT_WORK = _AtWork()
+#: How the runs of this process are given up, by the thread that waits for each.
+_AT_WORK: list[tuple[int, GiveUp]] = []
 # In a copy of this process, none of its runs is at work.
-os.register_at_fork(after_in_child=_AT_WORK.runs.clear)
+os.register_at_fork(after_in_child=_AT_WORK.clear)
 
 
 @contextlib.contextmanager
@@ -59,14 +47,14 @@ def given_up_by(give_up: GiveUp, wanted: bool = True) -> Iterator[None]:
     """
     entry = (threading.get_ident(), give_up)
     if wanted:
-        _AT_WORK.runs.append(entry)
+        _AT_WORK.append(entry)
     try:
         yield
     finally:
         if wanted:
             # A copy of the process has forgotten it.
             with contextlib.suppress(ValueError):
-                _AT_WORK.runs.remove(entry)
+                _AT_WORK.remove(entry)
 
 
 def interruptible(work: Callable[[], T]) -> T:
@@ -95,8 +83,9 @@ def interruptible(work: Callable[[], T]) -> T:
         ended = True
     finally:
         if not ended:
-            for give_up in _AT_WORK.of(threading.get_ident()):
-                give_up()
+            for thread, give_up in _AT_WORK:
+                if thread == threading.get_ident():
+                    give_up()
             done.wait(TO_END)
     [given] = outcome
     if isinstance(given, Exception):
@@ -135,9 +124,9 @@ def stopping() -> Iterator[None]:
 
 
 def _listen(ear: int) -> None:
-    while told := os.read(ear, 1):
-        if told[0] in SIGNALS:
-            _stop(told[0])
+    while heard := os.read(ear, 1):
+        if heard[0] in SIGNALS:
+            _stop(heard[0])
 
 
 def _park(_number: int, _frame: FrameType | None) -> None:
@@ -150,7 +139,7 @@ def _stop(number: int) -> None:
         "\nfinecut: stopped. Every file written is whole; the same command goes on from there.\n"
     )
     sys.stderr.flush()
-    runs = _AT_WORK.all()
+    runs = [give_up for _, give_up in _AT_WORK]
     if runs:
         kill_all(for_good=True)
         for give_up in runs:

@@ -22,7 +22,7 @@ from places import ROOT
 
 from finecut.io import records
 from finecut.io.media.testfilm.paint import paint
-from finecut.pipeline.cli.command import CHILDREN
+from finecut.pipeline.commands.curate import CHILDREN
 from finecut.pipeline.curation import curate
 from finecut.pipeline.options import Options
 

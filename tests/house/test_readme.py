@@ -20,9 +20,10 @@ import pytest
 from places import ROOT
 
 from finecut.io.media.testfilm.paint import Scene, paint
-from finecut.pipeline.cli.command import parsers
-from finecut.pipeline.cli.flags import parse_after, parse_options
-from finecut.pipeline.commands.options import COMMANDS
+from finecut.pipeline.cli.flags import parse_options
+from finecut.pipeline.cli.manual import parser_of
+from finecut.pipeline.commands.registry import all_commands
+from finecut.pipeline.options import Options
 
 README, CONTRIBUTING = ROOT / "README.md", ROOT / "CONTRIBUTING.md"
 DOCS = ROOT / "docs"
@@ -141,14 +142,10 @@ def test_its_json_is_json(page: Path) -> None:
 @pytest.mark.parametrize("words", ALL)
 def test_a_command_is_understood(words: list[str]) -> None:
     _, name, *rest = (word for word in words if word != "…")
-    parser = parsers()[1][name]
-    if name in COMMANDS:
-        parse_after(parser, rest, COMMANDS[name])
-    elif name in ("demo", "completion"):
-        parser.parse_args(rest)
-    else:
-        whole = "--input" in rest and "--output" in rest
-        parse_options(parser, rest, whole=whole and name != "doctor")
+    kind = all_commands()[name]
+    given = kind.Options is not Options or {"--input", "--output"} <= {*rest}
+    whole = kind.whole and given
+    parse_options(parser_of(kind), rest, kind.Options, whole)
 
 
 @pytest.fixture(scope="module")

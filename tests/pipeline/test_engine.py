@@ -30,13 +30,13 @@ from apache_beam.runners.portability.local_job_service import BeamJob, LocalJobS
 from apache_beam.runners.portability.stager import Stager
 from beam_workers import pool_in
 from faults import differences, staged, tree
+from performing import dedup, shard
 from places import ROOT
 from planted import planted, write_tables
 
 from finecut.io.media.testfilm.paint import paint
-from finecut.pipeline.commands.dedup import dedup
-from finecut.pipeline.commands.options import DedupOptions, ShardOptions
-from finecut.pipeline.commands.shard import shard
+from finecut.pipeline.commands.dedup import DedupOptions
+from finecut.pipeline.commands.shard import ShardOptions
 from finecut.pipeline.options import Options
 from finecut.pipeline.running import run
 

@@ -9,7 +9,7 @@ import apache_beam as beam
 import pytest
 
 from finecut.pipeline.cli.command import main
-from finecut.pipeline.commands.describe import describe
+from finecut.pipeline.commands.describe.work import describe
 from finecut.pipeline.curation import curate
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import plan

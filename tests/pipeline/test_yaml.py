@@ -16,6 +16,7 @@ import apache_beam as beam
 import pytest
 from apache_beam.coders import registry
 from faults import differences, staged, tree
+from performing import performed
 
 from finecut.io.media.testfilm.paint import paint
 from finecut.io.records import (
@@ -37,8 +38,7 @@ from finecut.io.records import (
 from finecut.pipeline import beam_yaml
 from finecut.pipeline.beam_yaml import config, listing, rows, steps
 from finecut.pipeline.beam_yaml.step import Step, planned, run_of
-from finecut.pipeline.commands.options import VerifyOptions
-from finecut.pipeline.commands.verify import main as verify
+from finecut.pipeline.commands.verify import VerifyOptions
 from finecut.pipeline.options import Options, default_of, option_fields
 from finecut.pipeline.running import run
 from finecut.transforms.write.close import ChunkClosed, VideoClosed
@@ -282,7 +282,7 @@ def test_a_video_all_of_whose_clips_were_filtered_out_is_closed(tmp_path: Path) 
     assert document["configuration"].endswith(steps.ALONE)
     chunk = json.loads((output / "processed_clip_chunks/a.mp4_0.json").read_bytes())
     assert (chunk["clips"], chunk["filtered_clips"]) == ([], [])
-    assert verify(VerifyOptions(str(output), workers=1), ()) == 0
+    assert performed(VerifyOptions(str(output), workers=1)) == 0
     before = (output / "processed_videos/a.mp4.json").stat().st_mtime_ns
     filtered(9)
     assert (output / "processed_videos/a.mp4.json").stat().st_mtime_ns == before

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from performing import performed
 
 from finecut.io.dataset.output import Entry, Output
 from finecut.io.media.testfilm.paint import Painting, Scene, paint
-from finecut.pipeline.commands import shard
-from finecut.pipeline.commands.options import ShardOptions
+from finecut.pipeline.commands.shard import ShardOptions
 from finecut.pipeline.options import Options
 from finecut.pipeline.running import run
 
@@ -100,7 +100,7 @@ def sharded(dataset: Curated, folder: Path) -> Path:
     options = ShardOptions(
         dataset=root, output=output, vectors=ALGORITHM, shard_clips=4, no_mix=True, quiet=True
     )
-    assert shard.main(options.check(), []) == 0
+    assert performed(options.check()) == 0
     return folder
 
 

@@ -234,13 +234,13 @@ def _curated(options: dict[str, Any]) -> bool:
 
 
 def _done_after(command: str, options: dict[str, Any]) -> bool:
-    from finecut.pipeline.commands.options import COMMANDS
+    from finecut.pipeline.cli.shell import perform
+    from finecut.pipeline.commands.registry import all_commands
 
-    kind: Any = COMMANDS[command]
+    kind = all_commands()[command]
     told = {name: tuple(v) if isinstance(v, list) else v for name, v in options.items()}
-    main = importlib.import_module(f"finecut.pipeline.commands.{command}").main
     with redirect_stdout(io.StringIO()):  # the server's own says how runs end
-        return bool(main(kind(**told), ()))
+        return bool(perform(kind(kind.Options(**told))))
 
 
 def failing(error: OSError, times: int, work: Callable[..., Any]) -> Callable[..., Any]:

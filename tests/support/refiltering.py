@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from performing import performed
 
 from finecut.io.media.testfilm.paint import Scene, paint
 from finecut.io.records import Summary
-from finecut.pipeline.commands.options import RefilterOptions
-from finecut.pipeline.commands.refilter import main
+from finecut.pipeline.commands.refilter import RefilterOptions
 from finecut.pipeline.options import Options
 from finecut.pipeline.running import run
 
@@ -39,7 +39,7 @@ def curated(films: Path, output: Path, **others: Any) -> Summary:
 
 
 def refiltered(output: Path, yes: bool = True, **given: Any) -> int:
-    return main(RefilterOptions(dataset=str(output), workers=1, yes=yes, **given).check(), ())
+    return performed(RefilterOptions(dataset=str(output), workers=1, yes=yes, **given).check())
 
 
 def tree(output: Path, *others: Path) -> dict[str, bytes]:

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from performing import performed
 
 from finecut.io.dataset import table
 from finecut.io.media.testfilm.paint import Scene, paint
-from finecut.pipeline.commands import refilter, report, verify
-from finecut.pipeline.commands.options import RefilterOptions, ReportOptions, VerifyOptions
+from finecut.pipeline.commands.refilter import RefilterOptions
+from finecut.pipeline.commands.report import ReportOptions
+from finecut.pipeline.commands.verify import VerifyOptions
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import plan
 from finecut.pipeline.running import run
@@ -101,8 +103,8 @@ def test_a_label_is_kept_by_rules_and_read_back(films: Path, tmp_path: Path) -> 
     run(options_for(films, output, keep=("camera=static",), motion_filter="score-only"))
     assert reasons(output) == ["camera=static", None, "camera=static"]
     assert documents(output)[1]["scores"] == {"camera": "static", "thirds": 1.0}
-    assert verify.main(VerifyOptions(str(output), workers=1), []) == 0
-    assert report.main(ReportOptions(str(output)), []) == 0
+    assert performed(VerifyOptions(str(output), workers=1)) == 0
+    assert performed(ReportOptions(str(output))) == 0
     read = table(str(output)).to_pydict()
     assert sorted(read["camera"]) == ["moving", "moving", "static"]
     assert sorted(read["thirds"]) == [0.0, 1.0, 2.0]
@@ -114,16 +116,16 @@ def test_what_a_custom_step_said_is_refiltered(films: Path, tmp_path: Path) -> N
     run(options_for(films, output, keep=("camera=static",), saturation_filter="score-only"))
     told = RefilterOptions(str(output), workers=1, keep=("camera!=static", "thirds<2"))
     with pytest.raises(OptionError, match="camera is never moving-about"):
-        refilter.main(RefilterOptions(str(output), keep=("camera=moving-about",)), [])
+        performed(RefilterOptions(str(output), keep=("camera=moving-about",)))
     with pytest.raises(OptionError, match="speaks of cameras, which is no score"):
-        refilter.main(RefilterOptions(str(output), keep=("cameras=static",)), [])
+        performed(RefilterOptions(str(output), keep=("cameras=static",)))
     # Nobody looked at the colours of clips that were rejected before.
-    assert refilter.main(told.check(), []) == 1
+    assert performed(told.check()) == 1
     assert reasons(output) == ["camera=static", None, "camera=static"]
 
     run(options_for(films, fresh, keep=("thirds>=0",)))
     again = RefilterOptions(str(fresh), workers=1, keep=("camera!=static", "thirds<2"))
-    assert refilter.main(again.check(), []) == 0
+    assert performed(again.check()) == 0
     assert reasons(fresh) == [None, "camera!=static", "thirds<2"]
     ran = run(options_for(films, fresh, keep=("camera!=static", "thirds<2")))
     assert ran.summary.videos_skipped == 1
@@ -134,7 +136,7 @@ def test_clips_that_a_step_rejected_itself_are_left_to_it(films: Path, tmp_path:
     run(options_for(films, output, step=(f"{MODULE}:Rejects",)))
     assert reasons(output) == ["a whim", None, None]
     told = RefilterOptions(str(output), workers=1, keep=("thirds>=0",))
-    assert refilter.main(told.check(), []) == 1
+    assert performed(told.check()) == 1
 
 
 def test_an_installed_package_has_steps(films: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from finecut.io.storage import files as shelf
+from finecut.io.storage.publishing import Shelf
 from finecut.io.tables import piles
 from finecut.transforms.beam.metrics import count
 from finecut.transforms.dedup.centroids import SAMPLE_ROWS, Read, centroids_at, read_vectors
@@ -104,7 +105,7 @@ def _of_another_model(portion: Portion, read: Read, centroids: Floats) -> str:
     )
 
 
-def _laid_at(own: Indices, rows: piles.Rows, path: str, shelf_of: shelf.Shelf) -> list[Slice]:
+def _laid_at(own: Indices, rows: piles.Rows, path: str, shelf_of: Shelf) -> list[Slice]:
     """piles.Rows laid down at the clusters named for each, the first of which it is at home in."""
     clusters = own.ravel()
     which = np.repeat(np.arange(len(own)), own.shape[1])

@@ -16,6 +16,7 @@ from finecut.io.dataset.output import Entry, Output, chunk_named, clips_named, r
 from finecut.io.process.threads import in_order
 from finecut.io.records import Failure, Scores, Source
 from finecut.io.storage import files as shelf
+from finecut.io.storage.publishing import Shelf
 from finecut.io.tables.drops import drops_table, read_drops
 from finecut.transforms.beam.guard import FAILURES, attempted, failure, guarded
 from finecut.transforms.beam.metrics import count
@@ -159,7 +160,7 @@ class ReadChunks(beam.PTransform[beam.PCollection[Output], beam.PCollection[str]
 class ListClips(beam.PTransform[beam.PCollection[str], Any]):
     """Documents of chunks → ``parts`` (:class:`Part`), ``failures``."""
 
-    def __init__(self, sharding: Sharding, tray: shelf.Shelf) -> None:
+    def __init__(self, sharding: Sharding, tray: Shelf) -> None:
         super().__init__()
         self.sharding, self.tray = sharding, tray
 
@@ -188,7 +189,7 @@ class _Found:
     on_lists: int = 0
     fit: list[str] = field(default_factory=list)
 
-    def put_down(self, tray: shelf.Shelf) -> Part:
+    def put_down(self, tray: Shelf) -> Part:
         path, fit = (f"{tray.root}/{name}/{uuid4().hex}.parquet" for name in ("parts", "fit"))
         tray.write(path, candidate_table(self.rows))
         if self.fit:
@@ -206,7 +207,7 @@ class _Found:
 
 
 class _ListClips(beam.DoFn):
-    def __init__(self, sharding: Sharding, tray: shelf.Shelf) -> None:
+    def __init__(self, sharding: Sharding, tray: Shelf) -> None:
         super().__init__()
         self.sharding, self.tray, self._found = sharding, tray, _Found()
 

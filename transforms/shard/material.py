@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from finecut.io.dataset.output import Entry, NoDataset, Output
 from finecut.io.storage import files as shelf
+from finecut.io.storage.publishing import Shelf
 from finecut.io.tables.parquet import rows_of
 from finecut.io.tables.shards import ShardFolder
 from finecut.io.tables.tar import size_in_tar
@@ -39,7 +40,7 @@ class Sharding:
 
     output: Output
     folder: ShardFolder
-    shelf: shelf.Shelf
+    shelf: Shelf
     rules: tuple[Rule, ...] = ()
     #: Clips without these are left out.
     needs: tuple[str, ...] = ()

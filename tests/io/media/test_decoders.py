@@ -20,7 +20,7 @@ from finecut.io.media.frame_view import plane
 from finecut.io.media.testfilm.paint import Painting, paint
 from finecut.pipeline.choices import encoding as choices
 from finecut.pipeline.cli.command import main
-from finecut.pipeline.commands.describe import describe
+from finecut.pipeline.commands.describe.work import describe
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import plan
 

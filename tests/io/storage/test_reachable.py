@@ -21,9 +21,9 @@ pytest.importorskip("google.cloud.storage")
 pytest.importorskip("gcp_storage_emulator")
 from faulty_store import FaultyStore
 
+from finecut.io.errors import RunError
 from finecut.io.storage.reachable import StoreAway, greet
 from finecut.pipeline.cli.command import main
-from finecut.pipeline.engine import RunError
 from finecut.pipeline.options import Options
 from finecut.pipeline.running import run
 

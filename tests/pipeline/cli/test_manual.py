@@ -10,45 +10,39 @@ from pathlib import Path
 
 import pytest
 
-from finecut.pipeline.cli import command as cli
-from finecut.pipeline.cli.command import main, parsers
-from finecut.pipeline.cli.flags import parse_after, parse_options
-from finecut.pipeline.cli.manual import PAGES
-from finecut.pipeline.commands.options import COMMANDS
+from finecut.pipeline.cli.command import main
+from finecut.pipeline.cli.flags import parse_options
+from finecut.pipeline.cli.manual import description, parser_of
+from finecut.pipeline.commands.completion import SHELLS
+from finecut.pipeline.commands.registry import all_commands
 
-EVERY = sorted(parsers()[1])
+EVERY = all_commands()
 EXAMPLES = [
     pytest.param(name, command, id=f"{name}: {what}")
-    for name, page in PAGES.items()
-    for what, command in page.examples
+    for name, kind in EVERY.items()
+    for what, command in kind.page.examples
 ]
 
 
 @pytest.mark.parametrize("name", EVERY)
 def test_each_command_has_a_page(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert name in PAGES
     with pytest.raises(SystemExit) as ended:
         main([name, "--help"])
     assert ended.value.code == 0
     shown = capsys.readouterr().out
     assert shown.startswith(f"usage: finecut {name} ")
-    assert re.fullmatch(r"[A-Z].*\.", PAGES[name].sentence)
+    assert re.fullmatch(r"[A-Z].*\.", EVERY[name].page.sentence)
     assert "exit codes:" in shown
     assert "examples:\n  # " in shown
-    assert max(map(len, PAGES[name].description.splitlines())) <= 92
+    assert max(map(len, description(EVERY[name].page).splitlines())) <= 92
 
 
 @pytest.mark.parametrize(("name", "command"), EXAMPLES)
 def test_an_example_can_be_copied(name: str, command: str) -> None:
     words = shlex.split(command.replace("\\\n", " ").split(" > ")[0])
     assert words[:2] == ["finecut", name]
-    parser = parsers()[1][name]
-    if name in COMMANDS:
-        parse_after(parser, words[2:], COMMANDS[name])
-    elif name in ("demo", "completion"):
-        parser.parse_args(words[2:])
-    else:
-        parse_options(parser, words[2:], whole=name != "doctor")
+    kind = EVERY[name]
+    parse_options(parser_of(kind), words[2:], kind.Options, kind.whole)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +90,7 @@ def test_bash_completes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert completed(script, "finecut", "curate", "--encoder", "libx") == {"libx264", "libx265"}
 
 
-@pytest.mark.parametrize("shell", cli.SHELLS)
+@pytest.mark.parametrize("shell", SHELLS)
 def test_every_shell_has_its_words(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["completion", shell]) == 0
     shown = capsys.readouterr().out

@@ -35,8 +35,9 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
 from finecut.pipeline.cli.command import main
 from finecut.pipeline.cli.flags import options_table
-from finecut.pipeline.commands.options import ReportOptions, ShardOptions
-from finecut.pipeline.commands.report import check_folder, make_report, relative_links
+from finecut.pipeline.commands.report import ReportOptions
+from finecut.pipeline.commands.report.work import check_folder, make_report, relative_links
+from finecut.pipeline.commands.shard import ShardOptions
 from finecut.pipeline.options import OptionError
 from finecut.pipeline.page import page_text
 from finecut.transforms.report.columns import (
@@ -454,7 +455,7 @@ def test_a_report_may_be_killed_anywhere(dataset: Curated, tmp_path: Path) -> No
         last += 1
         own = mortal(root, last)
         try:
-            make_report(output, own, str(page.parent), "..")
+            make_report(output, own, str(page.parent))
             finished = True
         except Killed:
             pass
@@ -482,7 +483,7 @@ def test_a_bucket_gets_the_page_a_disk_gets(
             if not name.startswith(("report/", "clips/", "previews/")):
                 own.write(f"{root}/{name}", data)
         output = Output.at(root)
-        made = make_report(output, own, f"{root}/report", "..")
+        made = make_report(output, own, f"{root}/report")
         written = set(tree(dataset.root / "report"))
 
         assert made.clips == 14
@@ -1103,7 +1104,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
         said = {"video": f"/f/{film:03d}.mp4", "clips": ids[:80], "filtered_clips": ids[80:]}
         path.write_text(json.dumps(said))
     own = Shelf(str(root), str(root / ".staging" / "x"))
-    made = make_report(Imagined(layout), own, str(root / "report"), "..")
+    made = make_report(Imagined(layout), own, str(root / "report"))
     assert made.clips == MANY
     return Path(made.path)
 

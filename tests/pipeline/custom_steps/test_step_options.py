@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from performing import performed
 
 from finecut.io.media.testfilm.paint import paint
-from finecut.pipeline.commands.options import ReportOptions
-from finecut.pipeline.commands.report import main as report
+from finecut.pipeline.commands.report import ReportOptions
 from finecut.pipeline.custom_steps.steps import custom_steps
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import configuration, plan
@@ -132,6 +132,6 @@ def test_a_run_judges_by_them_and_the_report_has_their_titles(tmp_path: Path) ->
         document = json.loads(path.read_bytes())
         assert document["scores"] == {"fancy": 0.125}
         assert document["filtered_by"] == "fancy"
-    assert report(ReportOptions(dataset=str(output)), ()) == 0
+    assert performed(ReportOptions(dataset=str(output))) == 0
     page = (output / "report" / "index.html").read_text(encoding="utf-8")
     assert '"fancy":"how fancy it is"' in page

@@ -23,9 +23,10 @@ from finecut.io.records import (
 )
 from finecut.io.storage.publishing import Shelf
 from finecut.transforms.beam.record_coder import RecordCoder, Waiting
-from finecut.transforms.dedup.neighbourhoods import Cluster, Clustering
-from finecut.transforms.verify.folders import verifying_of
-from finecut.transforms.verify.output import Folder, VerifyOutput
+from finecut.transforms.dedup.clustering import Clustering
+from finecut.transforms.dedup.neighbourhoods import Cluster
+from finecut.transforms.verify.folders import Folder, verifying_of
+from finecut.transforms.verify.output import VerifyOutput
 from finecut.transforms.write.writing import light
 
 FILM = "gs://a-bucket-of-films/2026-10/part-0042/a film whose name is rather long_1080p.mp4"

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 from faults import differences, tree
 from numpy.typing import NDArray
+from performing import dedup
 from places import BESIDE
 from planted import by_brute_force, identifier, planted, told, write_tables
 
@@ -32,8 +33,8 @@ from finecut.io.storage.publishing import Shelf
 from finecut.io.tables import piles
 from finecut.io.tables.drops import DropsError, read_drops
 from finecut.pipeline.cli.command import main
-from finecut.pipeline.commands.dedup import dedup, final_words
-from finecut.pipeline.commands.options import DedupOptions
+from finecut.pipeline.commands.dedup import DedupOptions
+from finecut.pipeline.commands.dedup.work import final_words
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import configuration
 from finecut.pipeline.running import run

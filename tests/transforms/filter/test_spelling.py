@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 
 from finecut.pipeline.beam_yaml.config import options_of
-from finecut.pipeline.cli.command import main, parsers
-from finecut.pipeline.cli.flags import Parser, parse_after, parse_options
-from finecut.pipeline.commands.options import COMMANDS, RefilterOptions, ShardOptions
+from finecut.pipeline.cli.command import main
+from finecut.pipeline.cli.flags import Parser, parse_options
+from finecut.pipeline.cli.manual import parsers
+from finecut.pipeline.commands.refilter import RefilterOptions
+from finecut.pipeline.commands.registry import dataset_options
+from finecut.pipeline.commands.shard import ShardOptions
 from finecut.pipeline.options import OptionError, Options, option_fields
 from finecut.pipeline.planning import plan
 from finecut.pipeline.template import arguments_of
@@ -66,7 +69,7 @@ def test_either_sign_makes_the_same_dataset() -> None:
 def test_commands_of_afterwards_take_either_sign() -> None:
     assert RefilterOptions("out", motion_filter="score_only").check().motion_filter == "score-only"
     parser = parsers()[1]["refilter"]
-    told, _ = parse_after(parser, ["out", "--text-filter=score_only"], RefilterOptions)
+    told, _ = parse_options(parser, ["out", "--text-filter=score_only"], RefilterOptions)
     assert told.text_filter == "score-only"
 
 
@@ -77,7 +80,7 @@ def test_a_folder_keeps_its_name() -> None:
 
 
 def test_no_choice_differs_from_another_in_its_signs_only() -> None:
-    kinds: list[type[Any]] = [Options, *COMMANDS.values()]
+    kinds: list[type[Any]] = [Options, *dataset_options().values()]
     for kind in kinds:
         for f in option_fields(kind):
             words = (*(f.metadata["choices"] or ()), *f.metadata["known"])
@@ -161,7 +164,7 @@ def test_the_dataset_may_stand_behind_options_that_take_several(
     words: str, keep: tuple[str, ...], drop: tuple[str, ...]
 ) -> None:
     given = [word.replace("''", "") for word in words.split()]
-    told, rest = parse_after(parsers()[1]["refilter"], given, RefilterOptions)
+    told, rest = parse_options(parsers()[1]["refilter"], given, RefilterOptions)
     assert (told.dataset, told.keep, told.drop, rest) == ("OUT", keep, drop, [])
 
 
@@ -178,24 +181,24 @@ def test_a_dataset_that_is_missing_or_not_the_only_one_is_told(
     words: str, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
-        parse_after(parsers()[1]["refilter"], words.split(), RefilterOptions)
+        parse_options(parsers()[1]["refilter"], words.split(), RefilterOptions)
     assert ended.value.code == 2
     assert said in capsys.readouterr().err
 
 
 def test_a_runners_own_options_do_not_hide_the_dataset() -> None:
     words = ["--keep", "motion>=1", "OUT", "--runner", "FlinkRunner", "--flink_master", "host"]
-    told, rest = parse_after(parsers()[1]["refilter"], words, RefilterOptions)
+    told, rest = parse_options(parsers()[1]["refilter"], words, RefilterOptions)
     assert (told.dataset, told.keep) == ("OUT", ("motion>=1",))
     assert rest == ["--flink_master", "host"]
     words = ["--runner", "FlinkRunner", "--keep", "motion>=1", "text<1", "--some_switch", "OUT"]
-    told, rest = parse_after(parsers()[1]["refilter"], words, RefilterOptions)
+    told, rest = parse_options(parsers()[1]["refilter"], words, RefilterOptions)
     assert (told.dataset, told.keep) == ("OUT", ("motion>=1", "text<1"))
 
 
 def test_shards_know_their_dataset_as_well() -> None:
     words = ["--output", "S", "--need", "caption", "vector", "OUT", "--bin-by", "aspect"]
-    told, _ = parse_after(parsers()[1]["shard"], words, ShardOptions)
+    told, _ = parse_options(parsers()[1]["shard"], words, ShardOptions)
     assert (told.dataset, told.need) == ("OUT", ("caption", "vector"))
 
 

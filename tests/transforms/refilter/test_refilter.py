@@ -17,6 +17,7 @@ from faults import Runs, differences, staged
 from faulty_store import FaultyStore
 from hypothesis import given
 from hypothesis import strategies as some
+from performing import performed
 from refiltering import HIGH, LOW, choices, curated, films, refiltered, scored, tree
 
 from finecut.io.dataset.output import Entry, NoDataset, Output
@@ -39,9 +40,9 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.staging import alive
 from finecut.io.tables.drops import drops_table
-from finecut.pipeline.commands.options import RefilterOptions, VerifyOptions
-from finecut.pipeline.commands.refilter import _words, main
-from finecut.pipeline.commands.verify import main as verify
+from finecut.pipeline.commands.refilter import RefilterOptions
+from finecut.pipeline.commands.refilter.words import words_for_curate
+from finecut.pipeline.commands.verify import VerifyOptions
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.running import run
 from finecut.transforms.embed.one_model import vector_key
@@ -216,7 +217,7 @@ def test_a_group_of_which_nothing_is_left_is_mentioned(
 
 def test_the_command_that_is_printed_can_be_started_anywhere() -> None:
     options = Options(input=("films",), output="clips", quiet=True, verbose=True)
-    said = _words(options)
+    said = words_for_curate(options)
     assert said == [
         "--input",
         str(Path("films").absolute()),
@@ -316,7 +317,7 @@ def test_what_was_refiltered_is_verified(films: Path, tmp_path: Path) -> None:
     curated(films, output, **RICH)
     assert refiltered(output, keep=(f"motion>={HIGH}",)) == 0
     assert (output / ".finecut/efficientnet-lite0_embd.json").exists()
-    assert verify(VerifyOptions(dataset=str(output), workers=1, no_isolation=True), ()) == 0
+    assert performed(VerifyOptions(dataset=str(output), workers=1, no_isolation=True)) == 0
     assert refiltered(output, keep=("motion>=9",)) == 0
     curated(films, tmp_path / "fresh", **RICH, keep=("motion>=9",))
     assert differences(tree(output), tree(tmp_path / "fresh")) == []
@@ -563,7 +564,7 @@ def test_an_output_in_a_bucket_is_refiltered_there(
     try:
         run(Options(output=root, **choices(films)))
         command = RefilterOptions(dataset=root, workers=1, keep=(f"motion>={HIGH}",)).check()
-        assert main(command, ()) == 0
+        assert performed(command) == 0
         curated(films, tmp_path / "fresh", **RULES)
         expected = tree(tmp_path / "fresh")
         found = {

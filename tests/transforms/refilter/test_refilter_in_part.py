@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 from faults import Runs, differences, staged
+from performing import performed
 from refiltering import HIGH, LOW, choices, curated, films, refiltered, scored
 from refiltering import tree as whole_tree
 
 from finecut.io.records import Summary
-from finecut.pipeline.commands.options import VerifyOptions
-from finecut.pipeline.commands.verify import main as verify
+from finecut.pipeline.commands.verify import VerifyOptions
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.running import run
 
@@ -75,8 +75,8 @@ def test_clips_of_a_film_that_failed_in_part_are_judged_anew(
     curated_in_part(films, fresh, lost, **RULES)
     assert differences(tree(output), tree(fresh)) == []
     assert differences(tree(output), before) != []
-    assert verify(VerifyOptions(str(output), workers=1, no_isolation=True, quick=True), ()) == (
-        verify(VerifyOptions(str(fresh), workers=1, no_isolation=True, quick=True), ())
+    assert performed(VerifyOptions(str(output), workers=1, no_isolation=True, quick=True)) == (
+        performed(VerifyOptions(str(fresh), workers=1, no_isolation=True, quick=True))
     )
     assert refiltered(output, keep=("",)) == 0
     assert differences(tree(output), before) == []

@@ -25,18 +25,19 @@ from faults import STAGING, Runs, differences, staged, tree
 from faulty_store import FaultyStore
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from performing import shard
 from small_disk import NoDisk, remount, small_disk
 
 from finecut.io.dataset.output import Entry
+from finecut.io.errors import RunError
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
 from finecut.io.tables.drops import drops_table
 from finecut.io.tables.shards import ShardFolder
 from finecut.io.tables.tar import END, Tar, header, size_in_tar
 from finecut.pipeline.cli.command import main
-from finecut.pipeline.commands.options import ShardOptions
-from finecut.pipeline.commands.shard import Ran, shard
-from finecut.pipeline.engine import RunError
+from finecut.pipeline.commands.shard import ShardOptions
+from finecut.pipeline.commands.shard.work import Ran
 from finecut.pipeline.options import OptionError
 from finecut.transforms.shard.archives import WriteShards
 from finecut.transforms.shard.bins import AXES, EDGES, SHORT, binning, packed, parse_edges

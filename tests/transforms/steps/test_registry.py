@@ -178,9 +178,9 @@ USED = """
 import sys
 import finecut.transforms.steps as steps
 steps.__path__.append(sys.argv[1])
-from finecut.pipeline.cli.command import parsers
-from finecut.pipeline.cli.flags import parse_after, parse_options, options_table
-from finecut.pipeline.commands.options import RefilterOptions
+from finecut.pipeline.cli.flags import parse_options, options_table
+from finecut.pipeline.cli.manual import parsers
+from finecut.pipeline.commands.refilter import RefilterOptions
 from finecut.pipeline.options import Options, OptionError
 from finecut.pipeline.planning import configuration, plan
 from finecut.pipeline.template import metadata
@@ -199,7 +199,7 @@ assert "--brightness-threshold X" in options_table()
 assert "--brightness-threshold X" in options_table(RefilterOptions)
 assert any(one["name"] == "brightness_filter" for one in metadata()["parameters"])
 assert titles()["brightness"] == "how bright"
-again, _ = parse_after(
+again, _ = parse_options(
     parsers()[1]["refilter"], ["out", "--keep", "light=day", "bright>=0.1"], RefilterOptions
 )
 assert again.keep == ("light=day", "bright>=0.1")

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from faults import Runs, differences, tree
 from painted import read_index
+from performing import performed, verify
 from PIL import Image
 
 from finecut.io.dataset.output import Output
 from finecut.io.media.frames.contact_sheet import Sheet
 from finecut.io.media.testfilm.paint import Flash, Scene, paint
-from finecut.pipeline.commands.options import RefilterOptions, ReportOptions, VerifyOptions
-from finecut.pipeline.commands.refilter import main as refilter
-from finecut.pipeline.commands.report import main as report
-from finecut.pipeline.commands.verify import verify
+from finecut.pipeline.commands.refilter import RefilterOptions
+from finecut.pipeline.commands.report import ReportOptions
+from finecut.pipeline.commands.verify import VerifyOptions
 from finecut.pipeline.options import Options
 from finecut.pipeline.running import run
 from finecut.transforms.steps.thumbnail import Thumbnail, best_frame
@@ -119,12 +119,12 @@ def test_a_rejected_clip_has_none_and_refiltering_removes_it(
     assert [*thumbnails(curated(films, tmp_path / "anew", drop=drop))] == [kept]
     judged = curated(films, tmp_path / "judged")
     usual: dict[str, Any] = {"dataset": str(judged), "workers": 1, "yes": True}
-    assert refilter(RefilterOptions(**usual, drop=drop).check(), ()) == 0
+    assert performed(RefilterOptions(**usual, drop=drop).check()) == 0
     assert [*thumbnails(judged)] == [kept]
     assert wrong(judged) == set()
     # Only curation can make one: what would be kept without is left as it is.
     capsys.readouterr()
-    refilter(RefilterOptions(**usual, drop=("",)).check(), ())
+    performed(RefilterOptions(**usual, drop=("",)).check())
     assert "would be kept, and has no thumbnail yet" in capsys.readouterr().out
     assert [*thumbnails(judged)] == [kept]
 
@@ -153,7 +153,7 @@ def test_a_killed_run_is_finished_by_the_next(films: Path, tmp_path: Path) -> No
 
 def test_the_report_shows_them(made: Path, films: Path, tmp_path: Path) -> None:
     for output, there in ((made, "true"), (curated(films, tmp_path / "out", **BARE), "false")):
-        assert report(ReportOptions(dataset=str(output)), ()) == 0
+        assert performed(ReportOptions(dataset=str(output))) == 0
         page = (output / "report" / "index.html").read_text(encoding="utf-8")
         assert f'"thumbnails":{there}' in page
 

@@ -24,9 +24,11 @@ from golden import GOLDEN
 from hypothesis import given
 from hypothesis import strategies as st
 from knowing import looking_in
+from performing import verify
 from small_disk import NoDisk, small_disk
 
 from finecut.io.dataset.output import Output
+from finecut.io.errors import RunError
 from finecut.io.layout import Layout, chunk_id
 from finecut.io.media.testfilm.paint import paint
 from finecut.io.process import children as child
@@ -39,9 +41,7 @@ from finecut.io.tables.shards import ShardFolder
 from finecut.io.tables.tar import Tar
 from finecut.io.tables.vector_pickles import NoVector, read_vector
 from finecut.pipeline.cli.command import main
-from finecut.pipeline.commands.options import VerifyOptions
-from finecut.pipeline.commands.verify import Verified, read_report, verify
-from finecut.pipeline.engine import RunError
+from finecut.pipeline.commands.verify import VerifyOptions
 from finecut.pipeline.options import OptionError
 from finecut.transforms.cut.reel import Cutting, cut_reel
 from finecut.transforms.embed.one_model import facts
@@ -55,6 +55,7 @@ from finecut.transforms.verify.checks.shards import check_shard, shards_in
 from finecut.transforms.verify.checks.vectors import Signed
 from finecut.transforms.verify.checks.verifying import Verifying
 from finecut.transforms.verify.checks.videos import ChunkFacts, VideoFacts, wrong_in_video
+from finecut.transforms.verify.findings_file import Verified, read_report
 from finecut.transforms.verify.folders import Work, check_work, folders_of, verifying_of, work_in
 from finecut.transforms.verify.output import added, wrong_in_folder
 from finecut.transforms.write.clips import (

@@ -9,11 +9,11 @@ from typing import Any, Final
 import pytest
 from hostile import write_all
 from hostile_making import Studio
+from performing import verify
 
 from finecut.io.media.remux.copying import COPIED, SPLICED
 from finecut.io.media.validate import Watched
-from finecut.pipeline.commands.options import VerifyOptions
-from finecut.pipeline.commands.verify import verify
+from finecut.pipeline.commands.verify import VerifyOptions
 from finecut.pipeline.options import Options
 from finecut.pipeline.running import run
 from finecut.transforms.verify.checks.clip_files import wrong_with

@@ -4,8 +4,8 @@
 
 A film is painted, decoded and cut with the encoder that was chosen; every model that the options
 name is loaded and asked about the clip; a file is written to the output and removed. What does not
-work is said with what helps, and the exit code is 1. Neither an input nor a GPU is needed, so this
-can be a step of building an image; run where the GPU is, it shows what the models take of it.
+work is reported with what helps, and the exit code is 1. Neither an input nor a GPU is needed, so
+this can be a step of building an image; run where the GPU is, it shows what the models take of it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.reachable import greet
 from finecut.io.storage.temporary import temporary_folder
 from finecut.pipeline.choices.encoding import SOFTWARE
-from finecut.pipeline.commands.describe import needs
+from finecut.pipeline.commands.describe.work import needs
 from finecut.pipeline.custom_steps.steps import CustomStep, loaded
 from finecut.pipeline.options import Options, cores
 from finecut.pipeline.planning import Plan, encoding_of, needs_of, plan
@@ -45,7 +45,6 @@ from finecut.transforms.models.devices import gpus
 from finecut.transforms.split.spans import FixedStride, reels_of
 from finecut.transforms.step import EachClip, looked_at_or_not
 from finecut.transforms.steps.embed import Embed
-from finecut.transforms.work import Work
 
 #: Packages whose versions explain most of what differs between two machines.
 PACKAGES = (
@@ -81,42 +80,43 @@ class Finding:
 
     what: str
     well: bool
-    said: str
+    message: str
 
     def __str__(self) -> str:
-        return f"  {'ok  ' if self.well else 'FAIL'}  {self.what:<20} {self.said}"
+        return f"  {'ok  ' if self.well else 'FAIL'}  {self.what:<20} {self.message}"
 
 
-def doctor(options: Options, say: Say) -> int:
-    """Try everything, say what came of it; the exit code."""
+def doctor(options: Options, say: Say) -> bool:
+    """Try everything and say what came of it; whether all of it works."""
     say("\n".join(["Versions", *_versions(), "", "Devices", *_devices()]))
     failed: list[Finding] = []
 
-    def told(findings: Iterable[Finding]) -> None:
+    def report(findings: Iterable[Finding]) -> None:
         for finding in findings:
             say(str(finding))
             failed.extend([] if finding.well else [finding])
 
     with temporary_folder() as folder:
         say("\nFilms")
-        told(_films(options, Path(folder)))
+        report(_films(options, Path(folder)))
         say("\nSteps")
         own = dataclasses.replace(options, output=f"{folder}/output")
         steps = attempted(lambda: plan(own, run="doctor"))
         if isinstance(steps, Exception):
-            told([Finding("plan", False, f"{type(steps).__name__}: {steps}")])
+            report([Finding("plan", False, f"{type(steps).__name__}: {steps}")])
         else:
-            told(_steps(own, steps, Path(folder)))
+            report(_steps(own, steps, Path(folder)))
         say("\nOutput")
-        told(_output(options, None if isinstance(steps, Exception) else steps))
+        report(_output(options, None if isinstance(steps, Exception) else steps))
     if not isinstance(steps, Exception):
         say("\n".join(["", "Resources", *needs(options, steps)]))
     if not failed:
         say("\nEverything works.")
-        return 0
-    count = "1 thing does" if len(failed) == 1 else f"{len(failed)} things do"
-    say(f"\n{count} not work: {', '.join(finding.what for finding in failed)}. See above.")
-    return 1
+    else:
+        count = "1 thing does" if len(failed) == 1 else f"{len(failed)} things do"
+        names = ", ".join(finding.what for finding in failed)
+        say(f"\n{count} not work: {names}. See above.")
+    return not failed
 
 
 def _versions() -> Iterator[str]:
@@ -142,9 +142,11 @@ def _films(options: Options, folder: Path) -> Iterator[Finding]:
     for kind, (encoder, suffix, pixels) in KINDS.items():
         path = folder / f"{kind}.{suffix}"
         yield _tried(f"decode {kind}", partial(_decoded, path, encoder, pixels))
-    yield _tried(f"encode {options.encoder}", lambda: _encoder_works(options))
+    encode = partial(require_encoder, encoding_of(options))
+    yield _tried(f"encode {options.encoder}", encode, "opens")
     if options.decoder != SOFTWARE:
-        yield _tried(f"decode with {options.decoder}", lambda: _decoder_works(options))
+        decode = partial(require_decoder, options.decoder)
+        yield _tried(f"decode with {options.decoder}", decode, "a picture came back as it was")
 
 
 def _decoded(path: Path, encoder: str, pixels: str) -> str:
@@ -155,23 +157,15 @@ def _decoded(path: Path, encoder: str, pixels: str) -> str:
     return f"{len(sheet)} frames"
 
 
-def _encoder_works(options: Options) -> str:
-    require_encoder(encoding_of(options))
-    return "opens"
-
-
-def _decoder_works(options: Options) -> str:
-    require_decoder(options.decoder)
-    return "a picture came back as it was"
-
-
 def _steps(options: Options, steps: Plan, folder: Path) -> Iterator[Finding]:
     """One clip, the whole way: cut, looked at, scored, embedded, captioned."""
-    yield _tried("scratch", lambda: _scratch_works(options, steps))
+    used = "can be written to" if options.scratch_mb else "not used"
+    yield _tried("scratch", partial(check_scratch, options, steps), used)
+    cutter = steps.splitting.cutter
     for name, needed in needs_of(options, steps):
         for missing in needed.missing():
             yield Finding(f"needs of {name}", False, str(missing))
-    yield _tried("load shot detector", lambda: _prepared(steps))
+    yield _tried("load shot detector", cutter.prepare, type(cutter).__name__)
     cut: list[Clip] = []
     yield _tried("cut one clip", lambda: _cut(steps.cutting, steps, folder, cut))
     if not cut:
@@ -180,16 +174,6 @@ def _steps(options: Options, steps: Plan, folder: Path) -> Iterator[Finding]:
         yield _tried("cut with libx264", lambda: _cut(usual, steps, folder, cut))
     if cut:
         yield from _models(steps, cut[0])
-
-
-def _scratch_works(options: Options, steps: Plan) -> str:
-    check_scratch(options, steps)
-    return "can be written to" if options.scratch_mb else "not used"
-
-
-def _prepared(steps: Plan) -> str:
-    steps.splitting.cutter.prepare()
-    return type(steps.splitting.cutter).__name__
 
 
 def _cut(cutting: Cutting, steps: Plan, folder: Path, cut: list[Clip]) -> str:
@@ -221,7 +205,7 @@ def _own(step: CustomStep, clip: Clip, looking: Looking) -> str:
     ready = loaded(step)
     ready.looking = looking
     after = looked_at_or_not(clip, ready.looker())
-    new = {name: said for name, said in after.errors.items() if name not in clip.errors}
+    new = {name: error for name, error in after.errors.items() if name not in clip.errors}
     if new:
         raise ValueError("; ".join(new.values()))
     return _answer(clip, after)
@@ -238,24 +222,24 @@ def _models(steps: Plan, clip: Clip) -> Iterator[Finding]:
 
 
 def _asked(what: str, step: Any, clip: Clip) -> tuple[Finding, Clip]:
-    """The model is loaded and asked about one clip; the clip comes back with what it said."""
-    told = [clip]
+    """The model is loaded and asked about one clip; the clip comes back with its answer."""
+    asked = [clip]
 
     def ask() -> str:
         step.require()
         began = time.monotonic()
         model = step.load()
         loaded = time.monotonic()
-        [told[0]] = step.run([clip], model)
-        new = {name: said for name, said in told[0].errors.items() if name not in clip.errors}
+        [asked[0]] = step.run([clip], model)
+        new = {name: error for name, error in asked[0].errors.items() if name not in clip.errors}
         if new:
             raise ValueError("; ".join(new.values()))
-        answer = _answer(clip, told[0])
+        answer = _answer(clip, asked[0])
         return (
             f"{answer}; loaded in {loaded - began:.1f} s, {time.monotonic() - loaded:.1f} s a clip"
         )
 
-    return _tried(what, ask), told[0]
+    return _tried(what, ask), asked[0]
 
 
 def _answer(before: Clip, after: Clip) -> str:
@@ -266,11 +250,11 @@ def _answer(before: Clip, after: Clip) -> str:
     texts = [
         repr(text[:60])
         for window, old in zip(after.windows, before.windows, strict=True)
-        for said, known in (
+        for now, known in (
             (window.captions, old.captions),
             (window.enhanced_captions, old.enhanced_captions),
         )
-        for name, text in said.items()
+        for name, text in now.items()
         if name not in known
     ]
     files = [path.partition("/")[0] for path in after.artefacts if path not in before.artefacts]
@@ -281,13 +265,15 @@ def _answer(before: Clip, after: Clip) -> str:
 def _output(options: Options, steps: Plan | None) -> Iterator[Finding]:
     if not options.output:
         return
-    yield _tried("write", lambda: _written(shelf.absolute(options.output)))
+    output = shelf.absolute(options.output)
+    yield _tried("write", partial(_written, output), f"{output} can be written to")
     embed = None if steps is None else steps.works.get(Embed.name)
     if embed is not None:
-        yield _tried("vectors there", partial(_alike, Layout(options.output), embed))
+        check = partial(embed.check_output, Layout(options.output))
+        yield _tried("vectors there", check, "none, or of the same model")
 
 
-def _written(output: str) -> str:
+def _written(output: str) -> None:
     greet([output])
     own = Shelf(output, Layout(output).staging_of("doctor"))
     there = shelf.exists(output)
@@ -296,16 +282,11 @@ def _written(output: str) -> str:
     if not there and not shelf.is_remote(output):
         # What was not there before is not left behind.
         Path(output).rmdir()
-    return f"{output} can be written to"
 
 
-def _alike(layout: Layout, embed: Work) -> str:
-    embed.check_output(layout)
-    return "none, or of the same model"
-
-
-def _tried(what: str, work: Callable[[], str]) -> Finding:
+def _tried(what: str, work: Callable[[], object], well: str = "") -> Finding:
+    """``well`` is what there is to say where it works, unless the work gives that."""
     outcome = attempted(work)
     if isinstance(outcome, Exception):
         return Finding(what, False, f"{type(outcome).__name__}: {outcome}")
-    return Finding(what, True, outcome)
+    return Finding(what, True, well or str(outcome))

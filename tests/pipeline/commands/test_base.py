@@ -1,4 +1,4 @@
-"""What all commands on a dataset do alike."""
+"""What all commands do alike, whoever calls them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from finecut.io.errors import RunError
 from finecut.io.storage.fence import leads_outside
 from finecut.io.storage.reachable import StoreAway
-from finecut.pipeline.commands.options import ReportOptions
-from finecut.pipeline.commands.shell import Command, beside_runs, perform, shelf_in
-from finecut.pipeline.engine import RunError
+from finecut.pipeline.cli.shell import perform
+from finecut.pipeline.commands.base import Command
+from finecut.pipeline.commands.report import ReportOptions
 from finecut.pipeline.options import OptionError
 
 
@@ -86,7 +87,27 @@ def test_no_link_is_followed_out_of_its_folders(tmp_path: Path) -> None:
     assert reading(tmp_path / "dataset").run() == ""
 
 
-def test_at_work_it_can_be_seen_by_others(tmp_path: Path) -> None:
-    own = shelf_in(str(tmp_path))
-    with beside_runs(own, only_marked=True):
-        assert (Path(own.staging) / "alive").exists()
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(28, "whatever"),
+        RuntimeError("[Errno 28] No space: 'x' [while running 'Write']"),
+    ],
+)
+def test_a_full_disk_is_a_sentence_wherever_it_was_full(error: Exception, tmp_path: Path) -> None:
+    class Writing(Reading):
+        def work(self) -> str:
+            raise error
+
+    words = r"could not be written \(No space left on device\)\. Make room"
+    with pytest.raises(RunError, match=words):
+        Writing(ReportOptions(dataset=str(tmp_path))).run()
+
+
+def test_what_is_no_disk_is_a_defect_of_ours(tmp_path: Path) -> None:
+    class Broken(Reading):
+        def work(self) -> str:
+            raise ValueError("[Errno 2] No such thing")
+
+    with pytest.raises(ValueError, match="No such thing"):
+        Broken(ReportOptions(dataset=str(tmp_path))).run()

@@ -6,7 +6,6 @@ run (listing failures, summing up, sweeping) is a step of the job itself.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -18,41 +17,15 @@ from apache_beam.runners.runner import PipelineResult
 
 from finecut.io.records import Summary
 from finecut.pipeline.beam_options import words_of
-from finecut.pipeline.cli.flags import Parser, add_flags, parse_options
-from finecut.pipeline.cli.own_process import look_here_too, quiet_libraries
 from finecut.pipeline.curation import curate, curate_stream
 from finecut.pipeline.elsewhere import taken
-from finecut.pipeline.engine import DATAFLOW, RunError, check_runner, new_pipeline
-from finecut.pipeline.options import OptionError, Options
+from finecut.pipeline.engine import check_runner, new_pipeline
+from finecut.pipeline.options import Options
 from finecut.pipeline.planning import check_apart, plan
 from finecut.pipeline.run_document import run_document, run_name
-from finecut.pipeline.template import arguments_of
 from finecut.transforms.find.notifications import NoticeVideos
 from finecut.transforms.write.documents import serialise
 from finecut.transforms.write.writing import Writing
-
-
-def main(arguments: Sequence[str]) -> int:
-    """The launcher's exit code."""
-    parser = Parser(prog="finecut launch")
-    add_flags(parser)
-    try:
-        words = arguments_of(arguments)
-    except OptionError as error:
-        parser.error(str(error))
-    if not any(word.split("=")[0] == "--runner" for word in words):
-        words.append(f"--runner={DATAFLOW}")
-    options, rest = parse_options(parser, words)
-    quiet_libraries(options.verbose)
-    look_here_too()
-    try:
-        launch(options, rest)
-    except OptionError as error:
-        parser.error(str(error))
-    except RunError as error:
-        sys.stderr.write(f"finecut: {error}\n")
-        return 1
-    return 0
 
 
 def launch(options: Options, runner_arguments: Sequence[str] = ()) -> PipelineResult:
@@ -69,10 +42,10 @@ def job(options: Options, runner_arguments: Sequence[str] = ()) -> beam.Pipeline
     steps = plan(options)
     if options.subscription is not None:
         pipeline._options.view_as(StandardOptions).streaming = True
-        told = pipeline | "Notifications" >> ReadFromPubSub(
+        notices = pipeline | "Notifications" >> ReadFromPubSub(
             subscription=options.subscription, with_attributes=True
         )
-        curate_stream(told | "NoticeVideos" >> NoticeVideos(steps.finding), steps)
+        curate_stream(notices | "NoticeVideos" >> NoticeVideos(steps.finding), steps)
         return pipeline
     curated = curate(pipeline, options, steps)
     write = partial(_write_down, options=options, writing=steps.writing, started=time.time())
@@ -92,7 +65,3 @@ def _write_down(summary: Summary, options: Options, writing: Writing, started: f
         writing=writing,
     )
     return writing.shelf.write(path, serialise(document))
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

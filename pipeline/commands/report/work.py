@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
@@ -22,9 +22,8 @@ from finecut.io.layout import Layout
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.staging import sweep_dead
-from finecut.io.storage.temporary import sweep_temporary
-from finecut.pipeline.commands.options import ReportOptions
-from finecut.pipeline.commands.shell import Command, beside_runs, perform, shelf_in
+from finecut.pipeline.at_work import beside_runs, shelf_in
+from finecut.pipeline.commands.report import Report
 from finecut.pipeline.options import OptionError
 from finecut.pipeline.page import page_text
 from finecut.pipeline.page.chunks import DATA, Chunks
@@ -40,8 +39,6 @@ from finecut.transforms.steps.thumbnail import THUMBNAILS
 FOLDER, PAGE = "report", "index.html"
 #: Documents of a store that are asked for at the same time.
 READERS = 16
-#: Bad documents that are named.
-SHOWN_BAD: Final = 20
 #: What data of a page is called: nothing else in its folder is ours to remove.
 _DATA_NAME: Final = re.compile(r"[a-z]+-\d{4,}\.[0-9a-f]{12}\.js")
 
@@ -56,58 +53,17 @@ class Made(NamedTuple):
     bad: tuple[str, ...] = ()
 
 
-class Report(Command[ReportOptions, Made]):
-    """Make the page and say where it is."""
-
-    def folders(self) -> tuple[str, ...]:
-        return self.options.dataset, self.options.into
-
-    def work(self) -> Made:
-        options, output = self.options, _output_at(self.options.dataset)
-        folder = _folder_of(options, output.root)
-        links = relative_links(output.root, folder)
-        check_folder(output.root, folder)
-        own = shelf_in(folder if options.into else output.root)
-        with beside_runs(own, only_marked=bool(options.into)):
-            sweep_temporary()
-            return make_report(
-                output, own, folder, links, options.neighbours, readers=options.workers
-            )
-
-    def unreachable(self, error: OSError) -> str:
-        folder = _folder_of(self.options, shelf.absolute(self.options.dataset))
-        return (
-            f"{folder} could not be written, or the dataset not be read ({error}). Usually there "
-            "is no room, or no permission: mend that, or write elsewhere with --into FOLDER"
+def report(command: Report) -> Made:
+    """Make the page that is asked for."""
+    options = command.options
+    output = _output_at(options.dataset)
+    folder = shelf.absolute(options.into) if options.into else f"{output.root}/{FOLDER}"
+    check_folder(output.root, folder)
+    own = shelf_in(folder if options.into else output.root)
+    with beside_runs(own, only_marked=bool(options.into)):
+        return make_report(
+            output, own, folder, neighbours=options.neighbours, readers=options.workers
         )
-
-    def troubles(self, result: Made) -> Iterator[str]:
-        if result.unreadable:
-            yield (
-                f"finecut: {result.unreadable} documents of clips are missing or broken, and are "
-                "not in the report: finecut verify lists them"
-            )
-        yield from bad_lines(result.bad)
-
-    def tell(self, result: Made, seconds: float) -> Iterator[str]:
-        yield f"report   {result.clips} clips, {seconds:.1f} s"
-        yield f"look: {result.path}"
-
-
-def main(options: ReportOptions, runner_arguments: Sequence[str]) -> int:
-    return perform(Report(options, runner_arguments))
-
-
-def _folder_of(options: ReportOptions, root: str) -> str:
-    return shelf.absolute(options.into) if options.into else f"{root}/{FOLDER}"
-
-
-def bad_lines(bad: Sequence[str]) -> list[str]:
-    """The first of these, a line each, and how many more there are."""
-    lines = [f"finecut: left out: {said}" for said in bad[:SHOWN_BAD]]
-    if len(bad) > SHOWN_BAD:
-        lines.append(f"finecut: … and {len(bad) - SHOWN_BAD} more")
-    return lines
 
 
 def _output_at(root: str) -> Output:
@@ -128,8 +84,7 @@ def report_of_run(layout: Layout, own: Shelf, nothing_new: bool = False) -> str:
         if not sweep_dead(own):  # others may be making a page that names what no page does yet
             _remove_old(own, folder, shelf.files_in(f"{folder}/{DATA}"))
         return f"look: {folder}/{PAGE}"
-    links = relative_links(layout.root, folder)
-    made = attempted(lambda: make_report(Output(layout), own, folder, links, few=True))
+    made = attempted(lambda: make_report(Output(layout), own, folder, few=True))
     if isinstance(made, Exception):
         return f"no report, because it could not be made: {str(made) or type(made).__name__}"
     return f"look: {made.path}"
@@ -168,54 +123,54 @@ def make_report(
     output: Output,
     own: Shelf,
     folder: str,
-    links: str,
+    *,
     neighbours: int = 8,
     few: bool = False,
     readers: int = 0,
 ) -> Made:
     """Write the page of an output. ``few``: leave out what takes long with many clips."""
-    before = shelf.files_in(f"{folder}/{DATA}")
+    before, links = shelf.files_in(f"{folder}/{DATA}"), relative_links(output.root, folder)
     chunks = Chunks(own, folder)
-    told = Told(output)
-    told.read(chunks, readers or (READERS if shelf.is_remote(output.root) else 1))
-    told.write_sources(chunks)
-    duplicates = write_duplicates(chunks, output.root, told.rows)
+    contents = Told(output)
+    contents.read(chunks, readers or (READERS if shelf.is_remote(output.root) else 1))
+    contents.write_sources(chunks)
+    duplicates = write_duplicates(chunks, output.root, contents.rows)
     alike_by = ""
     if neighbours:
         alike_by = write_alike(
-            chunks, output, told.rows, count=told.clips.count, most=neighbours, few=few
+            chunks, output, contents.rows, count=contents.clips.count, most=neighbours, few=few
         )
-    failed = [source for source in told.sources if source.state == FAILED]
+    failed = [source for source in contents.sources if source.state == FAILED]
     facts = {
         "dataset": output.root.rstrip("/").rsplit("/", 1)[-1],
         "links": links,
         "sharded": output.layout.shard_prefix,
         "thumbnails": shelf.exists(output.layout.below(THUMBNAILS.folder)),
-        "count": told.clips.count,
-        "bytes": told.clips.bytes,
-        "captioned": told.clips.captioned,
-        "marked": told.clips.marked,
-        "reasons": told.clips.reasons,
-        "totals": [[key, *value] for key, value in sorted(told.clips.totals.items())],
-        "scores": told.clips.scores,
-        "titles": told.titles() | titles(),
-        "rules": rules_drawn(rules_of_last(told.runs), told.clips.reasons),
-        "sources": len(told.sources),
-        "folder": told.common,
-        "lost": sum(len(lost) for lost in told.lost.values()),
-        "failures": told.num_failures,
+        "count": contents.clips.count,
+        "bytes": contents.clips.bytes,
+        "captioned": contents.clips.captioned,
+        "marked": contents.clips.marked,
+        "reasons": contents.clips.reasons,
+        "totals": [[key, *value] for key, value in sorted(contents.clips.totals.items())],
+        "scores": contents.clips.scores,
+        "titles": contents.titles() | titles(),
+        "rules": rules_drawn(rules_of_last(contents.runs), contents.clips.reasons),
+        "sources": len(contents.sources),
+        "folder": contents.common,
+        "lost": sum(len(lost) for lost in contents.lost.values()),
+        "failures": contents.num_failures,
         "failed": len(failed),
         "failed_in_part": sum(source.count > 0 for source in failed),
         "groups": duplicates,
         "alike": alike_by,
-        "unreadable": told.unreadable,
-        "runs": told.runs,
+        "unreadable": contents.unreadable,
+        "runs": contents.runs,
         "chunks": chunks.names,
     }
     path = f"{folder}/{PAGE}"
     own.write(path, page_text(facts).encode())
     _remove_old(own, folder, before)
-    return Made(path, told.clips.count, told.unreadable, tuple(sorted(told.bad)))
+    return Made(path, contents.clips.count, contents.unreadable, tuple(sorted(contents.bad)))
 
 
 def _remove_old(own: Shelf, folder: str, before: Iterable[str]) -> None:

@@ -12,9 +12,10 @@ from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
 
 from finecut.pipeline.choices.cutting import TRANSNETV2
 from finecut.pipeline.choices.encoding import COPY, SMART, SOFTWARE
-from finecut.pipeline.curation import WriteLines, build
+from finecut.pipeline.curation import build
 from finecut.pipeline.options import Options
 from finecut.pipeline.planning import Plan, needs_of, plan
+from finecut.transforms.beam.lines import WriteLines
 from finecut.transforms.filter.clips import DUPLICATE
 from finecut.transforms.find.videos import FindVideos
 from finecut.transforms.models.resources import Resources
@@ -135,7 +136,7 @@ def _how_cut(options: Options) -> str:
 
 
 def needs(options: Options, steps: Plan) -> list[str]:
-    """What steps ask of a worker, and what Beam is told of it."""
+    """What steps ask of a worker, and the hints that Beam gets."""
     place = steps.placing
     asking = {name: need for name, need in place.steps.items() if need != Resources()}
     lines = [f"  {name:<16} needs {_said(need, place.gpu_gb)}" for name, need in asking.items()]
@@ -143,12 +144,12 @@ def needs(options: Options, steps: Plan) -> list[str]:
         lines += [f"  accelerators     none asked for here{_used_if_there(options, steps)}"]
     elif place.film_hints is not None:
         lines += [
-            f"  hints            {_told(place.film_hints)}, on every step that watches or cuts",
-            f"  hints            {_told(place.hints)}, on every step that looks at clips",
+            f"  hints            {_hinted(place.film_hints)}, on every step that watches or cuts",
+            f"  hints            {_hinted(place.hints)}, on every step that looks at clips",
         ]
     elif place.hints:
         lines += [
-            f"  hints            {_told(place.hints)}, on every step that watches, cuts or looks"
+            f"  hints            {_hinted(place.hints)}, on every step that watches, cuts or looks"
         ]
     else:
         lines += [f"  hints            none: nothing needs a GPU{_used_if_there(options, steps)}"]
@@ -158,7 +159,7 @@ def needs(options: Options, steps: Plan) -> list[str]:
     return lines
 
 
-def _told(hints: Mapping[str, str]) -> str:
+def _hinted(hints: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {value}" for name, value in hints.items()) or "none"
 
 

@@ -1,0 +1,113 @@
+"""At work in a folder: seen there by others, given up when stopped, and swept at the end.
+
+    store known? ─▶ writable? ─▶ nobody else there? ─▶ the work ─▶ what was staged is removed
+
+For curation, and for every command that writes to a folder.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from finecut.io.errors import RunError
+from finecut.io.layout import Layout
+from finecut.io.storage import files as shelf
+from finecut.io.storage.fence import NO_FENCE, Fence, LeadsOutside
+from finecut.io.storage.halting import halt
+from finecut.io.storage.publishing import Shelf
+from finecut.io.storage.staging import MAKES_NO_CLIPS, alive, sweep_dead
+from finecut.io.storage.stores import UnknownStore
+from finecut.io.storage.temporary import sweep_temporary, temporary_folder
+from finecut.pipeline.cli.stopping import given_up_by
+from finecut.pipeline.elsewhere import NOBODY_AT_WORK
+from finecut.pipeline.options import OptionError
+
+
+@contextmanager
+def occupying(
+    own: Shelf, named: str, *, is_local: bool, configuration: str | None = None
+) -> Iterator[None]:
+    """Within, nobody else works in this folder, but those who make the same.
+
+    ``named`` is the folder as the user names it. What makes no ``configuration`` is alone there.
+    """
+
+    def give_up() -> None:
+        halt(own.staging)
+        own.sweep()
+
+    with given_up_by(give_up, is_local), ExitStack() as seen:
+        refuse_unknown_store(own.root, named)
+        try:
+            seen.enter_context(alive(own, configuration or own.staging, elsewhere=not is_local))
+            own.prepare()
+        except LeadsOutside as error:
+            raise RunError(str(error)) from error
+        except OSError as error:
+            raise OptionError(
+                f"{named} {own.root} cannot be written to ({error.strerror or error}): write a "
+                "folder you may write to"
+            ) from error
+        sweep_temporary()
+        _refuse_others(own, named, configuration)
+        # A cluster's job may outlive this process, and publish from the staging folder.
+        ended = is_local
+        try:
+            yield
+            ended = True
+        except NOBODY_AT_WORK:
+            ended = True
+            raise
+        finally:
+            if ended:
+                own.sweep()
+
+
+def refuse_unknown_store(uri: str, named: str) -> None:
+    try:
+        shelf.check_store(uri)
+    except UnknownStore as error:
+        raise OptionError(f"{named}: {error}") from error
+
+
+def _refuse_others(own: Shelf, named: str, configuration: str | None) -> None:
+    """Two runs that make the same can work side by side; two that differ would undo each other."""
+    for other in sweep_dead(own):
+        if other.configuration not in (configuration, MAKES_NO_CLIPS):
+            raise OptionError(
+                f"{named} is being written by another run with other options (process "
+                f"{other.process} on {other.host}): wait until it has ended, or write to another "
+                "folder"
+            )
+
+
+@contextmanager
+def beside_runs(own: Shelf, only_marked: bool = False) -> Iterator[None]:
+    """At work in a folder where runs may be, too; what killed ones left there is swept first.
+
+    ``only_marked``: the folder need not be finecut's, so only what bears its mark is.
+    """
+    with alive(own, MAKES_NO_CLIPS):
+        sweep_dead(own, only_marked=only_marked)
+        sweep_temporary()
+        yield
+
+
+@contextmanager
+def tray(own: Shelf, is_local: bool) -> Iterator[Shelf]:
+    """Where workers put what they report.
+
+    Not on the output's disk, where it can be: what a run on a full disk reports is worth most.
+    """
+    if not is_local:
+        yield Shelf(f"{own.staging}/tray", own.staging)
+        return
+    with temporary_folder() as folder:
+        yield Shelf(folder, folder)
+
+
+def shelf_in(folder: str, fence: Fence = NO_FENCE) -> Shelf:
+    """A shelf on this folder, with a staging folder that only this command uses."""
+    return Shelf(folder, Layout(folder).staging_of(uuid.uuid4().hex), fence)

@@ -1,0 +1,302 @@
+"""A command is one class: what help says of it, its options, its work, how it reports the result.
+
+    options ─▶ fence around its folders ─▶ work ─▶ troubles (standard error) ─▶ tell ─▶ problems
+                                             └─ a disk that fails ─▶ a sentence that says so
+
+It is declared in a module of this package, and found by lying there
+(:mod:`finecut.pipeline.commands.registry`); :mod:`finecut.pipeline.cli.shell` performs it. Its
+module imports nothing heavy at the top: ``--help`` has to answer at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Self, TypeVar
+
+from finecut.io.errors import NOT_DONE, RunError, UserError
+from finecut.pipeline.choices.running import LOCAL_RUNNERS
+from finecut.pipeline.options import OptionError, cores, spell
+from finecut.pipeline.options import Options as CurateOptions
+from finecut.transforms.option import MOST_WORKERS, RUN, option
+
+if TYPE_CHECKING:
+    import apache_beam as beam
+
+    from finecut.io.storage.fence import Fence
+    from finecut.io.storage.publishing import Shelf
+    from finecut.pipeline.cli.progress import Line
+
+DATA = "data"
+DONE, UNBALANCED = 0, 3
+BOOKS = "the books do not balance"
+
+
+class Page(NamedTuple):
+    """What help says of a command."""
+
+    #: The line in ``finecut --help``, and the first one of its own page.
+    sentence: str
+    #: More paragraphs.
+    more: str = ""
+    #: What they do, and how they are written.
+    examples: tuple[tuple[str, str], ...] = ()
+    #: How it is written, behind its name.
+    usage: str = "DATASET [options]"
+
+
+@dataclass(frozen=True)
+class CommandOptions:
+    """The options of a command. A field is a flag, an argument in Python and a row in the docs."""
+
+    # No fields: a command that is done in a moment has none of these flags.
+    verbose = False
+    quiet = False
+
+    def __post_init__(self) -> None:
+        spell(self)
+
+    @property
+    def is_local(self) -> bool:
+        return True
+
+    def check(self, whole: bool = True) -> Self:
+        """Itself, or an :class:`OptionError` that says what to write instead."""
+        from finecut.pipeline.contradictions import unknown_or_out_of_range
+
+        for wrong in (*unknown_or_out_of_range(self), *self.contradictions()):
+            raise OptionError(wrong)
+        return self
+
+    def contradictions(self) -> Iterator[str]:
+        """What is wrong with options that belong to one command only."""
+        yield from ()
+
+
+@dataclass(frozen=True)
+class DatasetOptions(CommandOptions):
+    """The options of every command that works on a dataset."""
+
+    dataset: str = option(
+        "",
+        DATA,
+        "What finecut curate wrote: its --output.",
+        metavar="DATASET",
+        shown="required",
+        positional=True,
+    )
+    runner: str = option(
+        "local",
+        RUN,
+        "Where to run: local (this machine, no network), or a Beam runner by name with its own "
+        "options.",
+        metavar="NAME",
+    )
+    workers: int = option(
+        0,
+        RUN,
+        "Pieces of work done at the same time on this machine; 0 means one for each core.",
+        metavar="N",
+        shown="cores",
+        least=0,
+        most=MOST_WORKERS,
+    )
+    verbose: bool = option(False, RUN, "Say what is done, and show warnings of libraries.")
+    quiet: bool = option(
+        False, RUN, "Say nothing but what went wrong: no progress, and no words at the end."
+    )
+
+    @property
+    def is_local(self) -> bool:
+        return self.runner in LOCAL_RUNNERS
+
+    @property
+    def local_workers(self) -> int:
+        return self.workers or cores()
+
+    def check(self, whole: bool = True) -> Self:
+        if not self.dataset:
+            raise OptionError("no DATASET: write the folder that finecut curate wrote to")
+        return super().check(whole)
+
+
+O = TypeVar("O", bound="CommandOptions | CurateOptions")  # noqa: E741
+D = TypeVar("D", bound=DatasetOptions)
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Command(Generic[O, R]):
+    """Work that has a result."""
+
+    options: O
+    runner_arguments: Sequence[str] = ()
+    #: Show on standard error how far it is, and what :meth:`say` says.
+    progress: bool = False
+
+    # ── what is declared ─────────────────────────────────────────────────────────────────────────
+
+    #: What it is called behind ``finecut``; classes without a name are no commands.
+    name: ClassVar[str] = ""
+    page: ClassVar[Page]
+    Options: ClassVar[type[Any]] = CommandOptions
+    #: Whether its options have to be complete: ``False`` needs neither an input nor an output.
+    whole: ClassVar[bool] = True
+    #: ``module:function`` that does the work, given the command. The shell imports that module, and
+    #: Beam with it, fast.
+    does: ClassVar[str] = ""
+    #: Options whose stores have to answer before it begins; all of them where none is named.
+    stores: ClassVar[tuple[str, ...]] = ()
+    #: Whether words are all that it makes. It ends with 1 where they cannot be written.
+    answers: ClassVar[bool] = False
+
+    @property
+    def lean(self) -> bool:
+        """Whether Beam may be imported without what only clusters and custom steps use."""
+        return self.options.is_local
+
+    @property
+    def has_custom_steps(self) -> bool:
+        """Whether modules beside the user are to be found."""
+        return False
+
+    def folders(self) -> Iterable[str]:
+        """Folders that it works in: no link in one of them is followed to outside."""
+        return ()
+
+    # ── what it does ─────────────────────────────────────────────────────────────────────────────
+
+    def begin(self) -> None:
+        """Start what can be started while Beam is imported."""
+
+    def work(self) -> R:
+        """Do it. Raises a :class:`UserError` where the user can mend something."""
+        module, _, function = self.does.partition(":")
+        result: R = getattr(importlib.import_module(module), function)(self)
+        return result
+
+    def unreachable(self, error: OSError) -> str:
+        """The sentence for a disk, or a store, that could not be read or written."""
+        places = " or ".join(self.places())
+        return (
+            f"{places} could not be read or written ({error}). Usually there is no permission, no "
+            "room, or no network: mend that, and run the same command again"
+        )
+
+    def say(self, text: str) -> None:
+        """Write a line while it is at work."""
+        if self.progress:
+            sys.stdout.write(text + "\n")
+            sys.stdout.flush()
+
+    # ── what is reported ─────────────────────────────────────────────────────────────────────────
+
+    def troubles(self, _result: R) -> Iterable[str]:
+        """What is reported although it ended well, also with ``--quiet``."""
+        return ()
+
+    def tell(self, _result: R, _seconds: float) -> Iterable[str]:
+        """What came of it, line by line; nothing of this with ``--quiet``."""
+        return ()
+
+    def answer(self, _result: R) -> Iterable[str]:
+        """What was asked for and is no file, line by line; also with ``--quiet``."""
+        return ()
+
+    def problems(self, _result: R) -> Sequence[str]:
+        """Why it did not do what was asked, sentence by sentence."""
+        return ()
+
+    def exit_code(self, result: R) -> int:
+        problems = self.problems(result)
+        if not problems:
+            return DONE
+        return UNBALANCED if problems[0].startswith(BOOKS) else NOT_DONE
+
+    # ── what follows ─────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def fence(self) -> Fence:
+        from finecut.io.storage import files as shelf  # help does without, here and below
+        from finecut.io.storage.fence import Fence
+
+        return Fence(tuple(shelf.absolute(each) for each in self.folders() if each))
+
+    def run(self) -> R:
+        """The result, without a word; as a program calls it."""
+        from finecut.io.storage.fence import LeadsOutside, standing
+        from finecut.pipeline.disk import refusal
+
+        try:
+            with standing(self.fence):
+                return self.work()
+        except LeadsOutside as error:
+            raise RunError(str(error)) from error
+        except (OSError, RuntimeError, ValueError) as error:
+            if isinstance(error, UserError):
+                raise
+            if why := refusal(error):
+                raise RunError(
+                    f"{self.places()[-1]} could not be written ({why}). Make room, or see what is "
+                    "in its way there, and run the same command again; what is finished stays"
+                ) from error
+            if isinstance(error, OSError):
+                raise RunError(self.unreachable(error)) from error
+            raise
+
+    def places(self) -> list[str]:
+        """What it reads and writes, for messages; it writes to the last one."""
+        return [*filter(None, self.folders())] or ["a file"]
+
+    def uris(self) -> Iterator[str]:
+        """What the options name that may lie in a store."""
+        for name in self.stores or [f.name for f in fields(self.options)]:
+            value = getattr(self.options, name)
+            values = value if isinstance(value, tuple) else (value,)
+            yield from (each for each in values if isinstance(each, str))
+
+
+@dataclass(frozen=True)
+class VideoCommand(Command[CurateOptions, R]):
+    """A command that takes the options of ``finecut curate``."""
+
+    Options: ClassVar[type[Any]] = CurateOptions
+
+    @property
+    def lean(self) -> bool:
+        return self.options.is_local and not self.options.step
+
+    @property
+    def has_custom_steps(self) -> bool:
+        return bool(self.options.step)
+
+    def places(self) -> list[str]:
+        return [*self.options.input, self.options.output]
+
+
+@dataclass(frozen=True)
+class DatasetCommand(Command[D, R]):
+    """A command on a dataset, which may have been made with custom steps."""
+
+    @property
+    def has_custom_steps(self) -> bool:
+        return True
+
+    def folders(self) -> Iterable[str]:
+        return (self.options.dataset,)
+
+    def run_pipeline(self, build: Callable[[beam.Pipeline], object], own: Shelf) -> None:
+        """Run what ``build`` adds to a pipeline, where the options say, to its end."""
+        from finecut.pipeline.engine import run_pipeline
+
+        o = self.options
+        run_pipeline(build, o.runner, o.local_workers, self.runner_arguments, own=own)
+
+    def showing(self, line: Line) -> AbstractContextManager[object]:
+        """Within, this line shows how far it is; a cluster shows that itself."""
+        from finecut.pipeline.cli.progress import Progress
+
+        return Progress(self.progress and self.options.is_local, line=line)

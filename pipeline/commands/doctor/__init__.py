@@ -1,0 +1,35 @@
+"""``finecut doctor``: whether this machine can do what the options ask, found out by doing it."""
+
+from __future__ import annotations
+
+import sys
+
+from finecut.io.errors import NOT_DONE
+from finecut.pipeline.commands.base import DONE, Page, VideoCommand
+
+
+class Doctor(VideoCommand[bool]):
+    name = "doctor"
+    page = Page(
+        "Find out by trying whether this machine can do what the options of curate ask: codecs, "
+        "models, output.",
+        "Takes the options of curate and needs no input. Ends with 1 if something does not work.",
+        examples=(("before a long run", "finecut doctor --output dataset --generate-captions"),),
+        usage="[options of curate]",
+    )
+    does = "finecut.pipeline.commands.doctor.work:doctor"
+    stores = ("cuts", "drop", "model_dir")
+    whole = False
+
+    def work(self) -> bool:
+        from finecut.pipeline.commands.doctor.work import doctor
+
+        return doctor(self.options, self.say)
+
+    def say(self, text: str) -> None:
+        """What was found is what was asked for: also with ``--quiet``."""
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+
+    def exit_code(self, result: bool) -> int:
+        return DONE if result else NOT_DONE

@@ -1,0 +1,64 @@
+"""``finecut launch``: a job is built and handed over, and nobody here waits for its end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+from finecut.pipeline.commands.base import Page, VideoCommand
+from finecut.pipeline.options import OptionError
+
+if TYPE_CHECKING:
+    from apache_beam.runners.runner import PipelineResult
+
+DATAFLOW: Final = "DataflowRunner"
+
+
+class Launch(VideoCommand["PipelineResult"]):
+    name = "launch"
+    page = Page(
+        "Hand the job of curate over to a cluster and do not wait for its end.",
+        "Takes the options of curate; needs --runner and the runner's own options.",
+        examples=(
+            (
+                "on Dataflow",
+                "finecut launch --input gs://bucket/films --output gs://bucket/dataset \\\n"
+                "      --runner DataflowRunner --project P --region R --temp_location gs://bucket/tmp",
+            ),
+        ),
+        usage="--input PATH --output PATH --runner NAME [options]",
+    )
+    does = "finecut.pipeline.commands.launch.work:launch"
+
+    def begin(self) -> None:
+        if self.options.is_local:
+            raise OptionError(
+                "--runner local has nobody to hand the job over to: write DataflowRunner"
+            )
+
+    def work(self) -> PipelineResult:
+        from finecut.pipeline.commands.launch.work import launch
+
+        return launch(self.options, self.runner_arguments)
+
+    def tell(self, result: PipelineResult, _seconds: float) -> Iterator[str]:
+        # What Dataflow writes to a template has no id yet; other runners give none, or a text.
+        named = getattr(result, "job_id", None) if getattr(result, "has_job", True) else None
+        name = named() if callable(named) else named
+        yield f"handed over to {self.options.runner}: {name or 'it gave no name'}"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The exit code of the launcher of a Flex Template, which is called with its parameters."""
+    from finecut.pipeline.cli.command import main as finecut
+    from finecut.pipeline.template import arguments_of
+
+    try:
+        words = arguments_of(arguments)
+    except OptionError as error:
+        sys.stderr.write(f"finecut launch: {error}\n")
+        return error.exit_code
+    if not any(word.split("=")[0] == "--runner" for word in words):
+        words.append(f"--runner={DATAFLOW}")
+    return finecut([Launch.name, *words])

@@ -1,0 +1,130 @@
+"""``finecut refilter``: other rules for a finished output, without decoding or models."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, make_dataclass
+from typing import TYPE_CHECKING, Any
+
+from finecut.pipeline.commands.base import BOOKS, DatasetCommand, DatasetOptions, Page
+from finecut.pipeline.options import Options, StepOptions, option_fields
+from finecut.transforms.filter.rules import parse_rule
+from finecut.transforms.option import DISABLE, RUN, SCORE_ONLY, option
+from finecut.transforms.registry import STEPS
+
+if TYPE_CHECKING:
+    from finecut.pipeline.commands.refilter.made import Done
+
+
+def as_made(name: str, text: str | None = None) -> Any:
+    """The option of ``curate`` of this name; where it is not given, it is as the output was made.
+
+    ``text`` stands instead of the sentence there.
+    """
+    [f] = [f for f in fields(Options) if f.name == name]
+    metadata = {**f.metadata, "shown": "as it was made", "text": text or f.metadata["text"]}
+    return field(default=() if isinstance(f.default, tuple) else None, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class _Choices(DatasetOptions):
+    keep: tuple[str, ...] = as_made(
+        "keep",
+        "Keep only clips of which this is true, instead of the rules there were; of several, all "
+        "must hold, and '' takes away those there were.",
+    )
+    drop: tuple[str, ...] = as_made(
+        "drop",
+        "Reject the clips on this list, instead of the lists there were: a folder that finecut "
+        "dedup wrote, a .parquet with one column id, or a text with one id in a line; '' takes "
+        "away those there were.",
+    )
+
+
+#: The filters and thresholds of all steps that score clips. For the type checker they are what
+#: ``curate`` has; here they are ``None`` where they are not given.
+if TYPE_CHECKING:
+
+    class _StepChoices(StepOptions, _Choices): ...
+
+else:
+    _HINTS = typing.get_type_hints(StepOptions)
+    _StepChoices = make_dataclass(
+        "_StepChoices",
+        [
+            (f.name, _HINTS[f.name] | None, as_made(f.name))
+            for f in option_fields()
+            if f.metadata["refilter"]
+        ],
+        bases=(_Choices,),
+        frozen=True,
+    )
+
+
+@dataclass(frozen=True)
+class RefilterOptions(_StepChoices):
+    dry_run: bool = option(
+        False, RUN, "Say what would come of it, rule by rule, and change nothing."
+    )
+    yes: bool = option(
+        False,
+        RUN,
+        "Remove vectors and captions of clips that are rejected now, which only curate makes "
+        "again; without it nothing is changed where there are such.",
+    )
+
+    def contradictions(self) -> Iterator[str]:
+        for name in ("keep", "drop"):
+            several = getattr(self, name)
+            if isinstance(several, str):
+                yield f"{name} is one string: write {name}=({several!r},)"
+                return
+            if "" in several and len(several) > 1:
+                yield f"--{name} '' takes away what there was: write it alone, or leave it out"
+        for text in filter(None, self.keep):
+            try:
+                # Which scores custom steps give is known when the output is read.
+                parse_rule(text, own=True)
+            except ValueError as error:
+                yield f"--keep {error}"
+        for step in STEPS:
+            if getattr(self, f"{step.name}_filter", None) == DISABLE:
+                yield (
+                    f"--{step.name}-filter {DISABLE} would throw away what was measured: write "
+                    f"{SCORE_ONLY}, which rejects nothing"
+                )
+
+
+class Refilter(DatasetCommand[RefilterOptions, "Done"]):
+    name = "refilter"
+    page = Page(
+        "Change rules and thresholds of what was curated, without decoding or models.",
+        """Prints what each rule would reject, in clips and seconds, and then moves clips between
+        clips/ and filtered_clips/ and rewrites all that speaks of them, as if curate had been told
+        so from the start. What is not given stays as it was. Videos with clips that only curate can
+        judge (a score was never measured, a vector is missing) are left alone and listed.""",
+        examples=(
+            ("what would happen", "finecut refilter dataset --keep 'sharpness>=0.3' --dry-run"),
+            ("without duplicates", "finecut refilter dataset --drop dataset/dedup"),
+        ),
+    )
+    Options = RefilterOptions
+    does = "finecut.pipeline.commands.refilter.work:refilter_dataset"
+
+    def tell(self, result: Done, _seconds: float) -> Iterator[str]:
+        from finecut.pipeline.commands.refilter.words import final_words
+
+        yield final_words(result)
+
+    def problems(self, result: Done) -> list[str]:
+        """Done is also what leaves some videos to curation."""
+        from finecut.pipeline.disk import disk_trouble
+        from finecut.transforms.refilter.changing import REFILTERED, UNCHANGED
+
+        if refused := disk_trouble(result.yields.failures, result.new.options.output):
+            return [refused]
+        if result.lost:
+            return [f"{BOOKS}: {result.lost} clips are unaccounted for"]
+        done = result.yields.videos.get(REFILTERED) or result.yields.videos.get(UNCHANGED)
+        return [] if done else ["not one video could be refiltered"]

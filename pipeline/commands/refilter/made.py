@@ -1,0 +1,242 @@
+"""How an output was made, and how it would be made with other rules.
+
+    runs/…/summary.json ─▶ the options it was made with ─┬─▶ new options ─▶ new configuration
+    what was given ──────────────────────────────────────┘
+
+The new configuration is that of ``finecut curate`` with the new options. So curation skips what was
+refiltered, and does again what could not be (see :mod:`finecut.transforms.refilter.judging`).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, replace
+from typing import Any, Final, NamedTuple
+
+from finecut.io.dataset.output import NoDataset, Output
+from finecut.io.layout import Layout
+from finecut.io.storage import files as shelf
+from finecut.io.storage.json_documents import BadDocument, read_json, usable_json
+from finecut.io.tables.drops import DropsError
+from finecut.pipeline.cli.outlets import shown
+from finecut.pipeline.commands.base import DatasetOptions
+from finecut.pipeline.commands.refilter import RefilterOptions
+from finecut.pipeline.custom_steps.steps import custom_steps
+from finecut.pipeline.options import OptionError, Options, default_of, option_fields
+from finecut.pipeline.planning import FORM, digest_of, dropping_of
+from finecut.transforms.filter.rules import parse_rule
+from finecut.transforms.option import ENABLE, ENABLED, SCORE_ONLY
+from finecut.transforms.refilter.yields import Yields
+from finecut.transforms.registry import IN_CUT, ON_FRAMES, STEPS
+from finecut.transforms.verify.checks.shapes import RUN, misfit
+from finecut.transforms.write.documents import CONFIGURATION
+
+Facts = Mapping[str, str | int | None]
+
+#: The options that may be changed: those of this command that curation has too, and their families.
+CHOICES: Final = tuple(
+    f.name
+    for f in fields(RefilterOptions)
+    if f.name not in {*(g.name for g in fields(DatasetOptions)), "dry_run", "yes"}
+)
+FAMILIES: Final = (*IN_CUT, *ON_FRAMES)
+#: Documents of runs that are read, the newest first.
+MOST_RUNS: Final = 200
+#: Whether a run may remove what only models make again.
+ALLOWED: Final = "yes"
+
+
+class Made(NamedTuple):
+    """How videos of an output were made."""
+
+    options: Options
+    facts: Facts
+    configuration: str
+
+
+class Done(NamedTuple):
+    """What came of it."""
+
+    yields: Yields
+    new: Made
+    #: Whether nothing was done.
+    foreseen: bool = False
+    #: Clips that are unaccounted for.
+    lost: int = 0
+
+
+class Run(NamedTuple):
+    """What a run says of how it made things."""
+
+    #: When it began, to the second.
+    began: str
+    #: Whether it came to its end.
+    ended: bool
+    made: Made | None
+    #: Whether it might remove what only models make again.
+    allowed: bool = False
+
+
+def runs_of(layout: Layout) -> Iterator[Run]:
+    """The newest first."""
+    folders = sorted(shelf.folders_in(layout.runs()), reverse=True)[:MOST_RUNS]
+    for folder in folders:
+        name = folder.rsplit("/", 1)[-1]
+        summary = _document_at(layout.run_summary(name))
+        document = summary or _document_at(layout.run_begun(name))
+        if document is not None:
+            allowed = document.get(ALLOWED) is True
+            yield Run(name.partition("-")[0], summary is not None, _made(document), allowed)
+
+
+def _document_at(path: str) -> dict[str, Any] | None:
+    """The document of a run; one that is bad is named and passed over."""
+    try:
+        document = read_json(path)
+        wrong = None if document is None else misfit(path, document, RUN)
+    except BadDocument as error:
+        document, wrong = None, str(error)
+    if wrong is not None:
+        sys.stderr.write(shown(f"finecut: {wrong}: what that run did is not known") + "\n")
+    return None if wrong is not None else document
+
+
+def _made(document: Mapping[str, Any]) -> Made | None:
+    """How a run made things, if its document has all of it and this version understands it."""
+    facts, options = document.get("configuration"), _options(document.get("options"))
+    if not isinstance(facts, dict) or options is None:
+        return None
+    digest = facts.pop("digest", None)
+    made = Made(options, facts, digest_of(options, facts))
+    # Secrets are not written down, and other versions count otherwise.
+    return made if made.configuration == digest else None
+
+
+def _options(given: Any) -> Options | None:
+    usual = {f.name: default_of(f) for f in option_fields()}
+    if not isinstance(given, dict) or not given.keys() <= usual.keys():
+        return None
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(usual[name], tuple) else value
+        for name, value in given.items()
+    }
+    return Options(**values)
+
+
+def base_of(output: Output, runs: Sequence[Run]) -> Made:
+    """How the output was made, as the newest run says that came to its end."""
+    finished = [run for run in runs if run.ended]
+    there = shelf.exists(output.layout.processed_videos())
+    documents = filter(None, map(usable_json, output.videos() if there else ()))
+    first = next(documents, None)
+    configuration = "" if first is None else first.get(CONFIGURATION)
+    if not finished:
+        raise NoDataset(f"{output.root} {_nobody_knows(configuration)}")
+    # Of runs that began in the same second, what there is tells which was the last.
+    last = [run.made for run in finished if run.began == finished[0].began]
+    made = next((m for m in last if m and m.configuration == configuration), last[0])
+    if made is None or made.facts.get("form") != FORM:
+        raise NoDataset(
+            f"the newest run of {output.root} was of another version of finecut, or had secrets "
+            "among its options, which are not written down: run finecut curate with the options "
+            "that are wanted"
+        )
+    _refuse_unfit(made.options)
+    return made
+
+
+def _nobody_knows(configuration: str | None) -> str:
+    if configuration is None:
+        return (
+            "was written by another program: its documents do not say by which configuration, so "
+            "nobody could tell later what was refiltered and what was not. Its clips can be read, "
+            "deduplicated and sharded as they are; to filter them otherwise use that program, or "
+            "make the dataset with finecut curate"
+        )
+    return (
+        "has no run that came to its end (runs/…/summary.json), so nobody knows with which options "
+        "it was made: run finecut curate once more with the same options, which skips what is "
+        "finished"
+    )
+
+
+def _refuse_unfit(options: Options) -> None:
+    for step in custom_steps(options):
+        if not step.scores_only:
+            raise OptionError(
+                f"the output was made with a step of your own ({step.name}) that is no EachClip, "
+                f"or stands behind the rules ({step.place}), and nobody but it knows what it would "
+                "have done: run finecut curate with the new rules"
+            )
+    if options.dry_run:
+        raise OptionError(
+            "the output was made with --dry-run, so clips have no documents: run finecut curate "
+            "without it first"
+        )
+
+
+def renewed(base: Made, options: RefilterOptions) -> Made:
+    """How it would have been made with what was given, and otherwise as it was."""
+    changes: dict[str, Any] = {
+        name: tuple(filter(None, value)) if isinstance(value, tuple) else value
+        for name in CHOICES
+        if (value := getattr(options, name)) not in (None, ())
+    }
+    if "drop" in changes:
+        changes["drop"] = tuple(map(shelf.absolute, changes["drop"]))
+    new = replace(base.options, output=options.dataset, **_left_behind(changes), **changes)
+    for text in new.keep:
+        try:
+            parse_rule(text, own=bool(new.step))
+        except ValueError as error:
+            raise OptionError(f"--keep {error}") from error
+    for family in FAMILIES:
+        if base.options.measures(family) and not new.measures(family):
+            # What was measured stays, although no rule speaks of it any more.
+            kept: dict[str, Any] = {f"{family}_filter": SCORE_ONLY}
+            new = replace(new, **kept)
+        if new.measures(family) and not base.options.measures(family):
+            raise OptionError(
+                f"nobody measured {family} when this output was made, and its rules cannot be "
+                "spoken without: leave them out, or run finecut curate with them (and with the "
+                "other options as they were), which does every video again"
+            )
+    new.check()
+    facts = _facts(base, new, "drop" in changes)
+    return Made(new, facts, digest_of(new, facts))
+
+
+def _left_behind(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Thresholds of filters that are enabled no more, which would do nothing now."""
+    usual = {f.name: default_of(f) for f in option_fields()}
+    return {
+        f.name: usual[f.name]
+        for step in STEPS
+        if changes.get(f"{step.name}_filter", ENABLE) != ENABLE
+        for f in fields(step.Options)
+        if f.metadata["effective"] == ENABLED and f.name in CHOICES and f.name not in changes
+    }
+
+
+def _facts(base: Made, new: Options, given: bool) -> Facts:
+    facts = {name: value for name, value in base.facts.items() if name != "drop"}
+    try:
+        dropping = dropping_of(new)
+    except DropsError as error:
+        if given:
+            raise
+        raise _other_list(new, str(error)) from error
+    if dropping is None:
+        return facts
+    if not given and dropping.digest != base.facts.get("drop"):
+        raise _other_list(new, "it holds other ids than it did then")
+    return {**facts, "drop": dropping.digest}
+
+
+def _other_list(options: Options, why: str) -> OptionError:
+    lists = " ".join(options.drop)
+    return OptionError(
+        f"the output was made with --drop {lists}, and {why}: write --drop {lists} to take it as "
+        "it is, another list, or --drop '' for none"
+    )

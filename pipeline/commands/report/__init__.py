@@ -1,0 +1,101 @@
+"""``finecut report``: an output as a page to look at, without a server and without network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from finecut.pipeline.commands.base import DATA, DatasetCommand, DatasetOptions, Page
+from finecut.transforms.option import MOST_WORKERS, RUN, option
+
+if TYPE_CHECKING:
+    from finecut.pipeline.commands.report.work import Made
+
+#: Bad documents that are named.
+SHOWN_BAD: Final = 20
+
+
+@dataclass(frozen=True)
+class ReportOptions(DatasetOptions):
+    #: A page is always made here.
+    hidden: ClassVar[tuple[str, ...]] = ("runner",)
+
+    workers: int = option(
+        0,
+        RUN,
+        "Documents read at the same time; 0 means 1 from a disk, and 16 from a bucket.",
+        metavar="N",
+        shown="1, or 16 from a bucket",
+        least=0,
+        most=MOST_WORKERS,
+    )
+    into: str = option(
+        "",
+        DATA,
+        "Write the page to this folder, outside of the dataset; it finds the clips by a relative "
+        "path, so both have to lie on one disk or in one bucket.",
+        metavar="FOLDER",
+        shown="DATASET/report",
+    )
+    neighbours: int = option(
+        8,
+        DATA,
+        "Show the N nearest other clips beside each one, where there are vectors; 0 means none.",
+        metavar="N",
+        least=0,
+        most=64,
+    )
+
+    def contradictions(self) -> Iterator[str]:
+        from finecut.io.storage.files import store_of
+
+        if self.into and store_of(self.dataset) != store_of(self.into):
+            yield (
+                f"--into {self.into} and {self.dataset} do not lie in one place, and a page can "
+                "only show films that it can reach by a relative path: write the page beside the "
+                "dataset, or copy the dataset first"
+            )
+        if not self.is_local:
+            yield (
+                "report is made on this machine, whatever --runner curated: leave --runner out "
+                "(a dataset in a bucket is read from here)"
+            )
+
+
+class Report(DatasetCommand[ReportOptions, "Made"]):
+    name = "report"
+    page = Page(
+        "Make a page of what was curated, to look at in any browser: clips, sources, scores, "
+        "failures.",
+        """Writes DATASET/report/index.html, which needs no server and no network. curate makes
+        it at its end, too; this makes it again after something was changed.""",
+        examples=(
+            ("of this dataset", "finecut report dataset"),
+            ("without looking for neighbours", "finecut report dataset --neighbours 0"),
+        ),
+    )
+    Options = ReportOptions
+    does = "finecut.pipeline.commands.report.work:report"
+
+    def folders(self) -> tuple[str, ...]:
+        return self.options.dataset, self.options.into
+
+    def troubles(self, result: Made) -> Iterator[str]:
+        if result.unreadable:
+            yield (
+                f"finecut: {result.unreadable} documents of clips are missing or broken, and are "
+                "not in the report: finecut verify lists them"
+            )
+        yield from bad_lines(result.bad)
+
+    def tell(self, result: Made, seconds: float) -> Iterator[str]:
+        yield f"report   {result.clips} clips, {seconds:.1f} s"
+        yield f"look: {result.path}"
+
+
+def bad_lines(bad: Sequence[str]) -> Iterator[str]:
+    """The first of these, a line each, and how many more there are."""
+    yield from (f"finecut: left out: {wrong}" for wrong in bad[:SHOWN_BAD])
+    if len(bad) > SHOWN_BAD:
+        yield f"finecut: … and {len(bad) - SHOWN_BAD} more"

@@ -1,0 +1,200 @@
+"""``finecut shard``: a dataset becomes shards that training reads from beginning to end.
+
+Killed anywhere, the same command goes on where it was: a shard whose receipt is of the same plan is
+not written again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from finecut.io.errors import NOT_DONE
+from finecut.pipeline.commands.base import BOOKS, DATA, DatasetCommand, DatasetOptions, Page
+from finecut.transforms.filter.rules import parse_rule_on_output
+from finecut.transforms.option import option
+from finecut.transforms.spelling import did_you_mean
+
+if TYPE_CHECKING:
+    from finecut.pipeline.commands.shard.work import Ran
+
+CHOICE, SHARDS = "choice", "shards"
+#: What clips can be sorted into bins by.
+BINS = ("resolution", "aspect", "duration")
+#: What clips may be left out for the want of.
+NEEDS = ("caption", "vector")
+
+
+@dataclass(frozen=True)
+class ShardOptions(DatasetOptions):
+    output: str = option(
+        "",
+        DATA,
+        "Write the shards to this folder or bucket; what an earlier run with other options wrote "
+        "there is replaced.",
+        metavar="FOLDER",
+        shown="required",
+    )
+    keep: tuple[str, ...] = option(
+        (),
+        CHOICE,
+        "Take only clips whose scores hold these rules, as in 'aesthetic>=4' 'motion>0.001'.",
+        metavar="RULE",
+        shown="all",
+    )
+    drop: tuple[str, ...] = option(
+        (),
+        CHOICE,
+        "Leave out the clips on these lists, as finecut dedup writes them (DATASET/dedup).",
+        metavar="LIST",
+        shown="none",
+    )
+    need: tuple[str, ...] = option(
+        (),
+        CHOICE,
+        "Leave out clips without these: caption, vector.",
+        known=NEEDS,
+        metavar="WHAT",
+        shown="nothing",
+    )
+    take_invalid: bool = option(
+        False, CHOICE, "Take also clips that are marked, because something in them broke down."
+    )
+    caption: str = option(
+        "",
+        CHOICE,
+        "Whose captions go along as .txt, by the name in the documents (qwen for qwen_caption), or "
+        "none.",
+        metavar="NAME",
+        shown="the first of each clip",
+    )
+    vectors: str = option(
+        "",
+        CHOICE,
+        "Whose vectors go along as .npy, by the name of the embedder, or none.",
+        metavar="NAME",
+        shown="the only ones there are",
+    )
+    shard_mb: float = option(
+        1000.0,
+        SHARDS,
+        "Megabytes of a shard at the most; a clip that is larger has one to itself.",
+        metavar="MB",
+        above=0,
+        most=1_000_000,
+    )
+    shard_clips: int = option(
+        10_000,
+        SHARDS,
+        "Clips in a shard at the most; 0 means any number.",
+        metavar="N",
+        least=0,
+    )
+    bin_by: tuple[str, ...] = option(
+        (),
+        SHARDS,
+        "Put clips into folders by these: resolution (of the shorter side), aspect (width by "
+        "height), duration.",
+        known=BINS,
+        metavar="WHAT",
+        shown="nothing",
+    )
+    resolution_edges: tuple[str, ...] = option(
+        (),
+        SHARDS,
+        "Pixels of the shorter side at which a bin ends and the next begins.",
+        metavar="PIXELS",
+        shown="480 720 1080",
+    )
+    aspect_edges: tuple[str, ...] = option(
+        (),
+        SHARDS,
+        "Width divided by height at which a bin ends and the next begins.",
+        metavar="RATIO",
+        shown="0.8 1.25",
+    )
+    duration_edges: tuple[str, ...] = option(
+        (),
+        SHARDS,
+        "Seconds at which a bin ends and the next begins.",
+        metavar="SECONDS",
+        shown="2 5 10 30",
+    )
+    no_mix: bool = option(
+        False,
+        SHARDS,
+        "Keep clips of a video together, in their order, instead of mixing those of all videos.",
+    )
+    seed: int = option(0, SHARDS, "Another number mixes the clips in another order.", metavar="N")
+    lance: bool = option(
+        False, SHARDS, "Write the index and the vectors as a Lance table, too (clips.lance)."
+    )
+
+    @property
+    def edges(self) -> dict[str, tuple[str, ...]]:
+        """The edges that were given, by what they divide."""
+        given = zip(
+            BINS,
+            (self.resolution_edges, self.aspect_edges, self.duration_edges),
+            strict=True,
+        )
+        return {name: edges for name, edges in given if edges}
+
+    def contradictions(self) -> Iterator[str]:
+        if not self.output:
+            yield "no --output: write --output FOLDER, where the shards go"
+        for flag, words, known in (
+            ("--bin-by", self.bin_by, BINS),
+            ("--need", self.need, NEEDS),
+        ):
+            for word in words:
+                if word not in known:
+                    yield f"{flag} {word} is unknown: {did_you_mean(word, known)}"
+        for name in self.edges:
+            if name not in self.bin_by:
+                yield f"--{name}-edges divide nothing without --bin-by {name}: write both"
+        for text in self.keep:
+            try:
+                parse_rule_on_output(text)
+            except ValueError as error:
+                yield f"--keep: {error}"
+        for what, name in (("caption", self.caption), ("vector", self.vectors)):
+            if name == "none" and what in self.need:
+                yield f"--need {what} and none of them leave no clip: write one of the two"
+
+
+class Shard(DatasetCommand[ShardOptions, "Ran"]):
+    name = "shard"
+    page = Page(
+        "Write what was curated as WebDataset shards with an index, ready to be trained on.",
+        """Each clip is a key of a tar: its mp4, its document (json), its caption (txt) and its
+        vector (npy). Clips of all videos are mixed, always in the same order. index.parquet says
+        where each lies; the folder is a Hugging Face dataset as it stands. A run that was killed
+        goes on where it was.""",
+        examples=(
+            ("everything that was kept", "finecut shard dataset --output shards"),
+            (
+                "the better half, without duplicates, by shape and length",
+                "finecut shard dataset --output shards --drop dataset/dedup \\\n"
+                "      --keep 'sharpness>=0.2' --bin-by resolution aspect duration",
+            ),
+        ),
+    )
+    Options = ShardOptions
+    does = "finecut.pipeline.commands.shard.work:shard"
+
+    def folders(self) -> tuple[str, ...]:
+        return self.options.dataset, self.options.output
+
+    def tell(self, result: Ran, seconds: float) -> list[str]:
+        from finecut.pipeline.commands.shard.work import final_words
+
+        return final_words(result, self.options, seconds)
+
+    def problems(self, result: Ran) -> list[str]:
+        wrong = result.books.imbalance()
+        return [f"{BOOKS}: {wrong}"] if wrong else []
+
+    def exit_code(self, result: Ran) -> int:
+        return super().exit_code(result) or (0 if result.books.written else NOT_DONE)
