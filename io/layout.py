@@ -126,8 +126,8 @@ def relative_to_root(path: str, root: str) -> str:
     folder = root.rstrip("/")
     if not path.startswith(folder + "/"):
         raise ValueError(
-            f"{path!r} does not lie under {root!r}, so its documents have no name. "
-            "Give the folder that holds the file as the input."
+            f"{path!r} is not in {root!r}, so its documents have no name. Give the folder that "
+            "contains the file as the input."
         )
     return check_relative(path[len(folder) + 1 :])
 
@@ -137,8 +137,8 @@ def check_relative(relative: str) -> str:
     parts = relative.split("/")
     if relative.startswith("/") or any(part in ("", ".", "..") for part in parts):
         raise ValueError(
-            f"{relative!r} would leave the output folder or names no file; a name is made of "
-            "folders and a file without '.', '..' or empty parts."
+            f"{relative!r} would be outside of the output folder, or is not the name of a file; "
+            "a name consists of folders and a file, without '.', '..' or empty parts."
         )
     return relative
 
@@ -153,9 +153,9 @@ def check_length(relative: str) -> str:
     length = len(longest.encode())
     if length > LONGEST_NAME:
         raise ValueError(
-            f"the name {longest!r} has {length} bytes, and documents named by it would have more "
-            f"than the 255 that file systems allow. Usually a title was taken for a name; shorten "
-            f"it to {LONGEST_NAME} bytes."
+            f"the name {longest!r} has {length} bytes, so the names of its documents would "
+            "exceed the 255 bytes that file systems allow. Usually a title was used as a file "
+            f"name; shorten it to {LONGEST_NAME} bytes."
         )
     return relative
 

@@ -328,8 +328,7 @@ class Summary:
         named = sum(self.rejected_by.values())
         if named != self.shots_rejected:
             broken.append(
-                f"{self.shots_rejected} shots were rejected, but only {named} by a rule that is "
-                "named"
+                f"{self.shots_rejected} shots were rejected, but only {named} by a named rule"
             )
         return broken
 

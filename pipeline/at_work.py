@@ -47,8 +47,8 @@ def occupying(
             raise RunError(str(error)) from error
         except OSError as error:
             raise OptionError(
-                f"{named} {own.root} cannot be written to ({error.strerror or error}): write a "
-                "folder you may write to"
+                f"{named} {own.root} cannot be written to ({error.strerror or error}): give a "
+                "folder to which you may write"
             ) from error
         sweep_temporary()
         _refuse_others(own, named, configuration)

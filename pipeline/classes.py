@@ -42,11 +42,11 @@ def _module_of(kind: type) -> str:
 def no_classes(steps: object) -> Iterator[str]:
     """What is wrong with steps that are neither classes nor names."""
     if isinstance(steps, type):
-        yield f"step is one class: write step=({steps.__name__},)"
+        yield f"step is a single class: give step=({steps.__name__},)"
         return
     for one in steps if isinstance(steps, tuple) else ():
         kind = type(one).__name__
         if hasattr(one, "expand") and not isinstance(one, str):
-            yield f"step: there is a {kind} that was made already: write step=({kind},)"
+            yield f"step: this is an object of {kind}, not a class: give step=({kind},)"
         elif not isinstance(one, str):
-            yield f"step: {one!r} is neither a class nor its name: write package.module:Name"
+            yield f"step: {one!r} is neither a class nor the name of one: give package.module:Name"

@@ -27,7 +27,7 @@ def contradictions(o: Options, whole: bool = True) -> Iterator[str]:
     for name in ("input", "keep", "drop", "resources", "step", "step_option"):
         several: object = getattr(o, name)
         if isinstance(several, str):
-            yield f"{name} is one string: write {name}=({several!r},)"
+            yield f"{name} is a single string: give {name}=({several!r},)"
             return
     yield from unknown_or_out_of_range(o)
     yield from _of_no_length(o)
@@ -40,10 +40,10 @@ def contradictions(o: Options, whole: bool = True) -> Iterator[str]:
             yield f"--keep {error}"
             return
     if o.profile and not o.is_local:
-        yield "--profile watches this process, and --runner works elsewhere: leave one of them out"
+        yield "--profile watches this process, but --runner works elsewhere: leave one of them out"
     if o.quiet and (o.verbose or o.log_stats):
         other = "--verbose" if o.verbose else "--log-stats"
-        yield f"--quiet and {other} want the opposite of each other: write one of them"
+        yield f"--quiet and {other} contradict each other: give only one of them"
     yield from _unfit_for_a_stream(o)
     yield from _unfit_resources(o)
     yield from _at_odds_in_cutting(o)
@@ -56,23 +56,23 @@ def contradictions(o: Options, whole: bool = True) -> Iterator[str]:
 def _unfit_for_a_stream(o: Options) -> Iterator[str]:
     if o.subscription is None:
         if o.patience != default_of_name("patience"):
-            yield "--patience does nothing without --subscription: write that too, or leave it out"
+            yield "--patience does nothing without --subscription: give both, or leave it out"
         return
     if o.is_local:
         yield (
-            "--subscription needs a cluster that runs for ever: write --runner DataflowRunner, or "
+            "--subscription needs a cluster that keeps running: add --runner DataflowRunner, or "
             "leave it out"
         )
     if not re.fullmatch(r"projects/[^/]+/subscriptions/[^/]+", o.subscription):
         yield (
-            f"--subscription {o.subscription} is no subscription: write "
+            f"--subscription {o.subscription} is not a subscription: give "
             "projects/PROJECT/subscriptions/NAME"
         )
     for path in o.input:
         if not path.startswith("gs://") or any(sign in path for sign in "*?["):
             yield (
-                f"--input {path} tells of no object that is written to it: with --subscription, "
-                "write a folder of a bucket (gs://…)"
+                f"--input {path} sends no notifications about new objects: with --subscription, "
+                "give a folder in a bucket (gs://…)"
             )
     if o.video_limit is not None:
         yield "--video-limit does nothing with --subscription, which has no end: leave it out"
@@ -97,40 +97,40 @@ def unknown_or_out_of_range(o: object) -> Iterator[str]:
         if not isinstance(value, int | float) or isinstance(value, bool):
             continue
         if isinstance(value, int) and abs(value) > LARGEST:
-            yield f"{flag(f.name)} has {len(str(value))} digits: write a number one can count to"
+            yield f"{flag(f.name)} has {len(str(value))} digits: give a smaller number"
             return
         said = f"{flag(f.name)} {value:g}"
         if limits["above"] is not None and not value > limits["above"]:
-            yield f"{said} is not possible: write a number above {limits['above']:g}"
+            yield f"{said} is not possible: give a number above {limits['above']:g}"
         if limits["least"] is not None and not value >= limits["least"]:
-            yield f"{said} is not possible: write {limits['least']:g} or more"
+            yield f"{said} is not possible: give {limits['least']:g} or more"
         if limits["most"] is not None and value > limits["most"]:
-            yield f"{said} is beyond reason: write {limits['most']:g} or less"
+            yield f"{said} is too large: give {limits['most']:g} or less"
         if not math.isfinite(value):
-            yield f"{said} is no number one can count to: write one"
+            yield f"{said} is not a finite number: give one"
 
 
 def _of_no_length(o: Options) -> Iterator[str]:
     if 0 < o.stride < LEAST_STRIDE:
         yield (
-            f"--clip-stride {o.stride:g} is shorter than any frame: write {LEAST_STRIDE:g} or more"
+            f"--clip-stride {o.stride:g} is shorter than any frame: give {LEAST_STRIDE:g} or more"
         )
 
 
 def _without_input_or_output(o: Options) -> Iterator[str]:
     if not o.input:
-        yield "no --input: write --input FOLDER (or a file, a glob in quotes, a list)"
+        yield "no --input: give --input FOLDER (or a file, a glob in quotes, a list)"
     if any(not spec for spec in o.input):
-        yield "--input '' names nothing: write --input . for the current folder"
+        yield "--input '' names nothing: give --input . for the current folder"
     if not o.output:
-        yield "no --output: write --output FOLDER, where the dataset shall lie"
+        yield "no --output: give --output FOLDER, the folder for the dataset"
 
 
 def _at_odds_in_cutting(o: Options) -> Iterator[str]:
     if o.cuts and o.splitting_algorithm != FIXED_STRIDE:
         yield (
             f"--cuts and --splitting-algorithm {o.splitting_algorithm} contradict each other: "
-            "write one of them"
+            "give only one of them"
         )
     most, name = o.clip_length, "--clip-length"
     if o.cuts_at_scenes:
@@ -138,30 +138,30 @@ def _at_odds_in_cutting(o: Options) -> Iterator[str]:
     if o.min_clip_length > most:
         yield (
             f"--min-clip-length {o.min_clip_length:g} is longer than {name} {most:g}, so no clip "
-            f"would be kept: write --min-clip-length {most:g} or less"
+            f"would be kept: give --min-clip-length {most:g} or less"
         )
 
 
 def _at_odds_in_encoding(o: Options) -> Iterator[str]:
     if o.use_input_bit_rate and o.bit_rate is not None:
-        yield "--bit-rate and --use-input-bit-rate contradict each other: write one of them"
+        yield "--bit-rate and --use-input-bit-rate contradict each other: give only one of them"
     if o.crf is not None and (o.bit_rate is not None or o.use_input_bit_rate):
         yield (
-            "--crf (constant quality) contradicts a bit rate: write --crf, or --bit-rate, or "
-            "--use-input-bit-rate"
+            "--crf (constant quality) contradicts a bit rate: give only one of --crf, --bit-rate "
+            "and --use-input-bit-rate"
         )
     if o.transcode == SMART and o.encoder != X264:
         yield (
-            f"--transcode {SMART} encodes pictures that stand beside copied ones, as only {X264} "
-            f"can: leave --encoder {o.encoder} out"
+            f"--transcode {SMART} puts encoded frames beside copied ones, which only {X264} can "
+            f"do: leave --encoder {o.encoder} out"
         )
     if o.transcode != ENCODE_ALL and o.decoder != SOFTWARE:
         yield (
-            f"--transcode {o.transcode} decodes next to nothing, so a GPU would wait: leave "
+            f"--transcode {o.transcode} decodes almost nothing, so a GPU would be idle: leave "
             f"--decoder {o.decoder} out"
         )
     if o.crf is not None and o.encoder == "libopenh264":
-        yield "libopenh264 has no constant quality: write --bit-rate instead of --crf"
+        yield "libopenh264 has no constant quality: give --bit-rate instead of --crf"
 
 
 def _unfit_resources(o: Options) -> Iterator[str]:
@@ -211,7 +211,7 @@ def _without_effect(o: Options) -> Iterator[str]:
         (bool(o.step), "--step", ("step_option",)),
         (
             not o.is_local,
-            "a cluster (--runner); on this machine models take what they find",
+            "a cluster (--runner); on this machine, models take whatever there is",
             ("resources", "accelerator", "right_fitting"),
         ),
         *_needs_of_steps(o),
@@ -220,4 +220,4 @@ def _without_effect(o: Options) -> Iterator[str]:
     for met, need, names in needs:
         for name in names:
             if not met and getattr(o, name) != defaults[name]:
-                yield f"{flag(name)} does nothing without {need}: write that too, or leave it out"
+                yield f"{flag(name)} does nothing without {need}: add that, or leave it out"

@@ -17,7 +17,7 @@ REMEDIES: Final[Mapping[int, str]] = {
     errno.EDQUOT: "Make room there, or have the quota raised",
     errno.EFBIG: "Use a disk, or limits of this process, that allow larger files",
     errno.EROFS: "Mount it so that it can be written to",
-    errno.EIO: "See what the system's log says of the disk",
+    errno.EIO: "Check what the system log says about the disk",
 }
 #: Steps that only write: a failing disk under them is the output's.
 WRITING: Final = frozenset(
@@ -50,9 +50,9 @@ def disk_trouble(failures: Iterable[Failure], output: str) -> str | None:
         return None
     number, path = refused[0]
     return (
-        f"the disk could not be written to ({os.strerror(number)}: {path}), so what failed there "
-        f"is missing from {root}. {REMEDIES[number]}, and run the same command again; what is "
-        "finished stays finished."
+        f"the disk could not be written to ({os.strerror(number)}: {path}), so whatever failed "
+        f"there is missing from {root}. {REMEDIES[number]}, and run the same command again; "
+        "everything finished stays finished."
     )
 
 

@@ -68,10 +68,10 @@ def taken(pipeline: beam.Pipeline, runner: str) -> PipelineResult:
         result = attempted(pipeline.run)
         if isinstance(result, Exception):
             raise JobEnded(
-                f"--runner {runner} did not take the job ({reason_of(result)}). Usually nobody "
-                "answers at the endpoint that its options name, the account may not do this there, "
-                "or it cannot do what they ask: see whether it runs, and what its log says. "
-                "Nothing was begun; what lies in the output stays"
+                f"--runner {runner} did not accept the job ({reason_of(result)}). Usually no "
+                "server answers at the endpoint in its options, the account lacks permission, or "
+                "it cannot do what the options ask for: check whether it is running, and read "
+                "its log. The job did not start; the output stays as it was"
             ) from result
     begun: PipelineResult = result
     return begun
@@ -91,11 +91,11 @@ def wait_for(result: PipelineResult, runner: str, own: Shelf) -> None:
 def _given_up(result: PipelineResult, runner: str, error: Exception) -> RunError:
     state = attempted(lambda: result.state)
     over = state in (PipelineState.FAILED, PipelineState.CANCELLED)
-    what = "gave the job up" if over else "is not heard any more"
+    what = "gave up on the job" if over else "stopped responding"
     return (JobEnded if over else RunError)(
-        f"--runner {runner} {what} ({reason_of(error)}). Usually a worker died, of too little "
-        "memory most often, or its machine was taken away: the engine's log says more. Every file "
-        "written is whole and stays; the same command goes on from there"
+        f"--runner {runner} {what} ({reason_of(error)}). Usually a worker died, most often from "
+        "lack of memory, or its machine was taken away: the runner's log has more. Every file "
+        "that was written is complete and stays; run the same command again to continue"
     )
 
 
@@ -143,14 +143,14 @@ class _Waiting:
         if self._ended.wait(NO_WORKER) or attempted(self._has_come) is True:
             return
         sys.stderr.write(
-            f"finecut: --runner {self._runner} has had the job for {NO_WORKER:g} s, and no worker "
-            "has begun. Usually their address (--environment_config) is wrong or cannot be reached "
-            "from the engine, or their container does not start: its log says more. Waiting on; "
-            "Ctrl-C ends only the waiting\n"
+            f"finecut: --runner {self._runner} has had the job for {NO_WORKER:g} s, but no "
+            "worker has started. Usually the address of the workers (--environment_config) is "
+            "wrong or cannot be reached from the runner, or their container does not start: the "
+            "runner's log has more. Still waiting; Ctrl-C ends only the waiting\n"
         )
         while not self._ended.wait(NO_WORKER):
             if attempted(self._has_come) is True:
-                sys.stderr.write("finecut: a worker has begun\n")
+                sys.stderr.write("finecut: a worker has started\n")
                 return
 
 

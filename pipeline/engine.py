@@ -98,8 +98,8 @@ def new_pipeline(options: PipelineOptions, runner: str) -> beam.Pipeline:
             raise
         wrong = [line.strip().rstrip(".") for line in told.splitlines() if line.strip()]
         raise OptionError(
-            f"--runner {runner} cannot be used like this ({'; '.join(wrong)}): write options of "
-            "the runner's own as it names them, such as --region=…, behind those of finecut"
+            f"--runner {runner} cannot be used like this ({'; '.join(wrong)}): give the runner's "
+            "own options under its own names, such as --region=…, after those of finecut"
         ) from error
 
 
@@ -115,7 +115,7 @@ def check_runner(name: str, arguments: Sequence[str]) -> None:
         create_runner(name)
     except (ValueError, ImportError) as error:
         raise OptionError(
-            f"--runner {name} is unknown or not installed: write local, or the name of a Beam "
+            f"--runner {name} is unknown or not installed: give local, or the name of a Beam "
             "runner such as DataflowRunner or FlinkRunner"
         ) from error
     if name.rpartition(".")[2] == DATAFLOW and "--no_auth" not in arguments:
@@ -124,8 +124,8 @@ def check_runner(name: str, arguments: Sequence[str]) -> None:
         if not may_have_credentials():
             raise OptionError(
                 f"--runner {name} needs credentials, and there are none on this machine: run "
-                "gcloud auth application-default login, or point GOOGLE_APPLICATION_CREDENTIALS "
-                "to a key"
+                "gcloud auth application-default login, or set GOOGLE_APPLICATION_CREDENTIALS to "
+                "the path of a key"
             )
 
 

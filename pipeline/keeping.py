@@ -60,8 +60,8 @@ def _keep(write: Callable[[], object], path: str) -> None:
         write()
     except OSError as error:
         full = error.errno == errno.ENOSPC
-        what = "Make room" if full else "See what is in its way there, and who may write"
+        what = "Make room" if full else "Check what is in the way there, and who may write"
         raise RunError(
             f"{path} could not be written ({error.strerror or error}). {what}, and run the same "
-            "command again; what is finished stays finished."
+            "command again; everything finished stays finished."
         ) from error

@@ -78,8 +78,8 @@ def placing(options: Options, works: Mapping[str, Work], own: Sequence[CustomSte
         step, resources = parse_override(text, own=bool(own))
         if step not in steps:
             raise OptionError(
-                f"--resources {text} does nothing, because no step called {step} is done: there "
-                f"are {', '.join(steps)}"
+                f"--resources {text} does nothing, because no step called {step} runs: there are "
+                f"{', '.join(steps)}"
             )
         steps[step] = _checked(text, step, resources, usual[step])
     size = gpu_gb(options.accelerator)
@@ -103,7 +103,7 @@ def placing(options: Options, works: Mapping[str, Work], own: Sequence[CustomSte
 def _checked(text: str, step: str, resources: Resources, usual: Resources) -> Resources:
     """Refuse what would be paid for and not used."""
     if resources.gpus > 1:
-        raise OptionError(f"--resources {text}: a model here uses one GPU, so write gpus=1")
+        raise OptionError(f"--resources {text}: a model here uses one GPU, so give gpus=1")
     if (resources.nvdecs and not usual.nvdecs) or (resources.nvencs and step != "cut"):
         raise OptionError(
             f"--resources {text}: only the step cut decodes on a GPU (with --decoder {NVDEC}) and "
@@ -112,7 +112,7 @@ def _checked(text: str, step: str, resources: Resources, usual: Resources) -> Re
     for name in ("nvdecs", "nvencs"):
         if getattr(usual, name) and not getattr(resources, name):
             raise OptionError(
-                f"--resources {text} asks for no GPU, on which {step} works here: add {name}=1"
+                f"--resources {text} asks for no GPU, but {step} needs one here: add {name}=1"
             )
     return resources
 

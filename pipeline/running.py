@@ -89,8 +89,7 @@ def run(options: Options, runner_arguments: Sequence[str] = (), progress: bool =
     options.check()
     if options.streams:
         raise OptionError(
-            "--subscription has no end to wait for: write finecut launch instead of curate, or "
-            "leave it out"
+            "--subscription never ends: use finecut launch instead of curate, or leave it out"
         )
     with standing(fence_of(options)):
         return _run(options, runner_arguments, progress)
@@ -168,7 +167,9 @@ def prepare(options: Options, steps: Plan) -> None:
     """Load what splitting needs, and find what models need, before any work is done."""
     where = options.model_dir
     if where is not None and not shelf.is_remote(where) and not shelf.is_folder(where):
-        raise OptionError(f"--model-dir {where} is no folder: write the one that holds the models")
+        raise OptionError(
+            f"--model-dir {where} is not a folder: give the folder that contains the models"
+        )
     check_scratch(options, steps)
     steps.splitting.cutter.prepare()
     for name, needs in needs_of(options, steps):
@@ -191,7 +192,7 @@ def check_scratch(options: Options, steps: Plan) -> None:
     if shelf.is_remote(options.scratch or "") or not looking.scratch.is_usable():
         raise OptionError(
             f"--scratch {options.scratch or '(the system folder for temporary files)'} cannot be "
-            "written to: write a folder on this machine, or --scratch-mb 0 to do without"
+            "written to: give a folder on this machine, or --scratch-mb 0 to do without one"
         )
 
 
@@ -255,12 +256,12 @@ def _check_cuts(sources: Sequence[Source], steps: Plan) -> None:
     if not given:
         named = next(iter(cutter.cuts), "no video at all")
         raise OptionError(
-            f"--cuts lists {named}, but none of the {len(sources)} videos found: name them by "
-            f"their path below the input, as {sources[0].relative}"
+            f"--cuts lists {named}, but none of the {len(sources)} videos that were found: name "
+            f"videos by their path below the input, such as {sources[0].relative}"
         )
     if given < len(sources):
         # One mistyped name among many would go unnoticed otherwise.
-        LOG.error("--cuts says where to cut %d of %d videos", given, len(sources))
+        LOG.error("--cuts has times for %d of %d videos", given, len(sources))
 
 
 def _made(
@@ -292,8 +293,9 @@ def _begun(pipeline: beam.Pipeline, steps: Plan) -> PipelineResult:
             raise result
         raise RunError(
             f"the pipeline broke: {str(result).splitlines()[-1] if str(result) else result!r}. "
-            f"Usually that is --step {', '.join(plain)}, which looks after itself: derive it from "
-            "finecut.transforms.step.EachClip, so that an accident costs its clip only"
+            f"Usually the cause is --step {', '.join(plain)}, which handles its own errors: "
+            "derive it from finecut.transforms.step.EachClip, so that an error affects only one "
+            "clip"
         ) from result
     begun: PipelineResult = result
     return begun

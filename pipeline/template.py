@@ -69,7 +69,7 @@ def _translated(argument: str) -> Iterator[str]:
         return
     if not equals:
         raise OptionError(
-            f"{name} stands alone: launchers pass every parameter with its value, so write "
+            f"{name} has no value: launchers pass every parameter with a value, so write "
             f"{name}={TRUE if is_switch(field) else '…'}"
         )
     if not value:  # a form passes fields that were left empty
@@ -104,7 +104,7 @@ def _parameter(f: Field[Any]) -> dict[str, Any]:
     required = f.name in ("input", "output")
     text = str(f.metadata["text"])
     if is_many(f):
-        text += " Several are separated by commas."
+        text += " Separate several values by commas."
     told: dict[str, Any] = {
         "name": f.name,
         "label": f.name.replace("_", " ").capitalize(),

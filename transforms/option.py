@@ -28,7 +28,7 @@ LONGEST_WAIT: Final = 86_400
 TRANSFORMERS, VLLM = "transformers", "vllm"
 
 INPUT, CUT, SCENES, ENCODE = "input", "cutting", "cutting at scenes", "encoding"
-LOOK, MODELS, PREVIEW = "looking and filtering", "looking with models", "windows and previews"
+LOOK, MODELS, PREVIEW = "measuring and filtering", "measuring with models", "windows and previews"
 EMBED, CAPTIONS, MACHINES = "embeddings", "captions", "models and machines"
 OUTPUT, RUN, LIMITS = "output", "running", "limits"
 #: In this order help and tables list them.

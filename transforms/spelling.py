@@ -34,4 +34,4 @@ def nearest(word: str, known: Collection[str]) -> str | None:
 def did_you_mean(word: str, known: Collection[str]) -> str:
     """What to write instead of a word that nobody knows."""
     near = nearest(word, known)
-    return f"did you mean {near}?" if near else f"write one of {', '.join(known)}"
+    return f"did you mean {near}?" if near else f"give one of {', '.join(known)}"

@@ -88,6 +88,6 @@ def _bytes_of(id: str) -> bytes:
         return uuid.UUID(id).bytes
     except ValueError as error:
         raise NoDataset(
-            f"{id!r} is listed as a clip, and is no id: clips have UUIDs. Usually a document was "
-            "changed by hand"
+            f"{id!r} is listed as a clip, but it is not an id: the ids of clips are UUIDs. "
+            "Usually a document was edited by hand"
         ) from error

@@ -40,7 +40,7 @@ class ShortClip(ClipError):
 
 
 def _broken(id: str, path: str, why: object, kind: type[ClipError] = ClipError) -> ClipError:
-    return kind(f"the clip {id} ({path}) cannot be given: {why}", id, path)
+    return kind(f"the clip {id} ({path}) cannot be read: {why}", id, path)
 
 
 def wished(
@@ -51,11 +51,11 @@ def wished(
 ) -> Pictures:
     """The pictures that are asked for by these words."""
     if short not in SHORT:
-        raise ValueError(f"short={short!r} is none of {', '.join(SHORT)}")
+        raise ValueError(f"short={short!r} is unknown: give one of {', '.join(SHORT)}")
     if short != ERROR and frames is None:
         raise ValueError(
-            f"short={short!r} says what becomes of clips that have fewer than frames=, and no "
-            "frames= is given: give it, or leave short= out"
+            f"short={short!r} decides what happens to clips with fewer than frames= frames, but "
+            "frames= is missing: give it, or leave short= out"
         )
     return Pictures(frames, fps, size, pad=short == PAD)
 
@@ -85,7 +85,7 @@ class Order:
     def __post_init__(self) -> None:
         seed: object = self.seed
         if not isinstance(seed, Integral):
-            raise TypeError(f"seed={seed!r} is no seed: give a whole number, as 7")
+            raise TypeError(f"seed={seed!r} is not a seed: give a whole number, such as 7")
 
 
 class Clips:
@@ -134,7 +134,7 @@ class Clips:
                 "caption": self._caption(entry),
             }
         except KeyError as error:
-            raise _broken(entry.id, entry.path, f"its document does not say {error}") from error
+            raise _broken(entry.id, entry.path, f"its document has no {error}") from error
         except NoDataset as error:
             raise _broken(entry.id, entry.path, error) from error
         if self.wish.vectors is not None:
@@ -152,8 +152,9 @@ class Clips:
             raise _broken(
                 entry.id,
                 entry.path,
-                f"{error}. Give short='skip' to leave such clips out, short='pad' to have them "
-                "filled up and masked, or ask for fewer frames; keep= leaves them out beforehand",
+                f"{error}. Give short='skip' to leave such clips out, short='pad' to fill them "
+                "up and get a mask, or fewer frames; with keep=, you can leave them out "
+                "beforehand",
                 ShortClip,
             ) from error
         except (FilmError, NoDataset, FileNotFoundError) as error:
@@ -183,7 +184,7 @@ class Clips:
                 entry.id,
                 entry.path,
                 f"it has no {wanted}, but {', '.join(captions) or 'no caption at all'}. Choose "
-                "another by caption=, or leave such clips out by keep=",
+                "another with caption=, or leave such clips out with keep=",
             )
         return captions[wanted]
 
@@ -196,8 +197,8 @@ class Clips:
             raise _broken(
                 entry.id,
                 entry.path,
-                f"it has no vector of {algorithm}. Rejected clips have none, and those for which "
-                "the model failed",
+                f"it has no vector of {algorithm}. Rejected clips have no vector, and neither do "
+                "clips for which the model failed",
             )
         return vector
 

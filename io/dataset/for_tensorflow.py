@@ -95,12 +95,12 @@ def tf_dataset(
     of ``scores`` by its name, NaN where it was not measured.
     """
     if on_error not in ON_ERROR:
-        raise ValueError(f"on_error={on_error!r} is none of {', '.join(ON_ERROR)}")
+        raise ValueError(f"on_error={on_error!r} is unknown: give one of {', '.join(ON_ERROR)}")
     pictures = wished(frames, fps, size, short)
     if not decode and pictures != Pictures():
         raise ValueError(
-            "frames, fps and size speak of decoded pictures, and decode=False asks for none: leave "
-            "out one or the other"
+            "frames, fps and size apply to decoded pictures, but decode=False asks for none: "
+            "leave out one or the other"
         )
     clips = Clips(
         open_source(root, drop, keep, rejected=rejected, skips=on_error == SKIP),
@@ -162,7 +162,7 @@ class _Reader:
         self._clips, self._scores, self._skips = clips, tuple(scores), skips
         taken = {*TOLD, "frames", "seconds", "mask", "preview", "vector"} & set(scores)
         if taken:
-            raise ValueError(f"no score is called {', '.join(sorted(taken))}")
+            raise ValueError(f"there is no score called {', '.join(sorted(taken))}")
 
     def told(self, part: Places) -> tf.data.Dataset:
         """What is known of clips, without their films."""

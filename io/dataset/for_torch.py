@@ -116,12 +116,12 @@ class ClipDataset(IterableDataset):
     ) -> None:
         super().__init__()
         if on_error not in ON_ERROR:
-            raise ValueError(f"on_error={on_error!r} is none of {', '.join(ON_ERROR)}")
+            raise ValueError(f"on_error={on_error!r} is unknown: give one of {', '.join(ON_ERROR)}")
         pictures = wished(frames, fps, size, short)
         if not decode and (pictures != Pictures() or channels_first):
             raise ValueError(
-                "frames, fps, size and channels_first speak of decoded pictures, and decode=False "
-                "asks for the bytes of files: leave out one or the other"
+                "frames, fps, size and channels_first apply to decoded pictures, but "
+                "decode=False asks for the bytes of the files: leave out one or the other"
             )
         self._given = rank is not None
         self._rank, self._world = _rank_of(rank, world)
@@ -152,7 +152,7 @@ class ClipDataset(IterableDataset):
         on from the last one.
         """
         if epoch < 0:
-            raise ValueError(f"epoch={epoch}: they are counted from 0")
+            raise ValueError(f"epoch={epoch} is impossible: epochs count from 0")
         self._shared[EPOCH] = epoch
 
     @property
@@ -196,14 +196,14 @@ class ClipDataset(IterableDataset):
         """Go on from there with the next iteration."""
         if not _is_position(state):
             raise ValueError(
-                f"{state!r} cannot be right as a position: give what state_dict() returned, "
-                "unchanged, or begin the epoch anew"
+                f"{state!r} is not a valid position: give what state_dict() returned, unchanged, "
+                "or start the epoch again"
             )
         if state["clips"] != self._digest:
             raise ValueError(
-                "this position was noted for other clips or another seed, so what is left cannot "
-                "be known. Usually the output has changed since, or drop=, keep= or seed= are not "
-                "what they were; begin the epoch anew"
+                "this position was saved for other clips or another seed, so the remaining clips "
+                "are unknown. Usually the output has changed since, or drop=, keep= or seed= are "
+                "different: start the epoch again"
             )
         self._told = (dict(state), os.getpid())
 
@@ -220,9 +220,9 @@ class ClipDataset(IterableDataset):
         noted = Share(*state["share"])
         if process != os.getpid() or noted != share:
             raise RuntimeError(
-                f"the position was noted by {noted}, and this is {share}. With workers, each of "
-                "them goes on from its own: use torchdata's StatefulDataLoader with as many "
-                "workers and ranks as before"
+                f"the position was saved by {noted}, but this is {share}. Each worker continues "
+                "from its own position: use torchdata's StatefulDataLoader with the same number "
+                "of workers and ranks as before"
             )
         epoch, over = int(state["epoch"]), state["done"] >= state["of"]
         said = int(self._shared[EPOCH])
@@ -231,15 +231,16 @@ class ClipDataset(IterableDataset):
         if over:
             return said, 0
         raise RuntimeError(
-            f"the position was noted in epoch {epoch}, and set_epoch({said}) was called before "
-            f"that one was over. Call set_epoch({epoch}), or load no position"
+            f"the position was saved in epoch {epoch}, but set_epoch({said}) was called before "
+            f"that epoch was over. Call set_epoch({epoch}), or load no position"
         )
 
     def _check_rank(self) -> None:
         if not self._given and _distributed() not in (None, (self._rank, self._world)):
             raise RuntimeError(
-                "torch.distributed was initialised after this dataset was made, so every rank "
-                "would read the same clips: make it afterwards, or give rank= and world="
+                "torch.distributed was initialised after this dataset was created, so every rank "
+                "would read the same clips: create the dataset afterwards, or give rank= and "
+                "world="
             )
 
     def _walk(self, part: Places, position: Position) -> Iterator[Sample]:

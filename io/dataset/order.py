@@ -38,7 +38,7 @@ class Share:
             ("worker", self.worker, self.workers),
         ):
             if not 0 <= one < all_:
-                raise ValueError(f"{name}={one} is not one of {all_}: they are counted from 0")
+                raise ValueError(f"{name}={one} is out of range for {all_}: numbers count from 0")
 
     def __str__(self) -> str:
         return f"worker {self.worker} of {self.workers} of rank {self.rank} of {self.world}"

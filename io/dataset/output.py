@@ -83,8 +83,8 @@ def _refused(entry: Entry, key: str, should: str) -> Iterator[None]:
         yield
     except (TypeError, ValueError, AttributeError) as error:
         raise NoDataset(
-            f"the document of {entry.id} is not as documents are: its {key} should be {should}. "
-            "Usually it was changed by hand: finecut verify lists all that is wrong"
+            f"the document of {entry.id} is invalid: its {key} should be {should}. Usually it "
+            "was edited by hand: finecut verify lists everything that is wrong"
         ) from error
 
 
@@ -103,8 +103,8 @@ class Output:
             layout.processed_videos()
         ):
             raise NoDataset(
-                f"{root} holds no clips that were finished: there is no processed_clip_chunks/ in "
-                "it. Write the folder that was the --output of finecut curate"
+                f"{root} contains no finished clips: it has no folder processed_clip_chunks/. "
+                "Give the folder that was the --output of finecut curate"
             )
         return cls(Layout(root, shard_prefix=_is_sharded(layout)))
 
@@ -171,12 +171,13 @@ def read_document(path: str) -> dict[str, Any]:
     except BadDocument as error:
         raise NoDataset(
             f"{error}. Usually a copy was cut short, or somebody edited it: finecut verify lists "
-            "all that is wrong"
+            "everything that is wrong"
         ) from error
     if said is None:
         raise NoDataset(
-            f"{path} is missing, and other documents speak of it. Usually files were removed by "
-            "hand, or a copy is not complete: finecut verify lists all that is wrong"
+            f"{path} is missing, although other documents refer to it. Usually files were "
+            "removed by hand, or a copy is incomplete: finecut verify lists everything that is "
+            "wrong"
         )
     return said
 
@@ -187,8 +188,8 @@ def chunk_named(said: Document, path: str) -> str:
         video, index = said["video"], said["clip_chunk_index"]
     except KeyError as error:
         raise NoDataset(
-            f"{path} is no document of a chunk, because it does not say {error}. Usually it was "
-            "changed by hand, or a copy is not complete: finecut verify lists all that is wrong"
+            f"{path} is not the document of a chunk: it has no {error}. Usually it was edited by "
+            "hand, or a copy is incomplete: finecut verify lists everything that is wrong"
         ) from error
     if not isinstance(video, str) or type(index) is not int:
         raise _other_kind(path, "video or clip_chunk_index", "a text and a whole number")
@@ -206,8 +207,8 @@ def clips_named(said: Document, path: str) -> Iterator[tuple[str, bool]]:
 
 def _other_kind(path: str, key: str, should: str) -> NoDataset:
     return NoDataset(
-        f"{path} is not as documents are: its {key} should be {should}. Usually it was changed by "
-        "hand: finecut verify lists all that is wrong"
+        f"{path} is invalid: its {key} should be {should}. Usually it was edited by hand: "
+        "finecut verify lists everything that is wrong"
     )
 
 

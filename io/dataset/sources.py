@@ -152,7 +152,7 @@ class Curated:
         size = shelf.size_of(entry.path) if data is None else len(data)
         if said is not None and size != said:
             raise NoDataset(
-                f"it has {size} bytes, and its document says {said}: usually a copy was cut short"
+                f"it has {size} bytes, but its document says {said}: usually a copy was cut short"
             )
         return entry.path if data is None else data
 
@@ -161,7 +161,7 @@ class Curated:
         if algorithm not in known:
             raise NoDataset(
                 f"{self._output.root} has no vectors of {algorithm!r}: "
-                + (f"write one of {', '.join(known)}" if known else "it has none at all")
+                + (f"give one of {', '.join(known)}" if known else "there are no vectors at all")
             )
 
     def vector(self, algorithm: str, number: int) -> Floats | None:
@@ -173,7 +173,7 @@ class Curated:
         for window in entry.document.get("windows") or ():
             span = (int(window["start_frame"]), int(window["end_frame"]))
             return shelf.read(self._output.layout.preview(entry.id, *span))
-        raise NoDataset("its document names no window, so it has no preview")
+        raise NoDataset("its document lists no windows, so it has no preview")
 
 
 class Sharded:
@@ -224,8 +224,8 @@ class Sharded:
         folders = {embedding_folder(name): size for name, size in known.items()}
         if known and folders.get(embedding_folder(algorithm)) != vector.size:
             raise NoDataset(
-                f"its shard has a vector of {vector.size} numbers, and none of {algorithm!r}: its "
-                f"document speaks of {', '.join(sorted(known))}"
+                f"its shard has a vector of {vector.size} numbers, but none of {algorithm!r}: "
+                f"its document names {', '.join(sorted(known))}"
             )
         return np.ascontiguousarray(vector.reshape(-1))
 
@@ -243,7 +243,7 @@ class Sharded:
                 length *= 4
 
     def preview(self, entry: Entry) -> bytes:
-        raise NoDataset("shards hold no previews: read the output that they were made of")
+        raise NoDataset("shards contain no previews: read the dataset from which they were made")
 
 
 def _dimensions(data: bytes) -> dict[str, Any]:
@@ -272,7 +272,7 @@ def _members_in(data: bytes, id: str) -> dict[str, bytes]:
             file = archive.extractfile(member)
             found[dot + end] = b"" if file is None else file.read()
         if archive.offset >= len(data):  # and no end of the archive was seen
-            raise tarfile.ReadError("ends without saying so")
+            raise tarfile.ReadError("ends without an end marker")
     return found
 
 
@@ -281,15 +281,15 @@ def _index(folder: ShardFolder) -> pa.Table:
         table = pq.read_table(io.BytesIO(shelf.read(folder.index)))
     except pa.ArrowInvalid as error:
         raise NoDataset(
-            f"{folder.index} is no Parquet table ({error}): usually a copy was cut short"
+            f"{folder.index} is not a Parquet table ({error}): usually a copy was cut short"
         ) from error
     missing = [
         name for name in ("id", "shard", "offset", "num_bytes") if name not in table.schema.names
     ]
     if missing:
         raise NoDataset(
-            f"{folder.index} is no index of shards, because it has no column {', '.join(missing)}: "
-            "write a folder that finecut shard wrote"
+            f"{folder.index} is not an index of shards, because it has no column "
+            f"{', '.join(missing)}: give a folder that finecut shard wrote"
         )
     return table.combine_chunks()
 
@@ -318,8 +318,8 @@ def _vectors_in(path: str, _opened: str) -> dict[str, Floats]:
         return {} if data is None else _by_id(pq.read_table(io.BytesIO(data)), "embedding")
     except (pa.ArrowException, KeyError, ValueError, shelf.NotAFile) as error:
         raise NoDataset(
-            f"{path} is no table of vectors ({error}): usually a copy was cut short. finecut "
-            "verify lists all that is wrong"
+            f"{path} is not a table of vectors ({error}): usually a copy was cut short. finecut "
+            "verify lists everything that is wrong"
         ) from error
 
 
@@ -339,7 +339,7 @@ def _ids(drop: Drop) -> Set[str]:
     named: list[Any] = list(drop) if several else [drop]
     if not all(isinstance(one, str) for one in named):
         raise TypeError(
-            f"drop={drop!r} names no clips: give the path of a list, as finecut dedup writes them, "
-            "several such paths, or ids as texts; leave it out to drop none"
+            f"drop={drop!r} names no clips: give the path of a list that finecut dedup wrote, "
+            "several such paths, or ids as strings; leave it out to drop nothing"
         )
     return frozenset(named) if all(map(is_clip_id, named)) else read_drops(named)

@@ -18,13 +18,13 @@ TRANSPARENT = 0x10
 def still_of(webp: bytes) -> bytes:
     """A WebP of its first picture alone; a still is returned as it is."""
     if webp[:4] != b"RIFF" or webp[8:HEAD] != b"WEBP":
-        raise ValueError("it is no WebP: usually it was cut short while it was copied")
+        raise ValueError("it is not a WebP image: usually it was cut short when it was copied")
     for name, body in _chunks(webp[HEAD:]):
         if name in (b"VP8 ", b"VP8L"):
             return webp
         if name == b"ANMF":
             return _file(body[:ABOUT], list(_chunks(body[ABOUT:])))
-    raise ValueError("it shows no picture: usually it was cut short while it was copied")
+    raise ValueError("it contains no picture: usually it was cut short when it was copied")
 
 
 def _file(about: bytes, chunks: list[tuple[bytes, bytes]]) -> bytes:
@@ -46,6 +46,6 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         size = int.from_bytes(data[place + 4 : place + 8], "little")
         body = data[place + 8 : place + 8 + size]
         if len(body) < size:
-            raise ValueError("it ends too early: usually it was cut short while it was copied")
+            raise ValueError("it ends too early: usually it was cut short when it was copied")
         yield data[place : place + 4], body
         place += 8 + size + size % 2

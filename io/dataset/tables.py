@@ -110,8 +110,8 @@ def _row(entry: Entry) -> Row:
         start, end = entry.span
     except KeyError as error:
         raise NoDataset(
-            f"the document of the clip {entry.id} ({entry.path}) does not say {error}. Usually it "
-            "was changed by hand: finecut verify lists all that is wrong"
+            f"the document of the clip {entry.id} ({entry.path}) has no {error}. Usually it was "
+            "edited by hand: finecut verify lists everything that is wrong"
         ) from error
     row: Row = {name: said.get(name) for name in COLUMNS.names}
     row |= {"id": entry.id, "kept": entry.kept, "start": start, "end": end, "path": entry.path}

@@ -66,16 +66,16 @@ class Limits:
     def refuse_seconds(self, seconds: float) -> None:
         if seconds > self.seconds:
             raise FilmError(
-                f"the film is {seconds:,.0f} s long, and {self.seconds:,.0f} s are the limit. "
-                "Usually its header is damaged or its clock jumped; re-mux the file so that its "
-                "length is measured anew, split it, or raise --max-seconds."
+                f"the video is {seconds:,.0f} s long; the limit is {self.seconds:,.0f} s. "
+                "Usually its header is damaged or its clock jumps. Remux the file so that its "
+                "length is measured again, split it, or raise --max-seconds."
             )
 
     def refuse_frames(self, frames: float) -> None:
         if frames > self.frames:
             raise FilmError(
-                f"the film has {frames:,.0f} frames or more, and {self.frames:,} are the limit. "
-                "Usually its header is damaged or names a wrong frame rate; re-mux the file with "
+                f"the video has {frames:,.0f} frames or more; the limit is {self.frames:,}. "
+                "Usually its header is damaged or has a wrong frame rate. Remux the file with "
                 "its real rate, split it, or raise --max-frames."
             )
 

@@ -127,10 +127,10 @@ def refuse_matrix(colorspace: int) -> None:
     name = REFUSED.get(colorspace)
     if name is not None:
         raise FilmError(
-            f"the colours of its pictures are stored as {name} (matrix {colorspace}), which cannot "
-            "be converted here, and would be wrong if they were taken for others. Usually the file "
-            "is a master for a film studio, or its header is damaged; export it with BT.709 or "
-            "BT.2020 (non-constant luminance) colours."
+            f"the colours of its frames are stored as {name} (matrix {colorspace}). They cannot "
+            "be converted here, and would be wrong if treated as something else. Usually the "
+            "file is a studio master, or its header is damaged. Export it with BT.709 or BT.2020 "
+            "(non-constant luminance) colours."
         )
 
 

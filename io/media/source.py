@@ -101,9 +101,9 @@ def open_film(
         if isinstance(error, av.error.MemoryError):
             limits.refuse_memory()
         raise FilmError(
-            f"no video container could be opened ({error.strerror}). The file is empty, cut off "
-            "before its index, encrypted, or not a video at all; try to play it, and copy or "
-            "export it again."
+            f"it could not be opened as a video container ({error.strerror}). The file is empty, "
+            "cut off before its index, encrypted, or not a video at all. Try to play it, and "
+            "copy or export it again."
         ) from error
     with container:
         try:
@@ -117,7 +117,7 @@ def open_film(
         except av.error.FFmpegError as error:
             raise FilmError(
                 f"FFmpeg gave up on it ({error.strerror}). Usually its codec is unknown here, or "
-                "the file is damaged; re-encode it with a common codec."
+                "the file is damaged. Re-encode it with a common codec."
             ) from error
 
 
@@ -143,7 +143,7 @@ def video_stream(container: InputContainer) -> VideoStream:
         if not stream.disposition & Disposition.attached_pic:
             return stream
     raise FilmError(
-        "the file has no video track: it is sound only, or its only picture is a cover image. "
+        "the file has no video track: it has only sound, or its only picture is a cover image. "
         "Leave it out of the input."
     )
 
@@ -176,8 +176,8 @@ def probe(file: str | BinaryIO, source: Source, size: int, limits: Limits = USUA
         refuse_locked(stream, described)
         if not has_decoder(stream):
             raise FilmError(
-                "the codec of its pictures is unknown here. Usually the file is encrypted, damaged "
-                "or of a rare make; re-encode it with a common codec."
+                "its video codec is unknown here. Usually the file is encrypted, damaged or in a "
+                "rare format. Re-encode it with a common codec."
             )
         ignore_other_streams(container, {stream.index})
         limits.refuse_pixels(stream.codec_context.width, stream.codec_context.height)
@@ -215,8 +215,8 @@ def refuse_locked(stream: VideoStream, described: Descriptions) -> None:
     """Decoders make something even of encrypted pictures, which nobody should take for the film."""
     if is_locked(described, stream.id) or MATROSKA_KEY in stream.metadata:
         raise FilmError(
-            "its pictures are encrypted, and finecut has no keys. Usually it was downloaded from a "
-            "service with copy protection; get a copy without it, or leave it out of the input."
+            "its video is encrypted, and finecut has no keys. Usually it was downloaded from a "
+            "service with copy protection. Get an unencrypted copy, or leave it out of the input."
         )
 
 
@@ -244,7 +244,7 @@ def open_clip(
     with open_film(file, limits, own) as container:
         stream = video_stream(container)
         if not has_decoder(stream):
-            raise FilmError("the codec of its pictures is unknown here: usually it is damaged")
+            raise FilmError("its video codec is unknown here: usually the file is damaged")
         ignore_other_streams(container, {stream.index})
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = threads
@@ -266,8 +266,9 @@ def _framerate(stream: VideoStream) -> float:
     rate = stream.average_rate or stream.base_rate
     if not rate:
         raise FilmError(
-            "the video track has no frame rate, so no span of it can be named. Usually the file "
-            "holds one picture or was cut off while recording; re-mux it with a constant rate."
+            "the video track has no frame rate, so it cannot be divided into spans. Usually the "
+            "file contains one picture, or the recording was cut off. Remux it with a constant "
+            "rate."
         )
     return rate.numerator / rate.denominator
 
@@ -282,8 +283,8 @@ def _duration(container: InputContainer, stream: VideoStream, first_pts: int) ->
             seconds -= max(0.0, float(first_pts * base))
     else:
         raise FilmError(
-            "neither the video track nor the container says how long it is. Usually a recording "
-            "was interrupted; re-mux the file so that it gets an index."
+            "neither the video track nor the container states its duration. Usually a recording "
+            "was interrupted. Remux the file so that it gets an index."
         )
     # Six decimals, because that is what the reference reads; the frame count depends on it.
     return float(f"{seconds:.6f}")
@@ -299,8 +300,8 @@ def _check_length(seconds: float, framerate: float, size: int, limits: Limits) -
     frames = seconds * framerate
     if frames > size:
         raise FilmError(
-            f"the header promises {frames:.0f} frames in {size} bytes, which is impossible. It is "
-            "damaged; re-mux the file so that its length is measured anew."
+            f"the header promises {frames:.0f} frames in {size} bytes, which is impossible. The "
+            "header is damaged: remux the file so that its length is measured again."
         )
     limits.refuse_seconds(seconds)
     limits.refuse_frames(frames)
@@ -321,8 +322,8 @@ def _first_frame(
                 refuse_matrix(frame.colorspace)
                 return pts, frame.format.name
     raise FilmError(
-        "not one frame of the video track could be decoded. Usually the file is damaged from its "
-        "start or its codec is unknown here; re-encode it."
+        "not one frame of the video track could be decoded. Usually the file is damaged from the "
+        "start, or its codec is unknown here. Re-encode it."
     )
 
 
@@ -352,7 +353,7 @@ def decode(
         context = packet.stream.codec_context
         limits.refuse_pixels(context.width, context.height)
         if context.is_hwaccel and isinstance(error, NOT_THE_DATA):
-            reason = f"the GPU gave up on a picture ({error})"
+            reason = f"the GPU could not decode a frame ({error})"
             raise DecoderMissing.because(NVDEC, reason) from error
         if isinstance(error, av.error.ArgumentError) and not context.width:
             limits.refuse_size()

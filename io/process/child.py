@@ -46,8 +46,8 @@ class _Line:
         assert self.socket is not None
         if len(body) > LONGEST_FRAME:
             raise ValueError(
-                f"a child may yield {LONGEST_FRAME} bytes at once, not {len(body)}: yield less, "
-                "and more often"
+                f"a child may yield at most {LONGEST_FRAME} bytes at once, not {len(body)}: "
+                "yield less, more often"
             )
         try:
             with self._lock:

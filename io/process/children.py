@@ -44,7 +44,7 @@ __all__ = [
     "start",
 ]
 
-STOPPED: Final = "the run is being stopped, so no more work is begun. Start it again."
+STOPPED: Final = "the run is being stopped, so no new work begins. Start it again."
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def run_in_child(
                 kind, body = child.receive(limits.stall_seconds)
                 if kind == BROKE:
                     error = body.decode(errors="replace")
-                    raise ChildDied(f"the work in a child process broke off with {error}")
+                    raise ChildDied(f"the work in a child process failed with {error}")
                 if kind == DATA:
                     yield body
         child.tasks += 1
@@ -138,8 +138,8 @@ class _Here:
         """A child that waits for a task. A nursery that died is begun again, once."""
         if not possible():
             raise ChildDied(
-                "this system cannot run child processes as they are needed here, only Linux can. "
-                "Do this work in the process itself, without limits."
+                "this system cannot run the child processes that are needed here; only Linux "
+                "can. Do this work in the process itself, without limits."
             )
         with self._lock:
             for _ in range(2):
@@ -151,7 +151,7 @@ class _Here:
                         raise
             raise ChildDied(
                 "the process that starts child processes was killed twice in a row. Usually the "
-                "machine has run out of memory; take fewer workers, or a larger machine."
+                "machine has run out of memory. Use fewer workers, or a larger machine."
             )
 
     def begin(self) -> None:
@@ -200,14 +200,14 @@ def _end_of(child: Child, silence: str, limits: ChildLimits) -> str:
     """Why there is nothing more to come from this child."""
     if silence == "stalled":
         return (
-            f"the work gave no sign of life for {limits.stall_seconds:g} s and was ended. Usually "
-            "a decoder hangs on a damaged file, or the disk or network it is read from does; "
-            "re-encode the file, or allow more time."
+            f"the work gave no sign of life for {limits.stall_seconds:g} s and was ended. "
+            "Usually a decoder hangs on a damaged file, or the disk or network that it is read "
+            "from hangs. Re-encode the file, or allow more time."
         )
     if silence == "nonsense":
         return (
-            "the child process answered what makes no sense and was ended. Usually the file made "
-            "its decoder write where it must not; do not trust the file, leave it out."
+            "the child process returned invalid data and was ended. Usually the file made its "
+            "decoder write out of bounds. Do not trust the file; leave it out."
         )
     # It is about to end by itself: what ended it has to be known before it is killed.
     status = child.nursery.status_of(child)
@@ -215,35 +215,37 @@ def _end_of(child: Child, silence: str, limits: ChildLimits) -> str:
         return _death(status, limits)
     if child.nursery.gone:
         return (
-            "all child processes of this worker were ended, with the one that starts them. "
-            "Usually the run was stopped, or the machine ran out of memory; if nobody stopped "
-            "it, take fewer workers or a larger machine."
+            "all child processes of this worker were ended, along with the one that starts them. "
+            "Usually the run was stopped, or the machine ran out of memory. If nobody stopped "
+            "it, use fewer workers or a larger machine."
         )
-    return "the child process left its line but did not end, and was given up. Try it again."
+    return (
+        "the child process closed its connection but did not end, so it was abandoned. Try again."
+    )
 
 
 def _death(status: int, limits: ChildLimits) -> str:
     if not os.WIFSIGNALED(status):
         return (
-            f"the child process ended itself with code {os.waitstatus_to_exitcode(status)} in the "
-            "midst of its work. Usually a library gave up on a file it could not bear; re-encode "
-            "the file, or leave it out."
+            f"the child process exited with code {os.waitstatus_to_exitcode(status)} in the "
+            "middle of its work. Usually a library gave up on a file that it could not handle. "
+            "Re-encode the file, or leave it out."
         )
     number = os.WTERMSIG(status)
     if number == signal.SIGXCPU:
         return (
             f"the work took more than {limits.cpu_seconds:g} s of processor time and was ended. "
-            "Usually the file claims sizes it does not have, or it is very long; re-encode or "
-            "split it, or allow more time."
+            "Usually the file claims wrong sizes, or it is very long. Re-encode or split it, or "
+            "allow more time."
         )
     if number == signal.SIGKILL:
         return (
             "the child process was killed from outside (SIGKILL). Usually the machine ran out of "
-            "memory; take fewer workers, a larger machine, or lower the limit of memory."
+            "memory. Use fewer workers, a larger machine, or a lower memory limit."
         )
     known = number in {known.value for known in signal.Signals}
     name = signal.Signals(number).name if known else f"signal {number}"
     return (
-        f"the child process crashed ({name}). Usually a damaged or hostile file met an error in "
-        "FFmpeg; re-encode the file with another program, or leave it out."
+        f"the child process crashed ({name}). Usually a damaged or hostile file triggered a bug "
+        "in FFmpeg. Re-encode the file with another program, or leave it out."
     )

@@ -188,7 +188,9 @@ class Nursery:
         try:
             with theirs:
                 self.ask({"fork": child.number}, theirs)
-            self._await_answer(TO_FORK, "it was killed, or the machine has no room for a process")
+            self._await_answer(
+                TO_FORK, "it was killed, or the machine has no room for another process"
+            )
         except ChildDied:
             self._forget(child)
             raise

@@ -105,4 +105,4 @@ def _batched(work: Callable[[], None]) -> None:
         work()
     except AttributeError as error:
         # Where a batch was refused until Beam gave up, it looks for the status of no answer.
-        raise TimeoutError("the store answered no request of a batch") from error
+        raise TimeoutError("the store did not answer one of the requests in a batch") from error

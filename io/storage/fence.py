@@ -42,8 +42,8 @@ class LeadsOutside(FileNotFoundError):
     def __init__(self, path: str, root: str) -> None:
         super().__init__(
             errno.ENOENT,
-            f"{path} is a link, or lies behind one, and leads out of {root}, where finecut touches "
-            "nothing: remove the link, or put in its place what it leads to",
+            f"{path} is a link, or is behind a link, that leads out of {root}; finecut touches "
+            "nothing there. Remove the link, or replace it by what it points to",
             path,
         )
 
@@ -158,7 +158,7 @@ def leads_outside(path: str) -> bool:
     if root is None or path == root or is_within(real_place(path), _known_place(root)):
         return False
     if _is_new(path):
-        LOG.error("%s is left alone: it is a link that leads out of %s", _shown(path), _shown(root))
+        LOG.error("left alone: %s is a link that leads out of %s", _shown(path), _shown(root))
     return True
 
 
@@ -215,7 +215,7 @@ def plain_names(names: Iterable[object], note: str) -> list[str]:
             shown = _shown(str(name)[:80])
             if _is_new(f"{note} {shown}"):
                 LOG.error(
-                    "%s names %s, which finecut never writes: left alone", _shown(note), shown
+                    "%s names %s, which finecut never writes: it is left alone", _shown(note), shown
                 )
     return plain
 

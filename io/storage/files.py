@@ -269,9 +269,9 @@ def _whole(path: str, most: int | None) -> bytes:
         if stat.S_ISDIR(found.st_mode):
             raise IsADirectoryError(errno.EISDIR, "is a folder", path)
         if not stat.S_ISREG(found.st_mode):
-            raise NotAFile(errno.EINVAL, "is a pipe or device, and no file", path)
+            raise NotAFile(errno.EINVAL, "is a pipe or device, not a file", path)
         if most is not None and found.st_size > most:
-            raise NotAFile(errno.EFBIG, f"has {found.st_size:,} bytes, and may have {most:,}", path)
+            raise NotAFile(errno.EFBIG, f"has {found.st_size:,} bytes; the limit is {most:,}", path)
         with os.fdopen(opened, "rb", closefd=False) as file:
             return file.read()
     finally:

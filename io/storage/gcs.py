@@ -131,8 +131,8 @@ class GoogleStore:
                 self._rewrite(source, final, 0 if there is None else there.generation)
                 return
         raise TimeoutError(
-            f"{final} is being replaced by others all the time. Usually two runs write the same "
-            "output; wait until the other has ended, and run the same command again."
+            f"{final} keeps being replaced by others. Usually two runs write to the same output. "
+            "Wait until the other has ended, and run the same command again."
         )
 
     def _rewrite(self, source: storage.Blob, final: str, generation: int) -> None:
@@ -217,7 +217,7 @@ def _whole_or_again(uri: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, Redirection) as error:
-        raise ConnectionError(f"{uri} was not taken in whole: {error}") from error
+        raise ConnectionError(f"{uri} was not read completely: {error}") from error
 
 
 @cache
@@ -298,14 +298,14 @@ def _stands_in() -> bool:
 def _blob(uri: str, generation: int | None = None) -> storage.Blob:
     bucket, name = _parts(uri)
     if not name:
-        raise IsADirectoryError(21, "A bucket and no object", uri)
+        raise IsADirectoryError(21, "This is a bucket, not an object", uri)
     return _client().bucket(bucket).blob(name, generation=generation)
 
 
 def _parts(uri: str) -> tuple[str, str]:
     bucket, _, name = uri.removeprefix(GOOGLE).partition("/")
     if not BUCKET.fullmatch(bucket):
-        raise FileNotFoundError(2, f"{bucket!r} is no name of a bucket", uri)
+        raise FileNotFoundError(2, f"{bucket!r} is not the name of a bucket", uri)
     return bucket, name
 
 
@@ -349,7 +349,7 @@ def _plainly(uri: str) -> Iterator[None]:
         raise PermissionError(13, _refusal(), uri) from error
     except GoogleAuthError as error:
         if _is_passing(error):
-            raise ConnectionError(f"credentials could not be had: {error}") from error
+            raise ConnectionError(f"there are no usable credentials: {error}") from error
         raise PermissionError(13, f"{_refusal()} ({error})", uri) from error
 
 
@@ -365,10 +365,11 @@ def _is_passing(error: GoogleAuthError) -> bool:
 def _refusal() -> str:
     if may_have_credentials() or _stands_in():
         return (
-            "Google Cloud Storage refused it: usually this account has no role there, such as "
-            "Storage Object User on the bucket"
+            "Google Cloud Storage denied access. Usually this account lacks a role there, such "
+            "as Storage Object User on the bucket"
         )
     return (
-        "Google Cloud Storage refused it, and there are no credentials on this machine: run "
-        "gcloud auth application-default login, or point GOOGLE_APPLICATION_CREDENTIALS to a key"
+        "Google Cloud Storage denied access, and there are no credentials on this machine: run "
+        "gcloud auth application-default login, or set GOOGLE_APPLICATION_CREDENTIALS to the "
+        "path of a key"
     )

@@ -33,14 +33,14 @@ class BadDocument(ValueError):
 def parsed(data: bytes) -> dict[str, Any]:
     """The document that these bytes are."""
     if len(data) > MOST_BYTES:
-        raise BadDocument(f"has {len(data):,} bytes, and may have {MOST_BYTES:,}")
+        raise BadDocument(f"has {len(data):,} bytes; the limit is {MOST_BYTES:,}")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise BadDocument(f"is no text in UTF-8 ({error.reason} at byte {error.start})") from error
+        raise BadDocument(f"is not text in UTF-8 ({error.reason} at byte {error.start})") from error
     value = parsed_text(text)
     if not isinstance(value, dict):
-        raise BadDocument(f"is no object in braces, but a {type(value).__name__}")
+        raise BadDocument(f"is not a JSON object but a {type(value).__name__}")
     return value
 
 
@@ -54,7 +54,7 @@ def parsed_text(text: str) -> Any:
     except RecursionError:
         raise BadDocument(_DEEP) from None
     except ValueError as error:
-        raise BadDocument(f"is no JSON ({error})" if text.strip() else "is empty") from error
+        raise BadDocument(f"is not valid JSON ({error})" if text.strip() else "is empty") from error
     if _SURROGATE.search(text.encode()):
         _refuse_surrogates(value)
     return value
@@ -74,7 +74,7 @@ def read_json(path: str) -> dict[str, Any] | None:
     except BadDocument as error:
         raise BadDocument(f"{path} {error}") from error
     except IsADirectoryError as error:
-        raise BadDocument(f"{path} is a folder, and no document") from error
+        raise BadDocument(f"{path} is a folder, not a document") from error
     except shelf.NotAFile as error:
         raise BadDocument(f"{path} {error.strerror}") from error
 
@@ -86,25 +86,25 @@ def usable_json(path: str) -> dict[str, Any] | None:
     return None
 
 
-_DEEP: Final = f"is nested more than {DEEPEST} times"
+_DEEP: Final = f"is nested more than {DEEPEST} levels deep"
 
 
 def _number(text: str) -> float:
     number = float(text)
     if not math.isfinite(number) or abs(number) > LARGEST:
-        raise BadDocument(f"holds the number {_short(text)}, which nothing can be counted with")
+        raise BadDocument(f"contains the number {_short(text)}, with which nothing can be computed")
     return number
 
 
 def _whole(text: str) -> int:
     # Python itself refuses to read thousands of digits; twenty are enough to know.
     if len(text) > 20 or abs(number := int(text)) >= LARGEST_WHOLE:
-        raise BadDocument(f"holds the number {_short(text)}, which is more than 64 bits hold")
+        raise BadDocument(f"contains the number {_short(text)}, which does not fit into 64 bits")
     return number
 
 
 def _refused(text: str) -> NoReturn:
-    raise BadDocument(f"holds {text}, which is no number")
+    raise BadDocument(f"contains {text}, which is not a number")
 
 
 def _short(text: str) -> str:
@@ -127,5 +127,6 @@ def _refuse_surrogates(value: Any) -> None:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise BadDocument(
-            f"holds half a character (\\u{ord(error.object[error.start]):04x}), which no text may"
+            f"contains half a character (\\\\u{ord(error.object[error.start]):04x}), which "
+            "is not allowed in text"
         ) from error

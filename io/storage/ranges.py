@@ -87,9 +87,9 @@ class RangedFile(io.RawIOBase):
         data = self._opened.fetch(self._place, length)
         if len(data) != length:
             raise ShortRead(
-                f"{self._uri} gave {len(data)} of the {length} bytes from {self._place} on, of "
-                f"{self._opened.size} altogether. Usually the store or the way to it is "
-                "overloaded; run the same command again."
+                f"{self._uri} returned only {len(data)} of the {length} bytes from position "
+                f"{self._place} (of {self._opened.size} bytes in all). Usually the store or the "
+                "network is overloaded. Run the same command again."
             )
         return data
 

@@ -22,7 +22,8 @@ PATIENCE: Final = 5.0
 #: Seconds in which what failed at once is tried again.
 AGAIN: Final = 2.0
 LOG_IN: Final = (
-    "run gcloud auth application-default login, or point GOOGLE_APPLICATION_CREDENTIALS to a key"
+    "run gcloud auth application-default login, or set GOOGLE_APPLICATION_CREDENTIALS to the "
+    "path of a key"
 )
 
 
@@ -80,14 +81,15 @@ class _Greeting(threading.Thread):
             host = os.environ.get("GCE_METADATA_HOST")
             named = f"GCE_METADATA_HOST={host}" if host else "the metadata server"
             return (
-                f"{self.bucket} was not asked, because there are no credentials: Google's library "
-                f"looks for them at {named} ({why}). Usually this is no machine of Google's, or "
-                f"its service account is missing: {LOG_IN}; NO_GCE_CHECK=true ends the search"
+                f"{self.bucket} was not accessed, because there are no credentials: Google's "
+                f"library looks for them at {named} ({why}). Usually this machine is not in "
+                f"Google's cloud, or has no service account: {LOG_IN}; NO_GCE_CHECK=true ends "
+                "the search"
             )
         return (
             f"{self.bucket} cannot be reached ({why}). Usually this machine has no network, or a "
-            f"proxy or firewall lets nothing through to storage.googleapis.com: mend that. If the "
-            f"bucket is not public, {LOG_IN}, too"
+            "proxy or firewall blocks storage.googleapis.com: fix that. If the bucket is not "
+            f"public, also {LOG_IN}"
         )
 
 

@@ -94,7 +94,7 @@ def _write(path: Path, parts: Sequence[Buffer]) -> None:
 
 def _checked(name: str) -> str:
     if not name or name.startswith(".") or not all(c.isalnum() or c in PLAIN for c in name):
-        raise ValueError(f"{name!r} is no name for a file in the scratch folder")
+        raise ValueError(f"{name!r} is not a valid name for a file in the scratch folder")
     return name
 
 
@@ -132,8 +132,8 @@ def own_folder(root: str, name: str) -> Path:
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise PermissionError(
-            f"{folder} belongs to somebody else, so nothing is put there: remove it, or name "
-            "another folder for temporary files by TMPDIR"
+            f"{folder} belongs to another user, so finecut writes nothing there: remove it, or "
+            "set TMPDIR to another folder for temporary files"
         )
     folder.chmod(0o700)
     return folder

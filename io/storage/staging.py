@@ -104,8 +104,8 @@ def _beating(mark: Path, beats: bool) -> Iterator[None]:
         yield
         return
     LOG.error(
-        "there are no locks where %s lies, so finecut keeps a mark there up to date instead. "
-        "Before you start a run there after one that was killed, wait %.0f minutes",
+        "the file system of %s has no locks, so finecut keeps a time stamp there up to date "
+        "instead. If a run there was killed, wait %.0f minutes before you start the next one",
         mark.parent.parent,
         SILENT_SECONDS / 60,
     )

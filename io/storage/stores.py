@@ -98,12 +98,12 @@ def store_for(uri: str) -> Store:
         return _beams(uri)
     except ImportError as error:
         raise UnknownStore(
-            f"{uri} lies on a store whose library is not installed ({error}): pip install "
-            "'finecut[gcp]' has Google's"
+            f"{uri} is on a store whose library is not installed ({error}): for Google's, run "
+            "pip install 'finecut[gcp]'"
         ) from error
     except ValueError as error:
         raise UnknownStore(
-            f"{uri} lies on a store that is unknown here: write a folder of this machine, or gs://…"
+            f"{uri} is on an unknown kind of store: give a folder on this machine, or gs://…"
         ) from error
 
 

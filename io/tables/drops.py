@@ -41,9 +41,9 @@ def _ids_of(path: str) -> Iterator[str]:
     tables = tables_in(f"{path}/{DUPLICATES}") or tables_in(path)
     if not tables:
         raise DropsError(
-            f"{path} lists no clips: it is no file, and no folder with tables. Write the folder "
-            "that finecut dedup wrote (DATASET/dedup), a .parquet with one column id, or a text "
-            "with one id in a line"
+            f"{path} lists no clips: it is neither a file nor a folder with tables. Give the "
+            "folder that finecut dedup wrote (DATASET/dedup), a .parquet file with one column "
+            "id, or a text file with one id per line"
         )
     for table in tables:
         yield from _ids_in(table, _read(table) or b"")
@@ -54,8 +54,8 @@ def _read(path: str) -> bytes | None:
         return shelf.read_if_there(path)
     except OSError as error:
         raise DropsError(
-            f"{path} cannot be read ({error.strerror or error}): write a list of clips that is a "
-            "file you may read"
+            f"{path} cannot be read ({error.strerror or error}): give a list of clips that you "
+            "may read"
         ) from error
 
 
@@ -65,21 +65,21 @@ def _ids_in(path: str, data: bytes) -> Iterator[str]:
             table = from_parquet(data)
         except (pa.ArrowException, OSError) as error:  # damaged pages are the latter
             raise DropsError(
-                f"{path} is no Parquet table ({error}): usually a copy was cut short. Run finecut "
-                "dedup again"
+                f"{path} is not a Parquet table ({error}): usually a copy was cut short. Run "
+                "finecut dedup again"
             ) from error
         # Tables with more to say list clips that stay, too.
         if table.column_names != ["id"]:
             raise DropsError(
-                f"{path} is no list of clips that are to go, because it has the columns "
-                f"{', '.join(table.column_names)} and not just id: write the folder that finecut "
-                "dedup wrote (DATASET/dedup)"
+                f"{path} is not a list of clips to drop, because it has the columns "
+                f"{', '.join(table.column_names)} instead of just id: give the folder that "
+                "finecut dedup wrote (DATASET/dedup)"
             )
         for number, id in enumerate(table.column("id").to_pylist(), 1):
             if not is_clip_id(id):
                 raise DropsError(
-                    f"{path}, row {number}: {str(id)[:60]!r} is no id of a clip: write one in each "
-                    "row, as they stand in the names under clips/"
+                    f"{path}, row {number}: {str(id)[:60]!r} is not the id of a clip: put one id "
+                    "in each row, as in the file names in clips/"
                 )
             yield id
         return
@@ -89,7 +89,7 @@ def _ids_in(path: str, data: bytes) -> Iterator[str]:
             continue
         if not is_clip_id(word):
             raise DropsError(
-                f"{path}, line {number}: {word[:60]!r} is no id of a clip: write one in each line, "
-                "as they stand in the names under clips/"
+                f"{path}, line {number}: {word[:60]!r} is not the id of a clip: put one id on "
+                "each line, as in the file names in clips/"
             )
         yield word

@@ -83,15 +83,15 @@ def read_vectors(path: str) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
     Raises ``ValueError`` with a sentence if it is no table of vectors.
     """
     if not shelf.is_file(path):
-        raise ValueError(f"{path} is a folder, pipe or device, and no table of vectors")
+        raise ValueError(f"{path} is a folder, pipe or device, not a table of vectors")
     try:
         with shelf.open_source(path) as file, pq.ParquetFile(file) as table:
             names = table.schema_arrow.names
             column = next((name for name in EMBEDDINGS if name in names), None)
             if ID not in names or column is None:
                 raise ValueError(
-                    f"{path} is no table of vectors: it has the columns {', '.join(names)}, and "
-                    f"needs {ID} and {EMBEDDINGS[0]}"
+                    f"{path} is not a table of vectors: it has the columns {', '.join(names)}, "
+                    f"but needs {ID} and {EMBEDDINGS[0]}"
                 )
             for batch in table.iter_batches(AT_ONCE, columns=[ID, column]):
                 ids = batch.column(ID).cast(pa.string()).to_pylist()
@@ -109,7 +109,9 @@ def _vectors(column: pa.Array, path: str) -> NDArray[np.float32]:
     lists = column.cast(pa.large_list(pa.float32()))
     lengths = {length for length in pc.list_value_length(lists).unique().to_pylist() if length}
     if len(lengths) > 1:
-        raise ValueError(f"{path} holds vectors of {sorted(lengths)} numbers: those of two models")
+        raise ValueError(
+            f"{path} contains vectors of {sorted(lengths)} numbers, so they come from two models"
+        )
     if not lengths:
         return np.zeros((len(lists), 0), np.float32)
     vectors = np.zeros((len(lists), *lengths), np.float32)

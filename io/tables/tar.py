@@ -70,7 +70,9 @@ class Tar:
             self._write(piece)
             written += len(piece)
         if written != size:
-            raise ValueError(f"{name} has {written} bytes and not the {size} that were announced")
+            raise ValueError(
+                f"{name} has {written} bytes instead of the {size} that were announced"
+            )
         self._write(bytes(padding(size)))
         return place
 

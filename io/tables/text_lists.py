@@ -18,7 +18,7 @@ def list_text(path: str) -> str:
     try:
         data = shelf.read(path)
     except FileNotFoundError as error:
-        raise BadList("there is no such file") from error
+        raise BadList("the file does not exist") from error
     except OSError as error:
         raise BadList(f"it cannot be read ({error.strerror or error})") from error
     try:
@@ -26,11 +26,11 @@ def list_text(path: str) -> str:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadList(
-            f"it is no text in UTF-8 ({error.reason} at byte {error.start}): save it as such"
+            f"it is not text in UTF-8 ({error.reason} at byte {error.start}): save it as UTF-8"
         ) from error
     # One such character somewhere is a name that no file has; in UTF-16 it is every other one.
     if "\0" in text[:2]:
-        raise BadList("it holds NUL characters, as texts in UTF-16 do: save it as UTF-8")
+        raise BadList("it contains NUL characters, as text in UTF-16 does: save it as UTF-8")
     return text
 
 
@@ -39,4 +39,4 @@ def csv_rows(text: str) -> list[list[str]]:
     try:
         return list(csv.reader(io.StringIO(text)))
     except csv.Error as error:
-        raise BadList(f"it is no CSV of short fields ({error})") from error
+        raise BadList(f"it is not a CSV file with short fields ({error})") from error

@@ -87,7 +87,8 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in NAMES:
             raise NoVector(
-                f"it would call {f'{module}.{name}'[:80]!r}, which no array of numbers needs"
+                f"it would call {f'{module}.{name}'[:80]!r}, which an array of numbers does "
+                "not need"
             )
         return NAMES[module, name]
 
@@ -98,12 +99,15 @@ def read_vector(data: bytes) -> NDArray[Any]:
         # Whoever looks through it also finds lengths that lead out of the data.
         for step, _, _ in pickletools.genops(data):
             if step.name not in STEPS:
-                raise NoVector(f"it takes a step ({step.name}) that no array of numbers needs")
+                raise NoVector(
+                    f"it contains an instruction ({step.name}) that an array of numbers does not "
+                    "need"
+                )
         return _array(_Unpickler(io.BytesIO(data)).load())
     except NoVector:
         raise
     except BROKEN as error:
-        raise NoVector(f"it is cut short or no pickle ({error})") from error
+        raise NoVector(f"it is cut short, or not a pickle ({error})") from error
 
 
 def _array(made: Any) -> NDArray[Any]:
@@ -113,7 +117,9 @@ def _array(made: Any) -> NDArray[Any]:
     elif isinstance(made, _Buffer):
         data, dtype, shape, order = made.said
     else:
-        raise NoVector(f"it holds no array but a {type(made).__name__.lstrip('_').lower()}")
+        raise NoVector(
+            f"it contains a {type(made).__name__.lstrip('_').lower()} instead of an array"
+        )
     kind = _dtype(dtype)
     if not isinstance(data, bytes | bytearray) or math.prod(shape) * kind.itemsize != len(data):
         raise NoVector(f"its numbers do not fill an array of the shape {shape}")
@@ -124,7 +130,7 @@ def _array(made: Any) -> NDArray[Any]:
 
 def _dtype(made: Any) -> np.dtype[Any]:
     if not isinstance(made, _Dtype) or made.said[0] not in FLOATS:
-        raise NoVector("it holds no floats")
+        raise NoVector("it contains no floats")
     order = "<" if made.state[1] == "<" else ">"
     kind: np.dtype[Any] = np.dtype(order + made.said[0])
     return kind

@@ -33,14 +33,14 @@ def options_of(step: str, given: Mapping[str, Any]) -> Options:
 def _refuse_unknown(step: str, name: str, known: Mapping[str, Field[Any]]) -> None:
     if name in BEAMS:
         raise OptionError(
-            f"{step}: {name} is not a step's to say: how and where a pipeline runs are options of "
-            "Beam (and streams need finecut launch); leave it out"
+            f"{step}: {name} cannot be set here: how and where a pipeline runs are options of "
+            "Beam (and streams need finecut launch). Leave it out"
         )
     if name in known:
         return
     usual = name.removeprefix("--").replace("-", "_")
     near = difflib.get_close_matches(usual, set(known) - BEAMS, n=1, cutoff=0.7)
-    hint = f"did you mean {near[0]}?" if near else "finecut curate --help says what there is."
+    hint = f"did you mean {near[0]}?" if near else "finecut curate --help lists all options."
     raise OptionError(f"{step}: unknown option {name}: {hint}")
 
 
@@ -51,7 +51,7 @@ def _value(said: str, value: Any, f: Field[Any], hint: Any) -> Any:
         return tuple(_text(said, one) for one in several)
     if is_switch(f):
         if not isinstance(value, bool):
-            raise OptionError(f"{said} is {value!r}: write true or false")
+            raise OptionError(f"{said} is {value!r}: give true or false")
         return value
     kinds = {hint, *typing.get_args(hint)}
     if f.metadata["parse"] and isinstance(value, str):
@@ -65,17 +65,17 @@ def _parsed(said: str, value: str, f: Field[Any]) -> Any:
     try:
         return f.metadata["parse"](value)
     except ValueError:
-        raise OptionError(f"{said} is {value!r}: write a rate like 4M or 800K") from None
+        raise OptionError(f"{said} is {value!r}: give a rate such as 4M or 800K") from None
 
 
 def _number(said: str, value: Any, kind: type[int] | type[float]) -> int | float:
     wanted = "a whole number" if kind is int else "a number"
     if isinstance(value, bool) or not isinstance(value, int | float) or kind(value) != value:
-        raise OptionError(f"{said} is {value!r}: write {wanted}")
+        raise OptionError(f"{said} is {value!r}: give {wanted}")
     return kind(value)
 
 
 def _text(said: str, value: Any) -> str:
     if not isinstance(value, str):
-        raise OptionError(f"{said} is {value!r} and no text: put it in quotes")
+        raise OptionError(f"{said} is {value!r}, which is not text: put it in quotes")
     return value

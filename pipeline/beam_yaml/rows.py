@@ -158,8 +158,9 @@ def record_in(row: Any, kind: type[T]) -> T:
         return from_json(kind, text)
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise RowError(
-            f"the field {RECORD!r} of a row holds no {kind.__name__} but {str(text)[:80]!r}: it is "
-            "what the next step reads, so leave it as the step before wrote it"
+            f"the field {RECORD!r} of a row does not contain a {kind.__name__}, but "
+            f"{str(text)[:80]!r}: the next step reads this field, so keep what the previous step "
+            "wrote"
         ) from error
 
 
@@ -191,13 +192,13 @@ class FromRows(beam.PTransform[beam.PCollection[Any], beam.PCollection[Any]]):
         names = _names(given)
         if RECORD not in names:
             raise RowError(
-                f"{wanted}, and their field {RECORD!r} is gone: keep it where fields are mapped, "
-                "say with append: true"
+                f"{wanted}, but their field {RECORD!r} is gone: keep it where you map fields, "
+                "for example with append: true"
             )
         other = next((kind for kind in KINDS if _names(row_type(kind)) == names), self.kind)
         if names != _names(row_type(self.kind)) and other is not self.kind:
             raise RowError(
-                f"{wanted}, and was given those of {other.__name__}s: connect another step, or "
+                f"{wanted}, but it got rows of {other.__name__}s: connect another step, or "
                 "another of its outputs"
             )
 

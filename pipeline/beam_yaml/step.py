@@ -68,8 +68,8 @@ class Step(beam.PTransform[Any, Any]):
         for needed in self.needs:
             if not getattr(self.options, needed):
                 raise OptionError(
-                    f"{name} needs {needed}: write it into its config, the same for all steps of "
-                    "the pipeline"
+                    f"{name} needs {needed}: add it to the step's config, with the same value in "
+                    "all steps of the pipeline"
                 )
 
     def expand(self, rows: Any) -> Rows:
@@ -88,9 +88,9 @@ class Step(beam.PTransform[Any, Any]):
 
     def _refuse_inputs(self, name: str, rows: Any) -> None:
         if self.takes is None and not isinstance(rows, beam.pvalue.PBegin):
-            raise OptionError(f"{name} begins a pipeline: leave its input out")
+            raise OptionError(f"{name} starts a pipeline: leave its input out")
         if isinstance(rows, dict):
-            raise OptionError(f"{name} takes one input: write [A, B] to put several together")
+            raise OptionError(f"{name} takes one input: give [A, B] to combine several")
 
     def work(self, records: Any, steps: Plan, options: Options) -> Rows:
         """The records of each output."""
@@ -106,9 +106,9 @@ def _outputs(
         return names
     if FAILURES not in gives or set(error_handling) != {"output"}:
         raise OptionError(
-            f"{step}: error_handling names the output of failures and nothing else"
+            f"{step}: error_handling can only name the output for failures"
             if FAILURES in gives
-            else f"{step} has no output of failures: leave error_handling out"
+            else f"{step} has no output for failures: leave error_handling out"
         )
     return names | {FAILURES: error_handling["output"]}
 

@@ -192,7 +192,9 @@ class ScoreClips(_Looking):
 
     def looks(self, steps: Plan) -> Mapping[str, beam.PTransform[Any, Any]]:
         if not steps.scorings:
-            raise OptionError("ScoreClips scores nothing: write text_filter: score-only, or others")
+            raise OptionError(
+                "ScoreClips measures nothing: add text_filter: score-only, or another filter"
+            )
         return {
             f"Score {each.name}": scoring.ScoreClips(each, *steps.placing.copies_of(each.name))
             for each, _ in steps.scorings
@@ -208,7 +210,7 @@ class KeepClips(_Looking):
         rules = (*steps.first_rules, *later)
         if not rules:
             raise OptionError(
-                "KeepClips keeps all clips: write keep: ['sharpness>=0.2'], or others"
+                "KeepClips keeps all clips: add keep: ['sharpness>=0.2'], or another rule"
             )
         return {"Keep": keep.KeepClips(rules)}
 

@@ -16,16 +16,15 @@ class CutChoices:
     splitting_algorithm: str = option(
         FIXED_STRIDE,
         CUT,
-        "Where to cut: at regular distances, where a neural network sees the scene change, or "
-        "where simple arithmetic on the pictures does (no model needed).",
+        "Where to cut: at regular intervals, at scene changes found by a neural network, or at "
+        "scene changes found by simple arithmetic on the pictures (needs no model).",
         choices=(FIXED_STRIDE, TRANSNETV2, CONTENT),
     )
 
     cuts: str | None = option(
         None,
         CUT,
-        "Cut at the times listed in this file instead (.json or .csv: cuts or scenes of each "
-        "video).",
+        "Cut at the times in this file instead (.json or .csv: cuts or scenes of each video).",
         metavar="FILE",
         shown="none",
     )
@@ -37,8 +36,8 @@ class CutChoices:
     clip_stride: float | None = option(
         None,
         CUT,
-        "Distance from the start of one clip to the next; less than the length makes clips "
-        "overlap.",
+        "Distance from the start of one clip to the start of the next; if it is less than the "
+        "length, clips overlap.",
         metavar="SECONDS",
         shown="the length",
         above=0,
@@ -47,7 +46,7 @@ class CutChoices:
     min_clip_length: float = option(
         2.0,
         CUT,
-        "Drop shorter clips: at the end of a video, or of a scene.",
+        "Drop clips that are shorter than this, at the end of a video or of a scene.",
         metavar="SECONDS",
         least=0,
     )
@@ -55,20 +54,20 @@ class CutChoices:
     chunk_seconds: int = option(
         256,
         CUT,
-        "Close a chunk (the unit of work, and of one Parquet file) when its clips reach so many "
-        "seconds.",
+        "Close a chunk (the unit of work, and of one Parquet file) when its clips add up to this "
+        "many seconds.",
         metavar="SECONDS",
         above=0,
     )
 
     limit_clips: int = option(
-        0, CUT, "Cut at most so many clips of each video; 0 means all.", metavar="N", least=0
+        0, CUT, "Cut at most this many clips from each video; 0 means all.", metavar="N", least=0
     )
 
     max_clip_length: float = option(
         10.0,
         SCENES,
-        "Longer scenes make several clips; 0 means no limit.",
+        "Divide longer scenes into several clips; 0 means no limit.",
         metavar="SECONDS",
         least=0,
     )
@@ -76,14 +75,17 @@ class CutChoices:
     long_scenes: str = option(
         "stride",
         SCENES,
-        "What a longer scene becomes: clips one after the other, or one clip of its beginning.",
+        (
+            "What to make of a longer scene: clips one after the other, or one clip from its "
+            "beginning."
+        ),
         choices=("stride", "truncate"),
     )
 
     crop: float | None = option(
         None,
         SCENES,
-        "Leave out so much at both ends of a scene, where the transition may be visible.",
+        "Leave out this much at both ends of a scene, where a transition may be visible.",
         metavar="SECONDS",
         shown="0.5; 0 with --cuts",
         least=0,
@@ -103,5 +105,5 @@ class CutChoices:
     )
 
     skip_uncut: bool = option(
-        False, SCENES, "Make no clip of a video in which no transition is found."
+        False, SCENES, "Make no clip from a video in which no transition is found."
     )

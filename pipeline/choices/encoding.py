@@ -30,21 +30,21 @@ class EncodeChoices:
     transcode: str = option(
         "encode",
         ENCODE,
-        "How clips are made: encoded, copied from key frame to key frame (200 times real time, a "
-        "little longer than asked for), or copied but for the frames at both ends (exactly as "
-        "asked for); what cannot be copied is encoded, and says so.",
+        "How to make clips: encode them, copy them from key frame to key frame (200 times real "
+        "time, but slightly longer than planned), or copy all but the frames at both ends "
+        "(exactly as planned). What cannot be copied is encoded, and its document says why.",
         choices=TRANSCODES,
     )
 
     decoder: str = option(
         SOFTWARE,
         ENCODE,
-        "Who decodes films that are cut: the processor, or the GPU of each worker, which tells no "
-        "motion vectors, so that motion is estimated from pixels.",
+        "What decodes source videos: the processor, or the GPU of each worker. GPUs do not "
+        "return motion vectors, so motion is then estimated from pixels.",
         choices=DECODERS,
     )
 
-    encoder: str = option("libx264", ENCODE, "The video encoder of the clips.", choices=ENCODERS)
+    encoder: str = option("libx264", ENCODE, "The video encoder for the clips.", choices=ENCODERS)
 
     preset: str | None = option(
         None,
@@ -57,7 +57,7 @@ class EncodeChoices:
     crf: int | None = option(
         None,
         ENCODE,
-        "Constant quality, lower is better.",
+        "Constant quality; lower is better.",
         metavar="N",
         shown="21 for libx264",
         least=0,
@@ -66,7 +66,7 @@ class EncodeChoices:
     bit_rate: int | None = option(
         None,
         ENCODE,
-        "Encode at so many bits per second (4M, 800K) instead of constant quality.",
+        "Encode at this many bits per second (4M, 800K) instead of at constant quality.",
         metavar="RATE",
         shown="constant quality",
         parse=parse_bit_rate,
@@ -81,7 +81,10 @@ class EncodeChoices:
     encoder_threads: int = option(
         1,
         ENCODE,
-        "Threads of one encoder; part of the bytes it writes, so keep it for the same output.",
+        (
+            "Threads of one encoder. They affect the bytes that it writes, so keep the number "
+            "for the same output."
+        ),
         metavar="N",
         above=0,
         most=MOST_ENCODER_THREADS,
@@ -90,6 +93,6 @@ class EncodeChoices:
     audio: str = option(
         "copy",
         ENCODE,
-        "Sound of the clips: copied where MP4 allows (else AAC), always AAC, or none.",
+        "Sound of the clips: copied where MP4 allows it (otherwise AAC), always AAC, or none.",
         choices=("copy", "aac", "none"),
     )

@@ -12,8 +12,9 @@ class JudgeChoices:
     keep: tuple[str, ...] = option(
         (),
         LOOK,
-        "Keep only clips of which this is true, as in 'sharpness>=0.1' or 'motion>0.001' (= and != "
-        "where a score is a word); what it needs is measured; of several, all must hold.",
+        "Keep only clips that satisfy this rule, as in 'sharpness>=0.1' or 'motion>0.001' (= and "
+        "!= where a score is a word). The scores it needs are measured; several rules must all "
+        "be satisfied.",
         metavar="RULE",
         shown="all clips",
     )
@@ -21,8 +22,8 @@ class JudgeChoices:
     step: tuple[str, ...] = option(
         (),
         LOOK,
-        "Put a step of your own among the others, package.module:Name or the name it has in an "
-        "installed package; @PLACE behind it says after what: cut, judged, scored, previewed, "
+        "Add a custom step: package.module:Name, or the name under which an installed package "
+        "registers it. Add @PLACE to choose when it runs: after cut, judged, scored, previewed, "
         "embedded or captioned.",
         metavar="STEP",
         shown="none",
@@ -40,8 +41,8 @@ class JudgeChoices:
     drop: tuple[str, ...] = option(
         (),
         LOOK,
-        "Reject the clips on this list before any model looks at them: a folder that finecut dedup "
-        "wrote, a .parquet with one column id, or a text with one id in a line.",
+        "Reject the clips on this list before any model processes them: a folder that finecut "
+        "dedup wrote, a .parquet file with one column id, or a text file with one id per line.",
         metavar="LIST",
         shown="none",
     )

@@ -26,15 +26,16 @@ class MachineChoices:
     right_fitting: bool = option(
         False,
         MACHINES,
-        "On a cluster: cut on machines that have no GPU, unless cutting needs one, and hand the "
-        "clips over to others that have one for the models (which decodes them once more).",
+        "On a cluster: cut on machines without a GPU (unless cutting needs one), and pass the "
+        "clips on to machines with a GPU for the models. Those machines decode the clips once "
+        "more.",
         matters=False,
     )
 
     accelerator: str = option(
         USUAL_ACCELERATOR,
         MACHINES,
-        "Which GPU a cluster's workers get, if a step needs one, by its name on Google Cloud.",
+        "Which GPU the workers of a cluster get if a step needs one, by its name on Google Cloud.",
         metavar="NAME",
         matters=False,
     )

@@ -12,8 +12,8 @@ class InputChoices:
     input: tuple[str, ...] = option(
         (),
         INPUT,
-        "A folder (searched at any depth), a glob in quotes, a video, or a list of videos "
-        "(.txt, .json, .jsonl, .csv); several may be given.",
+        "A folder (searched at any depth), a glob in quotes, a video, or a list of videos (.txt, "
+        ".json, .jsonl, .csv); you can give several.",
         metavar="PATH",
         shown="required",
         matters=False,
@@ -25,7 +25,7 @@ class InputChoices:
     video_limit: int | None = option(
         None,
         INPUT,
-        "Take at most so many videos, the first by path.",
+        "Process at most this many videos, the first ones by path.",
         metavar="N",
         shown="all",
         above=0,
@@ -35,8 +35,8 @@ class InputChoices:
     named_as: str | None = option(
         None,
         INPUT,
-        "Name sources as if the input's root were ROOT, so that ids stay the same wherever the "
-        "files are mounted.",
+        "Name source videos as if the root of the input were ROOT, so that ids stay the same "
+        "wherever the files are mounted.",
         metavar="ROOT",
         shown="where they lie",
         matters=False,
@@ -45,8 +45,9 @@ class InputChoices:
     subscription: str | None = option(
         None,
         INPUT,
-        "Go on for ever, on a cluster: take the videos below the input (a folder of a bucket) that "
-        "this Pub/Sub subscription tells of as they are written, and not those that are there.",
+        "On a cluster, keep running: process the videos below the input (a folder in a bucket) "
+        "that this Pub/Sub subscription announces as they are written, but not those that are "
+        "already there.",
         metavar="NAME",
         shown="none",
         matters=False,
@@ -55,8 +56,8 @@ class InputChoices:
     patience: float = option(
         3600.0,
         INPUT,
-        "With --subscription: how long a chunk waits for clips that may have failed before it is "
-        "closed without them.",
+        "With --subscription: how long a chunk waits for clips that may have failed, before it "
+        "is closed without them.",
         metavar="SECONDS",
         above=0,
         matters=False,

@@ -26,7 +26,10 @@ class RunChoices:
     scratch_mb: int = option(
         1024,
         RUN,
-        "Megabytes that may lie there; what is not there is drawn again.",
+        (
+            "Largest size of that folder in megabytes; contact sheets that do not fit are "
+            "sampled again."
+        ),
         metavar="MB",
         least=0,
         matters=False,
@@ -35,16 +38,16 @@ class RunChoices:
     overwrite: bool = option(
         False,
         RUN,
-        "Do every video again; usually those that an earlier run finished, from the same file and "
-        "with the same options, are skipped.",
+        "Process every video again. By default, videos that an earlier run finished from the "
+        "same file with the same options are skipped.",
         matters=False,
     )
 
     max_attempts: int = option(
         3,
         RUN,
-        "Set a video aside that failed so often (until it is replaced, or with --overwrite); 0 "
-        "means never.",
+        "After this many failures, set a video aside until its file changes (or until you give "
+        "--overwrite); 0 means never.",
         metavar="N",
         least=0,
         most=1_000_000,
@@ -54,8 +57,8 @@ class RunChoices:
     runner: str = option(
         "local",
         RUN,
-        "Where to run: local (this machine, no network), or a Beam runner by name with its own "
-        "options.",
+        "Where to run: local (this machine, no network), or the name of a Beam runner, with its "
+        "own options.",
         metavar="NAME",
         matters=False,
     )
@@ -63,7 +66,7 @@ class RunChoices:
     workers: int = option(
         0,
         RUN,
-        "Reels cut at the same time on this machine; 0 means one for each core.",
+        "How many chunks are cut at the same time on this machine; 0 means one per core.",
         metavar="N",
         shown="cores",
         least=0,
@@ -74,21 +77,21 @@ class RunChoices:
     verbose: bool = option(
         False,
         RUN,
-        "Say of each video and clip what is done, and show warnings of libraries.",
+        "Log what is done with each video and clip, and show the warnings of libraries.",
         matters=False,
     )
 
     quiet: bool = option(
         False,
         RUN,
-        "Say nothing but what went wrong: no progress, and no words at the end.",
+        "Print only errors: no progress and no final message.",
         matters=False,
     )
 
     profile: bool = option(
         False,
         RUN,
-        "Write where the time and the memory of this run went, step by step and as a flame graph "
+        "Write a profile of the time and memory of this run, step by step and as a flame graph "
         "(runs/…/profile/).",
         matters=False,
     )
@@ -96,14 +99,14 @@ class RunChoices:
     log_stats: bool = option(
         False,
         RUN,
-        "Print how many items, seconds and bytes each step took at the end.",
+        "At the end, print how many items, seconds and bytes each step took.",
         matters=False,
     )
 
     max_pixels: int = option(
         67_108_864,
         LIMITS,
-        "Refuse films whose pictures have more pixels (8192 by 8192).",
+        "Refuse videos with more pixels per frame than this (8192 by 8192).",
         metavar="N",
         above=0,
         matters=False,
@@ -112,7 +115,7 @@ class RunChoices:
     max_seconds: float = option(
         86_400.0,
         LIMITS,
-        "Refuse films that are longer (a day).",
+        "Refuse videos that are longer than this (one day).",
         metavar="SECONDS",
         above=0,
         matters=False,
@@ -121,28 +124,28 @@ class RunChoices:
     max_frames: int = option(
         10_000_000,
         LIMITS,
-        "Refuse films that have more frames.",
+        "Refuse videos with more frames than this.",
         metavar="N",
         above=0,
         matters=False,
     )
 
     max_streams: int = option(
-        64, LIMITS, "Refuse files that have more tracks.", metavar="N", above=0, matters=False
+        64, LIMITS, "Refuse files with more tracks than this.", metavar="N", above=0, matters=False
     )
 
     no_isolation: bool = option(
         False,
         LIMITS,
-        "Decode films in the workers themselves; usually they are decoded in child processes, and "
-        "one that crashes the decoder costs itself only.",
+        "Decode videos in the workers themselves, not in child processes. Then a video that "
+        "crashes the decoder ends the whole run.",
         matters=False,
     )
 
     max_memory_mb: int = option(
         4096,
         LIMITS,
-        "Memory that the work on one film may take, in its child process.",
+        "Memory limit of the child process that works on a video.",
         metavar="MB",
         least=512,
         most=1_000_000,
@@ -152,7 +155,7 @@ class RunChoices:
     max_cpu_seconds: float = option(
         14_400.0,
         LIMITS,
-        "Processor time that the work on one reel may take there.",
+        "Limit of processor time for one chunk, in that process.",
         metavar="SECONDS",
         least=1,
         matters=False,
@@ -161,7 +164,7 @@ class RunChoices:
     max_stall_seconds: float = option(
         300.0,
         LIMITS,
-        "How long it may take there without getting on.",
+        "How long that process may make no progress.",
         metavar="SECONDS",
         least=1,
         most=LONGEST_WAIT,

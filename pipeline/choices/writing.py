@@ -12,7 +12,7 @@ class OutputChoices:
     window_size: int = option(
         256,
         PREVIEW,
-        "Frames of a window, the unit of previews and captions.",
+        "Frames in a window, the unit of previews and captions.",
         metavar="FRAMES",
         above=0,
     )
@@ -20,7 +20,10 @@ class OutputChoices:
     window_remainder: int = option(
         128,
         PREVIEW,
-        "So many frames left over at the end make a window of their own; fewer join the last one.",
+        (
+            "If at least this many frames are left at the end, they become another window; fewer "
+            "join the last one."
+        ),
         metavar="FRAMES",
         above=0,
     )
@@ -28,7 +31,7 @@ class OutputChoices:
     output: str = option(
         "",
         OUTPUT,
-        "The folder or bucket path to write to.",
+        "The folder or bucket path for the output.",
         metavar="PATH",
         shown="required",
         matters=False,
@@ -38,7 +41,9 @@ class OutputChoices:
         False, OUTPUT, "Put clips into two-letter folders (clips/d2/d2d0….mp4)."
     )
 
-    no_upload_clips: bool = option(False, OUTPUT, "Write everything except the clips' video files.")
+    no_upload_clips: bool = option(
+        False, OUTPUT, "Write everything except the video files of the clips."
+    )
 
     dry_run: bool = option(
         False,
@@ -49,15 +54,15 @@ class OutputChoices:
     no_report: bool = option(
         False,
         OUTPUT,
-        "Make no page to look at (report/index.html) at the end of a run that writes to a disk; in "
-        "buckets finecut report makes it.",
+        "Do not write the report (report/index.html) at the end of a run that writes to a disk. "
+        "For buckets, finecut report writes it.",
         matters=False,
     )
 
     write_threads: int = option(
         6,
         OUTPUT,
-        "Files written at the same time.",
+        "How many files are written at the same time.",
         metavar="N",
         above=0,
         most=MOST_WORKERS,

@@ -39,8 +39,8 @@ def _without_command(given: Sequence[str]) -> int:
     parser, commands = main_parser()
     if given and not given[0].startswith("-"):
         near = difflib.get_close_matches(given[0], commands, n=1)
-        hint = f"did you mean {near[0]}?" if near else "finecut --help lists what there is."
-        parser.error(f"there is no command {given[0]}: {hint}")
+        hint = f"did you mean {near[0]}?" if near else "finecut --help lists all commands."
+        parser.error(f"unknown command {given[0]}: {hint}")
     if parser.parse_args(list(given)).version:
         from importlib.metadata import version
 

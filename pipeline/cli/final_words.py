@@ -65,12 +65,12 @@ def final_words(
             lines.append(f"  … and {s.num_failures - SHOWN_FAILURES} more")
         if failures_path:
             again = shlex.join(["--input", failures_path, "--output", options.output])
-            lines.append(f"again, when mended: the same command, or only these: {again}")
+            lines.append(f"after repairs: run the same command again, or only these: {again}")
     if s.videos_skipped:
-        how = "an earlier run finished them (--overwrite does them again)"
+        how = "an earlier run finished them (--overwrite processes them again)"
         lines += ["", f"{s.videos_skipped} skipped: {how}"]
     if document is not None:
-        lines += ["", f"all figures: {document}"]
+        lines += ["", f"all counts: {document}"]
     lines += ["", *filter(None, [_where(options, s), report])]
     return "\n".join(lines)
 
@@ -88,7 +88,7 @@ def problems(options: Options, summary: Summary) -> list[str]:
         )
     elif not (summary.shots_kept or summary.shots_rejected or summary.videos_skipped):
         found.append(
-            "not one clip was made. Every video failed, or nothing in it is as long as "
+            "not one clip was made. Every video failed, or nothing in the videos is as long as "
             f"--min-clip-length {options.min_clip_length:g} s{_scenes(options)}."
         )
     return found
@@ -101,13 +101,13 @@ def _strict(options: Options, s: Summary) -> str:
     if options.dry_run or name == NO_FRAMES or most <= judged / 2 or judged < LEAST_JUDGED:
         return ""
     return (
-        f"\n         {name} alone takes {most / judged:.0%}: finecut refilter "
-        f"{shlex.quote(options.output)} --dry-run says what other limits would keep"
+        f"\n         {name} alone rejects {most / judged:.0%}: finecut refilter "
+        f"{shlex.quote(options.output)} --dry-run shows what other thresholds would keep"
     )
 
 
 def _set_aside(s: Summary) -> str:
-    return f" ({s.videos_set_aside} of the failed set aside)" if s.videos_set_aside else ""
+    return f" ({s.videos_set_aside} of the failed are set aside)" if s.videos_set_aside else ""
 
 
 def stats_table(stats: dict[str, int]) -> str:
@@ -161,7 +161,7 @@ def _look_into(options: Options, folders: list[str]) -> str:
     if not there:
         return ""
     *most, last = there
-    return f"look into {options.output}: {' and '.join(filter(None, [', '.join(most), last]))}"
+    return f"see {options.output}: {' and '.join(filter(None, [', '.join(most), last]))}"
 
 
 def _is_there(folder: str) -> bool:

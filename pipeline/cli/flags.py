@@ -107,12 +107,13 @@ def check_rest(options: Any, rest: Sequence[str]) -> None:
     flag = word.split("=", 1)[0]
     if not word.startswith("--"):
         raise OptionError(
-            f"{word!r} belongs to no flag: write values after their flag, as in {known[0]} {word}"
+            f"{word!r} does not belong to any flag: give values after their flag, as in "
+            f"{known[0]} {word}"
         )
     near = difflib.get_close_matches(flag, known, n=1, cutoff=0.75)
     if not options.is_local and (not near or flag in _beam_flags()):
         return
-    hint = f"did you mean {near[0]}?" if near else "see --help for what there is."
+    hint = f"did you mean {near[0]}?" if near else "--help lists all options."
     if options.is_local and "--runner" in known:
         hint += " Options of a Beam runner need --runner NAME."
     raise OptionError(f"unknown option {flag}: {hint}")

@@ -12,11 +12,11 @@ from finecut.pipeline.commands.registry import all_commands
 
 ENDS: Final = """\
 exit codes:
-  0    done, also where some inputs failed: they are listed
-  1    it could not be done, or made nothing, or something checked does not hold
-  2    the command line is wrong; nothing was touched
-  3    the books do not balance (this would be a mistake in finecut)
-  130  stopped by Ctrl-C; 143 by SIGTERM. Nothing is torn: run the same command again"""
+  0    done; if some inputs failed, they are listed
+  1    the command could not do its work, or made nothing, or a check failed
+  2    the command line is wrong; nothing was changed
+  3    the books do not balance (this is a bug in finecut)
+  130  stopped by Ctrl-C; 143 by SIGTERM. No file is incomplete: run the same command again"""
 WIDTH: Final = 92
 
 
@@ -38,7 +38,7 @@ def main_parser() -> tuple[Parser, dict[str, Parser]]:
     parser = Parser(
         prog="finecut",
         description="Videos in, training-ready clips out.",
-        epilog="finecut COMMAND --help says more.",
+        epilog="finecut COMMAND --help has more.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="store_true", help="print the version")

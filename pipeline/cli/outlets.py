@@ -87,7 +87,7 @@ def outlets(alone: bool) -> Iterator[Outlet]:
     finally:
         out.flush()
         if out.lost:
-            err.write(f"finecut: not all words could be written to standard output: {out.lost}\n")
+            err.write(f"finecut: some output could not be written to standard output: {out.lost}\n")
         err.flush()
         sys.stdout, sys.stderr = before
         if alone:

@@ -117,7 +117,7 @@ def progress_line(counts: Counts, seconds: float, ended: bool = False) -> str:
         split = counts.get("split/items", 0)
         speed = watched / 1000 / max(seconds, 1e-3)
         return (
-            f"watching   {clock(watched / 1000)} of film, {planned} shots in {split} chunks, "
+            f"detecting  {clock(watched / 1000)} of video, {planned} clips in {split} chunks, "
             f"{speed:.1f}x real time{trouble}"
         )
     if not planned:
@@ -150,7 +150,7 @@ def counted_line(
         done, expected = counts.get(items, 0), counts.get(total, 0)
         wrong = sum(counts.get(name, 0) for name in failed)
         trouble = f", {wrong} failed" if wrong else ""
-        speed = f"{done / max(seconds, 1e-3):.1f} a second"
+        speed = f"{done / max(seconds, 0.001):.1f} per second"
         if not expected:
             return f"{verb:<10} {done} {what}, {speed}{trouble}"
         share = 1.0 if ended else min(1.0, done / expected)

@@ -136,7 +136,8 @@ def _park(_number: int, _frame: FrameType | None) -> None:
 
 def _stop(number: int) -> None:
     sys.stderr.write(
-        "\nfinecut: stopped. Every file written is whole; the same command goes on from there.\n"
+        "\nfinecut: stopped. Every file that was written is complete; run the same command "
+        "again to continue.\n"
     )
     sys.stderr.flush()
     runs = [give_up for _, give_up in _AT_WORK]

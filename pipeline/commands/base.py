@@ -83,7 +83,7 @@ class DatasetOptions(CommandOptions):
     dataset: str = option(
         "",
         DATA,
-        "What finecut curate wrote: its --output.",
+        "The dataset: the folder that finecut curate wrote (its --output).",
         metavar="DATASET",
         shown="required",
         positional=True,
@@ -91,23 +91,21 @@ class DatasetOptions(CommandOptions):
     runner: str = option(
         "local",
         RUN,
-        "Where to run: local (this machine, no network), or a Beam runner by name with its own "
-        "options.",
+        "Where to run: local (this machine, no network), or the name of a Beam runner, with its "
+        "own options.",
         metavar="NAME",
     )
     workers: int = option(
         0,
         RUN,
-        "Pieces of work done at the same time on this machine; 0 means one for each core.",
+        "How many tasks run at the same time on this machine; 0 means one per core.",
         metavar="N",
         shown="cores",
         least=0,
         most=MOST_WORKERS,
     )
-    verbose: bool = option(False, RUN, "Say what is done, and show warnings of libraries.")
-    quiet: bool = option(
-        False, RUN, "Say nothing but what went wrong: no progress, and no words at the end."
-    )
+    verbose: bool = option(False, RUN, "Log what is done, and show the warnings of libraries.")
+    quiet: bool = option(False, RUN, "Print only errors: no progress and no final message.")
 
     @property
     def is_local(self) -> bool:
@@ -119,7 +117,7 @@ class DatasetOptions(CommandOptions):
 
     def check(self, whole: bool = True) -> Self:
         if not self.dataset:
-            raise OptionError("no DATASET: write the folder that finecut curate wrote to")
+            raise OptionError("no DATASET: give the folder that finecut curate wrote")
         return super().check(whole)
 
 

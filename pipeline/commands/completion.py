@@ -24,7 +24,7 @@ class CompletionOptions(CommandOptions):
 class Completion(Command[CompletionOptions, str]):
     name = "completion"
     page = Page(
-        "Print what makes a shell complete commands, flags and their values.",
+        "Print a script that lets a shell complete commands, flags and their values.",
         examples=(
             (
                 "bash, for you",

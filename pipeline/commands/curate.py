@@ -22,20 +22,21 @@ CHILDREN: Final = tuple(
 class Curate(VideoCommand["Ran"]):
     name = "curate"
     page = Page(
-        "Turn a folder of videos into a training-ready set of clips.",
-        """Finds the videos below --input, cuts each into clips, measures them, filters them by
+        "Turn a folder of videos into a training-ready dataset of clips.",
+        """\
+Finds the videos below --input, cuts each into clips, measures them, filters them by
         rules, embeds and captions them, and writes everything below --output: clips/,
         filtered_clips/, metas/, previews/, vectors, and a document for each finished video.
 
-        What an earlier run finished is skipped, so the same command after an accident does what is
-        left. A video that fails is listed under failures/ and costs only itself.""",
+        Videos that an earlier run finished are skipped, so after an accident the same command does
+        whatever is left. A video that fails is listed in failures/, and the run goes on.""",
         examples=(
             (
-                "everything below films/, ten seconds a clip",
+                "all videos below films/, in clips of ten seconds",
                 "finecut curate --input films --output dataset",
             ),
             (
-                "at scene changes, only what moves and is sharp, with previews",
+                "cut at scene changes, keep only clips that move and are sharp, with previews",
                 "finecut curate --input films --output dataset --splitting-algorithm content \\\n"
                 "      --motion-filter enable --quality-filter enable --generate-previews",
             ),

@@ -28,7 +28,7 @@ class DemoOptions(CommandOptions):
 class Demo(Command[DemoOptions, "Ran"]):
     name = "demo"
     page = Page(
-        "Paint three short films, curate them, and say where to look.",
+        "Generate three short videos, curate them, and print where to find the result.",
         examples=(("in the folder demo/", "finecut demo"),),
         usage="[--folder FOLDER]",
     )
@@ -59,7 +59,7 @@ class Demo(Command[DemoOptions, "Ran"]):
 
         films, output = self.root / "films", self.root / "output"
         self._make_room(films, output)
-        self.say(f"painting three films into {films}")
+        self.say(f"generating three videos in {films}")
         for painting in demo_films(films):
             cuts = ", ".join(f"{cut:g}" for cut in painting.cuts)
             self.say(

@@ -32,8 +32,9 @@ def apply(
         kind = getattr(clips, "element_type", None)
         if kind is not Clip:
             raise OptionError(
-                f"--step {step.name} gives {kind}, and what comes next needs Clips: end its expand "
-                "with …with_output_types(Clip), or derive it from finecut.transforms.step.EachClip"
+                f"--step {step.name} returns {kind}, but the next step needs Clips: end its "
+                "expand with …with_output_types(Clip), or derive it from "
+                "finecut.transforms.step.EachClip"
             )
         if not isinstance(step.transform, EachClip):
             clips = clips | f"Out of {step.name}" >> _counting(f"{step.name}/items")
@@ -64,9 +65,9 @@ def lost_by(steps: Iterable[CustomStep], stats: Mapping[str, int]) -> list[str]:
         given, back = (stats.get(f"{step.name}/{what}", 0) for what in ("given", "items"))
         if not isinstance(step.transform, EachClip) and given != back:
             told.append(
-                f"--step {step.name} was given {given} clips and gave back {back}. A step changes "
-                "clips and never drops or doubles them, or nobody knows what became of a shot: to "
-                "reject one, write clip.replace(rejected_by='why')"
+                f"--step {step.name} got {given} clips and returned {back}. A step must not drop "
+                "or duplicate clips, because each one has to be accounted for. To reject a clip, "
+                "return clip.replace(rejected_by='why')"
             )
         told += _undeclared(step, stats)
     return told

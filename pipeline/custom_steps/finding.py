@@ -25,7 +25,7 @@ def kind_of(text: str) -> Any:
     if isinstance(found, type) and issubclass(found, StepOnFrames | beam.PTransform):
         return found
     raise OptionError(
-        f"--step {text}: {path.rpartition(':')[2]} is no step: derive it from "
+        f"--step {text}: {path.rpartition(':')[2]} is not a step: derive it from "
         "finecut.transforms.step.EachClip, or from beam.PTransform"
     )
 
@@ -35,7 +35,7 @@ def tried(work: Callable[[], Any]) -> Any:
     try:
         return attempted(work)
     except SystemExit as ended:
-        return RuntimeError(f"it wanted to end the program ({ended})")
+        return RuntimeError(f"it tried to end the program ({ended})")
 
 
 def in_words(error: Exception) -> str:
@@ -47,19 +47,19 @@ def _found(text: str, path: str) -> Any:
     if not colon and path:
         return _installed(text, path)
     if not module or not name:
-        raise OptionError(f"--step {text} names no class: write package.module:Name")
+        raise OptionError(f"--step {text} names no class: give package.module:Name")
     # Whatever a module does when it is imported, it does here.
     imported = tried(lambda: importlib.import_module(module))
     if isinstance(imported, Exception):
         raise OptionError(
-            f"--step {text}: {module} cannot be imported ({in_words(imported)}). "
-            "Install its package, or start finecut in the folder it lies in"
+            f"--step {text}: {module} cannot be imported ({in_words(imported)}). Install its "
+            "package, or start finecut in the folder that contains it"
         ) from imported
     found: Any = imported
     for part in name.split("."):
         found = getattr(found, part, None)
     if found is None:
-        raise OptionError(f"--step {text}: {module} has no {name}: see how it is written there")
+        raise OptionError(f"--step {text}: {module} has no {name}: check how it is spelled there")
     return found
 
 
@@ -70,12 +70,12 @@ def _installed(text: str, name: str) -> Any:
         kind = tried(found.load)
         if isinstance(kind, Exception):
             raise OptionError(
-                f"--step {text}: {found.value} cannot be imported ({in_words(kind)}). The package "
-                "that has it is installed, and something that it needs is not"
+                f"--step {text}: {found.value} cannot be imported ({in_words(kind)}). Its "
+                "package is installed, but something that it needs is not"
             ) from kind
         return kind
     names = f" ({', '.join(sorted(known.names))})" if known.names else ""
     raise OptionError(
-        f"--step {text} names no class: write package.module:Name, or the name of a step that an "
-        f"installed package has{names}"
+        f"--step {text} names no class: give package.module:Name, or the name of a step that an "
+        f"installed package registers{names}"
     )

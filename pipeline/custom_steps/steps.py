@@ -87,17 +87,17 @@ def custom_steps(options: Options) -> tuple[CustomStep, ...]:
     for step, text in zip(steps, options.step, strict=True):
         if names.count(step.name) > 1:
             raise OptionError(
-                f"--step {text}: there are two steps called {step.name}, and what they count could "
-                "not be told apart: name one of the classes otherwise"
+                f"--step {text}: there are two steps called {step.name}, so their counts could "
+                "not be told apart: rename one of the classes"
             )
     rules = options.rules[OWN]
     scores_of = [{*step.scores} for step in steps]
     for rule in rules:
         if not any(rule.score in scores for scores in scores_of):
             raise OptionError(
-                f"--keep {rule.name!r} speaks of {rule.score}, which is no score of finecut's and "
-                f"none that a --step gives{_meant(rule.score, scores_of)}: write its name into the "
-                f"class (scores = ({rule.score!r},))"
+                f"--keep {rule.name!r} uses {rule.score}, which is neither a score of finecut's "
+                f"nor one that a --step declares{_meant(rule.score, scores_of)}: declare it in "
+                f"the class (scores = ({rule.score!r},))"
             )
         for step in steps:
             _refuse_unfit(rule, step)
@@ -138,8 +138,8 @@ def loaded(step: CustomStep) -> EachClip:
     done = tried(other.load)
     if isinstance(done, Exception):
         raise OptionError(
-            f"--step {step.name} cannot be loaded ({in_words(done)}): see what its load() needs; "
-            "finecut doctor with the same options tries it again"
+            f"--step {step.name} cannot be loaded ({in_words(done)}): check what its load() "
+            "needs; finecut doctor with the same options tries it again"
         ) from done
     made: EachClip = other
     return made
@@ -159,12 +159,12 @@ def _step(text: str, given: Sequence[Given]) -> CustomStep:
         )
     place = place or getattr(kind, "place", SCORED)
     if place not in PLACES:
-        raise OptionError(f"--step {text}: there is no {place}: write one of {', '.join(PLACES)}")
+        raise OptionError(f"--step {text}: there is no {place}: give one of {', '.join(PLACES)}")
     transform = tried(kind)
     if isinstance(transform, Exception):
         raise OptionError(
-            f"--step {text} cannot be made ({in_words(transform)}): a step is made without "
-            "arguments, so give them defaults, or derive a class that has them"
+            f"--step {text} cannot be created ({in_words(transform)}): finecut creates steps "
+            "without arguments, so give them defaults, or derive a class that does"
         ) from transform
     return _checked(
         text, CustomStep(type(transform).__name__, place, transform, rules=rules, given=mine)
@@ -175,16 +175,16 @@ def _checked(text: str, step: CustomStep) -> CustomStep:
     """Refuse what would only be noticed clip by clip, or on a cluster."""
     scores: object = getattr(step.transform, "scores", ())
     if isinstance(scores, str):
-        raise OptionError(f"--step {text}: scores is one text: write scores = ({scores!r},)")
+        raise OptionError(f"--step {text}: scores is a single string: write scores = ({scores!r},)")
     for score in scores if isinstance(scores, tuple | list) else (scores,):
         if not isinstance(score, str | Score):
             raise OptionError(
-                f"--step {text}: scores has {score!r} in it: write names, or Score(…), of "
+                f"--step {text}: scores contains {score!r}: give names, or Score(…) from "
                 "finecut.transforms.step_base"
             )
     if not isinstance(step.resources, Resources):
         raise OptionError(
-            f"--step {text}: resources is {step.resources!r}: write Resources(…), of "
+            f"--step {text}: resources is {step.resources!r}: give Resources(…) from "
             "finecut.transforms.models.resources"
         )
     if not isinstance(step.needs, Needs):
@@ -194,7 +194,7 @@ def _checked(text: str, step: CustomStep) -> CustomStep:
     rates, side = step.seen.rates, step.seen.side
     if rates and not (rates[0] > 0 and side > 0):
         raise OptionError(
-            f"--step {text} wants {rates[0]:g} frames a second, {side} pixels high: "
-            "write numbers above 0, or frames_per_second = None to see none"
+            f"--step {text} asks for {rates[0]:g} frames per second, {side} pixels high: give "
+            "numbers above 0, or frames_per_second = None for no frames"
         )
     return step

@@ -27,7 +27,7 @@
     });
     video.addEventListener("error", () => {
       const why = h("p", { class: "quiet" });
-      why.textContent = "This clip cannot be played here: its file is not beside the page, or this browser does not know its codec.";
+      why.textContent = "This clip cannot be played here: its file is not beside the page, or this browser does not support its codec.";
       video.replaceWith(why);
     });
     place.append(video);
@@ -59,7 +59,7 @@
       const parts = [h("span", { text: finecut.score(value) })];
       const rule = broken[0] || rules[0];
       if (rule) parts.push(h("small", { text: ` ${finecut.sign(rule.comparison)} ${rule.limit}` }));
-      if (broken.length) parts.push(h("span", { class: "unseen", text: ", not fulfilled" }));
+      if (broken.length) parts.push(h("span", { class: "unseen", text: ", not satisfied" }));
       pairs.push([finecut.named(key), parts, broken.length ? "broken" : null]);
     }
     return pairs.length ? [h("h3", { text: "Scores" }), list(pairs, "numbers")] : null;
@@ -81,8 +81,8 @@
   const made = ([how, reason, encoded, span]) => {
     const some = `${finecut.several(encoded, "picture")} encoded`;
     const words = {
-      copied: "copied as the film has it, not encoded",
-      smart: `copied, but for the ends: ${some}`,
+      copied: "copied from the source video, not encoded",
+      smart: `copied except for the ends: ${some}`,
       encoded: reason ? `encoded, because it could not be copied: ${reason}` : "encoded",
     };
     const pairs = [["made", Object.hasOwn(words, how) ? words[how] : [how, reason].filter(Boolean).join(": ")]];
@@ -107,7 +107,7 @@
   };
   const errors = (text) =>
     text.errors.length
-      ? [h("h3", { text: "Marked: what broke down" }), list(text.errors.map(([name, said]) => [name, said || "no more is known"]), "facts errors")]
+      ? [h("h3", { text: "Marked: the steps that broke down" }), list(text.errors.map(([name, said]) => [name, said || "no message"]), "facts errors")]
       : null;
   const alike = async (row, place) => {
     if (!facts.chunks.alike.length) return;

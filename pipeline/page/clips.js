@@ -136,7 +136,7 @@
     for (const row of rows) seconds += clips.duration[row];
     const some = rows.length === facts.count ? "" : ` of ${finecut.number(facts.count)}`;
     const loading = clips.ready < facts.count ? ", loading …" : "";
-    const beyond = grid.shown < rows.length ? `, the first ${finecut.number(grid.shown)} of them shown` : "";
+    const beyond = grid.shown < rows.length ? `, showing the first ${finecut.number(grid.shown)}` : "";
     return `${finecut.number(rows.length)}${some} ${facts.count === 1 ? "clip" : "clips"} · ${finecut.duration(seconds)}${beyond}${loading}`;
   };
   /** Show what is wanted now. */
@@ -155,8 +155,8 @@
     at("found").textContent = spoken(shown.rows);
     at("nothing").hidden = shown.rows.length > 0 || clips.ready < facts.count;
     at("nothing").textContent = facts.count
-      ? "No clip is like that. Take a filter away, or search for fewer words."
-      : "No clips were finished. The view Failures says why, if something broke.";
+      ? "No clip matches. Remove a filter, or search for fewer words."
+      : "No clips were finished. The Failures view shows why, if something failed.";
     chips();
   };
 
@@ -197,7 +197,7 @@
     });
   };
   const orders = () => {
-    const choices = [["", "As in the films"], ["duration", "Duration"], ["size", "File size"]];
+    const choices = [["", "As in the source videos"], ["duration", "Duration"], ["size", "File size"]];
     for (const name of facts.scores) choices.push([finecut.keyOf(name), sentence(finecut.named(finecut.keyOf(name)))]);
     return select("order", choices, (value) => {
       wanted.order = value;
@@ -305,7 +305,7 @@
     const some = [];
     const chip = (text, act) =>
       some.push(
-        h("li", {}, h("button", { type: "button", class: "chip", "aria-label": `Take away the filter ${text}`, text: `${text} ×`, onclick: () => { act(); finecut.sift(); at("search").focus(); } })),
+        h("li", {}, h("button", { type: "button", class: "chip", "aria-label": `Remove the filter ${text}`, text: `${text} ×`, onclick: () => { act(); finecut.sift(); at("search").focus(); } })),
       );
     if (wanted.words.trim()) chip(`“${wanted.words.trim()}”`, () => set("search", ""));
     if (wanted.outcome !== "all") chip(wanted.outcome, () => set("outcome", "all"));
@@ -343,7 +343,7 @@
         "details",
         // On a small screen clips come first, and tools when they are asked for.
         { class: "others", open: window.matchMedia("(min-width: 601px)").matches },
-        h("summary", { text: "Filter and order" }),
+        h("summary", { text: "Filter and sort" }),
         h(
           "div",
           { class: "tools" },

@@ -100,7 +100,7 @@ const finecut = {};
   // Only data that lies where this page's data lies may become a script.
   const OURS = /^data\/[a-z]+-\d{4,}\.[0-9a-f]{12}\.js$/;
   const checked = (name) => {
-    if (!OURS.test(name)) throw new TypeError(`${name} is no chunk of data`);
+    if (!OURS.test(name)) throw new TypeError(`${name} is not a chunk of data`);
     return name;
   };
   const policy = window.trustedTypes
@@ -131,14 +131,14 @@ const finecut = {};
       waiting.set(key, done);
       script.onload = () => {
         if (waiting.has(key)) over();
-        failed(new Error(`data/${name} holds something else`));
+        failed(new Error(`data/${name} contains something else`));
       };
       script.onerror = () => {
         over();
         asked.delete(key);
         finecut.trouble(
           `data/${name} could not be loaded. The page and its folder data/ belong together: ` +
-            "usually only the page was copied, or the report was made again since (then load the page again).",
+            "usually only the page was copied, or the report was written again meanwhile (then reload the page).",
         );
         failed(new Error(name));
       };

@@ -58,8 +58,8 @@
     if (ready) return;
     ready = true;
     at("about-duplicates").textContent = facts.groups
-      ? `${finecut.several(facts.groups, "group")} of clips that look the same, the largest first. One of each stays.`
-      : "No duplicates are listed. finecut dedup looks for them, and a report that is made afterwards shows them.";
+      ? `${finecut.several(facts.groups, "group")} of clips that look the same, largest first. One clip of each group stays.`
+      : "No duplicates are listed. Run finecut dedup to find them, then finecut report to show them here.";
     if (!facts.groups) return;
     await loaded();
     at("more-duplicates").addEventListener("click", more);

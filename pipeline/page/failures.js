@@ -29,7 +29,7 @@
     if (ready) return;
     ready = true;
     at("about-failures").textContent = facts.failures
-      ? `${finecut.several(facts.failures, "failure")}, listed in failures/. A list is an input: finecut curate --input with its path tries these again.`
+      ? `${finecut.several(facts.failures, "failure")}, listed in failures/. You can use a list as an input: finecut curate --input with its path tries these videos again.`
       : "Nothing failed.";
     if (!facts.failures) return;
     at("more-failures").addEventListener("click", more);

@@ -30,7 +30,7 @@
     if (facts.failed) others.push(`${finecut.several(facts.failed, "film")} failed${inPart()}`);
     if (others.length) headline.append(h("span", { class: "besides", text: `, ${others.join(", ")}` }));
     at("lead").textContent =
-      `${finecut.duration(kept.seconds)} of film, out of ${finecut.several(facts.count, "clip")} (${finecut.duration(kept.seconds + rejected.seconds)}) cut from ` +
+      `${finecut.duration(kept.seconds)} of video, out of ${finecut.several(facts.count, "clip")} (${finecut.duration(kept.seconds + rejected.seconds)}) cut from ` +
       `${finecut.several(facts.sources, "source")} · ${finecut.size(facts.bytes)}`;
     const parts = [["kept", kept.clips], ["rejected", rejected.clips], ["failed", facts.lost]];
     const all = kept.clips + rejected.clips + facts.lost || 1;
@@ -48,7 +48,7 @@
       at("legend").append(h("li", { class: kind }, h("span", { class: "swatch", "aria-hidden": "true" }), text, h("span", { class: "quiet", text: ` ${finecut.percent(count, all)}` })));
     }
     if (facts.unreadable) {
-      finecut.trouble(`${finecut.several(facts.unreadable, "clip")} cannot be shown, because documents of them are missing or broken: finecut verify lists them.`);
+      finecut.trouble(`${finecut.several(facts.unreadable, "clip")} cannot be shown, because their documents are missing or broken: finecut verify lists them.`);
     }
   };
 
@@ -106,7 +106,7 @@
 
   // ── colours ───────────────────────────────────────────────────────────────────────────────────
 
-  const THEMES = { auto: ["Auto", "as the system has them"], light: ["Light", "light"], dark: ["Dark", "dark"] };
+  const THEMES = { auto: ["Auto", "as set in the system"], light: ["Light", "light"], dark: ["Dark", "dark"] };
   const remembered = () => {
     try {
       return window.localStorage.getItem("finecut-theme");

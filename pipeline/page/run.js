@@ -54,7 +54,7 @@
     const last = facts.runs[facts.runs.length - 1];
     const place = at("run");
     if (!last) {
-      place.append(h("p", { class: "quiet", text: "No run left a summary: these clips were made by another program, or runs/ was not copied." }));
+      place.append(h("p", { class: "quiet", text: "There is no summary of a run: these clips were made by another program, or runs/ was not copied." }));
       return;
     }
     const parts = [table("Last run", speed(last)), flags(last.options), table("Versions", last.versions), table("Models", last.models), steps(last.steps), runs()];

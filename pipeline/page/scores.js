@@ -97,9 +97,9 @@
     if (ready) return;
     ready = true;
     at("about-scores").textContent =
-      "Bars: how many clips have such a score, kept and rejected. Below, how much of it a threshold would keep, each rule by itself.";
+      "Bars: the number of clips with each score, kept and rejected. Below: how much each threshold would keep if its rule were the only one.";
     const control = h("select", { id: "unit", onchange: () => { bySeconds = control.value === "seconds"; drawn(); } });
-    control.append(h("option", { value: "clips", text: "Clips" }), h("option", { value: "seconds", text: "Seconds of film" }));
+    control.append(h("option", { value: "clips", text: "Clips" }), h("option", { value: "seconds", text: "Seconds of video" }));
     at("tools-scores").append(h("label", { class: "field" }, h("span", { text: "Counted in" }), control));
     drawn();
   };

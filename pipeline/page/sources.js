@@ -10,7 +10,7 @@
     const parts = [];
     if (kept) parts.push(`${finecut.number(kept)} kept`);
     if (rejected) parts.push(`${finecut.number(rejected)} rejected`);
-    if (failed) parts.push(`${finecut.number(failed)} failed${unknown > 0 ? ` (${unknown === failed ? "" : `${unknown} of them `}at places nobody knows)` : ""}`);
+    if (failed) parts.push(`${finecut.number(failed)} failed${unknown > 0 ? ` (${unknown === failed ? "" : `${unknown} of them `}at unknown places)` : ""}`);
     const state = STATES[sources.state[source]];
     if (state && !(failed && state === "failed")) parts.push(state);
     return parts.join(" · ");
@@ -56,9 +56,9 @@
       return;
     }
     ready = true;
-    const folder = facts.folder ? ` All lie in ${facts.folder}` : "";
+    const folder = facts.folder ? ` All are in ${facts.folder}` : "";
     at("about-sources").textContent =
-      `${finecut.several(facts.sources, "film")}: kept pieces stand high, rejected ones are hatched, failed ones an empty frame.${folder}`;
+      `${finecut.several(facts.sources, "source video")}: kept clips are tall, rejected ones are hatched, failed ones are empty outlines.${folder}`;
     const control = h("select", { id: "order-sources", onchange: () => sorted(control.value) });
     const choices = { films: "By name", failed: "Most failed first", rejected: "Most rejected first", kept: "Most kept first", longest: "Longest first" };
     for (const [value, text] of Object.entries(choices)) control.append(h("option", { value, text }));

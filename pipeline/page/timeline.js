@@ -161,7 +161,7 @@
     const attributes = {
       role: "slider",
       tabindex: 0,
-      "aria-label": `Pieces of ${sources.name[source]}`,
+      "aria-label": `Clips of ${sources.name[source]}`,
       "aria-valuemin": 1,
       "aria-valuemax": pieces.length,
       "aria-valuenow": now + 1,

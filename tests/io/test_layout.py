@@ -88,11 +88,11 @@ def test_an_unknown_algorithm_gets_a_folder_of_its_own() -> None:
 
 def test_a_sibling_with_the_same_beginning_is_not_below_the_root() -> None:
     assert relative_to_root("/data/in/x.mp4", "/data/in/") == "x.mp4"
-    with pytest.raises(ValueError, match="does not lie under"):
+    with pytest.raises(ValueError, match="is not in"):
         relative_to_root("/data/input2/x.mp4", "/data/in")
 
 
 @pytest.mark.parametrize("name", ["../x.mp4", "a/../../x.mp4", "/x.mp4", "", "a//b", "."])
 def test_names_never_leave_the_output(name: str) -> None:
-    with pytest.raises(ValueError, match="leave the output folder"):
+    with pytest.raises(ValueError, match="outside of the output folder"):
         check_relative(name)

@@ -276,7 +276,7 @@ def test_a_job_that_is_refused_costs_a_sentence(
     out, err = capfd.readouterr()
     assert (code, out) == (1, "")
     [said] = err.splitlines()
-    assert said.startswith("finecut: --runner DataflowRunner did not take the job (403 ")
+    assert said.startswith("finecut: --runner DataflowRunner did not accept the job (403 ")
     assert "(7) who are you?" in said
 
 

@@ -57,7 +57,7 @@ def test_an_endpoint_that_nobody_answers_at_is_named(films: Path, tmp_path: Path
         out, err = process.communicate(timeout=120)
     assert (process.returncode, out) == (1, "")
     [said] = err.splitlines()
-    assert said.startswith("finecut: --runner PortableRunner did not take the job (no answer in")
+    assert said.startswith("finecut: --runner PortableRunner did not accept the job (no answer in")
 
 
 def told_by(*words: str) -> subprocess.CompletedProcess[str]:
@@ -75,7 +75,7 @@ def test_a_job_that_is_launched_where_nobody_is_costs_a_sentence(
     ended = told_by("launch", *where, *engine)
     assert (ended.returncode, ended.stdout) == (1, "")
     [said] = ended.stderr.splitlines()
-    assert said.startswith("finecut: --runner PortableRunner did not take the job (no answer in")
+    assert said.startswith("finecut: --runner PortableRunner did not accept the job (no answer in")
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_a_command_whose_job_is_given_up_leaves_nothing_staged(
     ended = told_by(command, str(output), *map(str, into), "--quiet", *engine)
     assert (ended.returncode, ended.stdout) == (1, ""), ended.stderr
     [said] = ended.stderr.splitlines()
-    assert said.startswith("finecut: --runner PortableRunner gave the job up (failed to connect")
+    assert said.startswith("finecut: --runner PortableRunner gave up on the job (failed to connect")
     assert folder.is_dir()
     assert staged(folder) == []
 
@@ -139,8 +139,10 @@ def test_a_worker_that_is_killed_costs_a_sentence(films: Path, tmp_path: Path) -
     assert (process.returncode, out) == (1, ""), err
     assert err.count("\n") == 1, err
     [said] = err.splitlines()
-    assert said.startswith("finecut: --runner PortableRunner gave the job up (")
-    assert "Every file written is whole and stays; the same command goes on from there" in said
+    assert said.startswith("finecut: --runner PortableRunner gave up on the job (")
+    assert (
+        "Every file that was written is complete and stays; run the same command again to continue"
+    ) in said
     assert staged(output) == []
     assert list((output / "clips").iterdir())
 
@@ -159,7 +161,7 @@ def test_workers_that_do_not_come_are_missed(films: Path, tmp_path: Path) -> Non
             said = process.stderr.readline()
             late.cancel()
             assert said.startswith("finecut: --runner PortableRunner has had the job for 2 s, and")
-            assert "no worker has begun" in said
+            assert "no worker has started" in said
             assert process.poll() is None  # it waits on
             process.send_signal(signal.SIGINT)
             assert process.wait(60) == 128 + signal.SIGINT

@@ -92,7 +92,7 @@ def test_what_others_called_alike_is_left_alone(temporary: Path) -> None:
 def test_a_common_folder_of_somebody_else_is_refused(temporary: Path, tmp_path: Path) -> None:
     planted = temporary / f"finecut-work-{os.getuid()}"
     planted.symlink_to(tmp_path)
-    said = "name another folder for temporary files by TMPDIR"
+    said = "set TMPDIR to another folder for temporary files"
     with pytest.raises(PermissionError, match=said), temporary_folder():
         pass
     sweep_temporary()  # trouble with that is nobody's

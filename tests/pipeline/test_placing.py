@@ -78,14 +78,14 @@ def test_on_this_machine_nothing_is_asked_for() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"resources": ("caption:gpus=1",)}, "no step called caption is done"),
+        ({"resources": ("caption:gpus=1",)}, "no step called caption runs"),
         (
             {"generate_captions": True, "resources": ("caption:gpu_memory_gb=30",)},
-            "30 GB of GPU memory are asked for and the device has 24 GB",
+            "30 GB of GPU memory are requested, but the device has 24 GB",
         ),
         (
             {"generate_captions": True, "enhance_captions": True},
-            "enhance does not fit: 36 GB of GPU memory are asked for and the device has 24 GB",
+            "enhance does not fit: 36 GB of GPU memory are requested, but the device has 24 GB",
         ),
         (
             {
@@ -164,7 +164,7 @@ def test_describe_says_what_is_asked_for(capsys: pytest.CaptureFixture[str]) -> 
     assert "caption needs 4 CPUs, 8 GB of a GPU (34 %)" in said
     assert f"hints accelerator {L4.decode()}, cpu_count 4, on every step that" in said
     assert "one GPU of 24 GB holds 2 copies of each model" in said
-    assert "qwen2.5 is asked once about each window, of which it sees 2 frames a second" in said
+    assert "qwen2.5 captions each window once, from 2 frames per second" in said
     assert f"CutClips Reel → Clip, failures: Failure [accelerator {L4.decode()}" in said
 
 
@@ -191,8 +191,8 @@ def test_two_pools_where_they_are_wanted() -> None:
     captioning: Any = steps.works["caption"]
     assert captioning.looking.sheet is not None
     said = described_with(right_fitting=True, generate_captions=True)
-    assert "none, on every step that watches or cuts" in said
-    assert "install-nvidia-driver:5xx, on every step that looks at clips" in said
+    assert "none, on every step that detects scenes or cuts" in said
+    assert "install-nvidia-driver:5xx, on every step that processes clips" in said
 
 
 def described_with(**changes: Any) -> str:

@@ -84,9 +84,9 @@ def test_sources_keep_the_names_they_are_to_have() -> None:
     ("changes", "words"),
     [
         ({"runner": "local"}, "needs a cluster"),
-        ({"subscription": "s"}, "write projects/PROJECT/subscriptions/NAME"),
-        ({"input": ("/films",)}, "write a folder of a bucket"),
-        ({"input": ("gs://b/*.mp4",)}, "write a folder of a bucket"),
+        ({"subscription": "s"}, "give projects/PROJECT/subscriptions/NAME"),
+        ({"input": ("/films",)}, "give a folder in a bucket"),
+        ({"input": ("gs://b/*.mp4",)}, "give a folder in a bucket"),
         ({"video_limit": 3}, "--video-limit does nothing"),
         ({"subscription": None, "patience": 5.0}, "does nothing without --subscription"),
     ],

@@ -312,7 +312,7 @@ def test_rows_without_their_record_are_refused(films: Path) -> None:
           config: {append: true, drop: [record], fields: {}}
         - {type: ProbeVideos, input: MapToFields}
         """
-    with pytest.raises(ValueError, match="takes rows of Sources, and their field 'record' is gone"):
+    with pytest.raises(ValueError, match="takes rows of Sources, but their field 'record' is gone"):
         run_yaml(text, input=str(films))
 
 
@@ -321,7 +321,7 @@ def test_rows_of_other_records_are_refused(films: Path) -> None:
         - {type: FindVideos, config: {{config}}}
         - {type: CutClips, input: FindVideos, config: {{config}}}
         """
-    with pytest.raises(ValueError, match="takes rows of Reels, and was given those of Sources"):
+    with pytest.raises(ValueError, match="takes rows of Reels, but it got rows of Sources"):
         run_yaml(text, input=str(films), output="nowhere")
 
 
@@ -376,15 +376,15 @@ def test_the_examples_are_some(
     [
         ({"clip_lenght": 5}, "unknown option clip_lenght: did you mean clip_length"),
         ({"--clip-length": 5}, "unknown option --clip-length: did you mean clip_length"),
-        ({"colour": "blue"}, "unknown option colour: finecut curate --help says"),
-        ({"runner": "local"}, "runner is not a step's to say"),
-        ({"workers": 2}, "workers is not a step's to say"),
-        ({"clip_length": "five"}, "clip_length is 'five': write a number"),
-        ({"clip_length": True}, "clip_length is True: write a number"),
+        ({"colour": "blue"}, "unknown option colour: finecut curate --help lists"),
+        ({"runner": "local"}, "runner cannot be set here"),
+        ({"workers": 2}, "workers cannot be set here"),
+        ({"clip_length": "five"}, "clip_length is 'five': give a number"),
+        ({"clip_length": True}, "clip_length is True: give a number"),
         ({"crf": 1.5}, "crf is 1.5: write a whole number"),
-        ({"bit_rate": "fast"}, "bit_rate is 'fast': write a rate"),
-        ({"generate_previews": "yes"}, "generate_previews is 'yes': write true or false"),
-        ({"output": 2024}, "output is 2024 and no text: put it in quotes"),
+        ({"bit_rate": "fast"}, "bit_rate is 'fast': give a rate"),
+        ({"generate_previews": "yes"}, "generate_previews is 'yes': give true or false"),
+        ({"output": 2024}, "output is 2024, which is not text: put it in quotes"),
         ({"keep": [1]}, "keep is 1 and no text"),
     ],
 )
@@ -399,8 +399,8 @@ def test_wrong_options_are_refused(given: dict[str, Any], said: str) -> None:
         (steps.Curate, {"input": "films"}, "Curate needs output"),
         (steps.FindVideos, {}, "FindVideos needs input"),
         (steps.CutClips, {}, "CutClips needs output"),
-        (steps.KeepClips, {"error_handling": {"output": "x"}}, "KeepClips has no output of fail"),
-        (steps.CutClips, {"output": "x", "error_handling": {}}, "names the output of failures"),
+        (steps.KeepClips, {"error_handling": {"output": "x"}}, "KeepClips has no output for fail"),
+        (steps.CutClips, {"output": "x", "error_handling": {}}, "name the output for failures"),
     ],
 )
 def test_what_a_step_cannot_do_without(step: Any, given: dict[str, Any], said: str) -> None:
@@ -419,7 +419,7 @@ def test_a_misspelt_option_names_its_place() -> None:
 
 @pytest.mark.parametrize(
     ("step", "said"),
-    [(steps.ScoreClips, "ScoreClips scores nothing"), (steps.KeepClips, "KeepClips keeps all")],
+    [(steps.ScoreClips, "ScoreClips measures nothing"), (steps.KeepClips, "KeepClips keeps all")],
 )
 def test_a_step_that_would_do_nothing_is_refused(step: Any, said: str) -> None:
     pipeline = beam.Pipeline("FnApiRunner")
@@ -431,7 +431,7 @@ def test_a_step_that_would_do_nothing_is_refused(step: Any, said: str) -> None:
 def test_inputs_that_do_not_fit_are_refused() -> None:
     pipeline = beam.Pipeline("FnApiRunner")
     clips = pipeline | beam.Create([rows.row_of(CLIP)]).with_output_types(rows.row_type(Clip))
-    with pytest.raises(ValueError, match="FindVideos begins a pipeline"):
+    with pytest.raises(ValueError, match="FindVideos starts a pipeline"):
         clips | steps.FindVideos(input="films")
     with pytest.raises(ValueError, match="EmbedClips takes one input"):
         {"a": clips, "b": clips} | steps.EmbedClips()
@@ -447,7 +447,7 @@ def test_contradictions_are_refused_before_anything_runs() -> None:
 @pytest.mark.parametrize("below", ["", "/clips"])
 def test_an_output_among_its_own_inputs_is_refused(step: Any, below: str, tmp_path: Path) -> None:
     (tmp_path / "clips").mkdir()
-    with pytest.raises(ValueError, match=r"write a folder of its own|write another --output"):
+    with pytest.raises(ValueError, match=r"give a separate folder|give another --output"):
         beam.Pipeline() | step(input=f"{tmp_path}{below}", output=str(tmp_path))
 
 
@@ -513,7 +513,7 @@ def test_a_row_tells_what_people_ask_of_a_clip() -> None:
 
 @pytest.mark.parametrize("record", [None, "", "{}", "[]", '{"video": 1}', "no JSON"])
 def test_what_somebody_put_in_place_of_a_record_is_refused(record: str | None) -> None:
-    with pytest.raises(rows.RowError, match="holds no Clip"):
+    with pytest.raises(rows.RowError, match="does not contain a Clip"):
         rows.record_in(beam.Row(record=record), Clip)
 
 

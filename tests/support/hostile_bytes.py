@@ -23,7 +23,7 @@ from hostile_making import (
     zipped,
 )
 
-LOCKED = "its pictures are encrypted"
+LOCKED = "its video is encrypted"
 
 
 def _ts(studio: Studio) -> bytes:

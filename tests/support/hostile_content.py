@@ -32,7 +32,7 @@ from hostile_making import (
     wraps,
 )
 
-NO_CONTAINER = "no video container could be opened"
+NO_CONTAINER = "could not be opened as a video container"
 NO_FRAME = "not one frame of the video track could be decoded"
 TOO_LARGE = "--max-pixels"
 

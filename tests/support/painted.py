@@ -73,8 +73,8 @@ def grey(picture: Picture) -> Array:
     if array.ndim == 2:
         return array
     raise ValueError(
-        f"A picture to read an index from cannot have the shape {array.shape}: give "
-        "(height, width, 3) for RGB or (height, width) for grey."
+        f"An index cannot be read from a picture of the shape {array.shape}: give (height, "
+        "width, 3) for RGB or (height, width) for grey."
     )
 
 
@@ -83,7 +83,7 @@ def read_index(frame: Picture) -> int:
     index, why = _decode(grey(frame))
     if index is None:
         raise ValueError(
-            f"No frame index can be read from this picture: {why}. If it may be turned or "
+            f"No frame index can be read from this picture: {why}. If it may be rotated or "
             "mirrored, use find_index()."
         )
     return index
@@ -118,7 +118,7 @@ def _decode(picture: Array) -> tuple[int | None, str]:
     light, dark = values[0], values[[1, -2, -1]].max()
     contrast = light - dark
     if contrast < _LEAST_CONTRAST:
-        return None, f"the strip's end cells differ by {contrast:.0f} of 255 levels only"
+        return None, f"the strip's end cells differ by only {contrast:.0f} of 255 levels"
     place = (values - dark) / contrast
     if np.any(np.abs(place - 0.5) < _UNSURE):
         return None, "a cell is neither dark nor light, as when two frames were blended"
@@ -138,7 +138,7 @@ def hear_beeps(path: str | os.PathLike[str]) -> list[float]:
     """
     with av.open(os.fspath(path)) as container:
         if not container.streams.audio:
-            raise ValueError(f"No beeps can be heard in {path}: the file has no sound stream.")
+            raise ValueError(f"No beeps can be heard in {path}: the file has no sound track.")
         samples, clock = _hear(container)
         rate = container.streams.audio[0].codec_context.sample_rate
     if not len(samples):
@@ -202,4 +202,4 @@ def _first_shown(path: str | os.PathLike[str]) -> float:
             return 0.0
         for frame in container.decode(video=0):
             return float(frame.time or 0)
-    raise ValueError(f"The beeps in {path} have no clock: its video has no frame to decode.")
+    raise ValueError(f"The beeps in {path} cannot be timed: no frame of its video can be decoded.")

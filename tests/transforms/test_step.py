@@ -237,7 +237,7 @@ def test_what_takes_long_is_loaded_once_a_worker(films: Path, tmp_path: Path) ->
         ("Breaks", {1}, "ValueError: <no> such thing"),
         ("Confuses", {0, 1, 2}, "Confuses.look gave a NoneType"),
         ("Nowhere", {0, 1, 2}, "Nowhere.look gave nan for mean"),
-        ("Quits", {0, 1, 2}, "Quits.look wanted to end the program (3)"),
+        ("Quits", {0, 1, 2}, "Quits.look tried to end the program (3)"),
     ],
 )
 def test_an_accident_costs_its_clip_only(
@@ -280,8 +280,8 @@ def test_a_plain_transform_answers_for_what_it_gives_back(films: Path, tmp_path:
         )
     )
     assert len(ran.misdone) == 1
-    assert "--step Drops was given 3 clips and gave back 1" in ran.misdone[0]
-    with pytest.raises(RunError, match="Usually that is --step Falls"):
+    assert "--step Drops got 3 clips and returned 1" in ran.misdone[0]
+    with pytest.raises(RunError, match="Usually the cause is --step Falls"):
         curated(films, tmp_path / "falls", "Falls")
 
 
@@ -337,18 +337,21 @@ def test_other_steps_make_another_dataset() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"step": ("Colours",)}, "names no class: write package.module:Name"),
+        ({"step": ("Colours",)}, "names no class: give package.module:Name"),
         ({"step": ("nowhere_at_all:Colours",)}, "nowhere_at_all cannot be imported"),
         ({"step": ("broken_steps_of_somebody:Colours",)}, "ZeroDivisionError"),
         ({"step": named("Colors")}, "has no Colors"),
-        ({"step": named("function")}, "function is no step"),
-        ({"step": named("Asks")}, "a step is made without arguments"),
+        ({"step": named("function")}, "function is not a step"),
+        ({"step": named("Asks")}, "finecut creates steps without arguments"),
         ({"step": named("Exits")}, "OSError: no such device"),
-        ({"step": named("Wants")}, "write Resources"),
-        ({"step": named("Sees")}, "write numbers above 0"),
-        ({"step": named("Colours@end")}, "there is no end: write one of cut, judged"),
+        ({"step": named("Wants")}, "give Resources"),
+        ({"step": named("Sees")}, "give numbers above 0"),
+        ({"step": named("Colours@end")}, "there is no end: give one of cut, judged"),
         ({"step": named("Colours", "Colours@cut")}, "there are two steps called Colours"),
-        ({"step": named("Colours"), "keep": ("colors>=1",)}, "speaks of colors, which is no score"),
+        (
+            {"step": named("Colours"), "keep": ("colors>=1",)},
+            "uses colors, which is neither a score",
+        ),
     ],
 )
 def test_a_mistake_is_told_before_any_work(options: dict[str, Any], words: str) -> None:
@@ -357,5 +360,5 @@ def test_a_mistake_is_told_before_any_work(options: dict[str, Any], words: str) 
 
 
 def test_what_gives_no_clips_is_refused(films: Path, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="and what comes next needs Clips"):
+    with pytest.raises(OptionError, match="but the next step needs Clips"):
         curated(films, tmp_path / "out", "Untyped")

@@ -183,10 +183,10 @@ if __name__ == "__main__":
 @pytest.mark.parametrize(
     ("step", "words"),
     [
-        (Length, r"step is one class: write step=\(Length,\)"),
-        ((Length(),), r"a Length that was made already: write step=\(Length,\)"),
-        ((3,), r"step: 3 is neither a class nor its name"),
-        ((dict,), "dict is no step: derive it from"),
+        (Length, r"step is a single class: give step=\(Length,\)"),
+        ((Length(),), r"an object of Length, not a class: give step=\(Length,\)"),
+        ((3,), r"step: 3 is neither a class nor the name of one"),
+        ((dict,), "dict is not a step: derive it from"),
     ],
 )
 def test_what_is_no_class_of_a_step_is_told(step: Any, words: str) -> None:
@@ -243,7 +243,9 @@ class OneText(EachClip):
 
 def test_scores_that_are_one_text_are_told() -> None:
     steps: Any = (OneText,)
-    with pytest.raises(OptionError, match=r"scores is one text: write scores = \('length',\)"):
+    with pytest.raises(
+        OptionError, match=r"scores is a single string: write scores = \('length',\)"
+    ):
         plan(Options(("films",), output="out", step=steps).check())
 
 

@@ -117,7 +117,7 @@ def test_what_a_custom_step_said_is_refiltered(films: Path, tmp_path: Path) -> N
     told = RefilterOptions(str(output), workers=1, keep=("camera!=static", "thirds<2"))
     with pytest.raises(OptionError, match="camera is never moving-about"):
         performed(RefilterOptions(str(output), keep=("camera=moving-about",)))
-    with pytest.raises(OptionError, match="speaks of cameras, which is no score"):
+    with pytest.raises(OptionError, match="uses cameras, which is neither a score"):
         performed(RefilterOptions(str(output), keep=("cameras=static",)))
     # Nobody looked at the colours of clips that were rejected before.
     assert performed(told.check()) == 1

@@ -36,10 +36,12 @@ def _known(outcome: Clip | Failure, reel: Reel, cutting: Cutting) -> Clip | Fail
         return outcome
     path = outcome.staged or f"{cutting.shelf.staging}/"
     if not path.startswith(f"{cutting.shelf.staging}/") or ".." in path.split("/"):
-        raise Imposture(f"a clip was said to be staged at {outcome.staged!r}, outside of staging")
+        raise Imposture(f"a clip claims to be staged at {outcome.staged!r}, outside of staging")
     shot = next((shot for shot in reel.shots if shot.id == outcome.id), None)
     if shot is None:
-        raise Imposture(f"a clip {outcome.id!r} came of a reel that has none of this id")
+        raise Imposture(
+            f"a clip {outcome.id!r} came back from a chunk that has no clip with this id"
+        )
     return outcome.replace(video=reel.video, chunk=reel.chunk, shot=shot)
 
 

@@ -153,9 +153,9 @@ def _made(task: _Task) -> Iterator[bytes]:
                 yield f"{type(made).__name__}\n{to_json(made)}".encode(*CODING)
     except MemoryError as error:
         raise TooMuchMemory(
-            f"the work wanted more than the {task.limits.memory_mb} MB of memory it may have. "
-            "Usually the pictures are very large, or the file claims so; re-encode it smaller, or "
-            "raise --max-memory-mb."
+            f"the work needed more than the {task.limits.memory_mb} MB of memory that it may "
+            "use. Usually the frames are very large, or the file claims so. Re-encode it at a "
+            "smaller size, or raise --max-memory-mb."
         ) from error
 
 

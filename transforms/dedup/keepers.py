@@ -27,8 +27,8 @@ def _rows(folder: str) -> Iterable[tuple[str, str]]:
         table = from_parquet(shelf.read(path), columns=["id", "kept", "kept_id"])
     except (pa.ArrowException, OSError) as error:
         raise DropsError(
-            f"{path} is no table of groups ({error}): usually a copy was cut short. Run finecut "
-            "dedup again"
+            f"{path} is not a table of groups ({error}): usually a copy was cut short. Run "
+            "finecut dedup again"
         ) from error
     gone = table.filter(pc.invert(table["kept"]))
     for id, keeper in zip(gone["id"].to_pylist(), gone["kept_id"].to_pylist(), strict=True):
@@ -43,6 +43,6 @@ def bereft_words(number: int) -> list[str]:
         return []
     were = "was" if number == 1 else "were"
     return [
-        f"{number} of the duplicates {were} left out for a clip that is left out itself: refilter "
-        "by your rules first, then run finecut dedup again"
+        f"{number} of the duplicates {were} left out although the clip that should stay in their "
+        "place is left out, too: first refilter with your rules, then run finecut dedup again"
     ]

@@ -100,8 +100,8 @@ def _in_piles(
 def _of_another_model(portion: Portion, read: Read, centroids: Floats) -> str:
     return (
         f"{len(read.ids)} vectors in {portion.tables[0]} or the tables after it have "
-        f"{read.vectors.shape[1]} numbers and most others {centroids.shape[1]}: those of two "
-        "models cannot be compared. Usually tables were copied into one folder"
+        f"{read.vectors.shape[1]} numbers, but most others have {centroids.shape[1]}: vectors of "
+        "two models cannot be compared. Usually tables were copied into one folder"
     )
 
 

@@ -86,8 +86,9 @@ def _facts_in(table: str) -> Mapping[str, str]:
         return facts_of(data)
     except (pa.ArrowException, OSError) as error:
         raise MixedVectors(
-            f"{table} is no Parquet table ({error}), so nobody can say whose vectors lie beside "
-            "it. Usually a copy was cut short: remove that file, or the folder, first."
+            f"{table} is not a Parquet table ({error}), so it is unknown which model made the "
+            "vectors beside it. Usually a copy was cut short: first remove that file, or the "
+            "folder."
         ) from error
 
 
@@ -105,13 +106,13 @@ def _compare(
         folder = layout.embeddings_parquet(algorithm)
         raise MixedVectors(
             f"{folder} holds vectors of {_named(held)}, and these are of {_named(ours)}: vectors "
-            "of two models cannot be compared, so they do not go into one folder. Write to "
-            f"another output, or remove {folder} and {layout.embeddings(algorithm)} first."
+            "of two models cannot be compared, so they must not share a folder. Write to another "
+            f"output, or first remove {folder} and {layout.embeddings(algorithm)}."
         )
 
 
 def _named(said: Mapping[str, str]) -> str:
     if ALGORITHM not in said:
-        return "a model that nothing there names"
+        return "an unknown model"
     numbers = f", {said[DIMENSION]} numbers" if DIMENSION in said else ""
     return f"{said[ALGORITHM]} ({said.get(MODEL)}@{said.get(REVISION)}{numbers})"

@@ -62,8 +62,8 @@ def _ids_of(dropping: Dropping) -> frozenset[str]:
     ids = read_drops(dropping.lists)
     if _digest(ids) != dropping.digest:
         raise DropsError(
-            f"{', '.join(dropping.lists)} holds other ids than when the run began. Usually finecut "
-            "dedup wrote it anew meanwhile: begin the run again"
+            f"{', '.join(dropping.lists)} has different ids than when the run began. Usually "
+            "finecut dedup has rewritten it meanwhile: start the run again"
         )
     return ids
 

@@ -83,7 +83,7 @@ def rule_of(text: str) -> Rule:
     """
     parts = parts_of(text)
     if parts is None:
-        raise ValueError(f"{text!r} is no rule: write a score, a comparison and a limit")
+        raise ValueError(f"{text!r} is not a rule: give a score, a comparison and a limit")
     return Rule(parts.name, parts.said, parts.comparison, parts.limit)
 
 

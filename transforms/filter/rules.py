@@ -39,18 +39,18 @@ def parse_rule(text: str, own: bool = False) -> Rule:
     parts = parts_of(text)
     if parts is None:
         raise ValueError(
-            f"{text!r} is no rule: write a score, a comparison and a number, as in "
-            "'sharpness>=0.1' (in quotes, or the shell takes > for a file), or a score, = or != "
-            "and a word, where the score is one"
+            f"{text!r} is not a rule: give a score, a comparison and a number, as in "
+            "'sharpness>=0.1' (in quotes, or the shell takes > for a redirection), or, if the "
+            "score is a word, the score, = or !=, and a word"
         )
     name = SHORT.get(parts.said, parts.said)
     if name not in FAMILIES and not own:
         raise ValueError(
-            f"{text!r} names no score: {did_you_mean(parts.said, (*FAMILIES, *SHORT))}"
+            f"{text!r} does not name a score: {did_you_mean(parts.said, (*FAMILIES, *SHORT))}"
         )
     rule = Rule(parts.name, name, parts.comparison, parts.limit)
     if name in SCORES and (wrong := unfit(rule, SCORES[name])):
-        raise ValueError(f"{text!r} is no rule: {wrong}")
+        raise ValueError(f"{text!r} is not a rule: {wrong}")
     return rule
 
 
@@ -67,11 +67,11 @@ def unfit(rule: Rule, score: Score) -> str | None:
     """What to write instead of a rule that this score can never be compared by."""
     of_labels = rule.comparison in SAMENESS
     if not score.labels:
-        number = "write a score, a comparison and a number, as in"
+        number = "give a score, a comparison and a number, as in"
         return f"{score.name} is a number: {number} '{score.name}>=0.1'" if of_labels else None
     if not of_labels:
         labels = ", ".join(score.labels)
-        return f"{score.name} is one of {labels}: write '{score.name}={score.labels[0]}'"
+        return f"{score.name} is one of {labels}: give '{score.name}={score.labels[0]}'"
     if rule.limit not in score.labels:
         hint = did_you_mean(str(rule.limit), score.labels)
         return f"{score.name} is never {rule.limit}: {hint}"

@@ -85,9 +85,9 @@ def _refuse_tangled(sources: Sequence[Source]) -> None:
         if video != folder and (video in videos or folder.removesuffix(".json") in videos):
             video = video if video in videos else folder.removesuffix(".json")
             raise InputError(
-                f"{video} and {folder}/ cannot be curated into one output, because a document of "
-                f"the video is named as the folder is, in which {taken[folder]} lies: rename the "
-                "folder, or curate one of the two into an output of its own"
+                f"{video} and {folder}/ cannot be curated into one output: the document of the "
+                f"video would have the same name as the folder that contains {taken[folder]}. "
+                "Rename the folder, or curate one of the two into a separate output"
             )
 
 
@@ -116,8 +116,9 @@ def check_inputs(inputs: Sequence[str]) -> None:
             )
         elif shelf.exists(path) and not shelf.is_folder(path) and not _extension(path):
             raise InputError(
-                f"input {spec!r} is not a video ({', '.join(VIDEO_EXTENSIONS)}) nor a list of "
-                f"videos ({', '.join(LIST_EXTENSIONS)}). Give the folder that holds the videos."
+                f"input {spec!r} is neither a video ({', '.join(VIDEO_EXTENSIONS)}) nor a list "
+                f"of videos ({', '.join(LIST_EXTENSIONS)}). Give the folder that contains the "
+                "videos."
             )
 
 
@@ -148,8 +149,9 @@ def check_one_store(paths: Sequence[str]) -> None:
     stores = {shelf.store_of(path) for path in paths}
     if len(stores) > 1:
         raise InputError(
-            f"inputs lie on different stores ({', '.join(sorted(s or 'local' for s in stores))}), "
-            "so no folder holds them all to name them by. Curate each store in a run of its own."
+            "the inputs are on different stores "
+            f"({', '.join(sorted(s or 'local' for s in stores))}), so they have no common "
+            "folder from which to name them. Curate each store in a separate run."
         )
 
 
@@ -169,8 +171,8 @@ def _resolved(spec: str, without: Sequence[str]) -> _Found:
         if not shelf.is_remote(path):
             raise
         raise InputError(
-            f"input {spec!r} cannot be read: {error.strerror or error}. See with `gcloud storage "
-            "ls` what is there and who may read it."
+            f"input {spec!r} cannot be read: {error.strerror or error}. Run `gcloud storage ls` "
+            "to see what is there and whether you may read it."
         ) from error
 
 
@@ -198,8 +200,9 @@ def _resolve_list(path: str) -> _Found:
     except ValueError as error:
         why = f"it {error}" if isinstance(error, BadDocument) else error
         raise InputError(
-            f"the list {path} cannot be read: {why}. A list is UTF-8 text of its kind: .txt one "
-            "path a line, .json an array, .jsonl an object a line, .csv with a column 'path'."
+            f"the list {path} cannot be read: {why}. A list is a UTF-8 text file: .txt with one "
+            "path per line, .json with an array, .jsonl with one object per line, or .csv with a "
+            "column 'path'."
         ) from error
     folder = posixpath.dirname(path)
     files = [entry if shelf.is_remote(entry) else _beside(folder, entry) for entry in entries]

@@ -28,14 +28,19 @@ def failures_in(path: str | None) -> list[Failure]:
     try:
         data = None if path is None else shelf.read_if_there(path)
     except shelf.NotAFile as error:
-        LOG.error("%s %s: what failed before is not known", path, error.strerror)
+        LOG.error("%s %s: earlier failures are unknown", path, error.strerror)
         data = None
     failures = []
     for line in _lines((data or b"").decode(errors="replace")):
         try:
             failures.append(read_failure(line))
         except ValueError as error:
-            LOG.error("%s: a line is no failure (%s) and is left out: %.80r", path, error, line)
+            LOG.error(
+                "%s: a line is not the record of a failure (%s) and is left out: %.80r",
+                path,
+                error,
+                line,
+            )
     return failures
 
 
@@ -78,9 +83,9 @@ def read_failure(line: str) -> Failure:
         "".join((*texts, *failure.lost_shots)).encode()
         check_relative(source.relative)
     except (TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise ValueError(f"it holds something else: {error}") from error
+        raise ValueError(f"it contains something else: {error}") from error
     if not all(type(number) is int for number in (source.attempts, failure.attempts)):
-        raise ValueError("its number of attempts is none")
+        raise ValueError("its number of attempts is invalid")
     return failure
 
 
@@ -99,7 +104,7 @@ def read_list(text: str, extension: str) -> list[str]:
     if extension == ".json":
         entries = parsed_text(text)
         if not isinstance(entries, list):
-            raise InputError('it holds no array; write ["a.mp4", "b.mp4"]')
+            raise InputError('it does not contain an array; write ["a.mp4", "b.mp4"]')
         return [_path_in(entry) for entry in entries]
     if extension == ".jsonl":
         return [_path_in(parsed_text(line)) for line in _lines(text)]

@@ -29,7 +29,7 @@ def noticed(attributes: Mapping[str, str], finding: Finding) -> Source | None:
         return None
     bucket, name = attributes.get("bucketId"), attributes.get("objectId")
     if not bucket or not name:
-        LOG.error("a message is no notification of an object: it has %s", sorted(attributes))
+        LOG.error("a message is not a notification about an object: it has %s", sorted(attributes))
         return None
     path = f"gs://{bucket}/{name}"
     if not is_video(path) or _below(path, finding.without) is not None:

@@ -32,8 +32,9 @@ def check_apart(inputs: Iterable[str], output: str) -> None:
     for folder in inputs:
         if _place(folder) == _place(output):
             raise NotApart(
-                f"--output {output} is the folder of the films itself, where clips would lie among "
-                f"them: write a folder of its own, such as --output {output.rstrip('/')}-clips"
+                f"--output {output} is the folder of the source videos itself, so clips would "
+                "end up among them: give a separate folder, such as --output "
+                f"{output.rstrip('/')}-clips"
             )
     check_no_clips(inputs, output)
 
@@ -45,7 +46,7 @@ def check_no_clips(inputs: Iterable[str], output: str) -> None:
     for folder in inputs:
         if is_below(f"{_place(folder)}/", own):
             raise NotApart(
-                f"--input {folder} holds clips of --output {output}: to cut them again, write "
+                f"--input {folder} contains clips of --output {output}: to cut them again, give "
                 "another --output"
             )
 
@@ -81,8 +82,8 @@ def not_made(paths: Iterable[str], root: str) -> list[str]:
             made[output] = made.get(output, 0) + 1
     for output, number in made.items():
         LOG.error(
-            "%s is an output of finecut: %d clips in it are no films of this run. To cut them "
-            "again, name %s/clips as the input",
+            "%s is an output of finecut, so its %d clips are not source videos of this run. To "
+            "cut them again, give %s/clips as the input",
             output,
             number,
             output,

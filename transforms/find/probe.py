@@ -12,12 +12,12 @@ def probe_source(source: Source, limits: Limits = USUAL_LIMITS) -> Video:
     """What this file is."""
     if not shelf.is_remote(source.uri) and "\\x" in source.uri and not shelf.exists(source.uri):
         raise FilmError(
-            f"the file name {source.relative!r} stands for bytes that are not UTF-8, and documents "
-            "cannot name it. Rename the file."
+            f"the file name {source.relative!r} contains bytes that are not UTF-8, so documents "
+            "cannot contain it. Rename the file."
         )
     if not shelf.is_file(source.uri) and shelf.exists(source.uri):
         raise FilmError(
-            f"{source.relative!r} is a folder, pipe or device. Leave it out, or copy what it gives "
+            f"{source.relative!r} is a folder, pipe or device. Leave it out, or copy its content "
             "into a file."
         )
     with shelf.open_source(source.uri) as file:

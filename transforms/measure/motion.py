@@ -99,7 +99,7 @@ def vector_field(vectors: Array, width: int, height: int, distance: int = 1) -> 
     if distance < 1:
         raise ValueError(
             f"Motion vectors that point {distance} frames back have no length per frame: the "
-            "distance to the frame they point to is 1 or more."
+            "distance to the frame they point to must be 1 or more."
         )
     across, down = -(-width // CELL), -(-height // CELL)
     grid = np.zeros((down, across))
@@ -137,8 +137,8 @@ class MotionMeter:
     def __init__(self, width: int, height: int) -> None:
         if min(width, height) < 1:
             raise ValueError(
-                f"A picture of {width}x{height} has nothing in it that could move: say the size "
-                "of the frames that are looked at."
+                f"Nothing can move in a picture of {width}x{height}: give the size of the frames "
+                "that are measured."
             )
         self._columns, self._rows = _edges(width), _edges(height)
         self._size = (width, height)
@@ -150,8 +150,8 @@ class MotionMeter:
         """Take another moment of the clip into account."""
         if (field.width, field.height) != self._size:
             raise ValueError(
-                f"Motion in a picture of {field.width}x{field.height} cannot be added to that in "
-                f"pictures of {self._size[0]}x{self._size[1]}: use one meter for each size."
+                f"Motion in a picture of {field.width}x{field.height} cannot be added to motion "
+                f"in pictures of {self._size[0]}x{self._size[1]}: use one meter per size."
             )
         self._sums += field.sums(self._columns, self._rows)
         self.seen += 1
@@ -216,7 +216,8 @@ class MotionSampler:
     def __init__(self, rate: float) -> None:
         if not rate > 0:
             raise ValueError(
-                f"Motion cannot be looked at {rate:g} times per second: use a rate above 0, as 2."
+                f"Motion cannot be measured {rate:g} times per second: use a rate above 0, "
+                "such as 2."
             )
         self._interval = 1 / Fraction(rate)
         self._due = Fraction(0)

@@ -48,7 +48,7 @@ def estimate_field(previous: Array, current: Array, width: int, height: int) -> 
     if previous.shape != current.shape or current.ndim != 2 or not current.size:
         raise ValueError(
             f"Motion cannot be estimated between pictures of the shapes {previous.shape} and "
-            f"{current.shape}: both must be planes of luma of one size, scaled alike."
+            f"{current.shape}: both must be luma planes of the same size and scale."
         )
     small = current.shape
     then, now = _whole(previous), _whole(current)

@@ -78,8 +78,8 @@ class QualityMeter:
         """Take another frame into account: its plane of luma, 8 bits in video range."""
         if luma.ndim != 2 or min(luma.shape) < 2 or luma.dtype != np.uint8:
             raise ValueError(
-                f"A picture of shape {luma.shape} and type {luma.dtype} cannot be judged: give "
-                "the plane of luma alone, in bytes, at least two pixels wide and high."
+                f"A picture of shape {luma.shape} and type {luma.dtype} cannot be measured: give "
+                "only the luma plane, in bytes, at least two pixels wide and high."
             )
         edges = _edges(luma)
         self._compare(luma, edges)
@@ -101,8 +101,8 @@ class QualityMeter:
             for ever, now in zip(self._edges, edges, strict=True):
                 if ever.shape != now.shape:
                     raise ValueError(
-                        f"A picture of shape {luma.shape} cannot be judged with others of another "
-                        "size: use one meter for each size."
+                        f"A picture of shape {luma.shape} cannot be measured along with others "
+                        "of another size: use one meter per size."
                     )
                 np.maximum(ever, now, out=ever)
             assert self._thumbnail is not None

@@ -44,7 +44,7 @@ HEAD = "ttj/sac-logos-ava1-l14-linearMSE"
 
 #: Frames that go through the network together.
 BATCH = 16
-PURPOSE = "score how pleasing a clip looks"
+PURPOSE = "score the aesthetics of clips"
 
 Reduction = Literal["min", "mean"]
 _LAYER = re.compile(r"layers\.(\d+)\.(weight|bias)")
@@ -62,8 +62,8 @@ class AestheticScorer:
     ) -> None:
         if reduction not in ("min", "mean"):
             raise ValueError(
-                f"the aesthetic reduction {reduction!r} is unknown. 'min' makes the worst frame "
-                "the clip's score, 'mean' the mean over its frames."
+                f"the aesthetic reduction {reduction!r} is unknown: 'min' takes the score of the "
+                "worst frame, 'mean' the mean over all frames."
             )
         self._vision = vision
         self._head = tuple(head)
@@ -92,9 +92,9 @@ class AestheticScorer:
         width, wanted = vision.config.projection_dim, layers[0][0].shape[1]
         if width != wanted:
             raise WeightsMissing(
-                f"the head {head!r} wants {wanted} numbers about a picture, and {clip!r} gives "
-                f"{width}. They were not made for each other: the published head belongs to "
-                f"{CLIP} only."
+                f"the head {head!r} takes {wanted} numbers per picture, but {clip!r} gives "
+                f"{width}. They do not belong together: the published head works only with "
+                f"{CLIP}."
             )
         return cls(vision, layers, reduction, places)
 
@@ -175,9 +175,9 @@ def _read_vision(found: Located, device: str) -> Any:
         config = transformers.CLIPVisionConfig.from_pretrained(folder)
     else:
         raise WeightsMissing(
-            f"the model in {folder} calls itself {kind!r}, and a CLIP model is needed to "
-            f"{PURPOSE}. Usually --model-dir names another model's folder; name the folder that "
-            f"holds {CLIP}."
+            f"the model in {folder} is of the kind {kind!r}, but a CLIP model is needed to "
+            f"{PURPOSE}. Usually --model-dir names another model's folder; give the folder that "
+            f"contains {CLIP}."
         )
     kind = transformers.CLIPVisionModelWithProjection
     return load_model(kind, found, device, config=config, dtype=torch.float32)
@@ -194,13 +194,15 @@ def _read_head(folder: Path) -> list[tuple[Tensor, Tensor]]:
     places = sorted({place for place, _ in tensors}, key=int)
     halves = {(place, half) for place in places for half in ("weight", "bias")}
     if not places or halves != set(tensors):
-        raise _no_head(folder, "it does not hold weight and bias of layers.0, layers.2, …")
+        raise _no_head(folder, "it does not contain weight and bias of layers.0, layers.2, …")
     layers = [(tensors[place, "weight"], tensors[place, "bias"]) for place in places]
     if any(weight.ndim != 2 or bias.shape != weight.shape[:1] for weight, bias in layers):
-        raise _no_head(folder, "its layers are not matrices with one bias for each row")
+        raise _no_head(folder, "its layers are not matrices with one bias per row")
     widths = [(weight.shape[1], weight.shape[0]) for weight, _ in layers]
     if any(before[1] != after[0] for before, after in pairwise(widths)) or widths[-1][1] != 1:
-        raise _no_head(folder, f"its layers do not lead from one to the next and to one: {widths}")
+        raise _no_head(
+            folder, f"its layers do not fit together, or do not end in one number: {widths}"
+        )
     return layers
 
 

@@ -123,9 +123,9 @@ class VideoCaptioner(Captioner):
         self._video = numbers(self.tokenizer, qwen.VIDEO)
         if len(self._video) != 1:
             raise WeightsMissing(
-                f"the tokenizer in {found.path} does not know {qwen.VIDEO}, with which a prompt "
-                "leaves room for a video. Usually it belongs to a model that cannot see; fetch "
-                "the folder again as a whole."
+                f"the tokenizer in {found.path} does not know {qwen.VIDEO}, the placeholder for "
+                "a video in prompts. Usually it belongs to a model without vision; download the "
+                "whole folder again."
             )
 
     def answer(self, questions: Sequence[Question]) -> list[Said]:
@@ -184,8 +184,8 @@ def template(folder: Path, tokenizer: Any) -> str | None:
             return str(read_json(wrapped)["chat_template"])
         except (WeightsMissing, KeyError, TypeError) as error:
             raise WeightsMissing(
-                f"{wrapped} holds no chat template ({first_line(error)}). Usually a download or "
-                "copy was cut short; fetch the folder again as a whole."
+                f"{wrapped} contains no chat template ({first_line(error)}). Usually a download "
+                "or copy was cut short; download the whole folder again."
             ) from error
     held = tokenizer.chat_template
     return str(held) if isinstance(held, str) else None
@@ -196,9 +196,9 @@ def require_template(found: Located, tokenizer: Any) -> str:
     held = template(found.path, tokenizer)
     if held is None:
         raise WeightsMissing(
-            f"the model {found.name!r} in {found.path} has no chat template, so nobody knows how "
-            "it is asked about a clip. Usually it was made to describe one picture and cannot be "
-            f"asked; choose another captioner, {CAPTIONERS['qwen2.5'].repository} for one."
+            f"the model {found.name!r} in {found.path} has no chat template, so finecut cannot "
+            "ask it about a clip. Usually it was made to describe single pictures; choose "
+            f"another captioner, for example {CAPTIONERS['qwen2.5'].repository}."
         )
     return held
 
@@ -267,9 +267,9 @@ def offered(found: Located) -> str:
     name = next((name for name in OFFERED if name in mapped), None)
     if name is None:
         raise WeightsMissing(
-            f"the model {found.name!r} in {found.path} brings its own code, but no model that "
-            f"captions: its {CONFIG} offers none of {', '.join(OFFERED)}. Usually another "
-            "model's folder was named."
+            f"the model {found.name!r} in {found.path} has its own code, but none that captions: "
+            f"its {CONFIG} offers none of {', '.join(OFFERED)}. Usually another model's folder "
+            "was named."
         )
     return name
 

@@ -29,8 +29,8 @@ def device_of(wanted: str = "auto") -> str:
     """``cuda`` or ``cpu``; ``auto`` is the GPU where there is one."""
     if wanted not in ("auto", "cuda", "cpu"):
         raise ValueError(
-            f"the device {wanted!r} is unknown. 'auto' takes the GPU where there is one, 'cuda' "
-            "insists on it, 'cpu' leaves it alone."
+            f"the device {wanted!r} is unknown: 'auto' takes a GPU if there is one, 'cuda' "
+            "requires one, 'cpu' uses none."
         )
     if wanted == "cpu":
         return "cpu"
@@ -38,9 +38,9 @@ def device_of(wanted: str = "auto") -> str:
         return "cuda"
     if wanted == "cuda":
         raise WeightsMissing(
-            "a GPU was asked for and torch sees none on this machine. Usually torch was built for "
-            "CPUs, or the driver is missing or too old for it: `nvidia-smi` names the driver. Use "
-            "the device 'cpu' to do without."
+            "a GPU was requested, but torch sees none on this machine. Usually torch was built "
+            "for CPUs, or the driver is missing or too old: `nvidia-smi` shows the driver. Use "
+            "the device 'cpu' to do without a GPU."
         )
     return "cpu"
 
@@ -70,8 +70,9 @@ def require_share(share: float) -> None:
     """Refuse a part of a GPU that is nothing, or more than all of it."""
     if not 0 < share <= 1:
         raise ValueError(
-            f"a model cannot take {share} of a GPU's memory: its share is more than 0 and at most "
-            "1. Usually percent were given; three models that share a GPU take 0.33 each."
+            f"a model cannot take {share} of a GPU's memory: its share must be more than 0 and "
+            "at most 1. Usually a percentage was given; three models that share a GPU take 0.33 "
+            "each."
         )
 
 

@@ -80,8 +80,8 @@ def config_of(found: Located) -> dict[str, Any]:
     config = read_json(found.path / CONFIG)
     if not isinstance(config, dict):
         raise WeightsMissing(
-            f"{found.path / CONFIG} does not describe a model. Usually a download or copy was cut "
-            "short; fetch the folder again as a whole."
+            f"{found.path / CONFIG} does not describe a model. Usually a download or copy was "
+            "cut short; download the whole folder again."
         )
     return config
 
@@ -90,7 +90,9 @@ def require_all(folder: Path, missing: Iterable[str], described_by: str = f"its 
     """Refuse weights that lack tensors."""
     names = sorted(missing)
     if names:
-        raise unfit(folder, f"{len(names)} tensors are missing, {names[0]} for one", described_by)
+        raise unfit(
+            folder, f"{len(names)} tensors are missing, for example {names[0]}", described_by
+        )
 
 
 def unfit(folder: Path, what: str, described_by: str = f"its {CONFIG}") -> WeightsMissing:
@@ -119,5 +121,5 @@ def _unread(found: Located, what: str, error: Exception) -> WeightsMissing:
     return WeightsMissing(
         f"the {what} of {found.name!r} in {found.path} cannot be loaded: {type(error).__name__}: "
         f"{lines[:400].rstrip('.')}. Usually a package that it needs is not installed, or a file "
-        "of the folder was not downloaded; install the one or fetch the other."
+        "of the folder was not downloaded."
     )

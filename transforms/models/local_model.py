@@ -74,7 +74,7 @@ class Limits:
         require_share(self.share)
         if self.max_tokens < 1:
             raise ValueError(
-                f"a text of at most {self.max_tokens} tokens has none; allow one or more."
+                f"a text of at most {self.max_tokens} tokens is empty: allow at least one."
             )
 
 
@@ -278,8 +278,8 @@ def require_kind(found: Located, known: Mapping[str, Any], purpose: str) -> str:
     kind = model_type(found)
     if kind not in known:
         raise WeightsMissing(
-            f"the model {found.name!r} in {found.path} calls itself {kind!r}, and transformers "
-            f"knows no such model to {purpose}. Usually another model's folder was named, or "
+            f"the model {found.name!r} in {found.path} is of the kind {kind!r}, and transformers "
+            f"has no such model to {purpose}. Usually another model's folder was named, or "
             "transformers is older than the model: try `pip install --upgrade transformers`."
         )
     return kind

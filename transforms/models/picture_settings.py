@@ -39,4 +39,4 @@ def settings_of(files: Mapping[str, Any], *parts: str) -> Mapping[str, Any] | No
 def check_normal(mean: tuple[float, ...], std: tuple[float, ...]) -> None:
     """Refuse what no pixel can be normalised by."""
     if len(mean) != 3 or len(std) != 3 or not all(std):
-        raise ValueError("image_mean and image_std are three numbers each, the latter not 0")
+        raise ValueError("image_mean and image_std must be three numbers each, the latter not 0")

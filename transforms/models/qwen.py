@@ -118,7 +118,7 @@ def _eyes(settings: Mapping[str, Any], times: bool) -> Eyes:
         times=times,
     )
     if min(see.patch, see.merge, see.frames, see.least) < 1 or see.most < see.least:
-        raise ValueError("its sizes are not numbers from 1 on")
+        raise ValueError("its sizes are not whole numbers above 0")
     check_normal(see.mean, see.std)
     return see
 
@@ -179,8 +179,8 @@ def require_frames(frames: Sequence[Frame]) -> None:
     """Refuse to describe nothing."""
     if not len(frames):
         raise ValueError(
-            "there is no frame to describe. Usually the clip is shorter than the time between two "
-            "sampled frames: sample more frames a second."
+            "there is no frame to describe. Usually the clip is shorter than the time between "
+            "two sampled frames: sample more frames per second."
         )
 
 

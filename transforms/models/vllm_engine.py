@@ -58,9 +58,9 @@ def require_vllm() -> None:
     """Refuse to go on where vLLM is not installed."""
     if not vllm_is_there():
         raise WeightsMissing(
-            "vLLM was asked for, and the Python package vllm is not installed here. Usually it is "
-            f"only in the image of the workers that have a GPU: run `{INSTALL}` there, or caption "
-            "without vLLM."
+            "vLLM was requested, but the Python package vllm is not installed here. Usually it "
+            f"is only in the image of the GPU workers: run `{INSTALL}` there, or caption without "
+            "vLLM."
         )
 
 
@@ -114,8 +114,9 @@ class VllmModel(WritingModel):
             outputs = self._llm.generate(prompts, self._sampling, use_tqdm=False)
             if len(outputs) != len(prompts):
                 raise RuntimeError(
-                    f"vLLM was asked {len(prompts)} questions and gave {len(outputs)} answers, so "
-                    "nobody knows which is which. Usually a request was aborted; see its log."
+                    f"vLLM got {len(prompts)} questions and gave {len(outputs)} answers, so it "
+                    "is unknown which belong together. Usually a request was aborted; check its "
+                    "log."
                 )
             asked = zip(questions, prompts, outputs, strict=True)
             return [self._answer(question.id, prompt, output) for question, prompt, output in asked]
@@ -131,8 +132,8 @@ class VllmModel(WritingModel):
         if not same_around(list(asked), words, self._room):
             raise RuntimeError(
                 f"vLLM's answer to {identifier!r} belongs to another prompt, one that ends in "
-                f"{self._tokenizer.decode(words)[-200:]!r}. Usually this version of vLLM gives "
-                "answers in another order than it was asked; use another version."
+                f"{self._tokenizer.decode(words)[-200:]!r}. Usually this version of vLLM returns "
+                "answers in a different order; use another version."
             )
         [best] = output.outputs
         counts = (len(words), len(best.token_ids))

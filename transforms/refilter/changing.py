@@ -304,7 +304,9 @@ def _tables(
         path = writing.layout.embedding_parquet(algorithm, chunk)
         data, rows = _rows_at(path)
         if not wanted <= {id for id, _ in rows}:
-            raise OutOfReach(f"{path} has not the vectors of all its clips (see finecut verify)")
+            raise OutOfReach(
+                f"{path} does not have the vectors of all its clips (see finecut verify)"
+            )
         left = [(id, vector) for id, vector in rows if id in wanted]
         if data is not None and len(left) < len(rows):
             found[path] = embedding_table(left, facts_of(data)) if left else None
@@ -321,7 +323,7 @@ def _rows_at(path: str) -> tuple[bytes | None, list[tuple[str, list[float]]]]:
         rows = [] if data is None else rows_of(data)
         return data, [(str(id), [float(number) for number in vector]) for id, vector in rows]
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
-        raise OutOfReach(f"{path} is no table of vectors (see finecut verify)") from error
+        raise OutOfReach(f"{path} is not a table of vectors (see finecut verify)") from error
 
 
 def _refuse_unready(change: Change, writing: Writing) -> None:

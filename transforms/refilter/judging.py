@@ -17,8 +17,8 @@ from finecut.transforms.write.documents import Document
 from finecut.transforms.write.writing import Writing
 
 DISAGREE: Final = (
-    "its documents do not agree with each other, or are of another version (finecut verify says "
-    "what is wrong)"
+    "its documents contradict each other, or are from another version (finecut verify says what "
+    "is wrong)"
 )
 
 
@@ -69,7 +69,7 @@ def read_document(path: str, must: Mapping[str, Shape]) -> Document | None:
     except BadDocument as error:
         raise OutOfReach(f"{error} (see finecut verify)") from error
     for fault, should in () if said is None else faults(said, must):
-        raise OutOfReach(f"{path} {fault}, and {should} (see finecut verify)")
+        raise OutOfReach(f"{path} {fault}, but {should} (see finecut verify)")
     return said
 
 
@@ -86,7 +86,9 @@ def judged_anew(entry: Entry, stages: Sequence[Stage], drops: frozenset[str]) ->
         if stage.family:
             looking.remove(stage)
             if not was_seen(entry, stage):
-                raise OutOfReach(f"nobody looked for {stage.family}, as it was rejected before")
+                raise OutOfReach(
+                    f"{stage.family} was not measured, because the clip was already rejected"
+                )
         rejected_by = verdict(scores, stage.rules)
         if rejected_by is not None:
             return Verdict(rejected_by, tuple(looking))
@@ -100,7 +102,10 @@ def _refuse_rejected_by_step(entry: Entry, stages: Sequence[Stage]) -> None:
     if not custom or entry.kept or reason in (DUPLICATE, *FAMILIES.values()):
         return
     if parts_of(str(reason)) is None:
-        raise OutOfReach(f"rejected by {reason}, no rule, as {' or '.join(custom)} may have said")
+        raise OutOfReach(
+            f"rejected by {reason}, which is not a rule; a custom step may have set it "
+            f"({' or '.join(custom)})"
+        )
 
 
 def missing(entry: Entry, refiltering: Refiltering) -> list[str]:
@@ -119,7 +124,7 @@ def verdicts_on(entries: Iterable[Entry], refiltering: Refiltering) -> dict[str,
             verdicts[entry.id] = judged_anew(entry, refiltering.stages, drops)
             wanting = missing(entry, refiltering)
             if not entry.kept and verdicts[entry.id].rejected_by is None and wanting:
-                raise OutOfReach(f"would be kept, and has no {' and no '.join(wanting)} yet")
+                raise OutOfReach(f"would be kept, but has no {' and no '.join(wanting)} yet")
         except OutOfReach as error:
             reasons[str(error)] += 1
     if reasons:

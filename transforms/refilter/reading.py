@@ -70,7 +70,7 @@ def read_change(relative: str, writing: Writing) -> Change | None:
     said = read_document(writing.layout.open_video(relative), {}) or {}
     if CHANGE not in said:
         return None
-    foreign = f"{writing.layout.open_video(relative)} is not what was written there"
+    foreign = f"{writing.layout.open_video(relative)} differs from what was written there"
     try:
         change = from_json(Change, json.dumps(said[CHANGE]))
     except (TypeError, KeyError, AttributeError, ValueError) as error:
@@ -180,8 +180,8 @@ def _note_of_part(relative: str, writing: Writing) -> Document:
     note = read_note(relative, writing)
     if not note.configuration or not note.names:
         raise OutOfReach(
-            "it is not finished: a run was killed, or part of it failed, and what lies there was "
-            "made with other options than the rest"
+            "it is not finished: a run was killed, or part of it failed, and what is there was "
+            "made with different options than the rest"
         )
     # As it is when it is read again.
     plain: Document = json.loads(serialise(asdict(note)))

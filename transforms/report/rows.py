@@ -46,7 +46,7 @@ def row_of(entry: Entry, has_previews: bool) -> Row:
     exists = entry.kept or has_file(said)
     marked = exists and (bool(errors) or (entry.kept and said.get("valid") is False))
     if marked and not errors:
-        errors = [["valid", "its document says that it is not valid, and not why"]]
+        errors = [["valid", "its document says that the clip is invalid, but not why"]]
     return Row(
         id=entry.id,
         reason="" if entry.kept else short(said.get("filtered_by") or REJECTED),

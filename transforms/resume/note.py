@@ -136,7 +136,7 @@ def read_or_report(path: str) -> dict[str, Any] | None:
 
 def report_bad(wrong: object) -> None:
     count("bad documents")
-    LOG.error("%s: it is taken for missing, and its video is done again", wrong)
+    LOG.error("%s: it is treated as missing, and its video is processed again", wrong)
 
 
 def refuse_others(names: Iterable[str], source: Source, writing: Writing) -> None:
@@ -145,7 +145,7 @@ def refuse_others(names: Iterable[str], source: Source, writing: Writing) -> Non
     if others:
         raise OtherVideo(
             f"{writing.layout.processed_video(source.relative)} is about another video, "
-            f"{others[0]!r}. Usually two folders are written to one output, or the films were "
-            "moved: write each folder to an output of its own, say with --named-as where the films "
-            "lay before, or replace the old ones with --overwrite."
+            f"{others[0]!r}. Usually two folders are written to one output, or the source videos "
+            "were moved: write each folder to a separate output, give --named-as with the folder "
+            "where the videos were before, or replace the old results with --overwrite."
         )

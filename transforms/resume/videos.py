@@ -82,8 +82,9 @@ def set_aside(source: Source) -> Failure:
         step="begin",
         source=source,
         error="SetAside",
-        message=f"not tried again, because it failed {source.attempts} times, at last with: "
-        f"{source.trouble} Replace or repair the file, raise --max-attempts, or use --overwrite.",
+        message=f"not tried again, because it failed {source.attempts} times; the last error "
+        f"was: {source.trouble} Replace or repair the file, raise --max-attempts, or use "
+        "--overwrite.",
         attempts=source.attempts,
         set_aside=True,
     )

@@ -132,8 +132,8 @@ def _fetched(planned: PlannedClip, sharding: Sharding, tables: Tables) -> Fetche
     material = material_of(entry, sharding, tables)
     if material.digest != planned.digest:
         raise ClipChanged(
-            f"the document, vector or file of {planned.id} was changed while shards were planned: "
-            "run the same command again when nobody writes to the dataset any more"
+            f"the document, vector or file of {planned.id} changed while shards were planned: "
+            "run the same command again when no other program writes to the dataset"
         )
     small = material.num_bytes <= PIECE
     return Fetched(material, b"".join(pieces_of(entry.path)) if small else None)
@@ -170,8 +170,8 @@ def _add(tar: Tar, fetched: Fetched | Exception, shard: str) -> Iterator[dict[st
     said = entry.document.get("sha256")
     if said and hashed.hexdigest() != said:
         raise ClipChanged(
-            f"{entry.path} has other bytes than its document speaks of (SHA-256 "
-            f"{hashed.hexdigest()[:12]}… and not {said[:12]}…). Usually a copy or a disk is "
+            f"{entry.path} does not match the digest in its document (SHA-256 "
+            f"{hashed.hexdigest()[:12]}… instead of {said[:12]}…). Usually a copy or a disk is "
             "damaged: copy it again, or curate its video again"
         )
     for name, data in material.small.items():

@@ -71,8 +71,8 @@ def parse_edges(words: Sequence[str]) -> tuple[float, ...]:
     rising = all(one < other for one, other in zip((0.0, *edges), edges, strict=False))
     if len(edges) != len(words) or not rising or not all(map(math.isfinite, edges)):
         raise ValueError(
-            f"{' '.join(words)!r} are no edges: write numbers above 0, each larger than the one "
-            "before, as in 2 5 10"
+            f"{' '.join(words)!r} cannot be edges: give numbers above 0, each larger than the "
+            "one before, as in 2 5 10"
         )
     return edges
 

@@ -131,7 +131,7 @@ class Making:
             shards = shards_of(clips, limits.num_bytes, limits.clips)
             if not len(clips):
                 raise RunError(
-                    "not one clip could be read, so there are no shards now: "
+                    "not one clip could be read, so there are now no shards: "
                     f"{books.first_failures}"
                 )
 
@@ -180,8 +180,8 @@ class Making:
             if not failed.issuperset(ids):
                 raise RunError(
                     f"{self.folder.shard(shards.names[index])} could not be written, so there is "
-                    f"no index. {self.books.first_failures}. Run the same command again when that "
-                    "is mended; shards that are written stay"
+                    f"no index. {self.books.first_failures}. Run the same command again once "
+                    "that is fixed; finished shards stay"
                 )
             emptied += ids
         return emptied

@@ -152,16 +152,16 @@ def _vectors_in(path: str) -> dict[str, Vector]:
         return {id: np.asarray(v, np.float32) for id, v in rows if v}
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
         raise NoDataset(
-            f"{path} is no table of vectors ({error}). Usually a copy was cut short: finecut "
-            "verify lists all that is wrong"
+            f"{path} is not a table of vectors ({error}). Usually a copy was cut short: finecut "
+            "verify lists everything that is wrong"
         ) from error
 
 
 def entry_of(clip: str, chunk: str, output: Output) -> Entry:
     if not _KEY.fullmatch(clip):
         raise NoDataset(
-            f"{clip!r} is no name for the files of a clip: ids are letters, digits, - and _. "
-            "Usually the document that lists it was not written by a curation"
+            f"{clip!r} cannot be the name of a clip's files: ids consist of letters, digits, - "
+            "and _. Usually the document that lists it was not written by finecut"
         )
     return output.entry(clip, True, chunk)
 
@@ -174,13 +174,14 @@ def material_of(entry: Entry, sharding: Sharding, tables: Tables) -> Material:
         film = str(said.get("sha256") or shelf.version_of(entry.path))
     except FileNotFoundError as error:
         raise ClipChanged(
-            f"{entry.path} is missing, though its document says that it exists. Usually files were "
-            "removed by hand, or a copy is not complete: copy it again, or curate its video again"
+            f"{entry.path} is missing, although its document says that it exists. Usually files "
+            "were removed by hand, or a copy is incomplete: copy it again, or curate its video "
+            "again"
         ) from error
     if size != said.get("num_bytes", size):
         raise ClipChanged(
-            f"{entry.path} has {size} bytes and not the {said['num_bytes']} that its document "
-            "speaks of. Usually a copy was cut short: copy it again, or curate its video again"
+            f"{entry.path} has {size} bytes instead of the {said['num_bytes']} in its document. "
+            "Usually a copy was cut short: copy it again, or curate its video again"
         )
     return Material(
         entry=entry,

@@ -272,9 +272,9 @@ class _Window:
 def _refuse_strange(frame: Array, number: int) -> None:
     if frame.shape != (HEIGHT, WIDTH, 3) or frame.dtype != np.uint8:
         raise ValueError(
-            f"Frame {number} has the shape {frame.shape} and the type {frame.dtype}, but shots are "
-            f"looked for in pictures of shape ({HEIGHT}, {WIDTH}, 3) and type uint8: scale every "
-            f"frame to {WIDTH} pixels across and {HEIGHT} down, in RGB."
+            f"Frame {number} has the shape {frame.shape} and the type {frame.dtype}, but scenes "
+            f"are detected in pictures of shape ({HEIGHT}, {WIDTH}, 3) and type uint8: scale "
+            f"every frame to {WIDTH} pixels across and {HEIGHT} down, in RGB."
         )
 
 

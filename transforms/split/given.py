@@ -29,7 +29,7 @@ from finecut.transforms.split.scenes import Piece, Trimming, trimmed
 LONGEST = 1e9
 WITHOUT_CROP = Trimming(crop=0.0)
 
-KINDS = "Write a list of cuts as .json or .csv: finecut curate --help says how"
+KINDS = "Give a list of cuts as .json or .csv: finecut curate --help describes them"
 EXAMPLE = 'write {"a.mp4": [3.5, 7.0]}'
 
 Times = tuple[tuple[float, float], ...] | tuple[float, ...]
@@ -109,7 +109,7 @@ def _from_json(path: str, text: str) -> dict[str, list[Any]]:
     except BadDocument as error:
         raise CutsError(f"{path} {error}: {EXAMPLE}") from error
     if not isinstance(lists, dict) or not all(isinstance(v, list) for v in lists.values()):
-        raise CutsError(f"{path} holds no list for each video: {EXAMPLE}")
+        raise CutsError(f"{path} does not contain a list for each video: {EXAMPLE}")
     return lists
 
 
@@ -118,7 +118,7 @@ def _from_csv(path: str, text: str) -> dict[str, list[Any]]:
     try:
         rows = csv_rows(text)
     except BadList as error:
-        raise CutsError(f"--cuts {path}: {error}: write lines of video,time") from error
+        raise CutsError(f"--cuts {path}: {error}: give lines of video,time") from error
     for number, row in enumerate(rows, start=1):
         if not row or (number == 1 and row[0].strip().lower() == "video"):
             continue
@@ -147,8 +147,8 @@ def _checked(path: str, name: str, times: list[Any]) -> Times:
     if len(pairs) == len(times) and all(start < end for start, end in pairs):
         return tuple(sorted(pairs))
     raise CutsError(
-        f"{path}: the times of {name[:80]} are neither cuts that rise ([3.5, 7]) nor scenes with a "
-        "start before their end ([[0, 3.5], [4, 7]]), in seconds"
+        f"{path}: the times of {name[:80]} are neither cuts in ascending order ([3.5, 7]) nor "
+        "scenes with a start before their end ([[0, 3.5], [4, 7]]), in seconds"
     )
 
 

@@ -30,26 +30,24 @@ USUAL_AESTHETIC_THRESHOLD: Final = 3.5
 class AestheticOptions(ModelFolder):
     aesthetic_filter: str = filter_option(
         MODELS,
-        "Score beauty (about 1 to 10) with CLIP and a linear head; enable: reject clips below the "
-        "threshold.",
+        "Score the aesthetics of clips (about 1 to 10) with CLIP and a linear head; enable: "
+        "reject clips below the threshold.",
     )
     aesthetic_threshold: float | None = threshold_option(
         None,
         MODELS,
-        "Least aesthetic score; giving it enables the filter.",
+        "Lowest aesthetic score of a kept clip; giving it enables the filter.",
         shown="3.5 if enabled",
         least=-1000,
     )
     aesthetic_reduction: str = option(
         "min",
         MODELS,
-        "Score of a clip from those of its frames.",
+        "How to combine the scores of the frames into the score of the clip.",
         choices=("min", "mean"),
         effective=MEASURED,
     )
-    aesthetic_target_fps: float = rate_option(
-        1.0, MODELS, "Frames a second that are scored for beauty."
-    )
+    aesthetic_target_fps: float = rate_option(1.0, MODELS, "Frames per second that are scored.")
     aesthetic_clip: str = option(
         "openai/clip-vit-large-patch14",
         MODELS,
@@ -60,7 +58,7 @@ class AestheticOptions(ModelFolder):
     aesthetic_head: str = option(
         "ttj/sac-logos-ava1-l14-linearMSE",
         MODELS,
-        "The head on top of it, given likewise.",
+        "The aesthetic head on top of CLIP: likewise a folder, a bucket path, or a hub id.",
         metavar="MODEL",
         effective=MEASURED,
     )

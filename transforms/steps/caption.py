@@ -37,7 +37,7 @@ TWICE: Final = "twice"
 @dataclass(frozen=True, kw_only=True)
 class CaptionOptions(WriterMachine):
     generate_captions: bool = option(
-        False, CAPTIONS, "Have a model describe each window of each kept clip."
+        False, CAPTIONS, "Let a model describe each window of each kept clip."
     )
     captioning_algorithm: str = option(
         "qwen2.5",
@@ -49,8 +49,8 @@ class CaptionOptions(WriterMachine):
     captioning_endpoint: str | None = option(
         None,
         CAPTIONS,
-        "Base URL of an OpenAI-compatible server that describes pictures; #NAME at its end "
-        "chooses one of its models.",
+        "Base URL of an OpenAI-compatible server that describes pictures; add #NAME to choose "
+        "one of its models.",
         metavar="URL",
         shown="none",
         matters=False,
@@ -59,7 +59,10 @@ class CaptionOptions(WriterMachine):
     captioning_prompt_variant: str = option(
         "default",
         CAPTIONS,
-        "What it is asked: about any footage, about a drive, or about a street under watch.",
+        (
+            "The kind of prompt: for any footage, for a drive (av), or for a street camera "
+            "(av-surveillance)."
+        ),
         choices=VARIANTS,
         effective=MEASURED,
     )
@@ -74,7 +77,10 @@ class CaptionOptions(WriterMachine):
     captioning_sampling_fps: float = option(
         2.0,
         CAPTIONS,
-        "Frames a second of each window that it sees (4 at the least, 768 at the most).",
+        (
+            "How many frames per second of each window the captioner gets (at least 4 frames, at "
+            "most 768)."
+        ),
         metavar="N",
         above=0,
         most=MOST_RATE,
@@ -83,7 +89,7 @@ class CaptionOptions(WriterMachine):
     captioning_side: int = option(
         480,
         CAPTIONS,
-        "The shorter side of these frames; smaller films are not enlarged.",
+        "The shorter side of these frames in pixels; smaller videos are not enlarged.",
         metavar="PIXELS",
         least=28,
         most=MOST_HEIGHT,
@@ -92,7 +98,7 @@ class CaptionOptions(WriterMachine):
     captioning_max_output_tokens: int = option(
         512,
         CAPTIONS,
-        "Longest caption, in tokens; a longer one is marked as truncated.",
+        "Longest caption, in tokens; a longer one is cut off and marked as truncated.",
         metavar="N",
         above=0,
         most=MOST_TOKENS,
@@ -101,13 +107,13 @@ class CaptionOptions(WriterMachine):
     captioning_stage2_caption: bool = option(
         False,
         CAPTIONS,
-        "Ask a second time, with the first caption to correct and complete.",
+        "Ask the model a second time, to correct and complete its first caption.",
         effective=MEASURED,
     )
     captioning_stage2_prompt_text: str | None = option(
         None,
         CAPTIONS,
-        "What is said before it then.",
+        "The text before the first caption in this second question.",
         metavar="TEXT",
         shown="a text of ours",
         effective=TWICE,

@@ -37,14 +37,14 @@ WITHOUT: Final = "embeddings (--no-generate-embeddings turns them off)"
 @dataclass(frozen=True, kw_only=True)
 class EmbedOptions(ModelMachine):
     no_generate_embeddings: bool = option(
-        False, EMBED, "Give clips no vectors; usually every kept clip gets one."
+        False, EMBED, "Make no vectors; by default every kept clip gets one."
     )
     embedding_algorithm: str = option(
         AUTO,
         EMBED,
-        "What makes them: efficientnet-lite0 (in a package, no download), cosmos-embed1-224p, "
-        "-336p or -448p, internvideo2, endpoint, or a folder, bucket path or hub id of a picture "
-        "or video encoder.",
+        "The embedder: efficientnet-lite0 (installed with finecut, no download), "
+        "cosmos-embed1-224p, -336p or -448p, internvideo2, endpoint, or a folder, bucket path or "
+        "hub id of an image or video encoder.",
         known=EMBEDDERS,
         metavar="MODEL",
         shown="Cosmos-Embed1 if --model-dir has it, else efficientnet-lite0",
@@ -55,7 +55,7 @@ class EmbedOptions(ModelMachine):
         None,
         EMBED,
         "Base URL of an OpenAI-compatible server that embeds pictures, as in "
-        "http://host:8000/v1; #NAME at its end chooses one of its models.",
+        "http://host:8000/v1; add #NAME to choose one of its models.",
         metavar="URL",
         shown="none",
         matters=False,

@@ -31,7 +31,7 @@ class EnhanceOptions(CaptionOptions):
     enhance_captions: bool = option(
         False,
         CAPTIONS,
-        "Have a text model write each caption again, richer in detail.",
+        "Let a text model rewrite each caption with more detail.",
         effective=MEASURED,
         without="--generate-captions",
     )
@@ -46,7 +46,7 @@ class EnhanceOptions(CaptionOptions):
     enhance_captions_endpoint: str | None = option(
         None,
         CAPTIONS,
-        "Base URL of an OpenAI-compatible server for that; #NAME chooses one of its models.",
+        "Base URL of an OpenAI-compatible server for this; add #NAME to choose one of its models.",
         metavar="URL",
         shown="none",
         matters=False,
@@ -56,7 +56,7 @@ class EnhanceOptions(CaptionOptions):
     enhance_captioning_prompt_variant: str = option(
         "default",
         CAPTIONS,
-        "What the text model is told, for the same three kinds of footage.",
+        "The instruction for the text model, for the same three kinds of footage.",
         choices=VARIANTS,
         effective=MEASURED,
         without=WITHOUT,
@@ -73,7 +73,7 @@ class EnhanceOptions(CaptionOptions):
     enhance_captions_max_output_tokens: int = option(
         512,
         CAPTIONS,
-        "Longest answer, in tokens.",
+        "Longest rewritten caption, in tokens.",
         metavar="N",
         above=0,
         most=MOST_TOKENS,

@@ -30,16 +30,17 @@ class ModelMachine(ModelFolder):
     trust_remote_code: bool = option(
         False,
         MACHINES,
-        "Let models run code that lies beside their weights (Cosmos-Embed1, InternVideo2, "
-        "Nemotron); it may do all you may do, and its revision has to be pinned (ID@COMMIT).",
+        "Let models run the code that comes with their weights (Cosmos-Embed1, InternVideo2, "
+        "Nemotron). That code can do whatever you can do, and its revision must be pinned "
+        "(ID@COMMIT).",
         matters=False,
         effective=IN_PROCESS,
-        without="a model that brings code: --embedding-algorithm or --generate-captions",
+        without="a model with its own code: --embedding-algorithm or --generate-captions",
     )
     model_timeout: float = option(
         300.0,
         MACHINES,
-        "Longest wait for one answer of a captioner, a text model or a server.",
+        "How long to wait for one answer from a captioner, a text model or a server.",
         metavar="SECONDS",
         above=0,
         most=LONGEST_WAIT,
@@ -50,7 +51,10 @@ class ModelMachine(ModelFolder):
     clips_together: int = option(
         8,
         MACHINES,
-        "Clips handed at once to a model on a GPU or a server; it batches them by their pixels.",
+        (
+            "How many clips a model on a GPU or a server gets at once; it divides them into "
+            "batches by number of pixels."
+        ),
         metavar="N",
         above=0,
         most=1024,
@@ -67,11 +71,11 @@ class WriterMachine(ModelMachine):
     caption_engine: str = option(
         AUTO,
         CAPTIONS,
-        "What runs captioners and text models that are no endpoints: vllm, or transformers; auto "
-        "takes vLLM where it is installed.",
+        "What runs captioners and text models that are not endpoints: vllm or transformers; auto "
+        "uses vLLM if it is installed.",
         choices=(AUTO, TRANSFORMERS, VLLM),
         effective=IN_PROCESS,
-        without="--generate-captions by a model in this process",
+        without="--generate-captions with a model in this process",
     )
 
 
@@ -108,4 +112,4 @@ def wrong_with_endpoint(used: bool, name: str, algorithm: str, url: str | None) 
 
 def wrong_with_text(flag: str, text: str | None) -> Iterator[str]:
     if text is not None and not text.strip():
-        yield f"{flag} '' asks nothing: write a question, or leave it out"
+        yield f"{flag} '' is an empty prompt: give some text, or leave it out"

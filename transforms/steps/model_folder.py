@@ -16,9 +16,9 @@ class ModelFolder:
     model_dir: str | None = option(
         None,
         MODELS,
-        "Where models lie: a folder or bucket path with one folder for each.",
+        "A folder or bucket path that contains one folder per model.",
         metavar="PATH",
-        shown="installed packages, else the hub",
+        shown="installed packages, otherwise the hub",
         matters=False,
         effective=IN_PROCESS,
         without="a model that lies there: --splitting-algorithm transnetv2, --aesthetic-filter, "

@@ -13,18 +13,18 @@ from finecut.transforms.step_base import Meter, Score, StepInCut
 @dataclass(frozen=True, kw_only=True)
 class MotionOptions:
     motion_filter: str = filter_option(
-        LOOK, "Measure how much moves; enable: reject clips below the two thresholds."
+        LOOK, "Measure motion; enable: reject clips below the two thresholds."
     )
     motion_global_mean_threshold: float = threshold_option(
         0.00098,
         LOOK,
-        "Least motion of the whole picture, in parts of its width plus height per frame.",
+        "Least motion over the whole picture, as a share of width plus height per frame.",
         least=0,
     )
     motion_per_patch_min_256_threshold: float = threshold_option(
-        0.000001, LOOK, "Least motion of the patch of 256x256 that moves least.", least=0
+        0.000001, LOOK, "Least motion in the 256x256 patch that moves least.", least=0
     )
-    motion_target_fps: float = rate_option(2.0, LOOK, "How often a second motion is measured.")
+    motion_target_fps: float = rate_option(2.0, LOOK, "How often per second motion is measured.")
 
 
 class Motion(StepInCut[MotionOptions]):

@@ -38,7 +38,7 @@ class PreviewOptions:
     preview_target_height: int = option(
         240,
         PREVIEW,
-        "Its height; lower films are not enlarged.",
+        "Height of a preview in pixels; smaller videos are not enlarged.",
         metavar="PIXELS",
         least=16,
         most=MOST_HEIGHT,
@@ -47,7 +47,7 @@ class PreviewOptions:
     preview_quality: int = option(
         50,
         PREVIEW,
-        "Its quality, from 0 (small) to 100.",
+        "Quality of a preview, from 0 (small) to 100.",
         metavar="N",
         least=0,
         most=100,

@@ -26,10 +26,10 @@ QUALITY_RULES: Final = (
 class QualityOptions:
     quality_filter: str = filter_option(
         LOOK,
-        "Measure sharpness, exposure, blockiness, blackness, letterbox and frozen pictures; "
+        "Measure sharpness, exposure, blockiness, blackness, letterbox and frozen frames; "
         "enable: reject clips that are black, blurred or frozen.",
     )
-    quality_target_fps: float = rate_option(2.0, LOOK, "How often a second quality is measured.")
+    quality_target_fps: float = rate_option(2.0, LOOK, "How often per second quality is measured.")
 
 
 class Quality(StepInCut[QualityOptions]):

@@ -28,9 +28,7 @@ class SaturationOptions:
     saturation_threshold: float = threshold_option(
         0.05, LOOK, "Least mean saturation, from 0 (grey) to 1.", least=0, most=1
     )
-    saturation_target_fps: float = rate_option(
-        1.0, LOOK, "Frames a second whose colours are measured."
-    )
+    saturation_target_fps: float = rate_option(1.0, LOOK, "Frames per second that are measured.")
 
 
 class Saturation(StepOnFrames[SaturationOptions]):

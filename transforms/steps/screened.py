@@ -10,5 +10,5 @@ from finecut.transforms.option import MODELS, rate_option
 @dataclass(frozen=True, kw_only=True)
 class ScreenOptions:
     screen_target_fps: float = rate_option(
-        1.0, MODELS, "Frames a second that are looked at for text and unsafe content."
+        1.0, MODELS, "Frames per second that are checked for text and unsafe content."
     )

@@ -21,7 +21,7 @@ class TextOptions(ScreenOptions):
         "enable: reject clips above the threshold.",
     )
     text_threshold: float = threshold_option(
-        0.1, MODELS, "Largest share of the picture that may be text.", least=0, most=1
+        0.1, MODELS, "Largest share of the picture that text may cover.", least=0, most=1
     )
 
 

@@ -17,10 +17,13 @@ from finecut.transforms.steps.screened import ScreenOptions
 class UnsafeOptions(ScreenOptions):
     unsafe_filter: str = filter_option(
         MODELS,
-        "Score how likely a clip is unsafe for work; enable: reject clips above the threshold.",
+        (
+            "Score how likely a clip is to be unsafe for work; enable: reject clips above the "
+            "threshold."
+        ),
     )
     unsafe_threshold: float = threshold_option(
-        0.5, MODELS, "Largest probability that may be.", metavar="P", least=0, most=1
+        0.5, MODELS, "Highest probability of a kept clip.", metavar="P", least=0, most=1
     )
 
 

@@ -122,7 +122,7 @@ def folders_of(layout: Layout) -> tuple[list[Folder], list[Finding]]:
                 Finding(
                     "not-looked-at",
                     f"{folder.name}/",
-                    "is a folder of something else",
+                    "is a folder with other content",
                     "is not looked into",
                 )
             )

@@ -204,8 +204,9 @@ def _refuse_changed(video: Video) -> None:
     source = video.source
     if source.version and shelf.version_of(source.uri) != source.version:
         raise SourceChanged(
-            f"{source.name} was written to while it was worked on, so its clips may be of two "
-            "films. Usually it was still being copied; run again when it is complete."
+            f"{source.name} changed while finecut was working on it, so its clips may come from "
+            "two versions. Usually it was still being copied. Run again when the copy is "
+            "complete."
         )
 
 

@@ -37,9 +37,9 @@ class DecoderMissing(UserError):
     @classmethod
     def because(cls, decoder: str, reason: str) -> DecoderMissing:
         return cls(
-            f"decoder {decoder!r} cannot be used: {reason}. It needs an NVIDIA GPU, its driver and "
-            "the driver's video library (libcuda.so.1, libnvcuvid.so.1) on every machine that "
-            "cuts: leave --decoder out, and films are decoded by the processor."
+            f"decoder {decoder!r} cannot be used: {reason}. It needs an NVIDIA GPU, its driver "
+            "and the driver's video library (libcuda.so.1, libnvcuvid.so.1) on every machine "
+            "that cuts. Leave --decoder out to decode on the processor."
         )
 
 

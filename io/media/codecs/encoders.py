@@ -195,7 +195,7 @@ def require_encoder(encoding: Encoding) -> None:
     if encoding.preset is not None and encoding.preset not in profile.presets:
         known = f"presets of {profile.name}: {', '.join(profile.presets)}"
         if not profile.presets:
-            known = f"{profile.name} has no presets, leave it out"
+            known = f"{profile.name} has no presets: leave it out"
         raise EncoderMissing(f"preset {encoding.preset!r} is unknown; {known}.")
     if encoding.crf is not None and encoding.crf > profile.worst:
         raise EncoderMissing(

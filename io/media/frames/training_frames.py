@@ -55,24 +55,28 @@ class Pictures:
         sides = self.size if isinstance(self.size, tuple) else (self.size,)
         for name, value in (("frames", self.frames), *(("size", side) for side in sides)):
             if value is not None and value < 1:
-                raise ValueError(f"{name}={value} asks for nothing: give a whole number above 0")
+                raise ValueError(f"{name}={value} is impossible: give a whole number above 0")
         if self.fps is not None and not 0 < self.fps < float("inf"):
-            raise ValueError(f"fps={self.fps} is no rate: give frames a second, above 0")
+            raise ValueError(
+                f"fps={self.fps} is impossible: give a number of frames per second above 0"
+            )
 
 
 def _check_kinds(frames: object, fps: object, size: object) -> None:
     """Numbers of NumPy will do as well."""
     if frames is not None and not isinstance(frames, Integral):
-        raise TypeError(f"frames={frames!r} is no number of frames: give a whole number, as 16")
+        raise TypeError(
+            f"frames={frames!r} is not a number of frames: give a whole number, such as 16"
+        )
     if fps is not None and not isinstance(fps, Real):
-        raise TypeError(f"fps={fps!r} is no rate: give a number, as 4 or 12.5")
+        raise TypeError(f"fps={fps!r} is not a frame rate: give a number, such as 4 or 12.5")
     sides = size if isinstance(size, tuple) else (size, size)
     if size is not None and (
         len(sides) != 2 or not all(isinstance(side, Integral) for side in sides)
     ):
         raise TypeError(
-            f"size={size!r} is no size: give the shorter side as a whole number, as 256, or "
-            "height and width, as (224, 224)"
+            f"size={size!r} is not a size: give the shorter side as a whole number, such as 256, "
+            "or height and width, such as (224, 224)"
         )
 
 
@@ -154,11 +158,11 @@ def read_frames(
 
 def _too_few(times: Sequence[Fraction], wanted: Pictures, real: int) -> str:
     if wanted.fps is None:
-        return f"it has {len(times)} frames, and frames={wanted.frames} are wanted of it"
+        return f"it has only {len(times)} frames, but frames={wanted.frames} were requested"
     return (
-        f"frames={wanted.frames} at fps={wanted.fps:g} are wanted of it, and in its {len(times)} "
-        f"frames ({float(times[-1]):.3f} s from the first to the last) there are {real} such: it "
-        "is too short for that, or shows fewer frames a second"
+        f"frames={wanted.frames} at fps={wanted.fps:g} were requested, but its {len(times)} "
+        f"frames ({float(times[-1]):.3f} s from the first to the last) contain only {real} of "
+        "these: the clip is too short, or has fewer frames per second"
     )
 
 
@@ -183,14 +187,14 @@ class _Packets:
             packet.is_corrupt for packet in found
         ):
             raise FilmError(
-                f"its index speaks of {stream.frames} frames, and there are {len(shown)}. Usually "
-                "the file was cut short while it was copied: copy it again."
+                f"its index lists {stream.frames} frames, but it has {len(shown)}. Usually the "
+                "file was cut short when it was copied: copy it again."
             )
         ticks = sorted({packet.pts for packet in shown if packet.pts is not None})
         if not ticks:
             raise FilmError(
-                "its track of pictures has no frame with a time. Usually the file was cut short; "
-                "curate its video again."
+                "no frame of its video track has a time. Usually the file was cut short: curate "
+                "its video again."
             )
         clock = clip_clock(stream, ticks[0])
         return _Packets(stream, found, ticks, [clock.seconds(tick) for tick in ticks])
@@ -212,17 +216,17 @@ class _Packets:
                         pictures = np.empty((len(numbers), *picture.shape), np.uint8)
                     if picture.shape != pictures.shape[1:]:
                         raise FilmError(
-                            "its pictures change their size, so they are no one array: give a size "
-                            "as height and width"
+                            "its frames change their size, so they do not fit into one array: "
+                            "give a size as height and width"
                         )
                     pictures[missing.pop(frame.pts)] = picture
                 if pictures is not None and not missing:
                     return pictures
             # Nothing can be decoded from some key frames: then from the beginning.
         raise FilmError(
-            f"{len(missing)} of the {len(set(numbers))} frames that are wanted of it cannot be "
-            f"decoded, the first at {float(self.times[self.ticks.index(min(missing))]):.3f} s. "
-            "Usually the file is damaged; curate its video again."
+            f"{len(missing)} of the {len(set(numbers))} requested frames cannot be decoded, the "
+            f"first at {float(self.times[self.ticks.index(min(missing))]):.3f} s. Usually the "
+            "file is damaged: curate its video again."
         )
 
     def _shown(

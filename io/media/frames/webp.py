@@ -79,7 +79,7 @@ def read_webp(data: bytes, most_pixels: int) -> Moving:
     with Image.open(io.BytesIO(data), formats=("WEBP",)) as picture:
         width, height = picture.size
         if width * height > most_pixels:
-            raise ValueError(f"it has {width} by {height} pixels, which is no preview")
+            raise ValueError(f"it has {width} by {height} pixels, so it is not a preview")
         count, milliseconds = int(getattr(picture, "n_frames", 1)), 0.0
         for index in range(count):
             picture.seek(index)
@@ -94,5 +94,5 @@ def _check_parts(data: bytes) -> None:
     while place < len(data):
         name, size = data[place : place + 4], int.from_bytes(data[place + 4 : place + 8], "little")
         if name not in PARTS:
-            raise ValueError(f"it holds a part {name!r} that no WebP has")
+            raise ValueError(f"it contains a part {name!r} that WebP does not have")
         place += 8 + size + size % 2

@@ -105,8 +105,8 @@ def _added(
         return container.add_stream(codec, rate=rate, options=options)
     except ValueError as error:
         raise ValueError(
-            f"The film {film.path} cannot hold '{codec}': {error}. Use an encoder that this "
-            "PyAV has and the container takes, or another suffix."
+            f"The test film {film.path} cannot contain '{codec}': {error}. Use an encoder that "
+            "this PyAV has and the container supports, or another suffix."
         ) from error
 
 
@@ -117,8 +117,9 @@ def _time_base(film: Painting) -> Fraction:
     ticks = math.lcm(*{(film.start + at).denominator for at in (*film.times, film.duration)})
     if ticks > _FINEST:
         raise ValueError(
-            f"The times of {film.path} share no clock coarser than 1/{ticks} s, which encoders "
-            f"refuse: round times and start to multiples of 1/{_FINEST} s or coarser."
+            f"The times of {film.path} have no common clock coarser than 1/{ticks} s, and "
+            f"encoders refuse such clocks: round times and start to multiples of 1/{_FINEST} s "
+            "or coarser."
         )
     return Fraction(1, ticks)
 

@@ -173,13 +173,13 @@ def _ticks(
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(
-            f"Cannot paint {path}: the suffix '{path.suffix}' names no container this painter "
-            f"knows; use one of {', '.join(SUFFIXES)}."
+            f"Cannot paint {path}: the suffix '{path.suffix}' stands for no container that the "
+            f"painter supports; use one of {', '.join(SUFFIXES)}."
         )
     if suffix == ".avi" and (times or start or sound_start):
         raise ValueError(
-            f"Cannot paint {path}: AVI holds no timestamps, so it takes no times, start or "
-            "sound_start; use .mp4 or .mkv for them."
+            f"Cannot paint {path}: AVI stores no timestamps, so times, start and sound_start are "
+            "impossible; use .mp4 or .mkv for them."
         )
     return _COARSE.get(suffix)
 
@@ -195,7 +195,7 @@ def _times(
     if seconds is not None or not shown or shown[0] != 0 or not rising:
         raise ValueError(
             f"Cannot paint {len(shown)} explicit times with seconds={seconds}: give times that "
-            "begin with 0 and rise, and no seconds beside them."
+            "begin at 0 and rise, and leave seconds out."
         )
     return shown
 
@@ -217,8 +217,8 @@ def _crossings(
         transitions = [Transition()] * len(firsts)
     if len(transitions) != len(firsts):
         raise ValueError(
-            f"{len(transitions)} transitions do not fit {len(firsts)} cuts: there must be one for "
-            'each cut, Transition("cut") where it is a hard one.'
+            f"{len(transitions)} transitions do not match {len(firsts)} cuts: give one for each "
+            'cut, and Transition("cut") for a hard cut.'
         )
     crossings = []
     earliest = times[0]
@@ -228,7 +228,7 @@ def _crossings(
         if (half == 0) != (transition.kind == "cut") or half < 0:
             raise ValueError(
                 f"A {transition.kind} cannot take {float(transition.seconds):g} s: a cut takes "
-                "none, a dissolve or a fade some."
+                "no time, a dissolve or a fade does."
             )
         if start < earliest - SAME or end > times[-1] + SAME:
             raise ValueError(
@@ -275,7 +275,7 @@ def _scenes(scenes: Sequence[Scene] | None, count: int, size: tuple[int, int]) -
         )
     if len(scenes) != count:
         raise ValueError(
-            f"{len(scenes)} scenes do not fit {count - 1} cuts: there must be one scene more "
+            f"{len(scenes)} scenes do not match {count - 1} cuts: there must be one more scene "
             "than there are cuts."
         )
     return tuple(scenes)
@@ -283,5 +283,7 @@ def _scenes(scenes: Sequence[Scene] | None, count: int, size: tuple[int, int]) -
 
 def _quarter_turn(rotation: int) -> int:
     if rotation not in (0, 90, 180, 270):
-        raise ValueError(f"A film cannot be turned by {rotation}: use 0, 90, 180 or 270 degrees.")
+        raise ValueError(
+            f"A test film cannot be rotated by {rotation} degrees: use 0, 90, 180 or 270."
+        )
     return rotation

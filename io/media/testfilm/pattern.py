@@ -49,8 +49,8 @@ def cells(index: int) -> Array:
     """The strip's cells for an index, left to right: 1 light, 0 dark."""
     if not 0 <= index <= LARGEST_INDEX:
         raise ValueError(
-            f"A painted frame cannot carry the index {index}: the strip has {INDEX_BITS} bits, "
-            f"so the index must lie between 0 and {LARGEST_INDEX}."
+            f"A test frame cannot carry the index {index}: the strip has {INDEX_BITS} bits, so "
+            f"the index must be between 0 and {LARGEST_INDEX}."
         )
     word = (0b10 << (INDEX_BITS + CHECK_BITS)) | (index << CHECK_BITS) | checksum(index)
     shifts = np.arange(CELLS - 1, -1, -1)

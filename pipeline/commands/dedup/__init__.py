@@ -24,15 +24,15 @@ class DedupOptions(DatasetOptions):
     algorithm: str = option(
         "",
         DATA,
-        "Whose vectors are compared, by the name of the embedder.",
+        "Compare the vectors of this embedder.",
         metavar="NAME",
         shown="the only ones there are",
     )
     embeddings: str = option(
         "",
         DATA,
-        "Compare the vectors in this folder instead, which holds .parquet tables with the columns "
-        "id and embedding.",
+        "Compare the vectors in this folder instead: .parquet tables with the columns id and "
+        "embedding.",
         metavar="FOLDER",
         shown="those of DATASET",
     )
@@ -46,29 +46,27 @@ class DedupOptions(DatasetOptions):
     eps: float | None = option(
         None,
         LIKENESS,
-        "Clips whose vectors have a cosine of at least 1 - EPS are duplicates, if their pictures "
-        "agree.",
+        "Clips are duplicates if their vectors have a cosine of at least 1 - EPS and their "
+        "pictures agree.",
         metavar="EPS",
-        shown="of the model, 0.3 for efficientnet-lite0",
+        shown="depends on the model; 0.3 for efficientnet-lite0",
         least=0,
         most=1,
     )
     no_confirm: bool = option(
         False,
         LIKENESS,
-        "Believe the vectors alone, instead of comparing the pictures of near clips; the usual EPS "
-        "is smaller then.",
+        "Decide by the vectors alone, without comparing the pictures of similar clips; the "
+        "default EPS is then smaller.",
     )
     which_to_keep: str = option(
         "hard",
         LIKENESS,
-        "Which of several stays: the one farthest from the middle of its cluster, the nearest to "
-        "it, or one by chance.",
+        "Which of several duplicates stays: the one farthest from the centre of its cluster "
+        "(hard), the nearest (easy), or a random one.",
         choices=("hard", "easy", "random"),
     )
-    seed: int = option(
-        42, LIKENESS, "Another number draws other samples and chances.", metavar="N", least=0
-    )
+    seed: int = option(42, LIKENESS, "Seed for samples and random choices.", metavar="N", least=0)
     clusters: int = option(
         0,
         CLUSTERING,
@@ -88,21 +86,24 @@ class DedupOptions(DatasetOptions):
 
     def contradictions(self) -> Iterator[str]:
         if self.algorithm and self.embeddings:
-            yield "--algorithm does nothing with --embeddings, which names the folder: leave it out"
+            yield (
+                "--algorithm does nothing with --embeddings, which already names the folder: "
+                "leave it out"
+            )
 
 
 class FindDuplicates(DatasetCommand[DedupOptions, "tuple[Deduping, Deduped]"]):
     name = "dedup"
     page = Page(
-        "Find clips that show the same, by their vectors and pictures, and list those to leave "
-        "out.",
-        """Clusters the vectors of DATASET, compares those that are near, and writes who is whose
-        duplicate below DATASET/dedup/. Nothing of DATASET is changed or deleted: curate, refilter
-        and shard take the list with --drop. What was compared is kept, so that another --eps or
-        --which-to-keep takes seconds.""",
+        "Find duplicate clips by their vectors and pictures, and list those to leave out.",
+        """\
+Clusters the vectors of DATASET, compares those that are close, and writes which clips are
+        duplicates of each other to DATASET/dedup/. Nothing else in DATASET is changed or deleted:
+        curate, refilter and shard take the list with --drop. The comparisons are saved, so running
+        it again with another --eps or --which-to-keep takes seconds.""",
         examples=(
             ("find them", "finecut dedup dataset"),
-            ("more strictly, of what was compared already", "finecut dedup dataset --eps 0.1"),
+            ("more strictly, using the saved comparisons", "finecut dedup dataset --eps 0.1"),
         ),
     )
     Options = DedupOptions

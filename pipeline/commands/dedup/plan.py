@@ -44,8 +44,8 @@ def planned(command: FindDuplicates) -> Deduping:
     tables = tables_in(folder)
     if not tables:
         raise NoDataset(
-            f"{folder} holds no .parquet: write the folder that holds the tables of vectors, with "
-            "the columns id and embedding"
+            f"{folder} contains no .parquet files: give the folder that contains the tables of "
+            "vectors, with the columns id and embedding"
         )
     facts = _facts(tables[0])
     root = shelf.absolute(options.into or layout.dedup())
@@ -112,8 +112,8 @@ def _refuse_foreign(root: str) -> None:
     """What another program wrote under the same names is not replaced."""
     if name := foreign_in(root):
         raise OptionError(
-            f"{root} holds {name}, and no {STATE}: finecut dedup did not write that, and would "
-            "have to replace it. Write --into and a folder that is empty or new"
+            f"{root} contains {name}, but no {STATE}: finecut dedup did not write it, and would "
+            "have to replace it. Give --into with a new or empty folder"
         )
 
 
@@ -154,12 +154,12 @@ def _tables(options: DedupOptions, output: Output | None) -> tuple[str, str | No
     wanted = options.algorithm or (found[0] if len(found) == 1 else None)
     if wanted is None:
         raise OptionError(
-            f"there are vectors of {', '.join(found)}: write --algorithm and one of them"
+            f"there are vectors of {', '.join(found)}: choose one of them with --algorithm"
         )
     folder = output.layout.embeddings_parquet(wanted)
     if folder not in {output.layout.embeddings_parquet(name) for name in found}:
         raise OptionError(
-            f"--algorithm {wanted} has no vectors here: write one of {', '.join(found)}"
+            f"there are no vectors of --algorithm {wanted} here: give one of {', '.join(found)}"
         )
     return folder, wanted
 

@@ -46,7 +46,7 @@ def dedup(command: FindDuplicates) -> tuple[Deduping, Deduped]:
         raise _nothing_seen(deduping, int(unseen))
     deduped = summary_of(own.root)
     if deduped is None:
-        raise RunError(f"the run ended without {deduping.path(SUMMARY)}: see the runner's own log")
+        raise RunError(f"the run ended without {deduping.path(SUMMARY)}: see the log of the runner")
     return deduping, deduped
 
 
@@ -66,9 +66,9 @@ def _doubting(deduping: Deduping) -> Iterator[None]:
 def _nothing_seen(deduping: Deduping, pairs: int) -> RunError:
     assert deduping.clips is not None
     return RunError(
-        f"not one of the {pairs} near pairs could be looked at, so nothing was listed: the clips "
-        f"are not in {deduping.clips.clips()}, or cannot be read. Usually they were moved, or are "
-        "still being copied: put them there, or write --no-confirm, and vectors alone decide"
+        f"not one of the {pairs} close pairs could be compared, so nothing was listed: the clips "
+        f"are not in {deduping.clips.clips()}, or cannot be read. Usually they were moved, or "
+        "are still being copied: put them there, or add --no-confirm to decide by vectors alone"
     )
 
 
@@ -85,26 +85,26 @@ def final_words(deduping: Deduping, deduped: Deduped, seconds: float) -> list[st
     pointless = f" ({d.pointless} more point nowhere)" if d.pointless else ""
     lines = [
         f"vectors  {d.items} of {facts['vectors_of']}{pointless}, in {d.clusters} clusters",
-        f"pairs    {d.pairs} of a cosine of at least {1 - d.eps:g} (--eps {d.eps:g})",
+        f"pairs    {d.pairs} with a cosine of at least {1 - d.eps:g} (--eps {d.eps:g})",
     ]
     if deduping.clips is not None:
-        unseen = f", {d.unseen} could not be looked at" if d.unseen else ""
-        lines.append(f"pictures {d.compared} pairs compared, {d.same} show the same{unseen}")
+        unseen = f", {d.unseen} could not be compared" if d.unseen else ""
+        lines.append(f"pictures {d.compared} pairs compared, {d.same} are duplicates{unseen}")
     else:
         why = facts.get("why_not", "")
-        lines.append(f"pictures not compared ({why}): vectors alone decided, by --eps {d.eps:g}")
+        lines.append(f"pictures not compared ({why}): vectors alone decided, with --eps {d.eps:g}")
     lines.append(
-        f"groups   {d.groups}, of each the {STAY[facts['which_to_keep']]} stay; {d.removed} of "
+        f"groups   {d.groups}; the {STAY[facts['which_to_keep']]} of each stay; {d.removed} of "
         f"{d.items} clips to remove{_saved(d.seconds)}"
     )
     if d.carried:
-        lines.append(f"carried  {d.carried} that are rejected as duplicates by now")
+        lines.append(f"carried  {d.carried} that have been rejected as duplicates meanwhile")
     if d.released:
         lines.append(
-            f"released {d.released} that were rejected as duplicates of clips that a rule rejects "
-            "by now: finecut refilter --drop brings them back"
+            f"released {d.released} that were rejected as duplicates of clips that a rule now "
+            "rejects: finecut refilter --drop brings them back"
         )
-    reused = "; clusters and pairs of the last run were used again" if deduping.again else ""
+    reused = "; the clusters and pairs of the last run were used again" if deduping.again else ""
     lines += ["", f"{seconds:.1f} s{reused}", f"look into {deduping.path(GROUPS)}"]
     lines.append(f"the list: {d.path}" if "://" in d.path else f"the list: {deduping.path(d.path)}")
     if d.removed:
@@ -127,8 +127,8 @@ def progress_line(counts: Mapping[str, int], _seconds: float, ended: bool) -> st
         return "done"
     if asked := counts.get("pairs to compare", 0):
         if not counts.get("pairs compared"):
-            return f"looking    at {counts.get('clips looked at', 0)} clips of {asked} near pairs"
-        return f"looking    {counts['pairs compared']} of {asked} near pairs compared"
+            return f"sampling   {counts.get('clips looked at', 0)} clips of {asked} close pairs"
+        return f"comparing  {counts['pairs compared']} of {asked} close pairs"
     if ranked := counts.get("clusters ranked", 0):
         return f"ranking    {ranked} clusters"
     if pieces := counts.get("pieces", 0):

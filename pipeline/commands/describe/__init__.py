@@ -11,7 +11,7 @@ class Describe(VideoCommand[str]):
     name = "describe"
     page = Page(
         "Print the pipeline that curate would run: steps, what flows between them, resources.",
-        "Takes the options of curate. Nothing is read but the lists and models they name.",
+        "Takes the options of curate. Reads nothing but the lists and models that they name.",
         examples=(
             (
                 "what would be done",

@@ -114,11 +114,11 @@ def _resources(options: Options, steps: Plan) -> list[str]:
     where = (
         f"this machine, {options.local_workers} workers (threads of one process)"
         if options.is_local
-        else f"{options.runner}, as its own options say"
+        else f"{options.runner}, as configured by its own options"
     )
     return [
         f"  runs on          {where}",
-        f"  one worker       cuts 1 reel at a time: {_how_cut(options)}",
+        f"  one worker       cuts 1 chunk at a time: {_how_cut(options)}",
         f"  one process      writes {options.write_threads} files at a time",
         *needs(options, steps),
     ]
@@ -128,9 +128,12 @@ def _how_cut(options: Options) -> str:
     number = options.encoder_threads
     encoder = f"{options.encoder} with {number} thread{'s' if number > 1 else ''}"
     if options.transcode == COPY:
-        return f"packets are copied; what cannot be is decoded, {encoder} for each open clip"
+        return (
+            f"packets are copied; clips that cannot be copied are decoded, {encoder} for "
+            "each open clip"
+        )
     if options.transcode == SMART:
-        return f"packets are copied; what lies between cuts and key frames is encoded, {encoder}"
+        return f"packets are copied; frames between cuts and key frames are encoded, {encoder}"
     decoder = "" if options.decoder == SOFTWARE else f" by {options.decoder}"
     return f"1 decode{decoder}, {encoder} for each open clip"
 
@@ -141,15 +144,21 @@ def needs(options: Options, steps: Plan) -> list[str]:
     asking = {name: need for name, need in place.steps.items() if need != Resources()}
     lines = [f"  {name:<16} needs {_said(need, place.gpu_gb)}" for name, need in asking.items()]
     if options.is_local:
-        lines += [f"  accelerators     none asked for here{_used_if_there(options, steps)}"]
+        lines += [f"  accelerators     none requested here{_used_if_there(options, steps)}"]
     elif place.film_hints is not None:
         lines += [
-            f"  hints            {_hinted(place.film_hints)}, on every step that watches or cuts",
-            f"  hints            {_hinted(place.hints)}, on every step that looks at clips",
+            (
+                f"  hints            {_hinted(place.film_hints)}, on every step that detects "
+                "scenes or cuts"
+            ),
+            f"  hints            {_hinted(place.hints)}, on every step that processes clips",
         ]
     elif place.hints:
         lines += [
-            f"  hints            {_hinted(place.hints)}, on every step that watches, cuts or looks"
+            (
+                f"  hints            {_hinted(place.hints)}, on every step that detects scenes, "
+                "cuts or processes clips"
+            )
         ]
     else:
         lines += [f"  hints            none: nothing needs a GPU{_used_if_there(options, steps)}"]
@@ -182,7 +191,7 @@ def _said(need: Resources, gpu_gb: float) -> str:
 def _models(steps: Plan) -> list[str]:
     """What models are asked, of what."""
     lines = [
-        f"  {scoring.name:<16} scores {scoring.rate:g} frames a second"
+        f"  {scoring.name:<16} scores {scoring.rate:g} frames per second"
         for scoring, _ in steps.scorings
     ]
     lines += [f"  {w.model:<16} {w.described}" for w in steps.works.values() if w.described]
@@ -207,4 +216,4 @@ def _used_if_there(options: Options, steps: Plan) -> str:
         )
         if used and name != "cut"
     ]
-    return f" ({', '.join(users)} on the GPU of a worker that has one)" if users else ""
+    return f" ({', '.join(users)} on the GPU of workers that have one)" if users else ""

@@ -11,9 +11,12 @@ from finecut.pipeline.commands.base import DONE, Page, VideoCommand
 class Doctor(VideoCommand[bool]):
     name = "doctor"
     page = Page(
-        "Find out by trying whether this machine can do what the options of curate ask: codecs, "
-        "models, output.",
-        "Takes the options of curate and needs no input. Ends with 1 if something does not work.",
+        "Test whether this machine can do what the options of curate ask for: codecs, models, "
+        "output.",
+        (
+            "Takes the options of curate, but needs no input. The exit code is 1 if something "
+            "does not work."
+        ),
         examples=(("before a long run", "finecut doctor --output dataset --generate-captions"),),
         usage="[options of curate]",
     )

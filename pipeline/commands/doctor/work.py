@@ -146,7 +146,7 @@ def _films(options: Options, folder: Path) -> Iterator[Finding]:
     yield _tried(f"encode {options.encoder}", encode, "opens")
     if options.decoder != SOFTWARE:
         decode = partial(require_decoder, options.decoder)
-        yield _tried(f"decode with {options.decoder}", decode, "a picture came back as it was")
+        yield _tried(f"decode with {options.decoder}", decode, "a frame came back unchanged")
 
 
 def _decoded(path: Path, encoder: str, pixels: str) -> str:
@@ -201,7 +201,7 @@ def _sample(folder: Path) -> Video:
 def _own(step: CustomStep, clip: Clip, looking: Looking) -> str:
     """A step of one's own is loaded and shown one clip."""
     if not isinstance(step.transform, EachClip):
-        return "found; what it does is its own affair"
+        return "found; finecut cannot test what it does"
     ready = loaded(step)
     ready.looking = looking
     after = looked_at_or_not(clip, ready.looker())

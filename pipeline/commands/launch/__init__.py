@@ -18,8 +18,8 @@ DATAFLOW: Final = "DataflowRunner"
 class Launch(VideoCommand["PipelineResult"]):
     name = "launch"
     page = Page(
-        "Hand the job of curate over to a cluster and do not wait for its end.",
-        "Takes the options of curate; needs --runner and the runner's own options.",
+        "Submit a curate job to a cluster and return without waiting for it.",
+        "Takes the options of curate; also needs --runner and the runner's own options.",
         examples=(
             (
                 "on Dataflow",
@@ -34,7 +34,7 @@ class Launch(VideoCommand["PipelineResult"]):
     def begin(self) -> None:
         if self.options.is_local:
             raise OptionError(
-                "--runner local has nobody to hand the job over to: write DataflowRunner"
+                "--runner local cannot take a job and let this command return: give DataflowRunner"
             )
 
     def work(self) -> PipelineResult:

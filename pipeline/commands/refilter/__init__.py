@@ -31,14 +31,14 @@ def as_made(name: str, text: str | None = None) -> Any:
 class _Choices(DatasetOptions):
     keep: tuple[str, ...] = as_made(
         "keep",
-        "Keep only clips of which this is true, instead of the rules there were; of several, all "
-        "must hold, and '' takes away those there were.",
+        "Keep only clips that satisfy this rule, instead of the previous rules. Several rules "
+        "must all be satisfied; '' removes the previous rules.",
     )
     drop: tuple[str, ...] = as_made(
         "drop",
-        "Reject the clips on this list, instead of the lists there were: a folder that finecut "
-        "dedup wrote, a .parquet with one column id, or a text with one id in a line; '' takes "
-        "away those there were.",
+        "Reject the clips on this list, instead of the previous lists: a folder that finecut "
+        "dedup wrote, a .parquet file with one column id, or a text file with one id per line. "
+        "'' removes the previous lists.",
     )
 
 
@@ -64,24 +64,22 @@ else:
 
 @dataclass(frozen=True)
 class RefilterOptions(_StepChoices):
-    dry_run: bool = option(
-        False, RUN, "Say what would come of it, rule by rule, and change nothing."
-    )
+    dry_run: bool = option(False, RUN, "Print what each rule would do, and change nothing.")
     yes: bool = option(
         False,
         RUN,
-        "Remove vectors and captions of clips that are rejected now, which only curate makes "
-        "again; without it nothing is changed where there are such.",
+        "Allow it to remove the vectors and captions of clips that are now rejected; only curate "
+        "can make them again. Without it, nothing is changed if there are any.",
     )
 
     def contradictions(self) -> Iterator[str]:
         for name in ("keep", "drop"):
             several = getattr(self, name)
             if isinstance(several, str):
-                yield f"{name} is one string: write {name}=({several!r},)"
+                yield f"{name} is a single string: give {name}=({several!r},)"
                 return
             if "" in several and len(several) > 1:
-                yield f"--{name} '' takes away what there was: write it alone, or leave it out"
+                yield f"--{name} '' removes what was there before: give it alone, or leave it out"
         for text in filter(None, self.keep):
             try:
                 # Which scores custom steps give is known when the output is read.
@@ -91,7 +89,7 @@ class RefilterOptions(_StepChoices):
         for step in STEPS:
             if getattr(self, f"{step.name}_filter", None) == DISABLE:
                 yield (
-                    f"--{step.name}-filter {DISABLE} would throw away what was measured: write "
+                    f"--{step.name}-filter {DISABLE} would discard the measured scores: give "
                     f"{SCORE_ONLY}, which rejects nothing"
                 )
 
@@ -99,11 +97,13 @@ class RefilterOptions(_StepChoices):
 class Refilter(DatasetCommand[RefilterOptions, "Done"]):
     name = "refilter"
     page = Page(
-        "Change rules and thresholds of what was curated, without decoding or models.",
-        """Prints what each rule would reject, in clips and seconds, and then moves clips between
-        clips/ and filtered_clips/ and rewrites all that speaks of them, as if curate had been told
-        so from the start. What is not given stays as it was. Videos with clips that only curate can
-        judge (a score was never measured, a vector is missing) are left alone and listed.""",
+        "Change the rules and thresholds of a finished dataset, without decoding or models.",
+        """\
+Prints how much each rule would reject, in clips and seconds. Then it moves clips between clips/
+        and filtered_clips/ and rewrites everything that refers to them, as if curate had used the
+        new rules from the start. Options that you do not give stay as they were. Videos with clips
+        that only curate can judge (a score was never measured, a vector is missing) are left alone
+        and listed.""",
         examples=(
             ("what would happen", "finecut refilter dataset --keep 'sharpness>=0.3' --dry-run"),
             ("without duplicates", "finecut refilter dataset --drop dataset/dedup"),

@@ -98,7 +98,7 @@ def _document_at(path: str) -> dict[str, Any] | None:
     except BadDocument as error:
         document, wrong = None, str(error)
     if wrong is not None:
-        sys.stderr.write(shown(f"finecut: {wrong}: what that run did is not known") + "\n")
+        sys.stderr.write(shown(f"finecut: {wrong}: it is unknown what that run did") + "\n")
     return None if wrong is not None else document
 
 
@@ -138,9 +138,9 @@ def base_of(output: Output, runs: Sequence[Run]) -> Made:
     made = next((m for m in last if m and m.configuration == configuration), last[0])
     if made is None or made.facts.get("form") != FORM:
         raise NoDataset(
-            f"the newest run of {output.root} was of another version of finecut, or had secrets "
-            "among its options, which are not written down: run finecut curate with the options "
-            "that are wanted"
+            f"the newest run of {output.root} used another version of finecut, or had secrets "
+            "among its options, which are not recorded: run finecut curate with the options that "
+            "you want"
         )
     _refuse_unfit(made.options)
     return made
@@ -149,15 +149,15 @@ def base_of(output: Output, runs: Sequence[Run]) -> Made:
 def _nobody_knows(configuration: str | None) -> str:
     if configuration is None:
         return (
-            "was written by another program: its documents do not say by which configuration, so "
-            "nobody could tell later what was refiltered and what was not. Its clips can be read, "
-            "deduplicated and sharded as they are; to filter them otherwise use that program, or "
-            "make the dataset with finecut curate"
+            "was written by another program: its documents do not record a configuration, so it "
+            "would be impossible to tell later which videos were refiltered. You can read, "
+            "deduplicate and shard its clips as they are. To filter them differently, use that "
+            "program, or make the dataset with finecut curate"
         )
     return (
-        "has no run that came to its end (runs/…/summary.json), so nobody knows with which options "
-        "it was made: run finecut curate once more with the same options, which skips what is "
-        "finished"
+        "has no run that finished (runs/…/summary.json), so the options with which it was made "
+        "are unknown: run finecut curate once more with the same options; it skips everything "
+        "that is finished"
     )
 
 
@@ -165,14 +165,14 @@ def _refuse_unfit(options: Options) -> None:
     for step in custom_steps(options):
         if not step.scores_only:
             raise OptionError(
-                f"the output was made with a step of your own ({step.name}) that is no EachClip, "
-                f"or stands behind the rules ({step.place}), and nobody but it knows what it would "
+                f"the output was made with a custom step ({step.name}) that is not an EachClip, "
+                f"or runs after the rules ({step.place}), and only that step knows what it would "
                 "have done: run finecut curate with the new rules"
             )
     if options.dry_run:
         raise OptionError(
-            "the output was made with --dry-run, so clips have no documents: run finecut curate "
-            "without it first"
+            "the output was made with --dry-run, so its clips have no documents: first run "
+            "finecut curate without --dry-run"
         )
 
 
@@ -198,9 +198,9 @@ def renewed(base: Made, options: RefilterOptions) -> Made:
             new = replace(new, **kept)
         if new.measures(family) and not base.options.measures(family):
             raise OptionError(
-                f"nobody measured {family} when this output was made, and its rules cannot be "
-                "spoken without: leave them out, or run finecut curate with them (and with the "
-                "other options as they were), which does every video again"
+                f"{family} was not measured when this output was made, so rules cannot use it: "
+                "leave it out, or run finecut curate with it (and with the other options as they "
+                "were), which processes every video again"
             )
     new.check()
     facts = _facts(base, new, "drop" in changes)
@@ -230,13 +230,13 @@ def _facts(base: Made, new: Options, given: bool) -> Facts:
     if dropping is None:
         return facts
     if not given and dropping.digest != base.facts.get("drop"):
-        raise _other_list(new, "it holds other ids than it did then")
+        raise _other_list(new, "its ids have changed since then")
     return {**facts, "drop": dropping.digest}
 
 
 def _other_list(options: Options, why: str) -> OptionError:
     lists = " ".join(options.drop)
     return OptionError(
-        f"the output was made with --drop {lists}, and {why}: write --drop {lists} to take it as "
-        "it is, another list, or --drop '' for none"
+        f"the output was made with --drop {lists}, and {why}: give --drop {lists} to use it as "
+        "it is now, another list, or --drop '' for none"
     )

@@ -40,7 +40,9 @@ def table(yields: Yields, rules: Sequence[Rule]) -> str:
     rows += curves
     if yields.losing:
         lost = ", ".join(f"{number} {what}" for what, number in sorted(yields.losing.items()))
-        rows.append(f"of clips that are rejected now go: {lost} (only curation makes them again)")
+        rows.append(
+            f"lost with the clips that are now rejected: {lost} (only curate can make them again)"
+        )
     return "\n".join(rows)
 
 
@@ -70,7 +72,13 @@ def final_words(done: Done) -> str:
         lines.append(f"  … and {more} more")
     if videos.get(UNTOUCHED) or yields.num_failures:
         command = shlex.join(["finecut", "curate", *words_for_curate(done.new.options)])
-        lines += ["", f"curation does exactly these again, and skips the others:\n  {command}"]
+        lines += [
+            "",
+            (
+                "this command processes exactly these videos again and skips the others:\n  "
+                f"{command}"
+            ),
+        ]
     return "\n".join(lines)
 
 
@@ -93,5 +101,5 @@ def _of_lists(yields: Yields, options: Options) -> list[str]:
     if dropping is not None and not yields.on_lists:
         number = len(dropping.ids())
         of = "among the clips that were judged" if yields.clips_untouched else "in the dataset"
-        lines.append(f"{number} ids on the lists, 0 of them {of}")
+        lines.append(f"{number} ids on the lists, but none of them is {of}")
     return lines

@@ -110,11 +110,11 @@ def _refuse_to_remove(foreseen: Yields) -> None:
     lost = {what: foreseen.losing[what] for what in COSTLY if foreseen.losing.get(what)}
     if lost:
         raise OptionError(
-            f"{' and '.join(f'{number} {what}' for what, number in lost.items())} would be removed "
-            "with clips that are rejected now, and only finecut curate makes them again, by asking "
-            "the models anew. Nothing was changed: write --yes to remove them, --dry-run to look "
-            "at what other rules would keep, or leave such clips out when the dataset is used "
-            "(finecut shard --keep)"
+            f"{' and '.join((f'{number} {what}' for what, number in lost.items()))} would be "
+            "removed, because their clips are now rejected. Only finecut curate can make them "
+            "again, by running the models again. Nothing was changed: add --yes to remove them, "
+            "or --dry-run to see what other rules would keep, or leave such clips out when you "
+            "use the dataset (finecut shard --keep)"
         )
 
 

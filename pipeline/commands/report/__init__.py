@@ -24,7 +24,10 @@ class ReportOptions(DatasetOptions):
     workers: int = option(
         0,
         RUN,
-        "Documents read at the same time; 0 means 1 from a disk, and 16 from a bucket.",
+        (
+            "How many documents are read at the same time; 0 means 1 from a disk, and 16 from a "
+            "bucket."
+        ),
         metavar="N",
         shown="1, or 16 from a bucket",
         least=0,
@@ -33,8 +36,8 @@ class ReportOptions(DatasetOptions):
     into: str = option(
         "",
         DATA,
-        "Write the page to this folder, outside of the dataset; it finds the clips by a relative "
-        "path, so both have to lie on one disk or in one bucket.",
+        "Write the page to this folder, outside of the dataset. The page finds clips by relative "
+        "paths, so both have to be on the same disk or in the same bucket.",
         metavar="FOLDER",
         shown="DATASET/report",
     )
@@ -52,27 +55,26 @@ class ReportOptions(DatasetOptions):
 
         if self.into and store_of(self.dataset) != store_of(self.into):
             yield (
-                f"--into {self.into} and {self.dataset} do not lie in one place, and a page can "
-                "only show films that it can reach by a relative path: write the page beside the "
-                "dataset, or copy the dataset first"
+                f"--into {self.into} and {self.dataset} are not on the same disk or in the same "
+                "bucket, but the page can only show clips that it reaches by a relative path: "
+                "write the page beside the dataset, or copy the dataset first"
             )
         if not self.is_local:
             yield (
-                "report is made on this machine, whatever --runner curated: leave --runner out "
-                "(a dataset in a bucket is read from here)"
+                "finecut report runs on this machine, whichever --runner made the dataset: leave "
+                "--runner out (it can read a dataset in a bucket from here)"
             )
 
 
 class Report(DatasetCommand[ReportOptions, "Made"]):
     name = "report"
     page = Page(
-        "Make a page of what was curated, to look at in any browser: clips, sources, scores, "
-        "failures.",
+        "Write a page about a dataset for any browser: clips, source videos, scores, failures.",
         """Writes DATASET/report/index.html, which needs no server and no network. curate makes
         it at its end, too; this makes it again after something was changed.""",
         examples=(
             ("of this dataset", "finecut report dataset"),
-            ("without looking for neighbours", "finecut report dataset --neighbours 0"),
+            ("without nearest neighbours", "finecut report dataset --neighbours 0"),
         ),
     )
     Options = ReportOptions
@@ -84,8 +86,8 @@ class Report(DatasetCommand[ReportOptions, "Made"]):
     def troubles(self, result: Made) -> Iterator[str]:
         if result.unreadable:
             yield (
-                f"finecut: {result.unreadable} documents of clips are missing or broken, and are "
-                "not in the report: finecut verify lists them"
+                f"finecut: {result.unreadable} clip documents are missing or broken, so the "
+                "report leaves them out: finecut verify lists them"
             )
         yield from bad_lines(result.bad)
 

@@ -86,7 +86,7 @@ def report_of_run(layout: Layout, own: Shelf, nothing_new: bool = False) -> str:
         return f"look: {folder}/{PAGE}"
     made = attempted(lambda: make_report(Output(layout), own, folder, few=True))
     if isinstance(made, Exception):
-        return f"no report, because it could not be made: {str(made) or type(made).__name__}"
+        return f"no report, because writing it failed: {str(made) or type(made).__name__}"
     return f"look: {made.path}"
 
 
@@ -113,9 +113,9 @@ def check_folder(root: str, folder: str) -> None:
     for place in (real(folder), real(f"{folder}/{DATA}")):
         if place == whole or place.startswith(f"{whole}/"):
             raise OptionError(
-                f"--into {folder} would put files of the page at {place}, into the dataset {root}, "
-                "whose folders hold clips and their documents and nothing else: leave --into out "
-                f"({root}/{FOLDER} is the place for it), or write a folder outside of the dataset"
+                f"--into {folder} would put {place} into the dataset {root}, whose folders "
+                "contain only clips and their documents: leave --into out (the page then goes to "
+                f"{root}/{FOLDER}), or give a folder outside of the dataset"
             )
 
 

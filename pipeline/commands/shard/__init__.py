@@ -31,22 +31,22 @@ class ShardOptions(DatasetOptions):
     output: str = option(
         "",
         DATA,
-        "Write the shards to this folder or bucket; what an earlier run with other options wrote "
-        "there is replaced.",
+        "Write the shards to this folder or bucket path; shards that an earlier run wrote there "
+        "with other options are replaced.",
         metavar="FOLDER",
         shown="required",
     )
     keep: tuple[str, ...] = option(
         (),
         CHOICE,
-        "Take only clips whose scores hold these rules, as in 'aesthetic>=4' 'motion>0.001'.",
+        "Include only clips whose scores satisfy these rules, as in 'aesthetic>=4' 'motion>0.001'.",
         metavar="RULE",
         shown="all",
     )
     drop: tuple[str, ...] = option(
         (),
         CHOICE,
-        "Leave out the clips on these lists, as finecut dedup writes them (DATASET/dedup).",
+        "Leave out the clips on these lists; finecut dedup writes such a list (DATASET/dedup).",
         metavar="LIST",
         shown="none",
     )
@@ -59,27 +59,27 @@ class ShardOptions(DatasetOptions):
         shown="nothing",
     )
     take_invalid: bool = option(
-        False, CHOICE, "Take also clips that are marked, because something in them broke down."
+        False, CHOICE, "Also include marked clips, in which a step broke down."
     )
     caption: str = option(
         "",
         CHOICE,
-        "Whose captions go along as .txt, by the name in the documents (qwen for qwen_caption), or "
-        "none.",
+        "Whose captions to include as .txt: the captioner's name in the documents (qwen for "
+        "qwen_caption), or none.",
         metavar="NAME",
         shown="the first of each clip",
     )
     vectors: str = option(
         "",
         CHOICE,
-        "Whose vectors go along as .npy, by the name of the embedder, or none.",
+        "Whose vectors to include as .npy: the name of the embedder, or none.",
         metavar="NAME",
         shown="the only ones there are",
     )
     shard_mb: float = option(
         1000.0,
         SHARDS,
-        "Megabytes of a shard at the most; a clip that is larger has one to itself.",
+        "Largest size of a shard in megabytes; a larger clip gets a shard of its own.",
         metavar="MB",
         above=0,
         most=1_000_000,
@@ -87,15 +87,15 @@ class ShardOptions(DatasetOptions):
     shard_clips: int = option(
         10_000,
         SHARDS,
-        "Clips in a shard at the most; 0 means any number.",
+        "Largest number of clips in a shard; 0 means any number.",
         metavar="N",
         least=0,
     )
     bin_by: tuple[str, ...] = option(
         (),
         SHARDS,
-        "Put clips into folders by these: resolution (of the shorter side), aspect (width by "
-        "height), duration.",
+        "Put clips into folders by these properties: resolution (of the shorter side), aspect "
+        "(width by height), duration.",
         known=BINS,
         metavar="WHAT",
         shown="nothing",
@@ -103,32 +103,35 @@ class ShardOptions(DatasetOptions):
     resolution_edges: tuple[str, ...] = option(
         (),
         SHARDS,
-        "Pixels of the shorter side at which a bin ends and the next begins.",
+        "Resolutions, in pixels of the shorter side, at which one bin ends and the next begins.",
         metavar="PIXELS",
         shown="480 720 1080",
     )
     aspect_edges: tuple[str, ...] = option(
         (),
         SHARDS,
-        "Width divided by height at which a bin ends and the next begins.",
+        "Aspect ratios (width by height) at which one bin ends and the next begins.",
         metavar="RATIO",
         shown="0.8 1.25",
     )
     duration_edges: tuple[str, ...] = option(
         (),
         SHARDS,
-        "Seconds at which a bin ends and the next begins.",
+        "Durations in seconds at which one bin ends and the next begins.",
         metavar="SECONDS",
         shown="2 5 10 30",
     )
     no_mix: bool = option(
         False,
         SHARDS,
-        "Keep clips of a video together, in their order, instead of mixing those of all videos.",
+        (
+            "Keep the clips of each video together and in order, instead of mixing the clips of "
+            "all videos."
+        ),
     )
-    seed: int = option(0, SHARDS, "Another number mixes the clips in another order.", metavar="N")
+    seed: int = option(0, SHARDS, "Seed for the order of the clips.", metavar="N")
     lance: bool = option(
-        False, SHARDS, "Write the index and the vectors as a Lance table, too (clips.lance)."
+        False, SHARDS, "Also write the index and the vectors as a Lance table (clips.lance)."
     )
 
     @property
@@ -153,7 +156,7 @@ class ShardOptions(DatasetOptions):
                     yield f"{flag} {word} is unknown: {did_you_mean(word, known)}"
         for name in self.edges:
             if name not in self.bin_by:
-                yield f"--{name}-edges divide nothing without --bin-by {name}: write both"
+                yield f"--{name}-edges does nothing without --bin-by {name}: give both"
         for text in self.keep:
             try:
                 parse_rule_on_output(text)
@@ -161,21 +164,22 @@ class ShardOptions(DatasetOptions):
                 yield f"--keep: {error}"
         for what, name in (("caption", self.caption), ("vector", self.vectors)):
             if name == "none" and what in self.need:
-                yield f"--need {what} and none of them leave no clip: write one of the two"
+                yield f"--need {what} and none of them leave no clip: give only one of the two"
 
 
 class Shard(DatasetCommand[ShardOptions, "Ran"]):
     name = "shard"
     page = Page(
-        "Write what was curated as WebDataset shards with an index, ready to be trained on.",
-        """Each clip is a key of a tar: its mp4, its document (json), its caption (txt) and its
+        "Write a dataset as WebDataset shards with an index, ready for training.",
+        """\
+Each clip is a sample in a tar: its video (mp4), its document (json), its caption (txt) and its
         vector (npy). Clips of all videos are mixed, always in the same order. index.parquet says
-        where each lies; the folder is a Hugging Face dataset as it stands. A run that was killed
-        goes on where it was.""",
+        where each one is, and the folder can be loaded as a Hugging Face dataset. A run that was
+        killed continues where it stopped.""",
         examples=(
             ("everything that was kept", "finecut shard dataset --output shards"),
             (
-                "the better half, without duplicates, by shape and length",
+                "only sharp clips, without duplicates, in bins of resolution, shape and length",
                 "finecut shard dataset --output shards --drop dataset/dedup \\\n"
                 "      --keep 'sharpness>=0.2' --bin-by resolution aspect duration",
             ),

@@ -45,7 +45,7 @@ def planned(command: Shard) -> Sharding:
     root = sharding.folder.root
     if shelf.identity(root) == shelf.identity(output.root):
         raise OptionError(
-            f"--output is the dataset itself: write another folder, such as {output.root}/shards"
+            f"--output is the dataset itself: give another folder, such as {output.root}/shards"
         )
     refuse_unknown_store(root, "--output")
     _refuse_strangers(sharding.folder)
@@ -82,7 +82,7 @@ def _algorithm(named: str, output: Output) -> str | None:
         return None
     if not named and len(there) > 1:
         raise OptionError(
-            f"{output.root} has vectors of {', '.join(there)}: write --vectors {there[0]} (or "
+            f"{output.root} has vectors of {', '.join(there)}: give --vectors {there[0]} (or "
             "another), or --vectors none"
         )
     if named and named not in there:
@@ -99,8 +99,9 @@ def _refuse_own_folders(sharding: Sharding) -> None:
     if inside.startswith("/") or not (name in OWN_FOLDERS or name.endswith(OWN_ENDINGS)):
         return
     raise OptionError(
-        f"--output lies in {name}/, a folder of the dataset itself, where shards would be taken "
-        f"for a part of it: write another folder, such as {sharding.output.root}/shards"
+        f"--output is inside {name}/, a folder of the dataset itself, where shards would be "
+        "taken for part of the dataset: give another folder, such as "
+        f"{sharding.output.root}/shards"
     )
 
 
@@ -113,6 +114,6 @@ def _refuse_strangers(folder: ShardFolder) -> None:
         strangers += [path.rpartition("/")[2] for path in ours if shelf.exists(path)]
     if strangers:
         raise OptionError(
-            f"--output {folder.root} holds {strangers[0]}, which finecut shard did not write: "
-            "write to a folder of its own, where nothing else is read as a shard or replaced"
+            f"--output {folder.root} contains {strangers[0]}, which finecut shard did not write: "
+            "give a separate folder, so that no other file is read as a shard or replaced"
         )

@@ -65,8 +65,8 @@ def _make(options: ShardOptions, making: Making, keepers: Mapping[str, str]) -> 
     if not len(clips):
         why = f" ({books.reasons})" if books.left_out else ""
         raise RunError(
-            f"not one clip is left to be written, so nothing was changed: {books.sums}{why}"
-            f"{_why_none(sharding.output, books)}"
+            "no clip is left to write, so nothing was changed: "
+            f"{books.sums}{why}{_why_none(sharding.output, books)}"
         )
     num_bytes = max(1, int(options.shard_mb * 1e6) - len(END))
     clips, shards = making.write_all(clips, Limits(num_bytes, options.shard_clips))
@@ -100,8 +100,8 @@ def _why_none(output: Output, books: Books) -> str:
     why = f". {books.first_failures}" if books.failures else ""
     if not shelf.exists(output.layout.clips()):
         why += (
-            f". There is no clips/ in {output.root}: was it made with --no-upload-clips? Then run "
-            "finecut curate without it first"
+            f". There is no clips/ in {output.root}: was it made with --no-upload-clips? Then "
+            "run finecut curate without that option first"
         )
     return why
 
@@ -166,7 +166,7 @@ def final_words(ran: Ran, options: ShardOptions, seconds: float) -> list[str]:
     clips, size = books.written, size_of(books.num_bytes)
     lines = [
         f"clips    {books.sums}",
-        f"shards   {books.shards}{there}, {size}, {clock(books.seconds)} of film",
+        f"shards   {books.shards}{there}, {size}, {clock(books.seconds)} of video",
         f"members  {clips} mp4, {clips} json, {books.texts} txt, {books.vectors} npy",
         f"speed    {seconds:.1f} s" + (f", {speed:.0f} MB/s" if written else ""),
     ]
@@ -174,14 +174,14 @@ def final_words(ran: Ran, options: ShardOptions, seconds: float) -> list[str]:
         lines.insert(1, f"left out {books.reasons}")
     bins = sum(1 for name in books.bins if name)
     if bins:
-        lines.insert(-2, f"bins     {bins}, each a folder (summary.json says how full)")
+        lines.insert(-2, f"bins     {bins}, each a folder (summary.json has their sizes)")
     if books.failures:
         count = len(books.failures)
         lines += ["", f"{count} failure{'s'[: count > 1]}, listed in {folder.failures}"]
         lines += [shown(f"  {line}") for line in books.failure_lines]
-        lines.append("the same command tries them again, when mended")
+        lines.append("once they are repaired, the same command tries them again")
     lines += _of_lists(books, options, f"{ran.sharding.output.root}/dedup")
-    lines += ["", f"look into {folder.root}: README.md, index.parquet, summary.json"]
+    lines += ["", f"see {folder.root}: README.md, index.parquet, summary.json"]
     return lines
 
 
@@ -189,10 +189,10 @@ def _of_lists(books: Books, options: ShardOptions, found: str) -> list[str]:
     """What else there is to report of lists that were given, or were not."""
     lines = bereft_words(books.bereft)
     if options.drop and not books.on_lists:
-        lines.append(f"{books.drops} ids on the lists, 0 of them in the dataset")
+        lines.append(f"{books.drops} ids on the lists, but none of them is in the dataset")
     if number := books.not_left_out:
         which = "1 duplicate, and it is" if number == 1 else f"{number} duplicates that are"
-        lines.append(f"{found} lists {which} in the shards: --drop {found}")
+        lines.append(f"{found} lists {which} in the shards: leave them out with --drop {found}")
     return ["", *lines] if lines else []
 
 

@@ -22,12 +22,12 @@ class VerifyOptions(DatasetOptions):
     quick: bool = option(
         False,
         CHECK,
-        "Decode nothing: read documents, digests, sizes and vectors only.",
+        "Decode nothing; read only documents, digests, sizes and vectors.",
     )
     shards: tuple[str, ...] = option(
         (),
         CHECK,
-        "Verify these folders of shards, too, which finecut shard wrote.",
+        "Also verify these folders of shards, which finecut shard wrote.",
         metavar="FOLDER",
         shown="none",
     )
@@ -48,20 +48,20 @@ class VerifyOptions(DatasetOptions):
     max_pixels: int = option(
         67_108_864,
         LIMITS,
-        "Refuse clips with pictures of more pixels (8192 by 8192).",
+        "Refuse clips with more pixels per frame than this (8192 by 8192).",
         metavar="N",
         above=0,
     )
     no_isolation: bool = option(
         False,
         LIMITS,
-        "Decode clips in the workers themselves; usually they are decoded in child processes, and "
-        "one that crashes the decoder costs itself only.",
+        "Decode clips in the workers themselves, not in child processes. Then a clip that "
+        "crashes the decoder ends the whole run.",
     )
     max_memory_mb: int = option(
         4096,
         LIMITS,
-        "Memory that the work on one clip may take, in its child process.",
+        "Memory limit of the child process that decodes a clip.",
         metavar="MB",
         least=512,
         most=1_000_000,
@@ -69,14 +69,14 @@ class VerifyOptions(DatasetOptions):
     max_cpu_seconds: float = option(
         14_400.0,
         LIMITS,
-        "Processor time that the work on one clip may take there.",
+        "Limit of processor time for one clip.",
         metavar="SECONDS",
         least=1,
     )
     max_stall_seconds: float = option(
         300.0,
         LIMITS,
-        "How long it may take there without getting on.",
+        "How long that process may make no progress.",
         metavar="SECONDS",
         least=1,
         most=LONGEST_WAIT,
@@ -85,22 +85,23 @@ class VerifyOptions(DatasetOptions):
     def contradictions(self) -> Iterator[str]:
         if not self.is_local and not self.report:
             yield (
-                "--runner has to know where to put what its workers find: write --report FILE, "
-                "which they all can write to"
+                "--runner works on other machines, so it needs a place for what its workers "
+                "find: give --report FILE, with a path to which all of them can write"
             )
 
 
 class Verify(DatasetCommand[VerifyOptions, "Verified"]):
     name = "verify"
     page = Page(
-        "Read everything again that was curated, and say what is wrong and where.",
-        """Every document, clip, vector, preview and shard: whether it can be read, whether it is
-        what others say of it, and whether the books balance. Nothing is changed. Ends with 1 if
-        something is wrong.""",
+        "Read a whole dataset again, and report what is wrong and where.",
+        """\
+Checks every document, clip, vector, preview and shard: whether it can be read, whether it
+        matches what other files say about it, and whether the books balance. Nothing is changed.
+        The exit code is 1 if something is wrong.""",
         examples=(
-            ("everything, also each picture of each clip", "finecut verify dataset"),
+            ("check everything, including each frame of each clip", "finecut verify dataset"),
             (
-                "without decoding, with shards, all findings to a file",
+                "without decoding, including shards, with all findings in a file",
                 "finecut verify dataset --quick --shards shards --report findings.jsonl",
             ),
         ),
@@ -118,7 +119,7 @@ class Verify(DatasetCommand[VerifyOptions, "Verified"]):
         for several in (result.wrong, result.notes):
             for name, group in groupby(several, key=lambda finding: finding.kind):
                 findings, kind = list(group), KINDS[name]
-                mark = "" if kind.wrong else " (nothing wrong by itself)"
+                mark = "" if kind.wrong else " (not an error)"
                 yield f"{name}{mark}: {len(findings)}. Usually {kind.usually}. {kind.do}"
                 for finding in islice(findings, self.options.show):
                     yield f"  {finding.line}"
@@ -138,14 +139,15 @@ class Verify(DatasetCommand[VerifyOptions, "Verified"]):
             f"{number('chunks')} chunks, {number('runs')} runs"
         )
         yield (
-            f"clips    {number('clips')} files, {number('clips decoded')} decoded to the end "
-            f"({checked.get('seconds', 0):.1f} s, {number('frames')} frames){_undigested(checked)}"
+            f"clips    {number('clips')} files, {number('clips decoded')} decoded completely "
+            f"({checked.get('seconds', 0):.1f} s, {number('frames')} "
+            f"frames){_undigested(checked)}"
         )
         yield (
             f"more     {number('vectors')} vectors, {number('previews')} previews "
             f"({number('previews shown')} shown){_shards(checked)}"
         )
-        yield f"speed    {speed:.1f} clips a second, {seconds:.1f} s"
+        yield f"speed    {speed:.1f} clips per second, {seconds:.1f} s"
         if self.options.quick:
             yield "quick    nothing was decoded"
         if self.options.report:
@@ -160,7 +162,7 @@ class Verify(DatasetCommand[VerifyOptions, "Verified"]):
 
 def _undigested(checked: Mapping[str, Any]) -> str:
     without = int(checked.get("clips without digest", 0))
-    return f", {without} without a digest to compare with" if without else ""
+    return f", {without} without a digest" if without else ""
 
 
 def _shards(checked: Mapping[str, Any]) -> str:

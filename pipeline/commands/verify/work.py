@@ -89,8 +89,9 @@ def _write_report(path: str, data: bytes) -> None:
             own.write(path, data)
     except OSError as error:
         raise RunError(
-            f"--report {path} could not be written ({error.strerror or error}), although all was "
-            "checked. Make room, or write it to another folder, and run the same command again"
+            f"--report {path} could not be written ({error.strerror or error}), although "
+            "everything was checked. Make room, or write it to another folder, and run the same "
+            "command again"
         ) from error
     finally:
         own.sweep()
@@ -112,8 +113,8 @@ def _report_of(options: VerifyOptions, layout: Layout) -> str | None:
     report = shelf.absolute(options.report)
     if report.startswith(f"{layout.root}/"):
         raise OptionError(
-            f"--report {options.report} lies in the dataset, where verify writes nothing: write it "
-            "beside it"
+            f"--report {options.report} is inside the dataset, where verify writes nothing: "
+            "write it beside the dataset"
         )
     return report
 
@@ -129,6 +130,6 @@ def _refuse_others(layout: Layout, folders: Sequence[Folder]) -> None:
     names = {folder.path.rsplit("/", 1)[-1] for folder in folders}
     if not names & {"processed_clip_chunks", "processed_videos", "failures", "metas"}:
         raise NoDataset(
-            f"{layout.root} is no output: there is neither processed_clip_chunks/ nor "
-            "processed_videos/ in it. Write the folder that was the --output of finecut curate"
+            f"{layout.root} is not a dataset: it has neither processed_clip_chunks/ nor "
+            "processed_videos/. Give the folder that was the --output of finecut curate"
         )

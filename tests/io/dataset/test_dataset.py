@@ -312,15 +312,15 @@ def test_a_position_that_cannot_be_right_is_refused(
         {"share": [1, 1, 0, 1]},
     ]
     for wrong in [{}, None, *(state | change for change in changes)]:
-        with pytest.raises(ValueError, match="cannot be right as a position: give what"):
+        with pytest.raises(ValueError, match="is not a valid position: give what"):
             clips.load_state_dict(wrong)
     other = undecoded(dataset.root, shuffle=True, rank=0, world=2)
     other.load_state_dict(state)
-    with pytest.raises(RuntimeError, match="rank 0 of 1, and this is worker 0 of 1 of rank 0 of 2"):
+    with pytest.raises(RuntimeError, match="rank 0 of 1, but this is worker 0 of 1 of rank 0 of 2"):
         iter(other)
     clips.load_state_dict(state)
     clips.set_epoch(3)
-    with pytest.raises(RuntimeError, match="noted in epoch 0"):
+    with pytest.raises(RuntimeError, match="saved in epoch 0"):
         iter(clips)
     clips.load_state_dict(state)
     monkeypatch.setattr("os.getpid", lambda: 1)  # as in a worker, to which this was handed on
@@ -366,7 +366,7 @@ def film_of(clip: Any) -> str:
 @both
 def test_a_short_clip_is_an_error_unless_somebody_chose(dataset: Curated, source: str) -> None:
     clips = decoded(source, **NINE)
-    said = r"it has 8 frames, and frames=9 are wanted of it\. Give short='skip' .* short='pad'"
+    said = r"it has only 8 frames, but frames=9 were requested\. Give short='skip' .* short='pad'"
     with pytest.raises(ShortClip, match=said) as raised:
         list(clips)
     assert film_of_id(dataset, raised.value.id) == "other"
@@ -417,7 +417,7 @@ def test_a_clip_is_too_short_for_the_time_that_frames_take(dataset: Curated) -> 
             6 - int(clip["mask"].sum())
         )
         assert clip["mask"].sum() in (4, 5)
-    with pytest.raises(ShortClip, match=r"frames=6 at fps=4 are wanted of it"):
+    with pytest.raises(ShortClip, match=r"frames=6 at fps=4 were requested"):
         list(decoded(dataset.root, frames=6, fps=4))
 
 
@@ -460,9 +460,9 @@ def test_workers_go_on_past_short_clips(dataset: Curated) -> None:
 
 
 def test_what_says_nothing_of_short_clips_is_refused(dataset: Curated) -> None:
-    with pytest.raises(ValueError, match="short='long' is none of error, skip, pad"):
+    with pytest.raises(ValueError, match="short='long' is unknown: give one of error, skip, pad"):
         decoded(dataset.root, short="long")
-    with pytest.raises(ValueError, match="no frames= is given"):
+    with pytest.raises(ValueError, match="frames= is missing"):
         decoded(dataset.root, fps=4, short="pad")
     with pytest.raises(ValueError, match="decode=False"):
         undecoded(dataset.root, frames=3, short="pad")
@@ -487,12 +487,12 @@ def test_clips_on_a_list_are_left_out(dataset: Curated, source: str, tmp_path: P
     [
         ({"drop": None}, "drop=None names no clips: give the path"),
         ({"drop": [7]}, r"drop=\[7\] names no clips"),
-        ({"size": "224"}, "size='224' is no size: give the shorter side"),
+        ({"size": "224"}, "size='224' is not a size: give the shorter side"),
         ({"size": (224,)}, r"size=\(224,\) is no size"),
         ({"size": [224, 224]}, r"size=\[224, 224\] is no size"),
-        ({"frames": 2.5}, "frames=2.5 is no number of frames: give a whole number"),
+        ({"frames": 2.5}, "frames=2.5 is not a number of frames: give a whole number"),
         ({"fps": "4"}, "fps='4' is no rate"),
-        ({"seed": 0.5, "shuffle": True}, "seed=0.5 is no seed: give a whole number"),
+        ({"seed": 0.5, "shuffle": True}, "seed=0.5 is not a seed: give a whole number"),
     ],
 )
 def test_what_an_argument_cannot_be_is_said(
@@ -526,7 +526,7 @@ def test_no_clips_are_no_error(source: str) -> None:
 
 
 def test_what_is_no_output_is_said(tmp_path: Path) -> None:
-    with pytest.raises(NoDataset, match="holds no clips"):
+    with pytest.raises(NoDataset, match="contains no finished clips"):
         decoded(tmp_path)
 
 
@@ -552,7 +552,7 @@ def test_a_document_without_its_keys_is_named(copy: Curated) -> None:
     chunk = next(copy.output.chunks())
     Path(chunk).write_text("{}")
     for read in (copy.entries, lambda: table(str(copy.root)), lambda: undecoded(copy.root)):
-        with pytest.raises(NoDataset, match=f"{chunk} is no document of a chunk.* 'video'"):
+        with pytest.raises(NoDataset, match=f"{chunk} is not the document of a chunk.* 'video'"):
             read()
 
 
@@ -625,11 +625,11 @@ def test_clips_that_cannot_be_given_are_skipped_if_that_is_wished(
 
 
 def test_vectors_and_captions_that_are_missing_are_said(dataset: Curated, copy: Curated) -> None:
-    with pytest.raises(NoDataset, match=f"no vectors of 'other': write one of {ALGORITHM}"):
+    with pytest.raises(NoDataset, match=f"no vectors of 'other': give one of {ALGORITHM}"):
         decoded(dataset.root, vectors="other")
     with pytest.raises(ClipError, match=f"no gpt_caption, but {CAPTIONER}"):
         list(undecoded(dataset.root, caption="gpt_caption"))
-    with pytest.raises(ClipError, match="Rejected clips have none"):
+    with pytest.raises(ClipError, match="Rejected clips have no vector"):
         list(undecoded(dataset.root, vectors=ALGORITHM, rejected=True))
     say(copy.root, copy.kept()[0], windows=[])
     assert next(iter(undecoded(copy.root)))["caption"] == ""

@@ -232,9 +232,9 @@ def clear_first(folder: Path) -> Path:
 )
 def test_a_locked_film_is_refused_as_one(make: Make, tmp_path: Path) -> None:
     path = make(tmp_path)
-    with pytest.raises(FilmError, match="its pictures are encrypted"):
+    with pytest.raises(FilmError, match="its video is encrypted"):
         video_at(path)
-    with path.open("rb") as file, pytest.raises(FilmError, match="its pictures are encrypted"):
+    with path.open("rb") as file, pytest.raises(FilmError, match="its video is encrypted"):
         probe(file, Source(str(path), str(path), path.name), path.stat().st_size)
 
 

@@ -145,9 +145,7 @@ def test_a_mixed_down_clip_is_valid_and_its_document_says_so(tmp_path: Path) -> 
     clip = Clip(video, Chunk("c", 0, 1, 1, 1), made.shot, made.file)
     document = clip_document(clip, Layout(str(tmp_path)))
     assert document["valid"] is True
-    assert document["sound"] == (
-        "mixed down from 16 channels, of which the film does not say where they are heard, to mono"
-    )
+    assert document["sound"] == ("mixed down from 16 channels with no layout, to mono")
     assert "errors" not in document
 
 

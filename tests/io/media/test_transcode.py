@@ -371,13 +371,13 @@ OPEN = {"b_frames": 3, "gop": 24, "open_gop": True, "codec_options": PYRAMID}
 #: The film, what is said of it when it is cut smartly, and when copied (``None``: it is copied).
 REFUSED: dict[str, tuple[dict[str, Any], str, str | None]] = {
     "open groups": (OPEN, "groups of pictures are open", None),
-    "hevc": ({"codec": "libx265", "gop": 20}, "its pictures are hevc", None),
-    "vp9": ({"suffix": ".webm", "codec": "libvpx-vp9"}, "its pictures are vp9", None),
-    "ten bits": ({"pix_fmt": "yuv420p10le"}, "its profile of H.264", None),
-    "turned": ({"rotation": 90}, "its pictures are turned", None),
-    "wide pixels": ({"sample_aspect_ratio": 2}, "not square in their pixels", None),
-    "full range": ({"full_range": True}, "of a range or format", None),
-    "avi": ({"suffix": ".avi", "b_frames": 0}, "AVI does not say", "AVI does not say"),
+    "hevc": ({"codec": "libx265", "gop": 20}, "its video is hevc", None),
+    "vp9": ({"suffix": ".webm", "codec": "libvpx-vp9"}, "its video is vp9", None),
+    "ten bits": ({"pix_fmt": "yuv420p10le"}, "its H.264 profile", None),
+    "turned": ({"rotation": 90}, "its frames are rotated", None),
+    "wide pixels": ({"sample_aspect_ratio": 2}, "have non-square pixels", None),
+    "full range": ({"full_range": True}, "have a range or format", None),
+    "avi": ({"suffix": ".avi", "b_frames": 0}, "AVI does not record", "AVI does not record"),
     "mjpeg": (
         {"suffix": ".mov", "codec": "mjpeg", "pix_fmt": "yuvj420p"},
         "players do not expect",

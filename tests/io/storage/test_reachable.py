@@ -82,7 +82,9 @@ def test_a_server_of_credentials_that_is_silent_is_named(silent: str, tmp_path: 
     env = alone(tmp_path, GCE_METADATA_HOST=silent, GCE_METADATA_IP=silent)
     given = ["curate", "--input", "gs://bucket/films", "--output", str(tmp_path / "out")]
     [said] = answered(given, env).splitlines()
-    assert said.startswith("finecut: gs://bucket was not asked, because there are no credentials")
+    assert said.startswith(
+        "finecut: gs://bucket was not accessed, because there are no credentials"
+    )
     assert f"GCE_METADATA_HOST={silent}" in said
     assert LOG_IN in said
     assert "GOOGLE_APPLICATION_CREDENTIALS" in said

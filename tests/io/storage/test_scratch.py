@@ -94,7 +94,7 @@ def test_a_folder_that_cannot_be_written_to_is_no_accident(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("name", ["", "../a", "a/b", ".a", "a\0b"])
 def test_no_name_leads_out_of_the_folder(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no name for a file"):
+    with pytest.raises(ValueError, match="not a valid name for a file"):
         Scratch(100, str(tmp_path)).get(name)
 
 

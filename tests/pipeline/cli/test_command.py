@@ -162,8 +162,8 @@ def test_the_version_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
 # Mistakes.
 
 MISTAKES: dict[str, tuple[Sequence[str], str]] = {
-    "no input": (["--output", "out"], "write --input FOLDER"),
-    "no output": (["--input", "films"], "write --output FOLDER"),
+    "no input": (["--output", "out"], "give --input FOLDER"),
+    "no output": (["--input", "films"], "give --output FOLDER"),
     "misspelt": (["--input", "films", "--output", "out", "--limit-clip", "3"], "--limit-clips"),
     "misspelt output": (["--input", "films", "--outptu", "out"], "did you mean --output"),
     "shortened": (
@@ -175,26 +175,26 @@ MISTAKES: dict[str, tuple[Sequence[str], str]] = {
     "stray word": (["--output", "out", "--input", "films", "--verbose", "more"], "--input more"),
     "no value": (["--input", "films", "--output"], "--output"),
     "no such input": (["--input", "filmz", "--output", "out"], "Give a folder"),
-    "empty input": (["--input", "", "--output", "out"], "write --input"),
+    "empty input": (["--input", "", "--output", "out"], "give --input"),
     "not a video": (["--input", "films/notes.doc", "--output", "out"], ".mp4"),
-    "no number": (["--input", "films", "--output", "out", "--clip-length", "ten"], "a number"),
+    "not a": (["--input", "films", "--output", "out", "--clip-length", "ten"], "a number"),
     "no whole number": (["--input", "films", "--output", "out", "--workers", "2.5"], "whole"),
-    "no rate": (["--input", "films", "--output", "out", "--bit-rate", "4Q"], "like 4M"),
+    "no rate": (["--input", "films", "--output", "out", "--bit-rate", "4Q"], "such as 4M"),
     "below zero": (["--input", "films", "--output", "out", "--clip-length", "-1"], "above 0"),
     "not finite": (["--input", "films", "--output", "out", "--clip-length", "nan"], "above 0"),
     "no such choice": (["--input", "films", "--output", "out", "--encoder", "x265"], "libx265"),
     "no such runner": (["--input", "films", "--output", "out", "--runner", "Sprinter"], "--runner"),
     "too short for a clip": (
         ["--input", "films", "--output", "out", "--clip-length", "1"],
-        "write --min-clip-length 1 or less",
+        "give --min-clip-length 1 or less",
     ),
     "two bit rates": (
         ["--input", "films", "--output", "out", "--bit-rate", "4M", "--use-input-bit-rate"],
-        "write one of them",
+        "give only one of them",
     ),
     "quality and bit rate": (
         ["--input", "films", "--output", "out", "--bit-rate", "4M", "--crf", "20"],
-        "write --crf, or --bit-rate",
+        "give only one of --crf, --bit-rate",
     ),
 }
 

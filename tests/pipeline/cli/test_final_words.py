@@ -69,7 +69,7 @@ def test_a_terminal_of_no_width_sees_whole_lines(films: Path, tmp_path: Path) ->
 
 def test_nobody_is_sent_where_nothing_lies(films: Path, tmp_path: Path) -> None:
     def folders(words: str) -> set[str]:
-        [line] = [line for line in words.splitlines() if "look into" in line]
+        [line] = [line for line in words.splitlines() if "see " in line]
         return set(re.findall(r"[\w/-]+/(?=,| and |$)", line.partition(": ")[2]))
 
     everything = said(*curated(films, tmp_path / "all", generate_previews=True))
@@ -90,7 +90,7 @@ def test_where_all_failed_nobody_is_sent_anywhere(tmp_path: Path) -> None:
     (tmp_path / "films").mkdir()
     (tmp_path / "films" / "a.mp4").write_text("no film", encoding="utf-8")
     words = said(*curated(tmp_path / "films", tmp_path / "out"))
-    assert "look into" not in words
+    assert "see " not in words
     assert "1 failure, listed in failures.jsonl" in words
 
 

@@ -48,8 +48,8 @@ def test_an_example_can_be_copied(name: str, command: str) -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        (["curat"], "there is no command curat: did you mean curate?"),
-        (["xyzzy"], "finecut --help lists what there is"),
+        (["curat"], "unknown command curat: did you mean curate?"),
+        (["xyzzy"], "finecut --help lists all commands"),
         (["curate", "--input", "f", "--output", "o", "--clip-lenght=3"], "did you mean --clip-l"),
         (["completion", "cmd"], "invalid choice: 'cmd'"),
     ],

@@ -17,7 +17,7 @@ from finecut.io.media.testfilm.paint import paint
 
 COMMAND = (sys.executable, "-m", "finecut.pipeline.cli.command")
 FULL = "/dev/full"
-LOST = "finecut: not all words could be written to standard output: "
+LOST = "finecut: some output could not be written to standard output: "
 WHY = {
     "full": "No space left on device",
     "closed": "it is closed",

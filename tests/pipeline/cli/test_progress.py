@@ -39,7 +39,7 @@ def test_watching_for_shots_is_shown_until_the_first_clip() -> None:
         == "watching   1:30 of film, 0 shots in 0 chunks, 30.0x real time"
     )
     counts |= {"shots planned": 7, "split/items": 1, "videos not split": 1}
-    assert "7 shots in 1 chunks" in progress_line(counts, 3.0)
+    assert "7 clips in 1 chunks" in progress_line(counts, 3.0)
     assert progress_line(counts, 3.0).endswith(", 1 failed")
     assert progress_line({**counts, "clips cut": 1}, 3.0).startswith("cutting")
 

@@ -65,7 +65,7 @@ def test_a_model_that_is_not_there_is_named(
         capsys, "--no-generate-embeddings", "--generate-captions", "--captioning-algorithm", folder
     )
     assert code == 1
-    assert "model.safetensors is not there" in found["caption captioner"]
+    assert "model.safetensors is missing" in found["caption captioner"]
 
 
 def test_what_cannot_be_planned_is_one_finding_of_many(

@@ -366,7 +366,7 @@ def test_what_is_missing_or_broken_is_counted_and_left_out(
     (run / "summary.json").write_text(json.dumps({"options": {"keep": ["nonsense"], "no": 1}}))
     assert main(["report", str(copy)]) == 0
     out, err = capsys.readouterr()
-    assert "4 documents of clips are missing or broken" in err
+    assert "4 clip documents are missing or broken" in err
     assert "12 clips" in out
     facts = facts_of(copy / "report" / "index.html")
     assert (facts["count"], facts["unreadable"], facts["groups"]) == (12, 4, 0)
@@ -386,7 +386,7 @@ def test_what_is_no_dataset_gets_no_page(
     with pytest.raises(SystemExit) as ended:
         main(["report", str(tmp_path)])
     assert ended.value.code == 2
-    assert "holds no clips that were finished" in capsys.readouterr().err
+    assert "contains no finished clips" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -509,11 +509,11 @@ def test_a_run_makes_its_page_and_lives_without_one(
     assert not (output / "report").exists()
     (output / "report").write_text("in the way")
     assert main(words) == 0
-    assert "no report, because it could not be made" in capsys.readouterr().out
+    assert "no report, because writing it failed" in capsys.readouterr().out
     (output / "report").unlink()
     assert main(words) == 0  # nothing to do but the page
     page = output / "report" / "index.html"
-    assert f"look: {page}" in capsys.readouterr().out
+    assert f"open: {page}" in capsys.readouterr().out
     assert facts_of(page)["count"] == 1
 
 
@@ -522,7 +522,7 @@ def test_links_between_places_that_cannot_reach_each_other_are_refused(
 ) -> None:
     with pytest.raises(SystemExit):
         main(["report", str(dataset.root), "--into", "gs://bucket/pages"])
-    assert "do not lie in one place" in capsys.readouterr().err
+    assert "are not on the same disk or in the same bucket" in capsys.readouterr().err
     root, before = dataset.root, tree(dataset.root)
     for inside in ("", "clips", "filtered_clips/x", "metas/v0", "report/data", "clips/../previews"):
         with pytest.raises(SystemExit) as ended:

@@ -56,9 +56,9 @@ def test_a_file_that_is_no_film_is_described(isolated: bool, damaged: Path, tmp_
     told = {failure.source.relative: failure for failure in found}
     size = (damaged / "text.mp4").stat().st_size
     text, *words = told["text.mp4"].evidence.splitlines()
-    assert text == f"film: {size} bytes, begins as a text"
+    assert text == f"video: {size} bytes, begins like text"
     assert words == ["decoder: InvalidDataError: Invalid data found when processing input"]
-    assert told["nothing.mp4"].evidence.startswith("film: 0 bytes, nothing in it\ndecoder: ")
+    assert told["nothing.mp4"].evidence.startswith("video: 0 bytes, empty\ndecoder: ")
     for failure in found:
         assert not OURS.search(failure.evidence), failure
 
@@ -133,8 +133,8 @@ def test_a_circle_of_causes_has_an_end() -> None:
 @pytest.mark.parametrize(
     ("head", "words"),
     [
-        (b"\x1aE\xdf\xa3rest", "begins as Matroska or WebM"),
-        (b"RIFF\0\0\0\0AVI LIST", "begins as AVI"),
+        (b"\x1aE\xdf\xa3rest", "begins like Matroska or WebM"),
+        (b"RIFF\0\0\0\0AVI LIST", "begins like AVI"),
         ((b"G" + bytes(187)) * 2, "begins as MPEG-TS"),
         (bytes(100), "begins with zeros"),
         (b"\x01\x02\x03\x04\x05\x06\x07\x08\x09", "begins with 01 02 03 04 05 06 07 08, which is"),

@@ -216,7 +216,7 @@ def test_rejected_clips_and_clips_without_windows_are_not_asked_about(
 def test_frames_that_are_gone_cost_the_captions(clips: list[Clip], tmp_path: Path) -> None:
     gone = clips[0].replace(staged=str(tmp_path / "gone.mp4"))
     dark, bright = caption([gone, clips[1]], Teller(), tmp_path)
-    assert "FilmError: no video container" in dark.errors["caption"]
+    assert "FilmError: it could not be opened as a video container" in dark.errors["caption"]
     assert statuses(bright) == ["ok", "ok"]
 
 

@@ -280,7 +280,7 @@ def test_an_empty_name_is_no_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_table_of_what_is_no_id_is_refused(id: str | None, tmp_path: Path) -> None:
     listed = pa.table({"id": pa.array([identifier(1), id], pa.string())})
     pq.write_table(listed, tmp_path / "list.parquet")
-    with pytest.raises(DropsError, match=r"list\.parquet, row 2: .* is no id of a clip"):
+    with pytest.raises(DropsError, match=r"list\.parquet, row 2: .* is not the id of a clip"):
         read_drops([str(tmp_path / "list.parquet")])
 
 
@@ -305,17 +305,17 @@ def test_a_text_may_begin_with_a_mark(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_vectors_is_named(tmp_path: Path) -> None:
-    with pytest.raises(NoDataset, match=r"holds no \.parquet"):
+    with pytest.raises(NoDataset, match=r"contains no \.parquet"):
         dedup(asked(tmp_path, tmp_path))
     (tmp_path / "processed_videos").mkdir()
     plain = DedupOptions(dataset=str(tmp_path))
-    with pytest.raises(NoDataset, match="holds no vectors"):
+    with pytest.raises(NoDataset, match="contains no vectors"):
         dedup(plain)
     for name in ("ce1", "eye"):
         write_tables(tmp_path / f"{name}_embd_parquet", ["a"], np.ones((1, 2)), 1)
     with pytest.raises(OptionError, match="vectors of cosmos-embed1, eye: write --algorithm"):
         dedup(plain)
-    with pytest.raises(OptionError, match="--algorithm nose has no vectors here"):
+    with pytest.raises(OptionError, match="there are no vectors of --algorithm nose here"):
         dedup(dataclasses.replace(plain, algorithm="nose"))
     assert dedup(dataclasses.replace(plain, algorithm="eye"))[1].items == 1
 
@@ -634,7 +634,7 @@ def test_duplicates_are_found_looked_at_and_dropped(
     for start in (0.0, 2.0):
         family = {id for id, (film, at, _) in sources.items() if film in "acd" and at == start}
         assert len(family - drops) == 1
-    assert "4 of 8 clips to remove, 8.0 s of film" in words
+    assert "4 of 8 clips to remove, 8.0 s of video" in words
     assert "--drop" in words
 
     again = tmp_path / "again"
@@ -696,13 +696,13 @@ def test_when_nothing_can_be_looked_at_nothing_is_listed(
     arguments = ["dedup", str(output), "--into", str(into)]
     (output / "clips").mkdir(exist_ok=True)
     assert main(arguments) == 1
-    assert re.search(r"not one of the \d+ near pairs could be looked at", capfd.readouterr().err)
+    assert re.search(r"not one of the \d+ close pairs could be compared", capfd.readouterr().err)
     assert not (into / "duplicates").exists()
     (output / "clips").rmdir()
     assert main(arguments) == 0
     said = capfd.readouterr().out
     assert "not compared (the dataset has no clips/)" in said
-    assert "vectors alone decided, by --eps 0.1" in said
+    assert "vectors alone decided, with --eps 0.1" in said
 
 
 def test_named_vectors_of_an_output_are_looked_at_where_its_clips_lie(

@@ -164,7 +164,7 @@ def test_what_goes_wrong_costs_one_vector(
 def test_a_clip_without_frames_costs_its_own_vector(clips: list[Clip], tmp_path: Path) -> None:
     gone = clips[0].replace(staged=str(tmp_path / "gone.mp4"))
     dark, bright = embed([gone, clips[1]], Eye(), tmp_path)
-    assert "FilmError: no video container" in dark.errors["embedding"]
+    assert "FilmError: it could not be opened as a video container" in dark.errors["embedding"]
     assert bright.vectors
 
 

@@ -61,7 +61,7 @@ def test_another_model_is_refused(layout: Layout, algorithm: str, used: ModelUse
 def test_tables_of_others_are_refused_too(layout: Layout) -> None:
     path = Path(layout.embedding_parquet("cosmos-embed1-224p", "chunk"))
     path.write_bytes(embedding_table([("a", (1.0, 2.0, 3.0))]))
-    with pytest.raises(MixedVectors, match="a model that nothing there names"):
+    with pytest.raises(MixedVectors, match="an unknown model"):
         refuse_other_vectors(layout, "cosmos-embed1-224p", EYE)
 
 
@@ -71,7 +71,7 @@ def test_what_is_no_table_is_not_asked(layout: Layout) -> None:
     refuse_other_vectors(layout, "cosmos-embed1-224p", EYE)
     for table in folder.glob("*.parquet"):
         table.write_bytes(b"PAR1")
-    with pytest.raises(MixedVectors, match="is no Parquet table"):
+    with pytest.raises(MixedVectors, match="is not a Parquet table"):
         refuse_other_vectors(layout, "cosmos-embed1-224p", EYE)
 
 
@@ -112,5 +112,5 @@ def test_pickles_without_a_note_are_nobodys(layout: Layout) -> None:
     pickle = Path(layout.embedding("other", "clip"))
     pickle.parent.mkdir()
     pickle.write_bytes(b"whatever")
-    with pytest.raises(MixedVectors, match="nothing there names"):
+    with pytest.raises(MixedVectors, match="unknown model"):
         claim(own(layout, "run-1"), layout, "other", EYE)

@@ -283,7 +283,9 @@ def test_a_list_of_cuts_for_other_films_is_a_mistake(films: Path, tmp_path: Path
     cuts = tmp_path / "cuts.csv"
     cuts.write_text("other.mp4,3\n")
     options = options_for(films, tmp_path / "out", cuts=str(cuts), clip_length=10.0)
-    with pytest.raises(OptionError, match=r"none of the 1 videos found.*as half.mp4"):
+    with pytest.raises(
+        OptionError, match=r"none of the 1 videos that were found.*such as half.mp4"
+    ):
         run(options)
 
 

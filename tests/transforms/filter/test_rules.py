@@ -54,8 +54,8 @@ def test_a_score_that_is_not_there_rejects() -> None:
         ("sharpness=0.1", "a score, a comparison and a number"),
         ("sharpness>=lots", "a score, a comparison and a number"),
         ("sharpness>=nan", "a score, a comparison and a number"),
-        ("beauty>=1", "write one of motion_global_mean"),
-        ("", "is no rule"),
+        ("beauty>=1", "give one of motion_global_mean"),
+        ("", "is not a rule"),
     ],
 )
 def test_wrong_rules_are_told_what_to_write(text: str, words: str) -> None:
@@ -85,5 +85,7 @@ def test_labels_are_the_same_or_not(text: str, value: float | str, kept: bool) -
 def test_of_finished_clips_labels_are_believed() -> None:
     assert parse_rule_on_output("camera=static") == Rule("camera=static", "camera", "=", "static")
     for text in ("beauty>=1", "sharpness=0.1"):
-        with pytest.raises(ValueError, match=r"no score|a score, a comparison and a number"):
+        with pytest.raises(
+            ValueError, match=r"does not name a score|a score, a comparison and a number"
+        ):
             parse_rule_on_output(text)

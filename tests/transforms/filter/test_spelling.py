@@ -96,7 +96,7 @@ def test_a_score_is_spelled_with_either_sign() -> None:
 @pytest.mark.parametrize(
     ("rule", "words"),
     [
-        ("sharpnes>=0.1", "'sharpnes>=0.1' names no score: did you mean sharpness?"),
+        ("sharpnes>=0.1", "'sharpnes>=0.1' does not name a score: did you mean sharpness?"),
         ("Sharpness>=0.1", "did you mean sharpness?"),
         ("aesthetics>4", "did you mean aesthetic?"),
         ("motion_mean>=0.1", "did you mean motion_global_mean?"),
@@ -115,7 +115,7 @@ def test_a_score_that_is_misspelled_is_told(rule: str, words: str) -> None:
             "x264 is unknown: did you mean libx264?",
         ),
         (["curate", *NEEDED, "--motion-filter", "scoreonly"], "did you mean score-only?"),
-        (["curate", *NEEDED, "--motion-filter", "perhaps"], "write one of disable, enable, score"),
+        (["curate", *NEEDED, "--motion-filter", "perhaps"], "give one of disable, enable, score"),
         (["curate", *NEEDED, "--keep", "sharpnes>1"], "did you mean sharpness?"),
         (["shard", "out", "--output", "s", "--need", "captions"], "did you mean caption?"),
         (["shard", "out", "--output", "s", "--bin-by", "resolutoin"], "did you mean resolution?"),
@@ -174,7 +174,7 @@ def test_the_dataset_may_stand_behind_options_that_take_several(
         ("--keep motion>=1", "required: DATASET"),
         ("--drop OUT", "required: DATASET"),
         ("", "required: DATASET"),
-        ("--keep motion>=1 OUT1 OUT2", "'OUT1' is no rule"),
+        ("--keep motion>=1 OUT1 OUT2", "'OUT1' is not a rule"),
     ],
 )
 def test_a_dataset_that_is_missing_or_not_the_only_one_is_told(
@@ -209,4 +209,4 @@ def test_a_word_is_spelled_as_it_is_known() -> None:
     assert spelled("a_b", ("a-b", "c")) == "a-b"
     assert spelled("d_e", ("a-b", "c")) == "d_e"
     assert did_you_mean("contnet", ("content", "x")) == "did you mean content?"
-    assert did_you_mean("zzz", ("content", "x")) == "write one of content, x"
+    assert did_you_mean("zzz", ("content", "x")) == "give one of content, x"

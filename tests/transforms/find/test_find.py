@@ -79,7 +79,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     ("name", "data", "words"),
     [
         ("a.json", b"{", "cannot be read"),
-        ("a.json", b'{"path": "x"}', "holds no array"),
+        ("a.json", b'{"path": "x"}', "not contain an array"),
         ("a.jsonl", b"x.mp4", "cannot be read"),
         ("a.txt", b"caf\xe9.mp4", "UTF-8"),
     ],
@@ -133,7 +133,7 @@ def test_lists(shelf: Path, tmp_path: Path, name: str, text: str) -> None:
 
 
 def test_a_list_entry_without_a_path_is_refused() -> None:
-    with pytest.raises(InputError, match="names no file"):
+    with pytest.raises(InputError, match="is not the name of a file"):
         read_list('[{"size": 3}]', ".json")
 
 
@@ -155,7 +155,7 @@ def test_relative_inputs_are_named_absolutely(shelf: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    ("spec", "words"), [("nowhere", "does not exist"), ("films/c.mp4.part", "is not a video")]
+    ("spec", "words"), [("nowhere", "does not exist"), ("films/c.mp4.part", "is neither a video")]
 )
 def test_impossible_inputs_are_refused_before_the_start(shelf: Path, spec: str, words: str) -> None:
     with pytest.raises(InputError, match=words):

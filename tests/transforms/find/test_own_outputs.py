@@ -53,16 +53,16 @@ def test_an_output_that_is_the_input_is_refused(
     (tmp_path / "link").symlink_to(films)
     monkeypatch.chdir(tmp_path)
     for wanted in (choices(films, reached), choices(reached, films)):
-        with pytest.raises(OptionError, match="the folder of the films itself"):
+        with pytest.raises(OptionError, match="the folder of the source videos itself"):
             run(wanted)
-        with pytest.raises(OptionError, match="the folder of the films itself"):
+        with pytest.raises(OptionError, match="the folder of the source videos itself"):
             job(wanted)
     assert [path.name for path in films.iterdir()] == ["day"]
 
 
 def test_an_output_of_a_store_that_is_the_input_is_refused() -> None:
     wanted = choices("gs://films/all/", "gs://films/all", runner="DirectRunner")
-    with pytest.raises(OptionError, match="the folder of the films itself"):
+    with pytest.raises(OptionError, match="the folder of the source videos itself"):
         job(wanted)
 
 
@@ -70,7 +70,7 @@ def test_an_output_of_a_store_that_is_the_input_is_refused() -> None:
 def test_clips_of_an_output_are_no_input_of_it(films: Path, tmp_path: Path, below: str) -> None:
     for folder in ("out/clips/deeper", "out/filtered_clips"):
         (tmp_path / folder).mkdir(parents=True)
-    with pytest.raises(OptionError, match="holds clips of --output"):
+    with pytest.raises(OptionError, match="contains clips of --output"):
         run(choices(tmp_path / "out" / below, tmp_path / "out"))
 
 
@@ -90,7 +90,7 @@ def test_outputs_in_an_input_are_not_found_by_any_run(
         found = find_sources(Finding((f"{films}{spec}",)))
     assert {Path(source.uri).name for source in found} <= {"a.mp4"}
     [told] = [record.getMessage() for record in caplog.records]
-    assert f"{films}/day/out is an output of finecut: 2 clips" in told
+    assert f"{films}/day/out is an output of finecut, so its 2 clips" in told
 
 
 def test_what_a_killed_run_left_is_not_found(films: Path) -> None:

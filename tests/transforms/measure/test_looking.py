@@ -292,7 +292,7 @@ def test_without_scratch_and_without_a_file_there_is_no_sheet(
 ) -> None:
     looking = Looking(sheet=WHOLE, scratch=Scratch(0, str(tmp_path)))
     [result, _] = cut_with(film("cfr"), tmp_path, lambda shot: Diary())
-    with pytest.raises(NoSheet, match="no file to draw a sheet from"):
+    with pytest.raises(NoSheet, match="no file from which to sample frames"):
         sheet_of(clip_of(result, film("cfr")).replace(staged=None), looking)
 
 

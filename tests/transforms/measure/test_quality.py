@@ -241,7 +241,7 @@ def test_nothing_seen_is_nothing_said() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 9), (9, 1), (9, 9, 3)])
 def test_what_is_no_picture_is_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="cannot be judged"):
+    with pytest.raises(ValueError, match="cannot be measured"):
         QualityMeter().see(np.zeros(shape, np.uint8))
 
 

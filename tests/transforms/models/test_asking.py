@@ -436,9 +436,9 @@ def test_answers_that_are_missing_doubled_or_foreign() -> None:
     model = Scripted(Said("twice", "1"), Said("once", "x"), Said("else", "?"), Said("twice", "2"))
     never, twice = "the model did not answer", "the model answered 2 times"
     assert ask(model, [Question("never"), Question("once"), Question("twice")]) == {
-        "never": Trouble("never", "WrongAnswers", f"{never} when asked about it once"),
+        "never": Trouble("never", "WrongAnswers", f"{never} when it was asked once about this"),
         "once": Said("once", "x"),
-        "twice": Trouble("twice", "WrongAnswers", f"{twice} when asked about it once"),
+        "twice": Trouble("twice", "WrongAnswers", f"{twice} when it was asked once about this"),
     }
 
 
@@ -474,7 +474,7 @@ def test_vectors_of_no_numbers_cost_themselves(texts: list[str], most: int) -> N
         if text and not math.isfinite(float(text)):
             assert isinstance(answer, Trouble)
             assert answer.error == "NoVector"
-            assert "shape (2,) with 2 values that are no numbers" in answer.message
+            assert "shape (2,) with 2 values that are not numbers" in answer.message
         else:
             assert isinstance(answer, Vector)
             assert np.isfinite(answer.numbers).all()
@@ -493,7 +493,7 @@ def test_one_number_that_is_none_is_enough() -> None:
     numbers[567] = np.nan
     [answer] = matched([Question("a")], [Vector("a", numbers)])
     assert isinstance(answer, Trouble)
-    assert "1 values that are no numbers" in answer.message
+    assert "1 values that are not numbers" in answer.message
 
 
 # ── several at once ──────────────────────────────────────────────────────────────────────────────

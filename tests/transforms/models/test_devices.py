@@ -54,7 +54,7 @@ def test_without_a_gpu(no_gpu: None) -> None:
     assert device_of("auto") == device_of("cpu") == "cpu"
     assert gpu_memory_gb() is None
     assert at_once_on("cuda", 1e6) == 0
-    with pytest.raises(WeightsMissing, match=r"torch sees none.*'cpu' to do without\."):
+    with pytest.raises(WeightsMissing, match=r"torch sees none.*'cpu' to do without a GPU\."):
         device_of("cuda")
 
 

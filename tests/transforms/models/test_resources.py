@@ -53,15 +53,15 @@ def packed(part: Decimal, most: int) -> int:
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ({"gpus": 1, "gpu_memory_gb": 10}, "two answers to one question"),
-        ({"gpus": 1.5}, r"gpus=1\.5 .* whole devices"),
-        ({"cpus": -1}, "cpus=-1 .* from 0 on"),
-        ({"gpus": -0.5}, r"gpus=-0\.5 .* from 0 on"),
-        ({"gpu_memory_gb": math.nan}, "gpu_memory_gb=nan .* from 0 on"),
-        ({"gpu_memory_gb": math.inf}, "gpu_memory_gb=inf .* from 0 on"),
-        ({"cpus": math.inf}, "cpus=inf .* from 0 on"),
-        ({"nvdecs": -1}, "nvdecs=-1 .* from 0 on"),
-        ({"nvencs": 0.5}, r"nvencs=0\.5 .* whole things"),
+        ({"gpus": 1, "gpu_memory_gb": 10}, "contradict each other"),
+        ({"gpus": 1.5}, r"gpus=1\.5 .* whole number of devices"),
+        ({"cpus": -1}, "cpus=-1 .* 0 or more"),
+        ({"gpus": -0.5}, r"gpus=-0\.5 .* 0 or more"),
+        ({"gpu_memory_gb": math.nan}, "gpu_memory_gb=nan .* 0 or more"),
+        ({"gpu_memory_gb": math.inf}, "gpu_memory_gb=inf .* 0 or more"),
+        ({"cpus": math.inf}, "cpus=inf .* 0 or more"),
+        ({"nvdecs": -1}, "nvdecs=-1 .* 0 or more"),
+        ({"nvencs": 0.5}, r"nvencs=0\.5 .* whole number"),
         ({"entire_gpu": True, "gpus": 0.5}, r"entire_gpu=true and gpus=0\.5 contradict"),
         ({"entire_gpu": True, "gpu_memory_gb": 8}, "entire_gpu=true and gpu_memory_gb=8 contra"),
     ],
@@ -217,20 +217,23 @@ def test_what_is_written_down_is_read_back(asked: Resources) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "'' says nothing about resources.*'cpus=2,gpu_memory_gb=20'"),
-        ("cpus", "'cpus' says nothing about resources"),
-        ("cpus=", "'cpus=' says nothing"),
-        ("cpus=2,", "'' says nothing"),
-        ("ram=2", "'ram' is no resource: there are cpus, gpu_memory_gb, gpus, entire_gpu, nvdecs"),
+        ("", "'' does not describe a resource.*'cpus=2,gpu_memory_gb=20'"),
+        ("cpus", "'cpus' does not describe a resource"),
+        ("cpus=", "'cpus=' does not describe"),
+        ("cpus=2,", "'' does not describe"),
+        (
+            "ram=2",
+            ("'ram' is not a resource: there are cpus, gpu_memory_gb, gpus, entire_gpu, nvdecs"),
+        ),
         ("cpus=many", "cpus=many is not a number"),
         ("cpus=1=2", "cpus=1=2 is not a number"),
-        ("cpus=nan", "cpus=nan cannot be had"),
-        ("nvdecs=1e999", "nvdecs=inf cannot be had"),
-        ("nvdecs=1.5", "nvdecs=1.5 cannot be had.*whole things"),
-        ("entire_gpu=1", "entire_gpu=1 says neither yes nor no: write true or false"),
-        ("cpus=1,cpus=2", "cpus is given twice in 'cpus=1,cpus=2'"),
-        ("gpus=1,gpu_memory_gb=2", "two answers to one question"),
-        ("gpus=1.5", "whole devices"),
+        ("cpus=nan", "cpus=nan is impossible"),
+        ("nvdecs=1e999", "nvdecs=inf is impossible"),
+        ("nvdecs=1.5", "nvdecs=1.5 is impossible.*whole number"),
+        ("entire_gpu=1", "entire_gpu=1 is neither yes nor no: give true or false"),
+        ("cpus=1,cpus=2", "cpus appears twice in 'cpus=1,cpus=2'"),
+        ("gpus=1,gpu_memory_gb=2", "contradict each other"),
+        ("gpus=1.5", "whole number of devices"),
     ],
 )
 def test_wrong_texts_are_told_what_to_write(text: str, words: str) -> None:
@@ -248,13 +251,13 @@ def test_every_step_can_be_overridden(step: str) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("gpu_memory_gb=8", "'gpu_memory_gb=8' does not say which step.*'embed:gpu_memory_gb=8'"),
+        ("gpu_memory_gb=8", "'gpu_memory_gb=8' does not name a step.*'embed:gpu_memory_gb=8'"),
         (
             "dance:gpus=1",
-            "'dance' is no step with resources: write one of split, cut",
+            "'dance' is not a step with resources: give one of split, cut",
         ),
-        (":gpus=1", "'' is no step"),
-        ("embed:", "says nothing about resources"),
+        (":gpus=1", "'' is not a step"),
+        ("embed:", "does not describe a resource"),
     ],
 )
 def test_wrong_overrides_are_told_what_to_write(text: str, words: str) -> None:
@@ -303,10 +306,10 @@ def test_a_step_without_a_gpu_needs_no_accelerator() -> None:
 @pytest.mark.parametrize(
     ("asked", "accelerator", "words"),
     [
-        (Resources(gpus=1), None, "no kind of it is named.*nvidia-l4"),
-        (Resources(gpus=1), "", "no kind of it is named"),
-        (Resources(gpus=1), "nvidia-l4;count:4", "'nvidia-l4;count:4' is no kind of GPU"),
-        (Resources(gpus=1), "NVIDIA L4", "'NVIDIA L4' is no kind of GPU"),
+        (Resources(gpus=1), None, "its type is missing.*nvidia-l4"),
+        (Resources(gpus=1), "", "its type is missing"),
+        (Resources(gpus=1), "nvidia-l4;count:4", "'nvidia-l4;count:4' is not a type of GPU"),
+        (Resources(gpus=1), "NVIDIA L4", "'NVIDIA L4' is not a type of GPU"),
         (Resources(gpu_memory_gb=20), "nvidia-tesla-t4", "20 GB .* the device has 16 GB"),
     ],
 )
@@ -409,7 +412,7 @@ def test_what_does_not_fit_is_named_with_every_share() -> None:
 
 def test_who_wants_the_entire_gpu_is_not_put_beside_others() -> None:
     steps = {"caption": Resources(entire_gpu=True), "cut": Resources(nvencs=1)}
-    with pytest.raises(ValueError, match="caption wants nobody else on it"):
+    with pytest.raises(ValueError, match="caption needs an entire GPU"):
         together(steps, 80)
     assert together({**steps, "cut": Resources(6)}, 80) == Resources(6, gpus=1, entire_gpu=True)
 

@@ -257,7 +257,7 @@ def test_what_the_network_was_given_stays_as_it_was() -> None:
     ids=["transposed", "floats", "list"],
 )
 def test_frames_of_another_kind_are_refused(frame: Any, what: str) -> None:
-    with pytest.raises(ValueError, match=f"^Frame 2 of the film is {what}.* 48 wide and 27 high"):
+    with pytest.raises(ValueError, match=f"^Frame 2 of the video is {what}.* 48 wide and 27 high"):
         list(probabilities([*numbered(2), frame], listener))
 
 
@@ -389,7 +389,7 @@ def test_weights_of_another_network_are_refused(
 ) -> None:
     folder = rewritten(weights, tmp_path, change)
     with pytest.raises(
-        WeightsMissing, match=f"{WEIGHTS} does not hold .*{complaint}.*; take the one"
+        WeightsMissing, match=f"{WEIGHTS} does not contain .*{complaint}.*; use the file"
     ):
         load(folder, "cpu")
 
@@ -399,7 +399,9 @@ def test_a_download_that_was_cut_short_is_refused(
     weights: Path, tmp_path: Path, length: int
 ) -> None:
     (tmp_path / WEIGHTS).write_bytes(weights.read_bytes()[:length])
-    with pytest.raises(WeightsMissing, match=f"{WEIGHTS} cannot be read as weights .*cut short"):
+    with pytest.raises(
+        WeightsMissing, match=f"{WEIGHTS} cannot be read as the weights .*cut short"
+    ):
         load(str(tmp_path), "cpu")
 
 
@@ -421,7 +423,7 @@ def test_code_inside_the_file_is_not_run(weights: Path, tmp_path: Path) -> None:
 
     folder = rewritten(weights, tmp_path, sabotage)
     with pytest.raises(
-        WeightsMissing, match=f"{WEIGHTS} cannot be read as weights .*more than numbers"
+        WeightsMissing, match=f"{WEIGHTS} cannot be read as the weights .*more than numbers"
     ):
         load(folder, "cpu")
     assert not victim.exists()

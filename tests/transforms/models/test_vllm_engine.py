@@ -247,7 +247,7 @@ def test_words_of_a_question_are_no_turns(vllm: Any, folders: dict[str, Path], n
 
 def test_a_captioner_that_is_no_writer_is_not_looked_for(vllm: Any) -> None:
     for attempt in WRITING:
-        with pytest.raises(WeightsMissing, match=r"does not enhance.*qwen2\.5 or qwen3"):
+        with pytest.raises(WeightsMissing, match=r"cannot enhance.*qwen2\.5 or qwen3"):
             attempt("nemotron")
 
 

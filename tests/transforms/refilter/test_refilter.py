@@ -112,7 +112,7 @@ def test_tighter_is_what_curation_would_have_made_and_looser_is_left_to_it(
 
     assert refiltered(output, motion_global_mean_threshold=LOW) == 0
     said = capsys.readouterr().out
-    assert "b.mp4: of 2 of its clips: would be kept, and has no vector and no preview yet" in said
+    assert "b.mp4: of 2 of its clips: would be kept, but has no vector and no preview yet" in said
     assert "finecut curate" in said
     # The short film has no clips, and the one that pans keeps those it had.
     loose = {**tight, "motion_global_mean_threshold": LOW}
@@ -163,7 +163,7 @@ def test_clips_on_a_list_are_dropped(
     curated(films, tmp_path / "fresh", drop=(str(drops),))
     assert differences(tree(copied, scored), tree(tmp_path / "fresh")) == []
     drops.write_text(ids[0], encoding="utf-8")
-    with pytest.raises(OptionError, match=r"other ids than it did then: write --drop"):
+    with pytest.raises(OptionError, match=r"its ids have changed since then: give --drop"):
         refiltered(copied, keep=("motion>0",))
     assert refiltered(copied, drop=("",)) == 0
     assert differences(tree(copied, scored), before) == []
@@ -207,12 +207,15 @@ def test_a_group_of_which_nothing_is_left_is_mentioned(
     told: dict[str, Any] = {"drop": (str(tmp_path / "dedup"),), "dry_run": True}
     assert refiltered(copied, keep=(f"motion>={HIGH}",), **told) == 0
     said = capsys.readouterr().out
-    assert "1 of the duplicates was left out for a clip that is left out itself" in said
+    assert (
+        "1 of the duplicates was left out although the clip that should stay in their "
+        "place is left out, too"
+    ) in said
     assert refiltered(copied, **told) == 0
     assert "of the duplicates" not in capsys.readouterr().out
     (tmp_path / "none.txt").write_text("ce2f3d69-8b98-57fe-98fe-70d008e354f3", encoding="utf-8")
     assert refiltered(copied, drop=(str(tmp_path / "none.txt"),), dry_run=True) == 0
-    assert "1 ids on the lists, 0 of them in the dataset" in capsys.readouterr().out
+    assert "1 ids on the lists, but none of them is in the dataset" in capsys.readouterr().out
 
 
 def test_the_command_that_is_printed_can_be_started_anywhere() -> None:
@@ -238,7 +241,7 @@ def test_what_was_not_measured_is_refused_at_once(copied: Path) -> None:
     for wanted in ({"keep": ("sharpness>0.1",)}, {"text_filter": "enable"}):
         with pytest.raises(OptionError, match=r"nobody measured \w+ .* run finecut curate"):
             refiltered(copied, **wanted)
-    with pytest.raises(OptionError, match="would throw away what was measured: write score-only"):
+    with pytest.raises(OptionError, match="would discard the measured scores: give score-only"):
         refiltered(copied, motion_filter=DISABLE)
     with pytest.raises(OptionError, match="does nothing without --motion-filter enable"):
         refiltered(copied, motion_global_mean_threshold=1.0)
@@ -282,7 +285,7 @@ def test_videos_that_cannot_be_done_are_left_as_they_are(
     before = tree(copied)
     assert refiltered(copied, keep=("motion>9",)) == 0
     said = capsys.readouterr().out
-    assert "a.mp4: its documents do not agree with each other" in said
+    assert "a.mp4: its documents contradict each other" in said
     assert f"b.mp4: {b['clips'][0]}.mp4 is missing" in said
     assert "d.mp4: it was made with other options" in said
     assert "4 found = 1 refiltered + 0 as they are + 3 not touched + 0 failed" in said

@@ -119,7 +119,7 @@ def test_what_was_made_in_two_ways_is_left_as_it_is(
     curated_in_part(films, output, lost)
     before = tree(output)
     assert refiltered(output, **RULES) == 0
-    assert "a.mp4: it is not finished: a run was killed, or part of it failed, and what lies" in (
+    assert "a.mp4: it is not finished: a run was killed, or part of it failed, and what is" in (
         capsys.readouterr().out
     )
     kept = [name for name in before if "a.mp4" in name]
@@ -181,11 +181,11 @@ def test_vectors_are_not_removed_without_permission(
     vectors: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = everything(vectors)
-    with pytest.raises(OptionError, match=r"^3 vectors would be removed .* write --yes"):
+    with pytest.raises(OptionError, match=r"^3 vectors would be removed.* add --yes"):
         refiltered(vectors, yes=False, **RULES)
     assert everything(vectors) == before
     assert staged(vectors) == []
-    assert "of clips that are rejected now go: 3 vectors" in capsys.readouterr().out
+    assert "lost with the clips that are now rejected: 3 vectors" in capsys.readouterr().out
     assert refiltered(vectors, yes=False, dry_run=True, **RULES) == 0
     # Where nothing of that is lost nobody is asked.
     assert refiltered(vectors, yes=False, keep=("motion>=0",)) == 0
@@ -207,7 +207,7 @@ def test_captions_are_not_removed_without_permission(scored: Path, tmp_path: Pat
         document["num_clips_with_caption"] = len(document["clips"])
         path.write_text(json.dumps(document, indent=4), encoding="utf-8")
     before = everything(output)
-    with pytest.raises(OptionError, match=r"^3 captions would be removed .* write --yes"):
+    with pytest.raises(OptionError, match=r"^3 captions would be removed.* add --yes"):
         refiltered(output, yes=False, **RULES)
     assert everything(output) == before
 

@@ -144,7 +144,7 @@ def test_every_clip_has_a_bin_that_it_belongs_to(
 def test_edges_rise() -> None:
     assert parse_edges(["2", "7.5"]) == (2.0, 7.5)
     for wrong in (["5", "2"], ["2", "2"], ["0"], ["-1"], ["a"], ["nan"], ["inf"]):
-        with pytest.raises(ValueError, match="are no edges"):
+        with pytest.raises(ValueError, match="cannot be edges"):
             parse_edges(wrong)
     assert {*EDGES} == {*AXES}
 
@@ -161,7 +161,7 @@ def test_an_archive_is_one(tmp_path: Path) -> None:
         for name, data in members.items():
             places[name] = tar.add_pieces(name, len(data), (data[:3], data[3:]))
         before = tar.size
-        with pytest.raises(ValueError, match="has 4 bytes and not the 9"):
+        with pytest.raises(ValueError, match="has 4 bytes instead of the 9"):
             tar.add_pieces("c.mp4", 9, (b"torn",))
         tar.rewind(before)
         size = tar.close()
@@ -536,7 +536,9 @@ def test_duplicates_that_were_found_and_not_left_out_are_mentioned(
     command = ["shard", str(dataset), "--output", str(tmp_path / "output"), "--workers", "1"]
     assert main(command) == 0
     said = capsys.readouterr().out
-    assert f"{dataset}/dedup lists 2 duplicates that are in the shards: --drop" in said
+    assert (
+        f"{dataset}/dedup lists 2 duplicates that are in the shards: leave them out with --drop"
+    ) in said
     assert "12 listed = 10 written + 2 left out + 0 failed" in said
     assert main([*command, "--drop", f"{dataset}/dedup"]) == 0
     said = capsys.readouterr().out
@@ -569,7 +571,10 @@ def test_a_group_of_which_nothing_is_left_is_mentioned(
     command = ["shard", str(data.root), "--output", str(tmp_path / "output"), "--workers", "1"]
     assert main([*command, "--drop", str(folder), "--keep", "aesthetic>=2"]) == 0
     said = capsys.readouterr().out
-    assert "1 of the duplicates was left out for a clip that is left out itself" in said
+    assert (
+        "1 of the duplicates was left out although the clip that should stay in their "
+        "place is left out, too"
+    ) in said
     assert main([*command, "--drop", str(folder)]) == 0
     assert "of the duplicates" not in capsys.readouterr().out
 
@@ -580,7 +585,7 @@ def test_a_list_that_matches_nothing_is_mentioned(
     (tmp_path / "drop.txt").write_text("ce2f3d69-8b98-57fe-98fe-70d008e354f3\n")
     command = ["shard", str(data.root), "--output", str(tmp_path / "output"), "--workers", "1"]
     assert main([*command, "--drop", str(tmp_path / "drop.txt")]) == 0
-    assert "1 ids on the lists, 0 of them in the dataset" in capsys.readouterr().out
+    assert "1 ids on the lists, but none of them is in the dataset" in capsys.readouterr().out
 
 
 # ── What is wrong with a dataset ─────────────────────────────────────────────────────────────────
@@ -605,8 +610,8 @@ def test_a_clip_that_is_not_what_was_promised_costs_itself(
     messages = {key: one.message for key, one in books.failures.items()}
     assert sorted(messages) == sorted([*damaged, missing, short])
     assert "is missing" in messages[missing]
-    assert "bytes and not the" in messages[short]
-    assert all("has other bytes" in messages[id] for id in damaged)
+    assert "bytes instead of the" in messages[short]
+    assert all("does not match the digest" in messages[id] for id in damaged)
     assert len((output / "failures.jsonl").read_text().splitlines()) == 6
     assert sorted(path.name for path in output.glob("*.tar")) == ["00000.tar"]
     assert {row["id"] for row in index_of(output)}.isdisjoint(messages)
@@ -654,7 +659,7 @@ def test_documents_of_others_may_say_strange_things(data: Curated, tmp_path: Pat
     books = sharded(data, tmp_path / "output", dataset=str(dataset), bin_by=("aspect",)).books
     assert (books.listed, books.written, books.failed, books.imbalance()) == (14, 7, 5, None)
     assert {*books.failures} > {"../secret", "a.b", first, third, fourth}
-    assert "is no JSON" in next(m.message for k, m in books.failures.items() if "torn" in k)
+    assert "is not valid JSON" in next(m.message for k, m in books.failures.items() if "torn" in k)
     rows = {row["id"]: row for row in index_of(tmp_path / "output")}
     assert (rows[other]["width"], rows[other]["framerate"]) == (None, None)
     assert rows[other]["bin"] == "aspect-unknown"
@@ -676,7 +681,7 @@ def test_what_cannot_be_is_said_before_anything_is_touched(
     data: Curated, shards: Path, tmp_path: Path
 ) -> None:
     before = tree(shards)
-    with pytest.raises(RunError, match=r"not one clip is left .* nothing was changed: 12 listed"):
+    with pytest.raises(RunError, match=r"no clip is left .* nothing was changed: 12 listed"):
         sharded(data, shards, keep=("aesthetic>99",))
     with pytest.raises(OptionError, match="edges: '5 2' are no edges"):
         sharded(data, shards, bin_by=("duration",), duration_edges=("5", "2"))
@@ -710,7 +715,7 @@ def test_what_cannot_be_is_said_before_anything_is_touched(
         ("--output o --bin-by colour", "--bin-by colour is unknown"),
         ("--output o --need sound", "--need sound is unknown"),
         ("--output o --duration-edges 2", "without --bin-by duration"),
-        ("--output o --keep beauty>1", "names no score"),
+        ("--output o --keep beauty>1", "does not name a score"),
         ("--output o --shard-mb 0", "--shard-mb 0 is not possible"),
         ("--output o --need caption --caption none", "leave no clip"),
     ],

@@ -320,7 +320,7 @@ def other_columns(path: Path) -> None:
 TABLES: Final[dict[str, Spoil]] = {
     "text": text_for_vectors,
     "other columns": other_columns,
-    "no table": instead(b"PAR1 and nothing more"),
+    "not a table": instead(b"PAR1 and nothing more"),
     "empty": instead(b""),
     "pipe": pipe,
     "not a number": no_numbers,

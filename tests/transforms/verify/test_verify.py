@@ -1060,7 +1060,7 @@ def test_the_command_says_what_was_checked_and_that_all_is_well(
 ) -> None:
     assert main(["verify", str(sound), "--workers", "1"]) == 0
     said = capsys.readouterr()
-    assert "clips    4 files, 4 decoded to the end (4.0 s, 40 frames)" in said.out
+    assert "clips    4 files, 4 decoded completely (4.0 s, 40 frames)" in said.out
     assert "3 vectors, 6 previews (6 shown)" in said.out
     assert said.out.endswith("all well\n")
 
@@ -1082,7 +1082,7 @@ def test_a_folder_that_is_no_output_is_refused(
     with pytest.raises(SystemExit) as ended:
         main(["verify", str(tmp_path)])
     assert ended.value.code == 2
-    assert "is no output" in capsys.readouterr().err
+    assert "is not a dataset" in capsys.readouterr().err
 
 
 def test_previews_of_copied_clips_may_be_spread_unevenly(output: Output) -> None:
@@ -1116,9 +1116,9 @@ def test_a_full_disk_for_the_report_is_said(sound: Path, tmp_path: Path) -> None
 
 
 def test_the_report_goes_where_workers_can_write_and_not_into_the_dataset(sound: Path) -> None:
-    with pytest.raises(OptionError, match="write --report FILE"):
+    with pytest.raises(OptionError, match="give --report FILE"):
         VerifyOptions(dataset=str(sound), runner="FlinkRunner").check()
-    with pytest.raises(OptionError, match="lies in the dataset"):
+    with pytest.raises(OptionError, match="is inside the dataset"):
         verified(sound, report=f"{sound}/report.jsonl")
 
 

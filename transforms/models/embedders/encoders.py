@@ -67,9 +67,9 @@ class Embedder(ABC):
         for question in questions:
             if not self._takes(len(question.frames)):
                 raise ValueError(
-                    f"{self.used.name} was asked about {len(question.frames)} frames and wants "
-                    f"{self.frames}. Give it frames spread evenly over the clip, some of them "
-                    "twice if there are fewer."
+                    f"{self.used.name} got {len(question.frames)} frames but needs "
+                    f"{self.frames}. Give it frames spread evenly over the clip, and repeat some "
+                    "if there are fewer."
                 )
         with torch.inference_mode():
             rows = self._rows(questions).float().cpu().numpy()
@@ -118,7 +118,7 @@ def _known(name: str, model_dir: str | None, trust_remote_code: bool) -> Encoder
     if not hasattr(transformers, kind.model):
         raise WeightsMissing(
             f"the model {found.name!r} is of the kind {kind.name!r}, which transformers "
-            f"{transformers.__version__} does not have: run `pip install -U transformers`."
+            f"{transformers.__version__} does not support: run `pip install -U transformers`."
         )
     width = _at(_whole_config(files[CONFIG], found, kind), kind.width)
     used = ModelUsed(found.name, found.revision, width)

@@ -128,7 +128,7 @@ def kind_of(config: Any, name: str, trust_remote_code: bool = False) -> Kind:
             f"{', also with --trust-remote-code' if trust_remote_code else ''}."
         )
     raise WeightsMissing(
-        f"the model {name!r} calls itself {kind!r}, and no way is known to have vectors of clips "
-        f"from that.{own} Give --embedding-algorithm a model of one of these kinds: "
+        f"the model {name!r} is of the kind {kind!r}, and finecut cannot get vectors of clips "
+        f"from that kind.{own} Give --embedding-algorithm a model of one of these kinds: "
         f"{', '.join(KINDS)}."
     )

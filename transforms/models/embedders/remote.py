@@ -71,8 +71,8 @@ PROCESSOR = "AutoProcessor"
 
 #: What helps those who asked for no embedder, or for any.
 INSTEAD = (
-    "If you do not, give --embedding-algorithm efficientnet-lite0, which needs no such code; when "
-    "no embedder is named, Cosmos-Embed1 is chosen wherever --model-dir holds it."
+    "If you do not, give --embedding-algorithm efficientnet-lite0, which needs no such code; "
+    "without --embedding-algorithm, finecut uses Cosmos-Embed1 if --model-dir contains it."
 )
 
 #: What the weights belong to.
@@ -120,9 +120,9 @@ class OwnCodeEmbedder(Embedder):
             model = _built(found, device)
         if not hasattr(model, cls.method):
             raise WeightsMissing(
-                f"the model {found.name!r} in {found.path} cannot be asked for vectors of clips: "
-                f"its class {type(model).__name__} has no {cls.method}. Usually another model's "
-                f"folder was named; the models that are known here are {_repositories()}."
+                f"the model {found.name!r} in {found.path} cannot make vectors of clips: its "
+                f"class {type(model).__name__} has no {cls.method}. Usually another model's "
+                f"folder was named; finecut supports {_repositories()}."
             )
         loaded = cls(model, used, _model_of(name))
         loaded.prepare(found)
@@ -189,8 +189,8 @@ def _model_of(name: str) -> EmbeddingModel:
     algorithm = algorithm_of(name)
     if algorithm is None:
         raise ValueError(
-            f"the algorithm {name!r} is unknown. Models with code of their own are "
-            f"{', '.join(EMBEDDING_MODELS)}; --model-dir says where they are."
+            f"the algorithm {name!r} is unknown. The models with their own code are "
+            f"{', '.join(EMBEDDING_MODELS)}; --model-dir names the folder that contains them."
         )
     return EMBEDDING_MODELS[algorithm]
 
@@ -204,14 +204,14 @@ def _located(name: str, model_dir: str | None, trusted: bool) -> Located:
     _, at, commit = name.partition("@")
     name = f"{_model_of(name).repository}{at}{commit}"
     if not trusted:  # before gigabytes are fetched in vain
-        why = not_permitted(named(name)[0], "its classes are Python files beside it")
+        why = not_permitted(named(name)[0], "its classes are Python files in its folder")
         raise CodeRefused(f"{why} {INSTEAD}")
     located = locate(name, model_dir, code=True, pickled=True, pinned=True)
     if not remote_code(located, trusted):
         raise WeightsMissing(
-            f"the model in {located.path} has no code of its own, and {name!r} is published with "
+            f"the model in {located.path} has no code of its own, but {name!r} is published with "
             "its classes as Python files. Usually another model's folder was named, or its "
-            f"{CONFIG} was replaced; fetch the folder again as a whole."
+            f"{CONFIG} was replaced; download the whole folder again."
         )
     return located
 
@@ -231,9 +231,9 @@ def _check_frames(config: Mapping[str, Any], found: Located) -> None:
         value = config.get(key, wanted)
         if value != wanted:
             raise WeightsMissing(
-                f"the model {found.name!r} says {key} {value!r}, and internvideo2 is shown "
-                f"{known.frames} frames of {known.side} × {known.side} pixels. It is another one "
-                f"of the family; the one that is known here is {known.repository}."
+                f"the model {found.name!r} has {key} {value!r}, but internvideo2 gets "
+                f"{known.frames} frames of {known.side} × {known.side} pixels. It is another "
+                f"model of the family; finecut supports {known.repository}."
             )
 
 
@@ -247,7 +247,7 @@ def _check_imports(located: Located, kinds: Sequence[str]) -> None:
                 dynamic.check_imports(path)
             except ImportError as error:
                 raise WeightsMissing(
-                    f"the model {located.name!r} brings code of its own that cannot run here: "
+                    f"the model {located.name!r} has its own code, which cannot run here: "
                     f"{first_line(error)}."
                 ) from error
 
@@ -261,7 +261,7 @@ def _class_name(located: Located, kind: str) -> str:
         if isinstance(found, str):
             return found
     raise WeightsMissing(
-        f"the model {located.name!r} in {located.path} does not say which class of its own code is "
+        f"the model {located.name!r} in {located.path} does not say which class of its code is "
         f"its {kind}: no auto_map in {', '.join(FILES)} names it. Usually another model's folder "
         "was named, or a download was cut short."
     )
@@ -330,8 +330,8 @@ def _tensors(path: Path) -> dict[str, Any]:
             found = found[key]
     if not isinstance(found, dict):
         raise WeightsMissing(
-            f"{path} holds a {type(found).__name__} and no tensors by their names. Usually "
-            "another file of the model's repository was named as its weights."
+            f"{path} contains a {type(found).__name__} instead of named tensors. Usually another "
+            "file of the model's repository was given as its weights."
         )
     return found
 

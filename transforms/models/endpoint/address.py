@@ -156,20 +156,24 @@ def _wrong(url: str) -> str | None:
     if not place.lower().startswith(("http://", "https://")):
         scheme = re.match(r"[a-z][a-z0-9+.-]*(?=://)", place, re.IGNORECASE)
         begins = f"begins with {scheme[0]!r}" if scheme else "has no scheme"
-        return f"{begins}, and only http:// and https:// are spoken here. Give it like {EXAMPLE}."
+        return (
+            f"{begins}, but only http:// and https:// are supported. Give an address like "
+            f"{EXAMPLE}."
+        )
     if not place.isascii() or not place.isprintable() or " " in place:
         return (
-            "holds spaces, control characters or letters beyond ASCII. Usually something was "
-            "pasted with it; write such letters as %20 and the like."
+            "contains spaces, control characters or non-ASCII letters. Usually something else "
+            "was pasted along with it; encode such characters, for example a space as %20."
         )
     if "@" in _behind_host(url):
         return (
-            "holds an @ behind its host. Usually a password in it holds a letter that ends it too "
-            "early: write # as %23, / as %2F, ? as %3F, and an @ that is meant as %40."
+            "contains an @ after its host. Usually a password in it contains a special "
+            "character: encode # as %23, / as %2F, ? as %3F, and @ as %40."
         )
     if not _names_host(url):
         return (
-            f"names no host, or a port that is no number from 1 to 65535. Give it like {EXAMPLE}."
+            "has no host, or its port is not a number from 1 to 65535. Give an address like "
+            f"{EXAMPLE}."
         )
     return _wrong_with_name(_name(url)) if hash_ else None
 
@@ -177,13 +181,14 @@ def _wrong(url: str) -> str | None:
 def _wrong_with_name(name: str) -> str | None:
     if not name:
         return (
-            "ends with a # and no name behind it. Usually a variable of a script was empty: write "
-            "the model's name there, or leave out the #."
+            "ends with a # but no name after it. Usually a variable in a script was empty: add "
+            "the name of the model, or leave out the #."
         )
     if not name.isprintable() or len(name) > NAME_LETTERS:
         return (
-            f"names a model by control characters or more than {NAME_LETTERS} letters. Usually "
-            "something was pasted with the name; write the one under which it is served."
+            f"has a model name with control characters or more than {NAME_LETTERS} characters. "
+            "Usually something else was pasted along with it; give the name under which the "
+            "model is served."
         )
     return None
 
@@ -218,7 +223,7 @@ def _authorization(split: SplitResult, key: str | None) -> tuple[str | None, lis
         return None, secrets
     if not (key.isascii() and key.isprintable()) or " " in key:
         raise EndpointRefused(
-            f"the key {origin} holds spaces, line ends or letters beyond ASCII, and cannot be "
-            "sent. Usually more was copied than the key itself; copy it again."
+            f"the key {origin} contains spaces, line breaks or non-ASCII letters, and cannot be "
+            "sent. Usually more than the key was copied; copy it again."
         )
     return f"Bearer {key}", [*secrets, key]

@@ -74,7 +74,9 @@ class Line:
         pause: Pause = time.sleep,
     ) -> None:
         if not 0 < timeout < float("inf"):
-            raise ValueError(f"a timeout of {timeout} seconds: it has to be above 0 and finite.")
+            raise ValueError(
+                f"a timeout of {timeout} seconds is impossible: it must be above 0 and finite."
+            )
         self.address, self.timeout = address, timeout
         self._retries, self._pause = retries, pause
         self._tls = ssl.create_default_context() if address.tls else None
@@ -121,8 +123,8 @@ class Line:
                 asked_for = waiting_time(reply.headers.get("Retry-After"))
                 why = (
                     f"it answered {reply.status} and said {self.address.quoted(reply.body)!r}. "
-                    "Usually it is starting, or more is asked of it than it can do; look into its "
-                    "log, or ask with fewer workers."
+                    "Usually the server is starting, or overloaded; check its log, or use fewer "
+                    "workers."
                 )
             backoff = FIRST_PAUSE * 2.0**attempt * random.uniform(0.5, 1.5)
             wait = max(backoff, asked_for)
@@ -181,7 +183,7 @@ class Line:
                 beginning = self.address.quoted(pieces[0])
                 raise EndpointGarbled(
                     f"{self.address} sent more than {MOST_BYTES >> 20} MB for one answer, "
-                    f"beginning with {beginning!r}. Usually the url belongs to something else."
+                    f"beginning with {beginning!r}. Usually the URL belongs to something else."
                 )
         if length is not None and size < length:
             raise http.client.IncompleteRead(b"", length - size)
@@ -201,8 +203,8 @@ class Line:
             content = None
         if not isinstance(content, dict):
             raise EndpointGarbled(
-                f"{self.address} answered something that is no JSON object: {quote!r}. Usually the "
-                "url belongs to something else, or a page of a proxy came in between."
+                f"{self.address} answered with something that is not a JSON object: {quote!r}. "
+                "Usually the URL belongs to something else, or the answer is the page of a proxy."
             )
         return content
 
@@ -210,58 +212,60 @@ class Line:
         status = reply.status
         if 300 <= status < 400:
             return (
-                f"it sends to {_place(reply.headers.get('Location', ''))}, and the key is not "
-                "taken there. Usually the url is an old one, or http instead of https: give the "
-                "one it should be."
+                f"it redirects to {_place(reply.headers.get('Location', ''))}, and finecut does "
+                "not send the key there. Usually the URL is outdated, or has http instead of "
+                "https: give the current one."
             )
         if status in (401, 403):
             return (
-                f"it does not know who asks, or does not want to answer them. Set {KEYS[0]} (or "
-                f"{KEYS[1]}) to a key that it takes, on the workers too."
+                f"it does not accept the credentials. Set {KEYS[0]} (or {KEYS[1]}) to a valid "
+                "key, on the workers, too."
             )
         if status == 404:
             return (
-                "it does not know the path or the model. Usually the url lacks its /v1, or what "
-                "follows the # is not the name under which the model is served."
+                "it does not know the path or the model. Usually the URL lacks /v1, or the text "
+                "after # is not the name under which the model is served."
             )
         return (
-            "it does not take this question. Usually it takes fewer pictures (vLLM: "
-            "--limit-mm-per-prompt '{\"image\": 64}'), none at all, or fewer words than were asked "
-            "or wanted (vLLM: --max-model-len)."
+            "it rejects this request. Usually it accepts fewer pictures (vLLM: "
+            "--limit-mm-per-prompt '{\"image\": 64}'), no pictures at all, or fewer tokens than "
+            "were sent or requested (vLLM: --max-model-len)."
         )
 
     def _explained(self, error: Exception) -> str:
         if isinstance(error, ConnectionRefusedError):
             return (
-                "nobody listens there (connection refused). Usually the server is not up yet, "
-                "only listens on its own machine (vLLM: --host 0.0.0.0), or the port is wrong."
+                "nothing is listening there (connection refused). Usually the server is not up "
+                "yet, listens only on its own machine (vLLM: --host 0.0.0.0), or the port is "
+                "wrong."
             )
         if isinstance(error, socket.gaierror):
             return (
-                "no machine of that name is known. Usually the name is mistyped, or it is only "
-                "known in another network than the one this runs in."
+                "there is no machine of that name. Usually the name is mistyped, or it is known "
+                "only in another network."
             )
         if isinstance(error, ssl.SSLCertVerificationError):
             return (
-                f"its certificate is not trusted ({error.verify_message}). Usually it signed it "
-                "itself: name its authority in the environment variable SSL_CERT_FILE."
+                f"its certificate is not trusted ({error.verify_message}). Usually it is "
+                "self-signed: set the environment variable SSL_CERT_FILE to the certificate of "
+                "its authority."
             )
         if isinstance(error, ssl.SSLError):
             reason = error.reason or type(error).__name__
             return (
-                f"no encrypted connection came about ({reason}). Usually the server speaks plain "
-                "http: write http:// instead of https://."
+                f"no encrypted connection could be established ({reason}). Usually the server "
+                "uses plain http: write http:// instead of https://."
             )
         if isinstance(error, TimeoutError):
             return (
-                f"it took too long. It had {self.timeout:g} seconds for all attempts, and half of "
-                "them for each. Usually it has too much to do, or a firewall swallows what is "
-                "sent: ask with fewer workers, or give it more time (--model-timeout)."
+                f"it took too long. All attempts together had {self.timeout:g} seconds, and each "
+                "had half of that. Usually the server is overloaded, or a firewall drops the "
+                "traffic: use fewer workers, or allow more time (--model-timeout)."
             )
         what = self.address.quoted(str(error) or repr(error))
         return (
-            f"the connection broke ({type(error).__name__}: {what}). Usually the server crashed or "
-            "was stopped, or something there does not speak HTTP; look into its log."
+            f"the connection broke ({type(error).__name__}: {what}). Usually the server crashed "
+            "or was stopped, or something else than an HTTP server is listening; check its log."
         )
 
 
@@ -295,7 +299,7 @@ def _place(location: str) -> str:
     try:
         split = urlsplit(location)
     except ValueError:
-        return "nowhere that could be understood"
+        return "an address that cannot be understood"
     return repr(f"{split.scheme}://{split.netloc.rpartition('@')[2]}") if split.netloc else "itself"
 
 

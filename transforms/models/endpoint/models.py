@@ -107,8 +107,8 @@ class _Endpoint:
     def _garbled(self, what: str, reply: Mapping[str, Any]) -> EndpointGarbled:
         quote = self._line.address.quoted(str(dict(reply)))
         return EndpointGarbled(
-            f"{self._line.address} answered {what}: {quote!r}. Usually it speaks another dialect "
-            "than OpenAI's, or serves a model that is made for something else."
+            f"{self._line.address} answered {what}: {quote!r}. Usually it does not follow "
+            "OpenAI's protocol, or serves a model for another purpose."
         )
 
 
@@ -177,7 +177,7 @@ class EndpointEmbedder(_Endpoint):
         reply = self._line.post("/embeddings", asked, question.id)
         vectors = reply.get("data")
         if isinstance(vectors, list) and len(vectors) > 1:
-            raise self._garbled(f"{len(vectors)} vectors to one question", reply)
+            raise self._garbled(f"{len(vectors)} vectors for one question", reply)
         numbers = _numbers(_first(reply, "data").get("embedding"))
         if numbers is None or not numbers.size:
             raise self._garbled("no vector", reply)
@@ -191,8 +191,8 @@ class EndpointEmbedder(_Endpoint):
                 self.used = replace(self.used, dimension=dimension)
             elif self.used.dimension != dimension:
                 raise EndpointGarbled(
-                    f"{self._line.address} answered a vector of {dimension} numbers, and one of "
-                    f"{self.used.dimension} before. Usually another model was started under the "
+                    f"{self._line.address} answered with a vector of {dimension} numbers, after "
+                    f"one of {self.used.dimension}. Usually another model was started under the "
                     "same name; vectors of different models cannot be compared."
                 )
 
@@ -210,15 +210,15 @@ def _model(line: Line, certain: bool = False) -> str:
         if names and named not in names:
             raise EndpointRefused(
                 f"{address} serves no model {named!r}, but {_listed(names)}. Usually the name is "
-                "mistyped, or the server was started with another --served-model-name: write one "
-                "of these behind the #."
+                "mistyped, or the server was started with another --served-model-name: put one "
+                "of these after the #."
             )
         return named
     if len(names) != 1:
-        serves = f"{len(names)} models, {_listed(names)}" if names else "no models that it names"
+        serves = f"{len(names)} models, {_listed(names)}" if names else "no models with names"
         raise EndpointRefused(
-            f"{address} serves {serves}, and which one is meant is not said. Write its name behind "
-            f"the url: {address}#{quote(names[0], '/:') if names else 'name'}"
+            f"{address} serves {serves}, and it is not clear which one to use. Add its name to "
+            f"the URL: {address}#{quote(names[0], '/:') if names else 'name'}"
         )
     return names[0]
 

@@ -103,9 +103,9 @@ def locate(
         return _whole(folder, wish)
     if not is_id:
         raise WeightsMissing(
-            f"there is no folder {name!r} to load a model from, and it is not an id of the hub "
-            "either, because those have exactly one slash. Give the folder that holds its "
-            f"{WEIGHTS}, a gs:// folder, or an id such as openai/clip-vit-large-patch14."
+            f"there is no folder {name!r} from which to load a model, and it is not an id of the "
+            "hub either, because those contain exactly one slash. Give the folder that contains "
+            f"its {WEIGHTS}, a gs:// folder, or an id such as openai/clip-vit-large-patch14."
         )
     unpinned = wish.revision is None
     if unpinned and pinned:
@@ -130,9 +130,9 @@ def described(
     folder = from_hub(model_dir, wish, files)
     if not (folder / CONFIG).is_file():
         raise WeightsMissing(
-            f"the model {name!r} does not say what it is: {CONFIG} is not among its files on the "
-            "hub, or was not fetched. Usually it is published for another library; name a model "
-            "that transformers loads."
+            f"the model {name!r} has no description: {CONFIG} is not among its files on the hub, "
+            "or was not downloaded. Usually it is published for another library; give a model "
+            "that transformers can load."
         )
     return {file: read_json(folder / file) for file in files if (folder / file).is_file()}
 
@@ -170,9 +170,9 @@ def _whole(folder: Path, wish: Wish, unpinned: bool = False) -> Located:
     if commit is not None and wish.commit is not None and not commit.startswith(wish.commit):
         again = command(wish.name, folder, wish.commit, wish.code)
         raise WeightsMissing(
-            f"the model {wish.name!r} is asked for at the commit {wish.commit}, and the files in "
-            f"{folder} are of the commit {commit}. Usually the folder was filled before: fetch it "
-            f"again with {again}, or ask for {wish.name}@{commit[:7]}."
+            f"the model {wish.name!r} is requested at the commit {wish.commit}, but the files in "
+            f"{folder} are from the commit {commit}. Usually the folder was filled earlier: "
+            f"download it again with {again}, or give {wish.name}@{commit[:7]}."
         )
     revision = commit or fingerprint(folder, wish.name, wish.needs, pickled=wish.pickled)
     return Located(folder, wish.name, revision, unpinned)

@@ -35,15 +35,15 @@ def from_hub(model_dir: str | None, wish: Wish, only: Sequence[str] = ()) -> Pat
     # The bases of the hub's error are those of its HTTP library, which differs between versions.
     except (*errors.HfHubHTTPError.__bases__, OSError, ValueError) as error:
         offline = hub.is_offline_mode()
-        reason = "HF_HUB_OFFLINE forbids to download it" if offline else first_line(error)
+        reason = "HF_HUB_OFFLINE forbids downloads" if offline else first_line(error)
         where = "--model-dir was not given" if model_dir is None else f"not below {model_dir}"
         typed = command(wish.name, Path("models", wish.name), wish.commit, wish.code)
         raise WeightsMissing(
-            f"the weights of {wish.name!r} are not on this machine ({where}, there is no folder of "
-            f"that name, and the cache {cache} does not hold all of them), and the hub did not "
-            f"give them: {reason}. Usually workers have no way to the internet. Where there is "
-            f"one, run {typed} and give --model-dir models, or copy that folder to a bucket and "
-            "give --model-dir gs://…"
+            f"the weights of {wish.name!r} are not on this machine ({where}, there is no folder "
+            f"of that name, and the cache {cache} does not contain all of them), and they could "
+            f"not be downloaded from the hub: {reason}. Usually the workers have no internet "
+            f"access. On a machine with internet access, run {typed} and give --model-dir "
+            "models, or copy that folder to a bucket and give --model-dir gs://…"
         ) from error
 
 

@@ -45,7 +45,7 @@ def read_json(path: Path) -> Any:
     except ValueError as error:
         raise WeightsMissing(
             f"{path} cannot be read ({first_line(error)}). Usually a download or copy was cut "
-            "short; fetch the folder again as a whole."
+            "short; download the whole folder again."
         ) from error
 
 

@@ -85,10 +85,10 @@ def named(name: str) -> tuple[str, str | None]:
     identifier, commit = match.groups()
     if _SHORT_COMMIT.fullmatch(commit) is None:
         raise WeightsMissing(
-            f"the model {name!r} asks for {commit!r}, which is not a commit of the hub: those are "
-            "7 to 40 of the digits 0-9 and a-f. Names of branches and tags are not taken, because "
-            f"they may stand for other weights tomorrow; `hf models info {identifier}` says the "
-            "commit behind them."
+            f"the model {name!r} has {commit!r}, which is not a commit of the hub: commits are 7 "
+            "to 40 of the digits 0-9 and a-f. Names of branches and tags are not accepted, "
+            f"because they may stand for other weights tomorrow; `hf models info {identifier}` "
+            "shows the current commit."
         )
     return identifier, commit
 
@@ -96,19 +96,18 @@ def named(name: str) -> tuple[str, str | None]:
 def _check_says_something(name: str) -> None:
     """Refuse names that would mean the current folder without anybody meaning it."""
     instead = (
-        "Give the folder that holds the model's weights, a gs:// folder, or an id such as "
+        "Give the folder that contains the model's weights, a gs:// folder, or an id such as "
         "openai/clip-vit-large-patch14."
     )
     if not name.strip():
         raise WeightsMissing(
-            f"the name of a model is empty ({name!r}). Usually it was to come from a variable that "
-            f"is not set. {instead}"
+            f"the name of a model is empty ({name!r}). Usually a variable is not set. {instead}"
         )
     if not name.strip("./") and not Path(name, CONFIG).is_file():
         raise WeightsMissing(
-            f"the model {name!r} would be the folder {Path(name).resolve()}, which holds no "
-            f"{CONFIG} and so is no model. Usually a part of the name is missing, or the command "
-            f"was started from another folder. {instead}"
+            f"the model {name!r} would be the folder {Path(name).resolve()}, which contains no "
+            f"{CONFIG} and so is not a model. Usually part of the name is missing, or the "
+            f"command was started from another folder. {instead}"
         )
 
 

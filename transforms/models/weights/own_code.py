@@ -28,14 +28,14 @@ def remote_code(located: Located, allowed: bool) -> bool:
         return False
     what = f"the model {located.name!r} in {located.path}"
     if not allowed:
-        raise CodeRefused(not_permitted(located.name, f"{located.path}, {classes[0]} for one"))
+        raise CodeRefused(not_permitted(located.name, f"{located.path}, for example {classes[0]}"))
     if located.unpinned:
         raise CodeRefused(no_commit(located.name, str(located.path)))
     for one in classes:
         if "--" in one:
             raise CodeRefused(
-                f"{what} takes its code from another repository, {one.partition('--')[0]}, of "
-                "which no commit is named, so that it may change at any time. Copy the Python "
+                f"{what} takes its code from another repository, {one.partition('--')[0]}, "
+                "without naming a commit, so the code may change at any time. Copy the Python "
                 f"files of that repository into the folder and let {CONFIG} name them without "
                 "the repository."
             )
@@ -43,8 +43,9 @@ def remote_code(located: Located, allowed: bool) -> bool:
         if match is None or not (located.path / f"{match[1]}.py").is_file():
             file = "no Python file" if match is None else f"{match[1]}.py"
             raise CodeRefused(
-                f"{what} wants the class {one} of its own code, and {file} is not there. Usually "
-                "only the weights were downloaded or copied: fetch its Python files too."
+                f"{what} needs the class {one} from its own code, but {file} is not there. "
+                "Usually only the weights were downloaded or copied: download its Python files, "
+                "too."
             )
     return True
 
@@ -52,18 +53,18 @@ def remote_code(located: Located, allowed: bool) -> bool:
 def not_permitted(name: str, where: str) -> str:
     """Why a model's own code is not run."""
     return (
-        f"the model {name!r} brings Python code of its own ({where}), and such code runs with all "
-        "rights of whoever starts finecut: it may read, send and delete whatever they may. If you "
-        "trust those who published it, give --trust-remote-code."
+        f"the model {name!r} comes with its own Python code ({where}), which runs with all your "
+        "rights: it can read, send and delete whatever you can. If you trust its publisher, add "
+        "--trust-remote-code."
     )
 
 
 def no_commit(name: str, where: str) -> str:
     """Why code that may be another tomorrow is not run."""
     return (
-        f"the model {name!r} ({where}) brings Python code of its own and was asked for without a "
-        "commit, so that whoever owns it could have other code run here tomorrow. Name the commit "
-        f"that you looked at, {name}@COMMIT, or give the folder that holds {name} as --model-dir."
+        f"the model {name!r} ({where}) comes with its own Python code but was requested without "
+        "a commit, so its owner could run other code here tomorrow. Give the commit that you "
+        f"checked, {name}@COMMIT, or give the folder that contains {name} as --model-dir."
     )
 
 

@@ -41,9 +41,9 @@ def fetch(
     files = {path: path.removeprefix(f"{root}/") for path in sorted(shelf.files_below(root))}
     if not files:
         raise WeightsMissing(
-            f"there is no file below {uri}, where a model was to be. Usually the name of the "
-            "folder is mistyped, or the upload went elsewhere: list it with "
-            f"`gcloud storage ls {root}`."
+            f"there is no file below {uri}, where a model should be. Usually the name of the "
+            "folder is mistyped, or the upload went elsewhere: list the folder with `gcloud "
+            f"storage ls {root}`."
         )
     with _FETCHING:
         versions = ((name, shelf.version_of(path)) for path, name in files.items())
@@ -65,8 +65,8 @@ def fetch(
             shutil.rmtree(part, ignore_errors=True)
     if not final.is_dir():
         raise WeightsMissing(
-            f"the model fetched from {uri} could not be moved to {final}. Usually the disk is "
-            "full; name a folder with room in the environment variable FINECUT_CACHE."
+            f"the model downloaded from {uri} could not be moved to {final}. Usually the disk is "
+            "full; set the environment variable FINECUT_CACHE to a folder with free space."
         )
     return final
 
@@ -77,8 +77,8 @@ def _below_the_folder(name: str, uri: str) -> str:
         return check_relative(name)
     except ValueError as error:
         raise WeightsMissing(
-            f"the model {uri!r} has a file that no folder can hold: {error} Remove that file, or "
-            "copy the others into a folder of their own."
+            f"the model {uri!r} has a file that cannot be stored in a folder: {error} Remove "
+            "that file, or copy the others into a separate folder."
         ) from error
 
 

@@ -31,7 +31,7 @@ def check_whole(
     missing = [file for file in (*needs, *shards) if not (folder / file).is_file()]
     if missing:
         raise WeightsMissing(
-            f"the model {name!r} in {folder} is not whole: {few(missing)} is not there. Usually a "
+            f"the model {name!r} in {folder} is incomplete: {few(missing)} is missing. Usually a "
             f"download or copy was cut short. {_again(name, folder)}"
         )
     for shard in shards:
@@ -39,8 +39,7 @@ def check_whole(
         if damage is not None:
             raise WeightsMissing(
                 f"the weights {folder / shard} are damaged: {damage}. Usually a download or copy "
-                "was cut short, or the file is only a pointer of Git LFS. "
-                f"{_again(name, folder)}"
+                f"was cut short, or the file is only a Git LFS pointer. {_again(name, folder)}"
             )
 
 
@@ -61,8 +60,8 @@ def _shards(folder: Path, name: str, pickled: bool = False) -> list[str]:
     found = sorted(path.name for kind in PICKLES for path in folder.glob(kind))
     if len(found) > 1 and "pytorch_model.bin" not in found:
         raise WeightsMissing(
-            f"the model {name!r} in {folder} has no {WEIGHTS}, and of its pickled files nothing "
-            f"says which are its weights: {few(found)}. Leave one of them in the folder."
+            f"the model {name!r} in {folder} has no {WEIGHTS}, and it is not clear which of its "
+            f"pickled files are its weights: {few(found)}. Leave only one of them in the folder."
         )
     return found if len(found) == 1 else ["pytorch_model.bin"] if found else [WEIGHTS]
 
@@ -73,7 +72,7 @@ def _indexed(path: Path, name: str) -> list[str]:
         return sorted(set(index["weight_map"].values()))
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise WeightsMissing(
-            f"{path} does not say which files hold the weights of {name!r} ({error!r}). "
+            f"{path} does not say which files contain the weights of {name!r} ({error!r}). "
             f"Usually a download was cut short. {_again(name, path.parent)}"
         ) from error
 
@@ -83,13 +82,17 @@ def _damage(path: Path) -> str | None:
     length = path.stat().st_size
     if path.suffix != ".safetensors":
         # The list of what is in it comes last, so that one that was cut short has none.
-        return None if zipfile.is_zipfile(path) else f"its {length:,} bytes end without a list"
+        return (
+            None
+            if zipfile.is_zipfile(path)
+            else f"its {length:,} bytes end before the list of tensors"
+        )
     library = needed("safetensors", f"read {path.name}")
     try:
         with library.safe_open(path, framework="numpy"):  # reads and checks the header alone
             return None
     except (library.SafetensorError, OSError) as error:
-        return f"safetensors refuses its {length:,} bytes ({first_line(error)})"
+        return f"safetensors cannot read its {length:,} bytes ({first_line(error)})"
 
 
 def _again(name: str, folder: Path) -> str:
@@ -97,7 +100,7 @@ def _again(name: str, folder: Path) -> str:
         return "Copy the folder again, with all its files."
     # Into the hub's own cache goes what has no other folder named.
     target = None if folder.parent.name == "snapshots" else folder
-    return f"Fetch it again: {command(name, target)}"
+    return f"Download it again: {command(name, target)}"
 
 
 def load_pickled(path: Path) -> Any:
@@ -107,7 +110,7 @@ def load_pickled(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsMissing(
-            f"{path} does not hold tensors alone ({first_line(error)}), and whatever else a pickle "
-            "holds may run code when it is read. Usually a whole training state was saved; on a "
-            "machine of its own, load it and save its tensors with safetensors.torch.save_file."
+            f"{path} contains more than tensors ({first_line(error)}), and anything else in a "
+            "pickle may run code when it is read. Usually a whole training state was saved; load "
+            "it on a separate machine and save its tensors with safetensors.torch.save_file."
         ) from error

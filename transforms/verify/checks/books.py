@@ -164,5 +164,5 @@ def wrong_in_ids(chunk: Chunk) -> Iterator[Finding]:
                 "id",
                 clip.name,
                 f"duration_span is {start:g} to {end:g}",
-                "its id is made of the video's name and the frames of another span",
+                "its id belongs to the video's name and the frames of another span",
             )

@@ -47,7 +47,7 @@ def check_chunk(path: str, verifying: Verifying) -> Iterator[Outcome]:
     which = named(name.removeprefix(f"{folder}/"))
     if which is None:
         yield Finding(
-            "orphan", name, "is no document of a chunk", "should be called VIDEO_NUMBER.json"
+            "orphan", name, "is not the document of a chunk", "should be called VIDEO_NUMBER.json"
         )
         return
     relative, index = which

@@ -36,7 +36,7 @@ def check_file(clip: Clip, verifying: Verifying) -> None:
         return
     found = clip_found(path, clip.document.get(DIGEST), verifying)
     if found is None:
-        clip.say("clip-missing", name, "is missing", "its document says where it lies")
+        clip.say("clip-missing", name, "is missing", "its document says where it is")
         return
     clip.count("clips")
     clip.count("bytes", found.num_bytes)
@@ -69,7 +69,7 @@ def wrong_with(found: Found, document: Document) -> Iterator[tuple[KindName, str
         )
     elif trouble and _was_copied(document) and DIGEST in document and not found.trouble:
         # The clip is as it was written, of packets that nobody decoded.
-        yield "film-damaged", trouble, "its bytes are those that were copied from its film"
+        yield "film-damaged", trouble, "its bytes are those that were copied from its source video"
     elif trouble:
         yield "clip-broken", trouble, "should decode to its end"
     else:

@@ -115,17 +115,22 @@ def _check_document(clip: Clip, video: str) -> None:
     facts = [key for key in shapes.FILE_FACTS if key in document]
     if facts and not clip.has_file:
         missing = ", ".join(key for key in shapes.FILE_FACTS if key not in document)
-        differs(f"has no {missing}, but {facts[0]}", "should have all facts of the file, or none")
+        differs(
+            f"has no {missing}, but {facts[0]}", "should have all properties of the file, or none"
+        )
     # Only finecut says what follows, and its documents have a digest.
     if DIGEST in document or "filtered_by" in document:
         if clip.kept == ("filtered_by" in document):
             wrong = f"filtered_by is {document.get('filtered_by')!r}"
-            differs(wrong, "a clip that is kept was rejected by nothing, and others by a rule")
+            differs(
+                wrong,
+                "no rule should reject a kept clip, and a rule should reject every other clip",
+            )
         sound = clip.kept and clip.has_file and not document.get("errors")
         if document["valid"] != sound:
             differs(
                 f"valid is {document['valid']}",
-                f"should be {sound}: a clip is valid that is kept, has a file and no errors",
+                f"should be {sound}: a clip is valid if it was kept, has a file, and has no errors",
             )
 
 

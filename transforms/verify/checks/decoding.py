@@ -32,7 +32,7 @@ BLOCK: Final = 1 << 20
 #: More pixels than a preview has: an eighth of what a film may have.
 PREVIEW_PIXELS: Final = 8_388_608
 TRIES: Final = 2
-NONSENSE: Final = "what decodes it answered what makes no sense"
+NONSENSE: Final = "the decoding process returned invalid data"
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from finecut.transforms.verify.checks.verifying import Verifying
 IDS: Final = ("id", "max_id", "kept_id", "first", "second")
 #: What the table of groups has to have.
 NEEDED: Final = ("group", "id", "kept")
-SAID: Final = Wanted("should be what finecut dedup says of its run", kind="duplicates-broken")
+SAID: Final = Wanted("should be the summary that finecut dedup wrote", kind="duplicates-broken")
 
 Columns = Mapping[str, Sequence[Any]]
 
@@ -78,7 +78,7 @@ def _wrong_in_groups(name: str, columns: Columns) -> Iterator[Finding]:
             yield Finding(
                 "duplicates-differ",
                 name,
-                f"has {id} {number} times",
+                f"lists {id} {number} times",
                 "should be in one group, once",
             )
     kept_groups = {g for g, stay in zip(columns["group"], columns["kept"], strict=True) if stay}
@@ -87,10 +87,10 @@ def _wrong_in_groups(name: str, columns: Columns) -> Iterator[Finding]:
             "duplicates-differ",
             name,
             f"group {group} keeps none",
-            "should keep one of its clips at the least",
+            "should keep at least one of its clips",
         )
     for id in sorted({*columns.get("kept_id", ())} - _those(columns, stay=True)):
-        yield Finding("duplicates-differ", name, f"{id} does not stay", "others go for it")
+        yield Finding("duplicates-differ", name, f"{id} does not stay", "others are removed for it")
 
 
 def _those(columns: Columns, stay: bool) -> set[str]:
@@ -106,6 +106,6 @@ def _wrong_in_list(path: str, columns: Columns, verifying: Verifying) -> Iterato
     except Unreadable:
         return  # it is named when it is its turn
     for id in sorted(_those(columns, stay=False) - listed):
-        should = f"{verifying.below(path)} says that it goes"
+        should = f"{verifying.below(path)} says that it is removed"
         where = verifying.below(folder)
         yield Finding("duplicates-differ", where, f"does not list {id}", should)

@@ -12,13 +12,15 @@ from typing import Final, Literal
 
 AGAIN: Final = (
     "Remove the video's document under processed_videos/ and run the same finecut curate again: "
-    "what is whole is replaced by the same, and what is missing comes back."
+    "it replaces what is complete by the same, and adds what is missing."
 )
 LOST: Final = "files were removed by hand, or a copy is not complete"
-COPY: Final = "Copy the output again, or take the file from where it was made."
+COPY: Final = "Copy the output again, or copy the file from where it was made."
 DEDUP: Final = "Run finecut dedup again."
-SHARD: Final = "Run finecut shard again, with the options it had."
-ASK: Final = "Nothing, unless nobody is at work on it any more: the next run finishes or sweeps it."
+SHARD: Final = "Run finecut shard again, with the same options as before."
+ASK: Final = (
+    "Nothing, unless no run is working on it any more: the next run finishes it or removes it."
+)
 
 
 @dataclass(frozen=True)
@@ -87,12 +89,12 @@ KINDS: Final[Mapping[KindName, Kind]] = {
     "document-broken": Kind("a copy was cut short, or the document was edited", AGAIN),
     "document-differs": Kind("a document was edited, or copied over another's name", AGAIN),
     "count": Kind(
-        "a document was edited, or clips were added or removed without telling it", AGAIN
+        "a document was edited, or clips were added or removed without updating it", AGAIN
     ),
     "id": Kind(
         "the span, the name or the rate in a document was edited, or two were swapped", AGAIN
     ),
-    "listed-twice": Kind("two outputs were copied into one folder", "Take them apart again."),
+    "listed-twice": Kind("two outputs were copied into one folder", "Separate them again."),
     "unreadable": Kind(
         "its permissions forbid reading it, or a disk or a network is in trouble",
         "Check its permissions, and verify again; nothing that depends on it was checked.",
@@ -108,26 +110,26 @@ KINDS: Final[Mapping[KindName, Kind]] = {
         "Remove the one that is named here.",
     ),
     "clip-changed": Kind(
-        "a copy was cut short, a disk lost something, or another program wrote to the file", COPY
+        "a copy was cut short, a disk lost data, or another program wrote to the file", COPY
     ),
-    "clip-broken": Kind("a copy was cut short, or a disk or a network lost something", AGAIN),
+    "clip-broken": Kind("a copy was cut short, or a disk or network lost data", AGAIN),
     "clip-differs": Kind(
         "clips were swapped or encoded again, or their documents were edited", AGAIN
     ),
     "windows": Kind("a document was edited", AGAIN),
-    "captions": Kind("captions were edited in one of the two places only", AGAIN),
+    "captions": Kind("captions were edited in only one of the two places", AGAIN),
     "preview-missing": Kind(LOST, AGAIN),
-    "preview-broken": Kind("a copy was cut short, or a disk or a network lost something", AGAIN),
+    "preview-broken": Kind("a copy was cut short, or a disk or network lost data", AGAIN),
     "preview-differs": Kind("previews were swapped or made again", AGAIN),
     "artefact-missing": Kind(LOST, AGAIN),
-    "artefact-broken": Kind("a copy was cut short, or a disk or a network lost something", AGAIN),
+    "artefact-broken": Kind("a copy was cut short, or a disk or network lost data", AGAIN),
     "vector-missing": Kind(LOST, AGAIN),
     "vector-broken": Kind(
-        "a copy was cut short, or the embedder gave no number; a pickle that would call something "
-        "was put there by somebody else",
-        "Unpickle nothing of this folder before you know where it comes from. " + AGAIN,
+        "a copy was cut short, or the embedder returned something else than numbers; a pickle "
+        "that would call something was put there by somebody else",
+        "Do not unpickle anything in this folder before you know where it comes from. " + AGAIN,
     ),
-    "vector-differs": Kind("one of the two was written again by another program", AGAIN),
+    "vector-differs": Kind("another program rewrote one of the two", AGAIN),
     "table-missing": Kind(LOST, AGAIN),
     "table-broken": Kind("a copy was cut short, or another program wrote the table", AGAIN),
     "table-differs": Kind("rows were removed by hand, or another program wrote the table", AGAIN),
@@ -146,34 +148,40 @@ KINDS: Final[Mapping[KindName, Kind]] = {
         "Run the same finecut curate again: it writes the list anew.",
     ),
     "run-broken": Kind(
-        "the document was edited, or a copy was cut short; sums that differ are an error in "
+        "the document was edited, or a copy was cut short; sums that do not add up are a bug in "
         "finecut",
-        "If sums differ, and nobody edited it, report it; nothing of the clips depends on it.",
+        (
+            "If sums do not add up and nobody edited the document, report it; the clips do not "
+            "depend on it."
+        ),
     ),
     "duplicates-broken": Kind("a copy was cut short, or finecut dedup was killed", DEDUP),
-    "duplicates-differ": Kind("videos were curated again since duplicates were searched", DEDUP),
-    "index-broken": Kind("a copy was cut short, or the table is of another program", SHARD),
+    "duplicates-differ": Kind("videos were curated again after the search for duplicates", DEDUP),
+    "index-broken": Kind("a copy was cut short, or another program wrote the table", SHARD),
     "shard-missing": Kind("a copy is not complete", SHARD),
     "shard-broken": Kind("a copy was cut short, or another program wrote to the file", SHARD),
-    "shard-differs": Kind("shards of two runs lie in one folder, or one was written again", SHARD),
+    "shard-differs": Kind("shards of two runs are in one folder, or one was rewritten", SHARD),
     "leads-outside": Kind(
-        "somebody put a link there to save room, or to have finecut touch what it leads to",
-        "Remove the link, or put in its place what it leads to; finecut follows it nowhere.",
+        "somebody put a link there to save space, or to make finecut touch what it points to",
+        "Remove the link, or replace it by what it points to; finecut never follows it.",
     ),
     "note-broken": Kind("somebody edited the note, or another program wrote it", SHARD),
-    "unfinished": Kind("it is being worked on, or a run was killed", ASK, wrong=False),
+    "unfinished": Kind("a run is working on it, or was killed", ASK, wrong=False),
     "leftover": Kind("a run is at work, or was killed", ASK, wrong=False),
     "film-damaged": Kind(
-        "the film is damaged there, and its packets were copied as they are",
-        "Nothing, or curate the film with --transcode encode, which marks what cannot be decoded.",
+        "the source video is damaged there, and its packets were copied as they are",
+        (
+            "Nothing, or curate the video with --transcode encode, which marks clips with frames "
+            "that cannot be decoded."
+        ),
         wrong=False,
     ),
     "not-read": Kind(
-        "NeMo Curator writes such documents of files that it could not read",
+        "NeMo Curator writes such documents for files that it could not read",
         "Look for the file in the input.",
         wrong=False,
     ),
-    "not-looked-at": Kind("it is no part of an output", "Nothing.", wrong=False),
+    "not-looked-at": Kind("it is not part of an output", "Nothing.", wrong=False),
 }
 
 

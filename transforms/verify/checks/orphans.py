@@ -130,14 +130,16 @@ def wrong_with_owners(entries: Iterable[Entry]) -> Iterator[Finding]:
                     "duplicates-differ",
                     mention.path,
                     f"names {id}",
-                    "no document of a chunk lists that clip",
+                    "no chunk document lists that clip",
                 )
 
 
 def _orphan(path: str, owner: str, claimed: set[str]) -> Finding:
     if not claimed:
-        return Finding("orphan", path, "belongs to nobody", "no document lists its clip")
+        return Finding("orphan", path, "belongs to no clip", "no document lists its clip")
     other = next((each for each in sorted(claimed) if each.partition("/")[0] in CLIPS), None)
     if other is not None and path.partition("/")[0] in CLIPS:
-        return Finding("clip-twice", path, "lies here", f"should lie in {other} only")
-    return Finding("orphan", path, "belongs to nobody", f"the document of {owner} lists it not")
+        return Finding("clip-twice", path, "is here", f"should be in {other} only")
+    return Finding(
+        "orphan", path, "belongs to no clip", f"the document of {owner} does not list it"
+    )

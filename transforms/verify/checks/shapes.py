@@ -41,7 +41,7 @@ def misfit(path: str, document: Document, shapes: Mapping[str, Shape]) -> str | 
     What is not said at all is no fault here: other programs say less.
     """
     said = {key: shape for key, shape in shapes.items() if key in document}
-    found = [f"{fault}, and {should}" for fault, should in faults(document, said)]
+    found = [f"{fault}, but {should}" for fault, should in faults(document, said)]
     more = f" (and {len(found) - 1} more of its values are of another kind)" * (len(found) > 1)
     return f"{path}: {found[0]}{more}" if found else None
 

@@ -89,7 +89,7 @@ def _shards_in(folder: ShardFolder) -> tuple[list[str], list[Finding]]:
     said = {str(name).removesuffix(TAR) for name in index.column("shard").unique().to_pylist()}
     there = {*folder.tars()}
     found += [
-        Finding("shard-missing", folder.shard(name), "is missing", "the index speaks of it")
+        Finding("shard-missing", folder.shard(name), "is missing", "the index names it")
         for name in sorted(said - there)
     ]
     found += [
@@ -150,7 +150,7 @@ def _check_archive(path: str, source: BinaryIO, rows: Rows | None) -> Iterator[F
         yield Finding(
             "shard-broken",
             path,
-            f"has {more} behind its last member, at {end}",
+            f"has {more} after its last member, at {end}",
             f"should have {len(END)} zeros",
         )
     yield from _wrong_with_keys(path, keys, rows)
@@ -184,9 +184,9 @@ def _wrong_with_member(
             if rows[key][what] != value:
                 yield f"has the {what} {value}", f"should be {rows[key][what]}, as the index says"
     elif kind == "json" and not _is_about(key, file.read()):
-        yield "is no document of this clip", f"should be about {key}"
+        yield "is not the document of this clip", f"should be about {key}"
     elif kind == "npy" and not _is_vector(file.read()):
-        yield "is no vector of finite numbers", "should be one"
+        yield "is not a vector of finite numbers", "should be one"
 
 
 def _is_about(key: str, data: bytes) -> bool:
@@ -211,14 +211,14 @@ def _wrong_with_keys(path: str, keys: Sequence[str], rows: Rows | None) -> Itera
             "shard-broken",
             path,
             f"has members of {key} in {keys.count(key)} places",
-            "members of a clip lie side by side",
+            "members of a clip should be next to each other",
         )
     if rows is None:
         return
     for key in sorted({*rows} - {*keys}):
-        yield Finding("shard-broken", path, f"has no {key}", "the index says that it lies there")
+        yield Finding("shard-broken", path, f"has no {key}", "the index says that it is there")
     for key in sorted({*keys} - {*rows}):
-        yield Finding("shard-differs", path, f"has {key}", "the index does not know it there")
+        yield Finding("shard-differs", path, f"has {key}", "the index does not list it there")
 
 
 def samples_of(source: BinaryIO) -> list[str]:

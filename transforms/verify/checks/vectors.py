@@ -66,7 +66,7 @@ def read_table(data: bytes, path: str) -> Table:
         vectors = [_numbers(row) for row in table.column("embedding")]
         return Table(path, ids, vectors, facts_of(data))
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise NoTable(f"is no table of vectors ({str(error)[:200]})") from error
+        raise NoTable(f"is not a table of vectors ({str(error)[:200]})") from error
 
 
 def _numbers(row: Any) -> Vector:
@@ -128,7 +128,7 @@ def _check_folder(
             "table-missing",
             name,
             f"is missing, and {len(pickles)} clips of its chunk have a pickle",
-            "should have a row for each",
+            "should have one row for each",
         )
     rows = dict(zip(table.ids, table.vectors, strict=True))
     chunk.num_vectors += len(rows)
@@ -146,7 +146,7 @@ def _check_folder(
                 "vector-missing",
                 paths[id],
                 "is missing",
-                "its row lies in the table of its chunk",
+                "its row is in the table of its chunk",
             )
         elif promised:
             yield Finding(
@@ -251,7 +251,7 @@ def _signature(table: Table) -> str:
 
 def _model(facts: Mapping[str, str]) -> str:
     if ALGORITHM not in facts:
-        return "vectors of a model that is not named"
+        return "vectors of an unknown model"
     return f"vectors of {facts[ALGORITHM]} ({facts.get(REVISION) or facts.get(MODEL)})"
 
 

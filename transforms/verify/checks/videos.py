@@ -54,7 +54,9 @@ def check_video(
             chunks, clips = document["num_clip_chunks"], document["num_total_clips"]
             facts = VideoFacts(name, chunks, clips, document["video"])
             if document["duration"] is None and document["width"] is None:
-                yield Finding("not-read", name, "says nothing of the video", "it could not be read")
+                yield Finding(
+                    "not-read", name, "has no information about the video", "it could not be read"
+                )
     yield Checked({"documents": 1, "videos": 1})
     yield name.partition("/")[2].removesuffix(JSON), facts
 
@@ -71,8 +73,8 @@ def wrong_in_video(
         yield Finding(
             "unfinished",
             path,
-            "notes that the video is worked on",
-            "its clips are not looked at",
+            "notes that a run is working on the video",
+            "its clips are not checked",
         )
     elif video is None:
         path = f"{verifying.below(verifying.layout.processed_videos())}/{relative}{JSON}"

@@ -269,16 +269,19 @@ def test_a_folder_that_does_not_say_how_frames_preparation_is_refused(
     target = with_settings(folders["clip"], tmp_path, {})
     (target / SETTINGS[1]).unlink()
     for function in (require_encoder_model, FrameEncoder.load, frames_and_side):
-        with pytest.raises(WeightsMissing, match="does not say how frames have to look"):
+        with pytest.raises(WeightsMissing, match="does not describe its input frames"):
             function(str(target))
 
 
 @pytest.mark.parametrize(
     ("said", "why"),
     [
-        ({"size": {"longest_edge": 3}}, "not understood"),
-        ({"size": "large"}, "not understood"),
-        ({"size": {"shortest_edge": 24}, "crop_size": 32}, "32 × 32 cut out of frames that are 24"),
+        ({"size": {"longest_edge": 3}}, "cannot be understood"),
+        ({"size": "large"}, "cannot be understood"),
+        (
+            {"size": {"shortest_edge": 24}, "crop_size": 32},
+            "crops frames to 32 × 32, but scales them only to 24",
+        ),
         ({"size": {"height": 0, "width": 32}}, "0 pixels long"),
         ({"size": 32, "crop_size": 0}, "0 pixels long"),
         ({"size": 32, "crop_size": 32, "image_std": [0, 1, 1]}, "not 0"),
@@ -325,7 +328,7 @@ def test_a_model_of_another_kind_is_refused_with_the_kinds_there_are(
     config = {"model_type": "bert", "auto_map": {"AutoModel": "modeling_mine.Mine"}}
     (tmp_path / "config.json").write_text(json.dumps(config))
     (tmp_path / "modeling_mine.py").write_text("raise SystemExit('it was run')")
-    with pytest.raises(WeightsMissing, match=r"calls itself 'bert'.*clip, .*vjepa2") as caught:
+    with pytest.raises(WeightsMissing, match=r"is of the kind 'bert'.*clip, .*vjepa2") as caught:
         FrameEncoder.load(str(tmp_path), trust_remote_code=trusted)
     assert ("--trust-remote-code" in str(caught.value)) == trusted
     assert "cosmos-embed1-224p" in str(caught.value)
@@ -359,7 +362,7 @@ def test_weights_of_other_shapes_are_refused(folders: dict[str, Path], tmp_path:
     shutil.copytree(folders["videomae"], tmp_path, dirs_exist_ok=True)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**config, "intermediate_size": 30}))
-    with pytest.raises(WeightsMissing, match=r"not those that its config\.json describes"):
+    with pytest.raises(WeightsMissing, match=r"do not match its config\.json"):
         load(tmp_path)
 
 
@@ -367,7 +370,7 @@ def test_a_configuration_of_nonsense_is_refused(folders: dict[str, Path], tmp_pa
     shutil.copytree(folders["dinov2"], tmp_path, dirs_exist_ok=True)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**config, "hidden_size": "wide"}))
-    with pytest.raises(WeightsMissing, match=r"its config\.json is none"):
+    with pytest.raises(WeightsMissing, match=r"its config\.json is invalid"):
         require_encoder_model(str(tmp_path))
 
 
@@ -375,7 +378,7 @@ def test_a_half_copied_folder_is_refused(folders: dict[str, Path], tmp_path: Pat
     shutil.copytree(folders["clip"], tmp_path, dirs_exist_ok=True)
     (tmp_path / "model.safetensors").unlink()
     for function in (load, lambda folder: require_encoder_model(str(folder))):
-        with pytest.raises(WeightsMissing, match=r"model\.safetensors is not there"):
+        with pytest.raises(WeightsMissing, match=r"model\.safetensors is missing"):
             function(tmp_path)
 
 
@@ -399,7 +402,7 @@ def test_a_question_of_the_wrong_number_of_frames_costs_itself(folders: dict[str
     answers = Asked(load(folders["videomae"])).answers([good, bad, Question("none")])
     assert [type(answer) for answer in answers] == [Vector, Trouble, Trouble]
     assert isinstance(answers[1], Trouble)
-    assert "was asked about 3 frames and wants 4" in answers[1].message
+    assert "got 3 frames but needs 4" in answers[1].message
 
 
 def test_loading_is_quiet(folders: dict[str, Path], capfd: pytest.CaptureFixture[str]) -> None:

@@ -118,7 +118,7 @@ def test_a_damaged_file_is_refused(place: int, tmp_path: Path) -> None:
     data = bytearray(WEIGHTS.read_bytes())
     data[place] ^= 1
     (tmp_path / "weights.pth").write_bytes(data)
-    with pytest.raises(WeightsMissing, match=r"not those that were published.*57934424"):
+    with pytest.raises(WeightsMissing, match=r"differ from the published ones.*57934424"):
         read_weights(tmp_path / "weights.pth")
 
 
