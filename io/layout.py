@@ -92,7 +92,7 @@ def strip_protocol(name: str) -> str:
 
 
 def clip_id(name: str, start_event: int, end_event: int) -> str:
-    """The id a shot has for ever: only the source's name and two frame numbers enter it.
+    """The id a planned clip has for ever: only the source's name and two frame numbers enter it.
 
     >>> clip_id("/data/videos/a.mp4", 0, 300)
     'ce2f3d69-8b98-57fe-98fe-70d008e354f3'

@@ -10,7 +10,7 @@ equal::
 ``Records travel, bytes rest``: frames, encoded files and open containers have no field here. A
 record may say *where* bytes rest (``Clip.staged``), never hold them.
 
-    Video ──▶ Reel (consecutive Shots of one Video, the chunk) ──▶ Clip
+    Video ──▶ PlannedChunk (consecutive PlannedClips of one Video) ──▶ Clip
                         every step that touches pixels ──▶ Failure
 """
 
@@ -102,8 +102,8 @@ class Video:
 
 
 @dataclass(frozen=True)
-class Shot:
-    """A decision: this span of that video. ``index`` counts the shots of the whole video."""
+class PlannedClip:
+    """A decision: this span of that video. ``index`` counts those of the whole video."""
 
     id: str
     index: int
@@ -116,20 +116,20 @@ class Chunk:
 
     id: str
     index: int
-    num_shots: int
+    num_clips: int
     num_chunks: int
-    num_total_shots: int
+    num_total_clips: int
     #: An earlier run wrote of this video, so files of it may lie where now none belongs.
     again: bool = False
 
 
 @dataclass(frozen=True)
-class Reel:
-    """Consecutive shots of one video: the unit of work. No shots: one empty reel."""
+class PlannedChunk:
+    """Consecutive planned clips of one video: the unit of work. A video without any has one."""
 
     video: Video
     chunk: Chunk
-    shots: tuple[Shot, ...]
+    clips: tuple[PlannedClip, ...]
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ class ModelUsed:
 
 
 @dataclass(frozen=True)
-class Told:
+class TextOutcome:
     """How a text came about: what became of it, and how many tokens went in and came out."""
 
     status: str
@@ -189,17 +189,17 @@ class Window:
     captions: Mapping[str, str] = field(default_factory=dict)
     enhanced_captions: Mapping[str, str] = field(default_factory=dict)
     #: How captions came about, and enhanced ones, by the same names; also where there is no text.
-    told: Mapping[str, Told] = field(default_factory=dict)
-    told_enhanced: Mapping[str, Told] = field(default_factory=dict)
+    outcomes: Mapping[str, TextOutcome] = field(default_factory=dict)
+    enhanced_outcomes: Mapping[str, TextOutcome] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Clip:
-    """A shot that exists as a file, and what is known of it."""
+    """A planned clip that exists as a file, and what is known of it."""
 
     video: Video
     chunk: Chunk
-    shot: Shot
+    planned: PlannedClip
     #: ``None`` when nothing could be encoded; ``errors`` then says why.
     file: ClipFile | None
     #: Where the encoded file rests until it is published.
@@ -218,7 +218,7 @@ class Clip:
 
     @property
     def id(self) -> str:
-        return self.shot.id
+        return self.planned.id
 
     @property
     def kept(self) -> bool:
@@ -231,14 +231,14 @@ class Clip:
 
 @dataclass(frozen=True)
 class Failure:
-    """An accident: what broke, in which step, and which shots were lost with it."""
+    """An accident: what broke, in which step, and which planned clips were lost with it."""
 
     step: str
     source: Source
     error: str
     message: str
     evidence: str = ""
-    #: Ids of the shots that will not become clips; empty when the whole video failed.
+    #: Ids of the planned clips that will not become clips; empty when the whole video failed.
     lost_shots: tuple[str, ...] = ()
     #: How often this source has failed by now.
     attempts: int = 1
@@ -248,7 +248,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Written:
-    """A receipt: this artefact of that shot (or chunk, or video) rests at ``path`` now."""
+    """A receipt: this artefact of that clip (or chunk, or video) rests at ``path`` now."""
 
     kind: str
     owner: str
@@ -275,20 +275,20 @@ class Summary:
     frames: int = 0
     failures: tuple[Failure, ...] = ()
     num_failures: int = 0
-    #: How many shots each rule rejected.
+    #: How many planned clips each rule rejected.
     rejected_by: Mapping[str, int] = field(default_factory=dict)
     #: How many clips are marked with each kind of error, although they exist.
     marked: Mapping[str, int] = field(default_factory=dict)
     #: How many clips have a vector of each embedder, and what became of how many captions.
     vectors: Mapping[str, int] = field(default_factory=dict)
     captions: Mapping[str, int] = field(default_factory=dict)
-    #: Of all shots that were worked on, kept or rejected.
+    #: Of all clips that were worked on, kept or rejected.
     seconds_cut: float = 0.0
     #: Not touched, because an earlier run wrote all of them.
     videos_skipped: int = 0
     #: Of the failed ones: not tried again.
     videos_set_aside: int = 0
-    #: Of all shots that were planned; of the videos that were skipped; by rule that rejected.
+    #: Of all clips that were planned; of the videos that were skipped; by rule that rejected.
     seconds_planned: float = 0.0
     seconds_skipped: float = 0.0
     seconds_rejected: Mapping[str, float] = field(default_factory=dict)

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 
-from finecut.io.records import CODING, Clip, Failure, Reel, Source, Summary, Video, to_json
+from finecut.io.records import CODING, Clip, Failure, PlannedChunk, Source, Summary, Video, to_json
 from finecut.io.storage.publishing import Shelf
 from finecut.pipeline.custom_steps.applying import apply
-from finecut.pipeline.dealing import InParts, ShareOut, deal_reels, deal_videos
+from finecut.pipeline.dealing import InParts, ShareOut, deal_chunks, deal_videos
 from finecut.pipeline.engine import runner_of
 from finecut.pipeline.options import Options
 from finecut.pipeline.planning import Plan, plan
@@ -47,7 +47,7 @@ class Curated(NamedTuple):
 
     sources: beam.PCollection[Source]
     videos: beam.PCollection[Video]
-    reels: beam.PCollection[Reel]
+    chunks: beam.PCollection[PlannedChunk]
     clips: beam.PCollection[Clip]
     written: WrittenClips
     failures: beam.PCollection[Failure]
@@ -58,7 +58,7 @@ class Done(NamedTuple):
     """What the work itself makes, without what is said of it when it has ended."""
 
     videos: beam.PCollection[Video]
-    reels: beam.PCollection[Reel]
+    chunks: beam.PCollection[PlannedChunk]
     clips: beam.PCollection[Clip]
     written: WrittenClips
     failures: beam.PCollection[Failure]
@@ -121,10 +121,10 @@ def work(sources: beam.PCollection[Source], steps: Plan, workers: int) -> Done:
     split = videos | "SplitVideos" >> SplitVideos(
         steps.splitting, partial(open_video, writing=steps.writing, again=steps.again)
     ).with_resource_hints(**film)
-    reels = split.reels
-    empty = reels | "WithoutShots" >> beam.Filter(lambda reel: not reel.shots)
-    parts = reels | "InParts" >> InParts(steps.cutting.transcode)
-    dealt = parts | "ShareOutReels" >> ShareOut(deal_reels, workers)
+    chunks = split.reels
+    empty = chunks | "WithoutShots" >> beam.Filter(lambda planned: not planned.clips)
+    parts = chunks | "InParts" >> InParts(steps.cutting.transcode)
+    dealt = parts | "ShareOutReels" >> ShareOut(deal_chunks, workers)
     cut = dealt | "CutClips" >> CutClips(steps.cutting).with_resource_hints(**film)
     clips = cut.clips
     if place.film_hints is not None:
@@ -144,7 +144,7 @@ def work(sources: beam.PCollection[Source], steps: Plan, workers: int) -> Done:
     events = (
         sources,
         begun[SKIPPED],
-        reels,
+        chunks,
         written.chunks,
         written.videos,
         emptied.closed,
@@ -152,7 +152,7 @@ def work(sources: beam.PCollection[Source], steps: Plan, workers: int) -> Done:
     )
     return Done(
         videos=probed.videos,
-        reels=reels,
+        chunks=chunks,
         clips=clips,
         written=written,
         failures=failures,

@@ -4,8 +4,8 @@
     parts      ███ ███ ███ ███  ███ ███ ███  ██ ██ █
     dealt      1   2   2   1    1   2   2    1  1  2      to two workers, in turn
 
-A reel of a short film is cut in parts, each with some of its shots: or one film alone would leave
-all workers but one idle. A long film has reels enough. Where it is divided depends on the film and
+A chunk of a short film is cut in parts, each with some of its planned clips: or one film alone would leave
+all workers but one idle. A long film has chunks enough. Where it is divided depends on the film and
 on nothing else, not on workers or other films, and clips keep their names and chunks.
 
 A cluster hands out work as workers become free. The local runner deals it once, in turn: a row of
@@ -22,9 +22,9 @@ from typing import Any, TypeVar
 import apache_beam as beam
 
 from finecut.io.media.remux.copying import COPY
-from finecut.io.records import Reel, Shot, Video
+from finecut.io.records import PlannedChunk, PlannedClip, Video
 
-Work = TypeVar("Work", Reel, Video)
+Work = TypeVar("Work", PlannedChunk, Video)
 #: Puts things in the order in which they are dealt to this many workers.
 Deal = Callable[[Iterable[Work], int], list[Work]]
 
@@ -34,12 +34,12 @@ Deal = Callable[[Iterable[Work], int], list[Work]]
 BITS, MOST_BITS = 15.0, 2.0
 DEAR_CODECS, DEARER = frozenset({"hevc", "av1", "vp9"}), 1.35
 #: A part has at least this many seconds, and at least this share of the whole film. Each costs
-#: opening the film, and decoding from a key frame to its first shot: of 32 s, one in a hundred.
+#: opening the film, and decoding from a key frame to its first planned clip: of 32 s, one in a hundred.
 PART_SECONDS, PART_OF_FILM = 32.0, 1 / 16
 
 
 class ShareOut(beam.PTransform[beam.PCollection[Work], beam.PCollection[Work]]):
-    """Reels (or videos), dealt to ``workers`` workers; 0 leaves it to a cluster."""
+    """Chunks (or videos), dealt to ``workers`` workers; 0 leaves it to a cluster."""
 
     def __init__(self, deal: Deal[Work], workers: int) -> None:
         super().__init__()
@@ -60,9 +60,9 @@ class ShareOut(beam.PTransform[beam.PCollection[Work], beam.PCollection[Work]]):
         return things | "Deal" >> beam.Reshuffle()
 
 
-def deal_reels(reels: Iterable[Reel], workers: int) -> list[Reel]:
+def deal_chunks(chunks: Iterable[PlannedChunk], workers: int) -> list[PlannedChunk]:
     """In the order in which they are dealt."""
-    return in_rows(sorted(reels, key=_order), reel_work, workers)
+    return in_rows(sorted(chunks, key=_order), work_of_chunk, workers)
 
 
 def deal_videos(videos: Iterable[Video], workers: int) -> list[Video]:
@@ -71,12 +71,12 @@ def deal_videos(videos: Iterable[Video], workers: int) -> list[Video]:
     return in_rows(ordered, video_work, workers)
 
 
-def reel_work(reel: Reel) -> float:
-    """Roughly how much work cutting a reel is, by its pixels, bits and codec."""
-    video = reel.video
+def work_of_chunk(planned: PlannedChunk) -> float:
+    """Roughly how much work cutting a chunk is, by its pixels, bits and codec."""
+    video = planned.video
     bits = 1024 * video.bit_rate_k / max(1.0, _pixels(video))
     dear = DEARER if video.video_codec in DEAR_CODECS else 1.0
-    return seconds_of(reel.shots) * _pixels(video) * (1 + min(MOST_BITS, BITS * bits)) * dear
+    return seconds_of(planned.clips) * _pixels(video) * (1 + min(MOST_BITS, BITS * bits)) * dear
 
 
 def video_work(video: Video) -> float:
@@ -84,36 +84,36 @@ def video_work(video: Video) -> float:
     return video.duration * _pixels(video)
 
 
-class InParts(beam.PTransform[beam.PCollection[Reel], beam.PCollection[Reel]]):
-    """Reels → the same shots in smaller reels. Copying is so fast that it stays as it is."""
+class InParts(beam.PTransform[beam.PCollection[PlannedChunk], beam.PCollection[PlannedChunk]]):
+    """Chunks → the same planned clips in smaller chunks. Copying is so fast that it stays as it is."""
 
     def __init__(self, transcode: str) -> None:
         super().__init__()
         self.transcode = transcode
 
-    def expand(self, reels: beam.PCollection[Reel]) -> beam.PCollection[Reel]:
+    def expand(self, chunks: beam.PCollection[PlannedChunk]) -> beam.PCollection[PlannedChunk]:
         if self.transcode == COPY:
-            return reels
-        return reels | "Divide" >> beam.FlatMap(parts_of).with_output_types(Reel)
+            return chunks
+        return chunks | "Divide" >> beam.FlatMap(parts_of).with_output_types(PlannedChunk)
 
 
-def parts_of(reel: Reel) -> list[Reel]:
-    """The reel in parts of about the same length."""
-    part = max(PART_SECONDS, PART_OF_FILM * reel.video.duration)
-    number = round(seconds_of(reel.shots) / part)
+def parts_of(planned: PlannedChunk) -> list[PlannedChunk]:
+    """The chunk in parts of about the same length."""
+    part = max(PART_SECONDS, PART_OF_FILM * planned.video.duration)
+    number = round(seconds_of(planned.clips) / part)
     if number < 2:
-        return [reel]
-    return [replace(reel, shots=shots) for shots in divided(reel.shots, number)]
+        return [planned]
+    return [replace(planned, clips=clips) for clips in divided(planned.clips, number)]
 
 
-def divided(shots: Sequence[Shot], number: int) -> Iterator[tuple[Shot, ...]]:
-    """The shots in ``number`` rows (or fewer) of about the same length."""
-    each = seconds_of(shots) / number
-    ends = accumulate(shot.span.length for shot in shots)
-    # A shot belongs to the row in which its middle lies.
-    rows = [int((end - shot.span.length / 2) / each) for shot, end in zip(shots, ends, strict=True)]
-    for _, row in groupby(zip(rows, shots, strict=True), key=itemgetter(0)):
-        yield tuple(shot for _, shot in row)
+def divided(clips: Sequence[PlannedClip], number: int) -> Iterator[tuple[PlannedClip, ...]]:
+    """The planned clips in ``number`` rows (or fewer) of about the same length."""
+    each = seconds_of(clips) / number
+    ends = accumulate(clip.span.length for clip in clips)
+    # A planned clip belongs to the row in which its middle lies.
+    rows = [int((end - clip.span.length / 2) / each) for clip, end in zip(clips, ends, strict=True)]
+    for _, row in groupby(zip(rows, clips, strict=True), key=itemgetter(0)):
+        yield tuple(clip for _, clip in row)
 
 
 def in_rows(things: list[Work], work: Callable[[Work], float], workers: int) -> list[Work]:
@@ -134,12 +134,12 @@ def in_rows(things: list[Work], work: Callable[[Work], float], workers: int) -> 
     return dealt
 
 
-def seconds_of(shots: Iterable[Shot]) -> float:
-    return sum(shot.span.length for shot in shots)
+def seconds_of(clips: Iterable[PlannedClip]) -> float:
+    return sum(clip.span.length for clip in clips)
 
 
-def _order(reel: Reel) -> tuple[float, str, list[int]]:
-    return -reel_work(reel), reel.video.name, [shot.index for shot in reel.shots[:1]]
+def _order(planned: PlannedChunk) -> tuple[float, str, list[int]]:
+    return -work_of_chunk(planned), planned.video.name, [clip.index for clip in planned.clips[:1]]
 
 
 def _pixels(video: Video) -> float:

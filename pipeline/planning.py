@@ -24,7 +24,7 @@ from finecut.pipeline.custom_steps.steps import CustomStep, custom_steps
 from finecut.pipeline.options import OptionError, Options, option_fields
 from finecut.pipeline.placing import Placing, placing
 from finecut.transforms.caption.windows import Windowing
-from finecut.transforms.cut.reel import Cutting
+from finecut.transforms.cut.chunk import Cutting
 from finecut.transforms.filter.clips import Dropping
 from finecut.transforms.filter.rules import Rule
 from finecut.transforms.find import own_outputs as outputs

@@ -61,7 +61,7 @@ from finecut.transforms.split.given import GivenCuts
 from finecut.transforms.step import EachClip
 
 #: A batch ends at this many videos or bytes: large enough that the workers rarely wait for its
-#: last reel, small enough to hold and to lose.
+#: last chunk, small enough to hold and to lose.
 BATCH_VIDEOS = 200
 BATCH_BYTES = 2_000_000_000
 #: Names in the staging folder.

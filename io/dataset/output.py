@@ -121,7 +121,7 @@ class Output:
         yield from _documents_below(self.layout.processed_videos())
 
     def entries(self, chunk: str) -> Iterator[Entry]:
-        """The clips of a chunk: kept ones, then rejected ones, each in the order of its shots."""
+        """The clips of a chunk: kept ones, then rejected ones, each in their order."""
         said = read_document(chunk)
         key = chunk_named(said, chunk)
         for clip, kept in clips_named(said, chunk):

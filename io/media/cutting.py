@@ -1,4 +1,4 @@
-"""The cut: one source opened once, decoded once, and out of that single pass all clips of a reel.
+"""The cut: one source opened once, decoded once, and out of that single pass all clips of a chunk.
 
     source   ──decode──▶ frame ─┬─▶ clip 1 (open)          spans may overlap: a frame goes to
                                 ├─▶ clip 2 (open)          every clip that shows it, and to its
@@ -35,7 +35,7 @@ from finecut.io.media.picture import Stored, Upright, display_matrix, stored
 from finecut.io.media.seeking import OpenSource, heard_from, opened, seek_before
 from finecut.io.media.sound import Heard
 from finecut.io.media.source import decode, stamp
-from finecut.io.records import ClipFile, Shot, Video
+from finecut.io.records import ClipFile, PlannedClip, Video
 
 ENCODE, COPY, SMART = "encode", "copy", "smart"
 #: Seconds from which on a picture at the end that lasts longer than the others is a still.
@@ -66,10 +66,10 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class CutShot:
-    """What became of one shot: a file and its facts, or a sentence that says why not."""
+class CutClip:
+    """What became of one planned clip: a file and its facts, or a sentence that says why not."""
 
-    shot: Shot
+    planned: PlannedClip
     path: Path | None = None
     file: ClipFile | None = None
     #: An accident, in one sentence.
@@ -81,16 +81,16 @@ class CutShot:
     #: Why its observer did not see all of it.
     unseen: str | None = None
 
-    def noting(self, **facts: Any) -> CutShot:
+    def noting(self, **facts: Any) -> CutClip:
         """The same, with these facts about its file, if it has one."""
         return self if self.file is None else replace(self, file=replace(self.file, **facts))
 
 
 def cut(
-    file: str | BinaryIO, video: Video, shots: Sequence[Shot], recipe: Recipe
-) -> Iterator[CutShot]:
-    """Encode these shots into ``<id>.mp4``, each yielded when its file is complete."""
-    if not shots:
+    file: str | BinaryIO, video: Video, clips: Sequence[PlannedClip], recipe: Recipe
+) -> Iterator[CutClip]:
+    """Encode these planned clips into ``<id>.mp4``, each yielded when its file is complete."""
+    if not clips:
         return
     with opened(
         file, video, recipe.limits, recipe.encoding.audio, decoder=recipe.decoder
@@ -99,17 +99,17 @@ def cut(
             source.stream.codec_context.flags2 |= Flags2.export_mvs
         # FFmpeg hands on the next header where it first comes to it, and not after a seek.
         if not source.changes:
-            seek_before(source, heard_from(source, min(shot.span.start for shot in shots)))
-        for result in _CutPass(source, recipe).run(shots):
+            seek_before(source, heard_from(source, min(clip.span.start for clip in clips)))
+        for result in _CutPass(source, recipe).run(clips):
             yield result.noting(**source.facts)
 
 
 class _OpenClip:
-    """A shot on its way to becoming a clip."""
+    """A planned clip on its way to becoming a clip."""
 
-    def __init__(self, shot: Shot, run_in: Fraction) -> None:
-        self.shot = shot
-        self.start, self.end = Fraction(shot.span.start), Fraction(shot.span.end)
+    def __init__(self, clip: PlannedClip, run_in: Fraction) -> None:
+        self.planned = clip
+        self.start, self.end = Fraction(clip.span.start), Fraction(clip.span.end)
         # Asked about each picture and each piece of sound, so reckoned once.
         self.shows_from, self.shows_until = earliest(self.start), earliest(self.end)
         self.hears_from = self.start - run_in
@@ -195,7 +195,7 @@ class _CutPass:
         #: By the first picture of a clip; and how all are turned.
         self.uprights: dict[Stored, Upright] = {}
         self.turn: tuple[int, int, int, int] | None = None
-        #: Clips whose time has not come, by start; a long reel has many, so none is touched early.
+        #: Clips whose time has not come, by start; a long chunk has many, so none is touched early.
         self.waiting: deque[_OpenClip] = deque()
         self.open: list[_OpenClip] = []
         #: Frames until the one whose vectors were read can be let go; 0: nothing waits.
@@ -203,9 +203,9 @@ class _CutPass:
         self.seen = Fraction(-1)
         self.heard = Fraction(-1)
 
-    def run(self, shots: Sequence[Shot]) -> Iterator[CutShot]:
-        in_order = sorted(shots, key=lambda shot: shot.span)
-        self.waiting.extend(_OpenClip(shot, self.source.run_in) for shot in in_order)
+    def run(self, clips: Sequence[PlannedClip]) -> Iterator[CutClip]:
+        in_order = sorted(clips, key=lambda clip: clip.span)
+        self.waiting.extend(_OpenClip(clip, self.source.run_in) for clip in in_order)
         try:
             for packet in self.source.packets():
                 self._take_in(packet)
@@ -298,7 +298,7 @@ class _CutPass:
 
     def _begin(self, clip: _OpenClip, upright: Upright, seconds: Fraction) -> None:
         writer = ClipWriter(
-            self.recipe.folder / f"{clip.shot.id}.mp4",
+            self.recipe.folder / f"{clip.planned.id}.mp4",
             self.recipe.encoding,
             PictureFormat.of(upright.first, self.rate, self.clock.clip_time_base),
             self.source.listener,
@@ -306,14 +306,14 @@ class _CutPass:
         )
         clip.begin(writer, seconds, seconds - self.source.run_in)
         if self.recipe.observer is not None:
-            clip.observer = self.recipe.observer(clip.shot)
+            clip.observer = self.recipe.observer(clip.planned)
 
     def _stored(self, frame: av.VideoFrame) -> Stored:
         if self.turn is None:
             self.turn = display_matrix(frame)
         return stored(frame, self.source.stream.sample_aspect_ratio, self.turn)
 
-    def _finished(self) -> Iterator[CutShot]:
+    def _finished(self) -> Iterator[CutClip]:
         for clip in list(self.open):
             if clip.error is not None or (
                 clip.pictures_done and self.source.sound_complete(clip.end, self.heard, self.seen)
@@ -321,7 +321,7 @@ class _CutPass:
                 self.open.remove(clip)
                 yield self._finish(clip)
 
-    def _finish(self, clip: _OpenClip) -> CutShot:
+    def _finish(self, clip: _OpenClip) -> CutClip:
         if clip.error is None and clip.writer is None:
             return self._without_frames(clip)
         if clip.writer is not None:
@@ -332,8 +332,8 @@ class _CutPass:
                 clip.writer = None
                 let_go()
                 damage = self._damage(clip, file.num_frames)
-                return CutShot(clip.shot, path, file, damage=damage, unseen=clip.unseen)
-        return CutShot(clip.shot, error=clip.error)
+                return CutClip(clip.planned, path, file, damage=damage, unseen=clip.unseen)
+        return CutClip(clip.planned, error=clip.error)
 
     def _last_length(self, clip: _OpenClip) -> Fraction:
         """How long the clip shows its last picture: until the next one, or until its own end."""
@@ -346,12 +346,12 @@ class _CutPass:
         following = clip.last + usual if following is None else following
         return min(following, clip.end) - clip.last
 
-    def _without_frames(self, clip: _OpenClip) -> CutShot:
+    def _without_frames(self, clip: _OpenClip) -> CutClip:
         span = f"between {float(clip.start):g} s and {float(clip.end):g} s"
         if self._film_goes_on(clip) or self.ending.lasts_until(clip.start + NEARLY):
-            return CutShot(clip.shot, empty=f"the film shows no new frame {span}")
-        return CutShot(
-            clip.shot,
+            return CutClip(clip.planned, empty=f"the film shows no new frame {span}")
+        return CutClip(
+            clip.planned,
             error=f"the source shows no frame {span}. Usually the file was cut off, or its header "
             "promises more than it holds.",
         )

@@ -19,7 +19,7 @@ from av.video.reformatter import Colorspace, VideoReformatter
 from numpy.typing import NDArray
 
 from finecut.io.media.picture import YCGCO
-from finecut.io.records import ClipFile, Shot
+from finecut.io.records import ClipFile, PlannedClip
 
 Array = NDArray[Any]
 Bytes = NDArray[np.uint8]
@@ -51,8 +51,8 @@ class Sampler(Observer, Protocol):
         """
 
 
-MakeObserver = Callable[[Shot], Observer]
-MakeSampler = Callable[[Shot, ClipFile], Sampler]
+MakeObserver = Callable[[PlannedClip], Observer]
+MakeSampler = Callable[[PlannedClip, ClipFile], Sampler]
 
 
 class Scalers:

@@ -15,7 +15,7 @@ from finecut.io.layout import Layout
 from finecut.io.records import (
     Clip,
     Failure,
-    Reel,
+    PlannedChunk,
     Skipped,
     Source,
     Summary,
@@ -27,7 +27,7 @@ from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.scratch import Scratch
 from finecut.pipeline import curation
 from finecut.pipeline.beam_yaml.step import Rows, Step, cut_for, planned, run_of
-from finecut.pipeline.dealing import InParts, ShareOut, deal_reels, deal_videos
+from finecut.pipeline.dealing import InParts, ShareOut, deal_chunks, deal_videos
 from finecut.pipeline.engine import runner_of
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import Plan, check_apart
@@ -64,7 +64,7 @@ class Curate(Step):
     gives: ClassVar[Mapping[str, type]] = {
         "sources": Source,
         "videos": Video,
-        "reels": Reel,
+        "reels": PlannedChunk,
         "clips": Clip,
         "written": Written,
         FAILURES: Failure,
@@ -130,31 +130,31 @@ class ProbeVideos(Step):
 
 
 class SplitVideos(Step):
-    """Where videos are cut: reels of shots. With an ``output``, what an earlier run wrote there of
+    """Where videos are cut: chunks of planned clips. With an ``output``, what an earlier run wrote there of
     a video is noted, to be replaced, and the video is not called finished any more."""
 
     takes = Video
-    gives: ClassVar[Mapping[str, type]] = {"reels": Reel, FAILURES: Failure}
+    gives: ClassVar[Mapping[str, type]] = {"reels": PlannedChunk, FAILURES: Failure}
 
     def work(self, records: Any, steps: Plan, options: Options) -> Rows:
         if steps.watches_films:
             records = records | "ShareOut" >> ShareOut(deal_videos, options.dealt_among)
         opening = partial(open_video, writing=_writing(steps), again=steps.again)
         made = split.SplitVideos(steps.splitting, opening if options.output else None)
-        reels = records | "Split" >> made.with_resource_hints(**_film_hints(steps))
-        return {"reels": reels.reels, FAILURES: reels[FAILURES]}
+        chunks = records | "Split" >> made.with_resource_hints(**_film_hints(steps))
+        return {"reels": chunks.reels, FAILURES: chunks[FAILURES]}
 
 
 class CutClips(Step):
     """Clips as files, staged below the ``output``, and measured if anything asks for it."""
 
-    takes = Reel
+    takes = PlannedChunk
     gives: ClassVar[Mapping[str, type]] = {"clips": Clip, FAILURES: Failure}
     needs = ("output",)
 
     def work(self, records: Any, steps: Plan, options: Options) -> Rows:
         parts = records | "InParts" >> InParts(steps.cutting.transcode)
-        dealt = parts | "ShareOut" >> ShareOut(deal_reels, options.dealt_among)
+        dealt = parts | "ShareOut" >> ShareOut(deal_chunks, options.dealt_among)
         made = cut.CutClips(steps.cutting).with_resource_hints(**_film_hints(steps))
         clips = dealt | "Cut" >> made
         cut_for(records.pipeline, steps.writing.layout.root).append(clips.clips)
@@ -280,14 +280,14 @@ class WriteClips(Step):
 
 
 class CloseEmptyVideos(Step):
-    """Documents of the videos, among those of all reels, that are too short for a clip."""
+    """Documents of the videos, among those of all chunks, that are too short for a clip."""
 
-    takes = Reel
+    takes = PlannedChunk
     gives: ClassVar[Mapping[str, type]] = {"videos": VideoClosed, FAILURES: Failure}
     needs = ("output",)
 
     def work(self, records: Any, steps: Plan, options: Options) -> Rows:
-        empty = records | "WithoutShots" >> beam.Filter(lambda reel: not reel.shots)
+        empty = records | "WithoutShots" >> beam.Filter(lambda planned: not planned.clips)
         closed = empty | "Close" >> close.CloseEmptyVideos(_writing(steps))
         return {"videos": closed.closed, FAILURES: closed[FAILURES]}
 

@@ -14,7 +14,7 @@ from finecut.pipeline.cli.progress import clock
 from finecut.pipeline.commands.base import BOOKS
 from finecut.pipeline.disk import disk_trouble
 from finecut.pipeline.options import Options
-from finecut.transforms.cut.reel import NO_FRAMES
+from finecut.transforms.cut.chunk import NO_FRAMES
 
 SHOWN_FAILURES = 5
 #: Of fewer clips a share says nothing.

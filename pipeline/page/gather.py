@@ -46,7 +46,7 @@ class SourceTold:
     spans: list[tuple[float, float]] = field(default_factory=list)
 
 
-class Told:
+class TextOutcome:
     """What an output tells, as it is read."""
 
     def __init__(self, output: Output) -> None:
@@ -189,12 +189,12 @@ class Told:
             )
 
     def _read_failures(self, chunks: Chunks) -> None:
-        """What is listed in ``failures/``: a line each, and which shots were lost."""
+        """What is listed in ``failures/``: a line each, and which planned clips were lost."""
         rows: list[dict[str, Any]] = []
         for failure in _failures(self.output.layout.failures()):
             source = failure.get("source")
             name = short(source.get("name") if isinstance(source, dict) else source)
-            lost = [shot for shot in failure.get("lost_shots") or () if isinstance(shot, str)]
+            lost = [clip for clip in failure.get("lost_shots") or () if isinstance(clip, str)]
             self.lost.setdefault(name, set()).update(lost)
             rows.append(
                 {

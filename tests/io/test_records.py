@@ -11,8 +11,8 @@ from finecut.io.records import (
     Clip,
     ClipFile,
     Failure,
-    Reel,
-    Shot,
+    PlannedChunk,
+    PlannedClip,
     Source,
     Span,
     Summary,
@@ -25,7 +25,7 @@ from finecut.io.records import (
 
 SOURCE = Source("/mnt/ünï 日本.mp4", "/data/ünï 日本.mp4", "ünï 日本.mp4")
 VIDEO = Video(SOURCE, 10, 0, 640, 360, 29.97, 90, 3.003, "h264", "yuv420p", None, 2000, -512)
-SHOT = Shot("id", 0, Span(0.0, 3.003))
+SHOT = PlannedClip("id", 0, Span(0.0, 3.003))
 CHUNK = Chunk("chunk", 0, 1, 1, 1)
 CLIP = Clip(
     VIDEO,
@@ -48,7 +48,7 @@ CLIP = Clip(
         SOURCE,
         VIDEO,
         SHOT,
-        Reel(VIDEO, CHUNK, (SHOT, SHOT)),
+        PlannedChunk(VIDEO, CHUNK, (SHOT, SHOT)),
         CLIP,
         dataclasses.replace(CLIP, file=None, rejected_by=None, vectors={}),
         Failure("cut", SOURCE, "ValueError", "why", "where", ("id",)),
@@ -64,14 +64,26 @@ def test_records_survive_json(record: object) -> None:
 
 def test_records_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
-        CLIP.shot = SHOT  # type: ignore[misc]
+        CLIP.planned = SHOT  # type: ignore[misc]
     assert CLIP.replace(rejected_by=None).kept
     assert not CLIP.kept
 
 
 def test_no_field_can_hold_media() -> None:
     """Records travel, bytes rest."""
-    for kind in (Source, Video, Span, Shot, Chunk, Reel, ClipFile, Window, Clip, Failure, Written):
+    for kind in (
+        Source,
+        Video,
+        Span,
+        PlannedClip,
+        Chunk,
+        PlannedChunk,
+        ClipFile,
+        Window,
+        Clip,
+        Failure,
+        Written,
+    ):
         for field in dataclasses.fields(kind):
             assert "bytes" not in str(field.type).replace("num_bytes", ""), (kind, field.name)
 

@@ -49,7 +49,17 @@ from golden_expected import (
 )
 
 from finecut.io.layout import PREVIEWS, Layout, chunk_id
-from finecut.io.records import Chunk, Clip, ClipFile, Failure, Shot, Source, Span, Video, Window
+from finecut.io.records import (
+    Chunk,
+    Clip,
+    ClipFile,
+    Failure,
+    PlannedClip,
+    Source,
+    Span,
+    Video,
+    Window,
+)
 from finecut.io.storage.publishing import Shelf
 from finecut.pipeline.engine import local_arguments
 from finecut.pipeline.options import Options
@@ -419,7 +429,7 @@ def _clip(case: str, meta: Document, video: Video, chunk: Chunk, index: int, sta
     return Clip(
         video=video,
         chunk=chunk,
-        shot=Shot(clip, index, Span(*meta["duration_span"])),
+        planned=PlannedClip(clip, index, Span(*meta["duration_span"])),
         file=ClipFile(
             width=meta["width"],
             height=meta["height"],

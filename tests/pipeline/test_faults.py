@@ -344,9 +344,9 @@ def test_a_film_that_changes_after_it_was_found_fails_alone(
     shutil.copytree(films, folder)
     shutil.copy(films / "a.mp4", folder / "b.mp4")
     from finecut.transforms.cut import clips as cut
-    from finecut.transforms.cut import reel
+    from finecut.transforms.cut import chunk
 
-    honest = reel.cut_reel
+    honest = chunk.cut_chunk
 
     def meddled(given: Any, cutting: Any) -> Any:
         film = Path(given.video.source.uri)
@@ -357,7 +357,7 @@ def test_a_film_that_changes_after_it_was_found_fails_alone(
                 film.write_bytes(b"another file altogether")
         return honest(given, cutting)
 
-    monkeypatch.setattr(cut, "cut_reel", meddled)
+    monkeypatch.setattr(cut, "cut_chunk", meddled)
     summary = run(options_for(folder, output)).summary
     assert summary.imbalances() == []
     assert (summary.videos_done, summary.videos_failed) == (1, 1)

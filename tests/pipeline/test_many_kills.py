@@ -28,16 +28,16 @@ IN_A_ROW = 2
 #: More rounds than can be needed: some commands are over before they come to the point.
 MOST_ROUNDS = 60
 
-Told = dict[str, Any]
+TextOutcome = dict[str, Any]
 
 
 class Choice(NamedTuple):
     """Options of all commands of a round."""
 
-    curate: Told
-    dedup: Told
-    refilter: Told
-    shard: Told
+    curate: TextOutcome
+    dedup: TextOutcome
+    refilter: TextOutcome
+    shard: TextOutcome
 
 
 CHOICES = (
@@ -60,7 +60,7 @@ CHOICES = (
         {"shard_clips": 2, "no_mix": True},
     ),
 )
-USUAL: Told = {
+USUAL: TextOutcome = {
     "min_clip_length": 0.5,
     "chunk_seconds": 2,
     "motion_filter": "score-only",
@@ -80,9 +80,9 @@ class World:
         self.films, self.home, self._runs = films, home, runs
         self.data, self.shards = home / "data", home / "shards"
 
-    def commands(self, choice: Choice) -> dict[str, tuple[Told, Path]]:
+    def commands(self, choice: Choice) -> dict[str, tuple[TextOutcome, Path]]:
         """Each command in its turn: what it is told, and where it writes."""
-        of_data: Told = {"dataset": str(self.data), "workers": 1, "quiet": True}
+        of_data: TextOutcome = {"dataset": str(self.data), "workers": 1, "quiet": True}
         lists = self.data / "dedup"
         return {
             "curate": (

@@ -35,12 +35,12 @@ from finecut.pipeline.curation import curate
 from finecut.pipeline.options import Options
 from finecut.pipeline.planning import plan
 from finecut.pipeline.running import run
-from finecut.transforms.cut.reel import cut_reel
+from finecut.transforms.cut.chunk import cut_chunk
 from finecut.transforms.find.inputs import find_sources
 from finecut.transforms.find.probe import probe_source
 from finecut.transforms.resume.note import open_video
 from finecut.transforms.resume.videos import begin
-from finecut.transforms.split.spans import reels_of
+from finecut.transforms.split.spans import chunks_of
 from finecut.transforms.write.clips import (
     publish_clip,
     tables_of,
@@ -205,10 +205,10 @@ def test_the_pipeline_is_the_plain_program(dataset: Dataset, films: Films, tmp_p
         assert isinstance(source, Source)
         video = probe_source(source)
         chunks: list[ChunkClosed] = []
-        for reel in open_video(reels_of(video, steps.splitting), steps.writing, steps.again):
+        for planned in open_video(chunks_of(video, steps.splitting), steps.writing, steps.again):
             entries: list[Clip | Written] = []
             clips: list[Clip] = []
-            for clip in cut_reel(reel, steps.cutting):
+            for clip in cut_chunk(planned, steps.cutting):
                 assert isinstance(clip, Clip)
                 [known] = embed.run([clip], model)
                 clips.append(known)
@@ -216,11 +216,11 @@ def test_the_pipeline_is_the_plain_program(dataset: Dataset, films: Films, tmp_p
                 entries += write_meta(known, steps.writing)
                 entries += write_vectors(known, steps.writing)
             for algorithm, embedded in tables_of(clips).items():
-                entries += write_parquet(reel.chunk.id, algorithm, embedded, steps.writing)
-            if reel.shots:
+                entries += write_parquet(planned.chunk.id, algorithm, embedded, steps.writing)
+            if planned.clips:
                 chunks += closed(close_chunk(entries, steps.writing))
             else:
-                assert len(list(close_empty_video(reel, steps.writing))) == 1
+                assert len(list(close_empty_video(planned, steps.writing))) == 1
         if chunks:
             assert len(list(close_video(chunks, steps.writing))) == 1
     steps.writing.shelf.sweep()
@@ -245,7 +245,7 @@ def test_everything_a_run_makes_can_be_used_further(films: Films, tmp_path: Path
         counts = {
             "sources": (curated.sources, 4),
             "videos": (curated.videos, 4),
-            "reels": (curated.reels, 7),
+            "reels": (curated.chunks, 7),
             "clips": (curated.clips, 10),
             "written clips": (curated.written.clips, 10),
             "written metas": (curated.written.metas, 10),
@@ -257,7 +257,7 @@ def test_everything_a_run_makes_can_be_used_further(films: Films, tmp_path: Path
         for name, (collection, count) in counts.items():
             counted = collection | f"Count {name}" >> beam.combiners.Count.Globally()
             assert_that(counted, equal_to([count]), label=f"Check {name}")
-        lengths = curated.clips | "Length" >> beam.Map(lambda clip: clip.shot.span.length)
+        lengths = curated.clips | "Length" >> beam.Map(lambda clip: clip.planned.span.length)
         assert_that(lengths, equal_to([2.0] * 10), label="Check lengths")
     assert not (tmp_path / "output/.staging").exists()
 

@@ -24,8 +24,8 @@ from finecut.io.records import (
     Clip,
     ClipFile,
     Failure,
-    Reel,
-    Shot,
+    PlannedChunk,
+    PlannedClip,
     Skipped,
     Source,
     Span,
@@ -66,7 +66,7 @@ pipeline:
 
 SOURCE = Source("/mnt/ünï 日本.mp4", "/data/ünï 日本.mp4", "ünï 日本.mp4")
 VIDEO = Video(SOURCE, 10, 0, 640, 360, 29.97, 90, 3.003, "h264", "yuv420p", None, 2000, -512)
-SHOT = Shot("id", 0, Span(0.0, 3.003))
+SHOT = PlannedClip("id", 0, Span(0.0, 3.003))
 CHUNK = Chunk("chunk", 0, 1, 1, 1)
 CLIP = Clip(
     VIDEO,
@@ -86,8 +86,8 @@ RECORDS = [
     SOURCE,
     Skipped(SOURCE, 3, 30.0),
     VIDEO,
-    Reel(VIDEO, CHUNK, (SHOT, SHOT)),
-    Reel(VIDEO, dataclasses.replace(CHUNK, num_shots=0), ()),
+    PlannedChunk(VIDEO, CHUNK, (SHOT, SHOT)),
+    PlannedChunk(VIDEO, dataclasses.replace(CHUNK, num_clips=0), ()),
     CLIP,
     dataclasses.replace(CLIP, file=None, staged=None, rejected_by=None, windows=(), errors={}),
     FAILURE,

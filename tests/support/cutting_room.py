@@ -11,10 +11,10 @@ import av
 from painted import read_index
 
 from finecut.io.media.codecs.encoders import Encoding
-from finecut.io.media.cutting import CutShot, Recipe, cut
+from finecut.io.media.cutting import CutClip, Recipe, cut
 from finecut.io.media.source import probe
 from finecut.io.media.testfilm.paint import Painting
-from finecut.io.records import Shot, Source, Span, Video
+from finecut.io.records import PlannedClip, Source, Span, Video
 
 #: Fast, and good enough for the pattern to be read.
 QUICK = Encoding(preset="ultrafast")
@@ -25,16 +25,16 @@ def video_of(painting: Painting) -> Video:
     return probe(path, Source(path, path, Path(path).name), Path(path).stat().st_size)
 
 
-def shots_at(*spans: tuple[float, float]) -> list[Shot]:
-    return [Shot(f"shot{i}", i, Span(*span)) for i, span in enumerate(spans)]
+def planned_at(*spans: tuple[float, float]) -> list[PlannedClip]:
+    return [PlannedClip(f"shot{i}", i, Span(*span)) for i, span in enumerate(spans)]
 
 
 def clips_of(
     painting: Painting, folder: Path, *spans: tuple[float, float], encoding: Encoding = QUICK
-) -> dict[tuple[float, float], CutShot]:
+) -> dict[tuple[float, float], CutClip]:
     folder.mkdir(exist_ok=True)
-    done = cut(str(painting.path), video_of(painting), shots_at(*spans), Recipe(folder, encoding))
-    return {(result.shot.span.start, result.shot.span.end): result for result in done}
+    done = cut(str(painting.path), video_of(painting), planned_at(*spans), Recipe(folder, encoding))
+    return {(result.planned.span.start, result.planned.span.end): result for result in done}
 
 
 def frames_of(path: Path | None) -> Iterator[av.VideoFrame]:

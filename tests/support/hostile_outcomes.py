@@ -22,9 +22,9 @@ from finecut.io.media.limits import FilmError
 from finecut.io.media.memory import prepare_process
 from finecut.io.records import Clip, Failure, Source
 from finecut.io.storage.publishing import Shelf
-from finecut.transforms.cut.reel import Cutting, cut_reel
+from finecut.transforms.cut.chunk import Cutting, cut_chunk
 from finecut.transforms.find.probe import probe_source
-from finecut.transforms.split.spans import FixedStride, Splitting, reels_of
+from finecut.transforms.split.spans import FixedStride, Splitting, chunks_of
 
 #: Clips of a second, every second.
 SPLITTING = Splitting(FixedStride(1.0, 1.0, 0.5))
@@ -48,12 +48,12 @@ def outcome(path: Path, work: Path) -> Outcome:
     try:
         video = probe_source(Source(str(path), str(path), path.name))
         made: list[Clip | Failure] = []
-        reels = reels_of(video, SPLITTING)
-        for reel in reels:
-            made.extend(cut_reel(reel, cutting))
+        chunks = chunks_of(video, SPLITTING)
+        for planned in chunks:
+            made.extend(cut_chunk(planned, cutting))
     except (FilmError, OSError) as error:
         return Outcome("failed", f"{type(error).__name__}: {error}")
-    if not any(reel.shots for reel in reels):
+    if not any(planned.clips for planned in chunks):
         return Outcome("empty")
     failed = [one.message for one in made if isinstance(one, Failure)]
     if failed:

@@ -9,7 +9,7 @@ from typing import Any
 
 import av
 import numpy as np
-from cutting_room import QUICK, shots_at, video_of
+from cutting_room import QUICK, planned_at, video_of
 from painted import read_index
 
 from finecut.io.media.cutting import Recipe, cut
@@ -81,12 +81,12 @@ def clips_in(folder: Path, seconds: float = 2.0) -> list[Clip]:
     cuts, scenes = (seconds,), (Scene(4), Scene(3))
     film = paint(folder / "a.mp4", seconds=2 * seconds, cuts=cuts, scenes=scenes)
     video, chunk = video_of(film), Chunk("c", 0, 2, 1, 2)
-    spans = shots_at((0.0, seconds), (seconds, 2 * seconds))
+    spans = planned_at((0.0, seconds), (seconds, 2 * seconds))
     return [
         Clip(
             video,
             chunk,
-            result.shot,
+            result.planned,
             result.file,
             str(result.path),
             windows=windows_of(result.file.num_frames, WINDOWING),

@@ -32,7 +32,7 @@ class Length(EachClip):
     scores: ClassVar[tuple[str, ...]] = ("length",)
 
     def look(self, clip: Clip, frames: Any) -> dict[str, float]:
-        return {"length": clip.shot.span.length}
+        return {"length": clip.planned.span.length}
 
 
 #: For type checkers, steps are names.
@@ -45,7 +45,7 @@ class Undeclared(EachClip):
     scores: ClassVar[tuple[str, ...]] = ("one",)
 
     def look(self, clip: Clip, frames: Any) -> dict[str, float]:
-        return {"one": 1.0} if clip.shot.index else {"one": 1.0, "three": 3.0, "two": 2.0}
+        return {"one": 1.0} if clip.planned.index else {"one": 1.0, "three": 3.0, "two": 2.0}
 
 
 class Replaces(EachClip):

@@ -15,7 +15,7 @@ import string
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from finecut.io.records import Failure, Shot, Source, Video
+from finecut.io.records import Failure, PlannedClip, Source, Video
 from finecut.io.storage import files as shelf
 from finecut.transforms.write.secrets import redacted
 
@@ -106,16 +106,16 @@ def probed_facts(video: Video) -> str:
     )
 
 
-def lost_facts(video: Video, shots: Sequence[Shot]) -> str:
+def lost_facts(video: Video, clips: Sequence[PlannedClip]) -> str:
     """Which part of the film was lost."""
-    if not shots:
+    if not clips:
         return ""
-    start = min(shot.span.start for shot in shots)
-    end = max(shot.span.end for shot in shots)
-    clips = "1 clip" if len(shots) == 1 else f"{len(shots)} clips"
+    start = min(clip.span.start for clip in clips)
+    end = max(clip.span.end for clip in clips)
+    how_many = "1 clip" if len(clips) == 1 else f"{len(clips)} clips"
     first, last = (round(time * video.framerate) for time in (start, end))
     frames = f" (frames {first} to {max(first, last - 1)})" if video.framerate > 0 else ""
-    return f"lost: {clips}, from {start:.6g} s to {end:.6g} s{frames}"
+    return f"lost: {how_many}, from {start:.6g} s to {end:.6g} s{frames}"
 
 
 def with_evidence(failure: Failure, facts: Iterable[str]) -> Failure:
@@ -129,7 +129,7 @@ def of_source(failure: Failure) -> Failure:
     return with_evidence(failure, [file_facts(failure.source)])
 
 
-def of_video(failure: Failure, video: Video, lost: Sequence[Shot] = ()) -> Failure:
+def of_video(failure: Failure, video: Video, lost: Sequence[PlannedClip] = ()) -> Failure:
     """A failure of a film that was probed, with what is known of it and which part is lost."""
     facts = [file_facts(video.source), probed_facts(video), lost_facts(video, lost)]
     return with_evidence(failure, facts)

@@ -5,7 +5,7 @@ never comes, and no window knows how long a clip takes. So entries wait, each ke
 ``complete`` says that nothing is missing::
 
     chunk 7   clip, clip, receipt, …, clip, receipt   ──complete──▶  (chunk 7, all of them)
-    chunk 9   clip, receipt, …     (a shot failed)    ──patience──▶  (chunk 9, what there is)
+    chunk 9   clip, receipt, …     (a clip failed)    ──patience──▶  (chunk 9, what there is)
 
 What is still missing when the patience is over is taken for lost. If it comes after all, everything
 is handed out again, so that nothing is ever made of the late part alone.

@@ -45,7 +45,7 @@ def guarded(
     lost: Callable[[], Iterable[str]] = tuple,
     tell: Callable[[str], None] = told,
 ) -> Iterator[T | Failure]:
-    """Everything ``work`` yields, then a Failure if it broke; ``lost`` names the shots it cost.
+    """Everything ``work`` yields, then a Failure if it broke; ``lost`` names the clips it cost.
 
     ``tell`` gets the stack.
     """

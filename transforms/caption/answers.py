@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from finecut.io.records import Clip, ModelUsed, Told, Window
+from finecut.io.records import Clip, ModelUsed, TextOutcome, Window
 from finecut.transforms.beam.metrics import count
 from finecut.transforms.caption.asking import EMPTY, FAILED, OK, TRUNCATED, Answer, Said, Trouble
 
@@ -54,25 +54,25 @@ def with_answers(clip: Clip, answers: Answers, telling: Telling) -> Clip:
     )
 
 
-def _said(answer: Answer, most: int) -> tuple[str, Told]:
+def _said(answer: Answer, most: int) -> tuple[str, TextOutcome]:
     """Text and what became of it."""
     if not isinstance(answer, Said):
         kept = answer.text if isinstance(answer, Trouble) else ""
-        return cleaned(kept, most), Told(FAILED)
+        return cleaned(kept, most), TextOutcome(FAILED)
     text = cleaned(answer.text, most)
     status = answer.status
     if status in (OK, TRUNCATED) and not text:
         status = EMPTY
     elif status == OK and len(answer.text.strip()) > most:
         status = TRUNCATED
-    return text, Told(status, answer.prompt_tokens, answer.output_tokens)
+    return text, TextOutcome(status, answer.prompt_tokens, answer.output_tokens)
 
 
 def with_caption(window: Window, answer: Answer, name: str, most: int) -> Window:
     text, told = _said(answer, most)
     count(f"captions {told.status}")
     captions = {**window.captions, **({name: text} if text else {})}
-    return replace(window, captions=captions, told={**window.told, name: told})
+    return replace(window, captions=captions, outcomes={**window.outcomes, name: told})
 
 
 def with_enhanced(window: Window, answer: Answer, name: str, most: int) -> Window:
@@ -82,7 +82,7 @@ def with_enhanced(window: Window, answer: Answer, name: str, most: int) -> Windo
     return replace(
         window,
         enhanced_captions=captions,
-        told_enhanced={**window.told_enhanced, name: told},
+        enhanced_outcomes={**window.enhanced_outcomes, name: told},
     )
 
 

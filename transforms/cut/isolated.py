@@ -1,7 +1,7 @@
 """Pixel work in a child process: a decoder that crashes, hangs or eats all memory costs its film.
 
-    isolated("cut", source, cut_reel, reel, cutting, limits=limits)
-        child:   cut_reel(reel, cutting) ──guarded──▶ records ──JSON──┐
+    isolated("cut", source, cut_chunk, planned, cutting, limits=limits)
+        child:   cut_chunk(planned, cutting) ──guarded──▶ records ──JSON──┐
         here:    records, and what the child's guard caught ◀─────────┘
                  the child's death ──guarded──▶ Failure
 
@@ -25,15 +25,24 @@ from finecut.io.media.frames.detector_frames import HEIGHT, WIDTH, watch
 from finecut.io.media.limits import USUAL_LIMITS, Limits
 from finecut.io.media.memory import prepare_process
 from finecut.io.process.children import ChildLimits, preload, run_in_child
-from finecut.io.records import CODING, Clip, Failure, Reel, Source, Video, from_json, to_json
+from finecut.io.records import (
+    CODING,
+    Clip,
+    Failure,
+    PlannedChunk,
+    Source,
+    Video,
+    from_json,
+    to_json,
+)
 from finecut.io.storage import files as shelf
 from finecut.io.storage.stores import modules_behind
 from finecut.transforms.beam.guard import LOG, ChildFailure, guarded
 
-Record = Video | Reel | Clip
+Record = Video | PlannedChunk | Clip
 
 #: What may come back from a child.
-KINDS: Final = {kind.__name__: kind for kind in (Video, Reel, Clip, Failure)}
+KINDS: Final = {kind.__name__: kind for kind in (Video, PlannedChunk, Clip, Failure)}
 #: The tag of bytes; and of what the child's guard caught, behind which comes where in our code that
 #: was, for the log here. A Failure among the results is tagged by its kind.
 PICTURES, ACCIDENT = b"pictures", b"accident"
@@ -43,7 +52,7 @@ FRAMES_AT_ONCE: Final = 64
 
 # What works in children; imported before they are forked, and not again in each. None of it needs
 # Beam, whose import costs each start more than all of these together.
-preload(__name__, "finecut.transforms.find.probe", "finecut.transforms.cut.reel")
+preload(__name__, "finecut.transforms.find.probe", "finecut.transforms.cut.chunk")
 
 
 class TooMuchMemory(Exception):

@@ -107,7 +107,7 @@ def _is_asked(clip: Clip) -> bool:
 
 def _question(clip: Clip, embedding: Embedding) -> Iterator[Question]:
     sheet = sheet_of(clip, embedding.looking)
-    seconds = seconds_of(clip.shot, clip.file)
+    seconds = seconds_of(clip.planned, clip.file)
     places = sheet.near(even_moments(embedding.frames, seconds))
     frames = tuple(sheet.pictures(places, embedding.side))
     yield Question(clip.id, frames, embedding.frames / max(seconds, 1e-3))

@@ -25,7 +25,7 @@ from finecut.io.media.frames.contact_sheet import (
     sheet_from_file,
 )
 from finecut.io.media.remux.copying import ENCODED
-from finecut.io.records import Clip, ClipFile, Shot, Video
+from finecut.io.records import Clip, ClipFile, PlannedClip, Video
 from finecut.io.storage import files as shelf
 from finecut.io.storage.scratch import Scratch
 from finecut.transforms.caption.windows import Windowing, sampled_in_window, windows_of
@@ -51,24 +51,24 @@ class Looking:
     even: tuple[int, ...] = ()
     captions: float | None = None
 
-    def expected(self, video: Video, shot: Shot) -> Wanted:
-        """What the sheet of this shot needs, before anybody knows its frames.
+    def expected(self, video: Video, clip: PlannedClip) -> Wanted:
+        """What the sheet of this planned clip needs, before anybody knows its frames.
 
         Where windows lie follows from how many frames there are. A film of constant rate lets that
         be foreseen; where it turns out otherwise, the sheet is drawn again from the clip.
         """
-        span, rate = shot.span, video.framerate
+        span, rate = clip.span, video.framerate
         frames = _frame_at(span.end, rate) - _frame_at(span.start, rate)
         return self._wanted(span.length, frames, rate)
 
     def wanted_of(self, clip: Clip) -> Wanted:
         """The same of a clip whose file is known."""
         assert clip.file is not None
-        return self.wanted_in(clip.shot, clip.file)
+        return self.wanted_in(clip.planned, clip.file)
 
-    def wanted_in(self, shot: Shot, file: ClipFile) -> Wanted:
-        """The same of the file that was made of a shot."""
-        return self._wanted(seconds_of(shot, file), file.num_frames, file.framerate)
+    def wanted_in(self, clip: PlannedClip, file: ClipFile) -> Wanted:
+        """The same of the file that was made of a planned clip."""
+        return self._wanted(seconds_of(clip, file), file.num_frames, file.framerate)
 
     def _wanted(self, seconds: float, num_frames: int, framerate: float) -> Wanted:
         moments = [m for count in self.even for m in even_moments(count, seconds)]
@@ -97,10 +97,10 @@ class Looking:
             self.scratch.sweep(f"{self.run}-")
 
 
-def seconds_of(shot: Shot, file: ClipFile | None) -> float:
-    """How long the clip is: as its shot, unless it was copied from key frame to key frame."""
+def seconds_of(clip: PlannedClip, file: ClipFile | None) -> float:
+    """How long the clip is: as its planned clip, unless it was copied from key frame to key frame."""
     how = None if file is None else file.transcoded
-    return shot.span.length if how is None or how.span is None else how.span.length
+    return clip.span.length if how is None or how.span is None else how.span.length
 
 
 def even_moments(count: int, seconds: float) -> list[float]:

@@ -30,7 +30,7 @@ CHANGE: Final = "change"
 
 @dataclass(frozen=True)
 class Part:
-    """A chunk: its document, and its clips in the order of their shots."""
+    """A chunk: its document, and its clips in the order of their planned clips."""
 
     document: Document
     clips: tuple[str, ...]

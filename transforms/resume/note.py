@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from finecut.io.layout import is_clip_id
-from finecut.io.records import Reel, Source, Video
+from finecut.io.records import PlannedChunk, Source, Video
 from finecut.io.storage.json_documents import BadDocument, read_json, usable_json
 from finecut.transforms.beam.metrics import LOG, count
 from finecut.transforms.write.documents import CONFIGURATION, serialise
@@ -48,19 +48,21 @@ class Open:
     configuration: str = ""
 
 
-def open_video(reels: Sequence[Reel], writing: Writing, again: Again) -> list[Reel]:
+def open_video(
+    chunks: Sequence[PlannedChunk], writing: Writing, again: Again
+) -> list[PlannedChunk]:
     """Note what lies there and what is to come, and withdraw the promise of an earlier run."""
-    video = reels[0].video
+    video = chunks[0].video
     layout, relative = writing.layout, video.source.relative
     old = _left_by_earlier_runs(video, writing)
     if not again.overwrite:
         refuse_others(old.names, video.source, writing)
-    new = tuple(sorted(shot.id for reel in reels for shot in reel.shots))
+    new = tuple(sorted(clip.id for planned in chunks for clip in planned.clips))
     alike = not old.chunks or old.configuration == writing.configuration
     note = Open(
         old=old.old,
         new=new,
-        chunks=max(old.chunks, len(reels)),
+        chunks=max(old.chunks, len(chunks)),
         names=(*old.names, video.name),
         configuration=writing.configuration if alike else "",
     )
@@ -70,8 +72,8 @@ def open_video(reels: Sequence[Reel], writing: Writing, again: Again) -> list[Re
         refuse_others(read_note(relative, writing).names, video.source, writing)
     writing.shelf.remove(layout.processed_video(relative))
     if not old.chunks:
-        return list(reels)
-    return [replace(reel, chunk=replace(reel.chunk, again=True)) for reel in reels]
+        return list(chunks)
+    return [replace(planned, chunk=replace(planned.chunk, again=True)) for planned in chunks]
 
 
 def _left_by_earlier_runs(video: Video, writing: Writing) -> Open:

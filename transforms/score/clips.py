@@ -45,7 +45,7 @@ class Scoring:
         """Of the frames it is shown."""
         form = SheetForm((), side=self.side)
         return sum(
-            3 * width * height * int(clip.shot.span.length * self.rate + 1)
+            3 * width * height * int(clip.planned.span.length * self.rate + 1)
             for clip in clips
             for width, height in [form.size(clip.video.width, clip.video.height)]
         )

@@ -1,4 +1,4 @@
-"""Detecting shots: a film is watched once as a thumbnail, and cut where its scenes change.
+"""Detecting scenes: a film is watched once as a thumbnail, and cut where its scenes change.
 
     film ──watch──▶ 27x48 frames ──transnetv2 | content──▶ marks ──▶ scenes ──▶ trimmed ──▶ pieces
 
@@ -50,7 +50,7 @@ _loading = threading.Lock()
 
 @dataclass(frozen=True)
 class Detection:
-    """Shots found in the film's pictures."""
+    """Scenes found in the film's pictures."""
 
     algorithm: str = TRANSNETV2
     #: Probability of a transition from which on a frame is taken for one (TransNetV2).

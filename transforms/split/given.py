@@ -41,7 +41,7 @@ class CutsError(UserError, ValueError):
 
 @dataclass(frozen=True)
 class GivenCuts:
-    """Shots between cuts that were given."""
+    """Clips between cuts that were given."""
 
     #: By the name of the video: cuts, or scenes with a start and an end, in seconds.
     cuts: Mapping[str, Times]

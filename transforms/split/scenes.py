@@ -25,7 +25,7 @@ NEARLY = 1e-6
 
 
 class Piece(NamedTuple):
-    """What becomes a shot: the frames it is named by, and the seconds that are cut."""
+    """What becomes a planned clip: the frames it is named by, and the seconds that are cut."""
 
     first: int
     end: int

@@ -6,8 +6,8 @@
 
 Spans come from a fixed stride (here), from a detector that watches the film (``detect``) or from a
 list somebody made (``given``). Ids, chunk borders and the handling of the last, shorter span are
-those of the reference; a ``Reel`` is the unit of work and the key under which the vectors of its
-clips are written.
+those of the reference; a ``PlannedChunk`` is the unit of work and the key under which the vectors
+of its clips are written.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,14 +18,14 @@ import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
 from finecut.io.layout import chunk_id, clip_id
-from finecut.io.records import Chunk, Failure, Reel, Shot, Span, Video
+from finecut.io.records import Chunk, Failure, PlannedChunk, PlannedClip, Span, Video
 from finecut.transforms.beam.evidence import of_video
 from finecut.transforms.beam.guard import FAILURES, guarded
 from finecut.transforms.beam.metrics import LOG, count, metered
 from finecut.transforms.split.scenes import Piece
 
 #: What is done when it is known what a video becomes, before anything of it is made.
-Opening = Callable[[Sequence[Reel]], list[Reel]]
+Opening = Callable[[Sequence[PlannedChunk]], list[PlannedChunk]]
 
 
 class Cutter(Protocol):
@@ -88,43 +88,43 @@ def fixed_stride_spans(
         start += stride
 
 
-def shots_of(video: Video, pieces: Iterable[Piece], limit: int = 0) -> list[Shot]:
-    """The shots of a video. Pieces that begin and end with the same frames are one shot."""
-    shots: dict[str, Shot] = {}
+def planned_clips(video: Video, pieces: Iterable[Piece], limit: int = 0) -> list[PlannedClip]:
+    """The planned clips of a video. Pieces that begin and end with the same frames are one planned clip."""
+    clips: dict[str, PlannedClip] = {}
     for piece in pieces:
-        if limit and len(shots) == limit:
+        if limit and len(clips) == limit:
             break
         identifier = clip_id(video.name, piece.first, piece.end)
-        shots.setdefault(identifier, Shot(identifier, len(shots), piece.span))
-    return list(shots.values())
+        clips.setdefault(identifier, PlannedClip(identifier, len(clips), piece.span))
+    return list(clips.values())
 
 
-def chunked(shots: Sequence[Shot], seconds: int) -> list[list[Shot]]:
-    """Consecutive shots; a chunk closes when the whole seconds of its shots reach ``seconds``."""
-    chunks: list[list[Shot]] = []
+def chunked(clips: Sequence[PlannedClip], seconds: int) -> list[list[PlannedClip]]:
+    """Consecutive planned clips; a chunk closes when the whole seconds of its planned clips reach ``seconds``."""
+    chunks: list[list[PlannedClip]] = []
     filled = seconds
-    for shot in shots:
+    for clip in clips:
         if filled >= seconds:
             chunks.append([])
             filled = 0
-        chunks[-1].append(shot)
-        filled += int(shot.span.length)
+        chunks[-1].append(clip)
+        filled += int(clip.span.length)
     return chunks
 
 
-def reels_of(video: Video, splitting: Splitting) -> list[Reel]:
-    """The reels of a video; one without shots when nothing of it becomes a clip."""
-    shots = shots_of(video, splitting.cutter.pieces(video), splitting.limit)
-    chunks = chunked(shots, splitting.chunk_seconds)
+def chunks_of(video: Video, splitting: Splitting) -> list[PlannedChunk]:
+    """The chunks of a video; one without planned clips when nothing of it becomes a clip."""
+    clips = planned_clips(video, splitting.cutter.pieces(video), splitting.limit)
+    chunks = chunked(clips, splitting.chunk_seconds)
     return [
-        Reel(
+        PlannedChunk(
             video,
             Chunk(
                 id=chunk_id(video.name, index),
                 index=index,
-                num_shots=len(chunk),
+                num_clips=len(chunk),
                 num_chunks=len(chunks),
-                num_total_shots=len(shots),
+                num_total_clips=len(clips),
             ),
             tuple(chunk),
         )
@@ -132,10 +132,10 @@ def reels_of(video: Video, splitting: Splitting) -> list[Reel]:
     ]
 
 
-def _all(video: Video, splitting: Splitting, opening: Opening | None) -> Iterator[Reel]:
+def _all(video: Video, splitting: Splitting, opening: Opening | None) -> Iterator[PlannedChunk]:
     """As an iterator, so that the time it takes is counted."""
-    reels = reels_of(video, splitting)
-    yield from reels if opening is None else opening(reels)
+    chunks = chunks_of(video, splitting)
+    yield from chunks if opening is None else opening(chunks)
 
 
 class SplitVideos(beam.PTransform[beam.PCollection[Video], Any]):
@@ -159,20 +159,23 @@ class _PlanReels(beam.DoFn):
     def setup(self) -> None:
         self.splitting.cutter.prepare()
 
-    def process(self, video: Video) -> Iterable[Reel | TaggedOutput[Literal["failures"], Failure]]:
-        # All or nothing: reels of a video that breaks later would wait for the others for ever.
+    def process(
+        self, video: Video
+    ) -> Iterable[PlannedChunk | TaggedOutput[Literal["failures"], Failure]]:
+        # All or nothing: chunks of a video that breaks later would wait for the others for ever.
         work = guarded(
             "split",
             video.source,
             lambda: metered("split", _all(video, self.splitting, self.opening)),
         )
-        planned = list(work)
-        for reel in planned:
-            if isinstance(reel, Failure):
+        for planned in list(work):
+            if isinstance(planned, Failure):
                 count("videos not split")
-                yield TaggedOutput(FAILURES, of_video(reel, video))
+                yield TaggedOutput(FAILURES, of_video(planned, video))
                 continue
-            count("shots planned", len(reel.shots))
-            count("milliseconds planned", int(1000 * sum(shot.span.length for shot in reel.shots)))
-            yield reel
+            count("shots planned", len(planned.clips))
+            count(
+                "milliseconds planned", int(1000 * sum(clip.span.length for clip in planned.clips))
+            )
+            yield planned
         LOG.info("split %s", video.name)

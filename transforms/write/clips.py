@@ -125,8 +125,8 @@ def write_vectors(clip: Clip, writing: Writing) -> Iterator[Written]:
 
 
 def tables_of(clips: Iterable[Clip]) -> dict[str, list[Clip]]:
-    """The kept clips each algorithm has a vector of, in the order of their shots."""
-    ordered = sorted((clip for clip in clips if clip.kept), key=lambda clip: clip.shot.index)
+    """The kept clips each algorithm has a vector of, in the order of their planned clips."""
+    ordered = sorted((clip for clip in clips if clip.kept), key=lambda clip: clip.planned.index)
     algorithms = sorted({name for clip in ordered for name in clip.vectors})
     return {name: [clip for clip in ordered if name in clip.vectors] for name in algorithms}
 

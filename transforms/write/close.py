@@ -1,7 +1,7 @@
 """Closing: the documents that say a chunk, and at last a video, is on the shelf.
 
 A chunk is closed over the clips of which everything planned has a receipt; a video only when all
-its chunks are closed and none of its shots is missing. So a document under ``processed_videos/``
+its chunks are closed and none of its planned clips is missing. So a document under ``processed_videos/``
 says that everything of this video is on the shelf, and it is withdrawn as long as it is not true.
 """
 
@@ -14,7 +14,7 @@ from typing import Any, Literal
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
-from finecut.io.records import Clip, Failure, Reel, Video, Written
+from finecut.io.records import Clip, Failure, PlannedChunk, Video, Written
 from finecut.io.storage import files as shelf
 from finecut.transforms.beam.gather import Gather
 from finecut.transforms.beam.guard import FAILURES, guarded
@@ -46,7 +46,7 @@ class ChunkClosed:
 
     video: Video
     num_chunks: int
-    num_total_shots: int
+    num_total_clips: int
     num_kept: int
     num_rejected: int
     #: How many each rule rejected.
@@ -97,7 +97,7 @@ def close_chunk(
             for entry in entries
             if isinstance(entry, Clip) and planned(entry, writing) <= paths
         ),
-        key=lambda clip: clip.shot.index,
+        key=lambda clip: clip.planned.index,
     )
     if not clips:
         return
@@ -110,14 +110,14 @@ def close_chunk(
     yield ChunkClosed(
         video=video,
         num_chunks=chunk.num_chunks,
-        num_total_shots=chunk.num_total_shots,
+        num_total_clips=chunk.num_total_clips,
         num_kept=len(kept),
         num_rejected=len(clips) - len(kept),
         rejected_by=dict(Counter(clip.rejected_by for clip in clips if clip.rejected_by)),
         marked=dict(Counter(name for clip in clips if clip.file for name in clip.errors)),
         num_marked=sum(bool(clip.errors) for clip in clips if clip.file),
-        seconds_cut=sum(clip.shot.span.length for clip in clips),
-        seconds_kept=sum(clip.shot.span.length for clip in kept),
+        seconds_cut=sum(clip.planned.span.length for clip in clips),
+        seconds_kept=sum(clip.planned.span.length for clip in kept),
         clip_bytes=sum(clip.file.num_bytes for clip in clips if clip.file),
         frames=sum(clip.file.num_frames for clip in clips if clip.file),
         vectors=dict(Counter(name for clip in kept for name in clip.vectors)),
@@ -126,7 +126,7 @@ def close_chunk(
                 told.status
                 for clip in kept
                 for window in clip.windows
-                for told in window.told.values()
+                for told in window.outcomes.values()
             )
         ),
         path=path,
@@ -150,7 +150,7 @@ def _seconds_rejected(clips: Iterable[Clip]) -> dict[str, float]:
     for clip in clips:
         if clip.rejected_by is not None:
             rule = clip.rejected_by
-            seconds[rule] = seconds.get(rule, 0.0) + clip.shot.span.length
+            seconds[rule] = seconds.get(rule, 0.0) + clip.planned.span.length
     return seconds
 
 
@@ -159,17 +159,17 @@ def close_video(chunks: Iterable[ChunkClosed], writing: Writing) -> Iterator[Vid
     chunks = list(chunks)
     first = chunks[0]
     num_clips = sum(chunk.num_kept + chunk.num_rejected for chunk in chunks)
-    if len(chunks) < first.num_chunks or num_clips < first.num_total_shots:
+    if len(chunks) < first.num_chunks or num_clips < first.num_total_clips:
         return
     yield _write_video_document(first.video, num_clips, first.num_chunks, writing)
 
 
-def close_empty_video(reel: Reel, writing: Writing) -> Iterator[VideoClosed]:
+def close_empty_video(planned: PlannedChunk, writing: Writing) -> Iterator[VideoClosed]:
     """A video too short for a clip is finished too: both its documents say so."""
-    relative = reel.video.source.relative
+    relative = planned.video.source.relative
     path = writing.layout.processed_clip_chunk(relative, 0)
-    writing.shelf.write(path, serialise(chunk_document(reel.video, 0, [])))
-    yield _write_video_document(reel.video, 0, 0, writing)
+    writing.shelf.write(path, serialise(chunk_document(planned.video, 0, [])))
+    yield _write_video_document(planned.video, 0, 0, writing)
 
 
 def close_filtered_video(cut: Sequence[Clip], writing: Writing) -> Iterator[VideoClosed]:
@@ -178,12 +178,12 @@ def close_filtered_video(cut: Sequence[Clip], writing: Writing) -> Iterator[Vide
 
     What an earlier run wrote of these clips goes: nobody would know of it any more.
     """
-    first = min(cut, key=lambda clip: clip.shot.index)
-    if len({clip.id for clip in cut}) < first.chunk.num_total_shots:
+    first = min(cut, key=lambda clip: clip.planned.index)
+    if len({clip.id for clip in cut}) < first.chunk.num_total_clips:
         return  # something failed: the video will be done again
     for clip in cut:
         forget_clip(clip, writing)
-    yield from close_empty_video(Reel(first.video, first.chunk, ()), writing)
+    yield from close_empty_video(PlannedChunk(first.video, first.chunk, ()), writing)
 
 
 def _write_video_document(
@@ -221,8 +221,8 @@ def chunk_is_complete(entries: Iterable[Clip | Written], writing: Writing) -> bo
 
 
 def all_clips_are_here(clips: Sequence[Clip]) -> bool:
-    """Whether these are the clips of all shots of their chunk."""
-    return bool(clips) and len({clip.id for clip in clips}) == clips[0].chunk.num_shots
+    """Whether these are the clips of all planned clips of their chunk."""
+    return bool(clips) and len({clip.id for clip in clips}) == clips[0].chunk.num_clips
 
 
 def video_is_complete(chunks: Sequence[ChunkClosed]) -> bool:
@@ -264,11 +264,11 @@ class CloseVideos(WritingTransform[beam.PCollection[ChunkClosed], Any]):
         )
 
 
-class CloseEmptyVideos(WritingTransform[beam.PCollection[Reel], Any]):
-    """Reels without shots → ``closed`` videos."""
+class CloseEmptyVideos(WritingTransform[beam.PCollection[PlannedChunk], Any]):
+    """Chunks without planned clips → ``closed`` videos."""
 
-    def expand(self, reels: beam.PCollection[Reel]) -> Any:
-        return reels | "Close empty video" >> beam.ParDo(
+    def expand(self, chunks: beam.PCollection[PlannedChunk]) -> Any:
+        return chunks | "Close empty video" >> beam.ParDo(
             _CloseEmptyVideo(self.writing)
         ).with_outputs(FAILURES, main="closed")
 
@@ -340,10 +340,14 @@ class _CloseVideo(Writer):
 
 class _CloseEmptyVideo(Writer):
     def process(
-        self, reel: Reel
+        self, planned: PlannedChunk
     ) -> Iterable[VideoClosed | TaggedOutput[Literal["failures"], Failure]]:
         yield from tagged(
-            guarded("CloseVideos", reel.video.source, lambda: close_empty_video(reel, self.writing))
+            guarded(
+                "CloseVideos",
+                planned.video.source,
+                lambda: close_empty_video(planned, self.writing),
+            )
         )
 
 

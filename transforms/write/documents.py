@@ -9,7 +9,7 @@ from typing import Any
 
 from finecut.io.dataset.score_keys import SCORES
 from finecut.io.layout import PREVIEWS, Artefact, Layout
-from finecut.io.records import Clip, ModelUsed, Told, Transcoded, Video, Window
+from finecut.io.records import Clip, ModelUsed, TextOutcome, Transcoded, Video, Window
 from finecut.transforms.registry import HEADS, IN_HEADS
 
 #: Of which file a video's clips were made, and by which configuration.
@@ -46,7 +46,7 @@ def clip_document(clip: Clip, layout: Layout) -> Document:
     document: Document = {
         "span_uuid": clip.id,
         "source_video": video.name,
-        "duration_span": [clip.shot.span.start, clip.shot.span.end],
+        "duration_span": [clip.planned.span.start, clip.planned.span.end],
         "width_source": video.width,
         "height_source": video.height,
         "framerate_source": video.framerate,
@@ -108,10 +108,10 @@ def is_valid(clip: Clip) -> bool:
 
 
 def chunk_document(video: Video, index: int, clips: Sequence[Clip]) -> Document:
-    """``processed_clip_chunks/<video>_<index>.json``; ``clips`` in the order of their shots."""
+    """``processed_clip_chunks/<video>_<index>.json``; ``clips`` in the order of their planned clips."""
     kept = [clip for clip in clips if clip.kept]
     rejected = [clip for clip in clips if not clip.kept]
-    lengths = [clip.shot.span.length for clip in kept + rejected]
+    lengths = [clip.planned.span.length for clip in kept + rejected]
     return {
         "video": video.name,
         "clip_chunk_index": index,
@@ -167,14 +167,14 @@ def _window_document(window: Window) -> Document:
         document[f"{model}_caption"] = text
     for model, text in window.enhanced_captions.items():
         document[f"{model}_enhanced_caption"] = text
-    for model, told in window.told.items():
+    for model, told in window.outcomes.items():
         document |= _told(f"{model}_caption", told)
-    for model, told in window.told_enhanced.items():
+    for model, told in window.enhanced_outcomes.items():
         document |= _told(f"{model}_enhanced_caption", told)
     return document
 
 
-def _told(name: str, told: Told) -> Document:
+def _told(name: str, told: TextOutcome) -> Document:
     """What became of a text, and its tokens where they are known."""
     said: Document = {f"{name}_status": told.status}
     counts = {"prompt": told.prompt_tokens, "output": told.output_tokens}

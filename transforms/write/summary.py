@@ -8,10 +8,10 @@ from typing import Any
 
 import apache_beam as beam
 
-from finecut.io.records import Failure, Reel, Skipped, Source, Summary
+from finecut.io.records import Failure, PlannedChunk, Skipped, Source, Summary
 from finecut.transforms.write.close import ChunkClosed, VideoClosed
 
-Event = Source | Skipped | Reel | ChunkClosed | VideoClosed | Failure
+Event = Source | Skipped | PlannedChunk | ChunkClosed | VideoClosed | Failure
 
 #: Failures a summary names one by one; all of them are counted, and listed in the failures file.
 NAMED_FAILURES = 20
@@ -66,13 +66,13 @@ class SummariseFn(beam.CombineFn):
                 videos_skipped=now.videos_skipped + 1,
                 seconds_skipped=now.seconds_skipped + event.seconds,
             )
-        elif isinstance(event, Reel):
+        elif isinstance(event, PlannedChunk):
             seconds = event.video.duration if event.chunk.index == 0 else 0.0
             books.summary = dataclasses.replace(
                 now,
-                shots_planned=now.shots_planned + len(event.shots),
+                shots_planned=now.shots_planned + len(event.clips),
                 seconds_found=now.seconds_found + seconds,
-                seconds_planned=now.seconds_planned + sum(shot.span.length for shot in event.shots),
+                seconds_planned=now.seconds_planned + sum(clip.span.length for clip in event.clips),
             )
         elif isinstance(event, ChunkClosed):
             books.summary = now + Summary(

@@ -24,7 +24,7 @@ from av.video.stream import VideoStream
 
 from finecut.io.media.clip_file import Packet
 from finecut.io.media.clock import Clock
-from finecut.io.media.cutting import OBSERVING_ERRORS, UNSEEN, CutShot, Recipe
+from finecut.io.media.cutting import OBSERVING_ERRORS, UNSEEN, CutClip, Recipe
 from finecut.io.media.frame_view import FrameView, Sampler, Scalers
 from finecut.io.media.frames.sampling import Lazy
 from finecut.io.media.limits import USUAL_LIMITS, FilmError, Limits
@@ -40,12 +40,12 @@ SHARE, LEAST, LEAST_FOR_PAIRS = 16, 1, 5
 WITH_VECTORS = frozenset({"h264", "mpeg4"})
 
 
-def sample(result: CutShot, recipe: Recipe) -> CutShot:
+def sample(result: CutClip, recipe: Recipe) -> CutClip:
     """The same, after frames of its clip were shown; what goes wrong is not the clip's trouble."""
     if recipe.sampler is None or result.path is None or result.file is None:
         return result
     try:
-        sampler = recipe.sampler(result.shot, result.file)
+        sampler = recipe.sampler(result.planned, result.file)
         show_cheap_frames(str(result.path), sampler, recipe.vectors, recipe.limits)
     except (*OBSERVING_ERRORS, FilmError) as error:
         return dataclasses.replace(result, unseen=UNSEEN.format(error))

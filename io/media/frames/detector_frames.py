@@ -22,7 +22,7 @@ from finecut.io.media.source import (
 )
 from finecut.io.records import Video
 
-#: The size all shot detectors here are made for, whatever the shape of the film.
+#: The size all scene detectors here are made for, whatever the shape of the film.
 WIDTH, HEIGHT = 48, 27
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import av
 
 from finecut.io.media.clip_file import Packet
-from finecut.io.media.cutting import ENCODING_ERRORS, LONG_STILL, CutShot
+from finecut.io.media.cutting import ENCODING_ERRORS, LONG_STILL, CutClip
 from finecut.io.media.memory import let_go
 from finecut.io.media.remux import h264
 from finecut.io.media.remux.copyable import Copyable
@@ -32,17 +32,17 @@ from finecut.io.media.remux.splicing import Patch, Piece, SplicedWriter
 from finecut.io.media.seeking import OpenSource
 from finecut.io.media.sound import Heard
 from finecut.io.media.source import decoded_alone
-from finecut.io.records import ClipFile, Shot, Span, Transcoded
+from finecut.io.records import ClipFile, PlannedClip, Span, Transcoded
 
 #: What a record says of a clip.
 COPIED, SPLICED = "copied", "smart"
 
 
 class _OpenClip:
-    """A shot on its way to becoming a clip."""
+    """A planned clip on its way to becoming a clip."""
 
-    def __init__(self, shot: Shot, start: int, end: int) -> None:
-        self.shot, self.start, self.end = shot, start, end
+    def __init__(self, clip: PlannedClip, start: int, end: int) -> None:
+        self.planned, self.start, self.end = clip, start, end
         self.writer: SplicedWriter | None = None
         #: Whether the section was seen in which it begins.
         self.covered = False
@@ -88,9 +88,9 @@ class CopyPass:
         self.heard = self.seen = Fraction(-1)
 
     def run(
-        self, shots: Sequence[Shot], sections: Sections
-    ) -> Iterator[tuple[Shot, CutShot | str]]:
-        self.waiting.extend(self._open(shot) for shot in sorted(shots, key=lambda s: s.span))
+        self, clips: Sequence[PlannedClip], sections: Sections
+    ) -> Iterator[tuple[PlannedClip, CutClip | str]]:
+        self.waiting.extend(self._open(clip) for clip in sorted(clips, key=lambda s: s.span))
         self.end = max(clip.end for clip in self.waiting)
         try:
             yield from self._through(sections)
@@ -101,7 +101,7 @@ class CopyPass:
             for clip in self.open:
                 clip.drop()
 
-    def _through(self, sections: Sections) -> Iterator[tuple[Shot, CutShot | str]]:
+    def _through(self, sections: Sections) -> Iterator[tuple[PlannedClip, CutClip | str]]:
         for packet in self.source.packets():
             if packet.stream.index != self.source.stream.index:
                 self._hear(packet)
@@ -124,17 +124,17 @@ class CopyPass:
         self.waiting.clear()
         return [clip for clip in self.open if not clip.pictures_done]
 
-    def _open(self, shot: Shot) -> _OpenClip:
+    def _open(self, clip: PlannedClip) -> _OpenClip:
         # A picture belongs to [start, end) when it has reached the one and not the other.
         start, end = (
             math.ceil((Fraction(at) - self.clock.slack) / self.base)
-            for at in (shot.span.start, shot.span.end)
+            for at in (clip.span.start, clip.span.end)
         )
-        return _OpenClip(shot, start, end)
+        return _OpenClip(clip, start, end)
 
     # ── pictures ──
 
-    def _offer(self, section: Section) -> Iterator[tuple[Shot, CutShot | str]]:
+    def _offer(self, section: Section) -> Iterator[tuple[PlannedClip, CutClip | str]]:
         """Let every clip have of this section what it wants."""
         self.seen = (section.first if section.ends is None else section.ends) * self.base
         while self.waiting and (
@@ -206,10 +206,10 @@ class CopyPass:
         if part.ends is not None:
             clip.upto = part.ends * self.base
         elif self.patcher is not None:
-            clip.sound_until = Fraction(clip.shot.span.end)  # it may outlast the pictures
+            clip.sound_until = Fraction(clip.planned.span.end)  # it may outlast the pictures
         clip.stands = self._stands_still(clip, clip.upto + LONG_STILL)
         if clip.stands:
-            clip.upto = max(clip.upto, min(self.ending.seconds, Fraction(clip.shot.span.end)))
+            clip.upto = max(clip.upto, min(self.ending.seconds, Fraction(clip.planned.span.end)))
         clip.writer.add(pieces, self._over(clip, part))
         self._catch_up(clip)
 
@@ -235,7 +235,7 @@ class CopyPass:
         # Numbered from what is there: pieces that were let go were too early for this clip.
         clip.unheard = self.first_piece
         header = None if self.patcher is None else self.patcher.header
-        path = self.folder / f"{clip.shot.id}.mp4"
+        path = self.folder / f"{clip.planned.id}.mp4"
         return SplicedWriter(path, self.source, header, first=first, delay=self.film.delay)
 
     # ── sound ──
@@ -276,19 +276,19 @@ class CopyPass:
 
     # ── the end ──
 
-    def _finished(self, film_over: bool = False) -> Iterator[tuple[Shot, CutShot | str]]:
+    def _finished(self, film_over: bool = False) -> Iterator[tuple[PlannedClip, CutClip | str]]:
         for clip in list(self.open):
             if clip.pictures_done and (
                 film_over or self.source.sound_complete(clip.hears_until, self.heard, self.seen)
             ):
                 self.open.remove(clip)
                 try:
-                    yield clip.shot, self._finish(clip)
+                    yield clip.planned, self._finish(clip)
                 except ENCODING_ERRORS as error:
                     clip.drop()
-                    yield clip.shot, f"its packets could not be written ({error})"
+                    yield clip.planned, f"its packets could not be written ({error})"
 
-    def _finish(self, clip: _OpenClip) -> CutShot:
+    def _finish(self, clip: _OpenClip) -> CutClip:
         assert clip.writer is not None
         start = clip.writer.start
         file = clip.writer.close(self._last_length(clip))
@@ -297,7 +297,7 @@ class CopyPass:
         how, span = SPLICED, None
         if self.patcher is None:
             how, span = COPIED, Span(float(start), float(clip.upto))
-        result = CutShot(clip.shot, path, file, damage=self._damage(clip, start, file))
+        result = CutClip(clip.planned, path, file, damage=self._damage(clip, start, file))
         return result.noting(transcoded=Transcoded(how, frames_encoded=clip.num_encoded, span=span))
 
     def _last_length(self, clip: _OpenClip) -> Fraction:
@@ -306,7 +306,7 @@ class CopyPass:
         if self.clock.rate is not None and not clip.stands:
             return self.usual
         if self.patcher is not None:
-            upto = min(upto, Fraction(clip.shot.span.end))
+            upto = min(upto, Fraction(clip.planned.span.end))
         return max(self.base, upto - clip.last * self.base)
 
     def _stands_still(self, clip: _OpenClip, until: Fraction) -> bool:
@@ -315,7 +315,7 @@ class CopyPass:
 
     def _damage(self, clip: _OpenClip, start: Fraction, file: ClipFile) -> str | None:
         """What is missing although the film should have it, as far as packets show."""
-        end = Fraction(clip.shot.span.end)
+        end = Fraction(clip.planned.span.end)
         if self._stands_still(clip, end - self.usual):
             return None
         if self.clock.rate is None:
@@ -328,10 +328,10 @@ class CopyPass:
             return f"{file.num_frames} of {wanted} frames are there; the others are missing"
         return None
 
-    def _refuse(self, clip: _OpenClip, reason: str) -> tuple[Shot, str]:
+    def _refuse(self, clip: _OpenClip, reason: str) -> tuple[PlannedClip, str]:
         clip.drop()
         self.open.remove(clip)
-        return clip.shot, reason
+        return clip.planned, reason
 
 
 def _plain(packet: Packet, header: h264.Header) -> Packet:

@@ -1,15 +1,15 @@
 """Copying: clips made of a film's own packets, without encoding them again, or hardly.
 
     film     I────────I────────I────────I────────I────────      I  a key frame
-    shot          ▕▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▏
+    planned       ▕▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▏
     copy     ▕────────┼────────┼────────▏                       from key frame to key frame
-    smart         ▕░░░┼────────┼──────░▏                        ░ encoded: exactly the shot
+    smart         ▕░░░┼────────┼──────░▏                        ░ encoded: exactly as planned
 
-``copy`` decodes nothing. A clip begins with the last key frame at or before its shot and ends where
-a key frame begins at or after its end; its record says which span of the film that is. ``smart``
-holds exactly the frames of the shot: those from its start to the next key frame are encoded anew,
-and the few at its end that wait for pictures after it. Films and shots that cannot be copied are
-encoded as usual, and their records say why.
+``copy`` decodes nothing. A clip begins with the last key frame at or before its planned start and
+ends where a key frame begins at or after its planned end; its record says which span of the video
+that is. ``smart`` holds exactly the planned frames: those from the start to the next key frame are
+encoded anew, and the few at the end that wait for pictures after it. Videos and clips that cannot
+be copied are encoded as usual, and their records say why.
 """
 
 from __future__ import annotations
@@ -18,72 +18,72 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
-from finecut.io.media.cutting import COPY, ENCODE, SMART, CutShot, Recipe, cut
+from finecut.io.media.cutting import COPY, ENCODE, SMART, CutClip, Recipe, cut
 from finecut.io.media.frames.cheap_frames import sample
 from finecut.io.media.remux.bits import BadUnits
 from finecut.io.media.remux.copy_pass import COPIED, SPLICED, CopyPass
 from finecut.io.media.remux.copyable import copyable, rewind_again
 from finecut.io.media.remux.sections import Refused, Sections
 from finecut.io.media.seeking import OpenSource, first_key_shown, heard_from, opened, seek_before
-from finecut.io.records import Shot, Transcoded, Video
+from finecut.io.records import PlannedClip, Transcoded, Video
 
 __all__ = ["COPIED", "COPY", "ENCODE", "ENCODED", "SMART", "SPLICED", "transcode"]
 
 #: What a record says of a clip that is neither copied nor spliced.
 ENCODED = "encoded"
 
-#: Shots that have to be encoded are cut in one pass if they lie so near to each other, in seconds.
+#: Clips that have to be encoded are cut in one pass if no more seconds than this lie between them.
 NEAR = 10
 
 
 def transcode(
-    file: str | BinaryIO, video: Video, shots: Sequence[Shot], recipe: Recipe
-) -> Iterator[CutShot]:
-    """Make ``<id>.mp4`` of these shots, as :func:`cut` does, by copying what can be copied."""
+    file: str | BinaryIO, video: Video, clips: Sequence[PlannedClip], recipe: Recipe
+) -> Iterator[CutClip]:
+    """Make ``<id>.mp4`` of these, as :func:`cut` does, by copying what can be copied."""
     if recipe.mode == ENCODE:
-        yield from cut(file, video, shots, recipe)
+        yield from cut(file, video, clips, recipe)
         return
-    refused: dict[Shot, str] = {}
-    for shot, outcome in _copied(file, video, shots, recipe):
+    refused: dict[PlannedClip, str] = {}
+    for clip, outcome in _copied(file, video, clips, recipe):
         if isinstance(outcome, str):
-            refused[shot] = outcome
+            refused[clip] = outcome
         else:
             yield sample(outcome, recipe)
     for near in _groups(refused):
         if not isinstance(file, str):
             file.seek(0)
         for result in cut(file, video, near, recipe):
-            yield result.noting(transcoded=Transcoded(ENCODED, refused[result.shot]))
+            yield result.noting(transcoded=Transcoded(ENCODED, refused[result.planned]))
 
 
-def _groups(shots: Iterable[Shot]) -> Iterator[list[Shot]]:
-    """Shots that lie near to each other, so that nothing long between them is decoded in vain."""
-    near: list[Shot] = []
+def _groups(clips: Iterable[PlannedClip]) -> Iterator[list[PlannedClip]]:
+    """Clips that lie near to each other, so that nothing long between them is decoded in vain."""
+    near: list[PlannedClip] = []
     until = -math.inf
-    for shot in sorted(shots, key=lambda shot: shot.span):
-        if near and shot.span.start > until + NEAR:
+    for clip in sorted(clips, key=lambda clip: clip.span):
+        if near and clip.span.start > until + NEAR:
             yield near
             near = []
-        near.append(shot)
-        until = max(until, shot.span.end)
+        near.append(clip)
+        until = max(until, clip.span.end)
     if near:
         yield near
 
 
 def _copied(
-    file: str | BinaryIO, video: Video, shots: Sequence[Shot], recipe: Recipe
-) -> Iterator[tuple[Shot, CutShot | str]]:
-    """Each shot with what became of it, or with why it cannot be copied."""
-    if not shots:
+    file: str | BinaryIO, video: Video, clips: Sequence[PlannedClip], recipe: Recipe
+) -> Iterator[tuple[PlannedClip, CutClip | str]]:
+    """Each planned clip with what became of it, or with why it cannot be copied."""
+    if not clips:
         return
     exact = recipe.mode == SMART
     with opened(file, video, recipe.limits, recipe.encoding.audio) as source:
         try:
             film = copyable(source, recipe.encoding, exact)
-            from_start = _go_before(source, min(shot.span.start for shot in shots))
+            from_start = _go_before(source, min(clip.span.start for clip in clips))
             source.stream.codec_context.reorder_depth = film.delay
         except (Refused, BadUnits) as reason:
-            yield from ((shot, str(reason)) for shot in shots)
+            yield from ((clip, str(reason)) for clip in clips)
             return
         sections = Sections(
             source.clock,
@@ -93,8 +93,8 @@ def _copied(
             strictly=exact,
             from_start=from_start,
         )
-        for shot, outcome in CopyPass(source, film, recipe.folder).run(shots, sections):
-            yield shot, outcome if isinstance(outcome, str) else outcome.noting(**source.facts)
+        for clip, outcome in CopyPass(source, film, recipe.folder).run(clips, sections):
+            yield clip, outcome if isinstance(outcome, str) else outcome.noting(**source.facts)
 
 
 def _go_before(source: OpenSource, start: float) -> bool:

@@ -194,7 +194,7 @@ class Sections:
 
 
 class Refused(Exception):
-    """A shot that cannot be copied; the message says why."""
+    """A planned clip that cannot be copied; the message says why."""
 
 
 @dataclass(frozen=True)

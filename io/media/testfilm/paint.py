@@ -14,7 +14,7 @@ moves at ``Scene.velocity`` pixels per second, bouncing off the edges, and the l
 passes by at ``Scene.pan`` pixels per second; set both to zero for a still scene.
 
 A cut can be softened by a :class:`Transition`, which is centred on it.  Its frames (for a cut
-the last of the old scene) are what a detector of shots should find, ``Painting.changing``::
+the last of the old scene) are what a detector of scenes should find, ``Painting.changing``::
 
                       cut                                cut
     old  ─────────────╮                 old  ────────╲    ┊

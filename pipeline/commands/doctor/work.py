@@ -39,10 +39,10 @@ from finecut.pipeline.options import Options, cores
 from finecut.pipeline.planning import Plan, encoding_of, needs_of, plan
 from finecut.pipeline.running import check_scratch
 from finecut.transforms.beam.guard import attempted
-from finecut.transforms.cut.reel import Cutting, cut_reel
+from finecut.transforms.cut.chunk import Cutting, cut_chunk
 from finecut.transforms.measure.looking import Looking
 from finecut.transforms.models.devices import gpus
-from finecut.transforms.split.spans import FixedStride, reels_of
+from finecut.transforms.split.spans import FixedStride, chunks_of
 from finecut.transforms.step import EachClip, looked_at_or_not
 from finecut.transforms.steps.embed import Embed
 
@@ -181,8 +181,8 @@ def _cut(cutting: Cutting, steps: Plan, folder: Path, cut: list[Clip]) -> str:
     splitting = dataclasses.replace(
         steps.splitting, cutter=FixedStride(SAMPLE_SECONDS, SAMPLE_SECONDS, 0)
     )
-    [reel] = reels_of(video, splitting)
-    for outcome in cut_reel(reel, cutting):
+    [planned] = chunks_of(video, splitting)
+    for outcome in cut_chunk(planned, cutting):
         if isinstance(outcome, Failure):
             raise ValueError(outcome.message)
         cut.append(outcome)

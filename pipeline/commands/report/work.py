@@ -27,7 +27,7 @@ from finecut.pipeline.commands.report import Report
 from finecut.pipeline.options import OptionError
 from finecut.pipeline.page import page_text
 from finecut.pipeline.page.chunks import DATA, Chunks
-from finecut.pipeline.page.gather import FAILED, Told
+from finecut.pipeline.page.gather import FAILED, TextOutcome
 from finecut.pipeline.page.runs import rules_of_last
 from finecut.pipeline.page.similar import write_alike, write_duplicates
 from finecut.transforms.beam.guard import attempted
@@ -131,7 +131,7 @@ def make_report(
     """Write the page of an output. ``few``: leave out what takes long with many clips."""
     before, links = shelf.files_in(f"{folder}/{DATA}"), relative_links(output.root, folder)
     chunks = Chunks(own, folder)
-    contents = Told(output)
+    contents = TextOutcome(output)
     contents.read(chunks, readers or (READERS if shelf.is_remote(output.root) else 1))
     contents.write_sources(chunks)
     duplicates = write_duplicates(chunks, output.root, contents.rows)

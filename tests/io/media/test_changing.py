@@ -14,11 +14,11 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 from container_bytes import STBL, box, edited
-from cutting_room import QUICK, frames_of, shots_at
+from cutting_room import QUICK, frames_of, planned_at
 from encrypted_films import locked, locked_matroska
 from painted import read_index
 
-from finecut.io.media.cutting import CutShot, Recipe
+from finecut.io.media.cutting import CutClip, Recipe
 from finecut.io.media.limits import FilmError
 from finecut.io.media.remux import av1, mp4, vp9
 from finecut.io.media.remux.bits import BadUnits
@@ -160,13 +160,13 @@ def video_at(path: Path) -> Video:
     return probe(str(path), Source(str(path), str(path), path.name), path.stat().st_size)
 
 
-def made(how: str, path: Path, folder: Path, *spans: tuple[float, float]) -> list[CutShot]:
+def made(how: str, path: Path, folder: Path, *spans: tuple[float, float]) -> list[CutClip]:
     folder.mkdir(parents=True, exist_ok=True)
-    done = transcode(str(path), video_at(path), shots_at(*spans), Recipe(folder, QUICK, mode=how))
-    return sorted(done, key=lambda result: result.shot.index)
+    done = transcode(str(path), video_at(path), planned_at(*spans), Recipe(folder, QUICK, mode=how))
+    return sorted(done, key=lambda result: result.planned.index)
 
 
-def is_what_it_says(result: CutShot) -> None:
+def is_what_it_says(result: CutClip) -> None:
     """Every frame has the size that is said of the clip; there are as many as it says, in order."""
     assert result.file is not None, (result.error, result.empty)
     assert result.file.transcoded is not None
@@ -174,7 +174,7 @@ def is_what_it_says(result: CutShot) -> None:
     assert {(frame.width, frame.height) for frame in shown} == {
         (result.file.width, result.file.height)
     }
-    span = result.file.transcoded.span or result.shot.span
+    span = result.file.transcoded.span or result.planned.span
     wanted = [n % COUNT for n in range(2 * COUNT) if span.start <= (n + 0.01) / RATE < span.end]
     assert len(shown) == result.file.num_frames
     assert [read_index(frame) for frame in shown] == wanted
@@ -193,7 +193,7 @@ def test_a_film_that_changes_its_size(name: str, how: str, tmp_path: Path) -> No
         assert told(together[0]) == "copied"
 
 
-def told(result: CutShot) -> Any:
+def told(result: CutClip) -> Any:
     assert result.file is not None
     assert result.file.transcoded is not None
     return result.file.transcoded.how

@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 from channel_beeps import BETWEEN, RATE, film_of
-from cutting_room import QUICK, shots_at
+from cutting_room import QUICK, planned_at
 
 from finecut.io.layout import Layout
 from finecut.io.media.channels import (
@@ -22,7 +22,7 @@ from finecut.io.media.channels import (
     places_of,
     samples_of,
 )
-from finecut.io.media.cutting import CutShot, Recipe, cut
+from finecut.io.media.cutting import CutClip, Recipe, cut
 from finecut.io.media.remux.copying import COPY, transcode
 from finecut.io.media.source import probe
 from finecut.io.records import Chunk, Clip, Source, Video
@@ -33,23 +33,23 @@ def video_at(path: Path) -> Video:
     return probe(str(path), Source(str(path), str(path), path.name), 10**6)
 
 
-def clip_of(path: Path, folder: Path, audio: str, span: tuple[float, float]) -> CutShot:
+def clip_of(path: Path, folder: Path, audio: str, span: tuple[float, float]) -> CutClip:
     folder.mkdir(exist_ok=True)
     encoding = dataclasses.replace(QUICK, audio=audio)
-    [clip] = cut(str(path), video_at(path), shots_at(span), Recipe(folder, encoding))
+    [clip] = cut(str(path), video_at(path), planned_at(span), Recipe(folder, encoding))
     assert clip.error is None
     assert clip.damage is None
     return clip
 
 
-def heard(clip: CutShot) -> tuple[str, str, np.ndarray]:
+def heard(clip: CutClip) -> tuple[str, str, np.ndarray]:
     """Its codec, its layout, and how loud each channel is in each hundredth of a second."""
     name, layout, samples = sound_of(clip)
     blocks = samples[:, : samples.shape[1] // 480 * 480].reshape(len(samples), -1, 480)
     return name, layout, np.sqrt((blocks**2).mean(axis=2))
 
 
-def sound_of(clip: CutShot) -> tuple[str, str, np.ndarray]:
+def sound_of(clip: CutClip) -> tuple[str, str, np.ndarray]:
     with av.open(str(clip.path)) as film:
         context = film.streams.audio[0].codec_context
         parts = []
@@ -142,7 +142,7 @@ def test_a_mixed_down_clip_is_valid_and_its_document_says_so(tmp_path: Path) -> 
     path = film_of(tmp_path / "x.mkv", "pcm_s16le", "16 channels")
     video = video_at(path)
     made = clip_of(path, tmp_path / "clips", "copy", (0.0, 1.0))
-    clip = Clip(video, Chunk("c", 0, 1, 1, 1), made.shot, made.file)
+    clip = Clip(video, Chunk("c", 0, 1, 1, 1), made.planned, made.file)
     document = clip_document(clip, Layout(str(tmp_path)))
     assert document["valid"] is True
     assert document["sound"] == ("mixed down from 16 channels with no layout, to mono")
@@ -156,7 +156,7 @@ def test_what_cannot_be_heard_is_left_out_with_the_reason(how: str, tmp_path: Pa
     at = film.index(b"sowt", film.index(b"smhd"))
     path.write_bytes(film[:at] + b"XXXX" + film[at + 4 :])
     video = video_at(path)
-    [made] = transcode(str(path), video, shots_at((0.0, 0.5)), Recipe(tmp_path, QUICK, mode=how))
+    [made] = transcode(str(path), video, planned_at((0.0, 0.5)), Recipe(tmp_path, QUICK, mode=how))
     assert made.file is not None
     assert made.error is None
     assert made.damage is None
@@ -164,7 +164,9 @@ def test_what_cannot_be_heard_is_left_out_with_the_reason(how: str, tmp_path: Pa
     with av.open(str(made.path)) as clip:
         assert not clip.streams.audio
     mute = dataclasses.replace(QUICK, audio="none")
-    [unwanted] = transcode(str(path), video, shots_at((0.0, 0.5)), Recipe(tmp_path, mute, mode=how))
+    [unwanted] = transcode(
+        str(path), video, planned_at((0.0, 0.5)), Recipe(tmp_path, mute, mode=how)
+    )
     assert unwanted.file is not None
     assert unwanted.file.sound == ""
 

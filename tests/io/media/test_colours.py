@@ -8,11 +8,11 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from cutting_room import QUICK, frames_of, shots_at
+from cutting_room import QUICK, frames_of, planned_at
 from measuring import MOTION, QUALITY
 from odd_films import UNSAID, YCGCO, flat, joined
 
-from finecut.io.media.cutting import CutShot, Recipe, cut
+from finecut.io.media.cutting import CutClip, Recipe, cut
 from finecut.io.media.frames.contact_sheet import SheetForm
 from finecut.io.media.frames.detector_frames import watch
 from finecut.io.media.frames.training_frames import Pictures, read_frames
@@ -20,7 +20,7 @@ from finecut.io.media.limits import FilmError
 from finecut.io.media.picture import REFUSED, Stored, filters
 from finecut.io.media.remux.copying import COPY, SMART, transcode
 from finecut.io.media.source import probe
-from finecut.io.records import ClipFile, Shot, Source, Video
+from finecut.io.records import ClipFile, PlannedClip, Source, Video
 from finecut.transforms.measure.looking import ClipLook, Looking
 
 RED = (180, 60, 40)
@@ -69,7 +69,7 @@ def changing(folder: Path, *kinds: str) -> Path:
     return joined(folder / "changes.ts", parts)
 
 
-def shows_red(clip: CutShot) -> bool:
+def shows_red(clip: CutClip) -> bool:
     assert (clip.error, clip.damage) == (None, None)
     pictures = read_frames(str(clip.path), Pictures()).pictures
     means = pictures.reshape(len(pictures), -1, 3).mean(1)
@@ -79,8 +79,8 @@ def shows_red(clip: CutShot) -> bool:
 @pytest.mark.parametrize("change", CHANGES, ids="-".join)
 def test_a_change_on_the_way_is_followed(change: tuple[str, str], tmp_path: Path) -> None:
     film = changing(tmp_path, *change)
-    shots = shots_at((0, 1), (0.5, 1.5), (1, 2))
-    clips = list(cut(str(film), of(film), shots, Recipe(tmp_path, QUICK)))
+    planned = planned_at((0, 1), (0.5, 1.5), (1, 2))
+    clips = list(cut(str(film), of(film), planned, Recipe(tmp_path, QUICK)))
     assert [shows_red(clip) for clip in clips] == [True, True, True]
     # Each is like its own first picture, not like the film's.
     first, across, last = (next(frames_of(clip.path)) for clip in clips)
@@ -96,9 +96,13 @@ def test_a_clip_is_the_same_whichever_clips_are_cut_with_it(tmp_path: Path) -> N
     film = changing(tmp_path, "bt709", "large", "pal_full")
     video = of(film)
     digests = []
-    for shots in (shots_at((0, 1), (1.5, 2.5), (2, 3)), shots_at((1.5, 2.5)), shots_at((2, 3))):
-        results = cut(str(film), video, shots, Recipe(tmp_path, QUICK))
-        digests.append({r.shot.span: r.file and r.file.sha256 for r in results})
+    for clips in (
+        planned_at((0, 1), (1.5, 2.5), (2, 3)),
+        planned_at((1.5, 2.5)),
+        planned_at((2, 3)),
+    ):
+        results = cut(str(film), video, clips, Recipe(tmp_path, QUICK))
+        digests.append({r.planned.span: r.file and r.file.sha256 for r in results})
     together, *alone = digests
     for one in alone:
         [(span, digest)] = one.items()
@@ -111,16 +115,16 @@ def test_who_looks_on_is_not_thrown_off(change: tuple[str, str], tmp_path: Path)
     video, looks = of(film), dict[str, ClipLook]()
     looking = Looking((MOTION, QUALITY), SheetForm((4.0,), height=90))
 
-    def look_at(shot: Shot) -> ClipLook:
-        looks[shot.id] = ClipLook(looking, looking.expected(video, shot))
-        return looks[shot.id]
+    def look_at(clip: PlannedClip) -> ClipLook:
+        looks[clip.id] = ClipLook(looking, looking.expected(video, clip))
+        return looks[clip.id]
 
-    shots = shots_at((0, 1), (0.5, 1.5), (1, 2))
+    clips = planned_at((0, 1), (0.5, 1.5), (1, 2))
     for clip in cut(
-        str(film), video, shots, Recipe(tmp_path, QUICK, observer=look_at, vectors=True)
+        str(film), video, clips, Recipe(tmp_path, QUICK, observer=look_at, vectors=True)
     ):
         assert clip.unseen is None
-        look = looks[clip.shot.id]
+        look = looks[clip.planned.id]
         assert look.sheet is not None
         for index in range(len(look.sheet)):
             assert np.abs(look.sheet.rgb(index).reshape(-1, 3).mean(0) - RED).max() <= NEAR
@@ -157,10 +161,10 @@ def test_no_picture_is_made_of_such_colours(matrix: int) -> None:
 def test_colours_that_turn_into_such_cost_the_clips_they_are_in(tmp_path: Path) -> None:
     parts = [flat(tmp_path / f"{matrix}.ts", RED, matrix) for matrix in (1, 10)]
     film = joined(tmp_path / "changes.ts", parts)
-    shots = shots_at((0, 1), (0.5, 1.5), (1, 2))
-    clips = list(cut(str(film), of(film), shots, Recipe(tmp_path, QUICK)))
+    planned = planned_at((0, 1), (0.5, 1.5), (1, 2))
+    clips = list(cut(str(film), of(film), planned, Recipe(tmp_path, QUICK)))
     good = [clip for clip in clips if clip.path is not None]
-    assert [clip.shot.span.start for clip in good] == [0]
+    assert [clip.planned.span.start for clip in good] == [0]
     assert shows_red(good[0])
     for clip in clips:
         assert (clip.path is None) == ("BT.2020 with constant luminance" in str(clip.error))
@@ -169,7 +173,7 @@ def test_colours_that_turn_into_such_cost_the_clips_they_are_in(tmp_path: Path) 
 @pytest.mark.parametrize("how", [COPY, SMART])
 def test_ycgco_is_not_copied_but_converted(how: str, tmp_path: Path) -> None:
     film = flat(tmp_path / "film.mp4", RED, YCGCO)
-    [clip] = transcode(str(film), of(film), shots_at((0, 1)), Recipe(tmp_path, QUICK, mode=how))
+    [clip] = transcode(str(film), of(film), planned_at((0, 1)), Recipe(tmp_path, QUICK, mode=how))
     assert isinstance(clip.file, ClipFile)
     assert clip.file.transcoded is not None
     assert clip.file.transcoded.how == "encoded"

@@ -24,8 +24,8 @@ from cutting_room import (
     clips_of,
     frames_of,
     indices_and_times,
+    planned_at,
     remux,
-    shots_at,
     video_of,
 )
 from footage import CASES
@@ -204,10 +204,10 @@ def test_clips_come_out_while_the_film_is_still_being_read(film: Film, tmp_path:
     results = cut(
         str(painting.path),
         video_of(painting),
-        shots_at((0.0, 1.0), (2.0, 3.0)),
+        planned_at((0.0, 1.0), (2.0, 3.0)),
         Recipe(tmp_path, QUICK),
     )
-    assert next(results).shot.id == "shot0"
+    assert next(results).planned.id == "shot0"
     assert [path.name for path in tmp_path.iterdir()] == ["shot0.mp4"]
     results.close()  # type: ignore[attr-defined]
 
@@ -217,7 +217,7 @@ def test_a_cut_that_is_given_up_leaves_no_half_clip(film: Film, tmp_path: Path) 
     results = cut(
         str(painting.path),
         video_of(painting),
-        shots_at((0.0, 1.0), (0.0, 3.5)),
+        planned_at((0.0, 1.0), (0.0, 3.5)),
         Recipe(tmp_path, QUICK),
     )
     next(results)
@@ -240,7 +240,12 @@ def test_a_truncated_film_gives_what_is_left_and_says_what_is_missing(
     data = Path(whole.path).read_bytes()
     torn.write_bytes(data[: len(data) * 6 // 10])
     results = list(
-        cut(str(torn), video, shots_at((0.0, 1.0), (1.0, 2.0), (3.0, 3.6)), Recipe(tmp_path, QUICK))
+        cut(
+            str(torn),
+            video,
+            planned_at((0.0, 1.0), (1.0, 2.0), (3.0, 3.6)),
+            Recipe(tmp_path, QUICK),
+        )
     )
     assert [result.path is not None for result in results] == [True, True, False]
     assert indices_and_times(results[0].path)[0] == list(whole.indices_between(0.0, 1.0))
@@ -268,8 +273,8 @@ def test_sound_that_outlasts_the_pictures_is_no_damage(tmp_path: Path) -> None:
     path = str(tmp_path / "long.mkv")
     video = probe(path, Source(path, path, "x.mkv"), 10**6)
     assert video.duration == pytest.approx(5, abs=0.1)
-    shots = shots_at((0.0, 1.5), (1.5, 3.0), (3.0, 4.5))
-    whole, partial, beyond = cut(path, video, shots, Recipe(tmp_path, QUICK))
+    clips = planned_at((0.0, 1.5), (1.5, 3.0), (3.0, 4.5))
+    whole, partial, beyond = cut(path, video, clips, Recipe(tmp_path, QUICK))
     assert whole.damage is None
     assert partial.damage is None
     assert partial.file is not None
@@ -282,7 +287,7 @@ def test_a_film_that_breaks_off_is_damaged(film: Film, tmp_path: Path) -> None:
     torn = tmp_path / "torn.mkv"
     data = Path(whole.path).read_bytes()
     torn.write_bytes(data[: len(data) // 2])
-    results = list(cut(str(torn), video_of(whole), shots_at((0.0, 3.6)), Recipe(tmp_path, QUICK)))
+    results = list(cut(str(torn), video_of(whole), planned_at((0.0, 3.6)), Recipe(tmp_path, QUICK)))
     assert results[0].damage is not None
     assert "frames could be decoded" in results[0].damage
 

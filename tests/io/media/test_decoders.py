@@ -10,7 +10,7 @@ from typing import Any
 import av
 import pytest
 from av.codec.hwaccel import HWAccel
-from cutting_room import QUICK, frames_of, shots_at, video_of
+from cutting_room import QUICK, frames_of, planned_at, video_of
 
 from finecut.io.media.codecs import decoders
 from finecut.io.media.codecs.decoders import NVDEC, SOFTWARE, DecoderMissing, require_decoder
@@ -144,7 +144,7 @@ def test_pictures_as_a_gpu_fetches_them_make_the_same_clips(tmp_path: Path) -> N
         assert video.pixel_format == form, "the film proves nothing"
         folder = tmp_path / form
         folder.mkdir()
-        [result] = cut(str(film.path), video, shots_at((0.5, 1.5)), Recipe(folder, QUICK))
+        [result] = cut(str(film.path), video, planned_at((0.5, 1.5)), Recipe(folder, QUICK))
         assert result.path is not None
         made[form] = result.path.read_bytes()
     assert made["nv12"] == made["yuv420p"]
@@ -163,7 +163,7 @@ def test_a_gpu_makes_the_same_clips(codec: str, tmp_path: Path) -> None:
         results = cut(
             str(painting.path),
             video_of(painting),
-            shots_at((0.5, 1.5), (1.0, 3.5)),
+            planned_at((0.5, 1.5), (1.0, 3.5)),
             Recipe(folder, QUICK, decoder=decoder),
         )
         made[decoder] = [result.path.read_bytes() for result in results if result.path]

@@ -8,7 +8,7 @@ from typing import Any
 
 import av
 import pytest
-from cutting_room import QUICK, clips_of, indices_and_times, shots_at, video_of
+from cutting_room import QUICK, clips_of, indices_and_times, planned_at, video_of
 from odd_films import emptied_at_the_end, held, with_gaps
 
 from finecut.io.media.codecs.encoders import Encoding
@@ -18,8 +18,8 @@ from finecut.io.media.testfilm.paint import paint
 from finecut.io.media.wholeness import is_whole
 from finecut.io.records import Clip
 from finecut.io.storage.publishing import Shelf
-from finecut.transforms.cut.reel import Cutting, cut_reel
-from finecut.transforms.split.spans import FixedStride, Splitting, reels_of
+from finecut.transforms.cut.chunk import Cutting, cut_chunk
+from finecut.transforms.split.spans import FixedStride, Splitting, chunks_of
 
 KINDS: dict[str, dict[str, Any]] = {
     ".mp4": {"b_frames": 0},
@@ -40,10 +40,10 @@ def test_spans_behind_the_last_picture_of_a_still_are_rejected_not_lost(
     )
     video = video_of(painting)
     assert video.duration == pytest.approx(12, abs=0.1)
-    [reel] = reels_of(video, Splitting(FixedStride(2, 2, 0.5)))
+    [planned] = chunks_of(video, Splitting(FixedStride(2, 2, 0.5)))
     shelf = Shelf(str(tmp_path / "out"), str(tmp_path / "out/.staging/x"))
     cutting = Cutting(shelf, Encoding(preset="ultrafast", audio=audio))
-    clips = [clip for clip in cut_reel(reel, cutting) if isinstance(clip, Clip)]
+    clips = [clip for clip in cut_chunk(planned, cutting) if isinstance(clip, Clip)]
     assert [clip.rejected_by for clip in clips] == [None, None, *4 * ["no_frames"]]
     assert [clip.errors for clip in clips[:2]] == [{}, {}]
     # The last picture is shown until the clip is over, as in the film.
@@ -57,15 +57,15 @@ def test_spans_behind_the_last_picture_of_a_still_are_rejected_not_lost(
 def test_a_still_is_copied_as_long_as_it_is_shown(kind: str, how: str, tmp_path: Path) -> None:
     whole = paint(tmp_path / f"a{kind}", seconds=3, gop=30, b_frames=0)
     painting = held(whole, tmp_path / f"b{kind}", 9)
-    shots = shots_at((0, 2), (2, 4), (1, 6), (6, 8))
-    found = transcode(painting.path, video_of(painting), shots, Recipe(tmp_path, QUICK, mode=how))
-    clips = {clip.shot.span.start: clip for clip in found}
+    planned = planned_at((0, 2), (2, 4), (1, 6), (6, 8))
+    found = transcode(painting.path, video_of(painting), planned, Recipe(tmp_path, QUICK, mode=how))
+    clips = {clip.planned.span.start: clip for clip in found}
     assert "no new frame" in str(clips.pop(6).empty)
     assert [clip.damage for clip in clips.values()] == [None, None, None]
     for clip in clips.values():
         assert clip.file is not None
         length = clip.file.num_frames / clip.file.framerate
-        assert length == pytest.approx(clip.shot.span.length, abs=0.001)
+        assert length == pytest.approx(clip.planned.span.length, abs=0.001)
 
 
 def test_an_avi_whose_last_entries_hold_no_frame_ends_with_a_still(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_what_is_lost_is_still_lost(kind: str, left: str, tmp_path: Path) -> Non
     assert not is_whole(str(path), "matroska,webm")
     mute = Encoding(preset="ultrafast", audio="none")
     *_, before, last = cut(
-        str(path), video, shots_at((0, 6), (8, 10), (12, 14)), Recipe(tmp_path, mute)
+        str(path), video, planned_at((0, 6), (8, 10), (12, 14)), Recipe(tmp_path, mute)
     )
     assert "the source shows no frame" in str(before.error)
     assert "the source shows no frame" in str(last.error)
@@ -107,7 +107,7 @@ def test_a_short_clip_that_lacks_some_pictures_says_so(suffix: str, tmp_path: Pa
     painting = paint(tmp_path / f"a{suffix}", seconds=3, b_frames=0, gop=15)
     video, path = video_of(painting), Path(painting.path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 9 // 10])
-    *_, last = cut(str(path), video, shots_at((1, 2), (2, 3)), Recipe(tmp_path, QUICK))
+    *_, last = cut(str(path), video, planned_at((1, 2), (2, 3)), Recipe(tmp_path, QUICK))
     assert "missing" in str(last.damage)
 
 
@@ -123,6 +123,6 @@ def test_pictures_that_cannot_be_decoded_are_no_still(tmp_path: Path) -> None:
         data[place + 4 : place + size] = bytes(size - 4)
     path.write_bytes(data)
     assert is_whole(str(path), "matroska,webm")
-    shown, lost = cut(str(path), video, shots_at((0, 2), (4, 6)), Recipe(tmp_path, QUICK))
+    shown, lost = cut(str(path), video, planned_at((0, 2), (4, 6)), Recipe(tmp_path, QUICK))
     assert shown.damage is None
     assert "the source shows no frame" in str(lost.error)

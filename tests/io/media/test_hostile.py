@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import av
 import pytest
-from cutting_room import QUICK, shots_at, video_of
+from cutting_room import QUICK, planned_at, video_of
 from doc_tables import HOSTILE, with_cases
 from hostile import BAD_FILMS, CASES, table, write_all
 from hostile_making import Case, Studio, flipped
@@ -226,7 +226,9 @@ def test_a_film_that_outgrows_them_is_given_up(
     video = video_of(small)
     with pytest.raises(FilmError, match="the limit"):
         list(watch(small.path, video, limits=limits))
-    work = cut(small.path, video, shots_at((0, 1), (1, 2)), Recipe(tmp_path, QUICK, limits=limits))
+    work = cut(
+        small.path, video, planned_at((0, 1), (1, 2)), Recipe(tmp_path, QUICK, limits=limits)
+    )
     with pytest.raises(FilmError, match="the limit"):
         list(work)
     # What was finished before is there (a second is 15 frames), and what was begun is not.

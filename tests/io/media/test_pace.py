@@ -122,7 +122,7 @@ def test_a_hole_in_the_file_is_damage_and_no_change_of_rate(tmp_path: Path) -> N
     video = video_of(painting)
     assert (video.framerate, video.uneven) == (30, False)
     damaged, sound = clips_of(painting, tmp_path / "clips", (2, 6), (0, 2)).values()
-    damages = {damaged.shot.span.start: damaged.damage, sound.shot.span.start: sound.damage}
+    damages = {damaged.planned.span.start: damaged.damage, sound.planned.span.start: sound.damage}
     assert damages[0] is None
     assert "are missing" in str(damages[2])
 

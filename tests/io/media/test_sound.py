@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from cutting_room import QUICK, clips_of, indices_and_times, remux, shots_at
+from cutting_room import QUICK, clips_of, indices_and_times, planned_at, remux
 from painted import hear_beeps
 
 from finecut.io.media.cutting import Recipe, cut
@@ -128,7 +128,7 @@ def test_sound_of_every_kind_keeps_its_channels(
 ) -> None:
     path = str(make_sound(tmp_path / name, rate, layout))
     video = probe(path, Source(path, path, name), 10**6)
-    [clip] = cut(path, video, shots_at((0.0, 2.0)), Recipe(tmp_path, QUICK))
+    [clip] = cut(path, video, planned_at((0.0, 2.0)), Recipe(tmp_path, QUICK))
     with av.open(str(clip.path)) as container:
         heard = container.streams.audio[0].codec_context
         assert (heard.name, heard.sample_rate, heard.layout.nb_channels) == wanted
@@ -146,7 +146,7 @@ def test_sound_that_changes_its_channels_costs_nothing(tmp_path: Path) -> None:
     film.write_bytes(b"".join(part.read_bytes() for part in parts))
     path = str(film)
     video = probe(path, Source(path, path, "x.ts"), 10**6)
-    clips = list(cut(path, video, shots_at((0.0, 0.9), (1.0, 1.8)), Recipe(tmp_path, QUICK)))
+    clips = list(cut(path, video, planned_at((0.0, 0.9), (1.0, 1.8)), Recipe(tmp_path, QUICK)))
     assert [clip.error for clip in clips] == [None, None]
 
 
@@ -162,6 +162,6 @@ def test_the_order_of_the_tracks_does_not_matter(sound: str, audio: str, tmp_pat
     video = probe(path, Source(path, path, "x.mkv"), 10**6)
     spans = ((0.0, 1.5), (1.5, 3.0))
     encoding = dataclasses.replace(QUICK, audio=audio)
-    for clip in cut(path, video, shots_at(*spans), Recipe(tmp_path, encoding)):
-        span = (clip.shot.span.start, clip.shot.span.end)
+    for clip in cut(path, video, planned_at(*spans), Recipe(tmp_path, encoding)):
+        span = (clip.planned.span.start, clip.planned.span.end)
         assert indices_and_times(clip.path)[0] == list(painting.indices_between(*span))

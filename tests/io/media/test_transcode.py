@@ -23,8 +23,8 @@ from cutting_room import (
     frames_of,
     indices_and_times,
     join,
+    planned_at,
     remux,
-    shots_at,
     video_of,
 )
 from measuring import MOTION, QUALITY
@@ -34,7 +34,7 @@ from places import SHARED
 
 from finecut.io.media.clock import Clock
 from finecut.io.media.codecs.encoders import Encoding
-from finecut.io.media.cutting import CutShot, Recipe
+from finecut.io.media.cutting import CutClip, Recipe
 from finecut.io.media.frame_view import FrameView, Scalers
 from finecut.io.media.frames.cheap_frames import show_cheap_frames
 from finecut.io.media.frames.contact_sheet import Sheet, SheetForm, SheetMaker
@@ -44,7 +44,16 @@ from finecut.io.media.remux.copying import COPY, SMART, transcode
 from finecut.io.media.remux.sections import Refused, Section, copied_part, exact_part
 from finecut.io.media.source import probe
 from finecut.io.media.testfilm.paint import Painting, Scene, paint
-from finecut.io.records import Chunk, Clip, ClipFile, Shot, Source, Summary, Transcoded, Video
+from finecut.io.records import (
+    Chunk,
+    Clip,
+    ClipFile,
+    PlannedClip,
+    Source,
+    Summary,
+    Transcoded,
+    Video,
+)
 from finecut.io.storage.scratch import Scratch
 from finecut.pipeline.cli.final_words import final_words
 from finecut.pipeline.options import OptionError, Options
@@ -110,20 +119,20 @@ def made(
     *spans: tuple[float, float],
     encoding: Encoding = QUICK,
     **others: Any,
-) -> list[CutShot]:
+) -> list[CutClip]:
     folder.mkdir(exist_ok=True)
-    video, shots = video_of(painting), shots_at(*spans)
-    done = transcode(painting.path, video, shots, Recipe(folder, encoding, mode=how, **others))
-    return sorted(done, key=lambda result: result.shot.index)
+    video, clips = video_of(painting), planned_at(*spans)
+    done = transcode(painting.path, video, clips, Recipe(folder, encoding, mode=how, **others))
+    return sorted(done, key=lambda result: result.planned.index)
 
 
-def told(result: CutShot) -> Transcoded:
+def told(result: CutClip) -> Transcoded:
     assert result.file is not None
     assert result.file.transcoded is not None
     return result.file.transcoded
 
 
-def is_exactly(result: CutShot, painting: Painting, wanted: Sequence[int]) -> None:
+def is_exactly(result: CutClip, painting: Painting, wanted: Sequence[int]) -> None:
     """The clip shows these frames of the film, each once, at the right times, and says so."""
     assert result.file is not None, (result.error, result.empty)
     indices, times = indices_and_times(result.path)
@@ -146,7 +155,7 @@ def test_smart_cuts_hold_exactly_their_frames(name: str, painted: Film, tmp_path
     painting = painted(name)
     encoded = frames = 0
     for result in made(SMART, painting, tmp_path, *SPANS):
-        span = result.shot.span
+        span = result.planned.span
         is_exactly(result, painting, painting.indices_between(span.start, span.end))
         if told(result).how == "smart":
             assert result.file is not None
@@ -165,10 +174,10 @@ def test_smart_clips_are_as_long_as_encoded_ones(name: str, painted: Film, tmp_p
     assert all(told(result).how == "smart" for result in smart)
     for one, other in zip(smart, encoded, strict=True):
         # Edit lists count milliseconds.
-        assert length(one) == pytest.approx(length(other), abs=0.0011), one.shot.span
+        assert length(one) == pytest.approx(length(other), abs=0.0011), one.planned.span
 
 
-def length(result: CutShot) -> float:
+def length(result: CutClip) -> float:
     """Of the track, as players take it."""
     with av.open(str(result.path)) as container:
         stream = container.streams.video[0]
@@ -183,16 +192,16 @@ def test_copied_clips_say_what_they_show(name: str, painted: Film, tmp_path: Pat
     keys = key_times(painting)
     longer = 0
     for result in made(COPY, painting, tmp_path, *SPANS):
-        shot, span = result.shot.span, told(result).span
+        clip, span = result.planned.span, told(result).span
         assert told(result).how == "copied"
         assert span is not None
-        assert span.start <= shot.start + 1e-3
-        assert shot.end - 1e-3 <= span.end or span.end == pytest.approx(
+        assert span.start <= clip.start + 1e-3
+        assert clip.end - 1e-3 <= span.end or span.end == pytest.approx(
             float(painting.duration), abs=0.05
         )
         assert min(abs(span.start - key) for key in keys) < 1e-3
         is_exactly(result, painting, painting.indices_between(span.start, span.end))
-        longer += span.length > shot.length + 0.01
+        longer += span.length > clip.length + 0.01
     assert longer
 
 
@@ -289,7 +298,7 @@ def test_films_of_all_makes(told_encoder: str, suffix: str, tmp_path: Path) -> N
     smart = 0
     for how in (SMART, COPY):
         for result in made(how, painting, tmp_path / how, *spans):
-            span = told(result).span or result.shot.span
+            span = told(result).span or result.planned.span
             # What was copied begins and ends with frames, whose times are rounded in some of these.
             wanted = painting.indices_between(span.start - 0.001, span.end - 0.001)
             is_exactly(result, painting, wanted)
@@ -329,7 +338,7 @@ def test_sound_stays_beside_its_pictures(how: str, painted: Film, tmp_path: Path
         encoding = dataclasses.replace(QUICK, audio=audio)
         spans = ((0.3, 2.4), (1.0, 2.0))
         for result in made(how, painting, tmp_path / audio, *spans, encoding=encoding):
-            span = told(result).span or result.shot.span
+            span = told(result).span or result.planned.span
             heard = hear_beeps(str(result.path))
             assert heard == pytest.approx([beep - span.start], abs=0.03)
             with av.open(str(result.path)) as container:
@@ -356,12 +365,12 @@ def test_the_same_film_gives_the_same_bytes_and_overlapping_clips_share_packets(
 def test_a_film_may_be_read_through_python(painted: Film, tmp_path: Path) -> None:
     """As those in buckets are; the last shot cannot be copied, so the film is opened twice."""
     painting = painted("a pyramid")
-    shots = shots_at((0.3, 1.7), (1.0, 1.3))
+    clips = planned_at((0.3, 1.7), (1.0, 1.3))
     with Path(painting.path).open("rb") as file:
-        done = list(transcode(file, video_of(painting), shots, Recipe(tmp_path, QUICK, mode=SMART)))
+        done = list(transcode(file, video_of(painting), clips, Recipe(tmp_path, QUICK, mode=SMART)))
     assert [told(result).how for result in done] == ["smart", "encoded"]
     for result in done:
-        span = result.shot.span
+        span = result.planned.span
         is_exactly(result, painting, painting.indices_between(span.start, span.end))
 
 
@@ -425,8 +434,8 @@ def test_a_film_whose_size_changes_is_not_joined(tmp_path: Path) -> None:
     join([one.path, other.path], tmp_path / "both.ts")
     path = str(tmp_path / "both.ts")
     video = probe(path, Source(path, path, "both.ts"), 10**6)
-    shots = shots_at((0.2, 1.2), (1.0, 2.2))
-    done = list(transcode(path, video, shots, Recipe(tmp_path, QUICK, mode=SMART)))
+    clips = planned_at((0.2, 1.2), (1.0, 2.2))
+    done = list(transcode(path, video, clips, Recipe(tmp_path, QUICK, mode=SMART)))
     assert [told(result).how for result in done] == ["smart", "encoded"]
     assert told(done[1]).reason == "its parameter sets change on the way"
 
@@ -463,8 +472,8 @@ def test_a_film_that_breaks_off_is_damaged(painted: Film, tmp_path: Path) -> Non
     data = Path(whole.path).read_bytes()
     torn.write_bytes(data[: len(data) // 2])
     for how in (COPY, SMART):
-        shots = shots_at((0.2, 2.9))
-        [result] = transcode(str(torn), video_of(whole), shots, Recipe(tmp_path, QUICK, mode=how))
+        clips = planned_at((0.2, 2.9))
+        [result] = transcode(str(torn), video_of(whole), clips, Recipe(tmp_path, QUICK, mode=how))
         assert result.damage is not None
 
 
@@ -474,7 +483,7 @@ def test_sound_that_outlasts_the_pictures_is_no_damage(tmp_path: Path) -> None:
     path = str(tmp_path / "long.mkv")
     video = probe(path, Source(path, path, "long.mkv"), 10**6)
     for how in (COPY, SMART):
-        [result] = transcode(path, video, shots_at((0.5, 2.9)), Recipe(tmp_path, QUICK, mode=how))
+        [result] = transcode(path, video, planned_at((0.5, 2.9)), Recipe(tmp_path, QUICK, mode=how))
         assert result.damage is None
 
 
@@ -577,16 +586,16 @@ def panned(tmp_path_factory: pytest.TempPathFactory) -> Painting:
 
 def looks_of(
     how: str, painting: Painting, folder: Path, looking: Looking, span: tuple[float, float]
-) -> tuple[CutShot, ClipLook]:
+) -> tuple[CutClip, ClipLook]:
     looks: list[ClipLook] = []
     video = video_of(painting)
 
-    def look_at(shot: Shot) -> ClipLook:
-        looks.append(ClipLook(looking, looking.expected(video, shot)))
+    def look_at(clip: PlannedClip) -> ClipLook:
+        looks.append(ClipLook(looking, looking.expected(video, clip)))
         return looks[-1]
 
-    def sample(shot: Shot, file: ClipFile) -> ClipLook:
-        looks.append(ClipLook(looking, looking.wanted_in(shot, file)))
+    def sample(clip: PlannedClip, file: ClipFile) -> ClipLook:
+        looks.append(ClipLook(looking, looking.wanted_in(clip, file)))
         return looks[-1]
 
     [result] = made(how, painting, folder, span, observer=look_at, sampler=sample, vectors=True)
@@ -603,7 +612,7 @@ def test_a_glance_at_a_copied_clip_says_what_it_saw(
     result, look = looks_of(how, panned, tmp_path, looking, (0.5, 7.2))
     sheet = look.sheet
     assert sheet is not None
-    span = told(result).span or result.shot.span
+    span = told(result).span or result.planned.span
     first = panned.indices_between(span.start, span.end)[0]
     shown = [read_index(av.VideoFrame.from_ndarray(p, format="yuv420p")) for p in sheet.frames]
     # Every picture has its true number and time, although not all frames were seen.
@@ -661,7 +670,7 @@ def test_a_sheet_that_was_lost_is_drawn_as_it_was(panned: Painting, tmp_path: Pa
     result, look = looks_of(COPY, panned, tmp_path / "clips", looking, (0.5, 7.2))
     chunk = Chunk("chunk", 0, 1, 1, 1)
     staged = str(result.path)
-    clip = Clip(video_of(panned), chunk, result.shot, result.file, staged=staged)
+    clip = Clip(video_of(panned), chunk, result.planned, result.file, staged=staged)
     again, sheet = sheet_of(clip, looking), look.sheet
     assert sheet is not None
     assert (again.indices, again.seconds, again.exact) == (sheet.indices, sheet.seconds, False)
@@ -681,7 +690,7 @@ class Counter(SheetMaker):
 def test_most_frames_are_never_decoded(panned: Painting, tmp_path: Path) -> None:
     counters: list[Counter] = []
 
-    def count(_: Shot, __: ClipFile) -> Counter:
+    def count(_: PlannedClip, __: ClipFile) -> Counter:
         counters.append(Counter(SheetForm((30.0,), height=36)))
         return counters[-1]
 
@@ -867,7 +876,7 @@ def test_a_browser_shows_every_frame(painted: Film, tmp_path: Path) -> None:
         for result in made(SMART, painted(name), tmp_path / name, (0.3, 1.7), (1.0, 2.61)):
             indices, times = indices_and_times(result.path)
             assert result.path is not None
-            key = f"{name.replace(' ', '_')}{result.shot.index}"
+            key = f"{name.replace(' ', '_')}{result.planned.index}"
             films[key] = (result.path, [float(at) + 0.005 for at in times])
             wanted[key] = indices
     seen = frames_seen(films, tmp_path)
@@ -898,7 +907,7 @@ def test_real_films_are_cut_exactly(name: str, tmp_path: Path) -> None:
     path, video = real(name)
     end = video.duration
     spans = ((0.0, end / 2), (end / 5, end * 0.95), (end / 3, end))
-    shots = shots_at(*spans)
+    clips = planned_at(*spans)
     with av.open(path) as container:
         stream = container.streams[video.stream_index]
         assert isinstance(stream, av.VideoStream)
@@ -906,8 +915,8 @@ def test_real_films_are_cut_exactly(name: str, tmp_path: Path) -> None:
         source = [
             (clock.seconds(frame.pts or 0), pixels(frame)) for frame in container.decode(stream)
         ]
-    for result in transcode(path, video, shots, Recipe(tmp_path, Encoding(crf=16), mode=SMART)):
-        span = result.shot.span
+    for result in transcode(path, video, clips, Recipe(tmp_path, Encoding(crf=16), mode=SMART)):
+        span = result.planned.span
         wanted = [p for at, p in source if span.start - 1e-3 <= at < span.end - 1e-3]
         shown = [pixels(frame) for frame in frames_of(result.path)]
         assert len(shown) == len(wanted)

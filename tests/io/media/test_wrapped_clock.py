@@ -8,7 +8,7 @@ from pathlib import Path
 
 import av
 import pytest
-from cutting_room import QUICK, clips_of, indices_and_times, shots_at, video_of
+from cutting_room import QUICK, clips_of, indices_and_times, planned_at, video_of
 from odd_films import wrapped
 from painted import hear_beeps
 
@@ -111,9 +111,9 @@ def test_a_film_that_may_be_copied_is_read_from_its_beginning_too(
     painting = recorded[after]
     video: Video = video_of(painting)
     quick = Encoding(preset="ultrafast", audio=QUICK.audio)
-    shots = shots_at((0.5, 2.5), (5, 7))
-    for clip in transcode(painting.path, video, shots, Recipe(tmp_path, quick, mode=SMART)):
-        span = clip.shot.span
+    clips = planned_at((0.5, 2.5), (5, 7))
+    for clip in transcode(painting.path, video, clips, Recipe(tmp_path, quick, mode=SMART)):
+        span = clip.planned.span
         assert indices_and_times(clip.path)[0] == list(
             painting.indices_between(span.start, span.end)
         )

@@ -47,11 +47,11 @@ from finecut.io.process import children as child
 from finecut.io.process import nursery
 from finecut.io.process.child import beat
 from finecut.io.process.children import ChildDied, ChildLimits, kill_all, run_in_child
-from finecut.io.records import Chunk, Clip, Failure, Reel, Shot, Source, Span, Video
+from finecut.io.records import Chunk, Clip, Failure, PlannedChunk, PlannedClip, Source, Span, Video
 from finecut.io.storage.publishing import Shelf
 from finecut.transforms.beam.guard import ChildFailure
+from finecut.transforms.cut.chunk import Cutting, cut_chunk
 from finecut.transforms.cut.isolated import isolated, isolated_frames
-from finecut.transforms.cut.reel import Cutting, cut_reel
 from finecut.transforms.find.probe import probe_source
 from finecut.transforms.measure.looking import Looking
 
@@ -376,16 +376,16 @@ def test_a_probe_in_a_child_is_a_probe(video: Video, tmp_path: Path) -> None:
 
 
 def test_a_cut_in_a_child_is_a_cut(video: Video, tmp_path: Path) -> None:
-    shots = tuple(Shot(f"shot{i}", i, Span(2.0 * i, 2.0 * i + 2)) for i in range(3))
+    clips = tuple(PlannedClip(f"shot{i}", i, Span(2.0 * i, 2.0 * i + 2)) for i in range(3))
     # The last lies behind the end, as if the header had promised too much.
-    shots = (*shots, Shot("late", 3, Span(50, 52)))
-    reel = Reel(video, Chunk("chunk", 0, 4, 1, 4), shots)
+    clips = (*clips, PlannedClip("late", 3, Span(50, 52)))
+    planned = PlannedChunk(video, Chunk("chunk", 0, 4, 1, 4), clips)
 
     def outcomes(name: str, limits: ChildLimits | None) -> tuple[list[Clip | Failure], list[bytes]]:
         root = tmp_path / name
         shelf = Shelf(str(root), f"{root}/.staging/run")
         cutting = Cutting(shelf, QUICK, looking=Looking((MOTION, QUALITY)))
-        made = list(isolated("cut", video.source, cut_reel, reel, cutting, limits=limits))
+        made = list(isolated("cut", video.source, cut_chunk, planned, cutting, limits=limits))
         staged = [one.staged for one in made if isinstance(one, Clip) and one.staged is not None]
         plain = [one.replace(staged=None) if isinstance(one, Clip) else one for one in made]
         return plain, [Path(path).read_bytes() for path in staged]

@@ -23,7 +23,7 @@ from finecut.io.media.codecs.encoders import Encoding
 from finecut.io.media.cutting import Recipe, cut
 from finecut.io.media.testfilm.paint import Scene, paint
 from finecut.io.process import children as child
-from finecut.io.records import Shot, Source, Span, Summary
+from finecut.io.records import PlannedClip, Source, Span, Summary
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
 from finecut.pipeline.options import Options
@@ -192,9 +192,9 @@ def test_ten_seconds_of_an_hour_are_read_without_the_hour(
     own.write(f"{FILMS}/hour.mp4", hour)
     store.sent = 0
     video = probe_source(Source(f"{FILMS}/hour.mp4", f"{FILMS}/hour.mp4", "hour.mp4"))
-    shot = Shot("late", 0, Span(3003, 3013))
+    planned = PlannedClip("late", 0, Span(3003, 3013))
     with shelf.open_source(video.source.uri) as file:
-        [clip] = cut(file, video, [shot], Recipe(tmp_path, Encoding()))
+        [clip] = cut(file, video, [planned], Recipe(tmp_path, Encoding()))
     assert clip.file is not None
     assert clip.file.num_frames == 150
     assert store.sent < 0.03 * len(hour)

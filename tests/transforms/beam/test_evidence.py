@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from finecut.io.media.testfilm.paint import paint
-from finecut.io.records import Failure, Shot, Source, Span, Video, from_json
+from finecut.io.records import Failure, PlannedClip, Source, Span, Video, from_json
 from finecut.pipeline.options import Options
 from finecut.pipeline.running import run
 from finecut.transforms.beam.evidence import beginning, causes, lost_facts, of_source
@@ -90,8 +90,8 @@ def test_where_a_film_broke_off_is_told(tmp_path: Path) -> None:
 def test_which_part_is_lost_is_told_in_seconds_and_frames() -> None:
     source = Source("/f/a.mp4", "/f/a.mp4", "a.mp4")
     video = Video(source, 1, 0, 96, 54, 25.0, 500, 20.0, "h264", "yuv420p", None, 1, 0)
-    shots = [Shot("a", 2, Span(4.0, 6.0)), Shot("b", 3, Span(6.0, 8.0))]
-    assert lost_facts(video, shots) == "lost: 2 clips, from 4 s to 8 s (frames 100 to 199)"
+    clips = [PlannedClip("a", 2, Span(4.0, 6.0)), PlannedClip("b", 3, Span(6.0, 8.0))]
+    assert lost_facts(video, clips) == "lost: 2 clips, from 4 s to 8 s (frames 100 to 199)"
     assert lost_facts(video, []) == ""
 
 

@@ -13,10 +13,10 @@ from finecut.io.records import (
     Clip,
     ClipFile,
     ModelUsed,
-    Shot,
+    PlannedClip,
     Source,
     Span,
-    Told,
+    TextOutcome,
     Video,
     Window,
     Written,
@@ -58,7 +58,7 @@ def clip(windows: int, length: int) -> Clip:
     return Clip(
         VIDEO,
         Chunk(chunk_id(FILM, 3), 3, 12, 40, 400, again=True),
-        Shot(name, 37, Span(100.1, 110.11)),
+        PlannedClip(name, 37, Span(100.1, 110.11)),
         ClipFile(1920, 1080, 29.97, 300, "h264", 5_000_000, "ab" * 32),
         f"{STAGED}/{name}.mp4",
         {score: 1 / place for place, score in enumerate(measured, 3)} | {"camera": "static"},
@@ -67,8 +67,8 @@ def clip(windows: int, length: int) -> Clip:
                 *(index * 256, index * 256 + 255),
                 {"qwen2.5": CAPTION},
                 {"qwen_lm": RICHER},
-                {"qwen2.5": Told("success", 1234, 120)},
-                {"qwen_lm": Told("success", 310, 160)},
+                {"qwen2.5": TextOutcome("success", 1234, 120)},
+                {"qwen_lm": TextOutcome("success", 310, 160)},
             )
             for index in range(windows)
         ),

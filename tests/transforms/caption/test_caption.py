@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from knowing import Teller, captioning_by, clips_in, enhancing_by, looking_in
 
 from finecut.io.layout import Layout
-from finecut.io.records import Clip, ModelUsed, Told, Window
+from finecut.io.records import Clip, ModelUsed, TextOutcome, Window
 from finecut.transforms.caption.answers import cleaned
 from finecut.transforms.caption.asking import Answer, Asked, Question, Said, Trouble
 from finecut.transforms.caption.clips import CaptionClips, captioned, enhanced
@@ -41,7 +41,7 @@ def texts(clip: Clip) -> list[str]:
 
 
 def statuses(clip: Clip) -> list[str]:
-    return [window.told["teller"].status for window in clip.windows]
+    return [window.outcomes["teller"].status for window in clip.windows]
 
 
 def test_each_window_is_told_from_its_own_frames(clips: list[Clip], tmp_path: Path) -> None:
@@ -50,13 +50,13 @@ def test_each_window_is_told_from_its_own_frames(clips: list[Clip], tmp_path: Pa
     assert texts(dark) == ["4 frames, 0 to 31; What is it?", "4 frames, 32 to 59; What is it?"]
     assert texts(bright) == ["4 frames, 60 to 91; What is it?", "4 frames, 92 to 119; What is it?"]
     assert dark.models == {"teller_caption": ModelUsed("test/teller", "two")}
-    assert dark.windows[0].told == {"teller": Told("ok", 11, len(texts(dark)[0]))}
+    assert dark.windows[0].outcomes == {"teller": TextOutcome("ok", 11, len(texts(dark)[0]))}
     assert dark.errors == {}
 
 
 def test_order_and_who_else_is_there_change_nothing(clips: list[Clip], tmp_path: Path) -> None:
     many = [
-        clip.replace(shot=replace(clip.shot, id=f"{clip.id}-{i}"))
+        clip.replace(planned=replace(clip.planned, id=f"{clip.id}-{i}"))
         for i in range(3)
         for clip in clips
     ]
@@ -70,7 +70,7 @@ def test_the_second_pass_is_asked_with_the_first_answer(clips: list[Clip], tmp_p
     second, _ = caption(clips, Teller(), tmp_path, second=r"Look \1 again:")
     before, text = texts(first)[0], texts(second)[0]
     assert text == f"4 frames, 0 to 31; What is it?\n\nLook \\1 again:\n\n{before}"
-    told = second.windows[0].told["teller"]
+    told = second.windows[0].outcomes["teller"]
     assert told.output_tokens == len(before) + len(text)
 
 

@@ -16,7 +16,7 @@ from knowing import BatchEye, Eye, clips_in, embedding_by, looking_in, number_of
 from finecut.io.media.cutting import Recipe, cut
 from finecut.io.records import Clip, ModelUsed
 from finecut.transforms.caption.asking import Answer, Asked, Question, Vector
-from finecut.transforms.cut.reel import LOOK_AT_NOTHING
+from finecut.transforms.cut.chunk import LOOK_AT_NOTHING
 from finecut.transforms.embed.clips import EmbedClips, embedded
 from finecut.transforms.measure.looking import ClipLook, even_moments, keep_sheet, sheet_of
 
@@ -53,9 +53,9 @@ def test_the_sheet_from_the_cut_is_the_one_from_the_file(tmp_path: Path) -> None
     looking = looking_in(tmp_path)
     looks: dict[str, ClipLook] = {}
 
-    def look(shot: object) -> ClipLook:
+    def look(clip: object) -> ClipLook:
         return looks.setdefault(
-            dark.shot.id, ClipLook(looking, looking.expected(dark.video, dark.shot))
+            dark.planned.id, ClipLook(looking, looking.expected(dark.video, dark.planned))
         )
 
     (tmp_path / "again").mkdir()
@@ -63,11 +63,11 @@ def test_the_sheet_from_the_cut_is_the_one_from_the_file(tmp_path: Path) -> None
         cut(
             dark.video.source.uri,
             dark.video,
-            [dark.shot],
+            [dark.planned],
             Recipe(tmp_path / "again", QUICK, observer=look),
         )
     )
-    seen = looks[dark.shot.id].sheet
+    seen = looks[dark.planned.id].sheet
     assert seen is not None
     drawn = sheet_of(dark, looking)
     assert seen.indices == drawn.indices
@@ -86,7 +86,7 @@ def test_a_sheet_that_lacks_frames_is_drawn_again(clips: list[Clip], tmp_path: P
 
 def test_nothing_is_wanted_of_who_does_not_ask(clips: list[Clip]) -> None:
     assert LOOK_AT_NOTHING.wanted_of(clips[0]).moments == ()
-    assert LOOK_AT_NOTHING.expected(clips[0].video, clips[0].shot).frames == frozenset()
+    assert LOOK_AT_NOTHING.expected(clips[0].video, clips[0].planned).frames == frozenset()
 
 
 def test_a_vector_and_who_made_it(clips: list[Clip], tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_order_batches_and_who_else_is_there_change_nothing(
     clips: list[Clip], tmp_path: Path
 ) -> None:
     many = [
-        clip.replace(shot=clip.shot.__class__(f"{clip.id}-{i}", i, clip.shot.span))
+        clip.replace(planned=clip.planned.__class__(f"{clip.id}-{i}", i, clip.planned.span))
         for i in range(4)
         for clip in clips
     ]

@@ -11,11 +11,11 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from cutting_room import QUICK, frames_of, indices_and_times, shots_at, video_of
+from cutting_room import QUICK, frames_of, indices_and_times, planned_at, video_of
 from measuring import MOTION, QUALITY
 from painted import read_index
 
-from finecut.io.media.cutting import CutShot, Recipe, cut
+from finecut.io.media.cutting import CutClip, Recipe, cut
 from finecut.io.media.frame_view import FrameView
 from finecut.io.media.frames.contact_sheet import (
     NoSheet,
@@ -28,7 +28,7 @@ from finecut.io.media.frames.detector_frames import turned, watch
 from finecut.io.media.frames.sampling import sampled_indices
 from finecut.io.media.source import probe
 from finecut.io.media.testfilm.paint import Painting, Scene, paint
-from finecut.io.records import Chunk, Clip, Shot
+from finecut.io.records import Chunk, Clip, PlannedClip
 from finecut.io.storage.scratch import Scratch
 from finecut.transforms.measure.clip_meters import small_size
 from finecut.transforms.measure.looking import ClipLook, Looking, keep_sheet, sheet_of
@@ -40,19 +40,19 @@ SPANS = ((0.5, 2.0), (1.0, 3.0))
 def cut_with(
     painting: Painting,
     folder: Path,
-    make: Callable[[Shot], Any],
+    make: Callable[[PlannedClip], Any],
     spans: tuple[tuple[float, float], ...] = SPANS,
-) -> list[CutShot]:
+) -> list[CutClip]:
     folder.mkdir(exist_ok=True)
-    video, shots = video_of(painting), shots_at(*spans)
+    video, clips = video_of(painting), planned_at(*spans)
     recipe = Recipe(folder, QUICK, observer=make, vectors=True)
-    return list(cut(painting.path, video, shots, recipe))
+    return list(cut(painting.path, video, clips, recipe))
 
 
-def sheets_of(painting: Painting, folder: Path, form: SheetForm) -> list[tuple[CutShot, Sheet]]:
+def sheets_of(painting: Painting, folder: Path, form: SheetForm) -> list[tuple[CutClip, Sheet]]:
     makers: dict[str, SheetMaker] = {}
-    done = cut_with(painting, folder, lambda shot: makers.setdefault(shot.id, SheetMaker(form)))
-    return [(result, makers[result.shot.id].sheet()) for result in done]
+    done = cut_with(painting, folder, lambda clip: makers.setdefault(clip.id, SheetMaker(form)))
+    return [(result, makers[result.planned.id].sheet()) for result in done]
 
 
 def numbers_on(sheet: Sheet) -> list[int]:
@@ -85,10 +85,10 @@ def test_the_observer_sees_every_frame_of_its_clip_once(
 ) -> None:
     painting = film(case)
     diaries: dict[str, Diary] = {}
-    done = cut_with(painting, tmp_path, lambda shot: diaries.setdefault(shot.id, Diary()))
+    done = cut_with(painting, tmp_path, lambda clip: diaries.setdefault(clip.id, Diary()))
     assert len(done) == len(SPANS)
     for result in done:
-        seen = diaries[result.shot.id].seconds
+        seen = diaries[result.planned.id].seconds
         held = indices_and_times(result.path)[1]
         assert len(seen) == len(held) > 20
         assert max(abs(a - b) for a, b in zip(seen, held, strict=True)) < 0.002
@@ -99,7 +99,7 @@ def test_the_kinds_of_pictures_are_the_sources(
 ) -> None:
     """(The encoder overwrites them on the frame, so they have to be read before.)"""
     diary = Diary()
-    cut_with(film("bframes"), tmp_path, lambda shot: diary, ((0.0, 3.0),))
+    cut_with(film("bframes"), tmp_path, lambda clip: diary, ((0.0, 3.0),))
     assert set(diary.kinds) == {"I", "P", "B"}
     assert diary.kinds.count("B") > diary.kinds.count("P") > diary.kinds.count("I")
 
@@ -110,7 +110,7 @@ def test_the_sheet_shows_the_frames_it_names(
 ) -> None:
     painting = film(case)
     for result, sheet in sheets_of(painting, tmp_path, WHOLE):
-        span = result.shot.span
+        span = result.planned.span
         frames = list(painting.indices_between(span.start, span.end))
         times = [painting.times[i] - painting.times[frames[0]] for i in frames]
         assert list(sheet.indices) == sampled_indices(times, WHOLE.rates[0])
@@ -195,7 +195,7 @@ def test_whoever_looks_finds_his_own_frames(
             assert shown == sampled_indices(times, rate)
 
 
-def _made(makers: list[SheetMaker], form: SheetForm, shot: Shot) -> SheetMaker:
+def _made(makers: list[SheetMaker], form: SheetForm, clip: PlannedClip) -> SheetMaker:
     makers.append(SheetMaker(form))
     return makers[-1]
 
@@ -219,7 +219,7 @@ def test_an_observers_trouble_is_not_the_clips(
     film: Callable[[str], Painting], tmp_path: Path
 ) -> None:
     painting = film("cfr")
-    seeing, blind = cut_with(painting, tmp_path, lambda shot: Blind() if shot.index else Diary())
+    seeing, blind = cut_with(painting, tmp_path, lambda clip: Blind() if clip.index else Diary())
     assert seeing.unseen is None
     assert blind.unseen is not None
     assert "too dark in here" in blind.unseen
@@ -240,7 +240,7 @@ def test_every_clip_gets_all_scores(
     )
     [result] = done
     assert result.unseen is None
-    scores = looks[result.shot.id].scores
+    scores = looks[result.planned.id].scores
     assert {"motion_global_mean", "motion_per_patch_min_256", "sharpness", "frozen"} <= set(scores)
     if case != "one_frame":
         assert scores["motion_global_mean"] > 0
@@ -253,11 +253,11 @@ def sheet_in(look: ClipLook) -> Sheet:
     return look.sheet
 
 
-def clip_of(result: CutShot, painting: Painting) -> Clip:
+def clip_of(result: CutClip, painting: Painting) -> Clip:
     return Clip(
         video=video_of(painting),
         chunk=Chunk("c", 0, 1, 1, 1),
-        shot=result.shot,
+        planned=result.planned,
         file=result.file,
         staged=str(result.path),
     )
@@ -291,7 +291,7 @@ def test_without_scratch_and_without_a_file_there_is_no_sheet(
     film: Callable[[str], Painting], tmp_path: Path
 ) -> None:
     looking = Looking(sheet=WHOLE, scratch=Scratch(0, str(tmp_path)))
-    [result, _] = cut_with(film("cfr"), tmp_path, lambda shot: Diary())
+    [result, _] = cut_with(film("cfr"), tmp_path, lambda clip: Diary())
     with pytest.raises(NoSheet, match="no file from which to sample frames"):
         sheet_of(clip_of(result, film("cfr")).replace(staged=None), looking)
 
@@ -314,7 +314,7 @@ def test_watching_shows_every_frame_upright(
         [float(t) for t in painting.times], abs=0.002
     )
     assert {picture.shape for _, picture in watched} == {(27, 48, 3)}
-    [whole] = cut(painting.path, video, shots_at((0.0, 100.0)), Recipe(tmp_path, QUICK))
+    [whole] = cut(painting.path, video, planned_at((0.0, 100.0)), Recipe(tmp_path, QUICK))
     upright = next(frames_of(whole.path)).to_ndarray(
         width=48, height=27, format="rgb24", interpolation="AREA"
     )
@@ -335,7 +335,7 @@ def test_the_probe_and_the_watch_agree_on_the_length(film: Callable[[str], Paint
     assert sum(1 for _ in watch(painting.path, video)) == video.num_frames
 
 
-def _this(look: ClipLook, shot: Shot) -> ClipLook:
+def _this(look: ClipLook, clip: PlannedClip) -> ClipLook:
     return look
 
 

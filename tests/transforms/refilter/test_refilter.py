@@ -29,10 +29,10 @@ from finecut.io.records import (
     Clip,
     ClipFile,
     ModelUsed,
-    Shot,
+    PlannedClip,
     Source,
     Span,
-    Told,
+    TextOutcome,
     Video,
     Window,
 )
@@ -435,7 +435,7 @@ def made(
     truth: Limits, limits: Limits, drops: frozenset[str], broken: frozenset[str], file: bool
 ) -> Clip:
     """The clip as curation leaves it, if these are its scores and these models break down."""
-    clip = Clip(VIDEO, CHUNK, Shot(ID, 0, Span(0.0, 1.0)), FILE if file else None)
+    clip = Clip(VIDEO, CHUNK, PlannedClip(ID, 0, Span(0.0, 1.0)), FILE if file else None)
     if not file:
         return clip.replace(rejected_by="no_frames", errors={"frames": "none"})
     seen = {n: v for n, v in truth.items() if SCORES[n] in MEASURED}
@@ -453,7 +453,9 @@ def made(
         clip = judged(clip, stage.rules)
     if not clip.kept:
         return clip
-    window = Window(0, 9, {"qwen": "text"}, {"lm": "more"}, told={"qwen": Told("ok", 1, 2)})
+    window = Window(
+        0, 9, {"qwen": "text"}, {"lm": "more"}, outcomes={"qwen": TextOutcome("ok", 1, 2)}
+    )
     kinds = (vector_key("lite"), "qwen_caption", "lm_enhanced_caption")
     return clip.replace(
         windows=(window,),

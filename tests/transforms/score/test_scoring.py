@@ -12,7 +12,7 @@ import apache_beam as beam
 import numpy as np
 import pytest
 from apache_beam.testing.util import assert_that
-from cutting_room import QUICK, shots_at, video_of
+from cutting_room import QUICK, planned_at, video_of
 from numpy.typing import NDArray
 
 from finecut.io.media.cutting import Recipe, cut
@@ -52,9 +52,9 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Clip]:
     folder = tmp_path_factory.mktemp("clips")
     film = paint(folder / "a.mp4", seconds=4, cuts=(2.0,), scenes=(Scene(4), Scene(3)))
     video = video_of(film)
-    cuts = cut(film.path, video, shots_at((0.0, 2.0), (2.0, 4.0)), Recipe(folder, QUICK))
+    cuts = cut(film.path, video, planned_at((0.0, 2.0), (2.0, 4.0)), Recipe(folder, QUICK))
     return [
-        Clip(video, Chunk("c", 0, 2, 1, 2), result.shot, result.file, str(result.path))
+        Clip(video, Chunk("c", 0, 2, 1, 2), result.planned, result.file, str(result.path))
         for result in cuts
     ]
 

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finecut.io.records import Shot, Source, Span, Video
+from finecut.io.records import PlannedClip, Source, Span, Video
 from finecut.transforms.split.scenes import Piece
 from finecut.transforms.split.spans import (
     Splitting,
     chunked,
+    chunks_of,
     fixed_stride_spans,
-    reels_of,
-    shots_of,
+    planned_clips,
 )
 
 NTSC = 30000 / 1001
@@ -69,9 +69,9 @@ def test_strides_are_added_up() -> None:
 
 
 def test_ids_of_the_contract() -> None:
-    ids = [shot.id[:8] for shot in reels_of(video(360, NTSC), Splitting())[0].shots]
+    ids = [clip.id[:8] for clip in chunks_of(video(360, NTSC), Splitting())[0].clips]
     assert ids == ["8b529f52", "d80ccf78"]
-    ids = [shot.id[:8] for shot in reels_of(video(575, 24000 / 1001), Splitting())[0].shots]
+    ids = [clip.id[:8] for clip in chunks_of(video(575, 24000 / 1001), Splitting())[0].clips]
     assert ids == ["5171cf45", "d884b272", "acc4cff6"]
 
 
@@ -87,38 +87,40 @@ def test_ids_of_the_contract() -> None:
     ],
 )
 def test_chunk_sizes_of_the_contract(length: float, number: int, wanted: list[int]) -> None:
-    shots = [Shot(str(i), i, Span(i * length, i * length + length)) for i in range(number)]
-    chunks = chunked(shots, 256)
+    clips = [PlannedClip(str(i), i, Span(i * length, i * length + length)) for i in range(number)]
+    chunks = chunked(clips, 256)
     assert [len(chunk) for chunk in chunks] == wanted
-    assert [shot for chunk in chunks for shot in chunk] == shots
+    assert [clip for chunk in chunks for clip in chunk] == clips
 
 
 def test_reels_know_the_whole_they_are_part_of() -> None:
-    reels = reels_of(video(30 * 600, 30), Splitting())
-    assert [reel.chunk.index for reel in reels] == [0, 1, 2]
-    assert {(reel.chunk.num_chunks, reel.chunk.num_total_shots) for reel in reels} == {(3, 60)}
-    assert sum(reel.chunk.num_shots for reel in reels) == 60
-    assert reels[1].chunk.id == "4a052d8f-c08f-5d16-9f8f-9c077bcfc216"
+    chunks = chunks_of(video(30 * 600, 30), Splitting())
+    assert [planned.chunk.index for planned in chunks] == [0, 1, 2]
+    assert {(planned.chunk.num_chunks, planned.chunk.num_total_clips) for planned in chunks} == {
+        (3, 60)
+    }
+    assert sum(planned.chunk.num_clips for planned in chunks) == 60
+    assert chunks[1].chunk.id == "4a052d8f-c08f-5d16-9f8f-9c077bcfc216"
 
 
 def test_a_short_video_has_one_empty_reel() -> None:
-    [reel] = reels_of(video(30, 30), Splitting())
-    assert reel.shots == ()
-    assert (reel.chunk.num_chunks, reel.chunk.num_total_shots) == (0, 0)
+    [planned] = chunks_of(video(30, 30), Splitting())
+    assert planned.clips == ()
+    assert (planned.chunk.num_chunks, planned.chunk.num_total_clips) == (0, 0)
 
 
 def test_the_limit_is_a_limit() -> None:
-    reels = reels_of(video(30 * 600, 30), Splitting(limit=7))
-    assert sum(len(reel.shots) for reel in reels) == 7
-    assert reels[0].chunk.num_total_shots == 7
+    chunks = chunks_of(video(30 * 600, 30), Splitting(limit=7))
+    assert sum(len(planned.clips) for planned in chunks) == 7
+    assert chunks[0].chunk.num_total_clips == 7
 
 
 def test_spans_with_the_same_frames_are_one_shot() -> None:
-    shots = shots_of(
+    clips = planned_clips(
         video(100, 10),
         [Piece(0, 10, Span(0, 1)), Piece(0, 10, Span(0.01, 1.05)), Piece(10, 20, Span(1, 2))],
     )
-    assert [(shot.index, shot.span) for shot in shots] == [(0, Span(0, 1)), (1, Span(1, 2))]
+    assert [(clip.index, clip.span) for clip in clips] == [(0, Span(0, 1)), (1, Span(1, 2))]
 
 
 @settings(deadline=None)
@@ -140,9 +142,9 @@ def test_spans_against_counting(frames: int, length: int, stride: int, least: in
 
 @given(lengths=st.lists(st.floats(0.1, 50), max_size=60), seconds=st.integers(1, 100))
 def test_chunks_against_counting(lengths: list[float], seconds: int) -> None:
-    shots = [Shot(str(i), i, Span(0.0, length)) for i, length in enumerate(lengths)]
-    chunks = chunked(shots, seconds)
-    assert [shot for chunk in chunks for shot in chunk] == shots
+    clips = [PlannedClip(str(i), i, Span(0.0, length)) for i, length in enumerate(lengths)]
+    chunks = chunked(clips, seconds)
+    assert [clip for chunk in chunks for clip in chunk] == clips
     for chunk in chunks[:-1]:
-        whole = [int(shot.span.length) for shot in chunk]
+        whole = [int(clip.span.length) for clip in chunk]
         assert sum(whole) >= seconds > sum(whole[:-1])

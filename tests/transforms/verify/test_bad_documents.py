@@ -110,7 +110,7 @@ FILMS: Final = tuple(f"{number:02}.mp4" for number in range(len(WAYS)))
 SOUND: Final = "sound.mp4"
 
 
-class Told(NamedTuple):
+class TextOutcome(NamedTuple):
     """How a command ended, and all that it said, also in what it wrote."""
 
     code: int
@@ -229,7 +229,7 @@ def index_of(root: Path) -> list[str]:
     return ids
 
 
-def is_done(command: str, dataset: Dataset, told: Told) -> bool:
+def is_done(command: str, dataset: Dataset, told: TextOutcome) -> bool:
     """Whether the film that is sound got what the command is for."""
     said = json.loads(dataset.chunk(SOUND).read_bytes())
     ids = {*said["clips"], *said["filtered_clips"]}
@@ -256,7 +256,7 @@ def ears(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) ->
     return Ears(capfd, caplog)
 
 
-def told_by(command: list[str], dataset: Dataset, ears: Ears) -> Told:
+def told_by(command: list[str], dataset: Dataset, ears: Ears) -> TextOutcome:
     before = dataset.texts()
     ears.outlets.readouterr()
     try:
@@ -266,7 +266,7 @@ def told_by(command: list[str], dataset: Dataset, ears: Ears) -> Told:
     said = "".join(ears.outlets.readouterr())
     said += "".join(f"{one.getMessage()}\n" for one in ears.log.records if one.levelname == "ERROR")
     said += "".join(text for path, text in dataset.texts().items() if before.get(path) != text)
-    return Told(code, said)
+    return TextOutcome(code, said)
 
 
 def commands_and_places() -> Iterator[Any]:

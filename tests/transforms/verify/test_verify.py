@@ -33,7 +33,7 @@ from finecut.io.layout import Layout, chunk_id
 from finecut.io.media.testfilm.paint import paint
 from finecut.io.process import children as child
 from finecut.io.process.children import ChildLimits
-from finecut.io.records import Clip, ModelUsed, Reel, Window
+from finecut.io.records import Clip, ModelUsed, PlannedChunk, Window
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
 from finecut.io.tables.parquet import embedding_pickle, embedding_table
@@ -43,10 +43,10 @@ from finecut.io.tables.vector_pickles import NoVector, read_vector
 from finecut.pipeline.cli.command import main
 from finecut.pipeline.commands.verify import VerifyOptions
 from finecut.pipeline.options import OptionError
-from finecut.transforms.cut.reel import Cutting, cut_reel
+from finecut.transforms.cut.chunk import Cutting, cut_chunk
 from finecut.transforms.embed.one_model import facts
 from finecut.transforms.preview.making import Making, made
-from finecut.transforms.split.spans import FixedStride, Splitting, reels_of
+from finecut.transforms.split.spans import FixedStride, Splitting, chunks_of
 from finecut.transforms.steps.preview import Preview, PreviewOptions
 from finecut.transforms.verify.checks.decoding import clip_found
 from finecut.transforms.verify.checks.findings import KINDS, Finding, KindName
@@ -82,20 +82,22 @@ def made_in(root: Path, film: Path) -> Path:
     )
     cutting = Cutting(writing.shelf, QUICK)
     splitting = Splitting(FixedStride(1.0, 1.0, 0.5), chunk_seconds=2)
-    reels = reels_of(video_of(painting), splitting)
-    closed = [each for reel in reels for each in chunk_of(reel, cutting, writing, film)]
+    chunks = chunks_of(video_of(painting), splitting)
+    closed = [each for planned in chunks for each in chunk_of(planned, cutting, writing, film)]
     assert len(list(close_video(closed, writing))) == 1
     writing.shelf.sweep()
     return root
 
 
-def chunk_of(reel: Reel, cutting: Cutting, writing: Writing, folder: Path) -> Iterator[ChunkClosed]:
+def chunk_of(
+    planned: PlannedChunk, cutting: Cutting, writing: Writing, folder: Path
+) -> Iterator[ChunkClosed]:
     preview = Preview(PreviewOptions(generate_previews=True, preview_target_fps=4.0))
     making = Making(preview, writing.shelf, looking_in(folder))
     clips = []
-    for outcome in cut_reel(reel, cutting):
+    for outcome in cut_chunk(planned, cutting):
         assert isinstance(outcome, Clip)
-        number = outcome.shot.index
+        number = outcome.planned.index
         windows = (Window(0, 4, {"teller": f"begins {number}"}), Window(5, 9, {"teller": "ends"}))
         clip = outcome.replace(windows=windows, rejected_by="motion" if number == 3 else None)
         if clip.kept:
@@ -110,7 +112,7 @@ def chunk_of(reel: Reel, cutting: Cutting, writing: Writing, folder: Path) -> It
         for receipt in write(clip, writing)
     ]
     with_vectors = [clip for clip in clips if clip.vectors]
-    receipts += write_parquet(reel.chunk.id, EYE, with_vectors, writing)
+    receipts += write_parquet(planned.chunk.id, EYE, with_vectors, writing)
     for closed in close_chunk([*clips, *receipts], writing):
         assert isinstance(closed, ChunkClosed)
         yield closed
@@ -252,8 +254,8 @@ def all_clips_missing_though_a_run_wrote_them(d: Damaged) -> Expected:
     run = d.path("runs/one/summary.json")
     run.parent.mkdir(parents=True)
     books = {"found": 1, "done": 1, "empty": 0, "failed": 0, "skipped": 0}
-    shots = {"planned": 4, "kept": 3, "rejected": 1, "failed": 0}
-    run.write_text(json.dumps({"videos": books, "clips": shots, "options": {}}))
+    clips = {"planned": 4, "kept": 3, "rejected": 1, "failed": 0}
+    run.write_text(json.dumps({"videos": books, "clips": clips, "options": {}}))
     shutil.rmtree(d.path("clips"))
     shutil.rmtree(d.path("filtered_clips"))
     rejected = f"filtered_clips/{d.rejected}.mp4"
@@ -557,10 +559,10 @@ def failures_edited(d: Damaged) -> Expected:
 
 def run_out_of_balance(d: Damaged) -> Expected:
     all_books = {"found": 2, "done": 1, "empty": 0, "failed": 0, "skipped": 0}
-    shots = {"planned": 4, "kept": 3, "rejected": 1, "failed": 0}
+    clips = {"planned": 4, "kept": 3, "rejected": 1, "failed": 0}
     path = d.path("runs/one/summary.json")
     path.parent.mkdir(parents=True)
-    path.write_text(json.dumps({"videos": all_books, "clips": shots, "options": {}}))
+    path.write_text(json.dumps({"videos": all_books, "clips": clips, "options": {}}))
     return {("run-broken", "runs/one/summary.json")}
 
 

@@ -1,4 +1,4 @@
-"""One reel: its shots become clips that exist as files, staged but not yet published.
+"""One chunk: its planned clips become clips that exist as files, staged but not yet published.
 
 Done in a child process, which imports no Beam.
 """
@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 from finecut.io.media.codecs.decoders import SOFTWARE
 from finecut.io.media.codecs.encoders import Encoding
-from finecut.io.media.cutting import CutShot, Recipe
+from finecut.io.media.cutting import CutClip, Recipe
 from finecut.io.media.limits import USUAL_LIMITS, Limits
 from finecut.io.media.remux.copying import ENCODE, transcode
 from finecut.io.process.children import ChildLimits
-from finecut.io.records import Clip, ClipFile, Failure, Reel, Shot, Video
+from finecut.io.records import Clip, ClipFile, Failure, PlannedChunk, PlannedClip, Video
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
 from finecut.transforms.caption.windows import windows_of
@@ -52,23 +52,23 @@ NO_FRAMES = "no_frames"
 
 
 class LostShot(Exception):
-    """A shot that could not become a clip although its reel could be read."""
+    """A planned clip that could not become a clip although its chunk could be read."""
 
 
-def cut_reel(reel: Reel, cutting: Cutting) -> Iterator[Clip | Failure]:
-    """The clips of a reel, each as soon as its file is complete."""
-    if not reel.shots:
+def cut_chunk(planned: PlannedChunk, cutting: Cutting) -> Iterator[Clip | Failure]:
+    """The clips of a chunk, each as soon as its file is complete."""
+    if not planned.clips:
         return
-    video, looking = reel.video, cutting.looking
+    video, looking = planned.video, cutting.looking
     looks: dict[str, ClipLook] = {}
 
-    def observe(shot: Shot) -> ClipLook:
-        looks[shot.id] = ClipLook(looking, looking.expected(video, shot))
-        return looks[shot.id]
+    def observe(clip: PlannedClip) -> ClipLook:
+        looks[clip.id] = ClipLook(looking, looking.expected(video, clip))
+        return looks[clip.id]
 
-    def sample(shot: Shot, file: ClipFile) -> ClipLook:
-        looks[shot.id] = ClipLook(looking, looking.wanted_in(shot, file))
-        return looks[shot.id]
+    def sample(clip: PlannedClip, file: ClipFile) -> ClipLook:
+        looks[clip.id] = ClipLook(looking, looking.wanted_in(clip, file))
+        return looks[clip.id]
 
     with cutting.shelf.bench() as folder, shelf.open_source(video.source.uri) as source:
         recipe = Recipe(
@@ -81,23 +81,23 @@ def cut_reel(reel: Reel, cutting: Cutting) -> Iterator[Clip | Failure]:
             limits=cutting.film,
             decoder=cutting.decoder,
         )
-        for result in transcode(source, video, reel.shots, recipe):
-            yield _clip_of(reel, result, looks.pop(result.shot.id, None), cutting)
+        for result in transcode(source, video, planned.clips, recipe):
+            yield _clip_of(planned, result, looks.pop(result.planned.id, None), cutting)
 
 
 def _clip_of(
-    reel: Reel, result: CutShot, look: ClipLook | None, cutting: Cutting
+    planned: PlannedChunk, result: CutClip, look: ClipLook | None, cutting: Cutting
 ) -> Clip | Failure:
-    clip = Clip(video=reel.video, chunk=reel.chunk, shot=result.shot, file=result.file)
+    clip = Clip(video=planned.video, chunk=planned.chunk, planned=result.planned, file=result.file)
     if result.empty is not None:
         return clip.replace(rejected_by=NO_FRAMES, errors={"frames": result.empty})
     if result.path is None:
         return Failure(
             step="cut",
-            source=reel.video.source,
+            source=planned.video.source,
             error=LostShot.__name__,
             message=result.error or "no file was made",
-            lost_shots=(result.shot.id,),
+            lost_shots=(result.planned.id,),
         )
     assert result.file is not None
     errors = {"decode": result.damage, "look": result.unseen}
