@@ -4,9 +4,9 @@
     parts      ███ ███ ███ ███  ███ ███ ███  ██ ██ █
     dealt      1   2   2   1    1   2   2    1  1  2      to two workers, in turn
 
-A chunk of a short film is cut in parts, each with some of its planned clips: or one film alone would leave
-all workers but one idle. A long film has chunks enough. Where it is divided depends on the film and
-on nothing else, not on workers or other films, and clips keep their names and chunks.
+A chunk of a short video is cut in parts, each with some of its planned clips, because one video
+alone would leave all workers but one idle. A long video has chunks enough. Where it is divided
+depends on nothing but the video, and clips keep their names and chunks.
 
 A cluster hands out work as workers become free. The local runner deals it once, in turn: a row of
 pieces, one to each worker, and the next row. So there the longest is dealt first, and of each row
@@ -34,7 +34,7 @@ Deal = Callable[[Iterable[Work], int], list[Work]]
 BITS, MOST_BITS = 15.0, 2.0
 DEAR_CODECS, DEARER = frozenset({"hevc", "av1", "vp9"}), 1.35
 #: A part has at least this many seconds, and at least this share of the whole film. Each costs
-#: opening the film, and decoding from a key frame to its first planned clip: of 32 s, one in a hundred.
+#: opening the video, and decoding from a key frame to its first clip: of 32 s, one in a hundred.
 PART_SECONDS, PART_OF_FILM = 32.0, 1 / 16
 
 
@@ -85,7 +85,7 @@ def video_work(video: Video) -> float:
 
 
 class InParts(beam.PTransform[beam.PCollection[PlannedChunk], beam.PCollection[PlannedChunk]]):
-    """Chunks → the same planned clips in smaller chunks. Copying is so fast that it stays as it is."""
+    """Chunks → the same clips in smaller chunks. Copying is fast, so it is left as it is."""
 
     def __init__(self, transcode: str) -> None:
         super().__init__()

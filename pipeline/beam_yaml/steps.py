@@ -130,8 +130,8 @@ class ProbeVideos(Step):
 
 
 class SplitVideos(Step):
-    """Where videos are cut: chunks of planned clips. With an ``output``, what an earlier run wrote there of
-    a video is noted, to be replaced, and the video is not called finished any more."""
+    """Where videos are cut: chunks of planned clips. With an ``output``, what an earlier run wrote
+    there of a video is noted, to be replaced, and the video no longer counts as finished."""
 
     takes = Video
     gives: ClassVar[Mapping[str, type]] = {"reels": PlannedChunk, FAILURES: Failure}

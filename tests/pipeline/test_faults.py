@@ -343,8 +343,8 @@ def test_a_film_that_changes_after_it_was_found_fails_alone(
     folder, output = tmp_path / "films", tmp_path / "output"
     shutil.copytree(films, folder)
     shutil.copy(films / "a.mp4", folder / "b.mp4")
-    from finecut.transforms.cut import clips as cut
     from finecut.transforms.cut import chunk
+    from finecut.transforms.cut import clips as cut
 
     honest = chunk.cut_chunk
 

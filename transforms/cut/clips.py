@@ -1,4 +1,4 @@
-"""Cutting: chunks of planned clips become clips, each chunk in a process that may crash (see ``chunk.py``)."""
+"""Cutting: planned clips become clips, each chunk in a process that may crash (``chunk.py``)."""
 
 from collections.abc import Iterable, Iterator
 from functools import partial

@@ -98,7 +98,7 @@ class Looking:
 
 
 def seconds_of(clip: PlannedClip, file: ClipFile | None) -> float:
-    """How long the clip is: as its planned clip, unless it was copied from key frame to key frame."""
+    """How long the clip is: as planned, unless it was copied from key frame to key frame."""
     how = None if file is None else file.transcoded
     return clip.span.length if how is None or how.span is None else how.span.length
 

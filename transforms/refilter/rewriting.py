@@ -138,7 +138,7 @@ def _moved(entry: Entry, kept: bool, layout: Layout) -> str:
 
 
 def chunk_rewritten(document: Document, entries: Sequence[Entry], previews: bool) -> Document:
-    """The chunk's document when this is what its clips are; these in the order of their planned clips."""
+    """The chunk's document when these are its clips, in the order in which they were planned."""
     kept = [entry for entry in entries if entry.kept]
     rejected = [entry for entry in entries if not entry.kept]
     lengths = [entry.span[1] - entry.span[0] for entry in kept + rejected]

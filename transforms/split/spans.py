@@ -89,7 +89,7 @@ def fixed_stride_spans(
 
 
 def planned_clips(video: Video, pieces: Iterable[Piece], limit: int = 0) -> list[PlannedClip]:
-    """The planned clips of a video. Pieces that begin and end with the same frames are one planned clip."""
+    """The planned clips of a video. Pieces that begin and end with the same frames are one."""
     clips: dict[str, PlannedClip] = {}
     for piece in pieces:
         if limit and len(clips) == limit:
@@ -100,7 +100,7 @@ def planned_clips(video: Video, pieces: Iterable[Piece], limit: int = 0) -> list
 
 
 def chunked(clips: Sequence[PlannedClip], seconds: int) -> list[list[PlannedClip]]:
-    """Consecutive planned clips; a chunk closes when the whole seconds of its planned clips reach ``seconds``."""
+    """Consecutive clips; a chunk closes when the whole seconds of its clips reach ``seconds``."""
     chunks: list[list[PlannedClip]] = []
     filled = seconds
     for clip in clips:

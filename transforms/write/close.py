@@ -1,8 +1,8 @@
-"""Closing: the documents that say a chunk, and at last a video, is on the shelf.
+"""Closing: the documents that say that a chunk, and at last a video, has been written.
 
 A chunk is closed over the clips of which everything planned has a receipt; a video only when all
-its chunks are closed and none of its planned clips is missing. So a document under ``processed_videos/``
-says that everything of this video is on the shelf, and it is withdrawn as long as it is not true.
+its chunks are closed and no planned clip is missing. So a document under ``processed_videos/``
+says that everything of this video has been written, and is withdrawn while that is not true.
 """
 
 from collections import Counter

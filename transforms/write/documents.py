@@ -108,7 +108,7 @@ def is_valid(clip: Clip) -> bool:
 
 
 def chunk_document(video: Video, index: int, clips: Sequence[Clip]) -> Document:
-    """``processed_clip_chunks/<video>_<index>.json``; ``clips`` in the order of their planned clips."""
+    """``processed_clip_chunks/<video>_<index>.json``; ``clips`` in the order of the video."""
     kept = [clip for clip in clips if clip.kept]
     rejected = [clip for clip in clips if not clip.kept]
     lengths = [clip.planned.span.length for clip in kept + rejected]
