@@ -322,13 +322,13 @@ class Summary:
             )
         if became != self.shots_planned:
             broken.append(
-                f"{self.shots_planned} shots were planned, but {self.shots_kept} kept + "
+                f"{self.shots_planned} clips were planned, but {self.shots_kept} kept + "
                 f"{self.shots_rejected} rejected + {self.shots_failed} failed = {became}"
             )
         named = sum(self.rejected_by.values())
         if named != self.shots_rejected:
             broken.append(
-                f"{self.shots_rejected} shots were rejected, but only {named} by a named rule"
+                f"{self.shots_rejected} clips were rejected, but only {named} by a named rule"
             )
         return broken
 

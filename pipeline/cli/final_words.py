@@ -34,9 +34,9 @@ def final_words(
     lines = [
         f"videos   {_sum(s.videos_found, 'found', done=s.videos_done, empty=s.videos_empty)}"
         f" + {s.videos_failed} failed + {s.videos_skipped} skipped{_set_aside(s)}",
-        f"shots    {_sum(s.shots_planned, 'planned', kept=s.shots_kept, rejected=s.shots_rejected)}"
+        f"clips    {_sum(s.shots_planned, 'planned', kept=s.shots_kept, rejected=s.shots_rejected)}"
         f" + {s.shots_failed} failed",
-        f"film     {_duration(s.seconds_found)} in, {_duration(s.seconds_kept)} kept, "
+        f"length   {_duration(s.seconds_found)} in, {_duration(s.seconds_kept)} kept, "
         f"{s.frames} frames, {_bytes(s.clip_bytes)}",
         f"speed    {s.seconds_cut / max(seconds, 1e-3):.1f}x real time, {seconds:.1f} s",
     ]

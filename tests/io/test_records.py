@@ -105,6 +105,6 @@ def test_the_laws_of_conservation() -> None:
     [video_law] = dataclasses.replace(good, videos_found=4).imbalances()
     assert "4 videos were found" in video_law
     [shot_law] = dataclasses.replace(good, shots_kept=2).imbalances()
-    assert "5 shots were planned" in shot_law
+    assert "5 clips were planned" in shot_law
     [reason_law] = dataclasses.replace(good, rejected_by={}).imbalances()
-    assert "1 shots were rejected, but only 0" in reason_law
+    assert "1 clips were rejected, but only 0" in reason_law

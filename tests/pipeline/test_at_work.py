@@ -52,7 +52,7 @@ def test_what_nobody_needs_any_more_is_swept(
 def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
     (tmp_path / "taken").touch()
     own = shelf_in(str(tmp_path / "taken"))
-    words = "--into .*taken cannot be written to .*: write a folder you may write to"
+    words = "--into .*taken cannot be written to .*: give a folder to which you may write"
     with pytest.raises(OptionError, match=words), occupying(own, "--into", is_local=True):
         pass
 

@@ -36,7 +36,7 @@ def test_watching_for_shots_is_shown_until_the_first_clip() -> None:
     counts = {"videos found": 2, "probe/items": 2, "milliseconds watched": 90_000}
     assert (
         progress_line(counts, 3.0)
-        == "watching   1:30 of film, 0 shots in 0 chunks, 30.0x real time"
+        == "detecting  1:30 of video, 0 clips in 0 chunks, 30.0x real time"
     )
     counts |= {"shots planned": 7, "split/items": 1, "videos not split": 1}
     assert "7 clips in 1 chunks" in progress_line(counts, 3.0)

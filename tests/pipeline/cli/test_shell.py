@@ -128,10 +128,10 @@ def test_it_is_done_and_told(toy: Any, dataset: Path, capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     ("words", "answer"),
     [
-        (["coun"], "finecut: there is no command coun: did you mean count?"),
+        (["coun"], "finecut: unknown command coun: did you mean count?"),
         (["count"], "the following arguments are required: DATASET"),
         (["count", "x", "--least", "few"], "'few' is not a whole number"),
-        (["count", "x", "--least", "-1"], "write 0 or more"),
+        (["count", "x", "--least", "-1"], "give 0 or more"),
         (["count", "x", "--leats=1"], "did you mean --least?"),
         (["count", "x", "--least", "13"], "finecut count: --least 13 is unlucky"),
     ],
@@ -183,4 +183,4 @@ def test_a_signal_ends_it_at_once(number: signal.Signals, toy: Any, dataset: Pat
         assert running.stdout.readline() == "counting\n"
         running.send_signal(number)
         assert running.wait(30) == 128 + number
-        assert "finecut: stopped. Every file written is whole" in running.stderr.read()
+        assert "finecut: stopped. Every file that was written is complete" in running.stderr.read()

@@ -76,8 +76,8 @@ def test_options_reach_the_step() -> None:
         ("Other.fancy_value=1", "no --step is called so: .*Fancy"),
         ("Fancy.fancy_valeu=1", "has no option fancy_valeu: did you mean fancy_value"),
         ("Fancy.fancy_value=much", "'much' is not a number"),
-        ("Fancy.fancy_loud=9", "write true or false"),
-        ("Fancy.fancy_threshold=7", "--fancy-threshold 7 is beyond reason: write 1 or less"),
+        ("Fancy.fancy_loud=9", "give true or false"),
+        ("Fancy.fancy_threshold=7", "--fancy-threshold 7 is too large: give 1 or less"),
         ("Fancy.fancy_filter=enabel", "did you mean enable"),
     ],
 )

@@ -135,7 +135,7 @@ def test_a_circle_of_causes_has_an_end() -> None:
     [
         (b"\x1aE\xdf\xa3rest", "begins like Matroska or WebM"),
         (b"RIFF\0\0\0\0AVI LIST", "begins like AVI"),
-        ((b"G" + bytes(187)) * 2, "begins as MPEG-TS"),
+        ((b"G" + bytes(187)) * 2, "begins like MPEG-TS"),
         (bytes(100), "begins with zeros"),
         (b"\x01\x02\x03\x04\x05\x06\x07\x08\x09", "begins with 01 02 03 04 05 06 07 08, which is"),
     ],
