@@ -192,7 +192,7 @@ def _looked_at(clip: Clip, looker: Looker) -> Iterator[Clip]:
     try:
         found: Any = looker.look(clip, _frames(clip, looker))
     except SystemExit as ended:  # no step ends the program
-        raise RuntimeError(f"{looker.name}.look wanted to end the program ({ended})") from ended
+        raise RuntimeError(f"{looker.name}.look tried to end the program ({ended})") from ended
     if isinstance(found, Mapping):
         given = _scores(found, looker)
         _refuse_undeclared(looker, {*given})
@@ -205,8 +205,8 @@ def _looked_at(clip: Clip, looker: Looker) -> Iterator[Clip]:
         yield found
     else:
         raise TypeError(
-            f"{looker.name}.look gave {_what(found)} for clip {clip.id}. It has to give the clip "
-            "itself (clip.replace(…)), or a dictionary of scores"
+            f"{looker.name}.look returned {_what(found)} for clip {clip.id}. It has to return "
+            "the clip itself (clip.replace(…)), or a dictionary of scores"
         )
 
 
@@ -223,25 +223,26 @@ def _score(step: str, name: str, value: Any, labels: tuple[str, ...]) -> float |
     if isinstance(value, str):
         if labels and value not in labels:
             raise ValueError(
-                f"{step}.look gave {value!r} for {name}, which is one of {', '.join(labels)}: give "
-                "one of these, or declare it, too"
+                f"{step}.look returned {value!r} for {name}, which is one of "
+                f"{', '.join(labels)}: return one of these, or also declare the new one"
             )
         if not LABEL.fullmatch(value):
             raise ValueError(
-                f"{step}.look gave {value!r} for {name}, and a label is one word without spaces, "
-                "so that a rule can name it: write _ or - between its parts"
+                f"{step}.look returned {value!r} for {name}, but a label is one word without "
+                "spaces, so that rules can name it: use _ or - between its parts"
             )
         return value
     number = float(value)
     if labels:
         raise ValueError(
-            f"{step}.look gave {number:g} for {name}, which is one of {', '.join(labels)}: give "
-            "one of these, or declare a score without labels"
+            f"{step}.look returned {number:g} for {name}, which is one of {', '.join(labels)}: "
+            "return one of these, or declare a score without labels"
         )
     if not math.isfinite(number):
         raise ValueError(
-            f"{step}.look gave {number} for {name}, which no document can say and no "
-            "rule compare. Usually something was divided by nothing: leave the score out then"
+            f"{step}.look returned {number} for {name}, which documents cannot contain and rules "
+            "cannot compare. Usually something was divided by zero: leave the score out in that "
+            "case"
         )
     return number
 
@@ -254,7 +255,7 @@ def _refuse_undeclared(looker: Looker, given: set[str]) -> None:
     undeclared = given - {*looker.scores}
     if undeclared:
         _count_undeclared(looker.name, undeclared)
-        raise UndeclaredScores(f"{looker.name} gave {declare_words(looker.scores, undeclared)}")
+        raise UndeclaredScores(f"{looker.name} returned {declare_words(looker.scores, undeclared)}")
 
 
 def without_undeclared(
@@ -266,7 +267,7 @@ def without_undeclared(
     if not undeclared:
         return clip
     _count_undeclared(name, undeclared)
-    said = f"{UndeclaredScores.__name__}: {name} gave {declare_words(declared, undeclared)}"
+    said = f"{UndeclaredScores.__name__}: {name} returned {declare_words(declared, undeclared)}"
     scores = {score: value for score, value in clip.scores.items() if score in known}
     return clip.replace(scores=scores, errors={**clip.errors, name: said})
 
@@ -287,8 +288,8 @@ def declare_words(declared: Iterable[str], undeclared: Iterable[str]) -> str:
     names = [json.dumps(name, ensure_ascii=False) for name in (*declared, *named)]
     written = ", ".join(names) + "," * (len(names) == 1)
     return (
-        f"the {several} {', '.join(named)}, which it does not declare: write scores = ({written}) "
-        "into its class"
+        f"the {several} {', '.join(named)}, which it does not declare: add scores = ({written}) "
+        "to its class"
     )
 
 

@@ -127,7 +127,7 @@ def mixing(layout: av.AudioLayout, wanted: str) -> Mixing:
     if places is None:
         count = layout.nb_channels
         rows = np.full((len(_aac_places(wanted)), count), 1 / count, np.float32)
-        note = f"{count} channels, of which the film does not say where they are heard"
+        note = f"{count} channels with no layout"
         return Mixing(wanted, rows, f"mixed down from {note}, to {wanted}")
     rows = matrix(places, _aac_places(wanted))
     if rows.shape[0] == rows.shape[1] and np.array_equal(rows, np.eye(len(rows))):

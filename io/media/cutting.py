@@ -167,8 +167,9 @@ class _OpenClip:
         except ENCODING_ERRORS as error:
             self.fail(
                 f"the clip could not be encoded ({error}). Usually the disk is full, the encoder "
-                "found no room within --max-memory-mb, or it or MP4 refuses this picture or sound; "
-                "make room, try the default encoder, or --audio aac."
+                "needs more memory than --max-memory-mb allows, or the encoder or MP4 does not "
+                "support this picture or sound; make room, try the default encoder, or --audio "
+                "aac."
             )
         except FilmError as error:  # pictures that are like no other before them
             self.fail(str(error))
@@ -349,11 +350,11 @@ class _CutPass:
     def _without_frames(self, clip: _OpenClip) -> CutClip:
         span = f"between {float(clip.start):g} s and {float(clip.end):g} s"
         if self._film_goes_on(clip) or self.ending.lasts_until(clip.start + NEARLY):
-            return CutClip(clip.planned, empty=f"the film shows no new frame {span}")
+            return CutClip(clip.planned, empty=f"the video shows no new frame {span}")
         return CutClip(
             clip.planned,
-            error=f"the source shows no frame {span}. Usually the file was cut off, or its header "
-            "promises more than it holds.",
+            error=f"the source shows no frame {span}. Usually the file was cut off, or its "
+            "header promises more than it contains.",
         )
 
     def _film_goes_on(self, clip: _OpenClip) -> bool:
@@ -370,8 +371,8 @@ class _CutPass:
     def _damage(self, clip: _OpenClip, num_frames: int) -> str | None:
         if clip.damaged_packets:
             return (
-                f"{clip.damaged_packets} packets of the source are damaged here; the frames they "
-                "held are missing"
+                f"{clip.damaged_packets} packets of the source are damaged here; their frames "
+                "are missing"
             )
         if self.clock.rate is not None:
             wanted = int((clip.end - clip.start) * self.clock.rate)
@@ -381,5 +382,5 @@ class _CutPass:
         elif clip.end - clip.last > LONG_STILL and not (
             self._film_goes_on(clip) or self._stands_still(clip)
         ):
-            return f"the film breaks off {float(clip.end - clip.last):.1f} s before the clip's end"
+            return f"the video ends {float(clip.end - clip.last):.1f} s before the end of the clip"
         return None

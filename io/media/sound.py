@@ -197,17 +197,20 @@ Sound = CopiedSound | EncodedSound
 def why_left_out(stream: AudioStream, audio: str) -> str:
     """Why clips cannot have this sound at all; empty: they can."""
     if not has_decoder(stream):
-        return "left out: its codec is unknown here, so nobody knows how long its packets sound"
+        return "left out: its codec is unknown here, so the length of its packets is unknown, too"
     context = stream.codec_context
     if not context.sample_rate:
-        return "left out: the film does not say how many samples of it are a second"
+        return "left out: the video does not state its sample rate"
     if context.layout.nb_channels and not (
         audio == "copy" and _fits_mp4(stream, context.codec.canonical_name)
     ):
         name = context.layout.name
         trouble = _why_unmixable(context.format.name, name, context.sample_rate)
         if trouble:
-            return f"left out: its channels ({name}) cannot be mixed to what AAC holds ({trouble})"
+            return (
+                f"left out: its channels ({name}) cannot be mixed into channels that AAC "
+                f"supports ({trouble})"
+            )
     return ""
 
 

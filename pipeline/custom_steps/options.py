@@ -77,7 +77,7 @@ def _value(given: Given, hint: Any) -> Any:
     kinds = {hint, *typing.get_args(hint)}
     if bool in kinds:
         if given.value.lower() not in _SWITCH:
-            raise OptionError(f"--step-option {given.text}: write true or false")
+            raise OptionError(f"--step-option {given.text}: give true or false")
         return _SWITCH[given.value.lower()]
     kind = next((kind for kind in (int, float) if kind in kinds), str)
     try:

@@ -109,7 +109,7 @@ def test_a_default_is_one(name: str) -> None:
 def test_switches_are_said_in_words(name: str) -> None:
     for word, value in (("true", True), ("True", True), ("false", False), ("False", False)):
         assert getattr(parsed(f"--{name}={word}")[0], name) is value
-    with pytest.raises(OptionError, match=f"give --{name}=true or false"):
+    with pytest.raises(OptionError, match=f"write --{name}=true or false"):
         arguments_of([f"--{name}=maybe"])
     with pytest.raises(OptionError, match="has no value"):
         arguments_of([f"--{name}"])

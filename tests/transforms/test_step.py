@@ -63,14 +63,14 @@ class Loaded(EachClip):
 
 class Breaks(EachClip):
     def look(self, clip, frames):
-        if clip.shot.index == 1:
+        if clip.planned.index == 1:
             raise ValueError("<no> such thing")
         return {}
 
 
 class Confuses(EachClip):
     def look(self, clip, frames):
-        return None if clip.shot.index else clip.replace(shot=None)
+        return None if clip.planned.index else clip.replace(shot=None)
 
 
 class Nowhere(EachClip):
@@ -102,7 +102,7 @@ class Session(EachClip):
 
 class Drops(beam.PTransform):
     def expand(self, clips):
-        return clips | beam.Filter(lambda clip: clip.shot.index == 0).with_output_types(Clip)
+        return clips | beam.Filter(lambda clip: clip.planned.index == 0).with_output_types(Clip)
 
 
 class Falls(beam.PTransform):
@@ -125,7 +125,7 @@ class Exits(EachClip):
 
 class Rejects(EachClip):
     def look(self, clip, frames):
-        return clip.replace(rejected_by="taste") if clip.shot.index == 0 else clip
+        return clip.replace(rejected_by="taste") if clip.planned.index == 0 else clip
 
 
 class Large(EachClip):

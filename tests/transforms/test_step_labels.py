@@ -32,13 +32,13 @@ class Camera(EachClip):
     )
 
     def look(self, clip, frames):
-        third = int(clip.shot.span.start) // 3
+        third = int(clip.planned.span.start) // 3
         return {"camera": "static" if third == 1 else "moving", "thirds": third}
 
 
 class Rejects(Camera):
     def look(self, clip, frames):
-        return clip.replace(rejected_by="a whim") if clip.shot.span.start < 3 else clip
+        return clip.replace(rejected_by="a whim") if clip.planned.span.start < 3 else clip
 
 
 class Wrong(Camera):

@@ -69,8 +69,8 @@ def file_facts(source: Source) -> str:
             return ""
         size, head = shelf.beginning_of(source.uri, HEAD)
     except (OSError, ValueError) as error:
-        return f"film: cannot be read ({getattr(error, 'strerror', None) or error})"
-    return f"film: {size:,} bytes, {beginning(head)}"
+        return f"video: cannot be read ({getattr(error, 'strerror', None) or error})"
+    return f"video: {size:,} bytes, {beginning(head)}"
 
 
 def beginning(head: bytes) -> str:
@@ -82,18 +82,18 @@ def beginning(head: bytes) -> str:
     'begins as a text'
     """
     if not head:
-        return "nothing in it"
+        return "empty"
     for place, sign, what in BEGINNINGS:
         if head[place : place + len(sign)] == sign:
-            return f"begins as {what}"
+            return f"begins like {what}"
     if head[0] == 0x47 and head[MPEG_TS : MPEG_TS + 1] == b"G":
-        return "begins as MPEG-TS"
+        return "begins like MPEG-TS"
     if not head.strip(b"\0"):
         return "begins with zeros"
     printable = string.printable.encode()
     if all(byte in printable for byte in head):
-        return "begins as a text"
-    return f"begins with {head[:SHOWN].hex(' ')}, which is no video container known here"
+        return "begins like text"
+    return f"begins with {head[:SHOWN].hex(' ')}, which no known video container does"
 
 
 def probed_facts(video: Video) -> str:

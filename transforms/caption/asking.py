@@ -189,17 +189,19 @@ def matched(questions: Sequence[Question], answers: Sequence[Answer]) -> list[An
 def _only(identifier: str, given: Sequence[Answer]) -> Answer:
     if len(given) != 1:
         often = "did not answer" if not given else f"answered {len(given)} times"
-        return Trouble(identifier, "WrongAnswers", f"the model {often} when asked about it once")
+        return Trouble(
+            identifier, "WrongAnswers", f"the model {often} when it was asked once about this"
+        )
     [answer] = given
     if isinstance(answer, Vector):
         numbers = answer.numbers
         wrong = int(numbers.size - np.isfinite(numbers).sum())
         if numbers.ndim != 1 or wrong or not numbers.any():
-            said = f"{wrong} values that are no numbers" if wrong else "nothing but zeros"
+            said = f"{wrong} values that are not numbers" if wrong else "only zeros"
             return Trouble(
                 identifier,
                 "NoVector",
-                f"the model answered an array of shape {numbers.shape} with {said}",
+                f"the model returned an array of shape {numbers.shape} with {said}",
             )
     return answer
 

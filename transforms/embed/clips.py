@@ -97,7 +97,7 @@ def embedded(clips: Sequence[Clip], asked: Asked, embedding: Embedding) -> list[
             elif isinstance(answer, Trouble):
                 outcomes[clip.id] = _in_trouble(clip, f"{answer.error}: {answer.message}")
             else:
-                outcomes[clip.id] = _in_trouble(clip, "WrongAnswers: words, and no vector")
+                outcomes[clip.id] = _in_trouble(clip, "WrongAnswers: text instead of a vector")
     return [outcomes[clip.id] for clip in clips]
 
 

@@ -168,8 +168,8 @@ def sheet_of(clip: Clip, looking: Looking) -> Sheet:
             return sheet
     if clip.staged is None:
         raise NoSheet(
-            f"clip {clip.id} has no file to draw a sheet from: it was never cut, or its file has "
-            "already been published. Looking has to come before writing."
+            f"clip {clip.id} has no file from which to sample frames: it was never cut, or its "
+            "file has already been published. Sampling has to come before writing."
         )
     with shelf.open_source(clip.staged) as file:
         if clip.file is not None and was_copied(clip.file):

@@ -70,7 +70,7 @@ def show_cheap_frames(
         for section in _sections(clip):
             sampling.show(section)
     if not sampling.seen:
-        raise ValueError("none of its pictures could be decoded")
+        raise ValueError("none of its frames could be decoded")
     sampler.end()
 
 

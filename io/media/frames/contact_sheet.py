@@ -193,7 +193,7 @@ class SheetMaker:
     def sheet(self) -> Sheet:
         """The sheet, when the clip is over."""
         if not self._taken:
-            raise NoSheet("the clip shows no frame, so there is nothing to look at")
+            raise NoSheet("the clip shows no frame, so there is nothing to sample")
         indices, seconds, frames = zip(*self._taken, strict=True)
         return Sheet(
             *self._size,

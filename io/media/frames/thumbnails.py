@@ -38,7 +38,7 @@ def thumbnails(
             if Fraction(len(taken), rate) < last + Fraction(1, rate):
                 shown = plane(scalers(frame, side, side, "gray"), 0).copy()
         if shown is None:
-            raise NoSheet("the clip shows no frame, so there is nothing to look at")
+            raise NoSheet("the clip shows no frame, so there is nothing to sample")
     # For how long the last one is shown, nobody knows.
     if Fraction(len(taken), rate) <= last:
         taken.append(shown)

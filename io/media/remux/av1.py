@@ -44,7 +44,7 @@ def units(data: bytes) -> Iterator[tuple[int, bytes]]:
         if head & 2:
             size, at = _leb128(data, at)
         if at + size > len(data):
-            raise BadUnits("a packet of AV1 says that it is longer than it is")
+            raise BadUnits("an AV1 packet claims to be longer than it is")
         yield head >> 3 & 15, data[at : at + size]
         at += size
 
@@ -55,7 +55,7 @@ def _leb128(data: bytes, at: int) -> tuple[int, int]:
         value |= (byte & 127) << 7 * place
         if byte < 128:
             return value, at + place + 1
-    raise BadUnits("a packet of AV1 breaks off")
+    raise BadUnits("an AV1 packet is cut off")
 
 
 def form_in(extradata: bytes | None) -> tuple[int, ...] | None:

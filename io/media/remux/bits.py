@@ -21,7 +21,7 @@ class Bits:
 
     def u(self, count: int) -> int:
         if self.at + count > self._size:
-            raise BadUnits("a parameter set of H.264 is shorter than it says")
+            raise BadUnits("an H.264 parameter set is shorter than it claims")
         self.at += count
         return (self._value >> (self._size - self.at)) & ((1 << count) - 1)
 
@@ -30,7 +30,7 @@ class Bits:
         while not self.u(1):
             zeros += 1
             if zeros > MOST_ZEROS:
-                raise BadUnits("a parameter set of H.264 holds a number beyond reason")
+                raise BadUnits("an H.264 parameter set contains an absurdly large number")
         return (1 << zeros) - 1 + self.u(zeros)
 
     def skip_ue(self, count: int) -> None:

@@ -162,9 +162,9 @@ class CopyPass:
             raise Refused(section.why_not)
         clip.covered |= section.opens_film or section.first <= clip.start
         if not clip.covered:
-            raise Refused("no key frame that a player could begin with lies before the shot")
+            raise Refused("there is no key frame before the clip at which a player could begin")
         if section.ends is None and clip.start > max(section.shown):
-            raise Refused("the film shows nothing there")
+            raise Refused("the video shows nothing there")
         if self.patcher is None:
             return clip, copied_part(section, clip.end), None
         part = exact_part(section, clip.start, clip.end)
@@ -191,12 +191,12 @@ class CopyPass:
             pieces = patch.pieces()
             clip.num_encoded += len(pieces)
             if len(pieces) != sum(map(patch.wants, section.shown)):
-                raise Refused("not all of its pictures could be decoded where it is cut")
+                raise Refused("not all of its frames could be decoded at the cuts")
         copied = self._as_they_are(section, part.copied, clip.writer is None)
         pieces = copied + pieces if part.copied else pieces
         if not pieces:
             if part.last:
-                raise Refused("the film shows no new frame there")
+                raise Refused("the video shows no new frame there")
             return
         if clip.writer is None:
             clip.writer = self._begin(clip, min(piece.shown for piece in pieces))
@@ -320,7 +320,7 @@ class CopyPass:
             return None
         if self.clock.rate is None:
             if clip.film_ended and self.heard <= clip.upto and end - clip.upto > 1:
-                return f"the film breaks off {float(end - clip.upto):.1f} s before the clip's end"
+                return f"the video ends {float(end - clip.upto):.1f} s before the end of the clip"
             return None
         wanted = int((max(end, clip.upto) - start) * self.clock.rate)
         ended = clip.film_ended and self.heard >= end

@@ -41,7 +41,7 @@ def copyable(source: OpenSource, encoding: Encoding, exact: bool) -> Copyable:
     """Raises what keeps this film from being copied. Nothing of it was decoded yet."""
     context = source.stream.codec_context
     if source.changes:
-        raise Refused("its track describes its pictures in more than one way")
+        raise Refused("its track has more than one sample description")
     header = _header(source)
     size = (context.width, context.height)
     watch = steady(context.codec.canonical_name, context.extradata, size)
@@ -59,7 +59,7 @@ def rewind_again(source: OpenSource) -> None:
     try:
         rewind(source.container)
     except av.error.FFmpegError as error:
-        raise Refused(f"it cannot be read from its beginning twice ({error})") from error
+        raise Refused(f"it cannot be read twice from its beginning ({error})") from error
 
 
 def _header(source: OpenSource) -> h264.Header | None:
@@ -67,10 +67,10 @@ def _header(source: OpenSource) -> h264.Header | None:
     context = source.stream.codec_context
     codec = context.codec.canonical_name
     troubles = {
-        f"its pictures are {codec}, which players do not expect in MP4": codec not in COPYABLE,
-        "its colours are YCgCo, which hardly any player knows": context.colorspace == YCGCO,
-        "AVI does not say when pictures are shown": source.container.format.name == "avi",
-        "the film keeps its parameter sets to itself until it is played": (
+        f"its video is {codec}, which players do not expect in MP4": codec not in COPYABLE,
+        "its colours are YCgCo, which hardly any player supports": context.colorspace == YCGCO,
+        "AVI does not record when frames are shown": source.container.format.name == "avi",
+        "the parameter sets of the video are not in its header": (
             codec in WITH_HEADER and not context.extradata
         ),
     }
@@ -84,15 +84,15 @@ def joinable(stream: VideoStream, header: h264.Header | None) -> h264.Header:
     """The header, if pictures of this film can be encoded anew so that they fit between its own."""
     if header is None:
         codec = stream.codec_context.codec.canonical_name
-        raise Refused(f"its pictures are {codec}, and only H.264 is cut so")
+        raise Refused(f"its video is {codec}, and smart cutting supports only H.264")
     sets = [h264.picture_set(unit) for unit in header.sps]
     for each in sets:
         if each.profile not in PROFILES or (each.chroma, each.depth) != (1, 8):
-            raise Refused(f"its profile of H.264 ({each.profile}) is not one of 8-bit 4:2:0 films")
+            raise Refused(f"its H.264 profile ({each.profile}) is not one for 8-bit 4:2:0 video")
         if not each.whole_frames:
             raise Refused("it is interlaced, or may be")
         if each.size != sets[0].size:
-            raise Refused("its pictures change their size")
+            raise Refused("its frames change their size")
     return header
 
 
@@ -101,7 +101,7 @@ def _form(source: OpenSource) -> PictureFormat:
     first = _first_picture(source)
     if filters(first, upright_size(first)):
         raise Refused(
-            "its pictures are turned, not square in their pixels, odd in size or of a range or "
+            "its frames are rotated, have non-square pixels or an odd size, or have a range or "
             "format that clips do not have"
         )
     return PictureFormat.of(first, source.rate, source.clock.clip_time_base)
@@ -110,4 +110,4 @@ def _form(source: OpenSource) -> PictureFormat:
 def _first_picture(source: OpenSource) -> Stored:
     for frame in decoded(source.container, source.stream, source.limits):
         return stored(frame, source.stream.sample_aspect_ratio, display_matrix(frame))
-    raise Refused("none of its pictures could be decoded")
+    raise Refused("none of its frames could be decoded")

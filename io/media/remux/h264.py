@@ -47,7 +47,7 @@ def units(data: bytes, length_size: int | None) -> list[bytes]:
         length = int.from_bytes(data[at : at + length_size], "big")
         at += length_size
         if not length or at + length > len(data):
-            raise BadUnits("a packet of H.264 says that it is longer than it is")
+            raise BadUnits("an H.264 packet claims to be longer than it is")
         found.append(data[at : at + length])
         at += length
     return found
@@ -309,7 +309,7 @@ def header(extradata: bytes | None) -> Header:
         sps, pps = (tuple(part for part in parts if kind(part) == which) for which in (SPS, PPS))
         found = Header(sps, pps, None)
     if not (found.sps and found.pps):
-        raise BadUnits("the film keeps its parameter sets to itself until it is played")
+        raise BadUnits("the parameter sets of the video are not in its header")
     return found
 
 

@@ -24,7 +24,7 @@ from finecut.io.media.source import ENCRYPTED
 LONGEST_SECONDS, MOST_BYTES = 30, 128 << 20
 
 FAR_APART = f"its key frames are more than {LONGEST_SECONDS} s or {MOST_BYTES >> 20} MB apart"
-OPEN_GROUPS = "its groups of pictures are open: what follows a key frame needs pictures before it"
+OPEN_GROUPS = "its groups of pictures are open: frames after a key frame need frames before it"
 
 
 @dataclass
@@ -94,7 +94,7 @@ class Sections:
     @property
     def why_nothing(self) -> str:
         """Why there is no section at all."""
-        return OPEN_GROUPS if self._refused else "the film shows nothing there"
+        return OPEN_GROUPS if self._refused else "the video shows nothing there"
 
     def take(self, packet: Packet) -> Section | None:
         """The next packet of pictures; what it completes."""
@@ -140,9 +140,9 @@ class Sections:
         """The units of an H.264 packet, and what is wrong with any."""
         changed = self._change(packet)
         troubles = {
-            "the container does not say when pictures are shown": shown is None,
-            "the container says that its data is damaged": packet.is_corrupt,
-            "pictures are hidden by the container": packet.is_discard,
+            "the container does not record when frames are shown": shown is None,
+            "the container marks its data as damaged": packet.is_corrupt,
+            "the container hides some of its frames": packet.is_discard,
             "its packets are encrypted": packet.has_sidedata(ENCRYPTED),
         }
         for trouble, is_so in troubles.items():
@@ -184,9 +184,9 @@ class Sections:
     def _checked(self, section: Section) -> Section:
         jumps = section.ends is not None and max(section.shown) >= section.ends
         if len(set(section.shown)) < len(section.shown):
-            section.why_not = section.why_not or "two of its packets show one picture"
+            section.why_not = section.why_not or "two of its packets show the same frame"
         elif jumps or (self._strictly and section.leading):
-            section.why_not = section.why_not or "its times jump"
+            section.why_not = section.why_not or "its timestamps jump"
         return section
 
 
@@ -228,7 +228,7 @@ def exact_part(section: Section, start: int, end: int) -> Part:
     ends = section.ends
     if start > section.first:
         if ends is None or ends >= end:
-            raise Refused(OPEN_GROUPS if section.is_open else "no key frame lies within the shot")
+            raise Refused(OPEN_GROUPS if section.is_open else "no key frame lies within the clip")
         return Part(0, (start, ends) if max(section.shown) >= start else None, ends)
     if ends is not None and ends <= end:
         return Part(len(section.packets), None, ends, ends == end)

@@ -52,7 +52,7 @@ class Patcher:
     ) -> None:
         number = theirs.free_number()
         if number is None:
-            raise Refused("all numbers of parameter sets are taken")
+            raise Refused("all ids of parameter sets are in use")
         self._encoding, self._form = encoding, form
         self._options = _options(encoding, h264.picture_set(theirs.sps[0]), number, delay)
         trial = self._open()
@@ -163,7 +163,7 @@ class SplicedWriter(Mp4Writer):
         order = self._before + ordered
         for piece, tick, decoded in zip(pieces, shown, order, strict=False):
             if tick < decoded:
-                raise Refused("pictures wait longer to be shown than the film says")
+                raise Refused("frames wait longer to be shown than the video declares")
             self._mux_held()
             self._hold(piece.packet, tick, decoded, length[tick])
         self._before = order[len(pieces) :]

@@ -13,9 +13,9 @@ from finecut.io.media.limits import FilmError
 from finecut.io.media.remux import av1, h264, vp9
 from finecut.io.media.remux.bits import BadUnits
 
-SETS_CHANGE = "its parameter sets change on the way"
-SIZE_CHANGES = "its pictures change their size on the way"
-UNREADABLE = "one of its packets does not say how it is to be read"
+SETS_CHANGE = "its parameter sets change partway"
+SIZE_CHANGES = "its frames change their size partway"
+UNREADABLE = "one of its packets does not say how to decode it"
 
 #: Kinds of units of HEVC that are parameter sets, and where the header says how many it has.
 HEVC_SETS = frozenset({32, 33, 34})

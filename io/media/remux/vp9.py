@@ -33,7 +33,7 @@ class Sizes:
 
     def _read(self, bits: Bits) -> tuple[Size | None, bool]:
         if bits.u(2) != MARKER:
-            raise BadUnits("a packet of VP9 does not begin as one")
+            raise BadUnits("a VP9 packet begins with invalid data")
         profile = bits.u(1) | bits.u(1) << 1
         if profile == 3:
             bits.u(1)
@@ -87,7 +87,7 @@ def frames(packet: bytes) -> list[bytes]:
 def _skip_colours(bits: Bits, profile: int, depth_of: int | None = 0) -> None:
     """What a frame that needs no other says before its size; ``None``: nothing of its colours."""
     if bits.u(24) != SYNC:
-        raise BadUnits("a key frame of VP9 does not begin as one")
+        raise BadUnits("a VP9 key frame begins with invalid data")
     if depth_of is None:
         return
     if profile >= 2:

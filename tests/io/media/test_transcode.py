@@ -161,7 +161,7 @@ def test_smart_cuts_hold_exactly_their_frames(name: str, painted: Film, tmp_path
             assert result.file is not None
             encoded, frames = encoded + told(result).frames_encoded, frames + result.file.num_frames
         else:
-            assert told(result).reason == "no key frame lies within the shot"
+            assert told(result).reason == "no key frame lies within the clip"
     # Most of it was copied, or this would show nothing.
     assert 0 < encoded < frames / 2
 
@@ -437,7 +437,7 @@ def test_a_film_whose_size_changes_is_not_joined(tmp_path: Path) -> None:
     clips = planned_at((0.2, 1.2), (1.0, 2.2))
     done = list(transcode(path, video, clips, Recipe(tmp_path, QUICK, mode=SMART)))
     assert [told(result).how for result in done] == ["smart", "encoded"]
-    assert told(done[1]).reason == "its parameter sets change on the way"
+    assert told(done[1]).reason == "its parameter sets change partway"
 
 
 @pytest.mark.parametrize("how", [COPY, SMART])

@@ -96,7 +96,7 @@ def test_where_all_failed_nobody_is_sent_anywhere(tmp_path: Path) -> None:
 
 def test_a_dry_run_sends_where_documents_lie(films: Path, tmp_path: Path) -> None:
     words = said(*curated(films, tmp_path / "out", dry_run=True))
-    assert "dry run: no clip was written; look into" in words
+    assert "dry run: no clip was written; see" in words
     assert words.endswith("processed_videos/ and processed_clip_chunks/")
     assert "failures/" not in words.splitlines()[-1]
 
@@ -122,7 +122,7 @@ class Breaks(EachClip):
     place = "cut"
 
     def look(self, clip, frames):
-        if clip.shot.index < 2:
+        if clip.planned.index < 2:
             raise ValueError("broken")
         return {}
 
@@ -131,9 +131,9 @@ class BreaksToo(EachClip):
     place = "cut"
 
     def look(self, clip, frames):
-        if clip.shot.index == 0:
+        if clip.planned.index == 0:
             raise ValueError("broken, too")
-        return clip.replace(rejected_by="taste") if clip.shot.index == 1 else clip
+        return clip.replace(rejected_by="taste") if clip.planned.index == 1 else clip
 """
 
 
