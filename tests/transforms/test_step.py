@@ -70,7 +70,7 @@ class Breaks(EachClip):
 
 class Confuses(EachClip):
     def look(self, clip, frames):
-        return None if clip.planned.index else clip.replace(shot=None)
+        return None if clip.planned.index else clip.replace(planned=None)
 
 
 class Nowhere(EachClip):

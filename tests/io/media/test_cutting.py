@@ -313,14 +313,14 @@ from pathlib import Path
 from finecut.io.media.cutting import cut, Recipe
 from finecut.io.media.codecs.encoders import Encoding
 from finecut.io.media.source import probe
-from finecut.io.records import Shot, Source, Span
+from finecut.io.records import PlannedClip, Source, Span
 film, folder = sys.argv[1:]
 video = probe(film, Source(film, film, "x"), 10**6)
-shots = [Shot(f"s{i}", i, Span(a, b)) for i, (a, b) in enumerate([(0, .2), (0, 3.6), (3, 3.2)])]
+shots = [PlannedClip(f"s{i}", i, Span(a, b)) for i, (a, b) in enumerate([(0, .2), (0, 3.6), (3, 3.2)])]
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
 for result in cut(film, video, shots, Recipe(Path(folder), Encoding(crf=10, audio="none"))):
-    print(result.shot.id, result.path is not None, "could not be encoded" in str(result.error))
+    print(result.planned.id, result.path is not None, "could not be encoded" in str(result.error))
 """
 
 
