@@ -76,8 +76,8 @@ class CutChoices:
         "stride",
         SCENES,
         (
-            "What to make of a longer scene: clips one after the other, or one clip from its "
-            "beginning."
+            "What to do with a scene that is longer: clips one after the other, or one clip from "
+            "its beginning."
         ),
         choices=("stride", "truncate"),
     )

@@ -38,7 +38,7 @@ class InputChoices:
         "Name source videos as if the root of the input were ROOT, so that ids stay the same "
         "wherever the files are mounted.",
         metavar="ROOT",
-        shown="where they lie",
+        shown="where they are",
         matters=False,
     )
 

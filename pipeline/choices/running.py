@@ -19,7 +19,7 @@ class RunChoices:
         RUN,
         "A folder on this machine for contact sheets while they are needed.",
         metavar="FOLDER",
-        shown="the system's own",
+        shown="the system's temporary folder",
         matters=False,
     )
 
@@ -164,7 +164,7 @@ class RunChoices:
     max_stall_seconds: float = option(
         300.0,
         LIMITS,
-        "How long that process may make no progress.",
+        "How long that process may go without progress.",
         metavar="SECONDS",
         least=1,
         most=LONGEST_WAIT,

@@ -48,7 +48,8 @@ class OutputChoices:
     dry_run: bool = option(
         False,
         OUTPUT,
-        "Do all the work, but write only the documents of videos and chunks.",
+        "Process everything, but write only the documents of videos and chunks. They replace those "
+        "of an existing dataset, so give an empty --output.",
     )
 
     no_report: bool = option(

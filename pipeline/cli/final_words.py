@@ -65,7 +65,10 @@ def final_words(
             lines.append(f"  … and {s.num_failures - SHOWN_FAILURES} more")
         if failures_path:
             again = shlex.join(["--input", failures_path, "--output", options.output])
-            lines.append(f"after repairs: run the same command again, or only these: {again}")
+            lines.append(
+                "once these files are repaired, run the same command again, or process only them: "
+                f"{again}"
+            )
     if s.videos_skipped:
         how = "an earlier run finished them (--overwrite processes them again)"
         lines += ["", f"{s.videos_skipped} skipped: {how}"]

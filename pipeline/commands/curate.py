@@ -28,8 +28,8 @@ Finds the videos below --input, cuts each into clips, measures them, filters the
         rules, embeds and captions them, and writes everything below --output: clips/,
         filtered_clips/, metas/, previews/, vectors, and a document for each finished video.
 
-        Videos that an earlier run finished are skipped, so after an accident the same command does
-        whatever is left. A video that fails is listed in failures/, and the run goes on.""",
+        Videos that an earlier run finished are skipped, so after an interruption the same
+        command does the rest. A video that fails is listed in failures/, and the run goes on.""",
         examples=(
             (
                 "all videos below films/, in clips of ten seconds",

@@ -22,7 +22,9 @@ MARK: Final = ".finecut-demo"
 
 @dataclass(frozen=True)
 class DemoOptions(CommandOptions):
-    folder: str = option("demo", OUTPUT, "Paint and write in this folder.", metavar="FOLDER")
+    folder: str = option(
+        "demo", OUTPUT, "The folder for the videos and the dataset.", metavar="FOLDER"
+    )
 
 
 class Demo(Command[DemoOptions, "Ran"]):

@@ -29,7 +29,7 @@ from finecut.transforms.split.scenes import Piece, Trimming, trimmed
 LONGEST = 1e9
 WITHOUT_CROP = Trimming(crop=0.0)
 
-KINDS = "Give a list of cuts as .json or .csv: finecut curate --help describes them"
+KINDS = "Give a list of cuts as .json or .csv: docs/cutting.md describes the format"
 EXAMPLE = 'write {"a.mp4": [3.5, 7.0]}'
 
 Times = tuple[tuple[float, float], ...] | tuple[float, ...]

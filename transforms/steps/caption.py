@@ -37,12 +37,12 @@ TWICE: Final = "twice"
 @dataclass(frozen=True, kw_only=True)
 class CaptionOptions(WriterMachine):
     generate_captions: bool = option(
-        False, CAPTIONS, "Let a model describe each window of each kept clip."
+        False, CAPTIONS, "Have a model describe each window of each kept clip."
     )
     captioning_algorithm: str = option(
         "qwen2.5",
         CAPTIONS,
-        f"Which model: {', '.join(CAPTIONERS)}, endpoint, or a folder, bucket path or hub id.",
+        f"The captioner: {', '.join(CAPTIONERS)}, endpoint, or a folder, bucket path or hub id.",
         metavar="MODEL",
         effective=MEASURED,
     )
@@ -69,9 +69,9 @@ class CaptionOptions(WriterMachine):
     captioning_prompt_text: str | None = option(
         None,
         CAPTIONS,
-        "Ask this instead.",
+        "Use this prompt instead.",
         metavar="TEXT",
-        shown="the variant's text",
+        shown="the text of the variant",
         effective=MEASURED,
     )
     captioning_sampling_fps: float = option(
@@ -115,7 +115,7 @@ class CaptionOptions(WriterMachine):
         CAPTIONS,
         "The text before the first caption in this second question.",
         metavar="TEXT",
-        shown="a text of ours",
+        shown="built-in text",
         effective=TWICE,
         without="--captioning-stage2-caption",
     )

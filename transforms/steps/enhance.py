@@ -31,14 +31,14 @@ class EnhanceOptions(CaptionOptions):
     enhance_captions: bool = option(
         False,
         CAPTIONS,
-        "Let a text model rewrite each caption with more detail.",
+        "Have a text model rewrite each caption with more detail.",
         effective=MEASURED,
         without="--generate-captions",
     )
     enhance_captions_algorithm: str = option(
         "qwen2.5",
         CAPTIONS,
-        f"Which one: {', '.join(WRITERS)}, endpoint, or a folder, bucket path or hub id.",
+        f"The text model: {', '.join(WRITERS)}, endpoint, or a folder, bucket path or hub id.",
         metavar="MODEL",
         effective=MEASURED,
         without=WITHOUT,
@@ -64,9 +64,9 @@ class EnhanceOptions(CaptionOptions):
     enhance_captions_prompt_text: str | None = option(
         None,
         CAPTIONS,
-        "Tell it this instead.",
+        "Use this instruction instead.",
         metavar="TEXT",
-        shown="the variant's text",
+        shown="the text of the variant",
         effective=MEASURED,
         without=WITHOUT,
     )

@@ -21,6 +21,6 @@ class ModelFolder:
         shown="installed packages, otherwise the hub",
         matters=False,
         effective=IN_PROCESS,
-        without="a model that lies there: --splitting-algorithm transnetv2, --aesthetic-filter, "
+        without="a model in that folder: --splitting-algorithm transnetv2, --aesthetic-filter, "
         "--embedding-algorithm or --generate-captions",
     )

@@ -29,7 +29,7 @@ class PreviewOptions:
     preview_target_fps: float = option(
         1.0,
         PREVIEW,
-        "Pictures a second in it.",
+        "Frames per second of a preview.",
         metavar="N",
         above=0,
         most=MOST_RATE,

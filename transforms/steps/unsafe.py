@@ -18,7 +18,7 @@ class UnsafeOptions(ScreenOptions):
     unsafe_filter: str = filter_option(
         MODELS,
         (
-            "Score how likely a clip is to be unsafe for work; enable: reject clips above the "
+            "Score how likely a clip is to be not safe for work; enable: reject clips above the "
             "threshold."
         ),
     )

@@ -123,7 +123,7 @@ def folders_of(layout: Layout) -> tuple[list[Folder], list[Finding]]:
                     "not-looked-at",
                     f"{folder.name}/",
                     "is a folder with other content",
-                    "is not looked into",
+                    "is not checked",
                 )
             )
     return folders, notes
@@ -134,7 +134,7 @@ def _leftover(run: str) -> Finding:
         "leftover",
         f"{STAGING}/{Folder(run).name}/",
         "is the staging folder of a run",
-        "goes when the run ends",
+        "is removed when the run ends",
     )
 
 

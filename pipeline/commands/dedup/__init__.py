@@ -26,7 +26,7 @@ class DedupOptions(DatasetOptions):
         DATA,
         "Compare the vectors of this embedder.",
         metavar="NAME",
-        shown="the only ones there are",
+        shown="the only set, if there is one",
     )
     embeddings: str = option(
         "",
@@ -70,7 +70,7 @@ class DedupOptions(DatasetOptions):
     clusters: int = option(
         0,
         CLUSTERING,
-        "Put the vectors into N clusters; 0 means one for each thousand.",
+        "Number of clusters; 0 means one per thousand vectors.",
         metavar="N",
         least=0,
         most=65_536,

@@ -26,7 +26,7 @@ from finecut.transforms.dedup.reuse import forget, withdraw
 STAY: Final = {
     "hard": "least typical ones",
     "easy": "most typical ones",
-    "random": "first drawn ones",
+    "random": "randomly chosen ones",
 }
 
 
@@ -82,7 +82,7 @@ def _build(deduping: Deduping, pipeline: beam.Pipeline) -> None:
 def final_words(deduping: Deduping, deduped: Deduped, seconds: float) -> list[str]:
     """A short table for people."""
     d, facts = deduped, dict(deduping.told)
-    pointless = f" ({d.pointless} more point nowhere)" if d.pointless else ""
+    pointless = f" ({d.pointless} more have no direction)" if d.pointless else ""
     lines = [
         f"vectors  {d.items} of {facts['vectors_of']}{pointless}, in {d.clusters} clusters",
         f"pairs    {d.pairs} with a cosine of at least {1 - d.eps:g} (--eps {d.eps:g})",
@@ -105,8 +105,9 @@ def final_words(deduping: Deduping, deduped: Deduped, seconds: float) -> list[st
             "rejects: finecut refilter --drop brings them back"
         )
     reused = "; the clusters and pairs of the last run were used again" if deduping.again else ""
-    lines += ["", f"{seconds:.1f} s{reused}", f"look into {deduping.path(GROUPS)}"]
-    lines.append(f"the list: {d.path}" if "://" in d.path else f"the list: {deduping.path(d.path)}")
+    lines += ["", f"{seconds:.1f} s{reused}", f"groups: {deduping.path(GROUPS)}"]
+    listed = d.path if "://" in d.path else deduping.path(d.path)
+    lines.append(f"list of duplicates: {listed}")
     if d.removed:
         root = deduping.clustering.own.root
         lines.append(f"to leave them out: finecut curate … --drop {root}, or finecut shard --drop")
@@ -114,7 +115,7 @@ def final_words(deduping: Deduping, deduped: Deduped, seconds: float) -> list[st
 
 
 def _saved(seconds: float | None) -> str:
-    return "" if seconds is None else f", {seconds:.1f} s of film"
+    return "" if seconds is None else f", {seconds:.1f} s of video"
 
 
 def progress_line(counts: Mapping[str, int], _seconds: float, ended: bool) -> str:

@@ -101,9 +101,10 @@ def _rules(steps: Plan) -> list[str]:
     rules = [*steps.first_rules, *(rule for _, spoken in steps.scorings for rule in spoken)]
     dropped = []
     if steps.dropping is not None:
-        dropped = [f"  {DUPLICATE:<24} rejects what is on {', '.join(steps.dropping.lists)}"]
+        lists = ", ".join(steps.dropping.lists)
+        dropped = [f"  {DUPLICATE:<24} rejects the clips listed in {lists}"]
     if not rules:
-        return dropped or ["  every clip is kept"]
+        return dropped or ["  all clips are kept"]
     return dropped + [
         f"  {rule.name:<24} keeps clips with {rule.score} {rule.comparison} {rule.limit:g}"
         for rule in rules
@@ -185,7 +186,7 @@ def _said(need: Resources, gpu_gb: float) -> str:
         )
         if value
     ]
-    return ", ".join([*named, *(["a GPU of its own"] if need.entire_gpu else [])])
+    return ", ".join([*named, *(["an entire GPU"] if need.entire_gpu else [])])
 
 
 def _models(steps: Plan) -> list[str]:

@@ -165,7 +165,7 @@ def _steps(options: Options, steps: Plan, folder: Path) -> Iterator[Finding]:
     for name, needed in needs_of(options, steps):
         for missing in needed.missing():
             yield Finding(f"needs of {name}", False, str(missing))
-    yield _tried("load shot detector", cutter.prepare, type(cutter).__name__)
+    yield _tried("load scene detector", cutter.prepare, type(cutter).__name__)
     cut: list[Clip] = []
     yield _tried("cut one clip", lambda: _cut(steps.cutting, steps, folder, cut))
     if not cut:
@@ -259,7 +259,7 @@ def _answer(before: Clip, after: Clip) -> str:
     ]
     files = [path.partition("/")[0] for path in after.artefacts if path not in before.artefacts]
     made = [f"{number} in {folder}/" for folder, number in Counter(files).items()]
-    return ", ".join([*scores, *vectors, *texts, *made]) or "nothing to say"
+    return ", ".join([*scores, *vectors, *texts, *made]) or "no text"
 
 
 def _output(options: Options, steps: Plan | None) -> Iterator[Finding]:
@@ -270,7 +270,7 @@ def _output(options: Options, steps: Plan | None) -> Iterator[Finding]:
     embed = None if steps is None else steps.works.get(Embed.name)
     if embed is not None:
         check = partial(embed.check_output, Layout(options.output))
-        yield _tried("vectors there", check, "none, or of the same model")
+        yield _tried("existing vectors", check, "none, or of the same model")
 
 
 def _written(output: str) -> None:

@@ -33,9 +33,7 @@ class Launch(VideoCommand["PipelineResult"]):
 
     def begin(self) -> None:
         if self.options.is_local:
-            raise OptionError(
-                "--runner local cannot take a job and let this command return: give DataflowRunner"
-            )
+            raise OptionError("launch needs a cluster: give DataflowRunner")
 
     def work(self) -> PipelineResult:
         from finecut.pipeline.commands.launch.work import launch
@@ -46,7 +44,7 @@ class Launch(VideoCommand["PipelineResult"]):
         # What Dataflow writes to a template has no id yet; other runners give none, or a text.
         named = getattr(result, "job_id", None) if getattr(result, "has_job", True) else None
         name = named() if callable(named) else named
-        yield f"handed over to {self.options.runner}: {name or 'it gave no name'}"
+        yield f"submitted to {self.options.runner}: {name or 'it gave no name'}"
 
 
 def main(arguments: Sequence[str]) -> int:

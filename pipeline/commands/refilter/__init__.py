@@ -23,7 +23,7 @@ def as_made(name: str, text: str | None = None) -> Any:
     ``text`` stands instead of the sentence there.
     """
     [f] = [f for f in fields(Options) if f.name == name]
-    metadata = {**f.metadata, "shown": "as it was made", "text": text or f.metadata["text"]}
+    metadata = {**f.metadata, "shown": "unchanged", "text": text or f.metadata["text"]}
     return field(default=() if isinstance(f.default, tuple) else None, metadata=metadata)
 
 
@@ -127,4 +127,4 @@ Prints how much each rule would reject, in clips and seconds. Then it moves clip
         if result.lost:
             return [f"{BOOKS}: {result.lost} clips are unaccounted for"]
         done = result.yields.videos.get(REFILTERED) or result.yields.videos.get(UNCHANGED)
-        return [] if done else ["not one video could be refiltered"]
+        return [] if done else ["no video could be refiltered"]

@@ -58,7 +58,7 @@ def final_words(done: Done) -> str:
     found = sum(videos.values()) + yields.num_failures
     lines = [
         f"videos   {found} found = {videos.get(REFILTERED, 0)} {would}refiltered"
-        f" + {videos.get(UNCHANGED, 0)} as they are + {videos.get(UNTOUCHED, 0)} not touched"
+        f" + {videos.get(UNCHANGED, 0)} unchanged + {videos.get(UNTOUCHED, 0)} not touched"
         f" + {yields.num_failures} failed",
         f"clips    {yields.clips} found = {sum(a.clips for a in yields.then.values())} judged"
         f" + {yields.clips_untouched} not touched + {yields.clips_failed} failed",

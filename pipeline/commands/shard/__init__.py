@@ -67,14 +67,14 @@ class ShardOptions(DatasetOptions):
         "Whose captions to include as .txt: the captioner's name in the documents (qwen for "
         "qwen_caption), or none.",
         metavar="NAME",
-        shown="the first of each clip",
+        shown="the first that a clip has",
     )
     vectors: str = option(
         "",
         CHOICE,
         "Whose vectors to include as .npy: the name of the embedder, or none.",
         metavar="NAME",
-        shown="the only ones there are",
+        shown="the only set, if there is one",
     )
     shard_mb: float = option(
         1000.0,

@@ -76,7 +76,7 @@ def _sharding(options: ShardOptions, output: Output, own: Shelf) -> Sharding:
 
 
 def _algorithm(named: str, output: Output) -> str | None:
-    """Whose vectors go along: the only ones there are, if nobody says which."""
+    """Whose vectors go along: the only embedder there is, if nobody says which."""
     there = output.algorithms()
     if named == NONE or (not named and not there):
         return None

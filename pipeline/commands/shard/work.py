@@ -162,7 +162,7 @@ def final_words(ran: Ran, options: ShardOptions, seconds: float) -> list[str]:
     books, folder = ran.books, ran.sharding.folder
     written = books.shards - books.kept
     speed = books.num_bytes / 1e6 / max(seconds, 1e-3)
-    there = f", {books.kept} of them were there" if books.kept else ""
+    there = f", {books.kept} of them unchanged" if books.kept else ""
     clips, size = books.written, size_of(books.num_bytes)
     lines = [
         f"clips    {books.sums}",
@@ -191,7 +191,7 @@ def _of_lists(books: Books, options: ShardOptions, found: str) -> list[str]:
     if options.drop and not books.on_lists:
         lines.append(f"{books.drops} ids on the lists, but none of them is in the dataset")
     if number := books.not_left_out:
-        which = "1 duplicate, and it is" if number == 1 else f"{number} duplicates that are"
+        which = "1 duplicate that is" if number == 1 else f"{number} duplicates that are"
         lines.append(f"{found} lists {which} in the shards: leave them out with --drop {found}")
     return ["", *lines] if lines else []
 

@@ -76,7 +76,7 @@ class VerifyOptions(DatasetOptions):
     max_stall_seconds: float = option(
         300.0,
         LIMITS,
-        "How long that process may make no progress.",
+        "How long that process may go without progress.",
         metavar="SECONDS",
         least=1,
         most=LONGEST_WAIT,

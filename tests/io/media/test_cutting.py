@@ -316,10 +316,11 @@ from finecut.io.media.source import probe
 from finecut.io.records import PlannedClip, Source, Span
 film, folder = sys.argv[1:]
 video = probe(film, Source(film, film, "x"), 10**6)
-shots = [PlannedClip(f"s{i}", i, Span(a, b)) for i, (a, b) in enumerate([(0, .2), (0, 3.6), (3, 3.2)])]
+spans = [Span(0, .2), Span(0, 3.6), Span(3, 3.2)]
+planned = [PlannedClip(f"s{i}", i, span) for i, span in enumerate(spans)]
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
-for result in cut(film, video, shots, Recipe(Path(folder), Encoding(crf=10, audio="none"))):
+for result in cut(film, video, planned, Recipe(Path(folder), Encoding(crf=10, audio="none"))):
     print(result.planned.id, result.path is not None, "could not be encoded" in str(result.error))
 """
 

@@ -288,7 +288,7 @@ def test_videos_that_cannot_be_done_are_left_as_they_are(
     assert "a.mp4: its documents contradict each other" in said
     assert f"b.mp4: {b['clips'][0]}.mp4 is missing" in said
     assert "d.mp4: it was made with other options" in said
-    assert "4 found = 1 refiltered + 0 as they are + 3 not touched + 0 failed" in said
+    assert "4 found = 1 refiltered + 0 unchanged + 3 not touched + 0 failed" in said
     assert differences(tree(copied), before) == ["processed_videos/short.mp4.json"]
     assert f"not touched{'4 clips':>41}{'4 clips':>24}" in said
     (copied / "processed_videos/short.mp4.json").unlink()

@@ -71,7 +71,7 @@ def test_clips_of_a_film_that_failed_in_part_are_judged_anew(
     assert ".finecut/open/a.mp4.json" in before
     capsys.readouterr()
     assert refiltered(output, **RULES) == 0
-    assert "3 found = 3 refiltered + 0 as they are + 0 not touched" in capsys.readouterr().out
+    assert "3 found = 3 refiltered + 0 unchanged + 0 not touched" in capsys.readouterr().out
     curated_in_part(films, fresh, lost, **RULES)
     assert differences(tree(output), tree(fresh)) == []
     assert differences(tree(output), before) != []

@@ -71,7 +71,7 @@ def wrong_with(found: Found, document: Document) -> Iterator[tuple[KindName, str
         # The clip is as it was written, of packets that nobody decoded.
         yield "film-damaged", trouble, "its bytes are those that were copied from its source video"
     elif trouble:
-        yield "clip-broken", trouble, "should decode to its end"
+        yield "clip-broken", trouble, "should decode completely"
     else:
         for what, is_, said in _differences(found, document):
             yield "clip-differs", f"{what}: {is_}", f"should be {said}, as its document says"
@@ -86,7 +86,7 @@ def _trouble(found: Found) -> str:
         return f"cannot be decoded: {found.trouble}"
     watched, parts = found.watched, []
     if watched is not None and watched.damaged:
-        parts.append(f"{watched.damaged} pictures")
+        parts.append(f"{watched.damaged} frames")
     if watched is not None and watched.damaged_sound:
         parts.append(f"{watched.damaged_sound} packets of sound")
     return f"has damaged {' and '.join(parts)}" if parts else ""
@@ -140,7 +140,7 @@ def _wrong_with_preview(
     if data[:4] != b"RIFF" or len(data) < length:
         yield (
             "preview-broken",
-            f"has {len(data):,} bytes" if data[:4] == b"RIFF" else "is no WebP",
+            f"has {len(data):,} bytes" if data[:4] == b"RIFF" else "is not a WebP",
             f"should be a WebP of {length:,} bytes",
         )
         return
