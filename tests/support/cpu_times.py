@@ -38,7 +38,8 @@ class CpuTimes:
             self.modules["(collecting)"] = self.before
 
     def pytest_testnodedown(self, node: Any) -> None:
-        self.modules["(collecting)"] += node.workeroutput["collecting"]
+        output = getattr(node, "workeroutput", {})  # a worker that crashed has none
+        self.modules["(collecting)"] += output.get("collecting", 0.0)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self) -> Any:

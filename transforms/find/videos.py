@@ -70,5 +70,6 @@ class _Probe(beam.DoFn):
                 count("videos failed")
                 yield TaggedOutput(FAILURES, of_source(outcome))
             else:
-                LOG.info("%s: %s", outcome.name, probed_facts(outcome))
+                facts = probed_facts(outcome).removeprefix("probed: ")
+                LOG.info("probed %s: %s", outcome.name, facts)
                 yield outcome

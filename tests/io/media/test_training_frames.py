@@ -98,7 +98,7 @@ def test_so_many_frames_are_so_many_and_none_comes_twice(
     ("wish", "said"),
     [
         (Pictures(frames=121), "it has only 120 frames, but frames=121 were requested"),
-        (Pictures(frames=7, fps=1), r"frames=7 at fps=1 .* 120 frames \(4\.958 s .* 6 such"),
+        (Pictures(frames=7, fps=1), r"frames=7 at fps=1 .* 120 frames \(4\.958 s .* 6 of these"),
         (
             Pictures(frames=6, fps=60),
             r"frames=6 at fps=60 .* only 3 of these: the clip is too short, or",

@@ -42,7 +42,7 @@ def nested(depth: int) -> bytes:
 def test_as_deep_as_allowed_and_no_deeper() -> None:
     assert parsed(nested(DEEPEST))
     for depth in (DEEPEST + 1, 900, 100_000):
-        with pytest.raises(BadDocument, match="nested more than 100 times"):
+        with pytest.raises(BadDocument, match="nested more than 100 levels deep"):
             parsed(nested(depth))
 
 

@@ -21,13 +21,13 @@ FIELD: Final = b"x" * 200_000
 
 #: The kind of list, what is in it, and words of the sentence.
 LISTS: Final = [
-    (".json", NESTED, "nested more than 100 times"),
-    (".json", b'["a.mp4", ' + NESTED + b"]" * 100_000 + b"]", "nested more than 100 times"),
+    (".json", NESTED, "nested more than 100 levels deep"),
+    (".json", b'["a.mp4", ' + NESTED + b"]" * 100_000 + b"]", "nested more than 100 levels deep"),
     (".json", rb'["\ud800.mp4"]', "half a character"),
     (".json", b'["a.mp4", ' + b"7" * 5_000 + b"]", "fit into 64 bits"),
     (".json", b"", "is empty"),
-    (".jsonl", b'"a.mp4"\n' + NESTED, "nested more than 100 times"),
-    (".jsonl", b'{"source": ' + NESTED, "nested more than 100 times"),
+    (".jsonl", b'"a.mp4"\n' + NESTED, "nested more than 100 levels deep"),
+    (".jsonl", b'{"source": ' + NESTED, "nested more than 100 levels deep"),
     (".csv", b"path\n" + FIELD, "field larger than"),
     (".csv", "path\né.mp4".encode("latin-1"), "UTF-8"),
     (".txt", "é.mp4".encode("latin-1"), "UTF-8"),
@@ -50,8 +50,8 @@ def test_a_list_of_videos_that_is_none(
 
 
 CUTS: Final = [
-    (".json", NESTED, "nested more than 100 times"),
-    (".json", b'{"a.mp4": ' + NESTED + b"]" * 100_000 + b"}", "nested more than 100 times"),
+    (".json", NESTED, "nested more than 100 levels deep"),
+    (".json", b'{"a.mp4": ' + NESTED + b"]" * 100_000 + b"}", "nested more than 100 levels deep"),
     (".json", b'{"a.mp4": [' + b"7" * 5_000 + b"]}", "fit into 64 bits"),
     (".json", b'{"a.mp4": [NaN]}', "not a"),
     (".json", b'{"a.mp4": [1e400]}', "1e400"),

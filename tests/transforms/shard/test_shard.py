@@ -683,7 +683,7 @@ def test_what_cannot_be_is_said_before_anything_is_touched(
     before = tree(shards)
     with pytest.raises(RunError, match=r"no clip is left .* nothing was changed: 12 listed"):
         sharded(data, shards, keep=("aesthetic>99",))
-    with pytest.raises(OptionError, match="edges: '5 2' are no edges"):
+    with pytest.raises(OptionError, match="edges: '5 2' cannot be edges"):
         sharded(data, shards, bin_by=("duration",), duration_edges=("5", "2"))
     assert tree(shards) == before
     with pytest.raises(OptionError, match="is the dataset itself"):
