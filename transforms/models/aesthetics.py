@@ -165,7 +165,7 @@ def _read_vision(found: Located, device: str) -> Any:
     try:
         kind = transformers.CLIPConfig.get_config_dict(folder)[0].get("model_type")
     except (OSError, ValueError) as error:
-        raise unfit(folder, f"that cannot be read ({error})") from error
+        raise unfit(folder, f"it cannot be read ({error})") from error
     if kind == "clip":
         whole = transformers.CLIPConfig.from_pretrained(folder)
         config = whole.vision_config

@@ -15,6 +15,7 @@ from finecut.transforms.models.weights.folders import (
     needed,
     read_json,
 )
+from finecut.transforms.models.weights.missing import few
 
 
 @contextmanager
@@ -90,16 +91,14 @@ def require_all(folder: Path, missing: Iterable[str], described_by: str = f"its 
     """Refuse weights that lack tensors."""
     names = sorted(missing)
     if names:
-        raise unfit(
-            folder, f"{len(names)} tensors are missing, for example {names[0]}", described_by
-        )
+        raise unfit(folder, f"tensors are missing ({few(names)})", described_by)
 
 
 def unfit(folder: Path, what: str, described_by: str = f"its {CONFIG}") -> WeightsMissing:
     """The weights belong to another model."""
     return WeightsMissing(
-        f"the weights in {folder} are not those that {described_by} describes: {what}. Usually "
-        "files of two models were mixed; fetch the folder again as a whole."
+        f"the weights in {folder} do not match {described_by}: {what}. Usually files of two "
+        "models were mixed; download the whole folder again."
     )
 
 

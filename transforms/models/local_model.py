@@ -267,8 +267,8 @@ def model_type(found: Located) -> str:
     kind = config_of(found).get("model_type")
     if not isinstance(kind, str):
         raise WeightsMissing(
-            f"{found.path / CONFIG} does not say what kind of model it is. Usually a download or "
-            "copy was cut short; fetch the folder again as a whole."
+            f"{found.path / CONFIG} does not say what kind of model this is. Usually a download "
+            "or copy was cut short; download the whole folder again."
         )
     return kind
 

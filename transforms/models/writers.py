@@ -54,9 +54,9 @@ def find_writer(name: str, model_dir: str | None, allowed: bool) -> tuple[Locate
     """The folder of a writer, and whether its own code is run."""
     if name in CAPTIONERS and name not in WRITERS:
         raise WeightsMissing(
-            f"{name} captions clips but does not enhance captions: it comes with no writer. "
-            f"Usually it was named for both steps; choose {' or '.join(WRITERS)} with "
-            "--enhance-captions-algorithm, which take captions of any model."
+            f"{name} captions clips but cannot enhance captions: it has no text model. Usually it "
+            "was given for both steps; give --enhance-captions-algorithm "
+            f"{' or '.join(WRITERS)}, which take captions from any model."
         )
     found, own = find_model(repository_of(name, WRITERS), model_dir, allowed, PURPOSE)
     if not own:

@@ -207,7 +207,7 @@ def test_an_unknown_reduction_is_refused(folders: tuple[Path, Path]) -> None:
 
 def test_a_head_of_another_width_is_refused(folders: tuple[Path, Path], tmp_path: Path) -> None:
     head = save_head(tmp_path / "wide", (20, 24, 12, 8, 4, 1))
-    with pytest.raises(WeightsMissing, match=r"wants 20 numbers .* gives 16"):
+    with pytest.raises(WeightsMissing, match=r"takes 20 numbers .* gives 16"):
         load((folders[0], head))
 
 

@@ -745,10 +745,10 @@ def test_a_captioner_that_is_no_writer_says_so(tmp_path: Path) -> None:
 
 def test_models_for_something_else_are_refused(folders: dict[str, Path]) -> None:
     for attempt in CAPTIONING:
-        with pytest.raises(WeightsMissing, match=r"calls itself 'qwen3'.* to describe pictures"):
+        with pytest.raises(WeightsMissing, match=r"is of the kind 'qwen3'.* to describe pictures"):
             attempt(str(folders["llm"]))
     for attempt in WRITING:
-        with pytest.raises(WeightsMissing, match=r"calls itself 'qwen3_vl'.* to write texts"):
+        with pytest.raises(WeightsMissing, match=r"is of the kind 'qwen3_vl'.* to write texts"):
             attempt(str(folders["qwen3"]))
 
 

@@ -892,11 +892,11 @@ def test_checking_an_address_imports_nothing_heavy() -> None:
 
 @pytest.mark.parametrize("key", ["sk-sec\nX: y", "sk-sec ret", "sk-secé"])
 def test_what_is_no_key_is_refused(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(EndpointRefused, match="the key that was given holds") as caught:
+    with pytest.raises(EndpointRefused, match="the key that was given contains") as caught:
         EndpointEmbedder.load("http://host/v1#m", timeout=LONG, key=key)
     assert "sk-sec" not in str(caught.value)
     monkeypatch.setenv("OPENAI_API_KEY", key)
-    with pytest.raises(EndpointRefused, match="the key in OPENAI_API_KEY holds"):
+    with pytest.raises(EndpointRefused, match="the key in OPENAI_API_KEY contains"):
         EndpointEmbedder.load("http://host/v1#m", timeout=LONG)
 
 

@@ -192,7 +192,7 @@ def _whole_config(config: Mapping[str, Any], found: Located, kind: Kind) -> Any:
         with quiet():
             return transformers.AutoConfig.for_model(kind.name, **given)
     except (ValueError, TypeError, errors.StrictDataclassError) as error:
-        raise unfit(found.path, f"its {CONFIG} is none ({first_line(error)})") from error
+        raise unfit(found.path, f"its {CONFIG} is invalid ({first_line(error)})") from error
 
 
 def _at(config: Any, path: Sequence[str]) -> int:

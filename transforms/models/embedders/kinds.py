@@ -123,9 +123,9 @@ def kind_of(config: Any, name: str, trust_remote_code: bool = False) -> Kind:
     own = ""
     if "auto_map" in config:
         own = (
-            " It brings Python code of its own, and a way to ask such models is only known for "
-            "cosmos-embed1-224p (336p, 448p) and internvideo2"
-            f"{', also with --trust-remote-code' if trust_remote_code else ''}."
+            " It has its own Python code, and finecut can use such models only if they are "
+            "cosmos-embed1-224p (336p, 448p) or internvideo2"
+            f"{', even with --trust-remote-code' if trust_remote_code else ''}."
         )
     raise WeightsMissing(
         f"the model {name!r} is of the kind {kind!r}, and finecut cannot get vectors of clips "

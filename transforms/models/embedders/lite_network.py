@@ -62,7 +62,9 @@ class _Unpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _PARTS:
-            raise pickle.UnpicklingError(f"no tensor needs {module}.{name}")
+            raise pickle.UnpicklingError(
+                f"the weights try to call {module}.{name}, which no tensor needs"
+            )
         return _PARTS[module, name]
 
     def persistent_load(self, pid: Any) -> str:

@@ -76,7 +76,7 @@ INSTEAD = (
 )
 
 #: What the weights belong to.
-OWN_CODE = "its own code"
+OWN_CODE = "the model's own code"
 #: Tensors of the tower for texts, which videos do without.
 WORDS = "text_"
 
@@ -158,9 +158,9 @@ class CosmosEmbed1(OwnCodeEmbedder):
         wanted = getattr(self._processor, "num_video_frames", self.frames)
         if wanted != self.frames:
             raise WeightsMissing(
-                f"the processor in {found.path} wants {wanted} frames of a clip, and the model is "
-                f"shown {self.frames}. Usually another model's folder was named; those that are "
-                f"known here are {', '.join(EMBEDDING_MODELS[name].repository for name in COSMOS)}."
+                f"the processor in {found.path} needs {wanted} frames of a clip, but the model "
+                f"gets {self.frames}. Usually another model's folder was named; finecut supports "
+                f"{', '.join(EMBEDDING_MODELS[name].repository for name in COSMOS)}."
             )
 
     def _pixels(self, question: Question) -> Tensor:

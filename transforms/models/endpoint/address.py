@@ -117,7 +117,7 @@ class Address:
         return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def check_address(url: str, what: str = "the url of the server") -> str | None:
+def check_address(url: str, what: str = "the URL of the server") -> str | None:
     """What is wrong with a url, as a sentence about ``what``; ``None`` when nothing is.
 
     There may be a password in the url, so nothing of it is repeated but how it begins.
@@ -145,7 +145,7 @@ def _name(url: str) -> str:
 
 def _split(url: str) -> SplitResult:
     """The parts of a url; raises when something is wrong with it."""
-    wrong = check_address(url, "the url of the server (--…-endpoint)")
+    wrong = check_address(url, "the URL of the server (--…-endpoint)")
     if wrong is not None:
         raise EndpointRefused(wrong)
     return urlsplit(url)

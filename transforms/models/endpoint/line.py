@@ -265,7 +265,7 @@ class Line:
         what = self.address.quoted(str(error) or repr(error))
         return (
             f"the connection broke ({type(error).__name__}: {what}). Usually the server crashed "
-            "or was stopped, or something else than an HTTP server is listening; check its log."
+            "or was stopped, or something other than an HTTP server is listening; check its log."
         )
 
 

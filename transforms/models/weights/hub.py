@@ -24,7 +24,7 @@ def from_hub(model_dir: str | None, wish: Wish, only: Sequence[str] = ()) -> Pat
 
     ``only`` are the files that are wanted, where that is not the whole model.
     """
-    why = ("pip install 'finecut[models]'", f"fetch the model {wish.name!r}")
+    why = ("pip install 'finecut[models]'", f"download the model {wish.name!r}")
     hub, errors = needed("huggingface_hub", *why), needed("huggingface_hub.errors", *why)
     cache = Path(needed("huggingface_hub.constants", *why).HF_HUB_CACHE)
     there = held(cache, wish, only)

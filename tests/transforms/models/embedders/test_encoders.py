@@ -287,7 +287,7 @@ def test_a_folder_that_does_not_say_how_frames_preparation_is_refused(
         ({"size": 32, "crop_size": 32, "image_std": [0, 1, 1]}, "not 0"),
         ({"size": 32, "crop_size": 32, "image_mean": [0.5]}, "three numbers"),
         ({"size": 32, "crop_size": 32, "resample": 99}, "99 is not a valid"),
-        ([], "does not say"),
+        ([], "does not describe its input frames"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(
@@ -347,7 +347,7 @@ def test_a_tensor_that_is_missing_is_named(folders: dict[str, Path], tmp_path: P
     gone = next(key for key in tensors if key.endswith("fc1.weight") or "intermediate" in key)
     del tensors[gone]
     safetensors.save_file(tensors, tmp_path / "model.safetensors", {"format": "pt"})
-    with pytest.raises(WeightsMissing, match=r"config\.json describes: 1 tensors are missing"):
+    with pytest.raises(WeightsMissing, match=r"its config\.json: tensors are missing \(.+\)"):
         load(tmp_path)
 
 
