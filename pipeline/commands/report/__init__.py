@@ -61,7 +61,7 @@ class ReportOptions(DatasetOptions):
             )
         if not self.is_local:
             yield (
-                "finecut report runs on this machine, whichever --runner made the dataset: leave "
+                "it runs on this machine, whichever --runner made the dataset: leave "
                 "--runner out (it can read a dataset in a bucket from here)"
             )
 

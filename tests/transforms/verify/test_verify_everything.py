@@ -90,7 +90,7 @@ def test_damage_that_was_copied_is_the_films(
     watched = Watched(64, 36, 10.0, 8, "h264", damaged=2, damaged_sound=0)
     [(found, wrong, _)] = wrong_with(Found(99, sha256, watched), said)
     assert found == kind
-    assert "damaged 2 pictures" in wrong
+    assert "damaged 2 frames" in wrong
     assert KINDS[kind].wrong is (kind != "film-damaged")
 
 
