@@ -488,10 +488,10 @@ def test_clips_on_a_list_are_left_out(dataset: Curated, source: str, tmp_path: P
         ({"drop": None}, "drop=None names no clips: give the path"),
         ({"drop": [7]}, r"drop=\[7\] names no clips"),
         ({"size": "224"}, "size='224' is not a size: give the shorter side"),
-        ({"size": (224,)}, r"size=\(224,\) is no size"),
-        ({"size": [224, 224]}, r"size=\[224, 224\] is no size"),
+        ({"size": (224,)}, r"size=\(224,\) is not a size"),
+        ({"size": [224, 224]}, r"size=\[224, 224\] is not a size"),
         ({"frames": 2.5}, "frames=2.5 is not a number of frames: give a whole number"),
-        ({"fps": "4"}, "fps='4' is no rate"),
+        ({"fps": "4"}, "fps='4' is not a frame rate"),
         ({"seed": 0.5, "shuffle": True}, "seed=0.5 is not a seed: give a whole number"),
     ],
 )
@@ -547,7 +547,7 @@ def test_one_broken_document_does_not_hide_where_clips_lie(
 def test_a_document_without_its_keys_is_named(copy: Curated) -> None:
     clip = copy.kept()[0]
     Path(copy.output.layout.meta(clip)).write_text("{}")
-    with pytest.raises(NoDataset, match=f"{clip}.* does not say 'duration_span'"):
+    with pytest.raises(NoDataset, match=f"{clip}.* has no 'duration_span'"):
         table(str(copy.root))
     chunk = next(copy.output.chunks())
     Path(chunk).write_text("{}")
