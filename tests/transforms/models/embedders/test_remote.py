@@ -344,7 +344,7 @@ def test_a_model_without_code_is_refused(tmp_path: Path) -> None:
 def test_a_half_copied_model_is_refused(tmp_path: Path) -> None:
     folder = cosmos_in(tmp_path / "it")
     (folder / "processing_own.py").unlink()
-    with pytest.raises(CodeRefused, match=r"processing_own\.py is not there"):
+    with pytest.raises(CodeRefused, match=r"processing_own\.py is missing"):
         require_remote(COSMOS, str(folder), True)
     (folder / "model.safetensors").unlink()
     with pytest.raises(WeightsMissing, match=r"model\.safetensors is missing"):
