@@ -385,7 +385,7 @@ def test_the_examples_are_some(
         ({"bit_rate": "fast"}, "bit_rate is 'fast': give a rate"),
         ({"generate_previews": "yes"}, "generate_previews is 'yes': give true or false"),
         ({"output": 2024}, "output is 2024, which is not text: put it in quotes"),
-        ({"keep": [1]}, "keep is 1 and no text"),
+        ({"keep": [1]}, "keep is 1, which is not text"),
     ],
 )
 def test_wrong_options_are_refused(given: dict[str, Any], said: str) -> None:

@@ -235,8 +235,8 @@ def test_what_takes_long_is_loaded_once_a_worker(films: Path, tmp_path: Path) ->
     ("name", "broken", "words"),
     [
         ("Breaks", {1}, "ValueError: <no> such thing"),
-        ("Confuses", {0, 1, 2}, "Confuses.look gave a NoneType"),
-        ("Nowhere", {0, 1, 2}, "Nowhere.look gave nan for mean"),
+        ("Confuses", {0, 1, 2}, "Confuses.look returned a NoneType"),
+        ("Nowhere", {0, 1, 2}, "Nowhere.look returned nan for mean"),
         ("Quits", {0, 1, 2}, "Quits.look tried to end the program (3)"),
     ],
 )

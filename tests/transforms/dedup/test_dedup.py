@@ -200,7 +200,7 @@ def test_what_others_wrote_is_not_replaced(tables: Path, tmp_path: Path) -> None
     theirs = tmp_path / "dedup/duplicates/0123456789ab.parquet"
     theirs.parent.mkdir(parents=True)
     theirs.write_bytes(b"theirs")
-    with pytest.raises(OptionError, match=r"holds duplicates, and no state\.json.*--into"):
+    with pytest.raises(OptionError, match=r"contains duplicates, but no state\.json.*--into"):
         dedup(asked(tmp_path, tables))
     assert theirs.read_bytes() == b"theirs"
 

@@ -239,7 +239,7 @@ def test_a_score_that_nobody_gives_is_refused_with_the_one_that_is_meant(copied:
 def test_what_was_not_measured_is_refused_at_once(copied: Path) -> None:
     before = tree(copied)
     for wanted in ({"keep": ("sharpness>0.1",)}, {"text_filter": "enable"}):
-        with pytest.raises(OptionError, match=r"nobody measured \w+ .* run finecut curate"):
+        with pytest.raises(OptionError, match=r"\w+ was not measured .* run finecut curate"):
             refiltered(copied, **wanted)
     with pytest.raises(OptionError, match="would discard the measured scores: give score-only"):
         refiltered(copied, motion_filter=DISABLE)
