@@ -78,7 +78,9 @@ class Curate(Step):
         made = curation.curate(records.pipeline, options, steps)
         written = made.written
         receipts = (written.clips, written.artefacts, written.metas, written.embeddings)
-        return {**made._asdict(), "written": receipts | "Receipts" >> beam.Flatten()}
+        rows = {**made._asdict(), "written": receipts | "Receipts" >> beam.Flatten()}
+        # In YAML, chunks have had this name from the first version on.
+        return {"reels": rows.pop("chunks"), **rows}
 
 
 class FindVideos(Step):

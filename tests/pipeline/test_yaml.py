@@ -321,7 +321,7 @@ def test_rows_of_other_records_are_refused(films: Path) -> None:
         - {type: FindVideos, config: {{config}}}
         - {type: CutClips, input: FindVideos, config: {{config}}}
         """
-    with pytest.raises(ValueError, match="takes rows of Reels, but it got rows of Sources"):
+    with pytest.raises(ValueError, match="takes rows of PlannedChunks, but it got rows of Sources"):
         run_yaml(text, input=str(films), output="nowhere")
 
 

@@ -201,7 +201,7 @@ def test_a_score_that_is_not_declared_is_refused_by_name(films: Path, tmp_path: 
     ran, said = curated(films, tmp_path / "out", Undeclared)
     assert "scores" not in said[0]
     assert said[0]["valid"] is False
-    assert "Undeclared gave the scores three, two, which" in said[0]["error_messages"]["Undeclared"]
+    assert "Undeclared returned the scores three, two, which" in said[0]["error_messages"]["Undeclared"]
     assert 'scores = ("one", "three", "two")' in said[0]["error_messages"]["Undeclared"]
     assert said[1]["scores"] == {"one": 1.0}
     [sentence] = ran.misdone
@@ -219,7 +219,7 @@ def test_a_score_of_another_may_not_be_changed(films: Path, tmp_path: Path) -> N
 def test_a_plain_transform_declares_its_scores_too(films: Path, tmp_path: Path) -> None:
     ran, said = curated(films, tmp_path / "out", Plain)
     assert "scores" not in said[0]
-    assert "Plain gave the score plain, which" in said[0]["error_messages"]["Plain"]
+    assert "Plain returned the score plain, which" in said[0]["error_messages"]["Plain"]
     assert "--step Plain gave 2 clips the score plain" in ran.misdone[0]
     ran, said = curated(films, tmp_path / "declared", Declares)
     assert said[0]["scores"] == {"plain": 1.0}

@@ -142,7 +142,7 @@ def test_clips_that_a_step_rejected_itself_are_left_to_it(films: Path, tmp_path:
 def test_an_installed_package_has_steps(films: Path, tmp_path: Path) -> None:
     made = plan(options_for(films, tmp_path / "out", step=("camera@cut",)))
     assert [(step.name, step.place) for step in made.own] == [("Camera", "cut")]
-    with pytest.raises(OptionError, match=r"names no class: .*installed package has \(.*camera"):
+    with pytest.raises(OptionError, match=r"names no class: .*installed package registers \(.*camera"):
         plan(options_for(films, tmp_path / "out", step=("kamera",)))
 
 
@@ -158,7 +158,7 @@ def test_a_word_that_was_not_declared_marks_its_clip(films: Path, tmp_path: Path
     ("rule", "words"),
     [
         ("camera=statik", "camera is never statik: did you mean static?"),
-        ("camera>=1", "camera is one of static, moving: write 'camera=static'"),
+        ("camera>=1", "camera is one of static, moving: give 'camera=static'"),
     ],
 )
 def test_rules_that_no_label_fulfils_are_refused(rule: str, words: str, tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ import pyarrow as pa
 
 from finecut.io.errors import RunError, UserError
 from finecut.io.layout import GROUPS
-from finecut.io.media.cutting import UNSEEN
 from finecut.io.storage import files as shelf
 from finecut.pipeline.at_work import occupying
 from finecut.pipeline.cli.outlets import shown
@@ -20,7 +19,7 @@ from finecut.pipeline.commands.dedup import FindDuplicates
 from finecut.pipeline.commands.dedup.plan import planned
 from finecut.pipeline.disk import refusal
 from finecut.transforms.dedup.duplicates import Dedup
-from finecut.transforms.dedup.folder import SUMMARY, Deduped, Deduping, summary_of
+from finecut.transforms.dedup.folder import SUMMARY, UNSEEN, Deduped, Deduping, summary_of
 from finecut.transforms.dedup.reuse import forget, withdraw
 
 STAY: Final = {
