@@ -316,7 +316,8 @@ from finecut.io.media.source import probe
 from finecut.io.records import PlannedClip, Source, Span
 film, folder = sys.argv[1:]
 video = probe(film, Source(film, film, "x"), 10**6)
-shots = [PlannedClip(f"s{i}", i, Span(a, b)) for i, (a, b) in enumerate([(0, .2), (0, 3.6), (3, 3.2)])]
+times = [(0, .2), (0, 3.6), (3, 3.2)]
+shots = [PlannedClip(f"s{i}", i, Span(a, b)) for i, (a, b) in enumerate(times)]
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
 for result in cut(film, video, shots, Recipe(Path(folder), Encoding(crf=10, audio="none"))):
