@@ -281,7 +281,7 @@ def declare_words(declared: Iterable[str], undeclared: Iterable[str]) -> str:
     """Which scores were not declared, and how to declare them.
 
     >>> declare_words((), ["loud"])
-    'the score loud, which it does not declare: write scores = ("loud",) into its class'
+    'the score loud, which it does not declare: add scores = ("loud",) to its class'
     """
     named = sorted(undeclared)
     several = "scores" if len(named) > 1 else "score"

@@ -127,6 +127,6 @@ def _refuse_surrogates(value: Any) -> None:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise BadDocument(
-            f"contains half a character (\\\\u{ord(error.object[error.start]):04x}), which "
+            f"contains half a character (\\u{ord(error.object[error.start]):04x}), which "
             "is not allowed in text"
         ) from error

@@ -32,7 +32,7 @@ class EncodeChoices:
         ENCODE,
         "How to make clips: encode them, copy them from key frame to key frame (200 times real "
         "time, but slightly longer than planned), or copy all but the frames at both ends "
-        "(exactly as planned). What cannot be copied is encoded, and its document says why.",
+        "(exactly as planned); what cannot be copied is encoded, and its document says why.",
         choices=TRANSCODES,
     )
 

@@ -143,7 +143,7 @@ def counted_line(
 
     >>> line = counted_line("checking", "verify/items", "clips", "clips to check")
     >>> line({"verify/items": 20, "clips to check": 80}, 10.0, False)
-    'checking   20 of 80 clips,  25%, 2.0 a second, 0:30 left'
+    'checking   20 of 80 clips,  25%, 2.0 per second, 0:30 left'
     """
 
     def line(counts: Counts, seconds: float, ended: bool) -> str:

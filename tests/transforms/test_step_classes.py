@@ -201,7 +201,10 @@ def test_a_score_that_is_not_declared_is_refused_by_name(films: Path, tmp_path: 
     ran, said = curated(films, tmp_path / "out", Undeclared)
     assert "scores" not in said[0]
     assert said[0]["valid"] is False
-    assert "Undeclared returned the scores three, two, which" in said[0]["error_messages"]["Undeclared"]
+    assert (
+        "Undeclared returned the scores three, two, which"
+        in said[0]["error_messages"]["Undeclared"]
+    )
     assert 'scores = ("one", "three", "two")' in said[0]["error_messages"]["Undeclared"]
     assert said[1]["scores"] == {"one": 1.0}
     [sentence] = ran.misdone

@@ -77,9 +77,9 @@ def beginning(head: bytes) -> str:
     r"""What a file is that begins like this.
 
     >>> beginning(b"\x00\x00\x00\x18ftypisom")
-    'begins as MP4 or QuickTime'
+    'begins like MP4 or QuickTime'
     >>> beginning(b"just words")
-    'begins as a text'
+    'begins like text'
     """
     if not head:
         return "empty"

@@ -67,7 +67,7 @@ def test_an_object_that_stays_short_is_an_error_and_no_end() -> None:
         def fetch(self, start: int, length: int) -> bytes:
             return super().fetch(start, length)[:3]
 
-    with pytest.raises(ShortRead, match="gs://b/o gave 3 of the 5 bytes from 0 on"):
+    with pytest.raises(ShortRead, match="gs://b/o returned only 3 of the 5 bytes from position 0"):
         opened(Short(b"whole")).read()
 
 
