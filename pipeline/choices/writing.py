@@ -48,7 +48,7 @@ class OutputChoices:
     dry_run: bool = option(
         False,
         OUTPUT,
-        "Process everything, but write only the documents of videos and chunks, which replace those "
+        "Process everything, but write only the documents of videos and chunks; they replace those "
         "of an existing dataset, so give an empty --output.",
     )
 

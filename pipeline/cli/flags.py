@@ -180,7 +180,9 @@ def _named(parse: Any) -> Any:
         try:
             return parse(text)
         except ValueError:
-            wanted = {int: "a whole number", float: "a number"}.get(parse, "a rate like 4M or 800K")
+            wanted = {int: "a whole number", float: "a number"}.get(
+                parse, "a rate such as 4M or 800K"
+            )
             raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}") from None
 
     return convert

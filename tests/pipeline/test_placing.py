@@ -165,7 +165,7 @@ def test_describe_says_what_is_asked_for(capsys: pytest.CaptureFixture[str]) -> 
     assert f"hints accelerator {L4.decode()}, cpu_count 4, on every step that" in said
     assert "one GPU of 24 GB holds 2 copies of each model" in said
     assert "qwen2.5 captions each window once, from 2 frames per second" in said
-    assert f"CutClips Reel → Clip, failures: Failure [accelerator {L4.decode()}" in said
+    assert f"CutClips PlannedChunk → Clip, failures: Failure [accelerator {L4.decode()}" in said
 
 
 def test_describe_refuses_what_cannot_be_had(capsys: pytest.CaptureFixture[str]) -> None:

@@ -77,10 +77,7 @@ class Captioning(ModelWork):
     @property
     def described(self) -> str:
         passes = "once" if self.second is None else "twice"
-        return (
-            f"is asked {passes} about each window, of which it sees {self.rate:g} frames a "
-            f"second: {self.prompt}"
-        )
+        return f"captions each window {passes}, from {self.rate:g} frames per second: {self.prompt}"
 
     def run(self, clips: Sequence[Clip], asked: Asked) -> list[Clip]:
         return captioned(clips, asked, self)
@@ -117,7 +114,7 @@ class Enhancing(ModelWork):
 
     @property
     def described(self) -> str:
-        return f"is told about each caption: {self.instruction}"
+        return f"rewrites each caption: {self.instruction}"
 
     def run(self, clips: Sequence[Clip], asked: Asked) -> list[Clip]:
         return enhanced(clips, asked, self)

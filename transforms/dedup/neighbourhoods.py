@@ -159,7 +159,9 @@ class Cluster(beam.PTransform[Any, beam.PCollection[Settled]]):
         found = (
             lay.slices
             | "By cluster"
-            >> beam.WithKeys(lambda slice_: slice_.centroid).with_output_types(tuple[int, Slice])
+            >> beam.Map(lambda slice_: (slice_.centroid, slice_)).with_output_types(
+                tuple[int, Slice]
+            )
             | "Clusters" >> beam.GroupByKey()
             | "Pieces"
             >> beam.FlatMap(pieces, clustering, AsSingleton(fit_all)).with_output_types(Piece)

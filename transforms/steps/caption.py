@@ -149,7 +149,7 @@ class Caption(StepOnClips[CaptionOptions]):
         if o.captioning_prompt_text is not None and o.captioning_prompt_variant != DEFAULT:
             yield (
                 "--captioning-prompt-text and --captioning-prompt-variant contradict each other: "
-                "write one of them"
+                "give only one of them"
             )
         yield from wrong_with_text("--captioning-prompt-text", o.captioning_prompt_text)
         yield from wrong_with_text(

@@ -113,7 +113,7 @@ class Enhance(StepOnTexts[EnhanceOptions]):
         if o.enhance_captions_prompt_text is not None and variant != DEFAULT:
             yield (
                 "--enhance-captions-prompt-text and --enhance-captioning-prompt-variant contradict "
-                "each other: write one of them"
+                "each other: give only one of them"
             )
         yield from wrong_with_text("--enhance-captions-prompt-text", o.enhance_captions_prompt_text)
 

@@ -96,18 +96,18 @@ def wrong_with_endpoint(used: bool, name: str, algorithm: str, url: str | None) 
     flag = f"--{name}"
     if used and algorithm == ENDPOINT and not url:
         yield (
-            f"{flag}-algorithm {ENDPOINT} needs the server's address: write "
+            f"{flag}-algorithm {ENDPOINT} needs the address of the server: add "
             f"{flag}-endpoint http://HOST:PORT/v1"
         )
     if used and algorithm != ENDPOINT and url:
         yield (
-            f"{flag}-endpoint does nothing without {flag}-algorithm {ENDPOINT}: write that too, "
-            "or leave it out"
+            f"{flag}-endpoint does nothing without {flag}-algorithm {ENDPOINT}: add that, or "
+            "leave it out"
         )
     if wrong := check_address(url, f"{flag}-endpoint") if url else None:
         yield wrong
     if used and not algorithm.strip():
-        yield f"{flag}-algorithm '' names nothing: write a model, or leave it out"
+        yield f"{flag}-algorithm '' names nothing: give a model, or leave it out"
 
 
 def wrong_with_text(flag: str, text: str | None) -> Iterator[str]:

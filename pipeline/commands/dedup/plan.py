@@ -148,8 +148,8 @@ def _tables(options: DedupOptions, output: Output | None) -> tuple[str, str | No
     found = output.algorithms()
     if not found:
         raise NoDataset(
-            f"{output.root} holds no vectors: finecut curate writes them, but not with "
-            "--no-generate-embeddings. Or write --embeddings FOLDER, where tables of vectors lie"
+            f"{output.root} contains no vectors: finecut curate writes them, unless it gets "
+            "--no-generate-embeddings. Or give --embeddings FOLDER with a folder of vector tables"
         )
     wanted = options.algorithm or (found[0] if len(found) == 1 else None)
     if wanted is None:

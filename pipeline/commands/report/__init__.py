@@ -93,7 +93,7 @@ class Report(DatasetCommand[ReportOptions, "Made"]):
 
     def tell(self, result: Made, seconds: float) -> Iterator[str]:
         yield f"report   {result.clips} clips, {seconds:.1f} s"
-        yield f"report: {result.path}"
+        yield f"open: {result.path}"
 
 
 def bad_lines(bad: Sequence[str]) -> Iterator[str]:

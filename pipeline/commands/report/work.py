@@ -83,11 +83,11 @@ def report_of_run(layout: Layout, own: Shelf, nothing_new: bool = False) -> str:
     if nothing_new and shelf.exists(f"{folder}/{PAGE}"):
         if not sweep_dead(own):  # others may be making a page that names what no page does yet
             _remove_old(own, folder, shelf.files_in(f"{folder}/{DATA}"))
-        return f"report: {folder}/{PAGE}"
+        return f"open: {folder}/{PAGE}"
     made = attempted(lambda: make_report(Output(layout), own, folder, few=True))
     if isinstance(made, Exception):
         return f"no report, because writing it failed: {str(made) or type(made).__name__}"
-    return f"report: {made.path}"
+    return f"open: {made.path}"
 
 
 def relative_links(root: str, folder: str) -> str:

@@ -655,7 +655,7 @@ def test_vectors_that_were_written_anew_are_seen_by_who_opens_the_dataset_again(
 
 
 def test_vectors_of_another_model_are_refused_in_shards(shards: Path) -> None:
-    with pytest.raises(ClipError, match="no vector of 'internvideo2'|none of 'internvideo2'"):
+    with pytest.raises(ClipError, match=r"no vector of 'internvideo2'|none of 'internvideo2'"):
         list(undecoded(shards, vectors="internvideo2"))
 
 

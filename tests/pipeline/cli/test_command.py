@@ -179,7 +179,7 @@ MISTAKES: dict[str, tuple[Sequence[str], str]] = {
     "not a video": (["--input", "films/notes.doc", "--output", "out"], ".mp4"),
     "not a": (["--input", "films", "--output", "out", "--clip-length", "ten"], "a number"),
     "no whole number": (["--input", "films", "--output", "out", "--workers", "2.5"], "whole"),
-    "no rate": (["--input", "films", "--output", "out", "--bit-rate", "4Q"], "like 4M"),
+    "no rate": (["--input", "films", "--output", "out", "--bit-rate", "4Q"], "such as 4M"),
     "below zero": (["--input", "films", "--output", "out", "--clip-length", "-1"], "above 0"),
     "not finite": (["--input", "films", "--output", "out", "--clip-length", "nan"], "above 0"),
     "no such choice": (["--input", "films", "--output", "out", "--encoder", "x265"], "libx265"),

@@ -13,8 +13,8 @@ from finecut.pipeline.cli.command import main
 WAY = {
     "FindVideos": "Source",
     "ProbeVideos": "Video",
-    "SplitVideos": "Reel",
-    "ShareOutReels": "Reel",
+    "SplitVideos": "PlannedChunk",
+    "ShareOutReels": "PlannedChunk",
     "CutClips": "Clip",
     "WriteClips": "clips: Written",
     "Summarise": "Summary",
@@ -46,7 +46,7 @@ def test_the_way_of_a_film_is_shown_in_order(description: str) -> None:
     assert [name for name in steps if name in WAY] == list(WAY)
     for name, flow in WAY.items():
         assert steps[name][1].startswith(flow), name
-    assert steps["CutClips"][0] == "Reel"
+    assert steps["CutClips"][0] == "PlannedChunk"
     assert steps["WriteClips"][0] == "Clip"
 
 

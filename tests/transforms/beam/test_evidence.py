@@ -79,7 +79,7 @@ def test_where_a_film_broke_off_is_told(tmp_path: Path) -> None:
     assert found
     for failure in found:
         facts = failure.evidence.splitlines()
-        assert facts[0].startswith("film: ")
+        assert facts[0].startswith("video: ")
         assert facts[1] == (
             "probed: h264, yuv420p, 160 by 90 pixels, 10 frames a second, 6 s, 60 frames, no sound"
         )
@@ -137,7 +137,7 @@ def test_a_circle_of_causes_has_an_end() -> None:
         (b"RIFF\0\0\0\0AVI LIST", "begins like AVI"),
         ((b"G" + bytes(187)) * 2, "begins like MPEG-TS"),
         (bytes(100), "begins with zeros"),
-        (b"\x01\x02\x03\x04\x05\x06\x07\x08\x09", "begins with 01 02 03 04 05 06 07 08, which is"),
+        (b"\x01\x02\x03\x04\x05\x06\x07\x08\x09", "begins with 01 02 03 04 05 06 07 08, which no"),
     ],
 )
 def test_files_are_known_by_how_they_begin(head: bytes, words: str) -> None:

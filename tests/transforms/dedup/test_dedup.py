@@ -313,7 +313,7 @@ def test_a_folder_without_vectors_is_named(tmp_path: Path) -> None:
         dedup(plain)
     for name in ("ce1", "eye"):
         write_tables(tmp_path / f"{name}_embd_parquet", ["a"], np.ones((1, 2)), 1)
-    with pytest.raises(OptionError, match="vectors of cosmos-embed1, eye: write --algorithm"):
+    with pytest.raises(OptionError, match="vectors of cosmos-embed1, eye: choose one"):
         dedup(plain)
     with pytest.raises(OptionError, match="there are no vectors of --algorithm nose here"):
         dedup(dataclasses.replace(plain, algorithm="nose"))

@@ -133,7 +133,7 @@ def test_lists(shelf: Path, tmp_path: Path, name: str, text: str) -> None:
 
 
 def test_a_list_entry_without_a_path_is_refused() -> None:
-    with pytest.raises(InputError, match="is not the name of a file"):
+    with pytest.raises(InputError, match="names no file"):
         read_list('[{"size": 3}]', ".json")
 
 
