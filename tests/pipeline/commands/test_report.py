@@ -896,7 +896,7 @@ def test_what_strangers_said_is_shown_as_they_said_it(
         for clip in dataset.entries()
         if clip.kept and "lost" not in clip.document["source_video"]
     ]
-    for number, said in ((5, "not valid"), (6, "copiedreally 0:00.0 – 0:05.0"), (7, EVIL[0])):
+    for number, said in ((5, "is invalid"), (6, "copiedreally 0:00.0 – 0:05.0"), (7, EVIL[0])):
         shown.evaluate(f"finecut.open(finecut.rowOf('{curated_ones[number]}'))")
         reader.waits(f"location.hash === '#clip={curated_ones[number]}'")
         assert said in shown.text_content("#clip .right")

@@ -692,7 +692,7 @@ def test_what_cannot_be_is_said_before_anything_is_touched(
         with pytest.raises(OptionError, match="a folder of the dataset itself"):
             sharded(data, data.root / own)
     (tmp_path / "link").symlink_to(data.root / "previews")
-    with pytest.raises(OptionError, match="lies in previews/, a folder of the dataset"):
+    with pytest.raises(OptionError, match="is inside previews/, a folder of the dataset"):
         sharded(data, tmp_path / "link")
     (tmp_path / "link").unlink()
     (tmp_path / "mine.tar").write_bytes(b"mine")
