@@ -124,7 +124,9 @@ def test_help_answers_at_once(arguments: list[str]) -> None:
     assert min(seconds) < 0.5
 
 
-def test_help_has_groups_and_a_sentence_or_two_for_each_flag(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_has_groups_and_a_sentence_or_two_for_each_flag(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["curate", "--help"])
     assert ended.value.code == 0

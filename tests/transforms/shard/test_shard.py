@@ -700,7 +700,7 @@ def test_what_cannot_be_is_said_before_anything_is_touched(
         sharded(data, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.tar"]
     (data.root / "other_embd_parquet").mkdir()
-    with pytest.raises(OptionError, match=r"has vectors of .*write --vectors"):
+    with pytest.raises(OptionError, match=r"has vectors of .*give --vectors"):
         sharded(data, tmp_path / "output")
     (data.root / "other_embd_parquet").rmdir()
     shutil.copytree(data.root, tmp_path / "data", ignore=shutil.ignore_patterns("clips"))

@@ -32,7 +32,7 @@ from finecut.io.errors import RunError
 from finecut.io.layout import Layout, chunk_id
 from finecut.io.media.testfilm.paint import paint
 from finecut.io.process import children as child
-from finecut.io.process.children import ChildLimits
+from finecut.io.process.children import ChildLimits, kill_all
 from finecut.io.records import Clip, ModelUsed, PlannedChunk, Window
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
@@ -840,6 +840,7 @@ def test_every_kind_that_a_finding_may_be_is_explained() -> None:
 
 def test_a_clip_that_breaks_its_decoder_costs_itself(output: Output) -> None:
     d = Damaged(output)
+    kill_all()  # one that has worked before has memory to spare
     verifying = Verifying(output.layout, limits=ChildLimits(memory_mb=64))
     found = clip_found(str(d.path(d.clip())), None, verifying)
     assert found is not None
