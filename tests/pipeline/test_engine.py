@@ -166,6 +166,7 @@ def test_two_pools_of_workers_find_the_duplicates_that_one_machine_finds(
     assert staged(tmp_path / "together/dedup") == []
 
 
+@pytest.mark.slow
 def test_two_pools_of_workers_shard_what_one_machine_shards(
     films: Path, dispatcher: tuple[str, Dispatcher], service: str, tmp_path: Path
 ) -> None:

@@ -165,7 +165,9 @@ def test_a_run_may_be_killed_again_and_again(runs: Runs, films: Path, tmp_path: 
     ("others", "part"),
     [
         ({"clip_length": 1.5}, 0.8),
-        ({"generate_previews": False, "preview_target_height": 240}, 0.6),
+        pytest.param(
+            {"generate_previews": False, "preview_target_height": 240}, 0.6, marks=pytest.mark.slow
+        ),
     ],
     ids=["length", "previews"],
 )

@@ -121,7 +121,7 @@ def next_name(changes: dict[str, Any]) -> str:
         pytest.param({"window_size": 10, "window_remainder": 5}, marks=pytest.mark.slow),
         pytest.param({"no_generate_embeddings": True}, marks=pytest.mark.slow),
         {"keep": ("motion>=0.9",)},
-        {"shard_prefix": True},
+        pytest.param({"shard_prefix": True}, marks=pytest.mark.slow),
         pytest.param({"chunk_seconds": 100}, marks=pytest.mark.slow),
         pytest.param({"limit_clips": 1}, marks=pytest.mark.slow),
         pytest.param({"min_clip_length": 9.0, "clip_length": 9.0}, marks=pytest.mark.slow),

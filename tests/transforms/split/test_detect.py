@@ -118,7 +118,10 @@ def test_hard_cuts_are_found(
 
 @pytest.mark.parametrize(
     ("algorithm", "films"),
-    [(CONTENT, [*SOFT]), (TRANSNETV2, ["dissolves", "short_dissolves"])],
+    [
+        (CONTENT, [*SOFT]),
+        pytest.param(TRANSNETV2, ["dissolves", "short_dissolves"], marks=pytest.mark.slow),
+    ],
     ids=BOTH,
 )
 def test_dissolves_and_fades_are_found(
@@ -131,7 +134,7 @@ def test_dissolves_and_fades_are_found(
         assert f1(found(video_of(painting), detection), truth(painting)) >= 0.9, name
 
 
-@pytest.mark.parametrize("algorithm", BOTH)
+@pytest.mark.parametrize("algorithm", [CONTENT, pytest.param(TRANSNETV2, marks=pytest.mark.slow)])
 def test_pieces_hold_their_scene_and_no_frame_of_another(
     algorithm: str, painted: Callable[[str], Painting]
 ) -> None:

@@ -396,6 +396,7 @@ def share_found(cosines: NDArray[np.float32]) -> float:
     return float((cosines.argmax(1) == np.arange(len(cosines))).mean())
 
 
+@pytest.mark.slow
 def test_altered_painted_clips_find_their_originals(tmp_path: Path) -> None:
     seconds, count = 3, 18
     scenes = [
