@@ -197,7 +197,7 @@
     });
   };
   const orders = () => {
-    const choices = [["", "As in the source videos"], ["duration", "Duration"], ["size", "File size"]];
+    const choices = [["", "In source order"], ["duration", "Duration"], ["size", "File size"]];
     for (const name of facts.scores) choices.push([finecut.keyOf(name), sentence(finecut.named(finecut.keyOf(name)))]);
     return select("order", choices, (value) => {
       wanted.order = value;
@@ -259,7 +259,7 @@
     const input = h("input", {
       type: "search",
       id: "search",
-      placeholder: "Captions, films, ids",
+      placeholder: "Captions, videos, ids",
       autocomplete: "off",
       spellcheck: "false",
       oninput: () => {
@@ -279,7 +279,7 @@
       type: "search",
       id: "source",
       list: "names",
-      placeholder: "All films",
+      placeholder: "All videos",
       autocomplete: "off",
       oninput: () => {
         wanted.source = input.value;
@@ -348,7 +348,7 @@
           "div",
           { class: "tools" },
           facts.reasons.length > 1 ? labelled("Reason", reasons()) : null,
-          labelled("Film", source()),
+          labelled("Video", source()),
           labelled("Order", orders()),
           direction(),
         ),

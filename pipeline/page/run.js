@@ -32,7 +32,7 @@
       const made = run.clips || {};
       return [when(run), finecut.duration(Number(run.seconds) || 0), value(videos.found ?? "–"), value(videos.done ?? "–"), value(videos.failed ?? "–"), value(videos.skipped ?? "–"), value(made.kept ?? "–"), value(made.rejected ?? "–")];
     };
-    return h("section", {}, h("h3", { text: "Runs" }), columns(["began", "took", "films found", "done", "failed", "skipped", "clips kept", "rejected"], rows.map(told)));
+    return h("section", {}, h("h3", { text: "Runs" }), columns(["began", "took", "videos found", "done", "failed", "skipped", "clips kept", "rejected"], rows.map(told)));
   };
   const when = (run) => String(run.started || run.name).replace("T", " ").replace("+00:00", " UTC");
   const speed = (run) => {
