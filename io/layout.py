@@ -84,6 +84,13 @@ TABLES: Final = Artefact(f"*{OF_TABLES}", ".parquet", per="chunk")
 EMBEDDING_FOLDERS = {"cosmos-embed1": "ce1_embd", "internvideo2": "iv2_embd"}
 #: Where ``finecut dedup`` writes in a dataset, and its table of which clips show the same.
 DEDUP, GROUPS = "dedup", "groups.parquet"
+#: Folders of a dataset, besides those of artefacts.
+FOLDERS: Final = frozenset(
+    [
+        *("clips", "filtered_clips", "metas", "processed_videos", "processed_clip_chunks"),
+        *("failures", "runs", "report", DEDUP, ".finecut", ".staging"),
+    ]
+)
 
 
 def strip_protocol(name: str) -> str:

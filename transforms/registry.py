@@ -11,7 +11,7 @@ import pkgutil
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from finecut.io.layout import TABLES, VECTORS, Artefact
+from finecut.io.layout import FOLDERS, TABLES, VECTORS, Artefact
 from finecut.transforms import steps
 from finecut.transforms.step_base import (
     Score,
@@ -70,3 +70,12 @@ def family_of(score: str) -> str:
 def titles() -> dict[str, str]:
     """What a reader is told that scores are, where their names do not say it."""
     return {score.name: score.title for score in SCORES.values() if score.title}
+
+
+def is_dataset_folder(name: str) -> bool:
+    """Whether a folder of this name, at the root of a dataset, is one of its own.
+
+    >>> is_dataset_folder("previews"), is_dataset_folder("ce1_embd"), is_dataset_folder("shards")
+    (True, True, False)
+    """
+    return name in FOLDERS or any(artefact.lies_in(name) for artefact in ARTEFACTS)

@@ -15,6 +15,7 @@ from finecut.pipeline.commands.base import BOOKS
 from finecut.pipeline.disk import disk_trouble
 from finecut.pipeline.options import Options
 from finecut.transforms.cut.chunk import NO_FRAMES
+from finecut.transforms.registry import ARTEFACTS
 
 SHOWN_FAILURES = 5
 #: Of fewer clips a share says nothing.
@@ -149,7 +150,7 @@ def _where(options: Options, summary: Summary) -> str:
         return f"dry run: no clip was written{where and f'; {where}'}"
     folders = [
         "clips",
-        "previews",
+        *(artefact.folder for artefact in ARTEFACTS if "*" not in artefact.folder),
         *map(embedding_folder, summary.vectors),
         "filtered_clips",
         "metas/v0",

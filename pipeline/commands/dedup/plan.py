@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 import pyarrow as pa
 
 from finecut.io.dataset.output import NoDataset, Output
-from finecut.io.layout import Layout
+from finecut.io.layout import DEDUP, Layout
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import LeadsOutside, refuse_outside
 from finecut.io.tables.parquet import facts_of, tables_in
@@ -19,6 +18,7 @@ from finecut.transforms.dedup.clustering import Clustering
 from finecut.transforms.dedup.folder import STATE, Deduping
 from finecut.transforms.dedup.reuse import digest_of, foreign_in, reusing
 from finecut.transforms.option import LITE
+from finecut.transforms.registry import is_dataset_folder
 
 #: How far apart duplicates may be when their pictures are compared as well, and when only vectors
 #: decide. The first line was measured; the others are careful guesses.
@@ -26,11 +26,6 @@ EPS: Final = {LITE: (0.3, 0.1)}
 OTHER_EPS: Final = (0.2, 0.05)
 #: Pairs of a lower cosine are not kept, so no larger eps comes without comparing again.
 FLOOR: Final = 0.7
-#: Folders of a dataset that others read: dedup puts nothing into them.
-OWN_FOLDERS: Final = re.compile(
-    r"(clips|filtered_clips|metas|previews|failures|runs|report|processed_[^/]*|[^/]*_embd"
-    r"|[^/]*_embd_parquet|\.finecut|\.staging)(/.*)?"
-)
 
 
 def planned(command: FindDuplicates) -> Deduping:
@@ -123,7 +118,9 @@ def _check_into(options: DedupOptions, layout: Layout, tables: str) -> None:
         return
     into, root, tables = map(shelf.identity, (shelf.absolute(options.into), layout.root, tables))
     below = into[len(root) + 1 :] if into.startswith(f"{root}/") else ""
-    if into == root or OWN_FOLDERS.fullmatch(below) or f"{into}/".startswith(f"{tables}/"):
+    name = below.partition("/")[0]
+    own = name != DEDUP and is_dataset_folder(name)
+    if into == root or own or f"{into}/".startswith(f"{tables}/"):
         raise OptionError(
             f"--into {options.into} is the dataset, or one of the folders that hold what it is "
             f"made of, and finecut dedup writes tables of its own: write another folder, or leave "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import Final
 
 from finecut.io.dataset.output import Output
 from finecut.io.storage import files as shelf
@@ -13,27 +12,9 @@ from finecut.pipeline.at_work import refuse_unknown_store, shelf_in
 from finecut.pipeline.commands.shard import Shard, ShardOptions
 from finecut.pipeline.options import OptionError
 from finecut.transforms.filter.rules import parse_rule_on_output
+from finecut.transforms.registry import is_dataset_folder
 from finecut.transforms.shard.bins import binning, parse_edges
 from finecut.transforms.shard.material import NONE, Sharding
-
-#: Folders of a dataset, and how those for vectors end.
-OWN_FOLDERS: Final = frozenset(
-    [
-        "clips",
-        "filtered_clips",
-        "metas",
-        "previews",
-        "processed_videos",
-        "processed_clip_chunks",
-        "failures",
-        "runs",
-        "report",
-        "dedup",
-        ".finecut",
-        ".staging",
-    ]
-)
-OWN_ENDINGS: Final = ("_embd", "_embd_parquet")
 
 
 def planned(command: Shard) -> Sharding:
@@ -96,7 +77,7 @@ def _refuse_own_folders(sharding: Sharding) -> None:
     dataset = shelf.identity(sharding.output.root)
     inside = shelf.identity(sharding.folder.root).removeprefix(f"{dataset}/")
     name = inside.split("/")[0]
-    if inside.startswith("/") or not (name in OWN_FOLDERS or name.endswith(OWN_ENDINGS)):
+    if inside.startswith("/") or not is_dataset_folder(name):
         return
     raise OptionError(
         f"--output is inside {name}/, a folder of the dataset itself, where shards would be "
