@@ -75,10 +75,8 @@ class CutChoices:
     long_scenes: str = option(
         "stride",
         SCENES,
-        (
-            "What to do with a scene that is longer: clips one after the other, or one clip from "
-            "its beginning."
-        ),
+        "What to do with a scene that is longer: clips one after the other, or one clip from "
+        "its beginning.",
         choices=("stride", "truncate"),
     )
 

@@ -81,10 +81,8 @@ class EncodeChoices:
     encoder_threads: int = option(
         1,
         ENCODE,
-        (
-            "Threads of one encoder. They affect the bytes that it writes, so keep the number "
-            "for the same output."
-        ),
+        "Threads of one encoder. They affect the bytes that it writes, so keep the number "
+        "for the same output.",
         metavar="N",
         above=0,
         most=MOST_ENCODER_THREADS,

@@ -26,10 +26,8 @@ class RunChoices:
     scratch_mb: int = option(
         1024,
         RUN,
-        (
-            "Largest size of that folder in megabytes; contact sheets that do not fit are "
-            "sampled again."
-        ),
+        "Largest size of that folder in megabytes; contact sheets that do not fit are "
+        "sampled again.",
         metavar="MB",
         least=0,
         matters=False,

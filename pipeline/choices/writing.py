@@ -20,10 +20,8 @@ class OutputChoices:
     window_remainder: int = option(
         128,
         PREVIEW,
-        (
-            "If at least this many frames are left at the end, they become another window; fewer "
-            "join the last one."
-        ),
+        "If at least this many frames are left at the end, they become another window; fewer "
+        "join the last one.",
         metavar="FRAMES",
         above=0,
     )

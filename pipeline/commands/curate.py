@@ -23,8 +23,7 @@ class Curate(VideoCommand["Ran"]):
     name = "curate"
     page = Page(
         "Turn a folder of videos into a training-ready dataset of clips.",
-        """\
-Finds the videos below --input, cuts each into clips, measures them, filters them by
+        """Finds the videos below --input, cuts each into clips, measures them, filters them by
         rules, embeds and captions them, and writes everything below --output: clips/,
         filtered_clips/, metas/, previews/, vectors, and a document for each finished video.
 

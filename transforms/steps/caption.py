@@ -59,10 +59,8 @@ class CaptionOptions(WriterMachine):
     captioning_prompt_variant: str = option(
         "default",
         CAPTIONS,
-        (
-            "The kind of prompt: for any footage, for a drive (av), or for a street camera "
-            "(av-surveillance)."
-        ),
+        "The kind of prompt: for any footage, for a drive (av), or for a street camera "
+        "(av-surveillance).",
         choices=VARIANTS,
         effective=MEASURED,
     )
@@ -77,10 +75,8 @@ class CaptionOptions(WriterMachine):
     captioning_sampling_fps: float = option(
         2.0,
         CAPTIONS,
-        (
-            "How many frames per second of each window the captioner gets (at least 4 frames, at "
-            "most 768)."
-        ),
+        "How many frames per second of each window the captioner gets (at least 4 frames, at "
+        "most 768).",
         metavar="N",
         above=0,
         most=MOST_RATE,

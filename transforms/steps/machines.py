@@ -51,10 +51,8 @@ class ModelMachine(ModelFolder):
     clips_together: int = option(
         8,
         MACHINES,
-        (
-            "How many clips a model on a GPU or a server gets at once; it divides them into "
-            "batches by number of pixels."
-        ),
+        "How many clips a model on a GPU or a server gets at once; it divides them into "
+        "batches by number of pixels.",
         metavar="N",
         above=0,
         most=1024,

@@ -17,10 +17,8 @@ from finecut.transforms.steps.screened import ScreenOptions
 class UnsafeOptions(ScreenOptions):
     unsafe_filter: str = filter_option(
         MODELS,
-        (
-            "Score how likely a clip is to be not safe for work; enable: reject clips above the "
-            "threshold."
-        ),
+        "Score how likely a clip is to be not safe for work; enable: reject clips above the "
+        "threshold.",
     )
     unsafe_threshold: float = threshold_option(
         0.5, MODELS, "Highest probability of a kept clip.", metavar="P", least=0, most=1

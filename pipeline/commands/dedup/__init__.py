@@ -96,11 +96,10 @@ class FindDuplicates(DatasetCommand[DedupOptions, "tuple[Deduping, Deduped]"]):
     name = "dedup"
     page = Page(
         "Find duplicate clips by their vectors and pictures, and list those to leave out.",
-        """\
-Clusters the vectors of DATASET, compares those that are close, and writes which clips are
-        duplicates of each other to DATASET/dedup/. Nothing else in DATASET is changed or deleted:
-        curate, refilter and shard take the list with --drop. The comparisons are saved, so running
-        it again with another --eps or --which-to-keep takes seconds.""",
+        """Clusters the vectors of DATASET, compares those that are close, and writes which
+        clips are duplicates of each other to DATASET/dedup/. Nothing else in DATASET is changed
+        or deleted: curate, refilter and shard take the list with --drop. The comparisons are
+        saved, so running it again with another --eps or --which-to-keep takes seconds.""",
         examples=(
             ("find them", "finecut dedup dataset"),
             ("more strictly, using the saved comparisons", "finecut dedup dataset --eps 0.1"),

@@ -13,10 +13,8 @@ class Doctor(VideoCommand[bool]):
     page = Page(
         "Test whether this machine can do what the options of curate ask for: codecs, models, "
         "output.",
-        (
-            "Takes the options of curate, but needs no input. The exit code is 1 if something "
-            "does not work."
-        ),
+        "Takes the options of curate, but needs no input. The exit code is 1 if something "
+        "does not work.",
         examples=(("before a long run", "finecut doctor --output dataset --generate-captions"),),
         usage="[options of curate]",
     )

@@ -24,10 +24,8 @@ class ReportOptions(DatasetOptions):
     workers: int = option(
         0,
         RUN,
-        (
-            "How many documents are read at the same time; 0 means 1 from a disk, and 16 from a "
-            "bucket."
-        ),
+        "How many documents are read at the same time; 0 means 1 from a disk, and 16 from a "
+        "bucket.",
         metavar="N",
         shown="1, or 16 from a bucket",
         least=0,

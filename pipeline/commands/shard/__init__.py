@@ -124,10 +124,8 @@ class ShardOptions(DatasetOptions):
     no_mix: bool = option(
         False,
         SHARDS,
-        (
-            "Keep the clips of each video together and in order, instead of mixing the clips of "
-            "all videos."
-        ),
+        "Keep the clips of each video together and in order, instead of mixing the clips of "
+        "all videos.",
     )
     seed: int = option(0, SHARDS, "Seed for the order of the clips.", metavar="N")
     lance: bool = option(
@@ -171,11 +169,10 @@ class Shard(DatasetCommand[ShardOptions, "Ran"]):
     name = "shard"
     page = Page(
         "Write a dataset as WebDataset shards with an index, ready for training.",
-        """\
-Each clip is a sample in a tar: its video (mp4), its document (json), its caption (txt) and its
-        vector (npy). Clips of all videos are mixed, always in the same order. index.parquet says
-        where each one is, and the folder can be loaded as a Hugging Face dataset. A run that was
-        killed continues where it stopped.""",
+        """Each clip is a sample in a tar: its video (mp4), its document (json), its caption
+        (txt) and its vector (npy). Clips of all videos are mixed, always in the same order.
+        index.parquet says where each one is, and the folder can be loaded as a Hugging Face
+        dataset. A run that was killed continues where it stopped.""",
         examples=(
             ("everything that was kept", "finecut shard dataset --output shards"),
             (

@@ -94,10 +94,9 @@ class Verify(DatasetCommand[VerifyOptions, "Verified"]):
     name = "verify"
     page = Page(
         "Read a whole dataset again, and report what is wrong and where.",
-        """\
-Checks every document, clip, vector, preview and shard: whether it can be read, whether it
-        matches what other files say about it, and whether the books balance. Nothing is changed.
-        The exit code is 1 if something is wrong.""",
+        """Checks every document, clip, vector, preview and shard: whether it can be read,
+        whether it matches what other files say about it, and whether the books balance. Nothing
+        is changed. The exit code is 1 if something is wrong.""",
         examples=(
             ("check everything, including each frame of each clip", "finecut verify dataset"),
             (

@@ -150,10 +150,8 @@ KINDS: Final[Mapping[KindName, Kind]] = {
     "run-broken": Kind(
         "the document was edited, or a copy was cut short; sums that do not add up are a bug in "
         "finecut",
-        (
-            "If sums do not add up and nobody edited the document, report it; the clips do not "
-            "depend on it."
-        ),
+        "If sums do not add up and nobody edited the document, report it; the clips do not "
+        "depend on it.",
     ),
     "duplicates-broken": Kind("a copy was cut short, or finecut dedup was killed", DEDUP),
     "duplicates-differ": Kind("videos were curated again after the search for duplicates", DEDUP),
@@ -170,10 +168,8 @@ KINDS: Final[Mapping[KindName, Kind]] = {
     "leftover": Kind("a run is at work, or was killed", ASK, wrong=False),
     "film-damaged": Kind(
         "the source video is damaged there, and its packets were copied as they are",
-        (
-            "Nothing, or curate the video with --transcode encode, which marks clips with frames "
-            "that cannot be decoded."
-        ),
+        "Nothing, or curate the video with --transcode encode, which marks clips with frames "
+        "that cannot be decoded.",
         wrong=False,
     ),
     "not-read": Kind(
