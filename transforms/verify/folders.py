@@ -1,7 +1,5 @@
 """The folders of an output: what is checked of their files, and what runs left out of it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,13 +12,16 @@ from finecut.io.storage.json_documents import usable_json
 from finecut.io.tables.shards import ShardFolder
 from finecut.transforms.registry import ARTEFACTS
 from finecut.transforms.verify.checks.chunks import check_chunk, unreadable
-from finecut.transforms.verify.checks.duplicates import check_duplicates
-from finecut.transforms.verify.checks.findings import Finding
-from finecut.transforms.verify.checks.lists import check_failures, check_note, check_run
+from finecut.transforms.verify.checks.documents import (
+    check_duplicates,
+    check_failures,
+    check_note,
+    check_run,
+    check_video,
+)
+from finecut.transforms.verify.checks.findings import Finding, Verifying
 from finecut.transforms.verify.checks.orphans import There, dealt
 from finecut.transforms.verify.checks.shards import check_shard, shards_in
-from finecut.transforms.verify.checks.verifying import Verifying
-from finecut.transforms.verify.checks.videos import check_video
 
 #: Written last, by runs and by dedup.
 SUMMARY: Final = "summary.json"
@@ -116,7 +117,15 @@ def folders_of(layout: Layout) -> tuple[list[Folder], list[Finding]]:
         if folder.name in KNOWN or any(each.lies_in(folder.name) for each in ARTEFACTS):
             folders.append(folder)
         elif folder.name == STAGING:
-            notes += map(_leftover, shelf.folders_in(folder.path))
+            notes += [
+                Finding(
+                    "leftover",
+                    f"{STAGING}/{run.name}/",
+                    "is the staging folder of a run",
+                    "is removed when the run ends",
+                )
+                for run in map(Folder, shelf.folders_in(folder.path))
+            ]
         elif folder.name != PAGES:
             notes.append(
                 Finding(
@@ -127,15 +136,6 @@ def folders_of(layout: Layout) -> tuple[list[Folder], list[Finding]]:
                 )
             )
     return folders, notes
-
-
-def _leftover(run: str) -> Finding:
-    return Finding(
-        "leftover",
-        f"{STAGING}/{Folder(run).name}/",
-        "is the staging folder of a run",
-        "is removed when the run ends",
-    )
 
 
 def links_out(fence: Fence) -> list[Finding]:
@@ -162,20 +162,19 @@ def verifying_of(layout: Layout, folders: Sequence[Folder], **settings: Any) -> 
             if VECTORS.lies_in(name) or TABLES.lies_in(name)
         }
     )
-    notes = {folder: _note(layout, folder) for folder in vectors}
     runs = _options_of_runs(layout)
-    metas = shelf.some_file_in(layout.metas(), JSON) is not None
-    clips = any(_holds_clips(layout.clips(kept)) for kept in (True, False))
+    has_metas = shelf.some_file_in(layout.metas(), JSON) is not None
+    has_clips = any(_holds_clips(layout.clips(kept)) for kept in (True, False))
     return Verifying(
         layout,
         # What no run left out has to be there, even if all of it is missing.
-        has_metas=metas or not _left_out(runs, "dry_run"),
-        has_clips=clips or not _left_out(runs, "dry_run", "no_upload_clips"),
+        has_metas=has_metas or not _left_out(runs, "dry_run"),
+        has_clips=has_clips or not _left_out(runs, "dry_run", "no_upload_clips"),
         has_previews=PREVIEWS.folder in names,
         folders=frozenset(names),
         open_videos=frozenset(_open_videos(layout)),
         vectors=tuple(vectors),
-        notes={folder: note for folder, note in notes.items() if note},
+        notes={folder: note for folder in vectors if (note := _note(layout, folder))},
         **settings,
     )
 

@@ -8,18 +8,23 @@
                      └─ files ────────────────────────────┼─────────┴ by owner ─▶ orphans      │
                                                           └─ tables ─ by folder ─▶ one model ──┘
 
-The unit of work is a chunk, as it was when the output was made. Nothing is written but findings.
+The unit of work is a chunk, as it was when the output was made. Nothing is written but findings:
+they come out of the pipeline as one file, so it is the same on a cluster.
 """
 
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
 from finecut.io.records import CODING
+from finecut.io.storage.publishing import Shelf
 from finecut.transforms.beam.metrics import count
-from finecut.transforms.verify.checks.findings import KINDS, Checked, Finding, together
+from finecut.transforms.verify.checks.documents import Facts, wrong_in_video
+from finecut.transforms.verify.checks.findings import KINDS, Checked, Finding, Verifying, together
 from finecut.transforms.verify.checks.orphans import (
     Claim,
     Entry,
@@ -28,16 +33,10 @@ from finecut.transforms.verify.checks.orphans import (
     wrong_with_owners,
 )
 from finecut.transforms.verify.checks.vectors import Signed
-from finecut.transforms.verify.checks.verifying import Verifying
-from finecut.transforms.verify.checks.videos import Facts, wrong_in_video
 from finecut.transforms.verify.folders import Folder, Work, check_work, work_in
 
-CHECKED: Final = "checked"
-CLAIMS: Final = "claims"
-FACTS: Final = "facts"
-SIGNED: Final = "signed"
-FILES: Final = "files"
-FINDINGS: Final = "findings"
+CHECKED, CLAIMS, FACTS, SIGNED = ABOUT_FILES = ("checked", "claims", "facts", "signed")
+FILES, FINDINGS = "files", "findings"
 
 #: Counters that progress shows.
 LOOKED_AT, TO_CHECK, WRONG = "verify/items", "clips to check", "things wrong"
@@ -94,10 +93,7 @@ class VerifyOutput(beam.PTransform[beam.PCollection[Folder], Any]):
         checked = (
             listed.work
             | "Deal" >> beam.Reshuffle()
-            | "Check"
-            >> beam.FlatMap(_checked, verifying).with_outputs(
-                CHECKED, CLAIMS, FACTS, SIGNED, main=FINDINGS
-            )
+            | "Check" >> beam.FlatMap(_checked, verifying).with_outputs(*ABOUT_FILES, main=FINDINGS)
         )
         videos = (
             checked[FACTS]
@@ -117,7 +113,7 @@ class VerifyOutput(beam.PTransform[beam.PCollection[Folder], Any]):
             ).with_output_types(Finding)
         )
         models = find_other_models(checked[SIGNED], verifying)
-        parts = [listed[FINDINGS], checked.findings, videos, orphans, models]
+        parts = (listed[FINDINGS], checked.findings, videos, orphans, models)
         findings = parts | "Findings" >> beam.Flatten()
         total = checked[CHECKED] | "Add up" >> beam.CombineGlobally(together)
         return {FINDINGS: findings, CHECKED: total}
@@ -184,3 +180,67 @@ def _checked(
 
 def _to(tag: str, value: object) -> Any:
     return TaggedOutput(tag, value)
+
+
+# ── the findings as a file: JSON lines, the last of which says what was checked ──────────────────
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What a verification found."""
+
+    findings: tuple[Finding, ...]
+    checked: Mapping[str, float]
+
+    @property
+    def wrong(self) -> list[Finding]:
+        return [each for each in self.findings if KINDS[each.kind].wrong]
+
+    @property
+    def notes(self) -> list[Finding]:
+        return [each for each in self.findings if not KINDS[each.kind].wrong]
+
+
+_Report = tuple[beam.PCollection[Finding], beam.PCollection[Checked]]
+
+
+class WriteFindings(beam.PTransform[_Report, beam.PCollection[int]]):
+    """(Findings, what was checked) → one file of JSON lines."""
+
+    def __init__(self, own: Shelf, path: str) -> None:
+        super().__init__()
+        self.own, self.path = own, path
+
+    def expand(self, inputs: _Report) -> beam.PCollection[int]:
+        own, path = self.own, self.path
+
+        def write(checked: Checked, findings: Iterable[Finding]) -> int:
+            return own.write(path, report_of(findings, checked))
+
+        findings, checked = inputs
+        return checked | "Write" >> beam.Map(
+            write, findings=beam.pvalue.AsIter(findings)
+        ).with_output_types(int)
+
+
+def report_of(findings: Iterable[Finding], checked: Checked) -> bytes:
+    """JSON lines: a finding on each, and at last what was checked."""
+    order = {name: place for place, name in enumerate(KINDS)}
+    ordered = sorted(set(findings), key=lambda f: (order[f.kind], f.path, f.wrong, f.should))
+    lines = [*map(_line, ordered), json.dumps({"checked": dict(checked.counts)})]
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _line(finding: Finding) -> str:
+    kind = KINDS[finding.kind]
+    level = "wrong" if kind.wrong else "note"
+    return json.dumps({"level": level, **asdict(finding), "usually": kind.usually, "do": kind.do})
+
+
+def read_report(data: bytes) -> Verified:
+    """What :func:`report_of` wrote down."""
+    *lines, last = [json.loads(line) for line in data.decode().splitlines()]
+    keys = ("kind", "path", "wrong", "should")
+    return Verified(
+        tuple(Finding(**{key: line[key] for key in keys}) for line in lines), last["checked"]
+    )

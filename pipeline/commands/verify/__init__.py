@@ -12,7 +12,7 @@ from finecut.pipeline.commands.base import DONE, DatasetCommand, DatasetOptions,
 from finecut.transforms.option import LIMITS, LONGEST_WAIT, option
 
 if TYPE_CHECKING:
-    from finecut.transforms.verify.findings_file import Verified
+    from finecut.transforms.verify.output import Verified
 
 CHECK = "checking"
 

@@ -26,7 +26,6 @@ from finecut.pipeline.cli.progress import counted_line
 from finecut.pipeline.commands.verify import Verify, VerifyOptions
 from finecut.pipeline.options import OptionError
 from finecut.transforms.verify.checks.findings import Finding
-from finecut.transforms.verify.findings_file import Verified, WriteFindings, read_report
 from finecut.transforms.verify.folders import Folder, folders_of, links_out, verifying_of
 from finecut.transforms.verify.output import (
     CHECKED,
@@ -34,7 +33,10 @@ from finecut.transforms.verify.output import (
     LOOKED_AT,
     TO_CHECK,
     WRONG,
+    Verified,
     VerifyOutput,
+    WriteFindings,
+    read_report,
 )
 
 DECODING: Final = "finecut.transforms.verify.checks.decoding"

@@ -49,15 +49,13 @@ from finecut.transforms.preview.making import Making, made
 from finecut.transforms.split.spans import FixedStride, Splitting, chunks_of
 from finecut.transforms.steps.preview import Preview, PreviewOptions
 from finecut.transforms.verify.checks.decoding import clip_found
-from finecut.transforms.verify.checks.findings import KINDS, Finding, KindName
+from finecut.transforms.verify.checks.documents import ChunkFacts, VideoFacts, wrong_in_video
+from finecut.transforms.verify.checks.findings import KINDS, Finding, KindName, Verifying
 from finecut.transforms.verify.checks.orphans import Claim, share_of, wrong_with_owners
 from finecut.transforms.verify.checks.shards import check_shard, shards_in
 from finecut.transforms.verify.checks.vectors import Signed
-from finecut.transforms.verify.checks.verifying import Verifying
-from finecut.transforms.verify.checks.videos import ChunkFacts, VideoFacts, wrong_in_video
-from finecut.transforms.verify.findings_file import Verified, read_report
 from finecut.transforms.verify.folders import Work, check_work, folders_of, verifying_of, work_in
-from finecut.transforms.verify.output import added, wrong_in_folder
+from finecut.transforms.verify.output import Verified, added, read_report, wrong_in_folder
 from finecut.transforms.write.clips import (
     publish_artefacts,
     publish_clip,

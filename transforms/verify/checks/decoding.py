@@ -3,8 +3,6 @@
 What comes back is text and is checked: a decoder may have been taken over by its file.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json
@@ -22,7 +20,7 @@ from finecut.io.process.child import beat
 from finecut.io.process.children import ChildDied, ChildLimits, preload, run_in_child
 from finecut.io.storage import files as shelf
 from finecut.transforms.beam.guard import attempted
-from finecut.transforms.verify.checks.verifying import Verifying
+from finecut.transforms.verify.checks.findings import Verifying
 
 preload(__name__)
 
@@ -82,10 +80,11 @@ def _answer(
     work: Callable[..., Iterable[bytes]], *args: Any, limits: ChildLimits | None
 ) -> dict[str, Any]:
     """What the work says, made in a child where there are limits."""
-    if limits is None:
-        outcome = attempted(lambda: list(work(*args)))
-    else:
-        outcome = _from_child(work, *args, limits=limits)
+    outcome = (
+        attempted(lambda: list(work(*args)))
+        if limits is None
+        else _from_child(work, *args, limits=limits)
+    )
     if isinstance(outcome, Exception):
         raise Trouble(_words(outcome)) from outcome
     try:

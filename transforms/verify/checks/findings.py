@@ -1,15 +1,27 @@
-"""Findings: what is wrong with an output, where, and what one does about it.
+"""What all checks share: findings, and what each check is told.
 
-A kind says once what usually causes its findings and what to do; a finding says where and what.
-Kinds that are only worth knowing are notes: a video that is being worked on is nothing wrong.
+A finding says what is wrong with an output, and where. Its kind says once what usually causes such
+findings and what to do. Kinds that are only worth knowing are notes: a video that is being worked
+on is nothing wrong.
 """
 
-from __future__ import annotations
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal, TypeVar
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Final, Literal
+from finecut.io.layout import Layout, clip_path_is_sharded
+from finecut.io.media.limits import USUAL_LIMITS, Limits
+from finecut.io.process.children import ChildLimits
+from finecut.io.process.threads import in_order
+from finecut.io.storage import files as shelf
+from finecut.io.storage.fence import NO_FENCE, Fence
 
+T = TypeVar("T")
+R = TypeVar("R")
+
+#: Reads of one chunk that wait together.
+READ_AHEAD: Final = 8
 AGAIN: Final = (
     "Remove the video's document under processed_videos/ and run the same finecut curate again: "
     "it replaces what is complete by the same, and adds what is missing."
@@ -214,3 +226,59 @@ def together(several: Iterable[Checked]) -> Checked:
     for name, number in (each for checked in several for each in checked.counts.items()):
         sums[name] = sums.get(name, 0) + number
     return Checked(dict(sorted(sums.items())))
+
+
+def several(ids: Iterable[str]) -> list[str]:
+    """Those that are there more than once.
+
+    >>> several(["b", "a", "b"])
+    ['b']
+    """
+    return sorted(id for id, number in Counter(ids).items() if number > 1)
+
+
+# ── what each check is told ──────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Verifying:
+    """One verification. Paths in findings are below ``layout.root``."""
+
+    layout: Layout
+    #: Decode nothing.
+    quick: bool = False
+    #: What one clip may ask for.
+    film: Limits = USUAL_LIMITS
+    #: What the child that decodes it may take; ``None``: decode here.
+    limits: ChildLimits | None = None
+    #: A dry run wrote no documents of clips, ``--no-upload-clips`` no files.
+    has_metas: bool = True
+    has_clips: bool = True
+    has_previews: bool = True
+    #: The output's folders.
+    folders: frozenset[str] = frozenset()
+    #: Videos that are being worked on, by their paths below the input.
+    open_videos: frozenset[str] = frozenset()
+    #: Folders of vectors (``ce1_embd``), and what the note of each says.
+    vectors: tuple[str, ...] = ()
+    notes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    #: What is not left by any link.
+    fence: Fence = NO_FENCE
+
+    @property
+    def root(self) -> str:
+        return self.layout.root.rstrip("/")
+
+    def each(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        """As ``map``; side by side where reading means waiting for a network."""
+        remote = shelf.is_remote(self.layout.root)
+        return in_order(work, items, READ_AHEAD) if remote else map(work, items)
+
+    def below(self, path: str) -> str:
+        """The path as findings name it."""
+        return path.removeprefix(f"{self.root}/")
+
+    def clip(self, id: str, kept: bool, location: str) -> str:
+        """Where a clip lies, in an output that is sharded as its document's location is."""
+        sharded = clip_path_is_sharded(location)
+        return replace(self.layout, shard_prefix=sharded).clip(id, kept)

@@ -8,8 +8,6 @@ A file is named by its owner: a clip, or for tables a chunk. Owners are dealt to
 *shares*, each looked at as one, so that no worker has to know all clips.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -84,8 +82,8 @@ def dealt(paths: Iterable[str]) -> Iterator[tuple[str, There]]:
 
 def mentioned(ids: Iterable[str], path: str) -> Iterator[tuple[str, Mention]]:
     """Clips that a table speaks of, by their shares."""
-    named = ((id, id) for id in ids)
-    return ((share, Mention(path, together)) for share, together in _by_share(named))
+    shares = _by_share((id, id) for id in ids)
+    return ((share, Mention(path, together)) for share, together in shares)
 
 
 def _by_share(owned: Iterable[tuple[str, str]]) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -4,8 +4,6 @@ Archives are read twice: by the rules of WebDataset's own reader, or by that rea
 package is installed; and member by member, for places and digests.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib
 import importlib.util
@@ -24,8 +22,7 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import is_plain_name
 from finecut.io.tables.shards import TAR, ShardFolder
 from finecut.io.tables.tar import END, padding
-from finecut.transforms.verify.checks.books import several
-from finecut.transforms.verify.checks.findings import Checked, Finding
+from finecut.transforms.verify.checks.findings import Checked, Finding, several
 
 COLUMNS: Final = ("id", "shard", "offset", "num_bytes", "sha256")
 FILM: Final = "mp4"

@@ -4,8 +4,6 @@ What a pickle names is never called: usually it is the very bytes that the table
 what is not is read with notes in place of names (:mod:`finecut.io.tables.vector_pickles`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -19,16 +17,13 @@ from finecut.io.storage import files as shelf
 from finecut.io.tables.parquet import embedding_pickle, facts_of, from_parquet
 from finecut.io.tables.vector_pickles import NoVector, read_vector
 from finecut.transforms.embed.one_model import ALGORITHM, DIMENSION, MODEL, REVISION
-from finecut.transforms.verify.checks.books import several
 from finecut.transforms.verify.checks.clips import Chunk, Clip
-from finecut.transforms.verify.checks.findings import Checked, Finding
+from finecut.transforms.verify.checks.findings import Checked, Finding, Verifying, several
 from finecut.transforms.verify.checks.orphans import Claim
-from finecut.transforms.verify.checks.verifying import Verifying
 
 ENDING = "_embedding"
 
 Vector = NDArray[Any]
-Models = Mapping[str, str]
 
 
 class NoTable(ValueError):
@@ -62,21 +57,15 @@ def read_table(data: bytes, path: str) -> Table:
     """The table that these bytes are, or :class:`NoTable`."""
     try:
         table = from_parquet(data, columns=["id", "embedding"])
-        ids = list(map(str, table.column("id").to_pylist()))
-        vectors = [_numbers(row) for row in table.column("embedding")]
+        ids, rows = list(map(str, table.column("id").to_pylist())), table.column("embedding")
+        if rows.null_count:
+            raise ValueError("a row has no vector")
+        if not pa.types.is_floating(rows.type.value_type):
+            raise ValueError(f"a vector is made of {rows.type.value_type}")
+        vectors = [row.values.to_numpy(zero_copy_only=False) for row in rows]
         return Table(path, ids, vectors, facts_of(data))
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise NoTable(f"is not a table of vectors ({str(error)[:200]})") from error
-
-
-def _numbers(row: Any) -> Vector:
-    values = None if row is None else row.values
-    if values is None:
-        raise ValueError("a row has no vector")
-    numbers: Vector = values.to_numpy(zero_copy_only=False)
-    if not np.issubdtype(numbers.dtype, np.floating):
-        raise ValueError(f"a vector is made of {numbers.dtype}")
-    return numbers
 
 
 def check_vectors(
@@ -91,10 +80,9 @@ def check_vectors(
 
 def _models_of(clip: Clip) -> dict[str, Any]:
     """The folders of vectors that the document speaks of, and what it says of their models."""
-    models = clip.document.get("models", {})
     return {
         embedding_folder(name.removesuffix(ENDING)): said
-        for name, said in models.items()
+        for name, said in clip.document.get("models", {}).items()
         if name.endswith(ENDING)
     }
 
@@ -122,7 +110,9 @@ def _check_folder(
         else:
             yield from wrong_with_table(table, kept, pickles)
             yield from _wrong_with_models(table, folder, kept, verifying)
-            yield Signed(folder, _signature(table), name)
+            # What is the same in all tables of a folder.
+            lengths = " and ".join(map(str, table.lengths))
+            yield Signed(folder, f"{_model(table.facts)}, {lengths} numbers", name)
     elif pickles:
         yield Finding(
             "table-missing",
@@ -134,27 +124,18 @@ def _check_folder(
     chunk.num_vectors += len(rows)
     for id, pickled in pickles.items():
         yield from wrong_with_pickle(pickled, paths[id], rows.get(id))
-    for id, clip in kept.items():
-        promised = folder in _models_of(clip)
-        # Of a broken table, which is named, nobody knows whose vectors it had.
-        if broken or promised or id in rows or id in pickles:
-            chunk.with_vectors.add(id)
-        if broken or id in pickles:
-            continue
-        if id in rows:
-            yield Finding(
-                "vector-missing",
-                paths[id],
-                "is missing",
-                "its row is in the table of its chunk",
-            )
-        elif promised:
-            yield Finding(
-                "vector-missing",
-                paths[id],
-                "is missing, with its row",
+    promised = {id for id, clip in kept.items() if folder in _models_of(clip)}
+    # Of a broken table, which is named, nobody knows whose vectors it had.
+    known = {*kept} if broken else {*kept} & {*promised, *rows, *pickles}
+    chunk.with_vectors |= known
+    for id in () if broken else sorted(known - {*pickles}):
+        wrong, should = "is missing", "its row is in the table of its chunk"
+        if id not in rows:
+            wrong, should = (
+                f"{wrong}, with its row",
                 "its clip's document names the model of its vector",
             )
+        yield Finding("vector-missing", paths[id], wrong, should)
 
 
 def _read(path: str) -> bytes | None:
@@ -169,19 +150,14 @@ def wrong_with_table(
 ) -> Iterator[Finding]:
     """What is wrong with a table by itself, and with whose rows it has."""
     name = table.path
-    for id in several(table.ids):
-        yield Finding("table-differs", name, f"has several rows of {id}", "should have one")
-    for id in sorted({*table.ids} - {*kept}):
-        yield Finding(
-            "table-differs",
-            name,
-            f"has a row of {id}",
-            "should have rows of the kept clips of its chunk only",
-        )
-    for id in sorted({*pickles} - {*table.ids}):
-        yield Finding(
-            "table-differs", name, f"has no row of {id}", "its pickle says that it has a vector"
-        )
+    here, only_kept = {*table.ids}, "should have rows of the kept clips of its chunk only"
+    for ids, wrong, should in (
+        (several(table.ids), "has several rows of", "should have one"),
+        (sorted(here - {*kept}), "has a row of", only_kept),
+        (sorted({*pickles} - here), "has no row of", "its pickle says that it has a vector"),
+    ):
+        for id in ids:
+            yield Finding("table-differs", name, f"{wrong} {id}", should)
     length = table.facts.get(DIMENSION)
     if len(table.lengths) > 1 or (length is not None and {*map(str, table.lengths)} - {length}):
         yield Finding(
@@ -244,11 +220,6 @@ def _first_wrong(vector: Vector) -> str:
 # ── whose they are ───────────────────────────────────────────────────────────────────────────────
 
 
-def _signature(table: Table) -> str:
-    """What is the same in all tables of a folder."""
-    return f"{_model(table.facts)}, {' and '.join(map(str, table.lengths))} numbers"
-
-
 def _model(facts: Mapping[str, str]) -> str:
     if ALGORITHM not in facts:
         return "vectors of an unknown model"
@@ -282,13 +253,13 @@ def _wrong_with_models(
             )
 
 
-def _same(facts: Models, note: Models) -> bool:
+def _same(facts: Mapping[str, str], note: Mapping[str, str]) -> bool:
     """The same weights may be named by another path, where a revision says which they are."""
     keys = (ALGORITHM, REVISION) if REVISION in note else (ALGORITHM, REVISION, MODEL)
     return all(facts.get(key) == note.get(key) for key in keys)
 
 
-def _same_in_document(said: Any, facts: Models) -> bool:
+def _same_in_document(said: Any, facts: Mapping[str, str]) -> bool:
     if not isinstance(said, Mapping) or ALGORITHM not in facts:
         return True
     return said.get("revision") == facts.get(REVISION) and (
