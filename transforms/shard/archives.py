@@ -21,7 +21,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Literal, NamedTuple, TypeVar
+from typing import Any, Final, Literal, NamedTuple
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
@@ -43,9 +43,7 @@ from finecut.transforms.shard.material import (
     material_of,
     storable,
 )
-from finecut.transforms.shard.plan import PlannedClip, ShardPlan, digest_of, read_plans
-
-Number = TypeVar("Number", int, float)
+from finecut.transforms.shard.plan import PlannedClip, ShardPlan, digest_of
 
 #: A clip is read in pieces of that many bytes; one that is no larger is read ahead.
 PIECE: Final = 16 << 20
@@ -205,26 +203,14 @@ def _row(material: Material) -> dict[str, Any]:
     }
 
 
-def _number(value: object, kind: type[Number]) -> Number | None:
+def _number(value: object, kind: type[int] | type[float]) -> float | None:
     """A number of a document, which another program may have written."""
     if not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return kind(value)
 
 
-# ── the transforms ───────────────────────────────────────────────────────────────────────────────
-
-
-class ReadPlans(beam.PTransform[beam.PCollection[str], beam.PCollection[ShardPlan]]):
-    """Files of plans → plans, dealt out anew: one file holds many."""
-
-    def expand(self, paths: beam.PCollection[str]) -> beam.PCollection[ShardPlan]:
-        return (
-            paths
-            | "Read"
-            >> beam.FlatMap(lambda path: read_plans(shelf.read(path))).with_output_types(ShardPlan)
-            | "Deal" >> beam.Reshuffle()
-        )
+# ── the transform ───────────────────────────────────────────────────────────────────────────────
 
 
 class WriteShards(beam.PTransform[beam.PCollection[ShardPlan], Any]):

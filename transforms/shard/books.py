@@ -1,16 +1,44 @@
-"""What became of each clip that a dataset lists, while it becomes shards."""
+"""The books of sharding: what became of each clip that a dataset lists; and the dataset card.
 
-from __future__ import annotations
+Hugging Face's ``datasets`` guesses the fields of a WebDataset from its first five samples and
+refuses it when they are not alike, as with clips of which only some have a caption. So the card
+names the fields, and ``load_dataset(FOLDER)`` gives each clip all of them, empty where there is
+nothing.
+"""
 
+import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from finecut.io.records import Failure
+from finecut.transforms.write.documents import placed
 
 #: Failures that are shown; all of them are in the list.
 SHOWN_FAILURES: Final = 5
+
+#: A card without this line is somebody's own, and stays.
+MARK: Final = "<!-- Written by finecut shard, again and again as long as this line stays. -->"
+TEXT, NUMBER, COUNT, YES = "string", "float64", "int64", "bool"
+
+#: What every document says, and of what type it is.
+_SAID: Final[Mapping[str, Any]] = {
+    "span_uuid": TEXT,
+    "source_video": TEXT,
+    "duration_span": [NUMBER],
+    "width_source": COUNT,
+    "height_source": COUNT,
+    "framerate_source": NUMBER,
+    "width": COUNT,
+    "height": COUNT,
+    "framerate": NUMBER,
+    "num_frames": COUNT,
+    "video_codec": TEXT,
+    "num_bytes": COUNT,
+    "sha256": TEXT,
+    "valid": YES,
+}
 
 
 @dataclass
@@ -73,12 +101,11 @@ class Books:
 
     @property
     def failure_lines(self) -> list[str]:
-        failures = self.failures_in_order
         lines = [
             f"{' '.join(one.lost_shots[:1]) or one.source.name}: {one.message}"
-            for one in failures[:SHOWN_FAILURES]
+            for one in self.failures_in_order[:SHOWN_FAILURES]
         ]
-        more = len(failures) - len(lines)
+        more = len(self.failures) - len(lines)
         return [*lines, f"… and {more} more"] if more else lines
 
     def imbalance(self) -> str | None:
@@ -97,3 +124,90 @@ class Books:
             # A clip that fails in two passes is one failure.
             key = " ".join(failure.lost_shots) or failure.source.name
             self.failures.setdefault(key, failure)
+
+
+# ── the card ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def card(books: Books) -> str:
+    """The card's text."""
+    # Shards lie in folders, one for each bin, or in none.
+    pattern = "*/*.tar" if any(books.bins) else "*.tar"
+    example = (
+        "BIN/{00000..LAST}.tar" if any(books.bins) else f"{{00000..{books.shards - 1:05d}}}.tar"
+    )
+    lines = [
+        "---",
+        "configs:",
+        "- config_name: default",
+        "  data_files:",
+        "  - split: train",
+        f'    path: "{pattern}"',
+        "dataset_info:",
+        "- config_name: default",
+        "  features:",
+        *_features(_fields(books), "  "),
+        "---",
+        MARK,
+        "",
+        "# Clips",
+        "",
+        f"{books.written} clips, {books.seconds / 3600:.1f} hours, in {books.shards} shards of "
+        f"{books.num_bytes / 1e9:.1f} GB together. A clip is a row of members with one key: "
+        f"{_members(books)}.",
+        "",
+        "```python",
+        "from datasets import load_dataset",
+        f'clips = load_dataset("FOLDER", split="train", streaming=True){" " * 8}# this folder',
+        "",
+        "import webdataset",
+        f'clips = webdataset.WebDataset("FOLDER/{example}").decode()',
+        "```",
+        "",
+        "`index.parquet` has a row for each clip: its scores, its shard, and the offset and the "
+        "size of its film in it, so that one clip is one ranged read. `metadata.parquet` serves a "
+        "folder whose shards were unpacked where they lie: "
+        '`load_dataset("videofolder", data_dir="FOLDER")`.',
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _fields(books: Books) -> dict[str, Any]:
+    kinds = {name: TEXT if name in books.labels else NUMBER for name in sorted(books.scores)}
+    windows = {"start_frame": COUNT, "end_frame": COUNT}
+    windows |= dict.fromkeys(sorted(books.captions), TEXT)
+    document = {**_SAID, **placed(kinds), "windows": [windows]}
+    fields: dict[str, Any] = {"mp4": "video", "json": document}
+    if books.texts:
+        fields["txt"] = TEXT
+    if books.vectors:
+        fields["npy"] = ["float32"]
+    return fields | {"__key__": TEXT, "__url__": TEXT}
+
+
+def _features(fields: Mapping[str, Any], indent: str) -> Iterable[str]:
+    """Fields as the card's YAML says them."""
+    for name, kind in fields.items():
+        yield f"{indent}- name: {json.dumps(name)}"
+        if isinstance(kind, str):
+            yield f"{indent}  dtype: {kind}"
+        elif isinstance(kind, Sequence):
+            [item] = kind
+            if isinstance(item, str):
+                yield f"{indent}  list: {item}"
+            else:
+                yield f"{indent}  list:"
+                yield from _features(item, f"{indent}  ")
+        else:
+            yield f"{indent}  struct:"
+            yield from _features(kind, f"{indent}  ")
+
+
+def _members(books: Books) -> str:
+    members = ["the film (`mp4`)", "its document with all scores (`json`)"]
+    if books.texts:
+        members.append("its caption, if it has one (`txt`)")
+    if books.vectors:
+        members.append("its vector, if it has one (`npy`, float32)")
+    return ", ".join(members)

@@ -1,6 +1,5 @@
 """Listing: what of each clip the plan has to know, or why the clip is left out."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -21,6 +20,7 @@ from finecut.io.tables.drops import drops_table, read_drops
 from finecut.transforms.beam.guard import FAILURES, attempted, failure, guarded
 from finecut.transforms.beam.metrics import count
 from finecut.transforms.filter.rules import verdict
+from finecut.transforms.shard.books import Books
 from finecut.transforms.shard.material import (
     Sharding,
     Tables,
@@ -79,12 +79,8 @@ def clips_of(chunk: str, output: Output) -> Iterator[Listed]:
         yield Listed(id, kept, key, source)
 
 
-class Looked(NamedTuple):
-    """What the plan has to know of a clip, its scores, and the names of its captions."""
-
-    candidate: Candidate
-    scores: Scores
-    captions: frozenset[str]
+#: What the plan has to know of a clip, its scores, and the names of its captions.
+Looked = tuple[Candidate, Scores, frozenset[str]]
 
 
 def look_at(
@@ -112,7 +108,7 @@ def look_at(
         order=mixed_order(clip.id, sharding.seed),
         digest=material.digest,
     )
-    return Looked(candidate, entry.scores, frozenset(entry.captions))
+    return candidate, entry.scores, frozenset(entry.captions)
 
 
 def labels_in(scores: Scores) -> Iterator[str]:
@@ -143,31 +139,7 @@ def _is_fit(clip: Listed, sharding: Sharding, tables: Tables) -> bool:
     return isinstance(entry, Entry) and attempted(lambda: _unfit(entry, sharding, tables)) is None
 
 
-# ── the transforms ───────────────────────────────────────────────────────────────────────────────
-
-
-class ReadChunks(beam.PTransform[beam.PCollection[Output], beam.PCollection[str]]):
-    """Outputs → the documents of their chunks, dealt out."""
-
-    def expand(self, outputs: beam.PCollection[Output]) -> beam.PCollection[str]:
-        return (
-            outputs
-            | "List" >> beam.FlatMap(lambda output: output.chunks()).with_output_types(str)
-            | "Deal" >> beam.Reshuffle()
-        )
-
-
-class ListClips(beam.PTransform[beam.PCollection[str], Any]):
-    """Documents of chunks → ``parts`` (:class:`Part`), ``failures``."""
-
-    def __init__(self, sharding: Sharding, tray: Shelf) -> None:
-        super().__init__()
-        self.sharding, self.tray = sharding, tray
-
-    def expand(self, chunks: beam.PCollection[str]) -> Any:
-        return chunks | "Look" >> beam.ParDo(_ListClips(self.sharding, self.tray)).with_outputs(
-            FAILURES, main="parts"
-        )
+# ── the transform ───────────────────────────────────────────────────────────────────────────────
 
 
 @lru_cache(maxsize=1)
@@ -177,23 +149,18 @@ def _drops_in(path: str) -> frozenset[str]:
 
 
 @dataclass
-class _Found:
+class _Found(Books):
     """What was found so far, and is not put down yet."""
 
     rows: list[Candidate] = field(default_factory=list)
-    listed: int = 0
-    left_out: Counter[str] = field(default_factory=Counter)
-    scores: set[str] = field(default_factory=set)
-    captions: set[str] = field(default_factory=set)
-    labels: set[str] = field(default_factory=set)
-    on_lists: int = 0
-    fit: list[str] = field(default_factory=list)
+    #: Clips that would be taken if they were not on a list.
+    missed: list[str] = field(default_factory=list)
 
     def put_down(self, tray: Shelf) -> Part:
         path, fit = (f"{tray.root}/{name}/{uuid4().hex}.parquet" for name in ("parts", "fit"))
         tray.write(path, candidate_table(self.rows))
-        if self.fit:
-            tray.write(fit, drops_table(self.fit))
+        if self.missed:
+            tray.write(fit, drops_table(self.missed))
         return Part(
             path,
             self.listed,
@@ -202,11 +169,13 @@ class _Found:
             captions=tuple(sorted(self.captions)),
             labels=tuple(sorted(self.labels)),
             on_lists=self.on_lists,
-            fit=fit if self.fit else None,
+            fit=fit if self.missed else None,
         )
 
 
-class _ListClips(beam.DoFn):
+class ListClips(beam.DoFn):
+    """Documents of chunks → ``parts`` (:class:`Part`), ``failures``."""
+
     def __init__(self, sharding: Sharding, tray: Shelf) -> None:
         super().__init__()
         self.sharding, self.tray, self._found = sharding, tray, _Found()
@@ -256,10 +225,11 @@ class _ListClips(beam.DoFn):
                 if looked == DUPLICATE and sharding.grouped:
                     duplicates.append(clip)
             else:
-                found.rows.append(looked.candidate)
-                found.scores |= looked.scores.keys()
-                found.captions |= looked.captions
-                found.labels |= {*labels_in(looked.scores)}
+                candidate, scores, captions = looked
+                found.rows.append(candidate)
+                found.scores |= scores.keys()
+                found.captions |= captions
+                found.labels |= {*labels_in(scores)}
         is_fit = partial(_is_fit, sharding=sharding, tables=tables)
         fits = in_order(is_fit, duplicates, sharding.threads)
-        found.fit += [clip.id for clip, fit in zip(duplicates, fits, strict=True) if fit]
+        found.missed += [clip.id for clip, fit in zip(duplicates, fits, strict=True) if fit]

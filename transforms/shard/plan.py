@@ -10,8 +10,6 @@ Nothing but the dataset and the options enters a plan: not the order in which wo
 how many there were. A shard's digest stands for every byte that goes into it.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -24,7 +22,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from finecut.io.tables.parquet import from_parquet, to_parquet
-from finecut.transforms.shard.bins import packed
 
 #: Changes when the same clips would make other bytes.
 FORMAT: Final = b"finecut shard 1"
@@ -154,6 +151,25 @@ def shards_of(clips: pa.Table, most_bytes: int, most_clips: int) -> Shards:
         for name, (start, end) in zip(names, pairwise([0, *ends]), strict=True)
     ]
     return Shards(clips, tuple(names), tuple(ends), tuple(of_shards))
+
+
+def packed(sizes: Sequence[int], most_bytes: int, most_clips: int = 0) -> Iterator[int]:
+    """Where each shard ends, so that none has more bytes or clips than this; 0 clips: any number.
+
+    What is larger than a shard may be has one to itself.
+
+    >>> list(packed([4, 4, 4, 20, 1], most_bytes=10))
+    [2, 3, 4, 5]
+    """
+    until = np.cumsum(np.asarray(sizes, np.int64))
+    start, before, count = 0, 0, len(until)
+    while start < count:
+        end = int(np.searchsorted(until, before + most_bytes, side="right"))
+        if most_clips:
+            end = min(end, start + most_clips)
+        start = max(end, start + 1)
+        before = int(until[start - 1])
+        yield start
 
 
 def digest_of_shard(name: str, digests: np.ndarray[tuple[int, ...], np.dtype[np.void]]) -> str:

@@ -3,13 +3,10 @@
 It is withdrawn before a shard is written, and promised again when all of them are there.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -19,7 +16,7 @@ import pyarrow.compute as pc
 from finecut.io.process.threads import in_order
 from finecut.io.records import to_json
 from finecut.io.storage import files as shelf
-from finecut.io.storage.json_documents import BadDocument, read_json
+from finecut.io.storage.json_documents import usable_json
 from finecut.io.storage.publishing import Shelf
 from finecut.io.tables.shards import (
     DIGEST,
@@ -36,8 +33,7 @@ from finecut.io.tables.shards import (
     write_lance,
     write_table,
 )
-from finecut.transforms.shard.books import Books
-from finecut.transforms.shard.card import MARK, Contents, card
+from finecut.transforms.shard.books import MARK, Books, card
 from finecut.transforms.shard.material import Sharding
 from finecut.transforms.shard.plan import FORMAT, Shards
 from finecut.transforms.write.documents import serialise
@@ -68,25 +64,26 @@ def promise(
     schema = schema.with_metadata({DIGEST: digest})
     if (folder.noted() or []) != sorted(shards.names):
         folder.write_note(own, shards.names)
-    _write_card(sharding, books)
-    _put(own, folder.failures, _failure_list(books))
+    there = shelf.read_if_there(folder.card)
+    if there is None or MARK.encode() in there:
+        _put(own, folder.card, card(books).encode())
+    failures = "".join(sorted(f"{to_json(one)}\n" for one in books.failures.values()))
+    _put(own, folder.failures, failures.encode(errors="surrogateescape"))
     _put(own, folder.summary, serialise(summary))
     # The table has vectors that the index has not: it is written on its own account.
-    if lance and digest_of_lance(folder) != digest:
+    if lance and (usable_json(folder.lance_note) or {}).get("digest") != digest:
         _write_lance(sharding, books.dimensions - {None}, shards, schema)
     if digest_of_index(folder.index) == digest and shelf.exists(folder.metadata):
         return
     own.remove(folder.index)
-    tables = partial(_tables, folder, shards)
-    names = map(named_files, tables())
-    unpacked = for_unpacked(schema)
+    unpacked, names = for_unpacked(schema), map(named_files, _tables(folder, shards))
     write_table(own, folder.metadata, grouped(names, unpacked), unpacked)
-    write_table(own, folder.index, grouped(tables(), schema), schema)
+    write_table(own, folder.index, grouped(_tables(folder, shards), schema), schema)
 
 
 def _tables(folder: ShardFolder, shards: Shards) -> Iterator[pa.Table]:
     """The rows of all shards, in order."""
-    yield from in_order(partial(rows_of, folder), shards.names, READERS)
+    return in_order(partial(rows_of, folder), shards.names, READERS)
 
 
 def add_up(folder: ShardFolder, shards: Shards, books: Books) -> None:
@@ -94,11 +91,10 @@ def add_up(folder: ShardFolder, shards: Shards, books: Books) -> None:
     receipts = in_order(partial(read_receipt, folder), shards.names, READERS)
     for name, receipt, rows in zip(shards.names, receipts, _tables(folder, shards), strict=True):
         size = receipt[1] if receipt else 0
-        seconds = float(pc.sum(pc.subtract(rows["end"], rows["start"])).as_py() or 0.0)
         books.written += len(rows)
         books.shards += 1
         books.num_bytes += size
-        books.seconds += seconds
+        books.seconds += pc.sum(pc.subtract(rows["end"], rows["start"])).as_py() or 0.0
         books.texts += len(rows) - rows["caption"].null_count
         books.vectors += len(rows) - rows[VECTOR].null_count
         books.dimensions.update(pc.unique(pc.list_value_length(rows[VECTOR])).to_pylist())
@@ -113,13 +109,6 @@ def _digest_of_all(folder: ShardFolder, shards: Shards, schema: pa.Schema) -> st
     for name, receipt in zip(shards.names, receipts, strict=True):
         digest.update(f" {name} {receipt}".encode())
     return digest.hexdigest()
-
-
-def digest_of_lance(folder: ShardFolder) -> str | None:
-    """Of which set of shards the Lance table tells, if there is one."""
-    with suppress(BadDocument):
-        return str((read_json(folder.lance_note) or {}).get("digest"))
-    return None
 
 
 def _write_lance(
@@ -137,26 +126,6 @@ def _write_lance(
     own.write(folder.lance_note, json.dumps({"digest": digest}).encode())
 
 
-def _write_card(sharding: Sharding, books: Books) -> None:
-    folder = sharding.folder
-    there = shelf.read_if_there(folder.card)
-    if there is not None and MARK.encode() not in there:
-        return
-    contents = Contents(
-        clips=books.written,
-        seconds=books.seconds,
-        shards=books.shards,
-        num_bytes=books.num_bytes,
-        scores=tuple(sorted(books.scores)),
-        labels=frozenset(books.labels),
-        captions=tuple(sorted(books.captions)),
-        has_texts=books.texts > 0,
-        has_vectors=books.vectors > 0,
-        has_bins=bool(sharding.bins.axes),
-    )
-    _put(sharding.shelf, folder.card, card(contents).encode())
-
-
 def _put(own: Shelf, path: str, data: bytes) -> None:
     """Write a file that is not there yet like this; none at all for nothing."""
     there = shelf.read_if_there(path)
@@ -165,9 +134,3 @@ def _put(own: Shelf, path: str, data: bytes) -> None:
             own.remove(path)
     elif there != data:
         own.write(path, data)
-
-
-def _failure_list(books: Books) -> bytes:
-    return "".join(sorted(f"{to_json(one)}\n" for one in books.failures.values())).encode(
-        errors="surrogateescape"
-    )

@@ -13,8 +13,7 @@ from finecut.pipeline.commands.shard import Shard, ShardOptions
 from finecut.pipeline.options import OptionError
 from finecut.transforms.filter.rules import parse_rule_on_output
 from finecut.transforms.registry import is_dataset_folder
-from finecut.transforms.shard.bins import binning, parse_edges
-from finecut.transforms.shard.material import NONE, Sharding
+from finecut.transforms.shard.material import NONE, Sharding, binning, parse_edges
 
 
 def planned(command: Shard) -> Sharding:

@@ -23,7 +23,7 @@ from finecut.pipeline.commands.shard import Shard, ShardOptions
 from finecut.pipeline.commands.shard.plan import planned
 from finecut.transforms.dedup.keepers import bereft_words, keepers_of
 from finecut.transforms.shard.books import Books
-from finecut.transforms.shard.making import Limits, Making
+from finecut.transforms.shard.making import Making
 from finecut.transforms.shard.material import Sharding
 from finecut.transforms.shard.promising import add_up, promise
 
@@ -69,7 +69,7 @@ def _make(options: ShardOptions, making: Making, keepers: Mapping[str, str]) -> 
             f"{books.sums}{why}{_why_none(sharding.output, books)}"
         )
     num_bytes = max(1, int(options.shard_mb * 1e6) - len(END))
-    clips, shards = making.write_all(clips, Limits(num_bytes, options.shard_clips))
+    clips, shards = making.write_all(clips, num_bytes, options.shard_clips)
     add_up(sharding.folder, shards, books)
     summary = summary_document(options, sharding, books)
     promise(sharding, books, shards, summary=summary, lance=options.lance)

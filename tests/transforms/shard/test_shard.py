@@ -40,9 +40,16 @@ from finecut.pipeline.commands.shard import ShardOptions
 from finecut.pipeline.commands.shard.work import Ran
 from finecut.pipeline.options import OptionError
 from finecut.transforms.shard.archives import WriteShards
-from finecut.transforms.shard.bins import AXES, EDGES, SHORT, binning, packed, parse_edges
 from finecut.transforms.shard.listing import clips_of, look_at
-from finecut.transforms.shard.material import Sharding, Tables
+from finecut.transforms.shard.material import (
+    AXES,
+    EDGES,
+    SHORT,
+    Sharding,
+    Tables,
+    binning,
+    parse_edges,
+)
 from finecut.transforms.shard.plan import (
     Candidate,
     PlannedClip,
@@ -51,6 +58,7 @@ from finecut.transforms.shard.plan import (
     candidate_table,
     digest_of,
     in_order_of_shards,
+    packed,
     plan_tables,
     read_candidates,
     read_plans,
