@@ -20,8 +20,7 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, parsed_text, read_json
 from finecut.pipeline.page.chunks import Chunks
 from finecut.pipeline.page.runs import runs_below, stride_of_last
-from finecut.transforms.report.columns import Clips
-from finecut.transforms.report.rows import number, row_of, short
+from finecut.transforms.report.columns import Clips, number, row_of, short
 from finecut.transforms.report.sources import common_folder, spans_of_lost, video_of
 from finecut.transforms.verify.checks.shapes import CHUNK, CLIP, RUN, VIDEO, Shape, misfit
 

@@ -10,7 +10,7 @@ from finecut.io.storage import files as shelf
 from finecut.pipeline.choices.cutting import FIXED_STRIDE
 from finecut.pipeline.options import Options
 from finecut.transforms.filter.rules import Rule
-from finecut.transforms.report.rows import number
+from finecut.transforms.report.columns import number
 
 SHOWN_RUNS = 50
 _SHORTLY = ("name", "started", "seconds", "videos", "clips", "titles")

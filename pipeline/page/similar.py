@@ -16,9 +16,8 @@ from finecut.io.dataset.output import Output
 from finecut.io.storage import files as shelf
 from finecut.io.tables.parquet import rows_of
 from finecut.pipeline.page.chunks import Chunks
-from finecut.transforms.report.columns import packed
+from finecut.transforms.report.columns import number, packed
 from finecut.transforms.report.nearby import NOBODY, nearby
-from finecut.transforms.report.rows import number
 
 ROWS_OF_ALIKE = 4096
 #: More bytes of vectors than this are not compared: they would not fit into a small machine.

@@ -4,8 +4,6 @@ What a document says that nobody here knows stays where it stands, so a document
 is the one that curation would have written.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -43,10 +41,6 @@ class Stage:
         if self.scores is not None:
             return score in self.scores
         return FAMILIES.get(score) == self.family
-
-
-class OtherPlace(ValueError):
-    """A document that says its clip lies where no clip lies."""
 
 
 def has_file(document: Mapping[str, Any]) -> bool:
@@ -95,8 +89,7 @@ def clip_rewritten(
 
 def _found_by(model: str) -> str | None:
     """The step whose model, or one of whose models, documents call this."""
-    named = (step for step in ON_FRAMES if model == step or model.startswith(f"{step}_"))
-    return next(named, None)
+    return next((step for step in ON_FRAMES if f"{model}_".startswith(f"{step}_")), None)
 
 
 def _forget_scores(said: Document, unseen: Sequence[Stage]) -> None:
@@ -133,7 +126,7 @@ def _moved(entry: Entry, kept: bool, layout: Layout) -> str:
     said = str(entry.document["clip_location"])
     before = layout.clip(entry.id, entry.kept).removeprefix(layout.root)
     if not said.endswith(before):
-        raise OtherPlace(f"{said} does not end in {before}")
+        raise ValueError(f"{said} does not end in {before}")
     return said.removesuffix(before) + layout.clip(entry.id, kept).removeprefix(layout.root)
 
 
@@ -155,10 +148,8 @@ def chunk_rewritten(document: Document, entries: Sequence[Entry], previews: bool
         "clips": [entry.id for entry in kept],
         "filtered_clips": [entry.id for entry in rejected],
     }
-    for key in TEXTS:
-        said = document[key]
-        told[key] = {entry.id: said.get(entry.id, {}) for entry in kept}
-    return {**document, **told}
+    texts = {key: {entry.id: document[key].get(entry.id, {}) for entry in kept} for key in TEXTS}
+    return {**document, **told, **texts}
 
 
 def has_previews(entry: Entry) -> bool:

@@ -5,8 +5,6 @@ only, which misses a neighbour now and then and costs a fraction. (Whether two c
 is for :mod:`near` to say.)
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from math import isqrt
 from typing import Final, NamedTuple

@@ -21,7 +21,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
@@ -47,6 +47,9 @@ from finecut.transforms.shard.plan import PlannedClip, ShardPlan, digest_of
 
 #: A clip is read in pieces of that many bytes; one that is no larger is read ahead.
 PIECE: Final = 16 << 20
+
+#: A clip's material, read ahead of its turn; and the whole clip, if it is small.
+Fetched = tuple[Material, bytes | None]
 
 
 @dataclass(frozen=True)
@@ -107,22 +110,17 @@ def _added(
 
     for planned, fetched in in_order(fetch, plan.clips, sharding.threads):
         before = tar.size
-        source = _source_of(planned, fetched)
-        add = partial(_add, tar, fetched, plan.name)
-        [outcome] = guarded("WriteShard", source, add, partial(tuple, [planned.id]))
+        [outcome] = guarded(
+            "WriteShard",
+            _source_of(planned, fetched),
+            partial(_add, tar, fetched, plan.name),
+            partial(tuple, [planned.id]),
+        )
         if tar.broken is not None:
             raise tar.broken  # the archive's disk is in trouble, and not the clip
         if isinstance(outcome, Failure):
             tar.rewind(before)
         yield planned, outcome
-
-
-class Fetched(NamedTuple):
-    """A clip's material, read ahead of its turn."""
-
-    material: Material
-    #: The whole clip, if it is small.
-    film: bytes | None
 
 
 def _fetched(planned: PlannedClip, sharding: Sharding, tables: Tables) -> Fetched:
@@ -133,8 +131,8 @@ def _fetched(planned: PlannedClip, sharding: Sharding, tables: Tables) -> Fetche
             f"the document, vector or file of {planned.id} changed while shards were planned: "
             "run the same command again when no other program writes to the dataset"
         )
-    small = material.num_bytes <= PIECE
-    return Fetched(material, b"".join(pieces_of(entry.path)) if small else None)
+    film = b"".join(pieces_of(entry.path)) if material.num_bytes <= PIECE else None
+    return material, film
 
 
 def pieces_of(path: str) -> Iterator[bytes]:
@@ -146,9 +144,8 @@ def pieces_of(path: str) -> Iterator[bytes]:
 
 def _source_of(planned: PlannedClip, fetched: Fetched | Exception) -> Source:
     """The video of a clip, or the clip itself where not even that can be read."""
-    video = planned.id
-    if isinstance(fetched, Fetched):
-        video = str(fetched.material.entry.document.get("source_video", planned.id))
+    document = {} if isinstance(fetched, Exception) else fetched[0].entry.document
+    video = str(document.get("source_video", planned.id))
     return Source(video, video, planned.id)
 
 

@@ -8,8 +8,7 @@ from uuid import uuid4
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
-from apache_beam.transforms.window import GlobalWindow
-from apache_beam.utils.windowed_value import WindowedValue
+from apache_beam.transforms.window import GlobalWindows
 
 from finecut.io.dataset.output import Entry, Output, chunk_named, clips_named, read_document
 from finecut.io.process.threads import in_order
@@ -75,8 +74,7 @@ def clips_of(chunk: str, output: Output) -> Iterator[Listed]:
     video = str(said["video"])
     below = chunk[len(output.layout.processed_clip_chunks()) + 1 :]
     source = Source(video, video, below.rpartition("_")[0])
-    for id, kept in clips_named(said, chunk):
-        yield Listed(id, kept, key, source)
+    return (Listed(id, kept, key, source) for id, kept in clips_named(said, chunk))
 
 
 #: What the plan has to know of a clip, its scores, and the names of its captions.
@@ -92,8 +90,7 @@ def look_at(
     if clip.id in drops:
         return DUPLICATE
     entry = entry_of(clip.id, clip.chunk, sharding.output)
-    unfit = _unfit(entry, sharding, tables)
-    if unfit is not None:
+    if (unfit := _unfit(entry, sharding, tables)) is not None:
         return unfit
     material = material_of(entry, sharding, tables)
     start, end = entry.span
@@ -120,8 +117,7 @@ def _unfit(entry: Entry, sharding: Sharding, tables: Tables) -> str | None:
     """Why a clip that was kept is not wanted, if it is not."""
     if not entry.document.get("valid") and not sharding.invalid:
         return INVALID
-    broken = verdict(entry.scores, sharding.rules)
-    if broken is not None:
+    if (broken := verdict(entry.scores, sharding.rules)) is not None:
         return broken
     if CAPTION in sharding.needs and caption_of(entry, sharding.caption) is None:
         return NO_CAPTION
@@ -200,9 +196,7 @@ class ListClips(beam.DoFn):
 
     def finish_bundle(self) -> Iterable[Any]:
         if self._found.listed:
-            window = GlobalWindow()
-            part = self._found.put_down(self.tray)
-            yield WindowedValue(part, window.max_timestamp(), (window,))
+            yield GlobalWindows.windowed_value_at_end_of_window(self._found.put_down(self.tray))
 
     def _look_at(self, clips: list[Listed]) -> Iterator[Failure]:
         sharding, found = self.sharding, self._found

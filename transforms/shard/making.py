@@ -5,7 +5,7 @@
     withdraw  here          the index first, then shards that are not of this plan
     write     on workers    the shards that are not there yet, each with a receipt
 
-What says that they are there is promised after that (:mod:`finecut.transforms.shard.promising`).
+What says that they are there is promised after that (:mod:`finecut.transforms.shard.books`).
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ from finecut.transforms.beam.guard import FAILURES
 from finecut.transforms.beam.lines import WriteLines, lines_in
 from finecut.transforms.beam.metrics import BOARD
 from finecut.transforms.shard.archives import WriteShards
-from finecut.transforms.shard.books import Books
+from finecut.transforms.shard.books import READERS, Books, withdraw
 from finecut.transforms.shard.listing import LISTED_TWICE, ListClips, Part
 from finecut.transforms.shard.material import Sharding
 from finecut.transforms.shard.plan import (
@@ -41,7 +41,6 @@ from finecut.transforms.shard.plan import (
     shards_of,
     without,
 )
-from finecut.transforms.shard.promising import READERS, withdraw
 
 #: Runs a pipeline, to which this adds.
 Run = Callable[[Callable[[beam.Pipeline], object]], object]
@@ -97,8 +96,7 @@ class Making:
             books.scores.update(part.scores)
             books.captions.update(part.captions)
             books.labels.update(part.labels)
-        tables = in_order(lambda part: read_candidates(shelf.read(part.path)), parts, READERS)
-        return list(tables)
+        return list(in_order(lambda part: read_candidates(shelf.read(part.path)), parts, READERS))
 
     def clips_in_order(self, mixed: bool) -> pa.Table:
         """All clips that are taken, each once, in the order in which they are written."""
@@ -185,7 +183,7 @@ class Making:
     def _emptied(self, shards: Shards) -> list[str]:
         """The clips of shards of which nothing is left, because none of them could be read."""
         failed = {clip for one in self.books.failures.values() for clip in one.lost_shots}
-        found = in_order(partial(_receipt_of_whole, self.folder), shards.names, READERS)
+        found = in_order(partial(_digest_of_whole, self.folder), shards.names, READERS)
         emptied: list[str] = []
         for index in [index for index, digest in enumerate(found) if digest is None]:
             ids = shards.rows(index)["id"].to_pylist()
@@ -203,15 +201,11 @@ def _current(folder: ShardFolder, shards: Shards, there: Sequence[str]) -> set[s
     """The shards of this plan that are on the shelf."""
     planned = dict(zip(shards.names, shards.digests, strict=True))
     names = sorted({*there} & {*planned})
-    receipts = in_order(partial(_receipt_of_whole, folder), names, READERS)
-    return {
-        name
-        for name, digest in zip(names, receipts, strict=True)
-        if digest is not None and digest == planned[name]
-    }
+    digests = in_order(partial(_digest_of_whole, folder), names, READERS)
+    return {name for name, digest in zip(names, digests, strict=True) if digest == planned[name]}
 
 
-def _receipt_of_whole(folder: ShardFolder, name: str) -> str | None:
+def _digest_of_whole(folder: ShardFolder, name: str) -> str | None:
     """The digest on a shard's receipt, if the shard is there and as long as the receipt says."""
     receipt = read_receipt(folder, name)
     if receipt is None:

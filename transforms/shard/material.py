@@ -14,7 +14,7 @@ import json
 import math
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
@@ -73,12 +73,11 @@ class Binning:
 
 
 def binning(
-    names: Iterable[str], edges: Mapping[str, Sequence[float]] = MappingProxyType({})
+    names: Collection[str], edges: Mapping[str, Sequence[float]] = MappingProxyType({})
 ) -> Binning:
     """Bins by these axes, in their usual order; edges that are not given are the usual ones."""
-    wanted = set(names)
     return Binning(
-        tuple((axis, tuple(edges.get(axis) or EDGES[axis])) for axis in AXES if axis in wanted)
+        tuple((axis, tuple(edges.get(axis) or EDGES[axis])) for axis in AXES if axis in names)
     )
 
 
@@ -106,8 +105,7 @@ def _place(axis: str, edges: Sequence[float], sizes: Sequence[float | None]) -> 
     known = [n for n in sizes if isinstance(n, int | float) and math.isfinite(n) and n > 0]
     if len(known) < len(sizes):
         return f"{SHORT[axis]}-{UNKNOWN}"
-    value = known[0] / known[1] if axis == ASPECT else min(known)
-    index = bisect_right(edges, value)
+    index = bisect_right(edges, known[0] / known[1] if axis == ASPECT else min(known))
     below = f"{edges[index - 1]:.12g}" if index else "0"
     above = f"{edges[index]:.12g}" if index < len(edges) else UP
     return f"{SHORT[axis]}{below}-{above}"
@@ -163,8 +161,8 @@ class Material(NamedTuple):
     @property
     def size(self) -> int:
         """Bytes of all members in an archive."""
-        sizes = {name: len(data) for name, data in self.small.items()}
-        return size_in_tar({f"{self.entry.id}.mp4": self.num_bytes, **sizes})
+        small = {name: len(data) for name, data in self.small.items()}
+        return size_in_tar({f"{self.entry.id}.mp4": self.num_bytes, **small})
 
     @property
     def digest(self) -> str:
@@ -209,8 +207,8 @@ class Tables:
     def vector(self, clip: str, chunk: str) -> Vector | None:
         if self._algorithm is None:
             return None
-        path = self._output.layout.embedding_parquet(self._algorithm, chunk)
-        return self._vectors_in(path).get(clip)
+        table = self._output.layout.embedding_parquet(self._algorithm, chunk)
+        return self._vectors_in(table).get(clip)
 
 
 def _vectors_in(path: str) -> dict[str, Vector]:

@@ -174,16 +174,13 @@ def packed(sizes: Sequence[int], most_bytes: int, most_clips: int = 0) -> Iterat
 
 def digest_of_shard(name: str, digests: np.ndarray[tuple[int, ...], np.dtype[np.void]]) -> str:
     """Stands for a shard of this name whose clips have these digests."""
-    said = hashlib.sha256(FORMAT)
-    said.update(f" {name} {len(digests)} ".encode())
-    said.update(digests.tobytes())
-    return said.hexdigest()
+    said = FORMAT + f" {name} {len(digests)} ".encode() + digests.tobytes()
+    return hashlib.sha256(said).hexdigest()
 
 
 def digest_of(name: str, digests: Sequence[str]) -> str:
     """The same for digests in hexadecimal."""
-    data = bytes.fromhex("".join(digests))
-    return digest_of_shard(name, np.frombuffer(data, f"V{DIGEST_BYTES}"))
+    return digest_of_shard(name, np.frombuffer(bytes.fromhex("".join(digests)), f"V{DIGEST_BYTES}"))
 
 
 def without(clips: pa.Table, ids: Iterable[str]) -> pa.Table:
@@ -214,10 +211,9 @@ def read_plans(data: bytes) -> Iterator[ShardPlan]:
 
 def _plan(shards: Shards, index: int) -> pa.Table:
     clips = shards.rows(index)
-    count = len(clips)
     columns = {
-        "shard": pa.array([shards.names[index]] * count, pa.string()),
-        "digest_of_shard": pa.array([shards.digests[index]] * count, pa.string()),
+        "shard": [shards.names[index]] * len(clips),
+        "digest_of_shard": [shards.digests[index]] * len(clips),
         "id": clips["id"],
         "chunk": clips["chunk"].cast(pa.string()),
         "digest": clips["digest"],
@@ -252,9 +248,11 @@ def _runs(clips: pa.Table) -> Iterator[tuple[str, int, int]]:
     """Each bin, and where its clips start and end."""
     ranks = clips["bin rank"].to_numpy()
     borders = [0, *(np.flatnonzero(np.diff(ranks)) + 1).tolist(), len(ranks)]
-    for start, end in pairwise(borders):
-        if start < end:
-            yield str(clips["bin"][start].as_py()), start, end
+    return (
+        (str(clips["bin"][start].as_py()), start, end)
+        for start, end in pairwise(borders)
+        if start < end
+    )
 
 
 def _digests(clips: pa.Table) -> np.ndarray[tuple[int, ...], np.dtype[np.void]]:

@@ -22,10 +22,9 @@ from finecut.pipeline.cli.progress import clock
 from finecut.pipeline.commands.shard import Shard, ShardOptions
 from finecut.pipeline.commands.shard.plan import planned
 from finecut.transforms.dedup.keepers import bereft_words, keepers_of
-from finecut.transforms.shard.books import Books
+from finecut.transforms.shard.books import Books, add_up, promise
 from finecut.transforms.shard.making import Making
 from finecut.transforms.shard.material import Sharding
-from finecut.transforms.shard.promising import add_up, promise
 
 #: Failures that a summary names; all of them are in the list.
 NAMED_FAILURES: Final = 20

@@ -24,9 +24,15 @@ from finecut.transforms.verify.checks.clips import (
     id_fits,
     read_clip,
 )
-from finecut.transforms.verify.checks.documents import ChunkFacts, document_in
-from finecut.transforms.verify.checks.findings import Checked, Finding, Verifying, several
-from finecut.transforms.verify.checks.orphans import ANYTHING, Claim
+from finecut.transforms.verify.checks.documents import Facts, document_in, listed
+from finecut.transforms.verify.checks.findings import (
+    ANYTHING,
+    Checked,
+    Claim,
+    Finding,
+    Verifying,
+    several,
+)
 from finecut.transforms.verify.checks.shapes import Document
 from finecut.transforms.verify.checks.vectors import Signed, check_vectors
 
@@ -46,9 +52,7 @@ MADE: Final[tuple[tuple[Artefact, type[StepOnClips[Any]]], ...]] = tuple(
     (artefact, step) for step in ON_CLIPS for artefact in step.artefacts if artefact not in OTHERS
 )
 
-Outcome = Finding | Checked | Claim | Signed | tuple[str, ChunkFacts]
-#: A key of a document, what it should count, and why.
-Count = tuple[str, float, str]
+Outcome = Finding | Checked | Claim | Signed | tuple[str, Facts]
 
 
 def named(name: str) -> tuple[str, int] | None:
@@ -64,8 +68,7 @@ def named(name: str) -> tuple[str, int] | None:
 def check_chunk(path: str, verifying: Verifying) -> Iterator[Outcome]:
     """Everything there is to say of a chunk whose document lies there."""
     name = verifying.below(path)
-    folder = verifying.below(verifying.layout.processed_clip_chunks())
-    which = named(name.removeprefix(f"{folder}/"))
+    which = named(path.removeprefix(f"{verifying.layout.processed_clip_chunks()}/"))
     if which is None:
         yield Finding(
             "orphan", name, "is not the document of a chunk", "should be called VIDEO_NUMBER.json"
@@ -79,10 +82,10 @@ def check_chunk(path: str, verifying: Verifying) -> Iterator[Outcome]:
     yield from wrong
     if wrong:
         yield from _anything(document, name)
-        yield relative, ChunkFacts(name, index, None)
+        yield relative, Facts(name, index)
         return
-    listed = sum(len(document[key]) for key in LISTS)
-    yield relative, ChunkFacts(name, index, listed, document["video"])
+    number = sum(len(document[key]) for key in LISTS)
+    yield relative, Facts(name, index, document["video"], number)
     if relative in verifying.open_videos:
         yield from _anything(document, name)
         return
@@ -105,19 +108,17 @@ def unreadable(path: str, error: OSError, verifying: Verifying) -> Finding:
 
 def _anything(document: Document, name: str) -> Iterator[Claim]:
     """Nobody can say what belongs to these clips."""
-    for key in LISTS:
-        ids = document.get(key)
-        for id in filter(is_clip_id, ids if isinstance(ids, list) else ()):
-            yield Claim(id, name, (ANYTHING,))
+    ids = (id for key in LISTS for id in listed(document.get(key)) if is_clip_id(id))
+    yield from (Claim(id, name, (ANYTHING,)) for id in ids)
     index = document.get("clip_chunk_index")
     if type(index) is int:
         yield Claim(chunk_id(str(document.get("video")), index), name, (ANYTHING,))
 
 
 def _check_clips(chunk: Chunk, verifying: Verifying) -> Iterator[Outcome]:
-    listed = [(id, key == "clips") for key in LISTS for id in chunk.document[key]]
+    ids = [(id, key == "clips") for key in LISTS for id in chunk.document[key]]
     check = partial(_checked, chunk.document["video"], verifying)
-    chunk.clips.extend(verifying.each(check, listed))
+    chunk.clips.extend(verifying.each(check, ids))
     yield from _wrong_in_artefacts(chunk.clips, verifying)
     for clip in chunk.clips:
         yield from clip.findings
@@ -169,14 +170,16 @@ def _wrong_in_chunk(chunk: Chunk) -> Iterator[Finding]:
             f"{by_rules} clips are filtered by motion and aesthetic",
             f"should be {len(rejected)} at most: it lists that many filtered_clips",
         )
-    for key, _ in TEXTS:
-        if set(document[key]) != set(kept):
-            yield Finding(
-                "captions",
-                path,
-                f"{key} has {len(document[key])} clips",
-                f"should have its {len(kept)} kept clips, and no others",
-            )
+    yield from (
+        Finding(
+            "captions",
+            path,
+            f"{key} has {len(document[key])} clips",
+            f"should have its {len(kept)} kept clips, and no others",
+        )
+        for key, _ in TEXTS
+        if set(document[key]) != set(kept)
+    )
 
 
 def _wrong_in_counts(chunk: Chunk) -> Iterator[Finding]:
@@ -189,7 +192,7 @@ def _wrong_in_counts(chunk: Chunk) -> Iterator[Finding]:
     made = sum(clip.has_file for clip in clips)
     captioned = sum(bool(_texts(clip, CAPTION)) for clip in kept)
     vectors = len(chunk.with_vectors)
-    counts: list[Count] = [
+    counts: list[tuple[str, float, str]] = [
         ("num_clips_transcoded", made, "that many documents of clips tell of a file"),
         ("num_clips_with_caption", captioned, "that many documents of clips have a caption"),
         ("total_clip_duration", float(sum(lengths)), "the spans of its clips are that long"),
@@ -198,14 +201,16 @@ def _wrong_in_counts(chunk: Chunk) -> Iterator[Finding]:
     ]
     rules = [clip.document.get("filtered_by") for clip in clips if not clip.kept]
     for rule in COUNTED if None not in rules else ():
-        number = sum(str(each).startswith(rule) for each in rules)
-        counts.append((f"num_clips_filtered_by_{rule}", number, "filtered_by says so"))
-    have = sum(bool(clip.previews) for clip in kept)
+        by_rule = sum(str(each).startswith(rule) for each in rules)
+        counts.append((f"num_clips_filtered_by_{rule}", by_rule, "filtered_by says so"))
+    have = sum("previews" in clip.counts for clip in kept)
     # A document may say that there is no preview, and why.
     lacking = [
         clip
         for clip in kept
-        if not clip.previews and clip.windows and "preview" not in clip.document.get("errors", ())
+        if not clip.counts.get("previews")
+        and clip.windows
+        and "preview" not in clip.document.get("errors", ())
     ]
     if chunk.document["num_clips_with_webp"] != have + len(lacking):
         counts.append(("num_clips_with_webp", have, "that many clips have previews"))
@@ -217,7 +222,8 @@ def _wrong_in_counts(chunk: Chunk) -> Iterator[Finding]:
     yield from _miscounted(chunk, counts)
 
 
-def _miscounted(chunk: Chunk, counts: Iterable[Count]) -> Iterator[Finding]:
+def _miscounted(chunk: Chunk, counts: Iterable[tuple[str, float, str]]) -> Iterator[Finding]:
+    """Keys of a document, what each should count, and why, where it says something else."""
     for key, number, why in counts:
         said = chunk.document[key]
         if not math.isclose(said, number, rel_tol=NEARLY, abs_tol=NEARLY):
@@ -246,16 +252,14 @@ def _texts(clip: Clip, ending: str) -> dict[str, str]:
     for window in clip.windows:
         frames = f"{window['start_frame']}_{window['end_frame']}"
         for key, text in window.items():
-            enhanced = key.endswith(ENHANCED) and ending == CAPTION
-            if key.endswith(ending) and not enhanced and isinstance(text, str):
+            other = key.endswith(ENHANCED) and ending == CAPTION
+            if key.endswith(ending) and not other and isinstance(text, str):
                 texts.setdefault(frames, text)
     return texts
 
 
 def _short(text: str | None) -> str:
-    if text is None:
-        return "missing"
-    return repr(text if len(text) <= 40 else f"{text[:39]}…")
+    return "missing" if text is None else repr(text if len(text) <= 40 else f"{text[:39]}…")
 
 
 def _wrong_in_ids(chunk: Chunk) -> Iterator[Finding]:
@@ -295,17 +299,14 @@ def _wrong_in_artefacts(clips: Iterable[Clip], verifying: Verifying) -> Iterator
         read = verifying.each(shelf.read_if_there, [verifying.layout.below(p) for _, p in owned])
         missing = []
         for (clip, path), data in zip(owned, read, strict=True):
-            if data is None:
-                missing += [] if _broke_down(clip, step) else [path]
-                continue
-            clip.counts[f"{step.gives}s"] += 1
-            if damage := step.damage(data):
-                should = f"should be a whole {artefact.suffix.lstrip('.')}"
-                yield Finding("artefact-broken", path, damage, should)
+            if data is not None:
+                clip.counts[f"{step.gives}s"] += 1
+                if damage := step.damage(data):
+                    should = f"should be a whole {artefact.suffix.lstrip('.')}"
+                    yield Finding("artefact-broken", path, damage, should)
+            elif clip.has_file and step.marks() not in (clip.document.get("errors") or ()):
+                missing.append(path)
         for path in missing if len(missing) < len(owned) else ():
-            should = "other clips of its chunk have theirs"
-            yield Finding("artefact-missing", path, "is missing", should)
-
-
-def _broke_down(clip: Clip, step: type[StepOnClips[Any]]) -> bool:
-    return not clip.has_file or step.marks() in (clip.document.get("errors") or ())
+            yield Finding(
+                "artefact-missing", path, "is missing", "other clips of its chunk have theirs"
+            )

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from finecut.io.layout import clip_id
+from finecut.io.layout import PREVIEWS, clip_id
 from finecut.io.media.frames.webp import Moving
 from finecut.io.media.remux.copying import COPIED, SPLICED
+from finecut.io.media.validate import Watched
 from finecut.io.storage import files as shelf
 from finecut.transforms.verify.checks import shapes
 from finecut.transforms.verify.checks.decoding import Found, Trouble, clip_found, preview_found
@@ -45,8 +46,6 @@ class Clip:
     counts: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     #: Files that belong to it, below the root; those that do not exist do no harm.
     claims: list[str] = field(default_factory=list)
-    #: Windows that have a preview.
-    previews: int = 0
 
     def say(self, kind: KindName, path: str, wrong: str, should: str) -> None:
         self.findings.append(Finding(kind, path, wrong, should))
@@ -94,46 +93,47 @@ def read_clip(clip: Clip, path: str, video: str) -> None:
     clip.findings += wrong
     if not wrong:
         clip.document = document
-        _check_document(clip, video)
+        clip.findings += (
+            Finding("document-differs", clip.name, *fault)
+            for fault in _wrong_in_document(clip, video)
+        )
         _check_windows(clip)
 
 
-def _check_document(clip: Clip, video: str) -> None:
+def _wrong_in_document(clip: Clip, video: str) -> Iterator[tuple[str, str]]:
+    """What is wrong with what it says, and what it should say."""
     document = clip.document
-
-    def differs(wrong: str, should: str) -> None:
-        clip.say("document-differs", clip.name, wrong, should)
-
     if document["span_uuid"] != clip.id:
-        differs(f"is about the clip {document['span_uuid']}", f"should be about {clip.id}")
+        yield f"is about the clip {document['span_uuid']}", f"should be about {clip.id}"
     if document["source_video"] != video:
-        differs(
+        yield (
             f"source_video is {document['source_video']!r}",
             f"should be {video!r}, as its chunk's document says",
         )
     folder = "clips" if clip.kept else "filtered_clips"
     tail = document["clip_location"].rsplit("/", 3)
     if tail[-1] != f"{clip.id}.mp4" or folder not in tail[:-1]:
-        differs(
+        yield (
             f"clip_location is {document['clip_location']!r}",
             f"should end in {folder}/…{clip.id}.mp4, where its chunk's document puts it",
         )
     facts = [key for key in shapes.FILE_FACTS if key in document]
     if facts and not clip.has_file:
         missing = ", ".join(key for key in shapes.FILE_FACTS if key not in document)
-        differs(
-            f"has no {missing}, but {facts[0]}", "should have all properties of the file, or none"
+        yield (
+            f"has no {missing}, but {facts[0]}",
+            "should have all properties of the file, or none",
         )
     # Only finecut says what follows, and its documents have a digest.
     if DIGEST in document or "filtered_by" in document:
         if clip.kept == ("filtered_by" in document):
-            differs(
+            yield (
                 f"filtered_by is {document.get('filtered_by')!r}",
                 "no rule should reject a kept clip, and a rule should reject every other clip",
             )
         sound = clip.kept and clip.has_file and not document.get("errors")
         if document["valid"] != sound:
-            differs(
+            yield (
                 f"valid is {document['valid']}",
                 f"should be {sound}: a clip is valid if it was kept, has a file, and has no errors",
             )
@@ -202,8 +202,10 @@ def check_file(clip: Clip, verifying: Verifying) -> None:
         clip.counts["frames"] += watched.num_frames
         if watched.framerate:
             clip.counts["seconds"] += watched.num_frames / watched.framerate
-    for kind, wrong, should in wrong_with(found, clip.document):
-        clip.say(kind, name, wrong, should)
+    clip.findings += (
+        Finding(kind, name, wrong, should)
+        for kind, wrong, should in wrong_with(found, clip.document)
+    )
 
 
 def wrong_with(found: Found, document: Document) -> Iterator[tuple[KindName, str, str]]:
@@ -227,8 +229,8 @@ def wrong_with(found: Found, document: Document) -> Iterator[tuple[KindName, str
         yield "film-damaged", trouble, "its bytes are those that were copied from its source video"
     elif trouble:
         yield "clip-broken", trouble, "should decode completely"
-    else:
-        for what, is_, said in _differences(found, document):
+    elif found.watched:
+        for what, is_, said in _differences(found.watched, document):
             yield "clip-differs", f"{what}: {is_}", f"should be {said}, as its document says"
 
 
@@ -246,19 +248,18 @@ def _trouble(found: Found) -> str:
     return f"has damaged {' and '.join(parts)}" if parts else ""
 
 
-def _differences(found: Found, document: Document) -> Iterator[tuple[str, object, object]]:
+def _differences(watched: Watched, document: Document) -> Iterator[tuple[str, object, object]]:
     """What was watched, and what the document says of it, where they differ."""
-    watched = found.watched
-    if watched is None:
-        return
     if abs(watched.num_frames - document["num_frames"]) > frames_off(document):
         yield "frames", watched.num_frames, document["num_frames"]
     # A player may turn a clip that was copied: then its sides are the other way round.
-    sides = (document["width"], document["height"])
-    turned = "transcode" in document and (watched.height, watched.width) == sides
-    for key in ("video_codec",) if turned else ("width", "height", "video_codec"):
-        if getattr(watched, key) != document[key]:
-            yield key.replace("_", " "), getattr(watched, key), document[key]
+    sides = (document["height"], document["width"])
+    turned = "transcode" in document and (watched.width, watched.height) == sides
+    yield from (
+        (key.replace("_", " "), getattr(watched, key), document[key])
+        for key in (("video_codec",) if turned else ("width", "height", "video_codec"))
+        if getattr(watched, key) != document[key]
+    )
     rate = document["framerate"]
     if watched.num_frames > 1 and abs(watched.framerate - rate) > RATE * max(rate, 1e-9):
         yield "frames a second", f"{watched.framerate:.3f}", f"{rate:.3f}"
@@ -274,16 +275,17 @@ def check_previews(clip: Clip, verifying: Verifying) -> None:
         path = verifying.layout.preview(clip.id, window["start_frame"], window["end_frame"])
         name = verifying.below(path)
         clip.claims.append(name)
-        data = shelf.read_if_there(path) if verifying.has_previews else None
+        data = shelf.read_if_there(path) if PREVIEWS.folder in verifying.folders else None
         if data is None:
             missing.append(name)
             continue
-        clip.previews += 1
         clip.counts["previews"] += 1
-        for kind, wrong, should in _wrong_with_preview(data, window, clip, verifying):
-            clip.say(kind, name, wrong, should)
+        clip.findings += (
+            Finding(kind, name, wrong, should)
+            for kind, wrong, should in _wrong_with_preview(data, window, clip, verifying)
+        )
     # Where only some are there, the others were, too.
-    for name in missing if clip.previews else ():
+    for name in missing if "previews" in clip.counts else ():
         clip.say("preview-missing", name, "is missing", "other windows of the clip have theirs")
 
 

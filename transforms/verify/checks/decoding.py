@@ -7,10 +7,10 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, get_type_hints
 
 from finecut.io.media.frames.webp import Moving, read_webp
 from finecut.io.media.limits import FilmError, Limits
@@ -87,13 +87,11 @@ def _answer(
     )
     if isinstance(outcome, Exception):
         raise Trouble(_words(outcome)) from outcome
-    try:
+    with suppress(ValueError, IndexError):
         answer = json.loads(outcome[0])
-    except (ValueError, IndexError) as error:
-        raise Trouble(NONSENSE) from error
-    if not isinstance(answer, dict):
-        raise Trouble(NONSENSE)
-    return answer
+        if isinstance(answer, dict):
+            return answer
+    raise Trouble(NONSENSE)
 
 
 def _from_child(
@@ -126,8 +124,8 @@ def _clip_in(answer: dict[str, Any]) -> Found | None:
 
 def _plain(answer: dict[str, Any], kind: type[Any]) -> dict[str, Any]:
     """The fields of a record, each of a plain type that it may have."""
-    types = {"int": (int,), "float": (int, float), "str": (str,)}
-    wanted = {field.name: types[str(field.type)] for field in fields(kind)}
+    types = {int: (int,), float: (int, float), str: (str,)}
+    wanted = {name: types[hint] for name, hint in get_type_hints(kind).items()}
     if set(answer) != set(wanted) or not all(type(answer[k]) in wanted[k] for k in wanted):
         raise Trouble(NONSENSE)
     return answer

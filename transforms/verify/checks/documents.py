@@ -5,6 +5,7 @@ is being done, and of dedup.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 
 import pyarrow as pa
@@ -17,8 +18,16 @@ from finecut.io.tables.drops import DUPLICATES
 from finecut.io.tables.parquet import PARQUET, from_parquet, tables_in
 from finecut.transforms.find.lists import read_failure
 from finecut.transforms.resume.note import MOST_CHUNKS
-from finecut.transforms.verify.checks.findings import Checked, Finding, KindName, Verifying
-from finecut.transforms.verify.checks.orphans import ANYTHING, Claim, Mention, mentioned
+from finecut.transforms.verify.checks.findings import (
+    ANYTHING,
+    Checked,
+    Claim,
+    Finding,
+    KindName,
+    Mention,
+    Verifying,
+    mentioned,
+)
 from finecut.transforms.verify.checks.shapes import VIDEO, Document, Shape, faults, is_count
 
 
@@ -38,46 +47,40 @@ def document_in(
     return document, [Finding(kind, path, *fault) for fault in faults(document, shapes or {})]
 
 
-@dataclass(frozen=True)
-class ChunkFacts:
-    """A chunk's document, as far as its video is concerned."""
+def listed(value: Any) -> list[Any]:
+    """The value if it is a list, and else none."""
+    return value if isinstance(value, list) else []
 
+
+@dataclass(frozen=True)
+class Facts:
+    """What a video's document, or that of one of its chunks, says of the video."""
+
+    #: Nothing of a video that is worked on, and that may have no document yet.
     path: str
-    index: int
+    #: Which chunk's it is; the video's own is no chunk's.
+    chunk: int = -1
+    video: str = ""
     #: ``None`` where the document cannot be understood.
-    num_clips: int | None
-    video: str = ""
-
-
-@dataclass(frozen=True)
-class VideoFacts:
-    """A video's document; where it cannot be understood, its path."""
-
-    path: str
-    num_chunks: int | None = None
     num_clips: int | None = None
-    video: str = ""
+    num_chunks: int | None = None
 
 
-#: Of a video that is worked on, and that may have no document yet.
-NOTHING_KNOWN: Final = VideoFacts("")
-
-Facts = ChunkFacts | VideoFacts
-
-
-def check_video(
-    path: str, verifying: Verifying
-) -> Iterator[Finding | Checked | tuple[str, VideoFacts]]:
+def check_video(path: str, verifying: Verifying) -> Iterator[Finding | Checked | tuple[str, Facts]]:
     """A video's document by itself, and what it says of its chunks, by the path of the video."""
     name = verifying.below(path)
-    facts = VideoFacts(name)
+    facts = Facts(name)
     data = shelf.read_if_there(path)
     if data is not None:  # it was listed a moment ago: somebody is at work
         document, wrong = document_in(data, name, "a document of a video", VIDEO)
         yield from wrong
         if not wrong:
-            chunks, clips = document["num_clip_chunks"], document["num_total_clips"]
-            facts = VideoFacts(name, chunks, clips, document["video"])
+            facts = Facts(
+                name,
+                video=document["video"],
+                num_clips=document["num_total_clips"],
+                num_chunks=document["num_clip_chunks"],
+            )
             if document["duration"] is None and document["width"] is None:
                 yield Finding(
                     "not-read", name, "has no information about the video", "it could not be read"
@@ -91,47 +94,53 @@ def wrong_in_video(
 ) -> Iterator[Finding]:
     """What the documents of one video, which lies there below the input, say of each other."""
     known = list(facts)
-    chunks = sorted((f for f in known if isinstance(f, ChunkFacts)), key=lambda f: f.index)
-    video = next((f for f in known if isinstance(f, VideoFacts) and f.path), None)
+    chunks = sorted((each for each in known if each.chunk >= 0), key=lambda each: each.chunk)
+    video = next((each for each in known if each.path and each.chunk < 0), None)
     if relative in verifying.open_videos:
-        path = f"{verifying.below(verifying.layout.open_videos())}/{relative}{JSON}"
         yield Finding(
             "unfinished",
-            path,
+            f"{verifying.below(verifying.layout.open_videos())}/{relative}{JSON}",
             "notes that a run is working on the video",
             "its clips are not checked",
         )
     elif video is None:
-        path = f"{verifying.below(verifying.layout.processed_videos())}/{relative}{JSON}"
         yield Finding(
-            "video-missing", path, "is missing", f"{chunks[0].path} is a chunk of that video"
+            "video-missing",
+            f"{verifying.below(verifying.layout.processed_videos())}/{relative}{JSON}",
+            "is missing",
+            f"{chunks[0].path} is a chunk of that video",
         )
     elif video.num_chunks is not None:
         yield from _wrong_in_chunks(relative, video, chunks, verifying)
 
 
 def _wrong_in_chunks(
-    relative: str, video: VideoFacts, chunks: list[ChunkFacts], verifying: Verifying
+    relative: str, video: Facts, chunks: list[Facts], verifying: Verifying
 ) -> Iterator[Finding]:
-    for chunk in chunks:
-        if chunk.num_clips is not None and chunk.video != video.video:
-            yield Finding(
-                "document-differs",
-                chunk.path,
-                f"is about {chunk.video!r}",
-                f"should be about {video.video!r}, as {video.path} says",
-            )
+    yield from (
+        Finding(
+            "document-differs",
+            each.path,
+            f"is about {each.video!r}",
+            f"should be about {video.video!r}, as {video.path} says",
+        )
+        for each in chunks
+        if each.num_clips is not None and each.video != video.video
+    )
     promised = f"{video.path} says that there are {video.num_chunks} chunks"
     # A video without clips has its first chunk's document too, and needs no other.
     expected = range(max(1, video.num_chunks or 0))
     folder = verifying.below(verifying.layout.processed_clip_chunks())
-    for index in sorted({*expected} - {chunk.index for chunk in chunks}):
-        path = f"{folder}/{relative}_{index}{JSON}"
-        yield Finding("chunk-missing", path, "is missing", promised)
-    for chunk in chunks:
-        if chunk.index not in expected:
-            yield Finding("orphan", chunk.path, "belongs to no video", promised)
-    numbers = [c.num_clips for c in chunks if c.index in expected and c.num_clips is not None]
+    yield from (
+        Finding("chunk-missing", f"{folder}/{relative}_{index}{JSON}", "is missing", promised)
+        for index in {*expected} - {each.chunk for each in chunks}
+    )
+    yield from (
+        Finding("orphan", each.path, "belongs to no video", promised)
+        for each in chunks
+        if each.chunk not in expected
+    )
+    numbers = [c.num_clips for c in chunks if c.chunk in expected and c.num_clips is not None]
     if len(numbers) == len(expected) and sum(numbers) != video.num_clips:
         yield Finding(
             "count",
@@ -175,8 +184,9 @@ def check_run(path: str, verifying: Verifying) -> Iterator[Finding | Checked]:
     if not path.endswith("/summary.json"):
         return
     name = verifying.below(path)
-    data = shelf.read(path)
-    document, broken = document_in(data, name, "the summary of a run", kind="run-broken")
+    document, broken = document_in(
+        shelf.read(path), name, "the summary of a run", kind="run-broken"
+    )
     yield from broken
     if broken:
         return
@@ -184,7 +194,7 @@ def check_run(path: str, verifying: Verifying) -> Iterator[Finding | Checked]:
     for whole, key, parts in SUMS:
         numbers = document.get(whole)
         named = numbers if isinstance(numbers, dict) else {}
-        counts = [named.get(each) for each in (key, *parts)]
+        counts: list[Any] = [named.get(each) for each in (key, *parts)]
         if not all(map(is_count, counts)):
             yield Finding(
                 "run-broken",
@@ -201,24 +211,18 @@ def check_run(path: str, verifying: Verifying) -> Iterator[Finding | Checked]:
             )
 
 
-def check_note(path: str, verifying: Verifying) -> Iterator[Claim | tuple[str, VideoFacts]]:
+def check_note(path: str, verifying: Verifying) -> Iterator[Claim | tuple[str, Facts]]:
     """Clips of a video that is worked on may lie about, old ones and new ones."""
     folder = verifying.layout.open_videos()
     if not path.startswith(f"{folder}/"):
         return
     note = usable_json(path) or {}
-    for key in ("old", "new"):
-        for id in filter(is_clip_id, _list(note.get(key))):
-            yield Claim(id, path, (ANYTHING,))
     chunks = note.get("chunks")
-    for name in _list(note.get("names")):
-        for index in range(min(chunks, MOST_CHUNKS) if type(chunks) is int else 0):
-            yield Claim(chunk_id(str(name), index), path, (ANYTHING,))
-    yield path[len(folder) + 1 :].removesuffix(JSON), NOTHING_KNOWN
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
+    clips = filter(is_clip_id, [*listed(note.get("old")), *listed(note.get("new"))])
+    numbers = range(min(chunks, MOST_CHUNKS) if type(chunks) is int else 0)
+    tables = (chunk_id(str(n), index) for n in listed(note.get("names")) for index in numbers)
+    yield from (Claim(owner, path, (ANYTHING,)) for owner in chain(clips, tables))
+    yield path[len(folder) + 1 :].removesuffix(JSON), Facts("")
 
 
 # ── what finecut dedup wrote ─────────────────────────────────────────────────────────────────────
@@ -246,8 +250,12 @@ def check_duplicates(
     try:
         columns = _columns(path)
     except UNREADABLE as error:
-        wrong = f"cannot be read ({str(error)[:200]})"
-        yield Finding("duplicates-broken", name, wrong, "should be a table that names clips")
+        yield Finding(
+            "duplicates-broken",
+            name,
+            f"cannot be read ({str(error)[:200]})",
+            "should be a table that names clips",
+        )
         return
     yield Checked({"tables in dedup": 1})
     yield from mentioned({str(id) for key in IDS for id in columns.get(key, ())}, name)
@@ -269,35 +277,36 @@ def check_duplicates(
 def _columns(path: str) -> Columns:
     """The columns that are checked, as far as the table has them."""
     table = from_parquet(shelf.read(path), partitioning=None)
-    names = {*IDS, *NEEDED} & {*table.column_names}
-    return {key: table.column(key).to_pylist() for key in names}
+    return {key: table.column(key).to_pylist() for key in {*IDS, *NEEDED} & {*table.column_names}}
 
 
 def _wrong_in_groups(name: str, columns: Columns) -> Iterator[Finding]:
     """A clip is in one group, and goes for one that stays."""
-    for id, number in sorted(Counter(columns["id"]).items()):
-        if number > 1:
-            yield Finding(
-                "duplicates-differ",
-                name,
-                f"lists {id} {number} times",
-                "should be in one group, once",
-            )
-    kept_groups = {g for g, stay in zip(columns["group"], columns["kept"], strict=True) if stay}
-    for group in sorted({*columns["group"]} - kept_groups):
-        yield Finding(
-            "duplicates-differ",
-            name,
-            f"group {group} keeps none",
-            "should keep at least one of its clips",
-        )
-    for id in sorted({*columns.get("kept_id", ())} - _those(columns, stay=True)):
-        yield Finding("duplicates-differ", name, f"{id} does not stay", "others are removed for it")
+    stay = {g for g, stays in zip(columns["group"], columns["kept"], strict=True) if stays}
+    for wrong, should in (
+        *(
+            (f"lists {id} {number} times", "should be in one group, once")
+            for id, number in Counter(columns["id"]).items()
+            if number > 1
+        ),
+        *(
+            (f"group {group} keeps none", "should keep at least one of its clips")
+            for group in {*columns["group"]} - stay
+        ),
+        *(
+            (f"{id} does not stay", "others are removed for it")
+            for id in {*columns.get("kept_id", ())} - _those(columns, stay=True)
+        ),
+    ):
+        yield Finding("duplicates-differ", name, wrong, should)
 
 
 def _those(columns: Columns, stay: bool) -> set[str]:
-    pairs = zip(columns["id"], columns["kept"], strict=True)
-    return {str(id) for id, kept in pairs if bool(kept) == stay}
+    return {
+        str(id)
+        for id, kept in zip(columns["id"], columns["kept"], strict=True)
+        if bool(kept) == stay
+    }
 
 
 def _wrong_in_list(path: str, columns: Columns, verifying: Verifying) -> Iterator[Finding]:
@@ -305,9 +314,13 @@ def _wrong_in_list(path: str, columns: Columns, verifying: Verifying) -> Iterato
     folder = f"{path.rpartition('/')[0]}/{DUPLICATES}"
     tables = tables_in(folder)
     try:
-        listed = {str(id) for table in tables for id in _columns(table).get("id", ())}
+        ids = {str(id) for table in tables for id in _columns(table).get("id", ())}
     except UNREADABLE:
         return  # it is named when it is its turn
-    for id in sorted(_those(columns, stay=False) - listed):
-        should = f"{verifying.below(path)} says that it is removed"
-        yield Finding("duplicates-differ", verifying.below(folder), f"does not list {id}", should)
+    for id in _those(columns, stay=False) - ids:
+        yield Finding(
+            "duplicates-differ",
+            verifying.below(folder),
+            f"does not list {id}",
+            f"{verifying.below(path)} says that it is removed",
+        )

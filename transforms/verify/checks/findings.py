@@ -1,14 +1,16 @@
-"""What all checks share: findings, and what each check is told.
+"""What all checks share: findings, claims, and what each check is told.
 
 A finding says what is wrong with an output, and where. Its kind says once what usually causes such
 findings and what to do. Kinds that are only worth knowing are notes: a video that is being worked
-on is nothing wrong.
+on is nothing wrong. A claim says which files belong to a clip or a chunk, their owner. Owners are
+dealt to a number of *shares*, each looked at as one, so that no worker has to know all clips.
 """
 
-from collections import Counter
+import hashlib
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from finecut.io.layout import Layout, clip_path_is_sharded
 from finecut.io.media.limits import USUAL_LIMITS, Limits
@@ -17,11 +19,16 @@ from finecut.io.process.threads import in_order
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import NO_FENCE, Fence
 
-T = TypeVar("T")
 R = TypeVar("R")
 
 #: Reads of one chunk that wait together.
 READ_AHEAD: Final = 8
+#: Hexadecimal digits of an owner's share: 4,096 of them.
+DIGITS: Final = 3
+#: Paths or ids that travel together.
+TOGETHER: Final = 500
+#: Anything that lies there of this owner belongs to it.
+ANYTHING: Final = "*"
 AGAIN: Final = (
     "Remove the video's document under processed_videos/ and run the same finecut curate again: "
     "it replaces what is complete by the same, and adds what is missing."
@@ -237,6 +244,58 @@ def several(ids: Iterable[str]) -> list[str]:
     return sorted(id for id, number in Counter(ids).items() if number > 1)
 
 
+# ── what belongs to whom ─────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Files that belong to a clip or chunk (its owner), as a document says."""
+
+    owner: str
+    by: str
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class There:
+    """Files that lie in an output."""
+
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Mention:
+    """Clips that a table speaks of, and that have to exist."""
+
+    path: str
+    ids: tuple[str, ...]
+
+
+Entry = Claim | There | Mention
+
+
+def share_of(owner: str) -> str:
+    return hashlib.md5(owner.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()[
+        :DIGITS
+    ]
+
+
+def mentioned(ids: Iterable[str], path: str) -> Iterator[tuple[str, Mention]]:
+    """Clips that a table speaks of, by their shares."""
+    shares = by_share((id, id) for id in ids)
+    return ((share, Mention(path, together)) for share, together in shares)
+
+
+def by_share(owned: Iterable[tuple[str, str]]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    waiting: dict[str, list[str]] = defaultdict(list)
+    for owner, item in owned:
+        share = share_of(owner)
+        waiting[share].append(item)
+        if len(waiting[share]) == TOGETHER:
+            yield share, tuple(waiting.pop(share))
+    yield from ((share, tuple(together)) for share, together in waiting.items())
+
+
 # ── what each check is told ──────────────────────────────────────────────────────────────────────
 
 
@@ -254,7 +313,6 @@ class Verifying:
     #: A dry run wrote no documents of clips, ``--no-upload-clips`` no files.
     has_metas: bool = True
     has_clips: bool = True
-    has_previews: bool = True
     #: The output's folders.
     folders: frozenset[str] = frozenset()
     #: Videos that are being worked on, by their paths below the input.
@@ -265,18 +323,14 @@ class Verifying:
     #: What is not left by any link.
     fence: Fence = NO_FENCE
 
-    @property
-    def root(self) -> str:
-        return self.layout.root.rstrip("/")
-
-    def each(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    def each(self, work: Callable[[Any], R], items: Iterable[Any]) -> Iterator[R]:
         """As ``map``; side by side where reading means waiting for a network."""
         remote = shelf.is_remote(self.layout.root)
         return in_order(work, items, READ_AHEAD) if remote else map(work, items)
 
     def below(self, path: str) -> str:
         """The path as findings name it."""
-        return path.removeprefix(f"{self.root}/")
+        return path.removeprefix(f"{self.layout.root.rstrip('/')}/")
 
     def clip(self, id: str, kept: bool, location: str) -> str:
         """Where a clip lies, in an output that is sharded as its document's location is."""

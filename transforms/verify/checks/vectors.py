@@ -6,7 +6,7 @@ what is not is read with notes in place of names (:mod:`finecut.io.tables.vector
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -18,16 +18,27 @@ from finecut.io.tables.parquet import embedding_pickle, facts_of, from_parquet
 from finecut.io.tables.vector_pickles import NoVector, read_vector
 from finecut.transforms.embed.one_model import ALGORITHM, DIMENSION, MODEL, REVISION
 from finecut.transforms.verify.checks.clips import Chunk, Clip
-from finecut.transforms.verify.checks.findings import Checked, Finding, Verifying, several
-from finecut.transforms.verify.checks.orphans import Claim
+from finecut.transforms.verify.checks.findings import (
+    Checked,
+    Claim,
+    Finding,
+    Verifying,
+    several,
+)
 
 ENDING = "_embedding"
 
+#: What reading bytes that are no table of vectors breaks with.
+NO_TABLE: Final = (
+    pa.ArrowException,
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+)
+
 Vector = NDArray[Any]
-
-
-class NoTable(ValueError):
-    """Bytes that are no table of vectors; the message says what they are."""
 
 
 class Table(NamedTuple):
@@ -40,8 +51,8 @@ class Table(NamedTuple):
     facts: Mapping[str, str]
 
     @property
-    def lengths(self) -> list[int]:
-        return sorted({len(vector) for vector in self.vectors})
+    def lengths(self) -> list[str]:
+        return list(map(str, sorted({len(vector) for vector in self.vectors})))
 
 
 @dataclass(frozen=True)
@@ -54,25 +65,22 @@ class Signed:
 
 
 def read_table(data: bytes, path: str) -> Table:
-    """The table that these bytes are, or :class:`NoTable`."""
-    try:
-        table = from_parquet(data, columns=["id", "embedding"])
-        ids, rows = list(map(str, table.column("id").to_pylist())), table.column("embedding")
-        if rows.null_count:
-            raise ValueError("a row has no vector")
-        if not pa.types.is_floating(rows.type.value_type):
-            raise ValueError(f"a vector is made of {rows.type.value_type}")
-        vectors = [row.values.to_numpy(zero_copy_only=False) for row in rows]
-        return Table(path, ids, vectors, facts_of(data))
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise NoTable(f"is not a table of vectors ({str(error)[:200]})") from error
+    """The table that these bytes are; one of :data:`NO_TABLE` is raised if they are none."""
+    table = from_parquet(data, columns=["id", "embedding"])
+    ids, rows = list(map(str, table.column("id").to_pylist())), table.column("embedding")
+    if rows.null_count:
+        raise ValueError("a row has no vector")
+    if not pa.types.is_floating(rows.type.value_type):
+        raise ValueError(f"a vector is made of {rows.type.value_type}")
+    vectors = [row.values.to_numpy(zero_copy_only=False) for row in rows]
+    return Table(path, ids, vectors, facts_of(data))
 
 
 def check_vectors(
     chunk: Chunk, verifying: Verifying
 ) -> Iterator[Finding | Signed | Claim | Checked]:
     """The vectors of all kept clips of a chunk, of every model."""
-    promised = {folder for clip in chunk.clips if clip.kept for folder in _models_of(clip)}
+    promised = (folder for clip in chunk.clips if clip.kept for folder in _models_of(clip))
     for folder in sorted({*verifying.vectors, *promised}):
         yield from _check_folder(folder, chunk, verifying)
     yield Checked({"vectors": chunk.num_vectors})
@@ -95,24 +103,24 @@ def _check_folder(
     name = f"{folder}_parquet/{key}.parquet"
     kept = {clip.id: clip for clip in chunk.clips if clip.kept}
     paths = {id: f"{folder}/{id}.pickle" for id in kept}
-    for owner, path in ((key, name), *paths.items()):
-        yield Claim(owner, chunk.path, (path,))
-    places = [f"{verifying.root}/{path}" for path in (name, *paths.values())]
-    data, *there = verifying.each(_read, places)
+    yield Claim(key, chunk.path, (name,))
+    yield from (Claim(id, chunk.path, (path,)) for id, path in paths.items())
+    data, *there = verifying.each(_read, map(verifying.layout.below, (name, *paths.values())))
     pickles = {id: read for id, read in zip(paths, there, strict=True) if read is not None}
     table, broken = Table(name, [], [], {}), False
     if data is not None:
         try:
             table = read_table(data, name)
-        except NoTable as error:
+        except NO_TABLE as error:
             broken = True
-            yield Finding("table-broken", name, str(error), "should be one with id, embedding")
+            wrong = f"is not a table of vectors ({str(error)[:200]})"
+            yield Finding("table-broken", name, wrong, "should be one with id, embedding")
         else:
             yield from wrong_with_table(table, kept, pickles)
             yield from _wrong_with_models(table, folder, kept, verifying)
             # What is the same in all tables of a folder.
-            lengths = " and ".join(map(str, table.lengths))
-            yield Signed(folder, f"{_model(table.facts)}, {lengths} numbers", name)
+            said = f"{_model(table.facts)}, {' and '.join(table.lengths)} numbers"
+            yield Signed(folder, said, name)
     elif pickles:
         yield Finding(
             "table-missing",
@@ -159,21 +167,23 @@ def wrong_with_table(
         for id in ids:
             yield Finding("table-differs", name, f"{wrong} {id}", should)
     length = table.facts.get(DIMENSION)
-    if len(table.lengths) > 1 or (length is not None and {*map(str, table.lengths)} - {length}):
+    if len(table.lengths) > 1 or (length is not None and {*table.lengths} - {length}):
         yield Finding(
             "model",
             name,
-            f"has vectors of {' and '.join(map(str, table.lengths))} numbers",
+            f"has vectors of {' and '.join(table.lengths)} numbers",
             "should all have as many" if length is None else f"should all have {length}",
         )
-    for id, vector in zip(table.ids, table.vectors, strict=True):
-        if not np.isfinite(vector).all():
-            yield Finding(
-                "vector-broken",
-                name,
-                f"the vector of {id} has {_first_wrong(vector)}",
-                "should be finite numbers",
-            )
+    yield from (
+        Finding(
+            "vector-broken",
+            name,
+            f"the vector of {id} has {_first_wrong(vector)}",
+            "should be finite numbers",
+        )
+        for id, vector in zip(table.ids, table.vectors, strict=True)
+        if not np.isfinite(vector).all()
+    )
 
 
 def wrong_with_pickle(pickled: bytes, path: str, row: Vector | None) -> Iterator[Finding]:
@@ -188,8 +198,12 @@ def wrong_with_pickle(pickled: bytes, path: str, row: Vector | None) -> Iterator
         )
         return
     if vector.ndim != 2 or len(vector) != 1:
-        shape = " by ".join(map(str, vector.shape))
-        yield Finding("vector-broken", path, f"is {shape}", "should be 1 by its dimension")
+        yield Finding(
+            "vector-broken",
+            path,
+            f"is {' by '.join(map(str, vector.shape))}",
+            "should be 1 by its dimension",
+        )
     elif not np.isfinite(vector).all():
         yield Finding(
             "vector-broken", path, f"has {_first_wrong(vector[0])}", "should be finite numbers"
@@ -234,14 +248,16 @@ def _wrong_with_models(
     if note is not None and not _same(table.facts, note):
         yield Finding("model", table.path, f"has {model}", f"should be {_model(note)}, {noted}")
     elif note is not None and DIMENSION in note:
-        for length in table.lengths:
-            if str(length) != note[DIMENSION]:
-                yield Finding(
-                    "model",
-                    table.path,
-                    f"has vectors of {length} numbers",
-                    f"should be {note[DIMENSION]}, {noted}",
-                )
+        yield from (
+            Finding(
+                "model",
+                table.path,
+                f"has vectors of {length} numbers",
+                f"should be {note[DIMENSION]}, {noted}",
+            )
+            for length in table.lengths
+            if length != note[DIMENSION]
+        )
     for id in sorted({*kept} & {*table.ids}):
         said: Any = _models_of(kept[id]).get(folder)
         if not _same_in_document(said, table.facts):
