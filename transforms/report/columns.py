@@ -76,13 +76,15 @@ def row_of(entry: Entry, has_previews: bool) -> Row:
     """What a clip's document says, whoever wrote it: a value of another kind counts as missing."""
     said = entry.document
     start, end = _pair(said.get("duration_span"))
-    first, last = _first_window(said) if has_previews and entry.kept else (-1, -1)
+    # Its first preview is named by the frames of its window.
+    window = next(iter(_windows(said) if has_previews and entry.kept else ()), {})
     errors = _named(
         said.get("error_messages") or dict.fromkeys(map(str, _list(said.get("errors"))), "")
     )
     # As the final message of a run counts them: clips that exist, kept or rejected.
-    exists = entry.kept or has_file(said)
-    marked = exists and (bool(errors) or (entry.kept and said.get("valid") is False))
+    marked = (entry.kept or has_file(said)) and (
+        bool(errors) or (entry.kept and said.get("valid") is False)
+    )
     if marked and not errors:
         errors = [["valid", "its document says that the clip is invalid, but not why"]]
     return Row(
@@ -96,8 +98,8 @@ def row_of(entry: Entry, has_previews: bool) -> Row:
             "rate": number(said.get("framerate")),
             "frames": number(said.get("num_frames")),
             "bytes": number(said.get("num_bytes")),
-            "first": first,
-            "last": last,
+            "first": number(window.get("start_frame"), -1),
+            "last": number(window.get("end_frame"), -1),
             "marked": float(marked),
         },
         scores=_scores(said),
@@ -137,12 +139,6 @@ def _windows(said: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [window for window in _list(said.get("windows")) if isinstance(window, Mapping)]
 
 
-def _first_window(said: Mapping[str, Any]) -> tuple[float, float]:
-    """The frames that its first preview is named by."""
-    window = next(iter(_windows(said)), {})
-    return number(window.get("start_frame"), -1), number(window.get("end_frame"), -1)
-
-
 def _captions(said: Mapping[str, Any]) -> list[list[str]]:
     """The texts of each captioner, windows joined by a blank."""
     texts: dict[str, list[str]] = {}
@@ -159,15 +155,13 @@ def _scores(said: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _held(said: Mapping[str, Any]) -> dict[str, Any]:
-    others = said.get(SCORES)
-    return scores_held({**said, SCORES: others if isinstance(others, Mapping) else {}})
+    return scores_held({**said, SCORES: _mapping(said.get(SCORES))})
 
 
 def _models(value: object) -> dict[str, str]:
-    models = value if isinstance(value, Mapping) else {}
     return {
         name: str(used.get("model")) + (f"@{used['revision']}" if used.get("revision") else "")
-        for name, used in models.items()
+        for name, used in _mapping(value).items()
         if isinstance(used, Mapping)
     }
 
@@ -180,18 +174,24 @@ def _made(said: Mapping[str, Any]) -> list[Any]:
     if not isinstance(said.get("transcode"), str):
         return []
     span = _pair(said["copied_span"]) if said.get("copied_span") else None
-    how, reason = short(said["transcode"], 200), short(said.get("transcode_reason"))
-    return [how, reason, int(number(said.get("frames_encoded"))), span and [*span]]
+    return [
+        short(said["transcode"], 200),
+        short(said.get("transcode_reason")),
+        int(number(said.get("frames_encoded"))),
+        span and [*span],
+    ]
 
 
 def _list(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
 def _named(value: object) -> list[list[str]]:
-    if not isinstance(value, Mapping):
-        return []
-    return [[short(name, 200), short(text)] for name, text in value.items()]
+    return [[short(name, 200), short(text)] for name, text in _mapping(value).items()]
 
 
 # ── columns ──────────────────────────────────────────────────────────────────────────────────────
@@ -281,8 +281,7 @@ def fitted(value: float, kind: str) -> Any:
     if kind not in _LARGEST:
         # A number that a float of four bytes cannot hold would become infinite.
         return value if kind == "d" or math.isnan(value) else min(max(value, -3e38), 3e38)
-    least = -1 if kind == "i" else 0
-    return int(min(max(value, least), _LARGEST[kind]))
+    return int(min(max(value, -1 if kind == "i" else 0), _LARGEST[kind]))
 
 
 def packed(values: "array[Any]") -> str:

@@ -49,8 +49,7 @@ def _rooms(vectors: NDArray[np.floating], few: int) -> Iterator[tuple[Indices, I
     """Which rows are compared with which."""
     count = len(vectors)
     if count <= few:
-        everybody = np.arange(count)
-        yield everybody, everybody
+        yield np.arange(count), np.arange(count)
         return
     clusters = isqrt(count)
     step = max(1, count // (clusters * SAMPLE))

@@ -76,13 +76,11 @@ def rules_drawn(rules: Iterable[Rule], reasons: Iterable[str]) -> list[dict[str,
     """The rules on numbers that a run had, and those that reasons speak of: score, comparison,
     limit, name.
     """
-    drawn = [*rules]
+    found = {(rule.score, rule.comparison, rule.limit): rule.name for rule in rules}
     for reason in reasons:
         with suppress(ValueError):  # a name, as in "motion", or what another program says
-            drawn.append(parse_rule(reason))
-    found: dict[Any, str] = {}
-    for rule in drawn:
-        found.setdefault((rule.score, rule.comparison, rule.limit), rule.name)
+            rule = parse_rule(reason)
+            found.setdefault((rule.score, rule.comparison, rule.limit), rule.name)
     return [
         {"score": score, "comparison": comparison, "limit": limit, "name": name}
         for (score, comparison, limit), name in found.items()
