@@ -21,7 +21,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from functools import cache, partial
-from typing import Final
 
 import apache_beam as beam
 import pyarrow as pa
@@ -62,7 +61,6 @@ from finecut.transforms.write.writing import Writing
 
 #: What comes of a video.
 REFILTERED, UNCHANGED, UNTOUCHED = "refiltered", "unchanged", "untouched"
-STEP: Final = "refilter"
 
 
 def prepare(relative: str, refiltering: Refiltering) -> tuple[Read, Change | None, Yields]:
@@ -261,12 +259,13 @@ def _change_part(part: Part, change: Change, writing: Writing) -> None:
             writing.shelf.remove(path)
         else:
             writing.shelf.write(path, data)
-    work = partial(_change_clip, writing=writing)
     others = [entry for entry in entries if entry.id in change.verdicts]
-    for _ in in_order(work, others, writing.threads):
+    for _ in in_order(partial(_change_clip, writing=writing), others, writing.threads):
         pass
-    path = writing.layout.processed_clip_chunk(change.relative, part.index)
-    writing.shelf.write(path, serialise(chunk_rewritten(part.document, entries, change.previews)))
+    writing.shelf.write(
+        writing.layout.processed_clip_chunk(change.relative, part.index),
+        serialise(chunk_rewritten(part.document, entries, change.previews)),
+    )
 
 
 def _change_clip(entry: Entry, writing: Writing) -> None:
@@ -322,8 +321,8 @@ def _refuse_unready(change: Change, writing: Writing) -> None:
         entries = change.clips_of(part, writing)
         _tables(part, entries, change, writing)
         for entry in entries if change.uploads else ():
-            moves = entry.id in change.verdicts and has_file(entry.document)
             places = (entry.path, writing.layout.clip(entry.id, not entry.kept))
+            moves = entry.id in change.verdicts and has_file(entry.document)
             if moves and not any(map(shelf.exists, places)):
                 raise OutOfReach(f"{entry.id}.mp4 is missing (see finecut verify)")
 
@@ -350,7 +349,7 @@ class EachVideo(beam.PTransform[beam.PCollection[Source], beam.PCollection[Yield
 
 
 def _worked(source: Source, work: Work, refiltering: Refiltering) -> Iterator[Yields]:
-    for outcome in guarded(STEP, source, lambda: work(source.relative, refiltering)):
+    for outcome in guarded("refilter", source, lambda: work(source.relative, refiltering)):
         if isinstance(outcome, Failure):
             count("videos failed")
             clips = _number_of_clips(source.relative, refiltering.writing)

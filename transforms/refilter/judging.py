@@ -115,8 +115,8 @@ def _refuse_rejected_by_step(entry: Entry, stages: Sequence[Stage]) -> None:
     """A custom step may reject clips by itself, and nobody else knows why it does."""
     custom = [stage.family for stage in stages if stage.scores is not None]
     reason = entry.document.get("filtered_by")
-    known = entry.kept or reason in (DUPLICATE, *FAMILIES.values()) or parts_of(str(reason))
-    if custom and not known:
+    known = (DUPLICATE, *FAMILIES.values())
+    if custom and not entry.kept and reason not in known and parts_of(str(reason)) is None:
         raise OutOfReach(
             f"rejected by {reason}, which is not a rule; a custom step may have set it "
             f"({' or '.join(custom)})"
@@ -232,8 +232,9 @@ def _read_part(document: Document, refiltering: Refiltering) -> tuple[Part, tupl
         if not all(map(is_clip_id, listed)):
             raise OutOfReach(DISAGREE)
         chunk = chunk_id(document["video"], document["clip_chunk_index"])
-        entries = read_clips(listed, chunk, refiltering.writing)
-        entries.sort(key=lambda entry: entry.span)
+        entries = sorted(
+            read_clips(listed, chunk, refiltering.writing), key=lambda entry: entry.span
+        )
         if refiltering.unordered and any(
             one.span[1] > other.span[0] for one, other in pairwise(entries)
         ):

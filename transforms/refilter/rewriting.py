@@ -38,9 +38,7 @@ class Stage:
     scores: tuple[str, ...] | None = None
 
     def gives(self, score: str) -> bool:
-        if self.scores is not None:
-            return score in self.scores
-        return FAMILIES.get(score) == self.family
+        return FAMILIES.get(score) == self.family if self.scores is None else score in self.scores
 
 
 def has_file(document: Mapping[str, Any]) -> bool:
@@ -50,15 +48,16 @@ def has_file(document: Mapping[str, Any]) -> bool:
 
 def was_seen(entry: Entry, stage: Stage) -> bool:
     """Whether a step has looked for these scores, although it may have found none."""
-    found = any(map(stage.gives, entry.scores))
-    return entry.kept or found or stage.family in (entry.document.get("errors") or ())
+    return (
+        entry.kept
+        or any(map(stage.gives, entry.scores))
+        or stage.family in (entry.document.get("errors") or ())
+    )
 
 
 def with_vectors(entry: Entry) -> list[str]:
     """The embedders that a clip has a vector of."""
-    if not entry.kept:
-        return []
-    models = entry.document.get("models") or {}
+    models = (entry.document.get("models") or {}) if entry.kept else {}
     return [name.removesuffix(VECTOR) for name in models if name.endswith(VECTOR)]
 
 

@@ -59,7 +59,6 @@ class Sharded:
     name: str
     clips: int
     num_bytes: int
-    digest: str
 
 
 def write_shard(plan: ShardPlan, sharding: Sharding) -> Iterator[Sharded | Failure]:
@@ -82,9 +81,9 @@ def write_shard(plan: ShardPlan, sharding: Sharding) -> Iterator[Sharded | Failu
             path.unlink()
             return
         own.publish(own.stage(path), folder.shard(plan.name), size)
-    digest = digest_of(plan.name, digests)
-    own.write(folder.receipt(plan.name), _receipt(rows, digest, size))
-    yield Sharded(plan.name, len(rows), size, digest)
+    receipt = _receipt(rows, digest_of(plan.name, digests), size)
+    own.write(folder.receipt(plan.name), receipt)
+    yield Sharded(plan.name, len(rows), size)
 
 
 def _receipt(rows: list[dict[str, Any]], digest: str, size: int) -> bytes:

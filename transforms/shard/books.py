@@ -12,7 +12,7 @@ nothing.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -155,8 +155,7 @@ class Books:
     def enter(self, failures: Iterable[Failure]) -> None:
         for failure in failures:
             # A clip that fails in two passes is one failure.
-            key = " ".join(failure.lost_shots) or failure.source.name
-            self.failures.setdefault(key, failure)
+            self.failures.setdefault(" ".join(failure.lost_shots) or failure.source.name, failure)
 
 
 # ── the card ─────────────────────────────────────────────────────────────────────────────────────
@@ -210,40 +209,38 @@ def _fields(books: Books) -> dict[str, Any]:
     kinds = {name: TEXT if name in books.labels else NUMBER for name in sorted(books.scores)}
     windows = {"start_frame": COUNT, "end_frame": COUNT}
     windows |= dict.fromkeys(sorted(books.captions), TEXT)
-    document = {**_SAID, **placed(kinds), "windows": [windows]}
-    fields: dict[str, Any] = {"mp4": "video", "json": document}
-    if books.texts:
-        fields["txt"] = TEXT
-    if books.vectors:
-        fields["npy"] = ["float32"]
-    return fields | {"__key__": TEXT, "__url__": TEXT}
+    return {
+        "mp4": "video",
+        "json": {**_SAID, **placed(kinds), "windows": [windows]},
+        **({"txt": TEXT} if books.texts else {}),
+        **({"npy": ["float32"]} if books.vectors else {}),
+        "__key__": TEXT,
+        "__url__": TEXT,
+    }
 
 
-def _features(fields: Mapping[str, Any], indent: str) -> Iterable[str]:
+def _features(fields: Mapping[str, Any], indent: str) -> Iterator[str]:
     """Fields as the card's YAML says them."""
     for name, kind in fields.items():
+        what, inner = ("list", kind[0]) if isinstance(kind, list) else ("struct", kind)
         yield f"{indent}- name: {json.dumps(name)}"
         if isinstance(kind, str):
             yield f"{indent}  dtype: {kind}"
-        elif isinstance(kind, Sequence):
-            [item] = kind
-            if isinstance(item, str):
-                yield f"{indent}  list: {item}"
-            else:
-                yield f"{indent}  list:"
-                yield from _features(item, f"{indent}  ")
+        elif isinstance(inner, str):
+            yield f"{indent}  {what}: {inner}"
         else:
-            yield f"{indent}  struct:"
-            yield from _features(kind, f"{indent}  ")
+            yield f"{indent}  {what}:"
+            yield from _features(inner, f"{indent}  ")
 
 
 def _members(books: Books) -> str:
-    members = ["the film (`mp4`)", "its document with all scores (`json`)"]
-    if books.texts:
-        members.append("its caption, if it has one (`txt`)")
-    if books.vectors:
-        members.append("its vector, if it has one (`npy`, float32)")
-    return ", ".join(members)
+    members = {
+        "the film (`mp4`)": True,
+        "its document with all scores (`json`)": True,
+        "its caption, if it has one (`txt`)": books.texts,
+        "its vector, if it has one (`npy`, float32)": books.vectors,
+    }
+    return ", ".join(member for member, there in members.items() if there)
 
 
 # ── the promise ──────────────────────────────────────────────────────────────────────────────────
@@ -309,8 +306,9 @@ def add_up(folder: ShardFolder, shards: Shards, books: Books) -> None:
         books.texts += len(rows) - rows["caption"].null_count
         books.vectors += len(rows) - rows[VECTOR].null_count
         books.dimensions.update(pc.unique(pc.list_value_length(rows[VECTOR])).to_pylist())
-        bin = books.bins.setdefault(name.rpartition("/")[0], Counter())
-        bin.update({"clips": len(rows), "shards": 1, "bytes": size})
+        books.bins.setdefault(name.rpartition("/")[0], Counter()).update(
+            {"clips": len(rows), "shards": 1, "bytes": size}
+        )
 
 
 def _digest_of_all(folder: ShardFolder, shards: Shards, schema: pa.Schema) -> str:
@@ -338,9 +336,7 @@ def _write_lance(
 
 def _put(own: Shelf, path: str, data: bytes) -> None:
     """Write a file that is not there yet like this; none at all for nothing."""
-    there = shelf.read_if_there(path)
     if not data:
-        if there is not None:
-            own.remove(path)
-    elif there != data:
+        own.remove(path)
+    elif shelf.read_if_there(path) != data:
         own.write(path, data)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
+from itertools import chain
 from typing import Any, Final, Literal, NamedTuple
 from uuid import uuid4
 
@@ -95,17 +96,20 @@ def look_at(
     material = material_of(entry, sharding, tables)
     start, end = entry.span
     document = entry.document
-    candidate = Candidate(
-        id=clip.id,
-        chunk=clip.chunk,
-        source=storable(clip.source.name),
-        start=start,
-        bin=sharding.bins.bin_of(document.get("width"), document.get("height"), end - start),
-        size=material.size,
-        order=mixed_order(clip.id, sharding.seed),
-        digest=material.digest,
+    return (
+        Candidate(
+            id=clip.id,
+            chunk=clip.chunk,
+            source=storable(clip.source.name),
+            start=start,
+            bin=sharding.bins.bin_of(document.get("width"), document.get("height"), end - start),
+            size=material.size,
+            order=mixed_order(clip.id, sharding.seed),
+            digest=material.digest,
+        ),
+        entry.scores,
+        frozenset(entry.captions),
     )
-    return candidate, entry.scores, frozenset(entry.captions)
 
 
 def labels_in(scores: Scores) -> Iterator[str]:
@@ -181,14 +185,11 @@ class ListClips(beam.DoFn):
 
     def process(self, chunk: str) -> Iterable[Part | TaggedOutput[Literal["failures"], Failure]]:
         source = Source(chunk, chunk, chunk)
-        clips: list[Listed] = []
-        for one in guarded("ListClips", source, partial(clips_of, chunk, self.sharding.output)):
-            if isinstance(one, Failure):
-                clips.clear()
-                yield TaggedOutput(FAILURES, one)
-            else:
-                clips.append(one)
-        for accident in self._look_at(clips):
+        work = partial(clips_of, chunk, self.sharding.output)
+        listed = list(guarded("ListClips", source, work))
+        accidents = [one for one in listed if isinstance(one, Failure)]
+        clips = [one for one in listed if isinstance(one, Listed) and not accidents]
+        for accident in chain(accidents, self._look_at(clips)):
             yield TaggedOutput(FAILURES, accident)
         if len(self._found.rows) >= PART_ROWS:
             yield self._found.put_down(self.tray)

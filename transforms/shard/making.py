@@ -17,7 +17,6 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from finecut.io.dataset.output import Output
 from finecut.io.errors import RunError
 from finecut.io.process.threads import in_order
 from finecut.io.records import Failure, from_json
@@ -71,7 +70,7 @@ class Making:
             looked = (
                 pipeline
                 | "Dataset" >> beam.Create([self.sharding.output])
-                | "Chunks" >> beam.FlatMap(Output.chunks).with_output_types(str)
+                | "Chunks" >> beam.FlatMap(lambda output: output.chunks()).with_output_types(str)
                 | "Deal" >> beam.Reshuffle()
                 | "Look"
                 >> beam.ParDo(ListClips(self.sharding, self.tray)).with_outputs(

@@ -150,13 +150,12 @@ class Material(NamedTuple):
     @property
     def small(self) -> dict[str, bytes]:
         """The members after the film."""
-        id = self.entry.id
-        members = {f"{id}.json": self.document}
-        if self.caption is not None:
-            members[f"{id}.txt"] = self.caption.encode()
-        if self.vector is not None:
-            members[f"{id}.npy"] = npy(self.vector)
-        return members
+        made = {
+            "json": self.document,
+            "txt": None if self.caption is None else self.caption.encode(),
+            "npy": None if self.vector is None else npy(self.vector),
+        }
+        return {f"{self.entry.id}.{kind}": data for kind, data in made.items() if data is not None}
 
     @property
     def size(self) -> int:

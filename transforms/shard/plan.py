@@ -11,6 +11,7 @@ how many there were. A shard's digest stands for every byte that goes into it.
 """
 
 import hashlib
+import posixpath
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby, pairwise
@@ -106,8 +107,7 @@ class Shards:
 
 def mixed_order(clip: str, seed: int) -> int:
     """Where a clip stands when neighbours are to come from different videos."""
-    digest = hashlib.blake2b(f"{seed} {clip}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big")
+    return int(hashlib.blake2b(f"{seed} {clip}".encode(), digest_size=8).hexdigest(), 16)
 
 
 def candidate_table(rows: Iterable[Candidate]) -> bytes:
@@ -143,8 +143,7 @@ def shards_of(clips: pa.Table, most_bytes: int, most_clips: int) -> Shards:
     for bin, start, end in _runs(clips):
         local = list(packed(sizes[start:end], most_bytes, most_clips))
         digits = max(DIGITS, len(str(len(local) - 1)))
-        folder = f"{bin}/" if bin else ""
-        names += [f"{folder}{number:0{digits}d}" for number in range(len(local))]
+        names += [posixpath.join(bin, f"{number:0{digits}d}") for number in range(len(local))]
         ends += [start + at for at in local]
     of_shards = [
         digest_of_shard(name, digests[start:end])
