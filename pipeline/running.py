@@ -29,7 +29,7 @@ from finecut.io.records import Source, Summary, from_json
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import standing
 from finecut.io.storage.publishing import Shelf
-from finecut.io.storage.reachable import StoreAway, greet
+from finecut.io.storage.retry import StoreAway, greet
 from finecut.pipeline.at_work import occupying, tray
 from finecut.pipeline.batches import batches_of, weighed
 from finecut.pipeline.cli.progress import Progress

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import glob
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -32,7 +31,6 @@ class BeamStore:
         return Found(uri, size, f"{size} {written}", written)
 
     def matching(self, pattern: str, most: int | None, after: str | None) -> Page:
-        del after  # all of it is the first part
         [result] = FileSystems.match([pattern], limits=[most])
         return Page([_found(one) for one in result.metadata_list], [])
 
@@ -51,11 +49,11 @@ class BeamStore:
         return _BeamFile(_opened(uri))
 
     def create(self, uri: str, data: bytes) -> None:
-        with writer(uri) as out:
+        with _created(uri) as out:
             out.write(data)
 
     def upload(self, uri: str, file: Path) -> None:
-        with file.open("rb") as data, writer(uri) as out:
+        with file.open("rb") as data, _created(uri) as out:
             shutil.copyfileobj(data, out, 1 << 20)
 
     def move(self, staged: str, final: str) -> None:
@@ -91,13 +89,10 @@ def _opened(uri: str) -> Any:
     return FileSystems.open(uri, compression_type=CompressionTypes.UNCOMPRESSED)
 
 
-@contextmanager
-def writer(path: str) -> Iterator[BinaryIO]:
-    """A new file. If it cannot be finished, a store has none of it, and a disk a part."""
-    with FileSystems.create(
-        path, "application/octet-stream", compression_type=CompressionTypes.UNCOMPRESSED
-    ) as out:
-        yield out
+def _created(uri: str) -> Any:
+    """A new object, of which there is none if it cannot be finished."""
+    kind, compression = "application/octet-stream", CompressionTypes.UNCOMPRESSED
+    return FileSystems.create(uri, kind, compression_type=compression)
 
 
 def _batched(work: Callable[[], None]) -> None:

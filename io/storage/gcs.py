@@ -6,8 +6,6 @@ names the generations it speaks of: an object is replaced only if it is still th
 looked at. Documents are written whole, and of two writers the last one wins.
 """
 
-from __future__ import annotations
-
 import contextlib
 import mimetypes
 import os
@@ -124,7 +122,7 @@ class GoogleStore:
     def _copy(self, source: storage.Blob, final: str) -> None:
         for _ in range(LOOKS):
             there = _known(_blob(final))
-            if there is not None and _same(there, source):
+            if there is not None and (there.size, there.crc32c) == (source.size, source.crc32c):
                 return  # an attempt was heard, and only its answer was lost
             # Unless somebody is faster: then it is looked at again.
             with contextlib.suppress(PreconditionFailed):
@@ -309,13 +307,10 @@ def _parts(uri: str) -> tuple[str, str]:
     return bucket, name
 
 
-def _uri(blob: storage.Blob) -> str:
-    return f"{GOOGLE}{blob.bucket.name}/{blob.name}"
-
-
 def _found(blob: storage.Blob) -> Found:
     written = blob.updated.timestamp() if blob.updated else 0.0
-    return Found(_uri(blob), int(blob.size or 0), f"{blob.size} {blob.generation}", written)
+    uri, version = f"{GOOGLE}{blob.bucket.name}/{blob.name}", f"{blob.size} {blob.generation}"
+    return Found(uri, int(blob.size or 0), version, written)
 
 
 def _known(blob: storage.Blob) -> storage.Blob | None:
@@ -325,10 +320,6 @@ def _known(blob: storage.Blob) -> storage.Blob | None:
     except NotFound:
         return None
     return blob
-
-
-def _same(one: storage.Blob, other: storage.Blob) -> bool:
-    return bool((one.size, one.crc32c) == (other.size, other.crc32c))
 
 
 def _kind(uri: str) -> str:

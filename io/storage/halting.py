@@ -3,12 +3,11 @@
 A run is known by its staging folder, which no other has. Others in this process go on.
 """
 
-from __future__ import annotations
-
 import os
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 
 class _Halted:
@@ -16,7 +15,7 @@ class _Halted:
         self.lock = threading.Lock()
         self.runs: set[str] = set()
         #: What to do when a run is halted.
-        self.then: dict[str, list[Callable[[], object]]] = {}
+        self.then: defaultdict[str, list[Callable[[], object]]] = defaultdict(list)
 
 
 _HERE = _Halted()
@@ -24,7 +23,7 @@ _HERE = _Halted()
 
 def _in_a_copy() -> None:
     """A lock that another thread held when this process was copied is never let go here."""
-    _HERE.lock, _HERE.then = threading.Lock(), {}
+    _HERE.lock, _HERE.then = threading.Lock(), defaultdict(list)
 
 
 os.register_at_fork(after_in_child=_in_a_copy)
@@ -34,7 +33,7 @@ def halt(run: str) -> None:
     """From now on, and for good; from any thread."""
     with _HERE.lock:
         _HERE.runs.add(run)
-        then = list(_HERE.then.get(run, ()))
+        then = list(_HERE.then[run])
     for do in then:
         do()
 
@@ -47,16 +46,13 @@ def is_halted(run: str) -> bool:
 def when_halted(run: str, do: Callable[[], object]) -> Iterator[None]:
     """Within, ``do`` is done when the run is halted; at once, if it was before."""
     with _HERE.lock:
-        _HERE.then.setdefault(run, []).append(do)
+        _HERE.then[run].append(do)
         late = run in _HERE.runs
     try:
         if late:
             do()
         yield
     finally:
-        with _HERE.lock:
-            waiting = _HERE.then.get(run, [])
-            if do in waiting:
-                waiting.remove(do)
-            if not waiting:
-                _HERE.then.pop(run, None)
+        # In a copy of the process nothing waits.
+        with _HERE.lock, suppress(ValueError):
+            _HERE.then[run].remove(do)

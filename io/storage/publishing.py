@@ -79,7 +79,7 @@ class Shelf:
         On a local shelf it lies in the staging folder, so that staging copies nothing.
         """
         if is_remote(self.root):
-            from finecut.io.storage.temporary import temporary_folder  # which is made of shelves
+            from finecut.io.storage.staging import temporary_folder  # which is made of shelves
 
             with temporary_folder(sweeping=False) as folder:
                 yield Path(folder)
@@ -138,19 +138,13 @@ class Shelf:
     def prepare(self) -> None:
         """Write and remove a file, so that an output that cannot be written to is known at once."""
         probe = f"{self.staging}/can-write"
-        if is_remote(probe):
-            self.write(probe, b"")
-        else:
-            self.check(probe)
-            patiently(probe, lambda: _create(probe, b""))
+        self.write(probe, b"")
         self.remove(probe)
 
     def sweep(self) -> None:
         """Remove what this run staged, and the common staging folder when nobody else uses it."""
         if is_remote(self.root):
-            leftover = list(files_below(self.staging))
-            if leftover:
-                delete(leftover)
+            delete(list(files_below(self.staging)))
             return
         if not is_straight(self.staging, self.root):
             return  # behind a link nothing is ours

@@ -10,8 +10,6 @@ left behind goes by itself, and no run takes another's away while it is needed. 
 its own wherever it lies (``finecut-<user>``, for its owner only), and nothing else is ever touched.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import stat
@@ -76,9 +74,8 @@ class Scratch:
     def sweep(self, beginning: str) -> None:
         """Drop everything whose name begins so."""
         with contextlib.suppress(OSError):
-            for path in list(_own_folder(self.place).iterdir()):
-                if path.name.startswith(beginning):
-                    path.unlink(missing_ok=True)
+            for path in list(_own_folder(self.place).glob(f"{beginning}*")):
+                path.unlink(missing_ok=True)
 
 
 def _write(path: Path, parts: Sequence[Buffer]) -> None:

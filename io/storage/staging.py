@@ -9,9 +9,15 @@ mark's time says it: a run renews it twice a minute, and one that was silent for
 one, if its process is gone from this machine. Runs on clusters, on
 stores and in pipelines of one's own lock nothing: what they left is swept when nothing in it is
 younger than a week. The mark is the first file of a folder and the last to go.
-"""
 
-from __future__ import annotations
+Temporary folders of this machine are marked in the same way, so they do not outlive the process
+that made them::
+
+    TMPDIR/finecut-work-1000/1f3a…/alive
+
+A folder of ``tempfile`` stays for ever when its process is killed. These lie together in one folder
+that only their user can write to, so nobody else's are looked at, and nobody can plant any.
+"""
 
 import contextlib
 import errno
@@ -20,8 +26,10 @@ import json
 import logging
 import os
 import socket
+import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -31,6 +39,7 @@ from typing import Final, TextIO
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import is_straight
 from finecut.io.storage.publishing import ALIVE, Shelf
+from finecut.io.storage.scratch import own_folder
 
 LOG = logging.getLogger("finecut")
 
@@ -46,6 +55,11 @@ READ_PAUSE: Final = 0.01
 #: What a file system says of a file that somebody else has locked. Whatever else it says (ENOLCK,
 #: ENOSYS, EOPNOTSUPP …), it has no locks, or no server for them.
 HELD: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES})
+
+#: Keeps the common folder: one that goes and comes again could be made by somebody else meanwhile.
+KEEP: Final = "keep"
+#: What the marks of these folders say they are for; they are never shared, so it is no more.
+TEMPORARY: Final = "temporary"
 
 
 @dataclass(frozen=True)
@@ -167,8 +181,8 @@ class _Mark:
         silence, running = now - self.written, self.running
         if running is None:
             return silence < BEAT_SECONDS
-        if running.beats:
-            lives = _is_heard(running, silence)
+        if running.beats:  # one that is not seen may be in a container
+            lives = silence < (2 * BEAT_SECONDS if _is_gone(running) else SILENT_SECONDS)
         else:  # it has locks; where they cannot be asked for, only time tells
             lives = self.locked is None and silence < LONG_AGO and not _is_gone(running)
         return lives or (running.elsewhere and now - _youngest(self.folder) < LONG_AGO)
@@ -195,19 +209,12 @@ def _read(file: TextIO, held_elsewhere: bool) -> Running | None:
     return None
 
 
-def _is_heard(running: Running, silence: float) -> bool:
-    """Whether a run lives that renews its mark. One that is not seen may be in a container."""
-    return silence < (2 * BEAT_SECONDS if _is_gone(running) else SILENT_SECONDS)
-
-
 def _is_gone(running: Running) -> bool:
     """Whether its process was one of this machine, and is no more."""
-    if running.host != socket.gethostname():
-        return False
     try:
         os.kill(running.process, 0)
     except ProcessLookupError:
-        return True
+        return running.host == socket.gethostname()
     except (OSError, OverflowError, TypeError):  # somebody else's, or the mark is none of ours
         return False
     return False
@@ -246,3 +253,30 @@ def _sweep_store(staging: str, now: float) -> None:
     for found in runs.values():
         if now - max(written for _, written in found) > LONG_AGO:
             shelf.delete([path for path, _ in found])
+
+
+@contextmanager
+def temporary_folder(sweeping: bool = True) -> Iterator[str]:
+    """A new folder for this process alone; when it is made, those of killed ones are swept.
+
+    ``sweeping``: not where one is made for every clip, or whoever works here looks at all others.
+    """
+    own = _new()
+    with alive(own, TEMPORARY):
+        if sweeping:
+            sweep_dead(own)
+        inside = f"{own.staging}/work"
+        Path(inside).mkdir()
+        yield inside
+
+
+def sweep_temporary() -> None:
+    """Remove what killed processes of this user left; trouble with that is nobody's trouble."""
+    with contextlib.suppress(OSError):
+        sweep_dead(_new())
+
+
+def _new() -> Shelf:
+    place = own_folder(tempfile.gettempdir(), "finecut-work")
+    (place / KEEP).touch()
+    return Shelf(str(place), f"{place}/{uuid.uuid4().hex}")

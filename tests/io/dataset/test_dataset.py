@@ -30,7 +30,6 @@ from finecut.io.dataset.output import Output
 from finecut.io.dataset.stills import still_of
 from finecut.io.layout import Layout
 from finecut.io.storage.publishing import Shelf
-from finecut.io.storage.stores import _google
 from finecut.transforms.filter.rules import parse_rule
 
 
@@ -679,7 +678,6 @@ def bucket(
     pytest.importorskip("gcp_storage_emulator")
     store = FaultyStore()
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", store.address)
-    _google.cache_clear()
     roots = {}
     for kind, folder in (("output", dataset.root), ("shards", shards)):
         roots[kind] = f"gs://bucket/{kind}"
@@ -688,7 +686,6 @@ def bucket(
             own.write(f"{roots[kind]}/{path.relative_to(folder)}", path.read_bytes())
     yield roots
     store.close()
-    _google.cache_clear()
 
 
 @pytest.mark.parametrize("kind", ["output", "shards"])
@@ -706,13 +703,14 @@ def test_clips_of_a_bucket_are_those_of_a_disk(
 
 
 def test_a_forked_process_opens_connections_of_its_own(bucket: dict[str, str]) -> None:
-    _google()
+    gcs = pytest.importorskip("finecut.io.storage.gcs")
+    own = gcs._client()
     said, say_it = os.pipe()
     if not (child := os.fork()):
-        os.write(say_it, str(_google.cache_info().currsize).encode())
+        os.write(say_it, str(gcs._client() is own).encode())
         os._exit(0)
     os.waitpid(child, 0)
-    assert (os.read(said, 1), _google.cache_info().currsize) == (b"0", 1)
+    assert (os.read(said, 9), gcs._client() is own) == (b"False", True)
 
 
 # ── tables ───────────────────────────────────────────────────────────────────────────────────────
