@@ -14,8 +14,7 @@ from contextlib import ExitStack, contextmanager
 from finecut.io.errors import RunError
 from finecut.io.layout import Layout
 from finecut.io.storage import files as shelf
-from finecut.io.storage.fence import NO_FENCE, Fence, LeadsOutside
-from finecut.io.storage.halting import halt
+from finecut.io.storage.fence import NO_FENCE, Fence, LeadsOutside, halt
 from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.staging import (
     MAKES_NO_CLIPS,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
 import uuid
@@ -27,7 +26,7 @@ from finecut.transforms.caption.windows import Windowing
 from finecut.transforms.cut.chunk import Cutting
 from finecut.transforms.filter.clips import Dropping
 from finecut.transforms.filter.rules import Rule
-from finecut.transforms.find import own_outputs as outputs
+from finecut.transforms.find import inputs as films
 from finecut.transforms.find.inputs import Finding, fixed_part
 from finecut.transforms.find.lists import is_failure_list
 from finecut.transforms.measure.looking import Looking
@@ -160,12 +159,9 @@ def fence_of(options: Options) -> Fence:
 
 def check_apart(options: Options) -> None:
     """Refuse an output that would be its own input."""
-    folders = [fixed_part(spec) for spec in options.input if not glob.has_magic(spec)]
-    globs = [fixed_part(spec) for spec in options.input if glob.has_magic(spec)]
     try:
-        outputs.check_apart(folders, options.output)
-        outputs.check_no_clips(globs, options.output)
-    except outputs.NotApart as error:
+        films.check_apart(options.input, options.output)
+    except films.NotApart as error:
         raise OptionError(str(error)) from error
 
 

@@ -1,20 +1,17 @@
 """Clips, as they are handed to whoever trains: one plain dictionary of arrays and texts each."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from numbers import Integral
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
-from finecut.io.dataset.order import Places, Share, part, shuffled, size_of_part
+from finecut.io.dataset.catalogue import Places, Share, part, shuffled, size_of_part
 from finecut.io.dataset.output import Entry, NoDataset
 from finecut.io.dataset.sources import Floats, Source
-from finecut.io.dataset.stills import still_of
-from finecut.io.media.frames.training_frames import Frames, Pictures, TooFew, read_frames
+from finecut.io.media.frames.training_frames import Pictures, TooFew, read_frames
 from finecut.io.media.limits import FilmError
 from finecut.io.storage import files as shelf
 
@@ -24,6 +21,11 @@ RAISE, SKIP = ON_ERROR = ("raise", "skip")
 #: chose: frames that come twice teach a model that things stand still, and clips that are left out
 #: are missing without anybody having said so.
 ERROR, _, PAD = SHORT = ("error", SKIP, "pad")
+
+
+#: How long the head of a WebP is, and what an animated one says of each of its pictures: place,
+#: size, time and flags, three bytes each. An extended file whose picture has transparency.
+HEAD, ABOUT, TRANSPARENT = 12, 16, 0x10
 
 
 class ClipError(Exception):
@@ -48,8 +50,12 @@ def wished(
     fps: float | None,
     size: int | tuple[int, int] | None,
     short: str,
+    *,
+    on_error: str,
 ) -> Pictures:
     """The pictures that are asked for by these words."""
+    if on_error not in ON_ERROR:
+        raise ValueError(f"on_error={on_error!r} is unknown: give one of {', '.join(ON_ERROR)}")
     if short not in SHORT:
         raise ValueError(f"short={short!r} is unknown: give one of {', '.join(SHORT)}")
     if short != ERROR and frames is None:
@@ -144,10 +150,11 @@ class Clips:
     def shown(self, entry: Entry, number: int) -> Sample:
         """What is in a clip's file."""
         try:
-            film = self.source.film(entry, number)
+            film = self.source.film(entry)
             if self.wish.pictures is None:
                 return {"bytes": shelf.read(film) if isinstance(film, str) else film}
-            frames = self._frames(film, self.wish.pictures)
+            file = film if isinstance(film, str) else io.BytesIO(film)
+            frames = read_frames(file, self.wish.pictures, self.wish.threads)
         except TooFew as error:
             raise _broken(
                 entry.id,
@@ -170,10 +177,6 @@ class Clips:
             return still_of(self.source.preview(entry))
         except (NoDataset, FileNotFoundError, ValueError) as error:
             raise _broken(entry.id, entry.path, f"its preview: {error}") from error
-
-    def _frames(self, film: str | bytes, pictures: Pictures) -> Frames:
-        file: str | BinaryIO = film if isinstance(film, str) else io.BytesIO(film)
-        return read_frames(file, pictures, self.wish.threads)
 
     def _caption(self, entry: Entry) -> str:
         captions, wanted = entry.captions, self.wish.caption
@@ -203,13 +206,39 @@ class Clips:
         return vector
 
 
-def walk(clips: Clips, part: Places, start: int) -> Iterator[tuple[int, Sample | ClipError]]:
-    """The clips of a part from a place on: after which place it stands, and the clip or what is
-    wrong with it.
+def still_of(webp: bytes) -> bytes:
+    """A WebP of its first picture alone, for decoders that know stills only; a still as it is.
+
+    RIFF … WEBP  VP8X  ANIM  ANMF[ place, size, time │ ALPH? VP8 ]  ANMF[…] …
+                                                       ╰── the still's own, behind a new head
     """
-    for place in range(start, len(part)):
-        try:
-            sample: Sample | ClipError = clips.sample(int(part[place]))
-        except ClipError as error:
-            sample = error
-        yield place + 1, sample
+    if webp[:4] != b"RIFF" or webp[8:HEAD] != b"WEBP":
+        raise ValueError("it is not a WebP image: usually it was cut short when it was copied")
+    for name, body in _chunks(webp[HEAD:]):
+        if name in (b"VP8 ", b"VP8L"):
+            return webp
+        if name == b"ANMF":
+            return _file(body[:ABOUT], list(_chunks(body[ABOUT:])))
+    raise ValueError("it contains no picture: usually it was cut short when it was copied")
+
+
+def _file(about: bytes, chunks: list[tuple[bytes, bytes]]) -> bytes:
+    if any(name == b"ALPH" for name, _ in chunks):
+        # Width and height, less one, as the picture has them.
+        chunks = [(b"VP8X", bytes([TRANSPARENT, 0, 0, 0]) + about[6:12]), *chunks]
+    return _chunk(b"RIFF", b"WEBP" + b"".join(_chunk(name, data) for name, data in chunks))
+
+
+def _chunk(name: bytes, data: bytes) -> bytes:
+    return name + len(data).to_bytes(4, "little") + data + bytes(len(data) % 2)
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    place = 0
+    while place + 8 <= len(data):
+        size = int.from_bytes(data[place + 4 : place + 8], "little")
+        body = data[place + 8 : place + 8 + size]
+        if len(body) < size:
+            raise ValueError("it ends too early: usually it was cut short when it was copied")
+        yield data[place : place + 4], body
+        place += 8 + size + size % 2

@@ -7,8 +7,6 @@
 :func:`batches` is the same piece by piece, in constant memory.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any, Final

@@ -1,12 +1,10 @@
 """Object stores that Beam knows: Amazon's, Azure's, Hadoop's."""
 
-from __future__ import annotations
-
 import glob
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
@@ -18,7 +16,7 @@ class BeamStore:
     """A store through Beam's file systems."""
 
     @classmethod
-    def knowing(cls, uri: str) -> BeamStore:
+    def knowing(cls, uri: str) -> Self:
         """Itself, or a ``ValueError`` if Beam does not know this kind of store."""
         FileSystems.get_filesystem(uri)
         return cls()

@@ -7,8 +7,6 @@ Everything here tries again for a while when a disk or a store is only busy or o
 (``retry.py``), and then fails with an ``OSError``.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import glob
@@ -142,8 +140,8 @@ def _is(kind: Callable[[], bool]) -> bool:
 def some_file_in(folder: str, suffix: str) -> str | None:
     """Any one file of a folder whose name ends so, without listing them all."""
     if is_remote(folder):
-        found = _listed(f"{glob.escape(folder)}/*{glob.escape(suffix)}", most=1)
-        return next((one.uri for one in found), None)
+        pattern = f"{glob.escape(folder)}/*{glob.escape(suffix)}"
+        return next((one.uri for one in _listed(pattern, most=1)), None)
     if not is_folder(folder):
         return None
     with _entries(folder) as entries:
@@ -164,8 +162,7 @@ def files_in(folder: str) -> list[str]:
 def _inside(folder: str) -> tuple[list[str], list[str]]:
     """What lies in a folder itself: files, and folders."""
     if is_remote(folder):
-        store = store_for(folder)
-        pages = list(_pages(folder, lambda after: store.inside(folder, after)))
+        pages = list(_pages(folder, lambda after: store_for(folder).inside(folder, after)))
         files = sorted(one.uri for page in pages for one in page.objects)
         return files, sorted({path for page in pages for path in page.folders})
     if not is_folder(folder):
@@ -202,8 +199,7 @@ def _below(folder: str, most: int | None = None) -> Iterator[Found]:
 
 def _listed(pattern: str, most: int | None = None) -> Iterator[Found]:
     """The objects that a glob names."""
-    store = store_for(pattern)
-    for page in _pages(pattern, lambda after: store.matching(pattern, most, after)):
+    for page in _pages(pattern, lambda after: store_for(pattern).matching(pattern, most, after)):
         yield from page.objects
 
 

@@ -164,7 +164,7 @@ class _Generation:
             return bytes(blob.download_as_bytes(start=start, end=end, timeout=SILENCE, retry=None))
 
     def close(self) -> None:
-        pass
+        """Nothing is held open."""
 
 
 def _page(uri: str, prefix: str, after: str | None, delimiter: str) -> Page:
@@ -261,10 +261,8 @@ def _credentials() -> tuple[Any, str]:
 
 def may_have_credentials() -> bool:
     """Whether it is worth looking for credentials: a file names them, or this machine has some."""
-    if _stands_in():
-        return False
     on_a_cluster = bool(os.environ.get("KUBERNETES_SERVICE_HOST")) and not _never_look()
-    return _named_by_a_file() or _is_googles() or on_a_cluster
+    return not _stands_in() and (_named_by_a_file() or _is_googles() or on_a_cluster)
 
 
 def _never_look() -> bool:

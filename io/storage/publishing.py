@@ -9,8 +9,6 @@ Nothing that is written, listed for removal or removed leaves its :class:`Shelf`
 waited out as in :mod:`files`.
 """
 
-from __future__ import annotations
-
 import contextlib
 import shutil
 import uuid
@@ -19,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from finecut.io.storage.fence import NO_FENCE, Fence, is_straight, refuse_behind_link
+from finecut.io.storage.fence import NO_FENCE, Fence, is_halted, is_straight, refuse_behind_link
 from finecut.io.storage.files import (
     delete,
     exists,
@@ -29,7 +27,6 @@ from finecut.io.storage.files import (
     patiently,
     size_of,
 )
-from finecut.io.storage.halting import is_halted
 from finecut.io.storage.retry import is_passing
 from finecut.io.storage.stores import store_for
 

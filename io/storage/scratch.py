@@ -53,8 +53,7 @@ class Scratch:
     def is_usable(self) -> bool:
         """Whether anything can be written there at all, be it full or not."""
         with contextlib.suppress(OSError):
-            folder = _own_folder(self.place)
-            path = folder / f"try-{uuid.uuid4().hex}"
+            path = _own_folder(self.place) / f"try-{uuid.uuid4().hex}"
             _write(path, [])
             path.unlink()
             return True

@@ -23,7 +23,6 @@ import contextlib
 import errno
 import fcntl
 import json
-import logging
 import os
 import socket
 import tempfile
@@ -37,11 +36,9 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from finecut.io.storage import files as shelf
-from finecut.io.storage.fence import is_straight
+from finecut.io.storage.fence import LOG, is_straight
 from finecut.io.storage.publishing import ALIVE, Shelf
 from finecut.io.storage.scratch import own_folder
-
-LOG = logging.getLogger("finecut")
 
 #: What a command that writes no clips says it makes.
 MAKES_NO_CLIPS: Final = ""
@@ -100,15 +97,13 @@ def _marked(folder: Path) -> tuple[TextIO, bool]:
     """
     while True:
         folder.mkdir(parents=True, exist_ok=True)
-        try:
+        with contextlib.suppress(FileNotFoundError):
             file = (folder / ALIVE).open("a+")
             locked = _lock(file)
             there = os.path.samestat(os.fstat(file.fileno()), (folder / ALIVE).stat())
             if there and locked is not False:
                 return file, locked is True
-        except FileNotFoundError:
-            continue
-        file.close()
+            file.close()
 
 
 @contextmanager
@@ -156,46 +151,35 @@ def sweep_dead(own: Shelf, now: float | None = None, only_marked: bool = False) 
             continue  # behind a link nothing was staged
         # Its lock is held until it is gone: a run that has just made it would take it otherwise.
         with contextlib.ExitStack() as held:
-            mark = _mark_of(Path(folder), held)
-            if mark is not None and mark.lives(now):
-                at_work += [] if mark.running is None else [mark.running]
-            elif mark is not None or not (only_marked or _may_live(Path(folder), now)):
+            found = _marked_by(Path(folder), held, now)
+            if found is not None and found[0]:
+                at_work += [] if found[1] is None else [found[1]]
+            elif found is not None or not (only_marked or _may_live(Path(folder), now)):
                 Shelf(own.root, folder).sweep()
     return at_work
 
 
-@dataclass(frozen=True)
-class _Mark:
-    """The mark of a folder, and the run in it, if it could be read."""
-
-    folder: Path
-    running: Running | None
-    #: Whether we have its lock now; ``None`` where there are no locks.
-    locked: bool | None
-    written: float
-
-    def lives(self, now: float) -> bool:
-        """Whether its run is at work, or has just begun and not written its mark yet."""
-        if self.locked is False:
-            return True
-        silence, running = now - self.written, self.running
-        if running is None:
-            return silence < BEAT_SECONDS
-        if running.beats:  # one that is not seen may be in a container
-            lives = silence < (2 * BEAT_SECONDS if _is_gone(running) else SILENT_SECONDS)
-        else:  # it has locks; where they cannot be asked for, only time tells
-            lives = self.locked is None and silence < LONG_AGO and not _is_gone(running)
-        return lives or (running.elsewhere and now - _youngest(self.folder) < LONG_AGO)
-
-
-def _mark_of(folder: Path, held: contextlib.ExitStack) -> _Mark | None:
-    """The mark that lies there; if nobody has its lock, whoever asked has it from now on."""
+def _marked_by(
+    folder: Path, held: contextlib.ExitStack, now: float
+) -> tuple[bool, Running | None] | None:
+    """Whether the run is at work whose mark lies there, and the run, if the mark could be read. If
+    nobody has the mark's lock, whoever asked has it from now on.
+    """
     try:
         file = held.enter_context((folder / ALIVE).open())
         locked = _lock(file)
-        return _Mark(folder, _read(file, locked is False), locked, os.fstat(file.fileno()).st_mtime)
+        running, silence = _read(file, locked is False), now - os.fstat(file.fileno()).st_mtime
     except OSError:
         return None
+    if locked is False:
+        return True, running
+    if running is None:  # it may have just begun, and not written its mark yet
+        return silence < BEAT_SECONDS, None
+    if running.beats:  # one that is not seen may be in a container
+        lives = silence < (2 * BEAT_SECONDS if _is_gone(running) else SILENT_SECONDS)
+    else:  # it has locks; where they cannot be asked for, only time tells
+        lives = locked is None and silence < LONG_AGO and not _is_gone(running)
+    return lives or (running.elsewhere and now - _youngest(folder) < LONG_AGO), running
 
 
 def _read(file: TextIO, held_elsewhere: bool) -> Running | None:
@@ -222,8 +206,7 @@ def _is_gone(running: Running) -> bool:
 
 def _may_live(folder: Path, now: float) -> bool:
     """Whether it may be of a run that marks nothing: pipelines of one's own, workers elsewhere."""
-    holds = any(files for _, _, files in os.walk(folder))
-    return holds and now - _youngest(folder) < LONG_AGO
+    return any(files for _, _, files in os.walk(folder)) and now - _youngest(folder) < LONG_AGO
 
 
 def _lock(file: TextIO) -> bool | None:

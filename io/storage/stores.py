@@ -153,13 +153,9 @@ class RangedFile(io.RawIOBase):
     def seekable(self) -> bool:
         return True
 
-    def tell(self) -> int:
-        return self._place
-
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        size = self._opened.size
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: size}[whence]
-        self._place = max(0, start + offset)
+        starts = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._opened.size}
+        self._place = max(0, starts[whence] + offset)
         return self._place
 
     def read(self, size: int | None = -1) -> bytes:

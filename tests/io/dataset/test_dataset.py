@@ -24,10 +24,9 @@ from hypothesis import strategies as st
 from painted import read_index
 
 from finecut.io.dataset import ClipError, NoDataset, ShortClip, batches, table
-from finecut.io.dataset.catalogue import Catalogue, Listed
-from finecut.io.dataset.order import Share, part, shuffled, size_of_part
+from finecut.io.dataset.catalogue import Catalogue, Listed, Share, part, shuffled, size_of_part
+from finecut.io.dataset.clips import still_of
 from finecut.io.dataset.output import Output
-from finecut.io.dataset.stills import still_of
 from finecut.io.layout import Layout
 from finecut.io.storage.publishing import Shelf
 from finecut.transforms.filter.rules import parse_rule
