@@ -1,12 +1,12 @@
 """Clips, as they are handed to whoever trains: one plain dictionary of arrays and texts each."""
 
 import io
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from numbers import Integral
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from finecut.io.dataset.catalogue import Places, Share, part, shuffled, size_of_part
 from finecut.io.dataset.output import Entry, NoDataset
@@ -21,11 +21,6 @@ RAISE, SKIP = ON_ERROR = ("raise", "skip")
 #: chose: frames that come twice teach a model that things stand still, and clips that are left out
 #: are missing without anybody having said so.
 ERROR, _, PAD = SHORT = ("error", SKIP, "pad")
-
-
-#: How long the head of a WebP is, and what an animated one says of each of its pictures: place,
-#: size, time and flags, three bytes each. An extended file whose picture has transparency.
-HEAD, ABOUT, TRANSPARENT = 12, 16, 0x10
 
 
 class ClipError(Exception):
@@ -171,10 +166,10 @@ class Clips:
             shown["mask"] = np.arange(len(frames.seconds)) < frames.real
         return shown
 
-    def preview(self, entry: Entry) -> bytes:
-        """The first picture of the preview of a clip's first window, as a WebP."""
+    def preview(self, entry: Entry) -> NDArray[np.uint8]:
+        """The first picture of the preview of a clip's first window."""
         try:
-            return still_of(self.source.preview(entry))
+            return first_picture(self.source.preview(entry))
         except (NoDataset, FileNotFoundError, ValueError) as error:
             raise _broken(entry.id, entry.path, f"its preview: {error}") from error
 
@@ -206,39 +201,12 @@ class Clips:
         return vector
 
 
-def still_of(webp: bytes) -> bytes:
-    """A WebP of its first picture alone, for decoders that know stills only; a still as it is.
+def first_picture(webp: bytes) -> NDArray[np.uint8]:
+    """The first picture of an animated WebP, in RGB."""
+    from PIL import Image  # only needed to read previews
 
-    RIFF … WEBP  VP8X  ANIM  ANMF[ place, size, time │ ALPH? VP8 ]  ANMF[…] …
-                                                       ╰── the still's own, behind a new head
-    """
-    if webp[:4] != b"RIFF" or webp[8:HEAD] != b"WEBP":
-        raise ValueError("it is not a WebP image: usually it was cut short when it was copied")
-    for name, body in _chunks(webp[HEAD:]):
-        if name in (b"VP8 ", b"VP8L"):
-            return webp
-        if name == b"ANMF":
-            return _file(body[:ABOUT], list(_chunks(body[ABOUT:])))
-    raise ValueError("it contains no picture: usually it was cut short when it was copied")
-
-
-def _file(about: bytes, chunks: list[tuple[bytes, bytes]]) -> bytes:
-    if any(name == b"ALPH" for name, _ in chunks):
-        # Width and height, less one, as the picture has them.
-        chunks = [(b"VP8X", bytes([TRANSPARENT, 0, 0, 0]) + about[6:12]), *chunks]
-    return _chunk(b"RIFF", b"WEBP" + b"".join(_chunk(name, data) for name, data in chunks))
-
-
-def _chunk(name: bytes, data: bytes) -> bytes:
-    return name + len(data).to_bytes(4, "little") + data + bytes(len(data) % 2)
-
-
-def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    place = 0
-    while place + 8 <= len(data):
-        size = int.from_bytes(data[place + 4 : place + 8], "little")
-        body = data[place + 8 : place + 8 + size]
-        if len(body) < size:
-            raise ValueError("it ends too early: usually it was cut short when it was copied")
-        yield data[place : place + 4], body
-        place += 8 + size + size % 2
+    try:
+        with Image.open(io.BytesIO(webp), formats=("WEBP",)) as picture:
+            return np.asarray(picture.convert("RGB"))
+    except (OSError, EOFError, SyntaxError, ValueError) as error:
+        raise ValueError(f"{error}: usually it was cut short when it was copied") from error

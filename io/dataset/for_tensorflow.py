@@ -1,14 +1,14 @@
 """Clips for TensorFlow, as ``tf.data`` pipelines.
 
     tf_dataset    numbers of clips ──Python, PyAV──▶ id, caption, vector, frames
-                                   ──Python──▶ a still WebP ──tensorflow-io──▶ preview
+                                   ──Python, Pillow──▶ preview
     tf_table      the table of all clips ──Arrow, tensorflow-io──▶ rows, without films
 
-tensorflow-io reads Arrow's lists of floats and WebP stills. It reads no film and no animated WebP,
-so films are decoded by PyAV, as for torch, and of a preview the first picture is shown. What it is
-given as *serialised* Arrow it reads after it was freed (0.37.1 crashes on longer texts and on
-vectors), so it gets Arrow's own memory, all of which has to be there: right for a table, and for
-nothing that is read piece by piece.
+tensorflow-io reads Arrow's lists of floats. It reads no film and no animated WebP, so films are
+decoded by PyAV, as for torch, and of a preview the first picture by Pillow. What it is given as
+*serialised* Arrow it reads after it was freed (0.37.1 crashes on longer texts and on vectors), so
+it gets Arrow's own memory, all of which has to be there: right for a table, and for nothing that is
+read piece by piece.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 import tensorflow as tf
-import tensorflow_io as tfio
 from tensorflow_io.arrow import ArrowDataset
 
 from finecut.io.dataset.catalogue import Places, Share
@@ -194,12 +193,8 @@ class _Reader:
         def read(clips: Clips, entry: Entry, _: int) -> Element:
             return {"preview": clips.preview(entry)}
 
-        def decoded(clip: Element) -> Element:
-            # It comes with a channel of transparency, which previews make no use of.
-            return clip | {"preview": tfio.image.decode_webp(clip["preview"])[..., :3]}
-
-        stills = self._with(clips, read, {"preview": (tf.string, [], b"")})
-        return stills.map(decoded, tf.data.AUTOTUNE)
+        nothing = np.zeros((0, 0, 3), np.uint8)
+        return self._with(clips, read, {"preview": (tf.uint8, [None, None, 3], nothing)})
 
     def _with(
         self,

@@ -12,7 +12,7 @@ is; files that no document lists belong to nobody (a run that was killed, or one
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from finecut.io.errors import UserError
@@ -94,16 +94,15 @@ class Output:
     @classmethod
     def at(cls, root: str) -> Self:
         """The output that lies there, or :class:`NoDataset`."""
-        root = shelf.absolute(root)
-        layout = Layout(root)
+        layout = Layout(shelf.absolute(root))
         if not shelf.exists(layout.processed_clip_chunks()) and not shelf.exists(
             layout.processed_videos()
         ):
             raise NoDataset(
-                f"{root} contains no finished clips: it has no folder processed_clip_chunks/. "
-                "Give the folder that was the --output of finecut curate"
+                f"{layout.root} contains no finished clips: it has no folder "
+                "processed_clip_chunks/. Give the folder that was the --output of finecut curate"
             )
-        return cls(Layout(root, shard_prefix=_is_sharded(layout)))
+        return cls(replace(layout, shard_prefix=_is_sharded(layout)))
 
     @property
     def root(self) -> str:
@@ -121,8 +120,7 @@ class Output:
         """The clips of a chunk: kept ones, then rejected ones, each in their order."""
         said = read_document(chunk)
         key = chunk_named(said, chunk)
-        for clip, kept in clips_named(said, chunk):
-            yield self.entry(clip, kept, key)
+        yield from (self.entry(clip, kept, key) for clip, kept in clips_named(said, chunk))
 
     def entry(self, clip: str, kept: bool, chunk: str = "") -> Entry:
         document = read_document(self.layout.meta(clip))

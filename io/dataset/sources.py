@@ -94,9 +94,8 @@ class Curated:
         def read(clip: Listed) -> tuple[Listed, Entry]:
             return clip, self._output.entry(clip.id, clip.kept, self._chunk(clip.place))
 
-        for clip, entry in filter(None, ahead(partial(self._if_sound, read), listed)):
-            if self._if_sound(keep, entry):
-                yield clip
+        sound = filter(None, ahead(partial(self._if_sound, read), listed))
+        return (clip for clip, entry in sound if self._if_sound(keep, entry))
 
     def _chunk(self, place: int) -> str:
         return str(uuid.UUID(bytes=bytes(self._chunks[16 * place : 16 * place + 16])))
@@ -148,10 +147,9 @@ class Sharded:
         self._folder = folder
         #: Arrow's columns are arrays, too.
         self._rows = _index(folder)
-        ids = self._rows["id"]
         listed = (
             Listed(id, True, place)
-            for place, id in enumerate(id.as_py() for id in ids)
+            for place, id in enumerate(id.as_py() for id in self._rows["id"])
             if id not in dropped and (keep is None or keep(self._entry(place)))
         )
         self.catalogue = Catalogue.of(listed)
@@ -281,12 +279,14 @@ def _index(folder: ShardFolder) -> pa.Table:
 
 def _document(row: dict[str, Any]) -> dict[str, Any]:
     """What an index knows of a clip, as the clip's own document would say it."""
-    said = {name: value for name, value in row.items() if name in COLUMNS and value is not None}
     others = {name: value for name, value in row.items() if name not in COLUMNS}
-    said["duration_span"] = [row["start"], row["end"]]
-    said["scores"] = {_score(n): v for n, v in others.items() if isinstance(v, float)}
     captions = {name: text for name, text in others.items() if isinstance(text, str)}
-    return said | {"windows": [captions] if captions else []}
+    return {
+        **{name: value for name, value in row.items() if name in COLUMNS and value is not None},
+        "duration_span": [row["start"], row["end"]],
+        "scores": {_score(n): v for n, v in others.items() if isinstance(v, float)},
+        "windows": [captions] if captions else [],
+    }
 
 
 def _score(column: str) -> str:

@@ -25,12 +25,15 @@ class BeamStore:
         system = FileSystems.get_filesystem(uri)
         if not system.exists(uri):
             return None
-        size, written = int(system.size(uri)), system.last_updated(uri)
-        return Found(uri, size, f"{size} {written}", written)
+        return _found(uri, int(system.size(uri)), system.last_updated(uri))
 
     def matching(self, pattern: str, most: int | None, after: str | None) -> Page:
         [result] = FileSystems.match([pattern], limits=[most])
-        return Page([_found(one) for one in result.metadata_list], [])
+        found = [
+            _found(one.path, one.size_in_bytes, one.last_updated_in_seconds)
+            for one in result.metadata_list
+        ]
+        return Page(found, [])
 
     def inside(self, folder: str, after: str | None) -> Page:
         beginning = folder.rstrip("/") + "/"
@@ -63,9 +66,8 @@ class BeamStore:
             _batched(lambda: FileSystems.delete([glob.escape(uri)]))
 
 
-def _found(one: Any) -> Found:
-    size, written = one.size_in_bytes, one.last_updated_in_seconds
-    return Found(one.path, size, f"{size} {written}", written)
+def _found(uri: str, size: int, written: float) -> Found:
+    return Found(uri, size, f"{size} {written}", written)
 
 
 class _BeamFile:

@@ -106,9 +106,11 @@ def _walk(folder: str, folders_named: str) -> Iterator[str]:
         here = waiting.pop()
         with _entries(here) as entries:
             found = sorted((entry.name, _is(entry.is_dir), entry.is_symlink()) for entry in entries)
-        for name, is_folder, _ in found:
-            if not is_folder or (folders_named and name.endswith(folders_named)):
-                yield f"{here}/{name}"
+        yield from (
+            f"{here}/{name}"
+            for name, is_folder, _ in found
+            if not is_folder or (folders_named and name.endswith(folders_named))
+        )
         deeper = [name for name, is_folder, is_link in found if is_folder and not is_link]
         waiting += [f"{here}/{name}" for name in reversed(deeper)]
 

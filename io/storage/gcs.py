@@ -246,17 +246,16 @@ def _credentials() -> tuple[Any, str]:
     Google's library looks for credentials on a server that only Google's machines have, and waits
     for it for up to a minute everywhere else.
     """
-    if not may_have_credentials():
-        return AnonymousCredentials(), "none"
-    try:
-        credentials, project = google.auth.default(
-            scopes=["https://www.googleapis.com/auth/devstorage.read_write"]
-        )
-    except DefaultCredentialsError:
-        if _named_by_a_file() or _is_googles():
-            raise
-        return AnonymousCredentials(), "none"  # a cluster, but not one of Google's
-    return credentials, project or "none"
+    if may_have_credentials():
+        try:
+            credentials, project = google.auth.default(
+                scopes=["https://www.googleapis.com/auth/devstorage.read_write"]
+            )
+            return credentials, project or "none"
+        except DefaultCredentialsError:
+            if _named_by_a_file() or _is_googles():
+                raise  # otherwise it is a cluster, but not one of Google's
+    return AnonymousCredentials(), "none"
 
 
 def may_have_credentials() -> bool:
@@ -344,11 +343,10 @@ def _plainly(uri: str) -> Iterator[None]:
 
 def _is_passing(error: GoogleAuthError) -> bool:
     """Whether the server that gives out credentials was only away."""
-    if error.retryable or isinstance(error, TransportError):
-        return True
     # Its absence has these words, and so is its refusal to be asked too often.
     asked = isinstance(error, RefreshError | DefaultCredentialsError) and _is_googles()
-    return asked and not isinstance(error, InvalidOperation)
+    refused = asked and not isinstance(error, InvalidOperation)
+    return bool(error.retryable) or isinstance(error, TransportError) or refused
 
 
 def _refusal() -> str:

@@ -134,14 +134,12 @@ def is_passing(error: BaseException | int) -> bool:
 
 def status_of(error: BaseException) -> int | None:
     """The HTTP status that an error of a store's library carries, if it is one."""
-    response = getattr(error, "response", None)
     codes = (
         getattr(error, "code", None),
         getattr(error, "status_code", None),
-        getattr(response, "status_code", None),
+        getattr(getattr(error, "response", None), "status_code", None),
     )
-    numbers = (int(number) for number in codes if isinstance(number, int))
-    return next((number for number in numbers if 400 <= number < 600), None)
+    return next((int(code) for code in codes if isinstance(code, int) and 400 <= code < 600), None)
 
 
 class _Attempt(AbstractContextManager["_Attempt", bool]):

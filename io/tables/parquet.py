@@ -22,7 +22,6 @@ import math
 import pickle
 import pickletools
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -33,7 +32,6 @@ from numpy.typing import NDArray
 from finecut.io.storage import files as shelf
 
 PARQUET = ".parquet"
-NO_FACTS: Mapping[str, str] = MappingProxyType({})
 SCHEMA = pa.schema([("id", pa.string()), ("embedding", pa.list_(pa.float32()))])
 #: What a table's facts are called in its metadata.
 PREFIX = "finecut."
@@ -60,7 +58,7 @@ BROKEN: Final = (
 
 
 def embedding_table(
-    rows: Sequence[tuple[str, Sequence[float]]], facts: Mapping[str, str] = NO_FACTS
+    rows: Sequence[tuple[str, Sequence[float]]], facts: Mapping[str, str] | None = None
 ) -> bytes:
     """A Parquet file with the columns ``id`` and ``embedding`` (a list of float32).
 
@@ -99,9 +97,8 @@ def tables_in(folder: str) -> list[str]:
 
 def rows_of(table: bytes) -> list[tuple[str, list[float]]]:
     """The rows that :func:`embedding_table` was given."""
-    read = from_parquet(table, columns=["id", "embedding"])
-    ids, vectors = (read.column(name).to_pylist() for name in ("id", "embedding"))
-    return list(zip(ids, vectors, strict=True))
+    rows = from_parquet(table, columns=["id", "embedding"]).to_pylist()
+    return [(row["id"], row["embedding"]) for row in rows]
 
 
 def facts_of(table: bytes) -> dict[str, str]:

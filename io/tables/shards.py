@@ -146,9 +146,8 @@ def schema_of(
 def receipt_table(rows: Sequence[Row], schema: pa.Schema, digest: str, size: int) -> bytes:
     """A receipt: the rows of a shard's clips, its digest and its bytes."""
     schema = schema.append(pa.field(VECTOR, pa.list_(pa.float32())))
-    facts = {DIGEST: digest, BYTES: str(size)}
-    table = pa.Table.from_pylist(list(rows), schema.with_metadata(facts))
-    return to_parquet(table, compression="zstd")
+    schema = schema.with_metadata({DIGEST: digest, BYTES: str(size)})
+    return to_parquet(pa.Table.from_pylist(list(rows), schema), compression="zstd")
 
 
 def read_receipt(folder: ShardFolder, name: str) -> tuple[str, int] | None:
@@ -253,13 +252,15 @@ def remove_folder(own: Shelf, folder: str, first: str) -> None:
 
 
 def _in_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    columns = [
-        table[field.name].cast(field.type)
-        if field.name in table.column_names
-        else pa.nulls(len(table), field.type)
-        for field in schema
-    ]
-    return pa.table(columns, schema=schema)
+    return pa.table(
+        [
+            table[field.name].cast(field.type)
+            if field.name in table.column_names
+            else pa.nulls(len(table), field.type)
+            for field in schema
+        ],
+        schema=schema,
+    )
 
 
 def header(name: str, size: int) -> bytes:

@@ -22,7 +22,6 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Final, NamedTuple
 
-from finecut.io.errors import UserError
 from finecut.io.layout import Layout, relative_to_root
 from finecut.io.records import Source
 from finecut.io.storage import files as shelf
@@ -142,9 +141,8 @@ def source_below(path: str, root: str, finding: Finding) -> Source:
         if not shelf.is_remote(path) or not path.startswith(f"{root.rstrip('/')}/"):
             raise
         relative = path[len(root.rstrip("/")) + 1 :]
-    if finding.named_as is None:
-        return Source(path, path, relative)
-    return Source(path, f"{finding.named_as.rstrip('/')}/{relative}", relative)
+    named_as = path if finding.named_as is None else f"{finding.named_as.rstrip('/')}/{relative}"
+    return Source(path, named_as, relative)
 
 
 def _readable(path: str) -> str:
@@ -233,10 +231,9 @@ def _common_root(roots: Sequence[str]) -> str:
 
 def _once(paths: Iterable[str]) -> list[str]:
     """Sorted, each file once: under its own name if it is there, else under its first link's."""
-    chosen: dict[str, str] = {}
-    for path in sorted(set(paths), key=lambda path: (shelf.is_symlink(path), path)):
-        chosen.setdefault(shelf.identity(path), path)
-    return sorted(chosen.values())
+    # The last of a file is the one that stays.
+    last = sorted(set(paths), key=lambda path: (shelf.is_symlink(path), path), reverse=True)
+    return sorted({shelf.identity(path): path for path in last}.values())
 
 
 def fixed_part(pattern: str) -> str:
@@ -256,10 +253,6 @@ def is_video(path: str) -> bool:
     return _extension(path) in VIDEO_EXTENSIONS
 
 
-class NotApart(UserError, ValueError):
-    """An output that would be its own input; the message says what to write instead."""
-
-
 def check_apart(inputs: Iterable[str], output: str) -> None:
     """Refuse an output that is one of these inputs, or whose clips are to be its films."""
     place = _place(output)
@@ -268,13 +261,13 @@ def check_apart(inputs: Iterable[str], output: str) -> None:
     for spec in inputs:
         folder = fixed_part(spec)
         if _place(folder) == place and not glob.has_magic(spec):
-            raise NotApart(
+            raise InputError(
                 f"--output {output} is the folder of the source videos itself, so clips would "
                 "end up among them: give a separate folder, such as --output "
                 f"{output.rstrip('/')}-clips"
             )
         if is_below(f"{_place(folder)}/", own):
-            raise NotApart(
+            raise InputError(
                 f"--input {folder} contains clips of --output {output}: to cut them again, give "
                 "another --output"
             )
@@ -322,11 +315,8 @@ def output_around(path: str, root: str, known: Callable[[str], bool]) -> str | N
     """
     root = root.rstrip("/")
     *folders, _ = path[len(root) + 1 :].split("/")
-    for depth, name in enumerate(folders):
-        folder = "/".join([root, *folders[:depth]])
-        if name in OF_CLIPS and known(folder):
-            return folder
-    return None
+    depths = (depth for depth, name in enumerate(folders) if name in OF_CLIPS)
+    return next(filter(known, ("/".join([root, *folders[:depth]]) for depth in depths)), None)
 
 
 def is_output(folder: str) -> bool:

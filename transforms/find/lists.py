@@ -1,6 +1,7 @@
 """Lists of videos that somebody wrote, and lists of what failed, which are inputs again."""
 
 import posixpath
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -43,12 +44,11 @@ def failures_in(path: str | None) -> list[Failure]:
 
 def is_failure_list(path: str, folder: str) -> bool:
     """Whether this is a list that a run wrote into its folder of failures."""
-    if posixpath.dirname(path) != folder or not path.endswith(FAILURE_LIST):
-        return False
-    try:
-        return bool(sources_in(list_text(path)))
-    except ValueError:
-        return False
+    with suppress(ValueError):
+        return path.endswith(FAILURE_LIST) and (
+            posixpath.dirname(path) == folder and bool(sources_in(list_text(path)))
+        )
+    return False
 
 
 def sources_in(text: str) -> list[Source]:
@@ -111,9 +111,7 @@ def read_list(text: str, extension: str) -> list[str]:
 
 def _read_csv(text: str) -> list[str]:
     rows = csv_rows(text)
-    if not rows:
-        return []
-    header = [cell.strip().lower() for cell in rows[0]]
+    header = [cell.strip().lower() for row in rows[:1] for cell in row]
     named = [header.index(column) for column in LIST_COLUMNS if column in header]
     body = rows[1:] if named else rows
     column = named[0] if named else 0

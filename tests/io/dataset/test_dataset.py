@@ -25,8 +25,9 @@ from painted import read_index
 
 from finecut.io.dataset import ClipError, NoDataset, ShortClip, batches, table
 from finecut.io.dataset.catalogue import Catalogue, Listed, Share, part, shuffled, size_of_part
-from finecut.io.dataset.clips import still_of
+from finecut.io.dataset.clips import Clips, Order, Wish, first_picture
 from finecut.io.dataset.output import Output
+from finecut.io.dataset.sources import open_source
 from finecut.io.layout import Layout
 from finecut.io.storage.publishing import Shelf
 from finecut.transforms.filter.rules import parse_rule
@@ -789,21 +790,19 @@ def test_polars_reads_tables(dataset: Curated) -> None:
 # ── previews, and what is imported ───────────────────────────────────────────────────────────────
 
 
-def test_the_first_picture_of_a_moving_one_is_a_still(dataset: Curated) -> None:
-    from PIL import Image
-
-    moving = sorted((dataset.root / "previews").rglob("*.webp"))
-    assert len(moving) == 11
-    for path in moving:
-        data = still_of(path.read_bytes())
-        still = dataset.root.parent / "still.webp"
-        still.write_bytes(data)
-        with Image.open(path) as before, Image.open(still) as after:
-            assert (before.n_frames, getattr(after, "n_frames", 1)) == (2, 1)  # type: ignore[attr-defined]
-            assert before.convert("RGB").tobytes() == after.convert("RGB").tobytes()
-        assert still_of(data) == data
+def test_the_first_picture_of_a_preview_is_the_first_of_its_clip(dataset: Curated) -> None:
+    clips = Clips(open_source(str(dataset.root)), Wish(), Order())
+    assert len(clips) == 11
+    for number in range(len(clips)):
+        entry = clips.entry(number)
+        film = dataset.films[Path(entry.document["source_video"]).name]
+        picture = clips.preview(entry)
+        assert picture.shape == (film.height, film.width, 3)
+        assert read_index(picture) == film.indices_between(entry.span[0], 99)[0]
+    preview = next((dataset.root / "previews").rglob("*.webp")).read_bytes()
+    for damaged in (preview[:90], preview[:-9], b"RIFF", b""):
         with pytest.raises(ValueError, match="cut short"):
-            still_of(path.read_bytes()[:90])
+            first_picture(damaged)
 
 
 def test_reading_back_needs_neither_beam_nor_torch() -> None:
