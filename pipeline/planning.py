@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
 import uuid
@@ -18,16 +17,15 @@ from finecut.io.process.children import ChildLimits, possible
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import Fence
 from finecut.io.storage.publishing import Shelf
-from finecut.io.storage.scratch import Scratch
+from finecut.io.storage.staging import Scratch
 from finecut.pipeline.choices.cutting import FIXED_STRIDE
 from finecut.pipeline.custom_steps.steps import CustomStep, custom_steps
-from finecut.pipeline.options import OptionError, Options, option_fields
+from finecut.pipeline.options import Options, option_fields
 from finecut.pipeline.placing import Placing, placing
 from finecut.transforms.caption.windows import Windowing
 from finecut.transforms.cut.chunk import Cutting
 from finecut.transforms.filter.clips import Dropping
 from finecut.transforms.filter.rules import Rule
-from finecut.transforms.find import own_outputs as outputs
 from finecut.transforms.find.inputs import Finding, fixed_part
 from finecut.transforms.find.lists import is_failure_list
 from finecut.transforms.measure.looking import Looking
@@ -156,17 +154,6 @@ def fence_of(options: Options) -> Fence:
     """The output is not left; what a link in an input means stays as it is."""
     inputs = (fixed_part(shelf.absolute(spec)) for spec in options.input)
     return Fence((shelf.absolute(options.output),), tuple(inputs))
-
-
-def check_apart(options: Options) -> None:
-    """Refuse an output that would be its own input."""
-    folders = [fixed_part(spec) for spec in options.input if not glob.has_magic(spec)]
-    globs = [fixed_part(spec) for spec in options.input if glob.has_magic(spec)]
-    try:
-        outputs.check_apart(folders, options.output)
-        outputs.check_no_clips(globs, options.output)
-    except outputs.NotApart as error:
-        raise OptionError(str(error)) from error
 
 
 def failures_path(options: Options) -> str:

@@ -29,7 +29,7 @@ from finecut.io.records import Source, Summary, from_json
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import standing
 from finecut.io.storage.publishing import Shelf
-from finecut.io.storage.reachable import StoreAway, greet
+from finecut.io.storage.retry import StoreAway, greet
 from finecut.pipeline.at_work import occupying, tray
 from finecut.pipeline.batches import batches_of, weighed
 from finecut.pipeline.cli.progress import Progress
@@ -49,13 +49,13 @@ from finecut.pipeline.engine import (
 )
 from finecut.pipeline.keeping import list_failures, listed_before, write_document, write_profile
 from finecut.pipeline.options import OptionError, Options
-from finecut.pipeline.planning import Plan, check_apart, fence_of, needs_of, plan
+from finecut.pipeline.planning import Plan, fence_of, needs_of, plan
 from finecut.pipeline.profiling import Profiler
 from finecut.pipeline.run_document import run_document
 from finecut.transforms.beam.guard import attempted
 from finecut.transforms.beam.lines import WriteLines, lines_in
 from finecut.transforms.beam.metrics import BOARD, LOG
-from finecut.transforms.find.inputs import check_inputs, find_sources
+from finecut.transforms.find.inputs import check_apart, check_inputs, find_sources
 from finecut.transforms.find.videos import FindVideos
 from finecut.transforms.split.given import GivenCuts
 from finecut.transforms.step import EachClip
@@ -98,7 +98,7 @@ def run(options: Options, runner_arguments: Sequence[str] = (), progress: bool =
 def _run(options: Options, runner_arguments: Sequence[str], progress: bool) -> Ran:
     _greet((*options.input, options.output))
     check_inputs(options.input)
-    check_apart(options)
+    check_apart(options.input, options.output)
     steps = plan(options)
     if options.is_local:
         require_encoder(steps.cutting.encoding)

@@ -31,7 +31,7 @@ from typing import Any, Final
 
 from finecut.io.process.child import BROKE, DATA, END
 from finecut.io.process.nursery import Child, ChildDied, Nursery, Silent
-from finecut.io.storage.halting import is_halted, when_halted
+from finecut.io.storage.fence import is_halted, when_halted
 
 __all__ = [
     "USUAL_LIMITS",
@@ -57,7 +57,7 @@ class ChildLimits:
     cpu_seconds: float = 14400
     #: Without any sign of life: no data and no :func:`beat`.
     stall_seconds: float = 300
-    #: Whose work it is: its children are killed when this run is halted (:mod:`halting`).
+    #: Whose work it is: its children are killed when this run is halted (:mod:`fence`).
     run: str = ""
 
 

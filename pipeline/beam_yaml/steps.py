@@ -24,19 +24,19 @@ from finecut.io.records import (
 )
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
-from finecut.io.storage.scratch import Scratch
+from finecut.io.storage.staging import Scratch
 from finecut.pipeline import curation
 from finecut.pipeline.beam_yaml.step import Rows, Step, cut_for, planned, run_of
 from finecut.pipeline.dealing import InParts, ShareOut, deal_chunks, deal_videos
 from finecut.pipeline.engine import runner_of
 from finecut.pipeline.options import OptionError, Options
-from finecut.pipeline.planning import Plan, check_apart
+from finecut.pipeline.planning import Plan
 from finecut.transforms.beam.guard import FAILURES
 from finecut.transforms.beam.lines import WriteLines
 from finecut.transforms.cut import clips as cut
 from finecut.transforms.filter import clips as keep
 from finecut.transforms.find import videos as find
-from finecut.transforms.find.inputs import check_inputs
+from finecut.transforms.find.inputs import check_apart, check_inputs
 from finecut.transforms.preview.contact_sheets import PutAwaySheets
 from finecut.transforms.resume import videos as again
 from finecut.transforms.resume.note import open_video
@@ -74,7 +74,7 @@ class Curate(Step):
 
     def work(self, records: Any, steps: Plan, options: Options) -> Rows:
         check_inputs(options.input)
-        check_apart(options)
+        check_apart(options.input, options.output)
         made = curation.curate(records.pipeline, options, steps)
         written = made.written
         receipts = (written.clips, written.artefacts, written.metas, written.embeddings)
@@ -94,7 +94,7 @@ class FindVideos(Step):
         check_inputs(options.input)
         finding = steps.finding
         if options.output:
-            check_apart(options)
+            check_apart(options.input, options.output)
         else:
             # Nothing was written anywhere, so nothing of it is left out or known to have failed.
             finding = replace(finding, without=(), failed=None)

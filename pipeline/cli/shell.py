@@ -56,7 +56,7 @@ def _make_ready(command: Command[Any, Any], alone: bool) -> None:
     """Find out what can be found out before the work, and import what does it."""
     options = command.options
     if remote := [uri for uri in command.uris() if uri.startswith(GOOGLE)]:
-        from finecut.io.storage.reachable import greet  # Google's library takes a second
+        from finecut.io.storage.retry import greet  # Google's library takes a second
 
         greet(remote)
     command.begin()

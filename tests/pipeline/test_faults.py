@@ -31,7 +31,7 @@ from finecut.io.records import Summary, from_json, to_json
 from finecut.io.storage import files as shelf
 from finecut.io.storage import publishing
 from finecut.io.storage.publishing import Shelf
-from finecut.io.storage.retry import ShortRead
+from finecut.io.storage.stores import ShortRead
 from finecut.pipeline.curation import curate
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.running import run

@@ -16,7 +16,7 @@ from finecut.io.media.cutting import Recipe, cut
 from finecut.io.media.frames.contact_sheet import SheetForm
 from finecut.io.media.testfilm.paint import Scene, paint
 from finecut.io.records import Chunk, Clip, ModelUsed
-from finecut.io.storage.scratch import Scratch
+from finecut.io.storage.staging import Scratch
 from finecut.transforms.caption.asking import Answer, Frame, Question, Said, Vector
 from finecut.transforms.caption.clips import Captioning, Enhancing
 from finecut.transforms.caption.windows import Windowing, windows_of

@@ -27,7 +27,7 @@ from finecut.io.media.frames.contact_sheet import (
 from finecut.io.media.remux.copying import ENCODED
 from finecut.io.records import Clip, ClipFile, PlannedClip, Video
 from finecut.io.storage import files as shelf
-from finecut.io.storage.scratch import Scratch
+from finecut.io.storage.staging import Scratch
 from finecut.transforms.caption.windows import Windowing, sampled_in_window, windows_of
 from finecut.transforms.step_base import Meter, StepInCut
 

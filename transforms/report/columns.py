@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from finecut.io.dataset.output import Entry
-from finecut.io.dataset.score_keys import SCORES, scores_held
+from finecut.io.layout import SCORES, scores_held
 from finecut.transforms.refilter.rewriting import has_file
 
 #: Longer texts are cut: a page is for looking, and the document has all of it.

@@ -29,8 +29,7 @@ from apache_beam.pvalue import TaggedOutput
 from finecut.io.process.threads import in_order
 from finecut.io.records import Failure, Source
 from finecut.io.storage import files as shelf
-from finecut.io.tables.shards import VECTOR, column_of, receipt_table, schema_of
-from finecut.io.tables.tar import Tar
+from finecut.io.tables.shards import VECTOR, Tar, column_of, receipt_table, schema_of
 from finecut.transforms.beam.guard import FAILURES, attempted, guarded
 from finecut.transforms.beam.metrics import count
 from finecut.transforms.shard.listing import labels_in

@@ -27,8 +27,7 @@ from finecut.io.dataset.output import Entry, NoDataset, Output
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
 from finecut.io.tables.parquet import rows_of
-from finecut.io.tables.shards import ShardFolder
-from finecut.io.tables.tar import size_in_tar
+from finecut.io.tables.shards import ShardFolder, size_in_tar
 from finecut.transforms.filter.rules import Rule
 from finecut.transforms.shard.plan import DIGEST_BYTES
 

@@ -21,8 +21,7 @@ from typing import Any
 from finecut.io.errors import UserError
 from finecut.io.records import Source, Span, Video
 from finecut.io.storage import files as shelf
-from finecut.io.storage.json_documents import BadDocument, parsed_text
-from finecut.io.tables.text_lists import BadList, csv_rows, list_text
+from finecut.io.storage.json_documents import BadDocument, BadList, csv_rows, list_text, parsed_text
 from finecut.transforms.split.scenes import Piece, Trimming, trimmed
 
 #: No film is as long, in seconds; Infinity and NaN are not below it either.

@@ -7,8 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from finecut.io.dataset.score_keys import SCORES
-from finecut.io.layout import PREVIEWS, Artefact, Layout
+from finecut.io.layout import PREVIEWS, SCORES, Artefact, Layout
 from finecut.io.records import Clip, ModelUsed, TextOutcome, Transcoded, Video, Window
 from finecut.transforms.registry import HEADS, IN_HEADS
 

@@ -30,8 +30,8 @@ from finecut.io.media.testfilm.paint import paint
 from finecut.io.records import Clip, Failure, Source, Video
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
-from finecut.io.storage.reachable import greet
-from finecut.io.storage.temporary import temporary_folder
+from finecut.io.storage.retry import greet
+from finecut.io.storage.staging import temporary_folder
 from finecut.pipeline.choices.encoding import SOFTWARE
 from finecut.pipeline.commands.describe.work import needs
 from finecut.pipeline.custom_steps.steps import CustomStep, loaded

@@ -21,8 +21,9 @@ from finecut.pipeline.curation import curate, curate_stream
 from finecut.pipeline.elsewhere import taken
 from finecut.pipeline.engine import check_runner, new_pipeline
 from finecut.pipeline.options import Options
-from finecut.pipeline.planning import check_apart, plan
+from finecut.pipeline.planning import plan
 from finecut.pipeline.run_document import run_document, run_name
+from finecut.transforms.find.inputs import check_apart
 from finecut.transforms.find.notifications import NoticeVideos
 from finecut.transforms.write.documents import serialise
 from finecut.transforms.write.writing import Writing
@@ -36,7 +37,8 @@ def launch(options: Options, runner_arguments: Sequence[str] = ()) -> PipelineRe
 
 def job(options: Options, runner_arguments: Sequence[str] = ()) -> beam.Pipeline:
     """The whole job, not yet handed over. It shows the options on its page."""
-    check_apart(options.check())
+    options.check()
+    check_apart(options.input, options.output)
     words = [f"--runner={options.runner}", *runner_arguments, *words_of(options)]
     pipeline = new_pipeline(PipelineOptions(words), options.runner)
     steps = plan(options)

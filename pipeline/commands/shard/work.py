@@ -15,7 +15,7 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
 from finecut.io.tables import drops as lists
 from finecut.io.tables.drops import DropsError, read_drops
-from finecut.io.tables.tar import END
+from finecut.io.tables.shards import END
 from finecut.pipeline.at_work import occupying, tray
 from finecut.pipeline.cli.outlets import shown
 from finecut.pipeline.cli.progress import clock

@@ -20,7 +20,7 @@ from finecut.io.process import children as child
 from finecut.io.process.children import ChildLimits, possible
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
-from finecut.io.storage.temporary import temporary_folder
+from finecut.io.storage.staging import temporary_folder
 from finecut.pipeline.at_work import beside_runs, shelf_in
 from finecut.pipeline.cli.progress import counted_line
 from finecut.pipeline.commands.verify import Verify, VerifyOptions

@@ -54,7 +54,7 @@ from finecut.io.records import (
     Transcoded,
     Video,
 )
-from finecut.io.storage.scratch import Scratch
+from finecut.io.storage.staging import Scratch
 from finecut.pipeline.cli.final_words import final_words
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.running import run

@@ -10,7 +10,7 @@ import pytest
 
 from finecut.io.errors import RunError
 from finecut.io.storage.fence import leads_outside
-from finecut.io.storage.reachable import StoreAway
+from finecut.io.storage.retry import StoreAway
 from finecut.pipeline.cli.shell import perform
 from finecut.pipeline.commands.base import Command
 from finecut.pipeline.commands.report import ReportOptions

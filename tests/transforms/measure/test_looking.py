@@ -29,7 +29,7 @@ from finecut.io.media.frames.sampling import sampled_indices
 from finecut.io.media.source import probe
 from finecut.io.media.testfilm.paint import Painting, Scene, paint
 from finecut.io.records import Chunk, Clip, PlannedClip
-from finecut.io.storage.scratch import Scratch
+from finecut.io.storage.staging import Scratch
 from finecut.transforms.measure.clip_meters import small_size
 from finecut.transforms.measure.looking import ClipLook, Looking, keep_sheet, sheet_of
 

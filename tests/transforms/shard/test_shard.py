@@ -33,8 +33,7 @@ from finecut.io.errors import RunError
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
 from finecut.io.tables.drops import drops_table
-from finecut.io.tables.shards import ShardFolder
-from finecut.io.tables.tar import END, Tar, header, size_in_tar
+from finecut.io.tables.shards import END, ShardFolder, Tar, header, size_in_tar
 from finecut.pipeline.cli.command import main
 from finecut.pipeline.commands.shard import ShardOptions
 from finecut.pipeline.commands.shard.work import Ran

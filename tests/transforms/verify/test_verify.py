@@ -36,10 +36,8 @@ from finecut.io.process.children import ChildLimits, kill_all
 from finecut.io.records import Clip, ModelUsed, PlannedChunk, Window
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
-from finecut.io.tables.parquet import embedding_pickle, embedding_table
-from finecut.io.tables.shards import ShardFolder
-from finecut.io.tables.tar import Tar
-from finecut.io.tables.vector_pickles import NoVector, read_vector
+from finecut.io.tables.parquet import NoVector, embedding_pickle, embedding_table, read_vector
+from finecut.io.tables.shards import ShardFolder, Tar
 from finecut.pipeline.cli.command import main
 from finecut.pipeline.commands.verify import VerifyOptions
 from finecut.pipeline.options import OptionError

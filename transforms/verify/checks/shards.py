@@ -20,8 +20,7 @@ import pyarrow.parquet as pq
 
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import is_plain_name
-from finecut.io.tables.shards import TAR, ShardFolder
-from finecut.io.tables.tar import END, padding
+from finecut.io.tables.shards import END, TAR, ShardFolder, padding
 from finecut.transforms.verify.checks.findings import Checked, Finding, several
 
 COLUMNS: Final = ("id", "shard", "offset", "num_bytes", "sha256")

@@ -1,7 +1,7 @@
 """Vectors of one chunk: its tables, the pickles of its clips, and whose vectors they say they are.
 
 What a pickle names is never called: usually it is the very bytes that the table's row makes, and
-what is not is read with notes in place of names (:mod:`finecut.io.tables.vector_pickles`).
+what is not is read with notes in place of names (:mod:`finecut.io.tables.parquet`).
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,8 +14,13 @@ from numpy.typing import NDArray
 
 from finecut.io.layout import chunk_id, embedding_folder
 from finecut.io.storage import files as shelf
-from finecut.io.tables.parquet import embedding_pickle, facts_of, from_parquet
-from finecut.io.tables.vector_pickles import NoVector, read_vector
+from finecut.io.tables.parquet import (
+    NoVector,
+    embedding_pickle,
+    facts_of,
+    from_parquet,
+    read_vector,
+)
 from finecut.transforms.embed.one_model import ALGORITHM, DIMENSION, MODEL, REVISION
 from finecut.transforms.verify.checks.clips import Chunk, Clip
 from finecut.transforms.verify.checks.findings import (
