@@ -9,8 +9,6 @@ Nothing else in finecut touches these, nor ``sys.modules``, signals or the colle
 calls us decides them for itself. Standard library only, until something is imported.
 """
 
-from __future__ import annotations
-
 import gc
 import importlib
 import logging
@@ -72,19 +70,15 @@ def import_lean(module: str, without_unused: bool = True) -> None:
         if without_unused:
             with without(*UNUSED):
                 importlib.import_module("apache_beam")
-        _import_inference()
+        with without(MANAGER):
+            inference = importlib.import_module("apache_beam.ml.inference.base")
+        # What Beam measures memory with is forgotten along with that part.
+        vars(inference)["resource"] = importlib.import_module("resource")
         importlib.import_module(module)
         importlib.import_module("finecut.io.media.memory").return_large_blocks()
     finally:
         gc.freeze()
         gc.enable()
-
-
-def _import_inference() -> None:
-    with without(MANAGER):
-        inference = importlib.import_module("apache_beam.ml.inference.base")
-    # What Beam measures memory with is forgotten along with that part.
-    vars(inference)["resource"] = importlib.import_module("resource")
 
 
 @contextmanager

@@ -234,8 +234,8 @@ def _curated(options: dict[str, Any]) -> bool:
 
 
 def _done_after(command: str, options: dict[str, Any]) -> bool:
-    from finecut.pipeline.cli.shell import perform
-    from finecut.pipeline.commands.registry import all_commands
+    from finecut.pipeline.cli.command import perform
+    from finecut.pipeline.commands.base import all_commands
 
     kind = all_commands()[command]
     told = {name: tuple(v) if isinstance(v, list) else v for name, v in options.items()}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from finecut.pipeline.cli.shell import perform
+from finecut.pipeline.cli.command import perform
+from finecut.pipeline.commands.base import all_commands
 from finecut.pipeline.commands.dedup import DedupOptions, FindDuplicates
-from finecut.pipeline.commands.registry import all_commands
 from finecut.pipeline.commands.shard import Shard, ShardOptions
 from finecut.pipeline.commands.shard.work import Ran
 from finecut.pipeline.commands.verify import Verify, VerifyOptions

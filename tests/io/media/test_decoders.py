@@ -20,7 +20,7 @@ from finecut.io.media.frame_view import plane
 from finecut.io.media.testfilm.paint import Painting, paint
 from finecut.pipeline.choices import encoding as choices
 from finecut.pipeline.cli.command import main
-from finecut.pipeline.commands.describe.work import describe
+from finecut.pipeline.commands.curate import Describe
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import plan
 
@@ -116,8 +116,8 @@ def test_what_is_not_decoded_needs_no_gpu(how: str) -> None:
 def test_describe_says_who_decodes(tmp_path: Path) -> None:
     paint(tmp_path / "film.mp4", seconds=1, width=160, height=90)
     here = Options(input=(str(tmp_path),), output=str(tmp_path / "out"))
-    assert "1 decode by nvdec, libx264" in describe(replace(here, decoder=NVDEC))
-    assert "1 decode, libx264" in describe(here)
+    assert "1 decode by nvdec, libx264" in Describe(replace(here, decoder=NVDEC)).run()
+    assert "1 decode, libx264" in Describe(here).run()
 
 
 def stored_as(form: str, painting: Painting, path: Path) -> Painting:

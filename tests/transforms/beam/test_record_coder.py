@@ -23,7 +23,7 @@ from finecut.io.records import (
 )
 from finecut.io.storage.publishing import Shelf
 from finecut.transforms.beam.record_coder import RecordCoder, Waiting
-from finecut.transforms.dedup.clustering import Clustering
+from finecut.transforms.dedup.clusters import Clustering
 from finecut.transforms.dedup.neighbourhoods import Cluster
 from finecut.transforms.verify.folders import Folder, verifying_of
 from finecut.transforms.verify.output import VerifyOutput

@@ -38,15 +38,11 @@ from finecut.pipeline.commands.dedup.work import final_words
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import configuration
 from finecut.pipeline.running import run
-from finecut.transforms.dedup import alike
-from finecut.transforms.dedup.alike import Thumbnails, likeness
-from finecut.transforms.dedup.centroids import fitted, portions_in, sampled
-from finecut.transforms.dedup.clustering import Clustering
-from finecut.transforms.dedup.clusters import Floats, normalised
-from finecut.transforms.dedup.graph import candidates, rank_of, read_graph, verdict
-from finecut.transforms.dedup.near import Pairs
+from finecut.transforms.dedup.clusters import Clustering, Floats, normalised
+from finecut.transforms.dedup.near import Pairs, candidates, rank_of, read_graph, verdict
 from finecut.transforms.dedup.neighbourhoods import compared
-from finecut.transforms.dedup.pieces import laid, pieces
+from finecut.transforms.dedup.pictures import MOST, RATE, SIDE, Thumbnails, likeness
+from finecut.transforms.dedup.pieces import fitted, laid, pieces, portions_in, sampled
 
 VIDEOS = Path(os.environ.get("FINECUT_SHARED", BESIDE)) / "videos"
 
@@ -500,7 +496,7 @@ def altered(film: Path, target: Path, how: str) -> None:
 
 
 def glance(path: Path) -> Thumbnails:
-    return Thumbnails(thumbnails(str(path), alike.RATE, alike.MOST, alike.SIDE))
+    return Thumbnails(thumbnails(str(path), RATE, MOST, SIDE))
 
 
 def landscapes(folder: Path, name: str, palettes: Iterable[int], seconds: int = 2) -> Path:

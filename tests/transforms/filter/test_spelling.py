@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 
 from finecut.pipeline.beam_yaml.config import options_of
-from finecut.pipeline.cli.command import main
+from finecut.pipeline.cli.command import main, parsers
 from finecut.pipeline.cli.flags import Parser, parse_options
-from finecut.pipeline.cli.manual import parsers
+from finecut.pipeline.commands.base import dataset_options
 from finecut.pipeline.commands.refilter import RefilterOptions
-from finecut.pipeline.commands.registry import dataset_options
 from finecut.pipeline.commands.shard import ShardOptions
 from finecut.pipeline.options import OptionError, Options, option_fields
 from finecut.pipeline.planning import plan

@@ -12,7 +12,7 @@ from faulty_store import FaultyStore
 from finecut.io.media.testfilm.paint import Scene, paint
 from finecut.io.records import Source
 from finecut.io.storage.publishing import Shelf
-from finecut.pipeline.commands.launch.work import job
+from finecut.pipeline.commands.curate.launch import job
 from finecut.pipeline.options import Options
 from finecut.pipeline.running import run
 from finecut.transforms.find.inputs import Finding, find_sources

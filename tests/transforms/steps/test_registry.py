@@ -178,7 +178,7 @@ import sys
 import finecut.transforms.steps as steps
 steps.__path__.append(sys.argv[1])
 from finecut.pipeline.cli.flags import parse_options, options_table
-from finecut.pipeline.cli.manual import parsers
+from finecut.pipeline.cli.command import parsers
 from finecut.pipeline.commands.refilter import RefilterOptions
 from finecut.pipeline.options import Options, OptionError
 from finecut.pipeline.planning import configuration, plan

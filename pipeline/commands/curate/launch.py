@@ -4,8 +4,6 @@ This is what the launcher of a Flex Template runs. Everything that a waiting pro
 run (listing failures, summing up, sweeping) is a step of the job itself.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -17,6 +15,7 @@ from apache_beam.runners.runner import PipelineResult
 
 from finecut.io.records import Summary
 from finecut.pipeline.beam_options import words_of
+from finecut.pipeline.commands.curate import Launch
 from finecut.pipeline.curation import curate, curate_stream
 from finecut.pipeline.elsewhere import taken
 from finecut.pipeline.engine import check_runner, new_pipeline
@@ -29,10 +28,11 @@ from finecut.transforms.write.documents import serialise
 from finecut.transforms.write.writing import Writing
 
 
-def launch(options: Options, runner_arguments: Sequence[str] = ()) -> PipelineResult:
+def launch(command: Launch) -> PipelineResult:
     """Hand the job over; raises :class:`RunError` where nobody takes it."""
-    check_runner(options.runner, runner_arguments)
-    return taken(job(options, runner_arguments), options.runner)
+    options, arguments = command.options, command.runner_arguments
+    check_runner(options.runner, arguments)
+    return taken(job(options, arguments), options.runner)
 
 
 def job(options: Options, runner_arguments: Sequence[str] = ()) -> beam.Pipeline:
@@ -49,21 +49,18 @@ def job(options: Options, runner_arguments: Sequence[str] = ()) -> beam.Pipeline
         )
         curate_stream(notices | "NoticeVideos" >> NoticeVideos(steps.finding), steps)
         return pipeline
-    curated = curate(pipeline, options, steps)
     write = partial(_write_down, options=options, writing=steps.writing, started=time.time())
-    _ = curated.summary | "WriteRun" >> beam.Map(write).with_output_types(int)
+    _ = curate(pipeline, options, steps).summary | "WriteRun" >> beam.Map(write).with_output_types(
+        int
+    )
     return pipeline
 
 
 def _write_down(summary: Summary, options: Options, writing: Writing, started: float) -> int:
     """The document of the run. What its steps counted is the engine's to show."""
-    path = writing.layout.run_summary(run_name(started, writing.shelf.staging))
     document = run_document(
-        options,
-        summary,
-        seconds=time.time() - started,
-        stats={},
-        started=started,
-        writing=writing,
+        options, summary, time.time() - started, stats={}, started=started, writing=writing
     )
-    return writing.shelf.write(path, serialise(document))
+    return writing.shelf.write(
+        writing.layout.run_summary(run_name(started, writing.shelf.staging)), serialise(document)
+    )

@@ -1,7 +1,5 @@
 """``finecut describe``: the pipeline before it runs, as it will really be built."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping
@@ -12,6 +10,8 @@ from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
 
 from finecut.pipeline.choices.cutting import TRANSNETV2
 from finecut.pipeline.choices.encoding import COPY, SMART, SOFTWARE
+from finecut.pipeline.cli.outlets import lines_of
+from finecut.pipeline.commands.curate import Describe
 from finecut.pipeline.curation import build
 from finecut.pipeline.options import Options
 from finecut.pipeline.planning import Plan, needs_of, plan
@@ -24,27 +24,28 @@ from finecut.transforms.models.resources import Resources
 DEPTH = 2
 
 
-def describe(options: Options) -> str:
+def describe(command: Describe) -> str:
     """Steps, what flows between them, and what they ask for."""
+    options = command.options
     # Any runner will do: the graph is built, never run.
     pipeline = beam.Pipeline("FnApiRunner")
     steps = plan(options.check(), run="<run>", ask=False)
-    found = pipeline | "FindVideos" >> FindVideos(steps.finding)
-    listing = WriteLines(steps.writing.shelf, steps.failures_path)
-    build(found, steps, options.dealt_among, listing)
+    build(
+        pipeline | "FindVideos" >> FindVideos(steps.finding),
+        steps,
+        options.dealt_among,
+        WriteLines(steps.writing.shelf, steps.failures_path),
+    )
     lister = _Lister()
     pipeline.visit(lister)
-    parts = ["Steps", *lister.lines, "", "Rules", *_rules(steps), "", "Resources"]
-    return "\n".join(
-        [
-            *parts,
-            *_resources(options, steps),
-            "",
-            "Models",
-            *_models(steps),
-            *_needs(options, steps),
-        ]
-    )
+    parts = {
+        "Steps": lister.lines,
+        "Rules": _rules(steps),
+        "Resources": _resources(options, steps),
+        "Models": _models(steps),
+        "Needs": _needs(options, steps),
+    }
+    return "\n\n".join("\n".join([name, *lines]) for name, lines in parts.items() if lines)
 
 
 class _Lister(PipelineVisitor):
@@ -52,36 +53,28 @@ class _Lister(PipelineVisitor):
         self.lines: list[str] = []
 
     def enter_composite_transform(self, node: AppliedPTransform) -> None:
-        self._list(node)
+        self.visit_transform(node)
 
     def visit_transform(self, node: AppliedPTransform) -> None:
-        self._list(node)
-
-    def _list(self, node: AppliedPTransform) -> None:
         depth = node.full_label.count("/") + 1 if node.full_label else 0
         if not 1 <= depth <= DEPTH:
             return
         label = "  " * depth + node.full_label.rsplit("/", 1)[-1]
-        flow = f"{_types(node.main_inputs.values())} → {_outputs(node)}"
-        hints = _hints(node)
+        taken = dict.fromkeys(_type_name(c.element_type) for c in node.main_inputs.values())
+        flow = f"{' | '.join(taken) or '(begin)'} → {_outputs(node)}"
+        hints = ", ".join(
+            f"{urn.rsplit(':', 2)[-2]} {value.decode()}"
+            for urn, value in sorted((node.resource_hints or {}).items())
+        )
         self.lines.append(f"{label:<26} {flow}" + (f"   [{hints}]" if hints else ""))
 
 
-def _types(collections: Any) -> str:
-    names = dict.fromkeys(_type_name(c.element_type) for c in collections)
-    return " | ".join(name for name in names if name) or "(begin)"
-
-
 def _outputs(node: AppliedPTransform) -> str:
-    main, tagged = [], []
-    for tag, collection in node.outputs.items():
-        name = _type_name(getattr(collection, "element_type", None))
-        if tag in (None, "None"):
-            main.append(name)
-        else:
-            tagged.append(f"{tag}: {name}")
-    shown = main + tagged
-    return ", ".join(dict.fromkeys(shown)) or "(end)"
+    """What flows out, and then what does so under a tag."""
+    names = {t: _type_name(getattr(c, "element_type", None)) for t, c in node.outputs.items()}
+    main = [name for tag, name in names.items() if tag in (None, "None")]
+    tagged = [f"{tag}: {name}" for tag, name in names.items() if tag not in (None, "None")]
+    return ", ".join(dict.fromkeys(main + tagged)) or "(end)"
 
 
 def _type_name(kind: Any) -> str:
@@ -90,25 +83,16 @@ def _type_name(kind: Any) -> str:
     return getattr(kind, "__name__", None) or re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", str(kind))
 
 
-def _hints(node: AppliedPTransform) -> str:
-    hints = node.resource_hints or {}
-    return ", ".join(
-        f"{urn.rsplit(':', 2)[-2]} {value.decode()}" for urn, value in sorted(hints.items())
-    )
-
-
 def _rules(steps: Plan) -> list[str]:
     rules = [*steps.first_rules, *(rule for _, spoken in steps.scorings for rule in spoken)]
-    dropped = []
-    if steps.dropping is not None:
-        lists = ", ".join(steps.dropping.lists)
-        dropped = [f"  {DUPLICATE:<24} rejects the clips listed in {lists}"]
-    if not rules:
-        return dropped or ["  all clips are kept"]
-    return dropped + [
+    lines = [
         f"  {rule.name:<24} keeps clips with {rule.score} {rule.comparison} {rule.limit:g}"
         for rule in rules
     ]
+    if steps.dropping is not None:
+        lists = ", ".join(steps.dropping.lists)
+        lines.insert(0, f"  {DUPLICATE:<24} rejects the clips listed in {lists}")
+    return lines or ["  all clips are kept"]
 
 
 def _resources(options: Options, steps: Plan) -> list[str]:
@@ -141,32 +125,37 @@ def _how_cut(options: Options) -> str:
 
 def needs(options: Options, steps: Plan) -> list[str]:
     """What steps ask of a worker, and the hints that Beam gets."""
-    place = steps.placing
-    asking = {name: need for name, need in place.steps.items() if need != Resources()}
-    lines = [f"  {name:<16} needs {_said(need, place.gpu_gb)}" for name, need in asking.items()]
-    if options.is_local:
-        lines += [f"  accelerators     none requested here{_used_if_there(options, steps)}"]
-    elif place.film_hints is not None:
-        lines += [
-            (
-                f"  hints            {_hinted(place.film_hints)}, on every step that detects "
-                "scenes or cuts"
+    place, used = steps.placing, _used_if_there(options, steps)
+    elsewhere, two_kinds = not options.is_local, place.film_hints is not None
+    hints = f"  hints            {_hinted(place.hints)}, on every step that"
+    return lines_of(
+        [
+            *(
+                f"  {name:<16} needs {_said(need, place.gpu_gb)}"
+                for name, need in place.steps.items()
+                if need != Resources()
             ),
-            f"  hints            {_hinted(place.hints)}, on every step that processes clips",
-        ]
-    elif place.hints:
-        lines += [
+            (options.is_local, f"  accelerators     none requested here{used}"),
             (
-                f"  hints            {_hinted(place.hints)}, on every step that detects scenes, "
-                "cuts or processes clips"
-            )
+                elsewhere and two_kinds,
+                f"  hints            {_hinted(place.film_hints or {})}, on every step that "
+                f"detects scenes or cuts\n{hints} processes clips",
+            ),
+            (
+                elsewhere and not two_kinds and place.hints,
+                f"{hints} detects scenes, cuts or processes clips",
+            ),
+            (
+                elsewhere and not two_kinds and not place.hints,
+                f"  hints            none: nothing needs a GPU{used}",
+            ),
+            (
+                elsewhere and place.worker.needs_gpu,
+                f"  one GPU          of {place.gpu_gb:g} GB holds {place.copies} "
+                f"cop{'y' if place.copies == 1 else 'ies'} of each model",
+            ),
         ]
-    else:
-        lines += [f"  hints            none: nothing needs a GPU{_used_if_there(options, steps)}"]
-    if place.worker.needs_gpu and not options.is_local:
-        copies = f"{place.copies} cop{'y' if place.copies == 1 else 'ies'} of each model"
-        lines += [f"  one GPU          of {place.gpu_gb:g} GB holds {copies}"]
-    return lines
+    )
 
 
 def _hinted(hints: Mapping[str, str]) -> str:
@@ -201,10 +190,9 @@ def _models(steps: Plan) -> list[str]:
 
 def _needs(options: Options, steps: Plan) -> list[str]:
     """What machines have to have, besides CPUs, GPUs and memory."""
-    lines = [
+    return [
         f"  {name:<16} {said}" for name, needs in needs_of(options, steps) for said in needs.lines()
     ]
-    return ["", "Needs", *lines] if lines else []
 
 
 def _used_if_there(options: Options, steps: Plan) -> str:

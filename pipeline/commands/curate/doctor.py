@@ -8,14 +8,11 @@ work is reported with what helps, and the exit code is 1. Neither an input nor a
 this can be a step of building an image; run where the GPU is, it shows what the models take of it.
 """
 
-from __future__ import annotations
-
-import dataclasses
 import platform
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -27,13 +24,14 @@ from finecut.io.media.codecs.encoders import Encoding, require_encoder
 from finecut.io.media.frames.contact_sheet import SheetForm, sheet_from_file
 from finecut.io.media.source import probe
 from finecut.io.media.testfilm.paint import paint
-from finecut.io.records import Clip, Failure, Source, Video
+from finecut.io.records import Clip, Failure, Source
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.retry import greet
 from finecut.io.storage.staging import temporary_folder
 from finecut.pipeline.choices.encoding import SOFTWARE
-from finecut.pipeline.commands.describe.work import needs
+from finecut.pipeline.commands.curate import Doctor
+from finecut.pipeline.commands.curate.describe import needs
 from finecut.pipeline.custom_steps.steps import CustomStep, loaded
 from finecut.pipeline.options import Options, cores
 from finecut.pipeline.planning import Plan, encoding_of, needs_of, plan
@@ -71,8 +69,6 @@ KINDS = {
 }
 SAMPLE_SECONDS = 3
 
-Say = Callable[[str], None]
-
 
 @dataclass(frozen=True)
 class Finding:
@@ -86,8 +82,9 @@ class Finding:
         return f"  {'ok  ' if self.well else 'FAIL'}  {self.what:<20} {self.message}"
 
 
-def doctor(options: Options, say: Say) -> bool:
+def doctor(command: Doctor) -> bool:
     """Try everything and say what came of it; whether all of it works."""
+    options, say = command.options, command.say
     say("\n".join(["Versions", *_versions(), "", "Devices", *_devices()]))
     failed: list[Finding] = []
 
@@ -100,22 +97,17 @@ def doctor(options: Options, say: Say) -> bool:
         say("\nFilms")
         report(_films(options, Path(folder)))
         say("\nSteps")
-        own = dataclasses.replace(options, output=f"{folder}/output")
-        steps = attempted(lambda: plan(own, run="doctor"))
-        if isinstance(steps, Exception):
-            report([Finding("plan", False, f"{type(steps).__name__}: {steps}")])
-        else:
-            report(_steps(own, steps, Path(folder)))
+        own = replace(options, output=f"{folder}/output")
+        plans: list[Plan] = []
+        planned = _tried("plan", lambda: plans.append(plan(own, run="doctor")))
+        report(_steps(own, plans[0], Path(folder)) if plans else [planned])
         say("\nOutput")
-        report(_output(options, None if isinstance(steps, Exception) else steps))
-    if not isinstance(steps, Exception):
+        report(_output(options, plans))
+    for steps in plans:
         say("\n".join(["", "Resources", *needs(options, steps)]))
-    if not failed:
-        say("\nEverything works.")
-    else:
-        count = "1 thing does" if len(failed) == 1 else f"{len(failed)} things do"
-        names = ", ".join(finding.what for finding in failed)
-        say(f"\n{count} not work: {names}. See above.")
+    count = "1 thing does" if len(failed) == 1 else f"{len(failed)} things do"
+    names = ", ".join(finding.what for finding in failed)
+    say(f"\n{count} not work: {names}. See above." if failed else "\nEverything works.")
     return not failed
 
 
@@ -128,25 +120,26 @@ def _versions() -> Iterator[str]:
             yield f"  {package:<22} not installed"
 
 
-def _devices() -> Iterator[str]:
-    yield f"  {'cores':<22} {cores()}"
-    found = gpus()
-    for name, memory in found:
-        yield f"  {'GPU':<22} {name}, {memory:.1f} GB"
-    if not found:
-        yield f"  {'GPU':<22} none that torch can use"
+def _devices() -> list[str]:
+    found = [f"{name}, {memory:.1f} GB" for name, memory in gpus()] or ["none that torch can use"]
+    return [f"  {'cores':<22} {cores()}", *(f"  {'GPU':<22} {gpu}" for gpu in found)]
 
 
 def _films(options: Options, folder: Path) -> Iterator[Finding]:
     """A sample of each kind of film, painted and decoded; and the encoder of the clips."""
     for kind, (encoder, suffix, pixels) in KINDS.items():
-        path = folder / f"{kind}.{suffix}"
-        yield _tried(f"decode {kind}", partial(_decoded, path, encoder, pixels))
-    encode = partial(require_encoder, encoding_of(options))
-    yield _tried(f"encode {options.encoder}", encode, "opens")
+        yield _tried(
+            f"decode {kind}", partial(_decoded, folder / f"{kind}.{suffix}", encoder, pixels)
+        )
+    yield _tried(
+        f"encode {options.encoder}", partial(require_encoder, encoding_of(options)), "opens"
+    )
     if options.decoder != SOFTWARE:
-        decode = partial(require_decoder, options.decoder)
-        yield _tried(f"decode with {options.decoder}", decode, "a frame came back unchanged")
+        yield _tried(
+            f"decode with {options.decoder}",
+            partial(require_decoder, options.decoder),
+            "a frame came back unchanged",
+        )
 
 
 def _decoded(path: Path, encoder: str, pixels: str) -> str:
@@ -162,26 +155,30 @@ def _steps(options: Options, steps: Plan, folder: Path) -> Iterator[Finding]:
     used = "can be written to" if options.scratch_mb else "not used"
     yield _tried("scratch", partial(check_scratch, options, steps), used)
     cutter = steps.splitting.cutter
-    for name, needed in needs_of(options, steps):
-        for missing in needed.missing():
-            yield Finding(f"needs of {name}", False, str(missing))
+    yield from (
+        Finding(f"needs of {name}", False, str(missing))
+        for name, needed in needs_of(options, steps)
+        for missing in needed.missing()
+    )
     yield _tried("load scene detector", cutter.prepare, type(cutter).__name__)
     cut: list[Clip] = []
     yield _tried("cut one clip", lambda: _cut(steps.cutting, steps, folder, cut))
     if not cut:
         # What models do does not depend on the encoder.
-        usual = dataclasses.replace(steps.cutting, encoding=Encoding())
-        yield _tried("cut with libx264", lambda: _cut(usual, steps, folder, cut))
+        yield _tried(
+            "cut with libx264",
+            lambda: _cut(replace(steps.cutting, encoding=Encoding()), steps, folder, cut),
+        )
     if cut:
         yield from _models(steps, cut[0])
 
 
 def _cut(cutting: Cutting, steps: Plan, folder: Path, cut: list[Clip]) -> str:
-    video = _sample(folder)
-    splitting = dataclasses.replace(
-        steps.splitting, cutter=FixedStride(SAMPLE_SECONDS, SAMPLE_SECONDS, 0)
+    path = str(paint(folder / "sample.mp4", seconds=SAMPLE_SECONDS, sound="aac").path)
+    splitting = replace(steps.splitting, cutter=FixedStride(SAMPLE_SECONDS, SAMPLE_SECONDS, 0))
+    [planned] = chunks_of(
+        probe(path, Source(path, path, "sample.mp4"), shelf.size_of(path)), splitting
     )
-    [planned] = chunks_of(video, splitting)
     for outcome in cut_chunk(planned, cutting):
         if isinstance(outcome, Failure):
             raise ValueError(outcome.message)
@@ -192,23 +189,13 @@ def _cut(cutting: Cutting, steps: Plan, folder: Path, cut: list[Clip]) -> str:
     return f"{clip.file.num_frames} frames of {clip.file.video_codec}, {clip.file.num_bytes} bytes"
 
 
-def _sample(folder: Path) -> Video:
-    path = paint(folder / "sample.mp4", seconds=SAMPLE_SECONDS, sound="aac").path
-    source = Source(str(path), str(path), "sample.mp4")
-    return probe(str(path), source, shelf.size_of(str(path)))
-
-
 def _own(step: CustomStep, clip: Clip, looking: Looking) -> str:
     """A step of one's own is loaded and shown one clip."""
     if not isinstance(step.transform, EachClip):
         return "found; finecut cannot test what it does"
     ready = loaded(step)
     ready.looking = looking
-    after = looked_at_or_not(clip, ready.looker())
-    new = {name: error for name, error in after.errors.items() if name not in clip.errors}
-    if new:
-        raise ValueError("; ".join(new.values()))
-    return _answer(clip, after)
+    return _answer(clip, looked_at_or_not(clip, ready.looker()))
 
 
 def _models(steps: Plan, clip: Clip) -> Iterator[Finding]:
@@ -231,9 +218,6 @@ def _asked(what: str, step: Any, clip: Clip) -> tuple[Finding, Clip]:
         model = step.load()
         loaded = time.monotonic()
         [asked[0]] = step.run([clip], model)
-        new = {name: error for name, error in asked[0].errors.items() if name not in clip.errors}
-        if new:
-            raise ValueError("; ".join(new.values()))
         answer = _answer(clip, asked[0])
         return (
             f"{answer}; loaded in {loaded - began:.1f} s, {time.monotonic() - loaded:.1f} s a clip"
@@ -243,7 +227,9 @@ def _asked(what: str, step: Any, clip: Clip) -> tuple[Finding, Clip]:
 
 
 def _answer(before: Clip, after: Clip) -> str:
-    """What is known now and was not before."""
+    """What is known now and was not before; an error is raised."""
+    if new := [error for name, error in after.errors.items() if name not in before.errors]:
+        raise ValueError("; ".join(new))
     found = {name: value for name, value in after.scores.items() if name not in before.scores}
     scores = [f"{k} {v}" if isinstance(v, str) else f"{k} {v:.3g}" for k, v in found.items()]
     vectors = [f"{len(v)} numbers" for k, v in after.vectors.items() if k not in before.vectors]
@@ -262,15 +248,17 @@ def _answer(before: Clip, after: Clip) -> str:
     return ", ".join([*scores, *vectors, *texts, *made]) or "no text"
 
 
-def _output(options: Options, steps: Plan | None) -> Iterator[Finding]:
+def _output(options: Options, plans: Iterable[Plan]) -> Iterator[Finding]:
     if not options.output:
         return
     output = shelf.absolute(options.output)
     yield _tried("write", partial(_written, output), f"{output} can be written to")
-    embed = None if steps is None else steps.works.get(Embed.name)
-    if embed is not None:
-        check = partial(embed.check_output, Layout(options.output))
-        yield _tried("existing vectors", check, "none, or of the same model")
+    for embed in filter(None, (steps.works.get(Embed.name) for steps in plans)):
+        yield _tried(
+            "existing vectors",
+            partial(embed.check_output, Layout(options.output)),
+            "none, or of the same model",
+        )
 
 
 def _written(output: str) -> None:
