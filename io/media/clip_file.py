@@ -11,8 +11,7 @@ from typing import Any, TypeAlias
 import av
 from av.video.codeccontext import VideoCodecContext
 
-from finecut.io.media.codecs.encoders import Encoding, PictureFormat, configure, encoder_options
-from finecut.io.media.codecs.thread_priority import opened
+from finecut.io.media.codecs import Encoding, PictureFormat, configure, encoder_options, opened
 from finecut.io.media.sound import CopiedSound, EncodedSound, Heard, Listener, Sound
 from finecut.io.records import ClipFile
 

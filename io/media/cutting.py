@@ -26,12 +26,19 @@ from av.codec.context import Flags2
 
 from finecut.io.media.clip_file import ClipWriter
 from finecut.io.media.clock import NEARLY, earliest
-from finecut.io.media.codecs.decoders import SOFTWARE
-from finecut.io.media.codecs.encoders import Encoding, PictureFormat
-from finecut.io.media.frame_view import FrameView, MakeObserver, MakeSampler, Observer, Scalers
-from finecut.io.media.limits import USUAL_LIMITS, FilmError, Limits
-from finecut.io.media.memory import let_go, let_go_of_frames
-from finecut.io.media.picture import Stored, Upright, display_matrix, stored
+from finecut.io.media.codecs import SOFTWARE, Encoding, PictureFormat
+from finecut.io.media.frame_view import (
+    FrameView,
+    MakeObserver,
+    MakeSampler,
+    Observer,
+    Scalers,
+    Stored,
+    Upright,
+    display_matrix,
+    stored,
+)
+from finecut.io.media.limits import USUAL_LIMITS, FilmError, Limits, let_go, let_go_of_frames
 from finecut.io.media.seeking import OpenSource, heard_from, opened, seek_before
 from finecut.io.media.sound import Heard
 from finecut.io.media.source import decode, stamp

@@ -21,12 +21,11 @@ from av.stream import Discard, Disposition, Stream
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
-from finecut.io.media.clock import Clock
-from finecut.io.media.codecs.decoders import NVDEC, SOFTWARE, DecoderMissing, hardware
+from finecut.io.media.clock import Clock, Pace, Times, pace_of
+from finecut.io.media.codecs import NVDEC, SOFTWARE, DecoderMissing, hardware
+from finecut.io.media.frame_view import refuse_matrix
 from finecut.io.media.limits import USUAL_LIMITS, FilmError, Limits
-from finecut.io.media.pace import Pace, Times, pace_of
-from finecut.io.media.picture import refuse_matrix
-from finecut.io.media.remux.mp4 import Descriptions, descriptions, is_locked
+from finecut.io.media.remux.mp4 import descriptions, is_locked
 from finecut.io.process.child import beat
 from finecut.io.records import Source, Video
 
@@ -126,14 +125,9 @@ def _decoders(without: str | None) -> str:
     """The names of all decoders of pictures and sound but one; subtitles are left alone."""
     names = []
     for name in sorted(codecs_available):
-        if name == without:
-            continue
-        try:
-            codec = Codec(name, "r")
-        except ValueError:  # it only encodes
-            continue
-        if codec.type in ("video", "audio"):
-            names.append(name)
+        with suppress(ValueError):  # it only encodes
+            if name != without and Codec(name, "r").type in ("video", "audio"):
+                names.append(name)
     return ",".join(names)
 
 
@@ -173,7 +167,13 @@ def probe(file: str | BinaryIO, source: Source, size: int, limits: Limits = USUA
     described = descriptions(file)
     with open_film(file, limits) as container:
         stream = video_stream(container)
-        refuse_locked(stream, described)
+        if is_locked(described, stream.id) or MATROSKA_KEY in stream.metadata:
+            # Decoders make something of it all the same, which nobody should take for the film.
+            raise FilmError(
+                "its video is encrypted, and finecut has no keys. Usually it was downloaded from a "
+                "service with copy protection. Get an unencrypted copy, or leave it out of the "
+                "input."
+            )
         if not has_decoder(stream):
             raise FilmError(
                 "its video codec is unknown here. Usually the file is encrypted, damaged or in a "
@@ -192,7 +192,7 @@ def probe(file: str | BinaryIO, source: Source, size: int, limits: Limits = USUA
         _check_length(duration, float(slowest), size, limits)
         # Truncated as the reference does: the ids of the last clips depend on it.
         pace = pace_of(file, times, feed, first_pts, seconds=duration) or Pace(framerate)
-        num_frames = pace.num_frames or int(duration * pace.framerate)
+        sound = next(iter(container.streams.audio), None)
         return Video(
             source=source,
             size=size,
@@ -200,37 +200,19 @@ def probe(file: str | BinaryIO, source: Source, size: int, limits: Limits = USUA
             width=stream.codec_context.width,
             height=stream.codec_context.height,
             framerate=pace.framerate,
-            num_frames=num_frames,
+            num_frames=pace.num_frames or int(duration * pace.framerate),
             duration=duration,
             video_codec=stream.codec_context.codec.canonical_name,
             pixel_format=pixel_format,
-            audio_codec=_audio_codec(container),
+            audio_codec=(
+                sound.codec_context.codec.canonical_name
+                if sound is not None and has_decoder(sound)
+                else None
+            ),
             bit_rate_k=int((stream.bit_rate or UNKNOWN_BIT_RATE_K * 1024) / 1024),
             first_pts=first_pts,
             uneven=pace.uneven,
         )
-
-
-def refuse_locked(stream: VideoStream, described: Descriptions) -> None:
-    """Decoders make something even of encrypted pictures, which nobody should take for the film."""
-    if is_locked(described, stream.id) or MATROSKA_KEY in stream.metadata:
-        raise FilmError(
-            "its video is encrypted, and finecut has no keys. Usually it was downloaded from a "
-            "service with copy protection. Get an unencrypted copy, or leave it out of the input."
-        )
-
-
-def _audio_codec(container: InputContainer) -> str | None:
-    first = next(iter(container.streams.audio), None)
-    if first is None or not has_decoder(first):
-        return None
-    return first.codec_context.codec.canonical_name
-
-
-def constant_rate(stream: VideoStream) -> Fraction | None:
-    """The frame rate when all frames lie on one grid, else ``None`` (variable frame rate)."""
-    rate = stream.average_rate
-    return rate if rate and rate == stream.base_rate else None
 
 
 @contextmanager
@@ -239,27 +221,26 @@ def open_clip(
     limits: Limits = USUAL_LIMITS,
     threads: int = DECODE_THREADS,
     own: bool = False,
+    of: Video | None = None,
 ) -> Iterator[tuple[InputContainer, VideoStream, Clock]]:
-    """A clip's pictures, and their clock; ``own`` as in :func:`open_film`."""
+    """The pictures of a clip, or of a video, and their clock; ``own`` as in :func:`open_film`."""
     with open_film(file, limits, own) as container:
-        stream = video_stream(container)
+        stream = video_stream(container) if of is None else track_of(container, of)
         if not has_decoder(stream):
             raise FilmError("its video codec is unknown here: usually the file is damaged")
         ignore_other_streams(container, {stream.index})
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = threads
-        yield container, stream, clip_clock(stream)
+        yield container, stream, clock_of(stream, of)
 
 
-def clock_of(stream: VideoStream, video: Video) -> Clock:
-    """The time of a film that was probed: what a header calls a constant rate may be none."""
-    rate = None if video.uneven else constant_rate(stream)
-    return Clock(stream.time_base or UNKNOWN_BASE, video.first_pts, rate)
-
-
-def clip_clock(stream: VideoStream, first_pts: int = 0) -> Clock:
-    """The time of a clip of ours, whose header says the truth."""
-    return Clock(stream.time_base or UNKNOWN_BASE, first_pts, constant_rate(stream))
+def clock_of(stream: VideoStream, video: Video | None, first_pts: int = 0) -> Clock:
+    """The time of a video that was probed, or of a clip of ours, whose header says the truth."""
+    rate = stream.average_rate
+    # All frames lie on one grid; of other files, what a header calls a constant rate may be none.
+    even = rate and rate == stream.base_rate and not (video and video.uneven)
+    first = video.first_pts if video else first_pts
+    return Clock(stream.time_base or UNKNOWN_BASE, first, rate if even else None)
 
 
 def _framerate(stream: VideoStream) -> float:
@@ -340,6 +321,16 @@ def decoded(
     """All frames of this track that are not damaged."""
     for packet in packets(container, stream):
         yield from decode(packet, limits) or ()
+
+
+def timed(
+    container: InputContainer, stream: VideoStream, clock: Clock, limits: Limits = USUAL_LIMITS
+) -> Iterator[tuple[Fraction, av.VideoFrame]]:
+    """The same, each with the time at which it is shown, if it has one."""
+    for frame in decoded(container, stream, limits):
+        pts = stamp(container, frame)
+        if pts is not None:
+            yield clock.seconds(pts), frame
 
 
 def decode(

@@ -1,7 +1,8 @@
-"""Decoding a clip from its first picture to its last, to see whether it is whole."""
+"""Decoding a clip or a preview from its first picture to its last, to see whether it is whole."""
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -20,6 +21,10 @@ from finecut.io.media.source import (
     packets,
     video_stream,
 )
+from finecut.io.process.child import beat
+
+#: What a WebP may be made of: a reader passes over everything else, a damaged frame too.
+WEBP_PARTS = {b"VP8X", b"ANIM", b"ANMF", b"VP8 ", b"VP8L", b"ALPH", b"ICCP", b"EXIF", b"XMP "}
 
 
 @dataclass(frozen=True)
@@ -85,3 +90,41 @@ def _is_heard(packet: av.Packet[AudioStream]) -> bool:
     except DAMAGED:
         return False
     return True
+
+
+@dataclass(frozen=True)
+class Moving:
+    """An animated picture, after all of it was decoded."""
+
+    width: int
+    height: int
+    num_frames: int
+    #: How long one round takes; 0 for a picture that does not move.
+    seconds: float
+
+
+def read_webp(data: bytes, most_pixels: int) -> Moving:
+    """What an animated WebP shows; one that is damaged raises what Pillow raises."""
+    from PIL import Image  # only needed to read previews
+
+    _check_parts(data)
+    with Image.open(io.BytesIO(data), formats=("WEBP",)) as picture:
+        width, height = picture.size
+        if width * height > most_pixels:
+            raise ValueError(f"it has {width} by {height} pixels, so it is not a preview")
+        count, milliseconds = int(getattr(picture, "n_frames", 1)), 0.0
+        for index in range(count):
+            picture.seek(index)
+            picture.load()
+            beat()
+            milliseconds += float(picture.info.get("duration", 0))
+    return Moving(width, height, count, milliseconds / 1000)
+
+
+def _check_parts(data: bytes) -> None:
+    place = 12  # behind RIFF, the length, WEBP
+    while place < len(data):
+        name, size = data[place : place + 4], int.from_bytes(data[place + 4 : place + 8], "little")
+        if name not in WEBP_PARTS:
+            raise ValueError(f"it contains a part {name!r} that WebP does not have")
+        place += 8 + size + size % 2

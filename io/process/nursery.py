@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, Final
 
 from finecut.io.process.child import BEAT, BROKE, DATA, END, HEAD, LONGEST_FRAME
@@ -36,7 +36,7 @@ ALONE: Final = {
 QUIET: Final = {"SVT_LOG": "1"}
 BEGIN: Final = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from finecut.io.process.fork_server import serve; "
+    "from finecut.io.process.child import serve; "
     "serve(int(sys.argv[2]), json.loads(sys.argv[3]))"
 )
 
@@ -45,8 +45,8 @@ class ChildDied(Exception):
     """A task that did not come to its end; the message says what ended it and what to do."""
 
 
-class Silent(Exception):
-    """Nothing more comes from a child: it is 'gone', or 'stalled', or it sends 'nonsense'."""
+class Nonsense(Exception):
+    """What comes from a child is none of its frames."""
 
 
 class Child:
@@ -57,18 +57,16 @@ class Child:
         self.tasks = self.kept_mb = 0
 
     def give(self, task: bytes, seconds: float) -> None:
-        with _silences():
-            self.line.settimeout(seconds)
-            self.line.sendall(task)
+        self.line.settimeout(seconds)
+        self.line.sendall(task)
 
     def receive(self, seconds: float) -> tuple[bytes, bytes]:
-        """The next frame, whole within this time."""
+        """The next frame, whole within this time; else a ``TimeoutError``, or an ``OSError``."""
         until = time.monotonic() + seconds
-        with _silences():
-            kind, length = HEAD.unpack(self._exactly(HEAD.size, until))
-            if kind not in {DATA, BEAT, END, BROKE} or length > LONGEST_FRAME:
-                raise Silent("nonsense")
-            return kind, self._exactly(length, until)
+        kind, length = HEAD.unpack(self._exactly(HEAD.size, until))
+        if kind not in {DATA, BEAT, END, BROKE} or length > LONGEST_FRAME:
+            raise Nonsense
+        return kind, self._exactly(length, until)
 
     def _exactly(self, length: int, until: float) -> bytes:
         got = bytearray(length)
@@ -77,10 +75,10 @@ class Child:
             self.line.settimeout(max(1e-3, until - time.monotonic()))
             count = self.line.recv_into(left)
             if not count:
-                raise Silent("gone")
+                raise ConnectionError
             left = left[count:]
             if left and time.monotonic() > until:
-                raise Silent("stalled")
+                raise TimeoutError
         return bytes(got)
 
     def kill(self) -> None:
@@ -92,16 +90,6 @@ class Child:
         poll = select.poll()
         poll.register(self.line, select.POLLIN)
         return not poll.poll(0)
-
-
-@contextlib.contextmanager
-def _silences() -> Iterator[None]:
-    try:
-        yield
-    except TimeoutError:
-        raise Silent("stalled") from None
-    except OSError:
-        raise Silent("gone") from None
 
 
 class Nursery:

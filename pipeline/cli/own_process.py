@@ -74,7 +74,7 @@ def import_lean(module: str, without_unused: bool = True) -> None:
                 importlib.import_module("apache_beam")
         _import_inference()
         importlib.import_module(module)
-        importlib.import_module("finecut.io.media.memory").return_large_blocks()
+        importlib.import_module("finecut.io.media.limits").return_large_blocks()
     finally:
         gc.freeze()
         gc.enable()

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from finecut.io.media.frames.thumbnails import thumbnails
+from finecut.io.media.frames.small_pictures import thumbnails
 from finecut.io.storage import files as shelf
 from finecut.io.tables.parquet import from_parquet, to_parquet
 from finecut.transforms.beam.guard import attempted

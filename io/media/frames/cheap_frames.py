@@ -25,11 +25,9 @@ from av.video.stream import VideoStream
 from finecut.io.media.clip_file import Packet
 from finecut.io.media.clock import Clock
 from finecut.io.media.cutting import OBSERVING_ERRORS, UNSEEN, CutClip, Recipe
-from finecut.io.media.frame_view import FrameView, Sampler, Scalers
-from finecut.io.media.frames.sampling import Lazy
-from finecut.io.media.limits import USUAL_LIMITS, FilmError, Limits
-from finecut.io.media.memory import let_go, let_go_of_frames
-from finecut.io.media.picture import Upright, display_matrix, stored
+from finecut.io.media.frame_view import FrameView, Sampler, Scalers, Upright, display_matrix, stored
+from finecut.io.media.frames.contact_sheet import Lazy
+from finecut.io.media.limits import USUAL_LIMITS, FilmError, Limits, let_go, let_go_of_frames
 from finecut.io.media.remux import h264
 from finecut.io.media.source import decoded_alone, open_clip, packets
 

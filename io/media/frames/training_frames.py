@@ -22,11 +22,10 @@ from av.container import InputContainer
 from av.video.reformatter import Colorspace, VideoReformatter
 from av.video.stream import VideoStream
 
-from finecut.io.media.frame_view import Bytes, pixels
-from finecut.io.media.frames.sampling import NEARLY, Seconds, nearest_indices, sampled_indices
+from finecut.io.media.frame_view import Bytes, matrix_name, pixels
+from finecut.io.media.frames.contact_sheet import NEARLY, Seconds, nearest_indices, sampled_indices
 from finecut.io.media.limits import USUAL_LIMITS, FilmError, Limits
-from finecut.io.media.picture import matrix_name
-from finecut.io.media.source import clip_clock, decode, open_clip, packets
+from finecut.io.media.source import clock_of, decode, open_clip, packets
 
 
 @dataclass(frozen=True)
@@ -196,7 +195,7 @@ class _Packets:
                 "no frame of its video track has a time. Usually the file was cut short: curate "
                 "its video again."
             )
-        clock = clip_clock(stream, ticks[0])
+        clock = clock_of(stream, None, ticks[0])
         return _Packets(stream, found, ticks, [clock.seconds(tick) for tick in ticks])
 
     def decoded(self, numbers: Sequence[int], scaler: _Scaler, limits: Limits) -> Bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, cast
 
@@ -18,11 +18,8 @@ from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.video.stream import VideoStream
 
-from finecut.io.media.codecs.thread_priority import opened
-from finecut.io.media.testfilm.beeps import PRIMING, Beeper, sound_encoder
-from finecut.io.media.testfilm.pattern import Array, strip_height
-from finecut.io.media.testfilm.scenery import Scenery
-from finecut.io.media.testfilm.truth import Painting
+from finecut.io.media.codecs import opened
+from finecut.io.media.testfilm.scenery import Array, Painting, Scenery, strip_height
 
 # Encoders and containers take clocks up to about this many ticks per second.
 _FINEST = 1_000_000
@@ -43,6 +40,15 @@ _NEED_BIT_RATE = ("mpeg4", "mjpeg")
 _JPEG_RANGE = 2
 # Of 256 parts of a frame that is lit by a flash, this many are white.
 _FLASH = 240
+
+# Sound is silence with short beeps.
+BEEP_SECONDS = 0.05
+BEEP_HERTZ = 1000
+_LOUDNESS = 0.5
+# Names without an encoder of their own, or here.
+_ENCODERS = {"mp3": "libmp3lame", "opus": "libopus", "libvorbis": "vorbis"}
+#: Samples that encoders put before the first one they are given.
+PRIMING = {"libmp3lame": 1105, "aac": 1024}
 
 
 def codec_settings(codec: str, asked: Mapping[str, str], open_gop: bool) -> dict[str, str]:
@@ -84,10 +90,10 @@ def write(film: Painting, settings: dict[str, str], gop: int | None, b_frames: i
 def _beeper(container: OutputContainer, film: Painting) -> Beeper | None:
     if not film.sound:
         return None
-    codec, options = sound_encoder(film.sound)
-    stream = cast(
-        AudioStream, _added(container, film, codec, rate=film.sample_rate, options=options)
-    )
+    codec = _ENCODERS.get(film.sound, film.sound)
+    # FFmpeg's own Vorbis encoder counts as experimental; PyAV ships no other.
+    options = {"strict": "experimental"} if codec == "vorbis" else {}
+    stream = cast(AudioStream, container.add_stream(codec, rate=film.sample_rate, options=options))
     beeps = [film.start + Fraction(beep) for beep in film.beeps]
     start = film.sound_start
     if film.path.lower().endswith(".avi"):
@@ -97,17 +103,51 @@ def _beeper(container: OutputContainer, film: Painting) -> Beeper | None:
     return Beeper(container, stream, start, beeps)
 
 
-def _added(
-    container: OutputContainer, film: Painting, codec: str, rate: Any, options: dict[str, str]
-) -> Any:
-    """A new stream; a sentence says if a codec is unknown or unfit for the container."""
-    try:
-        return container.add_stream(codec, rate=rate, options=options)
-    except ValueError as error:
-        raise ValueError(
-            f"The test film {film.path} cannot contain '{codec}': {error}. Use an encoder that "
-            "this PyAV has and the container supports, or another suffix."
-        ) from error
+class Beeper:
+    """Writes silence with beeps into a container, as far as the picture has come."""
+
+    def __init__(
+        self,
+        container: OutputContainer,
+        stream: AudioStream,
+        start: Fraction,
+        beeps: Sequence[Fraction],
+    ) -> None:
+        self.container, self.stream = container, stream
+        stream.codec_context.layout = "stereo"
+        stream.codec_context.flags |= av.codec.context.Flags.bitexact
+        self.sample_rate = sample_rate = stream.codec_context.sample_rate
+        self.sent = round(start * sample_rate)
+        self.onsets = [round(beep * sample_rate) for beep in beeps]
+        length = round(BEEP_SECONDS * sample_rate)
+        tone = np.sin(np.arange(length) * (2 * np.pi * BEEP_HERTZ / sample_rate))
+        self.tone = np.rint(tone * (_LOUDNESS * 32767)).astype(np.int16)
+
+    def send_until(self, at: Fraction) -> None:
+        """Encode the sound up to this time on the container's clock."""
+        first, last = self.sent, round(at * self.sample_rate)
+        if last <= first:
+            return
+        frame = av.AudioFrame.from_ndarray(
+            np.repeat(self._samples(first, last), 2)[None], format="s16", layout="stereo"
+        )
+        frame.sample_rate = self.sample_rate
+        frame.time_base = Fraction(1, self.sample_rate)
+        frame.pts = first
+        self.sent = last
+        self.container.mux(self.stream.encode(frame))
+
+    def finish(self) -> None:
+        """Let the encoder write what it still holds."""
+        self.container.mux(self.stream.encode(None))
+
+    def _samples(self, first: int, last: int) -> Array:
+        samples = np.zeros(last - first, np.int16)
+        for onset in self.onsets:
+            begin, end = max(onset, first), min(onset + len(self.tone), last)
+            if begin < end:
+                samples[begin - first : end - first] = self.tone[begin - onset : end - onset]
+        return samples
 
 
 def _time_base(film: Painting) -> Fraction:
@@ -127,9 +167,7 @@ def _time_base(film: Painting) -> Fraction:
 def _video_stream(
     container: OutputContainer, film: Painting, settings: dict[str, str]
 ) -> VideoStream:
-    stream = cast(
-        VideoStream, _added(container, film, film.codec, rate=film.rate, options=settings)
-    )
+    stream = cast(VideoStream, container.add_stream(film.codec, rate=film.rate, options=settings))
     context = stream.codec_context
     context.width, context.height = film.width, film.height
     context.pix_fmt = film.pix_fmt
@@ -142,11 +180,6 @@ def _video_stream(
     if film.codec in _NEED_BIT_RATE:
         context.bit_rate = max(1_000_000, int(film.width * film.height * film.rate / 3))
     if film.rotation:
-        if not hasattr(stream, "set_display_rotation"):
-            raise ValueError(
-                f"PyAV {av.__version__} cannot write a rotation of {film.rotation} degrees: "
-                "install PyAV 18 or newer to paint turned films."
-            )
         stream.set_display_rotation(film.rotation)
     return stream
 

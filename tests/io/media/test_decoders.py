@@ -12,9 +12,8 @@ import pytest
 from av.codec.hwaccel import HWAccel
 from cutting_room import QUICK, frames_of, planned_at, video_of
 
-from finecut.io.media.codecs import decoders
-from finecut.io.media.codecs.decoders import NVDEC, SOFTWARE, DecoderMissing, require_decoder
-from finecut.io.media.codecs.encoders import GREY
+from finecut.io.media import codecs
+from finecut.io.media.codecs import GREY, NVDEC, SOFTWARE, DecoderMissing, require_decoder
 from finecut.io.media.cutting import Recipe, cut
 from finecut.io.media.frame_view import plane
 from finecut.io.media.testfilm.paint import Painting, paint
@@ -39,19 +38,19 @@ only_with = pytest.mark.skipif(WHY_NONE is not None, reason="here is no GPU that
 
 
 def test_the_choices_are_the_decoders_there_are() -> None:
-    assert choices.DECODERS == decoders.DECODERS
+    assert choices.DECODERS == codecs.DECODERS
     require_decoder(SOFTWARE)
-    assert decoders.hardware(SOFTWARE) is None
+    assert codecs.hardware(SOFTWARE) is None
 
 
 def test_the_picture_that_is_tried_comes_back_as_it_was() -> None:
-    grey = plane(decoders._decoded(None), 0)
+    grey = plane(codecs._decoded(None), 0)
     assert (int(grey.min()), int(grey.max())) == (GREY, GREY)
 
 
 def test_what_was_decoded_here_after_all_proves_nothing() -> None:
     with pytest.raises(RuntimeError, match="built without CUDA"):
-        decoders._decoded(HWAccel("videotoolbox"))
+        codecs._decoded(HWAccel("videotoolbox"))
 
 
 @only_without

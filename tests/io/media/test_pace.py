@@ -14,9 +14,9 @@ import pytest
 from cutting_room import clips_of, indices_and_times, video_of
 from odd_films import with_gaps
 
-from finecut.io.media import pace
-from finecut.io.media.frames.detector_frames import watch
-from finecut.io.media.pace import is_even
+from finecut.io.media import clock
+from finecut.io.media.clock import is_even
+from finecut.io.media.frames.small_pictures import watch
 from finecut.io.media.source import probe
 from finecut.io.media.testfilm.paint import Painting, paint
 from finecut.io.records import Source
@@ -136,7 +136,7 @@ def test_a_film_that_has_to_be_fetched_is_not_fetched_twice(
     )
     painting = paint(tmp_path / "far.mkv", times=times, gop=30, b_frames=0)
     data = Path(painting.path).read_bytes()
-    monkeypatch.setattr(pace, "MOST_FETCHED", len(data) // 10)
+    monkeypatch.setattr(clock, "MOST_FETCHED", len(data) // 10)
     file = _Counted(data)
     video = probe(file, Source("x", "x", "far.mkv"), len(data))
     assert file.read_bytes < len(data) / 2

@@ -29,9 +29,9 @@ from fractions import Fraction
 from pathlib import Path
 import av
 from finecut.io.media.clip_file import ClipWriter
-from finecut.io.media.codecs.encoders import Encoding, PictureFormat, configure, why_unusable
+from finecut.io.media.codecs import Encoding, PictureFormat, configure, why_unusable
 from finecut.io.media.testfilm.paint import paint
-from finecut.io.media.codecs.thread_priority import opened
+from finecut.io.media.codecs import opened
 
 FORM = PictureFormat(64, 64, Fraction(10), Fraction(1, 10))
 

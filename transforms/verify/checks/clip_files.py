@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from finecut.io.media.frames.webp import Moving
 from finecut.io.media.remux.copying import COPIED, SPLICED
+from finecut.io.media.validate import Moving
 from finecut.io.storage import files as shelf
 from finecut.transforms.verify.checks.clips import DIGEST, Clip, frames_off
 from finecut.transforms.verify.checks.decoding import Found, Trouble, clip_found, preview_found

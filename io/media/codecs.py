@@ -1,48 +1,62 @@
-"""Encoders: which there are, and the options of each.
+"""Codecs: which encoders and decoders there are, and the options of each.
 
-The defaults aim at clips that look like their source at a few times real time per core:
+The defaults of encoders aim at clips that look like their source at a few times real time per core:
 
     libx264      preset veryfast   crf 21     libsvtav1     preset 8             crf 32
     libx265      preset superfast  crf 24     libvpx-vp9    deadline good, cpu 4 crf 31
     h264_nvenc   preset p4         cq 21      libopenh264   0.1 bit per pixel
 
 The number of encoder threads is part of the bytes an encoder writes, so it is a fixed number and
-never "as many as this machine has".
+never "as many as this machine has". They wait for their turn, like everybody's: see :func:`opened`.
+
+Pictures are made of a film's packets by the processor, or by the GPU beside it:
+
+    software    FFmpeg's own; they export the motion vectors that they follow
+    nvdec       the GPU's, through FFmpeg: headers are read here, pictures are made there and
+                fetched (8 bits as nv12); what it does not know is decoded here after all
+
+H.264, HEVC and VP9 say bit by bit what the pictures are, so both make the same. AV1 is decoded here
+in any case: FFmpeg's decoder for it that comes first knows no GPU.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
 import av
-from av.codec.context import Flags
+from av.codec import Codec
+from av.codec.context import CodecContext, Flags
+from av.codec.hwaccel import HWAccel
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from finecut.io.errors import UserError
-from finecut.io.media.codecs.thread_priority import opened
-from finecut.io.media.picture import Stored, clip_colorspace, upright_size
+from finecut.io.media.frame_view import Stored, clip_colorspace, plane, upright_size
 
+REAL_TIME_ENCODER = "libsvtav1"
+#: One entry for each thread of this process; Linux has it.
+THREADS = Path("/proc/self/task")
 #: Every core has a worker. Threads of one encoder wait for each other: two cost 8 % more CPU.
 DEFAULT_THREADS = 1
 #: For encoders without a constant quality mode.
 BITS_PER_PIXEL = 0.1
 #: The picture that encoders and decoders are tried with: of a size that every GPU knows.
 SIDE, GREY = 256, 90
-
-
-def _has_avx512() -> bool:
-    cpu = Path("/proc/cpuinfo")
-    return cpu.exists() and "avx512" in cpu.read_text()
-
+#: What Linux says of the processor.
+_CPU = Path("/proc/cpuinfo")
 
 # x264's AVX-512 code for macroblock trees gives other bytes from run to run (1 in 3 encodes of a
 # 426x240 film, also with one thread); its AVX2 code never did, and is as fast. All other code
 # paths of x264 give the same bytes, so machines of all kinds agree.
-_SAME_BYTES_X264 = {"x264-params": "asm=avx2"} if _has_avx512() else {}
+_AVX512 = _CPU.exists() and "avx512" in _CPU.read_text()
+_SAME_BYTES_X264 = {"x264-params": "asm=avx2"} if _AVX512 else {}
 
 
 @dataclass(frozen=True)
@@ -51,10 +65,9 @@ class EncoderProfile:
 
     name: str
     presets: tuple[str, ...] = ()
-    preset_option: str | None = None
-    preset: str | None = None
-    quality_option: str | None = None
-    quality: int | None = None
+    #: The option that takes one of them, or the quality, and what it is by default.
+    preset: tuple[str, str] | None = None
+    quality: tuple[str, int] | None = None
     worst: int = 51
     options: Mapping[str, str] = field(default_factory=dict)
     #: Further options that only make sense when no bit rate is asked for.
@@ -62,16 +75,8 @@ class EncoderProfile:
 
 
 _X26X = (
-    "ultrafast",
-    "superfast",
-    "veryfast",
-    "faster",
-    "fast",
-    "medium",
-    "slow",
-    "slower",
-    "veryslow",
-    "placebo",
+    *("ultrafast", "superfast", "veryfast", "faster", "fast"),
+    *("medium", "slow", "slower", "veryslow", "placebo"),
 )
 _NVENC = {
     "rc": "vbr",
@@ -88,37 +93,29 @@ PROFILES = {
         EncoderProfile(
             "libx264",
             presets=_X26X,
-            preset_option="preset",
-            preset="veryfast",
-            quality_option="crf",
-            quality=21,
+            preset=("preset", "veryfast"),
+            quality=("crf", 21),
             options=_SAME_BYTES_X264,
         ),
         EncoderProfile(
             "libx265",
             presets=_X26X,
-            preset_option="preset",
-            preset="superfast",
-            quality_option="crf",
-            quality=24,
+            preset=("preset", "superfast"),
+            quality=("crf", 24),
             options={"x265-params": "log-level=0"},
         ),
         EncoderProfile(
             "libsvtav1",
             presets=tuple(map(str, range(14))),
-            preset_option="preset",
-            preset="8",
-            quality_option="crf",
-            quality=32,
+            preset=("preset", "8"),
+            quality=("crf", 32),
             worst=63,
         ),
         EncoderProfile(
             "libvpx-vp9",
             presets=tuple(map(str, range(9))),
-            preset_option="cpu-used",
-            preset="4",
-            quality_option="crf",
-            quality=31,
+            preset=("cpu-used", "4"),
+            quality=("crf", 31),
             worst=63,
             options={"deadline": "good", "row-mt": "1", "tile-columns": "2"},
             quality_mode={"b": "0"},
@@ -126,10 +123,8 @@ PROFILES = {
         EncoderProfile(
             "h264_nvenc",
             presets=tuple(f"p{i}" for i in range(1, 8)),
-            preset_option="preset",
-            preset="p4",
-            quality_option="cq",
-            quality=21,
+            preset=("preset", "p4"),
+            quality=("cq", 21),
             options=_NVENC,
         ),
         EncoderProfile("libopenh264"),
@@ -193,9 +188,11 @@ def require_encoder(encoding: Encoding) -> None:
     """Raise :class:`EncoderMissing`, saying what can be had instead, if this cannot be encoded."""
     profile = PROFILES[encoding.encoder]
     if encoding.preset is not None and encoding.preset not in profile.presets:
-        known = f"presets of {profile.name}: {', '.join(profile.presets)}"
-        if not profile.presets:
-            known = f"{profile.name} has no presets: leave it out"
+        known = (
+            f"presets of {profile.name}: {', '.join(profile.presets)}"
+            if profile.presets
+            else f"{profile.name} has no presets: leave it out"
+        )
         raise EncoderMissing(f"preset {encoding.preset!r} is unknown; {known}.")
     if encoding.crf is not None and encoding.crf > profile.worst:
         raise EncoderMissing(
@@ -224,7 +221,7 @@ def configure(context: VideoCodecContext, encoding: Encoding, picture: PictureFo
     context.thread_type = "FRAME"
     context.flags |= Flags.bitexact
     bit_rate = encoding.bit_rate
-    if bit_rate is None and PROFILES[encoding.encoder].quality_option is None:
+    if bit_rate is None and PROFILES[encoding.encoder].quality is None:
         bit_rate = int(picture.width * picture.height * picture.rate * BITS_PER_PIXEL)
     if bit_rate is not None:
         context.bit_rate = bit_rate
@@ -234,13 +231,13 @@ def encoder_options(encoding: Encoding) -> dict[str, str]:
     """The private options of the encoder for these settings."""
     profile = PROFILES[encoding.encoder]
     options = dict(profile.options)
-    preset = encoding.preset or profile.preset
-    if profile.preset_option and preset:
-        options[profile.preset_option] = preset
-    if encoding.bit_rate is None and profile.quality_option:
-        quality = profile.quality if encoding.crf is None else encoding.crf
-        options[profile.quality_option] = str(quality)
-        options.update(profile.quality_mode)
+    if profile.preset:
+        option, usual = profile.preset
+        options[option] = encoding.preset or usual
+    if encoding.bit_rate is None and profile.quality:
+        option, quality = profile.quality
+        options[option] = str(quality if encoding.crf is None else encoding.crf)
+        options |= profile.quality_mode
     return options
 
 
@@ -257,3 +254,110 @@ def encoded_picture(encoding: Encoding) -> list[av.Packet[VideoStream]]:
         part.update(bytes([value]) * part.buffer_size)
     frame.pts, frame.time_base = 0, picture.time_base
     return [*context.encode(frame), *context.encode(None)]
+
+
+def opened(context: CodecContext) -> None:
+    """Open this encoder, whose threads are all made now.
+
+    SVT-AV1 makes its threads real-time threads where it may, as root may, and with them the thread
+    that opens it, for good. Then nothing else runs on their cores: no other worker, no progress, no
+    Ctrl-C.
+    """
+    if context.codec.name != REAL_TIME_ENCODER or not THREADS.exists():
+        context.open()
+        return
+    before = _policies()
+    usual, real_time = before[threading.get_native_id()], {os.SCHED_FIFO, os.SCHED_RR}
+    try:
+        context.open()
+    finally:
+        for thread, policy in _policies().items():
+            due = before.get(thread, usual)
+            if policy in real_time and due not in real_time:
+                # It may have ended.
+                with contextlib.suppress(ProcessLookupError):
+                    os.sched_setscheduler(thread, due, os.sched_param(0))
+
+
+def _policies() -> dict[int, int]:
+    """How each thread of this process is scheduled."""
+    found = {}
+    for entry in THREADS.iterdir():
+        thread = int(entry.name)
+        with contextlib.suppress(ProcessLookupError):
+            found[thread] = os.sched_getscheduler(thread)
+    return found
+
+
+# ── decoders ─────────────────────────────────────────────────────────────────────────────────────
+
+DECODERS = SOFTWARE, NVDEC = "software", "nvdec"
+#: The codec that is tried.
+TRIED = "h264"
+#: What may be raised where no GPU can be set up; the last one by an FFmpeg without CUDA.
+TROUBLE = (av.error.FFmpegError, RuntimeError, NotImplementedError)
+
+
+class DecoderMissing(UserError):
+    """The decoder asked for cannot be used here."""
+
+    @classmethod
+    def because(cls, decoder: str, reason: str) -> DecoderMissing:
+        return cls(
+            f"decoder {decoder!r} cannot be used: {reason}. It needs an NVIDIA GPU, its driver "
+            "and the driver's video library (libcuda.so.1, libnvcuvid.so.1) on every machine "
+            "that cuts. Leave --decoder out to decode on the processor."
+        )
+
+
+def hardware(decoder: str) -> HWAccel | None:
+    """What a film is opened with so that this decoder is used."""
+    if decoder == SOFTWARE:
+        return None
+    try:
+        return _device()[0]
+    except TROUBLE as error:
+        raise DecoderMissing.because(decoder, f"the GPU cannot be set up ({error})") from error
+
+
+@cache
+def _device() -> tuple[HWAccel, HWAccel]:
+    """The one, and what is held as long as the process: else each film would set up the GPU."""
+    # All contexts of a process are one, which is not made anew for each film. FFmpeg refuses it
+    # where somebody else, as torch, has set it up otherwise.
+    shared, own = (
+        HWAccel("cuda", allow_software_fallback=True, options=options)
+        for options in ({"primary_ctx": "1"}, {})
+    )
+    try:
+        return shared, shared.create(Codec(TRIED, "r"))
+    except av.error.FFmpegError:
+        return own, own.create(Codec(TRIED, "r"))
+
+
+def require_decoder(decoder: str) -> None:
+    """Raise :class:`DecoderMissing` unless a picture can be decoded with it, rightly."""
+    if decoder == SOFTWARE:
+        return
+    try:
+        frame = _decoded(HWAccel("cuda", allow_software_fallback=False))
+    except TROUBLE as error:
+        raise DecoderMissing.because(decoder, f"it does not start here ({error})") from error
+    seen = plane(frame, 0)
+    if abs(int(seen.min()) - GREY) > 2 or abs(int(seen.max()) - GREY) > 2:
+        found = f"{seen.min()} to {seen.max()}"
+        reason = f"a picture of grey {GREY} came back as {found}, so the driver is broken"
+        raise DecoderMissing.because(decoder, reason)
+
+
+def _decoded(accelerated: HWAccel | None) -> av.VideoFrame:
+    """A picture, there and back; by the processor if there is nothing else."""
+    context = VideoCodecContext.create(TRIED, "r", accelerated)
+    assert isinstance(context, VideoCodecContext)
+    if accelerated is not None and not context.is_hwaccel:
+        raise RuntimeError("this FFmpeg was built without CUDA")
+    packets = [*encoded_picture(Encoding()), None]
+    frame = next((frame for packet in packets for frame in context.decode(packet)), None)
+    if frame is None:
+        raise RuntimeError("no picture came back")
+    return frame
