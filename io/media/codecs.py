@@ -168,11 +168,6 @@ class PictureFormat:
         return cls(*upright_size(source), rate, time_base, colours)
 
 
-def usable_encoders() -> list[str]:
-    """The encoders that really work here, tried one after the other."""
-    return [name for name in PROFILES if why_unusable(Encoding(encoder=name)) is None]
-
-
 def why_unusable(encoding: Encoding) -> str | None:
     """``None`` if one small picture can be encoded so, else the reason."""
     if encoding.encoder not in av.codecs_available:
@@ -201,9 +196,10 @@ def require_encoder(encoding: Encoding) -> None:
         )
     reason = why_unusable(encoding)
     if reason is not None:
+        usable = [name for name in PROFILES if why_unusable(Encoding(name)) is None]
         raise EncoderMissing(
             f"encoder {profile.name!r} cannot be used: {reason}. "
-            f"Encoders that work here: {', '.join(usable_encoders())}."
+            f"Encoders that work here: {', '.join(usable)}."
         )
 
 
@@ -220,11 +216,11 @@ def configure(context: VideoCodecContext, encoding: Encoding, picture: PictureFo
     # PyAV's own choice cuts each picture in slices: larger clips, and more waiting.
     context.thread_type = "FRAME"
     context.flags |= Flags.bitexact
-    bit_rate = encoding.bit_rate
-    if bit_rate is None and PROFILES[encoding.encoder].quality is None:
-        bit_rate = int(picture.width * picture.height * picture.rate * BITS_PER_PIXEL)
-    if bit_rate is not None:
-        context.bit_rate = bit_rate
+    if encoding.bit_rate is not None:
+        context.bit_rate = encoding.bit_rate
+    elif PROFILES[encoding.encoder].quality is None:
+        pixels = picture.width * picture.height
+        context.bit_rate = int(pixels * picture.rate * BITS_PER_PIXEL)
 
 
 def encoder_options(encoding: Encoding) -> dict[str, str]:
@@ -345,9 +341,8 @@ def require_decoder(decoder: str) -> None:
         raise DecoderMissing.because(decoder, f"it does not start here ({error})") from error
     seen = plane(frame, 0)
     if abs(int(seen.min()) - GREY) > 2 or abs(int(seen.max()) - GREY) > 2:
-        found = f"{seen.min()} to {seen.max()}"
-        reason = f"a picture of grey {GREY} came back as {found}, so the driver is broken"
-        raise DecoderMissing.because(decoder, reason)
+        found = f"a picture of grey {GREY} came back as {seen.min()} to {seen.max()}"
+        raise DecoderMissing.because(decoder, f"{found}, so the driver is broken")
 
 
 def _decoded(accelerated: HWAccel | None) -> av.VideoFrame:

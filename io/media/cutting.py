@@ -126,11 +126,9 @@ class _OpenClip:
         self.last = Fraction(0)
         #: When the film shows its next frame after this clip, once that is known.
         self.next_shown: Fraction | None = None
-        self.pictures_done = False
         self.damaged_packets = 0
         self.observer: Observer | None = None
         self.unseen: str | None = None
-        self._first = Fraction(0)
         self._early: list[Heard] = []
 
     def hear(self, piece: Heard) -> None:
@@ -140,25 +138,20 @@ class _OpenClip:
         else:
             self.writer.hear(piece)
 
-    def begin(self, writer: ClipWriter, seconds: Fraction, run_in_from: Fraction) -> None:
+    def begin(self, writer: ClipWriter, run_in: Fraction) -> None:
         self.writer = writer
-        self._first = seconds
         for piece in self._early:
-            if piece.end > run_in_from:
+            if piece.end > writer.start - run_in:
                 writer.hear(piece)
         self._early.clear()
 
     def show(self, view: FrameView, seconds: Fraction) -> None:
         assert self.writer is not None
         if self.writer.show(view.picture, seconds) and self.observer is not None:
-            self._observe(self.observer.see, view, seconds - self._first)
+            self.observe(self.observer.see, view, seconds - self.writer.start)
         self.last = seconds
 
-    def end_observing(self) -> None:
-        if self.observer is not None:
-            self._observe(self.observer.end)
-
-    def _observe(self, work: Callable[..., None], *given: Any) -> None:
+    def observe(self, work: Callable[..., None], *given: Any) -> None:
         """Let the observer do something; its troubles are not the clip's."""
         try:
             work(*given)
@@ -172,19 +165,16 @@ class _OpenClip:
         try:
             yield
         except ENCODING_ERRORS as error:
-            self.fail(
+            self.error = (
                 f"the clip could not be encoded ({error}). Usually the disk is full, the encoder "
                 "needs more memory than --max-memory-mb allows, or the encoder or MP4 does not "
                 "support this picture or sound; make room, try the default encoder, or --audio "
                 "aac."
             )
         except FilmError as error:  # pictures that are like no other before them
-            self.fail(str(error))
-
-    def fail(self, reason: str) -> None:
-        """This clip is lost, and only this one."""
-        self.error = reason
-        self.drop()
+            self.error = str(error)
+        if self.error is not None:
+            self.drop()
 
     def drop(self) -> None:
         if self.writer is not None:
@@ -266,10 +256,10 @@ class _CutPass:
         views: dict[Upright, FrameView] = {}
         lies: Stored | None = None
         for clip in self.open:
-            if clip.pictures_done or clip.error is not None:
+            if clip.next_shown is not None or clip.error is not None:
                 continue
             if seconds >= clip.shows_until:
-                clip.pictures_done, clip.next_shown = True, seconds
+                clip.next_shown = seconds
             elif seconds >= clip.shows_from:
                 lies = lies or self._stored(frame)
                 with clip.alone():
@@ -312,7 +302,7 @@ class _CutPass:
             self.source.listener,
             span=(seconds, clip.end),
         )
-        clip.begin(writer, seconds, seconds - self.source.run_in)
+        clip.begin(writer, self.source.run_in)
         if self.recipe.observer is not None:
             clip.observer = self.recipe.observer(clip.planned)
 
@@ -324,7 +314,8 @@ class _CutPass:
     def _finished(self) -> Iterator[CutClip]:
         for clip in list(self.open):
             if clip.error is not None or (
-                clip.pictures_done and self.source.sound_complete(clip.end, self.heard, self.seen)
+                clip.next_shown is not None
+                and self.source.sound_complete(clip.end, self.heard, self.seen)
             ):
                 self.open.remove(clip)
                 yield self._finish(clip)
@@ -334,7 +325,8 @@ class _CutPass:
             return self._without_frames(clip)
         if clip.writer is not None:
             path = clip.writer.path
-            clip.end_observing()
+            if clip.observer is not None:
+                clip.observe(clip.observer.end)
             with clip.alone():
                 file = clip.writer.close(self._last_length(clip))
                 clip.writer = None
@@ -351,8 +343,7 @@ class _CutPass:
             following = self.ending.seconds
         elif self.clock.rate is not None:
             return usual
-        following = clip.last + usual if following is None else following
-        return min(following, clip.end) - clip.last
+        return min(following or clip.last + usual, clip.end) - clip.last
 
     def _without_frames(self, clip: _OpenClip) -> CutClip:
         span = f"between {float(clip.start):g} s and {float(clip.end):g} s"

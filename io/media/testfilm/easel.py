@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any, cast
 
 import av
@@ -64,63 +65,47 @@ def codec_settings(codec: str, asked: Mapping[str, str], open_gop: bool) -> dict
     return settings
 
 
-def write(film: Painting, settings: dict[str, str], gop: int | None, b_frames: int | None) -> None:
+def write(film: Painting, settings: dict[str, str]) -> None:
     """Paint the film into its file."""
     flags = {"fflags": "+bitexact"}
     if film.path.lower().endswith((".mp4", ".mov")):
         flags["movflags"] = "+faststart"
     with av.open(film.path, "w", container_options=flags) as container:
         video = _video_stream(container, film, settings)
-        if gop is not None:
-            video.codec_context.gop_size = gop
-        if b_frames is not None:
-            video.codec_context.max_b_frames = b_frames
         opened(video.codec_context)
-        sound = _beeper(container, film)
+        sound = Beeper(container, film, film.sound) if film.sound else None
         for at, frame in _frames(film):
             if sound:
                 sound.send_until(film.start + at)
             container.mux(video.encode(frame))
         if sound:
             sound.send_until(film.start + film.duration)
-            sound.finish()
+            container.mux(sound.stream.encode(None))
         container.mux(video.encode(None))
-
-
-def _beeper(container: OutputContainer, film: Painting) -> Beeper | None:
-    if not film.sound:
-        return None
-    codec = _ENCODERS.get(film.sound, film.sound)
-    # FFmpeg's own Vorbis encoder counts as experimental; PyAV ships no other.
-    options = {"strict": "experimental"} if codec == "vorbis" else {}
-    stream = cast(AudioStream, container.add_stream(codec, rate=film.sample_rate, options=options))
-    beeps = [film.start + Fraction(beep) for beep in film.beeps]
-    start = film.sound_start
-    if film.path.lower().endswith(".avi"):
-        # AVI cannot say that the first samples are the encoder's priming, so they are played:
-        # let them take the place of the first silence.
-        start += Fraction(PRIMING.get(codec, 0), film.sample_rate)
-    return Beeper(container, stream, start, beeps)
 
 
 class Beeper:
     """Writes silence with beeps into a container, as far as the picture has come."""
 
-    def __init__(
-        self,
-        container: OutputContainer,
-        stream: AudioStream,
-        start: Fraction,
-        beeps: Sequence[Fraction],
-    ) -> None:
-        self.container, self.stream = container, stream
-        stream.codec_context.layout = "stereo"
-        stream.codec_context.flags |= av.codec.context.Flags.bitexact
-        self.sample_rate = sample_rate = stream.codec_context.sample_rate
-        self.sent = round(start * sample_rate)
-        self.onsets = [round(beep * sample_rate) for beep in beeps]
-        length = round(BEEP_SECONDS * sample_rate)
-        tone = np.sin(np.arange(length) * (2 * np.pi * BEEP_HERTZ / sample_rate))
+    def __init__(self, container: OutputContainer, film: Painting, sound: str) -> None:
+        codec, rate = _ENCODERS.get(sound, sound), film.sample_rate
+        # FFmpeg's own Vorbis encoder counts as experimental; PyAV ships no other.
+        options = {"strict": "experimental"} if codec == "vorbis" else {}
+        self.container = container
+        self.stream = cast(AudioStream, container.add_stream(codec, rate=rate, options=options))
+        self.stream.codec_context.layout = "stereo"
+        self.stream.codec_context.flags |= av.codec.context.Flags.bitexact
+        self.sample_rate = self.stream.codec_context.sample_rate
+        self.sent = round(film.sound_start * self.sample_rate)
+        if film.path.lower().endswith(".avi"):
+            # AVI cannot say that the first samples are the encoder's priming, so they are played:
+            # let them take the place of the first silence.
+            self.sent += PRIMING.get(codec, 0)
+        self.onsets = [
+            round((film.start + Fraction(beep)) * self.sample_rate) for beep in film.beeps
+        ]
+        length = round(BEEP_SECONDS * self.sample_rate)
+        tone = np.sin(np.arange(length) * (2 * np.pi * BEEP_HERTZ / self.sample_rate))
         self.tone = np.rint(tone * (_LOUDNESS * 32767)).astype(np.int16)
 
     def send_until(self, at: Fraction) -> None:
@@ -136,10 +121,6 @@ class Beeper:
         frame.pts = first
         self.sent = last
         self.container.mux(self.stream.encode(frame))
-
-    def finish(self) -> None:
-        """Let the encoder write what it still holds."""
-        self.container.mux(self.stream.encode(None))
 
     def _samples(self, first: int, last: int) -> Array:
         samples = np.zeros(last - first, np.int16)
@@ -217,7 +198,8 @@ class _Stage:
         self.halving = halving
         self.starts = film.scene_starts
         self.lit = {index for frames in film.flashing for index in frames}
-        self.ready: dict[int, Scenery] = {}
+        #: Not more than two: each is some times as large as a frame.
+        self.scenery = lru_cache(2)(self._scenery)
 
     def draw(self, planes: list[Array], index: int) -> None:
         """Draw the frame of this index as the film shows it."""
@@ -231,8 +213,6 @@ class _Stage:
             for other, crossing in near
             if 0 < (done := crossing.progress(self.film.times[index])) < 1
         ]
-        needed = {number, *(other for other, kind, _ in crossed if kind == "dissolve")}
-        self.ready = {scene: self._scenery(scene) for scene in sorted(needed)}
         self._draw_scene(number, planes, index)
         for other, kind, done in crossed:
             if kind == "fade":
@@ -248,8 +228,6 @@ class _Stage:
             self._tint(planes, black=False, weight=_FLASH)
 
     def _scenery(self, number: int) -> Scenery:
-        if number in self.ready:
-            return self.ready[number]
         film = self.film
         return Scenery(
             film.scenes[number],
@@ -262,7 +240,7 @@ class _Stage:
     def _draw_scene(self, number: int, planes: list[Array], index: int) -> None:
         times = self.film.times
         seconds = float(times[index] - times[self.starts[number]])
-        self.ready[number].draw(planes, index, seconds)
+        self.scenery(number).draw(planes, index, seconds)
 
     def _tint(self, planes: list[Array], *, black: bool, weight: int) -> None:
         """Take the picture above the strip towards black or white by this many 256ths."""

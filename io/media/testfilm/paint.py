@@ -152,10 +152,10 @@ def paint(
         transitions=_crossings(shown, firsts, transitions),
         flashes=tuple(flashes),
     )
-    _refuse_misplaced_flashes(film)
-    settings = codec_settings(codec, codec_options or {}, open_gop)
+    groups = {"g": gop, "bf": b_frames}
+    asked = {name: str(number) for name, number in groups.items() if number is not None}
     try:
-        write(film, settings, gop, b_frames)
+        write(film, codec_settings(codec, {**asked, **(codec_options or {})}, open_gop))
     except (av.error.FFmpegError, ValueError) as error:
         raise ValueError(
             f"The film {path} could not be painted with {codec}, {pix_fmt}, {width}x{height} "
@@ -222,26 +222,6 @@ def _crossings(
         crossings.append(Crossing(transition.kind, float(start), float(end)))
         earliest = end
     return tuple(crossings)
-
-
-def _refuse_misplaced_flashes(film: Painting) -> None:
-    changing = {
-        index
-        for frames, crossing in zip(film.changing, film.transitions, strict=True)
-        if crossing.kind != "cut"
-        for index in frames
-    }
-    for flash, frames in zip(film.flashes, film.flashing, strict=True):
-        inside = frames and frames.start >= 0 and frames.stop <= len(film.times)
-        if (
-            not inside
-            or film.scene_of(frames[0]) != film.scene_of(frames[-1])
-            or changing.intersection(frames)
-        ):
-            raise ValueError(
-                f"A flash of {flash.frames} frames at {float(flash.at):g} s does not fit: it takes "
-                "at least one frame, all of them in one scene and outside of transitions."
-            )
 
 
 def _scenes(count: int, size: tuple[int, int]) -> Iterator[Scene]:

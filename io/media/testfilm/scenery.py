@@ -138,10 +138,6 @@ class Painting:
         """The index of each scene's first frame."""
         return (0, *(bisect_left(self.times, Fraction(cut) - SAME) for cut in self.cuts))
 
-    def scene_of(self, index: int) -> int:
-        """The number of the scene that a frame belongs to."""
-        return bisect_right(self.scene_starts, index) - 1
-
     @property
     def changing(self) -> tuple[range, ...]:
         """For each cut the frames that change: those blended or darkened, or the last before it."""

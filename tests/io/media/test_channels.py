@@ -13,7 +13,9 @@ from channel_beeps import BETWEEN, RATE, film_of
 from cutting_room import QUICK, planned_at
 
 from finecut.io.layout import Layout
-from finecut.io.media.channels import (
+from finecut.io.media.cutting import CutClip, Recipe, cut
+from finecut.io.media.remux.copying import COPY, transcode
+from finecut.io.media.sound import (
     AAC_LAYOUTS,
     aac_layout,
     heard_in,
@@ -22,8 +24,6 @@ from finecut.io.media.channels import (
     places_of,
     samples_of,
 )
-from finecut.io.media.cutting import CutClip, Recipe, cut
-from finecut.io.media.remux.copying import COPY, transcode
 from finecut.io.media.source import probe
 from finecut.io.records import Chunk, Clip, Source, Video
 from finecut.transforms.write.documents import clip_document
