@@ -10,8 +10,6 @@ for negative times) tells players where to begin::
                  run-in^     ^ second 0: a and b are decoded, but not heard
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 from collections.abc import Iterable
@@ -21,7 +19,6 @@ from typing import Any, TypeAlias
 
 import av
 import numpy as np
-from av.video.codeccontext import VideoCodecContext
 
 from finecut.io.media.codecs import Encoding, PictureFormat, configure, encoder_options, opened
 from finecut.io.media.sound import Heard, Listener, frame_of
@@ -77,8 +74,9 @@ class EncodedSound:
         self._container = container
         self._layout, self._rate = heard.layout, heard.rate
         self._stream = container.add_stream("aac", rate=heard.rate, layout=heard.layout)
-        channels = av.AudioLayout(heard.layout).nb_channels
-        self._stream.codec_context.bit_rate = AAC_BITS_PER_CHANNEL * channels
+        self._stream.codec_context.bit_rate = (
+            AAC_BITS_PER_CHANNEL * av.AudioLayout(heard.layout).nb_channels
+        )
         #: The next sample's index, counted from the clip's first picture.
         self._position = 0
         #: What was lost of the film's sound, in a few words.
@@ -86,8 +84,7 @@ class EncodedSound:
 
     def add(self, piece: Heard, clip_start: Fraction, clip_end: Fraction) -> None:
         assert piece.samples is not None
-        at = round((piece.start - clip_start) * self._rate)
-        end = round((clip_end - clip_start) * self._rate)
+        at, end = (round((s - clip_start) * self._rate) for s in (piece.start, clip_end))
         samples = piece.samples[:, max(0, self._position - at) : max(0, end - at)]
         if not samples.shape[1]:
             return
@@ -141,7 +138,7 @@ class Mp4Writer:
         """The tick at which the last picture is over."""
         return self._last_tick + max(1, round(last_length / self._time_base))
 
-    def _finish(self, ticks: int, like: VideoCodecContext) -> ClipFile:
+    def _finish(self, ticks: int, like: av.VideoCodecContext) -> ClipFile:
         """Write the last packet and the end of the file, which is this long."""
         self._mux_held(ticks, last=True)
         if self._sound is not None:
@@ -204,11 +201,9 @@ class ClipWriter(Mp4Writer):
         self._picture = picture
         self.start, self._until = span
         self._ticks = 1 / picture.time_base
-        stream = self._container.add_stream(
+        self._track = self._container.add_stream(
             encoding.encoder, rate=picture.rate, options=encoder_options(encoding)
         )
-        assert isinstance(stream, av.VideoStream)
-        self._track = stream
         configure(self._track.codec_context, encoding, picture)
         self._track.time_base = picture.time_base
         opened(self._track.codec_context)

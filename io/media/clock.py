@@ -11,7 +11,7 @@ has one frame rate, a time within one tick of the frame grid therefore *is* the 
 
 With a variable frame rate there is no grid, and the ticks are taken as they are.
 
-The :class:`Pace` of a film is what the times of its packets say, not what a header promises.
+The pace of a film is what the times of its packets say, not what a header promises.
 Matroska, WebM and AVI name one rate, or none and FFmpeg guesses it from the first pictures. Screen
 recorders and telephones leave pictures out all the same, AVI by entries that hold none::
 
@@ -21,8 +21,6 @@ recorders and telephones leave pictures out all the same, AVI by entries that ho
 All packets are read (AVI: its index), and none is decoded. Of a film that has to be fetched only
 the beginning is, since all of it would be fetched once more.
 """
-
-from __future__ import annotations
 
 import math
 from array import array
@@ -34,9 +32,6 @@ from typing import Any, BinaryIO, TypeAlias
 
 import av
 import numpy as np
-from av.container import InputContainer
-from av.video.stream import VideoStream
-from numpy.typing import NDArray
 
 from finecut.io.media.limits import Limits
 from finecut.io.media.wholeness import is_known, is_unbroken
@@ -146,26 +141,15 @@ def earliest(border: Fraction) -> Fraction:
 # ── how often a film shows a picture ─────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True)
-class Pace:
-    """What the packets' times say."""
-
-    #: Pictures a second, all of one length or on the average.
-    framerate: float
-    #: How many there are, if they were counted.
-    num_frames: int | None = None
-    #: They keep no constant rate.
-    uneven: bool = False
-
-
 class Times:
     """When the packets of a film say that their pictures are shown, noted while they are read."""
 
-    def __init__(self, container: InputContainer, stream: VideoStream, limits: Limits) -> None:
+    def __init__(
+        self, container: av.container.InputContainer, stream: av.VideoStream, limits: Limits
+    ) -> None:
         self.container, self.stream, self._limits = container, stream, limits
         self._is_avi = container.format.name == AVI
-        codec: Any = stream.codec_context
-        self._hides = HIDES.get(codec.codec.canonical_name)
+        self._hides = HIDES.get(stream.codec_context.codec.canonical_name)
         self.ticks = array("q")
         self.num_bytes = 0
         #: Where the last packet lies in the file.
@@ -190,8 +174,10 @@ class Times:
 
 def pace_of(
     file: str | BinaryIO, times: Times, rest: Iterator[Packet], first: int, seconds: float
-) -> Pace | None:
-    """The pace of a film that is this long; ``None`` where its times do not show it.
+) -> tuple[float, int | None, bool] | None:
+    """How many pictures a second a film of this length shows, of one length or on the average; how
+    many there are, if they were counted; and whether they keep no constant rate. ``None`` where the
+    times do not show it.
 
     ``rest`` are the packets that follow those of ``times``, ``first`` is the tick at which the
     first picture is shown. Other formats have an index that counted the pictures (MP4), or packets
@@ -214,17 +200,17 @@ def pace_of(
         return None
     for rate in (stream.average_rate, stream.base_rate):
         if rate and is_even(shown, base, rate):
-            return Pace(rate.numerator / rate.denominator)
+            return rate.numerator / rate.denominator, None, False
     # What looks like a gap may be a hole in the file, and then the pictures are missing.
     if container.format.name != AVI and not is_unbroken(file, times.place):
         return None
     number, span = len(shown), float((int(shown[-1]) - int(shown[0])) * base)
     if not whole or seconds <= span:
-        return Pace((number - 1) / span, None, uneven=True)
-    return Pace(number / seconds, number, uneven=True)
+        return (number - 1) / span, None, True
+    return number / seconds, number, True
 
 
-def is_even(ticks: NDArray[np.int64], base: Fraction, rate: Fraction) -> bool:
+def is_even(ticks: np.typing.NDArray[np.int64], base: Fraction, rate: Fraction) -> bool:
     """Whether pictures that are shown at these ticks, in order, keep this rate.
 
     >>> is_even(np.array([0, 33, 67, 100]), Fraction(1, 1000), Fraction(30))
@@ -238,12 +224,9 @@ def is_even(ticks: NDArray[np.int64], base: Fraction, rate: Fraction) -> bool:
     gaps = np.diff(ticks) * tick
     allowed = max(tick, usual * UNEVEN) * 1.001
     span = float(ticks[-1] - ticks[0]) * tick
-    strayed = abs(span - len(gaps) * usual)
-    return bool(np.all(np.abs(gaps - usual) <= allowed)) and strayed <= max(allowed, span * DRIFT)
-
-
-def _vp8_hides(packet: Packet) -> bool:
-    return not memoryview(packet)[0] & 0x10
+    return bool(np.all(np.abs(gaps - usual) <= allowed)) and (
+        abs(span - len(gaps) * usual) <= max(allowed, span * DRIFT)
+    )
 
 
 def _vp9_hides(packet: Packet) -> bool:
@@ -255,4 +238,7 @@ def _vp9_hides(packet: Packet) -> bool:
 
 
 #: Codecs in which a packet may hold a picture that only others are made of, and how it says so.
-HIDES: dict[str, Callable[[Packet], bool]] = {"vp8": _vp8_hides, "vp9": _vp9_hides}
+HIDES: dict[str, Callable[[Packet], bool]] = {
+    "vp8": lambda packet: not memoryview(packet)[0] & 0x10,
+    "vp9": _vp9_hides,
+}

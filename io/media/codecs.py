@@ -23,19 +23,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
+from typing import cast
 
 import av
-from av.codec import Codec
-from av.codec.context import CodecContext, Flags
 from av.codec.hwaccel import HWAccel
-from av.video.codeccontext import VideoCodecContext
-from av.video.stream import VideoStream
 
 from finecut.io.errors import UserError
 from finecut.io.media.frame_view import Stored, clip_colorspace, plane, upright_size
@@ -164,8 +160,12 @@ class PictureFormat:
     @classmethod
     def of(cls, source: Stored, rate: Fraction, time_base: Fraction) -> PictureFormat:
         """That of a clip whose first picture lies in memory like this."""
-        colours = (source.primaries, source.transfer, clip_colorspace(source))
-        return cls(*upright_size(source), rate, time_base, colours)
+        return cls(
+            *upright_size(source),
+            rate,
+            time_base,
+            colours=(source.primaries, source.transfer, clip_colorspace(source)),
+        )
 
 
 def why_unusable(encoding: Encoding) -> str | None:
@@ -203,7 +203,7 @@ def require_encoder(encoding: Encoding) -> None:
         )
 
 
-def configure(context: VideoCodecContext, encoding: Encoding, picture: PictureFormat) -> None:
+def configure(context: av.VideoCodecContext, encoding: Encoding, picture: PictureFormat) -> None:
     """Set size, rate, colours and threads on an encoder that is not open yet."""
     context.width, context.height = picture.width, picture.height
     context.pix_fmt = "yuv420p"
@@ -215,7 +215,7 @@ def configure(context: VideoCodecContext, encoding: Encoding, picture: PictureFo
     context.thread_count = encoding.threads
     # PyAV's own choice cuts each picture in slices: larger clips, and more waiting.
     context.thread_type = "FRAME"
-    context.flags |= Flags.bitexact
+    context.flags |= av.codec.context.Flags.bitexact
     if encoding.bit_rate is not None:
         context.bit_rate = encoding.bit_rate
     elif PROFILES[encoding.encoder].quality is None:
@@ -237,11 +237,10 @@ def encoder_options(encoding: Encoding) -> dict[str, str]:
     return options
 
 
-def encoded_picture(encoding: Encoding) -> list[av.Packet[VideoStream]]:
+def encoded_picture(encoding: Encoding) -> list[av.Packet[av.VideoStream]]:
     """A small grey picture, encoded so."""
     picture = PictureFormat(SIDE, SIDE, Fraction(30), Fraction(1, 30))
-    context = VideoCodecContext.create(encoding.encoder, "w")
-    assert isinstance(context, VideoCodecContext)
+    context = cast(av.VideoCodecContext, av.VideoCodecContext.create(encoding.encoder, "w"))
     context.options = encoder_options(encoding)
     configure(context, encoding, picture)
     opened(context)
@@ -252,7 +251,7 @@ def encoded_picture(encoding: Encoding) -> list[av.Packet[VideoStream]]:
     return [*context.encode(frame), *context.encode(None)]
 
 
-def opened(context: CodecContext) -> None:
+def opened(context: av.CodecContext) -> None:
     """Open this encoder, whose threads are all made now.
 
     SVT-AV1 makes its threads real-time threads where it may, as root may, and with them the thread
@@ -262,8 +261,8 @@ def opened(context: CodecContext) -> None:
     if context.codec.name != REAL_TIME_ENCODER or not THREADS.exists():
         context.open()
         return
-    before = _policies()
-    usual, real_time = before[threading.get_native_id()], {os.SCHED_FIFO, os.SCHED_RR}
+    before, usual = _policies(), os.sched_getscheduler(0)
+    real_time = {os.SCHED_FIFO, os.SCHED_RR}
     try:
         context.open()
     finally:
@@ -323,12 +322,12 @@ def _device() -> tuple[HWAccel, HWAccel]:
     # where somebody else, as torch, has set it up otherwise.
     shared, own = (
         HWAccel("cuda", allow_software_fallback=True, options=options)
-        for options in ({"primary_ctx": "1"}, {})
+        for options in (dict[str, object](primary_ctx="1"), None)
     )
     try:
-        return shared, shared.create(Codec(TRIED, "r"))
+        return shared, shared.create(av.Codec(TRIED, "r"))
     except av.error.FFmpegError:
-        return own, own.create(Codec(TRIED, "r"))
+        return own, own.create(av.Codec(TRIED, "r"))
 
 
 def require_decoder(decoder: str) -> None:
@@ -347,8 +346,7 @@ def require_decoder(decoder: str) -> None:
 
 def _decoded(accelerated: HWAccel | None) -> av.VideoFrame:
     """A picture, there and back; by the processor if there is nothing else."""
-    context = VideoCodecContext.create(TRIED, "r", accelerated)
-    assert isinstance(context, VideoCodecContext)
+    context = cast(av.VideoCodecContext, av.VideoCodecContext.create(TRIED, "r", accelerated))
     if accelerated is not None and not context.is_hwaccel:
         raise RuntimeError("this FFmpeg was built without CUDA")
     packets = [*encoded_picture(Encoding()), None]

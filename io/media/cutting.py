@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import av
-from av.codec.context import Flags2
 
 from finecut.io.media.clip_file import ClipWriter
 from finecut.io.media.clock import NEARLY, earliest
@@ -103,7 +102,7 @@ def cut(
         file, video, recipe.limits, recipe.encoding.audio, decoder=recipe.decoder
     ) as source:
         if recipe.vectors:
-            source.stream.codec_context.flags2 |= Flags2.export_mvs
+            source.stream.codec_context.flags2 |= av.codec.context.Flags2.export_mvs
         # FFmpeg hands on the next header where it first comes to it, and not after a seek.
         if not source.changes:
             seek_before(source, heard_from(source, min(clip.span.start for clip in clips)))
@@ -202,8 +201,9 @@ class _CutPass:
         self.heard = Fraction(-1)
 
     def run(self, clips: Sequence[PlannedClip]) -> Iterator[CutClip]:
-        in_order = sorted(clips, key=lambda clip: clip.span)
-        self.waiting.extend(_OpenClip(clip, self.source.run_in) for clip in in_order)
+        self.waiting.extend(
+            _OpenClip(clip, self.source.run_in) for clip in sorted(clips, key=lambda c: c.span)
+        )
         try:
             for packet in self.source.packets():
                 self._take_in(packet)
@@ -256,14 +256,13 @@ class _CutPass:
         views: dict[Upright, FrameView] = {}
         lies: Stored | None = None
         for clip in self.open:
-            if clip.next_shown is not None or clip.error is not None:
-                continue
-            if seconds >= clip.shows_until:
-                clip.next_shown = seconds
-            elif seconds >= clip.shows_from:
-                lies = lies or self._stored(frame)
-                with clip.alone():
-                    self._show_in(clip, seconds, (frame, lies), views)
+            if clip.next_shown is None and clip.error is None:
+                if seconds >= clip.shows_until:
+                    clip.next_shown = seconds
+                elif seconds >= clip.shows_from:
+                    lies = lies or self._stored(frame)
+                    with clip.alone():
+                        self._show_in(clip, seconds, (frame, lies), views)
         self._let_go_of_frames(views.values())
 
     def _let_go_of_frames(self, views: Iterable[FrameView]) -> None:

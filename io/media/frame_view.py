@@ -20,17 +20,15 @@ from typing import Any, Protocol
 
 import av
 import numpy as np
-from av.filter import Graph
 from av.sidedata.motionvectors import MotionVectors
 from av.sidedata.sidedata import SideData
 from av.video.reformatter import Colorspace, VideoReformatter
-from numpy.typing import NDArray
 
 from finecut.io.media.limits import FilmError
 from finecut.io.records import ClipFile, PlannedClip
 
-Array = NDArray[Any]
-Bytes = NDArray[np.uint8]
+Array = np.typing.NDArray[Any]
+Bytes = np.typing.NDArray[np.uint8]
 
 #: FFmpeg's numbers of the kinds of pictures.
 KINDS = {1: "I", 2: "P", 3: "B"}
@@ -94,27 +92,25 @@ class Stored:
 
 
 def stored(
-    frame: av.VideoFrame,
-    sample_aspect_ratio: Fraction | None,
-    matrix: tuple[int, int, int, int],
+    frame: av.VideoFrame, ratio: Fraction | None, matrix: tuple[int, int, int, int]
 ) -> Stored:
-    """Read it off a decoded frame; the shape of its pixels and its turn are the stream's to say."""
+    """Read it off a decoded frame; the shape of its pixels and its turn are the stream's to say.
+
+    Pixels are square when their aspect ratio is not given or absurd.
+    """
     return Stored(
         width=frame.width,
         height=frame.height,
         pix_fmt=frame.format.name,
         full_range=frame.color_range == FULL_RANGE or frame.format.name.startswith("yuvj"),
-        sample_aspect_ratio=plausible(sample_aspect_ratio),
+        sample_aspect_ratio=(
+            ratio if ratio and 1 <= max(ratio, 1 / ratio) <= STRANGEST_PIXEL else SQUARE
+        ),
         matrix=matrix,
         colorspace=frame.colorspace,
         primaries=frame.color_primaries,
         transfer=frame.color_trc,
     )
-
-
-def plausible(ratio: Fraction | None) -> Fraction:
-    """The aspect ratio of pixels, square when it is not given or absurd."""
-    return ratio if ratio and 1 <= max(ratio, 1 / ratio) <= STRANGEST_PIXEL else SQUARE
 
 
 def clip_colorspace(source: Stored) -> int:
@@ -258,7 +254,7 @@ class Upright:
         self.size = upright_size(first)
         self.colorspace = clip_colorspace(first)
         self._made_for: Stored | None = None
-        self._graph: Graph | None = None
+        self._graph: av.filter.Graph | None = None
 
     def __call__(self, frame: av.VideoFrame, source: Stored) -> av.VideoFrame:
         if source != self._made_for:
@@ -266,16 +262,13 @@ class Upright:
         if self._graph is None:
             return frame
         self._graph.vpush(frame)
-        picture = self._graph.vpull()
-        assert isinstance(picture, av.VideoFrame)
-        return picture
+        return self._graph.vpull()
 
-    def _build(self, frame: av.VideoFrame, source: Stored) -> Graph | None:
+    def _build(self, frame: av.VideoFrame, source: Stored) -> av.filter.Graph | None:
         chain = filters(source, self.size, self.colorspace)
         if not chain:
             return None
-        graph = Graph()
-        steps = [step.partition("=") for step in chain]
+        graph = av.filter.Graph()
         graph.link_nodes(
             graph.add_buffer(
                 width=frame.width,
@@ -283,7 +276,10 @@ class Upright:
                 format=frame.format,
                 time_base=frame.time_base,
             ),
-            *(graph.add(name, arguments or None) for name, _, arguments in steps),
+            *(
+                graph.add(name, arguments or None)
+                for name, _, arguments in (step.partition("=") for step in chain)
+            ),
             graph.add("buffersink"),
         )
         graph.configure()
@@ -330,10 +326,18 @@ class Scalers:
     def __init__(self) -> None:
         self._made: dict[tuple[int, int, str], VideoReformatter] = {}
 
-    def __call__(self, frame: av.VideoFrame, width: int, height: int, form: str) -> av.VideoFrame:
+    def __call__(
+        self,
+        frame: av.VideoFrame,
+        width: int,
+        height: int,
+        form: str,
+        matrix: Colorspace | None = None,
+    ) -> av.VideoFrame:
         scaler = self._made.setdefault((width, height, form), VideoReformatter())
-        # The scaler does not know this one; of such frames only the grey plane is asked for.
-        matrix = Colorspace.ITU601 if frame.colorspace == YCGCO else None
+        if matrix is None and frame.colorspace == YCGCO:
+            # The scaler does not know this one; of such frames only the grey plane is asked for.
+            matrix = Colorspace.ITU601
         return scaler.reformat(
             frame, width, height, form, src_colorspace=matrix, interpolation="AREA"
         )
@@ -351,9 +355,9 @@ class FrameView:
         self._small: dict[tuple[int, int], Bytes] = {}
         #: Whether the frame stays in memory until the collector runs: its side data was read.
         self.clings = False
-        self._vectors: NDArray[Any] | None = None
+        self._vectors: np.typing.NDArray[Any] | None = None
 
-    def vectors(self) -> NDArray[Any] | None:
+    def vectors(self) -> np.typing.NDArray[Any] | None:
         """The codec's motion vectors; ``None`` when it has none (or none for this frame)."""
         if not self.clings:
             self.clings = True

@@ -42,44 +42,12 @@ class Limits:
         """What decoders are given: they pad pictures to whole blocks, of up to 64 by 64."""
         return self.pixels * 5 // 4 + 65_536
 
-    def refuse_streams(self, number: int) -> None:
-        if number > self.streams:
-            raise FilmError(
-                f"the file has {number} tracks or more, and {self.streams} are the limit. Usually "
-                "its header is damaged, or it was made to exhaust memory; copy the tracks "
-                "that matter into a new file, or raise --max-streams."
-            )
-
-    def refuse_memory(self) -> None:
-        """FFmpeg does not say which of the two it was."""
-        raise FilmError(
-            f"the file has more than {self.streams} tracks, or asks for more memory than there "
-            "is. Usually its header is damaged, or it was made to exhaust memory; copy the "
-            "tracks that matter into a new file, or raise --max-streams."
-        )
-
     def refuse_pixels(self, width: int, height: int) -> None:
         if width * height > self.pixels:
             raise FilmError(
                 f"a picture of it has {width} by {height} = {width * height:,} pixels, and "
                 f"{self.pixels:,} are the limit. Usually a header is damaged, or the file was made "
                 "to exhaust memory; scale it down, or raise --max-pixels."
-            )
-
-    def refuse_size(self) -> None:
-        """When the decoder refused a picture and kept its size to itself."""
-        raise FilmError(
-            f"a picture of it has more than {self.pixels:,} pixels, which are the limit, or a size "
-            "that no picture has. Usually a header is damaged, or the file was made to exhaust "
-            "memory; scale it down, or raise --max-pixels."
-        )
-
-    def refuse_seconds(self, seconds: float) -> None:
-        if seconds > self.seconds:
-            raise FilmError(
-                f"the video is {seconds:,.0f} s long; the limit is {self.seconds:,.0f} s. "
-                "Usually its header is damaged or its clock jumps. Remux the file so that its "
-                "length is measured again, split it, or raise --max-seconds."
             )
 
     def refuse_frames(self, frames: float) -> None:

@@ -19,14 +19,11 @@ from functools import cached_property
 from typing import Any, BinaryIO
 
 import av
-from av.audio.stream import AudioStream
-from av.container import InputContainer
-from av.video.stream import VideoStream
 
 from finecut.io.media.clock import Clock
 from finecut.io.media.codecs import SOFTWARE
 from finecut.io.media.limits import Limits
-from finecut.io.media.remux.mp4 import Descriptions, descriptions, has_several, is_locked
+from finecut.io.media.remux.mp4 import descriptions, has_several, is_locked
 from finecut.io.media.sound import Listener, why_left_out
 from finecut.io.media.source import (
     DECODE_THREADS,
@@ -59,8 +56,8 @@ class Ending:
     def __init__(
         self,
         file: str | BinaryIO,
-        container: InputContainer,
-        stream: VideoStream,
+        container: av.container.InputContainer,
+        stream: av.VideoStream,
         clock: Clock,
         promised: float,
     ) -> None:
@@ -108,8 +105,8 @@ class Ending:
 class OpenSource:
     """One way through one source video."""
 
-    container: InputContainer
-    stream: VideoStream
+    container: av.container.InputContainer
+    stream: av.VideoStream
     clock: Clock
     #: The sound that clips get, if any.
     listener: Listener | None
@@ -133,7 +130,7 @@ class OpenSource:
         """Whether a clip that is heard until then has all the sound it can expect."""
         return self.listener is None or heard >= until or seen >= until + PATIENCE
 
-    def packets(self) -> Iterator[av.Packet[VideoStream] | av.Packet[AudioStream]]:
+    def packets(self) -> Iterator[av.Packet[av.VideoStream] | av.Packet[av.AudioStream]]:
         """Those of its pictures and of its sound, as they lie in the file."""
         sound = [self.listener.stream] if self.listener else []
         yield from packets(self.container, self.stream, *sound)
@@ -148,7 +145,10 @@ def opened(
     with open_film(file, limits, decoder=decoder) as container:
         stream = track_of(container, video)
         clock = clock_of(stream, video)
-        sound, note = _sound_stream(container, audio, described)
+        sound = next(iter(container.streams.audio), None) if audio != "none" else None
+        locked = sound and (is_locked(described, sound.id) or MATROSKA_KEY in sound.metadata)
+        note = why_left_out(sound, audio, locked=bool(locked)) if sound else ""
+        sound = None if note else sound
         ignore_other_streams(container, {s.index for s in (stream, sound) if s is not None})
         stream.thread_type = "AUTO"
         # Threads of the processor would only hold pictures of the GPU back.
@@ -166,19 +166,7 @@ def opened(
         )
 
 
-def _sound_stream(
-    container: InputContainer, audio: str, described: Descriptions
-) -> tuple[AudioStream | None, str]:
-    """The film's sound, if clips get it; or why they have none although there is some."""
-    first = next(iter(container.streams.audio), None)
-    if audio == "none" or first is None:
-        return None, ""
-    locked = is_locked(described, first.id) or MATROSKA_KEY in first.metadata
-    note = "left out: it is encrypted" if locked else why_left_out(first, audio)
-    return (None, note) if note else (first, "")
-
-
-def rewind(container: InputContainer) -> None:
+def rewind(container: av.container.InputContainer) -> None:
     """Go to the beginning, which is before 0 where the clock of MPEG-TS wrapped.
 
     A second before it, since that is when the first picture is shown, and it is decoded earlier.

@@ -21,12 +21,10 @@ from typing import Any
 
 import av
 import numpy as np
-import numpy.typing as npt
-from av.audio.stream import AudioStream
 
 from finecut.io.media.source import has_decoder
 
-Samples = npt.NDArray[np.float32]
+Samples = np.typing.NDArray[np.float32]
 
 #: What AAC holds, by number of channels, and in which order their samples lie.
 AAC_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 8: "7.1"}
@@ -94,7 +92,7 @@ class Heard:
 
     start: Fraction
     length: Fraction
-    packet: av.Packet[AudioStream] | None = None
+    packet: av.Packet[av.AudioStream] | None = None
     samples: Samples | None = None
     #: What was lost on the way to these samples, in a few words.
     note: str = ""
@@ -107,7 +105,7 @@ class Heard:
 class Listener:
     """Turns the packets of a film's sound track into :class:`Heard` pieces, once for all clips."""
 
-    def __init__(self, stream: AudioStream, film_start: Fraction, audio: str) -> None:
+    def __init__(self, stream: av.AudioStream, film_start: Fraction, audio: str) -> None:
         self.stream = stream
         self._film_start = film_start
         context = stream.codec_context
@@ -118,13 +116,14 @@ class Listener:
         #: How long every packet sounds, unless each says it itself.
         self._every = None if codec == "opus" else length
         self.rate = context.sample_rate if self.copies else _aac_rate(context.sample_rate)
-        known = context.layout.nb_channels > 0
-        self.layout = aac_layout(context.layout if known else av.AudioLayout("stereo"))
+        self.layout = aac_layout(
+            context.layout if context.layout.nb_channels else av.AudioLayout("stereo")
+        )
         self._resampler: av.AudioResampler | None = None
         self._mixing = Mixing(self.layout)
         self._resamples: tuple[str, str, int] | None = None
 
-    def hear(self, packet: av.Packet[AudioStream]) -> Iterator[Heard]:
+    def hear(self, packet: av.Packet[av.AudioStream]) -> Iterator[Heard]:
         """The pieces this packet holds; damaged sound is a gap."""
         if self.copies:
             if packet.pts is not None and packet.size:
@@ -153,8 +152,10 @@ class Listener:
                 yield Heard(start, length, samples=samples, note=self._mixing.note)
 
 
-def why_left_out(stream: AudioStream, audio: str) -> str:
+def why_left_out(stream: av.AudioStream, audio: str, locked: bool) -> str:
     """Why clips cannot have this sound at all; empty: they can."""
+    if locked:
+        return "left out: it is encrypted"
     if not has_decoder(stream):
         return "left out: its codec is unknown here, so the length of its packets is unknown, too"
     context = stream.codec_context
@@ -185,7 +186,7 @@ def _why_unmixable(form: str, layout: str, rate: int) -> str:
     return ""
 
 
-def _fits_mp4(stream: AudioStream, codec: str) -> bool:
+def _fits_mp4(stream: av.AudioStream, codec: str) -> bool:
     """Whether MP4 holds these packets: not all codecs, and not without the header some need."""
     if codec == "mp3":
         return stream.codec_context.sample_rate >= LEAST_MP3_RATE
@@ -194,7 +195,7 @@ def _fits_mp4(stream: AudioStream, codec: str) -> bool:
     return codec in COPYABLE and has_header
 
 
-def _packet_length(stream: AudioStream) -> Fraction:
+def _packet_length(stream: av.AudioStream) -> Fraction:
     context = stream.codec_context
     return Fraction(context.frame_size or AAC_FRAME, context.sample_rate or 48000)
 
@@ -258,15 +259,11 @@ def mixing(layout: av.AudioLayout, wanted: str) -> Mixing:
     if places is None:
         count = layout.nb_channels
         rows = np.full((len(_aac_places(wanted)), count), 1 / count, np.float32)
-        note = f"mixed down from {count} channels with no layout, to {wanted}"
-        return Mixing(wanted, rows, note)
+        return Mixing(wanted, rows, f"mixed down from {count} channels with no layout, to {wanted}")
     rows = matrix(places, _aac_places(wanted))
-    if rows.shape[0] == rows.shape[1] and np.array_equal(rows, np.eye(len(rows))):
-        return Mixing(wanted)
-    if _keeps_all(rows):
-        return Mixing(wanted, rows)
     note = f"mixed down from {len(places)} channels ({layout.name}) to {wanted}"
-    return Mixing(wanted, rows, note)
+    same = rows.shape[0] == rows.shape[1] and np.array_equal(rows, np.eye(len(rows)))
+    return Mixing(wanted, None if same else rows, "" if _keeps_all(rows) else note)
 
 
 def matrix(places: Sequence[str], wanted: Sequence[str]) -> Samples:
@@ -280,8 +277,7 @@ def matrix(places: Sequence[str], wanted: Sequence[str]) -> Samples:
         heard = heard_in(place, wanted)
         for other in heard:
             rows[wanted.index(other), column] = 1 / math.sqrt(len(heard))
-    loudest = float(rows.sum(axis=1).max())
-    return rows / np.float32(max(1.0, loudest))
+    return rows / np.float32(max(1.0, float(rows.sum(axis=1).max())))
 
 
 def heard_in(place: str, wanted: Sequence[str]) -> tuple[str, ...]:
@@ -294,13 +290,12 @@ def heard_in(place: str, wanted: Sequence[str]) -> tuple[str, ...]:
         return (place,)
     if place in _NEAREST:
         return heard_in(_NEAREST[place], wanted)
-    rows = _INSTEAD.get(place, ())
-    return next((row for row in rows if all(other in wanted for other in row)), ())
+    return next((row for row in _INSTEAD.get(place, ()) if {*row} <= {*wanted}), ())
 
 
 def _keeps_all(rows: Samples) -> bool:
     """Whether each channel could be separated from the others again."""
-    return int(np.linalg.matrix_rank(rows)) == rows.shape[1]
+    return int(np.linalg.matrix_rank(rows)) == int(rows.shape[1])
 
 
 def _aac_places(name: str) -> tuple[str, ...]:
@@ -310,17 +305,18 @@ def _aac_places(name: str) -> tuple[str, ...]:
 # ── samples in and out of frames ─────────────────────────────────────────────────────────────────
 
 
-def samples_of(frame: av.AudioFrame) -> npt.NDArray[Any]:
+def samples_of(frame: av.AudioFrame) -> np.typing.NDArray[Any]:
     """The samples of a frame, a row for each channel, whatever their number and format."""
     if frame.format.is_planar:
         [frame] = av.AudioResampler(frame.format.packed, frame.layout, frame.sample_rate).resample(
             frame
         )
-    interleaved: npt.NDArray[Any] = frame.to_ndarray()
+    interleaved: np.typing.NDArray[Any] = frame.to_ndarray()
     return interleaved.reshape(-1, frame.layout.nb_channels).T
 
 
 def frame_of(samples: Samples, layout: str) -> av.AudioFrame:
     """The other way: a frame of interleaved samples, of a row for each channel."""
-    interleaved = np.ascontiguousarray(samples.T).reshape(1, -1)
-    return av.AudioFrame.from_ndarray(interleaved, format=INTERLEAVED, layout=layout)
+    return av.AudioFrame.from_ndarray(
+        np.ascontiguousarray(samples.T).reshape(1, -1), format=INTERLEAVED, layout=layout
+    )

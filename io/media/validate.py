@@ -6,9 +6,7 @@ import io
 from dataclasses import dataclass
 from typing import BinaryIO
 
-import av
 from av.audio.stream import AudioStream
-from av.stream import Stream
 
 from finecut.io.media.limits import USUAL_LIMITS, Limits
 from finecut.io.media.source import (
@@ -62,34 +60,27 @@ def watch_clip(
         context.thread_count = DECODE_THREADS
         seen, damaged, damaged_sound = 0, 0, 0
         size = (context.width, context.height)
-        wanted: list[Stream] = [stream, *heard]
-        for packet in packets(container, *wanted):
+        for packet in packets(container, stream, *heard):
             if isinstance(packet.stream, AudioStream):
-                damaged_sound += not _is_heard(packet)
+                try:
+                    packet.decode()
+                except DAMAGED:
+                    damaged_sound += 1
                 continue
             frames = decode(packet, limits)
             damaged += frames is None
             for frame in frames or ():
                 seen += 1
                 damaged += frame.is_corrupt or (frame.width, frame.height) != size
-        rate = stream.average_rate
         return Watched(
             width=size[0],
             height=size[1],
-            framerate=float(rate) if rate else 0.0,
+            framerate=float(stream.average_rate or 0),
             num_frames=seen,
             video_codec=context.codec.canonical_name,
             damaged=damaged,
             damaged_sound=damaged_sound,
         )
-
-
-def _is_heard(packet: av.Packet[AudioStream]) -> bool:
-    try:
-        packet.decode()
-    except DAMAGED:
-        return False
-    return True
 
 
 @dataclass(frozen=True)

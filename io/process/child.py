@@ -11,8 +11,6 @@ parent   ──── pickled tasks ───▶   child
          ◀─ D data │ B beat │ E end │ X error ─   each a kind, a length and the bytes
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import gc
@@ -29,7 +27,6 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NoReturn
 
@@ -86,7 +83,7 @@ def beat() -> None:
 # ── the server ───────────────────────────────────────────────────────────────────────────────────
 
 
-def serve(control_number: int, modules: Iterable[str]) -> None:
+def serve(control_number: int, modules: list[str]) -> None:
     """Fork a child whenever the parent asks, and report how each ended."""
     control = socket.socket(fileno=control_number)
     control.set_inheritable(False)

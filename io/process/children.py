@@ -16,8 +16,6 @@ however it dies, and the kernel kills the children when the nursery does.
 Only Linux has all that this needs: ask :func:`possible`.
 """
 
-from __future__ import annotations
-
 import atexit
 import contextlib
 import os
@@ -101,8 +99,9 @@ def run_in_child(
             while kind != END:
                 kind, body = child.receive(limits.stall_seconds)
                 if kind == BROKE:
-                    error = body.decode(errors="replace")
-                    raise ChildDied(f"the work in a child process failed with {error}")
+                    raise ChildDied(
+                        f"the work in a child process failed with {body.decode(errors='replace')}"
+                    )
                 if kind == DATA:
                     yield body
         child.tasks += 1
@@ -182,7 +181,9 @@ class _Here:
     def forget(self) -> None:
         """In a copy of this process: the nursery is not its own."""
         if self.nursery is not None:
-            self.nursery.close_lines()
+            # Nor are these lines, which must not keep anyone alive.
+            for line in [self.nursery.control, *self.nursery.lines.values()]:
+                line.close()
         # Not let go of: its process would seem to be left running.
         self._original, self.nursery, self._lock = self.nursery, None, threading.Lock()
 

@@ -133,8 +133,8 @@ class Nursery:
 
     def keep(self, child: Child) -> None:
         """For the next task, unless it has done enough."""
-        fresh = child.tasks < TASKS_OF_A_CHILD and child.kept_mb < MOST_KEPT_MB
         with self._news:
+            fresh = child.tasks < TASKS_OF_A_CHILD and child.kept_mb < MOST_KEPT_MB
             if fresh and not self.gone:
                 self._idle.append(child)
                 return
@@ -157,11 +157,6 @@ class Nursery:
         """The kernel kills its children."""
         self.gone = True
         self.process.kill()
-
-    def close_lines(self) -> None:
-        """In a copy of the parent: these lines are not its own, and must not keep anyone alive."""
-        for line in [self.control, *self.lines.values()]:
-            line.close()
 
     def ask(self, what: dict[str, int], *lines: socket.socket) -> None:
         with contextlib.suppress(OSError):  # whoever waits for the answer learns that it is gone
@@ -208,8 +203,14 @@ class Nursery:
     def _listen(self) -> None:
         """In a thread of its own: note what the server reports, for all others."""
         with contextlib.suppress(OSError):
-            while message := self.control.recv(1 << 16):
-                self._note(json.loads(message))
+            while line := self.control.recv(1 << 16):
+                message = json.loads(line)
+                with self._news:
+                    if "ended" not in message:
+                        self._answer = message
+                    elif message["ended"] in self.lines:
+                        self._ended[message["ended"]] = message["status"]
+                    self._news.notify_all()
         self.process.wait()
         with self._news:
             self.gone = True
@@ -218,11 +219,3 @@ class Nursery:
         for child in idle:
             self._forget(child)
         self.control.close()
-
-    def _note(self, message: dict[str, Any]) -> None:
-        with self._news:
-            if "ended" not in message:
-                self._answer = message
-            elif message["ended"] in self.lines:
-                self._ended[message["ended"]] = message["status"]
-            self._news.notify_all()

@@ -82,8 +82,9 @@ def sampled_indices(times: Sequence[Seconds], rate: Seconds) -> list[int]:
     if not times:
         return []
     end = times[-1] + step / 2 - NEARLY
-    moments = takewhile(lambda moment: moment < end, count(Fraction(times[0]), step))
-    return list(dict.fromkeys(nearest_indices(times, moments)))
+    moments = (Fraction(times[0]) + number * step for number in count())
+    within = takewhile(lambda moment: moment < end, moments)
+    return list(dict.fromkeys(nearest_indices(times, within)))
 
 
 def nearest_indices(times: Sequence[Seconds], moments: Iterable[Seconds]) -> list[int]:
@@ -111,7 +112,7 @@ class Moments:
     """
 
     def __init__(self, moments: Iterable[Seconds]) -> None:
-        self._left: Iterator[Fraction] = iter(sorted(map(Fraction, moments)))
+        self._left: Iterator[Fraction] = iter(sorted(Fraction(moment) for moment in moments))
         self._target = next(self._left, None)
         self._previous: Fraction | None = None
 
@@ -144,7 +145,7 @@ class Ticker(Moments):
 
     def passed(self, seconds: Fraction) -> bool:
         if self._previous is None:
-            self._left = count(seconds, self.step)
+            self._left = (seconds + number * self.step for number in count())
             self._target = next(self._left)
         return super().passed(seconds)
 
@@ -220,10 +221,9 @@ class Sheet:
         width, height = self.width, self.height
         if side is not None and min(width, height) > side:
             width, height = SheetForm((), side=side).size(width, height)
-        scaled = frame.reformat(
-            width, height, "rgb24", src_colorspace=self.matrix, interpolation="AREA"
+        return pixels(
+            frame.reformat(width, height, "rgb24", src_colorspace=self.matrix, interpolation="AREA")
         )
-        return pixels(scaled)
 
     def pictures(self, places: Sequence[int], side: int | None = None) -> Lazy[Bytes]:
         """Frames in RGB, each made when it is asked for."""
@@ -256,15 +256,14 @@ class Sheet:
     def from_bytes(data: bytes) -> Sheet:
         body = data.index(b"\n") + 1
         width, height, colorspace, indices, seconds, exact = json.loads(data[:body])
-        shape = (len(indices), height * 3 // 2, width)
-        frames = np.frombuffer(data, np.uint8, offset=body).reshape(shape)
+        frames = np.frombuffer(data, np.uint8, offset=body)
         return Sheet(
             width=width,
             height=height,
             colorspace=colorspace,
             indices=tuple(indices),
             seconds=tuple(seconds),
-            frames=tuple(frames),
+            frames=tuple(frames.reshape(len(indices), height * 3 // 2, width)),
             exact=exact,
         )
 
@@ -307,8 +306,9 @@ class SheetMaker:
         # Each of them has to know of this frame, and any may want the one before.
         self._take_last([ticker.passed(seconds) for ticker in self._tickers])
         self._last = (view, seconds)
-        known = self._times
-        self._number = self._number + 1 if known is None else bisect_left(known, seconds)
+        self._number = (
+            self._number + 1 if self._times is None else bisect_left(self._times, seconds)
+        )
 
     def end(self) -> None:
         self._take_last([ticker.ended() for ticker in self._tickers])

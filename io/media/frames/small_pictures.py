@@ -6,8 +6,6 @@ write_webp    some of a contact sheet as an animated WebP: the moving picture th
               shows without a player
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import pairwise
@@ -138,25 +136,19 @@ def write_webp(
     with av.open(str(path), "w", format="webp", options={"loop": "0"}) as container:
         options = {"quality": str(quality), "compression_level": str(EFFORT)}
         stream = container.add_stream("libwebp_anim", rate=TICKS, options=options)
-        assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.time_base = Fraction(1, TICKS)
         ticks = [round((sheet.seconds[i] - sheet.seconds[indices[0]]) * TICKS) for i in indices]
         ticks.append(ticks[-1] + round(TICKS / rate))
         for index, (begin, end) in zip(indices, pairwise(ticks), strict=True):
-            frame = _picture(sheet.frames[index], sheet, width, height)
+            # In the colours of standard definition, because WebP knows no others.
+            frame = av.VideoFrame.from_ndarray(sheet.frames[index], format="yuv420p").reformat(
+                width,
+                height,
+                src_colorspace=sheet.matrix,
+                dst_colorspace="ITU601",
+                interpolation="AREA",
+            )
             frame.pts, frame.duration, frame.time_base = begin, end - begin, Fraction(1, TICKS)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-
-
-def _picture(planes: Bytes, sheet: Sheet, width: int, height: int) -> av.VideoFrame:
-    """In the colours of standard definition, because WebP knows no others."""
-    frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
-    return frame.reformat(
-        width,
-        height,
-        src_colorspace=sheet.matrix,
-        dst_colorspace="ITU601",
-        interpolation="AREA",
-    )

@@ -4,22 +4,18 @@
 makes a file of which it holds. Frames are drawn, encoded and written one by one, so memory does not
 grow with length."""
 
-from __future__ import annotations
-
 import math
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any, cast
+from typing import cast
 
 import av
 import numpy as np
-from av.audio.stream import AudioStream
-from av.container import OutputContainer
-from av.video.stream import VideoStream
 
 from finecut.io.media.codecs import opened
+from finecut.io.media.frame_view import plane
 from finecut.io.media.testfilm.scenery import Array, Painting, Scenery, strip_height
 
 # Encoders and containers take clocks up to about this many ticks per second.
@@ -87,12 +83,12 @@ def write(film: Painting, settings: dict[str, str]) -> None:
 class Beeper:
     """Writes silence with beeps into a container, as far as the picture has come."""
 
-    def __init__(self, container: OutputContainer, film: Painting, sound: str) -> None:
+    def __init__(self, container: av.container.OutputContainer, film: Painting, sound: str) -> None:
         codec, rate = _ENCODERS.get(sound, sound), film.sample_rate
         # FFmpeg's own Vorbis encoder counts as experimental; PyAV ships no other.
         options = {"strict": "experimental"} if codec == "vorbis" else {}
         self.container = container
-        self.stream = cast(AudioStream, container.add_stream(codec, rate=rate, options=options))
+        self.stream = cast(av.AudioStream, container.add_stream(codec, rate=rate, options=options))
         self.stream.codec_context.layout = "stereo"
         self.stream.codec_context.flags |= av.codec.context.Flags.bitexact
         self.sample_rate = self.stream.codec_context.sample_rate
@@ -146,9 +142,11 @@ def _time_base(film: Painting) -> Fraction:
 
 
 def _video_stream(
-    container: OutputContainer, film: Painting, settings: dict[str, str]
-) -> VideoStream:
-    stream = cast(VideoStream, container.add_stream(film.codec, rate=film.rate, options=settings))
+    container: av.container.OutputContainer, film: Painting, settings: dict[str, str]
+) -> av.VideoStream:
+    stream = cast(
+        av.VideoStream, container.add_stream(film.codec, rate=film.rate, options=settings)
+    )
     context = stream.codec_context
     context.width, context.height = film.width, film.height
     context.pix_fmt = film.pix_fmt
@@ -218,39 +216,35 @@ class _Stage:
             if kind == "fade":
                 self._tint(planes, black=True, weight=256 - round(256 * abs(2 * done - 1)))
             else:
-                beside = [np.empty_like(plane) for plane in planes]
+                beside = [np.empty_like(part) for part in planes]
                 self._draw_scene(other, beside, index)
                 # Both have the same strip, which blending therefore leaves as it is.
                 weight = round(256 * (done if other > number else 1 - done))
-                for plane, blended in zip(planes, beside, strict=True):
-                    plane[:] = _blend(plane, blended, weight)
+                for part, blended in zip(planes, beside, strict=True):
+                    part[:] = _blend(part, blended, weight)
         if index in self.lit:
             self._tint(planes, black=False, weight=_FLASH)
 
     def _scenery(self, number: int) -> Scenery:
-        film = self.film
         return Scenery(
-            film.scenes[number],
+            self.film.scenes[number],
             number,
-            film.upright_size,
+            self.film.upright_size,
             halving=self.halving,
-            full_range=film.full_range,
+            full_range=self.film.full_range,
         )
 
     def _draw_scene(self, number: int, planes: list[Array], index: int) -> None:
-        times = self.film.times
-        seconds = float(times[index] - times[self.starts[number]])
+        seconds = float(self.film.times[index] - self.film.times[self.starts[number]])
         self.scenery(number).draw(planes, index, seconds)
 
     def _tint(self, planes: list[Array], *, black: bool, weight: int) -> None:
         """Take the picture above the strip towards black or white by this many 256ths."""
         darkest, lightest = (0, 255) if self.film.full_range else (16, 235)
         strip = strip_height(self.film.upright_size[1])
-        for part, plane in enumerate(planes):
-            step = self.halving if part else 1
-            above = plane[: plane.shape[0] - strip // step]
-            colour = 128 if part else darkest if black else lightest
-            above[:] = _blend(above, colour, weight)
+        for part, picture in enumerate(planes):
+            above = picture[: picture.shape[0] - strip // (self.halving if part else 1)]
+            above[:] = _blend(above, 128 if part else darkest if black else lightest, weight)
 
 
 def _blend(one: Array, other: Array | int, weight: int) -> Array:
@@ -261,8 +255,4 @@ def _blend(one: Array, other: Array | int, weight: int) -> Array:
 
 def _upright_planes(frame: av.VideoFrame, rotation: int) -> list[Array]:
     """Writable views on the frame's planes as they will be seen after turning."""
-    planes = []
-    for plane in frame.planes:
-        rows = np.frombuffer(cast(Any, plane), np.uint8).reshape(-1, plane.line_size)
-        planes.append(np.rot90(rows[: plane.height, : plane.width], rotation // 90))
-    return planes
+    return [np.rot90(plane(frame, i), rotation // 90) for i in range(len(frame.planes))]

@@ -51,11 +51,9 @@ thread for that reason.
 from __future__ import annotations
 
 import math
-import os
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -78,7 +76,7 @@ _COARSE = {".mkv": 1000, ".webm": 1000, ".ts": 90000}
 
 
 def paint(
-    path: str | os.PathLike[str],
+    path: str | Path,
     *,
     width: int = 320,
     height: int = 180,
@@ -107,9 +105,10 @@ def paint(
     """Paint a film and say what is true of it; the container follows from the suffix.
 
     Frames come at ``rate`` for ``seconds`` (4 by default), or at the explicit ``times``,
-    which begin with 0; the last frame then lasts as long as the one before it.  ``cuts`` are
-    the times from which each next scene is shown; ``scenes``, if given, are one more than
-    the cuts, and ``transitions`` as many as the cuts; each must end before the next begins.
+    which begin with 0 and rise; the last frame then lasts as long as the one before it.
+    ``cuts`` are the times from which each next scene is shown; they rise.  ``scenes``, if given,
+    are one more than the cuts, and ``transitions`` as many as the cuts; each must end before the
+    next begins.
     ``flashes`` lie within one scene, outside of transitions.  ``codec`` and ``sound`` are
     names of FFmpeg encoders.  ``beeps`` are indices of frames that begin with a beep: by
     default the first of each scene but the opening one, or the middle frame of a film
@@ -117,14 +116,14 @@ def paint(
     """
     path, rate = Path(path), Fraction(rate)
     start, sound_start = Fraction(start), Fraction(sound_start)
-    ticks = _ticks(path, start, times, sound_start)
+    ticks = _COARSE.get(path.suffix.lower())
     shown = _times(rate, seconds, times)
     step = shown[-1] - shown[-2] if times and len(shown) > 1 else 1 / rate
     if ticks:
         origin = Fraction(round(start * ticks), ticks)
         shown = tuple(Fraction(round((start + at) * ticks), ticks) - origin for at in shown)
         start = origin
-    firsts = _first_frames(shown, cuts)
+    firsts = [bisect_left(shown, Fraction(cut) - SAME) for cut in cuts]
     if beeps is None:
         beeps = firsts or [len(shown) // 2]
     upright = (height, width) if rotation % 180 else (width, height)
@@ -149,7 +148,7 @@ def paint(
         beeps=tuple(
             float(shown[index]) for index in beeps if sound and start + shown[index] >= sound_start
         ),
-        transitions=_crossings(shown, firsts, transitions),
+        transitions=tuple(_crossings(shown, firsts, transitions)),
         flashes=tuple(flashes),
     )
     groups = {"g": gop, "bf": b_frames}
@@ -165,63 +164,22 @@ def paint(
     return film
 
 
-def _ticks(
-    path: Path, start: Fraction, times: Sequence[Number] | None, sound_start: Fraction
-) -> int | None:
-    """Ticks per second that the container rounds to, None if it need not round."""
-    suffix = path.suffix.lower()
-    if suffix == ".avi" and (times or start or sound_start):
-        raise ValueError(
-            f"Cannot paint {path}: AVI stores no timestamps, so times, start and sound_start are "
-            "impossible; use .mp4 or .mkv for them."
-        )
-    return _COARSE.get(suffix)
-
-
 def _times(
     rate: Fraction, seconds: Number | None, times: Sequence[Number] | None
 ) -> tuple[Fraction, ...]:
-    if times is None:
-        count = max(1, round(Fraction(4 if seconds is None else seconds) * rate))
-        return tuple(index / rate for index in range(count))
-    shown = tuple(Fraction(at) for at in times)
-    rising = all(before < after for before, after in pairwise(shown))
-    if seconds is not None or not shown or shown[0] != 0 or not rising:
-        raise ValueError(
-            f"Cannot paint {len(shown)} explicit times with seconds={seconds}: give times that "
-            "begin at 0 and rise, and leave seconds out."
-        )
-    return shown
-
-
-def _first_frames(times: tuple[Fraction, ...], cuts: Sequence[Number]) -> list[int]:
-    firsts = [bisect_left(times, Fraction(cut) - SAME) for cut in cuts]
-    if firsts != sorted(set(firsts)) or any(not 0 < first < len(times) for first in firsts):
-        raise ValueError(
-            f"Cannot paint cuts at {list(map(float, cuts))} s: they must rise, with at least one "
-            f"frame before each and after the last, which is shown at {float(times[-1]):g} s."
-        )
-    return firsts
+    if times is not None:
+        return tuple(Fraction(at) for at in times)
+    count = max(1, round(Fraction(4 if seconds is None else seconds) * rate))
+    return tuple(index / rate for index in range(count))
 
 
 def _crossings(
     times: tuple[Fraction, ...], firsts: Sequence[int], transitions: Sequence[Transition] | None
-) -> tuple[Crossing, ...]:
-    crossings = []
-    earliest = times[0]
-    for first, transition in zip(firsts, transitions or [Transition()] * len(firsts), strict=True):
-        half = Fraction(transition.seconds) / 2
-        start, end = times[first] - half, times[first] + half
-        if start < earliest - SAME or end > times[-1] + SAME:
-            raise ValueError(
-                f"The {transition.kind} of {float(transition.seconds):g} s around "
-                f"{float(times[first]):g} s does not fit: it must begin after "
-                f"{float(earliest):g} s, where the film or the transition before it leaves room, "
-                f"and end by the last frame, at {float(times[-1]):g} s. Make it shorter."
-            )
-        crossings.append(Crossing(transition.kind, float(start), float(end)))
-        earliest = end
-    return tuple(crossings)
+) -> Iterator[Crossing]:
+    hard = [Transition()] * len(firsts)
+    for first, transition in zip(firsts, transitions or hard, strict=True):
+        cut, half = times[first], Fraction(transition.seconds) / 2
+        yield Crossing(transition.kind, float(cut - half), float(cut + half))
 
 
 def _scenes(count: int, size: tuple[int, int]) -> Iterator[Scene]:
@@ -231,7 +189,7 @@ def _scenes(count: int, size: tuple[int, int]) -> Iterator[Scene]:
         yield Scene(number, velocity, speed * (0.0, 0.05, -0.08)[number % 3])
 
 
-def demo_films(folder: str | os.PathLike[str]) -> list[Painting]:
+def demo_films(folder: str | Path) -> list[Painting]:
     """The films of ``finecut demo``, to show and to try the cutter on, painted into a folder."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -15,8 +15,6 @@ so range and contrast do not matter.  The checksum and the end cells, which diff
 strip that is mirrored, upside down or blended from two frames unreadable instead of wrong.
 """
 
-from __future__ import annotations
-
 import math
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
@@ -24,9 +22,8 @@ from fractions import Fraction
 from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
-import numpy.typing as npt
 
-Array: TypeAlias = npt.NDArray[Any]
+Array: TypeAlias = np.typing.NDArray[Any]
 Number: TypeAlias = "Fraction | float | int"
 
 INDEX_BITS = 20
@@ -182,8 +179,7 @@ def checksum(index: int) -> int:
 def cells(index: int) -> Array:
     """The strip's cells for an index, left to right: 1 light, 0 dark."""
     word = (0b10 << (INDEX_BITS + CHECK_BITS)) | (index << CHECK_BITS) | checksum(index)
-    shifts = np.arange(CELLS - 1, -1, -1)
-    return ((word << 2) >> shifts) & 1
+    return ((word << 2) >> np.arange(CELLS - 1, -1, -1)) & 1
 
 
 def strip_row(index: int, width: int) -> Array:
@@ -219,8 +215,10 @@ class Scenery:
         alphas = [alpha[::step, ::step] for step in self.steps]
         # 8-bit fixed point: background * (256 - alpha) + colour * alpha.
         self.keep = [256 - a for a in alphas]
-        painted = zip(self._planes(ball), alphas, strict=True)
-        self.ball = [plane.astype(np.uint16) * alpha for plane, alpha in painted]
+        self.ball = [
+            plane.astype(np.uint16) * alpha
+            for plane, alpha in zip(self._planes(ball), alphas, strict=True)
+        ]
 
     def draw(self, planes: list[Array], index: int, seconds: float) -> None:
         """Draw the frame of this index, this many seconds after the scene's first."""

@@ -247,13 +247,8 @@ def test_ball_moves_at_its_velocity_and_cuts_change_the_picture(tmp_path: Path) 
     ("name", "settings", "reason"),
     [
         ("film.gif", {}, "gif"),
-        ("film.avi", {"start": 1}, "timestamps"),
-        ("film.mp4", {"times": [0, 1, 1]}, "rise"),
         ("film.mp4", {"times": [0, Fraction(1, 999_983), 1]}, None),
         ("film.mp4", {"times": [0, Fraction(1, 1_000_003)]}, "clock"),
-        ("film.mp4", {"cuts": [9]}, "frame"),
-        ("film.mp4", {"cuts": [1], "transitions": [Transition("fade", 3)]}, "does not fit"),
-        ("film.mp4", {"cuts": [1, 2], "transitions": [Transition("fade", 1.2)] * 2}, "room"),
         ("film.mp4", {"width": 321}, "go together"),
         ("film.mp4", {"codec": "nosuch"}, "nosuch"),
         ("film.webm", {"sound": "aac", "codec": "libvpx-vp9"}, "aac"),
