@@ -89,10 +89,9 @@ class EncodedSound:
         if not samples.shape[1]:
             return
         self.note = piece.note or self.note
-        # Silence where the source has a gap keeps everything after it in time.
-        gap = np.zeros((samples.shape[0], max(0, at - self._position)), np.float32)
-        # (The encoder is given as many at once as it wants.)
-        frame = frame_of(np.concatenate([gap, samples], axis=1), self._layout)
+        # Silence where the source has a gap keeps everything after it in time. (The encoder is
+        # given as many at once as it wants.)
+        frame = frame_of(np.pad(samples, ((0, 0), (max(0, at - self._position), 0))), self._layout)
         frame.sample_rate = self._rate
         frame.time_base = Fraction(1, self._rate)
         frame.pts = self._position

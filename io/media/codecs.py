@@ -19,8 +19,6 @@ H.264, HEVC and VP9 say bit by bit what the pictures are, so both make the same.
 in any case: FFmpeg's decoder for it that comes first knows no GPU.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 from collections.abc import Mapping
@@ -28,7 +26,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
-from typing import cast
+from typing import Self, cast
 
 import av
 from av.codec.hwaccel import HWAccel
@@ -59,7 +57,6 @@ _SAME_BYTES_X264 = {"x264-params": "asm=avx2"} if _AVX512 else {}
 class EncoderProfile:
     """Which options of an encoder are its preset and quality, and which others it gets."""
 
-    name: str
     presets: tuple[str, ...] = ()
     #: The option that takes one of them, or the quality, and what it is by default.
     preset: tuple[str, str] | None = None
@@ -84,47 +81,39 @@ _NVENC = {
 }
 
 PROFILES = {
-    profile.name: profile
-    for profile in (
-        EncoderProfile(
-            "libx264",
-            presets=_X26X,
-            preset=("preset", "veryfast"),
-            quality=("crf", 21),
-            options=_SAME_BYTES_X264,
-        ),
-        EncoderProfile(
-            "libx265",
-            presets=_X26X,
-            preset=("preset", "superfast"),
-            quality=("crf", 24),
-            options={"x265-params": "log-level=0"},
-        ),
-        EncoderProfile(
-            "libsvtav1",
-            presets=tuple(map(str, range(14))),
-            preset=("preset", "8"),
-            quality=("crf", 32),
-            worst=63,
-        ),
-        EncoderProfile(
-            "libvpx-vp9",
-            presets=tuple(map(str, range(9))),
-            preset=("cpu-used", "4"),
-            quality=("crf", 31),
-            worst=63,
-            options={"deadline": "good", "row-mt": "1", "tile-columns": "2"},
-            quality_mode={"b": "0"},
-        ),
-        EncoderProfile(
-            "h264_nvenc",
-            presets=tuple(f"p{i}" for i in range(1, 8)),
-            preset=("preset", "p4"),
-            quality=("cq", 21),
-            options=_NVENC,
-        ),
-        EncoderProfile("libopenh264"),
-    )
+    "libx264": EncoderProfile(
+        presets=_X26X,
+        preset=("preset", "veryfast"),
+        quality=("crf", 21),
+        options=_SAME_BYTES_X264,
+    ),
+    "libx265": EncoderProfile(
+        presets=_X26X,
+        preset=("preset", "superfast"),
+        quality=("crf", 24),
+        options={"x265-params": "log-level=0"},
+    ),
+    "libsvtav1": EncoderProfile(
+        presets=tuple(map(str, range(14))),
+        preset=("preset", "8"),
+        quality=("crf", 32),
+        worst=63,
+    ),
+    "libvpx-vp9": EncoderProfile(
+        presets=tuple(map(str, range(9))),
+        preset=("cpu-used", "4"),
+        quality=("crf", 31),
+        worst=63,
+        options={"deadline": "good", "row-mt": "1", "tile-columns": "2"},
+        quality_mode={"b": "0"},
+    ),
+    "h264_nvenc": EncoderProfile(
+        presets=tuple(f"p{i}" for i in range(1, 8)),
+        preset=("preset", "p4"),
+        quality=("cq", 21),
+        options=_NVENC,
+    ),
+    "libopenh264": EncoderProfile(),
 }
 
 
@@ -158,7 +147,7 @@ class PictureFormat:
     colours: tuple[int, int, int] = (2, 2, 2)
 
     @classmethod
-    def of(cls, source: Stored, rate: Fraction, time_base: Fraction) -> PictureFormat:
+    def of(cls, source: Stored, rate: Fraction, time_base: Fraction) -> Self:
         """That of a clip whose first picture lies in memory like this."""
         return cls(
             *upright_size(source),
@@ -184,21 +173,21 @@ def require_encoder(encoding: Encoding) -> None:
     profile = PROFILES[encoding.encoder]
     if encoding.preset is not None and encoding.preset not in profile.presets:
         known = (
-            f"presets of {profile.name}: {', '.join(profile.presets)}"
+            f"presets of {encoding.encoder}: {', '.join(profile.presets)}"
             if profile.presets
-            else f"{profile.name} has no presets: leave it out"
+            else f"{encoding.encoder} has no presets: leave it out"
         )
         raise EncoderMissing(f"preset {encoding.preset!r} is unknown; {known}.")
     if encoding.crf is not None and encoding.crf > profile.worst:
         raise EncoderMissing(
-            f"quality {encoding.crf} is out of range; {profile.name} goes from 0 (best) to "
+            f"quality {encoding.crf} is out of range; {encoding.encoder} goes from 0 (best) to "
             f"{profile.worst}."
         )
     reason = why_unusable(encoding)
     if reason is not None:
         usable = [name for name in PROFILES if why_unusable(Encoding(name)) is None]
         raise EncoderMissing(
-            f"encoder {profile.name!r} cannot be used: {reason}. "
+            f"encoder {encoding.encoder!r} cannot be used: {reason}. "
             f"Encoders that work here: {', '.join(usable)}."
         )
 
@@ -237,7 +226,7 @@ def encoder_options(encoding: Encoding) -> dict[str, str]:
     return options
 
 
-def encoded_picture(encoding: Encoding) -> list[av.Packet[av.VideoStream]]:
+def encoded_picture(encoding: Encoding) -> list["av.Packet[av.VideoStream]"]:
     """A small grey picture, encoded so."""
     picture = PictureFormat(SIDE, SIDE, Fraction(30), Fraction(1, 30))
     context = cast(av.VideoCodecContext, av.VideoCodecContext.create(encoding.encoder, "w"))
@@ -297,7 +286,7 @@ class DecoderMissing(UserError):
     """The decoder asked for cannot be used here."""
 
     @classmethod
-    def because(cls, decoder: str, reason: str) -> DecoderMissing:
+    def because(cls, decoder: str, reason: str) -> Self:
         return cls(
             f"decoder {decoder!r} cannot be used: {reason}. It needs an NVIDIA GPU, its driver "
             "and the driver's video library (libcuda.so.1, libnvcuvid.so.1) on every machine "

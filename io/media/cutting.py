@@ -10,8 +10,6 @@ out as soon as its pictures and its sound are complete, so memory holds the clip
 nothing else.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +17,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 import av
 
@@ -28,9 +26,8 @@ from finecut.io.media.clock import NEARLY, earliest
 from finecut.io.media.codecs import SOFTWARE, Encoding, PictureFormat
 from finecut.io.media.frame_view import (
     FrameView,
-    MakeObserver,
-    MakeSampler,
     Observer,
+    Sampler,
     Scalers,
     Stored,
     Upright,
@@ -62,9 +59,9 @@ class Recipe:
     #: Whether they are encoded, copied, or copied but for their ends.
     mode: str = ENCODE
     #: Sees every frame of a clip that is encoded.
-    observer: MakeObserver | None = None
+    observer: Callable[[PlannedClip], Observer] | None = None
     #: Sees those frames of a copied clip that are cheap to decode.
-    sampler: MakeSampler | None = None
+    sampler: Callable[[PlannedClip, ClipFile], Sampler] | None = None
     #: Whether they are shown the motion vectors that the decoder follows, too.
     vectors: bool = False
     limits: Limits = USUAL_LIMITS
@@ -87,7 +84,7 @@ class CutClip:
     #: Why its observer did not see all of it.
     unseen: str | None = None
 
-    def noting(self, **facts: Any) -> CutClip:
+    def noting(self, **facts: Any) -> Self:
         """The same, with these facts about its file, if it has one."""
         return self if self.file is None else replace(self, file=replace(self.file, **facts))
 
@@ -218,7 +215,7 @@ class _CutPass:
             for clip in self.open:
                 clip.drop()
 
-    def _take_in(self, packet: av.Packet[Any]) -> None:
+    def _take_in(self, packet: "av.Packet[Any]") -> None:
         # Not packet.stream_index: the packets that flush the decoders all say 0 there.
         if packet.stream.index != self.source.stream.index:
             assert self.source.listener is not None

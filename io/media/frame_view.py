@@ -10,10 +10,8 @@ plane as it lies in memory, the motion vectors the decoder followed. Nothing is 
 is asked for, since most frames are not.
 """
 
-from __future__ import annotations
-
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Protocol
@@ -25,7 +23,6 @@ from av.sidedata.sidedata import SideData
 from av.video.reformatter import Colorspace, VideoReformatter
 
 from finecut.io.media.limits import FilmError
-from finecut.io.records import ClipFile, PlannedClip
 
 Array = np.typing.NDArray[Any]
 Bytes = np.typing.NDArray[np.uint8]
@@ -190,8 +187,12 @@ def filters(source: Stored, size: tuple[int, int], colorspace: int | None = None
         # An odd side loses one line: resampling the whole picture would blur it.
         chain.append(f"crop={size[0]}:{size[1]}:0:0:exact=1")
         turned = size
-    others = _others(source, size, wanted)
-    if turned != size or source.full_range or source.pix_fmt != "yuv420p" or others:
+    if (
+        turned != size
+        or source.full_range
+        or source.pix_fmt != "yuv420p"
+        or _others(source, size, wanted)
+    ):
         chain.append(_scale(source, size, wanted))
     if chain:
         chain += ["setsar=1", "format=yuv420p"]
@@ -296,7 +297,7 @@ def _sign(value: int) -> int:
 class Observer(Protocol):
     """Sees every frame of one clip."""
 
-    def see(self, view: FrameView, seconds: Fraction) -> None:
+    def see(self, view: "FrameView", seconds: Fraction) -> None:
         """This frame is shown this many seconds after the clip's first one."""
 
     def end(self) -> None:
@@ -316,10 +317,6 @@ class Sampler(Observer, Protocol):
         """
 
 
-MakeObserver = Callable[[PlannedClip], Observer]
-MakeSampler = Callable[[PlannedClip, ClipFile], Sampler]
-
-
 class Scalers:
     """One scaler for each size that is asked for: making one costs more than using it."""
 
@@ -334,11 +331,10 @@ class Scalers:
         form: str,
         matrix: Colorspace | None = None,
     ) -> av.VideoFrame:
-        scaler = self._made.setdefault((width, height, form), VideoReformatter())
         if matrix is None and frame.colorspace == YCGCO:
             # The scaler does not know this one; of such frames only the grey plane is asked for.
             matrix = Colorspace.ITU601
-        return scaler.reformat(
+        return self._made.setdefault((width, height, form), VideoReformatter()).reformat(
             frame, width, height, form, src_colorspace=matrix, interpolation="AREA"
         )
 

@@ -153,12 +153,11 @@ def opened(
         stream.thread_type = "AUTO"
         # Threads of the processor would only hold pictures of the GPU back.
         stream.codec_context.thread_count = 1 if stream.codec_context.is_hwaccel else DECODE_THREADS
-        start = video.first_pts * clock.time_base
         yield OpenSource(
             container=container,
             stream=stream,
             clock=clock,
-            listener=None if sound is None else Listener(sound, start, audio),
+            listener=Listener(sound, video.first_pts * clock.time_base, audio) if sound else None,
             facts={"sound": note} if note else {},
             ending=Ending(file, container, stream, clock, promised=video.duration),
             limits=limits,
@@ -219,8 +218,8 @@ def _first_decoded(source: OpenSource, _limit: float) -> Fraction | None:
     After a recovery point (H.264 without real key frames) it holds frames back until they are
     whole again, which may be later than the cut.
     """
-    pictures = timed(source.container, source.stream, source.clock, source.limits)
-    return next((seconds for seconds, _ in pictures), None)
+    shown = timed(source.container, source.stream, source.clock, source.limits)
+    return next((seconds for seconds, _ in shown), None)
 
 
 def first_key_shown(source: OpenSource, limit: float) -> Fraction | None:

@@ -10,8 +10,6 @@ All facts about layouts stand here. Nothing here reads planes of a frame one by 
 them wrongly from seven or eight channels on, so samples travel interleaved.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -92,7 +90,7 @@ class Heard:
 
     start: Fraction
     length: Fraction
-    packet: av.Packet[av.AudioStream] | None = None
+    packet: "av.Packet[av.AudioStream] | None" = None
     samples: Samples | None = None
     #: What was lost on the way to these samples, in a few words.
     note: str = ""
@@ -123,7 +121,7 @@ class Listener:
         self._mixing = Mixing(self.layout)
         self._resamples: tuple[str, str, int] | None = None
 
-    def hear(self, packet: av.Packet[av.AudioStream]) -> Iterator[Heard]:
+    def hear(self, packet: "av.Packet[av.AudioStream]") -> Iterator[Heard]:
         """The pieces this packet holds; damaged sound is a gap."""
         if self.copies:
             if packet.pts is not None and packet.size:

@@ -29,8 +29,6 @@ FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg"
 
 #: What the reference assumes when the stream does not say (usual for Matroska).
 UNKNOWN_BIT_RATE_K = 2000
-#: Every track of pictures has a time base; this is for the type checker.
-UNKNOWN_BASE = Fraction(1)
 
 #: Frames decoded ahead in parallel. More threads gain nothing once encoding is the limit, and each
 #: one holds a frame.
@@ -253,7 +251,7 @@ def clock_of(stream: av.VideoStream, video: Video | None, first_pts: int = 0) ->
     # All frames lie on one grid; of other files, what a header calls a constant rate may be none.
     even = rate and rate == stream.base_rate and not (video and video.uneven)
     return Clock(
-        stream.time_base or UNKNOWN_BASE,
+        stream.time_base or Fraction(1),
         video.first_pts if video else first_pts,
         rate if even else None,
     )
@@ -262,7 +260,7 @@ def clock_of(stream: av.VideoStream, video: Video | None, first_pts: int = 0) ->
 def _duration(
     container: av.container.InputContainer, stream: av.VideoStream, first_pts: int
 ) -> float:
-    base = stream.time_base or UNKNOWN_BASE
+    base = stream.time_base or Fraction(1)
     if stream.duration is not None:
         seconds = stream.duration * base.numerator / base.denominator
     elif container.duration is not None:

@@ -1,7 +1,5 @@
 """The parent's side: the fork server as a nursery, its children, and the lines to each of them."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
@@ -52,7 +50,7 @@ class Nonsense(Exception):
 class Child:
     """The parent's end of one child."""
 
-    def __init__(self, nursery: Nursery, number: int, line: socket.socket) -> None:
+    def __init__(self, nursery: "Nursery", number: int, line: socket.socket) -> None:
         self.nursery, self.number, self.line = nursery, number, line
         self.tasks = self.kept_mb = 0
 

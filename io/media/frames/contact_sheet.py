@@ -17,8 +17,6 @@ It is drawn during the cut's only decode pass (by :class:`SheetMaker`). If it is
 again from the clip's own file: :func:`sheet_from_file`.
 """
 
-from __future__ import annotations
-
 import json
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -253,7 +251,7 @@ class Sheet:
         return [json.dumps(head).encode() + b"\n", *self.frames]
 
     @staticmethod
-    def from_bytes(data: bytes) -> Sheet:
+    def from_bytes(data: bytes) -> "Sheet":
         body = data.index(b"\n") + 1
         width, height, colorspace, indices, seconds, exact = json.loads(data[:body])
         frames = np.frombuffer(data, np.uint8, offset=body)

@@ -8,8 +8,6 @@
 The frames that come out are those that decoding everything would give, pixel by pixel.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -119,8 +117,8 @@ def chosen(times: Sequence[Seconds], wanted: Pictures) -> list[int]:
         return _apart(nearest_indices(times, middles), len(times))
     step = 1 / Fraction(wanted.fps)
     first = max(Fraction(0), (last - (number - 1) * step) / 2)
-    moments = [first + i * step for i in range(number)]
     # Up to half a step past the last frame, as in sampling: further away it is shown no more.
+    moments = (first + i * step for i in range(number))
     within = [moment for moment in moments if moment < last + step / 2 - NEARLY]
     return sorted(set(nearest_indices(times, within)))
 
@@ -221,7 +219,7 @@ class _Packets:
         )
 
     def _shown(
-        self, some: Sequence[av.Packet[Any]], wanted: set[int], limits: Limits
+        self, some: Sequence["av.Packet[Any]"], wanted: set[int], limits: Limits
     ) -> Iterator[av.VideoFrame]:
         """Frames of these packets, and all that are wanted among them."""
         for packet in some:

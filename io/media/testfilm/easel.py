@@ -100,8 +100,8 @@ class Beeper:
         self.onsets = [
             round((film.start + Fraction(beep)) * self.sample_rate) for beep in film.beeps
         ]
-        length = round(BEEP_SECONDS * self.sample_rate)
-        tone = np.sin(np.arange(length) * (2 * np.pi * BEEP_HERTZ / self.sample_rate))
+        samples = np.arange(round(BEEP_SECONDS * self.sample_rate))
+        tone = np.sin(samples * (2 * np.pi * BEEP_HERTZ / self.sample_rate))
         self.tone = np.rint(tone * (_LOUDNESS * 32767)).astype(np.int16)
 
     def send_until(self, at: Fraction) -> None:
@@ -175,8 +175,9 @@ def _frames(film: Painting) -> Iterator[tuple[Fraction, av.VideoFrame]]:
     stage = _Stage(film, 2 if halved else 1)
     for index, at in enumerate(film.times):
         frame = av.VideoFrame(film.width, film.height, master)
-        planes = _upright_planes(frame, film.rotation)
-        stage.draw(planes, index)
+        # Writable views on its planes as they will be seen after turning.
+        rows = (plane(frame, number) for number in range(len(frame.planes)))
+        stage.draw([np.rot90(each, film.rotation // 90) for each in rows], index)
         if master != film.pix_fmt:
             frame = frame.reformat(format=film.pix_fmt)
         if film.full_range:
@@ -251,8 +252,3 @@ def _blend(one: Array, other: Array | int, weight: int) -> Array:
     """Two pictures in one, the other with a weight in 256ths."""
     blended: Array = (one.astype(np.uint16) * (256 - weight) + np.uint16(weight) * other) >> 8
     return blended.astype(np.uint8)
-
-
-def _upright_planes(frame: av.VideoFrame, rotation: int) -> list[Array]:
-    """Writable views on the frame's planes as they will be seen after turning."""
-    return [np.rot90(plane(frame, i), rotation // 90) for i in range(len(frame.planes))]

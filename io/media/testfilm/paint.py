@@ -48,8 +48,6 @@ The same arguments give the same bytes on the same library versions; encoders ru
 thread for that reason.
 """
 
-from __future__ import annotations
-
 import math
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
@@ -151,8 +149,7 @@ def paint(
         transitions=tuple(_crossings(shown, firsts, transitions)),
         flashes=tuple(flashes),
     )
-    groups = {"g": gop, "bf": b_frames}
-    asked = {name: str(number) for name, number in groups.items() if number is not None}
+    asked = {k: str(n) for k, n in (("g", gop), ("bf", b_frames)) if n is not None}
     try:
         write(film, codec_settings(codec, {**asked, **(codec_options or {})}, open_gop))
     except (av.error.FFmpegError, ValueError) as error:

@@ -24,7 +24,7 @@ from typing import Any, Literal, TypeAlias, cast
 import numpy as np
 
 Array: TypeAlias = np.typing.NDArray[Any]
-Number: TypeAlias = "Fraction | float | int"
+Number: TypeAlias = Fraction | float | int
 
 INDEX_BITS = 20
 CHECK_BITS = 8
