@@ -191,7 +191,7 @@ flink: $(STAMP) ## Curate painted films on Flink and on the local runner, and co
 	test $$missing = 0
 	rm -rf demo/flink
 	@mkdir -p demo/flink/films
-	$(BIN)/python -c 'from finecut.io.media.testfilm.demo import demo_films; list(demo_films("demo/flink/films"))'
+	$(BIN)/python -c 'from finecut.io.media.testfilm.paint import demo_films; list(demo_films("demo/flink/films"))'
 	$(BIN)/finecut curate --input demo/flink/films --output demo/flink/local $(DEMO_OPTIONS)
 	$(BIN)/finecut curate --input demo/flink/films --output demo/flink/flink $(DEMO_OPTIONS) $(FLINK_RUNNER)
 	@cd tests/support && $(BIN)/python -c 'import sys; from pathlib import Path; from faults import differences, tree; \

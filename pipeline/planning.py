@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 from typing import NamedTuple
 
 from finecut.io.layout import Layout
-from finecut.io.media.codecs.encoders import Encoding
+from finecut.io.media.codecs import Encoding
 from finecut.io.media.frames.contact_sheet import SheetForm
 from finecut.io.media.limits import Limits
 from finecut.io.process.children import ChildLimits, possible

@@ -23,8 +23,7 @@ import apache_beam as beam
 from apache_beam.runners.runner import PipelineResult
 
 from finecut.io.errors import RunError
-from finecut.io.media.codecs.decoders import require_decoder
-from finecut.io.media.codecs.encoders import require_encoder
+from finecut.io.media.codecs import require_decoder, require_encoder
 from finecut.io.records import Source, Summary, from_json
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import standing

@@ -75,7 +75,7 @@ def import_lean(module: str, without_unused: bool = True) -> None:
         # What Beam measures memory with is forgotten along with that part.
         vars(inference)["resource"] = importlib.import_module("resource")
         importlib.import_module(module)
-        importlib.import_module("finecut.io.media.memory").return_large_blocks()
+        importlib.import_module("finecut.io.media.limits").return_large_blocks()
     finally:
         gc.freeze()
         gc.enable()

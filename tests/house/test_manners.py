@@ -18,11 +18,7 @@ ROOMS = ("io", "transforms", "pipeline")
 #: The command.
 COMMAND = ("finecut.pipeline.cli",)
 #: What begins a process that is for nothing else, and what such a one calls.
-FOR_OUR_OWN = (
-    "finecut.io.process.fork_server",
-    "finecut.io.process.child",
-    "finecut.io.media.memory",
-)
+FOR_OUR_OWN = ("finecut.io.process.child", "finecut.io.media.limits")
 #: What only those may call, and change: by assigning to it, or by a method that changes it.
 CALLS = {
     "os.putenv",

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pairs import all_and_quick_pairs
 
-from finecut.io.media.codecs.encoders import Encoding
+from finecut.io.media.codecs import Encoding
 from finecut.io.media.testfilm.paint import paint
 from finecut.io.records import Chunk, Clip, PlannedChunk, PlannedClip, Source, Span, Video
 from finecut.io.storage.publishing import Shelf

@@ -8,8 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
-from finecut.io.media.codecs.decoders import SOFTWARE
-from finecut.io.media.codecs.encoders import Encoding
+from finecut.io.media.codecs import SOFTWARE, Encoding
 from finecut.io.media.cutting import CutClip, Recipe
 from finecut.io.media.limits import USUAL_LIMITS, Limits
 from finecut.io.media.remux.copying import ENCODE, transcode

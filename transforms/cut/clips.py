@@ -7,8 +7,7 @@ from typing import Any, Literal
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
-from finecut.io.media.codecs.decoders import require_decoder
-from finecut.io.media.codecs.encoders import require_encoder
+from finecut.io.media.codecs import require_decoder, require_encoder
 from finecut.io.media.remux.copying import ENCODED
 from finecut.io.records import Clip, ClipFile, Failure, PlannedChunk
 from finecut.transforms.beam.evidence import of_video

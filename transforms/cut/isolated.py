@@ -21,9 +21,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from finecut.io.media.frames.detector_frames import HEIGHT, WIDTH, watch
-from finecut.io.media.limits import USUAL_LIMITS, Limits
-from finecut.io.media.memory import prepare_process
+from finecut.io.media.frames.small_pictures import HEIGHT, WIDTH, watch
+from finecut.io.media.limits import USUAL_LIMITS, Limits, prepare_process
 from finecut.io.process.children import ChildLimits, preload, run_in_child
 from finecut.io.records import (
     CODING,

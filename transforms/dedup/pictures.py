@@ -26,7 +26,7 @@ from apache_beam.pvalue import TaggedOutput
 from numpy.typing import NDArray
 
 from finecut.io.media.frame_view import Bytes
-from finecut.io.media.frames.thumbnails import thumbnails
+from finecut.io.media.frames.small_pictures import thumbnails
 from finecut.io.storage import files as shelf
 from finecut.io.tables.parquet import from_parquet, to_parquet
 from finecut.transforms.beam.guard import attempted

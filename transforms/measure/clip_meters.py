@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from finecut.io.media.frame_view import FrameView
-from finecut.io.media.frames.sampling import Ticker, sampled_indices
+from finecut.io.media.frames.contact_sheet import Ticker, sampled_indices
 from finecut.transforms.measure.motion import (
     Act,
     CheapMotionSampler,

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from finecut.io.media.frame_view import Array
-from finecut.io.media.frames.detector_frames import HEIGHT, WIDTH
+from finecut.io.media.frames.small_pictures import HEIGHT, WIDTH
 
 #: Frames on either side of a frame that may have a say in what it is.
 REACH = 48

@@ -68,7 +68,7 @@ class Preview(StepOnClips[PreviewOptions]):
         return Seen(rates=(o.preview_target_fps,), height=o.preview_target_height)
 
     def make(self, clip: Clip, sheet: Sheet, folder: Path) -> Iterator[Made]:
-        from finecut.io.media.frames.webp import write_webp
+        from finecut.io.media.frames.small_pictures import write_webp
 
         o = self.options
         for window in clip.windows:

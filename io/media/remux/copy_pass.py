@@ -17,7 +17,7 @@ import av
 
 from finecut.io.media.clip_file import Packet
 from finecut.io.media.cutting import ENCODING_ERRORS, LONG_STILL, CutClip
-from finecut.io.media.memory import let_go
+from finecut.io.media.limits import let_go
 from finecut.io.media.remux import h264
 from finecut.io.media.remux.copyable import Copyable
 from finecut.io.media.remux.sections import (

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import av
 from av.video.stream import VideoStream
 
-from finecut.io.media.codecs.encoders import Encoding, PictureFormat
-from finecut.io.media.picture import YCGCO, Stored, display_matrix, filters, stored, upright_size
+from finecut.io.media.codecs import Encoding, PictureFormat
+from finecut.io.media.frame_view import YCGCO, Stored, display_matrix, filters, stored, upright_size
 from finecut.io.media.remux import h264
 from finecut.io.media.remux.sections import Refused
 from finecut.io.media.remux.splicing import PROFILES, Patcher

@@ -23,7 +23,7 @@ from av.codec.context import Flags
 from av.video.codeccontext import VideoCodecContext
 
 from finecut.io.media.clip_file import Mp4Writer, Packet
-from finecut.io.media.codecs.encoders import Encoding, PictureFormat, configure, encoder_options
+from finecut.io.media.codecs import Encoding, PictureFormat, configure, encoder_options
 from finecut.io.media.remux import h264
 from finecut.io.media.remux.sections import Refused
 from finecut.io.media.seeking import OpenSource

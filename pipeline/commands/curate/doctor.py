@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from finecut.io.layout import Layout
-from finecut.io.media.codecs.decoders import require_decoder
-from finecut.io.media.codecs.encoders import Encoding, require_encoder
+from finecut.io.media.codecs import Encoding, require_decoder, require_encoder
 from finecut.io.media.frames.contact_sheet import SheetForm, sheet_from_file
 from finecut.io.media.source import probe
 from finecut.io.media.testfilm.paint import paint

@@ -13,11 +13,11 @@ from measuring import MOTION, QUALITY
 from odd_films import UNSAID, YCGCO, flat, joined
 
 from finecut.io.media.cutting import CutClip, Recipe, cut
+from finecut.io.media.frame_view import REFUSED, Stored, filters
 from finecut.io.media.frames.contact_sheet import SheetForm
-from finecut.io.media.frames.detector_frames import watch
+from finecut.io.media.frames.small_pictures import watch
 from finecut.io.media.frames.training_frames import Pictures, read_frames
 from finecut.io.media.limits import FilmError
-from finecut.io.media.picture import REFUSED, Stored, filters
 from finecut.io.media.remux.copying import COPY, SMART, transcode
 from finecut.io.media.source import probe
 from finecut.io.records import ClipFile, PlannedClip, Source, Video

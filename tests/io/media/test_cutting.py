@@ -30,7 +30,7 @@ from cutting_room import (
 )
 from footage import CASES
 
-from finecut.io.media.codecs.encoders import (
+from finecut.io.media.codecs import (
     PROFILES,
     EncoderMissing,
     Encoding,
@@ -311,7 +311,7 @@ LIMITED = """
 import resource, signal, sys
 from pathlib import Path
 from finecut.io.media.cutting import cut, Recipe
-from finecut.io.media.codecs.encoders import Encoding
+from finecut.io.media.codecs import Encoding
 from finecut.io.media.source import probe
 from finecut.io.records import PlannedClip, Source, Span
 film, folder = sys.argv[1:]

@@ -22,7 +22,7 @@ from hostile_outcomes import PATIENCE, PEAK_MB, files_below, in_a_process, outco
 from places import BESIDE
 
 from finecut.io.media.cutting import Recipe, cut
-from finecut.io.media.frames.detector_frames import watch
+from finecut.io.media.frames.small_pictures import watch
 from finecut.io.media.limits import FilmError, Limits
 from finecut.io.media.source import probe
 from finecut.io.media.testfilm.paint import Painting, paint

@@ -33,7 +33,7 @@ from painted import hear_beeps, read_index
 from places import SHARED
 
 from finecut.io.media.clock import Clock
-from finecut.io.media.codecs.encoders import Encoding
+from finecut.io.media.codecs import Encoding
 from finecut.io.media.cutting import CutClip, Recipe
 from finecut.io.media.frame_view import FrameView, Scalers
 from finecut.io.media.frames.cheap_frames import show_cheap_frames

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 from faulty_store import FaultyStore, now_and_then
 
-from finecut.io.media.codecs.encoders import Encoding
+from finecut.io.media.codecs import Encoding
 from finecut.io.media.cutting import Recipe, cut
 from finecut.io.media.testfilm.paint import Scene, paint
 from finecut.io.process import children as child

@@ -27,7 +27,7 @@ from places import BESIDE
 from planted import by_brute_force, identifier, planted, told, write_tables
 
 from finecut.io.dataset.output import NoDataset, Output
-from finecut.io.media.frames.thumbnails import thumbnails
+from finecut.io.media.frames.small_pictures import thumbnails
 from finecut.io.media.testfilm.paint import Scene, paint
 from finecut.io.storage.publishing import Shelf
 from finecut.io.tables import piles

@@ -245,7 +245,7 @@ def test_an_upside_down_film_is_measured_like_any_other(tmp_path: Path) -> None:
 def test_what_breaks_in_making_a_preview_is_said(
     films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("finecut.io.media.frames.webp.TICKS", 0)
+    monkeypatch.setattr("finecut.io.media.frames.small_pictures.TICKS", 0)
     ran = run(options_for(films, tmp_path, generate_previews=True))
     for meta in metas(tmp_path):
         assert meta["errors"] == ["preview"]

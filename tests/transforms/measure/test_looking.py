@@ -22,10 +22,10 @@ from finecut.io.media.frames.contact_sheet import (
     Sheet,
     SheetForm,
     SheetMaker,
+    sampled_indices,
     sheet_from_file,
 )
-from finecut.io.media.frames.detector_frames import turned, watch
-from finecut.io.media.frames.sampling import sampled_indices
+from finecut.io.media.frames.small_pictures import turned, watch
 from finecut.io.media.source import probe
 from finecut.io.media.testfilm.paint import Painting, Scene, paint
 from finecut.io.records import Chunk, Clip, PlannedClip

@@ -18,7 +18,7 @@ from golden import GOLDEN, golden
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finecut.io.media.codecs.thread_priority import opened
+from finecut.io.media.codecs import opened
 from finecut.io.media.testfilm.easel import codec_settings
 from finecut.io.media.testfilm.paint import Scene, paint
 from finecut.io.media.testfilm.scenery import Scenery

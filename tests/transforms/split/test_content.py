@@ -16,7 +16,7 @@ import pytest
 from places import SHARED
 from shot_scores import Run, f1, matched, runs
 
-from finecut.io.media.frames.detector_frames import HEIGHT, WIDTH
+from finecut.io.media.frames.small_pictures import HEIGHT, WIDTH
 from finecut.io.media.testfilm.paint import Flash, Painting, Scene, Transition, paint
 from finecut.transforms.split.content import Content, transitions
 from finecut.transforms.split.distances import REACH

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from places import SHARED
 from shot_scores import f1, runs
 
-from finecut.io.media.frames.detector_frames import watch
+from finecut.io.media.frames.small_pictures import watch
 from finecut.io.media.testfilm.paint import Flash, Painting, Scene, Transition, paint
 from finecut.io.records import Source, Video
 from finecut.transforms.find.probe import probe_source

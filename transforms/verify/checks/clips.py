@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from finecut.io.layout import PREVIEWS, clip_id
-from finecut.io.media.frames.webp import Moving
 from finecut.io.media.remux.copying import COPIED, SPLICED
-from finecut.io.media.validate import Watched
+from finecut.io.media.validate import Moving, Watched
 from finecut.io.storage import files as shelf
 from finecut.transforms.verify.checks import shapes
 from finecut.transforms.verify.checks.decoding import Found, Trouble, clip_found, preview_found

@@ -12,10 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, get_type_hints
 
-from finecut.io.media.frames.webp import Moving, read_webp
-from finecut.io.media.limits import FilmError, Limits
-from finecut.io.media.memory import prepare_process
-from finecut.io.media.validate import Watched, watch_clip
+from finecut.io.media.limits import FilmError, Limits, prepare_process
+from finecut.io.media.validate import Moving, Watched, read_webp, watch_clip
 from finecut.io.process.child import beat
 from finecut.io.process.children import ChildDied, ChildLimits, preload, run_in_child
 from finecut.io.storage import files as shelf

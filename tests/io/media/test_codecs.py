@@ -1,7 +1,13 @@
-"""Decoders: what a GPU hands over is cut as anything else; where there is none, that is said."""
+"""Decoders: what a GPU hands over is cut as anything else; where there is none, that is said.
+
+Encoders leave the machine to others, too.
+"""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -12,9 +18,8 @@ import pytest
 from av.codec.hwaccel import HWAccel
 from cutting_room import QUICK, frames_of, planned_at, video_of
 
-from finecut.io.media.codecs import decoders
-from finecut.io.media.codecs.decoders import NVDEC, SOFTWARE, DecoderMissing, require_decoder
-from finecut.io.media.codecs.encoders import GREY
+from finecut.io.media import codecs
+from finecut.io.media.codecs import GREY, NVDEC, SOFTWARE, DecoderMissing, require_decoder
 from finecut.io.media.cutting import Recipe, cut
 from finecut.io.media.frame_view import plane
 from finecut.io.media.testfilm.paint import Painting, paint
@@ -39,19 +44,19 @@ only_with = pytest.mark.skipif(WHY_NONE is not None, reason="here is no GPU that
 
 
 def test_the_choices_are_the_decoders_there_are() -> None:
-    assert choices.DECODERS == decoders.DECODERS
+    assert choices.DECODERS == codecs.DECODERS
     require_decoder(SOFTWARE)
-    assert decoders.hardware(SOFTWARE) is None
+    assert codecs.hardware(SOFTWARE) is None
 
 
 def test_the_picture_that_is_tried_comes_back_as_it_was() -> None:
-    grey = plane(decoders._decoded(None), 0)
+    grey = plane(codecs._decoded(None), 0)
     assert (int(grey.min()), int(grey.max())) == (GREY, GREY)
 
 
 def test_what_was_decoded_here_after_all_proves_nothing() -> None:
     with pytest.raises(RuntimeError, match="built without CUDA"):
-        decoders._decoded(HWAccel("videotoolbox"))
+        codecs._decoded(HWAccel("videotoolbox"))
 
 
 @only_without
@@ -169,3 +174,81 @@ def test_a_gpu_makes_the_same_clips(codec: str, tmp_path: Path) -> None:
         made[decoder] = [result.path.read_bytes() for result in results if result.path]
     assert len(made[NVDEC]) == 2
     assert made[NVDEC] == made[SOFTWARE]
+
+
+# ── the priority of threads ──────────────────────────────────────────────────────────────────────
+
+
+PLAIN = "context.open()"
+#: Each is asked in a process of its own: SVT-AV1 finds out once in each what it may.
+WAYS = {
+    "opened": "opened(context)",
+    "again": "opened(context); context = made(); opened(context)",
+    "tried": "assert why_unusable(Encoding('libsvtav1')) is None",
+    "painted": "paint(path, codec='libsvtav1', width=64, height=64, rate=10, seconds=1)",
+    "cut": """
+with ThreadPoolExecutor(1) as pool:
+    pool.submit(written).result()
+    here = policies()
+""",
+}
+ASKED = """
+import os
+from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
+from pathlib import Path
+import av
+from finecut.io.media.clip_file import ClipWriter
+from finecut.io.media.codecs import Encoding, PictureFormat, configure, why_unusable
+from finecut.io.media.testfilm.paint import paint
+from finecut.io.media.codecs import opened
+
+FORM = PictureFormat(64, 64, Fraction(10), Fraction(1, 10))
+
+def made():
+    context = av.CodecContext.create("libsvtav1", "w")
+    configure(context, Encoding("libsvtav1"), FORM)
+    return context
+
+def written():
+    writer = ClipWriter(
+        Path(path), Encoding("libsvtav1"), FORM, None, span=(Fraction(0), Fraction(1))
+    )
+    writer.show(av.VideoFrame(64, 64, "yuv420p"), Fraction(0))
+
+def policies():
+    return {os.sched_getscheduler(int(thread)) for thread in os.listdir("/proc/self/task")}
+
+path, here = PATH, set()
+context = made()
+WAY
+print(os.SCHED_FIFO in here | policies())
+"""
+
+
+def is_real_time(way: str, tmp_path: Path) -> bool:
+    """Whether any thread of a process is a real-time thread after that."""
+    program = ASKED.replace("WAY", way).replace("PATH", repr(str(tmp_path / "film.mp4")))
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True, cwd=tmp_path
+    )
+    return {"True": True, "False": False}[done.stdout.strip()]
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_FIFO"), reason="only Linux says how it schedules")
+def test_no_thread_of_an_encoder_is_a_real_time_thread(tmp_path: Path) -> None:
+    if not is_real_time(PLAIN, tmp_path):
+        pytest.skip("SVT-AV1 may not make real-time threads here: that takes root")
+    for name, way in WAYS.items():
+        assert not is_real_time(way, tmp_path), name
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="only Linux says how it schedules")
+def test_who_is_to_have_less_than_others_keeps_less(tmp_path: Path) -> None:
+    """Where a program is run with ``chrt --batch``."""
+    way = """
+os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+opened(context)
+assert policies() == {os.SCHED_BATCH}, policies()
+"""
+    assert not is_real_time(way, tmp_path)
