@@ -21,7 +21,7 @@ from finecut.io.storage.staging import MAKES_NO_CLIPS, alive, sweep_dead
 from finecut.io.storage.stores import UnknownStore
 from finecut.io.storage.temporary import sweep_temporary, temporary_folder
 from finecut.pipeline.cli.stopping import given_up_by
-from finecut.pipeline.elsewhere import NOBODY_AT_WORK
+from finecut.pipeline.engine import NOBODY_AT_WORK
 from finecut.pipeline.options import OptionError
 
 

@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from finecut.pipeline.choices.cutting import TRANSNETV2
-from finecut.pipeline.choices.encoding import NVDEC
+from finecut.pipeline.choices.cutting import NVDEC, TRANSNETV2
 from finecut.pipeline.custom_steps.steps import CustomStep
 from finecut.pipeline.options import OptionError, Options
 from finecut.transforms.models.resources import USUAL, Resources, gpu_gb, parse_override, together

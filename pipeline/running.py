@@ -31,32 +31,37 @@ from finecut.io.storage.fence import standing
 from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.reachable import StoreAway, greet
 from finecut.pipeline.at_work import occupying, tray
-from finecut.pipeline.batches import batches_of, weighed
 from finecut.pipeline.cli.progress import Progress
 from finecut.pipeline.cli.stopping import given_up_by, interruptible
 from finecut.pipeline.commands.report.work import report_of_run
 from finecut.pipeline.curation import build
 from finecut.pipeline.custom_steps.applying import lost_by, titles_of
 from finecut.pipeline.custom_steps.steps import require_steps
-from finecut.pipeline.elsewhere import hand_over, wait_for
 from finecut.pipeline.engine import (
-    EngineOptions,
     check_runner,
+    hand_over,
     local_arguments,
     new_pipeline,
     stats_of,
     stats_or_none,
+    wait_for,
 )
-from finecut.pipeline.keeping import list_failures, listed_before, write_document, write_profile
+from finecut.pipeline.keeping import (
+    list_failures,
+    listed_before,
+    run_document,
+    write_document,
+    write_profile,
+)
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import Plan, check_apart, fence_of, needs_of, plan
 from finecut.pipeline.profiling import Profiler
-from finecut.pipeline.run_document import run_document
 from finecut.transforms.beam.guard import attempted
 from finecut.transforms.beam.lines import WriteLines, lines_in
 from finecut.transforms.beam.metrics import BOARD, LOG
 from finecut.transforms.find.inputs import check_inputs, find_sources
 from finecut.transforms.find.videos import FindVideos
+from finecut.transforms.resume.videos import looks_finished
 from finecut.transforms.split.given import GivenCuts
 from finecut.transforms.step import EachClip
 
@@ -64,6 +69,8 @@ from finecut.transforms.step import EachClip
 #: last chunk, small enough to hold and to lose.
 BATCH_VIDEOS = 200
 BATCH_BYTES = 2_000_000_000
+#: Finished videos that are as little work as one that is not.
+FINISHED_FOR_ONE = 50
 #: Names in the staging folder.
 SUMMARY, FAILURES = "summary.json", "failures.jsonl"
 
@@ -247,6 +254,41 @@ def _beginnings(options: Options, steps: Plan) -> Iterator[tuple[Begin, Containe
         yield beam.Create(batch), {source.name for source in batch}
 
 
+def batches_of(
+    sources: Iterable[tuple[Source, float, int]], videos: int, size: int
+) -> Iterator[list[Source]]:
+    """Consecutive sources, until they count for ``videos`` or have ``size`` bytes."""
+    batch: list[Source] = []
+    counted, held = 0.0, 0
+    for source, counts, num_bytes in sources:
+        batch.append(source)
+        counted, held = counted + counts, held + num_bytes
+        if counted >= videos or held >= size:
+            yield batch
+            batch, counted, held = [], 0.0, 0
+    if batch:
+        yield batch
+
+
+def weighed(sources: Iterable[Source], steps: Plan) -> Iterator[tuple[Source, float, int]]:
+    """Each source, for how many it counts, and its bytes; finished ones are hardly any work."""
+    for source in sources:
+        if not steps.again.overwrite and looks_finished(source, steps.writing):
+            yield source, 1 / FINISHED_FOR_ONE, 0
+        else:
+            yield source, 1, _size(source)
+
+
+def _size(source: Source) -> int:
+    """Bytes of a local file; what is missing or far away is found out when it is its turn."""
+    try:
+        if shelf.is_remote(source.uri) or not shelf.exists(source.uri):
+            return 0
+        return shelf.size_of(source.uri)
+    except (OSError, ValueError):
+        return 0
+
+
 def _check_cuts(sources: Sequence[Source], steps: Plan) -> None:
     """A list of cuts that speaks of other videos than these is a mistake, not an empty list."""
     cutter = steps.splitting.cutter
@@ -269,7 +311,7 @@ def _made(
 ) -> beam.Pipeline:
     listing = WriteLines(reports, f"{reports.root}/{FAILURES}")
     runner = arguments[0].partition("=")[2]
-    pipeline = new_pipeline(EngineOptions(list(arguments)), runner)
+    pipeline = new_pipeline(arguments, runner)
     curated, _ = build(pipeline | "FindVideos" >> begin, steps, workers, listing)
     _ = curated.summary | "WriteSummary" >> WriteLines(reports, f"{reports.root}/{SUMMARY}")
     return pipeline

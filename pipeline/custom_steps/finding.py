@@ -9,8 +9,7 @@ from typing import Any, Final
 
 import apache_beam as beam
 
-from finecut.pipeline.classes import ClassName
-from finecut.pipeline.options import OptionError
+from finecut.pipeline.options import ClassName, OptionError
 from finecut.transforms.beam.guard import attempted
 from finecut.transforms.step_base import StepOnFrames
 

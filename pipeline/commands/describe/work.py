@@ -10,8 +10,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
 
-from finecut.pipeline.choices.cutting import TRANSNETV2
-from finecut.pipeline.choices.encoding import COPY, SMART, SOFTWARE
+from finecut.pipeline.choices.cutting import COPY, SMART, SOFTWARE, TRANSNETV2
 from finecut.pipeline.curation import build
 from finecut.pipeline.options import Options
 from finecut.pipeline.planning import Plan, needs_of, plan

@@ -32,7 +32,7 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.reachable import greet
 from finecut.io.storage.temporary import temporary_folder
-from finecut.pipeline.choices.encoding import SOFTWARE
+from finecut.pipeline.choices.cutting import SOFTWARE
 from finecut.pipeline.commands.describe.work import needs
 from finecut.pipeline.custom_steps.steps import CustomStep, loaded
 from finecut.pipeline.options import Options, cores

@@ -36,9 +36,9 @@ from finecut.pipeline.commands.refilter.made import (
 from finecut.pipeline.commands.refilter.plan import refiltering_of
 from finecut.pipeline.commands.refilter.words import table
 from finecut.pipeline.commands.report.work import FOLDER, PAGE, report_of_run
+from finecut.pipeline.keeping import given as given_options
+from finecut.pipeline.keeping import run_document, run_name
 from finecut.pipeline.options import OptionError
-from finecut.pipeline.run_document import given as given_options
-from finecut.pipeline.run_document import run_document, run_name
 from finecut.transforms.refilter.changing import (
     REFILTERED,
     UNCHANGED,

@@ -18,7 +18,7 @@ from finecut.io.media.codecs.encoders import GREY
 from finecut.io.media.cutting import Recipe, cut
 from finecut.io.media.frame_view import plane
 from finecut.io.media.testfilm.paint import Painting, paint
-from finecut.pipeline.choices import encoding as choices
+from finecut.pipeline.choices import cutting as choices
 from finecut.pipeline.cli.command import main
 from finecut.pipeline.commands.describe.work import describe
 from finecut.pipeline.options import OptionError, Options
