@@ -5,8 +5,6 @@
 For curation, and for every command that writes to a folder.
 """
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager

@@ -1,7 +1,5 @@
 """What is wrong with a set of options, in sentences that say what to write instead."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -20,9 +18,8 @@ from finecut.pipeline.choices.cutting import (
 from finecut.pipeline.options import Options, default_of, option_fields
 from finecut.transforms.filter.rules import parse_rule
 from finecut.transforms.models.resources import parse_override
-from finecut.transforms.option import ENABLE, ENABLED
+from finecut.transforms.option import ENABLE, ENABLED, did_you_mean
 from finecut.transforms.registry import STEPS
-from finecut.transforms.spelling import did_you_mean
 
 LARGEST = 10**15
 
@@ -34,22 +31,25 @@ def contradictions(o: Options, whole: bool = True) -> Iterator[str]:
         return
     yield from unknown_or_out_of_range(o)
     yield from _those(
-        (
-            0 < o.stride < LEAST_STRIDE,
-            f"--clip-stride {o.stride:g} is shorter than any frame: give {LEAST_STRIDE:g} or more",
-        ),
-        (
-            whole and not o.input,
-            "no --input: give --input FOLDER (or a file, a glob in quotes, a list)",
-        ),
-        (
-            whole and "" in o.input,
-            "--input '' names nothing: give --input . for the current folder",
-        ),
-        (
-            whole and not o.output,
-            "no --output: give --output FOLDER, the folder for the dataset",
-        ),
+        [
+            (
+                0 < o.stride < LEAST_STRIDE,
+                f"--clip-stride {o.stride:g} is shorter than any frame: give {LEAST_STRIDE:g} or "
+                "more",
+            ),
+            (
+                whole and not o.input,
+                "no --input: give --input FOLDER (or a file, a glob in quotes, a list)",
+            ),
+            (
+                whole and "" in o.input,
+                "--input '' names nothing: give --input . for the current folder",
+            ),
+            (
+                whole and not o.output,
+                "no --output: give --output FOLDER, the folder for the dataset",
+            ),
+        ]
     )
     own = bool(o.step)
     if wrong := next(_unreadable("--keep", o.keep, partial(parse_rule, own=own)), None):
@@ -57,14 +57,17 @@ def contradictions(o: Options, whole: bool = True) -> Iterator[str]:
         return
     other = "--verbose" if o.verbose else "--log-stats"
     yield from _those(
-        (
-            o.profile and not o.is_local,
-            "--profile watches this process, but --runner works elsewhere: leave one of them out",
-        ),
-        (
-            o.quiet and (o.verbose or o.log_stats),
-            f"--quiet and {other} contradict each other: give only one of them",
-        ),
+        [
+            (
+                o.profile and not o.is_local,
+                "--profile watches this process, but --runner works elsewhere: leave one of them "
+                "out",
+            ),
+            (
+                o.quiet and (o.verbose or o.log_stats),
+                f"--quiet and {other} contradict each other: give only one of them",
+            ),
+        ]
     )
     yield from _unfit_for_a_stream(o)
     yield from _unreadable("--resources", o.resources, partial(parse_override, own=own))
@@ -74,7 +77,7 @@ def contradictions(o: Options, whole: bool = True) -> Iterator[str]:
     yield from _without_effect(o)
 
 
-def _those(*sentences: tuple[object, str]) -> Iterator[str]:
+def _those(sentences: Iterable[tuple[object, str]]) -> Iterator[str]:
     """The sentences that are true."""
     return (sentence for true, sentence in sentences if true)
 
@@ -107,35 +110,39 @@ def _unreadable(named: str, texts: Iterable[str], read: Callable[[str], object])
 def _unfit_for_a_stream(o: Options) -> Iterator[str]:
     if o.subscription is None:
         yield from _those(
-            (
-                o.patience != _defaults()["patience"],
-                "--patience does nothing without --subscription: give both, or leave it out",
-            )
+            [
+                (
+                    o.patience != _defaults()["patience"],
+                    "--patience does nothing without --subscription: give both, or leave it out",
+                )
+            ]
         )
         return
     yield from _those(
-        (
-            o.is_local,
-            "--subscription needs a cluster that keeps running: add --runner DataflowRunner, or "
-            "leave it out",
-        ),
-        (
-            not re.fullmatch(r"projects/[^/]+/subscriptions/[^/]+", o.subscription),
-            f"--subscription {o.subscription} is not a subscription: give "
-            "projects/PROJECT/subscriptions/NAME",
-        ),
-        *(
+        [
             (
-                not path.startswith("gs://") or {*path} & {*"*?["},
-                f"--input {path} sends no notifications about new objects: with --subscription, "
-                "give a folder in a bucket (gs://…)",
-            )
-            for path in o.input
-        ),
-        (
-            o.video_limit is not None,
-            "--video-limit does nothing with --subscription, which has no end: leave it out",
-        ),
+                o.is_local,
+                "--subscription needs a cluster that keeps running: add --runner DataflowRunner, "
+                "or leave it out",
+            ),
+            (
+                not re.fullmatch(r"projects/[^/]+/subscriptions/[^/]+", o.subscription),
+                f"--subscription {o.subscription} is not a subscription: give "
+                "projects/PROJECT/subscriptions/NAME",
+            ),
+            *(
+                (
+                    not path.startswith("gs://") or {*path} & {*"*?["},
+                    f"--input {path} sends no notifications about new objects: with "
+                    "--subscription, give a folder in a bucket (gs://…)",
+                )
+                for path in o.input
+            ),
+            (
+                o.video_limit is not None,
+                "--video-limit does nothing with --subscription, which has no end: leave it out",
+            ),
+        ]
     )
 
 
@@ -177,39 +184,41 @@ def _at_odds_in_cutting(o: Options) -> Iterator[str]:
         most, name = o.max_clip_length or math.inf, "--max-clip-length"
     rates = o.bit_rate is not None or o.use_input_bit_rate
     return _those(
-        (
-            o.cuts and o.splitting_algorithm != FIXED_STRIDE,
-            f"--cuts and --splitting-algorithm {o.splitting_algorithm} contradict each other: "
-            "give only one of them",
-        ),
-        (
-            o.min_clip_length > most,
-            f"--min-clip-length {o.min_clip_length:g} is longer than {name} {most:g}, so no clip "
-            f"would be kept: give --min-clip-length {most:g} or less",
-        ),
-        (
-            o.use_input_bit_rate and o.bit_rate is not None,
-            "--bit-rate and --use-input-bit-rate contradict each other: give only one of them",
-        ),
-        (
-            o.crf is not None and rates,
-            "--crf (constant quality) contradicts a bit rate: give only one of --crf, --bit-rate "
-            "and --use-input-bit-rate",
-        ),
-        (
-            o.transcode == SMART and o.encoder != X264,
-            f"--transcode {SMART} puts encoded frames beside copied ones, which only {X264} can "
-            f"do: leave --encoder {o.encoder} out",
-        ),
-        (
-            o.transcode != ENCODE_ALL and o.decoder != SOFTWARE,
-            f"--transcode {o.transcode} decodes almost nothing, so a GPU would be idle: leave "
-            f"--decoder {o.decoder} out",
-        ),
-        (
-            o.crf is not None and o.encoder == "libopenh264",
-            "libopenh264 has no constant quality: give --bit-rate instead of --crf",
-        ),
+        [
+            (
+                o.cuts and o.splitting_algorithm != FIXED_STRIDE,
+                f"--cuts and --splitting-algorithm {o.splitting_algorithm} contradict each other: "
+                "give only one of them",
+            ),
+            (
+                o.min_clip_length > most,
+                f"--min-clip-length {o.min_clip_length:g} is longer than {name} {most:g}, so no "
+                f"clip would be kept: give --min-clip-length {most:g} or less",
+            ),
+            (
+                o.use_input_bit_rate and o.bit_rate is not None,
+                "--bit-rate and --use-input-bit-rate contradict each other: give only one of them",
+            ),
+            (
+                o.crf is not None and rates,
+                "--crf (constant quality) contradicts a bit rate: give only one of --crf, "
+                "--bit-rate and --use-input-bit-rate",
+            ),
+            (
+                o.transcode == SMART and o.encoder != X264,
+                f"--transcode {SMART} puts encoded frames beside copied ones, which only {X264} "
+                f"can do: leave --encoder {o.encoder} out",
+            ),
+            (
+                o.transcode != ENCODE_ALL and o.decoder != SOFTWARE,
+                f"--transcode {o.transcode} decodes almost nothing, so a GPU would be idle: leave "
+                f"--decoder {o.decoder} out",
+            ),
+            (
+                o.crf is not None and o.encoder == "libopenh264",
+                "libopenh264 has no constant quality: give --bit-rate instead of --crf",
+            ),
+        ]
     )
 
 

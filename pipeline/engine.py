@@ -6,8 +6,6 @@ The last line of them is the reason; all of it stands in the engine's log, and w
 here.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import re
@@ -72,14 +70,12 @@ class EngineOptions(PipelineOptions):
         views: dict[type[Any], Any] = self.__dict__.setdefault("_views", {})
         if cls not in views:
             views[cls] = super().view_as(cls)
-        view: View = views[cls]
-        return view
+        return views[cls]
 
     def __getstate__(self) -> dict[str, Any]:
         # Like Beam's own, without the views.
-        state: dict[str, Any] = dict(super().__getstate__())
-        state.pop("_views", None)
-        return state
+        state: dict[str, Any] = super().__getstate__()
+        return {name: value for name, value in state.items() if name != "_views"}
 
 
 def run_pipeline(

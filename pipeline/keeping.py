@@ -1,7 +1,5 @@
 """What a run leaves of itself: its document ``runs/<when>/summary.json``, profile and failures."""
 
-from __future__ import annotations
-
 import errno
 import platform
 from collections import defaultdict

@@ -18,9 +18,8 @@ from finecut.io.errors import UserError
 from finecut.pipeline.choices.cutting import FIXED_STRIDE, ClipChoices
 from finecut.pipeline.choices.running import LOCAL_RUNNERS, RunChoices
 from finecut.transforms.filter.rules import OWN, Rule, parse_rule
-from finecut.transforms.option import GROUPS
+from finecut.transforms.option import GROUPS, spelled
 from finecut.transforms.registry import ON_CLIPS, SCORING, STEPS, family_of
-from finecut.transforms.spelling import spelled
 from finecut.transforms.step_base import Step, StepOnClips
 from finecut.transforms.steps.model_folder import ModelFolder
 

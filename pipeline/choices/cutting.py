@@ -1,7 +1,5 @@
 """Where videos are cut, how clips are made, and which of them are kept, besides what steps say."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Final

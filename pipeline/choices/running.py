@@ -1,7 +1,5 @@
 """What is read and written, how a run goes, on which machines, and what a video may ask for."""
 
-from __future__ import annotations
-
 from dataclasses import KW_ONLY, dataclass
 from typing import Final
 

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from finecut.pipeline.cli.positional import dataset_first, is_number, is_rule
 from finecut.pipeline.options import OptionError, Options, default_of, option_fields
-from finecut.transforms.spelling import did_you_mean, spelled
+from finecut.transforms.option import did_you_mean, spelled
 
 
 class Parser(argparse.ArgumentParser):

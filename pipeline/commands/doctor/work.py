@@ -34,7 +34,7 @@ from finecut.io.storage.reachable import greet
 from finecut.io.storage.temporary import temporary_folder
 from finecut.pipeline.choices.cutting import SOFTWARE
 from finecut.pipeline.commands.describe.work import needs
-from finecut.pipeline.custom_steps.steps import CustomStep, loaded
+from finecut.pipeline.custom_steps import CustomStep, loaded
 from finecut.pipeline.options import Options, cores
 from finecut.pipeline.planning import Plan, encoding_of, needs_of, plan
 from finecut.pipeline.running import check_scratch
@@ -204,7 +204,7 @@ def _own(step: CustomStep, clip: Clip, looking: Looking) -> str:
         return "found; finecut cannot test what it does"
     ready = loaded(step)
     ready.looking = looking
-    after = looked_at_or_not(clip, ready.looker())
+    after = looked_at_or_not(clip, ready)
     new = {name: error for name, error in after.errors.items() if name not in clip.errors}
     if new:
         raise ValueError("; ".join(new.values()))

@@ -10,7 +10,7 @@ from finecut.io.layout import Layout
 from finecut.io.storage.fence import Fence
 from finecut.io.storage.publishing import Shelf
 from finecut.pipeline.commands.refilter.made import CHOICES, FAMILIES, Made, Run
-from finecut.pipeline.custom_steps.steps import custom_steps
+from finecut.pipeline.custom_steps import custom_steps
 from finecut.pipeline.options import Options
 from finecut.pipeline.planning import digest_of, dropping_of
 from finecut.transforms.refilter.judging import Refiltering
