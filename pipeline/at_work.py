@@ -5,8 +5,6 @@
 For curation, and for every command that writes to a folder.
 """
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -25,7 +23,7 @@ from finecut.io.storage.staging import (
 )
 from finecut.io.storage.stores import UnknownStore
 from finecut.pipeline.cli.stopping import given_up_by
-from finecut.pipeline.elsewhere import NOBODY_AT_WORK
+from finecut.pipeline.engine import NOBODY_AT_WORK
 from finecut.pipeline.options import OptionError
 
 

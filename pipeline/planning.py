@@ -19,7 +19,7 @@ from finecut.io.storage.fence import Fence
 from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.staging import Scratch
 from finecut.pipeline.choices.cutting import FIXED_STRIDE
-from finecut.pipeline.custom_steps.steps import CustomStep, custom_steps
+from finecut.pipeline.custom_steps import CustomStep, custom_steps
 from finecut.pipeline.options import Options, option_fields
 from finecut.pipeline.placing import Placing, placing
 from finecut.transforms.caption.windows import Windowing
@@ -92,7 +92,6 @@ def plan(options: Options, run: str | None = None, ask: bool = True) -> Plan:
     given = Surroundings(looking, own, ask)
     works = {step.name: step.work(given) for step in options.making}
     place = placing(options, works, own_made)
-    scorings = tuple((scoring, rules[scoring.name]) for scoring in _scorings(options, looking))
     models = {
         kind.name: works[kind.name].model if kind.name in works else None
         for kind in ON_CLIPS
@@ -124,7 +123,7 @@ def plan(options: Options, run: str | None = None, ask: bool = True) -> Plan:
         looking=looking,
         dropping=dropping_of(options),
         first_rules=tuple(rule for family in IN_CUT for rule in rules[family]),
-        scorings=scorings,
+        scorings=tuple((each, rules[each.name]) for each in _scorings(options, looking)),
         works={name: work.sharing(place.share_of(name)) for name, work in works.items()},
         own=own_made,
         placing=place,
@@ -163,8 +162,7 @@ def failures_path(options: Options) -> str:
     if len(inputs) == 1 and is_failure_list(inputs[0], layout.failures()):
         # What was listed as failed is tried again: what fails still stays on the same list.
         return inputs[0]
-    key = hashlib.sha256("\n".join(inputs).encode()).hexdigest()[:12]
-    return layout.failure_list(key)
+    return layout.failure_list(hashlib.sha256("\n".join(inputs).encode()).hexdigest()[:12])
 
 
 def configuration(options: Options, **models: str | None) -> str:
@@ -179,22 +177,21 @@ def facts_of(options: Options, **models: str | None) -> dict[str, str | int | No
         facts["cuts"] = digest_of_cuts(options.cuts)
     if (dropping := dropping_of(options)) is not None:
         facts["drop"] = dropping.digest
-    for step in custom_steps(options):
-        facts[f"step {step.name}"] = step.version
+    facts |= {f"step {step.name}": step.version for step in custom_steps(options)}
     return facts | {"form": FORM}
 
 
 def digest_of(options: Options, facts: Mapping[str, str | int | None]) -> str:
     """The configuration of these options and facts."""
-    said: dict[str, object] = {
-        f.name: getattr(options, f.name) for f in option_fields() if f.metadata["matters"]
-    }
-    for name in _of_later_steps(options):
-        said.pop(name, None)
-    said["embedding_algorithm"] = None  # "auto" may mean another one each time
     # What other lists, or none, would make of the film depends on their ids and not on their names.
-    said.pop("drop")
-    said |= facts
+    without = {*_of_later_steps(options), "drop"}
+    said = {
+        f.name: getattr(options, f.name)
+        for f in option_fields()
+        if f.metadata["matters"] and f.name not in without
+    }
+    # "auto" may mean another one each time.
+    said |= {"embedding_algorithm": None, **facts}
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -228,14 +225,12 @@ def dropping_of(options: Options) -> Dropping | None:
 def _cutter(options: Options, run: str) -> Cutter:
     if options.splitting_algorithm == FIXED_STRIDE and options.cuts is None:
         return FixedStride(options.clip_length, options.stride, options.min_clip_length)
-    crop = options.crop
-    if crop is None:
-        crop = DETECTED_CROP if options.cuts is None else 0.0
+    usual = DETECTED_CROP if options.cuts is None else 0.0
     trimming = Trimming(
         least=options.min_clip_length,
         most=options.max_clip_length,
         mode=options.long_scenes,
-        crop=crop,
+        crop=usual if options.crop is None else options.crop,
         crop_pieces=options.crop_every_piece,
     )
     if options.cuts is not None:
@@ -273,16 +268,15 @@ def _looking(options: Options, run: str, ask: bool, own: Sequence[CustomStep]) -
     return Looking(
         measured=tuple(step for step in options.measuring if isinstance(step, StepInCut)),
         sheet=_sheet_form(seen),
-        scratch=Scratch(options.scratch_mb * 1_000_000, _scratch_place(options)),
+        scratch=Scratch(
+            options.scratch_mb * 1_000_000,
+            shelf.absolute(options.scratch) if options.scratch else "",
+        ),
         run=run,
         windowing=Windowing(options.window_size, options.window_remainder),
         even=tuple(each.even for each in seen if each.even),
         captions=max(windows, default=None),
     )
-
-
-def _scratch_place(options: Options) -> str:
-    return shelf.absolute(options.scratch) if options.scratch else ""
 
 
 def _sheet_form(seen: Sequence[Seen]) -> SheetForm | None:
@@ -296,8 +290,8 @@ def _sheet_form(seen: Sequence[Seen]) -> SheetForm | None:
     )
 
 
-def _scorings(options: Options, looking: Looking) -> tuple[Scoring, ...]:
-    return tuple(
+def _scorings(options: Options, looking: Looking) -> Iterator[Scoring]:
+    return (
         Scoring(
             name=step.name,
             load=step.load,

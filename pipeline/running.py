@@ -9,12 +9,10 @@ local run is a row of pipelines, each over a batch of the videos: memory does no
 number, and the documents of finished videos are written batch by batch, not at the very end.
 """
 
-from __future__ import annotations
-
 import time
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
@@ -30,32 +28,36 @@ from finecut.io.storage.fence import standing
 from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.retry import StoreAway, greet
 from finecut.pipeline.at_work import occupying, tray
-from finecut.pipeline.batches import batches_of, weighed
 from finecut.pipeline.cli.progress import Progress
 from finecut.pipeline.cli.stopping import given_up_by, interruptible
 from finecut.pipeline.commands.report.work import report_of_run
 from finecut.pipeline.curation import build
-from finecut.pipeline.custom_steps.applying import lost_by, titles_of
-from finecut.pipeline.custom_steps.steps import require_steps
-from finecut.pipeline.elsewhere import hand_over, wait_for
+from finecut.pipeline.custom_steps import loaded, lost_by
 from finecut.pipeline.engine import (
-    EngineOptions,
     check_runner,
+    hand_over,
     local_arguments,
     new_pipeline,
     stats_of,
     stats_or_none,
+    wait_for,
 )
-from finecut.pipeline.keeping import list_failures, listed_before, write_document, write_profile
+from finecut.pipeline.keeping import (
+    list_failures,
+    listed_before,
+    run_document,
+    write_document,
+    write_profile,
+)
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import Plan, fence_of, needs_of, plan
 from finecut.pipeline.profiling import Profiler
-from finecut.pipeline.run_document import run_document
 from finecut.transforms.beam.guard import attempted
 from finecut.transforms.beam.lines import WriteLines, lines_in
 from finecut.transforms.beam.metrics import BOARD, LOG
 from finecut.transforms.find.inputs import check_apart, check_inputs, find_sources
 from finecut.transforms.find.videos import FindVideos
+from finecut.transforms.resume.videos import looks_finished
 from finecut.transforms.split.given import GivenCuts
 from finecut.transforms.step import EachClip
 
@@ -63,10 +65,10 @@ from finecut.transforms.step import EachClip
 #: last chunk, small enough to hold and to lose.
 BATCH_VIDEOS = 200
 BATCH_BYTES = 2_000_000_000
+#: Finished videos that are as little work as one that is not.
+FINISHED_FOR_ONE = 50
 #: Names in the staging folder.
 SUMMARY, FAILURES = "summary.json", "failures.jsonl"
-
-Begin = beam.PTransform[Any, Any]
 
 
 class Ran(NamedTuple):
@@ -133,12 +135,13 @@ def _run(options: Options, runner_arguments: Sequence[str], progress: bool) -> R
                 started=started,
                 writing=writing,
             )
-            if titles := titles_of(steps.own):
+            declared = [score for step in steps.own for score in step.declared]
+            if titles := {score.name: score.title for score in declared if score.title}:
                 document["titles"] = titles
-            ran = ran._replace(path=write_document(steps, document, started))
+            path = write_document(steps, document, started)
             if profiler is not None:
                 write_profile(steps, profiler.profile(), started)
-            ran = ran._replace(report=_report(options, steps, summary))
+            ran = ran._replace(path=path, report=_report(options, steps, summary))
     return ran
 
 
@@ -154,9 +157,8 @@ def _report(options: Options, steps: Plan, summary: Summary) -> str:
 
     Of a bucket it would have to read again all that was written.
     """
-    if options.no_report or options.dry_run or not options.is_local:
-        return ""
-    if shelf.is_remote(options.output):
+    unwanted = options.no_report or options.dry_run or not options.is_local
+    if unwanted or shelf.is_remote(options.output):
         return ""
     nothing_new = summary.videos_skipped == summary.videos_found
     return report_of_run(steps.writing.layout, steps.writing.shelf, nothing_new)
@@ -176,19 +178,20 @@ def prepare(options: Options, steps: Plan) -> None:
             raise OptionError(f"the step {name} cannot work: {missing}")
     for scoring, _ in steps.scorings:
         scoring.require()
-    require_steps(steps.own)
+    for step in steps.own:
+        if isinstance(step.transform, EachClip):
+            loaded(step)
     for work in steps.works.values():
         work.require()
-    for work in () if steps.writing.dry_run else steps.works.values():
-        work.check_output(steps.writing.layout)
+        if not steps.writing.dry_run:
+            work.check_output(steps.writing.layout)
 
 
 def check_scratch(options: Options, steps: Plan) -> None:
     """A place for sheets that cannot be used is known before the work, too."""
     looking = steps.cutting.looking
-    if looking.sheet is None or not options.scratch_mb:
-        return
-    if shelf.is_remote(options.scratch or "") or not looking.scratch.is_usable():
+    needed = looking.sheet is not None and options.scratch_mb
+    if needed and (shelf.is_remote(options.scratch or "") or not looking.scratch.is_usable()):
         raise OptionError(
             f"--scratch {options.scratch or '(the system folder for temporary files)'} cannot be "
             "written to: give a folder on this machine, or --scratch-mb 0 to do without one"
@@ -203,21 +206,28 @@ def _run_all(
     lines: list[str] = []
     total, stats = Summary(), Counter[str]()
     untried = listed_before(steps)
+    arguments = [f"--runner={options.runner}", *runner_arguments]
+    if options.is_local:
+        arguments = local_arguments(options.local_workers)
     for begin, names in _beginnings(options, steps):
-        arguments = [f"--runner={options.runner}", *runner_arguments]
-        if options.is_local:
-            arguments = local_arguments(options.local_workers)
         with tray(own, options.is_local) as reports:
-            make = partial(_made, begin, steps, arguments, options.dealt_among)
+            pipeline = new_pipeline(arguments, options.runner)
+            listing = WriteLines(reports, f"{reports.root}/{FAILURES}")
+            sources = pipeline | "FindVideos" >> begin
+            curated, _ = build(sources, steps, options.dealt_among, listing)
+            writing = WriteLines(reports, f"{reports.root}/{SUMMARY}")
+            _ = curated.summary | "WriteSummary" >> writing
             if options.is_local:
-                result = _begun(make(reports), steps)
+                result = _begun(pipeline, steps)
                 result.wait_until_finish()
             else:
-                result = _elsewhere(make(reports), options.runner, own, progress)
+                result = _elsewhere(pipeline, options.runner, own, progress)
             total += from_json(Summary, shelf.read(f"{reports.root}/{SUMMARY}").decode())
             stats.update(stats_of(result))
             lines += lines_in(f"{reports.root}/{FAILURES}")
-        untried = {name: line for name, line in untried.items() if name not in names}
+        untried = {
+            name: line for name, line in untried.items() if names is not None and name not in names
+        }
         list_failures(steps, [*lines, *chain.from_iterable(untried.values())])
     if not lines:
         # Also where no video was found: a list says what is wrong now.
@@ -225,17 +235,12 @@ def _run_all(
     return total, dict(stats)
 
 
-class _Everything:
-    """The names of all videos, where nobody here knows them."""
-
-    def __contains__(self, _name: object) -> bool:
-        return True
-
-
-def _beginnings(options: Options, steps: Plan) -> Iterator[tuple[Begin, Container[str]]]:
-    """How each pipeline begins, and the names of its videos."""
+def _beginnings(
+    options: Options, steps: Plan
+) -> Iterator[tuple[beam.PTransform[Any, Any], Container[str] | None]]:
+    """How each pipeline begins, and the names of its videos where they are known here."""
     if not options.is_local:
-        yield FindVideos(steps.finding), _Everything()
+        yield FindVideos(steps.finding), None
         return
     sources = find_sources(steps.finding)
     # A list on this disk may name films on a store; the command line did not.
@@ -244,6 +249,37 @@ def _beginnings(options: Options, steps: Plan) -> Iterator[tuple[Begin, Containe
     BOARD.add("videos found", len(sources))
     for batch in batches_of(weighed(sources, steps), BATCH_VIDEOS, BATCH_BYTES):
         yield beam.Create(batch), {source.name for source in batch}
+
+
+def batches_of(
+    sources: Iterable[tuple[Source, float, int]], videos: int, size: int
+) -> Iterator[list[Source]]:
+    """Consecutive sources, until they count for ``videos`` or have ``size`` bytes."""
+    batch: list[Source] = []
+    counted, held = 0.0, 0
+    for source, counts, num_bytes in sources:
+        batch.append(source)
+        counted, held = counted + counts, held + num_bytes
+        if counted >= videos or held >= size:
+            yield batch
+            batch, counted, held = [], 0.0, 0
+    if batch:
+        yield batch
+
+
+def weighed(sources: Iterable[Source], steps: Plan) -> Iterator[tuple[Source, float, int]]:
+    """Each source, for how many it counts, and its bytes; finished ones are hardly any work."""
+    for source in sources:
+        finished = not steps.again.overwrite and looks_finished(source, steps.writing)
+        yield source, 1 / FINISHED_FOR_ONE if finished else 1, 0 if finished else _size(source)
+
+
+def _size(source: Source) -> int:
+    """Bytes of a local file; what is missing or far away is found out when it is its turn."""
+    with suppress(OSError, ValueError):
+        if not shelf.is_remote(source.uri) and shelf.exists(source.uri):
+            return shelf.size_of(source.uri)
+    return 0
 
 
 def _check_cuts(sources: Sequence[Source], steps: Plan) -> None:
@@ -263,17 +299,6 @@ def _check_cuts(sources: Sequence[Source], steps: Plan) -> None:
         LOG.error("--cuts has times for %d of %d videos", given, len(sources))
 
 
-def _made(
-    begin: Begin, steps: Plan, arguments: Sequence[str], workers: int, reports: Shelf
-) -> beam.Pipeline:
-    listing = WriteLines(reports, f"{reports.root}/{FAILURES}")
-    runner = arguments[0].partition("=")[2]
-    pipeline = new_pipeline(EngineOptions(list(arguments)), runner)
-    curated, _ = build(pipeline | "FindVideos" >> begin, steps, workers, listing)
-    _ = curated.summary | "WriteSummary" >> WriteLines(reports, f"{reports.root}/{SUMMARY}")
-    return pipeline
-
-
 def _elsewhere(pipeline: beam.Pipeline, runner: str, own: Shelf, progress: bool) -> PipelineResult:
     """A job of another engine, to its end."""
     result = hand_over(pipeline, runner, own)
@@ -286,8 +311,8 @@ def _elsewhere(pipeline: beam.Pipeline, runner: str, own: Shelf, progress: bool)
 def _begun(pipeline: beam.Pipeline, steps: Plan) -> PipelineResult:
     """The pipeline at work; the local runner has then done it all."""
     result = attempted(partial(interruptible, pipeline.run))
-    plain = [step.name for step in steps.own if not isinstance(step.transform, EachClip)]
     if isinstance(result, Exception):
+        plain = [step.name for step in steps.own if not isinstance(step.transform, EachClip)]
         if not plain:
             raise result
         raise RunError(
@@ -296,5 +321,4 @@ def _begun(pipeline: beam.Pipeline, steps: Plan) -> PipelineResult:
             "derive it from finecut.transforms.step.EachClip, so that an error affects only one "
             "clip"
         ) from result
-    begun: PipelineResult = result
-    return begun
+    return result

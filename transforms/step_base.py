@@ -170,8 +170,7 @@ class Step(Generic[OptionsT]):
     @property
     def mode(self) -> str:
         """Whether it measures, rejects, too, or does nothing, before other rules are heard."""
-        mode: str = getattr(self.options, f"{self.name}_filter", DISABLE)
-        return mode
+        return getattr(self.options, f"{self.name}_filter", DISABLE)
 
     @property
     def rejects(self) -> bool:
@@ -182,8 +181,7 @@ class Step(Generic[OptionsT]):
         """Whether the options switch it on."""
         if not self.switch:
             return self.mode != DISABLE
-        turned_off: bool = self.switch.startswith("no_")
-        return getattr(self.options, self.switch) != turned_off
+        return getattr(self.options, self.switch) != self.switch.startswith("no_")
 
     @classmethod
     def flag(cls) -> str:

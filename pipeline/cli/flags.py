@@ -18,7 +18,7 @@ from typing import Any, Final, NoReturn
 
 from finecut.pipeline.options import OptionError, Options, default_of, option_fields
 from finecut.transforms.filter.rules import parse_rule
-from finecut.transforms.spelling import did_you_mean, spelled
+from finecut.transforms.option import did_you_mean, spelled
 
 
 class Parser(argparse.ArgumentParser):

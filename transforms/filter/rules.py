@@ -11,8 +11,8 @@ nothing in.
 from __future__ import annotations
 
 from finecut.transforms.filter.comparing import SAMENESS, Rule, parts_of, verdict
+from finecut.transforms.option import did_you_mean
 from finecut.transforms.registry import FAMILIES, OWN, SCORES, SHORT
-from finecut.transforms.spelling import did_you_mean
 from finecut.transforms.step_base import Score
 
 __all__ = [

@@ -8,8 +8,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
 
-from finecut.pipeline.choices.cutting import TRANSNETV2
-from finecut.pipeline.choices.encoding import COPY, SMART, SOFTWARE
+from finecut.pipeline.choices.cutting import COPY, SMART, SOFTWARE, TRANSNETV2
 from finecut.pipeline.cli.outlets import lines_of
 from finecut.pipeline.commands.curate import Describe
 from finecut.pipeline.curation import build

@@ -28,10 +28,10 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.retry import greet
 from finecut.io.storage.staging import temporary_folder
-from finecut.pipeline.choices.encoding import SOFTWARE
+from finecut.pipeline.choices.cutting import SOFTWARE
 from finecut.pipeline.commands.curate import Doctor
 from finecut.pipeline.commands.curate.describe import needs
-from finecut.pipeline.custom_steps.steps import CustomStep, loaded
+from finecut.pipeline.custom_steps import CustomStep, loaded
 from finecut.pipeline.options import Options, cores
 from finecut.pipeline.planning import Plan, encoding_of, needs_of, plan
 from finecut.pipeline.running import check_scratch
@@ -194,7 +194,7 @@ def _own(step: CustomStep, clip: Clip, looking: Looking) -> str:
         return "found; finecut cannot test what it does"
     ready = loaded(step)
     ready.looking = looking
-    return _answer(clip, looked_at_or_not(clip, ready.looker()))
+    return _answer(clip, looked_at_or_not(clip, ready))
 
 
 def _models(steps: Plan, clip: Clip) -> Iterator[Finding]:

@@ -10,18 +10,17 @@ from functools import partial
 
 import apache_beam as beam
 from apache_beam.io.gcp.pubsub import ReadFromPubSub
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import StandardOptions
 from apache_beam.runners.runner import PipelineResult
 
 from finecut.io.records import Summary
 from finecut.pipeline.beam_options import words_of
 from finecut.pipeline.commands.curate import Launch
 from finecut.pipeline.curation import curate, curate_stream
-from finecut.pipeline.elsewhere import taken
-from finecut.pipeline.engine import check_runner, new_pipeline
+from finecut.pipeline.engine import check_runner, new_pipeline, taken
+from finecut.pipeline.keeping import run_document, run_name
 from finecut.pipeline.options import Options
 from finecut.pipeline.planning import plan
-from finecut.pipeline.run_document import run_document, run_name
 from finecut.transforms.find.inputs import check_apart
 from finecut.transforms.find.notifications import NoticeVideos
 from finecut.transforms.write.documents import serialise
@@ -40,7 +39,7 @@ def job(options: Options, runner_arguments: Sequence[str] = ()) -> beam.Pipeline
     options.check()
     check_apart(options.input, options.output)
     words = [f"--runner={options.runner}", *runner_arguments, *words_of(options)]
-    pipeline = new_pipeline(PipelineOptions(words), options.runner)
+    pipeline = new_pipeline(words, options.runner)
     steps = plan(options)
     if options.subscription is not None:
         pipeline._options.view_as(StandardOptions).streaming = True

@@ -22,7 +22,7 @@ from finecut.io.tables.drops import DropsError
 from finecut.pipeline.cli.outlets import shown
 from finecut.pipeline.commands.base import DatasetOptions
 from finecut.pipeline.commands.refilter import RefilterOptions
-from finecut.pipeline.custom_steps.steps import custom_steps
+from finecut.pipeline.custom_steps import custom_steps
 from finecut.pipeline.options import OptionError, Options, default_of, option_fields
 from finecut.pipeline.planning import FORM, digest_of, dropping_of
 from finecut.transforms.filter.rules import parse_rule

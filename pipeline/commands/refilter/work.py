@@ -36,9 +36,10 @@ from finecut.pipeline.commands.refilter.made import (
     runs_of,
 )
 from finecut.pipeline.commands.report.work import FOLDER, PAGE, report_of_run
+from finecut.pipeline.keeping import given as given_options
+from finecut.pipeline.keeping import run_document, run_name
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import dropping_of
-from finecut.pipeline.run_document import given, run_document, run_name
 from finecut.transforms.dedup.keepers import bereft_words
 from finecut.transforms.filter.rules import Rule
 from finecut.transforms.refilter.changing import (
@@ -125,7 +126,7 @@ def _do(work: Callable[[], Yields], new: Made, refiltering: Refiltering, allowed
     begun = layout.run_begun(run_name(since[1], own.staging))
     told = {
         "command": "refilter",
-        "options": given(new.options),
+        "options": given_options(new.options),
         "configuration": {"digest": new.configuration, **new.facts},
         ALLOWED: allowed,
     }

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 from finecut.io.errors import NOT_DONE
 from finecut.pipeline.commands.base import BOOKS, DATA, DatasetCommand, DatasetOptions, Page
 from finecut.transforms.filter.rules import parse_rule_on_output
-from finecut.transforms.option import option
-from finecut.transforms.spelling import did_you_mean
+from finecut.transforms.option import did_you_mean, option
 
 if TYPE_CHECKING:
     from finecut.pipeline.commands.shard.work import Ran

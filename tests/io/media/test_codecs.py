@@ -23,7 +23,7 @@ from finecut.io.media.codecs import GREY, NVDEC, SOFTWARE, DecoderMissing, requi
 from finecut.io.media.cutting import Recipe, cut
 from finecut.io.media.frame_view import plane
 from finecut.io.media.testfilm.paint import Painting, paint
-from finecut.pipeline.choices import encoding as choices
+from finecut.pipeline.choices import cutting as choices
 from finecut.pipeline.cli.command import main
 from finecut.pipeline.commands.curate import Describe
 from finecut.pipeline.options import OptionError, Options

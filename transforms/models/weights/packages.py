@@ -6,7 +6,6 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -35,6 +34,8 @@ class PackagedModel:
     @property
     def used(self) -> ModelUsed:
         """Which model the installed package holds."""
+        from importlib.metadata import PackageNotFoundError, version  # takes 25 ms
+
         try:
             return ModelUsed(self.package, version(self.package))
         except PackageNotFoundError:  # copied there without its metadata

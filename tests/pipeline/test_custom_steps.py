@@ -13,7 +13,7 @@ from performing import performed
 
 from finecut.io.media.testfilm.paint import paint
 from finecut.pipeline.commands.report import ReportOptions
-from finecut.pipeline.custom_steps.steps import custom_steps
+from finecut.pipeline.custom_steps import custom_steps
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import configuration, plan
 from finecut.pipeline.running import prepare, run
