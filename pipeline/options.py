@@ -25,7 +25,7 @@ from finecut.transforms.option import GROUPS
 from finecut.transforms.registry import ON_CLIPS, SCORING, STEPS, family_of
 from finecut.transforms.spelling import spelled
 from finecut.transforms.step_base import Step, StepOnClips
-from finecut.transforms.steps.model_folder import ModelFolder
+from finecut.transforms.steps.shared import ModelFolder
 
 if TYPE_CHECKING:
     from finecut.transforms.steps.aesthetic import AestheticOptions

@@ -60,10 +60,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from finecut.io.media.frame_view import FrameView
-    from finecut.io.media.frames.contact_sheet import Sheet
+    from finecut.io.media.frames.contact_sheet import Sheet as Sheet  # noqa: PLC0414  steps take it from here
     from finecut.io.storage.publishing import Shelf
     from finecut.transforms.measure.looking import Looking
-    from finecut.transforms.work import Work
+    from finecut.transforms.work import Work as Work  # noqa: PLC0414
 
     #: Sampled frames of a clip, RGB, and what gives scores for them.
     Frames = Sequence[NDArray[np.uint8]]

@@ -16,7 +16,7 @@ from finecut.io.media.frames.contact_sheet import SheetForm
 from finecut.io.records import Clip, Failure, ModelUsed
 from finecut.transforms.beam.guard import guarded
 from finecut.transforms.beam.metrics import count, timed
-from finecut.transforms.caption.asking import Asked, Model, Question, Trouble, Vector
+from finecut.transforms.caption.asking import Asked, Model, Question, Trouble, Vector, in_trouble
 from finecut.transforms.embed.one_model import refuse_other_vectors, vector_key
 from finecut.transforms.measure.looking import Looking, even_moments, seconds_of, sheet_of
 from finecut.transforms.models.resources import Resources
@@ -75,29 +75,16 @@ def embedded(clips: Sequence[Clip], asked: Asked, embedding: Embedding) -> list[
         for clip in filter(_is_asked, clips):
             for outcome in guarded(STEP, clip.video.source, partial(_question, clip, embedding)):
                 if isinstance(outcome, Failure):
-                    said = f"{outcome.error}: {outcome.message}"
-                    outcomes[clip.id] = _in_trouble(clip, said)
+                    outcomes[clip.id] = in_trouble(clip, STEP, outcome)
                 else:
                     questions.append(outcome)
         used = asked.which()
         for answer in asked.answers(questions):
             clip = outcomes[answer.id]
             if isinstance(answer, Vector):
-                numbers = answer.numbers.astype("float32")
-                outcomes[clip.id] = clip.replace(
-                    vectors={**clip.vectors, embedding.algorithm: tuple(numbers.tolist())},
-                    models={
-                        **clip.models,
-                        vector_key(embedding.algorithm): ModelUsed(
-                            used.name, used.revision, numbers.size
-                        ),
-                    },
-                )
-                count("clips embedded")
+                outcomes[clip.id] = _with_vector(clip, answer, embedding.algorithm, used)
             elif isinstance(answer, Trouble):
-                outcomes[clip.id] = _in_trouble(clip, f"{answer.error}: {answer.message}")
-            else:
-                outcomes[clip.id] = _in_trouble(clip, "WrongAnswers: text instead of a vector")
+                outcomes[clip.id] = in_trouble(clip, STEP, answer)
     return [outcomes[clip.id] for clip in clips]
 
 
@@ -113,8 +100,14 @@ def _question(clip: Clip, embedding: Embedding) -> Iterator[Question]:
     yield Question(clip.id, frames, embedding.frames / max(seconds, 1e-3))
 
 
-def _in_trouble(clip: Clip, said: str) -> Clip:
-    return clip.replace(errors={**clip.errors, STEP: said})
+def _with_vector(clip: Clip, answer: Vector, algorithm: str, used: ModelUsed) -> Clip:
+    numbers = answer.numbers.astype("float32")
+    model = ModelUsed(used.name, used.revision, numbers.size)
+    count("clips embedded")
+    return clip.replace(
+        vectors={**clip.vectors, algorithm: tuple(numbers.tolist())},
+        models={**clip.models, vector_key(algorithm): model},
+    )
 
 
 class EmbedClips(AskModel):

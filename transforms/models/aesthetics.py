@@ -17,20 +17,25 @@ are widened on reading; everything is computed in float32.
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from statistics import fmean
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from finecut.io.records import ModelUsed
-from finecut.transforms.models.devices import Tensor, device_of
-from finecut.transforms.models.loading import load_model, unfit
-from finecut.transforms.models.picture_settings import CLIP_MEAN, CLIP_STD
+from finecut.transforms.models.loading import (
+    CLIP_MEAN,
+    CLIP_STD,
+    Tensor,
+    device_of,
+    load_model,
+    unfit,
+)
 from finecut.transforms.models.weights.folders import (
     WEIGHTS,
     Located,
@@ -46,7 +51,6 @@ HEAD = "ttj/sac-logos-ava1-l14-linearMSE"
 BATCH = 16
 PURPOSE = "score the aesthetics of clips"
 
-Reduction = Literal["min", "mean"]
 _LAYER = re.compile(r"layers\.(\d+)\.(weight|bias)")
 
 
@@ -57,22 +61,11 @@ class AestheticScorer:
         self,
         vision: Any,
         head: Sequence[tuple[Tensor, Tensor]],
-        reduction: str = "min",
-        models: Sequence[Located] = (),
+        reduction: str,
+        used: Mapping[str, ModelUsed],
     ) -> None:
-        if reduction not in ("min", "mean"):
-            raise ValueError(
-                f"the aesthetic reduction {reduction!r} is unknown: 'min' takes the score of the "
-                "worst frame, 'mean' the mean over all frames."
-            )
-        self._vision = vision
-        self._head = tuple(head)
-        self._reduction = reduction
-        # Which models they are, for the documents.
-        self._used = {
-            name: ModelUsed(place.name, place.revision)
-            for name, place in zip(("aesthetic", "aesthetic_head"), models, strict=False)
-        }
+        self._vision, self._head, self._used = vision, head, used
+        self._combine: Callable[[list[float]], float] = min if reduction == "min" else fmean
 
     @classmethod
     def load(
@@ -86,9 +79,9 @@ class AestheticScorer:
         """Both models from folders, stores or the hub (see :mod:`~.weights`) onto the device."""
         needed("torch", PURPOSE)
         device = device_of(device)
-        places = [locate(clip, model_dir), locate(head, model_dir, needs=())]
-        vision = _read_vision(places[0], device)
-        layers = [(w.to(device), b.to(device)) for w, b in _read_head(places[1].path)]
+        tower, top = locate(clip, model_dir), locate(head, model_dir, needs=())
+        vision = _read_vision(tower, device)
+        layers = [(w.to(device), b.to(device)) for w, b in _read_head(top.path)]
         width, wanted = vision.config.projection_dim, layers[0][0].shape[1]
         if width != wanted:
             raise WeightsMissing(
@@ -96,7 +89,8 @@ class AestheticScorer:
                 f"{width}. They do not belong together: the published head works only with "
                 f"{CLIP}."
             )
-        return cls(vision, layers, reduction, places)
+        used = {"aesthetic": tower.used, "aesthetic_head": top.used}
+        return cls(vision, layers, reduction, used)
 
     def which(self) -> Mapping[str, ModelUsed]:
         """Names and revisions, by the scores they give."""
@@ -104,11 +98,7 @@ class AestheticScorer:
 
     def __call__(self, frames: Sequence[NDArray[np.uint8]]) -> dict[str, float]:
         """The score of a clip whose sampled frames these are."""
-        if not frames:
-            return {}
-        scores = self.frame_scores(frames)
-        worst = self._reduction == "min"
-        return {"aesthetic_score": min(scores) if worst else math.fsum(scores) / len(scores)}
+        return {"aesthetic_score": self._combine(self.frame_scores(frames))} if frames else {}
 
     def frame_scores(self, frames: Sequence[NDArray[np.uint8]]) -> list[float]:
         """One score for each frame."""
@@ -179,8 +169,8 @@ def _read_vision(found: Located, device: str) -> Any:
             f"{PURPOSE}. Usually --model-dir names another model's folder; give the folder that "
             f"contains {CLIP}."
         )
-    kind = transformers.CLIPVisionModelWithProjection
-    return load_model(kind, found, device, config=config, dtype=torch.float32)
+    tower = transformers.CLIPVisionModelWithProjection
+    return load_model(tower, found, device, config=config, dtype=torch.float32)
 
 
 def _read_head(folder: Path) -> list[tuple[Tensor, Tensor]]:

@@ -1,7 +1,5 @@
 """How much moves in a clip."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 

@@ -4,21 +4,14 @@ sheet    ▪  ▪  ▪  ▪  ▪  ▪  ▪  ▪  ▪  ▪
 windows  [────0───────)[─────1──────)       previews/<clip>/0_255.webp, …/256_511.webp
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from finecut.io.layout import PREVIEWS
 from finecut.io.records import Clip, Window
 from finecut.transforms.option import MEASURED, MOST_HEIGHT, MOST_RATE, PREVIEW, option
-from finecut.transforms.step_base import Made, Seen, StepOnClips
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from finecut.io.media.frames.contact_sheet import Sheet
+from finecut.transforms.step_base import Made, Seen, Sheet, StepOnClips
 
 
 @dataclass(frozen=True, kw_only=True)

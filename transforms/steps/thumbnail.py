@@ -6,21 +6,15 @@ black nor a blurred pan. Where nothing in a clip is sharp, exposure alone decide
 frames the first is taken.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 from finecut.io.layout import Artefact
 from finecut.io.records import Clip
 from finecut.transforms.option import MEASURED, MOST_HEIGHT, PREVIEW, option
-from finecut.transforms.step_base import Made, Seen, StepOnClips
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from finecut.io.media.frames.contact_sheet import Sheet
+from finecut.transforms.step_base import Made, Seen, Sheet, StepOnClips
 
 THUMBNAILS: Final = Artefact("thumbnails", ".jpg")
 #: Frames a second among which the best is searched.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from finecut.transforms.models import aesthetics
 from finecut.transforms.models.aesthetics import AestheticScorer, prepared
-from finecut.transforms.models.picture_settings import CLIP_STD
+from finecut.transforms.models.loading import CLIP_STD
 from finecut.transforms.models.weights.folders import WeightsMissing
 
 torch = pytest.importorskip("torch")
@@ -198,11 +198,6 @@ def test_a_model_dir_of_hub_ids_is_enough(folders: tuple[Path, Path], tmp_path: 
     scorer = AestheticScorer.load(model_dir=str(tmp_path), device="cpu")
     assert scorer(noise(2)) == load(folders)(noise(2))
     assert [used.name for used in scorer.which().values()] == [aesthetics.CLIP, aesthetics.HEAD]
-
-
-def test_an_unknown_reduction_is_refused(folders: tuple[Path, Path]) -> None:
-    with pytest.raises(ValueError, match="'max' is unknown"):
-        load(folders, "max")
 
 
 def test_a_head_of_another_width_is_refused(folders: tuple[Path, Path], tmp_path: Path) -> None:

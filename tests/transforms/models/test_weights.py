@@ -25,10 +25,10 @@ from finecut.transforms.models.weights.folders import (
     WeightsMissing,
     described,
     fetch,
+    held,
     locate,
     remote_code,
 )
-from finecut.transforms.models.weights.hub import held
 from finecut.transforms.models.weights.naming import Wish
 from finecut.transforms.models.weights.packages import PackagedModel, package_file
 

