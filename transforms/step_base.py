@@ -39,6 +39,7 @@ from typing import (
     TYPE_CHECKING,
     Any,
     ClassVar,
+    Final,
     Generic,
     Literal,
     NamedTuple,
@@ -72,6 +73,12 @@ else:
     Frames = Looker = Looking = Path = Sheet = Shelf = Work = Any
 
 OptionsT = TypeVar("OptionsT")
+
+#: Steps of the first version: their options are part of every configuration. Those of later ones
+#: are while they are used, so that what was made before them still counts as finished.
+ORIGINAL: Final = frozenset(
+    ["motion", "quality", "text", "unsafe", "aesthetic", "preview", "embed", "caption", "enhance"]
+)
 
 
 @dataclass(frozen=True)
@@ -158,9 +165,6 @@ class Step(Generic[OptionsT]):
     scores: ClassVar[tuple[Score, ...]] = ()
     #: The files that it makes of clips.
     artefacts: ClassVar[tuple[Artefact, ...]] = ()
-    #: Steps of the first version: their options are part of every configuration. Those of later
-    #: ones are while they are used, so that what was made before them still counts as finished.
-    original: ClassVar[bool] = False
 
     @classmethod
     def of(cls, options: object) -> Self:

@@ -11,8 +11,6 @@ fit is remembered for all that comes after. A batch that breaks otherwise is ask
 so that a poisonous question costs itself and nobody else: its answer is a :class:`Trouble`.
 """
 
-from __future__ import annotations
-
 import contextlib
 import gc
 import sys

@@ -12,7 +12,7 @@ server refused), ``failed``. The last three are also among the clip's errors.
 """
 
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar
@@ -28,7 +28,6 @@ from finecut.transforms.caption.asking import (
     TRUNCATED,
     Answer,
     Asked,
-    Model,
     Question,
     Said,
     Trouble,
@@ -37,9 +36,7 @@ from finecut.transforms.caption.asking import (
 )
 from finecut.transforms.caption.windows import sampled_in_window
 from finecut.transforms.measure.looking import Looking, sheet_of
-from finecut.transforms.models.resources import Resources
-from finecut.transforms.needs import NO_RESOURCES
-from finecut.transforms.work import AskModel, ModelWork
+from finecut.transforms.work import ModelWork
 
 CAPTION, ENHANCE = "caption", "enhance"
 #: Pixels of questions that are held at once, whatever the length of clips: about 200 MB.
@@ -59,11 +56,13 @@ TOLD_WINDOWS, TOLD_LETTERS = 5, 300
 Answers = Mapping[str, Answer]
 
 
+@dataclass(frozen=True, kw_only=True)
 class Writing(ModelWork):
     """The work of a model whose texts are written into windows."""
 
+    model: str
+    max_tokens: int = 512
     name: ClassVar[str]
-    max_tokens: int
     #: What its texts are called in messages, in the keys of models, and where windows hold them and
     #: what became of them.
     counted: ClassVar[str]
@@ -85,15 +84,10 @@ class Writing(ModelWork):
         return replace(window, **changed)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Captioning(Writing):
     """One captioner: what its captions are called, how it is loaded, and what it is asked."""
 
-    model: str
-    #: Models that need a GPU are told their share of it, if that is not all.
-    load_model: Callable[..., Model]
-    #: Raises when what it loads is missing, before any work is done; says which model it is.
-    require: Callable[[], ModelUsed]
     looking: Looking
     prompt: str
     #: What is asked in a second pass; ``None``: there is none.
@@ -101,10 +95,6 @@ class Captioning(Writing):
     #: Frames a second, and their shorter side.
     rate: float = 2.0
     side: int = 480
-    max_tokens: int = 512
-    resources: Resources = NO_RESOURCES
-    #: Clips that are handed to the model at once.
-    together: int = 1
 
     name = CAPTION
     counted, key, texts, outcomes = "captions", "caption", "captions", "outcomes"
@@ -115,7 +105,16 @@ class Captioning(Writing):
         return f"captions each window {passes}, from {self.rate:g} frames per second: {self.prompt}"
 
     def run(self, clips: Sequence[Clip], asked: Asked) -> list[Clip]:
-        return captioned(clips, asked, self)
+        """The clips in their order, with captions; rejected ones are not looked at."""
+        looked = [clip for clip in clips if clip.kept and clip.windows]
+        known: dict[str, Clip] = {clip.id: clip for clip in clips}
+        answers: dict[str, Answer] = {}
+        with timed(CAPTION, len(looked)):
+            for group in batches(_asks_all(looked, known, self), lambda: MOST_HELD):
+                told = {answer.id: answer for answer in asked.answers(group)}
+                answers |= told if self.second is None else _asked_again(group, told, asked, self)
+        used = asked.which()
+        return [with_answers(known[clip.id], answers, self, used) for clip in clips]
 
     def num_bytes(self, clips: Sequence[Clip]) -> int:
         """Of the frames it is shown."""
@@ -129,21 +128,14 @@ class Captioning(Writing):
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Enhancing(Writing):
     """One text model that makes captions richer."""
 
-    model: str
     #: Whose captions.
     captions: str
-    #: Models that need a GPU are told their share of it, if that is not all.
-    load_model: Callable[..., Model]
-    require: Callable[[], ModelUsed]
     #: What it is told to do.
     instruction: str
-    max_tokens: int = 512
-    resources: Resources = NO_RESOURCES
-    together: int = 1
 
     name = ENHANCE
     counted, key = "enhanced captions", "enhanced_caption"
@@ -154,42 +146,23 @@ class Enhancing(Writing):
         return f"rewrites each caption: {self.instruction}"
 
     def run(self, clips: Sequence[Clip], asked: Asked) -> list[Clip]:
-        return enhanced(clips, asked, self)
+        """The clips in their order, with richer captions of the windows that have captions."""
+        questions = [
+            Question(window_id(clip, window), text=caption, system=self.instruction)
+            for clip in clips
+            if clip.kept
+            for window in clip.windows
+            if (caption := window.captions.get(self.captions))
+        ]
+        with timed(ENHANCE, len(questions)):
+            answers = {answer.id: answer for answer in asked.answers(questions)}
+        used = asked.which()
+        return [with_answers(clip, answers, self, used) for clip in clips]
 
     def num_bytes(self, clips: Sequence[Clip]) -> int:
         """Of the captions it is shown."""
         windows = [window for clip in clips for window in clip.windows]
         return sum(len(window.captions.get(self.captions, "").encode()) for window in windows)
-
-
-def captioned(clips: Sequence[Clip], asked: Asked, captioning: Captioning) -> list[Clip]:
-    """The clips in their order, with captions of their windows; rejected ones are not looked at."""
-    looked = [clip for clip in clips if clip.kept and clip.windows]
-    known: dict[str, Clip] = {clip.id: clip for clip in clips}
-    answers: dict[str, Answer] = {}
-    with timed(CAPTION, len(looked)):
-        for group in batches(_asks_all(looked, known, captioning), lambda: MOST_HELD):
-            told = {answer.id: answer for answer in asked.answers(group)}
-            if captioning.second is not None:
-                told = _asked_again(group, told, asked, captioning)
-            answers |= told
-    used = asked.which()
-    return [with_answers(known[clip.id], answers, captioning, used) for clip in clips]
-
-
-def enhanced(clips: Sequence[Clip], asked: Asked, enhancing: Enhancing) -> list[Clip]:
-    """The clips in their order, with richer captions of the windows that have captions."""
-    questions = [
-        Question(window_id(clip, window), text=caption, system=enhancing.instruction)
-        for clip in clips
-        if clip.kept
-        for window in clip.windows
-        if (caption := window.captions.get(enhancing.captions))
-    ]
-    with timed(ENHANCE, len(questions)):
-        answers: Answers = {answer.id: answer for answer in asked.answers(questions)}
-    used = asked.which()
-    return [with_answers(clip, answers, enhancing, used) for clip in clips]
 
 
 # What is asked.
@@ -301,8 +274,8 @@ def _said(answer: Answer, most: int) -> tuple[str, TextOutcome]:
 def _wrong(window: Window, answer: Answer, told: TextOutcome) -> str:
     """Why a window has no good text."""
     why = f": {answer.error}: {answer.message}" if isinstance(answer, Trouble) else ""
-    place = f"window {window.start_frame}_{window.end_frame}"
-    return cleaned(f"{place} {told.status}{why}", TOLD_LETTERS)
+    frames = f"{window.start_frame}_{window.end_frame}"
+    return cleaned(f"window {frames} {told.status}{why}", TOLD_LETTERS)
 
 
 def cleaned(text: str, most: int) -> str:
@@ -326,7 +299,3 @@ def cleaned(text: str, most: int) -> str:
         for c in text
     )
     return "".join(plain).strip()[:most].rstrip()
-
-
-class CaptionClips(AskModel):
-    """Clips → the same; windows of those that are kept have captions (or enhanced ones)."""

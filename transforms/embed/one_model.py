@@ -6,8 +6,6 @@ worker notices, the chunk fails). Where there are vectors and no note, as in a d
 program wrote, one of the Parquet tables is asked.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 

@@ -19,8 +19,6 @@ one at a time, so that a caption does not depend on what else there is to descri
 How texts are made of prompts, and when they have ended, is in :mod:`~.local_model`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -76,7 +74,7 @@ class Captioner(LocalModel):
     find = staticmethod(find_captioner)
 
     @classmethod
-    def made(cls, found: Located, own: bool) -> Captioner:
+    def made(cls, found: Located, own: bool) -> "Captioner":
         kinds = needed("transformers.models.auto.modeling_auto", PURPOSE)
         known = kinds.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
         with quiet():

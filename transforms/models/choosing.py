@@ -3,8 +3,6 @@
 Nothing is loaded here, a worker does that when it begins.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -119,11 +117,10 @@ def enhancing(o: EnhanceOptions) -> Enhancing:
     """The work of making captions richer."""
     algorithm, url = o.enhance_captions_algorithm, o.enhance_captions_endpoint
     most, known = o.enhance_captions_max_output_tokens, CAPTION_MODELS.get(algorithm)
-    instruction = o.enhance_captions_prompt_text or ENHANCE[o.enhance_captioning_prompt_variant]
     return Enhancing(
         model=(known and known.writer_key) or name_of(algorithm, url),
         captions=name_of(o.captioning_algorithm, o.captioning_endpoint),
-        instruction=instruction,
+        instruction=o.enhance_captions_prompt_text or ENHANCE[o.enhance_captioning_prompt_variant],
         max_tokens=most,
         **_writing(TEXT_ENGINES, o, algorithm, url=url, max_tokens=most),
     )
@@ -201,7 +198,7 @@ def embedding(o: EmbedOptions, given: Surroundings) -> Embedding:
     """The work of embedding."""
     algorithm, seen = algorithm_of(o, given.ask), frames_of(o, given.ask)
     return Embedding(
-        algorithm=with_code(algorithm) or name_of(algorithm, o.embedding_endpoint),
+        model=with_code(algorithm) or name_of(algorithm, o.embedding_endpoint),
         looking=given.looking,
         frames=seen.even,
         side=seen.side,
@@ -215,8 +212,10 @@ def _embedder(algorithm: str, o: EmbedOptions) -> dict[str, Any]:
         return loading(load=lite.LiteEmbedder, require=lite.require_lite)
     if algorithm == ENDPOINT:
         url = o.embedding_endpoint or ""
-        load = partial(EndpointEmbedder.load, url, timeout=o.model_timeout)
-        return loading(load=load, require=partial(require_endpoint, url))
+        return loading(
+            load=partial(EndpointEmbedder.load, url, timeout=o.model_timeout),
+            require=partial(require_endpoint, url),
+        )
     if (known := with_code(algorithm)) is not None:
         kind = remote.CosmosEmbed1 if known in COSMOS else remote.InternVideo2
         return loading(

@@ -6,8 +6,6 @@ name, a folder, a bucket or an id of the hub: which of the loaders in :mod:`~.ca
 needs is read from its folder.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType

@@ -9,8 +9,6 @@ no say in an answer. On a GPU as many pixels go through it together as fit besid
     └───────────────────────────────────────────────────────────────────────────────┘
 """
 
-from __future__ import annotations
-
 import importlib.util
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -52,21 +50,8 @@ HALF = (0.5, 0.5, 0.5)
 
 
 def device_of(wanted: str = "auto") -> str:
-    """``cuda`` or ``cpu``; ``auto`` is the GPU where there is one."""
-    if wanted not in ("auto", "cuda", "cpu"):
-        raise ValueError(
-            f"the device {wanted!r} is unknown: 'auto' takes a GPU if there is one, 'cuda' "
-            "requires one, 'cpu' uses none."
-        )
-    if wanted != "cpu" and needed("torch", DEVICE).cuda.is_available():
-        return "cuda"
-    if wanted == "cuda":
-        raise WeightsMissing(
-            "a GPU was requested, but torch sees none on this machine. Usually torch was built "
-            "for CPUs, or the driver is missing or too old: `nvidia-smi` shows the driver. Use "
-            "the device 'cpu' to do without a GPU."
-        )
-    return "cpu"
+    """``cuda`` where there is a GPU, unless the CPU is wanted."""
+    return "cuda" if wanted != "cpu" and needed("torch", DEVICE).cuda.is_available() else "cpu"
 
 
 def at_once_on(

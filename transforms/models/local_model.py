@@ -26,8 +26,6 @@ A model and its tokenizer are used by one thread at a time. Both remember things
 the tokenizer how it pads, and models that see how far time has run in their prompt.
 """
 
-from __future__ import annotations
-
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -80,10 +78,6 @@ class Limits:
 
     def __post_init__(self) -> None:
         require_share(self.share)
-        if self.max_tokens < 1:
-            raise ValueError(
-                f"a text of at most {self.max_tokens} tokens is empty: allow at least one."
-            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,16 +184,15 @@ class TextGenerator:
         if output.shape[1] >= length and torch.equal(output[:, :length], words):
             output = output[:, length:]
         asked = there["attention_mask"].sum(dim=1).tolist()
-        rows = zip(ids, output.tolist(), asked, strict=True)
-        return [self._answer(identifier, row, count) for identifier, row, count in rows]
+        return [self._answer(*row) for row in zip(ids, output.tolist(), asked, strict=True)]
 
     def _answer(self, identifier: str, row: list[int], asked: int) -> Said:
         end = next((at for at, word in enumerate(row) if word in self._ends), None)
         text = self.tokenizer.decode(row[:end], **PLAIN)
         # Behind the end there is filling.
         count = len(row) if end is None else end + 1
-        raw = Said(identifier, text, prompt_tokens=asked, output_tokens=count)
-        return answered(raw, ended=end is not None)
+        said = Said(identifier, text, prompt_tokens=asked, output_tokens=count)
+        return answered(said, ended=end is not None)
 
 
 def _ends(model: Any, tokenizer: Any) -> frozenset[int]:

@@ -20,8 +20,6 @@ models were published to be used: 768 tokens for two frames, and for the older f
 video (Qwen3-VL's own file says as much). Without them one minute of 1080p would be 160,000 tokens.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -43,7 +43,7 @@ from finecut.transforms.models.weights.folders import (
     local_file,
     needed,
 )
-from finecut.transforms.models.weights.packages import package_file
+from finecut.transforms.models.weights.naming import package_file
 
 if TYPE_CHECKING:
     from finecut.transforms.models.transnetv2_network import Network

@@ -27,8 +27,6 @@ What makes it fast and moves nothing but the last digits:
   3×3 neighbourhoods are gathered once, for all four branches.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -133,8 +131,7 @@ def _block(weights: Mapping[str, torch.Tensor], name: str, place: str) -> list[_
     for dilation, factor, offset in zip(
         DILATIONS, factors.chunk(len(DILATIONS)), offsets, strict=True
     ):
-        layers = f"{name}.Conv3D_{dilation}.layers"
-        picture, time = _convolutions(weights, layers, factor)
+        picture, time = _convolutions(weights, f"{name}.Conv3D_{dilation}.layers", factor)
         seen = None if picture is None else ready(picture)
         branches.append(_Branch(dilation, seen, ready(time), offset.float().to(place)))
     return branches
@@ -154,8 +151,7 @@ def _convolutions(
 
 def _through_stack(x: torch.Tensor, blocks: list[list[_Branch]]) -> torch.Tensor:
     first = _through_block(x, blocks[0]).relu_()
-    second = _through_block(first, blocks[1]).relu_()
-    return functional.avg_pool2d(second.add_(first), 2)
+    return functional.avg_pool2d(_through_block(first, blocks[1]).relu_().add_(first), 2)
 
 
 def _through_block(x: torch.Tensor, branches: list[_Branch]) -> torch.Tensor:

@@ -21,8 +21,6 @@ not been run with vLLM itself. Qwen2.5-VL learns the time of its frames since th
 2026 only (vllm pull request 47736); older ones take them to be a fixed time apart.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import threading
 from abc import abstractmethod
@@ -171,7 +169,6 @@ class VllmCaptioner(VllmModel):
 
     def _prompt(self, question: Question) -> dict[str, Any]:
         qwen.require_rate(question.rate)
-        text = captioners.seeing(self._tokenizer, self._template, self._family, question)
         frames, see = question.frames, self._see
         video = qwen.stacked(frames) if see is None else qwen.fitted(frames, see)
         count = len(video)
@@ -184,6 +181,7 @@ class VllmCaptioner(VllmModel):
             # They are sampled already.
             "do_sample_frames": False,
         }
+        text = captioners.seeing(self._tokenizer, self._template, self._family, question)
         return {"prompt": text, "multi_modal_data": {"video": (video, when)}}
 
 

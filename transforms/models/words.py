@@ -16,8 +16,6 @@ among the words of the model, where it ends its line. Only what stands in front 
 that comes to speak of thinking later is left as it is.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace

@@ -75,7 +75,6 @@ class Aesthetic(StepOnFrames[AestheticOptions]):
             document="aesthetic_score",
         ),
     )
-    original = True
     side = 256
 
     @property
@@ -102,13 +101,13 @@ class Aesthetic(StepOnFrames[AestheticOptions]):
         yield self.rule("aesthetic_score", ">=", USUAL_THRESHOLD if least is None else least)
 
     def require(self) -> None:
-        from finecut.transforms.models.aesthetics import require_aesthetics
+        from finecut.transforms.models.scorers import require_aesthetics
 
         o = self.options
         require_aesthetics(o.aesthetic_clip, o.aesthetic_head, o.model_dir)
 
     def load(self) -> Looker:
-        from finecut.transforms.models.aesthetics import AestheticScorer
+        from finecut.transforms.models.scorers import AestheticScorer
 
         o = self.options
         return AestheticScorer.load(

@@ -148,7 +148,6 @@ class CaptionOptions(WriterMachine):
 class Caption(StepOnClips[CaptionOptions]):
     name, order, label, place = "caption", 90, "CaptionClips", "captioned"
     Options = CaptionOptions
-    original = True
     gives, of_windows = "caption", True
     has_model = True
     switch = "generate_captions"

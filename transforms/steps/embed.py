@@ -6,7 +6,7 @@ from typing import Final
 
 from finecut.io.layout import TABLES, VECTORS
 from finecut.transforms.models.known_models import EMBEDDING_MODELS
-from finecut.transforms.models.weights.packages import LITE_MODEL
+from finecut.transforms.models.weights.naming import LITE_MODEL
 from finecut.transforms.needs import Needs
 from finecut.transforms.option import AUTO, EMBED, ENDPOINT, LITE, MEASURED, option
 from finecut.transforms.step_base import Seen, StepOnClips, Surroundings, Work
@@ -58,7 +58,6 @@ class Embed(StepOnClips[EmbedOptions]):
     name, order, label, place = "embed", 80, "EmbedClips", "embedded"
     Options = EmbedOptions
     artefacts = (VECTORS, TABLES)
-    original = True
     errors, gives = "embedding", "vector"
     has_model = True
     switch = "no_generate_embeddings"
@@ -69,8 +68,9 @@ class Embed(StepOnClips[EmbedOptions]):
 
         algorithm = algorithm_of(self.options, ask=False)
         if algorithm == LITE:
-            packages = (LITE_MODEL.place[0], "onnxruntime", "onnx")
-            return Needs(packages=packages, command=LITE_MODEL.install)
+            return Needs(
+                packages=(LITE_MODEL.place[0], "onnxruntime", "onnx"), command=LITE_MODEL.install
+            )
         if algorithm == ENDPOINT:
             return Needs(hosts=(self.options.embedding_endpoint or "",))
         return Needs(models=(algorithm,), packages=("torch", "transformers"), extra="models")

@@ -104,7 +104,6 @@ class EnhanceOptions(CaptionOptions):
 class Enhance(StepOnTexts[EnhanceOptions]):
     name, order, label = "enhance", 100, "EnhanceCaptions"
     Options = EnhanceOptions
-    original = True
     has_model = True
     switch = "enhance_captions"
 

@@ -46,7 +46,6 @@ class Motion(StepInCut[MotionOptions]):
             document="motion_score.per_patch_min_256",
         ),
     )
-    original = True
     reads_vectors = True
 
     def rules(self) -> Iterable[Rule]:

@@ -53,7 +53,6 @@ class Preview(StepOnClips[PreviewOptions]):
     Options = PreviewOptions
     switch = "generate_previews"
     artefacts = (PREVIEWS,)
-    original = True
     gives, of_windows = "preview", True
 
     def seen(self, ask: bool = True) -> Seen:
@@ -66,11 +65,10 @@ class Preview(StepOnClips[PreviewOptions]):
         o = self.options
         for window in clip.windows:
             file = folder / f"{window.start_frame}_{window.end_frame}.webp"
-            indices = frames_of_window(sheet, window, o.preview_target_fps)
             write_webp(
                 file,
                 sheet,
-                indices,
+                frames_of_window(sheet, window, o.preview_target_fps),
                 height=o.preview_target_height,
                 rate=o.preview_target_fps,
                 quality=o.preview_quality,

@@ -42,7 +42,6 @@ class Quality(StepInCut[QualityOptions]):
         Score("letterbox", unit="share of the picture", better="less"),
         Score("frozen", unit="share of the frames", better="less"),
     )
-    original = True
 
     def rules(self) -> Iterable[Rule]:
         return map(rule_of, QUALITY_RULES)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from finecut.transforms.filter.comparing import Rule
-from finecut.transforms.models.weights.packages import TEXT_MODEL
+from finecut.transforms.models.weights.naming import TEXT_MODEL
 from finecut.transforms.needs import Needs
 from finecut.transforms.option import MODELS, filter_option, threshold_option
 from finecut.transforms.step_base import Looker, Score, StepOnFrames
@@ -38,7 +38,6 @@ class Text(StepOnFrames[TextOptions]):
         ),
         Score("text_max", title="text, largest", unit="share of the picture", better="less"),
     )
-    original = True
     side = 360
 
     @property
@@ -53,6 +52,6 @@ class Text(StepOnFrames[TextOptions]):
         yield self.rule("text_coverage", "<=", self.options.text_threshold)
 
     def load(self) -> Looker:
-        from finecut.transforms.models.screening import TextScorer
+        from finecut.transforms.models.scorers import TextScorer
 
         return TextScorer()

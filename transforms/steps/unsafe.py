@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from finecut.transforms.filter.comparing import Rule
-from finecut.transforms.models.weights.packages import UNSAFE_MODEL
+from finecut.transforms.models.weights.naming import UNSAFE_MODEL
 from finecut.transforms.needs import Needs
 from finecut.transforms.option import MODELS, filter_option, threshold_option
 from finecut.transforms.step_base import Looker, Score, StepOnFrames
@@ -38,7 +38,6 @@ class Unsafe(StepOnFrames[UnsafeOptions]):
         ),
         Score("unsafe_mean", title="unsafe, mean", unit="probability", better="less"),
     )
-    original = True
     side = 256
 
     @property
@@ -53,6 +52,6 @@ class Unsafe(StepOnFrames[UnsafeOptions]):
         yield self.rule("unsafe_max", "<=", self.options.unsafe_threshold)
 
     def load(self) -> Looker:
-        from finecut.transforms.models.screening import UnsafeScorer
+        from finecut.transforms.models.scorers import UnsafeScorer
 
         return UnsafeScorer()

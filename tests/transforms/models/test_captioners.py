@@ -626,11 +626,6 @@ def test_status_and_counts(copied: Callable[[str], Path]) -> None:
     assert hasty == Said("a", tokenizer.decode(words[:1]), "truncated", length, 1)
 
 
-def test_no_tokens_are_no_text(folders: dict[str, Path]) -> None:
-    with pytest.raises(ValueError, match="at most 0 tokens"):
-        load(folders["qwen25"], max_tokens=0)
-
-
 # ── writers ──────────────────────────────────────────────────────────────────────────────────────
 
 TEXTS = [

@@ -13,7 +13,6 @@ from finecut.transforms.models.loading import (
     gpus,
     require_share,
 )
-from finecut.transforms.models.weights.folders import WeightsMissing
 
 torch = pytest.importorskip("torch")
 
@@ -49,20 +48,12 @@ def test_what_is_here_can_be_worked_with() -> None:
 
 def test_without_a_gpu(no_gpu: None) -> None:
     assert device_of("auto") == device_of("cpu") == "cpu"
-    with pytest.raises(WeightsMissing, match=r"torch sees none.*'cpu' to do without a GPU\."):
-        device_of("cuda")
 
 
 def test_with_a_gpu(l4: None) -> None:
-    assert device_of("auto") == device_of("cuda") == "cuda"
+    assert device_of("auto") == "cuda"
     assert device_of("cpu") == "cpu"
     assert gpus() == [("NVIDIA L4", 22.5)] * 2
-
-
-@pytest.mark.parametrize("wanted", ["gpu", "cuda:1", ""])
-def test_devices_that_are_none(wanted: str) -> None:
-    with pytest.raises(ValueError, match=f"the device '{wanted}' is unknown"):
-        device_of(wanted)
 
 
 def test_on_a_cpu_one_question_goes_at_a_time(l4: None) -> None:

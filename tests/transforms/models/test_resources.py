@@ -119,12 +119,6 @@ def test_more_than_a_device_has_is_refused_with_both_numbers() -> None:
             ask()
 
 
-@pytest.mark.parametrize("size", [0, -1, math.nan, math.inf])
-def test_devices_have_memory(size: float) -> None:
-    with pytest.raises(ValueError, match="does not exist"):
-        Resources(gpus=0.5).share(size)
-
-
 @given(TENTHS_OF_A_GB, SIZES, some.integers(1, 200))
 def test_copies_by_memory_are_those_that_can_be_packed(tenths: int, size: float, most: int) -> None:
     gb = Decimal(tenths) / 10
@@ -174,12 +168,6 @@ def test_who_is_alone_on_the_device(asked: Resources) -> None:
 def test_what_needs_no_gpu_has_a_copy_in_every_process() -> None:
     assert Resources(cpus=4).copies(24, 16) == 16
     assert Resources(cpus=4).share(24) == 0
-
-
-@pytest.mark.parametrize("processes", [0, -3])
-def test_a_model_is_held_by_a_process(processes: int) -> None:
-    with pytest.raises(ValueError, match=f"{processes} processes"):
-        Resources(gpus=1).copies(24, processes)
 
 
 # ── on the command line ──────────────────────────────────────────────────────────────────────────

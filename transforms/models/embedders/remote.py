@@ -25,8 +25,6 @@ within the repository, which is made whole here, and wants two things that are n
 package ``flash_attn``, and ``bert-large-uncased`` in the cache of the hub.
 """
 
-from __future__ import annotations
-
 import importlib
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -116,9 +114,6 @@ class OwnCodeEmbedder(Embedder):
     #: What it is asked by.
     method: str
 
-    def __init__(self, model: Any, used: ModelUsed, known: EmbeddingModel) -> None:
-        super().__init__(model, used, known.frames, known.side)
-
     @classmethod
     def load(
         cls,
@@ -138,7 +133,8 @@ class OwnCodeEmbedder(Embedder):
                 f"folder was named; finecut supports "
                 f"{', '.join(known.repository for known in EMBEDDING_MODELS.values())}."
             )
-        loaded = cls(model, used, _model_of(name))
+        known = _model_of(name)
+        loaded = cls(model, used, known.frames, known.side)
         loaded.prepare(found)
         return loaded
 
@@ -151,8 +147,7 @@ class OwnCodeEmbedder(Embedder):
 
         pixels = torch.cat([self._pixels(question) for question in questions])
         answer = getattr(self._model, self.method)(pixels.to(self._device, self._dtype))
-        rows: Tensor = getattr(answer, "visual_proj", answer)
-        return rows.reshape(len(questions), -1)
+        return getattr(answer, "visual_proj", answer).reshape(len(questions), -1)
 
     @abstractmethod
     def _pixels(self, question: Question) -> Tensor:
@@ -179,8 +174,7 @@ class CosmosEmbed1(OwnCodeEmbedder):
 
     def _pixels(self, question: Question) -> Tensor:
         frames = np.stack(question.frames).transpose(0, 3, 1, 2)[None]
-        videos: Tensor = self._processor(videos=np.ascontiguousarray(frames))["videos"]
-        return videos
+        return self._processor(videos=np.ascontiguousarray(frames))["videos"]
 
 
 class InternVideo2(OwnCodeEmbedder):
@@ -271,9 +265,8 @@ def _class_name(located: Located, kind: str) -> str:
 
 def _own_class(located: Located, kind: str) -> Any:
     """A class of the model's own code."""
-    dynamic = needed("transformers.dynamic_module_utils", PURPOSE)
     _put_back()
-    return dynamic.get_class_from_dynamic_module(
+    return needed("transformers.dynamic_module_utils", PURPOSE).get_class_from_dynamic_module(
         _class_name(located, kind), str(located.path), local_files_only=True
     )
 
@@ -281,10 +274,9 @@ def _own_class(located: Located, kind: str) -> Any:
 def _built(located: Located, device: str) -> Any:
     """The model with its weights, on the device, ready to be asked."""
     device = device_of(device)
-    config_class = _own_class(located, "AutoConfig")
-    config = _whole_paths(config_of(located), located.path)
-    model = _own_class(located, "AutoModel")(config_class.from_dict(config))
-    model = model.to(dtype_of(device))
+    said = _whole_paths(config_of(located), located.path)
+    config = _own_class(located, "AutoConfig").from_dict(said)
+    model = _own_class(located, "AutoModel")(config).to(dtype_of(device))
     _fill(model, located)
     return model.to(device).eval()
 
@@ -321,10 +313,10 @@ def _missing(model: Any, seen: set[str]) -> Iterator[str]:
             yield name
 
 
-def _tensors(path: Path) -> dict[str, Any]:
+def _tensors(path: Path) -> Any:
+    """Tensors by their names."""
     if path.suffix == ".safetensors":
-        held: dict[str, Any] = needed("safetensors.torch", PURPOSE).load_file(path)
-        return held
+        return needed("safetensors.torch", PURPOSE).load_file(path)
     found = load_pickled(path)
     # Training states hold the model below one of these names.
     for key in ("model", "module", "state_dict"):
@@ -363,8 +355,4 @@ def _put_back() -> None:
                 setattr(old, function, getattr(new, function))
     utils = importlib.import_module("transformers.modeling_utils")
     if not hasattr(utils, GONE):
-        setattr(utils, GONE, _gone)
-
-
-def _gone(*_: Any) -> None:
-    raise NotImplementedError(f"transformers 5 has no {GONE}, so no network can be made smaller.")
+        setattr(utils, GONE, None)

@@ -14,14 +14,12 @@ shown as a path or a name. So an ``@`` behind the host is refused; one that is m
 Nothing here looks for a server, and nothing heavy is imported: options are checked with it.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import os
 import re
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Self
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from finecut.transforms.models.weights.naming import WeightsMissing
@@ -70,7 +68,7 @@ class Address:
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
     @classmethod
-    def read(cls, url: str, key: str | None = None) -> Address:
+    def read(cls, url: str, key: str | None = None) -> Self:
         """The address in a url; without a key, the user in the url or the environment gives one."""
         split = _split(url)
         authorization, secrets = _authorization(split, key)
@@ -124,33 +122,6 @@ def check_address(url: str, what: str = "the URL of the server") -> str | None:
     >>> check_address("host:8000/v1", "--captioning-endpoint").partition(",")[0]
     '--captioning-endpoint has no scheme'
     """
-    wrong = _wrong(url)
-    return None if wrong is None else f"{what} {wrong}"
-
-
-def name_in(url: str) -> str:
-    """The name of the model that a url says; nothing when it says none.
-
-    >>> name_in("http://host:8000/v1#Qwen/Qwen2.5-VL-7B-Instruct")
-    'Qwen/Qwen2.5-VL-7B-Instruct'
-    """
-    _split(url)
-    return _name(url)
-
-
-def _name(url: str) -> str:
-    return unquote(url.partition("#")[2]).strip()
-
-
-def _split(url: str) -> SplitResult:
-    """The parts of a url; raises when something is wrong with it."""
-    wrong = check_address(url, "the URL of the server (--…-endpoint)")
-    if wrong is not None:
-        raise EndpointRefused(wrong)
-    return urlsplit(url)
-
-
-def _wrong(url: str) -> str | None:
     place, hash_, _ = url.partition("#")
     name, supported = _name(url), place.lower().startswith(("http://", "https://"))
     scheme = re.match(r"[a-z][a-z0-9+.-]*(?=://)", place, re.IGNORECASE)
@@ -189,7 +160,28 @@ def _wrong(url: str) -> str | None:
             "model is served.",
         ),
     )
-    return next((why for wrong, why in faults if wrong), None)
+    return next((f"{what} {why}" for wrong, why in faults if wrong), None)
+
+
+def name_in(url: str) -> str:
+    """The name of the model that a url says; nothing when it says none.
+
+    >>> name_in("http://host:8000/v1#Qwen/Qwen2.5-VL-7B-Instruct")
+    'Qwen/Qwen2.5-VL-7B-Instruct'
+    """
+    _split(url)
+    return _name(url)
+
+
+def _name(url: str) -> str:
+    return unquote(url.partition("#")[2]).strip()
+
+
+def _split(url: str) -> SplitResult:
+    """The parts of a url; raises when something is wrong with it."""
+    if wrong := check_address(url, "the URL of the server (--…-endpoint)"):
+        raise EndpointRefused(wrong)
+    return urlsplit(url)
 
 
 def _names_host(url: str) -> bool:

@@ -14,8 +14,6 @@ for some seconds (vLLM: five) without a word, so a kept one that breaks is repla
 of the environment are not used, and redirects are not followed: both would take the key elsewhere.
 """
 
-from __future__ import annotations
-
 import contextlib
 import http.client
 import json
@@ -66,10 +64,6 @@ class Line:
         retries: int = RETRIES,
         pause: Pause = time.sleep,
     ) -> None:
-        if not 0 < timeout < float("inf"):
-            raise ValueError(
-                f"a timeout of {timeout} seconds is impossible: it must be above 0 and finite."
-            )
         self.address, self.timeout = address, timeout
         self._retries, self._pause = retries, pause
         self._tls = ssl.create_default_context() if address.tls else None
@@ -91,8 +85,8 @@ class Line:
             "Authorization": self.address.authorization,
         }
         headers = {name: value for name, value in known.items() if value is not None}
-        target = self.address.target(path)
-        return {"method": method, "url": target, "body": body, "headers": headers}
+        url = self.address.target(path)
+        return {"method": method, "url": url, "body": body, "headers": headers}
 
     def _asked(self, request: dict[str, Any], identifier: str = "") -> dict[str, Any]:
         ends = time.monotonic() + self.timeout

@@ -3,8 +3,6 @@
 The manual is that of the package (:mod:`finecut.transforms.models.endpoint`).
 """
 
-from __future__ import annotations
-
 import base64
 import io
 import sys
@@ -143,8 +141,7 @@ class EndpointCaptioner(_Endpoint):
             return Said(question.id, "", BLOCKED, *tokens)
         # A server may repeat what it was sent, its key included.
         text = self._line.address.struck(parts.get("text", ""))
-        raw = Said(question.id, text, OK, *tokens)
-        return answered(raw, ended=reason != "length")
+        return answered(Said(question.id, text, OK, *tokens), ended=reason != "length")
 
     def _learn(self, fingerprint: object) -> None:
         """What the server calls the state it is in, if it says so, is the model's revision."""
@@ -222,9 +219,9 @@ def _model(line: Line, certain: bool = False) -> str:
 
 def _served(line: Line) -> list[str]:
     """The names a server lists."""
-    listed = line.get("/models").get("data")
-    entries = [entry for entry in _list(listed) if isinstance(entry, dict)]
-    return [name for entry in entries if _is_name(name := entry.get("id"))]
+    listed = _list(line.get("/models").get("data"))
+    names = [entry.get("id") for entry in listed if isinstance(entry, dict)]
+    return [name for name in names if _is_name(name)]
 
 
 def _is_name(name: object) -> TypeGuard[str]:

@@ -23,11 +23,9 @@ which files are wanted, what a person can do where they cannot be had, and that 
 there is not asked for.
 
 What others need of a model's files is found here; beside it live ``naming`` (names, commits, pins,
-what is raised), ``whole`` (whole folders, revisions, a model's own code) and ``packages`` (small
-models inside packages of PyPI).
+what is raised, small models inside packages of PyPI) and ``whole`` (whole folders, revisions, a
+model's own code).
 """
-
-from __future__ import annotations
 
 import contextlib
 import hashlib
@@ -216,16 +214,15 @@ def from_hub(model_dir: str | None, wish: Wish, only: Sequence[str] = ()) -> Pat
         return _downloaded(hub, cache, wish, only)
     # The bases of the hub's error are those of its HTTP library, which differs between versions.
     except (*errors.HfHubHTTPError.__bases__, OSError, ValueError) as error:
-        offline = hub.is_offline_mode()
-        reason = "HF_HUB_OFFLINE forbids downloads" if offline else first_line(error)
+        forbidden = hub.is_offline_mode() and "HF_HUB_OFFLINE forbids downloads"
         where = "--model-dir was not given" if model_dir is None else f"not below {model_dir}"
         typed = command(wish.name, Path("models", wish.name), wish.commit, wish.code)
         raise WeightsMissing(
             f"the weights of {wish.name!r} are not on this machine ({where}, there is no folder "
             f"of that name, and the cache {cache} does not contain all of them), and they could "
-            f"not be downloaded from the hub: {reason}. Usually the workers have no internet "
-            f"access. On a machine with internet access, run {typed} and give --model-dir "
-            "models, or copy that folder to a bucket and give --model-dir gs://…"
+            f"not be downloaded from the hub: {forbidden or first_line(error)}. Usually the "
+            f"workers have no internet access. On a machine with internet access, run {typed} and "
+            "give --model-dir models, or copy that folder to a bucket and give --model-dir gs://…"
         ) from error
 
 

@@ -11,8 +11,6 @@ Python files that a model brings along run with all rights, so they are taken on
 own folder, from the hub only at a commit that somebody named, and only when that was permitted.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import pickle
@@ -213,9 +211,8 @@ def _add(digest: Any, *parts: bytes) -> None:
 
 def _samples(path: Path) -> Iterator[bytes]:
     """The header of a file of weights, and some bytes from the middle of every tensor."""
-    blocks = _blocks(path)
     with path.open("rb", buffering=0) as file:
-        for at, count in blocks:
+        for at, count in _blocks(path):
             file.seek(at)
             yield file.read(count)
 
@@ -295,11 +292,12 @@ def no_commit(name: str, where: str) -> CodeRefused:
 
 def _mapped(value: Any, inside: bool = False) -> Iterator[str]:
     """What every ``auto_map`` points at; parts of a model have configurations of their own."""
-    if isinstance(value, str) and inside:
-        yield value
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _mapped(inner, inside)
-    elif isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _mapped(inner, inside or key == "auto_map")
+    match value:
+        case str() if inside:
+            yield value
+        case list():
+            for inner in value:
+                yield from _mapped(inner, inside)
+        case dict():
+            for key, inner in value.items():
+                yield from _mapped(inner, inside or key == "auto_map")

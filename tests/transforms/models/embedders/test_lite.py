@@ -41,7 +41,7 @@ from finecut.transforms.models.embedders.lite import (
 )
 from finecut.transforms.models.embedders.lite_network import read_tensors
 from finecut.transforms.models.weights.folders import WeightsMissing
-from finecut.transforms.models.weights.packages import LITE_MODEL, package_file
+from finecut.transforms.models.weights.naming import LITE_MODEL, package_file
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")

@@ -137,7 +137,8 @@ def test_in_half_precision_vectors_are_nearly_the_same(tmp_path: Path) -> None:
     exact = load_cosmos(cosmos_in(tmp_path / "it"))
     question = Question("a", noise(8))
     [expected] = exact.answer([question])
-    half = CosmosEmbed1(exact._model.to(torch.bfloat16), exact.used, EMBEDDING_MODELS[COSMOS])
+    model = exact._model.to(torch.bfloat16)
+    half = CosmosEmbed1(model, exact.used, exact.frames, exact.side)
     half._processor = exact._processor
     [answer] = half.answer([question])
     assert answer.numbers.dtype == np.float32
