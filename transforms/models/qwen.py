@@ -241,8 +241,10 @@ def moments(count: int, rate: float, together: int) -> list[float]:
     >>> moments(5, 2.0, 2)
     [0.25, 1.25, 2.0]
     """
-    starts = range(0, count, together)
-    return [(first + min(first + together - 1, count - 1)) / rate / 2 for first in starts]
+    return [
+        (first + min(first + together - 1, count - 1)) / rate / 2
+        for first in range(0, count, together)
+    ]
 
 
 def require_rate(rate: float) -> None:

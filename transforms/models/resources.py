@@ -145,8 +145,8 @@ class Resources:
             )
         return _exact(self.gpus) + _exact(self.gpu_memory_gb) / _exact(gpu_gb)
 
-    def hints(self, accelerator: str | None = None, num_gpus: int = 1) -> dict[str, str]:
-        """Beam's resource hints; ``num_gpus`` is how many GPUs a machine has at least.
+    def hints(self, accelerator: str | None = None) -> dict[str, str]:
+        """Beam's resource hints.
 
         Beam takes numbers of CPUs as text only.
 
@@ -157,8 +157,8 @@ class Resources:
         """
         hints = {}
         if self.needs_gpu:
-            count = max(1, num_gpus, math.ceil(self.gpus))
-            hints["accelerator"] = f"type:{self._accelerator(accelerator)};count:{count};{DRIVER}"
+            kind, count = self._accelerator(accelerator), max(1, math.ceil(self.gpus))
+            hints["accelerator"] = f"type:{kind};count:{count};{DRIVER}"
         if self.cpus > 1:
             hints["cpu_count"] = str(math.ceil(self.cpus))
         if self.memory_gb:

@@ -187,9 +187,12 @@ def _over_time(x: torch.Tensor, branch: _Branch) -> torch.Tensor:
     """
     frames, _, height, width = x.shape
     places = x.permute(0, 2, 3, 1).reshape(1, frames, height * width, -1).permute(0, 3, 1, 2)
-    reach = branch.dilation
     result = functional.conv2d(
-        places, branch.over_time, branch.offset, padding=(reach, 0), dilation=(reach, 1)
+        places,
+        branch.over_time,
+        branch.offset,
+        padding=(branch.dilation, 0),
+        dilation=(branch.dilation, 1),
     )
     return result.permute(0, 2, 3, 1).reshape(frames, height, width, -1)
 

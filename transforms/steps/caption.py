@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
 
 from finecut.transforms.models.known_models import CAPTIONERS
 from finecut.transforms.needs import Needs
@@ -30,10 +29,10 @@ from finecut.transforms.steps.shared import (
 )
 
 #: While clips are captioned twice.
-TWICE: Final = "twice"
+TWICE = "twice"
 
 #: What captioners are asked, in our own words; ``--captioning-prompt-text`` replaces it.
-CAPTION: Final = {
+CAPTION = {
     DEFAULT: (
         "Describe this video in detail: who and what is to be seen, what happens from beginning to "
         "end, the place and the light, how the camera moves, and the mood. Say only what the "
@@ -56,7 +55,7 @@ CAPTION: Final = {
 }
 
 #: Put before the first caption when it is asked for once more.
-SECOND: Final = (
+SECOND = (
     "Here is a first description of this video. Look again, correct what is wrong in it, and add "
     "what is missing:"
 )
@@ -158,10 +157,9 @@ class Caption(StepOnClips[CaptionOptions]):
         return needs_of_writer(o.captioning_algorithm, o.captioning_endpoint, o)
 
     def works_by(self, condition: str) -> bool:
-        o = self.options
         return {
-            IN_PROCESS: o.captioning_algorithm != ENDPOINT,
-            TWICE: o.captioning_stage2_caption,
+            IN_PROCESS: self.options.captioning_algorithm != ENDPOINT,
+            TWICE: self.options.captioning_stage2_caption,
         }.get(condition, True)
 
     def contradictions(self) -> Iterator[str]:
@@ -180,8 +178,7 @@ class Caption(StepOnClips[CaptionOptions]):
         )
 
     def seen(self, ask: bool = True) -> Seen:
-        o = self.options
-        return Seen(windows=o.captioning_sampling_fps, side=o.captioning_side)
+        return Seen(windows=self.options.captioning_sampling_fps, side=self.options.captioning_side)
 
     def work(self, given: Surroundings) -> Work:
         from finecut.transforms.models.choosing import captioning

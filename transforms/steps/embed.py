@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
 
 from finecut.io.layout import TABLES, VECTORS
 from finecut.transforms.models.known_models import EMBEDDING_MODELS
@@ -20,8 +19,8 @@ from finecut.transforms.steps.shared import (
 
 #: Embedders that are known by a name of their own; auto is the best that --model-dir has, else one
 #: that needs no download.
-EMBEDDERS: Final = (AUTO, LITE, *EMBEDDING_MODELS, ENDPOINT)
-WITHOUT: Final = "embeddings (--no-generate-embeddings turns them off)"
+EMBEDDERS = (AUTO, LITE, *EMBEDDING_MODELS, ENDPOINT)
+WITHOUT = "embeddings (--no-generate-embeddings turns them off)"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
 
 from finecut.transforms.models.known_models import WRITERS
 from finecut.transforms.needs import Needs
@@ -21,10 +20,10 @@ from finecut.transforms.steps.shared import (
     wrong_with_prompt,
 )
 
-WITHOUT: Final = "--enhance-captions"
+WITHOUT = "--enhance-captions"
 
 #: What text models are told; ``--enhance-captions-prompt-text`` replaces it.
-ENHANCE: Final = {
+ENHANCE = {
     DEFAULT: (
         "You are given the caption of a video. Write it again, richer in detail and longer than it "
         "was, in clear and plain language. Keep every fact, invent none, and answer with the new "

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
 
 from finecut.transforms.needs import Needs
 from finecut.transforms.option import (
@@ -21,7 +20,7 @@ from finecut.transforms.option import (
 #: When these options have an effect: while a model is loaded here that may lie in a folder; where
 #: an answer is waited for; where clips are handed over several at once.
 IN_PROCESS, AWAITED, BATCHED = "in process", "awaited", "batched"
-MOST_TOKENS: Final = 32_768
+MOST_TOKENS = 32_768
 #: Three kinds of footage, as in NeMo Curator: anything, a camera in a car, and one that watches a
 #: street.
 DEFAULT, AV, AV_SURVEILLANCE = VARIANTS = "default", "av", "av-surveillance"

@@ -137,17 +137,15 @@ def kind_of(config: Any, name: str, trust_remote_code: bool = False) -> Kind:
     kind = config.get("model_type")
     if isinstance(kind, str) and kind in KINDS:
         return KINDS[kind]
-    own = ""
-    if "auto_map" in config:
-        own = (
-            " It has its own Python code, and finecut can use such models only if they are "
-            "cosmos-embed1-224p (336p, 448p) or internvideo2"
-            f"{', even with --trust-remote-code' if trust_remote_code else ''}."
-        )
+    own = (
+        " It has its own Python code, and finecut can use such models only if they are "
+        "cosmos-embed1-224p (336p, 448p) or internvideo2"
+        f"{', even with --trust-remote-code' if trust_remote_code else ''}."
+    )
     raise WeightsMissing(
         f"the model {name!r} is of the kind {kind!r}, and finecut cannot get vectors of clips "
-        f"from that kind.{own} Give --embedding-algorithm a model of one of these kinds: "
-        f"{', '.join(KINDS)}."
+        f"from that kind.{own if 'auto_map' in config else ''} Give --embedding-algorithm a model "
+        f"of one of these kinds: {', '.join(KINDS)}."
     )
 
 

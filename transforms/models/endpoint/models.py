@@ -175,20 +175,16 @@ class EndpointEmbedder(_Endpoint):
         numbers = _numbers(_first(reply, "data").get("embedding"))
         if numbers is None or not numbers.size:
             raise self._garbled("no vector", reply)
-        self._check(numbers.size)
-        return Vector(question.id, numbers)
-
-    def _check(self, dimension: int) -> None:
-        """All vectors have as many numbers as the first."""
         with self._learning:
             if self.used.dimension is None:
-                self.used = replace(self.used, dimension=dimension)
-            elif self.used.dimension != dimension:
+                self.used = replace(self.used, dimension=numbers.size)
+            elif self.used.dimension != numbers.size:
                 raise EndpointGarbled(
-                    f"{self._line.address} answered with a vector of {dimension} numbers, after "
+                    f"{self._line.address} answered with a vector of {numbers.size} numbers, after "
                     f"one of {self.used.dimension}. Usually another model was started under the "
                     "same name; vectors of different models cannot be compared."
                 )
+        return Vector(question.id, numbers)
 
 
 # ── which model ──────────────────────────────────────────────────────────────────────────────────
