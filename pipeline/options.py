@@ -21,7 +21,7 @@ from finecut.transforms.filter.rules import OWN, Rule, parse_rule
 from finecut.transforms.option import GROUPS, spelled
 from finecut.transforms.registry import ON_CLIPS, SCORING, STEPS, family_of
 from finecut.transforms.step_base import Step, StepOnClips
-from finecut.transforms.steps.model_folder import ModelFolder
+from finecut.transforms.steps.shared import ModelFolder
 
 if TYPE_CHECKING:
     from finecut.transforms.steps.aesthetic import AestheticOptions

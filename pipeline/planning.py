@@ -37,7 +37,14 @@ from finecut.transforms.split.detect import Detection
 from finecut.transforms.split.given import GivenCuts, digest_of_cuts, read_cuts
 from finecut.transforms.split.scenes import Trimming
 from finecut.transforms.split.spans import Cutter, FixedStride, Splitting
-from finecut.transforms.step_base import Seen, StepInCut, StepOnClips, StepOnFrames, Surroundings
+from finecut.transforms.step_base import (
+    ORIGINAL,
+    Seen,
+    StepInCut,
+    StepOnClips,
+    StepOnFrames,
+    Surroundings,
+)
 from finecut.transforms.work import Work
 from finecut.transforms.write.writing import Writing
 
@@ -95,7 +102,7 @@ def plan(options: Options, run: str | None = None, ask: bool = True) -> Plan:
     models = {
         kind.name: works[kind.name].model if kind.name in works else None
         for kind in ON_CLIPS
-        if kind.has_model and (kind.original or kind.name in works)
+        if kind.has_model and (kind.name in ORIGINAL or kind.name in works)
     }
     facts = facts_of(options, **models)
     return Plan(
@@ -200,7 +207,7 @@ def _of_later_steps(options: Options) -> set[str]:
     before there were such steps is what would be made now.
     """
     used = {step.name for step in (*options.measuring, *options.making)}
-    idle = [step for step in STEPS if not step.original and step.name not in used]
+    idle = [step for step in STEPS if step.name not in ORIGINAL and step.name not in used]
     others = {f.name for step in STEPS if step not in idle for f in fields(step.Options)}
     return {f.name for step in idle for f in fields(step.Options)} - others
 

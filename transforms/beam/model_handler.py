@@ -9,7 +9,7 @@ from apache_beam.ml.inference.base import ModelHandler
 
 from finecut.io.records import Clip
 from finecut.transforms.beam.inference import ModelStep
-from finecut.transforms.models.devices import work_alone
+from finecut.transforms.models.loading import work_alone
 
 
 class _Loaded:

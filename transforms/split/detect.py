@@ -136,7 +136,7 @@ def network(model_dir: str | None) -> "Network":
 
 @cache
 def _loaded(model_dir: str | None) -> "Network":
-    from finecut.transforms.models.devices import work_alone
+    from finecut.transforms.models.loading import work_alone
     from finecut.transforms.models.transnetv2 import load
 
     loaded = load(model_dir)

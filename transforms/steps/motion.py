@@ -1,7 +1,5 @@
 """How much moves in a clip."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -48,7 +46,6 @@ class Motion(StepInCut[MotionOptions]):
             document="motion_score.per_patch_min_256",
         ),
     )
-    original = True
     reads_vectors = True
 
     def rules(self) -> Iterable[Rule]:

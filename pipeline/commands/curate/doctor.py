@@ -38,7 +38,7 @@ from finecut.pipeline.running import check_scratch
 from finecut.transforms.beam.guard import attempted
 from finecut.transforms.cut.chunk import Cutting, cut_chunk
 from finecut.transforms.measure.looking import Looking
-from finecut.transforms.models.devices import gpus
+from finecut.transforms.models.loading import gpus
 from finecut.transforms.split.spans import FixedStride, chunks_of
 from finecut.transforms.step import EachClip, looked_at_or_not
 from finecut.transforms.steps.embed import Embed

@@ -17,8 +17,8 @@ from finecut.io.media.cutting import Recipe, cut
 from finecut.io.records import Clip, ModelUsed
 from finecut.transforms.caption.asking import Answer, Asked, Question, Vector
 from finecut.transforms.cut.chunk import LOOK_AT_NOTHING
-from finecut.transforms.embed.clips import EmbedClips, embedded
 from finecut.transforms.measure.looking import ClipLook, even_moments, keep_sheet, sheet_of
+from finecut.transforms.work import AskModel
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Clip]:
 
 
 def embed(clips: Sequence[Clip], model: Eye, folder: Path) -> list[Clip]:
-    return embedded(clips, Asked(model), embedding_by(model, looking_in(folder)))
+    return embedding_by(model, looking_in(folder)).run(clips, Asked(model))
 
 
 def test_frames_are_spread_evenly_over_the_whole_clip(clips: list[Clip], tmp_path: Path) -> None:
@@ -173,13 +173,13 @@ def test_the_transform_says_what_the_function_says(
     clips: list[Clip], tmp_path: Path, together: int
 ) -> None:
     embedding = embedding_by(Blind(), looking_in(tmp_path), together)
-    plain = sorted(embedded(clips, Asked(Blind()), embedding), key=lambda c: c.id)
+    plain = sorted(embedding.run(clips, Asked(Blind())), key=lambda c: c.id)
 
     def check(found: list[Clip]) -> None:
         assert sorted(found, key=lambda c: c.id) == plain
 
     with beam.Pipeline("FnApiRunner") as pipeline:
-        assert_that(pipeline | beam.Create(clips) | EmbedClips(embedding), check)
+        assert_that(pipeline | beam.Create(clips) | AskModel(embedding), check)
 
 
 @pytest.mark.parametrize("copies", [1, 2])
@@ -188,13 +188,13 @@ def test_a_model_that_all_processes_share_says_the_same(
 ) -> None:
     """It sits in a process of its own, and is called by proxy."""
     embedding = embedding_by(Blind(), looking_in(tmp_path))
-    plain = sorted(embedded(clips, Asked(Blind()), embedding), key=lambda c: c.id)
+    plain = sorted(embedding.run(clips, Asked(Blind())), key=lambda c: c.id)
 
     def check(found: list[Clip]) -> None:
         assert sorted(found, key=lambda c: c.id) == plain
 
     with beam.Pipeline("FnApiRunner") as pipeline:
-        asked = pipeline | beam.Create(clips) | EmbedClips(embedding, True, copies)
+        asked = pipeline | beam.Create(clips) | AskModel(embedding, True, copies)
         assert_that(asked, check)
 
 

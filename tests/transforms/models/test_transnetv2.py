@@ -427,9 +427,3 @@ def test_code_inside_the_file_is_not_run(weights: Path, tmp_path: Path) -> None:
     ):
         load(folder, "cpu")
     assert not victim.exists()
-
-
-@pytest.mark.parametrize("name", ["cuda:99", "meta", "toaster"])
-def test_a_device_that_is_not_there_is_refused(weights: Path, name: str) -> None:
-    with pytest.raises(ValueError, match=f"the device '{name}' is unknown"):
-        load(device=name)

@@ -22,7 +22,7 @@ from finecut.io.media.testfilm.paint import Flash, Painting, Scene, Transition, 
 from finecut.io.records import Source, Video
 from finecut.transforms.find.probe import probe_source
 from finecut.transforms.models.weights.folders import WeightsMissing
-from finecut.transforms.models.weights.packages import package_file
+from finecut.transforms.models.weights.naming import package_file
 from finecut.transforms.split.detect import (
     CONTENT,
     TRANSNETV2,

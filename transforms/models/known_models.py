@@ -1,10 +1,10 @@
-"""The caption models that have a short name: a new one is one entry here.
+"""The models of the Hugging Face hub that have a short name: a new one is one entry here.
 
-Models that have none, a folder, a bucket or an id of the hub, are loaded in the same way: which of
-the loaders in :mod:`~.captioners` a model needs is read from its folder.
+An embedder that brings code of its own is an entry and a class in :mod:`~.embedders.remote`; all
+others are known by their folders (:mod:`~.embedders.kinds`). So are captioners without a short
+name, a folder, a bucket or an id of the hub: which of the loaders in :mod:`~.captioners` a model
+needs is read from its folder.
 """
-
-from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,15 +13,47 @@ from typing import Final
 
 from finecut.transforms.models.resources import Resources
 
+#: What NeMo Curator's stages ask for.
+GPU: Final = Resources(gpu_memory_gb=20)
+
 
 @dataclass(frozen=True)
 class HubModel:
-    """A model of the Hugging Face hub, and what it takes in bfloat16 with room for questions."""
+    """A model of the hub, and what it takes in bfloat16 with room for questions."""
 
     repository: str
-    #: The commit that is loaded; seven digits of it are enough.
-    revision: str
+    #: The commit that is loaded, where one was tried; seven digits of it are enough.
+    revision: str | None
     resources: Resources
+
+
+@dataclass(frozen=True)
+class EmbeddingModel(HubModel):
+    """A model that embeds clips, and what it is shown of one."""
+
+    resources: Resources = GPU
+    #: Frames of a clip, and their shorter side.
+    frames: int = 8
+    side: int = 224
+
+
+#: Algorithm → its model.
+EMBEDDING_MODELS: Final[Mapping[str, EmbeddingModel]] = MappingProxyType(
+    {
+        "cosmos-embed1-224p": EmbeddingModel(
+            "nvidia/Cosmos-Embed1-224p", "787e0b996f5260a71ad474a283c90539a2e12986"
+        ),
+        "cosmos-embed1-336p": EmbeddingModel(
+            "nvidia/Cosmos-Embed1-336p", "0e8a28f7bf370f2dcb3b9b61d23e167d0d6b0e6f", side=336
+        ),
+        "cosmos-embed1-448p": EmbeddingModel(
+            "nvidia/Cosmos-Embed1-448p", "f60ec73636eb7c9cc25267367713b7b1b0cffaf3", side=448
+        ),
+        "internvideo2": EmbeddingModel("OpenGVLab/InternVideo2-Stage2_6B", None, frames=4),
+    }
+)
+COSMOS: Final = tuple(name for name in EMBEDDING_MODELS if name.startswith("cosmos"))
+INTERNVIDEO: Final = "internvideo2"
 
 
 @dataclass(frozen=True)
@@ -75,18 +107,24 @@ CAPTIONERS: Final = {name: model.captioner for name, model in CAPTION_MODELS.ite
 WRITERS: Final = {name: model.writer for name, model in CAPTION_MODELS.items() if model.writer}
 
 #: Repository → commit.
-PINNED_CAPTION_MODELS: Final = {
-    model.repository: model.revision for model in (*CAPTIONERS.values(), *WRITERS.values())
+PINNED_MODELS: Final = {
+    model.repository: model.revision
+    for model in (*EMBEDDING_MODELS.values(), *CAPTIONERS.values(), *WRITERS.values())
+    if model.revision
 }
-#: What a captioner or a writer without a short name takes: its size is not known.
-UNKNOWN_SIZE: Final = Resources(gpus=1)
+
+
+def algorithm_of(name: str) -> str | None:
+    """The algorithm that a name, or an id of the hub, with a commit or without, stands for.
+
+    >>> algorithm_of("nvidia/Cosmos-Embed1-336p@0e8a28f")
+    'cosmos-embed1-336p'
+    """
+    plain = name.partition("@")[0]
+    known = EMBEDDING_MODELS.items()
+    return next((key for key, model in known if plain in (key, model.repository)), None)
 
 
 def repository_of(name: str, models: Mapping[str, HubModel]) -> str:
     """The repository that a short name stands for; any other name as it is."""
     return models[name].repository if name in models else name
-
-
-def resources_of(name: str, models: Mapping[str, HubModel]) -> Resources:
-    """What the model takes of a machine."""
-    return models[name].resources if name in models else UNKNOWN_SIZE

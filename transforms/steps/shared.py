@@ -1,10 +1,7 @@
-"""The options that all steps share which may ask a model of another's making."""
-
-from __future__ import annotations
+"""The options that several steps share, and what is at odds in them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
 
 from finecut.transforms.needs import Needs
 from finecut.transforms.option import (
@@ -13,20 +10,52 @@ from finecut.transforms.option import (
     ENDPOINT,
     LONGEST_WAIT,
     MACHINES,
+    MODELS,
     TRANSFORMERS,
     VLLM,
     option,
+    rate_option,
 )
-from finecut.transforms.steps.model_folder import IN_PROCESS, ModelFolder
 
-#: When these options have an effect: where an answer is waited for; where clips are handed over
-#: several at once.
-AWAITED, BATCHED = "awaited", "batched"
-MOST_TOKENS: Final = 32_768
+#: When these options have an effect: while a model is loaded here that may lie in a folder; where
+#: an answer is waited for; where clips are handed over several at once.
+IN_PROCESS, AWAITED, BATCHED = "in process", "awaited", "batched"
+MOST_TOKENS = 32_768
+#: Three kinds of footage, as in NeMo Curator: anything, a camera in a car, and one that watches a
+#: street.
+DEFAULT, AV, AV_SURVEILLANCE = VARIANTS = "default", "av", "av-surveillance"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFolder:
+    """Of steps whose models are looked for in one place."""
+
+    model_dir: str | None = option(
+        None,
+        MODELS,
+        "A folder or bucket path that contains one folder per model.",
+        metavar="PATH",
+        shown="installed packages, otherwise the hub",
+        matters=False,
+        effective=IN_PROCESS,
+        without="a model in that folder: --splitting-algorithm transnetv2, --aesthetic-filter, "
+        "--embedding-algorithm or --generate-captions",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScreenOptions:
+    """Of the steps for text and for unsafe content."""
+
+    screen_target_fps: float = rate_option(
+        1.0, MODELS, "Frames per second that are checked for text and unsafe content."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelMachine(ModelFolder):
+    """Of steps that may ask a model of another's making."""
+
     trust_remote_code: bool = option(
         False,
         MACHINES,
@@ -111,3 +140,11 @@ def wrong_with_endpoint(used: bool, name: str, algorithm: str, url: str | None) 
 def wrong_with_text(flag: str, text: str | None) -> Iterator[str]:
     if text is not None and not text.strip():
         yield f"{flag} '' is an empty prompt: give some text, or leave it out"
+
+
+def wrong_with_prompt(
+    text_flag: str, text: str | None, variant_flag: str, variant: str
+) -> Iterator[str]:
+    if text is not None and variant != DEFAULT:
+        yield f"{text_flag} and {variant_flag} contradict each other: give only one of them"
+    yield from wrong_with_text(text_flag, text)
