@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from finecut.io.records import Source
 from finecut.io.storage import files as shelf
 from finecut.pipeline.planning import Plan
-from finecut.transforms.resume.videos import looks_finished
+from finecut.transforms.resume.note import looks_finished
 
 #: Finished videos that are as little work as one that is not.
 FINISHED_FOR_ONE = 50

@@ -9,7 +9,6 @@ import apache_beam as beam
 
 from finecut.io.layout import Layout
 from finecut.io.records import Clip
-from finecut.transforms.beam.inference import inference
 from finecut.transforms.caption.asking import Asked
 from finecut.transforms.models.resources import Resources
 
@@ -62,5 +61,7 @@ class AskModel(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]]):
         self.work, self.shared, self.copies = work, shared, copies
 
     def expand(self, clips: beam.PCollection[Clip]) -> beam.PCollection[Clip]:
+        from finecut.transforms.beam.inference import inference
+
         asked = inference(self.work, self.shared, self.copies)
         return clips | "Ask" >> asked.with_output_types(Clip)

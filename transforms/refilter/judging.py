@@ -8,8 +8,8 @@ from typing import Final
 from finecut.io.dataset.output import Entry
 from finecut.io.layout import Layout
 from finecut.io.storage.json_documents import BadDocument, read_json
-from finecut.transforms.filter.clips import DUPLICATE, Dropping
-from finecut.transforms.filter.comparing import parts_of, verdict
+from finecut.transforms.filter.clips import DUPLICATE, Dropping, ids_of
+from finecut.transforms.filter.comparing import read_rule, verdict
 from finecut.transforms.refilter.rewriting import Stage, has_file, was_seen
 from finecut.transforms.registry import FAMILIES
 from finecut.transforms.verify.checks.shapes import Shape, faults
@@ -55,7 +55,7 @@ class Refiltering:
     @property
     def drops(self) -> frozenset[str]:
         """Clips on the lists of what is left out."""
-        return frozenset() if self.dropping is None else self.dropping.ids()
+        return frozenset() if self.dropping is None else ids_of(self.dropping)
 
 
 class OutOfReach(Exception):
@@ -101,7 +101,7 @@ def _refuse_rejected_by_step(entry: Entry, stages: Sequence[Stage]) -> None:
     reason = entry.document.get("filtered_by")
     if not custom or entry.kept or reason in (DUPLICATE, *FAMILIES.values()):
         return
-    if parts_of(str(reason)) is None:
+    if read_rule(str(reason)) is None:
         raise OutOfReach(
             f"rejected by {reason}, which is not a rule; a custom step may have set it "
             f"({' or '.join(custom)})"

@@ -13,6 +13,7 @@ from finecut.pipeline.commands.refilter.made import Done
 from finecut.pipeline.options import Options
 from finecut.pipeline.planning import dropping_of
 from finecut.transforms.dedup.keepers import bereft_words
+from finecut.transforms.filter.clips import ids_of
 from finecut.transforms.filter.rules import Rule
 from finecut.transforms.refilter.changing import REFILTERED, UNCHANGED, UNTOUCHED
 from finecut.transforms.refilter.yields import KEPT, Amount, Yields, curve
@@ -99,7 +100,7 @@ def _of_lists(yields: Yields, options: Options) -> list[str]:
     lines = bereft_words(yields.bereft)
     dropping = dropping_of(options)
     if dropping is not None and not yields.on_lists:
-        number = len(dropping.ids())
+        number = len(ids_of(dropping))
         of = "among the clips that were judged" if yields.clips_untouched else "in the dataset"
         lines.append(f"{number} ids on the lists, but none of them is {of}")
     return lines
