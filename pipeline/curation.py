@@ -28,10 +28,9 @@ from finecut.transforms.beam.lines import WriteLines
 from finecut.transforms.cut.clips import CutClips
 from finecut.transforms.filter.clips import DropClips, KeepClips
 from finecut.transforms.find.videos import FindVideos, ProbeVideos
-from finecut.transforms.preview.contact_sheets import PutAwaySheets
+from finecut.transforms.measure.looking import put_away
 from finecut.transforms.registry import ON_CLIPS
-from finecut.transforms.resume.note import open_video
-from finecut.transforms.resume.videos import SKIPPED, BeginVideos
+from finecut.transforms.resume.note import SKIPPED, BeginVideos, open_video
 from finecut.transforms.score.clips import ScoreClips
 from finecut.transforms.split.spans import SplitVideos
 from finecut.transforms.step import CUT, JUDGED, SCORED
@@ -190,7 +189,8 @@ class LookAtClips(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]
         for kind in in_sight:
             clips = self._made(clips, kind)
         if steps.looking.sheet is not None:
-            clips = clips | "PutAwaySheets" >> PutAwaySheets(steps.looking)
+            put = beam.Map(put_away, steps.looking).with_output_types(Clip)
+            clips = clips | "PutAwaySheets" >> put
         for kind in ON_CLIPS[len(in_sight) :]:
             clips = self._made(clips, kind)
         return clips

@@ -33,10 +33,15 @@ from finecut.transforms.needs import Needs
 from finecut.transforms.registry import IN_CUT, ON_CLIPS, STEPS
 from finecut.transforms.resume.note import Again
 from finecut.transforms.score.clips import Scoring
-from finecut.transforms.split.detect import Detection
-from finecut.transforms.split.given import GivenCuts, digest_of_cuts, read_cuts
-from finecut.transforms.split.scenes import Trimming
-from finecut.transforms.split.spans import Cutter, FixedStride, Splitting
+from finecut.transforms.split.scenes import Detection, Trimming
+from finecut.transforms.split.spans import (
+    Cutter,
+    FixedStride,
+    GivenCuts,
+    Splitting,
+    digest_of_cuts,
+    read_cuts,
+)
 from finecut.transforms.step_base import (
     ORIGINAL,
     Seen,

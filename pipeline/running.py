@@ -57,8 +57,8 @@ from finecut.transforms.beam.lines import WriteLines, lines_in
 from finecut.transforms.beam.metrics import BOARD, LOG
 from finecut.transforms.find.inputs import check_apart, check_inputs, find_sources
 from finecut.transforms.find.videos import FindVideos
-from finecut.transforms.resume.videos import looks_finished
-from finecut.transforms.split.given import GivenCuts
+from finecut.transforms.resume.note import looks_finished
+from finecut.transforms.split.spans import GivenCuts
 from finecut.transforms.step import EachClip
 
 #: A batch ends at this many videos or bytes: large enough that the workers rarely wait for its

@@ -68,5 +68,6 @@ class AskModel(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]]):
         self.work, self.shared, self.copies = work, shared, copies
 
     def expand(self, clips: beam.PCollection[Clip]) -> beam.PCollection[Clip]:
+
         asked = inference(self.work, self.shared, self.copies)
         return clips | "Ask" >> asked.with_output_types(Clip)

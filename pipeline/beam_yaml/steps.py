@@ -37,8 +37,8 @@ from finecut.transforms.cut import clips as cut
 from finecut.transforms.filter import clips as keep
 from finecut.transforms.find import videos as find
 from finecut.transforms.find.inputs import check_apart, check_inputs
-from finecut.transforms.preview.contact_sheets import PutAwaySheets
-from finecut.transforms.resume import videos as again
+from finecut.transforms.measure.looking import put_away
+from finecut.transforms.resume import note as again
 from finecut.transforms.resume.note import open_video
 from finecut.transforms.score import clips as scoring
 from finecut.transforms.split import spans as split
@@ -138,7 +138,7 @@ class SplitVideos(Step):
         if steps.watches_films:
             records = records | "ShareOut" >> ShareOut(deal_videos, options.dealt_among)
         opening = partial(open_video, writing=_writing(steps), again=steps.again)
-        made = split.SplitVideos(steps.splitting, opening if options.output else None)
+        made = split.SplitVideos(steps.splitting, opening if options.output else list)
         return records | "Split" >> made.with_resource_hints(**steps.placing.of_films)
 
 
@@ -259,7 +259,8 @@ class WriteClips(Step):
     def work(self, records: Any, steps: Plan, options: Options) -> Rows:
         if steps.looking.sheet is not None:
             # Nobody looks at clips that are written.
-            records = records | "PutAwaySheets" >> PutAwaySheets(steps.looking)
+            put = beam.Map(put_away, steps.looking).with_output_types(Clip)
+            records = records | "PutAwaySheets" >> put
         writing = _writing(steps)
         written = records | "Write" >> write.WriteClips(writing)
         made = written._asdict()

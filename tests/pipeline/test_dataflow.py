@@ -30,7 +30,7 @@ from finecut.pipeline.cli.command import main
 from finecut.pipeline.commands.curate import launcher as launched
 from finecut.pipeline.commands.curate.launch import job
 from finecut.pipeline.options import Options
-from finecut.transforms.beam.record_coder import Waiting
+from finecut.transforms.beam.gather import Waiting
 
 pytest.importorskip("apache_beam.runners.dataflow.dataflow_runner")
 

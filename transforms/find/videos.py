@@ -10,8 +10,7 @@ from apache_beam.pvalue import TaggedOutput
 from finecut.io.media.limits import USUAL_LIMITS, Limits
 from finecut.io.process.children import ChildLimits
 from finecut.io.records import Failure, Source, Video
-from finecut.transforms.beam.evidence import of_source, probed_facts
-from finecut.transforms.beam.guard import FAILURES
+from finecut.transforms.beam.guard import FAILURES, of_source, probed_facts
 from finecut.transforms.beam.metrics import LOG, count, metered
 from finecut.transforms.cut.isolated import isolated
 from finecut.transforms.find.inputs import Finding, find_sources

@@ -54,7 +54,7 @@ from finecut.transforms.refilter.judging import (
 )
 from finecut.transforms.refilter.rewriting import chunk_rewritten, has_file, with_vectors
 from finecut.transforms.refilter.yields import KEPT, Amount, Untouched, Yields, merged
-from finecut.transforms.resume.leftovers import artefacts_there
+from finecut.transforms.resume.note import artefacts_there
 from finecut.transforms.verify.checks.shapes import VIDEO
 from finecut.transforms.write.documents import CONFIGURATION, serialise
 from finecut.transforms.write.writing import Writing

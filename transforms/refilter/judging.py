@@ -15,8 +15,8 @@ from finecut.io.process.threads import in_order
 from finecut.io.records import from_json
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, read_json
-from finecut.transforms.filter.clips import DUPLICATE, Dropping
-from finecut.transforms.filter.comparing import parts_of, verdict
+from finecut.transforms.filter.clips import DUPLICATE, Dropping, ids_of
+from finecut.transforms.filter.comparing import read_rule, verdict
 from finecut.transforms.refilter.rewriting import (
     Stage,
     chunk_rewritten,
@@ -72,7 +72,7 @@ class Refiltering:
     @property
     def drops(self) -> frozenset[str]:
         """Clips on the lists of what is left out."""
-        return frozenset() if self.dropping is None else self.dropping.ids()
+        return frozenset() if self.dropping is None else ids_of(self.dropping)
 
 
 class OutOfReach(Exception):
@@ -116,7 +116,7 @@ def _refuse_rejected_by_step(entry: Entry, stages: Sequence[Stage]) -> None:
     custom = [stage.family for stage in stages if stage.scores is not None]
     reason = entry.document.get("filtered_by")
     known = (DUPLICATE, *FAMILIES.values())
-    if custom and not entry.kept and reason not in known and parts_of(str(reason)) is None:
+    if custom and not entry.kept and reason not in known and read_rule(str(reason)) is None:
         raise OutOfReach(
             f"rejected by {reason}, which is not a rule; a custom step may have set it "
             f"({' or '.join(custom)})"

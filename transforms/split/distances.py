@@ -67,10 +67,6 @@ def distances(ones: Array, twos: Array) -> Array:
     return pooled(cells_between(ones, twos))
 
 
-def share_of_new(one: Array, two: Array) -> float:
-    return float((cells_between(one[None], two[None]) > NEW).mean())
-
-
 def steps(pictures: Array) -> Array:
     """The distances from each picture to the next."""
     low, high = _range(pictures)

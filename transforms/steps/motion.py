@@ -54,6 +54,6 @@ class Motion(StepInCut[MotionOptions]):
         yield self.rule("motion_per_patch_min_256", ">=", o.motion_per_patch_min_256_threshold)
 
     def meter(self) -> Meter:
-        from finecut.transforms.measure.clip_meters import ClipMotion
+        from finecut.transforms.measure.motion import ClipMotion
 
         return ClipMotion(self.options.motion_target_fps)

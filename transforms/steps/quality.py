@@ -47,6 +47,6 @@ class Quality(StepInCut[QualityOptions]):
         return map(rule_of, QUALITY_RULES)
 
     def meter(self) -> Meter:
-        from finecut.transforms.measure.clip_meters import ClipQuality
+        from finecut.transforms.measure.quality import ClipQuality
 
         return ClipQuality(self.options.quality_target_fps)

@@ -26,7 +26,7 @@ from finecut.transforms.beam.gather import Gather
 from finecut.transforms.beam.guard import FAILURES, guarded
 from finecut.transforms.beam.parallel import Write, WriteInParallel
 from finecut.transforms.embed.one_model import claim, facts, vector_key
-from finecut.transforms.resume.leftovers import artefacts_there, forget_other_files
+from finecut.transforms.resume.note import artefacts_there, forget_other_files
 from finecut.transforms.write.close import (
     ChunkClosed,
     CloseChunks,

@@ -19,7 +19,7 @@ from finecut.io.storage import files as shelf
 from finecut.transforms.beam.gather import Gather
 from finecut.transforms.beam.guard import FAILURES, guarded
 from finecut.transforms.beam.metrics import LOG, count
-from finecut.transforms.resume.leftovers import (
+from finecut.transforms.resume.note import (
     forget_clip,
     forget_note,
     forget_other_tables,

@@ -11,7 +11,7 @@ from finecut.io.layout import Layout
 from finecut.io.records import Clip, Failure, Written
 from finecut.io.storage.publishing import Shelf
 from finecut.transforms.beam.guard import FAILURES
-from finecut.transforms.beam.of_run import of_run
+from finecut.transforms.beam.parallel import of_run
 
 
 @dataclass(frozen=True)

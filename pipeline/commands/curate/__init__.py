@@ -27,7 +27,14 @@ DATAFLOW: Final = "DataflowRunner"
 #: What works in child processes.
 CHILDREN: Final = tuple(
     f"finecut.transforms.{name}"
-    for name in ("cut.isolated", "find.probe", "cut.chunk", "registry", "measure.clip_meters")
+    for name in (
+        "cut.isolated",
+        "find.probe",
+        "cut.chunk",
+        "registry",
+        "measure.motion",
+        "measure.quality",
+    )
 )
 
 

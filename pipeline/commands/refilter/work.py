@@ -41,6 +41,7 @@ from finecut.pipeline.keeping import run_document, run_name
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import dropping_of
 from finecut.transforms.dedup.keepers import bereft_words
+from finecut.transforms.filter.clips import ids_of
 from finecut.transforms.filter.rules import Rule
 from finecut.transforms.refilter.changing import (
     REFILTERED,
@@ -315,5 +316,5 @@ def _of_lists(yields: Yields, options: Options) -> list[str]:
     lines, dropping = bereft_words(yields.bereft), dropping_of(options)
     if dropping is not None and not yields.on_lists:
         of = "among the clips that were judged" if yields.clips_untouched else "in the dataset"
-        lines.append(f"{len(dropping.ids())} ids on the lists, but none of them is {of}")
+        lines.append(f"{len(ids_of(dropping))} ids on the lists, but none of them is {of}")
     return lines

@@ -39,8 +39,8 @@ from finecut.io.media.frame_view import FrameView, Scalers
 from finecut.io.media.frames.cheap_frames import show_cheap_frames
 from finecut.io.media.frames.contact_sheet import Sheet, SheetForm, SheetMaker
 from finecut.io.media.remux import h264
-from finecut.io.media.remux.bits import BadUnits
 from finecut.io.media.remux.copying import COPY, SMART, transcode
+from finecut.io.media.remux.h264 import BadUnits
 from finecut.io.media.remux.sections import Refused, Section, copied_part, exact_part
 from finecut.io.media.source import probe
 from finecut.io.media.testfilm.paint import Painting, Scene, paint

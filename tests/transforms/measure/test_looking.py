@@ -30,8 +30,8 @@ from finecut.io.media.source import probe
 from finecut.io.media.testfilm.paint import Painting, Scene, paint
 from finecut.io.records import Chunk, Clip, PlannedClip
 from finecut.io.storage.staging import Scratch
-from finecut.transforms.measure.clip_meters import small_size
 from finecut.transforms.measure.looking import ClipLook, Looking, keep_sheet, sheet_of
+from finecut.transforms.measure.motion import small_size
 
 WHOLE = SheetForm(rates=(5,), height=10_000)
 SPANS = ((0.5, 2.0), (1.0, 3.0))

@@ -362,21 +362,6 @@ def test_verdicts_on_the_past_stay_what_they_are(mixed: list[Frames]) -> None:
         assert part[:sure] == whole[:sure]
 
 
-@pytest.mark.parametrize(
-    "strange",
-    [
-        np.zeros((48, 27, 3), np.uint8),
-        np.zeros((27, 48), np.uint8),
-        np.zeros((27, 48, 4), np.uint8),
-        np.zeros((27, 48, 3), np.float32),
-    ],
-    ids=lambda frame: f"{frame.shape} {frame.dtype}",
-)
-def test_strange_frames_are_refused_in_a_sentence(strange: Any) -> None:
-    with pytest.raises(ValueError, match=r"Frame 70 has the shape .* and the type .*\.$"):
-        list(transitions([*shot(1, 70), strange]))
-
-
 @pytest.mark.slow
 def test_a_thousand_frames_in_a_second(mixed: list[Frames]) -> None:
     frames = mixed * 3

@@ -1,7 +1,7 @@
-"""Estimating motion: what an encoder's vectors would say, found in two small neighbouring pictures.
+"""Fields of motion: drawn by a decoder's vectors, or estimated from two neighbouring pictures.
 
-For films whose decoder keeps its vectors to itself (VP9, AV1, HEVC) or has none (MJPEG …). The
-answer is a :class:`~finecut.transforms.measure.motion.Field` in the same unit as that of vectors.
+Estimates are what an encoder's vectors would say, for films whose decoder keeps its vectors to
+itself (VP9, AV1, HEVC) or has none (MJPEG …)::
 
     level 2, a quarter of the size    every displacement within reach, for 4x4 pixels and around
     level 1, half of it               one pixel around what level 2 found, for 8x8 pixels
@@ -10,15 +10,18 @@ answer is a :class:`~finecut.transforms.measure.motion.Field` in the same unit a
 A block of 8x8 pixels at level 1 is one of 4x4 at level 2 and four at level 0.
 """
 
-from __future__ import annotations
-
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from finecut.io.media.frame_view import Array
-from finecut.transforms.measure.motion import Field
+
+#: Blocks that are drawn, in this order, later ones over earlier ones.
+SHAPES: Final = ((8, 8), (16, 16), (16, 8), (8, 16))
+#: All of these are made of such cells.
+CELL: Final = 8
 
 BLOCK: Final = 8
 #: Displacements up to this part of each side are found.
@@ -38,6 +41,70 @@ FILL: Final = 4
 LENT: Final = 0.25
 
 
+@dataclass(frozen=True, eq=False)
+class Field:
+    """How far each cell of a picture moved per frame, as a part of width + height.
+
+    Cells lie side by side from the upper left; those that jut out over the right or lower edge
+    count by what lies inside.
+    """
+
+    magnitudes: Array
+    width: int
+    height: int
+    cell: tuple[float, float]
+
+    def sums(self, columns: Array, rows: Array) -> Array:
+        """Sum over the pixels of each rectangle between these edges."""
+        down, across = self.magnitudes.shape
+        over = _overlaps(columns, np.minimum(np.arange(across + 1) * self.cell[0], self.width))
+        under = _overlaps(rows, np.minimum(np.arange(down + 1) * self.cell[1], self.height))
+        return under @ self.magnitudes @ over.T
+
+
+def _overlaps(edges: Array, cells: Array) -> Array:
+    """What length of each stretch between edges lies in each cell."""
+    ends = np.minimum(edges[1:, None], cells[None, 1:])
+    starts = np.maximum(edges[:-1, None], cells[None, :-1])
+    return np.maximum(ends - starts, 0.0)
+
+
+def vector_field(vectors: Array, width: int, height: int, distance: int = 1) -> Field:
+    """The field that a decoder's motion vectors draw.
+
+    ``vectors`` are records as FFmpeg exports them; ``distance`` is how many frames back they
+    point. Where there is no vector nothing moves.
+    """
+    across, down = -(-width // CELL), -(-height // CELL)
+    grid = np.zeros((down, across))
+    scale = np.maximum(vectors["motion_scale"].astype(np.float64), 1)
+    lengths = np.hypot(vectors["motion_x"] / scale, vectors["motion_y"] / scale)
+    lengths /= distance * (width + height)
+    wide, high = vectors["w"].astype(np.intp), vectors["h"].astype(np.intp)
+    lefts = (vectors["dst_x"] - wide // 2) // CELL
+    tops = (vectors["dst_y"] - high // 2) // CELL
+    for shape in SHAPES:
+        drawn = np.flatnonzero((wide == shape[0]) & (high == shape[1]))
+        if drawn.size:
+            _draw(grid, shape, (lefts[drawn], tops[drawn]), lengths[drawn])
+    return Field(grid, width, height, (CELL, CELL))
+
+
+def _draw(
+    grid: Array, shape: tuple[int, int], corners: tuple[Array, Array], lengths: Array
+) -> None:
+    """Fill the cells of blocks of one shape; of two in the same place the later one counts."""
+    down, across = grid.shape
+    for row in range(shape[1] // CELL):
+        for column in range(shape[0] // CELL):
+            x, y = corners[0] + column, corners[1] + row
+            inside = (x >= 0) & (x < across) & (y >= 0) & (y < down)
+            grid[y[inside], x[inside]] = lengths[inside]
+
+
+# ── estimating ───────────────────────────────────────────────────────────────────────────────────
+
+
 def estimate_field(previous: Array, current: Array, width: int, height: int) -> Field:
     """What an encoder's vectors would say of two neighbouring frames, from their luma.
 
@@ -45,11 +112,6 @@ def estimate_field(previous: Array, current: Array, width: int, height: int) -> 
     the full size, ``width`` x ``height``. What stays as it is does not move, nor what changes in
     a way that no displacement explains.
     """
-    if previous.shape != current.shape or current.ndim != 2 or not current.size:
-        raise ValueError(
-            f"Motion cannot be estimated between pictures of the shapes {previous.shape} and "
-            f"{current.shape}: both must be luma planes of the same size and scale."
-        )
     small = current.shape
     then, now = _whole(previous), _whole(current)
     before, after = _pyramid(then), _pyramid(now)

@@ -14,8 +14,7 @@ from finecut.io.media.testfilm.paint import paint
 from finecut.io.records import Failure, PlannedClip, Source, Span, Video, from_json
 from finecut.pipeline.options import Options
 from finecut.pipeline.running import run
-from finecut.transforms.beam.evidence import beginning, causes, lost_facts, of_source
-from finecut.transforms.beam.guard import guarded
+from finecut.transforms.beam.guard import beginning, causes, guarded, lost_facts, of_source
 
 #: What only a stack says.
 OURS = re.compile(r"File \"|line \d+|\.py\b|Traceback|finecut/")

@@ -22,7 +22,7 @@ from finecut.io.records import (
     Written,
 )
 from finecut.io.storage.publishing import Shelf
-from finecut.transforms.beam.record_coder import RecordCoder, Waiting
+from finecut.transforms.beam.gather import RecordCoder, Waiting
 from finecut.transforms.dedup.clusters import Clustering
 from finecut.transforms.dedup.neighbourhoods import Cluster
 from finecut.transforms.verify.folders import Folder, verifying_of
