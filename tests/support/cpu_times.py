@@ -1,7 +1,7 @@
 """Which tests use the processors: `make test CPU=1` lists them, and the modules they are in.
 
 Processor time, unlike time, is nearly the same on a busy machine. A child counts for the tests in
-which it works, also one that a fork server has forked. (Without /proc: for the one in which it ends.)
+which it works, also one that a fork server has forked. Without /proc, for that in which it ends.
 """
 
 from __future__ import annotations
@@ -29,10 +29,9 @@ def _alive(process: Path) -> Iterator[int]:
     """Ticks of each descendant, with those that it has waited for."""
     for listed in process.glob("task/*/children"):
         for child in _text(listed).split():
-            # After the name, which may contain anything, the twelfth is utime: stime, cutime, cstime.
-            yield from map(
-                int, _text(Path("/proc", child, "stat")).rpartition(")")[2].split()[11:15]
-            )
+            # utime, stime, cutime and cstime; the name, which comes before, may contain anything.
+            _, _, told = _text(Path("/proc", child, "stat")).rpartition(")")
+            yield from map(int, told.split()[11:15])
             yield from _alive(Path("/proc", child))
 
 
