@@ -170,11 +170,8 @@ def test_models_of_one_name_are_told_apart(films: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    # One that sees pictures and one that sees videos; what differs is tried without the pipeline.
-    [
-        pytest.param(kind, marks=() if kind in ("clip", "vjepa2") else pytest.mark.slow)
-        for kind in MODELS
-    ],
+    # One; what differs is tried without the pipeline.
+    [pytest.param(kind, marks=() if kind == "vjepa2" else pytest.mark.slow) for kind in MODELS],
 )
 def test_encoders_of_every_kind(films: Path, tmp_path: Path, kind: str) -> None:
     pytest.importorskip("transformers")

@@ -186,7 +186,7 @@ def test_batches_add_up_to_the_whole(
         return replace(options_for(mixed, tmp_path / name), no_generate_embeddings=True)
 
     whole = run(options("whole"))
-    monkeypatch.setattr(importlib.import_module("finecut.pipeline.running"), "BATCH_VIDEOS", 1)
+    monkeypatch.setattr(importlib.import_module("finecut.pipeline.running"), "BATCH_VIDEOS", 2)
     parts = run(options("parts"))
     assert parts.summary == whole.summary
     assert (parts.summary.videos_found, parts.summary.videos_failed) == (6, 2)

@@ -43,7 +43,7 @@ FILMS: dict[str, dict[str, Any]] = {
     "cuts_24": {"rate": 24},
     "cuts_30": {},
     "cuts_60": {"rate": 60},
-    "cuts_ntsc_portrait": {"rate": Fraction(30000, 1001), "width": 90, "height": 160},
+    "cuts_ntsc_portrait": {"rate": Fraction(30000, 1001), "width": 180, "height": 320},
     "cuts_of_stills": {"scenes": STILL},
     "cuts_of_busy_shots": {"scenes": BUSY},
     "cuts_between_similar_shots": {"scenes": ALIKE},
@@ -108,8 +108,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Shown]:
 
     @cache
     def painted(name: str) -> Shown:
-        size = {"width": 160, "height": 90}
-        case = {"seconds": 8.2, "cuts": FIVE, **size, **(FILMS | DISSOLVED)[name]}
+        case = {"seconds": 8.2, "cuts": FIVE, **(FILMS | DISSOLVED)[name]}
         film = paint(folder / f"{name}.mp4", **case)
         return film, read(film.path)
 
@@ -332,7 +331,9 @@ def mixed() -> list[Frames]:
     return [np.maximum(frame, noise[n % 7]) for n, frame in enumerate(frames)]
 
 
-@pytest.mark.parametrize("extra", [1, 37, 150])
+@pytest.mark.parametrize(
+    "extra", [37, *(pytest.param(extra, marks=pytest.mark.slow) for extra in (1, 150))]
+)
 def test_verdicts_do_not_depend_on_where_blocks_begin(mixed: list[Frames], extra: int) -> None:
     """What comes before a shot, and is far away, moves the blocks and nothing else."""
     lead = shot(99, 150)
