@@ -100,7 +100,9 @@ def test_it_says_what_the_published_network_says(
     assert (published[-1] < 0.1).mean() > 0.7
 
 
-@pytest.mark.parametrize("interpolation", ["AREA", "BILINEAR"])
+@pytest.mark.parametrize(
+    "interpolation", ["AREA", pytest.param("BILINEAR", marks=pytest.mark.slow)]
+)
 def test_it_marks_the_last_frame_of_every_shot(
     network: Network, tmp_path: Path, interpolation: str
 ) -> None:

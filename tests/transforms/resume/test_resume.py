@@ -149,6 +149,7 @@ def test_other_options_replace_everything(
     changes: dict[str, Any], films: Path, tmp_path: Path
 ) -> None:
     """There and back: the tree is what either command alone writes."""
+    (films / "b.mp4").unlink()
     first: dict[str, Any] = {"generate_previews": True, "no_generate_embeddings": False}
     second = first | changes
     run(options(films, tmp_path / "first", **first))
