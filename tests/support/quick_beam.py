@@ -24,10 +24,10 @@ def remember_arguments() -> None:
     def of_methods(function: FunctionType) -> Arguments:
         return look(MethodType(function, object()))
 
-    def remembered(function: Any) -> Arguments:
-        if isinstance(function, MethodType) and isinstance(function.__func__, FunctionType):
-            names, defaults = of_methods(function.__func__)
+    def remembered(f: Any) -> Arguments:
+        if isinstance(f, MethodType) and isinstance(f.__func__, FunctionType):
+            names, defaults = of_methods(f.__func__)
             return [*names], [*defaults]
-        return look(function)
+        return look(f)
 
     core.get_function_args_defaults = remembered

@@ -71,8 +71,10 @@ SPANS = ((0.0, 1.2), (1.2, 2.4), (0.5, 2.0), (0.51, 0.77), (2.4, 99.0))
 #: Each way to find the middle of a film: by its clock, its key frames, its container.
 SOUGHT = ("vfr", "vfr_mkv", "late_start", "ts", "avi_h264", "webm", "mjpeg", "open_gop", "long_gop")
 #: Each way to be turned, stretched, or stored in other colours.
-TURNED = ("ten_bit", "yuv422", "yuv444", "odd_size", "tiny", "portrait", "rotated_90")
-TURNED += ("rotated_270", "wide_pixels", "tall_pixels", "mjpeg", "full_range", "one_frame")
+TURNED = (
+    *("ten_bit", "yuv422", "yuv444", "odd_size", "tiny", "portrait", "rotated_90"),
+    *("rotated_270", "wide_pixels", "tall_pixels", "mjpeg", "full_range", "one_frame"),
+)
 
 
 def quick_for(quick: tuple[str, ...]) -> list[Any]:
