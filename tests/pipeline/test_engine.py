@@ -143,6 +143,7 @@ def test_two_pools_of_workers_write_what_one_machine_writes(
     assert staged(tmp_path / "together") == []
 
 
+@pytest.mark.slow
 def test_two_pools_of_workers_find_the_duplicates_that_one_machine_finds(
     dispatcher: tuple[str, Dispatcher], service: str, tmp_path: Path
 ) -> None:
