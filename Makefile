@@ -23,7 +23,8 @@ TORCH := 2.13.0
 
 BIN := $(abspath $(VENV))/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(if $(CPU),--cpu)
+# Or each of the processes that tests start compiles all that it imports.
+PYTEST = env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(if $(CPU),--cpu)
 MYPY = $(BIN)/mypy --config-file ../pyproject.toml --python-executable $(BIN)/python
 ROOMS := front pipeline transforms io
 

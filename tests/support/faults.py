@@ -34,6 +34,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
+from quick_beam import remember_arguments
+
 T = TypeVar("T")
 
 STAGING = ".staging"
@@ -199,6 +201,7 @@ def _serve(command: str) -> None:
     )
     gc.freeze()
     gc.enable()
+    remember_arguments()
     assert threading.active_count() == 1
     for line in sys.stdin:
         child = os.fork()

@@ -201,7 +201,7 @@ def test_two_workers_read_every_clip_once(dataset: Curated, source: str) -> None
     assert sorted(read) == sorted(dataset.kept())
 
 
-@pytest.mark.parametrize("workers", [0, 1, 3])
+@pytest.mark.parametrize("workers", [0, 3, pytest.param(1, marks=pytest.mark.slow)])
 def test_how_many_workers_there_are_changes_nothing(dataset: Curated, workers: int) -> None:
     alone = [clip["id"] for clip in undecoded(dataset.root, shuffle=True, seed=4)]
     assert ids(undecoded(dataset.root, shuffle=True, seed=4), workers) == alone
@@ -262,7 +262,13 @@ def test_who_goes_on_reads_exactly_the_rest(dataset: Curated, done: int) -> None
     assert len(ids(again)) == 11  # and the next time begins anew
 
 
-@pytest.mark.parametrize(("workers", "batches"), [(0, 2), (2, 1), (2, 3), (3, 2)])
+@pytest.mark.parametrize(
+    ("workers", "batches"),
+    [
+        *((0, 2), (2, 3)),
+        *(pytest.param(*each, marks=pytest.mark.slow) for each in ((2, 1), (3, 2))),
+    ],
+)
 def test_who_goes_on_with_workers_reads_exactly_the_rest(
     dataset: Curated, workers: int, batches: int
 ) -> None:

@@ -72,7 +72,14 @@ def test_every_frame_carries_its_index_at_its_time(name: str, films: Path) -> No
 SOUNDING = [name for name, case in CASES.items() if case.get("sound") and name not in WITHOUT_TIMES]
 
 
-@pytest.mark.parametrize("name", SOUNDING)
+#: Each codec of sound, and sound that begins late.
+HEARD = (*QUICK, "mkv", "mkv_vorbis", "audio_late")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in HEARD else pytest.mark.slow) for name in SOUNDING],
+)
 def test_beeps_are_heard_when_their_frames_are_shown(name: str, films: Path) -> None:
     film = painted(name, films)
     assert hear_beeps(film.path) == pytest.approx(film.beeps, abs=0.005)

@@ -93,6 +93,7 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "starts late": {"b_frames": 2, "gop": 20, "start": Fraction(3, 2), "sound": "aac"},
 }
+QUICK_CASES = ("without B-frames", "a pyramid", "ts", "uneven")
 SPANS = ((0.0, 1.0), (0.3, 1.7), (0.3, 1.7001), (1.0, 2.0), (0.93, 2.8), (1.5, 3.0), (2.0, 2.6))
 
 
@@ -186,7 +187,10 @@ def length(result: CutClip) -> float:
         return float(stream.duration * stream.time_base)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in QUICK_CASES else pytest.mark.slow) for name in CASES],
+)
 def test_copied_clips_say_what_they_show(name: str, painted: Film, tmp_path: Path) -> None:
     painting = painted(name)
     keys = key_times(painting)

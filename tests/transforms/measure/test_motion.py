@@ -364,7 +364,7 @@ CODECS: dict[str, dict[str, Any]] = {
     "av1": {"codec": "libsvtav1"},
 }
 #: Pixels per frame, of 320.
-SPEEDS = (0, 2, 4, 6, 8, 10)
+SPEEDS = (0, 2, 6, 10)
 
 
 def view(plane: Any) -> Array:

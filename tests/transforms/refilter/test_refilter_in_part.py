@@ -146,7 +146,7 @@ def test_a_killed_refiltering_of_a_part_is_finished_by_the_same_command(
     points = runs.refilter(command, whole)
     wanted = tree(whole, before)
     assert differences(wanted, tree(before)) != []
-    for kill_at in range(2, len(points), max(1, len(points) // 6)):
+    for kill_at in range(2, len(points), max(1, len(points) // 4)):
         output = tmp_path / f"killed{kill_at}"
         shutil.copytree(before, output)
         runs.refilter(command, output, kill_at=kill_at)

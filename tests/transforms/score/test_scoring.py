@@ -156,7 +156,12 @@ def documents(output: Path) -> list[dict[str, Any]]:
 
 def options_for(films: Path, output: Path, **changes: Any) -> Options:
     return Options(
-        input=(str(films),), output=str(output), clip_length=2.0, preset="ultrafast", **changes
+        input=(str(films),),
+        output=str(output),
+        clip_length=2.0,
+        preset="ultrafast",
+        no_generate_embeddings=True,
+        **changes,
     )
 
 

@@ -167,14 +167,18 @@ SPOILT = {
     "drifting light": _drifting,
     "mirrored": lambda frames: frames[:, :, ::-1],
 }
+HOW = [
+    pytest.param(how, marks=() if how in ("noisy", "drifting light") else pytest.mark.slow)
+    for how in SPOILT
+]
 
 
-@pytest.mark.parametrize("how", SPOILT)
+@pytest.mark.parametrize("how", HOW)
 def test_hard_cuts_among_flashes_and_fades(how: str, shown: Callable[[str], Shown]) -> None:
     assert _score(map(shown, FILMS), SPOILT[how]) >= 0.95
 
 
-@pytest.mark.parametrize("how", SPOILT)
+@pytest.mark.parametrize("how", HOW)
 def test_dissolves(how: str, shown: Callable[[str], Shown]) -> None:
     assert _score(map(shown, DISSOLVED), SPOILT[how]) >= 0.9
 
@@ -327,7 +331,9 @@ def mixed() -> list[Frames]:
     return [np.maximum(frame, noise[n % 7]) for n, frame in enumerate(frames)]
 
 
-@pytest.mark.parametrize("extra", [1, 37, 150])
+@pytest.mark.parametrize(
+    "extra", [37, *(pytest.param(extra, marks=pytest.mark.slow) for extra in (1, 150))]
+)
 def test_verdicts_do_not_depend_on_where_blocks_begin(mixed: list[Frames], extra: int) -> None:
     """What comes before a shot, and is far away, moves the blocks and nothing else."""
     lead = shot(99, 150)
