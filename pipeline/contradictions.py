@@ -17,6 +17,7 @@ from finecut.pipeline.choices.cutting import (
 )
 from finecut.pipeline.options import Options, default_of, option_fields
 from finecut.transforms.filter.rules import parse_rule
+from finecut.transforms.find.parts import parse_part
 from finecut.transforms.models.resources import parse_override
 from finecut.transforms.option import ENABLE, ENABLED, did_you_mean
 from finecut.transforms.registry import STEPS
@@ -69,6 +70,7 @@ def contradictions(o: Options, whole: bool = True) -> Iterator[str]:
             ),
         ]
     )
+    yield from _unreadable("--part", [] if o.part is None else [o.part], parse_part)
     yield from _unfit_for_a_stream(o)
     yield from _unreadable("--resources", o.resources, partial(parse_override, own=own))
     yield from _at_odds_in_cutting(o)
@@ -137,6 +139,11 @@ def _unfit_for_a_stream(o: Options) -> Iterator[str]:
                     "--subscription, give a folder in a bucket (gs://…)",
                 )
                 for path in o.input
+            ),
+            (
+                o.part is not None,
+                "--part divides videos that are there, and --subscription waits for those to come: "
+                "leave one of them out",
             ),
             (
                 o.video_limit is not None,

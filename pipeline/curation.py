@@ -74,7 +74,7 @@ def curate(pipeline: beam.Pipeline, options: Options, steps: Plan | None = None)
     options = replace(options, runner=runner_of(pipeline))
     steps = plan(options.check()) if steps is None else steps
     sources = pipeline | "FindVideos" >> FindVideos(steps.finding)
-    listing = WriteLines(steps.writing.shelf, steps.failures_path)
+    listing = WriteLines(steps.writing.shelf, steps.failures_path, steps.listed_of_others)
     curated, listed = build(sources, steps, options.dealt_among, listing)
     _ = (curated.summary, listed) | "TidyUp" >> TidyUp(steps.writing.shelf)
     return curated

@@ -3,19 +3,21 @@
 import errno
 import platform
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from finecut.io.errors import RunError
-from finecut.io.records import Summary, to_json
+from finecut.io.records import Summary
 from finecut.pipeline.options import Options, default_of, option_fields
 from finecut.pipeline.planning import Plan
 from finecut.pipeline.profiling import Profile, collapsed, flame, steps_table
-from finecut.transforms.find.lists import failures_in
+from finecut.transforms.beam.lines import as_lines
+from finecut.transforms.find.lists import still_listed
 from finecut.transforms.write.documents import Document, serialise
 from finecut.transforms.write.secrets import redacted
 from finecut.transforms.write.writing import Writing
@@ -142,7 +144,7 @@ def _plain(value: Any) -> Any:
 def write_document(steps: Plan, document: Document, started: float) -> str:
     """Keep what the run did; the path of the document."""
     path = steps.writing.layout.run_summary(run_name(started, steps.writing.shelf.staging))
-    _keep(steps, path, serialise(document))
+    _keep(path, partial(steps.writing.shelf.write, path, serialise(document)))
     return path
 
 
@@ -155,28 +157,28 @@ def write_profile(steps: Plan, seen: Profile, started: float) -> None:
         "flame.svg": flame(seen),
     }
     for name, text in texts.items():
-        _keep(steps, steps.writing.layout.run_profile(run, name), text.encode())
+        path = steps.writing.layout.run_profile(run, name)
+        _keep(path, partial(steps.writing.shelf.write, path, text.encode()))
 
 
-def list_failures(steps: Plan, lines: Sequence[str]) -> None:
-    """Write the list, or remove it if there is nothing on it."""
-    data = "".join(f"{line}\n" for line in sorted(lines)).encode()
-    _keep(steps, steps.failures_path, data or None)
+def list_failures(steps: Plan, lines: Sequence[str], tried: Container[str]) -> None:
+    """Bring the list up to date, or remove it if there is nothing on it.
+
+    What is listed of other videos, by earlier runs or by those beside this one, stays until they
+    are tried again.
+    """
+    path = steps.failures_path
+
+    def listed(there: bytes) -> bytes:
+        return as_lines([*lines, *still_listed(there, path, tried)])
+
+    _keep(path, partial(steps.writing.shelf.update, path, listed))
 
 
-def listed_before(steps: Plan) -> dict[str, list[str]]:
-    """What an earlier run listed as failed, by name: it stays until it was tried again."""
-    listed = defaultdict(list)
-    for failure in failures_in(steps.failures_path):
-        listed[failure.source.name].append(to_json(failure))
-    return listed
-
-
-def _keep(steps: Plan, path: str, data: bytes | None) -> None:
-    """Write this file, or remove it."""
-    own = steps.writing.shelf
+def _keep(path: str, write: Callable[[], object]) -> None:
+    """Write this file; a sentence, if that is not possible."""
     try:
-        own.remove(path) if data is None else own.write(path, data)
+        write()
     except OSError as error:
         full = error.errno == errno.ENOSPC
         what = "Make room" if full else "Check what is in the way there, and who may write"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
+from functools import partial
 from typing import NamedTuple
 
 from finecut.io.layout import Layout
@@ -27,7 +28,8 @@ from finecut.transforms.cut.chunk import Cutting
 from finecut.transforms.filter.clips import Dropping
 from finecut.transforms.filter.rules import Rule
 from finecut.transforms.find.inputs import Finding, fixed_part
-from finecut.transforms.find.lists import is_failure_list
+from finecut.transforms.find.lists import is_failure_list, still_listed
+from finecut.transforms.find.parts import parse_part
 from finecut.transforms.measure.looking import Looking
 from finecut.transforms.needs import Needs
 from finecut.transforms.registry import IN_CUT, ON_CLIPS, STEPS
@@ -83,6 +85,11 @@ class Plan(NamedTuple):
     failures_path: str
 
     @property
+    def listed_of_others(self) -> Callable[[bytes], list[str]]:
+        """Gives the lines of its list of failures that are of other parts."""
+        return partial(still_listed, path=self.failures_path, tried=self.finding.part)
+
+    @property
     def watches_films(self) -> bool:
         """Whether splitting decodes the films, and so is work worth sharing out."""
         return isinstance(self.splitting.cutter, Detection)
@@ -117,6 +124,7 @@ def plan(options: Options, run: str | None = None, ask: bool = True) -> Plan:
             options.video_limit,
             without=(layout.clips(), layout.clips(kept=False), layout.staging()),
             failed=failures_path(options),
+            part=parse_part(options.part),
         ),
         splitting=Splitting(
             _cutter(options, own.staging), options.limit_clips, options.chunk_seconds

@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
-from itertools import chain
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -44,7 +43,6 @@ from finecut.pipeline.engine import (
 )
 from finecut.pipeline.keeping import (
     list_failures,
-    listed_before,
     run_document,
     write_document,
     write_profile,
@@ -56,7 +54,7 @@ from finecut.transforms.beam.guard import attempted
 from finecut.transforms.beam.lines import WriteLines, lines_in
 from finecut.transforms.beam.metrics import BOARD, LOG
 from finecut.transforms.find.inputs import check_apart, check_inputs, find_sources
-from finecut.transforms.find.videos import FindVideos
+from finecut.transforms.find.videos import ELSEWHERE, FindVideos
 from finecut.transforms.resume.note import looks_finished
 from finecut.transforms.split.spans import GivenCuts
 from finecut.transforms.step import EachClip
@@ -83,6 +81,11 @@ class Ran(NamedTuple):
     misdone: tuple[str, ...] = ()
     #: Where to look at it, or why there is no page.
     report: str = ""
+
+    @property
+    def elsewhere(self) -> int:
+        """How many videos were found that are of other parts."""
+        return self.stats.get(ELSEWHERE, 0)
 
 
 def run(options: Options, runner_arguments: Sequence[str] = (), progress: bool = False) -> Ran:
@@ -205,11 +208,11 @@ def _run_all(
     own = steps.writing.shelf
     lines: list[str] = []
     total, stats = Summary(), Counter[str]()
-    untried = listed_before(steps)
+    tried: Container[str] = ()
     arguments = [f"--runner={options.runner}", *runner_arguments]
     if options.is_local:
         arguments = local_arguments(options.local_workers)
-    for begin, names in _beginnings(options, steps):
+    for begin, tried in _beginnings(options, steps, stats):
         with tray(own, options.is_local) as reports:
             pipeline = new_pipeline(arguments, options.runner)
             listing = WriteLines(reports, f"{reports.root}/{FAILURES}")
@@ -225,30 +228,33 @@ def _run_all(
             total += from_json(Summary, shelf.read(f"{reports.root}/{SUMMARY}").decode())
             stats.update(stats_of(result))
             lines += lines_in(f"{reports.root}/{FAILURES}")
-        untried = {
-            name: line for name, line in untried.items() if names is not None and name not in names
-        }
-        list_failures(steps, [*lines, *chain.from_iterable(untried.values())])
+        list_failures(steps, lines, tried)
     if not lines:
         # Also where no video was found: a list says what is wrong now.
-        list_failures(steps, list(chain.from_iterable(untried.values())))
+        list_failures(steps, lines, tried)
     return total, dict(stats)
 
 
 def _beginnings(
-    options: Options, steps: Plan
-) -> Iterator[tuple[beam.PTransform[Any, Any], Container[str] | None]]:
-    """How each pipeline begins, and the names of its videos where they are known here."""
+    options: Options, steps: Plan, stats: Counter[str]
+) -> Iterator[tuple[beam.PTransform[Any, Any], Container[str]]]:
+    """How each pipeline begins, and the names of all videos that are tried until it has ended."""
+    part = steps.finding.part
     if not options.is_local:
-        yield FindVideos(steps.finding), None
+        yield FindVideos(steps.finding), part
         return
-    sources = find_sources(steps.finding)
+    found = find_sources(steps.finding)
+    # Of all parts: a mistake in the list is one, whoever has the videos.
+    _check_cuts(found, steps)
+    sources = [source for source in found if source.name in part]
+    stats[ELSEWHERE] = len(found) - len(sources)
     # A list on this disk may name films on a store; the command line did not.
     _greet(source.uri for source in sources)
-    _check_cuts(sources, steps)
     BOARD.add("videos found", len(sources))
+    tried: set[str] = set()
     for batch in batches_of(weighed(sources, steps), BATCH_VIDEOS, BATCH_BYTES):
-        yield beam.Create(batch), {source.name for source in batch}
+        tried.update(source.name for source in batch)
+        yield beam.Create(batch), tried
 
 
 def batches_of(

@@ -53,6 +53,10 @@ class BeamStore:
         with _created(uri) as out:
             out.write(data)
 
+    def replace(self, uri: str, data: bytes, seen: Found | None) -> bool:
+        self.create(uri, data) if data else self.delete(uri)
+        return True
+
     def upload(self, uri: str, file: Path) -> None:
         with file.open("rb") as data, _created(uri) as out:
             shutil.copyfileobj(data, out, 1 << 20)

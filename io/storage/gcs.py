@@ -100,6 +100,23 @@ class GoogleStore:
                 data, content_type=_kind(uri), timeout=SILENCE, retry=None
             )
 
+    def replace(self, uri: str, data: bytes, seen: Found | None) -> bool:
+        only = 0 if seen is None else _generation(seen)
+        with _plainly(uri), contextlib.suppress(PreconditionFailed):
+            if data:
+                _blob(uri).upload_from_string(
+                    data,
+                    content_type=_kind(uri),
+                    if_generation_match=only,
+                    timeout=SILENCE,
+                    retry=None,
+                )
+            elif seen is not None:
+                with contextlib.suppress(NotFound):
+                    _blob(uri).delete(if_generation_match=only, timeout=SILENCE, retry=None)
+            return True
+        return False
+
     def upload(self, uri: str, file: Path) -> None:
         with _plainly(uri), _whole_or_again(uri):
             _blob(uri).upload_from_filename(
@@ -155,7 +172,7 @@ class _Generation:
 
     def __init__(self, found: Found) -> None:
         self._uri, self.size = found.uri, found.size
-        self._generation = int(found.version.split()[1])
+        self._generation = _generation(found)
 
     def fetch(self, start: int, length: int) -> bytes:
         with _plainly(self._uri):
@@ -317,6 +334,10 @@ def _known(blob: storage.Blob) -> storage.Blob | None:
     except NotFound:
         return None
     return blob
+
+
+def _generation(found: Found) -> int:
+    return int(found.version.split()[1])
 
 
 def _kind(uri: str) -> str:

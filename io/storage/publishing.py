@@ -10,21 +10,25 @@ waited out as in :mod:`files`.
 """
 
 import contextlib
+import fcntl
+import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from finecut.io.storage.fence import NO_FENCE, Fence, is_halted, is_straight, refuse_behind_link
 from finecut.io.storage.files import (
+    NotAFile,
     delete,
     exists,
     files_below,
     is_folder,
     is_remote,
     patiently,
+    read_if_there,
     size_of,
 )
 from finecut.io.storage.retry import is_passing
@@ -68,6 +72,58 @@ class Shelf:
             # What could not be finished is in the way of others, on a full disk most of all.
             with contextlib.suppress(OSError):
                 Path(part).unlink()
+
+    def update(self, path: str, change: Callable[[bytes], bytes]) -> int:
+        """Write what ``change`` makes of the file as it is (nothing, if there is none), or remove
+        it if that is nothing; the number of bytes comes back.
+
+        What others make of it at the same time is not lost: they take turns on a disk, and look
+        again on a store.
+        """
+        self._check_going()
+        if is_remote(path):
+            return patiently(path, lambda: self._update_there(path, change))
+        with self.alone("update"):
+            there = b""
+            with contextlib.suppress(NotAFile):
+                there = read_if_there(path) or b""
+            data = change(there)
+            if not data:
+                self.remove(path)
+            elif data != there:
+                self.write(path, data)
+        return len(data)
+
+    def _update_there(self, path: str, change: Callable[[bytes], bytes]) -> int:
+        store = store_for(path)
+        seen = store.look(path)
+        there = b"" if seen is None else store.read(path)
+        data = change(there)
+        if data != there and not store.replace(path, data, seen):
+            raise TimeoutError(f"{path} was changed by another run at the same moment")
+        return len(data)
+
+    @contextmanager
+    def alone(self, what: str) -> Iterator[None]:
+        """Within, nobody else below this root does the same; others wait for their turn.
+
+        On a store, and where a file system has no locks, nobody waits.
+        """
+        if is_remote(self.root):
+            yield
+            return
+        path = Path(f"{self.staging.rpartition('/')[0]}/{what}.lock")
+        self.check(str(path))
+        file = _locked(path)
+        try:
+            yield
+        finally:
+            # Whoever waits for it sees that it is gone, and makes another.
+            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_UN)  # a copy of this process may hold it open
+            os.close(file)
+        _remove_empty(path.parent)
 
     @contextmanager
     def bench(self) -> Iterator[Path]:
@@ -162,6 +218,20 @@ class Shelf:
     def _unique(self) -> str:
         self._check_going()
         return f"{self.staging}/{uuid.uuid4().hex}"
+
+
+def _locked(path: Path) -> int:
+    """The file of this name, locked; made again if whoever had it has removed it."""
+    while True:
+        with contextlib.suppress(FileNotFoundError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+            with contextlib.suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_EX)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file), os.stat(path)):  # noqa: PTH116
+                    return file
+            os.close(file)
 
 
 def _create(path: str, data: bytes) -> None:

@@ -115,8 +115,9 @@ def _marked(folder: Path) -> tuple[TextIO, bool]:
     for a dead one.
     """
     while True:
-        folder.mkdir(parents=True, exist_ok=True)
+        # Whoever ends removes the common folder, if it is empty at that moment.
         with contextlib.suppress(FileNotFoundError):
+            folder.mkdir(parents=True, exist_ok=True)
             file = (folder / ALIVE).open("a+")
             locked = _lock(file)
             there = os.path.samestat(os.fstat(file.fileno()), (folder / ALIVE).stat())

@@ -85,6 +85,11 @@ class Store(Protocol):
     def create(self, uri: str, data: bytes) -> None:
         """Write an object; of two writers the last one wins."""
 
+    def replace(self, uri: str, data: bytes, seen: Found | None) -> bool:
+        """Write an object, or remove it if there is no data, if it is still what was seen there
+        (``None``: nothing); whether it was. A store that cannot know says that it was.
+        """
+
     def upload(self, uri: str, file: Path) -> None:
         """Write an object from a file."""
 

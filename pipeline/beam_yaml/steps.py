@@ -295,7 +295,9 @@ class ListFailures(Step):
     needs = ("input", "output")
 
     def work(self, records: Any, steps: Plan, options: Options) -> Rows:
-        listed = records | "List" >> WriteLines(steps.writing.shelf, steps.failures_path)
+        listed = records | "List" >> WriteLines(
+            steps.writing.shelf, steps.failures_path, steps.listed_of_others
+        )
         receipt = partial(_receipt, path=steps.failures_path)
         return {"lists": listed | "Receipt" >> beam.Map(receipt).with_output_types(Written)}
 

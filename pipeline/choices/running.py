@@ -46,6 +46,16 @@ class RunChoices:
         matters=False,
     )
 
+    part: str | None = option(
+        None,
+        INPUT,
+        "Process only share K of N of the videos, chosen by their names. The runs of all N shares, "
+        "one after another or at the same time, together write what one run writes.",
+        metavar="K/N",
+        shown="all",
+        matters=False,
+    )
+
     named_as: str | None = option(
         None,
         INPUT,

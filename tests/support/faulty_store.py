@@ -5,13 +5,15 @@ from __future__ import annotations
 import functools
 import importlib
 import io
+import json
 import logging
 import random
+import re
 import threading
 from collections.abc import Callable
 from http.server import HTTPServer
 from typing import Any, Protocol
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 
 class Spoiled(Protocol):
@@ -78,13 +80,15 @@ class FaultyStore:
                 if trouble == "reset":
                     self.close_connection = True
                     return
+                sent, wire = self.rfile, self.wfile
                 if not self.as_expected():
+                    self.rfile = sent
                     self.send_error(412)
                     return
-                wire, self.wfile = self.wfile, io.BytesIO()
+                self.wfile = io.BytesIO()
                 answer()
                 said = self.wfile.getvalue()
-                self.wfile = wire
+                self.rfile, self.wfile = sent, wire
                 if trouble == "short" and "alt=media" in self.path:
                     said = _shortened(said)
                 elif trouble == "cut":
@@ -98,6 +102,11 @@ class FaultyStore:
                 url = urlsplit(self.path)
                 asked = {name: values[0] for name, values in parse_qs(url.query).items()}
                 source, _, target = url.path.partition("/rewriteTo/")
+                if source.startswith("/upload/"):  # the name stands in front of what is sent
+                    sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                    self.rfile = io.BytesIO(sent)
+                    if named := re.search(rb'"name": *("[^"]*")', sent):
+                        source += f"/{quote(json.loads(named[1]), safe='')}"
                 generation, replaced = store.generation(source), store.generation(target or source)
                 return all(
                     asked.get(name, found) == found

@@ -1,6 +1,6 @@
 """Records as one file of JSON lines: what workers report to whoever waits for them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import apache_beam as beam
@@ -11,18 +11,25 @@ from finecut.io.storage.publishing import Shelf
 
 
 class WriteLines(beam.PTransform[beam.PCollection[Any], beam.PCollection[int]]):
-    """Records → one file of JSON lines, sorted; nothing is written when there are none."""
+    """Records → one file of JSON lines, sorted; nothing is written when there are none.
 
-    def __init__(self, own: Shelf, path: str) -> None:
+    ``staying``: the lines that stay of a file that lies there already.
+    """
+
+    def __init__(
+        self, own: Shelf, path: str, staying: Callable[[bytes], list[str]] | None = None
+    ) -> None:
         super().__init__()
-        self.own, self.path = own, path
+        self.own, self.path, self.staying = own, path, staying
 
     def expand(self, records: beam.PCollection[Any]) -> beam.PCollection[int]:
-        own, path = self.own, self.path
+        own, path, staying = self.own, self.path, self.staying
 
         def write(group: tuple[int, Iterable[str]]) -> int:
-            text = "".join(f"{line}\n" for line in sorted(group[1]))
-            return own.write(path, text.encode(errors="surrogateescape"))
+            lines = list(group[1])
+            if staying is None:
+                return own.write(path, as_lines(lines))
+            return own.update(path, lambda data: as_lines([*lines, *staying(data)]))
 
         return (
             records
@@ -30,6 +37,11 @@ class WriteLines(beam.PTransform[beam.PCollection[Any], beam.PCollection[int]]):
             | "One file" >> beam.GroupByKey()
             | "Write" >> beam.Map(write).with_output_types(int)
         )
+
+
+def as_lines(lines: Iterable[str]) -> bytes:
+    """The bytes of such a file."""
+    return "".join(f"{line}\n" for line in sorted(lines)).encode(errors="surrogateescape")
 
 
 def lines_in(path: str) -> list[str]:

@@ -36,6 +36,7 @@ from finecut.transforms.find.lists import (
     read_list,
     sources_in,
 )
+from finecut.transforms.find.parts import WHOLE, Part
 
 VIDEO_EXTENSIONS = (".mp4", ".mov", ".avi", ".mkv", ".webm")
 #: What documents of a video, and of its chunks, add to its name.
@@ -58,10 +59,12 @@ class Finding:
     without: tuple[str, ...] = ()
     #: Where an earlier run listed what failed.
     failed: str | None = None
+    #: Which of them this run works on, of all that are found.
+    part: Part = WHOLE
 
 
 def find_sources(finding: Finding) -> list[Source]:
-    """Every video the inputs name, once, sorted by path."""
+    """Every video the inputs name, once, sorted by path; also those of other parts."""
     check_one_store(finding.inputs)
     found = [_resolved(spec, finding.without) for spec in finding.inputs]
     named = {source.uri: source for each in found for source in each.named}

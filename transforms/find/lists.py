@@ -1,13 +1,14 @@
 """Lists of videos that somebody wrote, and lists of what failed, which are inputs again."""
 
 import posixpath
+from collections.abc import Container
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from finecut.io.errors import UserError
 from finecut.io.layout import check_relative
-from finecut.io.records import Failure, Source, from_json
+from finecut.io.records import Failure, Source, from_json, to_json
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import csv_rows, list_text, parsed_text
 from finecut.transforms.beam.metrics import LOG
@@ -28,8 +29,13 @@ def failures_in(path: str | None) -> list[Failure]:
     except shelf.NotAFile as error:
         LOG.error("%s %s: earlier failures are unknown", path, error.strerror)
         data = None
+    return failures_on(data or b"", path)
+
+
+def failures_on(data: bytes, path: str | None) -> list[Failure]:
+    """What a list says, which lies there."""
     failures = []
-    for line in _lines((data or b"").decode(errors="replace")):
+    for line in _lines(data.decode(errors="replace")):
         try:
             failures.append(read_failure(line))
         except ValueError as error:
@@ -40,6 +46,12 @@ def failures_in(path: str | None) -> list[Failure]:
                 line,
             )
     return failures
+
+
+def still_listed(data: bytes, path: str, tried: Container[str]) -> list[str]:
+    """The lines of this list of failures that stay: of videos that were not tried since."""
+    failures = failures_on(data, path)
+    return [to_json(failure) for failure in failures if failure.source.name not in tried]
 
 
 def is_failure_list(path: str, folder: str) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
@@ -15,6 +15,9 @@ from finecut.transforms.beam.metrics import LOG, count, metered
 from finecut.transforms.cut.isolated import isolated
 from finecut.transforms.find.inputs import Finding, find_sources
 from finecut.transforms.find.probe import probe_source
+
+#: How many videos were found that are of other parts.
+ELSEWHERE: Final = "videos of other parts"
 
 
 class FindVideos(beam.PTransform[beam.Pipeline, beam.PCollection[Source]]):
@@ -47,8 +50,11 @@ class ProbeVideos(beam.PTransform[beam.PCollection[Source], Any]):
 
 def _listed(finding: Finding) -> Iterable[Source]:
     for source in find_sources(finding):
-        count("videos found")
-        yield source
+        if source.name in finding.part:
+            count("videos found")
+            yield source
+        else:
+            count(ELSEWHERE)
 
 
 def _probed(

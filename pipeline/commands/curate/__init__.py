@@ -87,6 +87,11 @@ class Curate(VideoCommand["Ran"]):
         from finecut.pipeline.cli.final_words import final_words
         from finecut.pipeline.planning import failures_path
 
+        if not result.summary.videos_found and result.elsewhere:
+            yield (
+                f"part {self.options.part} has none of the {result.elsewhere} videos that were "
+                "found: there is nothing to do"
+            )
         if result.summary.videos_found:
             yield final_words(
                 self.options,
@@ -106,6 +111,8 @@ class Curate(VideoCommand["Ran"]):
     def problems(self, result: Ran) -> Sequence[str]:
         from finecut.pipeline.cli.final_words import problems
 
+        if not result.summary.videos_found and result.elsewhere:
+            return ()
         return result.misdone or problems(self.options, result.summary)
 
 

@@ -33,7 +33,7 @@ def describe(command: Describe) -> str:
         pipeline | "FindVideos" >> FindVideos(steps.finding),
         steps,
         options.dealt_among,
-        WriteLines(steps.writing.shelf, steps.failures_path),
+        WriteLines(steps.writing.shelf, steps.failures_path, steps.listed_of_others),
     )
     lister = _Lister()
     pipeline.visit(lister)

@@ -46,7 +46,7 @@ def report(command: Report) -> Made:
     folder = shelf.absolute(options.into) if options.into else f"{output.root}/{FOLDER}"
     check_folder(output.root, folder)
     own = shelf_in(folder if options.into else output.root)
-    with beside_runs(own, only_marked=bool(options.into)):
+    with beside_runs(own, only_marked=bool(options.into)), own.alone(FOLDER):
         return make_report(
             output, own, folder, neighbours=options.neighbours, readers=options.workers
         )
@@ -66,6 +66,13 @@ def _output_at(root: str) -> Output:
 def report_of_run(layout: Layout, own: Shelf, nothing_new: bool = False) -> str:
     """The page of an output that a run has just written: its path, or why there is none."""
     folder = f"{layout.root}/{FOLDER}"
+    # Of runs that end at the same time, each makes it when all before it have: the last one made
+    # tells of all of them.
+    with own.alone(FOLDER):
+        return _page_of_run(layout, own, folder, nothing_new)
+
+
+def _page_of_run(layout: Layout, own: Shelf, folder: str, nothing_new: bool) -> str:
     if nothing_new and shelf.exists(f"{folder}/{PAGE}"):
         if not sweep_dead(own):  # others may be making a page that names what no page does yet
             _remove_old(own, folder, shelf.files_in(f"{folder}/{DATA}"))

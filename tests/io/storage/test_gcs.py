@@ -112,6 +112,22 @@ def test_a_copy_does_not_replace_what_nobody_looked_at(own: Shelf, server: Fault
     assert "ifSourceGenerationMatch=" in asked
 
 
+def test_what_others_add_at_the_same_moment_is_not_lost(own: Shelf, server: FaultyStore) -> None:
+    path = f"{ROOT}/failures/x.jsonl"
+    meanwhile = iter([b"theirs\n", b"theirs again\n", None])
+
+    def change(there: bytes) -> bytes:
+        if (line := next(meanwhile)) is not None:
+            GoogleStore().create(path, there + line)
+        return there + b"ours\n"
+
+    assert own.update(path, change) == len(b"theirs\ntheirs again\nours\n")
+    assert shelf.read(path) == b"theirs\ntheirs again\nours\n"
+    own.update(path, lambda there: b"")
+    own.update(path, lambda there: b"")
+    assert not shelf.exists(path)
+
+
 def test_what_browsers_show_is_what_it_is(own: Shelf, server: FaultyStore) -> None:
     own.publish(staged(own, b"clip"), FINAL, 4)
     own.write(f"{ROOT}/metas/v0/a.json", b"{}")

@@ -157,3 +157,38 @@ def test_a_published_file_is_published_though_the_disk_was_away(
     monkeypatch.setattr(publishing, "_move", failing(STALE, 2, publishing._move))
     assert own.publish(staged, f"{own.root}/clips/a.mp4") == 2
     assert clock.pauses
+
+
+# ── what several change at the same time ─────────────────────────────────────────────────────────
+
+
+def added(own: Shelf, path: str, line: bytes) -> None:
+    own.update(path, lambda there: there + line)
+
+
+def test_what_several_add_at_the_same_time_is_all_there(own: Shelf) -> None:
+    path = f"{own.root}/failures/x.jsonl"
+    lines = [b"%d\n" % number for number in range(60)]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in pool.map(lambda line: added(own, path, line), lines):
+            pass
+    assert sorted(shelf.read(path).splitlines(keepends=True)) == sorted(lines)
+    assert names_below(own.root) == ["failures/x.jsonl"]
+
+
+def test_what_becomes_nothing_is_removed(own: Shelf) -> None:
+    path = f"{own.root}/failures/x.jsonl"
+    assert own.update(path, lambda there: b"") == 0
+    assert own.update(path, lambda there: there + b"one") == 3
+    assert own.update(path, lambda there: b"") == 0
+    assert not Path(path).exists()
+    own.sweep()
+    assert not Path(own.root, ".staging").exists()
+
+
+def test_a_link_in_the_place_of_a_lock_is_not_followed(own: Shelf, tmp_path: Path) -> None:
+    Path(own.staging).mkdir(parents=True)
+    Path(own.staging).with_name("update.lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match=r"update\.lock"):
+        own.update(f"{own.root}/failures/x.jsonl", lambda there: b"one")
+    assert not (tmp_path / "elsewhere").exists()
