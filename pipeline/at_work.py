@@ -29,11 +29,17 @@ from finecut.pipeline.options import OptionError
 
 @contextmanager
 def occupying(
-    own: Shelf, named: str, *, is_local: bool, configuration: str | None = None
+    own: Shelf,
+    named: str,
+    *,
+    is_local: bool,
+    configuration: str | None = None,
+    spread: bool = False,
 ) -> Iterator[None]:
     """Within, nobody else works in this folder, but those who make the same.
 
     ``named`` is the folder as the user names it. What makes no ``configuration`` is alone there.
+    ``spread``: others may do so on other machines.
     """
 
     def give_up() -> None:
@@ -43,7 +49,8 @@ def occupying(
     with given_up_by(give_up, is_local), ExitStack() as seen:
         refuse_unknown_store(own.root, named)
         try:
-            seen.enter_context(alive(own, configuration or own.staging, elsewhere=not is_local))
+            made = configuration or own.staging
+            seen.enter_context(alive(own, made, elsewhere=not is_local, spread=spread))
             own.prepare()
         except LeadsOutside as error:
             raise RunError(str(error)) from error

@@ -18,7 +18,7 @@ from finecut.pipeline.planning import Plan
 from finecut.pipeline.profiling import Profile, collapsed, flame, steps_table
 from finecut.transforms.beam.lines import as_lines
 from finecut.transforms.find.lists import still_listed
-from finecut.transforms.write.documents import Document, serialise
+from finecut.transforms.write.documents import Document, serialise, summary_document
 from finecut.transforms.write.secrets import redacted
 from finecut.transforms.write.writing import Writing
 
@@ -59,40 +59,7 @@ def run_document(
     return {
         "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 3),
-        "balanced": not s.imbalances(),
-        "imbalances": s.imbalances(),
-        "videos": {
-            "found": s.videos_found,
-            "done": s.videos_done,
-            "empty": s.videos_empty,
-            "failed": s.videos_failed,
-            "skipped": s.videos_skipped,
-            "set_aside": s.videos_set_aside,
-            "failed_by": dict(s.failed_by),
-        },
-        "clips": {
-            "planned": s.shots_planned,
-            "kept": s.shots_kept,
-            "rejected": s.shots_rejected,
-            "failed": s.shots_failed,
-            "rejected_by": dict(s.rejected_by),
-            "marked": dict(s.marked),
-            "num_marked": s.num_marked,
-            "transcoded": dict(s.transcoded),
-            "vectors": dict(s.vectors),
-            "captions": dict(s.captions),
-            "bytes": s.clip_bytes,
-            "frames": s.frames,
-        },
-        "film_seconds": {
-            "found": s.seconds_found,
-            "planned": s.seconds_planned,
-            "cut": s.seconds_cut,
-            "kept": s.seconds_kept,
-            "rejected_by": dict(s.seconds_rejected),
-            "failed": max(0.0, s.seconds_planned - s.seconds_cut),
-            "skipped": s.seconds_skipped,
-        },
+        **summary_document(s),
         "speed": {
             "times_real_time": round(s.seconds_cut / max(seconds, 1e-3), 3),
             "video_hours_per_hour": round(s.seconds_found / max(seconds, 1e-3), 3),

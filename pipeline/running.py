@@ -120,6 +120,7 @@ def _run(options: Options, runner_arguments: Sequence[str], progress: bool) -> R
                 "--output",
                 is_local=options.is_local,
                 configuration=writing.configuration,
+                spread=options.part is not None,
             )
         )
         if options.is_local:
@@ -129,7 +130,8 @@ def _run(options: Options, runner_arguments: Sequence[str], progress: bool) -> R
         summary, stats = _run_all(options, steps, runner_arguments, progress)
         misdone = tuple(lost_by(steps.own, stats))
         ran = Ran(summary, time.monotonic() - began, stats, misdone=misdone)
-        if summary.videos_found:
+        # Also of a part that happens to be empty: finecut summary misses those that have not ended.
+        if summary.videos_found or ran.elsewhere:
             document = run_document(
                 options,
                 summary,
@@ -161,6 +163,7 @@ def _report(options: Options, steps: Plan, summary: Summary) -> str:
     Of a bucket it would have to read again all that was written.
     """
     unwanted = options.no_report or options.dry_run or not options.is_local
+    unwanted = unwanted or not summary.videos_found
     if unwanted or shelf.is_remote(options.output):
         return ""
     nothing_new = summary.videos_skipped == summary.videos_found

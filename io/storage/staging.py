@@ -89,18 +89,24 @@ class Running:
     elsewhere: bool = False
     #: There are no locks: its mark is renewed as long as it lives.
     beats: bool = False
+    #: Others work beside it on other machines, to which locks may not be passed on. It is renewed,
+    #: too, and they believe that more than a lock that they get.
+    spread: bool = False
 
 
 @contextmanager
-def alive(own: Shelf, configuration: str, elsewhere: bool = False) -> Iterator[None]:
+def alive(
+    own: Shelf, configuration: str, elsewhere: bool = False, spread: bool = False
+) -> Iterator[None]:
     """Within, others see that the run's staging folder is in use."""
     if shelf.is_remote(own.root):
         yield
         return
     own.check(f"{own.staging}/{ALIVE}")
     file, locked = _marked(Path(own.staging))
-    running = Running(socket.gethostname(), os.getpid(), configuration, elsewhere, beats=not locked)
-    with file, _beating(Path(own.staging) / ALIVE, running.beats):
+    host, process = socket.gethostname(), os.getpid()
+    running = Running(host, process, configuration, elsewhere, beats=not locked, spread=spread)
+    with file, _beating(Path(own.staging) / ALIVE, running):
         json.dump(asdict(running), file)
         file.flush()
         try:
@@ -127,17 +133,18 @@ def _marked(folder: Path) -> tuple[TextIO, bool]:
 
 
 @contextmanager
-def _beating(mark: Path, beats: bool) -> Iterator[None]:
+def _beating(mark: Path, running: Running) -> Iterator[None]:
     """Within, the mark is renewed again and again, where no lock says that its run lives."""
-    if not beats:
+    if not (running.beats or running.spread):
         yield
         return
-    LOG.error(
-        "the file system of %s has no locks, so finecut keeps a time stamp there up to date "
-        "instead. If a run there was killed, wait %.0f minutes before you start the next one",
-        mark.parent.parent,
-        SILENT_SECONDS / 60,
-    )
+    if running.beats:
+        LOG.error(
+            "the file system of %s has no locks, so finecut keeps a time stamp there up to date "
+            "instead. If a run there was killed, wait %.0f minutes before you start the next one",
+            mark.parent.parent,
+            SILENT_SECONDS / 60,
+        )
     ended = threading.Event()
 
     def beat() -> None:
@@ -195,7 +202,8 @@ def _marked_by(
         return True, running
     if running is None:  # it may have just begun, and not written its mark yet
         return silence < BEAT_SECONDS, None
-    if running.beats:  # one that is not seen may be in a container
+    if running.beats or (running.spread and running.host != socket.gethostname()):
+        # One that is not seen may be in a container.
         lives = silence < (2 * BEAT_SECONDS if _is_gone(running) else SILENT_SECONDS)
     else:  # it has locks; where they cannot be asked for, only time tells
         lives = locked is None and silence < LONG_AGO and not _is_gone(running)

@@ -34,20 +34,11 @@ def final_words(
     why = "; see transcode_reason in metas/v0/" if encoded else ""
     where = "" if options.dry_run else "; see errors in metas/v0/"
     aside = f" ({s.videos_set_aside} of the failed are set aside)" if s.videos_set_aside else ""
-    marked = "1 clip" if s.num_marked == 1 else f"{s.num_marked} clips"
-    clips = _sum(s.shots_planned, "planned", kept=s.shots_kept, rejected=s.shots_rejected)
     lines = lines_of(
         [
             f"videos   {_sum(s.videos_found, 'found', done=s.videos_done, empty=s.videos_empty)}"
             f" + {s.videos_failed} failed + {s.videos_skipped} skipped{aside}",
-            f"clips    {clips} + {s.shots_failed} failed",
-            (s.rejected_by, f"rejected {_counts(s.rejected_by, '{} by {}')}{_strict(options, s)}"),
-            (s.marked, f"marked   {marked}: {_counts(s.marked, '{} with {}')}{where}"),
-            (s.transcoded, f"pictures {_counts(s.transcoded, '{} {}')}{why}"),
-            (s.vectors, f"vectors  {_counts(s.vectors, '{} of {}')}"),
-            (s.captions, f"captions {_counts(s.captions, '{} {}')}"),
-            f"length   {_duration(s.seconds_found)} in, {_duration(s.seconds_kept)} kept, "
-            f"{s.frames} frames, {_bytes(s.clip_bytes)}",
+            *_of_clips(s, strict=_strict(options, s), where=where, why=why),
             f"speed    {s.seconds_cut / max(seconds, 1e-3):.1f}x real time, {seconds:.1f} s",
             *_of_failures(s, failures_path, options.output),
             (
@@ -61,6 +52,32 @@ def final_words(
         ]
     )
     return "\n".join(lines)
+
+
+def _of_clips(s: Summary, strict: str = "", where: str = "", why: str = "") -> list[str]:
+    """What became of clips, and what there is of them."""
+    marked = "1 clip" if s.num_marked == 1 else f"{s.num_marked} clips"
+    clips = _sum(s.shots_planned, "planned", kept=s.shots_kept, rejected=s.shots_rejected)
+    return lines_of(
+        [
+            f"clips    {clips} + {s.shots_failed} failed",
+            (s.rejected_by, f"rejected {_counts(s.rejected_by, '{} by {}')}{strict}"),
+            (s.marked, f"marked   {marked}: {_counts(s.marked, '{} with {}')}{where}"),
+            (s.transcoded, f"pictures {_counts(s.transcoded, '{} {}')}{why}"),
+            (s.vectors, f"vectors  {_counts(s.vectors, '{} of {}')}"),
+            (s.captions, f"captions {_counts(s.captions, '{} {}')}"),
+            f"length   {_duration(s.seconds_found)} in, {_duration(s.seconds_kept)} kept, "
+            f"{s.frames} frames, {_bytes(s.clip_bytes)}",
+        ]
+    )
+
+
+def words_of_dataset(s: Summary, unfinished: int = 0) -> list[str]:
+    """The same short table of a whole dataset, whichever runs made it."""
+    aside = f" ({s.videos_set_aside} of the failed are set aside)" if s.videos_set_aside else ""
+    more = f", and {unfinished} that are not finished" if unfinished else ""
+    videos = _sum(s.videos_found, "found", done=s.videos_done, empty=s.videos_empty)
+    return [f"videos   {videos} + {s.videos_failed} failed{aside}{more}", *_of_clips(s)]
 
 
 def _of_failures(s: Summary, path: str, output: str) -> list[str]:

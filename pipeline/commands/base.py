@@ -308,7 +308,7 @@ class DatasetCommand(Command[D, R]):
 #: In this order help lists commands; others follow by their names.
 ORDER: Final = (
     "curate",
-    *("dedup", "refilter", "shard", "report", "verify"),
+    *("dedup", "refilter", "shard", "report", "summary", "verify"),
     *("describe", "launch", "doctor", "demo", "completion"),
 )
 

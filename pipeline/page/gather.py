@@ -138,7 +138,7 @@ class TextOutcome:
         videos = self._read_videos(readers)
         documents = asked_ahead(
             lambda path: (path, self._document(path, CHUNK)),
-            sorted(_if_there(self.output.chunks), key=video_of),
+            sorted(if_there(self.output.chunks), key=video_of),
             readers,
         )
         asked = (
@@ -215,7 +215,7 @@ class TextOutcome:
                 number(said.get("duration")),
                 int(number(said.get("num_total_clips"))),
             )
-            for said in asked_ahead(read, _if_there(self.output.videos), readers)
+            for said in asked_ahead(read, if_there(self.output.videos), readers)
             if said
         }
 
@@ -251,7 +251,7 @@ class TextOutcome:
     def _read_failures(self, chunks: Chunks) -> None:
         """What is listed in ``failures/``: a line each, and which planned clips were lost."""
         rows: list[dict[str, Any]] = []
-        for failure in _failures(self.output.layout.failures()):
+        for failure in failures_below(self.output.layout.failures()):
             source = failure.get("source")
             name = short(source.get("name") if isinstance(source, dict) else source)
             lost = [clip for clip in failure.get("lost_shots") or () if isinstance(clip, str)]
@@ -283,14 +283,15 @@ def asked_ahead(
     return map(work, asked) if readers == 1 else in_order(work, asked, readers)
 
 
-def _if_there(listed: Callable[[], Iterable[str]]) -> list[str]:
+def if_there(listed: Callable[[], Iterable[str]]) -> list[str]:
     """What a folder lists; without the folder, nothing was finished."""
     with suppress(FileNotFoundError):
         return list(listed())
     return []
 
 
-def _failures(folder: str) -> Iterator[dict[str, Any]]:
+def failures_below(folder: str) -> Iterator[dict[str, Any]]:
+    """What is listed there, as far as it can be read."""
     for path in shelf.files_in(folder):
         text = ""
         if path.endswith(".jsonl"):

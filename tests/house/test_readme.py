@@ -49,6 +49,7 @@ def blocks(page: Path, language: str) -> list[str]:
 def commands(page: Path) -> list[list[str]]:
     """Every finecut command line in a page, as a shell would split it."""
     shown = "\n".join(blocks(page, "sh") + blocks(page, "bash")).replace("\\\n", " ")
+    shown = shown.replace("$SLURM_ARRAY_TASK_ID", "1")  # which Slurm says
     lines = (shlex.split(line, comments=True) for line in shown.splitlines())
     return [words for words in lines if words[:1] == ["finecut"]]
 

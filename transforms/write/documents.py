@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from finecut.io.layout import PREVIEWS, SCORES, Artefact, Layout
-from finecut.io.records import Clip, ModelUsed, TextOutcome, Transcoded, Video, Window
+from finecut.io.records import Clip, ModelUsed, Summary, TextOutcome, Transcoded, Video, Window
 from finecut.transforms.registry import HEADS, IN_HEADS
 
 #: Of which file a video's clips were made, and by which configuration.
@@ -191,3 +191,43 @@ def _texts(windows: Sequence[Window], kind: str) -> dict[str, str]:
 
 def _rejected_by(rule: str, clips: Sequence[Clip]) -> int:
     return sum(clip.rejected_by is not None and clip.rejected_by.startswith(rule) for clip in clips)
+
+
+def summary_document(s: Summary) -> Document:
+    """What a run did, or what an output holds, in numbers: the sums of ``runs/…/summary.json``."""
+    return {
+        "balanced": not s.imbalances(),
+        "imbalances": s.imbalances(),
+        "videos": {
+            "found": s.videos_found,
+            "done": s.videos_done,
+            "empty": s.videos_empty,
+            "failed": s.videos_failed,
+            "skipped": s.videos_skipped,
+            "set_aside": s.videos_set_aside,
+            "failed_by": dict(s.failed_by),
+        },
+        "clips": {
+            "planned": s.shots_planned,
+            "kept": s.shots_kept,
+            "rejected": s.shots_rejected,
+            "failed": s.shots_failed,
+            "rejected_by": dict(s.rejected_by),
+            "marked": dict(s.marked),
+            "num_marked": s.num_marked,
+            "transcoded": dict(s.transcoded),
+            "vectors": dict(s.vectors),
+            "captions": dict(s.captions),
+            "bytes": s.clip_bytes,
+            "frames": s.frames,
+        },
+        "film_seconds": {
+            "found": s.seconds_found,
+            "planned": s.seconds_planned,
+            "cut": s.seconds_cut,
+            "kept": s.seconds_kept,
+            "rejected_by": dict(s.seconds_rejected),
+            "failed": max(0.0, s.seconds_planned - s.seconds_cut),
+            "skipped": s.seconds_skipped,
+        },
+    }

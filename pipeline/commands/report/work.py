@@ -42,7 +42,7 @@ _DATA_NAME: Final = re.compile(r"[a-z]+-\d{4,}\.[0-9a-f]{12}\.js")
 def report(command: Report) -> Made:
     """Make the page that is asked for."""
     options = command.options
-    output = _output_at(options.dataset)
+    output = output_at(options.dataset)
     folder = shelf.absolute(options.into) if options.into else f"{output.root}/{FOLDER}"
     check_folder(output.root, folder)
     own = shelf_in(folder if options.into else output.root)
@@ -52,7 +52,7 @@ def report(command: Report) -> Made:
         )
 
 
-def _output_at(root: str) -> Output:
+def output_at(root: str) -> Output:
     """The output that lies there; one that is damaged, or all failures, is worth a look, too."""
     try:
         return Output.at(root)

@@ -16,7 +16,14 @@ import pytest
 
 from finecut.io.storage import staging
 from finecut.io.storage.publishing import ALIVE, Shelf
-from finecut.io.storage.staging import BEAT_SECONDS, LONG_AGO, SILENT_SECONDS, alive, sweep_dead
+from finecut.io.storage.staging import (
+    BEAT_SECONDS,
+    LONG_AGO,
+    SILENT_SECONDS,
+    Running,
+    alive,
+    sweep_dead,
+)
 
 WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EIO)
 ELSEWHERE = "a machine that is not this one"
@@ -84,7 +91,7 @@ def test_a_mark_is_renewed_until_the_run_ends(
     mark.write_bytes(b"")
     os.utime(mark, (0, 0))
     monkeypatch.setattr(staging, "BEAT_SECONDS", 0.001)
-    with staging._beating(mark, True):
+    with staging._beating(mark, Running("", 0, "", beats=True)):
         ends = time.monotonic() + 30
         while mark.stat().st_mtime == 0 and time.monotonic() < ends:
             pass
@@ -127,6 +134,19 @@ def test_with_locks_here_a_run_without_them_elsewhere_lives(tmp_path: Path) -> N
     marked(tmp_path, "one", 5)
     [running] = sweep_dead(shelf_of(tmp_path, "other"))
     assert running.host == ELSEWHERE
+
+
+def test_a_lock_that_is_not_passed_on_from_another_machine_is_not_believed(tmp_path: Path) -> None:
+    folder = marked(tmp_path, "one", 5, beats=False, spread=True)
+    other = shelf_of(tmp_path, "other")
+    [running] = sweep_dead(other)
+    assert running.host == ELSEWHERE
+    sweep_dead(other, now=time.time() + SILENT_SECONDS)
+    assert not folder.exists()
+    # On this machine the lock is known.
+    folder = marked(tmp_path, "one", 5, beats=False, spread=True, host=os.uname().nodename)
+    assert sweep_dead(other) == []
+    assert not folder.exists()
 
 
 def test_a_mark_that_was_made_a_moment_ago_is_let_be(tmp_path: Path) -> None:
