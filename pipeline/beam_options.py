@@ -8,12 +8,11 @@ where it is used: beside a class of one's own that has an ``--input``, too, Beam
 """
 
 import argparse
-from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from finecut.pipeline.cli.flags import add_flags, flag_of, is_many, is_switch
-from finecut.pipeline.options import Options, default_of, option_fields
+from finecut.pipeline.cli.flags import add_flags, is_many
+from finecut.pipeline.options import Options, option_fields
 
 #: Beam has these already. Its runner is ours; its dry run is another one, so that ours is not
 #: carried: write it into the :class:`Options`.
@@ -35,19 +34,3 @@ class FinecutOptions(PipelineOptions):
         if runner := self.get_all_options().get(RUNNER):
             given[RUNNER] = runner
         return Options(**given).check()
-
-
-def words_of(options: Options) -> list[str]:
-    """The command line that gives these options, without those that are as they are anyway."""
-    words: list[str] = []
-    for f in option_fields():
-        value: Any = getattr(options, f.name)
-        if f.name in BEAMS or value == default_of(f):
-            continue
-        if is_switch(f):
-            words.append(flag_of(f))
-        elif is_many(f):
-            words += [flag_of(f), *value]
-        else:
-            words.append(f"{flag_of(f)}={value}")
-    return words

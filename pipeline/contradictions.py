@@ -15,6 +15,7 @@ from finecut.pipeline.choices.cutting import (
     TRANSNETV2,
     X264,
 )
+from finecut.pipeline.choices.running import ALL_GPUS, parse_gpus
 from finecut.pipeline.options import Options, default_of, option_fields
 from finecut.transforms.filter.rules import parse_rule
 from finecut.transforms.find.parts import parse_part
@@ -65,12 +66,19 @@ def contradictions(o: Options, whole: bool = True) -> Iterator[str]:
                 "out",
             ),
             (
+                o.gpus is not None and not o.is_local,
+                "--gpus chooses among the GPUs of this machine, but --runner works elsewhere: "
+                "leave one of them out",
+            ),
+            (
                 o.quiet and (o.verbose or o.log_stats),
                 f"--quiet and {other} contradict each other: give only one of them",
             ),
         ]
     )
     yield from _unreadable("--part", [] if o.part is None else [o.part], parse_part)
+    given = [] if o.gpus in (None, ALL_GPUS) else [str(o.gpus)]
+    yield from _unreadable("--gpus", given, parse_gpus)
     yield from _unfit_for_a_stream(o)
     yield from _unreadable("--resources", o.resources, partial(parse_override, own=own))
     yield from _at_odds_in_cutting(o)

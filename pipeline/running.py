@@ -47,6 +47,7 @@ from finecut.pipeline.keeping import (
     write_document,
     write_profile,
 )
+from finecut.pipeline.on_gpus import gpus_of, run_on
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import Plan, fence_of, needs_of, plan
 from finecut.pipeline.profiling import Profiler
@@ -81,6 +82,9 @@ class Ran(NamedTuple):
     misdone: tuple[str, ...] = ()
     #: Where to look at it, or why there is no page.
     report: str = ""
+    #: On several GPUs: why some processes did not come to their end, and the worst exit code.
+    broken: tuple[str, ...] = ()
+    code: int = 0
 
     @property
     def elsewhere(self) -> int:
@@ -95,8 +99,27 @@ def run(options: Options, runner_arguments: Sequence[str] = (), progress: bool =
         raise OptionError(
             "--subscription never ends: use finecut launch instead of curate, or leave it out"
         )
+    if gpus := gpus_of(options):
+        return _run_on(gpus, options, runner_arguments, progress)
     with standing(fence_of(options)):
         return _run(options, runner_arguments, progress)
+
+
+def _run_on(
+    gpus: Sequence[str], options: Options, runner_arguments: Sequence[str], progress: bool
+) -> Ran:
+    began = time.monotonic()
+    did = run_on(gpus, options, runner_arguments, progress)
+    seconds = time.monotonic() - began
+    return Ran(
+        did.summary,
+        seconds,
+        dict(did.stats),
+        misdone=tuple(dict.fromkeys(did.misdone)),
+        report=did.report,
+        broken=tuple(did.broken),
+        code=did.code,
+    )
 
 
 def _run(options: Options, runner_arguments: Sequence[str], progress: bool) -> Ran:

@@ -19,6 +19,23 @@ from finecut.transforms.option import (
 #: The runner of who names none.
 LOCAL: Final = "local"
 LOCAL_RUNNERS: Final = (LOCAL, "DirectRunner", "FnApiRunner")
+#: Every GPU that torch sees.
+ALL_GPUS: Final = "all"
+
+
+def parse_gpus(text: str) -> list[int]:
+    """The numbers of GPUs.
+
+    >>> parse_gpus("0,1")
+    [0, 1]
+    """
+    words = str(text).split(",")
+    if not all(word.isascii() and word.isdigit() and len(word) < 6 for word in words):
+        raise ValueError(f"{text} names no GPUs: give their numbers, as in 0,1, or {ALL_GPUS}")
+    numbers = [int(word) for word in words]
+    if len({*numbers}) < len(numbers):
+        raise ValueError(f"{text} names a GPU twice: each has one process")
+    return numbers
 
 
 @dataclass(frozen=True)
@@ -142,6 +159,16 @@ class RunChoices:
         shown="cores",
         least=0,
         most=MOST_WORKERS,
+        matters=False,
+    )
+
+    gpus: str | None = option(
+        None,
+        RUN,
+        "Which GPUs of this machine to share the videos among, one process for each: their "
+        "numbers, as in 0,1, or all.",
+        metavar="N,N",
+        shown="all, if a step works on a GPU",
         matters=False,
     )
 

@@ -226,6 +226,22 @@ def is_switch(f: Field[Any]) -> bool:
     return isinstance(default_of(f), bool)
 
 
+def words_of(options: Options, without: Container[str] = ()) -> list[str]:
+    """The command line that gives these options, without those that are as they are anyway."""
+    words: list[str] = []
+    for f in option_fields():
+        value: Any = getattr(options, f.name)
+        if f.name in without or value == default_of(f):
+            continue
+        if is_switch(f):
+            words.append(flag_of(f))
+        elif is_many(f):
+            words += [flag_of(f), *value]
+        else:
+            words.append(f"{flag_of(f)}={value}")
+    return words
+
+
 def _value_name(f: Field[Any]) -> str:
     choices = "\\|".join(f.metadata["choices"] or ())
     return choices or str(f.metadata["metavar"] or f.name.upper())

@@ -25,8 +25,9 @@ from faulty_store import FaultyStore
 from keyed import keyed_in, unsure
 
 from finecut.io.storage import files as shelf
-from finecut.pipeline.beam_options import FinecutOptions, words_of
+from finecut.pipeline.beam_options import FinecutOptions
 from finecut.pipeline.cli.command import main
+from finecut.pipeline.cli.flags import words_of
 from finecut.pipeline.commands.curate import launcher as launched
 from finecut.pipeline.commands.curate.launch import job
 from finecut.pipeline.options import Options

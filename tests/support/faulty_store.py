@@ -56,6 +56,7 @@ class FaultyStore:
         store = self
 
         class Handler(emulator.RequestHandler):  # type: ignore[misc]
+            rfile: Any
             wfile: Any
 
             def do_GET(self) -> None:

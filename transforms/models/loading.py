@@ -96,6 +96,16 @@ def gpus() -> list[tuple[str, float]]:
     return [(device.name, device.total_memory / 2**30) for device in found]
 
 
+def num_gpus() -> int:
+    """How many GPUs torch can use. It is not even imported where the system has none."""
+    devices = ("nvidia[0-9]*", "kfd", "dxg")
+    if not any(any(Path("/dev").glob(name)) for name in devices):
+        return 0
+    if importlib.util.find_spec("torch") is None:
+        return 0
+    return int(needed("torch", DEVICE).cuda.device_count())
+
+
 def work_alone() -> None:
     """Tell torch, if a model has just been loaded with it, that its calls take one thread each.
 

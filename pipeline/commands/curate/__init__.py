@@ -74,14 +74,15 @@ class Curate(VideoCommand["Ran"]):
 
     def begin(self) -> None:
         o = self.options
-        if o.is_local and not (o.no_isolation or o.profile):
+        if o.is_local and not (o.no_isolation or o.profile or o.gpus):
             # It imports its own, while this process imports Beam.
             children.start(*CHILDREN, *modules_behind(o.input))
 
     def work(self) -> Ran:
+        from finecut.pipeline.on_gpus import on_all_gpus
         from finecut.pipeline.running import run
 
-        return run(self.options, self.runner_arguments, progress=self.progress)
+        return run(on_all_gpus(self.options), self.runner_arguments, progress=self.progress)
 
     def tell(self, result: Ran, _seconds: float) -> Iterator[str]:
         from finecut.pipeline.cli.final_words import final_words
@@ -111,9 +112,14 @@ class Curate(VideoCommand["Ran"]):
     def problems(self, result: Ran) -> Sequence[str]:
         from finecut.pipeline.cli.final_words import problems
 
+        if result.broken:
+            return (*result.misdone, *result.broken)
         if not result.summary.videos_found and result.elsewhere:
             return ()
         return result.misdone or problems(self.options, result.summary)
+
+    def exit_code(self, result: Ran) -> int:
+        return max(super().exit_code(result), result.code)
 
 
 class Describe(VideoCommand[str]):

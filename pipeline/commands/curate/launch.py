@@ -14,7 +14,8 @@ from apache_beam.options.pipeline_options import StandardOptions
 from apache_beam.runners.runner import PipelineResult
 
 from finecut.io.records import Summary
-from finecut.pipeline.beam_options import words_of
+from finecut.pipeline.beam_options import BEAMS
+from finecut.pipeline.cli.flags import words_of
 from finecut.pipeline.commands.curate import Launch
 from finecut.pipeline.curation import curate, curate_stream
 from finecut.pipeline.engine import check_runner, new_pipeline, taken
@@ -38,7 +39,7 @@ def job(options: Options, runner_arguments: Sequence[str] = ()) -> beam.Pipeline
     """The whole job, not yet handed over. It shows the options on its page."""
     options.check()
     check_apart(options.input, options.output)
-    words = [f"--runner={options.runner}", *runner_arguments, *words_of(options)]
+    words = [f"--runner={options.runner}", *runner_arguments, *words_of(options, BEAMS)]
     pipeline = new_pipeline(words, options.runner)
     steps = plan(options)
     if options.subscription is not None:

@@ -22,7 +22,8 @@ from finecut.io.records import CODING, Source, Summary, from_json, to_json
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
 from finecut.pipeline.at_work import occupying, tray
-from finecut.pipeline.beam_options import words_of
+from finecut.pipeline.beam_options import BEAMS
+from finecut.pipeline.cli.flags import words_of
 from finecut.pipeline.cli.outlets import lines_of
 from finecut.pipeline.commands.refilter import Refilter
 from finecut.pipeline.commands.refilter.made import (
@@ -308,7 +309,8 @@ def words_for_curate(options: Options) -> list[str]:
             output=shelf.absolute(options.output),
             quiet=False,
             verbose=False,
-        )
+        ),
+        BEAMS,
     )
 
 
