@@ -37,6 +37,8 @@ from finecut.io.storage.stores import store_for
 IN_USE = ".in-use"
 #: Lies in a run's staging folder, and is locked, as long as the run lives (see :mod:`staging`).
 ALIVE = "alive"
+#: How files beside those folders are called by which runs take turns.
+LOCK = ("finecut-", ".lock")
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ class Shelf:
         if is_remote(self.root):
             yield
             return
-        path = Path(f"{self.staging.rpartition('/')[0]}/{what}.lock")
+        path = Path(self.staging).with_name(f"{LOCK[0]}{what}{LOCK[1]}")
         self.check(str(path))
         file = _locked(path)
         try:
@@ -124,6 +126,18 @@ class Shelf:
                 fcntl.flock(file, fcntl.LOCK_UN)  # a copy of this process may hold it open
             os.close(file)
         _remove_empty(path.parent)
+
+    def sweep_locks(self) -> None:
+        """Remove those that killed runs left; whoever waits for one makes another."""
+        for path in Path(self.staging).parent.glob("*".join(LOCK)):
+            with contextlib.suppress(OSError):
+                self.check(str(path))
+                file = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    path.unlink()
+                finally:
+                    os.close(file)
 
     @contextmanager
     def bench(self) -> Iterator[Path]:

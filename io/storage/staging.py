@@ -172,6 +172,7 @@ def sweep_dead(own: Shelf, now: float | None = None, only_marked: bool = False) 
         if not only_marked:
             _sweep_store(staging, now)
         return []
+    own.sweep_locks()
     at_work = []
     for folder in shelf.folders_in(staging):
         if folder == own.staging or not is_straight(folder, own.root):

@@ -188,7 +188,17 @@ def test_what_becomes_nothing_is_removed(own: Shelf) -> None:
 
 def test_a_link_in_the_place_of_a_lock_is_not_followed(own: Shelf, tmp_path: Path) -> None:
     Path(own.staging).mkdir(parents=True)
-    Path(own.staging).with_name("update.lock").symlink_to(tmp_path / "elsewhere")
+    Path(own.staging).with_name("finecut-update.lock").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError, match=r"update\.lock"):
         own.update(f"{own.root}/failures/x.jsonl", lambda there: b"one")
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_lock_that_is_held_stays_and_one_that_was_left_goes(own: Shelf) -> None:
+    staging = Path(own.staging).parent
+    with own.alone("report"):
+        (staging / "finecut-update.lock").touch()
+        (staging / "somebody's.lock").touch()
+        own.sweep_locks()
+        assert names_below(str(staging)) == ["finecut-report.lock", "somebody's.lock"]
+    assert names_below(str(staging)) == ["somebody's.lock"]
