@@ -11,6 +11,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,10 @@ from finecut.io.process import children as child
 from finecut.io.records import PlannedClip, Source, Span, Summary
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
+from finecut.pipeline.commands.summary import SummaryOptions, SumUp
 from finecut.pipeline.options import Options
 from finecut.pipeline.running import run
+from finecut.transforms.find.parts import WHOLE
 from finecut.transforms.find.probe import probe_source
 
 FILMS, OUTPUT = "gs://bucket/films", "gs://bucket/out"
@@ -198,3 +201,18 @@ def test_ten_seconds_of_an_hour_are_read_without_the_hour(
     assert clip.file is not None
     assert clip.file.num_frames == 150
     assert store.sent < 0.03 * len(hour)
+
+
+def test_parts_side_by_side_write_the_same_tree_and_are_summed_up(
+    store: FaultyStore, local: dict[str, bytes]
+) -> None:
+    parts = WHOLE.divided(3)
+    with ThreadPoolExecutor(3) as pool:
+        ran = list(pool.map(lambda part: curated(FILMS, OUTPUT, part=str(part)), parts))
+    assert sum(each.videos_done for each in ran) == 2
+    assert tree(shelf.files_below(OUTPUT), OUTPUT, FILMS) == local
+    sums = SumUp(SummaryOptions(OUTPUT)).run()
+    assert list(sums.wrong(5)) == []
+    assert (sums.summary.videos_done, sums.summary.videos_failed) == (2, 1)
+    assert sums.summary.shots_kept == sum(each.shots_kept for each in ran)
+    assert sums.summary.clip_bytes == sum(each.clip_bytes for each in ran)
