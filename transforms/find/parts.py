@@ -20,7 +20,7 @@ class Part:
     """One of several shares; it contains the names of the videos that are in it.
 
     >>> "a.mp4" in Part(), [number for number in (1, 2, 3) if "a.mp4" in Part(number, 3)]
-    (True, [3])
+    (True, [2])
     """
 
     number: int = 1
