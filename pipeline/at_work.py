@@ -27,7 +27,7 @@ from finecut.pipeline.options import OptionError
 
 @contextmanager
 def occupying(
-    own: Shelf, named: str, *, is_local: bool, configuration: str | None = None
+    own: Shelf, named: str, *, ends_with_us: bool, configuration: str | None = None
 ) -> Iterator[None]:
     """Within, nobody else works in this folder, but those who make the same.
 
@@ -38,10 +38,10 @@ def occupying(
         halt(own.staging)
         own.sweep()
 
-    with given_up_by(give_up, is_local), ExitStack() as seen:
+    with given_up_by(give_up, ends_with_us), ExitStack() as seen:
         refuse_unknown_store(own.root, named)
         try:
-            seen.enter_context(alive(own, configuration or own.staging, elsewhere=not is_local))
+            seen.enter_context(alive(own, configuration or own.staging, elsewhere=not ends_with_us))
             own.prepare()
         except LeadsOutside as error:
             raise RunError(str(error)) from error
@@ -53,7 +53,7 @@ def occupying(
         sweep_temporary()
         _refuse_others(own, named, configuration)
         # A cluster's job may outlive this process, and publish from the staging folder.
-        ended = is_local
+        ended = ends_with_us
         try:
             yield
             ended = True
@@ -62,6 +62,7 @@ def occupying(
             raise
         finally:
             if ended:
+                halt(own.staging)  # an engine may have given up while its threads here had not
                 own.sweep()
 
 

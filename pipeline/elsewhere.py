@@ -22,7 +22,7 @@ from finecut.io.errors import RunError
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
 from finecut.pipeline.cli.own_process import Handler
-from finecut.pipeline.engine import DATAFLOW
+from finecut.pipeline.engine import DATAFLOW, Engine
 from finecut.pipeline.options import OptionError
 from finecut.transforms.beam.guard import attempted
 
@@ -44,22 +44,22 @@ class JobEnded(RunError):
 NOBODY_AT_WORK: Final = (JobEnded, OptionError)
 
 
-def finish_elsewhere(pipeline: beam.Pipeline, runner: str, own: Shelf) -> PipelineResult:
+def finish_elsewhere(pipeline: beam.Pipeline, engine: Engine, own: Shelf) -> PipelineResult:
     """Hand the job over, and wait for its end. ``own`` is reached from here and by the workers."""
-    result = hand_over(pipeline, runner, own)
-    wait_for(result, runner, own)
+    result = hand_over(pipeline, engine, own)
+    wait_for(result, engine, own)
     attempted(lambda: own.remove(_sign(own)))
     return result
 
 
-def hand_over(pipeline: beam.Pipeline, runner: str, own: Shelf) -> PipelineResult:
+def hand_over(pipeline: beam.Pipeline, engine: Engine, own: Shelf) -> PipelineResult:
     """The job, as the engine took it; its first worker leaves a sign."""
     _ = (
         pipeline
         | "OneWorker" >> beam.Impulse()
         | "SaysItCame" >> beam.Map(partial(_came, own=own)).with_output_types(int)
     )
-    return taken(pipeline, runner)
+    return taken(pipeline, engine.runner)
 
 
 def taken(pipeline: beam.Pipeline, runner: str) -> PipelineResult:
@@ -77,23 +77,24 @@ def taken(pipeline: beam.Pipeline, runner: str) -> PipelineResult:
     return begun
 
 
-def wait_for(result: PipelineResult, runner: str, own: Shelf) -> None:
+def wait_for(result: PipelineResult, engine: Engine, own: Shelf) -> None:
     """Until the job has ended well; a sentence if it has not."""
     with ExitStack() as waiting:
         waiting.enter_context(_said_once())
-        if runner.rpartition(".")[2] != DATAFLOW:
-            waiting.enter_context(_Waiting(runner, partial(shelf.exists, _sign(own))))
+        if engine.runner.rpartition(".")[2] != DATAFLOW:
+            waiting.enter_context(_Waiting(engine.runner, partial(shelf.exists, _sign(own))))
         ended = attempted(result.wait_until_finish)
         if isinstance(ended, Exception):
-            raise _given_up(result, runner, ended) from ended
+            raise _given_up(result, engine, ended) from ended
 
 
-def _given_up(result: PipelineResult, runner: str, error: Exception) -> RunError:
+def _given_up(result: PipelineResult, engine: Engine, error: Exception) -> RunError:
     state = attempted(lambda: result.state)
-    over = state in (PipelineState.FAILED, PipelineState.CANCELLED)
+    over = engine.ends_with_us or state in (PipelineState.FAILED, PipelineState.CANCELLED)
+    reason = engine.last_words() or reason_of(error)
     what = "gave up on the job" if over else "stopped responding"
     return (JobEnded if over else RunError)(
-        f"--runner {runner} {what} ({reason_of(error)}). Usually a worker died, most often from "
+        f"--runner {engine.runner} {what} ({reason}). Usually a worker died, most often from "
         "lack of memory, or its machine was taken away: the runner's log has more. Every file "
         "that was written is complete and stays; run the same command again to continue"
     )

@@ -7,7 +7,9 @@ user.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import apache_beam as beam
@@ -19,6 +21,7 @@ from apache_beam.utils import thread_pool_executor
 from finecut.io.storage.publishing import Shelf
 from finecut.pipeline.choices.running import LOCAL, LOCAL_RUNNERS
 from finecut.pipeline.cli.stopping import interruptible
+from finecut.pipeline.engines import ends_with_us, in_process, is_our_prism, prism
 from finecut.pipeline.options import OptionError
 from finecut.transforms.beam.guard import attempted
 from finecut.transforms.beam.metrics import NAMESPACE
@@ -60,29 +63,54 @@ class EngineOptions(PipelineOptions):
         return state
 
 
+@dataclass(frozen=True)
+class Engine:
+    """An engine that can be given a job."""
+
+    #: As the user named it.
+    runner: str
+    #: Beam's own.
+    arguments: Sequence[str]
+    #: What its log blames, when a job has been given up.
+    last_words: Callable[[], str] = str
+    ends_with_us: bool = False
+    in_process: bool = False
+
+    @property
+    def is_local(self) -> bool:
+        return self.runner in LOCAL_RUNNERS
+
+
+@contextmanager
+def engine_for(runner: str, workers: int, arguments: Sequence[str] = ()) -> Iterator[Engine]:
+    """The engine that the options name, for as long as the block lasts."""
+    known = {
+        "ends_with_us": ends_with_us(runner, arguments),
+        "in_process": in_process(runner, arguments),
+    }
+    if runner in LOCAL_RUNNERS:
+        yield Engine(runner, local_arguments(workers), **known)
+    elif is_our_prism(runner, arguments):
+        with prism.at_work(arguments) as there:
+            yield Engine(runner, there.arguments, there.last_words, **known)
+    else:
+        check_runner(runner, arguments)
+        yield Engine(runner, [f"--runner={runner}", *arguments])
+
+
 def run_pipeline(
-    build: Callable[[beam.Pipeline], object],
-    runner: str,
-    workers: int,
-    runner_arguments: Sequence[str] = (),
-    *,
-    own: Shelf,
+    build: Callable[[beam.Pipeline], object], engine: Engine, own: Shelf
 ) -> PipelineResult:
     """Run what ``build`` adds to a pipeline, and wait for its end.
 
     ``own`` is a shelf of this run that its workers reach, too.
     """
-    arguments = [f"--runner={runner}", *runner_arguments]
-    if runner in LOCAL_RUNNERS:
-        arguments = local_arguments(workers)
-    else:
-        check_runner(runner, runner_arguments)
-    pipeline = new_pipeline(EngineOptions(arguments), runner)
+    pipeline = new_pipeline(EngineOptions(list(engine.arguments)), engine.runner)
     build(pipeline)
-    if runner not in LOCAL_RUNNERS:
+    if not engine.is_local:
         from finecut.pipeline.elsewhere import finish_elsewhere  # it says what went wrong as we do
 
-        return finish_elsewhere(pipeline, runner, own)
+        return finish_elsewhere(pipeline, engine, own)
     result: PipelineResult = interruptible(pipeline.run)
     result.wait_until_finish()
     return result

@@ -32,7 +32,7 @@ from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.reachable import StoreAway, greet
 from finecut.pipeline.at_work import occupying, tray
 from finecut.pipeline.batches import batches_of, weighed
-from finecut.pipeline.cli.progress import Progress
+from finecut.pipeline.cli.progress import CUT, WRITTEN, Progress, progress_line
 from finecut.pipeline.cli.stopping import given_up_by, interruptible
 from finecut.pipeline.commands.report.work import report_of_run
 from finecut.pipeline.curation import build
@@ -40,9 +40,9 @@ from finecut.pipeline.custom_steps.applying import lost_by, titles_of
 from finecut.pipeline.custom_steps.steps import require_steps
 from finecut.pipeline.elsewhere import hand_over, wait_for
 from finecut.pipeline.engine import (
+    Engine,
     EngineOptions,
-    check_runner,
-    local_arguments,
+    engine_for,
     new_pipeline,
     stats_of,
     stats_or_none,
@@ -55,6 +55,7 @@ from finecut.pipeline.run_document import run_document
 from finecut.transforms.beam.guard import attempted
 from finecut.transforms.beam.lines import WriteLines, lines_in
 from finecut.transforms.beam.metrics import BOARD, LOG
+from finecut.transforms.beam.tally import Tallies
 from finecut.transforms.find.inputs import check_inputs, find_sources
 from finecut.transforms.find.videos import FindVideos
 from finecut.transforms.split.given import GivenCuts
@@ -100,29 +101,34 @@ def _run(options: Options, runner_arguments: Sequence[str], progress: bool) -> R
     check_inputs(options.input)
     check_apart(options)
     steps = plan(options)
-    if options.is_local:
-        require_encoder(steps.cutting.encoding)
-        require_decoder(steps.cutting.decoder)
-    else:
-        check_runner(options.runner, runner_arguments)
     began, started = time.monotonic(), time.time()
     writing, sweep_sheets = steps.writing, steps.cutting.looking.sweep
     with ExitStack() as at_work:
-        at_work.enter_context(given_up_by(sweep_sheets, options.is_local))
+        engine = at_work.enter_context(
+            engine_for(options.runner, options.local_workers, runner_arguments)
+        )
+        if engine.in_process:
+            require_encoder(steps.cutting.encoding)
+            require_decoder(steps.cutting.decoder)
+        at_work.enter_context(given_up_by(sweep_sheets, engine.ends_with_us))
         at_work.callback(sweep_sheets)
         at_work.enter_context(
             occupying(
                 writing.shelf,
                 "--output",
-                is_local=options.is_local,
+                ends_with_us=engine.ends_with_us,
                 configuration=writing.configuration,
             )
         )
-        if options.is_local:
+        if engine.in_process:
             prepare(options, steps)
-        at_work.enter_context(Progress(progress and options.is_local))
+        tallies = Tallies(writing.shelf.staging, wanted=not engine.in_process)
+        shown = partial(
+            progress_line, written=CUT if options.dry_run or options.no_upload_clips else WRITTEN
+        )
+        at_work.enter_context(Progress(progress, line=shown, read=tallies))
         profiler = at_work.enter_context(Profiler()) if options.profile else None
-        summary, stats = _run_all(options, steps, runner_arguments, progress)
+        summary, stats = _run_all(options, steps, engine, tallies)
         misdone = tuple(lost_by(steps.own, stats))
         ran = Ran(summary, time.monotonic() - began, stats, misdone=misdone)
         if summary.videos_found:
@@ -139,7 +145,7 @@ def _run(options: Options, runner_arguments: Sequence[str], progress: bool) -> R
             ran = ran._replace(path=write_document(steps, document, started))
             if profiler is not None:
                 write_profile(steps, profiler.profile(), started)
-            ran = ran._replace(report=_report(options, steps, summary))
+            ran = ran._replace(report=_report(options, steps, summary, engine))
     return ran
 
 
@@ -150,12 +156,12 @@ def _greet(uris: Iterable[str]) -> None:
         raise RunError(str(error)) from error
 
 
-def _report(options: Options, steps: Plan, summary: Summary) -> str:
+def _report(options: Options, steps: Plan, summary: Summary, engine: Engine) -> str:
     """Make the page where there is something new to look at; a run without it is a run, too.
 
     Of a bucket it would have to read again all that was written.
     """
-    if options.no_report or options.dry_run or not options.is_local:
+    if options.no_report or options.dry_run or not engine.ends_with_us:
         return ""
     if shelf.is_remote(options.output):
         return ""
@@ -197,7 +203,7 @@ def check_scratch(options: Options, steps: Plan) -> None:
 
 
 def _run_all(
-    options: Options, steps: Plan, runner_arguments: Sequence[str], progress: bool
+    options: Options, steps: Plan, engine: Engine, tallies: Tallies
 ) -> tuple[Summary, dict[str, int]]:
     """The whole run: one pipeline on a cluster, one for each batch of videos here."""
     own = steps.writing.shelf
@@ -205,25 +211,24 @@ def _run_all(
     total, stats = Summary(), Counter[str]()
     untried = listed_before(steps)
     for begin, names in _beginnings(options, steps):
-        arguments = [f"--runner={options.runner}", *runner_arguments]
-        if options.is_local:
-            arguments = local_arguments(options.local_workers)
-        with tray(own, options.is_local) as reports:
-            make = partial(_made, begin, steps, arguments, options.dealt_among)
-            if options.is_local:
-                result = _begun(make(reports), steps)
+        with tray(own, engine.in_process) as reports:
+            pipeline = _made(begin, steps, engine, options.dealt_among, reports)
+            if engine.is_local:
+                result = _begun(pipeline, steps)
                 result.wait_until_finish()
+                stats.update(stats_of(result))
             else:
-                result = _elsewhere(make(reports), options.runner, own, progress)
+                result = hand_over(pipeline, engine, own)
+                tallies.engine = partial(stats_or_none, result)
+                wait_for(result, engine, own)
             total += from_json(Summary, shelf.read(f"{reports.root}/{SUMMARY}").decode())
-            stats.update(stats_of(result))
             lines += lines_in(f"{reports.root}/{FAILURES}")
         untried = {name: line for name, line in untried.items() if name not in names}
         list_failures(steps, [*lines, *chain.from_iterable(untried.values())])
     if not lines:
         # Also where no video was found: a list says what is wrong now.
         list_failures(steps, list(chain.from_iterable(untried.values())))
-    return total, dict(stats)
+    return total, dict(stats) if engine.is_local else tallies()
 
 
 class _Everything:
@@ -264,24 +269,12 @@ def _check_cuts(sources: Sequence[Source], steps: Plan) -> None:
         LOG.error("--cuts has times for %d of %d videos", given, len(sources))
 
 
-def _made(
-    begin: Begin, steps: Plan, arguments: Sequence[str], workers: int, reports: Shelf
-) -> beam.Pipeline:
+def _made(begin: Begin, steps: Plan, engine: Engine, workers: int, reports: Shelf) -> beam.Pipeline:
     listing = WriteLines(reports, f"{reports.root}/{FAILURES}")
-    runner = arguments[0].partition("=")[2]
-    pipeline = new_pipeline(EngineOptions(list(arguments)), runner)
+    pipeline = new_pipeline(EngineOptions(list(engine.arguments)), engine.runner)
     curated, _ = build(pipeline | "FindVideos" >> begin, steps, workers, listing)
     _ = curated.summary | "WriteSummary" >> WriteLines(reports, f"{reports.root}/{SUMMARY}")
     return pipeline
-
-
-def _elsewhere(pipeline: beam.Pipeline, runner: str, own: Shelf, progress: bool) -> PipelineResult:
-    """A job of another engine, to its end."""
-    result = hand_over(pipeline, runner, own)
-    # A local run shows what its workers count in this process; others have to be asked.
-    with Progress(progress, read=partial(stats_or_none, result)):
-        wait_for(result, runner, own)
-    return result
 
 
 def _begun(pipeline: beam.Pipeline, steps: Plan) -> PipelineResult:

@@ -11,13 +11,16 @@ from collections.abc import Callable, Hashable
 from typing import Any, Final, TypeVar
 from weakref import WeakValueDictionary
 
+from finecut.transforms.beam.tally import keep_tally
+
 T = TypeVar("T")
 
 
 class OfRun:
     """Things by name, each made once."""
 
-    def __init__(self) -> None:
+    def __init__(self, run: str) -> None:
+        keep_tally(run, self)
         self._lock = threading.Lock()
         self._things: dict[Hashable, Any] = {}
 
@@ -36,4 +39,4 @@ _FINDING: Final = threading.Lock()
 def of_run(run: str) -> OfRun:
     """What is kept of a run, which is known by its staging folder."""
     with _FINDING:
-        return _RUNS.setdefault(run, OfRun())
+        return _RUNS.get(run) or _RUNS.setdefault(run, OfRun(run))

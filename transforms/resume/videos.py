@@ -37,7 +37,7 @@ from finecut.transforms.resume.note import (
 )
 from finecut.transforms.verify.checks.shapes import VIDEO, misfit
 from finecut.transforms.write.documents import CONFIGURATION, VERSION
-from finecut.transforms.write.writing import Writing
+from finecut.transforms.write.writing import Writer, Writing
 
 SKIPPED: Final = "skipped"
 
@@ -123,10 +123,10 @@ class BeginVideos(beam.PTransform[beam.PCollection[Source], Any]):
         )
 
 
-class _Begin(beam.DoFn):
+class _Begin(Writer):
     def __init__(self, writing: Writing, again: Again) -> None:
-        super().__init__()
-        self.writing, self.again = writing, again
+        super().__init__(writing)
+        self.again = again
 
     def process(
         self, source: Source

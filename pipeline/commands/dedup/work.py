@@ -34,7 +34,7 @@ def dedup(command: FindDuplicates) -> tuple[Deduping, Deduped]:
     deduping = planned(command)
     own = deduping.clustering.own
     with (
-        occupying(own, "--into", is_local=command.options.is_local),
+        occupying(own, "--into", ends_with_us=command.ends_with_us),
         _doubting(deduping),
         command.showing(progress_line),
     ):

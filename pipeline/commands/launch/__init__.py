@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from finecut.pipeline.commands.base import Page, VideoCommand
+from finecut.pipeline.engines import ends_with_us
 from finecut.pipeline.options import OptionError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Launch(VideoCommand["PipelineResult"]):
     does = "finecut.pipeline.commands.launch.work:launch"
 
     def begin(self) -> None:
-        if self.options.is_local:
+        if ends_with_us(self.options.runner, self.runner_arguments):
             raise OptionError("launch needs a cluster: give DataflowRunner")
 
     def work(self) -> PipelineResult:

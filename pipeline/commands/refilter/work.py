@@ -69,7 +69,7 @@ def refilter_dataset(command: Refilter) -> Done:
     if options.dry_run:
         return Done(_foreseen(command, refiltering, _videos(output)[0]), new, foreseen=True)
     # Not even beside a run that makes the same: it would do again what is being moved.
-    with occupying(refiltering.writing.shelf, "DATASET", is_local=options.is_local):
+    with occupying(refiltering.writing.shelf, "DATASET", ends_with_us=command.ends_with_us):
         videos, noted = _videos(output)
         foreseen = _foreseen(command, refiltering, videos)
         allowed = options.yes or _was_allowed(runs, new)
@@ -163,7 +163,7 @@ def _each(command: Refilter, refiltering: Refiltering, videos: Sequence[str], wo
     """What comes of all videos when this is done to each."""
     sources = [Source(uri="", name=video, relative=video) for video in videos]
     own = refiltering.writing.shelf
-    with tray(own, command.options.is_local) as reports:
+    with tray(own, command.in_process) as reports:
         path = f"{reports.root}/yields.json"
 
         def build(pipeline: beam.Pipeline) -> None:
@@ -236,5 +236,5 @@ def _parts(amounts: Mapping[str, Amount]) -> tuple[dict[str, int], dict[str, flo
 def _renew_page(command: Refilter, refiltering: Refiltering) -> None:
     """A page that tells of the old verdicts would mislead."""
     layout = refiltering.layout
-    if command.options.is_local and shelf.exists(f"{layout.root}/{FOLDER}/{PAGE}"):
+    if command.ends_with_us and shelf.exists(f"{layout.root}/{FOLDER}/{PAGE}"):
         command.say(report_of_run(layout, refiltering.writing.shelf))

@@ -42,9 +42,9 @@ def shard(command: Shard) -> Ran:
     dropped, keepers = read_drops(options.drop), keepers_of(options.drop)
     own = sharding.shelf
     with (
-        occupying(own, "--output", is_local=options.is_local),
+        occupying(own, "--output", ends_with_us=command.ends_with_us),
         command.showing(progress_line),
-        tray(own, options.is_local) as reports,
+        tray(own, command.in_process) as reports,
     ):
         dropping = _dropping(sharding, reports, dropped, bool(keepers))
         making = Making(

@@ -69,7 +69,7 @@ def verify(command: Verify) -> Verified:
 
     line = counted_line("checking", LOOKED_AT, "clips", TO_CHECK, failed=(WRONG,))
     # Beam puts trouble with a disk into words of its own, so here the report is written by us.
-    with _written_by_workers(None if options.is_local else report) as path:
+    with _written_by_workers(None if command.ends_with_us else report) as path:
         own = shelf_in(path.rpartition("/")[0])
         try:
             with command.showing(line):
@@ -77,7 +77,7 @@ def verify(command: Verify) -> Verified:
         finally:
             own.sweep()
         data = shelf.read(path)
-    if report and options.is_local:
+    if report and command.ends_with_us:
         _write_report(report, data)
     return read_report(data)
 

@@ -1,0 +1,157 @@
+"""Prism, Beam's own portable runner: a program beside this process, started and ended with the job.
+
+    finecut ──starts──▶ prism ──hands out bundles──▶ workers: threads of this process (LOOPBACK),
+       ▲                  │                          or a pool of processes (EXTERNAL)
+       └──── job API ─────┘
+
+Beam would start it, too (``--runner PrismRunner --prism_location=…``); started here, it ends with
+this process however that ends, and what it writes down can be read when a job is given up.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Final
+
+from apache_beam.version import __version__ as beam_version
+
+from finecut.io.storage.temporary import temporary_folder
+from finecut.pipeline.engines import ENVIRONMENT, LOOPBACK, PRISM, value_of
+from finecut.pipeline.options import OptionError
+
+NAME, RUNNER = PRISM
+LOCATION: Final = "--prism_location"
+#: Dies with the one who started it; the rest of the command line is the program.
+_WITH_PARENT: Final = (
+    "import ctypes, os, sys; "
+    "sys.platform == 'linux' and ctypes.CDLL(None).prctl(1, 9); "
+    "os.getppid() == int(sys.argv[1]) and os.execv(sys.argv[2], sys.argv[2:])"
+)
+#: How many of the last lines of its log are looked at.
+LAST_LINES: Final = 400
+#: How Prism marks what a worker logged.
+OF_WORKER: Final = "[SDK] "
+#: How a program in Go says that it breaks down.
+PANIC: Final = "panic: "
+
+
+def cache() -> Path:
+    """Where ``make prism`` puts it."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "finecut" / f"beam-{beam_version}" / NAME
+
+
+def located(arguments: Sequence[str] = ()) -> str:
+    """The program: the one named, else on the PATH, else where ``make prism`` or Go puts it."""
+    if (named := value_of(arguments, LOCATION)) is not None:
+        if not os.access(named, os.X_OK):
+            raise OptionError(f"{LOCATION} {named} is not a program: give the path of Beam's Prism")
+        return named
+    go = Path(os.environ.get("GOBIN") or Path.home() / "go/bin") / NAME
+    for place in (shutil.which(NAME), cache(), go):
+        if place is not None and os.access(place, os.X_OK):
+            return str(place)
+    raise OptionError(
+        f"--runner {NAME} needs Beam's Prism, and this machine has none on the PATH, at {cache()} "
+        f"or at {go}: run make {NAME} in a clone of finecut, or go install github.com/apache/beam/"
+        f"sdks/v2/go/cmd/prism@v{beam_version}, or name one with {LOCATION}=PATH"
+    )
+
+
+class Prism:
+    """An engine that is up: how a job gets there, and what it wrote down."""
+
+    def __init__(self, arguments: Sequence[str], port: int, log: str) -> None:
+        self._log = log
+        own = [] if value_of(arguments, ENVIRONMENT) else [f"{ENVIRONMENT}={LOOPBACK}"]
+        #: Beam's own for a job on it.
+        self.arguments = [
+            f"--runner={RUNNER}",
+            f"--job_endpoint=localhost:{port}",
+            *own,
+            *arguments,
+        ]
+
+    def last_words(self) -> str:
+        """What its log blames."""
+        with Path(self._log).open(encoding="utf-8", errors="replace") as log:
+            return reason_in(deque(log, LAST_LINES))
+
+
+def reason_in(lines: Iterable[str]) -> str:
+    """What the last lines of the log blame: the engine's last error, and a worker's.
+
+    >>> reason_in(['{"level":"ERROR","msg":"[SDK] no room"}', '{"level":"ERROR","msg":"failed"}'])
+    'failed; the last error of a worker: no room'
+    >>> reason_in(["panic: unable to start sdk worker", "goroutine 1 [running]:"])
+    'unable to start sdk worker'
+    """
+    worker = engine = ""
+    for line in lines:
+        message = _error_in(line)
+        if message.startswith(OF_WORKER):
+            worker = message.removeprefix(OF_WORKER)
+        elif message:
+            engine = message
+            if line.startswith(PANIC):
+                break
+    told = f"the last error of a worker: {in_one_line(worker)}" if worker else ""
+    return "; ".join(filter(None, (in_one_line(engine), told)))
+
+
+def _error_in(line: str) -> str:
+    """The message of a line of the log that tells of an error."""
+    if line.startswith(PANIC):
+        return line.removeprefix(PANIC)
+    with suppress(ValueError):
+        entry = json.loads(line)
+        if isinstance(entry, dict) and str(entry.get("level")).startswith("ERROR"):
+            return str(entry.get("error") or entry.get("msg", ""))
+    return ""
+
+
+def in_one_line(text: str, most: int = 300) -> str:
+    """The end of a text, where tracebacks name their cause.
+
+    >>> in_one_line("a   b ")
+    'a b'
+    """
+    return " ".join(text.replace("\\n", " ").split())[-most:].strip('" ')
+
+
+@contextmanager
+def at_work(arguments: Sequence[str]) -> Iterator[Prism]:
+    """Prism, for as long as the block lasts."""
+    program = located(arguments)
+    with temporary_folder() as folder:
+        path = f"{folder}/prism.log"
+        with Path(path).open("wb") as log:
+            port = _free_port()
+            engine = _started(program, port, log)
+        try:
+            yield Prism(arguments, port, path)
+        finally:
+            engine.kill()
+            engine.wait()
+
+
+def _started(program: str, port: int, log: IO[bytes]) -> subprocess.Popen[bytes]:
+    own = [f"--job_port={port}", "--serve_http=false", "--log_kind=json", "--log_level=info"]
+    words = [sys.executable, "-I", "-S", "-c", _WITH_PARENT, str(os.getpid()), program, *own]
+    return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+
+def _free_port() -> int:
+    with socket.socket() as door:
+        door.bind(("localhost", 0))
+        port: int = door.getsockname()[1]
+        return port
