@@ -10,6 +10,7 @@ import logging
 import re
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -29,6 +30,8 @@ from finecut.transforms.beam.guard import attempted
 #: Seconds after which somebody should know that no worker has come. Dataflow's take minutes, and
 #: its own page says so.
 NO_WORKER: Final = 45.0
+#: Seconds between two looks at an engine's log.
+LOOK: Final = 1.0
 #: What a service says in an answer that is JSON for the most part, or in gRPC's own words.
 _MESSAGE: Final = re.compile(r'(?:"message": *|\bdetails = )"((?:[^"\\\n]|\\.)+)"')
 _LETTER: Final = re.compile(r"[^\W\d_]")
@@ -82,7 +85,7 @@ def wait_for(result: PipelineResult, engine: Engine, own: Shelf) -> None:
     with ExitStack() as waiting:
         waiting.enter_context(_said_once())
         if engine.runner.rpartition(".")[2] != DATAFLOW:
-            waiting.enter_context(_Waiting(engine.runner, partial(shelf.exists, _sign(own))))
+            waiting.enter_context(_Waiting(engine, partial(shelf.exists, _sign(own))))
         ended = attempted(result.wait_until_finish)
         if isinstance(ended, Exception):
             raise _given_up(result, engine, ended) from ended
@@ -127,10 +130,12 @@ def _came(_impulse: bytes, own: Shelf) -> int:
 
 
 class _Waiting:
-    """Says that no worker has come, when none has for long, and that one came after all."""
+    """Says that no worker has come, when none has for long or one died on its way, and that one
+    came after all.
+    """
 
-    def __init__(self, runner: str, has_come: Callable[[], bool]) -> None:
-        self._runner, self._has_come = runner, has_come
+    def __init__(self, engine: Engine, has_come: Callable[[], bool]) -> None:
+        self._engine, self._has_come = engine, has_come
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="finecut-waiting", daemon=True)
 
@@ -141,13 +146,19 @@ class _Waiting:
         self._ended.set()
 
     def _watch(self) -> None:
-        if self._ended.wait(NO_WORKER) or attempted(self._has_come) is True:
+        until = time.monotonic() + NO_WORKER
+        while not (words := self._engine.last_words()) and time.monotonic() < until:
+            if self._ended.wait(min(LOOK, NO_WORKER)):
+                return
+        if attempted(self._has_come) is True:
             return
+        last = f" ({words})" if words else ""
+        here = "" if self._engine.ends_with_us else "; Ctrl-C ends only the waiting"
         sys.stderr.write(
-            f"finecut: --runner {self._runner} has had the job for {NO_WORKER:g} s, but no "
-            "worker has started. Usually the address of the workers (--environment_config) is "
-            "wrong or cannot be reached from the runner, or their container does not start: the "
-            "runner's log has more. Still waiting; Ctrl-C ends only the waiting\n"
+            f"finecut: --runner {self._engine.runner} has the job, but no worker has started{last}. "
+            "Usually the address of the workers (--environment_config) is wrong or cannot be "
+            "reached from the runner, or their container does not start: the runner's log has "
+            f"more. Still waiting{here}\n"
         )
         while not self._ended.wait(NO_WORKER):
             if attempted(self._has_come) is True:

@@ -123,9 +123,7 @@ def _run(options: Options, runner_arguments: Sequence[str], progress: bool) -> R
         if engine.in_process:
             prepare(options, steps)
         tallies = Tallies(writing.shelf.staging, wanted=not engine.in_process)
-        shown = partial(
-            progress_line, written=CUT if options.dry_run or options.no_upload_clips else WRITTEN
-        )
+        shown = partial(progress_line, written=counted_clips(options))
         at_work.enter_context(Progress(progress, line=shown, read=tallies))
         profiler = at_work.enter_context(Profiler()) if options.profile else None
         summary, stats = _run_all(options, steps, engine, tallies)
@@ -147,6 +145,11 @@ def _run(options: Options, runner_arguments: Sequence[str], progress: bool) -> R
                 write_profile(steps, profiler.profile(), started)
             ran = ran._replace(report=_report(options, steps, summary, engine))
     return ran
+
+
+def counted_clips(options: Options) -> str:
+    """What is counted as a clip: a file that lies there, or where none is written, what was cut."""
+    return CUT if options.dry_run or options.no_upload_clips else WRITTEN
 
 
 def _greet(uris: Iterable[str]) -> None:
@@ -222,6 +225,8 @@ def _run_all(
                 tallies.engine = partial(stats_or_none, result)
                 wait_for(result, engine, own)
             total += from_json(Summary, shelf.read(f"{reports.root}/{SUMMARY}").decode())
+            if not engine.is_local:
+                tallies.known = {counted_clips(options): total.shots_kept + total.shots_rejected}
             lines += lines_in(f"{reports.root}/{FAILURES}")
         untried = {name: line for name, line in untried.items() if name not in names}
         list_failures(steps, [*lines, *chain.from_iterable(untried.values())])

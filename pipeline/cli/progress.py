@@ -153,11 +153,12 @@ def counted_line(
         wrong = sum(counts.get(name, 0) for name in failed)
         trouble = f", {wrong} failed" if wrong else ""
         speed = f"{done / max(seconds, 0.001):.1f} per second"
+        word = "done" if ended else verb
         if not expected:
-            return f"{verb:<10} {done} {what}, {speed}{trouble}"
+            return f"{word:<10} {done} {what}, {speed}{trouble}"
         share = 1.0 if ended else min(1.0, done / expected)
         rest = f", {clock(seconds / share - seconds)} left" if 0 < share < 1 else ""
-        return f"{verb:<10} {done} of {expected} {what}, {share:4.0%}, {speed}{rest}{trouble}"
+        return f"{word:<10} {done} of {expected} {what}, {share:4.0%}, {speed}{rest}{trouble}"
 
     return line
 

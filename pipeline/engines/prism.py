@@ -40,6 +40,8 @@ _WITH_PARENT: Final = (
 LAST_LINES: Final = 400
 #: How Prism marks what a worker logged.
 OF_WORKER: Final = "[SDK] "
+#: What Beam's boot program says last, whatever it was that ended it.
+FAREWELL: Final = "Completing background processes"
 #: How a program in Go says that it breaks down.
 PANIC: Final = "panic: "
 
@@ -95,17 +97,18 @@ def reason_in(lines: Iterable[str]) -> str:
     >>> reason_in(["panic: unable to start sdk worker", "goroutine 1 [running]:"])
     'unable to start sdk worker'
     """
-    worker = engine = ""
+    engine, workers = "", deque[str](maxlen=1)
     for line in lines:
         message = _error_in(line)
         if message.startswith(OF_WORKER):
-            worker = message.removeprefix(OF_WORKER)
+            if FAREWELL not in message:
+                workers.append(message.removeprefix(OF_WORKER))
         elif message:
             engine = message
             if line.startswith(PANIC):
                 break
-    told = f"the last error of a worker: {in_one_line(worker)}" if worker else ""
-    return "; ".join(filter(None, (in_one_line(engine), told)))
+    told = [f"the last error of a worker: {in_one_line(worker)}" for worker in workers]
+    return "; ".join([in_one_line(engine), *told] if engine else told)
 
 
 def _error_in(line: str) -> str:

@@ -79,6 +79,8 @@ class Tallies:
         self._stale = 0.0
         #: The engine's own counters, as soon as it has the job.
         self.engine: Callable[[], Counts] = dict
+        #: What is known for certain, when the job has ended.
+        self.known: Counts = {}
         if wanted:
             attempted(lambda: Shelf(run, run).write(_sign(run), b""))
 
@@ -90,7 +92,8 @@ class Tallies:
             ended = time.monotonic()
             self._stale = ended + max(EVERY[files.is_remote(self._run)], REST * (ended - began))
         tallied = self._others + Counter(self._board())
-        return dict(tallied | Counter(self.engine() if self._wanted else {}))
+        engine = self.engine() if self._wanted else {}
+        return dict(tallied | Counter(engine)) | self.known
 
     def _written(self) -> Iterator[Counter[str]]:
         found: Any = attempted(lambda: [*files.files_below(_folder(self._run))])
