@@ -155,8 +155,8 @@ class _Waiting:
         last = f" ({words})" if words else ""
         here = "" if self._engine.ends_with_us else "; Ctrl-C ends only the waiting"
         sys.stderr.write(
-            f"finecut: --runner {self._engine.runner} has the job, but no worker has started{last}. "
-            "Usually the address of the workers (--environment_config) is wrong or cannot be "
+            f"finecut: --runner {self._engine.runner} has the job, but no worker has started{last}"
+            ". Usually the address of the workers (--environment_config) is wrong or cannot be "
             "reached from the runner, or their container does not start: the runner's log has "
             f"more. Still waiting{here}\n"
         )
