@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from finecut.io.storage.halting import is_halted
+from finecut.io.storage.fence import is_halted
 from finecut.pipeline.at_work import beside_runs, occupying, shelf_in, tray
-from finecut.pipeline.elsewhere import JobEnded
+from finecut.pipeline.engine import JobEnded
 from finecut.pipeline.options import OptionError
 
 
