@@ -60,11 +60,12 @@ def occupying(
             yield
             ended = True
         except NOBODY_AT_WORK:
+            if ends_with_us:
+                halt(own.staging)  # the engine gave up, and its threads here may not have
             ended = True
             raise
         finally:
             if ended:
-                halt(own.staging)  # an engine may have given up while its threads here had not
                 own.sweep()
 
 
