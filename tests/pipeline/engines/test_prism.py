@@ -207,7 +207,8 @@ def test_prism_itself_may_die(films: Path, local: tuple[Path, str], tmp_path: Pa
         kill(engine)
     _, err = process.communicate(timeout=120)
     [said] = err.splitlines()
-    assert said.startswith("finecut: --runner prism stopped responding (")
+    # Which of the two depends on whether Beam still heard of the state that the job was in.
+    assert re.match(r"finecut: --runner prism (stopped responding|gave up on the job) \(", said)
     assert staged(output) == []
     again(words, local[0], output)
 
