@@ -6,7 +6,6 @@ The last line of them is the reason; all of it stands in the engine's log, and w
 here.
 """
 
-import logging
 import os
 import re
 import sys
@@ -29,7 +28,6 @@ from finecut.io.errors import RunError
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
 from finecut.pipeline.choices.running import LOCAL, LOCAL_RUNNERS
-from finecut.pipeline.cli.own_process import Handler
 from finecut.pipeline.cli.stopping import interruptible
 from finecut.pipeline.engines import in_process, is_our_prism, prism
 from finecut.pipeline.options import OptionError
@@ -60,8 +58,6 @@ LOOK: Final = 1.0
 #: What a service says in an answer that is JSON for the most part, or in gRPC's own words.
 _MESSAGE: Final = re.compile(r'(?:"message": *|\bdetails = )"((?:[^"\\\n]|\\.)+)"')
 _LETTER: Final = re.compile(r"[^\W\d_]")
-#: What a lost connection is called; gRPC itself is imported only by who needs it.
-LOST: Final = "RpcError"
 
 
 class EngineOptions(PipelineOptions):
@@ -217,22 +213,20 @@ def hand_over(pipeline: beam.Pipeline, engine: Engine, own: Shelf) -> PipelineRe
 
 def taken(pipeline: beam.Pipeline, runner: str) -> PipelineResult:
     """The job as it is, as the engine took it; a sentence if it does not."""
-    with _said_once():
-        result = attempted(pipeline.run)
-        if isinstance(result, Exception):
-            raise JobEnded(
-                f"--runner {runner} did not accept the job ({reason_of(result)}). Usually no "
-                "server answers at the endpoint in its options, the account lacks permission, or "
-                "it cannot do what the options ask for: check whether it is running, and read "
-                "its log. The job did not start; the output stays as it was"
-            ) from result
+    result = attempted(pipeline.run)
+    if isinstance(result, Exception):
+        raise JobEnded(
+            f"--runner {runner} did not accept the job ({reason_of(result)}). Usually no server "
+            "answers at the endpoint in its options, the account lacks permission, or it cannot "
+            "do what the options ask for: check whether it is running, and read its log. The job "
+            "did not start; the output stays as it was"
+        ) from result
     return result
 
 
 def wait_for(result: PipelineResult, engine: Engine, own: Shelf) -> None:
     """Until the job has ended well; a sentence if it has not."""
     with ExitStack() as waiting:
-        waiting.enter_context(_said_once())
         if engine.runner.rpartition(".")[2] != DATAFLOW:
             waiting.enter_context(_waiting(engine, partial(shelf.exists, _sign(own))))
         ended = attempted(result.wait_until_finish)
@@ -310,30 +304,3 @@ def _waiting(engine: Engine, has_come: Callable[[], bool]) -> Iterator[None]:
         yield
     finally:
         ended.set()
-
-
-@contextmanager
-def _said_once() -> Iterator[None]:
-    """What Beam logs, stack and all, is what comes as an error a moment later.
-
-    Where that error leaves through here nothing is set back: Beam's other threads notice one by one
-    that their connection is lost, and the next run shows logs as it wants them.
-    """
-    mine = [h for h in logging.getLogger().handlers if isinstance(h, Handler) and h.level]
-    for handler in mine:
-        handler.addFilter(_is_no_stack)
-    before = threading.excepthook
-
-    def hook(args: Any) -> None:
-        if not mine or LOST not in {kind.__name__ for kind in args.exc_type.__mro__}:
-            before(args)
-
-    threading.excepthook = hook
-    yield
-    threading.excepthook = before
-    for handler in mine:
-        handler.removeFilter(_is_no_stack)
-
-
-def _is_no_stack(record: logging.LogRecord) -> bool:
-    return record.name != "root" and not record.name.startswith("apache_beam")
