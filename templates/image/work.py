@@ -158,7 +158,7 @@ def _by_the_pool(shared: Path) -> None:
 def _by_the_launcher(image: str, shared: Path) -> None:
     """The template's parameters as flags, as Google's launcher gives them."""
     output = _made(shared / "launched")
-    parameters = _as_parameters(OPTIONS)
+    parameters = as_parameters(OPTIONS)
     with prism.at_work([]) as engine:
         endpoint = next(word for word in engine.arguments if word.startswith("--job_endpoint"))
         words = [
@@ -180,10 +180,10 @@ def _wait_for_summary(output: Path) -> None:
         time.sleep(0.5)
 
 
-def _as_parameters(options: Sequence[str]) -> Iterator[str]:
+def as_parameters(options: Sequence[str]) -> Iterator[str]:
     """Flags as the launcher writes them.
 
-    >>> list(_as_parameters(["--a-b", "c-d", "--flag", "--e", "2"]))
+    >>> list(as_parameters(["--a-b", "c-d", "--flag", "--e", "2"]))
     ['--a_b=c-d', '--flag=true', '--e=2']
     """
     for at, word in enumerate(options):
