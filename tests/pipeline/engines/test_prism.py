@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import signal
@@ -31,7 +32,7 @@ from finecut.pipeline.engines.prism import at_work, located, reason_in
 from finecut.pipeline.options import OptionError
 
 #: How often each death is tried. The moments are random; the seed is told when one fails.
-DEATHS = 3
+DEATHS = int(os.environ.get("DEATHS", "3"))
 FILMS, SECONDS = 6, 6
 
 
