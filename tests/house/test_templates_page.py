@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from dockerfile import ROOM, pinned
 from fake_gcloud import NEEDED, WHERE, WITH_IMAGE, Programs
 from places import ROOT
@@ -57,7 +58,7 @@ def test_the_page_curates_with_options_that_are_there() -> None:
     lines = [
         line for line in commands_in(README) if re.search(r"\bfinecut (curate|launch)\b", line)
     ]
-    assert {"PrismRunner", "FlinkRunner", "SparkRunner", "DataflowRunner", "PortableRunner"} <= {
+    assert {"prism", "FlinkRunner", "SparkRunner", "DataflowRunner", "PortableRunner"} <= {
         match for line in lines for match in re.findall(r"--runner[= ](\w+)", line)
     }
     from apache_beam.options.pipeline_options import PipelineOptions
@@ -73,6 +74,21 @@ def test_the_page_curates_with_options_that_are_there() -> None:
             if word.startswith("--"):
                 name = word[2:].split("=")[0]
                 assert name.removeprefix("no_") in known or name in known, (line, word)
+
+
+def test_the_cluster_of_flink_has_a_pool_beside_each_task_manager() -> None:
+    """Where the page's command looks for it, in the version that the command has."""
+    cluster = yaml.safe_load((ROOM / "flink.yaml").read_text(encoding="utf-8"))
+    spec = cluster["spec"]
+    [flink, pool] = spec["taskManager"]["podTemplate"]["spec"]["containers"]
+    assert flink["name"] == "flink-main-container"
+    assert (pool["image"], pool["args"]) == ("IMAGE", ["--worker_pool"])
+    [command] = [line for line in commands_in(README) if "--flink_submit_uber_jar" in line]
+    assert "--environment_config=localhost:50000" in command
+    assert f"service/{cluster['metadata']['name']}-rest" in README
+    version = spec["flinkVersion"].removeprefix("v").replace("_", ".")
+    assert f"beam-runners-flink-{version}-job-server-{pinned('apache-beam')}.jar" in command
+    assert spec["image"].startswith(f"flink:{version}")
 
 
 def gcloud_lines() -> list[str]:

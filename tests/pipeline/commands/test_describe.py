@@ -103,10 +103,7 @@ HINTS = "resource hints are ignored; steps with other hints only get workers of 
     ("runner", "options", "said"),
     [
         ("DataflowRunner", MODEL, ["Dataflow: supports everything that this pipeline uses"]),
-        ("DataflowRunner", [f"--subscription={SUBSCRIPTION}"], ["Dataflow: supports everything"]),
         ("prism", [], ["prism: supports everything that this pipeline uses"]),
-        ("PrismRunner", MODEL, [f"prism: {HINTS}"]),
-        ("FlinkRunner", [], ["Flink: elements are dealt out in turn, and after a failure"]),
         (
             "FlinkRunner",
             [f"--subscription={SUBSCRIPTION}"],
@@ -114,7 +111,6 @@ HINTS = "resource hints are ignored; steps with other hints only get workers of 
         ),
         ("SparkRunner", MODEL, ["Spark 3: elements are dealt out", f"Spark 3: {HINTS}"]),
         ("PortableRunner", [], []),
-        ("local", MODEL, []),
     ],
 )
 def test_what_the_engine_lacks_is_said(
