@@ -140,7 +140,7 @@ check: $(STAMP) typecheck ## Check style, format and types
 	$(BIN)/ruff format --check .
 	cd typecheck && $(MYPY) -p finecut
 	@# Tests import what they share by its bare name, as pytest lets them.
-	cd typecheck && MYPYPATH=../tests/support:../benchmarks:.. $(MYPY) --no-warn-return-any setup.py $$(find ../tests ../benchmarks ../templates -name "*.py")
+	cd typecheck && MYPYPATH=../tests/support:../benchmarks:../templates $(MYPY) --no-warn-return-any setup.py $$(find ../tests ../benchmarks ../templates -name "*.py")
 
 # mypy run in the root takes the folder io/ for the standard library's io, so it gets a folder of
 # links in which the rooms stand where they are installed.
@@ -236,7 +236,7 @@ spark: $(STAMP) ## Curate painted films on Spark and on the local runner, and co
 
 IMAGE_TORCH_INDEX ?= https://pypi.org/simple
 IMAGE_TORCH_CUDA ?= 13.0
-IMAGE := $(BIN)/python -m templates.image
+IMAGE = PYTHONPATH=templates $(BIN)/python -m image
 
 .PHONY: image
 image: $(STAMP) $(BOOT) $(PRISM) ## Build the image with buildah, look into it, and put its workers to work on Prism

@@ -18,7 +18,7 @@ from pathlib import Path
 from faults import differences, tree  # tests/support
 from metering import Cost, adopt_orphans, cost_of
 
-from finecut.io.media.testfilm.demo import demo_films
+from finecut.io.media.testfilm.paint import demo_films
 
 OPTIONS = (
     *("--splitting-algorithm", "content", "--min-clip-length", "1", "--crop", "0.1"),

@@ -25,7 +25,7 @@ from films import Film
 from metering import Command, cores
 from plain import Settings
 
-from finecut.io.media.codecs.encoders import Encoding, encoder_options
+from finecut.io.media.codecs import Encoding, encoder_options
 from finecut.io.media.source import DECODE_THREADS
 
 HERE = Path(__file__).parent

@@ -32,18 +32,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from finecut.io.dataset import ClipDataset as ClipDataset
-    from finecut.io.dataset import batches as batches
-    from finecut.io.dataset import table as table
-    from finecut.io.records import Clip as Clip
-    from finecut.pipeline.curation import Curated as Curated
-    from finecut.pipeline.curation import curate as curate
-    from finecut.pipeline.options import OptionError as OptionError
-    from finecut.pipeline.options import Options as Options
-    from finecut.pipeline.running import Ran as Ran
-    from finecut.pipeline.running import run as run
-    from finecut.transforms.models.resources import Resources as Resources
-    from finecut.transforms.step import EachClip as EachClip
+    from finecut.io.dataset import ClipDataset, batches, table
+    from finecut.io.records import Clip
+    from finecut.pipeline.curation import Curated, curate
+    from finecut.pipeline.options import OptionError, Options
+    from finecut.pipeline.running import Ran, run
+    from finecut.transforms.models.resources import Resources
+    from finecut.transforms.step import EachClip
 
     __version__: str
 

@@ -1,7 +1,5 @@
 """Errors that whoever gave the command can mend. Standard library only."""
 
-from __future__ import annotations
-
 from typing import ClassVar, Final
 
 #: The command, or what it names, is wrong: nothing was begun.

@@ -22,12 +22,10 @@ With ``shard_prefix`` the clips lie under the first two letters of their id
 (``clips/d2/d2d0….mp4``), for file systems that dislike a million files in one folder.
 """
 
-from __future__ import annotations
-
 import posixpath
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Final, Literal
@@ -93,18 +91,15 @@ FOLDERS: Final = frozenset(
 )
 
 
-def strip_protocol(name: str) -> str:
-    """``gs://bucket/a.mp4`` → ``bucket/a.mp4``; a local path stays as it is."""
-    return name.split("://", 1)[-1]
-
-
 def clip_id(name: str, start_event: int, end_event: int) -> str:
-    """The id a planned clip has for ever: only the source's name and two frame numbers enter it.
+    """The id a planned clip has for ever: only the source's name, without its protocol, and two
+    frame numbers enter it.
 
     >>> clip_id("/data/videos/a.mp4", 0, 300)
     'ce2f3d69-8b98-57fe-98fe-70d008e354f3'
     """
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{strip_protocol(name)}_{start_event}_{end_event}"))
+    plain = name.split("://", 1)[-1]
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{plain}_{start_event}_{end_event}"))
 
 
 _CLIP_ID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
@@ -169,11 +164,8 @@ def check_length(relative: str) -> str:
 
 def embedding_folder(algorithm: str) -> str:
     """The folder of an algorithm's vectors; families the reference knows keep its names."""
-    for family, folder in EMBEDDING_FOLDERS.items():
-        if algorithm.startswith(family):
-            return folder
-    safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in algorithm)
-    return f"{safe}{OF_VECTORS}"
+    known = (at for family, at in EMBEDDING_FOLDERS.items() if algorithm.startswith(family))
+    return next(known, re.sub(r"[^\w-]", "_", algorithm) + OF_VECTORS)
 
 
 def embedding_name_of(folder: str) -> str | None:
@@ -191,6 +183,25 @@ def embedding_name_of(folder: str) -> str | None:
     return families.get(folder, folder.removesuffix(OF_VECTORS))
 
 
+#: Where a clip's document holds its scores, by name; and how keys of its own end for some that
+#: other programs read, with one score or several of one family.
+SCORES, SCORE = "scores", "_score"
+
+
+def scores_held(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Every score of a clip's document under the name that rules know, whatever it is.
+
+    >>> scores_held({"motion_score": {"global_mean": 0.01}, "aesthetic_score": 4.2})
+    {'motion_global_mean': 0.01, 'aesthetic_score': 4.2}
+    """
+    found: dict[str, Any] = {}
+    for key, value in document.items():
+        if key.endswith(SCORE):
+            family = value if isinstance(value, Mapping) else {"score": value}
+            found |= {f"{key.removesuffix(SCORE)}_{name}": each for name, each in family.items()}
+    return found | (document.get(SCORES) or {})
+
+
 def clip_path_is_sharded(path: str) -> bool:
     """Whether a clip of this path lies under the first two letters of its id.
 
@@ -199,6 +210,11 @@ def clip_path_is_sharded(path: str) -> bool:
     """
     *_, folder, name = ("", "", *path.split("/"))
     return len(folder) == 2 and name.startswith(folder)
+
+
+def _place(path: str) -> Callable[["Layout"], str]:
+    """The method of a layout that tells the place of what has the same in every output."""
+    return lambda layout: layout.below(path)
 
 
 @dataclass(frozen=True)
@@ -221,11 +237,15 @@ class Layout:
     def clips(self, kept: bool = True) -> str:
         return self.below("clips" if kept else "filtered_clips")
 
-    def metas(self) -> str:
-        return self.below("metas/v0")
-
-    def previews(self) -> str:
-        return self.below(PREVIEWS.folder)
+    metas = _place("metas/v0")
+    previews = _place(PREVIEWS.folder)
+    open_videos = _place(".finecut/open")
+    runs = _place("runs")
+    processed_videos = _place("processed_videos")
+    processed_clip_chunks = _place("processed_clip_chunks")
+    failures = _place("failures")
+    dedup = _place(DEDUP)
+    staging = _place(".staging")
 
     def embeddings(self, algorithm: str) -> str:
         return self.below(embedding_folder(algorithm))
@@ -239,10 +259,7 @@ class Layout:
 
     def open_video(self, relative: str) -> str:
         """What has to be known of a video that is worked on, should the run be killed."""
-        return self.below(f".finecut/open/{check_relative(relative)}.json")
-
-    def open_videos(self) -> str:
-        return self.below(".finecut/open")
+        return f"{self.open_videos()}/{check_relative(relative)}.json"
 
     def run_summary(self, run: str) -> str:
         return self.below(f"runs/{run}/summary.json")
@@ -250,26 +267,8 @@ class Layout:
     def run_begun(self, run: str) -> str:
         return self.below(f"runs/{run}/begun.json")
 
-    def runs(self) -> str:
-        return self.below("runs")
-
     def run_profile(self, run: str, name: str) -> str:
         return self.below(f"runs/{run}/profile/{name}")
-
-    def processed_videos(self) -> str:
-        return self.below("processed_videos")
-
-    def processed_clip_chunks(self) -> str:
-        return self.below("processed_clip_chunks")
-
-    def failures(self) -> str:
-        return self.below("failures")
-
-    def dedup(self) -> str:
-        return self.below(DEDUP)
-
-    def staging(self) -> str:
-        return self.below(".staging")
 
     def clip(self, clip: str, kept: bool = True) -> str:
         shard = f"{clip[:2]}/" if self.shard_prefix else ""
@@ -280,9 +279,6 @@ class Layout:
 
     def preview(self, clip: str, start_frame: int, end_frame: int) -> str:
         return self.below(PREVIEWS.path(clip, start_frame, end_frame))
-
-    def previews_of(self, clip: str) -> str:
-        return f"{self.previews()}/{clip}"
 
     def embedding(self, algorithm: str, clip: str) -> str:
         return self.below(VECTORS.path_in(embedding_folder(algorithm), clip))

@@ -14,8 +14,6 @@ record may say *where* bytes rest (``Clip.staged``), never hold them.
                         every step that touches pixels ──▶ Failure
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import types
@@ -224,7 +222,7 @@ class Clip:
     def kept(self) -> bool:
         return self.rejected_by is None
 
-    def replace(self, **changes: Any) -> Clip:
+    def replace(self, **changes: Any) -> typing.Self:
         """A copy with these fields changed: how a step adds what it found out."""
         return dataclasses.replace(self, **changes)
 
@@ -301,36 +299,35 @@ class Summary:
     #: How many clips are marked, each counted once, whatever it is marked with.
     num_marked: int = 0
 
-    def __add__(self, other: Summary) -> Summary:
+    def __add__(self, other: typing.Self) -> typing.Self:
         """What two runs over different videos did together."""
-        sums = {
-            f.name: _together(getattr(self, f.name), getattr(other, f.name))
-            for f in dataclasses.fields(Summary)
-        }
-        return Summary(**sums)
+        return dataclasses.replace(
+            self, **{name: _together(one, getattr(other, name)) for name, one in vars(self).items()}
+        )
 
     def imbalances(self) -> list[str]:
         """Sentences that say which law is broken; empty when the books balance."""
         ended = self.videos_done + self.videos_empty + self.videos_failed + self.videos_skipped
         became = self.shots_kept + self.shots_rejected + self.shots_failed
-        broken = []
-        if ended != self.videos_found:
-            broken.append(
+        named = sum(self.rejected_by.values())
+        laws = (
+            (
+                ended == self.videos_found,
                 f"{self.videos_found} videos were found, but {self.videos_done} done + "
                 f"{self.videos_empty} empty + {self.videos_failed} failed + "
-                f"{self.videos_skipped} skipped = {ended}"
-            )
-        if became != self.shots_planned:
-            broken.append(
+                f"{self.videos_skipped} skipped = {ended}",
+            ),
+            (
+                became == self.shots_planned,
                 f"{self.shots_planned} clips were planned, but {self.shots_kept} kept + "
-                f"{self.shots_rejected} rejected + {self.shots_failed} failed = {became}"
-            )
-        named = sum(self.rejected_by.values())
-        if named != self.shots_rejected:
-            broken.append(
-                f"{self.shots_rejected} clips were rejected, but only {named} by a named rule"
-            )
-        return broken
+                f"{self.shots_rejected} rejected + {self.shots_failed} failed = {became}",
+            ),
+            (
+                named == self.shots_rejected,
+                f"{self.shots_rejected} clips were rejected, but only {named} by a named rule",
+            ),
+        )
+        return [sentence for holds, sentence in laws if not holds]
 
 
 def _together(one: Any, other: Any) -> Any:
@@ -353,8 +350,7 @@ def to_json(record: Any) -> str:
 
 def from_json(kind: type[T], text: str) -> T:
     """The record of this kind that :func:`to_json` wrote."""
-    built: T = _builder(kind)(json.loads(text))  # type: ignore[arg-type]
-    return built
+    return typing.cast(T, _builder(kind)(json.loads(text)))  # type: ignore[arg-type]
 
 
 def _plain(value: Any) -> Any:

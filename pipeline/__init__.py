@@ -4,9 +4,7 @@ The names are looked up when they are used, so that importing this package stays
 in here may have the name of one of them: importing it would put the module in the name's place.
 """
 
-from __future__ import annotations
-
-import importlib
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from finecut.pipeline.options import OptionError, Options
@@ -23,4 +21,4 @@ _HOME = {"Curated": "curation", "curate": "curation", "Ran": "running", "run": "
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

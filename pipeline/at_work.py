@@ -5,8 +5,6 @@
 For curation, and for every command that writes to a folder.
 """
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,14 +12,18 @@ from contextlib import ExitStack, contextmanager
 from finecut.io.errors import RunError
 from finecut.io.layout import Layout
 from finecut.io.storage import files as shelf
-from finecut.io.storage.fence import NO_FENCE, Fence, LeadsOutside
-from finecut.io.storage.halting import halt
+from finecut.io.storage.fence import NO_FENCE, Fence, LeadsOutside, halt
 from finecut.io.storage.publishing import Shelf
-from finecut.io.storage.staging import MAKES_NO_CLIPS, alive, sweep_dead
+from finecut.io.storage.staging import (
+    MAKES_NO_CLIPS,
+    alive,
+    sweep_dead,
+    sweep_temporary,
+    temporary_folder,
+)
 from finecut.io.storage.stores import UnknownStore
-from finecut.io.storage.temporary import sweep_temporary, temporary_folder
 from finecut.pipeline.cli.stopping import given_up_by
-from finecut.pipeline.elsewhere import NOBODY_AT_WORK
+from finecut.pipeline.engine import NOBODY_AT_WORK
 from finecut.pipeline.options import OptionError
 
 
@@ -58,11 +60,12 @@ def occupying(
             yield
             ended = True
         except NOBODY_AT_WORK:
+            if ends_with_us:
+                halt(own.staging)  # the engine gave up, and its threads here may not have
             ended = True
             raise
         finally:
             if ended:
-                halt(own.staging)  # an engine may have given up while its threads here had not
                 own.sweep()
 
 

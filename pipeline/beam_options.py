@@ -7,8 +7,6 @@ Beam puts the options of all such classes into one command line, so this module 
 where it is used: beside a class of one's own that has an ``--input``, too, Beam refuses both.
 """
 
-from __future__ import annotations
-
 import argparse
 from typing import Any
 
@@ -33,9 +31,7 @@ class FinecutOptions(PipelineOptions):
     def options(self) -> Options:
         """What was given, checked."""
         given = {f.name: getattr(self, f.name) for f in option_fields() if f.name not in BEAMS}
-        for f in option_fields():
-            if is_many(f):
-                given[f.name] = tuple(given[f.name] or ())
+        given |= {f.name: tuple(given[f.name] or ()) for f in option_fields() if is_many(f)}
         if runner := self.get_all_options().get(RUNNER):
             given[RUNNER] = runner
         return Options(**given).check()

@@ -1,86 +1,153 @@
 """What is wrong with a set of options, in sentences that say what to write instead."""
 
-from __future__ import annotations
-
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
-from finecut.pipeline.choices.cutting import CONTENT, FIXED_STRIDE, LEAST_STRIDE, TRANSNETV2
-from finecut.pipeline.choices.encoding import ENCODE_ALL, SMART, SOFTWARE, X264
-from finecut.pipeline.classes import no_classes
+from finecut.pipeline.choices.cutting import (
+    CONTENT,
+    ENCODE_ALL,
+    FIXED_STRIDE,
+    LEAST_STRIDE,
+    SMART,
+    SOFTWARE,
+    TRANSNETV2,
+    X264,
+)
 from finecut.pipeline.options import Options, default_of, option_fields
 from finecut.transforms.filter.rules import parse_rule
 from finecut.transforms.models.resources import parse_override
-from finecut.transforms.option import ENABLE, ENABLED
+from finecut.transforms.option import ENABLE, ENABLED, did_you_mean
 from finecut.transforms.registry import STEPS
-from finecut.transforms.spelling import did_you_mean
 
 LARGEST = 10**15
 
 
 def contradictions(o: Options, whole: bool = True) -> Iterator[str]:
     """Everything that is wrong, the plainest first; nothing when all is well."""
-    for wrong in no_classes(o.step):
+    if wrong := next(_of_other_kinds(o), None):
         yield wrong
         return
-    for name in ("input", "keep", "drop", "resources", "step", "step_option"):
-        several: object = getattr(o, name)
-        if isinstance(several, str):
-            yield f"{name} is a single string: give {name}=({several!r},)"
-            return
     yield from unknown_or_out_of_range(o)
-    yield from _of_no_length(o)
-    if whole:
-        yield from _without_input_or_output(o)
-    for text in o.keep:
-        try:
-            parse_rule(text, own=bool(o.step))
-        except ValueError as error:
-            yield f"--keep {error}"
-            return
-    if o.profile and not o.is_local:
-        yield "--profile watches this process, but --runner works elsewhere: leave one of them out"
-    if o.quiet and (o.verbose or o.log_stats):
-        other = "--verbose" if o.verbose else "--log-stats"
-        yield f"--quiet and {other} contradict each other: give only one of them"
+    yield from _those(
+        [
+            (
+                0 < o.stride < LEAST_STRIDE,
+                f"--clip-stride {o.stride:g} is shorter than any frame: give {LEAST_STRIDE:g} or "
+                "more",
+            ),
+            (
+                whole and not o.input,
+                "no --input: give --input FOLDER (or a file, a glob in quotes, a list)",
+            ),
+            (
+                whole and "" in o.input,
+                "--input '' names nothing: give --input . for the current folder",
+            ),
+            (
+                whole and not o.output,
+                "no --output: give --output FOLDER, the folder for the dataset",
+            ),
+        ]
+    )
+    own = bool(o.step)
+    if wrong := next(_unreadable("--keep", o.keep, partial(parse_rule, own=own)), None):
+        yield wrong
+        return
+    other = "--verbose" if o.verbose else "--log-stats"
+    yield from _those(
+        [
+            (
+                o.profile and not o.is_local,
+                "--profile watches this process, but --runner works elsewhere: leave one of them "
+                "out",
+            ),
+            (
+                o.quiet and (o.verbose or o.log_stats),
+                f"--quiet and {other} contradict each other: give only one of them",
+            ),
+        ]
+    )
     yield from _unfit_for_a_stream(o)
-    yield from _unfit_resources(o)
+    yield from _unreadable("--resources", o.resources, partial(parse_override, own=own))
     yield from _at_odds_in_cutting(o)
-    yield from _at_odds_in_encoding(o)
     for kind in STEPS:
         yield from kind.of(o).contradictions()
     yield from _without_effect(o)
 
 
+def _those(sentences: Iterable[tuple[object, str]]) -> Iterator[str]:
+    """The sentences that are true."""
+    return (sentence for true, sentence in sentences if true)
+
+
+def _of_other_kinds(o: Options) -> Iterator[str]:
+    """Values that are of another kind than the option."""
+    steps: object = o.step
+    if isinstance(steps, type):
+        yield f"step is a single class: give step=({steps.__name__},)"
+    for one in steps if isinstance(steps, tuple) else ():
+        kind = type(one).__name__
+        if hasattr(one, "expand") and not isinstance(one, str):
+            yield f"step: this is an object of {kind}, not a class: give step=({kind},)"
+        elif not isinstance(one, str):
+            yield f"step: {one!r} is neither a class nor the name of one: give package.module:Name"
+    for name in ("input", "keep", "drop", "resources", "step", "step_option"):
+        several: object = getattr(o, name)
+        if isinstance(several, str):
+            yield f"{name} is a single string: give {name}=({several!r},)"
+
+
+def _unreadable(named: str, texts: Iterable[str], read: Callable[[str], object]) -> Iterator[str]:
+    for text in texts:
+        try:
+            read(text)
+        except ValueError as error:
+            yield f"{named} {error}"
+
+
 def _unfit_for_a_stream(o: Options) -> Iterator[str]:
     if o.subscription is None:
-        if o.patience != default_of_name("patience"):
-            yield "--patience does nothing without --subscription: give both, or leave it out"
+        yield from _those(
+            [
+                (
+                    o.patience != _defaults()["patience"],
+                    "--patience does nothing without --subscription: give both, or leave it out",
+                )
+            ]
+        )
         return
-    if o.is_local:
-        yield (
-            "--subscription needs a cluster that keeps running: add --runner DataflowRunner, or "
-            "leave it out"
-        )
-    if not re.fullmatch(r"projects/[^/]+/subscriptions/[^/]+", o.subscription):
-        yield (
-            f"--subscription {o.subscription} is not a subscription: give "
-            "projects/PROJECT/subscriptions/NAME"
-        )
-    for path in o.input:
-        if not path.startswith("gs://") or any(sign in path for sign in "*?["):
-            yield (
-                f"--input {path} sends no notifications about new objects: with --subscription, "
-                "give a folder in a bucket (gs://…)"
-            )
-    if o.video_limit is not None:
-        yield "--video-limit does nothing with --subscription, which has no end: leave it out"
+    yield from _those(
+        [
+            (
+                o.is_local,
+                "--subscription needs a cluster that keeps running: add --runner DataflowRunner, "
+                "or leave it out",
+            ),
+            (
+                not re.fullmatch(r"projects/[^/]+/subscriptions/[^/]+", o.subscription),
+                f"--subscription {o.subscription} is not a subscription: give "
+                "projects/PROJECT/subscriptions/NAME",
+            ),
+            *(
+                (
+                    not path.startswith("gs://") or {*path} & {*"*?["},
+                    f"--input {path} sends no notifications about new objects: with "
+                    "--subscription, give a folder in a bucket (gs://…)",
+                )
+                for path in o.input
+            ),
+            (
+                o.video_limit is not None,
+                "--video-limit does nothing with --subscription, which has no end: leave it out",
+            ),
+        ]
+    )
 
 
-def default_of_name(name: str) -> object:
-    [f] = [f for f in option_fields() if f.name == name]
-    return default_of(f)
+def _defaults() -> dict[str, object]:
+    return {f.name: default_of(f) for f in option_fields()}
 
 
 def flag(name: str) -> str:
@@ -99,77 +166,60 @@ def unknown_or_out_of_range(o: object) -> Iterator[str]:
         if isinstance(value, int) and abs(value) > LARGEST:
             yield f"{flag(f.name)} has {len(str(value))} digits: give a smaller number"
             return
+        above, least, most = limits["above"], limits["least"], limits["most"]
         said = f"{flag(f.name)} {value:g}"
-        if limits["above"] is not None and not value > limits["above"]:
-            yield f"{said} is not possible: give a number above {limits['above']:g}"
-        if limits["least"] is not None and not value >= limits["least"]:
-            yield f"{said} is not possible: give {limits['least']:g} or more"
-        if limits["most"] is not None and value > limits["most"]:
-            yield f"{said} is too large: give {limits['most']:g} or less"
+        if above is not None and not value > above:
+            yield f"{said} is not possible: give a number above {above:g}"
+        if least is not None and not value >= least:
+            yield f"{said} is not possible: give {least:g} or more"
+        if most is not None and value > most:
+            yield f"{said} is too large: give {most:g} or less"
         if not math.isfinite(value):
             yield f"{said} is not a finite number: give one"
 
 
-def _of_no_length(o: Options) -> Iterator[str]:
-    if 0 < o.stride < LEAST_STRIDE:
-        yield (
-            f"--clip-stride {o.stride:g} is shorter than any frame: give {LEAST_STRIDE:g} or more"
-        )
-
-
-def _without_input_or_output(o: Options) -> Iterator[str]:
-    if not o.input:
-        yield "no --input: give --input FOLDER (or a file, a glob in quotes, a list)"
-    if any(not spec for spec in o.input):
-        yield "--input '' names nothing: give --input . for the current folder"
-    if not o.output:
-        yield "no --output: give --output FOLDER, the folder for the dataset"
-
-
 def _at_odds_in_cutting(o: Options) -> Iterator[str]:
-    if o.cuts and o.splitting_algorithm != FIXED_STRIDE:
-        yield (
-            f"--cuts and --splitting-algorithm {o.splitting_algorithm} contradict each other: "
-            "give only one of them"
-        )
     most, name = o.clip_length, "--clip-length"
     if o.cuts_at_scenes:
         most, name = o.max_clip_length or math.inf, "--max-clip-length"
-    if o.min_clip_length > most:
-        yield (
-            f"--min-clip-length {o.min_clip_length:g} is longer than {name} {most:g}, so no clip "
-            f"would be kept: give --min-clip-length {most:g} or less"
-        )
-
-
-def _at_odds_in_encoding(o: Options) -> Iterator[str]:
-    if o.use_input_bit_rate and o.bit_rate is not None:
-        yield "--bit-rate and --use-input-bit-rate contradict each other: give only one of them"
-    if o.crf is not None and (o.bit_rate is not None or o.use_input_bit_rate):
-        yield (
-            "--crf (constant quality) contradicts a bit rate: give only one of --crf, --bit-rate "
-            "and --use-input-bit-rate"
-        )
-    if o.transcode == SMART and o.encoder != X264:
-        yield (
-            f"--transcode {SMART} puts encoded frames beside copied ones, which only {X264} can "
-            f"do: leave --encoder {o.encoder} out"
-        )
-    if o.transcode != ENCODE_ALL and o.decoder != SOFTWARE:
-        yield (
-            f"--transcode {o.transcode} decodes almost nothing, so a GPU would be idle: leave "
-            f"--decoder {o.decoder} out"
-        )
-    if o.crf is not None and o.encoder == "libopenh264":
-        yield "libopenh264 has no constant quality: give --bit-rate instead of --crf"
-
-
-def _unfit_resources(o: Options) -> Iterator[str]:
-    for text in o.resources:
-        try:
-            parse_override(text, own=bool(o.step))
-        except ValueError as error:
-            yield f"--resources {error}"
+    rates = o.bit_rate is not None or o.use_input_bit_rate
+    return _those(
+        [
+            (
+                o.cuts and o.splitting_algorithm != FIXED_STRIDE,
+                f"--cuts and --splitting-algorithm {o.splitting_algorithm} contradict each other: "
+                "give only one of them",
+            ),
+            (
+                o.min_clip_length > most,
+                f"--min-clip-length {o.min_clip_length:g} is longer than {name} {most:g}, so no "
+                f"clip would be kept: give --min-clip-length {most:g} or less",
+            ),
+            (
+                o.use_input_bit_rate and o.bit_rate is not None,
+                "--bit-rate and --use-input-bit-rate contradict each other: give only one of them",
+            ),
+            (
+                o.crf is not None and rates,
+                "--crf (constant quality) contradicts a bit rate: give only one of --crf, "
+                "--bit-rate and --use-input-bit-rate",
+            ),
+            (
+                o.transcode == SMART and o.encoder != X264,
+                f"--transcode {SMART} puts encoded frames beside copied ones, which only {X264} "
+                f"can do: leave --encoder {o.encoder} out",
+            ),
+            (
+                o.transcode != ENCODE_ALL and o.decoder != SOFTWARE,
+                f"--transcode {o.transcode} decodes almost nothing, so a GPU would be idle: leave "
+                f"--decoder {o.decoder} out",
+            ),
+            (
+                o.crf is not None and o.encoder == "libopenh264",
+                "libopenh264 has no constant quality: give --bit-rate instead of --crf",
+            ),
+        ]
+    )
 
 
 def _needs_of_steps(o: Options) -> Iterator[tuple[bool, str, tuple[str, ...]]]:
@@ -216,7 +266,7 @@ def _without_effect(o: Options) -> Iterator[str]:
         ),
         *_needs_of_steps(o),
     ]
-    defaults = {f.name: default_of(f) for f in option_fields()}
+    defaults = _defaults()
     for met, need, names in needs:
         for name in names:
             if not met and getattr(o, name) != defaults[name]:

@@ -19,7 +19,7 @@ import apache_beam as beam
 
 from finecut.io.records import CODING, Clip, Failure, PlannedChunk, Source, Summary, Video, to_json
 from finecut.io.storage.publishing import Shelf
-from finecut.pipeline.custom_steps.applying import apply
+from finecut.pipeline.custom_steps import apply
 from finecut.pipeline.dealing import InParts, ShareOut, deal_chunks, deal_videos
 from finecut.pipeline.engine import runner_of
 from finecut.pipeline.options import Options
@@ -28,10 +28,9 @@ from finecut.transforms.beam.lines import WriteLines
 from finecut.transforms.cut.clips import CutClips
 from finecut.transforms.filter.clips import DropClips, KeepClips
 from finecut.transforms.find.videos import FindVideos, ProbeVideos
-from finecut.transforms.preview.contact_sheets import PutAwaySheets
+from finecut.transforms.measure.looking import put_away
 from finecut.transforms.registry import ON_CLIPS
-from finecut.transforms.resume.note import open_video
-from finecut.transforms.resume.videos import SKIPPED, BeginVideos
+from finecut.transforms.resume.note import SKIPPED, BeginVideos, open_video
 from finecut.transforms.score.clips import ScoreClips
 from finecut.transforms.split.spans import SplitVideos
 from finecut.transforms.step import CUT, JUDGED, SCORED
@@ -39,7 +38,7 @@ from finecut.transforms.step_base import StepOnClips, StepOnTexts
 from finecut.transforms.write.clips import WriteClips, WrittenClips
 from finecut.transforms.write.close import CloseEmptyVideos
 from finecut.transforms.write.summary import Summarise
-from finecut.transforms.write.writing import Writing
+from finecut.transforms.write.writing import WritingTransform
 
 
 class Curated(NamedTuple):
@@ -95,9 +94,9 @@ def build(
 ) -> tuple[Curated, beam.PCollection[int]]:
     """What is done with sources; the second value appears when the list of failures is written."""
     done = work(sources, steps, workers)
-    summary = done.events | "Summarise" >> Summarise()
+    made = done._asdict()
+    summary = made.pop("events") | "Summarise" >> Summarise()
     listed = done.failures | "WriteFailures" >> listing
-    made = {name: value for name, value in done._asdict().items() if name != "events"}
     return Curated(sources=sources, summary=summary, **made), listed
 
 
@@ -116,8 +115,7 @@ def work(sources: beam.PCollection[Source], steps: Plan, workers: int) -> Done:
     # One pool of workers watches, cuts and looks: with other hints for one of them, Beam would
     # write down what flows between, and the sheets would lie on another machine. Unless two pools
     # are wanted: then clips are handed over.
-    place = steps.placing
-    film = dict(place.hints if place.film_hints is None else place.film_hints)
+    film = steps.placing.of_films
     split = videos | "SplitVideos" >> SplitVideos(
         steps.splitting, partial(open_video, writing=steps.writing, again=steps.again)
     ).with_resource_hints(**film)
@@ -127,9 +125,9 @@ def work(sources: beam.PCollection[Source], steps: Plan, workers: int) -> Done:
     dealt = parts | "ShareOutReels" >> ShareOut(deal_chunks, workers)
     cut = dealt | "CutClips" >> CutClips(steps.cutting).with_resource_hints(**film)
     clips = cut.clips
-    if place.film_hints is not None:
+    if steps.placing.film_hints is not None:
         clips = clips | "HandOver" >> beam.Reshuffle()
-    clips = clips | "LookAtClips" >> LookAtClips(steps).with_resource_hints(**place.hints)
+    clips = clips | "LookAtClips" >> LookAtClips(steps).with_resource_hints(**steps.placing.hints)
     written = clips | "WriteClips" >> WriteClips(steps.writing)
     emptied = empty | "CloseEmptyVideos" >> CloseEmptyVideos(steps.writing)
 
@@ -172,10 +170,7 @@ class LookAtClips(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]
         self.steps = steps
 
     def expand(self, clips: beam.PCollection[Clip]) -> beam.PCollection[Clip]:
-        return self._told(self._judged(clips))
-
-    def _judged(self, clips: beam.PCollection[Clip]) -> beam.PCollection[Clip]:
-        """Who is kept, the cheapest questions first."""
+        # Who is kept, the cheapest questions first.
         steps = self.steps
         if steps.dropping is not None:
             clips = clips | "DropClips" >> DropClips(steps.dropping)
@@ -188,16 +183,14 @@ class LookAtClips(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]
             clips = clips | f"Score {scoring.name}" >> score
             if rules:
                 clips = clips | f"KeepBy {scoring.name}" >> KeepClips(rules)
-        return self._own(clips, SCORED)
-
-    def _told(self, clips: beam.PCollection[Clip]) -> beam.PCollection[Clip]:
-        """What is shown and said of those that are kept."""
-        steps = self.steps
+        clips = self._own(clips, SCORED)
+        # What is shown and said of those that are kept.
         in_sight = [kind for kind in ON_CLIPS if not issubclass(kind, StepOnTexts)]
         for kind in in_sight:
             clips = self._made(clips, kind)
         if steps.looking.sheet is not None:
-            clips = clips | "PutAwaySheets" >> PutAwaySheets(steps.looking)
+            put = beam.Map(put_away, steps.looking).with_output_types(Clip)
+            clips = clips | "PutAwaySheets" >> put
         for kind in ON_CLIPS[len(in_sight) :]:
             clips = self._made(clips, kind)
         return clips
@@ -214,15 +207,11 @@ class LookAtClips(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]
         return apply(clips, self.steps.own, place, self.steps.looking)
 
 
-class ListEach(beam.PTransform[beam.PCollection[Failure], beam.PCollection[int]]):
+class ListEach(WritingTransform[beam.PCollection[Failure], beam.PCollection[int]]):
     """Each failure → a list of its own, where a stream never knows the last one.
 
     Named by the video: what fails again replaces what was said before.
     """
-
-    def __init__(self, writing: Writing) -> None:
-        super().__init__()
-        self.writing = writing
 
     def expand(self, failures: beam.PCollection[Failure]) -> beam.PCollection[int]:
         own, layout = self.writing.shelf, self.writing.layout

@@ -127,10 +127,9 @@ def in_rows(things: list[Work], work: Callable[[Work], float], workers: int) -> 
     for at in range(0, len(things), workers):
         row = things[at : at + workers]
         places = sorted(range(len(row)), key=has.__getitem__)
-        by_place = dict(zip(places, row, strict=True))
-        for place in range(len(row)):
-            dealt.append(by_place[place])
-            has[place] += work(by_place[place])
+        for place, thing in sorted(zip(places, row, strict=True), key=itemgetter(0)):
+            dealt.append(thing)
+            has[place] += work(thing)
     return dealt
 
 

@@ -1,7 +1,5 @@
 """Disks that refuse: of all that can go wrong with a run, what no option mends, in one sentence."""
 
-from __future__ import annotations
-
 import errno
 import os
 import re
@@ -40,20 +38,18 @@ _NUMBERED: Final = re.compile(r"\[Errno (\d+)\] [^:]*(?:: '(.*)')?", re.DOTALL)
 def disk_trouble(failures: Iterable[Failure], output: str) -> str | None:
     """What to say if the output's disk refused to be written to, as these failures tell."""
     root = shelf.absolute(output)
-    refused = [
-        (number, path or root)
-        for failure in failures
-        for number, path in [_numbered(failure.message)]
-        if number in REMEDIES and (number != errno.EIO or _is_written(failure, path, root))
-    ]
-    if not refused:
-        return None
-    number, path = refused[0]
-    return (
-        f"the disk could not be written to ({os.strerror(number)}: {path}), so whatever failed "
-        f"there is missing from {root}. {REMEDIES[number]}, and run the same command again; "
-        "everything finished stays finished."
-    )
+    for failure in failures:
+        number, path = _numbered(failure.message)
+        # Of trouble with reading, it may be a film's disk.
+        if number == errno.EIO and failure.step not in WRITING and not path.startswith(f"{root}/"):
+            continue
+        if number in REMEDIES:
+            return (
+                f"the disk could not be written to ({os.strerror(number)}: {path or root}), so "
+                f"whatever failed there is missing from {root}. {REMEDIES[number]}, and run the "
+                "same command again; everything finished stays finished."
+            )
+    return None
 
 
 def refusal(error: Exception) -> str | None:
@@ -69,8 +65,3 @@ def _numbered(message: str) -> tuple[int, str]:
     """The number of the system's error and the path that it names, as far as they are said."""
     found = _NUMBERED.search(message)
     return (0, "") if found is None else (int(found[1]), found[2] or "")
-
-
-def _is_written(failure: Failure, path: str, root: str) -> bool:
-    """Whether it was the output, and not a film, that the disk was in trouble with."""
-    return failure.step in WRITING or path.startswith(f"{root}/")

@@ -1,27 +1,37 @@
-"""The engines that pipelines run on, and what they say about themselves.
+"""The engines that pipelines run on: jobs are handed over, watched, and told of when given up.
 
 The local runner is Beam's in-process one (see :mod:`running`); every other one is named by the
-user.
+user. An engine says what went wrong in words of its own, usually with the stacks of three programs.
+The last line of them is the reason; all of it stands in the engine's log, and with ``--verbose``
+here.
 """
 
-from __future__ import annotations
-
+import logging
 import os
+import re
+import sys
+import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, Final, TypeVar
 
 import apache_beam as beam
 from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.runner import PipelineResult, create_runner
+from apache_beam.runners.runner import PipelineResult, PipelineState, create_runner
 from apache_beam.utils import thread_pool_executor
 
+from finecut.io.errors import RunError
+from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
 from finecut.pipeline.choices.running import LOCAL, LOCAL_RUNNERS
+from finecut.pipeline.cli.own_process import Handler
 from finecut.pipeline.cli.stopping import interruptible
-from finecut.pipeline.engines import ends_with_us, in_process, is_our_prism, prism
+from finecut.pipeline.engines import in_process, is_our_prism, prism
 from finecut.pipeline.options import OptionError
 from finecut.transforms.beam.guard import attempted
 from finecut.transforms.beam.metrics import NAMESPACE
@@ -42,6 +52,18 @@ DATAFLOW = "DataflowRunner"
 LOCAL_CLASSES = (*LOCAL_RUNNERS, "SwitchingDirectRunner", "BundleBasedDirectRunner", "PrismRunner")
 
 
+#: Seconds after which somebody should know that no worker has come. Dataflow's take minutes, and
+#: its own page says so.
+NO_WORKER: Final = 45.0
+#: Seconds between two looks at an engine's log.
+LOOK: Final = 1.0
+#: What a service says in an answer that is JSON for the most part, or in gRPC's own words.
+_MESSAGE: Final = re.compile(r'(?:"message": *|\bdetails = )"((?:[^"\\\n]|\\.)+)"')
+_LETTER: Final = re.compile(r"[^\W\d_]")
+#: What a lost connection is called; gRPC itself is imported only by who needs it.
+LOST: Final = "RpcError"
+
+
 class EngineOptions(PipelineOptions):
     """Beam's options, each view of which is made once.
 
@@ -53,14 +75,12 @@ class EngineOptions(PipelineOptions):
         views: dict[type[Any], Any] = self.__dict__.setdefault("_views", {})
         if cls not in views:
             views[cls] = super().view_as(cls)
-        view: View = views[cls]
-        return view
+        return views[cls]
 
     def __getstate__(self) -> dict[str, Any]:
         # Like Beam's own, without the views.
-        state: dict[str, Any] = dict(super().__getstate__())
-        state.pop("_views", None)
-        return state
+        state: dict[str, Any] = super().__getstate__()
+        return {name: value for name, value in state.items() if name != "_views"}
 
 
 @dataclass(frozen=True)
@@ -84,42 +104,35 @@ class Engine:
 @contextmanager
 def engine_for(runner: str, workers: int, arguments: Sequence[str] = ()) -> Iterator[Engine]:
     """The engine that the options name, for as long as the block lasts."""
-    known = {
-        "ends_with_us": ends_with_us(runner, arguments),
-        "in_process": in_process(runner, arguments),
-    }
     if runner in LOCAL_RUNNERS:
-        yield Engine(runner, local_arguments(workers), **known)
+        yield Engine(runner, local_arguments(workers), ends_with_us=True, in_process=True)
     elif is_our_prism(runner, arguments):
         with prism.at_work(arguments) as there:
-            yield Engine(runner, there.arguments, there.last_words, **known)
+            inside = in_process(runner, arguments)
+            yield Engine(runner, there.arguments, there.last_words, True, inside)
     else:
         check_runner(runner, arguments)
         yield Engine(runner, [f"--runner={runner}", *arguments])
 
 
-def run_pipeline(
-    build: Callable[[beam.Pipeline], object], engine: Engine, own: Shelf
-) -> PipelineResult:
+def run_pipeline(build: Callable[[beam.Pipeline], object], engine: Engine, own: Shelf) -> None:
     """Run what ``build`` adds to a pipeline, and wait for its end.
 
     ``own`` is a shelf of this run that its workers reach, too.
     """
-    pipeline = new_pipeline(EngineOptions(list(engine.arguments)), engine.runner)
+    pipeline = new_pipeline(engine.arguments, engine.runner)
     build(pipeline)
-    if not engine.is_local:
-        from finecut.pipeline.elsewhere import finish_elsewhere  # it says what went wrong as we do
-
-        return finish_elsewhere(pipeline, engine, own)
-    result: PipelineResult = interruptible(pipeline.run)
-    result.wait_until_finish()
-    return result
+    if engine.is_local:
+        interruptible(pipeline.run).wait_until_finish()
+    else:
+        wait_for(hand_over(pipeline, engine, own), engine, own)
+        attempted(lambda: own.remove(_sign(own)))
 
 
-def new_pipeline(options: PipelineOptions, runner: str) -> beam.Pipeline:
+def new_pipeline(arguments: Sequence[str], runner: str) -> beam.Pipeline:
     """A pipeline with these options, if its engine needs no others."""
     try:
-        return beam.Pipeline(options=options)
+        return beam.Pipeline(options=EngineOptions([*arguments]))
     except ValueError as error:
         _, _, told = str(error).partition("validations errors:")
         if not told:
@@ -169,10 +182,9 @@ def stats_of(result: PipelineResult) -> dict[str, int]:
     if hasattr(result, "_metrics"):
         result._metrics = None  # a portable job's are asked for once, and shown for ever
     counters = result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))["counters"]
-    stats: dict[str, int] = {}
+    stats = Counter[str]()
     for counter in counters:
-        name = counter.key.metric.name
-        stats[name] = stats.get(name, 0) + int(counter.result)
+        stats[counter.key.metric.name] += int(counter.result)
     return stats
 
 
@@ -180,3 +192,148 @@ def stats_or_none(result: PipelineResult) -> dict[str, int]:
     """The same of a run that has not ended; not every engine tells, and none has to be up."""
     stats = attempted(lambda: stats_of(result))
     return {} if isinstance(stats, Exception) else stats
+
+
+# ── jobs that run elsewhere ──────────────────────────────────────────────────────────────────────
+
+
+class JobEnded(RunError):
+    """A job that the engine gave up or never took: nothing of it is at work any more."""
+
+
+#: After these nobody works on another machine, and what was staged is nobody's.
+NOBODY_AT_WORK: Final = (JobEnded, OptionError)
+
+
+def hand_over(pipeline: beam.Pipeline, engine: Engine, own: Shelf) -> PipelineResult:
+    """The job, as the engine took it; its first worker leaves a sign."""
+    _ = (
+        pipeline
+        | "OneWorker" >> beam.Impulse()
+        | "SaysItCame" >> beam.Map(partial(_came, own=own)).with_output_types(int)
+    )
+    return taken(pipeline, engine.runner)
+
+
+def taken(pipeline: beam.Pipeline, runner: str) -> PipelineResult:
+    """The job as it is, as the engine took it; a sentence if it does not."""
+    with _said_once():
+        result = attempted(pipeline.run)
+        if isinstance(result, Exception):
+            raise JobEnded(
+                f"--runner {runner} did not accept the job ({reason_of(result)}). Usually no "
+                "server answers at the endpoint in its options, the account lacks permission, or "
+                "it cannot do what the options ask for: check whether it is running, and read "
+                "its log. The job did not start; the output stays as it was"
+            ) from result
+    return result
+
+
+def wait_for(result: PipelineResult, engine: Engine, own: Shelf) -> None:
+    """Until the job has ended well; a sentence if it has not."""
+    with ExitStack() as waiting:
+        waiting.enter_context(_said_once())
+        if engine.runner.rpartition(".")[2] != DATAFLOW:
+            waiting.enter_context(_waiting(engine, partial(shelf.exists, _sign(own))))
+        ended = attempted(result.wait_until_finish)
+        if isinstance(ended, Exception):
+            raise _given_up(result, engine, ended) from ended
+
+
+def _given_up(result: PipelineResult, engine: Engine, error: Exception) -> RunError:
+    state = attempted(lambda: result.state)
+    failed = state in (PipelineState.FAILED, PipelineState.CANCELLED)
+    reason = engine.last_words() or reason_of(error)
+    what = "gave up on the job" if failed else "stopped responding"
+    return (JobEnded if failed or engine.ends_with_us else RunError)(
+        f"--runner {engine.runner} {what} ({reason}). Usually a worker died, most often from "
+        "lack of memory, or its machine was taken away: the runner's log has more. Every file "
+        "that was written is complete and stays; run the same command again to continue"
+    )
+
+
+def reason_of(error: BaseException) -> str:
+    """The engine's own reason, in one line.
+
+    >>> reason_of(RuntimeError("job-1 failed in state FAILED: Traceback\\n  at 1\\nworker gone."))
+    'worker gone'
+    >>> reason_of(OSError('403, content <{\\n "message": "may not",\\n "code": 7\\n}>'))
+    'may not'
+    """
+    details = getattr(error, "details", None)  # of gRPC
+    told = details() if callable(details) else str(error)
+    if message := _MESSAGE.search(str(told or "")):
+        return message[1].replace('\\"', '"').rstrip(".")
+    lines = [line.strip() for line in str(told or "").splitlines() if _LETTER.search(line)]
+    if lines:
+        return lines[-1].rstrip(".")
+    return "no answer in time" if "Timeout" in type(error).__name__ else type(error).__name__
+
+
+def _sign(own: Shelf) -> str:
+    return f"{own.staging}/worker"
+
+
+def _came(_impulse: bytes, own: Shelf) -> int:
+    return own.write(_sign(own), b"")
+
+
+@contextmanager
+def _waiting(engine: Engine, has_come: Callable[[], bool]) -> Iterator[None]:
+    """Says that no worker has come, when none has for long or one died on its way, and that one
+    came after all.
+    """
+    ended = threading.Event()
+
+    def watch() -> None:
+        until = time.monotonic() + NO_WORKER
+        while not (words := engine.last_words()) and time.monotonic() < until:
+            if ended.wait(min(LOOK, NO_WORKER)):
+                return
+        if attempted(has_come) is True:
+            return
+        last = f" ({words})" if words else ""
+        here = "" if engine.ends_with_us else "; Ctrl-C ends only the waiting"
+        sys.stderr.write(
+            f"finecut: --runner {engine.runner} has the job, but no worker has started{last}. "
+            "Usually the address of the workers (--environment_config) is wrong or cannot be "
+            "reached from the runner, or their container does not start: the runner's log has "
+            f"more. Still waiting{here}\n"
+        )
+        while not ended.wait(NO_WORKER):
+            if attempted(has_come) is True:
+                sys.stderr.write("finecut: a worker has started\n")
+                return
+
+    threading.Thread(target=watch, name="finecut-waiting", daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
+@contextmanager
+def _said_once() -> Iterator[None]:
+    """What Beam logs, stack and all, is what comes as an error a moment later.
+
+    Where that error leaves through here nothing is set back: Beam's other threads notice one by one
+    that their connection is lost, and the next run shows logs as it wants them.
+    """
+    mine = [h for h in logging.getLogger().handlers if isinstance(h, Handler) and h.level]
+    for handler in mine:
+        handler.addFilter(_is_no_stack)
+    before = threading.excepthook
+
+    def hook(args: Any) -> None:
+        if not mine or LOST not in {kind.__name__ for kind in args.exc_type.__mro__}:
+            before(args)
+
+    threading.excepthook = hook
+    yield
+    threading.excepthook = before
+    for handler in mine:
+        handler.removeFilter(_is_no_stack)
+
+
+def _is_no_stack(record: logging.LogRecord) -> bool:
+    return record.name != "root" and not record.name.startswith("apache_beam")

@@ -8,24 +8,20 @@ and a row in docs/options.md; ``flags.py`` derives them all. Steps declare their
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import MISSING, Field, dataclass, fields
+from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from finecut.io.errors import UserError
-from finecut.pipeline.choices.cutting import FIXED_STRIDE, CutChoices
-from finecut.pipeline.choices.encoding import EncodeChoices
-from finecut.pipeline.choices.judging import JudgeChoices
-from finecut.pipeline.choices.machines import MachineChoices
-from finecut.pipeline.choices.reading import InputChoices
+from finecut.pipeline.choices.cutting import FIXED_STRIDE, ClipChoices
 from finecut.pipeline.choices.running import LOCAL_RUNNERS, RunChoices
-from finecut.pipeline.choices.writing import OutputChoices
-from finecut.pipeline.classes import named
 from finecut.transforms.filter.rules import OWN, Rule, parse_rule
-from finecut.transforms.option import GROUPS
+from finecut.transforms.option import GROUPS, spelled
 from finecut.transforms.registry import ON_CLIPS, SCORING, STEPS, family_of
-from finecut.transforms.spelling import spelled
 from finecut.transforms.step_base import Step, StepOnClips
-from finecut.transforms.steps.model_folder import ModelFolder
+from finecut.transforms.steps.shared import ModelFolder
 
 if TYPE_CHECKING:
     from finecut.transforms.steps.aesthetic import AestheticOptions
@@ -43,6 +39,34 @@ if TYPE_CHECKING:
 
 class OptionError(UserError, ValueError):
     """Options that are wrong or contradict each other; the message says what to write instead."""
+
+
+class ClassName(str):
+    """The name of a class, ``package.module:Name``, that knows the class itself.
+
+    So documents and digests say the same of a class as of its name, and one that nobody could
+    import by its name (of a notebook, or inside a function) is found nevertheless.
+    """
+
+    kind: type
+
+
+def named(step: object) -> object:
+    """The name of a class; anything else as it is."""
+    if not isinstance(step, type):
+        return step
+    name = ClassName(f"{_module_of(step)}:{step.__qualname__}")
+    name.kind = step
+    return name
+
+
+def _module_of(kind: type) -> str:
+    """Where the class lies; that of a script as who imports it would say."""
+    if kind.__module__ != "__main__":
+        return kind.__module__
+    main = sys.modules[kind.__module__]
+    spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
+    return str(spec.name) if spec else Path(file or kind.__module__).stem
 
 
 #: Options of all steps, as they were found. The type checker has to be told of those that come with
@@ -73,13 +97,8 @@ else:
 @dataclass(frozen=True)
 class Options(
     StepOptions,
-    InputChoices,
-    CutChoices,
-    EncodeChoices,
-    JudgeChoices,
-    MachineChoices,
-    OutputChoices,
     RunChoices,
+    ClipChoices,
     ModelFolder,
 ):
     """The choices of one run. ``Options(input=("films",), output="dataset")`` is enough."""
@@ -161,23 +180,20 @@ def spell(options: Any) -> None:
     """Write the words of options as they are known, whoever gave them; for a frozen dataclass that
     is being made.
     """
+
+    def meant(given: object, known: tuple[str, ...]) -> object:
+        if isinstance(given, tuple):
+            return tuple(meant(one, known) for one in given)
+        return spelled(given, known) if isinstance(given, str) else given
+
     for f in fields(options):
-        known = f.metadata["choices"] or f.metadata["known"]
-        given: object = getattr(options, f.name)
-        meant: object = given
-        if known and isinstance(given, str):
-            meant = spelled(given, known)
-        elif known and isinstance(given, tuple):
-            meant = tuple(spelled(one, known) if isinstance(one, str) else one for one in given)
-        if meant != given:
-            object.__setattr__(options, f.name, meant)
+        if known := f.metadata["choices"] or f.metadata["known"]:
+            object.__setattr__(options, f.name, meant(getattr(options, f.name), known))
 
 
 def cores() -> int:
     """The cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def default_of(f: Field[Any]) -> Any:
@@ -197,16 +213,15 @@ def _place(f: Field[Any]) -> tuple[int, int]:
 
 def _step_places() -> dict[str, int]:
     own = {name for step in STEPS for name in step.Options.__annotations__}
-    listed = [
-        name
-        for step in STEPS
-        for name in (
+    listed = (
+        (
             *step.Options.__annotations__,
             *(f.name for f in fields(step.Options) if f.name not in own),
         )
-    ]
+        for step in STEPS
+    )
     # What several share stands behind the last of them.
-    return {name: number for number, name in enumerate(listed)}
+    return {name: number for number, name in enumerate(chain.from_iterable(listed))}
 
 
 _STEP_PLACES: Final = _step_places()

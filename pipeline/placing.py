@@ -6,14 +6,11 @@ lie side by side on the same GPU, as many copies of each as there is room for al
 nothing is asked for; models take the device they find.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from finecut.pipeline.choices.cutting import TRANSNETV2
-from finecut.pipeline.choices.encoding import NVDEC
-from finecut.pipeline.custom_steps.steps import CustomStep
+from finecut.pipeline.choices.cutting import NVDEC, TRANSNETV2
+from finecut.pipeline.custom_steps import CustomStep
 from finecut.pipeline.options import OptionError, Options
 from finecut.transforms.models.resources import USUAL, Resources, gpu_gb, parse_override, together
 from finecut.transforms.needs import NO_RESOURCES
@@ -42,6 +39,11 @@ class Placing:
     film_hints: Mapping[str, str] | None = None
 
     @property
+    def of_films(self) -> Mapping[str, str]:
+        """Beam's hints for the steps that read films."""
+        return self.hints if self.film_hints is None else self.film_hints
+
+    @property
     def copies(self) -> int:
         """How many copies of each model a GPU holds."""
         return self.worker.copies(self.gpu_gb, MOST_COPIES)
@@ -51,19 +53,15 @@ class Placing:
 
         On this machine there is one process, whose threads share it anyhow.
         """
-        shared = not self.local and self._need(step).needs_gpu
+        shared = not self.local and self.steps.get(step, NO_RESOURCES).needs_gpu
         return shared, self.copies if shared else 1
-
-    def _need(self, step: str) -> Resources:
-        """Of a step without a model: nothing."""
-        return self.steps.get(step, NO_RESOURCES)
 
     def share_of(self, step: str) -> float:
         """What part of a GPU the step's model may take, when it is loaded.
 
         On this machine nobody said how large the GPU is: its models get equal parts.
         """
-        if not self._need(step).needs_gpu:
+        if not self.steps.get(step, NO_RESOURCES).needs_gpu:
             return 1.0
         if self.local:
             return 1 / sum(need.needs_gpu for need in self.steps.values())
@@ -72,8 +70,8 @@ class Placing:
 
 def placing(options: Options, works: Mapping[str, Work], own: Sequence[CustomStep] = ()) -> Placing:
     """What these options ask of a cluster."""
-    steps = dict(_needs(options, works, own))
-    usual = dict(steps)
+    usual = dict(_needs(options, works, own))
+    steps = dict(usual)
     for text in options.resources:
         step, resources = parse_override(text, own=bool(own))
         if step not in steps:
@@ -81,16 +79,13 @@ def placing(options: Options, works: Mapping[str, Work], own: Sequence[CustomSte
                 f"--resources {text} does nothing, because no step called {step} runs: there are "
                 f"{', '.join(steps)}"
             )
-        steps[step] = _checked(text, step, resources, usual[step])
+        _refuse_unused(text, step, resources, usual[step])
+        steps[step] = resources
     size = gpu_gb(options.accelerator)
-    film_hints = None
+    film = {step: steps[step] for step in FILM_STEPS if options.right_fitting}
     try:
-        if options.right_fitting:
-            film = {step: steps[step] for step in FILM_STEPS}
-            film_hints = together(film, size).hints(options.accelerator)
-            worker = together({k: v for k, v in steps.items() if k not in film}, size)
-        else:
-            worker = together(steps, size)
+        film_hints = together(film, size).hints(options.accelerator) if film else None
+        worker = together({k: v for k, v in steps.items() if k not in film}, size)
         hints = {} if options.is_local else worker.hints(options.accelerator)
     except ValueError as error:
         if options.is_local:
@@ -100,7 +95,7 @@ def placing(options: Options, works: Mapping[str, Work], own: Sequence[CustomSte
     return Placing(steps, worker, size, hints=hints, local=options.is_local, film_hints=film_hints)
 
 
-def _checked(text: str, step: str, resources: Resources, usual: Resources) -> Resources:
+def _refuse_unused(text: str, step: str, resources: Resources, usual: Resources) -> None:
     """Refuse what would be paid for and not used."""
     if resources.gpus > 1:
         raise OptionError(f"--resources {text}: a model here uses one GPU, so give gpus=1")
@@ -114,20 +109,19 @@ def _checked(text: str, step: str, resources: Resources, usual: Resources) -> Re
             raise OptionError(
                 f"--resources {text} asks for no GPU, but {step} needs one here: add {name}=1"
             )
-    return resources
 
 
 def _needs(
     options: Options, works: Mapping[str, Work], own: Sequence[CustomStep]
 ) -> Iterator[tuple[str, Resources]]:
-    asking = {name: work.resources for name, work in works.items() if work.model}
-    others = [*asking.values(), *(step.resources for step in own)]
-    scoring = {
+    models = {
         step.name: step.needs.resources
         for step in options.measuring
         if isinstance(step, StepOnFrames)
     }
-    gpu = any(need.needs_gpu for need in (*scoring.values(), *others))
+    models |= {name: work.resources for name, work in works.items() if work.model}
+    models |= {step.name: step.resources for step in own}
+    gpu = any(need.needs_gpu for need in models.values())
     # It does well on a CPU, and takes the GPU where there is one anyhow.
     watches = gpu and options.splitting_algorithm == TRANSNETV2 and not options.right_fitting
     yield "split", USUAL["transnetv2"] if watches else Resources()
@@ -137,7 +131,4 @@ def _needs(
             nvdecs=int(options.decoder == NVDEC), nvencs=int(options.encoder == "h264_nvenc")
         ),
     )
-    yield from scoring.items()
-    yield from asking.items()
-    for mine in own:
-        yield mine.name, mine.resources
+    yield from models.items()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
 import uuid
@@ -11,23 +10,22 @@ from dataclasses import fields, replace
 from typing import NamedTuple
 
 from finecut.io.layout import Layout
-from finecut.io.media.codecs.encoders import Encoding
+from finecut.io.media.codecs import Encoding
 from finecut.io.media.frames.contact_sheet import SheetForm
 from finecut.io.media.limits import Limits
 from finecut.io.process.children import ChildLimits, possible
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import Fence
 from finecut.io.storage.publishing import Shelf
-from finecut.io.storage.scratch import Scratch
+from finecut.io.storage.staging import Scratch
 from finecut.pipeline.choices.cutting import FIXED_STRIDE
-from finecut.pipeline.custom_steps.steps import CustomStep, custom_steps
-from finecut.pipeline.options import OptionError, Options, option_fields
+from finecut.pipeline.custom_steps import CustomStep, custom_steps
+from finecut.pipeline.options import Options, option_fields
 from finecut.pipeline.placing import Placing, placing
 from finecut.transforms.caption.windows import Windowing
 from finecut.transforms.cut.chunk import Cutting
 from finecut.transforms.filter.clips import Dropping
 from finecut.transforms.filter.rules import Rule
-from finecut.transforms.find import own_outputs as outputs
 from finecut.transforms.find.inputs import Finding, fixed_part
 from finecut.transforms.find.lists import is_failure_list
 from finecut.transforms.measure.looking import Looking
@@ -35,11 +33,23 @@ from finecut.transforms.needs import Needs
 from finecut.transforms.registry import IN_CUT, ON_CLIPS, STEPS
 from finecut.transforms.resume.note import Again
 from finecut.transforms.score.clips import Scoring
-from finecut.transforms.split.detect import Detection
-from finecut.transforms.split.given import GivenCuts, digest_of_cuts, read_cuts
-from finecut.transforms.split.scenes import Trimming
-from finecut.transforms.split.spans import Cutter, FixedStride, Splitting
-from finecut.transforms.step_base import Seen, StepInCut, StepOnClips, StepOnFrames, Surroundings
+from finecut.transforms.split.scenes import Detection, Trimming
+from finecut.transforms.split.spans import (
+    Cutter,
+    FixedStride,
+    GivenCuts,
+    Splitting,
+    digest_of_cuts,
+    read_cuts,
+)
+from finecut.transforms.step_base import (
+    ORIGINAL,
+    Seen,
+    StepInCut,
+    StepOnClips,
+    StepOnFrames,
+    Surroundings,
+)
 from finecut.transforms.work import Work
 from finecut.transforms.write.writing import Writing
 
@@ -94,11 +104,10 @@ def plan(options: Options, run: str | None = None, ask: bool = True) -> Plan:
     given = Surroundings(looking, own, ask)
     works = {step.name: step.work(given) for step in options.making}
     place = placing(options, works, own_made)
-    scorings = tuple((scoring, rules[scoring.name]) for scoring in _scorings(options, looking))
     models = {
         kind.name: works[kind.name].model if kind.name in works else None
         for kind in ON_CLIPS
-        if kind.has_model and (kind.original or kind.name in works)
+        if kind.has_model and (kind.name in ORIGINAL or kind.name in works)
     }
     facts = facts_of(options, **models)
     return Plan(
@@ -126,7 +135,7 @@ def plan(options: Options, run: str | None = None, ask: bool = True) -> Plan:
         looking=looking,
         dropping=dropping_of(options),
         first_rules=tuple(rule for family in IN_CUT for rule in rules[family]),
-        scorings=scorings,
+        scorings=tuple((each, rules[each.name]) for each in _scorings(options, looking)),
         works={name: work.sharing(place.share_of(name)) for name, work in works.items()},
         own=own_made,
         placing=place,
@@ -158,17 +167,6 @@ def fence_of(options: Options) -> Fence:
     return Fence((shelf.absolute(options.output),), tuple(inputs))
 
 
-def check_apart(options: Options) -> None:
-    """Refuse an output that would be its own input."""
-    folders = [fixed_part(spec) for spec in options.input if not glob.has_magic(spec)]
-    globs = [fixed_part(spec) for spec in options.input if glob.has_magic(spec)]
-    try:
-        outputs.check_apart(folders, options.output)
-        outputs.check_no_clips(globs, options.output)
-    except outputs.NotApart as error:
-        raise OptionError(str(error)) from error
-
-
 def failures_path(options: Options) -> str:
     """Where this command lists what failed; the same inputs give the same name."""
     inputs = sorted(shelf.absolute(spec) for spec in options.input)
@@ -176,8 +174,7 @@ def failures_path(options: Options) -> str:
     if len(inputs) == 1 and is_failure_list(inputs[0], layout.failures()):
         # What was listed as failed is tried again: what fails still stays on the same list.
         return inputs[0]
-    key = hashlib.sha256("\n".join(inputs).encode()).hexdigest()[:12]
-    return layout.failure_list(key)
+    return layout.failure_list(hashlib.sha256("\n".join(inputs).encode()).hexdigest()[:12])
 
 
 def configuration(options: Options, **models: str | None) -> str:
@@ -192,22 +189,21 @@ def facts_of(options: Options, **models: str | None) -> dict[str, str | int | No
         facts["cuts"] = digest_of_cuts(options.cuts)
     if (dropping := dropping_of(options)) is not None:
         facts["drop"] = dropping.digest
-    for step in custom_steps(options):
-        facts[f"step {step.name}"] = step.version
+    facts |= {f"step {step.name}": step.version for step in custom_steps(options)}
     return facts | {"form": FORM}
 
 
 def digest_of(options: Options, facts: Mapping[str, str | int | None]) -> str:
     """The configuration of these options and facts."""
-    said: dict[str, object] = {
-        f.name: getattr(options, f.name) for f in option_fields() if f.metadata["matters"]
-    }
-    for name in _of_later_steps(options):
-        said.pop(name, None)
-    said["embedding_algorithm"] = None  # "auto" may mean another one each time
     # What other lists, or none, would make of the film depends on their ids and not on their names.
-    said.pop("drop")
-    said |= facts
+    without = {*_of_later_steps(options), "drop"}
+    said = {
+        f.name: getattr(options, f.name)
+        for f in option_fields()
+        if f.metadata["matters"] and f.name not in without
+    }
+    # "auto" may mean another one each time.
+    said |= {"embedding_algorithm": None, **facts}
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -216,7 +212,7 @@ def _of_later_steps(options: Options) -> set[str]:
     before there were such steps is what would be made now.
     """
     used = {step.name for step in (*options.measuring, *options.making)}
-    idle = [step for step in STEPS if not step.original and step.name not in used]
+    idle = [step for step in STEPS if step.name not in ORIGINAL and step.name not in used]
     others = {f.name for step in STEPS if step not in idle for f in fields(step.Options)}
     return {f.name for step in idle for f in fields(step.Options)} - others
 
@@ -241,14 +237,12 @@ def dropping_of(options: Options) -> Dropping | None:
 def _cutter(options: Options, run: str) -> Cutter:
     if options.splitting_algorithm == FIXED_STRIDE and options.cuts is None:
         return FixedStride(options.clip_length, options.stride, options.min_clip_length)
-    crop = options.crop
-    if crop is None:
-        crop = DETECTED_CROP if options.cuts is None else 0.0
+    usual = DETECTED_CROP if options.cuts is None else 0.0
     trimming = Trimming(
         least=options.min_clip_length,
         most=options.max_clip_length,
         mode=options.long_scenes,
-        crop=crop,
+        crop=usual if options.crop is None else options.crop,
         crop_pieces=options.crop_every_piece,
     )
     if options.cuts is not None:
@@ -286,16 +280,15 @@ def _looking(options: Options, run: str, ask: bool, own: Sequence[CustomStep]) -
     return Looking(
         measured=tuple(step for step in options.measuring if isinstance(step, StepInCut)),
         sheet=_sheet_form(seen),
-        scratch=Scratch(options.scratch_mb * 1_000_000, _scratch_place(options)),
+        scratch=Scratch(
+            options.scratch_mb * 1_000_000,
+            shelf.absolute(options.scratch) if options.scratch else "",
+        ),
         run=run,
         windowing=Windowing(options.window_size, options.window_remainder),
         even=tuple(each.even for each in seen if each.even),
         captions=max(windows, default=None),
     )
-
-
-def _scratch_place(options: Options) -> str:
-    return shelf.absolute(options.scratch) if options.scratch else ""
 
 
 def _sheet_form(seen: Sequence[Seen]) -> SheetForm | None:
@@ -309,8 +302,8 @@ def _sheet_form(seen: Sequence[Seen]) -> SheetForm | None:
     )
 
 
-def _scorings(options: Options, looking: Looking) -> tuple[Scoring, ...]:
-    return tuple(
+def _scorings(options: Options, looking: Looking) -> Iterator[Scoring]:
+    return (
         Scoring(
             name=step.name,
             load=step.load,

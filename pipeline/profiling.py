@@ -20,8 +20,9 @@ import time
 import tracemalloc
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import PurePath
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Final, NamedTuple
 
 #: Seconds between two looks at all stacks, and between two looks at the memory.
@@ -60,12 +61,11 @@ class Profiler:
     def __init__(self) -> None:
         self._seconds: defaultdict[Stack, float] = defaultdict(float)
         self._used: dict[int, float] = {}
-        self._held: dict[str, int] = {}
+        self._held = Counter[str]()
         self._most = 0
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="finecut-profile", daemon=True)
         self._began = (0.0, 0.0)
-        self._names: dict[tuple[str, str], str] = {}
 
     def __enter__(self) -> Profiler:
         tracemalloc.start()
@@ -75,12 +75,7 @@ class Profiler:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._done.set()
         self._thread.join()
         tracemalloc.stop()
@@ -107,32 +102,21 @@ class Profiler:
         # Of threads that ended nothing is kept: others are given their numbers.
         known, self._used = self._used, {}
         for thread, frame in sys._current_frames().items():
-            used = _used_by(thread)
-            before = known.get(thread, 0.0)
-            self._used[thread] = used
-            if used > before:
+            self._used[thread] = _used_by(thread)
+            used = self._used[thread] - known.get(thread, 0.0)
+            if used > 0:
                 mine = thread == threading.get_ident()
-                stack = (ITSELF,) if mine else self._stack(frame)
-                self._seconds[stack] += used - before
+                self._seconds[(ITSELF,) if mine else self._stack(frame)] += used
 
     def _stack(self, frame: FrameType | None) -> Stack:
         """Who called whom, from the outermost; Beam's many calls in a row are one."""
         names: list[str] = []
         while frame is not None:
-            code = frame.f_code
-            name = self._name(code.co_filename, code.co_name)
-            if name != BEAM or not names or names[-1] != BEAM:
+            name = _name(frame.f_code.co_filename, frame.f_code.co_name)
+            if name != BEAM or names[-1:] != [BEAM]:
                 names.append(name)
             frame = frame.f_back
         return tuple(reversed(names))
-
-    def _name(self, filename: str, function: str) -> str:
-        key = (filename, function)
-        if key not in self._names:
-            module = module_of(filename)
-            beams = module.startswith("apache_beam")
-            self._names[key] = BEAM if beams else f"{module}:{function}"
-        return self._names[key]
 
     def _weigh(self) -> None:
         """Write down who holds what, when it is more than ever before."""
@@ -140,10 +124,16 @@ class Profiler:
         if now <= self._most * MORE:
             return
         self._most = now
-        held: defaultdict[str, int] = defaultdict(int)
+        held = Counter[str]()
         for statistic in tracemalloc.take_snapshot().statistics("filename"):
             held[module_of(statistic.traceback[0].filename)] += statistic.size
-        self._held = dict(held)
+        self._held = held
+
+
+@cache
+def _name(filename: str, function: str) -> str:
+    module = module_of(filename)
+    return BEAM if module.startswith("apache_beam") else f"{module}:{function}"
 
 
 def _used_by(thread: int) -> float:
@@ -183,9 +173,7 @@ def step_of(stack: Stack) -> str:
         parts = module.split(".")
         if parts[:2] == ["finecut", "transforms"] and len(parts) > 3 and not HELPERS & {*parts}:
             return parts[3] if parts[2] in OF_SEVERAL else parts[2]
-    if BEAM in modules:
-        return BEAM
-    return ELSEWHERE
+    return BEAM if BEAM in modules else ELSEWHERE
 
 
 def step_holding(module: str) -> str:
@@ -201,7 +189,7 @@ def steps_table(profile: Profile) -> str:
     seconds: defaultdict[str, float] = defaultdict(float)
     for stack, used in profile.seconds.items():
         seconds[step_of(stack)] += used
-    held: Counter[str] = Counter()
+    held = Counter[str]()
     for module, size in profile.held.items():
         held[step_holding(module)] += size
     total = sum(seconds.values())
@@ -211,9 +199,11 @@ def steps_table(profile: Profile) -> str:
         "",
         f"{'step':<24}{'seconds':>10}{'share':>8}",
     ]
-    for step, used in sorted(seconds.items(), key=lambda item: -item[1]):
-        if used > 0:
-            rows.append(f"{step:<24}{used:>10.2f}{used / max(total, 1e-9):>8.1%}")
+    rows += [
+        f"{step:<24}{used:>10.2f}{used / max(total, 1e-9):>8.1%}"
+        for step, used in sorted(seconds.items(), key=lambda item: -item[1])
+        if used > 0
+    ]
     rows += ["", f"{'held by Python at most':<24}{'MB':>10}"]
     rows += [f"{name:<24}{size / 1e6:>10.2f}" for name, size in held.most_common(15)]
     return "\n".join(rows) + "\n"
@@ -221,12 +211,11 @@ def steps_table(profile: Profile) -> str:
 
 def collapsed(profile: Profile) -> str:
     """A line for each stack and its milliseconds, as programs that draw flame graphs read it."""
-    lines = (
-        f"{';'.join(name.replace(';', ',') for name in stack)} {round(used * 1000)}"
+    return "".join(
+        f"{';'.join(name.replace(';', ',') for name in stack)} {round(used * 1000)}\n"
         for stack, used in sorted(profile.seconds.items())
         if round(used * 1000)
     )
-    return "".join(f"{line}\n" for line in lines)
 
 
 class _Box(NamedTuple):

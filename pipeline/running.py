@@ -9,12 +9,10 @@ local run is a row of pipelines, each over a batch of the videos: memory does no
 number, and the documents of finished videos are written batch by batch, not at the very end.
 """
 
-from __future__ import annotations
-
 import time
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
@@ -23,52 +21,54 @@ import apache_beam as beam
 from apache_beam.runners.runner import PipelineResult
 
 from finecut.io.errors import RunError
-from finecut.io.media.codecs.decoders import require_decoder
-from finecut.io.media.codecs.encoders import require_encoder
+from finecut.io.media.codecs import require_decoder, require_encoder
 from finecut.io.records import Source, Summary, from_json
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import standing
-from finecut.io.storage.publishing import Shelf
-from finecut.io.storage.reachable import StoreAway, greet
+from finecut.io.storage.retry import StoreAway, greet
 from finecut.pipeline.at_work import occupying, tray
-from finecut.pipeline.batches import batches_of, weighed
 from finecut.pipeline.cli.progress import CUT, WRITTEN, Progress, progress_line
 from finecut.pipeline.cli.stopping import given_up_by, interruptible
 from finecut.pipeline.commands.report.work import report_of_run
 from finecut.pipeline.curation import build
-from finecut.pipeline.custom_steps.applying import lost_by, titles_of
-from finecut.pipeline.custom_steps.steps import require_steps
-from finecut.pipeline.elsewhere import hand_over, wait_for
+from finecut.pipeline.custom_steps import loaded, lost_by
 from finecut.pipeline.engine import (
     Engine,
-    EngineOptions,
     engine_for,
+    hand_over,
     new_pipeline,
     stats_of,
     stats_or_none,
+    wait_for,
 )
-from finecut.pipeline.keeping import list_failures, listed_before, write_document, write_profile
+from finecut.pipeline.keeping import (
+    list_failures,
+    listed_before,
+    run_document,
+    write_document,
+    write_profile,
+)
 from finecut.pipeline.options import OptionError, Options
-from finecut.pipeline.planning import Plan, check_apart, fence_of, needs_of, plan
+from finecut.pipeline.planning import Plan, fence_of, needs_of, plan
 from finecut.pipeline.profiling import Profiler
-from finecut.pipeline.run_document import run_document
 from finecut.transforms.beam.guard import attempted
 from finecut.transforms.beam.lines import WriteLines, lines_in
 from finecut.transforms.beam.metrics import BOARD, LOG
 from finecut.transforms.beam.tally import Tallies
-from finecut.transforms.find.inputs import check_inputs, find_sources
+from finecut.transforms.find.inputs import check_apart, check_inputs, find_sources
 from finecut.transforms.find.videos import FindVideos
-from finecut.transforms.split.given import GivenCuts
+from finecut.transforms.resume.note import looks_finished
+from finecut.transforms.split.spans import GivenCuts
 from finecut.transforms.step import EachClip
 
 #: A batch ends at this many videos or bytes: large enough that the workers rarely wait for its
 #: last chunk, small enough to hold and to lose.
 BATCH_VIDEOS = 200
 BATCH_BYTES = 2_000_000_000
+#: Finished videos that are as little work as one that is not.
+FINISHED_FOR_ONE = 50
 #: Names in the staging folder.
 SUMMARY, FAILURES = "summary.json", "failures.jsonl"
-
-Begin = beam.PTransform[Any, Any]
 
 
 class Ran(NamedTuple):
@@ -99,7 +99,7 @@ def run(options: Options, runner_arguments: Sequence[str] = (), progress: bool =
 def _run(options: Options, runner_arguments: Sequence[str], progress: bool) -> Ran:
     _greet((*options.input, options.output))
     check_inputs(options.input)
-    check_apart(options)
+    check_apart(options.input, options.output)
     steps = plan(options)
     began, started = time.monotonic(), time.time()
     writing, sweep_sheets = steps.writing, steps.cutting.looking.sweep
@@ -138,12 +138,13 @@ def _run(options: Options, runner_arguments: Sequence[str], progress: bool) -> R
                 started=started,
                 writing=writing,
             )
-            if titles := titles_of(steps.own):
+            declared = [score for step in steps.own for score in step.declared]
+            if titles := {score.name: score.title for score in declared if score.title}:
                 document["titles"] = titles
-            ran = ran._replace(path=write_document(steps, document, started))
+            path = write_document(steps, document, started)
             if profiler is not None:
                 write_profile(steps, profiler.profile(), started)
-            ran = ran._replace(report=_report(options, steps, summary, engine))
+            ran = ran._replace(path=path, report=_report(options, steps, summary, engine))
     return ran
 
 
@@ -164,9 +165,8 @@ def _report(options: Options, steps: Plan, summary: Summary, engine: Engine) -> 
 
     Of a bucket it would have to read again all that was written.
     """
-    if options.no_report or options.dry_run or not engine.ends_with_us:
-        return ""
-    if shelf.is_remote(options.output):
+    unwanted = options.no_report or options.dry_run or not engine.ends_with_us
+    if unwanted or shelf.is_remote(options.output):
         return ""
     nothing_new = summary.videos_skipped == summary.videos_found
     return report_of_run(steps.writing.layout, steps.writing.shelf, nothing_new)
@@ -186,19 +186,20 @@ def prepare(options: Options, steps: Plan) -> None:
             raise OptionError(f"the step {name} cannot work: {missing}")
     for scoring, _ in steps.scorings:
         scoring.require()
-    require_steps(steps.own)
+    for step in steps.own:
+        if isinstance(step.transform, EachClip):
+            loaded(step)
     for work in steps.works.values():
         work.require()
-    for work in () if steps.writing.dry_run else steps.works.values():
-        work.check_output(steps.writing.layout)
+        if not steps.writing.dry_run:
+            work.check_output(steps.writing.layout)
 
 
 def check_scratch(options: Options, steps: Plan) -> None:
     """A place for sheets that cannot be used is known before the work, too."""
     looking = steps.cutting.looking
-    if looking.sheet is None or not options.scratch_mb:
-        return
-    if shelf.is_remote(options.scratch or "") or not looking.scratch.is_usable():
+    needed = looking.sheet is not None and options.scratch_mb
+    if needed and (shelf.is_remote(options.scratch or "") or not looking.scratch.is_usable()):
         raise OptionError(
             f"--scratch {options.scratch or '(the system folder for temporary files)'} cannot be "
             "written to: give a folder on this machine, or --scratch-mb 0 to do without one"
@@ -215,7 +216,12 @@ def _run_all(
     untried = listed_before(steps)
     for begin, names in _beginnings(options, steps):
         with tray(own, engine.in_process) as reports:
-            pipeline = _made(begin, steps, engine, options.dealt_among, reports)
+            pipeline = new_pipeline(engine.arguments, engine.runner)
+            listing = WriteLines(reports, f"{reports.root}/{FAILURES}")
+            sources = pipeline | "FindVideos" >> begin
+            curated, _ = build(sources, steps, options.dealt_among, listing)
+            writing = WriteLines(reports, f"{reports.root}/{SUMMARY}")
+            _ = curated.summary | "WriteSummary" >> writing
             if engine.is_local:
                 result = _begun(pipeline, steps)
                 result.wait_until_finish()
@@ -228,7 +234,9 @@ def _run_all(
             if not engine.is_local:
                 tallies.known = {counted_clips(options): total.shots_kept + total.shots_rejected}
             lines += lines_in(f"{reports.root}/{FAILURES}")
-        untried = {name: line for name, line in untried.items() if name not in names}
+        untried = {
+            name: line for name, line in untried.items() if names is not None and name not in names
+        }
         list_failures(steps, [*lines, *chain.from_iterable(untried.values())])
     if not lines:
         # Also where no video was found: a list says what is wrong now.
@@ -236,17 +244,12 @@ def _run_all(
     return total, dict(stats) if engine.is_local else tallies()
 
 
-class _Everything:
-    """The names of all videos, where nobody here knows them."""
-
-    def __contains__(self, _name: object) -> bool:
-        return True
-
-
-def _beginnings(options: Options, steps: Plan) -> Iterator[tuple[Begin, Container[str]]]:
-    """How each pipeline begins, and the names of its videos."""
+def _beginnings(
+    options: Options, steps: Plan
+) -> Iterator[tuple[beam.PTransform[Any, Any], Container[str] | None]]:
+    """How each pipeline begins, and the names of its videos where they are known here."""
     if not options.is_local:
-        yield FindVideos(steps.finding), _Everything()
+        yield FindVideos(steps.finding), None
         return
     sources = find_sources(steps.finding)
     # A list on this disk may name films on a store; the command line did not.
@@ -255,6 +258,37 @@ def _beginnings(options: Options, steps: Plan) -> Iterator[tuple[Begin, Containe
     BOARD.add("videos found", len(sources))
     for batch in batches_of(weighed(sources, steps), BATCH_VIDEOS, BATCH_BYTES):
         yield beam.Create(batch), {source.name for source in batch}
+
+
+def batches_of(
+    sources: Iterable[tuple[Source, float, int]], videos: int, size: int
+) -> Iterator[list[Source]]:
+    """Consecutive sources, until they count for ``videos`` or have ``size`` bytes."""
+    batch: list[Source] = []
+    counted, held = 0.0, 0
+    for source, counts, num_bytes in sources:
+        batch.append(source)
+        counted, held = counted + counts, held + num_bytes
+        if counted >= videos or held >= size:
+            yield batch
+            batch, counted, held = [], 0.0, 0
+    if batch:
+        yield batch
+
+
+def weighed(sources: Iterable[Source], steps: Plan) -> Iterator[tuple[Source, float, int]]:
+    """Each source, for how many it counts, and its bytes; finished ones are hardly any work."""
+    for source in sources:
+        finished = not steps.again.overwrite and looks_finished(source, steps.writing)
+        yield source, 1 / FINISHED_FOR_ONE if finished else 1, 0 if finished else _size(source)
+
+
+def _size(source: Source) -> int:
+    """Bytes of a local file; what is missing or far away is found out when it is its turn."""
+    with suppress(OSError, ValueError):
+        if not shelf.is_remote(source.uri) and shelf.exists(source.uri):
+            return shelf.size_of(source.uri)
+    return 0
 
 
 def _check_cuts(sources: Sequence[Source], steps: Plan) -> None:
@@ -274,19 +308,11 @@ def _check_cuts(sources: Sequence[Source], steps: Plan) -> None:
         LOG.error("--cuts has times for %d of %d videos", given, len(sources))
 
 
-def _made(begin: Begin, steps: Plan, engine: Engine, workers: int, reports: Shelf) -> beam.Pipeline:
-    listing = WriteLines(reports, f"{reports.root}/{FAILURES}")
-    pipeline = new_pipeline(EngineOptions(list(engine.arguments)), engine.runner)
-    curated, _ = build(pipeline | "FindVideos" >> begin, steps, workers, listing)
-    _ = curated.summary | "WriteSummary" >> WriteLines(reports, f"{reports.root}/{SUMMARY}")
-    return pipeline
-
-
 def _begun(pipeline: beam.Pipeline, steps: Plan) -> PipelineResult:
     """The pipeline at work; the local runner has then done it all."""
     result = attempted(partial(interruptible, pipeline.run))
-    plain = [step.name for step in steps.own if not isinstance(step.transform, EachClip)]
     if isinstance(result, Exception):
+        plain = [step.name for step in steps.own if not isinstance(step.transform, EachClip)]
         if not plain:
             raise result
         raise RunError(
@@ -295,5 +321,4 @@ def _begun(pipeline: beam.Pipeline, steps: Plan) -> PipelineResult:
             "derive it from finecut.transforms.step.EachClip, so that an error affects only one "
             "clip"
         ) from result
-    begun: PipelineResult = result
-    return begun
+    return result

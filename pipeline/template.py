@@ -7,36 +7,35 @@
 ``python -m finecut.pipeline.template`` prints the metadata.
 """
 
-from __future__ import annotations
-
 import csv
 import json
 import sys
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import Field
 from typing import Any, Final
 
 from finecut.pipeline.cli.flags import flag_of, is_many, is_switch, shown_default
 from finecut.pipeline.options import OptionError, Options, default_of, option_fields
 
-NAME: Final = "finecut"
 DESCRIPTION: Final = (
     "Turns a bucket of videos into a training-ready set of clips: splits, cuts, scores, filters, "
     "embeds, captions and writes them, with Parquet tables, documents and a list of failures."
 )
 #: Options that say how a run goes on this machine, or are decided by launching a template at all.
 ELSEWHERE: Final = frozenset({"runner", "workers", "log_stats", "quiet", "profile"})
-FOLDERS: Final = {"output": "GCS_WRITE_FOLDER"}
 TRUE, FALSE = "true", "false"
 #: Everything in a store; several are separated by commas.
-STORED: Final = r"^(gs://[^,]+)(,gs://[^,]+)*$"
+TYPES: Final[Mapping[str, dict[str, Any]]] = {
+    "input": {"paramType": "TEXT", "regexes": [r"^(gs://[^,]+)(,gs://[^,]+)*$"]},
+    "output": {"paramType": "GCS_WRITE_FOLDER"},
+}
 
 
 def metadata() -> dict[str, Any]:
     """What a template says of itself, as the service reads it."""
     return {
-        "name": NAME,
+        "name": "finecut",
         "description": DESCRIPTION,
         "streaming": False,
         "parameters": [_parameter(f) for f in offered()],
@@ -63,8 +62,9 @@ def arguments_of(given: Sequence[str]) -> list[str]:
 
 def _translated(argument: str) -> Iterator[str]:
     name, equals, value = argument.partition("=")
-    field = _named().get(name.removeprefix("--").replace("-", "_"))
-    if field is None or not name.startswith("--"):
+    named = {f"--{f.name}": f for f in offered()}
+    field = named.get(f"--{name[2:].replace('-', '_')}") if name.startswith("--") else None
+    if field is None:
         yield argument
         return
     if not equals:
@@ -96,15 +96,9 @@ def several(text: str) -> list[str]:
     return row
 
 
-def _named() -> dict[str, Field[Any]]:
-    return {f.name: f for f in offered()}
-
-
 def _parameter(f: Field[Any]) -> dict[str, Any]:
     required = f.name in ("input", "output")
-    text = str(f.metadata["text"])
-    if is_many(f):
-        text += " Separate several values by commas."
+    text = f.metadata["text"] + " Separate several values by commas." * is_many(f)
     told: dict[str, Any] = {
         "name": f.name,
         "label": f.name.replace("_", " ").capitalize(),
@@ -113,9 +107,11 @@ def _parameter(f: Field[Any]) -> dict[str, Any]:
         "isOptional": not required,
         **_type(f),
     }
-    default = _default(f)
-    if default is not None:
-        told["defaultValue"] = default
+    default = default_of(f)
+    if isinstance(default, bool):
+        told["defaultValue"] = TRUE if default else FALSE
+    elif default not in (None, "") and not is_many(f):
+        told["defaultValue"] = str(default)
     elif not required:
         told["helpText"] += f" Default: {shown_default(f)}."
     return told
@@ -127,13 +123,10 @@ def _type(f: Field[Any]) -> dict[str, Any]:
     if f.metadata["choices"]:
         options = [{"value": choice, "label": choice} for choice in f.metadata["choices"]]
         return {"paramType": "ENUM", "enumOptions": options}
-    if f.name in FOLDERS:
-        return {"paramType": FOLDERS[f.name]}
-    if f.name == "input":
-        return {"paramType": "TEXT", "regexes": [STORED]}
-    if f.metadata["parse"] is None and _number(f) is not None:
-        return {"paramType": "NUMBER", "regexes": [_number(f)]}
-    return {"paramType": "TEXT"}
+    if f.name in TYPES:
+        return TYPES[f.name]
+    number = None if f.metadata["parse"] else _number(f)
+    return {"paramType": "TEXT"} if number is None else {"paramType": "NUMBER", "regexes": [number]}
 
 
 def _number(f: Field[Any]) -> str | None:
@@ -144,15 +137,6 @@ def _number(f: Field[Any]) -> str | None:
     if float in kinds:
         return rf"^{sign}[0-9]*\.?[0-9]+([eE]-?[0-9]+)?$"
     return rf"^{sign}[0-9]+$" if int in kinds else None
-
-
-def _default(f: Field[Any]) -> str | None:
-    value = default_of(f)
-    if value is None or is_many(f) or value == "":
-        return None
-    if isinstance(value, bool):
-        return TRUE if value else FALSE
-    return str(value)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import sys
 
-from finecut.pipeline.commands.launch import main
+from finecut.pipeline.commands.curate import launcher
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(launcher(sys.argv[1:]))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 # Before NumPy is imported: its threads wait by spinning, and two test processes that each have one
 # for every core take twenty times as long for a small product.
@@ -14,6 +17,7 @@ import hypothesis
 import pytest
 from cpu_times import CpuTimes
 from footage import painted
+from quick_beam import remember_arguments
 
 from finecut.io.media.testfilm.paint import Painting
 
@@ -50,15 +54,21 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Painting]:
     return lambda name: painted(name, folder)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _quick_collections() -> None:
-    """What earlier modules left (libraries, most of it) is not looked at again.
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    _settled(item.path, len(sys.modules))
+
+
+@functools.cache
+def _settled(_module: Path, _imported: int) -> None:
+    """What earlier tests left (libraries, most of it) is not looked at again.
 
     The film code collects after every clip, and in a process that has all models and all tests in
     it that takes most of a second.
     """
     gc.collect()
     gc.freeze()
+    if "apache_beam.transforms.core" in sys.modules:
+        remember_arguments()
 
 
 @pytest.fixture(autouse=True, scope="module")

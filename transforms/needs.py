@@ -5,8 +5,6 @@ files one by one; a run on this machine is refused before any work where one is 
 because options are made of steps.
 """
 
-from __future__ import annotations
-
 import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -61,14 +59,13 @@ class Needs:
 
     def lines(self) -> Iterator[str]:
         """All but resources, in words."""
-        if self.models:
-            yield f"the model {' and the model '.join(self.models)}"
-        if self.packages:
-            yield f"{', '.join(self.packages)} ({self.install})"
-        if self.hosts:
-            yield f"a way to {', '.join(self.hosts)}"
-        if self.files:
-            yield f"the file {', '.join(self.files)}"
+        said = (
+            (self.models, f"the model {' and the model '.join(self.models)}"),
+            (self.packages, f"{', '.join(self.packages)} ({self.install})"),
+            (self.hosts, f"a way to {', '.join(self.hosts)}"),
+            (self.files, f"the file {', '.join(self.files)}"),
+        )
+        return (words for given, words in said if given)
 
 
 NOTHING: Final = Needs()

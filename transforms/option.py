@@ -1,12 +1,12 @@
 """An option: a field of a frozen dataclass from which flags, help and tables are derived.
 
 Whoever has choices declares them with it: the pipeline, and every step of
-:mod:`finecut.transforms.steps`. Standard library only: ``--help`` has to answer at once.
+:mod:`finecut.transforms.steps`. Words are taken as they were meant: - and _ are alike, and what is
+near is asked for. Standard library only: ``--help`` has to answer at once.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable
+import difflib
+from collections.abc import Callable, Collection
 from dataclasses import field
 from typing import Any, Final
 
@@ -131,3 +131,30 @@ def threshold_option(
 def rate_option(default: float, group: str, text: str) -> Any:
     """How many frames a second a step looks at."""
     return option(default, group, text, metavar="N", above=0, most=MOST_RATE, effective=MEASURED)
+
+
+# ── words as they were meant ──────────────────────────────────────────────────────────────────────
+
+#: How much two words have to have in common for one to be meant by the other.
+NEAR: Final = 0.6
+
+
+def spelled(word: str, known: Collection[str]) -> str:
+    """The word as it is known, whichever of - and _ it was written with; others as they are."""
+    if word in known:
+        return word
+    plain = word.replace("-", "_")
+    return next((one for one in known if one.replace("-", "_") == plain), word)
+
+
+def nearest(word: str, known: Collection[str]) -> str | None:
+    """The known word that was probably meant, if one is near enough."""
+    plain = {one.replace("-", "_").lower(): one for one in known}
+    near = difflib.get_close_matches(word.replace("-", "_").lower(), plain, n=1, cutoff=NEAR)
+    return plain[near[0]] if near else None
+
+
+def did_you_mean(word: str, known: Collection[str]) -> str:
+    """What to write instead of a word that nobody knows."""
+    near = nearest(word, known)
+    return f"did you mean {near}?" if near else f"give one of {', '.join(known)}"

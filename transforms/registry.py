@@ -4,8 +4,6 @@ A module in :mod:`finecut.transforms.steps` that holds a step with a name is fou
 nothing else lists it.
 """
 
-from __future__ import annotations
-
 import importlib
 import pkgutil
 from collections.abc import Iterator, Mapping

@@ -23,7 +23,6 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Final
 
@@ -96,35 +95,20 @@ class EachClip(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]]):
     def name(self) -> str:
         return type(self).__name__
 
-    def looker(self) -> "Looker":
-        return Looker(
-            name=self.name,
-            load=self.load,
-            look=self.look,
-            frames_per_second=self.frames_per_second,
-            side=self.side,
-            looking=self.looking,
-            declared=declared(self.scores),
-        )
-
     def expand(self, clips: "Clips") -> "Clips":
-        return clips | self.name >> beam.ParDo(_Each(self.looker()))
+        return clips | self.name >> beam.ParDo(_Each(self))
 
 
 class _OnFrames(EachClip):
     """A step that is declared as those are that are built in."""
 
     step: ClassVar[StepOnFrames[Any]]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._look: Callable[[Frames], Scores] | None = None
+    _look: Callable[[Frames], Scores]
 
     def load(self) -> None:
         self._look = self.step.load()
 
     def look(self, clip: Clip, frames: Frames) -> Scores:
-        assert self._look is not None
         return self._look(frames)
 
 
@@ -146,76 +130,56 @@ def each_clip_of(step: StepOnFrames[Any]) -> type[EachClip]:
     )
 
 
-@dataclass(frozen=True)
-class Looker:
-    """A step without the transform around it."""
-
-    name: str
-    load: Callable[[], None]
-    look: Callable[[Clip, Frames], Clip | Scores]
-    frames_per_second: float | None = None
-    side: int = 224
-    looking: Looking = NOT_LOOKING
-    #: The scores that it gives.
-    declared: tuple[Score, ...] = ()
-
-    @property
-    def scores(self) -> tuple[str, ...]:
-        return tuple(score.name for score in self.declared)
-
-
 class _Each(beam.DoFn):
-    def __init__(self, looker: Looker) -> None:
+    def __init__(self, step: EachClip) -> None:
         super().__init__()
-        self.looker = looker
+        self.step = step
 
     def setup(self) -> None:
-        self.looker.load()
+        self.step.load()
 
     def process(self, clip: Clip) -> Iterable[Clip]:
-        yield looked_at_or_not(clip, self.looker)
+        yield looked_at_or_not(clip, self.step)
 
 
-def looked_at_or_not(clip: Clip, looker: Looker) -> Clip:
+def looked_at_or_not(clip: Clip, step: EachClip) -> Clip:
     """The clip after the step; after an accident it says so among its errors."""
     if not clip.kept or clip.file is None:
         return clip
-    work = partial(_looked_at, clip, looker)
-    [outcome] = guarded(looker.name, clip.video.source, lambda: metered(looker.name, work()))
+    work = partial(_looked_at, clip, step)
+    [outcome] = guarded(step.name, clip.video.source, lambda: metered(step.name, work()))
     if isinstance(outcome, Failure):
-        errors = {**clip.errors, looker.name: f"{outcome.error}: {outcome.message}"}
+        errors = {**clip.errors, step.name: f"{outcome.error}: {outcome.message}"}
         return clip.replace(errors=errors)
     return outcome
 
 
-def _looked_at(clip: Clip, looker: Looker) -> Iterator[Clip]:
+def _looked_at(clip: Clip, step: EachClip) -> Iterator[Clip]:
     try:
-        found: Any = looker.look(clip, _frames(clip, looker))
+        found: Any = step.look(clip, _frames(clip, step))
     except SystemExit as ended:  # no step ends the program
-        raise RuntimeError(f"{looker.name}.look tried to end the program ({ended})") from ended
+        raise RuntimeError(f"{step.name}.look tried to end the program ({ended})") from ended
+    labels = {score.name: score.labels for score in declared(step.scores)}
     if isinstance(found, Mapping):
-        given = _scores(found, looker)
-        _refuse_undeclared(looker, {*given})
-        yield clip.replace(scores={**clip.scores, **given})
+        given = {
+            name: _score(step.name, name, value, labels.get(name, ()))
+            for name, value in ((str(name), value) for name, value in found.items())
+        }
+        new = {*given}
+        found = clip.replace(scores={**clip.scores, **given})
     elif isinstance(found, Clip) and found.id == clip.id:
         before = clip.scores
-        _refuse_undeclared(
-            looker, {name for name in found.scores if found.scores[name] != before.get(name)}
-        )
-        yield found
+        new = {name for name in found.scores if found.scores[name] != before.get(name)}
     else:
+        what = f"clip {found.id}" if isinstance(found, Clip) else f"a {type(found).__name__}"
         raise TypeError(
-            f"{looker.name}.look returned {_what(found)} for clip {clip.id}. It has to return "
-            "the clip itself (clip.replace(…)), or a dictionary of scores"
+            f"{step.name}.look returned {what} for clip {clip.id}. It has to return the clip "
+            "itself (clip.replace(…)), or a dictionary of scores"
         )
-
-
-def _scores(found: Mapping[Any, Any], looker: Looker) -> dict[str, float | str]:
-    labels = {score.name: score.labels for score in looker.declared}
-    return {
-        str(name): _score(looker.name, str(name), value, labels.get(str(name), ()))
-        for name, value in found.items()
-    }
+    if undeclared := new - {*labels}:
+        _count_undeclared(step.name, undeclared)
+        raise UndeclaredScores(f"{step.name} returned {declare_words(labels, undeclared)}")
+    yield found
 
 
 def _score(step: str, name: str, value: Any, labels: tuple[str, ...]) -> float | str:
@@ -251,13 +215,6 @@ class UndeclaredScores(ValueError):
     """Scores that a step gives without saying so; the message says what to write."""
 
 
-def _refuse_undeclared(looker: Looker, given: set[str]) -> None:
-    undeclared = given - {*looker.scores}
-    if undeclared:
-        _count_undeclared(looker.name, undeclared)
-        raise UndeclaredScores(f"{looker.name} returned {declare_words(looker.scores, undeclared)}")
-
-
 def without_undeclared(
     clip: Clip, name: str, declared: tuple[str, ...], known: frozenset[str]
 ) -> Clip:
@@ -284,7 +241,7 @@ def declare_words(declared: Iterable[str], undeclared: Iterable[str]) -> str:
     'the score loud, which it does not declare: add scores = ("loud",) to its class'
     """
     named = sorted(undeclared)
-    several = "scores" if len(named) > 1 else "score"
+    several = "scores" if named[1:] else "score"
     names = [json.dumps(name, ensure_ascii=False) for name in (*declared, *named)]
     written = ", ".join(names) + "," * (len(names) == 1)
     return (
@@ -293,12 +250,8 @@ def declare_words(declared: Iterable[str], undeclared: Iterable[str]) -> str:
     )
 
 
-def _frames(clip: Clip, looker: Looker) -> Frames:
-    if looker.frames_per_second is None:
+def _frames(clip: Clip, step: EachClip) -> Frames:
+    if step.frames_per_second is None:
         return ()
-    sheet = sheet_of(clip, looker.looking)
-    return sheet.pictures(sheet.at_rate(looker.frames_per_second), looker.side)
-
-
-def _what(found: object) -> str:
-    return f"clip {found.id}" if isinstance(found, Clip) else f"a {type(found).__name__}"
+    sheet = sheet_of(clip, step.looking)
+    return sheet.pictures(sheet.at_rate(step.frames_per_second), step.side)

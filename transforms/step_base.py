@@ -39,6 +39,7 @@ from typing import (
     TYPE_CHECKING,
     Any,
     ClassVar,
+    Final,
     Generic,
     Literal,
     NamedTuple,
@@ -60,10 +61,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from finecut.io.media.frame_view import FrameView
-    from finecut.io.media.frames.contact_sheet import Sheet
+    from finecut.io.media.frames.contact_sheet import Sheet as Sheet  # noqa: PLC0414  steps take it from here
     from finecut.io.storage.publishing import Shelf
     from finecut.transforms.measure.looking import Looking
-    from finecut.transforms.work import Work
+    from finecut.transforms.work import Work as Work  # noqa: PLC0414
 
     #: Sampled frames of a clip, RGB, and what gives scores for them.
     Frames = Sequence[NDArray[np.uint8]]
@@ -72,6 +73,12 @@ else:
     Frames = Looker = Looking = Path = Sheet = Shelf = Work = Any
 
 OptionsT = TypeVar("OptionsT")
+
+#: Steps of the first version: their options are part of every configuration. Those of later ones
+#: are while they are used, so that what was made before them still counts as finished.
+ORIGINAL: Final = frozenset(
+    ["motion", "quality", "text", "unsafe", "aesthetic", "preview", "embed", "caption", "enhance"]
+)
 
 
 @dataclass(frozen=True)
@@ -158,9 +165,6 @@ class Step(Generic[OptionsT]):
     scores: ClassVar[tuple[Score, ...]] = ()
     #: The files that it makes of clips.
     artefacts: ClassVar[tuple[Artefact, ...]] = ()
-    #: Steps of the first version: their options are part of every configuration. Those of later
-    #: ones are while they are used, so that what was made before them still counts as finished.
-    original: ClassVar[bool] = False
 
     @classmethod
     def of(cls, options: object) -> Self:
@@ -170,8 +174,7 @@ class Step(Generic[OptionsT]):
     @property
     def mode(self) -> str:
         """Whether it measures, rejects, too, or does nothing, before other rules are heard."""
-        mode: str = getattr(self.options, f"{self.name}_filter", DISABLE)
-        return mode
+        return getattr(self.options, f"{self.name}_filter", DISABLE)
 
     @property
     def rejects(self) -> bool:
@@ -182,8 +185,7 @@ class Step(Generic[OptionsT]):
         """Whether the options switch it on."""
         if not self.switch:
             return self.mode != DISABLE
-        turned_off: bool = self.switch.startswith("no_")
-        return getattr(self.options, self.switch) != turned_off
+        return getattr(self.options, self.switch) != self.switch.startswith("no_")
 
     @classmethod
     def flag(cls) -> str:

@@ -1,17 +1,18 @@
 """How a step works in a pipeline: what it needs, how it is loaded, and what it does to clips."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Self
 
 import apache_beam as beam
 
 from finecut.io.layout import Layout
-from finecut.io.records import Clip
+from finecut.io.records import Clip, ModelUsed
 from finecut.transforms.beam.inference import inference
 from finecut.transforms.caption.asking import Asked
 from finecut.transforms.models.resources import Resources
+from finecut.transforms.needs import NO_RESOURCES
 
 
 class Work:
@@ -38,11 +39,17 @@ class Work:
         return AskModel(self, shared, copies)
 
 
+@dataclass(frozen=True, kw_only=True)
 class ModelWork(Work):
     """That of a step whose model is asked questions."""
 
     #: Models that need a GPU are told their share of it, if that is not all.
     load_model: Callable[..., Any]
+    #: Raises when what it loads is missing, before any work is done; says which model it is.
+    require: Callable[[], ModelUsed]
+    resources: Resources = NO_RESOURCES
+    #: Clips that are handed to the model at once.
+    together: int = 1
 
     def load(self) -> Asked:
         return Asked(self.load_model())
@@ -50,8 +57,7 @@ class ModelWork(Work):
     def sharing(self, share: float) -> Self:
         if share == 1 or not self.resources.needs_gpu:
             return self
-        mine: Any = self
-        return replace(mine, load_model=partial(self.load_model, share=share))
+        return replace(self, load_model=partial(self.load_model, share=share))
 
 
 class AskModel(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]]):
@@ -62,5 +68,6 @@ class AskModel(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]]):
         self.work, self.shared, self.copies = work, shared, copies
 
     def expand(self, clips: beam.PCollection[Clip]) -> beam.PCollection[Clip]:
+
         asked = inference(self.work, self.shared, self.copies)
         return clips | "Ask" >> asked.with_output_types(Clip)

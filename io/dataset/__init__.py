@@ -15,10 +15,10 @@ What is read is the output of ``finecut curate``, or the shards that ``finecut s
 * :func:`table` and :func:`batches` for pandas, Polars, DuckDB, :func:`tf_table` for TensorFlow: one
   row for each clip, without pictures.
 
-Torch and TensorFlow are imported when their class or function is asked for, never before: each of
-them may be missing. A clip that cannot be given is an error (:class:`ClipError`) with its id and
-path, unless ``on_error="skip"``; then it is logged, and :class:`ClipDataset` counts it. One that
-has fewer frames than are wanted is a :class:`ShortClip`, and ``short=`` says what becomes of it.
+Everything is imported when it is asked for, never before: torch or TensorFlow may be missing. A
+clip that cannot be given is an error (:class:`ClipError`) with its id and path, unless
+``on_error="skip"``; then it is logged, and :class:`ClipDataset` counts it. One that has fewer
+frames than are wanted is a :class:`ShortClip`, and ``short=`` says what becomes of it.
 """
 
 from __future__ import annotations
@@ -26,13 +26,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from finecut.io.dataset.clips import ClipError, ShortClip
-from finecut.io.dataset.output import NoDataset
-from finecut.io.dataset.tables import batches, table
-
 if TYPE_CHECKING:
+    from finecut.io.dataset.clips import ClipError, ShortClip
     from finecut.io.dataset.for_tensorflow import tf_dataset, tf_table
     from finecut.io.dataset.for_torch import ClipDataset
+    from finecut.io.dataset.output import NoDataset
+    from finecut.io.dataset.tables import batches, table
 
 __all__ = [
     "ClipDataset",
@@ -45,14 +44,19 @@ __all__ = [
     "tf_table",
 ]
 
-_LATER = {
+_HOMES = {
     "ClipDataset": "finecut.io.dataset.for_torch",
+    "ClipError": "finecut.io.dataset.clips",
+    "NoDataset": "finecut.io.dataset.output",
+    "ShortClip": "finecut.io.dataset.clips",
+    "batches": "finecut.io.dataset.tables",
+    "table": "finecut.io.dataset.tables",
     "tf_dataset": "finecut.io.dataset.for_tensorflow",
     "tf_table": "finecut.io.dataset.for_tensorflow",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LATER:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_LATER[name]), name)
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,20 +1,17 @@
 """Clips, as they are handed to whoever trains: one plain dictionary of arrays and texts each."""
 
-from __future__ import annotations
-
 import io
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from numbers import Integral
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from finecut.io.dataset.order import Places, Share, part, shuffled, size_of_part
+from finecut.io.dataset.catalogue import Places, Share, part, shuffled, size_of_part
 from finecut.io.dataset.output import Entry, NoDataset
 from finecut.io.dataset.sources import Floats, Source
-from finecut.io.dataset.stills import still_of
-from finecut.io.media.frames.training_frames import Frames, Pictures, TooFew, read_frames
+from finecut.io.media.frames.training_frames import Pictures, TooFew, read_frames
 from finecut.io.media.limits import FilmError
 from finecut.io.storage import files as shelf
 
@@ -48,8 +45,12 @@ def wished(
     fps: float | None,
     size: int | tuple[int, int] | None,
     short: str,
+    *,
+    on_error: str,
 ) -> Pictures:
     """The pictures that are asked for by these words."""
+    if on_error not in ON_ERROR:
+        raise ValueError(f"on_error={on_error!r} is unknown: give one of {', '.join(ON_ERROR)}")
     if short not in SHORT:
         raise ValueError(f"short={short!r} is unknown: give one of {', '.join(SHORT)}")
     if short != ERROR and frames is None:
@@ -144,10 +145,11 @@ class Clips:
     def shown(self, entry: Entry, number: int) -> Sample:
         """What is in a clip's file."""
         try:
-            film = self.source.film(entry, number)
+            film = self.source.film(entry)
             if self.wish.pictures is None:
                 return {"bytes": shelf.read(film) if isinstance(film, str) else film}
-            frames = self._frames(film, self.wish.pictures)
+            file = film if isinstance(film, str) else io.BytesIO(film)
+            frames = read_frames(file, self.wish.pictures, self.wish.threads)
         except TooFew as error:
             raise _broken(
                 entry.id,
@@ -164,16 +166,12 @@ class Clips:
             shown["mask"] = np.arange(len(frames.seconds)) < frames.real
         return shown
 
-    def preview(self, entry: Entry) -> bytes:
-        """The first picture of the preview of a clip's first window, as a WebP."""
+    def preview(self, entry: Entry) -> NDArray[np.uint8]:
+        """The first picture of the preview of a clip's first window."""
         try:
-            return still_of(self.source.preview(entry))
+            return first_picture(self.source.preview(entry))
         except (NoDataset, FileNotFoundError, ValueError) as error:
             raise _broken(entry.id, entry.path, f"its preview: {error}") from error
-
-    def _frames(self, film: str | bytes, pictures: Pictures) -> Frames:
-        file: str | BinaryIO = film if isinstance(film, str) else io.BytesIO(film)
-        return read_frames(file, pictures, self.wish.threads)
 
     def _caption(self, entry: Entry) -> str:
         captions, wanted = entry.captions, self.wish.caption
@@ -203,13 +201,12 @@ class Clips:
         return vector
 
 
-def walk(clips: Clips, part: Places, start: int) -> Iterator[tuple[int, Sample | ClipError]]:
-    """The clips of a part from a place on: after which place it stands, and the clip or what is
-    wrong with it.
-    """
-    for place in range(start, len(part)):
-        try:
-            sample: Sample | ClipError = clips.sample(int(part[place]))
-        except ClipError as error:
-            sample = error
-        yield place + 1, sample
+def first_picture(webp: bytes) -> NDArray[np.uint8]:
+    """The first picture of an animated WebP, in RGB."""
+    from PIL import Image  # only needed to read previews
+
+    try:
+        with Image.open(io.BytesIO(webp), formats=("WEBP",)) as picture:
+            return np.asarray(picture.convert("RGB"))
+    except (OSError, EOFError, SyntaxError, ValueError) as error:
+        raise ValueError(f"{error}: usually it was cut short when it was copied") from error

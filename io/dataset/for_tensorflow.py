@@ -1,14 +1,14 @@
 """Clips for TensorFlow, as ``tf.data`` pipelines.
 
     tf_dataset    numbers of clips ──Python, PyAV──▶ id, caption, vector, frames
-                                   ──Python──▶ a still WebP ──tensorflow-io──▶ preview
+                                   ──Python, Pillow──▶ preview
     tf_table      the table of all clips ──Arrow, tensorflow-io──▶ rows, without films
 
-tensorflow-io reads Arrow's lists of floats and WebP stills. It reads no film and no animated WebP,
-so films are decoded by PyAV, as for torch, and of a preview the first picture is shown. What it is
-given as *serialised* Arrow it reads after it was freed (0.37.1 crashes on longer texts and on
-vectors), so it gets Arrow's own memory, all of which has to be there: right for a table, and for
-nothing that is read piece by piece.
+tensorflow-io reads Arrow's lists of floats. It reads no film and no animated WebP, so films are
+decoded by PyAV, as for torch, and of a preview the first picture by Pillow. What it is given as
+*serialised* Arrow it reads after it was freed (0.37.1 crashes on longer texts and on vectors), so
+it gets Arrow's own memory, all of which has to be there: right for a table, and for nothing that is
+read piece by piece.
 """
 
 from __future__ import annotations
@@ -20,12 +20,11 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 import tensorflow as tf
-import tensorflow_io as tfio
 from tensorflow_io.arrow import ArrowDataset
 
+from finecut.io.dataset.catalogue import Places, Share
 from finecut.io.dataset.clips import (
     ERROR,
-    ON_ERROR,
     SKIP,
     ClipError,
     Clips,
@@ -34,7 +33,6 @@ from finecut.io.dataset.clips import (
     Wish,
     wished,
 )
-from finecut.io.dataset.order import Places, Share
 from finecut.io.dataset.output import Entry
 from finecut.io.dataset.sources import Drop, Keep, open_source
 from finecut.io.dataset.tables import table
@@ -44,13 +42,15 @@ log = logging.getLogger(__name__)
 
 #: What elements carry on their way through the pipeline, and not out of it.
 NUMBER, GIVEN = "number", "is given"
-#: What is known of a clip without its film, and what stands there for a clip that cannot be given.
-TOLD: Final[Mapping[str, tuple[tf.DType, Any]]] = {
-    "id": (tf.string, b""),
-    "source": (tf.string, b""),
-    "start": (tf.float64, 0.0),
-    "end": (tf.float64, 0.0),
-    "caption": (tf.string, b""),
+#: Tensors by name: their type, their shape, and what stands there for a clip that cannot be given.
+Tensors = dict[str, tuple[tf.DType, Any, Any]]
+#: What is known of a clip without its film.
+TOLD: Final[Tensors] = {
+    "id": (tf.string, [], b""),
+    "source": (tf.string, [], b""),
+    "start": (tf.float64, [], 0.0),
+    "end": (tf.float64, [], 0.0),
+    "caption": (tf.string, [], b""),
 }
 #: What stands in a table where nothing is known.
 NOTHING: Final[Mapping[pa.DataType, Any]] = {
@@ -94,9 +94,7 @@ def tf_dataset(
     ``previews`` ``preview`` (uint8, H×W×3), the first picture of the first window's preview; each
     of ``scores`` by its name, NaN where it was not measured.
     """
-    if on_error not in ON_ERROR:
-        raise ValueError(f"on_error={on_error!r} is unknown: give one of {', '.join(ON_ERROR)}")
-    pictures = wished(frames, fps, size, short)
+    pictures = wished(frames, fps, size, short, on_error=on_error)
     if not decode and pictures != Pictures():
         raise ValueError(
             "frames, fps and size apply to decoded pictures, but decode=False asks for none: "
@@ -166,10 +164,9 @@ class _Reader:
 
     def told(self, part: Places) -> tf.data.Dataset:
         """What is known of clips, without their films."""
-        columns = {**TOLD, **{name: (tf.float64, float("nan")) for name in self._scores}}
+        tensors = TOLD | {name: (tf.float64, [], float("nan")) for name in self._scores}
         if self._clips.wish.vectors is not None:
-            columns["vector"] = (tf.float32, np.zeros(0, np.float32))
-        empty = {name: nothing for name, (_, nothing) in columns.items()}
+            tensors["vector"] = (tf.float32, [None], np.zeros(0, np.float32))
 
         def read(clips: Clips, entry: Entry, number: int) -> Element:
             told = clips.told(entry, number)
@@ -178,18 +175,17 @@ class _Reader:
             return {**told, "start": start, "end": end, **scores}
 
         numbers = tf.data.Dataset.from_tensor_slices({NUMBER: part})
-        kinds = {name: kind for name, (kind, _) in columns.items()}
-        shapes = {name: [None] if name == "vector" else [] for name in columns}
-        return self._with(numbers, read, kinds=kinds, shapes=shapes, empty=empty)
+        return self._with(numbers, read, tensors)
 
     def with_frames(self, clips: tf.data.Dataset, shape: tuple[int | None, ...]) -> tf.data.Dataset:
         """With the frames of their films."""
-        kinds = {"frames": tf.uint8, "seconds": tf.float64}
-        empty = {"frames": np.zeros((0, 0, 0, 3), np.uint8), "seconds": np.zeros(0)}
-        shapes = {"frames": shape, "seconds": shape[:1]}
+        tensors: Tensors = {
+            "frames": (tf.uint8, shape, np.zeros((0, 0, 0, 3), np.uint8)),
+            "seconds": (tf.float64, shape[:1], np.zeros(0)),
+        }
         if self._clips.wish.pictures is not None and self._clips.wish.pictures.pad:
-            kinds["mask"], empty["mask"], shapes["mask"] = tf.bool, np.zeros(0, bool), shape[:1]
-        return self._with(clips, Clips.shown, kinds=kinds, shapes=shapes, empty=empty)
+            tensors["mask"] = (tf.bool, shape[:1], np.zeros(0, bool))
+        return self._with(clips, Clips.shown, tensors)
 
     def with_previews(self, clips: tf.data.Dataset) -> tf.data.Dataset:
         """With the first picture of their previews."""
@@ -197,44 +193,30 @@ class _Reader:
         def read(clips: Clips, entry: Entry, _: int) -> Element:
             return {"preview": clips.preview(entry)}
 
-        def decoded(clip: Element) -> Element:
-            # It comes with a channel of transparency, which previews make no use of.
-            return clip | {"preview": tfio.image.decode_webp(clip["preview"])[..., :3]}
-
-        stills = self._with(
-            clips,
-            read,
-            kinds={"preview": tf.string},
-            shapes={"preview": []},
-            empty={"preview": b""},
-        )
-        return stills.map(decoded, tf.data.AUTOTUNE)
+        nothing = np.zeros((0, 0, 3), np.uint8)
+        return self._with(clips, read, {"preview": (tf.uint8, [None, None, 3], nothing)})
 
     def _with(
         self,
         clips: tf.data.Dataset,
         read: Callable[[Clips, Entry, int], Element],
-        *,
-        kinds: Mapping[str, tf.DType],
-        shapes: Mapping[str, Any],
-        empty: Element,
+        tensors: Tensors,
     ) -> tf.data.Dataset:
         """With what is read of each clip; clips that cannot be given are left out."""
+        kinds = {name: kind for name, (kind, _, _) in tensors.items()}
+        shapes = {name: shape for name, (_, shape, _) in tensors.items()}
 
         def attempt(number: np.int64) -> tuple[Any, ...]:
             try:
                 entry = self._clips.entry(int(number))
                 found, given = read(self._clips, entry, int(number)), True
-            except ClipError as error:
-                if not isinstance(error, self._skips):
-                    raise
+            except self._skips as error:
                 log.warning("skipped: %s", error)
-                found, given = empty, False
+                found, given = {name: nothing for name, (_, _, nothing) in tensors.items()}, False
             return given, *(_as(kinds[name], found[name]) for name in kinds)
 
         def add(clip: Element) -> Element:
-            types = [tf.bool, *kinds.values()]
-            given, *values = tf.numpy_function(attempt, [clip[NUMBER]], types)
+            given, *values = tf.numpy_function(attempt, [clip[NUMBER]], [tf.bool, *kinds.values()])
             return (
                 clip | {GIVEN: tf.ensure_shape(given, [])} | dict(zip(kinds, values, strict=True))
             )

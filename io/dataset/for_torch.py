@@ -2,21 +2,19 @@
 the loop that trains, not to the pipeline.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import astuple, fields, replace
 from numbers import Integral
 from typing import Any
 
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
+from finecut.io.dataset.catalogue import Places, Share
 from finecut.io.dataset.clips import (
     ERROR,
-    ON_ERROR,
     SKIP,
     ClipError,
     Clips,
@@ -24,10 +22,8 @@ from finecut.io.dataset.clips import (
     Sample,
     ShortClip,
     Wish,
-    walk,
     wished,
 )
-from finecut.io.dataset.order import Places, Share
 from finecut.io.dataset.sources import Drop, Keep, open_source
 from finecut.io.media.frames.training_frames import Pictures
 
@@ -38,17 +34,6 @@ EPOCH, WORKERS_READ, SKIPPED = 0, 1, 2
 #: Nobody said which epoch it is.
 UNSAID = -1
 MOST_WORKERS = 1024
-
-
-@dataclass
-class Position:
-    """How far a reader has come."""
-
-    epoch: int
-    share: Share
-    #: How many clips of its part were read, and how many it has.
-    done: int
-    of: int
 
 
 class ClipDataset(IterableDataset):
@@ -115,16 +100,14 @@ class ClipDataset(IterableDataset):
         threads: int = 1,
     ) -> None:
         super().__init__()
-        if on_error not in ON_ERROR:
-            raise ValueError(f"on_error={on_error!r} is unknown: give one of {', '.join(ON_ERROR)}")
-        pictures = wished(frames, fps, size, short)
+        pictures = wished(frames, fps, size, short, on_error=on_error)
         if not decode and (pictures != Pictures() or channels_first):
             raise ValueError(
                 "frames, fps, size and channels_first apply to decoded pictures, but "
                 "decode=False asks for the bytes of the files: leave out one or the other"
             )
         self._given = rank is not None
-        self._rank, self._world = _rank_of(rank, world)
+        self._share = _share_of(rank, world)
         self._channels_first = channels_first
         #: What is left out, and not raised.
         self._skips: tuple[type[ClipError], ...] = (ShortClip,) if short == SKIP else ()
@@ -139,13 +122,14 @@ class ClipDataset(IterableDataset):
         self._shared = torch.zeros(SKIPPED + MOST_WORKERS, dtype=torch.int64)
         self._shared[EPOCH] = UNSAID
         self._shared.share_memory_()
-        self._position: Position | None = None
+        #: How far this process has come, once it has begun.
+        self._position: dict[str, Any] | None = None
         #: A position to go on from, and the process that was told so.
         self._told: tuple[dict[str, Any], int] | None = None
 
     def __len__(self) -> int:
         """How many clips this rank reads in an epoch."""
-        return self._clips.size_of_part(Share(self._rank, self._world))
+        return self._clips.size_of_part(self._share)
 
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch begins: the next iteration is shuffled for it, also in workers that go
@@ -164,11 +148,13 @@ class ClipDataset(IterableDataset):
         worker = get_worker_info()
         self._check_rank()
         self._shared[WORKERS_READ] = int(worker is not None)
-        share = Share(self._rank, self._world, *((worker.id, worker.num_workers) if worker else ()))
+        share = self._share
+        if worker:
+            share = replace(share, worker=worker.id, workers=worker.num_workers)
         epoch, done = self._begin(share)
         part = self._clips.part(epoch, share)
-        position = self._position = Position(epoch, share, min(done, len(part)), len(part))
-        return self._walk(part, position)
+        self._position = _position(epoch, share, min(done, len(part)), len(part))
+        return self._walk(part, self._position)
 
     def state_dict(self) -> dict[str, Any]:
         """How far this process has come, to go on from there in another one."""
@@ -179,18 +165,8 @@ class ClipDataset(IterableDataset):
             )
         if self._told is not None:
             return dict(self._told[0])
-        at = self._position
-        if at is None:
-            share, epoch, done, of = Share(self._rank, self._world), self._epoch, 0, len(self)
-        else:
-            share, epoch, done, of = at.share, at.epoch, at.done, at.of
-        return {
-            "clips": self._digest,
-            "epoch": epoch,
-            "share": [share.rank, share.world, share.worker, share.workers],
-            "done": done,
-            "of": of,
-        }
+        at = self._position or _position(self._epoch, self._share, 0, len(self))
+        return {"clips": self._digest, **at}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from there with the next iteration."""
@@ -236,38 +212,40 @@ class ClipDataset(IterableDataset):
         )
 
     def _check_rank(self) -> None:
-        if not self._given and _distributed() not in (None, (self._rank, self._world)):
+        if not self._given and _distributed() not in (None, self._share):
             raise RuntimeError(
                 "torch.distributed was initialised after this dataset was created, so every rank "
                 "would read the same clips: create the dataset afterwards, or give rank= and "
                 "world="
             )
 
-    def _walk(self, part: Places, position: Position) -> Iterator[Sample]:
-        worker = position.share.worker % MOST_WORKERS
-        for done, sample in walk(self._clips, part, position.done):
-            if isinstance(sample, ClipError):
-                if not isinstance(sample, self._skips):
-                    raise sample
+    def _walk(self, part: Places, position: dict[str, Any]) -> Iterator[Sample]:
+        worker = position["share"][2] % MOST_WORKERS
+        for number in part[position["done"] :]:
+            sample = None
+            try:
+                sample = self._in_torch(self._clips.sample(int(number)))
+            except self._skips as error:
                 self._shared[SKIPPED + worker] += 1
-                log.warning("skipped: %s", sample)
-            position.done = done
-            if not isinstance(sample, ClipError):
-                yield self._in_torch(sample)
+                log.warning("skipped: %s", error)
+            position["done"] += 1
+            if sample is not None:
+                yield sample
 
     def _in_torch(self, sample: Sample) -> Sample:
-        if "frames" in sample:
-            frames = torch.from_numpy(sample["frames"])
-            if self._channels_first:
-                frames = frames.permute(0, 3, 1, 2).contiguous()
-            sample["frames"] = frames
-            sample["seconds"] = torch.from_numpy(sample["seconds"])
-        if "mask" in sample:
-            sample["mask"] = torch.from_numpy(sample["mask"])
+        arrays = sample.keys() & {"frames", "seconds", "mask"}
+        tensors = {name: torch.from_numpy(sample[name]) for name in arrays}
+        if self._channels_first:
+            tensors["frames"] = tensors["frames"].permute(0, 3, 1, 2).contiguous()
         if "vector" in sample:
             # A copy: Arrow's arrays must not be written to.
-            sample["vector"] = torch.tensor(sample["vector"])
-        return sample
+            tensors["vector"] = torch.tensor(sample["vector"])
+        return sample | tensors
+
+
+def _position(epoch: int, share: Share, done: int, of: int) -> dict[str, Any]:
+    """How far a reader has come: how many clips of its part were read, of how many."""
+    return {"epoch": epoch, "share": [*astuple(share)], "done": done, "of": of}
 
 
 def _is_position(state: Any) -> bool:
@@ -285,20 +263,19 @@ def _is_position(state: Any) -> bool:
     )
 
 
-def _rank_of(rank: int | None, world: int | None) -> tuple[int, int]:
+def _share_of(rank: int | None, world: int | None) -> Share:
     if (rank is None) != (world is None):
         raise ValueError(f"rank={rank} and world={world}: give both or neither")
     if rank is not None and world is not None:
-        share = Share(rank, world)
-        return share.rank, share.world
+        return Share(rank, world)
     # What torchrun says, to who did not ask torch.distributed to begin.
     if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
-        return _distributed() or (int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
-    return _distributed() or (0, 1)
+        return _distributed() or Share(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+    return _distributed() or Share()
 
 
-def _distributed() -> tuple[int, int] | None:
+def _distributed() -> Share | None:
     spread = torch.distributed
     if not (spread.is_available() and spread.is_initialized()):
         return None
-    return spread.get_rank(), spread.get_world_size()
+    return Share(spread.get_rank(), spread.get_world_size())

@@ -9,17 +9,14 @@ is; files that no document lists belong to nobody (a run that was killed, or one
             entry.id, entry.kept, entry.path, entry.document["duration_span"]
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
-from finecut.io.dataset.score_keys import scores_held
 from finecut.io.errors import UserError
-from finecut.io.layout import Layout, chunk_id, clip_path_is_sharded, embedding_name_of
+from finecut.io.layout import Layout, chunk_id, clip_path_is_sharded, embedding_name_of, scores_held
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, read_json
 from finecut.io.tables.parquet import tables_in
@@ -51,7 +48,11 @@ class Entry:
         """Every score under the name that rules know: numbers, and labels."""
         with _refused(self, "scores", "numbers or texts by name"):
             found = scores_held(self.document).items()
-            return {name: _score(value) for name, value in found if value is not None}
+            return {
+                name: value if isinstance(value, str) else float(value)
+                for name, value in found
+                if value is not None
+            }
 
     @property
     def span(self) -> tuple[float, float]:
@@ -70,10 +71,6 @@ class Entry:
                     if name.endswith("_caption") and isinstance(text, str) and text:
                         texts.setdefault(name, []).append(text)
         return {name: " ".join(said) for name, said in texts.items()}
-
-
-def _score(value: Any) -> float | str:
-    return value if isinstance(value, str) else float(value)
 
 
 @contextmanager
@@ -95,18 +92,17 @@ class Output:
     layout: Layout
 
     @classmethod
-    def at(cls, root: str) -> Output:
+    def at(cls, root: str) -> Self:
         """The output that lies there, or :class:`NoDataset`."""
-        root = shelf.absolute(root)
-        layout = Layout(root)
+        layout = Layout(shelf.absolute(root))
         if not shelf.exists(layout.processed_clip_chunks()) and not shelf.exists(
             layout.processed_videos()
         ):
             raise NoDataset(
-                f"{root} contains no finished clips: it has no folder processed_clip_chunks/. "
-                "Give the folder that was the --output of finecut curate"
+                f"{layout.root} contains no finished clips: it has no folder "
+                "processed_clip_chunks/. Give the folder that was the --output of finecut curate"
             )
-        return cls(Layout(root, shard_prefix=_is_sharded(layout)))
+        return cls(replace(layout, shard_prefix=_is_sharded(layout)))
 
     @property
     def root(self) -> str:
@@ -124,13 +120,11 @@ class Output:
         """The clips of a chunk: kept ones, then rejected ones, each in their order."""
         said = read_document(chunk)
         key = chunk_named(said, chunk)
-        for clip, kept in clips_named(said, chunk):
-            yield self.entry(clip, kept, key)
+        yield from (self.entry(clip, kept, key) for clip, kept in clips_named(said, chunk))
 
     def entry(self, clip: str, kept: bool, chunk: str = "") -> Entry:
         document = read_document(self.layout.meta(clip))
-        path = self.layout.clip(clip, kept)
-        return Entry(clip, kept, path=path, chunk=chunk, document=document)
+        return Entry(clip, kept, self.layout.clip(clip, kept), chunk=chunk, document=document)
 
     def algorithms(self) -> list[str]:
         """The folders of tables of vectors, by the names without ``_embd_parquet``."""
@@ -144,8 +138,8 @@ class Output:
 
 def _documents_below(folder: str) -> list[str]:
     """The documents at any depth, and whatever else has the name of one."""
-    found = shelf.files_below(folder, folders_named=JSON)
-    return without_folders_of_films([path for path in found if path.endswith(JSON)])
+    paths = shelf.files_below(folder, folders_named=JSON)
+    return without_folders_of_films([path for path in paths if path.endswith(JSON)])
 
 
 def without_folders_of_films(paths: Sequence[str]) -> list[str]:
@@ -219,20 +213,13 @@ def _is_sharded(layout: Layout) -> bool:
     meta = shelf.some_file_in(layout.metas(), JSON)
     if meta is None:
         return False
-    if (said := _location(meta)) is not None:
-        return clip_path_is_sharded(said)
+    with suppress(NoDataset):
+        said = read_document(meta).get("clip_location")
+        if isinstance(said, str):
+            return clip_path_is_sharded(said)
     for kept in (True, False):
         if shelf.some_file_in(layout.clips(kept), CLIP) is not None:
             return False
         if any(len(path.rsplit("/", 1)[-1]) == 2 for path in shelf.folders_in(layout.clips(kept))):
             return True
     return False
-
-
-def _location(meta: str) -> str | None:
-    """Where a clip lies, as its document says; ``None`` if that is broken."""
-    try:
-        said = read_document(meta).get("clip_location")
-    except NoDataset:
-        return None
-    return said if isinstance(said, str) else None

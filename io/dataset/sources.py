@@ -4,15 +4,13 @@ an output of finecut curate     documents, one file for each clip      Curated
 a folder of finecut shard       index.parquet, clips inside archives   Sharded
 """
 
-from __future__ import annotations
-
 import io
 import logging
 import tarfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Set
 from functools import lru_cache, partial
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -32,8 +30,7 @@ from finecut.io.layout import embedding_folder, is_clip_id
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, parsed
 from finecut.io.tables.drops import read_drops
-from finecut.io.tables.shards import COLUMNS, ShardFolder, column_of
-from finecut.io.tables.tar import BLOCK
+from finecut.io.tables.shards import BLOCK, COLUMNS, ShardFolder, column_of
 
 log = logging.getLogger(__name__)
 
@@ -51,44 +48,6 @@ TABLES_KEPT: Final = 16
 FIRST_LOOK: Final = 32 << 10
 
 
-class Source(Protocol):
-    """Clips by their numbers."""
-
-    @property
-    def catalogue(self) -> Catalogue: ...
-
-    def entry(self, number: int) -> Entry: ...
-
-    def film(self, entry: Entry, number: int) -> str | bytes:
-        """The clip's file: where it lies if that is a local path, else all of it."""
-
-    def check_vectors(self, algorithm: str) -> None:
-        """Raise :class:`NoDataset` if there are no vectors of this algorithm."""
-
-    def vector(self, algorithm: str, number: int) -> Floats | None: ...
-
-    def preview(self, entry: Entry) -> bytes:
-        """The preview of the clip's first window."""
-
-
-def open_source(
-    root: str,
-    drop: Drop = (),
-    keep: Keep | None = None,
-    rejected: bool = False,
-    skips: bool = False,
-) -> Source:
-    """The clips that lie there, or :class:`NoDataset`. Shards hold kept clips only.
-
-    ``skips``: documents that cannot be used are logged, and cost the clips that they list.
-    """
-    root = shelf.absolute(root)
-    folder, dropped = ShardFolder(root), _ids(drop)
-    if shelf.exists(folder.index):
-        return Sharded(folder, dropped, keep)
-    return Curated(Output.at(root), dropped, (keep, rejected), skips)
-
-
 class Curated:
     """An output of curation."""
 
@@ -96,10 +55,11 @@ class Curated:
         self,
         output: Output,
         dropped: Set[str],
-        wanted: tuple[Keep | None, bool] = (None, False),
-        skips: bool = False,
+        *,
+        keep: Keep | None,
+        rejected: bool,
+        skips: bool,
     ) -> None:
-        keep, rejected = wanted
         self._output, self._skips = output, skips
         #: What was read for this one is not taken for what another finds there later.
         self._opened = uuid.uuid4().hex
@@ -134,9 +94,8 @@ class Curated:
         def read(clip: Listed) -> tuple[Listed, Entry]:
             return clip, self._output.entry(clip.id, clip.kept, self._chunk(clip.place))
 
-        for clip, entry in filter(None, ahead(partial(self._if_sound, read), listed)):
-            if self._if_sound(keep, entry):
-                yield clip
+        sound = filter(None, ahead(partial(self._if_sound, read), listed))
+        return (clip for clip, entry in sound if self._if_sound(keep, entry))
 
     def _chunk(self, place: int) -> str:
         return str(uuid.UUID(bytes=bytes(self._chunks[16 * place : 16 * place + 16])))
@@ -146,7 +105,8 @@ class Curated:
         chunk = self._chunk(int(clips.places[number]))
         return self._output.entry(clips.id(number), bool(clips.kept[number]), chunk)
 
-    def film(self, entry: Entry, number: int) -> str | bytes:
+    def film(self, entry: Entry) -> str | bytes:
+        """The clip's file: where it lies if that is a local path, else all of it."""
         said = entry.document.get("num_bytes")
         data = shelf.read(entry.path) if shelf.is_remote(entry.path) else None
         size = shelf.size_of(entry.path) if data is None else len(data)
@@ -157,6 +117,7 @@ class Curated:
         return entry.path if data is None else data
 
     def check_vectors(self, algorithm: str) -> None:
+        """Raise :class:`NoDataset` if there are no vectors of this algorithm."""
         known = self._output.algorithms()
         if algorithm not in known:
             raise NoDataset(
@@ -170,6 +131,7 @@ class Curated:
         return _vectors_in(table, self._opened).get(self.catalogue.id(number))
 
     def preview(self, entry: Entry) -> bytes:
+        """The preview of the clip's first window."""
         for window in entry.document.get("windows") or ():
             span = (int(window["start_frame"]), int(window["end_frame"]))
             return shelf.read(self._output.layout.preview(entry.id, *span))
@@ -185,10 +147,9 @@ class Sharded:
         self._folder = folder
         #: Arrow's columns are arrays, too.
         self._rows = _index(folder)
-        ids = self._rows["id"]
         listed = (
             Listed(id, True, place)
-            for place, id in enumerate(id.as_py() for id in ids)
+            for place, id in enumerate(id.as_py() for id in self._rows["id"])
             if id not in dropped and (keep is None or keep(self._entry(place)))
         )
         self.catalogue = Catalogue.of(listed)
@@ -201,7 +162,7 @@ class Sharded:
         archive = f"{self._folder.root}/{row['shard']}"
         return Entry(row["id"], kept=True, path=archive, chunk="", document=_document(row))
 
-    def film(self, entry: Entry, number: int) -> str | bytes:
+    def film(self, entry: Entry) -> str | bytes:
         start, size = entry.document["offset"], entry.document["num_bytes"]
         data = shelf.read_part(entry.path, start, size)
         if len(data) < size:
@@ -212,7 +173,7 @@ class Sharded:
         return data
 
     def check_vectors(self, algorithm: str) -> None:
-        return  # only the clips themselves say whose vectors they have
+        """Nothing: only the clips themselves say whose vectors they have."""
 
     def vector(self, algorithm: str, number: int) -> Floats | None:
         entry = self.entry(number)
@@ -244,6 +205,28 @@ class Sharded:
 
     def preview(self, entry: Entry) -> bytes:
         raise NoDataset("shards contain no previews: read the dataset from which they were made")
+
+
+#: Clips by their numbers.
+Source = Curated | Sharded
+
+
+def open_source(
+    root: str,
+    drop: Drop = (),
+    keep: Keep | None = None,
+    rejected: bool = False,
+    skips: bool = False,
+) -> Source:
+    """The clips that lie there, or :class:`NoDataset`. Shards hold kept clips only.
+
+    ``skips``: documents that cannot be used are logged, and cost the clips that they list.
+    """
+    root = shelf.absolute(root)
+    folder, dropped = ShardFolder(root), _ids(drop)
+    if shelf.exists(folder.index):
+        return Sharded(folder, dropped, keep)
+    return Curated(Output.at(root), dropped, keep=keep, rejected=rejected, skips=skips)
 
 
 def _dimensions(data: bytes) -> dict[str, Any]:
@@ -296,12 +279,14 @@ def _index(folder: ShardFolder) -> pa.Table:
 
 def _document(row: dict[str, Any]) -> dict[str, Any]:
     """What an index knows of a clip, as the clip's own document would say it."""
-    said = {name: value for name, value in row.items() if name in COLUMNS and value is not None}
     others = {name: value for name, value in row.items() if name not in COLUMNS}
-    said["duration_span"] = [row["start"], row["end"]]
-    said["scores"] = {_score(n): v for n, v in others.items() if isinstance(v, float)}
     captions = {name: text for name, text in others.items() if isinstance(text, str)}
-    return said | {"windows": [captions] if captions else []}
+    return {
+        **{name: value for name, value in row.items() if name in COLUMNS and value is not None},
+        "duration_span": [row["start"], row["end"]],
+        "scores": {_score(n): v for n, v in others.items() if isinstance(v, float)},
+        "windows": [captions] if captions else [],
+    }
 
 
 def _score(column: str) -> str:
@@ -334,9 +319,9 @@ def _by_id(table: pa.Table, column: str) -> dict[str, Floats]:
 
 def _ids(drop: Drop) -> Set[str]:
     """A text is the path of a list; several are ids if all look like ids, else paths of lists."""
-    given: object = drop
+    given: Any = drop
     several = isinstance(given, Iterable) and not isinstance(given, str)
-    named: list[Any] = list(drop) if several else [drop]
+    named = list(given) if several else [given]
     if not all(isinstance(one, str) for one in named):
         raise TypeError(
             f"drop={drop!r} names no clips: give the path of a list that finecut dedup wrote, "

@@ -7,8 +7,6 @@
 :func:`batches` is the same piece by piece, in constant memory.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any, Final
@@ -73,13 +71,11 @@ def _schema(source: Source, vectors: str | None) -> pa.Schema:
         labels |= {name for name, value in found.items() if isinstance(value, str)}
         captions |= _captions(entry).keys()
     fields = [
-        pa.field(_column(name), pa.string() if name in labels else pa.float64())
-        for name in sorted(scores)
+        (_column(name), pa.string() if name in labels else pa.float64()) for name in sorted(scores)
     ]
-    fields += [pa.field(_column(name), pa.string()) for name in sorted(captions)]
-    if vectors is not None:
-        fields.append(pa.field(VECTOR, pa.list_(pa.float32())))
-    return pa.schema([*COLUMNS, *fields])
+    texts = [(_column(name), pa.string()) for name in sorted(captions)]
+    vector = [] if vectors is None else [(VECTOR, pa.list_(pa.float32()))]
+    return pa.schema([*COLUMNS, *fields, *texts, *vector])
 
 
 def _batches(
@@ -105,7 +101,6 @@ def _batches(
 
 
 def _row(entry: Entry) -> Row:
-    said = entry.document
     try:
         start, end = entry.span
     except KeyError as error:
@@ -113,10 +108,16 @@ def _row(entry: Entry) -> Row:
             f"the document of the clip {entry.id} ({entry.path}) has no {error}. Usually it was "
             "edited by hand: finecut verify lists everything that is wrong"
         ) from error
-    row: Row = {name: said.get(name) for name in COLUMNS.names}
-    row |= {"id": entry.id, "kept": entry.kept, "start": start, "end": end, "path": entry.path}
-    row |= {_column(name): value for name, value in entry.scores.items()}
-    return row | {_column(name): text for name, text in _captions(entry).items()}
+    return {
+        **{name: entry.document.get(name) for name in COLUMNS.names},
+        "id": entry.id,
+        "kept": entry.kept,
+        "start": start,
+        "end": end,
+        "path": entry.path,
+        **{_column(name): value for name, value in entry.scores.items()},
+        **{_column(name): text for name, text in _captions(entry).items()},
+    }
 
 
 def _captions(entry: Entry) -> dict[str, str]:

@@ -1,25 +1,105 @@
-"""One clip being written: an MP4 that begins with its index, so that it plays while it loads."""
+"""One clip being written: an MP4 that begins with its index, so that it plays while it loads.
 
-from __future__ import annotations
+Its sound is copied packet by packet where MP4 can hold it, encoded to AAC where not. Both keep
+sound and picture together to the sample. A copied packet covers 20 to 60 ms and rarely begins with
+the clip; the ones before the first picture are kept, and the MP4 edit list (written by the muxer
+for negative times) tells players where to begin::
+
+    pictures                |0────|1────|2────|3─…
+    packets      |──a──|──b──|──c──|──d──|──e──
+                 run-in^     ^ second 0: a and b are decoded, but not heard
+"""
 
 import contextlib
 import hashlib
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import av
-from av.video.codeccontext import VideoCodecContext
+import numpy as np
 
-from finecut.io.media.codecs.encoders import Encoding, PictureFormat, configure, encoder_options
-from finecut.io.media.codecs.thread_priority import opened
-from finecut.io.media.sound import CopiedSound, EncodedSound, Heard, Listener, Sound
+from finecut.io.media.codecs import Encoding, PictureFormat, configure, encoder_options, opened
+from finecut.io.media.sound import Heard, Listener, frame_of
 from finecut.io.records import ClipFile
 
 Packet: TypeAlias = "av.Packet[Any]"
 
 #: ``bitexact`` keeps version numbers and dates out, so that the same film gives the same bytes.
 MP4 = {"movflags": "+faststart", "fflags": "+bitexact"}
+AAC_BITS_PER_CHANNEL = 64_000
+
+
+class CopiedSound:
+    """The sound track of one clip, made of the source's own packets."""
+
+    #: Nothing is lost.
+    note = ""
+
+    def __init__(self, container: av.container.OutputContainer, heard: Listener) -> None:
+        self._container = container
+        self._stream = container.add_stream_from_template(heard.stream)
+        self._rate, self._time_base = heard.rate, Fraction(1, heard.rate)
+        self._tick = int((heard.stream.time_base or 0) * heard.rate) + 1
+        self._next: int | None = None
+
+    def add(self, piece: Heard, clip_start: Fraction, _clip_end: Fraction) -> None:
+        assert piece.packet is not None
+        at = round((piece.start - clip_start) * self._rate)
+        if self._next is not None and abs(at - self._next) <= self._tick:
+            # The container rounded; packets of one track follow each other without a gap.
+            at = self._next
+        if self._next is not None and at < self._next:
+            return
+        length = round(piece.length * self._rate)
+        # A packet of its own: overlapping clips share the source's.
+        packet = av.Packet(bytes(piece.packet))
+        packet.stream = self._stream
+        packet.time_base = self._time_base
+        packet.pts = packet.dts = at
+        packet.duration = length
+        packet.is_keyframe = True
+        self._container.mux(packet)
+        self._next = at + max(1, length)
+
+    def close(self) -> None:
+        """Nothing is held back."""
+
+
+class EncodedSound:
+    """The sound track of one clip as AAC, beginning and ending with its pictures to the sample."""
+
+    def __init__(self, container: av.container.OutputContainer, heard: Listener) -> None:
+        self._container = container
+        self._layout, self._rate = heard.layout, heard.rate
+        self._stream = container.add_stream("aac", rate=heard.rate, layout=heard.layout)
+        self._stream.codec_context.bit_rate = (
+            AAC_BITS_PER_CHANNEL * av.AudioLayout(heard.layout).nb_channels
+        )
+        #: The next sample's index, counted from the clip's first picture.
+        self._position = 0
+        #: What was lost of the film's sound, in a few words.
+        self.note = ""
+
+    def add(self, piece: Heard, clip_start: Fraction, clip_end: Fraction) -> None:
+        assert piece.samples is not None
+        at, end = (round((s - clip_start) * self._rate) for s in (piece.start, clip_end))
+        samples = piece.samples[:, max(0, self._position - at) : max(0, end - at)]
+        if not samples.shape[1]:
+            return
+        self.note = piece.note or self.note
+        # Silence where the source has a gap keeps everything after it in time. (The encoder is
+        # given as many at once as it wants.)
+        frame = frame_of(np.pad(samples, ((0, 0), (max(0, at - self._position), 0))), self._layout)
+        frame.sample_rate = self._rate
+        frame.time_base = Fraction(1, self._rate)
+        frame.pts = self._position
+        self._position += frame.samples
+        self._container.mux(self._stream.encode(frame))
+
+    def close(self) -> None:
+        self._container.mux(self._stream.encode(None))
 
 
 class Mp4Writer:
@@ -39,7 +119,7 @@ class Mp4Writer:
         self._held: tuple[Packet, int, int, int] | None = None
         self._container = av.open(str(path), mode="w", format="mp4", options=MP4)
         self._track: Any = None
-        self._sound: Sound | None = None
+        self._sound: CopiedSound | EncodedSound | None = None
 
     def _add_sound(self, listener: Listener | None) -> None:
         if listener is not None:
@@ -57,13 +137,15 @@ class Mp4Writer:
         """The tick at which the last picture is over."""
         return self._last_tick + max(1, round(last_length / self._time_base))
 
-    def _finish(self, ticks: int, like: VideoCodecContext) -> ClipFile:
+    def _finish(self, ticks: int, like: av.VideoCodecContext) -> ClipFile:
         """Write the last packet and the end of the file, which is this long."""
         self._mux_held(ticks, last=True)
         if self._sound is not None:
             self._sound.close()
         self._container.close()
         rate = self._num_frames / (ticks * self._time_base)
+        with self.path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256")
         return ClipFile(
             width=like.width,
             height=like.height,
@@ -71,7 +153,7 @@ class Mp4Writer:
             num_frames=self._num_frames,
             video_codec=like.codec.canonical_name,
             num_bytes=self.path.stat().st_size,
-            sha256=_sha256(self.path),
+            sha256=digest.hexdigest(),
             sound="" if self._sound is None else self._sound.note,
         )
 
@@ -116,13 +198,11 @@ class ClipWriter(Mp4Writer):
     ) -> None:
         super().__init__(path, picture.time_base)
         self._picture = picture
-        self._start, self._until = span
+        self.start, self._until = span
         self._ticks = 1 / picture.time_base
-        stream = self._container.add_stream(
+        self._track = self._container.add_stream(
             encoding.encoder, rate=picture.rate, options=encoder_options(encoding)
         )
-        assert isinstance(stream, av.VideoStream)
-        self._track = stream
         configure(self._track.codec_context, encoding, picture)
         self._track.time_base = picture.time_base
         opened(self._track.codec_context)
@@ -130,16 +210,14 @@ class ClipWriter(Mp4Writer):
 
     def show(self, frame: av.VideoFrame, seconds: Fraction) -> bool:
         """Add the picture that is shown from this second of the film on, if it comes in time."""
-        tick = round((seconds - self._start) * self._ticks)
+        tick = round((seconds - self.start) * self._ticks)
         if tick <= self._last_tick:
             return False
         frame.pts = tick
         frame.time_base = self._picture.time_base
         # The encoder decides which pictures are key frames, not the source.
         frame.pict_type = 0
-        for packet in self._track.encode(frame):
-            self._mux_held()
-            self._hold_encoded(packet)
+        self._take(self._track.encode(frame))
         self._last_tick = tick
         self._num_frames += 1
         return True
@@ -147,22 +225,17 @@ class ClipWriter(Mp4Writer):
     def hear(self, piece: Heard) -> None:
         """Add this piece of the film's sound."""
         if self._sound is not None:
-            self._sound.add(piece, self._start, self._until)
+            self._sound.add(piece, self.start, self._until)
 
     def close(self, last_length: Fraction) -> ClipFile:
         """Finish the file; the last picture is shown for ``last_length`` seconds."""
         ticks = self._end(last_length)
-        for packet in self._track.encode(None):
-            self._mux_held(ticks)
-            self._hold_encoded(packet)
+        self._take(self._track.encode(None), ticks)
         return self._finish(ticks, self._track.codec_context)
 
-    def _hold_encoded(self, packet: Packet) -> None:
-        assert packet.pts is not None
-        decoded = packet.pts if packet.dts is None else packet.dts
-        self._hold(packet, packet.pts, decoded, packet.duration or 0)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    def _take(self, packets: Iterable[Packet], ticks: int | None = None) -> None:
+        for packet in packets:
+            self._mux_held(ticks)
+            assert packet.pts is not None
+            decoded = packet.pts if packet.dts is None else packet.dts
+            self._hold(packet, packet.pts, decoded, packet.duration or 0)

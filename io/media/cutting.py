@@ -10,8 +10,6 @@ out as soon as its pictures and its sound are complete, so memory holds the clip
 nothing else.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,19 +17,24 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 import av
-from av.codec.context import Flags2
 
 from finecut.io.media.clip_file import ClipWriter
 from finecut.io.media.clock import NEARLY, earliest
-from finecut.io.media.codecs.decoders import SOFTWARE
-from finecut.io.media.codecs.encoders import Encoding, PictureFormat
-from finecut.io.media.frame_view import FrameView, MakeObserver, MakeSampler, Observer, Scalers
-from finecut.io.media.limits import USUAL_LIMITS, FilmError, Limits
-from finecut.io.media.memory import let_go, let_go_of_frames
-from finecut.io.media.picture import Stored, Upright, display_matrix, stored
+from finecut.io.media.codecs import SOFTWARE, Encoding, PictureFormat
+from finecut.io.media.frame_view import (
+    FrameView,
+    Observer,
+    Sampler,
+    Scalers,
+    Stored,
+    Upright,
+    display_matrix,
+    stored,
+)
+from finecut.io.media.limits import USUAL_LIMITS, FilmError, Limits, let_go, let_go_of_frames
 from finecut.io.media.seeking import OpenSource, heard_from, opened, seek_before
 from finecut.io.media.sound import Heard
 from finecut.io.media.source import decode, stamp
@@ -56,9 +59,9 @@ class Recipe:
     #: Whether they are encoded, copied, or copied but for their ends.
     mode: str = ENCODE
     #: Sees every frame of a clip that is encoded.
-    observer: MakeObserver | None = None
+    observer: Callable[[PlannedClip], Observer] | None = None
     #: Sees those frames of a copied clip that are cheap to decode.
-    sampler: MakeSampler | None = None
+    sampler: Callable[[PlannedClip, ClipFile], Sampler] | None = None
     #: Whether they are shown the motion vectors that the decoder follows, too.
     vectors: bool = False
     limits: Limits = USUAL_LIMITS
@@ -81,7 +84,7 @@ class CutClip:
     #: Why its observer did not see all of it.
     unseen: str | None = None
 
-    def noting(self, **facts: Any) -> CutClip:
+    def noting(self, **facts: Any) -> Self:
         """The same, with these facts about its file, if it has one."""
         return self if self.file is None else replace(self, file=replace(self.file, **facts))
 
@@ -96,7 +99,7 @@ def cut(
         file, video, recipe.limits, recipe.encoding.audio, decoder=recipe.decoder
     ) as source:
         if recipe.vectors:
-            source.stream.codec_context.flags2 |= Flags2.export_mvs
+            source.stream.codec_context.flags2 |= av.codec.context.Flags2.export_mvs
         # FFmpeg hands on the next header where it first comes to it, and not after a seek.
         if not source.changes:
             seek_before(source, heard_from(source, min(clip.span.start for clip in clips)))
@@ -119,11 +122,9 @@ class _OpenClip:
         self.last = Fraction(0)
         #: When the film shows its next frame after this clip, once that is known.
         self.next_shown: Fraction | None = None
-        self.pictures_done = False
         self.damaged_packets = 0
         self.observer: Observer | None = None
         self.unseen: str | None = None
-        self._first = Fraction(0)
         self._early: list[Heard] = []
 
     def hear(self, piece: Heard) -> None:
@@ -133,25 +134,20 @@ class _OpenClip:
         else:
             self.writer.hear(piece)
 
-    def begin(self, writer: ClipWriter, seconds: Fraction, run_in_from: Fraction) -> None:
+    def begin(self, writer: ClipWriter, run_in: Fraction) -> None:
         self.writer = writer
-        self._first = seconds
         for piece in self._early:
-            if piece.end > run_in_from:
+            if piece.end > writer.start - run_in:
                 writer.hear(piece)
         self._early.clear()
 
     def show(self, view: FrameView, seconds: Fraction) -> None:
         assert self.writer is not None
         if self.writer.show(view.picture, seconds) and self.observer is not None:
-            self._observe(self.observer.see, view, seconds - self._first)
+            self.observe(self.observer.see, view, seconds - self.writer.start)
         self.last = seconds
 
-    def end_observing(self) -> None:
-        if self.observer is not None:
-            self._observe(self.observer.end)
-
-    def _observe(self, work: Callable[..., None], *given: Any) -> None:
+    def observe(self, work: Callable[..., None], *given: Any) -> None:
         """Let the observer do something; its troubles are not the clip's."""
         try:
             work(*given)
@@ -165,19 +161,16 @@ class _OpenClip:
         try:
             yield
         except ENCODING_ERRORS as error:
-            self.fail(
+            self.error = (
                 f"the clip could not be encoded ({error}). Usually the disk is full, the encoder "
                 "needs more memory than --max-memory-mb allows, or the encoder or MP4 does not "
                 "support this picture or sound; make room, try the default encoder, or --audio "
                 "aac."
             )
         except FilmError as error:  # pictures that are like no other before them
-            self.fail(str(error))
-
-    def fail(self, reason: str) -> None:
-        """This clip is lost, and only this one."""
-        self.error = reason
-        self.drop()
+            self.error = str(error)
+        if self.error is not None:
+            self.drop()
 
     def drop(self) -> None:
         if self.writer is not None:
@@ -205,8 +198,9 @@ class _CutPass:
         self.heard = Fraction(-1)
 
     def run(self, clips: Sequence[PlannedClip]) -> Iterator[CutClip]:
-        in_order = sorted(clips, key=lambda clip: clip.span)
-        self.waiting.extend(_OpenClip(clip, self.source.run_in) for clip in in_order)
+        self.waiting.extend(
+            _OpenClip(clip, self.source.run_in) for clip in sorted(clips, key=lambda c: c.span)
+        )
         try:
             for packet in self.source.packets():
                 self._take_in(packet)
@@ -221,7 +215,7 @@ class _CutPass:
             for clip in self.open:
                 clip.drop()
 
-    def _take_in(self, packet: av.Packet[Any]) -> None:
+    def _take_in(self, packet: "av.Packet[Any]") -> None:
         # Not packet.stream_index: the packets that flush the decoders all say 0 there.
         if packet.stream.index != self.source.stream.index:
             assert self.source.listener is not None
@@ -259,14 +253,13 @@ class _CutPass:
         views: dict[Upright, FrameView] = {}
         lies: Stored | None = None
         for clip in self.open:
-            if clip.pictures_done or clip.error is not None:
-                continue
-            if seconds >= clip.shows_until:
-                clip.pictures_done, clip.next_shown = True, seconds
-            elif seconds >= clip.shows_from:
-                lies = lies or self._stored(frame)
-                with clip.alone():
-                    self._show_in(clip, seconds, (frame, lies), views)
+            if clip.next_shown is None and clip.error is None:
+                if seconds >= clip.shows_until:
+                    clip.next_shown = seconds
+                elif seconds >= clip.shows_from:
+                    lies = lies or self._stored(frame)
+                    with clip.alone():
+                        self._show_in(clip, seconds, (frame, lies), views)
         self._let_go_of_frames(views.values())
 
     def _let_go_of_frames(self, views: Iterable[FrameView]) -> None:
@@ -305,7 +298,7 @@ class _CutPass:
             self.source.listener,
             span=(seconds, clip.end),
         )
-        clip.begin(writer, seconds, seconds - self.source.run_in)
+        clip.begin(writer, self.source.run_in)
         if self.recipe.observer is not None:
             clip.observer = self.recipe.observer(clip.planned)
 
@@ -317,7 +310,8 @@ class _CutPass:
     def _finished(self) -> Iterator[CutClip]:
         for clip in list(self.open):
             if clip.error is not None or (
-                clip.pictures_done and self.source.sound_complete(clip.end, self.heard, self.seen)
+                clip.next_shown is not None
+                and self.source.sound_complete(clip.end, self.heard, self.seen)
             ):
                 self.open.remove(clip)
                 yield self._finish(clip)
@@ -327,7 +321,8 @@ class _CutPass:
             return self._without_frames(clip)
         if clip.writer is not None:
             path = clip.writer.path
-            clip.end_observing()
+            if clip.observer is not None:
+                clip.observe(clip.observer.end)
             with clip.alone():
                 file = clip.writer.close(self._last_length(clip))
                 clip.writer = None
@@ -344,8 +339,7 @@ class _CutPass:
             following = self.ending.seconds
         elif self.clock.rate is not None:
             return usual
-        following = clip.last + usual if following is None else following
-        return min(following, clip.end) - clip.last
+        return min(following or clip.last + usual, clip.end) - clip.last
 
     def _without_frames(self, clip: _OpenClip) -> CutClip:
         span = f"between {float(clip.start):g} s and {float(clip.end):g} s"

@@ -3,11 +3,22 @@
 A film is known by its header long before it is decoded, and headers lie: a few hundred bytes can
 ask for gigabytes, or promise a hundred years. What lies beyond these limits is refused, before the
 first picture is decoded where the header says it, else as soon as it shows.
+
+And what a finished clip needed does not stay with the process. Two habits keep it otherwise. The C
+library holds freed blocks of up to 32 MB for later, in pieces that rarely fit the next film; asked
+to, it takes blocks of a frame's size from the system and returns them at once. And PyAV's
+containers and streams refer to each other, so an encoder with the frames it holds (100 MB at 720p)
+lives until Python's collector happens to run.
 """
 
-from __future__ import annotations
-
+import ctypes
+import gc
 from dataclasses import dataclass
+from functools import cache
+
+#: ``M_MMAP_THRESHOLD`` of GNU's ``mallopt``.
+THRESHOLD = -3
+FRAME_BYTES = 1 << 20
 
 
 class FilmError(Exception):
@@ -31,44 +42,12 @@ class Limits:
         """What decoders are given: they pad pictures to whole blocks, of up to 64 by 64."""
         return self.pixels * 5 // 4 + 65_536
 
-    def refuse_streams(self, number: int) -> None:
-        if number > self.streams:
-            raise FilmError(
-                f"the file has {number} tracks or more, and {self.streams} are the limit. Usually "
-                "its header is damaged, or it was made to exhaust memory; copy the tracks "
-                "that matter into a new file, or raise --max-streams."
-            )
-
-    def refuse_memory(self) -> None:
-        """FFmpeg does not say which of the two it was."""
-        raise FilmError(
-            f"the file has more than {self.streams} tracks, or asks for more memory than there "
-            "is. Usually its header is damaged, or it was made to exhaust memory; copy the "
-            "tracks that matter into a new file, or raise --max-streams."
-        )
-
     def refuse_pixels(self, width: int, height: int) -> None:
         if width * height > self.pixels:
             raise FilmError(
                 f"a picture of it has {width} by {height} = {width * height:,} pixels, and "
                 f"{self.pixels:,} are the limit. Usually a header is damaged, or the file was made "
                 "to exhaust memory; scale it down, or raise --max-pixels."
-            )
-
-    def refuse_size(self) -> None:
-        """When the decoder refused a picture and kept its size to itself."""
-        raise FilmError(
-            f"a picture of it has more than {self.pixels:,} pixels, which are the limit, or a size "
-            "that no picture has. Usually a header is damaged, or the file was made to exhaust "
-            "memory; scale it down, or raise --max-pixels."
-        )
-
-    def refuse_seconds(self, seconds: float) -> None:
-        if seconds > self.seconds:
-            raise FilmError(
-                f"the video is {seconds:,.0f} s long; the limit is {self.seconds:,.0f} s. "
-                "Usually its header is damaged or its clock jumps. Remux the file so that its "
-                "length is measured again, split it, or raise --max-seconds."
             )
 
     def refuse_frames(self, frames: float) -> None:
@@ -81,3 +60,40 @@ class Limits:
 
 
 USUAL_LIMITS = Limits()
+
+
+# ── giving memory back ───────────────────────────────────────────────────────────────────────────
+
+
+@cache
+def prepare_process() -> None:
+    """For a process of our own, once, before the first cut: large blocks go back at once, and
+    collecting becomes cheap.
+
+    What has been built until now (most of it Beam) stays anyway, so the collector need not visit
+    it after every clip: 0.3 ms instead of 60 to 170. Only once, because an encoder that another
+    thread has open at that moment would never be collected.
+    """
+    return_large_blocks()
+    gc.collect()
+    gc.freeze()
+
+
+def return_large_blocks() -> None:
+    """Have the C library give blocks of a frame's size back as soon as they are freed."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(THRESHOLD, FRAME_BYTES)
+
+
+def let_go() -> None:
+    """Free the encoders and decoders nobody refers to any more."""
+    gc.collect()
+
+
+def let_go_of_frames() -> None:
+    """Free frames that refer to themselves, while they are young: this takes a tenth of the time.
+
+    Not while such a frame is in use: the collector would take it for a lasting thing.
+    """
+    gc.collect(1)

@@ -1,35 +1,41 @@
-"""A source video, opened to make clips of it, and the way to the place where they begin."""
+"""A source video, opened to make clips of it: where they begin, and how the film ends.
+
+It is cut off, or ends with a picture that stands still until the end that was promised::
+
+    promised   ├──────────────────────────────────────┤
+    pictures   │ │ │ │ │ │ │ │                           cut off, or the last one shown for so long?
+
+MP4 says of every picture how long it is shown. Matroska and AVI say only how long the film is,
+which is believed when their file is all there, and none of what it holds was lost.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import BinaryIO
+from functools import cached_property
+from typing import Any, BinaryIO
 
 import av
-from av.audio.stream import AudioStream
-from av.container import InputContainer
-from av.video.stream import VideoStream
 
 from finecut.io.media.clock import Clock
-from finecut.io.media.codecs.decoders import SOFTWARE
-from finecut.io.media.ending import Ending
+from finecut.io.media.codecs import SOFTWARE
 from finecut.io.media.limits import Limits
-from finecut.io.media.remux.mp4 import Descriptions, descriptions, has_several, is_locked
+from finecut.io.media.remux.mp4 import descriptions, has_several, is_locked
 from finecut.io.media.sound import Listener, why_left_out
 from finecut.io.media.source import (
     DECODE_THREADS,
     MATROSKA_KEY,
     clock_of,
-    decoded,
     ignore_other_streams,
     open_film,
     packets,
-    stamp,
+    timed,
     track_of,
 )
+from finecut.io.media.wholeness import is_known, is_whole
 from finecut.io.records import Video
 
 #: Seconds of film to read past a point before what is still missing there is given up: the sound of
@@ -44,12 +50,63 @@ SOUND_AHEAD = 0.25
 SEEK_MARGIN = Fraction(1, 2)
 
 
+class Ending:
+    """Notes every packet and picture of one pass, and knows the end when there are no more."""
+
+    def __init__(
+        self,
+        file: str | BinaryIO,
+        container: av.container.InputContainer,
+        stream: av.VideoStream,
+        clock: Clock,
+        promised: float,
+    ) -> None:
+        self._file, self._form, self._clock = file, container.format.name, clock
+        self._promised = Fraction(promised)
+        #: Ticks: when the last picture is shown, when the one that lasts longest is over, and when
+        #: the last that a packet holds should be shown.
+        self._last = self._over = self._due = clock.first_pts
+        self._stream = stream
+
+    def read(self, packet: av.Packet[Any], damaged: bool) -> None:
+        # What AVI says is when pictures are decoded, all of which come out of the decoder later.
+        due = packet.dts if self._form == "avi" else packet.pts
+        if packet.size and due is not None and (damaged or self._form != "avi"):
+            self._due = max(self._due, due)
+
+    def passed(self, packet: av.Packet[Any]) -> None:
+        """It was not decoded, and is taken for a picture as its container describes it."""
+        self.read(packet, damaged=packet.is_corrupt)
+        if packet.size:
+            self.saw(packet.pts, packet.duration)
+
+    def saw(self, tick: int | None, ticks: int | None) -> None:
+        """A picture is shown from this tick on, for this many."""
+        if tick is not None:
+            self._last = max(self._last, tick)
+            self._over = max(self._over, tick + (ticks or 0))
+
+    def lasts_until(self, seconds: Fraction) -> bool:
+        """Whether the last picture is shown so long, in seconds of the film."""
+        return self._last >= self._due and self.seconds >= seconds
+
+    @cached_property
+    def seconds(self) -> Fraction:
+        """When the film is over, as far as it can be believed."""
+        over = (self._over - self._clock.first_pts) * self._clock.time_base
+        if over >= self._promised or not is_known(self._form):
+            return over
+        # Where the part begins that the last key frame lies in; the demuxer has noted it.
+        place = max((entry.pos for entry in self._stream.index_entries), default=0)
+        return self._promised if is_whole(self._file, self._form, place) else over
+
+
 @dataclass(frozen=True)
 class OpenSource:
     """One way through one source video."""
 
-    container: InputContainer
-    stream: VideoStream
+    container: av.container.InputContainer
+    stream: av.VideoStream
     clock: Clock
     #: The sound that clips get, if any.
     listener: Listener | None
@@ -73,7 +130,7 @@ class OpenSource:
         """Whether a clip that is heard until then has all the sound it can expect."""
         return self.listener is None or heard >= until or seen >= until + PATIENCE
 
-    def packets(self) -> Iterator[av.Packet[VideoStream] | av.Packet[AudioStream]]:
+    def packets(self) -> Iterator[av.Packet[av.VideoStream] | av.Packet[av.AudioStream]]:
         """Those of its pictures and of its sound, as they lie in the file."""
         sound = [self.listener.stream] if self.listener else []
         yield from packets(self.container, self.stream, *sound)
@@ -88,19 +145,19 @@ def opened(
     with open_film(file, limits, decoder=decoder) as container:
         stream = track_of(container, video)
         clock = clock_of(stream, video)
-        sound, note = _sound_stream(container, audio, described)
+        sound = next(iter(container.streams.audio), None) if audio != "none" else None
+        locked = sound and (is_locked(described, sound.id) or MATROSKA_KEY in sound.metadata)
+        note = why_left_out(sound, audio, locked=bool(locked)) if sound else ""
+        sound = None if note else sound
         ignore_other_streams(container, {s.index for s in (stream, sound) if s is not None})
         stream.thread_type = "AUTO"
         # Threads of the processor would only hold pictures of the GPU back.
         stream.codec_context.thread_count = 1 if stream.codec_context.is_hwaccel else DECODE_THREADS
-        listener = None
-        if sound is not None:
-            listener = Listener(sound, video.first_pts * clock.time_base, audio)
         yield OpenSource(
             container=container,
             stream=stream,
             clock=clock,
-            listener=listener,
+            listener=Listener(sound, video.first_pts * clock.time_base, audio) if sound else None,
             facts={"sound": note} if note else {},
             ending=Ending(file, container, stream, clock, promised=video.duration),
             limits=limits,
@@ -108,19 +165,7 @@ def opened(
         )
 
 
-def _sound_stream(
-    container: InputContainer, audio: str, described: Descriptions
-) -> tuple[AudioStream | None, str]:
-    """The film's sound, if clips get it; or why they have none although there is some."""
-    first = next(iter(container.streams.audio), None)
-    if audio == "none" or first is None:
-        return None, ""
-    locked = is_locked(described, first.id) or MATROSKA_KEY in first.metadata
-    note = "left out: it is encrypted" if locked else why_left_out(first, audio)
-    return (None, note) if note else (first, "")
-
-
-def rewind(container: InputContainer) -> None:
+def rewind(container: av.container.InputContainer) -> None:
     """Go to the beginning, which is before 0 where the clock of MPEG-TS wrapped.
 
     A second before it, since that is when the first picture is shown, and it is decoded earlier.
@@ -149,11 +194,9 @@ def seek_before(source: OpenSource, start: float) -> bool:
         target = source.clock.pts(start - back)
         if target <= source.clock.first_pts:
             break
-        try:
+        with suppress(av.error.FFmpegError):
             if _lands_before(source, target, start):
                 return False
-        except av.error.FFmpegError:
-            continue
     rewind(source.container)
     return True
 
@@ -175,11 +218,8 @@ def _first_decoded(source: OpenSource, _limit: float) -> Fraction | None:
     After a recovery point (H.264 without real key frames) it holds frames back until they are
     whole again, which may be later than the cut.
     """
-    for frame in decoded(source.container, source.stream, source.limits):
-        pts = stamp(source.container, frame)
-        if pts is not None:
-            return source.clock.seconds(pts)
-    return None
+    shown = timed(source.container, source.stream, source.clock, source.limits)
+    return next((seconds for seconds, _ in shown), None)
 
 
 def first_key_shown(source: OpenSource, limit: float) -> Fraction | None:

@@ -15,18 +15,13 @@ from functools import cache
 from typing import Any, BinaryIO, Final
 
 import av
-from av.codec import Codec, codecs_available
-from av.container import InputContainer
 from av.stream import Discard, Disposition, Stream
-from av.video.codeccontext import VideoCodecContext
-from av.video.stream import VideoStream
 
-from finecut.io.media.clock import Clock
-from finecut.io.media.codecs.decoders import NVDEC, SOFTWARE, DecoderMissing, hardware
+from finecut.io.media.clock import Clock, Times, pace_of
+from finecut.io.media.codecs import NVDEC, SOFTWARE, DecoderMissing, hardware
+from finecut.io.media.frame_view import refuse_matrix
 from finecut.io.media.limits import USUAL_LIMITS, FilmError, Limits
-from finecut.io.media.pace import Pace, Times, pace_of
-from finecut.io.media.picture import refuse_matrix
-from finecut.io.media.remux.mp4 import Descriptions, descriptions, is_locked
+from finecut.io.media.remux.mp4 import descriptions, is_locked
 from finecut.io.process.child import beat
 from finecut.io.records import Source, Video
 
@@ -34,8 +29,6 @@ FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg"
 
 #: What the reference assumes when the stream does not say (usual for Matroska).
 UNKNOWN_BIT_RATE_K = 2000
-#: Every track of pictures has a time base; this is for the type checker.
-UNKNOWN_BASE = Fraction(1)
 
 #: Frames decoded ahead in parallel. More threads gain nothing once encoding is the limit, and each
 #: one holds a frame.
@@ -71,13 +64,12 @@ def open_film(
     limits: Limits = USUAL_LIMITS,
     own: bool = False,
     decoder: str = SOFTWARE,
-) -> Iterator[InputContainer]:
+) -> Iterator[av.container.InputContainer]:
     """The opened container; FFmpeg's errors come out as sentences.
 
     FFmpeg decodes a picture of H.264 only to see what the header says already, which is most of
     the cost of opening it. In a clip of our ``own`` it believes the header, until it has to decode.
     """
-    accelerated = hardware(decoder)
     try:
         container = av.open(
             # Whatever its name looks like, it is a file: not concat:, not pipe:, not http:.
@@ -95,11 +87,16 @@ def open_film(
                 "max_streams": str(limits.streams + 1),
             },
             metadata_errors="replace",  # titles are in any encoding, and nobody reads them here
-            hwaccel=accelerated,
+            hwaccel=hardware(decoder),
         )
     except av.error.FFmpegError as error:
         if isinstance(error, av.error.MemoryError):
-            limits.refuse_memory()
+            # FFmpeg does not say which of the two it was.
+            raise FilmError(
+                f"the file has more than {limits.streams} tracks, or asks for more memory than "
+                "there is. Usually its header is damaged, or it was made to exhaust memory; copy "
+                "the tracks that matter into a new file, or raise --max-streams."
+            ) from error
         raise FilmError(
             f"it could not be opened as a video container ({error.strerror}). The file is empty, "
             "cut off before its index, encrypted, or not a video at all. Try to play it, and "
@@ -107,7 +104,12 @@ def open_film(
         ) from error
     with container:
         try:
-            limits.refuse_streams(len(container.streams))
+            if len(container.streams) > limits.streams:
+                raise FilmError(
+                    f"the file has {len(container.streams)} tracks or more, and {limits.streams} "
+                    "are the limit. Usually its header is damaged, or it was made to exhaust "
+                    "memory; copy the tracks that matter into a new file, or raise --max-streams."
+                )
             for stream in container.streams.video:
                 if has_decoder(stream):
                     stream.codec_context.options = {"max_pixels": str(limits.decoder_pixels)}
@@ -125,19 +127,14 @@ def open_film(
 def _decoders(without: str | None) -> str:
     """The names of all decoders of pictures and sound but one; subtitles are left alone."""
     names = []
-    for name in sorted(codecs_available):
-        if name == without:
-            continue
-        try:
-            codec = Codec(name, "r")
-        except ValueError:  # it only encodes
-            continue
-        if codec.type in ("video", "audio"):
-            names.append(name)
+    for name in sorted(av.codecs_available):
+        with suppress(ValueError):  # it only encodes
+            if name != without and av.Codec(name, "r").type in ("video", "audio"):
+                names.append(name)
     return ",".join(names)
 
 
-def video_stream(container: InputContainer) -> VideoStream:
+def video_stream(container: av.container.InputContainer) -> av.VideoStream:
     """The first moving picture: a cover image is a video stream too, but not a film."""
     for stream in container.streams.video:
         if not stream.disposition & Disposition.attached_pic:
@@ -148,10 +145,10 @@ def video_stream(container: InputContainer) -> VideoStream:
     )
 
 
-def track_of(container: InputContainer, video: Video) -> VideoStream:
+def track_of(container: av.container.InputContainer, video: Video) -> av.VideoStream:
     """The moving picture of a film that was probed."""
     stream = container.streams[video.stream_index]
-    assert isinstance(stream, VideoStream)
+    assert isinstance(stream, av.VideoStream)
     return stream
 
 
@@ -161,7 +158,7 @@ def has_decoder(stream: Stream) -> bool:
     return context is not None
 
 
-def ignore_other_streams(container: InputContainer, wanted: set[int]) -> None:
+def ignore_other_streams(container: av.container.InputContainer, wanted: set[int]) -> None:
     """Tell the demuxer not even to read subtitles, data, further tracks and attachments."""
     for stream in container.streams:
         if stream.index not in wanted:
@@ -173,7 +170,13 @@ def probe(file: str | BinaryIO, source: Source, size: int, limits: Limits = USUA
     described = descriptions(file)
     with open_film(file, limits) as container:
         stream = video_stream(container)
-        refuse_locked(stream, described)
+        if is_locked(described, stream.id) or MATROSKA_KEY in stream.metadata:
+            # Decoders make something of it all the same, which nobody should take for the film.
+            raise FilmError(
+                "its video is encrypted, and finecut has no keys. Usually it was downloaded from a "
+                "service with copy protection. Get an unencrypted copy, or leave it out of the "
+                "input."
+            )
         if not has_decoder(stream):
             raise FilmError(
                 "its video codec is unknown here. Usually the file is encrypted, damaged or in a "
@@ -181,7 +184,14 @@ def probe(file: str | BinaryIO, source: Source, size: int, limits: Limits = USUA
             )
         ignore_other_streams(container, {stream.index})
         limits.refuse_pixels(stream.codec_context.width, stream.codec_context.height)
-        framerate = _framerate(stream)
+        rate = stream.average_rate or stream.base_rate
+        if not rate:
+            raise FilmError(
+                "the video track has no frame rate, so it cannot be divided into spans. Usually "
+                "the file contains one picture, or the recording was cut off. Remux it with a "
+                "constant rate."
+            )
+        framerate = rate.numerator / rate.denominator
         if not _counts_from_zero(container):
             _check_length(_duration(container, stream, 0), framerate, size, limits)
         times, feed = Times(container, stream, limits), packets(container, stream)
@@ -191,46 +201,29 @@ def probe(file: str | BinaryIO, source: Source, size: int, limits: Limits = USUA
         slowest = min(rate for rate in (stream.average_rate, stream.base_rate) if rate)
         _check_length(duration, float(slowest), size, limits)
         # Truncated as the reference does: the ids of the last clips depend on it.
-        pace = pace_of(file, times, feed, first_pts, seconds=duration) or Pace(framerate)
-        num_frames = pace.num_frames or int(duration * pace.framerate)
+        paced = pace_of(file, times, feed, first_pts, seconds=duration)
+        framerate, counted, uneven = paced or (framerate, None, False)
+        sound = next(iter(container.streams.audio), None)
         return Video(
             source=source,
             size=size,
             stream_index=stream.index,
             width=stream.codec_context.width,
             height=stream.codec_context.height,
-            framerate=pace.framerate,
-            num_frames=num_frames,
+            framerate=framerate,
+            num_frames=counted or int(duration * framerate),
             duration=duration,
             video_codec=stream.codec_context.codec.canonical_name,
             pixel_format=pixel_format,
-            audio_codec=_audio_codec(container),
+            audio_codec=(
+                sound.codec_context.codec.canonical_name
+                if sound is not None and has_decoder(sound)
+                else None
+            ),
             bit_rate_k=int((stream.bit_rate or UNKNOWN_BIT_RATE_K * 1024) / 1024),
             first_pts=first_pts,
-            uneven=pace.uneven,
+            uneven=uneven,
         )
-
-
-def refuse_locked(stream: VideoStream, described: Descriptions) -> None:
-    """Decoders make something even of encrypted pictures, which nobody should take for the film."""
-    if is_locked(described, stream.id) or MATROSKA_KEY in stream.metadata:
-        raise FilmError(
-            "its video is encrypted, and finecut has no keys. Usually it was downloaded from a "
-            "service with copy protection. Get an unencrypted copy, or leave it out of the input."
-        )
-
-
-def _audio_codec(container: InputContainer) -> str | None:
-    first = next(iter(container.streams.audio), None)
-    if first is None or not has_decoder(first):
-        return None
-    return first.codec_context.codec.canonical_name
-
-
-def constant_rate(stream: VideoStream) -> Fraction | None:
-    """The frame rate when all frames lie on one grid, else ``None`` (variable frame rate)."""
-    rate = stream.average_rate
-    return rate if rate and rate == stream.base_rate else None
 
 
 @contextmanager
@@ -239,42 +232,35 @@ def open_clip(
     limits: Limits = USUAL_LIMITS,
     threads: int = DECODE_THREADS,
     own: bool = False,
-) -> Iterator[tuple[InputContainer, VideoStream, Clock]]:
-    """A clip's pictures, and their clock; ``own`` as in :func:`open_film`."""
+    of: Video | None = None,
+) -> Iterator[tuple[av.container.InputContainer, av.VideoStream, Clock]]:
+    """The pictures of a clip, or of a video, and their clock; ``own`` as in :func:`open_film`."""
     with open_film(file, limits, own) as container:
-        stream = video_stream(container)
+        stream = video_stream(container) if of is None else track_of(container, of)
         if not has_decoder(stream):
             raise FilmError("its video codec is unknown here: usually the file is damaged")
         ignore_other_streams(container, {stream.index})
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = threads
-        yield container, stream, clip_clock(stream)
+        yield container, stream, clock_of(stream, of)
 
 
-def clock_of(stream: VideoStream, video: Video) -> Clock:
-    """The time of a film that was probed: what a header calls a constant rate may be none."""
-    rate = None if video.uneven else constant_rate(stream)
-    return Clock(stream.time_base or UNKNOWN_BASE, video.first_pts, rate)
+def clock_of(stream: av.VideoStream, video: Video | None, first_pts: int = 0) -> Clock:
+    """The time of a video that was probed, or of a clip of ours, whose header says the truth."""
+    rate = stream.average_rate
+    # All frames lie on one grid; of other files, what a header calls a constant rate may be none.
+    even = rate and rate == stream.base_rate and not (video and video.uneven)
+    return Clock(
+        stream.time_base or Fraction(1),
+        video.first_pts if video else first_pts,
+        rate if even else None,
+    )
 
 
-def clip_clock(stream: VideoStream, first_pts: int = 0) -> Clock:
-    """The time of a clip of ours, whose header says the truth."""
-    return Clock(stream.time_base or UNKNOWN_BASE, first_pts, constant_rate(stream))
-
-
-def _framerate(stream: VideoStream) -> float:
-    rate = stream.average_rate or stream.base_rate
-    if not rate:
-        raise FilmError(
-            "the video track has no frame rate, so it cannot be divided into spans. Usually the "
-            "file contains one picture, or the recording was cut off. Remux it with a constant "
-            "rate."
-        )
-    return rate.numerator / rate.denominator
-
-
-def _duration(container: InputContainer, stream: VideoStream, first_pts: int) -> float:
-    base = stream.time_base or UNKNOWN_BASE
+def _duration(
+    container: av.container.InputContainer, stream: av.VideoStream, first_pts: int
+) -> float:
+    base = stream.time_base or Fraction(1)
     if stream.duration is not None:
         seconds = stream.duration * base.numerator / base.denominator
     elif container.duration is not None:
@@ -290,7 +276,7 @@ def _duration(container: InputContainer, stream: VideoStream, first_pts: int) ->
     return float(f"{seconds:.6f}")
 
 
-def _counts_from_zero(container: InputContainer) -> bool:
+def _counts_from_zero(container: av.container.InputContainer) -> bool:
     """Matroska's length counts from 0, also when its first picture is shown later."""
     return container.format.name.startswith("matroska")
 
@@ -303,17 +289,22 @@ def _check_length(seconds: float, framerate: float, size: int, limits: Limits) -
             f"the header promises {frames:.0f} frames in {size} bytes, which is impossible. The "
             "header is damaged: remux the file so that its length is measured again."
         )
-    limits.refuse_seconds(seconds)
+    if seconds > limits.seconds:
+        raise FilmError(
+            f"the video is {seconds:,.0f} s long; the limit is {limits.seconds:,.0f} s. Usually "
+            "its header is damaged or its clock jumps. Remux the file so that its length is "
+            "measured again, split it, or raise --max-seconds."
+        )
     limits.refuse_frames(frames)
 
 
-def stamp(container: InputContainer, frame: av.VideoFrame) -> int | None:
+def stamp(container: av.container.InputContainer, frame: av.VideoFrame) -> int | None:
     """The tick at which a frame is shown. AVI only has times for decoding, in order of showing."""
     return frame.dts if container.format.name == "avi" else frame.pts
 
 
 def _first_frame(
-    container: InputContainer, feed: Iterator[av.Packet[Any]], limits: Limits
+    container: av.container.InputContainer, feed: Iterator[av.Packet[Any]], limits: Limits
 ) -> tuple[int, str]:
     for packet in feed:
         for frame in decode(packet, limits) or ():
@@ -327,7 +318,7 @@ def _first_frame(
     )
 
 
-def packets(container: InputContainer, *streams: Stream) -> Iterator[av.Packet[Any]]:
+def packets(container: av.container.InputContainer, *streams: Stream) -> Iterator[av.Packet[Any]]:
     """The packets of these streams, each a sign of life."""
     for packet in container.demux(*streams):
         beat()
@@ -335,15 +326,28 @@ def packets(container: InputContainer, *streams: Stream) -> Iterator[av.Packet[A
 
 
 def decoded(
-    container: InputContainer, stream: VideoStream, limits: Limits = USUAL_LIMITS
+    container: av.container.InputContainer, stream: av.VideoStream, limits: Limits = USUAL_LIMITS
 ) -> Iterator[av.VideoFrame]:
     """All frames of this track that are not damaged."""
     for packet in packets(container, stream):
         yield from decode(packet, limits) or ()
 
 
+def timed(
+    container: av.container.InputContainer,
+    stream: av.VideoStream,
+    clock: Clock,
+    limits: Limits = USUAL_LIMITS,
+) -> Iterator[tuple[Fraction, av.VideoFrame]]:
+    """The same, each with the time at which it is shown, if it has one."""
+    for frame in decoded(container, stream, limits):
+        pts = stamp(container, frame)
+        if pts is not None:
+            yield clock.seconds(pts), frame
+
+
 def decode(
-    packet: av.Packet[VideoStream], limits: Limits = USUAL_LIMITS
+    packet: av.Packet[av.VideoStream], limits: Limits = USUAL_LIMITS
 ) -> list[av.VideoFrame] | None:
     """The frames a packet gives, or ``None`` when its data is damaged (players go on there too)."""
     try:
@@ -353,10 +357,16 @@ def decode(
         context = packet.stream.codec_context
         limits.refuse_pixels(context.width, context.height)
         if context.is_hwaccel and isinstance(error, NOT_THE_DATA):
-            reason = f"the GPU could not decode a frame ({error})"
-            raise DecoderMissing.because(NVDEC, reason) from error
+            raise DecoderMissing.because(
+                NVDEC, f"the GPU could not decode a frame ({error})"
+            ) from error
         if isinstance(error, av.error.ArgumentError) and not context.width:
-            limits.refuse_size()
+            # The decoder refused a picture and kept its size to itself.
+            raise FilmError(
+                f"a picture of it has more than {limits.pixels:,} pixels, which are the limit, or "
+                "a size that no picture has. Usually a header is damaged, or the file was made to "
+                "exhaust memory; scale it down, or raise --max-pixels."
+            ) from error
         return None
     for frame in frames:
         limits.refuse_pixels(frame.width, frame.height)
@@ -364,7 +374,7 @@ def decode(
 
 
 def decoded_alone(
-    context: VideoCodecContext, some: Sequence[av.Packet[Any]], limits: Limits
+    context: av.VideoCodecContext, some: Sequence[av.Packet[Any]], limits: Limits
 ) -> Iterator[av.VideoFrame]:
     """The frames of these packets as if no others followed; damaged ones are left out."""
     delay = context.reorder_depth

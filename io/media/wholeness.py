@@ -5,8 +5,6 @@ two packets, or no packet before the promised end, may be damage, or a picture t
 as long. The structure of the file tells which: only the heads of its parts are read.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,8 +24,8 @@ KNOWN = HOLDERS | {
 }
 #: Bytes of the longest head: four of a name, eight of a size.
 HEAD = 12
-#: Parts between two signs of life, and the most that are looked at (a day has seven million).
-OFTEN, MOST = 1000, 10_000_000
+#: The most parts that are looked at (a day has seven million).
+MOST = 10_000_000
 
 
 def is_known(form: str) -> bool:
@@ -68,50 +66,42 @@ def raw(file: str | BinaryIO) -> Iterator[BinaryIO]:
         file.seek(place)
 
 
-def _reached(file: BinaryIO, place: int, until: int) -> int | None:
+def _reached(file: BinaryIO, place: int | None, until: int) -> int | None:
     """Where the first part begins at or behind ``until``; ``None`` when they do not go so far."""
-    number = 0
-    while place < until:
-        number += 1
-        if number % OFTEN == 0:
-            beat()
-        head = _element(file, place)
-        if head is None or head[0] not in KNOWN or number > MOST:
-            return None
-        name, place, length = head
-        if name not in HOLDERS:
-            if length is None:
-                return None
-            place += length
-    return place
+    for _ in range(MOST):
+        if place is None or place >= until:
+            return place
+        beat()
+        name, body, end = _element(file, place)
+        place = body if name in HOLDERS else end if name in KNOWN else None
+    return None
 
 
 def _segment_end(file: BinaryIO, size: int) -> int | None:
     """Where the segment says that it ends; one that was recorded live does not say it."""
-    place = 0
-    while head := _element(file, place):
-        name, body, length = head
+    place: int | None = 0
+    while place is not None:
+        name, _, end = _element(file, place)
         if name == SEGMENT:
-            return size if length is None else body + length
-        if name not in KNOWN or length is None:
-            return None
-        place = body + length
+            return size if end is None else end
+        place = end if name in KNOWN else None
     return None
 
 
-def _element(file: BinaryIO, place: int) -> tuple[int, int, int | None] | None:
-    """The name of the part that begins there, where its body begins, and its length if known."""
+def _element(file: BinaryIO, place: int) -> tuple[int, int, int | None]:
+    """The name of the part that begins there, 0 if none does, where its body begins, and where it
+    ends if that is known.
+    """
     file.seek(place)
     head = file.read(HEAD)
     wide = _width(head)
-    name = int.from_bytes(head[:wide], "big")
     rest = head[wide:]
     long = _width(rest)
     if not 0 < wide <= 4 or not 0 < long <= min(8, len(rest)):
-        return None
-    length = int.from_bytes(rest[:long], "big") & ((1 << 7 * long) - 1)
-    unknown = length == (1 << 7 * long) - 1
-    return name, place + wide + long, None if unknown else length
+        return 0, 0, None
+    body, unknown = place + wide + long, (1 << 7 * long) - 1
+    length = int.from_bytes(rest[:long], "big") & unknown
+    return int.from_bytes(head[:wide], "big"), body, None if length == unknown else body + length
 
 
 def _width(head: bytes) -> int:

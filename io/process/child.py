@@ -1,17 +1,26 @@
-"""What a child does: it works on one task after the other, and sends what they yield to the parent.
+"""The process that forks children, and what a child does.
+
+The fork server imported everything once, has one thread, and does no work:
+
+control line   {"fork": 7} and the child's line ─▶   ◀─ {"born": pid} or {"error": …}
+               {"kill": 7}                      ─▶   ◀─ {"ended": 7, "status": …}
+
+A child works on one task after the other, and sends what they yield to the parent:
 
 parent   ──── pickled tasks ───▶   child
          ◀─ D data │ B beat │ E end │ X error ─   each a kind, a length and the bytes
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
+import gc
+import importlib
+import json
 import math
 import os
 import pickle
 import resource
+import select
 import signal
 import socket
 import struct
@@ -31,6 +40,8 @@ LONGEST_FRAME: Final = 64 << 20
 PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
 #: When a machine runs out of memory, the kernel takes the child and not the worker.
 OOM_SCORE: Final = "500"
+#: Seconds after which the server checks again whether its parent is still there.
+PARENT_CHECK: Final = 2.0
 
 
 class _Line:
@@ -69,6 +80,82 @@ def beat() -> None:
         _LINE.send(BEAT)
 
 
+# ── the server ───────────────────────────────────────────────────────────────────────────────────
+
+
+def serve(control_number: int, modules: list[str]) -> None:
+    """Fork a child whenever the parent asks, and report how each ended."""
+    control = socket.socket(fileno=control_number)
+    control.set_inheritable(False)
+    parent = os.getppid()
+    gc.disable()  # nothing that is imported is garbage
+    for module in modules:
+        importlib.import_module(module)
+    gc.enable()
+    ctypes.CDLL(None)  # loaded before forking, not in every child
+    pipe = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(pipe[1], warn_on_full_buffer=False)
+    gc.collect()
+    gc.freeze()
+    _send(control, {"ready": True})
+    poll = select.poll()
+    for number in (control.fileno(), pipe[0]):
+        poll.register(number, select.POLLIN)
+    children: dict[int, int] = {}
+    while os.getppid() == parent:
+        ready = {number for number, _ in poll.poll(PARENT_CHECK * 1000)}
+        if pipe[0] in ready:
+            os.read(pipe[0], 1 << 12)
+        if control.fileno() in ready and not _obey(control, children, pipe):
+            break
+        _report_ended(control, children)
+    # The kernel kills the children when this process is over.
+
+
+def _obey(control: socket.socket, children: dict[int, int], pipe: tuple[int, int]) -> bool:
+    """Do one thing that the parent asks for; whether there is a parent."""
+    try:
+        message, numbers, _, _ = socket.recv_fds(control, 1 << 16, 1)
+    except OSError:
+        return False
+    if not message:
+        return False
+    asked = json.loads(message)
+    if asked.get("kill") in children:
+        os.kill(children[asked["kill"]], signal.SIGKILL)
+    if "fork" in asked:
+        with socket.socket(fileno=numbers[0]) as line:
+            server = os.getpid()
+            try:
+                pid = os.fork()
+            except OSError as error:
+                _send(control, {"error": str(error)})
+                return True
+            if not pid:
+                control.close()
+                live(line, server, pipe)
+            children[asked["fork"]] = pid
+            _send(control, {"born": pid})
+    return True
+
+
+def _report_ended(control: socket.socket, children: dict[int, int]) -> None:
+    for number, pid in list(children.items()):
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            del children[number]
+            _send(control, {"ended": number, "status": status})
+
+
+def _send(control: socket.socket, what: dict[str, Any]) -> None:
+    with contextlib.suppress(OSError):  # without a parent, the next check ends it all
+        control.send(json.dumps(what).encode())
+
+
+# ── the child ────────────────────────────────────────────────────────────────────────────────────
+
+
 def live(line: socket.socket, server: int, pipe: tuple[int, int]) -> NoReturn:
     """The whole life of a child that this server forked; the pipe is the server's."""
     code = 1
@@ -86,18 +173,12 @@ def live(line: socket.socket, server: int, pipe: tuple[int, int]) -> NoReturn:
             _limit(resource.RLIMIT_CORE, 0)
             _LINE.socket = line
             tasks = line.makefile("rb")
-            while _has_more(tasks):
-                _work(tasks)
+            with contextlib.suppress(OSError):  # the parent is gone
+                while tasks.peek(1):
+                    _work(tasks)
             code = 0
     finally:
         os._exit(code)
-
-
-def _has_more(tasks: Any) -> bool:
-    """Whether the parent has another task; waits until that is known."""
-    with contextlib.suppress(OSError):
-        return bool(tasks.peek(1))
-    return False
 
 
 def _work(tasks: BinaryIO) -> None:
@@ -111,7 +192,8 @@ def _work(tasks: BinaryIO) -> None:
         for data in function(*args):
             _LINE.send(DATA, data)
         del function, args
-        _LINE.send(END, _resident_mb().to_bytes(4, "big"))
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        _LINE.send(END, (pages * resource.getpagesize() >> 20).to_bytes(4, "big"))
     finally:
         error = sys.exc_info()[1]
         if error is not None:
@@ -123,8 +205,3 @@ def _limit(which: int, most: int) -> None:
     """Only the soft limit: the next task may need another."""
     _, hard = resource.getrlimit(which)
     resource.setrlimit(which, (most if hard < 0 else min(most, hard), hard))
-
-
-def _resident_mb() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() >> 20

@@ -16,8 +16,6 @@ however it dies, and the kernel kills the children when the nursery does.
 Only Linux has all that this needs: ask :func:`possible`.
 """
 
-from __future__ import annotations
-
 import atexit
 import contextlib
 import os
@@ -30,8 +28,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from finecut.io.process.child import BROKE, DATA, END
-from finecut.io.process.nursery import Child, ChildDied, Nursery, Silent
-from finecut.io.storage.halting import is_halted, when_halted
+from finecut.io.process.nursery import Child, ChildDied, Nonsense, Nursery
+from finecut.io.storage.fence import is_halted, when_halted
 
 __all__ = [
     "USUAL_LIMITS",
@@ -57,7 +55,7 @@ class ChildLimits:
     cpu_seconds: float = 14400
     #: Without any sign of life: no data and no :func:`beat`.
     stall_seconds: float = 300
-    #: Whose work it is: its children are killed when this run is halted (:mod:`halting`).
+    #: Whose work it is: its children are killed when this run is halted (:mod:`fence`).
     run: str = ""
 
 
@@ -101,15 +99,16 @@ def run_in_child(
             while kind != END:
                 kind, body = child.receive(limits.stall_seconds)
                 if kind == BROKE:
-                    error = body.decode(errors="replace")
-                    raise ChildDied(f"the work in a child process failed with {error}")
+                    raise ChildDied(
+                        f"the work in a child process failed with {body.decode(errors='replace')}"
+                    )
                 if kind == DATA:
                     yield body
         child.tasks += 1
         child.kept_mb = int.from_bytes(body, "big")
         well = True
-    except Silent as silence:
-        raise ChildDied(_end_of(child, str(silence), limits)) from None
+    except (OSError, Nonsense) as silence:
+        raise ChildDied(_end_of(child, silence, limits)) from None
     finally:
         child.nursery.keep(child) if well else child.nursery.discard(child)
 
@@ -175,15 +174,16 @@ class _Here:
 
     def leave(self) -> None:
         """At the end of the process."""
-        self.closed = True
+        kill_all(for_good=True)
         if self.nursery is not None:
-            self.nursery.kill()
             self.nursery.process.wait()
 
     def forget(self) -> None:
         """In a copy of this process: the nursery is not its own."""
         if self.nursery is not None:
-            self.nursery.close_lines()
+            # Nor are these lines, which must not keep anyone alive.
+            for line in [self.nursery.control, *self.nursery.lines.values()]:
+                line.close()
         # Not let go of: its process would seem to be left running.
         self._original, self.nursery, self._lock = self.nursery, None, threading.Lock()
 
@@ -195,57 +195,56 @@ os.register_at_fork(after_in_child=_HERE.forget)
 
 # ── what ended a child ───────────────────────────────────────────────────────────────────────────
 
-
-def _end_of(child: Child, silence: str, limits: ChildLimits) -> str:
-    """Why there is nothing more to come from this child."""
-    if silence == "stalled":
-        return (
-            f"the work gave no sign of life for {limits.stall_seconds:g} s and was ended. "
-            "Usually a decoder hangs on a damaged file, or the disk or network that it is read "
-            "from hangs. Re-encode the file, or allow more time."
-        )
-    if silence == "nonsense":
-        return (
-            "the child process returned invalid data and was ended. Usually the file made its "
-            "decoder write out of bounds. Do not trust the file; leave it out."
-        )
-    # It is about to end by itself: what ended it has to be known before it is killed.
-    status = child.nursery.status_of(child)
-    if status is not None:
-        return _death(status, limits)
-    if child.nursery.gone:
-        return (
-            "all child processes of this worker were ended, along with the one that starts them. "
-            "Usually the run was stopped, or the machine ran out of memory. If nobody stopped "
-            "it, use fewer workers or a larger machine."
-        )
-    return (
+#: What to say of each end: silence, a signal, an exit.
+_ENDS: Final = {
+    "stalled": (
+        "the work gave no sign of life for {limits.stall_seconds:g} s and was ended. "
+        "Usually a decoder hangs on a damaged file, or the disk or network that it is read "
+        "from hangs. Re-encode the file, or allow more time."
+    ),
+    "nonsense": (
+        "the child process returned invalid data and was ended. Usually the file made its "
+        "decoder write out of bounds. Do not trust the file; leave it out."
+    ),
+    "all": (
+        "all child processes of this worker were ended, along with the one that starts them. "
+        "Usually the run was stopped, or the machine ran out of memory. If nobody stopped "
+        "it, use fewer workers or a larger machine."
+    ),
+    "gone": (
         "the child process closed its connection but did not end, so it was abandoned. Try again."
-    )
+    ),
+    "exit": (
+        "the child process exited with code {code} in the middle of its work. Usually a library "
+        "gave up on a file that it could not handle. Re-encode the file, or leave it out."
+    ),
+    "SIGXCPU": (
+        "the work took more than {limits.cpu_seconds:g} s of processor time and was ended. "
+        "Usually the file claims wrong sizes, or it is very long. Re-encode or split it, or "
+        "allow more time."
+    ),
+    "SIGKILL": (
+        "the child process was killed from outside (SIGKILL). Usually the machine ran out of "
+        "memory. Use fewer workers, a larger machine, or a lower memory limit."
+    ),
+}
+_CRASHED: Final = (
+    "the child process crashed ({end}). Usually a damaged or hostile file triggered a bug "
+    "in FFmpeg. Re-encode the file with another program, or leave it out."
+)
 
 
-def _death(status: int, limits: ChildLimits) -> str:
-    if not os.WIFSIGNALED(status):
-        return (
-            f"the child process exited with code {os.waitstatus_to_exitcode(status)} in the "
-            "middle of its work. Usually a library gave up on a file that it could not handle. "
-            "Re-encode the file, or leave it out."
-        )
-    number = os.WTERMSIG(status)
-    if number == signal.SIGXCPU:
-        return (
-            f"the work took more than {limits.cpu_seconds:g} s of processor time and was ended. "
-            "Usually the file claims wrong sizes, or it is very long. Re-encode or split it, or "
-            "allow more time."
-        )
-    if number == signal.SIGKILL:
-        return (
-            "the child process was killed from outside (SIGKILL). Usually the machine ran out of "
-            "memory. Use fewer workers, a larger machine, or a lower memory limit."
-        )
-    known = number in {known.value for known in signal.Signals}
-    name = signal.Signals(number).name if known else f"signal {number}"
-    return (
-        f"the child process crashed ({name}). Usually a damaged or hostile file triggered a bug "
-        "in FFmpeg. Re-encode the file with another program, or leave it out."
-    )
+def _end_of(child: Child, silence: OSError | Nonsense, limits: ChildLimits) -> str:
+    """Why there is nothing more to come from this child."""
+    ends = {TimeoutError: "stalled", Nonsense: "nonsense"}
+    code, end = 0, ends.get(type(silence), "gone")
+    if end == "gone":
+        # It is about to end by itself: what ended it has to be known before it is killed.
+        status = child.nursery.status_of(child)
+        if status is not None:
+            code = os.waitstatus_to_exitcode(status)
+            names = {-known.value: known.name for known in signal.Signals}
+            end = names.get(code, f"signal {-code}") if code < 0 else "exit"
+        elif child.nursery.gone:
+            end = "all"
+    return _ENDS.get(end, _CRASHED).format(end=end, limits=limits, code=code)

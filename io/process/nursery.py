@@ -1,7 +1,5 @@
 """The parent's side: the fork server as a nursery, its children, and the lines to each of them."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
@@ -11,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, Final
 
 from finecut.io.process.child import BEAT, BROKE, DATA, END, HEAD, LONGEST_FRAME
@@ -36,7 +34,7 @@ ALONE: Final = {
 QUIET: Final = {"SVT_LOG": "1"}
 BEGIN: Final = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from finecut.io.process.fork_server import serve; "
+    "from finecut.io.process.child import serve; "
     "serve(int(sys.argv[2]), json.loads(sys.argv[3]))"
 )
 
@@ -45,30 +43,28 @@ class ChildDied(Exception):
     """A task that did not come to its end; the message says what ended it and what to do."""
 
 
-class Silent(Exception):
-    """Nothing more comes from a child: it is 'gone', or 'stalled', or it sends 'nonsense'."""
+class Nonsense(Exception):
+    """What comes from a child is none of its frames."""
 
 
 class Child:
     """The parent's end of one child."""
 
-    def __init__(self, nursery: Nursery, number: int, line: socket.socket) -> None:
+    def __init__(self, nursery: "Nursery", number: int, line: socket.socket) -> None:
         self.nursery, self.number, self.line = nursery, number, line
         self.tasks = self.kept_mb = 0
 
     def give(self, task: bytes, seconds: float) -> None:
-        with _silences():
-            self.line.settimeout(seconds)
-            self.line.sendall(task)
+        self.line.settimeout(seconds)
+        self.line.sendall(task)
 
     def receive(self, seconds: float) -> tuple[bytes, bytes]:
-        """The next frame, whole within this time."""
+        """The next frame, whole within this time; else a ``TimeoutError``, or an ``OSError``."""
         until = time.monotonic() + seconds
-        with _silences():
-            kind, length = HEAD.unpack(self._exactly(HEAD.size, until))
-            if kind not in {DATA, BEAT, END, BROKE} or length > LONGEST_FRAME:
-                raise Silent("nonsense")
-            return kind, self._exactly(length, until)
+        kind, length = HEAD.unpack(self._exactly(HEAD.size, until))
+        if kind not in {DATA, BEAT, END, BROKE} or length > LONGEST_FRAME:
+            raise Nonsense
+        return kind, self._exactly(length, until)
 
     def _exactly(self, length: int, until: float) -> bytes:
         got = bytearray(length)
@@ -77,10 +73,10 @@ class Child:
             self.line.settimeout(max(1e-3, until - time.monotonic()))
             count = self.line.recv_into(left)
             if not count:
-                raise Silent("gone")
+                raise ConnectionError
             left = left[count:]
             if left and time.monotonic() > until:
-                raise Silent("stalled")
+                raise TimeoutError
         return bytes(got)
 
     def kill(self) -> None:
@@ -92,16 +88,6 @@ class Child:
         poll = select.poll()
         poll.register(self.line, select.POLLIN)
         return not poll.poll(0)
-
-
-@contextlib.contextmanager
-def _silences() -> Iterator[None]:
-    try:
-        yield
-    except TimeoutError:
-        raise Silent("stalled") from None
-    except OSError:
-        raise Silent("gone") from None
 
 
 class Nursery:
@@ -145,8 +131,8 @@ class Nursery:
 
     def keep(self, child: Child) -> None:
         """For the next task, unless it has done enough."""
-        fresh = child.tasks < TASKS_OF_A_CHILD and child.kept_mb < MOST_KEPT_MB
         with self._news:
+            fresh = child.tasks < TASKS_OF_A_CHILD and child.kept_mb < MOST_KEPT_MB
             if fresh and not self.gone:
                 self._idle.append(child)
                 return
@@ -169,11 +155,6 @@ class Nursery:
         """The kernel kills its children."""
         self.gone = True
         self.process.kill()
-
-    def close_lines(self) -> None:
-        """In a copy of the parent: these lines are not its own, and must not keep anyone alive."""
-        for line in [self.control, *self.lines.values()]:
-            line.close()
 
     def ask(self, what: dict[str, int], *lines: socket.socket) -> None:
         with contextlib.suppress(OSError):  # whoever waits for the answer learns that it is gone
@@ -220,8 +201,14 @@ class Nursery:
     def _listen(self) -> None:
         """In a thread of its own: note what the server reports, for all others."""
         with contextlib.suppress(OSError):
-            while message := self.control.recv(1 << 16):
-                self._note(json.loads(message))
+            while line := self.control.recv(1 << 16):
+                message = json.loads(line)
+                with self._news:
+                    if "ended" not in message:
+                        self._answer = message
+                    elif message["ended"] in self.lines:
+                        self._ended[message["ended"]] = message["status"]
+                    self._news.notify_all()
         self.process.wait()
         with self._news:
             self.gone = True
@@ -230,11 +217,3 @@ class Nursery:
         for child in idle:
             self._forget(child)
         self.control.close()
-
-    def _note(self, message: dict[str, Any]) -> None:
-        with self._news:
-            if "ended" not in message:
-                self._answer = message
-            elif message["ended"] in self.lines:
-                self._ended[message["ended"]] = message["status"]
-            self._news.notify_all()

@@ -1,7 +1,5 @@
 """Work that waits for disks and networks, done by several threads side by side."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor

@@ -1,13 +1,10 @@
 """Object stores that Beam knows: Amazon's, Azure's, Hadoop's."""
 
-from __future__ import annotations
-
 import glob
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
@@ -19,7 +16,7 @@ class BeamStore:
     """A store through Beam's file systems."""
 
     @classmethod
-    def knowing(cls, uri: str) -> BeamStore:
+    def knowing(cls, uri: str) -> Self:
         """Itself, or a ``ValueError`` if Beam does not know this kind of store."""
         FileSystems.get_filesystem(uri)
         return cls()
@@ -28,13 +25,15 @@ class BeamStore:
         system = FileSystems.get_filesystem(uri)
         if not system.exists(uri):
             return None
-        size, written = int(system.size(uri)), system.last_updated(uri)
-        return Found(uri, size, f"{size} {written}", written)
+        return _found(uri, int(system.size(uri)), system.last_updated(uri))
 
     def matching(self, pattern: str, most: int | None, after: str | None) -> Page:
-        del after  # all of it is the first part
         [result] = FileSystems.match([pattern], limits=[most])
-        return Page([_found(one) for one in result.metadata_list], [])
+        found = [
+            _found(one.path, one.size_in_bytes, one.last_updated_in_seconds)
+            for one in result.metadata_list
+        ]
+        return Page(found, [])
 
     def inside(self, folder: str, after: str | None) -> Page:
         beginning = folder.rstrip("/") + "/"
@@ -51,11 +50,11 @@ class BeamStore:
         return _BeamFile(_opened(uri))
 
     def create(self, uri: str, data: bytes) -> None:
-        with writer(uri) as out:
+        with _created(uri) as out:
             out.write(data)
 
     def upload(self, uri: str, file: Path) -> None:
-        with file.open("rb") as data, writer(uri) as out:
+        with file.open("rb") as data, _created(uri) as out:
             shutil.copyfileobj(data, out, 1 << 20)
 
     def move(self, staged: str, final: str) -> None:
@@ -67,9 +66,8 @@ class BeamStore:
             _batched(lambda: FileSystems.delete([glob.escape(uri)]))
 
 
-def _found(one: Any) -> Found:
-    size, written = one.size_in_bytes, one.last_updated_in_seconds
-    return Found(one.path, size, f"{size} {written}", written)
+def _found(uri: str, size: int, written: float) -> Found:
+    return Found(uri, size, f"{size} {written}", written)
 
 
 class _BeamFile:
@@ -91,13 +89,10 @@ def _opened(uri: str) -> Any:
     return FileSystems.open(uri, compression_type=CompressionTypes.UNCOMPRESSED)
 
 
-@contextmanager
-def writer(path: str) -> Iterator[BinaryIO]:
-    """A new file. If it cannot be finished, a store has none of it, and a disk a part."""
-    with FileSystems.create(
-        path, "application/octet-stream", compression_type=CompressionTypes.UNCOMPRESSED
-    ) as out:
-        yield out
+def _created(uri: str) -> Any:
+    """A new object, of which there is none if it cannot be finished."""
+    kind, compression = "application/octet-stream", CompressionTypes.UNCOMPRESSED
+    return FileSystems.create(uri, kind, compression_type=compression)
 
 
 def _batched(work: Callable[[], None]) -> None:

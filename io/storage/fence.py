@@ -12,9 +12,10 @@ itself may be a link: it is resolved once. What lies below no fence is followed 
 what lies in a folder that is ``free``: inputs, even where they lie in an output.
 
 Local paths only: a store has no links.
-"""
 
-from __future__ import annotations
+And halting: a run that is given up writes nothing more and begins no work, wherever its threads
+are. A run is known by its staging folder, which no other has. Others in this process go on.
+"""
 
 import errno
 import logging
@@ -22,8 +23,9 @@ import os
 import posixpath
 import threading
 import weakref
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -249,3 +251,51 @@ def _remembered(folder: str) -> str:
 
 def _shown(text: str) -> str:
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+class _Halted:
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.runs: set[str] = set()
+        #: What to do when a run is halted.
+        self.then: defaultdict[str, list[Callable[[], object]]] = defaultdict(list)
+
+
+_HERE = _Halted()
+
+
+def _in_a_copy() -> None:
+    """A lock that another thread held when this process was copied is never let go here."""
+    _HERE.lock, _HERE.then = threading.Lock(), defaultdict(list)
+
+
+os.register_at_fork(after_in_child=_in_a_copy)
+
+
+def halt(run: str) -> None:
+    """From now on, and for good; from any thread."""
+    with _HERE.lock:
+        _HERE.runs.add(run)
+        then = list(_HERE.then[run])
+    for do in then:
+        do()
+
+
+def is_halted(run: str) -> bool:
+    return run in _HERE.runs
+
+
+@contextmanager
+def when_halted(run: str, do: Callable[[], object]) -> Iterator[None]:
+    """Within, ``do`` is done when the run is halted; at once, if it was before."""
+    with _HERE.lock:
+        _HERE.then[run].append(do)
+        late = run in _HERE.runs
+    try:
+        if late:
+            do()
+        yield
+    finally:
+        # In a copy of the process nothing waits.
+        with _HERE.lock, suppress(ValueError):
+            _HERE.then[run].remove(do)

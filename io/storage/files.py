@@ -7,11 +7,10 @@ Everything here tries again for a while when a disk or a store is only busy or o
 (``retry.py``), and then fails with an ``OSError``.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import glob
+import itertools
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -21,9 +20,8 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar, cast
 
 from finecut.io.storage.fence import is_within, leads_outside, refuse_outside
-from finecut.io.storage.ranges import RangedFile
 from finecut.io.storage.retry import DEADLINE_SECONDS, retried
-from finecut.io.storage.stores import Found, Page, store_for
+from finecut.io.storage.stores import Found, Page, RangedFile, store_for
 
 T = TypeVar("T")
 
@@ -107,39 +105,24 @@ def _walk(folder: str, folders_named: str) -> Iterator[str]:
     while waiting:
         here = waiting.pop()
         with _entries(here) as entries:
-            found = sorted(
-                (entry.name, _leads_to_folder(entry), entry.is_symlink()) for entry in entries
-            )
-        for name, is_folder, _ in found:
-            if not is_folder or (folders_named and name.endswith(folders_named)):
-                yield f"{here}/{name}"
+            found = sorted((entry.name, _is(entry.is_dir), entry.is_symlink()) for entry in entries)
+        yield from (
+            f"{here}/{name}"
+            for name, is_folder, _ in found
+            if not is_folder or (folders_named and name.endswith(folders_named))
+        )
         deeper = [name for name, is_folder, is_link in found if is_folder and not is_link]
         waiting += [f"{here}/{name}" for name in reversed(deeper)]
 
 
 def links_out_of(root: str) -> list[tuple[str, str]]:
     """The links at any depth of a folder that lead out of it, and where to."""
-    found: list[tuple[str, str]] = []
-    waiting = [] if is_remote(root) else [root]
     real = identity(root)
-    while waiting:
-        here = waiting.pop()
-        # What cannot be listed, or is gone, comes up when it is read.
-        with contextlib.suppress(OSError), os.scandir(here) as entries:
-            for entry in entries:
-                path = f"{here}/{entry.name}"
-                if entry.is_symlink():
-                    found.append((path, identity(path)))
-                elif entry.is_dir():
-                    waiting.append(path)
-    return sorted((path, place) for path, place in found if not is_within(place, real))
-
-
-def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link in a circle, or to where nobody may look
-        return False
+    # What cannot be listed, or is gone, comes up when it is read.
+    walk = () if is_remote(root) else os.walk(root)
+    paths = (f"{here}/{name}" for here, *inside in walk for name in itertools.chain(*inside))
+    links = ((path, identity(path)) for path in paths if is_symlink(path))
+    return sorted((path, place) for path, place in links if not is_within(place, real))
 
 
 @contextmanager
@@ -150,20 +133,17 @@ def _entries(folder: str) -> Iterator[Iterator[os.DirEntry[str]]]:
 
 
 def _is(kind: Callable[[], bool]) -> bool:
-    """What an entry is asked to be; a link that leads in a circle is neither file nor folder."""
-    try:
+    """What an entry is asked to be. A link in a circle, or to where nobody may look, is neither."""
+    with contextlib.suppress(OSError):
         return kind()
-    except OSError as error:
-        if error.errno != errno.ELOOP:
-            raise
-        return False
+    return False
 
 
 def some_file_in(folder: str, suffix: str) -> str | None:
     """Any one file of a folder whose name ends so, without listing them all."""
     if is_remote(folder):
-        found = _listed(f"{glob.escape(folder)}/*{glob.escape(suffix)}", most=1)
-        return next((one.uri for one in found), None)
+        pattern = f"{glob.escape(folder)}/*{glob.escape(suffix)}"
+        return next((one.uri for one in _listed(pattern, most=1)), None)
     if not is_folder(folder):
         return None
     with _entries(folder) as entries:
@@ -184,8 +164,7 @@ def files_in(folder: str) -> list[str]:
 def _inside(folder: str) -> tuple[list[str], list[str]]:
     """What lies in a folder itself: files, and folders."""
     if is_remote(folder):
-        store = store_for(folder)
-        pages = list(_pages(folder, lambda after: store.inside(folder, after)))
+        pages = list(_pages(folder, lambda after: store_for(folder).inside(folder, after)))
         files = sorted(one.uri for page in pages for one in page.objects)
         return files, sorted({path for page in pages for path in page.folders})
     if not is_folder(folder):
@@ -204,9 +183,8 @@ def written_below(folder: str) -> Iterator[tuple[str, float]]:
 
 def delete(objects: list[str]) -> None:
     """Remove objects of a store."""
-    store = store_for(objects[0])
     for uri in objects:
-        patiently(uri, partial(store.delete, uri))
+        patiently(uri, partial(store_for(uri).delete, uri))
 
 
 def matching(pattern: str) -> list[str]:
@@ -223,8 +201,7 @@ def _below(folder: str, most: int | None = None) -> Iterator[Found]:
 
 def _listed(pattern: str, most: int | None = None) -> Iterator[Found]:
     """The objects that a glob names."""
-    store = store_for(pattern)
-    for page in _pages(pattern, lambda after: store.matching(pattern, most, after)):
+    for page in _pages(pattern, lambda after: store_for(pattern).matching(pattern, most, after)):
         yield from page.objects
 
 
@@ -238,19 +215,24 @@ def _pages(uri: str, ask: Callable[[str | None], Page]) -> Iterator[Page]:
 
 
 def size_of(uri: str) -> int:
-    if is_remote(uri):
-        return _looked_at(uri).size
-    refuse_outside(uri)
-    return patiently(uri, Path(uri).stat).st_size
+    return _looked_at(uri).size
 
 
 def version_of(uri: str) -> str:
     """What changes when the file is replaced: its size, and when it was written or which it is."""
-    if is_remote(uri):
-        return _looked_at(uri).version
-    refuse_outside(uri)
-    found = patiently(uri, Path(uri).stat)
-    return f"{found.st_size} {found.st_mtime_ns}"
+    return _looked_at(uri).version
+
+
+def _looked_at(uri: str) -> Found:
+    if not is_remote(uri):
+        refuse_outside(uri)
+        said = patiently(uri, Path(uri).stat)
+        version = f"{said.st_size} {said.st_mtime_ns}"
+        return Found(uri, said.st_size, version, written=said.st_mtime)
+    found = patiently(uri, lambda: store_for(uri).look(uri))
+    if found is None:
+        raise FileNotFoundError(errno.ENOENT, "No such object", uri)
+    return found
 
 
 def read(uri: str, most: int | None = None) -> bytes:
@@ -262,30 +244,25 @@ def read(uri: str, most: int | None = None) -> bytes:
 
 
 def _whole(path: str, most: int | None) -> bytes:
-    """Without waiting: opening a pipe as usual waits until somebody writes to it."""
-    opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        found = os.fstat(opened)
-        if stat.S_ISDIR(found.st_mode):
-            raise IsADirectoryError(errno.EISDIR, "is a folder", path)
+    with open(path, "rb", opener=_without_waiting) as file:
+        found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):
             raise NotAFile(errno.EINVAL, "is a pipe or device, not a file", path)
         if most is not None and found.st_size > most:
             raise NotAFile(errno.EFBIG, f"has {found.st_size:,} bytes; the limit is {most:,}", path)
-        with os.fdopen(opened, "rb", closefd=False) as file:
-            return file.read()
-    finally:
-        os.close(opened)
+        return file.read()
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Opening a pipe as usual waits until somebody writes to it."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def read_if_there(uri: str) -> bytes | None:
     """The file, or ``None`` if there is none: one request where asking first would be two."""
-    if "\0" in uri:
-        return None  # no file has such a name
-    try:
-        return read(uri)
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        return None
+    with contextlib.suppress(FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        return None if "\0" in uri else read(uri)  # no file has such a name
+    return None
 
 
 def read_part(uri: str, start: int, length: int) -> bytes:
@@ -324,12 +301,11 @@ def open_source(uri: str) -> Iterator[str | BinaryIO]:
 @contextmanager
 def open_file(uri: str) -> Iterator[BinaryIO]:
     """The same as a file that is read, wherever it lies."""
-    with open_source(uri) as source:
-        if isinstance(source, str):
-            with Path(source).open("rb") as file:
-                yield file
-        else:
-            yield source
+    with (
+        open_source(uri) as source,
+        Path(source).open("rb") if isinstance(source, str) else source as file,
+    ):
+        yield file
 
 
 def patiently(uri: str, work: Callable[[], T]) -> T:
@@ -340,13 +316,6 @@ def patiently(uri: str, work: Callable[[], T]) -> T:
         if error.errno is not None and error.filename is None:
             error.filename = uri  # an error of an open file does not name it
         raise
-
-
-def _looked_at(uri: str) -> Found:
-    found = patiently(uri, lambda: store_for(uri).look(uri))
-    if found is None:
-        raise FileNotFoundError(errno.ENOENT, "No such object", uri)
-    return found
 
 
 def _is_object(uri: str) -> bool:

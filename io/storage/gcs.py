@@ -6,8 +6,6 @@ names the generations it speaks of: an object is replaced only if it is still th
 looked at. Documents are written whole, and of two writers the last one wins.
 """
 
-from __future__ import annotations
-
 import contextlib
 import mimetypes
 import os
@@ -124,7 +122,7 @@ class GoogleStore:
     def _copy(self, source: storage.Blob, final: str) -> None:
         for _ in range(LOOKS):
             there = _known(_blob(final))
-            if there is not None and _same(there, source):
+            if there is not None and (there.size, there.crc32c) == (source.size, source.crc32c):
                 return  # an attempt was heard, and only its answer was lost
             # Unless somebody is faster: then it is looked at again.
             with contextlib.suppress(PreconditionFailed):
@@ -166,7 +164,7 @@ class _Generation:
             return bytes(blob.download_as_bytes(start=start, end=end, timeout=SILENCE, retry=None))
 
     def close(self) -> None:
-        pass
+        """Nothing is held open."""
 
 
 def _page(uri: str, prefix: str, after: str | None, delimiter: str) -> Page:
@@ -248,25 +246,22 @@ def _credentials() -> tuple[Any, str]:
     Google's library looks for credentials on a server that only Google's machines have, and waits
     for it for up to a minute everywhere else.
     """
-    if not may_have_credentials():
-        return AnonymousCredentials(), "none"
-    try:
-        credentials, project = google.auth.default(
-            scopes=["https://www.googleapis.com/auth/devstorage.read_write"]
-        )
-    except DefaultCredentialsError:
-        if _named_by_a_file() or _is_googles():
-            raise
-        return AnonymousCredentials(), "none"  # a cluster, but not one of Google's
-    return credentials, project or "none"
+    if may_have_credentials():
+        try:
+            credentials, project = google.auth.default(
+                scopes=["https://www.googleapis.com/auth/devstorage.read_write"]
+            )
+            return credentials, project or "none"
+        except DefaultCredentialsError:
+            if _named_by_a_file() or _is_googles():
+                raise  # otherwise it is a cluster, but not one of Google's
+    return AnonymousCredentials(), "none"
 
 
 def may_have_credentials() -> bool:
     """Whether it is worth looking for credentials: a file names them, or this machine has some."""
-    if _stands_in():
-        return False
     on_a_cluster = bool(os.environ.get("KUBERNETES_SERVICE_HOST")) and not _never_look()
-    return _named_by_a_file() or _is_googles() or on_a_cluster
+    return not _stands_in() and (_named_by_a_file() or _is_googles() or on_a_cluster)
 
 
 def _never_look() -> bool:
@@ -309,13 +304,10 @@ def _parts(uri: str) -> tuple[str, str]:
     return bucket, name
 
 
-def _uri(blob: storage.Blob) -> str:
-    return f"{GOOGLE}{blob.bucket.name}/{blob.name}"
-
-
 def _found(blob: storage.Blob) -> Found:
     written = blob.updated.timestamp() if blob.updated else 0.0
-    return Found(_uri(blob), int(blob.size or 0), f"{blob.size} {blob.generation}", written)
+    uri, version = f"{GOOGLE}{blob.bucket.name}/{blob.name}", f"{blob.size} {blob.generation}"
+    return Found(uri, int(blob.size or 0), version, written)
 
 
 def _known(blob: storage.Blob) -> storage.Blob | None:
@@ -325,10 +317,6 @@ def _known(blob: storage.Blob) -> storage.Blob | None:
     except NotFound:
         return None
     return blob
-
-
-def _same(one: storage.Blob, other: storage.Blob) -> bool:
-    return bool((one.size, one.crc32c) == (other.size, other.crc32c))
 
 
 def _kind(uri: str) -> str:
@@ -355,11 +343,10 @@ def _plainly(uri: str) -> Iterator[None]:
 
 def _is_passing(error: GoogleAuthError) -> bool:
     """Whether the server that gives out credentials was only away."""
-    if error.retryable or isinstance(error, TransportError):
-        return True
     # Its absence has these words, and so is its refusal to be asked too often.
     asked = isinstance(error, RefreshError | DefaultCredentialsError) and _is_googles()
-    return asked and not isinstance(error, InvalidOperation)
+    refused = asked and not isinstance(error, InvalidOperation)
+    return bool(error.retryable) or isinstance(error, TransportError) or refused
 
 
 def _refusal() -> str:

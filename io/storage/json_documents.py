@@ -1,19 +1,20 @@
-"""A JSON document, as anybody may have left it: what it says, or what is wrong with it.
+"""JSON documents and lists, as anybody may have left them: what they say, or what is wrong.
 
-Whoever reads one may do with it what documents are for: write it again, add its numbers up, hand
-its texts on. What would break them there is refused here, by name: what is no file, or too large,
-what is no text, numbers that are none, texts that cannot be written, and what is nested so deeply
-that nobody could have meant it.
+Whoever reads a document may do with it what documents are for: write it again, add its numbers up,
+hand its texts on. What would break them there is refused here, by name: what is no file, or too
+large, what is no text, numbers that are none, texts that cannot be written, and what is nested so
+deeply that nobody could have meant it.
 """
 
-from __future__ import annotations
-
+import csv
+import io
 import json
 import math
 import re
 from contextlib import suppress
 from typing import Any, Final, NoReturn
 
+from finecut.io.errors import UserError
 from finecut.io.storage import files as shelf
 
 #: Documents of a million clips are smaller.
@@ -28,6 +29,10 @@ _SURROGATE: Final = re.compile(rb"\\[uU][dD][89a-fA-F]")
 
 class BadDocument(ValueError):
     """A document that is there and cannot be used; the message says why (``is no JSON …``)."""
+
+
+class BadList(UserError, ValueError):
+    """A file that is no list; the message says why, and what to do."""
 
 
 def parsed(data: bytes) -> dict[str, Any]:
@@ -130,3 +135,32 @@ def _refuse_surrogates(value: Any) -> None:
             f"contains half a character (\\u{ord(error.object[error.start]):04x}), which "
             "is not allowed in text"
         ) from error
+
+
+def list_text(path: str) -> str:
+    """The text of this list."""
+    try:
+        data = shelf.read(path)
+    except FileNotFoundError as error:
+        raise BadList("the file does not exist") from error
+    except OSError as error:
+        raise BadList(f"it cannot be read ({error.strerror or error})") from error
+    try:
+        # Some editors begin a text with a mark that is not part of it.
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadList(
+            f"it is not text in UTF-8 ({error.reason} at byte {error.start}): save it as UTF-8"
+        ) from error
+    # One such character somewhere is a name that no file has; in UTF-16 it is every other one.
+    if "\0" in text[:2]:
+        raise BadList("it contains NUL characters, as text in UTF-16 does: save it as UTF-8")
+    return text
+
+
+def csv_rows(text: str) -> list[list[str]]:
+    """The rows of a CSV."""
+    try:
+        return list(csv.reader(io.StringIO(text)))
+    except csv.Error as error:
+        raise BadList(f"it is not a CSV file with short fields ({error})") from error

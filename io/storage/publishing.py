@@ -9,8 +9,6 @@ Nothing that is written, listed for removal or removed leaves its :class:`Shelf`
 waited out as in :mod:`files`.
 """
 
-from __future__ import annotations
-
 import contextlib
 import shutil
 import uuid
@@ -19,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from finecut.io.storage.fence import NO_FENCE, Fence, is_straight, refuse_behind_link
+from finecut.io.storage.fence import NO_FENCE, Fence, is_halted, is_straight, refuse_behind_link
 from finecut.io.storage.files import (
     delete,
     exists,
@@ -29,7 +27,6 @@ from finecut.io.storage.files import (
     patiently,
     size_of,
 )
-from finecut.io.storage.halting import is_halted
 from finecut.io.storage.retry import is_passing
 from finecut.io.storage.stores import store_for
 
@@ -79,7 +76,7 @@ class Shelf:
         On a local shelf it lies in the staging folder, so that staging copies nothing.
         """
         if is_remote(self.root):
-            from finecut.io.storage.temporary import temporary_folder  # which is made of shelves
+            from finecut.io.storage.staging import temporary_folder  # which is made of shelves
 
             with temporary_folder(sweeping=False) as folder:
                 yield Path(folder)
@@ -138,19 +135,13 @@ class Shelf:
     def prepare(self) -> None:
         """Write and remove a file, so that an output that cannot be written to is known at once."""
         probe = f"{self.staging}/can-write"
-        if is_remote(probe):
-            self.write(probe, b"")
-        else:
-            self.check(probe)
-            patiently(probe, lambda: _create(probe, b""))
+        self.write(probe, b"")
         self.remove(probe)
 
     def sweep(self) -> None:
         """Remove what this run staged, and the common staging folder when nobody else uses it."""
         if is_remote(self.root):
-            leftover = list(files_below(self.staging))
-            if leftover:
-                delete(leftover)
+            delete(list(files_below(self.staging)))
             return
         if not is_straight(self.staging, self.root):
             return  # behind a link nothing is ours

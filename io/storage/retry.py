@@ -1,4 +1,5 @@
-"""Trying again: what a disk or a store could not do this time, it may do a moment later.
+"""Trying again: what a disk or a store could not do this time, it may do a moment later. And
+greeting: whether a store can be reached at all, asked once before the work and not for long.
 
 Only passing trouble is worth a second attempt: a store that is busy, a connection that broke, a
 network disk that was away, a read that ended too early. A full disk, a missing file or a folder
@@ -6,18 +7,26 @@ one may not write to stay as they are, and waiting would only hide them.
 
 Stores have libraries, and each has errors of its own. They are recognized by what they say (an HTTP
 status, usually) and not by their types, so that nothing has to be imported for them.
-"""
 
-from __future__ import annotations
+A store that is away for a moment is waited for, for minutes: the work of hours is worth it. One
+that nobody here has ever heard is another matter. Usually there is no network, or Google's library
+looks for credentials on a server that only Google's machines have; whoever typed the command should
+know that within seconds.
+"""
 
 import errno
 import http.client
 import logging
+import os
 import random
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from typing import NoReturn, TypeVar
+from typing import Final, NoReturn, TypeVar
+
+from finecut.io.errors import NOT_DONE, UserError
+from finecut.io.storage.stores import GOOGLE, ShortRead, UnknownStore, store_for
 
 T = TypeVar("T")
 
@@ -62,9 +71,14 @@ PASSING_NAMES = frozenset(
 #: What a store's refusal is called on a disk.
 AS_ERRNO = {401: errno.EACCES, 403: errno.EACCES, 404: errno.ENOENT}
 
-
-class ShortRead(OSError):
-    """A read that gave fewer bytes than there are."""
+#: Seconds for everything: credentials, the name of the server, a connection, an answer.
+PATIENCE: Final = 5.0
+#: Seconds in which what failed at once is tried again.
+AGAIN: Final = 2.0
+LOG_IN: Final = (
+    "run gcloud auth application-default login, or set GOOGLE_APPLICATION_CREDENTIALS to the "
+    "path of a key"
+)
 
 
 def retried(
@@ -96,16 +110,20 @@ def retried(
         sleep(pause)
 
 
-def is_passing(error: BaseException) -> bool:
-    """Whether the same work may succeed a moment later."""
+def is_passing(error: BaseException | int) -> bool:
+    """Whether the same work may succeed a moment later, after an error or a status of HTTP."""
     if isinstance(error, ShortRead | ConnectionError | TimeoutError | http.client.HTTPException):
         return True
-    details = _details(error)
-    if details:
-        return all(_is_passing_status(d) if isinstance(d, int) else is_passing(d) for d in details)
-    status = status_of(error)
+    # What Beam collects when it works on several files: an error or a status for each.
+    collected = getattr(error, "exception_details", None)
+    details = collected.values() if isinstance(collected, dict) else ()
+    known = [is_passing(one) for one in details if isinstance(one, BaseException | int)]
+    if known:
+        return all(known)
+    status = error if isinstance(error, int) else status_of(error)
     if status is not None:
-        return _is_passing_status(status)
+        busy = status in (REQUEST_TIMEOUT, TOO_MANY_REQUESTS)
+        return busy or (500 <= status < 600 and status != NOT_IMPLEMENTED)
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in PASSING
     cause = getattr(error, "cause", None)  # what Google's library gave up on
@@ -116,14 +134,12 @@ def is_passing(error: BaseException) -> bool:
 
 def status_of(error: BaseException) -> int | None:
     """The HTTP status that an error of a store's library carries, if it is one."""
-    response = getattr(error, "response", None)
     codes = (
         getattr(error, "code", None),
         getattr(error, "status_code", None),
-        getattr(response, "status_code", None),
+        getattr(getattr(error, "response", None), "status_code", None),
     )
-    numbers = (int(number) for number in codes if isinstance(number, int))
-    return next((number for number in numbers if 400 <= number < 600), None)
+    return next((int(code) for code in codes if isinstance(code, int) and 400 <= code < 600), None)
 
 
 class _Attempt(AbstractContextManager["_Attempt", bool]):
@@ -157,14 +173,74 @@ def _pauses(chance: Callable[[], float]) -> Iterator[float]:
         pause = min(2 * pause, LONGEST_PAUSE)
 
 
-def _details(error: BaseException) -> list[BaseException | int]:
-    """What Beam collects when it works on several files: an error or a status for each."""
-    collected = getattr(error, "exception_details", None)
-    if not isinstance(collected, dict):
-        return []
-    return [one for one in collected.values() if isinstance(one, BaseException | int)]
+class StoreAway(UserError, OSError):
+    """A store that does not answer; the message says why, and what to do."""
+
+    exit_code = NOT_DONE
 
 
-def _is_passing_status(status: int) -> bool:
-    busy = status in (REQUEST_TIMEOUT, TOO_MANY_REQUESTS)
-    return busy or (500 <= status < 600 and status != NOT_IMPLEMENTED)
+def greet(uris: Iterable[str], seconds: float = PATIENCE) -> None:
+    """Raise :class:`StoreAway` if one of the buckets these lie in gives no answer.
+
+    A refusal is an answer: what is wrong comes up when a file is asked for.
+    """
+    for bucket in sorted({"/".join(uri.split("/")[:3]) for uri in uris if uri.startswith(GOOGLE)}):
+        try:
+            store_for(bucket)
+        except UnknownStore:
+            continue  # reported in its place, with the option that names it
+        greeting = _Greeting(bucket)
+        greeting.start()
+        greeting.join(seconds)
+        if greeting.is_alive() or greeting.trouble is not None:
+            raise StoreAway(greeting.message(seconds))
+
+
+class _Greeting(threading.Thread):
+    """One question to one bucket. A thread can be left alone with what takes too long."""
+
+    def __init__(self, bucket: str) -> None:
+        super().__init__(name="finecut-greeting", daemon=True)
+        self.bucket = bucket
+        self.trouble: OSError | None = None
+        self._has_credentials = False
+
+    def run(self) -> None:
+        try:
+            retried(self._ask, AGAIN)
+        except (FileNotFoundError, PermissionError):
+            pass
+        except OSError as error:
+            if status_of(error) is None and status_of(error.__cause__ or error) is None:
+                self.trouble = error
+
+    def _ask(self) -> None:
+        from finecut.io.storage import gcs
+
+        gcs.sign_in(self.bucket)
+        self._has_credentials = True
+        gcs.GoogleStore().inside(self.bucket, None)
+
+    def message(self, seconds: float) -> str:
+        why = f"no answer within {seconds:g} s" if self.trouble is None else _short(self.trouble)
+        if not self._has_credentials:
+            host = os.environ.get("GCE_METADATA_HOST")
+            named = f"GCE_METADATA_HOST={host}" if host else "the metadata server"
+            return (
+                f"{self.bucket} was not accessed, because there are no credentials: Google's "
+                f"library looks for them at {named} ({why}). Usually this machine is not in "
+                f"Google's cloud, or has no service account: {LOG_IN}; NO_GCE_CHECK=true ends "
+                "the search"
+            )
+        return (
+            f"{self.bucket} cannot be reached ({why}). Usually this machine has no network, or a "
+            "proxy or firewall blocks storage.googleapis.com: fix that. If the bucket is not "
+            f"public, also {LOG_IN}"
+        )
+
+
+def _short(trouble: OSError) -> str:
+    """What went wrong at the bottom, without the layers of libraries around it."""
+    [first, *_] = trouble.args or (trouble,)
+    reason = getattr(first, "reason", None)
+    return str(trouble) if reason is None else str(reason).rpartition("): ")[2] or str(trouble)

@@ -9,30 +9,47 @@ mark's time says it: a run renews it twice a minute, and one that was silent for
 one, if its process is gone from this machine. Runs on clusters, on
 stores and in pipelines of one's own lock nothing: what they left is swept when nothing in it is
 younger than a week. The mark is the first file of a folder and the last to go.
-"""
 
-from __future__ import annotations
+Temporary folders of this machine are marked in the same way, so they do not outlive the process
+that made them::
+
+    TMPDIR/finecut-work-1000/1f3a…/alive
+
+A folder of ``tempfile`` stays for ever when its process is killed. These lie together in one folder
+that only their user can write to, so nobody else's are looked at, and nobody can plant any.
+
+Scratch is a machine-local place for what can be made again, with a limit on its bytes::
+
+    scratch = Scratch(budget=1 << 30)
+    scratch.put("sheet-1", [head, data])
+    scratch.get("sheet-1")       # the data, or None: it may have had to make room
+
+Nothing may depend on finding something here. All processes of one user on one machine share the
+folder and the budget, and files older than ten minutes make room for new ones; so what a killed run
+left behind goes by itself, and no run takes another's away while it is needed. It is a folder of
+its own wherever it lies (``finecut-<user>``, for its owner only), and nothing else is ever touched.
+"""
 
 import contextlib
 import errno
 import fcntl
 import json
-import logging
 import os
 import socket
+import stat
+import tempfile
 import threading
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Any, Final, TextIO, TypeAlias
 
 from finecut.io.storage import files as shelf
-from finecut.io.storage.fence import is_straight
+from finecut.io.storage.fence import LOG, is_straight
 from finecut.io.storage.publishing import ALIVE, Shelf
-
-LOG = logging.getLogger("finecut")
 
 #: What a command that writes no clips says it makes.
 MAKES_NO_CLIPS: Final = ""
@@ -46,6 +63,19 @@ READ_PAUSE: Final = 0.01
 #: What a file system says of a file that somebody else has locked. Whatever else it says (ENOLCK,
 #: ENOSYS, EOPNOTSUPP …), it has no locks, or no server for them.
 HELD: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES})
+
+#: Keeps the common folder: one that goes and comes again could be made by somebody else meanwhile.
+KEEP: Final = "keep"
+#: What the marks of these folders say they are for; they are never shared, so it is no more.
+TEMPORARY: Final = "temporary"
+#: Bytes, or anything whose memory can be read as such.
+Buffer: TypeAlias = Any
+
+PART = ".part"
+#: Seconds for which a file is let alone: somebody may be about to need it.
+FRESH = 600
+#: Names are made of these and of letters and digits, so that none leaves the folder.
+PLAIN = "-_."
 
 
 @dataclass(frozen=True)
@@ -86,15 +116,13 @@ def _marked(folder: Path) -> tuple[TextIO, bool]:
     """
     while True:
         folder.mkdir(parents=True, exist_ok=True)
-        try:
+        with contextlib.suppress(FileNotFoundError):
             file = (folder / ALIVE).open("a+")
             locked = _lock(file)
             there = os.path.samestat(os.fstat(file.fileno()), (folder / ALIVE).stat())
             if there and locked is not False:
                 return file, locked is True
-        except FileNotFoundError:
-            continue
-        file.close()
+            file.close()
 
 
 @contextmanager
@@ -142,46 +170,35 @@ def sweep_dead(own: Shelf, now: float | None = None, only_marked: bool = False) 
             continue  # behind a link nothing was staged
         # Its lock is held until it is gone: a run that has just made it would take it otherwise.
         with contextlib.ExitStack() as held:
-            mark = _mark_of(Path(folder), held)
-            if mark is not None and mark.lives(now):
-                at_work += [] if mark.running is None else [mark.running]
-            elif mark is not None or not (only_marked or _may_live(Path(folder), now)):
+            found = _marked_by(Path(folder), held, now)
+            if found is not None and found[0]:
+                at_work += [] if found[1] is None else [found[1]]
+            elif found is not None or not (only_marked or _may_live(Path(folder), now)):
                 Shelf(own.root, folder).sweep()
     return at_work
 
 
-@dataclass(frozen=True)
-class _Mark:
-    """The mark of a folder, and the run in it, if it could be read."""
-
-    folder: Path
-    running: Running | None
-    #: Whether we have its lock now; ``None`` where there are no locks.
-    locked: bool | None
-    written: float
-
-    def lives(self, now: float) -> bool:
-        """Whether its run is at work, or has just begun and not written its mark yet."""
-        if self.locked is False:
-            return True
-        silence, running = now - self.written, self.running
-        if running is None:
-            return silence < BEAT_SECONDS
-        if running.beats:
-            lives = _is_heard(running, silence)
-        else:  # it has locks; where they cannot be asked for, only time tells
-            lives = self.locked is None and silence < LONG_AGO and not _is_gone(running)
-        return lives or (running.elsewhere and now - _youngest(self.folder) < LONG_AGO)
-
-
-def _mark_of(folder: Path, held: contextlib.ExitStack) -> _Mark | None:
-    """The mark that lies there; if nobody has its lock, whoever asked has it from now on."""
+def _marked_by(
+    folder: Path, held: contextlib.ExitStack, now: float
+) -> tuple[bool, Running | None] | None:
+    """Whether the run is at work whose mark lies there, and the run, if the mark could be read. If
+    nobody has the mark's lock, whoever asked has it from now on.
+    """
     try:
         file = held.enter_context((folder / ALIVE).open())
         locked = _lock(file)
-        return _Mark(folder, _read(file, locked is False), locked, os.fstat(file.fileno()).st_mtime)
+        running, silence = _read(file, locked is False), now - os.fstat(file.fileno()).st_mtime
     except OSError:
         return None
+    if locked is False:
+        return True, running
+    if running is None:  # it may have just begun, and not written its mark yet
+        return silence < BEAT_SECONDS, None
+    if running.beats:  # one that is not seen may be in a container
+        lives = silence < (2 * BEAT_SECONDS if _is_gone(running) else SILENT_SECONDS)
+    else:  # it has locks; where they cannot be asked for, only time tells
+        lives = locked is None and silence < LONG_AGO and not _is_gone(running)
+    return lives or (running.elsewhere and now - _youngest(folder) < LONG_AGO), running
 
 
 def _read(file: TextIO, held_elsewhere: bool) -> Running | None:
@@ -195,19 +212,12 @@ def _read(file: TextIO, held_elsewhere: bool) -> Running | None:
     return None
 
 
-def _is_heard(running: Running, silence: float) -> bool:
-    """Whether a run lives that renews its mark. One that is not seen may be in a container."""
-    return silence < (2 * BEAT_SECONDS if _is_gone(running) else SILENT_SECONDS)
-
-
 def _is_gone(running: Running) -> bool:
     """Whether its process was one of this machine, and is no more."""
-    if running.host != socket.gethostname():
-        return False
     try:
         os.kill(running.process, 0)
     except ProcessLookupError:
-        return True
+        return running.host == socket.gethostname()
     except (OSError, OverflowError, TypeError):  # somebody else's, or the mark is none of ours
         return False
     return False
@@ -215,8 +225,7 @@ def _is_gone(running: Running) -> bool:
 
 def _may_live(folder: Path, now: float) -> bool:
     """Whether it may be of a run that marks nothing: pipelines of one's own, workers elsewhere."""
-    holds = any(files for _, _, files in os.walk(folder))
-    return holds and now - _youngest(folder) < LONG_AGO
+    return any(files for _, _, files in os.walk(folder)) and now - _youngest(folder) < LONG_AGO
 
 
 def _lock(file: TextIO) -> bool | None:
@@ -246,3 +255,130 @@ def _sweep_store(staging: str, now: float) -> None:
     for found in runs.values():
         if now - max(written for _, written in found) > LONG_AGO:
             shelf.delete([path for path, _ in found])
+
+
+@contextmanager
+def temporary_folder(sweeping: bool = True) -> Iterator[str]:
+    """A new folder for this process alone; when it is made, those of killed ones are swept.
+
+    ``sweeping``: not where one is made for every clip, or whoever works here looks at all others.
+    """
+    own = _new()
+    with alive(own, TEMPORARY):
+        if sweeping:
+            sweep_dead(own)
+        inside = f"{own.staging}/work"
+        Path(inside).mkdir()
+        yield inside
+
+
+def sweep_temporary() -> None:
+    """Remove what killed processes of this user left; trouble with that is nobody's trouble."""
+    with contextlib.suppress(OSError):
+        sweep_dead(_new())
+
+
+def _new() -> Shelf:
+    place = _own_folder(tempfile.gettempdir(), "finecut-work")
+    (place / KEEP).touch()
+    return Shelf(str(place), f"{place}/{uuid.uuid4().hex}")
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """``place``: where its folder lies, if not where the machine has temporary files."""
+
+    budget: int
+    place: str = ""
+
+    def put(self, name: str, parts: Sequence[Buffer]) -> bool:
+        """Keep these bytes, one after the other, if there is room; whether they were kept."""
+        needed = sum(memoryview(part).nbytes for part in parts)
+        # A full disk is no accident here: what is not found later is made again.
+        with contextlib.suppress(OSError):
+            folder = _own_folder(self.place, "finecut")
+            if needed > self.budget or not _make_room(folder, self.budget - needed):
+                return False
+            _write(folder / _checked(name), parts)
+            return True
+        return False
+
+    def is_usable(self) -> bool:
+        """Whether anything can be written there at all, be it full or not."""
+        with contextlib.suppress(OSError):
+            path = _own_folder(self.place, "finecut") / f"try-{uuid.uuid4().hex}"
+            _write(path, [])
+            path.unlink()
+            return True
+        return False
+
+    def get(self, name: str) -> bytes | None:
+        try:
+            return (_own_folder(self.place, "finecut") / _checked(name)).read_bytes()
+        except OSError:
+            return None
+
+    def drop(self, name: str) -> None:
+        """What is not needed any more need not wait until something else needs its room."""
+        with contextlib.suppress(OSError):
+            (_own_folder(self.place, "finecut") / _checked(name)).unlink()
+
+    def sweep(self, beginning: str) -> None:
+        """Drop everything whose name begins so."""
+        with contextlib.suppress(OSError):
+            for path in list(_own_folder(self.place, "finecut").glob(f"{beginning}*")):
+                path.unlink(missing_ok=True)
+
+
+def _write(path: Path, parts: Sequence[Buffer]) -> None:
+    """Whole or not at all; the part is called like the whole, so that it is swept with it."""
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}{PART}")
+    try:
+        with part.open("wb") as file:
+            file.writelines(parts)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _checked(name: str) -> str:
+    if not name or name.startswith(".") or not all(c.isalnum() or c in PLAIN for c in name):
+        raise ValueError(f"{name!r} is not a valid name for a file in the scratch folder")
+    return name
+
+
+def _make_room(folder: Path, left: int) -> bool:
+    """Remove the oldest files until at most ``left`` bytes are left, if they are old enough."""
+    files = sorted(_files(folder))
+    held = sum(size for _, size, _ in files)
+    for written, size, path in files:
+        if held <= left or time.time_ns() - written < FRESH * 10**9:
+            break
+        with contextlib.suppress(OSError):
+            path.unlink()
+            held -= size
+    return held <= left
+
+
+def _files(folder: Path) -> Iterator[tuple[int, int, Path]]:
+    """Age, size and path of what lies here; others add and remove at the same time."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                found = entry.stat(follow_symlinks=False)
+                yield found.st_mtime_ns, found.st_size, Path(entry.path)
+
+
+def _own_folder(root: str, name: str) -> Path:
+    """A folder only this user can look into; an error if it is somebody else's."""
+    folder = Path(root or tempfile.gettempdir()) / f"{name}-{os.getuid()}"
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700, parents=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise PermissionError(
+            f"{folder} belongs to another user, so finecut writes nothing there: remove it, or "
+            "set TMPDIR to another folder for temporary files"
+        )
+    folder.chmod(0o700)
+    return folder

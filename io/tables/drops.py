@@ -4,8 +4,6 @@ A list is a Parquet file with one column ``id``, a text with one id in a line, o
 Parquet files. Such a file holds ids that are to go, never those that stay.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
@@ -75,21 +73,17 @@ def _ids_in(path: str, data: bytes) -> Iterator[str]:
                 f"{', '.join(table.column_names)} instead of just id: give the folder that "
                 "finecut dedup wrote (DATASET/dedup)"
             )
-        for number, id in enumerate(table.column("id").to_pylist(), 1):
-            if not is_clip_id(id):
-                raise DropsError(
-                    f"{path}, row {number}: {str(id)[:60]!r} is not the id of a clip: put one id "
-                    "in each row, as in the file names in clips/"
-                )
-            yield id
-        return
-    # Some editors begin a text with a mark that is not part of it.
-    for number, line in enumerate(data.decode("utf-8-sig", errors="replace").splitlines(), 1):
-        if not (word := line.strip()):
-            continue
-        if not is_clip_id(word):
+        place, each = "row", "in each row"
+        numbered = list(enumerate(table.column("id").to_pylist(), 1))
+    else:
+        # Some editors begin a text with a mark that is not part of it.
+        place, each = "line", "on each line"
+        lines = enumerate(data.decode("utf-8-sig", errors="replace").splitlines(), 1)
+        numbered = [(number, word) for number, line in lines if (word := line.strip())]
+    for number, id in numbered:
+        if not is_clip_id(id):
             raise DropsError(
-                f"{path}, line {number}: {word[:60]!r} is not the id of a clip: put one id on "
-                "each line, as in the file names in clips/"
+                f"{path}, {place} {number}: {str(id)[:60]!r} is not the id of a clip: put one id "
+                f"{each}, as in the file names in clips/"
             )
-        yield word
+        yield id

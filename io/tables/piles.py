@@ -6,10 +6,8 @@
 A slice is an Arrow stream by itself. Piles lie in staging: they are gone when the run has ended.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -35,9 +33,8 @@ class Rows(NamedTuple):
     #: Whether the row is at home in the cluster it lies in.
     home: NDArray[np.bool_]
 
-    def take(self, which: NDArray[np.int64] | NDArray[np.bool_]) -> Rows:
-        columns: Iterator[Any] = (column[which] for column in self)
-        return Rows(*columns)
+    def take(self, which: NDArray[np.int64] | NDArray[np.bool_]) -> "Rows":
+        return Rows._make(column[which] for column in self)
 
 
 def together(parts: list[Rows]) -> Rows:
@@ -61,8 +58,7 @@ def to_bytes(rows: Rows) -> bytes:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as stream:
         stream.write_batch(batch)
-    data: bytes = sink.getvalue().to_pybytes()
-    return data
+    return bytes(sink.getvalue())
 
 
 def from_bytes(data: bytes) -> Rows:

@@ -1,4 +1,4 @@
-"""What lies in a folder of shards, and its tables.
+"""What lies in a folder of shards: archives and tables.
 
     OUTPUT/
     ├── 00000.tar …                  shards; with bins <bin>/00000.tar …
@@ -15,16 +15,27 @@
 A receipt is written when its shard is complete and removed before its shard is replaced; the index
 is written last of all and removed before anything else is touched. So who finds an index finds the
 shards it speaks of.
+
+The bytes of an archive depend on nothing but what is put in: no dates, no owners, no padding to a
+tape's record::
+
+    with open("00000.tar", "wb") as file:
+        tar = Tar(file)
+        tar.add("clip.json", b"{}")
+        place = tar.add_pieces("clip.mp4", size, pieces)    # where its first byte lies
+        tar.close()
+
+A member is a header (512 bytes; more where a size or a name asks for it), its bytes, and zeros up
+to the next 512.
 """
 
-from __future__ import annotations
-
-import io
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+import tarfile
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from functools import cached_property
+from itertools import chain
+from typing import Any, BinaryIO, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -33,8 +44,12 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import plain_names
 from finecut.io.storage.json_documents import usable_json
 from finecut.io.storage.publishing import Shelf
+from finecut.io.tables.parquet import from_parquet, to_parquet
 
 TAR: Final = ".tar"
+BLOCK: Final = 512
+#: What an archive ends with.
+END: Final = bytes(2 * BLOCK)
 DIGEST, BYTES = "finecut.digest", "finecut.bytes"
 VECTOR: Final = "vector"
 FILE_NAME: Final = "file_name"
@@ -62,6 +77,10 @@ GROUP_ROWS: Final = 50_000
 Row = Mapping[str, Any]
 
 
+def _below(path: str) -> Callable[["ShardFolder"], str]:
+    return lambda folder: f"{folder.root}/{path}"
+
+
 @dataclass(frozen=True)
 class ShardFolder:
     """The paths below a folder of shards. A shard's name has no ``.tar``."""
@@ -74,37 +93,14 @@ class ShardFolder:
     def receipt(self, name: str) -> str:
         return f"{self.root}/.finecut/shards/{name}.parquet"
 
-    @property
-    def index(self) -> str:
-        return f"{self.root}/index.parquet"
-
-    @property
-    def metadata(self) -> str:
-        return f"{self.root}/metadata.parquet"
-
-    @property
-    def lance(self) -> str:
-        return f"{self.root}/clips.lance"
-
-    @property
-    def lance_note(self) -> str:
-        return f"{self.root}/.finecut/lance.json"
-
-    @property
-    def card(self) -> str:
-        return f"{self.root}/README.md"
-
-    @property
-    def summary(self) -> str:
-        return f"{self.root}/summary.json"
-
-    @property
-    def failures(self) -> str:
-        return f"{self.root}/failures.jsonl"
-
-    @property
-    def note(self) -> str:
-        return f"{self.root}/.finecut/shards.json"
+    index = cached_property(_below("index.parquet"))
+    metadata = cached_property(_below("metadata.parquet"))
+    lance = cached_property(_below("clips.lance"))
+    lance_note = cached_property(_below(".finecut/lance.json"))
+    card = cached_property(_below("README.md"))
+    summary = cached_property(_below("summary.json"))
+    failures = cached_property(_below("failures.jsonl"))
+    note = cached_property(_below(".finecut/shards.json"))
 
     def noted(self) -> list[str] | None:
         """The shards that may lie here; ``None`` where no shards were ever written."""
@@ -113,10 +109,9 @@ class ShardFolder:
 
     def noted_by_anybody(self) -> list[object] | None:
         """The same as it stands there: names that may lead elsewhere, if somebody edited it."""
-        said = usable_json(self.note)
-        shards = [] if said is None else said.get("shards")
         # A note that cannot be used knows of none: what lies there is then somebody else's.
-        return shards if said is not None and isinstance(shards, list) else None
+        shards = (usable_json(self.note) or {}).get("shards")
+        return shards if isinstance(shards, list) else None
 
     def write_note(self, own: Shelf, names: Iterable[str]) -> None:
         own.write(self.note, json.dumps({"shards": sorted(names)}, indent=4).encode())
@@ -151,46 +146,43 @@ def schema_of(
 def receipt_table(rows: Sequence[Row], schema: pa.Schema, digest: str, size: int) -> bytes:
     """A receipt: the rows of a shard's clips, its digest and its bytes."""
     schema = schema.append(pa.field(VECTOR, pa.list_(pa.float32())))
-    facts = {DIGEST: digest, BYTES: str(size)}
-    out = io.BytesIO()
-    table = pa.Table.from_pylist(list(rows), schema.with_metadata(facts))
-    pq.write_table(table, out, compression="zstd")
-    return out.getvalue()
+    schema = schema.with_metadata({DIGEST: digest, BYTES: str(size)})
+    return to_parquet(pa.Table.from_pylist(list(rows), schema), compression="zstd")
 
 
 def read_receipt(folder: ShardFolder, name: str) -> tuple[str, int] | None:
     """The digest and the bytes of a shard; ``None`` where there is no receipt."""
-    data = shelf.read_if_there(folder.receipt(name))
-    if data is None:
-        return None
-    try:
-        said = pq.read_schema(io.BytesIO(data)).metadata or {}
-    except (pa.ArrowException, OSError):  # a copy that was cut short is no receipt
-        return None
+    said = _said_by(folder.receipt(name))
     if DIGEST.encode() not in said:
         return None
     return said[DIGEST.encode()].decode(), int(said[BYTES.encode()])
 
 
+def _said_by(path: str) -> Mapping[bytes, bytes]:
+    """What a table says of itself; nothing if it is missing, or was cut short in a copy."""
+    try:
+        return shelf.patiently(path, lambda: _metadata(path))
+    except (pa.ArrowException, FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        return {}  # no trouble with the disk, but a damaged table
+
+
+def _metadata(path: str) -> Mapping[bytes, bytes]:
+    with shelf.open_source(path) as file:
+        return pq.read_schema(file).metadata or {}
+
+
 def rows_of(folder: ShardFolder, name: str) -> pa.Table:
     """What a receipt says of its clips, with their vectors."""
-    return pq.read_table(io.BytesIO(shelf.read(folder.receipt(name))))
+    return from_parquet(shelf.read(folder.receipt(name)))
 
 
 def digest_of_index(path: str) -> str | None:
     """The digest of the shards that an index lists; ``None`` without an index."""
-    if not shelf.exists(path):
-        return None
-    try:
-        with shelf.open_source(path) as file:
-            said = pq.read_schema(file).metadata or {}
-    except pa.ArrowException:
-        return None
-    except OSError as error:
-        if error.errno is not None:
-            raise
-        return None  # no trouble with the disk, but a damaged table
-    return said.get(DIGEST.encode(), b"").decode() or None
+    return _said_by(path).get(DIGEST.encode(), b"").decode() or None
 
 
 def grouped(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
@@ -238,20 +230,15 @@ def write_lance(own: Shelf, folder: str, groups: Iterator[pa.Table]) -> None:
     import lance
 
     first = next(groups)
-
-    def batches() -> Iterator[pa.RecordBatch]:
-        yield from first.to_batches()
-        for group in groups:
-            yield from group.to_batches()
-
+    batches = (batch for group in chain([first], groups) for batch in group.to_batches())
     with own.bench() as bench:
         made = bench / "clips.lance"
         lance.write_dataset(
-            pa.RecordBatchReader.from_batches(first.schema, batches()), str(made), mode="create"
+            pa.RecordBatchReader.from_batches(first.schema, batches), str(made), mode="create"
         )
-        for path in sorted(_files(made), key=lambda path: ("_versions" in path.parts, path)):
-            name = path.relative_to(made).as_posix()
-            own.publish(own.stage(path), f"{folder}/{name}")
+        files = (path for path in made.rglob("*") if path.is_file())
+        for path in sorted(files, key=lambda path: ("_versions" in path.parts, path)):
+            own.publish(own.stage(path), f"{folder}/{path.relative_to(made).as_posix()}")
 
 
 def remove_folder(own: Shelf, folder: str, first: str) -> None:
@@ -260,20 +247,87 @@ def remove_folder(own: Shelf, folder: str, first: str) -> None:
     """
     if not shelf.exists(folder) or shelf.is_symlink(folder):
         return
-    paths = sorted(shelf.files_below(folder), key=lambda path: f"/{first}/" not in path)
-    for path in paths:
+    for path in sorted(shelf.files_below(folder), key=lambda path: f"/{first}/" not in path):
         own.remove(path)
 
 
-def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
-
-
 def _in_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    columns = [
-        table[field.name].cast(field.type)
-        if field.name in table.column_names
-        else pa.nulls(len(table), field.type)
-        for field in schema
-    ]
-    return pa.table(columns, schema=schema)
+    return pa.table(
+        [
+            table[field.name].cast(field.type)
+            if field.name in table.column_names
+            else pa.nulls(len(table), field.type)
+            for field in schema
+        ],
+        schema=schema,
+    )
+
+
+def header(name: str, size: int) -> bytes:
+    """What stands before a member's bytes: plain ustar, and pax only where that cannot say it."""
+    said = tarfile.TarInfo(name)
+    said.size, said.mode, said.mtime = size, 0o644, 0
+    return said.tobuf(tarfile.PAX_FORMAT)
+
+
+def padding(size: int) -> int:
+    """How many zeros follow ``size`` bytes.
+
+    >>> padding(1), padding(512)
+    (511, 0)
+    """
+    return -size % BLOCK
+
+
+def size_in_tar(members: Mapping[str, int]) -> int:
+    """The bytes that members of these names and sizes take in an archive."""
+    return sum(len(header(name, size)) + size + padding(size) for name, size in members.items())
+
+
+class Tar:
+    """An archive that is being written. What was begun can be taken back (``rewind``)."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        #: Bytes so far: where the next member begins.
+        self.size = 0
+        #: Why the archive could not be written to, if that happened.
+        self.broken: OSError | None = None
+
+    def add(self, name: str, data: bytes) -> int:
+        """Add a member; the place of its first byte comes back."""
+        return self.add_pieces(name, len(data), (data,))
+
+    def add_pieces(self, name: str, size: int, pieces: Iterable[bytes]) -> int:
+        """The same, piece by piece. They have to be of that size altogether: who finds out that
+        they are not rewinds."""
+        self._write(header(name, size))
+        place = self.size
+        for piece in pieces:
+            self._write(piece)
+        written = self.size - place
+        if written != size:
+            raise ValueError(
+                f"{name} has {written} bytes instead of the {size} that were announced"
+            )
+        self._write(bytes(padding(size)))
+        return place
+
+    def rewind(self, size: int) -> None:
+        """Forget everything from this place on."""
+        self._file.seek(size)
+        self._file.truncate()
+        self.size = size
+
+    def close(self) -> int:
+        """End the archive; its size comes back."""
+        self._write(END)
+        return self.size
+
+    def _write(self, data: bytes) -> None:
+        try:
+            self._file.write(data)
+        except OSError as error:
+            self.broken = error
+            raise
+        self.size += len(data)

@@ -50,13 +50,9 @@ Failures are an output of each step that has any. With ``error_handling: {output
 called so; the other output then needs no name, and Beam sees to it that failures are used.
 """
 
-from __future__ import annotations
-
 from importlib.resources import files
-
-LISTING = "finecut.yaml"
 
 
 def listing() -> str:
     """The path of the list of steps, for ``providers: [{include: …}]``."""
-    return str(files(__name__).joinpath(LISTING))
+    return str(files(__name__).joinpath("finecut.yaml"))

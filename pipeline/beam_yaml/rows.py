@@ -10,7 +10,7 @@ in the other fields is for others.
 
 import dataclasses
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from typing import Any, NamedTuple, Optional, TypeVar
 
@@ -26,7 +26,6 @@ from finecut.io.records import (
     Source,
     Summary,
     Video,
-    Window,
     Written,
     from_json,
     to_json,
@@ -64,8 +63,7 @@ class Fact(NamedTuple):
 
 def scores(clip: Clip) -> Mapping[str, float]:
     """Those that are numbers: what a row holds under one name has one type."""
-    found = clip.scores.items()
-    return {name: value for name, value in found if not isinstance(value, str)}
+    return {name: value for name, value in clip.scores.items() if not isinstance(value, str)}
 
 
 def labels(clip: Clip) -> Mapping[str, str]:
@@ -74,23 +72,15 @@ def labels(clip: Clip) -> Mapping[str, str]:
 
 
 def captions(clip: Clip) -> tuple[str, ...]:
-    return tuple(_texts(window.captions for window in clip.windows))
+    return tuple(text for window in clip.windows for text in window.captions.values())
 
 
 def enhanced_captions(clip: Clip) -> tuple[str, ...]:
-    return tuple(_texts(window.enhanced_captions for window in clip.windows))
+    return tuple(text for window in clip.windows for text in window.enhanced_captions.values())
 
 
 def windows(clip: Clip) -> tuple[str, ...]:
-    return tuple(map(_named, clip.windows))
-
-
-def _texts(said: Iterable[Mapping[str, str]]) -> Iterable[str]:
-    return (text for each in said for text in each.values())
-
-
-def _named(window: Window) -> str:
-    return f"{window.start_frame}_{window.end_frame}"
+    return tuple(f"{window.start_frame}_{window.end_frame}" for window in clip.windows)
 
 
 #: What a row says beyond the plain fields of its record: where in it that lies, or what tells it.

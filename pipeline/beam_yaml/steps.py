@@ -24,23 +24,22 @@ from finecut.io.records import (
 )
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
-from finecut.io.storage.scratch import Scratch
+from finecut.io.storage.staging import Scratch
 from finecut.pipeline import curation
 from finecut.pipeline.beam_yaml.step import Rows, Step, cut_for, planned, run_of
 from finecut.pipeline.dealing import InParts, ShareOut, deal_chunks, deal_videos
 from finecut.pipeline.engine import runner_of
 from finecut.pipeline.options import OptionError, Options
-from finecut.pipeline.planning import Plan, check_apart
+from finecut.pipeline.planning import Plan
 from finecut.transforms.beam.guard import FAILURES
 from finecut.transforms.beam.lines import WriteLines
 from finecut.transforms.cut import clips as cut
 from finecut.transforms.filter import clips as keep
 from finecut.transforms.find import videos as find
-from finecut.transforms.find.inputs import check_inputs
-from finecut.transforms.preview.contact_sheets import PutAwaySheets
-from finecut.transforms.resume import videos as again
+from finecut.transforms.find.inputs import check_apart, check_inputs
+from finecut.transforms.measure.looking import put_away
+from finecut.transforms.resume import note as again
 from finecut.transforms.resume.note import open_video
-from finecut.transforms.resume.videos import SKIPPED
 from finecut.transforms.score import clips as scoring
 from finecut.transforms.split import spans as split
 from finecut.transforms.step_base import StepOnClips
@@ -50,7 +49,6 @@ from finecut.transforms.steps.enhance import Enhance
 from finecut.transforms.steps.preview import Preview
 from finecut.transforms.write import clips as write
 from finecut.transforms.write import close
-from finecut.transforms.write.close import ChunkClosed, VideoClosed
 from finecut.transforms.write.writing import Writing
 
 #: Marks the configuration of videos that steps made which stand alone.
@@ -74,7 +72,7 @@ class Curate(Step):
 
     def work(self, records: Any, steps: Plan, options: Options) -> Rows:
         check_inputs(options.input)
-        check_apart(options)
+        check_apart(options.input, options.output)
         made = curation.curate(records.pipeline, options, steps)
         written = made.written
         receipts = (written.clips, written.artefacts, written.metas, written.embeddings)
@@ -94,7 +92,7 @@ class FindVideos(Step):
         check_inputs(options.input)
         finding = steps.finding
         if options.output:
-            check_apart(options)
+            check_apart(options.input, options.output)
         else:
             # Nothing was written anywhere, so nothing of it is left out or known to have failed.
             finding = replace(finding, without=(), failed=None)
@@ -107,7 +105,7 @@ class BeginVideos(Step):
     takes = Source
     gives: ClassVar[Mapping[str, type]] = {
         "sources": Source,
-        SKIPPED: Skipped,
+        again.SKIPPED: Skipped,
         FAILURES: Failure,
     }
     needs = ("output",)
@@ -116,7 +114,7 @@ class BeginVideos(Step):
         begun = records | "Begin" >> again.BeginVideos(_writing(steps), steps.again)
         # Decided for good: a bundle that is repeated must not find its own work finished.
         sources = begun.sources | "Decided" >> beam.Reshuffle()
-        return {"sources": sources, SKIPPED: begun[SKIPPED], FAILURES: begun[FAILURES]}
+        return {"sources": sources, again.SKIPPED: begun[again.SKIPPED], FAILURES: begun[FAILURES]}
 
 
 class ProbeVideos(Step):
@@ -126,9 +124,7 @@ class ProbeVideos(Step):
     gives: ClassVar[Mapping[str, type]] = {"videos": Video, FAILURES: Failure}
 
     def work(self, records: Any, steps: Plan, options: Options) -> Rows:
-        cutting = steps.cutting
-        probed = records | "Probe" >> find.ProbeVideos(cutting.film, cutting.limits)
-        return {"videos": probed.videos, FAILURES: probed[FAILURES]}
+        return records | "Probe" >> find.ProbeVideos(steps.cutting.film, steps.cutting.limits)
 
 
 class SplitVideos(Step):
@@ -142,9 +138,8 @@ class SplitVideos(Step):
         if steps.watches_films:
             records = records | "ShareOut" >> ShareOut(deal_videos, options.dealt_among)
         opening = partial(open_video, writing=_writing(steps), again=steps.again)
-        made = split.SplitVideos(steps.splitting, opening if options.output else None)
-        chunks = records | "Split" >> made.with_resource_hints(**_film_hints(steps))
-        return {"reels": chunks.reels, FAILURES: chunks[FAILURES]}
+        made = split.SplitVideos(steps.splitting, opening if options.output else list)
+        return records | "Split" >> made.with_resource_hints(**steps.placing.of_films)
 
 
 class CutClips(Step):
@@ -157,17 +152,19 @@ class CutClips(Step):
     def work(self, records: Any, steps: Plan, options: Options) -> Rows:
         parts = records | "InParts" >> InParts(steps.cutting.transcode)
         dealt = parts | "ShareOut" >> ShareOut(deal_chunks, options.dealt_among)
-        made = cut.CutClips(steps.cutting).with_resource_hints(**_film_hints(steps))
+        made = cut.CutClips(steps.cutting).with_resource_hints(**steps.placing.of_films)
         clips = dealt | "Cut" >> made
         cut_for(records.pipeline, steps.writing.layout.root).append(clips.clips)
-        return {"clips": clips.clips, FAILURES: clips[FAILURES]}
+        return clips
 
 
 class _Looking(Step):
-    """Steps from clips to the same clips, of which more is known."""
+    """Steps from clips to the same clips, of which more is known: by the steps of these names."""
 
     takes = Clip
     gives: ClassVar[Mapping[str, type]] = {"clips": Clip}
+    #: The steps on clips that do it, by their labels.
+    by: ClassVar[Mapping[str, type[StepOnClips[Any]]]] = {}
 
     def work(self, records: Any, steps: Plan, options: Options) -> Rows:
         for label, made in self.looks(steps).items():
@@ -176,7 +173,11 @@ class _Looking(Step):
 
     def looks(self, steps: Plan) -> Mapping[str, beam.PTransform[Any, Any]]:
         """What is done one after the other."""
-        raise NotImplementedError
+        return {
+            label: steps.works[kind.name].transform(*steps.placing.copies_of(kind.name))
+            for label, kind in self.by.items()
+            if kind.name in steps.works
+        }
 
 
 class LookAtClips(_Looking):
@@ -222,30 +223,21 @@ class MakePreviews(_Looking):
 
     needs = ("output",)
     implied: ClassVar[Mapping[str, Any]] = {"generate_previews": True}
-
-    def looks(self, steps: Plan) -> Mapping[str, beam.PTransform[Any, Any]]:
-        return {"Preview": _work(Preview, steps)}
+    by: ClassVar[Mapping[str, type[StepOnClips[Any]]]] = {"Preview": Preview}
 
 
 class EmbedClips(_Looking):
     """A vector of each kept clip."""
 
     implied: ClassVar[Mapping[str, Any]] = {"no_generate_embeddings": False}
-
-    def looks(self, steps: Plan) -> Mapping[str, beam.PTransform[Any, Any]]:
-        return {"Embed": _work(Embed, steps)}
+    by: ClassVar[Mapping[str, type[StepOnClips[Any]]]] = {"Embed": Embed}
 
 
 class CaptionClips(_Looking):
     """A caption of each window of each kept clip, and a richer one if asked for."""
 
     implied: ClassVar[Mapping[str, Any]] = {"generate_captions": True}
-
-    def looks(self, steps: Plan) -> Mapping[str, beam.PTransform[Any, Any]]:
-        asked: dict[str, type[StepOnClips[Any]]] = {"Caption": Caption, "Enhance": Enhance}
-        return {
-            label: _work(kind, steps) for label, kind in asked.items() if kind.name in steps.works
-        }
+    by: ClassVar[Mapping[str, type[StepOnClips[Any]]]] = {"Caption": Caption, "Enhance": Enhance}
 
 
 class WriteClips(Step):
@@ -258,8 +250,8 @@ class WriteClips(Step):
         "artefacts": Written,
         "metas": Written,
         "embeddings": Written,
-        "chunks": ChunkClosed,
-        "videos": VideoClosed,
+        "chunks": close.ChunkClosed,
+        "videos": close.VideoClosed,
         FAILURES: Failure,
     }
     needs = ("output",)
@@ -267,7 +259,8 @@ class WriteClips(Step):
     def work(self, records: Any, steps: Plan, options: Options) -> Rows:
         if steps.looking.sheet is not None:
             # Nobody looks at clips that are written.
-            records = records | "PutAwaySheets" >> PutAwaySheets(steps.looking)
+            put = beam.Map(put_away, steps.looking).with_output_types(Clip)
+            records = records | "PutAwaySheets" >> put
         writing = _writing(steps)
         written = records | "Write" >> write.WriteClips(writing)
         made = written._asdict()
@@ -285,7 +278,7 @@ class CloseEmptyVideos(Step):
     """Documents of the videos, among those of all chunks, that are too short for a clip."""
 
     takes = PlannedChunk
-    gives: ClassVar[Mapping[str, type]] = {"videos": VideoClosed, FAILURES: Failure}
+    gives: ClassVar[Mapping[str, type]] = {"videos": close.VideoClosed, FAILURES: Failure}
     needs = ("output",)
 
     def work(self, records: Any, steps: Plan, options: Options) -> Rows:
@@ -302,9 +295,8 @@ class ListFailures(Step):
     needs = ("input", "output")
 
     def work(self, records: Any, steps: Plan, options: Options) -> Rows:
-        path = steps.failures_path
-        listed = records | "List" >> WriteLines(steps.writing.shelf, path)
-        receipt = partial(_receipt, path=path)
+        listed = records | "List" >> WriteLines(steps.writing.shelf, steps.failures_path)
+        receipt = partial(_receipt, path=steps.failures_path)
         return {"lists": listed | "Receipt" >> beam.Map(receipt).with_output_types(Written)}
 
 
@@ -321,8 +313,8 @@ class TidyUp(Step):
     def expand(self, rows: Any) -> Rows:
         several = tuple(rows.values()) if isinstance(rows, dict) else (rows,)
         pipeline = several[0].pipeline
-        options = replace(self.options, runner=runner_of(pipeline))
         run = run_of(pipeline)
+        options = replace(self.options, runner=runner_of(pipeline))
         steps = planned(options.check(whole=False), run)
         sweep = partial(_sweep, run=run, layout=steps.writing.layout, scratch=steps.looking.scratch)
         ended = [
@@ -343,14 +335,4 @@ def _sweep(_once: int, *_ended: int, run: str, layout: Layout, scratch: Scratch)
 def _writing(steps: Plan) -> Writing:
     """Of steps that stand alone: options do not tell which of them there were, so ``finecut
     curate`` shall not take their videos for its own and skip them."""
-    configuration = f"{steps.writing.configuration}{ALONE}"
-    return replace(steps.writing, configuration=configuration)
-
-
-def _work(kind: type[StepOnClips[Any]], steps: Plan) -> beam.PTransform[Any, Any]:
-    return steps.works[kind.name].transform(*steps.placing.copies_of(kind.name))
-
-
-def _film_hints(steps: Plan) -> dict[str, str]:
-    place = steps.placing
-    return dict(place.hints if place.film_hints is None else place.film_hints)
+    return replace(steps.writing, configuration=f"{steps.writing.configuration}{ALONE}")

@@ -1,18 +1,32 @@
-"""Where videos are cut."""
+"""Where videos are cut, how clips are made, and which of them are kept, besides what steps say."""
 
-from __future__ import annotations
-
+import math
 from dataclasses import dataclass
 from typing import Final
 
-from finecut.transforms.option import CUT, SCENES, option
+from finecut.transforms.option import CUT, ENCODE, LOOK, SCENES, option
 
 FIXED_STRIDE, TRANSNETV2, CONTENT = "fixed_stride", "transnetv2", "content"
 LEAST_STRIDE: Final = 0.001
+SOFTWARE, NVDEC = DECODERS = "software", "nvdec"
+X264: Final = "libx264"
+ENCODERS: Final = (X264, "libx265", "libsvtav1", "libvpx-vp9", "h264_nvenc", "libopenh264")
+#: Encode all pictures of a clip; copy them; encode only those between key frames and cuts.
+ENCODE_ALL, COPY, SMART = TRANSCODES = "encode", "copy", "smart"
+MOST_ENCODER_THREADS, MOST_BIT_RATE = 64, 1_000_000_000
+
+
+def parse_bit_rate(text: str) -> int:
+    """Bits per second: ``4000000``, ``4000K`` or ``4M``."""
+    scale = {"k": 1_000, "m": 1_000_000}.get(text[-1:].lower())
+    number = float(text[:-1] if scale else text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return int(number * (scale or 1))
 
 
 @dataclass(frozen=True, kw_only=True)
-class CutChoices:
+class ClipChoices:
     splitting_algorithm: str = option(
         FIXED_STRIDE,
         CUT,
@@ -104,4 +118,110 @@ class CutChoices:
 
     skip_uncut: bool = option(
         False, SCENES, "Make no clip from a video in which no transition is found."
+    )
+
+    transcode: str = option(
+        "encode",
+        ENCODE,
+        "How to make clips: encode them, copy them from key frame to key frame (200 times real "
+        "time, but slightly longer than planned), or copy all but the frames at both ends "
+        "(exactly as planned); what cannot be copied is encoded, and its document says why.",
+        choices=TRANSCODES,
+    )
+
+    decoder: str = option(
+        SOFTWARE,
+        ENCODE,
+        "What decodes source videos: the processor, or the GPU of each worker. GPUs do not "
+        "return motion vectors, so motion is then estimated from pixels.",
+        choices=DECODERS,
+    )
+
+    encoder: str = option("libx264", ENCODE, "The video encoder for the clips.", choices=ENCODERS)
+
+    preset: str | None = option(
+        None,
+        ENCODE,
+        "The encoder's own preset, from fast to small (libx264: ultrafast … veryslow).",
+        metavar="NAME",
+        shown="veryfast for libx264",
+    )
+
+    crf: int | None = option(
+        None,
+        ENCODE,
+        "Constant quality; lower is better.",
+        metavar="N",
+        shown="21 for libx264",
+        least=0,
+    )
+
+    bit_rate: int | None = option(
+        None,
+        ENCODE,
+        "Encode at this many bits per second (4M, 800K) instead of at constant quality.",
+        metavar="RATE",
+        shown="constant quality",
+        parse=parse_bit_rate,
+        above=0,
+        most=MOST_BIT_RATE,
+    )
+
+    use_input_bit_rate: bool = option(
+        False, ENCODE, "Encode each clip at the bit rate of its source."
+    )
+
+    encoder_threads: int = option(
+        1,
+        ENCODE,
+        "Threads of one encoder. They affect the bytes that it writes, so keep the number "
+        "for the same output.",
+        metavar="N",
+        above=0,
+        most=MOST_ENCODER_THREADS,
+    )
+
+    audio: str = option(
+        "copy",
+        ENCODE,
+        "Sound of the clips: copied where MP4 allows it (otherwise AAC), always AAC, or none.",
+        choices=("copy", "aac", "none"),
+    )
+
+    keep: tuple[str, ...] = option(
+        (),
+        LOOK,
+        "Keep only clips that satisfy this rule, as in 'sharpness>=0.1' or 'motion>0.001' (= and "
+        "!= where a score is a word). The scores it needs are measured; several rules must all "
+        "be satisfied.",
+        metavar="RULE",
+        shown="all clips",
+    )
+
+    step: tuple[str, ...] = option(
+        (),
+        LOOK,
+        "Add a custom step: package.module:Name, or the name under which an installed package "
+        "registers it. Add @PLACE to choose when it runs: after cut, judged, scored, previewed, "
+        "embedded or captioned.",
+        metavar="STEP",
+        shown="none",
+    )
+
+    step_option: tuple[str, ...] = option(
+        (),
+        LOOK,
+        "Set an option of such a step, as in Brightness.brightness_threshold=0.4.",
+        metavar="STEP.OPTION=VALUE",
+        shown="none",
+        matters=False,
+    )
+
+    drop: tuple[str, ...] = option(
+        (),
+        LOOK,
+        "Reject the clips on this list before any model processes them: a folder that finecut "
+        "dedup wrote, a .parquet file with one column id, or a text file with one id per line.",
+        metavar="LIST",
+        shown="none",
     )

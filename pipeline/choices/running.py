@@ -1,19 +1,82 @@
-"""How a run goes, and what a video may ask for."""
+"""What is read and written, how a run goes, on which machines, and what a video may ask for."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Final
 
-from finecut.transforms.option import LIMITS, LONGEST_WAIT, MOST_WORKERS, RUN, option
+from finecut.transforms.models.resources import step_names
+from finecut.transforms.option import (
+    INPUT,
+    LIMITS,
+    LONGEST_WAIT,
+    MACHINES,
+    MOST_WORKERS,
+    OUTPUT,
+    PREVIEW,
+    RUN,
+    option,
+)
 
 #: The runner of who names none.
 LOCAL: Final = "local"
 LOCAL_RUNNERS: Final = (LOCAL, "DirectRunner", "FnApiRunner")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class RunChoices:
+    input: tuple[str, ...] = option(
+        (),
+        INPUT,
+        "A folder (searched at any depth), a glob in quotes, a video, or a list of videos (.txt, "
+        ".json, .jsonl, .csv); you can give several.",
+        metavar="PATH",
+        shown="required",
+        matters=False,
+    )
+
+    # All others are given by name.
+    _: KW_ONLY
+
+    video_limit: int | None = option(
+        None,
+        INPUT,
+        "Process at most this many videos, the first ones by path.",
+        metavar="N",
+        shown="all",
+        above=0,
+        matters=False,
+    )
+
+    named_as: str | None = option(
+        None,
+        INPUT,
+        "Name source videos as if the root of the input were ROOT, so that ids stay the same "
+        "wherever the files are mounted.",
+        metavar="ROOT",
+        shown="where they are",
+        matters=False,
+    )
+
+    subscription: str | None = option(
+        None,
+        INPUT,
+        "On a cluster, keep running: process the videos below the input (a folder in a bucket) "
+        "that this Pub/Sub subscription announces as they are written, but not those that are "
+        "already there.",
+        metavar="NAME",
+        shown="none",
+        matters=False,
+    )
+
+    patience: float = option(
+        3600.0,
+        INPUT,
+        "With --subscription: how long a chunk waits for clips that may have failed, before it "
+        "is closed without them.",
+        metavar="SECONDS",
+        above=0,
+        matters=False,
+    )
+
     scratch: str | None = option(
         None,
         RUN,
@@ -166,5 +229,91 @@ class RunChoices:
         metavar="SECONDS",
         least=1,
         most=LONGEST_WAIT,
+        matters=False,
+    )
+
+    resources: tuple[str, ...] = option(
+        (),
+        MACHINES,
+        "What a step needs on a cluster, as in embed:gpu_memory_gb=8 or caption:entire_gpu=true "
+        f"(steps: {', '.join(step_names())}).",
+        metavar="STEP:KEY=VALUE",
+        shown="what its model needs",
+        matters=False,
+    )
+
+    right_fitting: bool = option(
+        False,
+        MACHINES,
+        "On a cluster: cut on machines without a GPU (unless cutting needs one), and pass the "
+        "clips on to machines with a GPU for the models. Those machines decode the clips once "
+        "more.",
+        matters=False,
+    )
+
+    accelerator: str = option(
+        "nvidia-l4",
+        MACHINES,
+        "Which GPU the workers of a cluster get if a step needs one, by its name on Google Cloud.",
+        metavar="NAME",
+        matters=False,
+    )
+
+    window_size: int = option(
+        256,
+        PREVIEW,
+        "Frames in a window, the unit of previews and captions.",
+        metavar="FRAMES",
+        above=0,
+    )
+
+    window_remainder: int = option(
+        128,
+        PREVIEW,
+        "If at least this many frames are left at the end, they become another window; fewer "
+        "join the last one.",
+        metavar="FRAMES",
+        above=0,
+    )
+
+    output: str = option(
+        "",
+        OUTPUT,
+        "The folder or bucket path for the output.",
+        metavar="PATH",
+        shown="required",
+        matters=False,
+    )
+
+    shard_prefix: bool = option(
+        False, OUTPUT, "Put clips into two-letter folders (clips/d2/d2d0….mp4)."
+    )
+
+    no_upload_clips: bool = option(
+        False, OUTPUT, "Write everything except the video files of the clips."
+    )
+
+    dry_run: bool = option(
+        False,
+        OUTPUT,
+        "Process everything, but write only the documents of videos and chunks; they replace those "
+        "of an existing dataset, so give an empty --output.",
+    )
+
+    no_report: bool = option(
+        False,
+        OUTPUT,
+        "Do not write the report (report/index.html) at the end of a run that writes to a disk. "
+        "For buckets, finecut report writes it.",
+        matters=False,
+    )
+
+    write_threads: int = option(
+        6,
+        OUTPUT,
+        "How many files are written at the same time.",
+        metavar="N",
+        above=0,
+        most=MOST_WORKERS,
         matters=False,
     )

@@ -8,19 +8,47 @@ made nothing, the doctor found something that does not work, or words were all t
 (help, a description) and could not be written; 2 the command line is wrong; 3 the books do not
 balance; 130 and 143 stopped by Ctrl-C or SIGTERM. Work that is done counts, also where nobody could
 be told of it (``>/dev/full``).
+
+What all commands do alike is written once, here; what each adds to that is declared by its class
+(:mod:`finecut.pipeline.commands.base`):
+
+    signals ─▶ options ─▶ stores answer? ─▶ imports ─▶ the command's work ─▶ words ─▶ exit code
 """
 
-from __future__ import annotations
-
+import argparse
 import difflib
+import importlib
 import sys
+import textwrap
+import time
 from collections.abc import Sequence
+from typing import Any, Final, TypeVar
 
-from finecut.pipeline.cli.manual import main_parser, parser_of
-from finecut.pipeline.cli.outlets import outlets, unwritten
-from finecut.pipeline.cli.own_process import set_environment
-from finecut.pipeline.cli.shell import execute
-from finecut.pipeline.commands.registry import all_commands
+from finecut.io.errors import WRONG_COMMAND, UserError
+from finecut.io.storage.stores import GOOGLE
+from finecut.pipeline.cli.flags import Parser, add_flags, parse_options
+from finecut.pipeline.cli.outlets import Outlet, outlets, shown, unwritten
+from finecut.pipeline.cli.own_process import (
+    ignore_warnings,
+    import_lean,
+    look_here_too,
+    quiet_libraries,
+    said_once,
+    set_environment,
+)
+from finecut.pipeline.cli.stopping import stopping
+from finecut.pipeline.commands.base import Command, Page, all_commands
+
+R = TypeVar("R")
+
+ENDS: Final = """\
+exit codes:
+  0    done; if some inputs failed, they are listed
+  1    the command could not do its work, or made nothing, or a check failed
+  2    the command line is wrong; nothing was changed
+  3    the books do not balance (this is a bug in finecut)
+  130  stopped by Ctrl-C; 143 by SIGTERM. No file is incomplete: run the same command again"""
+WIDTH: Final = 92
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,6 +76,112 @@ def _without_command(given: Sequence[str]) -> int:
         return 0
     parser.print_help()
     return 0
+
+
+def execute(
+    kind: type[Command[Any, Any]], words: Sequence[str], parser: Parser, out: Outlet, *, alone: bool
+) -> int:
+    """Do what these words ask of a command; its exit code.
+
+    ``alone``: the process is for nothing else.
+    """
+    # From here on, and not only when the work begins: importing Beam takes seconds.
+    with stopping():
+        try:
+            options, rest = parse_options(parser, words, kind.Options, kind.whole)
+            command = kind(options, rest, progress=not options.quiet)
+            _make_ready(command, alone)
+            code = perform(command)
+        except UserError as error:
+            if error.exit_code == WRONG_COMMAND:
+                parser.error(str(error))
+            sys.stderr.write(f"finecut: {error}\n")
+            return error.exit_code
+    return code or (unwritten(out) if kind.answers else code)
+
+
+def _make_ready(command: Command[Any, Any], alone: bool) -> None:
+    """Find out what can be found out before the work, and import what does it."""
+    options = command.options
+    if remote := [uri for uri in command.uris() if uri.startswith(GOOGLE)]:
+        from finecut.io.storage.retry import greet  # Google's library takes a second
+
+        greet(remote)
+    command.begin()
+    if not options.verbose:
+        ignore_warnings()
+    module = command.does.partition(":")[0]
+    if module and alone:
+        import_lean(module, without_unused=command.lean)
+    elif module:
+        importlib.import_module(module)
+    if command.has_custom_steps:
+        look_here_too()
+    quiet_libraries(options.verbose)
+
+
+def perform(command: Command[Any, R]) -> int:
+    """Run it, say what came of it, and give the exit code."""
+    began = time.monotonic()
+    with said_once(command.options.is_local and not command.options.verbose):
+        result = command.run()
+    sys.stderr.write("".join(f"{shown(line)}\n" for line in command.troubles(result)))
+    lines = list(command.answer(result))
+    if not command.options.quiet:
+        lines = [*command.tell(result, time.monotonic() - began), *lines]
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    sys.stderr.write("".join(f"finecut: {problem}\n" for problem in command.problems(result)))
+    return command.exit_code(result)
+
+
+def parser_of(kind: type[Command[Any, Any]]) -> Parser:
+    """What reads the command line of this command."""
+    parser = Parser(
+        prog=f"finecut {kind.name}",
+        usage=f"finecut {kind.name} {kind.page.usage}",
+        description=description(kind.page),
+        epilog=_epilog(kind.page),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_flags(parser, kind=kind.Options)
+    return parser
+
+
+def main_parser() -> tuple[Parser, dict[str, Parser]]:
+    """What reads ``finecut`` itself, which lists the commands; and where their flags may go."""
+    parser = Parser(
+        prog="finecut",
+        description="Videos in, training-ready clips out.",
+        epilog="finecut COMMAND --help has more.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="store_true", help="print the version")
+    added = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
+    commands = {
+        name: added.add_parser(name, help=kind.page.sentence)
+        for name, kind in all_commands().items()
+    }
+    return parser, commands
+
+
+def parsers() -> tuple[Parser, dict[str, Parser]]:
+    """The same with the flags of all commands."""
+    parser, commands = main_parser()
+    for name, kind in all_commands().items():
+        add_flags(commands[name], kind=kind.Options)
+    return parser, commands
+
+
+def description(page: Page) -> str:
+    return "\n\n".join(
+        textwrap.fill(" ".join(p.split()), WIDTH)
+        for p in [page.sentence, *filter(None, page.more.split("\n\n"))]
+    )
+
+
+def _epilog(page: Page) -> str:
+    shown = [f"  # {what}\n  {command}" for what, command in page.examples]
+    return "\n\n".join((["examples:\n" + "\n\n".join(shown)] if shown else []) + [ENDS])
 
 
 if __name__ == "__main__":

@@ -1,7 +1,5 @@
 """Final words: what came in, what came out, what failed, how fast, and where to look next."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Mapping
 
@@ -9,7 +7,7 @@ from finecut.io.layout import embedding_folder
 from finecut.io.media.remux.copying import ENCODED
 from finecut.io.records import Summary
 from finecut.io.storage import files as shelf
-from finecut.pipeline.cli.outlets import shown
+from finecut.pipeline.cli.outlets import lines_of, shown
 from finecut.pipeline.cli.progress import clock
 from finecut.pipeline.commands.base import BOOKS
 from finecut.pipeline.disk import disk_trouble
@@ -32,57 +30,65 @@ def final_words(
 ) -> str:
     """A short table for people."""
     s = summary
-    lines = [
-        f"videos   {_sum(s.videos_found, 'found', done=s.videos_done, empty=s.videos_empty)}"
-        f" + {s.videos_failed} failed + {s.videos_skipped} skipped{_set_aside(s)}",
-        f"clips    {_sum(s.shots_planned, 'planned', kept=s.shots_kept, rejected=s.shots_rejected)}"
-        f" + {s.shots_failed} failed",
-        f"length   {_duration(s.seconds_found)} in, {_duration(s.seconds_kept)} kept, "
-        f"{s.frames} frames, {_bytes(s.clip_bytes)}",
-        f"speed    {s.seconds_cut / max(seconds, 1e-3):.1f}x real time, {seconds:.1f} s",
-    ]
-    if s.captions:
-        lines.insert(2, f"captions {_counts(s.captions, '{} {}')}")
-    if s.vectors:
-        lines.insert(2, f"vectors  {_counts(s.vectors, '{} of {}')}")
-    if s.transcoded:
-        why = "; see transcode_reason in metas/v0/" if s.transcoded.get(ENCODED) else ""
-        where = "" if options.dry_run else why
-        lines.insert(2, f"pictures {_counts(s.transcoded, '{} {}')}{where}")
-    if s.marked:
-        where = "" if options.dry_run else "; see errors in metas/v0/"
-        clips = "1 clip" if s.num_marked == 1 else f"{s.num_marked} clips"
-        lines.insert(2, f"marked   {clips}: {_counts(s.marked, '{} with {}')}{where}")
-    if s.rejected_by:
-        lines.insert(2, f"rejected {_counts(s.rejected_by, '{} by {}')}{_strict(options, s)}")
-    if s.failures:
-        number = "1 failure" if s.num_failures == 1 else f"{s.num_failures} failures"
-        lines += ["", f"{number}, listed in {failures_path}" if failures_path else number]
-        lines += [
-            shown(f"  {failure.step}: {failure.source.name}: {failure.message}")
-            for failure in s.failures[:SHOWN_FAILURES]
+    encoded = s.transcoded.get(ENCODED) and not options.dry_run
+    why = "; see transcode_reason in metas/v0/" if encoded else ""
+    where = "" if options.dry_run else "; see errors in metas/v0/"
+    aside = f" ({s.videos_set_aside} of the failed are set aside)" if s.videos_set_aside else ""
+    marked = "1 clip" if s.num_marked == 1 else f"{s.num_marked} clips"
+    clips = _sum(s.shots_planned, "planned", kept=s.shots_kept, rejected=s.shots_rejected)
+    lines = lines_of(
+        [
+            f"videos   {_sum(s.videos_found, 'found', done=s.videos_done, empty=s.videos_empty)}"
+            f" + {s.videos_failed} failed + {s.videos_skipped} skipped{aside}",
+            f"clips    {clips} + {s.shots_failed} failed",
+            (s.rejected_by, f"rejected {_counts(s.rejected_by, '{} by {}')}{_strict(options, s)}"),
+            (s.marked, f"marked   {marked}: {_counts(s.marked, '{} with {}')}{where}"),
+            (s.transcoded, f"pictures {_counts(s.transcoded, '{} {}')}{why}"),
+            (s.vectors, f"vectors  {_counts(s.vectors, '{} of {}')}"),
+            (s.captions, f"captions {_counts(s.captions, '{} {}')}"),
+            f"length   {_duration(s.seconds_found)} in, {_duration(s.seconds_kept)} kept, "
+            f"{s.frames} frames, {_bytes(s.clip_bytes)}",
+            f"speed    {s.seconds_cut / max(seconds, 1e-3):.1f}x real time, {seconds:.1f} s",
+            *_of_failures(s, failures_path, options.output),
+            (
+                s.videos_skipped,
+                f"\n{s.videos_skipped} skipped: an earlier run finished them (--overwrite "
+                "processes them again)",
+            ),
+            (document, f"\nall counts: {document}"),
+            "",
+            *filter(None, [_where(options, s), report]),
         ]
-        if s.num_failures > SHOWN_FAILURES:
-            lines.append(f"  … and {s.num_failures - SHOWN_FAILURES} more")
-        if failures_path:
-            again = shlex.join(["--input", failures_path, "--output", options.output])
-            lines.append(
-                "once these files are repaired, run the same command again, or process only them: "
-                f"{again}"
-            )
-    if s.videos_skipped:
-        how = "an earlier run finished them (--overwrite processes them again)"
-        lines += ["", f"{s.videos_skipped} skipped: {how}"]
-    if document is not None:
-        lines += ["", f"all counts: {document}"]
-    lines += ["", *filter(None, [_where(options, s), report])]
+    )
     return "\n".join(lines)
+
+
+def _of_failures(s: Summary, path: str, output: str) -> list[str]:
+    """The first failures; ``path`` is where all of them are listed."""
+    if not s.failures:
+        return []
+    number = "1 failure" if s.num_failures == 1 else f"{s.num_failures} failures"
+    more = s.num_failures - SHOWN_FAILURES
+    return lines_of(
+        [
+            f"\n{number}, listed in {path}" if path else f"\n{number}",
+            *(
+                shown(f"  {failure.step}: {failure.source.name}: {failure.message}")
+                for failure in s.failures[:SHOWN_FAILURES]
+            ),
+            (more > 0, f"  … and {more} more"),
+            (
+                path,
+                "once these files are repaired, run the same command again, or process only them: "
+                f"{shlex.join(['--input', path, '--output', output])}",
+            ),
+        ]
+    )
 
 
 def problems(options: Options, summary: Summary) -> list[str]:
     """Why the run, although it came to its end, did not do what was asked; empty when it did."""
-    refused = disk_trouble(summary.failures, options.output)
-    if refused is not None:
+    if refused := disk_trouble(summary.failures, options.output):
         return [refused]
     found = [f"{BOOKS}: {sentence}" for sentence in summary.imbalances()]
     if not summary.videos_found:
@@ -100,7 +106,7 @@ def problems(options: Options, summary: Summary) -> list[str]:
 
 def _strict(options: Options, s: Summary) -> str:
     """A word on a rule that takes most of it: usually its limit was meant for other films."""
-    name, most = max(s.rejected_by.items(), key=lambda item: item[1])
+    name, most = max(s.rejected_by.items(), key=lambda item: item[1], default=(NO_FRAMES, 0))
     judged = s.shots_kept + s.shots_rejected
     if options.dry_run or name == NO_FRAMES or most <= judged / 2 or judged < LEAST_JUDGED:
         return ""
@@ -110,15 +116,10 @@ def _strict(options: Options, s: Summary) -> str:
     )
 
 
-def _set_aside(s: Summary) -> str:
-    return f" ({s.videos_set_aside} of the failed are set aside)" if s.videos_set_aside else ""
-
-
 def stats_table(stats: dict[str, int]) -> str:
     """Items, seconds and bytes of every step."""
-    steps = sorted({name.split("/")[0] for name in stats if "/" in name})
     rows = [f"{'step':<18}{'items':>10}{'seconds':>12}{'bytes':>16}"]
-    for step in steps:
+    for step in sorted({name.split("/")[0] for name in stats if "/" in name}):
         micros = stats.get(f"{step}/microseconds")
         size = stats.get(f"{step}/bytes")
         rows.append(
@@ -140,8 +141,10 @@ def _scenes(options: Options) -> str:
 
 def _counts(counts: Mapping[str, int], form: str) -> str:
     """The most frequent first."""
-    most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return ", ".join(form.format(count, name) for name, count in most)
+    return ", ".join(
+        form.format(count, name)
+        for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    )
 
 
 def _where(options: Options, summary: Summary) -> str:
@@ -162,10 +165,8 @@ def _where(options: Options, summary: Summary) -> str:
 def _look_into(options: Options, folders: list[str]) -> str:
     """Where to look, of these folders: what is there; nothing where none is."""
     there = [f"{name}/" for name in folders if _is_there(f"{options.output}/{name}")]
-    if not there:
-        return ""
-    *most, last = there
-    return f"see {options.output}: {' and '.join(filter(None, [', '.join(most), last]))}"
+    words = " and ".join(filter(None, [", ".join(there[:-1]), *there[-1:]]))
+    return f"see {options.output}: {words}" if there else ""
 
 
 def _is_there(folder: str) -> bool:

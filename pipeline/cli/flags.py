@@ -1,18 +1,24 @@
-"""From :class:`Options` to everything that shows them: flags, and the tables in the docs."""
+"""From :class:`Options` to everything that shows them: flags, and the tables in the docs.
 
-from __future__ import annotations
+A flag for several values gets from argparse every word up to the next flag, and then the dataset is
+missing. So it is put in front:
+
+    finecut refilter --keep 'motion>=1' OUT      ─▶      finecut refilter OUT --keep 'motion>=1'
+"""
 
 import argparse
 import difflib
+import functools
+import re
 import sys
 import typing
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import Field
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
-from finecut.pipeline.cli.positional import dataset_first, is_number, is_rule
 from finecut.pipeline.options import OptionError, Options, default_of, option_fields
-from finecut.transforms.spelling import did_you_mean, spelled
+from finecut.transforms.filter.rules import parse_rule
+from finecut.transforms.option import did_you_mean, spelled
 
 
 class Parser(argparse.ArgumentParser):
@@ -39,23 +45,22 @@ def add_flags(
     parser: argparse.ArgumentParser, without: Container[str] = (), kind: type[Any] = Options
 ) -> None:
     """One flag for each option, in groups."""
-    groups: dict[str, argparse._ArgumentGroup] = {}
+    group_of = functools.cache(parser.add_argument_group)
     hints = typing.get_type_hints(kind)
     for f in option_fields(kind):
         if f.name in without:
             continue
-        name = f.metadata["group"]
-        if name not in groups:
-            groups[name] = parser.add_argument_group(name)
+        group = group_of(f.metadata["group"])
         if f.metadata["positional"]:
-            text = f.metadata["text"].replace("%", "%%")
-            named = {key: f.metadata[key] for key in ("metavar", "choices")}
-            groups[name].add_argument(f.name, help=text, **named)
+            group.add_argument(
+                f.name,
+                help=f.metadata["text"].replace("%", "%%"),
+                **{key: f.metadata[key] for key in ("metavar", "choices")},
+            )
         else:
             argument = _argument(f, hints[f.name])
-            if is_hidden(f, kind):
-                argument["help"] = argparse.SUPPRESS
-            groups[name].add_argument(flag_of(f), **argument)
+            hidden = {"help": argparse.SUPPRESS} if is_hidden(f, kind) else {}
+            group.add_argument(flag_of(f), **argument | hidden)
 
 
 def parse_options(
@@ -67,10 +72,8 @@ def parse_options(
     """
     namespace, rest = parser.parse_known_args(_in_order(parser, arguments, kind))
     given = {f.name: getattr(namespace, f.name) for f in option_fields(kind)}
-    for f in option_fields(kind):
-        if is_many(f):
-            given[f.name] = tuple(given[f.name] or ())
-    options = kind(**given)
+    many = {f.name: tuple(given[f.name] or ()) for f in option_fields(kind) if is_many(f)}
+    options = kind(**given | many)
     try:
         check_rest(options, rest)
         options.check(whole)
@@ -83,8 +86,8 @@ def _in_order(parser: Parser, arguments: Sequence[str], kind: type[Any]) -> list
     """The command line with what has no flag in front."""
     if not any(f.metadata["positional"] for f in option_fields(kind)):
         return list(arguments)
-    several = [f for f in option_fields(kind) if is_many(f)]
-    return dataset_first(parser, arguments, {flag_of(f): _fitting(f) for f in several})
+    fits = {flag_of(f): _fitting(f) for f in option_fields(kind) if is_many(f)}
+    return dataset_first(parser, arguments, fits)
 
 
 def _fitting(f: Field[Any]) -> Callable[[str], bool]:
@@ -92,19 +95,29 @@ def _fitting(f: Field[Any]) -> Callable[[str], bool]:
     if f.metadata["known"]:
         return lambda word: spelled(word, f.metadata["known"]) in f.metadata["known"]
     if f.name == "keep":
-        return is_rule
-    return is_number if f.name.endswith("_edges") else lambda _: True
+        return lambda word: not word or _parses(functools.partial(parse_rule, own=True), word)
+    return functools.partial(_parses, float if f.name.endswith("_edges") else str)
+
+
+def _parses(parse: Callable[[str], object], word: str) -> bool:
+    try:
+        parse(word)
+    except ValueError:
+        return False
+    return True
 
 
 def check_rest(options: Any, rest: Sequence[str]) -> None:
     """Refuse what neither we nor the chosen runner knows."""
     if not rest:
         return
-    kind = type(options)
-    flags = [f for f in option_fields(kind) if not f.metadata["positional"]]
-    known = [flag_of(f) for f in flags if not is_hidden(f, kind)]
-    word = rest[0]
+    kind, word = type(options), rest[0]
     flag = word.split("=", 1)[0]
+    known = [
+        flag_of(f)
+        for f in option_fields(kind)
+        if not (f.metadata["positional"] or is_hidden(f, kind))
+    ]
     if not word.startswith("--"):
         raise OptionError(
             f"{word!r} does not belong to any flag: give values after their flag, as in "
@@ -146,8 +159,9 @@ def options_table(kind: type[Any] = Options, groups: bool = False) -> str:
             continue
         value = "" if is_switch(f) else f" {_value_name(f)}"
         name = _value_name(f) if f.metadata["positional"] else f"{flag_of(f)}{value}"
-        row = f"| `{name}` | {shown_default(f)} | {f.metadata['text']} |"
-        rows.setdefault(f.metadata["group"] if groups else "", []).append(row)
+        rows.setdefault(f.metadata["group"] if groups else "", []).append(
+            f"| `{name}` | {shown_default(f)} | {f.metadata['text']} |"
+        )
     head = "| option | default | meaning |\n| --- | --- | --- |\n"
     return "\n\n".join(
         (f"### {group.capitalize()}\n\n" if group else "") + head + "\n".join(lines)
@@ -162,9 +176,12 @@ def _argument(f: Field[Any], kind: Any) -> dict[str, Any]:
     argument: dict[str, Any] = {"help": text, "metavar": f.metadata["metavar"]}
     if f.metadata["choices"]:
         # The choices are for help and completion: a value that is none of them is refused before.
-        argument["choices"] = f.metadata["choices"]
-        argument["metavar"] = "|".join(f.metadata["choices"])
-        return argument | {"type": _chosen(f), "default": default_of(f)}
+        return argument | {
+            "choices": f.metadata["choices"],
+            "metavar": "|".join(f.metadata["choices"]),
+            "type": _chosen(f),
+            "default": default_of(f),
+        }
     if is_many(f):
         return argument | {"nargs": "+", "action": "extend"}
     parse = f.metadata["parse"] or next(
@@ -210,20 +227,17 @@ def is_switch(f: Field[Any]) -> bool:
 
 
 def _value_name(f: Field[Any]) -> str:
-    if f.metadata["choices"]:
-        return str("\\|".join(f.metadata["choices"]))
-    return str(f.metadata["metavar"] or f.name.upper())
+    choices = "\\|".join(f.metadata["choices"] or ())
+    return choices or str(f.metadata["metavar"] or f.name.upper())
 
 
 def with_tables(page: str) -> str:
     """docs/options.md with every table as it is now."""
-    from finecut.pipeline.commands.registry import dataset_options  # it imports all commands
+    from finecut.pipeline.commands.base import dataset_options  # it imports all commands
 
-    tables = {"options": options_table(groups=True)}
-    tables |= {
-        f"options of {name}": options_table(kind) for name, kind in dataset_options().items()
-    }
-    for name, table in tables.items():
+    kinds = dataset_options()
+    tables = {f"options of {name}": options_table(kind) for name, kind in kinds.items()}
+    for name, table in {"options": options_table(groups=True), **tables}.items():
         before, begin, rest = page.partition(f"<!-- {name} -->\n")
         _, end, after = rest.partition(f"<!-- end of {name} -->\n")
         if not end:
@@ -234,3 +248,51 @@ def with_tables(page: str) -> str:
 
 if __name__ == "__main__":
     sys.stdout.write(with_tables(sys.stdin.read()))
+
+
+_NUMBER: Final = re.compile(r"-\d+|-\d*\.\d+")
+
+
+def dataset_first(
+    parser: argparse.ArgumentParser,
+    words: Sequence[str],
+    fits: Mapping[str, Callable[[str], bool]],
+) -> list[str]:
+    """The words with the dataset in front, if a flag for several would have swallowed it.
+
+    ``fits`` tells, by flag, what may be a value of it. Nothing is moved where a word stands alone.
+    """
+    if "--" in words:
+        return list(words)
+    #: Words at the end of those that a flag for several took, and those that are none of its own.
+    taken: list[int] = []
+    foreign: list[int] = []
+    known, alone, place = parser._option_string_actions, False, 0
+    while place < len(words):
+        flag, equals, _ = words[place].partition("=")
+        if not _is_flag(flag):
+            return list(words)
+        #: The place of the next flag.
+        end = next((n for n in range(place + 1, len(words)) if _is_flag(words[n])), len(words))
+        action = known.get(flag)
+        if equals or (action is not None and action.nargs == 0):
+            place += 1
+        elif action is None:
+            # Of a runner: it may have a value or not, so the word behind it may be the dataset.
+            alone |= end > place + 1
+            place = min(end, place + 2)
+        elif action.nargs != "+":
+            place += 2
+        else:
+            if end - place > 2:
+                (taken if fits[flag](words[end - 1]) else foreign).append(end - 1)
+            place = end
+    found = foreign or ([] if alone else taken)
+    if not found:
+        return list(words)
+    chosen = found[-1]
+    return [words[chosen], *words[:chosen], *words[chosen + 1 :]]
+
+
+def _is_flag(word: str) -> bool:
+    return len(word) > 1 and word.startswith("-") and not _NUMBER.fullmatch(word)

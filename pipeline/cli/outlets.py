@@ -5,13 +5,11 @@ The reader may leave (``| head -1``), the disk behind may be full, or nothing ma
 end one line on standard error says that words were lost, and why.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TextIO, cast
 
 #: The exit code where words were all there was to give, and they could not be written.
@@ -32,15 +30,11 @@ class Outlet:
     def write(self, text: str) -> int:
         if text and self._stream is None:
             self.lost = "it is closed"
-        if self._stream is not None and self.lost is None:
-            with self._losing():
-                self._stream.write(text)
+        self._try(lambda stream: stream.write(text))
         return len(text)
 
     def flush(self) -> None:
-        if self._stream is not None and self.lost is None:
-            with self._losing():
-                self._stream.flush()
+        self._try(lambda stream: stream.flush())
 
     def isatty(self) -> bool:
         return self._stream is not None and self.lost is None and self._stream.isatty()
@@ -52,10 +46,11 @@ class Outlet:
         with contextlib.suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:  # noqa: PTH123
             os.dup2(nowhere.fileno(), self._stream.fileno())
 
-    @contextlib.contextmanager
-    def _losing(self) -> Iterator[None]:
+    def _try(self, do: Callable[[TextIO], object]) -> None:
+        if self._stream is None or self.lost is not None:
+            return
         try:
-            yield
+            do(self._stream)
         except OSError as error:
             self.was_left = error.errno == errno.EPIPE
             self.lost = error.strerror or str(error)
@@ -108,6 +103,16 @@ def shown(text: str) -> str:
     a\x1b[2Jb é
     """
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def lines_of(told: Iterable[str | tuple[object, str]]) -> list[str]:
+    """These lines; one that has a condition in front only where that holds.
+
+    >>> lines_of(["always", (0, "if there are any")])
+    ['always']
+    """
+    pairs = ((True, each) if isinstance(each, str) else each for each in told)
+    return [line for wanted, line in pairs if wanted]
 
 
 def _hold_descriptors() -> None:

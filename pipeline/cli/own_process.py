@@ -9,8 +9,6 @@ Nothing else in finecut touches these, nor ``sys.modules``, signals or the colle
 calls us decides them for itself. Standard library only, until something is imported.
 """
 
-from __future__ import annotations
-
 import gc
 import importlib
 import logging
@@ -19,7 +17,8 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final, TextIO
+from types import FunctionType
+from typing import Any, Final, TextIO
 
 ENVIRONMENT: Final = {
     # There is a worker for each core already. NumPy's own threads wait for each other by spinning.
@@ -31,11 +30,11 @@ ENVIRONMENT: Final = {
 #: Beam's part that moves models in and out of a GPU's memory, which imports torch: a second, and
 #: 180 MB. It is not used here, and Beam does without it where it cannot be imported.
 MANAGER: Final = "apache_beam.ml.inference.model_manager"
-#: Beam imports what it can be connected to, where it is installed: pandas for data frames, and
-#: Google's clients for its own file system (ours is :mod:`finecut.io.storage.gcs`), BigQuery,
-#: Pub/Sub and Dataflow. That is half of the time until the first video is opened, and a third of
-#: the memory of each process.
-UNUSED: Final = ("pandas", "apache_beam.io.gcp", "google.cloud.dataflow")
+#: Beam imports what it can be connected to, where it is installed: pandas for data frames, Google's
+#: clients for its own file system (ours is :mod:`finecut.io.storage.gcs`), BigQuery, Pub/Sub and
+#: Dataflow, and those of MongoDB. That is more than half of the time until the first video is
+#: opened, and a third of the memory of each process.
+UNUSED: Final = ("pandas", "apache_beam.io.gcp", "google.cloud.dataflow", "apitools", "bson")
 
 
 def set_environment() -> None:
@@ -70,11 +69,14 @@ def import_lean(module: str, without_unused: bool = True) -> None:
     gc.disable()
     try:
         if without_unused:
+            # It warns where there is no MongoDB.
+            logging.getLogger("apache_beam.io.mongodbio").setLevel(logging.ERROR)
             with without(*UNUSED):
                 importlib.import_module("apache_beam")
         _import_inference()
+        _remember_signatures()
         importlib.import_module(module)
-        importlib.import_module("finecut.io.media.memory").return_large_blocks()
+        importlib.import_module("finecut.io.media.limits").return_large_blocks()
     finally:
         gc.freeze()
         gc.enable()
@@ -85,6 +87,26 @@ def _import_inference() -> None:
         inference = importlib.import_module("apache_beam.ml.inference.base")
     # What Beam measures memory with is forgotten along with that part.
     vars(inference)["resource"] = importlib.import_module("resource")
+
+
+def _remember_signatures() -> None:
+    """Beam asks each step for the signatures of all its methods, six times for each pipeline: that
+    is a tenth of a short run, and most of the methods are those of the base class.
+    """
+    core = importlib.import_module("apache_beam.transforms.core")
+    ask = core.get_function_args_defaults
+    known: dict[FunctionType, tuple[list[str], list[Any]]] = {}
+
+    def remembered(method: Any) -> tuple[list[str], list[Any]]:
+        function = getattr(method, "__func__", None)
+        if not isinstance(function, FunctionType):
+            return ask(method)
+        if function not in known:
+            known[function] = ask(method)
+        names, defaults = known[function]
+        return [*names], [*defaults]
+
+    vars(core)["get_function_args_defaults"] = remembered
 
 
 @contextmanager

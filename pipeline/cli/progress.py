@@ -1,14 +1,12 @@
 """A line that moves: what a run has done so far, and how long the rest will take."""
 
-from __future__ import annotations
-
 import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import TextIO
+from typing import Self, TextIO
 
 from finecut.transforms.beam.metrics import BOARD
 
@@ -50,7 +48,7 @@ class Progress:
         self._width = 0
         self._thread = threading.Thread(target=self._watch, name="finecut-progress", daemon=True)
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> Self:
         if self._wanted:
             self._thread.start()
         return self
@@ -75,10 +73,9 @@ class Progress:
         if not self._live:
             self._out.write(f"{line}\n")
         else:
-            end = "\n" if last else ""
             # A line that is wrapped could not be written over.
             line = fitting(line, columns_of(self._out))
-            self._out.write("\r" + line.ljust(self._width) + end)
+            self._out.write("\r" + line.ljust(self._width) + ("\n" if last else ""))
             self._width = len(line)
         self._out.flush()
 
@@ -116,11 +113,10 @@ def progress_line(counts: Counts, seconds: float, ended: bool = False, written: 
         return "finding    videos, 0 clips"
     watched = counts.get("milliseconds watched", 0)
     if watched and not cut:
-        split = counts.get("split/items", 0)
-        speed = watched / 1000 / max(seconds, 1e-3)
         return (
-            f"detecting  {clock(watched / 1000)} of video, 0 clips, {planned} planned in {split} "
-            f"chunks, {speed:.1f}x real time{trouble}"
+            f"detecting  {clock(watched / 1000)} of video, 0 clips, {planned} planned in "
+            f"{counts.get('split/items', 0)} chunks, "
+            f"{watched / 1000 / max(seconds, 1e-3):.1f}x real time{trouble}"
         )
     if not planned:
         return f"probing    {probed} of {videos} videos, 0 clips{trouble}"
@@ -131,9 +127,9 @@ def progress_line(counts: Counts, seconds: float, ended: bool = False, written: 
     rest = f", {clock(seconds / share - seconds)} left" if 0 < share < 1 else ""
     if ended:
         rest = f", {clock(seconds)}"
-    verb = "done" if ended else "cutting"
     return (
-        f"{verb:<10} {cut} clip{'s' * (cut != 1)}, {probed} of {videos} videos, {share:4.0%}, "
+        f"{'done' if ended else 'cutting':<10} {cut} clip{'s' * (cut != 1)}, {probed} of {videos} "
+        f"videos, {share:4.0%}, "
         f"{speed:.1f}x real time{rest}{trouble}"
     )
 

@@ -6,8 +6,6 @@ signals is touched. The command itself is for nothing else: within :func:`stoppi
 SIGTERM give up all that is at work, and end the process at once.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

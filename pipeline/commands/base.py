@@ -3,21 +3,23 @@
     options ─▶ fence around its folders ─▶ work ─▶ troubles (standard error) ─▶ tell ─▶ problems
                                              └─ a disk that fails ─▶ a sentence that says so
 
-It is declared in a module of this package, and found by lying there
-(:mod:`finecut.pipeline.commands.registry`); :mod:`finecut.pipeline.cli.shell` performs it. Its
-module imports nothing heavy at the top: ``--help`` has to answer at once.
+It is declared in a module of this package, and found by lying there (:func:`all_commands`);
+:mod:`finecut.pipeline.cli.command` performs it. Its module imports nothing heavy at the top:
+``--help`` has to answer at once.
 """
 
 from __future__ import annotations
 
 import importlib
+import pkgutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, NamedTuple, Self, TypeVar
 
 from finecut.io.errors import NOT_DONE, RunError, UserError
+from finecut.pipeline import commands
 from finecut.pipeline.choices.running import LOCAL_RUNNERS
 from finecut.pipeline.engines import ends_with_us, in_process
 from finecut.pipeline.options import OptionError, cores, spell
@@ -310,3 +312,42 @@ class DatasetCommand(Command[D, R]):
         from finecut.pipeline.cli.progress import Progress
 
         return Progress(self.progress and self.in_process, line=line)
+
+
+# ── the registry ─────────────────────────────────────────────────────────────────────────────────
+
+
+#: In this order help lists commands; others follow by their names.
+ORDER: Final = (
+    "curate",
+    *("dedup", "refilter", "shard", "report", "verify"),
+    *("describe", "launch", "doctor", "demo", "completion"),
+)
+
+
+def _found() -> Iterator[type[Command[Any, Any]]]:
+    for module in pkgutil.iter_modules(commands.__path__, f"{commands.__name__}."):
+        for value in vars(importlib.import_module(module.name)).values():
+            # What a module only imports lies in another one.
+            if (
+                isinstance(value, type)
+                and issubclass(value, Command)
+                and value.name
+                and value.__module__ == module.name
+            ):
+                yield value
+
+
+def all_commands() -> dict[str, type[Command[Any, Any]]]:
+    """Each command by its name, in the order in which help lists them."""
+    found = {kind.name: kind for kind in _found()}
+    return {name: found[name] for name in (*ORDER, *sorted(found.keys() - {*ORDER}))}
+
+
+def dataset_options() -> dict[str, type[DatasetOptions]]:
+    """The options of the commands on a dataset, by their names."""
+    return {
+        name: kind.Options
+        for name, kind in all_commands().items()
+        if issubclass(kind.Options, DatasetOptions)
+    }

@@ -1,7 +1,5 @@
 """``finecut completion``: what makes a shell complete commands, flags and their values."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -40,7 +38,7 @@ class Completion(Command[CompletionOptions, str]):
     def work(self) -> str:
         import shtab
 
-        from finecut.pipeline.cli.manual import parsers
+        from finecut.pipeline.cli.command import parsers
 
         parser, commands = parsers()
         for command in commands.values():

@@ -56,7 +56,7 @@ class Demo(Command[DemoOptions, "Ran"]):
         )
 
     def work(self) -> Ran:
-        from finecut.io.media.testfilm.demo import demo_films
+        from finecut.io.media.testfilm.paint import demo_films
         from finecut.pipeline.running import run
 
         films, output = self.root / "films", self.root / "output"

@@ -24,7 +24,7 @@ from typing import IO, Final
 
 from apache_beam.version import __version__ as beam_version
 
-from finecut.io.storage.temporary import temporary_folder
+from finecut.io.storage.staging import temporary_folder
 from finecut.pipeline.engines import ENVIRONMENT, LOOPBACK, PRISM, value_of
 from finecut.pipeline.options import OptionError
 

@@ -14,17 +14,16 @@ texts become text nodes and nothing else (the page's policy forbids every other 
     …            one for each of the other views; page.js begins
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import html
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
-from finecut.transforms.report.columns import plain_json
+from finecut.io.storage.publishing import Shelf
+from finecut.transforms.report.columns import plain_json, script
 
 #: The page's parts, in the order in which they are put together.
 STYLES = ("page.css",)
@@ -49,10 +48,9 @@ _HOLE = re.compile(r"\{\{(\w+)\}\}")
 
 def page_text(facts: Mapping[str, Any]) -> str:
     """The page with all that it holds itself; what it may load stands in its policy."""
-    room = files(__name__)
 
     def joined(names: Iterable[str]) -> str:
-        return "".join(room.joinpath(name).read_text(encoding="utf-8") for name in names)
+        return "".join(files(__name__).joinpath(name).read_text(encoding="utf-8") for name in names)
 
     style, code = joined(STYLES), joined(SCRIPTS)
     holes = {
@@ -88,3 +86,28 @@ def policy(style: str, code: str) -> str:
 
 def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+#: The folder of the page's data.
+DATA = "data"
+
+
+class Chunks:
+    """Chunks on their way to the shelf, each under a name that says what is in it."""
+
+    def __init__(self, own: Shelf, folder: str) -> None:
+        self.own, self.folder = own, folder
+        self.names: dict[str, list[str]] = {}
+
+    def add_rows(self, kind: str, rows: Sequence[Mapping[str, Any]], at_once: int) -> None:
+        """Rows that have the same keys, in as many chunks as they need."""
+        for start in range(0, len(rows), at_once):
+            some = rows[start : start + at_once]
+            self.add(kind, {key: [row[key] for row in some] for key in some[0]})
+
+    def add(self, kind: str, columns: dict[str, Any]) -> None:
+        names = self.names.setdefault(kind, [])
+        data = script(kind, len(names), columns)
+        digest = hashlib.sha256(data).hexdigest()
+        names.append(f"{kind}-{len(names):04d}.{digest[:12]}.js")
+        self.own.write(f"{self.folder}/{DATA}/{names[-1]}", data)

@@ -4,11 +4,9 @@ Read one by one and held as columns; what is missing or broken is counted and le
 page of the rest is worth more than none.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from itertools import groupby
 from typing import Any, TypeVar
@@ -18,12 +16,75 @@ from finecut.io.layout import is_clip_id
 from finecut.io.process.threads import in_order
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, parsed_text, read_json
-from finecut.pipeline.page.chunks import Chunks
-from finecut.pipeline.page.runs import runs_below, stride_of_last
-from finecut.transforms.report.columns import Clips
-from finecut.transforms.report.rows import number, row_of, short
+from finecut.pipeline.choices.cutting import FIXED_STRIDE
+from finecut.pipeline.options import Options
+from finecut.pipeline.page import Chunks
+from finecut.transforms.filter.rules import Rule
+from finecut.transforms.report.columns import Clips, number, row_of, short
 from finecut.transforms.report.sources import common_folder, spans_of_lost, video_of
 from finecut.transforms.verify.checks.shapes import CHUNK, CLIP, RUN, VIDEO, Shape, misfit
+
+SHOWN_RUNS = 50
+_SHORTLY = ("name", "started", "seconds", "videos", "clips", "titles")
+_LASTLY = ("balanced", "imbalances", "film_seconds", "speed", "steps", "models")
+_WHOLLY = (*_SHORTLY, *_LASTLY, "versions", "options")
+
+
+def runs_below(root: str, read: Callable[[str], dict[str, Any] | None]) -> list[dict[str, Any]]:
+    """What runs tell of themselves, the last one in full; by time, as their names are."""
+    found = [
+        {"name": folder.rsplit("/", 1)[-1], **said}
+        for folder in shelf.folders_in(f"{root}/runs")
+        if (said := read(f"{folder}/summary.json"))
+    ]
+    earlier, last = found[-SHOWN_RUNS:-1], found[-1:]
+    return [_part(run, _SHORTLY) for run in earlier] + [_part(run, _WHOLLY) for run in last]
+
+
+def _part(run: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+    return {key: _finite(value) for key, value in run.items() if key in keys}
+
+
+def rules_of_last(runs: list[dict[str, Any]]) -> list[Rule]:
+    options = _options_of_last(runs)
+    return [rule for rules in options.rules.values() for rule in rules] if options else []
+
+
+def stride_of_last(runs: list[dict[str, Any]]) -> tuple[float, float] | None:
+    """Length and distance of clips, if the last run cut at regular distances."""
+    options = _options_of_last(runs)
+    if options is None or options.splitting_algorithm != FIXED_STRIDE or options.cuts:
+        return None
+    return options.clip_length, options.stride
+
+
+def _finite(value: Any) -> Any:
+    """The same without numbers that JSON has not."""
+    if isinstance(value, dict):
+        return {str(key): _finite(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_finite(each) for each in value]
+    return number(value) if isinstance(value, float) else value
+
+
+def _options_of_last(runs: list[dict[str, Any]]) -> Options | None:
+    """The options the last run was given, as far as this version knows them."""
+    given = runs[-1].get("options") if runs else None
+    if not isinstance(given, dict):
+        return None
+    known = {f.name: f.default for f in fields(Options)}
+    told: dict[str, Any] = {
+        name: tuple(value) if isinstance(known[name], tuple) else value
+        for name, value in given.items()
+        if name in known
+    }
+    try:
+        options = Options(**told)
+        _ = options.rules, options.stride
+    except (TypeError, ValueError, AttributeError):
+        return None
+    return options
+
 
 Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
@@ -64,11 +125,10 @@ class TextOutcome:
 
     def titles(self) -> dict[str, str]:
         """What custom steps call their scores."""
-        found = [run.get("titles") for run in self.runs]
         return {
             short(name, 80): short(title, 200)
-            for titles in found
-            if isinstance(titles, dict)
+            for run in self.runs
+            if isinstance(titles := run.get("titles"), dict)
             for name, title in titles.items()
         }
 
@@ -76,24 +136,27 @@ class TextOutcome:
         """Everything but vectors: chunks of the page leave as they are full."""
         self._read_failures(chunks)
         videos = self._read_videos(readers)
-        paths = sorted(_if_there(self.output.chunks), key=video_of)
-        documents = asked_ahead(partial(self._document, shapes=CHUNK), paths, readers)
+        documents = asked_ahead(
+            lambda path: (path, self._document(path, CHUNK)),
+            sorted(_if_there(self.output.chunks), key=video_of),
+            readers,
+        )
         asked = (
             (path, clip, kept, said)
             for path, said in documents
             if said
             for kept, key in ((True, "clips"), (False, "filtered_clips"))
-            for clip in _listed(said, key)
+            if isinstance(listed := said.get(key), list)
+            for clip in listed
         )
-        entries = asked_ahead(self._entry, asked, readers)
-        for _, group in groupby(entries, key=lambda pair: video_of(pair[0][0])[0]):
-            self._add_video(chunks, [(said, entry) for (_, _, _, said), entry in group])
+        entries = asked_ahead(lambda each: (*each, self._entry(*each[1:3])), asked, readers)
+        for _, group in groupby(entries, key=lambda each: video_of(each[0])[0]):
+            self._add_video(chunks, [(said, entry) for _, _, _, said, entry in group])
         for kind, columns in self.clips.rest():
             chunks.add(kind, columns)
         self._finish_sources(videos)
 
-    def _entry(self, asked: tuple[str, Any, bool, dict[str, Any]]) -> Entry | None:
-        _, clip, kept, _ = asked
+    def _entry(self, clip: Any, kept: bool) -> Entry | None:
         if not is_clip_id(clip):
             return None
         try:
@@ -121,72 +184,69 @@ class TextOutcome:
 
     def _add_video(self, chunks: Chunks, told: list[tuple[dict[str, Any], Entry | None]]) -> None:
         """The clips of a video, in the order in which they are shown."""
-        self.unreadable += sum(entry is None for _, entry in told)
         found = [(said, entry) for said, entry in told if entry is not None]
+        self.unreadable += len(told) - len(found)
         if not found:
             return
         name = short(found[0][0].get("video"))
         rows = [row_of(entry, number(said.get("num_clips_with_webp")) > 0) for said, entry in found]
         rows.sort(key=lambda row: row.place)
-        source, place = SourceTold(name), len(self.sources)
-        self.sources.append(source)
-        source.first, source.count = self.clips.count, len(rows)
-        for row in rows:
-            self.rows[row.id] = self.clips.count
-            for kind, columns in self.clips.add(row, place):
-                chunks.add(kind, columns)
-        source.spans = spans_of_lost(
+        spans = spans_of_lost(
             name,
             self.lost.get(name, ()),
             rate=number(found[0][1].document.get("framerate_source")),
             known=[(row.start, row.end) for row in rows],
             stride=stride_of_last(self.runs),
         )
-        source.seconds = rows[-1].end
+        source = SourceTold(
+            name, seconds=rows[-1].end, first=self.clips.count, count=len(rows), spans=spans
+        )
+        for row in rows:
+            self.rows[row.id] = self.clips.count
+            for kind, columns in self.clips.add(row, len(self.sources)):
+                chunks.add(kind, columns)
+        self.sources.append(source)
 
     def _read_videos(self, readers: int) -> dict[str, tuple[float, int]]:
         """Length and number of clips of each finished video."""
-        found = {}
         read = partial(self._document, shapes=VIDEO)
-        for _, said in asked_ahead(read, _if_there(self.output.videos), readers):
-            if said:
-                name = short(said.get("video"))
-                found[name] = number(said.get("duration")), int(number(said.get("num_total_clips")))
-        return found
+        return {
+            short(said.get("video")): (
+                number(said.get("duration")),
+                int(number(said.get("num_total_clips"))),
+            )
+            for said in asked_ahead(read, _if_there(self.output.videos), readers)
+            if said
+        }
 
     def _finish_sources(self, videos: dict[str, tuple[float, int]]) -> None:
         """What is known of all of them: also of those that have no clip."""
-        without = {*videos, *self.lost} - {source.name for source in self.sources}
-        self.sources += map(SourceTold, sorted(without))
+        self.sources += map(
+            SourceTold, sorted({*videos, *self.lost} - {source.name for source in self.sources})
+        )
         for source in self.sources:
-            if source.name in self.lost:
-                source.state = FAILED
             if source.name in videos:
                 seconds, count = videos[source.name]
                 source.seconds = max(source.seconds, seconds)
-                if source.state != FAILED:
-                    source.state = DONE if count else EMPTY
+                source.state = DONE if count else EMPTY
+            if source.name in self.lost:
+                source.state = FAILED
         self.common = common_folder([source.name for source in self.sources])
 
     def write_sources(self, chunks: Chunks) -> None:
-        for start in range(0, len(self.sources), ROWS_OF_SOURCES):
-            some = self.sources[start : start + ROWS_OF_SOURCES]
-            lost = [len(self.lost.get(source.name, ())) for source in some]
-            chunks.add(
-                "sources",
-                {
-                    "name": [source.name[len(self.common) :] for source in some],
-                    "state": [source.state for source in some],
-                    "seconds": [round(source.seconds, 3) for source in some],
-                    "first": [source.first for source in some],
-                    "count": [source.count for source in some],
-                    "lost": lost,
-                    "spans": [
-                        [[round(start, 3), round(end, 3)] for start, end in source.spans]
-                        for source in some
-                    ],
-                },
-            )
+        rows = [
+            {
+                "name": source.name[len(self.common) :],
+                "state": source.state,
+                "seconds": round(source.seconds, 3),
+                "first": source.first,
+                "count": source.count,
+                "lost": len(self.lost.get(source.name, ())),
+                "spans": [[round(start, 3), round(end, 3)] for start, end in source.spans],
+            }
+            for source in self.sources
+        ]
+        chunks.add_rows("sources", rows, ROWS_OF_SOURCES)
 
     def _read_failures(self, chunks: Chunks) -> None:
         """What is listed in ``failures/``: a line each, and which planned clips were lost."""
@@ -210,29 +270,17 @@ class TextOutcome:
             )
         self.num_failures = len(rows)
         rows.sort(key=lambda row: (row["step"], row["error"], row["source"], row["message"]))
-        for start in range(0, len(rows), ROWS_OF_FAILURES):
-            some = rows[start : start + ROWS_OF_FAILURES]
-            chunks.add("failures", {key: [row[key] for row in some] for key in some[0]})
-
-
-def _listed(said: Mapping[str, Any], key: str) -> list[Any]:
-    """The clips that a chunk's document lists."""
-    listed = said.get(key)
-    return listed if isinstance(listed, list) else []
+        chunks.add_rows("failures", rows, ROWS_OF_FAILURES)
 
 
 def asked_ahead(
     work: Callable[[Asked], Answer], asked: Iterable[Asked], readers: int
-) -> Iterator[tuple[Asked, Answer]]:
-    """Each thing and what ``work`` made of it, in order.
+) -> Iterator[Answer]:
+    """What ``work`` made of each thing, in order.
 
     One reader needs no threads: a disk answers at once, and handing over takes longer than reading.
     """
-
-    def both(one: Asked) -> tuple[Asked, Answer]:
-        return one, work(one)
-
-    return map(both, asked) if readers == 1 else in_order(both, asked, readers)
+    return map(work, asked) if readers == 1 else in_order(work, asked, readers)
 
 
 def _if_there(listed: Callable[[], Iterable[str]]) -> list[str]:
@@ -244,15 +292,11 @@ def _if_there(listed: Callable[[], Iterable[str]]) -> list[str]:
 
 def _failures(folder: str) -> Iterator[dict[str, Any]]:
     for path in shelf.files_in(folder):
-        if not path.endswith(".jsonl"):
-            continue
-        with suppress(shelf.NotAFile):
-            yield from _failures_in((shelf.read_if_there(path) or b"").decode(errors="replace"))
-
-
-def _failures_in(text: str) -> Iterator[dict[str, Any]]:
-    for line in text.split("\n"):
-        with suppress(BadDocument):
-            said = parsed_text(line)
-            if isinstance(said, dict):
-                yield said
+        text = ""
+        if path.endswith(".jsonl"):
+            with suppress(shelf.NotAFile):
+                text = (shelf.read_if_there(path) or b"").decode(errors="replace")
+        for line in text.split("\n"):
+            with suppress(BadDocument):
+                if isinstance(said := parsed_text(line), dict):
+                    yield said

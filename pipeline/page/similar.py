@@ -1,24 +1,20 @@
 """Clips that look alike: the duplicates that ``finecut dedup`` found, and each clip's nearest."""
 
-from __future__ import annotations
-
-import io
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from finecut.io.dataset.output import Output
 from finecut.io.storage import files as shelf
-from finecut.io.tables.parquet import rows_of
-from finecut.pipeline.page.chunks import Chunks
-from finecut.transforms.report.columns import packed
+from finecut.io.tables.parquet import from_parquet, rows_of
+from finecut.pipeline.page import Chunks
+from finecut.transforms.report.columns import number, packed
 from finecut.transforms.report.nearby import NOBODY, nearby
-from finecut.transforms.report.rows import number
 
 ROWS_OF_ALIKE = 4096
 #: More bytes of vectors than this are not compared: they would not fit into a small machine.
@@ -29,14 +25,20 @@ FEW_VECTORS: Final = 4096
 
 def write_duplicates(chunks: Chunks, root: str, rows: Mapping[str, int]) -> int:
     """What ``finecut dedup`` found; the number of groups of look-alikes."""
-    table = _groups(f"{root}/dedup/groups.parquet")
     members: dict[Any, list[tuple[int, bool, float]]] = {}
-    for group, clip, kept, cosine in table:
+    for group, clip, kept, cosine in _groups(f"{root}/dedup/groups.parquet"):
         if clip in rows:
             members.setdefault(group, []).append((rows[clip], bool(kept), number(cosine)))
-    groups = sorted((some for some in members.values() if len(some) > 1), key=_large_first)
+    groups = sorted(
+        (some for some in members.values() if len(some) > 1),
+        key=lambda some: (-len(some), min(row for row, _, _ in some)),
+    )
     if groups:
-        flat = [member for some in groups for member in sorted(some, key=_kept_first)]
+        flat = [
+            member
+            for some in groups
+            for member in sorted(some, key=lambda one: (not one[1], -one[2], one[0]))
+        ]
         chunks.add(
             "groups",
             {
@@ -90,23 +92,11 @@ def _write_nearest(
 
 
 def _groups(path: str) -> list[tuple[Any, str, bool, float]]:
-    try:
-        data = shelf.read_if_there(path)
-        if data is None:
-            return []
-        table = pq.read_table(io.BytesIO(data), columns=["group", "id", "kept", "cosine"])
-    except (pa.ArrowException, OSError):
-        return []  # another program's, or cut short
-    return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
-
-
-def _large_first(members: list[tuple[int, bool, float]]) -> tuple[int, int]:
-    return -len(members), min(row for row, _, _ in members)
-
-
-def _kept_first(member: tuple[int, bool, float]) -> tuple[bool, float, int]:
-    row, kept, cosine = member
-    return not kept, -cosine, row
+    with suppress(pa.ArrowException, OSError):  # another program's, or cut short
+        if (data := shelf.read_if_there(path)) is not None:
+            table = from_parquet(data, columns=["group", "id", "kept", "cosine"])
+            return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
+    return []
 
 
 def _vectors(
@@ -129,12 +119,12 @@ def _vectors(
     return np.fromiter(where, np.int64, len(where)), vectors[: len(where)]
 
 
-def _table(path: str) -> Iterator[tuple[str, NDArray[np.float32]]]:
+def _table(path: str) -> list[tuple[str, NDArray[np.float32]]]:
     """The vectors of a table; none of one that is broken, or another's."""
     try:
         data = shelf.read_if_there(path)
         rows = [] if data is None else rows_of(data)
         vectors = [(str(clip), np.asarray(vector or (), np.float32)) for clip, vector in rows]
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError):
-        return
-    yield from ((clip, np.nan_to_num(vector)) for clip, vector in vectors if vector.size)
+        return []
+    return [(clip, np.nan_to_num(vector)) for clip, vector in vectors if vector.size]

@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from templates.image.tools import ISOLATION, ROOT, NotHere, buildah, has_image, shown
+from image.tools import ISOLATION, ROOT, NotHere, buildah, has_image, shown
 
 PYTHON, LAUNCHER = "localhost/finecut-python:stand-in", "localhost/finecut-launcher:stand-in"
 SUITE = "bookworm"

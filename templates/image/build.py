@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from templates.image.bases import LAUNCHER, PYTHON, make_bases
-from templates.image.tools import ISOLATION, ROOT, TAG, main_of, shown, volumes
+from image.bases import LAUNCHER, PYTHON, make_bases
+from image.tools import ISOLATION, ROOT, TAG, main_of, shown, volumes
 
 
 def build(boot: Path, torch_index: str, torch_cuda: str) -> None:

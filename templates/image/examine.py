@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from templates.image.tools import (
+from image.tools import (
     ISOLATION,
     ROOT,
     TAG,

@@ -21,9 +21,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from finecut.io.media.testfilm.demo import demo_films
+from finecut.io.media.testfilm.paint import demo_films
 from finecut.pipeline.engines import prism
-from templates.image.tools import (
+from image.tools import (
     ISOLATION,
     ROOT,
     TAG,

@@ -15,14 +15,10 @@ from collections.abc import Iterator
 from places import ROOT
 
 ROOMS = ("io", "transforms", "pipeline")
-#: The command, and the file that a Flex Template's launcher starts.
-COMMAND = ("finecut.pipeline.cli", "finecut.pipeline.commands.launch")
+#: The command.
+COMMAND = ("finecut.pipeline.cli",)
 #: What begins a process that is for nothing else, and what such a one calls.
-FOR_OUR_OWN = (
-    "finecut.io.process.fork_server",
-    "finecut.io.process.child",
-    "finecut.io.media.memory",
-)
+FOR_OUR_OWN = ("finecut.io.process.child", "finecut.io.media.limits")
 #: What only those may call, and change: by assigning to it, or by a method that changes it.
 CALLS = {
     "os.putenv",

@@ -20,9 +20,9 @@ import pytest
 from places import ROOT
 
 from finecut.io.media.testfilm.paint import Scene, paint
+from finecut.pipeline.cli.command import parser_of
 from finecut.pipeline.cli.flags import parse_options
-from finecut.pipeline.cli.manual import parser_of
-from finecut.pipeline.commands.registry import all_commands
+from finecut.pipeline.commands.base import all_commands
 from finecut.pipeline.options import Options
 
 README, CONTRIBUTING = ROOT / "README.md", ROOT / "CONTRIBUTING.md"

@@ -163,10 +163,17 @@ class Curation(NamedTuple):
     expected: Expected
 
 
+#: The same clips as in full_5s, with another preset, or hardly written.
+SLOW = ("basic_5s", "full_5s_dry_run")
+
+
 def _params(cases: list[Any]) -> list[Any]:
     """A case each; workers share the cases, and each case runs once."""
-    groups = pytest.mark.xdist_group
-    return [pytest.param(case, id=case.name, marks=groups(case.name)) for case in cases]
+    groups, slow = pytest.mark.xdist_group, pytest.mark.slow
+    return [
+        pytest.param(case, id=case.name, marks=[groups(case.name), *([slow] * (case.name in SLOW))])
+        for case in cases
+    ]
 
 
 @pytest.fixture(scope="module", params=_params(CURATE_CASES))

@@ -27,10 +27,10 @@ from keyed import keyed_in, unsure
 from finecut.io.storage import files as shelf
 from finecut.pipeline.beam_options import FinecutOptions, words_of
 from finecut.pipeline.cli.command import main
-from finecut.pipeline.commands.launch import main as launched
-from finecut.pipeline.commands.launch.work import job
+from finecut.pipeline.commands.curate import launcher as launched
+from finecut.pipeline.commands.curate.launch import job
 from finecut.pipeline.options import Options
-from finecut.transforms.beam.record_coder import Waiting
+from finecut.transforms.beam.gather import Waiting
 
 pytest.importorskip("apache_beam.runners.dataflow.dataflow_runner")
 

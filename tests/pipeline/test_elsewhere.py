@@ -19,9 +19,9 @@ from faults import staged
 
 from finecut.io.media.testfilm.paint import paint
 from finecut.pipeline.cli.command import main
-from finecut.pipeline.elsewhere import reason_of
+from finecut.pipeline.engine import reason_of
 
-START = "import sys; from finecut.pipeline import elsewhere; elsewhere.NO_WORKER = {}; "
+START = "import sys; from finecut.pipeline import engine; engine.NO_WORKER = {}; "
 START += "from finecut.pipeline.cli.command import main; sys.exit(main())"
 
 

@@ -18,13 +18,12 @@ from curated import Curated, curated, say
 from faults import Runs, staged
 
 from finecut.io.storage.publishing import Shelf
-from finecut.io.storage.staging import alive, sweep_dead
-from finecut.io.storage.temporary import sweep_temporary, temporary_folder
+from finecut.io.storage.staging import alive, sweep_dead, sweep_temporary, temporary_folder
 
 #: Says where it works, and stays there until it is killed.
 WORKS = """
 import sys
-from finecut.io.storage.temporary import temporary_folder
+from finecut.io.storage.staging import temporary_folder
 with temporary_folder() as folder:
     open(f"{folder}/half", "w").close()
     print(folder, flush=True)

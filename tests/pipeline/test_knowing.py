@@ -42,7 +42,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A film of a dark clip and two bright ones."""
     folder = tmp_path_factory.mktemp("films")
     scenes = (Scene(4, (80, 30)), Scene(3, (50, 9)), Scene(1, (20, 40)))
-    paint(folder / "a.mp4", seconds=6, cuts=(2.0, 4.0), scenes=scenes)
+    paint(folder / "a.mp4", width=160, height=90, seconds=6, cuts=(2.0, 4.0), scenes=scenes)
     return folder
 
 
@@ -170,11 +170,8 @@ def test_models_of_one_name_are_told_apart(films: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    # One that sees pictures and one that sees videos; what differs is tried without the pipeline.
-    [
-        pytest.param(kind, marks=() if kind in ("clip", "vjepa2") else pytest.mark.slow)
-        for kind in MODELS
-    ],
+    # One; what differs is tried without the pipeline.
+    [pytest.param(kind, marks=() if kind == "vjepa2" else pytest.mark.slow) for kind in MODELS],
 )
 def test_encoders_of_every_kind(films: Path, tmp_path: Path, kind: str) -> None:
     pytest.importorskip("transformers")
@@ -255,7 +252,7 @@ def with_captions(films: Path, output: Path, models: Path, **changes: Any) -> Ra
     return run(options_for(films, output, no_generate_embeddings=True, **given))
 
 
-@pytest.mark.parametrize("algorithm", ["qwen2.5", "qwen3"])
+@pytest.mark.parametrize("algorithm", [pytest.param("qwen2.5", marks=pytest.mark.slow), "qwen3"])
 def test_captioners_of_every_kind(
     films: Path, tmp_path: Path, models: Path, algorithm: str
 ) -> None:

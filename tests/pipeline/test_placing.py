@@ -9,7 +9,7 @@ import apache_beam as beam
 import pytest
 
 from finecut.pipeline.cli.command import main
-from finecut.pipeline.commands.describe.work import describe
+from finecut.pipeline.commands.curate import Describe
 from finecut.pipeline.curation import curate
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import plan
@@ -196,4 +196,4 @@ def test_two_pools_where_they_are_wanted() -> None:
 
 
 def described_with(**changes: Any) -> str:
-    return describe(options(**changes))
+    return Describe(options(**changes)).run()

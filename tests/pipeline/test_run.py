@@ -38,8 +38,7 @@ from finecut.pipeline.running import run
 from finecut.transforms.cut.chunk import cut_chunk
 from finecut.transforms.find.inputs import find_sources
 from finecut.transforms.find.probe import probe_source
-from finecut.transforms.resume.note import open_video
-from finecut.transforms.resume.videos import begin
+from finecut.transforms.resume.note import begin, open_video
 from finecut.transforms.split.spans import chunks_of
 from finecut.transforms.write.clips import (
     publish_clip,
@@ -72,15 +71,15 @@ class Dataset(NamedTuple):
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory: pytest.TempPathFactory) -> Films:
-    """Films of 5, 2, 3 and 0 clips, in 3, 1, 2 and 0 chunks."""
+    """Films of 3, 2, 2 and 0 clips, in 2, 1, 1 and 0 chunks."""
     folder = tmp_path_factory.mktemp("films")
     (folder / "sub").mkdir()
     return Films(
         folder,
         (
-            paint(folder / "long.mp4", width=160, height=90, rate=15, seconds=10, sound="aac"),
+            paint(folder / "long.mp4", width=160, height=90, rate=15, seconds=6, sound="aac"),
             paint(folder / "sub" / "other.mkv", width=192, height=108, rate=24, seconds=5),
-            paint(folder / "sub" / "third.mp4", width=160, height=90, rate=30, seconds=6),
+            paint(folder / "sub" / "third.mp4", width=160, height=90, rate=30, seconds=4),
             paint(folder / "short.mp4", width=160, height=90, rate=15, seconds=1),
         ),
     )
@@ -121,16 +120,16 @@ def test_the_summary_is_what_is_true_of_the_films(dataset: Dataset, films: Films
     assert summary.imbalances() == []
     assert summary.failures == ()
     assert (summary.videos_found, summary.videos_done, summary.videos_empty) == (4, 3, 1)
-    assert (summary.shots_planned, summary.shots_kept) == (10, 10)
+    assert (summary.shots_planned, summary.shots_kept) == (7, 7)
     seconds = [2 * (film.duration // 2) for film in films.truths]
-    assert summary.seconds_kept == sum(seconds) == 20
+    assert summary.seconds_kept == sum(seconds) == 14
     found = float(sum(film.duration for film in films.truths))
     assert summary.seconds_found == pytest.approx(found, abs=0.01)
     assert summary.frames == sum(
         len(film.indices_between(0, kept)) for film, kept in zip(films.truths, seconds, strict=True)
     )
     clips = list((dataset.output / "clips").iterdir())
-    assert len(clips) == 10
+    assert len(clips) == 7
     assert summary.clip_bytes == sum(clip.stat().st_size for clip in clips)
 
 
@@ -186,7 +185,7 @@ def test_batches_add_up_to_the_whole(
         return replace(options_for(mixed, tmp_path / name), no_generate_embeddings=True)
 
     whole = run(options("whole"))
-    monkeypatch.setattr(importlib.import_module("finecut.pipeline.running"), "BATCH_VIDEOS", 1)
+    monkeypatch.setattr(importlib.import_module("finecut.pipeline.running"), "BATCH_VIDEOS", 2)
     parts = run(options("parts"))
     assert parts.summary == whole.summary
     assert (parts.summary.videos_found, parts.summary.videos_failed) == (6, 2)
@@ -245,11 +244,11 @@ def test_everything_a_run_makes_can_be_used_further(films: Films, tmp_path: Path
         counts = {
             "sources": (curated.sources, 4),
             "videos": (curated.videos, 4),
-            "reels": (curated.chunks, 7),
-            "clips": (curated.clips, 10),
-            "written clips": (curated.written.clips, 10),
-            "written metas": (curated.written.metas, 10),
-            "written chunks": (curated.written.chunks, 6),
+            "reels": (curated.chunks, 5),
+            "clips": (curated.clips, 7),
+            "written clips": (curated.written.clips, 7),
+            "written metas": (curated.written.metas, 7),
+            "written chunks": (curated.written.chunks, 4),
             "written videos": (curated.written.videos, 3),
             "failures": (curated.failures, 0),
             "summary": (curated.summary, 1),
@@ -258,7 +257,7 @@ def test_everything_a_run_makes_can_be_used_further(films: Films, tmp_path: Path
             counted = collection | f"Count {name}" >> beam.combiners.Count.Globally()
             assert_that(counted, equal_to([count]), label=f"Check {name}")
         lengths = curated.clips | "Length" >> beam.Map(lambda clip: clip.planned.span.length)
-        assert_that(lengths, equal_to([2.0] * 10), label="Check lengths")
+        assert_that(lengths, equal_to([2.0] * 7), label="Check lengths")
     assert not (tmp_path / "output/.staging").exists()
 
 

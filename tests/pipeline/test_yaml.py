@@ -36,8 +36,8 @@ from finecut.io.records import (
     from_json,
 )
 from finecut.pipeline import beam_yaml
-from finecut.pipeline.beam_yaml import config, listing, rows, steps
-from finecut.pipeline.beam_yaml.step import Step, planned, run_of
+from finecut.pipeline.beam_yaml import listing, rows, steps
+from finecut.pipeline.beam_yaml.step import BEAMS, Step, options_of, planned, run_of
 from finecut.pipeline.commands.verify import VerifyOptions
 from finecut.pipeline.options import Options, default_of, option_fields
 from finecut.pipeline.running import run
@@ -102,7 +102,7 @@ RECORDS = [
 def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("films")
     for number in range(2):
-        paint(folder / f"{number}.mp4", width=64, height=36, rate=10, seconds=3 + number)
+        paint(folder / f"{number}.mp4", width=64, height=36, rate=10, seconds=2 + number)
     (folder / "torn.mp4").write_bytes((folder / "0.mp4").read_bytes()[:900])
     paint(folder / "short.mp4", width=64, height=36, rate=10, seconds=0.3)
     return folder
@@ -112,7 +112,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def usual(films: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """What ``finecut curate`` writes."""
     output = tmp_path_factory.mktemp("usual") / "output"
-    run(config.options_of("Curate", {**SETTINGS, "input": str(films), "output": str(output)}))
+    run(options_of("Curate", {**SETTINGS, "input": str(films), "output": str(output)}))
     return tree(output)
 
 
@@ -267,6 +267,7 @@ def test_a_video_all_of_whose_clips_were_filtered_out_is_closed(tmp_path: Path) 
     folder.mkdir()
     paint(folder / "a.mp4", width=64, height=36, rate=10, seconds=3)
     settings = {**SETTINGS, "input": str(folder), "output": str(output), "keep": []}
+    settings["no_generate_embeddings"] = True
 
     def filtered(least: int) -> list[str]:
         shown = tmp_path / str(least)
@@ -341,7 +342,7 @@ def test_the_listing_has_every_step_and_beam_can_make_each() -> None:
         step = provider.create_transform(name, options, lambda *_: beam.Create([]))
         assert type(step) is getattr(steps, name)
         told = {field.name for field in provider.config_schema(name).fields}
-        assert told == {f.name for f in option_fields()} - config.BEAMS | {"error_handling"}
+        assert told == {f.name for f in option_fields()} - BEAMS | {"error_handling"}
         assert provider.description(name)
         begins = name in ("Curate", "FindVideos")
         assert provider.requires_inputs(name, {}) is not begins
@@ -463,7 +464,7 @@ def test_options_come_as_python_has_them() -> None:
         "keep": ["motion>1", "text<1"],
         "generate_previews": True,
     }
-    options = config.options_of("Curate", given)
+    options = options_of("Curate", given)
     assert options == Options(
         input=("films",),
         clip_length=5.0,
@@ -472,8 +473,8 @@ def test_options_come_as_python_has_them() -> None:
         generate_previews=True,
     )
     assert type(options.clip_length) is float
-    usual = {f.name: default_of(f) for f in option_fields() if f.name not in config.BEAMS}
-    assert config.options_of("Curate", usual) == Options()
+    usual = {f.name: default_of(f) for f in option_fields() if f.name not in BEAMS}
+    assert options_of("Curate", usual) == Options()
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: type(record).__name__)

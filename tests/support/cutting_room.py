@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 from painted import read_index
 
-from finecut.io.media.codecs.encoders import Encoding
+from finecut.io.media.codecs import Encoding
 from finecut.io.media.cutting import CutClip, Recipe, cut
 from finecut.io.media.source import probe
 from finecut.io.media.testfilm.paint import Painting

@@ -34,6 +34,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
+from quick_beam import remember_arguments
+
 T = TypeVar("T")
 
 STAGING = ".staging"
@@ -199,6 +201,7 @@ def _serve(command: str) -> None:
     )
     gc.freeze()
     gc.enable()
+    remember_arguments()
     assert threading.active_count() == 1
     for line in sys.stdin:
         child = os.fork()
@@ -234,8 +237,8 @@ def _curated(options: dict[str, Any]) -> bool:
 
 
 def _done_after(command: str, options: dict[str, Any]) -> bool:
-    from finecut.pipeline.cli.shell import perform
-    from finecut.pipeline.commands.registry import all_commands
+    from finecut.pipeline.cli.command import perform
+    from finecut.pipeline.commands.base import all_commands
 
     kind = all_commands()[command]
     told = {name: tuple(v) if isinstance(v, list) else v for name, v in options.items()}

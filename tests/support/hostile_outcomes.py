@@ -18,8 +18,7 @@ from typing import Any
 from cutting_room import QUICK
 from hostile_making import State
 
-from finecut.io.media.limits import FilmError
-from finecut.io.media.memory import prepare_process
+from finecut.io.media.limits import FilmError, prepare_process
 from finecut.io.records import Clip, Failure, Source
 from finecut.io.storage.publishing import Shelf
 from finecut.transforms.cut.chunk import Cutting, cut_chunk

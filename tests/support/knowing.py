@@ -16,7 +16,7 @@ from finecut.io.media.cutting import Recipe, cut
 from finecut.io.media.frames.contact_sheet import SheetForm
 from finecut.io.media.testfilm.paint import Scene, paint
 from finecut.io.records import Chunk, Clip, ModelUsed
-from finecut.io.storage.scratch import Scratch
+from finecut.io.storage.staging import Scratch
 from finecut.transforms.caption.asking import Answer, Frame, Question, Said, Vector
 from finecut.transforms.caption.clips import Captioning, Enhancing
 from finecut.transforms.caption.windows import Windowing, windows_of
@@ -103,14 +103,13 @@ def looking_in(folder: Path, count: int = 8, captions: float | None = 2.0) -> Lo
 
 
 def embedding_by(model: Eye, looking: Looking, together: int = 1) -> Embedding:
-    make = partial(loaded, model)
     return Embedding(
-        "eye",
-        make,
-        partial(used, model),
-        looking,
-        8,
-        64,
+        model="eye",
+        load_model=partial(loaded, model),
+        require=partial(used, model),
+        looking=looking,
+        frames=8,
+        side=64,
         together=together,
     )
 
@@ -118,19 +117,23 @@ def embedding_by(model: Eye, looking: Looking, together: int = 1) -> Embedding:
 def captioning_by(
     model: Teller, looking: Looking, second: str | None = None, max_tokens: int = 512
 ) -> Captioning:
-    make = partial(loaded, model)
     return Captioning(
-        "teller",
-        make,
-        partial(used, model),
-        looking,
-        "What is it?",
-        second,
+        model="teller",
+        load_model=partial(loaded, model),
+        require=partial(used, model),
+        looking=looking,
+        prompt="What is it?",
+        second=second,
         side=10_000,
         max_tokens=max_tokens,
     )
 
 
 def enhancing_by(model: Teller) -> Enhancing:
-    make = partial(loaded, model)
-    return Enhancing("poet", "teller", make, partial(used, model), "Say more")
+    return Enhancing(
+        model="poet",
+        captions="teller",
+        load_model=partial(loaded, model),
+        require=partial(used, model),
+        instruction="Say more",
+    )

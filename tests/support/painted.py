@@ -21,8 +21,8 @@ import av
 import numpy as np
 from av.container import InputContainer
 
-from finecut.io.media.channels import samples_of
-from finecut.io.media.testfilm.pattern import (
+from finecut.io.media.sound import samples_of
+from finecut.io.media.testfilm.scenery import (
     CELLS,
     CHECK_BITS,
     LARGEST_INDEX,

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from finecut.pipeline.cli.shell import perform
+from finecut.pipeline.cli.command import perform
+from finecut.pipeline.commands.base import all_commands
 from finecut.pipeline.commands.dedup import DedupOptions, FindDuplicates
-from finecut.pipeline.commands.registry import all_commands
 from finecut.pipeline.commands.shard import Shard, ShardOptions
 from finecut.pipeline.commands.shard.work import Ran
 from finecut.pipeline.commands.verify import Verify, VerifyOptions
 from finecut.transforms.dedup.folder import Deduped, Deduping
-from finecut.transforms.verify.findings_file import Verified
+from finecut.transforms.verify.output import Verified
 
 
 def dedup(options: DedupOptions, runner: Sequence[str] = ()) -> tuple[Deduping, Deduped]:

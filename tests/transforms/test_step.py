@@ -16,8 +16,7 @@ import pytest
 from finecut.io.errors import RunError
 from finecut.io.media.testfilm.paint import Scene, paint
 from finecut.pipeline.cli.own_process import look_here_too
-from finecut.pipeline.commands.describe.work import describe
-from finecut.pipeline.commands.doctor.work import doctor
+from finecut.pipeline.commands.curate import Describe, Doctor
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import plan
 from finecut.pipeline.running import Ran, run
@@ -300,10 +299,9 @@ def test_a_step_of_other_code_is_another_step(tmp_path: Path) -> None:
 
 
 def test_the_doctor_tries_it(capsys: pytest.CaptureFixture[str]) -> None:
-    said: list[str] = []
     options = Options(output="", step=named("Unloadable", "Colours"), no_generate_embeddings=True)
-    assert not doctor(options, said.append)
-    lines = "\n".join(said)
+    assert not Doctor(options).run()
+    lines = capsys.readouterr().out
     assert re.search(r"step Unloadable .*cannot be loaded", lines)
     assert re.search(r"step Colours .*colourful", lines)
 
@@ -313,7 +311,7 @@ def test_its_place_is_told() -> None:
     assert [step.place for step in plan(options).own] == ["cut", "cut"]
     [step] = plan(Options(("films",), output="out", step=named("Large@captioned"))).own
     assert step.place == "captioned"
-    shown = describe(Options(("films",), output="out", step=named("Rejects@embedded")))
+    shown = Describe(Options(("films",), output="out", step=named("Rejects@embedded"))).run()
     assert shown.index("EmbedClips") < shown.index("Step Rejects") < shown.index("PutAwaySheets")
 
 

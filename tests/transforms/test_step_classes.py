@@ -18,10 +18,10 @@ from apache_beam.internal import pickler
 from finecut.io.media.testfilm.paint import paint
 from finecut.io.records import Clip
 from finecut.pipeline.cli.command import main
-from finecut.pipeline.custom_steps.steps import custom_steps
+from finecut.pipeline.custom_steps import custom_steps
+from finecut.pipeline.keeping import given
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import plan
-from finecut.pipeline.run_document import given
 from finecut.pipeline.running import Ran, run
 from finecut.transforms.step import EachClip
 

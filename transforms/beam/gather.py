@@ -9,14 +9,20 @@ never comes, and no window knows how long a clip takes. So entries wait, each ke
 
 What is still missing when the patience is over is taken for lost. If it comes after all, everything
 is handed out again, so that nothing is ever made of the late part alone.
+
+Records that wait, in a shuffle or in the state of a stream, are packed by a coder of our own. Beam
+would pickle them, with the name of each field again and again. The same record gives the same bytes
+here, and a clip on its way to its chunk's document takes less than half as many.
 """
 
 import time
+import zlib
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, TypeVar
+from pkgutil import resolve_name
+from typing import Any, Final, NamedTuple
 
 import apache_beam as beam
-from apache_beam.coders import BooleanCoder
+from apache_beam.coders import BooleanCoder, Coder, registry
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import (
     BagStateSpec,
@@ -27,12 +33,40 @@ from apache_beam.transforms.userstate import (
 from apache_beam.typehints import Iterable as BeamIterable
 from apache_beam.typehints import Tuple as BeamTuple
 
-from finecut.transforms.beam.record_coder import RecordCoder, Waiting
-
-T = TypeVar("T")
+from finecut.io.records import CODING, from_json, to_json
 
 #: Patience after which nobody remembers a key whose rest did not come.
 FORGET_AFTER: Final = 10
+#: Twice as fast as zlib's usual level; a twentieth larger.
+LEVEL: Final = 1
+
+
+class Waiting(NamedTuple):
+    """A record that waits: a type of its own, because Beam chooses coders by type."""
+
+    record: Any
+
+
+class RecordCoder(Coder):
+    """The name of a record's kind and its JSON, deflated."""
+
+    def encode(self, value: Waiting) -> bytes:
+        kind = type(value.record)
+        text = f"{kind.__module__}:{kind.__qualname__}\n{to_json(value.record)}"
+        return zlib.compress(text.encode(*CODING), LEVEL)
+
+    def decode(self, encoded: bytes) -> Waiting:
+        name, _, text = zlib.decompress(encoded).decode(*CODING).partition("\n")
+        return Waiting(from_json(resolve_name(name), text))
+
+    def is_deterministic(self) -> bool:
+        return True
+
+    def to_type_hint(self) -> type[Waiting]:
+        return Waiting
+
+
+registry.register_coder(Waiting, RecordCoder)
 
 
 class Gather(beam.PTransform[Any, Any]):
@@ -49,9 +83,9 @@ class Gather(beam.PTransform[Any, Any]):
         kind: Any = entries.element_type
         key, record = kind.tuple_types
         gathered = BeamTuple[key, BeamIterable[record]]
-        waiting = entries | "Wait" >> beam.MapTuple(_waiting).with_output_types(
-            BeamTuple[key, Waiting]
-        )
+        waiting = entries | "Wait" >> beam.MapTuple(
+            lambda key, record: (key, Waiting(record))
+        ).with_output_types(BeamTuple[key, Waiting])
         if self.patience is not None:
             return waiting | "Gather" >> beam.ParDo(
                 _Wait(self.complete, self.patience)
@@ -61,10 +95,6 @@ class Gather(beam.PTransform[Any, Any]):
             | "Gather" >> beam.GroupByKey()
             | "All" >> beam.MapTuple(_gathered).with_output_types(gathered)
         )
-
-
-def _waiting(key: Any, record: Any) -> tuple[Any, Waiting]:
-    return key, Waiting(record)
 
 
 def _gathered(key: Any, entries: Iterable[Waiting]) -> tuple[Any, list[Any]]:

@@ -4,8 +4,6 @@ A step counts once, here; the number reaches Beam's metrics (which know all work
 and the :class:`Board` of this process (which a live progress line can read).
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import threading
@@ -85,9 +83,9 @@ def metered(step: str, items: Iterable[T]) -> Iterator[T]:
         try:
             item = next(iterator)
         except StopIteration:
-            count(f"{step}/microseconds", int((time.perf_counter() - began) * 1e6))
             return
-        count(f"{step}/microseconds", int((time.perf_counter() - began) * 1e6))
+        finally:
+            count(f"{step}/microseconds", int((time.perf_counter() - began) * 1e6))
         if not isinstance(item, Failure):
             count(f"{step}/items")
         yield item

@@ -1,11 +1,21 @@
-"""Writing side by side: many small writes wait for disk or network, not for each other."""
+"""Writing side by side: many small writes wait for disk or network, not for each other.
 
+What they share, a process keeps as long as a step of the run is at work in it, and no longer::
+
+    kept = of_run(writing.shelf.staging)      # in a DoFn's setup; its teardown lets go of it
+    kept.once("pool", make_pool)              # made by the first of them, shared by all
+
+Runs that follow each other in one process, or are at work at once, do not meet.
+"""
+
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, TypeVar, cast
+from weakref import WeakValueDictionary
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
@@ -14,12 +24,38 @@ from apache_beam.utils.windowed_value import WindowedValue
 from finecut.io.records import Clip, Failure, Written
 from finecut.transforms.beam.guard import FAILURES, guarded
 from finecut.transforms.beam.metrics import count
-from finecut.transforms.beam.of_run import of_run
+from finecut.transforms.beam.tally import keep_tally
 
 #: Writes that may wait for their turn, per thread: enough to keep all busy, few enough to be small.
 BACKLOG = 4
 
 Write = Callable[[Clip], Iterable[Written]]
+T = TypeVar("T")
+
+
+class OfRun:
+    """Things by name, each made once."""
+
+    def __init__(self, run: str) -> None:
+        keep_tally(run, self)
+        self._lock = threading.Lock()
+        self._things: dict[Hashable, Any] = {}
+
+    def once(self, name: Hashable, make: Callable[[], T]) -> T:
+        with self._lock:
+            if name not in self._things:
+                self._things[name] = make()
+            return cast(T, self._things[name])
+
+
+_RUNS: Final[WeakValueDictionary[str, OfRun]] = WeakValueDictionary()
+_FINDING: Final = threading.Lock()
+
+
+def of_run(run: str) -> OfRun:
+    """What is kept of a run, which is known by its staging folder."""
+    with _FINDING:
+        return _RUNS.get(run) or _RUNS.setdefault(run, OfRun(run))
 
 
 class _Pending(NamedTuple):
@@ -59,8 +95,8 @@ class WriteInParallel(beam.DoFn):
         timestamp: Any = beam.DoFn.TimestampParam,
         window: Any = beam.DoFn.WindowParam,
     ) -> Iterable[Written | TaggedOutput[Literal["failures"], Failure]]:
-        future = self._pool.submit(self._attempt, clip)
-        self._pending.append(_Pending(future, timestamp, window))
+        attempt = self._pool.submit(self._attempt, clip)
+        self._pending.append(_Pending(attempt, timestamp, window))
         while self._pending and (
             len(self._pending) > self.threads * BACKLOG or self._pending[0].outcome.done()
         ):
@@ -82,14 +118,10 @@ class WriteInParallel(beam.DoFn):
         outcomes, microseconds = pending.outcome.result()
         count(f"{self.step}/microseconds", microseconds)
         for outcome in outcomes:
+            item: Any = WindowedValue(outcome, pending.timestamp, (pending.window,))
             if isinstance(outcome, Failure):
-                item: Any = TaggedOutput(FAILURES, _at(pending, outcome))
+                item = TaggedOutput(FAILURES, item)
             else:
                 count(f"{self.step}/items")
                 count(f"{self.step}/bytes", outcome.num_bytes)
-                item = _at(pending, outcome)
             yield item
-
-
-def _at(pending: _Pending, value: Any) -> WindowedValue:
-    return WindowedValue(value, pending.timestamp, (pending.window,))

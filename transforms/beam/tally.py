@@ -19,6 +19,7 @@ import uuid
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, Final
 
 from finecut.io.storage import files
@@ -65,7 +66,7 @@ def _keep(run: str, keeper: Callable[[], object], read: Callable[[], Counts]) ->
         ended = keeper() is None
         if (counts := read()) != written:
             # A tally is worth less than the work: what cannot be written now is in the next one.
-            attempted(lambda counts=counts: own.write(path, json.dumps(counts).encode()))
+            attempted(partial(own.write, path, json.dumps(counts).encode()))
             written = counts
         pause.wait(0 if ended else EVERY[files.is_remote(run)])
 
@@ -80,7 +81,7 @@ class Tallies:
         #: The engine's own counters, as soon as it has the job.
         self.engine: Callable[[], Counts] = dict
         #: What is known for certain, when the job has ended.
-        self.known: Counts = {}
+        self.known: dict[str, int] = {}
         if wanted:
             attempted(lambda: Shelf(run, run).write(_sign(run), b""))
 
@@ -99,8 +100,12 @@ class Tallies:
         found: Any = attempted(lambda: [*files.files_below(_folder(self._run))])
         for path in () if isinstance(found, Exception) else found:
             if path.endswith(".json") and _THIS.name not in path:
-                tally: Any = attempted(lambda path=path: json.loads(files.read(path)))
+                tally: Any = attempted(partial(_read, path))
                 yield Counter(tally if isinstance(tally, dict) else {})
+
+
+def _read(path: str) -> Any:
+    return json.loads(files.read(path))
 
 
 def _folder(run: str) -> str:

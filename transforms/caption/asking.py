@@ -11,9 +11,9 @@ fit is remembered for all that comes after. A batch that breaks otherwise is ask
 so that a poisonous question costs itself and nobody else: its answer is a :class:`Trouble`.
 """
 
-from __future__ import annotations
-
 import contextlib
+import gc
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from finecut.io.records import ModelUsed
+from finecut.io.records import Clip, Failure, ModelUsed
 from finecut.transforms.beam.guard import attempted
 
 Frame: TypeAlias = NDArray[np.uint8]
@@ -89,6 +89,11 @@ class Trouble:
 Answer: TypeAlias = Vector | Said | Trouble
 
 
+def in_trouble(clip: Clip, step: str, trouble: Trouble | Failure) -> Clip:
+    """The clip, which says that it could not be asked about, or why there is no answer."""
+    return clip.replace(errors={**clip.errors, step: f"{trouble.error}: {trouble.message}"})
+
+
 class Model(Protocol):
     """A loaded model."""
 
@@ -140,7 +145,8 @@ class Asked:
             outcome = attempted(lambda: matched(batch, self.model.answer(batch)))
         if not isinstance(outcome, Exception):
             return outcome
-        full, error, message = _what_happened(outcome)
+        full, error = out_of_memory(outcome), type(outcome).__name__
+        message = str(outcome) or repr(outcome)
         # Its traceback holds all that the attempt had made, for as long as anybody holds it.
         del outcome
         if full:
@@ -149,14 +155,12 @@ class Asked:
             return [Trouble(batch[0].id, error, message)]
         if not full:
             return [answer for question in batch for answer in self._asked([question])]
-        middle = len(batch) // 2
-        self._remember(max(_weight(batch[:middle]), _weight(batch[middle:])))
-        # What the first half teaches is used for the second.
-        return [*self._asked(batch[:middle]), *self.answers(batch[middle:])]
-
-    def _remember(self, fits: int) -> None:
+        first, second = batch[: len(batch) // 2], batch[len(batch) // 2 :]
+        fits = max(sum(question.weight for question in half) for half in (first, second))
         with self._lock:
             self._at_once = min(self._at_once, fits)
+        # What the first half teaches is used for the second.
+        return [*self._asked(first), *self.answers(second)]
 
 
 def batches(questions: Iterable[Question], most: Callable[[], float]) -> Iterator[list[Question]]:
@@ -218,20 +222,8 @@ def out_of_memory(error: BaseException) -> bool:
     )
 
 
-def _what_happened(error: Exception) -> tuple[bool, str, str]:
-    return out_of_memory(error), type(error).__name__, str(error) or repr(error)
-
-
-def _weight(questions: Sequence[Question]) -> int:
-    return sum(question.weight for question in questions)
-
-
 def _let_go() -> None:
     """Give back what the failed attempt held, before the next one."""
-    import gc
-    import sys
-
     gc.collect()
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
+    if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -11,55 +11,83 @@ kept beside it: ``ok``, ``truncated`` (the model or we stopped it), ``empty``, `
 server refused), ``failed``. The last three are also among the clip's errors.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any, ClassVar
 
-from finecut.io.media.frames.contact_sheet import Sheet, SheetForm
-from finecut.io.records import Clip, Failure, ModelUsed
+from finecut.io.media.frames.contact_sheet import SheetForm
+from finecut.io.records import Clip, Failure, ModelUsed, TextOutcome, Window
 from finecut.transforms.beam.guard import guarded
-from finecut.transforms.beam.metrics import timed
-from finecut.transforms.caption.answers import (
-    Answers,
-    Telling,
-    cleaned,
-    most_letters,
-    window_id,
-    with_answers,
-    with_caption,
-    with_enhanced,
-)
+from finecut.transforms.beam.metrics import count, timed
 from finecut.transforms.caption.asking import (
+    EMPTY,
+    FAILED,
+    OK,
+    TRUNCATED,
     Answer,
     Asked,
-    Frame,
-    Model,
     Question,
     Said,
     Trouble,
     batches,
+    in_trouble,
 )
-from finecut.transforms.caption.prompts import second_question
 from finecut.transforms.caption.windows import sampled_in_window
 from finecut.transforms.measure.looking import Looking, sheet_of
-from finecut.transforms.models.resources import Resources
-from finecut.transforms.needs import NO_RESOURCES
-from finecut.transforms.work import AskModel, ModelWork
+from finecut.transforms.work import ModelWork
 
 CAPTION, ENHANCE = "caption", "enhance"
 #: Pixels of questions that are held at once, whatever the length of clips: about 200 MB.
 MOST_HELD = 64_000_000
+#: No caption is longer than this, whatever a model or a server sends.
+MOST_LETTERS = 20_000
+#: Letters a token may have on average before its text is taken for something else.
+LETTERS_A_TOKEN = 32
+#: The kind of characters that are spaces, by Unicode; those that break lines; and two invisible
+#: ones that words are made with.
+SPACE = "Zs"
+BREAKS = "\n\r\x0b\x0c\x85\u2028\u2029"
+JOINERS = "\u200c\u200d"
+#: So many windows and letters of an error are told.
+TOLD_WINDOWS, TOLD_LETTERS = 5, 300
+
+Answers = Mapping[str, Answer]
 
 
-@dataclass(frozen=True)
-class Captioning(ModelWork):
-    """One captioner: what its captions are called, how it is loaded, and what it is asked."""
+@dataclass(frozen=True, kw_only=True)
+class Writing(ModelWork):
+    """The work of a model whose texts are written into windows."""
 
     model: str
-    #: Models that need a GPU are told their share of it, if that is not all.
-    load_model: Callable[..., Model]
-    #: Raises when what it loads is missing, before any work is done; says which model it is.
-    require: Callable[[], ModelUsed]
+    max_tokens: int = 512
+    name: ClassVar[str]
+    #: What its texts are called in messages, in the keys of models, and where windows hold them and
+    #: what became of them.
+    counted: ClassVar[str]
+    key: ClassVar[str]
+    texts: ClassVar[str]
+    outcomes: ClassVar[str]
+
+    @property
+    def most_letters(self) -> int:
+        """How long a text may be."""
+        return min(MOST_LETTERS, self.max_tokens * LETTERS_A_TOKEN)
+
+    def written(self, window: Window, text: str, told: TextOutcome) -> Window:
+        """The window with a text of this model."""
+        count(f"{self.counted} {told.status}")
+        texts = {**getattr(window, self.texts), **({self.model: text} if text else {})}
+        outcomes = {**getattr(window, self.outcomes), self.model: told}
+        changed: dict[str, Any] = {self.texts: texts, self.outcomes: outcomes}
+        return replace(window, **changed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Captioning(Writing):
+    """One captioner: what its captions are called, how it is loaded, and what it is asked."""
+
     looking: Looking
     prompt: str
     #: What is asked in a second pass; ``None``: there is none.
@@ -67,12 +95,9 @@ class Captioning(ModelWork):
     #: Frames a second, and their shorter side.
     rate: float = 2.0
     side: int = 480
-    max_tokens: int = 512
-    resources: Resources = NO_RESOURCES
-    #: Clips that are handed to the model at once.
-    together: int = 1
 
     name = CAPTION
+    counted, key, texts, outcomes = "captions", "caption", "captions", "outcomes"
 
     @property
     def described(self) -> str:
@@ -80,7 +105,16 @@ class Captioning(ModelWork):
         return f"captions each window {passes}, from {self.rate:g} frames per second: {self.prompt}"
 
     def run(self, clips: Sequence[Clip], asked: Asked) -> list[Clip]:
-        return captioned(clips, asked, self)
+        """The clips in their order, with captions; rejected ones are not looked at."""
+        looked = [clip for clip in clips if clip.kept and clip.windows]
+        known: dict[str, Clip] = {clip.id: clip for clip in clips}
+        answers: dict[str, Answer] = {}
+        with timed(CAPTION, len(looked)):
+            for group in batches(_asks_all(looked, known, self), lambda: MOST_HELD):
+                told = {answer.id: answer for answer in asked.answers(group)}
+                answers |= told if self.second is None else _asked_again(group, told, asked, self)
+        used = asked.which()
+        return [with_answers(known[clip.id], answers, self, used) for clip in clips]
 
     def num_bytes(self, clips: Sequence[Clip]) -> int:
         """Of the frames it is shown."""
@@ -94,67 +128,41 @@ class Captioning(ModelWork):
         )
 
 
-@dataclass(frozen=True)
-class Enhancing(ModelWork):
+@dataclass(frozen=True, kw_only=True)
+class Enhancing(Writing):
     """One text model that makes captions richer."""
 
-    model: str
     #: Whose captions.
     captions: str
-    #: Models that need a GPU are told their share of it, if that is not all.
-    load_model: Callable[..., Model]
-    require: Callable[[], ModelUsed]
     #: What it is told to do.
     instruction: str
-    max_tokens: int = 512
-    resources: Resources = NO_RESOURCES
-    together: int = 1
 
     name = ENHANCE
+    counted, key = "enhanced captions", "enhanced_caption"
+    texts, outcomes = "enhanced_captions", "enhanced_outcomes"
 
     @property
     def described(self) -> str:
         return f"rewrites each caption: {self.instruction}"
 
     def run(self, clips: Sequence[Clip], asked: Asked) -> list[Clip]:
-        return enhanced(clips, asked, self)
+        """The clips in their order, with richer captions of the windows that have captions."""
+        questions = [
+            Question(window_id(clip, window), text=caption, system=self.instruction)
+            for clip in clips
+            if clip.kept
+            for window in clip.windows
+            if (caption := window.captions.get(self.captions))
+        ]
+        with timed(ENHANCE, len(questions)):
+            answers = {answer.id: answer for answer in asked.answers(questions)}
+        used = asked.which()
+        return [with_answers(clip, answers, self, used) for clip in clips]
 
     def num_bytes(self, clips: Sequence[Clip]) -> int:
         """Of the captions it is shown."""
         windows = [window for clip in clips for window in clip.windows]
         return sum(len(window.captions.get(self.captions, "").encode()) for window in windows)
-
-
-def captioned(clips: Sequence[Clip], asked: Asked, captioning: Captioning) -> list[Clip]:
-    """The clips in their order, with captions of their windows; rejected ones are not looked at."""
-    looked = [clip for clip in clips if clip.kept and clip.windows]
-    known: dict[str, Clip] = {clip.id: clip for clip in clips}
-    answers: dict[str, Answer] = {}
-    with timed(CAPTION, len(looked)):
-        for group in batches(_asks_all(looked, known, captioning), lambda: MOST_HELD):
-            told = {answer.id: answer for answer in asked.answers(group)}
-            if captioning.second is not None:
-                told = _asked_again(group, told, asked, captioning)
-            answers |= told
-    write = partial(with_caption, name=captioning.model, most=most_letters(captioning.max_tokens))
-    telling = Telling(CAPTION, f"{captioning.model}_caption", asked.which(), write)
-    return [with_answers(known[clip.id], answers, telling) for clip in clips]
-
-
-def enhanced(clips: Sequence[Clip], asked: Asked, enhancing: Enhancing) -> list[Clip]:
-    """The clips in their order, with richer captions of the windows that have captions."""
-    questions = [
-        Question(window_id(clip, window), text=caption, system=enhancing.instruction)
-        for clip in clips
-        if clip.kept
-        for window in clip.windows
-        if (caption := window.captions.get(enhancing.captions))
-    ]
-    with timed(ENHANCE, len(questions)):
-        answers: Answers = {answer.id: answer for answer in asked.answers(questions)}
-    write = partial(with_enhanced, name=enhancing.model, most=most_letters(enhancing.max_tokens))
-    telling = Telling(ENHANCE, f"{enhancing.model}_enhanced_caption", asked.which(), write)
-    return [with_answers(clip, answers, telling) for clip in clips]
 
 
 # What is asked.
@@ -167,8 +175,7 @@ def _asks_all(
     for clip in clips:
         for outcome in guarded(CAPTION, clip.video.source, partial(_asks, clip, captioning)):
             if isinstance(outcome, Failure):
-                said = f"{outcome.error}: {outcome.message}"
-                known[clip.id] = clip.replace(errors={**clip.errors, CAPTION: said})
+                known[clip.id] = in_trouble(clip, CAPTION, outcome)
             else:
                 yield outcome
 
@@ -179,41 +186,27 @@ def _asks(clip: Clip, captioning: Captioning) -> Iterator[Question]:
     for window in clip.windows:
         numbers = sampled_in_window(window, clip.file.framerate, captioning.rate)
         seconds = (window.end_frame - window.start_frame + 1) / clip.file.framerate
-        yield Question(
-            window_id(clip, window),
-            _frames(sheet, numbers, captioning.side),
-            len(numbers) / seconds,
-            captioning.prompt,
-        )
-
-
-def _frames(sheet: Sheet, numbers: Sequence[int], side: int) -> tuple[Frame, ...]:
-    return tuple(sheet.pictures(sheet.numbered(numbers), side))
+        frames = tuple(sheet.pictures(sheet.numbered(numbers), captioning.side))
+        identifier, rate = window_id(clip, window), len(numbers) / seconds
+        yield Question(identifier, frames, rate, captioning.prompt)
 
 
 def _asked_again(
     questions: Sequence[Question], first: Answers, asked: Asked, captioning: Captioning
 ) -> dict[str, Answer]:
     """The answers of the second pass, where the first gave a caption to improve."""
-    assert captioning.second is not None
-    most = most_letters(captioning.max_tokens)
     said = {
-        question.id: cleaned(answer.text, most)
-        for question in questions
-        if isinstance(answer := first[question.id], Said)
+        answer.id: cleaned(answer.text, captioning.most_letters)
+        for answer in first.values()
+        if isinstance(answer, Said)
     }
     again = [
-        replace(question, text=second_question(question.text, captioning.second, said[question.id]))
+        replace(question, text=f"{question.text}\n\n{captioning.second}\n\n{said[question.id]}")
         for question in questions
         if said.get(question.id)
     ]
-    second_answers = {answer.id: answer for answer in asked.answers(again)}
-    return {
-        identifier: _together(answer, second_answers[identifier])
-        if identifier in second_answers
-        else answer
-        for identifier, answer in first.items()
-    }
+    second = {answer.id: _together(first[answer.id], answer) for answer in asked.answers(again)}
+    return {**first, **second}
 
 
 def _together(first: Answer, second: Answer) -> Answer:
@@ -235,5 +228,74 @@ def _sum(one: int | None, other: int | None) -> int | None:
     return None if one is None or other is None else one + other
 
 
-class CaptionClips(AskModel):
-    """Clips → the same; windows of those that are kept have captions (or enhanced ones)."""
+# What becomes of the answers.
+
+
+def window_id(clip: Clip, window: Window) -> str:
+    """What the question about a window is called."""
+    return f"{clip.id}/{window.start_frame}_{window.end_frame}"
+
+
+def with_answers(clip: Clip, answers: Answers, writing: Writing, used: ModelUsed) -> Clip:
+    """The clip with what was said of its windows, and by which model."""
+    windows = {window_id(clip, window): window for window in clip.windows}
+    asked = [identifier for identifier in windows if identifier in answers]
+    if not asked:
+        return clip
+    wrong: list[str] = []
+    for identifier in asked:
+        text, told = _said(answers[identifier], writing.most_letters)
+        if told.status not in (OK, TRUNCATED):
+            wrong.append(_wrong(windows[identifier], answers[identifier], told))
+        windows[identifier] = writing.written(windows[identifier], text, told)
+    more = f"; and {len(wrong) - TOLD_WINDOWS} more" if len(wrong) > TOLD_WINDOWS else ""
+    errors = {writing.name: "; ".join(wrong[:TOLD_WINDOWS]) + more} if wrong else {}
+    return clip.replace(
+        windows=tuple(windows.values()),
+        models={**clip.models, f"{writing.model}_{writing.key}": used},
+        errors={**clip.errors, **errors},
+    )
+
+
+def _said(answer: Answer, most: int) -> tuple[str, TextOutcome]:
+    """Text and what became of it."""
+    if not isinstance(answer, Said):
+        kept = answer.text if isinstance(answer, Trouble) else ""
+        return cleaned(kept, most), TextOutcome(FAILED)
+    text = cleaned(answer.text, most)
+    status = answer.status
+    if status in (OK, TRUNCATED) and not text:
+        status = EMPTY
+    elif status == OK and len(answer.text.strip()) > most:
+        status = TRUNCATED
+    return text, TextOutcome(status, answer.prompt_tokens, answer.output_tokens)
+
+
+def _wrong(window: Window, answer: Answer, told: TextOutcome) -> str:
+    """Why a window has no good text."""
+    why = f": {answer.error}: {answer.message}" if isinstance(answer, Trouble) else ""
+    frames = f"{window.start_frame}_{window.end_frame}"
+    return cleaned(f"window {frames} {told.status}{why}", TOLD_LETTERS)
+
+
+def cleaned(text: str, most: int) -> str:
+    """Text that may lie in a document: no control characters, no halves of letters, not endless.
+
+    Spaces of all kinds become plain ones; what joins letters and pictures of other scripts stays.
+
+    >>> cleaned(" A dog\\x00 runs.\\x1b[2J ", 100)
+    'A dog runs.[2J'
+    """
+    plain = (
+        c
+        if c == "\t" or c in JOINERS
+        else "\n"
+        if c in BREAKS
+        else " "
+        if (kind := unicodedata.category(c)) == SPACE
+        else ""
+        if kind[0] == "C"
+        else c
+        for c in text
+    )
+    return "".join(plain).strip()[:most].rstrip()

@@ -8,8 +8,6 @@
 Numbers are those of the reference. ``end_frame`` is the last frame, not the one after it.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from finecut.io.records import Window

@@ -3,13 +3,10 @@
 Done in a child process, which imports no Beam.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterator
 
-from finecut.io.media.codecs.decoders import SOFTWARE
-from finecut.io.media.codecs.encoders import Encoding
+from finecut.io.media.codecs import SOFTWARE, Encoding
 from finecut.io.media.cutting import CutClip, Recipe
 from finecut.io.media.limits import USUAL_LIMITS, Limits
 from finecut.io.media.remux.copying import ENCODE, transcode
@@ -62,12 +59,9 @@ def cut_chunk(planned: PlannedChunk, cutting: Cutting) -> Iterator[Clip | Failur
     video, looking = planned.video, cutting.looking
     looks: dict[str, ClipLook] = {}
 
-    def observe(clip: PlannedClip) -> ClipLook:
-        looks[clip.id] = ClipLook(looking, looking.expected(video, clip))
-        return looks[clip.id]
-
-    def sample(clip: PlannedClip, file: ClipFile) -> ClipLook:
-        looks[clip.id] = ClipLook(looking, looking.wanted_in(clip, file))
+    def look(clip: PlannedClip, file: ClipFile | None = None) -> ClipLook:
+        wanted = looking.expected(video, clip) if file is None else looking.wanted_in(clip, file)
+        looks[clip.id] = ClipLook(looking, wanted)
         return looks[clip.id]
 
     with cutting.shelf.bench() as folder, shelf.open_source(video.source.uri) as source:
@@ -75,8 +69,8 @@ def cut_chunk(planned: PlannedChunk, cutting: Cutting) -> Iterator[Clip | Failur
             folder,
             cutting.encoding_for(video),
             mode=cutting.transcode,
-            observer=observe if looking.wanted else None,
-            sampler=sample if looking.wanted else None,
+            observer=look if looking.wanted else None,
+            sampler=look if looking.wanted else None,
             vectors=looking.vectors,
             limits=cutting.film,
             decoder=cutting.decoder,

@@ -1,18 +1,16 @@
 """Cutting: planned clips become clips, each chunk in a process that may crash (``chunk.py``)."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import partial
 from typing import Any, Literal
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
-from finecut.io.media.codecs.decoders import require_decoder
-from finecut.io.media.codecs.encoders import require_encoder
+from finecut.io.media.codecs import require_decoder, require_encoder
 from finecut.io.media.remux.copying import ENCODED
 from finecut.io.records import Clip, ClipFile, Failure, PlannedChunk
-from finecut.transforms.beam.evidence import of_video
-from finecut.transforms.beam.guard import FAILURES, guarded
+from finecut.transforms.beam.guard import FAILURES, guarded, of_video
 from finecut.transforms.beam.metrics import LOG, count, metered
 from finecut.transforms.cut.chunk import Cutting, cut_chunk
 from finecut.transforms.cut.isolated import isolated
@@ -34,8 +32,9 @@ def _known(outcome: Clip | Failure, planned: PlannedChunk, cutting: Cutting) -> 
     """The same, if it is of this chunk: a child that decodes foreign films is not trusted."""
     if isinstance(outcome, Failure):
         return outcome
-    path = outcome.staged or f"{cutting.shelf.staging}/"
-    if not path.startswith(f"{cutting.shelf.staging}/") or ".." in path.split("/"):
+    staging = f"{cutting.shelf.staging}/"
+    path = outcome.staged or staging
+    if not path.startswith(staging) or ".." in path.split("/"):
         raise Imposture(f"a clip claims to be staged at {outcome.staged!r}, outside of staging")
     clip = next((clip for clip in planned.clips if clip.id == outcome.id), None)
     if clip is None:
@@ -43,13 +42,6 @@ def _known(outcome: Clip | Failure, planned: PlannedChunk, cutting: Cutting) -> 
             f"a clip {outcome.id!r} came back from a chunk that has no clip with this id"
         )
     return outcome.replace(video=planned.video, chunk=planned.chunk, planned=clip)
-
-
-def _believed(
-    work: Iterable[Clip | Failure], planned: PlannedChunk, cutting: Cutting, left: Iterable[str]
-) -> Iterator[Clip | Failure]:
-    checked = (_known(outcome, planned, cutting) for outcome in work)
-    yield from guarded("cut", planned.video.source, lambda: checked, lambda: tuple(left))
 
 
 class CutClips(beam.PTransform[beam.PCollection[PlannedChunk], Any]):
@@ -76,13 +68,11 @@ class _Cut(beam.DoFn):
         self, planned: PlannedChunk
     ) -> Iterable[Clip | TaggedOutput[Literal["failures"], Failure]]:
         left = {clip.id: clip for clip in planned.clips}
-        cutting = self.cutting
-        source = planned.video.source
-        cut = partial(cut_chunk, cutting=cutting)
-        work = isolated(
-            "cut", source, cut, planned, limits=cutting.limits, lost=lambda: tuple(left)
-        )
-        for outcome in metered("cut", _believed(work, planned, cutting, left)):
+        source, missing = planned.video.source, partial(tuple[str, ...], left)
+        cut = partial(cut_chunk, cutting=self.cutting)
+        work = isolated("cut", source, cut, planned, limits=self.cutting.limits, lost=missing)
+        known = (_known(outcome, planned, self.cutting) for outcome in work)
+        for outcome in metered("cut", guarded("cut", source, lambda: known, missing)):
             if isinstance(outcome, Failure):
                 lost = [left.pop(id) for id in outcome.lost_shots if id in left]
                 count("shots failed", len(outcome.lost_shots))

@@ -9,8 +9,6 @@ What comes back is text and plain numbers, made into records again here. Without
 done in this very process, and the results are the same.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -21,9 +19,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from finecut.io.media.frames.detector_frames import HEIGHT, WIDTH, watch
-from finecut.io.media.limits import USUAL_LIMITS, Limits
-from finecut.io.media.memory import prepare_process
+from finecut.io.media.frames.small_pictures import HEIGHT, WIDTH, watch
+from finecut.io.media.limits import USUAL_LIMITS, Limits, prepare_process
 from finecut.io.process.children import ChildLimits, preload, run_in_child
 from finecut.io.records import (
     CODING,
@@ -76,11 +73,7 @@ def isolated(
         return
     preload(*modules_behind([source.uri]))
     task = _Task(step, source, limits, work=work, args=args)
-    for outcome in guarded(step, source, lambda: _received(task), lost):
-        if isinstance(outcome, ChildFailure):
-            yield dataclasses.replace(outcome.failure, lost_shots=tuple(lost()))
-        else:
-            yield outcome
+    yield from guarded(step, source, lambda: _received(task), lost)
 
 
 def isolated_frames(
@@ -97,10 +90,8 @@ def isolated_frames(
             yield from watch(file, video, promised, film)
         return
     task = _Task(step, video.source, limits, work=_batches, args=(video, film))
-    for outcome in _received(task):
-        if isinstance(outcome, ChildFailure):
-            raise outcome
-        text, _, pixels = outcome.partition(b"\n")
+    for batch in _received(task):
+        text, _, pixels = batch.partition(b"\n")
         head = json.loads(text)
         if promised is not None:
             promised[:] = map(float, head["promised"])
@@ -124,7 +115,8 @@ class _Task:
 
 
 def _received(task: _Task) -> Iterator[Any]:
-    """The records that the work yielded, its bytes as they are, and how it broke."""
+    """The records that the work yielded, its bytes as they are; raises how it broke."""
+    broke: ChildFailure | None = None
     for data in run_in_child(_working, task, limits=task.limits):
         kind, _, body = data.partition(b"\n")
         if kind == PICTURES:
@@ -134,9 +126,11 @@ def _received(task: _Task) -> Iterator[Any]:
         if kind == ACCIDENT:
             text, _, stack = text.partition("\n")
             LOG.info("%s", stack)
-            yield ChildFailure(from_json(Failure, text))
+            broke = ChildFailure(from_json(Failure, text))
         else:
             yield from_json(KINDS[kind.decode()], text)
+    if broke is not None:
+        raise broke
 
 
 # ── in the child ─────────────────────────────────────────────────────────────────────────────────

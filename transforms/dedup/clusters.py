@@ -7,12 +7,15 @@ All vectors have length 1, so that the dot product is the cosine. Everything is 
 and the vectors; the number of workers changes nothing.
 """
 
-from __future__ import annotations
-
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
+
+from finecut.io.storage.publishing import Shelf
+from finecut.io.tables.parquet import PARQUET
 
 Floats = NDArray[np.float32]
 Indices = NDArray[np.int64]
@@ -72,8 +75,7 @@ def fit(sample: Floats, clusters: int, seed: int = 42) -> Floats:
     for _ in range(PASSES):
         dice.shuffle(order)
         for start in range(0, len(order), BATCH):
-            batch = sample[order[start : start + BATCH]]
-            centroids = _moved(centroids, weights, batch)
+            centroids = _moved(centroids, weights, sample[order[start : start + BATCH]])
     return centroids
 
 
@@ -86,9 +88,8 @@ def _moved(centroids: Floats, weights: NDArray[np.float64], batch: Floats) -> Fl
     weights += counts
     met = counts > 0
     share = (counts[met] / weights[met])[:, None]
-    means = sums[met] / counts[met][:, None]
     moved = centroids.astype(np.float64)
-    moved[met] = (1 - share) * moved[met] + share * means
+    moved[met] = (1 - share) * moved[met] + share * (sums[met] / counts[met][:, None])
     again = normalised(moved)
     # A centroid of opposite directions points nowhere: it stays where it was.
     lost = ~again.any(axis=1)
@@ -133,3 +134,130 @@ def _distances(vectors: Floats, centroids: Floats) -> NDArray[np.float64]:
     """How far each is from the nearest: 0 the same direction, 2 the opposite."""
     distances = 1.0 - nearest(vectors, centroids)[1][:, 0].astype(np.float64)
     return np.where(distances < SAME, 0.0, distances)
+
+
+#: Folders and files of what is written, as the reference calls them where it has them.
+CLUSTERS, PAIRWISE, PAIRS = "kmeans_results", "pairwise_results", "pairs"
+CENTROIDS: Final = "kmeans_centroids.npy"
+#: What is compared at once: larger clusters are split.
+PIECE_ROWS: Final = 8192
+#: Draws samples, whatever else is drawn.
+SAMPLING: Final = 7
+
+
+PAIR_SCHEMA: Final = pa.schema(
+    [
+        ("first", pa.string()),
+        ("second", pa.string()),
+        ("cosine", pa.float32()),
+        ("first_distance", pa.float32()),
+        ("second_distance", pa.float32()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """What vectors are clustered and compared with."""
+
+    own: Shelf
+    #: The folder of tables.
+    tables: str
+    #: ``None``: as many as suit the number of vectors.
+    clusters: int | None = None
+    #: In how many clusters, the nearest ones, each vector meets others.
+    probes: int = 4
+    #: Pairs of a lower cosine are not kept.
+    floor: float = 0.7
+    keep: str = "hard"
+    seed: int = 42
+    piece_rows: int = PIECE_ROWS
+    #: What is known of the vectors, for the metadata of the tables that hold them.
+    facts: tuple[tuple[str, str], ...] = ()
+
+    def path(self, name: str) -> str:
+        return f"{self.own.root}/{name}"
+
+    def staged(self, name: str) -> str:
+        return f"{self.own.staging}/{name}"
+
+    def cluster(self, centroid: int, number: int) -> str:
+        return self.path(f"{CLUSTERS}/centroid={centroid}/{number}{PARQUET}")
+
+    def pairs(self, centroid: int, number: int) -> str:
+        return self.path(f"{PAIRS}/{centroid}_{number}{PARQUET}")
+
+    def pairwise(self, centroid: int) -> str:
+        return self.path(f"{PAIRWISE}/cluster_{centroid}{PARQUET}")
+
+
+@dataclass(frozen=True)
+class Portion:
+    """Tables that one worker reads."""
+
+    index: int
+    tables: tuple[str, ...]
+    #: How many portions there are.
+    of: int
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """A portion's part of the sample rests at ``path``."""
+
+    portion: int
+    path: str
+    rows: int
+    dimension: int
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Centroids rest at ``path``."""
+
+    path: str
+    dimension: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Vectors of one cluster: part of a pile."""
+
+    centroid: int
+    path: str
+    offset: int
+    length: int
+    home: int
+    visiting: int
+
+    @property
+    def rows(self) -> int:
+        return self.home + self.visiting
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What is compared at once: a cluster, or a part of one that is too large."""
+
+    centroid: int
+    number: int
+    slices: tuple[Slice, ...]
+
+
+@dataclass(frozen=True)
+class Settled:
+    """All clusters are on the shelf."""
+
+    dimension: int
+    items: int
+    #: Vectors that point nowhere (zeros, no numbers): nobody's duplicates, in no cluster.
+    pointless: int
+    #: Each centroid that any vector is at home at, and the number of its pieces.
+    pieces: tuple[tuple[int, int], ...]
+    troubles: tuple[str, ...] = ()
+
+    @property
+    def places(self) -> list[tuple[int, int]]:
+        """Each piece, by its centroid and number."""
+        return [(centroid, n) for centroid, count in self.pieces for n in range(count)]

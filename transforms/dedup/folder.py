@@ -1,21 +1,26 @@
-"""The folder of dedup: what makes it, what lies there, and in what state an earlier run left it."""
+"""The folder of dedup: what makes it, what lies there, and in what state an earlier run left it.
 
-from __future__ import annotations
+What that run left is used again where it is of the same tables and options. The state names the
+digest of what it was made of. It is withdrawn before anything is changed.
+"""
 
+import hashlib
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Final
 
 import pyarrow as pa
 
-from finecut.io.layout import Layout
+from finecut.io.layout import GROUPS, Layout
 from finecut.io.records import from_json, to_json
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import read_json
 from finecut.io.tables.drops import DUPLICATES
 from finecut.io.tables.parquet import from_parquet
-from finecut.transforms.dedup.clustering import (
+from finecut.transforms.dedup.clusters import (
     CENTROIDS,
     CLUSTERS,
     PAIR_SCHEMA,
@@ -69,8 +74,11 @@ class Deduping:
     def files(self, folder: str) -> list[str]:
         """What dedup wrote in one of its folders."""
         root = self.path(folder)
-        found = shelf.files_below(root) if shelf.exists(root) else ()
-        return sorted(path for path in found if OURS[folder].fullmatch(path[len(root) + 1 :]))
+        return sorted(
+            path
+            for path in (shelf.files_below(root) if shelf.exists(root) else ())
+            if OURS[folder].fullmatch(path[len(root) + 1 :])
+        )
 
     def remove_others(self, folder: str, wanted: set[str]) -> None:
         """Remove what an earlier run wrote in a folder of its own and this one did not."""
@@ -157,11 +165,6 @@ def pairwise_tables(settled: Settled, clustering: Clustering) -> set[str]:
     return {clustering.pairwise(centroid) for centroid, _ in settled.pieces}
 
 
-def is_ranked(settled: Settled, deduping: Deduping) -> bool:
-    """Whether the reference's tables lie here."""
-    return pairwise_tables(settled, deduping.clustering) <= {*deduping.files(PAIRWISE)}
-
-
 def write_state(deduping: Deduping, settled: Settled | None, is_ranked: bool) -> None:
     clustering = deduping.clustering
     state = State(
@@ -181,3 +184,79 @@ def summary_of(root: str) -> Deduped | None:
         return None
     said.pop("told", None)
     return from_json(Deduped, json.dumps(said))
+
+
+#: What lies in a folder of duplicates.
+NAMES: Final = (CLUSTERS, PAIRWISE, PAIRS, DUPLICATES, GROUPS)
+
+
+def digest_of(tables: Sequence[str], clustering: Clustering) -> str:
+    """What tells apart tables and options that make other clusters or pairs."""
+    c = clustering
+    text = json.dumps(
+        [
+            [FORM, c.clusters, c.probes, c.seed, c.piece_rows, c.facts],
+            sorted(_versions(c.tables, tables).items()),
+        ],
+        sort_keys=True,
+    )
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _versions(folder: str, tables: Sequence[str]) -> Mapping[str, str]:
+    """What changes when a table is replaced; of a store in one listing."""
+    if shelf.is_remote(folder):
+        wanted = set(tables)
+        return {p: str(written) for p, written in shelf.written_below(folder) if p in wanted}
+    return {path.rsplit("/", 1)[-1]: shelf.version_of(path) for path in tables}
+
+
+def reusing(deduping: Deduping) -> Deduping:
+    """The same with what an earlier run left, if it is of these tables and options."""
+    clustering = deduping.clustering
+    state = read_state(clustering.own.root)
+    if (
+        state is None
+        or state.settled is None
+        or (state.form, state.digest) != (FORM, deduping.digest)
+        or state.floor > clustering.floor
+        or not is_whole(state.settled, deduping)
+    ):
+        return deduping
+    is_ranked = (state.keep, state.seed) == (clustering.keep, clustering.seed) and (
+        pairwise_tables(state.settled, clustering) <= {*deduping.files(PAIRWISE)}
+    )
+    # A lower floor than asked for has all pairs that are asked for.
+    clustering = replace(clustering, floor=state.floor)
+    return replace(
+        deduping,
+        clustering=clustering,
+        again=True,
+        ranked=is_ranked,
+        told=tuple(sorted({**dict(deduping.told), "floor": f"{state.floor:g}"}.items())),
+    )
+
+
+def foreign_in(root: str) -> str | None:
+    """What lies here under one of our names and was not written by us, if anything."""
+    if read_state(root) is not None:
+        return None
+    return next((name for name in NAMES if shelf.exists(f"{root}/{name}")), None)
+
+
+def withdraw(deduping: Deduping) -> None:
+    """Take back what will not be true for a while; the summary is what a folder promises."""
+    own = deduping.clustering.own
+    own.remove(deduping.path(SUMMARY))
+    if not deduping.again or deduping.clips is None:
+        # It is of other tables, or no part of what vectors alone decide.
+        own.remove(deduping.path(LIKENESS))
+    if not deduping.again:
+        write_state(replace(deduping, digest=""), None, is_ranked=False)
+
+
+def forget(deduping: Deduping) -> None:
+    """What was used again may be what went wrong: the next run makes it anew."""
+    if deduping.again:
+        with suppress(OSError):
+            write_state(replace(deduping, digest=""), None, is_ranked=False)

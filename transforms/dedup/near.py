@@ -13,16 +13,18 @@ at each of some levels of likeness those that come first in any of the rankings,
 if the first of those that are near enough stays.
 """
 
-from __future__ import annotations
-
 import hashlib
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple, Self
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from finecut.transforms.dedup.clusters import Floats, Indices
+from finecut.io.storage import files as shelf
+from finecut.io.tables.parquet import from_parquet
+from finecut.transforms.dedup.clusters import PAIR_SCHEMA, Clustering, Floats, Indices
 
 #: Rows compared at once where all rows are: a block of products takes 16 MB.
 ROWS: Final = 2048
@@ -47,8 +49,10 @@ class Pairs(NamedTuple):
     second: Indices
     cosine: Floats
 
-    def take(self, which: NDArray[np.bool_]) -> Pairs:
-        return Pairs(self.first[which], self.second[which], self.cosine[which])
+    def take(self, which: NDArray[np.bool_]) -> Self:
+        return self._replace(
+            first=self.first[which], second=self.second[which], cosine=self.cosine[which]
+        )
 
 
 def neighbours(
@@ -95,8 +99,7 @@ def _of_a_crowd(products: Floats, orders: Sequence[Indices]) -> Indices:
                 near[np.arange(count), first] = False
                 columns.append(order[first][:, None])
     chosen = np.concatenate(columns, axis=1)
-    rows = np.repeat(np.arange(count), chosen.shape[1])
-    pairs = np.stack([rows, chosen.ravel()], axis=1)
+    pairs = np.stack([np.repeat(np.arange(count), chosen.shape[1]), chosen.ravel()], axis=1)
     # Where nobody reaches a level, the first of all was named instead.
     return pairs[np.isfinite(products[pairs[:, 0], pairs[:, 1]])]
 
@@ -129,8 +132,9 @@ def nearest_before(vectors: Floats) -> tuple[Indices, Floats]:
             better = cosine > cosines[top : top + ROWS]
             found[top : top + ROWS][better] = best[better] + left
             cosines[top : top + ROWS][better] = cosine[better]
-    exact = _cosines(vectors, found, np.arange(len(vectors)))
-    return found, np.where(cosines > 0, exact, np.float32(0))
+    return found, np.where(
+        cosines > 0, _cosines(vectors, found, np.arange(len(vectors))), np.float32(0)
+    )
 
 
 def ranked(distances: NDArray[np.floating], ids: NDArray[np.str_], keep: str, seed: int) -> Indices:
@@ -171,8 +175,12 @@ def chosen(count: int, near: Pairs, rank: Indices, eps: float) -> Chosen:
     for before, row in zip(earlier[order].tolist(), later[order].tolist(), strict=True):
         if not gone[before]:
             gone[row] = 1
-    goes = np.frombuffer(gone, np.uint8).astype(bool)
-    return _nearest_that_stay(goes, np.append(one, other), np.append(other, one), np.tile(how, 2))
+    return _nearest_that_stay(
+        np.frombuffer(gone, np.uint8).astype(bool),
+        np.append(one, other),
+        np.append(other, one),
+        np.tile(how, 2),
+    )
 
 
 def _nearest_that_stay(
@@ -201,3 +209,119 @@ def groups(count: int, near: Pairs, eps: float) -> Indices:
         if (joined == group).all():
             return group
         group = joined
+
+
+#: How many of an item's likely duplicates are compared: the nearest, and those ranked first.
+CLOSEST, EARLIEST = 16, 4
+
+GROUP_SCHEMA: Final = pa.schema(
+    [
+        ("group", pa.string()),
+        ("id", pa.string()),
+        ("kept", pa.bool_()),
+        ("kept_id", pa.string()),
+        ("cosine", pa.float32()),
+    ]
+)
+
+
+class Graph(NamedTuple):
+    """Items that have near ones, by number, and the pairs of them."""
+
+    ids: NDArray[np.str_]
+    distances: NDArray[np.float32]
+    pairs: Pairs
+
+    def named(self, which: NDArray[np.bool_] | None = None) -> list[tuple[str, str]]:
+        """The pairs (or those of them), by ids."""
+        pairs = self.pairs if which is None else self.pairs.take(which)
+        first, second = self.ids[pairs.first], self.ids[pairs.second]
+        return list(zip(first.tolist(), second.tolist(), strict=True))
+
+
+def read_graph(paths: Iterable[str], least: float) -> Graph:
+    """All pairs of at least this cosine in these tables, each once."""
+    near = pc.field("cosine") >= np.float32(least)
+    table = pa.concat_tables(
+        [
+            PAIR_SCHEMA.empty_table(),
+            *(from_parquet(shelf.read(path)).filter(near) for path in sorted(paths)),
+        ]
+    )
+    both = pa.concat_arrays(
+        [table.column(name).combine_chunks() for name in ("first", "second")]
+    ).dictionary_encode()
+    names = np.array(both.dictionary.to_pylist(), np.str_)
+    order = np.argsort(names)
+    first, second = np.split(inverse(order)[both.indices.to_numpy()], 2)
+    distances = np.empty(len(names), np.float32)
+    distances[first] = table.column("first_distance").to_numpy()
+    distances[second] = table.column("second_distance").to_numpy()
+    # Two that met in two clusters are one pair.
+    _, once = np.unique(first * len(names) + second, return_index=True)
+    return Graph(
+        names[order],
+        distances,
+        Pairs(first[once], second[once], table.column("cosine").to_numpy()[once]),
+    )
+
+
+def inverse(order: Indices) -> Indices:
+    """The place of each number in an order of them."""
+    places = np.empty(len(order), np.int64)
+    places[order] = np.arange(len(order))
+    return places
+
+
+def rank_of(graph: Graph, clustering: Clustering) -> Indices:
+    """The place of each item in the one order of all items."""
+    return inverse(ranked(graph.distances, graph.ids, clustering.keep, clustering.seed))
+
+
+def candidates(graph: Graph, rank: Indices) -> NDArray[np.bool_]:
+    """The pairs to be looked at: of each item the nearest, and those ranked first.
+
+    Of equally near ones the first by rank: of a thousand black clips all are compared with the one
+    that stays.
+    """
+    first, second, cosine = graph.pairs
+    item, other = np.append(first, second), np.append(second, first)
+    near, pair = np.tile(cosine, 2), np.tile(np.arange(len(first)), 2)
+    wanted = np.zeros(len(first), bool)
+    for keys, most in (((rank[other], -near), CLOSEST), ((rank[other],), EARLIEST)):
+        order = np.lexsort((*keys, item))
+        begins = np.flatnonzero(np.diff(item[order], prepend=-1))
+        place = np.arange(len(order)) - np.repeat(begins, np.diff(np.append(begins, len(order))))
+        wanted[pair[order][place < most]] = True
+    return wanted
+
+
+class Verdict(NamedTuple):
+    """What goes, and the groups that it is in."""
+
+    removed: list[str]
+    groups: pa.Table
+
+
+def verdict(graph: Graph, rank: Indices, eps: float) -> Verdict:
+    """Of each pair that is near enough one goes, unless what it is near to goes itself."""
+    number = len(graph.ids)
+    done = chosen(number, graph.pairs, rank, eps)
+    group = groups(number, graph.pairs, eps)
+    rows = np.flatnonzero(np.bincount(group, minlength=number)[group] > 1)
+    # By group, as its first-ranked is, and by rank within.
+    first = np.full(number, np.iinfo(np.int64).max)
+    np.minimum.at(first, group[rows], rank[rows])
+    rows = rows[np.lexsort((rank[rows], first[group[rows]]))]
+    stays = done.kept == np.arange(number)
+    table = pa.table(
+        {
+            "group": graph.ids[inverse(rank)[first[group[rows]]]].tolist(),
+            "id": graph.ids[rows].tolist(),
+            "kept": stays[rows],
+            "kept_id": graph.ids[done.kept[rows]].tolist(),
+            "cosine": done.cosine[rows],
+        },
+        schema=GROUP_SCHEMA,
+    )
+    return Verdict(sorted(graph.ids[~stays].tolist()), table)

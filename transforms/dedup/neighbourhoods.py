@@ -20,8 +20,7 @@ from finecut.io.storage import files as shelf
 from finecut.io.tables import piles
 from finecut.io.tables.parquet import PREFIX, from_parquet, to_parquet
 from finecut.transforms.beam.metrics import count
-from finecut.transforms.dedup.centroids import fitted, portions_in, sampled
-from finecut.transforms.dedup.clustering import (
+from finecut.transforms.dedup.clusters import (
     PAIR_SCHEMA,
     Clustering,
     Fitted,
@@ -32,7 +31,15 @@ from finecut.transforms.dedup.clustering import (
     Slice,
 )
 from finecut.transforms.dedup.near import nearest_before, neighbours, ranked
-from finecut.transforms.dedup.pieces import laid, opened, pieces, rankings
+from finecut.transforms.dedup.pieces import (
+    fitted,
+    laid,
+    opened,
+    pieces,
+    portions_in,
+    rankings,
+    sampled,
+)
 
 TROUBLES, POINTLESS = "troubles", "pointless"
 
@@ -87,8 +94,9 @@ def cluster_table(rows: piles.Rows, facts: Iterable[tuple[str, str]]) -> bytes:
             "cosine_dist_to_cent": rows.distances,
         }
     )
-    metadata = {f"{PREFIX}{name}": fact for name, fact in facts}
-    return to_parquet(table.replace_schema_metadata(metadata or None))
+    return to_parquet(
+        table.replace_schema_metadata({f"{PREFIX}{name}": fact for name, fact in facts} or None)
+    )
 
 
 def pairwise(cluster: tuple[int, int], clustering: Clustering) -> int:
@@ -191,8 +199,7 @@ def rank(settled: beam.PCollection[Settled], clustering: Clustering) -> beam.PCo
 def _lay(portion: Portion, clustering: Clustering, fit_all: Fitted) -> Iterator[Any]:
     done = laid(portion, clustering, fit_all)
     yield from done.slices
-    for trouble in done.troubles:
-        yield TaggedOutput(TROUBLES, trouble)
+    yield from (TaggedOutput(TROUBLES, trouble) for trouble in done.troubles)
     yield TaggedOutput(POINTLESS, done.pointless)
 
 

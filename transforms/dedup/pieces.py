@@ -1,28 +1,141 @@
-"""Pieces: vectors laid down by their clusters, and clusters split to what can be compared at once.
+"""Pieces: centroids are fitted, vectors laid down by them, and clusters split until they are small.
 
-A GroupByKey over the vectors themselves would do the same, but the local runner holds what flows
-through one in memory, four times its size. So each portion of the tables is laid down in a pile
-sorted by clusters (:mod:`finecut.io.tables.piles`), and what travels says where in it a cluster's
-slice is: memory does not grow with the number of vectors, and a store reads parts of files only.
+Centroids are fitted to a sample of the vectors, which depends on their ids and on no worker.
+
+A GroupByKey over the vectors themselves would do the same as piles, but the local runner holds what
+flows through one in memory, four times its size. So each portion of the tables is laid down in a
+pile sorted by clusters (:mod:`finecut.io.tables.piles`), and what travels says where in it a
+cluster's slice is: memory does not grow with the number of vectors, and a store reads parts of
+files only.
 """
 
-from __future__ import annotations
-
+import hashlib
+import io
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
 from finecut.io.tables import piles
+from finecut.io.tables.parquet import tables_in
 from finecut.transforms.beam.metrics import count
-from finecut.transforms.dedup.centroids import SAMPLE_ROWS, Read, centroids_at, read_vectors
-from finecut.transforms.dedup.clustering import SAMPLING, Clustering, Fitted, Piece, Portion, Slice
-from finecut.transforms.dedup.clusters import Floats, Indices, fit, nearest
+from finecut.transforms.dedup.clusters import (
+    CENTROIDS,
+    SAMPLING,
+    Clustering,
+    Fitted,
+    Floats,
+    Indices,
+    Piece,
+    Portion,
+    Sampled,
+    Slice,
+    fit,
+    nearest,
+    normalised,
+)
 from finecut.transforms.dedup.near import lots, ranked
+
+#: Tables are dealt in portions: at most that many in one, and at least that many portions.
+MOST_TABLES, LEAST_PORTIONS = 64, 8
+#: The sample that centroids are fitted to: at most that many vectors, and bytes of them.
+SAMPLE_ROWS, SAMPLE_BYTES = 32_768, 128 << 20
+#: A cluster for that many vectors, and no more clusters than that: what is larger is split later.
+CLUSTER_ROWS, MOST_CLUSTERS = 1000, 1024
+#: Below this comparing all with all is quicker.
+FEW: Final = 2000
+
+
+def portions_in(folder: str) -> list[Portion]:
+    """The tables of a folder, some consecutive ones each, however many workers there are."""
+    tables = tables_in(folder)
+    size = min(MOST_TABLES, max(1, -(-len(tables) // LEAST_PORTIONS)))
+    parts = [tuple(tables[start : start + size]) for start in range(0, len(tables), size)]
+    return [Portion(index, part, len(parts)) for index, part in enumerate(parts)]
+
+
+@dataclass
+class Laid:
+    """What became of a portion."""
+
+    slices: list[Slice] = field(default_factory=list)
+    #: Vectors that point nowhere.
+    pointless: int = 0
+    #: Why tables, or parts of them, are left out.
+    troubles: list[str] = field(default_factory=list)
+
+
+def _vectors_of(portion: Portion, result: Laid) -> Iterator[tuple[NDArray[np.str_], Floats]]:
+    """Ids and vectors that point somewhere, some thousand at once; the result notes the others."""
+    for table in portion.tables:
+        try:
+            for ids, vectors in piles.read_vectors(table):
+                rows = normalised(vectors)
+                somewhere = rows.any(axis=1)
+                result.pointless += int((~somewhere).sum())
+                if somewhere.any():
+                    yield np.array(ids, np.str_)[somewhere], rows[somewhere]
+        except ValueError as error:
+            result.troubles.append(str(error))
+
+
+def sampled(portion: Portion, clustering: Clustering) -> Sampled:
+    """The vectors of the portion whose ids drew the lowest lots, laid down."""
+    lowest: list[piles.Rows] = []
+    rows = dimension = 0
+    for ids, vectors in _vectors_of(portion, Laid()):
+        width = vectors.shape[1]
+        if lowest and width != dimension:
+            continue  # it is named when it is laid down
+        dimension, rows = width, rows + len(ids)
+        nowhere = np.zeros(len(ids), np.float32)
+        part = piles.together([*lowest, piles.Rows(ids, vectors, nowhere, nowhere.astype(bool))])
+        most = min(SAMPLE_ROWS, SAMPLE_BYTES // (4 * width)) // portion.of + 1
+        lowest = [part.take(np.sort(np.argsort(lots(part.ids, SAMPLING), kind="stable")[:most]))]
+    path = clustering.staged(f"sample/{portion.index}")
+    for found in lowest:
+        clustering.own.write(path, piles.to_bytes(found))
+    return Sampled(portion.index, path, rows, dimension)
+
+
+def fitted(samples: Iterable[Sampled], clustering: Clustering) -> Fitted:
+    """Centroids of the whole sample, on the shelf."""
+    found = sorted((s for s in samples if s.rows), key=lambda sample: sample.portion)
+    counts = sum((Counter({sample.dimension: sample.rows}) for sample in found), Counter[int]())
+    [(dimension, total)] = counts.most_common(1) or [(1, 0)]
+    vectors = np.zeros((0, dimension), np.float32)
+    if total:
+        paths = [sample.path for sample in found if sample.dimension == dimension]
+        rows = piles.together([piles.from_bytes(shelf.read(path)) for path in paths])
+        vectors = rows.vectors[np.argsort(rows.ids, kind="stable")]
+    out = io.BytesIO()
+    np.save(out, fit(vectors, clustering.clusters or usual_clusters(total), clustering.seed))
+    path = clustering.path(CENTROIDS)
+    clustering.own.write(path, out.getvalue())
+    return Fitted(path, dimension, hashlib.sha256(out.getvalue()).hexdigest())
+
+
+def usual_clusters(rows: int) -> int:
+    """How many clusters suit that many vectors: none is large, and few are very small.
+
+    >>> usual_clusters(1999), usual_clusters(200_000), usual_clusters(10**9)
+    (1, 200, 1024)
+    """
+    return 1 if rows < FEW else min(MOST_CLUSTERS, rows // CLUSTER_ROWS)
+
+
+@lru_cache(maxsize=4)
+def centroids_at(fit_all: Fitted) -> Floats:
+    """Read once in a process, and not for each portion."""
+    return np.asarray(np.load(io.BytesIO(shelf.read(fit_all.path))), np.float32)
+
 
 #: A pile is closed at that many bytes of vectors.
 PILE_BYTES: Final = 32 << 20
@@ -37,22 +150,12 @@ LEADERS: Final = 16
 # ── laying down ──────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass
-class Laid:
-    """What became of a portion."""
-
-    slices: list[Slice] = field(default_factory=list)
-    #: Vectors that point nowhere.
-    pointless: int = 0
-    #: Why tables, or parts of them, are left out.
-    troubles: list[str] = field(default_factory=list)
-
-
 def laid(portion: Portion, clustering: Clustering, fit_all: Fitted) -> Laid:
     """The portion's vectors in piles, each in its nearest clusters."""
     result = Laid()
-    placed = _placed(portion, centroids_at(fit_all), clustering.probes, result)
-    for number, pile in enumerate(_in_piles(placed)):
+    for number, pile in enumerate(
+        _in_piles(_placed(portion, centroids_at(fit_all), clustering.probes, result))
+    ):
         rows, nearest_of = zip(*pile, strict=True)
         path = clustering.staged(f"piles/{portion.index}_{number}")
         result.slices += _laid_at(
@@ -66,22 +169,22 @@ def _placed(
     portion: Portion, centroids: Floats, probes: int, result: Laid
 ) -> Iterator[tuple[piles.Rows, Indices]]:
     """Vectors, and the nearest clusters of each; what has no place goes into the result."""
-    for read in read_vectors(portion.tables):
-        if isinstance(read, str):
-            result.troubles.append(read)
+    for ids, vectors in _vectors_of(portion, result):
+        if vectors.shape[1] != centroids.shape[1]:
+            result.troubles.append(
+                f"{len(ids)} vectors in {portion.tables[0]} or the tables after it have "
+                f"{vectors.shape[1]} numbers, but most others have {centroids.shape[1]}: vectors "
+                "of two models cannot be compared. Usually tables were copied into one folder"
+            )
             continue
-        result.pointless += read.pointless
-        if not len(read.ids):
-            continue
-        if read.vectors.shape[1] != centroids.shape[1]:
-            result.troubles.append(_of_another_model(portion, read, centroids))
-            continue
-        own = nearest(read.vectors, centroids, probes)[0]
+        own = nearest(vectors, centroids, probes)[0]
         cosines = np.einsum(
-            "ij,ij->i", read.vectors.astype(np.float64), centroids[own[:, 0]], dtype=np.float64
+            "ij,ij->i", vectors.astype(np.float64), centroids[own[:, 0]], dtype=np.float64
         )
-        distances = (1 - cosines).astype(np.float32)
-        yield piles.Rows(read.ids, read.vectors, distances, np.ones(len(own), bool)), own
+        yield (
+            piles.Rows(ids, vectors, (1 - cosines).astype(np.float32), np.ones(len(own), bool)),
+            own,
+        )
 
 
 def _in_piles(
@@ -95,14 +198,6 @@ def _in_piles(
             waiting = []
     if waiting:
         yield waiting
-
-
-def _of_another_model(portion: Portion, read: Read, centroids: Floats) -> str:
-    return (
-        f"{len(read.ids)} vectors in {portion.tables[0]} or the tables after it have "
-        f"{read.vectors.shape[1]} numbers, but most others have {centroids.shape[1]}: vectors of "
-        "two models cannot be compared. Usually tables were copied into one folder"
-    )
 
 
 def _laid_at(own: Indices, rows: piles.Rows, path: str, shelf_of: Shelf) -> list[Slice]:
@@ -154,11 +249,16 @@ def pieces(
 ) -> Iterator[Piece]:
     """The cluster, if it can be held and compared at once; else the parts it is split into."""
     centroid, slices = cluster
-    ordered = sorted(slices, key=lambda s: (s.path, s.offset))
     most = max(2, min(clustering.piece_rows, PIECE_BYTES // (4 * fit_all.dimension)))
-    parts = _divided(ordered, Splitting(clustering, f"pieces/{centroid}", most))
     # Where no vector is at home there is nothing to compare with the visitors.
-    inhabited = (part for part in parts if any(slice_.home for slice_ in part))
+    inhabited = (
+        part
+        for part in _divided(
+            sorted(slices, key=lambda s: (s.path, s.offset)),
+            Splitting(clustering, f"pieces/{centroid}", most),
+        )
+        if any(slice_.home for slice_ in part)
+    )
     for number, part in enumerate(inhabited):
         count("pieces")
         yield Piece(centroid, number, tuple(replace(slice_, centroid=centroid) for slice_ in part))
@@ -191,8 +291,9 @@ def _split(slices: list[Slice], splitting: Splitting, rows: int) -> dict[int, li
     for number, part in enumerate(opened(slices) if len(centroids) > 1 else ()):
         # Visitors visit one part only: each visit is paid for in all that live there.
         own = nearest(part.vectors, centroids, min(2, clustering.probes))[0]
-        path = clustering.staged(f"{splitting.name}/{number}")
-        for slice_ in _laid_at(own, part, path, clustering.own):
+        for slice_ in _laid_at(
+            own, part, clustering.staged(f"{splitting.name}/{number}"), clustering.own
+        ):
             found.setdefault(slice_.centroid, []).append(slice_)
     return found
 
@@ -202,10 +303,13 @@ def _dealt(slices: list[Slice], splitting: Splitting) -> Iterator[list[Slice]]:
     clustering = splitting.clustering
     leaders = _leaders(slices, clustering.seed)
     for number, rows in enumerate(_in_equal_parts(slices, splitting.most)):
-        others = leaders.take(~np.isin(leaders.ids, rows.ids))
-        both = piles.together([rows, others])
-        path = clustering.staged(f"{splitting.name}/dealt_{number}")
-        yield _laid_at(np.zeros((len(both.ids), 1), np.int64), both, path, clustering.own)
+        both = piles.together([rows, leaders.take(~np.isin(leaders.ids, rows.ids))])
+        yield _laid_at(
+            np.zeros((len(both.ids), 1), np.int64),
+            both,
+            clustering.staged(f"{splitting.name}/dealt_{number}"),
+            clustering.own,
+        )
 
 
 def _in_equal_parts(slices: list[Slice], most: int) -> Iterator[piles.Rows]:
@@ -220,13 +324,12 @@ def _in_equal_parts(slices: list[Slice], most: int) -> Iterator[piles.Rows]:
 
 
 def _leaders(slices: list[Slice], seed: int) -> piles.Rows:
-    first: piles.Rows | None = None
+    first: list[piles.Rows] = []
     for part in opened(slices):
-        rows = part if first is None else piles.together([first, part])
+        rows = piles.together([*first, part])
         chosen = np.unique(np.concatenate([order[:LEADERS] for order in rankings(rows, seed)]))
-        first = rows.take(chosen)
-    assert first is not None
-    return first._replace(home=np.zeros(len(first.ids), bool))
+        first = [rows.take(chosen)._replace(home=np.zeros(len(chosen), bool))]
+    return first[0]
 
 
 def rankings(rows: piles.Rows, seed: int) -> list[Indices]:
@@ -237,5 +340,4 @@ def rankings(rows: piles.Rows, seed: int) -> list[Indices]:
 
 def opened(slices: Iterable[Slice]) -> Iterator[piles.Rows]:
     """The rows of each slice."""
-    for slice_ in slices:
-        yield piles.from_bytes(shelf.read_part(slice_.path, slice_.offset, slice_.length))
+    return (piles.from_bytes(shelf.read_part(s.path, s.offset, s.length)) for s in slices)

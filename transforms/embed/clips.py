@@ -7,7 +7,7 @@ A clip that cannot be embedded (no frames, a model that breaks down or answers n
 place and says so among its errors.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,89 +16,60 @@ from finecut.io.media.frames.contact_sheet import SheetForm
 from finecut.io.records import Clip, Failure, ModelUsed
 from finecut.transforms.beam.guard import guarded
 from finecut.transforms.beam.metrics import count, timed
-from finecut.transforms.caption.asking import Asked, Model, Question, Trouble, Vector
+from finecut.transforms.caption.asking import Asked, Question, Trouble, Vector, in_trouble
 from finecut.transforms.embed.one_model import refuse_other_vectors, vector_key
 from finecut.transforms.measure.looking import Looking, even_moments, seconds_of, sheet_of
-from finecut.transforms.models.resources import Resources
-from finecut.transforms.needs import NO_RESOURCES
-from finecut.transforms.work import AskModel, ModelWork
+from finecut.transforms.work import ModelWork
 
 STEP = "embedding"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Embedding(ModelWork):
     """One embedder: what its vectors are called, how it is loaded, and what it is shown."""
 
-    algorithm: str
-    load_model: Callable[[], Model]
-    #: Raises when what it loads is missing, before any work is done; says which model it is.
-    require: Callable[[], ModelUsed]
+    #: What its vectors are called.
+    model: str
     looking: Looking
     #: Frames of a clip, and their shorter side.
     frames: int
     side: int
-    resources: Resources = NO_RESOURCES
-    #: Clips that are handed to the model at once.
-    together: int = 1
 
     name = STEP
 
     @property
-    def model(self) -> str:
-        return self.algorithm
-
-    @property
     def described(self) -> str:
-        folder = embedding_folder(self.algorithm)
-        return f"embeds {self.frames} frames of each clip, into {folder}/"
+        return f"embeds {self.frames} frames of each clip, into {embedding_folder(self.model)}/"
 
     def check_output(self, layout: Layout) -> None:
         """Vectors of two models do not go into one folder."""
-        refuse_other_vectors(layout, self.algorithm, self.require())
+        refuse_other_vectors(layout, self.model, self.require())
 
     def run(self, clips: Sequence[Clip], asked: Asked) -> list[Clip]:
-        return embedded(clips, asked, self)
+        """The clips in their order, with vectors; rejected ones are not looked at."""
+        outcomes: dict[str, Clip] = {clip.id: clip for clip in clips}
+        questions: list[Question] = []
+        with timed(STEP, sum(_is_asked(clip) for clip in clips)):
+            for clip in filter(_is_asked, clips):
+                for outcome in guarded(STEP, clip.video.source, partial(_question, clip, self)):
+                    if isinstance(outcome, Failure):
+                        outcomes[clip.id] = in_trouble(clip, STEP, outcome)
+                    else:
+                        questions.append(outcome)
+            used = asked.which()
+            for answer in asked.answers(questions):
+                clip = outcomes[answer.id]
+                if isinstance(answer, Vector):
+                    outcomes[clip.id] = _with_vector(clip, answer, self.model, used)
+                elif isinstance(answer, Trouble):
+                    outcomes[clip.id] = in_trouble(clip, STEP, answer)
+        return [outcomes[clip.id] for clip in clips]
 
     def num_bytes(self, clips: Sequence[Clip]) -> int:
         """Of the frames it is shown."""
         form = SheetForm((), side=self.side)
         sizes = [form.size(clip.video.width, clip.video.height) for clip in clips]
         return sum(3 * width * height * self.frames for width, height in sizes)
-
-
-def embedded(clips: Sequence[Clip], asked: Asked, embedding: Embedding) -> list[Clip]:
-    """The clips in their order, with vectors; rejected ones are not looked at."""
-    outcomes: dict[str, Clip] = {clip.id: clip for clip in clips}
-    questions: list[Question] = []
-    with timed(STEP, sum(_is_asked(clip) for clip in clips)):
-        for clip in filter(_is_asked, clips):
-            for outcome in guarded(STEP, clip.video.source, partial(_question, clip, embedding)):
-                if isinstance(outcome, Failure):
-                    said = f"{outcome.error}: {outcome.message}"
-                    outcomes[clip.id] = _in_trouble(clip, said)
-                else:
-                    questions.append(outcome)
-        used = asked.which()
-        for answer in asked.answers(questions):
-            clip = outcomes[answer.id]
-            if isinstance(answer, Vector):
-                numbers = answer.numbers.astype("float32")
-                outcomes[clip.id] = clip.replace(
-                    vectors={**clip.vectors, embedding.algorithm: tuple(numbers.tolist())},
-                    models={
-                        **clip.models,
-                        vector_key(embedding.algorithm): ModelUsed(
-                            used.name, used.revision, numbers.size
-                        ),
-                    },
-                )
-                count("clips embedded")
-            elif isinstance(answer, Trouble):
-                outcomes[clip.id] = _in_trouble(clip, f"{answer.error}: {answer.message}")
-            else:
-                outcomes[clip.id] = _in_trouble(clip, "WrongAnswers: text instead of a vector")
-    return [outcomes[clip.id] for clip in clips]
 
 
 def _is_asked(clip: Clip) -> bool:
@@ -113,9 +84,11 @@ def _question(clip: Clip, embedding: Embedding) -> Iterator[Question]:
     yield Question(clip.id, frames, embedding.frames / max(seconds, 1e-3))
 
 
-def _in_trouble(clip: Clip, said: str) -> Clip:
-    return clip.replace(errors={**clip.errors, STEP: said})
-
-
-class EmbedClips(AskModel):
-    """Clips → the same; those that are kept have vectors."""
+def _with_vector(clip: Clip, answer: Vector, algorithm: str, used: ModelUsed) -> Clip:
+    numbers = answer.numbers.astype("float32")
+    model = ModelUsed(used.name, used.revision, numbers.size)
+    count("clips embedded")
+    return clip.replace(
+        vectors={**clip.vectors, algorithm: tuple(numbers.tolist())},
+        models={**clip.models, vector_key(algorithm): model},
+    )

@@ -6,8 +6,6 @@ worker notices, the chunk fails). Where there are vectors and no note, as in a d
 program wrote, one of the Parquet tables is asked.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 
@@ -21,7 +19,7 @@ from finecut.io.storage.json_documents import BadDocument, read_json
 from finecut.io.storage.publishing import Shelf
 from finecut.io.tables.parquet import facts_of
 from finecut.transforms.beam.metrics import LOG
-from finecut.transforms.beam.of_run import of_run
+from finecut.transforms.beam.parallel import of_run
 
 ALGORITHM, MODEL, REVISION, DIMENSION = "algorithm", "model", "revision", "dimension"
 
@@ -44,8 +42,7 @@ def facts(algorithm: str, used: ModelUsed) -> dict[str, str]:
 
 def refuse_other_vectors(layout: Layout, algorithm: str, used: ModelUsed) -> None:
     """Raise if the algorithm's folders hold vectors of another model."""
-    held = held_by(layout, algorithm)
-    if held is not None:
+    if (held := held_by(layout, algorithm)) is not None:
         _compare(held, facts(algorithm, used), layout, algorithm)
 
 
@@ -54,8 +51,7 @@ def claim(own: Shelf, layout: Layout, algorithm: str, used: ModelUsed) -> None:
     ours = facts(algorithm, used)
 
     def noted() -> Mapping[str, str]:
-        held = held_by(layout, algorithm)
-        if held is not None:
+        if (held := held_by(layout, algorithm)) is not None:
             return held
         own.write(layout.embedding_facts(algorithm), json.dumps(ours, indent=4).encode())
         return ours
@@ -69,14 +65,11 @@ def held_by(layout: Layout, algorithm: str) -> Mapping[str, str] | None:
     table = shelf.some_file_in(layout.embeddings_parquet(algorithm), ".parquet")
     if table is None and shelf.some_file_in(layout.embeddings(algorithm), ".pickle") is None:
         return None
-    note = layout.embedding_facts(algorithm)
     try:
-        said = read_json(note)
+        if (said := read_json(layout.embedding_facts(algorithm))) is not None:
+            return {key: value for key, value in said.items() if isinstance(value, str)}
     except BadDocument as error:
         LOG.error("%s: a table is asked instead", error)
-        said = None
-    if said is not None:
-        return {key: value for key, value in said.items() if isinstance(value, str)}
     return {} if table is None else _facts_in(table)
 
 
@@ -96,13 +89,11 @@ def _compare(
     held: Mapping[str, str], ours: Mapping[str, str], layout: Layout, algorithm: str
 ) -> None:
     # The same weights may be named by another path; only where they have no revision the name says
-    # which they are.
-    keys = (ALGORITHM, REVISION) if REVISION in ours else (ALGORITHM, REVISION, MODEL)
-    same = all(held.get(key) == ours.get(key) for key in keys)
-    # How long vectors are is known when the model has answered.
-    if same and (DIMENSION not in ours or DIMENSION not in held):
-        return
-    if not same or held[DIMENSION] != ours[DIMENSION]:
+    # which they are. How long vectors are is known when the model has answered.
+    by_name = () if REVISION in ours else (MODEL,)
+    by_length = (DIMENSION,) if DIMENSION in ours and DIMENSION in held else ()
+    keys = (ALGORITHM, REVISION, *by_name, *by_length)
+    if any(held.get(key) != ours.get(key) for key in keys):
         folder = layout.embeddings_parquet(algorithm)
         raise MixedVectors(
             f"{folder} holds vectors of {_named(held)}, and these are of {_named(ours)}: vectors "

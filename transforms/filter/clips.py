@@ -52,12 +52,9 @@ class Dropping:
         lists = tuple(lists)
         return cls(lists, _digest(read_drops(lists)))
 
-    def ids(self) -> frozenset[str]:
-        return _ids_of(self)
-
 
 @cache
-def _ids_of(dropping: Dropping) -> frozenset[str]:
+def ids_of(dropping: Dropping) -> frozenset[str]:
     """Read once in a process, and refused if they are others than those that were planned with."""
     ids = read_drops(dropping.lists)
     if _digest(ids) != dropping.digest:
@@ -94,16 +91,11 @@ class DropClips(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]])
         self.dropping = dropping
 
     def expand(self, clips: beam.PCollection[Clip]) -> beam.PCollection[Clip]:
-        return clips | "Drop" >> beam.ParDo(_Drop(self.dropping)).with_output_types(Clip)
+        return clips | "Drop" >> beam.Map(_dropped_by, self.dropping).with_output_types(Clip)
 
     def display_data(self) -> dict[str, str]:
         return {"lists": ", ".join(self.dropping.lists)}
 
 
-class _Drop(beam.DoFn):
-    def __init__(self, dropping: Dropping) -> None:
-        super().__init__()
-        self.dropping = dropping
-
-    def process(self, clip: Clip) -> Iterable[Clip]:
-        yield dropped(clip, self.dropping.ids())
+def _dropped_by(clip: Clip, dropping: Dropping) -> Clip:
+    return dropped(clip, ids_of(dropping))

@@ -6,14 +6,12 @@
 Scores are numbers, which are more or less than others, or labels, which are the same or not.
 """
 
-from __future__ import annotations
-
 import math
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 from finecut.io.records import Scores
 
@@ -49,30 +47,15 @@ class Rule:
         return not isinstance(value, str) and _COMPARE[self.comparison](value, float(self.limit))
 
 
-class Parts(NamedTuple):
-    """What a rule's text is made of."""
-
-    said: str
-    comparison: str
-    limit: float | str
-    #: The limit as it was written.
-    written: str
-
-    @property
-    def name(self) -> str:
-        return f"{self.said}{self.comparison}{self.written}"
-
-
-def parts_of(text: str) -> Parts | None:
-    """The score, the comparison and the limit in this text, if it is a rule's."""
+def read_rule(text: str) -> Rule | None:
+    """The rule that this text is, of a score as it says it, named by the text without spaces."""
     match = _RULE.fullmatch(text)
     if match is None:
         return None
-    comparison = SAME if match[2] == "==" else match[2]
+    score, comparison = match[1].replace("-", "_"), SAME if match[2] == "==" else match[2]
     limit = match[3] if comparison in SAMENESS else _number(match[3])
-    if limit is None:
-        return None
-    return Parts(match[1].replace("-", "_"), comparison, limit, match[3])
+    name = f"{score}{comparison}{match[3]}"
+    return None if limit is None else Rule(name, score, comparison, limit)
 
 
 def rule_of(text: str) -> Rule:
@@ -81,10 +64,10 @@ def rule_of(text: str) -> Rule:
     >>> rule_of("sharpness>=0.05")
     Rule(name='sharpness>=0.05', score='sharpness', comparison='>=', limit=0.05)
     """
-    parts = parts_of(text)
-    if parts is None:
+    rule = read_rule(text)
+    if rule is None:
         raise ValueError(f"{text!r} is not a rule: give a score, a comparison and a limit")
-    return Rule(parts.name, parts.said, parts.comparison, parts.limit)
+    return rule
 
 
 def verdict(scores: Scores, rules: Iterable[Rule]) -> str | None:

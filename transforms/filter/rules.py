@@ -8,11 +8,11 @@ that has not got the score a rule asks for is rejected by it: a filter that coul
 nothing in.
 """
 
-from __future__ import annotations
+from dataclasses import replace
 
-from finecut.transforms.filter.comparing import SAMENESS, Rule, parts_of, verdict
+from finecut.transforms.filter.comparing import SAMENESS, Rule, read_rule, verdict
+from finecut.transforms.option import did_you_mean
 from finecut.transforms.registry import FAMILIES, OWN, SCORES, SHORT
-from finecut.transforms.spelling import did_you_mean
 from finecut.transforms.step_base import Score
 
 __all__ = [
@@ -36,20 +36,19 @@ def parse_rule(text: str, own: bool = False) -> Rule:
     >>> parse_rule("motion >= 0.001")
     Rule(name='motion>=0.001', score='motion_global_mean', comparison='>=', limit=0.001)
     """
-    parts = parts_of(text)
-    if parts is None:
+    said = read_rule(text)
+    if said is None:
         raise ValueError(
             f"{text!r} is not a rule: give a score, a comparison and a number, as in "
             "'sharpness>=0.1' (in quotes, or the shell takes > for a redirection), or, if the "
             "score is a word, the score, = or !=, and a word"
         )
-    name = SHORT.get(parts.said, parts.said)
-    if name not in FAMILIES and not own:
+    rule = replace(said, score=SHORT.get(said.score, said.score))
+    if rule.score not in FAMILIES and not own:
         raise ValueError(
-            f"{text!r} does not name a score: {did_you_mean(parts.said, (*FAMILIES, *SHORT))}"
+            f"{text!r} does not name a score: {did_you_mean(said.score, (*FAMILIES, *SHORT))}"
         )
-    rule = Rule(parts.name, name, parts.comparison, parts.limit)
-    if name in SCORES and (wrong := unfit(rule, SCORES[name])):
+    if rule.score in SCORES and (wrong := unfit(rule, SCORES[rule.score])):
         raise ValueError(f"{text!r} is not a rule: {wrong}")
     return rule
 
@@ -59,8 +58,8 @@ def parse_rule_on_output(text: str) -> Rule:
 
     What is the same as a word is said of labels, which custom steps gave that nobody here knows.
     """
-    parts = parts_of(text)
-    return parse_rule(text, own=parts is not None and parts.comparison in SAMENESS)
+    said = read_rule(text)
+    return parse_rule(text, own=said is not None and said.comparison in SAMENESS)
 
 
 def unfit(rule: Rule, score: Score) -> str | None:

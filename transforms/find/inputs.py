@@ -6,22 +6,27 @@ line), ``.json`` (an array), ``.jsonl``/``.csv`` (a column named ``path``, ``uri
 
 Documents of a video are named by its path below the *root*: the folder given, the folder part of a
 glob, the folder of a file; of several inputs or a list, the deepest folder that holds everything.
-"""
 
-from __future__ import annotations
+An output may lie in a folder of films, and so may those of earlier runs. Each is known by marks
+that nothing else makes, and what lies in its folders of clips is not found: clips that finecut made
+are not cut again by accident. To cut clips again, name their folder (``dataset/clips``), or the
+clips themselves.
+"""
 
 import glob
 import posixpath
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from functools import cache
+from typing import Final, NamedTuple
 
-from finecut.io.layout import relative_to_root
+from finecut.io.layout import Layout, relative_to_root
 from finecut.io.records import Source
 from finecut.io.storage import files as shelf
-from finecut.io.storage.json_documents import BadDocument
-from finecut.io.tables.text_lists import list_text
+from finecut.io.storage.json_documents import BadDocument, list_text
+from finecut.transforms.beam.metrics import LOG
 from finecut.transforms.find.lists import (
     FAILURE_LIST,
     LIST_EXTENSIONS,
@@ -31,11 +36,14 @@ from finecut.transforms.find.lists import (
     read_list,
     sources_in,
 )
-from finecut.transforms.find.own_outputs import not_in, not_made
 
 VIDEO_EXTENSIONS = (".mp4", ".mov", ".avi", ".mkv", ".webm")
 #: What documents of a video, and of its chunks, add to its name.
 _DOCUMENT = re.compile(r"(_\d+)?\.json$")
+#: Folders of an output that hold films; ``previews/`` holds pictures.
+OF_CLIPS: Final = ("clips", "filtered_clips", ".staging")
+#: What an output has from its first video on, whichever was written first.
+MARKS: Final = (".finecut", "metas/v0", "processed_clip_chunks")
 
 
 @dataclass(frozen=True)
@@ -66,8 +74,7 @@ def find_sources(finding: Finding) -> list[Source]:
         for path in paths[: finding.limit]
     ]
     _refuse_tangled(sources)
-    failures = failures_in(finding.failed)
-    failed = {failure.source.name: failed_source(failure) for failure in failures}
+    failed = {each.source.name: failed_source(each) for each in failures_in(finding.failed)}
     return [_as_it_failed(source, failed) for source in sources]
 
 
@@ -134,9 +141,8 @@ def source_below(path: str, root: str, finding: Finding) -> Source:
         if not shelf.is_remote(path) or not path.startswith(f"{root.rstrip('/')}/"):
             raise
         relative = path[len(root.rstrip("/")) + 1 :]
-    if finding.named_as is None:
-        return Source(path, path, relative)
-    return Source(path, f"{finding.named_as.rstrip('/')}/{relative}", relative)
+    named_as = path if finding.named_as is None else f"{finding.named_as.rstrip('/')}/{relative}"
+    return Source(path, named_as, relative)
 
 
 def _readable(path: str) -> str:
@@ -220,26 +226,21 @@ def _beside(folder: str, entry: str) -> str:
 def _common_root(roots: Sequence[str]) -> str:
     check_one_store(roots)
     store, separator, _ = roots[0].rpartition("://")
-    paths = [root.rpartition("://")[2] for root in roots]
-    return store + separator + posixpath.commonpath(paths)
+    return store + separator + posixpath.commonpath([r.rpartition("://")[2] for r in roots])
 
 
 def _once(paths: Iterable[str]) -> list[str]:
     """Sorted, each file once: under its own name if it is there, else under its first link's."""
-    chosen: dict[str, str] = {}
-    for path in sorted(set(paths), key=lambda path: (shelf.is_symlink(path), path)):
-        chosen.setdefault(shelf.identity(path), path)
-    return sorted(chosen.values())
+    # The last of a file is the one that stays.
+    last = sorted(set(paths), key=lambda path: (shelf.is_symlink(path), path), reverse=True)
+    return sorted({shelf.identity(path): path for path in last}.values())
 
 
 def fixed_part(pattern: str) -> str:
     """The folder in which a glob looks; what is no glob is that itself."""
-    parts: list[str] = []
-    for part in pattern.split("/"):
-        if glob.has_magic(part):
-            return "/".join(parts) or "/"
-        parts.append(part)
-    return pattern
+    parts = pattern.split("/")
+    magic = next((n for n, part in enumerate(parts) if glob.has_magic(part)), None)
+    return pattern if magic is None else "/".join(parts[:magic]) or "/"
 
 
 def _extension(path: str) -> str:
@@ -250,3 +251,74 @@ def _extension(path: str) -> str:
 def is_video(path: str) -> bool:
     """Whether its name says so."""
     return _extension(path) in VIDEO_EXTENSIONS
+
+
+def check_apart(inputs: Iterable[str], output: str) -> None:
+    """Refuse an output that is one of these inputs, or whose clips are to be its films."""
+    place = _place(output)
+    layout = Layout(place)
+    own = (layout.clips(), layout.clips(kept=False), layout.staging())
+    for spec in inputs:
+        folder = fixed_part(spec)
+        if _place(folder) == place and not glob.has_magic(spec):
+            raise InputError(
+                f"--output {output} is the folder of the source videos itself, so clips would "
+                "end up among them: give a separate folder, such as --output "
+                f"{output.rstrip('/')}-clips"
+            )
+        if is_below(f"{_place(folder)}/", own):
+            raise InputError(
+                f"--input {folder} contains clips of --output {output}: to cut them again, give "
+                "another --output"
+            )
+
+
+def _place(path: str) -> str:
+    return shelf.identity(shelf.absolute(path))
+
+
+def is_below(path: str, folders: Sequence[str]) -> bool:
+    return any(path.startswith(f"{folder}/") for folder in folders)
+
+
+def not_in(folders: Sequence[str], paths: Iterable[str]) -> Iterator[str]:
+    """The paths that lie in none of these folders, by whichever links these are reached."""
+    real = [shelf.identity(folder) for folder in folders]
+    place = cache(shelf.identity)
+    for path in paths:
+        folder, _, name = path.rpartition("/")
+        if not is_below(f"{place(folder)}/{name}", real):
+            yield path
+
+
+def not_made(paths: Iterable[str], root: str) -> list[str]:
+    """Those of the files below a folder that are no clips of an output in it; others are told."""
+    known = cache(is_output)
+    outputs = {path: output_around(path, root, known) for path in paths}
+    for output, number in Counter(filter(None, outputs.values())).items():
+        LOG.error(
+            "%s is an output of finecut, so its %d clips are not source videos of this run. To "
+            "cut them again, give %s/clips as the input",
+            output,
+            number,
+            output,
+        )
+    return [path for path, output in outputs.items() if output is None]
+
+
+def output_around(path: str, root: str, known: Callable[[str], bool]) -> str | None:
+    """The output, at or below a folder, whose clip this file is, if it is one.
+
+    >>> output_around("/in/x/out/clips/a.mp4", "/in", lambda folder: folder == "/in/x/out")
+    '/in/x/out'
+    >>> output_around("/in/clips/a.mp4", "/in", lambda folder: False)
+    """
+    root = root.rstrip("/")
+    *folders, _ = path[len(root) + 1 :].split("/")
+    depths = (depth for depth, name in enumerate(folders) if name in OF_CLIPS)
+    return next(filter(known, ("/".join([root, *folders[:depth]]) for depth in depths)), None)
+
+
+def is_output(folder: str) -> bool:
+    """Whether finecut, or a program that writes the same layout, has written there."""
+    return any(shelf.exists(f"{folder}/{mark}") for mark in MARKS)

@@ -1,8 +1,7 @@
 """Lists of videos that somebody wrote, and lists of what failed, which are inputs again."""
 
-from __future__ import annotations
-
 import posixpath
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -10,8 +9,7 @@ from finecut.io.errors import UserError
 from finecut.io.layout import check_relative
 from finecut.io.records import Failure, Source, from_json
 from finecut.io.storage import files as shelf
-from finecut.io.storage.json_documents import parsed_text
-from finecut.io.tables.text_lists import csv_rows, list_text
+from finecut.io.storage.json_documents import csv_rows, list_text, parsed_text
 from finecut.transforms.beam.metrics import LOG
 
 LIST_EXTENSIONS = (".txt", ".json", ".jsonl", ".csv")
@@ -46,14 +44,11 @@ def failures_in(path: str | None) -> list[Failure]:
 
 def is_failure_list(path: str, folder: str) -> bool:
     """Whether this is a list that a run wrote into its folder of failures."""
-    if posixpath.dirname(path) != folder or not path.endswith(FAILURE_LIST):
-        return False
-    if not shelf.exists(path) or shelf.is_folder(path):
-        return False
-    try:
-        return bool(sources_in(list_text(path)))
-    except ValueError:
-        return False
+    with suppress(ValueError):
+        return path.endswith(FAILURE_LIST) and (
+            posixpath.dirname(path) == folder and bool(sources_in(list_text(path)))
+        )
+    return False
 
 
 def sources_in(text: str) -> list[Source]:
@@ -116,9 +111,7 @@ def read_list(text: str, extension: str) -> list[str]:
 
 def _read_csv(text: str) -> list[str]:
     rows = csv_rows(text)
-    if not rows:
-        return []
-    header = [cell.strip().lower() for cell in rows[0]]
+    header = [cell.strip().lower() for row in rows[:1] for cell in row]
     named = [header.index(column) for column in LIST_COLUMNS if column in header]
     body = rows[1:] if named else rows
     column = named[0] if named else 0
@@ -126,16 +119,14 @@ def _read_csv(text: str) -> list[str]:
 
 
 def _path_in(entry: Any) -> str:
-    if isinstance(entry, str):
-        return entry
-    if isinstance(entry, dict):
-        for column in LIST_COLUMNS:
-            if isinstance(entry.get(column), str):
-                return str(entry[column])
-    raise InputError(
-        f"list entry {str(entry)[:80]!r} names no file. An entry is a path, or an object with "
-        f"one of the keys {', '.join(LIST_COLUMNS)}."
-    )
+    said = entry if isinstance(entry, dict) else {LIST_COLUMNS[0]: entry}
+    path = next((said[key] for key in LIST_COLUMNS if isinstance(said.get(key), str)), None)
+    if path is None:
+        raise InputError(
+            f"list entry {str(entry)[:80]!r} names no file. An entry is a path, or an object with "
+            f"one of the keys {', '.join(LIST_COLUMNS)}."
+        )
+    return path
 
 
 def _lines(text: str) -> list[str]:

@@ -16,8 +16,13 @@ from apache_beam.io.gcp.pubsub import PubsubMessage
 
 from finecut.io.records import Source
 from finecut.transforms.beam.metrics import LOG, count
-from finecut.transforms.find.inputs import Finding, is_video, source_below
-from finecut.transforms.find.own_outputs import is_output, output_around
+from finecut.transforms.find.inputs import (
+    Finding,
+    is_output,
+    is_video,
+    output_around,
+    source_below,
+)
 
 #: The only event that is about a new or a new version of an object.
 WRITTEN = "OBJECT_FINALIZE"
@@ -42,8 +47,7 @@ def noticed(attributes: Mapping[str, str], finding: Finding) -> Source | None:
 
 def _below(path: str, folders: Iterable[str]) -> str | None:
     """The deepest of these folders that holds the file."""
-    holding = [folder for folder in folders if path.startswith(f"{folder}/")]
-    return max(holding, key=len, default=None)
+    return max((each for each in folders if path.startswith(f"{each}/")), key=len, default=None)
 
 
 class NoticeVideos(beam.PTransform[beam.PCollection[PubsubMessage], beam.PCollection[Source]]):
@@ -54,16 +58,11 @@ class NoticeVideos(beam.PTransform[beam.PCollection[PubsubMessage], beam.PCollec
         self.finding = finding
 
     def expand(self, messages: beam.PCollection[PubsubMessage]) -> beam.PCollection[Source]:
-        return messages | "Notice" >> beam.ParDo(_Notice(self.finding))
+        return messages | "Notice" >> beam.FlatMap(_noticed, self.finding)
 
 
-class _Notice(beam.DoFn):
-    def __init__(self, finding: Finding) -> None:
-        super().__init__()
-        self.finding = finding
-
-    def process(self, message: PubsubMessage) -> Iterable[Source]:
-        source = noticed(message.attributes or {}, self.finding)
-        if source is not None:
-            count("videos found")
-            yield source
+def _noticed(message: PubsubMessage, finding: Finding) -> Iterable[Source]:
+    source = noticed(message.attributes or {}, finding)
+    if source is not None:
+        count("videos found")
+        yield source

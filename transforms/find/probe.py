@@ -1,7 +1,5 @@
 """Probing: what a file is, asked in a child process, which imports no Beam."""
 
-from __future__ import annotations
-
 from finecut.io.media.limits import USUAL_LIMITS, FilmError, Limits
 from finecut.io.media.source import probe
 from finecut.io.records import Source, Video

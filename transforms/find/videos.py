@@ -10,8 +10,7 @@ from apache_beam.pvalue import TaggedOutput
 from finecut.io.media.limits import USUAL_LIMITS, Limits
 from finecut.io.process.children import ChildLimits
 from finecut.io.records import Failure, Source, Video
-from finecut.transforms.beam.evidence import of_source, probed_facts
-from finecut.transforms.beam.guard import FAILURES
+from finecut.transforms.beam.guard import FAILURES, of_source, probed_facts
 from finecut.transforms.beam.metrics import LOG, count, metered
 from finecut.transforms.cut.isolated import isolated
 from finecut.transforms.find.inputs import Finding, find_sources
@@ -29,7 +28,7 @@ class FindVideos(beam.PTransform[beam.Pipeline, beam.PCollection[Source]]):
         return (
             pipeline
             | "Inputs" >> beam.Create([self.finding])
-            | "List" >> beam.ParDo(_List())
+            | "List" >> beam.FlatMap(_listed)
             | "Share out" >> beam.Reshuffle()
         )
 
@@ -42,34 +41,25 @@ class ProbeVideos(beam.PTransform[beam.PCollection[Source], Any]):
         self.film, self.limits = film, limits
 
     def expand(self, sources: beam.PCollection[Source]) -> Any:
-        return sources | "Probe" >> beam.ParDo(_Probe(self.film, self.limits)).with_outputs(
-            FAILURES, main="videos"
-        )
+        probing = beam.FlatMap(_probed, self.film, self.limits)
+        return sources | "Probe" >> probing.with_outputs(FAILURES, main="videos")
 
 
-class _List(beam.DoFn):
-    def process(self, finding: Finding) -> Iterable[Source]:
-        for source in find_sources(finding):
-            count("videos found")
-            yield source
+def _listed(finding: Finding) -> Iterable[Source]:
+    for source in find_sources(finding):
+        count("videos found")
+        yield source
 
 
-class _Probe(beam.DoFn):
-    def __init__(self, film: Limits, limits: ChildLimits | None) -> None:
-        super().__init__()
-        self.film, self.limits = film, limits
-
-    def process(
-        self, source: Source
-    ) -> Iterable[Video | TaggedOutput[Literal["failures"], Failure]]:
-        work = isolated(
-            "probe", source, partial(probe_source, limits=self.film), source, limits=self.limits
-        )
-        for outcome in metered("probe", work):
-            if isinstance(outcome, Failure):
-                count("videos failed")
-                yield TaggedOutput(FAILURES, of_source(outcome))
-            else:
-                facts = probed_facts(outcome).removeprefix("probed: ")
-                LOG.info("probed %s: %s", outcome.name, facts)
-                yield outcome
+def _probed(
+    source: Source, film: Limits, limits: ChildLimits | None
+) -> Iterable[Video | TaggedOutput[Literal["failures"], Failure]]:
+    work = isolated("probe", source, partial(probe_source, limits=film), source, limits=limits)
+    for outcome in metered("probe", work):
+        if isinstance(outcome, Failure):
+            count("videos failed")
+            yield TaggedOutput(FAILURES, of_source(outcome))
+        else:
+            facts = probed_facts(outcome).removeprefix("probed: ")
+            LOG.info("probed %s: %s", outcome.name, facts)
+            yield outcome

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, BinaryIO
+from typing import Any
 
 from finecut.io.media.frame_view import FrameView
 from finecut.io.media.frames.cheap_frames import show_cheap_frames
@@ -27,7 +27,7 @@ from finecut.io.media.frames.contact_sheet import (
 from finecut.io.media.remux.copying import ENCODED
 from finecut.io.records import Clip, ClipFile, PlannedClip, Video
 from finecut.io.storage import files as shelf
-from finecut.io.storage.scratch import Scratch
+from finecut.io.storage.staging import Scratch
 from finecut.transforms.caption.windows import Windowing, sampled_in_window, windows_of
 from finecut.transforms.step_base import Meter, StepInCut
 
@@ -60,11 +60,6 @@ class Looking:
         span, rate = clip.span, video.framerate
         frames = _frame_at(span.end, rate) - _frame_at(span.start, rate)
         return self._wanted(span.length, frames, rate)
-
-    def wanted_of(self, clip: Clip) -> Wanted:
-        """The same of a clip whose file is known."""
-        assert clip.file is not None
-        return self.wanted_in(clip.planned, clip.file)
 
     def wanted_in(self, clip: PlannedClip, file: ClipFile) -> Wanted:
         """The same of the file that was made of a planned clip."""
@@ -123,22 +118,21 @@ class ClipLook:
     def __init__(self, looking: Looking, wanted: Wanted = NOTHING_MORE) -> None:
         self._meters = [step.meter() for step in looking.measured]
         self._maker = None if looking.sheet is None else SheetMaker(looking.sheet, wanted)
+        makers = [] if self._maker is None else [self._maker]
+        self._parts: list[Meter | SheetMaker] = [*self._meters, *makers]
         self.scores: dict[str, Any] = {}
         self.sheet: Sheet | None = None
 
     def wants(self, times: Sequence[Fraction]) -> set[int]:
         """Of frames shown at these times, those it would like to see, if it cannot see all."""
-        wanted = set[int]()
-        for part in self._parts():
-            wanted |= part.wants(times)
-        return wanted
+        return set[int]().union(*(part.wants(times) for part in self._parts))
 
     def more(self, times: Sequence[Fraction]) -> int:
         """All, if one of them gains by every frame; others may have seen enough."""
-        return max((part.more(times) for part in self._parts()), default=len(times))
+        return max((part.more(times) for part in self._parts), default=len(times))
 
     def see(self, view: FrameView, seconds: Fraction) -> None:
-        for part in self._parts():
+        for part in self._parts:
             part.see(view, seconds)
 
     def end(self) -> None:
@@ -148,20 +142,23 @@ class ClipLook:
             self._maker.end()
             self.sheet = self._maker.sheet()
 
-    def _parts(self) -> list[Meter | SheetMaker]:
-        return [*self._meters, *([] if self._maker is None else [self._maker])]
-
 
 def keep_sheet(clip_id: str, sheet: Sheet, looking: Looking) -> None:
     """Put the clip's sheet where later steps find it."""
     looking.scratch.put(looking.name(clip_id), sheet.to_parts())
 
 
+def put_away(clip: Clip, looking: Looking) -> Clip:
+    """The clip, after its sheet is gone: nobody needs it any more."""
+    looking.scratch.drop(looking.name(clip.id))
+    return clip
+
+
 def sheet_of(clip: Clip, looking: Looking) -> Sheet:
     """The clip's sheet: as it was drawn while the clip was cut, or drawn again from its file."""
     assert looking.sheet is not None
     kept = looking.scratch.get(looking.name(clip.id))
-    wanted = NOTHING_MORE if clip.file is None else looking.wanted_of(clip)
+    wanted = NOTHING_MORE if clip.file is None else looking.wanted_in(clip.planned, clip.file)
     if kept is not None:
         sheet = Sheet.from_bytes(kept)
         if not sheet.exact or wanted.frames <= set(sheet.indices):
@@ -172,21 +169,13 @@ def sheet_of(clip: Clip, looking: Looking) -> Sheet:
             "file has already been published. Sampling has to come before writing."
         )
     with shelf.open_source(clip.staged) as file:
-        if clip.file is not None and was_copied(clip.file):
-            sheet = sheet_of_copy(file, looking.sheet, wanted)
-        else:
+        how = None if clip.file is None else clip.file.transcoded
+        if how is None or how.how == ENCODED:
             sheet = sheet_from_file(file, looking.sheet, wanted)
+        else:
+            # Nobody has seen all pictures of a copied clip: it is drawn as when it had been cut.
+            maker = SheetMaker(looking.sheet, wanted)
+            show_cheap_frames(file, maker)
+            sheet = maker.sheet()
     keep_sheet(clip.id, sheet, looking)
     return sheet
-
-
-def sheet_of_copy(file: str | BinaryIO, form: SheetForm, wanted: Wanted) -> Sheet:
-    """The sheet of a copied clip, as it was drawn when it had been cut."""
-    maker = SheetMaker(form, wanted)
-    show_cheap_frames(file, maker)
-    return maker.sheet()
-
-
-def was_copied(file: ClipFile) -> bool:
-    """Whether most of its pictures are the source's own, and nobody has seen all of them."""
-    return file.transcoded is not None and file.transcoded.how != ENCODED

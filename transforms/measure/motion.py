@@ -3,8 +3,8 @@
 Encoders look for motion anyway, and some decoders hand out what they found: *vectors*, each of
 which says where a block of the picture comes from. They cost next to nothing to read
 (:func:`vector_field`). Decoders that keep them to themselves (VP9, AV1, HEVC, intra-only codecs)
-give pixels, and from two small neighbouring pictures ``estimate_field`` (in the file ``estimate``)
-finds what an encoder would have found. Both say the same of the same film, in the same unit.
+give pixels, and from two small neighbouring pictures :func:`estimate_field` finds what an encoder
+would have found. Both say the same of the same film, in the same unit.
 
     clip     I  b  b  P  b  b  P  b  b  P  …         twice a second, or as often as asked
              ▲─────────▲                             ▼
@@ -37,8 +37,6 @@ which encoders nearly always use), and what moved between clips (nothing is comp
 before the clip's first).
 """
 
-from __future__ import annotations
-
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -49,83 +47,69 @@ from typing import Final
 
 import numpy as np
 
-from finecut.io.media.frame_view import Array
+from finecut.io.media.frame_view import Array, FrameView
+from finecut.io.media.frames.contact_sheet import sampled_indices
+from finecut.transforms.measure.motion_field import Field, estimate_field, vector_field
 
 PATCH: Final = 256
-
-#: Blocks that are drawn, in this order, later ones over earlier ones.
-SHAPES: Final = ((8, 8), (16, 16), (16, 8), (8, 16))
-#: All of these are made of such cells.
-CELL: Final = 8
+#: Width of the pictures in which motion is estimated.
+SMALL: Final = 320
 
 
-# ── fields ───────────────────────────────────────────────────────────────────────────────────────
+class ClipMotion:
+    """Films may change the size of their pictures: each has a meter, and counts by its moments."""
+
+    def __init__(self, rate: float) -> None:
+        self._rate = Fraction(rate)
+        self._sampler: MotionSampler | CheapMotionSampler = MotionSampler(rate)
+        self._meters: dict[tuple[int, int], MotionMeter] = {}
+        self._kept: FrameView | None = None
+
+    def wants(self, times: Sequence[Fraction]) -> set[int]:
+        self._sampler = CheapMotionSampler(self._rate, times)
+        return set(sampled_indices(times, self._rate))
+
+    def more(self, times: Sequence[Fraction]) -> int:
+        assert isinstance(self._sampler, CheapMotionSampler)
+        return self._sampler.more(times)
+
+    def see(self, view: FrameView, seconds: Fraction) -> None:
+        size = (view.decoded.width, view.decoded.height)
+        meter = self._meters.setdefault(size, MotionMeter(*size))
+        answer = self._sampler.see(seconds, view.kind, lambda: view.vectors() is not None)
+        if answer.act is Act.VECTORS:
+            vectors = view.vectors()
+            assert vectors is not None
+            meter.see(vector_field(vectors, *size, answer.distance))
+        elif answer.act is Act.KEEP:
+            self._kept = view
+        elif answer.act is Act.ESTIMATE:
+            kept, self._kept = self._kept, None
+            assert kept is not None
+            if (kept.decoded.width, kept.decoded.height) == size:
+                small = small_size(*size)
+                pair = kept.small_luma(*small), view.small_luma(*small)
+                meter.see(estimate_field(*pair, *size))
+
+    def scores(self) -> dict[str, float]:
+        meters = list(self._meters.values())
+        if not any(meter.seen for meter in meters) and self._sampler.saw_too_little:
+            return {}
+        seen = [max(meter.seen, len(meters) == 1) for meter in meters]
+        if not sum(seen):
+            seen = [1] * len(meters)
+        all_scores = [meter.scores() for meter in meters]
+        return {
+            name: sum(n * scores[name] for n, scores in zip(seen, all_scores, strict=True))
+            / sum(seen)
+            for name in (all_scores[0] if all_scores else ())
+        }
 
 
-@dataclass(frozen=True, eq=False)
-class Field:
-    """How far each cell of a picture moved per frame, as a part of width + height.
-
-    Cells lie side by side from the upper left; those that jut out over the right or lower edge
-    count by what lies inside.
-    """
-
-    magnitudes: Array
-    width: int
-    height: int
-    cell: tuple[float, float]
-
-    def sums(self, columns: Array, rows: Array) -> Array:
-        """Sum over the pixels of each rectangle between these edges."""
-        down, across = self.magnitudes.shape
-        over = _overlaps(columns, np.minimum(np.arange(across + 1) * self.cell[0], self.width))
-        under = _overlaps(rows, np.minimum(np.arange(down + 1) * self.cell[1], self.height))
-        return under @ self.magnitudes @ over.T
-
-
-def _overlaps(edges: Array, cells: Array) -> Array:
-    """What length of each stretch between edges lies in each cell."""
-    ends = np.minimum(edges[1:, None], cells[None, 1:])
-    starts = np.maximum(edges[:-1, None], cells[None, :-1])
-    return np.maximum(ends - starts, 0.0)
-
-
-def vector_field(vectors: Array, width: int, height: int, distance: int = 1) -> Field:
-    """The field that a decoder's motion vectors draw.
-
-    ``vectors`` are records as FFmpeg exports them; ``distance`` is how many frames back they
-    point. Where there is no vector nothing moves.
-    """
-    if distance < 1:
-        raise ValueError(
-            f"Motion vectors that point {distance} frames back have no length per frame: the "
-            "distance to the frame they point to must be 1 or more."
-        )
-    across, down = -(-width // CELL), -(-height // CELL)
-    grid = np.zeros((down, across))
-    scale = np.maximum(vectors["motion_scale"].astype(np.float64), 1)
-    lengths = np.hypot(vectors["motion_x"] / scale, vectors["motion_y"] / scale)
-    lengths /= distance * (width + height)
-    wide, high = vectors["w"].astype(np.intp), vectors["h"].astype(np.intp)
-    lefts = (vectors["dst_x"] - wide // 2) // CELL
-    tops = (vectors["dst_y"] - high // 2) // CELL
-    for shape in SHAPES:
-        drawn = np.flatnonzero((wide == shape[0]) & (high == shape[1]))
-        if drawn.size:
-            _draw(grid, shape, (lefts[drawn], tops[drawn]), lengths[drawn])
-    return Field(grid, width, height, (CELL, CELL))
-
-
-def _draw(
-    grid: Array, shape: tuple[int, int], corners: tuple[Array, Array], lengths: Array
-) -> None:
-    """Fill the cells of blocks of one shape; of two in the same place the later one counts."""
-    down, across = grid.shape
-    for row in range(shape[1] // CELL):
-        for column in range(shape[0] // CELL):
-            x, y = corners[0] + column, corners[1] + row
-            inside = (x >= 0) & (x < across) & (y >= 0) & (y < down)
-            grid[y[inside], x[inside]] = lengths[inside]
+def small_size(width: int, height: int) -> tuple[int, int]:
+    """The size in which motion is estimated: about as wide as :data:`SMALL`, never enlarged."""
+    scale = min(1.0, SMALL / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 # ── the meter ────────────────────────────────────────────────────────────────────────────────────
@@ -135,11 +119,6 @@ class MotionMeter:
     """The two scores of a clip, from fields as they come; it holds one number per patch."""
 
     def __init__(self, width: int, height: int) -> None:
-        if min(width, height) < 1:
-            raise ValueError(
-                f"Nothing can move in a picture of {width}x{height}: give the size of the frames "
-                "that are measured."
-            )
         self._columns, self._rows = _edges(width), _edges(height)
         self._size = (width, height)
         self._sums = np.zeros((self._rows.size - 1, self._columns.size - 1))
@@ -148,11 +127,6 @@ class MotionMeter:
 
     def see(self, field: Field) -> None:
         """Take another moment of the clip into account."""
-        if (field.width, field.height) != self._size:
-            raise ValueError(
-                f"Motion in a picture of {field.width}x{field.height} cannot be added to motion "
-                f"in pictures of {self._size[0]}x{self._size[1]}: use one meter per size."
-            )
         self._sums += field.sums(self._columns, self._rows)
         self.seen += 1
 
@@ -213,12 +187,10 @@ class MotionSampler:
     twice, and a regular beat could find those pairs every time, or never.
     """
 
+    #: A clip is a still when all of its frames were seen and nothing was measured.
+    saw_too_little = False
+
     def __init__(self, rate: float) -> None:
-        if not rate > 0:
-            raise ValueError(
-                f"Motion cannot be measured {rate:g} times per second: use a rate above 0, "
-                "such as 2."
-            )
         self._interval = 1 / Fraction(rate)
         self._due = Fraction(0)
         #: Frames since the last one that is no B-frame; 0 before the first of the clip.
@@ -227,11 +199,6 @@ class MotionSampler:
         self._kept = False
         #: Whether P-frames were seen to bring vectors, or to bring none.
         self._sighted = self._blind = False
-
-    @property
-    def saw_too_little(self) -> bool:
-        """Never: a clip is a still when all of its frames were seen and nothing was measured."""
-        return False
 
     def see(self, seconds: Fraction, kind: str, has_vectors: Callable[[], bool]) -> Answer:
         """What to do with the frame shown so long after the clip's first one.

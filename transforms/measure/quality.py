@@ -30,13 +30,14 @@ one that is black from edge to edge has no bars.
 What the quality filter asks of them is :data:`finecut.transforms.steps.quality.QUALITY_RULES`.
 """
 
-from __future__ import annotations
-
+from collections.abc import Sequence
+from fractions import Fraction
 from typing import Final
 
 import numpy as np
 
-from finecut.io.media.frame_view import Array
+from finecut.io.media.frame_view import Array, FrameView
+from finecut.io.media.frames.contact_sheet import Ticker, sampled_indices
 
 #: Luma up to this is nearly black: 16 is black in video range, and encoders blur the edge.
 BLACK: Final = 24
@@ -60,6 +61,37 @@ ALIKE: Final = 1.5
 
 # What each level of luma is worth: points of a line.
 _WORTH: Final = np.interp(np.arange(256), (18, 60, 200, 234), (0.0, 1.0, 1.0, 0.0))
+
+
+class ClipQuality:
+    """The quality of the last frame of each part of a clip."""
+
+    def __init__(self, rate: float) -> None:
+        self._ticker = Ticker(rate)
+        self._meter = QualityMeter()
+        self._last: FrameView | None = None
+        self._rate = rate
+
+    def wants(self, times: Sequence[Fraction]) -> set[int]:
+        return set(sampled_indices(times, self._rate))
+
+    def more(self, times: Sequence[Fraction]) -> int:
+        """All: it gains by every frame."""
+        return len(times)
+
+    def see(self, view: FrameView, seconds: Fraction) -> None:
+        if self._ticker.passed(seconds):
+            self._measure()
+        self._last = view
+
+    def scores(self) -> dict[str, float]:
+        if self._ticker.ended():
+            self._measure()
+        return self._meter.scores()
+
+    def _measure(self) -> None:
+        assert self._last is not None
+        self._meter.see(self._last.luma())
 
 
 class QualityMeter:
@@ -169,8 +201,7 @@ def _sparse(picture: Array) -> Array:
 
 def _thumbnail(luma: Array) -> Array:
     """Means over a coarse grid of cells."""
-    step = max(1, min(luma.shape) // 180)
-    sparse = luma[step // 2 :: step, step // 2 :: step]
+    sparse = _sparse(luma)
     rows, columns = (np.unique(np.arange(THUMBNAIL) * s // THUMBNAIL) for s in sparse.shape)
     sums = np.add.reduceat(sparse, rows, axis=0, dtype=np.float32)
     sums = np.add.reduceat(sums, columns, axis=1)
@@ -180,14 +211,12 @@ def _thumbnail(luma: Array) -> Array:
     return sums / areas
 
 
-def _lines(picture: Array, pair: int) -> tuple[Array, Array]:
-    """A sample of rows, and one of columns laid down: each the sum of ``pair`` neighbours."""
-    sampled = []
-    for plane in (picture, picture.T):
-        step = max(1, (plane.shape[0] - pair + 1) // LINES)
-        starts = np.arange(step // 2, plane.shape[0] - pair + 1, step)
-        sampled.append(sum(plane[starts + beside].astype(np.int16) for beside in range(pair)))
-    return sampled[0], sampled[1]
+def _lines(plane: Array, pair: int) -> Array:
+    """A sample of rows (of columns in a picture laid down): each the sum of ``pair`` neighbours."""
+    step = max(1, (plane.shape[0] - pair + 1) // LINES)
+    starts = np.arange(step // 2, plane.shape[0] - pair + 1, step)
+    first, *others = (plane[starts + beside].astype(np.int16) for beside in range(pair))
+    return sum(others, start=first)
 
 
 def _sharpness(picture: Array) -> float:
@@ -195,7 +224,8 @@ def _sharpness(picture: Array) -> float:
     # Of two lines side by side, noise halves its power while edges mostly stay.
     pair = 2 if min(picture.shape) > 2 else 1
     step = max(1, round(min(picture.shape) / 540))
-    found = [_edges_along(lines[:, ::step], pair) for lines in _lines(picture, pair)]
+    planes = (picture, picture.T)
+    found = [_edges_along(_lines(plane, pair)[:, ::step], pair) for plane in planes]
     rise, steep = (np.concatenate(parts) for parts in zip(*found, strict=True))
     if not rise.size:
         return 0.0
@@ -226,8 +256,8 @@ def _edges_along(lines: Array, pair: int) -> tuple[Array, Array]:
 def _blockiness(luma: Array) -> float:
     """Steps at every eighth pixel against the others."""
     border = inside = 0.0
-    for lines in _lines(luma, 1):
-        steps = np.minimum(np.abs(np.diff(lines, axis=1)), STEEP).mean(axis=0)
+    for plane in (luma, luma.T):
+        steps = np.minimum(np.abs(np.diff(_lines(plane, 1), axis=1)), STEEP).mean(axis=0)
         at_border = np.arange(1, steps.size + 1) % 8 == 0
         if at_border.any():
             border += float(steps[at_border].mean())

@@ -19,10 +19,7 @@ one at a time, so that a caption does not depend on what else there is to descri
 How texts are made of prompts, and when they have ended, is in :mod:`~.local_model`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,9 +28,8 @@ from PIL import Image
 from finecut.io.records import ModelUsed
 from finecut.transforms.caption.asking import Frame, Question, Said
 from finecut.transforms.models import qwen
-from finecut.transforms.models.caption_models import CAPTIONERS, repository_of
-from finecut.transforms.models.devices import Tensor
-from finecut.transforms.models.loading import config_of, load_part, quiet
+from finecut.transforms.models.known_models import CAPTIONERS, repository_of
+from finecut.transforms.models.loading import Tensor, config_of, load_part, quiet
 from finecut.transforms.models.local_model import (
     LocalModel,
     Prompt,
@@ -66,24 +62,25 @@ PLACES = (qwen.START, qwen.VIDEO, qwen.END, "<video>", "<image>")
 THINKER, ANSWER = "nemotron", "/no_think"
 
 
+def find_captioner(name: str, model_dir: str | None, allowed: bool) -> tuple[Located, bool]:
+    """The folder of a captioner, and whether its own code is run."""
+    return find_model(repository_of(name, CAPTIONERS), model_dir, allowed, PURPOSE)
+
+
 class Captioner(LocalModel):
     """Describes clips, in one of the three ways."""
 
     auto = "AutoModelForImageTextToText"
+    find = staticmethod(find_captioner)
 
     @classmethod
-    def find(cls, name: str, model_dir: str | None, allowed: bool) -> tuple[Located, bool]:
-        return find_captioner(name, model_dir, allowed)
-
-    @classmethod
-    def made(cls, found: Located, own: bool) -> Captioner:
+    def made(cls, found: Located, own: bool) -> "Captioner":
         kinds = needed("transformers.models.auto.modeling_auto", PURPOSE)
+        known = kinds.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
         with quiet():
             if own:
                 return OwnCodeCaptioner(found)
-            kind = require_kind(
-                found, kinds.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES, "describe pictures"
-            )
+            kind = require_kind(found, known, "describe pictures")
             return VideoCaptioner(found) if kind in qwen.FAMILIES else PictureCaptioner(found)
 
     @classmethod
@@ -97,11 +94,6 @@ class Captioner(LocalModel):
         else:
             cls.made(found, own)
         return found.used
-
-
-def find_captioner(name: str, model_dir: str | None, allowed: bool) -> tuple[Located, bool]:
-    """The folder of a captioner, and whether its own code is run."""
-    return find_model(repository_of(name, CAPTIONERS), model_dir, allowed, PURPOSE)
 
 
 # ── a Qwen ───────────────────────────────────────────────────────────────────────────────────────
@@ -119,7 +111,7 @@ class VideoCaptioner(Captioner):
         self.tokenizer = load_part("tokenizer", found, own=False)
         self._family = model_type(found)
         self._see = qwen.eyes(found.path, self._family)
-        self._template = template(found.path, self.tokenizer)
+        self._template = template(found, self.tokenizer, required=False)
         self._video = numbers(self.tokenizer, qwen.VIDEO)
         if len(self._video) != 1:
             raise WeightsMissing(
@@ -174,9 +166,12 @@ def seeing(tokenizer: Any, form: str | None, family: str, question: Question) ->
     return qwen.chatml(question.text, question.system, family)
 
 
-def template(folder: Path, tokenizer: Any) -> str | None:
-    """The chat template of the folder: its own file before what the tokenizer says."""
-    plain, wrapped = folder / "chat_template.jinja", folder / "chat_template.json"
+def template(found: Located, tokenizer: Any, required: bool = True) -> str | None:
+    """The chat template of the folder: its own file before what the tokenizer says.
+
+    It is required where the model is no Qwen, whose prompt is known.
+    """
+    plain, wrapped = found.path / "chat_template.jinja", found.path / "chat_template.json"
     if plain.is_file():
         return plain.read_text(encoding="utf-8")
     if wrapped.is_file():
@@ -187,20 +182,15 @@ def template(folder: Path, tokenizer: Any) -> str | None:
                 f"{wrapped} contains no chat template ({first_line(error)}). Usually a download "
                 "or copy was cut short; download the whole folder again."
             ) from error
-    held = tokenizer.chat_template
-    return str(held) if isinstance(held, str) else None
-
-
-def require_template(found: Located, tokenizer: Any) -> str:
-    """The chat template of the folder; without one only a Qwen's prompt is known."""
-    held = template(found.path, tokenizer)
-    if held is None:
+    if isinstance(held := tokenizer.chat_template, str):
+        return held
+    if required:
         raise WeightsMissing(
             f"the model {found.name!r} in {found.path} has no chat template, so finecut cannot "
             "ask it about a clip. Usually it was made to describe single pictures; choose "
             f"another captioner, for example {CAPTIONERS['qwen2.5'].repository}."
         )
-    return held
+    return None
 
 
 # ── others ───────────────────────────────────────────────────────────────────────────────────────
@@ -214,25 +204,21 @@ class PictureCaptioner(Captioner):
         self._processor = load_part("processor", found, own=False)
         self.tokenizer = self._processor.tokenizer
         if self._processor.chat_template is None:
-            self._processor.chat_template = require_template(found, self.tokenizer)
+            self._processor.chat_template = template(found, self.tokenizer)
 
-    def answer(self, questions: Sequence[Question]) -> list[Said]:
-        """One after the other."""
-        captions = []
-        for given in questions:
-            pictures = _pictures(spread(given.frames, PICTURES))
-            with self._generator.lock:
-                question = words_only(self.tokenizer, given, PLACES)
-                system = question.system and [{"type": "text", "text": question.system}]
-                words = {"type": "text", "text": question.text}
-                text = self._processor.apply_chat_template(
-                    turns(system, [{"type": "image"} for _ in pictures] + [words]),
-                    tokenize=False,
-                    add_generation_prompt=True,
-                )
-                inputs = self._processor(images=pictures, text=text, return_tensors="pt")
-                captions += self._generator.generate([question.id], dict(inputs))
-        return captions
+    def said(self, question: Question) -> list[Said]:
+        pictures = _pictures(spread(question.frames, PICTURES))
+        with self._generator.lock:
+            question = words_only(self.tokenizer, question, PLACES)
+            system = question.system and [{"type": "text", "text": question.system}]
+            words = {"type": "text", "text": question.text}
+            text = self._processor.apply_chat_template(
+                turns(system, [{"type": "image"} for _ in pictures] + [words]),
+                tokenize=False,
+                add_generation_prompt=True,
+            )
+            inputs = self._processor(images=pictures, text=text, return_tensors="pt")
+            return self._generator.generate([question.id], dict(inputs))
 
 
 class OwnCodeCaptioner(Captioner):
@@ -243,35 +229,29 @@ class OwnCodeCaptioner(Captioner):
         self.auto = offered(found)
         self._processor = load_part("processor", found, own=True)
         self.tokenizer = load_part("tokenizer", found, own=True)
-        self._template = require_template(found, self.tokenizer)
+        self._template = template(found, self.tokenizer)
         self._family = model_type(found)
 
-    def answer(self, questions: Sequence[Question]) -> list[Said]:
-        """One after the other."""
-        captions = []
-        for question in questions:
-            pictures = _pictures(question.frames)
-            with self._generator.lock:
-                text = seeing(self.tokenizer, self._template, self._family, question)
-                made = self._processor(text=[text], videos=pictures, return_tensors="pt")
-                inputs = {key: made[key] for key in SHOWN if key in made}
-                captions += self._generator.generate(
-                    [question.id], inputs, **self._generator.settings
-                )
-        return captions
+    def said(self, question: Question) -> list[Said]:
+        pictures = _pictures(question.frames)
+        with self._generator.lock:
+            text = seeing(self.tokenizer, self._template, self._family, question)
+            made = self._processor(text=[text], videos=pictures, return_tensors="pt")
+            inputs = {key: made[key] for key in SHOWN if key in made}
+            return self._generator.generate([question.id], inputs, **self._generator.settings)
 
 
 def offered(found: Located) -> str:
     """By which of transformers' classes a model with its own code is loaded."""
     mapped = config_of(found).get("auto_map", {})
-    name = next((name for name in OFFERED if name in mapped), None)
-    if name is None:
-        raise WeightsMissing(
-            f"the model {found.name!r} in {found.path} has its own code, but none that captions: "
-            f"its {CONFIG} offers none of {', '.join(OFFERED)}. Usually another model's folder "
-            "was named."
-        )
-    return name
+    for name in OFFERED:
+        if name in mapped:
+            return name
+    raise WeightsMissing(
+        f"the model {found.name!r} in {found.path} has its own code, but none that captions: "
+        f"its {CONFIG} offers none of {', '.join(OFFERED)}. Usually another model's folder "
+        "was named."
+    )
 
 
 def _pictures(frames: Sequence[Frame]) -> list[Image.Image]:

@@ -1,27 +1,118 @@
-"""Loading a model by transformers: quietly, from files of this machine, and whole or not at all."""
+"""Loading a model by transformers: quietly, from files of this machine, and whole or not at all;
+and what it runs on, a GPU where there is one, in half precision, or the CPU.
 
-from __future__ import annotations
+On a CPU a model is asked one question at a time, in float32 (``at_once`` 0): what else is asked has
+no say in an answer. On a GPU as many pixels go through it together as fit beside its weights::
 
-from collections.abc import Iterable, Iterator
+    ┌───────────────────────── the device's memory · share ─────────────────────────┐
+    │  weights_gb  │  pixels that are asked about at once, a number for each GB     │
+    └───────────────────────────────────────────────────────────────────────────────┘
+"""
+
+import importlib.util
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from finecut.transforms.models.devices import device_of, dtype_of
 from finecut.transforms.models.weights.folders import (
     CONFIG,
     Located,
     WeightsMissing,
+    few,
     needed,
     read_json,
 )
-from finecut.transforms.models.weights.missing import few
+
+#: torch's, which need not be installed.
+Tensor: TypeAlias = Any
+
+DEVICE, LOAD = "run a model on this machine", "load a model"
+
+#: From this generation of GPUs on, bfloat16 is computed and not only imitated.
+AMPERE = (8, 0)
+
+#: Where a folder says how its model sees; the first one that is there counts.
+SETTINGS = ("video_preprocessor_config.json", "preprocessor_config.json")
+#: Newer folders have one file for all, with a part for each.
+TOGETHER = "processor_config.json"
+FILES = (CONFIG, *SETTINGS, TOGETHER)
+
+#: What the pixels of a model's training had in common, red, green, blue: CLIP's pictures, ImageNet,
+#: and what others take for the middle.
+CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+NET_MEAN, NET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+HALF = (0.5, 0.5, 0.5)
+
+
+# ── what it runs on ──────────────────────────────────────────────────────────────────────────────
+
+
+def device_of(wanted: str = "auto") -> str:
+    """``cuda`` where there is a GPU, unless the CPU is wanted."""
+    return "cuda" if wanted != "cpu" and needed("torch", DEVICE).cuda.is_available() else "cpu"
+
+
+def at_once_on(
+    device: str, pixels_per_gb: float, weights_gb: float = 0.0, share: float = 1.0
+) -> int:
+    """Pixels a model may be asked about at once: what its share of the GPU has beside its weights.
+
+    It is reckoned from all memory of the first GPU (in GiB, as vendors count it) and not from what
+    is free just now, so that it is the same in every process and on every run.
+    """
+    require_share(share)
+    if device != "cuda":
+        return 0
+    memory = needed("torch", DEVICE).cuda.get_device_properties(0).total_memory / 2**30
+    return max(0, int((memory * share - weights_gb) * pixels_per_gb))
+
+
+def require_share(share: float) -> None:
+    """Refuse a part of a GPU that is nothing, or more than all of it."""
+    if not 0 < share <= 1:
+        raise ValueError(
+            f"a model cannot take {share} of a GPU's memory: its share must be more than 0 and "
+            "at most 1. Usually a percentage was given; three models that share a GPU take 0.33 "
+            "each."
+        )
+
+
+def dtype_of(device: str) -> Any:
+    """torch's type for weights: bfloat16 on a GPU, float16 on an old one, float32 on the CPU."""
+    torch = needed("torch", DEVICE)
+    if device != "cuda":
+        return torch.float32
+    return torch.bfloat16 if torch.cuda.get_device_capability() >= AMPERE else torch.float16
+
+
+def gpus() -> list[tuple[str, float]]:
+    """Name and memory in GB of every GPU that torch can use; none where there is no torch."""
+    if importlib.util.find_spec("torch") is None:
+        return []
+    cuda = needed("torch", DEVICE).cuda
+    found = map(cuda.get_device_properties, range(cuda.device_count()))
+    return [(device.name, device.total_memory / 2**30) for device in found]
+
+
+def work_alone() -> None:
+    """Tell torch, if a model has just been loaded with it, that its calls take one thread each.
+
+    Sums come out in another order with other numbers of threads, so a score would depend on the
+    machine; and calls of several workers that all take all cores wait for each other.
+    """
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(1)
+
+
+# ── its weights ──────────────────────────────────────────────────────────────────────────────────
 
 
 @contextmanager
-def quiet(purpose: str = "load a model") -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without progress bars, lists of weights that were not wanted, and advice about folders."""
-    logging = needed("transformers.utils.logging", purpose)
+    logging = needed("transformers.utils.logging", LOAD)
     level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -42,20 +133,12 @@ def load_model(
     that is let go before it comes onto the device.
     """
     device = device_of(device)
-    given = {"dtype": dtype_of(device), **given}
-    with quiet():
-        try:
-            model, report = kind.from_pretrained(
-                found.path,
-                use_safetensors=True,
-                output_loading_info=True,
-                **_here_only(own),
-                **given,
-            )
-        except _unreadable() as error:
-            raise _unread(found, "model", error) from error
-        except RuntimeError as error:  # of other shapes than the config says
-            raise unfit(found.path, last_line(error)) from error
+    given = {"use_safetensors": True, "dtype": dtype_of(device), **given}
+    try:
+        with quiet():
+            model, report = _read(kind, "model", found, own, output_loading_info=True, **given)
+    except RuntimeError as error:  # of other shapes than the config says
+        raise unfit(found.path, last_line(error)) from error
     require_all(found.path, report["missing_keys"])
     if without and hasattr(model, without):
         delattr(model, without)
@@ -64,33 +147,30 @@ def load_model(
 
 def load_part(kind: str, found: Located, own: bool) -> Any:
     """The tokenizer or the processor of a model, as ``AutoTokenizer`` or such a class reads it."""
-    automatic = getattr(needed("transformers", "load a model"), f"Auto{kind.capitalize()}")
+    automatic = getattr(needed("transformers", LOAD), f"Auto{kind.capitalize()}")
+    return _read(automatic, kind, found, own)
+
+
+def _read(kind: Any, what: str, found: Located, own: bool, **given: Any) -> Any:
+    """What a class of transformers makes of the folder."""
+    errors = needed("huggingface_hub.errors", LOAD)
+    if own:  # models of transformers need not be told that they have no code of their own
+        given["trust_remote_code"] = True
     try:
-        return automatic.from_pretrained(found.path, **_here_only(own))
-    except _unreadable() as error:
-        raise _unread(found, kind, error) from error
-
-
-def _here_only(own: bool) -> dict[str, bool]:
-    # Models of transformers need not be told that they have no code of their own.
-    return {"local_files_only": True, **({"trust_remote_code": True} if own else {})}
-
-
-def config_of(found: Located) -> dict[str, Any]:
-    """What the model's folder says of it."""
-    config = read_json(found.path / CONFIG)
-    if not isinstance(config, dict):
+        return kind.from_pretrained(found.path, local_files_only=True, **given)
+    except (OSError, ValueError, ImportError, errors.StrictDataclassError) as error:
+        # Libraries that are missing are named behind the first line.
+        lines = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
         raise WeightsMissing(
-            f"{found.path / CONFIG} does not describe a model. Usually a download or copy was "
-            "cut short; download the whole folder again."
-        )
-    return config
+            f"the {what} of {found.name!r} in {found.path} cannot be loaded: "
+            f"{type(error).__name__}: {lines[:400].rstrip('.')}. Usually a package that it needs "
+            "is not installed, or a file of the folder was not downloaded."
+        ) from error
 
 
 def require_all(folder: Path, missing: Iterable[str], described_by: str = f"its {CONFIG}") -> None:
     """Refuse weights that lack tensors."""
-    names = sorted(missing)
-    if names:
+    if names := sorted(missing):
         raise unfit(folder, f"tensors are missing ({few(names)})", described_by)
 
 
@@ -107,18 +187,36 @@ def last_line(error: Exception) -> str:
     return str(error).strip().splitlines()[-1].strip()
 
 
-def _unreadable() -> tuple[type[Exception], ...]:
-    """What transformers raises for folders that it cannot read."""
-    errors = needed("huggingface_hub.errors", "load a model")
-    return (OSError, ValueError, ImportError, errors.StrictDataclassError)
+# ── what its folder says ─────────────────────────────────────────────────────────────────────────
 
 
-def _unread(found: Located, what: str, error: Exception) -> WeightsMissing:
-    """A part of the folder cannot be read."""
-    # Libraries that are missing are named behind the first line.
-    lines = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
-    return WeightsMissing(
-        f"the {what} of {found.name!r} in {found.path} cannot be loaded: {type(error).__name__}: "
-        f"{lines[:400].rstrip('.')}. Usually a package that it needs is not installed, or a file "
-        "of the folder was not downloaded."
-    )
+def config_of(found: Located) -> dict[str, Any]:
+    """What the model's folder says of it."""
+    config = read_json(found.path / CONFIG)
+    if not isinstance(config, dict):
+        raise WeightsMissing(
+            f"{found.path / CONFIG} does not describe a model. Usually a download or copy was "
+            "cut short; download the whole folder again."
+        )
+    return config
+
+
+def small_files(folder: Path) -> dict[str, Any]:
+    """The small files of a model's folder, by their names."""
+    paths = (folder / name for name in FILES)
+    return {path.name: read_json(path) for path in paths if path.is_file()}
+
+
+def settings_of(files: Mapping[str, Any], *parts: str) -> Mapping[str, Any] | None:
+    """How pictures have to look; of a file for all, the first of the parts that is there."""
+    together = files.get(TOGETHER)
+    inside = together if isinstance(together, dict) else {}
+    places = [*map(files.get, SETTINGS), *map(inside.get, parts)]
+    found = next((place for place in places if place is not None), None)
+    return found if isinstance(found, dict) else None
+
+
+def check_normal(mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    """Refuse what no pixel can be normalised by."""
+    if len(mean) != 3 or len(std) != 3 or not all(std):
+        raise ValueError("image_mean and image_std must be three numbers each, the latter not 0")

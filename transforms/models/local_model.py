@@ -26,8 +26,6 @@ A model and its tokenizer are used by one thread at a time. Both remember things
 the tokenizer how it pads, and models that see how far time has run in their prompt.
 """
 
-from __future__ import annotations
-
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -36,8 +34,15 @@ from typing import Any, ClassVar, Self
 
 from finecut.io.records import ModelUsed
 from finecut.transforms.caption.asking import Question, Said
-from finecut.transforms.models.devices import Tensor, at_once_on, require_share
-from finecut.transforms.models.loading import config_of, load_model
+from finecut.transforms.models.known_models import CAPTIONERS, WRITERS, repository_of
+from finecut.transforms.models.loading import (
+    Tensor,
+    at_once_on,
+    config_of,
+    load_model,
+    load_part,
+    require_share,
+)
 from finecut.transforms.models.weights.folders import (
     CONFIG,
     Located,
@@ -47,8 +52,9 @@ from finecut.transforms.models.weights.folders import (
     needed,
     remote_code,
 )
-from finecut.transforms.models.words import answered
+from finecut.transforms.models.words import answered, numbers, written
 
+WRITE = "write texts"
 #: The part of a GPU's memory that is reckoned with.
 SHARE = 0.8
 #: How words become a text: without the marks of turns, and with spaces as they were written.
@@ -72,10 +78,6 @@ class Limits:
 
     def __post_init__(self) -> None:
         require_share(self.share)
-        if self.max_tokens < 1:
-            raise ValueError(
-                f"a text of at most {self.max_tokens} tokens is empty: allow at least one."
-            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,10 +96,10 @@ class Prompt:
 class WritingModel(ABC):
     """Where a model that writes comes from."""
 
-    @classmethod
+    @staticmethod
     @abstractmethod
-    def find(cls, name: str, model_dir: str | None, allowed: bool) -> tuple[Located, bool]:
-        """The model's folder, and whether its own code is run."""
+    def find(name: str, model_dir: str | None, allowed: bool) -> tuple[Located, bool]:
+        """The folder of the model of a name, and whether its own code is run."""
 
     @classmethod
     def require(
@@ -136,7 +138,7 @@ class TextGenerator:
         """Replace the folder's settings: what is not given here would be taken from them."""
         theirs = self.model.generation_config
         fillers = (theirs.pad_token_id, self.tokenizer.pad_token_id, *sorted(self._ends))
-        self.model.generation_config = needed("transformers", "write texts").GenerationConfig(
+        self.model.generation_config = needed("transformers", WRITE).GenerationConfig(
             **self.settings,
             bos_token_id=theirs.bos_token_id,
             pad_token_id=next((filler for filler in fillers if filler is not None), None),
@@ -182,25 +184,21 @@ class TextGenerator:
         if output.shape[1] >= length and torch.equal(output[:, :length], words):
             output = output[:, length:]
         asked = there["attention_mask"].sum(dim=1).tolist()
-        rows = zip(ids, output.tolist(), asked, strict=True)
-        return [self._answer(identifier, row, count) for identifier, row, count in rows]
+        return [self._answer(*row) for row in zip(ids, output.tolist(), asked, strict=True)]
 
     def _answer(self, identifier: str, row: list[int], asked: int) -> Said:
         end = next((at for at, word in enumerate(row) if word in self._ends), None)
         text = self.tokenizer.decode(row[:end], **PLAIN)
         # Behind the end there is filling.
         count = len(row) if end is None else end + 1
-        raw = Said(identifier, text, prompt_tokens=asked, output_tokens=count)
-        return answered(raw, ended=end is not None)
+        said = Said(identifier, text, prompt_tokens=asked, output_tokens=count)
+        return answered(said, ended=end is not None)
 
 
 def _ends(model: Any, tokenizer: Any) -> frozenset[int]:
     """The words by which the model says that it has finished."""
-    ends = model.generation_config.eos_token_id
-    if ends is None:
-        ends = tokenizer.eos_token_id
-    if ends is None:
-        return frozenset()
+    known = (model.generation_config.eos_token_id, tokenizer.eos_token_id)
+    ends = next((ends for ends in known if ends is not None), ())
     return frozenset([ends] if isinstance(ends, int) else ends)
 
 
@@ -237,16 +235,18 @@ class LocalModel(WritingModel):
         within = Limits(**limits)
         found, own = cls.find(name, model_dir, trust_remote_code)
         made = cls.made(found, own)
-        kind = getattr(needed("transformers", "write texts"), made.auto)
-        made._generator = TextGenerator(
-            load_model(kind, found, device, own), made.tokenizer, within
-        )
+        model = load_model(getattr(needed("transformers", WRITE), made.auto), found, device, own)
+        made._generator = TextGenerator(model, made.tokenizer, within)
         made.at_once = made._generator.at_once(made.pixels_per_gb)
         return made
 
-    @abstractmethod
     def answer(self, questions: Sequence[Question]) -> list[Said]:
-        """A text for each question."""
+        """A text for each question, one after the other."""
+        return [said for question in questions for said in self.said(question)]
+
+    def said(self, question: Question) -> list[Said]:
+        """A text for one question, of models that are not asked about several in one call."""
+        raise NotImplementedError
 
 
 def find_model(
@@ -283,3 +283,44 @@ def require_kind(found: Located, known: Mapping[str, Any], purpose: str) -> str:
             "transformers is older than the model: try `pip install --upgrade transformers`."
         )
     return kind
+
+
+def find_writer(name: str, model_dir: str | None, allowed: bool) -> tuple[Located, bool]:
+    """The folder of a writer, and whether its own code is run."""
+    if name in CAPTIONERS and name not in WRITERS:
+        raise WeightsMissing(
+            f"{name} captions clips but cannot enhance captions: it has no text model. Usually it "
+            "was given for both steps; give --enhance-captions-algorithm "
+            f"{' or '.join(WRITERS)}, which take captions from any model."
+        )
+    purpose = "write captions"
+    found, own = find_model(repository_of(name, WRITERS), model_dir, allowed, purpose)
+    if not own:
+        kinds = needed("transformers.models.auto.modeling_auto", purpose)
+        require_kind(found, kinds.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, WRITE)
+    return found, own
+
+
+class TextWriter(LocalModel):
+    """Rewrites texts: the question's ``system`` is the instruction, its ``text`` the caption."""
+
+    auto = "AutoModelForCausalLM"
+    find = staticmethod(find_writer)
+    #: Three captions with their instruction and the answer, with room to spare; a letter counts as
+    #: 64 pixels.
+    pixels_per_gb = 500_000
+
+    @classmethod
+    def made(cls, found: Located, own: bool) -> Self:
+        writer = cls(found)
+        writer.tokenizer = load_part("tokenizer", found, own)
+        return writer
+
+    def answer(self, questions: Sequence[Question]) -> list[Said]:
+        """All in one call."""
+        with self._generator.lock:
+            prompts = [
+                Prompt(question.id, numbers(self.tokenizer, written(self.tokenizer, question)))
+                for question in questions
+            ]
+            return self._generator.write(prompts)

@@ -20,8 +20,6 @@ models were published to be used: 768 tokens for two frames, and for the older f
 video (Qwen3-VL's own file says as much). Without them one minute of 1080p would be 160,000 tokens.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,12 +30,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finecut.transforms.caption.asking import Frame
-from finecut.transforms.models.devices import Tensor
-from finecut.transforms.models.picture_settings import (
+from finecut.transforms.models.loading import (
     CLIP_MEAN,
     CLIP_STD,
     HALF,
     SETTINGS,
+    Tensor,
     check_normal,
     settings_of,
     small_files,
@@ -99,10 +97,8 @@ def eyes(folder: Path, family: str) -> Eyes:
 
 
 def _eyes(settings: Mapping[str, Any], times: bool) -> Eyes:
-    patch, merge = (
-        int(settings.get("patch_size", 16 if times else 14)),
-        int(settings.get("merge_size", 2)),
-    )
+    patch = int(settings.get("patch_size", 16 if times else 14))
+    merge = int(settings.get("merge_size", 2))
     step = patch * merge
     size = settings.get("size") or {}
     least = settings.get("min_pixels") or size.get("shortest_edge") or size.get("min_pixels")
@@ -210,8 +206,7 @@ def patches(video: NDArray[np.uint8], see: Eyes) -> tuple[Tensor, tuple[int, int
     """
     import torch
 
-    missing = -len(video) % see.frames
-    if missing:
+    if missing := -len(video) % see.frames:
         video = np.concatenate([video, np.repeat(video[-1:], missing, axis=0)])
     count, rows, columns, channels = video.shape
     grid = (count // see.frames, rows // see.patch, columns // see.patch)
@@ -233,10 +228,9 @@ def patches(video: NDArray[np.uint8], see: Eyes) -> tuple[Tensor, tuple[int, int
 
 def places(grid: tuple[int, int, int], count: int, rate: float, see: Eyes) -> str:
     """What stands in the prompt where the template leaves room for the video."""
-    steps = grid[0]
     tokens = grid[1] * grid[2] // see.merge**2
     if not see.times:
-        return START + VIDEO * (steps * tokens) + END
+        return START + VIDEO * (grid[0] * tokens) + END
     block = START + VIDEO * tokens + END
     return "".join(f"<{time:.1f} seconds>{block}" for time in moments(count, rate, see.frames))
 
@@ -247,8 +241,10 @@ def moments(count: int, rate: float, together: int) -> list[float]:
     >>> moments(5, 2.0, 2)
     [0.25, 1.25, 2.0]
     """
-    starts = range(0, count, together)
-    return [(first + min(first + together - 1, count - 1)) / rate / 2 for first in starts]
+    return [
+        (first + min(first + together - 1, count - 1)) / rate / 2
+        for first in range(0, count, together)
+    ]
 
 
 def require_rate(rate: float) -> None:

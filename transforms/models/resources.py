@@ -25,15 +25,13 @@ their memory adds up, while a core is free again when the next step begins::
     embed      2 CPUs 20 GB   ──┘    (20 GB are 0.5 of the nvidia-tesla-a100's 40 GB)
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Self
 
 #: Memory of usual accelerators in GB, by the names that Dataflow has for them.
 GPU_GB: Final[Mapping[str, float]] = MappingProxyType(
@@ -80,7 +78,14 @@ class Resources:
 
     def __post_init__(self) -> None:
         for name in ("cpus", "gpu_memory_gb", "gpus", "nvdecs", "nvencs", "memory_gb"):
-            _check(name, getattr(self, name))
+            if not (math.isfinite(value := getattr(self, name)) and value >= 0):
+                raise ValueError(
+                    f"{name}={value:g} is impossible: it must be a number of 0 or more."
+                )
+            if name in ("nvdecs", "nvencs") and value % 1:
+                raise ValueError(
+                    f"{name}={value:g} is impossible: give a whole number of decoders or encoders."
+                )
         if self.gpus and self.gpu_memory_gb:
             raise ValueError(
                 f"gpus={self.gpus:g} and gpu_memory_gb={self.gpu_memory_gb:g} contradict each "
@@ -92,17 +97,14 @@ class Resources:
                 f"gpus={self.gpus:g} is impossible: a share is on one device, so it is at most "
                 "1, and anything more must be a whole number of devices (2, 3, …)."
             )
-        if self.entire_gpu:
-            self._claim_entire_gpu()
-
-    def _claim_entire_gpu(self) -> None:
-        if self.gpu_memory_gb or self.gpus % 1:
+        if self.entire_gpu and (self.gpu_memory_gb or self.gpus % 1):
             share = f"gpus={self.gpus:g}" if self.gpus else f"gpu_memory_gb={self.gpu_memory_gb:g}"
             raise ValueError(
                 f"entire_gpu=true and {share} contradict each other: the first asks for a whole "
                 "device, the other for a part of one. Leave one of them out."
             )
-        object.__setattr__(self, "gpus", self.gpus or 1.0)  # frozen, and this is its making
+        if self.entire_gpu:
+            object.__setattr__(self, "gpus", self.gpus or 1.0)  # frozen, and this is its making
 
     @property
     def needs_gpu(self) -> bool:
@@ -123,10 +125,6 @@ class Resources:
         >>> Resources(gpu_memory_gb=8).copies(24, processes=16)
         2
         """
-        if processes < 1:
-            raise ValueError(
-                f"{processes} processes cannot hold a model: there must be at least one."
-            )
         share = self._share(gpu_gb)
         return min(processes, max(1, math.floor(1 / share))) if share else processes
 
@@ -139,12 +137,6 @@ class Resources:
 
     def _taken(self, gpu_gb: float) -> Fraction:
         """The part of a device's memory that is asked for, not rounded."""
-        if not (math.isfinite(gpu_gb) and gpu_gb > 0):
-            raise ValueError(
-                f"a GPU of {gpu_gb:g} GB does not exist. Give the memory of the device in GB, "
-                "such as 24 for an nvidia-l4; if it is unknown, finecut assumes "
-                f"{USUAL_GPU_GB:g}."
-            )
         if self.gpu_memory_gb > gpu_gb:
             raise ValueError(
                 f"{self.gpu_memory_gb:g} GB of GPU memory are requested, but the device has "
@@ -153,8 +145,8 @@ class Resources:
             )
         return _exact(self.gpus) + _exact(self.gpu_memory_gb) / _exact(gpu_gb)
 
-    def hints(self, accelerator: str | None = None, num_gpus: int = 1) -> dict[str, str]:
-        """Beam's resource hints; ``num_gpus`` is how many GPUs a machine has at least.
+    def hints(self, accelerator: str | None = None) -> dict[str, str]:
+        """Beam's resource hints.
 
         Beam takes numbers of CPUs as text only.
 
@@ -165,8 +157,7 @@ class Resources:
         """
         hints = {}
         if self.needs_gpu:
-            kind = self._accelerator(accelerator)
-            count = max(1, num_gpus, math.ceil(self.gpus))
+            kind, count = self._accelerator(accelerator), max(1, math.ceil(self.gpus))
             hints["accelerator"] = f"type:{kind};count:{count};{DRIVER}"
         if self.cpus > 1:
             hints["cpu_count"] = str(math.ceil(self.cpus))
@@ -192,7 +183,7 @@ class Resources:
         return name
 
     @classmethod
-    def parse(cls, text: str) -> Resources:
+    def parse(cls, text: str) -> Self:
         """What a text such as ``cpus=2,gpu_memory_gb=20`` asks for; the rest is as usual.
 
         >>> Resources.parse("cpus=2, gpus=0.5") == Resources(cpus=2, gpus=0.5)
@@ -298,15 +289,6 @@ def _taken_by(name: str, step: Resources, gpu_gb: float) -> Fraction:
         return step._taken(gpu_gb)
     except ValueError as error:
         raise ValueError(f"{name} does not fit: {error}") from None
-
-
-def _check(name: str, value: float) -> None:
-    if not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"{name}={value:g} is impossible: it must be a number of 0 or more.")
-    if name in ("nvdecs", "nvencs") and value % 1:
-        raise ValueError(
-            f"{name}={value:g} is impossible: give a whole number of decoders or encoders."
-        )
 
 
 def _value(name: str, text: str, kind: type) -> float:

@@ -35,15 +35,15 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from finecut.transforms.models.devices import device_of
+from finecut.transforms.models.loading import device_of
 from finecut.transforms.models.weights.folders import (
     WeightsMissing,
+    few,
     first_line,
     local_file,
     needed,
 )
-from finecut.transforms.models.weights.missing import few
-from finecut.transforms.models.weights.packages import package_file
+from finecut.transforms.models.weights.naming import package_file
 
 if TYPE_CHECKING:
     from finecut.transforms.models.transnetv2_network import Network
@@ -75,16 +75,10 @@ INSTEAD = "or use --splitting-algorithm content, which needs neither torch nor a
 
 def find_weights(model_dir: str | None) -> Path:
     """The file with the weights: in the model directory if it lies there, else in the package."""
-    places = []
-    if model_dir is not None:
-        places = [f"{model_dir.rstrip('/')}/{below}{WEIGHTS}" for below in ("", f"{HUB_FOLDER}/")]
-    for place in places:
-        found = local_file(place)
-        if found is not None:
-            return found
-    inside = package_file(PACKAGE, WEIGHTS)
-    if inside is not None:
-        return inside
+    roots = [] if model_dir is None else [model_dir.rstrip("/")]
+    places = [f"{root}/{below}{WEIGHTS}" for root in roots for below in ("", f"{HUB_FOLDER}/")]
+    if found := next(filter(None, map(local_file, places)), None) or package_file(PACKAGE, WEIGHTS):
+        return found
     looked = " and ".join([*places, f"the package {PACKAGE}, which is not installed or lacks it"])
     raise WeightsMissing(
         f"TransNetV2 needs its weights to find scenes, but {WEIGHTS} was not found: looked for "
@@ -129,8 +123,7 @@ def _check(weights: object, path: Path) -> None:
             name for name, shape in expected.items() if shapes.get(name, shape) != shape
         ],
     }
-    complaints = [f"{few(names)} {what}" for what, names in wrong.items() if names]
-    if complaints:
+    if complaints := [f"{few(names)} {what}" for what, names in wrong.items() if names]:
         raise WeightsMissing(
             f"{path} does not contain the weights of TransNetV2: {'; '.join(complaints)}. It "
             "belongs to another network or another version; use the file in the Python package "
@@ -201,12 +194,11 @@ def probabilities(
 
 def _middle(window: Frames, network: Callable[[Frames], Probabilities]) -> list[float]:
     # A copy, since the window goes on while somebody may keep what they were given.
-    answers: list[float] = network(window.copy())[CONTEXT : CONTEXT + STEP].tolist()
-    return answers
+    return [*map(float, network(window.copy())[CONTEXT : CONTEXT + STEP])]
 
 
 def check_frames(pixels: object, shape: tuple[int, ...], what: str) -> None:
-    got = f"{type(pixels).__name__}"
+    got = type(pixels).__name__
     if isinstance(pixels, np.ndarray):
         if pixels.shape == shape and pixels.dtype == np.uint8:
             return

@@ -27,10 +27,7 @@ What makes it fast and moves nothing but the last digits:
   3×3 neighbourhoods are gathered once, for all four branches.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -73,8 +70,7 @@ class Network:
         with torch.inference_mode():
             # Copied, because torch takes neither read-only nor backward arrays.
             pixels = torch.from_numpy(np.array(window, order="C")).to(self._device)
-            result: Probabilities = self._answers(pixels).cpu().numpy()
-        return result
+            return self._answers(pixels).cpu().numpy()
 
     def _answers(self, pixels: torch.Tensor) -> torch.Tensor:
         x = pixels.permute(0, 3, 1, 2).float() / 255
@@ -110,8 +106,7 @@ class Network:
         return functional.linear(x, weights[f"{layer}.weight"], weights[f"{layer}.bias"])
 
 
-@dataclass(frozen=True)
-class _Branch:
+class _Branch(NamedTuple):
     """One of the four pairs of convolutions in a block; the normalisation is in the second."""
 
     dilation: int
@@ -121,55 +116,42 @@ class _Branch:
     over_time: torch.Tensor
     offset: torch.Tensor
 
-    def on(self, place: str) -> _Branch:
-        """The same as it is computed with."""
-
-        def ready(weight: torch.Tensor) -> torch.Tensor:
-            return weight.float().to(place, memory_format=torch.channels_last)
-
-        picture = None if self.over_picture is None else ready(self.over_picture)
-        offset = self.offset.float().to(place)
-        return _Branch(self.dilation, picture, ready(self.over_time), offset)
-
-
-class _Norm(NamedTuple):
-    """What a block's normalisation does to one branch."""
-
-    dilation: int
-    factor: torch.Tensor
-    offset: torch.Tensor
-
 
 def _block(weights: Mapping[str, torch.Tensor], name: str, place: str) -> list[_Branch]:
+    def ready(weight: torch.Tensor) -> torch.Tensor:
+        return weight.float().to(place, memory_format=torch.channels_last)
+
     scale, shift, mean, variance = (
         weights[f"{name}.bn.{part}"].double()
         for part in ("weight", "bias", "running_mean", "running_var")
     )
-    factor = scale / (variance + NORMALISATION_EPSILON).sqrt()
-    offset = shift - factor * mean
-    parts = len(DILATIONS)
-    shares = zip(DILATIONS, factor.chunk(parts), offset.chunk(parts), strict=True)
-    return [
-        _branch(weights, f"{name}.Conv3D_{dilation}.layers", _Norm(dilation, *norm)).on(place)
-        for dilation, *norm in shares
-    ]
+    factors = scale / (variance + NORMALISATION_EPSILON).sqrt()
+    offsets = (shift - factors * mean).chunk(len(DILATIONS))
+    branches = []
+    for dilation, factor, offset in zip(
+        DILATIONS, factors.chunk(len(DILATIONS)), offsets, strict=True
+    ):
+        picture, time = _convolutions(weights, f"{name}.Conv3D_{dilation}.layers", factor)
+        seen = None if picture is None else ready(picture)
+        branches.append(_Branch(dilation, seen, ready(time), offset.float().to(place)))
+    return branches
 
 
-def _branch(weights: Mapping[str, torch.Tensor], layers: str, norm: _Norm) -> _Branch:
+def _convolutions(
+    weights: Mapping[str, torch.Tensor], layers: str, factor: torch.Tensor
+) -> tuple[torch.Tensor | None, torch.Tensor]:
+    """A branch's convolutions over the picture and over time, or both as one."""
     over_picture = weights[f"{layers}.0.weight"].double().squeeze(2)
-    over_time = weights[f"{layers}.1.weight"].double().squeeze(4)
-    over_time = over_time * norm.factor[:, None, None, None]
+    over_time = weights[f"{layers}.1.weight"].double().squeeze(4) * factor[:, None, None, None]
     if over_picture.shape[1] != FRAME[2]:
-        return _Branch(norm.dilation, over_picture, over_time, norm.offset)
+        return over_picture, over_time
     # f of F, m of 2F, t of 3 frames; c, i, j the colour and its place in the neighbourhood.
-    both = torch.einsum("fmto,mcij->fijcto", over_time, over_picture)
-    return _Branch(norm.dilation, None, both.flatten(1, 3), norm.offset)
+    return None, torch.einsum("fmto,mcij->fijcto", over_time, over_picture).flatten(1, 3)
 
 
 def _through_stack(x: torch.Tensor, blocks: list[list[_Branch]]) -> torch.Tensor:
     first = _through_block(x, blocks[0]).relu_()
-    second = _through_block(first, blocks[1]).relu_()
-    return functional.avg_pool2d(second.add_(first), 2)
+    return functional.avg_pool2d(_through_block(first, blocks[1]).relu_().add_(first), 2)
 
 
 def _through_block(x: torch.Tensor, branches: list[_Branch]) -> torch.Tensor:
@@ -205,9 +187,12 @@ def _over_time(x: torch.Tensor, branch: _Branch) -> torch.Tensor:
     """
     frames, _, height, width = x.shape
     places = x.permute(0, 2, 3, 1).reshape(1, frames, height * width, -1).permute(0, 3, 1, 2)
-    reach = branch.dilation
     result = functional.conv2d(
-        places, branch.over_time, branch.offset, padding=(reach, 0), dilation=(reach, 1)
+        places,
+        branch.over_time,
+        branch.offset,
+        padding=(branch.dilation, 0),
+        dilation=(branch.dilation, 1),
     )
     return result.permute(0, 2, 3, 1).reshape(frames, height, width, -1)
 

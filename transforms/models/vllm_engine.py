@@ -21,21 +21,24 @@ not been run with vLLM itself. Qwen2.5-VL learns the time of its frames since th
 2026 only (vllm pull request 47736); older ones take them to be a fixed time apart.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import threading
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
-from finecut.transforms.caption.asking import OK, Question, Said
+from finecut.transforms.caption.asking import Question, Said
 from finecut.transforms.models import captioners, qwen
 from finecut.transforms.models.loading import load_part, quiet
-from finecut.transforms.models.local_model import REPETITION, Limits, WritingModel, model_type
+from finecut.transforms.models.local_model import (
+    REPETITION,
+    Limits,
+    WritingModel,
+    find_writer,
+    model_type,
+)
 from finecut.transforms.models.weights.folders import Located, WeightsMissing, needed
 from finecut.transforms.models.words import answered, numbers, written
-from finecut.transforms.models.writers import find_writer
 
 INSTALL = "pip install vllm"
 
@@ -104,8 +107,7 @@ class VllmModel(WritingModel):
         """The model on the GPU, within :class:`Limits`, their time excepted: vLLM has no way to
         stop in the middle of an answer.
         """
-        within = Limits(**limits)
-        return cls(*cls.find(name, model_dir, trust_remote_code), within)
+        return cls(*cls.find(name, model_dir, trust_remote_code), Limits(**limits))
 
     def answer(self, questions: Sequence[Question]) -> list[Said]:
         """A text for each question."""
@@ -136,39 +138,37 @@ class VllmModel(WritingModel):
                 "answers in a different order; use another version."
             )
         [best] = output.outputs
-        counts = (len(words), len(best.token_ids))
-        raw = Said(identifier, best.text, OK, *counts)
+        raw = Said(
+            identifier, best.text, prompt_tokens=len(words), output_tokens=len(best.token_ids)
+        )
         return answered(raw, best.finish_reason == ENDED)
+
+
+def _find_captioner(name: str, model_dir: str | None, allowed: bool) -> tuple[Located, bool]:
+    require_vllm()
+    found, own = captioners.find_captioner(name, model_dir, allowed)
+    if (family := model_type(found)) in qwen.FAMILIES:
+        qwen.eyes(found.path, family)
+    return found, own
 
 
 class VllmCaptioner(VllmModel):
     """Describes clips."""
 
     at_once = 400_000_000
+    find = staticmethod(_find_captioner)
     limits_of_prompts: ClassVar = {"limit_mm_per_prompt": {"video": 1, "image": 0}}
 
     def __init__(self, found: Located, own: bool, limits: Limits) -> None:
         super().__init__(found, own, limits)
         self._family = model_type(found)
-        self._see = qwen.eyes(found.path, self._family) if is_qwen(found) else None
-        if self._see is None:
-            self._template: str | None = captioners.require_template(found, self._tokenizer)
-            self._room = ROOM
-        else:
-            self._template = captioners.template(found.path, self._tokenizer)
-            self._room = len(numbers(self._tokenizer, qwen.ROOM))
-
-    @classmethod
-    def find(cls, name: str, model_dir: str | None, allowed: bool) -> tuple[Located, bool]:
-        require_vllm()
-        found, own = captioners.find_captioner(name, model_dir, allowed)
-        if is_qwen(found):
-            qwen.eyes(found.path, model_type(found))
-        return found, own
+        known = self._family in qwen.FAMILIES
+        self._see = qwen.eyes(found.path, self._family) if known else None
+        self._room = len(numbers(self._tokenizer, qwen.ROOM)) if known else ROOM
+        self._template = captioners.template(found, self._tokenizer, required=not known)
 
     def _prompt(self, question: Question) -> dict[str, Any]:
         qwen.require_rate(question.rate)
-        text = captioners.seeing(self._tokenizer, self._template, self._family, question)
         frames, see = question.frames, self._see
         video = qwen.stacked(frames) if see is None else qwen.fitted(frames, see)
         count = len(video)
@@ -181,26 +181,23 @@ class VllmCaptioner(VllmModel):
             # They are sampled already.
             "do_sample_frames": False,
         }
+        text = captioners.seeing(self._tokenizer, self._template, self._family, question)
         return {"prompt": text, "multi_modal_data": {"video": (video, when)}}
+
+
+def _find_writer(name: str, model_dir: str | None, allowed: bool) -> tuple[Located, bool]:
+    require_vllm()
+    return find_writer(name, model_dir, allowed)
 
 
 class VllmWriter(VllmModel):
     """Rewrites texts."""
 
     at_once = 40_000_000
-
-    @classmethod
-    def find(cls, name: str, model_dir: str | None, allowed: bool) -> tuple[Located, bool]:
-        require_vllm()
-        return find_writer(name, model_dir, allowed)
+    find = staticmethod(_find_writer)
 
     def _prompt(self, question: Question) -> dict[str, Any]:
         return {"prompt_token_ids": numbers(self._tokenizer, written(self._tokenizer, question))}
-
-
-def is_qwen(found: Located) -> bool:
-    """Whether the model is one whose way to see videos is known here."""
-    return model_type(found) in qwen.FAMILIES
 
 
 def same_around(asked: Sequence[int], words: Sequence[int], room: int) -> bool:
@@ -213,9 +210,7 @@ def same_around(asked: Sequence[int], words: Sequence[int], room: int) -> bool:
     """
     if not room:
         return list(asked) == list(words)
-    before = _alike(asked, words)
-    after = _alike(asked[::-1], words[::-1])
-    return before + after >= len(asked) - room
+    return _alike(asked, words) + _alike(asked[::-1], words[::-1]) >= len(asked) - room
 
 
 def _alike(one: Sequence[int], other: Sequence[int]) -> int:

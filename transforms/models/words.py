@@ -16,8 +16,6 @@ among the words of the model, where it ends its line. Only what stands in front 
 that comes to speak of thinking later is left as it is.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -39,15 +37,16 @@ def turns(system: Any, content: Any) -> list[dict[str, Any]]:
 
 def by_template(tokenizer: Any, messages: list[dict[str, Any]], template: str | None = None) -> str:
     """The prompt by the tokenizer's template, or by this one."""
-    # Templates of models that cannot think do not read the last word.
-    text = tokenizer.apply_chat_template(
-        messages,
-        chat_template=template,
-        tokenize=False,
-        add_generation_prompt=True,
-        enable_thinking=False,
+    return str(
+        tokenizer.apply_chat_template(
+            messages,
+            chat_template=template,
+            tokenize=False,
+            add_generation_prompt=True,
+            # Templates of models that cannot think do not read this.
+            enable_thinking=False,
+        )
     )
-    return str(text)
 
 
 def written(tokenizer: Any, question: Question) -> str:
@@ -80,10 +79,9 @@ def _marks(tokenizer: Any) -> set[str]:
 
     Some tokenizers hold rows of spaces or line ends as added tokens; a text needs those.
     """
-    added = tokenizer.added_tokens_decoder.values()
     marks = {
         token.content
-        for token in added
+        for token in tokenizer.added_tokens_decoder.values()
         if token.special or not all(c.isalnum() or c in " \n\r\t▁" for c in token.content)
     }
     return {mark for mark in marks.union(tokenizer.all_special_tokens) if mark.strip()}
@@ -92,8 +90,7 @@ def _marks(tokenizer: Any) -> set[str]:
 def _struck(tokenizer: Any, text: str, marks: Iterable[str]) -> str:
     """The text without the marks, and without those that it becomes by striking others."""
     longest_first = sorted(marks, key=lambda mark: (-len(mark), mark))
-    numbered = {tokenizer.convert_tokens_to_ids(mark) for mark in longest_first}
-    numbered.discard(tokenizer.unk_token_id)
+    numbered = {*map(tokenizer.convert_tokens_to_ids, longest_first)} - {tokenizer.unk_token_id}
     before = None
     while text != before:
         before = text
@@ -144,8 +141,7 @@ def without_thoughts(text: str) -> str:
     >>> without_thoughts("<think>Hm, there is")
     ''
     """
-    begun_before = _BEGUN_BEFORE.match(text.partition(OPEN)[0])
-    if begun_before:
+    if begun_before := _BEGUN_BEFORE.match(text.partition(OPEN)[0]):
         text = text[begun_before.end() :].lstrip()
     found = _IN_FRONT.match(text)
     return text[found.end() :] if found else text

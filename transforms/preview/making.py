@@ -43,8 +43,8 @@ class Making(Work):
     def run(self, clips: Sequence[Clip], _model: None) -> list[Clip]:
         return [made_or_not(clip, self) for clip in clips]
 
-    def transform(self, _shared: bool = False, _copies: int = 1) -> "MakeArtefacts":
-        return MakeArtefacts(self)
+    def transform(self, _shared: bool = False, _copies: int = 1) -> beam.PTransform[Any, Any]:
+        return beam.Map(made_or_not, self).with_output_types(Clip)
 
 
 def made(clip: Clip, making: Making) -> Clip:
@@ -71,14 +71,3 @@ def made_or_not(clip: Clip, making: Making) -> Clip:
         return clip.replace(errors={**clip.errors, step.marks(): outcome.message})
     count(f"{step.gives}s made", len(outcome.artefacts) - len(clip.artefacts))
     return outcome
-
-
-class MakeArtefacts(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]]):
-    """Clips → the same; those that are kept have files that the step made of them."""
-
-    def __init__(self, making: Making) -> None:
-        super().__init__()
-        self.making = making
-
-    def expand(self, clips: beam.PCollection[Clip]) -> beam.PCollection[Clip]:
-        return clips | "Make" >> beam.Map(made_or_not, self.making).with_output_types(Clip)

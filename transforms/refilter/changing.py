@@ -19,9 +19,8 @@ configuration, so curation does it again.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from functools import cache, partial
-from typing import Final
 
 import apache_beam as beam
 import pyarrow as pa
@@ -37,49 +36,36 @@ from finecut.transforms.beam.metrics import LOG, count
 from finecut.transforms.dedup.keepers import keepers_of
 from finecut.transforms.filter.clips import Dropping
 from finecut.transforms.refilter.judging import (
-    DISAGREE,
-    OutOfReach,
-    Refiltering,
-    Verdict,
-    judged_anew,
-    read_document,
-    verdicts_on,
-)
-from finecut.transforms.refilter.reading import (
     CHANGE,
+    DISAGREE,
     Change,
+    OutOfReach,
     Part,
     Read,
+    Refiltering,
+    Verdict,
     changed,
+    judged_anew,
     read_change,
     read_clips,
+    read_document,
     read_video,
+    verdicts_on,
 )
 from finecut.transforms.refilter.rewriting import chunk_rewritten, has_file, with_vectors
 from finecut.transforms.refilter.yields import KEPT, Amount, Untouched, Yields, merged
-from finecut.transforms.resume.leftovers import artefacts_there
+from finecut.transforms.resume.note import artefacts_there
 from finecut.transforms.verify.checks.shapes import VIDEO
 from finecut.transforms.write.documents import CONFIGURATION, serialise
 from finecut.transforms.write.writing import Writing
 
 #: What comes of a video.
 REFILTERED, UNCHANGED, UNTOUCHED = "refiltered", "unchanged", "untouched"
-STEP: Final = "refilter"
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """What is to be done to a video, and what comes of it."""
-
-    #: The video as it is.
-    read: Read
-    #: ``None``: no file of it changes but its document.
-    change: Change | None
-    yields: Yields
-
-
-def prepare(relative: str, refiltering: Refiltering) -> Prepared:
-    """Judge all clips of a video, and write nothing."""
+def prepare(relative: str, refiltering: Refiltering) -> tuple[Read, Change | None, Yields]:
+    """Judge all clips of a video, and write nothing: the video as it is, what is to be done to it
+    (nothing, if no file of it changes but its document), and what comes of it."""
     read = read_video(relative, refiltering)
     target = refiltering.writing.configuration
     entries = read.entries
@@ -89,8 +75,10 @@ def prepare(relative: str, refiltering: Refiltering) -> Prepared:
             raise OutOfReach("it was made with other options")
         verdicts = verdicts_on(entries, refiltering)
     try:
-        layout = refiltering.layout
-        after = {entry.id: changed(entry, verdicts.get(entry.id), layout) for entry in entries}
+        after = {
+            entry.id: changed(entry, verdicts.get(entry.id), refiltering.layout)
+            for entry in entries
+        }
     except (KeyError, TypeError, ValueError) as error:
         raise OutOfReach(DISAGREE) from error
     others = [entry for entry in entries if after[entry.id].document != entry.document]
@@ -106,15 +94,12 @@ def prepare(relative: str, refiltering: Refiltering) -> Prepared:
         uploads=refiltering.writing.upload_clips,
         note=read.note,
     )
-    yields = replace(
-        _yields(entries, after, refiltering),
-        videos={UNCHANGED if read.configuration == target else REFILTERED: 1},
-    )
-    return Prepared(read, change if ids else None, yields)
+    became = UNCHANGED if read.configuration == target else REFILTERED
+    return read, change if ids else None, _yields(entries, after, became, refiltering)
 
 
 def _yields(
-    entries: Sequence[Entry], after: Mapping[str, Entry], refiltering: Refiltering
+    entries: Sequence[Entry], after: Mapping[str, Entry], became: str, refiltering: Refiltering
 ) -> Yields:
     """What comes of a video, in numbers."""
     scores = {rule.score for stage in refiltering.stages for rule in stage.rules}
@@ -126,6 +111,7 @@ def _yields(
     losing |= {f"{what}s": len(lost) for what, _ in refiltering.made if f"{what}s" not in losing}
     dropped = [entry for entry in entries if entry.id in refiltering.drops]
     return Yields(
+        videos={became: 1},
         on_lists=len(dropped),
         bereft=sum(_is_bereft(entry, refiltering) for entry in dropped),
         now=_amounts(entries),
@@ -177,7 +163,7 @@ def _amounts(entries: Iterable[Entry]) -> dict[str, Amount]:
 def foresee(relative: str, refiltering: Refiltering) -> Iterator[Yields]:
     """What would come of a video."""
     try:
-        yield prepare(relative, refiltering).yields
+        yield prepare(relative, refiltering)[-1]
     except OutOfReach as error:
         yield _untouched(relative, str(error), refiltering.writing)
 
@@ -209,14 +195,13 @@ def refilter(relative: str, refiltering: Refiltering) -> Iterator[Yields]:
         begun = read_change(relative, writing)
         if begun is not None and not shelf.exists(layout.processed_video(relative)):
             carry_out(begun, writing)
-        prepared = prepare(relative, refiltering)
-        if prepared.change is not None:
-            _refuse_unready(prepared.change, writing)
+        read, change, yields = prepare(relative, refiltering)
+        if change is not None:
+            _refuse_unready(change, writing)
     except OutOfReach as error:
         count("videos untouched")
         yield _untouched(relative, str(error), writing)
         return
-    read, change = prepared.read, prepared.change
     if change is not None:
         _note(change, read, writing)
         carry_out(change, writing)
@@ -227,15 +212,16 @@ def refilter(relative: str, refiltering: Refiltering) -> Iterator[Yields]:
         writing.shelf.remove(layout.open_video(relative))
     count("videos refiltered")
     LOG.info("refiltered %s", relative)
-    yield prepared.yields
+    yield yields
 
 
 def _note(change: Change, read: Read, writing: Writing) -> None:
     """Write down what will be done. Curation reads the names of clips, and does all again."""
     document, note = read.document, read.note
-    clips = {entry.id for entry in read.entries}
     said = {
-        "old": sorted({*clips, *note.get("old", ()), *note.get("new", ())}),
+        "old": sorted(
+            {*(entry.id for entry in read.entries), *note.get("old", ()), *note.get("new", ())}
+        ),
         "new": (),
         "chunks": max(1, int(note.get("chunks") or document["num_clip_chunks"])),
         "names": note.get("names") or (document["video"],),
@@ -273,12 +259,13 @@ def _change_part(part: Part, change: Change, writing: Writing) -> None:
             writing.shelf.remove(path)
         else:
             writing.shelf.write(path, data)
-    work = partial(_change_clip, writing=writing)
     others = [entry for entry in entries if entry.id in change.verdicts]
-    for _ in in_order(work, others, writing.threads):
+    for _ in in_order(partial(_change_clip, writing=writing), others, writing.threads):
         pass
-    path = writing.layout.processed_clip_chunk(change.relative, part.index)
-    writing.shelf.write(path, serialise(chunk_rewritten(part.document, entries, change.previews)))
+    writing.shelf.write(
+        writing.layout.processed_clip_chunk(change.relative, part.index),
+        serialise(chunk_rewritten(part.document, entries, change.previews)),
+    )
 
 
 def _change_clip(entry: Entry, writing: Writing) -> None:
@@ -320,8 +307,10 @@ def _rows_at(path: str) -> tuple[bytes | None, list[tuple[str, list[float]]]]:
     except shelf.NotAFile as error:
         raise OutOfReach(f"{path} {error.strerror}") from error
     try:
-        rows = [] if data is None else rows_of(data)
-        return data, [(str(id), [float(number) for number in vector]) for id, vector in rows]
+        return data, [
+            (str(id), [float(number) for number in vector])
+            for id, vector in ([] if data is None else rows_of(data))
+        ]
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
         raise OutOfReach(f"{path} is not a table of vectors (see finecut verify)") from error
 
@@ -332,8 +321,8 @@ def _refuse_unready(change: Change, writing: Writing) -> None:
         entries = change.clips_of(part, writing)
         _tables(part, entries, change, writing)
         for entry in entries if change.uploads else ():
-            moves = entry.id in change.verdicts and has_file(entry.document)
             places = (entry.path, writing.layout.clip(entry.id, not entry.kept))
+            moves = entry.id in change.verdicts and has_file(entry.document)
             if moves and not any(map(shelf.exists, places)):
                 raise OutOfReach(f"{entry.id}.mp4 is missing (see finecut verify)")
 
@@ -360,7 +349,7 @@ class EachVideo(beam.PTransform[beam.PCollection[Source], beam.PCollection[Yield
 
 
 def _worked(source: Source, work: Work, refiltering: Refiltering) -> Iterator[Yields]:
-    for outcome in guarded(STEP, source, lambda: work(source.relative, refiltering)):
+    for outcome in guarded("refilter", source, lambda: work(source.relative, refiltering)):
         if isinstance(outcome, Failure):
             count("videos failed")
             clips = _number_of_clips(source.relative, refiltering.writing)

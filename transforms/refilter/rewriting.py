@@ -4,8 +4,6 @@ What a document says that nobody here knows stays where it stands, so a document
 is the one that curation would have written.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -40,13 +38,7 @@ class Stage:
     scores: tuple[str, ...] | None = None
 
     def gives(self, score: str) -> bool:
-        if self.scores is not None:
-            return score in self.scores
-        return FAMILIES.get(score) == self.family
-
-
-class OtherPlace(ValueError):
-    """A document that says its clip lies where no clip lies."""
+        return FAMILIES.get(score) == self.family if self.scores is None else score in self.scores
 
 
 def has_file(document: Mapping[str, Any]) -> bool:
@@ -56,15 +48,16 @@ def has_file(document: Mapping[str, Any]) -> bool:
 
 def was_seen(entry: Entry, stage: Stage) -> bool:
     """Whether a step has looked for these scores, although it may have found none."""
-    found = any(map(stage.gives, entry.scores))
-    return entry.kept or found or stage.family in (entry.document.get("errors") or ())
+    return (
+        entry.kept
+        or any(map(stage.gives, entry.scores))
+        or stage.family in (entry.document.get("errors") or ())
+    )
 
 
 def with_vectors(entry: Entry) -> list[str]:
     """The embedders that a clip has a vector of."""
-    if not entry.kept:
-        return []
-    models = entry.document.get("models") or {}
+    models = (entry.document.get("models") or {}) if entry.kept else {}
     return [name.removesuffix(VECTOR) for name in models if name.endswith(VECTOR)]
 
 
@@ -95,8 +88,7 @@ def clip_rewritten(
 
 def _found_by(model: str) -> str | None:
     """The step whose model, or one of whose models, documents call this."""
-    named = (step for step in ON_FRAMES if model == step or model.startswith(f"{step}_"))
-    return next(named, None)
+    return next((step for step in ON_FRAMES if f"{model}_".startswith(f"{step}_")), None)
 
 
 def _forget_scores(said: Document, unseen: Sequence[Stage]) -> None:
@@ -133,7 +125,7 @@ def _moved(entry: Entry, kept: bool, layout: Layout) -> str:
     said = str(entry.document["clip_location"])
     before = layout.clip(entry.id, entry.kept).removeprefix(layout.root)
     if not said.endswith(before):
-        raise OtherPlace(f"{said} does not end in {before}")
+        raise ValueError(f"{said} does not end in {before}")
     return said.removesuffix(before) + layout.clip(entry.id, kept).removeprefix(layout.root)
 
 
@@ -155,10 +147,8 @@ def chunk_rewritten(document: Document, entries: Sequence[Entry], previews: bool
         "clips": [entry.id for entry in kept],
         "filtered_clips": [entry.id for entry in rejected],
     }
-    for key in TEXTS:
-        said = document[key]
-        told[key] = {entry.id: said.get(entry.id, {}) for entry in kept}
-    return {**document, **told}
+    texts = {key: {entry.id: document[key].get(entry.id, {}) for entry in kept} for key in TEXTS}
+    return {**document, **told, **texts}
 
 
 def has_previews(entry: Entry) -> bool:

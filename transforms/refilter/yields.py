@@ -65,8 +65,11 @@ class Yields:
     @property
     def clips(self) -> int:
         """All of them, whatever becomes of them."""
-        judged = sum(amount.clips for amount in self.then.values())
-        return judged + self.clips_untouched + self.clips_failed
+        return (
+            sum(amount.clips for amount in self.then.values())
+            + self.clips_untouched
+            + self.clips_failed
+        )
 
     def trimmed(self) -> "Yields":
         """The same, no larger than it has to be."""
@@ -82,10 +85,9 @@ def merged(many: Iterable[Yields]) -> Yields:
     """One record of what several say."""
     total = Yields()
     for one in many:
-        sums = {
-            f.name: _together(getattr(total, f.name), getattr(one, f.name)) for f in fields(Yields)
-        }
-        total = Yields(**sums).trimmed()
+        total = Yields(
+            **{f.name: _together(getattr(total, f.name), getattr(one, f.name)) for f in fields(one)}
+        ).trimmed()
     return total
 
 

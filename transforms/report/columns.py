@@ -8,18 +8,23 @@ a chunk, so it is data in the strictest form (:func:`script`) and nothing in it 
 begin a tag.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import math
 import sys
 from array import array
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
-from finecut.transforms.report.rows import MISSING, Row
+from finecut.io.dataset.output import Entry
+from finecut.io.layout import SCORES, scores_held
+from finecut.transforms.refilter.rewriting import has_file
 
+#: Longer texts are cut: a page is for looking, and the document has all of it.
+LONGEST_TEXT: Final = 8_000
+REJECTED: Final = "rejected"
+#: A score that could not be measured.
+MISSING: Final = float("nan")
 #: Numbers of a clip, and what each takes. Scores come on top, each by its name.
 NUMBERS: Final[Mapping[str, str]] = {
     "source": "I",
@@ -35,6 +40,7 @@ NUMBERS: Final[Mapping[str, str]] = {
     "last": "i",
     "marked": "B",
 }
+TEXTS: Final = ("captions", "errors", "codec", "models", "made", "labels")
 #: Rows of one script: of numbers, which are all loaded, and of texts, which wait to be asked for.
 ROWS_OF_NUMBERS: Final = 8192
 ROWS_OF_TEXTS: Final = 1024
@@ -43,6 +49,152 @@ MOST_SCORES: Final = 64
 MOST_REASONS: Final = 1_000
 OTHERWISE: Final = "another reason"
 _LARGEST = {"I": 2**32 - 1, "H": 2**16 - 1, "B": 255, "i": 2**31 - 1}
+
+
+# ── rows: a clip in values that a page can show ──────────────────────────────────────────────────
+
+
+class Row(NamedTuple):
+    """A clip in plain values."""
+
+    id: str
+    #: Why it was rejected; empty for a clip that is kept.
+    reason: str
+    start: float
+    end: float
+    numbers: Mapping[str, float]
+    scores: Mapping[str, float]
+    text: Mapping[str, Any]
+
+    @property
+    def place(self) -> tuple[float, float, str]:
+        """Where it stands among the clips of its film."""
+        return self.start, self.end, self.id
+
+
+def row_of(entry: Entry, has_previews: bool) -> Row:
+    """What a clip's document says, whoever wrote it: a value of another kind counts as missing."""
+    said = entry.document
+    start, end = _pair(said.get("duration_span"))
+    # Its first preview is named by the frames of its window.
+    window = next(iter(_windows(said) if has_previews and entry.kept else ()), {})
+    errors = _named(
+        said.get("error_messages") or dict.fromkeys(map(str, _list(said.get("errors"))), "")
+    )
+    # As the final message of a run counts them: clips that exist, kept or rejected.
+    marked = (entry.kept or has_file(said)) and (
+        bool(errors) or (entry.kept and said.get("valid") is False)
+    )
+    if marked and not errors:
+        errors = [["valid", "its document says that the clip is invalid, but not why"]]
+    return Row(
+        id=entry.id,
+        reason="" if entry.kept else short(said.get("filtered_by") or REJECTED),
+        start=start,
+        end=end,
+        numbers={
+            "width": number(said.get("width")),
+            "height": number(said.get("height")),
+            "rate": number(said.get("framerate")),
+            "frames": number(said.get("num_frames")),
+            "bytes": number(said.get("num_bytes")),
+            "first": number(window.get("start_frame"), -1),
+            "last": number(window.get("end_frame"), -1),
+            "marked": float(marked),
+        },
+        scores=_scores(said),
+        text={
+            "captions": _captions(said),
+            "errors": errors,
+            "codec": short(said.get("video_codec")),
+            "models": _named(_models(said.get("models"))),
+            "made": _made(said),
+            # Scores that are words.
+            "labels": _named({k: word for k, word in _held(said).items() if isinstance(word, str)}),
+        },
+    )
+
+
+def number(value: object, otherwise: float = 0.0) -> float:
+    """The value if it is a number that can be drawn."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return otherwise
+    return float(value) if abs(value) <= sys.float_info.max else otherwise
+
+
+def short(value: object, longest: int = LONGEST_TEXT) -> str:
+    """The value as a text of at most that many characters; empty for None."""
+    text = "" if value is None else str(value)
+    return text if len(text) <= longest else f"{text[:longest]}…"
+
+
+def _pair(value: object) -> tuple[float, float]:
+    if isinstance(value, Sequence) and len(value) == 2:
+        start = max(0.0, number(value[0]))
+        return start, max(start, number(value[1]))
+    return 0.0, 0.0
+
+
+def _windows(said: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [window for window in _list(said.get("windows")) if isinstance(window, Mapping)]
+
+
+def _captions(said: Mapping[str, Any]) -> list[list[str]]:
+    """The texts of each captioner, windows joined by a blank."""
+    texts: dict[str, list[str]] = {}
+    for window in _windows(said):
+        for name, text in window.items():
+            if name.endswith("_caption") and isinstance(text, str) and text:
+                texts.setdefault(name.removesuffix("_caption"), []).append(text)
+    return _named({name: " ".join(parts) for name, parts in texts.items()})
+
+
+def _scores(said: Mapping[str, Any]) -> dict[str, float]:
+    drawn = {short(name, 80): number(value, MISSING) for name, value in _held(said).items()}
+    return {name: value for name, value in drawn.items() if not math.isnan(value)}
+
+
+def _held(said: Mapping[str, Any]) -> dict[str, Any]:
+    return scores_held({**said, SCORES: _mapping(said.get(SCORES))})
+
+
+def _models(value: object) -> dict[str, str]:
+    return {
+        name: str(used.get("model")) + (f"@{used['revision']}" if used.get("revision") else "")
+        for name, used in _mapping(value).items()
+        if isinstance(used, Mapping)
+    }
+
+
+def _made(said: Mapping[str, Any]) -> list[Any]:
+    """How its pictures came of the film: how, why, how many were encoded, and from where to where.
+
+    Nothing where nobody says so: then all of it was encoded.
+    """
+    if not isinstance(said.get("transcode"), str):
+        return []
+    span = _pair(said["copied_span"]) if said.get("copied_span") else None
+    return [
+        short(said["transcode"], 200),
+        short(said.get("transcode_reason")),
+        int(number(said.get("frames_encoded"))),
+        span and [*span],
+    ]
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _named(value: object) -> list[list[str]]:
+    return [[short(name, 200), short(text)] for name, text in _mapping(value).items()]
+
+
+# ── columns ──────────────────────────────────────────────────────────────────────────────────────
 
 
 class Clips:
@@ -61,31 +213,31 @@ class Clips:
         #: How many exist, and say that something in them broke down.
         self.marked = 0
         self._known = {"": 0}
-        self._clear_numbers()
-        self._clear_texts()
+        #: Those of which numbers and texts have not left yet.
+        self._rows: list[Row] = []
+        self._texts: list[Mapping[str, Any]] = []
 
     def add(self, row: Row, source: int) -> Iterator[tuple[str, dict[str, Any]]]:
         """One more; the chunks that are full now come out, each with the name of its kind."""
         reason = self._reason(row.reason)
         self._count(row, reason)
         at = {"source": source, "start": row.start, "end": row.end, "reason": reason}
-        for name, values in self._numbers.items():
-            values.append(fitted({**row.numbers, **at}[name], values.typecode))
-        self._ids += bytes.fromhex(row.id.replace("-", ""))
-        self._add_scores(row.scores)
-        for name, texts in self._texts.items():
-            texts.append(row.text[name])
-        if len(self._numbers["source"]) == ROWS_OF_NUMBERS:
-            yield "clips", self._numbers_out()
-        if len(self._texts["codec"]) == ROWS_OF_TEXTS:
-            yield "texts", self._texts_out()
+        self._rows.append(row._replace(numbers={**row.numbers, **at}, text={}))
+        self._texts.append(row.text)
+        return self._chunks(ROWS_OF_NUMBERS, ROWS_OF_TEXTS)
 
     def rest(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """The chunks that are not full."""
-        if len(self._numbers["source"]):
-            yield "clips", self._numbers_out()
-        if self._texts["codec"]:
-            yield "texts", self._texts_out()
+        return self._chunks(1, 1)
+
+    def _chunks(self, of_numbers: int, of_texts: int) -> Iterator[tuple[str, dict[str, Any]]]:
+        """What has so many rows."""
+        if len(self._rows) >= of_numbers:
+            yield "clips", _columns_of(self._rows, self.scores)
+            self._rows = []
+        if len(self._texts) >= of_texts:
+            yield "texts", {name: [text[name] for text in self._texts] for name in TEXTS}
+            self._texts = []
 
     def _count(self, row: Row, reason: int) -> None:
         self.count += 1
@@ -95,6 +247,8 @@ class Clips:
         self.bytes += row.numbers["bytes"]
         self.captioned += bool(row.text["captions"])
         self.marked += row.numbers["marked"] > 0
+        new = [name for name in row.scores if name not in self.scores]
+        self.scores += new[: MOST_SCORES - len(self.scores)]
 
     def _reason(self, text: str) -> int:
         if text not in self._known and len(self.reasons) >= MOST_REASONS:
@@ -104,39 +258,18 @@ class Clips:
             self.reasons.append(text)
         return self._known[text]
 
-    def _add_scores(self, scores: Mapping[str, float]) -> None:
-        before = len(self._numbers["source"]) - 1
-        for name in scores:
-            if name not in self.scores and len(self.scores) < MOST_SCORES:
-                self.scores.append(name)
-        for name in self.scores:
-            if name not in self._scores:
-                self._scores[name] = array("f", [MISSING]) * before
-            self._scores[name].append(fitted(scores.get(name, MISSING), "f"))
 
-    def _clear_numbers(self) -> None:
-        self._numbers = {name: array(kind) for name, kind in NUMBERS.items()}
-        self._scores: dict[str, array[float]] = {}
-        self._ids = bytearray()
-
-    def _clear_texts(self) -> None:
-        self._texts: dict[str, list[Any]] = {
-            name: [] for name in ("captions", "errors", "codec", "models", "made", "labels")
-        }
-
-    def _numbers_out(self) -> dict[str, Any]:
-        out: dict[str, Any] = {"count": len(self._numbers["source"])}
-        out["id"] = base64.b64encode(self._ids).decode()
-        out |= {name: packed(values) for name, values in self._numbers.items()}
-        # Pairs: in a script, what an object has under some names (__proto__) is not a value.
-        out["scores"] = [[name, packed(values)] for name, values in self._scores.items()]
-        self._clear_numbers()
-        return out
-
-    def _texts_out(self) -> dict[str, Any]:
-        out = dict(self._texts)
-        self._clear_texts()
-        return out
+def _columns_of(rows: Sequence[Row], scores: Iterable[str]) -> dict[str, Any]:
+    ids = b"".join(bytes.fromhex(row.id.replace("-", "")) for row in rows)
+    out: dict[str, Any] = {"count": len(rows), "id": base64.b64encode(ids).decode()}
+    for name, kind in NUMBERS.items():
+        out[name] = packed(array(kind, [fitted(row.numbers[name], kind) for row in rows]))
+    # Pairs: in a script, what an object has under some names (__proto__) is not a value.
+    out["scores"] = [
+        [name, packed(array("f", [fitted(row.scores.get(name, MISSING), "f") for row in rows]))]
+        for name in scores
+    ]
+    return out
 
 
 def fitted(value: float, kind: str) -> Any:
@@ -148,11 +281,10 @@ def fitted(value: float, kind: str) -> Any:
     if kind not in _LARGEST:
         # A number that a float of four bytes cannot hold would become infinite.
         return value if kind == "d" or math.isnan(value) else min(max(value, -3e38), 3e38)
-    least = -1 if kind == "i" else 0
-    return int(min(max(value, least), _LARGEST[kind]))
+    return int(min(max(value, -1 if kind == "i" else 0), _LARGEST[kind]))
 
 
-def packed(values: array[Any]) -> str:
+def packed(values: "array[Any]") -> str:
     """The numbers as bytes, the lowest first, in base64."""
     if sys.byteorder != "little":
         values = values[:]

@@ -5,8 +5,6 @@ only, which misses a neighbour now and then and costs a fraction. (Whether two c
 is for :mod:`near` to say.)
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from math import isqrt
 from typing import Final, NamedTuple
@@ -51,8 +49,7 @@ def _rooms(vectors: NDArray[np.floating], few: int) -> Iterator[tuple[Indices, I
     """Which rows are compared with which."""
     count = len(vectors)
     if count <= few:
-        everybody = np.arange(count)
-        yield everybody, everybody
+        yield np.arange(count), np.arange(count)
         return
     clusters = isqrt(count)
     step = max(1, count // (clusters * SAMPLE))

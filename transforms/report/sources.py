@@ -1,8 +1,7 @@
 """Sources: where planned clips lay that failed, and the rules of which a page draws the limits."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from os.path import commonprefix
 from typing import Any
 
@@ -56,8 +55,7 @@ def _places(
         open_from = max(open_from, end)
     if stride is not None:
         length, distance = stride
-        until = open_from + lost * distance + length
-        milliseconds = int(until * 1000)
+        milliseconds = int((open_from + lost * distance + length) * 1000)
         for span in fixed_stride_spans(
             milliseconds, 1000.0, length=length, stride=distance, least=length
         ):
@@ -78,16 +76,13 @@ def rules_drawn(rules: Iterable[Rule], reasons: Iterable[str]) -> list[dict[str,
     """The rules on numbers that a run had, and those that reasons speak of: score, comparison,
     limit, name.
     """
-    drawn = [rule for rule in rules if rule.comparison not in SAMENESS]
-    found = {(rule.score, rule.comparison, rule.limit): rule for rule in drawn}
+    found = {(rule.score, rule.comparison, rule.limit): rule.name for rule in rules}
     for reason in reasons:
-        try:
+        with suppress(ValueError):  # a name, as in "motion", or what another program says
             rule = parse_rule(reason)
-        except ValueError:
-            continue  # a name, as in "motion", or what another program says
-        if rule.comparison not in SAMENESS:
-            found.setdefault((rule.score, rule.comparison, rule.limit), rule)
+            found.setdefault((rule.score, rule.comparison, rule.limit), rule.name)
     return [
-        {"score": rule.score, "comparison": rule.comparison, "limit": rule.limit, "name": rule.name}
-        for rule in found.values()
+        {"score": score, "comparison": comparison, "limit": limit, "name": name}
+        for (score, comparison, limit), name in found.items()
+        if comparison not in SAMENESS
     ]

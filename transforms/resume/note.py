@@ -1,22 +1,40 @@
-"""The note of a video that is worked on: what lies there of it, and what is to come.
+"""Again: videos that are finished are skipped, others replace what an earlier run left of them.
 
-``.finecut/open/<video>.json`` is written before the promise of an earlier run is withdrawn, and
-removed when the video's own document is there again (see :mod:`videos`).
+    processed_videos/a.mp4.json   same name, same file, same configuration   →  skipped
+                                  anything else                              →  done again:
+
+    .finecut/open/a.mp4.json      1. every clip the old documents name, and those now planned
+    processed_videos/a.mp4.json   2. withdrawn
+    clips/, metas/, …             3. cut and written as ever
+                                  4. whatever is left of the old clips is removed
+    processed_videos/a.mp4.json   5. written
+    .finecut/open/a.mp4.json      6. removed
+
+Killed anywhere, the next run knows from the note in ``.finecut/open/`` what may lie about, so
+nothing is orphaned, whatever its options are.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final, Literal
 
-from finecut.io.layout import is_clip_id
-from finecut.io.records import PlannedChunk, Source, Video
+import apache_beam as beam
+from apache_beam.pvalue import TaggedOutput
+
+from finecut.io.layout import Artefact, check_length, check_relative, chunk_id, is_clip_id
+from finecut.io.records import Clip, Failure, PlannedChunk, Skipped, Source, Video
+from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, read_json, usable_json
+from finecut.transforms.beam.guard import FAILURES, guarded
 from finecut.transforms.beam.metrics import LOG, count
-from finecut.transforms.write.documents import CONFIGURATION, serialise
-from finecut.transforms.write.writing import Writing
+from finecut.transforms.registry import ARTEFACTS
+from finecut.transforms.verify.checks.shapes import VIDEO, misfit
+from finecut.transforms.write.documents import CONFIGURATION, VERSION, serialise
+from finecut.transforms.write.writing import Writer, Writing, planned
 
+SKIPPED: Final = "skipped"
 #: More chunks than this a document cannot mean: a day of film in chunks of a second.
 MOST_CHUNKS = 100_000
 
@@ -32,6 +50,113 @@ class Again:
     overwrite: bool = False
     #: Failures after which a video is set aside; 0: never.
     most_attempts: int = 0
+
+
+def begin(source: Source, writing: Writing, again: Again) -> Iterator[Source | Skipped | Failure]:
+    """The source, if there is something to do about it; else what became of it."""
+    check_length(check_relative(source.relative))
+    source = with_version(source)
+    path = writing.layout.processed_video(source.relative)
+    document = read_or_report(path)
+    if document is not None and not again.overwrite:
+        # What is not as documents are does not count as finished; that is not done silently.
+        if (wrong := misfit(path, document, VIDEO)) is not None:
+            report_bad(wrong)
+        refuse_others(named_in(document), source, writing)
+        if is_finished(document, source, writing):
+            # A run that was killed on its last step leaves this.
+            writing.shelf.remove(writing.layout.open_video(source.relative))
+            LOG.info("skipped %s: it is finished", source.name)
+            yield Skipped(source, document["num_total_clips"], float(document["duration"]))
+            return
+    most = 0 if again.overwrite else again.most_attempts
+    yield set_aside(source) if most and source.attempts >= most else source
+
+
+def with_version(source: Source) -> Source:
+    """The source with the version it has now; another file than the one that failed begins anew."""
+    version = ""
+    # What is gone or cannot be asked about is for the probe to complain of.
+    with contextlib.suppress(OSError, ValueError):
+        version = shelf.version_of(source.uri)
+    if source.version and version != source.version:
+        return replace(source, version=version, attempts=0, trouble="")
+    return replace(source, version=version)
+
+
+def set_aside(source: Source) -> Failure:
+    """The failure of a source that is not tried again."""
+    return Failure(
+        step="begin",
+        source=source,
+        error="SetAside",
+        message=f"not tried again, because it failed {source.attempts} times; the last error "
+        f"was: {source.trouble} Replace or repair the file, raise --max-attempts, or use "
+        "--overwrite.",
+        attempts=source.attempts,
+        set_aside=True,
+    )
+
+
+def looks_finished(source: Source, writing: Writing) -> bool:
+    """Whether :func:`begin` will skip it, as far as can be told at once."""
+    with contextlib.suppress(OSError):  # when it is its turn, it will be asked again
+        document = usable_json(writing.layout.processed_video(source.relative))
+        return document is not None and is_finished(document, with_version(source), writing)
+    return False
+
+
+def is_finished(document: dict[str, Any], source: Source, writing: Writing) -> bool:
+    """Whether this document promises what this run would make of this source."""
+    promised = (document.get("video"), document.get(VERSION), document.get(CONFIGURATION))
+    numbers = (document.get("num_total_clips"), document.get("duration"))
+    return (
+        bool(source.version)
+        and promised == (source.name, source.version, writing.configuration)
+        and all(type(number) in (int, float) for number in numbers)
+        and misfit("", document, VIDEO) is None
+    )
+
+
+class BeginVideos(beam.PTransform[beam.PCollection[Source], Any]):
+    """Source → ``sources`` to work on, ``skipped`` ones, and ``failures``."""
+
+    def __init__(self, writing: Writing, again: Again) -> None:
+        super().__init__()
+        self.writing, self.again = writing, again
+
+    def expand(self, sources: beam.PCollection[Source]) -> Any:
+        return sources | "Begin" >> beam.ParDo(_Begin(self.writing, self.again)).with_outputs(
+            SKIPPED, FAILURES, main="sources"
+        )
+
+
+class _Begin(Writer):
+    """Each source, by what becomes of it. The first step of a run that knows where it writes."""
+
+    def __init__(self, writing: Writing, again: Again) -> None:
+        super().__init__(writing)
+        self.again = again
+
+    def process(
+        self, source: Source
+    ) -> Iterable[
+        Source
+        | TaggedOutput[Literal["skipped"], Skipped]
+        | TaggedOutput[Literal["failures"], Failure]
+    ]:
+        for outcome in guarded("begin", source, lambda: begin(source, self.writing, self.again)):
+            item: Any = outcome
+            if isinstance(outcome, Failure):
+                count("videos failed")
+                item = TaggedOutput(FAILURES, outcome)
+            elif isinstance(outcome, Skipped):
+                count("videos skipped")
+                item = TaggedOutput(SKIPPED, outcome)
+            yield item
+
+
+# ── the note ─────────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True)
@@ -151,3 +276,106 @@ def refuse_others(names: Iterable[str], source: Source, writing: Writing) -> Non
             "were moved: write each folder to a separate output, give --named-as with the folder "
             "where the videos were before, or replace the old results with --overwrite."
         )
+
+
+# ── what is left over ────────────────────────────────────────────────────────────────────────────
+
+
+def settle(video: Video, num_chunks: int, writing: Writing) -> None:
+    """Remove what earlier runs left of a video that is complete now; its promise comes next."""
+    layout, relative = writing.layout, video.source.relative
+    note = read_note(relative, writing)
+    if writing.dry_run or (not note.old and note.chunks <= max(1, num_chunks)):
+        return
+    for clip in sorted({*note.old} - {*note.new}):
+        _remove(leftovers(clip, writing) | {layout.meta(clip)}, writing)
+    for index in range(num_chunks, note.chunks):
+        if index:  # also a video without clips has its first chunk's document
+            writing.shelf.remove(layout.processed_clip_chunk(relative, index))
+    for name in note.names:
+        beyond = 0 if name != video.name else num_chunks
+        for index in range(beyond, note.chunks):
+            _remove(tables(chunk_id(name, index), writing), writing)
+
+
+def forget_note(video: Video, writing: Writing) -> None:
+    """The promise is written: nothing more has to be known.
+
+    A dry run removed nothing, and its documents do not name all that lies there.
+    """
+    relative = video.source.relative
+    if not writing.dry_run or not read_note(relative, writing).old:
+        writing.shelf.remove(writing.layout.open_video(relative))
+
+
+def forget_other_files(clip: Clip, writing: Writing) -> None:
+    """Remove what an earlier run wrote of this clip and this run does not."""
+    if not clip.chunk.again or writing.dry_run:
+        return
+    belong = planned(clip, writing)
+    if not writing.upload_clips:
+        # --no-upload-clips writes no video files, and leaves earlier ones alone.
+        belong.add(writing.layout.clip(clip.id, clip.kept))
+    _remove(leftovers(clip.id, writing) - belong, writing)
+
+
+def forget_clip(clip: Clip, writing: Writing) -> None:
+    """Remove what an earlier run wrote of a clip that is nowhere now."""
+    if clip.chunk.again and not writing.dry_run:
+        _remove(leftovers(clip.id, writing) | {writing.layout.meta(clip.id)}, writing)
+
+
+def forget_other_tables(chunk: str, kept: Iterable[Clip], writing: Writing) -> None:
+    """Remove tables of this chunk that no clip of this run has a vector in."""
+    if writing.dry_run:
+        return
+    wanted = {
+        writing.layout.embedding_parquet(name, chunk) for clip in kept for name in clip.vectors
+    }
+    _remove(tables(chunk, writing) - wanted, writing)
+
+
+def leftovers(clip: str, writing: Writing) -> set[str]:
+    """Every file there may be of a clip, besides its document."""
+    layout = writing.layout
+    layouts = (layout, replace(layout, shard_prefix=not layout.shard_prefix))
+    paths = {each.clip(clip, kept) for each in layouts for kept in (True, False)}
+    return paths.union(artefacts_there(clip, writing))
+
+
+def artefacts_there(clip: str, writing: Writing) -> Iterator[str]:
+    """Every file there may be that a step made of a clip."""
+    for artefact, folder in _folders_of_artefacts(writing):
+        if artefact.per == "clip":
+            yield writing.layout.below(artefact.path_in(folder, clip))
+        elif artefact.per == "window":
+            # An earlier run may have had other windows.
+            of_clip = writing.layout.below(f"{folder}/{clip}")
+            files = shelf.files_in(of_clip)
+            yield from files if files and not shelf.is_symlink(of_clip) else ()
+
+
+def tables(chunk: str, writing: Writing) -> set[str]:
+    """Every table there may be of a chunk."""
+    return {
+        writing.layout.below(artefact.path_in(folder, chunk))
+        for artefact, folder in _folders_of_artefacts(writing)
+        if artefact.per == "chunk"
+    }
+
+
+def _folders_of_artefacts(writing: Writing) -> Iterator[tuple[Artefact, str]]:
+    for path in _folders_of_run(writing.layout.root, writing.shelf.staging):
+        folder = path.rsplit("/", 1)[-1]
+        yield from ((each, folder) for each in ARTEFACTS if each.lies_in(folder))
+
+
+@lru_cache(maxsize=8)
+def _folders_of_run(root: str, _staging: str) -> tuple[str, ...]:
+    """The output's folders; those that come later are this run's own, whose files are planned."""
+    return tuple(shelf.folders_in(root))
+
+
+def _remove(paths: Iterable[str], writing: Writing) -> None:
+    for path in sorted(paths):
+        writing.shelf.remove(path)

@@ -56,8 +56,7 @@ def scored(clip: Clip, scorer: Scorer, scoring: Scoring) -> Clip:
     sheet = sheet_of(clip, scoring.looking)
     frames = sheet.pictures(sheet.at_rate(scoring.rate), scoring.side)
     # Which models they are is said by those that know it.
-    which: Callable[[], Mapping[str, ModelUsed]] = getattr(scorer, "which", dict)
-    used = which()
+    used: Mapping[str, ModelUsed] = getattr(scorer, "which", dict)()
     return clip.replace(scores={**clip.scores, **scorer(frames)}, models={**clip.models, **used})
 
 
@@ -66,10 +65,9 @@ def scored_or_not(clip: Clip, scorer: Scorer, scoring: Scoring) -> Clip:
     if not clip.kept or clip.file is None:
         return clip
     make = partial(scored, scorer=scorer, scoring=scoring)
-    work = guarded(
+    [outcome] = guarded(
         scoring.name, clip.video.source, lambda: metered(scoring.name, map(make, [clip]))
     )
-    [outcome] = work
     if isinstance(outcome, Failure):
         errors = {**clip.errors, scoring.name: f"{outcome.error}: {outcome.message}"}
         return clip.replace(errors=errors)

@@ -21,7 +21,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Literal, NamedTuple, TypeVar
+from typing import Any, Final, Literal
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
@@ -29,8 +29,7 @@ from apache_beam.pvalue import TaggedOutput
 from finecut.io.process.threads import in_order
 from finecut.io.records import Failure, Source
 from finecut.io.storage import files as shelf
-from finecut.io.tables.shards import VECTOR, column_of, receipt_table, schema_of
-from finecut.io.tables.tar import Tar
+from finecut.io.tables.shards import VECTOR, Tar, column_of, receipt_table, schema_of
 from finecut.transforms.beam.guard import FAILURES, attempted, guarded
 from finecut.transforms.beam.metrics import count
 from finecut.transforms.shard.listing import labels_in
@@ -43,12 +42,13 @@ from finecut.transforms.shard.material import (
     material_of,
     storable,
 )
-from finecut.transforms.shard.plan import PlannedClip, ShardPlan, digest_of, read_plans
-
-Number = TypeVar("Number", int, float)
+from finecut.transforms.shard.plan import PlannedClip, ShardPlan, digest_of
 
 #: A clip is read in pieces of that many bytes; one that is no larger is read ahead.
 PIECE: Final = 16 << 20
+
+#: A clip's material, read ahead of its turn; and the whole clip, if it is small.
+Fetched = tuple[Material, bytes | None]
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,6 @@ class Sharded:
     name: str
     clips: int
     num_bytes: int
-    digest: str
 
 
 def write_shard(plan: ShardPlan, sharding: Sharding) -> Iterator[Sharded | Failure]:
@@ -81,9 +80,9 @@ def write_shard(plan: ShardPlan, sharding: Sharding) -> Iterator[Sharded | Failu
             path.unlink()
             return
         own.publish(own.stage(path), folder.shard(plan.name), size)
-    digest = digest_of(plan.name, digests)
-    own.write(folder.receipt(plan.name), _receipt(rows, digest, size))
-    yield Sharded(plan.name, len(rows), size, digest)
+    receipt = _receipt(rows, digest_of(plan.name, digests), size)
+    own.write(folder.receipt(plan.name), receipt)
+    yield Sharded(plan.name, len(rows), size)
 
 
 def _receipt(rows: list[dict[str, Any]], digest: str, size: int) -> bytes:
@@ -109,22 +108,17 @@ def _added(
 
     for planned, fetched in in_order(fetch, plan.clips, sharding.threads):
         before = tar.size
-        source = _source_of(planned, fetched)
-        add = partial(_add, tar, fetched, plan.name)
-        [outcome] = guarded("WriteShard", source, add, partial(tuple, [planned.id]))
+        [outcome] = guarded(
+            "WriteShard",
+            _source_of(planned, fetched),
+            partial(_add, tar, fetched, plan.name),
+            partial(tuple, [planned.id]),
+        )
         if tar.broken is not None:
             raise tar.broken  # the archive's disk is in trouble, and not the clip
         if isinstance(outcome, Failure):
             tar.rewind(before)
         yield planned, outcome
-
-
-class Fetched(NamedTuple):
-    """A clip's material, read ahead of its turn."""
-
-    material: Material
-    #: The whole clip, if it is small.
-    film: bytes | None
 
 
 def _fetched(planned: PlannedClip, sharding: Sharding, tables: Tables) -> Fetched:
@@ -135,8 +129,8 @@ def _fetched(planned: PlannedClip, sharding: Sharding, tables: Tables) -> Fetche
             f"the document, vector or file of {planned.id} changed while shards were planned: "
             "run the same command again when no other program writes to the dataset"
         )
-    small = material.num_bytes <= PIECE
-    return Fetched(material, b"".join(pieces_of(entry.path)) if small else None)
+    film = b"".join(pieces_of(entry.path)) if material.num_bytes <= PIECE else None
+    return material, film
 
 
 def pieces_of(path: str) -> Iterator[bytes]:
@@ -148,9 +142,8 @@ def pieces_of(path: str) -> Iterator[bytes]:
 
 def _source_of(planned: PlannedClip, fetched: Fetched | Exception) -> Source:
     """The video of a clip, or the clip itself where not even that can be read."""
-    video = planned.id
-    if isinstance(fetched, Fetched):
-        video = str(fetched.material.entry.document.get("source_video", planned.id))
+    document = {} if isinstance(fetched, Exception) else fetched[0].entry.document
+    video = str(document.get("source_video", planned.id))
     return Source(video, video, planned.id)
 
 
@@ -205,26 +198,14 @@ def _row(material: Material) -> dict[str, Any]:
     }
 
 
-def _number(value: object, kind: type[Number]) -> Number | None:
+def _number(value: object, kind: type[int] | type[float]) -> float | None:
     """A number of a document, which another program may have written."""
     if not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return kind(value)
 
 
-# ── the transforms ───────────────────────────────────────────────────────────────────────────────
-
-
-class ReadPlans(beam.PTransform[beam.PCollection[str], beam.PCollection[ShardPlan]]):
-    """Files of plans → plans, dealt out anew: one file holds many."""
-
-    def expand(self, paths: beam.PCollection[str]) -> beam.PCollection[ShardPlan]:
-        return (
-            paths
-            | "Read"
-            >> beam.FlatMap(lambda path: read_plans(shelf.read(path))).with_output_types(ShardPlan)
-            | "Deal" >> beam.Reshuffle()
-        )
+# ── the transform ───────────────────────────────────────────────────────────────────────────────
 
 
 class WriteShards(beam.PTransform[beam.PCollection[ShardPlan], Any]):

@@ -1,16 +1,15 @@
 """Listing: what of each clip the plan has to know, or why the clip is left out."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
+from itertools import chain
 from typing import Any, Final, Literal, NamedTuple
 from uuid import uuid4
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
-from apache_beam.transforms.window import GlobalWindow
-from apache_beam.utils.windowed_value import WindowedValue
+from apache_beam.transforms.window import GlobalWindows
 
 from finecut.io.dataset.output import Entry, Output, chunk_named, clips_named, read_document
 from finecut.io.process.threads import in_order
@@ -21,6 +20,7 @@ from finecut.io.tables.drops import drops_table, read_drops
 from finecut.transforms.beam.guard import FAILURES, attempted, failure, guarded
 from finecut.transforms.beam.metrics import count
 from finecut.transforms.filter.rules import verdict
+from finecut.transforms.shard.books import Books
 from finecut.transforms.shard.material import (
     Sharding,
     Tables,
@@ -75,16 +75,11 @@ def clips_of(chunk: str, output: Output) -> Iterator[Listed]:
     video = str(said["video"])
     below = chunk[len(output.layout.processed_clip_chunks()) + 1 :]
     source = Source(video, video, below.rpartition("_")[0])
-    for id, kept in clips_named(said, chunk):
-        yield Listed(id, kept, key, source)
+    return (Listed(id, kept, key, source) for id, kept in clips_named(said, chunk))
 
 
-class Looked(NamedTuple):
-    """What the plan has to know of a clip, its scores, and the names of its captions."""
-
-    candidate: Candidate
-    scores: Scores
-    captions: frozenset[str]
+#: What the plan has to know of a clip, its scores, and the names of its captions.
+Looked = tuple[Candidate, Scores, frozenset[str]]
 
 
 def look_at(
@@ -96,23 +91,25 @@ def look_at(
     if clip.id in drops:
         return DUPLICATE
     entry = entry_of(clip.id, clip.chunk, sharding.output)
-    unfit = _unfit(entry, sharding, tables)
-    if unfit is not None:
+    if (unfit := _unfit(entry, sharding, tables)) is not None:
         return unfit
     material = material_of(entry, sharding, tables)
     start, end = entry.span
     document = entry.document
-    candidate = Candidate(
-        id=clip.id,
-        chunk=clip.chunk,
-        source=storable(clip.source.name),
-        start=start,
-        bin=sharding.bins.bin_of(document.get("width"), document.get("height"), end - start),
-        size=material.size,
-        order=mixed_order(clip.id, sharding.seed),
-        digest=material.digest,
+    return (
+        Candidate(
+            id=clip.id,
+            chunk=clip.chunk,
+            source=storable(clip.source.name),
+            start=start,
+            bin=sharding.bins.bin_of(document.get("width"), document.get("height"), end - start),
+            size=material.size,
+            order=mixed_order(clip.id, sharding.seed),
+            digest=material.digest,
+        ),
+        entry.scores,
+        frozenset(entry.captions),
     )
-    return Looked(candidate, entry.scores, frozenset(entry.captions))
 
 
 def labels_in(scores: Scores) -> Iterator[str]:
@@ -124,8 +121,7 @@ def _unfit(entry: Entry, sharding: Sharding, tables: Tables) -> str | None:
     """Why a clip that was kept is not wanted, if it is not."""
     if not entry.document.get("valid") and not sharding.invalid:
         return INVALID
-    broken = verdict(entry.scores, sharding.rules)
-    if broken is not None:
+    if (broken := verdict(entry.scores, sharding.rules)) is not None:
         return broken
     if CAPTION in sharding.needs and caption_of(entry, sharding.caption) is None:
         return NO_CAPTION
@@ -143,31 +139,7 @@ def _is_fit(clip: Listed, sharding: Sharding, tables: Tables) -> bool:
     return isinstance(entry, Entry) and attempted(lambda: _unfit(entry, sharding, tables)) is None
 
 
-# ── the transforms ───────────────────────────────────────────────────────────────────────────────
-
-
-class ReadChunks(beam.PTransform[beam.PCollection[Output], beam.PCollection[str]]):
-    """Outputs → the documents of their chunks, dealt out."""
-
-    def expand(self, outputs: beam.PCollection[Output]) -> beam.PCollection[str]:
-        return (
-            outputs
-            | "List" >> beam.FlatMap(lambda output: output.chunks()).with_output_types(str)
-            | "Deal" >> beam.Reshuffle()
-        )
-
-
-class ListClips(beam.PTransform[beam.PCollection[str], Any]):
-    """Documents of chunks → ``parts`` (:class:`Part`), ``failures``."""
-
-    def __init__(self, sharding: Sharding, tray: Shelf) -> None:
-        super().__init__()
-        self.sharding, self.tray = sharding, tray
-
-    def expand(self, chunks: beam.PCollection[str]) -> Any:
-        return chunks | "Look" >> beam.ParDo(_ListClips(self.sharding, self.tray)).with_outputs(
-            FAILURES, main="parts"
-        )
+# ── the transform ───────────────────────────────────────────────────────────────────────────────
 
 
 @lru_cache(maxsize=1)
@@ -177,23 +149,18 @@ def _drops_in(path: str) -> frozenset[str]:
 
 
 @dataclass
-class _Found:
+class _Found(Books):
     """What was found so far, and is not put down yet."""
 
     rows: list[Candidate] = field(default_factory=list)
-    listed: int = 0
-    left_out: Counter[str] = field(default_factory=Counter)
-    scores: set[str] = field(default_factory=set)
-    captions: set[str] = field(default_factory=set)
-    labels: set[str] = field(default_factory=set)
-    on_lists: int = 0
-    fit: list[str] = field(default_factory=list)
+    #: Clips that would be taken if they were not on a list.
+    missed: list[str] = field(default_factory=list)
 
     def put_down(self, tray: Shelf) -> Part:
         path, fit = (f"{tray.root}/{name}/{uuid4().hex}.parquet" for name in ("parts", "fit"))
         tray.write(path, candidate_table(self.rows))
-        if self.fit:
-            tray.write(fit, drops_table(self.fit))
+        if self.missed:
+            tray.write(fit, drops_table(self.missed))
         return Part(
             path,
             self.listed,
@@ -202,11 +169,13 @@ class _Found:
             captions=tuple(sorted(self.captions)),
             labels=tuple(sorted(self.labels)),
             on_lists=self.on_lists,
-            fit=fit if self.fit else None,
+            fit=fit if self.missed else None,
         )
 
 
-class _ListClips(beam.DoFn):
+class ListClips(beam.DoFn):
+    """Documents of chunks → ``parts`` (:class:`Part`), ``failures``."""
+
     def __init__(self, sharding: Sharding, tray: Shelf) -> None:
         super().__init__()
         self.sharding, self.tray, self._found = sharding, tray, _Found()
@@ -216,14 +185,11 @@ class _ListClips(beam.DoFn):
 
     def process(self, chunk: str) -> Iterable[Part | TaggedOutput[Literal["failures"], Failure]]:
         source = Source(chunk, chunk, chunk)
-        clips: list[Listed] = []
-        for one in guarded("ListClips", source, partial(clips_of, chunk, self.sharding.output)):
-            if isinstance(one, Failure):
-                clips.clear()
-                yield TaggedOutput(FAILURES, one)
-            else:
-                clips.append(one)
-        for accident in self._look_at(clips):
+        work = partial(clips_of, chunk, self.sharding.output)
+        listed = list(guarded("ListClips", source, work))
+        accidents = [one for one in listed if isinstance(one, Failure)]
+        clips = [one for one in listed if isinstance(one, Listed) and not accidents]
+        for accident in chain(accidents, self._look_at(clips)):
             yield TaggedOutput(FAILURES, accident)
         if len(self._found.rows) >= PART_ROWS:
             yield self._found.put_down(self.tray)
@@ -231,9 +197,7 @@ class _ListClips(beam.DoFn):
 
     def finish_bundle(self) -> Iterable[Any]:
         if self._found.listed:
-            window = GlobalWindow()
-            part = self._found.put_down(self.tray)
-            yield WindowedValue(part, window.max_timestamp(), (window,))
+            yield GlobalWindows.windowed_value_at_end_of_window(self._found.put_down(self.tray))
 
     def _look_at(self, clips: list[Listed]) -> Iterator[Failure]:
         sharding, found = self.sharding, self._found
@@ -256,10 +220,11 @@ class _ListClips(beam.DoFn):
                 if looked == DUPLICATE and sharding.grouped:
                     duplicates.append(clip)
             else:
-                found.rows.append(looked.candidate)
-                found.scores |= looked.scores.keys()
-                found.captions |= looked.captions
-                found.labels |= {*labels_in(looked.scores)}
+                candidate, scores, captions = looked
+                found.rows.append(candidate)
+                found.scores |= scores.keys()
+                found.captions |= captions
+                found.labels |= {*labels_in(scores)}
         is_fit = partial(_is_fit, sharding=sharding, tables=tables)
         fits = in_order(is_fit, duplicates, sharding.threads)
-        found.fit += [clip.id for clip, fit in zip(duplicates, fits, strict=True) if fit]
+        found.missed += [clip.id for clip, fit in zip(duplicates, fits, strict=True) if fit]

@@ -5,7 +5,7 @@
     withdraw  here          the index first, then shards that are not of this plan
     write     on workers    the shards that are not there yet, each with a receipt
 
-What says that they are there is promised after that (:mod:`finecut.transforms.shard.promising`).
+What says that they are there is promised after that (:mod:`finecut.transforms.shard.books`).
 """
 
 from collections.abc import Callable, Sequence
@@ -23,32 +23,26 @@ from finecut.io.records import Failure, from_json
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
 from finecut.io.tables.shards import ShardFolder, read_receipt
+from finecut.transforms.beam.guard import FAILURES
 from finecut.transforms.beam.lines import WriteLines, lines_in
 from finecut.transforms.beam.metrics import BOARD
-from finecut.transforms.shard.archives import ReadPlans, WriteShards
-from finecut.transforms.shard.books import Books
-from finecut.transforms.shard.listing import LISTED_TWICE, ListClips, Part, ReadChunks
+from finecut.transforms.shard.archives import WriteShards
+from finecut.transforms.shard.books import READERS, Books, withdraw
+from finecut.transforms.shard.listing import LISTED_TWICE, ListClips, Part
 from finecut.transforms.shard.material import Sharding
 from finecut.transforms.shard.plan import (
+    ShardPlan,
     Shards,
     in_order_of_shards,
     plan_tables,
     read_candidates,
+    read_plans,
     shards_of,
     without,
 )
-from finecut.transforms.shard.promising import READERS, withdraw
 
 #: Runs a pipeline, to which this adds.
 Run = Callable[[Callable[[beam.Pipeline], object]], object]
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How large a shard may be."""
-
-    num_bytes: int
-    clips: int
 
 
 @dataclass(frozen=True)
@@ -69,14 +63,20 @@ class Making:
 
     def look(self) -> list[pa.Table]:
         """Look at all clips on workers; what the plan has to know of them comes back."""
-        parts_path, failures_path = (
-            f"{self.tray.root}/parts.jsonl",
-            f"{self.tray.root}/unread.jsonl",
-        )
+        parts_path = f"{self.tray.root}/parts.jsonl"
+        failures_path = f"{self.tray.root}/unread.jsonl"
 
         def build(pipeline: beam.Pipeline) -> None:
-            chunks = pipeline | "Dataset" >> beam.Create([self.sharding.output]) | ReadChunks()
-            looked = chunks | ListClips(self.sharding, self.tray)
+            looked = (
+                pipeline
+                | "Dataset" >> beam.Create([self.sharding.output])
+                | "Chunks" >> beam.FlatMap(lambda output: output.chunks()).with_output_types(str)
+                | "Deal" >> beam.Reshuffle()
+                | "Look"
+                >> beam.ParDo(ListClips(self.sharding, self.tray)).with_outputs(
+                    FAILURES, main="parts"
+                )
+            )
             _ = looked.parts | "WriteParts" >> WriteLines(self.tray, parts_path)
             _ = looked.failures | "WriteFailures" >> WriteLines(self.tray, failures_path)
 
@@ -84,8 +84,7 @@ class Making:
         books = self.books
         unread = [from_json(Failure, line) for line in lines_in(failures_path)]
         books.enter(unread)
-        again = sum(len(one.lost_shots) for one in unread) - books.failed
-        if again:
+        if again := sum(len(one.lost_shots) for one in unread) - books.failed:
             books.left_out[LISTED_TWICE] += again
         parts = [from_json(Part, line) for line in lines_in(parts_path)]
         for part in parts:
@@ -96,7 +95,7 @@ class Making:
             books.scores.update(part.scores)
             books.captions.update(part.captions)
             books.labels.update(part.labels)
-        return list(in_order(_candidates, (part.path for part in parts), READERS))
+        return list(in_order(lambda part: read_candidates(shelf.read(part.path)), parts, READERS))
 
     def clips_in_order(self, mixed: bool) -> pa.Table:
         """All clips that are taken, each once, in the order in which they are written."""
@@ -111,24 +110,25 @@ class Making:
             books.left_out[LISTED_TWICE] += again
         return clips
 
-    def write_all(self, clips: pa.Table, limits: Limits) -> tuple[pa.Table, Shards]:
+    def write_all(
+        self, clips: pa.Table, most_bytes: int, most_clips: int
+    ) -> tuple[pa.Table, Shards]:
         """Write the shards of these clips; those that could be read, and their shards."""
         books, unread = self.books, dict(self.books.failures)
         there = self.folder.noted() or []
-        shards = shards_of(clips, limits.num_bytes, limits.clips)
+        shards = shards_of(clips, most_bytes, most_clips)
         books.kept = len(_current(self.folder, shards, there))
         while True:
             self._write(shards, there)
             there = list(shards.names)
-            emptied = self._emptied(shards)
-            if not emptied:
+            if not (emptied := self._emptied(shards)):
                 return clips, shards
             # Nothing is left of a shard: those that follow take its number. Shards that lack a
             # clip are tried again, so the last pass reports what failed in them.
             unread |= {clip: books.failures[clip] for clip in emptied}
             books.failures = dict(unread)
             clips = without(clips, emptied)
-            shards = shards_of(clips, limits.num_bytes, limits.clips)
+            shards = shards_of(clips, most_bytes, most_clips)
             if not len(clips):
                 raise RunError(
                     "not one clip could be read, so there are now no shards: "
@@ -163,8 +163,17 @@ class Making:
         failures_path = f"{self.tray.root}/{uuid4().hex}.jsonl"
 
         def build(pipeline: beam.Pipeline) -> None:
-            plans = pipeline | "Plans" >> beam.Create(paths) | ReadPlans()
-            done = plans | WriteShards(self.sharding)
+            done = (
+                pipeline
+                | "Plans" >> beam.Create(paths)
+                | "Read"
+                >> beam.FlatMap(lambda path: read_plans(shelf.read(path))).with_output_types(
+                    ShardPlan
+                )
+                # One file holds many.
+                | "Deal" >> beam.Reshuffle()
+                | WriteShards(self.sharding)
+            )
             _ = done.failures | "WriteFailures" >> WriteLines(self.tray, failures_path)
 
         self.run(build)
@@ -173,7 +182,7 @@ class Making:
     def _emptied(self, shards: Shards) -> list[str]:
         """The clips of shards of which nothing is left, because none of them could be read."""
         failed = {clip for one in self.books.failures.values() for clip in one.lost_shots}
-        found = in_order(partial(_receipt_of_whole, self.folder), shards.names, READERS)
+        found = in_order(partial(_digest_of_whole, self.folder), shards.names, READERS)
         emptied: list[str] = []
         for index in [index for index, digest in enumerate(found) if digest is None]:
             ids = shards.rows(index)["id"].to_pylist()
@@ -187,23 +196,15 @@ class Making:
         return emptied
 
 
-def _candidates(path: str) -> pa.Table:
-    return read_candidates(shelf.read(path))
-
-
 def _current(folder: ShardFolder, shards: Shards, there: Sequence[str]) -> set[str]:
     """The shards of this plan that are on the shelf."""
     planned = dict(zip(shards.names, shards.digests, strict=True))
     names = sorted({*there} & {*planned})
-    receipts = in_order(partial(_receipt_of_whole, folder), names, READERS)
-    return {
-        name
-        for name, digest in zip(names, receipts, strict=True)
-        if digest is not None and digest == planned[name]
-    }
+    digests = in_order(partial(_digest_of_whole, folder), names, READERS)
+    return {name for name, digest in zip(names, digests, strict=True) if digest == planned[name]}
 
 
-def _receipt_of_whole(folder: ShardFolder, name: str) -> str | None:
+def _digest_of_whole(folder: ShardFolder, name: str) -> str | None:
     """The digest on a shard's receipt, if the shard is there and as long as the receipt says."""
     receipt = read_receipt(folder, name)
     if receipt is None:

@@ -1,12 +1,23 @@
-"""The material of shards: which clips are wanted, and what a clip's members are made of."""
+"""The material of shards: which clips are wanted, which bin each goes to, and what a clip's members
+are made of.
+
+    bins = binning(["resolution", "duration"], {"duration": (2, 10)})
+    bins.bin_of(1280, 720, 4.0)                  # 'res720-1080_sec2-10'
+
+The first bin of an axis has no lower edge and the last none above, so every clip has one; what is
+not known of a clip is a bin of its own.
+"""
 
 import hashlib
 import io
 import json
+import math
 import re
-import threading
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -16,10 +27,8 @@ from finecut.io.dataset.output import Entry, NoDataset, Output
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
 from finecut.io.tables.parquet import rows_of
-from finecut.io.tables.shards import ShardFolder
-from finecut.io.tables.tar import size_in_tar
+from finecut.io.tables.shards import ShardFolder, size_in_tar
 from finecut.transforms.filter.rules import Rule
-from finecut.transforms.shard.bins import Binning
 from finecut.transforms.shard.plan import DIGEST_BYTES
 
 #: In place of a caption or an embedder: none of them.
@@ -27,11 +36,78 @@ NONE: Final = "none"
 #: Members are named by ids, and what follows the first dot is taken for the kind of member.
 _KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 
+RESOLUTION, ASPECT, DURATION = AXES = ("resolution", "aspect", "duration")
+#: Where bins of an axis end and the next begin: pixels of the shorter side, width by height,
+#: seconds.
+EDGES: Final[Mapping[str, tuple[float, ...]]] = MappingProxyType(
+    {RESOLUTION: (480, 720, 1080), ASPECT: (0.8, 1.25), DURATION: (2, 5, 10, 30)}
+)
+#: How an axis is called in the name of a bin.
+SHORT: Final = MappingProxyType({RESOLUTION: "res", ASPECT: "aspect", DURATION: "sec"})
+UP, UNKNOWN = "up", "unknown"
+
 Vector = np.ndarray[tuple[int], np.dtype[np.float32]]
 
 
 class ClipChanged(Exception):
     """A clip is not what the dataset says, or said a moment ago."""
+
+
+@dataclass(frozen=True)
+class Binning:
+    """The axes that clips are sorted by, each with its edges; none: all are in one bin."""
+
+    axes: tuple[tuple[str, tuple[float, ...]], ...] = ()
+
+    def bin_of(self, width: float | None, height: float | None, seconds: float | None) -> str:
+        """The name of a clip's bin: a folder, or nothing where there are no bins.
+
+        >>> binning(["aspect"]).bin_of(1080, 1920, 4.0)
+        'aspect0-0.8'
+        """
+        return "_".join(
+            _place(axis, edges, (seconds,) if axis == DURATION else (width, height))
+            for axis, edges in self.axes
+        )
+
+
+def binning(
+    names: Collection[str], edges: Mapping[str, Sequence[float]] = MappingProxyType({})
+) -> Binning:
+    """Bins by these axes, in their usual order; edges that are not given are the usual ones."""
+    return Binning(
+        tuple((axis, tuple(edges.get(axis) or EDGES[axis])) for axis in AXES if axis in names)
+    )
+
+
+def parse_edges(words: Sequence[str]) -> tuple[float, ...]:
+    """Edges as they are written in a command, in rising order, or a ``ValueError``.
+
+    >>> parse_edges(["2", "7.5"])
+    (2.0, 7.5)
+    """
+    try:
+        edges = tuple(map(float, words))
+    except ValueError:
+        edges = ()
+    rising = all(one < other for one, other in zip((0.0, *edges), edges, strict=False))
+    if len(edges) != len(words) or not rising or not all(map(math.isfinite, edges)):
+        raise ValueError(
+            f"{' '.join(words)!r} cannot be edges: give numbers above 0, each larger than the "
+            "one before, as in 2 5 10"
+        )
+    return edges
+
+
+def _place(axis: str, edges: Sequence[float], sizes: Sequence[float | None]) -> str:
+    """The name of the bin on one axis, of a clip of this duration or of this width and height."""
+    known = [n for n in sizes if isinstance(n, int | float) and math.isfinite(n) and n > 0]
+    if len(known) < len(sizes):
+        return f"{SHORT[axis]}-{UNKNOWN}"
+    index = bisect_right(edges, known[0] / known[1] if axis == ASPECT else min(known))
+    below = f"{edges[index - 1]:.12g}" if index else "0"
+    above = f"{edges[index]:.12g}" if index < len(edges) else UP
+    return f"{SHORT[axis]}{below}-{above}"
 
 
 @dataclass(frozen=True)
@@ -73,19 +149,18 @@ class Material(NamedTuple):
     @property
     def small(self) -> dict[str, bytes]:
         """The members after the film."""
-        id = self.entry.id
-        members = {f"{id}.json": self.document}
-        if self.caption is not None:
-            members[f"{id}.txt"] = self.caption.encode()
-        if self.vector is not None:
-            members[f"{id}.npy"] = npy(self.vector)
-        return members
+        made = {
+            "json": self.document,
+            "txt": None if self.caption is None else self.caption.encode(),
+            "npy": None if self.vector is None else npy(self.vector),
+        }
+        return {f"{self.entry.id}.{kind}": data for kind, data in made.items() if data is not None}
 
     @property
     def size(self) -> int:
         """Bytes of all members in an archive."""
-        sizes = {name: len(data) for name, data in self.small.items()}
-        return size_in_tar({f"{self.entry.id}.mp4": self.num_bytes, **sizes})
+        small = {name: len(data) for name, data in self.small.items()}
+        return size_in_tar({f"{self.entry.id}.mp4": self.num_bytes, **small})
 
     @property
     def digest(self) -> str:
@@ -123,26 +198,15 @@ def storable(text: object) -> str:
 class Tables:
     """Vectors, by chunk; a table that was read is kept for the clips that follow."""
 
-    KEPT: Final = 32
-
     def __init__(self, output: Output, algorithm: str | None) -> None:
         self._output, self._algorithm = output, algorithm
-        self._read: dict[str, Mapping[str, Vector]] = {}
-        #: Clips are fetched by several threads.
-        self._lock = threading.Lock()
+        self._vectors_in = lru_cache(maxsize=32)(_vectors_in)
 
     def vector(self, clip: str, chunk: str) -> Vector | None:
         if self._algorithm is None:
             return None
-        with self._lock:
-            table = self._read.get(chunk)
-        if table is None:
-            table = _vectors_in(self._output.layout.embedding_parquet(self._algorithm, chunk))
-            with self._lock:
-                while len(self._read) >= self.KEPT:
-                    del self._read[next(iter(self._read))]
-                self._read[chunk] = table
-        return table.get(clip)
+        table = self._output.layout.embedding_parquet(self._algorithm, chunk)
+        return self._vectors_in(table).get(clip)
 
 
 def _vectors_in(path: str) -> dict[str, Vector]:

@@ -10,9 +10,8 @@ Nothing but the dataset and the options enters a plan: not the order in which wo
 how many there were. A shard's digest stands for every byte that goes into it.
 """
 
-from __future__ import annotations
-
 import hashlib
+import posixpath
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby, pairwise
@@ -24,7 +23,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from finecut.io.tables.parquet import from_parquet, to_parquet
-from finecut.transforms.shard.bins import packed
 
 #: Changes when the same clips would make other bytes.
 FORMAT: Final = b"finecut shard 1"
@@ -109,8 +107,7 @@ class Shards:
 
 def mixed_order(clip: str, seed: int) -> int:
     """Where a clip stands when neighbours are to come from different videos."""
-    digest = hashlib.blake2b(f"{seed} {clip}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big")
+    return int(hashlib.blake2b(f"{seed} {clip}".encode(), digest_size=8).hexdigest(), 16)
 
 
 def candidate_table(rows: Iterable[Candidate]) -> bytes:
@@ -146,8 +143,7 @@ def shards_of(clips: pa.Table, most_bytes: int, most_clips: int) -> Shards:
     for bin, start, end in _runs(clips):
         local = list(packed(sizes[start:end], most_bytes, most_clips))
         digits = max(DIGITS, len(str(len(local) - 1)))
-        folder = f"{bin}/" if bin else ""
-        names += [f"{folder}{number:0{digits}d}" for number in range(len(local))]
+        names += [posixpath.join(bin, f"{number:0{digits}d}") for number in range(len(local))]
         ends += [start + at for at in local]
     of_shards = [
         digest_of_shard(name, digests[start:end])
@@ -156,18 +152,34 @@ def shards_of(clips: pa.Table, most_bytes: int, most_clips: int) -> Shards:
     return Shards(clips, tuple(names), tuple(ends), tuple(of_shards))
 
 
+def packed(sizes: Sequence[int], most_bytes: int, most_clips: int = 0) -> Iterator[int]:
+    """Where each shard ends, so that none has more bytes or clips than this; 0 clips: any number.
+
+    What is larger than a shard may be has one to itself.
+
+    >>> list(packed([4, 4, 4, 20, 1], most_bytes=10))
+    [2, 3, 4, 5]
+    """
+    until = np.cumsum(np.asarray(sizes, np.int64))
+    start, before, count = 0, 0, len(until)
+    while start < count:
+        end = int(np.searchsorted(until, before + most_bytes, side="right"))
+        if most_clips:
+            end = min(end, start + most_clips)
+        start = max(end, start + 1)
+        before = int(until[start - 1])
+        yield start
+
+
 def digest_of_shard(name: str, digests: np.ndarray[tuple[int, ...], np.dtype[np.void]]) -> str:
     """Stands for a shard of this name whose clips have these digests."""
-    said = hashlib.sha256(FORMAT)
-    said.update(f" {name} {len(digests)} ".encode())
-    said.update(digests.tobytes())
-    return said.hexdigest()
+    said = FORMAT + f" {name} {len(digests)} ".encode() + digests.tobytes()
+    return hashlib.sha256(said).hexdigest()
 
 
 def digest_of(name: str, digests: Sequence[str]) -> str:
     """The same for digests in hexadecimal."""
-    data = bytes.fromhex("".join(digests))
-    return digest_of_shard(name, np.frombuffer(data, f"V{DIGEST_BYTES}"))
+    return digest_of_shard(name, np.frombuffer(bytes.fromhex("".join(digests)), f"V{DIGEST_BYTES}"))
 
 
 def without(clips: pa.Table, ids: Iterable[str]) -> pa.Table:
@@ -198,10 +210,9 @@ def read_plans(data: bytes) -> Iterator[ShardPlan]:
 
 def _plan(shards: Shards, index: int) -> pa.Table:
     clips = shards.rows(index)
-    count = len(clips)
     columns = {
-        "shard": pa.array([shards.names[index]] * count, pa.string()),
-        "digest_of_shard": pa.array([shards.digests[index]] * count, pa.string()),
+        "shard": [shards.names[index]] * len(clips),
+        "digest_of_shard": [shards.digests[index]] * len(clips),
         "id": clips["id"],
         "chunk": clips["chunk"].cast(pa.string()),
         "digest": clips["digest"],
@@ -236,9 +247,11 @@ def _runs(clips: pa.Table) -> Iterator[tuple[str, int, int]]:
     """Each bin, and where its clips start and end."""
     ranks = clips["bin rank"].to_numpy()
     borders = [0, *(np.flatnonzero(np.diff(ranks)) + 1).tolist(), len(ranks)]
-    for start, end in pairwise(borders):
-        if start < end:
-            yield str(clips["bin"][start].as_py()), start, end
+    return (
+        (str(clips["bin"][start].as_py()), start, end)
+        for start, end in pairwise(borders)
+        if start < end
+    )
 
 
 def _digests(clips: pa.Table) -> np.ndarray[tuple[int, ...], np.dtype[np.void]]:

@@ -49,7 +49,7 @@ import numpy as np
 import numpy.typing as npt
 
 from finecut.io.media.frame_view import Array
-from finecut.io.media.frames.detector_frames import HEIGHT, WIDTH
+from finecut.io.media.frames.small_pictures import HEIGHT, WIDTH
 from finecut.transforms.split.distances import (
     NEW,
     REACH,
@@ -57,7 +57,6 @@ from finecut.transforms.split.distances import (
     distances,
     pooled,
     products,
-    share_of_new,
     steps,
     straight_run,
     straightness,
@@ -138,8 +137,6 @@ class _Window:
 
     def take(self, block: list[npt.NDArray[np.uint8]]) -> None:
         """Measure new frames, and let go of those that have no say any more."""
-        for number, frame in enumerate(block, self.total):
-            _refuse_strange(frame, number)
         fresh = np.stack(block)
         # The step into the first new frame needs the last old one; the film's first has none.
         step = steps(np.concatenate([self.pictures[-1:], fresh]))
@@ -175,23 +172,22 @@ class _Window:
         usual = _usual(self.step, here)
         large = self.step[here] >= self.settings.ratio * (usual + self.settings.floor)
         for place in here[large].tolist():
-            everywhere = share_of_new(self.pictures[place - 1], self.pictures[place])
-            if everywhere >= _ENOUGH and not self._comes_back(place):
+            cells = cells_between(self.pictures[[place - 1]], self.pictures[[place]])
+            if (cells > NEW).mean() >= _ENOUGH and not self._comes_back(place):
                 self.marks[place - 1] = True
 
     def _comes_back(self, place: int) -> bool:
         """Whether what was seen before this step, or just before that, is seen again just after."""
         last = place - 1
         near = _BACK * self._distance(last, place)
-        for gone in range(1, self.settings.longest_flash + 1):
-            # The strange frames lie behind the step or before it: it leads into them or out.
-            for one, two in ((last, place + gone), (last - gone, place)):
-                if one < 0 or two >= len(self.pictures):
-                    continue
-                # A shot that is shown again after three frames of another is no flash.
-                if (gone < 3 or self._lit(one, two)) and self._distance(one, two) < near:
-                    return True
-        return False
+        # The strange frames lie behind the step or before it: it leads into them or out. A shot
+        # that is shown again after three frames of another is no flash.
+        return any(
+            (gone < 3 or self._lit(one, two)) and self._distance(one, two) < near
+            for gone in range(1, self.settings.longest_flash + 1)
+            for one, two in ((last, place + gone), (last - gone, place))
+            if one >= 0 and two < len(self.pictures)
+        )
 
     def _lit(self, one: int, two: int) -> bool:
         """Whether all frames between two of a shot are brighter, and nearly everywhere."""
@@ -267,15 +263,6 @@ class _Window:
         # A slope begins after the last full frame; without one that frame is the cut's.
         self.marks[max(start + (start < place - 1), place - REACH, 0) : place] = True
         return True
-
-
-def _refuse_strange(frame: Array, number: int) -> None:
-    if frame.shape != (HEIGHT, WIDTH, 3) or frame.dtype != np.uint8:
-        raise ValueError(
-            f"Frame {number} has the shape {frame.shape} and the type {frame.dtype}, but scenes "
-            f"are detected in pictures of shape ({HEIGHT}, {WIDTH}, 3) and type uint8: scale "
-            f"every frame to {WIDTH} pixels across and {HEIGHT} down, in RGB."
-        )
 
 
 def _flatness(luma: Array, settings: Content) -> npt.NDArray[np.int8]:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from finecut.io.media.frame_view import Array
-from finecut.io.media.frames.detector_frames import HEIGHT, WIDTH
+from finecut.io.media.frames.small_pictures import HEIGHT, WIDTH
 
 #: Frames on either side of a frame that may have a say in what it is.
 REACH = 48
@@ -65,10 +65,6 @@ def pooled(cells: Array) -> Array:
 def distances(ones: Array, twos: Array) -> Array:
     """The distances between pictures in pairs."""
     return pooled(cells_between(ones, twos))
-
-
-def share_of_new(one: Array, two: Array) -> float:
-    return float((cells_between(one[None], two[None]) > NEW).mean())
 
 
 def steps(pictures: Array) -> Array:

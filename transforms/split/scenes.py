@@ -1,27 +1,53 @@
-"""Scenes: from marks on frames (something changes here) to the spans that become clips.
+"""Detecting scenes: a film is watched once as a thumbnail, and cut where its scenes change.
+
+    film ──watch──▶ 27x48 frames ──transnetv2 | content──▶ marks ──▶ scenes ──▶ trimmed ──▶ pieces
+
+One frame after the other, so that the length of the film costs time but no memory (eight bytes a
+frame, to know when it was shown). The whole film is decoded for it, once more than the cut will.
 
     marks    0 0 0 0 1 0 0 0 0 0 0 0 1 1 1 0 0 0 0        a cut, then a dissolve
     scenes   [──────)  [────────────)      [──────)       the marked frames belong to no scene
 
-Everything here counts frames and touches no film. Numbers are those of the reference, save one:
-``crop`` takes its seconds off the two ends of a scene, where the transition may still be visible;
-the reference takes them off both ends of *every piece* that a long scene is cut into, which leaves
-holes in the middle of scenes. ``crop_pieces`` does as the reference does.
+What becomes of scenes counts frames and touches no film. Numbers are those of the reference, save
+one: ``crop`` takes its seconds off the two ends of a scene, where the transition may still be
+visible; the reference takes them off both ends of *every piece* that a long scene is cut into,
+which leaves holes in the middle of scenes. ``crop_pieces`` does as the reference does.
 """
 
-from __future__ import annotations
-
+import threading
+from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from fractions import Fraction
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
 
-from finecut.io.records import Span
+import numpy as np
+from numpy.typing import NDArray
+
+from finecut.io.media.limits import USUAL_LIMITS, Limits
+from finecut.io.process.children import ChildLimits
+from finecut.io.records import Span, Video
+from finecut.transforms.beam.metrics import count
+from finecut.transforms.cut.isolated import isolated_frames
+from finecut.transforms.split.content import transitions
+
+if TYPE_CHECKING:
+    from finecut.transforms.models.transnetv2_network import Network
 
 Frames = tuple[int, int]
 
+TRANSNETV2, CONTENT = "transnetv2", "content"
+
+#: Seconds by which a film may be shorter than its header says.
+MISSING = 2.0
+#: Frames between two updates of the progress line.
+OFTEN = 50
 #: Times are floats: what misses a border by less than this has reached it.
 NEARLY = 1e-6
+
+_loading = threading.Lock()
 
 
 class Piece(NamedTuple):
@@ -42,6 +68,108 @@ class Trimming:
     mode: str = "stride"
     crop: float = 0.5
     crop_pieces: bool = False
+
+
+USUAL_TRIMMING = Trimming()
+
+
+@dataclass(frozen=True)
+class Detection:
+    """Scenes found in the film's pictures."""
+
+    algorithm: str = TRANSNETV2
+    #: Probability of a transition from which on a frame is taken for one (TransNetV2).
+    threshold: float = 0.4
+    #: Without any transition, the whole film is one scene.
+    entire: bool = True
+    trimming: Trimming = USUAL_TRIMMING
+    model_dir: str | None = None
+    #: What a film may ask for.
+    film: Limits = USUAL_LIMITS
+    #: Watch it in a child process, which may take so much; ``None``: in this one.
+    limits: ChildLimits | None = None
+
+    def prepare(self) -> None:
+        """Load what is needed, so that it is known at once when it is missing."""
+        if self.algorithm == TRANSNETV2:
+            network(self.model_dir)
+
+    def pieces(self, video: Video) -> Iterator[Piece]:
+        promised: list[float] = []
+        film = isolated_frames("split", video, promised, limits=self.limits, film=self.film)
+        yield from detected(film, video.framerate, self, promised)
+
+
+def detected(
+    film: Iterable[tuple[Fraction, NDArray[np.uint8]]],
+    framerate: float,
+    detection: Detection,
+    promised: Sequence[float] = (),
+) -> Iterator[Piece]:
+    """The pieces of a film that is watched frame by frame.
+
+    What is missing at the end of a film that ``promised`` to be longer is a piece too: the cut
+    will find nothing there, and say so. (Not without a constant rate, where the last picture may
+    be shown for long.)
+    """
+    times = array("d")
+    even = True
+
+    def frames() -> Iterator[NDArray[np.uint8]]:
+        nonlocal even
+        for seconds, frame in film:
+            even = even and abs(float(seconds) - len(times) / framerate) < NEARLY
+            times.append(float(seconds))
+            if len(times) % OFTEN == 0:
+                count("milliseconds watched", int(1000 * OFTEN / framerate))
+            yield frame
+
+    for scene in scenes_of(marks(frames(), detection), detection.entire):
+        if even:
+            # At a constant rate, the very floats the reference writes.
+            for first, end in trimmed(scene, framerate, detection.trimming):
+                yield Piece(first, end, Span(first / framerate, end / framerate))
+        else:
+            over = times[-1] + 1 / framerate
+            for first, end in trimmed_in_time(scene, times, over, detection.trimming):
+                until = times[end] if end < len(times) else over
+                if detection.trimming.most:
+                    # A picture that stands still for long is in the clip, but not for so long.
+                    until = min(until, times[first] + detection.trimming.most)
+                yield Piece(first, end, Span(times[first], until))
+    shown = len(times) / framerate
+    if even and promised and promised[0] - shown > MISSING:
+        yield Piece(len(times), int(promised[0] * framerate), Span(shown, promised[0]))
+
+
+def marks(frames: Iterable[NDArray[np.uint8]], detection: Detection) -> Iterator[bool]:
+    """One mark a frame: whether the scene changes there."""
+    if detection.algorithm == CONTENT:
+        yield from transitions(frames)
+        return
+    from finecut.transforms.models.transnetv2 import probabilities
+
+    for probability in probabilities(frames, network(detection.model_dir).probabilities_of):
+        yield probability > detection.threshold
+
+
+def network(model_dir: str | None) -> "Network":
+    """TransNetV2, loaded once a process."""
+    with _loading:
+        return _loaded(model_dir)
+
+
+@cache
+def _loaded(model_dir: str | None) -> "Network":
+    from finecut.transforms.models.loading import work_alone
+    from finecut.transforms.models.transnetv2 import load
+
+    loaded = load(model_dir)
+    work_alone()
+    return loaded
+
+
+# ── from marks to pieces ─────────────────────────────────────────────────────────────────────────
 
 
 def scenes_of(marks: Iterable[bool], entire: bool) -> Iterator[Frames]:
@@ -74,30 +202,16 @@ def trimmed(scene: Frames, framerate: float, trimming: Trimming) -> Iterator[Fra
     >>> list(trimmed((0, 900), 30.0, Trimming(2, 10, "stride", 0.5)))
     [(15, 315), (315, 615), (615, 885)]
     """
-    least = int(trimming.least * framerate)
-    crop = int(trimming.crop * framerate)
-    if not trimming.crop_pieces:
-        scene = (scene[0] + crop, scene[1] - crop)
-    for start, end in _pieces(scene, framerate, least, trimming):
-        inner = (start + crop, end - crop) if trimming.crop_pieces else (start, end)
+    least, crop = int(trimming.least * framerate), int(trimming.crop * framerate)
+    start, end = scene if trimming.crop_pieces else (scene[0] + crop, scene[1] - crop)
+    # At least one frame, or it would never come to an end.
+    most = max(int(trimming.most * framerate) if trimming.most else end - start, 1)
+    starts = range(start, end, most)
+    for first in starts[:1] if trimming.mode == "truncate" else starts:
+        last = min(first + most, end)
+        inner = (first + crop, last - crop) if trimming.crop_pieces else (first, last)
         if inner[1] - inner[0] >= max(least, 1):
             yield inner
-
-
-def _pieces(scene: Frames, framerate: float, least: int, trimming: Trimming) -> Iterator[Frames]:
-    start, end = scene
-    if not trimming.most:
-        yield scene
-        return
-    # A limit of less than a frame would never come to an end.
-    most = max(1, int(trimming.most * framerate))
-    if trimming.mode == "truncate":
-        yield start, min(start + most, end)
-        return
-    for begin in range(start, end, most):
-        piece = (begin, min(begin + most, end))
-        if piece[1] - piece[0] >= least:
-            yield piece
 
 
 def trimmed_in_time(
@@ -114,22 +228,16 @@ def trimmed_in_time(
     def shown(frame: int) -> float:
         return times[frame] if frame < len(times) else end
 
-    def length(first: int, last: int) -> float:
-        return shown(last) - shown(first) + NEARLY
-
     def cropped(first: int, last: int) -> Frames:
         return frame_at(shown(first) + trimming.crop), frame_at(shown(last) - trimming.crop)
 
     first, last = scene if trimming.crop_pieces or not trimming.crop else cropped(*scene)
-    pieces: list[Frames] = []
-    while first < last and (not trimming.most or len(pieces) == 0 or trimming.mode == "stride"):
-        # At least one frame, or it would never come to an end.
-        until = max(frame_at(shown(first) + trimming.most), first + 1) if trimming.most else last
-        pieces.append((first, min(until, last)))
-        first = pieces[-1][1]
-    for piece in pieces:
-        if length(*piece) < trimming.least:
-            continue
-        inner = cropped(*piece) if trimming.crop_pieces and trimming.crop else piece
-        if inner[0] < inner[1] and length(*inner) >= trimming.least:
+    while first < last:
+        # At least one frame, as above.
+        most = max(frame_at(shown(first) + trimming.most), first + 1) if trimming.most else last
+        until = min(most, last)
+        pieces_too = trimming.crop_pieces and trimming.crop
+        inner = cropped(first, until) if pieces_too else (first, until)
+        if inner[0] < inner[1] and shown(inner[1]) - shown(inner[0]) + NEARLY >= trimming.least:
             yield inner
+        first = until if trimming.mode == "stride" else last

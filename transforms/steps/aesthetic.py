@@ -1,10 +1,7 @@
 """How pleasing a clip looks."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
 
 from finecut.transforms.filter.comparing import Rule
 from finecut.transforms.models.resources import USUAL
@@ -20,10 +17,10 @@ from finecut.transforms.option import (
     threshold_option,
 )
 from finecut.transforms.step_base import Looker, Score, StepOnFrames
-from finecut.transforms.steps.model_folder import ModelFolder
+from finecut.transforms.steps.shared import ModelFolder
 
 #: What is rejected below this by ``--aesthetic-filter enable`` when no threshold is given.
-USUAL_AESTHETIC_THRESHOLD: Final = 3.5
+USUAL_THRESHOLD = 3.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,14 +75,13 @@ class Aesthetic(StepOnFrames[AestheticOptions]):
             document="aesthetic_score",
         ),
     )
-    original = True
     side = 256
 
     @property
     def mode(self) -> str:
-        given = self.options.aesthetic_threshold is not None
-        mode = self.options.aesthetic_filter
-        return ENABLE if given and mode == DISABLE else mode
+        o = self.options
+        given = o.aesthetic_threshold is not None
+        return ENABLE if given and o.aesthetic_filter == DISABLE else o.aesthetic_filter
 
     @property
     def needs(self) -> Needs:
@@ -102,17 +98,16 @@ class Aesthetic(StepOnFrames[AestheticOptions]):
 
     def rules(self) -> Iterable[Rule]:
         least = self.options.aesthetic_threshold
-        usual = USUAL_AESTHETIC_THRESHOLD
-        yield self.rule("aesthetic_score", ">=", usual if least is None else least)
+        yield self.rule("aesthetic_score", ">=", USUAL_THRESHOLD if least is None else least)
 
     def require(self) -> None:
-        from finecut.transforms.models.aesthetics import require_aesthetics
+        from finecut.transforms.models.scorers import require_aesthetics
 
         o = self.options
         require_aesthetics(o.aesthetic_clip, o.aesthetic_head, o.model_dir)
 
     def load(self) -> Looker:
-        from finecut.transforms.models.aesthetics import AestheticScorer
+        from finecut.transforms.models.scorers import AestheticScorer
 
         o = self.options
         return AestheticScorer.load(

@@ -1,13 +1,9 @@
 """Captions: a model describes what happens in each window of each kept clip."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
 
-from finecut.transforms.caption.prompts import DEFAULT, VARIANTS
-from finecut.transforms.models.caption_models import CAPTIONERS
+from finecut.transforms.models.known_models import CAPTIONERS
 from finecut.transforms.needs import Needs
 from finecut.transforms.option import (
     CAPTIONS,
@@ -17,21 +13,52 @@ from finecut.transforms.option import (
     MOST_RATE,
     option,
 )
-from finecut.transforms.step_base import Seen, StepOnClips, Surroundings
-from finecut.transforms.steps.machines import (
+from finecut.transforms.step_base import Seen, StepOnClips, Surroundings, Work
+from finecut.transforms.steps.shared import (
+    AV,
+    AV_SURVEILLANCE,
+    DEFAULT,
+    IN_PROCESS,
     MOST_TOKENS,
+    VARIANTS,
     WriterMachine,
     needs_of_writer,
     wrong_with_endpoint,
+    wrong_with_prompt,
     wrong_with_text,
 )
-from finecut.transforms.steps.model_folder import IN_PROCESS
-
-if TYPE_CHECKING:
-    from finecut.transforms.caption.clips import Captioning
 
 #: While clips are captioned twice.
-TWICE: Final = "twice"
+TWICE = "twice"
+
+#: What captioners are asked, in our own words; ``--captioning-prompt-text`` replaces it.
+CAPTION = {
+    DEFAULT: (
+        "Describe this video in detail: who and what is to be seen, what happens from beginning to "
+        "end, the place and the light, how the camera moves, and the mood. Say only what the "
+        "pictures show."
+    ),
+    AV: (
+        "These pictures come from a camera in a driving car. Describe the drive: what the car "
+        "itself does (its speed, its lane, turns, stops), how the vehicles around it move, and "
+        "everything that matters for safety: people on foot and on bicycles, lane markings, "
+        "traffic signs and lights, anyone who drives aggressively. Name landmarks, the road, the "
+        "weather and the light. Say only what the pictures show."
+    ),
+    AV_SURVEILLANCE: (
+        "These pictures come from a camera that is mounted above a street and does not move. "
+        "Describe the traffic: which vehicles come and go and how they move, and everything that "
+        "matters for safety: people on foot and on bicycles, lane markings, traffic signs and "
+        "lights, anyone who drives aggressively, accidents and near misses. Name landmarks, the "
+        "road, the weather and the light. Say only what the pictures show."
+    ),
+}
+
+#: Put before the first caption when it is asked for once more.
+SECOND = (
+    "Here is a first description of this video. Look again, correct what is wrong in it, and add "
+    "what is missing:"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +147,6 @@ class CaptionOptions(WriterMachine):
 class Caption(StepOnClips[CaptionOptions]):
     name, order, label, place = "caption", 90, "CaptionClips", "captioned"
     Options = CaptionOptions
-    original = True
     gives, of_windows = "caption", True
     has_model = True
     switch = "generate_captions"
@@ -131,10 +157,9 @@ class Caption(StepOnClips[CaptionOptions]):
         return needs_of_writer(o.captioning_algorithm, o.captioning_endpoint, o)
 
     def works_by(self, condition: str) -> bool:
-        o = self.options
         return {
-            IN_PROCESS: o.captioning_algorithm != ENDPOINT,
-            TWICE: o.captioning_stage2_caption,
+            IN_PROCESS: self.options.captioning_algorithm != ENDPOINT,
+            TWICE: self.options.captioning_stage2_caption,
         }.get(condition, True)
 
     def contradictions(self) -> Iterator[str]:
@@ -142,21 +167,20 @@ class Caption(StepOnClips[CaptionOptions]):
         yield from wrong_with_endpoint(
             self.enabled, "captioning", o.captioning_algorithm, o.captioning_endpoint
         )
-        if o.captioning_prompt_text is not None and o.captioning_prompt_variant != DEFAULT:
-            yield (
-                "--captioning-prompt-text and --captioning-prompt-variant contradict each other: "
-                "give only one of them"
-            )
-        yield from wrong_with_text("--captioning-prompt-text", o.captioning_prompt_text)
+        yield from wrong_with_prompt(
+            "--captioning-prompt-text",
+            o.captioning_prompt_text,
+            "--captioning-prompt-variant",
+            o.captioning_prompt_variant,
+        )
         yield from wrong_with_text(
             "--captioning-stage2-prompt-text", o.captioning_stage2_prompt_text
         )
 
     def seen(self, ask: bool = True) -> Seen:
-        o = self.options
-        return Seen(windows=o.captioning_sampling_fps, side=o.captioning_side)
+        return Seen(windows=self.options.captioning_sampling_fps, side=self.options.captioning_side)
 
-    def work(self, given: Surroundings) -> Captioning:
-        from finecut.transforms.caption.choosing import captioning
+    def work(self, given: Surroundings) -> Work:
+        from finecut.transforms.models.choosing import captioning
 
         return captioning(self.options, given)

@@ -1,37 +1,26 @@
 """Vectors: each kept clip gets one, of frames spread evenly over the whole of it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
 
 from finecut.io.layout import TABLES, VECTORS
-from finecut.transforms.models.embedding_models import EMBEDDING_MODELS
-from finecut.transforms.models.packaged_models import LITE_MODEL
+from finecut.transforms.models.known_models import EMBEDDING_MODELS
+from finecut.transforms.models.weights.naming import LITE_MODEL
 from finecut.transforms.needs import Needs
 from finecut.transforms.option import AUTO, EMBED, ENDPOINT, LITE, MEASURED, option
-from finecut.transforms.step_base import Seen, StepOnClips, Surroundings
-from finecut.transforms.steps.machines import (
+from finecut.transforms.step_base import Seen, StepOnClips, Surroundings, Work
+from finecut.transforms.steps.shared import (
     AWAITED,
     BATCHED,
+    IN_PROCESS,
     ModelMachine,
     wrong_with_endpoint,
 )
-from finecut.transforms.steps.model_folder import IN_PROCESS
-
-if TYPE_CHECKING:
-    from finecut.transforms.embed.clips import Embedding
 
 #: Embedders that are known by a name of their own; auto is the best that --model-dir has, else one
 #: that needs no download.
-EMBEDDERS: Final = (
-    AUTO,
-    LITE,
-    *EMBEDDING_MODELS,
-    ENDPOINT,
-)
-WITHOUT: Final = "embeddings (--no-generate-embeddings turns them off)"
+EMBEDDERS = (AUTO, LITE, *EMBEDDING_MODELS, ENDPOINT)
+WITHOUT = "embeddings (--no-generate-embeddings turns them off)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,19 +57,19 @@ class Embed(StepOnClips[EmbedOptions]):
     name, order, label, place = "embed", 80, "EmbedClips", "embedded"
     Options = EmbedOptions
     artefacts = (VECTORS, TABLES)
-    original = True
     errors, gives = "embedding", "vector"
     has_model = True
     switch = "no_generate_embeddings"
 
     @property
     def needs(self) -> Needs:
-        from finecut.transforms.embed.choosing import algorithm_of
+        from finecut.transforms.models.choosing import algorithm_of
 
         algorithm = algorithm_of(self.options, ask=False)
         if algorithm == LITE:
-            packages = (LITE_MODEL.place[0], "onnxruntime", "onnx")
-            return Needs(packages=packages, command=LITE_MODEL.install)
+            return Needs(
+                packages=(LITE_MODEL.place[0], "onnxruntime", "onnx"), command=LITE_MODEL.install
+            )
         if algorithm == ENDPOINT:
             return Needs(hosts=(self.options.embedding_endpoint or "",))
         return Needs(models=(algorithm,), packages=("torch", "transformers"), extra="models")
@@ -103,11 +92,11 @@ class Embed(StepOnClips[EmbedOptions]):
         )
 
     def seen(self, ask: bool = True) -> Seen:
-        from finecut.transforms.embed.choosing import frames_of
+        from finecut.transforms.models.choosing import frames_of
 
         return frames_of(self.options, ask)
 
-    def work(self, given: Surroundings) -> Embedding:
-        from finecut.transforms.embed.choosing import embedding
+    def work(self, given: Surroundings) -> Work:
+        from finecut.transforms.models.choosing import embedding
 
         return embedding(self.options, given)

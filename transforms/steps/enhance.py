@@ -1,29 +1,47 @@
 """Richer captions: a text model writes each caption again."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
 
-from finecut.transforms.caption.prompts import DEFAULT, VARIANTS
-from finecut.transforms.models.caption_models import WRITERS
+from finecut.transforms.models.known_models import WRITERS
 from finecut.transforms.needs import Needs
 from finecut.transforms.option import CAPTIONS, ENDPOINT, MEASURED, option
-from finecut.transforms.step_base import StepOnTexts, Surroundings
+from finecut.transforms.step_base import StepOnTexts, Surroundings, Work
 from finecut.transforms.steps.caption import CaptionOptions
-from finecut.transforms.steps.machines import (
+from finecut.transforms.steps.shared import (
+    AV,
+    AV_SURVEILLANCE,
+    DEFAULT,
+    IN_PROCESS,
     MOST_TOKENS,
+    VARIANTS,
     needs_of_writer,
     wrong_with_endpoint,
-    wrong_with_text,
+    wrong_with_prompt,
 )
-from finecut.transforms.steps.model_folder import IN_PROCESS
 
-if TYPE_CHECKING:
-    from finecut.transforms.caption.clips import Enhancing
+WITHOUT = "--enhance-captions"
 
-WITHOUT: Final = "--enhance-captions"
+#: What text models are told; ``--enhance-captions-prompt-text`` replaces it.
+ENHANCE = {
+    DEFAULT: (
+        "You are given the caption of a video. Write it again, richer in detail and longer than it "
+        "was, in clear and plain language. Keep every fact, invent none, and answer with the new "
+        "caption only."
+    ),
+    AV: (
+        "You are given the caption of a video from a camera in a driving car. Write it again, "
+        "richer in detail and longer than it was: the drive, the other vehicles, people, signs and "
+        "dangers, and one sentence that sums it up. Keep every fact, invent none, and answer with "
+        "the new caption only."
+    ),
+    AV_SURVEILLANCE: (
+        "You are given the caption of a video from a camera above a street or in a car. Write it "
+        "again, richer in detail and longer than it was: the traffic, people, signs and dangers, "
+        "and one sentence that sums it up. Keep every fact, invent none, and answer with the new "
+        "caption only."
+    ),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +103,6 @@ class EnhanceOptions(CaptionOptions):
 class Enhance(StepOnTexts[EnhanceOptions]):
     name, order, label = "enhance", 100, "EnhanceCaptions"
     Options = EnhanceOptions
-    original = True
     has_model = True
     switch = "enhance_captions"
 
@@ -109,15 +126,14 @@ class Enhance(StepOnTexts[EnhanceOptions]):
             o.enhance_captions_algorithm,
             o.enhance_captions_endpoint,
         )
-        variant = o.enhance_captioning_prompt_variant
-        if o.enhance_captions_prompt_text is not None and variant != DEFAULT:
-            yield (
-                "--enhance-captions-prompt-text and --enhance-captioning-prompt-variant contradict "
-                "each other: give only one of them"
-            )
-        yield from wrong_with_text("--enhance-captions-prompt-text", o.enhance_captions_prompt_text)
+        yield from wrong_with_prompt(
+            "--enhance-captions-prompt-text",
+            o.enhance_captions_prompt_text,
+            "--enhance-captioning-prompt-variant",
+            o.enhance_captioning_prompt_variant,
+        )
 
-    def work(self, _given: Surroundings) -> Enhancing:
-        from finecut.transforms.caption.choosing import enhancing
+    def work(self, _given: Surroundings) -> Work:
+        from finecut.transforms.models.choosing import enhancing
 
         return enhancing(self.options)

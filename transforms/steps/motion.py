@@ -1,7 +1,5 @@
 """How much moves in a clip."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -48,7 +46,6 @@ class Motion(StepInCut[MotionOptions]):
             document="motion_score.per_patch_min_256",
         ),
     )
-    original = True
     reads_vectors = True
 
     def rules(self) -> Iterable[Rule]:
@@ -57,6 +54,6 @@ class Motion(StepInCut[MotionOptions]):
         yield self.rule("motion_per_patch_min_256", ">=", o.motion_per_patch_min_256_threshold)
 
     def meter(self) -> Meter:
-        from finecut.transforms.measure.clip_meters import ClipMotion
+        from finecut.transforms.measure.motion import ClipMotion
 
         return ClipMotion(self.options.motion_target_fps)

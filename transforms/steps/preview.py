@@ -4,21 +4,14 @@ sheet    ▪  ▪  ▪  ▪  ▪  ▪  ▪  ▪  ▪  ▪
 windows  [────0───────)[─────1──────)       previews/<clip>/0_255.webp, …/256_511.webp
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from finecut.io.layout import PREVIEWS
 from finecut.io.records import Clip, Window
 from finecut.transforms.option import MEASURED, MOST_HEIGHT, MOST_RATE, PREVIEW, option
-from finecut.transforms.step_base import Made, Seen, StepOnClips
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from finecut.io.media.frames.contact_sheet import Sheet
+from finecut.transforms.step_base import Made, Seen, Sheet, StepOnClips
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +53,6 @@ class Preview(StepOnClips[PreviewOptions]):
     Options = PreviewOptions
     switch = "generate_previews"
     artefacts = (PREVIEWS,)
-    original = True
     gives, of_windows = "preview", True
 
     def seen(self, ask: bool = True) -> Seen:
@@ -68,16 +60,15 @@ class Preview(StepOnClips[PreviewOptions]):
         return Seen(rates=(o.preview_target_fps,), height=o.preview_target_height)
 
     def make(self, clip: Clip, sheet: Sheet, folder: Path) -> Iterator[Made]:
-        from finecut.io.media.frames.webp import write_webp
+        from finecut.io.media.frames.small_pictures import write_webp
 
         o = self.options
         for window in clip.windows:
             file = folder / f"{window.start_frame}_{window.end_frame}.webp"
-            indices = frames_of_window(sheet, window, o.preview_target_fps)
             write_webp(
                 file,
                 sheet,
-                indices,
+                frames_of_window(sheet, window, o.preview_target_fps),
                 height=o.preview_target_height,
                 rate=o.preview_target_fps,
                 quality=o.preview_quality,

@@ -1,10 +1,7 @@
 """What is wrong with the pictures of a clip."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
 
 from finecut.transforms.filter.comparing import Rule, rule_of
 from finecut.transforms.option import LOOK, filter_option, rate_option
@@ -12,7 +9,7 @@ from finecut.transforms.step_base import Meter, Score, StepInCut
 
 #: What ``--quality-filter enable`` asks for: the least a picture needs to be worth training on.
 #: They are loose: films that people made to be seen pass, also at night.
-QUALITY_RULES: Final = (
+QUALITY_RULES = (
     "sharpness>=0.05",
     "exposure>=0.1",
     "blockiness<=0.6",
@@ -45,12 +42,11 @@ class Quality(StepInCut[QualityOptions]):
         Score("letterbox", unit="share of the picture", better="less"),
         Score("frozen", unit="share of the frames", better="less"),
     )
-    original = True
 
     def rules(self) -> Iterable[Rule]:
         return map(rule_of, QUALITY_RULES)
 
     def meter(self) -> Meter:
-        from finecut.transforms.measure.clip_meters import ClipQuality
+        from finecut.transforms.measure.quality import ClipQuality
 
         return ClipQuality(self.options.quality_target_fps)

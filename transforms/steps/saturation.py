@@ -5,19 +5,17 @@ of the strongest. Pixels that are nearly black have any saturation, seen as grey
 none.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from finecut.transforms.filter.comparing import Rule
 from finecut.transforms.option import LOOK, filter_option, rate_option, threshold_option
 from finecut.transforms.step_base import Frames, Score, StepOnFrames
 
 #: Pixels whose strongest colour is no stronger than this (of 255) look black.
-DARK: Final = 16
+DARK = 16
 
 
 @dataclass(frozen=True, kw_only=True)

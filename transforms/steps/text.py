@@ -1,16 +1,14 @@
 """How much of a picture is text."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from finecut.transforms.filter.comparing import Rule
-from finecut.transforms.models.packaged_models import TEXT_MODEL
+from finecut.transforms.models.weights.naming import TEXT_MODEL
 from finecut.transforms.needs import Needs
 from finecut.transforms.option import MODELS, filter_option, threshold_option
 from finecut.transforms.step_base import Looker, Score, StepOnFrames
-from finecut.transforms.steps.screened import ScreenOptions
+from finecut.transforms.steps.shared import ScreenOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +38,6 @@ class Text(StepOnFrames[TextOptions]):
         ),
         Score("text_max", title="text, largest", unit="share of the picture", better="less"),
     )
-    original = True
     side = 360
 
     @property
@@ -55,6 +52,6 @@ class Text(StepOnFrames[TextOptions]):
         yield self.rule("text_coverage", "<=", self.options.text_threshold)
 
     def load(self) -> Looker:
-        from finecut.transforms.models.text import TextScorer
+        from finecut.transforms.models.scorers import TextScorer
 
         return TextScorer()

@@ -6,27 +6,20 @@ black nor a blurred pan. Where nothing in a clip is sharp, exposure alone decide
 frames the first is taken.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
 
 from finecut.io.layout import Artefact
 from finecut.io.records import Clip
 from finecut.transforms.option import MEASURED, MOST_HEIGHT, PREVIEW, option
-from finecut.transforms.step_base import Made, Seen, StepOnClips
+from finecut.transforms.step_base import Made, Seen, Sheet, StepOnClips
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from finecut.io.media.frames.contact_sheet import Sheet
-
-THUMBNAILS: Final = Artefact("thumbnails", ".jpg")
+THUMBNAILS = Artefact("thumbnails", ".jpg")
 #: Frames a second among which the best is searched.
-RATE: Final = 1.0
+RATE = 1.0
 #: What sharpness is at least taken for, so that exposure decides where nothing is sharp.
-LEAST_SHARPNESS: Final = 0.01
+LEAST_SHARPNESS = 0.01
 #: How a JPEG begins and ends.
 BEGIN, END = b"\xff\xd8", b"\xff\xd9"
 

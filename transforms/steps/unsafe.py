@@ -1,16 +1,14 @@
 """How likely a clip shows what is not safe for work."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from finecut.transforms.filter.comparing import Rule
-from finecut.transforms.models.packaged_models import UNSAFE_MODEL
+from finecut.transforms.models.weights.naming import UNSAFE_MODEL
 from finecut.transforms.needs import Needs
 from finecut.transforms.option import MODELS, filter_option, threshold_option
 from finecut.transforms.step_base import Looker, Score, StepOnFrames
-from finecut.transforms.steps.screened import ScreenOptions
+from finecut.transforms.steps.shared import ScreenOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +38,6 @@ class Unsafe(StepOnFrames[UnsafeOptions]):
         ),
         Score("unsafe_mean", title="unsafe, mean", unit="probability", better="less"),
     )
-    original = True
     side = 256
 
     @property
@@ -55,6 +52,6 @@ class Unsafe(StepOnFrames[UnsafeOptions]):
         yield self.rule("unsafe_max", "<=", self.options.unsafe_threshold)
 
     def load(self) -> Looker:
-        from finecut.transforms.models.unsafe import UnsafeScorer
+        from finecut.transforms.models.scorers import UnsafeScorer
 
         return UnsafeScorer()

@@ -1,27 +1,46 @@
-"""The folders of an output: what is checked of their files, and what runs left out of it."""
+"""The folders of an output: what is checked of their files, what runs left out of it, and orphans:
+files that no document lists.
 
-from __future__ import annotations
+    a chunk's document ──Claim(clip, paths)──┐
+                                             ├─ by owner ─▶ what lies there and nobody claims
+    a folder, listed ────There(clip, path)───┘
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+A file is named by its owner: a clip, or for tables a chunk.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from finecut.io.dataset.output import CLIP, JSON
-from finecut.io.layout import DEDUP, PREVIEWS, TABLES, VECTORS, Layout
+from finecut.io.layout import DEDUP, TABLES, VECTORS, Layout
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import Fence
 from finecut.io.storage.json_documents import usable_json
 from finecut.io.tables.shards import ShardFolder
 from finecut.transforms.registry import ARTEFACTS
 from finecut.transforms.verify.checks.chunks import check_chunk, unreadable
-from finecut.transforms.verify.checks.duplicates import check_duplicates
-from finecut.transforms.verify.checks.findings import Finding
-from finecut.transforms.verify.checks.lists import check_failures, check_note, check_run
-from finecut.transforms.verify.checks.orphans import There, dealt
+from finecut.transforms.verify.checks.documents import (
+    check_duplicates,
+    check_failures,
+    check_note,
+    check_run,
+    check_video,
+)
+from finecut.transforms.verify.checks.findings import (
+    ANYTHING,
+    Claim,
+    Entry,
+    Finding,
+    Mention,
+    There,
+    Verifying,
+    by_share,
+)
 from finecut.transforms.verify.checks.shards import check_shard, shards_in
-from finecut.transforms.verify.checks.verifying import Verifying
-from finecut.transforms.verify.checks.videos import check_video
 
+CLIPS: Final = ("clips", "filtered_clips")
 #: Written last, by runs and by dedup.
 SUMMARY: Final = "summary.json"
 
@@ -68,33 +87,35 @@ def work_in(folder: Folder, verifying: Verifying) -> Iterator[Work | Finding | t
     if folder.name not in CHECKS:
         yield from dealt(map(verifying.below, files))
         return
-    summary = f"{folder.path}/{SUMMARY}"
-    if folder.name == DEDUP and not shelf.exists(summary):
+    if folder.name == DEDUP and not shelf.exists(f"{folder.path}/{SUMMARY}"):
         yield Finding(
             "unfinished",
-            verifying.below(summary),
+            verifying.below(f"{folder.path}/{SUMMARY}"),
             "is missing",
             "is written last by finecut dedup",
         )
         return
-    for run in shelf.folders_in(folder.path) if folder.name == "runs" else ():
-        if f"{run}/{SUMMARY}" in shelf.folders_in(run):
-            yield Finding(
-                "run-broken",
-                verifying.below(f"{run}/{SUMMARY}"),
-                "is a folder",
-                "should be the summary of a run",
-            )
+    yield from (
+        Finding(
+            "run-broken",
+            verifying.below(f"{run}/{SUMMARY}"),
+            "is a folder",
+            "should be the summary of a run",
+        )
+        for run in (shelf.folders_in(folder.path) if folder.name == "runs" else ())
+        if f"{run}/{SUMMARY}" in shelf.folders_in(run)
+    )
     yield from (Work(path, folder.name) for path in files)
 
 
 def check_work(work: Work, verifying: Verifying) -> Iterator[Any]:
     """All that is to be said of one file, and of what it promises."""
     try:
-        if work.shards:
-            yield from check_shard(work.shards, work.path)
-        else:
-            yield from CHECKS[work.kind](work.path, verifying)
+        yield from (
+            check_shard(work.shards, work.path)
+            if work.shards
+            else CHECKS[work.kind](work.path, verifying)
+        )
     except OSError as error:
         path = ShardFolder(work.shards).shard(work.path) if work.shards else work.path
         yield unreadable(path, error, verifying)
@@ -103,7 +124,7 @@ def check_work(work: Work, verifying: Verifying) -> Iterator[Any]:
 # ── what lies there ──────────────────────────────────────────────────────────────────────────────
 
 #: Folders that are looked into, besides those of artefacts.
-KNOWN: Final = {*CHECKS, "clips", "filtered_clips", "metas"}
+KNOWN: Final = {*CHECKS, *CLIPS, "metas"}
 #: Folders of others in an output: what runs stage, and pages to look at.
 STAGING, PAGES = ".staging", "report"
 
@@ -116,7 +137,15 @@ def folders_of(layout: Layout) -> tuple[list[Folder], list[Finding]]:
         if folder.name in KNOWN or any(each.lies_in(folder.name) for each in ARTEFACTS):
             folders.append(folder)
         elif folder.name == STAGING:
-            notes += map(_leftover, shelf.folders_in(folder.path))
+            notes += [
+                Finding(
+                    "leftover",
+                    f"{STAGING}/{run.name}/",
+                    "is the staging folder of a run",
+                    "is removed when the run ends",
+                )
+                for run in map(Folder, shelf.folders_in(folder.path))
+            ]
         elif folder.name != PAGES:
             notes.append(
                 Finding(
@@ -127,15 +156,6 @@ def folders_of(layout: Layout) -> tuple[list[Folder], list[Finding]]:
                 )
             )
     return folders, notes
-
-
-def _leftover(run: str) -> Finding:
-    return Finding(
-        "leftover",
-        f"{STAGING}/{Folder(run).name}/",
-        "is the staging folder of a run",
-        "is removed when the run ends",
-    )
 
 
 def links_out(fence: Fence) -> list[Finding]:
@@ -162,20 +182,18 @@ def verifying_of(layout: Layout, folders: Sequence[Folder], **settings: Any) -> 
             if VECTORS.lies_in(name) or TABLES.lies_in(name)
         }
     )
-    notes = {folder: _note(layout, folder) for folder in vectors}
     runs = _options_of_runs(layout)
-    metas = shelf.some_file_in(layout.metas(), JSON) is not None
-    clips = any(_holds_clips(layout.clips(kept)) for kept in (True, False))
+    has_metas = shelf.some_file_in(layout.metas(), JSON) is not None
+    has_clips = any(_holds_clips(layout.clips(kept)) for kept in (True, False))
     return Verifying(
         layout,
         # What no run left out has to be there, even if all of it is missing.
-        has_metas=metas or not _left_out(runs, "dry_run"),
-        has_clips=clips or not _left_out(runs, "dry_run", "no_upload_clips"),
-        has_previews=PREVIEWS.folder in names,
+        has_metas=has_metas or not _left_out(runs, "dry_run"),
+        has_clips=has_clips or not _left_out(runs, "dry_run", "no_upload_clips"),
         folders=frozenset(names),
         open_videos=frozenset(_open_videos(layout)),
         vectors=tuple(vectors),
-        notes={folder: note for folder, note in notes.items() if note},
+        notes={folder: note for folder in vectors if (note := _note(layout, folder))},
         **settings,
     )
 
@@ -186,9 +204,8 @@ def _left_out(runs: Sequence[dict[str, Any]], *names: str) -> bool:
 
 
 def _options_of_runs(layout: Layout) -> list[dict[str, Any]]:
-    summaries = (f"{folder}/{SUMMARY}" for folder in shelf.folders_in(layout.runs()))
-    found = [(usable_json(path) or {}).get("options") for path in summaries]
-    return [options for options in found if isinstance(options, dict)]
+    runs = (usable_json(f"{run}/{SUMMARY}") or {} for run in shelf.folders_in(layout.runs()))
+    return [options for run in runs if isinstance(options := run.get("options"), dict)]
 
 
 def _holds_clips(folder: str) -> bool:
@@ -197,11 +214,73 @@ def _holds_clips(folder: str) -> bool:
 
 def _open_videos(layout: Layout) -> Iterator[str]:
     folder = layout.open_videos()
-    for path in shelf.files_below(folder) if shelf.exists(folder) else ():
-        yield path[len(folder) + 1 :].removesuffix(JSON)
+    paths = shelf.files_below(folder) if shelf.exists(folder) else ()
+    return (path[len(folder) + 1 :].removesuffix(JSON) for path in paths)
 
 
 def _note(layout: Layout, folder: str) -> dict[str, str]:
     """Whose vectors lie in a folder, as the output notes it."""
     note = usable_json(f"{layout.root}/.finecut/{folder}.json") or {}
     return {key: value for key, value in note.items() if isinstance(value, str)}
+
+
+# ── orphans ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def owner_of(path: str) -> str | None:
+    """The clip or chunk that a file is named by, if it is one that a chunk's document may list.
+
+    >>> owner_of("clips/d2/d2d0.mp4"), owner_of("previews/d2d0/0_255.webp"), owner_of("runs/a/b")
+    ('d2d0', 'd2d0', None)
+    """
+    folder, _, rest = path.partition("/")
+    artefact = next((each for each in ARTEFACTS if each.lies_in(folder)), None)
+    if artefact is not None and artefact.per == "window":
+        return rest.partition("/")[0]
+    if artefact is not None or folder in (*CLIPS, "metas"):
+        return rest.rpartition("/")[2].rpartition(".")[0] or rest
+    return None
+
+
+def dealt(paths: Iterable[str]) -> Iterator[tuple[str, There]]:
+    """Paths of files by the share of their owners, many at once."""
+    owned = ((owner, path) for path in paths if (owner := owner_of(path)) is not None)
+    return ((share, There(together)) for share, together in by_share(owned))
+
+
+def wrong_with_owners(entries: Iterable[Entry]) -> Iterator[Finding]:
+    """Files of one share of owners that nobody claims, and those that two claim."""
+    claimed: dict[str, set[str]] = defaultdict(set)
+    by: dict[str, set[str]] = defaultdict(set)
+    known = list(entries)
+    for claim in (each for each in known if isinstance(each, Claim)):
+        claimed[claim.owner].update(claim.paths)
+        if ANYTHING not in claim.paths:  # documents of what is worked on promise nothing
+            by[claim.owner].add(claim.by)
+    for owner, claiming in sorted(by.items()):
+        first, *others = sorted(claiming)
+        for other in others:
+            yield Finding("listed-twice", other, f"lists {owner}", f"{first} lists it, too")
+    for path in sorted(p for each in known if isinstance(each, There) for p in each.paths):
+        owner = owner_of(path) or ""
+        paths = claimed.get(owner, set())
+        if path not in paths and ANYTHING not in paths:
+            yield _orphan(path, owner, paths)
+    yield from (
+        Finding("duplicates-differ", each.path, f"names {id}", "no chunk document lists that clip")
+        for each in known
+        if isinstance(each, Mention)
+        for id in each.ids
+        if id not in claimed
+    )
+
+
+def _orphan(path: str, owner: str, claimed: set[str]) -> Finding:
+    if not claimed:
+        return Finding("orphan", path, "belongs to no clip", "no document lists its clip")
+    other = next((each for each in sorted(claimed) if each.partition("/")[0] in CLIPS), None)
+    if other is not None and path.partition("/")[0] in CLIPS:
+        return Finding("clip-twice", path, "is here", f"should be in {other} only")
+    return Finding(
+        "orphan", path, "belongs to no clip", f"the document of {owner} does not list it"
+    )

@@ -8,36 +8,40 @@
                      └─ files ────────────────────────────┼─────────┴ by owner ─▶ orphans      │
                                                           └─ tables ─ by folder ─▶ one model ──┘
 
-The unit of work is a chunk, as it was when the output was made. Nothing is written but findings.
+The unit of work is a chunk, as it was when the output was made. Nothing is written but findings:
+they come out of the pipeline as one file, so it is the same on a cluster.
 """
 
-from collections.abc import Iterable, Iterator
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
 from finecut.io.records import CODING
+from finecut.io.storage.publishing import Shelf
 from finecut.transforms.beam.metrics import count
-from finecut.transforms.verify.checks.findings import KINDS, Checked, Finding, together
-from finecut.transforms.verify.checks.orphans import (
+from finecut.transforms.verify.checks.documents import Facts, wrong_in_video
+from finecut.transforms.verify.checks.findings import (
+    KINDS,
+    Checked,
     Claim,
     Entry,
+    Finding,
     Mention,
+    There,
+    Verifying,
     share_of,
-    wrong_with_owners,
+    together,
 )
 from finecut.transforms.verify.checks.vectors import Signed
-from finecut.transforms.verify.checks.verifying import Verifying
-from finecut.transforms.verify.checks.videos import Facts, wrong_in_video
-from finecut.transforms.verify.folders import Folder, Work, check_work, work_in
+from finecut.transforms.verify.folders import Folder, Work, check_work, work_in, wrong_with_owners
 
-CHECKED: Final = "checked"
-CLAIMS: Final = "claims"
-FACTS: Final = "facts"
-SIGNED: Final = "signed"
-FILES: Final = "files"
-FINDINGS: Final = "findings"
+CHECKED, CLAIMS, FACTS, SIGNED = ABOUT_FILES = ("checked", "claims", "facts", "signed")
+FILES, FINDINGS = "files", "findings"
 
 #: Counters that progress shows.
 LOOKED_AT, TO_CHECK, WRONG = "verify/items", "clips to check", "things wrong"
@@ -45,35 +49,25 @@ LOOKED_AT, TO_CHECK, WRONG = "verify/items", "clips to check", "things wrong"
 #: The folder with as many files as there are clips to check.
 METAS: Final = "metas"
 
-#: By a name in bytes: names of files are not always good text, and keys have to be.
-OfVideo = tuple[bytes, Facts]
 Owned = tuple[str, Entry]
-#: What tables say of their vectors: how many tables say it, and the path of the first.
-Signatures = dict[str, tuple[int, str]]
 
 
-def wrong_in_folder(folder: str, said: Signatures) -> Iterator[Finding]:
-    """Tables of one folder that differ from most of the others in whose vectors they hold."""
-    usual = max(sorted(said), key=lambda each: said[each][0])
-    for other in sorted({*said} - {usual}):
-        number, path = said[other]
-        more = f" (and {number - 1} more tables)" if number > 1 else ""
-        yield Finding(
-            "model",
-            path,
-            f"has {other}{more}",
-            f"{said[usual][0]} tables of {folder}_parquet/ have {usual}",
-        )
-
-
-def added(several: Iterable[Signatures]) -> Signatures:
-    """All that several tables say."""
-    total: Signatures = {}
-    for each in several:
-        for said, (number, path) in each.items():
-            before, first = total.get(said, (0, path))
-            total[said] = before + number, min(first, path)
-    return total
+def wrong_in_folder(folder: str, signed: Iterable[tuple[str, str]]) -> Iterator[Finding]:
+    """Tables of one folder that differ from most of the others in whose vectors they hold; each is
+    what it says of them, and its path."""
+    tables: dict[str, list[str]] = defaultdict(list)
+    for said, path in signed:
+        tables[said].append(path)
+    usual = max(sorted(tables), key=lambda each: len(tables[each]))
+    for other, paths in sorted(tables.items()):
+        more = f" (and {len(paths) - 1} more tables)" if len(paths) > 1 else ""
+        if other != usual:
+            yield Finding(
+                "model",
+                min(paths),
+                f"has {other}{more}",
+                f"{len(tables[usual])} tables of {folder}_parquet/ have {usual}",
+            )
 
 
 # ── the transform ────────────────────────────────────────────────────────────────────────────────
@@ -94,10 +88,7 @@ class VerifyOutput(beam.PTransform[beam.PCollection[Folder], Any]):
         checked = (
             listed.work
             | "Deal" >> beam.Reshuffle()
-            | "Check"
-            >> beam.FlatMap(_checked, verifying).with_outputs(
-                CHECKED, CLAIMS, FACTS, SIGNED, main=FINDINGS
-            )
+            | "Check" >> beam.FlatMap(_checked, verifying).with_outputs(*ABOUT_FILES, main=FINDINGS)
         )
         videos = (
             checked[FACTS]
@@ -117,10 +108,11 @@ class VerifyOutput(beam.PTransform[beam.PCollection[Folder], Any]):
             ).with_output_types(Finding)
         )
         models = find_other_models(checked[SIGNED], verifying)
-        parts = [listed[FINDINGS], checked.findings, videos, orphans, models]
-        findings = parts | "Findings" >> beam.Flatten()
-        total = checked[CHECKED] | "Add up" >> beam.CombineGlobally(together)
-        return {FINDINGS: findings, CHECKED: total}
+        findings = (listed[FINDINGS], checked.findings, videos, orphans, models)
+        return {
+            FINDINGS: findings | "Findings" >> beam.Flatten(),
+            CHECKED: checked[CHECKED] | "Add up" >> beam.CombineGlobally(together),
+        }
 
 
 def find_other_models(signed: Any, verifying: Verifying) -> Any:
@@ -129,10 +121,10 @@ def find_other_models(signed: Any, verifying: Verifying) -> Any:
         signed
         | "Without note" >> beam.Filter(lambda each: each.folder not in verifying.notes)
         | "By folder"
-        >> beam.Map(lambda each: (each.folder, {each.said: (1, each.path)})).with_output_types(
-            tuple[str, Signatures]
+        >> beam.Map(lambda each: (each.folder, (each.said, each.path))).with_output_types(
+            tuple[str, tuple[str, str]]
         )
-        | "Count tables" >> beam.CombinePerKey(added)
+        | "Tables of a folder" >> beam.GroupByKey()
         | "Compare" >> beam.FlatMapTuple(wrong_in_folder).with_output_types(Finding)
     )
 
@@ -144,14 +136,15 @@ def _listed(
 ]:
     """A folder → its files, as work or by their owners."""
     for each in work_in(folder, verifying):
-        if isinstance(each, Work):
-            yield each
-        elif isinstance(each, Finding):
-            yield _to(FINDINGS, each)
-        else:
-            if folder.name == METAS:
-                count(TO_CHECK, len(each[1].paths))
-            yield _to(FILES, each)
+        match each:
+            case Work():
+                yield each
+            case Finding():
+                yield _to(FINDINGS, each)
+            case (_, There(paths)):
+                if folder.name == METAS:
+                    count(TO_CHECK, len(paths))
+                yield _to(FILES, each)
 
 
 def _checked(
@@ -160,27 +153,92 @@ def _checked(
     Finding
     | TaggedOutput[Literal["checked"], Checked]
     | TaggedOutput[Literal["claims"], Owned]
-    | TaggedOutput[Literal["facts"], OfVideo]
+    | TaggedOutput[Literal["facts"], tuple[bytes, Facts]]
     | TaggedOutput[Literal["signed"], Signed]
 ]:
     """A file → findings about it and what it promises, and what others have to know."""
     for outcome in check_work(work, verifying):
-        if isinstance(outcome, Finding):
-            count(WRONG, int(KINDS[outcome.kind].wrong))
-            yield outcome
-        elif isinstance(outcome, Checked):
-            count(LOOKED_AT, int(outcome.counts.get("clip documents", 0)))
-            yield _to(CHECKED, outcome)
-        elif isinstance(outcome, Claim):
-            yield _to(CLAIMS, (share_of(outcome.owner), outcome))
-        elif isinstance(outcome, Signed):
-            yield _to(SIGNED, outcome)
-        elif isinstance(outcome[1], Mention):
-            yield _to(CLAIMS, outcome)
-        else:
-            relative, facts = outcome
-            yield _to(FACTS, (relative.encode(*CODING), facts))
+        match outcome:
+            case Finding():
+                count(WRONG, int(KINDS[outcome.kind].wrong))
+                yield outcome
+            case Checked():
+                count(LOOKED_AT, int(outcome.counts.get("clip documents", 0)))
+                yield _to(CHECKED, outcome)
+            case Claim():
+                yield _to(CLAIMS, (share_of(outcome.owner), outcome))
+            case Signed():
+                yield _to(SIGNED, outcome)
+            case (_, Mention()):
+                yield _to(CLAIMS, outcome)
+            case (relative, facts):
+                # Names of files are not always good text, and keys have to be.
+                yield _to(FACTS, (relative.encode(*CODING), facts))
 
 
 def _to(tag: str, value: object) -> Any:
     return TaggedOutput(tag, value)
+
+
+# ── the findings as a file: JSON lines, the last of which says what was checked ──────────────────
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What a verification found."""
+
+    findings: tuple[Finding, ...]
+    checked: Mapping[str, float]
+
+    @property
+    def wrong(self) -> list[Finding]:
+        return [each for each in self.findings if KINDS[each.kind].wrong]
+
+    @property
+    def notes(self) -> list[Finding]:
+        return [each for each in self.findings if not KINDS[each.kind].wrong]
+
+
+_Report = tuple[beam.PCollection[Finding], beam.PCollection[Checked]]
+
+
+class WriteFindings(beam.PTransform[_Report, beam.PCollection[int]]):
+    """(Findings, what was checked) → one file of JSON lines."""
+
+    def __init__(self, own: Shelf, path: str) -> None:
+        super().__init__()
+        self.own, self.path = own, path
+
+    def expand(self, inputs: _Report) -> beam.PCollection[int]:
+        own, path = self.own, self.path
+
+        def write(checked: Checked, findings: Iterable[Finding]) -> int:
+            return own.write(path, report_of(findings, checked))
+
+        findings, checked = inputs
+        return checked | "Write" >> beam.Map(
+            write, findings=beam.pvalue.AsIter(findings)
+        ).with_output_types(int)
+
+
+def report_of(findings: Iterable[Finding], checked: Checked) -> bytes:
+    """JSON lines: a finding on each, and at last what was checked."""
+    order = {name: place for place, name in enumerate(KINDS)}
+    ordered = sorted(set(findings), key=lambda f: (order[f.kind], f.path, f.wrong, f.should))
+    lines = (*map(_line, ordered), json.dumps({"checked": dict(checked.counts)}), "")
+    return "\n".join(lines).encode()
+
+
+def _line(finding: Finding) -> str:
+    kind = KINDS[finding.kind]
+    level = "wrong" if kind.wrong else "note"
+    return json.dumps({"level": level, **asdict(finding), "usually": kind.usually, "do": kind.do})
+
+
+def read_report(data: bytes) -> Verified:
+    """What :func:`report_of` wrote down."""
+    *lines, last = [json.loads(line) for line in data.decode().splitlines()]
+    return Verified(
+        tuple(Finding(line["kind"], line["path"], line["wrong"], line["should"]) for line in lines),
+        last["checked"],
+    )

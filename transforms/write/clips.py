@@ -13,7 +13,7 @@
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Final, Literal, NamedTuple
 
@@ -26,7 +26,7 @@ from finecut.transforms.beam.gather import Gather
 from finecut.transforms.beam.guard import FAILURES, guarded
 from finecut.transforms.beam.parallel import Write, WriteInParallel
 from finecut.transforms.embed.one_model import claim, facts, vector_key
-from finecut.transforms.resume.leftovers import artefacts_there, forget_other_files
+from finecut.transforms.resume.note import artefacts_there, forget_other_files
 from finecut.transforms.write.close import (
     ChunkClosed,
     CloseChunks,
@@ -162,6 +162,15 @@ def _drop(staged: str, writing: Writing) -> None:
         writing.shelf.remove(staged)
 
 
+#: Of what each writes, and what it is called.
+WRITERS: Final[tuple[tuple[str, str, Callable[..., Any]], ...]] = (
+    (CLIPS, "PublishClips", publish_clip),
+    (ARTEFACTS, "PublishArtefacts", publish_artefacts),
+    (METAS, "WriteMetas", write_meta),
+    (EMBEDDINGS, "WriteVectors", write_vectors),
+)
+
+
 # The transforms of the same names.
 
 
@@ -173,10 +182,9 @@ class WriteClips(WritingTransform[beam.PCollection[Clip], WrittenClips]):
         branch = clips | "Sort into branches" >> beam.ParDo(_Sort()).with_outputs(
             CLIPS, ARTEFACTS, METAS, EMBEDDINGS, main="ledger"
         )
-        published = branch[CLIPS] | PublishClips(writing)
-        artefacts = branch[ARTEFACTS] | PublishArtefacts(writing)
-        metas = branch[METAS] | WriteMetas(writing)
-        vectors = branch[EMBEDDINGS] | WriteVectors(writing)
+        published, artefacts, metas, vectors = (
+            branch[kind] | step >> _WriteEach(writing, step, write) for kind, step, write in WRITERS
+        )
         # In a stream, only all clips tell that all vectors are here.
         whole = branch[EMBEDDINGS] if writing.patience is None else clips
         tables = whole | WriteParquet(writing)
@@ -199,38 +207,15 @@ class WriteClips(WritingTransform[beam.PCollection[Clip], WrittenClips]):
 class _WriteEach(WritingTransform[beam.PCollection[Clip], Any]):
     """Clip → ``written``, ``failures``: the wiring all small writers share."""
 
-    write: Any
+    def __init__(self, writing: Writing, step: str, write: Callable[..., Any]) -> None:
+        super().__init__(writing)
+        self.step, self.write = step, write
 
     def expand(self, clips: beam.PCollection[Clip]) -> Any:
-        step = self.default_label()
-        writing = self.writing
-        write: Write = partial(type(self).write, writing=writing)
+        step, writing = self.step, self.writing
+        write: Write = partial(self.write, writing=writing)
         work = WriteInParallel(step, write, threads=writing.threads, run=writing.shelf.staging)
         return clips | step >> beam.ParDo(work).with_outputs(FAILURES, main="written")
-
-
-class PublishClips(_WriteEach):
-    """Clip → its file under ``clips/`` or ``filtered_clips/``."""
-
-    write = staticmethod(publish_clip)
-
-
-class PublishArtefacts(_WriteEach):
-    """Clip → the files that were made of it, previews of its windows for one."""
-
-    write = staticmethod(publish_artefacts)
-
-
-class WriteMetas(_WriteEach):
-    """Clip → its document."""
-
-    write = staticmethod(write_meta)
-
-
-class WriteVectors(_WriteEach):
-    """Clip → a pickle for each of its vectors."""
-
-    write = staticmethod(write_vectors)
 
 
 class WriteParquet(WritingTransform[beam.PCollection[Clip], Any]):
@@ -239,7 +224,10 @@ class WriteParquet(WritingTransform[beam.PCollection[Clip], Any]):
     def expand(self, clips: beam.PCollection[Clip]) -> Any:
         return (
             clips
-            | "Vectors alone" >> beam.Map(_for_table).with_output_types(Clip)
+            | "Vectors alone"
+            >> beam.Map(
+                lambda clip: clip.replace(scores={}, windows=(), errors={})
+            ).with_output_types(Clip)
             | "By chunk" >> beam.Map(by_chunk).with_output_types(tuple[str, Clip])
             | "Gather vectors" >> Gather(all_clips_are_here, self.writing.patience)
             | "Write table"

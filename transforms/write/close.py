@@ -5,7 +5,7 @@ its chunks are closed and no planned clip is missing. So a document under ``proc
 says that everything of this video has been written, and is withdrawn while that is not true.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,7 +19,7 @@ from finecut.io.storage import files as shelf
 from finecut.transforms.beam.gather import Gather
 from finecut.transforms.beam.guard import FAILURES, guarded
 from finecut.transforms.beam.metrics import LOG, count
-from finecut.transforms.resume.leftovers import (
+from finecut.transforms.resume.note import (
     forget_clip,
     forget_note,
     forget_other_tables,
@@ -89,16 +89,9 @@ def close_chunk(
     entries: Iterable[Clip | Written], writing: Writing
 ) -> Iterator[ChunkClosed | Failure]:
     """Write the chunk's document about the clips of which everything planned was written."""
-    entries = list(entries)
-    paths = {entry.path for entry in entries if isinstance(entry, Written)}
-    clips = sorted(
-        (
-            entry
-            for entry in entries
-            if isinstance(entry, Clip) and planned(entry, writing) <= paths
-        ),
-        key=lambda clip: clip.planned.index,
-    )
+    cut, paths = _told_apart(entries)
+    written = (clip for clip in cut if planned(clip, writing) <= paths)
+    clips = sorted(written, key=lambda clip: clip.planned.index)
     if not clips:
         return
     chunk, video = clips[0].chunk, clips[0].video
@@ -146,12 +139,11 @@ def close_chunk(
 
 
 def _seconds_rejected(clips: Iterable[Clip]) -> dict[str, float]:
-    seconds: dict[str, float] = {}
+    seconds: defaultdict[str, float] = defaultdict(float)
     for clip in clips:
         if clip.rejected_by is not None:
-            rule = clip.rejected_by
-            seconds[rule] = seconds.get(rule, 0.0) + clip.planned.span.length
-    return seconds
+            seconds[clip.rejected_by] += clip.planned.span.length
+    return dict(seconds)
 
 
 def close_video(chunks: Iterable[ChunkClosed], writing: Writing) -> Iterator[VideoClosed]:
@@ -212,12 +204,16 @@ def _refuse_changed(video: Video) -> None:
 
 def chunk_is_complete(entries: Iterable[Clip | Written], writing: Writing) -> bool:
     """Whether all clips of the chunk are here, and a receipt of everything planned of them."""
+    clips, paths = _told_apart(entries)
+    latest = {clip.id: clip for clip in clips}.values()
+    return all_clips_are_here(clips) and all(planned(clip, writing) <= paths for clip in latest)
+
+
+def _told_apart(entries: Iterable[Clip | Written]) -> tuple[list[Clip], set[str]]:
+    """Clips, and the paths that there is a receipt of."""
     entries = list(entries)
-    clips = {entry.id: entry for entry in entries if isinstance(entry, Clip)}
-    if not all_clips_are_here([*clips.values()]):
-        return False
     paths = {entry.path for entry in entries if isinstance(entry, Written)}
-    return all(planned(clip, writing) <= paths for clip in clips.values())
+    return [entry for entry in entries if isinstance(entry, Clip)], paths
 
 
 def all_clips_are_here(clips: Sequence[Clip]) -> bool:
@@ -284,7 +280,7 @@ class CloseFilteredVideos(WritingTransform[_CutAndWritten, Any]):
         return (
             {
                 CUT: cut
-                | "Cut by video" >> beam.Map(_clip_by_video).with_output_types(tuple[str, Clip]),
+                | "Cut by video" >> beam.Map(_by_video).with_output_types(tuple[str, Clip]),
                 WRITTEN: written
                 | "Written by video" >> beam.Map(_id_by_video).with_output_types(tuple[str, str]),
             }
@@ -351,13 +347,9 @@ class _CloseEmptyVideo(Writer):
         )
 
 
-def _clip_by_video(clip: Clip) -> tuple[str, Clip]:
-    return clip.video.name, clip
-
-
 def _id_by_video(clip: Clip) -> tuple[str, str]:
     return clip.video.name, clip.id
 
 
-def _by_video(chunk: ChunkClosed) -> tuple[str, ChunkClosed]:
-    return chunk.video.name, chunk
+def _by_video(one: Clip | ChunkClosed) -> tuple[str, Clip | ChunkClosed]:
+    return one.video.name, one

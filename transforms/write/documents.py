@@ -1,14 +1,11 @@
 """What the JSON documents say: plain dictionaries, key by key in the order readers know."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from finecut.io.dataset.score_keys import SCORES
-from finecut.io.layout import PREVIEWS, Artefact, Layout
+from finecut.io.layout import PREVIEWS, SCORES, Artefact, Layout
 from finecut.io.records import Clip, ModelUsed, TextOutcome, Transcoded, Video, Window
 from finecut.transforms.registry import HEADS, IN_HEADS
 
@@ -64,13 +61,13 @@ def clip_document(clip: Clip, layout: Layout) -> Document:
         document |= _transcoded(file.transcoded)
         document |= {"sound": file.sound} if file.sound else {}
     document |= placed(clip.scores)
-    if clip.rejected_by is not None:
-        document["filtered_by"] = clip.rejected_by
-    if clip.errors:
-        document["errors"] = list(clip.errors)
-        document["error_messages"] = dict(clip.errors)
-    if clip.models:
-        document["models"] = {name: _model(used) for name, used in clip.models.items()}
+    more = {
+        "filtered_by": clip.rejected_by,
+        "errors": [*clip.errors] or None,
+        "error_messages": {**clip.errors} or None,
+        "models": {name: _model(used) for name, used in clip.models.items()} or None,
+    }
+    document |= {key: value for key, value in more.items() if value is not None}
     document["windows"] = [_window_document(window) for window in clip.windows]
     document["valid"] = is_valid(clip)
     return document
@@ -80,10 +77,9 @@ def placed(scores: Mapping[str, Any]) -> Document:
     """Scores where a clip's document has them."""
     document: Document = {}
     for key, held in HEADS.items():
-        found = {below: scores.get(name) for name, below in held.items()}
-        if not any(name in scores for name in held):
-            continue
-        document[key] = found.get("", found)
+        if scores.keys() & held.keys():
+            found = {below: scores.get(name) for name, below in held.items()}
+            document[key] = found.get("", found)
     others = {name: value for name, value in scores.items() if name not in IN_HEADS}
     return document | ({SCORES: others} if others else {})
 
@@ -92,14 +88,12 @@ def _transcoded(told: Transcoded | None) -> Document:
     """How its pictures came about; nothing is said where all clips are encoded anyway."""
     if told is None:
         return {}
-    document: Document = {"transcode": told.how}
-    if told.reason:
-        document["transcode_reason"] = told.reason
-    if told.span is not None:
-        document["copied_span"] = [told.span.start, told.span.end]
-    if told.frames_encoded:
-        document["frames_encoded"] = told.frames_encoded
-    return document
+    more = {
+        "transcode_reason": told.reason,
+        "copied_span": told.span and [told.span.start, told.span.end],
+        "frames_encoded": told.frames_encoded,
+    }
+    return {"transcode": told.how} | {key: value for key, value in more.items() if value}
 
 
 def is_valid(clip: Clip) -> bool:
@@ -163,10 +157,10 @@ def video_document(
 
 def _window_document(window: Window) -> Document:
     document: Document = {"start_frame": window.start_frame, "end_frame": window.end_frame}
-    for model, text in window.captions.items():
-        document[f"{model}_caption"] = text
-    for model, text in window.enhanced_captions.items():
-        document[f"{model}_enhanced_caption"] = text
+    document |= {f"{model}_caption": text for model, text in window.captions.items()}
+    document |= {
+        f"{model}_enhanced_caption": text for model, text in window.enhanced_captions.items()
+    }
     for model, told in window.outcomes.items():
         document |= _told(f"{model}_caption", told)
     for model, told in window.enhanced_outcomes.items():
@@ -176,25 +170,23 @@ def _window_document(window: Window) -> Document:
 
 def _told(name: str, told: TextOutcome) -> Document:
     """What became of a text, and its tokens where they are known."""
-    said: Document = {f"{name}_status": told.status}
     counts = {"prompt": told.prompt_tokens, "output": told.output_tokens}
     known = {side: number for side, number in counts.items() if number is not None}
-    return said | ({f"{name}_tokens": known} if known else {})
+    return {f"{name}_status": told.status} | ({f"{name}_tokens": known} if known else {})
 
 
 def _model(used: ModelUsed) -> Document:
-    document: Document = {"model": used.name, "revision": used.revision}
-    return document | ({} if used.dimension is None else {"dimension": used.dimension})
+    dimension = {} if used.dimension is None else {"dimension": used.dimension}
+    return {"model": used.name, "revision": used.revision, **dimension}
 
 
 def _texts(windows: Sequence[Window], kind: str) -> dict[str, str]:
     """``{"<first>_<last>": text}`` with the first model's text of every window that has one."""
-    texts = {}
-    for window in windows:
-        said: Mapping[str, str] = getattr(window, kind)
-        if said:
-            texts[f"{window.start_frame}_{window.end_frame}"] = next(iter(said.values()))
-    return texts
+    return {
+        f"{window.start_frame}_{window.end_frame}": next(iter(said.values()))
+        for window in windows
+        if (said := getattr(window, kind))
+    }
 
 
 def _rejected_by(rule: str, clips: Sequence[Clip]) -> int:

@@ -3,8 +3,6 @@
 https://me:hunter2@host/a.mp4?X-Goog-Signature=9f0c…  →  https://…@host/a.mp4?X-Goog-Signature=…
 """
 
-from __future__ import annotations
-
 import os
 import re
 from typing import Final

@@ -30,9 +30,64 @@ class Books:
     failures: list[Failure] = field(default_factory=list)
     num_failures: int = 0
 
+    def enter(self, other: "Books") -> "Books":
+        """Itself, with what others say."""
+        self.summary += other.summary
+        for name, why in other.failed_videos.items():
+            self.failed_videos[name] = min(why, self.failed_videos.get(name, why))
+        self.set_aside |= other.set_aside
+        self.lost_shots |= other.lost_shots
+        named = sorted(
+            [*self.failures, *other.failures], key=lambda f: (f.source.name, f.step, f.lost_shots)
+        )
+        self.failures = named[:NAMED_FAILURES]
+        self.num_failures += other.num_failures
+        return self
 
-def _first(failures: list[Failure]) -> list[Failure]:
-    return sorted(failures, key=lambda f: (f.source.name, f.step, f.lost_shots))[:NAMED_FAILURES]
+
+def books_of(event: Event) -> Books:
+    """What one event says."""
+    if isinstance(event, Failure):
+        name = event.source.name
+        return Books(
+            failed_videos={name: f"{event.step}: {event.error}"},
+            set_aside={name} if event.set_aside else set(),
+            lost_shots={*event.lost_shots},
+            failures=[event],
+            num_failures=1,
+        )
+    return Books(_summary_of(event))
+
+
+def _summary_of(event: Source | Skipped | PlannedChunk | ChunkClosed | VideoClosed) -> Summary:
+    if isinstance(event, Source):
+        return Summary(videos_found=1)
+    if isinstance(event, Skipped):
+        return Summary(videos_skipped=1, seconds_skipped=event.seconds)
+    if isinstance(event, VideoClosed):
+        return Summary(videos_done=1) if event.num_clips else Summary(videos_empty=1)
+    if isinstance(event, PlannedChunk):
+        return Summary(
+            shots_planned=len(event.clips),
+            seconds_found=event.video.duration if event.chunk.index == 0 else 0.0,
+            seconds_planned=sum(clip.span.length for clip in event.clips),
+        )
+    return Summary(
+        shots_kept=event.num_kept,
+        shots_rejected=event.num_rejected,
+        rejected_by=event.rejected_by,
+        seconds_rejected=event.seconds_rejected,
+        models=event.models,
+        transcoded=event.transcoded,
+        marked=event.marked,
+        num_marked=event.num_marked,
+        vectors=event.vectors,
+        captions=event.captions,
+        seconds_cut=event.seconds_cut,
+        seconds_kept=event.seconds_kept,
+        clip_bytes=event.clip_bytes,
+        frames=event.frames,
+    )
 
 
 _Collections = Iterable[beam.PCollection[Any]]
@@ -57,66 +112,13 @@ class SummariseFn(beam.CombineFn):
 
     def add_input(self, books: Books, event: Event) -> Books:
         """Enter one event into the books."""
-        now = books.summary
-        if isinstance(event, Source):
-            books.summary = dataclasses.replace(now, videos_found=now.videos_found + 1)
-        elif isinstance(event, Skipped):
-            books.summary = dataclasses.replace(
-                now,
-                videos_skipped=now.videos_skipped + 1,
-                seconds_skipped=now.seconds_skipped + event.seconds,
-            )
-        elif isinstance(event, PlannedChunk):
-            seconds = event.video.duration if event.chunk.index == 0 else 0.0
-            books.summary = dataclasses.replace(
-                now,
-                shots_planned=now.shots_planned + len(event.clips),
-                seconds_found=now.seconds_found + seconds,
-                seconds_planned=now.seconds_planned + sum(clip.span.length for clip in event.clips),
-            )
-        elif isinstance(event, ChunkClosed):
-            books.summary = now + Summary(
-                shots_kept=event.num_kept,
-                shots_rejected=event.num_rejected,
-                rejected_by=event.rejected_by,
-                seconds_rejected=event.seconds_rejected,
-                models=event.models,
-                transcoded=event.transcoded,
-                marked=event.marked,
-                num_marked=event.num_marked,
-                vectors=event.vectors,
-                captions=event.captions,
-                seconds_cut=event.seconds_cut,
-                seconds_kept=event.seconds_kept,
-                clip_bytes=event.clip_bytes,
-                frames=event.frames,
-            )
-        elif isinstance(event, VideoClosed):
-            done = int(event.num_clips > 0)
-            books.summary = dataclasses.replace(
-                now, videos_done=now.videos_done + done, videos_empty=now.videos_empty + 1 - done
-            )
-        else:
-            why, name = f"{event.step}: {event.error}", event.source.name
-            books.failed_videos[name] = min(why, books.failed_videos.get(name, why))
-            if event.set_aside:
-                books.set_aside.add(name)
-            books.lost_shots.update(event.lost_shots)
-            books.failures = _first([*books.failures, event])
-            books.num_failures += 1
-        return books
+        return books.enter(books_of(event))
 
     def merge_accumulators(self, many: Iterable[Books]) -> Books:
         """One set of books for what several workers entered."""
         merged = Books()
         for books in many:
-            merged.summary += books.summary
-            for name, why in books.failed_videos.items():
-                merged.failed_videos[name] = min(why, merged.failed_videos.get(name, why))
-            merged.set_aside |= books.set_aside
-            merged.lost_shots |= books.lost_shots
-            merged.failures = _first([*merged.failures, *books.failures])
-            merged.num_failures += books.num_failures
+            merged.enter(books)
         return merged
 
     def extract_output(self, books: Books) -> Summary:

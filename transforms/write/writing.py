@@ -11,7 +11,7 @@ from finecut.io.layout import Layout
 from finecut.io.records import Clip, Failure, Written
 from finecut.io.storage.publishing import Shelf
 from finecut.transforms.beam.guard import FAILURES
-from finecut.transforms.beam.of_run import of_run
+from finecut.transforms.beam.parallel import of_run
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,8 @@ def planned(clip: Clip, writing: Writing) -> set[str]:
         paths.add(layout.clip(clip.id, clip.kept))
     if clip.kept:
         paths |= {*map(layout.below, clip.artefacts)}
-        for algorithm in clip.vectors:
-            paths.add(layout.embedding(algorithm, clip.id))
-            paths.add(layout.embedding_parquet(algorithm, clip.chunk.id))
+        paths |= {layout.embedding(name, clip.id) for name in clip.vectors}
+        paths |= {layout.embedding_parquet(name, clip.chunk.id) for name in clip.vectors}
     return paths
 
 

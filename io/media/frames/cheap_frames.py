@@ -10,26 +10,21 @@ is decoded, without those that no other frame needs, and a sampler takes the nea
 clip's own file is read, so that the same frames are found at any time.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from functools import cache
+from itertools import pairwise
 from typing import BinaryIO
 
 import av
-from av.codec.context import Flags2
-from av.video.stream import VideoStream
 
 from finecut.io.media.clip_file import Packet
 from finecut.io.media.clock import Clock
 from finecut.io.media.cutting import OBSERVING_ERRORS, UNSEEN, CutClip, Recipe
-from finecut.io.media.frame_view import FrameView, Sampler, Scalers
-from finecut.io.media.frames.sampling import Lazy
-from finecut.io.media.limits import USUAL_LIMITS, FilmError, Limits
-from finecut.io.media.memory import let_go, let_go_of_frames
-from finecut.io.media.picture import Upright, display_matrix, stored
+from finecut.io.media.frame_view import FrameView, Sampler, Scalers, Upright, display_matrix, stored
+from finecut.io.media.frames.contact_sheet import Lazy
+from finecut.io.media.limits import USUAL_LIMITS, FilmError, Limits, let_go, let_go_of_frames
 from finecut.io.media.remux import h264
 from finecut.io.media.source import decoded_alone, open_clip, packets
 
@@ -76,22 +71,17 @@ def show_cheap_frames(
 
 def _sections(clip: Sequence[Packet]) -> Iterator[list[Packet]]:
     """From key frame to key frame, without what is shown before it."""
-    section: list[Packet] = []
-    for packet in clip:
-        if packet.is_keyframe and section:
-            yield section
-            section = []
-        if not section or (packet.pts or 0) > (section[0].pts or 0):
-            section.append(packet)
-    if section:
-        yield section
+    keys = (place for place, packet in enumerate(clip) if packet.is_keyframe)
+    for start, end in pairwise(sorted({0, *keys, len(clip)})):
+        first = clip[start].pts or 0
+        yield [clip[start], *(p for p in clip[start + 1 : end] if (p.pts or 0) > first)]
 
 
 class _Sampling:
     """One clip, section by section."""
 
     def __init__(
-        self, stream: VideoStream, clock: Clock, sampler: Sampler, vectors: bool, limits: Limits
+        self, stream: av.VideoStream, clock: Clock, sampler: Sampler, vectors: bool, limits: Limits
     ) -> None:
         self.stream, self.clock, self.sampler, self.limits = stream, clock, sampler, limits
         self.context = stream.codec_context
@@ -99,7 +89,7 @@ class _Sampling:
         self.header = h264.header(self.context.extradata) if codec == "h264" else None
         self.pairs = vectors and codec not in WITH_VECTORS
         if vectors and not self.pairs:
-            self.context.flags2 |= Flags2.export_mvs
+            self.context.flags2 |= av.codec.context.Flags2.export_mvs
         if not self.pairs:
             self.context.skip_frame = "NONREF"
         #: When those that are wanted are shown, in ticks: whole numbers are compared quicker.
@@ -136,14 +126,16 @@ class _Sampling:
         """Decode these, and show the frames that were not shown yet."""
         clings = False
         for frame in decoded_alone(self.context, section, self.limits):
-            if frame.pts is None or frame.pts in shown:
-                continue
-            view = FrameView(frame, self._make_upright(frame), self.scalers)
-            self.sampler.see(view, self.clock.seconds(frame.pts))
-            self.seen += 1
-            shown.add(frame.pts)
-            clings |= view.clings
-            del view
+            if frame.pts is not None and frame.pts not in shown:
+                matrix = self.upright.first.matrix if self.upright else display_matrix(frame)
+                lies = stored(frame, self.stream.sample_aspect_ratio, matrix)
+                self.upright = self.upright or Upright(lies)
+                view = FrameView(frame, self.upright(frame, lies), self.scalers)
+                self.sampler.see(view, self.clock.seconds(frame.pts))
+                self.seen += 1
+                shown.add(frame.pts)
+                clings |= view.clings
+                del view
         if clings:
             let_go_of_frames()
 
@@ -154,34 +146,20 @@ class _Sampling:
         the decoder will leave out, so they are had all at once or not at all.
         """
         first = reached = self.tick(section[0].pts or 0)
-        until = self._last_wanted(first, self.tick(max(packet.pts or 0 for packet in section)))
+        # The last wanted picture among these, if any is.
+        place = bisect_right(self.wanted, self.tick(max(packet.pts or 0 for packet in section)))
+        until = self.wanted[place - 1] if place and self.wanted[place - 1] >= first else None
         if until is None and self.seen:
             return (), 0
         most = max(LEAST_FOR_PAIRS if self.pairs else LEAST, len(section) // SHARE)
         place, needed = 1, list[int]()
         while until is not None and place < len(section) and reached < until:
-            if self._is_needed(section[place]):
+            if self.header is None or h264.is_reference(
+                h264.units(bytes(section[place]), self.header.length_size)
+            ):
                 if len(needed) == most:
                     break
                 needed.append(place)
                 reached = max(reached, self.tick(section[place].pts or 0))
             place += 1
         return needed if self.header is not None else (), place
-
-    def _last_wanted(self, first: int, last: int) -> int | None:
-        """The last wanted picture between these two, if any is."""
-        place = bisect_right(self.wanted, last)
-        return self.wanted[place - 1] if place and self.wanted[place - 1] >= first else None
-
-    def _is_needed(self, packet: Packet) -> bool:
-        """Whether other frames need this one, so that it is decoded."""
-        if self.header is None:
-            return True
-        return h264.is_reference(h264.units(bytes(packet), self.header.length_size))
-
-    def _make_upright(self, frame: av.VideoFrame) -> av.VideoFrame:
-        matrix = self.upright.first.matrix if self.upright else display_matrix(frame)
-        source = stored(frame, self.stream.sample_aspect_ratio, matrix)
-        if self.upright is None:
-            self.upright = Upright(source)
-        return self.upright(frame, source)

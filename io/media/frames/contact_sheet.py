@@ -1,34 +1,159 @@
-"""The contact sheet: a few small frames of a clip, all that later steps see.
+"""Sampling: which frames of a clip are taken, and the contact sheet they are drawn on.
 
-    clip    ▕▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▏   300 frames of 1280x720
+    frames   0   1   2   3   4   5   6   7   8   9            first at 0 s, last at 9/30 s
+    targets  |         |         |         |         (|)      every 1/rate s, and one more when the
+    taken    0         ↑2        ↑5        ↑7         9       last frame is nearly half a step past
+
+The frame shown nearest to each target is taken (the earlier one of two equally near), as in the
+reference. :func:`sampled_indices` knows all times beforehand; :class:`Ticker` sees the
+frames one after the other, and takes the same ones.
+
+The contact sheet is a few small frames of a clip, all that later steps see::
+
+    clip    ▕▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▏   300 frames of 1280x720
     sheet    ▪    ▪    ▪    ▪    ▪    ▪         11 frames of 426x240, each with its number and time
 
 It is drawn during the cut's only decode pass (by :class:`SheetMaker`). If it is gone, it is drawn
 again from the clip's own file: :func:`sheet_from_file`.
 """
 
-from __future__ import annotations
-
 import json
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import BinaryIO
+from itertools import count, takewhile
+from typing import BinaryIO, TypeVar, overload
 
 import av
 import numpy as np
 
-from finecut.io.media.frame_view import Bytes, FrameView, Scalers, pixels
-from finecut.io.media.frames.sampling import (
-    Lazy,
-    Moments,
-    Ticker,
-    nearest_indices,
-    sampled_indices,
+from finecut.io.media.frame_view import (
+    UNKNOWN,
+    Bytes,
+    FrameView,
+    Scalers,
+    matrix_name,
+    matrix_number,
+    pixels,
 )
-from finecut.io.media.picture import UNKNOWN, matrix_name, matrix_number
-from finecut.io.media.source import decoded, open_clip
+from finecut.io.media.source import open_clip, timed
+
+T = TypeVar("T")
+
+Seconds = Fraction | float
+
+#: Times may have been rounded to floats: two that differ by less are equally far.
+NEARLY = Fraction(1, 10**9)
+
+
+class Lazy(Sequence[T]):
+    """A sequence whose items are made when they are asked for."""
+
+    def __init__(self, make: Callable[[int], T], count: int) -> None:
+        self._make, self._numbers = make, range(count)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, which: int) -> T: ...
+
+    @overload
+    def __getitem__(self, which: slice) -> list[T]: ...
+
+    def __getitem__(self, which: int | slice) -> T | list[T]:
+        if isinstance(which, slice):
+            return [self._make(number) for number in self._numbers[which]]
+        return self._make(self._numbers[which])
+
+
+def sampled_indices(times: Sequence[Seconds], rate: Seconds) -> list[int]:
+    """The frames nearest to ``first, first + 1/rate, …`` up to half a step past the last frame.
+
+    A frame that is nearest to several targets is named once.
+
+    >>> len(sampled_indices([Fraction(i, 30) for i in range(300)], 1))
+    11
+    """
+    step = Ticker(rate).step
+    if not times:
+        return []
+    end = times[-1] + step / 2 - NEARLY
+    moments = (Fraction(times[0]) + number * step for number in count())
+    within = takewhile(lambda moment: moment < end, moments)
+    return list(dict.fromkeys(nearest_indices(times, within)))
+
+
+def nearest_indices(times: Sequence[Seconds], moments: Iterable[Seconds]) -> list[int]:
+    """For each of some moments the frame shown nearest to it; one frame may serve several.
+
+    >>> nearest_indices([0.0, 1.0, 2.0], [0.2, 0.5, 0.6, 9.0])
+    [0, 0, 1, 2]
+    """
+    return [_nearest(times, moment) for moment in moments]
+
+
+def _nearest(times: Sequence[Seconds], moment: Seconds) -> int:
+    after = bisect_left(times, moment)
+    is_nearer = after < len(times) and (
+        after == 0 or times[after] - moment < moment - times[after - 1] - NEARLY
+    )
+    return after if is_nearer else after - 1
+
+
+class Moments:
+    """Whether each frame is nearest to one of these moments, known when the next one comes.
+
+    Give it the times as they come; :meth:`passed` answers about the frame *before* this one, and
+    :meth:`ended` about the last.
+    """
+
+    def __init__(self, moments: Iterable[Seconds]) -> None:
+        self._left: Iterator[Fraction] = iter(sorted(Fraction(moment) for moment in moments))
+        self._target = next(self._left, None)
+        self._previous: Fraction | None = None
+
+    def passed(self, seconds: Fraction) -> bool:
+        """A frame is shown now: whether the one before it is taken."""
+        previous, self._previous = self._previous, seconds
+        if previous is None:
+            return False
+        taken = False
+        while self._target is not None and (
+            self._target - previous <= seconds - self._target + NEARLY
+        ):
+            taken = True
+            self._target = next(self._left, None)
+        return taken
+
+    def ended(self) -> bool:
+        """There are no more frames: whether the last one is taken."""
+        return self._target is not None
+
+
+class Ticker(Moments):
+    """The same for moments at this rate, from the first frame on."""
+
+    def __init__(self, rate: Seconds) -> None:
+        super().__init__(())
+        if not rate > 0:
+            raise ValueError(f"{rate} frames a second cannot be sampled: give a rate above 0.")
+        self.step = 1 / Fraction(rate)
+
+    def passed(self, seconds: Fraction) -> bool:
+        if self._previous is None:
+            self._left = (seconds + number * self.step for number in count())
+            self._target = next(self._left)
+        return super().passed(seconds)
+
+    def ended(self) -> bool:
+        if self._target is None or self._previous is None:
+            return False
+        return self._target < self._previous + self.step / 2 - NEARLY
+
+
+# ── the contact sheet ────────────────────────────────────────────────────────────────────────────
 
 
 class NoSheet(ValueError):
@@ -48,8 +173,7 @@ class SheetForm:
 
     def size(self, width: int, height: int) -> tuple[int, int]:
         """Width and height on the sheet: never enlarged, both even."""
-        wanted = max(self.height / height, self.side / min(width, height))
-        scale = min(1.0, wanted)
+        scale = min(1.0, max(self.height / height, self.side / min(width, height)))
         return max(2, round(width * scale / 2) * 2), max(2, round(height * scale / 2) * 2)
 
 
@@ -95,10 +219,9 @@ class Sheet:
         width, height = self.width, self.height
         if side is not None and min(width, height) > side:
             width, height = SheetForm((), side=side).size(width, height)
-        scaled = frame.reformat(
-            width, height, "rgb24", src_colorspace=self.matrix, interpolation="AREA"
+        return pixels(
+            frame.reformat(width, height, "rgb24", src_colorspace=self.matrix, interpolation="AREA")
         )
-        return pixels(scaled)
 
     def pictures(self, places: Sequence[int], side: int | None = None) -> Lazy[Bytes]:
         """Frames in RGB, each made when it is asked for."""
@@ -128,18 +251,17 @@ class Sheet:
         return [json.dumps(head).encode() + b"\n", *self.frames]
 
     @staticmethod
-    def from_bytes(data: bytes) -> Sheet:
+    def from_bytes(data: bytes) -> "Sheet":
         body = data.index(b"\n") + 1
         width, height, colorspace, indices, seconds, exact = json.loads(data[:body])
-        shape = (len(indices), height * 3 // 2, width)
-        frames = np.frombuffer(data, np.uint8, offset=body).reshape(shape)
+        frames = np.frombuffer(data, np.uint8, offset=body)
         return Sheet(
             width=width,
             height=height,
             colorspace=colorspace,
             indices=tuple(indices),
             seconds=tuple(seconds),
-            frames=tuple(frames),
+            frames=tuple(frames.reshape(len(indices), height * 3 // 2, width)),
             exact=exact,
         )
 
@@ -166,8 +288,7 @@ class SheetMaker:
         """Of frames that are shown at these times, those it would take if it were shown all."""
         moments = [times[number] for number in self._wanted_frames if number < len(times)]
         wanted = {*self._wanted_frames, *nearest_indices(times, self._moments)}
-        for rate in self._form.rates:
-            wanted.update(sampled_indices(times, rate))
+        wanted.update(*(sampled_indices(times, rate) for rate in self._form.rates))
         self._times, self._wanted_frames = times, frozenset()
         if moments:
             self._tickers.append(Moments(moments))
@@ -183,8 +304,9 @@ class SheetMaker:
         # Each of them has to know of this frame, and any may want the one before.
         self._take_last([ticker.passed(seconds) for ticker in self._tickers])
         self._last = (view, seconds)
-        known = self._times
-        self._number = self._number + 1 if known is None else bisect_left(known, seconds)
+        self._number = (
+            self._number + 1 if self._times is None else bisect_left(self._times, seconds)
+        )
 
     def end(self) -> None:
         self._take_last([ticker.ended() for ticker in self._tickers])
@@ -215,8 +337,7 @@ def sheet_from_file(file: str | BinaryIO, form: SheetForm, wanted: Wanted = NOTH
     """Draw the sheet of a clip from its file."""
     maker, scalers = SheetMaker(form, wanted), Scalers()
     with open_clip(file) as (container, stream, clock):
-        for frame in decoded(container, stream):
-            if frame.pts is not None:
-                maker.see(FrameView(frame, frame, scalers), clock.seconds(frame.pts))
+        for seconds, frame in timed(container, stream, clock):
+            maker.see(FrameView(frame, frame, scalers), seconds)
     maker.end()
     return maker.sheet()

@@ -8,25 +8,22 @@
 The frames that come out are those that decoding everything would give, pixel by pixel.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import accumulate
 from numbers import Integral, Real
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 import av
 import numpy as np
-from av.container import InputContainer
-from av.video.reformatter import Colorspace, VideoReformatter
-from av.video.stream import VideoStream
 
-from finecut.io.media.frame_view import Bytes, pixels
-from finecut.io.media.frames.sampling import NEARLY, Seconds, nearest_indices, sampled_indices
+from finecut.io.media.frame_view import Bytes, Scalers, matrix_name, pixels
+from finecut.io.media.frames.contact_sheet import NEARLY, Seconds, nearest_indices, sampled_indices
 from finecut.io.media.limits import USUAL_LIMITS, FilmError, Limits
-from finecut.io.media.picture import matrix_name
-from finecut.io.media.source import clip_clock, decode, open_clip, packets
+from finecut.io.media.source import clock_of, decode, open_clip, packets
+
+Size: TypeAlias = int | tuple[int, int] | None
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,7 @@ class Pictures:
     fps: float | None = None
     #: The shorter side (a smaller picture is not enlarged), or height and width: as much of the
     #: middle of the picture as has that shape, scaled to exactly that size.
-    size: int | tuple[int, int] | None = None
+    size: Size = None
     #: What is missing of ``frames`` is filled with the last one that there is.
     pad: bool = False
 
@@ -120,8 +117,8 @@ def chosen(times: Sequence[Seconds], wanted: Pictures) -> list[int]:
         return _apart(nearest_indices(times, middles), len(times))
     step = 1 / Fraction(wanted.fps)
     first = max(Fraction(0), (last - (number - 1) * step) / 2)
-    moments = [first + i * step for i in range(number)]
     # Up to half a step past the last frame, as in sampling: further away it is shown no more.
+    moments = (first + i * step for i in range(number))
     within = [moment for moment in moments if moment < last + step / 2 - NEARLY]
     return sorted(set(nearest_indices(times, within)))
 
@@ -134,9 +131,7 @@ def _apart(numbers: Sequence[int], count: int) -> list[int]:
     >>> _apart([0, 0, 0, 3, 4, 4], 6)
     [0, 1, 2, 3, 4, 5]
     """
-    apart: list[int] = []
-    for number in numbers:
-        apart.append(max(number, apart[-1] + 1) if apart else number)
+    apart = list(accumulate(numbers, lambda last, number: max(number, last + 1)))
     return [min(number, count - len(apart) + place) for place, number in enumerate(apart)]
 
 
@@ -145,72 +140,66 @@ def read_frames(
 ) -> Frames:
     """The wanted frames of a clip, or a :class:`FilmError` when any of them cannot be had."""
     with open_clip(file, limits, threads) as (container, stream, _):
-        film = _Packets.of(container, stream, limits)
+        film = _Packets(container, stream, limits)
         numbers = chosen(film.times, wanted)
         real = len(numbers)
         if wanted.frames is not None and real < wanted.frames:
             if not wanted.pad:
-                raise TooFew(_too_few(film.times, wanted, real))
+                raise TooFew(
+                    f"it has only {real} frames, but frames={wanted.frames} were requested"
+                    if wanted.fps is None
+                    else f"frames={wanted.frames} at fps={wanted.fps:g} were requested, but its "
+                    f"{len(film.times)} frames ({float(film.times[-1]):.3f} s from the first to "
+                    f"the last) contain only {real} of these: the clip is too short, or has fewer "
+                    "frames per second"
+                )
             numbers += [numbers[-1]] * (wanted.frames - real)
-        pictures = film.decoded(numbers, _Scaler(wanted.size), limits)
+        pictures = film.decoded(numbers, wanted.size, limits)
     return Frames(pictures, tuple(float(film.times[number]) for number in numbers), real)
 
 
-def _too_few(times: Sequence[Fraction], wanted: Pictures, real: int) -> str:
-    if wanted.fps is None:
-        return f"it has only {len(times)} frames, but frames={wanted.frames} were requested"
-    return (
-        f"frames={wanted.frames} at fps={wanted.fps:g} were requested, but its {len(times)} "
-        f"frames ({float(times[-1]):.3f} s from the first to the last) contain only {real} of "
-        "these: the clip is too short, or has fewer frames per second"
-    )
-
-
-@dataclass(frozen=True)
 class _Packets:
     """A clip, not yet decoded."""
 
-    stream: VideoStream
-    #: In the order of decoding, the last one empty.
-    packets: list[av.Packet[Any]]
-    #: Of every frame, in the order of showing: its tick, and the seconds since the first.
-    ticks: list[int]
-    times: list[Fraction]
-
-    @staticmethod
-    def of(container: InputContainer, stream: VideoStream, limits: Limits) -> _Packets:
-        found = list(packets(container, stream))
+    def __init__(
+        self, container: av.container.InputContainer, stream: av.VideoStream, limits: Limits
+    ) -> None:
+        self.stream = stream
+        #: In the order of decoding, the last one empty.
+        self.packets = list(packets(container, stream))
         # What an edit list hides is decoded and not shown.
-        shown = [packet for packet in found if packet.size and not packet.is_discard]
+        shown = [packet for packet in self.packets if packet.size and not packet.is_discard]
         limits.refuse_frames(len(shown))
-        if sum(packet.size > 0 for packet in found) < stream.frames or any(
-            packet.is_corrupt for packet in found
+        if sum(packet.size > 0 for packet in self.packets) < stream.frames or any(
+            packet.is_corrupt for packet in self.packets
         ):
             raise FilmError(
                 f"its index lists {stream.frames} frames, but it has {len(shown)}. Usually the "
                 "file was cut short when it was copied: copy it again."
             )
-        ticks = sorted({packet.pts for packet in shown if packet.pts is not None})
-        if not ticks:
+        #: Of every frame, in the order of showing: its tick, and the seconds since the first.
+        self.ticks = sorted({packet.pts for packet in shown if packet.pts is not None})
+        if not self.ticks:
             raise FilmError(
                 "no frame of its video track has a time. Usually the file was cut short: curate "
                 "its video again."
             )
-        clock = clip_clock(stream, ticks[0])
-        return _Packets(stream, found, ticks, [clock.seconds(tick) for tick in ticks])
+        clock = clock_of(stream, None, self.ticks[0])
+        self.times = [clock.seconds(tick) for tick in self.ticks]
 
-    def decoded(self, numbers: Sequence[int], scaler: _Scaler, limits: Limits) -> Bytes:
+    def decoded(self, numbers: Sequence[int], size: Size, limits: Limits) -> Bytes:
         """The frames of these numbers (ascending), one picture for each number."""
         missing: dict[int, list[int]] = {}
         for place, number in enumerate(numbers):
             missing.setdefault(self.ticks[number], []).append(place)
         pictures: Bytes | None = None
+        scalers = Scalers()
         start = self._start(min(missing))
         for first in (start, 0) if start else (0,):
             self.stream.codec_context.flush_buffers()
             for frame in self._shown(self.packets[first:], set(missing), limits):
                 if frame.pts in missing:
-                    picture = scaler(frame)
+                    picture = _picture(frame, scalers, size)
                     # Filled in place: of a whole clip there is no room for a second copy.
                     if pictures is None:
                         pictures = np.empty((len(numbers), *picture.shape), np.uint8)
@@ -230,7 +219,7 @@ class _Packets:
         )
 
     def _shown(
-        self, some: Sequence[av.Packet[Any]], wanted: set[int], limits: Limits
+        self, some: Sequence["av.Packet[Any]"], wanted: set[int], limits: Limits
     ) -> Iterator[av.VideoFrame]:
         """Frames of these packets, and all that are wanted among them."""
         for packet in some:
@@ -242,45 +231,32 @@ class _Packets:
 
     def _start(self, tick: int) -> int:
         """Where decoding has to begin to show this tick: at the last key frame until then."""
-        keys = (
-            place
-            for place, packet in enumerate(self.packets)
-            if packet.is_keyframe and packet.pts is not None and packet.pts <= tick
+        return max(
+            (
+                place
+                for place, packet in enumerate(self.packets)
+                if packet.is_keyframe and packet.pts is not None and packet.pts <= tick
+            ),
+            default=0,
         )
-        return max(keys, default=0)
 
 
-class _Scaler:
-    """Makes RGB pictures of the wanted size out of frames."""
+def _picture(frame: av.VideoFrame, scalers: Scalers, size: Size) -> Bytes:
+    """The frame in RGB, of the wanted size."""
+    width, height = _scaled(frame.width, frame.height, size)
+    matrix = av.video.reformatter.Colorspace[matrix_name(frame.colorspace, frame.height)]
+    picture = pixels(scalers(frame, width, height, "rgb24", matrix=matrix))
+    if isinstance(size, tuple):
+        top, left = (height - size[0]) // 2, (width - size[1]) // 2
+        picture = picture[top : top + size[0], left : left + size[1]]
+    return picture
 
-    def __init__(self, size: int | tuple[int, int] | None) -> None:
-        self._size = size
-        self._reformatter = VideoReformatter()
 
-    def __call__(self, frame: av.VideoFrame) -> Bytes:
-        width, height = self._scaled(frame.width, frame.height)
-        picture = self._reformatter.reformat(
-            frame,
-            width,
-            height,
-            "rgb24",
-            src_colorspace=Colorspace[matrix_name(frame.colorspace, frame.height)],
-            interpolation="AREA",
-        )
-        return self._cropped(pixels(picture))
-
-    def _scaled(self, width: int, height: int) -> tuple[int, int]:
-        if self._size is None:
-            return width, height
-        if isinstance(self._size, tuple):
-            scale = max(Fraction(self._size[0], height), Fraction(self._size[1], width))
-        else:
-            scale = min(Fraction(1), Fraction(self._size, min(width, height)))
-        return max(1, round(width * scale)), max(1, round(height * scale))
-
-    def _cropped(self, picture: Bytes) -> Bytes:
-        if not isinstance(self._size, tuple):
-            return picture
-        height, width = self._size
-        top, left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
-        return picture[top : top + height, left : left + width]
+def _scaled(width: int, height: int, size: Size) -> tuple[int, int]:
+    if size is None:
+        return width, height
+    if isinstance(size, tuple):
+        scale = max(Fraction(size[0], height), Fraction(size[1], width))
+    else:
+        scale = min(Fraction(1), Fraction(size, min(width, height)))
+    return max(1, round(width * scale)), max(1, round(height * scale))

@@ -5,8 +5,6 @@ sections  ──▶ plan: which packets a clip copies, which pictures it has enc
 sound     ──▶ kept while a clip may want it      ────────────▶ write
 """
 
-from __future__ import annotations
-
 import math
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -17,9 +15,8 @@ import av
 
 from finecut.io.media.clip_file import Packet
 from finecut.io.media.cutting import ENCODING_ERRORS, LONG_STILL, CutClip
-from finecut.io.media.memory import let_go
+from finecut.io.media.limits import let_go
 from finecut.io.media.remux import h264
-from finecut.io.media.remux.copyable import Copyable
 from finecut.io.media.remux.sections import (
     Part,
     Refused,
@@ -28,7 +25,7 @@ from finecut.io.media.remux.sections import (
     copied_part,
     exact_part,
 )
-from finecut.io.media.remux.splicing import Patch, Piece, SplicedWriter
+from finecut.io.media.remux.splicing import Copyable, Patch, Piece, SplicedWriter
 from finecut.io.media.seeking import OpenSource
 from finecut.io.media.sound import Heard
 from finecut.io.media.source import decoded_alone
@@ -49,18 +46,14 @@ class _OpenClip:
         self.pictures_done = False
         #: When the last of its pictures is shown, when they are over, and how many were encoded.
         self.last, self.upto = 0, Fraction(0)
-        #: When its sound is over, if not with its pictures.
-        self.sound_until: Fraction | None = None
+        #: When its sound is over: with its pictures, or later.
+        self.hears_until = Fraction(0)
         self.film_ended = False
         #: And the last picture is shown much longer than the others.
         self.stands = False
         self.num_encoded = 0
         #: The number of the first piece of sound that it did not hear yet.
         self.unheard = 0
-
-    @property
-    def hears_until(self) -> Fraction:
-        return self.upto if self.sound_until is None else self.sound_until
 
     def drop(self) -> None:
         if self.writer is not None:
@@ -202,22 +195,18 @@ class CopyPass:
             clip.writer = self._begin(clip, min(piece.shown for piece in pieces))
         clip.last = max(clip.last, *(piece.shown for piece in pieces))
         clip.pictures_done, clip.film_ended = part.last, part.ends is None
-        clip.upto = clip.last * self.base + self.usual
-        if part.ends is not None:
-            clip.upto = part.ends * self.base
-        elif self.patcher is not None:
-            clip.sound_until = Fraction(clip.planned.span.end)  # it may outlast the pictures
+        over = clip.last * self.base + self.usual
+        clip.upto = over if part.ends is None else part.ends * self.base
         clip.stands = self._stands_still(clip, clip.upto + LONG_STILL)
         if clip.stands:
             clip.upto = max(clip.upto, min(self.ending.seconds, Fraction(clip.planned.span.end)))
-        clip.writer.add(pieces, self._over(clip, part))
+        clip.hears_until = clip.upto
+        if part.ends is None and self.patcher is not None:
+            clip.hears_until = Fraction(clip.planned.span.end)
+        # When its last picture is over: with the clip, or at the next one.
+        tick = clip.last + max(1, round(self._last_length(clip) / self.base))
+        clip.writer.add(pieces, tick if part.ends is None or part.last else part.ends)
         self._catch_up(clip)
-
-    def _over(self, clip: _OpenClip, part: Part) -> int:
-        """When the last picture of what is added is over: at the next one, or with the clip."""
-        if part.ends is not None and not part.last:
-            return part.ends
-        return clip.last + max(1, round(self._last_length(clip) / self.base))
 
     def _as_they_are(self, section: Section, count: int, first: bool) -> list[Piece]:
         pieces = [
@@ -235,8 +224,13 @@ class CopyPass:
         # Numbered from what is there: pieces that were let go were too early for this clip.
         clip.unheard = self.first_piece
         header = None if self.patcher is None else self.patcher.header
-        path = self.folder / f"{clip.planned.id}.mp4"
-        return SplicedWriter(path, self.source, header, first=first, delay=self.film.delay)
+        return SplicedWriter(
+            self.folder / f"{clip.planned.id}.mp4",
+            self.source,
+            header,
+            first=first,
+            delay=self.film.delay,
+        )
 
     # ── sound ──
 
@@ -323,8 +317,7 @@ class CopyPass:
                 return f"the video ends {float(end - clip.upto):.1f} s before the end of the clip"
             return None
         wanted = int((max(end, clip.upto) - start) * self.clock.rate)
-        ended = clip.film_ended and self.heard >= end
-        if file.num_frames < wanted - 1 and not ended:
+        if file.num_frames < wanted - 1 and not (clip.film_ended and self.heard >= end):
             return f"{file.num_frames} of {wanted} frames are there; the others are missing"
         return None
 

@@ -12,18 +12,16 @@ encoded anew, and the few at the end that wait for pictures after it. Videos and
 be copied are encoded as usual, and their records say why.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
 from finecut.io.media.cutting import COPY, ENCODE, SMART, CutClip, Recipe, cut
 from finecut.io.media.frames.cheap_frames import sample
-from finecut.io.media.remux.bits import BadUnits
 from finecut.io.media.remux.copy_pass import COPIED, SPLICED, CopyPass
-from finecut.io.media.remux.copyable import copyable, rewind_again
+from finecut.io.media.remux.h264 import BadUnits
 from finecut.io.media.remux.sections import Refused, Sections
+from finecut.io.media.remux.splicing import copyable, rewind_again
 from finecut.io.media.seeking import OpenSource, first_key_shown, heard_from, opened, seek_before
 from finecut.io.records import PlannedClip, Transcoded, Video
 

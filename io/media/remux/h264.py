@@ -11,16 +11,13 @@ each other in one track if their sets have different numbers and each change fal
 kind of key frame before which nothing is remembered.
 """
 
-from __future__ import annotations
-
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from finecut.io.media.remux.bits import BadUnits, Bits
+from finecut.io.media.limits import FilmError
 
 SLICE, IDR, REMARK, SPS, PPS, DELIMITER = 1, 5, 6, 7, 8, 9
-#: Units that show something; 2 to 4 are slices in parts.
-PICTURE_UNITS = frozenset(range(SLICE, IDR + 1))
 #: What a track of MP4 has in its header, or not at all.
 SETS = frozenset({SPS, PPS, DELIMITER})
 #: Bytes of the lengths before units.
@@ -35,6 +32,46 @@ _LONG_PROFILES = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 
 _SHORT_HEADERS = frozenset({66, 77, 88})
 _SHAPE_IN_NUMBERS = 255
 _PLAIN_420 = 1
+#: Zeros before a number that says how long it is; more are beyond reason.
+MOST_ZEROS = 32
+
+
+class BadUnits(FilmError):
+    """Bytes that are not what their codec writes."""
+
+
+class Bits:
+    """Reads numbers of some bits, and those whose length says how large they are (ue, se)."""
+
+    def __init__(self, data: bytes) -> None:
+        self._value, self._size = int.from_bytes(data, "big"), 8 * len(data)
+        self.at = 0
+
+    def u(self, count: int) -> int:
+        if self.at + count > self._size:
+            raise BadUnits("an H.264 parameter set is shorter than it claims")
+        self.at += count
+        return (self._value >> (self._size - self.at)) & ((1 << count) - 1)
+
+    def ue(self) -> int:
+        zeros = 0
+        while not self.u(1):
+            zeros += 1
+            if zeros > MOST_ZEROS:
+                raise BadUnits("an H.264 parameter set contains an absurdly large number")
+        return (1 << zeros) - 1 + self.u(zeros)
+
+    def skip_ue(self, count: int) -> None:
+        for _ in range(count):
+            self.ue()
+
+    def se(self) -> int:
+        number = self.ue()
+        return (number + 1) // 2 if number % 2 else -(number // 2)
+
+    def before(self) -> str:
+        """All bits that were read, as text."""
+        return f"{self._value >> (self._size - self.at):0{self.at}b}"
 
 
 def units(data: bytes, length_size: int | None) -> list[bytes]:
@@ -53,9 +90,9 @@ def units(data: bytes, length_size: int | None) -> list[bytes]:
     return found
 
 
-def packed(parts: Iterable[bytes]) -> bytes:
+def packed(parts: Iterable[bytes], length_size: int = LENGTH_SIZE) -> bytes:
     """Units as MP4 holds them: each behind its length."""
-    return b"".join(len(part).to_bytes(LENGTH_SIZE, "big") + part for part in parts)
+    return b"".join(len(part).to_bytes(length_size, "big") + part for part in parts)
 
 
 def kind(unit: bytes) -> int:
@@ -63,8 +100,13 @@ def kind(unit: bytes) -> int:
 
 
 def shows(unit: bytes) -> bool:
-    """Whether it is a part of the picture."""
-    return kind(unit) in PICTURE_UNITS
+    """Whether it is a part of the picture; 2 to 4 are slices in parts."""
+    return SLICE <= kind(unit) <= IDR
+
+
+def is_set(unit: bytes) -> bool:
+    """Whether it says how slices are to be read."""
+    return kind(unit) in (SPS, PPS)
 
 
 def is_reference(parts: Iterable[bytes]) -> bool:
@@ -114,19 +156,11 @@ def _plain(unit: bytes) -> bytes:
 
 
 def _protected(plain: bytes) -> bytes:
-    out, zeros = bytearray(), 0
-    for byte in plain:
-        if zeros >= 2 and byte <= 3:
-            out.append(3)
-            zeros = 0
-        out.append(byte)
-        zeros = 0 if byte else zeros + 1
-    return bytes(out)
+    return re.sub(rb"\x00\x00(?=[\x00-\x03])", b"\x00\x00\x03", plain)
 
 
 def _ue(number: int) -> str:
-    plain = f"{number + 1:b}"
-    return "0" * (len(plain) - 1) + plain
+    return f"{number + 1:0{2 * (number + 1).bit_length() - 1}b}"
 
 
 @dataclass(frozen=True)
@@ -160,8 +194,7 @@ def picture_set(unit: bytes) -> PictureSet:
     size = (bits.ue() + 1, bits.ue() + 1)
     whole_frames = bool(bits.u(1))
     bits.u(1 if whole_frames else 2)
-    if bits.u(1):  # cropped
-        bits.skip_ue(4)
+    bits.skip_ue(4 if bits.u(1) else 0)  # cropped
     reorder = kept = head = None
     if bits.u(1):
         _skip_remarks(bits)
@@ -187,8 +220,7 @@ def picture_set(unit: bytes) -> PictureSet:
 
 def _read_depth(bits: Bits) -> tuple[int, int]:
     chroma = bits.ue()
-    if chroma == 3:
-        bits.u(1)
+    bits.u(1 if chroma == 3 else 0)
     depth = max(bits.ue(), bits.ue()) + 8
     bits.u(1)
     if bits.u(1):
@@ -217,21 +249,14 @@ def _skip_order(bits: Bits) -> None:
 
 
 def _skip_remarks(bits: Bits) -> None:
-    if bits.u(1) and bits.u(8) == _SHAPE_IN_NUMBERS:
-        bits.u(32)
-    if bits.u(1):
-        bits.u(1)
+    bits.u(32 if bits.u(1) and bits.u(8) == _SHAPE_IN_NUMBERS else 0)
+    bits.u(bits.u(1))
     if bits.u(1):
         bits.u(4)
-        if bits.u(1):
-            bits.u(24)
-    if bits.u(1):
-        bits.skip_ue(2)
-    if bits.u(1):
-        bits.u(65)
-    if _skip_rates(bits) | _skip_rates(bits):
-        bits.u(1)
-    bits.u(1)
+        bits.u(24 if bits.u(1) else 0)
+    bits.skip_ue(2 if bits.u(1) else 0)
+    bits.u(65 if bits.u(1) else 0)
+    bits.u(2 if _skip_rates(bits) | _skip_rates(bits) else 1)
 
 
 def _skip_rates(bits: Bits) -> bool:
@@ -281,22 +306,16 @@ class Header:
             taken |= {bits.ue(), bits.ue()}
         return next((number for number in range(MOST_SETS) if number not in taken), None)
 
-    def joined(self, other: Header) -> bytes:
+    def joined(self, other: "Header") -> bytes:
         """The header of a track that has the sets of both, as MP4 writes it."""
         first = picture_set(self.sps[0])
         sps, pps = self.sps + other.sps, self.pps + other.pps
-        level = max(unit[3] for unit in sps)
-        about = (1, *sps[0][1:3], level, 0xFC | (LENGTH_SIZE - 1))
-        parts = [
-            bytes((*about, 0xE0 | len(sps))),
-            *(len(unit).to_bytes(2, "big") + unit for unit in sps),
-            bytes((len(pps),)),
-            *(len(unit).to_bytes(2, "big") + unit for unit in pps),
-        ]
-        if first.profile not in _SHORT_HEADERS:
-            depth = 0xF8 | (first.depth - 8)
-            parts.append(bytes((0xFC | first.chroma, depth, depth, 0)))
-        return b"".join(parts)
+        level, depth = max(unit[3] for unit in sps), 0xF8 | (first.depth - 8)
+        about = bytes((1, *sps[0][1:3], level, 0xFC | (LENGTH_SIZE - 1), 0xE0 | len(sps)))
+        sets = about + packed(sps, 2) + bytes((len(pps),)) + packed(pps, 2)
+        if first.profile in _SHORT_HEADERS:
+            return sets
+        return sets + bytes((0xFC | first.chroma, depth, depth, 0))
 
 
 def header(extradata: bytes | None) -> Header:

@@ -8,8 +8,6 @@ A sample names its description. Where there are several, pictures change on the 
 or lock: clear pictures before encrypted ones, for one.
 """
 
-from __future__ import annotations
-
 import os
 import struct
 from collections.abc import Iterator

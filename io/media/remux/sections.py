@@ -7,8 +7,6 @@ A section is complete when the next one is known as far as its first picture tha
 before its key frame: only then it is certain when this one ends.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -47,11 +45,6 @@ class Section:
     #: It has key frames that are no places to begin at.
     is_open: bool = False
 
-    @property
-    def leading(self) -> int:
-        """How many pictures are shown before the key frame; they need the section before."""
-        return sum(tick < self.first for tick in self.shown)
-
 
 class Sections:
     """Gathers the packets of a film's pictures into sections.
@@ -76,6 +69,7 @@ class Sections:
         self._tick: Callable[[int], int] = clock.ticker()
         self._longest = LONGEST_SECONDS * clock.clip_time_base.denominator
         self._header, self._strictly, self._limits = header, strictly, limits
+        self._may_begin = h264.begins_anew if strictly else h264.may_begin
         self._from_start = from_start
         self._count = 0
         #: Complete but for its end; and the one that is gathered.
@@ -105,7 +99,11 @@ class Sections:
         shown = None if packet.pts is None else self._tick(packet.pts)
         parts, trouble = self._read(packet, shown)
         self._latest = self._latest if shown is None else max(self._latest, shown)
-        begins = packet.is_keyframe and shown is not None and self._begins(parts)
+        begins = (
+            packet.is_keyframe
+            and shown is not None
+            and (self._header is None or self._may_begin(parts))
+        )
         if begins and shown is not None:
             completed = self._completed()
             if self._growing is not None:
@@ -145,11 +143,9 @@ class Sections:
             "the container hides some of its frames": packet.is_discard,
             "its packets are encrypted": packet.has_sidedata(ENCRYPTED),
         }
-        for trouble, is_so in troubles.items():
-            if is_so:
-                return [], trouble
-        if self._header is None or not (self._strictly or packet.is_keyframe):
-            return [], changed
+        trouble = next((trouble for trouble, is_so in troubles.items() if is_so), None)
+        if trouble or self._header is None or not (self._strictly or packet.is_keyframe):
+            return [], trouble or changed
         try:
             return h264.units(bytes(packet), self._header.length_size), changed
         except FilmError as error:
@@ -161,11 +157,6 @@ class Sections:
         if self._new_header:
             return SETS_CHANGE
         return None if self._watch is None else self._watch(bytes(packet))
-
-    def _begins(self, parts: list[bytes]) -> bool:
-        if self._header is None:
-            return True
-        return h264.begins_anew(parts) if self._strictly else h264.may_begin(parts)
 
     def _bound(self, section: Section) -> None:
         long = section.shown[-1] - section.first > self._longest
@@ -185,7 +176,8 @@ class Sections:
         jumps = section.ends is not None and max(section.shown) >= section.ends
         if len(set(section.shown)) < len(section.shown):
             section.why_not = section.why_not or "two of its packets show the same frame"
-        elif jumps or (self._strictly and section.leading):
+        # Pictures that are shown before the key frame need the section before.
+        elif jumps or (self._strictly and min(section.shown) < section.first):
             section.why_not = section.why_not or "its timestamps jump"
         return section
 

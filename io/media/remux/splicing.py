@@ -1,5 +1,7 @@
 """Splicing: a clip made of packets as they are in the source, and of a few pictures encoded anew.
 
+First of all: whether a film's packets can be copied into MP4, and encoded ones fit between them.
+
     source     I──────────────I──────────────I──────────────I────
     clip            ▕░░░░░░░░░▏──────────────▏─────────▕░▏          ░ encoded, ─ copied
                    start                              end
@@ -10,8 +12,6 @@ in order, the i-th packet is decoded when the picture d places before is shown. 
 for every packet if no picture waits longer, and the same for copied and encoded ones.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,19 +21,110 @@ from pathlib import Path
 import av
 from av.codec.context import Flags
 from av.video.codeccontext import VideoCodecContext
+from av.video.stream import VideoStream
 
 from finecut.io.media.clip_file import Mp4Writer, Packet
-from finecut.io.media.codecs.encoders import Encoding, PictureFormat, configure, encoder_options
+from finecut.io.media.codecs import Encoding, PictureFormat, configure, encoder_options
+from finecut.io.media.frame_view import YCGCO, display_matrix, filters, stored, upright_size
 from finecut.io.media.remux import h264
 from finecut.io.media.remux.sections import Refused
-from finecut.io.media.seeking import OpenSource
+from finecut.io.media.remux.steady import Steady, steady
+from finecut.io.media.seeking import OpenSource, rewind
 from finecut.io.media.sound import Heard
+from finecut.io.media.source import decoded
 from finecut.io.records import ClipFile
 
+#: Codecs that MP4 holds and players play, of which VP9 alone says nothing in its track's header.
+COPYABLE = frozenset({"h264", "hevc", "vp9", "av1", "mpeg4"})
 #: What encodes where copied H.264 begins and ends in the middle of a group of pictures.
 ENCODER = "libx264"
 #: The number of an H.264 profile → what the encoder calls it.
 PROFILES = {66: "baseline", 77: "main", 100: "high"}
+
+
+@dataclass(frozen=True)
+class Copyable:
+    """A film that can be copied."""
+
+    #: Of H.264: its parameter sets.
+    header: h264.Header | None
+    #: Sees whether packets are as the header says.
+    watch: Steady | None
+    #: How many pictures wait to be shown in order.
+    delay: int
+    #: Encodes what lies between copied packets, if clips have to be exact.
+    patcher: "Patcher | None"
+
+
+def copyable(source: OpenSource, encoding: Encoding, exact: bool) -> Copyable:
+    """Raises what keeps this film from being copied. Nothing of it was decoded yet."""
+    context = source.stream.codec_context
+    header = _header(source)
+    watch = steady(context.codec.canonical_name, context.extradata, (context.width, context.height))
+    delay = context.reorder_depth
+    patcher = None
+    if exact:
+        theirs = joinable(source.stream, header)
+        patcher = Patcher(encoding, _form(source), theirs, delay)
+        # The first picture was decoded to see what they are like.
+        rewind_again(source)
+    return Copyable(header, watch, delay, patcher)
+
+
+def rewind_again(source: OpenSource) -> None:
+    try:
+        rewind(source.container)
+    except av.error.FFmpegError as error:
+        raise Refused(f"it cannot be read twice from its beginning ({error})") from error
+
+
+def _header(source: OpenSource) -> h264.Header | None:
+    """The parameter sets of H.264."""
+    context = source.stream.codec_context
+    codec = context.codec.canonical_name
+    troubles = {
+        "its track has more than one sample description": source.changes,
+        f"its video is {codec}, which players do not expect in MP4": codec not in COPYABLE,
+        "its colours are YCgCo, which hardly any player supports": context.colorspace == YCGCO,
+        "AVI does not record when frames are shown": source.container.format.name == "avi",
+        "the parameter sets of the video are not in its header": (
+            codec != "vp9" and not context.extradata
+        ),
+    }
+    for trouble, is_so in troubles.items():
+        if is_so:
+            raise Refused(trouble)
+    return h264.header(context.extradata) if codec == "h264" else None
+
+
+def joinable(stream: VideoStream, header: h264.Header | None) -> h264.Header:
+    """The header, if pictures of this film can be encoded anew so that they fit between its own."""
+    if header is None:
+        codec = stream.codec_context.codec.canonical_name
+        raise Refused(f"its video is {codec}, and smart cutting supports only H.264")
+    sets = [h264.picture_set(unit) for unit in header.sps]
+    for each in sets:
+        if each.profile not in PROFILES or (each.chroma, each.depth) != (1, 8):
+            raise Refused(f"its H.264 profile ({each.profile}) is not one for 8-bit 4:2:0 video")
+        if not each.whole_frames:
+            raise Refused("it is interlaced, or may be")
+        if each.size != sets[0].size:
+            raise Refused("its frames change their size")
+    return header
+
+
+def _form(source: OpenSource) -> PictureFormat:
+    """What its pictures are like, when they are as clips are anyway."""
+    frame = next(decoded(source.container, source.stream, source.limits), None)
+    if frame is None:
+        raise Refused("none of its frames could be decoded")
+    first = stored(frame, source.stream.sample_aspect_ratio, display_matrix(frame))
+    if filters(first, upright_size(first)):
+        raise Refused(
+            "its frames are rotated, have non-square pixels or an odd size, or have a range or "
+            "format that clips do not have"
+        )
+    return PictureFormat.of(first, source.rate, source.clock.clip_time_base)
 
 
 @dataclass(frozen=True)
@@ -67,7 +158,7 @@ class Patcher:
         context.open()
         return context
 
-    def patch(self, first: int, end: int) -> Patch:
+    def patch(self, first: int, end: int) -> "Patch":
         """What takes the pictures shown from one tick until another."""
         return Patch(self._open(), self._form.time_base, first, end)
 
@@ -112,11 +203,10 @@ def _options(
 ) -> dict[str, str]:
     options = encoder_options(encoding)
     options["profile"], options["level"] = PROFILES[source.profile], f"{source.level / 10:g}"
-    extra = [options["x264-params"]] if "x264-params" in options else []
-    extra.append(f"sps-id={number}")
-    if delay < 2:  # no picture waits longer than the source's do
-        extra.append("bframes=0" if delay < 1 else "b-pyramid=none")
-    options["x264-params"] = ":".join(extra)
+    # No picture waits longer than the source's do.
+    order = ("bframes=0", "b-pyramid=none", "")[min(delay, 2)]
+    said = (options.get("x264-params"), f"sps-id={number}", order)
+    options["x264-params"] = ":".join(filter(None, said))
     return options
 
 
@@ -161,11 +251,11 @@ class SplicedWriter(Mp4Writer):
         # Of B-frames at the end of a clip the one decoded last is not the one shown last.
         length = {tick: end - tick for tick, end in pairwise((*ordered, ends - self._first))}
         order = self._before + ordered
-        for piece, tick, decoded in zip(pieces, shown, order, strict=False):
-            if tick < decoded:
+        for piece, tick, due in zip(pieces, shown, order, strict=False):
+            if tick < due:
                 raise Refused("frames wait longer to be shown than the video declares")
             self._mux_held()
-            self._hold(piece.packet, tick, decoded, length[tick])
+            self._hold(piece.packet, tick, due, length[tick])
         self._before = order[len(pieces) :]
         self._last_tick = max(self._last_tick, *shown)
         self._num_frames += len(pieces)

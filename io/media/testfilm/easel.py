@@ -4,25 +4,19 @@
 makes a file of which it holds. Frames are drawn, encoded and written one by one, so memory does not
 grow with length."""
 
-from __future__ import annotations
-
 import math
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
-from typing import Any, cast
+from functools import lru_cache
+from typing import cast
 
 import av
 import numpy as np
-from av.audio.stream import AudioStream
-from av.container import OutputContainer
-from av.video.stream import VideoStream
 
-from finecut.io.media.codecs.thread_priority import opened
-from finecut.io.media.testfilm.beeps import PRIMING, Beeper, sound_encoder
-from finecut.io.media.testfilm.pattern import Array, strip_height
-from finecut.io.media.testfilm.scenery import Scenery
-from finecut.io.media.testfilm.truth import Painting
+from finecut.io.media.codecs import opened
+from finecut.io.media.frame_view import plane
+from finecut.io.media.testfilm.scenery import Array, Painting, Scenery, strip_height
 
 # Encoders and containers take clocks up to about this many ticks per second.
 _FINEST = 1_000_000
@@ -44,6 +38,15 @@ _JPEG_RANGE = 2
 # Of 256 parts of a frame that is lit by a flash, this many are white.
 _FLASH = 240
 
+# Sound is silence with short beeps.
+BEEP_SECONDS = 0.05
+BEEP_HERTZ = 1000
+_LOUDNESS = 0.5
+# Names without an encoder of their own, or here.
+_ENCODERS = {"mp3": "libmp3lame", "opus": "libopus", "libvorbis": "vorbis"}
+#: Samples that encoders put before the first one they are given.
+PRIMING = {"libmp3lame": 1105, "aac": 1024}
+
 
 def codec_settings(codec: str, asked: Mapping[str, str], open_gop: bool) -> dict[str, str]:
     """The painter's options for a codec, overridden by the caller's; '-params' add up."""
@@ -58,56 +61,70 @@ def codec_settings(codec: str, asked: Mapping[str, str], open_gop: bool) -> dict
     return settings
 
 
-def write(film: Painting, settings: dict[str, str], gop: int | None, b_frames: int | None) -> None:
+def write(film: Painting, settings: dict[str, str]) -> None:
     """Paint the film into its file."""
     flags = {"fflags": "+bitexact"}
     if film.path.lower().endswith((".mp4", ".mov")):
         flags["movflags"] = "+faststart"
     with av.open(film.path, "w", container_options=flags) as container:
         video = _video_stream(container, film, settings)
-        if gop is not None:
-            video.codec_context.gop_size = gop
-        if b_frames is not None:
-            video.codec_context.max_b_frames = b_frames
         opened(video.codec_context)
-        sound = _beeper(container, film)
+        sound = Beeper(container, film, film.sound) if film.sound else None
         for at, frame in _frames(film):
             if sound:
                 sound.send_until(film.start + at)
             container.mux(video.encode(frame))
         if sound:
             sound.send_until(film.start + film.duration)
-            sound.finish()
+            container.mux(sound.stream.encode(None))
         container.mux(video.encode(None))
 
 
-def _beeper(container: OutputContainer, film: Painting) -> Beeper | None:
-    if not film.sound:
-        return None
-    codec, options = sound_encoder(film.sound)
-    stream = cast(
-        AudioStream, _added(container, film, codec, rate=film.sample_rate, options=options)
-    )
-    beeps = [film.start + Fraction(beep) for beep in film.beeps]
-    start = film.sound_start
-    if film.path.lower().endswith(".avi"):
-        # AVI cannot say that the first samples are the encoder's priming, so they are played:
-        # let them take the place of the first silence.
-        start += Fraction(PRIMING.get(codec, 0), film.sample_rate)
-    return Beeper(container, stream, start, beeps)
+class Beeper:
+    """Writes silence with beeps into a container, as far as the picture has come."""
 
+    def __init__(self, container: av.container.OutputContainer, film: Painting, sound: str) -> None:
+        codec, rate = _ENCODERS.get(sound, sound), film.sample_rate
+        # FFmpeg's own Vorbis encoder counts as experimental; PyAV ships no other.
+        options = {"strict": "experimental"} if codec == "vorbis" else {}
+        self.container = container
+        self.stream = cast(av.AudioStream, container.add_stream(codec, rate=rate, options=options))
+        self.stream.codec_context.layout = "stereo"
+        self.stream.codec_context.flags |= av.codec.context.Flags.bitexact
+        self.sample_rate = self.stream.codec_context.sample_rate
+        self.sent = round(film.sound_start * self.sample_rate)
+        if film.path.lower().endswith(".avi"):
+            # AVI cannot say that the first samples are the encoder's priming, so they are played:
+            # let them take the place of the first silence.
+            self.sent += PRIMING.get(codec, 0)
+        self.onsets = [
+            round((film.start + Fraction(beep)) * self.sample_rate) for beep in film.beeps
+        ]
+        samples = np.arange(round(BEEP_SECONDS * self.sample_rate))
+        tone = np.sin(samples * (2 * np.pi * BEEP_HERTZ / self.sample_rate))
+        self.tone = np.rint(tone * (_LOUDNESS * 32767)).astype(np.int16)
 
-def _added(
-    container: OutputContainer, film: Painting, codec: str, rate: Any, options: dict[str, str]
-) -> Any:
-    """A new stream; a sentence says if a codec is unknown or unfit for the container."""
-    try:
-        return container.add_stream(codec, rate=rate, options=options)
-    except ValueError as error:
-        raise ValueError(
-            f"The test film {film.path} cannot contain '{codec}': {error}. Use an encoder that "
-            "this PyAV has and the container supports, or another suffix."
-        ) from error
+    def send_until(self, at: Fraction) -> None:
+        """Encode the sound up to this time on the container's clock."""
+        first, last = self.sent, round(at * self.sample_rate)
+        if last <= first:
+            return
+        frame = av.AudioFrame.from_ndarray(
+            np.repeat(self._samples(first, last), 2)[None], format="s16", layout="stereo"
+        )
+        frame.sample_rate = self.sample_rate
+        frame.time_base = Fraction(1, self.sample_rate)
+        frame.pts = first
+        self.sent = last
+        self.container.mux(self.stream.encode(frame))
+
+    def _samples(self, first: int, last: int) -> Array:
+        samples = np.zeros(last - first, np.int16)
+        for onset in self.onsets:
+            begin, end = max(onset, first), min(onset + len(self.tone), last)
+            if begin < end:
+                samples[begin - first : end - first] = self.tone[begin - onset : end - onset]
+        return samples
 
 
 def _time_base(film: Painting) -> Fraction:
@@ -125,10 +142,10 @@ def _time_base(film: Painting) -> Fraction:
 
 
 def _video_stream(
-    container: OutputContainer, film: Painting, settings: dict[str, str]
-) -> VideoStream:
+    container: av.container.OutputContainer, film: Painting, settings: dict[str, str]
+) -> av.VideoStream:
     stream = cast(
-        VideoStream, _added(container, film, film.codec, rate=film.rate, options=settings)
+        av.VideoStream, container.add_stream(film.codec, rate=film.rate, options=settings)
     )
     context = stream.codec_context
     context.width, context.height = film.width, film.height
@@ -142,11 +159,6 @@ def _video_stream(
     if film.codec in _NEED_BIT_RATE:
         context.bit_rate = max(1_000_000, int(film.width * film.height * film.rate / 3))
     if film.rotation:
-        if not hasattr(stream, "set_display_rotation"):
-            raise ValueError(
-                f"PyAV {av.__version__} cannot write a rotation of {film.rotation} degrees: "
-                "install PyAV 18 or newer to paint turned films."
-            )
         stream.set_display_rotation(film.rotation)
     return stream
 
@@ -163,8 +175,9 @@ def _frames(film: Painting) -> Iterator[tuple[Fraction, av.VideoFrame]]:
     stage = _Stage(film, 2 if halved else 1)
     for index, at in enumerate(film.times):
         frame = av.VideoFrame(film.width, film.height, master)
-        planes = _upright_planes(frame, film.rotation)
-        stage.draw(planes, index)
+        # Writable views on its planes as they will be seen after turning.
+        rows = (plane(frame, number) for number in range(len(frame.planes)))
+        stage.draw([np.rot90(each, film.rotation // 90) for each in rows], index)
         if master != film.pix_fmt:
             frame = frame.reformat(format=film.pix_fmt)
         if film.full_range:
@@ -184,7 +197,8 @@ class _Stage:
         self.halving = halving
         self.starts = film.scene_starts
         self.lit = {index for frames in film.flashing for index in frames}
-        self.ready: dict[int, Scenery] = {}
+        #: Not more than two: each is some times as large as a frame.
+        self.scenery = lru_cache(2)(self._scenery)
 
     def draw(self, planes: list[Array], index: int) -> None:
         """Draw the frame of this index as the film shows it."""
@@ -198,60 +212,43 @@ class _Stage:
             for other, crossing in near
             if 0 < (done := crossing.progress(self.film.times[index])) < 1
         ]
-        needed = {number, *(other for other, kind, _ in crossed if kind == "dissolve")}
-        self.ready = {scene: self._scenery(scene) for scene in sorted(needed)}
         self._draw_scene(number, planes, index)
         for other, kind, done in crossed:
             if kind == "fade":
                 self._tint(planes, black=True, weight=256 - round(256 * abs(2 * done - 1)))
             else:
-                beside = [np.empty_like(plane) for plane in planes]
+                beside = [np.empty_like(part) for part in planes]
                 self._draw_scene(other, beside, index)
                 # Both have the same strip, which blending therefore leaves as it is.
                 weight = round(256 * (done if other > number else 1 - done))
-                for plane, blended in zip(planes, beside, strict=True):
-                    plane[:] = _blend(plane, blended, weight)
+                for part, blended in zip(planes, beside, strict=True):
+                    part[:] = _blend(part, blended, weight)
         if index in self.lit:
             self._tint(planes, black=False, weight=_FLASH)
 
     def _scenery(self, number: int) -> Scenery:
-        if number in self.ready:
-            return self.ready[number]
-        film = self.film
         return Scenery(
-            film.scenes[number],
+            self.film.scenes[number],
             number,
-            film.upright_size,
+            self.film.upright_size,
             halving=self.halving,
-            full_range=film.full_range,
+            full_range=self.film.full_range,
         )
 
     def _draw_scene(self, number: int, planes: list[Array], index: int) -> None:
-        times = self.film.times
-        seconds = float(times[index] - times[self.starts[number]])
-        self.ready[number].draw(planes, index, seconds)
+        seconds = float(self.film.times[index] - self.film.times[self.starts[number]])
+        self.scenery(number).draw(planes, index, seconds)
 
     def _tint(self, planes: list[Array], *, black: bool, weight: int) -> None:
         """Take the picture above the strip towards black or white by this many 256ths."""
         darkest, lightest = (0, 255) if self.film.full_range else (16, 235)
         strip = strip_height(self.film.upright_size[1])
-        for part, plane in enumerate(planes):
-            step = self.halving if part else 1
-            above = plane[: plane.shape[0] - strip // step]
-            colour = 128 if part else darkest if black else lightest
-            above[:] = _blend(above, colour, weight)
+        for part, picture in enumerate(planes):
+            above = picture[: picture.shape[0] - strip // (self.halving if part else 1)]
+            above[:] = _blend(above, 128 if part else darkest if black else lightest, weight)
 
 
 def _blend(one: Array, other: Array | int, weight: int) -> Array:
     """Two pictures in one, the other with a weight in 256ths."""
     blended: Array = (one.astype(np.uint16) * (256 - weight) + np.uint16(weight) * other) >> 8
     return blended.astype(np.uint8)
-
-
-def _upright_planes(frame: av.VideoFrame, rotation: int) -> list[Array]:
-    """Writable views on the frame's planes as they will be seen after turning."""
-    planes = []
-    for plane in frame.planes:
-        rows = np.frombuffer(cast(Any, plane), np.uint8).reshape(-1, plane.line_size)
-        planes.append(np.rot90(rows[: plane.height, : plane.width], rotation // 90))
-    return planes

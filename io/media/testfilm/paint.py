@@ -2,7 +2,7 @@
 
 ``paint()`` writes a video file and returns a :class:`Painting`: when each frame is shown,
 where the cuts are, when the sound beeps.  A cutter fed with such films can be checked
-exactly, since every frame carries its own number (see :mod:`finecut.io.media.testfilm.pattern`)::
+exactly, since every frame carries its own number (see :mod:`finecut.io.media.testfilm.scenery`)::
 
     film = paint("film.mp4", seconds=10, cuts=[3.0, 6.5], sound="aac")
     film.times[42]                       # Fraction: when frame 42 is shown
@@ -48,38 +48,33 @@ The same arguments give the same bytes on the same library versions; encoders ru
 thread for that reason.
 """
 
-from __future__ import annotations
-
 import math
-import os
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
 
 import av
 
 from finecut.io.media.testfilm.easel import codec_settings, write
-from finecut.io.media.testfilm.scenery import Scene
-from finecut.io.media.testfilm.truth import (
+from finecut.io.media.testfilm.scenery import (
     SAME,
     Crossing,
     Flash,
     Number,
     Painting,
+    Scene,
     Transition,
 )
 
 __all__ = ["Crossing", "Flash", "Painting", "Scene", "Transition", "paint"]
 
-SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".ts")
 # Ticks per second of containers that cannot hold every time.
 _COARSE = {".mkv": 1000, ".webm": 1000, ".ts": 90000}
 
 
 def paint(
-    path: str | os.PathLike[str],
+    path: str | Path,
     *,
     width: int = 320,
     height: int = 180,
@@ -108,9 +103,10 @@ def paint(
     """Paint a film and say what is true of it; the container follows from the suffix.
 
     Frames come at ``rate`` for ``seconds`` (4 by default), or at the explicit ``times``,
-    which begin with 0; the last frame then lasts as long as the one before it.  ``cuts`` are
-    the times from which each next scene is shown; ``scenes``, if given, are one more than
-    the cuts, and ``transitions`` as many as the cuts; each must end before the next begins.
+    which begin with 0 and rise; the last frame then lasts as long as the one before it.
+    ``cuts`` are the times from which each next scene is shown; they rise.  ``scenes``, if given,
+    are one more than the cuts, and ``transitions`` as many as the cuts; each must end before the
+    next begins.
     ``flashes`` lie within one scene, outside of transitions.  ``codec`` and ``sound`` are
     names of FFmpeg encoders.  ``beeps`` are indices of frames that begin with a beep: by
     default the first of each scene but the opening one, or the middle frame of a film
@@ -118,14 +114,14 @@ def paint(
     """
     path, rate = Path(path), Fraction(rate)
     start, sound_start = Fraction(start), Fraction(sound_start)
-    ticks = _ticks(path, start, times, sound_start)
+    ticks = _COARSE.get(path.suffix.lower())
     shown = _times(rate, seconds, times)
     step = shown[-1] - shown[-2] if times and len(shown) > 1 else 1 / rate
     if ticks:
         origin = Fraction(round(start * ticks), ticks)
         shown = tuple(Fraction(round((start + at) * ticks), ticks) - origin for at in shown)
         start = origin
-    firsts = _first_frames(shown, cuts)
+    firsts = [bisect_left(shown, Fraction(cut) - SAME) for cut in cuts]
     if beeps is None:
         beeps = firsts or [len(shown) // 2]
     upright = (height, width) if rotation % 180 else (width, height)
@@ -137,11 +133,11 @@ def paint(
         times=shown,
         duration=shown[-1] + step,
         cuts=tuple(float(shown[first]) for first in firsts),
-        scenes=_scenes(scenes, len(firsts) + 1, upright),
+        scenes=tuple(scenes or _scenes(len(firsts) + 1, upright)),
         codec=codec,
         pix_fmt=pix_fmt,
         start=start,
-        rotation=_quarter_turn(rotation),
+        rotation=rotation,
         sample_aspect_ratio=Fraction(sample_aspect_ratio),
         full_range=full_range or pix_fmt.startswith("yuvj"),
         sound=sound,
@@ -150,14 +146,13 @@ def paint(
         beeps=tuple(
             float(shown[index]) for index in beeps if sound and start + shown[index] >= sound_start
         ),
-        transitions=_crossings(shown, firsts, transitions),
+        transitions=tuple(_crossings(shown, firsts, transitions)),
         flashes=tuple(flashes),
     )
-    _refuse_misplaced_flashes(film)
-    settings = codec_settings(codec, codec_options or {}, open_gop)
+    asked = {k: str(n) for k, n in (("g", gop), ("bf", b_frames)) if n is not None}
     try:
-        write(film, settings, gop, b_frames)
-    except av.error.FFmpegError as error:
+        write(film, codec_settings(codec, {**asked, **(codec_options or {})}, open_gop))
+    except (av.error.FFmpegError, ValueError) as error:
         raise ValueError(
             f"The film {path} could not be painted with {codec}, {pix_fmt}, {width}x{height} "
             f"and sound {sound}: {error}. Choose a codec, pixel format, size and sound that "
@@ -166,124 +161,81 @@ def paint(
     return film
 
 
-def _ticks(
-    path: Path, start: Fraction, times: Sequence[Number] | None, sound_start: Fraction
-) -> int | None:
-    """Ticks per second that the container rounds to, None if it need not round."""
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise ValueError(
-            f"Cannot paint {path}: the suffix '{path.suffix}' stands for no container that the "
-            f"painter supports; use one of {', '.join(SUFFIXES)}."
-        )
-    if suffix == ".avi" and (times or start or sound_start):
-        raise ValueError(
-            f"Cannot paint {path}: AVI stores no timestamps, so times, start and sound_start are "
-            "impossible; use .mp4 or .mkv for them."
-        )
-    return _COARSE.get(suffix)
-
-
 def _times(
     rate: Fraction, seconds: Number | None, times: Sequence[Number] | None
 ) -> tuple[Fraction, ...]:
-    if times is None:
-        count = max(1, round(Fraction(4 if seconds is None else seconds) * rate))
-        return tuple(index / rate for index in range(count))
-    shown = tuple(Fraction(at) for at in times)
-    rising = all(before < after for before, after in pairwise(shown))
-    if seconds is not None or not shown or shown[0] != 0 or not rising:
-        raise ValueError(
-            f"Cannot paint {len(shown)} explicit times with seconds={seconds}: give times that "
-            "begin at 0 and rise, and leave seconds out."
-        )
-    return shown
-
-
-def _first_frames(times: tuple[Fraction, ...], cuts: Sequence[Number]) -> list[int]:
-    firsts = [bisect_left(times, Fraction(cut) - SAME) for cut in cuts]
-    if firsts != sorted(set(firsts)) or any(not 0 < first < len(times) for first in firsts):
-        raise ValueError(
-            f"Cannot paint cuts at {list(map(float, cuts))} s: they must rise, with at least one "
-            f"frame before each and after the last, which is shown at {float(times[-1]):g} s."
-        )
-    return firsts
+    if times is not None:
+        return tuple(Fraction(at) for at in times)
+    count = max(1, round(Fraction(4 if seconds is None else seconds) * rate))
+    return tuple(index / rate for index in range(count))
 
 
 def _crossings(
     times: tuple[Fraction, ...], firsts: Sequence[int], transitions: Sequence[Transition] | None
-) -> tuple[Crossing, ...]:
-    if transitions is None:
-        transitions = [Transition()] * len(firsts)
-    if len(transitions) != len(firsts):
-        raise ValueError(
-            f"{len(transitions)} transitions do not match {len(firsts)} cuts: give one for each "
-            'cut, and Transition("cut") for a hard cut.'
-        )
-    crossings = []
-    earliest = times[0]
-    for first, transition in zip(firsts, transitions, strict=True):
-        half = Fraction(transition.seconds) / 2
-        start, end = times[first] - half, times[first] + half
-        if (half == 0) != (transition.kind == "cut") or half < 0:
-            raise ValueError(
-                f"A {transition.kind} cannot take {float(transition.seconds):g} s: a cut takes "
-                "no time, a dissolve or a fade does."
-            )
-        if start < earliest - SAME or end > times[-1] + SAME:
-            raise ValueError(
-                f"The {transition.kind} of {float(transition.seconds):g} s around "
-                f"{float(times[first]):g} s does not fit: it must begin after "
-                f"{float(earliest):g} s, where the film or the transition before it leaves room, "
-                f"and end by the last frame, at {float(times[-1]):g} s. Make it shorter."
-            )
-        crossings.append(Crossing(transition.kind, float(start), float(end)))
-        earliest = end
-    return tuple(crossings)
+) -> Iterator[Crossing]:
+    hard = [Transition()] * len(firsts)
+    for first, transition in zip(firsts, transitions or hard, strict=True):
+        cut, half = times[first], Fraction(transition.seconds) / 2
+        yield Crossing(transition.kind, float(cut - half), float(cut + half))
 
 
-def _refuse_misplaced_flashes(film: Painting) -> None:
-    changing = {
-        index
-        for frames, crossing in zip(film.changing, film.transitions, strict=True)
-        if crossing.kind != "cut"
-        for index in frames
-    }
-    for flash, frames in zip(film.flashes, film.flashing, strict=True):
-        inside = frames and frames.start >= 0 and frames.stop <= len(film.times)
-        if (
-            not inside
-            or film.scene_of(frames[0]) != film.scene_of(frames[-1])
-            or changing.intersection(frames)
-        ):
-            raise ValueError(
-                f"A flash of {flash.frames} frames at {float(flash.at):g} s does not fit: it takes "
-                "at least one frame, all of them in one scene and outside of transitions."
-            )
+def _scenes(count: int, size: tuple[int, int]) -> Iterator[Scene]:
+    speed = math.hypot(*size)
+    for number in range(count):
+        velocity = (speed * (0.22, -0.3, 0.15)[number % 3], speed * 0.06 * (number % 4))
+        yield Scene(number, velocity, speed * (0.0, 0.05, -0.08)[number % 3])
 
 
-def _scenes(scenes: Sequence[Scene] | None, count: int, size: tuple[int, int]) -> tuple[Scene, ...]:
-    if scenes is None:
-        speed = math.hypot(*size)
-        return tuple(
-            Scene(
-                number,
-                (speed * (0.22, -0.3, 0.15)[number % 3], speed * 0.06 * (number % 4)),
-                speed * (0.0, 0.05, -0.08)[number % 3],
-            )
-            for number in range(count)
-        )
-    if len(scenes) != count:
-        raise ValueError(
-            f"{len(scenes)} scenes do not match {count - 1} cuts: there must be one more scene "
-            "than there are cuts."
-        )
-    return tuple(scenes)
-
-
-def _quarter_turn(rotation: int) -> int:
-    if rotation not in (0, 90, 180, 270):
-        raise ValueError(
-            f"A test film cannot be rotated by {rotation} degrees: use 0, 90, 180 or 270."
-        )
-    return rotation
+def demo_films(folder: str | Path) -> list[Painting]:
+    """The films of ``finecut demo``, to show and to try the cutter on, painted into a folder."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    return [
+        paint(
+            folder / "morning.mp4",
+            width=640,
+            height=360,
+            rate=30,
+            seconds=12,
+            cuts=(3.5, 7.0, 9.2),
+            sound="aac",
+            scenes=(
+                Scene(0, (90, -12), 90, texture=8),
+                Scene(1, (40, 30)),
+                Scene(3, (-110, 40), 120, texture=8),
+                Scene(2, (60, 10), -90, texture=8),
+            ),
+        ),
+        paint(
+            folder / "night.webm",
+            width=480,
+            height=270,
+            rate=24,
+            seconds=10,
+            cuts=(2.75, 6.25),
+            sound="libopus",
+            codec="libvpx-vp9",
+            transitions=(Transition("dissolve", 0.6), Transition()),
+            scenes=(
+                Scene(2, (70, -8), 96, texture=8),
+                Scene(4, (45, 12)),
+                Scene(0, (-80, -15), -72, texture=8),
+            ),
+        ),
+        paint(
+            folder / "desert.mov",
+            width=426,
+            height=240,
+            rate=25,
+            seconds=9,
+            cuts=(2.4, 5.0, 7.6),
+            transitions=(Transition(), Transition("fade", 0.8), Transition()),
+            sound="pcm_s16le",
+            scenes=(
+                Scene(5, (80, 15), 100, texture=8),
+                Scene(1, (-60, 20), 50, texture=8),
+                Scene(3, (50, -30), -100, texture=8),
+                Scene(5, (0, 0)),
+            ),
+        ),
+    ]

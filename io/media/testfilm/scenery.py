@@ -1,18 +1,41 @@
-"""The pictures of painted films: a landscape with a ball for each scene.
+"""Painted films: what is true of them, the number that every frame carries, and their pictures.
 
-:mod:`finecut.io.media.testfilm.paint` makes one :class:`Scenery` per scene and lets it
-draw each frame straight into the planes of a video frame.
+:mod:`finecut.io.media.testfilm.paint` makes one :class:`Scenery` per scene, a landscape with a
+ball, and lets it draw each frame straight into the planes of a video frame.
+
+A painted frame ends in a quiet strip of dark and light cells, one twentieth of the picture high and
+as wide as the picture::
+
+    | light dark | 20 cells: index, highest bit first | 8 cells: checksum | dark dark |
+
+Everything is placed in parts of the width and height, so the strip outlives re-encoding,
+another bit depth or chroma format, the loss of one row or column, and scaling, also by
+different factors in the two directions.  Dark and light are measured on the strip itself,
+so range and contrast do not matter.  The checksum and the end cells, which differ, make a
+strip that is mirrored, upside down or blended from two frames unreadable instead of wrong.
 """
 
-from __future__ import annotations
-
 import math
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
-from typing import cast
+from fractions import Fraction
+from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 
-from finecut.io.media.testfilm.pattern import Array, strip_height, strip_row
+Array: TypeAlias = np.typing.NDArray[Any]
+Number: TypeAlias = Fraction | float | int
+
+INDEX_BITS = 20
+CHECK_BITS = 8
+CELLS = 2 + INDEX_BITS + CHECK_BITS + 2
+LARGEST_INDEX = 2**INDEX_BITS - 1
+# Far enough apart to survive coarse quantisers, yet no hard black and white at the foot of
+# the picture.
+DARK, LIGHT = 44, 196
+
+# A time this close to a frame means that frame: 1/30 as a float is not 1/30.
+SAME = Fraction(1, 1_000_000)
 
 # Sky above, sky at the horizon, far hills, near hills, ball.
 _PALETTES = (
@@ -39,6 +62,135 @@ class Scene:
     texture: float = 0.0
 
 
+@dataclass(frozen=True)
+class Transition:
+    """How one scene becomes the next, in how many seconds, half of them on each side of the cut."""
+
+    kind: Literal["cut", "dissolve", "fade"] = "cut"
+    seconds: Number = 0
+
+
+@dataclass(frozen=True)
+class Flash:
+    """Some frames, from the one shown at a time on, that are nearly white."""
+
+    at: Number
+    frames: int = 2
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """A transition in its place: its picture is the old scene's until start, the new's from end."""
+
+    kind: Literal["cut", "dissolve", "fade"]
+    start: float
+    end: float
+
+    def progress(self, at: Number) -> float:
+        """How far the transition has come at a time, from 0 to 1."""
+        if self.start == self.end:
+            return float(at >= self.start)
+        return min(max((float(at) - self.start) / (self.end - self.start), 0.0), 1.0)
+
+
+@dataclass(frozen=True)
+class Painting:
+    """What is true of a painted film; times in seconds from its first frame."""
+
+    path: str
+    width: int
+    height: int
+    rate: Fraction
+    times: tuple[Fraction, ...]
+    duration: Fraction
+    cuts: tuple[float, ...]
+    scenes: tuple[Scene, ...]
+    codec: str
+    pix_fmt: str
+    start: Fraction = Fraction(0)
+    rotation: int = 0
+    sample_aspect_ratio: Fraction = Fraction(1)
+    full_range: bool = False
+    sound: str | None = None
+    sound_start: Fraction = Fraction(0)
+    sample_rate: int = 48000
+    beeps: tuple[float, ...] = ()
+    #: One for each cut.
+    transitions: tuple[Crossing, ...] = ()
+    flashes: tuple[Flash, ...] = ()
+
+    @property
+    def upright_size(self) -> tuple[int, int]:
+        """Width and height once the picture is turned, before square pixels."""
+        size = (self.width, self.height)
+        return size[::-1] if self.rotation % 180 else size
+
+    def indices_between(self, start: Number, end: Number) -> range:
+        """The frames first shown in [start, end); a microsecond is forgiven at both ends."""
+        first, last = (bisect_left(self.times, Fraction(at) - SAME) for at in (start, end))
+        return range(first, max(first, last))
+
+    @property
+    def scene_starts(self) -> tuple[int, ...]:
+        """The index of each scene's first frame."""
+        return (0, *(bisect_left(self.times, Fraction(cut) - SAME) for cut in self.cuts))
+
+    @property
+    def changing(self) -> tuple[range, ...]:
+        """For each cut the frames that change: those blended or darkened, or the last before it."""
+        return tuple(
+            range(first - 1, first)
+            if crossing.start == crossing.end
+            else range(
+                bisect_right(self.times, Fraction(crossing.start) + SAME),
+                bisect_left(self.times, Fraction(crossing.end) - SAME),
+            )
+            for first, crossing in zip(self.scene_starts[1:], self.transitions, strict=True)
+        )
+
+    @property
+    def flashing(self) -> tuple[range, ...]:
+        """For each flash its frames."""
+        firsts = (bisect_left(self.times, Fraction(flash.at) - SAME) for flash in self.flashes)
+        return tuple(
+            range(first, first + flash.frames)
+            for first, flash in zip(firsts, self.flashes, strict=True)
+        )
+
+
+# ── the number ───────────────────────────────────────────────────────────────────────────────────
+
+
+def strip_height(height: int) -> int:
+    """Rows of the strip in a picture of this height: even, to fit 4:2:0 chroma."""
+    return max(6, 2 * round(height / 40))
+
+
+def checksum(index: int) -> int:
+    """CRC-8 (polynomial 0x07) of the index bits, started so that zero is not all dark."""
+    crc = 0xFF
+    for shift in (16, 8, 0):
+        crc ^= (index >> shift) & 0xFF
+        for _ in range(8):
+            crc = ((crc << 1) ^ 0x07 if crc & 0x80 else crc << 1) & 0xFF
+    return crc
+
+
+def cells(index: int) -> Array:
+    """The strip's cells for an index, left to right: 1 light, 0 dark."""
+    word = (0b10 << (INDEX_BITS + CHECK_BITS)) | (index << CHECK_BITS) | checksum(index)
+    return ((word << 2) >> np.arange(CELLS - 1, -1, -1)) & 1
+
+
+def strip_row(index: int, width: int) -> Array:
+    """One row of the strip as luma values for limited-range video."""
+    levels = np.where(cells(index), LIGHT, DARK).astype(np.uint8)
+    return levels[(2 * np.arange(width) + 1) * CELLS // (2 * width)]
+
+
+# ── the pictures ─────────────────────────────────────────────────────────────────────────────────
+
+
 class Scenery:
     """One scene, made ready so that a frame costs three copies and a small blend."""
 
@@ -63,8 +215,10 @@ class Scenery:
         alphas = [alpha[::step, ::step] for step in self.steps]
         # 8-bit fixed point: background * (256 - alpha) + colour * alpha.
         self.keep = [256 - a for a in alphas]
-        painted = zip(self._planes(ball), alphas, strict=True)
-        self.ball = [plane.astype(np.uint16) * alpha for plane, alpha in painted]
+        self.ball = [
+            plane.astype(np.uint16) * alpha
+            for plane, alpha in zip(self._planes(ball), alphas, strict=True)
+        ]
 
     def draw(self, planes: list[Array], index: int, seconds: float) -> None:
         """Draw the frame of this index, this many seconds after the scene's first."""

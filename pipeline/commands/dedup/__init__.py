@@ -112,8 +112,7 @@ class FindDuplicates(DatasetCommand[DedupOptions, "tuple[Deduping, Deduped]"]):
         return self.options.dataset, self.options.into
 
     def troubles(self, result: tuple[Deduping, Deduped]) -> Iterator[str]:
-        _, deduped = result
-        yield from (f"finecut: left out: {trouble}" for trouble in deduped.troubles)
+        yield from (f"finecut: left out: {trouble}" for trouble in result[1].troubles)
 
     def tell(self, result: tuple[Deduping, Deduped], seconds: float) -> list[str]:
         from finecut.pipeline.commands.dedup.work import final_words

@@ -1,26 +1,39 @@
 """The work of ``finecut dedup``: planned, withdrawn, found, and read back."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from typing import Final
 
-import apache_beam as beam
 import pyarrow as pa
 
+from finecut.io.dataset.output import NoDataset, Output
 from finecut.io.errors import RunError, UserError
-from finecut.io.layout import GROUPS
+from finecut.io.layout import DEDUP, GROUPS, Layout
 from finecut.io.storage import files as shelf
-from finecut.pipeline.at_work import occupying
-from finecut.pipeline.cli.outlets import shown
-from finecut.pipeline.commands.dedup import FindDuplicates
-from finecut.pipeline.commands.dedup.plan import planned
+from finecut.io.storage.fence import LeadsOutside, refuse_outside
+from finecut.io.tables.parquet import facts_of, tables_in
+from finecut.pipeline.at_work import occupying, refuse_unknown_store, shelf_in
+from finecut.pipeline.cli.outlets import lines_of, shown
+from finecut.pipeline.commands.dedup import DedupOptions, FindDuplicates
 from finecut.pipeline.disk import refusal
+from finecut.pipeline.options import OptionError
+from finecut.transforms.dedup.clusters import Clustering
 from finecut.transforms.dedup.duplicates import Dedup
-from finecut.transforms.dedup.folder import SUMMARY, UNSEEN, Deduped, Deduping, summary_of
-from finecut.transforms.dedup.reuse import forget, withdraw
+from finecut.transforms.dedup.folder import (
+    STATE,
+    SUMMARY,
+    UNSEEN,
+    Deduped,
+    Deduping,
+    digest_of,
+    foreign_in,
+    forget,
+    reusing,
+    summary_of,
+    withdraw,
+)
+from finecut.transforms.option import LITE
+from finecut.transforms.registry import is_dataset_folder
 
 STAY: Final = {
     "hard": "least typical ones",
@@ -39,7 +52,7 @@ def dedup(command: FindDuplicates) -> tuple[Deduping, Deduped]:
         command.showing(progress_line),
     ):
         withdraw(deduping)
-        command.run_pipeline(partial(_build, deduping), own)
+        command.run_pipeline(lambda pipeline: pipeline | "Dedup" >> Dedup(deduping), own)
         unseen = shelf.read_if_there(f"{own.staging}/{UNSEEN}")
     if unseen is not None:
         raise _nothing_seen(deduping, int(unseen))
@@ -71,50 +84,44 @@ def _nothing_seen(deduping: Deduping, pairs: int) -> RunError:
     )
 
 
-def _build(deduping: Deduping, pipeline: beam.Pipeline) -> None:
-    _ = pipeline | "Dedup" >> Dedup(deduping)
-
-
 # ── words ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 def final_words(deduping: Deduping, deduped: Deduped, seconds: float) -> list[str]:
     """A short table for people."""
-    d, facts = deduped, dict(deduping.told)
+    d, facts, root = deduped, dict(deduping.told), deduping.clustering.own.root
     pointless = f" ({d.pointless} more have no direction)" if d.pointless else ""
-    lines = [
-        f"vectors  {d.items} of {facts['vectors_of']}{pointless}, in {d.clusters} clusters",
-        f"pairs    {d.pairs} with a cosine of at least {1 - d.eps:g} (--eps {d.eps:g})",
-    ]
-    if deduping.clips is not None:
-        unseen = f", {d.unseen} could not be compared" if d.unseen else ""
-        lines.append(f"pictures {d.compared} pairs compared, {d.same} are duplicates{unseen}")
-    else:
+    unseen = f", {d.unseen} could not be compared" if d.unseen else ""
+    pictures = f"{d.compared} pairs compared, {d.same} are duplicates{unseen}"
+    if deduping.clips is None:
         why = facts.get("why_not", "")
-        lines.append(f"pictures not compared ({why}): vectors alone decided, with --eps {d.eps:g}")
-    lines.append(
-        f"groups   {d.groups}; the {STAY[facts['which_to_keep']]} of each stay; {d.removed} of "
-        f"{d.items} clips to remove{_saved(d.seconds)}"
-    )
-    if d.carried:
-        lines.append(f"carried  {d.carried} that have been rejected as duplicates meanwhile")
-    if d.released:
-        lines.append(
-            f"released {d.released} that were rejected as duplicates of clips that a rule now "
-            "rejects: finecut refilter --drop brings them back"
-        )
+        pictures = f"not compared ({why}): vectors alone decided, with --eps {d.eps:g}"
+    saved = "" if d.seconds is None else f", {d.seconds:.1f} s of video"
     reused = "; the clusters and pairs of the last run were used again" if deduping.again else ""
-    lines += ["", f"{seconds:.1f} s{reused}", f"groups: {deduping.path(GROUPS)}"]
-    listed = d.path if "://" in d.path else deduping.path(d.path)
-    lines.append(f"list of duplicates: {listed}")
-    if d.removed:
-        root = deduping.clustering.own.root
-        lines.append(f"to leave them out: finecut curate … --drop {root}, or finecut shard --drop")
+    lines = lines_of(
+        [
+            f"vectors  {d.items} of {facts['vectors_of']}{pointless}, in {d.clusters} clusters",
+            f"pairs    {d.pairs} with a cosine of at least {1 - d.eps:g} (--eps {d.eps:g})",
+            f"pictures {pictures}",
+            f"groups   {d.groups}; the {STAY[facts['which_to_keep']]} of each stay; {d.removed} of "
+            f"{d.items} clips to remove{saved}",
+            (d.carried, f"carried  {d.carried} that have been rejected as duplicates meanwhile"),
+            (
+                d.released,
+                f"released {d.released} that were rejected as duplicates of clips that a rule now "
+                "rejects: finecut refilter --drop brings them back",
+            ),
+            "",
+            f"{seconds:.1f} s{reused}",
+            f"groups: {deduping.path(GROUPS)}",
+            f"list of duplicates: {d.path if '://' in d.path else deduping.path(d.path)}",
+            (
+                d.removed,
+                f"to leave them out: finecut curate … --drop {root}, or finecut shard --drop",
+            ),
+        ]
+    )
     return [shown(line) for line in lines]
-
-
-def _saved(seconds: float | None) -> str:
-    return "" if seconds is None else f", {seconds:.1f} s of video"
 
 
 def progress_line(counts: Mapping[str, int], _seconds: float, ended: bool) -> str:
@@ -126,14 +133,157 @@ def progress_line(counts: Mapping[str, int], _seconds: float, ended: bool) -> st
     if ended:
         return "done"
     if asked := counts.get("pairs to compare", 0):
-        if not counts.get("pairs compared"):
-            return f"sampling   {counts.get('clips looked at', 0)} clips of {asked} close pairs"
-        return f"comparing  {counts['pairs compared']} of {asked} close pairs"
+        compared, seen = counts.get("pairs compared"), counts.get("clips looked at", 0)
+        so_far = f"comparing  {compared}" if compared else f"sampling   {seen} clips"
+        return f"{so_far} of {asked} close pairs"
     if ranked := counts.get("clusters ranked", 0):
         return f"ranking    {ranked} clusters"
     if pieces := counts.get("pieces", 0):
         done = counts.get("pieces compared", 0)
         return f"comparing  {counts.get('vectors compared', 0)} vectors, {done} of {pieces} pieces"
-    if laid := counts.get("vectors laid down", 0):
-        return f"clustering {laid} vectors"
-    return "reading    vectors"
+    laid = counts.get("vectors laid down", 0)
+    return f"clustering {laid} vectors" if laid else "reading    vectors"
+
+
+# ── planning ──────────────────────────────────────────────────────────────────────────────────────
+
+#: How far apart duplicates may be when their pictures are compared as well, and when only vectors
+#: decide. The first line was measured; the others are careful guesses.
+EPS: Final = {LITE: (0.3, 0.1)}
+OTHER_EPS: Final = (0.2, 0.05)
+#: Pairs of a lower cosine are not kept, so no larger eps comes without comparing again.
+FLOOR: Final = 0.7
+
+
+def planned(command: FindDuplicates) -> Deduping:
+    """What every step has to know, after reading what lies there."""
+    options = command.options
+    refuse_unknown_store(options.dataset, "DATASET")
+    output = _output(options)
+    layout = Layout(shelf.absolute(options.dataset)) if output is None else output.layout
+    folder, algorithm = _tables(options, None if options.embeddings else output)
+    _check_into(options, layout, folder)
+    tables = tables_in(folder)
+    if not tables:
+        raise NoDataset(
+            f"{folder} contains no .parquet files: give the folder that contains the tables of "
+            "vectors, with the columns id and embedding"
+        )
+    facts = _facts(tables[0])
+    root = shelf.absolute(options.into or layout.dedup())
+    _refuse_foreign(root)
+    confirms = not options.no_confirm and shelf.exists(layout.clips())
+    usual = usual_eps(facts.get("algorithm", algorithm or ""), confirms)
+    eps = usual if options.eps is None else options.eps
+    clustering = Clustering(
+        shelf_in(root, command.fence),
+        folder,
+        clusters=options.clusters or None,
+        probes=options.probes,
+        floor=min(FLOOR, 1 - eps),
+        keep=options.which_to_keep,
+        seed=options.seed,
+        facts=tuple(sorted(facts.items())),
+    )
+    notes = {
+        "vectors_of": algorithm or folder,
+        **facts,
+        "which_to_keep": options.which_to_keep,
+        "seed": str(options.seed),
+        "probes": str(options.probes),
+        "floor": f"{clustering.floor:g}",
+        "confirmed_by_pictures": "yes" if confirms else "no",
+    }
+    if not confirms:
+        notes["why_not"] = "--no-confirm" if options.no_confirm else "the dataset has no clips/"
+    return reusing(
+        Deduping(
+            clustering,
+            eps,
+            clips=layout if confirms else None,
+            dataset=None if output is None else layout,
+            digest=digest_of(tables, clustering),
+            told=tuple(sorted(notes.items())),
+        )
+    )
+
+
+def _output(options: DedupOptions) -> Output | None:
+    """What lies there; vectors that are named need no output around them."""
+    try:
+        return Output.at(options.dataset)
+    except NoDataset:
+        if options.embeddings:
+            return None
+        raise
+
+
+def _refuse_foreign(root: str) -> None:
+    """What another program wrote under the same names is not replaced; and the usual folder is not
+    one that the user named: what it leads to is somebody else's.
+    """
+    try:
+        refuse_outside(root)
+    except LeadsOutside as error:
+        raise OptionError(str(error)) from error
+    if name := foreign_in(root):
+        raise OptionError(
+            f"{root} contains {name}, but no {STATE}: finecut dedup did not write it, and would "
+            "have to replace it. Give --into with a new or empty folder"
+        )
+
+
+def _check_into(options: DedupOptions, layout: Layout, tables: str) -> None:
+    """Refuse a folder that holds what is read: a list among vectors would be one of them."""
+    if not options.into:
+        return
+    into, root, tables = map(shelf.identity, (shelf.absolute(options.into), layout.root, tables))
+    name = into.removeprefix(f"{root}/").partition("/")[0]
+    own = name != DEDUP and is_dataset_folder(name)
+    if into == root or own or f"{into}/".startswith(f"{tables}/"):
+        raise OptionError(
+            f"--into {options.into} is the dataset, or one of the folders that hold what it is "
+            f"made of, and finecut dedup writes tables of its own: write another folder, or leave "
+            f"it out ({layout.dedup()})"
+        )
+
+
+def usual_eps(algorithm: str, confirms: bool) -> float:
+    """How far apart duplicates of these vectors may be, if nobody says.
+
+    >>> usual_eps("efficientnet-lite0", confirms=True), usual_eps("cosmos-embed1-224p", False)
+    (0.3, 0.05)
+    """
+    confirmed, believed = EPS.get(algorithm, OTHER_EPS)
+    return confirmed if confirms else believed
+
+
+def _tables(options: DedupOptions, output: Output | None) -> tuple[str, str | None]:
+    """The folder of tables, and whose vectors they hold if the folder's name says so."""
+    if output is None:
+        return shelf.absolute(options.embeddings), None
+    found = output.algorithms()
+    if not found:
+        raise NoDataset(
+            f"{output.root} contains no vectors: finecut curate writes them, unless it gets "
+            "--no-generate-embeddings. Or give --embeddings FOLDER with a folder of vector tables"
+        )
+    wanted = options.algorithm or (found[0] if len(found) == 1 else None)
+    if wanted is None:
+        raise OptionError(
+            f"there are vectors of {', '.join(found)}: choose one of them with --algorithm"
+        )
+    folder = output.layout.embeddings_parquet(wanted)
+    if folder not in {output.layout.embeddings_parquet(name) for name in found}:
+        raise OptionError(
+            f"there are no vectors of --algorithm {wanted} here: give one of {', '.join(found)}"
+        )
+    return folder, wanted
+
+
+def _facts(table: str) -> dict[str, str]:
+    data = shelf.read(table)
+    try:
+        return facts_of(data)
+    except (pa.ArrowException, OSError):
+        return {}  # said when all tables are read

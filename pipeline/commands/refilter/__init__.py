@@ -23,8 +23,10 @@ def as_made(name: str, text: str | None = None) -> Any:
     ``text`` stands instead of the sentence there.
     """
     [f] = [f for f in fields(Options) if f.name == name]
-    metadata = {**f.metadata, "shown": "unchanged", "text": text or f.metadata["text"]}
-    return field(default=() if isinstance(f.default, tuple) else None, metadata=metadata)
+    return field(
+        default=() if isinstance(f.default, tuple) else None,
+        metadata={**f.metadata, "shown": "unchanged", "text": text or f.metadata["text"]},
+    )
 
 
 @dataclass(frozen=True)
@@ -86,12 +88,12 @@ class RefilterOptions(_StepChoices):
                 parse_rule(text, own=True)
             except ValueError as error:
                 yield f"--keep {error}"
-        for step in STEPS:
-            if getattr(self, f"{step.name}_filter", None) == DISABLE:
-                yield (
-                    f"--{step.name}-filter {DISABLE} would discard the measured scores: give "
-                    f"{SCORE_ONLY}, which rejects nothing"
-                )
+        yield from (
+            f"--{step.name}-filter {DISABLE} would discard the measured scores: give "
+            f"{SCORE_ONLY}, which rejects nothing"
+            for step in STEPS
+            if getattr(self, f"{step.name}_filter", None) == DISABLE
+        )
 
 
 class Refilter(DatasetCommand[RefilterOptions, "Done"]):
@@ -112,7 +114,7 @@ class Refilter(DatasetCommand[RefilterOptions, "Done"]):
     does = "finecut.pipeline.commands.refilter.work:refilter_dataset"
 
     def tell(self, result: Done, _seconds: float) -> Iterator[str]:
-        from finecut.pipeline.commands.refilter.words import final_words
+        from finecut.pipeline.commands.refilter.work import final_words
 
         yield final_words(result)
 

@@ -7,8 +7,6 @@ The new configuration is that of ``finecut curate`` with the new options. So cur
 refiltered, and does again what could not be (see :mod:`finecut.transforms.refilter.judging`).
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
@@ -17,20 +15,26 @@ from typing import Any, Final, NamedTuple
 from finecut.io.dataset.output import NoDataset, Output
 from finecut.io.layout import Layout
 from finecut.io.storage import files as shelf
+from finecut.io.storage.fence import Fence
 from finecut.io.storage.json_documents import BadDocument, read_json, usable_json
+from finecut.io.storage.publishing import Shelf
 from finecut.io.tables.drops import DropsError
 from finecut.pipeline.cli.outlets import shown
 from finecut.pipeline.commands.base import DatasetOptions
 from finecut.pipeline.commands.refilter import RefilterOptions
-from finecut.pipeline.custom_steps.steps import custom_steps
+from finecut.pipeline.custom_steps import custom_steps
 from finecut.pipeline.options import OptionError, Options, default_of, option_fields
 from finecut.pipeline.planning import FORM, digest_of, dropping_of
 from finecut.transforms.filter.rules import parse_rule
 from finecut.transforms.option import ENABLE, ENABLED, SCORE_ONLY
+from finecut.transforms.refilter.judging import Refiltering
+from finecut.transforms.refilter.rewriting import Stage
 from finecut.transforms.refilter.yields import Yields
 from finecut.transforms.registry import IN_CUT, ON_FRAMES, STEPS
+from finecut.transforms.step import CUT, JUDGED, SCORED
 from finecut.transforms.verify.checks.shapes import RUN, misfit
 from finecut.transforms.write.documents import CONFIGURATION
+from finecut.transforms.write.writing import Writing
 
 Facts = Mapping[str, str | int | None]
 
@@ -80,14 +84,17 @@ class Run(NamedTuple):
 
 def runs_of(layout: Layout) -> Iterator[Run]:
     """The newest first."""
-    folders = sorted(shelf.folders_in(layout.runs()), reverse=True)[:MOST_RUNS]
-    for folder in folders:
+    for folder in sorted(shelf.folders_in(layout.runs()), reverse=True)[:MOST_RUNS]:
         name = folder.rsplit("/", 1)[-1]
         summary = _document_at(layout.run_summary(name))
         document = summary or _document_at(layout.run_begun(name))
         if document is not None:
-            allowed = document.get(ALLOWED) is True
-            yield Run(name.partition("-")[0], summary is not None, _made(document), allowed)
+            yield Run(
+                name.partition("-")[0],
+                ended=summary is not None,
+                made=_made(document),
+                allowed=document.get(ALLOWED) is True,
+            )
 
 
 def _document_at(path: str) -> dict[str, Any] | None:
@@ -128,9 +135,9 @@ def base_of(output: Output, runs: Sequence[Run]) -> Made:
     """How the output was made, as the newest run says that came to its end."""
     finished = [run for run in runs if run.ended]
     there = shelf.exists(output.layout.processed_videos())
-    documents = filter(None, map(usable_json, output.videos() if there else ()))
-    first = next(documents, None)
-    configuration = "" if first is None else first.get(CONFIGURATION)
+    configuration = next(
+        filter(None, map(usable_json, output.videos() if there else ())), {CONFIGURATION: ""}
+    ).get(CONFIGURATION)
     if not finished:
         raise NoDataset(f"{output.root} {_nobody_knows(configuration)}")
     # Of runs that began in the same second, what there is tells which was the last.
@@ -239,4 +246,59 @@ def _other_list(options: Options, why: str) -> OptionError:
     return OptionError(
         f"the output was made with --drop {lists}, and {why}: give --drop {lists} to use it as "
         "it is now, another list, or --drop '' for none"
+    )
+
+
+# ── judging again ─────────────────────────────────────────────────────────────────────────────────
+
+
+def refiltering_of(root: str, run: str, new: Made, runs: Sequence[Run]) -> Refiltering:
+    options = new.options
+    layout = Layout(root, options.shard_prefix)
+    return Refiltering(
+        Writing(
+            layout,
+            Shelf(root, layout.staging_of(run), Fence((root,))),
+            upload_clips=not options.no_upload_clips,
+            threads=options.write_threads,
+            configuration=new.configuration,
+            facts=new.facts,
+        ),
+        tuple(_stages(options)),
+        dropping_of(options),
+        frozenset(
+            run.made.configuration for run in runs if run.made and _differs_in_rules(run.made, new)
+        ),
+        previews=options.generate_previews,
+        made=tuple(
+            (step.gives, step.of_windows)
+            for step in sorted(options.making, key=lambda step: not step.has_model)
+            if step.gives
+        ),
+        unordered=options.cuts is not None,
+    )
+
+
+def _stages(options: Options) -> Iterator[Stage]:
+    """Who judges, in the order of curation."""
+    rules, own = options.rules, custom_steps(options)
+
+    def custom(place: str) -> Iterator[Stage]:
+        return (Stage(s.name, s.rules, s.scores) for s in own if s.place == place)
+
+    yield from custom(CUT)
+    yield Stage("", tuple(rule for family in IN_CUT for rule in rules[family]))
+    yield from custom(JUDGED)
+    yield from (Stage(name, rules[name]) for name in ON_FRAMES if options.measures(name))
+    yield from custom(SCORED)
+
+
+def _differs_in_rules(made: Made, new: Made) -> bool:
+    """Whether nothing else is between the two, so that the same was measured."""
+    choices: dict[str, Any] = {name: getattr(new.options, name) for name in CHOICES}
+    facts = {name: value for name, value in made.facts.items() if name != "drop"}
+    if "drop" in new.facts:
+        facts["drop"] = new.facts["drop"]
+    return (digest_of(replace(made.options, **choices), facts) == new.configuration) and all(
+        made.options.measures(f) == new.options.measures(f) for f in FAMILIES
     )

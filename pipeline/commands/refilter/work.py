@@ -5,15 +5,14 @@
 With ``--dry-run`` it ends with the table.
 """
 
-from __future__ import annotations
-
 import itertools
 import posixpath
+import shlex
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, replace
+from typing import Final
 
 import apache_beam as beam
 
@@ -23,6 +22,8 @@ from finecut.io.records import CODING, Source, Summary, from_json, to_json
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
 from finecut.pipeline.at_work import occupying, tray
+from finecut.pipeline.beam_options import words_of
+from finecut.pipeline.cli.outlets import lines_of
 from finecut.pipeline.commands.refilter import Refilter
 from finecut.pipeline.commands.refilter.made import (
     ALLOWED,
@@ -30,15 +31,18 @@ from finecut.pipeline.commands.refilter.made import (
     Made,
     Run,
     base_of,
+    refiltering_of,
     renewed,
     runs_of,
 )
-from finecut.pipeline.commands.refilter.plan import refiltering_of
-from finecut.pipeline.commands.refilter.words import table
 from finecut.pipeline.commands.report.work import FOLDER, PAGE, report_of_run
-from finecut.pipeline.options import OptionError
-from finecut.pipeline.run_document import given as given_options
-from finecut.pipeline.run_document import run_document, run_name
+from finecut.pipeline.keeping import given as given_options
+from finecut.pipeline.keeping import run_document, run_name
+from finecut.pipeline.options import OptionError, Options
+from finecut.pipeline.planning import dropping_of
+from finecut.transforms.dedup.keepers import bereft_words
+from finecut.transforms.filter.clips import ids_of
+from finecut.transforms.filter.rules import Rule
 from finecut.transforms.refilter.changing import (
     REFILTERED,
     UNCHANGED,
@@ -49,7 +53,7 @@ from finecut.transforms.refilter.changing import (
     refilter,
 )
 from finecut.transforms.refilter.judging import Refiltering
-from finecut.transforms.refilter.yields import KEPT, Amount, Yields
+from finecut.transforms.refilter.yields import KEPT, Amount, Yields, curve
 from finecut.transforms.write.documents import serialise
 
 #: What only models make again.
@@ -91,17 +95,15 @@ def refilter_dataset(command: Refilter) -> Done:
 def _foreseen(command: Refilter, refiltering: Refiltering, videos: Sequence[str]) -> Yields:
     """What would come of it, which is shown before anything is done."""
     foreseen = _each(command, refiltering, videos, foresee)
-    rules = [rule for stage in refiltering.stages for rule in stage.rules]
-    command.say(table(foreseen, rules))
+    command.say(table(foreseen, [rule for stage in refiltering.stages for rule in stage.rules]))
     return foreseen
 
 
 def _was_allowed(runs: Sequence[Run], new: Made) -> bool:
     """Whether a run that was killed before it came to its end had the permission to do the same."""
-    killed = itertools.takewhile(lambda run: not run.ended, runs)
     return any(
         run.allowed and run.made is not None and run.made.configuration == new.configuration
-        for run in killed
+        for run in itertools.takewhile(lambda run: not run.ended, runs)
     )
 
 
@@ -123,7 +125,13 @@ def _do(work: Callable[[], Yields], new: Made, refiltering: Refiltering, allowed
     own, layout = refiltering.writing.shelf, refiltering.layout
     since = time.monotonic(), time.time()
     begun = layout.run_begun(run_name(since[1], own.staging))
-    own.write(begun, serialise({**_told(new), ALLOWED: allowed}))
+    told = {
+        "command": "refilter",
+        "options": given_options(new.options),
+        "configuration": {"digest": new.configuration, **new.facts},
+        ALLOWED: allowed,
+    }
+    own.write(begun, serialise(told))
     done = work()
     _forget_models(layout, own)
     if done.videos.get(REFILTERED) or done.videos.get(UNCHANGED):
@@ -136,9 +144,9 @@ def _forget_models(layout: Layout, own: Shelf) -> None:
     """Take back whose vectors lie here where none are left: then any model's may."""
     for note in shelf.files_in(posixpath.dirname(layout.embedding_facts(""))):
         folder = f"{layout.root}/{posixpath.basename(note).removesuffix(JSON)}"
-        held = ((folder, ".pickle"), (f"{folder}_parquet", ".parquet"))
         if note.endswith(f"_embd{JSON}") and all(
-            shelf.some_file_in(place, ending) is None for place, ending in held
+            shelf.some_file_in(place, ending) is None
+            for place, ending in ((folder, ".pickle"), (f"{folder}_parquet", ".parquet"))
         ):
             own.remove(note)
 
@@ -146,22 +154,20 @@ def _forget_models(layout: Layout, own: Shelf) -> None:
 def _videos(output: Output) -> tuple[list[str], list[str]]:
     """All videos, by their paths below the input; and those that somebody was working on."""
     layout = output.layout
-    finished: list[str] = []
-    if shelf.exists(layout.processed_videos()):
-        finished = _below(layout.processed_videos(), output.videos())
-    noted: list[str] = []
-    if shelf.exists(layout.open_videos()):
-        noted = _below(layout.open_videos(), shelf.files_below(layout.open_videos()))
+    finished = _below(layout.processed_videos(), lambda _: output.videos())
+    noted = _below(layout.open_videos(), shelf.files_below)
     return sorted({*finished, *noted}), noted
 
 
-def _below(folder: str, paths: Iterable[str]) -> list[str]:
-    return [path[len(folder) + 1 :].removesuffix(JSON) for path in paths]
+def _below(folder: str, listed: Callable[[str], Iterable[str]]) -> list[str]:
+    return [
+        path[len(folder) + 1 :].removesuffix(JSON)
+        for path in (listed(folder) if shelf.exists(folder) else ())
+    ]
 
 
 def _each(command: Refilter, refiltering: Refiltering, videos: Sequence[str], work: Work) -> Yields:
     """What comes of all videos when this is done to each."""
-    sources = [Source(uri="", name=video, relative=video) for video in videos]
     own = refiltering.writing.shelf
     with tray(own, command.in_process) as reports:
         path = f"{reports.root}/yields.json"
@@ -169,7 +175,8 @@ def _each(command: Refilter, refiltering: Refiltering, videos: Sequence[str], wo
         def build(pipeline: beam.Pipeline) -> None:
             _ = (
                 pipeline
-                | "Videos" >> beam.Create(sources)
+                | "Videos"
+                >> beam.Create([Source(uri="", name=video, relative=video) for video in videos])
                 | "Refilter" >> EachVideo(work, refiltering)
                 | "Tell" >> beam.Map(lambda sum: reports.write(path, to_json(sum).encode(*CODING)))
             )
@@ -180,57 +187,43 @@ def _each(command: Refilter, refiltering: Refiltering, videos: Sequence[str], wo
     return from_json(Yields, data.decode(*CODING))
 
 
-def _told(new: Made) -> dict[str, Any]:
-    """What other runs have to know of this one, should it be killed."""
-    return {
-        "command": "refilter",
-        "options": given_options(new.options),
-        "configuration": {"digest": new.configuration, **new.facts},
-    }
-
-
 def _write_down(
     done: Yields, new: Made, refiltering: Refiltering, since: tuple[float, float]
 ) -> None:
     """Keep what was done, as curation does. From now on this is how the output was made."""
     began, started = since
-    writing = refiltering.writing
-    counts, seconds = _parts(done.then)
-    videos = done.videos
+    writing, videos = refiltering.writing, done.videos
+    rejected = {name: amount for name, amount in sorted(done.then.items()) if name != KEPT}
+    kept = done.then.get(KEPT, Amount())
     summary = Summary(
         videos_found=sum(videos.values()) + done.num_failures,
         videos_done=videos.get(REFILTERED, 0),
         videos_skipped=videos.get(UNCHANGED, 0) + videos.get(UNTOUCHED, 0),
         videos_failed=done.num_failures,
         shots_planned=done.clips,
-        shots_kept=done.then.get(KEPT, Amount()).clips,
-        shots_rejected=sum(counts.values()),
+        shots_kept=kept.clips,
+        shots_rejected=sum(amount.clips for amount in rejected.values()),
         shots_failed=done.clips_untouched + done.clips_failed,
-        seconds_kept=done.then.get(KEPT, Amount()).seconds,
+        seconds_kept=kept.seconds,
         seconds_cut=sum(amount.seconds for amount in done.then.values()),
-        rejected_by=counts,
-        seconds_rejected=seconds,
+        rejected_by={name: amount.clips for name, amount in rejected.items()},
+        seconds_rejected={name: amount.seconds for name, amount in rejected.items()},
         failures=done.failures[:NAMED],
         num_failures=done.num_failures,
     )
-    took = time.monotonic() - began
-    document = run_document(new.options, summary, took, stats={}, started=started, writing=writing)
-    before = {name or "kept": asdict(amount) for name, amount in sorted(done.now.items())}
+    document = run_document(
+        new.options, summary, time.monotonic() - began, stats={}, started=started, writing=writing
+    )
     document |= {
         "command": "refilter",
-        "before": before,
+        "before": {name or "kept": asdict(amount) for name, amount in sorted(done.now.items())},
         "lost": dict(done.losing),
         "untouched": [asdict(untouched) for untouched in done.untouched],
         "failures": [asdict(failure) for failure in done.failures],
     }
-    path = writing.layout.run_summary(run_name(started, writing.shelf.staging))
-    writing.shelf.write(path, serialise(document))
-
-
-def _parts(amounts: Mapping[str, Amount]) -> tuple[dict[str, int], dict[str, float]]:
-    rejected = {name: amount for name, amount in sorted(amounts.items()) if name != KEPT}
-    clips = {name: amount.clips for name, amount in rejected.items()}
-    return clips, {name: amount.seconds for name, amount in rejected.items()}
+    writing.shelf.write(
+        writing.layout.run_summary(run_name(started, writing.shelf.staging)), serialise(document)
+    )
 
 
 def _renew_page(command: Refilter, refiltering: Refiltering) -> None:
@@ -238,3 +231,90 @@ def _renew_page(command: Refilter, refiltering: Refiltering) -> None:
     layout = refiltering.layout
     if command.ends_with_us and shelf.exists(f"{layout.root}/{FOLDER}/{PAGE}"):
         command.say(report_of_run(layout, refiltering.writing.shelf))
+
+
+#: Names that are printed; all are in the run's document.
+SHOWN: Final = 10
+
+
+def table(yields: Yields, rules: Sequence[Rule]) -> str:
+    """What is kept and what each rule rejects, now and then; and what other limits would do."""
+    names = [KEPT, *dict.fromkeys(rule.name for rule in rules)]
+    names += sorted({*yields.now, *yields.then} - {*names})
+    rows = [f"{'':<28}{'now':>24}{'then':>24}"]
+    for name in names:
+        now, then = (amounts.get(name, Amount()) for amounts in (yields.now, yields.then))
+        rows.append(f"{name or 'kept':<28}{_amount(now):>24}{_amount(then):>24}")
+    others = yields.clips_untouched + yields.clips_failed
+    lost = ", ".join(f"{number} {what}" for what, number in sorted(yields.losing.items()))
+    rows += lines_of(
+        [
+            (others, f"{'not touched':<28}{f'{others} clips':>24}{f'{others} clips':>24}"),
+            # Several rules may speak of one score.
+            *dict.fromkeys(filter(None, (_curve(yields, rule) for rule in rules))),
+            (
+                lost,
+                f"lost with the clips that are now rejected: {lost} (only curate can make them "
+                "again)",
+            ),
+        ]
+    )
+    return "\n".join(rows)
+
+
+def _curve(yields: Yields, rule: Rule) -> str:
+    points = curve(yields.sample, rule)
+    parts = ", ".join(f"{part:.0%} at {limit:.4g}" for limit, part in points)
+    return f"{rule.score} {rule.comparison} alone would keep {parts}" if points else ""
+
+
+def _amount(amount: Amount) -> str:
+    return f"{amount.clips} clips {amount.seconds:.1f} s"
+
+
+def final_words(done: Done) -> str:
+    """What was done to how many videos, and how to finish the others."""
+    yields = done.yields
+    videos, listed, failed = yields.videos, yields.untouched[:SHOWN], yields.failures[:SHOWN]
+    would = "would be " if done.foreseen else ""
+    found = sum(videos.values()) + yields.num_failures
+    others = videos.get(UNTOUCHED, 0) + yields.num_failures
+    more = others - len(listed) - len(failed)
+    command = shlex.join(["finecut", "curate", *words_for_curate(done.new.options)])
+    lines = lines_of(
+        [
+            f"videos   {found} found = {videos.get(REFILTERED, 0)} {would}refiltered"
+            f" + {videos.get(UNCHANGED, 0)} unchanged + {videos.get(UNTOUCHED, 0)} not touched"
+            f" + {yields.num_failures} failed",
+            f"clips    {yields.clips} found = {sum(a.clips for a in yields.then.values())} judged"
+            f" + {yields.clips_untouched} not touched + {yields.clips_failed} failed",
+            *(f"  {one.video}: {one.why}" for one in listed),
+            *(f"  {one.source.relative}: {one.message}" for one in failed),
+            *_of_lists(yields, done.new.options),
+            (more, f"  … and {more} more"),
+            (others, "\nthis command processes exactly these videos again and skips the others:"),
+            (others, f"  {command}"),
+        ]
+    )
+    return "\n".join(lines)
+
+
+def words_for_curate(options: Options) -> list[str]:
+    """What to tell curation, wherever it is started."""
+    return words_of(
+        replace(
+            options,
+            input=tuple(map(shelf.absolute, options.input)),
+            output=shelf.absolute(options.output),
+            quiet=False,
+            verbose=False,
+        )
+    )
+
+
+def _of_lists(yields: Yields, options: Options) -> list[str]:
+    lines, dropping = bereft_words(yields.bereft), dropping_of(options)
+    if dropping is not None and not yields.on_lists:
+        of = "among the clips that were judged" if yields.clips_untouched else "in the dataset"
+        lines.append(f"{len(ids_of(dropping))} ids on the lists, but none of them is {of}")
+    return lines

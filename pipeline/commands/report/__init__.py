@@ -1,16 +1,11 @@
 """``finecut report``: an output as a page to look at, without a server and without network."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import ClassVar, Final, NamedTuple
 
 from finecut.pipeline.commands.base import DATA, DatasetCommand, DatasetOptions, Page
 from finecut.transforms.option import MOST_WORKERS, RUN, option
-
-if TYPE_CHECKING:
-    from finecut.pipeline.commands.report.work import Made
 
 #: Bad documents that are named.
 SHOWN_BAD: Final = 20
@@ -64,7 +59,17 @@ class ReportOptions(DatasetOptions):
             )
 
 
-class Report(DatasetCommand[ReportOptions, "Made"]):
+class Made(NamedTuple):
+    """A page that was made: where it lies, of how many clips, and what could not be read."""
+
+    path: str
+    clips: int
+    unreadable: int
+    #: What is wrong with documents that are there and cannot be used.
+    bad: tuple[str, ...] = ()
+
+
+class Report(DatasetCommand[ReportOptions, Made]):
     name = "report"
     page = Page(
         "Write a page about a dataset for any browser: clips, source videos, scores, failures.",
@@ -87,15 +92,10 @@ class Report(DatasetCommand[ReportOptions, "Made"]):
                 f"finecut: {result.unreadable} clip documents are missing or broken, so the "
                 "report leaves them out: finecut verify lists them"
             )
-        yield from bad_lines(result.bad)
+        yield from (f"finecut: left out: {wrong}" for wrong in result.bad[:SHOWN_BAD])
+        if len(result.bad) > SHOWN_BAD:
+            yield f"finecut: … and {len(result.bad) - SHOWN_BAD} more"
 
     def tell(self, result: Made, seconds: float) -> Iterator[str]:
         yield f"report   {result.clips} clips, {seconds:.1f} s"
         yield f"open: {result.path}"
-
-
-def bad_lines(bad: Sequence[str]) -> Iterator[str]:
-    """The first of these, a line each, and how many more there are."""
-    yield from (f"finecut: left out: {wrong}" for wrong in bad[:SHOWN_BAD])
-    if len(bad) > SHOWN_BAD:
-        yield f"finecut: … and {len(bad) - SHOWN_BAD} more"

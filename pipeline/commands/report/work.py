@@ -8,13 +8,11 @@ who opens it meanwhile sees the old one, and a run that is killed leaves files n
 which the next one removes. Documents are read one by one and only columns are held.
 """
 
-from __future__ import annotations
-
 import os
 import posixpath
 import re
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Final
 from urllib.parse import quote
 
 from finecut.io.dataset.output import NoDataset, Output
@@ -23,12 +21,10 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.staging import sweep_dead
 from finecut.pipeline.at_work import beside_runs, shelf_in
-from finecut.pipeline.commands.report import Report
+from finecut.pipeline.commands.report import Made, Report
 from finecut.pipeline.options import OptionError
-from finecut.pipeline.page import page_text
-from finecut.pipeline.page.chunks import DATA, Chunks
-from finecut.pipeline.page.gather import FAILED, TextOutcome
-from finecut.pipeline.page.runs import rules_of_last
+from finecut.pipeline.page import DATA, Chunks, page_text
+from finecut.pipeline.page.gather import FAILED, TextOutcome, rules_of_last
 from finecut.pipeline.page.similar import write_alike, write_duplicates
 from finecut.transforms.beam.guard import attempted
 from finecut.transforms.registry import titles
@@ -41,16 +37,6 @@ FOLDER, PAGE = "report", "index.html"
 READERS = 16
 #: What data of a page is called: nothing else in its folder is ours to remove.
 _DATA_NAME: Final = re.compile(r"[a-z]+-\d{4,}\.[0-9a-f]{12}\.js")
-
-
-class Made(NamedTuple):
-    """A page that was made: where it lies, of how many clips, and what could not be read."""
-
-    path: str
-    clips: int
-    unreadable: int
-    #: What is wrong with documents that are there and cannot be used.
-    bad: tuple[str, ...] = ()
 
 
 def report(command: Report) -> Made:
@@ -103,14 +89,10 @@ def relative_links(root: str, folder: str) -> str:
 
 def check_folder(root: str, folder: str) -> None:
     """Refuse a folder where the page or its data would lie among the dataset's own files."""
-
-    def real(path: str) -> str:
-        return path.rstrip("/") if shelf.is_remote(path) else os.path.realpath(path)
-
-    whole = real(root)
-    if real(folder) == real(f"{root}/{FOLDER}"):
+    whole, places = shelf.identity(root), [*map(shelf.identity, (folder, f"{folder}/{DATA}"))]
+    if places[0] == shelf.identity(f"{root}/{FOLDER}"):
         return
-    for place in (real(folder), real(f"{folder}/{DATA}")):
+    for place in places:
         if place == whole or place.startswith(f"{whole}/"):
             raise OptionError(
                 f"--into {folder} would put {place} into the dataset {root}, whose folders "

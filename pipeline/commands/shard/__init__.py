@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 from finecut.io.errors import NOT_DONE
 from finecut.pipeline.commands.base import BOOKS, DATA, DatasetCommand, DatasetOptions, Page
 from finecut.transforms.filter.rules import parse_rule_on_output
-from finecut.transforms.option import option
-from finecut.transforms.spelling import did_you_mean
+from finecut.transforms.option import did_you_mean, option
 
 if TYPE_CHECKING:
     from finecut.pipeline.commands.shard.work import Ran
@@ -135,34 +134,35 @@ class ShardOptions(DatasetOptions):
     @property
     def edges(self) -> dict[str, tuple[str, ...]]:
         """The edges that were given, by what they divide."""
-        given = zip(
-            BINS,
-            (self.resolution_edges, self.aspect_edges, self.duration_edges),
-            strict=True,
-        )
-        return {name: edges for name, edges in given if edges}
+        return {name: edges for name in BINS if (edges := getattr(self, f"{name}_edges"))}
 
     def contradictions(self) -> Iterator[str]:
         if not self.output:
             yield "no --output: write --output FOLDER, where the shards go"
-        for flag, words, known in (
-            ("--bin-by", self.bin_by, BINS),
-            ("--need", self.need, NEEDS),
-        ):
-            for word in words:
-                if word not in known:
-                    yield f"{flag} {word} is unknown: {did_you_mean(word, known)}"
-        for name in self.edges:
-            if name not in self.bin_by:
-                yield f"--{name}-edges does nothing without --bin-by {name}: give both"
+        yield from (
+            f"{flag} {word} is unknown: {did_you_mean(word, known)}"
+            for flag, words, known in (
+                ("--bin-by", self.bin_by, BINS),
+                ("--need", self.need, NEEDS),
+            )
+            for word in words
+            if word not in known
+        )
+        yield from (
+            f"--{name}-edges does nothing without --bin-by {name}: give both"
+            for name in self.edges
+            if name not in self.bin_by
+        )
         for text in self.keep:
             try:
                 parse_rule_on_output(text)
             except ValueError as error:
                 yield f"--keep: {error}"
-        for what, name in (("caption", self.caption), ("vector", self.vectors)):
-            if name == "none" and what in self.need:
-                yield f"--need {what} and none of them leave no clip: give only one of the two"
+        yield from (
+            f"--need {what} and none of them leave no clip: give only one of the two"
+            for what, name in (("caption", self.caption), ("vector", self.vectors))
+            if name == "none" and what in self.need
+        )
 
 
 class Shard(DatasetCommand[ShardOptions, "Ran"]):

@@ -1,9 +1,8 @@
 """The work of ``finecut shard``: shards are planned, written, added up, and promised."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
@@ -13,19 +12,19 @@ from finecut.io.dataset.output import Output
 from finecut.io.errors import RunError
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
-from finecut.io.tables import drops as lists
-from finecut.io.tables.drops import DropsError, read_drops
-from finecut.io.tables.tar import END
-from finecut.pipeline.at_work import occupying, tray
-from finecut.pipeline.cli.outlets import shown
+from finecut.io.tables import drops
+from finecut.io.tables.shards import END, TAR, ShardFolder
+from finecut.pipeline.at_work import occupying, refuse_unknown_store, shelf_in, tray
+from finecut.pipeline.cli.outlets import lines_of, shown
 from finecut.pipeline.cli.progress import clock
 from finecut.pipeline.commands.shard import Shard, ShardOptions
-from finecut.pipeline.commands.shard.plan import planned
+from finecut.pipeline.options import OptionError
 from finecut.transforms.dedup.keepers import bereft_words, keepers_of
-from finecut.transforms.shard.books import Books
-from finecut.transforms.shard.making import Limits, Making
-from finecut.transforms.shard.material import Sharding
-from finecut.transforms.shard.promising import add_up, promise
+from finecut.transforms.filter.rules import parse_rule_on_output
+from finecut.transforms.registry import is_dataset_folder
+from finecut.transforms.shard.books import Books, add_up, promise
+from finecut.transforms.shard.making import Making
+from finecut.transforms.shard.material import NONE, Sharding, binning, parse_edges
 
 #: Failures that a summary names; all of them are in the list.
 NAMED_FAILURES: Final = 20
@@ -39,16 +38,15 @@ class Ran(NamedTuple):
 def shard(command: Shard) -> Ran:
     """Write the shards of a dataset. Raises when that cannot be done as a whole."""
     options, sharding = command.options.check(), planned(command)
-    dropped, keepers = read_drops(options.drop), keepers_of(options.drop)
+    dropped, keepers = drops.read_drops(options.drop), keepers_of(options.drop)
     own = sharding.shelf
     with (
         occupying(own, "--output", ends_with_us=command.ends_with_us),
         command.showing(progress_line),
         tray(own, command.in_process) as reports,
     ):
-        dropping = _dropping(sharding, reports, dropped, bool(keepers))
         making = Making(
-            dropping,
+            _dropping(sharding, reports, dropped, bool(keepers)),
             reports,
             run=lambda build: command.run_pipeline(build, own),
             in_memory=options.is_local,
@@ -69,10 +67,15 @@ def _make(options: ShardOptions, making: Making, keepers: Mapping[str, str]) -> 
             f"{books.sums}{why}{_why_none(sharding.output, books)}"
         )
     num_bytes = max(1, int(options.shard_mb * 1e6) - len(END))
-    clips, shards = making.write_all(clips, Limits(num_bytes, options.shard_clips))
+    clips, shards = making.write_all(clips, num_bytes, options.shard_clips)
     add_up(sharding.folder, shards, books)
-    summary = summary_document(options, sharding, books)
-    promise(sharding, books, shards, summary=summary, lance=options.lance)
+    promise(
+        sharding,
+        books,
+        shards,
+        summary=summary_document(options, sharding, books),
+        lance=options.lance,
+    )
     books.not_left_out = _not_left_out(options, sharding.output, books, clips)
 
 
@@ -83,14 +86,15 @@ def _dropping(
     if not dropped:
         return sharding
     path = f"{reports.root}/drops.parquet"
-    reports.write(path, lists.drops_table(dropped))
+    reports.write(path, drops.drops_table(dropped))
     return replace(sharding, drops=path, grouped=grouped)
 
 
 def _bereft(keepers: Mapping[str, str], books: Books, clips: pa.Table) -> int:
     """How many duplicates would be taken, and went for a clip that is not taken."""
-    fit = read_drops(books.fit)
-    wanted = pa.array([keepers[id] for id in sorted(fit) if id in keepers], pa.string())
+    wanted = pa.array(
+        [keepers[id] for id in drops.read_drops(books.fit) if id in keepers], pa.string()
+    )
     there = pc.is_in(wanted, value_set=clips["id"].combine_chunks())
     return len(wanted) - int(pc.sum(there).as_py() or 0)
 
@@ -109,11 +113,11 @@ def _why_none(output: Output, books: Books) -> str:
 def _not_left_out(options: ShardOptions, output: Output, books: Books, clips: pa.Table) -> int:
     """A dataset whose duplicates were found, and that is sharded with them, may be a mistake."""
     found = f"{output.root}/dedup"
-    if options.drop or not shelf.exists(f"{found}/{lists.DUPLICATES}"):
+    if options.drop or not shelf.exists(f"{found}/{drops.DUPLICATES}"):
         return 0
     try:
-        listed = read_drops((found,))
-    except DropsError:
+        listed = drops.read_drops((found,))
+    except drops.DropsError:
         return 0
     failed = {clip for one in books.failures.values() for clip in one.lost_shots}
     there = pc.is_in(clips["id"], value_set=pa.array(sorted(listed - failed), pa.string()))
@@ -160,39 +164,44 @@ def summary_document(options: ShardOptions, sharding: Sharding, books: Books) ->
 def final_words(ran: Ran, options: ShardOptions, seconds: float) -> list[str]:
     """A short table for people."""
     books, folder = ran.books, ran.sharding.folder
-    written = books.shards - books.kept
-    speed = books.num_bytes / 1e6 / max(seconds, 1e-3)
+    clips, failed = books.written, len(books.failures)
     there = f", {books.kept} of them unchanged" if books.kept else ""
-    clips, size = books.written, size_of(books.num_bytes)
-    lines = [
-        f"clips    {books.sums}",
-        f"shards   {books.shards}{there}, {size}, {clock(books.seconds)} of video",
-        f"members  {clips} mp4, {clips} json, {books.texts} txt, {books.vectors} npy",
-        f"speed    {seconds:.1f} s" + (f", {speed:.0f} MB/s" if written else ""),
-    ]
-    if books.left_out:
-        lines.insert(1, f"left out {books.reasons}")
+    rate = f", {books.num_bytes / 1e6 / max(seconds, 1e-3):.0f} MB/s"
     bins = sum(1 for name in books.bins if name)
-    if bins:
-        lines.insert(-2, f"bins     {bins}, each a folder (summary.json has their sizes)")
-    if books.failures:
-        count = len(books.failures)
-        lines += ["", f"{count} failure{'s'[: count > 1]}, listed in {folder.failures}"]
-        lines += [shown(f"  {line}") for line in books.failure_lines]
-        lines.append("once they are repaired, the same command tries them again")
-    lines += _of_lists(books, options, f"{ran.sharding.output.root}/dedup")
-    lines += ["", f"see {folder.root}: README.md, index.parquet, summary.json"]
-    return lines
+    return lines_of(
+        [
+            f"clips    {books.sums}",
+            (books.left_out, f"left out {books.reasons}"),
+            f"shards   {books.shards}{there}, {size_of(books.num_bytes)}, "
+            f"{clock(books.seconds)} of video",
+            (bins, f"bins     {bins}, each a folder (summary.json has their sizes)"),
+            f"members  {clips} mp4, {clips} json, {books.texts} txt, {books.vectors} npy",
+            f"speed    {seconds:.1f} s{rate if books.shards > books.kept else ''}",
+            (failed, ""),
+            (failed, f"{failed} failure{'s'[: failed > 1]}, listed in {folder.failures}"),
+            *(shown(f"  {line}") for line in books.failure_lines),
+            (failed, "once they are repaired, the same command tries them again"),
+            *_of_lists(books, options, f"{ran.sharding.output.root}/dedup"),
+            "",
+            f"see {folder.root}: README.md, index.parquet, summary.json",
+        ]
+    )
 
 
 def _of_lists(books: Books, options: ShardOptions, found: str) -> list[str]:
     """What else there is to report of lists that were given, or were not."""
-    lines = bereft_words(books.bereft)
-    if options.drop and not books.on_lists:
-        lines.append(f"{books.drops} ids on the lists, but none of them is in the dataset")
-    if number := books.not_left_out:
-        which = "1 duplicate that is" if number == 1 else f"{number} duplicates that are"
-        lines.append(f"{found} lists {which} in the shards: leave them out with --drop {found}")
+    number = books.not_left_out
+    which = "1 duplicate that is" if number == 1 else f"{number} duplicates that are"
+    lines = lines_of(
+        [
+            *bereft_words(books.bereft),
+            (
+                options.drop and not books.on_lists,
+                f"{books.drops} ids on the lists, but none of them is in the dataset",
+            ),
+            (number, f"{found} lists {which} in the shards: leave them out with --drop {found}"),
+        ]
+    )
     return ["", *lines] if lines else []
 
 
@@ -207,13 +216,96 @@ def progress_line(counts: Mapping[str, int], seconds: float, ended: bool) -> str
     planned = counts.get("shards to write")
     if planned is None:
         return f"reading    documents of {counts.get('clips listed', 0)} clips{trouble}"
-    size = counts.get("shards/bytes", 0)
-    verb = "done" if ended else "writing"
     return (
-        f"{verb:<10} {counts.get('shards/items', 0)} of {planned} shards, "
-        f"{counts.get('clips sharded', 0)} clips, {size_of(size)}{trouble}, {clock(seconds)}"
+        f"{'done' if ended else 'writing':<10} {counts.get('shards/items', 0)} of {planned} "
+        f"shards, {counts.get('clips sharded', 0)} clips, "
+        f"{size_of(counts.get('shards/bytes', 0))}{trouble}, {clock(seconds)}"
     )
 
 
 def size_of(num_bytes: float) -> str:
     return f"{num_bytes / 1e6:.1f} MB" if num_bytes < 1e9 else f"{num_bytes / 1e9:.1f} GB"
+
+
+# ── planning ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def planned(command: Shard) -> Sharding:
+    """What is made, unless that is impossible, or would destroy what is not ours."""
+    options = command.options
+    output = Output.at(options.dataset)
+    sharding = _sharding(options, output, shelf_in(shelf.absolute(options.output), command.fence))
+    _refuse_own_folders(sharding)
+    root = sharding.folder.root
+    if shelf.identity(root) == shelf.identity(output.root):
+        raise OptionError(
+            f"--output is the dataset itself: give another folder, such as {output.root}/shards"
+        )
+    refuse_unknown_store(root, "--output")
+    _refuse_strangers(sharding.folder)
+    if options.lance and find_spec("lance") is None:
+        raise OptionError(
+            "--lance needs a library that is not installed: pip install 'finecut[lance]'"
+        )
+    return sharding
+
+
+def _sharding(options: ShardOptions, output: Output, own: Shelf) -> Sharding:
+    try:
+        edges = {name: parse_edges(words) for name, words in options.edges.items()}
+    except ValueError as error:
+        raise OptionError(f"--…-edges: {error}") from error
+    return Sharding(
+        output=output,
+        folder=ShardFolder(own.root),
+        shelf=own,
+        rules=tuple(map(parse_rule_on_output, options.keep)),
+        needs=options.need,
+        invalid=options.take_invalid,
+        caption=options.caption,
+        algorithm=_algorithm(options.vectors, output),
+        bins=binning(options.bin_by, edges),
+        seed=options.seed,
+    )
+
+
+def _algorithm(named: str, output: Output) -> str | None:
+    """Whose vectors go along: the only embedder there is, if nobody says which."""
+    there = output.algorithms()
+    if named == NONE or (not named and not there):
+        return None
+    if not named and len(there) > 1:
+        raise OptionError(
+            f"{output.root} has vectors of {', '.join(there)}: give --vectors {there[0]} (or "
+            "another), or --vectors none"
+        )
+    if named and named not in there:
+        has = f"of {', '.join(there)}" if there else "none"
+        raise OptionError(f"--vectors {named}: {output.root} has {has}")
+    return named or there[0]
+
+
+def _refuse_own_folders(sharding: Sharding) -> None:
+    """What lies in a folder of the dataset is taken for a part of it."""
+    dataset = shelf.identity(sharding.output.root)
+    inside = shelf.identity(sharding.folder.root).removeprefix(f"{dataset}/")
+    if is_dataset_folder(name := inside.split("/")[0]):
+        raise OptionError(
+            f"--output is inside {name}/, a folder of the dataset itself, where shards would be "
+            "taken for part of the dataset: give another folder, such as "
+            f"{sharding.output.root}/shards"
+        )
+
+
+def _refuse_strangers(folder: ShardFolder) -> None:
+    """Archives that we did not write would be read with ours, and are not ours to remove."""
+    noted = folder.noted()
+    strangers = [f"{name}{TAR}" for name in sorted({*folder.tars()} - {*(noted or ())})]
+    if noted is None:
+        ours = (folder.index, folder.metadata, folder.summary, folder.failures, folder.lance)
+        strangers += [path.rpartition("/")[2] for path in ours if shelf.exists(path)]
+    if strangers:
+        raise OptionError(
+            f"--output {folder.root} contains {strangers[0]}, which finecut shard did not write: "
+            "give a separate folder, so that no other file is read as a shard or replaced"
+        )

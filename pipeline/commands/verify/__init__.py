@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import groupby, islice
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from finecut.io.errors import NOT_DONE
 from finecut.pipeline.choices.running import LOCAL_RUNNERS
+from finecut.pipeline.cli.outlets import lines_of
 from finecut.pipeline.commands.base import DONE, DatasetCommand, DatasetOptions, Page
 from finecut.pipeline.engines import PRISM
 from finecut.transforms.option import LIMITS, LONGEST_WAIT, option
 
 if TYPE_CHECKING:
-    from finecut.transforms.verify.findings_file import Verified
+    from finecut.transforms.verify.output import Verified
 
 CHECK = "checking"
 
@@ -122,48 +123,38 @@ class Verify(DatasetCommand[VerifyOptions, "Verified"]):
                 findings, kind = list(group), KINDS[name]
                 mark = "" if kind.wrong else " (not an error)"
                 yield f"{name}{mark}: {len(findings)}. Usually {kind.usually}. {kind.do}"
-                for finding in islice(findings, self.options.show):
-                    yield f"  {finding.line}"
+                yield from (f"  {finding.line}" for finding in findings[: self.options.show])
                 if more := len(findings[self.options.show :]):
                     yield f"  … and {more} more: {self.options.report or '--report FILE lists all'}"
 
-    def tell(self, result: Verified, seconds: float) -> Iterator[str]:
+    def tell(self, result: Verified, seconds: float) -> list[str]:
         """What was checked, how fast, and what became of it."""
-        checked = result.checked
+        checked, wrong = result.checked, len(result.wrong)
 
         def number(name: str) -> int:
             return int(checked.get(name, 0))
 
-        speed = number("clips") / max(seconds, 1e-3)
-        yield (
-            f"checked  {number('documents')} documents of {number('videos')} videos in "
-            f"{number('chunks')} chunks, {number('runs')} runs"
-        )
-        yield (
-            f"clips    {number('clips')} files, {number('clips decoded')} decoded completely "
-            f"({checked.get('seconds', 0):.1f} s, {number('frames')} "
-            f"frames){_undigested(checked)}"
-        )
-        yield (
-            f"more     {number('vectors')} vectors, {number('previews')} previews "
-            f"({number('previews shown')} shown){_shards(checked)}"
-        )
-        yield f"speed    {speed:.1f} clips per second, {seconds:.1f} s"
-        if self.options.quick:
-            yield "quick    nothing was decoded"
-        if self.options.report:
-            yield f"report   {self.options.report}"
-        wrong = len(result.wrong)
+        undigested = number("clips without digest")
+        without = f", {undigested} without a digest" if undigested else ""
         bad = "1 thing is wrong" if wrong == 1 else f"{wrong} things are wrong"
-        yield bad if wrong else "all well"
+        return lines_of(
+            [
+                f"checked  {number('documents')} documents of {number('videos')} videos in "
+                f"{number('chunks')} chunks, {number('runs')} runs",
+                f"clips    {number('clips')} files, {number('clips decoded')} decoded completely "
+                f"({checked.get('seconds', 0):.1f} s, {number('frames')} frames){without}",
+                f"more     {number('vectors')} vectors, {number('previews')} previews "
+                f"({number('previews shown')} shown){_shards(checked)}",
+                f"speed    {number('clips') / max(seconds, 1e-3):.1f} clips per second, "
+                f"{seconds:.1f} s",
+                (self.options.quick, "quick    nothing was decoded"),
+                (self.options.report, f"report   {self.options.report}"),
+                bad if wrong else "all well",
+            ]
+        )
 
     def exit_code(self, result: Verified) -> int:
         return NOT_DONE if result.wrong else DONE
-
-
-def _undigested(checked: Mapping[str, Any]) -> str:
-    without = int(checked.get("clips without digest", 0))
-    return f", {without} without a digest" if without else ""
 
 
 def _shards(checked: Mapping[str, Any]) -> str:

@@ -3,10 +3,7 @@
 Nothing in the output is written to.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
@@ -16,17 +13,15 @@ from finecut.io.dataset.output import NoDataset
 from finecut.io.errors import RunError
 from finecut.io.layout import Layout
 from finecut.io.media.limits import Limits
-from finecut.io.process import children as child
-from finecut.io.process.children import ChildLimits, possible
+from finecut.io.process import children
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
-from finecut.io.storage.temporary import temporary_folder
+from finecut.io.storage.staging import temporary_folder
 from finecut.pipeline.at_work import beside_runs, shelf_in
 from finecut.pipeline.cli.progress import counted_line
 from finecut.pipeline.commands.verify import Verify, VerifyOptions
 from finecut.pipeline.options import OptionError
 from finecut.transforms.verify.checks.findings import Finding
-from finecut.transforms.verify.findings_file import Verified, WriteFindings, read_report
 from finecut.transforms.verify.folders import Folder, folders_of, links_out, verifying_of
 from finecut.transforms.verify.output import (
     CHECKED,
@@ -34,7 +29,10 @@ from finecut.transforms.verify.output import (
     LOOKED_AT,
     TO_CHECK,
     WRONG,
+    Verified,
     VerifyOutput,
+    WriteFindings,
+    read_report,
 )
 
 DECODING: Final = "finecut.transforms.verify.checks.decoding"
@@ -45,9 +43,13 @@ def verify(command: Verify) -> Verified:
     options = command.options
     layout = Layout(shelf.absolute(options.dataset))
     report = _report_of(options, layout)
-    limits = _child_limits(options)
+    limits = None
+    if children.possible() and not options.no_isolation:
+        limits = children.ChildLimits(
+            options.max_memory_mb, options.max_cpu_seconds, options.max_stall_seconds
+        )
     if limits is not None and options.is_local and not options.quick:
-        child.start(DECODING)
+        children.start(DECODING)
     folders, notes = folders_of(layout)
     notes += links_out(command.fence)
     _refuse_others(layout, folders)
@@ -67,12 +69,14 @@ def verify(command: Verify) -> Verified:
         findings = [made[FINDINGS], known] | "All findings" >> beam.Flatten()
         _ = (findings, made[CHECKED]) | "Report" >> WriteFindings(own, path)
 
-    line = counted_line("checking", LOOKED_AT, "clips", TO_CHECK, failed=(WRONG,))
     # Beam puts trouble with a disk into words of its own, so here the report is written by us.
-    with _written_by_workers(None if command.ends_with_us else report) as path:
+    with temporary_folder() as folder:
+        path = report if report and not command.ends_with_us else f"{folder}/report.jsonl"
         own = shelf_in(path.rpartition("/")[0])
         try:
-            with command.showing(line):
+            with command.showing(
+                counted_line("checking", LOOKED_AT, "clips", TO_CHECK, failed=(WRONG,))
+            ):
                 command.run_pipeline(partial(build, own=own, path=path), own)
         finally:
             own.sweep()
@@ -97,21 +101,9 @@ def _write_report(path: str, data: bytes) -> None:
         own.sweep()
 
 
-@contextmanager
-def _written_by_workers(report: str | None) -> Iterator[str]:
-    """Where workers write the report: where it is wanted, or where it is only read from."""
-    if report is not None:
-        yield report
-        return
-    with temporary_folder() as folder:
-        yield f"{folder}/report.jsonl"
-
-
 def _report_of(options: VerifyOptions, layout: Layout) -> str | None:
-    if not options.report:
-        return None
-    report = shelf.absolute(options.report)
-    if report.startswith(f"{layout.root}/"):
+    report = shelf.absolute(options.report) if options.report else None
+    if report and report.startswith(f"{layout.root}/"):
         raise OptionError(
             f"--report {options.report} is inside the dataset, where verify writes nothing: "
             "write it beside the dataset"
@@ -119,16 +111,14 @@ def _report_of(options: VerifyOptions, layout: Layout) -> str | None:
     return report
 
 
-def _child_limits(options: VerifyOptions) -> ChildLimits | None:
-    if options.no_isolation or not possible():
-        return None
-    return ChildLimits(options.max_memory_mb, options.max_cpu_seconds, options.max_stall_seconds)
-
-
 def _refuse_others(layout: Layout, folders: Sequence[Folder]) -> None:
     """A folder that is no output is not an output of which all is missing."""
-    names = {folder.path.rsplit("/", 1)[-1] for folder in folders}
-    if not names & {"processed_clip_chunks", "processed_videos", "failures", "metas"}:
+    if not {folder.path.rsplit("/", 1)[-1] for folder in folders} & {
+        "processed_clip_chunks",
+        "processed_videos",
+        "failures",
+        "metas",
+    }:
         raise NoDataset(
             f"{layout.root} is not a dataset: it has neither processed_clip_chunks/ nor "
             "processed_videos/. Give the folder that was the --output of finecut curate"

@@ -24,13 +24,12 @@ from hypothesis import strategies as st
 from painted import read_index
 
 from finecut.io.dataset import ClipError, NoDataset, ShortClip, batches, table
-from finecut.io.dataset.catalogue import Catalogue, Listed
-from finecut.io.dataset.order import Share, part, shuffled, size_of_part
+from finecut.io.dataset.catalogue import Catalogue, Listed, Share, part, shuffled, size_of_part
+from finecut.io.dataset.clips import Clips, Order, Wish, first_picture
 from finecut.io.dataset.output import Output
-from finecut.io.dataset.stills import still_of
+from finecut.io.dataset.sources import open_source
 from finecut.io.layout import Layout
 from finecut.io.storage.publishing import Shelf
-from finecut.io.storage.stores import _google
 from finecut.transforms.filter.rules import parse_rule
 
 
@@ -202,7 +201,7 @@ def test_two_workers_read_every_clip_once(dataset: Curated, source: str) -> None
     assert sorted(read) == sorted(dataset.kept())
 
 
-@pytest.mark.parametrize("workers", [0, 1, 3])
+@pytest.mark.parametrize("workers", [0, 3, pytest.param(1, marks=pytest.mark.slow)])
 def test_how_many_workers_there_are_changes_nothing(dataset: Curated, workers: int) -> None:
     alone = [clip["id"] for clip in undecoded(dataset.root, shuffle=True, seed=4)]
     assert ids(undecoded(dataset.root, shuffle=True, seed=4), workers) == alone
@@ -263,7 +262,13 @@ def test_who_goes_on_reads_exactly_the_rest(dataset: Curated, done: int) -> None
     assert len(ids(again)) == 11  # and the next time begins anew
 
 
-@pytest.mark.parametrize(("workers", "batches"), [(0, 2), (2, 1), (2, 3), (3, 2)])
+@pytest.mark.parametrize(
+    ("workers", "batches"),
+    [
+        *((0, 2), (2, 3)),
+        *(pytest.param(*each, marks=pytest.mark.slow) for each in ((2, 1), (3, 2))),
+    ],
+)
 def test_who_goes_on_with_workers_reads_exactly_the_rest(
     dataset: Curated, workers: int, batches: int
 ) -> None:
@@ -679,7 +684,6 @@ def bucket(
     pytest.importorskip("gcp_storage_emulator")
     store = FaultyStore()
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", store.address)
-    _google.cache_clear()
     roots = {}
     for kind, folder in (("output", dataset.root), ("shards", shards)):
         roots[kind] = f"gs://bucket/{kind}"
@@ -688,7 +692,6 @@ def bucket(
             own.write(f"{roots[kind]}/{path.relative_to(folder)}", path.read_bytes())
     yield roots
     store.close()
-    _google.cache_clear()
 
 
 @pytest.mark.parametrize("kind", ["output", "shards"])
@@ -706,13 +709,14 @@ def test_clips_of_a_bucket_are_those_of_a_disk(
 
 
 def test_a_forked_process_opens_connections_of_its_own(bucket: dict[str, str]) -> None:
-    _google()
+    gcs = pytest.importorskip("finecut.io.storage.gcs")
+    own = gcs._client()
     said, say_it = os.pipe()
     if not (child := os.fork()):
-        os.write(say_it, str(_google.cache_info().currsize).encode())
+        os.write(say_it, str(gcs._client() is own).encode())
         os._exit(0)
     os.waitpid(child, 0)
-    assert (os.read(said, 1), _google.cache_info().currsize) == (b"0", 1)
+    assert (os.read(said, 9), gcs._client() is own) == (b"False", True)
 
 
 # ── tables ───────────────────────────────────────────────────────────────────────────────────────
@@ -792,21 +796,19 @@ def test_polars_reads_tables(dataset: Curated) -> None:
 # ── previews, and what is imported ───────────────────────────────────────────────────────────────
 
 
-def test_the_first_picture_of_a_moving_one_is_a_still(dataset: Curated) -> None:
-    from PIL import Image
-
-    moving = sorted((dataset.root / "previews").rglob("*.webp"))
-    assert len(moving) == 11
-    for path in moving:
-        data = still_of(path.read_bytes())
-        still = dataset.root.parent / "still.webp"
-        still.write_bytes(data)
-        with Image.open(path) as before, Image.open(still) as after:
-            assert (before.n_frames, getattr(after, "n_frames", 1)) == (2, 1)  # type: ignore[attr-defined]
-            assert before.convert("RGB").tobytes() == after.convert("RGB").tobytes()
-        assert still_of(data) == data
+def test_the_first_picture_of_a_preview_is_the_first_of_its_clip(dataset: Curated) -> None:
+    clips = Clips(open_source(str(dataset.root)), Wish(), Order())
+    assert len(clips) == 11
+    for number in range(len(clips)):
+        entry = clips.entry(number)
+        film = dataset.films[Path(entry.document["source_video"]).name]
+        picture = clips.preview(entry)
+        assert picture.shape == (film.height, film.width, 3)
+        assert read_index(picture) == film.indices_between(entry.span[0], 99)[0]
+    preview = next((dataset.root / "previews").rglob("*.webp")).read_bytes()
+    for damaged in (preview[:90], preview[:-9], b"RIFF", b""):
         with pytest.raises(ValueError, match="cut short"):
-            still_of(path.read_bytes()[:90])
+            first_picture(damaged)
 
 
 def test_reading_back_needs_neither_beam_nor_torch() -> None:

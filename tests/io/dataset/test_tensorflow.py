@@ -17,8 +17,8 @@ from curated import ALGORITHM, CAPTIONER, Curated, curated, sharded, told, vecto
 from painted import read_index
 
 from finecut.io.dataset import table
+from finecut.io.dataset.catalogue import Share
 from finecut.io.dataset.clips import Clips, Order, Wish
-from finecut.io.dataset.order import Share
 from finecut.io.dataset.sources import open_source
 from finecut.transforms.filter.rules import parse_rule
 
@@ -159,7 +159,7 @@ def test_a_clip_that_cannot_be_given_is_named_or_skipped(
     kept = copy.kept()
     Path(copy.output.layout.clip(kept[2])).unlink()
     Path(copy.output.layout.meta(kept[5])).unlink()
-    shutil.rmtree(copy.output.layout.previews_of(kept[8]))
+    shutil.rmtree(f"{copy.output.layout.previews()}/{kept[8]}")
     with pytest.raises(tf.errors.OpError, match=kept[2]):
         ids(tf_dataset(str(copy.root), frames=1, drop={kept[5]}))
     with pytest.raises(tf.errors.OpError, match=kept[5]):

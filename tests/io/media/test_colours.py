@@ -13,11 +13,11 @@ from measuring import MOTION, QUALITY
 from odd_films import UNSAID, YCGCO, flat, joined
 
 from finecut.io.media.cutting import CutClip, Recipe, cut
+from finecut.io.media.frame_view import REFUSED, Stored, filters
 from finecut.io.media.frames.contact_sheet import SheetForm
-from finecut.io.media.frames.detector_frames import watch
+from finecut.io.media.frames.small_pictures import watch
 from finecut.io.media.frames.training_frames import Pictures, read_frames
 from finecut.io.media.limits import FilmError
-from finecut.io.media.picture import REFUSED, Stored, filters
 from finecut.io.media.remux.copying import COPY, SMART, transcode
 from finecut.io.media.source import probe
 from finecut.io.records import ClipFile, PlannedClip, Source, Video
@@ -55,6 +55,8 @@ CHANGES = [
     ("bt709", "ycgco"),
     ("ycgco_full", "bt709"),
 ]
+#: Each matrix, range and size in one of them.
+QUICK_CHANGES = [CHANGES[place] for place in (0, 3, 4, 5, 8, 10)]
 
 
 def of(path: Path) -> Video:
@@ -76,7 +78,14 @@ def shows_red(clip: CutClip) -> bool:
     return len(means) == 30 and bool(np.all(np.abs(means - RED) <= NEAR))
 
 
-@pytest.mark.parametrize("change", CHANGES, ids="-".join)
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(change, marks=() if change in QUICK_CHANGES else pytest.mark.slow)
+        for change in CHANGES
+    ],
+    ids="-".join,
+)
 def test_a_change_on_the_way_is_followed(change: tuple[str, str], tmp_path: Path) -> None:
     film = changing(tmp_path, *change)
     planned = planned_at((0, 1), (0.5, 1.5), (1, 2))

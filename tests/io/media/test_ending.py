@@ -11,7 +11,7 @@ import pytest
 from cutting_room import QUICK, clips_of, indices_and_times, planned_at, video_of
 from odd_films import emptied_at_the_end, held, with_gaps
 
-from finecut.io.media.codecs.encoders import Encoding
+from finecut.io.media.codecs import Encoding
 from finecut.io.media.cutting import Recipe, cut
 from finecut.io.media.remux.copying import COPY, SMART, transcode
 from finecut.io.media.testfilm.paint import paint

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finecut.io.media.frames.sampling import Moments, Ticker, nearest_indices, sampled_indices
+from finecut.io.media.frames.contact_sheet import Moments, Ticker, nearest_indices, sampled_indices
 
 TEN_SECONDS = [Fraction(i, 30) for i in range(300)]
 

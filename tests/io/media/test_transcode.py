@@ -33,14 +33,14 @@ from painted import hear_beeps, read_index
 from places import SHARED
 
 from finecut.io.media.clock import Clock
-from finecut.io.media.codecs.encoders import Encoding
+from finecut.io.media.codecs import Encoding
 from finecut.io.media.cutting import CutClip, Recipe
 from finecut.io.media.frame_view import FrameView, Scalers
 from finecut.io.media.frames.cheap_frames import show_cheap_frames
 from finecut.io.media.frames.contact_sheet import Sheet, SheetForm, SheetMaker
 from finecut.io.media.remux import h264
-from finecut.io.media.remux.bits import BadUnits
 from finecut.io.media.remux.copying import COPY, SMART, transcode
+from finecut.io.media.remux.h264 import BadUnits
 from finecut.io.media.remux.sections import Refused, Section, copied_part, exact_part
 from finecut.io.media.source import probe
 from finecut.io.media.testfilm.paint import Painting, Scene, paint
@@ -54,7 +54,7 @@ from finecut.io.records import (
     Transcoded,
     Video,
 )
-from finecut.io.storage.scratch import Scratch
+from finecut.io.storage.staging import Scratch
 from finecut.pipeline.cli.final_words import final_words
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.running import run
@@ -93,6 +93,7 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "starts late": {"b_frames": 2, "gop": 20, "start": Fraction(3, 2), "sound": "aac"},
 }
+QUICK_CASES = ("without B-frames", "a pyramid", "ts", "uneven")
 SPANS = ((0.0, 1.0), (0.3, 1.7), (0.3, 1.7001), (1.0, 2.0), (0.93, 2.8), (1.5, 3.0), (2.0, 2.6))
 
 
@@ -186,7 +187,10 @@ def length(result: CutClip) -> float:
         return float(stream.duration * stream.time_base)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in QUICK_CASES else pytest.mark.slow) for name in CASES],
+)
 def test_copied_clips_say_what_they_show(name: str, painted: Film, tmp_path: Path) -> None:
     painting = painted(name)
     keys = key_times(painting)

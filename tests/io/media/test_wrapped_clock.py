@@ -12,16 +12,14 @@ from cutting_room import QUICK, clips_of, indices_and_times, planned_at, video_o
 from odd_films import wrapped
 from painted import hear_beeps
 
-from finecut.io.media.codecs.encoders import Encoding
+from finecut.io.media.codecs import Encoding
 from finecut.io.media.cutting import Recipe
-from finecut.io.media.frames.detector_frames import watch
+from finecut.io.media.frames.small_pictures import watch
 from finecut.io.media.remux.copying import SMART, transcode
 from finecut.io.media.testfilm.paint import Painting, paint
 from finecut.io.records import Video
-from finecut.transforms.split.detect import CONTENT, Detection
-from finecut.transforms.split.given import GivenCuts
-from finecut.transforms.split.scenes import Trimming
-from finecut.transforms.split.spans import Cutter, FixedStride
+from finecut.transforms.split.scenes import CONTENT, Detection, Trimming
+from finecut.transforms.split.spans import Cutter, FixedStride, GivenCuts
 
 #: Seconds until the clock wraps; FFmpeg counts from below 0 when it begins within a minute of that.
 AFTER = (2.0, 5.5, 30.0)

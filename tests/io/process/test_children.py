@@ -40,7 +40,7 @@ from cutting_room import QUICK
 from measuring import MOTION, QUALITY
 from places import ROOT
 
-from finecut.io.media.frames.detector_frames import watch
+from finecut.io.media.frames.small_pictures import watch
 from finecut.io.media.testfilm.paint import Painting, paint
 from finecut.io.process import child as child_side
 from finecut.io.process import children as child

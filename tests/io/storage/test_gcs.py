@@ -26,14 +26,12 @@ from finecut.io.storage import gcs
 from finecut.io.storage.gcs import GoogleStore
 from finecut.io.storage.json_documents import usable_json
 from finecut.io.storage.publishing import Shelf
-from finecut.io.storage.ranges import RangedFile
-from finecut.io.storage.retry import ShortRead, is_passing
-from finecut.io.storage.stores import Page
+from finecut.io.storage.retry import is_passing
+from finecut.io.storage.stores import Page, RangedFile, ShortRead
 from finecut.transforms.find.inputs import Finding, check_inputs, find_sources
 from finecut.transforms.find.lists import InputError
 from finecut.transforms.models.weights.folders import WeightsMissing, locate
-from finecut.transforms.resume.note import Again
-from finecut.transforms.resume.videos import begin
+from finecut.transforms.resume.note import Again, begin
 from finecut.transforms.write.writing import Writing
 
 ROOT = "gs://bucket/out"

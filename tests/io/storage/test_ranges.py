@@ -11,9 +11,8 @@ from fake_clock import Clock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finecut.io.storage import ranges
-from finecut.io.storage.ranges import FIRST_LOOK, LONGEST_LOOK, PLACES, RangedFile
-from finecut.io.storage.retry import ShortRead
+from finecut.io.storage import stores
+from finecut.io.storage.stores import FIRST_LOOK, LONGEST_LOOK, PLACES, RangedFile, ShortRead
 
 
 class Object:
@@ -51,8 +50,8 @@ def test_an_object_read_in_trouble_is_the_object(
 ) -> None:
     truth = io.BytesIO(data)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(ranges, "FIRST_LOOK", 7)
-        patched.setattr(ranges, "LONGEST_LOOK", 30)
+        patched.setattr(stores, "FIRST_LOOK", 7)
+        patched.setattr(stores, "LONGEST_LOOK", 30)
         file = opened(Object(data, often=0.3, seed=seed))
         for offset, whence, size in steps:
             start = (0, truth.tell(), len(data))[whence]

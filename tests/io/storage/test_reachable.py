@@ -22,7 +22,7 @@ pytest.importorskip("gcp_storage_emulator")
 from faulty_store import FaultyStore
 
 from finecut.io.errors import RunError
-from finecut.io.storage.reachable import StoreAway, greet
+from finecut.io.storage.retry import StoreAway, greet
 from finecut.pipeline.cli.command import main
 from finecut.pipeline.options import Options
 from finecut.pipeline.running import run

@@ -11,7 +11,8 @@ from fake_clock import Clock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finecut.io.storage.retry import ShortRead, is_passing, retried, status_of
+from finecut.io.storage.retry import is_passing, retried, status_of
+from finecut.io.storage.stores import ShortRead
 
 
 class Refusal(Exception):

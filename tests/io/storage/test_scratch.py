@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from finecut.io.storage.scratch import PART, Scratch
+from finecut.io.storage.staging import PART, Scratch
 
 
 def test_what_was_put_can_be_had_until_it_is_dropped(tmp_path: Path) -> None:

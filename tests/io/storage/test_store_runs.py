@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 from faulty_store import FaultyStore, now_and_then
 
-from finecut.io.media.codecs.encoders import Encoding
+from finecut.io.media.codecs import Encoding
 from finecut.io.media.cutting import Recipe, cut
 from finecut.io.media.testfilm.paint import Scene, paint
 from finecut.io.process import children as child
@@ -38,7 +38,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("films")
     paint(folder / "a.mp4", width=96, height=54, rate=10, seconds=6, sound="aac")
     (folder / "sub é").mkdir()
-    paint(folder / "sub é" / "b [1].mkv", width=96, height=54, rate=10, seconds=4)
+    paint(folder / "sub é" / "b [1].mkv", width=96, height=54, rate=10, seconds=2)
     (folder / "torn.mp4").write_bytes((folder / "a.mp4").read_bytes()[:2000])
     return folder
 
@@ -136,7 +136,7 @@ def test_a_run_on_a_store_in_trouble_writes_the_same(
 
 
 def test_nothing_is_listed_for_each_object(store: FaultyStore) -> None:
-    """Listings are paid for, and slow: ten clips take no more of them than three.
+    """Listings are paid for, and slow: more clips take no more of them.
 
     (Two workers may both find out whose vectors lie in a folder.)
     """

@@ -34,7 +34,9 @@ COMMAND = (sys.executable, "-m", "finecut.pipeline.cli.command")
 PROGRESS = re.compile(r"(finding|probing|cutting|done) .*")
 #: Clips of this length and no longer: the films here are short.
 SHORT = ("--clip-length", "2")
+#: Quickly, with nothing but clips made of them.
 FAST = ("--preset", "ultrafast")
+PLAIN = ("--no-generate-embeddings", *SHORT)
 
 
 def finecut(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -103,7 +105,7 @@ class Run(NamedTuple):
 def curated(mixed: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """``finecut curate --log-stats`` on the mixed folder, in a process of its own."""
     output = tmp_path_factory.mktemp("curated") / "output"
-    done = finecut("curate", "--input", mixed, "--output", output, *SHORT, "--log-stats")
+    done = finecut("curate", "--input", mixed, "--output", output, *PLAIN, "--log-stats")
     return Run(done.returncode, done.stdout, done.stderr, output)
 
 
@@ -280,15 +282,19 @@ def only_sentence(shown: str) -> str:
     return line
 
 
-def test_a_missing_encoder_is_found_before_any_work(films: Path, tmp_path: Path) -> None:
+def test_a_missing_encoder_is_found_before_any_work(
+    films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     if "libopenh264" in av.codecs_available:
         pytest.skip("this FFmpeg has every encoder there is an option for")
     arguments = ["--input", str(films), "--output", str(tmp_path / "out")]
-    done = finecut("curate", *arguments, "--encoder", "libopenh264")
-    assert done.returncode == 2
-    assert re.fullmatch(r"finecut curate: .*'libopenh264'.*: libx264, .*vp9.*\n", done.stderr)
-    assert "h264_nvenc" not in done.stderr or shutil.which("nvidia-smi")
-    assert not done.stdout
+    with pytest.raises(SystemExit) as ended:
+        main(["curate", *arguments, "--encoder", "libopenh264"])
+    assert ended.value.code == 2
+    shown = capsys.readouterr()
+    assert re.fullmatch(r"finecut curate: .*'libopenh264'.*: libx264, .*vp9.*\n", shown.err)
+    assert "h264_nvenc" not in shown.err or shutil.which("nvidia-smi")
+    assert not shown.out
     assert not (tmp_path / "out").exists()
 
 
@@ -393,7 +399,7 @@ def test_the_direct_runner_is_the_local_one_without_network_or_other_processes(
 
 def test_verbose_says_of_each_video_and_clip_what_is_done(films: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    done = finecut("curate", "--input", films, "--output", output, *SHORT, "--verbose")
+    done = finecut("curate", "--input", films, "--output", output, *PLAIN, "--verbose")
     assert done.returncode == 0
     clips = {path.stem for path in (output / "clips").iterdir()}
     assert set(re.findall(r"^cut (\S+): ", done.stderr, re.MULTILINE)) == clips
@@ -459,17 +465,23 @@ def curate(*arguments: str | Path) -> int:
 @pytest.mark.parametrize(
     ("given", "found"),
     [
-        (["films"], {"a.mp4", "sub/b.mkv"}),
-        (["films/*.mp4"], {"a.mp4"}),
-        (["films/**"], {"a.mp4", "sub/b.mkv"}),
-        (["films/**/*.m*"], {"a.mp4", "sub/b.mkv"}),
-        (["films/sub/b.mkv"], {"b.mkv"}),
-        (["list.txt"], {"a.mp4", "sub/b.mkv"}),
+        # Each kind is also tried without a run, in tests/transforms/find/.
         (["list.json"], {"a.mp4", "sub/b.mkv"}),
-        (["list.jsonl"], {"b.mkv"}),
-        (["list.csv"], {"a.mp4"}),
-        (["films/a.mp4", "films/sub"], {"a.mp4", "sub/b.mkv"}),
+        (["films/sub/b.mkv"], {"b.mkv"}),
         (["films", "list.txt", "films/*.mp4"], {"a.mp4", "sub/b.mkv"}),
+        *(
+            pytest.param(given, found, marks=pytest.mark.slow)
+            for given, found in (
+                (["films"], {"a.mp4", "sub/b.mkv"}),
+                (["films/*.mp4"], {"a.mp4"}),
+                (["films/**"], {"a.mp4", "sub/b.mkv"}),
+                (["films/**/*.m*"], {"a.mp4", "sub/b.mkv"}),
+                (["list.txt"], {"a.mp4", "sub/b.mkv"}),
+                (["list.jsonl"], {"b.mkv"}),
+                (["list.csv"], {"a.mp4"}),
+                (["films/a.mp4", "films/sub"], {"a.mp4", "sub/b.mkv"}),
+            )
+        ),
     ],
     ids=lambda value: "+".join(value) if isinstance(value, list) else "",
 )
@@ -486,7 +498,7 @@ def test_inputs_of_all_kinds_are_taken(
     Path("list.json").write_text('["films/a.mp4", {"path": "films/sub/b.mkv"}]')
     Path("list.jsonl").write_text('{"video": "films/sub/b.mkv"}\n')
     Path("list.csv").write_text("title,path\nFirst,films/a.mp4\n")
-    only = ("--dry-run", "--no-generate-embeddings", "--no-isolation", *SHORT)
+    only = ("--dry-run", "--no-isolation", *PLAIN)
     assert curate("--input", *given, "--output", "output", *only) == 0
     assert names_below(Path("output/processed_videos")) == {f"{name}.json" for name in found}
 
@@ -495,23 +507,23 @@ def test_relative_and_absolute_paths_give_the_same(
     films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(films)
-    assert curate("--input", ".", "--output", os.path.relpath(tmp_path / "output"), *SHORT) == 0
+    assert curate("--input", ".", "--output", os.path.relpath(tmp_path / "output"), *PLAIN) == 0
     relative = (tmp_path / "output").rename(tmp_path / "relative")
     monkeypatch.chdir("/")
-    assert curate("--input", films, "--output", tmp_path / "output", *SHORT) == 0
+    assert curate("--input", films, "--output", tmp_path / "output", *PLAIN) == 0
     assert tree(relative) == tree(tmp_path / "output")
 
 
 def test_video_limit_takes_the_first_by_path(films: Path, tmp_path: Path) -> None:
     output = tmp_path / "output"
-    assert curate("--input", films, "--output", output, *SHORT, "--video-limit", "1") == 0
+    assert curate("--input", films, "--output", output, *PLAIN, "--video-limit", "1") == 0
     assert names_below(output / "processed_videos") == {"a.mp4.json"}
     assert len(list((output / "clips").iterdir())) == 3
 
 
 def test_limit_clips_is_a_cap_for_each_video(films: Path, tmp_path: Path) -> None:
     output = tmp_path / "output"
-    assert curate("--input", films, "--output", output, *SHORT, "--limit-clips", "1") == 0
+    assert curate("--input", films, "--output", output, *PLAIN, "--limit-clips", "1") == 0
     assert len(list((output / "clips").iterdir())) == 2
     metas = [json.loads(path.read_bytes()) for path in (output / "metas/v0").iterdir()]
     assert {meta["source_video"] for meta in metas} == {f"{films}/a.mp4", f"{films}/sub/b.mkv"}
@@ -529,7 +541,7 @@ def test_no_upload_clips_writes_everything_else(films: Path, tmp_path: Path) -> 
 
 def test_dry_run_writes_documents_of_videos_and_chunks_only(films: Path, tmp_path: Path) -> None:
     output = tmp_path / "output"
-    assert curate("--input", films, "--output", output, *SHORT, "--dry-run") == 0
+    assert curate("--input", films, "--output", output, *PLAIN, "--dry-run") == 0
     folders = {name.split("/")[0] for name in names_below(output)}
     assert folders == {"processed_clip_chunks", "processed_videos"}
     document = json.loads((output / "processed_clip_chunks/a.mp4_0.json").read_bytes())
@@ -541,7 +553,7 @@ def test_an_output_inside_the_input_is_not_taken_for_input(films: Path, tmp_path
     shutil.copytree(films, folder)
     trees = []
     for _ in range(2):
-        assert curate("--input", folder, "--output", folder / "clipped", *SHORT) == 0
+        assert curate("--input", folder, "--output", folder / "clipped", *PLAIN) == 0
         trees.append(tree(folder / "clipped"))
     assert trees[0] == trees[1]
 

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from finecut.pipeline.cli.command import main
+from finecut.pipeline.cli.command import description, main, parser_of
 from finecut.pipeline.cli.flags import parse_options
-from finecut.pipeline.cli.manual import description, parser_of
+from finecut.pipeline.commands.base import all_commands
 from finecut.pipeline.commands.completion import SHELLS
-from finecut.pipeline.commands.registry import all_commands
 
 EVERY = all_commands()
 EXAMPLES = [

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from finecut.io.records import Failure, Source, Summary
-from finecut.pipeline.batches import batches_of, weighed
 from finecut.pipeline.cli.final_words import final_words, problems, stats_table
 from finecut.pipeline.cli.progress import Progress, progress_line
 from finecut.pipeline.options import Options
 from finecut.pipeline.planning import plan
+from finecut.pipeline.running import batches_of, weighed
 from finecut.transforms.beam.metrics import BOARD
 
 OPTIONS = Options(input=("films",), output="out")

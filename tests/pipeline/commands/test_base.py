@@ -10,8 +10,8 @@ import pytest
 
 from finecut.io.errors import RunError
 from finecut.io.storage.fence import leads_outside
-from finecut.io.storage.reachable import StoreAway
-from finecut.pipeline.cli.shell import perform
+from finecut.io.storage.retry import StoreAway
+from finecut.pipeline.cli.command import perform
 from finecut.pipeline.commands.base import Command
 from finecut.pipeline.commands.report import ReportOptions
 from finecut.pipeline.options import OptionError

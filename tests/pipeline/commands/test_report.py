@@ -44,12 +44,13 @@ from finecut.transforms.report.columns import (
     ROWS_OF_NUMBERS,
     ROWS_OF_TEXTS,
     Clips,
+    Row,
     fitted,
     packed,
     plain_json,
+    row_of,
 )
 from finecut.transforms.report.nearby import NOBODY, nearby
-from finecut.transforms.report.rows import Row, row_of
 from finecut.transforms.report.sources import spans_of_lost
 
 #: What strangers may have said.

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from apache_beam.version import __version__ as BEAM
 from faults import differences, staged, tree
 from on_prism import (
     FINECUT,
@@ -207,7 +208,8 @@ def test_prism_itself_may_die(films: Path, local: tuple[Path, str], tmp_path: Pa
         kill(engine)
     _, err = process.communicate(timeout=120)
     [said] = err.splitlines()
-    assert said.startswith("finecut: --runner prism stopped responding (")
+    # Which of the two depends on whether Beam still heard of the state that the job was in.
+    assert re.match(r"finecut: --runner prism (stopped responding|gave up on the job) \(", said)
     assert staged(output) == []
     again(words, local[0], output)
 
@@ -234,9 +236,9 @@ def test_who_has_none_is_told_how_to_get_it(nowhere: Path) -> None:
     with pytest.raises(OptionError) as refused:
         located()
     said = str(refused.value)
-    assert f"go install github.com/apache/beam/sdks/v2/go/cmd/prism@v{prism.beam_version}" in said
+    assert f"go install github.com/apache/beam/sdks/v2/go/cmd/prism@v{BEAM}" in said
     assert "make prism" in said
-    assert f"at {nowhere}/finecut/beam-{prism.beam_version}/prism" in said
+    assert f"at {nowhere}/finecut/beam-{BEAM}/prism" in said
 
 
 def test_it_is_found_where_make_puts_it_and_on_the_path(nowhere: Path) -> None:

@@ -21,11 +21,11 @@ from finecut.io.layout import Layout
 from finecut.io.records import Source
 from finecut.io.storage.publishing import Shelf
 from finecut.io.tables.shards import ShardFolder
+from finecut.pipeline.commands.curate.launch import job
 from finecut.pipeline.commands.dedup import DedupOptions
-from finecut.pipeline.commands.launch.work import job
 from finecut.pipeline.commands.shard import ShardOptions
 from finecut.pipeline.commands.verify import VerifyOptions
-from finecut.pipeline.elsewhere import JobEnded
+from finecut.pipeline.engine import JobEnded
 from finecut.pipeline.engines.support import (
     DATAFLOW,
     ENGINES,
@@ -45,8 +45,9 @@ from finecut.pipeline.engines.support import (
 from finecut.pipeline.options import Options
 from finecut.transforms.refilter.changing import EachVideo, refilter
 from finecut.transforms.refilter.judging import Refiltering
-from finecut.transforms.shard.archives import ReadPlans, WriteShards
+from finecut.transforms.shard.archives import WriteShards
 from finecut.transforms.shard.material import Sharding
+from finecut.transforms.shard.plan import ShardPlan
 from finecut.transforms.write.writing import Writing
 
 SUBSCRIPTION = "projects/project-1/subscriptions/films"
@@ -117,7 +118,8 @@ def recorded(root: Path, name: str) -> Iterator[beam.Pipeline]:
     if name == "shard":
         pipeline, own = beam.Pipeline("FnApiRunner"), Shelf(str(root), str(root / ".staging/x"))
         sharding = Sharding(Output.at(str(root)), ShardFolder(str(root)), own)
-        _ = pipeline | beam.Create(["plan"]) | ReadPlans() | WriteShards(sharding)
+        plans = pipeline | beam.Create([ShardPlan("0", "", ())])
+        _ = plans | "Deal" >> beam.Reshuffle() | WriteShards(sharding)
         yield pipeline
 
 

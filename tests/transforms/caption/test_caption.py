@@ -16,11 +16,13 @@ from knowing import Teller, captioning_by, clips_in, enhancing_by, looking_in
 
 from finecut.io.layout import Layout
 from finecut.io.records import Clip, ModelUsed, TextOutcome, Window
-from finecut.transforms.caption.answers import cleaned
 from finecut.transforms.caption.asking import Answer, Asked, Question, Said, Trouble
-from finecut.transforms.caption.clips import CaptionClips, captioned, enhanced
-from finecut.transforms.caption.prompts import AV, CAPTION, ENHANCE, VARIANTS
+from finecut.transforms.caption.clips import cleaned
 from finecut.transforms.caption.windows import Windowing
+from finecut.transforms.steps.caption import CAPTION
+from finecut.transforms.steps.enhance import ENHANCE
+from finecut.transforms.steps.shared import AV, VARIANTS
+from finecut.transforms.work import AskModel
 from finecut.transforms.write.documents import clip_document
 
 
@@ -33,7 +35,7 @@ def caption(
     clips: Sequence[Clip], model: Teller, folder: Path, second: str | None = None, tokens: int = 512
 ) -> list[Clip]:
     captioning = captioning_by(model, looking_in(folder), second, tokens)
-    return captioned(clips, Asked(model), captioning)
+    return captioning.run(clips, Asked(model))
 
 
 def texts(clip: Clip) -> list[str]:
@@ -181,14 +183,14 @@ def test_the_second_question_holds_a_clean_and_short_answer(
 def test_a_window_of_one_frame_is_shown_twice(clips: list[Clip], tmp_path: Path) -> None:
     narrow = clips[0].replace(windows=(Window(0, 58), Window(59, 59)))
     looking = replace(looking_in(tmp_path), windowing=Windowing(59, 1))
-    [clip] = captioned([narrow], Asked(Teller()), captioning_by(Teller(), looking))
+    [clip] = captioning_by(Teller(), looking).run([narrow], Asked(Teller()))
     assert texts(clip)[1] == "2 frames, 59 to 59; What is it?"
 
 
 def test_richer_captions_come_from_captions(clips: list[Clip], tmp_path: Path) -> None:
     told = caption(clips, Teller(), tmp_path)
     silent = told[1].replace(windows=tuple(replace(w, captions={}) for w in told[1].windows))
-    first, second = enhanced([told[0], silent], Asked(Teller()), enhancing_by(Teller()))
+    first, second = enhancing_by(Teller()).run([told[0], silent], Asked(Teller()))
     assert [w.enhanced_captions for w in first.windows] == [
         {"poet": f"Say more: {text}"} for text in texts(told[0])
     ]
@@ -222,13 +224,13 @@ def test_frames_that_are_gone_cost_the_captions(clips: list[Clip], tmp_path: Pat
 
 def test_the_transform_says_what_the_function_says(clips: list[Clip], tmp_path: Path) -> None:
     captioning = captioning_by(Moody(), looking_in(tmp_path))
-    plain = sorted(captioned(clips, Asked(Moody()), captioning), key=lambda c: c.id)
+    plain = sorted(captioning.run(clips, Asked(Moody())), key=lambda c: c.id)
 
     def check(found: list[Clip]) -> None:
         assert sorted(found, key=lambda c: c.id) == plain
 
     with beam.Pipeline("FnApiRunner") as pipeline:
-        assert_that(pipeline | beam.Create(clips) | CaptionClips(captioning), check)
+        assert_that(pipeline | beam.Create(clips) | AskModel(captioning), check)
 
 
 def test_every_kind_of_footage_is_asked_its_own_question() -> None:

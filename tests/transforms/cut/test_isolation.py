@@ -20,13 +20,15 @@ from finecut.pipeline.running import run
 
 pytestmark = pytest.mark.skipif(not possible(), reason="children need Linux")
 
+FAST = {"preset": "ultrafast"}
+
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two short films, and between them one of which decoding takes long enough to be hit."""
     folder = tmp_path_factory.mktemp("films")
     paint(folder / "a.mp4", width=64, height=36, rate=10, seconds=2)
-    paint(folder / "b.mp4", width=1280, height=720, rate=30, seconds=10)
+    paint(folder / "b.mp4", width=1280, height=720, rate=30, seconds=4, codec_options=FAST)
     paint(folder / "c.mp4", width=64, height=36, rate=10, seconds=2)
     return folder
 
@@ -108,7 +110,7 @@ def test_a_decoder_that_hangs_costs_its_film(films: Path, tmp_path: Path) -> Non
 def huge(films: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same, but for pictures that need a gigabyte, and seconds to be encoded."""
     folder = tmp_path_factory.mktemp("huge")
-    paint(folder / "b.mp4", width=3840, height=2160, rate=10, seconds=2)
+    paint(folder / "b.mp4", width=3840, height=2160, rate=10, seconds=2, codec_options=FAST)
     for name in ("a.mp4", "c.mp4"):
         (folder / name).symlink_to(films / name)
     return folder

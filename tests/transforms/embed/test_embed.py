@@ -14,11 +14,12 @@ from cutting_room import QUICK
 from knowing import BatchEye, Eye, clips_in, embedding_by, looking_in, number_of
 
 from finecut.io.media.cutting import Recipe, cut
+from finecut.io.media.frames.contact_sheet import Wanted
 from finecut.io.records import Clip, ModelUsed
 from finecut.transforms.caption.asking import Answer, Asked, Question, Vector
 from finecut.transforms.cut.chunk import LOOK_AT_NOTHING
-from finecut.transforms.embed.clips import EmbedClips, embedded
-from finecut.transforms.measure.looking import ClipLook, even_moments, keep_sheet, sheet_of
+from finecut.transforms.measure.looking import ClipLook, Looking, even_moments, keep_sheet, sheet_of
+from finecut.transforms.work import AskModel
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +27,13 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Clip]:
     return clips_in(tmp_path_factory.mktemp("clips"))
 
 
+def wanted_of(clip: Clip, looking: Looking) -> Wanted:
+    assert clip.file is not None
+    return looking.wanted_in(clip.planned, clip.file)
+
+
 def embed(clips: Sequence[Clip], model: Eye, folder: Path) -> list[Clip]:
-    return embedded(clips, Asked(model), embedding_by(model, looking_in(folder)))
+    return embedding_by(model, looking_in(folder)).run(clips, Asked(model))
 
 
 def test_frames_are_spread_evenly_over_the_whole_clip(clips: list[Clip], tmp_path: Path) -> None:
@@ -71,7 +77,7 @@ def test_the_sheet_from_the_cut_is_the_one_from_the_file(tmp_path: Path) -> None
     assert seen is not None
     drawn = sheet_of(dark, looking)
     assert seen.indices == drawn.indices
-    assert set(seen.indices) >= looking.wanted_of(dark).frames
+    assert set(seen.indices) >= wanted_of(dark, looking).frames
 
 
 def test_a_sheet_that_lacks_frames_is_drawn_again(clips: list[Clip], tmp_path: Path) -> None:
@@ -79,13 +85,13 @@ def test_a_sheet_that_lacks_frames_is_drawn_again(clips: list[Clip], tmp_path: P
     few = looking_in(tmp_path, captions=None)
     keep_sheet(clips[0].id, sheet_of(clips[0], few), few)
     looking = looking_in(tmp_path)
-    wanted = looking.wanted_of(clips[0]).frames
+    wanted = wanted_of(clips[0], looking).frames
     assert not wanted <= set(sheet_of(clips[0], few).indices)
     assert wanted <= set(sheet_of(clips[0], looking).indices)
 
 
 def test_nothing_is_wanted_of_who_does_not_ask(clips: list[Clip]) -> None:
-    assert LOOK_AT_NOTHING.wanted_of(clips[0]).moments == ()
+    assert wanted_of(clips[0], LOOK_AT_NOTHING).moments == ()
     assert LOOK_AT_NOTHING.expected(clips[0].video, clips[0].planned).frames == frozenset()
 
 
@@ -173,13 +179,13 @@ def test_the_transform_says_what_the_function_says(
     clips: list[Clip], tmp_path: Path, together: int
 ) -> None:
     embedding = embedding_by(Blind(), looking_in(tmp_path), together)
-    plain = sorted(embedded(clips, Asked(Blind()), embedding), key=lambda c: c.id)
+    plain = sorted(embedding.run(clips, Asked(Blind())), key=lambda c: c.id)
 
     def check(found: list[Clip]) -> None:
         assert sorted(found, key=lambda c: c.id) == plain
 
     with beam.Pipeline("FnApiRunner") as pipeline:
-        assert_that(pipeline | beam.Create(clips) | EmbedClips(embedding), check)
+        assert_that(pipeline | beam.Create(clips) | AskModel(embedding), check)
 
 
 @pytest.mark.parametrize("copies", [1, 2])
@@ -188,13 +194,13 @@ def test_a_model_that_all_processes_share_says_the_same(
 ) -> None:
     """It sits in a process of its own, and is called by proxy."""
     embedding = embedding_by(Blind(), looking_in(tmp_path))
-    plain = sorted(embedded(clips, Asked(Blind()), embedding), key=lambda c: c.id)
+    plain = sorted(embedding.run(clips, Asked(Blind())), key=lambda c: c.id)
 
     def check(found: list[Clip]) -> None:
         assert sorted(found, key=lambda c: c.id) == plain
 
     with beam.Pipeline("FnApiRunner") as pipeline:
-        asked = pipeline | beam.Create(clips) | EmbedClips(embedding, True, copies)
+        asked = pipeline | beam.Create(clips) | AskModel(embedding, True, copies)
         assert_that(asked, check)
 
 

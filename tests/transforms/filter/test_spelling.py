@@ -8,18 +8,17 @@ from typing import Any
 
 import pytest
 
-from finecut.pipeline.beam_yaml.config import options_of
-from finecut.pipeline.cli.command import main
+from finecut.pipeline.beam_yaml.step import options_of
+from finecut.pipeline.cli.command import main, parsers
 from finecut.pipeline.cli.flags import Parser, parse_options
-from finecut.pipeline.cli.manual import parsers
+from finecut.pipeline.commands.base import dataset_options
 from finecut.pipeline.commands.refilter import RefilterOptions
-from finecut.pipeline.commands.registry import dataset_options
 from finecut.pipeline.commands.shard import ShardOptions
 from finecut.pipeline.options import OptionError, Options, option_fields
 from finecut.pipeline.planning import plan
 from finecut.pipeline.template import arguments_of
 from finecut.transforms.filter.rules import parse_rule
-from finecut.transforms.spelling import did_you_mean, spelled
+from finecut.transforms.option import did_you_mean, spelled
 
 NEEDED = ["--input", "films", "--output", "out"]
 #: An option, what is written, what is meant.

@@ -14,7 +14,7 @@ from finecut.io.tables.drops import DropsError, read_drops
 from finecut.pipeline.cli.command import main
 from finecut.transforms.find.inputs import Finding, find_sources
 from finecut.transforms.find.lists import InputError
-from finecut.transforms.split.given import CutsError, read_cuts
+from finecut.transforms.split.spans import CutsError, read_cuts
 
 NESTED: Final = b"[" * 100_000
 FIELD: Final = b"x" * 200_000

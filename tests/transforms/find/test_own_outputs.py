@@ -12,10 +12,11 @@ from faulty_store import FaultyStore
 from finecut.io.media.testfilm.paint import Scene, paint
 from finecut.io.records import Source
 from finecut.io.storage.publishing import Shelf
-from finecut.pipeline.commands.launch.work import job
-from finecut.pipeline.options import OptionError, Options
+from finecut.pipeline.commands.curate.launch import job
+from finecut.pipeline.options import Options
 from finecut.pipeline.running import run
 from finecut.transforms.find.inputs import Finding, find_sources
+from finecut.transforms.find.lists import InputError
 from finecut.transforms.find.notifications import noticed
 
 
@@ -53,16 +54,16 @@ def test_an_output_that_is_the_input_is_refused(
     (tmp_path / "link").symlink_to(films)
     monkeypatch.chdir(tmp_path)
     for wanted in (choices(films, reached), choices(reached, films)):
-        with pytest.raises(OptionError, match="the folder of the source videos itself"):
+        with pytest.raises(InputError, match="the folder of the source videos itself"):
             run(wanted)
-        with pytest.raises(OptionError, match="the folder of the source videos itself"):
+        with pytest.raises(InputError, match="the folder of the source videos itself"):
             job(wanted)
     assert [path.name for path in films.iterdir()] == ["day"]
 
 
 def test_an_output_of_a_store_that_is_the_input_is_refused() -> None:
     wanted = choices("gs://films/all/", "gs://films/all", runner="DirectRunner")
-    with pytest.raises(OptionError, match="the folder of the source videos itself"):
+    with pytest.raises(InputError, match="the folder of the source videos itself"):
         job(wanted)
 
 
@@ -70,7 +71,7 @@ def test_an_output_of_a_store_that_is_the_input_is_refused() -> None:
 def test_clips_of_an_output_are_no_input_of_it(films: Path, tmp_path: Path, below: str) -> None:
     for folder in ("out/clips/deeper", "out/filtered_clips"):
         (tmp_path / folder).mkdir(parents=True)
-    with pytest.raises(OptionError, match="contains clips of --output"):
+    with pytest.raises(InputError, match="contains clips of --output"):
         run(choices(tmp_path / "out" / below, tmp_path / "out"))
 
 

@@ -22,16 +22,16 @@ from finecut.io.media.frames.contact_sheet import (
     Sheet,
     SheetForm,
     SheetMaker,
+    sampled_indices,
     sheet_from_file,
 )
-from finecut.io.media.frames.detector_frames import turned, watch
-from finecut.io.media.frames.sampling import sampled_indices
+from finecut.io.media.frames.small_pictures import turned, watch
 from finecut.io.media.source import probe
 from finecut.io.media.testfilm.paint import Painting, Scene, paint
 from finecut.io.records import Chunk, Clip, PlannedClip
-from finecut.io.storage.scratch import Scratch
-from finecut.transforms.measure.clip_meters import small_size
+from finecut.io.storage.staging import Scratch
 from finecut.transforms.measure.looking import ClipLook, Looking, keep_sheet, sheet_of
+from finecut.transforms.measure.motion import small_size
 
 WHOLE = SheetForm(rates=(5,), height=10_000)
 SPANS = ((0.5, 2.0), (1.0, 3.0))
@@ -79,7 +79,13 @@ class Diary:
         self.ended = True
 
 
-@pytest.mark.parametrize("case", ["cfr", "vfr", "bframes", "hevc", "webm", "ten_bit", "avi"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        *("vfr", "bframes", "webm"),
+        *(pytest.param(case, marks=pytest.mark.slow) for case in ("cfr", "hevc", "ten_bit", "avi")),
+    ],
+)
 def test_the_observer_sees_every_frame_of_its_clip_once(
     case: str, film: Callable[[str], Painting], tmp_path: Path
 ) -> None:
@@ -104,7 +110,16 @@ def test_the_kinds_of_pictures_are_the_sources(
     assert diary.kinds.count("B") > diary.kinds.count("P") > diary.kinds.count("I")
 
 
-@pytest.mark.parametrize("case", ["cfr", "vfr", "rotated_90", "odd_size", "wide_pixels", "ten_bit"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        *("vfr", "rotated_90", "ten_bit"),
+        *(
+            pytest.param(case, marks=pytest.mark.slow)
+            for case in ("cfr", "odd_size", "wide_pixels")
+        ),
+    ],
+)
 def test_the_sheet_shows_the_frames_it_names(
     case: str, film: Callable[[str], Painting], tmp_path: Path
 ) -> None:
@@ -120,7 +135,13 @@ def test_the_sheet_shows_the_frames_it_names(
         assert (sheet.width, sheet.height) == (result.file.width, result.file.height)
 
 
-@pytest.mark.parametrize("case", ["cfr", "vfr", "rotated_90", "full_range"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        *("rotated_90", "full_range"),
+        *(pytest.param(case, marks=pytest.mark.slow) for case in ("cfr", "vfr")),
+    ],
+)
 def test_a_sheet_drawn_again_from_the_clip_is_the_same_but_for_the_encoding(
     case: str, film: Callable[[str], Painting], tmp_path: Path
 ) -> None:
@@ -359,13 +380,13 @@ def pans(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[float]]:
                 folder / f"{codec}-{speed}.mp4",
                 width=480,
                 height=272,
-                seconds=2.5,
+                seconds=1.5,
                 scenes=[Scene(0, (0, 0), speed, texture=64)],
                 codec=codec,
                 **settings,
             )
             look = ClipLook(Looking((MOTION,)))
-            cut_with(painting, folder / "clips", partial(_this, look), ((0.0, 2.5),))
+            cut_with(painting, folder / "clips", partial(_this, look), ((0.0, 1.5),))
             found[codec].append(look.scores["motion_global_mean"])
     return found
 

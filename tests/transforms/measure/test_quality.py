@@ -109,7 +109,9 @@ FAULTS: list[tuple[Fault, list[float], str, bool]] = [
 
 
 @pytest.mark.parametrize(("fault", "strengths", "name", "rises"), FAULTS)
-@pytest.mark.parametrize("palette", [0, 1, 5])
+@pytest.mark.parametrize(
+    "palette", [1, *(pytest.param(palette, marks=pytest.mark.slow) for palette in (0, 5))]
+)
 def test_each_score_follows_its_own_fault(
     fault: Fault, strengths: list[float], name: str, rises: bool, palette: int
 ) -> None:
@@ -139,8 +141,14 @@ def test_other_scores_stay(fault: Fault, strength: float, own: set[str]) -> None
         assert after[name] == pytest.approx(before[name], abs=0.12), name
 
 
-@pytest.mark.parametrize("palette", range(6))
-@pytest.mark.parametrize("texture", [0.0, 24.0])
+@pytest.mark.parametrize(
+    ("palette", "texture"),
+    [
+        pytest.param(palette, texture, marks=() if palette in (0, 3) else pytest.mark.slow)
+        for palette in range(6)
+        for texture in (0.0, 24.0)
+    ],
+)
 def test_a_sharp_film_is_told_from_the_same_out_of_focus(palette: int, texture: float) -> None:
     sound = pictures(1280, 720, palette, texture, count=1)
     sharp, soft = scores(sound), scores([blurred(p, 2.0) for p in sound])

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from finecut.transforms.models import aesthetics
-from finecut.transforms.models.aesthetics import AestheticScorer, prepared
-from finecut.transforms.models.picture_settings import CLIP_STD
+from finecut.transforms.models import scorers
+from finecut.transforms.models.loading import CLIP_STD
+from finecut.transforms.models.scorers import AestheticScorer, prepared
 from finecut.transforms.models.weights.folders import WeightsMissing
 
 torch = pytest.importorskip("torch")
@@ -128,7 +128,7 @@ def test_without_our_preparation_scores_agree_to_the_last_digits(
     folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frames = noise(3)
-    monkeypatch.setattr(aesthetics, "prepared", lambda frame, _: processed(frame)[0])
+    monkeypatch.setattr(scorers, "prepared", lambda frame, _: processed(frame)[0])
     assert load(folders).frame_scores(frames) == pytest.approx(
         plain_scores(folders, frames), abs=1e-5
     )
@@ -153,7 +153,7 @@ def test_batches_change_nothing(
     together = scorer.frame_scores(frames)
     assert together == scorer.frame_scores(frames)
     assert together == pytest.approx([scorer.frame_scores([f])[0] for f in frames], abs=1e-5)
-    monkeypatch.setattr(aesthetics, "BATCH", 3)
+    monkeypatch.setattr(scorers, "BATCH", 3)
     assert scorer.frame_scores(frames) == pytest.approx(together, abs=1e-5)
 
 
@@ -164,8 +164,8 @@ def test_no_batch_is_larger_than_said(
     scorer._vision.register_forward_pre_hook(
         lambda _, args, named: sizes.append(len(named["pixel_values"])), with_kwargs=True
     )
-    scorer(noise(2 * aesthetics.BATCH + 1))
-    assert sizes == [aesthetics.BATCH, aesthetics.BATCH, 1]
+    scorer(noise(2 * scorers.BATCH + 1))
+    assert sizes == [scorers.BATCH, scorers.BATCH, 1]
 
 
 def test_frames_may_be_views_and_read_only(folders: tuple[Path, Path]) -> None:
@@ -192,17 +192,12 @@ def test_the_picture_tower_may_come_alone_and_in_half_precision(
 
 
 def test_a_model_dir_of_hub_ids_is_enough(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    for folder, name in zip(folders, (aesthetics.CLIP, aesthetics.HEAD), strict=True):
+    for folder, name in zip(folders, (scorers.CLIP, scorers.HEAD), strict=True):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).symlink_to(folder)
     scorer = AestheticScorer.load(model_dir=str(tmp_path), device="cpu")
     assert scorer(noise(2)) == load(folders)(noise(2))
-    assert [used.name for used in scorer.which().values()] == [aesthetics.CLIP, aesthetics.HEAD]
-
-
-def test_an_unknown_reduction_is_refused(folders: tuple[Path, Path]) -> None:
-    with pytest.raises(ValueError, match="'max' is unknown"):
-        load(folders, "max")
+    assert [used.name for used in scorer.which().values()] == [scorers.CLIP, scorers.HEAD]
 
 
 def test_a_head_of_another_width_is_refused(folders: tuple[Path, Path], tmp_path: Path) -> None:

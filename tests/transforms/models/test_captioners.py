@@ -38,22 +38,26 @@ from tiny_models import (  # noqa: E402
 
 from finecut.transforms.caption.asking import Asked, Question, Said, Trouble  # noqa: E402
 from finecut.transforms.models import captioners, qwen  # noqa: E402
-from finecut.transforms.models.caption_models import CAPTIONERS  # noqa: E402
 from finecut.transforms.models.captioners import (  # noqa: E402
     Captioner,
     seeing,
     template,
 )
-from finecut.transforms.models.picture_settings import CLIP_MEAN, CLIP_STD, HALF  # noqa: E402
+from finecut.transforms.models.known_models import CAPTIONERS  # noqa: E402
+from finecut.transforms.models.loading import CLIP_MEAN, CLIP_STD, HALF  # noqa: E402
+from finecut.transforms.models.local_model import TextWriter  # noqa: E402
 from finecut.transforms.models.qwen import Eyes  # noqa: E402
-from finecut.transforms.models.weights.folders import CodeRefused, WeightsMissing  # noqa: E402
+from finecut.transforms.models.weights.folders import (  # noqa: E402
+    CodeRefused,
+    Located,
+    WeightsMissing,
+)
 from finecut.transforms.models.words import (  # noqa: E402
     answered,
     numbers,
     words_only,
     written,
 )
-from finecut.transforms.models.writers import TextWriter  # noqa: E402
 
 OLDER = Eyes(
     patch=14,
@@ -293,6 +297,10 @@ def test_settings_that_make_no_sense_are_refused(said: Any, tmp_path: Path) -> N
 # ── prompts ──────────────────────────────────────────────────────────────────────────────────────
 
 
+def template_in(folder: Path, tokenizer: Any) -> str | None:
+    return template(Located(folder, "model", "revision"), tokenizer, required=False)
+
+
 @pytest.mark.parametrize("system", ["", "You are brief."])
 @pytest.mark.parametrize(("name", "family"), [("qwen25", "qwen2_5_vl"), ("qwen3", "qwen3_vl")])
 def test_prompts_come_from_the_folder_and_without_one_are_the_same(
@@ -300,7 +308,7 @@ def test_prompts_come_from_the_folder_and_without_one_are_the_same(
 ) -> None:
     tokenizer = transformers.AutoTokenizer.from_pretrained(folders[name])
     question = Question("a", text=ASK, system=system)
-    form = template(folders[name], tokenizer)
+    form = template_in(folders[name], tokenizer)
     assert form is not None
     assert seeing(tokenizer, form, family, question) == qwen.chatml(ASK, system, family)
     assert seeing(tokenizer, None, family, question) == qwen.chatml(ASK, system, family)
@@ -315,12 +323,12 @@ def test_the_oldest_form_of_a_template_is_read(copied: Callable[[str], Path]) ->
     plain = (folder / "chat_template.jinja").read_text()
     (folder / "chat_template.jinja").unlink()
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    assert template(folder, tokenizer) is None
+    assert template_in(folder, tokenizer) is None
     (folder / "chat_template.json").write_text(json.dumps({"chat_template": plain}))
-    assert template(folder, tokenizer) == plain
+    assert template_in(folder, tokenizer) == plain
     (folder / "chat_template.json").write_text("{}")
     with pytest.raises(WeightsMissing, match="contains no chat template"):
-        template(folder, tokenizer)
+        template_in(folder, tokenizer)
 
 
 def logits(captioner: Captioner, question: Question) -> Any:
@@ -397,7 +405,7 @@ def test_a_question_adds_no_mark_to_the_template(
     loaded: dict[str, Captioner], folders: dict[str, Path], text: str, system: str
 ) -> None:
     tokenizer = loaded["qwen25"]._generator.tokenizer
-    form = template(folders["qwen25"], tokenizer)
+    form = template_in(folders["qwen25"], tokenizer)
     # A letter in front, so that nothing becomes no system at all.
     plain, sly = Question("a", text="x", system="x"), Question("a", text=text, system="x" + system)
     for known in (form, None):
@@ -616,11 +624,6 @@ def test_status_and_counts(copied: Callable[[str], Path]) -> None:
     assert told(unsaid) == Said("a", tokenizer.decode(words), "truncated", length, 6)
     hasty = load(folder, max_tokens=6, timeout=1e-9).answer([question])[0]
     assert hasty == Said("a", tokenizer.decode(words[:1]), "truncated", length, 1)
-
-
-def test_no_tokens_are_no_text(folders: dict[str, Path]) -> None:
-    with pytest.raises(ValueError, match="at most 0 tokens"):
-        load(folders["qwen25"], max_tokens=0)
 
 
 # ── writers ──────────────────────────────────────────────────────────────────────────────────────

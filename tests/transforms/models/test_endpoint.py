@@ -926,12 +926,6 @@ def test_no_quotation_holds_a_secret(secret: str, before: str, after: str) -> No
         )
 
 
-@pytest.mark.parametrize("timeout", [0.0, -1.0, math.inf, math.nan])
-def test_a_timeout_is_a_time(timeout: float) -> None:
-    with pytest.raises(ValueError, match="above 0 and finite"):
-        EndpointEmbedder.load("http://host/v1#m", timeout=timeout)
-
-
 # ── the server of the tests ──────────────────────────────────────────────────────────────────────
 
 

@@ -119,12 +119,6 @@ def test_more_than_a_device_has_is_refused_with_both_numbers() -> None:
             ask()
 
 
-@pytest.mark.parametrize("size", [0, -1, math.nan, math.inf])
-def test_devices_have_memory(size: float) -> None:
-    with pytest.raises(ValueError, match="does not exist"):
-        Resources(gpus=0.5).share(size)
-
-
 @given(TENTHS_OF_A_GB, SIZES, some.integers(1, 200))
 def test_copies_by_memory_are_those_that_can_be_packed(tenths: int, size: float, most: int) -> None:
     gb = Decimal(tenths) / 10
@@ -174,12 +168,6 @@ def test_who_is_alone_on_the_device(asked: Resources) -> None:
 def test_what_needs_no_gpu_has_a_copy_in_every_process() -> None:
     assert Resources(cpus=4).copies(24, 16) == 16
     assert Resources(cpus=4).share(24) == 0
-
-
-@pytest.mark.parametrize("processes", [0, -3])
-def test_a_model_is_held_by_a_process(processes: int) -> None:
-    with pytest.raises(ValueError, match=f"{processes} processes"):
-        Resources(gpus=1).copies(24, processes)
 
 
 # ── on the command line ──────────────────────────────────────────────────────────────────────────
@@ -292,11 +280,11 @@ def test_beam_understands_the_hints(
     assert {v.decode() for v in step.get_resource_hints().values()} == set(hints.values())
 
 
-@pytest.mark.parametrize(("gpus", "num_gpus", "count"), [(0.5, 4, 4), (2, 1, 2), (2, 8, 8)])
-def test_a_machine_has_as_many_gpus_as_any_asks_for(gpus: float, num_gpus: int, count: int) -> None:
-    assert f";count:{count};" in Resources(gpus=gpus).hints("a-new-one", num_gpus)["accelerator"]
-    assert Resources().hints("nvidia-l4", num_gpus) == {}
-    assert ";count:1;" in Resources(nvdecs=1).hints("nvidia-l4", 0)["accelerator"]
+@pytest.mark.parametrize(("gpus", "count"), [(0.5, 1), (2, 2), (8, 8)])
+def test_a_machine_has_as_many_gpus_as_are_asked_for(gpus: float, count: int) -> None:
+    assert f";count:{count};" in Resources(gpus=gpus).hints("a-new-one")["accelerator"]
+    assert Resources().hints("nvidia-l4") == {}
+    assert ";count:1;" in Resources(nvdecs=1).hints("nvidia-l4")["accelerator"]
 
 
 def test_a_step_without_a_gpu_needs_no_accelerator() -> None:

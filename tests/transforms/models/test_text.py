@@ -15,10 +15,9 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from finecut.io.media.testfilm.paint import paint
-from finecut.transforms.models import text
-from finecut.transforms.models.packaged_models import TEXT_MODEL
-from finecut.transforms.models.text import TextScorer, heights
-from finecut.transforms.models.weights.packages import package_file
+from finecut.transforms.models import scorers
+from finecut.transforms.models.scorers import TextScorer, heights
+from finecut.transforms.models.weights.naming import TEXT_MODEL, package_file
 
 pytest.importorskip("onnxruntime")
 drawing = pytest.importorskip("PIL.ImageDraw")
@@ -75,7 +74,7 @@ def test_pictures_are_prepared_as_the_detector_was_published() -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_picture_without_text_has_none(seed: int) -> None:
-    assert scorer().share(background(seed=seed)) < 0.005
+    assert scorer().of(background(seed=seed)) < 0.005
 
 
 @pytest.mark.parametrize(
@@ -84,7 +83,7 @@ def test_a_picture_without_text_has_none(seed: int) -> None:
 @pytest.mark.parametrize("width", [640, 1280, 480])
 def test_as_much_is_found_as_was_written(lines: list[Line], width: int) -> None:
     frame, share = written(background(width, width * 9 // 16), *lines)
-    assert 0.75 * share < scorer().share(frame) < 1.45 * share
+    assert 0.75 * share < scorer().of(frame) < 1.45 * share
 
 
 def test_a_watermark_is_found_where_it_is() -> None:
@@ -99,7 +98,7 @@ def test_dark_text_and_upright_pictures_count_too() -> None:
     page, share = written(
         np.full((640, 360, 3), 230, np.uint8), (20, 300, 60, "NOTICE"), colour="black"
     )
-    assert 0.7 * share < scorer().share(page) < 1.4 * share
+    assert 0.7 * share < scorer().of(page) < 1.4 * share
 
 
 def test_a_clip_has_the_mean_and_the_largest_share() -> None:
@@ -108,7 +107,7 @@ def test_a_clip_has_the_mean_and_the_largest_share() -> None:
         written(background(), SUBTITLE),
         written(background(), *SLIDE),
     )
-    shares = [scorer().share(frame) for frame in (plain, line, slide)]
+    shares = [scorer().of(frame) for frame in (plain, line, slide)]
     assert shares[0] < shares[1] < shares[2]
     scores = scorer()([line, slide, plain])
     assert scores == {"text_coverage": pytest.approx(sum(shares) / 3), "text_max": shares[2]}
@@ -142,7 +141,7 @@ def test_painted_landscapes_and_their_number_strips_are_not_text(tmp_path: Path)
     assert len(frames) == 10
     assert scorer()(frames)["text_max"] < 0.015
     # They would be, to one look: large smooth shapes look like letters.
-    looks = [scorer()._probability(frame, 640) > text.LIKELY for frame in frames]
+    looks = [scorer()._probability(frame, 640) > scorers.LIKELY for frame in frames]
     assert max(look.mean() for look in looks) > 0.04
     strip = 352 - 352 // 20 - 2
     assert not any(look[strip:].any() for look in looks), "the strip never is, to either look"

@@ -80,7 +80,7 @@ def noisy_film(count: int) -> Frames:
     return np.clip(frames[:count], 0, 255).astype(np.uint8)
 
 
-@pytest.mark.parametrize("lengths", [(101,), pytest.param(LENGTHS, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("lengths", [(75,), pytest.param(LENGTHS, marks=pytest.mark.slow)])
 def test_it_says_what_the_published_network_says(
     network: Network, tmp_path: Path, lengths: tuple[int, ...]
 ) -> None:
@@ -97,14 +97,16 @@ def test_it_says_what_the_published_network_says(
         assert np.abs(ours - expected).max() < 1e-5, count
     # Both would agree on nothing but zeros, too.
     assert (published[-1] > 0.5).sum() > 2
-    assert (published[-1] < 0.1).sum() > 80
+    assert (published[-1] < 0.1).mean() > 0.7
 
 
-@pytest.mark.parametrize("interpolation", ["AREA", "BILINEAR"])
+@pytest.mark.parametrize(
+    "interpolation", ["AREA", pytest.param("BILINEAR", marks=pytest.mark.slow)]
+)
 def test_it_marks_the_last_frame_of_every_shot(
     network: Network, tmp_path: Path, interpolation: str
 ) -> None:
-    film = paint(tmp_path / "film.mp4", width=160, height=90, seconds=4, cuts=(1.3, 2.4))
+    film = paint(tmp_path / "film.mp4", width=160, height=90, seconds=3, cuts=(1.3, 2.4))
     with av.open(film.path) as container:
         frames = [
             np.asarray(
@@ -427,9 +429,3 @@ def test_code_inside_the_file_is_not_run(weights: Path, tmp_path: Path) -> None:
     ):
         load(folder, "cpu")
     assert not victim.exists()
-
-
-@pytest.mark.parametrize("name", ["cuda:99", "meta", "toaster"])
-def test_a_device_that_is_not_there_is_refused(weights: Path, name: str) -> None:
-    with pytest.raises(ValueError, match=f"the device '{name}' is unknown"):
-        load(device=name)

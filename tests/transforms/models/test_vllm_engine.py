@@ -26,13 +26,13 @@ from tiny_models import tiny_llm, tiny_qwen3_vl, tiny_qwen25_vl  # noqa: E402
 from finecut.transforms.caption.asking import Asked, Question, Said, Trouble  # noqa: E402
 from finecut.transforms.models import qwen  # noqa: E402
 from finecut.transforms.models.captioners import Captioner  # noqa: E402
+from finecut.transforms.models.local_model import TextWriter  # noqa: E402
 from finecut.transforms.models.vllm_engine import (  # noqa: E402
     VllmCaptioner,
     VllmWriter,
     vllm_is_there,
 )
 from finecut.transforms.models.weights.folders import CodeRefused, WeightsMissing  # noqa: E402
-from finecut.transforms.models.writers import TextWriter  # noqa: E402
 
 #: What of vLLM is used here: ``LLM``, ``SamplingParams`` and the shape of what comes back.
 STAND_IN = """

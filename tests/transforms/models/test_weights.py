@@ -25,12 +25,11 @@ from finecut.transforms.models.weights.folders import (
     WeightsMissing,
     described,
     fetch,
+    held,
     locate,
     remote_code,
 )
-from finecut.transforms.models.weights.hub import held
-from finecut.transforms.models.weights.naming import Wish
-from finecut.transforms.models.weights.packages import PackagedModel, package_file
+from finecut.transforms.models.weights.naming import PackagedModel, Wish, package_file
 
 constants = pytest.importorskip("huggingface_hub.constants")
 local_folder = pytest.importorskip("huggingface_hub._local_folder")
@@ -808,7 +807,7 @@ def test_a_file_of_a_package_is_found_without_importing_it(tmp_path: Path) -> No
     (package / "__init__.py").write_text("raise RuntimeError('imported')")
     (package / "models/a.onnx").write_bytes(b"")
     code = (
-        "from finecut.transforms.models.weights.packages import package_file as f; "
+        "from finecut.transforms.models.weights.naming import package_file as f; "
         "print(f('breaks_when_imported', 'models', 'a.onnx')); "
         "print(f('breaks_when_imported', 'models', 'b.onnx')); print(f('no_such_package', 'a'))"
     )

@@ -41,7 +41,7 @@ from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.staging import alive
 from finecut.io.tables.drops import drops_table
 from finecut.pipeline.commands.refilter import RefilterOptions
-from finecut.pipeline.commands.refilter.words import words_for_curate
+from finecut.pipeline.commands.refilter.work import words_for_curate
 from finecut.pipeline.commands.verify import VerifyOptions
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.running import run

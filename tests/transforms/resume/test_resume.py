@@ -20,8 +20,7 @@ from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import configuration, plan
 from finecut.pipeline.running import run
 from finecut.transforms.find.inputs import find_sources
-from finecut.transforms.resume.note import Again
-from finecut.transforms.resume.videos import begin, set_aside
+from finecut.transforms.resume.note import Again, begin, set_aside
 from finecut.transforms.write.writing import Writing
 
 Tree = dict[str, bytes]
@@ -41,13 +40,34 @@ def tree(output: Path) -> Tree:
     }
 
 
-@pytest.fixture
-def films(tmp_path: Path) -> Path:
-    folder = tmp_path / "films"
-    folder.mkdir()
+@pytest.fixture(scope="module")
+def painted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("painted")
     paint(folder / "a.mp4", width=64, height=36, rate=10, seconds=4)
     paint(folder / "b.mp4", width=64, height=36, rate=10, seconds=2)
     return folder
+
+
+@pytest.fixture
+def films(painted: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(painted, tmp_path / "films"))
+
+
+@pytest.fixture(scope="module")
+def finished(painted: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the films and what a run made of them: ``output``."""
+    folder = tmp_path_factory.mktemp("finished")
+    shutil.copytree(painted, folder / "films")
+    run(options(folder / "films", folder / "output"))
+    shutil.copytree(folder, folder.with_name("finished for all"))
+    return folder
+
+
+@pytest.fixture
+def done(finished: Path) -> Path:
+    """The same, as it was: under this name, which the documents say, and with these times."""
+    shutil.rmtree(finished)
+    return Path(shutil.copytree(finished.with_name("finished for all"), finished))
 
 
 def options(films: Path, output: Path, **changes: Any) -> Options:
@@ -71,9 +91,8 @@ def books(summary: Summary) -> tuple[int, int, int, int, int]:
 # ── skipping ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_second_run_skips_and_writes_nothing(films: Path, tmp_path: Path) -> None:
-    output = tmp_path / "out"
-    assert books(run(options(films, output)).summary) == (2, 2, 0, 0, 0)
+def test_a_second_run_skips_and_writes_nothing(done: Path) -> None:
+    films, output = done / "films", done / "output"
     before = {path: path.stat().st_mtime_ns for path in output.rglob("*") if path.is_file()}
     again = run(options(films, output, workers=2, write_threads=1, log_stats=True)).summary
     assert books(again) == (2, 0, 0, 0, 2)
@@ -83,9 +102,8 @@ def test_a_second_run_skips_and_writes_nothing(films: Path, tmp_path: Path) -> N
     assert not (output / ".staging").exists()
 
 
-def test_only_what_is_new_or_changed_is_done(films: Path, tmp_path: Path) -> None:
-    output = tmp_path / "out"
-    run(options(films, output))
+def test_only_what_is_new_or_changed_is_done(done: Path, tmp_path: Path) -> None:
+    films, output = done / "films", done / "output"
     paint(films / "a.mp4", width=64, height=36, rate=10, seconds=2)
     paint(films / "c.mp4", width=64, height=36, rate=10, seconds=1)
     assert books(run(options(films, output)).summary) == (3, 2, 0, 0, 1)
@@ -93,16 +111,14 @@ def test_only_what_is_new_or_changed_is_done(films: Path, tmp_path: Path) -> Non
     assert tree(output) == tree(tmp_path / "fresh")
 
 
-def test_a_file_that_was_only_touched_is_done_again(films: Path, tmp_path: Path) -> None:
-    output = tmp_path / "out"
-    run(options(films, output))
+def test_a_file_that_was_only_touched_is_done_again(done: Path) -> None:
+    films, output = done / "films", done / "output"
     os.utime(films / "b.mp4", ns=(1, 1))
     assert books(run(options(films, output)).summary) == (2, 1, 0, 0, 1)
 
 
-def test_overwrite_does_all_again(films: Path, tmp_path: Path) -> None:
-    output = tmp_path / "out"
-    run(options(films, output))
+def test_overwrite_does_all_again(done: Path) -> None:
+    films, output = done / "films", done / "output"
     before = tree(output)
     next((output / "clips").iterdir()).write_bytes(b"torn")
     assert books(run(options(films, output, overwrite=True)).summary) == (2, 2, 0, 0, 0)
@@ -120,7 +136,7 @@ def next_name(changes: dict[str, Any]) -> str:
         pytest.param({"generate_previews": False}, marks=pytest.mark.slow),
         pytest.param({"window_size": 10, "window_remainder": 5}, marks=pytest.mark.slow),
         pytest.param({"no_generate_embeddings": True}, marks=pytest.mark.slow),
-        {"keep": ("motion>=0.9",)},
+        pytest.param({"keep": ("motion>=0.9",)}, marks=pytest.mark.slow),
         pytest.param({"shard_prefix": True}, marks=pytest.mark.slow),
         pytest.param({"chunk_seconds": 100}, marks=pytest.mark.slow),
         pytest.param({"limit_clips": 1}, marks=pytest.mark.slow),
@@ -132,6 +148,7 @@ def test_other_options_replace_everything(
     changes: dict[str, Any], films: Path, tmp_path: Path
 ) -> None:
     """There and back: the tree is what either command alone writes."""
+    (films / "b.mp4").unlink()
     first: dict[str, Any] = {"generate_previews": True, "no_generate_embeddings": False}
     second = first | changes
     run(options(films, tmp_path / "first", **first))
@@ -143,9 +160,8 @@ def test_other_options_replace_everything(
         assert tree(output) == tree(tmp_path / alone)
 
 
-def test_a_dry_run_takes_nothing_away(films: Path, tmp_path: Path) -> None:
-    output = tmp_path / "out"
-    run(options(films, output))
+def test_a_dry_run_takes_nothing_away(done: Path) -> None:
+    films, output = done / "films", done / "output"
     before = tree(output)
     run(options(films, output, dry_run=True, clip_length=2.0))
     documents = ("processed_clip_chunks/", "processed_videos/", ".finecut/")
@@ -155,9 +171,8 @@ def test_a_dry_run_takes_nothing_away(films: Path, tmp_path: Path) -> None:
     assert tree(output) == before
 
 
-def test_two_folders_in_one_output_are_not_mixed_up(films: Path, tmp_path: Path) -> None:
-    output = tmp_path / "out"
-    run(options(films, output))
+def test_two_folders_in_one_output_are_not_mixed_up(done: Path, tmp_path: Path) -> None:
+    films, output = done / "films", done / "output"
     before = tree(output)
     shutil.copytree(films, tmp_path / "others")
     summary = run(options(tmp_path / "others", output)).summary
@@ -322,17 +337,13 @@ def test_what_documents_say_removes_nothing_but_clips(films: Path, tmp_path: Pat
         '{"num_clip_chunks": 1e400}',
     ],
 )
-def test_documents_that_make_no_sense_are_written_anew(
-    said: str, films: Path, tmp_path: Path
-) -> None:
-    (films / "a.mp4").unlink()
-    output = tmp_path / "out"
-    run(options(films, output))
+def test_documents_that_make_no_sense_are_written_anew(said: str, done: Path) -> None:
+    films, output = done / "films", done / "output"
     before = tree(output)
     for path in ("processed_videos/b.mp4.json", ".finecut/open/b.mp4.json"):
         (output / path).parent.mkdir(parents=True, exist_ok=True)
         (output / path).write_bytes(said.encode("latin-1"))
-    assert books(run(options(films, output)).summary) == (1, 1, 0, 0, 0)
+    assert books(run(options(films, output)).summary) == (2, 1, 0, 0, 1)
     assert tree(output) == before
 
 
@@ -388,10 +399,9 @@ def test_a_dry_run_leaves_nothing_unknown(films: Path, tmp_path: Path) -> None:
 
 
 def test_a_video_that_was_begun_under_another_name_is_not_mixed_up(
-    films: Path, tmp_path: Path
+    done: Path, tmp_path: Path
 ) -> None:
-    output = tmp_path / "out"
-    run(options(films, output))
+    films, output = done / "films", done / "output"
     (output / "processed_videos/b.mp4.json").unlink()
     shutil.copytree(films, tmp_path / "others")
     (tmp_path / "others/a.mp4").unlink()

@@ -19,7 +19,7 @@ from finecut.io.media.cutting import Recipe, cut
 from finecut.io.media.frames.contact_sheet import SheetForm
 from finecut.io.media.testfilm.paint import Scene, paint
 from finecut.io.records import Chunk, Clip
-from finecut.io.storage.scratch import Scratch
+from finecut.io.storage.staging import Scratch
 from finecut.pipeline.options import Options
 from finecut.pipeline.running import run
 from finecut.transforms.measure.looking import Looking
@@ -156,7 +156,12 @@ def documents(output: Path) -> list[dict[str, Any]]:
 
 def options_for(films: Path, output: Path, **changes: Any) -> Options:
     return Options(
-        input=(str(films),), output=str(output), clip_length=2.0, preset="ultrafast", **changes
+        input=(str(films),),
+        output=str(output),
+        clip_length=2.0,
+        preset="ultrafast",
+        no_generate_embeddings=True,
+        **changes,
     )
 
 

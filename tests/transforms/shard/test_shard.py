@@ -33,16 +33,22 @@ from finecut.io.errors import RunError
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
 from finecut.io.tables.drops import drops_table
-from finecut.io.tables.shards import ShardFolder
-from finecut.io.tables.tar import END, Tar, header, size_in_tar
+from finecut.io.tables.shards import END, ShardFolder, Tar, header, size_in_tar
 from finecut.pipeline.cli.command import main
 from finecut.pipeline.commands.shard import ShardOptions
 from finecut.pipeline.commands.shard.work import Ran
 from finecut.pipeline.options import OptionError
 from finecut.transforms.shard.archives import WriteShards
-from finecut.transforms.shard.bins import AXES, EDGES, SHORT, binning, packed, parse_edges
 from finecut.transforms.shard.listing import clips_of, look_at
-from finecut.transforms.shard.material import Sharding, Tables
+from finecut.transforms.shard.material import (
+    AXES,
+    EDGES,
+    SHORT,
+    Sharding,
+    Tables,
+    binning,
+    parse_edges,
+)
 from finecut.transforms.shard.plan import (
     Candidate,
     PlannedClip,
@@ -51,6 +57,7 @@ from finecut.transforms.shard.plan import (
     candidate_table,
     digest_of,
     in_order_of_shards,
+    packed,
     plan_tables,
     read_candidates,
     read_plans,

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from finecut.io.records import Source, Video
-from finecut.transforms.split.given import CutsError, GivenCuts, Times, given_pieces, read_cuts
 from finecut.transforms.split.scenes import Trimming
+from finecut.transforms.split.spans import CutsError, GivenCuts, Times, given_pieces, read_cuts
 
 ALL = Trimming(0.0, 0.0, "stride", 0.0)
 

@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from finecut.io.dataset.score_keys import scores_held
-from finecut.io.layout import PREVIEWS, TABLES, VECTORS
+from finecut.io.layout import PREVIEWS, TABLES, VECTORS, scores_held
 from finecut.pipeline.options import Options, StepOptions, option_fields
 from finecut.pipeline.planning import configuration
 from finecut.transforms.option import FILTER_MODES
@@ -28,7 +27,7 @@ from finecut.transforms.registry import (
 )
 from finecut.transforms.step_base import Step, StepOnClips, StepOnTexts
 from finecut.transforms.steps.thumbnail import THUMBNAILS
-from finecut.transforms.verify.checks.orphans import owner_of
+from finecut.transforms.verify.folders import owner_of
 from finecut.transforms.write.documents import placed
 
 #: Configurations as the version before the registry counted them: nothing that was finished then
@@ -179,7 +178,7 @@ import sys
 import finecut.transforms.steps as steps
 steps.__path__.append(sys.argv[1])
 from finecut.pipeline.cli.flags import parse_options, options_table
-from finecut.pipeline.cli.manual import parsers
+from finecut.pipeline.cli.command import parsers
 from finecut.pipeline.commands.refilter import RefilterOptions
 from finecut.pipeline.options import Options, OptionError
 from finecut.pipeline.planning import configuration, plan

@@ -36,10 +36,8 @@ from finecut.io.process.children import ChildLimits, kill_all
 from finecut.io.records import Clip, ModelUsed, PlannedChunk, Window
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
-from finecut.io.tables.parquet import embedding_pickle, embedding_table
-from finecut.io.tables.shards import ShardFolder
-from finecut.io.tables.tar import Tar
-from finecut.io.tables.vector_pickles import NoVector, read_vector
+from finecut.io.tables.parquet import NoVector, embedding_pickle, embedding_table, read_vector
+from finecut.io.tables.shards import ShardFolder, Tar
 from finecut.pipeline.cli.command import main
 from finecut.pipeline.commands.verify import VerifyOptions
 from finecut.pipeline.options import OptionError
@@ -49,15 +47,26 @@ from finecut.transforms.preview.making import Making, made
 from finecut.transforms.split.spans import FixedStride, Splitting, chunks_of
 from finecut.transforms.steps.preview import Preview, PreviewOptions
 from finecut.transforms.verify.checks.decoding import clip_found
-from finecut.transforms.verify.checks.findings import KINDS, Finding, KindName
-from finecut.transforms.verify.checks.orphans import Claim, share_of, wrong_with_owners
+from finecut.transforms.verify.checks.documents import Facts, wrong_in_video
+from finecut.transforms.verify.checks.findings import (
+    KINDS,
+    Claim,
+    Finding,
+    KindName,
+    Verifying,
+    share_of,
+)
 from finecut.transforms.verify.checks.shards import check_shard, shards_in
 from finecut.transforms.verify.checks.vectors import Signed
-from finecut.transforms.verify.checks.verifying import Verifying
-from finecut.transforms.verify.checks.videos import ChunkFacts, VideoFacts, wrong_in_video
-from finecut.transforms.verify.findings_file import Verified, read_report
-from finecut.transforms.verify.folders import Work, check_work, folders_of, verifying_of, work_in
-from finecut.transforms.verify.output import added, wrong_in_folder
+from finecut.transforms.verify.folders import (
+    Work,
+    check_work,
+    folders_of,
+    verifying_of,
+    work_in,
+    wrong_with_owners,
+)
+from finecut.transforms.verify.output import Verified, read_report, wrong_in_folder
 from finecut.transforms.write.clips import (
     publish_artefacts,
     publish_clip,
@@ -137,7 +146,7 @@ def found_in(root: str | Path, quick: bool = True, **settings: Any) -> list[Find
     verifying = verifying_of(layout, folders, quick=quick, **settings)
     videos: dict[str, list[Any]] = {}
     owned: dict[str, list[Any]] = {}
-    signed: dict[str, dict[str, tuple[int, str]]] = {}
+    signed: dict[str, list[tuple[str, str]]] = {}
     outcomes: list[Any] = []
     for each in (each for folder in folders for each in work_in(folder, verifying)):
         outcomes += check_work(each, verifying) if isinstance(each, Work) else [each]
@@ -147,10 +156,9 @@ def found_in(root: str | Path, quick: bool = True, **settings: Any) -> list[Find
         elif isinstance(outcome, Claim):
             owned.setdefault(share_of(outcome.owner), []).append(outcome)
         elif isinstance(outcome, Signed) and outcome.folder not in verifying.notes:
-            table = {outcome.said: (1, outcome.path)}
-            signed[outcome.folder] = added([signed.get(outcome.folder, {}), table])
+            signed.setdefault(outcome.folder, []).append((outcome.said, outcome.path))
         elif isinstance(outcome, tuple):
-            facts = isinstance(outcome[1], ChunkFacts | VideoFacts)
+            facts = isinstance(outcome[1], Facts)
             (videos if facts else owned).setdefault(outcome[0], []).append(outcome[1])
     for video, facts_of_it in videos.items():
         found += wrong_in_video(video, facts_of_it, verifying)

@@ -16,7 +16,7 @@ from finecut.io.media.validate import Watched
 from finecut.pipeline.commands.verify import VerifyOptions
 from finecut.pipeline.options import Options
 from finecut.pipeline.running import run
-from finecut.transforms.verify.checks.clip_files import wrong_with
+from finecut.transforms.verify.checks.clips import wrong_with
 from finecut.transforms.verify.checks.decoding import Found
 from finecut.transforms.verify.checks.findings import KINDS, KindName
 

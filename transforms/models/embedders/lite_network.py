@@ -14,8 +14,6 @@ weights do not tell (where it halves the picture, that it pads as TensorFlow doe
 0.001 to its variance, pixels minus 127 over 128) are those of its publication.
 """
 
-from __future__ import annotations
-
 import io
 import pickle
 from collections import OrderedDict
@@ -96,8 +94,8 @@ def _laid_out(tensor: _Tensor, storage: NDArray[Any]) -> NDArray[Any]:
 
 # ── the network ──────────────────────────────────────────────────────────────────────────────────
 
-#: By how much each block reduces the picture.
-STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1)
+#: How many blocks each stage has, and by how much its first one reduces the picture.
+STAGES = ((1, 1), (2, 2), (2, 2), (3, 2), (3, 1), (4, 2), (1, 1))
 #: What is added to the variance of a batch norm.
 EPSILON = 1e-3
 #: What is taken from a pixel, and what it is then divided by.
@@ -111,7 +109,9 @@ def onnx_graph(weights: Mapping[str, NDArray[Any]]) -> bytes:
     draft = _Draft(weights)
     value = draft.entered("frame")
     value = draft.folded(value, "_conv_stem", "_bn0", 2)
-    for number, stride in enumerate(STRIDES):
+    # The others of a stage give as many channels as they take.
+    blocks = (first if place == 0 else None for count, first in STAGES for place in range(count))
+    for number, stride in enumerate(blocks):
         value = draft.block(value, f"_blocks.{number}.", stride)
     value = draft.folded(value, "_conv_head", "_bn1")
     value = draft.added("ReduceMean", value, axes=[0, 2, 3], keepdims=0)
@@ -134,8 +134,7 @@ class _Draft:
 
     def constant(self, value: NDArray[Any] | float) -> str:
         name = f"constant{len(self._constants)}"
-        array = np.ascontiguousarray(value, np.float32).reshape(np.shape(value))
-        self._constants.append(numpy_helper.from_array(array, name))
+        self._constants.append(numpy_helper.from_array(np.asarray(value, np.float32), name))
         return name
 
     def entered(self, frame: str) -> str:
@@ -143,26 +142,18 @@ class _Draft:
         value = self.added("Cast", frame, to=TensorProto.FLOAT)
         value = self.added("Sub", value, self.constant(MEAN))
         value = self.added("Div", value, self.constant(SCALE))
-        axes = numpy_helper.from_array(np.array([0], np.int64), "axes")
-        self._constants.append(axes)
+        self._constants.append(numpy_helper.from_array(np.array([0], np.int64), "axes"))
         value = self.added("Unsqueeze", value, "axes")
         return self.added("Transpose", value, perm=[0, 3, 1, 2])
 
-    def block(self, value: str, name: str, stride: int) -> str:
-        """Widen, look around in each channel alone, narrow; and add what came in if it fits."""
+    def block(self, value: str, name: str, stride: int | None) -> str:
+        """Widen, look around in each channel alone, narrow; without a stride add what came in."""
         inside = value
         if f"{name}_expand_conv.weight" in self._weights:
             inside = self.folded(inside, f"{name}_expand_conv", f"{name}_bn0")
-        inside = self.folded(inside, f"{name}_depthwise_conv", f"{name}_bn1", stride)
+        inside = self.folded(inside, f"{name}_depthwise_conv", f"{name}_bn1", stride or 1)
         inside = self.folded(inside, f"{name}_project_conv", f"{name}_bn2", limited=False)
-        return self.added("Add", inside, value) if stride == 1 and self._fits(name) else inside
-
-    def _fits(self, name: str) -> bool:
-        """Whether a block gives as many channels as it takes."""
-        first = self._weights.get(f"{name}_expand_conv.weight")
-        if first is None:
-            first = self._weights[f"{name}_depthwise_conv.weight"].swapaxes(0, 1)
-        return bool(first.shape[1] == len(self._weights[f"{name}_project_conv.weight"]))
+        return inside if stride else self.added("Add", inside, value)
 
     def folded(
         self, value: str, convolution: str, norm: str, stride: int = 1, limited: bool = True
@@ -203,5 +194,4 @@ class _Draft:
         )
         operators = [helper.make_opsetid("", OPERATORS)]
         model = helper.make_model(graph, opset_imports=operators, ir_version=FORMAT)
-        data: bytes = model.SerializeToString()
-        return data
+        return bytes(model.SerializeToString())

@@ -25,8 +25,6 @@ within the repository, which is made whole here, and wants two things that are n
 package ``flash_attn``, and ``bert-large-uncased`` in the cache of the hub.
 """
 
-from __future__ import annotations
-
 import importlib
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,22 +35,31 @@ import numpy as np
 
 from finecut.io.records import ModelUsed
 from finecut.transforms.caption.asking import Question
-from finecut.transforms.models.devices import Tensor, device_of, dtype_of
 from finecut.transforms.models.embedders.encoders import Embedder
-from finecut.transforms.models.embedders.kinds import BILINEAR, PURPOSE
-from finecut.transforms.models.embedders.preparation import Preparation
-from finecut.transforms.models.embedding_models import (
+from finecut.transforms.models.embedders.kinds import BILINEAR, PURPOSE, Preparation
+from finecut.transforms.models.known_models import (
     COSMOS,
     EMBEDDING_MODELS,
     INTERNVIDEO,
     EmbeddingModel,
     algorithm_of,
 )
-from finecut.transforms.models.loading import config_of, last_line, quiet, require_all, unfit
-from finecut.transforms.models.picture_settings import FILES, NET_MEAN, NET_STD, small_files
+from finecut.transforms.models.loading import (
+    FILES,
+    NET_MEAN,
+    NET_STD,
+    Tensor,
+    config_of,
+    device_of,
+    dtype_of,
+    last_line,
+    quiet,
+    require_all,
+    small_files,
+    unfit,
+)
 from finecut.transforms.models.weights.folders import (
     CONFIG,
-    CodeRefused,
     Located,
     WeightsMissing,
     first_line,
@@ -71,7 +78,7 @@ PROCESSOR = "AutoProcessor"
 
 #: What helps those who asked for no embedder, or for any.
 INSTEAD = (
-    "If you do not, give --embedding-algorithm efficientnet-lite0, which needs no such code; "
+    " If you do not, give --embedding-algorithm efficientnet-lite0, which needs no such code; "
     "without --embedding-algorithm, finecut uses Cosmos-Embed1 if --model-dir contains it."
 )
 
@@ -85,15 +92,20 @@ def require_remote(
     name: str, model_dir: str | None = None, trust_remote_code: bool = False
 ) -> ModelUsed:
     """Raise what loading it would for lack of something, without loading it."""
+    return _checked(name, model_dir, trust_remote_code)[1]
+
+
+def _checked(name: str, model_dir: str | None, trusted: bool) -> tuple[Located, ModelUsed]:
+    """The folder of a model that can be loaded, and what the documents say of it."""
     needed("torch", PURPOSE)
-    found = _located(name, model_dir, trust_remote_code)
+    found = _located(name, model_dir, trusted)
     config = config_of(found)
     if algorithm_of(name) == INTERNVIDEO:
         _check_frames(config, found)
         _check_imports(found, CLASSES)
     else:
         _check_imports(found, (*CLASSES, PROCESSOR))
-    return ModelUsed(found.name, found.revision, _width(config))
+    return found, ModelUsed(found.name, found.revision, _width(config))
 
 
 class OwnCodeEmbedder(Embedder):
@@ -101,9 +113,6 @@ class OwnCodeEmbedder(Embedder):
 
     #: What it is asked by.
     method: str
-
-    def __init__(self, model: Any, used: ModelUsed, known: EmbeddingModel) -> None:
-        super().__init__(model, used, known.frames, known.side)
 
     @classmethod
     def load(
@@ -114,17 +123,18 @@ class OwnCodeEmbedder(Embedder):
         device: str = "auto",
     ) -> Self:
         """The model from a folder, a store or the hub (see :mod:`~.weights`) onto the device."""
-        used = require_remote(name, model_dir, trust_remote_code)
-        found = _located(name, model_dir, trust_remote_code)
+        found, used = _checked(name, model_dir, trust_remote_code)
         with quiet():
             model = _built(found, device)
         if not hasattr(model, cls.method):
             raise WeightsMissing(
                 f"the model {found.name!r} in {found.path} cannot make vectors of clips: its "
                 f"class {type(model).__name__} has no {cls.method}. Usually another model's "
-                f"folder was named; finecut supports {_repositories()}."
+                f"folder was named; finecut supports "
+                f"{', '.join(known.repository for known in EMBEDDING_MODELS.values())}."
             )
-        loaded = cls(model, used, _model_of(name))
+        known = _model_of(name)
+        loaded = cls(model, used, known.frames, known.side)
         loaded.prepare(found)
         return loaded
 
@@ -137,8 +147,7 @@ class OwnCodeEmbedder(Embedder):
 
         pixels = torch.cat([self._pixels(question) for question in questions])
         answer = getattr(self._model, self.method)(pixels.to(self._device, self._dtype))
-        rows: Tensor = getattr(answer, "visual_proj", answer)
-        return rows.reshape(len(questions), -1)
+        return getattr(answer, "visual_proj", answer).reshape(len(questions), -1)
 
     @abstractmethod
     def _pixels(self, question: Question) -> Tensor:
@@ -165,8 +174,7 @@ class CosmosEmbed1(OwnCodeEmbedder):
 
     def _pixels(self, question: Question) -> Tensor:
         frames = np.stack(question.frames).transpose(0, 3, 1, 2)[None]
-        videos: Tensor = self._processor(videos=np.ascontiguousarray(frames))["videos"]
-        return videos
+        return self._processor(videos=np.ascontiguousarray(frames))["videos"]
 
 
 class InternVideo2(OwnCodeEmbedder):
@@ -186,17 +194,7 @@ class InternVideo2(OwnCodeEmbedder):
 
 
 def _model_of(name: str) -> EmbeddingModel:
-    algorithm = algorithm_of(name)
-    if algorithm is None:
-        raise ValueError(
-            f"the algorithm {name!r} is unknown. The models with their own code are "
-            f"{', '.join(EMBEDDING_MODELS)}; --model-dir names the folder that contains them."
-        )
-    return EMBEDDING_MODELS[algorithm]
-
-
-def _repositories() -> str:
-    return ", ".join(model.repository for model in EMBEDDING_MODELS.values())
+    return EMBEDDING_MODELS[algorithm_of(name) or name]
 
 
 def _located(name: str, model_dir: str | None, trusted: bool) -> Located:
@@ -204,8 +202,8 @@ def _located(name: str, model_dir: str | None, trusted: bool) -> Located:
     _, at, commit = name.partition("@")
     name = f"{_model_of(name).repository}{at}{commit}"
     if not trusted:  # before gigabytes are fetched in vain
-        why = not_permitted(named(name)[0], "its classes are Python files in its folder")
-        raise CodeRefused(f"{why} {INSTEAD}")
+        where = "its classes are Python files in its folder"
+        raise not_permitted(named(name)[0], where, INSTEAD)
     located = locate(name, model_dir, code=True, pickled=True, pinned=True)
     if not remote_code(located, trusted):
         raise WeightsMissing(
@@ -219,17 +217,15 @@ def _located(name: str, model_dir: str | None, trusted: bool) -> Located:
 def _width(config: Mapping[str, Any]) -> int | None:
     """How long vectors are, where the configuration says it."""
     inner = config.get("model")
-    for place in (config, inner if isinstance(inner, dict) else {}):
-        if isinstance(width := place.get("embed_dim"), int):
-            return width
-    return None
+    places = (config, inner) if isinstance(inner, dict) else (config,)
+    widths = (place.get("embed_dim") for place in places)
+    return next((width for width in widths if isinstance(width, int)), None)
 
 
 def _check_frames(config: Mapping[str, Any], found: Located) -> None:
     known = EMBEDDING_MODELS[INTERNVIDEO]
     for key, wanted in (("num_frames", known.frames), ("image_res", known.side)):
-        value = config.get(key, wanted)
-        if value != wanted:
+        if (value := config.get(key, wanted)) != wanted:
             raise WeightsMissing(
                 f"the model {found.name!r} has {key} {value!r}, but internvideo2 gets "
                 f"{known.frames} frames of {known.side} × {known.side} pixels. It is another "
@@ -269,9 +265,8 @@ def _class_name(located: Located, kind: str) -> str:
 
 def _own_class(located: Located, kind: str) -> Any:
     """A class of the model's own code."""
-    dynamic = needed("transformers.dynamic_module_utils", PURPOSE)
     _put_back()
-    return dynamic.get_class_from_dynamic_module(
+    return needed("transformers.dynamic_module_utils", PURPOSE).get_class_from_dynamic_module(
         _class_name(located, kind), str(located.path), local_files_only=True
     )
 
@@ -279,10 +274,9 @@ def _own_class(located: Located, kind: str) -> Any:
 def _built(located: Located, device: str) -> Any:
     """The model with its weights, on the device, ready to be asked."""
     device = device_of(device)
-    config_class = _own_class(located, "AutoConfig")
-    config = _whole_paths(config_of(located), located.path)
-    model = _own_class(located, "AutoModel")(config_class.from_dict(config))
-    model = model.to(dtype_of(device))
+    said = _whole_paths(config_of(located), located.path)
+    config = _own_class(located, "AutoConfig").from_dict(said)
+    model = _own_class(located, "AutoModel")(config).to(dtype_of(device))
     _fill(model, located)
     return model.to(device).eval()
 
@@ -319,10 +313,10 @@ def _missing(model: Any, seen: set[str]) -> Iterator[str]:
             yield name
 
 
-def _tensors(path: Path) -> dict[str, Any]:
+def _tensors(path: Path) -> Any:
+    """Tensors by their names."""
     if path.suffix == ".safetensors":
-        held: dict[str, Any] = needed("safetensors.torch", PURPOSE).load_file(path)
-        return held
+        return needed("safetensors.torch", PURPOSE).load_file(path)
     found = load_pickled(path)
     # Training states hold the model below one of these names.
     for key in ("model", "module", "state_dict"):
@@ -361,8 +355,4 @@ def _put_back() -> None:
                 setattr(old, function, getattr(new, function))
     utils = importlib.import_module("transformers.modeling_utils")
     if not hasattr(utils, GONE):
-        setattr(utils, GONE, _gone)
-
-
-def _gone(*_: Any) -> None:
-    raise NotImplementedError(f"transformers 5 has no {GONE}, so no network can be made smaller.")
+        setattr(utils, GONE, None)

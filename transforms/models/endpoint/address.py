@@ -14,17 +14,15 @@ shown as a path or a name. So an ``@`` behind the host is refused; one that is m
 Nothing here looks for a server, and nothing heavy is imported: options are checked with it.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import os
 import re
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Self
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from finecut.transforms.models.weights.missing import WeightsMissing
+from finecut.transforms.models.weights.naming import WeightsMissing
 
 #: Where a key is looked for when none is given, in this order.
 KEYS: Final = ("FINECUT_API_KEY", "OPENAI_API_KEY")
@@ -70,7 +68,7 @@ class Address:
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
     @classmethod
-    def read(cls, url: str, key: str | None = None) -> Address:
+    def read(cls, url: str, key: str | None = None) -> Self:
         """The address in a url; without a key, the user in the url or the environment gives one."""
         split = _split(url)
         authorization, secrets = _authorization(split, key)
@@ -111,9 +109,8 @@ class Address:
         text = (
             content[: 1 << 16].decode("utf-8", "replace") if isinstance(content, bytes) else content
         )
-        text = self.struck(text)
-        text = "".join(c if c.isprintable() else " " for c in text)
-        text = " ".join(text.split())
+        plain = "".join(c if c.isprintable() else " " for c in self.struck(text))
+        text = " ".join(plain.split())
         return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
@@ -125,8 +122,45 @@ def check_address(url: str, what: str = "the URL of the server") -> str | None:
     >>> check_address("host:8000/v1", "--captioning-endpoint").partition(",")[0]
     '--captioning-endpoint has no scheme'
     """
-    wrong = _wrong(url)
-    return None if wrong is None else f"{what} {wrong}"
+    place, hash_, _ = url.partition("#")
+    name, supported = _name(url), place.lower().startswith(("http://", "https://"))
+    scheme = re.match(r"[a-z][a-z0-9+.-]*(?=://)", place, re.IGNORECASE)
+    begins = f"begins with {scheme[0]!r}" if scheme else "has no scheme"
+    behind_host = re.sub(r"^[^:]*://[^/?#]*", "", url)
+    faults = (
+        (
+            not supported,
+            f"{begins}, but only http:// and https:// are supported. Give an address like "
+            f"{EXAMPLE}.",
+        ),
+        (
+            not place.isascii() or not place.isprintable() or " " in place,
+            "contains spaces, control characters or non-ASCII letters. Usually something else "
+            "was pasted along with it; encode such characters, for example a space as %20.",
+        ),
+        (
+            "@" in behind_host,
+            "contains an @ after its host. Usually a password in it contains a special "
+            "character: encode # as %23, / as %2F, ? as %3F, and @ as %40.",
+        ),
+        (
+            not _names_host(url),
+            "has no host, or its port is not a number from 1 to 65535. Give an address like "
+            f"{EXAMPLE}.",
+        ),
+        (
+            hash_ and not name,
+            "ends with a # but no name after it. Usually a variable in a script was empty: add "
+            "the name of the model, or leave out the #.",
+        ),
+        (
+            not name.isprintable() or len(name) > NAME_LETTERS,
+            f"has a model name with control characters or more than {NAME_LETTERS} characters. "
+            "Usually something else was pasted along with it; give the name under which the "
+            "model is served.",
+        ),
+    )
+    return next((f"{what} {why}" for wrong, why in faults if wrong), None)
 
 
 def name_in(url: str) -> str:
@@ -145,57 +179,9 @@ def _name(url: str) -> str:
 
 def _split(url: str) -> SplitResult:
     """The parts of a url; raises when something is wrong with it."""
-    wrong = check_address(url, "the URL of the server (--…-endpoint)")
-    if wrong is not None:
+    if wrong := check_address(url, "the URL of the server (--…-endpoint)"):
         raise EndpointRefused(wrong)
     return urlsplit(url)
-
-
-def _wrong(url: str) -> str | None:
-    place, hash_, _ = url.partition("#")
-    if not place.lower().startswith(("http://", "https://")):
-        scheme = re.match(r"[a-z][a-z0-9+.-]*(?=://)", place, re.IGNORECASE)
-        begins = f"begins with {scheme[0]!r}" if scheme else "has no scheme"
-        return (
-            f"{begins}, but only http:// and https:// are supported. Give an address like "
-            f"{EXAMPLE}."
-        )
-    if not place.isascii() or not place.isprintable() or " " in place:
-        return (
-            "contains spaces, control characters or non-ASCII letters. Usually something else "
-            "was pasted along with it; encode such characters, for example a space as %20."
-        )
-    if "@" in _behind_host(url):
-        return (
-            "contains an @ after its host. Usually a password in it contains a special "
-            "character: encode # as %23, / as %2F, ? as %3F, and @ as %40."
-        )
-    if not _names_host(url):
-        return (
-            "has no host, or its port is not a number from 1 to 65535. Give an address like "
-            f"{EXAMPLE}."
-        )
-    return _wrong_with_name(_name(url)) if hash_ else None
-
-
-def _wrong_with_name(name: str) -> str | None:
-    if not name:
-        return (
-            "ends with a # but no name after it. Usually a variable in a script was empty: add "
-            "the name of the model, or leave out the #."
-        )
-    if not name.isprintable() or len(name) > NAME_LETTERS:
-        return (
-            f"has a model name with control characters or more than {NAME_LETTERS} characters. "
-            "Usually something else was pasted along with it; give the name under which the "
-            "model is served."
-        )
-    return None
-
-
-def _behind_host(url: str) -> str:
-    """What follows the host and its port: path, query and name."""
-    return re.sub(r"^[^:]*://[^/?#]*", "", url)
 
 
 def _names_host(url: str) -> bool:

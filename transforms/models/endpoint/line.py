@@ -14,8 +14,6 @@ for some seconds (vLLM: five) without a word, so a kept one that breaks is repla
 of the environment are not used, and redirects are not followed: both would take the key elsewhere.
 """
 
-from __future__ import annotations
-
 import contextlib
 import http.client
 import json
@@ -30,7 +28,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from finecut.transforms.models.endpoint.address import (
@@ -53,14 +51,7 @@ PIECE: Final = 1 << 16
 TOO_MANY: Final = 429
 
 Pause = Callable[[float], None]
-
-
-class Reply(NamedTuple):
-    """What came back over HTTP."""
-
-    status: int
-    headers: http.client.HTTPMessage
-    body: bytes
+Reply = tuple[http.client.HTTPResponse, bytes]
 
 
 class Line:
@@ -73,10 +64,6 @@ class Line:
         retries: int = RETRIES,
         pause: Pause = time.sleep,
     ) -> None:
-        if not 0 < timeout < float("inf"):
-            raise ValueError(
-                f"a timeout of {timeout} seconds is impossible: it must be above 0 and finite."
-            )
         self.address, self.timeout = address, timeout
         self._retries, self._pause = retries, pause
         self._tls = ssl.create_default_context() if address.tls else None
@@ -91,17 +78,15 @@ class Line:
         return self._asked(self._request("POST", path, json.dumps(asked).encode()), identifier)
 
     def _request(self, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
-        headers = {"Accept": "application/json", "User-Agent": "finecut"}
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-        if self.address.authorization is not None:
-            headers["Authorization"] = self.address.authorization
-        return {
-            "method": method,
-            "url": self.address.target(path),
-            "body": body,
-            "headers": headers,
+        known = {
+            "Accept": "application/json",
+            "User-Agent": "finecut",
+            "Content-Type": body and "application/json",
+            "Authorization": self.address.authorization,
         }
+        headers = {name: value for name, value in known.items() if value is not None}
+        url = self.address.target(path)
+        return {"method": method, "url": url, "body": body, "headers": headers}
 
     def _asked(self, request: dict[str, Any], identifier: str = "") -> dict[str, Any]:
         ends = time.monotonic() + self.timeout
@@ -111,23 +96,24 @@ class Line:
                 # Servers know requests by it, vLLM too, which does not take the same one twice.
                 request["headers"]["X-Request-Id"] = f"{identifier}-{uuid.uuid4().hex[:8]}"
             try:
-                reply = self._attempt(request, min(ends, time.monotonic() + self.timeout / 2))
+                response, body = self._attempt(
+                    request, min(ends, time.monotonic() + self.timeout / 2)
+                )
             except (OSError, http.client.HTTPException) as error:
                 why = self._explained(error)
                 # No other answer is to be expected of these, whatever one waits.
                 if isinstance(error, ssl.SSLCertVerificationError):
                     raise EndpointRefused(f"{self.address} was not asked: {why}") from error
             else:
-                if reply.status != TOO_MANY and reply.status < 500:
-                    return self._content(reply)
-                asked_for = waiting_time(reply.headers.get("Retry-After"))
+                if response.status != TOO_MANY and response.status < 500:
+                    return self._content(response, body)
+                asked_for = waiting_time(response.headers.get("Retry-After"))
                 why = (
-                    f"it answered {reply.status} and said {self.address.quoted(reply.body)!r}. "
+                    f"it answered {response.status} and said {self.address.quoted(body)!r}. "
                     "Usually the server is starting, or overloaded; check its log, or use fewer "
                     "workers."
                 )
-            backoff = FIRST_PAUSE * 2.0**attempt * random.uniform(0.5, 1.5)
-            wait = max(backoff, asked_for)
+            wait = max(FIRST_PAUSE * 2.0**attempt * random.uniform(0.5, 1.5), asked_for)
             if attempt == self._retries or time.monotonic() + wait >= ends:
                 break
             self._pause(wait)
@@ -135,8 +121,7 @@ class Line:
         raise EndpointDown(f"{self.address} was asked {times} and gave no usable answer: {why}")
 
     def _attempt(self, request: dict[str, Any], ends: float) -> Reply:
-        kept = _taken(self._idle)
-        if kept is not None:
+        if (kept := _taken(self._idle)) is not None:
             try:
                 return self._over(kept, request, ends)
             except (ConnectionError, http.client.BadStatusLine, ssl.SSLError):
@@ -163,10 +148,10 @@ class Line:
                     connection.request(**request)
                     sent = True
                 response = connection.getresponse()
-                reply = Reply(response.status, response.headers, self._body(response))
+                body = self._body(response)
                 response.close()
             whole = not response.will_close
-            return reply
+            return response, body
         finally:
             if sent and whole:
                 self._idle.append(connection)
@@ -189,84 +174,81 @@ class Line:
             raise http.client.IncompleteRead(b"", length - size)
         return b"".join(pieces)
 
-    def _content(self, reply: Reply) -> dict[str, Any]:
+    def _content(self, response: http.client.HTTPResponse, body: bytes) -> dict[str, Any]:
         """The answer in a reply, or what a refusal means."""
-        quote = self.address.quoted(reply.body)
-        if not 200 <= reply.status < 300:
-            why = self._refused(reply)
-            raise EndpointRefused(
-                f"{self.address} answered {reply.status}: {why} It said {quote!r}"
-            )
-        try:
-            content = json.loads(reply.body)
-        except (ValueError, RecursionError):
-            content = None
-        if not isinstance(content, dict):
-            raise EndpointGarbled(
-                f"{self.address} answered with something that is not a JSON object: {quote!r}. "
-                "Usually the URL belongs to something else, or the answer is the page of a proxy."
-            )
-        return content
-
-    def _refused(self, reply: Reply) -> str:
-        status = reply.status
-        if 300 <= status < 400:
-            return (
-                f"it redirects to {_place(reply.headers.get('Location', ''))}, and finecut does "
-                "not send the key there. Usually the URL is outdated, or has http instead of "
-                "https: give the current one."
-            )
-        if status in (401, 403):
-            return (
-                f"it does not accept the credentials. Set {KEYS[0]} (or {KEYS[1]}) to a valid "
-                "key, on the workers, too."
-            )
-        if status == 404:
-            return (
-                "it does not know the path or the model. Usually the URL lacks /v1, or the text "
-                "after # is not the name under which the model is served."
-            )
-        return (
-            "it rejects this request. Usually it accepts fewer pictures (vLLM: "
-            "--limit-mm-per-prompt '{\"image\": 64}'), no pictures at all, or fewer tokens than "
-            "were sent or requested (vLLM: --max-model-len)."
+        quote, status = self.address.quoted(body), response.status
+        if not 200 <= status < 300:
+            why = _refused(status, response.headers.get("Location", ""))
+            raise EndpointRefused(f"{self.address} answered {status}: {why} It said {quote!r}")
+        with contextlib.suppress(ValueError, RecursionError):
+            if isinstance(content := json.loads(body), dict):
+                return content
+        raise EndpointGarbled(
+            f"{self.address} answered with something that is not a JSON object: {quote!r}. "
+            "Usually the URL belongs to something else, or the answer is the page of a proxy."
         )
 
     def _explained(self, error: Exception) -> str:
-        if isinstance(error, ConnectionRefusedError):
-            return (
-                "nothing is listening there (connection refused). Usually the server is not up "
-                "yet, listens only on its own machine (vLLM: --host 0.0.0.0), or the port is "
-                "wrong."
-            )
-        if isinstance(error, socket.gaierror):
-            return (
-                "there is no machine of that name. Usually the name is mistyped, or it is known "
-                "only in another network."
-            )
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return (
-                f"its certificate is not trusted ({error.verify_message}). Usually it is "
-                "self-signed: set the environment variable SSL_CERT_FILE to the certificate of "
-                "its authority."
-            )
-        if isinstance(error, ssl.SSLError):
-            reason = error.reason or type(error).__name__
-            return (
-                f"no encrypted connection could be established ({reason}). Usually the server "
-                "uses plain http: write http:// instead of https://."
-            )
-        if isinstance(error, TimeoutError):
-            return (
-                f"it took too long. All attempts together had {self.timeout:g} seconds, and each "
-                "had half of that. Usually the server is overloaded, or a firewall drops the "
-                "traffic: use fewer workers, or allow more time (--model-timeout)."
-            )
+        match error:
+            case ConnectionRefusedError():
+                return (
+                    "nothing is listening there (connection refused). Usually the server is not "
+                    "up yet, listens only on its own machine (vLLM: --host 0.0.0.0), or the port "
+                    "is wrong."
+                )
+            case socket.gaierror():
+                return (
+                    "there is no machine of that name. Usually the name is mistyped, or it is "
+                    "known only in another network."
+                )
+            case ssl.SSLCertVerificationError():
+                return (
+                    f"its certificate is not trusted ({error.verify_message}). Usually it is "
+                    "self-signed: set the environment variable SSL_CERT_FILE to the certificate "
+                    "of its authority."
+                )
+            case ssl.SSLError():
+                return (
+                    "no encrypted connection could be established "
+                    f"({error.reason or type(error).__name__}). Usually the server uses plain "
+                    "http: write http:// instead of https://."
+                )
+            case TimeoutError():
+                return (
+                    f"it took too long. All attempts together had {self.timeout:g} seconds, and "
+                    "each had half of that. Usually the server is overloaded, or a firewall drops "
+                    "the traffic: use fewer workers, or allow more time (--model-timeout)."
+                )
         what = self.address.quoted(str(error) or repr(error))
         return (
             f"the connection broke ({type(error).__name__}: {what}). Usually the server crashed "
             "or was stopped, or something other than an HTTP server is listening; check its log."
         )
+
+
+def _refused(status: int, location: str) -> str:
+    """What a status means that is no answer."""
+    match status:
+        case 401 | 403:
+            return (
+                f"it does not accept the credentials. Set {KEYS[0]} (or {KEYS[1]}) to a valid "
+                "key, on the workers, too."
+            )
+        case 404:
+            return (
+                "it does not know the path or the model. Usually the URL lacks /v1, or the text "
+                "after # is not the name under which the model is served."
+            )
+        case _ if 300 <= status < 400:
+            return (
+                f"it redirects to {_place(location)}, and finecut does not send the key there. "
+                "Usually the URL is outdated, or has http instead of https: give the current one."
+            )
+    return (
+        "it rejects this request. Usually it accepts fewer pictures (vLLM: "
+        "--limit-mm-per-prompt '{\"image\": 64}'), no pictures at all, or fewer tokens than "
+        "were sent or requested (vLLM: --max-model-len)."
+    )
 
 
 def _taken(connections: deque[http.client.HTTPConnection]) -> http.client.HTTPConnection | None:

@@ -3,8 +3,6 @@
 The manual is that of the package (:mod:`finecut.transforms.models.endpoint`).
 """
 
-from __future__ import annotations
-
 import base64
 import io
 import sys
@@ -97,8 +95,7 @@ class _Endpoint:
     def _tried(self, question: Question) -> Answer:
         outcome = attempted(lambda: self._answered(question))
         if isinstance(outcome, Exception):
-            message = str(outcome) or repr(outcome)
-            return Trouble(question.id, type(outcome).__name__, message)
+            return Trouble(question.id, type(outcome).__name__, str(outcome) or repr(outcome))
         return outcome
 
     def _answered(self, question: Question) -> Answer:
@@ -123,11 +120,10 @@ class EndpointCaptioner(_Endpoint):
         self._max_tokens = max_tokens
 
     def _answered(self, question: Question) -> Said:
+        frames = spread(question.frames, self.pictures)
         asked = {
             "model": self._model,
-            "messages": messages(
-                question.system, spread(question.frames, self.pictures), question.text
-            ),
+            "messages": messages(question.system, frames, question.text),
             "temperature": 0,
             "max_tokens": self._max_tokens,
         }
@@ -145,8 +141,7 @@ class EndpointCaptioner(_Endpoint):
             return Said(question.id, "", BLOCKED, *tokens)
         # A server may repeat what it was sent, its key included.
         text = self._line.address.struck(parts.get("text", ""))
-        raw = Said(question.id, text, OK, *tokens)
-        return answered(raw, ended=reason != "length")
+        return answered(Said(question.id, text, OK, *tokens), ended=reason != "length")
 
     def _learn(self, fingerprint: object) -> None:
         """What the server calls the state it is in, if it says so, is the model's revision."""
@@ -175,26 +170,21 @@ class EndpointEmbedder(_Endpoint):
             "encoding_format": "float",
         }
         reply = self._line.post("/embeddings", asked, question.id)
-        vectors = reply.get("data")
-        if isinstance(vectors, list) and len(vectors) > 1:
-            raise self._garbled(f"{len(vectors)} vectors for one question", reply)
+        if (count := len(_list(reply.get("data")))) > 1:
+            raise self._garbled(f"{count} vectors for one question", reply)
         numbers = _numbers(_first(reply, "data").get("embedding"))
         if numbers is None or not numbers.size:
             raise self._garbled("no vector", reply)
-        self._check(numbers.size)
-        return Vector(question.id, numbers)
-
-    def _check(self, dimension: int) -> None:
-        """All vectors have as many numbers as the first."""
         with self._learning:
             if self.used.dimension is None:
-                self.used = replace(self.used, dimension=dimension)
-            elif self.used.dimension != dimension:
+                self.used = replace(self.used, dimension=numbers.size)
+            elif self.used.dimension != numbers.size:
                 raise EndpointGarbled(
-                    f"{self._line.address} answered with a vector of {dimension} numbers, after "
+                    f"{self._line.address} answered with a vector of {numbers.size} numbers, after "
                     f"one of {self.used.dimension}. Usually another model was started under the "
                     "same name; vectors of different models cannot be compared."
                 )
+        return Vector(question.id, numbers)
 
 
 # ── which model ──────────────────────────────────────────────────────────────────────────────────
@@ -225,9 +215,8 @@ def _model(line: Line, certain: bool = False) -> str:
 
 def _served(line: Line) -> list[str]:
     """The names a server lists."""
-    listed = line.get("/models").get("data")
-    entries = listed if isinstance(listed, list) else []
-    names = [entry.get("id") for entry in entries if isinstance(entry, dict)]
+    listed = _list(line.get("/models").get("data"))
+    names = [entry.get("id") for entry in listed if isinstance(entry, dict)]
     return [name for name in names if _is_name(name)]
 
 
@@ -262,9 +251,12 @@ def picture(frame: Frame) -> str:
 
 def _first(reply: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """The first thing in one of the reply's lists, or nothing."""
-    listed = reply.get(name)
-    first = listed[0] if isinstance(listed, list) and listed else None
+    first = next(iter(_list(reply.get(name))), None)
     return first if isinstance(first, dict) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _parts(content: object) -> dict[str, str] | None:

@@ -3,26 +3,22 @@
 What comes back is text and is checked: a decoder may have been taken over by its file.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, get_type_hints
 
-from finecut.io.media.frames.webp import Moving, read_webp
-from finecut.io.media.limits import FilmError, Limits
-from finecut.io.media.memory import prepare_process
-from finecut.io.media.validate import Watched, watch_clip
+from finecut.io.media.limits import FilmError, Limits, prepare_process
+from finecut.io.media.validate import Moving, Watched, read_webp, watch_clip
 from finecut.io.process.child import beat
 from finecut.io.process.children import ChildDied, ChildLimits, preload, run_in_child
 from finecut.io.storage import files as shelf
 from finecut.transforms.beam.guard import attempted
-from finecut.transforms.verify.checks.verifying import Verifying
+from finecut.transforms.verify.checks.findings import Verifying
 
 preload(__name__)
 
@@ -82,19 +78,18 @@ def _answer(
     work: Callable[..., Iterable[bytes]], *args: Any, limits: ChildLimits | None
 ) -> dict[str, Any]:
     """What the work says, made in a child where there are limits."""
-    if limits is None:
-        outcome = attempted(lambda: list(work(*args)))
-    else:
-        outcome = _from_child(work, *args, limits=limits)
+    outcome = (
+        attempted(lambda: list(work(*args)))
+        if limits is None
+        else _from_child(work, *args, limits=limits)
+    )
     if isinstance(outcome, Exception):
         raise Trouble(_words(outcome)) from outcome
-    try:
+    with suppress(ValueError, IndexError):
         answer = json.loads(outcome[0])
-    except (ValueError, IndexError) as error:
-        raise Trouble(NONSENSE) from error
-    if not isinstance(answer, dict):
-        raise Trouble(NONSENSE)
-    return answer
+        if isinstance(answer, dict):
+            return answer
+    raise Trouble(NONSENSE)
 
 
 def _from_child(
@@ -127,8 +122,8 @@ def _clip_in(answer: dict[str, Any]) -> Found | None:
 
 def _plain(answer: dict[str, Any], kind: type[Any]) -> dict[str, Any]:
     """The fields of a record, each of a plain type that it may have."""
-    types = {"int": (int,), "float": (int, float), "str": (str,)}
-    wanted = {field.name: types[str(field.type)] for field in fields(kind)}
+    types = {int: (int,), float: (int, float), str: (str,)}
+    wanted = {name: types[hint] for name, hint in get_type_hints(kind).items()}
     if set(answer) != set(wanted) or not all(type(answer[k]) in wanted[k] for k in wanted):
         raise Trouble(NONSENSE)
     return answer

@@ -1,15 +1,34 @@
-"""Findings: what is wrong with an output, where, and what one does about it.
+"""What all checks share: findings, claims, and what each check is told.
 
-A kind says once what usually causes its findings and what to do; a finding says where and what.
-Kinds that are only worth knowing are notes: a video that is being worked on is nothing wrong.
+A finding says what is wrong with an output, and where. Its kind says once what usually causes such
+findings and what to do. Kinds that are only worth knowing are notes: a video that is being worked
+on is nothing wrong. A claim says which files belong to a clip or a chunk, their owner. Owners are
+dealt to a number of *shares*, each looked at as one, so that no worker has to know all clips.
 """
 
-from __future__ import annotations
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal, TypeVar
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Final, Literal
+from finecut.io.layout import Layout, clip_path_is_sharded
+from finecut.io.media.limits import USUAL_LIMITS, Limits
+from finecut.io.process.children import ChildLimits
+from finecut.io.process.threads import in_order
+from finecut.io.storage import files as shelf
+from finecut.io.storage.fence import NO_FENCE, Fence
 
+R = TypeVar("R")
+
+#: Reads of one chunk that wait together.
+READ_AHEAD: Final = 8
+#: Hexadecimal digits of an owner's share: 4,096 of them.
+DIGITS: Final = 3
+#: Paths or ids that travel together.
+TOGETHER: Final = 500
+#: Anything that lies there of this owner belongs to it.
+ANYTHING: Final = "*"
 AGAIN: Final = (
     "Remove the video's document under processed_videos/ and run the same finecut curate again: "
     "it replaces what is complete by the same, and adds what is missing."
@@ -214,3 +233,106 @@ def together(several: Iterable[Checked]) -> Checked:
     for name, number in (each for checked in several for each in checked.counts.items()):
         sums[name] = sums.get(name, 0) + number
     return Checked(dict(sorted(sums.items())))
+
+
+def several(ids: Iterable[str]) -> list[str]:
+    """Those that are there more than once.
+
+    >>> several(["b", "a", "b"])
+    ['b']
+    """
+    return sorted(id for id, number in Counter(ids).items() if number > 1)
+
+
+# ── what belongs to whom ─────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Files that belong to a clip or chunk (its owner), as a document says."""
+
+    owner: str
+    by: str
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class There:
+    """Files that lie in an output."""
+
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Mention:
+    """Clips that a table speaks of, and that have to exist."""
+
+    path: str
+    ids: tuple[str, ...]
+
+
+Entry = Claim | There | Mention
+
+
+def share_of(owner: str) -> str:
+    return hashlib.md5(owner.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()[
+        :DIGITS
+    ]
+
+
+def mentioned(ids: Iterable[str], path: str) -> Iterator[tuple[str, Mention]]:
+    """Clips that a table speaks of, by their shares."""
+    shares = by_share((id, id) for id in ids)
+    return ((share, Mention(path, together)) for share, together in shares)
+
+
+def by_share(owned: Iterable[tuple[str, str]]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    waiting: dict[str, list[str]] = defaultdict(list)
+    for owner, item in owned:
+        share = share_of(owner)
+        waiting[share].append(item)
+        if len(waiting[share]) == TOGETHER:
+            yield share, tuple(waiting.pop(share))
+    yield from ((share, tuple(together)) for share, together in waiting.items())
+
+
+# ── what each check is told ──────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Verifying:
+    """One verification. Paths in findings are below ``layout.root``."""
+
+    layout: Layout
+    #: Decode nothing.
+    quick: bool = False
+    #: What one clip may ask for.
+    film: Limits = USUAL_LIMITS
+    #: What the child that decodes it may take; ``None``: decode here.
+    limits: ChildLimits | None = None
+    #: A dry run wrote no documents of clips, ``--no-upload-clips`` no files.
+    has_metas: bool = True
+    has_clips: bool = True
+    #: The output's folders.
+    folders: frozenset[str] = frozenset()
+    #: Videos that are being worked on, by their paths below the input.
+    open_videos: frozenset[str] = frozenset()
+    #: Folders of vectors (``ce1_embd``), and what the note of each says.
+    vectors: tuple[str, ...] = ()
+    notes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    #: What is not left by any link.
+    fence: Fence = NO_FENCE
+
+    def each(self, work: Callable[[Any], R], items: Iterable[Any]) -> Iterator[R]:
+        """As ``map``; side by side where reading means waiting for a network."""
+        remote = shelf.is_remote(self.layout.root)
+        return in_order(work, items, READ_AHEAD) if remote else map(work, items)
+
+    def below(self, path: str) -> str:
+        """The path as findings name it."""
+        return path.removeprefix(f"{self.layout.root.rstrip('/')}/")
+
+    def clip(self, id: str, kept: bool, location: str) -> str:
+        """Where a clip lies, in an output that is sharded as its document's location is."""
+        sharded = clip_path_is_sharded(location)
+        return replace(self.layout, shard_prefix=sharded).clip(id, kept)

@@ -1,7 +1,5 @@
 """Shapes: the keys that documents must have, and of what type they are."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
@@ -11,8 +9,6 @@ from finecut.transforms.registry import HEADS
 from finecut.transforms.registry import SCORES as KNOWN
 
 Document = Mapping[str, Any]
-
-
 Fits = Callable[[Any], bool]
 
 
@@ -85,8 +81,9 @@ def is_span(value: Any) -> bool:
 
 
 def is_window(value: Any) -> bool:
-    keys = ("start_frame", "end_frame")
-    return isinstance(value, dict) and all(is_count(value.get(key)) for key in keys)
+    return isinstance(value, dict) and all(
+        is_count(value.get(key)) for key in ("start_frame", "end_frame")
+    )
 
 
 def are_counts(value: Any) -> bool:
@@ -97,13 +94,11 @@ def are_counts(value: Any) -> bool:
 def are_scores(value: Any) -> bool:
     """The same where some may be labels: those that are not known to be numbers."""
     return isinstance(value, dict) and all(
-        each is None or is_number(each) or (is_text(each) and _may_be_a_label(name))
+        each is None
+        or is_number(each)
+        or (is_text(each) and (name not in KNOWN or KNOWN[name].labels))
         for name, each in value.items()
     )
-
-
-def _may_be_a_label(score: str) -> bool:
-    return score not in KNOWN or bool(KNOWN[score].labels)
 
 
 def is_null(value: Any) -> bool:
@@ -127,10 +122,8 @@ SPAN = Shape(is_span, "two seconds, the first below the second")
 IDS = Shape(list_of(is_clip_id), "a list of ids of clips")
 TEXTS = Shape(list_of(is_text), "a list of texts")
 CAPTIONS = Shape(by_name(by_name(is_text)), "texts by window, by clip")
-WINDOWS = Shape(list_of(is_window), "a list of windows with start_frame and end_frame")
 #: Some scores could not be measured.
 NUMBERS = Shape(by_name(either(is_null, is_number)), "numbers by name")
-SCORES = Shape(are_scores, "numbers by name, or texts where scores are labels")
 COUNTS = Shape(are_counts, "numbers by name, or by two names")
 #: Scores that stand under keys of their own.
 HEADED: Final[Mapping[str, Shape]] = {
@@ -161,12 +154,12 @@ CLIP: Final[Mapping[str, Shape]] = {
     "copied_span": _maybe(SPAN),
     "sound": _maybe(TEXT),
     **{key: _maybe(shape) for key, shape in HEADED.items()},
-    "scores": _maybe(SCORES),
+    "scores": _maybe(Shape(are_scores, "numbers by name, or texts where scores are labels")),
     "filtered_by": _maybe(TEXT),
     "errors": _maybe(TEXTS),
     "error_messages": _maybe(MAPPING),
     "models": _maybe(MAPPING),
-    "windows": WINDOWS,
+    "windows": Shape(list_of(is_window), "a list of windows with start_frame and end_frame"),
     "valid": BOOL,
 }
 CHUNK: Final[Mapping[str, Shape]] = {

@@ -4,8 +4,6 @@ Archives are read twice: by the rules of WebDataset's own reader, or by that rea
 package is installed; and member by member, for places and digests.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib
 import importlib.util
@@ -22,13 +20,10 @@ import pyarrow.parquet as pq
 
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import is_plain_name
-from finecut.io.tables.shards import TAR, ShardFolder
-from finecut.io.tables.tar import END, padding
-from finecut.transforms.verify.checks.books import several
-from finecut.transforms.verify.checks.findings import Checked, Finding
+from finecut.io.tables.shards import END, TAR, ShardFolder, padding
+from finecut.transforms.verify.checks.findings import Checked, Finding, several
 
 COLUMNS: Final = ("id", "shard", "offset", "num_bytes", "sha256")
-FILM: Final = "mp4"
 #: What reading an archive or a table may break with.
 DAMAGED: Final = (tarfile.TarError, OSError, EOFError, ValueError, KeyError, pa.ArrowException)
 
@@ -39,13 +34,6 @@ Rows = Mapping[str, Mapping[str, Any]]
 def reader() -> str:
     """What reads archives here."""
     return "webdataset" if importlib.util.find_spec("webdataset") else "its rules"
-
-
-def shards_in(root: str) -> tuple[list[str], list[Finding]]:
-    """The names of all shards of a folder, there or only spoken of; and what is wrong so far."""
-    folder = ShardFolder(root)
-    names, found = _shards_in(folder)
-    return names, [*_wrong_in_note(folder), *found]
 
 
 def _wrong_in_note(folder: ShardFolder) -> Iterator[Finding]:
@@ -60,46 +48,53 @@ def _wrong_in_note(folder: ShardFolder) -> Iterator[Finding]:
             "should list the shards that lie here",
         )
         return
-    for name in said:
-        if not is_plain_name(name):
-            yield Finding(
-                "note-broken",
-                folder.note,
-                f"names {str(name)[:80]!r}",
-                "should name shards below it",
-            )
+    yield from (
+        Finding(
+            "note-broken",
+            folder.note,
+            f"names {str(name)[:80]!r}",
+            "should name shards below it",
+        )
+        for name in said
+        if not is_plain_name(name)
+    )
 
 
-def _shards_in(folder: ShardFolder) -> tuple[list[str], list[Finding]]:
+def shards_in(root: str) -> tuple[list[str], list[Finding]]:
+    """The names of all shards of a folder, there or only spoken of; and what is wrong so far."""
+    folder = ShardFolder(root)
+    found = list(_wrong_in_note(folder))
     try:
         index = _rows(folder, ["id", "shard"])
     except DAMAGED as error:
         missing = isinstance(error, FileNotFoundError)
-        finding = Finding(
+        broken = Finding(
             "index-broken",
             folder.index,
             "is missing" if missing else f"cannot be read ({str(error)[:200]})",
             f"should be a table with the columns {', '.join(COLUMNS)}",
         )
-        return folder.tars(), [finding]
-    found = [
-        Finding("index-broken", folder.index, f"lists {id} twice", "should list it once")
-        for id in several(map(str, index.column("id").to_pylist()))
-    ]
+        return folder.tars(), [*found, broken]
     said = {str(name).removesuffix(TAR) for name in index.column("shard").unique().to_pylist()}
     there = {*folder.tars()}
     found += [
-        Finding("shard-missing", folder.shard(name), "is missing", "the index names it")
-        for name in sorted(said - there)
-    ]
-    found += [
-        Finding(
-            "shard-differs",
-            folder.shard(name),
-            "is not in the index",
-            "should have its clips in the index",
-        )
-        for name in sorted(there - said)
+        *(
+            Finding("index-broken", folder.index, f"lists {id} twice", "should list it once")
+            for id in several(map(str, index.column("id").to_pylist()))
+        ),
+        *(
+            Finding("shard-missing", folder.shard(name), "is missing", "the index names it")
+            for name in said - there
+        ),
+        *(
+            Finding(
+                "shard-differs",
+                folder.shard(name),
+                "is not in the index",
+                "should have its clips in the index",
+            )
+            for name in there - said
+        ),
     ]
     return sorted(said & there), found
 
@@ -110,8 +105,8 @@ def check_shard(root: str, name: str) -> Iterator[Finding | Checked]:
     path = folder.shard(name)
     try:
         # Groups of rows without any of this shard are not read.
-        table = _rows(folder, COLUMNS, filters=[("shard", "==", f"{name}{TAR}")])
-        rows = {str(row["id"]): row for row in table.to_pylist()}
+        table = _rows(folder, COLUMNS, filters=[("shard", "==", f"{name}{TAR}")]).to_pylist()
+        rows = {str(row["id"]): row for row in table}
     except DAMAGED:
         rows = None  # the index is named already
     try:
@@ -140,8 +135,10 @@ def _check_archive(path: str, source: BinaryIO, rows: Rows | None) -> Iterator[F
             key = _named(member)[0]
             if keys[-1:] != [key]:
                 keys.append(key)
-            for wrong, should in _wrong_with_member(archive, member, rows or {}):
-                yield Finding("shard-broken", path, f"{member.name} {wrong}", should)
+            yield from (
+                Finding("shard-broken", path, f"{member.name} {wrong}", should)
+                for wrong, should in _wrong_with_member(archive, member, rows or {})
+            )
     source.seek(end)
     rest = source.read(len(END))
     # Readers stop at what they do not understand, and say nothing.
@@ -177,16 +174,22 @@ def _wrong_with_member(
 ) -> Iterator[tuple[str, str]]:
     key, kind = _named(member)
     file = archive.fileobject(archive, member)
-    if kind == FILM and key in rows:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        found = {"offset": member.offset_data, "num_bytes": member.size, "sha256": digest}
-        for what, value in found.items():
-            if rows[key][what] != value:
-                yield f"has the {what} {value}", f"should be {rows[key][what]}, as the index says"
-    elif kind == "json" and not _is_about(key, file.read()):
-        yield "is not the document of this clip", f"should be about {key}"
-    elif kind == "npy" and not _is_vector(file.read()):
-        yield "is not a vector of finite numbers", "should be one"
+    match kind:
+        case "mp4" if key in rows:
+            found = {
+                "offset": member.offset_data,
+                "num_bytes": member.size,
+                "sha256": hashlib.file_digest(file, "sha256").hexdigest(),
+            }
+            yield from (
+                (f"has the {what} {value}", f"should be {rows[key][what]}, as the index says")
+                for what, value in found.items()
+                if rows[key][what] != value
+            )
+        case "json" if not _is_about(key, file.read()):
+            yield "is not the document of this clip", f"should be about {key}"
+        case "npy" if not _is_vector(file.read()):
+            yield "is not a vector of finite numbers", "should be one"
 
 
 def _is_about(key: str, data: bytes) -> bool:
@@ -213,11 +216,10 @@ def _wrong_with_keys(path: str, keys: Sequence[str], rows: Rows | None) -> Itera
             f"has members of {key} in {keys.count(key)} places",
             "members of a clip should be next to each other",
         )
-    if rows is None:
-        return
-    for key in sorted({*rows} - {*keys}):
+    listed = {*(keys if rows is None else rows)}
+    for key in sorted(listed - {*keys}):
         yield Finding("shard-broken", path, f"has no {key}", "the index says that it is there")
-    for key in sorted({*keys} - {*rows}):
+    for key in sorted({*keys} - listed):
         yield Finding("shard-differs", path, f"has {key}", "the index does not list it there")
 
 
@@ -225,9 +227,8 @@ def samples_of(source: BinaryIO) -> list[str]:
     """The keys of an archive's samples, in order, as training reads them."""
     if reader() == "webdataset":
         tars = importlib.import_module("webdataset.tariterators")
-        members = tars.tar_file_iterator(source)
-        samples = tars.group_by_keys({**each, "__url__": ""} for each in members)
-        return [str(sample["__key__"]).rpartition("/")[2] for sample in samples]
+        members = ({**each, "__url__": ""} for each in tars.tar_file_iterator(source))
+        return [str(one["__key__"]).rpartition("/")[2] for one in tars.group_by_keys(members)]
     # By its rules a sample ends where the next key begins.
     with tarfile.open(fileobj=source, mode="r|*") as archive:
         return [key for key, _ in groupby(_named(m)[0] for m in archive if m.isfile())]

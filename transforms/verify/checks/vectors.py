@@ -1,14 +1,12 @@
 """Vectors of one chunk: its tables, the pickles of its clips, and whose vectors they say they are.
 
 What a pickle names is never called: usually it is the very bytes that the table's row makes, and
-what is not is read with notes in place of names (:mod:`finecut.io.tables.vector_pickles`).
+what is not is read with notes in place of names (:mod:`finecut.io.tables.parquet`).
 """
-
-from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -16,23 +14,36 @@ from numpy.typing import NDArray
 
 from finecut.io.layout import chunk_id, embedding_folder
 from finecut.io.storage import files as shelf
-from finecut.io.tables.parquet import embedding_pickle, facts_of, from_parquet
-from finecut.io.tables.vector_pickles import NoVector, read_vector
+from finecut.io.tables.parquet import (
+    NoVector,
+    embedding_pickle,
+    facts_of,
+    from_parquet,
+    read_vector,
+)
 from finecut.transforms.embed.one_model import ALGORITHM, DIMENSION, MODEL, REVISION
-from finecut.transforms.verify.checks.books import several
 from finecut.transforms.verify.checks.clips import Chunk, Clip
-from finecut.transforms.verify.checks.findings import Checked, Finding
-from finecut.transforms.verify.checks.orphans import Claim
-from finecut.transforms.verify.checks.verifying import Verifying
+from finecut.transforms.verify.checks.findings import (
+    Checked,
+    Claim,
+    Finding,
+    Verifying,
+    several,
+)
 
 ENDING = "_embedding"
 
+#: What reading bytes that are no table of vectors breaks with.
+NO_TABLE: Final = (
+    pa.ArrowException,
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+)
+
 Vector = NDArray[Any]
-Models = Mapping[str, str]
-
-
-class NoTable(ValueError):
-    """Bytes that are no table of vectors; the message says what they are."""
 
 
 class Table(NamedTuple):
@@ -45,8 +56,8 @@ class Table(NamedTuple):
     facts: Mapping[str, str]
 
     @property
-    def lengths(self) -> list[int]:
-        return sorted({len(vector) for vector in self.vectors})
+    def lengths(self) -> list[str]:
+        return list(map(str, sorted({len(vector) for vector in self.vectors})))
 
 
 @dataclass(frozen=True)
@@ -59,31 +70,22 @@ class Signed:
 
 
 def read_table(data: bytes, path: str) -> Table:
-    """The table that these bytes are, or :class:`NoTable`."""
-    try:
-        table = from_parquet(data, columns=["id", "embedding"])
-        ids = list(map(str, table.column("id").to_pylist()))
-        vectors = [_numbers(row) for row in table.column("embedding")]
-        return Table(path, ids, vectors, facts_of(data))
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise NoTable(f"is not a table of vectors ({str(error)[:200]})") from error
-
-
-def _numbers(row: Any) -> Vector:
-    values = None if row is None else row.values
-    if values is None:
+    """The table that these bytes are; one of :data:`NO_TABLE` is raised if they are none."""
+    table = from_parquet(data, columns=["id", "embedding"])
+    ids, rows = list(map(str, table.column("id").to_pylist())), table.column("embedding")
+    if rows.null_count:
         raise ValueError("a row has no vector")
-    numbers: Vector = values.to_numpy(zero_copy_only=False)
-    if not np.issubdtype(numbers.dtype, np.floating):
-        raise ValueError(f"a vector is made of {numbers.dtype}")
-    return numbers
+    if not pa.types.is_floating(rows.type.value_type):
+        raise ValueError(f"a vector is made of {rows.type.value_type}")
+    vectors = [row.values.to_numpy(zero_copy_only=False) for row in rows]
+    return Table(path, ids, vectors, facts_of(data))
 
 
 def check_vectors(
     chunk: Chunk, verifying: Verifying
 ) -> Iterator[Finding | Signed | Claim | Checked]:
     """The vectors of all kept clips of a chunk, of every model."""
-    promised = {folder for clip in chunk.clips if clip.kept for folder in _models_of(clip)}
+    promised = (folder for clip in chunk.clips if clip.kept for folder in _models_of(clip))
     for folder in sorted({*verifying.vectors, *promised}):
         yield from _check_folder(folder, chunk, verifying)
     yield Checked({"vectors": chunk.num_vectors})
@@ -91,10 +93,9 @@ def check_vectors(
 
 def _models_of(clip: Clip) -> dict[str, Any]:
     """The folders of vectors that the document speaks of, and what it says of their models."""
-    models = clip.document.get("models", {})
     return {
         embedding_folder(name.removesuffix(ENDING)): said
-        for name, said in models.items()
+        for name, said in clip.document.get("models", {}).items()
         if name.endswith(ENDING)
     }
 
@@ -107,22 +108,24 @@ def _check_folder(
     name = f"{folder}_parquet/{key}.parquet"
     kept = {clip.id: clip for clip in chunk.clips if clip.kept}
     paths = {id: f"{folder}/{id}.pickle" for id in kept}
-    for owner, path in ((key, name), *paths.items()):
-        yield Claim(owner, chunk.path, (path,))
-    places = [f"{verifying.root}/{path}" for path in (name, *paths.values())]
-    data, *there = verifying.each(_read, places)
+    yield Claim(key, chunk.path, (name,))
+    yield from (Claim(id, chunk.path, (path,)) for id, path in paths.items())
+    data, *there = verifying.each(_read, map(verifying.layout.below, (name, *paths.values())))
     pickles = {id: read for id, read in zip(paths, there, strict=True) if read is not None}
     table, broken = Table(name, [], [], {}), False
     if data is not None:
         try:
             table = read_table(data, name)
-        except NoTable as error:
+        except NO_TABLE as error:
             broken = True
-            yield Finding("table-broken", name, str(error), "should be one with id, embedding")
+            wrong = f"is not a table of vectors ({str(error)[:200]})"
+            yield Finding("table-broken", name, wrong, "should be one with id, embedding")
         else:
             yield from wrong_with_table(table, kept, pickles)
             yield from _wrong_with_models(table, folder, kept, verifying)
-            yield Signed(folder, _signature(table), name)
+            # What is the same in all tables of a folder.
+            said = f"{_model(table.facts)}, {' and '.join(table.lengths)} numbers"
+            yield Signed(folder, said, name)
     elif pickles:
         yield Finding(
             "table-missing",
@@ -134,27 +137,18 @@ def _check_folder(
     chunk.num_vectors += len(rows)
     for id, pickled in pickles.items():
         yield from wrong_with_pickle(pickled, paths[id], rows.get(id))
-    for id, clip in kept.items():
-        promised = folder in _models_of(clip)
-        # Of a broken table, which is named, nobody knows whose vectors it had.
-        if broken or promised or id in rows or id in pickles:
-            chunk.with_vectors.add(id)
-        if broken or id in pickles:
-            continue
-        if id in rows:
-            yield Finding(
-                "vector-missing",
-                paths[id],
-                "is missing",
-                "its row is in the table of its chunk",
-            )
-        elif promised:
-            yield Finding(
-                "vector-missing",
-                paths[id],
-                "is missing, with its row",
+    promised = {id for id, clip in kept.items() if folder in _models_of(clip)}
+    # Of a broken table, which is named, nobody knows whose vectors it had.
+    known = {*kept} if broken else {*kept} & {*promised, *rows, *pickles}
+    chunk.with_vectors |= known
+    for id in () if broken else sorted(known - {*pickles}):
+        wrong, should = "is missing", "its row is in the table of its chunk"
+        if id not in rows:
+            wrong, should = (
+                f"{wrong}, with its row",
                 "its clip's document names the model of its vector",
             )
+        yield Finding("vector-missing", paths[id], wrong, should)
 
 
 def _read(path: str) -> bytes | None:
@@ -169,35 +163,32 @@ def wrong_with_table(
 ) -> Iterator[Finding]:
     """What is wrong with a table by itself, and with whose rows it has."""
     name = table.path
-    for id in several(table.ids):
-        yield Finding("table-differs", name, f"has several rows of {id}", "should have one")
-    for id in sorted({*table.ids} - {*kept}):
-        yield Finding(
-            "table-differs",
-            name,
-            f"has a row of {id}",
-            "should have rows of the kept clips of its chunk only",
-        )
-    for id in sorted({*pickles} - {*table.ids}):
-        yield Finding(
-            "table-differs", name, f"has no row of {id}", "its pickle says that it has a vector"
-        )
+    here, only_kept = {*table.ids}, "should have rows of the kept clips of its chunk only"
+    for ids, wrong, should in (
+        (several(table.ids), "has several rows of", "should have one"),
+        (sorted(here - {*kept}), "has a row of", only_kept),
+        (sorted({*pickles} - here), "has no row of", "its pickle says that it has a vector"),
+    ):
+        for id in ids:
+            yield Finding("table-differs", name, f"{wrong} {id}", should)
     length = table.facts.get(DIMENSION)
-    if len(table.lengths) > 1 or (length is not None and {*map(str, table.lengths)} - {length}):
+    if len(table.lengths) > 1 or (length is not None and {*table.lengths} - {length}):
         yield Finding(
             "model",
             name,
-            f"has vectors of {' and '.join(map(str, table.lengths))} numbers",
+            f"has vectors of {' and '.join(table.lengths)} numbers",
             "should all have as many" if length is None else f"should all have {length}",
         )
-    for id, vector in zip(table.ids, table.vectors, strict=True):
-        if not np.isfinite(vector).all():
-            yield Finding(
-                "vector-broken",
-                name,
-                f"the vector of {id} has {_first_wrong(vector)}",
-                "should be finite numbers",
-            )
+    yield from (
+        Finding(
+            "vector-broken",
+            name,
+            f"the vector of {id} has {_first_wrong(vector)}",
+            "should be finite numbers",
+        )
+        for id, vector in zip(table.ids, table.vectors, strict=True)
+        if not np.isfinite(vector).all()
+    )
 
 
 def wrong_with_pickle(pickled: bytes, path: str, row: Vector | None) -> Iterator[Finding]:
@@ -212,8 +203,12 @@ def wrong_with_pickle(pickled: bytes, path: str, row: Vector | None) -> Iterator
         )
         return
     if vector.ndim != 2 or len(vector) != 1:
-        shape = " by ".join(map(str, vector.shape))
-        yield Finding("vector-broken", path, f"is {shape}", "should be 1 by its dimension")
+        yield Finding(
+            "vector-broken",
+            path,
+            f"is {' by '.join(map(str, vector.shape))}",
+            "should be 1 by its dimension",
+        )
     elif not np.isfinite(vector).all():
         yield Finding(
             "vector-broken", path, f"has {_first_wrong(vector[0])}", "should be finite numbers"
@@ -244,11 +239,6 @@ def _first_wrong(vector: Vector) -> str:
 # ── whose they are ───────────────────────────────────────────────────────────────────────────────
 
 
-def _signature(table: Table) -> str:
-    """What is the same in all tables of a folder."""
-    return f"{_model(table.facts)}, {' and '.join(map(str, table.lengths))} numbers"
-
-
 def _model(facts: Mapping[str, str]) -> str:
     if ALGORITHM not in facts:
         return "vectors of an unknown model"
@@ -263,14 +253,16 @@ def _wrong_with_models(
     if note is not None and not _same(table.facts, note):
         yield Finding("model", table.path, f"has {model}", f"should be {_model(note)}, {noted}")
     elif note is not None and DIMENSION in note:
-        for length in table.lengths:
-            if str(length) != note[DIMENSION]:
-                yield Finding(
-                    "model",
-                    table.path,
-                    f"has vectors of {length} numbers",
-                    f"should be {note[DIMENSION]}, {noted}",
-                )
+        yield from (
+            Finding(
+                "model",
+                table.path,
+                f"has vectors of {length} numbers",
+                f"should be {note[DIMENSION]}, {noted}",
+            )
+            for length in table.lengths
+            if length != note[DIMENSION]
+        )
     for id in sorted({*kept} & {*table.ids}):
         said: Any = _models_of(kept[id]).get(folder)
         if not _same_in_document(said, table.facts):
@@ -282,13 +274,13 @@ def _wrong_with_models(
             )
 
 
-def _same(facts: Models, note: Models) -> bool:
+def _same(facts: Mapping[str, str], note: Mapping[str, str]) -> bool:
     """The same weights may be named by another path, where a revision says which they are."""
     keys = (ALGORITHM, REVISION) if REVISION in note else (ALGORITHM, REVISION, MODEL)
     return all(facts.get(key) == note.get(key) for key in keys)
 
 
-def _same_in_document(said: Any, facts: Models) -> bool:
+def _same_in_document(said: Any, facts: Mapping[str, str]) -> bool:
     if not isinstance(said, Mapping) or ALGORITHM not in facts:
         return True
     return said.get("revision") == facts.get(REVISION) and (

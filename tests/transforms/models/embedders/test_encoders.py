@@ -22,7 +22,7 @@ from finecut.transforms.models.embedders.encoders import (
     require_encoder_model,
 )
 from finecut.transforms.models.embedders.kinds import KINDS
-from finecut.transforms.models.picture_settings import NET_MEAN, NET_STD, SETTINGS, TOGETHER
+from finecut.transforms.models.loading import NET_MEAN, NET_STD, SETTINGS, TOGETHER
 from finecut.transforms.models.weights.folders import WeightsMissing, locate
 
 torch = pytest.importorskip("torch")

@@ -40,9 +40,8 @@ from finecut.transforms.models.embedders.lite import (
     require_lite,
 )
 from finecut.transforms.models.embedders.lite_network import read_tensors
-from finecut.transforms.models.packaged_models import LITE_MODEL
 from finecut.transforms.models.weights.folders import WeightsMissing
-from finecut.transforms.models.weights.packages import package_file
+from finecut.transforms.models.weights.naming import LITE_MODEL, package_file
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")

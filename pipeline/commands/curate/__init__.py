@@ -1,0 +1,196 @@
+"""The commands that take the options of ``finecut curate``: curate, describe, launch and doctor.
+
+curate      videos become clips; :mod:`finecut.pipeline.running` does it
+describe    the pipeline before it runs, as it will really be built
+launch      a job is built and handed over, and nobody here waits for its end
+doctor      whether this machine can do what the options ask, found out by doing it
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+from finecut.io.errors import NOT_DONE
+from finecut.io.process import children
+from finecut.io.storage.stores import modules_behind
+from finecut.pipeline.commands.base import DONE, Page, VideoCommand
+from finecut.pipeline.engines import ends_with_us
+from finecut.pipeline.options import OptionError
+
+if TYPE_CHECKING:
+    from apache_beam.runners.runner import PipelineResult
+
+    from finecut.pipeline.running import Ran
+
+DATAFLOW: Final = "DataflowRunner"
+#: What works in child processes.
+CHILDREN: Final = tuple(
+    f"finecut.transforms.{name}"
+    for name in (
+        "cut.isolated",
+        "find.probe",
+        "cut.chunk",
+        "registry",
+        "measure.motion",
+        "measure.quality",
+    )
+)
+
+
+class Curate(VideoCommand["Ran"]):
+    name = "curate"
+    page = Page(
+        "Turn a folder of videos into a training-ready dataset of clips.",
+        """Finds the videos below --input, cuts each into clips, measures them, filters them by
+        rules, embeds and captions them, and writes everything below --output: clips/,
+        filtered_clips/, metas/, previews/, vectors, and a document for each finished video.
+
+        Videos that an earlier run finished are skipped, so after an interruption the same
+        command does the rest. A video that fails is listed in failures/, and the run goes on.""",
+        examples=(
+            (
+                "all videos below films/, in clips of ten seconds",
+                "finecut curate --input films --output dataset",
+            ),
+            (
+                "cut at scene changes, keep only clips that move and are sharp, with previews",
+                "finecut curate --input films --output dataset --splitting-algorithm content \\\n"
+                "      --motion-filter enable --quality-filter enable --generate-previews",
+            ),
+            (
+                "in buckets, on Dataflow",
+                "finecut curate --input gs://bucket/films --output gs://bucket/dataset \\\n"
+                "      --runner DataflowRunner --project P --region R --temp_location gs://bucket/tmp",
+            ),
+            (
+                "again, only what failed",
+                "finecut curate --input dataset/failures/LIST.jsonl --output dataset",
+            ),
+        ),
+        usage="--input PATH [PATH …] --output PATH [options]",
+    )
+    does = "finecut.pipeline.running:run"
+
+    def begin(self) -> None:
+        o = self.options
+        if o.is_local and not (o.no_isolation or o.profile):
+            # It imports its own, while this process imports Beam.
+            children.start(*CHILDREN, *modules_behind(o.input))
+
+    def work(self) -> Ran:
+        from finecut.pipeline.running import run
+
+        return run(self.options, self.runner_arguments, progress=self.progress)
+
+    def tell(self, result: Ran, _seconds: float) -> Iterator[str]:
+        from finecut.pipeline.cli.final_words import final_words
+        from finecut.pipeline.planning import failures_path
+
+        if result.summary.videos_found:
+            yield final_words(
+                self.options,
+                result.summary,
+                result.seconds,
+                failures_path(self.options),
+                document=result.path,
+                report=result.report,
+            )
+
+    def answer(self, result: Ran) -> Iterator[str]:
+        from finecut.pipeline.cli.final_words import stats_table
+
+        if self.options.log_stats:
+            yield "\n" + stats_table(result.stats)
+
+    def problems(self, result: Ran) -> Sequence[str]:
+        from finecut.pipeline.cli.final_words import problems
+
+        return result.misdone or problems(self.options, result.summary)
+
+
+class Describe(VideoCommand[str]):
+    name = "describe"
+    page = Page(
+        "Print the pipeline that curate would run: steps, what flows between them, resources.",
+        "Takes the options of curate. Reads nothing but the lists and models that they name.",
+        examples=(
+            (
+                "what would be done",
+                "finecut describe --input films --output dataset --generate-captions",
+            ),
+        ),
+        usage="--input PATH --output PATH [options]",
+    )
+    does = "finecut.pipeline.commands.curate.describe:describe"
+    stores = ("cuts", "drop")
+    answers = True
+
+    def answer(self, result: str) -> Iterator[str]:
+        yield result
+
+
+class Launch(VideoCommand["PipelineResult"]):
+    name = "launch"
+    page = Page(
+        "Submit a curate job to a cluster and return without waiting for it.",
+        "Takes the options of curate; also needs --runner and the runner's own options.",
+        examples=(
+            (
+                "on Dataflow",
+                "finecut launch --input gs://bucket/films --output gs://bucket/dataset \\\n"
+                "      --runner DataflowRunner --project P --region R --temp_location gs://bucket/tmp",
+            ),
+        ),
+        usage="--input PATH --output PATH --runner NAME [options]",
+    )
+    does = "finecut.pipeline.commands.curate.launch:launch"
+
+    def begin(self) -> None:
+        if ends_with_us(self.options.runner, self.runner_arguments):
+            raise OptionError("launch needs a cluster: give DataflowRunner")
+
+    def tell(self, result: PipelineResult, _seconds: float) -> Iterator[str]:
+        # What Dataflow writes to a template has no id yet; other runners give none, or a text.
+        named = getattr(result, "job_id", None) if getattr(result, "has_job", True) else None
+        name = named() if callable(named) else named
+        yield f"submitted to {self.options.runner}: {name or 'it gave no name'}"
+
+
+class Doctor(VideoCommand[bool]):
+    name = "doctor"
+    page = Page(
+        "Test whether this machine can do what the options of curate ask for: codecs, models, "
+        "output.",
+        "Takes the options of curate, but needs no input. The exit code is 1 if something "
+        "does not work.",
+        examples=(("before a long run", "finecut doctor --output dataset --generate-captions"),),
+        usage="[options of curate]",
+    )
+    does = "finecut.pipeline.commands.curate.doctor:doctor"
+    stores = ("cuts", "drop", "model_dir")
+    whole = False
+
+    def say(self, text: str) -> None:
+        """What was found is what was asked for: also with ``--quiet``."""
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+
+    def exit_code(self, result: bool) -> int:
+        return DONE if result else NOT_DONE
+
+
+def launcher(arguments: Sequence[str]) -> int:
+    """The exit code of the launcher of a Flex Template, which is called with its parameters."""
+    from finecut.pipeline.cli.command import main as finecut
+    from finecut.pipeline.template import arguments_of
+
+    try:
+        words = arguments_of(arguments)
+    except OptionError as error:
+        sys.stderr.write(f"finecut launch: {error}\n")
+        return error.exit_code
+    if not any(word.split("=")[0] == "--runner" for word in words):
+        words.append(f"--runner={DATAFLOW}")
+    return finecut([Launch.name, *words])

@@ -1,0 +1,70 @@
+"""Launching: a job is built and handed over, and nobody here waits for its end.
+
+This is what the launcher of a Flex Template runs. Everything that a waiting process does after a
+run (listing failures, summing up, sweeping) is a step of the job itself.
+"""
+
+import time
+from collections.abc import Sequence
+from functools import partial
+
+import apache_beam as beam
+from apache_beam.io.gcp.pubsub import ReadFromPubSub
+from apache_beam.options.pipeline_options import StandardOptions
+from apache_beam.runners.runner import PipelineResult
+
+from finecut.io.records import Summary
+from finecut.pipeline.beam_options import words_of
+from finecut.pipeline.commands.curate import Launch
+from finecut.pipeline.curation import curate, curate_stream
+from finecut.pipeline.engine import check_runner, new_pipeline, taken
+from finecut.pipeline.keeping import run_document, run_name
+from finecut.pipeline.options import Options
+from finecut.pipeline.planning import Plan, plan
+from finecut.transforms.find.inputs import check_apart
+from finecut.transforms.find.notifications import NoticeVideos
+from finecut.transforms.write.documents import serialise
+from finecut.transforms.write.writing import Writing
+
+
+def launch(command: Launch) -> PipelineResult:
+    """Hand the job over; raises :class:`RunError` where nobody takes it."""
+    options, arguments = command.options, command.runner_arguments
+    check_runner(options.runner, arguments)
+    return taken(job(options, arguments), options.runner)
+
+
+def job(options: Options, runner_arguments: Sequence[str] = ()) -> beam.Pipeline:
+    """The whole job, not yet handed over. It shows the options on its page."""
+    options.check()
+    check_apart(options.input, options.output)
+    words = [f"--runner={options.runner}", *runner_arguments, *words_of(options)]
+    pipeline = new_pipeline(words, options.runner)
+    steps = plan(options)
+    if options.subscription is not None:
+        pipeline._options.view_as(StandardOptions).streaming = True
+        listen(pipeline, options, steps)
+        return pipeline
+    write = partial(_write_down, options=options, writing=steps.writing, started=time.time())
+    _ = curate(pipeline, options, steps).summary | "WriteRun" >> beam.Map(write).with_output_types(
+        int
+    )
+    return pipeline
+
+
+def listen(pipeline: beam.Pipeline, options: Options, steps: Plan) -> None:
+    """Curate whatever a subscription tells of."""
+    notices = pipeline | "Notifications" >> ReadFromPubSub(
+        subscription=options.subscription, with_attributes=True
+    )
+    curate_stream(notices | "NoticeVideos" >> NoticeVideos(steps.finding), steps)
+
+
+def _write_down(summary: Summary, options: Options, writing: Writing, started: float) -> int:
+    """The document of the run. What its steps counted is the engine's to show."""
+    document = run_document(
+        options, summary, time.time() - started, stats={}, started=started, writing=writing
+    )
+    return writing.shelf.write(
+        writing.layout.run_summary(run_name(started, writing.shelf.staging)), serialise(document)
+    )

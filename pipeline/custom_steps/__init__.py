@@ -1,1 +1,0 @@
-"""Custom steps: found by name, given their options, checked, and put in place."""
