@@ -36,8 +36,8 @@ class Engine:
 
 _JAVA: Final = "runners/{0}/src/main/java/org/apache/beam/runners/{0}"
 _NEVER: Final = (
-    "**Never run.** Its job server is in Maven Central, which cannot be reached from where finecut "
-    "is made. The graphs below are built, and `make {0}` is run up to the missing file"
+    "**Never run:** Beam's job server for it could not be fetched where finecut is made. The tests "
+    "build the graphs, and run `make {0}` up to the missing file"
 )
 ENGINES: Final = (
     Engine(

@@ -144,7 +144,12 @@ def test_gcloud_would_take_every_command(programs: Programs) -> None:
         assert verdict["success"], (told, verdict["error_message"])
 
 
-def test_make_flink_says_what_is_missing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("verb", "engine", "server"), [("flink", "Flink", "flink-1.20"), ("spark", "Spark", "spark-3")]
+)
+def test_make_says_what_an_engine_is_missing(
+    verb: str, engine: str, server: str, tmp_path: Path
+) -> None:
     tools = tmp_path / "bin"
     tools.mkdir()
     for name in (
@@ -163,7 +168,7 @@ def test_make_flink_says_what_is_missing(tmp_path: Path) -> None:
         if found := shutil.which(name):
             (tools / name).symlink_to(found)
     # With a stamp that is there, or an environment that has changed would be set up anew.
-    words = ["STAMP=Makefile", f"CACHE={tmp_path}", f"MAVEN=file://{tmp_path}/nowhere", "flink"]
+    words = ["STAMP=Makefile", f"CACHE={tmp_path}", f"MAVEN=file://{tmp_path}/nowhere", verb]
     done = subprocess.run(
         ["make", *words],
         cwd=ROOT,
@@ -173,9 +178,9 @@ def test_make_flink_says_what_is_missing(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode != 0
-    server = f"beam-runners-flink-1.20-job-server-{pinned('apache-beam')}.jar"
-    assert "flink: no java that works is on the PATH" in done.stderr
-    assert f"flink: Beam's job server for Flink is not at {tmp_path}/{server}" in done.stderr
-    assert "make flink FLINK_JAR=path/to/it.jar" in done.stderr
+    jar = f"beam-runners-{server}-job-server-{pinned('apache-beam')}.jar"
+    assert f"{verb}: no java that works is on the PATH" in done.stderr
+    assert f"{verb}: Beam's job server for {engine} is not at {tmp_path}/{jar}" in done.stderr
+    assert f"make {verb} {verb.upper()}_JAR=path/to/it.jar" in done.stderr
     assert "finecut curate" not in done.stdout
     assert not list(tmp_path.glob("*.jar*"))

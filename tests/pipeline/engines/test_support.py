@@ -67,7 +67,6 @@ MODELS: dict[str, Any] = {
 CURATING: dict[str, dict[str, Any]] = {
     "least": {},
     "without a GPU": LOOKS,
-    "models": {**LOOKS, **MODELS},
     "right fitting": {**LOOKS, **MODELS, "right_fitting": True},
     "copied": {"transcode": "smart", "splitting_algorithm": "content"},
     "stream": {**LOOKS, "subscription": SUBSCRIPTION},
@@ -176,18 +175,16 @@ def test_batches_without_models_need_nothing_that_an_engine_lacks(
     assert not any("requirement" in feature for feature in curated[name])
 
 
-@pytest.mark.parametrize("name", ["models", "right fitting"])
-def test_only_dataflow_reads_what_steps_ask_for(
-    curated: dict[str, frozenset[str]], name: str
-) -> None:
-    assert {f for f in curated[name] if ":resources:" in f} == {
+def test_only_dataflow_reads_what_steps_ask_for(curated: dict[str, frozenset[str]]) -> None:
+    needed = curated["right fitting"]
+    assert {f for f in needed if ":resources:" in f} == {
         "beam:resources:accelerator:v1",
         "beam:resources:cpu_count:v1",
         "beam:resources:min_ram_bytes:v1",
     }
     for engine in ("prism", FLINK, SPARK):
-        assert any("hints are ignored" in line for line in told(curated[name], engine))
-    assert told(curated[name], DATAFLOW) == ["Dataflow's page does not name the hint cpu_count"]
+        assert any("hints are ignored" in line for line in told(needed, engine))
+    assert told(needed, DATAFLOW) == ["Dataflow's page does not name the hint cpu_count"]
 
 
 def test_a_stream_is_for_dataflow(curated: dict[str, frozenset[str]]) -> None:
