@@ -181,13 +181,13 @@ prism: $(STAMP) $(PRISM) ## Build Beam's Prism; curate painted films on it and o
 	$(COMPARED) prism -- --runner prism --prism_location=$(PRISM)
 
 $(PRISM):
-	@command -v $(GO) >/dev/null || { echo "prism: no program called $(GO) is on the PATH. Prism is a Go program: install Go 1.25 or newer (https://go.dev/dl), or name it: make prism GO=path/to/go" >&2; exit 1; }
+	@command -v $(GO) >/dev/null || { echo "prism: no program called $(GO) is on the PATH. Prism is a Go program: install Go 1.26 or newer (https://go.dev/dl), or name it: make prism GO=path/to/go" >&2; exit 1; }
 	@echo 'prism: building $(GO_MODULE)/go/cmd/prism@v$(BEAM): a minute or two'
 	@mkdir -p $(dir $(PRISM))
 	GOBIN=$(dir $(PRISM)) $(GO) install $(GO_MODULE)/go/cmd/prism@v$(BEAM)
 
 $(BOOT):
-	@command -v $(GO) >/dev/null || { echo "image: no program called $(GO) is on the PATH. Beam's boot is a Go program: install Go 1.25 or newer (https://go.dev/dl), or name it: make image GO=path/to/go" >&2; exit 1; }
+	@command -v $(GO) >/dev/null || { echo "image: no program called $(GO) is on the PATH. Beam's boot is a Go program: install Go 1.26 or newer (https://go.dev/dl), or name it: make image GO=path/to/go" >&2; exit 1; }
 	@mkdir -p $(dir $(BOOT))
 	GOBIN=$(dir $(BOOT)) $(GO) install $(GO_MODULE)/python/container@v$(BEAM)
 	@mv $(dir $(BOOT))container $(BOOT)

@@ -30,6 +30,7 @@ from finecut.pipeline.options import OptionError
 
 NAME, RUNNER = PRISM
 LOCATION: Final = "--prism_location"
+PROCESS: Final = "PROCESS"
 #: Dies with the one who started it; the rest of the command line is the program.
 _WITH_PARENT: Final = (
     "import ctypes, os, sys; "
@@ -131,9 +132,24 @@ def in_one_line(text: str, most: int = 300) -> str:
     return " ".join(text.replace("\\n", " ").split())[-most:].strip('" ')
 
 
+def refuse_processes(arguments: Sequence[str]) -> None:
+    """Refuse the kind of workers that never come: this Prism puts the quotes around a worker's
+    name into the name (``processEnvironment`` in its ``environments.go``).
+    """
+    if value_of(arguments, ENVIRONMENT) == PROCESS:
+        raise OptionError(
+            f"{ENVIRONMENT}={PROCESS} does not work with --runner {NAME}: Prism {beam_version} "
+            "passes quotes to Beam's boot program as a part of the worker's name, so the worker "
+            f"cannot register and the job waits for ever. Leave it out ({LOOPBACK}: threads of "
+            "this process), or start a pool of workers and give "
+            f"{ENVIRONMENT}=EXTERNAL --environment_config=HOST:PORT"
+        )
+
+
 @contextmanager
 def at_work(arguments: Sequence[str]) -> Iterator[Prism]:
     """Prism, for as long as the block lasts."""
+    refuse_processes(arguments)
     program = located(arguments)
     with temporary_folder() as folder:
         path = f"{folder}/prism.log"

@@ -27,6 +27,7 @@ from on_prism import (
 )
 
 from finecut.io.media.testfilm.paint import paint
+from finecut.pipeline.cli.command import main
 from finecut.pipeline.engines import ends_with_us, in_process, prism
 from finecut.pipeline.engines.prism import at_work, located, reason_in
 from finecut.pipeline.options import OptionError
@@ -254,6 +255,25 @@ def test_it_is_found_where_make_puts_it_and_on_the_path(nowhere: Path) -> None:
 def test_a_place_without_a_program_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match=f"--prism_location {tmp_path}/p is not a program"):
         located([f"--prism_location={tmp_path}/p"])
+
+
+@pytest.mark.parametrize("runner", ["prism", "PrismRunner"])
+def test_workers_that_would_never_come_are_refused(
+    runner: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Before Prism is looked for, and before anything is written."""
+    (tmp_path / "films").mkdir()
+    words = ["--input", str(tmp_path / "films"), "--output", str(tmp_path / "out")]
+    process = ["--environment_type=PROCESS", '--environment_config={"command": "boot"}']
+    with pytest.raises(SystemExit) as ended:
+        main(["curate", *words, "--runner", runner, *process])
+    assert ended.value.code == 2
+    said = capfd.readouterr().err
+    assert "--environment_type=PROCESS does not work with --runner prism" in said
+    assert "the job waits for ever" in said
+    assert "LOOPBACK" in said
+    assert "--environment_type=EXTERNAL --environment_config=HOST:PORT" in said
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_ends_with_this_process() -> None:
