@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from apache_beam.version import __version__ as BEAM
+from curated import curated
 from faults import differences, staged, tree
 from on_prism import (
     FINECUT,
@@ -57,7 +59,9 @@ def local(films: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
 
 def without_figures(words: str) -> str:
     """Final words without names of folders and what differs from run to run."""
-    return re.sub(r"[\d.:]+x real time.*|/\S+", "…", words)
+    return re.sub(
+        r"[\d.:]+x real time.*|/\S+|(speed +)?[\d.]+ (clips per second|s\b|MB/s).*", "…", words
+    )
 
 
 def same(local: Path, output: Path) -> None:
@@ -106,6 +110,46 @@ def test_beams_own_name_and_options_go_on_working(
     output = tmp_path / "out"
     subprocess.run(command(films, output, "--runner", "PrismRunner", *words), check=True)
     same(local[0], output)
+
+
+@needs_prism
+@pytest.mark.slow
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["threads", "pool"])
+def test_the_commands_on_a_dataset_do_the_same_there(tmp_path: Path, elsewhere: bool) -> None:
+    made = {}
+    with pool(tmp_path / "home") as where:
+        on_prism = ["--runner", "prism", *(where if elsewhere else ())]
+        for name, runner in (("local", []), ("prism", on_prism)):
+            # One name for both: what is written names its dataset.
+            work = tmp_path / "work"
+            dataset = str(curated(tmp_path / "work").root)
+            rule = ["--motion-filter", "enable", "--motion-global-mean-threshold", "0.01"]
+            said = [
+                done("dedup", dataset, "--into", f"{work}/dedup", "--eps", "0.1", *runner),
+                done("shard", dataset, "--output", f"{work}/shards", *runner),
+                done("verify", dataset, "--shards", f"{work}/shards", *runner),
+                done("refilter", dataset, "--yes", *rule, *runner),
+                done("report", dataset),
+            ]
+            # What tells when it was made is not the same in two runs of one engine, either.
+            lasting = {
+                path: data
+                for path, data in tree(work).items()
+                if not path.startswith(("output/report/", "output/runs/"))
+                and not path.endswith("summary.json")
+            }
+            made[name] = (lasting, [without_figures(words) for words in said])
+            shutil.rmtree(work)
+    local, there = made["local"], made["prism"]
+    assert differences(local[0], there[0]) == []
+    assert local[1] == there[1]
+
+
+def done(*words: str) -> str:
+    """What a command says at its end, and how it ends: this dataset is not without faults."""
+    ended = subprocess.run([FINECUT, *words], capture_output=True, text=True, check=False)
+    assert ended.returncode in (0, 1), ended.stderr
+    return f"{ended.stdout}{ended.returncode}"
 
 
 # ── deaths ───────────────────────────────────────────────────────────────────────────────────────
