@@ -16,6 +16,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -24,6 +25,7 @@ from typing import IO, Final
 
 from apache_beam.version import __version__ as beam_version
 
+from finecut.io.errors import RunError
 from finecut.io.storage.staging import temporary_folder
 from finecut.pipeline.engines import ENVIRONMENT, LOOPBACK, PRISM, value_of
 from finecut.pipeline.options import OptionError
@@ -37,6 +39,8 @@ _WITH_PARENT: Final = (
     "sys.platform == 'linux' and ctypes.CDLL(None).prctl(1, 9); "
     "os.getppid() == int(sys.argv[1]) and os.execv(sys.argv[2], sys.argv[2:])"
 )
+#: Seconds in which it has to listen, and between two looks whether it does.
+TO_START, LOOK = 30.0, 0.02
 #: How many of the last lines of its log are looked at.
 LAST_LINES: Final = 400
 #: How Prism marks what a worker logged.
@@ -54,13 +58,14 @@ def cache() -> Path:
 
 
 def located(arguments: Sequence[str] = ()) -> str:
-    """The program: the one named, else on the PATH, else where ``make prism`` or Go puts it."""
+    """The program: the one named, else where ``make prism`` or Go puts it, else on the PATH."""
     if (named := value_of(arguments, LOCATION)) is not None:
         if not os.access(named, os.X_OK):
             raise OptionError(f"{LOCATION} {named} is not a program: give the path of Beam's Prism")
         return named
     go = Path(os.environ.get("GOBIN") or Path.home() / "go/bin") / NAME
-    for place in (shutil.which(NAME), cache(), go):
+    # The PATH comes last: others call their programs so, too.
+    for place in (cache(), go, shutil.which(NAME)):
         if place is not None and os.access(place, os.X_OK):
             return str(place)
     raise OptionError(
@@ -156,8 +161,15 @@ def at_work(arguments: Sequence[str]) -> Iterator[Prism]:
         with Path(path).open("wb") as log:
             port = _free_port()
             engine = _started(program, port, log)
+        there = Prism(arguments, port, path)
         try:
-            yield Prism(arguments, port, path)
+            if not _answers(engine, port):
+                raise RunError(
+                    f"--runner {NAME}: {program} does not work ({there.last_words() or 'silent'}). "
+                    "Usually it is another program of this name, or for another kind of machine: "
+                    f"run make {NAME} in a clone of finecut, or name Beam's with {LOCATION}=PATH"
+                )
+            yield there
         finally:
             engine.kill()
             engine.wait()
@@ -167,6 +179,17 @@ def _started(program: str, port: int, log: IO[bytes]) -> subprocess.Popen[bytes]
     own = [f"--job_port={port}", "--serve_http=false", "--log_kind=json", "--log_level=info"]
     words = [sys.executable, "-I", "-S", "-c", _WITH_PARENT, str(os.getpid()), program, *own]
     return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+
+def _answers(engine: subprocess.Popen[bytes], port: int) -> bool:
+    """Whether it listens, as soon as that is known."""
+    until = time.monotonic() + TO_START
+    while engine.poll() is None and time.monotonic() < until:
+        with socket.socket() as door:
+            if not door.connect_ex(("localhost", port)):
+                return True
+        time.sleep(LOOK)
+    return False
 
 
 def _free_port() -> int:

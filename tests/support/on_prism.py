@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,6 +27,11 @@ else:
 
 needs_prism = pytest.mark.skipif(not PROGRAM, reason=WHY)
 FINECUT = str(Path(sys.executable).with_name("finecut"))
+
+
+#: All processes that begin here inherit it: others may try the same at the same time.
+OURS, MARK = "FINECUT_TESTS", uuid.uuid4().hex
+os.environ[OURS] = MARK
 
 
 def command(films: Path, output: Path, *more: str) -> list[str]:
@@ -55,13 +61,14 @@ def workers_of_pools() -> list[int]:
 
 
 def prisms() -> list[int]:
-    """Every Prism on this machine that was started from that program."""
-    return [pid for pid in processes() if _words_of(pid)[:1] == [PROGRAM]]
+    """Every Prism that a process of ours started, also when nobody is left who did."""
+    running = (pid for pid in processes() if _words_of(pid)[:1] == [PROGRAM])
+    return [pid for pid in running if f"{OURS}={MARK}" in _words_of(pid, "environ")]
 
 
-def _words_of(pid: int) -> list[str]:
+def _words_of(pid: int, of: str = "cmdline") -> list[str]:
     with suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")
+        return Path(f"/proc/{pid}/{of}").read_text(errors="replace").split("\0")
     return []
 
 
