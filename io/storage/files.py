@@ -227,8 +227,7 @@ def _looked_at(uri: str) -> Found:
     if not is_remote(uri):
         refuse_outside(uri)
         said = patiently(uri, Path(uri).stat)
-        version = f"{said.st_size} {said.st_mtime_ns}"
-        return Found(uri, said.st_size, version, written=said.st_mtime)
+        return Found(uri, said.st_size, f"{said.st_size} {said.st_mtime_ns}", written=said.st_mtime)
     found = patiently(uri, lambda: store_for(uri).look(uri))
     if found is None:
         raise FileNotFoundError(errno.ENOENT, "No such object", uri)

@@ -136,8 +136,7 @@ def row_type(kind: type) -> RowTypeConstraint:
 
 def row_of(record: object) -> beam.Row:
     """The row of a record."""
-    kind: Any = type(record)
-    told = {name: _plainly(fact.read(record)) for name, fact in facts_of(kind).items()}
+    told = {name: _plainly(fact.read(record)) for name, fact in facts_of(type(record)).items()}
     return beam.Row(**told, **{RECORD: to_json(record)})
 
 

@@ -80,8 +80,7 @@ class Gather(beam.PTransform[Any, Any]):
         self.complete, self.patience = complete, patience
 
     def expand(self, entries: beam.PCollection[Any]) -> Any:
-        kind: Any = entries.element_type
-        key, record = kind.tuple_types
+        key, record = entries.element_type.tuple_types
         gathered = BeamTuple[key, BeamIterable[record]]
         waiting = entries | "Wait" >> beam.MapTuple(
             lambda key, record: (key, Waiting(record))

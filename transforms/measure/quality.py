@@ -224,8 +224,7 @@ def _sharpness(picture: Array) -> float:
     # Of two lines side by side, noise halves its power while edges mostly stay.
     pair = 2 if min(picture.shape) > 2 else 1
     step = max(1, round(min(picture.shape) / 540))
-    planes = (picture, picture.T)
-    found = [_edges_along(_lines(plane, pair)[:, ::step], pair) for plane in planes]
+    found = [_edges_along(_lines(plane, pair)[:, ::step], pair) for plane in (picture, picture.T)]
     rise, steep = (np.concatenate(parts) for parts in zip(*found, strict=True))
     if not rise.size:
         return 0.0

@@ -145,8 +145,7 @@ class AestheticScorer(Scorer):
                 f"{width}. They do not belong together: the published head works only with "
                 f"{CLIP}."
             )
-        used = {"aesthetic": tower.used, "aesthetic_head": top.used}
-        return cls(vision, layers, reduction, used)
+        return cls(vision, layers, reduction, {"aesthetic": tower.used, "aesthetic_head": top.used})
 
     def frame_scores(self, frames: Sequence[NDArray[np.uint8]]) -> list[float]:
         """One score for each frame."""

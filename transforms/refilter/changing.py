@@ -30,10 +30,10 @@ from finecut.io.layout import chunk_id
 from finecut.io.process.threads import in_order
 from finecut.io.records import Failure, Source
 from finecut.io.storage import files as shelf
+from finecut.io.tables.drops import keepers_of
 from finecut.io.tables.parquet import embedding_table, facts_of, rows_of
 from finecut.transforms.beam.guard import guarded
 from finecut.transforms.beam.metrics import LOG, count
-from finecut.transforms.dedup.keepers import keepers_of
 from finecut.transforms.filter.clips import Dropping
 from finecut.transforms.refilter.judging import (
     CHANGE,
@@ -52,8 +52,16 @@ from finecut.transforms.refilter.judging import (
     read_video,
     verdicts_on,
 )
-from finecut.transforms.refilter.rewriting import chunk_rewritten, has_file, with_vectors
-from finecut.transforms.refilter.yields import KEPT, Amount, Untouched, Yields, merged
+from finecut.transforms.refilter.rewriting import (
+    KEPT,
+    Amount,
+    Untouched,
+    Yields,
+    chunk_rewritten,
+    has_file,
+    merged,
+    with_vectors,
+)
 from finecut.transforms.resume.note import artefacts_there
 from finecut.transforms.verify.checks.shapes import VIDEO
 from finecut.transforms.write.documents import CONFIGURATION, serialise

@@ -80,8 +80,7 @@ def write_shard(plan: ShardPlan, sharding: Sharding) -> Iterator[Sharded | Failu
             path.unlink()
             return
         own.publish(own.stage(path), folder.shard(plan.name), size)
-    receipt = _receipt(rows, digest_of(plan.name, digests), size)
-    own.write(folder.receipt(plan.name), receipt)
+    own.write(folder.receipt(plan.name), _receipt(rows, digest_of(plan.name, digests), size))
     yield Sharded(plan.name, len(rows), size)
 
 

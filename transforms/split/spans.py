@@ -227,8 +227,7 @@ class GivenCuts:
 
     def pieces(self, video: Video) -> Iterator[Piece]:
         name = self.listed(video.source)
-        times = self.cuts[name] if name is not None else ()
-        yield from given_pieces(times, video, self.trimming)
+        yield from given_pieces(self.cuts[name] if name is not None else (), video, self.trimming)
 
 
 def given_pieces(times: Times, video: Video, trimming: Trimming) -> Iterator[Piece]:

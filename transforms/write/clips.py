@@ -120,8 +120,7 @@ def write_vectors(clip: Clip, writing: Writing) -> Iterator[Written]:
     for algorithm, vector in clip.vectors.items():
         claim(writing.shelf, writing.layout, algorithm, _model_of(clip, algorithm))
         path = writing.layout.embedding(algorithm, clip.id)
-        size = writing.shelf.write(path, embedding_pickle(vector))
-        yield _receipt(EMBEDDINGS, clip, path, size)
+        yield _receipt(EMBEDDINGS, clip, path, writing.shelf.write(path, embedding_pickle(vector)))
 
 
 def tables_of(clips: Iterable[Clip]) -> dict[str, list[Clip]]:

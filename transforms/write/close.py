@@ -158,8 +158,7 @@ def close_video(chunks: Iterable[ChunkClosed], writing: Writing) -> Iterator[Vid
 
 def close_empty_video(planned: PlannedChunk, writing: Writing) -> Iterator[VideoClosed]:
     """A video too short for a clip is finished too: both its documents say so."""
-    relative = planned.video.source.relative
-    path = writing.layout.processed_clip_chunk(relative, 0)
+    path = writing.layout.processed_clip_chunk(planned.video.source.relative, 0)
     writing.shelf.write(path, serialise(chunk_document(planned.video, 0, [])))
     yield _write_video_document(planned.video, 0, 0, writing)
 

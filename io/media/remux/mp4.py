@@ -49,8 +49,7 @@ def is_locked(described: Descriptions, track: int) -> bool:
 
 def _descriptions(file: BinaryIO) -> Descriptions:
     found: Descriptions = {}
-    size = file.seek(0, os.SEEK_END)
-    for start, end in _inside(file, 0, size, (b"moov", b"trak")):
+    for start, end in _inside(file, 0, file.seek(0, os.SEEK_END), (b"moov", b"trak")):
         number, names = 0, tuple[bytes, ...]()
         for first, last in _inside(file, start, end, (b"tkhd",)):
             head = _read(file, first, min(last, first + 24))

@@ -258,8 +258,7 @@ class Scenery:
 
 def _stretched(luma: Array) -> Array:
     """Limited-range luma as full range."""
-    wide: Array = np.rint((luma.astype(np.float32) - 16) * (255 / 219))
-    return np.clip(wide, 0, 255).astype(np.uint8)
+    return np.clip(np.rint((luma.astype(np.float32) - 16) * (255 / 219)), 0, 255).astype(np.uint8)
 
 
 def _bounce(place: float, room: int) -> float:
