@@ -178,7 +178,7 @@ class WriteClips(WritingTransform[beam.PCollection[Clip], WrittenClips]):
 
     def expand(self, clips: beam.PCollection[Clip]) -> "WrittenClips":
         writing = self.writing
-        branch = clips | "Sort into branches" >> beam.ParDo(_Sort()).with_outputs(
+        branch = clips | "Sort into branches" >> beam.FlatMap(_dealt).with_outputs(
             CLIPS, ARTEFACTS, METAS, EMBEDDINGS, main="ledger"
         )
         published, artefacts, metas, vectors = (
@@ -234,25 +234,6 @@ class WriteParquet(WritingTransform[beam.PCollection[Clip], Any]):
         )
 
 
-def _for_table(clip: Clip) -> Clip:
-    return clip.replace(scores={}, windows=(), errors={})
-
-
-class _Sort(beam.DoFn):
-    """Deals a clip to the branches that have something to write of it."""
-
-    def process(
-        self, clip: Clip
-    ) -> Iterable[
-        Clip
-        | TaggedOutput[Literal["clips"], Clip]
-        | TaggedOutput[Literal["artefacts"], Clip]
-        | TaggedOutput[Literal["metas"], Clip]
-        | TaggedOutput[Literal["embeddings"], Clip]
-    ]:
-        yield from _sorted_into(clip)
-
-
 class _WriteParquet(Writer):
     def process(
         self, group: tuple[str, Iterable[Clip]]
@@ -269,7 +250,16 @@ class _WriteParquet(Writer):
             )
 
 
-def _sorted_into(clip: Clip) -> Iterator[Any]:
+def _dealt(
+    clip: Clip,
+) -> Iterable[
+    Clip
+    | TaggedOutput[Literal["clips"], Clip]
+    | TaggedOutput[Literal["artefacts"], Clip]
+    | TaggedOutput[Literal["metas"], Clip]
+    | TaggedOutput[Literal["embeddings"], Clip]
+]:
+    """The clip, for each branch that has something to write of it."""
     if clip.staged is not None:
         yield TaggedOutput(CLIPS, clip)
     if clip.artefacts:

@@ -7,14 +7,14 @@ says that everything of this video has been written, and is withdrawn while that
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
-from finecut.io.records import Clip, Failure, PlannedChunk, Video, Written
+from finecut.io.records import Clip, Failure, PlannedChunk, Summary, Video, Written
 from finecut.io.storage import files as shelf
 from finecut.transforms.beam.gather import Gather
 from finecut.transforms.beam.guard import FAILURES, guarded
@@ -47,28 +47,13 @@ class ChunkClosed:
     video: Video
     num_chunks: int
     num_total_clips: int
-    num_kept: int
-    num_rejected: int
-    #: How many each rule rejected.
-    rejected_by: Mapping[str, int]
-    #: How many are marked with each kind of error.
-    marked: Mapping[str, int]
-    seconds_cut: float
-    seconds_kept: float
-    clip_bytes: int
-    frames: int
-    #: How many clips have a vector of each embedder, and what became of the captions.
-    vectors: Mapping[str, int]
-    captions: Mapping[str, int]
     path: str
     num_bytes: int
-    seconds_rejected: Mapping[str, float]
-    #: Which model said what.
-    models: Mapping[str, str]
-    #: How many clips were copied, spliced or encoded after all.
-    transcoded: Mapping[str, int] = field(default_factory=dict)
-    #: How many are marked, whatever it is with.
-    num_marked: int = 0
+    summary: Summary
+
+    @property
+    def num_clips(self) -> int:
+        return self.summary.shots_kept + self.summary.shots_rejected
 
 
 class SourceChanged(Exception):
@@ -104,8 +89,16 @@ def close_chunk(
         video=video,
         num_chunks=chunk.num_chunks,
         num_total_clips=chunk.num_total_clips,
-        num_kept=len(kept),
-        num_rejected=len(clips) - len(kept),
+        path=path,
+        num_bytes=size,
+        summary=_summary_of(clips, kept),
+    )
+
+
+def _summary_of(clips: Sequence[Clip], kept: Sequence[Clip]) -> Summary:
+    return Summary(
+        shots_kept=len(kept),
+        shots_rejected=len(clips) - len(kept),
         rejected_by=dict(Counter(clip.rejected_by for clip in clips if clip.rejected_by)),
         marked=dict(Counter(name for clip in clips if clip.file for name in clip.errors)),
         num_marked=sum(bool(clip.errors) for clip in clips if clip.file),
@@ -122,8 +115,6 @@ def close_chunk(
                 for told in window.outcomes.values()
             )
         ),
-        path=path,
-        num_bytes=size,
         seconds_rejected=_seconds_rejected(clips),
         models={
             name: f"{used.name}@{used.revision}" if used.revision else used.name
@@ -150,7 +141,7 @@ def close_video(chunks: Iterable[ChunkClosed], writing: Writing) -> Iterator[Vid
     """Write the video's document, if nothing of the video is missing."""
     chunks = list(chunks)
     first = chunks[0]
-    num_clips = sum(chunk.num_kept + chunk.num_rejected for chunk in chunks)
+    num_clips = sum(chunk.num_clips for chunk in chunks)
     if len(chunks) < first.num_chunks or num_clips < first.num_total_clips:
         return
     yield _write_video_document(first.video, num_clips, first.num_chunks, writing)
@@ -315,7 +306,7 @@ class _CloseChunk(Writer):
             partial(ids, clips),
         ):
             if isinstance(closed, ChunkClosed):
-                count("clips written", closed.num_kept + closed.num_rejected)
+                count("clips written", closed.num_clips)
             yield from tagged([closed])
 
 

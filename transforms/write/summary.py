@@ -1,6 +1,7 @@
 """Adding up: what a run did, exactly once however often a bundle was retried."""
 
 import dataclasses
+import functools
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -72,22 +73,7 @@ def _summary_of(event: Source | Skipped | PlannedChunk | ChunkClosed | VideoClos
             seconds_found=event.video.duration if event.chunk.index == 0 else 0.0,
             seconds_planned=sum(clip.span.length for clip in event.clips),
         )
-    return Summary(
-        shots_kept=event.num_kept,
-        shots_rejected=event.num_rejected,
-        rejected_by=event.rejected_by,
-        seconds_rejected=event.seconds_rejected,
-        models=event.models,
-        transcoded=event.transcoded,
-        marked=event.marked,
-        num_marked=event.num_marked,
-        vectors=event.vectors,
-        captions=event.captions,
-        seconds_cut=event.seconds_cut,
-        seconds_kept=event.seconds_kept,
-        clip_bytes=event.clip_bytes,
-        frames=event.frames,
-    )
+    return event.summary
 
 
 _Collections = Iterable[beam.PCollection[Any]]
@@ -116,10 +102,7 @@ class SummariseFn(beam.CombineFn):
 
     def merge_accumulators(self, many: Iterable[Books]) -> Books:
         """One set of books for what several workers entered."""
-        merged = Books()
-        for books in many:
-            merged.enter(books)
-        return merged
+        return functools.reduce(Books.enter, many, Books())
 
     def extract_output(self, books: Books) -> Summary:
         """The summary of the run."""
