@@ -243,18 +243,14 @@ def read(uri: str, most: int | None = None) -> bytes:
 
 
 def _whole(path: str, most: int | None) -> bytes:
-    with open(path, "rb", opener=_without_waiting) as file:
+    # Opening a pipe as usual waits until somebody writes to it.
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):
             raise NotAFile(errno.EINVAL, "is a pipe or device, not a file", path)
         if most is not None and found.st_size > most:
             raise NotAFile(errno.EFBIG, f"has {found.st_size:,} bytes; the limit is {most:,}", path)
         return file.read()
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    """Opening a pipe as usual waits until somebody writes to it."""
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def read_if_there(uri: str) -> bytes | None:

@@ -156,7 +156,8 @@ def row_type(kind: type) -> RowTypeConstraint:
 
 def row_of(record: object) -> beam.Row:
     """The row of a record."""
-    told = {name: _plainly(fact.read(record)) for name, fact in facts_of(type(record)).items()}
+    kind: Any = type(record)
+    told = {name: _plainly(fact.read(record)) for name, fact in facts_of(kind).items()}
     return beam.Row(**told, **{RECORD: to_json(record)})
 
 
@@ -173,23 +174,22 @@ def record_in(row: Any, kind: type[T]) -> T:
         ) from error
 
 
+@dataclasses.dataclass(eq=False, repr=False)
 class ToRows(beam.PTransform[beam.PCollection[Any], beam.PCollection[Any]]):
     """Records of one kind → their rows."""
 
-    def __init__(self, kind: type) -> None:
-        super().__init__()
-        self.kind = kind
+    kind: type
 
     def expand(self, records: beam.PCollection[Any]) -> beam.PCollection[Any]:
         return records | "Row" >> beam.Map(row_of).with_output_types(row_type(self.kind))
 
 
+@dataclasses.dataclass(eq=False, repr=False)
 class FromRows(beam.PTransform[beam.PCollection[Any], beam.PCollection[Any]]):
     """Rows → the records they hold; rows that hold none are refused before anything runs."""
 
-    def __init__(self, kind: type, step: str) -> None:
-        super().__init__()
-        self.kind, self.step = kind, step
+    kind: type
+    step: str
 
     def expand(self, rows: beam.PCollection[Any]) -> beam.PCollection[Any]:
         self._refuse_others(rows.element_type)

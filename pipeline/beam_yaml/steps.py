@@ -209,8 +209,7 @@ class KeepClips(_Looking):
     those that are rejected say by which rule."""
 
     def looks(self, steps: Plan) -> Mapping[str, beam.PTransform[Any, Any]]:
-        later = (rule for _, rules in steps.scorings for rule in rules)
-        rules = (*steps.first_rules, *later)
+        rules = (*steps.first_rules, *(rule for _, rules in steps.scorings for rule in rules))
         if not rules:
             raise OptionError(
                 "KeepClips keeps all clips: add keep: ['sharpness>=0.2'], or another rule"

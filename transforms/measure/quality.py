@@ -205,10 +205,9 @@ def _thumbnail(luma: Array) -> Array:
     rows, columns = (np.unique(np.arange(THUMBNAIL) * s // THUMBNAIL) for s in sparse.shape)
     sums = np.add.reduceat(sparse, rows, axis=0, dtype=np.float32)
     sums = np.add.reduceat(sums, columns, axis=1)
-    areas = np.outer(
+    return sums / np.outer(
         np.diff(rows, append=sparse.shape[0]), np.diff(columns, append=sparse.shape[1])
     )
-    return sums / areas
 
 
 def _lines(plane: Array, pair: int) -> Array:

@@ -207,12 +207,11 @@ def _number(value: object, kind: type[int] | type[float]) -> float | None:
 # ── the transform ───────────────────────────────────────────────────────────────────────────────
 
 
+@dataclass(eq=False, repr=False)
 class WriteShards(beam.PTransform[beam.PCollection[ShardPlan], Any]):
     """Plans → ``written`` (:class:`Sharded`), ``failures``."""
 
-    def __init__(self, sharding: Sharding) -> None:
-        super().__init__()
-        self.sharding = sharding
+    sharding: Sharding
 
     def expand(self, plans: beam.PCollection[ShardPlan]) -> Any:
         return plans | "Write" >> beam.FlatMap(_written, self.sharding).with_outputs(

@@ -88,8 +88,7 @@ def _forget_other_verdict(clip: Clip, writing: Writing) -> None:
     """An earlier run may have decided otherwise: the clip must not lie in both places."""
     writing.shelf.remove(writing.layout.clip(clip.id, not clip.kept))
     if not clip.kept:
-        for path in artefacts_there(clip.id, writing):
-            writing.shelf.remove(path)
+        writing.shelf.remove(*artefacts_there(clip.id, writing))
     if writing.algorithm is not None and writing.algorithm not in clip.vectors:
         writing.shelf.remove(writing.layout.embedding(writing.algorithm, clip.id))
 
@@ -260,11 +259,12 @@ def _dealt(
     | TaggedOutput[Literal["embeddings"], Clip]
 ]:
     """The clip, for each branch that has something to write of it."""
-    if clip.staged is not None:
-        yield TaggedOutput(CLIPS, clip)
-    if clip.artefacts:
-        yield TaggedOutput(ARTEFACTS, clip)
-    yield TaggedOutput(METAS, clip)
-    if clip.vectors:
-        yield TaggedOutput(EMBEDDINGS, clip)
+    wanted = {
+        CLIPS: clip.staged is not None,
+        ARTEFACTS: bool(clip.artefacts),
+        METAS: True,
+        EMBEDDINGS: bool(clip.vectors),
+    }
+    branches: Any = (TaggedOutput(kind, clip) for kind, is_wanted in wanted.items() if is_wanted)
+    yield from branches
     yield light(clip)

@@ -5,7 +5,7 @@ its chunks are closed and no planned clip is missing. So a document under ``proc
 says that everything of this video has been written, and is withdrawn while that is not true.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -96,10 +96,12 @@ def close_chunk(
 
 
 def _summary_of(clips: Sequence[Clip], kept: Sequence[Clip]) -> Summary:
+    """Their part of what a run did."""
+    rejected_by = Counter(clip.rejected_by for clip in clips if clip.rejected_by)
     return Summary(
         shots_kept=len(kept),
         shots_rejected=len(clips) - len(kept),
-        rejected_by=dict(Counter(clip.rejected_by for clip in clips if clip.rejected_by)),
+        rejected_by=dict(rejected_by),
         marked=dict(Counter(name for clip in clips if clip.file for name in clip.errors)),
         num_marked=sum(bool(clip.errors) for clip in clips if clip.file),
         seconds_cut=sum(clip.planned.span.length for clip in clips),
@@ -115,7 +117,10 @@ def _summary_of(clips: Sequence[Clip], kept: Sequence[Clip]) -> Summary:
                 for told in window.outcomes.values()
             )
         ),
-        seconds_rejected=_seconds_rejected(clips),
+        seconds_rejected={
+            rule: sum(clip.planned.span.length for clip in clips if clip.rejected_by == rule)
+            for rule in rejected_by
+        },
         models={
             name: f"{used.name}@{used.revision}" if used.revision else used.name
             for clip in clips
@@ -127,14 +132,6 @@ def _summary_of(clips: Sequence[Clip], kept: Sequence[Clip]) -> Summary:
             )
         ),
     )
-
-
-def _seconds_rejected(clips: Iterable[Clip]) -> dict[str, float]:
-    seconds: defaultdict[str, float] = defaultdict(float)
-    for clip in clips:
-        if clip.rejected_by is not None:
-            seconds[clip.rejected_by] += clip.planned.span.length
-    return dict(seconds)
 
 
 def close_video(chunks: Iterable[ChunkClosed], writing: Writing) -> Iterator[VideoClosed]:
@@ -272,7 +269,10 @@ class CloseFilteredVideos(WritingTransform[_CutAndWritten, Any]):
                 CUT: cut
                 | "Cut by video" >> beam.Map(_by_video).with_output_types(tuple[str, Clip]),
                 WRITTEN: written
-                | "Written by video" >> beam.Map(_id_by_video).with_output_types(tuple[str, str]),
+                | "Written by video"
+                >> beam.Map(lambda clip: (clip.video.name, clip.id)).with_output_types(
+                    tuple[str, str]
+                ),
             }
             | "Both" >> beam.CoGroupByKey()
             | "Close filtered video"
@@ -335,10 +335,6 @@ class _CloseEmptyVideo(Writer):
                 lambda: close_empty_video(planned, self.writing),
             )
         )
-
-
-def _id_by_video(clip: Clip) -> tuple[str, str]:
-    return clip.video.name, clip.id
 
 
 def _by_video(one: Clip | ChunkClosed) -> tuple[str, Clip | ChunkClosed]:

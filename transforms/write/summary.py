@@ -38,10 +38,9 @@ class Books:
             self.failed_videos[name] = min(why, self.failed_videos.get(name, why))
         self.set_aside |= other.set_aside
         self.lost_shots |= other.lost_shots
-        named = sorted(
+        self.failures = sorted(
             [*self.failures, *other.failures], key=lambda f: (f.source.name, f.step, f.lost_shots)
-        )
-        self.failures = named[:NAMED_FAILURES]
+        )[:NAMED_FAILURES]
         self.num_failures += other.num_failures
         return self
 

@@ -258,7 +258,8 @@ class Scenery:
 
 def _stretched(luma: Array) -> Array:
     """Limited-range luma as full range."""
-    return np.clip(np.rint((luma.astype(np.float32) - 16) * (255 / 219)), 0, 255).astype(np.uint8)
+    wide: Array = np.rint((luma.astype(np.float32) - 16) * (255 / 219))
+    return np.clip(wide, 0, 255).astype(np.uint8)
 
 
 def _bounce(place: float, room: int) -> float:

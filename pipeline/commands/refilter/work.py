@@ -182,9 +182,7 @@ def _each(command: Refilter, refiltering: Refiltering, videos: Sequence[str], wo
             )
 
         command.run_pipeline(build, own)
-        data = shelf.read(path)
-        reports.remove(path)
-    return from_json(Yields, data.decode(*CODING))
+        return from_json(Yields, shelf.read(path).decode(*CODING))
 
 
 def _write_down(
