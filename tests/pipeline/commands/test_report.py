@@ -425,9 +425,10 @@ class Mortal(Shelf):
         self._count(path)
         return super().write(path, data)
 
-    def remove(self, path: str) -> None:
-        self._count(path)
-        super().remove(path)
+    def remove(self, *paths: str) -> None:
+        for path in paths:
+            self._count(path)
+            super().remove(path)
 
     def _count(self, path: str) -> None:
         self.changes.append(path)
