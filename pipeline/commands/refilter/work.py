@@ -21,6 +21,7 @@ from finecut.io.layout import Layout
 from finecut.io.records import CODING, Source, Summary, from_json, to_json
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
+from finecut.io.tables.drops import bereft_words
 from finecut.pipeline.at_work import occupying, tray
 from finecut.pipeline.beam_options import words_of
 from finecut.pipeline.cli.outlets import lines_of
@@ -40,7 +41,6 @@ from finecut.pipeline.keeping import given as given_options
 from finecut.pipeline.keeping import run_document, run_name
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import dropping_of
-from finecut.transforms.dedup.keepers import bereft_words
 from finecut.transforms.filter.clips import ids_of
 from finecut.transforms.filter.rules import Rule
 from finecut.transforms.refilter.changing import (
@@ -53,7 +53,7 @@ from finecut.transforms.refilter.changing import (
     refilter,
 )
 from finecut.transforms.refilter.judging import Refiltering
-from finecut.transforms.refilter.yields import KEPT, Amount, Yields, curve
+from finecut.transforms.refilter.rewriting import KEPT, Amount, Yields, curve
 from finecut.transforms.write.documents import serialise
 
 #: What only models make again.
@@ -182,9 +182,7 @@ def _each(command: Refilter, refiltering: Refiltering, videos: Sequence[str], wo
             )
 
         command.run_pipeline(build, own)
-        data = shelf.read(path)
-        reports.remove(path)
-    return from_json(Yields, data.decode(*CODING))
+        return from_json(Yields, shelf.read(path).decode(*CODING))
 
 
 def _write_down(

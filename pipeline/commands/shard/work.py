@@ -13,13 +13,13 @@ from finecut.io.errors import RunError
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
 from finecut.io.tables import drops
+from finecut.io.tables.drops import bereft_words, keepers_of
 from finecut.io.tables.shards import END, TAR, ShardFolder
 from finecut.pipeline.at_work import occupying, refuse_unknown_store, shelf_in, tray
 from finecut.pipeline.cli.outlets import lines_of, shown
 from finecut.pipeline.cli.progress import clock
 from finecut.pipeline.commands.shard import Shard, ShardOptions
 from finecut.pipeline.options import OptionError
-from finecut.transforms.dedup.keepers import bereft_words, keepers_of
 from finecut.transforms.filter.rules import parse_rule_on_output
 from finecut.transforms.registry import is_dataset_folder
 from finecut.transforms.shard.books import Books, add_up, promise
