@@ -105,7 +105,13 @@ def engine_for(runner: str, workers: int, arguments: Sequence[str] = ()) -> Iter
     elif is_our_prism(runner, arguments):
         with prism.at_work(arguments) as there:
             inside = in_process(runner, arguments)
-            yield Engine(runner, there.arguments, there.last_words, True, inside)
+            yield Engine(
+                runner,
+                there.arguments,
+                there.last_words,
+                ends_with_us=True,
+                in_process=inside,
+            )
     else:
         check_runner(runner, arguments)
         yield Engine(runner, [f"--runner={runner}", *arguments])
