@@ -1,7 +1,7 @@
 # The verbs for working on finecut. `make` alone lists them.
 #
-# Only `setup` and `constraints` use the network (and `docs`, `flink` and `image-lint`, for tools of
-# theirs).
+# Only `setup` and `constraints` use the network (and `docs`, `prism`, `flink`, `spark`, `image` and
+# `image-lint`, for tools of theirs).
 # The other verbs run `setup` first when it has not been done, or when what is to be installed has
 # changed.
 
@@ -23,8 +23,7 @@ TORCH := 2.13.0
 
 BIN := $(abspath $(VENV))/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-# Or each of the processes that tests start compiles all that it imports.
-PYTEST = env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(if $(CPU),--cpu)
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(if $(CPU),--cpu)
 MYPY = $(BIN)/mypy --config-file ../pyproject.toml --python-executable $(BIN)/python
 ROOMS := front pipeline transforms io
 
@@ -141,7 +140,7 @@ check: $(STAMP) typecheck ## Check style, format and types
 	$(BIN)/ruff format --check .
 	cd typecheck && $(MYPY) -p finecut
 	@# Tests import what they share by its bare name, as pytest lets them.
-	cd typecheck && MYPYPATH=../tests/support:../benchmarks $(MYPY) --no-warn-return-any setup.py $$(find ../tests ../benchmarks -name "*.py")
+	cd typecheck && MYPYPATH=../tests/support:../benchmarks:../templates $(MYPY) --no-warn-return-any setup.py $$(find ../tests ../benchmarks ../templates -name "*.py")
 
 # mypy run in the root takes the folder io/ for the standard library's io, so it gets a folder of
 # links in which the rooms stand where they are installed.
@@ -162,45 +161,88 @@ clean: ## Remove what was made here, except VENV
 	rm -rf build dist demo bench site typecheck *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find $(ROOMS) tests -name __pycache__ -prune -exec rm -rf {} +
 
-# ── another engine ───────────────────────────────────────────────────────────────────────────────
-# Flink starts its job server, a program in Java that Beam publishes in Maven Central: it is fetched
-# once, into CACHE. FLINK_JAR names one that is there already.
+# ── other engines ────────────────────────────────────────────────────────────────────────────────
+# Each verb fetches or builds its engine once, into CACHE, then curates the same films on it and on
+# the local runner and compares the files and the costs. FILMS_OF=200 paints so many small films.
 
 BEAM := $(shell sed -n 's/^apache-beam==//p' constraints/gcp.txt)
 CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/finecut
+FILMS_OF ?= 0
+COMPARED = PYTHONPATH=tests/support $(BIN)/python benchmarks/engines.py --films $(FILMS_OF)
+
+# Beam's own small engine, and the program that starts workers in an image: both are Go modules.
+GO ?= go
+PRISM := $(CACHE)/beam-$(BEAM)/prism
+BOOT := $(CACHE)/beam-$(BEAM)/boot
+GO_MODULE := github.com/apache/beam/sdks/v2
+
+.PHONY: prism
+prism: $(STAMP) $(PRISM) ## Build Beam's Prism; curate painted films on it and on the local runner, and compare
+	$(COMPARED) prism -- --runner prism --prism_location=$(PRISM)
+
+$(PRISM):
+	@command -v $(GO) >/dev/null || { echo "prism: no program called $(GO) is on the PATH. Prism is a Go program: install Go 1.26 or newer (https://go.dev/dl), or name it: make prism GO=path/to/go" >&2; exit 1; }
+	@echo 'prism: building $(GO_MODULE)/go/cmd/prism@v$(BEAM): a minute or two'
+	@mkdir -p $(dir $(PRISM))
+	GOBIN=$(dir $(PRISM)) $(GO) install $(GO_MODULE)/go/cmd/prism@v$(BEAM)
+
+$(BOOT):
+	@command -v $(GO) >/dev/null || { echo "image: no program called $(GO) is on the PATH. Beam's boot is a Go program: install Go 1.26 or newer (https://go.dev/dl), or name it: make image GO=path/to/go" >&2; exit 1; }
+	@mkdir -p $(dir $(BOOT))
+	GOBIN=$(dir $(BOOT)) $(GO) install $(GO_MODULE)/python/container@v$(BEAM)
+	@mv $(dir $(BOOT))container $(BOOT)
+
+# Flink's and Spark's job servers are programs in Java that Beam publishes in Maven Central.
 MAVEN ?= https://repo.maven.apache.org/maven2
+SERVERS := $(MAVEN)/org/apache/beam
 FLINK ?= 1.20
 FLINK_SERVER := beam-runners-flink-$(FLINK)-job-server
-FLINK_URL := $(MAVEN)/org/apache/beam/$(FLINK_SERVER)/$(BEAM)/$(FLINK_SERVER)-$(BEAM).jar
 FLINK_JAR ?= $(CACHE)/$(FLINK_SERVER)-$(BEAM).jar
 FLINK_RUNNER ?= --runner FlinkRunner --flink_version=$(FLINK) --flink_job_server_jar=$(FLINK_JAR) \
     --flink_master=[local] --environment_type=LOOPBACK
-DEMO_OPTIONS := --splitting-algorithm content --min-clip-length 1 --crop 0.1 --motion-filter enable \
-    --quality-filter enable --generate-previews --preview-target-fps 4
+SPARK_SERVER := beam-runners-spark-3-job-server
+SPARK_JAR ?= $(CACHE)/$(SPARK_SERVER)-$(BEAM).jar
+SPARK_RUNNER ?= --runner SparkRunner --spark_version=3 --spark_job_server_jar=$(SPARK_JAR) \
+    --spark_master_url=local[2] --environment_type=LOOPBACK
+
+# $(call job_server,VERB,NAME,JAR,SERVER): Java, and the jar, or a sentence for each that is missing.
+define job_server
+@missing=0; \
+java -version >/dev/null 2>&1 || { missing=1; echo "$(1): no java that works is on the PATH. $(2)'s job server is a Java program: apt install openjdk-17-jre-headless" >&2; }; \
+if ! test -s '$(3)'; then \
+    url='$(SERVERS)/$(4)/$(BEAM)/$(4)-$(BEAM).jar'; \
+    mkdir -p "$$(dirname '$(3)')"; \
+    echo "$(1): fetching $$url"; \
+    curl -fsSL --retry 2 -o '$(3).part' "$$url" && mv '$(3).part' '$(3)' || { \
+        missing=1; rm -f '$(3).part'; \
+        echo "$(1): Beam's job server for $(2) is not at $(3), and could not be fetched (above is what curl said). Fetch $$url where it can be reached, put it there, or name it: make $(1) $(5)=path/to/it.jar" >&2; }; \
+fi; \
+test $$missing = 0
+endef
 
 .PHONY: flink
 flink: $(STAMP) ## Curate painted films on Flink and on the local runner, and compare
-	@missing=0; \
-	java -version >/dev/null 2>&1 || { missing=1; echo "flink: no java that works is on the PATH. Flink's job server is a Java program: apt install openjdk-17-jre-headless" >&2; }; \
-	if ! test -s '$(FLINK_JAR)'; then \
-	    mkdir -p "$$(dirname '$(FLINK_JAR)')"; \
-	    echo 'flink: fetching $(FLINK_URL)'; \
-	    curl -fsSL --retry 2 -o '$(FLINK_JAR).part' '$(FLINK_URL)' && mv '$(FLINK_JAR).part' '$(FLINK_JAR)' || { \
-	        missing=1; rm -f '$(FLINK_JAR).part'; \
-	        echo "flink: Beam's job server for Flink is not at $(FLINK_JAR), and could not be fetched (above is what curl said). Fetch $(FLINK_URL) where it can be reached, put it there, or name it: make flink FLINK_JAR=path/to/it.jar" >&2; }; \
-	fi; \
-	test $$missing = 0
-	rm -rf demo/flink
-	@mkdir -p demo/flink/films
-	$(BIN)/python -c 'from finecut.io.media.testfilm.paint import demo_films; list(demo_films("demo/flink/films"))'
-	$(BIN)/finecut curate --input demo/flink/films --output demo/flink/local $(DEMO_OPTIONS)
-	$(BIN)/finecut curate --input demo/flink/films --output demo/flink/flink $(DEMO_OPTIONS) $(FLINK_RUNNER)
-	@cd tests/support && $(BIN)/python -c 'import sys; from pathlib import Path; from faults import differences, tree; \
-	    local, flink = (tree(Path(path).resolve()) for path in sys.argv[1:]); \
-	    other = ["nothing was written"] if not local else differences(local, flink); \
-	    sys.exit(f"flink: not what the local runner wrote: {other}") if other else \
-	    print(f"flink: {len(flink)} files, all as the local runner wrote them")' \
-	    ../demo/flink/local ../demo/flink/flink
+	$(call job_server,flink,Flink,$(FLINK_JAR),$(FLINK_SERVER),FLINK_JAR)
+	$(COMPARED) flink -- $(FLINK_RUNNER)
+
+.PHONY: spark
+spark: $(STAMP) ## Curate painted films on Spark and on the local runner, and compare
+	$(call job_server,spark,Spark,$(SPARK_JAR),$(SPARK_SERVER),SPARK_JAR)
+	$(COMPARED) spark -- $(SPARK_RUNNER)
+
+# ── the image ────────────────────────────────────────────────────────────────────────────────────
+# Built without a Docker engine and without its registries: on stand-ins for the images that the
+# Dockerfile begins with. torch comes from the ordinary index, whose build of it is for CUDA 13.
+
+IMAGE_TORCH_INDEX ?= https://pypi.org/simple
+IMAGE_TORCH_CUDA ?= 13.0
+IMAGE = PYTHONPATH=templates $(BIN)/python -m image
+
+.PHONY: image
+image: $(STAMP) $(BOOT) $(PRISM) ## Build the image with buildah, look into it, and put its workers to work on Prism
+	$(IMAGE).build --boot $(BOOT) --torch-index $(IMAGE_TORCH_INDEX) --torch-cuda $(IMAGE_TORCH_CUDA)
+	$(IMAGE).examine
+	$(IMAGE).work
 
 LINT := $(CACHE)/lint
 

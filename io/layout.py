@@ -136,8 +136,7 @@ def relative_to_root(path: str, root: str) -> str:
 
 def check_relative(relative: str) -> str:
     """``relative`` itself if it stays below the folder it is joined to."""
-    parts = relative.split("/")
-    if relative.startswith("/") or any(part in ("", ".", "..") for part in parts):
+    if relative.startswith("/") or any(part in ("", ".", "..") for part in relative.split("/")):
         raise ValueError(
             f"{relative!r} would be outside of the output folder, or is not the name of a file; "
             "a name consists of folders and a file, without '.', '..' or empty parts."

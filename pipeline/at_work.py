@@ -32,7 +32,7 @@ def occupying(
     own: Shelf,
     named: str,
     *,
-    is_local: bool,
+    ends_with_us: bool,
     configuration: str | None = None,
     spread: bool = False,
 ) -> Iterator[None]:
@@ -46,11 +46,11 @@ def occupying(
         halt(own.staging)
         own.sweep()
 
-    with given_up_by(give_up, is_local), ExitStack() as seen:
+    with given_up_by(give_up, ends_with_us), ExitStack() as seen:
         refuse_unknown_store(own.root, named)
         try:
             made = configuration or own.staging
-            seen.enter_context(alive(own, made, elsewhere=not is_local, spread=spread))
+            seen.enter_context(alive(own, made, elsewhere=not ends_with_us, spread=spread))
             own.prepare()
         except LeadsOutside as error:
             raise RunError(str(error)) from error
@@ -62,11 +62,13 @@ def occupying(
         sweep_temporary()
         _refuse_others(own, named, configuration)
         # A cluster's job may outlive this process, and publish from the staging folder.
-        ended = is_local
+        ended = ends_with_us
         try:
             yield
             ended = True
         except NOBODY_AT_WORK:
+            if ends_with_us:
+                halt(own.staging)  # the engine gave up, and its threads here may not have
             ended = True
             raise
         finally:

@@ -11,7 +11,7 @@ From beginning to end, with progress: ``run(Options(...))`` gives the run's ``Su
 """
 
 import hashlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -158,6 +158,7 @@ def work(sources: beam.PCollection[Source], steps: Plan, workers: int) -> Done:
     )
 
 
+@dataclass(eq=False, repr=False)
 class LookAtClips(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]]):
     """Clips → the same: judged by what was measured, scored by models, judged again; then those
     that are kept are previewed, embedded and captioned.
@@ -165,9 +166,7 @@ class LookAtClips(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]
     Models and previews do not look at clips that are rejected already.
     """
 
-    def __init__(self, steps: Plan) -> None:
-        super().__init__()
-        self.steps = steps
+    steps: Plan
 
     def expand(self, clips: beam.PCollection[Clip]) -> beam.PCollection[Clip]:
         # Who is kept, the cheapest questions first.
@@ -226,12 +225,11 @@ class ListEach(WritingTransform[beam.PCollection[Failure], beam.PCollection[int]
 _Ended = tuple[beam.PCollection[Summary], beam.PCollection[int]]
 
 
+@dataclass(eq=False, repr=False)
 class TidyUp(beam.PTransform[_Ended, beam.PCollection[None]]):
     """Removes the run's staging folder when the summary is known and the failures are listed."""
 
-    def __init__(self, own: Shelf) -> None:
-        super().__init__()
-        self.own = own
+    own: Shelf
 
     def expand(self, ended: "_Ended") -> beam.PCollection[None]:
         summary, listed = ended

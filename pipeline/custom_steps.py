@@ -97,8 +97,7 @@ class CustomStep(NamedTuple):
     @property
     def version(self) -> str:
         """What changes when its code does, so that what an older one wrote is not taken for its."""
-        module = inspect.getmodule(type(self.transform))
-        file = getattr(module, "__file__", None)
+        file = getattr(inspect.getmodule(type(self.transform)), "__file__", None)
         data = shelf.read_if_there(file) if file else None
         code = "" if data is None else hashlib.sha256(data).hexdigest()[:16]
         options = "".join(sorted(f" {each.option}={each.value}" for each in self.given))

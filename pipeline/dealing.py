@@ -14,7 +14,7 @@ the longest to the worker with the least so far.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import accumulate, groupby
 from operator import itemgetter
 from typing import Any, TypeVar
@@ -38,13 +38,12 @@ DEAR_CODECS, DEARER = frozenset({"hevc", "av1", "vp9"}), 1.35
 PART_SECONDS, PART_OF_FILM = 32.0, 1 / 16
 
 
+@dataclass(eq=False, repr=False)
 class ShareOut(beam.PTransform[beam.PCollection[Work], beam.PCollection[Work]]):
     """Chunks (or videos), dealt to ``workers`` workers; 0 leaves it to a cluster."""
 
-    def __init__(self, deal: Deal[Work], workers: int) -> None:
-        super().__init__()
-        self.deal: Deal[Any] = deal
-        self.workers = workers
+    deal: Deal[Work]
+    workers: int
 
     def expand(self, things: beam.PCollection[Work]) -> beam.PCollection[Work]:
         deal, workers = self.deal, self.workers
@@ -84,12 +83,11 @@ def video_work(video: Video) -> float:
     return video.duration * _pixels(video)
 
 
+@dataclass(eq=False, repr=False)
 class InParts(beam.PTransform[beam.PCollection[PlannedChunk], beam.PCollection[PlannedChunk]]):
     """Chunks → the same clips in smaller chunks. Copying is fast, so it is left as it is."""
 
-    def __init__(self, transcode: str) -> None:
-        super().__init__()
-        self.transcode = transcode
+    transcode: str
 
     def expand(self, chunks: beam.PCollection[PlannedChunk]) -> beam.PCollection[PlannedChunk]:
         if self.transcode == COPY:

@@ -6,14 +6,15 @@ The last line of them is the reason; all of it stands in the engine's log, and w
 here.
 """
 
-import logging
 import os
 import re
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -27,8 +28,8 @@ from finecut.io.errors import RunError
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
 from finecut.pipeline.choices.running import LOCAL, LOCAL_RUNNERS
-from finecut.pipeline.cli.own_process import Handler
 from finecut.pipeline.cli.stopping import interruptible
+from finecut.pipeline.engines import in_process, is_our_prism, prism
 from finecut.pipeline.options import OptionError
 from finecut.transforms.beam.guard import attempted
 from finecut.transforms.beam.metrics import NAMESPACE
@@ -52,11 +53,11 @@ LOCAL_CLASSES = (*LOCAL_RUNNERS, "SwitchingDirectRunner", "BundleBasedDirectRunn
 #: Seconds after which somebody should know that no worker has come. Dataflow's take minutes, and
 #: its own page says so.
 NO_WORKER: Final = 45.0
+#: Seconds between two looks at an engine's log.
+LOOK: Final = 1.0
 #: What a service says in an answer that is JSON for the most part, or in gRPC's own words.
 _MESSAGE: Final = re.compile(r'(?:"message": *|\bdetails = )"((?:[^"\\\n]|\\.)+)"')
 _LETTER: Final = re.compile(r"[^\W\d_]")
-#: What a lost connection is called; gRPC itself is imported only by who needs it.
-LOST: Final = "RpcError"
 
 
 class EngineOptions(PipelineOptions):
@@ -78,28 +79,56 @@ class EngineOptions(PipelineOptions):
         return {name: value for name, value in state.items() if name != "_views"}
 
 
-def run_pipeline(
-    build: Callable[[beam.Pipeline], object],
-    runner: str,
-    workers: int,
-    runner_arguments: Sequence[str] = (),
-    *,
-    own: Shelf,
-) -> None:
+@dataclass(frozen=True)
+class Engine:
+    """An engine that can be given a job."""
+
+    #: As the user named it.
+    runner: str
+    #: Beam's own.
+    arguments: Sequence[str]
+    #: What its log blames, when a job has been given up.
+    last_words: Callable[[], str] = str
+    ends_with_us: bool = False
+    in_process: bool = False
+
+    @property
+    def is_local(self) -> bool:
+        return self.runner in LOCAL_RUNNERS
+
+
+@contextmanager
+def engine_for(runner: str, workers: int, arguments: Sequence[str] = ()) -> Iterator[Engine]:
+    """The engine that the options name, for as long as the block lasts."""
+    if runner in LOCAL_RUNNERS:
+        yield Engine(runner, local_arguments(workers), ends_with_us=True, in_process=True)
+    elif is_our_prism(runner, arguments):
+        with prism.at_work(arguments) as there:
+            inside = in_process(runner, arguments)
+            yield Engine(
+                runner,
+                there.arguments,
+                there.last_words,
+                ends_with_us=True,
+                in_process=inside,
+            )
+    else:
+        check_runner(runner, arguments)
+        yield Engine(runner, [f"--runner={runner}", *arguments])
+
+
+def run_pipeline(build: Callable[[beam.Pipeline], object], engine: Engine, own: Shelf) -> None:
     """Run what ``build`` adds to a pipeline, and wait for its end.
 
     ``own`` is a shelf of this run that its workers reach, too.
     """
-    if runner not in LOCAL_RUNNERS:
-        check_runner(runner, runner_arguments)
-        pipeline = new_pipeline([f"--runner={runner}", *runner_arguments], runner)
-        build(pipeline)
-        wait_for(hand_over(pipeline, runner, own), runner, own)
-        attempted(lambda: own.remove(_sign(own)))
-        return
-    pipeline = new_pipeline(local_arguments(workers), runner)
+    pipeline = new_pipeline(engine.arguments, engine.runner)
     build(pipeline)
-    interruptible(pipeline.run).wait_until_finish()
+    if engine.is_local:
+        interruptible(pipeline.run).wait_until_finish()
+    else:
+        wait_for(hand_over(pipeline, engine, own), engine, own)
+        attempted(lambda: own.remove(_sign(own)))
 
 
 def new_pipeline(arguments: Sequence[str], runner: str) -> beam.Pipeline:
@@ -178,47 +207,46 @@ class JobEnded(RunError):
 NOBODY_AT_WORK: Final = (JobEnded, OptionError)
 
 
-def hand_over(pipeline: beam.Pipeline, runner: str, own: Shelf) -> PipelineResult:
+def hand_over(pipeline: beam.Pipeline, engine: Engine, own: Shelf) -> PipelineResult:
     """The job, as the engine took it; its first worker leaves a sign."""
     _ = (
         pipeline
         | "OneWorker" >> beam.Impulse()
         | "SaysItCame" >> beam.Map(partial(_came, own=own)).with_output_types(int)
     )
-    return taken(pipeline, runner)
+    return taken(pipeline, engine.runner)
 
 
 def taken(pipeline: beam.Pipeline, runner: str) -> PipelineResult:
     """The job as it is, as the engine took it; a sentence if it does not."""
-    with _said_once():
-        result = attempted(pipeline.run)
-        if isinstance(result, Exception):
-            raise JobEnded(
-                f"--runner {runner} did not accept the job ({reason_of(result)}). Usually no "
-                "server answers at the endpoint in its options, the account lacks permission, or "
-                "it cannot do what the options ask for: check whether it is running, and read "
-                "its log. The job did not start; the output stays as it was"
-            ) from result
+    result = attempted(pipeline.run)
+    if isinstance(result, Exception):
+        raise JobEnded(
+            f"--runner {runner} did not accept the job ({reason_of(result)}). Usually no server "
+            "answers at the endpoint in its options, the account lacks permission, or it cannot "
+            "do what the options ask for: check whether it is running, and read its log. The job "
+            "did not start; the output stays as it was"
+        ) from result
     return result
 
 
-def wait_for(result: PipelineResult, runner: str, own: Shelf) -> None:
+def wait_for(result: PipelineResult, engine: Engine, own: Shelf) -> None:
     """Until the job has ended well; a sentence if it has not."""
     with ExitStack() as waiting:
-        waiting.enter_context(_said_once())
-        if runner.rpartition(".")[2] != DATAFLOW:
-            waiting.enter_context(_waiting(runner, partial(shelf.exists, _sign(own))))
+        if engine.runner.rpartition(".")[2] != DATAFLOW:
+            waiting.enter_context(_waiting(engine, partial(shelf.exists, _sign(own))))
         ended = attempted(result.wait_until_finish)
         if isinstance(ended, Exception):
-            raise _given_up(result, runner, ended) from ended
+            raise _given_up(result, engine, ended) from ended
 
 
-def _given_up(result: PipelineResult, runner: str, error: Exception) -> RunError:
+def _given_up(result: PipelineResult, engine: Engine, error: Exception) -> RunError:
     state = attempted(lambda: result.state)
-    over = state in (PipelineState.FAILED, PipelineState.CANCELLED)
-    what = "gave up on the job" if over else "stopped responding"
-    return (JobEnded if over else RunError)(
-        f"--runner {runner} {what} ({reason_of(error)}). Usually a worker died, most often from "
+    failed = state in (PipelineState.FAILED, PipelineState.CANCELLED)
+    reason = engine.last_words() or reason_of(error)
+    what = "gave up on the job" if failed else "stopped responding"
+    return (JobEnded if failed or engine.ends_with_us else RunError)(
+        f"--runner {engine.runner} {what} ({reason}). Usually a worker died, most often from "
         "lack of memory, or its machine was taken away: the runner's log has more. Every file "
         "that was written is complete and stays; run the same command again to continue"
     )
@@ -251,18 +279,26 @@ def _came(_impulse: bytes, own: Shelf) -> int:
 
 
 @contextmanager
-def _waiting(runner: str, has_come: Callable[[], bool]) -> Iterator[None]:
-    """Says that no worker has come, when none has for long, and that one came after all."""
+def _waiting(engine: Engine, has_come: Callable[[], bool]) -> Iterator[None]:
+    """Says that no worker has come, when none has for long or one died on its way, and that one
+    came after all.
+    """
     ended = threading.Event()
 
     def watch() -> None:
-        if ended.wait(NO_WORKER) or attempted(has_come) is True:
+        until = time.monotonic() + NO_WORKER
+        while not (words := engine.last_words()) and time.monotonic() < until:
+            if ended.wait(min(LOOK, NO_WORKER)):
+                return
+        if attempted(has_come) is True:
             return
+        last = f" ({words})" if words else ""
+        here = "" if engine.ends_with_us else "; Ctrl-C ends only the waiting"
         sys.stderr.write(
-            f"finecut: --runner {runner} has had the job for {NO_WORKER:g} s, but no "
-            "worker has started. Usually the address of the workers (--environment_config) is "
-            "wrong or cannot be reached from the runner, or their container does not start: the "
-            "runner's log has more. Still waiting; Ctrl-C ends only the waiting\n"
+            f"finecut: --runner {engine.runner} has the job, but no worker has started{last}. "
+            "Usually the address of the workers (--environment_config) is wrong or cannot be "
+            "reached from the runner, or their container does not start: the runner's log has "
+            f"more. Still waiting{here}\n"
         )
         while not ended.wait(NO_WORKER):
             if attempted(has_come) is True:
@@ -274,30 +310,3 @@ def _waiting(runner: str, has_come: Callable[[], bool]) -> Iterator[None]:
         yield
     finally:
         ended.set()
-
-
-@contextmanager
-def _said_once() -> Iterator[None]:
-    """What Beam logs, stack and all, is what comes as an error a moment later.
-
-    Where that error leaves through here nothing is set back: Beam's other threads notice one by one
-    that their connection is lost, and the next run shows logs as it wants them.
-    """
-    mine = [h for h in logging.getLogger().handlers if isinstance(h, Handler) and h.level]
-    for handler in mine:
-        handler.addFilter(_is_no_stack)
-    before = threading.excepthook
-
-    def hook(args: Any) -> None:
-        if not mine or LOST not in {kind.__name__ for kind in args.exc_type.__mro__}:
-            before(args)
-
-    threading.excepthook = hook
-    yield
-    threading.excepthook = before
-    for handler in mine:
-        handler.removeFilter(_is_no_stack)
-
-
-def _is_no_stack(record: logging.LogRecord) -> bool:
-    return record.name != "root" and not record.name.startswith("apache_beam")

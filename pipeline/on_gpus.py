@@ -26,7 +26,7 @@ from finecut.io.records import Summary, from_json
 from finecut.pipeline.choices.cutting import NVDEC
 from finecut.pipeline.choices.running import ALL_GPUS, parse_gpus
 from finecut.pipeline.cli.flags import words_of
-from finecut.pipeline.cli.progress import Progress
+from finecut.pipeline.cli.progress import Line, Progress
 from finecut.pipeline.cli.stopping import TO_END, given_up_by
 from finecut.pipeline.options import OptionError, Options
 from finecut.transforms.find.parts import Part, parse_part
@@ -91,9 +91,12 @@ class Shared:
 
 
 def run_on(
-    gpus: Sequence[str], options: Options, runner_arguments: Sequence[str], progress: bool
+    gpus: Sequence[str], options: Options, runner_arguments: Sequence[str], progress: Line | None
 ) -> Shared:
-    """Do a run's work on these GPUs. Raises if none of the processes came to its end."""
+    """Do a run's work on these GPUs. Raises if none of the processes came to its end.
+
+    ``progress`` is what shows how far they are together, if that is wanted.
+    """
     parts = parse_part(options.part).divided(len(gpus))
     given = replace(options, gpus=None, workers=max(1, options.local_workers // len(gpus)))
     heard = _Heard()
@@ -104,7 +107,7 @@ def run_on(
         for gpu, part in zip(gpus, parts, strict=True):
             words = [*words_of(replace(given, part=str(part))), *runner_arguments]
             processes.append(_Process(gpu, part, words, heard))
-        with Progress(progress, read=lambda: _counts(processes)):
+        with Progress(progress is not None, line=progress, read=lambda: _counts(processes)):
             for process in processes:
                 process.wait()
     return _together(processes)

@@ -24,18 +24,17 @@ from finecut.io.media.codecs import require_decoder, require_encoder
 from finecut.io.records import Source, Summary, from_json
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import standing
-from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.retry import StoreAway, greet
 from finecut.pipeline.at_work import occupying, tray
-from finecut.pipeline.cli.progress import Progress
+from finecut.pipeline.cli.progress import CUT, WRITTEN, Progress, progress_line
 from finecut.pipeline.cli.stopping import given_up_by, interruptible
 from finecut.pipeline.commands.report.work import report_of_run
 from finecut.pipeline.curation import build
 from finecut.pipeline.custom_steps import loaded, lost_by
 from finecut.pipeline.engine import (
-    check_runner,
+    Engine,
+    engine_for,
     hand_over,
-    local_arguments,
     new_pipeline,
     stats_of,
     stats_or_none,
@@ -54,6 +53,7 @@ from finecut.pipeline.profiling import Profiler
 from finecut.transforms.beam.guard import attempted
 from finecut.transforms.beam.lines import WriteLines, lines_in
 from finecut.transforms.beam.metrics import BOARD, LOG
+from finecut.transforms.beam.tally import Tallies
 from finecut.transforms.find.inputs import check_apart, check_inputs, find_sources
 from finecut.transforms.find.videos import ELSEWHERE, FindVideos
 from finecut.transforms.resume.note import looks_finished
@@ -109,7 +109,8 @@ def _run_on(
     gpus: Sequence[str], options: Options, runner_arguments: Sequence[str], progress: bool
 ) -> Ran:
     began = time.monotonic()
-    did = run_on(gpus, options, runner_arguments, progress)
+    shown = partial(progress_line, written=counted_clips(options))
+    did = run_on(gpus, options, runner_arguments, shown if progress else None)
     seconds = time.monotonic() - began
     return Ran(
         did.summary,
@@ -127,30 +128,33 @@ def _run(options: Options, runner_arguments: Sequence[str], progress: bool) -> R
     check_inputs(options.input)
     check_apart(options.input, options.output)
     steps = plan(options)
-    if options.is_local:
-        require_encoder(steps.cutting.encoding)
-        require_decoder(steps.cutting.decoder)
-    else:
-        check_runner(options.runner, runner_arguments)
     began, started = time.monotonic(), time.time()
     writing, sweep_sheets = steps.writing, steps.cutting.looking.sweep
     with ExitStack() as at_work:
-        at_work.enter_context(given_up_by(sweep_sheets, options.is_local))
+        engine = at_work.enter_context(
+            engine_for(options.runner, options.local_workers, runner_arguments)
+        )
+        if engine.in_process:
+            require_encoder(steps.cutting.encoding)
+            require_decoder(steps.cutting.decoder)
+        at_work.enter_context(given_up_by(sweep_sheets, engine.ends_with_us))
         at_work.callback(sweep_sheets)
         at_work.enter_context(
             occupying(
                 writing.shelf,
                 "--output",
-                is_local=options.is_local,
+                ends_with_us=engine.ends_with_us,
                 configuration=writing.configuration,
                 spread=options.part is not None,
             )
         )
-        if options.is_local:
+        if engine.in_process:
             prepare(options, steps)
-        at_work.enter_context(Progress(progress and options.is_local))
+        tallies = Tallies(writing.shelf.staging, wanted=not engine.in_process)
+        shown = partial(progress_line, written=counted_clips(options))
+        at_work.enter_context(Progress(progress, line=shown, read=tallies))
         profiler = at_work.enter_context(Profiler()) if options.profile else None
-        summary, stats = _run_all(options, steps, runner_arguments, progress)
+        summary, stats = _run_all(options, steps, engine, tallies)
         misdone = tuple(lost_by(steps.own, stats))
         ran = Ran(summary, time.monotonic() - began, stats, misdone=misdone)
         # Also of a part that happens to be empty: finecut summary misses those that have not ended.
@@ -169,8 +173,13 @@ def _run(options: Options, runner_arguments: Sequence[str], progress: bool) -> R
             path = write_document(steps, document, started)
             if profiler is not None:
                 write_profile(steps, profiler.profile(), started)
-            ran = ran._replace(path=path, report=_report(options, steps, summary))
+            ran = ran._replace(path=path, report=_report(options, steps, summary, engine))
     return ran
+
+
+def counted_clips(options: Options) -> str:
+    """What is counted as a clip: a file that lies there, or where none is written, what was cut."""
+    return CUT if options.dry_run or options.no_upload_clips else WRITTEN
 
 
 def _greet(uris: Iterable[str]) -> None:
@@ -180,12 +189,12 @@ def _greet(uris: Iterable[str]) -> None:
         raise RunError(str(error)) from error
 
 
-def _report(options: Options, steps: Plan, summary: Summary) -> str:
+def _report(options: Options, steps: Plan, summary: Summary, engine: Engine) -> str:
     """Make the page where there is something new to look at; a run without it is a run, too.
 
     Of a bucket it would have to read again all that was written.
     """
-    unwanted = options.no_report or options.dry_run or not options.is_local
+    unwanted = options.no_report or options.dry_run or not engine.ends_with_us
     unwanted = unwanted or not summary.videos_found
     if unwanted or shelf.is_remote(options.output):
         return ""
@@ -228,37 +237,38 @@ def check_scratch(options: Options, steps: Plan) -> None:
 
 
 def _run_all(
-    options: Options, steps: Plan, runner_arguments: Sequence[str], progress: bool
+    options: Options, steps: Plan, engine: Engine, tallies: Tallies
 ) -> tuple[Summary, dict[str, int]]:
     """The whole run: one pipeline on a cluster, one for each batch of videos here."""
     own = steps.writing.shelf
     lines: list[str] = []
     total, stats = Summary(), Counter[str]()
     tried: Container[str] = ()
-    arguments = [f"--runner={options.runner}", *runner_arguments]
-    if options.is_local:
-        arguments = local_arguments(options.local_workers)
     for begin, tried in _beginnings(options, steps, stats):
-        with tray(own, options.is_local) as reports:
-            pipeline = new_pipeline(arguments, options.runner)
+        with tray(own, engine.in_process) as reports:
+            pipeline = new_pipeline(engine.arguments, engine.runner)
             listing = WriteLines(reports, f"{reports.root}/{FAILURES}")
             sources = pipeline | "FindVideos" >> begin
             curated, _ = build(sources, steps, options.dealt_among, listing)
             writing = WriteLines(reports, f"{reports.root}/{SUMMARY}")
             _ = curated.summary | "WriteSummary" >> writing
-            if options.is_local:
+            if engine.is_local:
                 result = _begun(pipeline, steps)
                 result.wait_until_finish()
+                stats.update(stats_of(result))
             else:
-                result = _elsewhere(pipeline, options.runner, own, progress)
+                result = hand_over(pipeline, engine, own)
+                tallies.engine = partial(stats_or_none, result)
+                wait_for(result, engine, own)
             total += from_json(Summary, shelf.read(f"{reports.root}/{SUMMARY}").decode())
-            stats.update(stats_of(result))
+            if not engine.is_local:
+                tallies.known = {counted_clips(options): total.shots_kept + total.shots_rejected}
             lines += lines_in(f"{reports.root}/{FAILURES}")
         list_failures(steps, lines, tried)
     if not lines:
         # Also where no video was found: a list says what is wrong now.
         list_failures(steps, lines, tried)
-    return total, dict(stats)
+    return total, dict(stats) if engine.is_local else tallies()
 
 
 def _beginnings(
@@ -329,15 +339,6 @@ def _check_cuts(sources: Sequence[Source], steps: Plan) -> None:
     if given < len(sources):
         # One mistyped name among many would go unnoticed otherwise.
         LOG.error("--cuts has times for %d of %d videos", given, len(sources))
-
-
-def _elsewhere(pipeline: beam.Pipeline, runner: str, own: Shelf, progress: bool) -> PipelineResult:
-    """A job of another engine, to its end."""
-    result = hand_over(pipeline, runner, own)
-    # A local run shows what its workers count in this process; others have to be asked.
-    with Progress(progress, read=partial(stats_or_none, result)):
-        wait_for(result, runner, own)
-    return result
 
 
 def _begun(pipeline: beam.Pipeline, steps: Plan) -> PipelineResult:

@@ -98,11 +98,10 @@ def several(text: str) -> list[str]:
 
 def _parameter(f: Field[Any]) -> dict[str, Any]:
     required = f.name in ("input", "output")
-    text = f.metadata["text"] + " Separate several values by commas." * is_many(f)
     told: dict[str, Any] = {
         "name": f.name,
         "label": f.name.replace("_", " ").capitalize(),
-        "helpText": text,
+        "helpText": f.metadata["text"] + " Separate several values by commas." * is_many(f),
         "groupName": str(f.metadata["group"]).capitalize(),
         "isOptional": not required,
         **_type(f),

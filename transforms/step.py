@@ -23,6 +23,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Final
 
@@ -130,10 +131,9 @@ def each_clip_of(step: StepOnFrames[Any]) -> type[EachClip]:
     )
 
 
+@dataclass(eq=False, repr=False)
 class _Each(beam.DoFn):
-    def __init__(self, step: EachClip) -> None:
-        super().__init__()
-        self.step = step
+    step: EachClip
 
     def setup(self) -> None:
         self.step.load()

@@ -284,7 +284,7 @@ class StepOnClips(Step[OptionsT]):
 
     def work(self, given: Surroundings) -> Work:
         """How it loads and runs."""
-        from finecut.transforms.preview.making import Making
+        from finecut.transforms.work import Making
 
         return Making(self, given.shelf, given.looking)
 

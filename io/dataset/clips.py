@@ -49,10 +49,9 @@ def wished(
     on_error: str,
 ) -> Pictures:
     """The pictures that are asked for by these words."""
-    if on_error not in ON_ERROR:
-        raise ValueError(f"on_error={on_error!r} is unknown: give one of {', '.join(ON_ERROR)}")
-    if short not in SHORT:
-        raise ValueError(f"short={short!r} is unknown: give one of {', '.join(SHORT)}")
+    for name, word, known in (("on_error", on_error, ON_ERROR), ("short", short, SHORT)):
+        if word not in known:
+            raise ValueError(f"{name}={word!r} is unknown: give one of {', '.join(known)}")
     if short != ERROR and frames is None:
         raise ValueError(
             f"short={short!r} decides what happens to clips with fewer than frames= frames, but "

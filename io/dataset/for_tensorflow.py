@@ -174,8 +174,7 @@ class _Reader:
             scores = {name: told["scores"].get(name, float("nan")) for name in self._scores}
             return {**told, "start": start, "end": end, **scores}
 
-        numbers = tf.data.Dataset.from_tensor_slices({NUMBER: part})
-        return self._with(numbers, read, tensors)
+        return self._with(tf.data.Dataset.from_tensor_slices({NUMBER: part}), read, tensors)
 
     def with_frames(self, clips: tf.data.Dataset, shape: tuple[int | None, ...]) -> tf.data.Dataset:
         """With the frames of their films."""
@@ -208,8 +207,7 @@ class _Reader:
 
         def attempt(number: np.int64) -> tuple[Any, ...]:
             try:
-                entry = self._clips.entry(int(number))
-                found, given = read(self._clips, entry, int(number)), True
+                found, given = read(self._clips, self._clips.entry(int(number)), int(number)), True
             except self._skips as error:
                 log.warning("skipped: %s", error)
                 found, given = {name: nothing for name, (_, _, nothing) in tensors.items()}, False
@@ -226,8 +224,7 @@ class _Reader:
             return _without(clip, GIVEN) | known
 
         # In parallel, and in order all the same.
-        read_clips = clips.map(add, tf.data.AUTOTUNE)
-        return read_clips.filter(lambda clip: clip[GIVEN]).map(shaped)
+        return clips.map(add, tf.data.AUTOTUNE).filter(lambda clip: clip[GIVEN]).map(shaped)
 
 
 def _as(kind: tf.DType, value: Any) -> Any:

@@ -146,7 +146,12 @@ class ClipDataset(IterableDataset):
 
     def __iter__(self) -> Iterator[Sample]:
         worker = get_worker_info()
-        self._check_rank()
+        if not self._given and _distributed() not in (None, self._share):
+            raise RuntimeError(
+                "torch.distributed was initialised after this dataset was created, so every rank "
+                "would read the same clips: create the dataset afterwards, or give rank= and "
+                "world="
+            )
         self._shared[WORKERS_READ] = int(worker is not None)
         share = self._share
         if worker:
@@ -210,14 +215,6 @@ class ClipDataset(IterableDataset):
             f"the position was saved in epoch {epoch}, but set_epoch({said}) was called before "
             f"that epoch was over. Call set_epoch({epoch}), or load no position"
         )
-
-    def _check_rank(self) -> None:
-        if not self._given and _distributed() not in (None, self._share):
-            raise RuntimeError(
-                "torch.distributed was initialised after this dataset was created, so every rank "
-                "would read the same clips: create the dataset afterwards, or give rank= and "
-                "world="
-            )
 
     def _walk(self, part: Places, position: dict[str, Any]) -> Iterator[Sample]:
         worker = position["share"][2] % MOST_WORKERS

@@ -176,8 +176,7 @@ class Sharded:
         """Nothing: only the clips themselves say whose vectors they have."""
 
     def vector(self, algorithm: str, number: int) -> Floats | None:
-        entry = self.entry(number)
-        members = self._members(entry)
+        members = self._members(self.entry(number))
         if ".npy" not in members:
             return None
         vector = np.load(io.BytesIO(members[".npy"]), allow_pickle=False).astype(np.float32)

@@ -143,13 +143,12 @@ class Mp4Writer:
         if self._sound is not None:
             self._sound.close()
         self._container.close()
-        rate = self._num_frames / (ticks * self._time_base)
         with self.path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256")
         return ClipFile(
             width=like.width,
             height=like.height,
-            framerate=rate.numerator / rate.denominator,
+            framerate=float(self._num_frames / (ticks * self._time_base)),
             num_frames=self._num_frames,
             video_codec=like.codec.canonical_name,
             num_bytes=self.path.stat().st_size,

@@ -33,8 +33,8 @@ from typing import Any, BinaryIO, TypeAlias
 import av
 import numpy as np
 
+from finecut.io.media.containers import is_known, is_unbroken
 from finecut.io.media.limits import Limits
-from finecut.io.media.wholeness import is_known, is_unbroken
 
 Packet: TypeAlias = "av.Packet[Any]"
 

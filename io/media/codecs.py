@@ -208,8 +208,7 @@ def configure(context: av.VideoCodecContext, encoding: Encoding, picture: Pictur
     if encoding.bit_rate is not None:
         context.bit_rate = encoding.bit_rate
     elif PROFILES[encoding.encoder].quality is None:
-        pixels = picture.width * picture.height
-        context.bit_rate = int(pixels * picture.rate * BITS_PER_PIXEL)
+        context.bit_rate = int(picture.width * picture.height * picture.rate * BITS_PER_PIXEL)
 
 
 def encoder_options(encoding: Encoding) -> dict[str, str]:

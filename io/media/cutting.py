@@ -284,8 +284,7 @@ class _CutPass:
             clip.upright = self.uprights.setdefault(lies, Upright(lies))
         view = views.get(clip.upright)
         if view is None:
-            picture = clip.upright(frame, lies)
-            view = views[clip.upright] = FrameView(frame, picture, self.scalers)
+            view = views[clip.upright] = FrameView(frame, clip.upright(frame, lies), self.scalers)
         if clip.writer is None:
             self._begin(clip, clip.upright, seconds)
         clip.show(view, seconds)

@@ -22,8 +22,8 @@ import av
 
 from finecut.io.media.clock import Clock
 from finecut.io.media.codecs import SOFTWARE
+from finecut.io.media.containers import descriptions, has_several, is_known, is_locked, is_whole
 from finecut.io.media.limits import Limits
-from finecut.io.media.remux.mp4 import descriptions, has_several, is_locked
 from finecut.io.media.sound import Listener, why_left_out
 from finecut.io.media.source import (
     DECODE_THREADS,
@@ -35,7 +35,6 @@ from finecut.io.media.source import (
     timed,
     track_of,
 )
-from finecut.io.media.wholeness import is_known, is_whole
 from finecut.io.records import Video
 
 #: Seconds of film to read past a point before what is still missing there is given up: the sound of

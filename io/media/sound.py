@@ -309,8 +309,7 @@ def samples_of(frame: av.AudioFrame) -> np.typing.NDArray[Any]:
         [frame] = av.AudioResampler(frame.format.packed, frame.layout, frame.sample_rate).resample(
             frame
         )
-    interleaved: np.typing.NDArray[Any] = frame.to_ndarray()
-    return interleaved.reshape(-1, frame.layout.nb_channels).T
+    return frame.to_ndarray().reshape(-1, frame.layout.nb_channels).T
 
 
 def frame_of(samples: Samples, layout: str) -> av.AudioFrame:

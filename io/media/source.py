@@ -19,9 +19,9 @@ from av.stream import Discard, Disposition, Stream
 
 from finecut.io.media.clock import Clock, Times, pace_of
 from finecut.io.media.codecs import NVDEC, SOFTWARE, DecoderMissing, hardware
+from finecut.io.media.containers import descriptions, is_locked
 from finecut.io.media.frame_view import refuse_matrix
 from finecut.io.media.limits import USUAL_LIMITS, FilmError, Limits
-from finecut.io.media.remux.mp4 import descriptions, is_locked
 from finecut.io.process.child import beat
 from finecut.io.records import Source, Video
 

@@ -197,8 +197,7 @@ def _work(tasks: BinaryIO) -> None:
     finally:
         error = sys.exc_info()[1]
         if error is not None:
-            message = f"{type(error).__name__}: {error}"[:1000]
-            _LINE.send(BROKE, message.encode(errors="replace"))
+            _LINE.send(BROKE, f"{type(error).__name__}: {error}"[:1000].encode(errors="replace"))
 
 
 def _limit(which: int, most: int) -> None:

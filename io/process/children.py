@@ -236,8 +236,7 @@ _CRASHED: Final = (
 
 def _end_of(child: Child, silence: OSError | Nonsense, limits: ChildLimits) -> str:
     """Why there is nothing more to come from this child."""
-    ends = {TimeoutError: "stalled", Nonsense: "nonsense"}
-    code, end = 0, ends.get(type(silence), "gone")
+    code, end = 0, {TimeoutError: "stalled", Nonsense: "nonsense"}.get(type(silence), "gone")
     if end == "gone":
         # It is about to end by itself: what ended it has to be known before it is killed.
         status = child.nursery.status_of(child)

@@ -227,8 +227,7 @@ def _looked_at(uri: str) -> Found:
     if not is_remote(uri):
         refuse_outside(uri)
         said = patiently(uri, Path(uri).stat)
-        version = f"{said.st_size} {said.st_mtime_ns}"
-        return Found(uri, said.st_size, version, written=said.st_mtime)
+        return Found(uri, said.st_size, f"{said.st_size} {said.st_mtime_ns}", written=said.st_mtime)
     found = patiently(uri, lambda: store_for(uri).look(uri))
     if found is None:
         raise FileNotFoundError(errno.ENOENT, "No such object", uri)
@@ -244,18 +243,14 @@ def read(uri: str, most: int | None = None) -> bytes:
 
 
 def _whole(path: str, most: int | None) -> bytes:
-    with open(path, "rb", opener=_without_waiting) as file:
+    # Opening a pipe as usual waits until somebody writes to it.
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):
             raise NotAFile(errno.EINVAL, "is a pipe or device, not a file", path)
         if most is not None and found.st_size > most:
             raise NotAFile(errno.EFBIG, f"has {found.st_size:,} bytes; the limit is {most:,}", path)
         return file.read()
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    """Opening a pipe as usual waits until somebody writes to it."""
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def read_if_there(uri: str) -> bytes | None:

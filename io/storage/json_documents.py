@@ -140,14 +140,12 @@ def _refuse_surrogates(value: Any) -> None:
 def list_text(path: str) -> str:
     """The text of this list."""
     try:
-        data = shelf.read(path)
+        # Some editors begin a text with a mark that is not part of it.
+        text = shelf.read(path).decode("utf-8-sig")
     except FileNotFoundError as error:
         raise BadList("the file does not exist") from error
     except OSError as error:
         raise BadList(f"it cannot be read ({error.strerror or error})") from error
-    try:
-        # Some editors begin a text with a mark that is not part of it.
-        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadList(
             f"it is not text in UTF-8 ({error.reason} at byte {error.start}): save it as UTF-8"

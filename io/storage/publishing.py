@@ -17,6 +17,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from finecut.io.storage.fence import NO_FENCE, Fence, is_halted, is_straight, refuse_behind_link
@@ -192,13 +193,14 @@ class Shelf:
                 raise
         return size_of(final) if num_bytes is None else num_bytes
 
-    def remove(self, path: str) -> None:
-        """Remove a file; one that is gone is removed."""
-        if is_remote(path):
-            delete([path])
-        else:
+    def remove(self, *paths: str) -> None:
+        """Remove files; one that is gone is removed."""
+        for path in paths:
+            if is_remote(path):
+                delete([path])
+                continue
             self.check(path)
-            patiently(path, lambda: Path(path).unlink(missing_ok=True))
+            patiently(path, partial(Path(path).unlink, missing_ok=True))
             if path.startswith(self.staging):
                 _remove_empty(Path(path).parent)
 

@@ -1,15 +1,18 @@
 """Lists of clips to leave out, as ``finecut dedup`` writes them, or by hand.
 
 A list is a Parquet file with one column ``id``, a text with one id in a line, or a folder of
-Parquet files. Such a file holds ids that are to go, never those that stay.
+Parquet files. Such a file holds ids that are to go, never those that stay. The groups beside it say
+for which clip each duplicate is to go: where that clip goes as well, by a rule, nothing is left of
+the group.
 """
 
 from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from finecut.io.errors import UserError
-from finecut.io.layout import is_clip_id
+from finecut.io.layout import GROUPS, is_clip_id
 from finecut.io.storage import files as shelf
 from finecut.io.tables.parquet import PARQUET, from_parquet, tables_in, to_parquet
 
@@ -87,3 +90,39 @@ def _ids_in(path: str, data: bytes) -> Iterator[str]:
                 f"{each}, as in the file names in clips/"
             )
         yield id
+
+
+def keepers_of(lists: Iterable[str]) -> dict[str, str]:
+    """Duplicates, and the clip that each is to go for; of lists that are no such folder, none."""
+    return {
+        id: keeper for path in lists if path for id, keeper in _keepers_in(shelf.absolute(path))
+    }
+
+
+def _keepers_in(folder: str) -> Iterable[tuple[str, str]]:
+    path = f"{folder}/{GROUPS}"
+    if not shelf.exists(path):
+        return
+    try:
+        table = from_parquet(shelf.read(path), columns=["id", "kept", "kept_id"])
+    except (pa.ArrowException, OSError) as error:
+        raise DropsError(
+            f"{path} is not a table of groups ({error}): usually a copy was cut short. Run "
+            "finecut dedup again"
+        ) from error
+    gone = table.filter(pc.invert(table["kept"]))
+    for id, keeper in zip(gone["id"].to_pylist(), gone["kept_id"].to_pylist(), strict=True):
+        # Files are looked for by these names.
+        if is_clip_id(id) and is_clip_id(keeper):
+            yield id, keeper
+
+
+def bereft_words(number: int) -> list[str]:
+    """What to say of duplicates whose keepers go as well, if there are any."""
+    if not number:
+        return []
+    were = "was" if number == 1 else "were"
+    return [
+        f"{number} of the duplicates {were} left out although the clip that should stay in their "
+        "place is left out, too: first refilter with your rules, then run finecut dedup again"
+    ]

@@ -191,8 +191,7 @@ def _array(made: Any) -> NDArray[Any]:
     kind = _dtype(dtype)
     if not isinstance(data, bytes | bytearray) or math.prod(shape) * kind.itemsize != len(data):
         raise NoVector(f"its numbers do not fill an array of the shape {shape}")
-    numbers: NDArray[Any] = np.frombuffer(bytes(data), kind)
-    return numbers.reshape(shape, order="F" if order == "F" else "C")
+    return np.frombuffer(bytes(data), kind).reshape(shape, order="F" if order == "F" else "C")
 
 
 def _dtype(made: Any) -> np.dtype[Any]:

@@ -247,8 +247,7 @@ def remove_folder(own: Shelf, folder: str, first: str) -> None:
     """
     if not shelf.exists(folder) or shelf.is_symlink(folder):
         return
-    for path in sorted(shelf.files_below(folder), key=lambda path: f"/{first}/" not in path):
-        own.remove(path)
+    own.remove(*sorted(shelf.files_below(folder), key=lambda path: f"/{first}/" not in path))
 
 
 def _in_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -113,7 +113,27 @@ MORE: Mapping[type, Mapping[str, str | Callable[[Any], Any]]] = {
         "captions": captions,
         "enhanced_captions": enhanced_captions,
     },
-    ChunkClosed: {"video": "video.name"},
+    ChunkClosed: {
+        "video": "video.name",
+        "num_chunks": "num_chunks",
+        "num_total_clips": "num_total_clips",
+        "num_kept": "summary.shots_kept",
+        "num_rejected": "summary.shots_rejected",
+        "rejected_by": "summary.rejected_by",
+        "marked": "summary.marked",
+        "seconds_cut": "summary.seconds_cut",
+        "seconds_kept": "summary.seconds_kept",
+        "clip_bytes": "summary.clip_bytes",
+        "frames": "summary.frames",
+        "vectors": "summary.vectors",
+        "captions": "summary.captions",
+        "path": "path",
+        "num_bytes": "num_bytes",
+        "seconds_rejected": "summary.seconds_rejected",
+        "models": "summary.models",
+        "transcoded": "summary.transcoded",
+        "num_marked": "summary.num_marked",
+    },
     VideoClosed: {"video": "video.name"},
     Failure: {"video": "source.name", "uri": "source.uri"},
 }
@@ -154,23 +174,22 @@ def record_in(row: Any, kind: type[T]) -> T:
         ) from error
 
 
+@dataclasses.dataclass(eq=False, repr=False)
 class ToRows(beam.PTransform[beam.PCollection[Any], beam.PCollection[Any]]):
     """Records of one kind → their rows."""
 
-    def __init__(self, kind: type) -> None:
-        super().__init__()
-        self.kind = kind
+    kind: type
 
     def expand(self, records: beam.PCollection[Any]) -> beam.PCollection[Any]:
         return records | "Row" >> beam.Map(row_of).with_output_types(row_type(self.kind))
 
 
+@dataclasses.dataclass(eq=False, repr=False)
 class FromRows(beam.PTransform[beam.PCollection[Any], beam.PCollection[Any]]):
     """Rows → the records they hold; rows that hold none are refused before anything runs."""
 
-    def __init__(self, kind: type, step: str) -> None:
-        super().__init__()
-        self.kind, self.step = kind, step
+    kind: type
+    step: str
 
     def expand(self, rows: beam.PCollection[Any]) -> beam.PCollection[Any]:
         self._refuse_others(rows.element_type)

@@ -89,8 +89,7 @@ class Step(beam.PTransform[Any, Any]):
             raise OptionError(f"{name} takes one input: give [A, B] to combine several")
         pipeline = rows.pipeline
         options = replace(self.options, **self.implied, runner=runner_of(pipeline))
-        whole = {"input", "output"} <= {*self.needs}
-        steps = planned(options.check(whole), run_of(pipeline))
+        steps = planned(options.check({"input", "output"} <= {*self.needs}), run_of(pipeline))
         records = rows if self.takes is None else rows | "Records" >> FromRows(self.takes, name)
         made = self.work(records, steps, options)
         return {

@@ -209,8 +209,7 @@ class KeepClips(_Looking):
     those that are rejected say by which rule."""
 
     def looks(self, steps: Plan) -> Mapping[str, beam.PTransform[Any, Any]]:
-        later = (rule for _, rules in steps.scorings for rule in rules)
-        rules = (*steps.first_rules, *later)
+        rules = (*steps.first_rules, *(rule for _, rules in steps.scorings for rule in rules))
         if not rules:
             raise OptionError(
                 "KeepClips keeps all clips: add keep: ['sharpness>=0.2'], or another rule"
@@ -262,14 +261,12 @@ class WriteClips(Step):
             put = beam.Map(put_away, steps.looking).with_output_types(Clip)
             records = records | "PutAwaySheets" >> put
         writing = _writing(steps)
-        written = records | "Write" >> write.WriteClips(writing)
-        made = written._asdict()
+        made = (records | "Write" >> write.WriteClips(writing))._asdict()
         cut = cut_for(records.pipeline, steps.writing.layout.root)
         if cut:
             every = cut | "All that was cut" >> beam.Flatten()
             closed = (every, records) | "CloseFiltered" >> close.CloseFilteredVideos(writing)
-            both = {"videos": closed.closed, FAILURES: closed[FAILURES]}
-            for name, more in both.items():
+            for name, more in {"videos": closed.closed, FAILURES: closed[FAILURES]}.items():
                 made[name] = (made[name], more) | f"All {name}" >> beam.Flatten()
         return made
 
@@ -316,8 +313,7 @@ class TidyUp(Step):
         several = tuple(rows.values()) if isinstance(rows, dict) else (rows,)
         pipeline = several[0].pipeline
         run = run_of(pipeline)
-        options = replace(self.options, runner=runner_of(pipeline))
-        steps = planned(options.check(whole=False), run)
+        steps = planned(replace(self.options, runner=runner_of(pipeline)).check(whole=False), run)
         sweep = partial(_sweep, run=run, layout=steps.writing.layout, scratch=steps.looking.scratch)
         ended = [
             beam.pvalue.AsSingleton(each | f"Ended {number}" >> beam.combiners.Count.Globally())

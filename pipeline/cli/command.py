@@ -22,6 +22,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any, Final, TypeVar
 
 from finecut.io.errors import WRONG_COMMAND, UserError
@@ -123,7 +124,7 @@ def _make_ready(command: Command[Any, Any], alone: bool) -> None:
 def perform(command: Command[Any, R]) -> int:
     """Run it, say what came of it, and give the exit code."""
     began = time.monotonic()
-    with said_once(command.options.is_local and not command.options.verbose):
+    with nullcontext() if command.options.verbose else said_once(command.options.is_local):
         result = command.run()
     sys.stderr.write("".join(f"{shown(line)}\n" for line in command.troubles(result)))
     lines = list(command.answer(result))

@@ -251,8 +251,7 @@ def with_tables(page: str) -> str:
     """docs/options.md with every table as it is now."""
     from finecut.pipeline.commands.base import dataset_options  # it imports all commands
 
-    kinds = dataset_options()
-    tables = {f"options of {name}": options_table(kind) for name, kind in kinds.items()}
+    tables = {f"options of {name}": options_table(kind) for name, kind in dataset_options().items()}
     for name, table in {"options": options_table(groups=True), **tables}.items():
         before, begin, rest = page.partition(f"<!-- {name} -->\n")
         _, end, after = rest.partition(f"<!-- end of {name} -->\n")

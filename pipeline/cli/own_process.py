@@ -5,8 +5,8 @@
     quiet_libraries     whose words are shown
     look_here_too       modules are found where the command was started
 
-Nothing else in finecut touches these, nor ``sys.modules``, signals or the collector: a program that
-calls us decides them for itself. Standard library only, until something is imported.
+Nothing else in finecut touches these, nor ``sys.modules``, hooks, signals or the collector: a
+program that calls us decides them for itself. Standard library only, until something is imported.
 """
 
 import gc
@@ -14,6 +14,7 @@ import importlib
 import logging
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,6 +36,8 @@ MANAGER: Final = "apache_beam.ml.inference.model_manager"
 #: Dataflow, and those of MongoDB. That is more than half of the time until the first video is
 #: opened, and a third of the memory of each process.
 UNUSED: Final = ("pandas", "apache_beam.io.gcp", "google.cloud.dataflow", "apitools", "bson")
+#: What a lost connection is called; gRPC itself is imported only by who needs it.
+LOST: Final = "RpcError"
 
 
 def set_environment() -> None:
@@ -142,16 +145,46 @@ def quiet_libraries(verbose: bool) -> None:
 
 
 @contextmanager
-def said_once(wanted: bool) -> Iterator[None]:
-    """Within, Beam's worker does not log what it is about to raise, with its whole stack."""
+def said_once(is_local: bool) -> Iterator[None]:
+    """Within, Beam does not show, stack and all, what comes as an error a moment later."""
+    if not is_local:
+        with _without_stacks():
+            yield
+        return
     worker = logging.getLogger("apache_beam.runners.common")
     level = worker.level
-    if wanted:
-        worker.setLevel(logging.CRITICAL)
+    worker.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
         worker.setLevel(level)
+
+
+@contextmanager
+def _without_stacks() -> Iterator[None]:
+    """Within, neither the log nor the threads of Beam's that speak with an engine show stacks.
+
+    Where an error leaves through here nothing is set back: these threads notice one by one that
+    their connection is lost, and the next command shows logs as it wants them.
+    """
+    mine = [h for h in logging.getLogger().handlers if isinstance(h, Handler) and h.level]
+    for handler in mine:
+        handler.addFilter(_is_no_stack)
+    before = threading.excepthook
+
+    def hook(args: Any) -> None:
+        if not mine or LOST not in {kind.__name__ for kind in args.exc_type.__mro__}:
+            before(args)
+
+    threading.excepthook = hook
+    yield
+    threading.excepthook = before
+    for handler in mine:
+        handler.removeFilter(_is_no_stack)
+
+
+def _is_no_stack(record: logging.LogRecord) -> bool:
+    return record.name != "root" and not record.name.startswith("apache_beam")
 
 
 def _show_logs(level: int) -> None:

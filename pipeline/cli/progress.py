@@ -11,11 +11,13 @@ from typing import Self, TextIO
 from finecut.transforms.beam.metrics import BOARD
 
 #: Seconds between two looks: short where a line can be overwritten, long where lines pile up.
-LIVE, PLAIN = 0.25, 10.0
+LIVE, PLAIN = 0.25, 1.5
 #: What a terminal is taken for that does not say how wide it is.
 USUAL_COLUMNS = 80
 #: Counters of what went wrong.
 FAILED = ("videos failed", "videos not split", "shots failed")
+#: What is counted as a clip: one that lies there, or where none is written, one that was cut.
+WRITTEN, CUT = "PublishClips/items", "clips cut"
 
 
 Counts = Mapping[str, int]
@@ -96,28 +98,28 @@ def fitting(line: str, columns: int) -> str:
     return line[: (columns if columns > 0 else USUAL_COLUMNS) - 1]
 
 
-def progress_line(counts: Counts, seconds: float, ended: bool = False) -> str:
+def progress_line(counts: Counts, seconds: float, ended: bool = False, written: str = CUT) -> str:
     """One line about these counts, after that many seconds.
 
     >>> progress_line({"videos found": 3, "probe/items": 3}, 1.0)
-    'probing    3 of 3 videos'
+    'probing    3 of 3 videos, 0 clips'
     """
     videos, probed = counts.get("videos found", 0), counts.get("probe/items", 0)
-    planned, cut = counts.get("shots planned", 0), counts.get("clips cut", 0)
+    planned, cut = counts.get("shots planned", 0), counts.get(written, 0)
     probed += counts.get("videos failed", 0) + counts.get("videos skipped", 0)
     failed = sum(counts.get(what, 0) for what in FAILED)
     trouble = f", {failed} failed" if failed else ""
     if not videos:
-        return "finding    videos"
+        return "finding    videos, 0 clips"
     watched = counts.get("milliseconds watched", 0)
     if watched and not cut:
         return (
-            f"detecting  {clock(watched / 1000)} of video, {planned} clips in "
+            f"detecting  {clock(watched / 1000)} of video, 0 clips, {planned} planned in "
             f"{counts.get('split/items', 0)} chunks, "
             f"{watched / 1000 / max(seconds, 1e-3):.1f}x real time{trouble}"
         )
     if not planned:
-        return f"probing    {probed} of {videos} videos{trouble}"
+        return f"probing    {probed} of {videos} videos, 0 clips{trouble}"
     # Batches are planned one after another: what is not probed yet is taken for average.
     expected = counts.get("milliseconds planned", 0) * videos / max(1, probed)
     share = 1.0 if ended else counts.get("milliseconds cut", 0) / max(1, expected)
@@ -147,11 +149,12 @@ def counted_line(
         wrong = sum(counts.get(name, 0) for name in failed)
         trouble = f", {wrong} failed" if wrong else ""
         speed = f"{done / max(seconds, 0.001):.1f} per second"
+        word = "done" if ended else verb
         if not expected:
-            return f"{verb:<10} {done} {what}, {speed}{trouble}"
+            return f"{word:<10} {done} {what}, {speed}{trouble}"
         share = 1.0 if ended else min(1.0, done / expected)
         rest = f", {clock(seconds / share - seconds)} left" if 0 < share < 1 else ""
-        return f"{verb:<10} {done} of {expected} {what}, {share:4.0%}, {speed}{rest}{trouble}"
+        return f"{word:<10} {done} of {expected} {what}, {share:4.0%}, {speed}{rest}{trouble}"
 
     return line
 

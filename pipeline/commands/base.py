@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, NamedTuple, Sel
 from finecut.io.errors import NOT_DONE, RunError, UserError
 from finecut.pipeline import commands
 from finecut.pipeline.choices.running import LOCAL_RUNNERS
+from finecut.pipeline.engines import ends_with_us, in_process
 from finecut.pipeline.options import OptionError, cores, spell
 from finecut.pipeline.options import Options as CurateOptions
 from finecut.transforms.option import MOST_WORKERS, RUN, option
@@ -288,18 +289,29 @@ class DatasetCommand(Command[D, R]):
     def folders(self) -> Iterable[str]:
         return (self.options.dataset,)
 
+    @property
+    def ends_with_us(self) -> bool:
+        """Whether nothing of it is at work any more when this process has ended."""
+        return ends_with_us(self.options.runner, self.runner_arguments)
+
+    @property
+    def in_process(self) -> bool:
+        """Whether its workers are threads of this process."""
+        return in_process(self.options.runner, self.runner_arguments)
+
     def run_pipeline(self, build: Callable[[beam.Pipeline], object], own: Shelf) -> None:
         """Run what ``build`` adds to a pipeline, where the options say, to its end."""
-        from finecut.pipeline.engine import run_pipeline
+        from finecut.pipeline.engine import engine_for, run_pipeline
 
         o = self.options
-        run_pipeline(build, o.runner, o.local_workers, self.runner_arguments, own=own)
+        with engine_for(o.runner, o.local_workers, self.runner_arguments) as engine:
+            run_pipeline(build, engine, own)
 
     def showing(self, line: Line) -> AbstractContextManager[object]:
         """Within, this line shows how far it is; a cluster shows that itself."""
         from finecut.pipeline.cli.progress import Progress
 
-        return Progress(self.progress and self.options.is_local, line=line)
+        return Progress(self.progress and self.in_process, line=line)
 
 
 # ── the registry ─────────────────────────────────────────────────────────────────────────────────

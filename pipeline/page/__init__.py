@@ -108,6 +108,5 @@ class Chunks:
     def add(self, kind: str, columns: dict[str, Any]) -> None:
         names = self.names.setdefault(kind, [])
         data = script(kind, len(names), columns)
-        digest = hashlib.sha256(data).hexdigest()
-        names.append(f"{kind}-{len(names):04d}.{digest[:12]}.js")
+        names.append(f"{kind}-{len(names):04d}.{hashlib.sha256(data).hexdigest()[:12]}.js")
         self.own.write(f"{self.folder}/{DATA}/{names[-1]}", data)

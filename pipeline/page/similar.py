@@ -1,9 +1,10 @@
 """Clips that look alike: the duplicates that ``finecut dedup`` found, and each clip's nearest."""
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from math import isqrt
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -13,8 +14,8 @@ from finecut.io.dataset.output import Output
 from finecut.io.storage import files as shelf
 from finecut.io.tables.parquet import from_parquet, rows_of
 from finecut.pipeline.page import Chunks
+from finecut.transforms.dedup.clusters import Floats, Indices, fit, nearest, normalised
 from finecut.transforms.report.columns import number, packed
-from finecut.transforms.report.nearby import NOBODY, nearby
 
 ROWS_OF_ALIKE = 4096
 #: More bytes of vectors than this are not compared: they would not fit into a small machine.
@@ -128,3 +129,71 @@ def _table(path: str) -> list[tuple[str, NDArray[np.float32]]]:
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError):
         return []
     return [(clip, np.nan_to_num(vector)) for clip, vector in vectors if vector.size]
+
+
+#: So many are compared all with all.
+FEW: Final = 4096
+#: Vectors that clusters are found from, for each cluster.
+SAMPLE: Final = 32
+#: Clusters a vector looks for its neighbours in.
+VISITS: Final = 2
+ROWS: Final = 1024
+NOBODY: Final = -1
+
+
+class Nearby(NamedTuple):
+    """For each row the nearest others, the nearest first (:data:`NOBODY` where there are fewer)."""
+
+    rows: NDArray[np.int32]
+    cosines: Floats
+
+
+def nearby(vectors: NDArray[np.floating], most: int, few: int = FEW) -> Nearby:
+    """The nearest others of each row, at most that many; rows that point nowhere have none.
+
+    Few vectors are compared all with all. Many are compared with those of the clusters around them
+    only, which misses a neighbour now and then and costs a fraction.
+    """
+    found = Nearby(
+        np.full((len(vectors), most), NOBODY, np.int32),
+        np.zeros((len(vectors), most), np.float32),
+    )
+    for asking, among in _rooms(vectors, few):
+        others = normalised(vectors[among])
+        for start in range(0, len(asking), ROWS):
+            rows = asking[start : start + ROWS]
+            _enter(found, rows, among, normalised(vectors[rows]) @ others.T)
+    return found
+
+
+def _rooms(vectors: NDArray[np.floating], few: int) -> Iterator[tuple[Indices, Indices]]:
+    """Which rows are compared with which."""
+    count = len(vectors)
+    if count <= few:
+        yield np.arange(count), np.arange(count)
+        return
+    clusters = isqrt(count)
+    step = max(1, count // (clusters * SAMPLE))
+    centroids = fit(normalised(vectors[::step]), clusters)
+    homes = np.concatenate(
+        [
+            nearest(normalised(vectors[start : start + ROWS]), centroids, VISITS)[0]
+            for start in range(0, count, ROWS)
+        ]
+    )
+    for cluster in range(len(centroids)):
+        at_home = np.flatnonzero(homes[:, 0] == cluster)
+        around = np.flatnonzero((homes == cluster).any(axis=1))
+        if len(at_home):
+            yield at_home, around
+
+
+def _enter(found: Nearby, rows: Indices, among: Indices, products: Floats) -> None:
+    """Write down the best of these products."""
+    products[rows[:, None] == among[None, :]] = -2  # nobody is his own neighbour
+    most = min(found.rows.shape[1], products.shape[1])
+    best = np.argsort(-products, axis=1, kind="stable")[:, :most]
+    cosines = np.take_along_axis(products, best, axis=1)
+    worth = cosines > 0
+    found.rows[rows, :most] = np.where(worth, among[best], NOBODY)
+    found.cosines[rows, :most] = np.where(worth, np.minimum(cosines, 1), 0)

@@ -98,7 +98,8 @@ def test_nothing_is_installed_at_launch() -> None:
     assert "FLEX_TEMPLATE_PYTHON_SETUP_FILE" not in text
     launched = environment()["FLEX_TEMPLATE_PYTHON_PY_FILE"]
     [copied] = [step for step in all_of("COPY") if step.paths[0] == "templates/launch.py"]
-    [folder] = [step.rest for step in all_of("WORKDIR")]
+    folder, home = [step.rest for step in all_of("WORKDIR")]
+    assert home == environment()["HOME"]
     assert f"{folder}/{copied.paths[-1]}" == launched
     assert (ROOM / "launch.py").exists()
 

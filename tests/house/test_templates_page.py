@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from dockerfile import ROOM, pinned
 from fake_gcloud import NEEDED, WHERE, WITH_IMAGE, Programs
 from places import ROOT
@@ -57,7 +58,7 @@ def test_the_page_curates_with_options_that_are_there() -> None:
     lines = [
         line for line in commands_in(README) if re.search(r"\bfinecut (curate|launch)\b", line)
     ]
-    assert {"PrismRunner", "FlinkRunner", "SparkRunner", "DataflowRunner", "PortableRunner"} <= {
+    assert {"prism", "FlinkRunner", "SparkRunner", "DataflowRunner", "PortableRunner"} <= {
         match for line in lines for match in re.findall(r"--runner[= ](\w+)", line)
     }
     from apache_beam.options.pipeline_options import PipelineOptions
@@ -73,6 +74,21 @@ def test_the_page_curates_with_options_that_are_there() -> None:
             if word.startswith("--"):
                 name = word[2:].split("=")[0]
                 assert name.removeprefix("no_") in known or name in known, (line, word)
+
+
+def test_the_cluster_of_flink_has_a_pool_beside_each_task_manager() -> None:
+    """Where the page's command looks for it, in the version that the command has."""
+    cluster = yaml.safe_load((ROOM / "flink.yaml").read_text(encoding="utf-8"))
+    spec = cluster["spec"]
+    [flink, pool] = spec["taskManager"]["podTemplate"]["spec"]["containers"]
+    assert flink["name"] == "flink-main-container"
+    assert (pool["image"], pool["args"]) == ("IMAGE", ["--worker_pool"])
+    [command] = [line for line in commands_in(README) if "--flink_submit_uber_jar" in line]
+    assert "--environment_config=localhost:50000" in command
+    assert f"service/{cluster['metadata']['name']}-rest" in README
+    version = spec["flinkVersion"].removeprefix("v").replace("_", ".")
+    assert f"beam-runners-flink-{version}-job-server-{pinned('apache-beam')}.jar" in command
+    assert spec["image"].startswith(f"flink:{version}")
 
 
 def gcloud_lines() -> list[str]:
@@ -128,7 +144,12 @@ def test_gcloud_would_take_every_command(programs: Programs) -> None:
         assert verdict["success"], (told, verdict["error_message"])
 
 
-def test_make_flink_says_what_is_missing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("verb", "engine", "server"), [("flink", "Flink", "flink-1.20"), ("spark", "Spark", "spark-3")]
+)
+def test_make_says_what_an_engine_is_missing(
+    verb: str, engine: str, server: str, tmp_path: Path
+) -> None:
     tools = tmp_path / "bin"
     tools.mkdir()
     for name in (
@@ -147,7 +168,7 @@ def test_make_flink_says_what_is_missing(tmp_path: Path) -> None:
         if found := shutil.which(name):
             (tools / name).symlink_to(found)
     # With a stamp that is there, or an environment that has changed would be set up anew.
-    words = ["STAMP=Makefile", f"CACHE={tmp_path}", f"MAVEN=file://{tmp_path}/nowhere", "flink"]
+    words = ["STAMP=Makefile", f"CACHE={tmp_path}", f"MAVEN=file://{tmp_path}/nowhere", verb]
     done = subprocess.run(
         ["make", *words],
         cwd=ROOT,
@@ -157,9 +178,9 @@ def test_make_flink_says_what_is_missing(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode != 0
-    server = f"beam-runners-flink-1.20-job-server-{pinned('apache-beam')}.jar"
-    assert "flink: no java that works is on the PATH" in done.stderr
-    assert f"flink: Beam's job server for Flink is not at {tmp_path}/{server}" in done.stderr
-    assert "make flink FLINK_JAR=path/to/it.jar" in done.stderr
+    jar = f"beam-runners-{server}-job-server-{pinned('apache-beam')}.jar"
+    assert f"{verb}: no java that works is on the PATH" in done.stderr
+    assert f"{verb}: Beam's job server for {engine} is not at {tmp_path}/{jar}" in done.stderr
+    assert f"make {verb} {verb.upper()}_JAR=path/to/it.jar" in done.stderr
     assert "finecut curate" not in done.stdout
     assert not list(tmp_path.glob("*.jar*"))

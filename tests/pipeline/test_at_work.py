@@ -20,12 +20,12 @@ def test_at_work_it_can_be_seen_by_others(tmp_path: Path) -> None:
 
 def test_a_folder_is_occupied_by_those_who_make_the_same(tmp_path: Path) -> None:
     first, second = (shelf_in(str(tmp_path)) for _ in range(2))
-    with occupying(first, "--output", is_local=True, configuration="a"):
-        with occupying(second, "--output", is_local=True, configuration="a"):
+    with occupying(first, "--output", ends_with_us=True, configuration="a"):
+        with occupying(second, "--output", ends_with_us=True, configuration="a"):
             pass
         for other in ("b", None):
             refused = pytest.raises(OptionError, match="--output is being written by another run")
-            with refused, occupying(second, "--output", is_local=True, configuration=other):
+            with refused, occupying(second, "--output", ends_with_us=True, configuration=other):
                 pass
     assert not list(tmp_path.rglob("alive"))
 
@@ -43,7 +43,7 @@ def test_what_nobody_needs_any_more_is_swept(
     error: type[Exception], is_local: bool, swept: bool, tmp_path: Path
 ) -> None:
     own = shelf_in(str(tmp_path))
-    with pytest.raises(error), occupying(own, "--output", is_local=is_local):
+    with pytest.raises(error), occupying(own, "--output", ends_with_us=is_local):
         raise error("x")
     assert Path(own.staging).exists() is not swept
     assert not is_halted(own.staging)
@@ -53,7 +53,7 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
     (tmp_path / "taken").touch()
     own = shelf_in(str(tmp_path / "taken"))
     words = "--into .*taken cannot be written to .*: give a folder to which you may write"
-    with pytest.raises(OptionError, match=words), occupying(own, "--into", is_local=True):
+    with pytest.raises(OptionError, match=words), occupying(own, "--into", ends_with_us=True):
         pass
 
 

@@ -160,7 +160,7 @@ def test_workers_that_do_not_come_are_missed(films: Path, tmp_path: Path) -> Non
             assert process.stderr is not None
             said = process.stderr.readline()
             late.cancel()
-            assert said.startswith("finecut: --runner PortableRunner has had the job for 2 s, but")
+            assert said.startswith("finecut: --runner PortableRunner has the job, but no worker")
             assert "no worker has started" in said
             assert process.poll() is None  # it waits on
             process.send_signal(signal.SIGINT)

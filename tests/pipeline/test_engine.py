@@ -123,6 +123,7 @@ def options(films: Path, output: Path, **others: Any) -> Options:
     )
 
 
+@pytest.mark.slow
 def test_two_pools_of_workers_write_what_one_machine_writes(
     films: Path, dispatcher: tuple[str, Dispatcher], service: str, tmp_path: Path
 ) -> None:

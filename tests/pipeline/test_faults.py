@@ -190,6 +190,7 @@ def note(summary: Summary, path: str) -> None:
         file.write(to_json(summary) + "\n")
 
 
+@pytest.mark.slow
 def test_bundles_that_are_done_twice_change_neither_tree_nor_books(
     films: Path, tmp_path: Path
 ) -> None:

@@ -185,6 +185,7 @@ COMMANDS: dict[str, Callable[[Path], dict[str, Any]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_what_a_killed_report_left_is_swept_by_the_next_command(
     dataset: Curated, runs: Runs, command: str, tmp_path: Path

@@ -92,7 +92,9 @@ RECORDS = [
     dataclasses.replace(CLIP, file=None, staged=None, rejected_by=None, windows=(), errors={}),
     FAILURE,
     Written("clips", "id", "chunk", "/out/clips/id.mp4", 1000),
-    ChunkClosed(VIDEO, 1, 2, 1, 1, {"motion": 1}, {}, 6.0, 3.0, 99, 90, {}, {}, "/p", 9, {}, {}),
+    ChunkClosed(
+        VIDEO, 1, 2, "/p", 9, Summary(shots_kept=1, shots_rejected=1, rejected_by={"motion": 1})
+    ),
     VideoClosed(VIDEO, 2, "/out/processed_videos/a.json", 99),
     Summary(videos_found=1, failures=(FAILURE,), rejected_by={"motion": 1}),
 ]

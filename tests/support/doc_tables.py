@@ -6,20 +6,58 @@ from hostile import table
 from places import ROOT
 
 from finecut.pipeline.cli.flags import with_tables
+from finecut.pipeline.engines.support import ENGINES, TABLE, verdict
 
 OPTIONS, HOSTILE = ROOT / "docs/options.md", ROOT / "docs/hostile.md"
-BEGIN, END = "<!-- cases -->\n", "<!-- end of cases -->\n"
+ENGINES_PAGE = ROOT / "docs/design/engines.md"
+
+
+def filled(page: str, name: str, text: str) -> str:
+    """A page with this text between its marks of this name."""
+    begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->\n"
+    before, _, rest = page.partition(begin)
+    _, found, after = rest.partition(end)
+    if not found:
+        raise ValueError(f"there is no place for the {name}: write {begin.strip()} and its end")
+    return "".join((before, begin, "\n", text, "\n\n", end, after))
 
 
 def with_cases(page: str) -> str:
     """docs/hostile.md with its table as it is now."""
-    before, _, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not end:
-        raise ValueError(f"there is no place for the table of cases: write {BEGIN.strip()} and end")
-    return "".join((before, BEGIN, "\n", table(), "\n\n", END, after))
+    return filled(page, "cases", table())
+
+
+def with_engines(page: str) -> str:
+    """docs/design/engines.md with its tables as they are now."""
+    return filled(filled(page, "engines", engines()), "features", features())
+
+
+def engines() -> str:
+    """What was run on each engine, and where it says what it supports."""
+    rows = [f"| {e.name} | {e.run} | {'; '.join(e.sources)} |" for e in ENGINES]
+    return "\n".join(["| engine | run | where it says so |", "| --- | --- | --- |", *rows])
+
+
+def features() -> str:
+    """Each feature beside each engine, with notes of what is missing."""
+    names = [engine.name for engine in ENGINES]
+    notes: list[str] = []
+    rows = []
+    for feature in TABLE:
+        cells = []
+        for but in (verdict(feature, name) for name in names):
+            if but is None:
+                cells.append("yes")
+                continue
+            if but.why not in notes:
+                notes.append(but.why)
+            cells.append(f"{but.verdict} ({notes.index(but.why) + 1})")
+        rows.append(f"| `{feature.name}` | {feature.use} | {' | '.join(cells)} |")
+    head = [f"| feature | what for | {' | '.join(names)} |", f"|{' --- |' * (len(names) + 2)}"]
+    said = [f"{number}. {why}" for number, why in enumerate(notes, 1)]
+    return "\n".join([*head, *rows, "", *said])
 
 
 if __name__ == "__main__":
-    for page, filled in ((OPTIONS, with_tables), (HOSTILE, with_cases)):
-        page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")
+    for page, fill in ((OPTIONS, with_tables), (HOSTILE, with_cases), (ENGINES_PAGE, with_engines)):
+        page.write_text(fill(page.read_text(encoding="utf-8")), encoding="utf-8")

@@ -18,6 +18,7 @@ here, and a clip on its way to its chunk's document takes less than half as many
 import time
 import zlib
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pkgutil import resolve_name
 from typing import Any, Final, NamedTuple
 
@@ -69,15 +70,15 @@ class RecordCoder(Coder):
 registry.register_coder(Waiting, RecordCoder)
 
 
+@dataclass(eq=False, repr=False)
 class Gather(beam.PTransform[Any, Any]):
     """(key, record) → (key, all records of this key).
 
     ``patience`` in seconds is for streams; without it, the input has an end.
     """
 
-    def __init__(self, complete: Callable[[Sequence[Any]], bool], patience: float | None) -> None:
-        super().__init__()
-        self.complete, self.patience = complete, patience
+    complete: Callable[[Sequence[Any]], bool]
+    patience: float | None
 
     def expand(self, entries: beam.PCollection[Any]) -> Any:
         kind: Any = entries.element_type
@@ -101,14 +102,14 @@ def _gathered(key: Any, entries: Iterable[Waiting]) -> tuple[Any, list[Any]]:
     return key, [entry.record for entry in entries]
 
 
+@dataclass(eq=False, repr=False)
 class _Wait(beam.DoFn):
     ENTRIES = BagStateSpec("entries", RecordCoder())
     GIVEN_UP = ReadModifyWriteStateSpec("given up", BooleanCoder())
     PATIENCE = TimerSpec("patience", TimeDomain.REAL_TIME)
 
-    def __init__(self, complete: Callable[[Sequence[Any]], bool], patience: float) -> None:
-        super().__init__()
-        self.complete, self.patience = complete, patience
+    complete: Callable[[Sequence[Any]], bool]
+    patience: float
 
     def process(
         self,
@@ -121,9 +122,8 @@ class _Wait(beam.DoFn):
         entries.add(entry)
         group = _gathered(key, entries.read())
         if self.complete(group[1]):
-            entries.clear()
-            given_up.clear()
-            timer.clear()
+            for state in (entries, given_up, timer):
+                state.clear()
             yield group
         elif given_up.read():
             yield group

@@ -24,6 +24,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from finecut.io.records import Clip, Failure, Written
 from finecut.transforms.beam.guard import FAILURES, guarded
 from finecut.transforms.beam.metrics import count
+from finecut.transforms.beam.tally import keep_tally
 
 #: Writes that may wait for their turn, per thread: enough to keep all busy, few enough to be small.
 BACKLOG = 4
@@ -35,7 +36,8 @@ T = TypeVar("T")
 class OfRun:
     """Things by name, each made once."""
 
-    def __init__(self) -> None:
+    def __init__(self, run: str) -> None:
+        keep_tally(run, self)
         self._lock = threading.Lock()
         self._things: dict[Hashable, Any] = {}
 
@@ -53,7 +55,7 @@ _FINDING: Final = threading.Lock()
 def of_run(run: str) -> OfRun:
     """What is kept of a run, which is known by its staging folder."""
     with _FINDING:
-        return _RUNS.setdefault(run, OfRun())
+        return _RUNS.get(run) or _RUNS.setdefault(run, OfRun(run))
 
 
 class _Pending(NamedTuple):

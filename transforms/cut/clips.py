@@ -1,6 +1,7 @@
 """Cutting: planned clips become clips, each chunk in a process that may crash (``chunk.py``)."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
@@ -44,21 +45,19 @@ def _known(outcome: Clip | Failure, planned: PlannedChunk, cutting: Cutting) -> 
     return outcome.replace(video=planned.video, chunk=planned.chunk, planned=clip)
 
 
+@dataclass(eq=False, repr=False)
 class CutClips(beam.PTransform[beam.PCollection[PlannedChunk], Any]):
     """Chunk → Clips; what could not be cut → ``failures``."""
 
-    def __init__(self, cutting: Cutting) -> None:
-        super().__init__()
-        self.cutting = cutting
+    cutting: Cutting
 
     def expand(self, chunks: beam.PCollection[PlannedChunk]) -> Any:
         return chunks | "Cut" >> beam.ParDo(_Cut(self.cutting)).with_outputs(FAILURES, main="clips")
 
 
+@dataclass(eq=False, repr=False)
 class _Cut(beam.DoFn):
-    def __init__(self, cutting: Cutting) -> None:
-        super().__init__()
-        self.cutting = cutting
+    cutting: Cutting
 
     def setup(self) -> None:
         require_encoder(self.cutting.encoding)

@@ -26,7 +26,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -138,12 +138,11 @@ def _write_list(deduping: Deduping, ids: list[str]) -> str:
 # ── the transform ────────────────────────────────────────────────────────────────────────────────
 
 
+@dataclass(eq=False, repr=False)
 class Dedup(beam.PTransform[Any, beam.PCollection[Deduped]]):
     """The folder of tables → one :class:`Deduped`, when all is written."""
 
-    def __init__(self, deduping: Deduping) -> None:
-        super().__init__()
-        self.deduping = deduping
+    deduping: Deduping
 
     def expand(self, begin: Any) -> beam.PCollection[Deduped]:
         deduping = self.deduping

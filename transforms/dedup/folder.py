@@ -82,8 +82,7 @@ class Deduping:
 
     def remove_others(self, folder: str, wanted: set[str]) -> None:
         """Remove what an earlier run wrote in a folder of its own and this one did not."""
-        for path in {*self.files(folder)} - wanted:
-            self.clustering.own.remove(path)
+        self.clustering.own.remove(*({*self.files(folder)} - wanted))
 
 
 @dataclass(frozen=True)

@@ -92,8 +92,7 @@ def _compare(
     # which they are. How long vectors are is known when the model has answered.
     by_name = () if REVISION in ours else (MODEL,)
     by_length = (DIMENSION,) if DIMENSION in ours and DIMENSION in held else ()
-    keys = (ALGORITHM, REVISION, *by_name, *by_length)
-    if any(held.get(key) != ours.get(key) for key in keys):
+    if any(held.get(key) != ours.get(key) for key in (ALGORITHM, REVISION, *by_name, *by_length)):
         folder = layout.embeddings_parquet(algorithm)
         raise MixedVectors(
             f"{folder} holds vectors of {_named(held)}, and these are of {_named(ours)}: vectors "

@@ -69,12 +69,11 @@ def _digest(ids: frozenset[str]) -> str:
     return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()
 
 
+@dataclass(eq=False, repr=False)
 class KeepClips(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]]):
     """Clips → the same, judged. Nothing is thrown away: both sorts are written."""
 
-    def __init__(self, rules: Iterable[Rule]) -> None:
-        super().__init__()
-        self.rules = tuple(rules)
+    rules: tuple[Rule, ...]
 
     def expand(self, clips: beam.PCollection[Clip]) -> beam.PCollection[Clip]:
         return clips | "Judge" >> beam.Map(judged, self.rules).with_output_types(Clip)
@@ -83,12 +82,11 @@ class KeepClips(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]])
         return {"rules": ", ".join(rule.name for rule in self.rules)}
 
 
+@dataclass(eq=False, repr=False)
 class DropClips(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]]):
     """Clips → the same; those on the lists are rejected."""
 
-    def __init__(self, dropping: Dropping) -> None:
-        super().__init__()
-        self.dropping = dropping
+    dropping: Dropping
 
     def expand(self, clips: beam.PCollection[Clip]) -> beam.PCollection[Clip]:
         return clips | "Drop" >> beam.Map(_dropped_by, self.dropping).with_output_types(Clip)

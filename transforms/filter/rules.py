@@ -72,6 +72,5 @@ def unfit(rule: Rule, score: Score) -> str | None:
         labels = ", ".join(score.labels)
         return f"{score.name} is one of {labels}: give '{score.name}={score.labels[0]}'"
     if rule.limit not in score.labels:
-        hint = did_you_mean(str(rule.limit), score.labels)
-        return f"{score.name} is never {rule.limit}: {hint}"
+        return f"{score.name} is never {rule.limit}: {did_you_mean(str(rule.limit), score.labels)}"
     return None

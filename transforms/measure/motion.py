@@ -297,6 +297,4 @@ class CheapMotionSampler:
             distance = number - self._anchor
             if 1 <= distance <= FARTHEST and has_vectors():
                 return Answer(Act.VECTORS, distance)
-        if self._kept is not None and self._kept + 1 == number:
-            return Answer(Act.ESTIMATE)
-        return Answer(Act.KEEP)
+        return Answer(Act.ESTIMATE if self._kept == number - 1 else Act.KEEP)

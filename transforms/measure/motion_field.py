@@ -165,8 +165,7 @@ def _search(before: Array, after: Array) -> Array:
     tall, broad = (2 * r + 1 for r in reach)
     # In bytes, since this is most of the work. Axes: displacement down and across, picture.
     now, then = (np.clip(plane + 128, 0, 255).astype(np.uint8) for plane in (after, before))
-    padded = np.pad(then, [(r, r) for r in reach], mode="edge")
-    shifted = sliding_window_view(padded, now.shape)
+    shifted = sliding_window_view(np.pad(then, [(r, r) for r in reach], mode="edge"), now.shape)
     changed = np.maximum(shifted, now)
     changed -= np.minimum(shifted, now)
     rows, columns = (side // 4 for side in now.shape)
@@ -202,8 +201,7 @@ def _refined(before: Array, after: Array, found: Array) -> Array:
     best = costs.argmin(axis=0)
     least = np.take_along_axis(costs, best[None], axis=0)[0]
     better = found + np.stack([best // 3 - 1, best % 3 - 1], axis=-1)
-    still = _difference(_blocks(before), blocks)
-    better[still <= least + BLOCK * BLOCK // 2] = 0
+    better[_difference(_blocks(before), blocks) <= least + BLOCK * BLOCK // 2] = 0
     return better
 
 

@@ -205,10 +205,9 @@ def _thumbnail(luma: Array) -> Array:
     rows, columns = (np.unique(np.arange(THUMBNAIL) * s // THUMBNAIL) for s in sparse.shape)
     sums = np.add.reduceat(sparse, rows, axis=0, dtype=np.float32)
     sums = np.add.reduceat(sums, columns, axis=1)
-    areas = np.outer(
+    return sums / np.outer(
         np.diff(rows, append=sparse.shape[0]), np.diff(columns, append=sparse.shape[1])
     )
-    return sums / areas
 
 
 def _lines(plane: Array, pair: int) -> Array:
@@ -224,8 +223,7 @@ def _sharpness(picture: Array) -> float:
     # Of two lines side by side, noise halves its power while edges mostly stay.
     pair = 2 if min(picture.shape) > 2 else 1
     step = max(1, round(min(picture.shape) / 540))
-    planes = (picture, picture.T)
-    found = [_edges_along(_lines(plane, pair)[:, ::step], pair) for plane in planes]
+    found = [_edges_along(_lines(plane, pair)[:, ::step], pair) for plane in (picture, picture.T)]
     rise, steep = (np.concatenate(parts) for parts in zip(*found, strict=True))
     if not rise.size:
         return 0.0

@@ -145,8 +145,7 @@ class AestheticScorer(Scorer):
                 f"{width}. They do not belong together: the published head works only with "
                 f"{CLIP}."
             )
-        used = {"aesthetic": tower.used, "aesthetic_head": top.used}
-        return cls(vision, layers, reduction, used)
+        return cls(vision, layers, reduction, {"aesthetic": tower.used, "aesthetic_head": top.used})
 
     def frame_scores(self, frames: Sequence[NDArray[np.uint8]]) -> list[float]:
         """One score for each frame."""
@@ -322,8 +321,7 @@ class TextScorer(PackagedScorer):
         both = np.asarray(second.resize(found.shape[::-1], Image.Resampling.BILINEAR)) > LIKELY
         size = np.minimum(heights(found), heights(found.T).T)
         largest = LARGEST * min(found.shape)
-        kept: NDArray[np.bool_] = found & (both | (size <= THIN)) & (size <= largest)
-        return kept
+        return np.asarray(found & (both | (size <= THIN)) & (size <= largest), bool)
 
     def _probability(self, frame: NDArray[np.uint8], longest: float) -> NDArray[np.float32]:
         """The probability of being core, for a picture whose longest side is about ``longest``."""
@@ -334,8 +332,7 @@ class TextScorer(PackagedScorer):
         # The model was trained on pictures as OpenCV reads them: blue first. From -1 to 1.
         values = np.asarray(picture, np.float32)[..., ::-1] / 127.5 - 1
         batch = np.ascontiguousarray(values.transpose(2, 0, 1)[None])
-        probability: NDArray[np.float32] = self._answer(batch)[0, 0]
-        return probability
+        return np.asarray(self._answer(batch)[0, 0], np.float32)
 
 
 def heights(mask: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -19,7 +19,7 @@ configuration, so curation does it again.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import cache, partial
 
 import apache_beam as beam
@@ -30,10 +30,10 @@ from finecut.io.layout import chunk_id
 from finecut.io.process.threads import in_order
 from finecut.io.records import Failure, Source
 from finecut.io.storage import files as shelf
+from finecut.io.tables.drops import keepers_of
 from finecut.io.tables.parquet import embedding_table, facts_of, rows_of
 from finecut.transforms.beam.guard import guarded
 from finecut.transforms.beam.metrics import LOG, count
-from finecut.transforms.dedup.keepers import keepers_of
 from finecut.transforms.filter.clips import Dropping
 from finecut.transforms.refilter.judging import (
     CHANGE,
@@ -52,8 +52,16 @@ from finecut.transforms.refilter.judging import (
     read_video,
     verdicts_on,
 )
-from finecut.transforms.refilter.rewriting import chunk_rewritten, has_file, with_vectors
-from finecut.transforms.refilter.yields import KEPT, Amount, Untouched, Yields, merged
+from finecut.transforms.refilter.rewriting import (
+    KEPT,
+    Amount,
+    Untouched,
+    Yields,
+    chunk_rewritten,
+    has_file,
+    merged,
+    with_vectors,
+)
 from finecut.transforms.resume.note import artefacts_there
 from finecut.transforms.verify.checks.shapes import VIDEO
 from finecut.transforms.write.documents import CONFIGURATION, serialise
@@ -234,8 +242,7 @@ def carry_out(change: Change, writing: Writing) -> None:
     """Make a change that is noted. Doing it twice, or the rest of it, is doing it once."""
     layout, own, relative = writing.layout, writing.shelf, change.relative
     own.remove(layout.processed_video(relative))
-    for part in change.parts:
-        own.remove(layout.processed_clip_chunk(relative, part.index))
+    own.remove(*(layout.processed_clip_chunk(relative, part.index) for part in change.parts))
     for part in change.parts:
         _change_part(part, change, writing)
     _conclude(change, relative, change.configuration, writing)
@@ -260,8 +267,7 @@ def _change_part(part: Part, change: Change, writing: Writing) -> None:
         else:
             writing.shelf.write(path, data)
     others = [entry for entry in entries if entry.id in change.verdicts]
-    for _ in in_order(partial(_change_clip, writing=writing), others, writing.threads):
-        pass
+    list(in_order(partial(_change_clip, writing=writing), others, writing.threads))
     writing.shelf.write(
         writing.layout.processed_clip_chunk(change.relative, part.index),
         serialise(chunk_rewritten(part.document, entries, change.previews)),
@@ -272,8 +278,7 @@ def _change_clip(entry: Entry, writing: Writing) -> None:
     """Change what lies there of a clip to what this says, its document last."""
     layout, own, document = writing.layout, writing.shelf, entry.document
     if not entry.kept:
-        for path in artefacts_there(entry.id, writing):
-            own.remove(path)
+        own.remove(*artefacts_there(entry.id, writing))
     elsewhere = layout.clip(entry.id, not entry.kept)
     if has_file(document) and shelf.exists(elsewhere):
         own.publish(elsewhere, entry.path, document["num_bytes"])
@@ -332,12 +337,12 @@ def _refuse_unready(change: Change, writing: Writing) -> None:
 Work = Callable[[str, Refiltering], Iterable[Yields]]
 
 
+@dataclass(eq=False, repr=False)
 class EachVideo(beam.PTransform[beam.PCollection[Source], beam.PCollection[Yields]]):
     """Videos, by their paths below the input → what came of all of them, in one record."""
 
-    def __init__(self, work: Work, refiltering: Refiltering) -> None:
-        super().__init__()
-        self.work, self.refiltering = work, refiltering
+    work: Work
+    refiltering: Refiltering
 
     def expand(self, videos: beam.PCollection[Source]) -> beam.PCollection[Yields]:
         return (

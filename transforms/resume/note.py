@@ -32,7 +32,7 @@ from finecut.transforms.beam.metrics import LOG, count
 from finecut.transforms.registry import ARTEFACTS
 from finecut.transforms.verify.checks.shapes import VIDEO, misfit
 from finecut.transforms.write.documents import CONFIGURATION, VERSION, serialise
-from finecut.transforms.write.writing import Writing, planned
+from finecut.transforms.write.writing import Writer, Writing, planned
 
 SKIPPED: Final = "skipped"
 #: More chunks than this a document cannot mean: a day of film in chunks of a second.
@@ -126,25 +126,34 @@ class BeginVideos(beam.PTransform[beam.PCollection[Source], Any]):
         self.writing, self.again = writing, again
 
     def expand(self, sources: beam.PCollection[Source]) -> Any:
-        return sources | "Begin" >> beam.FlatMap(_begun, self.writing, self.again).with_outputs(
+        return sources | "Begin" >> beam.ParDo(_Begin(self.writing, self.again)).with_outputs(
             SKIPPED, FAILURES, main="sources"
         )
 
 
-def _begun(
-    source: Source, writing: Writing, again: Again
-) -> Iterable[
-    Source | TaggedOutput[Literal["skipped"], Skipped] | TaggedOutput[Literal["failures"], Failure]
-]:
-    for outcome in guarded("begin", source, lambda: begin(source, writing, again)):
-        item: Any = outcome
-        if isinstance(outcome, Failure):
-            count("videos failed")
-            item = TaggedOutput(FAILURES, outcome)
-        elif isinstance(outcome, Skipped):
-            count("videos skipped")
-            item = TaggedOutput(SKIPPED, outcome)
-        yield item
+class _Begin(Writer):
+    """Each source, by what becomes of it. The first step of a run that knows where it writes."""
+
+    def __init__(self, writing: Writing, again: Again) -> None:
+        super().__init__(writing)
+        self.again = again
+
+    def process(
+        self, source: Source
+    ) -> Iterable[
+        Source
+        | TaggedOutput[Literal["skipped"], Skipped]
+        | TaggedOutput[Literal["failures"], Failure]
+    ]:
+        for outcome in guarded("begin", source, lambda: begin(source, self.writing, self.again)):
+            item: Any = outcome
+            if isinstance(outcome, Failure):
+                count("videos failed")
+                item = TaggedOutput(FAILURES, outcome)
+            elif isinstance(outcome, Skipped):
+                count("videos skipped")
+                item = TaggedOutput(SKIPPED, outcome)
+            yield item
 
 
 # ── the note ─────────────────────────────────────────────────────────────────────────────────────

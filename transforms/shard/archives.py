@@ -80,8 +80,7 @@ def write_shard(plan: ShardPlan, sharding: Sharding) -> Iterator[Sharded | Failu
             path.unlink()
             return
         own.publish(own.stage(path), folder.shard(plan.name), size)
-    receipt = _receipt(rows, digest_of(plan.name, digests), size)
-    own.write(folder.receipt(plan.name), receipt)
+    own.write(folder.receipt(plan.name), _receipt(rows, digest_of(plan.name, digests), size))
     yield Sharded(plan.name, len(rows), size)
 
 
@@ -208,12 +207,11 @@ def _number(value: object, kind: type[int] | type[float]) -> float | None:
 # ── the transform ───────────────────────────────────────────────────────────────────────────────
 
 
+@dataclass(eq=False, repr=False)
 class WriteShards(beam.PTransform[beam.PCollection[ShardPlan], Any]):
     """Plans → ``written`` (:class:`Sharded`), ``failures``."""
 
-    def __init__(self, sharding: Sharding) -> None:
-        super().__init__()
-        self.sharding = sharding
+    sharding: Sharding
 
     def expand(self, plans: beam.PCollection[ShardPlan]) -> Any:
         return plans | "Write" >> beam.FlatMap(_written, self.sharding).with_outputs(

@@ -248,8 +248,7 @@ def _members(books: Books) -> str:
 
 def withdraw(sharding: Sharding) -> None:
     folder, own = sharding.folder, sharding.shelf
-    for path in (folder.index, folder.metadata, folder.summary, folder.failures):
-        own.remove(path)
+    own.remove(folder.index, folder.metadata, folder.summary, folder.failures)
     _remove_lance(sharding)
 
 

@@ -185,8 +185,7 @@ class ListClips(beam.DoFn):
 
     def process(self, chunk: str) -> Iterable[Part | TaggedOutput[Literal["failures"], Failure]]:
         source = Source(chunk, chunk, chunk)
-        work = partial(clips_of, chunk, self.sharding.output)
-        listed = list(guarded("ListClips", source, work))
+        listed = list(guarded("ListClips", source, partial(clips_of, chunk, self.sharding.output)))
         accidents = [one for one in listed if isinstance(one, Failure)]
         clips = [one for one in listed if isinstance(one, Listed) and not accidents]
         for accident in chain(accidents, self._look_at(clips)):

@@ -149,8 +149,8 @@ class Making:
         folder.write_note(own, {*there, *shards.names})
         withdraw(self.sharding)
         # Receipts before their shards.
-        _remove(own, [folder.receipt(name) for name in stale])
-        _remove(own, [folder.shard(name) for name in stale])
+        own.remove(*map(folder.receipt, stale))
+        own.remove(*map(folder.shard, stale))
         plans = []
         for number, data in enumerate(plan_tables(shards, wanted)):
             plans.append(f"{self.tray.root}/plans/{uuid4().hex}-{number}.parquet")
@@ -213,11 +213,3 @@ def _digest_of_whole(folder: ShardFolder, name: str) -> str | None:
         return receipt[0] if shelf.size_of(folder.shard(name)) == receipt[1] else None
     except FileNotFoundError:
         return None
-
-
-def _remove(own: Shelf, paths: list[str]) -> None:
-    if shelf.is_remote(own.root):
-        shelf.delete(paths)
-        return
-    for path in paths:
-        own.remove(path)

@@ -250,15 +250,14 @@ class _Window:
         same = self.flat[place : place + REACH] == kind
         length = len(same) if same.all() else int(np.argmin(same))
         after = place + length
-        endless = after == len(self.flat) if self.ended else False
+        endless = self.ended and after == len(self.flat)
         # White for longer is a bright place, not a transition.
         if endless or (kind > 0 and length == REACH):
             return False
         start = _slope_end(self.light, place, -1)
         if length <= self.settings.longest_flash and start == place - 1:
             sudden = _slope_end(self.light, after - 1, 1) <= after
-            near = _BACK * self._distance(start, place)
-            if sudden and self._distance(start, after) < near:
+            if sudden and self._distance(start, after) < _BACK * self._distance(start, place):
                 return False
         # A slope begins after the last full frame; without one that frame is the cut's.
         self.marks[max(start + (start < place - 1), place - REACH, 0) : place] = True

@@ -70,8 +70,7 @@ def distances(ones: Array, twos: Array) -> Array:
 def steps(pictures: Array) -> Array:
     """The distances from each picture to the next."""
     low, high = _range(pictures)
-    cells = _cells(pictures[:-1], pictures[1:], (low[:-1], high[:-1]), (low[1:], high[1:]))
-    return pooled(cells)
+    return pooled(_cells(pictures[:-1], pictures[1:], (low[:-1], high[:-1]), (low[1:], high[1:])))
 
 
 def products(pictures: Array) -> Array:

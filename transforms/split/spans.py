@@ -159,12 +159,12 @@ def chunks_of(video: Video, splitting: Splitting) -> list[PlannedChunk]:
     ]
 
 
+@dataclass(eq=False, repr=False)
 class SplitVideos(beam.PTransform[beam.PCollection[Video], Any]):
     """Video → its ``reels``; a video that could not be watched → ``failures``."""
 
-    def __init__(self, splitting: Splitting, opening: Opening = list) -> None:
-        super().__init__()
-        self.splitting, self.opening = splitting, opening
+    splitting: Splitting
+    opening: Opening
 
     def expand(self, videos: beam.PCollection[Video]) -> Any:
         return videos | "Plan reels" >> beam.ParDo(
@@ -172,10 +172,10 @@ class SplitVideos(beam.PTransform[beam.PCollection[Video], Any]):
         ).with_outputs(FAILURES, main="reels")
 
 
+@dataclass(eq=False, repr=False)
 class _PlanReels(beam.DoFn):
-    def __init__(self, splitting: Splitting, opening: Opening) -> None:
-        super().__init__()
-        self.splitting, self.opening = splitting, opening
+    splitting: Splitting
+    opening: Opening
 
     def setup(self) -> None:
         self.splitting.cutter.prepare()
@@ -227,8 +227,7 @@ class GivenCuts:
 
     def pieces(self, video: Video) -> Iterator[Piece]:
         name = self.listed(video.source)
-        times = self.cuts[name] if name is not None else ()
-        yield from given_pieces(times, video, self.trimming)
+        yield from given_pieces(self.cuts[name] if name is not None else (), video, self.trimming)
 
 
 def given_pieces(times: Times, video: Video, trimming: Trimming) -> Iterator[Piece]:

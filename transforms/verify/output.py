@@ -73,12 +73,11 @@ def wrong_in_folder(folder: str, signed: Iterable[tuple[str, str]]) -> Iterator[
 # ── the transform ────────────────────────────────────────────────────────────────────────────────
 
 
+@dataclass(eq=False, repr=False)
 class VerifyOutput(beam.PTransform[beam.PCollection[Folder], Any]):
     """Folders of an output → ``findings``, and what was ``checked``, as one record."""
 
-    def __init__(self, verifying: Verifying) -> None:
-        super().__init__()
-        self.verifying = verifying
+    verifying: Verifying
 
     def expand(self, folders: beam.PCollection[Folder]) -> Any:
         verifying = self.verifying
@@ -202,12 +201,12 @@ class Verified:
 _Report = tuple[beam.PCollection[Finding], beam.PCollection[Checked]]
 
 
+@dataclass(eq=False, repr=False)
 class WriteFindings(beam.PTransform[_Report, beam.PCollection[int]]):
     """(Findings, what was checked) → one file of JSON lines."""
 
-    def __init__(self, own: Shelf, path: str) -> None:
-        super().__init__()
-        self.own, self.path = own, path
+    own: Shelf
+    path: str
 
     def expand(self, inputs: _Report) -> beam.PCollection[int]:
         own, path = self.own, self.path

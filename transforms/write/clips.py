@@ -88,8 +88,7 @@ def _forget_other_verdict(clip: Clip, writing: Writing) -> None:
     """An earlier run may have decided otherwise: the clip must not lie in both places."""
     writing.shelf.remove(writing.layout.clip(clip.id, not clip.kept))
     if not clip.kept:
-        for path in artefacts_there(clip.id, writing):
-            writing.shelf.remove(path)
+        writing.shelf.remove(*artefacts_there(clip.id, writing))
     if writing.algorithm is not None and writing.algorithm not in clip.vectors:
         writing.shelf.remove(writing.layout.embedding(writing.algorithm, clip.id))
 
@@ -120,8 +119,7 @@ def write_vectors(clip: Clip, writing: Writing) -> Iterator[Written]:
     for algorithm, vector in clip.vectors.items():
         claim(writing.shelf, writing.layout, algorithm, _model_of(clip, algorithm))
         path = writing.layout.embedding(algorithm, clip.id)
-        size = writing.shelf.write(path, embedding_pickle(vector))
-        yield _receipt(EMBEDDINGS, clip, path, size)
+        yield _receipt(EMBEDDINGS, clip, path, writing.shelf.write(path, embedding_pickle(vector)))
 
 
 def tables_of(clips: Iterable[Clip]) -> dict[str, list[Clip]]:
@@ -179,7 +177,7 @@ class WriteClips(WritingTransform[beam.PCollection[Clip], WrittenClips]):
 
     def expand(self, clips: beam.PCollection[Clip]) -> "WrittenClips":
         writing = self.writing
-        branch = clips | "Sort into branches" >> beam.ParDo(_Sort()).with_outputs(
+        branch = clips | "Sort into branches" >> beam.FlatMap(_dealt).with_outputs(
             CLIPS, ARTEFACTS, METAS, EMBEDDINGS, main="ledger"
         )
         published, artefacts, metas, vectors = (
@@ -235,25 +233,6 @@ class WriteParquet(WritingTransform[beam.PCollection[Clip], Any]):
         )
 
 
-def _for_table(clip: Clip) -> Clip:
-    return clip.replace(scores={}, windows=(), errors={})
-
-
-class _Sort(beam.DoFn):
-    """Deals a clip to the branches that have something to write of it."""
-
-    def process(
-        self, clip: Clip
-    ) -> Iterable[
-        Clip
-        | TaggedOutput[Literal["clips"], Clip]
-        | TaggedOutput[Literal["artefacts"], Clip]
-        | TaggedOutput[Literal["metas"], Clip]
-        | TaggedOutput[Literal["embeddings"], Clip]
-    ]:
-        yield from _sorted_into(clip)
-
-
 class _WriteParquet(Writer):
     def process(
         self, group: tuple[str, Iterable[Clip]]
@@ -270,12 +249,22 @@ class _WriteParquet(Writer):
             )
 
 
-def _sorted_into(clip: Clip) -> Iterator[Any]:
-    if clip.staged is not None:
-        yield TaggedOutput(CLIPS, clip)
-    if clip.artefacts:
-        yield TaggedOutput(ARTEFACTS, clip)
-    yield TaggedOutput(METAS, clip)
-    if clip.vectors:
-        yield TaggedOutput(EMBEDDINGS, clip)
+def _dealt(
+    clip: Clip,
+) -> Iterable[
+    Clip
+    | TaggedOutput[Literal["clips"], Clip]
+    | TaggedOutput[Literal["artefacts"], Clip]
+    | TaggedOutput[Literal["metas"], Clip]
+    | TaggedOutput[Literal["embeddings"], Clip]
+]:
+    """The clip, for each branch that has something to write of it."""
+    wanted = {
+        CLIPS: clip.staged is not None,
+        ARTEFACTS: bool(clip.artefacts),
+        METAS: True,
+        EMBEDDINGS: bool(clip.vectors),
+    }
+    branches: Any = (TaggedOutput(kind, clip) for kind, is_wanted in wanted.items() if is_wanted)
+    yield from branches
     yield light(clip)

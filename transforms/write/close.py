@@ -5,16 +5,16 @@ its chunks are closed and no planned clip is missing. So a document under ``proc
 says that everything of this video has been written, and is withdrawn while that is not true.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
-from finecut.io.records import Clip, Failure, PlannedChunk, Video, Written
+from finecut.io.records import Clip, Failure, PlannedChunk, Summary, Video, Written
 from finecut.io.storage import files as shelf
 from finecut.transforms.beam.gather import Gather
 from finecut.transforms.beam.guard import FAILURES, guarded
@@ -47,28 +47,13 @@ class ChunkClosed:
     video: Video
     num_chunks: int
     num_total_clips: int
-    num_kept: int
-    num_rejected: int
-    #: How many each rule rejected.
-    rejected_by: Mapping[str, int]
-    #: How many are marked with each kind of error.
-    marked: Mapping[str, int]
-    seconds_cut: float
-    seconds_kept: float
-    clip_bytes: int
-    frames: int
-    #: How many clips have a vector of each embedder, and what became of the captions.
-    vectors: Mapping[str, int]
-    captions: Mapping[str, int]
     path: str
     num_bytes: int
-    seconds_rejected: Mapping[str, float]
-    #: Which model said what.
-    models: Mapping[str, str]
-    #: How many clips were copied, spliced or encoded after all.
-    transcoded: Mapping[str, int] = field(default_factory=dict)
-    #: How many are marked, whatever it is with.
-    num_marked: int = 0
+    summary: Summary
+
+    @property
+    def num_clips(self) -> int:
+        return self.summary.shots_kept + self.summary.shots_rejected
 
 
 class SourceChanged(Exception):
@@ -104,9 +89,19 @@ def close_chunk(
         video=video,
         num_chunks=chunk.num_chunks,
         num_total_clips=chunk.num_total_clips,
-        num_kept=len(kept),
-        num_rejected=len(clips) - len(kept),
-        rejected_by=dict(Counter(clip.rejected_by for clip in clips if clip.rejected_by)),
+        path=path,
+        num_bytes=size,
+        summary=_summary_of(clips, kept),
+    )
+
+
+def _summary_of(clips: Sequence[Clip], kept: Sequence[Clip]) -> Summary:
+    """Their part of what a run did."""
+    rejected_by = Counter(clip.rejected_by for clip in clips if clip.rejected_by)
+    return Summary(
+        shots_kept=len(kept),
+        shots_rejected=len(clips) - len(kept),
+        rejected_by=dict(rejected_by),
         marked=dict(Counter(name for clip in clips if clip.file for name in clip.errors)),
         num_marked=sum(bool(clip.errors) for clip in clips if clip.file),
         seconds_cut=sum(clip.planned.span.length for clip in clips),
@@ -122,9 +117,10 @@ def close_chunk(
                 for told in window.outcomes.values()
             )
         ),
-        path=path,
-        num_bytes=size,
-        seconds_rejected=_seconds_rejected(clips),
+        seconds_rejected={
+            rule: sum(clip.planned.span.length for clip in clips if clip.rejected_by == rule)
+            for rule in rejected_by
+        },
         models={
             name: f"{used.name}@{used.revision}" if used.revision else used.name
             for clip in clips
@@ -138,19 +134,11 @@ def close_chunk(
     )
 
 
-def _seconds_rejected(clips: Iterable[Clip]) -> dict[str, float]:
-    seconds: defaultdict[str, float] = defaultdict(float)
-    for clip in clips:
-        if clip.rejected_by is not None:
-            seconds[clip.rejected_by] += clip.planned.span.length
-    return dict(seconds)
-
-
 def close_video(chunks: Iterable[ChunkClosed], writing: Writing) -> Iterator[VideoClosed]:
     """Write the video's document, if nothing of the video is missing."""
     chunks = list(chunks)
     first = chunks[0]
-    num_clips = sum(chunk.num_kept + chunk.num_rejected for chunk in chunks)
+    num_clips = sum(chunk.num_clips for chunk in chunks)
     if len(chunks) < first.num_chunks or num_clips < first.num_total_clips:
         return
     yield _write_video_document(first.video, num_clips, first.num_chunks, writing)
@@ -158,8 +146,7 @@ def close_video(chunks: Iterable[ChunkClosed], writing: Writing) -> Iterator[Vid
 
 def close_empty_video(planned: PlannedChunk, writing: Writing) -> Iterator[VideoClosed]:
     """A video too short for a clip is finished too: both its documents say so."""
-    relative = planned.video.source.relative
-    path = writing.layout.processed_clip_chunk(relative, 0)
+    path = writing.layout.processed_clip_chunk(planned.video.source.relative, 0)
     writing.shelf.write(path, serialise(chunk_document(planned.video, 0, [])))
     yield _write_video_document(planned.video, 0, 0, writing)
 
@@ -282,7 +269,10 @@ class CloseFilteredVideos(WritingTransform[_CutAndWritten, Any]):
                 CUT: cut
                 | "Cut by video" >> beam.Map(_by_video).with_output_types(tuple[str, Clip]),
                 WRITTEN: written
-                | "Written by video" >> beam.Map(_id_by_video).with_output_types(tuple[str, str]),
+                | "Written by video"
+                >> beam.Map(lambda clip: (clip.video.name, clip.id)).with_output_types(
+                    tuple[str, str]
+                ),
             }
             | "Both" >> beam.CoGroupByKey()
             | "Close filtered video"
@@ -316,7 +306,7 @@ class _CloseChunk(Writer):
             partial(ids, clips),
         ):
             if isinstance(closed, ChunkClosed):
-                count("clips written", closed.num_kept + closed.num_rejected)
+                count("clips written", closed.num_clips)
             yield from tagged([closed])
 
 
@@ -345,10 +335,6 @@ class _CloseEmptyVideo(Writer):
                 lambda: close_empty_video(planned, self.writing),
             )
         )
-
-
-def _id_by_video(clip: Clip) -> tuple[str, str]:
-    return clip.video.name, clip.id
 
 
 def _by_video(one: Clip | ChunkClosed) -> tuple[str, Clip | ChunkClosed]:

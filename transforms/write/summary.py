@@ -1,6 +1,7 @@
 """Adding up: what a run did, exactly once however often a bundle was retried."""
 
 import dataclasses
+import functools
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -37,10 +38,9 @@ class Books:
             self.failed_videos[name] = min(why, self.failed_videos.get(name, why))
         self.set_aside |= other.set_aside
         self.lost_shots |= other.lost_shots
-        named = sorted(
+        self.failures = sorted(
             [*self.failures, *other.failures], key=lambda f: (f.source.name, f.step, f.lost_shots)
-        )
-        self.failures = named[:NAMED_FAILURES]
+        )[:NAMED_FAILURES]
         self.num_failures += other.num_failures
         return self
 
@@ -72,22 +72,7 @@ def _summary_of(event: Source | Skipped | PlannedChunk | ChunkClosed | VideoClos
             seconds_found=event.video.duration if event.chunk.index == 0 else 0.0,
             seconds_planned=sum(clip.span.length for clip in event.clips),
         )
-    return Summary(
-        shots_kept=event.num_kept,
-        shots_rejected=event.num_rejected,
-        rejected_by=event.rejected_by,
-        seconds_rejected=event.seconds_rejected,
-        models=event.models,
-        transcoded=event.transcoded,
-        marked=event.marked,
-        num_marked=event.num_marked,
-        vectors=event.vectors,
-        captions=event.captions,
-        seconds_cut=event.seconds_cut,
-        seconds_kept=event.seconds_kept,
-        clip_bytes=event.clip_bytes,
-        frames=event.frames,
-    )
+    return event.summary
 
 
 _Collections = Iterable[beam.PCollection[Any]]
@@ -116,10 +101,7 @@ class SummariseFn(beam.CombineFn):
 
     def merge_accumulators(self, many: Iterable[Books]) -> Books:
         """One set of books for what several workers entered."""
-        merged = Books()
-        for books in many:
-            merged.enter(books)
-        return merged
+        return functools.reduce(Books.enter, many, Books())
 
     def extract_output(self, books: Books) -> Summary:
         """The summary of the run."""

@@ -54,20 +54,18 @@ Given = TypeVar("Given")
 Made = TypeVar("Made")
 
 
+@dataclass(eq=False, repr=False)
 class WritingTransform(beam.PTransform[Given, Made]):
     """What the transforms that write have in common: they know where."""
 
-    def __init__(self, writing: Writing) -> None:
-        super().__init__()
-        self.writing = writing
+    writing: Writing
 
 
+@dataclass(eq=False, repr=False)
 class Writer(beam.DoFn):
     """The same of their DoFns, which keep what is the run's as long as they are at work."""
 
-    def __init__(self, writing: Writing) -> None:
-        super().__init__()
-        self.writing = writing
+    writing: Writing
 
     def setup(self) -> None:
         self._kept = of_run(self.writing.shelf.staging)

@@ -64,8 +64,7 @@ def copyable(source: OpenSource, encoding: Encoding, exact: bool) -> Copyable:
     delay = context.reorder_depth
     patcher = None
     if exact:
-        theirs = joinable(source.stream, header)
-        patcher = Patcher(encoding, _form(source), theirs, delay)
+        patcher = Patcher(encoding, _form(source), joinable(source.stream, header), delay)
         # The first picture was decoded to see what they are like.
         rewind_again(source)
     return Copyable(header, watch, delay, patcher)
@@ -146,8 +145,7 @@ class Patcher:
             raise Refused("all ids of parameter sets are in use")
         self._encoding, self._form = encoding, form
         self._options = _options(encoding, h264.picture_set(theirs.sps[0]), number, delay)
-        trial = self._open()
-        self.header = theirs.joined(_fitting(h264.header(trial.extradata), theirs, delay))
+        self.header = theirs.joined(_fitting(h264.header(self._open().extradata), theirs, delay))
 
     def _open(self) -> VideoCodecContext:
         context = VideoCodecContext.create(ENCODER, "w")

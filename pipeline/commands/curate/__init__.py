@@ -16,6 +16,7 @@ from finecut.io.errors import NOT_DONE
 from finecut.io.process import children
 from finecut.io.storage.stores import modules_behind
 from finecut.pipeline.commands.base import DONE, Page, VideoCommand
+from finecut.pipeline.engines import ends_with_us
 from finecut.pipeline.options import OptionError
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ class Launch(VideoCommand["PipelineResult"]):
     does = "finecut.pipeline.commands.curate.launch:launch"
 
     def begin(self) -> None:
-        if self.options.is_local:
+        if ends_with_us(self.options.runner, self.runner_arguments):
             raise OptionError("launch needs a cluster: give DataflowRunner")
 
     def tell(self, result: PipelineResult, _seconds: float) -> Iterator[str]:

@@ -40,7 +40,7 @@ def describe(command: Describe) -> str:
     parts = {
         "Steps": lister.lines,
         "Rules": _rules(steps),
-        "Resources": _resources(options, steps),
+        "Resources": [*_resources(options, steps), *_engine(options, steps, pipeline)],
         "Models": _models(steps),
         "Needs": _needs(options, steps),
     }
@@ -106,6 +106,25 @@ def _resources(options: Options, steps: Plan) -> list[str]:
         f"  one process      writes {options.write_threads} files at a time",
         *needs(options, steps),
     ]
+
+
+def _engine(options: Options, steps: Plan, pipeline: beam.Pipeline) -> list[str]:
+    """What the engine says of all that the pipeline needs from it."""
+    if options.is_local:
+        return []
+    # What is needed for a cluster only is not imported for this machine.
+    from finecut.pipeline.commands.curate.launch import listen
+    from finecut.pipeline.engines.support import engine_of, features_of, told
+
+    if options.subscription is not None:
+        pipeline = beam.Pipeline("FnApiRunner")
+        listen(pipeline, options, steps)
+    features = features_of(pipeline)
+    engine = engine_of(options.runner, features)
+    if engine is None:
+        return []
+    said = told(features, engine) or ["supports everything that this pipeline uses"]
+    return [f"  engine           {engine}: {line}" for line in said]
 
 
 def _how_cut(options: Options) -> str:

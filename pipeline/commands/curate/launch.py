@@ -21,7 +21,7 @@ from finecut.pipeline.curation import curate, curate_stream
 from finecut.pipeline.engine import check_runner, new_pipeline, taken
 from finecut.pipeline.keeping import run_document, run_name
 from finecut.pipeline.options import Options
-from finecut.pipeline.planning import plan
+from finecut.pipeline.planning import Plan, plan
 from finecut.transforms.find.inputs import check_apart
 from finecut.transforms.find.notifications import NoticeVideos
 from finecut.transforms.write.documents import serialise
@@ -44,16 +44,21 @@ def job(options: Options, runner_arguments: Sequence[str] = ()) -> beam.Pipeline
     steps = plan(options)
     if options.subscription is not None:
         pipeline._options.view_as(StandardOptions).streaming = True
-        notices = pipeline | "Notifications" >> ReadFromPubSub(
-            subscription=options.subscription, with_attributes=True
-        )
-        curate_stream(notices | "NoticeVideos" >> NoticeVideos(steps.finding), steps)
+        listen(pipeline, options, steps)
         return pipeline
     write = partial(_write_down, options=options, writing=steps.writing, started=time.time())
     _ = curate(pipeline, options, steps).summary | "WriteRun" >> beam.Map(write).with_output_types(
         int
     )
     return pipeline
+
+
+def listen(pipeline: beam.Pipeline, options: Options, steps: Plan) -> None:
+    """Curate whatever a subscription tells of."""
+    notices = pipeline | "Notifications" >> ReadFromPubSub(
+        subscription=options.subscription, with_attributes=True
+    )
+    curate_stream(notices | "NoticeVideos" >> NoticeVideos(steps.finding), steps)
 
 
 def _write_down(summary: Summary, options: Options, writing: Writing, started: float) -> int:

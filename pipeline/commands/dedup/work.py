@@ -47,7 +47,7 @@ def dedup(command: FindDuplicates) -> tuple[Deduping, Deduped]:
     deduping = planned(command)
     own = deduping.clustering.own
     with (
-        occupying(own, "--into", is_local=command.options.is_local),
+        occupying(own, "--into", ends_with_us=command.ends_with_us),
         _doubting(deduping),
         command.showing(progress_line),
     ):
@@ -55,7 +55,13 @@ def dedup(command: FindDuplicates) -> tuple[Deduping, Deduped]:
         command.run_pipeline(lambda pipeline: pipeline | "Dedup" >> Dedup(deduping), own)
         unseen = shelf.read_if_there(f"{own.staging}/{UNSEEN}")
     if unseen is not None:
-        raise _nothing_seen(deduping, int(unseen))
+        assert deduping.clips is not None
+        raise RunError(
+            f"not one of the {int(unseen)} close pairs could be compared, so nothing was listed: "
+            f"the clips are not in {deduping.clips.clips()}, or cannot be read. Usually they were "
+            "moved, or are still being copied: put them there, or add --no-confirm to decide by "
+            "vectors alone"
+        )
     deduped = summary_of(own.root)
     if deduped is None:
         raise RunError(f"the run ended without {deduping.path(SUMMARY)}: see the log of the runner")
@@ -73,15 +79,6 @@ def _doubting(deduping: Deduping) -> Iterator[None]:
         if not isinstance(error, UserError) and refusal(error) is None:
             forget(deduping)
         raise
-
-
-def _nothing_seen(deduping: Deduping, pairs: int) -> RunError:
-    assert deduping.clips is not None
-    return RunError(
-        f"not one of the {pairs} close pairs could be compared, so nothing was listed: the clips "
-        f"are not in {deduping.clips.clips()}, or cannot be read. Usually they were moved, or "
-        "are still being copied: put them there, or add --no-confirm to decide by vectors alone"
-    )
 
 
 # ── words ─────────────────────────────────────────────────────────────────────────────────────────

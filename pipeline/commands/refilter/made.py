@@ -28,8 +28,7 @@ from finecut.pipeline.planning import FORM, digest_of, dropping_of
 from finecut.transforms.filter.rules import parse_rule
 from finecut.transforms.option import ENABLE, ENABLED, SCORE_ONLY
 from finecut.transforms.refilter.judging import Refiltering
-from finecut.transforms.refilter.rewriting import Stage
-from finecut.transforms.refilter.yields import Yields
+from finecut.transforms.refilter.rewriting import Stage, Yields
 from finecut.transforms.registry import IN_CUT, ON_FRAMES, STEPS
 from finecut.transforms.step import CUT, JUDGED, SCORED
 from finecut.transforms.verify.checks.shapes import RUN, misfit

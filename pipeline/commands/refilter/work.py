@@ -21,6 +21,7 @@ from finecut.io.layout import Layout
 from finecut.io.records import CODING, Source, Summary, from_json, to_json
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
+from finecut.io.tables.drops import bereft_words
 from finecut.pipeline.at_work import occupying, tray
 from finecut.pipeline.beam_options import BEAMS
 from finecut.pipeline.cli.flags import words_of
@@ -41,7 +42,6 @@ from finecut.pipeline.keeping import given as given_options
 from finecut.pipeline.keeping import run_document, run_name
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import dropping_of
-from finecut.transforms.dedup.keepers import bereft_words
 from finecut.transforms.filter.clips import ids_of
 from finecut.transforms.filter.rules import Rule
 from finecut.transforms.refilter.changing import (
@@ -54,7 +54,7 @@ from finecut.transforms.refilter.changing import (
     refilter,
 )
 from finecut.transforms.refilter.judging import Refiltering
-from finecut.transforms.refilter.yields import KEPT, Amount, Yields, curve
+from finecut.transforms.refilter.rewriting import KEPT, Amount, Yields, curve
 from finecut.transforms.write.documents import serialise
 
 #: What only models make again.
@@ -74,7 +74,7 @@ def refilter_dataset(command: Refilter) -> Done:
     if options.dry_run:
         return Done(_foreseen(command, refiltering, _videos(output)[0]), new, foreseen=True)
     # Not even beside a run that makes the same: it would do again what is being moved.
-    with occupying(refiltering.writing.shelf, "DATASET", is_local=options.is_local):
+    with occupying(refiltering.writing.shelf, "DATASET", ends_with_us=command.ends_with_us):
         videos, noted = _videos(output)
         foreseen = _foreseen(command, refiltering, videos)
         allowed = options.yes or _was_allowed(runs, new)
@@ -170,7 +170,7 @@ def _below(folder: str, listed: Callable[[str], Iterable[str]]) -> list[str]:
 def _each(command: Refilter, refiltering: Refiltering, videos: Sequence[str], work: Work) -> Yields:
     """What comes of all videos when this is done to each."""
     own = refiltering.writing.shelf
-    with tray(own, command.options.is_local) as reports:
+    with tray(own, command.in_process) as reports:
         path = f"{reports.root}/yields.json"
 
         def build(pipeline: beam.Pipeline) -> None:
@@ -183,9 +183,7 @@ def _each(command: Refilter, refiltering: Refiltering, videos: Sequence[str], wo
             )
 
         command.run_pipeline(build, own)
-        data = shelf.read(path)
-        reports.remove(path)
-    return from_json(Yields, data.decode(*CODING))
+        return from_json(Yields, shelf.read(path).decode(*CODING))
 
 
 def _write_down(
@@ -230,7 +228,7 @@ def _write_down(
 def _renew_page(command: Refilter, refiltering: Refiltering) -> None:
     """A page that tells of the old verdicts would mislead."""
     layout = refiltering.layout
-    if command.options.is_local and shelf.exists(f"{layout.root}/{FOLDER}/{PAGE}"):
+    if command.ends_with_us and shelf.exists(f"{layout.root}/{FOLDER}/{PAGE}"):
         command.say(report_of_run(layout, refiltering.writing.shelf))
 
 

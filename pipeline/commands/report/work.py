@@ -24,11 +24,10 @@ from finecut.pipeline.at_work import beside_runs, shelf_in
 from finecut.pipeline.commands.report import Made, Report
 from finecut.pipeline.options import OptionError
 from finecut.pipeline.page import DATA, Chunks, page_text
-from finecut.pipeline.page.gather import FAILED, TextOutcome, rules_of_last
+from finecut.pipeline.page.gather import FAILED, TextOutcome, rules_drawn, rules_of_last
 from finecut.pipeline.page.similar import write_alike, write_duplicates
 from finecut.transforms.beam.guard import attempted
 from finecut.transforms.registry import titles
-from finecut.transforms.report.sources import rules_drawn
 from finecut.transforms.steps.thumbnail import THUMBNAILS
 
 #: Where the page lies in an output, and what it is called.

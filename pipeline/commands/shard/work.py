@@ -13,13 +13,13 @@ from finecut.io.errors import RunError
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
 from finecut.io.tables import drops
+from finecut.io.tables.drops import bereft_words, keepers_of
 from finecut.io.tables.shards import END, TAR, ShardFolder
 from finecut.pipeline.at_work import occupying, refuse_unknown_store, shelf_in, tray
 from finecut.pipeline.cli.outlets import lines_of, shown
 from finecut.pipeline.cli.progress import clock
 from finecut.pipeline.commands.shard import Shard, ShardOptions
 from finecut.pipeline.options import OptionError
-from finecut.transforms.dedup.keepers import bereft_words, keepers_of
 from finecut.transforms.filter.rules import parse_rule_on_output
 from finecut.transforms.registry import is_dataset_folder
 from finecut.transforms.shard.books import Books, add_up, promise
@@ -41,9 +41,9 @@ def shard(command: Shard) -> Ran:
     dropped, keepers = drops.read_drops(options.drop), keepers_of(options.drop)
     own = sharding.shelf
     with (
-        occupying(own, "--output", is_local=options.is_local),
+        occupying(own, "--output", ends_with_us=command.ends_with_us),
         command.showing(progress_line),
-        tray(own, options.is_local) as reports,
+        tray(own, command.in_process) as reports,
     ):
         making = Making(
             _dropping(sharding, reports, dropped, bool(keepers)),

@@ -129,19 +129,21 @@ def missing_parts(runs: Iterable[Document]) -> tuple[int, list[Part]]:
 
     ``runs``: what runs say of themselves, the newest first.
     """
-    ended: list[Part] = []
-    alike = None
-    for run in runs:
-        part, made = _part_of(run)
-        alike = alike or (part.of, made)
-        if part == WHOLE and not ended:
-            return 0, []
-        if (part.of, made) == alike:
-            ended.append(part)
-    if not ended:
-        return 0, []
-    of = ended[0].of
-    return of, [part for part in WHOLE.divided(of) if part not in ended]
+    runs = list(runs)
+    told = [_part_of(run) for run in runs]
+    # Of runs that began in the same second, nobody knows which was the last.
+    newest = [one for run, one in zip(runs, told, strict=True) if _began(run) == _began(runs[0])]
+    found: tuple[int, list[Part]] = 0, []
+    for part, made in newest:
+        ended = {other for other, how in told if (other.of, how) == (part.of, made)}
+        missing = [each for each in WHOLE.divided(part.of) if each not in ended]
+        if part != WHOLE and (not found[0] or missing):
+            found = part.of, missing
+    return found
+
+
+def _began(run: Document) -> object:
+    return run.get("started")
 
 
 def _part_of(run: Document) -> tuple[Part, object]:

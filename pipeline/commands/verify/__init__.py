@@ -8,8 +8,10 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from finecut.io.errors import NOT_DONE
+from finecut.pipeline.choices.running import LOCAL_RUNNERS
 from finecut.pipeline.cli.outlets import lines_of
 from finecut.pipeline.commands.base import DONE, DatasetCommand, DatasetOptions, Page
+from finecut.pipeline.engines import PRISM
 from finecut.transforms.option import LIMITS, LONGEST_WAIT, option
 
 if TYPE_CHECKING:
@@ -84,7 +86,7 @@ class VerifyOptions(DatasetOptions):
     )
 
     def contradictions(self) -> Iterator[str]:
-        if not self.is_local and not self.report:
+        if self.runner not in (*LOCAL_RUNNERS, *PRISM) and not self.report:
             yield (
                 "--runner works on other machines, so it needs a place for what its workers "
                 "find: give --report FILE, with a path to which all of them can write"

@@ -71,7 +71,7 @@ def verify(command: Verify) -> Verified:
 
     # Beam puts trouble with a disk into words of its own, so here the report is written by us.
     with temporary_folder() as folder:
-        path = report if report and not options.is_local else f"{folder}/report.jsonl"
+        path = report if report and not command.ends_with_us else f"{folder}/report.jsonl"
         own = shelf_in(path.rpartition("/")[0])
         try:
             with command.showing(
@@ -81,7 +81,7 @@ def verify(command: Verify) -> Verified:
         finally:
             own.sweep()
         data = shelf.read(path)
-    if report and options.is_local:
+    if report and command.ends_with_us:
         _write_report(report, data)
     return read_report(data)
 

@@ -18,9 +18,9 @@ from cutting_room import QUICK, frames_of, planned_at
 from encrypted_films import locked, locked_matroska
 from painted import read_index
 
+from finecut.io.media import containers
 from finecut.io.media.cutting import CutClip, Recipe
 from finecut.io.media.limits import FilmError
-from finecut.io.media.remux import mp4
 from finecut.io.media.remux.copying import COPY, SMART, transcode
 from finecut.io.media.remux.h264 import BadUnits
 from finecut.io.media.remux.steady import (
@@ -288,21 +288,21 @@ def test_locked_sound_is_left_out_and_the_pictures_are_not(how: str, tmp_path: P
 
 def test_descriptions_of_samples_are_read_and_nothing_else(tmp_path: Path) -> None:
     film = two_headers(tmp_path)
-    assert mp4.descriptions(str(film)) == {1: (b"avc1", b"avc1")}
-    assert mp4.has_several(mp4.descriptions(str(film)), 1)
-    assert mp4.descriptions(str(tmp_path / "nowhere.mp4")) == {}
+    assert containers.descriptions(str(film)) == {1: (b"avc1", b"avc1")}
+    assert containers.has_several(containers.descriptions(str(film)), 1)
+    assert containers.descriptions(str(tmp_path / "nowhere.mp4")) == {}
     with film.open("rb") as file:
         file.seek(5)
-        assert mp4.descriptions(file) == {1: (b"avc1", b"avc1")}
+        assert containers.descriptions(file) == {1: (b"avc1", b"avc1")}
         assert file.tell() == 5
     long = struct.pack(">I4sQ", 1, b"free", 1 << 63)
-    assert mp4.descriptions(io.BytesIO(box(b"moov", b"") + long)) == {}
+    assert containers.descriptions(io.BytesIO(box(b"moov", b"") + long)) == {}
 
 
 @hypothesis.given(st.binary(max_size=80))
 def test_bytes_that_are_no_film_are_refused_or_read(data: bytes) -> None:
-    assert isinstance(mp4.descriptions(io.BytesIO(data)), dict)
-    assert isinstance(mp4.descriptions(io.BytesIO(box(b"moov", box(b"trak", data)))), dict)
+    assert isinstance(containers.descriptions(io.BytesIO(data)), dict)
+    assert isinstance(containers.descriptions(io.BytesIO(box(b"moov", box(b"trak", data)))), dict)
     for codec in ("h264", "hevc", "vp9", "av1", "mpeg4"):
         try:
             watch = steady(codec, b"\x01" + data, (16, 16))

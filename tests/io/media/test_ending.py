@@ -12,10 +12,10 @@ from cutting_room import QUICK, clips_of, indices_and_times, planned_at, video_o
 from odd_films import emptied_at_the_end, held, with_gaps
 
 from finecut.io.media.codecs import Encoding
+from finecut.io.media.containers import is_whole
 from finecut.io.media.cutting import Recipe, cut
 from finecut.io.media.remux.copying import COPY, SMART, transcode
 from finecut.io.media.testfilm.paint import paint
-from finecut.io.media.wholeness import is_whole
 from finecut.io.records import Clip
 from finecut.io.storage.publishing import Shelf
 from finecut.transforms.cut.chunk import Cutting, cut_chunk

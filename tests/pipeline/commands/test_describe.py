@@ -94,6 +94,36 @@ def test_another_runner_is_described_without_being_started(
     assert "Longest first" not in shown
 
 
+SUBSCRIPTION = "projects/project-1/subscriptions/films"
+MODEL = ["--aesthetic-filter", "enable"]
+HINTS = "resource hints are ignored; steps with other hints only get workers of their own"
+
+
+@pytest.mark.parametrize(
+    ("runner", "options", "said"),
+    [
+        ("DataflowRunner", MODEL, ["Dataflow: supports everything that this pipeline uses"]),
+        ("prism", [], ["prism: supports everything that this pipeline uses"]),
+        (
+            "FlinkRunner",
+            [f"--subscription={SUBSCRIPTION}"],
+            ["Flink, streaming: not supported: in Python, only Dataflow reads Pub/Sub"],
+        ),
+        ("SparkRunner", MODEL, ["Spark 3: elements are dealt out", f"Spark 3: {HINTS}"]),
+        ("PortableRunner", [], []),
+    ],
+)
+def test_what_the_engine_lacks_is_said(
+    runner: str, options: list[str], said: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--input", "gs://films", "--output", "gs://dataset", "--runner", runner]
+    assert main(["describe", *arguments, *options]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    engine = [line.removeprefix("  engine").strip() for line in lines if "  engine " in line]
+    assert len(engine) == len(said)
+    assert all(line.startswith(words) for line, words in zip(engine, said, strict=True)), engine
+
+
 @pytest.mark.parametrize(
     "models",
     [

@@ -40,6 +40,8 @@ from finecut.pipeline.commands.report.work import check_folder, make_report, rel
 from finecut.pipeline.commands.shard import ShardOptions
 from finecut.pipeline.options import OptionError
 from finecut.pipeline.page import page_text
+from finecut.pipeline.page.gather import spans_of_lost
+from finecut.pipeline.page.similar import NOBODY, nearby
 from finecut.transforms.report.columns import (
     ROWS_OF_NUMBERS,
     ROWS_OF_TEXTS,
@@ -50,8 +52,6 @@ from finecut.transforms.report.columns import (
     plain_json,
     row_of,
 )
-from finecut.transforms.report.nearby import NOBODY, nearby
-from finecut.transforms.report.sources import spans_of_lost
 
 #: What strangers may have said.
 EVIL = (
@@ -425,9 +425,10 @@ class Mortal(Shelf):
         self._count(path)
         return super().write(path, data)
 
-    def remove(self, path: str) -> None:
-        self._count(path)
-        super().remove(path)
+    def remove(self, *paths: str) -> None:
+        for path in paths:
+            self._count(path)
+            super().remove(path)
 
     def _count(self, path: str) -> None:
         self.changes.append(path)

@@ -134,8 +134,11 @@ def test_parts_are_summed_up_and_missed(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_the_newest_run_says_whether_there_are_parts() -> None:
-    def ran(part: str | None, digest: str = "x", **more: str) -> dict[str, Any]:
-        return {"options": {"part": part}, "configuration": {"digest": digest}, **more}
+    seconds = iter(range(99))
+
+    def ran(part: str | None, digest: str = "x", **more: object) -> dict[str, Any]:
+        options, made = {"part": part}, {"digest": digest}
+        return {"started": next(seconds), "options": options, "configuration": made, **more}
 
     assert missing_parts([]) == (0, [])
     assert missing_parts([ran(None), ran("1/2")]) == (0, [])
@@ -143,6 +146,8 @@ def test_the_newest_run_says_whether_there_are_parts() -> None:
     assert missing_parts([ran("2/2"), ran("1/2", "y"), ran("1/4")]) == (2, [Part(1, 2)])
     assert missing_parts([ran("2/2", command="refilter"), ran("1/2")]) == (0, [])
     assert missing_parts([{"options": 7}, ran("1/2")]) == (0, [])
+    same = [ran("1/2", "y", started=0), ran("2/2", started=0), ran("1/2", started=0)]
+    assert missing_parts(same) == missing_parts(same[::-1]) == (2, [Part(2, 2)])
 
 
 def test_where_there_is_nothing_it_says_so(

@@ -55,8 +55,16 @@ from finecut.transforms.refilter.judging import (
     judged_anew,
     missing,
 )
-from finecut.transforms.refilter.rewriting import Stage, clip_rewritten
-from finecut.transforms.refilter.yields import KEPT, Amount, Untouched, Yields, curve, merged
+from finecut.transforms.refilter.rewriting import (
+    KEPT,
+    Amount,
+    Stage,
+    Untouched,
+    Yields,
+    clip_rewritten,
+    curve,
+    merged,
+)
 from finecut.transforms.registry import FAMILIES
 from finecut.transforms.registry import IN_CUT as MEASURED
 from finecut.transforms.registry import ON_FRAMES as SEEN

@@ -133,6 +133,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
         yield server
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("refilter faults")
 def test_a_killed_refiltering_of_a_part_is_finished_by_the_same_command(
     runs: Runs, films: Path, tmp_path: Path, lost: str

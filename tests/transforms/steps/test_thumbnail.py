@@ -137,6 +137,7 @@ def test_a_run_without_them_removes_those_of_an_earlier_one(films: Path, tmp_pat
     assert wrong(output) == set()
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_finished_by_the_next(films: Path, tmp_path: Path) -> None:
     options = {**USUAL, "input": (str(films),)}
     with Runs(tmp_path / "log") as runs:

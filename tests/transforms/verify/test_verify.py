@@ -43,7 +43,6 @@ from finecut.pipeline.commands.verify import VerifyOptions
 from finecut.pipeline.options import OptionError
 from finecut.transforms.cut.chunk import Cutting, cut_chunk
 from finecut.transforms.embed.one_model import facts
-from finecut.transforms.preview.making import Making, made
 from finecut.transforms.split.spans import FixedStride, Splitting, chunks_of
 from finecut.transforms.steps.preview import Preview, PreviewOptions
 from finecut.transforms.verify.checks.decoding import clip_found
@@ -67,6 +66,7 @@ from finecut.transforms.verify.folders import (
     wrong_with_owners,
 )
 from finecut.transforms.verify.output import Verified, read_report, wrong_in_folder
+from finecut.transforms.work import Making, made
 from finecut.transforms.write.clips import (
     publish_artefacts,
     publish_clip,

@@ -13,7 +13,7 @@ import pytest
 from staged_clips import NAME, VIDEO, make_clips, tree
 
 from finecut.io.layout import Layout, chunk_id
-from finecut.io.records import Clip, Failure
+from finecut.io.records import Clip, Failure, Summary
 from finecut.io.storage.publishing import Shelf
 from finecut.transforms.write.clips import WriteClips
 from finecut.transforms.write.close import ChunkClosed, close_video
@@ -157,7 +157,7 @@ def test_a_clip_that_is_on_the_shelf_already_is_closed(writing: Writing, tmp_pat
 
 def test_a_video_is_closed_only_when_nothing_is_missing(writing: Writing) -> None:
     def chunk(num_kept: int) -> ChunkClosed:
-        return ChunkClosed(VIDEO, 2, 4, num_kept, 0, {}, {}, 1.0, 1.0, 1, 1, {}, {}, "x", 1, {}, {})
+        return ChunkClosed(VIDEO, 2, 4, "x", 1, Summary(shots_kept=num_kept))
 
     assert list(close_video([chunk(2)], writing)) == []
     assert list(close_video([chunk(2), chunk(1)], writing)) == []

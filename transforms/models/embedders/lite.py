@@ -106,8 +106,7 @@ class LiteEmbedder:
         """What the network says about one frame: 1280 numbers from 0 to 6."""
         size = input_size(frame.shape[1], frame.shape[0])
         picture = Image.fromarray(frame).resize(size, Image.Resampling.BILINEAR)
-        feature: NDArray[np.float32] = self._session.run(None, {"frame": np.asarray(picture)})[0]
-        return feature
+        return np.asarray(self._session.run(None, {"frame": np.asarray(picture)})[0], np.float32)
 
     def _vector(self, question: Question) -> NDArray[np.float32]:
         if not question.frames:

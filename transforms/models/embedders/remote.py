@@ -202,8 +202,7 @@ def _located(name: str, model_dir: str | None, trusted: bool) -> Located:
     _, at, commit = name.partition("@")
     name = f"{_model_of(name).repository}{at}{commit}"
     if not trusted:  # before gigabytes are fetched in vain
-        where = "its classes are Python files in its folder"
-        raise not_permitted(named(name)[0], where, INSTEAD)
+        raise not_permitted(named(name)[0], "its classes are Python files in its folder", INSTEAD)
     located = locate(name, model_dir, code=True, pickled=True, pinned=True)
     if not remote_code(located, trusted):
         raise WeightsMissing(

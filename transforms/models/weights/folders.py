@@ -230,8 +230,7 @@ def _downloaded(hub: Any, cache: Path, wish: Wish, only: Sequence[str]) -> Path:
     wanted = [*only] or [*WANTED, *(CODE if wish.code else ())]
     rest = {"revision": wish.revision, "cache_dir": cache}
     folder = Path(hub.snapshot_download(wish.name, allow_patterns=wanted, **rest))
-    plain = any((folder / file).is_file() for file in (WEIGHTS, INDEX))
-    if not wish.pickled or plain or only:
+    if not wish.pickled or any((folder / file).is_file() for file in (WEIGHTS, INDEX)) or only:
         return folder
     return Path(hub.snapshot_download(wish.name, allow_patterns=[*wanted, *PICKLES], **rest))
 

@@ -83,8 +83,7 @@ def _shards(folder: Path, name: str, pickled: bool) -> list[str]:
     for index in (INDEX, PICKLED_INDEX) if pickled else (INDEX,):
         if (folder / index).is_file():
             return _indexed(folder / index, name)
-    kinds = PICKLES if pickled else ()
-    found = sorted(path.name for kind in kinds for path in folder.glob(kind))
+    found = sorted(path.name for kind in (PICKLES if pickled else ()) for path in folder.glob(kind))
     if len(found) > 1 and "pytorch_model.bin" not in found:
         raise WeightsMissing(
             f"the model {name!r} in {folder} has no {WEIGHTS}, and it is not clear which of its "

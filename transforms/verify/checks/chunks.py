@@ -84,8 +84,7 @@ def check_chunk(path: str, verifying: Verifying) -> Iterator[Outcome]:
         yield from _anything(document, name)
         yield relative, Facts(name, index)
         return
-    number = sum(len(document[key]) for key in LISTS)
-    yield relative, Facts(name, index, document["video"], number)
+    yield relative, Facts(name, index, document["video"], sum(len(document[key]) for key in LISTS))
     if relative in verifying.open_videos:
         yield from _anything(document, name)
         return
@@ -117,8 +116,7 @@ def _anything(document: Document, name: str) -> Iterator[Claim]:
 
 def _check_clips(chunk: Chunk, verifying: Verifying) -> Iterator[Outcome]:
     ids = [(id, key == "clips") for key in LISTS for id in chunk.document[key]]
-    check = partial(_checked, chunk.document["video"], verifying)
-    chunk.clips.extend(verifying.each(check, ids))
+    chunk.clips.extend(verifying.each(partial(_checked, chunk.document["video"], verifying), ids))
     yield from _wrong_in_artefacts(chunk.clips, verifying)
     for clip in chunk.clips:
         yield from clip.findings

@@ -162,8 +162,7 @@ SUMS: Final = (
 def check_failures(path: str, verifying: Verifying) -> Iterator[Finding | Checked]:
     """A list of failures: one on each line."""
     name = verifying.below(path)
-    lines = shelf.read(path).decode("utf-8", "replace").split("\n")
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(shelf.read(path).decode("utf-8", "replace").split("\n"), start=1):
         if not line.strip():
             continue
         try:

@@ -334,5 +334,4 @@ class Verifying:
 
     def clip(self, id: str, kept: bool, location: str) -> str:
         """Where a clip lies, in an output that is sharded as its document's location is."""
-        sharded = clip_path_is_sharded(location)
-        return replace(self.layout, shard_prefix=sharded).clip(id, kept)
+        return replace(self.layout, shard_prefix=clip_path_is_sharded(location)).clip(id, kept)
