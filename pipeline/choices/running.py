@@ -145,8 +145,8 @@ class RunChoices:
     runner: str = option(
         "local",
         RUN,
-        "Where to run: local (this machine, no network), or the name of a Beam runner, with its "
-        "own options.",
+        "Where to run: local (this machine, no network), prism (Beam's own engine, on this "
+        "machine), or the name of another Beam runner, with its own options.",
         metavar="NAME",
         matters=False,
     )

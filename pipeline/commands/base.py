@@ -94,8 +94,8 @@ class DatasetOptions(CommandOptions):
     runner: str = option(
         "local",
         RUN,
-        "Where to run: local (this machine, no network), or the name of a Beam runner, with its "
-        "own options.",
+        "Where to run: local (this machine, no network), prism (Beam's own engine, on this "
+        "machine), or the name of another Beam runner, with its own options.",
         metavar="NAME",
     )
     workers: int = option(

@@ -114,12 +114,12 @@ def sum_up(command: SumUp) -> Sums:
     summary = adding.clips()
     parts, missing = missing_parts(adding.runs())
     return Sums(
-        output.root,
-        adding.with_videos(summary),
-        sorted(name for name, told in adding.videos.items() if told.is_open),
-        sorted(adding.bad),
-        parts,
-        missing,
+        root=output.root,
+        summary=adding.with_videos(summary),
+        unfinished=sorted(name for name, told in adding.videos.items() if told.is_open),
+        bad=sorted(adding.bad),
+        parts=parts,
+        missing=missing,
     )
 
 
