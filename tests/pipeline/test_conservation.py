@@ -112,6 +112,7 @@ def test_books_balance_for_many_mixes(
     obey(before, after, stock, tmp_path_factory.mktemp("mix"))
 
 
+@pytest.mark.slow
 def test_two_runs_side_by_side_write_what_one_writes(
     stock: dict[str, bytes], tmp_path: Path
 ) -> None:

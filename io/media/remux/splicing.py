@@ -64,7 +64,9 @@ def copyable(source: OpenSource, encoding: Encoding, exact: bool) -> Copyable:
     delay = context.reorder_depth
     patcher = None
     if exact:
-        patcher = Patcher(encoding, _form(source), joinable(source.stream, header), delay)
+        # Asked first: it costs nothing, and names the better reason.
+        theirs = joinable(source.stream, header)
+        patcher = Patcher(encoding, _form(source), theirs, delay)
         # The first picture was decoded to see what they are like.
         rewind_again(source)
     return Copyable(header, watch, delay, patcher)

@@ -727,6 +727,7 @@ def test_a_clip_plays(reader: Reader, page: Path) -> None:
     reader.waits("location.hash === '#clips'")
 
 
+@pytest.mark.slow
 def test_back_closes_the_clip_and_forward_opens_it(reader: Reader, page: Path) -> None:
     shown = reader.read(page, "sources")
     reader.turn_to("clips")

@@ -80,7 +80,8 @@ def noisy_film(count: int) -> Frames:
     return np.clip(frames[:count], 0, 255).astype(np.uint8)
 
 
-@pytest.mark.parametrize("lengths", [(75,), pytest.param(LENGTHS, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("lengths", [(75,), LENGTHS])
 def test_it_says_what_the_published_network_says(
     network: Network, tmp_path: Path, lengths: tuple[int, ...]
 ) -> None:
