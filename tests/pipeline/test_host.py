@@ -134,6 +134,7 @@ def test_an_interrupted_host_goes_on(more: str, films: Path, tmp_path: Path) -> 
     assert process.returncode == 0
 
 
+@pytest.mark.slow
 def test_two_runs_of_two_threads_work_side_by_side(films: Path, tmp_path: Path) -> None:
     with host(THREADS, films, tmp_path) as process:
         out, err = process.communicate(timeout=120)

@@ -141,6 +141,7 @@ def test_a_class_goes_to_workers_and_into_copies() -> None:
     assert pickler.loads(pickler.dumps(step.transform)).scores == ("length",)
 
 
+@pytest.mark.slow
 def test_a_script_says_its_own_class_and_goes_on_where_it_stopped(
     films: Path, tmp_path: Path
 ) -> None:

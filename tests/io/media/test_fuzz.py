@@ -102,11 +102,11 @@ def survive(seeds: range, folder: Path) -> dict[str, int]:
     return counted
 
 
-def test_a_hundred_damaged_films_cost_only_themselves(tmp_path: Path) -> None:
-    counted = survive(range(100), tmp_path)
+def test_damaged_films_cost_only_themselves(tmp_path: Path) -> None:
+    counted = survive(range(50), tmp_path)
     assert set(counted) <= {"done", "marked", "empty", "failed"}
-    assert counted["failed"] >= 10, "the damage proves nothing"
-    assert counted["done"] + counted["marked"] >= 10, "nothing was saved"
+    assert counted["failed"] >= 5, "the damage proves nothing"
+    assert counted["done"] + counted["marked"] >= 5, "nothing was saved"
 
 
 @pytest.mark.slow
