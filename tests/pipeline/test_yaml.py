@@ -192,10 +192,8 @@ STEPS = """
     """
 
 
-@pytest.mark.parametrize(
-    "looks",
-    [name if name == "KeepClips" else pytest.param(name, marks=pytest.mark.slow) for name in LOOKS],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("looks", LOOKS)
 def test_all_steps_in_their_order_are_the_whole_way(
     looks: str, films: Path, usual: dict[str, bytes], tmp_path: Path
 ) -> None:
