@@ -237,7 +237,7 @@ spark: $(STAMP) ## Curate painted films on Spark and on the local runner, and co
 
 IMAGE_TORCH_INDEX ?= https://pypi.org/simple
 IMAGE_TORCH_CUDA ?= 13.0
-IMAGE = PYTHONPATH=templates $(BIN)/python -m image
+IMAGE = PYTHONPATH=templates:tests/support $(BIN)/python -m image
 
 .PHONY: image
 image: $(STAMP) $(BOOT) $(PRISM) ## Build the image with buildah, look into it, and put its workers to work on Prism

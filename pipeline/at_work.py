@@ -107,12 +107,12 @@ def beside_runs(own: Shelf, only_marked: bool = False) -> Iterator[None]:
 
 
 @contextmanager
-def tray(own: Shelf, is_local: bool) -> Iterator[Shelf]:
+def tray(own: Shelf, in_process: bool) -> Iterator[Shelf]:
     """Where workers put what they report.
 
     Not on the output's disk, where it can be: what a run on a full disk reports is worth most.
     """
-    if not is_local:
+    if not in_process:
         yield Shelf(f"{own.staging}/tray", own.staging)
         return
     with temporary_folder() as folder:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
+from finecut.io.storage.files import is_remote
 from finecut.pipeline.choices.cutting import (
     CONTENT,
     ENCODE_ALL,
@@ -64,6 +65,11 @@ def contradictions(o: Options, whole: bool = True) -> Iterator[str]:
                 o.profile and not o.is_local,
                 "--profile watches this process, but --runner works elsewhere: leave one of them "
                 "out",
+            ),
+            (
+                o.scratch_mb > 0 and is_remote(o.scratch or ""),
+                f"--scratch {o.scratch} cannot be written to by decoders: give a folder on this "
+                "machine, or --scratch-mb 0 to do without one",
             ),
             (
                 o.gpus is not None and not o.is_local,

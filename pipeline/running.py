@@ -228,8 +228,7 @@ def prepare(options: Options, steps: Plan) -> None:
 def check_scratch(options: Options, steps: Plan) -> None:
     """A place for sheets that cannot be used is known before the work, too."""
     looking = steps.cutting.looking
-    needed = looking.sheet is not None and options.scratch_mb
-    if needed and (shelf.is_remote(options.scratch or "") or not looking.scratch.is_usable()):
+    if looking.sheet is not None and options.scratch_mb and not looking.scratch.is_usable():
         raise OptionError(
             f"--scratch {options.scratch or '(the system folder for temporary files)'} cannot be "
             "written to: give a folder on this machine, or --scratch-mb 0 to do without one"

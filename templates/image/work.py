@@ -9,10 +9,10 @@ The pool and the launcher are started as the image says: its entry point, user, 
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -21,11 +21,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from faults import differences, tree  # tests/support
+
 from finecut.io.media.testfilm.paint import demo_films
 from finecut.pipeline.engines import prism
 from image.tools import (
     ISOLATION,
-    ROOT,
     TAG,
     NotHere,
     configuration,
@@ -69,9 +70,8 @@ def started(image: str, shared: Path, *words: str) -> Iterator[subprocess.Popen[
 
 
 def answers(port: int) -> bool:
-    """Whether something listens there, by the kernel's own list: a pool has no question to ask."""
-    listening = subprocess.run(["ss", "-ltn"], capture_output=True, text=True, check=True).stdout
-    return f":{port} " in listening
+    with socket.socket() as door:
+        return not door.connect_ex(("localhost", port))
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
@@ -90,27 +90,21 @@ def finecut(*words: str) -> None:
 
 def same(first: Path, second: Path) -> None:
     """The two datasets hold the same, as the tests compare them."""
-    program = (
-        "import sys; from pathlib import Path; from faults import differences, tree; "
-        "a, b = (tree(Path(p)) for p in sys.argv[1:]); "
-        "other = differences(a, b) if a else ['nothing was written']; "
-        "sys.exit(f'image: not what the local runner wrote: {other}') if other else "
-        "print(f'image: {len(b)} files in {sys.argv[2]}, all as the local runner wrote them')"
-    )
-    words = [sys.executable, "-c", program, str(first), str(second)]
-    shown(words, cwd=ROOT / "tests/support")
+    local, other = tree(first), tree(second)
+    if wrong := differences(local, other) if local else ["nothing was written"]:
+        raise NotHere(f"{second} is not what the local runner wrote: {wrong[:10]}")
+    print(f"image: {len(other)} files in {second}, all as the local runner wrote them")
 
 
-def work(image: str, films: Path | None) -> None:
+def work(image: str) -> None:
     if not has_image(image):
         raise NotHere(f"no image {image}: make image builds it")
     entry_point, user = entry(image)
     shared = Path(tempfile.mkdtemp(prefix="finecut-image-"))
     try:
-        _paint(shared / "films", films)
         # The image's user writes there, and this one.
-        for folder in (shared, shared / "films"):
-            folder.chmod(0o777)
+        shared.chmod(0o777)
+        list(demo_films(_made(shared / "films")))
         finecut("curate", "--input", f"{shared}/films", "--output", f"{shared}/local", *OPTIONS)
         with started(image, shared, *entry_point, "--worker_pool") as pool:
             wait_for(POOL_PORT, pool)
@@ -125,19 +119,11 @@ def work(image: str, films: Path | None) -> None:
         shutil.rmtree(shared)
 
 
-def _paint(folder: Path, films: Path | None) -> None:
-    if films is not None:
-        shutil.copytree(films, folder)
-        return
-    folder.mkdir()
-    list(demo_films(folder))
-
-
 ON_THE_POOL = ("--environment_type=EXTERNAL", f"--environment_config=localhost:{POOL_PORT}")
 
 
 def _made(folder: Path) -> Path:
-    """A folder for output in which the image's user may write."""
+    """A folder in which the image's user may write."""
     folder.mkdir()
     folder.chmod(0o777)
     return folder
@@ -193,12 +179,5 @@ def as_parameters(options: Sequence[str]) -> Iterator[str]:
             yield f"--{name}={'true' if value.startswith('--') else value}"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="image", description=__doc__)
-    parser.add_argument("--films", type=Path, help="a folder of films instead of painted ones")
-    given = parser.parse_args()
-    main_of(lambda: work(TAG, given.films))
-
-
 if __name__ == "__main__":
-    main()
+    main_of(lambda: work(TAG))

@@ -52,7 +52,7 @@ def test_secrets_are_found(root: Path, path: str, text: str, said: str) -> None:
 
 
 def test_a_secret_may_be_a_setting(root: Path) -> None:
-    [said] = secrets_in(root, config(Env=["HUB_TOKEN=x", "HOME=/root"]))
+    [said] = secrets_in(root, config(Env=["HUB_TOKEN=x", "HOME=/home/finecut"]))
     assert said == "a setting that looks like a secret: HUB_TOKEN"
 
 

@@ -306,6 +306,7 @@ def test_a_scratch_folder_that_cannot_be_is_refused(films: Path, tmp_path: Path)
     for place in (str(tmp_path / "file"), "gs://bucket/sheets"):
         with pytest.raises(OptionError, match="cannot be written to"):
             run(options_for(films, tmp_path / "out", scratch=place, generate_previews=True))
+    assert not Path("gs:").exists()  # as a place on a disk it would be one below this folder
 
 
 def test_a_films_pictures_may_change_their_size(tmp_path: Path) -> None:
