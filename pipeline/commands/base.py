@@ -124,6 +124,31 @@ class DatasetOptions(CommandOptions):
         return super().check(whole)
 
 
+@dataclass(frozen=True)
+class ReadingOptions(DatasetOptions):
+    """The options of a command that reads a dataset in this process, wherever it was made."""
+
+    hidden: ClassVar[tuple[str, ...]] = ("runner",)
+
+    workers: int = option(
+        0,
+        RUN,
+        "How many documents are read at the same time; 0 means 1 from a disk, and 16 from a "
+        "bucket.",
+        metavar="N",
+        shown="1, or 16 from a bucket",
+        least=0,
+        most=MOST_WORKERS,
+    )
+
+    def contradictions(self) -> Iterator[str]:
+        if not self.is_local:
+            yield (
+                "it runs on this machine, whichever --runner made the dataset: leave "
+                "--runner out (it can read a dataset in a bucket from here)"
+            )
+
+
 O = TypeVar("O", bound="CommandOptions | CurateOptions")  # noqa: E741
 D = TypeVar("D", bound=DatasetOptions)
 R = TypeVar("R")

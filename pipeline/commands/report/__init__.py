@@ -2,30 +2,17 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from finecut.pipeline.commands.base import DATA, DatasetCommand, DatasetOptions, Page
-from finecut.transforms.option import MOST_WORKERS, RUN, option
+from finecut.pipeline.commands.base import DATA, DatasetCommand, Page, ReadingOptions
+from finecut.transforms.option import option
 
 #: Bad documents that are named.
 SHOWN_BAD: Final = 20
 
 
 @dataclass(frozen=True)
-class ReportOptions(DatasetOptions):
-    #: A page is always made here.
-    hidden: ClassVar[tuple[str, ...]] = ("runner",)
-
-    workers: int = option(
-        0,
-        RUN,
-        "How many documents are read at the same time; 0 means 1 from a disk, and 16 from a "
-        "bucket.",
-        metavar="N",
-        shown="1, or 16 from a bucket",
-        least=0,
-        most=MOST_WORKERS,
-    )
+class ReportOptions(ReadingOptions):
     into: str = option(
         "",
         DATA,
@@ -52,11 +39,7 @@ class ReportOptions(DatasetOptions):
                 "bucket, but the page can only show clips that it reaches by a relative path: "
                 "write the page beside the dataset, or copy the dataset first"
             )
-        if not self.is_local:
-            yield (
-                "it runs on this machine, whichever --runner made the dataset: leave "
-                "--runner out (it can read a dataset in a bucket from here)"
-            )
+        yield from super().contradictions()
 
 
 class Made(NamedTuple):

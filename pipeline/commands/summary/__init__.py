@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Final
 
 from finecut.pipeline.commands.base import (
     DATA,
     DONE,
     UNBALANCED,
     DatasetCommand,
-    DatasetOptions,
     Page,
+    ReadingOptions,
 )
-from finecut.transforms.option import MOST_WORKERS, RUN, option
+from finecut.transforms.option import option
 
 if TYPE_CHECKING:
     from finecut.pipeline.commands.summary.work import Sums
@@ -25,32 +25,12 @@ SHOWN: Final = 5
 
 
 @dataclass(frozen=True)
-class SummaryOptions(DatasetOptions):
-    #: Documents are read here, wherever the dataset was made.
-    hidden: ClassVar[tuple[str, ...]] = ("runner",)
-
-    workers: int = option(
-        0,
-        RUN,
-        "How many documents are read at the same time; 0 means 1 from a disk, and 16 from a "
-        "bucket.",
-        metavar="N",
-        shown="1, or 16 from a bucket",
-        least=0,
-        most=MOST_WORKERS,
-    )
+class SummaryOptions(ReadingOptions):
     json: bool = option(
         False,
         DATA,
         "Write the sums to standard output as JSON, with the keys of runs/…/summary.json.",
     )
-
-    def contradictions(self) -> Iterator[str]:
-        if not self.is_local:
-            yield (
-                "it runs on this machine, whichever --runner made the dataset: leave "
-                "--runner out (it can read a dataset in a bucket from here)"
-            )
 
 
 class SumUp(DatasetCommand[SummaryOptions, "Sums"]):
