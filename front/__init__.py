@@ -4,7 +4,7 @@ From beginning to end, on this machine::
 
     from finecut import Options, run
 
-    ran = run(Options(input=("films",), output="dataset", clip_length=5))
+    ran = run(Options(input=("videos",), output="dataset", clip_length=5))
     print(ran.summary)
 
 As part of a pipeline of your own, on whatever runner it has::
@@ -13,7 +13,7 @@ As part of a pipeline of your own, on whatever runner it has::
     from finecut import Options, curate
 
     with beam.Pipeline() as pipeline:
-        curated = curate(pipeline, Options(input=("films",), output="dataset"))
+        curated = curate(pipeline, Options(input=("videos",), output="dataset"))
         curated.clips | beam.Map(lambda clip: clip.scores)
 
 And what was curated, read back where models are trained (needs no Beam)::

@@ -190,9 +190,9 @@ def unknown_or_out_of_range(o: object) -> Iterator[str]:
         above, least, most = limits["above"], limits["least"], limits["most"]
         said = f"{flag(f.name)} {value:g}"
         if above is not None and not value > above:
-            yield f"{said} is not possible: give a number above {above:g}"
+            yield f"{said} is not valid: give a number above {above:g}"
         if least is not None and not value >= least:
-            yield f"{said} is not possible: give {least:g} or more"
+            yield f"{said} is not valid: give {least:g} or more"
         if most is not None and value > most:
             yield f"{said} is too large: give {most:g} or less"
         if not math.isfinite(value):

@@ -120,9 +120,9 @@ def work(sources: beam.PCollection[Source], steps: Plan, workers: int) -> Done:
         steps.splitting, partial(open_video, writing=steps.writing, again=steps.again)
     ).with_resource_hints(**film)
     chunks = split.reels
-    empty = chunks | "WithoutShots" >> beam.Filter(lambda planned: not planned.clips)
+    empty = chunks | "WithoutClips" >> beam.Filter(lambda planned: not planned.clips)
     parts = chunks | "InParts" >> InParts(steps.cutting.transcode)
-    dealt = parts | "ShareOutReels" >> ShareOut(deal_chunks, workers)
+    dealt = parts | "ShareOutChunks" >> ShareOut(deal_chunks, workers)
     cut = dealt | "CutClips" >> CutClips(steps.cutting).with_resource_hints(**film)
     clips = cut.clips
     if steps.placing.film_hints is not None:

@@ -19,6 +19,7 @@ import apache_beam as beam
 
 from finecut.io.records import Clip
 from finecut.io.storage import files as shelf
+from finecut.io.wording import count_of
 from finecut.pipeline.contradictions import unknown_or_out_of_range
 from finecut.pipeline.options import ClassName, OptionError, Options, spell
 from finecut.transforms.beam.guard import attempted
@@ -284,7 +285,7 @@ def lost_by(steps: Iterable[CustomStep], stats: Mapping[str, int]) -> list[str]:
         found = {key.removeprefix(start): n for key, n in stats.items() if key.startswith(start)}
         if found:
             number, words = max(found.values()), declare_words(step.scores, found)
-            clips = "1 clip" if number == 1 else f"{number} clips"
+            clips = count_of(number, "clip")
             told.append(f"--step {step.name} gave {clips} {words}, and run the same command again")
     return told
 

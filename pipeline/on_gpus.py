@@ -187,7 +187,7 @@ class _Process:
             ended = f"was ended by signal {-code}. Usually the machine had no memory left"
         return (
             f"the process for GPU {self.gpu} (part {self.part}) {ended}: its videos are not all "
-            "done. Mend the cause, and run the same command again; everything finished stays "
+            "done. Fix the cause, and run the same command again; everything finished stays "
             "finished"
         )
 

@@ -348,7 +348,7 @@ def _begun(pipeline: beam.Pipeline, steps: Plan) -> PipelineResult:
         if not plain:
             raise result
         raise RunError(
-            f"the pipeline broke: {str(result).splitlines()[-1] if str(result) else result!r}. "
+            f"the pipeline failed: {str(result).splitlines()[-1] if str(result) else result!r}. "
             f"Usually the cause is --step {', '.join(plain)}, which handles its own errors: "
             "derive it from finecut.transforms.step.EachClip, so that an error affects only one "
             "clip"

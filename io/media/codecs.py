@@ -173,14 +173,14 @@ def require_encoder(encoding: Encoding) -> None:
     profile = PROFILES[encoding.encoder]
     if encoding.preset is not None and encoding.preset not in profile.presets:
         known = (
-            f"presets of {encoding.encoder}: {', '.join(profile.presets)}"
+            f"{encoding.encoder} has {', '.join(profile.presets)}"
             if profile.presets
-            else f"{encoding.encoder} has no presets: leave it out"
+            else f"{encoding.encoder} has no presets, so leave it out"
         )
-        raise EncoderMissing(f"preset {encoding.preset!r} is unknown; {known}.")
+        raise EncoderMissing(f"--preset {encoding.preset} is unknown: {known}.")
     if encoding.crf is not None and encoding.crf > profile.worst:
         raise EncoderMissing(
-            f"quality {encoding.crf} is out of range; {encoding.encoder} goes from 0 (best) to "
+            f"--crf {encoding.crf} is out of range: {encoding.encoder} accepts 0 (best) to "
             f"{profile.worst}."
         )
     reason = why_unusable(encoding)

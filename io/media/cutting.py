@@ -47,7 +47,7 @@ LONG_STILL = 1
 ENCODING_ERRORS = (av.error.FFmpegError, OSError, ValueError)
 #: What may break in an observer.
 OBSERVING_ERRORS = (OSError, ValueError, ArithmeticError, LookupError, RuntimeError)
-UNSEEN = "looking at the clip broke off ({})"
+UNSEEN = "measuring the clip failed ({})"
 
 
 @dataclass(frozen=True)

@@ -45,8 +45,8 @@ class Limits:
     def refuse_pixels(self, width: int, height: int) -> None:
         if width * height > self.pixels:
             raise FilmError(
-                f"a picture of it has {width} by {height} = {width * height:,} pixels, and "
-                f"{self.pixels:,} are the limit. Usually a header is damaged, or the file was made "
+                f"a frame has {width} by {height} = {width * height:,} pixels, and the limit is "
+                f"{self.pixels:,}. Usually a header is damaged, or the file was made "
                 "to exhaust memory; scale it down, or raise --max-pixels."
             )
 

@@ -198,7 +198,7 @@ os.register_at_fork(after_in_child=_HERE.forget)
 #: What to say of each end: silence, a signal, an exit.
 _ENDS: Final = {
     "stalled": (
-        "the work gave no sign of life for {limits.stall_seconds:g} s and was ended. "
+        "the child process made no progress for {limits.stall_seconds:g} s and was stopped. "
         "Usually a decoder hangs on a damaged file, or the disk or network that it is read "
         "from hangs. Re-encode the file, or allow more time."
     ),

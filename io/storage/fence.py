@@ -45,7 +45,7 @@ class LeadsOutside(FileNotFoundError):
         super().__init__(
             errno.ENOENT,
             f"{path} is a link, or is behind a link, that leads out of {root}; finecut touches "
-            "nothing there. Remove the link, or replace it by what it points to",
+            "nothing there. Remove the link, or replace it with what it points to",
             path,
         )
 

@@ -103,6 +103,8 @@ def alive(
         yield
         return
     own.check(f"{own.staging}/{ALIVE}")
+    # Where even this cannot be made (``/proc``), waiting for the folder below would have no end.
+    Path(own.root).mkdir(parents=True, exist_ok=True)
     file, locked = _marked(Path(own.staging))
     host, process = socket.gethostname(), os.getpid()
     running = Running(host, process, configuration, elsewhere, beats=not locked, spread=spread)

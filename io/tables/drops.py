@@ -15,6 +15,7 @@ from finecut.io.errors import UserError
 from finecut.io.layout import GROUPS, is_clip_id
 from finecut.io.storage import files as shelf
 from finecut.io.tables.parquet import PARQUET, from_parquet, tables_in, to_parquet
+from finecut.io.wording import count_of
 
 #: Where :mod:`finecut.transforms.dedup.duplicates` puts its list, in the folder it writes.
 DUPLICATES = "duplicates"
@@ -115,6 +116,16 @@ def _keepers_in(folder: str) -> Iterable[tuple[str, str]]:
         # Files are looked for by these names.
         if is_clip_id(id) and is_clip_id(keeper):
             yield id, keeper
+
+
+def unused_drops(number: int, where: str) -> str:
+    """What to say of lists of clips to leave out that named none of those there are."""
+    if not number:
+        return "the --drop lists are empty, so no clip was left out because of them"
+    return (
+        f"the --drop lists contain {count_of(number, 'id')}, but no such clip is {where}; usually "
+        "the lists were made for another dataset"
+    )
 
 
 def bereft_words(number: int) -> list[str]:

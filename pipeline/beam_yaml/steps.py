@@ -279,7 +279,7 @@ class CloseEmptyVideos(Step):
     needs = ("output",)
 
     def work(self, records: Any, steps: Plan, options: Options) -> Rows:
-        empty = records | "WithoutShots" >> beam.Filter(lambda planned: not planned.clips)
+        empty = records | "WithoutClips" >> beam.Filter(lambda planned: not planned.clips)
         closed = empty | "Close" >> close.CloseEmptyVideos(_writing(steps))
         return {"videos": closed.closed, FAILURES: closed[FAILURES]}
 

@@ -31,7 +31,7 @@ class ClipChoices:
         FIXED_STRIDE,
         CUT,
         "Where to cut: at regular intervals, at scene changes found by a neural network, or at "
-        "scene changes found by simple arithmetic on the pictures (needs no model).",
+        "scene changes found by comparing frames (needs no model).",
         choices=(FIXED_STRIDE, TRANSNETV2, CONTENT),
     )
 
@@ -89,8 +89,8 @@ class ClipChoices:
     long_scenes: str = option(
         "stride",
         SCENES,
-        "What to do with a scene that is longer: clips one after the other, or one clip from "
-        "its beginning.",
+        "What to do with a scene longer than --max-clip-length: cut consecutive clips (stride), or "
+        "only one clip at its start (truncate).",
         choices=("stride", "truncate"),
     )
 
@@ -142,7 +142,7 @@ class ClipChoices:
     preset: str | None = option(
         None,
         ENCODE,
-        "The encoder's own preset, from fast to small (libx264: ultrafast … veryslow).",
+        "The encoder's own preset, from fastest to smallest files (libx264: ultrafast … veryslow).",
         metavar="NAME",
         shown="veryfast for libx264",
     )
@@ -174,8 +174,8 @@ class ClipChoices:
     encoder_threads: int = option(
         1,
         ENCODE,
-        "Threads of one encoder. They affect the bytes that it writes, so keep the number "
-        "for the same output.",
+        "Threads of one encoder. The number affects the encoded bytes; keep it unchanged to get "
+        "identical output.",
         metavar="N",
         above=0,
         most=MOST_ENCODER_THREADS,
@@ -184,7 +184,7 @@ class ClipChoices:
     audio: str = option(
         "copy",
         ENCODE,
-        "Sound of the clips: copied where MP4 allows it (otherwise AAC), always AAC, or none.",
+        "Audio of the clips: copied where MP4 allows it (otherwise AAC), always AAC, or none.",
         choices=("copy", "aac", "none"),
     )
 
@@ -192,7 +192,7 @@ class ClipChoices:
         (),
         LOOK,
         "Keep only clips that satisfy this rule, as in 'sharpness>=0.1' or 'motion>0.001' (= and "
-        "!= where a score is a word). The scores it needs are measured; several rules must all "
+        "!= where a score is a label). The scores it needs are measured; several rules must all "
         "be satisfied.",
         metavar="RULE",
         shown="all clips",

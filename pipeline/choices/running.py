@@ -66,8 +66,8 @@ class RunChoices:
     part: str | None = option(
         None,
         INPUT,
-        "Process only share K of N of the videos, chosen by their names. The runs of all N shares, "
-        "one after another or at the same time, together write what one run writes.",
+        "Process only part K of N of the videos, chosen by their names. The runs of all N parts, "
+        "one after another or at the same time, together write what one run would write.",
         metavar="K/N",
         shown="all",
         matters=False,
@@ -79,7 +79,7 @@ class RunChoices:
         "Name source videos as if the root of the input were ROOT, so that ids stay the same "
         "wherever the files are mounted.",
         metavar="ROOT",
-        shown="where they are",
+        shown="their actual location",
         matters=False,
     )
 
@@ -116,7 +116,7 @@ class RunChoices:
     scratch_mb: int = option(
         1024,
         RUN,
-        "Largest size of that folder in megabytes; contact sheets that do not fit are "
+        "Maximum size of that folder in megabytes; contact sheets that do not fit are "
         "sampled again.",
         metavar="MB",
         least=0,
@@ -253,7 +253,7 @@ class RunChoices:
     max_cpu_seconds: float = option(
         14_400.0,
         LIMITS,
-        "Limit of processor time for one chunk, in that process.",
+        "CPU time limit for one chunk, in a child process.",
         metavar="SECONDS",
         least=1,
         matters=False,
@@ -262,7 +262,7 @@ class RunChoices:
     max_stall_seconds: float = option(
         300.0,
         LIMITS,
-        "How long that process may go without progress.",
+        "Stop a child process that makes no progress for this long.",
         metavar="SECONDS",
         least=1,
         most=LONGEST_WAIT,

@@ -5,7 +5,7 @@ is imported before one really runs, so that ``--help`` answers at once.
 
 Exit codes: 0 done, also where some inputs failed (they are listed); 1 the run could not be done or
 made nothing, the doctor found something that does not work, or words were all that was asked for
-(help, a description) and could not be written; 2 the command line is wrong; 3 the books do not
+(help, a description) and could not be written; 2 the command line is wrong; 3 the counts do not
 balance, of a run or of what lies in a dataset; 130 and 143 stopped by Ctrl-C or SIGTERM. Work that
 is done counts, also where nobody could be told of it (``>/dev/full``).
 
@@ -47,7 +47,7 @@ exit codes:
   0    done; if some inputs failed, they are listed
   1    the command could not do its work, or made nothing, or a check failed
   2    the command line is wrong; nothing was changed
-  3    the books do not balance (this is a bug in finecut); summary: what is there does not add up
+  3    the counts do not add up (a bug in finecut; summary: the dataset is incomplete or damaged)
   130  stopped by Ctrl-C; 143 by SIGTERM. No file is incomplete: run the same command again"""
 WIDTH: Final = 92
 
@@ -153,7 +153,7 @@ def main_parser() -> tuple[Parser, dict[str, Parser]]:
     parser = Parser(
         prog="finecut",
         description="Videos in, training-ready clips out.",
-        epilog="finecut COMMAND --help has more.",
+        epilog="Run finecut COMMAND --help for details.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="store_true", help="print the version")

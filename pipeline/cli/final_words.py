@@ -7,6 +7,7 @@ from finecut.io.layout import embedding_folder
 from finecut.io.media.remux.copying import ENCODED
 from finecut.io.records import Summary
 from finecut.io.storage import files as shelf
+from finecut.io.wording import count_of
 from finecut.pipeline.cli.outlets import lines_of, shown
 from finecut.pipeline.cli.progress import clock
 from finecut.pipeline.commands.base import BOOKS
@@ -56,14 +57,14 @@ def final_words(
 
 def _of_clips(s: Summary, strict: str = "", where: str = "", why: str = "") -> list[str]:
     """What became of clips, and what there is of them."""
-    marked = "1 clip" if s.num_marked == 1 else f"{s.num_marked} clips"
+    marked = count_of(s.num_marked, "clip")
     clips = _sum(s.shots_planned, "planned", kept=s.shots_kept, rejected=s.shots_rejected)
     return lines_of(
         [
             f"clips    {clips} + {s.shots_failed} failed",
             (s.rejected_by, f"rejected {_counts(s.rejected_by, '{} by {}')}{strict}"),
             (s.marked, f"marked   {marked}: {_counts(s.marked, '{} with {}')}{where}"),
-            (s.transcoded, f"pictures {_counts(s.transcoded, '{} {}')}{why}"),
+            (s.transcoded, f"encoding {_counts(s.transcoded, '{} {}')}{why}"),
             (s.vectors, f"vectors  {_counts(s.vectors, '{} of {}')}"),
             (s.captions, f"captions {_counts(s.captions, '{} {}')}"),
             f"length   {_duration(s.seconds_found)} in, {_duration(s.seconds_kept)} kept, "
@@ -75,7 +76,7 @@ def _of_clips(s: Summary, strict: str = "", where: str = "", why: str = "") -> l
 def words_of_dataset(s: Summary, unfinished: int = 0) -> list[str]:
     """The same short table of a whole dataset, whichever runs made it."""
     aside = f" ({s.videos_set_aside} of the failed are set aside)" if s.videos_set_aside else ""
-    more = f", and {unfinished} that are not finished" if unfinished else ""
+    more = f" + {unfinished} unfinished" if unfinished else ""
     videos = _sum(s.videos_found, "found", done=s.videos_done, empty=s.videos_empty)
     return [f"videos   {videos} + {s.videos_failed} failed{aside}{more}", *_of_clips(s)]
 
@@ -84,7 +85,7 @@ def _of_failures(s: Summary, path: str, output: str) -> list[str]:
     """The first failures; ``path`` is where all of them are listed."""
     if not s.failures:
         return []
-    number = "1 failure" if s.num_failures == 1 else f"{s.num_failures} failures"
+    number = count_of(s.num_failures, "failure")
     more = s.num_failures - SHOWN_FAILURES
     return lines_of(
         [
@@ -115,8 +116,10 @@ def problems(options: Options, summary: Summary) -> list[str]:
         )
     elif not (summary.shots_kept or summary.shots_rejected or summary.videos_skipped):
         found.append(
-            "not one clip was made. Every video failed, or nothing in the videos is as long as "
-            f"--min-clip-length {options.min_clip_length:g} s{_scenes(options)}."
+            f"no clips were made: all {count_of(summary.videos_found, 'video')} failed (see above)."
+            if summary.videos_failed == summary.videos_found
+            else "no clips were made: nothing in the videos is as long as --min-clip-length "
+            f"({options.min_clip_length:g} s){_scenes(options)}."
         )
     return found
 

@@ -126,10 +126,10 @@ def check_rest(options: Any, rest: Sequence[str]) -> None:
     near = difflib.get_close_matches(flag, known, n=1, cutoff=0.75)
     if not options.is_local and (not near or flag in _beam_flags()):
         return
-    hint = f"did you mean {near[0]}?" if near else "--help lists all options."
+    hint = f": did you mean {near[0]}?" if near else " (--help lists all options)."
     if options.is_local and "--runner" in known:
         hint += " Options of a Beam runner need --runner NAME."
-    raise OptionError(f"unknown option {flag}: {hint}")
+    raise OptionError(f"unknown option {flag}{hint}")
 
 
 def _beam_flags() -> set[str]:

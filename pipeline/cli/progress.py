@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self, TextIO
 
+from finecut.io.wording import count_of
 from finecut.transforms.beam.metrics import BOARD
 
 #: Seconds between two looks: short where a line can be overwritten, long where lines pile up.
@@ -102,7 +103,7 @@ def progress_line(counts: Counts, seconds: float, ended: bool = False, written: 
     """One line about these counts, after that many seconds.
 
     >>> progress_line({"videos found": 3, "probe/items": 3}, 1.0)
-    'probing    3 of 3 videos, 0 clips'
+    'probing    3 of 3 videos'
     """
     videos, probed = counts.get("videos found", 0), counts.get("probe/items", 0)
     planned, cut = counts.get("shots planned", 0), counts.get(written, 0)
@@ -110,16 +111,17 @@ def progress_line(counts: Counts, seconds: float, ended: bool = False, written: 
     failed = sum(counts.get(what, 0) for what in FAILED)
     trouble = f", {failed} failed" if failed else ""
     if not videos:
-        return "finding    videos, 0 clips"
+        return "finding    videos"
     watched = counts.get("milliseconds watched", 0)
     if watched and not cut:
         return (
-            f"detecting  {clock(watched / 1000)} of video, 0 clips, {planned} planned in "
-            f"{counts.get('split/items', 0)} chunks, "
+            f"detecting  scenes in {clock(watched / 1000)} of video, "
+            f"{count_of(planned, 'clip')} planned in "
+            f"{count_of(counts.get('split/items', 0), 'chunk')}, "
             f"{watched / 1000 / max(seconds, 1e-3):.1f}x real time{trouble}"
         )
     if not planned:
-        return f"probing    {probed} of {videos} videos, 0 clips{trouble}"
+        return f"probing    {probed} of {count_of(videos, 'video')}{trouble}"
     # Batches are planned one after another: what is not probed yet is taken for average.
     expected = counts.get("milliseconds planned", 0) * videos / max(1, probed)
     share = 1.0 if ended else counts.get("milliseconds cut", 0) / max(1, expected)
@@ -128,8 +130,8 @@ def progress_line(counts: Counts, seconds: float, ended: bool = False, written: 
     if ended:
         rest = f", {clock(seconds)}"
     return (
-        f"{'done' if ended else 'cutting':<10} {cut} clip{'s' * (cut != 1)}, {probed} of {videos} "
-        f"videos, {share:4.0%}, "
+        f"{'done' if ended else 'cutting':<10} {count_of(cut, 'clip')}, {probed} of "
+        f"{count_of(videos, 'video')} probed, {share:.0%}, "
         f"{speed:.1f}x real time{rest}{trouble}"
     )
 

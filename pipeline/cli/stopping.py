@@ -133,12 +133,14 @@ def _park(_number: int, _frame: FrameType | None) -> None:
 
 
 def _stop(number: int) -> None:
-    sys.stderr.write(
-        "\nfinecut: stopped. Every file that was written is complete; run the same command "
-        "again to continue.\n"
-    )
-    sys.stderr.flush()
     runs = [give_up for _, give_up in _AT_WORK]
+    written = (
+        " Every file that was written is complete; run the same command again to continue."
+        if runs
+        else ""
+    )
+    sys.stderr.write(f"\nfinecut: stopped.{written}\n")
+    sys.stderr.flush()
     if runs:
         kill_all(for_good=True)
         for give_up in runs:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 DATA = "data"
 DONE, UNBALANCED = 0, 3
-BOOKS = "the books do not balance"
+BOOKS = "the counts do not add up"
 
 
 class Page(NamedTuple):
@@ -209,7 +209,7 @@ class Command(Generic[O, R]):
         places = " or ".join(self.places())
         return (
             f"{places} could not be read or written ({error}). Usually there is no permission, no "
-            "room, or no network: mend that, and run the same command again"
+            "room, or no network: fix that, and run the same command again"
         )
 
     def say(self, text: str) -> None:

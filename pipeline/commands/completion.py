@@ -15,7 +15,7 @@ PATHS: Final = ("PATH", "FILE", "FOLDER", "LIST", "DATASET", "ROOT")
 @dataclass(frozen=True)
 class CompletionOptions(CommandOptions):
     shell: str = option(
-        "bash", "shell", "The shell that completes.", choices=SHELLS, positional=True
+        "bash", "shell", "The shell to print the script for.", choices=SHELLS, positional=True
     )
 
 
@@ -25,10 +25,10 @@ class Completion(Command[CompletionOptions, str]):
         "Print a script that lets a shell complete commands, flags and their values.",
         examples=(
             (
-                "bash, for you",
+                "bash, current user",
                 "finecut completion bash > ~/.local/share/bash-completion/completions/finecut",
             ),
-            ("zsh, for you", "finecut completion zsh > ~/.zfunc/_finecut"),
+            ("zsh, current user", "finecut completion zsh > ~/.zfunc/_finecut"),
         ),
         usage="|".join(SHELLS),
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from finecut.io.wording import count_of
 from finecut.pipeline.commands.base import Command, CommandOptions, Page
 from finecut.pipeline.options import OptionError
 from finecut.pipeline.options import Options as CurateOptions
@@ -108,4 +109,5 @@ def _written(output: Path) -> Iterator[str]:
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         size = sum(path.stat().st_size for path in files)
         example = files[0].relative_to(folder)
-        yield f"  {folder.name + '/':<33}{len(files):>3} files {size / 1000:>8.1f} KB   {example}"
+        number = count_of(len(files), "file")
+        yield f"  {folder.name + '/':<33}{number:>9} {size / 1000:>8.1f} KB   {example}"

@@ -13,7 +13,7 @@ from finecut.pipeline.engine import runner_of
 from finecut.pipeline.options import OptionError, Options
 
 #: Where the local runner's work is brought together under one key, to be dealt.
-DEALER = "ShareOutReels/Together"
+DEALER = "ShareOutChunks/Together"
 
 
 def steps_in(kind: str, folder: Path, **given: Any) -> set[str]:

@@ -113,7 +113,7 @@ def test_work_is_fused_unless_the_design_says_otherwise(proto: api.Pipeline) -> 
         "FindVideos/Share out",
         "Decided/ReshufflePerKey",
         "ShareOutVideos/Deal",
-        "ShareOutReels/Deal",
+        "ShareOutChunks/Deal",
         "WriteClips/WriteParquet",
         "WriteClips/CloseChunks",
         "WriteClips/CloseVideos",

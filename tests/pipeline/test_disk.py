@@ -17,7 +17,7 @@ from finecut.io.storage.publishing import Shelf
 from finecut.pipeline.cli.command import main
 from finecut.pipeline.disk import disk_trouble
 
-BOOKS = "books do not balance"
+BOOKS = "counts do not add up"
 Refuse = Callable[[str, str, int], None]
 
 

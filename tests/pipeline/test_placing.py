@@ -161,7 +161,7 @@ def test_describe_says_what_is_asked_for(capsys: pytest.CaptureFixture[str]) -> 
     wanted = ["--generate-captions", "--resources", "caption:gpu_memory_gb=8,cpus=4"]
     assert main(["describe", *arguments, *wanted]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "caption needs 4 CPUs, 8 GB of a GPU (34 %)" in said
+    assert "caption needs 4 CPUs, 8 GB of GPU memory (34% of one GPU)" in said
     assert f"hints accelerator {L4.decode()}, cpu_count 4, on every step that" in said
     assert "one GPU of 24 GB holds 2 copies of each model" in said
     assert "qwen2.5 captions each window once, from 2 frames per second" in said

@@ -21,6 +21,7 @@ from typing import Final, TypeVar
 
 from finecut.io.records import Failure, PlannedClip, Source, Video
 from finecut.io.storage import files as shelf
+from finecut.io.wording import count_of
 from finecut.transforms.write.secrets import redacted
 
 T = TypeVar("T")
@@ -61,7 +62,7 @@ def guarded(
     except Exception as error:
         if not isinstance(error, ChildFailure):
             stack = "".join(traceback.format_exception(error))
-            tell(redacted(f"{step} of {source.name} broke down:\n{stack}"))
+            tell(redacted(f"{step} failed for {source.name}:\n{stack}"))
         yield failure(step, source, error, lost())
 
 
@@ -183,7 +184,7 @@ def lost_facts(video: Video, clips: Sequence[PlannedClip]) -> str:
         return ""
     start = min(clip.span.start for clip in clips)
     end = max(clip.span.end for clip in clips)
-    how_many = "1 clip" if len(clips) == 1 else f"{len(clips)} clips"
+    how_many = count_of(len(clips), "clip")
     first, last = (round(time * video.framerate) for time in (start, end))
     frames = f" (frames {first} to {max(first, last - 1)})" if video.framerate > 0 else ""
     return f"lost: {how_many}, from {start:.6g} s to {end:.6g} s{frames}"

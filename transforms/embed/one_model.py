@@ -95,9 +95,10 @@ def _compare(
     if any(held.get(key) != ours.get(key) for key in (ALGORITHM, REVISION, *by_name, *by_length)):
         folder = layout.embeddings_parquet(algorithm)
         raise MixedVectors(
-            f"{folder} holds vectors of {_named(held)}, and these are of {_named(ours)}: vectors "
-            "of two models cannot be compared, so they must not share a folder. Write to another "
-            f"output, or first remove {folder} and {layout.embeddings(algorithm)}."
+            f"{folder} already contains vectors of {_named(held)}, but this run would write "
+            f"vectors of {_named(ours)}: vectors of two models cannot be compared, so they must "
+            "not share a folder. Write to another output,"
+            f" or first remove {folder} and {layout.embeddings(algorithm)}."
         )
 
 

@@ -39,9 +39,9 @@ def parse_rule(text: str, own: bool = False) -> Rule:
     said = read_rule(text)
     if said is None:
         raise ValueError(
-            f"{text!r} is not a rule: give a score, a comparison and a number, as in "
-            "'sharpness>=0.1' (in quotes, or the shell takes > for a redirection), or, if the "
-            "score is a word, the score, = or !=, and a word"
+            f"{text!r} is not a rule: write SCORE, a comparison and a number, such as "
+            "'sharpness>=0.1', or, for scores that are labels, SCORE=LABEL or SCORE!=LABEL. Put "
+            "the rule in quotes, because the shell treats > as a redirection"
         )
     rule = replace(said, score=SHORT.get(said.score, said.score))
     if rule.score not in FAMILIES and not own:

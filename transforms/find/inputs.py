@@ -300,8 +300,8 @@ def not_made(paths: Iterable[str], root: str) -> list[str]:
     outputs = {path: output_around(path, root, known) for path in paths}
     for output, number in Counter(filter(None, outputs.values())).items():
         LOG.error(
-            "%s is an output of finecut, so its %d clips are not source videos of this run. To "
-            "cut them again, give %s/clips as the input",
+            "%s is a dataset written by finecut, so its %d clips were not used as source videos. "
+            "To cut the kept ones again, use --input %s/clips",
             output,
             number,
             output,

@@ -15,6 +15,7 @@ from finecut.io.process.threads import in_order
 from finecut.io.records import from_json
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, read_json
+from finecut.io.wording import count_of
 from finecut.transforms.filter.clips import DUPLICATE, Dropping, ids_of
 from finecut.transforms.filter.comparing import read_rule, verdict
 from finecut.transforms.refilter.rewriting import (
@@ -142,12 +143,14 @@ def verdicts_on(entries: Iterable[Entry], refiltering: Refiltering) -> dict[str,
             verdicts[entry.id] = judged_anew(entry, refiltering.stages, drops)
             wanting = missing(entry, refiltering)
             if not entry.kept and verdicts[entry.id].rejected_by is None and wanting:
-                raise OutOfReach(f"would be kept, but has no {' and no '.join(wanting)} yet")
+                raise OutOfReach(
+                    f"would be kept under the new rules, but without {' and '.join(wanting)}"
+                )
         except OutOfReach as error:
             reasons[str(error)] += 1
     if reasons:
         raise OutOfReach(
-            "; ".join(f"of {number} of its clips: {why}" for why, number in reasons.items())
+            "; ".join(f"{count_of(number, 'clip')}: {why}" for why, number in reasons.items())
         )
     return verdicts
 

@@ -210,7 +210,7 @@ class Clips:
         self.bytes = 0.0
         #: How many have a caption.
         self.captioned = 0
-        #: How many exist, and say that something in them broke down.
+        #: How many exist although a step failed in them.
         self.marked = 0
         self._known = {"": 0}
         #: Those of which numbers and texts have not left yet.

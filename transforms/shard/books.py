@@ -40,6 +40,7 @@ from finecut.io.tables.shards import (
     write_lance,
     write_table,
 )
+from finecut.io.wording import count_of
 from finecut.transforms.shard.material import Sharding
 from finecut.transforms.shard.plan import FORMAT, Shards
 from finecut.transforms.write.documents import placed, serialise
@@ -184,8 +185,9 @@ def card(books: Books) -> str:
         "",
         "# Clips",
         "",
-        f"{books.written} clips, {books.seconds / 3600:.1f} hours, in {books.shards} shards of "
-        f"{books.num_bytes / 1e9:.1f} GB together. A clip is a row of members with one key: "
+        f"{count_of(books.written, 'clip')}, {books.seconds / 3600:.1f} hours, in "
+        f"{count_of(books.shards, 'shard')} of {books.num_bytes / 1e9:.1f} GB together. Each clip "
+        "is a group of consecutive tar members that share a key: "
         f"{_members(books)}.",
         "",
         "```python",
@@ -197,8 +199,8 @@ def card(books: Books) -> str:
         "```",
         "",
         "`index.parquet` has a row for each clip: its scores, its shard, and the offset and the "
-        "size of its film in it, so that one clip is one ranged read. `metadata.parquet` serves a "
-        "folder whose shards were unpacked where they lie: "
+        "size of its video within that shard, so that a clip can be read with one range request. "
+        "`metadata.parquet` is for a folder in which the shards were unpacked in place: "
         '`load_dataset("videofolder", data_dir="FOLDER")`.',
         "",
     ]
@@ -235,7 +237,7 @@ def _features(fields: Mapping[str, Any], indent: str) -> Iterator[str]:
 
 def _members(books: Books) -> str:
     members = {
-        "the film (`mp4`)": True,
+        "the video (`mp4`)": True,
         "its document with all scores (`json`)": True,
         "its caption, if it has one (`txt`)": books.texts,
         "its vector, if it has one (`npy`, float32)": books.vectors,

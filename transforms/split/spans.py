@@ -167,7 +167,7 @@ class SplitVideos(beam.PTransform[beam.PCollection[Video], Any]):
     opening: Opening
 
     def expand(self, videos: beam.PCollection[Video]) -> Any:
-        return videos | "Plan reels" >> beam.ParDo(
+        return videos | "PlanChunks" >> beam.ParDo(
             _PlanReels(self.splitting, self.opening)
         ).with_outputs(FAILURES, main="reels")
 

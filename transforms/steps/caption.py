@@ -76,7 +76,7 @@ class CaptionOptions(WriterMachine):
     captioning_endpoint: str | None = option(
         None,
         CAPTIONS,
-        "Base URL of an OpenAI-compatible server that describes pictures; add #NAME to choose "
+        "Base URL of an OpenAI-compatible server that describes images; add #NAME to choose "
         "one of its models.",
         metavar="URL",
         shown="none",
@@ -121,7 +121,7 @@ class CaptionOptions(WriterMachine):
     captioning_max_output_tokens: int = option(
         512,
         CAPTIONS,
-        "Longest caption, in tokens; a longer one is cut off and marked as truncated.",
+        "Maximum caption length in tokens; a longer one is cut off and marked as truncated.",
         metavar="N",
         above=0,
         most=MOST_TOKENS,

@@ -43,7 +43,7 @@ class EmbedOptions(ModelMachine):
     embedding_endpoint: str | None = option(
         None,
         EMBED,
-        "Base URL of an OpenAI-compatible server that embeds pictures, as in "
+        "Base URL of an OpenAI-compatible server that embeds images, as in "
         "http://host:8000/v1; add #NAME to choose one of its models.",
         metavar="URL",
         shown="none",

@@ -64,7 +64,8 @@ class EnhanceOptions(CaptionOptions):
     enhance_captions_endpoint: str | None = option(
         None,
         CAPTIONS,
-        "Base URL of an OpenAI-compatible server for this; add #NAME to choose one of its models.",
+        "Base URL of an OpenAI-compatible server for the text model; add #NAME to choose one of "
+        "its models.",
         metavar="URL",
         shown="none",
         matters=False,

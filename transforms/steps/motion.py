@@ -16,11 +16,11 @@ class MotionOptions:
     motion_global_mean_threshold: float = threshold_option(
         0.00098,
         LOOK,
-        "Least motion over the whole picture, as a share of width plus height per frame.",
+        "Minimum mean motion over the whole frame, as a fraction of width plus height per frame.",
         least=0,
     )
     motion_per_patch_min_256_threshold: float = threshold_option(
-        0.000001, LOOK, "Least motion in the 256x256 patch that moves least.", least=0
+        0.000001, LOOK, "Minimum motion in the 256x256 patch that moves least.", least=0
     )
     motion_target_fps: float = rate_option(2.0, LOOK, "How often per second motion is measured.")
 

@@ -24,7 +24,7 @@ class SaturationOptions:
         LOOK, "Measure how colourful clips are; enable: reject those below the threshold."
     )
     saturation_threshold: float = threshold_option(
-        0.05, LOOK, "Least mean saturation, from 0 (grey) to 1.", least=0, most=1
+        0.05, LOOK, "Minimum mean saturation, from 0 (grey) to 1.", least=0, most=1
     )
     saturation_target_fps: float = rate_option(1.0, LOOK, "Frames per second that are measured.")
 

@@ -15,11 +15,11 @@ from finecut.transforms.steps.shared import ScreenOptions
 class TextOptions(ScreenOptions):
     text_filter: str = filter_option(
         MODELS,
-        "Measure the share of the picture covered by text (subtitles, watermarks, slides); "
+        "Measure the share of the frame covered by text (subtitles, watermarks, slides); "
         "enable: reject clips above the threshold.",
     )
     text_threshold: float = threshold_option(
-        0.1, MODELS, "Largest share of the picture that text may cover.", least=0, most=1
+        0.1, MODELS, "Maximum share of the frame that text may cover.", least=0, most=1
     )
 
 

@@ -32,7 +32,7 @@ class ThumbnailOptions:
     thumbnail_side: int = option(
         240,
         PREVIEW,
-        "Its shorter side; smaller clips are not enlarged.",
+        "Shorter side of a thumbnail; smaller clips are not enlarged.",
         metavar="PIXELS",
         least=16,
         most=MOST_HEIGHT,
@@ -41,7 +41,7 @@ class ThumbnailOptions:
     thumbnail_quality: int = option(
         80,
         PREVIEW,
-        "Its quality, from 1 (small) to 95.",
+        "JPEG quality of a thumbnail, from 1 (small) to 95.",
         metavar="N",
         least=1,
         most=95,

@@ -19,7 +19,7 @@ class UnsafeOptions(ScreenOptions):
         "threshold.",
     )
     unsafe_threshold: float = threshold_option(
-        0.5, MODELS, "Highest probability of a kept clip.", metavar="P", least=0, most=1
+        0.5, MODELS, "Maximum probability at which a clip is kept.", metavar="P", least=0, most=1
     )
 
 

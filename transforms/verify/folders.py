@@ -277,7 +277,7 @@ def wrong_with_owners(entries: Iterable[Entry]) -> Iterator[Finding]:
 
 def _orphan(path: str, owner: str, claimed: set[str]) -> Finding:
     if not claimed:
-        return Finding("orphan", path, "belongs to no clip", "no document lists its clip")
+        return Finding("orphan", path, "belongs to no clip", "no document lists it")
     other = next((each for each in sorted(claimed) if each.partition("/")[0] in CLIPS), None)
     if other is not None and path.partition("/")[0] in CLIPS:
         return Finding("clip-twice", path, "is here", f"should be in {other} only")

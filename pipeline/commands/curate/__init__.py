@@ -43,25 +43,25 @@ class Curate(VideoCommand["Ran"]):
     name = "curate"
     page = Page(
         "Turn a folder of videos into a training-ready dataset of clips.",
-        """Finds the videos below --input, cuts each into clips, measures them, filters them by
-        rules, embeds and captions them, and writes everything below --output: clips/,
+        """Finds the videos in --input, cuts each into clips, measures them, filters them by
+        rules, embeds and captions them, and writes everything to --output: clips/,
         filtered_clips/, metas/, previews/, vectors, and a document for each finished video.
 
         Videos that an earlier run finished are skipped, so after an interruption the same
         command does the rest. A video that fails is listed in failures/, and the run goes on.""",
         examples=(
             (
-                "all videos below films/, in clips of ten seconds",
-                "finecut curate --input films --output dataset",
+                "all videos in a folder, in clips of ten seconds",
+                "finecut curate --input videos --output dataset",
             ),
             (
                 "cut at scene changes, keep only clips that move and are sharp, with previews",
-                "finecut curate --input films --output dataset --splitting-algorithm content \\\n"
+                "finecut curate --input videos --output dataset --splitting-algorithm content \\\n"
                 "      --motion-filter enable --quality-filter enable --generate-previews",
             ),
             (
                 "in buckets, on Dataflow",
-                "finecut curate --input gs://bucket/films --output gs://bucket/dataset \\\n"
+                "finecut curate --input gs://bucket/videos --output gs://bucket/dataset \\\n"
                 "      --runner DataflowRunner --project P --region R --temp_location gs://bucket/tmp",
             ),
             (
@@ -131,7 +131,7 @@ class Describe(VideoCommand[str]):
         examples=(
             (
                 "what would be done",
-                "finecut describe --input films --output dataset --generate-captions",
+                "finecut describe --input videos --output dataset --generate-captions",
             ),
         ),
         usage="--input PATH --output PATH [options]",
@@ -152,7 +152,7 @@ class Launch(VideoCommand["PipelineResult"]):
         examples=(
             (
                 "on Dataflow",
-                "finecut launch --input gs://bucket/films --output gs://bucket/dataset \\\n"
+                "finecut launch --input gs://bucket/videos --output gs://bucket/dataset \\\n"
                 "      --runner DataflowRunner --project P --region R --temp_location gs://bucket/tmp",
             ),
         ),
@@ -162,7 +162,9 @@ class Launch(VideoCommand["PipelineResult"]):
 
     def begin(self) -> None:
         if ends_with_us(self.options.runner, self.runner_arguments):
-            raise OptionError("launch needs a cluster: give DataflowRunner")
+            raise OptionError(
+                "launch needs a cluster: add --runner NAME, such as --runner DataflowRunner"
+            )
 
     def tell(self, result: PipelineResult, _seconds: float) -> Iterator[str]:
         # What Dataflow writes to a template has no id yet; other runners give none, or a text.

@@ -8,6 +8,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
 
+from finecut.io.wording import count_of
 from finecut.pipeline.choices.cutting import COPY, SMART, SOFTWARE, TRANSNETV2
 from finecut.pipeline.cli.outlets import lines_of
 from finecut.pipeline.commands.curate import Describe
@@ -96,14 +97,14 @@ def _rules(steps: Plan) -> list[str]:
 
 def _resources(options: Options, steps: Plan) -> list[str]:
     where = (
-        f"this machine, {options.local_workers} workers (threads of one process)"
+        f"this machine, {count_of(options.local_workers, 'worker')} (threads of one process)"
         if options.is_local
         else f"{options.runner}, as configured by its own options"
     )
     return [
         f"  runs on          {where}",
         f"  one worker       cuts 1 chunk at a time: {_how_cut(options)}",
-        f"  one process      writes {options.write_threads} files at a time",
+        f"  one process      writes {count_of(options.write_threads, 'file')} at a time",
         *needs(options, steps),
     ]
 
@@ -153,7 +154,7 @@ def needs(options: Options, steps: Plan) -> list[str]:
                 for name, need in place.steps.items()
                 if need != Resources()
             ),
-            (options.is_local, f"  accelerators     none requested here{used}"),
+            (options.is_local, f"  accelerators     none requested{used}"),
             (
                 elsewhere and two_kinds,
                 f"  hints            {_hinted(place.film_hints or {})}, on every step that "
@@ -169,8 +170,8 @@ def needs(options: Options, steps: Plan) -> list[str]:
             ),
             (
                 elsewhere and place.worker.needs_gpu,
-                f"  one GPU          of {place.gpu_gb:g} GB holds {place.copies} "
-                f"cop{'y' if place.copies == 1 else 'ies'} of each model",
+                f"  one GPU          of {place.gpu_gb:g} GB holds "
+                f"{count_of(place.copies, 'copy', 'copies')} of each model",
             ),
         ]
     )
@@ -185,7 +186,10 @@ def _said(need: Resources, gpu_gb: float) -> str:
         f"{value:g} {words}"
         for value, words in (
             (need.cpus if need.cpus != 1 else 0, "CPUs"),
-            (need.gpu_memory_gb, f"GB of a GPU ({math.ceil(100 * need.gpu_memory_gb / gpu_gb)} %)"),
+            (
+                need.gpu_memory_gb,
+                f"GB of GPU memory ({math.ceil(100 * need.gpu_memory_gb / gpu_gb)}% of one GPU)",
+            ),
             (0 if need.entire_gpu else need.gpus, "GPU" if need.gpus <= 1 else "GPUs"),
             (need.nvdecs, "hardware decoders"),
             (need.nvencs, "hardware encoders"),
@@ -223,4 +227,8 @@ def _used_if_there(options: Options, steps: Plan) -> str:
         )
         if used and name != "cut"
     ]
-    return f" ({', '.join(users)} on the GPU of workers that have one)" if users else ""
+    return (
+        f" ({', '.join(users)} use{'s' * (len(users) == 1)} a worker's GPU if it has one)"
+        if users
+        else ""
+    )

@@ -18,6 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from finecut.io.errors import UserError
 from finecut.io.layout import Layout
 from finecut.io.media.codecs import Encoding, require_decoder, require_encoder
 from finecut.io.media.frames.contact_sheet import SheetForm, sheet_from_file
@@ -28,6 +29,7 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.retry import greet
 from finecut.io.storage.staging import temporary_folder
+from finecut.io.wording import count_of
 from finecut.pipeline.choices.cutting import SOFTWARE
 from finecut.pipeline.commands.curate import Doctor
 from finecut.pipeline.commands.curate.describe import needs
@@ -93,20 +95,21 @@ def doctor(command: Doctor) -> bool:
             failed.extend([] if finding.well else [finding])
 
     with temporary_folder() as folder:
-        say("\nFilms")
+        say("\nCodecs")
         report(_films(options, Path(folder)))
         say("\nSteps")
         own = replace(options, output=f"{folder}/output")
         plans: list[Plan] = []
         planned = _tried("plan", lambda: plans.append(plan(own, run="doctor")))
         report(_steps(own, plans[0], Path(folder)) if plans else [planned])
-        say("\nOutput")
-        report(_output(options, plans))
+        if outputs := list(_output(options, plans)):
+            say("\nOutput")
+            report(outputs)
     for steps in plans:
         say("\n".join(["", "Resources", *needs(options, steps)]))
-    count = "1 thing does" if len(failed) == 1 else f"{len(failed)} things do"
+    count = count_of(len(failed), "check")
     names = ", ".join(finding.what for finding in failed)
-    say(f"\n{count} not work: {names}. See above." if failed else "\nEverything works.")
+    say(f"\n{count} failed: {names}. See above." if failed else "\nEverything works.")
     return not failed
 
 
@@ -131,7 +134,7 @@ def _films(options: Options, folder: Path) -> Iterator[Finding]:
             f"decode {kind}", partial(_decoded, folder / f"{kind}.{suffix}", encoder, pixels)
         )
     yield _tried(
-        f"encode {options.encoder}", partial(require_encoder, encoding_of(options)), "opens"
+        f"encode {options.encoder}", partial(require_encoder, encoding_of(options)), "works"
     )
     if options.decoder != SOFTWARE:
         yield _tried(
@@ -159,7 +162,7 @@ def _steps(options: Options, steps: Plan, folder: Path) -> Iterator[Finding]:
         for name, needed in needs_of(options, steps)
         for missing in needed.missing()
     )
-    yield _tried("load scene detector", cutter.prepare, type(cutter).__name__)
+    yield _tried("load splitter", cutter.prepare, options.splitting_algorithm)
     cut: list[Clip] = []
     yield _tried("cut one clip", lambda: _cut(steps.cutting, steps, folder, cut))
     if not cut:
@@ -231,7 +234,9 @@ def _answer(before: Clip, after: Clip) -> str:
         raise ValueError("; ".join(new))
     found = {name: value for name, value in after.scores.items() if name not in before.scores}
     scores = [f"{k} {v}" if isinstance(v, str) else f"{k} {v:.3g}" for k, v in found.items()]
-    vectors = [f"{len(v)} numbers" for k, v in after.vectors.items() if k not in before.vectors]
+    vectors = [
+        f"{len(v)}-dimensional vector" for k, v in after.vectors.items() if k not in before.vectors
+    ]
     texts = [
         repr(text[:60])
         for window, old in zip(after.windows, before.windows, strict=True)
@@ -275,5 +280,6 @@ def _tried(what: str, work: Callable[[], object], well: str = "") -> Finding:
     """``well`` is what there is to say where it works, unless the work gives that."""
     outcome = attempted(work)
     if isinstance(outcome, Exception):
-        return Finding(what, False, f"{type(outcome).__name__}: {outcome}")
+        ours = isinstance(outcome, UserError)
+        return Finding(what, False, f"{'' if ours else f'{type(outcome).__name__}: '}{outcome}")
     return Finding(what, True, well or str(outcome))

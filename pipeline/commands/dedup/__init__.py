@@ -16,7 +16,7 @@ from finecut.transforms.option import option
 if TYPE_CHECKING:
     from finecut.transforms.dedup.folder import Deduped, Deduping
 
-LIKENESS, CLUSTERING = "likeness", "clustering"
+LIKENESS, CLUSTERING = "similarity", "clustering"
 
 
 @dataclass(frozen=True)

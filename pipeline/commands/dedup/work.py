@@ -12,6 +12,7 @@ from finecut.io.layout import DEDUP, GROUPS, Layout
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import LeadsOutside, refuse_outside
 from finecut.io.tables.parquet import facts_of, tables_in
+from finecut.io.wording import count_of
 from finecut.pipeline.at_work import occupying, refuse_unknown_store, shelf_in
 from finecut.pipeline.cli.outlets import lines_of, shown
 from finecut.pipeline.commands.dedup import DedupOptions, FindDuplicates
@@ -87,29 +88,37 @@ def _doubting(deduping: Deduping) -> Iterator[None]:
 def final_words(deduping: Deduping, deduped: Deduped, seconds: float) -> list[str]:
     """A short table for people."""
     d, facts, root = deduped, dict(deduping.told), deduping.clustering.own.root
-    pointless = f" ({d.pointless} more have no direction)" if d.pointless else ""
-    unseen = f", {d.unseen} could not be compared" if d.unseen else ""
-    pictures = f"{d.compared} pairs compared, {d.same} are duplicates{unseen}"
+    pointless = f" ({d.pointless} more are all zeros)" if d.pointless else ""
+    unseen = (
+        f"; {d.unseen} could not be compared because their clips could not be read"
+        if d.unseen
+        else ""
+    )
+    frames = (
+        f"{d.compared - d.unseen} of {count_of(d.compared, 'pair')} compared, {d.same} are "
+        f"duplicates{unseen}"
+    )
     if deduping.clips is None:
         why = facts.get("why_not", "")
-        pictures = f"not compared ({why}): vectors alone decided, with --eps {d.eps:g}"
+        frames = f"not compared ({why}): vectors alone decided, with --eps {d.eps:g}"
     saved = "" if d.seconds is None else f", {d.seconds:.1f} s of video"
     reused = "; the clusters and pairs of the last run were used again" if deduping.again else ""
     lines = lines_of(
         [
-            f"vectors  {d.items} of {facts['vectors_of']}{pointless}, in {d.clusters} clusters",
+            f"vectors  {d.items} of {facts['vectors_of']}{pointless}, in "
+            f"{count_of(d.clusters, 'cluster')}",
             f"pairs    {d.pairs} with a cosine of at least {1 - d.eps:g} (--eps {d.eps:g})",
-            f"pictures {pictures}",
-            f"groups   {d.groups}; the {STAY[facts['which_to_keep']]} of each stay; {d.removed} of "
-            f"{d.items} clips to remove{saved}",
-            (d.carried, f"carried  {d.carried} that have been rejected as duplicates meanwhile"),
+            f"frames   {frames}",
+            f"groups   {d.groups} (the {STAY[facts['which_to_keep']]} of each group stay); "
+            f"{d.removed} of {count_of(d.items, 'clip')} to leave out{saved}",
+            (d.carried, f"already  {d.carried} rejected as duplicates since the last run"),
             (
                 d.released,
-                f"released {d.released} that were rejected as duplicates of clips that a rule now "
+                f"restore  {d.released} that were rejected as duplicates of clips that a rule now "
                 "rejects: finecut refilter --drop brings them back",
             ),
             "",
-            f"{seconds:.1f} s{reused}",
+            f"time     {seconds:.1f} s{reused}",
             f"groups: {deduping.path(GROUPS)}",
             f"list of duplicates: {d.path if '://' in d.path else deduping.path(d.path)}",
             (
@@ -131,10 +140,10 @@ def progress_line(counts: Mapping[str, int], _seconds: float, ended: bool) -> st
         return "done"
     if asked := counts.get("pairs to compare", 0):
         compared, seen = counts.get("pairs compared"), counts.get("clips looked at", 0)
-        so_far = f"comparing  {compared}" if compared else f"sampling   {seen} clips"
+        so_far = f"comparing  {compared}" if compared else f"sampling   {count_of(seen, 'clip')}"
         return f"{so_far} of {asked} close pairs"
     if ranked := counts.get("clusters ranked", 0):
-        return f"ranking    {ranked} clusters"
+        return f"ranking    {count_of(ranked, 'cluster')}"
     if pieces := counts.get("pieces", 0):
         done = counts.get("pieces compared", 0)
         return f"comparing  {counts.get('vectors compared', 0)} vectors, {done} of {pieces} pieces"

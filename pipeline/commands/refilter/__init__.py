@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, make_dataclass
 from typing import TYPE_CHECKING, Any
 
+from finecut.io.wording import count_of
 from finecut.pipeline.commands.base import BOOKS, DatasetCommand, DatasetOptions, Page
 from finecut.pipeline.options import Options, StepOptions, option_fields
 from finecut.transforms.filter.rules import parse_rule
@@ -70,8 +71,8 @@ class RefilterOptions(_StepChoices):
     yes: bool = option(
         False,
         RUN,
-        "Allow it to remove the vectors and captions of clips that are now rejected; only curate "
-        "can make them again. Without it, nothing is changed if there are any.",
+        "Confirm that the vectors and captions of newly rejected clips may be deleted; only curate "
+        "can make them again. Without --yes, nothing is changed if any would be deleted.",
     )
 
     def contradictions(self) -> Iterator[str]:
@@ -126,6 +127,6 @@ class Refilter(DatasetCommand[RefilterOptions, "Done"]):
         if refused := disk_trouble(result.yields.failures, result.new.options.output):
             return [refused]
         if result.lost:
-            return [f"{BOOKS}: {result.lost} clips are unaccounted for"]
+            return [f"{BOOKS}: {count_of(result.lost, 'clip')} unaccounted for"]
         done = result.yields.videos.get(REFILTERED) or result.yields.videos.get(UNCHANGED)
         return [] if done else ["no video could be refiltered"]

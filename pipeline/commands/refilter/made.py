@@ -204,9 +204,10 @@ def renewed(base: Made, options: RefilterOptions) -> Made:
             new = replace(new, **kept)
         if new.measures(family) and not base.options.measures(family):
             raise OptionError(
-                f"{family} was not measured when this output was made, so rules cannot use it: "
-                "leave it out, or run finecut curate with it (and with the other options as they "
-                "were), which processes every video again"
+                f"{family} was not measured when this dataset was made, so no rule can use its "
+                "scores. Remove such rules, or run finecut curate again with "
+                f"--{family}-filter {SCORE_ONLY} and the same other options, which "
+                "processes every video again"
             )
     new.check()
     facts = _facts(base, new, "drop" in changes)

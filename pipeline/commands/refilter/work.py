@@ -21,7 +21,8 @@ from finecut.io.layout import Layout
 from finecut.io.records import CODING, Source, Summary, from_json, to_json
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
-from finecut.io.tables.drops import bereft_words
+from finecut.io.tables.drops import bereft_words, unused_drops
+from finecut.io.wording import count_of
 from finecut.pipeline.at_work import occupying, tray
 from finecut.pipeline.beam_options import BEAMS
 from finecut.pipeline.cli.flags import words_of
@@ -114,7 +115,7 @@ def _refuse_to_remove(foreseen: Yields) -> None:
     if lost:
         raise OptionError(
             f"{' and '.join((f'{number} {what}' for what, number in lost.items()))} would be "
-            "removed, because their clips are now rejected. Only finecut curate can make them "
+            "removed, because the new rules reject their clips. Only finecut curate can make them "
             "again, by running the models again. Nothing was changed: add --yes to remove them, "
             "or --dry-run to see what other rules would keep, or leave such clips out when you "
             "use the dataset (finecut shard --keep)"
@@ -240,7 +241,7 @@ def table(yields: Yields, rules: Sequence[Rule]) -> str:
     """What is kept and what each rule rejects, now and then; and what other limits would do."""
     names = [KEPT, *dict.fromkeys(rule.name for rule in rules)]
     names += sorted({*yields.now, *yields.then} - {*names})
-    rows = [f"{'':<28}{'now':>24}{'then':>24}"]
+    rows = [f"{'':<28}{'before':>24}{'after':>24}"]
     for name in names:
         now, then = (amounts.get(name, Amount()) for amounts in (yields.now, yields.then))
         rows.append(f"{name or 'kept':<28}{_amount(now):>24}{_amount(then):>24}")
@@ -248,13 +249,15 @@ def table(yields: Yields, rules: Sequence[Rule]) -> str:
     lost = ", ".join(f"{number} {what}" for what, number in sorted(yields.losing.items()))
     rows += lines_of(
         [
-            (others, f"{'not touched':<28}{f'{others} clips':>24}{f'{others} clips':>24}"),
+            (
+                others,
+                f"{'not judged':<28}{count_of(others, 'clip'):>24}{count_of(others, 'clip'):>24}",
+            ),
             # Several rules may speak of one score.
             *dict.fromkeys(filter(None, (_curve(yields, rule) for rule in rules))),
             (
                 lost,
-                f"lost with the clips that are now rejected: {lost} (only curate can make them "
-                "again)",
+                f"lost with newly rejected clips: {lost} (only curate can make them again)",
             ),
         ]
     )
@@ -263,12 +266,13 @@ def table(yields: Yields, rules: Sequence[Rule]) -> str:
 
 def _curve(yields: Yields, rule: Rule) -> str:
     points = curve(yields.sample, rule)
-    parts = ", ".join(f"{part:.0%} at {limit:.4g}" for limit, part in points)
-    return f"{rule.score} {rule.comparison} alone would keep {parts}" if points else ""
+    parts = ", ".join(f"{part:.0%} of clips with X={limit:.4g}" for limit, part in points)
+    alone = f"a rule {rule.score}{rule.comparison}X alone would keep"
+    return f"{alone} {parts}" if points else ""
 
 
 def _amount(amount: Amount) -> str:
-    return f"{amount.clips} clips {amount.seconds:.1f} s"
+    return f"{count_of(amount.clips, 'clip')} {amount.seconds:.1f} s"
 
 
 def final_words(done: Done) -> str:
@@ -283,10 +287,10 @@ def final_words(done: Done) -> str:
     lines = lines_of(
         [
             f"videos   {found} found = {videos.get(REFILTERED, 0)} {would}refiltered"
-            f" + {videos.get(UNCHANGED, 0)} unchanged + {videos.get(UNTOUCHED, 0)} not touched"
+            f" + {videos.get(UNCHANGED, 0)} unchanged + {videos.get(UNTOUCHED, 0)} left for curate"
             f" + {yields.num_failures} failed",
             f"clips    {yields.clips} found = {sum(a.clips for a in yields.then.values())} judged"
-            f" + {yields.clips_untouched} not touched + {yields.clips_failed} failed",
+            f" + {yields.clips_untouched} not judged + {yields.clips_failed} failed",
             *(f"  {one.video}: {one.why}" for one in listed),
             *(f"  {one.source.relative}: {one.message}" for one in failed),
             *_of_lists(yields, done.new.options),
@@ -316,5 +320,5 @@ def _of_lists(yields: Yields, options: Options) -> list[str]:
     lines, dropping = bereft_words(yields.bereft), dropping_of(options)
     if dropping is not None and not yields.on_lists:
         of = "among the clips that were judged" if yields.clips_untouched else "in the dataset"
-        lines.append(f"{len(ids_of(dropping))} ids on the lists, but none of them is {of}")
+        lines.append(unused_drops(len(ids_of(dropping)), of))
     return lines

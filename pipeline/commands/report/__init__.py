@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from finecut.io.wording import count_of
 from finecut.pipeline.commands.base import DATA, DatasetCommand, Page, ReadingOptions
 from finecut.transforms.option import option
 
@@ -80,5 +81,5 @@ class Report(DatasetCommand[ReportOptions, Made]):
             yield f"finecut: … and {len(result.bad) - SHOWN_BAD} more"
 
     def tell(self, result: Made, seconds: float) -> Iterator[str]:
-        yield f"report   {result.clips} clips, {seconds:.1f} s"
+        yield f"report   {count_of(result.clips, 'clip')}, {seconds:.1f} s"
         yield f"open: {result.path}"

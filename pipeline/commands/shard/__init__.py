@@ -18,7 +18,7 @@ from finecut.transforms.option import did_you_mean, option
 if TYPE_CHECKING:
     from finecut.pipeline.commands.shard.work import Ran
 
-CHOICE, SHARDS = "choice", "shards"
+CHOICE, SHARDS = "selection", "shards"
 #: What clips can be sorted into bins by.
 BINS = ("resolution", "aspect", "duration")
 #: What clips may be left out for the want of.
@@ -58,7 +58,7 @@ class ShardOptions(DatasetOptions):
         shown="nothing",
     )
     take_invalid: bool = option(
-        False, CHOICE, "Also include marked clips, in which a step broke down."
+        False, CHOICE, "Also include marked clips (clips for which a step failed)."
     )
     caption: str = option(
         "",
@@ -78,7 +78,7 @@ class ShardOptions(DatasetOptions):
     shard_mb: float = option(
         1000.0,
         SHARDS,
-        "Largest size of a shard in megabytes; a larger clip gets a shard of its own.",
+        "Maximum size of a shard in megabytes; a larger clip gets a shard of its own.",
         metavar="MB",
         above=0,
         most=1_000_000,
@@ -86,7 +86,7 @@ class ShardOptions(DatasetOptions):
     shard_clips: int = option(
         10_000,
         SHARDS,
-        "Largest number of clips in a shard; 0 means any number.",
+        "Maximum number of clips in a shard; 0 means any number.",
         metavar="N",
         least=0,
     )

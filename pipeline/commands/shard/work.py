@@ -13,8 +13,9 @@ from finecut.io.errors import RunError
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
 from finecut.io.tables import drops
-from finecut.io.tables.drops import bereft_words, keepers_of
+from finecut.io.tables.drops import bereft_words, keepers_of, unused_drops
 from finecut.io.tables.shards import END, TAR, ShardFolder
+from finecut.io.wording import count_of
 from finecut.pipeline.at_work import occupying, refuse_unknown_store, shelf_in, tray
 from finecut.pipeline.cli.outlets import lines_of, shown
 from finecut.pipeline.cli.progress import clock
@@ -63,7 +64,7 @@ def _make(options: ShardOptions, making: Making, keepers: Mapping[str, str]) -> 
     if not len(clips):
         why = f" ({books.reasons})" if books.left_out else ""
         raise RunError(
-            "no clip is left to write, so nothing was changed: "
+            "no clip matches, so no shards were written and nothing was changed: "
             f"{books.sums}{why}{_why_none(sharding.output, books)}"
         )
     num_bytes = max(1, int(options.shard_mb * 1e6) - len(END))
@@ -197,7 +198,7 @@ def _of_lists(books: Books, options: ShardOptions, found: str) -> list[str]:
             *bereft_words(books.bereft),
             (
                 options.drop and not books.on_lists,
-                f"{books.drops} ids on the lists, but none of them is in the dataset",
+                unused_drops(books.drops, "in the dataset"),
             ),
             (number, f"{found} lists {which} in the shards: leave them out with --drop {found}"),
         ]
@@ -215,10 +216,10 @@ def progress_line(counts: Mapping[str, int], seconds: float, ended: bool) -> str
     trouble = f", {failed} failed" if failed else ""
     planned = counts.get("shards to write")
     if planned is None:
-        return f"reading    documents of {counts.get('clips listed', 0)} clips{trouble}"
+        return f"reading    documents of {count_of(counts.get('clips listed', 0), 'clip')}{trouble}"
     return (
-        f"{'done' if ended else 'writing':<10} {counts.get('shards/items', 0)} of {planned} "
-        f"shards, {counts.get('clips sharded', 0)} clips, "
+        f"{'done' if ended else 'writing':<10} {counts.get('shards/items', 0)} of "
+        f"{count_of(planned, 'shard')}, {count_of(counts.get('clips sharded', 0), 'clip')}, "
         f"{size_of(counts.get('shards/bytes', 0))}{trouble}, {clock(seconds)}"
     )
 

@@ -37,7 +37,7 @@ class SumUp(DatasetCommand[SummaryOptions, "Sums"]):
     name = "summary"
     page = Page(
         "Print what a whole dataset holds: videos, clips, vectors, captions, length, bytes.",
-        """Adds up the documents that lie there, whichever runs made them: one, several after
+        """Adds up the documents in the dataset, whichever runs made them: one, several after
         each other, or parts side by side (curate --part). The exit code is 3 if they do not add
         up: a document is missing or broken, a video is not finished, or a part has not run.""",
         examples=(

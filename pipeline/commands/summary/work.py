@@ -19,6 +19,7 @@ from finecut.io.layout import is_clip_id
 from finecut.io.records import Summary
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, read_json
+from finecut.io.wording import count_of
 from finecut.pipeline.commands.report.work import READERS, output_at
 from finecut.pipeline.commands.summary import SumUp
 from finecut.pipeline.page.gather import asked_ahead, failures_below, if_there
@@ -30,7 +31,7 @@ from finecut.transforms.write.documents import CONFIGURATION, VERSION, Document,
 #: How a document names the model of a vector, and what became of a caption.
 VECTOR, STATUS, ENHANCED = "_embedding", "_caption_status", "_enhanced_caption_status"
 #: Where only documents of chunks were written, nobody knows why a clip was rejected.
-UNKNOWN: Final = "a rule that is not known"
+UNKNOWN: Final = "an unknown rule"
 
 
 @dataclass
@@ -87,15 +88,20 @@ class Sums(NamedTuple):
         """Sentences on what does not add up."""
         if self.missing:
             these = _few(map(str, self.missing), shown)
-            yield f"of {self.parts} parts, {len(self.missing)} have not ended: --part {these}"
+            have = "has" if len(self.missing) == 1 else "have"
+            yield (
+                f"{len(self.missing)} of {count_of(self.parts, 'part')} {have} not finished: run "
+                f"--part {these}"
+            )
         if self.unfinished:
             yield (
-                f"{len(self.unfinished)} videos are not finished ({_few(self.unfinished, shown)}): "
-                "a run is at work on them, or was stopped; the same curate command finishes them"
+                f"{count_of(len(self.unfinished), 'unfinished video')} "
+                f"({_few(self.unfinished, shown)}): a run is still working, or was stopped; run "
+                "the same curate command to finish"
             )
         if self.bad:
             yield (
-                f"{len(self.bad)} documents are missing or broken (finecut verify lists "
+                f"{count_of(len(self.bad), 'missing or broken document')} (finecut verify lists "
                 f"everything that is wrong): {_few(self.bad, shown)}"
             )
         yield from self.summary.imbalances()

@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from finecut.io.errors import NOT_DONE
+from finecut.io.wording import count_of
 from finecut.pipeline.choices.running import LOCAL_RUNNERS
 from finecut.pipeline.cli.outlets import lines_of
 from finecut.pipeline.commands.base import DONE, DatasetCommand, DatasetOptions, Page
@@ -72,14 +73,14 @@ class VerifyOptions(DatasetOptions):
     max_cpu_seconds: float = option(
         14_400.0,
         LIMITS,
-        "Limit of processor time for one clip.",
+        "CPU time limit for one clip.",
         metavar="SECONDS",
         least=1,
     )
     max_stall_seconds: float = option(
         300.0,
         LIMITS,
-        "How long that process may go without progress.",
+        "Stop a child process that makes no progress for this long.",
         metavar="SECONDS",
         least=1,
         most=LONGEST_WAIT,
@@ -98,7 +99,7 @@ class Verify(DatasetCommand[VerifyOptions, "Verified"]):
     page = Page(
         "Read a whole dataset again, and report what is wrong and where.",
         """Checks every document, clip, vector, preview and shard: whether it can be read,
-        whether it matches what other files say about it, and whether the books balance. Nothing
+        whether it matches what other files say about it, and whether the counts add up. Nothing
         is changed. The exit code is 1 if something is wrong.""",
         examples=(
             ("check everything, including each frame of each clip", "finecut verify dataset"),
@@ -134,22 +135,24 @@ class Verify(DatasetCommand[VerifyOptions, "Verified"]):
         def number(name: str) -> int:
             return int(checked.get(name, 0))
 
+        def many(noun: str) -> str:
+            return count_of(number(f"{noun}s"), noun)
+
         undigested = number("clips without digest")
         without = f", {undigested} without a digest" if undigested else ""
-        bad = "1 thing is wrong" if wrong == 1 else f"{wrong} things are wrong"
+        bad = f"{count_of(wrong, 'problem')} found"
         return lines_of(
             [
-                f"checked  {number('documents')} documents of {number('videos')} videos in "
-                f"{number('chunks')} chunks, {number('runs')} runs",
-                f"clips    {number('clips')} files, {number('clips decoded')} decoded completely "
-                f"({checked.get('seconds', 0):.1f} s, {number('frames')} frames){without}",
-                f"more     {number('vectors')} vectors, {number('previews')} previews "
-                f"({number('previews shown')} shown){_shards(checked)}",
+                f"checked  {many('document')} of {many('video')} in {many('chunk')}, {many('run')}",
+                f"clips    {count_of(number('clips'), 'file')}, {number('clips decoded')} "
+                f"decoded completely ({checked.get('seconds', 0):.1f} s, {many('frame')}){without}",
+                f"other    {many('vector')}, {many('preview')} ({number('previews shown')} "
+                f"decoded){_shards(checked)}",
                 f"speed    {number('clips') / max(seconds, 1e-3):.1f} clips per second, "
                 f"{seconds:.1f} s",
                 (self.options.quick, "quick    nothing was decoded"),
                 (self.options.report, f"report   {self.options.report}"),
-                bad if wrong else "all well",
+                bad if wrong else "no problems found",
             ]
         )
 
@@ -163,6 +166,6 @@ def _shards(checked: Mapping[str, Any]) -> str:
     from finecut.transforms.verify.checks.shards import reader
 
     return (
-        f", {int(checked['clips in shards'])} clips in {int(checked['shards'])} shards, read by "
-        f"{reader()}"
+        f", {count_of(checked['clips in shards'], 'clip')} in "
+        f"{count_of(checked['shards'], 'shard')}, read by {reader()}"
     )

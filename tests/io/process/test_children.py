@@ -180,7 +180,7 @@ def test_memory_has_a_limit() -> None:
 
 
 def test_a_child_that_stalls_is_ended() -> None:
-    assert "no sign of life for 0.2 s" in death(sleeps, 60, stall_seconds=0.2)
+    assert "made no progress for 0.2 s" in death(sleeps, 60, stall_seconds=0.2)
     assert told(sleeps, 0.8, 8, stall_seconds=0.6) == [b"awake"]
 
 

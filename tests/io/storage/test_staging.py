@@ -84,6 +84,14 @@ def test_a_run_without_locks_says_so_once_and_is_known_to_others(
     assert len(no_locks) <= 3
 
 
+def test_where_no_folder_can_be_made_nobody_waits_for_one() -> None:
+    with (
+        pytest.raises(FileNotFoundError, match="/proc/output"),
+        alive(shelf_of(Path("/proc/output"), "one"), "c"),
+    ):
+        pytest.fail("there can be no such folder")
+
+
 def test_a_mark_is_renewed_until_the_run_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -172,7 +172,7 @@ MISTAKES: dict[str, tuple[Sequence[str], str]] = {
     "misspelt output": (["--input", "films", "--outptu", "out"], "did you mean --output"),
     "shortened": (
         ["--input", "films", "--output", "out", "--limit", "3"],
-        "unknown option --limit: ",
+        "unknown option --limit (",
     ),
     "unknown": (["--input", "films", "--output", "out", "--zzz"], "--help"),
     "of a runner": (["--input", "films", "--output", "out", "--region=here"], "--runner"),
@@ -424,7 +424,7 @@ def test_a_folder_of_broken_files_ends_with_a_sentence(
     assert main(["curate", "--input", str(films), "--output", str(output)]) == 1
     shown = capsys.readouterr()
     assert "2 found = 0 done + 1 empty + 1 failed" in shown.out
-    assert re.fullmatch(r"finecut: not one clip was made\. .+\.", shown.err.splitlines()[-1])
+    assert re.fullmatch(r"finecut: no clips were made: .+\.", shown.err.splitlines()[-1])
     assert {name.split("/")[0] for name in names_below(output)} == {
         "failures",
         "processed_clip_chunks",
@@ -452,7 +452,7 @@ def test_books_that_do_not_balance_are_a_problem() -> None:
     lost_shot = Summary(videos_found=1, videos_done=1, shots_planned=4, shots_kept=3)
     for summary in (lost_video, lost_shot):
         [sentence] = problems(options, summary)
-        assert sentence.startswith("the books do not balance: ")
+        assert sentence.startswith("the counts do not add up: ")
 
 
 # What may be given, and what is taken of it.

@@ -49,7 +49,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_line_fits_however_wide_the_terminal_says_it_is() -> None:
-    line = "cutting    2 clips, 4 of 4 videos"
+    line = "cutting    2 clips, 4 of 4 videos probed"
     assert fitting(line, 0) == line
     assert fitting("x" * 300, 0) == "x" * 79
     assert fitting(line, 1) == ""
@@ -61,7 +61,9 @@ def test_a_terminal_of_no_width_sees_whole_lines(films: Path, tmp_path: Path) ->
     code, shown = recorded(films, tmp_path / "out", "--min-clip-length", "1", columns=0)
     assert code == 0
     last = shown.partition("videos   1 found")[0].replace("\r\n", "").split("\r")[-1]
-    assert re.match(r"done +1 clip, 1 of 1 videos, 100%, \d+\.\dx real time, \d:\d\d *$", last)
+    assert re.match(
+        r"done +1 clip, 1 of 1 video probed, 100%, \d+\.\dx real time, \d:\d\d *$", last
+    )
 
 
 # Where to look.

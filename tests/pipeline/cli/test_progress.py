@@ -19,13 +19,13 @@ OPTIONS = Options(input=("films",), output="out")
 
 def test_the_line_moves_from_finding_to_the_end() -> None:
     counts = {"videos found": 4}
-    assert progress_line({}, 0.1) == "finding    videos, 0 clips"
-    assert progress_line(counts, 0.1) == "probing    0 of 4 videos, 0 clips"
+    assert progress_line({}, 0.1) == "finding    videos"
+    assert progress_line(counts, 0.1) == "probing    0 of 4 videos"
     counts |= {"probe/items": 3, "videos failed": 1, "shots planned": 10}
     counts |= {"milliseconds planned": 100_000, "milliseconds cut": 25_000, "clips cut": 2}
     assert (
         progress_line(counts, 10.0)
-        == "cutting    2 clips, 4 of 4 videos,  25%, 2.5x real time, 0:30 left, 1 failed"
+        == "cutting    2 clips, 4 of 4 videos probed, 25%, 2.5x real time, 0:30 left, 1 failed"
     )
     counts |= {"milliseconds cut": 100_000, "clips cut": 10}
     assert "100%" in progress_line(counts, 40.0)
@@ -36,10 +36,10 @@ def test_watching_for_shots_is_shown_until_the_first_clip() -> None:
     counts = {"videos found": 2, "probe/items": 2, "milliseconds watched": 90_000}
     assert (
         progress_line(counts, 3.0)
-        == "detecting  1:30 of video, 0 clips, 0 planned in 0 chunks, 30.0x real time"
+        == "detecting  scenes in 1:30 of video, 0 clips planned in 0 chunks, 30.0x real time"
     )
     counts |= {"shots planned": 7, "split/items": 1, "videos not split": 1}
-    assert "0 clips, 7 planned in 1 chunks" in progress_line(counts, 3.0)
+    assert "7 clips planned in 1 chunk," in progress_line(counts, 3.0)
     assert progress_line(counts, 3.0).endswith(", 1 failed")
     assert progress_line({**counts, "clips cut": 1}, 3.0).startswith("cutting")
 
@@ -56,7 +56,7 @@ def test_without_a_terminal_lines_are_plain() -> None:
     BOARD.forget()
     with Progress(out=out):
         BOARD.add("videos found", 2)
-    assert out.getvalue() == "probing    0 of 2 videos, 0 clips\n"
+    assert out.getvalue() == "probing    0 of 2 videos\n"
     BOARD.forget()
 
 
@@ -87,8 +87,8 @@ def test_final_words_name_what_failed_and_where_to_look() -> None:
 def test_problems_are_what_the_exit_code_says() -> None:
     assert problems(OPTIONS, Summary(1, 1, 0, 0, 1, 1)) == []
     assert "no videos found in films" in problems(OPTIONS, Summary())[0]
-    assert "not one clip" in problems(OPTIONS, Summary(1, 0, 1))[0]
-    assert "do not balance" in problems(OPTIONS, Summary(2, 1, 0, 0, 1, 1))[0]
+    assert "no clips were made" in problems(OPTIONS, Summary(1, 0, 1))[0]
+    assert "do not add up" in problems(OPTIONS, Summary(2, 1, 0, 0, 1, 1))[0]
 
 
 def test_stats_show_a_row_for_each_step() -> None:

@@ -14,7 +14,7 @@ WAY = {
     "FindVideos": "Source",
     "ProbeVideos": "Video",
     "SplitVideos": "PlannedChunk",
-    "ShareOutReels": "PlannedChunk",
+    "ShareOutChunks": "PlannedChunk",
     "CutClips": "Clip",
     "WriteClips": "clips: Written",
     "Summarise": "Summary",

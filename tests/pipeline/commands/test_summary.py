@@ -69,9 +69,9 @@ def test_sums_for_programs(dataset: Curated, capsys: pytest.CaptureFixture[str])
 @pytest.mark.parametrize(
     ("folder", "words"),
     [
-        ("metas/v0", "1 documents are missing or broken"),
+        ("metas/v0", "1 missing or broken document"),
         ("processed_clip_chunks", "clips were planned, but"),
-        ("processed_videos", "1 videos are not finished"),
+        ("processed_videos", "1 unfinished video"),
     ],
 )
 def test_what_does_not_add_up_is_said(
@@ -128,7 +128,7 @@ def test_parts_are_summed_up_and_missed(tmp_path: Path, capsys: pytest.CaptureFi
     for part in WHOLE.divided(3)[:2]:
         run(options(films, output, part, crf=30))
     assert main(["summary", str(output)]) == 3
-    assert "of 3 parts, 1 have not ended: --part 3/3" in capsys.readouterr().err
+    assert "1 of 3 parts has not finished: run --part 3/3" in capsys.readouterr().err
     run(options(films, tmp_path / "dry", None, dry_run=True))
     assert main(["summary", str(tmp_path / "dry")]) == 0
 

@@ -630,7 +630,7 @@ def test_duplicates_are_found_looked_at_and_dropped(
     for start in (0.0, 2.0):
         family = {id for id, (film, at, _) in sources.items() if film in "acd" and at == start}
         assert len(family - drops) == 1
-    assert "4 of 8 clips to remove, 8.0 s of video" in words
+    assert "4 of 8 clips to leave out, 8.0 s of video" in words
     assert "--drop" in words
 
     again = tmp_path / "again"
@@ -669,7 +669,7 @@ def test_who_was_rejected_for_it_stays_on_the_list(dataset: Path, tmp_path: Path
         words = dedup(plain)
         assert (words[1].carried, words[1].released) == (2, 2)
         assert read_drops([str(output / "dedup")]) == drops - family
-    assert any(line.startswith("released 2 ") for line in final_words(*words, 1.0))
+    assert any(line.startswith("restore  2 ") for line in final_words(*words, 1.0))
 
 
 def rejected_by_a_rule(output: Path, clip: str) -> None:

@@ -87,7 +87,7 @@ def test_the_first_vector_claims_the_folder(layout: Layout) -> None:
     pickle.write_bytes(b"whatever")
     claim(own(layout, "run-1"), layout, "other", EYE)
     claim(own(layout, "run-2"), layout, "other", EYE)
-    with pytest.raises(MixedVectors, match="holds vectors of other"):
+    with pytest.raises(MixedVectors, match="already contains vectors of other"):
         claim(own(layout, "run-3"), layout, "other", ModelUsed("org/ear", "xyz", 3))
     with pytest.raises(MixedVectors):
         claim(own(layout, "run-1"), layout, "other", ModelUsed("org/eye", None, 3))

@@ -140,7 +140,7 @@ def test_a_list_entry_without_a_path_is_refused() -> None:
 def test_a_missing_file_of_a_list_is_found_and_fails_later(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("gone.mp4\n")
     [source] = find_sources(Finding((str(tmp_path / "list.txt"),)))
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FilmError, match="does not exist"):
         probe_source(source)
 
 

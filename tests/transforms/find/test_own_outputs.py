@@ -91,7 +91,7 @@ def test_outputs_in_an_input_are_not_found_by_any_run(
         found = find_sources(Finding((f"{films}{spec}",)))
     assert {Path(source.uri).name for source in found} <= {"a.mp4"}
     [told] = [record.getMessage() for record in caplog.records]
-    assert f"{films}/day/out is an output of finecut, so its 2 clips" in told
+    assert f"{films}/day/out is a dataset written by finecut, so its 2 clips" in told
 
 
 def test_what_a_killed_run_left_is_not_found(films: Path) -> None:

@@ -432,7 +432,7 @@ def test_patience_ends_after_five_more_times() -> None:
         answer = trouble(captioner(server, timeout=1000.0, pause=pauses).answer([question()]))
         assert server.did == {"503": 1 + RETRIES}
     assert answer.error == "EndpointDown"
-    assert "asked 6 times" in answer.message
+    assert "after 6 attempts" in answer.message
     assert "answered 503" in answer.message
     assert "not now" in answer.message
     assert len(pauses.seconds) == RETRIES
@@ -730,7 +730,7 @@ def test_a_server_without_models_is_no_use() -> None:
     [
         ("404", EndpointRefused, "lacks /v1"),
         ("401", EndpointRefused, "Set FINECUT_API_KEY"),
-        ("503", EndpointDown, "asked 2 times"),
+        ("503", EndpointDown, "after 2 attempts"),
         ("garbage", EndpointGarbled, "not a JSON object"),
         ("redirect", EndpointRefused, "'http://elsewhere.invalid'"),
     ],
@@ -741,7 +741,9 @@ def test_a_check_fails_with_a_reason(act: str, error: type[EndpointError], match
 
 
 def test_a_check_where_nothing_listens() -> None:
-    with pytest.raises(EndpointDown, match=r"127\.0\.0\.1:\d+/v1 was asked 2 times.*refused"):
+    with pytest.raises(
+        EndpointDown, match=r"127\.0\.0\.1:\d+/v1 gave no usable response after 2 attempts.*refused"
+    ):
         require_endpoint(f"http://127.0.0.1:{free_port()}/v1", pause=Pauses())
 
 

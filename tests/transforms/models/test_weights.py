@@ -504,7 +504,7 @@ MINE = {"auto_map": {"AutoModel": "modeling_mine.Mine"}}
 )
 def test_code_of_a_models_own_wants_permission(tmp_path: Path, file: str, config: Any) -> None:
     found = locate(str(coded_in(tmp_path / "mine", config, file)))
-    with pytest.raises(CodeRefused, match=r"all your rights.*--trust-remote-code"):
+    with pytest.raises(CodeRefused, match=r"all your permissions.*--trust-remote-code"):
         remote_code(found, allowed=False)
     assert remote_code(found, allowed=True)
 

@@ -120,7 +120,9 @@ def test_tighter_is_what_curation_would_have_made_and_looser_is_left_to_it(
 
     assert refiltered(output, motion_global_mean_threshold=LOW) == 0
     said = capsys.readouterr().out
-    assert "b.mp4: of 2 of its clips: would be kept, but has no vector and no preview yet" in said
+    assert (
+        "b.mp4: 2 clips: would be kept under the new rules, but without vector and preview" in said
+    )
     assert "finecut curate" in said
     # The short film has no clips, and the one that pans keeps those it had.
     loose = {**tight, "motion_global_mean_threshold": LOW}
@@ -185,7 +187,7 @@ def test_a_dry_run_tells_and_changes_nothing(
     said = capsys.readouterr().out
     assert "kept                                   5 clips 5.0 s           2 clips 2.0 s" in said
     assert "motion>=0.005                          0 clips 0.0 s           3 clips 3.0 s" in said
-    assert "motion_global_mean >= alone would keep 80% at" in said
+    assert "motion_global_mean>=X alone would keep 80% of clips with X=" in said
     assert {path: path.stat().st_mtime_ns for path in copied.rglob("*")} == before
 
 
@@ -223,7 +225,10 @@ def test_a_group_of_which_nothing_is_left_is_mentioned(
     assert "of the duplicates" not in capsys.readouterr().out
     (tmp_path / "none.txt").write_text("ce2f3d69-8b98-57fe-98fe-70d008e354f3", encoding="utf-8")
     assert refiltered(copied, drop=(str(tmp_path / "none.txt"),), dry_run=True) == 0
-    assert "1 ids on the lists, but none of them is in the dataset" in capsys.readouterr().out
+    assert (
+        "the --drop lists contain 1 id, but no such clip is in the dataset"
+        in capsys.readouterr().out
+    )
 
 
 def test_the_command_that_is_printed_can_be_started_anywhere() -> None:
@@ -296,9 +301,9 @@ def test_videos_that_cannot_be_done_are_left_as_they_are(
     assert "a.mp4: its documents contradict each other" in said
     assert f"b.mp4: {b['clips'][0]}.mp4 is missing" in said
     assert "d.mp4: it was made with other options" in said
-    assert "4 found = 1 refiltered + 0 unchanged + 3 not touched + 0 failed" in said
+    assert "4 found = 1 refiltered + 0 unchanged + 3 left for curate + 0 failed" in said
     assert differences(tree(copied), before) == ["processed_videos/short.mp4.json"]
-    assert f"not touched{'4 clips':>41}{'4 clips':>24}" in said
+    assert f"not judged{'4 clips':>42}{'4 clips':>24}" in said
     (copied / "processed_videos/short.mp4.json").unlink()
     assert refiltered(copied, keep=("motion>8",)) == 1
 

@@ -71,7 +71,7 @@ def test_clips_of_a_film_that_failed_in_part_are_judged_anew(
     assert ".finecut/open/a.mp4.json" in before
     capsys.readouterr()
     assert refiltered(output, **RULES) == 0
-    assert "3 found = 3 refiltered + 0 unchanged + 0 not touched" in capsys.readouterr().out
+    assert "3 found = 3 refiltered + 0 unchanged + 0 left for curate" in capsys.readouterr().out
     curated_in_part(films, fresh, lost, **RULES)
     assert differences(tree(output), tree(fresh)) == []
     assert differences(tree(output), before) != []
@@ -186,7 +186,7 @@ def test_vectors_are_not_removed_without_permission(
         refiltered(vectors, yes=False, **RULES)
     assert everything(vectors) == before
     assert staged(vectors) == []
-    assert "lost with the clips that are now rejected: 3 vectors" in capsys.readouterr().out
+    assert "lost with newly rejected clips: 3 vectors" in capsys.readouterr().out
     assert refiltered(vectors, yes=False, dry_run=True, **RULES) == 0
     # Where nothing of that is lost nobody is asked.
     assert refiltered(vectors, yes=False, keep=("motion>=0",)) == 0

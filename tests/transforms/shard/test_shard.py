@@ -592,7 +592,10 @@ def test_a_list_that_matches_nothing_is_mentioned(
     (tmp_path / "drop.txt").write_text("ce2f3d69-8b98-57fe-98fe-70d008e354f3\n")
     command = ["shard", str(data.root), "--output", str(tmp_path / "output"), "--workers", "1"]
     assert main([*command, "--drop", str(tmp_path / "drop.txt")]) == 0
-    assert "1 ids on the lists, but none of them is in the dataset" in capsys.readouterr().out
+    assert (
+        "the --drop lists contain 1 id, but no such clip is in the dataset"
+        in capsys.readouterr().out
+    )
 
 
 # ── What is wrong with a dataset ─────────────────────────────────────────────────────────────────
@@ -688,7 +691,7 @@ def test_what_cannot_be_is_said_before_anything_is_touched(
     data: Curated, shards: Path, tmp_path: Path
 ) -> None:
     before = tree(shards)
-    with pytest.raises(RunError, match=r"no clip is left .* nothing was changed: 12 listed"):
+    with pytest.raises(RunError, match=r"no clip matches, .* nothing was changed: 12 listed"):
         sharded(data, shards, keep=("aesthetic>99",))
     with pytest.raises(OptionError, match="edges: '5 2' cannot be edges"):
         sharded(data, shards, bin_by=("duration",), duration_edges=("5", "2"))
@@ -723,7 +726,7 @@ def test_what_cannot_be_is_said_before_anything_is_touched(
         ("--output o --need sound", "--need sound is unknown"),
         ("--output o --duration-edges 2", "without --bin-by duration"),
         ("--output o --keep beauty>1", "does not name a score"),
-        ("--output o --shard-mb 0", "--shard-mb 0 is not possible"),
+        ("--output o --shard-mb 0", "--shard-mb 0 is not valid"),
         ("--output o --need caption --caption none", "leave no clip"),
     ],
 )

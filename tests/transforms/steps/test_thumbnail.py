@@ -125,7 +125,7 @@ def test_a_rejected_clip_has_none_and_refiltering_removes_it(
     # Only curation can make one: what would be kept without is left as it is.
     capsys.readouterr()
     performed(RefilterOptions(**usual, drop=("",)).check())
-    assert "would be kept, but has no thumbnail yet" in capsys.readouterr().out
+    assert "would be kept under the new rules, but without thumbnail" in capsys.readouterr().out
     assert [*thumbnails(judged)] == [kept]
 
 

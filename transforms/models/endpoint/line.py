@@ -31,6 +31,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from finecut.io.wording import count_of
 from finecut.transforms.models.endpoint.address import (
     KEYS,
     Address,
@@ -109,7 +110,7 @@ class Line:
                     return self._content(response, body)
                 asked_for = waiting_time(response.headers.get("Retry-After"))
                 why = (
-                    f"it answered {response.status} and said {self.address.quoted(body)!r}. "
+                    f"it answered {response.status}: {self.address.quoted(body)!r}. "
                     "Usually the server is starting, or overloaded; check its log, or use fewer "
                     "workers."
                 )
@@ -117,8 +118,8 @@ class Line:
             if attempt == self._retries or time.monotonic() + wait >= ends:
                 break
             self._pause(wait)
-        times = "once" if attempt == 0 else f"{attempt + 1} times"
-        raise EndpointDown(f"{self.address} was asked {times} and gave no usable answer: {why}")
+        attempts = count_of(attempt + 1, "attempt")
+        raise EndpointDown(f"{self.address} gave no usable response after {attempts}: {why}")
 
     def _attempt(self, request: dict[str, Any], ends: float) -> Reply:
         if (kept := _taken(self._idle)) is not None:
@@ -179,7 +180,7 @@ class Line:
         quote, status = self.address.quoted(body), response.status
         if not 200 <= status < 300:
             why = _refused(status, response.headers.get("Location", ""))
-            raise EndpointRefused(f"{self.address} answered {status}: {why} It said {quote!r}")
+            raise EndpointRefused(f"{self.address} answered {status}: {why} Response: {quote!r}")
         with contextlib.suppress(ValueError, RecursionError):
             if isinstance(content := json.loads(body), dict):
                 return content

@@ -275,8 +275,8 @@ def not_permitted(name: str, where: str, instead: str = "") -> CodeRefused:
     """A model's own code is not run."""
     return CodeRefused(
         f"the model {name!r} comes with its own Python code ({where}), which runs with all your "
-        "rights: it can read, send and delete whatever you can. If you trust its publisher, add "
-        f"--trust-remote-code.{instead}"
+        "permissions: it can read, upload and delete anything you can. If you trust its "
+        f"publisher, add --trust-remote-code.{instead}"
     )
 
 

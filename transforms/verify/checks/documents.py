@@ -16,6 +16,7 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, parsed, usable_json
 from finecut.io.tables.drops import DUPLICATES
 from finecut.io.tables.parquet import PARQUET, from_parquet, tables_in
+from finecut.io.wording import count_of
 from finecut.transforms.find.lists import read_failure
 from finecut.transforms.resume.note import MOST_CHUNKS
 from finecut.transforms.verify.checks.findings import (
@@ -127,7 +128,7 @@ def _wrong_in_chunks(
         for each in chunks
         if each.num_clips is not None and each.video != video.video
     )
-    promised = f"{video.path} says that there are {video.num_chunks} chunks"
+    promised = f"{video.path} promises {count_of(video.num_chunks, 'chunk')}"
     # A video without clips has its first chunk's document too, and needs no other.
     expected = range(max(1, video.num_chunks or 0))
     folder = verifying.below(verifying.layout.processed_clip_chunks())

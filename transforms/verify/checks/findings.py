@@ -30,8 +30,8 @@ TOGETHER: Final = 500
 #: Anything that lies there of this owner belongs to it.
 ANYTHING: Final = "*"
 AGAIN: Final = (
-    "Remove the video's document under processed_videos/ and run the same finecut curate again: "
-    "it replaces what is complete by the same, and adds what is missing."
+    "Remove the video's document under processed_videos/ and run the same finecut curate command "
+    "again: it rewrites the complete files with identical content and adds the missing ones."
 )
 LOST: Final = "files were removed by hand, or a copy is not complete"
 COPY: Final = "Copy the output again, or copy the file from where it was made."
@@ -164,7 +164,7 @@ KINDS: Final[Mapping[KindName, Kind]] = {
     ),
     "failures-broken": Kind(
         "the list was edited, or a copy was cut short",
-        "Run the same finecut curate again: it writes the list anew.",
+        "Run the same finecut curate command again: it rewrites the list.",
     ),
     "run-broken": Kind(
         "the document was edited, or a copy was cut short; sums that do not add up are a bug in "
@@ -180,7 +180,7 @@ KINDS: Final[Mapping[KindName, Kind]] = {
     "shard-differs": Kind("shards of two runs are in one folder, or one was rewritten", SHARD),
     "leads-outside": Kind(
         "somebody put a link there to save space, or to make finecut touch what it points to",
-        "Remove the link, or replace it by what it points to; finecut never follows it.",
+        "Remove the link, or replace it with what it points to; finecut never follows it.",
     ),
     "note-broken": Kind("somebody edited the note, or another program wrote it", SHARD),
     "unfinished": Kind("a run is working on it, or was killed", ASK, wrong=False),

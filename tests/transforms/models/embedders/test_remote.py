@@ -233,7 +233,7 @@ def test_code_is_not_run_without_permission(
     for file in folder.glob("*.py"):
         file.write_text(f"open({str(mark)!r}, 'w').close()\n{file.read_text()}")
     for ask in (lambda: load(folder, False), lambda: require_remote(name, str(folder))):
-        with pytest.raises(CodeRefused, match=r"all your rights.*--trust-remote-code"):
+        with pytest.raises(CodeRefused, match=r"all your permissions.*--trust-remote-code"):
             ask()
     require_remote(name, str(folder), True)
     assert not mark.exists(), "to look whether it can be loaded is not to run it"
