@@ -31,6 +31,7 @@ class House(NamedTuple):
 
     modules: int
     statements: int
+    imports: int
     lengths: list[int]
     long_modules: list[Place]
     wide_functions: list[Place]
@@ -39,14 +40,15 @@ class House(NamedTuple):
 
 def measured(paths: list[Path]) -> House:
     """The numbers of these modules."""
-    house = House(len(paths), 0, [], [], [], [])
-    statements = 0
+    house = House(len(paths), 0, 0, [], [], [], [])
+    statements = imports = 0
     for path in paths:
         text, where = path.read_text(encoding="utf-8"), str(path.relative_to(ROOT))
         tree = ast.parse(text, where)
         if (lines := text.count("\n")) > LONGEST_MODULE:
             house.long_modules.append(Place(lines, where))
         statements += sum(counts_as_statement(node) for node in ast.walk(tree))
+        imports += sum(isinstance(node, ast.Import | ast.ImportFrom) for node in ast.walk(tree))
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 house.lengths.append(1 + (node.end_lineno or node.lineno) - node.lineno)
@@ -55,7 +57,7 @@ def measured(paths: list[Path]) -> House:
                     house.wide_functions.append(Place(count, place))
             elif isinstance(node, ast.Call) and (count := positional(node)) >= MANY_ARGUMENTS:
                 house.wide_calls.append(Place(count, f"{where}:{node.lineno}"))
-    return house._replace(statements=statements)
+    return house._replace(statements=statements, imports=imports)
 
 
 def counts_as_statement(node: ast.AST) -> bool:
@@ -98,7 +100,7 @@ def shown(house: House, most: int) -> str:
     """The numbers, with the first few places of each kind."""
     lengths = sorted(house.lengths)
     lines = [
-        f"{house.modules} modules, {house.statements} statements",
+        f"{house.modules} modules, {house.statements} statements, {house.imports} of them imports",
         f"functions: median {statistics.median(lengths):.0f} lines, "
         f"p90 {lengths[len(lengths) * 9 // 10]}, longest {lengths[-1]}",
     ]

@@ -6,6 +6,7 @@ nothing else lists it.
 
 import importlib
 import pkgutil
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -27,7 +28,18 @@ def _found() -> Iterator[type[Step[Any]]]:
             is_step = isinstance(value, type) and issubclass(value, Step)
             # What a module only imports lies in another one.
             if is_step and value.name and value.__module__ == module.name:
+                check_name(value.name)
                 yield value
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that no option could begin with: its switch would never be found."""
+    if not name.isidentifier():
+        better = re.sub(r"\W+", "_", name).strip("_0123456789") or "my_step"
+        raise TypeError(
+            f"a step cannot be called {name!r}, because its options begin with its name: give a "
+            f"Python name, such as {better!r}; flags have - in place of _"
+        )
 
 
 #: In the order in which they see clips.

@@ -24,8 +24,10 @@ from finecut.pipeline.cli.command import parser_of
 from finecut.pipeline.cli.flags import parse_options
 from finecut.pipeline.commands.base import all_commands
 from finecut.pipeline.options import Options
+from finecut.transforms.registry import SCORING
 
 README, CONTRIBUTING = ROOT / "README.md", ROOT / "CONTRIBUTING.md"
+SCORES_PAGE = ROOT / "docs" / "scores.md"
 DOCS = ROOT / "docs"
 PAGES = [README, *sorted(DOCS.rglob("*.md"))]
 #: Pages that are for people who change finecut.
@@ -112,7 +114,17 @@ def test_each_room_has_its_line() -> None:
     text = CONTRIBUTING.read_text(encoding="utf-8")
     for init in (init for room in ROOMS[1:4] for init in (ROOT / room).rglob("__init__.py")):
         room = init.parent
-        assert f"`{name_of(room)}/`" in text or f"`{room.name}/`" in text, name_of(room)
+        has_line = f"`{name_of(room)}/`" in text or f"`{room.name}/`" in text
+        assert has_line, f"{name_of(room)}/ has no line in CONTRIBUTING's rooms"
+
+
+def test_each_score_has_its_row() -> None:
+    text = SCORES_PAGE.read_text(encoding="utf-8")
+    for step in SCORING:
+        assert f"`{step.flag()}`" in text, f"{step.name} has no row in docs/scores.md"
+        for score in step.scores:
+            named = f"`{score.name}`" in text
+            assert named, f"the score {score.name} has no row in docs/scores.md"
 
 
 def test_the_first_pages_are_short() -> None:

@@ -111,7 +111,7 @@ def wait_for_a_file_in(folder: Path, process: subprocess.Popen[str]) -> None:
 @pytest.mark.parametrize(
     "more",
     [
-        pytest.param("{}", id="children"),
+        pytest.param("{}", id="children", marks=pytest.mark.slow),
         pytest.param("dict(no_isolation=True)", id="in_process", marks=pytest.mark.slow),
     ],
 )

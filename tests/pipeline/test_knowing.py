@@ -124,6 +124,7 @@ def test_rejected_clips_have_no_vectors(films: Path, tmp_path: Path) -> None:
     assert not any("embd" in name for name in tree(tmp_path))
 
 
+@pytest.mark.slow
 def test_vectors_of_clips_that_a_later_run_rejects_are_gone(films: Path, tmp_path: Path) -> None:
     run(options_for(films, tmp_path))
     before = vectors_of(tmp_path, LITE)

@@ -162,6 +162,7 @@ def test_one_worker_writes_what_two_write(dataset: Dataset, films: Films, tmp_pa
     assert tree(tmp_path / "one") == tree(dataset.output)
 
 
+@pytest.mark.slow
 def test_a_runner_that_repeats_every_bundle_writes_the_same(
     dataset: Dataset, films: Films, tmp_path: Path
 ) -> None:

@@ -261,6 +261,7 @@ FILTERED = """
     """
 
 
+@pytest.mark.slow
 def test_a_video_all_of_whose_clips_were_filtered_out_is_closed(tmp_path: Path) -> None:
     """Its documents say so, nothing of it is left of an earlier run, and it is skipped then."""
     folder, output = tmp_path / "films", tmp_path / "output"

@@ -73,8 +73,8 @@ class Report(DatasetCommand[ReportOptions, Made]):
     def troubles(self, result: Made) -> Iterator[str]:
         if result.unreadable:
             yield (
-                f"finecut: {result.unreadable} clip documents are missing or broken, so the "
-                "report leaves them out: finecut verify lists them"
+                f"finecut: {count_of(result.unreadable, 'missing or broken clip document')}, left "
+                "out of the report: finecut verify lists everything that is wrong"
             )
         yield from (f"finecut: left out: {wrong}" for wrong in result.bad[:SHOWN_BAD])
         if len(result.bad) > SHOWN_BAD:

@@ -367,7 +367,7 @@ def test_what_is_missing_or_broken_is_counted_and_left_out(
     (run / "summary.json").write_text(json.dumps({"options": {"keep": ["nonsense"], "no": 1}}))
     assert main(["report", str(copy)]) == 0
     out, err = capsys.readouterr()
-    assert "4 clip documents are missing or broken" in err
+    assert "4 missing or broken clip documents, left out" in err
     assert "12 clips" in out
     facts = facts_of(copy / "report" / "index.html")
     assert (facts["count"], facts["unreadable"], facts["groups"]) == (12, 4, 0)

@@ -24,6 +24,7 @@ from finecut.transforms.registry import (
     SCORING,
     SHORT,
     STEPS,
+    check_name,
 )
 from finecut.transforms.step_base import Step, StepOnClips, StepOnTexts
 from finecut.transforms.steps.thumbnail import THUMBNAILS
@@ -233,3 +234,9 @@ def test_a_step_is_added_by_its_module_alone(tmp_path: Path) -> None:
         env={**os.environ},
     )
     assert done.stdout.split("\n")[-2:] == ["all of it", ""], done.stderr
+
+
+@pytest.mark.parametrize("name", ["sharp-edges", "2fast", "a b"])
+def test_a_name_that_no_option_could_begin_with_is_refused(name: str) -> None:
+    with pytest.raises(TypeError, match="Python name"):
+        check_name(name)
