@@ -128,7 +128,7 @@ def _wrong_in_chunks(
         for each in chunks
         if each.num_clips is not None and each.video != video.video
     )
-    promised = f"{video.path} promises {count_of(video.num_chunks, 'chunk')}"
+    promised = f"{video.path} promises {count_of(video.num_chunks or 0, 'chunk')}"
     # A video without clips has its first chunk's document too, and needs no other.
     expected = range(max(1, video.num_chunks or 0))
     folder = verifying.below(verifying.layout.processed_clip_chunks())
