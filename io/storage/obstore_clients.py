@@ -105,6 +105,14 @@ def client(place: Place, patient: bool = False) -> Any:
     return _client(os.getpid(), place, patient, _environment())
 
 
+def sign_in(place: Place) -> None:
+    """Find out who we are, as far as that can be said without the store."""
+    if place.is_s3:
+        _who_at_s3(profile())
+    else:
+        _azure(place)
+
+
 def _environment() -> tuple[tuple[str, str], ...]:
     spoken = ("AWS_", "AZURE_", "HOME", "IDENTITY_")
     return tuple(sorted(one for one in os.environ.items() if one[0].startswith(spoken)))
