@@ -21,10 +21,10 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import TracebackType
-from typing import Final
+from typing import Final, NoReturn
 from urllib.parse import urlsplit
 
 Headers = list[tuple[str, str]]
@@ -74,7 +74,8 @@ class Request:
     method: str
     target: str
     headers: Headers
-    body: bytes
+    #: Not yet there when it is decided what becomes of the request.
+    body: bytes = b""
 
     @property
     def path(self) -> str:
@@ -92,12 +93,12 @@ class Answer:
 
 @dataclass
 class Passed:
-    """A request that came by, what became of it, and the bytes of the bodies of both."""
+    """A request that came by, what became of it, and the bytes of its body and of the answer's."""
 
     method: str
     target: str
     fault: Fault
-    asked: int
+    asked: int = 0
     status: int = 0
     answered: int = 0
 
@@ -227,23 +228,28 @@ class _Client(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         self._proxy = self.server.proxy
         with suppress(_Gone, ConnectionError, TimeoutError, http.client.HTTPException):
-            while (request := self._asked()) is not None:
+            while (request := self._head()) is not None:
                 self._pass(request)
 
-    def _asked(self) -> Request | None:
+    def _head(self) -> Request | None:
         line = self.rfile.readline().decode("latin-1").split()
         if len(line) != 3:
             return None
-        headers = [*http.client.parse_headers(self.rfile).items()]
-        said = {name.lower(): value.lower() for name, value in headers}
+        return Request(line[0], line[1], [*http.client.parse_headers(self.rfile).items()])
+
+    def _whole(self, request: Request, share: float = 1) -> Request:
+        """A request with its body, or with the beginning of one that says how long it is."""
+        said = {name.lower(): value.lower() for name, value in request.headers}
         if said.get("expect") == "100-continue":
             self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         chunked = "chunked" in said.get("transfer-encoding", "")
-        body = self._chunks() if chunked else self._read(int(said.get("content-length", 0)))
-        kept = [(name, value) for name, value in headers if name.lower() not in {*HOPS, "expect"}]
+        length = int(int(said.get("content-length", 0)) * share)
+        body = self._chunks() if chunked else self._read(length)
+        dropped = {*HOPS, "expect"}
+        kept = [one for one in request.headers if one[0].lower() not in dropped]
         if chunked:
             kept.append(("Content-Length", str(len(body))))
-        return Request(line[0], line[1], kept, body)
+        return replace(request, headers=kept, body=body)
 
     def _read(self, length: int) -> bytes:
         data = self.rfile.read(length)
@@ -263,20 +269,23 @@ class _Client(socketserver.StreamRequestHandler):
     def _pass(self, request: Request) -> None:
         fault = self._proxy.plan(request)
         # Before it is done: whoever counts once a client has its answer counts this, too.
-        passed = Passed(request.method, request.target, fault, len(request.body))
+        passed = Passed(request.method, request.target, fault)
         self._proxy.passed.append(passed)
-        if fault in (Fault.BEFORE, Fault.WITHIN):
-            if fault is Fault.WITHIN:
-                self._half(request)
+        if fault is Fault.BEFORE:
             self._reset()
-        elif fault in (Fault.BUSY, Fault.TOO_MANY):
+        request = self._whole(request, 1 / 2 if fault is Fault.WITHIN else 1)
+        passed.asked = len(request.body)
+        if fault is Fault.WITHIN:
+            self._half(request)
+            self._reset()
+        if fault in (Fault.BUSY, Fault.TOO_MANY):
             self._say(request, Answer(int(fault), [("Retry-After", "1")], SLOW_DOWN), fault)
-        else:
-            if fault is Fault.TWICE:
-                self._ask(request)
-            answer = self._proxy.answered(request, self._ask(request))
-            passed.status, passed.answered = answer.status, len(answer.body)
-            self._say(request, answer, fault)
+            return
+        if fault is Fault.TWICE:
+            self._ask(request)
+        answer = self._proxy.answered(request, self._ask(request))
+        passed.status, passed.answered = answer.status, len(answer.body)
+        self._say(request, answer, fault)
 
     def _connection(self) -> http.client.HTTPConnection:
         url = urlsplit(self._proxy.server)
@@ -301,19 +310,19 @@ class _Client(socketserver.StreamRequestHandler):
             server.close()
 
     def _half(self, request: Request) -> None:
-        """Less than what the head promises; where it promises nothing, less than the head."""
+        """Less than its head promises; where that promises nothing, less than the head."""
         server = self._connection()
         try:
             if request.body:
                 self._begin(server, request)
-                server.send(request.body[: len(request.body) // 2])
+                server.send(request.body)
             else:
                 server.connect()
                 server.send(f"{request.method} {request.target} HTTP/1.1\r\nHo".encode())
         finally:
             server.close()
 
-    def _reset(self) -> None:
+    def _reset(self) -> NoReturn:
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         raise _Gone
 

@@ -123,7 +123,7 @@ def test_an_answer_is_short_twice_or_late(proxy: FaultyProxy, told: Told) -> Non
 
 
 def test_a_seed_makes_the_same_trouble_every_time() -> None:
-    request = Request("GET", "/", [], b"")
+    request = Request("GET", "/", [])
     rows = [[plan(request) for _ in range(1000)] for plan in (seeded(3, 0.2), seeded(3, 0.2))]
     assert rows[0] == rows[1]
     assert {*rows[0]} == {Fault.NONE, *ALL}
