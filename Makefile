@@ -115,6 +115,10 @@ VECTORS ?=
 bench-dedup: $(STAMP) ## Measure what finecut dedup finds and costs (five minutes)
 	$(BIN)/python benchmarks/duplicates.py $(if $(VECTORS),--vectors $(VECTORS))
 
+.PHONY: bench-stores
+bench-stores: $(STAMP) ## Measure what operations on stores cost, by library (three minutes)
+	PYTHONPATH=tests/support $(BIN)/python benchmarks/stores.py $(if $(QUICK),--quick)
+
 .PHONY: house
 house: $(STAMP) ## Print the house in numbers
 	$(BIN)/python benchmarks/house.py

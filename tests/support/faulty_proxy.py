@@ -138,8 +138,8 @@ class FaultyProxy:
 
     server: str
     plan: Plan = no_trouble
-    #: Changes the headers of what is handed on to the server.
-    retold: Callable[[Headers], Headers] = list
+    #: Changes what is handed on to the server.
+    retold: Callable[[Request], Request] = lambda request: request
     #: Changes what the server said.
     answered: Callable[[Request, Answer], Answer] = lambda request, answer: answer
     passed: list[Passed] = field(default_factory=list)
@@ -275,6 +275,7 @@ class _Client(socketserver.StreamRequestHandler):
             self._reset()
         request = self._whole(request, 1 / 2 if fault is Fault.WITHIN else 1)
         passed.asked = len(request.body)
+        request = self._proxy.retold(request)
         if fault is Fault.WITHIN:
             self._half(request)
             self._reset()
@@ -293,7 +294,7 @@ class _Client(socketserver.StreamRequestHandler):
 
     def _begin(self, server: http.client.HTTPConnection, request: Request) -> None:
         server.putrequest(request.method, request.target, True, True)  # Host is the client's
-        for name, value in self._proxy.retold(request.headers):
+        for name, value in request.headers:
             server.putheader(name, value)
         server.endheaders()
 
