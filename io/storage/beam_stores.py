@@ -1,8 +1,8 @@
-"""Object stores that Beam knows: Amazon's, Azure's, Hadoop's."""
+"""Stores that Beam knows and nobody else here: Hadoop's."""
 
 import glob
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -68,6 +68,10 @@ class BeamStore:
         if FileSystems.exists(uri):
             # Beam takes names for patterns here: one with brackets would be another object's.
             _batched(lambda: FileSystems.delete([glob.escape(uri)]))
+
+    def delete_all(self, uris: Sequence[str]) -> None:
+        for uri in uris:
+            self.delete(uri)
 
 
 def _found(uri: str, size: int, written: float) -> Found:

@@ -21,7 +21,7 @@ from typing import BinaryIO, TypeVar, cast
 
 from finecut.io.storage.fence import is_within, leads_outside, refuse_outside
 from finecut.io.storage.retry import DEADLINE_SECONDS, retried
-from finecut.io.storage.stores import Found, Page, RangedFile, store_for
+from finecut.io.storage.stores import MANY, Found, Page, RangedFile, store_for
 
 T = TypeVar("T")
 
@@ -182,9 +182,12 @@ def written_below(folder: str) -> Iterator[tuple[str, float]]:
 
 
 def delete(objects: list[str]) -> None:
-    """Remove objects of a store."""
-    for uri in objects:
-        patiently(uri, partial(store_for(uri).delete, uri))
+    """Remove objects of a store, many in one request."""
+    for _, of_one in itertools.groupby(sorted(objects, key=store_of), store_of):
+        uris = list(of_one)
+        for start in range(0, len(uris), MANY):
+            some = uris[start : start + MANY]
+            patiently(some[0], partial(store_for(some[0]).delete_all, some))
 
 
 def matching(pattern: str) -> list[str]:

@@ -7,10 +7,9 @@ looked at. Documents are written whole, and of two writers the last one wins.
 """
 
 import contextlib
-import mimetypes
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -36,6 +35,7 @@ from google.auth.exceptions import (
 from google.cloud import storage
 from requests.adapters import HTTPAdapter
 
+from finecut.io.storage.names import glob_of, kind_of, translated
 from finecut.io.storage.stores import GOOGLE, Found, Opened, Page
 
 #: Where Google's library looks for a stand-in of its store.
@@ -56,6 +56,10 @@ SERVICES: Final = (
     "CLOUD_RUN_JOB",
     "CLOUD_RUN_WORKER_POOL",
 )
+LOG_IN: Final = (
+    "run gcloud auth application-default login, or set GOOGLE_APPLICATION_CREDENTIALS to the "
+    "path of a key"
+)
 #: What Google's machines call themselves.
 MACHINE: Final = Path("/sys/class/dmi/id/product_name")
 
@@ -71,12 +75,8 @@ class GoogleStore:
             return None if blob is None else _found(blob)
 
     def matching(self, pattern: str, most: int | None, after: str | None) -> Page:
-        name = _parts(pattern)[1]
-        plain = re.match(r"(?:[^*?\[]|\[[*?\[]\])*", name)
-        fixed, rest = (plain[0], name[plain.end() :]) if plain else ("", name)
-        # All names begin with this, without the brackets that make signs plain.
-        prefix = re.sub(r"\[([*?\[])\]", r"\1", fixed)
-        page = _page(pattern, prefix, after, "" if "/" in rest or "**" in rest else "/")
+        glob = glob_of(_parts(pattern)[1])
+        page = _page(pattern, glob.prefix, after, "" if glob.deep else "/")
         named = re.compile(translated(pattern))
         return page._replace(objects=[one for one in page.objects if named.fullmatch(one.uri)])
 
@@ -97,7 +97,7 @@ class GoogleStore:
     def create(self, uri: str, data: bytes) -> None:
         with _plainly(uri):
             _blob(uri).upload_from_string(
-                data, content_type=_kind(uri), timeout=SILENCE, retry=None
+                data, content_type=kind_of(uri), timeout=SILENCE, retry=None
             )
 
     def replace(self, uri: str, data: bytes, seen: Found | None) -> bool:
@@ -106,7 +106,7 @@ class GoogleStore:
             if data:
                 _blob(uri).upload_from_string(
                     data,
-                    content_type=_kind(uri),
+                    content_type=kind_of(uri),
                     if_generation_match=only,
                     timeout=SILENCE,
                     retry=None,
@@ -120,7 +120,7 @@ class GoogleStore:
     def upload(self, uri: str, file: Path) -> None:
         with _plainly(uri), _whole_or_again(uri):
             _blob(uri).upload_from_filename(
-                str(file), content_type=_kind(uri), timeout=SILENCE, retry=None
+                str(file), content_type=kind_of(uri), timeout=SILENCE, retry=None
             )
 
     def move(self, staged: str, final: str) -> None:
@@ -135,6 +135,32 @@ class GoogleStore:
     def delete(self, uri: str) -> None:
         with _plainly(uri), contextlib.suppress(NotFound):
             _blob(uri).delete(timeout=SILENCE, retry=None)
+
+    def delete_all(self, uris: Sequence[str]) -> None:
+        for uri in uris:
+            self.delete(uri)
+
+    def sign_in(self, uri: str) -> None:
+        """Have credentials, or know that there are none."""
+        with _plainly(uri):
+            _client()
+
+    def unreachable(self, bucket: str, why: str, signed_in: bool) -> str:
+        """What to say of a bucket that gave no answer."""
+        if not signed_in:
+            host = os.environ.get("GCE_METADATA_HOST")
+            named = f"GCE_METADATA_HOST={host}" if host else "the metadata server"
+            return (
+                f"{bucket} was not accessed, because there are no credentials: Google's "
+                f"library looks for them at {named} ({why}). Usually this machine is not in "
+                f"Google's cloud, or has no service account: {LOG_IN}; NO_GCE_CHECK=true ends "
+                "the search"
+            )
+        return (
+            f"{bucket} cannot be reached ({why}). Usually this machine has no network, or a "
+            "proxy or firewall blocks storage.googleapis.com: fix that. If the bucket is not "
+            f"public, also {LOG_IN}"
+        )
 
     def _copy(self, source: storage.Blob, final: str) -> None:
         for _ in range(LOOKS):
@@ -153,7 +179,7 @@ class GoogleStore:
     def _rewrite(self, source: storage.Blob, final: str, generation: int) -> None:
         token = None
         target = _blob(final)
-        target.content_type = _kind(final)
+        target.content_type = kind_of(final)
         while True:  # large objects are copied in parts, and appear with the last
             token, _, _ = target.rewrite(
                 source,
@@ -206,26 +232,6 @@ def _page(uri: str, prefix: str, after: str | None, delimiter: str) -> Page:
         )
 
 
-def translated(pattern: str) -> str:
-    """A glob as a regular expression.
-
-    >>> bool(re.fullmatch(translated("gs://b/f/**/[ab]*.mp4"), "gs://b/f/a.mp4"))
-    True
-    """
-    parts = re.split(r"(\*\*/|\*\*|\*|\?|\[!?[^\]]+\])", pattern)
-    return "(?s)" + "".join(_translated(part) for part in parts)
-
-
-def _translated(part: str) -> str:
-    signs = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    if part in signs:
-        return signs[part]
-    if part.startswith("[") and part.endswith("]"):
-        inner = part[1:-1].replace("\\", "\\\\").replace("[", "\\[")
-        return f"[^{inner[1:]}]" if inner.startswith("!") else f"[{inner}]"
-    return re.escape(part)
-
-
 @contextmanager
 def _whole_or_again(uri: str) -> Iterator[None]:
     """What a store has only a part of, it has none of: the next attempt sends all of it."""
@@ -244,12 +250,6 @@ def _client_of(_process: int, _stand_in: str | None) -> storage.Client:
     client._http.mount("https://", HTTPAdapter(pool_maxsize=CONNECTIONS))
     client._http.mount("http://", HTTPAdapter(pool_maxsize=CONNECTIONS))
     return client
-
-
-def sign_in(uri: str) -> None:
-    """Have credentials, or know that there are none."""
-    with _plainly(uri):
-        _client()
 
 
 def _client() -> storage.Client:
@@ -340,13 +340,6 @@ def _generation(found: Found) -> int:
     return int(found.version.split()[1])
 
 
-def _kind(uri: str) -> str:
-    """So that a browser shows clips and previews out of the bucket."""
-    if uri.endswith(".webp"):  # Python knows it from 3.13 on
-        return "image/webp"
-    return mimetypes.guess_type(uri)[0] or "application/octet-stream"
-
-
 @contextmanager
 def _plainly(uri: str) -> Iterator[None]:
     """What is not there or not allowed, in the words that a disk has for it."""
@@ -377,7 +370,6 @@ def _refusal() -> str:
             "as Storage Object User on the bucket"
         )
     return (
-        "Google Cloud Storage denied access, and there are no credentials on this machine: run "
-        "gcloud auth application-default login, or set GOOGLE_APPLICATION_CREDENTIALS to the "
-        "path of a key"
+        "Google Cloud Storage denied access, and there are no credentials on this machine: "
+        f"{LOG_IN}"
     )

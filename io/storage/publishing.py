@@ -194,10 +194,10 @@ class Shelf:
         return size_of(final) if num_bytes is None else num_bytes
 
     def remove(self, *paths: str) -> None:
-        """Remove files; one that is gone is removed."""
+        """Remove files, in any order; one that is gone is removed."""
+        delete([path for path in paths if is_remote(path)])
         for path in paths:
             if is_remote(path):
-                delete([path])
                 continue
             self.check(path)
             patiently(path, partial(Path(path).unlink, missing_ok=True))

@@ -9,15 +9,14 @@ Stores have libraries, and each has errors of its own. They are recognized by wh
 status, usually) and not by their types, so that nothing has to be imported for them.
 
 A store that is away for a moment is waited for, for minutes: the work of hours is worth it. One
-that nobody here has ever heard is another matter. Usually there is no network, or Google's library
-looks for credentials on a server that only Google's machines have; whoever typed the command should
-know that within seconds.
+that nobody here has ever heard is another matter. Usually there is no network, an address is wrong,
+or a library looks for credentials on a server that only a cloud's machines have; whoever typed the
+command should know that within seconds.
 """
 
 import errno
 import http.client
 import logging
-import os
 import random
 import threading
 import time
@@ -26,7 +25,13 @@ from contextlib import AbstractContextManager
 from typing import Final, NoReturn, TypeVar
 
 from finecut.io.errors import NOT_DONE, UserError
-from finecut.io.storage.stores import GOOGLE, ShortRead, UnknownStore, store_for
+from finecut.io.storage.stores import (
+    Greeted,
+    ShortRead,
+    UnknownStore,
+    is_greeted,
+    store_for,
+)
 
 T = TypeVar("T")
 
@@ -75,10 +80,6 @@ AS_ERRNO = {401: errno.EACCES, 403: errno.EACCES, 404: errno.ENOENT}
 PATIENCE: Final = 5.0
 #: Seconds in which what failed at once is tried again.
 AGAIN: Final = 2.0
-LOG_IN: Final = (
-    "run gcloud auth application-default login, or set GOOGLE_APPLICATION_CREDENTIALS to the "
-    "path of a key"
-)
 
 
 def retried(
@@ -184,24 +185,25 @@ def greet(uris: Iterable[str], seconds: float = PATIENCE) -> None:
 
     A refusal is an answer: what is wrong comes up when a file is asked for.
     """
-    for bucket in sorted({"/".join(uri.split("/")[:3]) for uri in uris if uri.startswith(GOOGLE)}):
+    for bucket in sorted({"/".join(uri.split("/")[:3]) for uri in uris if is_greeted(uri)}):
         try:
-            store_for(bucket)
+            store = store_for(bucket)
         except UnknownStore:
             continue  # reported in its place, with the option that names it
-        greeting = _Greeting(bucket)
-        greeting.start()
-        greeting.join(seconds)
-        if greeting.is_alive() or greeting.trouble is not None:
-            raise StoreAway(greeting.message(seconds))
+        if isinstance(store, Greeted):
+            greeting = _Greeting(bucket, store)
+            greeting.start()
+            greeting.join(seconds)
+            if greeting.is_alive() or greeting.trouble is not None:
+                raise StoreAway(greeting.message(seconds))
 
 
 class _Greeting(threading.Thread):
     """One question to one bucket. A thread can be left alone with what takes too long."""
 
-    def __init__(self, bucket: str) -> None:
+    def __init__(self, bucket: str, store: Greeted) -> None:
         super().__init__(name="finecut-greeting", daemon=True)
-        self.bucket = bucket
+        self.bucket, self.store = bucket, store
         self.trouble: OSError | None = None
         self._has_credentials = False
 
@@ -215,28 +217,13 @@ class _Greeting(threading.Thread):
                 self.trouble = error
 
     def _ask(self) -> None:
-        from finecut.io.storage import gcs
-
-        gcs.sign_in(self.bucket)
+        self.store.sign_in(self.bucket)
         self._has_credentials = True
-        gcs.GoogleStore().inside(self.bucket, None)
+        self.store.inside(self.bucket, None)
 
     def message(self, seconds: float) -> str:
         why = f"no answer within {seconds:g} s" if self.trouble is None else _short(self.trouble)
-        if not self._has_credentials:
-            host = os.environ.get("GCE_METADATA_HOST")
-            named = f"GCE_METADATA_HOST={host}" if host else "the metadata server"
-            return (
-                f"{self.bucket} was not accessed, because there are no credentials: Google's "
-                f"library looks for them at {named} ({why}). Usually this machine is not in "
-                f"Google's cloud, or has no service account: {LOG_IN}; NO_GCE_CHECK=true ends "
-                "the search"
-            )
-        return (
-            f"{self.bucket} cannot be reached ({why}). Usually this machine has no network, or a "
-            "proxy or firewall blocks storage.googleapis.com: fix that. If the bucket is not "
-            f"public, also {LOG_IN}"
-        )
+        return self.store.unreachable(self.bucket, why, self._has_credentials)
 
 
 def _short(trouble: OSError) -> str:

@@ -12,14 +12,21 @@ as much each time. The last few places stay in memory.
 
 import io
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 from finecut.io.process.child import beat
 
 GOOGLE: Final = "gs://"
+S3: Final = "s3://"
+#: Azure's, as its own tools, Hadoop's and Beam's spell them.
+AZURE: Final = ("az://", "abfs://", "abfss://")
+#: The extra that brings the library of a store, by how its paths begin.
+EXTRAS: Final = {GOOGLE: "gcp", S3: "s3", **dict.fromkeys(AZURE, "azure")}
+#: So many objects are listed or removed in one request.
+MANY: Final = 1_000
 #: Bytes fetched at a place nobody has read yet, and the most that are fetched at once.
 FIRST_LOOK, LONGEST_LOOK = 64 << 10, 4 << 20
 #: So many places are kept in mind: pictures, sound and the index, of two readers.
@@ -99,6 +106,23 @@ class Store(Protocol):
     def delete(self, uri: str) -> None:
         """Remove an object; one that is gone is removed."""
 
+    def delete_all(self, uris: Sequence[str]) -> None:
+        """Remove objects of one bucket, :data:`MANY` at most and in any order."""
+
+
+@runtime_checkable
+class Greeted(Protocol):
+    """A store that is asked before the work whether it is there (:func:`retry.greet`)."""
+
+    def sign_in(self, uri: str) -> None:
+        """Have credentials, or know that there are none."""
+
+    def inside(self, folder: str, after: str | None) -> Page:
+        """The question that is asked."""
+
+    def unreachable(self, bucket: str, why: str, signed_in: bool) -> str:
+        """What to say of a bucket that gave no answer."""
+
 
 class UnknownStore(OSError):
     """A path on a store that cannot be spoken to from here; the message says what is missing."""
@@ -107,29 +131,50 @@ class UnknownStore(OSError):
 def store_for(uri: str) -> Store:
     """The store in which this lies."""
     try:
-        # Only now: reading clips from a disk, to train on them, needs neither.
+        # Only now: reading clips from a disk, to train on them, needs none.
         if uri.startswith(GOOGLE):
             from finecut.io.storage.gcs import GoogleStore
 
             return GoogleStore()
+        if is_obstores(uri):
+            from finecut.io.storage.object_stores import ObjectStore
+
+            return ObjectStore()
         from finecut.io.storage.beam_stores import BeamStore
 
         return BeamStore.knowing(uri)
     except ImportError as error:
+        extra = EXTRAS.get(f"{uri.partition('://')[0]}://", "gcp")
         raise UnknownStore(
-            f"{uri} is on a store whose library is not installed ({error}): for Google's, run "
-            "pip install 'finecut[gcp]'"
+            f"{uri} is on a store whose library is not installed ({error}): run "
+            f"pip install 'finecut[{extra}]'"
         ) from error
     except ValueError as error:
+        known = ", ".join(f"{beginning}…" for beginning in EXTRAS)
         raise UnknownStore(
-            f"{uri} is on an unknown kind of store: give a folder on this machine, or gs://…"
+            f"{uri} is on an unknown kind of store: give a folder on this machine, or one of "
+            f"{known}, hdfs://…"
         ) from error
+
+
+def is_obstores(uri: str) -> bool:
+    """Whether obstore speaks to the store in which this lies."""
+    return uri.startswith((S3, *AZURE))
+
+
+def is_greeted(uri: str) -> bool:
+    """Whether this lies in a store over a network, which may not answer."""
+    return uri.startswith(tuple(EXTRAS))
 
 
 def modules_behind(uris: Iterable[str]) -> tuple[str, ...]:
     """What opening these imports that is heavy: better once, and not in every child process."""
-    beams = any("://" in uri and not uri.startswith(GOOGLE) for uri in uris)
-    return ("finecut.io.storage.beam_stores",) if beams else ()
+    remote = [uri for uri in uris if "://" in uri and not uri.startswith(GOOGLE)]
+    ours = [uri for uri in remote if is_obstores(uri)]
+    modules = ["finecut.io.storage.object_stores"] if ours else []
+    if len(ours) < len(remote):
+        modules.append("finecut.io.storage.beam_stores")
+    return tuple(modules)
 
 
 class ShortRead(OSError):

@@ -247,7 +247,9 @@ def remove_folder(own: Shelf, folder: str, first: str) -> None:
     """
     if not shelf.exists(folder) or shelf.is_symlink(folder):
         return
-    own.remove(*sorted(shelf.files_below(folder), key=lambda path: f"/{first}/" not in path))
+    files = list(shelf.files_below(folder))
+    own.remove(*(path for path in files if f"/{first}/" in path))
+    own.remove(*(path for path in files if f"/{first}/" not in path))
 
 
 def _in_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -26,7 +26,7 @@ from contextlib import nullcontext
 from typing import Any, Final, TypeVar
 
 from finecut.io.errors import WRONG_COMMAND, UserError
-from finecut.io.storage.stores import GOOGLE
+from finecut.io.storage.stores import is_greeted
 from finecut.pipeline.cli.flags import Parser, add_flags, parse_options
 from finecut.pipeline.cli.outlets import Outlet, outlets, shown, unwritten
 from finecut.pipeline.cli.own_process import (
@@ -104,8 +104,8 @@ def execute(
 def _make_ready(command: Command[Any, Any], alone: bool) -> None:
     """Find out what can be found out before the work, and import what does it."""
     options = command.options
-    if remote := [uri for uri in command.uris() if uri.startswith(GOOGLE)]:
-        from finecut.io.storage.retry import greet  # Google's library takes a second
+    if remote := [uri for uri in command.uris() if is_greeted(uri)]:
+        from finecut.io.storage.retry import greet  # the stores' libraries take a second
 
         greet(remote)
     command.begin()

@@ -35,6 +35,8 @@ KEEPERS = {
     "apache_beam.io.filesystem": ("finecut.io.storage.beam_stores",),
     "apache_beam.io.filesystems": ("finecut.io.storage.beam_stores",),
     "google": ("finecut.io.storage.gcs",),
+    "botocore": ("finecut.io.storage.aws_profiles",),
+    "obstore": ("finecut.io.storage.obstore_here",),
     "lance": ("finecut.io.tables.shards",),
     # Reading back for training, in the environment of who trains: see its docstring.
     "tensorflow": ("finecut.io.dataset.for_tensorflow",),

@@ -28,7 +28,7 @@ from places import ROOT
 
 ROOMS = ("front", "pipeline", "transforms", "io")
 CONSTRAINTS = {  # file -> the extras it pins
-    "gcp.txt": ("gcp", "models", "train", "lance", "yaml", "dev"),
+    "gcp.txt": ("gcp", "s3", "azure", "models", "train", "lance", "yaml", "dev"),
     "tensorflow.txt": ("tensorflow", "dev"),
 }
 LEFT_BEHIND = shutil.ignore_patterns("__pycache__", "*.py[cod]", ".*", "*.egg-info")
@@ -145,7 +145,8 @@ def test_the_wheel_says_what_it_is(built: Built) -> None:
     assert metadata["Name"] == "finecut"
     assert metadata["Requires-Python"] == ">=3.11"
     assert metadata["License-Expression"] == "Apache-2.0" or metadata["License"] == "Apache-2.0"
-    extras = ["gcp", "tensorflow", "models", "screen", "train", "lance", "yaml", "dev"]
+    extras = ["gcp", "s3", "azure", "tensorflow", "models", "screen"]
+    extras += ["train", "lance", "yaml", "dev"]
     assert metadata.get_all("Provides-Extra") == extras
     assert "finecut = finecut.pipeline.cli.command:main" in built.wheel_text("entry_points.txt")
     assert any(name.endswith("/LICENSE") for name in built.in_wheel())

@@ -102,3 +102,12 @@ def breaks_over_records() -> Iterator[Video]:
 def video_called(name: str) -> Video:
     source = dataclasses.replace(SOURCE, name=name)
     return Video(source, 1, 0, 2, 2, 0.1 + 0.2, 9, 1.5, "h264", "yuv420p", None, 7, -3)
+
+
+def read_from_store(uri: str) -> Iterator[bytes]:
+    """An object, and whether obstore's library had to be loaded once more for it."""
+    from finecut.io.storage import files
+    from finecut.io.storage.obstore_here import FILE, library
+
+    yield files.read(uri)
+    yield b"as installed" if library()._obstore.__file__ == FILE else b"once more"

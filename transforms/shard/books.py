@@ -248,7 +248,8 @@ def _members(books: Books) -> str:
 
 def withdraw(sharding: Sharding) -> None:
     folder, own = sharding.folder, sharding.shelf
-    own.remove(folder.index, folder.metadata, folder.summary, folder.failures)
+    own.remove(folder.index)  # what promises the others goes first
+    own.remove(folder.metadata, folder.summary, folder.failures)
     _remove_lance(sharding)
 
 

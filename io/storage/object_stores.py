@@ -1,0 +1,383 @@
+"""S3, Azure and all that speak like them, through obstore.
+
+Nothing here tries again by itself, so that no two ladders of attempts stand on each other, but
+where one attempt takes many requests: the parts of a large upload, the pages of a folder.
+
+An object is read and replaced by its ETag: what is opened is that version or nothing, and what is
+published replaces the version that was seen. Uploads appear whole, and leave no parts if they fail.
+A copy cannot name what it replaces, so of two that publish the same name the last one wins.
+"""
+
+import contextlib
+import errno
+import os
+import re
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+
+from finecut.io.storage.names import glob_of, kind_of, translated
+from finecut.io.storage.obstore_clients import Place, client, place_of
+from finecut.io.storage.obstore_errors import (
+    SAY_WHO,
+    is_condition,
+    plainly,
+    root_of,
+    said_by,
+)
+from finecut.io.storage.obstore_here import library
+from finecut.io.storage.stores import MANY, Found, Opened, Page
+
+#: Bytes of a part; more of very large files, of which there may be 10,000 parts.
+PART, MOST_PARTS = 8 << 20, 9_000
+#: Parts of a file that are on their way at the same time.
+AT_ONCE: Final = 4
+#: What is larger cannot be copied in one request.
+COPIED: Final = 5 << 30
+#: Listings that wait for being continued.
+WAITING: Final = 64
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+#: What servers say who do not know how to remove many objects at once.
+ONE_BY_ONE: Final = frozenset({400, 405, 411, 501})
+
+
+class UnusableName(OSError):
+    """A name that obstore cannot ask for; the message says what is wrong with it."""
+
+
+class ObjectStore:
+    """``s3://bucket/object``, ``az://container/object``."""
+
+    def look(self, uri: str) -> Found | None:
+        place, name = _parted(uri)
+        if not name:
+            return None  # a bucket is no object
+        try:
+            with plainly(uri):
+                return _found(place, library().head(client(place), name))
+        except FileNotFoundError:
+            return None
+        except PermissionError:
+            # To this request nobody says why; to one for the object itself they do.
+            with plainly(uri):
+                library().get(client(place), name, options={"range": (0, 1)})
+            raise
+
+    def matching(self, pattern: str, most: int | None, after: str | None) -> Page:
+        place, name = _parted(pattern, is_pattern=True)
+        glob, named = glob_of(name), re.compile(translated(pattern))
+        folder = glob.prefix.rpartition("/")[0]
+        if glob.deep or most is not None:
+            page = _listed(place, folder, after)
+        else:
+            page = self.inside(f"{place.root}/{folder}", after)
+        return Page([one for one in page.objects if named.fullmatch(one.uri)], [], page.after)
+
+    def inside(self, folder: str, after: str | None) -> Page:
+        place, name = _parted(folder.rstrip("/"))
+        with plainly(folder), _only_usable_names(folder):
+            said = library().list_with_delimiter(client(place, patient=True), name or None)
+        # Some tools write an empty object of such a name where people make a folder.
+        objects = [_found(place, one) for one in said["objects"] if one["path"] != name]
+        return Page(objects, [f"{place.root}/{path}" for path in said["common_prefixes"]])
+
+    def read(self, uri: str) -> bytes:
+        place, name = _object(uri)
+        with plainly(uri):
+            return bytes(library().get(client(place), name).bytes())
+
+    def open(self, uri: str) -> Opened:
+        found = self.look(uri)
+        if found is None:
+            raise FileNotFoundError(errno.ENOENT, "No such object", uri)
+        return _Version(found)
+
+    def create(self, uri: str, data: bytes) -> None:
+        _put(uri, data, None)
+
+    def replace(self, uri: str, data: bytes, seen: Found | None) -> bool:
+        if not data:
+            return seen is None or self._remove(uri, seen)
+        mode = "create" if seen is None else {"e_tag": _e_tag(seen)}
+        try:
+            _put(uri, data, mode)
+        except _Overtaken:
+            return False
+        return True
+
+    def _remove(self, uri: str, seen: Found) -> bool:
+        """Only what is replaced between these two requests is not noticed."""
+        there = self.look(uri)
+        if there is not None and there.version != seen.version:
+            return False
+        self.delete(uri)
+        return True
+
+    def upload(self, uri: str, file: Path) -> None:
+        place, name = _object(uri)
+        part = max(PART, -(-file.stat().st_size // MOST_PARTS))
+        with plainly(uri):
+            library().put(
+                client(place, patient=True),
+                name,
+                file,
+                attributes=_attributes(uri),
+                chunk_size=part,
+                max_concurrency=AT_ONCE,
+            )
+
+    def move(self, staged: str, final: str) -> None:
+        """The copy appears whole. Done again after an answer was lost, it is the same copy."""
+        (place, old), (there, new) = _object(staged), _object(final)
+        if place != there:
+            raise ValueError(f"{staged} cannot be moved to another bucket: {final}")
+        try:
+            with plainly(staged):
+                library().copy(client(place), old, new)
+        except OSError as error:
+            found = self.look(staged) if _is_refusal(error) else None
+            if found is None or found.size <= COPIED:
+                raise
+            self._copy_through_here(found, final)
+        self.delete(staged)
+
+    def _copy_through_here(self, found: Found, final: str) -> None:
+        place, name = _object(final)
+        opened, part = _Version(found), max(PART, -(-found.size // MOST_PARTS))
+        # Another thread: this one may not wait for obstore while obstore waits for it.
+        with ThreadPoolExecutor(1) as reading, plainly(final):
+            library().put(
+                client(place, patient=True),
+                name,
+                (
+                    reading.submit(opened.fetch, at, min(part, found.size - at)).result()
+                    for at in range(0, found.size, part)
+                ),
+                attributes=_attributes(final),
+                chunk_size=part,
+                max_concurrency=1,
+            )
+
+    def delete(self, uri: str) -> None:
+        self.delete_all([uri])
+
+    def delete_all(self, uris: Sequence[str]) -> None:
+        place, names = _object(uris[0])[0], [_object(uri)[1] for uri in uris]
+        with contextlib.suppress(FileNotFoundError), plainly(uris[0]):
+            try:
+                library().delete(client(place), names if len(names) > 1 else names[0])
+                return
+            except library().exceptions.BaseError as error:
+                if len(names) == 1 or said_by(error).status not in ONE_BY_ONE:
+                    raise
+            except FileNotFoundError:
+                pass  # one was gone, and what came after it may be there still
+        for uri in uris if len(names) > 1 else ():
+            self.delete(uri)
+
+    def sign_in(self, uri: str) -> None:
+        """Have credentials, or know that there are none."""
+        client(place_of(root_of(uri)))
+
+    def unreachable(self, bucket: str, why: str, signed_in: bool) -> str:
+        """What to say of a bucket that gave no answer."""
+        place = place_of(root_of(bucket))
+        if not signed_in:
+            return (
+                f"{bucket} was not accessed, because there are no credentials ({why}): "
+                f"{SAY_WHO[place.is_s3]}"
+            )
+        variable = "AWS_ENDPOINT_URL" if place.is_s3 else "AZURE_STORAGE_ENDPOINT"
+        where = dict(client(place).config).get("endpoint")
+        at, why = f" at {where}" if where else "", why.removeprefix(f"{bucket}: ")
+        return (
+            f"{bucket} cannot be reached{at} ({why}). Usually this machine has no network, a "
+            f"proxy or firewall blocks the store, or {variable} is wrong: fix that. If the bucket "
+            f"is not public, also {SAY_WHO[place.is_s3]}"
+        )
+
+
+class _Overtaken(Exception):
+    """Somebody else was faster."""
+
+
+def _put(uri: str, data: bytes, mode: object) -> None:
+    place, name = _object(uri)
+    with plainly(uri):
+        try:
+            library().put(
+                client(place),
+                name,
+                data,
+                attributes=_attributes(uri),
+                mode=mode or "overwrite",
+                use_multipart=False,
+            )
+        except library().exceptions.BaseError as error:
+            if mode and is_condition(error):
+                raise _Overtaken from error
+            if mode and said_by(error).status in (400, 501):
+                raise OSError(
+                    f"{uri}: this store cannot write an object only if nobody else changed it. "
+                    "finecut needs that for lists that several runs write to; S3, Azure, R2, "
+                    "Ceph, MinIO and SeaweedFS can. Update the store, or use another"
+                ) from error
+            raise
+
+
+class _Version:
+    """One version of an object: what replaced it is another one."""
+
+    def __init__(self, found: Found) -> None:
+        self._found, self.size = found, found.size
+        self._e_tag = _e_tag(found)
+
+    def fetch(self, start: int, length: int) -> bytes:
+        uri = self._found.uri
+        place, name = _object(uri)
+        if not length:
+            return b""
+        options = {"range": (start, start + length), "if_match": self._e_tag or None}
+        with plainly(uri):
+            try:
+                answer = library().get(client(place), name, options=options)
+                # Some servers do not look at what is asked for.
+                if self._e_tag and answer.meta["e_tag"] != self._e_tag:
+                    raise _replaced(uri)
+                return bytes(answer.bytes())
+            except library().exceptions.PreconditionError as error:
+                raise _replaced(uri) from error
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def _replaced(uri: str) -> OSError:
+    return OSError(
+        f"{uri} was replaced by another version while it was read. Usually somebody is still "
+        "uploading it: wait until they have finished, and run the same command again"
+    )
+
+
+# ── names ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _parted(uri: str, is_pattern: bool = False) -> tuple[Place, str]:
+    root = root_of(uri)
+    name = uri[len(root) + 1 :]
+    trouble = "" if is_pattern else _trouble_with(name)
+    if trouble:
+        raise UnusableName(
+            f"{uri!r} cannot be used: on this kind of store, names must be without {trouble}. "
+            "Rename the object, or copy it to another name"
+        )
+    return place_of(root), name
+
+
+def _object(uri: str) -> tuple[Place, str]:
+    place, name = _parted(uri)
+    if not name:
+        raise IsADirectoryError(errno.EISDIR, "This is a bucket, not an object", uri)
+    return place, name
+
+
+def _trouble_with(name: str) -> str:
+    """What obstore would refuse, or take for the name of another object."""
+    parts = name.split("/") if name else []
+    if "" in parts:
+        return "empty parts (two slashes in a row, or one at an end)"
+    if {".", ".."} & {*parts}:
+        return "parts that are a dot or two"
+    if _CONTROL.search(name):
+        return "control characters"
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return "bytes that are not UTF-8"
+    return ""
+
+
+def _attributes(uri: str) -> Mapping[str, str]:
+    return {"Content-Type": kind_of(uri)}
+
+
+def _is_refusal(error: OSError) -> bool:
+    return not isinstance(error, FileNotFoundError | PermissionError | ConnectionError)
+
+
+# ── versions ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def _found(place: Place, said: Mapping[str, Any]) -> Found:
+    e_tag, kept = said["e_tag"] or "", said.get("version")
+    version = f"{said['size']} {e_tag}" + (f" {kept}" if kept and kept != "null" else "")
+    uri = f"{place.root}/{said['path']}"
+    return Found(uri, int(said["size"]), version, said["last_modified"].timestamp())
+
+
+def _e_tag(found: Found) -> str:
+    return found.version.split(" ")[1]
+
+
+# ── listings ─────────────────────────────────────────────────────────────────────────────────────
+
+
+class _Waiting:
+    """Listings that were begun: going on with one is cheaper than asking for what follows a name,
+    which not all stores can tell without counting from the beginning.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.streams: dict[tuple[object, ...], Iterator[Sequence[Mapping[str, Any]]]] = {}
+
+    def pop(self, key: tuple[object, ...]) -> Iterator[Sequence[Mapping[str, Any]]] | None:
+        with self.lock:
+            return self.streams.pop(key, None)
+
+    def keep(self, key: tuple[object, ...], stream: Iterator[Sequence[Mapping[str, Any]]]) -> None:
+        with self.lock:
+            self.streams[key] = stream
+            while len(self.streams) > WAITING:
+                del self.streams[next(iter(self.streams))]
+
+
+_WAITING: Final = _Waiting()
+
+
+def _listed(place: Place, folder: str, after: str | None) -> Page:
+    """A part of everything below a folder."""
+    here = client(place)
+    uri = f"{place.root}/{folder}"
+    with plainly(uri), _only_usable_names(uri):
+        stream = _WAITING.pop((os.getpid(), id(here), folder, after)) or iter(
+            library().list(here, folder or None, offset=after, chunk_size=MANY)
+        )
+        said = next(stream, [])
+    last = said[-1]["path"] if len(said) == MANY else None
+    if last is not None:
+        _WAITING.keep((os.getpid(), id(here), folder, last), stream)
+    objects = [_found(place, one) for one in said if one["size"] or _is_object(place, one)]
+    return Page(objects, [], last)
+
+
+def _is_object(place: Place, said: Mapping[str, Any]) -> bool:
+    """Whether something empty is no sign of a folder (``name/``), from whose name obstore takes the
+    slash.
+    """
+    return ObjectStore().look(f"{place.root}/{said['path']}") is not None
+
+
+@contextlib.contextmanager
+def _only_usable_names(uri: str) -> Iterator[None]:
+    """One name that obstore refuses spoils the whole listing."""
+    try:
+        yield
+    except ValueError as error:
+        raise UnusableName(
+            f"{uri} cannot be listed, because there is an object in it whose name obstore does not "
+            f"accept ({' '.join(str(error).split())[:300]}). Rename or remove it, or name another "
+            "folder"
+        ) from error
