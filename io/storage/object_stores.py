@@ -239,12 +239,12 @@ class _Version:
         place, name = _object(uri)
         if not length:
             return b""
-        options = {"range": (start, start + length), "if_match": self._e_tag or None}
+        options = {"range": (start, start + length), "if_match": self._e_tag}
         with plainly(uri):
             try:
                 answer = library().get(client(place), name, options=options)
                 # Some servers do not look at what is asked for.
-                if self._e_tag and answer.meta["e_tag"] != self._e_tag:
+                if _plain(answer.meta["e_tag"]) != _plain(self._e_tag):
                     raise _replaced(uri)
                 return bytes(answer.bytes())
             except library().exceptions.PreconditionError as error:
@@ -267,13 +267,17 @@ def _replaced(uri: str) -> OSError:
 def _parted(uri: str, is_pattern: bool = False) -> tuple[Place, str]:
     root = root_of(uri)
     name = uri[len(root) + 1 :]
-    trouble = "" if is_pattern else _trouble_with(name)
-    if trouble:
+    if not is_pattern:
+        _check(name, uri)
+    return place_of(root), name
+
+
+def _check(name: str, uri: str) -> None:
+    if trouble := _trouble_with(name):
         raise UnusableName(
             f"{uri!r} cannot be used: on this kind of store, names must be without {trouble}. "
             "Rename the object, or copy it to another name"
         )
-    return place_of(root), name
 
 
 def _object(uri: str) -> tuple[Place, str]:
@@ -304,21 +308,29 @@ def _attributes(uri: str) -> Mapping[str, str]:
 
 
 def _is_refusal(error: OSError) -> bool:
-    return not isinstance(error, FileNotFoundError | PermissionError | ConnectionError)
+    passing = ConnectionError | TimeoutError
+    return not isinstance(error, FileNotFoundError | PermissionError | passing)
 
 
 # ── versions ─────────────────────────────────────────────────────────────────────────────────────
 
 
 def _found(place: Place, said: Mapping[str, Any]) -> Found:
-    e_tag, kept = said["e_tag"] or "", said.get("version")
-    version = f"{said['size']} {e_tag}" + (f" {kept}" if kept and kept != "null" else "")
+    tag, kept = _plain(said["e_tag"]), said.get("version")
+    version = f"{said['size']} {tag}" + (f" {kept}" if kept and kept != "null" else "")
     uri = f"{place.root}/{said['path']}"
     return Found(uri, int(said["size"]), version, said["last_modified"].timestamp())
 
 
-def _e_tag(found: Found) -> str:
-    return found.version.split(" ")[1]
+def _plain(e_tag: str | None) -> str:
+    """As it stands in documents: without quotes."""
+    return (e_tag or "").replace('"', "")
+
+
+def _e_tag(found: Found) -> str | None:
+    """As requests name it; nothing if the store has none."""
+    _, weak, tag = found.version.split(" ")[1].rpartition("W/")
+    return f'{weak}"{tag}"' if tag else None
 
 
 # ── listings ─────────────────────────────────────────────────────────────────────────────────────
@@ -349,13 +361,13 @@ _WAITING: Final = _Waiting()
 
 def _listed(place: Place, folder: str, after: str | None) -> Page:
     """A part of everything below a folder."""
-    here = client(place)
-    uri = f"{place.root}/{folder}"
+    here, uri = client(place), f"{place.root}/{folder}"
+    _check(folder, uri)
     with plainly(uri), _only_usable_names(uri):
         stream = _WAITING.pop((os.getpid(), id(here), folder, after)) or iter(
             library().list(here, folder or None, offset=after, chunk_size=MANY)
         )
-        said = next(stream, [])
+        said: Sequence[Mapping[str, Any]] = next(stream, [])
     last = said[-1]["path"] if len(said) == MANY else None
     if last is not None:
         _WAITING.keep((os.getpid(), id(here), folder, last), stream)

@@ -25,6 +25,10 @@ _CODE: Final = re.compile(r"<Code>(\w+)</Code>|\(code: (\w+)\)")
 _MESSAGE: Final = re.compile(r"<Message>([^<]+)</Message>")
 _KIND: Final = re.compile(r"HttpError \{\s*kind: (\w+)")
 _REASON: Final = re.compile(r'(?:message|error): "([^"]+)"')
+#: Not the store was asked, but who gives out credentials; some of their addresses are not shown.
+_CREDENTIALS: Final = re.compile(
+    r"/latest/(?:api|meta-data)/|token request|\w+ REDACTED in|oauth2/"
+)
 #: What follows is the same again, for programmers.
 _DEBUG: Final = "\n\nDebug source"
 
@@ -101,6 +105,8 @@ def _not_there(uri: str) -> FileNotFoundError:
 
 
 def _raise(said: Said, uri: str, error: BaseException) -> NoReturn:
+    if _CREDENTIALS.search(str(error).partition(_DEBUG)[0]):
+        _raise_without_credentials(said, uri, error)
     if said.code in CLOCK:
         raise PermissionError(
             errno.EACCES,
@@ -122,10 +128,28 @@ def _raise(said: Said, uri: str, error: BaseException) -> NoReturn:
     _raise_unanswered(said, uri, error)
 
 
+def _raise_without_credentials(said: Said, uri: str, error: BaseException) -> NoReturn:
+    why = f"{said.status or ''} {said.code or said.reason}".strip()
+    if said.status in PASSING or (said.kind and not _is_misspelled(said)):
+        raise ConnectionError(f"who gives out credentials is away ({why}): {uri}") from error
+    is_s3 = place_of(root_of(uri)).is_s3
+    variable = "AWS_SKIP_SIGNATURE" if is_s3 else "AZURE_SKIP_SIGNATURE"
+    raise PermissionError(
+        errno.EACCES,
+        f"this machine's role or identity gave no credentials ({why}). Usually it has none: give "
+        f"it one, or {SAY_WHO[is_s3]}; for a public bucket, set {variable}=true",
+        uri,
+    ) from error
+
+
+def _is_misspelled(said: Said) -> bool:
+    return "Name or service not known" in said.reason or "nodename nor" in said.reason
+
+
 def _raise_unanswered(said: Said, uri: str, error: BaseException) -> NoReturn:
     if said.kind == "Timeout":
         raise TimeoutError(f"the store did not answer in time: {uri}") from error
-    if "Name or service not known" in said.reason or "nodename nor" in said.reason:
+    if _is_misspelled(said):
         raise OSError(
             f"{uri}: there is no server of that name ({said.reason}): look at "
             f"{_endpoint_variable(uri)}"

@@ -89,7 +89,7 @@ def execute(
     # From here on, and not only when the work begins: importing Beam takes seconds.
     with stopping():
         try:
-            options, rest = parse_options(parser, words, kind.Options, kind.whole)
+            options, rest = parse_options(parser, kind.typed(words), kind.Options, kind.whole)
             command = kind(options, rest, progress=not options.quiet)
             _make_ready(command, alone)
             code = perform(command)

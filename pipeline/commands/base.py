@@ -179,6 +179,11 @@ class Command(Generic[O, R]):
     #: Whether words are all that it makes. It ends with 1 where they cannot be written.
     answers: ClassVar[bool] = False
 
+    @classmethod
+    def typed(cls, words: Sequence[str]) -> Sequence[str]:
+        """What was typed behind its name, as the parser understands it."""
+        return words
+
     @property
     def lean(self) -> bool:
         """Whether Beam may be imported without what only clusters and custom steps use."""

@@ -127,8 +127,8 @@ def test_dependencies_come_before_the_code() -> None:
         [place] = [n for n, line in enumerate(order) if text in line]
         return place
 
-    assert at("COPY constraints") < at('"torch==') < at("[gcp,models,screen]")
-    assert at("[gcp,models,screen]") < at("pip check") < at("constraints/weights.txt")
+    assert at("COPY constraints") < at('"torch==') < at("[gcp,s3,azure,models,screen]")
+    assert at("[gcp,s3,azure,models,screen]") < at("pip check") < at("constraints/weights.txt")
     code = [at(f"COPY {room} ") for room in ("pipeline", "transforms", "io")]
     assert at("constraints/weights.txt") < min(code) <= max(code) < at("--force-reinstall ./source")
     assert at("--force-reinstall ./source") < at("finecut doctor")

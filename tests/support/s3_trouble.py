@@ -10,6 +10,13 @@ from types import TracebackType
 from typing import Self
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Clients are killed, too."""
+
+
 class Trouble:
     """``spoiled`` says what becomes of a request, by its method and path.
 
@@ -39,7 +46,7 @@ class Trouble:
                 if kind[:1].isdigit():
                     status, _, code = kind.partition(" ")
                     said = f"<Error><Code>{code or 'Spoiled'}</Code></Error>".encode()
-                    self.say(int(status), {}, said)
+                    self.say(int(status), {"ETag": '"spoiled"'}, said)
                     return
                 there = http.client.HTTPConnection(host)
                 headers = {k: v for k, v in self.headers.items() if k.lower() != "connection"}
@@ -75,8 +82,7 @@ class Trouble:
             def log_message(self, format: str, *args: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self.address = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.02,), daemon=True

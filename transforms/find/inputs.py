@@ -180,8 +180,8 @@ def _resolved(spec: str, without: Sequence[str]) -> _Found:
         if not shelf.is_remote(path):
             raise
         raise InputError(
-            f"input {spec!r} cannot be read: {error.strerror or error}. Run `gcloud storage ls` "
-            "to see what is there and whether you may read it."
+            f"input {spec!r} cannot be read: {error.strerror or error}. Look with the "
+            "store's own tool what is there and whether you may read it."
         ) from error
 
 

@@ -176,14 +176,21 @@ class Doctor(VideoCommand[bool]):
     page = Page(
         "Test whether this machine can do what the options of curate ask for: codecs, models, "
         "output.",
-        "Takes the options of curate, but needs no input. The exit code is 1 if something "
-        "does not work.",
-        examples=(("before a long run", "finecut doctor --output dataset --generate-captions"),),
-        usage="[options of curate]",
+        "Takes the options of curate, but needs no input. A place in front of them is the "
+        "output. The exit code is 1 if something does not work.",
+        examples=(
+            ("before a long run", "finecut doctor --output dataset --generate-captions"),
+            ("what a store can do, and whether you may", "finecut doctor s3://bucket/dataset"),
+        ),
+        usage="[PLACE] [options of curate]",
     )
     does = "finecut.pipeline.commands.curate.doctor:doctor"
     stores = ("cuts", "drop", "model_dir")
     whole = False
+
+    @classmethod
+    def typed(cls, words: Sequence[str]) -> Sequence[str]:
+        return ["--output", *words] if words and not words[0].startswith("-") else words
 
     def say(self, text: str) -> None:
         """What was found is what was asked for: also with ``--quiet``."""

@@ -1,11 +1,13 @@
 """``finecut doctor``: whether this machine can do what the options ask, found out by doing it.
 
     finecut doctor --embedding-algorithm cosmos-embed1-224p --model-dir gs://models --output gs://out
+    finecut doctor s3://bucket/dataset
 
 A film is painted, decoded and cut with the encoder that was chosen; every model that the options
-name is loaded and asked about the clip; a file is written to the output and removed. What does not
-work is reported with what helps, and the exit code is 1. Neither an input nor a GPU is needed, so
-this can be a step of building an image; run where the GPU is, it shows what the models take of it.
+name is loaded and asked about the clip; a file is written to the output and removed, and in a store
+everything else is tried that finecut does there. What does not work is reported with what helps,
+and the exit code is 1. Neither an input nor a GPU is needed, so this can be a step of building an
+image; run where the GPU is, it shows what the models take of it.
 """
 
 import platform
@@ -28,6 +30,7 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.retry import greet
 from finecut.io.storage.staging import temporary_folder
+from finecut.io.storage.trial import trials
 from finecut.pipeline.choices.cutting import SOFTWARE
 from finecut.pipeline.commands.curate import Doctor
 from finecut.pipeline.commands.curate.describe import needs
@@ -55,6 +58,7 @@ PACKAGES = (
     "transformers",
     "vllm",
     "google-cloud-storage",
+    "obstore",
 )
 #: What films come in, and the encoder, container and pixels of a sample of it.
 KINDS = {
@@ -252,6 +256,9 @@ def _output(options: Options, plans: Iterable[Plan]) -> Iterator[Finding]:
         return
     output = shelf.absolute(options.output)
     yield _tried("write", partial(_written, output), f"{output} can be written to")
+    if shelf.is_remote(output):
+        staging = Layout(output).staging_of("doctor")
+        yield from (_tried(what, attempt) for what, attempt in trials(staging))
     for embed in filter(None, (steps.works.get(Embed.name) for steps in plans)):
         yield _tried(
             "existing vectors",

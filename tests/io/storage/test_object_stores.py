@@ -359,6 +359,22 @@ def test_a_profile_has_keys_and_an_address(
         STORE.read(f"{s3}/x")
 
 
+def test_a_machine_without_a_role_is_told_of(
+    s3: str, trouble: Trouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What asks the machine for credentials is not the bucket that is missing."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", trouble.address)
+    trouble.spoiled = lambda method, path: "404"
+    with pytest.raises(PermissionError, match="role or identity gave no credentials"):
+        STORE.read(f"{s3}/x")
+    trouble.spoiled = lambda method, path: "503"
+    with pytest.raises(ConnectionError, match="who gives out credentials is away"):
+        STORE.read(f"{s3}/x")
+
+
 def test_a_missing_bucket_is_missing(s3: str) -> None:
     for ask in (STORE.read, lambda uri: STORE.inside(uri, None), STORE.open):
         with pytest.raises(FileNotFoundError):

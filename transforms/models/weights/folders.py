@@ -130,7 +130,8 @@ def locate(
         raise WeightsMissing(
             f"there is no folder {name!r} from which to load a model, and it is not an id of the "
             "hub either, because those contain exactly one slash. Give the folder that contains "
-            f"its {WEIGHTS}, a gs:// folder, or an id such as openai/clip-vit-large-patch14."
+            f"its {WEIGHTS}, a folder in a bucket (gs://…, s3://…), or an id such as "
+            "openai/clip-vit-large-patch14."
         )
     unpinned = wish.revision is None
     if unpinned and pinned:
@@ -222,7 +223,8 @@ def from_hub(model_dir: str | None, wish: Wish, only: Sequence[str] = ()) -> Pat
             f"of that name, and the cache {cache} does not contain all of them), and they could "
             f"not be downloaded from the hub: {forbidden or first_line(error)}. Usually the "
             f"workers have no internet access. On a machine with internet access, run {typed} and "
-            "give --model-dir models, or copy that folder to a bucket and give --model-dir gs://…"
+            "give --model-dir models, or copy that folder to a bucket and give its address "
+            "(--model-dir gs://…, s3://…)"
         ) from error
 
 
@@ -277,8 +279,8 @@ def fetch(
     if not files:
         raise WeightsMissing(
             f"there is no file below {uri}, where a model should be. Usually the name of the "
-            "folder is mistyped, or the upload went elsewhere: list the folder with `gcloud "
-            f"storage ls {root}`."
+            "folder is mistyped, or the upload went elsewhere: list what is "
+            f"in {root} with the store's own tool."
         )
     with _FETCHING:
         versions = ((name, shelf.version_of(path)) for path, name in files.items())

@@ -145,7 +145,7 @@ def named(name: str) -> tuple[str, str | None]:
 def _check_says_something(name: str) -> None:
     """Refuse names that would mean the current folder without anybody meaning it."""
     instead = (
-        "Give the folder that contains the model's weights, a gs:// folder, or an id such as "
+        "Give the folder that contains the model's weights, a folder in a bucket, or an id such as "
         "openai/clip-vit-large-patch14."
     )
     if not name.strip():
