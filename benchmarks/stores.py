@@ -12,8 +12,10 @@ client's alone, with all its threads. Each measurement has a process of its own.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -40,6 +42,8 @@ CLIENTS: Final = {
     "obstore-gs": "gs:// obstore",
     "obstore-s3": "s3:// obstore",
 }
+#: What goes through the proxy, because fake-gcs-server does not understand it as it is.
+WRITING: Final = ("put", "fill", "write", "delete")
 FAULTS: Final = (Fault.BUSY, Fault.TOO_MANY, Fault.BEFORE, Fault.WITHIN, Fault.LOST, Fault.CUT)
 
 
@@ -286,7 +290,7 @@ class Way:
     proxy: FaultyProxy
 
     def took(self, task: str, times: int, file: Path, manner: str = "") -> Took:
-        writing = task in ("put", "fill", "write") and self.kind != "obstore-s3"
+        writing = task in WRITING and self.kind != "obstore-s3"
         through = writing or task.startswith("try")
         address = self.proxy.address if through else self.direct
         return measured(f"{self.kind}{manner}", address, self.bucket, task, times, file)
@@ -312,12 +316,25 @@ def ways() -> Iterator[list[Way]]:
 
 
 def _translated(request: Request, address: str) -> Request:
-    """Writing by the XML interface, which this server knows only from signed addresses."""
+    """What this server would not understand: writing by the XML interface, which it knows only from
+    signed addresses, and batches, whose parts it wants to have names.
+    """
     host = ("Host", urlsplit(address).netloc)
     kept = [host, *(one for one in request.headers if one[0].lower() != "host")]
     xml = request.method == "PUT" and not request.path.startswith("/upload/")
     target = f"{request.target}?X-Goog-Algorithm=none" if xml else request.target
-    return replace(request, headers=kept, target=target)
+    body = request.body
+    if request.path == "/batch/storage/v1":
+        body = _named_parts(body)
+        kept = [one for one in kept if one[0].lower() != "content-length"]
+        kept.append(("Content-Length", str(len(body))))
+    return replace(request, headers=kept, target=target, body=body)
+
+
+def _named_parts(body: bytes) -> bytes:
+    numbers = itertools.count()
+    kind = re.compile(rb"(?i)content-type: application/http\r?\n")
+    return kind.sub(lambda found: found[0] + b"Content-ID: <%d>\r\n" % next(numbers), body)
 
 
 def _with_etag(request: Request, answer: Answer) -> Answer:

@@ -387,9 +387,10 @@ def _only_usable_names(uri: str) -> Iterator[None]:
     """One name that obstore refuses spoils the whole listing."""
     try:
         yield
-    except ValueError as error:
+    except (ValueError, library().exceptions.BaseError) as error:
+        if not isinstance(error, ValueError) and "invalid path" not in said_by(error).text:
+            raise
         raise UnusableName(
             f"{uri} cannot be listed, because there is an object in it whose name obstore does not "
-            f"accept ({' '.join(str(error).split())[:300]}). Rename or remove it, or name another "
-            "folder"
+            f"accept ({said_by(error).text}). Rename or remove it, or name another folder"
         ) from error

@@ -14,9 +14,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from finecut.io.errors import UserError
 from finecut.io.storage.aws_profiles import Profile, profile
 from finecut.io.storage.obstore_here import library
 
+ADDRESS: Final = re.compile(r"https?://[^/?#\s]+[^?#\s]*")
 BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 CONTAINER: Final = re.compile(r"[a-z0-9$][a-z0-9-]{2,62}")
 ACCOUNT: Final = re.compile(
@@ -77,6 +79,10 @@ AZURES_TAG: Final = (
 )
 
 
+class WrongAddress(UserError, OSError):
+    """Where a store is said to be is no address."""
+
+
 class Place(NamedTuple):
     """A bucket of S3, or a container of Azure's."""
 
@@ -115,6 +121,11 @@ def _client(_process: int, place: Place, patient: bool, _said: tuple[tuple[str, 
     make = library().store.S3Store if place.is_s3 else library().store.AzureStore
     options = _s3(place) if place.is_s3 else _azure(place)
     endpoint = str(options.get("endpoint", ""))
+    if endpoint and not ADDRESS.fullmatch(endpoint):  # which the library dies of
+        raise WrongAddress(
+            f"{place.root}: {endpoint!r} is no address of a server: it has to begin with http:// "
+            f"or https://. Look at {endpoint_variable(place)}"
+        )
     return make(
         place.bucket,
         client_options=_client_options(endpoint.startswith("http://") or _emulates(options)),
@@ -124,6 +135,11 @@ def _client(_process: int, place: Place, patient: bool, _said: tuple[tuple[str, 
         },
         **options,
     )
+
+
+def endpoint_variable(place: Place) -> str:
+    """What says where the store is."""
+    return "AWS_ENDPOINT_URL" if place.is_s3 else "AZURE_STORAGE_ENDPOINT"
 
 
 def _emulates(options: Mapping[str, Any]) -> bool:

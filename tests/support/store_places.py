@@ -6,7 +6,7 @@ import json
 import os
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -52,6 +52,11 @@ def reached(*places: Place) -> Iterator[None]:
         child.kill_all()  # children take the environment over from the process that starts them
         yield
     child.kill_all()
+
+
+def named(kind: str, server: Seaweed) -> AbstractContextManager[Place]:
+    """A new bucket on the kind of store that is called so in paths."""
+    return s3(server) if kind == "s3" else {"az": az, "gs": gs}[kind]()
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from finecut.io.storage import files as shelf
 
 #: What a run tells of itself: when, how long, and where.
 TOLD = ("runs/", "report/")
-VERSION = re.compile(rb'"(source_)?version": ?"[^"]*"')
+VERSION = re.compile(rb'"(source_)?version": ?"(?:[^"\\]|\\.)*"')
 
 
 def tree(found: Iterable[str], output: str, *films: str) -> dict[str, bytes]:

@@ -87,8 +87,7 @@ def local(films: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, by
 @contextmanager
 def place_of(name: str, seaweed_server: Seaweed, films: Path) -> Iterator[Place]:
     """A new bucket with the videos in it."""
-    made = store_places.s3(seaweed_server) if name == "s3" else getattr(store_places, name)()
-    with made as place, reached(place):
+    with store_places.named(name, seaweed_server) as place, reached(place):
         own = Shelf(place.root, f"{place.root}/.staging/test")
         for path in films.rglob("*.m*"):
             own.write(f"{place.root}/in/{path.relative_to(films)}", path.read_bytes())
