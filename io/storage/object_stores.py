@@ -10,6 +10,7 @@ A copy cannot name what it replaces, so of two that publish the same name the la
 
 import contextlib
 import errno
+import logging
 import os
 import re
 import threading
@@ -19,16 +20,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from finecut.io.storage.names import glob_of, kind_of, translated
-from finecut.io.storage.obstore_clients import Place, client, place_of
-from finecut.io.storage.obstore_errors import (
-    SAY_WHO,
-    is_condition,
-    plainly,
-    root_of,
-    said_by,
-)
+from finecut.io.storage.obstore_clients import Place, client, place_of, sign_in
+from finecut.io.storage.obstore_errors import SAY_WHO, is_condition, plainly, said_by
 from finecut.io.storage.obstore_here import library
+from finecut.io.storage.obstore_names import UnusableName, check, named, parted, root_of
 from finecut.io.storage.stores import MANY, Found, Opened, Page
+
+LOG = logging.getLogger("finecut")
 
 #: Bytes of a part; more of very large files, of which there may be 10,000 parts.
 PART, MOST_PARTS = 8 << 20, 9_000
@@ -38,20 +36,22 @@ AT_ONCE: Final = 4
 COPIED: Final = 5 << 30
 #: Listings that wait for being continued.
 WAITING: Final = 64
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+NOT_IMPLEMENTED: Final = 501
+CANNOT_KNOW: Final = (
+    "cannot replace an object only if nobody else has changed it: what two runs add to one list at "
+    "the same moment may be lost, so let one run at a time write there"
+)
+#: Of which that was said.
+_UNCONDITIONAL: Final[set[Place]] = set()
 #: What servers say who do not know how to remove many objects at once.
 ONE_BY_ONE: Final = frozenset({400, 405, 411, 501})
-
-
-class UnusableName(OSError):
-    """A name that obstore cannot ask for; the message says what is wrong with it."""
 
 
 class ObjectStore:
     """``s3://bucket/object``, ``az://container/object``."""
 
     def look(self, uri: str) -> Found | None:
-        place, name = _parted(uri)
+        place, name = parted(uri)
         if not name:
             return None  # a bucket is no object
         try:
@@ -66,17 +66,17 @@ class ObjectStore:
             raise
 
     def matching(self, pattern: str, most: int | None, after: str | None) -> Page:
-        place, name = _parted(pattern, is_pattern=True)
-        glob, named = glob_of(name), re.compile(translated(pattern))
+        place, name = parted(pattern, is_pattern=True)
+        glob, fitting = glob_of(name), re.compile(translated(pattern))
         folder = glob.prefix.rpartition("/")[0]
         if glob.deep or most is not None:
             page = _listed(place, folder, after)
         else:
             page = self.inside(f"{place.root}/{folder}", after)
-        return Page([one for one in page.objects if named.fullmatch(one.uri)], [], page.after)
+        return Page([one for one in page.objects if fitting.fullmatch(one.uri)], [], page.after)
 
     def inside(self, folder: str, after: str | None) -> Page:
-        place, name = _parted(folder.rstrip("/"))
+        place, name = parted(folder.rstrip("/"))
         with plainly(folder), _only_usable_names(folder):
             said = library().list_with_delimiter(client(place, patient=True), name or None)
         # Some tools write an empty object of such a name where people make a folder.
@@ -84,7 +84,7 @@ class ObjectStore:
         return Page(objects, [f"{place.root}/{path}" for path in said["common_prefixes"]])
 
     def read(self, uri: str) -> bytes:
-        place, name = _object(uri)
+        place, name = named(uri)
         with plainly(uri):
             return bytes(library().get(client(place), name).bytes())
 
@@ -116,7 +116,7 @@ class ObjectStore:
         return True
 
     def upload(self, uri: str, file: Path) -> None:
-        place, name = _object(uri)
+        place, name = named(uri)
         part = max(PART, -(-file.stat().st_size // MOST_PARTS))
         with plainly(uri):
             library().put(
@@ -130,7 +130,7 @@ class ObjectStore:
 
     def move(self, staged: str, final: str) -> None:
         """The copy appears whole. Done again after an answer was lost, it is the same copy."""
-        (place, old), (there, new) = _object(staged), _object(final)
+        (place, old), (there, new) = named(staged), named(final)
         if place != there:
             raise ValueError(f"{staged} cannot be moved to another bucket: {final}")
         try:
@@ -144,7 +144,7 @@ class ObjectStore:
         self.delete(staged)
 
     def _copy_through_here(self, found: Found, final: str) -> None:
-        place, name = _object(final)
+        place, name = named(final)
         opened, part = _Version(found), max(PART, -(-found.size // MOST_PARTS))
         # Another thread: this one may not wait for obstore while obstore waits for it.
         with ThreadPoolExecutor(1) as reading, plainly(final):
@@ -164,7 +164,7 @@ class ObjectStore:
         self.delete_all([uri])
 
     def delete_all(self, uris: Sequence[str]) -> None:
-        place, names = _object(uris[0])[0], [_object(uri)[1] for uri in uris]
+        place, names = named(uris[0])[0], [named(uri)[1] for uri in uris]
         with contextlib.suppress(FileNotFoundError), plainly(uris[0]):
             try:
                 library().delete(client(place), names if len(names) > 1 else names[0])
@@ -179,7 +179,7 @@ class ObjectStore:
 
     def sign_in(self, uri: str) -> None:
         """Have credentials, or know that there are none."""
-        client(place_of(root_of(uri)))
+        sign_in(place_of(root_of(uri)))
 
     def unreachable(self, bucket: str, why: str, signed_in: bool) -> str:
         """What to say of a bucket that gave no answer."""
@@ -204,7 +204,7 @@ class _Overtaken(Exception):
 
 
 def _put(uri: str, data: bytes, mode: object) -> None:
-    place, name = _object(uri)
+    place, name = named(uri)
     with plainly(uri):
         try:
             library().put(
@@ -218,13 +218,12 @@ def _put(uri: str, data: bytes, mode: object) -> None:
         except library().exceptions.BaseError as error:
             if mode and is_condition(error):
                 raise _Overtaken from error
-            if mode and said_by(error).status in (400, 501):
-                raise OSError(
-                    f"{uri}: this store cannot write an object only if nobody else changed it. "
-                    "finecut needs that for lists that several runs write to; S3, Azure, R2, "
-                    "Ceph, MinIO and SeaweedFS can. Update the store, or use another"
-                ) from error
-            raise
+            if not (mode and said_by(error).status == NOT_IMPLEMENTED):
+                raise
+            _put(uri, data, None)
+            if place not in _UNCONDITIONAL:
+                _UNCONDITIONAL.add(place)
+                LOG.error("%s %s", place.root, CANNOT_KNOW)
 
 
 class _Version:
@@ -236,7 +235,7 @@ class _Version:
 
     def fetch(self, start: int, length: int) -> bytes:
         uri = self._found.uri
-        place, name = _object(uri)
+        place, name = named(uri)
         if not length:
             return b""
         options = {"range": (start, start + length), "if_match": self._e_tag}
@@ -259,48 +258,6 @@ def _replaced(uri: str) -> OSError:
         f"{uri} was replaced by another version while it was read. Usually somebody is still "
         "uploading it: wait until they have finished, and run the same command again"
     )
-
-
-# ── names ────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _parted(uri: str, is_pattern: bool = False) -> tuple[Place, str]:
-    root = root_of(uri)
-    name = uri[len(root) + 1 :]
-    if not is_pattern:
-        _check(name, uri)
-    return place_of(root), name
-
-
-def _check(name: str, uri: str) -> None:
-    if trouble := _trouble_with(name):
-        raise UnusableName(
-            f"{uri!r} cannot be used: on this kind of store, names must be without {trouble}. "
-            "Rename the object, or copy it to another name"
-        )
-
-
-def _object(uri: str) -> tuple[Place, str]:
-    place, name = _parted(uri)
-    if not name:
-        raise IsADirectoryError(errno.EISDIR, "This is a bucket, not an object", uri)
-    return place, name
-
-
-def _trouble_with(name: str) -> str:
-    """What obstore would refuse, or take for the name of another object."""
-    parts = name.split("/") if name else []
-    if "" in parts:
-        return "empty parts (two slashes in a row, or one at an end)"
-    if {".", ".."} & {*parts}:
-        return "parts that are a dot or two"
-    if _CONTROL.search(name):
-        return "control characters"
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return "bytes that are not UTF-8"
-    return ""
 
 
 def _attributes(uri: str) -> Mapping[str, str]:
@@ -362,7 +319,7 @@ _WAITING: Final = _Waiting()
 def _listed(place: Place, folder: str, after: str | None) -> Page:
     """A part of everything below a folder."""
     here, uri = client(place), f"{place.root}/{folder}"
-    _check(folder, uri)
+    check(folder, uri)
     with plainly(uri), _only_usable_names(uri):
         stream = _WAITING.pop((os.getpid(), id(here), folder, after)) or iter(
             library().list(here, folder or None, offset=after, chunk_size=MANY)
@@ -387,9 +344,7 @@ def _only_usable_names(uri: str) -> Iterator[None]:
     """One name that obstore refuses spoils the whole listing."""
     try:
         yield
-    except (ValueError, library().exceptions.BaseError) as error:
-        if not isinstance(error, ValueError) and "invalid path" not in said_by(error).text:
-            raise
+    except (ValueError, library().exceptions.InvalidPathError) as error:
         raise UnusableName(
             f"{uri} cannot be listed, because there is an object in it whose name obstore does not "
             f"accept ({said_by(error).text}). Rename or remove it, or name another folder"

@@ -79,8 +79,8 @@ AZURES_TAG: Final = (
 )
 
 
-class WrongAddress(UserError, OSError):
-    """Where a store is said to be is no address."""
+class WrongSettings(UserError, OSError):
+    """What the environment says of a store cannot be: an address that is none, or a key."""
 
 
 class Place(NamedTuple):
@@ -111,6 +111,14 @@ def client(place: Place, patient: bool = False) -> Any:
     return _client(os.getpid(), place, patient, _environment())
 
 
+def sign_in(place: Place) -> None:
+    """Find out who we are, as far as that can be said without the store."""
+    if place.is_s3:
+        _who_at_s3(profile())
+    else:
+        _azure(place)
+
+
 def _environment() -> tuple[tuple[str, str], ...]:
     spoken = ("AWS_", "AZURE_", "HOME", "IDENTITY_")
     return tuple(sorted(one for one in os.environ.items() if one[0].startswith(spoken)))
@@ -122,19 +130,26 @@ def _client(_process: int, place: Place, patient: bool, _said: tuple[tuple[str, 
     options = _s3(place) if place.is_s3 else _azure(place)
     endpoint = str(options.get("endpoint", ""))
     if endpoint and not ADDRESS.fullmatch(endpoint):  # which the library dies of
-        raise WrongAddress(
+        raise WrongSettings(
             f"{place.root}: {endpoint!r} is no address of a server: it has to begin with http:// "
             f"or https://. Look at {endpoint_variable(place)}"
         )
-    return make(
-        place.bucket,
-        client_options=_client_options(endpoint.startswith("http://") or _emulates(options)),
-        retry_config={
-            "max_retries": SENT_AGAIN if patient else 0,
-            "retry_timeout": timedelta(seconds=SILENCE),
-        },
-        **options,
-    )
+    try:
+        return make(
+            place.bucket,
+            client_options=_client_options(endpoint.startswith("http://") or _emulates(options)),
+            retry_config={
+                "max_retries": SENT_AGAIN if patient else 0,
+                "retry_timeout": timedelta(seconds=SILENCE),
+            },
+            **options,
+        )
+    except library().exceptions.BaseError as error:
+        [said, *_] = str(error).splitlines()
+        raise WrongSettings(
+            f"{place.root}: what the environment says of this store cannot be used ({said}). Look "
+            f"at the variables that begin with {'AWS' if place.is_s3 else 'AZURE'}_"
+        ) from error
 
 
 def endpoint_variable(place: Place) -> str:

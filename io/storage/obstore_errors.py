@@ -18,6 +18,7 @@ from finecut.io.storage.obstore_clients import (
     place_of,
 )
 from finecut.io.storage.obstore_here import library
+from finecut.io.storage.obstore_names import root_of
 
 #: Status codes that pass: timeouts, conflicts with another request, too many of them, or no server.
 PASSING: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
@@ -60,6 +61,14 @@ SAY_WHO: Final[Mapping[bool, str]] = {
     True: "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
     False: "set AZURE_STORAGE_CONNECTION_STRING or AZURE_STORAGE_ACCOUNT_KEY, or run az login",
 }
+
+
+class Busy(ConnectionError):
+    """A store that answers, but not with what was asked for."""
+
+    def __init__(self, message: str, code: int = 503) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class Said(NamedTuple):
@@ -125,7 +134,8 @@ def _raise(said: Said, uri: str, error: BaseException) -> NoReturn:
     if said.code in ELSEWHERE or "Received redirect" in said.text:
         raise PermissionError(errno.EACCES, _elsewhere(said), uri) from error
     if said.code in BUSY or said.status in PASSING:
-        raise ConnectionError(f"the store is busy ({said.status or said.code}): {uri}") from error
+        busy = f"the store is busy ({said.status} {said.code}".rstrip()
+        raise Busy(f"{busy}): {uri}", said.status) from error
     if said.status in NOT_THERE:
         raise _not_there(uri) from error
     if said.status in REFUSED or said.code in (WRONG_KEYS | EXPIRED) or "AccessDenied" in said.code:
@@ -186,11 +196,6 @@ def _raise_unanswered(said: Said, uri: str, error: BaseException) -> NoReturn:
 
 def _endpoint_variable(uri: str) -> str:
     return endpoint_variable(place_of(root_of(uri)))
-
-
-def root_of(uri: str) -> str:
-    """What a bucket's objects begin with: ``s3://bucket``."""
-    return "/".join(uri.split("/")[:3])
 
 
 def _elsewhere(said: Said) -> str:

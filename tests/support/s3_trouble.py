@@ -22,6 +22,7 @@ class Trouble:
 
     A number refuses with that status, and with the code of S3 that may stand behind it. ``lost``:
     it is heard, and the connection breaks before the answer. ``cut``: in the middle of the answer.
+    XML is the answer itself.
     """
 
     def __init__(self, behind: str) -> None:
@@ -47,6 +48,9 @@ class Trouble:
                     status, _, code = kind.partition(" ")
                     said = f"<Error><Code>{code or 'Spoiled'}</Code></Error>".encode()
                     self.say(int(status), {"ETag": '"spoiled"'}, said)
+                    return
+                if kind.startswith("<"):
+                    self.say(200, {"Content-Type": "application/xml"}, kind.encode())
                     return
                 there = http.client.HTTPConnection(host)
                 headers = {k: v for k, v in self.headers.items() if k.lower() != "connection"}

@@ -20,6 +20,7 @@ import pytest
 
 pytest.importorskip("obstore")
 import store_places
+from azurite import Azurite
 from faulty_proxy import Answer, FaultyProxy, Request
 from seaweed import READER, Seaweed
 from store_places import Place, reached
@@ -155,6 +156,73 @@ def test_what_is_wrong_is_said_in_a_sentence(
     assert case.said in said
     assert code == case.code
     assert not (tmp_path / "out/clips").exists()
+
+
+AZURES: Final = {
+    "refused port": ("http://127.0.0.1:9", "Connection refused", 1),
+    "no such host": ("http://no.such.host.invalid", "there is no server of that name", 1),
+    "silent": ("{silent}", "no answer within 5 s", 1),
+    "no address": ("nonsense", "is no address of a server", 2),
+    "web pages": ("{pages}", "not as this kind of store does", 1),
+    "a web page that nothing is there": ("{missing}", "No such object or bucket", 2),
+    "a web page that refuses": ("{refusing}", "Azure denied access", 2),
+}
+GOOGLES: Final = {
+    "refused port": ("http://127.0.0.1:9", "Connection refused", 1),
+    "no such host": ("http://no.such.host.invalid", "Failed to resolve", 1),
+    "silent": ("{silent}", "no answer within 5 s", 1),
+    "no address": ("nonsense", "Invalid URL", 1),
+    "web pages": ("{pages}", "but not as a store does", 1),
+    "a web page that nothing is there": ("{missing}", "No such object or bucket", 2),
+    "a web page that refuses": ("{refusing}", "Google Cloud Storage denied access", 2),
+}
+KEYS: Final = {
+    "another key": ("AZURE_STORAGE_ACCOUNT_KEY", "d3Jvbmc=", "Azure denied access"),
+    "no key": ("AZURE_STORAGE_ACCOUNT_KEY", "%%%", "cannot be used (Generic MicrosoftAzure error"),
+    "another account": ("AZURE_STORAGE_ACCOUNT_NAME", "nobody", "Azure denied access"),
+    "no account": ("AZURE_STORAGE_ACCOUNT_NAME", "", "names no storage account"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["input", "output"])
+@pytest.mark.parametrize(
+    ("root", "name"),
+    [*(("az://films", name) for name in AZURES), *(("gs://films", name) for name in GOOGLES)],
+)
+def test_other_stores_say_what_is_wrong_with_their_address(
+    root: str,
+    name: str,
+    way: str,
+    servers: dict[str, str],
+    tmp_path: Path,
+    film: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "a.mp4").write_bytes(film)
+    address, expected, exit_code = (AZURES if root.startswith("az") else GOOGLES)[name]
+    told = Azurite(address.format(**servers)).environment()
+    for variable, value in {**told, "STORAGE_EMULATOR_HOST": address.format(**servers)}.items():
+        monkeypatch.setenv(variable, value)
+    words = [word.format(root, local=tmp_path) for word in COMMANDS[way]]
+    code, said = answered(words, capsys, last=way == "input")
+    assert expected in said
+    assert code == exit_code
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", KEYS)
+def test_azure_says_what_is_wrong_with_its_keys(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    variable, value, expected = KEYS[name]
+    with store_places.az() as place, reached(place):
+        monkeypatch.setenv(variable, value)
+        words = [word.format(place.root, local=tmp_path) for word in CURATED_FROM]
+        code, said = answered(words, capsys, last=True)
+    assert expected in said
+    assert code == 2
 
 
 def test_a_server_that_is_silent_is_not_waited_for(

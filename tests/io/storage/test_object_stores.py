@@ -22,7 +22,8 @@ from seaweed import READER, Seaweed
 
 from finecut.io.process import children as child
 from finecut.io.storage import files as shelf
-from finecut.io.storage.object_stores import ObjectStore, UnusableName
+from finecut.io.storage.object_stores import ObjectStore
+from finecut.io.storage.obstore_names import UnusableName
 from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.retry import StoreAway, greet, is_passing
 from finecut.io.storage.stores import MANY, UnknownStore, modules_behind, store_for
@@ -226,6 +227,29 @@ def test_a_name_that_would_become_another_is_refused(name: str, s3: str) -> None
     assert STORE.read(f"{s3}/b.mp4") == b"another"
 
 
+LISTED = """<ListBucketResult><Name>b</Name><IsTruncated>false</IsTruncated><Contents><Key>{}</Key>
+<LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>"x"</ETag><Size>{}</Size></Contents>
+</ListBucketResult>"""
+
+
+def test_a_folder_with_a_name_that_cannot_be_asked_for_names_it(s3: str, trouble: Trouble) -> None:
+    trouble.spoiled = lambda method, path: LISTED.format("in/a//b.mp4", 7)
+    for ask in (lambda: list(shelf.files_below(f"{s3}/in")), lambda: shelf.files_in(f"{s3}/in")):
+        with pytest.raises(UnusableName, match=r"in/a//b\.mp4"):
+            ask()
+
+
+def test_the_sign_of_a_folder_is_no_object(s3: str, trouble: Trouble) -> None:
+    """Some tools write an empty object ``in/sub/``, which obstore calls ``in/sub``."""
+    trouble.spoiled = lambda method, path: LISTED.format("in/sub/", 0) if "list" in path else ""
+    assert list(shelf.files_below(f"{s3}/in")) == []
+    trouble.spoiled = lambda method, path: LISTED.format("in/", 0) if "list" in path else ""
+    assert shelf.files_in(f"{s3}/in") == []
+    STORE.create(f"{s3}/in/empty", b"")
+    trouble.spoiled = lambda method, path: ""
+    assert list(shelf.files_below(f"{s3}/in")) == [f"{s3}/in/empty"]
+
+
 def test_what_is_too_long_is_said(s3: str) -> None:
     with pytest.raises(OSError, match="the store refused the request"):
         STORE.create(f"{s3}/{'k' * 1025}", b"x")
@@ -307,10 +331,16 @@ def test_a_refusal_says_what_to_do(code: str, said: str, s3: str, trouble: Troub
         assert not is_passing(caught.value)
 
 
-def test_a_store_that_cannot_write_conditionally_is_named(s3: str, trouble: Trouble) -> None:
-    trouble.spoiled = lambda method, path: "501" if method == "PUT" else ""
-    with pytest.raises(OSError, match="cannot write an object only if nobody else changed it"):
-        STORE.replace(f"{s3}/x", b"x", None)
+def test_a_store_that_cannot_write_conditionally_is_named_once(
+    s3: str, trouble: Trouble, caplog: pytest.LogCaptureFixture
+) -> None:
+    conditional = iter(["501", "", "501", ""])
+    trouble.spoiled = lambda method, path: next(conditional) if method == "PUT" else ""
+    for data in (b"x", b"y"):
+        assert STORE.replace(f"{s3}/x", data, None)
+    assert STORE.read(f"{s3}/x") == b"y"
+    [said] = caplog.messages
+    assert said.startswith(f"{s3} cannot replace an object only if nobody else has changed it")
 
 
 def test_who_may_only_read_is_told_what_is_missing(
@@ -409,7 +439,7 @@ def test_a_store_that_is_not_there_is_told_of_within_seconds(
 
 
 def test_a_store_that_answers_is_there_whatever_it_says(s3: str, trouble: Trouble) -> None:
-    for status in ("", "403 AccessDenied", "404 NoSuchBucket"):
+    for status in ("", "403 AccessDenied", "404 NoSuchBucket", "503 SlowDown"):
         trouble.spoiled = lambda method, path, status=status: status
         greet([f"{s3}/films"])
 
