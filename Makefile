@@ -1,7 +1,7 @@
 # The verbs for working on finecut. `make` alone lists them.
 #
-# Only `setup` and `constraints` use the network (and `docs`, `prism`, `flink`, `spark`, `image` and
-# `image-lint`, for tools of theirs).
+# Only `setup` and `constraints` use the network (and `docs`, `prism`, `flink`, `spark`, `image`,
+# `image-lint` and `servers`, for tools of theirs).
 # The other verbs run `setup` first when it has not been done, or when what is to be installed has
 # changed.
 
@@ -73,6 +73,10 @@ demo: $(STAMP) ## Paint films into demo/films and curate them to demo/output
 test: $(STAMP) ## Run the tests in TESTS that take no more than a few seconds
 	$(PYTEST) -m 'not slow' $(TESTS)
 
+.PHONY: servers
+servers: $(STAMP) ## Fetch the servers that slow tests need: Azurite (npm) and fake-gcs-server (Go)
+	$(BIN)/python tests/support/fetched.py
+
 .PHONY: test-all
 test-all: $(STAMP) ## Run all the tests in TESTS, the slow ones too
 	$(PYTEST) $(TESTS)
@@ -110,6 +114,10 @@ VECTORS ?=
 .PHONY: bench-dedup
 bench-dedup: $(STAMP) ## Measure what finecut dedup finds and costs (five minutes)
 	$(BIN)/python benchmarks/duplicates.py $(if $(VECTORS),--vectors $(VECTORS))
+
+.PHONY: bench-stores
+bench-stores: $(STAMP) ## Measure what operations on stores cost, by library (three minutes)
+	PYTHONPATH=tests/support $(BIN)/python benchmarks/stores.py $(if $(QUICK),--quick)
 
 .PHONY: house
 house: $(STAMP) ## Print the house in numbers

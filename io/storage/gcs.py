@@ -34,6 +34,7 @@ from google.auth.exceptions import (
 )
 from google.cloud import storage
 from requests.adapters import HTTPAdapter
+from requests.exceptions import JSONDecodeError
 
 from finecut.io.storage.names import glob_of, kind_of, translated
 from finecut.io.storage.stores import GOOGLE, Found, Opened, Page
@@ -155,6 +156,11 @@ class GoogleStore:
                 f"library looks for them at {named} ({why}). Usually this machine is not in "
                 f"Google's cloud, or has no service account: {LOG_IN}; NO_GCE_CHECK=true ends "
                 "the search"
+            )
+        if stand_in := os.environ.get(EMULATOR):
+            return (
+                f"{bucket} cannot be reached at {stand_in} ({why}). Usually {EMULATOR} is wrong, "
+                "or no server runs there: start it, or unset the variable to reach Google's store"
             )
         return (
             f"{bucket} cannot be reached ({why}). Usually this machine has no network, or a "
@@ -349,6 +355,8 @@ def _plainly(uri: str) -> Iterator[None]:
         raise FileNotFoundError(2, "No such object or bucket", uri) from error
     except (Forbidden, Unauthorized) as error:
         raise PermissionError(13, _refusal(), uri) from error
+    except JSONDecodeError as error:
+        raise OSError("a server answers there, but not as a store does") from error
     except GoogleAuthError as error:
         if _is_passing(error):
             raise ConnectionError(f"there are no usable credentials: {error}") from error

@@ -14,9 +14,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from finecut.io.errors import UserError
 from finecut.io.storage.aws_profiles import Profile, profile
 from finecut.io.storage.obstore_here import library
 
+ADDRESS: Final = re.compile(r"https?://[^/?#\s]+[^?#\s]*")
 BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 CONTAINER: Final = re.compile(r"[a-z0-9$][a-z0-9-]{2,62}")
 ACCOUNT: Final = re.compile(
@@ -77,6 +79,10 @@ AZURES_TAG: Final = (
 )
 
 
+class WrongSettings(UserError, OSError):
+    """What the environment says of a store cannot be: an address that is none, or a key."""
+
+
 class Place(NamedTuple):
     """A bucket of S3, or a container of Azure's."""
 
@@ -123,15 +129,32 @@ def _client(_process: int, place: Place, patient: bool, _said: tuple[tuple[str, 
     make = library().store.S3Store if place.is_s3 else library().store.AzureStore
     options = _s3(place) if place.is_s3 else _azure(place)
     endpoint = str(options.get("endpoint", ""))
-    return make(
-        place.bucket,
-        client_options=_client_options(endpoint.startswith("http://") or _emulates(options)),
-        retry_config={
-            "max_retries": SENT_AGAIN if patient else 0,
-            "retry_timeout": timedelta(seconds=SILENCE),
-        },
-        **options,
-    )
+    if endpoint and not ADDRESS.fullmatch(endpoint):  # which the library dies of
+        raise WrongSettings(
+            f"{place.root}: {endpoint!r} is no address of a server: it has to begin with http:// "
+            f"or https://. Look at {endpoint_variable(place)}"
+        )
+    try:
+        return make(
+            place.bucket,
+            client_options=_client_options(endpoint.startswith("http://") or _emulates(options)),
+            retry_config={
+                "max_retries": SENT_AGAIN if patient else 0,
+                "retry_timeout": timedelta(seconds=SILENCE),
+            },
+            **options,
+        )
+    except library().exceptions.BaseError as error:
+        [said, *_] = str(error).splitlines()
+        raise WrongSettings(
+            f"{place.root}: what the environment says of this store cannot be used ({said}). Look "
+            f"at the variables that begin with {'AWS' if place.is_s3 else 'AZURE'}_"
+        ) from error
+
+
+def endpoint_variable(place: Place) -> str:
+    """What says where the store is."""
+    return "AWS_ENDPOINT_URL" if place.is_s3 else "AZURE_STORAGE_ENDPOINT"
 
 
 def _emulates(options: Mapping[str, Any]) -> bool:

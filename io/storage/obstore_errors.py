@@ -11,7 +11,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, NamedTuple, NoReturn
 
-from finecut.io.storage.obstore_clients import endpoint_of_s3, is_nobody, place_of
+from finecut.io.storage.obstore_clients import (
+    endpoint_of_s3,
+    endpoint_variable,
+    is_nobody,
+    place_of,
+)
 from finecut.io.storage.obstore_here import library
 from finecut.io.storage.obstore_names import root_of
 
@@ -48,6 +53,9 @@ EXPIRED: Final = frozenset({"ExpiredToken", "InvalidToken", "TokenRefreshRequire
 ELSEWHERE: Final = frozenset(
     {"AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect"}
 )
+
+#: What obstore makes of an answer that is none of a store's.
+NO_STORE: Final = ("Header missing from response", "Got invalid list response")
 
 SAY_WHO: Final[Mapping[bool, str]] = {
     True: "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
@@ -176,13 +184,18 @@ def _raise_unanswered(said: Said, uri: str, error: BaseException) -> NoReturn:
         ) from error
     if "PermissionError" in said.text:  # what gives out credentials said why not
         raise PermissionError(errno.EACCES, said.text, uri) from error
+    if any(words in said.text for words in NO_STORE):
+        raise OSError(
+            f"{uri}: the server there answers, but not as this kind of store does: look at "
+            f"{_endpoint_variable(uri)}"
+        ) from error
     if said.kind:
         raise ConnectionError(f"the connection to the store failed: {said.reason}") from error
     raise OSError(f"{uri}: {said.text}") from error
 
 
 def _endpoint_variable(uri: str) -> str:
-    return "AWS_ENDPOINT_URL" if place_of(root_of(uri)).is_s3 else "AZURE_STORAGE_ENDPOINT"
+    return endpoint_variable(place_of(root_of(uri)))
 
 
 def _elsewhere(said: Said) -> str:

@@ -80,6 +80,8 @@ AS_ERRNO = {401: errno.EACCES, 403: errno.EACCES, 404: errno.ENOENT}
 PATIENCE: Final = 5.0
 #: Seconds in which what failed at once is tried again.
 AGAIN: Final = 2.0
+#: An object that is asked for although there is none of that name.
+NOT_THERE: Final = ".finecut/is-this-a-store"
 
 
 def retried(
@@ -194,6 +196,8 @@ def greet(uris: Iterable[str], seconds: float = PATIENCE) -> None:
             greeting = _Greeting(bucket, store)
             greeting.start()
             greeting.join(seconds)
+            if isinstance(greeting.trouble, UserError):
+                raise greeting.trouble
             if greeting.is_alive() or greeting.trouble is not None:
                 raise StoreAway(greeting.message(seconds))
 
@@ -219,7 +223,11 @@ class _Greeting(threading.Thread):
     def _ask(self) -> None:
         self.store.sign_in(self.bucket)
         self._has_credentials = True
-        self.store.inside(self.bucket, None)
+        page = self.store.inside(self.bucket, None)
+        # Whatever a server that is no store answers may pass for a list of nothing.
+        nothing = not page.objects and not page.folders
+        if nothing and self.store.look(f"{self.bucket}/{NOT_THERE}") is not None:
+            raise OSError("a server answers there, but not as a store does")
 
     def message(self, seconds: float) -> str:
         why = f"no answer within {seconds:g} s" if self.trouble is None else _short(self.trouble)

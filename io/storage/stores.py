@@ -120,6 +120,9 @@ class Greeted(Protocol):
     def inside(self, folder: str, after: str | None) -> Page:
         """The question that is asked."""
 
+    def look(self, uri: str) -> Found | None:
+        """Another one, if the answer was nothing."""
+
     def unreachable(self, bucket: str, why: str, signed_in: bool) -> str:
         """What to say of a bucket that gave no answer."""
 

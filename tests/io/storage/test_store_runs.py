@@ -5,8 +5,6 @@ The store is a server of the protocol on this machine, spoken to by Google's own
 
 from __future__ import annotations
 
-import io
-import json
 import random
 import re
 from collections import Counter
@@ -16,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import av
-import pyarrow.parquet as pq
 import pytest
 from faulty_store import FaultyStore, now_and_then
+from trees import tree
 
 from finecut.io.media.codecs import Encoding
 from finecut.io.media.cutting import Recipe, cut
@@ -84,31 +82,7 @@ def local(films: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, by
     summary = curated(str(films), str(output))
     assert (summary.videos_done, summary.videos_failed) == (2, 1)
     found = (str(path) for path in output.rglob("*") if path.is_file())
-    return tree(found, str(output), str(films))
-
-
-def tree(found: Iterator[str], output: str, films: str) -> dict[str, bytes]:
-    """Every object that is there to stay, without what must differ: where it lies, and when the
-    source was written. (Parquet holds lengths of text, so tables are compared as what they say.)"""
-    objects = {}
-    for path in found:
-        name = path.removeprefix(f"{output}/")
-        # Lists of failures are called after the inputs.
-        name = re.sub(r"^failures/\w+", "failures/list", name)
-        if not name.startswith(("runs/", "report/")):
-            objects[name] = plain(path, shelf.read(path), output, films)
-    return objects
-
-
-def plain(path: str, data: bytes, output: str, films: str) -> bytes:
-    if path.endswith(".parquet"):
-        data = json.dumps(pq.read_table(io.BytesIO(data)).to_pylist()).encode()
-    data = data.replace(output.encode(), b"OUTPUT")
-    for folder in (films, FILMS):
-        data = data.replace(folder.encode(), b"FILMS")
-    if path.endswith((".json", ".jsonl")):
-        data = re.sub(rb'"(source_)?version": ?"\d+ \d+"', b"VERSION", data)
-    return data
+    return tree(found, str(output), str(films), FILMS)
 
 
 def test_a_run_on_a_store_writes_what_a_local_run_writes(
