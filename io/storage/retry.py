@@ -101,7 +101,8 @@ def retried(
         attempt = _Attempt()
         with attempt:
             return work()
-        pause = next(pauses)
+        # Some servers say how long they want to be left alone.
+        pause = max(next(pauses), getattr(attempt.error, "retry_after", 0.0))
         # Once at least: work that takes longer than all the time there is may be tried again, too.
         if clock() + pause > ends and (again or pause > deadline_seconds):
             attempt.give_up()

@@ -18,8 +18,11 @@ from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
 from finecut.io.process.child import beat
+from finecut.io.storage.urls import is_archive, is_web
 
 GOOGLE: Final = "gs://"
+#: How the addresses of members of archives begin.
+MEMBERS: Final = ("tar://", "zip://")
 #: Bytes fetched at a place nobody has read yet, and the most that are fetched at once.
 FIRST_LOOK, LONGEST_LOOK = 64 << 10, 4 << 20
 #: So many places are kept in mind: pictures, sound and the index, of two readers.
@@ -112,6 +115,14 @@ def store_for(uri: str) -> Store:
             from finecut.io.storage.gcs import GoogleStore
 
             return GoogleStore()
+        if is_web(uri):
+            from finecut.io.storage.web import WebStore
+
+            return WebStore()
+        if uri.startswith(MEMBERS):
+            from finecut.io.storage.archives import ArchiveStore
+
+            return ArchiveStore()
         from finecut.io.storage.beam_stores import BeamStore
 
         return BeamStore.knowing(uri)
@@ -122,14 +133,21 @@ def store_for(uri: str) -> Store:
         ) from error
     except ValueError as error:
         raise UnknownStore(
-            f"{uri} is on an unknown kind of store: give a folder on this machine, or gs://…"
+            f"{uri} is on an unknown kind of store: give a folder on this machine, gs://…, or as "
+            "an input https://…"
         ) from error
 
 
 def modules_behind(uris: Iterable[str]) -> tuple[str, ...]:
     """What opening these imports that is heavy: better once, and not in every child process."""
-    beams = any("://" in uri and not uri.startswith(GOOGLE) for uri in uris)
-    return ("finecut.io.storage.beam_stores",) if beams else ()
+    found = set()
+    for uri in uris:
+        web, packed = is_web(uri), uri.startswith(MEMBERS) or is_archive(uri)
+        found |= {"web"} if web or "://http" in uri else set()
+        found |= {"archives"} if packed else set()
+        others = "://" in uri and not (web or packed or uri.startswith(GOOGLE))
+        found |= {"beam_stores"} if others else set()
+    return tuple(f"finecut.io.storage.{name}" for name in sorted(found))
 
 
 class ShortRead(OSError):
