@@ -23,7 +23,7 @@ from finecut.io.storage import urls
 from finecut.io.storage.addresses import is_read_only, path_of, public
 from finecut.io.storage.fence import is_within, leads_outside, refuse_outside
 from finecut.io.storage.members import address_of, archive_of
-from finecut.io.storage.retry import DEADLINE_SECONDS, retried
+from finecut.io.storage.retry import DEADLINE_SECONDS, PATIENCE, retried, within
 from finecut.io.storage.stores import Found, Opened, Page, RangedFile, store_for
 
 T = TypeVar("T")
@@ -50,7 +50,8 @@ def check_store(uri: str) -> None:
 
 def greet(uri: str) -> None:
     """Raise an ``OSError`` if this file cannot be read, within seconds."""
-    if retried(lambda: store_for(uri).look(uri), IN_PASSING_SECONDS) is None:
+    looking = partial(retried, lambda: store_for(uri).look(uri), PATIENCE / 2)
+    if within(2 * PATIENCE, looking) is None:
         raise FileNotFoundError(errno.ENOENT, "there is no such file", public(uri))
 
 

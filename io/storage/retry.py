@@ -174,6 +174,26 @@ def _pauses(chance: Callable[[], float]) -> Iterator[float]:
         pause = min(2 * pause, LONGEST_PAUSE)
 
 
+def within(seconds: float, work: Callable[[], T]) -> T:
+    """What ``work`` gives; a ``TimeoutError`` if that takes longer, and it is left alone."""
+    outcome: list[T | OSError] = []
+
+    def attempt() -> None:
+        try:
+            outcome.append(work())
+        except OSError as error:
+            outcome.append(error)
+
+    worker = threading.Thread(target=attempt, name="finecut-greeting", daemon=True)
+    worker.start()
+    worker.join(seconds)
+    if not outcome:
+        raise TimeoutError(f"no answer within {seconds:g} s")
+    if isinstance(outcome[0], OSError):
+        raise outcome[0]
+    return outcome[0]
+
+
 class StoreAway(UserError, OSError):
     """A store that does not answer; the message says why, and what to do."""
 

@@ -130,10 +130,13 @@ def _octal(field: bytes) -> int | None:
 
 def _number(field: bytes, place: int) -> int:
     """A size: octal digits, or more than eleven of them can say."""
+    number: int | None
     if field[:1] == b"\x80":
-        return int.from_bytes(field[1:])
-    # In an extended header it has ten digits and no end.
-    number = _octal(field) if len(field) == 12 else int(field) if field.isdigit() else None
+        number = int.from_bytes(field[1:])
+    elif len(field) == 12:
+        number = _octal(field)
+    else:  # of an extended header
+        number = int(field) if field.isdigit() and len(field) < 20 else None
     if number is None or number < 0 or number >= 1 << 62:
         raise ArchiveError(
             f"the header at byte {place:,} has a size that cannot be. Usually it is damaged: pack "

@@ -8,6 +8,7 @@ import base64
 import contextlib
 import netrc
 import os
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +19,13 @@ from typing import Final
 from urllib.parse import unquote, urljoin
 
 import urllib3
-from urllib3.exceptions import HTTPError, NewConnectionError, ProxyError, SSLError
+from urllib3.exceptions import (
+    HTTPError,
+    NameResolutionError,
+    NewConnectionError,
+    ProxyError,
+    SSLError,
+)
 
 from finecut.io.process.child import beat
 from finecut.io.storage.connections import PrivateAddress, UnknownHost, pool_for
@@ -28,7 +35,7 @@ from finecut.io.storage.web_answers import Refused, TooManyRedirects, WebError, 
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 MOST_REDIRECTS: Final = 5
 #: Seconds to connect, and for which a server may be silent.
-CONNECT: Final = 10.0
+CONNECT: Final = 4.0
 SILENCE: Final = 60.0
 #: Bytes read at once; and a second, the least that is worth waiting for.
 PIECE: Final = 64 << 10
@@ -218,6 +225,10 @@ def _plainly(named: str) -> Iterator[None]:
             f"{named}: the proxy did not let finecut through ({_reason(error)}). Check "
             "HTTPS_PROXY and NO_PROXY"
         ) from error
+    except NameResolutionError as error:
+        reason = f"{named}: no server has this name ({_reason(error)})"
+        passes = getattr(error.__cause__, "errno", None) == socket.EAI_AGAIN
+        raise (ConnectionError if passes else WebError)(reason) from error
     except NewConnectionError as error:
         reason = _reason(error)
         raise ConnectionError(f"{named}: the server cannot be reached ({reason})") from error

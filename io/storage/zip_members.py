@@ -69,10 +69,11 @@ def members(archive: Sure) -> Iterator[tuple[str, str]]:
             f"it has no directory that can be read ({error}). Usually it was not copied "
             "completely, or is not a zip: copy it again"
         ) from error
-    shared = _overlapping(entries)
+    trouble = {id(entry): _wrong(entry, archive.size, archive.most) for entry in entries}
+    shared = _overlapping([entry for entry in entries if not trouble[id(entry)]])
     for entry in entries:
         if not entry.is_dir():
-            wrong = "overlap" if entry in shared else _wrong(entry, archive.size, archive.most)
+            wrong = "overlap" if id(entry) in shared else trouble[id(entry)]
             yield _name(entry), f"!{wrong}" if wrong else _place(entry)
 
 
@@ -103,13 +104,13 @@ def _wrong(entry: zipfile.ZipInfo, size: int, most: int) -> str:
     return "large" if entry.compress_type and entry.file_size > most else ""
 
 
-def _overlapping(entries: list[zipfile.ZipInfo]) -> set[zipfile.ZipInfo]:
-    """Members that share bytes with others."""
-    shared: set[zipfile.ZipInfo] = set()
+def _overlapping(entries: list[zipfile.ZipInfo]) -> set[int]:
+    """Members that share bytes with others, by their identity."""
+    shared: set[int] = set()
     furthest, end = None, -1
     for entry in sorted(entries, key=lambda one: (one.header_offset, one.compress_size)):
         if furthest is not None and entry.header_offset < end:
-            shared |= {furthest, entry}
+            shared |= {id(furthest), id(entry)}
         behind = entry.header_offset + HEADER.size + entry.compress_size
         if behind > end:
             furthest, end = entry, behind

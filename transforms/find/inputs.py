@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from itertools import islice
 from typing import Final, NamedTuple
-from urllib.parse import quote, urljoin
+from urllib.parse import urljoin
 
 from finecut.io.layout import Layout, relative_to_root
 from finecut.io.records import Source
@@ -251,13 +251,18 @@ def _resolve_list(path: str) -> _Found:
         ) from error
     folder = posixpath.dirname(path)
     files = [entry if shelf.is_remote(entry) else _beside(folder, entry) for entry in entries]
+    if urls.is_web(path) and not all(urls.is_web(addresses.container_of(file)) for file in files):
+        raise InputError(
+            f"the list {addresses.public(path)} names files that are on no web server. What others "
+            "wrote must not lead to files of this machine: copy the list here to use it."
+        )
     return _Found(_common_root([*map(_root_of, files)] or [folder]), files)
 
 
 def _beside(folder: str, entry: str) -> str:
     """The file that a list in this folder names by a path from there."""
     if urls.is_web(folder):
-        return urljoin(f"{folder}/", quote(entry))
+        return urljoin(f"{folder}/", entry)
     scheme, separator, below = folder.rpartition("://")
     if not separator:
         return shelf.absolute(posixpath.join(folder, entry))

@@ -17,8 +17,8 @@ from packed import add, flagged, header, padded, patched, tar_of
 from web_server import serving
 
 from finecut.io.storage import copies, files
-from finecut.io.storage.archives import videos_in
-from finecut.io.storage.members import archive_of
+from finecut.io.storage.members import Sure
+from finecut.io.storage.tar_members import members
 from finecut.io.storage.urls import USUAL_ACCESS, Access, permitted
 
 CHANCE = random.Random(7)
@@ -168,7 +168,7 @@ def test_a_sparse_member_is_refused_and_the_next_is_found(tmp_path: Path) -> Non
     block[148:156] = b" " * 8
     block[148:156] = b"%06o\0 " % sum(block)
     more = b"\1".rjust(505, b"\0").ljust(512, b"\0") + bytes(512)
-    pax = b"22 GNU.sparse.major=1\n" + b"30 GNU.sparse.name=other.mp4\n\n"
+    pax = b"22 GNU.sparse.major=1\n" + b"29 GNU.sparse.name=other.mp4\n"
     data = bytes(block) + more + bytes(512)
     data += header("pax", b"%011o" % len(pax), b"x") + padded(pax)
     data += header("GNUSparseFile.0/other.mp4", b"00000000004") + padded(b"film")
@@ -201,7 +201,7 @@ def test_a_zip_holds_its_films(tmp_path: Path, kind: int) -> None:
         for name, data in films.items():
             with packed.open(name, "w", force_zip64=True) as member:
                 member.write(data)
-    (tmp_path / "y.zip").write_bytes(b"#!/bin/sh what extracts itself\n" * 0 + out.getvalue())
+    (tmp_path / "y.zip").write_bytes(b"#!/bin/sh\n" + out.getvalue())
     assert contents(tmp_path / "y.zip") == films
 
 
@@ -260,7 +260,7 @@ def test_a_bomb_is_refused_before_it_goes_off(tmp_path: Path) -> None:
     data = patched((tmp_path / "x.zip").read_bytes(), b"bomb.mp4", 24, b"\0\1\0\0")
     (tmp_path / "y.zip").write_bytes(data)
     assert "two different sizes" in str(contents(tmp_path / "y.zip")["bomb.mp4"])
-    assert not [path for path in Path(copies.place()).iterdir() if path.suffix != ".lock"][1:]
+    assert max(path.stat().st_size for path in Path(copies.place()).iterdir()) == len(b"film")
 
 
 def test_what_is_no_zip_says_so(tmp_path: Path) -> None:
@@ -327,7 +327,6 @@ def test_archives_on_a_web_server_are_read_in_parts(tmp_path: Path) -> None:
 def test_listing_a_thousand_films_reads_their_headers(tmp_path: Path) -> None:
     """Films of 200 kB with a text beside each, in a tar of 200 MB that lies on a disk as holes."""
     text = header("k.json", b"00000000010") + padded(b"{'a': 1}")
-    film = header("k.mp4", b"%011o" % 200_000)
     path, each = tmp_path / "x.tar", len(text) + 512 + 200_192
     with path.open("wb") as file:
         for number in range(1000):
@@ -336,11 +335,9 @@ def test_listing_a_thousand_films_reads_their_headers(tmp_path: Path) -> None:
             file.seek(number * each + 512 + 200_192)
             file.write(text)
         file.truncate(1000 * each + 1024)
-    assert len(film) == 512
-    with serving_holes(path) as (uri, counted):
-        archive = archive_of(uri)
-        assert archive is not None
-        assert len(videos_in(archive, is_film, 1)) == 1000
+    counted = [0, 0]
+    sure = Sure("x.tar", _Counted(path, counted), files.patiently, 1)
+    assert len([name for name, _ in members(sure) if is_film(name)]) == 1000
     requests, sent = counted
     assert requests < 1_010
     assert sent < 5_000_000
