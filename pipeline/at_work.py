@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from finecut.io.errors import RunError
 from finecut.io.layout import Layout
 from finecut.io.storage import files as shelf
+from finecut.io.storage.addresses import is_read_only, public
 from finecut.io.storage.fence import NO_FENCE, Fence, LeadsOutside, halt
 from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.staging import (
@@ -81,6 +82,10 @@ def refuse_unknown_store(uri: str, named: str) -> None:
         shelf.check_store(uri)
     except UnknownStore as error:
         raise OptionError(f"{named}: {error}") from error
+    if is_read_only(uri):
+        raise OptionError(
+            f"{named} {public(uri)} can only be read: give a folder on this machine or in a bucket"
+        )
 
 
 def _refuse_others(own: Shelf, named: str, configuration: str | None) -> None:

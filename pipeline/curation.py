@@ -37,6 +37,7 @@ from finecut.transforms.step import CUT, JUDGED, SCORED
 from finecut.transforms.step_base import StepOnClips, StepOnTexts
 from finecut.transforms.write.clips import WriteClips, WrittenClips
 from finecut.transforms.write.close import CloseEmptyVideos
+from finecut.transforms.write.secrets import told
 from finecut.transforms.write.summary import Summarise
 from finecut.transforms.write.writing import WritingTransform
 
@@ -217,7 +218,9 @@ class ListEach(WritingTransform[beam.PCollection[Failure], beam.PCollection[int]
 
         def write(failure: Failure) -> int:
             key = hashlib.sha256(failure.source.name.encode(*CODING)).hexdigest()[:16]
-            return own.write(layout.failure_list(key), f"{to_json(failure)}\n".encode(*CODING))
+            return own.write(
+                layout.failure_list(key), f"{to_json(told(failure))}\n".encode(*CODING)
+            )
 
         return failures | "Write" >> beam.Map(write).with_output_types(int)
 

@@ -19,6 +19,7 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import Fence
 from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.staging import Scratch
+from finecut.io.storage.urls import Access
 from finecut.pipeline.choices.cutting import FIXED_STRIDE
 from finecut.pipeline.custom_steps import CustomStep, custom_steps
 from finecut.pipeline.options import Options, option_fields
@@ -125,6 +126,8 @@ def plan(options: Options, run: str | None = None, ask: bool = True) -> Plan:
             without=(layout.clips(), layout.clips(kept=False), layout.staging()),
             failed=failures_path(options),
             part=parse_part(options.part),
+            archives=options.archives,
+            access=access_of(options),
         ),
         splitting=Splitting(
             _cutter(options, own.staging), options.limit_clips, options.chunk_seconds
@@ -161,6 +164,11 @@ def plan(options: Options, run: str | None = None, ask: bool = True) -> Plan:
         again=Again(options.overwrite, options.max_attempts),
         failures_path=failures_path(options),
     )
+
+
+def access_of(options: Options) -> Access:
+    """What the run may do with URLs."""
+    return Access(options.allow_private, options.max_download_mb * 1_000_000)
 
 
 def needs_of(options: Options, steps: Plan) -> Iterator[tuple[str, Needs]]:

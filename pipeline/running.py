@@ -22,6 +22,7 @@ from apache_beam.runners.runner import PipelineResult
 from finecut.io.errors import RunError
 from finecut.io.media.codecs import require_decoder, require_encoder
 from finecut.io.records import Source, Summary, from_json
+from finecut.io.storage import copies
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import standing
 from finecut.io.storage.retry import StoreAway, greet
@@ -48,7 +49,7 @@ from finecut.pipeline.keeping import (
 )
 from finecut.pipeline.on_gpus import gpus_of, run_on
 from finecut.pipeline.options import OptionError, Options
-from finecut.pipeline.planning import Plan, fence_of, needs_of, plan
+from finecut.pipeline.planning import Plan, access_of, fence_of, needs_of, plan
 from finecut.pipeline.profiling import Profiler
 from finecut.transforms.beam.guard import attempted
 from finecut.transforms.beam.lines import WriteLines, lines_in
@@ -125,7 +126,7 @@ def _run_on(
 
 def _run(options: Options, runner_arguments: Sequence[str], progress: bool) -> Ran:
     _greet((*options.input, options.output))
-    check_inputs(options.input)
+    check_inputs(options.input, access_of(options))
     check_apart(options.input, options.output)
     steps = plan(options)
     began, started = time.monotonic(), time.time()
@@ -139,6 +140,7 @@ def _run(options: Options, runner_arguments: Sequence[str], progress: bool) -> R
             require_decoder(steps.cutting.decoder)
         at_work.enter_context(given_up_by(sweep_sheets, engine.ends_with_us))
         at_work.callback(sweep_sheets)
+        at_work.callback(copies.sweep)
         at_work.enter_context(
             occupying(
                 writing.shelf,

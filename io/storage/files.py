@@ -19,9 +19,12 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TypeVar, cast
 
+from finecut.io.storage import urls
+from finecut.io.storage.addresses import is_read_only, path_of, public
 from finecut.io.storage.fence import is_within, leads_outside, refuse_outside
-from finecut.io.storage.retry import DEADLINE_SECONDS, retried
-from finecut.io.storage.stores import MANY, Found, Page, RangedFile, store_for
+from finecut.io.storage.members import address_of, archive_of
+from finecut.io.storage.retry import DEADLINE_SECONDS, PATIENCE, retried, within
+from finecut.io.storage.stores import MANY, Found, Opened, Page, RangedFile, store_for
 
 T = TypeVar("T")
 
@@ -45,25 +48,68 @@ def check_store(uri: str) -> None:
         store_for(uri)
 
 
+def greet(uri: str) -> None:
+    """Raise an ``OSError`` if this file cannot be read, within seconds."""
+    looking = partial(retried, lambda: store_for(uri).look(uri), PATIENCE / 2)
+    if within(2 * PATIENCE, looking) is None:
+        raise FileNotFoundError(errno.ENOENT, "there is no such file", public(uri))
+
+
 def store_of(uri: str) -> str:
-    """The bucket a remote path lies in (``gs://bucket``), or nothing for the local disk."""
+    """The bucket a remote path lies in (``gs://bucket``), or nothing for the local disk. All web
+    servers together are one.
+    """
+    address = address_of(uri)
+    if address is not None:
+        return store_of(address.archive)
+    if urls.is_web(uri):
+        return urls.WEB
     return "/".join(uri.split("/")[:3]) if is_remote(uri) else ""
 
 
 def absolute(uri: str) -> str:
     """A local path made absolute, without ``.``, ``..`` and double slashes; a remote as it is."""
     if is_remote(uri):
-        return uri.rstrip("/")
+        return uri if is_read_only(uri) else uri.rstrip("/")
     # Not Path.resolve(): sources keep the name of the link they were found by.
     return os.path.abspath(Path(uri).expanduser())  # noqa: PTH100
 
 
 def identity(uri: str) -> str:
     """What two names of one file have in common: its path with every symlink resolved."""
+    if is_read_only(uri):
+        return path_of(uri)
     try:
         return uri if is_remote(uri) else os.path.realpath(uri)
     except (OSError, ValueError):  # no file has such a name
         return uri
+
+
+def videos_in(
+    uri: str, wanted: Callable[[str], bool], access: urls.Access
+) -> list[tuple[str, str]] | None:
+    """The members of this archive whose names are wanted, each with its path there; ``None`` if it
+    is no archive.
+    """
+    archive = archive_of(uri)
+    if archive is None:
+        return None
+    from finecut.io.storage import archives
+
+    return archives.videos_in(archive, wanted, access.most)
+
+
+def beside(uri: str, extension: str) -> str | None:
+    """The uri of what lies beside a video, with its name and this ending; of a member of an
+    archive only if there is one.
+    """
+    if address_of(uri) is not None:
+        from finecut.io.storage import archives
+
+        return archives.beside(uri, extension)
+    if urls.is_web(uri):
+        return urls.with_other_extension(uri, extension)
+    return os.path.splitext(uri)[0] + extension  # noqa: PTH122
 
 
 def is_symlink(uri: str) -> bool:
@@ -233,7 +279,7 @@ def _looked_at(uri: str) -> Found:
         return Found(uri, said.st_size, f"{said.st_size} {said.st_mtime_ns}", written=said.st_mtime)
     found = patiently(uri, lambda: store_for(uri).look(uri))
     if found is None:
-        raise FileNotFoundError(errno.ENOENT, "No such object", uri)
+        raise FileNotFoundError(errno.ENOENT, "No such object", public(uri))
     return found
 
 
@@ -246,8 +292,7 @@ def read(uri: str, most: int | None = None) -> bytes:
 
 
 def _whole(path: str, most: int | None) -> bytes:
-    # Opening a pipe as usual waits until somebody writes to it.
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+    with open(path, "rb", opener=_without_waiting) as file:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):
             raise NotAFile(errno.EINVAL, "is a pipe or device, not a file", path)
@@ -291,9 +336,42 @@ def open_source(uri: str) -> Iterator[str | BinaryIO]:
         refuse_outside(uri)
         yield uri
         return
-    opened = patiently(uri, lambda: store_for(uri).open(uri))
-    with RangedFile(uri, opened, partial(patiently, uri)) as file:
-        yield cast(BinaryIO, file)
+    file = patiently(uri, lambda: store_for(uri).open(uri))
+    with RangedFile(public(uri), file, partial(patiently, uri)) as ranged:
+        yield cast(BinaryIO, ranged)
+
+
+def opened(uri: str) -> Opened:
+    """A file to be read in ranges, wherever it lies; a web server is not asked before that."""
+    if urls.is_web(uri):
+        from finecut.io.storage.web import WebFile
+
+        return WebFile(uri)
+    if is_remote(uri):
+        return store_for(uri).open(uri)
+    refuse_outside(uri)
+    return _OnDisk(uri)
+
+
+class _OnDisk:
+    def __init__(self, path: str) -> None:
+        self._file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115
+        found = os.fstat(self._file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            self._file.close()
+            raise NotAFile(errno.EINVAL, "is a pipe or device, not a file", path)
+        self.size = found.st_size
+
+    def fetch(self, start: int, length: int) -> bytes:
+        return os.pread(self._file.fileno(), length, start)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Opening a pipe as usual waits until somebody writes to it."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 @contextmanager
@@ -312,7 +390,7 @@ def patiently(uri: str, work: Callable[[], T]) -> T:
         return retried(work, STORE_SECONDS if is_remote(uri) else DISK_SECONDS)
     except OSError as error:
         if error.errno is not None and error.filename is None:
-            error.filename = uri  # an error of an open file does not name it
+            error.filename = public(uri)  # an error of an open file does not name it
         raise
 
 

@@ -104,7 +104,8 @@ def retried(
         attempt = _Attempt()
         with attempt:
             return work()
-        pause = next(pauses)
+        # Some servers say how long they want to be left alone.
+        pause = max(next(pauses), getattr(attempt.error, "retry_after", 0.0))
         # Once at least: work that takes longer than all the time there is may be tried again, too.
         if clock() + pause > ends and (again or pause > deadline_seconds):
             attempt.give_up()
@@ -174,6 +175,26 @@ def _pauses(chance: Callable[[], float]) -> Iterator[float]:
     while True:
         yield pause * (1 + chance()) / 2
         pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def within(seconds: float, work: Callable[[], T]) -> T:
+    """What ``work`` gives; a ``TimeoutError`` if that takes longer, and it is left alone."""
+    outcome: list[T | OSError] = []
+
+    def attempt() -> None:
+        try:
+            outcome.append(work())
+        except OSError as error:
+            outcome.append(error)
+
+    worker = threading.Thread(target=attempt, name="finecut-greeting", daemon=True)
+    worker.start()
+    worker.join(seconds)
+    if not outcome:
+        raise TimeoutError(f"no answer within {seconds:g} s")
+    if isinstance(outcome[0], OSError):
+        raise outcome[0]
+    return outcome[0]
 
 
 class StoreAway(UserError, OSError):

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 from finecut.io.process.child import beat
+from finecut.io.storage.urls import is_archive, is_web
 
 GOOGLE: Final = "gs://"
 S3: Final = "s3://"
@@ -27,6 +28,8 @@ AZURE: Final = ("az://", "abfs://", "abfss://")
 EXTRAS: Final = {GOOGLE: "gcp", S3: "s3", **dict.fromkeys(AZURE, "azure")}
 #: So many objects are listed or removed in one request.
 MANY: Final = 1_000
+#: How the addresses of members of archives begin.
+MEMBERS: Final = ("tar://", "zip://")
 #: Bytes fetched at a place nobody has read yet, and the most that are fetched at once.
 FIRST_LOOK, LONGEST_LOOK = 64 << 10, 4 << 20
 #: So many places are kept in mind: pictures, sound and the index, of two readers.
@@ -143,6 +146,14 @@ def store_for(uri: str) -> Store:
             from finecut.io.storage.object_stores import ObjectStore
 
             return ObjectStore()
+        if is_web(uri):
+            from finecut.io.storage.web import WebStore
+
+            return WebStore()
+        if uri.startswith(MEMBERS):
+            from finecut.io.storage.archives import ArchiveStore
+
+            return ArchiveStore()
         from finecut.io.storage.beam_stores import BeamStore
 
         return BeamStore.knowing(uri)
@@ -156,7 +167,7 @@ def store_for(uri: str) -> Store:
         known = ", ".join(f"{beginning}…" for beginning in EXTRAS)
         raise UnknownStore(
             f"{uri} is on an unknown kind of store: give a folder on this machine, or one of "
-            f"{known}, hdfs://…"
+            f"{known}, hdfs://…; as an input also https://…"
         ) from error
 
 
@@ -178,6 +189,14 @@ def modules_behind(uris: Iterable[str]) -> tuple[str, ...]:
     if len(ours) < len(remote):
         modules.append("finecut.io.storage.beam_stores")
     return tuple(modules)
+    found = set()
+    for uri in uris:
+        web, packed = is_web(uri), uri.startswith(MEMBERS) or is_archive(uri)
+        found |= {"web"} if web or "://http" in uri else set()
+        found |= {"archives"} if packed else set()
+        others = "://" in uri and not (web or packed or uri.startswith(GOOGLE))
+        found |= {"beam_stores"} if others else set()
+    return tuple(f"finecut.io.storage.{name}" for name in sorted(found))
 
 
 class ShortRead(OSError):

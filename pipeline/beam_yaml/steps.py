@@ -30,7 +30,7 @@ from finecut.pipeline.beam_yaml.step import Rows, Step, cut_for, planned, run_of
 from finecut.pipeline.dealing import InParts, ShareOut, deal_chunks, deal_videos
 from finecut.pipeline.engine import runner_of
 from finecut.pipeline.options import OptionError, Options
-from finecut.pipeline.planning import Plan
+from finecut.pipeline.planning import Plan, access_of
 from finecut.transforms.beam.guard import FAILURES
 from finecut.transforms.beam.lines import WriteLines
 from finecut.transforms.cut import clips as cut
@@ -71,7 +71,7 @@ class Curate(Step):
     needs = ("input", "output")
 
     def work(self, records: Any, steps: Plan, options: Options) -> Rows:
-        check_inputs(options.input)
+        check_inputs(options.input, access_of(options))
         check_apart(options.input, options.output)
         made = curation.curate(records.pipeline, options, steps)
         written = made.written
@@ -89,7 +89,7 @@ class FindVideos(Step):
     needs = ("input",)
 
     def work(self, records: Any, steps: Plan, options: Options) -> Rows:
-        check_inputs(options.input)
+        check_inputs(options.input, access_of(options))
         finding = steps.finding
         if options.output:
             check_apart(options.input, options.output)

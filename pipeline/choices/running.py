@@ -3,6 +3,7 @@
 from dataclasses import KW_ONLY, dataclass
 from typing import Final
 
+from finecut.io.storage.urls import MOST_MB
 from finecut.transforms.models.resources import step_names
 from finecut.transforms.option import (
     INPUT,
@@ -43,8 +44,9 @@ class RunChoices:
     input: tuple[str, ...] = option(
         (),
         INPUT,
-        "A folder (searched at any depth), a glob in quotes, a video, or a list of videos (.txt, "
-        ".json, .jsonl, .csv); you can give several.",
+        "A folder (searched at any depth), a glob in quotes, a video, an archive of videos (.tar, "
+        ".zip), or a list of videos (.txt, .json, .jsonl, .csv), on a disk, in a bucket or at a "
+        "URL; you can give several.",
         metavar="PATH",
         shown="required",
         matters=False,
@@ -70,6 +72,21 @@ class RunChoices:
         "one after another or at the same time, together write what one run would write.",
         metavar="K/N",
         shown="all",
+        matters=False,
+    )
+
+    archives: bool = option(
+        False,
+        INPUT,
+        "Also take the videos in the .tar and .zip archives that lie in a folder or match a glob. "
+        "Archives that you name are always opened.",
+        matters=False,
+    )
+
+    allow_private: bool = option(
+        False,
+        INPUT,
+        "Connect to web servers at private, local and reserved addresses, too.",
         matters=False,
     )
 
@@ -230,6 +247,16 @@ class RunChoices:
 
     max_streams: int = option(
         64, LIMITS, "Refuse files with more tracks than this.", metavar="N", above=0, matters=False
+    )
+
+    max_download_mb: int = option(
+        MOST_MB,
+        LIMITS,
+        "Refuse videos on web servers, and compressed ones in archives, that are larger than this.",
+        metavar="MB",
+        least=1,
+        most=1_000_000_000,
+        matters=False,
     )
 
     no_isolation: bool = option(

@@ -5,9 +5,10 @@ from typing import Any
 
 import apache_beam as beam
 
-from finecut.io.records import to_json
+from finecut.io.records import Failure, to_json
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
+from finecut.transforms.write.secrets import told
 
 
 class WriteLines(beam.PTransform[beam.PCollection[Any], beam.PCollection[int]]):
@@ -33,10 +34,14 @@ class WriteLines(beam.PTransform[beam.PCollection[Any], beam.PCollection[int]]):
 
         return (
             records
-            | "Lines" >> beam.Map(lambda one: (0, to_json(one))).with_output_types(tuple[int, str])
+            | "Lines" >> beam.Map(_line).with_output_types(tuple[int, str])
             | "One file" >> beam.GroupByKey()
             | "Write" >> beam.Map(write).with_output_types(int)
         )
+
+
+def _line(record: Any) -> tuple[int, str]:
+    return 0, to_json(told(record) if isinstance(record, Failure) else record)
 
 
 def as_lines(lines: Iterable[str]) -> bytes:

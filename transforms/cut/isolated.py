@@ -32,7 +32,9 @@ from finecut.io.records import (
     from_json,
     to_json,
 )
+from finecut.io.storage import copies
 from finecut.io.storage import files as shelf
+from finecut.io.storage.addresses import is_read_only
 from finecut.io.storage.stores import modules_behind
 from finecut.transforms.beam.guard import LOG, ChildFailure, guarded
 
@@ -72,7 +74,8 @@ def isolated(
         yield from guarded(step, source, lambda: _each(work(*args)), lost)
         return
     preload(*modules_behind([source.uri]))
-    task = _Task(step, source, limits, work=work, args=args)
+    copied = copies.place() if is_read_only(source.uri) else ""
+    task = _Task(step, source, limits, work=work, args=args, copies=copied)
     yield from guarded(step, source, lambda: _received(task), lost)
 
 
@@ -89,7 +92,8 @@ def isolated_frames(
         with shelf.open_source(video.source.uri) as file:
             yield from watch(file, video, promised, film)
         return
-    task = _Task(step, video.source, limits, work=_batches, args=(video, film))
+    copied = copies.place() if is_read_only(video.source.uri) else ""
+    task = _Task(step, video.source, limits, work=_batches, args=(video, film), copies=copied)
     for batch in _received(task):
         text, _, pixels = batch.partition(b"\n")
         head = json.loads(text)
@@ -109,6 +113,8 @@ class _Task:
     limits: ChildLimits
     work: Callable[..., Iterable[Record | Failure | bytes] | Record]
     args: tuple[Any, ...]
+    #: Where copies of what cannot be read in parts lie.
+    copies: str = ""
 
 
 # ── here ─────────────────────────────────────────────────────────────────────────────────────────
@@ -138,6 +144,11 @@ def _received(task: _Task) -> Iterator[Any]:
 
 def _working(task: _Task) -> Iterator[bytes]:
     prepare_process()
+    with copies.lying_in(task.copies):
+        yield from _told(task)
+
+
+def _told(task: _Task) -> Iterator[bytes]:
     stacks: list[str] = []
     for outcome in guarded(task.step, task.source, lambda: _made(task), tell=stacks.append):
         if isinstance(outcome, Failure):

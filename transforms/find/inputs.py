@@ -3,6 +3,7 @@
 An input is a folder (searched at any depth), a glob, one file, or a list of files: ``.txt`` (one a
 line), ``.json`` (an array), ``.jsonl``/``.csv`` (a column named ``path``, ``uri``, ``video`` or
 ``file``), a list from ``failures/``. A file reached twice, also through a symlink, is taken once.
+It may be a URL, and an archive stands for the videos in it (:mod:`finecut.transforms.find.held`).
 
 Documents of a video are named by its path below the *root*: the folder given, the folder part of a
 glob, the folder of a file; of several inputs or a list, the deepest folder that holds everything.
@@ -20,13 +21,19 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import islice
 from typing import Final, NamedTuple
+from urllib.parse import urljoin
 
 from finecut.io.layout import Layout, relative_to_root
 from finecut.io.records import Source
+from finecut.io.storage import addresses, urls
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, list_text
+from finecut.io.storage.members import is_compressed
+from finecut.io.storage.urls import is_archive
 from finecut.transforms.beam.metrics import LOG
+from finecut.transforms.find.held import check_url, with_members
 from finecut.transforms.find.lists import (
     FAILURE_LIST,
     LIST_EXTENSIONS,
@@ -61,21 +68,24 @@ class Finding:
     failed: str | None = None
     #: Which of them this run works on, of all that are found.
     part: Part = WHOLE
+    #: Whether archives that nobody named are looked into, too.
+    archives: bool = False
+    access: urls.Access = urls.USUAL_ACCESS
 
 
 def find_sources(finding: Finding) -> list[Source]:
     """Every video the inputs name, once, sorted by path; also those of other parts."""
     check_one_store(finding.inputs)
-    found = [_resolved(spec, finding.without) for spec in finding.inputs]
+    found = [_resolved(spec, finding) for spec in finding.inputs]
     named = {source.uri: source for each in found for source in each.named}
     roots = [each.root for each in found if each.root is not None]
     root = _common_root(roots) if roots else ""
     named_or_found = [*named, *(path for each in found for path in each.files)]
     paths = _once(not_in(finding.without, named_or_found))
-    sources = [
-        named.get(path) or source_below(_readable(path), _readable(root), finding)
-        for path in paths[: finding.limit]
-    ]
+    files = (
+        named.get(path) or source_below(_readable(path), _readable(root), finding) for path in paths
+    )
+    sources = [*islice(with_members(files, is_video, finding.access), finding.limit)]
     _refuse_tangled(sources)
     failed = {each.source.name: failed_source(each) for each in failures_in(finding.failed)}
     return [_as_it_failed(source, failed) for source in sources]
@@ -109,12 +119,20 @@ def _as_it_failed(source: Source, failed: Mapping[str, Source]) -> Source:
     return replace(source, version=before.version, attempts=before.attempts, trouble=before.trouble)
 
 
-def check_inputs(inputs: Sequence[str]) -> None:
-    """Refuse local inputs that cannot name a video, before anything is started."""
+def check_inputs(inputs: Sequence[str], access: urls.Access = urls.USUAL_ACCESS) -> None:
+    """Refuse inputs that cannot name a video, before anything is started."""
     check_one_store(inputs)
     for spec in inputs:
         path = shelf.absolute(spec)
-        if shelf.is_remote(path):
+        if is_compressed(path):
+            raise InputError(
+                f"input {addresses.public(spec)!r} is a compressed archive, which cannot be read "
+                "in parts. Unpack it, or pack it again as a plain .tar (compressing videos gains "
+                "nothing)."
+            )
+        if urls.is_web(path):
+            check_url(spec, addresses.permitted(path, access))
+        elif shelf.is_remote(path):
             try:
                 shelf.check_store(path)
             except OSError as error:
@@ -126,9 +144,9 @@ def check_inputs(inputs: Sequence[str]) -> None:
             )
         elif shelf.exists(path) and not shelf.is_folder(path) and not _extension(path):
             raise InputError(
-                f"input {spec!r} is neither a video ({', '.join(VIDEO_EXTENSIONS)}) nor a list "
-                f"of videos ({', '.join(LIST_EXTENSIONS)}). Give the folder that contains the "
-                "videos."
+                f"input {spec!r} is neither a video ({', '.join(VIDEO_EXTENSIONS)}), an archive "
+                f"of videos ({', '.join(urls.ARCHIVES)}) nor a list of videos "
+                f"({', '.join(LIST_EXTENSIONS)}). Give the folder that contains the videos."
             )
 
 
@@ -138,13 +156,17 @@ def source_below(path: str, root: str, finding: Finding) -> Source:
     Objects of a store may have names that no file has (``a//b``): they come as they are, and fail
     when it is their turn.
     """
+    place, name = addresses.path_of(path), addresses.name_of(path)
+    below = place.removeprefix(root.rstrip("/") + "/")
     try:
-        relative = relative_to_root(path, root)
+        relative = relative_to_root(place, root)
     except ValueError:
-        if not shelf.is_remote(path) or not path.startswith(f"{root.rstrip('/')}/"):
+        if not shelf.is_remote(path) or below == place:
             raise
-        relative = path[len(root.rstrip("/")) + 1 :]
-    named_as = path if finding.named_as is None else f"{finding.named_as.rstrip('/')}/{relative}"
+        relative = below.lstrip("/") if urls.is_web(path) else below
+    if addresses.is_read_only(path):
+        relative = urls.shortened(relative)
+    named_as = name if finding.named_as is None else f"{finding.named_as.rstrip('/')}/{relative}"
     return Source(path, named_as, relative)
 
 
@@ -172,31 +194,45 @@ class _Found(NamedTuple):
     named: Sequence[Source] = ()
 
 
-def _resolved(spec: str, without: Sequence[str]) -> _Found:
+def _resolved(spec: str, finding: Finding) -> _Found:
     path = shelf.absolute(spec)
     try:
-        return _resolve(path, without)
+        return _resolve(path, finding)
     except OSError as error:
         if not shelf.is_remote(path):
             raise
-        raise InputError(
-            f"input {spec!r} cannot be read: {error.strerror or error}. Look with the "
-            "store's own tool what is there and whether you may read it."
-        ) from error
+        said = f"input {addresses.public(spec)!r} cannot be read: {error.strerror or error}"
+        if not addresses.is_read_only(path):
+            said += ". See with the store's own tool what is there and whether you may read it"
+        raise InputError(said) from error
 
 
-def _resolve(path: str, without: Sequence[str]) -> _Found:
+def _resolve(path: str, finding: Finding) -> _Found:
     """The root and the files of one input. Outputs inside it are left out."""
+    without = finding.without
+    if addresses.is_read_only(path):
+        if _extension(path) in LIST_EXTENSIONS:
+            return _resolve_list(addresses.permitted(path, finding.access))
+        return _Found(_root_of(path), [path])
     if glob.has_magic(path) and not shelf.exists(path):
         root = fixed_part(path)
-        films = filter(is_video, shelf.matching(path))
+        films = filter(_wanted(finding.archives or is_archive(path)), shelf.matching(path))
         return _Found(root, not_made(not_in(without, films), root))
     if _extension(path) in LIST_EXTENSIONS and not shelf.is_folder(path):
         return _resolve_list(path)
-    if is_video(path) and not shelf.is_folder(path):
+    if (is_video(path) or is_archive(path)) and not shelf.is_folder(path):
         return _Found(posixpath.dirname(path), [path])
-    films = filter(is_video, shelf.files_below(path))
+    films = filter(_wanted(finding.archives), shelf.files_below(path))
     return _Found(path, not_made(not_in(without, films), path))
+
+
+def _wanted(archives: bool) -> Callable[[str], bool]:
+    return lambda path: is_video(path) or (archives and is_archive(path))
+
+
+def _root_of(path: str) -> str:
+    """The folder of a file, as far as names are concerned."""
+    return posixpath.dirname(addresses.path_of(addresses.container_of(path)))
 
 
 def _resolve_list(path: str) -> _Found:
@@ -215,11 +251,18 @@ def _resolve_list(path: str) -> _Found:
         ) from error
     folder = posixpath.dirname(path)
     files = [entry if shelf.is_remote(entry) else _beside(folder, entry) for entry in entries]
-    return _Found(_common_root([posixpath.dirname(file) for file in files] or [folder]), files)
+    if urls.is_web(path) and not all(urls.is_web(addresses.container_of(file)) for file in files):
+        raise InputError(
+            f"the list {addresses.public(path)} names files that are on no web server. What others "
+            "wrote must not lead to files of this machine: copy the list here to use it."
+        )
+    return _Found(_common_root([*map(_root_of, files)] or [folder]), files)
 
 
 def _beside(folder: str, entry: str) -> str:
     """The file that a list in this folder names by a path from there."""
+    if urls.is_web(folder):
+        return urljoin(f"{folder}/", entry)
     scheme, separator, below = folder.rpartition("://")
     if not separator:
         return shelf.absolute(posixpath.join(folder, entry))
@@ -247,8 +290,9 @@ def fixed_part(pattern: str) -> str:
 
 
 def _extension(path: str) -> str:
-    extension = posixpath.splitext(path)[1].lower()
-    return extension if extension in VIDEO_EXTENSIONS + LIST_EXTENSIONS else ""
+    extension = urls.extension_of(path)
+    known = (*VIDEO_EXTENSIONS, *LIST_EXTENSIONS, *urls.ARCHIVES)
+    return extension if extension in known else ""
 
 
 def is_video(path: str) -> bool:

@@ -5,7 +5,11 @@ https://me:hunter2@host/a.mp4?X-Goog-Signature=9f0c…  →  https://…@host/a.
 
 import os
 import re
+from dataclasses import replace
 from typing import Final
+
+from finecut.io.records import Failure
+from finecut.io.storage.addresses import is_read_only, public
 
 HIDDEN: Final = "…"
 
@@ -54,3 +58,11 @@ def redacted(text: str) -> str:
     for rule, instead in _RULES:
         text = rule.sub(instead, text)
     return text
+
+
+def told(failure: Failure) -> Failure:
+    """The failure as it is listed: a URL without what lets somebody read it."""
+    source = failure.source
+    if not is_read_only(source.uri):
+        return failure
+    return replace(failure, source=replace(source, uri=public(source.uri)))

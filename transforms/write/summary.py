@@ -11,6 +11,7 @@ import apache_beam as beam
 
 from finecut.io.records import Failure, PlannedChunk, Skipped, Source, Summary
 from finecut.transforms.write.close import ChunkClosed, VideoClosed
+from finecut.transforms.write.secrets import told
 
 Event = Source | Skipped | PlannedChunk | ChunkClosed | VideoClosed | Failure
 
@@ -53,7 +54,7 @@ def books_of(event: Event) -> Books:
             failed_videos={name: f"{event.step}: {event.error}"},
             set_aside={name} if event.set_aside else set(),
             lost_shots={*event.lost_shots},
-            failures=[event],
+            failures=[told(event)],
             num_failures=1,
         )
     return Books(_summary_of(event))

@@ -1,0 +1,60 @@
+"""Videos that lie on web servers, and in archives: what is asked about them before the work.
+
+An archive stands for the videos in it, as a folder does: ``shard-000.tar`` for
+``shard-000.tar/a/b.mp4``. One that cannot be read to its end is a video that fails, beside those
+that were found in it.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Final
+
+from finecut.io.process.threads import in_order
+from finecut.io.records import Source
+from finecut.io.storage import addresses, urls
+from finecut.io.storage import files as shelf
+from finecut.transforms.find.lists import InputError
+
+#: Archives that are read at the same time.
+READERS: Final = 8
+
+
+def with_members(
+    sources: Iterable[Source], wanted: Callable[[str], bool], access: urls.Access
+) -> Iterator[Source]:
+    """The sources, as this run may open them; in place of an archive the videos in it."""
+    for found in in_order(partial(_opened, wanted=wanted, access=access), sources, READERS):
+        yield from found
+
+
+def _opened(source: Source, wanted: Callable[[str], bool], access: urls.Access) -> list[Source]:
+    uri = addresses.permitted(source.uri, access)
+    found = shelf.videos_in(uri, wanted, access)
+    if found is None:
+        return [replace(source, uri=uri)]
+    return [_member(source, *one) for one in found]
+
+
+def _member(archive: Source, uri: str, path: str) -> Source:
+    """A video in an archive; without a path it is the archive that cannot be read."""
+    if not path:
+        return replace(archive, uri=uri)
+    relative = urls.shortened(f"{archive.relative}/{path}")
+    return Source(uri, f"{archive.name}/{path}", relative)
+
+
+def check_url(spec: str, url: str) -> None:
+    """Refuse what names no file, and servers and files that are not there."""
+    shown = addresses.public(spec)
+    try:
+        if urls.parsed(url).asked.endswith("/"):
+            raise InputError(
+                f"input {shown!r} ends like a folder, and web servers do not say what lies in "
+                "one. Give the URL of a video or an archive, or a list of URLs."
+            )
+        shelf.greet(url)
+    except urls.BadUrl as error:
+        raise InputError(f"input {shown!r}: {error}") from error
+    except OSError as error:
+        raise InputError(f"input {shown!r} cannot be read: {error.strerror or error}") from error
