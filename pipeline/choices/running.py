@@ -44,7 +44,8 @@ class RunChoices:
         (),
         INPUT,
         "A folder (searched at any depth), a glob in quotes, a video, or a list of videos (.txt, "
-        ".json, .jsonl, .csv); you can give several.",
+        ".json, .jsonl, .csv, .parquet; its other columns become metadata of the videos); you can "
+        "give several.",
         metavar="PATH",
         shown="required",
         matters=False,
@@ -80,6 +81,14 @@ class RunChoices:
         "wherever the files are mounted.",
         metavar="ROOT",
         shown="where they are",
+        matters=False,
+    )
+
+    source_metadata: bool = option(
+        False,
+        INPUT,
+        "Read the metadata of each video from a JSON file beside it, if there is one: a.mp4.json, "
+        "a.json or a.info.json for a.mp4. Columns of a list come on top.",
         matters=False,
     )
 

@@ -41,9 +41,13 @@ def parse_rule(text: str, own: bool = False) -> Rule:
         raise ValueError(
             f"{text!r} is not a rule: give a score, a comparison and a number, as in "
             "'sharpness>=0.1' (in quotes, or the shell takes > for a redirection), or, if the "
-            "score is a word, the score, = or !=, and a word"
+            "score is a word, the score, = or !=, and a word; of the metadata of videos, "
+            "'source.license=cc-by' or 'source.year>=2010'"
         )
     rule = replace(said, score=SHORT.get(said.score, said.score))
+    if rule.of_source:
+        # Which fields there are, only the sources know.
+        return rule
     if rule.score not in FAMILIES and not own:
         raise ValueError(
             f"{text!r} does not name a score: {did_you_mean(said.score, (*FAMILIES, *SHORT))}"
