@@ -16,15 +16,17 @@ def rows_at(path: str) -> list[dict[str, Any]]:
         file = pq.ParquetFile(io.BytesIO(shelf.read(path)))
         texts = [field.name for field in file.schema_arrow if not _is_bytes(field.type)]
         table = file.read(columns=texts)
-        return table.cast(pa.schema(map(_coarser, table.schema)), safe=False).to_pylist()
+        coarser = pa.schema(map(_coarser, table.schema))
+        rows: list[dict[str, Any]] = table.cast(coarser, safe=False).to_pylist()
     except FileNotFoundError as error:
         raise BadList("the file does not exist") from error
     except shelf.NotAFile as error:
         raise BadList(f"it cannot be read ({error.strerror})") from error
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise BadList(
-            f"it is not a Parquet table that can be read ({str(error).splitlines()[0][:200]})"
+            f"it is not a Parquet table that can be read ({str(error).partition(chr(10))[0][:200]})"
         ) from error
+    return rows
 
 
 def _is_bytes(kind: pa.DataType) -> bool:

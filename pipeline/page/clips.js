@@ -356,13 +356,13 @@
           direction(),
         ),
       ),
-      finecut.fields.tools(),
       h(
         "details",
         { class: "limits" },
         h("summary", { text: "Scores from … to …" }),
         h("div", { class: "limitgrid" }, finecut.measured().map(limit)),
       ),
+      finecut.fields.tools(),
     );
   };
 })();
