@@ -29,8 +29,11 @@ T = TypeVar("T")
 #: score is, its reader knows and the type checker does not.
 if typing.TYPE_CHECKING:
     Scores = Mapping[str, Any]
+    Metadata = Mapping[str, Any]
 else:
     Scores = Mapping[str, float | str]
+    #: What is said of a source: plain values, and lists and objects of them, of limited size.
+    Metadata = Mapping[str, bool | int | float | str | tuple[str, ...] | Mapping[str, str]]
 
 
 @dataclass(frozen=True, order=True)
@@ -62,8 +65,8 @@ class Source:
     #: How often it failed before, and why it did the last time.
     attempts: int = 0
     trouble: str = ""
-    #: What else somebody says of it: values of JSON by plain names, of limited size.
-    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    #: What else somebody says of it, by plain names.
+    metadata: Metadata = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,11 @@ from contextlib import suppress
 from typing import Any, Final
 
 from finecut.io.process.threads import in_order
+from finecut.io.records import Metadata
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, read_json
 from finecut.transforms.beam.metrics import LOG
-from finecut.transforms.find.metadata import Metadata, Plain, plain, say_left_out
+from finecut.transforms.find.metadata import Plain, plain, say_left_out
 
 JSON: Final = ".json"
 #: What follows the name of a video without its extension.

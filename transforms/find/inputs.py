@@ -24,7 +24,7 @@ from functools import cache
 from typing import Any, Final, NamedTuple
 
 from finecut.io.layout import Layout, relative_to_root
-from finecut.io.records import Source
+from finecut.io.records import Metadata, Source
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, list_text
 from finecut.io.tables.rows import rows_at
@@ -41,7 +41,7 @@ from finecut.transforms.find.lists import (
     read_table,
     sources_in,
 )
-from finecut.transforms.find.metadata import Asked, Metadata, lacking, plain, plain_rows
+from finecut.transforms.find.metadata import Asked, lacking, plain, plain_rows
 from finecut.transforms.find.parts import WHOLE, Part
 
 VIDEO_EXTENSIONS = (".mp4", ".mov", ".avi", ".mkv", ".webm")

@@ -24,11 +24,10 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from finecut.io.layout import source_held
+from finecut.io.records import Metadata
 from finecut.io.storage.json_documents import LARGEST, LARGEST_WHOLE
 from finecut.transforms.option import nearest
 from finecut.transforms.plain_text import cleaned
-
-Metadata = Mapping[str, Any]
 
 LOG: Final = logging.getLogger("finecut")
 
