@@ -29,8 +29,11 @@ T = TypeVar("T")
 #: score is, its reader knows and the type checker does not.
 if typing.TYPE_CHECKING:
     Scores = Mapping[str, Any]
+    Metadata = Mapping[str, Any]
 else:
     Scores = Mapping[str, float | str]
+    #: What is said of a source: plain values, and lists and objects of them, of limited size.
+    Metadata = Mapping[str, bool | int | float | str | tuple[str, ...] | Mapping[str, str]]
 
 
 @dataclass(frozen=True, order=True)
@@ -62,6 +65,8 @@ class Source:
     #: How often it failed before, and why it did the last time.
     attempts: int = 0
     trouble: str = ""
+    #: What else somebody says of it, by plain names.
+    metadata: Metadata = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,8 @@ class Skipped:
     source: Source
     num_clips: int
     seconds: float
+    #: Its documents were brought up to date, because its metadata is other now.
+    retold: bool = False
 
 
 @dataclass(frozen=True)
@@ -298,6 +305,8 @@ class Summary:
     transcoded: Mapping[str, int] = field(default_factory=dict)
     #: How many clips are marked, each counted once, whatever it is marked with.
     num_marked: int = 0
+    #: Of the skipped ones: whose metadata changed.
+    videos_retold: int = 0
 
     def __add__(self, other: typing.Self) -> typing.Self:
         """What two runs over different videos did together."""
@@ -355,6 +364,9 @@ def from_json(kind: type[T], text: str) -> T:
 
 def _plain(value: Any) -> Any:
     """A record's fields; the numbers of what NumPy made."""
+    if isinstance(value, Source) and not value.metadata:
+        # As it was written before there was any.
+        return {name: said for name, said in vars(value).items() if name != "metadata"}
     return value.tolist() if hasattr(value, "tolist") else vars(value)
 
 

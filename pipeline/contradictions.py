@@ -22,7 +22,7 @@ from finecut.transforms.filter.rules import parse_rule
 from finecut.transforms.find.parts import parse_part
 from finecut.transforms.models.resources import parse_override
 from finecut.transforms.option import ENABLE, ENABLED, did_you_mean
-from finecut.transforms.registry import STEPS
+from finecut.transforms.registry import SOURCES, STEPS
 
 LARGEST = 10**15
 
@@ -158,6 +158,11 @@ def _unfit_for_a_stream(o: Options) -> Iterator[str]:
                 o.part is not None,
                 "--part divides videos that are there, and --subscription waits for those to come: "
                 "leave one of them out",
+            ),
+            (
+                o.source_metadata or o.rules[SOURCES],
+                "--source-metadata and rules on source.… need to know of videos before they are "
+                "processed, and --subscription tells only their names: leave one of them out",
             ),
             (
                 o.video_limit is not None,

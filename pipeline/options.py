@@ -19,7 +19,7 @@ from finecut.pipeline.choices.cutting import FIXED_STRIDE, ClipChoices
 from finecut.pipeline.choices.running import LOCAL_RUNNERS, RunChoices
 from finecut.transforms.filter.rules import OWN, Rule, parse_rule
 from finecut.transforms.option import GROUPS, spelled
-from finecut.transforms.registry import ON_CLIPS, SCORING, STEPS, family_of
+from finecut.transforms.registry import ON_CLIPS, SCORING, SOURCES, STEPS, family_of
 from finecut.transforms.step_base import Step, StepOnClips
 from finecut.transforms.steps.shared import ModelFolder
 
@@ -117,7 +117,7 @@ class Options(
         """What clips have to fulfil, by step: enabled filters, then rules of one's own."""
         own = [parse_rule(text, own=bool(self.step)) for text in self.keep]
         enabled = {step.name: tuple(step.rules()) if step.rejects else () for step in self._scoring}
-        enabled[OWN] = ()
+        enabled |= {SOURCES: (), OWN: ()}
         return {
             family: rules + tuple(rule for rule in own if family_of(rule.score) == family)
             for family, rules in enabled.items()

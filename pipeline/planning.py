@@ -24,16 +24,18 @@ from finecut.pipeline.choices.cutting import FIXED_STRIDE
 from finecut.pipeline.custom_steps import CustomStep, custom_steps
 from finecut.pipeline.options import Options, option_fields
 from finecut.pipeline.placing import Placing, placing
+from finecut.transforms.caption.prompts import bare, fields_in
 from finecut.transforms.caption.windows import Windowing
 from finecut.transforms.cut.chunk import Cutting
 from finecut.transforms.filter.clips import Dropping
 from finecut.transforms.filter.rules import Rule
 from finecut.transforms.find.inputs import Finding, fixed_part
 from finecut.transforms.find.lists import is_failure_list, still_listed
+from finecut.transforms.find.metadata import Asked
 from finecut.transforms.find.parts import parse_part
 from finecut.transforms.measure.looking import Looking
 from finecut.transforms.needs import Needs
-from finecut.transforms.registry import IN_CUT, ON_CLIPS, STEPS
+from finecut.transforms.registry import IN_CUT, ON_CLIPS, SOURCES, STEPS
 from finecut.transforms.resume.note import Again
 from finecut.transforms.score.clips import Scoring
 from finecut.transforms.split.scenes import Detection, Trimming
@@ -128,6 +130,8 @@ def plan(options: Options, run: str | None = None, ask: bool = True) -> Plan:
             part=parse_part(options.part),
             archives=options.archives,
             access=access_of(options),
+            beside=options.source_metadata,
+            asked=asked_of_sources(options),
         ),
         splitting=Splitting(
             _cutter(options, own.staging), options.limit_clips, options.chunk_seconds
@@ -145,7 +149,7 @@ def plan(options: Options, run: str | None = None, ask: bool = True) -> Plan:
         ),
         looking=looking,
         dropping=dropping_of(options),
-        first_rules=tuple(rule for family in IN_CUT for rule in rules[family]),
+        first_rules=tuple(rule for family in (SOURCES, *IN_CUT) for rule in rules[family]),
         scorings=tuple((each, rules[each.name]) for each in _scorings(options, looking)),
         works={name: work.sharing(place.share_of(name)) for name, work in works.items()},
         own=own_made,
@@ -161,7 +165,12 @@ def plan(options: Options, run: str | None = None, ask: bool = True) -> Plan:
             configuration=digest_of(options, facts),
             facts=facts,
         ),
-        again=Again(options.overwrite, options.max_attempts),
+        again=Again(
+            options.overwrite,
+            options.max_attempts,
+            rules=rules[SOURCES],
+            prompts=tuple(text for step in options.making for _, text in step.prompts()),
+        ),
         failures_path=failures_path(options),
     )
 
@@ -175,6 +184,19 @@ def needs_of(options: Options, steps: Plan) -> Iterator[tuple[str, Needs]]:
     """What each step that is used cannot work without, by its name."""
     yield from ((step.name, step.needs) for step in (*options.measuring, *options.making))
     yield from ((step.name, step.needs) for step in steps.own)
+
+
+def asked_of_sources(options: Options) -> tuple[Asked, ...]:
+    """The fields of sources' metadata that rules and prompts speak of."""
+    rejected, empty = "a rule rejects their clips", "nothing stands in its place in their prompts"
+    rules = [Asked(rule.score, f"--keep {rule.name}", rejected) for rule in options.rules[SOURCES]]
+    prompts = [
+        Asked(field, f"{flag} with {{{field if surely else bare(field)}}}", empty, surely=surely)
+        for step in options.making
+        for flag, text in step.prompts()
+        for field, surely in fields_in(text).items()
+    ]
+    return (*rules, *prompts)
 
 
 def fence_of(options: Options) -> Fence:

@@ -200,7 +200,7 @@ def _report(options: Options, steps: Plan, summary: Summary, engine: Engine) -> 
     unwanted = unwanted or not summary.videos_found
     if unwanted or shelf.is_remote(options.output):
         return ""
-    nothing_new = summary.videos_skipped == summary.videos_found
+    nothing_new = summary.videos_skipped == summary.videos_found and not summary.videos_retold
     return report_of_run(steps.writing.layout, steps.writing.shelf, nothing_new)
 
 

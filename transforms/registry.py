@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from finecut.io.layout import FOLDERS, TABLES, VECTORS, Artefact
+from finecut.io.layout import FOLDERS, OF_SOURCE, TABLES, VECTORS, Artefact
 from finecut.transforms import steps
 from finecut.transforms.step_base import (
     Score,
@@ -63,6 +63,8 @@ FAMILIES: Final[Mapping[str, str]] = {
 }
 #: The family of scores that custom steps give.
 OWN: Final = "own"
+#: The family of fields of sources, which nobody measures.
+SOURCES: Final = "source"
 #: Short names that may stand in a rule.
 SHORT: Final[Mapping[str, str]] = {
     score.short: score.name for score in SCORES.values() if score.short
@@ -74,7 +76,7 @@ IN_HEADS: Final = frozenset(name for held in HEADS.values() for name in held)
 
 def family_of(score: str) -> str:
     """The step that has to measure for there to be this score."""
-    return FAMILIES.get(score, OWN)
+    return SOURCES if score.startswith(OF_SOURCE) else FAMILIES.get(score, OWN)
 
 
 def titles() -> dict[str, str]:

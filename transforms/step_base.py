@@ -292,6 +292,10 @@ class StepOnClips(Step[OptionsT]):
         """The files of a clip with this contact sheet, made in this empty folder."""
         raise NotImplementedError
 
+    def prompts(self) -> Iterable[tuple[str, str]]:
+        """The texts that a model is given beside clips, which may speak of sources; by options."""
+        return ()
+
     @staticmethod
     def damage(data: bytes) -> str:
         """What is wrong with the bytes of one of its files; nothing if nothing is."""

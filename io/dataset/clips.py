@@ -70,6 +70,8 @@ class Wish:
     caption: str | None = None
     #: Whose vectors.
     vectors: str | None = None
+    #: Whether what is known of the source goes along.
+    metadata: bool = False
     #: Of the decoder.
     threads: int = 1
 
@@ -137,6 +139,8 @@ class Clips:
             raise _broken(entry.id, entry.path, f"its document has no {error}") from error
         except NoDataset as error:
             raise _broken(entry.id, entry.path, error) from error
+        if self.wish.metadata:
+            sample["metadata"] = entry.source
         if self.wish.vectors is not None:
             sample["vector"] = self._vector(entry, number, self.wish.vectors)
         return sample

@@ -102,7 +102,7 @@ def tf_dataset(
         )
     clips = Clips(
         open_source(root, drop, keep, rejected=rejected, skips=on_error == SKIP),
-        Wish(pictures if decode else None, caption, vectors, threads),
+        Wish(pictures if decode else None, caption, vectors, threads=threads),
         Order(shuffle, seed, even),
     )
     skips: tuple[type[ClipError], ...] = (ShortClip,) if short == SKIP else ()

@@ -52,6 +52,8 @@ class ClipDataset(IterableDataset):
     ``channels_first``            frames of shape T×C×H×W instead of T×H×W×C
     ``caption``                   whose (``qwen_caption``); otherwise the first there is, or no text
     ``vectors``                   whose (``efficientnet-lite0``), as ``vector``
+    ``metadata=True``             what is known of the source video, as ``metadata``: a dictionary
+                                  with the fields that there are, so batches want a ``collate_fn``
     ``shuffle``, ``seed``         the order follows from the ids, the seed and the epoch alone;
                                   otherwise clips come as they are listed there
     ``drop``                      lists of clips to leave out, as ``finecut dedup`` writes them, or
@@ -88,6 +90,7 @@ class ClipDataset(IterableDataset):
         channels_first: bool = False,
         caption: str | None = None,
         vectors: str | None = None,
+        metadata: bool = False,
         shuffle: bool = False,
         seed: int = 0,
         drop: Drop = (),
@@ -115,7 +118,7 @@ class ClipDataset(IterableDataset):
             self._skips = (ClipError,)
         self._clips = Clips(
             open_source(root, drop, keep, rejected=rejected, skips=on_error == SKIP),
-            Wish(pictures if decode else None, caption, vectors, threads),
+            Wish(pictures if decode else None, caption, vectors, metadata, threads),
             Order(shuffle, seed, even),
         )
         self._digest = f"{self._clips.source.catalogue.digest} {seed if shuffle else 'in order'}"

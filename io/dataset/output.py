@@ -16,7 +16,15 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from finecut.io.errors import UserError
-from finecut.io.layout import Layout, chunk_id, clip_path_is_sharded, embedding_name_of, scores_held
+from finecut.io.layout import (
+    SOURCE,
+    Layout,
+    chunk_id,
+    clip_path_is_sharded,
+    embedding_name_of,
+    scores_held,
+    source_held,
+)
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, read_json
 from finecut.io.tables.parquet import tables_in
@@ -53,6 +61,17 @@ class Entry:
                 for name, value in found
                 if value is not None
             }
+
+    @property
+    def source(self) -> dict[str, Any]:
+        """What is known of the video that it was cut from: the metadata that there was of it."""
+        said = self.document.get(SOURCE)
+        return dict(said) if isinstance(said, Mapping) else {}
+
+    @property
+    def known(self) -> dict[str, Any]:
+        """All that rules may speak of: its scores, and what is known of the source."""
+        return self.scores | source_held(self.source)
 
     @property
     def span(self) -> tuple[float, float]:

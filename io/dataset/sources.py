@@ -26,10 +26,11 @@ from finecut.io.dataset.output import (
     clips_named,
     read_document,
 )
-from finecut.io.layout import embedding_folder, is_clip_id
+from finecut.io.layout import OF_SOURCE, SOURCE, embedding_folder, is_clip_id
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, parsed
 from finecut.io.tables.drops import read_drops
+from finecut.io.tables.kinds import out_of_columns
 from finecut.io.tables.shards import BLOCK, COLUMNS, ShardFolder, column_of
 
 log = logging.getLogger(__name__)
@@ -160,7 +161,9 @@ class Sharded:
     def _entry(self, place: int) -> Entry:
         row = {name: self._rows[name][place].as_py() for name in self._rows.column_names}
         archive = f"{self._folder.root}/{row['shard']}"
-        return Entry(row["id"], kept=True, path=archive, chunk="", document=_document(row))
+        told = out_of_columns(row, self._rows.schema)
+        document = _document(row) | ({SOURCE: told} if told else {})
+        return Entry(row["id"], kept=True, path=archive, chunk="", document=document)
 
     def film(self, entry: Entry) -> str | bytes:
         start, size = entry.document["offset"], entry.document["num_bytes"]
@@ -278,7 +281,11 @@ def _index(folder: ShardFolder) -> pa.Table:
 
 def _document(row: dict[str, Any]) -> dict[str, Any]:
     """What an index knows of a clip, as the clip's own document would say it."""
-    others = {name: value for name, value in row.items() if name not in COLUMNS}
+    others = {
+        name: value
+        for name, value in row.items()
+        if name not in COLUMNS and not name.startswith(OF_SOURCE)
+    }
     captions = {name: text for name, text in others.items() if isinstance(text, str)}
     return {
         **{name: value for name, value in row.items() if name in COLUMNS and value is not None},

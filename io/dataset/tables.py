@@ -16,8 +16,11 @@ import pyarrow as pa
 from finecut.io.dataset.catalogue import ahead
 from finecut.io.dataset.output import Entry, NoDataset
 from finecut.io.dataset.sources import Source, open_source
+from finecut.io.layout import OF_SOURCE
+from finecut.io.tables.kinds import Kinds, in_columns
 
-#: Columns that every clip has, in this order. Scores and captions follow by name, then the vector.
+#: Columns that every clip has, in this order. Scores, captions and what is known of the sources
+#: (``source.license``) follow by name, then the vector.
 COLUMNS: Final = pa.schema(
     [
         ("id", pa.string()),
@@ -65,17 +68,19 @@ def _schema(source: Source, vectors: str | None) -> pa.Schema:
     scores: set[str] = set()
     labels: set[str] = set()
     captions: set[str] = set()
+    kinds = Kinds()
     for entry in ahead(source.entry, range(len(source.catalogue))):
         found = entry.scores
         scores |= found.keys()
         labels |= {name for name, value in found.items() if isinstance(value, str)}
         captions |= _captions(entry).keys()
+        kinds.add(entry.source)
     fields = [
         (_column(name), pa.string() if name in labels else pa.float64()) for name in sorted(scores)
     ]
     texts = [(_column(name), pa.string()) for name in sorted(captions)]
     vector = [] if vectors is None else [(VECTOR, pa.list_(pa.float32()))]
-    return pa.schema([*COLUMNS, *fields, *texts, *vector])
+    return pa.schema([*COLUMNS, *fields, *texts, *kinds.columns(), *vector])
 
 
 def _batches(
@@ -85,15 +90,16 @@ def _batches(
     labels = {
         name
         for name in {*schema.names} - {*COLUMNS.names}
-        if pa.types.is_string(schema.field(name).type)
+        if not name.startswith(OF_SOURCE) and pa.types.is_string(schema.field(name).type)
     }
 
     def read(number: int) -> Row:
-        row = _row(source.entry(number))
+        entry = source.entry(number)
+        row = _row(entry)
         row |= {name: str(row[name]) for name in labels if row.get(name) is not None}
         if vectors is not None:
             row[VECTOR] = source.vector(vectors, number)
-        return row
+        return row | in_columns(entry.source, schema)
 
     read_rows = ahead(read, range(len(source.catalogue)))
     while some := list(islice(read_rows, rows)):

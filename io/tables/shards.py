@@ -40,10 +40,12 @@ from typing import Any, BinaryIO, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from finecut.io.layout import OF_SOURCE, SOURCE
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import plain_names
 from finecut.io.storage.json_documents import usable_json
 from finecut.io.storage.publishing import Shelf
+from finecut.io.tables.kinds import in_columns
 from finecut.io.tables.parquet import from_parquet, to_parquet
 
 TAR: Final = ".tar"
@@ -252,7 +254,15 @@ def remove_folder(own: Shelf, folder: str, first: str) -> None:
     own.remove(*(path for path in files if f"/{first}/" not in path))
 
 
+def sources_in(table: pa.Table) -> Iterator[Mapping[str, Any]]:
+    """What is known of the source of each clip of a receipt."""
+    said = table[SOURCE].to_pylist() if SOURCE in table.column_names else [None] * len(table)
+    return (json.loads(text) if text else {} for text in said)
+
+
 def _in_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    if any(field.name.startswith(OF_SOURCE) for field in schema):
+        table = _with_sources(table, schema)
     return pa.table(
         [
             table[field.name].cast(field.type)
@@ -262,6 +272,16 @@ def _in_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
         ],
         schema=schema,
     )
+
+
+def _with_sources(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The table with what is known of the sources in columns of their own."""
+    rows = [in_columns(said, schema) for said in sources_in(table)]
+    for field in schema:
+        if field.name.startswith(OF_SOURCE):
+            values = pa.array([row.get(field.name) for row in rows], field.type)
+            table = table.append_column(field, values)
+    return table
 
 
 def header(name: str, size: int) -> bytes:

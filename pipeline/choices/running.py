@@ -45,8 +45,8 @@ class RunChoices:
         (),
         INPUT,
         "A folder (searched at any depth), a glob in quotes, a video, an archive of videos (.tar, "
-        ".zip), or a list of videos (.txt, .json, .jsonl, .csv), on a disk, in a bucket or at a "
-        "URL; you can give several.",
+        ".zip), or a list of videos (.txt, .json, .jsonl, .csv, .parquet; its other columns become "
+        "metadata of the videos), on a disk, in a bucket or at a URL; you can give several.",
         metavar="PATH",
         shown="required",
         matters=False,
@@ -97,6 +97,14 @@ class RunChoices:
         "wherever the files are mounted.",
         metavar="ROOT",
         shown="their actual location",
+        matters=False,
+    )
+
+    source_metadata: bool = option(
+        False,
+        INPUT,
+        "Read the metadata of each video from a JSON file beside it, if there is one: a.mp4.json, "
+        "a.json or a.info.json for a.mp4. Columns of a list come on top.",
         matters=False,
     )
 

@@ -47,6 +47,11 @@ def final_words(
                 f"\n{s.videos_skipped} skipped: an earlier run finished them (--overwrite "
                 "processes them again)",
             ),
+            (
+                s.videos_retold,
+                f"{s.videos_retold} of them have other metadata now: their documents say so, and "
+                "nothing was cut again. Run finecut shard again if you made shards of them",
+            ),
             (document, f"\nall counts: {document}"),
             "",
             *filter(None, [_where(options, s), report]),

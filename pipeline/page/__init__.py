@@ -9,6 +9,7 @@ texts become text nodes and nothing else (the page's policy forbids every other 
     lists.js     long lists and grids of which only what is seen exists
     charts.js    how a score is spread, and how many clips a threshold would keep
     timeline.js  a film as a line, with what became of each piece
+    fields.js    what is known of source videos, and clips chosen by it
     clips.js     the gallery: search, filters, order
     clip.js      one clip, large
     …            one for each of the other views; page.js begins
@@ -33,6 +34,7 @@ SCRIPTS = (
     "lists.js",
     "charts.js",
     "timeline.js",
+    "fields.js",
     "clips.js",
     "clip.js",
     "sources.js",

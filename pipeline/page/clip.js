@@ -105,6 +105,10 @@
     for (const [name, model] of text.models) pairs.push([`${name} by`, model]);
     return [h("h3", { text: "Facts" }), list(pairs, "facts")];
   };
+  const ofSource = (row) => {
+    const told = finecut.told(row);
+    return told.length ? [h("h3", { text: "About the source video" }), list(told.map(([name, text]) => [finecut.fields.titled(name), text]), "facts")] : null;
+  };
   const errors = (text) =>
     text.errors.length
       ? [h("h3", { text: "Marked: the steps that broke down" }), list(text.errors.map(([name, said]) => [name, said || "no message"]), "facts errors")]
@@ -194,7 +198,7 @@
         "div",
         { class: "pages" },
         h("div", { class: "left" }, film(row), finecut.track(clips.source[row], row)),
-        h("div", { class: "right" }, ...[verdict(row), words(text), errors(text), scores(row), known(row, text)].flat().filter(Boolean)),
+        h("div", { class: "right" }, ...[verdict(row), words(text), errors(text), scores(row), known(row, text), ofSource(row)].flat().filter(Boolean)),
         more,
       ),
     );

@@ -86,6 +86,7 @@
     if (wanted.outcome === "marked" && !clips.marked[row]) return false;
     if (wanted.reason !== "" && clips.reason[row] !== Number(wanted.reason)) return false;
     if (wanted.sources && !wanted.sources.has(clips.source[row])) return false;
+    if (!finecut.fields.fits(row)) return false;
     for (const [name, limit] of wanted.limits) {
       const value = finecut.values(name)[row];
       // As four-byte numbers, which is what scores are stored as.
@@ -125,7 +126,7 @@
         at("found").textContent = `Searching … ${finecut.percent(chunk, facts.chunks.texts.length)}`;
       }
       const text = finecut.textNow(row);
-      const all = [finecut.sourceName(row), finecut.id(row), ...(text ? text.captions : []).map((each) => each[1])];
+      const all = [finecut.sourceName(row), finecut.id(row), ...[...(text ? text.captions : []), ...finecut.told(row)].map((each) => each[1])];
       const whole = all.join("\n").toLowerCase();
       if (parts.every((part) => whole.includes(part))) found.push(row);
     }
@@ -311,6 +312,7 @@
     if (wanted.outcome !== "all") chip(wanted.outcome, () => set("outcome", "all"));
     if (wanted.reason !== "") chip(facts.reasons[wanted.reason], () => set("reason", ""));
     if (wanted.source) chip(wanted.source, () => set("source", ""));
+    for (const [text, act] of finecut.fields.chips()) chip(text, act);
     for (const [name, { least, most }] of wanted.limits) {
       const from = least === -Infinity ? "" : `≥ ${finecut.score(least)}`;
       const to = most === Infinity ? "" : `≤ ${finecut.score(most)}`;
@@ -324,6 +326,7 @@
       set(name, filters[name] ?? value);
     }
     for (const name of [...wanted.limits.keys()]) unlimited(name);
+    finecut.fields.clear();
     for (const [name, one] of Object.entries(filters.limits || {})) {
       wanted.limits.set(name, one);
       if (one.least !== -Infinity) controls[`least-${name}`].value = one.least;
@@ -359,6 +362,7 @@
         h("summary", { text: "Scores from … to …" }),
         h("div", { class: "limitgrid" }, finecut.measured().map(limit)),
       ),
+      finecut.fields.tools(),
     );
   };
 })();

@@ -266,14 +266,16 @@ const finecut = {};
 
   // ── sources ───────────────────────────────────────────────────────────────────────────────────
 
-  finecut.sources = { name: [], state: [], seconds: [], first: [], count: [], lost: [], spans: [] };
+  finecut.sources = { name: [], state: [], seconds: [], first: [], count: [], lost: [], spans: [], told: [] };
   finecut.loadSources = async () => {
     for (const index of facts.chunks.sources.keys()) {
       const columns = await finecut.load("sources", index);
-      for (const name of Object.keys(finecut.sources)) finecut.sources[name].push(...columns[name]);
+      for (const name of Object.keys(finecut.sources)) finecut.sources[name].push(...(columns[name] || []));
     }
   };
   finecut.sourceName = (row) => finecut.sources.name[clips.source[row]] || "";
+  /** What is known of a clip's source besides: names and texts. */
+  finecut.told = (row) => finecut.sources.told[clips.source[row]] || [];
   /** The last part of a name, which is what people know. */
   finecut.fileName = (row) => finecut.sourceName(row).split("/").pop();
 })();

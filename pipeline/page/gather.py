@@ -13,7 +13,7 @@ from os.path import commonprefix
 from typing import Any, TypeVar
 
 from finecut.io.dataset.output import Entry, NoDataset, Output
-from finecut.io.layout import clip_id, is_clip_id
+from finecut.io.layout import OF_SOURCE, SOURCE, clip_id, is_clip_id
 from finecut.io.process.threads import in_order
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, parsed_text, read_json
@@ -23,6 +23,7 @@ from finecut.pipeline.page import Chunks
 from finecut.transforms.filter.comparing import SAMENESS
 from finecut.transforms.filter.rules import Rule, parse_rule
 from finecut.transforms.report.columns import Clips, number, row_of, short
+from finecut.transforms.report.sources import Told, told_of_source
 from finecut.transforms.split.spans import fixed_stride_spans
 from finecut.transforms.verify.checks.shapes import CHUNK, CLIP, RUN, VIDEO, Shape, misfit
 
@@ -107,6 +108,8 @@ class SourceTold:
     first: int = 0
     count: int = 0
     spans: list[tuple[float, float]] = field(default_factory=list)
+    #: What is known of it besides, as texts.
+    told: Told = field(default_factory=list)
 
 
 class TextOutcome:
@@ -203,32 +206,35 @@ class TextOutcome:
         source = SourceTold(
             name, seconds=rows[-1].end, first=self.clips.count, count=len(rows), spans=spans
         )
+        source.told = told_of_source(found[0][1].source)
         for row in rows:
             self.rows[row.id] = self.clips.count
             for kind, columns in self.clips.add(row, len(self.sources)):
                 chunks.add(kind, columns)
         self.sources.append(source)
 
-    def _read_videos(self, readers: int) -> dict[str, tuple[float, int]]:
-        """Length and number of clips of each finished video."""
+    def _read_videos(self, readers: int) -> dict[str, tuple[float, int, Told]]:
+        """Length and number of clips of each finished video, and what is known of it besides."""
         read = partial(self._document, shapes=VIDEO)
         return {
             short(said.get("video")): (
                 number(said.get("duration")),
                 int(number(said.get("num_total_clips"))),
+                told_of_source(said.get(SOURCE)),
             )
             for said in asked_ahead(read, if_there(self.output.videos), readers)
             if said
         }
 
-    def _finish_sources(self, videos: dict[str, tuple[float, int]]) -> None:
+    def _finish_sources(self, videos: dict[str, tuple[float, int, Told]]) -> None:
         """What is known of all of them: also of those that have no clip."""
         self.sources += map(
             SourceTold, sorted({*videos, *self.lost} - {source.name for source in self.sources})
         )
         for source in self.sources:
             if source.name in videos:
-                seconds, count = videos[source.name]
+                seconds, count, told = videos[source.name]
+                source.told = source.told or told
                 source.seconds = max(source.seconds, seconds)
                 source.state = DONE if count else EMPTY
             if source.name in self.lost:
@@ -236,6 +242,7 @@ class TextOutcome:
         self.common = common_folder([source.name for source in self.sources])
 
     def write_sources(self, chunks: Chunks) -> None:
+        any_told = any(source.told for source in self.sources)
         rows = [
             {
                 "name": source.name[len(self.common) :],
@@ -245,6 +252,7 @@ class TextOutcome:
                 "count": source.count,
                 "lost": len(self.lost.get(source.name, ())),
                 "spans": [[round(start, 3), round(end, 3)] for start, end in source.spans],
+                **({"told": source.told} if any_told else {}),
             }
             for source in self.sources
         ]
@@ -378,5 +386,5 @@ def rules_drawn(rules: Iterable[Rule], reasons: Iterable[str]) -> list[dict[str,
     return [
         {"score": score, "comparison": comparison, "limit": limit, "name": name}
         for (score, comparison, limit), name in found.items()
-        if comparison not in SAMENESS
+        if comparison not in SAMENESS and not score.startswith(OF_SOURCE)
     ]

@@ -11,7 +11,6 @@ kept beside it: ``ok``, ``truncated`` (the model or we stopped it), ``empty``, `
 server refused), ``failed``. The last three are also among the clip's errors.
 """
 
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -34,8 +33,10 @@ from finecut.transforms.caption.asking import (
     batches,
     in_trouble,
 )
+from finecut.transforms.caption.prompts import filled
 from finecut.transforms.caption.windows import sampled_in_window
 from finecut.transforms.measure.looking import Looking, sheet_of
+from finecut.transforms.plain_text import cleaned
 from finecut.transforms.work import ModelWork
 
 CAPTION, ENHANCE = "caption", "enhance"
@@ -45,11 +46,6 @@ MOST_HELD = 64_000_000
 MOST_LETTERS = 20_000
 #: Letters a token may have on average before its text is taken for something else.
 LETTERS_A_TOKEN = 32
-#: The kind of characters that are spaces, by Unicode; those that break lines; and two invisible
-#: ones that words are made with.
-SPACE = "Zs"
-BREAKS = "\n\r\x0b\x0c\x85\u2028\u2029"
-JOINERS = "\u200c\u200d"
 #: So many windows and letters of an error are told.
 TOLD_WINDOWS, TOLD_LETTERS = 5, 300
 
@@ -112,9 +108,24 @@ class Captioning(Writing):
         with timed(CAPTION, len(looked)):
             for group in batches(_asks_all(looked, known, self), lambda: MOST_HELD):
                 told = {answer.id: answer for answer in asked.answers(group)}
-                answers |= told if self.second is None else _asked_again(group, told, asked, self)
+                if self.second is not None:
+                    told = _asked_again(
+                        group,
+                        told,
+                        asked,
+                        seconds=self._seconds(group, known),
+                        most_letters=self.most_letters,
+                    )
+                answers |= told
         used = asked.which()
         return [with_answers(known[clip.id], answers, self, used) for clip in clips]
+
+    def _seconds(self, questions: Sequence[Question], known: Mapping[str, Clip]) -> dict[str, str]:
+        """What is asked in the second pass, by question."""
+        of = {question.id: known[question.id.partition("/")[0]] for question in questions}
+        return {
+            id: filled(self.second or "", clip.video.source.metadata) for id, clip in of.items()
+        }
 
     def num_bytes(self, clips: Sequence[Clip]) -> int:
         """Of the frames it is shown."""
@@ -148,7 +159,11 @@ class Enhancing(Writing):
     def run(self, clips: Sequence[Clip], asked: Asked) -> list[Clip]:
         """The clips in their order, with richer captions of the windows that have captions."""
         questions = [
-            Question(window_id(clip, window), text=caption, system=self.instruction)
+            Question(
+                window_id(clip, window),
+                text=caption,
+                system=filled(self.instruction, clip.video.source.metadata),
+            )
             for clip in clips
             if clip.kept
             for window in clip.windows
@@ -188,20 +203,26 @@ def _asks(clip: Clip, captioning: Captioning) -> Iterator[Question]:
         seconds = (window.end_frame - window.start_frame + 1) / clip.file.framerate
         frames = tuple(sheet.pictures(sheet.numbered(numbers), captioning.side))
         identifier, rate = window_id(clip, window), len(numbers) / seconds
-        yield Question(identifier, frames, rate, captioning.prompt)
+        prompt = filled(captioning.prompt, clip.video.source.metadata)
+        yield Question(identifier, frames, rate, prompt)
 
 
 def _asked_again(
-    questions: Sequence[Question], first: Answers, asked: Asked, captioning: Captioning
+    questions: Sequence[Question],
+    first: Answers,
+    asked: Asked,
+    *,
+    seconds: Mapping[str, str],
+    most_letters: int,
 ) -> dict[str, Answer]:
     """The answers of the second pass, where the first gave a caption to improve."""
     said = {
-        answer.id: cleaned(answer.text, captioning.most_letters)
+        answer.id: cleaned(answer.text, most_letters)
         for answer in first.values()
         if isinstance(answer, Said)
     }
     again = [
-        replace(question, text=f"{question.text}\n\n{captioning.second}\n\n{said[question.id]}")
+        replace(question, text=f"{question.text}\n\n{seconds[question.id]}\n\n{said[question.id]}")
         for question in questions
         if said.get(question.id)
     ]
@@ -276,26 +297,3 @@ def _wrong(window: Window, answer: Answer, told: TextOutcome) -> str:
     why = f": {answer.error}: {answer.message}" if isinstance(answer, Trouble) else ""
     frames = f"{window.start_frame}_{window.end_frame}"
     return cleaned(f"window {frames} {told.status}{why}", TOLD_LETTERS)
-
-
-def cleaned(text: str, most: int) -> str:
-    """Text that may lie in a document: no control characters, no halves of letters, not endless.
-
-    Spaces of all kinds become plain ones; what joins letters and pictures of other scripts stays.
-
-    >>> cleaned(" A dog\\x00 runs.\\x1b[2J ", 100)
-    'A dog runs.[2J'
-    """
-    plain = (
-        c
-        if c == "\t" or c in JOINERS
-        else "\n"
-        if c in BREAKS
-        else " "
-        if (kind := unicodedata.category(c)) == SPACE
-        else ""
-        if kind[0] == "C"
-        else c
-        for c in text
-    )
-    return "".join(plain).strip()[:most].rstrip()

@@ -11,7 +11,8 @@ from typing import Final
 
 import apache_beam as beam
 
-from finecut.io.records import Clip
+from finecut.io.layout import source_held
+from finecut.io.records import Clip, Scores
 from finecut.io.tables.drops import DropsError, read_drops
 from finecut.transforms.beam.metrics import LOG, count
 from finecut.transforms.filter.rules import Rule, verdict
@@ -22,8 +23,14 @@ DUPLICATE: Final = "duplicate"
 
 def judged(clip: Clip, rules: Sequence[Rule]) -> Clip:
     """The clip, rejected by the first rule that does not hold; a rejected one stays rejected."""
-    rejected_by = verdict(clip.scores, rules) if clip.kept else None
+    rejected_by = verdict(known_of(clip), rules) if clip.kept else None
     return clip if rejected_by is None else _rejected(clip, rejected_by)
+
+
+def known_of(clip: Clip) -> Scores:
+    """What rules may speak of: what was measured, and what is said of the source."""
+    metadata = clip.video.source.metadata
+    return {**clip.scores, **source_held(metadata)} if metadata else clip.scores
 
 
 def dropped(clip: Clip, ids: frozenset[str]) -> Clip:

@@ -40,10 +40,14 @@ def parse_rule(text: str, own: bool = False) -> Rule:
     if said is None:
         raise ValueError(
             f"{text!r} is not a rule: write SCORE, a comparison and a number, such as "
-            "'sharpness>=0.1', or, for scores that are labels, SCORE=LABEL or SCORE!=LABEL. Put "
-            "the rule in quotes, because the shell treats > as a redirection"
+            "'sharpness>=0.1', or, for scores that are labels, SCORE=LABEL or SCORE!=LABEL; of the "
+            "metadata of videos, 'source.license=cc-by' or 'source.year>=2010'. Put the rule in "
+            "quotes, because the shell treats > as a redirection"
         )
     rule = replace(said, score=SHORT.get(said.score, said.score))
+    if rule.of_source:
+        # Which fields there are, only the sources know.
+        return rule
     if rule.score not in FAMILIES and not own:
         raise ValueError(
             f"{text!r} does not name a score: {did_you_mean(said.score, (*FAMILIES, *SHORT))}"

@@ -1,9 +1,10 @@
 """Finding: what the inputs name, and what each of those files is.
 
 An input is a folder (searched at any depth), a glob, one file, or a list of files: ``.txt`` (one a
-line), ``.json`` (an array), ``.jsonl``/``.csv`` (a column named ``path``, ``uri``, ``video`` or
-``file``), a list from ``failures/``. A file reached twice, also through a symlink, is taken once.
-It may be a URL, and an archive stands for the videos in it (:mod:`finecut.transforms.find.held`).
+line), ``.json`` (an array), ``.jsonl``/``.csv``/``.parquet`` (a column named ``path``, ``uri``,
+``video`` or ``file``; the others are metadata of the video), a list from ``failures/``. A file
+reached twice, also through a symlink, is taken once. It may be a URL, and an archive stands for the
+videos in it (:mod:`finecut.transforms.find.held`).
 
 Documents of a video are named by its path below the *root*: the folder given, the folder part of a
 glob, the folder of a file; of several inputs or a list, the deepest folder that holds everything.
@@ -22,27 +23,32 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import urljoin
 
 from finecut.io.layout import Layout, relative_to_root
-from finecut.io.records import Source
+from finecut.io.records import Metadata, Source
 from finecut.io.storage import addresses, urls
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, list_text
 from finecut.io.storage.members import is_compressed
 from finecut.io.storage.urls import is_archive
+from finecut.io.tables.rows import rows_at
 from finecut.transforms.beam.metrics import LOG
+from finecut.transforms.find.beside import told_beside
 from finecut.transforms.find.held import check_url, with_members
 from finecut.transforms.find.lists import (
     FAILURE_LIST,
     LIST_EXTENSIONS,
+    TABLE,
     InputError,
     failed_source,
     failures_in,
     read_list,
+    read_table,
     sources_in,
 )
+from finecut.transforms.find.metadata import Asked, lacking, plain, plain_rows
 from finecut.transforms.find.parts import WHOLE, Part
 
 VIDEO_EXTENSIONS = (".mp4", ".mov", ".avi", ".mkv", ".webm")
@@ -71,6 +77,10 @@ class Finding:
     #: Whether archives that nobody named are looked into, too.
     archives: bool = False
     access: urls.Access = urls.USUAL_ACCESS
+    #: Whether JSON files beside videos are read, too.
+    beside: bool = False
+    #: Fields of metadata that rules and prompts speak of.
+    asked: tuple[Asked, ...] = ()
 
 
 def find_sources(finding: Finding) -> list[Source]:
@@ -87,8 +97,38 @@ def find_sources(finding: Finding) -> list[Source]:
     )
     sources = [*islice(with_members(files, is_video, finding.access), finding.limit)]
     _refuse_tangled(sources)
+    sources = _with_metadata(sources, found, finding)
     failed = {each.source.name: failed_source(each) for each in failures_in(finding.failed)}
     return [_as_it_failed(source, failed) for source in sources]
+
+
+def _with_metadata(
+    sources: Sequence[Source], found: Sequence["_Found"], finding: Finding
+) -> list[Source]:
+    """The sources with what is said of them. What a list says goes before what lies beside a video,
+    and a later input before an earlier one, field by field.
+    """
+    listed: dict[str, dict[str, Any]] = {}
+    for path, told in (item for each in found for item in each.told.items()):
+        listed.setdefault(shelf.identity(path), {}).update(told)
+    beside = told_beside([source.uri for source in sources]) if finding.beside else {}
+    with_it = []
+    for source in sources:
+        told = listed.get(shelf.identity(source.uri), {}) if listed else {}
+        told = plain({**beside.get(source.uri, {}), **source.metadata, **told}).said
+        with_it.append(replace(source, metadata=told) if told else source)
+    if with_it:
+        retried = any(each.named for each in found)
+        _refuse_lacking([source.metadata for source in with_it], finding, retried)
+    return with_it
+
+
+def _refuse_lacking(told: Sequence[Metadata], finding: Finding, retried: bool) -> None:
+    """Refuse rules and prompts that ask for what no video has; what is tried again may be few."""
+    for wrong in filter(None, (lacking(told, asked) for asked in finding.asked)):
+        if not retried:
+            raise InputError(wrong)
+        LOG.error("%s", wrong)
 
 
 def _refuse_tangled(sources: Sequence[Source]) -> None:
@@ -192,6 +232,8 @@ class _Found(NamedTuple):
     root: str | None
     files: Sequence[str] = ()
     named: Sequence[Source] = ()
+    #: What a list says of its files, besides that they are there.
+    told: Mapping[str, Metadata] = {}
 
 
 def _resolved(spec: str, finding: Finding) -> _Found:
@@ -236,27 +278,32 @@ def _root_of(path: str) -> str:
 
 
 def _resolve_list(path: str) -> _Found:
+    extension = _extension(path)
     try:
-        text = list_text(path)
-        named = sources_in(text) if _extension(path) == FAILURE_LIST else []
+        text = "" if extension == TABLE else list_text(path)
+        named = sources_in(text) if extension == FAILURE_LIST else []
         if named:
             return _Found(None, named=named)
-        entries = read_list(text, _extension(path))
+        rows = read_table(rows_at(path)) if extension == TABLE else read_list(text, extension)
     except ValueError as error:
         why = f"it {error}" if isinstance(error, BadDocument) else error
         raise InputError(
             f"the list {path} cannot be read: {why}. A list is a UTF-8 text file: .txt with one "
-            "path per line, .json with an array, .jsonl with one object per line, or .csv with a "
-            "column 'path'."
+            "path per line, .json with an array, .jsonl with one object per line, .csv with a "
+            "column 'path', or a .parquet table with such a column."
         ) from error
     folder = posixpath.dirname(path)
-    files = [entry if shelf.is_remote(entry) else _beside(folder, entry) for entry in entries]
+    files = [row.path if shelf.is_remote(row.path) else _beside(folder, row.path) for row in rows]
     if urls.is_web(path) and not all(urls.is_web(addresses.container_of(file)) for file in files):
         raise InputError(
             f"the list {addresses.public(path)} names files that are on no web server. What others "
             "wrote must not lead to files of this machine: copy the list here to use it."
         )
-    return _Found(_common_root([*map(_root_of, files)] or [folder]), files)
+    told: dict[str, dict[str, Any]] = {}
+    for file, said in zip(files, plain_rows(path, [row.told for row in rows]), strict=True):
+        told.setdefault(file, {}).update(said)
+    root = _common_root([*map(_root_of, files)] or [folder])
+    return _Found(root, files, told={file: said for file, said in told.items() if said})
 
 
 def _beside(folder: str, entry: str) -> str:

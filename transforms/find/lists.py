@@ -1,10 +1,11 @@
 """Lists of videos that somebody wrote, and lists of what failed, which are inputs again."""
 
 import posixpath
-from collections.abc import Container
+import re
+from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from finecut.io.errors import UserError
 from finecut.io.layout import check_relative
@@ -12,10 +13,24 @@ from finecut.io.records import Failure, Source, from_json, to_json
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import csv_rows, list_text, parsed_text
 from finecut.transforms.beam.metrics import LOG
+from finecut.transforms.find.metadata import plain
 
-LIST_EXTENSIONS = (".txt", ".json", ".jsonl", ".csv")
+TABLE: Final = ".parquet"
+LIST_EXTENSIONS = (".txt", ".json", ".jsonl", ".csv", TABLE)
 FAILURE_LIST = ".jsonl"
 LIST_COLUMNS = ("path", "uri", "video", "file")
+#: Cells of a CSV that are numbers: nothing is lost when they are written again. A zero in front
+#: belongs to a name, and more digits do not fit into 64 bits.
+_WHOLE: Final = re.compile(r"-?(0|[1-9][0-9]{0,17})")
+_NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?")
+_WORDS: Final[Mapping[str, bool]] = {"true": True, "false": False}
+
+
+class Row(NamedTuple):
+    """An entry of a list: the video it names, and what else it says."""
+
+    path: str
+    told: Mapping[str, Any] = {}
 
 
 class InputError(UserError, ValueError):
@@ -93,7 +108,10 @@ def read_failure(line: str) -> Failure:
         raise ValueError(f"it contains something else: {error}") from error
     if not all(type(number) is int for number in (source.attempts, failure.attempts)):
         raise ValueError("its number of attempts is invalid")
-    return failure
+    metadata: Any = source.metadata
+    if not isinstance(metadata, dict):
+        raise ValueError("its metadata is no object")
+    return replace(failure, source=replace(source, metadata=plain(metadata).said))
 
 
 def failed_source(failure: Failure) -> Source:
@@ -102,43 +120,78 @@ def failed_source(failure: Failure) -> Source:
     return replace(failure.source, attempts=failure.attempts, trouble=trouble)
 
 
-def read_list(text: str, extension: str) -> list[str]:
-    """The paths in a list file, in order.
+def read_list(text: str, extension: str) -> list[Row]:
+    """The entries of a list file, in order.
 
     >>> read_list('{"path": "a.mp4", "why": "retry"}', ".jsonl")
-    ['a.mp4']
+    [Row(path='a.mp4', told={'why': 'retry'})]
     """
     if extension == ".json":
         entries = parsed_text(text)
         if not isinstance(entries, list):
             raise InputError('it does not contain an array; write ["a.mp4", "b.mp4"]')
-        return [_path_in(entry) for entry in entries]
+        return [_row_of(entry) for entry in entries]
     if extension == ".jsonl":
-        return [_path_in(parsed_text(line)) for line in _lines(text)]
+        return [_row_of(parsed_text(line)) for line in _lines(text)]
     if extension == ".csv":
         return _read_csv(text)
     lines = (line.strip() for line in _lines(text))
-    return [line for line in lines if line and not line.startswith("#")]
+    return [Row(line) for line in lines if line and not line.startswith("#")]
 
 
-def _read_csv(text: str) -> list[str]:
+def read_table(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """The entries of a table; rows that name nothing are left out, as in a CSV."""
+    named = [row for row in rows if any(row.get(key) not in (None, "") for key in LIST_COLUMNS)]
+    if rows and not named:
+        raise InputError(
+            f"it has no column {', '.join(LIST_COLUMNS[:-1])} or {LIST_COLUMNS[-1]} with the paths "
+            f"of videos, but {', '.join(map(str, rows[0])) or 'none'}"[:400]
+        )
+    return [*map(_row_of, named)]
+
+
+def _read_csv(text: str) -> list[Row]:
     rows = csv_rows(text)
-    header = [cell.strip().lower() for row in rows[:1] for cell in row]
+    names = [cell.strip() for row in rows[:1] for cell in row]
+    header = [name.lower() for name in names]
     named = [header.index(column) for column in LIST_COLUMNS if column in header]
-    body = rows[1:] if named else rows
     column = named[0] if named else 0
-    return [row[column] for row in body if len(row) > column and row[column].strip()]
+    body = rows[1:] if named else rows
+    body = [row for row in body if len(row) > column and row[column].strip()]
+    others = [n for n in range(len(names) if named else 0) if n != column and names[n]]
+    typed = {n: _typed([row[n].strip() if len(row) > n else "" for row in body]) for n in others}
+    return [
+        Row(row[column], {names[n]: cells[at] for n, cells in typed.items()})
+        for at, row in enumerate(body)
+    ]
 
 
-def _path_in(entry: Any) -> str:
+def _typed(cells: Sequence[str]) -> Sequence[Any]:
+    """The cells of a column: numbers, or true and false, if all of them are; otherwise texts."""
+    said = [cell for cell in cells if cell]
+    read: Any = None
+    if all(map(_WHOLE.fullmatch, said)):
+        read = int
+    elif all(map(_NUMBER.fullmatch, said)):
+        read = float
+    elif all(cell.lower() in _WORDS for cell in said):
+        read = _truth
+    return cells if read is None else [read(cell) if cell else None for cell in cells]
+
+
+def _truth(cell: str) -> bool:
+    return _WORDS[cell.lower()]
+
+
+def _row_of(entry: Any) -> Row:
     said = entry if isinstance(entry, dict) else {LIST_COLUMNS[0]: entry}
-    path = next((said[key] for key in LIST_COLUMNS if isinstance(said.get(key), str)), None)
-    if path is None:
+    key = next((key for key in LIST_COLUMNS if isinstance(said.get(key), str)), None)
+    if key is None:
         raise InputError(
             f"list entry {str(entry)[:80]!r} names no file. An entry is a path, or an object with "
             f"one of the keys {', '.join(LIST_COLUMNS)}."
         )
-    return path
+    return Row(said[key], {name: value for name, value in said.items() if name != key})
 
 
 def _lines(text: str) -> list[str]:

@@ -17,6 +17,7 @@ would be kept without what kept clips have) is not touched: its document keeps t
 configuration, so curation does it again.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -26,7 +27,7 @@ import apache_beam as beam
 import pyarrow as pa
 
 from finecut.io.dataset.output import Entry
-from finecut.io.layout import chunk_id
+from finecut.io.layout import OF_SOURCE, chunk_id
 from finecut.io.process.threads import in_order
 from finecut.io.records import Failure, Source
 from finecut.io.storage import files as shelf
@@ -110,7 +111,9 @@ def _yields(
     entries: Sequence[Entry], after: Mapping[str, Entry], became: str, refiltering: Refiltering
 ) -> Yields:
     """What comes of a video, in numbers."""
-    scores = {rule.score for stage in refiltering.stages for rule in stage.rules}
+    rules = {rule.score: rule for stage in refiltering.stages for rule in stage.rules}
+    of_source = [name for name, rule in rules.items() if rule.of_source]
+    known = {entry.id: entry.known for entry in entries if of_source}
     lost = [entry for entry in entries if entry.kept and not after[entry.id].kept]
     losing = {
         "vectors": sum(bool(with_vectors(entry)) for entry in lost),
@@ -126,9 +129,17 @@ def _yields(
         then=_amounts(after.values()),
         losing={what: number for what, number in losing.items() if number},
         sample={
-            entry.id: {name: value for name, value in entry.scores.items() if name in scores}
+            entry.id: {name: value for name, value in entry.known.items() if name in rules}
             for entry in entries
         },
+        lacking={
+            name: number
+            for name in of_source
+            if (number := sum(name not in said for said in known.values()))
+        },
+        fields=dict(
+            Counter(name for said in known.values() for name in said if name.startswith(OF_SOURCE))
+        ),
     ).trimmed()
 
 

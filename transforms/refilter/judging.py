@@ -99,7 +99,7 @@ def judged_anew(entry: Entry, stages: Sequence[Stage], drops: frozenset[str]) ->
     looking = [stage for stage in stages if stage.family]
     if entry.id in drops:
         return Verdict(DUPLICATE, tuple(looking))
-    scores = entry.scores
+    scores = entry.known
     for stage in stages:
         if stage.family:
             looking.remove(stage)

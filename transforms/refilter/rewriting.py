@@ -225,6 +225,9 @@ class Yields:
     bereft: int = 0
     #: Scores that rules speak of, of some clips.
     sample: Mapping[str, Scores] = field(default_factory=dict)
+    #: Of fields of sources that rules speak of: clips without them; and how many have which fields.
+    lacking: Mapping[str, int] = field(default_factory=dict)
+    fields: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def clips(self) -> int:
@@ -272,7 +275,7 @@ def curve(sample: Mapping[str, Scores], rule: Rule) -> list[tuple[float, float]]
     """
     found = (scores.get(rule.score) for scores in sample.values())
     values = sorted(value for value in found if isinstance(value, int | float))
-    if not values or rule.comparison in SAMENESS:
+    if not values or rule.comparison in SAMENESS or isinstance(rule.limit, str):
         return []
     limits = dict.fromkeys(_limit(values, part, rule) for part in PARTS)
     return [(limit, _part(values, replace(rule, limit=limit))) for limit in limits]

@@ -29,7 +29,9 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, read_json, usable_json
 from finecut.transforms.beam.guard import FAILURES, guarded
 from finecut.transforms.beam.metrics import LOG, count
+from finecut.transforms.filter.comparing import Rule
 from finecut.transforms.registry import ARTEFACTS
+from finecut.transforms.resume.retelling import has_news, told, with_known
 from finecut.transforms.verify.checks.shapes import VIDEO, misfit
 from finecut.transforms.write.documents import CONFIGURATION, VERSION, serialise
 from finecut.transforms.write.writing import Writer, Writing, planned
@@ -50,6 +52,9 @@ class Again:
     overwrite: bool = False
     #: Failures after which a video is set aside; 0: never.
     most_attempts: int = 0
+    #: What decides by a source's metadata: a video is worked on if the new one decides otherwise.
+    rules: tuple[Rule, ...] = ()
+    prompts: tuple[str, ...] = ()
 
 
 def begin(source: Source, writing: Writing, again: Again) -> Iterator[Source | Skipped | Failure]:
@@ -63,11 +68,14 @@ def begin(source: Source, writing: Writing, again: Again) -> Iterator[Source | S
         if (wrong := misfit(path, document, VIDEO)) is not None:
             report_bad(wrong)
         refuse_others(named_in(document), source, writing)
-        if is_finished(document, source, writing):
+        source = with_known(source, document)
+        deciding = (again.rules, again.prompts)
+        if is_finished(document, source, writing) and told(document, source, writing, deciding):
             # A run that was killed on its last step leaves this.
             writing.shelf.remove(writing.layout.open_video(source.relative))
             LOG.info("skipped %s: it is finished", source.name)
-            yield Skipped(source, document["num_total_clips"], float(document["duration"]))
+            seconds, news = float(document["duration"]), has_news(document, source)
+            yield Skipped(source, document["num_total_clips"], seconds, retold=news)
             return
     most = 0 if again.overwrite else again.most_attempts
     yield set_aside(source) if most and source.attempts >= most else source

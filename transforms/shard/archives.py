@@ -17,6 +17,7 @@ such. This is the layout that WebDataset reads.
 """
 
 import hashlib
+import json
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -24,8 +25,10 @@ from functools import partial
 from typing import Any, Final, Literal
 
 import apache_beam as beam
+import pyarrow as pa
 from apache_beam.pvalue import TaggedOutput
 
+from finecut.io.layout import SOURCE
 from finecut.io.process.threads import in_order
 from finecut.io.records import Failure, Source
 from finecut.io.storage import files as shelf
@@ -88,11 +91,15 @@ def _receipt(rows: list[dict[str, Any]], digest: str, size: int) -> bytes:
     scores = {name for row in rows for name in row["scores"]}
     labels = {name for row in rows for name in labels_in(row["scores"])}
     captions = {name for row in rows for name in row["captions"]}
+    schema = schema_of(scores, captions, labels)
+    if any(row[SOURCE] for row in rows):
+        # As JSON: of which types the columns of the index are, all shards together say.
+        schema = schema.append(pa.field(SOURCE, pa.string()))
     for row in rows:
         values = row.pop("captions") | row.pop("scores")
         values |= {name: storable(values[name]) for name in labels & values.keys()}
         row.update({column_of(name): value for name, value in values.items()})
-    return receipt_table(rows, schema_of(scores, captions, labels), digest, size)
+    return receipt_table(rows, schema, digest, size)
 
 
 def _added(
@@ -192,6 +199,7 @@ def _row(material: Material) -> dict[str, Any]:
         "num_bytes": material.num_bytes,
         "caption": material.caption,
         "scores": entry.scores,
+        SOURCE: json.dumps(entry.source, ensure_ascii=False) if entry.source else None,
         "captions": {name: storable(text) for name, text in entry.captions.items()},
         VECTOR: None if material.vector is None else material.vector.tolist(),
     }

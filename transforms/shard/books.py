@@ -37,12 +37,14 @@ from finecut.io.tables.shards import (
     remove_folder,
     rows_of,
     schema_of,
+    sources_in,
     write_lance,
     write_table,
 )
 from finecut.io.wording import count_of
 from finecut.transforms.shard.material import Sharding
 from finecut.transforms.shard.plan import FORMAT, Shards
+from finecut.transforms.shard.source_fields import SourceFields
 from finecut.transforms.write.documents import placed, serialise
 
 #: Failures that are shown; all of them are in the list.
@@ -95,6 +97,8 @@ class Books:
     captions: set[str] = field(default_factory=set)
     #: Those of the scores that are labels.
     labels: set[str] = field(default_factory=set)
+    #: What is known of the sources of the clips that are written.
+    sources: SourceFields = field(default_factory=SourceFields)
     #: Ids on the lists that were given, and clips of the dataset that have one of them.
     drops: int = 0
     on_lists: int = 0
@@ -203,6 +207,7 @@ def card(books: Books) -> str:
         "`metadata.parquet` is for a folder in which the shards were unpacked in place: "
         '`load_dataset("videofolder", data_dir="FOLDER")`.',
         "",
+        *books.sources.words(),
     ]
     return "\n".join(lines)
 
@@ -213,7 +218,7 @@ def _fields(books: Books) -> dict[str, Any]:
     windows |= dict.fromkeys(sorted(books.captions), TEXT)
     return {
         "mp4": "video",
-        "json": {**_SAID, **placed(kinds), "windows": [windows]},
+        "json": {**_SAID, **placed(kinds), **books.sources.features(), "windows": [windows]},
         **({"txt": TEXT} if books.texts else {}),
         **({"npy": ["float32"]} if books.vectors else {}),
         "__key__": TEXT,
@@ -266,6 +271,8 @@ def promise(
     """Write what says that the shards are there; the index goes last."""
     folder, own = sharding.folder, sharding.shelf
     schema = schema_of(books.scores, books.captions, books.labels)
+    for column in books.sources.columns():
+        schema = schema.append(column)
     digest = _digest_of_all(folder, shards, schema)
     schema = schema.with_metadata({DIGEST: digest})
     if (folder.noted() or []) != sorted(shards.names):
@@ -305,6 +312,7 @@ def add_up(folder: ShardFolder, shards: Shards, books: Books) -> None:
         books.shards += 1
         books.num_bytes += size
         books.seconds += pc.sum(pc.subtract(rows["end"], rows["start"])).as_py() or 0.0
+        books.sources.add_all(sources_in(rows))
         books.texts += len(rows) - rows["caption"].null_count
         books.vectors += len(rows) - rows[VECTOR].null_count
         books.dimensions.update(pc.unique(pc.list_value_length(rows[VECTOR])).to_pylist())

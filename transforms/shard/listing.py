@@ -19,7 +19,7 @@ from finecut.io.storage.publishing import Shelf
 from finecut.io.tables.drops import drops_table, read_drops
 from finecut.transforms.beam.guard import FAILURES, attempted, failure, guarded
 from finecut.transforms.beam.metrics import count
-from finecut.transforms.filter.rules import verdict
+from finecut.transforms.filter.rules import Rule
 from finecut.transforms.shard.books import Books
 from finecut.transforms.shard.material import (
     Sharding,
@@ -121,7 +121,7 @@ def _unfit(entry: Entry, sharding: Sharding, tables: Tables) -> str | None:
     """Why a clip that was kept is not wanted, if it is not."""
     if not entry.document.get("valid") and not sharding.invalid:
         return INVALID
-    if (broken := verdict(entry.scores, sharding.rules)) is not None:
+    if (broken := _broken(entry.known, sharding.rules)) is not None:
         return broken
     if CAPTION in sharding.needs and caption_of(entry, sharding.caption) is None:
         return NO_CAPTION
@@ -130,6 +130,14 @@ def _unfit(entry: Entry, sharding: Sharding, tables: Tables) -> str | None:
     if "num_bytes" not in entry.document and not shelf.exists(entry.path):
         return NO_FILE
     return None
+
+
+def _broken(known: Scores, rules: Iterable[Rule]) -> str | None:
+    """The first rule that does not hold; of a source that has no such field, that it has none."""
+    rule = next((rule for rule in rules if not rule.holds(known)), None)
+    if rule is None:
+        return None
+    return f"no {rule.score}" if rule.of_source and rule.score not in known else rule.name
 
 
 def _is_fit(clip: Listed, sharding: Sharding, tables: Tables) -> bool:

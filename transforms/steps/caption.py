@@ -177,6 +177,13 @@ class Caption(StepOnClips[CaptionOptions]):
             "--captioning-stage2-prompt-text", o.captioning_stage2_prompt_text
         )
 
+    def prompts(self) -> Iterator[tuple[str, str]]:
+        o = self.options
+        if o.captioning_prompt_text:
+            yield "--captioning-prompt-text", o.captioning_prompt_text
+        if o.captioning_stage2_caption and o.captioning_stage2_prompt_text:
+            yield "--captioning-stage2-prompt-text", o.captioning_stage2_prompt_text
+
     def seen(self, ask: bool = True) -> Seen:
         return Seen(windows=self.options.captioning_sampling_fps, side=self.options.captioning_side)
 

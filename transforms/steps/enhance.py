@@ -134,6 +134,10 @@ class Enhance(StepOnTexts[EnhanceOptions]):
             o.enhance_captioning_prompt_variant,
         )
 
+    def prompts(self) -> Iterator[tuple[str, str]]:
+        if self.options.enhance_captions_prompt_text:
+            yield "--enhance-captions-prompt-text", self.options.enhance_captions_prompt_text
+
     def work(self, _given: Surroundings) -> Work:
         from finecut.transforms.models.choosing import enhancing
 

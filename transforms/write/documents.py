@@ -3,14 +3,16 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
-from finecut.io.layout import PREVIEWS, SCORES, Artefact, Layout
+from finecut.io.layout import PREVIEWS, SCORES, SOURCE, Artefact, Layout
 from finecut.io.records import Clip, ModelUsed, Summary, TextOutcome, Transcoded, Video, Window
 from finecut.transforms.registry import HEADS, IN_HEADS
 
 #: Of which file a video's clips were made, and by which configuration.
 VERSION, CONFIGURATION = "source_version", "configuration"
+#: What stands before the source's metadata, in the document of a clip, and of a video.
+BEFORE_SOURCE: Final = ("source_video", "num_clip_chunks")
 
 _SURROGATE = re.compile(r"\\ud[89a-f]")
 
@@ -35,6 +37,16 @@ def _writable(said: Any) -> Any:
     if isinstance(said, Mapping):
         return {_writable(key): _writable(each) for key, each in said.items()}
     return [*map(_writable, said)] if isinstance(said, list | tuple) else said
+
+
+def with_source(document: Document, metadata: Mapping[str, Any]) -> Document:
+    """The document of a clip or a video when this is known of the source; what was known goes."""
+    said = [(key, value) for key, value in document.items() if key != SOURCE]
+    if not metadata:
+        return dict(said)
+    keys = [key for key, _ in said]
+    place = next((keys.index(key) + 1 for key in BEFORE_SOURCE if key in keys), len(keys))
+    return dict([*said[:place], (SOURCE, dict(metadata)), *said[place:]])
 
 
 def clip_document(clip: Clip, layout: Layout) -> Document:
@@ -70,7 +82,7 @@ def clip_document(clip: Clip, layout: Layout) -> Document:
     document |= {key: value for key, value in more.items() if value is not None}
     document["windows"] = [_window_document(window) for window in clip.windows]
     document["valid"] = is_valid(clip)
-    return document
+    return with_source(document, video.source.metadata)
 
 
 def placed(scores: Mapping[str, Any]) -> Document:
@@ -149,6 +161,7 @@ def video_document(
         "num_total_clips": num_total_clips,
         "num_clip_chunks": num_clip_chunks,
     }
+    document = with_source(document, video.source.metadata)
     # What a run of another program wrote is never taken for finished, so it need not say more.
     return document | (
         {VERSION: video.source.version, CONFIGURATION: configuration} if configuration else {}
@@ -204,6 +217,7 @@ def summary_document(s: Summary) -> Document:
             "empty": s.videos_empty,
             "failed": s.videos_failed,
             "skipped": s.videos_skipped,
+            **({"retold": s.videos_retold} if s.videos_retold else {}),
             "set_aside": s.videos_set_aside,
             "failed_by": dict(s.failed_by),
         },

@@ -64,7 +64,9 @@ def _summary_of(event: Source | Skipped | PlannedChunk | ChunkClosed | VideoClos
     if isinstance(event, Source):
         return Summary(videos_found=1)
     if isinstance(event, Skipped):
-        return Summary(videos_skipped=1, seconds_skipped=event.seconds)
+        return Summary(
+            videos_skipped=1, seconds_skipped=event.seconds, videos_retold=int(event.retold)
+        )
     if isinstance(event, VideoClosed):
         return Summary(videos_done=1) if event.num_clips else Summary(videos_empty=1)
     if isinstance(event, PlannedChunk):

@@ -29,7 +29,7 @@ from finecut.transforms.filter.rules import parse_rule
 from finecut.transforms.option import ENABLE, ENABLED, SCORE_ONLY
 from finecut.transforms.refilter.judging import Refiltering
 from finecut.transforms.refilter.rewriting import Stage, Yields
-from finecut.transforms.registry import IN_CUT, ON_FRAMES, STEPS
+from finecut.transforms.registry import IN_CUT, ON_FRAMES, SOURCES, STEPS
 from finecut.transforms.step import CUT, JUDGED, SCORED
 from finecut.transforms.verify.checks.shapes import RUN, misfit
 from finecut.transforms.write.documents import CONFIGURATION
@@ -287,7 +287,7 @@ def _stages(options: Options) -> Iterator[Stage]:
         return (Stage(s.name, s.rules, s.scores) for s in own if s.place == place)
 
     yield from custom(CUT)
-    yield Stage("", tuple(rule for family in IN_CUT for rule in rules[family]))
+    yield Stage("", tuple(rule for family in (SOURCES, *IN_CUT) for rule in rules[family]))
     yield from custom(JUDGED)
     yield from (Stage(name, rules[name]) for name in ON_FRAMES if options.measures(name))
     yield from custom(SCORED)

@@ -45,6 +45,7 @@ from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import dropping_of
 from finecut.transforms.filter.clips import ids_of
 from finecut.transforms.filter.rules import Rule
+from finecut.transforms.option import did_you_mean
 from finecut.transforms.refilter.changing import (
     REFILTERED,
     UNCHANGED,
@@ -253,6 +254,7 @@ def table(yields: Yields, rules: Sequence[Rule]) -> str:
                 others,
                 f"{'not judged':<28}{count_of(others, 'clip'):>24}{count_of(others, 'clip'):>24}",
             ),
+            *(_lacking(yields, name, number) for name, number in sorted(yields.lacking.items())),
             # Several rules may speak of one score.
             *dict.fromkeys(filter(None, (_curve(yields, rule) for rule in rules))),
             (
@@ -262,6 +264,15 @@ def table(yields: Yields, rules: Sequence[Rule]) -> str:
         ]
     )
     return "\n".join(rows)
+
+
+def _lacking(yields: Yields, field: str, number: int) -> str:
+    """How many clips have no such field, and what was meant if none has it."""
+    judged = sum(amount.clips for amount in yields.now.values())
+    if number < judged:
+        return f"{number} of {judged} clips have no {field}, so a rule rejects them"
+    why = did_you_mean(field, [*yields.fields]) if yields.fields else "their sources have none"
+    return f"no clip has {field}: {why}"
 
 
 def _curve(yields: Yields, rule: Rule) -> str:

@@ -28,6 +28,7 @@ from finecut.pipeline.page.gather import FAILED, TextOutcome, rules_drawn, rules
 from finecut.pipeline.page.similar import write_alike, write_duplicates
 from finecut.transforms.beam.guard import attempted
 from finecut.transforms.registry import titles
+from finecut.transforms.report.sources import fields_of
 from finecut.transforms.steps.thumbnail import THUMBNAILS
 
 #: Where the page lies in an output, and what it is called.
@@ -144,6 +145,7 @@ def make_report(
         "titles": contents.titles() | titles(),
         "rules": rules_drawn(rules_of_last(contents.runs), contents.clips.reasons),
         "sources": len(contents.sources),
+        "fields": fields_of((source.told, source.count) for source in contents.sources),
         "folder": contents.common,
         "lost": sum(len(lost) for lost in contents.lost.values()),
         "failures": contents.num_failures,

@@ -216,6 +216,11 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Curated:
     say(root, kept[5], valid=False)
     say(root, kept[6], transcode="copied", copied_span=[0.0, 5.0])
     say(root, kept[7], transcode="encoded", transcode_reason=EVIL[0])
+    for clip in made.entries():
+        if clip.document["source_video"].endswith("/long.mp4"):
+            say(root, clip.id, source={"license": "cc0", "__proto__": "<b>", "year": 1999})
+        elif clip.document["source_video"].endswith("/other.mp4"):
+            say(root, clip.id, source={"license": EVIL[2], "tags": ["sea", "Sky"]})
     lose(root, kept[0])
     groups = {
         "group": ["a", "a", "a", "b"],
@@ -694,6 +699,30 @@ def test_filters_and_orders(reader: Reader, page: Path, dataset: Curated) -> Non
     assert name in reader.cards()[0]
     shown.click("#direction")
     assert reader.cards()[0].startswith("still.mp4")
+
+
+def test_clips_are_chosen_by_what_is_known_of_their_videos(reader: Reader, page: Path) -> None:
+    shown = reader.read(page)
+    shown.click("summary:has-text('About the source videos')")
+    names = shown.locator("#fields .field > span").all_text_contents()
+    assert names == ["Proto", "License", "Tags", "Year"]
+    options = shown.locator("#field-1 option").all_text_contents()
+    assert options == ["Any", "cc0 (7)", f"{EVIL[2][:80]} (6)"]
+    shown.select_option("#field-1", index=1)
+    reader.waits("document.querySelector('#found').textContent.startsWith('7 of 14')")
+    assert not any("other.mp4" in name for name in reader.cards())
+    shown.select_option("#field-2", index=1)
+    reader.waits("document.querySelector('#found').textContent.startsWith('0 of 14')")
+    assert shown.locator("#chips button").all_text_contents() == [
+        "License: cc0 ×",
+        'Tags: ["sea", "Sky"] ×',
+    ]
+    shown.click("#chips button >> nth=0")
+    reader.waits("document.querySelector('#found').textContent.startsWith('6 of 14')")
+    shown.click("#grid button >> nth=0")
+    shown.wait_for_selector("#clip[open]")
+    assert EVIL[2] in shown.text_content("#clip")
+    assert "About the source video" in shown.text_content("#clip")
 
 
 def test_search_finds_words_of_captions_films_and_ids(

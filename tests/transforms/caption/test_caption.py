@@ -17,8 +17,8 @@ from knowing import Teller, captioning_by, clips_in, enhancing_by, looking_in
 from finecut.io.layout import Layout
 from finecut.io.records import Clip, ModelUsed, TextOutcome, Window
 from finecut.transforms.caption.asking import Answer, Asked, Question, Said, Trouble
-from finecut.transforms.caption.clips import cleaned
 from finecut.transforms.caption.windows import Windowing
+from finecut.transforms.plain_text import cleaned
 from finecut.transforms.steps.caption import CAPTION
 from finecut.transforms.steps.enhance import ENHANCE
 from finecut.transforms.steps.shared import AV, VARIANTS

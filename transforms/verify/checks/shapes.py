@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from finecut.io.layout import is_clip_id
+from finecut.transforms.find.metadata import plain
 from finecut.transforms.registry import HEADS
 from finecut.transforms.registry import SCORES as KNOWN
 
@@ -101,6 +102,11 @@ def are_scores(value: Any) -> bool:
     )
 
 
+def is_source(value: Any) -> bool:
+    """Metadata as it may travel: it is none other after it was made plain."""
+    return isinstance(value, dict) and plain(value).said == value
+
+
 def is_null(value: Any) -> bool:
     return value is None
 
@@ -131,6 +137,8 @@ HEADED: Final[Mapping[str, Shape]] = {
 }
 MAPPING = Shape(lambda value: isinstance(value, dict), "a mapping")
 
+SOURCED = Shape(is_source, "values by name, as finecut curate writes them")
+
 #: Facts of a clip's file: all of them, or none where there is no file.
 FILE_FACTS: Final[Mapping[str, Shape]] = {
     "width": COUNT,
@@ -143,6 +151,7 @@ FILE_FACTS: Final[Mapping[str, Shape]] = {
 CLIP: Final[Mapping[str, Shape]] = {
     "span_uuid": ID,
     "source_video": TEXT,
+    "source": _maybe(SOURCED),
     "duration_span": SPAN,
     "width_source": _or_null(COUNT),
     "height_source": _or_null(COUNT),
@@ -191,6 +200,7 @@ VIDEO: Final[Mapping[str, Shape]] = {
     "audio_format": _or_null(TEXT),
     "num_total_clips": COUNT,
     "num_clip_chunks": COUNT,
+    "source": _maybe(SOURCED),
 }
 #: What a run says of itself, finished or begun.
 RUN: Final[Mapping[str, Shape]] = {

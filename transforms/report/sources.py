@@ -1,0 +1,53 @@
+"""What is known of source videos, as a page can show it and clips can be chosen by it."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from finecut.transforms.report.columns import short
+
+#: Names and texts of one source, in their order.
+Told = list[list[str]]
+
+#: Fields that clips can be chosen by, values that a menu offers, and letters of a value.
+MOST_FIELDS: Final = 24
+MOST_CHOICES: Final = 40
+LONGEST_NAME, LONGEST_VALUE = 80, 400
+
+
+def told_of_source(said: object) -> Told:
+    """What is known of a source, as texts.
+
+    >>> told_of_source({"license": "cc0", "year": 1999, "free": True})
+    [['license', 'cc0'], ['year', '1999'], ['free', 'true']]
+    """
+    metadata = said if isinstance(said, Mapping) else {}
+    return [
+        [short(name, LONGEST_NAME), short(_in_words(value), LONGEST_VALUE)]
+        for name, value in metadata.items()
+    ]
+
+
+def _in_words(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def fields_of(sources: Iterable[tuple[Told, int]]) -> list[dict[str, Any]]:
+    """The fields of sources, each with so many clips, and the values of those that have few.
+
+    Those with few values come first, each value with its number of clips.
+    """
+    counts: dict[str, Counter[str]] = {}
+    for told, clips in sources:
+        for name, text in told:
+            counts.setdefault(name, Counter())[text] += clips
+    names = sorted(counts, key=lambda name: (len(counts[name]) > MOST_CHOICES, name))
+    return [{"name": name, "values": _choices(counts[name])} for name in names[:MOST_FIELDS]]
+
+
+def _choices(values: Mapping[str, int]) -> list[list[Any]] | None:
+    """The most frequent first; nothing where they are too many to choose from."""
+    if len(values) > MOST_CHOICES:
+        return None
+    return [[*item] for item in sorted(values.items(), key=lambda item: (-item[1], item[0]))]
