@@ -22,6 +22,7 @@ from typing import Final, NamedTuple
 
 from finecut.io.records import Failure, Source, Summary
 from finecut.io.storage import files as shelf
+from finecut.io.storage.fence import look_again
 from finecut.io.storage.json_documents import usable_json
 from finecut.io.storage.retry import is_passing
 from finecut.io.storage.stores import Found
@@ -46,7 +47,7 @@ from finecut.transforms.find.watching import (
     retry_after,
     taken,
 )
-from finecut.transforms.resume.note import is_finished
+from finecut.transforms.resume.note import forget_folders, is_finished
 from finecut.transforms.write.documents import serialise
 from finecut.transforms.write.summary import NAMED_FAILURES
 from finecut.transforms.write.writing import Writing
@@ -234,6 +235,9 @@ class Watching:
 
     def _curated(self, batch: Sequence[Found]) -> bool:
         """Whether this batch, and what is known of it, could be written."""
+        # What an ordinary run finds out once.
+        look_again()
+        forget_folders()
         failed = self._failed()
         sources = {one.uri: as_it_failed(self._named(one.uri), failed) for one in batch}
         with self._at_work():
