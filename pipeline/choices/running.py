@@ -119,6 +119,18 @@ class RunChoices:
         matters=False,
     )
 
+    watch: float | None = option(
+        None,
+        INPUT,
+        "On this machine, keep running: look for new videos every so many seconds, and process "
+        "each when it is complete. Ctrl-C and SIGTERM end this after the videos it has begun.",
+        metavar="SECONDS",
+        shown="none",
+        above=0,
+        most=LONGEST_WAIT,
+        matters=False,
+    )
+
     patience: float = option(
         3600.0,
         INPUT,

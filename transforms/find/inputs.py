@@ -89,17 +89,17 @@ def find_sources(finding: Finding) -> list[Source]:
     found = [_resolved(spec, finding) for spec in finding.inputs]
     named = {source.uri: source for each in found for source in each.named}
     roots = [each.root for each in found if each.root is not None]
-    root = _common_root(roots) if roots else ""
+    root = common_root(roots) if roots else ""
     named_or_found = [*named, *(path for each in found for path in each.files)]
-    paths = _once(not_in(finding.without, named_or_found))
+    paths = each_once(not_in(finding.without, named_or_found))
     files = (
-        named.get(path) or source_below(_readable(path), _readable(root), finding) for path in paths
+        named.get(path) or source_below(readable(path), readable(root), finding) for path in paths
     )
     sources = [*islice(with_members(files, is_video, finding.access), finding.limit)]
     _refuse_tangled(sources)
     sources = _with_metadata(sources, found, finding)
     failed = {each.source.name: failed_source(each) for each in failures_in(finding.failed)}
-    return [_as_it_failed(source, failed) for source in sources]
+    return [as_it_failed(source, failed) for source in sources]
 
 
 def _with_metadata(
@@ -151,7 +151,7 @@ def _refuse_tangled(sources: Sequence[Source]) -> None:
             )
 
 
-def _as_it_failed(source: Source, failed: Mapping[str, Source]) -> Source:
+def as_it_failed(source: Source, failed: Mapping[str, Source]) -> Source:
     """The source, with what is known of its failures; an input that knows more is not asked."""
     before = failed.get(source.name)
     if before is None or before.attempts <= source.attempts:
@@ -210,7 +210,7 @@ def source_below(path: str, root: str, finding: Finding) -> Source:
     return Source(path, named_as, relative)
 
 
-def _readable(path: str) -> str:
+def readable(path: str) -> str:
     """The path as text: bytes that are not text become ``\\xe9``, which the probe then refuses."""
     return path.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
@@ -302,7 +302,7 @@ def _resolve_list(path: str) -> _Found:
     told: dict[str, dict[str, Any]] = {}
     for file, said in zip(files, plain_rows(path, [row.told for row in rows]), strict=True):
         told.setdefault(file, {}).update(said)
-    root = _common_root([*map(_root_of, files)] or [folder])
+    root = common_root([*map(_root_of, files)] or [folder])
     return _Found(root, files, told={file: said for file, said in told.items() if said})
 
 
@@ -316,17 +316,26 @@ def _beside(folder: str, entry: str) -> str:
     return scheme + separator + posixpath.normpath(posixpath.join(below, entry))
 
 
-def _common_root(roots: Sequence[str]) -> str:
+def common_root(roots: Sequence[str]) -> str:
     check_one_store(roots)
     store, separator, _ = roots[0].rpartition("://")
     return store + separator + posixpath.commonpath([r.rpartition("://")[2] for r in roots])
 
 
-def _once(paths: Iterable[str]) -> list[str]:
+def each_once(paths: Iterable[str]) -> list[str]:
     """Sorted, each file once: under its own name if it is there, else under its first link's."""
     # The last of a file is the one that stays.
-    last = sorted(set(paths), key=lambda path: (shelf.is_symlink(path), path), reverse=True)
-    return sorted({shelf.identity(path): path for path in last}.values())
+    linked = {path: shelf.is_symlink(path) for path in paths}
+    last = sorted(linked, key=lambda path: (linked[path], path), reverse=True)
+    place = cache(shelf.identity)
+
+    def identity(path: str) -> str:
+        folder, _, name = path.rpartition("/")
+        return (
+            shelf.identity(path) if linked[path] else f"{place(folder or '/').rstrip('/')}/{name}"
+        )
+
+    return sorted({identity(path): path for path in last}.values())
 
 
 def fixed_part(pattern: str) -> str:
@@ -385,11 +394,17 @@ def not_in(folders: Sequence[str], paths: Iterable[str]) -> Iterator[str]:
             yield path
 
 
-def not_made(paths: Iterable[str], root: str) -> list[str]:
-    """Those of the files below a folder that are no clips of an output in it; others are told."""
+def not_made(paths: Iterable[str], root: str, told: set[str] | None = None) -> list[str]:
+    """Those of the files below a folder that are no clips of an output in it; others are told,
+    unless they were ``told`` already.
+    """
+    told = set() if told is None else told
     known = cache(is_output)
     outputs = {path: output_around(path, root, known) for path in paths}
     for output, number in Counter(filter(None, outputs.values())).items():
+        if output in told:
+            continue
+        told.add(output)
         LOG.error(
             "%s is a dataset written by finecut, so its %d clips were not used as source videos. "
             "To cut the kept ones again, use --input %s/clips",
