@@ -130,16 +130,31 @@ def _unfit_for_a_stream(o: Options) -> Iterator[str]:
                 (
                     o.patience != _defaults()["patience"],
                     "--patience does nothing without --subscription: give both, or leave it out",
-                )
+                ),
+                (
+                    o.announced_only,
+                    "--announced-only does nothing without --subscription: give both, or leave it "
+                    "out",
+                ),
             ]
         )
         return
     yield from _those(
         [
             (
-                o.is_local,
-                "--subscription needs a cluster that keeps running: add --runner DataflowRunner, "
-                "or leave it out",
+                o.runner == "FnApiRunner",
+                "--runner FnApiRunner reads no stream: give --runner DirectRunner for this "
+                "machine, or DataflowRunner",
+            ),
+            (
+                o.overwrite,
+                "--overwrite would process a video each time that it is announced: with "
+                "--subscription, leave it out",
+            ),
+            (
+                o.profile or o.gpus is not None,
+                f"--{'profile' if o.profile else 'gpus'} does nothing with --subscription, which "
+                "has no end: leave it out",
             ),
             (
                 not re.fullmatch(r"projects/[^/]+/subscriptions/[^/]+", o.subscription),

@@ -40,6 +40,7 @@ from finecut.pipeline.engine import (
     stats_or_none,
     wait_for,
 )
+from finecut.pipeline.engines import ends_with_us
 from finecut.pipeline.keeping import (
     list_failures,
     run_document,
@@ -50,6 +51,7 @@ from finecut.pipeline.on_gpus import gpus_of, run_on
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import Plan, fence_of, needs_of, plan
 from finecut.pipeline.profiling import Profiler
+from finecut.pipeline.streaming import stream
 from finecut.transforms.beam.guard import attempted
 from finecut.transforms.beam.lines import WriteLines, lines_in
 from finecut.transforms.beam.metrics import BOARD, LOG
@@ -96,9 +98,13 @@ def run(options: Options, runner_arguments: Sequence[str] = (), progress: bool =
     """Curate from beginning to end. Raises when the run as a whole cannot be done."""
     options.check()
     if options.streams:
-        raise OptionError(
-            "--subscription never ends: use finecut launch instead of curate, or leave it out"
-        )
+        if not ends_with_us(options.runner, runner_arguments):
+            raise OptionError(
+                "--subscription never ends: use finecut launch instead of curate, or leave it out"
+            )
+        with standing(fence_of(options)):
+            _greet((*options.input, options.output))
+            stream(options, runner_arguments, progress)
     if gpus := gpus_of(options):
         return _run_on(gpus, options, runner_arguments, progress)
     with standing(fence_of(options)):

@@ -86,19 +86,27 @@ class RunChoices:
     subscription: str | None = option(
         None,
         INPUT,
-        "On a cluster, keep running: process the videos below the input (a folder in a bucket) "
-        "that this Pub/Sub subscription announces as they are written, but not those that are "
-        "already there.",
+        "Keep running: process the videos below the input (a folder in a bucket) that are not "
+        "finished, and then those that this Pub/Sub subscription announces as they are written. "
+        "On this machine or on Dataflow.",
         metavar="NAME",
         shown="none",
+        matters=False,
+    )
+
+    announced_only: bool = option(
+        False,
+        INPUT,
+        "With --subscription: process only what is announced, not what is already there. What an "
+        "earlier job was told of and did not finish is then lost.",
         matters=False,
     )
 
     patience: float = option(
         3600.0,
         INPUT,
-        "With --subscription: how long a chunk waits for clips that may have failed, before it "
-        "is closed without them.",
+        "With --subscription: how long a chunk waits for clips of which nothing is heard, before "
+        "it is closed without them.",
         metavar="SECONDS",
         above=0,
         matters=False,

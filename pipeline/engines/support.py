@@ -19,10 +19,12 @@ from apache_beam.runners.portability.portable_runner import PortableRunner
 
 from finecut.pipeline.choices.running import LOCAL, LOCAL_RUNNERS
 from finecut.pipeline.engines import PRISM
+from finecut.pipeline.options import OptionError
 
 # ── the engines ──────────────────────────────────────────────────────────────────────────────────
 
 FLINK, FLINK_STREAM, SPARK, DATAFLOW = "Flink", "Flink, streaming", "Spark 3", "Dataflow"
+LOCAL_STREAM: Final = "local, streaming"
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,13 @@ ENGINES: Final = (
         "**Run** by nearly all tests",
     ),
     Engine(
+        LOCAL_STREAM,
+        ("`sdks/python/apache_beam/runners/direct` of Beam 2.77 (`BundleBasedDirectRunner`)",),
+        "**Run**: `tests/pipeline/test_subscription.py` tells of thirty videos through Google's "
+        "own fake Pub/Sub, kills the job and starts it again, and compares its files with those "
+        "of a batch. Not run: Pub/Sub itself",
+    ),
+    Engine(
         PRISM[0],
         (
             "`sdks/v2/go/pkg/beam/runners/prism/internal` of Beam 2.77: `jobservices/job.go`, "
@@ -66,8 +75,7 @@ ENGINES: Final = (
     Engine(
         FLINK_STREAM,
         (f"`{_JAVA.format('flink')}/FlinkStreamingPortablePipelineTranslator.java`",),
-        "**Never run**, and of no use to finecut: the only stream that finecut reads is Pub/Sub, "
-        "which Flink cannot read from Python",
+        "**Never run**: as Flink. It cannot read Pub/Sub from Python",
     ),
     Engine(
         SPARK,
@@ -115,17 +123,18 @@ class Feature:
 
 
 _ELSEWHERE: Final = (PRISM[0], FLINK, FLINK_STREAM, SPARK)
-_NO_STREAM: Final = But((LOCAL,), "the local runner reads no stream")
+_NO_STREAM: Final = But((LOCAL,), "a job with a stream runs on another runner: see its column")
 _PUBSUB: Final = But(
     _ELSEWHERE,
-    "in Python, only Dataflow reads Pub/Sub (https://github.com/apache/beam/issues/27443)",
+    "in Python, only Dataflow and the direct runner read Pub/Sub "
+    "(https://github.com/apache/beam/issues/27443)",
 )
 _IGNORED: Final = But(
     _ELSEWHERE,
     "resource hints are ignored; steps with other hints only get workers of their own",
     "differs",
 )
-_NOT_ASKED: Final = But((LOCAL,), "finecut gives the local runner no hints", "differs")
+_NOT_ASKED: Final = But((LOCAL, LOCAL_STREAM), "finecut gives the local runner no hints", "differs")
 _AT_THE_END: Final = But(
     (FLINK, SPARK), "all timers fire when the input of their key has ended", "differs"
 )
@@ -157,6 +166,11 @@ TABLE: Final = (
         "`--subscription`: collections without an end",
         (
             _NO_STREAM,
+            But(
+                (LOCAL_STREAM,),
+                "one thread does everything, and remembers in memory each video that has passed",
+                "differs",
+            ),
             But((PRISM[0],), "it keeps in memory what has passed", "differs"),
             But((FLINK,), "a job with a stream runs in Flink's streaming mode: see its column"),
             But(
@@ -214,12 +228,15 @@ def engine_of(runner: str, features: Collection[str] = ()) -> str | None:
     ('Flink, streaming', None)
     """
     if runner in LOCAL_RUNNERS:
-        return LOCAL
+        return LOCAL_STREAM if UNBOUNDED in features else LOCAL
     if runner in PRISM:
         return PRISM[0]
     flink = FLINK_STREAM if UNBOUNDED in features else FLINK
     known = {"FlinkRunner": flink, "SparkRunner": SPARK, "DataflowRunner": DATAFLOW}
     return known.get(runner.rpartition(".")[2])
+
+
+_MISSING: Final = "not supported: "
 
 
 def told(features: Collection[str], engine: str) -> list[str]:
@@ -233,8 +250,23 @@ def told(features: Collection[str], engine: str) -> list[str]:
         for name, feature in FEATURES.items()
         if name in features and (but := verdict(feature, engine))
     ]
-    missing = [f"not supported: {but.why}" for but in found if but.verdict == "no"]
+    missing = [f"{_MISSING}{but.why}" for but in found if but.verdict == "no"]
     return [*dict.fromkeys([*missing, *(but.why for but in found if but.verdict == "differs")])]
+
+
+def refuse_unfit(pipeline: beam.Pipeline, runner: str) -> None:
+    """Refuse a job on an engine that is known to lack something that it needs."""
+    features = features_of(pipeline)
+    engine = engine_of(runner, features)
+    missing = (
+        [line for line in told(features, engine) if line.startswith(_MISSING)] if engine else []
+    )
+    for line in missing:
+        raise OptionError(
+            f"--runner {runner} cannot run this job: {line.removeprefix(_MISSING)}. Give another "
+            "runner (docs/design/engines.md has a table of what each supports), or leave out what "
+            "needs this"
+        )
 
 
 # ── what a pipeline uses ─────────────────────────────────────────────────────────────────────────

@@ -10,8 +10,8 @@ from apache_beam.pvalue import TaggedOutput
 
 from finecut.io.media.codecs import require_decoder, require_encoder
 from finecut.io.media.remux.copying import ENCODED
-from finecut.io.records import Clip, ClipFile, Failure, PlannedChunk
-from finecut.transforms.beam.guard import FAILURES, guarded, of_video
+from finecut.io.records import Clip, ClipFile, Failure, Lost, PlannedChunk
+from finecut.transforms.beam.guard import FAILURES, LOST, guarded, of_video
 from finecut.transforms.beam.metrics import LOG, count, metered
 from finecut.transforms.cut.chunk import Cutting, cut_chunk
 from finecut.transforms.cut.isolated import isolated
@@ -47,17 +47,21 @@ def _known(outcome: Clip | Failure, planned: PlannedChunk, cutting: Cutting) -> 
 
 @dataclass(eq=False, repr=False)
 class CutClips(beam.PTransform[beam.PCollection[PlannedChunk], Any]):
-    """Chunk → Clips; what could not be cut → ``failures``."""
+    """Chunk → Clips; what could not be cut → ``failures``, and in a stream also ``lost``."""
 
     cutting: Cutting
+    tells_lost: bool = False
 
     def expand(self, chunks: beam.PCollection[PlannedChunk]) -> Any:
-        return chunks | "Cut" >> beam.ParDo(_Cut(self.cutting)).with_outputs(FAILURES, main="clips")
+        accidents = (FAILURES, LOST) if self.tells_lost else (FAILURES,)
+        cut = _Cut(self.cutting, self.tells_lost)
+        return chunks | "Cut" >> beam.ParDo(cut).with_outputs(*accidents, main="clips")
 
 
 @dataclass(eq=False, repr=False)
 class _Cut(beam.DoFn):
     cutting: Cutting
+    tells_lost: bool
 
     def setup(self) -> None:
         require_encoder(self.cutting.encoding)
@@ -65,7 +69,9 @@ class _Cut(beam.DoFn):
 
     def process(
         self, planned: PlannedChunk
-    ) -> Iterable[Clip | TaggedOutput[Literal["failures"], Failure]]:
+    ) -> Iterable[
+        Clip | TaggedOutput[Literal["failures"], Failure] | TaggedOutput[Literal["lost"], Lost]
+    ]:
         left = {clip.id: clip for clip in planned.clips}
         source, missing = planned.video.source, partial(tuple[str, ...], left)
         cut = partial(cut_chunk, cutting=self.cutting)
@@ -75,7 +81,12 @@ class _Cut(beam.DoFn):
             if isinstance(outcome, Failure):
                 lost = [left.pop(id) for id in outcome.lost_shots if id in left]
                 count("shots failed", len(outcome.lost_shots))
-                yield TaggedOutput(FAILURES, of_video(outcome, planned.video, lost))
+                failure = of_video(outcome, planned.video, lost)
+                told: list[Any] = [TaggedOutput(FAILURES, failure)]
+                if self.tells_lost:
+                    gone = Lost(planned.video, planned.chunk, (failure,))
+                    told.append(TaggedOutput(LOST, gone))
+                yield from told
             else:
                 clip = left.pop(outcome.id)
                 span = outcome.planned.span

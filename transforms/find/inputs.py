@@ -78,7 +78,7 @@ def find_sources(finding: Finding) -> list[Source]:
     ]
     _refuse_tangled(sources)
     failed = {each.source.name: failed_source(each) for each in failures_in(finding.failed)}
-    return [_as_it_failed(source, failed) for source in sources]
+    return [as_it_failed(source, failed) for source in sources]
 
 
 def _refuse_tangled(sources: Sequence[Source]) -> None:
@@ -101,7 +101,7 @@ def _refuse_tangled(sources: Sequence[Source]) -> None:
             )
 
 
-def _as_it_failed(source: Source, failed: Mapping[str, Source]) -> Source:
+def as_it_failed(source: Source, failed: Mapping[str, Source]) -> Source:
     """The source, with what is known of its failures; an input that knows more is not asked."""
     before = failed.get(source.name)
     if before is None or before.attempts <= source.attempts:
