@@ -12,6 +12,7 @@ video output, so they do not change::
     ├── ce1_embd_parquet/<chunk>.parquet          the vectors of one chunk
     ├── .finecut/ce1_embd.json                    which model's vectors those are
     ├── .finecut/open/<video>.json                only while a video is worked on
+    ├── .finecut/watch/<inputs>.json              which files may still grow, for --watch
     ├── runs/<run>/summary.json                   what a run did
     ├── runs/<run>/begun.json                     what a refiltering is about to do, until it has
     ├── runs/<run>/profile/                       where its time went, if asked
@@ -259,6 +260,10 @@ class Layout:
     def open_video(self, relative: str) -> str:
         """What has to be known of a video that is worked on, should the run be killed."""
         return f"{self.open_videos()}/{check_relative(relative)}.json"
+
+    def watched(self, key: str) -> str:
+        """What who watches these inputs knows, and could not find out again."""
+        return self.below(f".finecut/watch/{key}.json")
 
     def run_summary(self, run: str) -> str:
         return self.below(f"runs/{run}/summary.json")

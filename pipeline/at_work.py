@@ -35,11 +35,12 @@ def occupying(
     ends_with_us: bool,
     configuration: str | None = None,
     spread: bool = False,
+    watches: str = "",
 ) -> Iterator[None]:
     """Within, nobody else works in this folder, but those who make the same.
 
     ``named`` is the folder as the user names it. What makes no ``configuration`` is alone there.
-    ``spread``: others may do so on other machines.
+    ``spread``: others may do so on other machines. ``watches``: nobody else waits for the same.
     """
 
     def give_up() -> None:
@@ -50,7 +51,9 @@ def occupying(
         refuse_unknown_store(own.root, named)
         try:
             made = configuration or own.staging
-            seen.enter_context(alive(own, made, elsewhere=not ends_with_us, spread=spread))
+            seen.enter_context(
+                alive(own, made, elsewhere=not ends_with_us, spread=spread, watches=watches)
+            )
             own.prepare()
         except LeadsOutside as error:
             raise RunError(str(error)) from error
@@ -60,7 +63,7 @@ def occupying(
                 "folder to which you may write"
             ) from error
         sweep_temporary()
-        _refuse_others(own, named, configuration)
+        _refuse_others(own, named, configuration, watches)
         # A cluster's job may outlive this process, and publish from the staging folder.
         ended = ends_with_us
         try:
@@ -83,9 +86,17 @@ def refuse_unknown_store(uri: str, named: str) -> None:
         raise OptionError(f"{named}: {error}") from error
 
 
-def _refuse_others(own: Shelf, named: str, configuration: str | None) -> None:
-    """Two runs that make the same can work side by side; two that differ would undo each other."""
+def _refuse_others(own: Shelf, named: str, configuration: str | None, watches: str) -> None:
+    """Two runs that make the same can work side by side; two that differ would undo each other, and
+    two that wait for the same videos would do each of them twice.
+    """
     for other in sweep_dead(own):
+        if watches and other.watches == watches:
+            raise OptionError(
+                f"{named} is already written by a run with --watch and the same --input (process "
+                f"{other.process} on {other.host}): stop that one first, or give each of them a "
+                "share of the videos with --part"
+            )
         if other.configuration not in (configuration, MAKES_NO_CLIPS):
             raise OptionError(
                 f"{named} is being written by another run with other options (process "

@@ -86,6 +86,7 @@ def contradictions(o: Options, whole: bool = True) -> Iterator[str]:
     given = [] if o.gpus in (None, ALL_GPUS) else [str(o.gpus)]
     yield from _unreadable("--gpus", given, parse_gpus)
     yield from _unfit_for_a_stream(o)
+    yield from _unfit_for_watching(o)
     yield from _unreadable("--resources", o.resources, partial(parse_override, own=own))
     yield from _at_odds_in_cutting(o)
     for kind in STEPS:
@@ -128,8 +129,9 @@ def _unfit_for_a_stream(o: Options) -> Iterator[str]:
         yield from _those(
             [
                 (
-                    o.patience != _defaults()["patience"],
-                    "--patience does nothing without --subscription: give both, or leave it out",
+                    not o.streams and o.patience != _defaults()["patience"],
+                    "--patience does nothing without a stream (--subscription): give both, or "
+                    "leave it out",
                 ),
                 (
                     o.announced_only,
@@ -177,6 +179,44 @@ def _unfit_for_a_stream(o: Options) -> Iterator[str]:
             (
                 o.video_limit is not None,
                 "--video-limit does nothing with --subscription, which has no end: leave it out",
+            ),
+        ]
+    )
+
+
+def _unfit_for_watching(o: Options) -> Iterator[str]:
+    if o.watch is None:
+        return
+    yield from _those(
+        [
+            (
+                o.subscription is not None,
+                "--watch looks for new videos, and --subscription is told of them: leave one of "
+                "them out",
+            ),
+            (
+                o.gpus is not None,
+                "--gpus shares out videos that are there, and --watch waits for those to come: "
+                "start one for each GPU, with CUDA_VISIBLE_DEVICES=0 --part 1/2 and so on",
+            ),
+            (
+                o.video_limit is not None,
+                "--video-limit does nothing with --watch, which has no end: leave it out",
+            ),
+            (
+                o.overwrite,
+                "--overwrite with --watch would process every video again at each start: run it "
+                "once without --watch",
+            ),
+            (
+                o.dry_run,
+                "--dry-run tries options on videos that are there, and --watch waits for those to "
+                "come: leave one of them out",
+            ),
+            (
+                o.profile,
+                "--profile is written at the end of a run, and --watch has none: leave one of "
+                "them out",
             ),
         ]
     )

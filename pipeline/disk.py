@@ -4,7 +4,7 @@ import errno
 import os
 import re
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from finecut.io.records import Failure
 from finecut.io.storage import files as shelf
@@ -37,6 +37,23 @@ _NUMBERED: Final = re.compile(r"\[Errno (\d+)\] [^:]*(?:: '(.*)')?", re.DOTALL)
 
 def disk_trouble(failures: Iterable[Failure], output: str) -> str | None:
     """What to say if the output's disk refused to be written to, as these failures tell."""
+    refused, root = refused_writing(failures, output), shelf.absolute(output)
+    return refused and (
+        f"the disk could not be written to ({refused.why}), so whatever failed there is missing "
+        f"from {root}. {refused.remedy}, and run the same command again; everything finished "
+        "stays finished."
+    )
+
+
+class Refused(NamedTuple):
+    """Why a disk refused, and what to do about it."""
+
+    why: str
+    remedy: str
+
+
+def refused_writing(failures: Iterable[Failure], output: str) -> Refused | None:
+    """Whether the output's disk refused to be written to, as these failures tell."""
     root = shelf.absolute(output)
     for failure in failures:
         number, path = _numbered(failure.message)
@@ -44,11 +61,7 @@ def disk_trouble(failures: Iterable[Failure], output: str) -> str | None:
         if number == errno.EIO and failure.step not in WRITING and not path.startswith(f"{root}/"):
             continue
         if number in REMEDIES:
-            return (
-                f"the disk could not be written to ({os.strerror(number)}: {path or root}), so "
-                f"whatever failed there is missing from {root}. {REMEDIES[number]}, and run the "
-                "same command again; everything finished stays finished."
-            )
+            return Refused(f"{os.strerror(number)}: {path or root}", REMEDIES[number])
     return None
 
 

@@ -46,6 +46,7 @@ CHILD: Final = (
 def on_all_gpus(options: Options, count: Callable[[], int] = num_gpus) -> Options:
     """The same on every GPU of this machine, if nobody said which, and a step works on one."""
     several = options.is_local and options.gpus is None and _wants_gpu(options)
+    several = several and options.watch is None  # which has no end to be shared
     if not several or (number := count()) < 2:
         return options
     return replace(options, gpus=",".join(map(str, range(number))))

@@ -17,28 +17,20 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import apache_beam as beam
-from apache_beam.runners.runner import PipelineResult
 
 from finecut.io.errors import RunError
 from finecut.io.media.codecs import require_decoder, require_encoder
-from finecut.io.records import Source, Summary, from_json
+from finecut.io.records import Source, Summary
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import standing
 from finecut.io.storage.retry import StoreAway, greet
-from finecut.pipeline.at_work import occupying, tray
+from finecut.pipeline.at_work import occupying
 from finecut.pipeline.cli.progress import CUT, WRITTEN, Progress, progress_line
-from finecut.pipeline.cli.stopping import given_up_by, interruptible
+from finecut.pipeline.cli.stopping import given_up_by
 from finecut.pipeline.commands.report.work import report_of_run
-from finecut.pipeline.curation import build
 from finecut.pipeline.custom_steps import loaded, lost_by
 from finecut.pipeline.engine import (
-    Engine,
     engine_for,
-    hand_over,
-    new_pipeline,
-    stats_of,
-    stats_or_none,
-    wait_for,
 )
 from finecut.pipeline.engines import ends_with_us
 from finecut.pipeline.keeping import (
@@ -48,15 +40,16 @@ from finecut.pipeline.keeping import (
     write_profile,
 )
 from finecut.pipeline.on_gpus import gpus_of, run_on
+from finecut.pipeline.one_pipeline import Batch, Job, run_one
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import Plan, fence_of, needs_of, plan
 from finecut.pipeline.profiling import Profiler
 from finecut.pipeline.streaming import stream
-from finecut.transforms.beam.guard import attempted
-from finecut.transforms.beam.lines import WriteLines, lines_in
+from finecut.pipeline.watch.turns import Work, watch, watch_key
 from finecut.transforms.beam.metrics import BOARD, LOG
 from finecut.transforms.beam.tally import Tallies
 from finecut.transforms.find.inputs import check_apart, check_inputs, find_sources
+from finecut.transforms.find.looking import check_watchable
 from finecut.transforms.find.videos import ELSEWHERE, FindVideos
 from finecut.transforms.resume.note import looks_finished
 from finecut.transforms.split.spans import GivenCuts
@@ -68,8 +61,6 @@ BATCH_VIDEOS = 200
 BATCH_BYTES = 2_000_000_000
 #: Finished videos that are as little work as one that is not.
 FINISHED_FOR_ONE = 50
-#: Names in the staging folder.
-SUMMARY, FAILURES = "summary.json", "failures.jsonl"
 
 
 class Ran(NamedTuple):
@@ -99,8 +90,9 @@ def run(options: Options, runner_arguments: Sequence[str] = (), progress: bool =
     options.check()
     if options.streams:
         if not ends_with_us(options.runner, runner_arguments):
+            given = "--watch" if options.subscription is None else "--subscription"
             raise OptionError(
-                "--subscription never ends: use finecut launch instead of curate, or leave it out"
+                f"{given} never ends: use finecut launch instead of curate, or leave it out"
             )
         with standing(fence_of(options)):
             _greet((*options.input, options.output))
@@ -132,6 +124,8 @@ def _run_on(
 def _run(options: Options, runner_arguments: Sequence[str], progress: bool) -> Ran:
     _greet((*options.input, options.output))
     check_inputs(options.input)
+    if options.watch is not None:
+        check_watchable(options.input)
     check_apart(options.input, options.output)
     steps = plan(options)
     began, started = time.monotonic(), time.time()
@@ -152,34 +146,64 @@ def _run(options: Options, runner_arguments: Sequence[str], progress: bool) -> R
                 ends_with_us=engine.ends_with_us,
                 configuration=writing.configuration,
                 spread=options.part is not None,
+                watches="" if options.watch is None else watch_key(options),
             )
         )
         if engine.in_process:
             prepare(options, steps)
         tallies = Tallies(writing.shelf.staging, wanted=not engine.in_process)
+        job = Job(options, steps, engine, tallies)
+        if options.watch is not None:
+            return _watched(job, started, progress)
         shown = partial(progress_line, written=counted_clips(options))
         at_work.enter_context(Progress(progress, line=shown, read=tallies))
         profiler = at_work.enter_context(Profiler()) if options.profile else None
-        summary, stats = _run_all(options, steps, engine, tallies)
+        summary, stats = _run_all(job)
         misdone = tuple(lost_by(steps.own, stats))
         ran = Ran(summary, time.monotonic() - began, stats, misdone=misdone)
         # Also of a part that happens to be empty: finecut summary misses those that have not ended.
         if summary.videos_found or ran.elsewhere:
-            document = run_document(
-                options,
-                summary,
-                seconds=ran.seconds,
-                stats=stats,
-                started=started,
-                writing=writing,
-            )
-            declared = [score for step in steps.own for score in step.declared]
-            if titles := {score.name: score.title for score in declared if score.title}:
-                document["titles"] = titles
-            path = write_document(steps, document, started)
+            path = _kept(job, ran, started)
             if profiler is not None:
                 write_profile(steps, profiler.profile(), started)
-            ran = ran._replace(path=path, report=_report(options, steps, summary, engine))
+            ran = ran._replace(path=path, report=_report(job, summary))
+    return ran
+
+
+def _kept(job: Job, ran: Ran, started: float) -> str:
+    """Where it is written down what a run did."""
+    document = run_document(
+        job.options,
+        ran.summary,
+        seconds=ran.seconds,
+        stats=ran.stats,
+        started=started,
+        writing=job.steps.writing,
+    )
+    declared = [score for step in job.steps.own for score in step.declared]
+    if titles := {score.name: score.title for score in declared if score.title}:
+        document["titles"] = titles
+    return write_document(job.steps, document, started)
+
+
+def _watched(job: Job, started: float, progress: bool) -> Ran:
+    """What a run without an end did when it was told to stop."""
+    options, steps = job.options, job.steps
+    ran = Ran(Summary(), 0.0, {})
+    stats = Counter[str]()
+
+    def curate(sources: Sequence[Source]) -> Batch:
+        shown = partial(progress_line, written=counted_clips(options))
+        with Progress(progress, line=shown, passing=True):
+            BOARD.add("videos found", len(sources))
+            return run_one(beam.Create(sources), job, stats)
+
+    def keep(summary: Summary, seconds: float) -> None:
+        nonlocal ran
+        ran = Ran(summary, seconds, dict(stats), misdone=tuple(lost_by(steps.own, stats)))
+        ran = ran._replace(path=_kept(job, ran, started))
+
+    watch(options, steps, Work(curate, keep, lambda: _report(job, ran.summary)))
     return ran
 
 
@@ -195,12 +219,13 @@ def _greet(uris: Iterable[str]) -> None:
         raise RunError(str(error)) from error
 
 
-def _report(options: Options, steps: Plan, summary: Summary, engine: Engine) -> str:
+def _report(job: Job, summary: Summary) -> str:
     """Make the page where there is something new to look at; a run without it is a run, too.
 
     Of a bucket it would have to read again all that was written.
     """
-    unwanted = options.no_report or options.dry_run or not engine.ends_with_us
+    options, steps = job.options, job.steps
+    unwanted = options.no_report or options.dry_run or not job.engine.ends_with_us
     unwanted = unwanted or not summary.videos_found
     if unwanted or shelf.is_remote(options.output):
         return ""
@@ -241,34 +266,19 @@ def check_scratch(options: Options, steps: Plan) -> None:
         )
 
 
-def _run_all(
-    options: Options, steps: Plan, engine: Engine, tallies: Tallies
-) -> tuple[Summary, dict[str, int]]:
+def _run_all(job: Job) -> tuple[Summary, dict[str, int]]:
     """The whole run: one pipeline on a cluster, one for each batch of videos here."""
-    own = steps.writing.shelf
+    steps, engine, tallies = job.steps, job.engine, job.tallies
     lines: list[str] = []
     total, stats = Summary(), Counter[str]()
     tried: Container[str] = ()
-    for begin, tried in _beginnings(options, steps, stats):
-        with tray(own, engine.in_process) as reports:
-            pipeline = new_pipeline(engine.arguments, engine.runner)
-            listing = WriteLines(reports, f"{reports.root}/{FAILURES}")
-            sources = pipeline | "FindVideos" >> begin
-            curated, _ = build(sources, steps, options.dealt_among, listing)
-            writing = WriteLines(reports, f"{reports.root}/{SUMMARY}")
-            _ = curated.summary | "WriteSummary" >> writing
-            if engine.is_local:
-                result = _begun(pipeline, steps)
-                result.wait_until_finish()
-                stats.update(stats_of(result))
-            else:
-                result = hand_over(pipeline, engine, own)
-                tallies.engine = partial(stats_or_none, result)
-                wait_for(result, engine, own)
-            total += from_json(Summary, shelf.read(f"{reports.root}/{SUMMARY}").decode())
-            if not engine.is_local:
-                tallies.known = {counted_clips(options): total.shots_kept + total.shots_rejected}
-            lines += lines_in(f"{reports.root}/{FAILURES}")
+    for begin, tried in _beginnings(job.options, steps, stats):
+        done = run_one(begin, job, stats)
+        total += done.summary
+        if not engine.is_local:
+            counted = total.shots_kept + total.shots_rejected
+            tallies.known = {counted_clips(job.options): counted}
+        lines += done.failures
         list_failures(steps, lines, tried)
     if not lines:
         # Also where no video was found: a list says what is wrong now.
@@ -344,19 +354,3 @@ def _check_cuts(sources: Sequence[Source], steps: Plan) -> None:
     if given < len(sources):
         # One mistyped name among many would go unnoticed otherwise.
         LOG.error("--cuts has times for %d of %d videos", given, len(sources))
-
-
-def _begun(pipeline: beam.Pipeline, steps: Plan) -> PipelineResult:
-    """The pipeline at work; the local runner has then done it all."""
-    result = attempted(partial(interruptible, pipeline.run))
-    if isinstance(result, Exception):
-        plain = [step.name for step in steps.own if not isinstance(step.transform, EachClip)]
-        if not plain:
-            raise result
-        raise RunError(
-            f"the pipeline broke: {str(result).splitlines()[-1] if str(result) else result!r}. "
-            f"Usually the cause is --step {', '.join(plain)}, which handles its own errors: "
-            "derive it from finecut.transforms.step.EachClip, so that an error affects only one "
-            "clip"
-        ) from result
-    return result

@@ -25,14 +25,16 @@ from finecut.pipeline.at_work import occupying
 from finecut.pipeline.cli.progress import Progress
 from finecut.pipeline.cli.stopping import given_up_by, interruptible
 from finecut.pipeline.curation import curate_stream
-from finecut.pipeline.engine import Engine, engine_for, new_pipeline, reason_of
+from finecut.pipeline.engine import Engine, engine_for, hand_over, new_pipeline, reason_of, wait_for
 from finecut.pipeline.engines.support import refuse_unfit
 from finecut.pipeline.options import Options
 from finecut.pipeline.planning import Plan, plan
 from finecut.transforms.beam.guard import attempted
 from finecut.transforms.beam.metrics import LOG
 from finecut.transforms.find.inputs import check_apart, check_inputs
+from finecut.transforms.find.looking import check_watchable
 from finecut.transforms.find.notifications import NoticeVideos
+from finecut.transforms.find.rounds import WatchVideos
 from finecut.transforms.find.videos import FindVideos
 
 #: How Google's client says that it waited in vain. Beam's direct runner takes that for an accident
@@ -41,12 +43,14 @@ IDLE: Final = "DeadlineExceeded"
 
 
 def listen(pipeline: beam.Pipeline, options: Options, steps: Plan) -> None:
-    """Curate whatever a subscription tells of, and what is there already."""
+    """Curate whatever a subscription tells of, or what is found, and what is there already."""
     pipeline._options.view_as(StandardOptions).streaming = True
     curate_stream(_sources(pipeline, options, steps), steps)
 
 
 def _sources(pipeline: beam.Pipeline, options: Options, steps: Plan) -> beam.PCollection[Source]:
+    if options.watch is not None:
+        return pipeline | "WatchVideos" >> WatchVideos(steps.finding, options.watch)
     notices = pipeline | "Notifications" >> ReadFromPubSub(
         subscription=options.subscription, with_attributes=True
     )
@@ -57,10 +61,17 @@ def _sources(pipeline: beam.Pipeline, options: Options, steps: Plan) -> beam.PCo
     return (told, there) | "ToldOrThere" >> beam.Flatten()
 
 
+def refuse_inputs(options: Options) -> None:
+    """Refuse what no new video can come into."""
+    if options.watch is not None:
+        check_watchable(options.input)
+
+
 def stream(options: Options, runner_arguments: Sequence[str], progress: bool) -> NoReturn:
     """Curate on an engine that ends with this process, until that is stopped."""
     check_inputs(options.input)
     check_apart(options.input, options.output)
+    refuse_inputs(options)
     steps = plan(options)
     writing, sweep_sheets = steps.writing, steps.cutting.looking.sweep
     with ExitStack() as at_work:
@@ -86,6 +97,9 @@ def _run_once(options: Options, steps: Plan, engine: Engine) -> None:
     pipeline = new_pipeline(engine.arguments, engine.runner)
     listen(pipeline, options, steps)
     refuse_unfit(pipeline, options.runner)
+    if not engine.is_local:
+        wait_for(hand_over(pipeline, engine, steps.writing.shelf), engine, steps.writing.shelf)
+        return
     ended = attempted(partial(interruptible, lambda: pipeline.run().wait_until_finish()))
     if type(ended).__name__ == IDLE:
         LOG.info("nothing was told for two minutes; listening again")

@@ -23,7 +23,9 @@ DESCRIPTION: Final = (
     "embeds, captions and writes them, with Parquet tables, documents and a list of failures."
 )
 #: Options that say how a run goes on this machine, or are decided by launching a template at all.
-ELSEWHERE: Final = frozenset({"runner", "workers", "gpus", "log_stats", "quiet", "profile"})
+ELSEWHERE: Final = frozenset(
+    {"runner", "workers", "gpus", "log_stats", "quiet", "profile", "watch"}
+)
 TRUE, FALSE = "true", "false"
 #: Everything in a store; several are separated by commas.
 TYPES: Final[Mapping[str, dict[str, Any]]] = {

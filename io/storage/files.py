@@ -13,11 +13,11 @@ import glob
 import itertools
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, TypeVar, cast
+from typing import BinaryIO, Final, TypeVar, cast
 
 from finecut.io.storage.fence import is_within, leads_outside, refuse_outside
 from finecut.io.storage.retry import DEADLINE_SECONDS, retried
@@ -29,6 +29,10 @@ T = TypeVar("T")
 DISK_SECONDS, STORE_SECONDS = 30.0, DEADLINE_SECONDS
 #: How long trouble is waited out for what can be done without.
 IN_PASSING_SECONDS = 5.0
+#: What the system says of a name behind which there is no file: gone, or a link to nowhere.
+NO_FILE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES})
+#: File systems that are reached like stores, and show a file while it is written.
+GROWING: Final = ("hdfs://",)
 
 
 class NotAFile(OSError):
@@ -104,8 +108,13 @@ def _walk(folder: str, folders_named: str) -> Iterator[str]:
     waiting = [] if leads_outside(folder) else [folder]
     while waiting:
         here = waiting.pop()
-        with _entries(here) as entries:
-            found = sorted((entry.name, _is(entry.is_dir), entry.is_symlink()) for entry in entries)
+        try:
+            with _entries(here) as entries:
+                found = sorted((e.name, _is(e.is_dir), e.is_symlink()) for e in entries)
+        except FileNotFoundError:
+            if here == folder:
+                raise
+            continue  # removed since it was listed: it hides nothing
         yield from (
             f"{here}/{name}"
             for name, is_folder, _ in found
@@ -187,6 +196,34 @@ def delete(objects: list[str]) -> None:
         patiently(uri, partial(store_for(uri).delete, uri))
 
 
+def found_below(folder: str) -> Iterator[Found]:
+    """Every file at any depth with its size, version and time, without a request for each."""
+    return _below(folder) if is_remote(folder) else _seen(files_below(folder))
+
+
+def found_matching(pattern: str) -> Iterator[Found]:
+    """The same of the files that a glob names."""
+    return _listed(pattern) if is_remote(pattern) else _seen(matching(pattern))
+
+
+def _seen(paths: Iterable[str]) -> Iterator[Found]:
+    """Files of a disk as they are; what has gone since it was listed, and what is no file, not."""
+    for path in paths:
+        try:
+            said = patiently(path, Path(path).stat)
+        except OSError as error:
+            if error.errno not in NO_FILE:
+                raise  # a disk in trouble has not lost its files
+            continue
+        if stat.S_ISREG(said.st_mode):
+            yield _found(path, said)
+
+
+def appears_whole(uri: str) -> bool:
+    """Whether a file of this place is only seen when all of it is there."""
+    return is_remote(uri) and not uri.startswith(GROWING)
+
+
 def matching(pattern: str) -> list[str]:
     """The files a glob names; ``**`` stands for any depth, also none."""
     if not is_remote(pattern):
@@ -226,12 +263,15 @@ def version_of(uri: str) -> str:
 def _looked_at(uri: str) -> Found:
     if not is_remote(uri):
         refuse_outside(uri)
-        said = patiently(uri, Path(uri).stat)
-        return Found(uri, said.st_size, f"{said.st_size} {said.st_mtime_ns}", written=said.st_mtime)
+        return _found(uri, patiently(uri, Path(uri).stat))
     found = patiently(uri, lambda: store_for(uri).look(uri))
     if found is None:
         raise FileNotFoundError(errno.ENOENT, "No such object", uri)
     return found
+
+
+def _found(path: str, said: os.stat_result) -> Found:
+    return Found(path, said.st_size, f"{said.st_size} {said.st_mtime_ns}", written=said.st_mtime)
 
 
 def read(uri: str, most: int | None = None) -> bytes:

@@ -92,11 +92,18 @@ class Running:
     #: Others work beside it on other machines, to which locks may not be passed on. It is renewed,
     #: too, and they believe that more than a lock that they get.
     spread: bool = False
+    #: What it waits for without end; nothing of a run that ends by itself.
+    watches: str = ""
 
 
 @contextmanager
 def alive(
-    own: Shelf, configuration: str, elsewhere: bool = False, spread: bool = False
+    own: Shelf,
+    configuration: str,
+    elsewhere: bool = False,
+    spread: bool = False,
+    *,
+    watches: str = "",
 ) -> Iterator[None]:
     """Within, others see that the run's staging folder is in use."""
     if shelf.is_remote(own.root):
@@ -105,7 +112,15 @@ def alive(
     own.check(f"{own.staging}/{ALIVE}")
     file, locked = _marked(Path(own.staging))
     host, process = socket.gethostname(), os.getpid()
-    running = Running(host, process, configuration, elsewhere, beats=not locked, spread=spread)
+    running = Running(
+        host,
+        process,
+        configuration,
+        elsewhere,
+        beats=not locked,
+        spread=spread,
+        watches=watches,
+    )
     with file, _beating(Path(own.staging) / ALIVE, running):
         json.dump(asdict(running), file)
         file.flush()

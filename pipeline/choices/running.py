@@ -102,10 +102,23 @@ class RunChoices:
         matters=False,
     )
 
+    watch: float | None = option(
+        None,
+        INPUT,
+        "Keep running: look for new videos every so many seconds, and process each when it is "
+        "complete. On this machine, Ctrl-C and SIGTERM end this after the videos it has begun; on "
+        "an engine that streams, the job goes on until it is cancelled.",
+        metavar="SECONDS",
+        shown="none",
+        above=0,
+        most=LONGEST_WAIT,
+        matters=False,
+    )
+
     patience: float = option(
         3600.0,
         INPUT,
-        "With --subscription: how long a chunk waits for clips of which nothing is heard, before "
+        "In a stream: how long a chunk waits for clips of which nothing is heard, before "
         "it is closed without them.",
         metavar="SECONDS",
         above=0,

@@ -29,7 +29,8 @@ class Progress:
     """Shows what was counted on standard error while the block runs.
 
     ``read`` gives the counts: those of this process from now on (all workers of a local run count
-    there, those of another run beside it, too), or of an engine that runs elsewhere.
+    there, those of another run beside it, too), or of an engine that runs elsewhere. ``passing``:
+    it is for a terminal alone, and nothing of it stays there.
     """
 
     def __init__(
@@ -38,11 +39,13 @@ class Progress:
         out: TextIO | None = None,
         line: Line | None = None,
         read: Callable[[], Counts] | None = None,
+        *,
+        passing: bool = False,
     ) -> None:
-        self._wanted = wanted
         self._line, self._read = line or progress_line, read or BOARD.since()
         self._out = out or sys.stderr
         self._live = self._out.isatty()
+        self._wanted, self._passing = wanted and (self._live or not passing), passing
         self._done = threading.Event()
         self._began = time.monotonic()
         self._width = 0
@@ -62,6 +65,10 @@ class Progress:
         if self._wanted:
             self._done.set()
             self._thread.join()
+            if self._passing:
+                self._out.write("\r" + " " * self._width + "\r")
+                self._out.flush()
+                return
             self._show(last=True, ended=kind is None)
 
     def _watch(self) -> None:

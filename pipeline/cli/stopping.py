@@ -4,6 +4,9 @@ A run says how it is given up (:func:`given_up_by`). Who calls ``run()`` from a 
 hears Ctrl-C as ``KeyboardInterrupt``, after that was done (:func:`interruptible`); no handler of
 signals is touched. The command itself is for nothing else: within :func:`stopping`, Ctrl-C and
 SIGTERM give up all that is at work, and end the process at once.
+
+A run without end is first asked to end (:func:`asked_to_end`): it finishes what it has begun. The
+second signal is as ever.
 """
 
 import contextlib
@@ -28,13 +31,22 @@ PAUSE = 0.05
 #: anything after, so one that is deep in a model's own code is not waited for.
 TO_END: Final = 10.0
 
+#: Seconds in which it is known whether a signal ends the process.
+DECIDED: Final = 1.0
+
 GiveUp = Callable[[], object]
 
 
 #: How the runs of this process are given up, by the thread that waits for each.
 _AT_WORK: list[tuple[int, GiveUp]] = []
+#: How those without an end are asked to end; and those of them that have not been asked yet.
+_ENDLESS: list[GiveUp] = []
+_NOT_ASKED: list[GiveUp] = []
+#: Whether the process is being stopped.
+_STOPPING = threading.Event()
 # In a copy of this process, none of its runs is at work.
-os.register_at_fork(after_in_child=_AT_WORK.clear)
+for _runs in (_AT_WORK, _ENDLESS, _NOT_ASKED):
+    os.register_at_fork(after_in_child=_runs.clear)
 
 
 @contextlib.contextmanager
@@ -53,6 +65,21 @@ def given_up_by(give_up: GiveUp, wanted: bool = True) -> Iterator[None]:
             # A copy of the process has forgotten it.
             with contextlib.suppress(ValueError):
                 _AT_WORK.remove(entry)
+
+
+@contextlib.contextmanager
+def asked_to_end(ask: GiveUp) -> Iterator[None]:
+    """Within, this is done at the first signal, by a thread of its own; the second one stops the
+    process.
+    """
+    _ENDLESS.append(ask)
+    _NOT_ASKED.append(ask)
+    try:
+        yield
+    finally:
+        for asked in (_ENDLESS, _NOT_ASKED):
+            with contextlib.suppress(ValueError):
+                asked.remove(ask)
 
 
 def interruptible(work: Callable[[], T]) -> T:
@@ -123,13 +150,30 @@ def stopping() -> Iterator[None]:
 
 def _listen(ear: int) -> None:
     while heard := os.read(ear, 1):
-        if heard[0] in SIGNALS:
+        if heard[0] in SIGNALS and not _ask():
+            _STOPPING.set()
             _stop(heard[0])
 
 
+def _ask() -> bool:
+    """Whether there was a run that could be asked to end, and had not been."""
+    asked = [*_NOT_ASKED]
+    _NOT_ASKED.clear()
+    for ask in asked:
+        ask()
+    return bool(asked)
+
+
 def _park(_number: int, _frame: FrameType | None) -> None:
-    """Keep the main thread from saying anything about a pipeline that falls apart."""
-    time.sleep(60)
+    """Keep the main thread from saying anything about a pipeline that falls apart; not from what it
+    has begun, where a run is only asked to end.
+    """
+    ends = time.monotonic() + DECIDED
+    # No waiting for the event: the main thread may be inside of it already.
+    while _ENDLESS and not _STOPPING.is_set() and time.monotonic() < ends:
+        time.sleep(0.01)
+    if _STOPPING.is_set() or not _ENDLESS:
+        time.sleep(60)
 
 
 def _stop(number: int) -> None:

@@ -163,7 +163,7 @@ TABLE: Final = (
     Feature("beam:transform:pubsub_read:v1", "`--subscription`", (_NO_STREAM, _PUBSUB)),
     Feature(
         UNBOUNDED,
-        "`--subscription`: collections without an end",
+        "streams: collections without an end",
         (
             _NO_STREAM,
             But(
@@ -180,7 +180,17 @@ TABLE: Final = (
         ),
     ),
     Feature("beam:side_input:iterable:v1", "what one step must know of all of another's results"),
-    Feature("beam:requirement:pardo:stateful:v1", "`--subscription`: chunks until complete"),
+    Feature(
+        "beam:requirement:pardo:splittable_dofn:v1",
+        "`--watch`: rounds that put off the next one",
+        (
+            But(
+                (LOCAL_STREAM,),
+                "it starts no stream with such a step: without --runner, `--watch` needs none",
+            ),
+        ),
+    ),
+    Feature("beam:requirement:pardo:stateful:v1", "streams: chunks until complete"),
     Feature("beam:user_state:bag:v1", "the same: the clips that have come"),
     Feature(TIMERS, "the same: `--patience`", (_AT_THE_END,)),
     Feature("beam:window_fn:global_windows:v1", "the only window"),

@@ -69,11 +69,11 @@ def find_sources(finding: Finding) -> list[Source]:
     found = [_resolved(spec, finding.without) for spec in finding.inputs]
     named = {source.uri: source for each in found for source in each.named}
     roots = [each.root for each in found if each.root is not None]
-    root = _common_root(roots) if roots else ""
+    root = common_root(roots) if roots else ""
     named_or_found = [*named, *(path for each in found for path in each.files)]
-    paths = _once(not_in(finding.without, named_or_found))
+    paths = each_once(not_in(finding.without, named_or_found))
     sources = [
-        named.get(path) or source_below(_readable(path), _readable(root), finding)
+        named.get(path) or source_below(readable(path), readable(root), finding)
         for path in paths[: finding.limit]
     ]
     _refuse_tangled(sources)
@@ -148,7 +148,7 @@ def source_below(path: str, root: str, finding: Finding) -> Source:
     return Source(path, named_as, relative)
 
 
-def _readable(path: str) -> str:
+def readable(path: str) -> str:
     """The path as text: bytes that are not text become ``\\xe9``, which the probe then refuses."""
     return path.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
@@ -215,7 +215,7 @@ def _resolve_list(path: str) -> _Found:
         ) from error
     folder = posixpath.dirname(path)
     files = [entry if shelf.is_remote(entry) else _beside(folder, entry) for entry in entries]
-    return _Found(_common_root([posixpath.dirname(file) for file in files] or [folder]), files)
+    return _Found(common_root([posixpath.dirname(file) for file in files] or [folder]), files)
 
 
 def _beside(folder: str, entry: str) -> str:
@@ -226,17 +226,26 @@ def _beside(folder: str, entry: str) -> str:
     return scheme + separator + posixpath.normpath(posixpath.join(below, entry))
 
 
-def _common_root(roots: Sequence[str]) -> str:
+def common_root(roots: Sequence[str]) -> str:
     check_one_store(roots)
     store, separator, _ = roots[0].rpartition("://")
     return store + separator + posixpath.commonpath([r.rpartition("://")[2] for r in roots])
 
 
-def _once(paths: Iterable[str]) -> list[str]:
+def each_once(paths: Iterable[str]) -> list[str]:
     """Sorted, each file once: under its own name if it is there, else under its first link's."""
     # The last of a file is the one that stays.
-    last = sorted(set(paths), key=lambda path: (shelf.is_symlink(path), path), reverse=True)
-    return sorted({shelf.identity(path): path for path in last}.values())
+    linked = {path: shelf.is_symlink(path) for path in paths}
+    last = sorted(linked, key=lambda path: (linked[path], path), reverse=True)
+    place = cache(shelf.identity)
+
+    def identity(path: str) -> str:
+        folder, _, name = path.rpartition("/")
+        return (
+            shelf.identity(path) if linked[path] else f"{place(folder or '/').rstrip('/')}/{name}"
+        )
+
+    return sorted({identity(path): path for path in last}.values())
 
 
 def fixed_part(pattern: str) -> str:
@@ -294,11 +303,17 @@ def not_in(folders: Sequence[str], paths: Iterable[str]) -> Iterator[str]:
             yield path
 
 
-def not_made(paths: Iterable[str], root: str) -> list[str]:
-    """Those of the files below a folder that are no clips of an output in it; others are told."""
+def not_made(paths: Iterable[str], root: str, told: set[str] | None = None) -> list[str]:
+    """Those of the files below a folder that are no clips of an output in it; others are told,
+    unless they were ``told`` already.
+    """
+    told = set() if told is None else told
     known = cache(is_output)
     outputs = {path: output_around(path, root, known) for path in paths}
     for output, number in Counter(filter(None, outputs.values())).items():
+        if output in told:
+            continue
+        told.add(output)
         LOG.error(
             "%s is an output of finecut, so its %d clips are not source videos of this run. To "
             "cut them again, give %s/clips as the input",

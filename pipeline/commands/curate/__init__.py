@@ -60,6 +60,10 @@ class Curate(VideoCommand["Ran"]):
                 "      --motion-filter enable --quality-filter enable --generate-previews",
             ),
             (
+                "every video that arrives in films/, until it is stopped",
+                "finecut curate --input films --output dataset --watch 30",
+            ),
+            (
                 "in buckets, on Dataflow",
                 "finecut curate --input gs://bucket/films --output gs://bucket/dataset \\\n"
                 "      --runner DataflowRunner --project P --region R --temp_location gs://bucket/tmp",
@@ -117,6 +121,8 @@ class Curate(VideoCommand["Ran"]):
             return (*result.misdone, *result.broken)
         if not result.summary.videos_found and result.elsewhere:
             return ()
+        if self.options.watch is not None and not result.summary.imbalances():
+            return result.misdone  # it may well be that nothing came
         return result.misdone or problems(self.options, result.summary)
 
     def exit_code(self, result: Ran) -> int:

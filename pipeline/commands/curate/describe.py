@@ -116,7 +116,7 @@ def _engine(options: Options, steps: Plan, pipeline: beam.Pipeline) -> list[str]
     from finecut.pipeline.engines.support import engine_of, features_of, told
     from finecut.pipeline.streaming import listen
 
-    if options.subscription is not None:
+    if options.streams:
         pipeline = beam.Pipeline("FnApiRunner")
         listen(pipeline, options, steps)
     features = features_of(pipeline)

@@ -21,7 +21,7 @@ from finecut.pipeline.engines.support import refuse_unfit
 from finecut.pipeline.keeping import run_document, run_name
 from finecut.pipeline.options import Options
 from finecut.pipeline.planning import plan
-from finecut.pipeline.streaming import listen
+from finecut.pipeline.streaming import listen, refuse_inputs
 from finecut.transforms.find.inputs import check_apart
 from finecut.transforms.write.documents import serialise
 from finecut.transforms.write.writing import Writing
@@ -41,7 +41,8 @@ def job(options: Options, runner_arguments: Sequence[str] = ()) -> beam.Pipeline
     words = [f"--runner={options.runner}", *runner_arguments, *words_of(options, BEAMS)]
     pipeline = new_pipeline(words, options.runner)
     steps = plan(options)
-    if options.subscription is not None:
+    if options.streams:
+        refuse_inputs(options)
         listen(pipeline, options, steps)
         refuse_unfit(pipeline, options.runner)
         return pipeline

@@ -71,6 +71,7 @@ CURATING: dict[str, dict[str, Any]] = {
     "right fitting": {**LOOKS, **MODELS, "right_fitting": True},
     "copied": {"transcode": "smart", "splitting_algorithm": "content"},
     "stream": {**LOOKS, "subscription": SUBSCRIPTION},
+    "watching": {"watch": 30.0},
 }
 
 
@@ -216,6 +217,17 @@ def test_a_stream_is_refused_where_it_cannot_be_read(
     )
     with pytest.raises(OptionError, match=f"--runner {runner} cannot run this job: .*{words}"):
         job(options, arguments)
+
+
+def test_watching_is_for_engines_that_put_off_work(curated: dict[str, frozenset[str]]) -> None:
+    watching = curated["watching"]
+    assert {UNBOUNDED, "beam:requirement:pardo:splittable_dofn:v1"} <= watching
+    able = {
+        engine.name
+        for engine in ENGINES
+        if not any(line.startswith("not supported") for line in told(watching, engine.name))
+    }
+    assert able == {"prism", FLINK_STREAM, DATAFLOW}
 
 
 def test_what_is_new_in_a_graph_is_noticed() -> None:
