@@ -114,15 +114,17 @@ def _run_once(options: Options, steps: Plan, engine: Engine) -> None:
 def stream_line(counts: Mapping[str, int], _seconds: float, _ended: bool = False) -> str:
     """One line about a stream.
 
-    >>> stream_line({"videos found": 3, "videos closed": 1, "videos failed": 1}, 60.0)
-    'listening  3 videos told of or found, 1 finished, 1 failed, 0 clips'
+    >>> stream_line({"videos found": 3, "videos closed": 1, "shots failed": 2}, 60.0)
+    'listening  3 videos told of or found, 1 finished, 0 clips, 2 lost'
     """
     told, clips = counts.get("videos found", 0), counts.get("clips written", 0)
-    closed, failed = counts.get("videos closed", 0), counts.get("videos failed", 0)
-    skipped = counts.get("videos skipped", 0)
-    trouble = f", {failed} failed" if failed else ""
-    known = f", {skipped} finished before" if skipped else ""
     return (
-        f"listening  {told} videos told of or found, {closed} finished{known}{trouble}, "
-        f"{clips} clips"
+        f"listening  {told} videos told of or found, {counts.get('videos closed', 0)} finished"
+        f"{_some(counts, 'videos skipped', 'finished before')}"
+        f"{_some(counts, 'videos failed', 'failed')}, {clips} clips"
+        f"{_some(counts, 'shots failed', 'lost')}"
     )
+
+
+def _some(counts: Mapping[str, int], name: str, what: str) -> str:
+    return f", {counts[name]} {what}" if counts.get(name) else ""
