@@ -210,7 +210,7 @@ def _seen(paths: Iterable[str]) -> Iterator[Found]:
     """Files of a disk as they are; what has gone since it was listed, and what is no file, not."""
     for path in paths:
         try:
-            said = patiently(path, Path(path).stat)
+            said = patiently(path, partial(os.stat, path))
         except OSError as error:
             if error.errno not in NO_FILE:
                 raise  # a disk in trouble has not lost its files

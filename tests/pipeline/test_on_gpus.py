@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from daemon import until
 from faults import differences, staged, tree
 
 from finecut.io.media.testfilm.paint import paint
@@ -196,13 +197,6 @@ def commands_at_work() -> list[str]:
         except OSError:
             continue  # it has just ended
     return found
-
-
-def until(holds: Any) -> None:
-    ends = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < ends
-        time.sleep(0.02)
 
 
 def test_who_has_nobody_to_tell_notices() -> None:

@@ -75,7 +75,9 @@ def stream(entries: Iterable[Clip | Lost], writing: Writing) -> None:
         both = tuple(
             entries
             | f"Only {kind.__name__}"
-            >> beam.Filter(lambda entry, kind: isinstance(entry, kind), kind).with_output_types(kind)
+            >> beam.Filter(lambda entry, kind: isinstance(entry, kind), kind).with_output_types(
+                kind
+            )
             for kind in (Clip, Lost)
         )
         _ = both | WriteClips(writing)
