@@ -25,7 +25,7 @@ from finecut.pipeline.options import Options
 from finecut.pipeline.planning import Plan, plan
 from finecut.transforms.beam.guard import LOST
 from finecut.transforms.beam.lines import WriteLines
-from finecut.transforms.cut.clips import CutClips
+from finecut.transforms.cut.clips import STEP, CutClips
 from finecut.transforms.filter.clips import DropClips, KeepClips
 from finecut.transforms.find.videos import FindVideos, ProbeVideos
 from finecut.transforms.measure.looking import put_away
@@ -86,10 +86,15 @@ def curate_stream(sources: beam.PCollection[Source], steps: Plan) -> Done:
     own failures. (The plan has a ``patience`` for what does not come.)
     """
     done = work(sources, steps, workers=0)
-    # What costs a video only some of its clips is listed when the rest of them has come.
-    whole = done.failures | "WholeVideos" >> beam.Filter(lambda failure: not failure.lost_shots)
+    # Of others, the rest of their clips is at work: WriteClips lists them when it has come.
+    whole = done.failures | "WholeVideos" >> beam.Filter(_is_all_there_is)
     _ = whole | "ListFailures" >> ListFailures(steps.writing)
     return done
+
+
+def _is_all_there_is(failure: Failure) -> bool:
+    """Whether nothing of the video is at work after this failure."""
+    return not failure.lost_shots and failure.step != STEP
 
 
 def build(

@@ -44,7 +44,6 @@ from finecut.pipeline.one_pipeline import Batch, Job, run_one
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import Plan, fence_of, needs_of, plan
 from finecut.pipeline.profiling import Profiler
-from finecut.pipeline.streaming import stream
 from finecut.pipeline.watch.turns import Work, watch, watch_key
 from finecut.transforms.beam.metrics import BOARD, LOG
 from finecut.transforms.beam.tally import Tallies
@@ -94,6 +93,9 @@ def run(options: Options, runner_arguments: Sequence[str] = (), progress: bool =
             raise OptionError(
                 f"{given} never ends: use finecut launch instead of curate, or leave it out"
             )
+        # Google's Pub/Sub takes a second to import, and most runs need none.
+        from finecut.pipeline.streaming import stream
+
         with standing(fence_of(options)):
             _greet((*options.input, options.output))
             stream(options, runner_arguments, progress)

@@ -106,8 +106,8 @@ def _run_once(options: Options, steps: Plan, engine: Engine) -> None:
     elif isinstance(ended, Exception):
         raise RunError(
             f"--runner {options.runner} gave up on the stream ({reason_of(ended)}). Usually the "
-            "subscription does not exist, may not be read, or its project is misspelt. Every file "
-            "that was written is complete and stays; run the same command again to continue"
+            "subscription or the bucket does not exist, may not be read, or is misspelt. Every "
+            "file that was written is complete and stays; run the same command again to continue"
         ) from ended
 
 

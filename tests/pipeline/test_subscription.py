@@ -229,7 +229,7 @@ def test_a_subscription_that_is_not_there_is_a_sentence(store: FaultyStore, tmp_
         job = world.begin("--subscription", "projects/proj-1/subscriptions/other-1")
         assert job.process.wait(60) == 1
     assert "gave up on the stream" in job.said()
-    assert "Usually the subscription does not exist" in job.said()
+    assert "Usually the subscription or the bucket does not exist" in job.said()
     assert staged(world.output) == []
 
 

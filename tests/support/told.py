@@ -63,7 +63,7 @@ class Bucket:
 
         client: Any = storage.Client(
             "proj-1",
-            credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]
+            credentials=AnonymousCredentials(),
             client_options={"api_endpoint": store.address},
         )
         self._bucket = client.bucket(BUCKET)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
@@ -15,6 +15,9 @@ from finecut.transforms.beam.guard import FAILURES, LOST, guarded, of_video
 from finecut.transforms.beam.metrics import LOG, count, metered
 from finecut.transforms.cut.chunk import Cutting, cut_chunk
 from finecut.transforms.cut.isolated import isolated
+
+#: What failures call it.
+STEP: Final = "cut"
 
 
 class Imposture(Exception):
@@ -75,9 +78,9 @@ class _Cut(beam.DoFn):
         left = {clip.id: clip for clip in planned.clips}
         source, missing = planned.video.source, partial(tuple[str, ...], left)
         cut = partial(cut_chunk, cutting=self.cutting)
-        work = isolated("cut", source, cut, planned, limits=self.cutting.limits, lost=missing)
+        work = isolated(STEP, source, cut, planned, limits=self.cutting.limits, lost=missing)
         known = (_known(outcome, planned, self.cutting) for outcome in work)
-        for outcome in metered("cut", guarded("cut", source, lambda: known, missing)):
+        for outcome in metered(STEP, guarded(STEP, source, lambda: known, missing)):
             if isinstance(outcome, Failure):
                 lost = [left.pop(id) for id in outcome.lost_shots if id in left]
                 count("shots failed", len(outcome.lost_shots))

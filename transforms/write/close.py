@@ -353,6 +353,12 @@ class _EndVideo(Writer):
         outcomes = list(guarded("CloseVideos", video.source, close)) if closed else []
         yield from tagged(outcomes)
         failures = tuple(failure for each in chunks for failure in each.failures)
+        if not failures and not outcomes:
+            LOG.error(
+                "%s is given up: nothing was heard of some of its clips within --patience. Usually "
+                "a step of --step drops clips; it is processed again when the job is started again",
+                video.name,
+            )
         if failures and not outcomes:
             lost: Any = TaggedOutput(LOST, Lost(video, chunk, failures))
             yield lost

@@ -168,7 +168,7 @@ class Launch(VideoCommand["PipelineResult"]):
 
     def begin(self) -> None:
         if ends_with_us(self.options.runner, self.runner_arguments):
-            raise OptionError("launch needs a cluster: give DataflowRunner")
+            raise OptionError("launch needs a cluster: give DataflowRunner, or use finecut curate")
 
     def tell(self, result: PipelineResult, _seconds: float) -> Iterator[str]:
         # What Dataflow writes to a template has no id yet; other runners give none, or a text.

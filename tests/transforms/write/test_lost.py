@@ -65,19 +65,24 @@ def test_a_video_has_ended_with_the_last_of_its_chunks(writing: Writing) -> None
     assert video_has_ended([ended, ChunkEnded(VIDEO, other.chunk, None, lost(other).failures)])
 
 
+def _same(entry: Clip | Lost) -> Clip | Lost:
+    return entry
+
+
+def _is_of(entry: object, kind: type) -> bool:
+    return isinstance(entry, kind)
+
+
 def stream(entries: Iterable[Clip | Lost], writing: Writing) -> None:
     """Write clips of a stream that has told of everything, and whose end has not come."""
     told = TestStream(coder=beam.coders.PickleCoder()).add_elements(list(entries))
     options = PipelineOptions()
     options.view_as(StandardOptions).streaming = True
     with beam.Pipeline("BundleBasedDirectRunner", options=options) as pipeline:
-        entries = pipeline | told | beam.Map(lambda entry: entry)
+        everything = pipeline | told | beam.Map(_same)
         both = tuple(
-            entries
-            | f"Only {kind.__name__}"
-            >> beam.Filter(lambda entry, kind: isinstance(entry, kind), kind).with_output_types(
-                kind
-            )
+            everything
+            | f"Only {kind.__name__}" >> beam.Filter(_is_of, kind).with_output_types(kind)
             for kind in (Clip, Lost)
         )
         _ = both | WriteClips(writing)
