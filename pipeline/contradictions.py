@@ -149,6 +149,11 @@ def _unfit_for_a_stream(o: Options) -> Iterator[str]:
                 "machine, or DataflowRunner",
             ),
             (
+                o.is_local and o.workers != _defaults()["workers"],
+                "--workers does nothing with --subscription, because the runner that reads it on "
+                "this machine has one thread: leave it out",
+            ),
+            (
                 o.overwrite,
                 "--overwrite would process a video each time that it is announced: with "
                 "--subscription, leave it out",

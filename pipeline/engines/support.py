@@ -62,7 +62,8 @@ ENGINES: Final = (
         ),
         "**Run**: `make prism` and `tests/pipeline/engines` compare its files with those of the "
         "local runner, with threads and with pools of workers, and end workers, Prism and finecut "
-        "at random moments. Not run: containers (`DOCKER`)",
+        "at random moments; `test_watching.py` there watches a folder while jobs are killed. Not "
+        "run: containers (`DOCKER`)",
     ),
     Engine(
         FLINK,

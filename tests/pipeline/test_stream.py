@@ -84,6 +84,7 @@ def test_sources_keep_the_names_they_are_to_have() -> None:
     ("changes", "words"),
     [
         ({"runner": "FnApiRunner"}, "reads no stream: give --runner DirectRunner"),
+        ({"runner": "local", "workers": 2}, "has one thread"),
         ({"overwrite": True}, "--overwrite would process a video each time"),
         ({"runner": "local", "gpus": "all"}, "--gpus does nothing with --subscription"),
         ({"subscription": None, "announced_only": True}, "does nothing without --subscription"),
