@@ -1,6 +1,6 @@
 # The verbs for working on finecut. `make` alone lists them.
 #
-# Only `setup` and `constraints` use the network (and `docs`, `prism`, `flink`, `spark`, `image`,
+# Only `setup` and `constraints` use the network (and `docs`, `prism`, `pubsub`, `flink`, `spark`, `image`,
 # `image-lint` and `servers`, for tools of theirs).
 # The other verbs run `setup` first when it has not been done, or when what is to be installed has
 # changed.
@@ -200,6 +200,19 @@ $(BOOT):
 	@mkdir -p $(dir $(BOOT))
 	GOBIN=$(dir $(BOOT)) $(GO) install $(GO_MODULE)/python/container@v$(BEAM)
 	@mv $(dir $(BOOT))container $(BOOT)
+
+# Google's own fake Pub/Sub is a library in Go; the program around it is ours.
+PUBSUB := $(CACHE)/pubsub/fake-pubsub
+FAKE_PUBSUB := tests/support/fake_pubsub
+
+.PHONY: pubsub
+pubsub: $(PUBSUB) ## Build the fake Pub/Sub that the slow tests of --subscription use
+	@echo 'pubsub: $(PUBSUB)'
+
+$(PUBSUB): $(wildcard $(FAKE_PUBSUB)/*)
+	@command -v $(GO) >/dev/null || { echo "pubsub: no program called $(GO) is on the PATH. The fake Pub/Sub is a Go program: install Go 1.26 or newer (https://go.dev/dl), or name it: make pubsub GO=path/to/go" >&2; exit 1; }
+	@mkdir -p $(dir $(PUBSUB))
+	cd $(FAKE_PUBSUB) && $(GO) build -o $(PUBSUB) .
 
 # Flink's and Spark's job servers are programs in Java that Beam publishes in Maven Central.
 MAVEN ?= https://repo.maven.apache.org/maven2

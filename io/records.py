@@ -252,6 +252,19 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class Lost:
+    """Clips of a chunk that will not come, by the failures that cost them."""
+
+    video: Video
+    chunk: Chunk
+    failures: tuple[Failure, ...]
+
+    @property
+    def clips(self) -> set[str]:
+        return {id for failure in self.failures for id in failure.lost_shots}
+
+
+@dataclass(frozen=True)
 class Written:
     """A receipt: this artefact of that clip (or chunk, or video) rests at ``path`` now."""
 

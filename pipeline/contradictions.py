@@ -129,18 +129,39 @@ def _unfit_for_a_stream(o: Options) -> Iterator[str]:
         yield from _those(
             [
                 (
-                    o.patience != _defaults()["patience"],
-                    "--patience does nothing without --subscription: give both, or leave it out",
-                )
+                    not o.streams and o.patience != _defaults()["patience"],
+                    "--patience does nothing without a stream (--subscription): give both, or "
+                    "leave it out",
+                ),
+                (
+                    o.announced_only,
+                    "--announced-only does nothing without --subscription: give both, or leave it "
+                    "out",
+                ),
             ]
         )
         return
     yield from _those(
         [
             (
-                o.is_local,
-                "--subscription needs a cluster that keeps running: add --runner DataflowRunner, "
-                "or leave it out",
+                o.runner == "FnApiRunner",
+                "--runner FnApiRunner reads no stream: give --runner DirectRunner for this "
+                "machine, or DataflowRunner",
+            ),
+            (
+                o.is_local and o.workers != _defaults()["workers"],
+                "--workers does nothing with --subscription, because the runner that reads it on "
+                "this machine has one thread: leave it out",
+            ),
+            (
+                o.overwrite,
+                "--overwrite would process a video each time that it is announced: with "
+                "--subscription, leave it out",
+            ),
+            (
+                o.profile or o.gpus is not None,
+                f"--{'profile' if o.profile else 'gpus'} does nothing with --subscription, which "
+                "has no end: leave it out",
             ),
             (
                 not re.fullmatch(r"projects/[^/]+/subscriptions/[^/]+", o.subscription),
@@ -178,11 +199,6 @@ def _unfit_for_watching(o: Options) -> Iterator[str]:
         return
     yield from _those(
         [
-            (
-                not o.is_local,
-                f"--watch works on this machine alone, and --runner {o.runner} does not: leave one "
-                "of them out",
-            ),
             (
                 o.subscription is not None,
                 "--watch looks for new videos, and --subscription is told of them: leave one of "

@@ -10,36 +10,36 @@ In a pipeline of your own::
 From beginning to end, with progress: ``run(Options(...))`` gives the run's ``Summary``.
 """
 
-import hashlib
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
 import apache_beam as beam
 
-from finecut.io.records import CODING, Clip, Failure, PlannedChunk, Source, Summary, Video, to_json
+from finecut.io.records import Clip, Failure, PlannedChunk, Source, Summary, Video
 from finecut.io.storage.publishing import Shelf
 from finecut.pipeline.custom_steps import apply
 from finecut.pipeline.dealing import InParts, ShareOut, deal_chunks, deal_videos
 from finecut.pipeline.engine import runner_of
 from finecut.pipeline.options import Options
 from finecut.pipeline.planning import Plan, plan
+from finecut.transforms.beam.guard import LOST
 from finecut.transforms.beam.lines import WriteLines
-from finecut.transforms.cut.clips import CutClips
+from finecut.transforms.cut.clips import STEP, CutClips
 from finecut.transforms.filter.clips import DropClips, KeepClips
 from finecut.transforms.find.videos import FindVideos, ProbeVideos
 from finecut.transforms.measure.looking import put_away
 from finecut.transforms.registry import ON_CLIPS
 from finecut.transforms.resume.note import SKIPPED, BeginVideos, open_video
+from finecut.transforms.resume.one_at_a_time import BeginOneAtATime
 from finecut.transforms.score.clips import ScoreClips
 from finecut.transforms.split.spans import SplitVideos
 from finecut.transforms.step import CUT, JUDGED, SCORED
 from finecut.transforms.step_base import StepOnClips, StepOnTexts
 from finecut.transforms.write.clips import WriteClips, WrittenClips
 from finecut.transforms.write.close import CloseEmptyVideos
-from finecut.transforms.write.secrets import told
+from finecut.transforms.write.failure_lists import ListFailures
 from finecut.transforms.write.summary import Summarise
-from finecut.transforms.write.writing import WritingTransform
 
 
 class Curated(NamedTuple):
@@ -82,12 +82,19 @@ def curate(pipeline: beam.Pipeline, options: Options, steps: Plan | None = None)
 
 
 def curate_stream(sources: beam.PCollection[Source], steps: Plan) -> Done:
-    """The same for sources that never end: nothing is summed up, and failures are listed one by
-    one as they happen. (The plan has a ``patience`` for what does not come.)
+    """The same for sources that never end: nothing is summed up, and each video has a list of its
+    own failures. (The plan has a ``patience`` for what does not come.)
     """
     done = work(sources, steps, workers=0)
-    _ = done.failures | "ListFailures" >> ListEach(steps.writing)
+    # Of others, the rest of their clips is at work: WriteClips lists them when it has come.
+    whole = done.failures | "WholeVideos" >> beam.Filter(_is_all_there_is)
+    _ = whole | "ListFailures" >> ListFailures(steps.writing)
     return done
+
+
+def _is_all_there_is(failure: Failure) -> bool:
+    """Whether nothing of the video is at work after this failure."""
+    return not failure.lost_shots and failure.step != STEP
 
 
 def build(
@@ -106,7 +113,9 @@ def work(sources: beam.PCollection[Source], steps: Plan, workers: int) -> Done:
 
     So many ``workers`` are dealt the work; 0 for those of a cluster.
     """
-    begun = sources | "BeginVideos" >> BeginVideos(steps.writing, steps.again)
+    streams = steps.writing.streams
+    beginning = BeginOneAtATime if streams else BeginVideos
+    begun = sources | "BeginVideos" >> beginning(steps.writing, steps.again)
     # Decided for good: a bundle that is repeated must not find its own work finished.
     decided = begun.sources | "Decided" >> beam.Reshuffle()
     probed = decided | "ProbeVideos" >> ProbeVideos(steps.cutting.film, steps.cutting.limits)
@@ -124,12 +133,13 @@ def work(sources: beam.PCollection[Source], steps: Plan, workers: int) -> Done:
     empty = chunks | "WithoutClips" >> beam.Filter(lambda planned: not planned.clips)
     parts = chunks | "InParts" >> InParts(steps.cutting.transcode)
     dealt = parts | "ShareOutChunks" >> ShareOut(deal_chunks, workers)
-    cut = dealt | "CutClips" >> CutClips(steps.cutting).with_resource_hints(**film)
+    cut = dealt | "CutClips" >> CutClips(steps.cutting, streams).with_resource_hints(**film)
     clips = cut.clips
     if steps.placing.film_hints is not None:
         clips = clips | "HandOver" >> beam.Reshuffle()
     clips = clips | "LookAtClips" >> LookAtClips(steps).with_resource_hints(**steps.placing.hints)
-    written = clips | "WriteClips" >> WriteClips(steps.writing)
+    clips_or_lost = (clips, cut[LOST]) if streams else clips
+    written = clips_or_lost | "WriteClips" >> WriteClips(steps.writing)
     emptied = empty | "CloseEmptyVideos" >> CloseEmptyVideos(steps.writing)
 
     failures = (
@@ -205,24 +215,6 @@ class LookAtClips(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]
 
     def _own(self, clips: beam.PCollection[Clip], place: str) -> beam.PCollection[Clip]:
         return apply(clips, self.steps.own, place, self.steps.looking)
-
-
-class ListEach(WritingTransform[beam.PCollection[Failure], beam.PCollection[int]]):
-    """Each failure → a list of its own, where a stream never knows the last one.
-
-    Named by the video: what fails again replaces what was said before.
-    """
-
-    def expand(self, failures: beam.PCollection[Failure]) -> beam.PCollection[int]:
-        own, layout = self.writing.shelf, self.writing.layout
-
-        def write(failure: Failure) -> int:
-            key = hashlib.sha256(failure.source.name.encode(*CODING)).hexdigest()[:16]
-            return own.write(
-                layout.failure_list(key), f"{to_json(told(failure))}\n".encode(*CODING)
-            )
-
-        return failures | "Write" >> beam.Map(write).with_output_types(int)
 
 
 _Ended = tuple[beam.PCollection[Summary], beam.PCollection[int]]

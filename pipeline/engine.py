@@ -50,6 +50,9 @@ DATAFLOW = "DataflowRunner"
 LOCAL_CLASSES = (*LOCAL_RUNNERS, "SwitchingDirectRunner", "BundleBasedDirectRunner", "PrismRunner")
 
 
+#: Beam's runner that reads streams in this process. By its own name: ``DirectRunner`` tries Prism
+#: before it, which reads no Pub/Sub.
+STREAMING_HERE: Final = ("--runner=BundleBasedDirectRunner", "--streaming")
 #: Seconds after which somebody should know that no worker has come. Dataflow's take minutes, and
 #: its own page says so.
 NO_WORKER: Final = 45.0
@@ -98,9 +101,13 @@ class Engine:
 
 
 @contextmanager
-def engine_for(runner: str, workers: int, arguments: Sequence[str] = ()) -> Iterator[Engine]:
+def engine_for(
+    runner: str, workers: int, arguments: Sequence[str] = (), streams: bool = False
+) -> Iterator[Engine]:
     """The engine that the options name, for as long as the block lasts."""
-    if runner in LOCAL_RUNNERS:
+    if runner in LOCAL_RUNNERS and streams:
+        yield Engine(runner, STREAMING_HERE, ends_with_us=True, in_process=True)
+    elif runner in LOCAL_RUNNERS:
         yield Engine(runner, local_arguments(workers), ends_with_us=True, in_process=True)
     elif is_our_prism(runner, arguments):
         with prism.at_work(arguments) as there:

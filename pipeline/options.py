@@ -152,8 +152,9 @@ class Options(
 
     @property
     def streams(self) -> bool:
-        """Whether the input never ends."""
-        return self.subscription is not None
+        """Whether the input of a pipeline never ends: here, --watch is a row of pipelines."""
+        watches = self.watch is not None and not self.is_local
+        return watches or self.subscription is not None
 
     @property
     def local_workers(self) -> int:

@@ -33,6 +33,7 @@ from finecut.pipeline.custom_steps import loaded, lost_by
 from finecut.pipeline.engine import (
     engine_for,
 )
+from finecut.pipeline.engines import ends_with_us
 from finecut.pipeline.keeping import (
     list_failures,
     run_document,
@@ -88,9 +89,17 @@ def run(options: Options, runner_arguments: Sequence[str] = (), progress: bool =
     """Curate from beginning to end. Raises when the run as a whole cannot be done."""
     options.check()
     if options.streams:
-        raise OptionError(
-            "--subscription never ends: use finecut launch instead of curate, or leave it out"
-        )
+        if not ends_with_us(options.runner, runner_arguments):
+            given = "--watch" if options.subscription is None else "--subscription"
+            raise OptionError(
+                f"{given} never ends: use finecut launch instead of curate, or leave it out"
+            )
+        # Google's Pub/Sub takes a second to import, and most runs need none.
+        from finecut.pipeline.streaming import stream
+
+        with standing(fence_of(options)):
+            _greet((*options.input, options.output))
+            stream(options, runner_arguments, progress)
     if gpus := gpus_of(options):
         return _run_on(gpus, options, runner_arguments, progress)
     with standing(fence_of(options)):

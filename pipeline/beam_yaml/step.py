@@ -28,7 +28,7 @@ from finecut.transforms.beam.guard import FAILURES
 Rows = Mapping[str, beam.PCollection[Any]]
 
 #: Options that Beam has, or that only make sense for a command.
-BEAMS: Final = ELSEWHERE | {"verbose", "subscription", "patience"}
+BEAMS: Final = ELSEWHERE | {"verbose", "subscription", "announced_only", "patience"}
 
 #: What the steps of one pipeline share, and no other pipeline does: the beginning of the names of
 #: their staging folders and sheets.

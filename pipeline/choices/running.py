@@ -111,19 +111,28 @@ class RunChoices:
     subscription: str | None = option(
         None,
         INPUT,
-        "On a cluster, keep running: process the videos below the input (a folder in a bucket) "
-        "that this Pub/Sub subscription announces as they are written, but not those that are "
-        "already there.",
+        "Keep running: process the videos below the input (a folder in a bucket) that are not "
+        "finished, and then those that this Pub/Sub subscription announces as they are written. "
+        "On this machine or on Dataflow.",
         metavar="NAME",
         shown="none",
+        matters=False,
+    )
+
+    announced_only: bool = option(
+        False,
+        INPUT,
+        "With --subscription: process only what is announced, not what is already there. What an "
+        "earlier job was told of and did not finish is then lost.",
         matters=False,
     )
 
     watch: float | None = option(
         None,
         INPUT,
-        "On this machine, keep running: look for new videos every so many seconds, and process "
-        "each when it is complete. Ctrl-C and SIGTERM end this after the videos it has begun.",
+        "Keep running: look for new videos every so many seconds, and process each when it is "
+        "complete. On this machine, Ctrl-C and SIGTERM end this after the videos it has begun; on "
+        "an engine that streams, the job goes on until it is cancelled.",
         metavar="SECONDS",
         shown="none",
         above=0,
@@ -134,8 +143,8 @@ class RunChoices:
     patience: float = option(
         3600.0,
         INPUT,
-        "With --subscription: how long a chunk waits for clips that may have failed, before it "
-        "is closed without them.",
+        "In a stream: how long a chunk waits for clips of which nothing is heard, before "
+        "it is closed without them.",
         metavar="SECONDS",
         above=0,
         matters=False,

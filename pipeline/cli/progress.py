@@ -49,7 +49,7 @@ class Progress:
         self._wanted, self._passing = wanted and (self._live or not passing), passing
         self._done = threading.Event()
         self._began = time.monotonic()
-        self._width = 0
+        self._width, self._said = 0, ""
         self._thread = threading.Thread(target=self._watch, name="finecut-progress", daemon=True)
 
     def __enter__(self) -> Self:
@@ -79,7 +79,10 @@ class Progress:
     def _show(self, last: bool = False, ended: bool = False) -> None:
         line = self._line(self._read(), time.monotonic() - self._began, ended)
         if not self._live:
-            self._out.write(f"{line}\n")
+            # A stream says the same for hours, and what it says may go to a file.
+            if line != self._said:
+                self._out.write(f"{line}\n")
+            self._said = line
         else:
             # A line that is wrapped could not be written over.
             line = fitting(line, columns_of(self._out))

@@ -19,10 +19,12 @@ from apache_beam.runners.portability.portable_runner import PortableRunner
 
 from finecut.pipeline.choices.running import LOCAL, LOCAL_RUNNERS
 from finecut.pipeline.engines import PRISM
+from finecut.pipeline.options import OptionError
 
 # ── the engines ──────────────────────────────────────────────────────────────────────────────────
 
 FLINK, FLINK_STREAM, SPARK, DATAFLOW = "Flink", "Flink, streaming", "Spark 3", "Dataflow"
+LOCAL_STREAM: Final = "local, streaming"
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,13 @@ ENGINES: Final = (
         "**Run** by nearly all tests",
     ),
     Engine(
+        LOCAL_STREAM,
+        ("`sdks/python/apache_beam/runners/direct` of Beam 2.77 (`BundleBasedDirectRunner`)",),
+        "**Run**: `tests/pipeline/test_subscription.py` tells of thirty videos through Google's "
+        "own fake Pub/Sub, kills the job and starts it again, and compares its files with those "
+        "of a batch. Not run: Pub/Sub itself",
+    ),
+    Engine(
         PRISM[0],
         (
             "`sdks/v2/go/pkg/beam/runners/prism/internal` of Beam 2.77: `jobservices/job.go`, "
@@ -53,7 +62,8 @@ ENGINES: Final = (
         ),
         "**Run**: `make prism` and `tests/pipeline/engines` compare its files with those of the "
         "local runner, with threads and with pools of workers, and end workers, Prism and finecut "
-        "at random moments. Not run: containers (`DOCKER`)",
+        "at random moments; `test_watching.py` there watches a folder while jobs are killed. Not "
+        "run: containers (`DOCKER`)",
     ),
     Engine(
         FLINK,
@@ -66,8 +76,7 @@ ENGINES: Final = (
     Engine(
         FLINK_STREAM,
         (f"`{_JAVA.format('flink')}/FlinkStreamingPortablePipelineTranslator.java`",),
-        "**Never run**, and of no use to finecut: the only stream that finecut reads is Pub/Sub, "
-        "which Flink cannot read from Python",
+        "**Never run**: as Flink. It cannot read Pub/Sub from Python",
     ),
     Engine(
         SPARK,
@@ -115,17 +124,18 @@ class Feature:
 
 
 _ELSEWHERE: Final = (PRISM[0], FLINK, FLINK_STREAM, SPARK)
-_NO_STREAM: Final = But((LOCAL,), "the local runner reads no stream")
+_NO_STREAM: Final = But((LOCAL,), "a job with a stream runs on another runner: see its column")
 _PUBSUB: Final = But(
     _ELSEWHERE,
-    "in Python, only Dataflow reads Pub/Sub (https://github.com/apache/beam/issues/27443)",
+    "in Python, only Dataflow and the direct runner read Pub/Sub "
+    "(https://github.com/apache/beam/issues/27443)",
 )
 _IGNORED: Final = But(
     _ELSEWHERE,
     "resource hints are ignored; steps with other hints only get workers of their own",
     "differs",
 )
-_NOT_ASKED: Final = But((LOCAL,), "finecut gives the local runner no hints", "differs")
+_NOT_ASKED: Final = But((LOCAL, LOCAL_STREAM), "finecut gives the local runner no hints", "differs")
 _AT_THE_END: Final = But(
     (FLINK, SPARK), "all timers fire when the input of their key has ended", "differs"
 )
@@ -154,9 +164,14 @@ TABLE: Final = (
     Feature("beam:transform:pubsub_read:v1", "`--subscription`", (_NO_STREAM, _PUBSUB)),
     Feature(
         UNBOUNDED,
-        "`--subscription`: collections without an end",
+        "streams: collections without an end",
         (
             _NO_STREAM,
+            But(
+                (LOCAL_STREAM,),
+                "one thread does everything, and remembers in memory each video that has passed",
+                "differs",
+            ),
             But((PRISM[0],), "it keeps in memory what has passed", "differs"),
             But((FLINK,), "a job with a stream runs in Flink's streaming mode: see its column"),
             But(
@@ -166,7 +181,17 @@ TABLE: Final = (
         ),
     ),
     Feature("beam:side_input:iterable:v1", "what one step must know of all of another's results"),
-    Feature("beam:requirement:pardo:stateful:v1", "`--subscription`: chunks until complete"),
+    Feature(
+        "beam:requirement:pardo:splittable_dofn:v1",
+        "`--watch`: rounds that put off the next one",
+        (
+            But(
+                (LOCAL_STREAM,),
+                "it starts no stream with such a step: without --runner, `--watch` needs none",
+            ),
+        ),
+    ),
+    Feature("beam:requirement:pardo:stateful:v1", "streams: chunks until complete"),
     Feature("beam:user_state:bag:v1", "the same: the clips that have come"),
     Feature(TIMERS, "the same: `--patience`", (_AT_THE_END,)),
     Feature("beam:window_fn:global_windows:v1", "the only window"),
@@ -214,12 +239,15 @@ def engine_of(runner: str, features: Collection[str] = ()) -> str | None:
     ('Flink, streaming', None)
     """
     if runner in LOCAL_RUNNERS:
-        return LOCAL
+        return LOCAL_STREAM if UNBOUNDED in features else LOCAL
     if runner in PRISM:
         return PRISM[0]
     flink = FLINK_STREAM if UNBOUNDED in features else FLINK
     known = {"FlinkRunner": flink, "SparkRunner": SPARK, "DataflowRunner": DATAFLOW}
     return known.get(runner.rpartition(".")[2])
+
+
+_MISSING: Final = "not supported: "
 
 
 def told(features: Collection[str], engine: str) -> list[str]:
@@ -233,8 +261,23 @@ def told(features: Collection[str], engine: str) -> list[str]:
         for name, feature in FEATURES.items()
         if name in features and (but := verdict(feature, engine))
     ]
-    missing = [f"not supported: {but.why}" for but in found if but.verdict == "no"]
+    missing = [f"{_MISSING}{but.why}" for but in found if but.verdict == "no"]
     return [*dict.fromkeys([*missing, *(but.why for but in found if but.verdict == "differs")])]
+
+
+def refuse_unfit(pipeline: beam.Pipeline, runner: str) -> None:
+    """Refuse a job on an engine that is known to lack something that it needs."""
+    features = features_of(pipeline)
+    engine = engine_of(runner, features)
+    missing = (
+        [line for line in told(features, engine) if line.startswith(_MISSING)] if engine else []
+    )
+    for line in missing:
+        raise OptionError(
+            f"--runner {runner} cannot run this job: {line.removeprefix(_MISSING)}. Give another "
+            "runner (docs/design/engines.md has a table of what each supports), or leave out what "
+            "needs this"
+        )
 
 
 # ── what a pipeline uses ─────────────────────────────────────────────────────────────────────────

@@ -83,7 +83,11 @@ def test_sources_keep_the_names_they_are_to_have() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"runner": "local"}, "needs a cluster"),
+        ({"runner": "FnApiRunner"}, "reads no stream: give --runner DirectRunner"),
+        ({"runner": "local", "workers": 2}, "has one thread"),
+        ({"overwrite": True}, "--overwrite would process a video each time"),
+        ({"runner": "local", "gpus": "all"}, "--gpus does nothing with --subscription"),
+        ({"subscription": None, "announced_only": True}, "does nothing without --subscription"),
         ({"subscription": "s"}, "give projects/PROJECT/subscriptions/NAME"),
         ({"input": ("/films",)}, "give a folder in a bucket"),
         ({"input": ("gs://b/*.mp4",)}, "give a folder in a bucket"),

@@ -343,7 +343,6 @@ def test_the_first_signal_asks_and_the_second_one_stops(monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ({"runner": "prism"}, "--watch works on this machine alone"),
         ({"gpus": "0,1"}, "start one for each GPU"),
         ({"video_limit": 3}, "--video-limit does nothing with --watch"),
         ({"overwrite": True}, "run it once without --watch"),
@@ -351,7 +350,7 @@ def test_the_first_signal_asks_and_the_second_one_stops(monkeypatch: pytest.Monk
         ({"profile": True}, "--profile is written at the end"),
         (
             {"subscription": "projects/p/subscriptions/s", "runner": "DataflowRunner"},
-            "--watch works on this machine alone",
+            "--watch looks for new videos, and --subscription is told of them",
         ),
         ({"watch": 0.0}, "--watch 0 is not possible"),
         ({"watch": 1e9}, "--watch 1e+09 is too large"),

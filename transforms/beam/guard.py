@@ -28,6 +28,8 @@ T = TypeVar("T")
 
 #: Tag of the dead-letter output that every guarded step has.
 FAILURES: Final = "failures"
+#: Tag of what steps say of lost clips in a stream, to those who would wait for them.
+LOST: Final = "lost"
 
 #: Where in our code it broke; shown with ``--verbose``.
 LOG: Final = logging.getLogger("finecut")

@@ -21,8 +21,8 @@ import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.utils.windowed_value import WindowedValue
 
-from finecut.io.records import Clip, Failure, Written
-from finecut.transforms.beam.guard import FAILURES, guarded
+from finecut.io.records import Clip, Failure, Lost, Written
+from finecut.transforms.beam.guard import FAILURES, LOST, guarded
 from finecut.transforms.beam.metrics import count
 from finecut.transforms.beam.tally import keep_tally
 
@@ -59,9 +59,14 @@ def of_run(run: str) -> OfRun:
 
 
 class _Pending(NamedTuple):
+    clip: Clip
     outcome: Future[tuple[list[Written | Failure], int]]
     timestamp: Any
     window: Any
+
+    def placed(self, item: object) -> Any:
+        """What comes of the clip, at its place in the stream."""
+        return WindowedValue(item, self.timestamp, (self.window,))
 
 
 class WriteInParallel(beam.DoFn):
@@ -71,9 +76,12 @@ class WriteInParallel(beam.DoFn):
     its files.
     """
 
-    def __init__(self, step: str, write: Write, threads: int, run: str) -> None:
+    def __init__(
+        self, step: str, write: Write, *, threads: int, run: str, tells_lost: bool = False
+    ) -> None:
         super().__init__()
         self.step, self.write, self.threads, self.run = step, write, threads, run
+        self.tells_lost = tells_lost
         self._pending: deque[_Pending] = deque()
 
     def setup(self) -> None:
@@ -94,9 +102,11 @@ class WriteInParallel(beam.DoFn):
         clip: Clip,
         timestamp: Any = beam.DoFn.TimestampParam,
         window: Any = beam.DoFn.WindowParam,
-    ) -> Iterable[Written | TaggedOutput[Literal["failures"], Failure]]:
+    ) -> Iterable[
+        Written | TaggedOutput[Literal["failures"], Failure] | TaggedOutput[Literal["lost"], Lost]
+    ]:
         attempt = self._pool.submit(self._attempt, clip)
-        self._pending.append(_Pending(attempt, timestamp, window))
+        self._pending.append(_Pending(clip, attempt, timestamp, window))
         while self._pending and (
             len(self._pending) > self.threads * BACKLOG or self._pending[0].outcome.done()
         ):
@@ -118,9 +128,12 @@ class WriteInParallel(beam.DoFn):
         outcomes, microseconds = pending.outcome.result()
         count(f"{self.step}/microseconds", microseconds)
         for outcome in outcomes:
-            item: Any = WindowedValue(outcome, pending.timestamp, (pending.window,))
+            item = pending.placed(outcome)
             if isinstance(outcome, Failure):
                 item = TaggedOutput(FAILURES, item)
+                if self.tells_lost:
+                    lost = Lost(pending.clip.video, pending.clip.chunk, (outcome,))
+                    yield TaggedOutput(LOST, pending.placed(lost))
             else:
                 count(f"{self.step}/items")
                 count(f"{self.step}/bytes", outcome.num_bytes)

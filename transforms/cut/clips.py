@@ -3,18 +3,21 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
 from finecut.io.media.codecs import require_decoder, require_encoder
 from finecut.io.media.remux.copying import ENCODED
-from finecut.io.records import Clip, ClipFile, Failure, PlannedChunk
-from finecut.transforms.beam.guard import FAILURES, guarded, of_video
+from finecut.io.records import Clip, ClipFile, Failure, Lost, PlannedChunk
+from finecut.transforms.beam.guard import FAILURES, LOST, guarded, of_video
 from finecut.transforms.beam.metrics import LOG, count, metered
 from finecut.transforms.cut.chunk import Cutting, cut_chunk
 from finecut.transforms.cut.isolated import isolated
+
+#: What failures call it.
+STEP: Final = "cut"
 
 
 class Imposture(Exception):
@@ -47,17 +50,21 @@ def _known(outcome: Clip | Failure, planned: PlannedChunk, cutting: Cutting) -> 
 
 @dataclass(eq=False, repr=False)
 class CutClips(beam.PTransform[beam.PCollection[PlannedChunk], Any]):
-    """Chunk → Clips; what could not be cut → ``failures``."""
+    """Chunk → Clips; what could not be cut → ``failures``, and in a stream also ``lost``."""
 
     cutting: Cutting
+    tells_lost: bool = False
 
     def expand(self, chunks: beam.PCollection[PlannedChunk]) -> Any:
-        return chunks | "Cut" >> beam.ParDo(_Cut(self.cutting)).with_outputs(FAILURES, main="clips")
+        accidents = (FAILURES, LOST) if self.tells_lost else (FAILURES,)
+        cut = _Cut(self.cutting, self.tells_lost)
+        return chunks | "Cut" >> beam.ParDo(cut).with_outputs(*accidents, main="clips")
 
 
 @dataclass(eq=False, repr=False)
 class _Cut(beam.DoFn):
     cutting: Cutting
+    tells_lost: bool
 
     def setup(self) -> None:
         require_encoder(self.cutting.encoding)
@@ -65,17 +72,24 @@ class _Cut(beam.DoFn):
 
     def process(
         self, planned: PlannedChunk
-    ) -> Iterable[Clip | TaggedOutput[Literal["failures"], Failure]]:
+    ) -> Iterable[
+        Clip | TaggedOutput[Literal["failures"], Failure] | TaggedOutput[Literal["lost"], Lost]
+    ]:
         left = {clip.id: clip for clip in planned.clips}
         source, missing = planned.video.source, partial(tuple[str, ...], left)
         cut = partial(cut_chunk, cutting=self.cutting)
-        work = isolated("cut", source, cut, planned, limits=self.cutting.limits, lost=missing)
+        work = isolated(STEP, source, cut, planned, limits=self.cutting.limits, lost=missing)
         known = (_known(outcome, planned, self.cutting) for outcome in work)
-        for outcome in metered("cut", guarded("cut", source, lambda: known, missing)):
+        for outcome in metered(STEP, guarded(STEP, source, lambda: known, missing)):
             if isinstance(outcome, Failure):
                 lost = [left.pop(id) for id in outcome.lost_shots if id in left]
                 count("shots failed", len(outcome.lost_shots))
-                yield TaggedOutput(FAILURES, of_video(outcome, planned.video, lost))
+                failure = of_video(outcome, planned.video, lost)
+                told: list[Any] = [TaggedOutput(FAILURES, failure)]
+                if self.tells_lost:
+                    gone = Lost(planned.video, planned.chunk, (failure,))
+                    told.append(TaggedOutput(LOST, gone))
+                yield from told
             else:
                 clip = left.pop(outcome.id)
                 span = outcome.planned.span

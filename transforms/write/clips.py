@@ -20,10 +20,10 @@ from typing import Any, Final, Literal, NamedTuple
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
-from finecut.io.records import Clip, Failure, ModelUsed, Written
+from finecut.io.records import Clip, Failure, Lost, ModelUsed, Written
 from finecut.io.tables.parquet import embedding_pickle, embedding_table
 from finecut.transforms.beam.gather import Gather
-from finecut.transforms.beam.guard import FAILURES, guarded
+from finecut.transforms.beam.guard import FAILURES, LOST, guarded
 from finecut.transforms.beam.parallel import Write, WriteInParallel
 from finecut.transforms.embed.one_model import claim, facts, vector_key
 from finecut.transforms.resume.note import artefacts_there, forget_other_files
@@ -35,6 +35,7 @@ from finecut.transforms.write.close import (
     all_clips_are_here,
 )
 from finecut.transforms.write.documents import clip_document, serialise
+from finecut.transforms.write.failure_lists import ListFailures
 from finecut.transforms.write.writing import (
     Writer,
     Writing,
@@ -172,11 +173,15 @@ WRITERS: Final[tuple[tuple[str, str, Callable[..., Any]], ...]] = (
 # The transforms of the same names.
 
 
-class WriteClips(WritingTransform[beam.PCollection[Clip], WrittenClips]):
-    """Clips → :class:`WrittenClips`."""
+_ClipsOrAlsoLost = beam.PCollection[Clip] | tuple[beam.PCollection[Clip], beam.PCollection[Lost]]
 
-    def expand(self, clips: beam.PCollection[Clip]) -> "WrittenClips":
+
+class WriteClips(WritingTransform[_ClipsOrAlsoLost, WrittenClips]):
+    """Clips → :class:`WrittenClips`. In a stream, (clips, lost ones): what nobody waits for."""
+
+    def expand(self, given: "_ClipsOrAlsoLost") -> "WrittenClips":
         writing = self.writing
+        clips, lost = given if isinstance(given, tuple) else (given, None)
         branch = clips | "Sort into branches" >> beam.FlatMap(_dealt).with_outputs(
             CLIPS, ARTEFACTS, METAS, EMBEDDINGS, main="ledger"
         )
@@ -184,12 +189,19 @@ class WriteClips(WritingTransform[beam.PCollection[Clip], WrittenClips]):
             branch[kind] | step >> _WriteEach(writing, step, write) for kind, step, write in WRITERS
         )
         # In a stream, only all clips tell that all vectors are here.
-        whole = branch[EMBEDDINGS] if writing.patience is None else clips
+        whole = branch[EMBEDDINGS]
+        if lost is not None:
+            whole = (clips, lost) | "All or lost" >> beam.Flatten()
         tables = whole | WriteParquet(writing)
         steps = [published, artefacts, metas, vectors, tables]
         receipts = [step.written for step in steps] | "Receipts" >> beam.Flatten()
-        chunks = (branch.ledger, receipts) | CloseChunks(writing)
-        videos = chunks.closed | CloseVideos(writing)
+        ledger = [branch.ledger, receipts]
+        if lost is not None:
+            ledger += [[lost, *(step[LOST] for step in steps)] | "Lost" >> beam.Flatten()]
+        chunks = tuple(ledger) | CloseChunks(writing)
+        videos = (chunks.closed if lost is None else chunks[LOST]) | CloseVideos(writing)
+        if lost is not None:
+            _ = videos[LOST] | ListFailures(writing)
         failures = [step[FAILURES] for step in (*steps, chunks, videos)]
         return WrittenClips(
             clips=published.written,
@@ -212,41 +224,57 @@ class _WriteEach(WritingTransform[beam.PCollection[Clip], Any]):
     def expand(self, clips: beam.PCollection[Clip]) -> Any:
         step, writing = self.step, self.writing
         write: Write = partial(self.write, writing=writing)
-        work = WriteInParallel(step, write, threads=writing.threads, run=writing.shelf.staging)
-        return clips | step >> beam.ParDo(work).with_outputs(FAILURES, main="written")
+        work = WriteInParallel(
+            step,
+            write,
+            threads=writing.threads,
+            run=writing.shelf.staging,
+            tells_lost=writing.streams,
+        )
+        return clips | step >> beam.ParDo(work).with_outputs(*writing.accidents, main="written")
 
 
-class WriteParquet(WritingTransform[beam.PCollection[Clip], Any]):
-    """Clips → one Parquet file per chunk key (and algorithm)."""
+class WriteParquet(WritingTransform[beam.PCollection[Any], Any]):
+    """Clips (in a stream, also lost ones) → one Parquet file per chunk key (and algorithm)."""
 
-    def expand(self, clips: beam.PCollection[Clip]) -> Any:
+    def expand(self, clips: beam.PCollection[Any]) -> Any:
+        kind: Any = Clip | Lost if self.writing.streams else Clip
         return (
             clips
-            | "Vectors alone"
-            >> beam.Map(
-                lambda clip: clip.replace(scores={}, windows=(), errors={})
-            ).with_output_types(Clip)
-            | "By chunk" >> beam.Map(by_chunk).with_output_types(tuple[str, Clip])
+            | "Vectors alone" >> beam.Map(_vectors_alone).with_output_types(kind)
+            | "By chunk" >> beam.Map(by_chunk).with_output_types(tuple[str, kind])
             | "Gather vectors" >> Gather(all_clips_are_here, self.writing.patience)
             | "Write table"
-            >> beam.ParDo(_WriteParquet(self.writing)).with_outputs(FAILURES, main="written")
+            >> beam.ParDo(_WriteParquet(self.writing)).with_outputs(
+                *self.writing.accidents, main="written"
+            )
         )
+
+
+def _vectors_alone(entry: Clip | Lost) -> Clip | Lost:
+    if isinstance(entry, Lost):
+        return entry
+    return entry.replace(scores={}, windows=(), errors={})
 
 
 class _WriteParquet(Writer):
     def process(
-        self, group: tuple[str, Iterable[Clip]]
-    ) -> Iterable[Written | TaggedOutput[Literal["failures"], Failure]]:
+        self, group: tuple[str, Iterable[Any]]
+    ) -> Iterable[
+        Written | TaggedOutput[Literal["failures"], Failure] | TaggedOutput[Literal["lost"], Lost]
+    ]:
         chunk, everything = group
-        for algorithm, clips in tables_of(everything).items():
-            yield from tagged(
-                guarded(
-                    "WriteParquet",
-                    clips[0].video.source,
-                    partial(write_parquet, chunk, algorithm, clips, writing=self.writing),
-                    partial(ids, clips),
-                )
-            )
+        there = [entry for entry in everything if isinstance(entry, Clip)]
+        for algorithm, clips in tables_of(there).items():
+            write = partial(write_parquet, chunk, algorithm, clips, writing=self.writing)
+            for outcome in guarded(
+                "WriteParquet", clips[0].video.source, write, partial(ids, clips)
+            ):
+                yield from tagged([outcome])
+                if isinstance(outcome, Failure) and self.writing.streams:
+                    lost = Lost(clips[0].video, clips[0].chunk, (outcome,))
+                    told: Any = TaggedOutput(LOST, lost)
+                    yield told
 
 
 def _dealt(

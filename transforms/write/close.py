@@ -5,7 +5,6 @@ its chunks are closed and no planned clip is missing. So a document under ``proc
 says that everything of this video has been written, and is withdrawn while that is not true.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,10 +13,19 @@ from typing import Any, Literal
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
-from finecut.io.records import Clip, Failure, PlannedChunk, Summary, Video, Written
+from finecut.io.records import (
+    Chunk,
+    Clip,
+    Failure,
+    Lost,
+    PlannedChunk,
+    Summary,
+    Video,
+    Written,
+)
 from finecut.io.storage import files as shelf
 from finecut.transforms.beam.gather import Gather
-from finecut.transforms.beam.guard import FAILURES, guarded
+from finecut.transforms.beam.guard import FAILURES, LOST, guarded
 from finecut.transforms.beam.metrics import LOG, count
 from finecut.transforms.resume.note import (
     forget_clip,
@@ -26,7 +34,10 @@ from finecut.transforms.resume.note import (
     settle,
 )
 from finecut.transforms.write.documents import chunk_document, serialise, video_document
+from finecut.transforms.write.failure_lists import own_list
+from finecut.transforms.write.sums import of_chunk
 from finecut.transforms.write.writing import (
+    Entry,
     Writer,
     Writing,
     WritingTransform,
@@ -56,6 +67,16 @@ class ChunkClosed:
         return self.summary.shots_kept + self.summary.shots_rejected
 
 
+@dataclass(frozen=True)
+class ChunkEnded:
+    """In a stream: nothing more is to come of a chunk, whether or not it could be closed."""
+
+    video: Video
+    chunk: Chunk
+    closed: ChunkClosed | None
+    failures: tuple[Failure, ...]
+
+
 class SourceChanged(Exception):
     """A video is not any more what it was when the work on it began."""
 
@@ -70,9 +91,7 @@ class VideoClosed:
     num_bytes: int
 
 
-def close_chunk(
-    entries: Iterable[Clip | Written], writing: Writing
-) -> Iterator[ChunkClosed | Failure]:
+def close_chunk(entries: Iterable[Entry], writing: Writing) -> Iterator[ChunkClosed | Failure]:
     """Write the chunk's document about the clips of which everything planned was written."""
     cut, paths = _told_apart(entries)
     written = (clip for clip in cut if planned(clip, writing) <= paths)
@@ -91,46 +110,7 @@ def close_chunk(
         num_total_clips=chunk.num_total_clips,
         path=path,
         num_bytes=size,
-        summary=_summary_of(clips, kept),
-    )
-
-
-def _summary_of(clips: Sequence[Clip], kept: Sequence[Clip]) -> Summary:
-    """Their part of what a run did."""
-    rejected_by = Counter(clip.rejected_by for clip in clips if clip.rejected_by)
-    return Summary(
-        shots_kept=len(kept),
-        shots_rejected=len(clips) - len(kept),
-        rejected_by=dict(rejected_by),
-        marked=dict(Counter(name for clip in clips if clip.file for name in clip.errors)),
-        num_marked=sum(bool(clip.errors) for clip in clips if clip.file),
-        seconds_cut=sum(clip.planned.span.length for clip in clips),
-        seconds_kept=sum(clip.planned.span.length for clip in kept),
-        clip_bytes=sum(clip.file.num_bytes for clip in clips if clip.file),
-        frames=sum(clip.file.num_frames for clip in clips if clip.file),
-        vectors=dict(Counter(name for clip in kept for name in clip.vectors)),
-        captions=dict(
-            Counter(
-                told.status
-                for clip in kept
-                for window in clip.windows
-                for told in window.outcomes.values()
-            )
-        ),
-        seconds_rejected={
-            rule: sum(clip.planned.span.length for clip in clips if clip.rejected_by == rule)
-            for rule in rejected_by
-        },
-        models={
-            name: f"{used.name}@{used.revision}" if used.revision else used.name
-            for clip in clips
-            for name, used in clip.models.items()
-        },
-        transcoded=dict(
-            Counter(
-                clip.file.transcoded.how for clip in clips if clip.file and clip.file.transcoded
-            )
-        ),
+        summary=of_chunk(clips, kept),
     )
 
 
@@ -170,10 +150,15 @@ def _write_video_document(
 ) -> VideoClosed:
     _refuse_changed(video)
     settle(video, num_chunks, writing)
+    if writing.streams:
+        # What failed before is repaired. (A batch writes one list of all, at its end.)
+        writing.shelf.remove(own_list(video.source, writing.layout))
     path = writing.layout.processed_video(video.source.relative)
     data = serialise(video_document(video, num_clips, num_chunks, writing.configuration))
     closed = VideoClosed(video, num_clips, path, writing.shelf.write(path, data))
     forget_note(video, writing)
+    if writing.streams:
+        count("videos closed")
     LOG.info("finished %s: %d clips in %d chunks", video.name, num_clips, num_chunks)
     return closed
 
@@ -189,61 +174,89 @@ def _refuse_changed(video: Video) -> None:
         )
 
 
-def chunk_is_complete(entries: Iterable[Clip | Written], writing: Writing) -> bool:
-    """Whether all clips of the chunk are here, and a receipt of everything planned of them."""
+def chunk_is_complete(entries: Sequence[Entry], writing: Writing) -> bool:
+    """Whether all clips of the chunk are here or lost, and a receipt of everything planned of those
+    that are here.
+    """
     clips, paths = _told_apart(entries)
-    latest = {clip.id: clip for clip in clips}.values()
-    return all_clips_are_here(clips) and all(planned(clip, writing) <= paths for clip in latest)
+    lost = _lost_in(entries)
+    return all_clips_are_here(entries) and all(
+        clip.id in lost or planned(clip, writing) <= paths for clip in clips
+    )
 
 
-def _told_apart(entries: Iterable[Clip | Written]) -> tuple[list[Clip], set[str]]:
-    """Clips, and the paths that there is a receipt of."""
+def _told_apart(entries: Iterable[Entry]) -> tuple[list[Clip], set[str]]:
+    """Clips, each once, and the paths that there is a receipt of."""
     entries = list(entries)
     paths = {entry.path for entry in entries if isinstance(entry, Written)}
-    return [entry for entry in entries if isinstance(entry, Clip)], paths
+    latest = {entry.id: entry for entry in entries if isinstance(entry, Clip)}
+    return list(latest.values()), paths
 
 
-def all_clips_are_here(clips: Sequence[Clip]) -> bool:
-    """Whether these are the clips of all planned clips of their chunk."""
-    return bool(clips) and len({clip.id for clip in clips}) == clips[0].chunk.num_clips
+def _lost_in(entries: Iterable[Entry]) -> set[str]:
+    return {id for entry in entries if isinstance(entry, Lost) for id in entry.clips}
 
 
-def video_is_complete(chunks: Sequence[ChunkClosed]) -> bool:
-    return len({chunk.path for chunk in chunks}) == chunks[0].num_chunks
+def all_clips_are_here(entries: Sequence[Entry]) -> bool:
+    """Whether there is a clip of each planned clip of their chunk, or word that it is lost."""
+    of_chunk = [entry for entry in entries if not isinstance(entry, Written)]
+    known = {entry.id for entry in of_chunk if isinstance(entry, Clip)} | _lost_in(of_chunk)
+    return bool(of_chunk) and len(known) == of_chunk[0].chunk.num_clips
 
 
-_LedgerAndReceipts = tuple[beam.PCollection[Clip], beam.PCollection[Written]]
+def video_has_ended(chunks: Sequence[ChunkEnded]) -> bool:
+    return len({each.chunk.index for each in chunks}) == chunks[0].chunk.num_chunks
 
 
-class CloseChunks(WritingTransform[_LedgerAndReceipts, Any]):
-    """(Clips, receipts) → ``closed`` chunks."""
+_Collections = tuple[beam.PCollection[Any], ...]
+#: What comes of a chunk, and in a stream also that it has ended.
+_OfChunk = (
+    ChunkClosed
+    | TaggedOutput[Literal["failures"], Failure]
+    | TaggedOutput[Literal["lost"], ChunkEnded]
+)
+_OfVideo = (
+    VideoClosed | TaggedOutput[Literal["failures"], Failure] | TaggedOutput[Literal["lost"], Lost]
+)
 
-    def expand(self, inputs: "_LedgerAndReceipts") -> Any:
-        ledger, receipts = inputs
-        entry = tuple[str, Clip | Written]
+
+class CloseChunks(WritingTransform[_Collections, Any]):
+    """(Clips, receipts) → ``closed`` chunks. In a stream, (clips, receipts, lost clips), and all
+    chunks that have ended → ``lost``.
+    """
+
+    def expand(self, inputs: "_Collections") -> Any:
+        names = ("Clips", "Receipts", "Lost clips")
+        kind = tuple[str, Entry] if self.writing.streams else tuple[str, Clip | Written]
         return (
-            (
-                ledger | "Clips by chunk" >> beam.Map(by_chunk).with_output_types(entry),
-                receipts | "Receipts by chunk" >> beam.Map(by_chunk).with_output_types(entry),
-            )
+            [
+                each | f"{name} by chunk" >> beam.Map(by_chunk).with_output_types(kind)
+                for name, each in zip(names, inputs, strict=False)
+            ]
             | "Ledger" >> beam.Flatten()
             | "Wait for the chunk"
             >> Gather(partial(chunk_is_complete, writing=self.writing), self.writing.patience)
             | "Close chunk"
-            >> beam.ParDo(_CloseChunk(self.writing)).with_outputs(FAILURES, main="closed")
+            >> beam.ParDo(_CloseChunk(self.writing)).with_outputs(
+                *self.writing.accidents, main="closed"
+            )
         )
 
 
-class CloseVideos(WritingTransform[beam.PCollection[ChunkClosed], Any]):
-    """Closed chunks → ``closed`` videos."""
+class CloseVideos(WritingTransform[beam.PCollection[Any], Any]):
+    """Closed chunks → ``closed`` videos. In a stream, chunks that have ended, and of a video that
+    cannot be closed all that went wrong → ``lost``.
+    """
 
-    def expand(self, chunks: beam.PCollection[ChunkClosed]) -> Any:
+    def expand(self, chunks: beam.PCollection[Any]) -> Any:
+        kind: Any = ChunkEnded if self.writing.streams else ChunkClosed
+        close = _EndVideo if self.writing.streams else _CloseVideo
         return (
             chunks
-            | "By video" >> beam.Map(_by_video).with_output_types(tuple[str, ChunkClosed])
-            | "Wait for the video" >> Gather(video_is_complete, self.writing.patience)
+            | "By video" >> beam.Map(_by_video).with_output_types(tuple[str, kind])
+            | "Wait for the video" >> Gather(video_has_ended, self.writing.patience)
             | "Close video"
-            >> beam.ParDo(_CloseVideo(self.writing)).with_outputs(FAILURES, main="closed")
+            >> beam.ParDo(close(self.writing)).with_outputs(*self.writing.accidents, main="closed")
         )
 
 
@@ -292,22 +305,26 @@ class _CloseFilteredVideo(Writer):
 
 
 class _CloseChunk(Writer):
-    def process(
-        self, group: tuple[str, Iterable[Clip | Written]]
-    ) -> Iterable[ChunkClosed | TaggedOutput[Literal["failures"], Failure]]:
+    def process(self, group: tuple[str, Iterable[Entry]]) -> Iterable[_OfChunk]:
         entries = list(group[1])
-        clips = [entry for entry in entries if isinstance(entry, Clip)]
-        if not clips:
+        of_chunk = [entry for entry in entries if not isinstance(entry, Written)]
+        if not of_chunk:
             return
-        for closed in guarded(
-            "CloseChunks",
-            clips[0].video.source,
-            lambda: close_chunk(entries, self.writing),
-            partial(ids, clips),
-        ):
-            if isinstance(closed, ChunkClosed):
-                count("clips written", closed.num_clips)
-            yield from tagged([closed])
+        video, chunk = of_chunk[0].video, of_chunk[0].chunk
+        close = partial(close_chunk, entries, self.writing)
+        missing = partial(ids, [entry for entry in of_chunk if isinstance(entry, Clip)])
+        closed: ChunkClosed | None = None
+        failures = [f for entry in of_chunk if isinstance(entry, Lost) for f in entry.failures]
+        for outcome in guarded("CloseChunks", video.source, close, missing):
+            if isinstance(outcome, ChunkClosed):
+                count("clips written", outcome.num_clips)
+                closed = outcome
+            else:
+                failures.append(outcome)
+            yield from tagged([outcome])
+        if self.writing.streams:
+            ended: Any = TaggedOutput(LOST, ChunkEnded(video, chunk, closed, tuple(failures)))
+            yield ended
 
 
 class _CloseVideo(Writer):
@@ -324,6 +341,29 @@ class _CloseVideo(Writer):
         )
 
 
+class _EndVideo(Writer):
+    """The same in a stream, where chunks come to their end that cannot be closed."""
+
+    def process(self, group: tuple[str, Iterable[ChunkEnded]]) -> Iterable[_OfVideo]:
+        # A chunk that was given up ends again when its rest comes after all.
+        chunks = list({each.chunk.index: each for each in group[1]}.values())
+        video, chunk = chunks[0].video, chunks[0].chunk
+        closed = [each.closed for each in chunks if each.closed is not None]
+        close = partial(close_video, closed, self.writing)
+        outcomes = list(guarded("CloseVideos", video.source, close)) if closed else []
+        yield from tagged(outcomes)
+        failures = tuple(failure for each in chunks for failure in each.failures)
+        if not failures and not outcomes:
+            LOG.error(
+                "%s is given up: nothing was heard of some of its clips within --patience. Usually "
+                "a step of --step drops clips; it is processed again when the job is started again",
+                video.name,
+            )
+        if failures and not outcomes:
+            lost: Any = TaggedOutput(LOST, Lost(video, chunk, failures))
+            yield lost
+
+
 class _CloseEmptyVideo(Writer):
     def process(
         self, planned: PlannedChunk
@@ -337,5 +377,5 @@ class _CloseEmptyVideo(Writer):
         )
 
 
-def _by_video(one: Clip | ChunkClosed) -> tuple[str, Clip | ChunkClosed]:
+def _by_video(one: Clip | ChunkClosed | ChunkEnded) -> tuple[str, Clip | ChunkClosed | ChunkEnded]:
     return one.video.name, one

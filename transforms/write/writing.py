@@ -8,9 +8,9 @@ import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
 from finecut.io.layout import Layout
-from finecut.io.records import Clip, Failure, Written
+from finecut.io.records import Clip, Failure, Lost, Written
 from finecut.io.storage.publishing import Shelf
-from finecut.transforms.beam.guard import FAILURES
+from finecut.transforms.beam.guard import FAILURES, LOST
 from finecut.transforms.beam.parallel import of_run
 
 
@@ -33,6 +33,19 @@ class Writing:
     facts: Mapping[str, str | int | None] = field(default_factory=dict)
     #: In a stream, which has no end: seconds to wait for what is missing of a chunk.
     patience: float | None = None
+
+    @property
+    def streams(self) -> bool:
+        return self.patience is not None
+
+    @property
+    def accidents(self) -> tuple[str, ...]:
+        """Tags of what goes wrong: in a stream, also for those who would wait for lost clips."""
+        return (FAILURES, LOST) if self.streams else (FAILURES,)
+
+
+#: What tells of a chunk that something is there, or never will be.
+Entry = Clip | Written | Lost
 
 
 def planned(clip: Clip, writing: Writing) -> set[str]:
@@ -94,5 +107,5 @@ def light(clip: Clip) -> Clip:
     )
 
 
-def by_chunk(entry: Clip | Written) -> tuple[str, Clip | Written]:
-    return (entry.chunk.id if isinstance(entry, Clip) else entry.chunk), entry
+def by_chunk(entry: Entry) -> tuple[str, Entry]:
+    return (entry.chunk if isinstance(entry, Written) else entry.chunk.id), entry

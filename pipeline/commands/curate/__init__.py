@@ -169,7 +169,8 @@ class Launch(VideoCommand["PipelineResult"]):
     def begin(self) -> None:
         if ends_with_us(self.options.runner, self.runner_arguments):
             raise OptionError(
-                "launch needs a cluster: add --runner NAME, such as --runner DataflowRunner"
+                "launch needs a cluster: add --runner NAME, such as --runner DataflowRunner, or "
+                "use finecut curate"
             )
 
     def tell(self, result: PipelineResult, _seconds: float) -> Iterator[str]:

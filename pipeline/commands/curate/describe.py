@@ -114,10 +114,10 @@ def _engine(options: Options, steps: Plan, pipeline: beam.Pipeline) -> list[str]
     if options.is_local:
         return []
     # What is needed for a cluster only is not imported for this machine.
-    from finecut.pipeline.commands.curate.launch import listen
     from finecut.pipeline.engines.support import engine_of, features_of, told
+    from finecut.pipeline.streaming import listen
 
-    if options.subscription is not None:
+    if options.streams:
         pipeline = beam.Pipeline("FnApiRunner")
         listen(pipeline, options, steps)
     features = features_of(pipeline)

@@ -9,21 +9,20 @@ from collections.abc import Sequence
 from functools import partial
 
 import apache_beam as beam
-from apache_beam.io.gcp.pubsub import ReadFromPubSub
-from apache_beam.options.pipeline_options import StandardOptions
 from apache_beam.runners.runner import PipelineResult
 
 from finecut.io.records import Summary
 from finecut.pipeline.beam_options import BEAMS
 from finecut.pipeline.cli.flags import words_of
 from finecut.pipeline.commands.curate import Launch
-from finecut.pipeline.curation import curate, curate_stream
+from finecut.pipeline.curation import curate
 from finecut.pipeline.engine import check_runner, new_pipeline, taken
+from finecut.pipeline.engines.support import refuse_unfit
 from finecut.pipeline.keeping import run_document, run_name
 from finecut.pipeline.options import Options
-from finecut.pipeline.planning import Plan, plan
+from finecut.pipeline.planning import plan
+from finecut.pipeline.streaming import listen, refuse_inputs
 from finecut.transforms.find.inputs import check_apart
-from finecut.transforms.find.notifications import NoticeVideos
 from finecut.transforms.write.documents import serialise
 from finecut.transforms.write.writing import Writing
 
@@ -42,23 +41,16 @@ def job(options: Options, runner_arguments: Sequence[str] = ()) -> beam.Pipeline
     words = [f"--runner={options.runner}", *runner_arguments, *words_of(options, BEAMS)]
     pipeline = new_pipeline(words, options.runner)
     steps = plan(options)
-    if options.subscription is not None:
-        pipeline._options.view_as(StandardOptions).streaming = True
+    if options.streams:
+        refuse_inputs(options)
         listen(pipeline, options, steps)
+        refuse_unfit(pipeline, options.runner)
         return pipeline
     write = partial(_write_down, options=options, writing=steps.writing, started=time.time())
     _ = curate(pipeline, options, steps).summary | "WriteRun" >> beam.Map(write).with_output_types(
         int
     )
     return pipeline
-
-
-def listen(pipeline: beam.Pipeline, options: Options, steps: Plan) -> None:
-    """Curate whatever a subscription tells of."""
-    notices = pipeline | "Notifications" >> ReadFromPubSub(
-        subscription=options.subscription, with_attributes=True
-    )
-    curate_stream(notices | "NoticeVideos" >> NoticeVideos(steps.finding), steps)
 
 
 def _write_down(summary: Summary, options: Options, writing: Writing, started: float) -> int:

@@ -107,7 +107,7 @@ HINTS = "resource hints are ignored; steps with other hints only get workers of 
         (
             "FlinkRunner",
             [f"--subscription={SUBSCRIPTION}"],
-            ["Flink, streaming: not supported: in Python, only Dataflow reads Pub/Sub"],
+            ["Flink, streaming: not supported: in Python, only Dataflow and the direct runner"],
         ),
         ("SparkRunner", MODEL, ["Spark 3: elements are dealt out", f"Spark 3: {HINTS}"]),
         ("PortableRunner", [], []),

@@ -33,6 +33,7 @@ from finecut.pipeline.engines.support import (
     FEATURES,
     FLINK,
     FLINK_STREAM,
+    LOCAL_STREAM,
     SPARK,
     TIMERS,
     UNBOUNDED,
@@ -42,7 +43,7 @@ from finecut.pipeline.engines.support import (
     told,
     verdict,
 )
-from finecut.pipeline.options import Options
+from finecut.pipeline.options import OptionError, Options
 from finecut.transforms.refilter.changing import EachVideo, refilter
 from finecut.transforms.refilter.judging import Refiltering
 from finecut.transforms.shard.archives import WriteShards
@@ -70,6 +71,7 @@ CURATING: dict[str, dict[str, Any]] = {
     "right fitting": {**LOOKS, **MODELS, "right_fitting": True},
     "copied": {"transcode": "smart", "splitting_algorithm": "content"},
     "stream": {**LOOKS, "subscription": SUBSCRIPTION},
+    "watching": {"watch": 30.0},
 }
 
 
@@ -78,10 +80,10 @@ def curating(name: str) -> beam.Pipeline:
     options = Options(
         input=("gs://bucket/films",),
         output="gs://bucket/out",
-        runner="FlinkRunner",
+        runner="PortableRunner",
         **CURATING[name],
     )
-    return job(options, ["--flink_master=[local]"])
+    return job(options)
 
 
 @pytest.fixture(scope="module")
@@ -187,15 +189,45 @@ def test_only_dataflow_reads_what_steps_ask_for(curated: dict[str, frozenset[str
     assert told(needed, DATAFLOW) == ["Dataflow's page does not name the hint cpu_count"]
 
 
-def test_a_stream_is_for_dataflow(curated: dict[str, frozenset[str]]) -> None:
+def test_a_stream_is_for_this_machine_and_dataflow(curated: dict[str, frozenset[str]]) -> None:
     stream = curated["stream"]
     assert {UNBOUNDED, TIMERS, "beam:requirement:pardo:stateful:v1"} <= stream
     assert EVENT_TIMERS not in stream
     for engine in ENGINES:
         refused = [line for line in told(stream, engine.name) if line.startswith("not supported")]
-        assert bool(refused) == (engine.name != DATAFLOW), engine.name
+        assert bool(refused) == (engine.name not in (DATAFLOW, LOCAL_STREAM)), engine.name
     assert told(stream, DATAFLOW) == []
     assert engine_of("FlinkRunner", stream) == FLINK_STREAM
+    assert engine_of("DirectRunner", stream) == LOCAL_STREAM
+
+
+@pytest.mark.parametrize(
+    ("runner", "arguments", "words"),
+    [
+        ("FlinkRunner", ["--flink_master=[local]"], "only Dataflow and the direct runner read"),
+        ("PrismRunner", ["--job_endpoint=localhost:1"], "only Dataflow and the direct runner read"),
+        ("SparkRunner", [], "only Dataflow and the direct runner read"),
+    ],
+)
+def test_a_stream_is_refused_where_it_cannot_be_read(
+    runner: str, arguments: list[str], words: str
+) -> None:
+    options = Options(
+        input=("gs://bucket/films",), output="gs://bucket/out", runner=runner, **CURATING["stream"]
+    )
+    with pytest.raises(OptionError, match=f"--runner {runner} cannot run this job: .*{words}"):
+        job(options, arguments)
+
+
+def test_watching_is_for_engines_that_put_off_work(curated: dict[str, frozenset[str]]) -> None:
+    watching = curated["watching"]
+    assert {UNBOUNDED, "beam:requirement:pardo:splittable_dofn:v1"} <= watching
+    able = {
+        engine.name
+        for engine in ENGINES
+        if not any(line.startswith("not supported") for line in told(watching, engine.name))
+    }
+    assert able == {"prism", FLINK_STREAM, DATAFLOW}
 
 
 def test_what_is_new_in_a_graph_is_noticed() -> None:
