@@ -66,11 +66,15 @@ class Source:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A video that was not touched: an earlier run wrote all of it, from the same bytes."""
+    """A video that was not touched: an earlier run wrote all of it, from the same bytes, or it was
+    taken back.
+    """
 
     source: Source
     num_clips: int
     seconds: float
+    #: There is nothing of it, and there will not be: it was taken back.
+    forgotten: bool = False
 
 
 @dataclass(frozen=True)
@@ -298,6 +302,8 @@ class Summary:
     transcoded: Mapping[str, int] = field(default_factory=dict)
     #: How many clips are marked, each counted once, whatever it is marked with.
     num_marked: int = 0
+    #: Of the skipped ones: taken back by ``finecut forget``.
+    videos_forgotten: int = 0
 
     def __add__(self, other: typing.Self) -> typing.Self:
         """What two runs over different videos did together."""

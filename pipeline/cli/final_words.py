@@ -34,6 +34,7 @@ def final_words(
     why = "; see transcode_reason in metas/v0/" if encoded else ""
     where = "" if options.dry_run else "; see errors in metas/v0/"
     aside = f" ({s.videos_set_aside} of the failed are set aside)" if s.videos_set_aside else ""
+    finished = s.videos_skipped - s.videos_forgotten
     lines = lines_of(
         [
             f"videos   {_sum(s.videos_found, 'found', done=s.videos_done, empty=s.videos_empty)}"
@@ -42,9 +43,14 @@ def final_words(
             f"speed    {s.seconds_cut / max(seconds, 1e-3):.1f}x real time, {seconds:.1f} s",
             *_of_failures(s, failures_path, options.output),
             (
-                s.videos_skipped,
-                f"\n{s.videos_skipped} skipped: an earlier run finished them (--overwrite "
+                finished,
+                f"\n{finished} skipped: an earlier run finished them (--overwrite "
                 "processes them again)",
+            ),
+            (
+                s.videos_forgotten,
+                f"\n{_videos(s.videos_forgotten)} skipped: forgotten (finecut forget --allow lets "
+                "one be processed again)",
             ),
             (document, f"\nall counts: {document}"),
             "",
@@ -192,6 +198,10 @@ def _is_there(folder: str) -> bool:
         return bool(shelf.some_file_in(folder, "") or shelf.folders_in(folder))
     except OSError:
         return False  # it cannot be looked into: then nobody is sent there
+
+
+def _videos(number: int) -> str:
+    return "1 video" if number == 1 else f"{number} videos"
 
 
 def _sum(total: int, verb: str, **parts: int) -> str:

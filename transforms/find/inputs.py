@@ -18,6 +18,7 @@ import posixpath
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Final, NamedTuple
@@ -200,12 +201,30 @@ def _resolve(path: str, without: Sequence[str]) -> _Found:
 
 
 def _resolve_list(path: str) -> _Found:
-    try:
+    with _reading_list(path):
         text = list_text(path)
         named = sources_in(text) if _extension(path) == FAILURE_LIST else []
         if named:
             return _Found(None, named=named)
         entries = read_list(text, _extension(path))
+    folder = posixpath.dirname(path)
+    files = [entry if shelf.is_remote(entry) else _beside(folder, entry) for entry in entries]
+    return _Found(_common_root([posixpath.dirname(file) for file in files] or [folder]), files)
+
+
+def names_on(path: str) -> list[str]:
+    """What a list names, as it stands there: videos, or the sources of a list of failures."""
+    with _reading_list(path):
+        text = list_text(path)
+        if _extension(path) == FAILURE_LIST and (named := sources_in(text)):
+            return [source.name for source in named]
+        return read_list(text, _extension(path))
+
+
+@contextmanager
+def _reading_list(path: str) -> Iterator[None]:
+    try:
+        yield
     except ValueError as error:
         why = f"it {error}" if isinstance(error, BadDocument) else error
         raise InputError(
@@ -213,9 +232,6 @@ def _resolve_list(path: str) -> _Found:
             "path per line, .json with an array, .jsonl with one object per line, or .csv with a "
             "column 'path'."
         ) from error
-    folder = posixpath.dirname(path)
-    files = [entry if shelf.is_remote(entry) else _beside(folder, entry) for entry in entries]
-    return _Found(_common_root([posixpath.dirname(file) for file in files] or [folder]), files)
 
 
 def _beside(folder: str, entry: str) -> str:

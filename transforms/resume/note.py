@@ -29,6 +29,7 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, read_json, usable_json
 from finecut.transforms.beam.guard import FAILURES, guarded
 from finecut.transforms.beam.metrics import LOG, count
+from finecut.transforms.forget.tombstones import Forgotten, of_run
 from finecut.transforms.registry import ARTEFACTS
 from finecut.transforms.verify.checks.shapes import VIDEO, misfit
 from finecut.transforms.write.documents import CONFIGURATION, VERSION, serialise
@@ -56,6 +57,10 @@ def begin(source: Source, writing: Writing, again: Again) -> Iterator[Source | S
     """The source, if there is something to do about it; else what became of it."""
     check_length(check_relative(source.relative))
     source = with_version(source)
+    if tombstones_of(writing).has(source):
+        LOG.info("skipped %s: it is forgotten", source.name)
+        yield Skipped(source, 0, 0.0, forgotten=True)
+        return
     path = writing.layout.processed_video(source.relative)
     document = read_or_report(path)
     if document is not None and not again.overwrite:
@@ -71,6 +76,13 @@ def begin(source: Source, writing: Writing, again: Again) -> Iterator[Source | S
             return
     most = 0 if again.overwrite else again.most_attempts
     yield set_aside(source) if most and source.attempts >= most else source
+
+
+def tombstones_of(writing: Writing) -> Forgotten:
+    """What was taken back; a stream, which has no end, asks again for every video."""
+    if writing.patience is not None:
+        return Forgotten.at(writing.layout)
+    return of_run(writing.layout, writing.shelf.staging)
 
 
 def with_version(source: Source) -> Source:

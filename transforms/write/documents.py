@@ -206,6 +206,8 @@ def summary_document(s: Summary) -> Document:
             "skipped": s.videos_skipped,
             "set_aside": s.videos_set_aside,
             "failed_by": dict(s.failed_by),
+            # Said only where there are some: other documents stay as they were.
+            **({"forgotten": s.videos_forgotten} if s.videos_forgotten else {}),
         },
         "clips": {
             "planned": s.shots_planned,
