@@ -24,7 +24,7 @@ from finecut.transforms.dedup.duplicates import KEEPER_SCHEMA
 from finecut.transforms.dedup.folder import KEEPERS, LIKENESS, OURS, STATE, SUMMARY, State
 from finecut.transforms.dedup.near import GROUP_SCHEMA
 from finecut.transforms.forget.removing import Taking, speaks_of
-from finecut.transforms.forget.tables import without_rows
+from finecut.transforms.forget.tables import texts_of, without_rows
 from finecut.transforms.write.documents import serialise
 
 #: What the next search makes anew.
@@ -143,7 +143,7 @@ def _count_again(root: str, left: Sequence[Row], listed: int, taking: Taking) ->
 def _items(root: str, taking: Taking) -> int:
     """How many vectors of others there were."""
     return sum(
-        len(without_rows(from_parquet(shelf.read(path), partitioning=None), taking.mentions))
+        len(without_rows(texts_of(shelf.read(path)), taking.mentions))
         for path in _ours(CLUSTERS, root, shelf.files_below(root))
     )
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 #: What stands in place of a name.
 GONE: Final = "(forgotten)"
 #: What ids of clips and chunks look like.
-ID: Final = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
+ID: Final = re.compile(r"(?<![0-9a-f])[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}(?![0-9a-f])")
 #: Names of documents follow on the names of videos; then a name has to end.
 _END: Final = r"(?:_\d+)?(?:\.jsonl?)?(?![\w/-])(?!\.\w)"
 #: A path begins a text, stands in quotation marks, or behind the folder of documents.
@@ -47,10 +47,17 @@ class Mentions:
         ]
         return re.compile("|".join(parts)) if parts else None
 
+    @cached_property
+    def _words(self) -> tuple[str, ...]:
+        return tuple(filter(None, self.names | self.relatives))
+
     def in_text(self, text: str) -> bool:
         if any(found in self.ids for found in ID.findall(text)):
             return True
-        return self._spoken is not None and self._spoken.search(text) is not None
+        # Of many names, looking for each is faster than one pattern of all.
+        if self._spoken is None or not any(word in text for word in self._words):
+            return False
+        return self._spoken.search(text) is not None
 
     def in_value(self, value: Any) -> bool:
         """Whether anything that JSON says speaks of them."""

@@ -23,7 +23,7 @@ from finecut.io.storage.publishing import Shelf
 from finecut.io.tables.parquet import PARQUET, from_parquet, to_parquet
 from finecut.transforms.forget.mentions import ID, Mentions
 from finecut.transforms.forget.sources import Known
-from finecut.transforms.forget.tables import speaks, without_rows
+from finecut.transforms.forget.tables import speaks, texts_of, without_rows
 from finecut.transforms.registry import ARTEFACTS, is_dataset_folder
 
 #: Folders of documents that speak of many sources.
@@ -168,9 +168,8 @@ def rewrite_tables(taking: Taking) -> None:
 
 
 def _rewrite_table(path: str, data: bytes, taking: Taking) -> None:
-    table = from_parquet(data, partitioning=None)
-    if speaks(table, taking.mentions):
-        left = without_rows(table, taking.mentions)
+    if speaks(texts_of(data), taking.mentions):
+        left = without_rows(from_parquet(data, partitioning=None), taking.mentions)
         taking.rewrite(path, to_parquet(left) if len(left) else None, data)
 
 
@@ -228,7 +227,7 @@ def speaks_of(path: str, mentions: Mentions) -> bool:
     data = _read(path) or b""
     if path.endswith(PARQUET):
         try:
-            return speaks(from_parquet(data, partitioning=None), mentions)
+            return speaks(texts_of(data), mentions)
         except (ValueError, OSError):
             pass  # no table: then its bytes are looked at
     return mentions.in_bytes(data)

@@ -16,6 +16,7 @@ import json
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
 import pyarrow as pa
@@ -181,6 +182,16 @@ def _plan(folder: ShardFolder, samples: int, mentions: Mentions) -> dict[str, An
 # ── an archive ───────────────────────────────────────────────────────────────────────────────────
 
 
+class Copied(NamedTuple):
+    """What is known of an archive that was copied: where films lie, the digests of what samples
+    were made of, and its size.
+    """
+
+    offsets: Mapping[str, int]
+    digests: Mapping[str, str]
+    size: int
+
+
 def _rewrite(name: str, gone: frozenset[str], folder: ShardFolder, taking: Taking) -> int:
     """Write a shard without these samples; how many bytes less it has."""
     own, path, aside = taking.own, folder.shard(name), _aside(folder, name)
@@ -193,15 +204,28 @@ def _rewrite(name: str, gone: frozenset[str], folder: ShardFolder, taking: Takin
             own.remove(folder.receipt(name))
             own.remove_emptied(path)
             return size
-        with own.bench() as bench, shelf.open_file(path) as source:
+        with own.bench() as bench:
             part = bench / "shard.tar"
-            with part.open("wb") as file:
-                offsets, digests, staged = copied(source, gone, Tar(file))
-            own.write(aside, _receipt(receipt, name, gone, offsets, digests, staged))
-            own.publish(own.stage(part), path, staged)
+            made = _made(part, path, gone)
+            own.write(aside, _receipt(receipt, name, gone, made))
+            own.publish(own.stage(part), path, made.size)
+            staged = made.size
     own.publish(aside, folder.receipt(name))
     own.remove_emptied(aside)
     return size - staged
+
+
+def _made(part: Path, path: str, gone: frozenset[str]) -> Copied:
+    """The archive without these samples, as a file."""
+    try:
+        with shelf.open_file(path) as source, part.open("wb") as file:
+            return copied(source, gone, Tar(file))
+    except (tarfile.TarError, EOFError, ValueError, KeyError) as error:
+        raise RunError(
+            f"{path} is not an archive that could be read to its end ({error}), so nothing can be "
+            "taken out of it. Usually a copy was cut short: remove it, and run the same command "
+            "again"
+        ) from error
 
 
 def _size_said(path: str) -> int | None:
@@ -212,12 +236,8 @@ def _size_said(path: str) -> int | None:
     return int((from_parquet(data).schema.metadata or {}).get(BYTES.encode(), b"-1"))
 
 
-def copied(
-    source: BinaryIO, gone: frozenset[str], tar: Tar
-) -> tuple[dict[str, int], dict[str, str], int]:
-    """Copy all other samples of an archive, byte for byte: where their films lie, the digests of
-    what was made of each, and the size of the new archive.
-    """
+def copied(source: BinaryIO, gone: frozenset[str], tar: Tar) -> Copied:
+    """Copy all other samples of an archive, byte for byte."""
     offsets: dict[str, int] = {}
     digests: dict[str, str] = {}
     with tarfile.open(fileobj=source, mode="r:") as archive:
@@ -231,7 +251,7 @@ def copied(
             if member.name.endswith(".mp4"):
                 offsets[sample.key] = start + member.offset_data - sample.start
         digests[sample.key] = _digest(source, sample)
-    return offsets, digests, tar.close()
+    return Copied(offsets, digests, tar.close())
 
 
 def _samples(archive: tarfile.TarFile) -> Iterator[Member]:
@@ -243,8 +263,9 @@ def _samples(archive: tarfile.TarFile) -> Iterator[Member]:
             last = held[-1]
             end = last.offset_data + last.size + padding(last.size)
             yield Member(_key(held[0]), held[0].offset, end, tuple(held))
-            held = []
-        held += [] if member is None else [member]
+            held.clear()
+        if member is not None:
+            held.append(member)
 
 
 def _key(member: tarfile.TarInfo) -> str:
@@ -268,24 +289,16 @@ def _digest(source: BinaryIO, sample: Member) -> str:
     return digest_of_members(sample.key, num_bytes, film, small)
 
 
-def _receipt(
-    rows: pa.Table,
-    name: str,
-    gone: frozenset[str],
-    offsets: Mapping[str, int],
-    digests: Mapping[str, str],
-    size: int,
-) -> bytes:
+def _receipt(rows: pa.Table, name: str, gone: frozenset[str], made: Copied) -> bytes:
     stay = pc.invert(pc.is_in(rows["id"], pa.array(sorted(gone), pa.string())))
     table = rows.filter(stay)
     ids = table["id"].to_pylist()
     place = table.column_names.index("offset")
-    table = table.set_column(
-        place, table.schema.field(place), pa.array([offsets[id] for id in ids], pa.int64())
-    )
+    offsets = pa.array([made.offsets[id] for id in ids], pa.int64())
+    table = table.set_column(place, table.schema.field(place), offsets)
     table = table.select([n for n in table.column_names if _is_used(n, table)])
-    digest = digest_of(name, [digests[id] for id in ids])
-    facts = {DIGEST: digest, BYTES: str(size)}
+    digest = digest_of(name, [made.digests[id] for id in ids])
+    facts = {DIGEST: digest, BYTES: str(made.size)}
     return to_parquet(table.replace_schema_metadata(facts), compression="zstd")
 
 

@@ -11,11 +11,10 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any, Final, Self
 
 from finecut.io.dataset.output import JSON
-from finecut.io.layout import Layout, chunk_id, is_clip_id
+from finecut.io.layout import Layout, check_relative, chunk_id, is_clip_id
 from finecut.io.process.threads import in_order
 from finecut.io.records import Failure
 from finecut.io.storage import files as shelf
@@ -24,6 +23,7 @@ from finecut.transforms.find.inputs import fixed_part
 from finecut.transforms.find.lists import failures_on
 from finecut.transforms.forget.mentions import Mentions
 from finecut.transforms.forget.tombstones import facts_of, plain
+from finecut.transforms.option import nearest
 from finecut.transforms.resume.note import MOST_CHUNKS
 from finecut.transforms.write.documents import VERSION
 
@@ -64,14 +64,33 @@ class Known:
 
     def __or__(self, other: Self) -> Self:
         """What two looks found of one source."""
-        many = ("others", "documents", "clips", "chunks")
-        sums = {key: tuple(sorted({*getattr(self, key), *getattr(other, key)})) for key in many}
         return replace(
             self,
             relative=self.relative or other.relative,
             version=self.version or other.version,
-            **sums,
+            others=_both(self.others, other.others),
+            documents=_both(self.documents, other.documents),
+            clips=_both(self.clips, other.clips),
+            chunks=_both(self.chunks, other.chunks),
         )
+
+
+def _both(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted({*one, *other}))
+
+
+#: Folders of documents that are of one video.
+OF_VIDEOS: Final = ("processed_videos/", "processed_clip_chunks/", ".finecut/open/")
+
+
+def checked(known: Known) -> Known:
+    """The same, if its files are removed by it: of a note that anybody may have edited."""
+    for path in known.documents:
+        if not check_relative(path).startswith(OF_VIDEOS):
+            raise ValueError(f"{path!r} is no document of a video")
+    if not all(map(is_clip_id, (*known.clips, *known.chunks))):
+        raise ValueError("an id is none")
+    return known
 
 
 @dataclass(frozen=True)
@@ -79,8 +98,9 @@ class Resolved:
     """Which sources are meant."""
 
     found: tuple[Known, ...] = ()
-    #: Texts that name none, each with what to say.
+    #: Texts that name none, and those that name several, each with what to say.
     unknown: tuple[tuple[str, str], ...] = ()
+    unclear: tuple[str, ...] = ()
 
 
 @dataclass
@@ -91,7 +111,8 @@ class Survey:
     readers: int = 1
     #: Documents by the paths of their videos below the input.
     documents: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    failures: list[Failure] = field(default_factory=list)
+    #: Those that failed, by the same paths.
+    failed: dict[str, list[Known]] = field(default_factory=lambda: defaultdict(list))
     #: Where inputs were, as runs say.
     roots: frozenset[str] = frozenset()
 
@@ -108,7 +129,8 @@ class Survey:
                 survey.documents[found[1]].append(path)
         lists = shelf.files_in(layout.failures())
         for path, data in zip(lists, in_order(shelf.read, lists, readers), strict=True):
-            survey.failures += failures_on(data, path)
+            for failure in failures_on(data, path):
+                survey.failed[failure.source.relative].append(_failed(failure))
         survey.roots = frozenset(_roots_of(layout, readers))
         return survey
 
@@ -119,21 +141,28 @@ class Survey:
         """The sources that these texts name."""
         found: dict[str, Known] = {}
         unknown: list[tuple[str, str]] = []
+        unclear: list[str] = []
         for text in dict.fromkeys(texts):
             meant = self.meant_by(text)
             if len(meant) == 1:
                 [one] = meant
                 found[one.name] = found[one.name] | one if one.name in found else one
+            elif meant:
+                names = ", ".join(sorted(known.name for known in meant)[:OFFERED])
+                unclear.append(
+                    f"{text} names {len(meant)} sources: give the whole name of one ({names})"
+                )
             else:
-                unknown.append((text, self._why(text, meant)))
-        return Resolved(tuple(found.values()), tuple(unknown))
+                unknown.append((text, f"no source is called {text}{self._hint(text)}"))
+        return Resolved(tuple(found.values()), tuple(unknown), tuple(unclear))
 
     def meant_by(self, text: str) -> list[Known]:
         """The sources that a text may name."""
         parts = text.split("/")
         ends = {"/".join(parts[place:]) for place in range(len(parts))}
-        seen = [known for end in sorted(ends & {*self.documents}) for known in self.known(end)]
-        seen += [_failed(each) for each in self.failures]
+        seen = [
+            known for end in sorted(ends) for known in (*self.known(end), *self.failed.get(end, ()))
+        ]
         by_name: dict[str, Known] = {}
         for known in seen:
             if known.name in by_name:
@@ -187,17 +216,11 @@ class Survey:
             version=version if isinstance(version, str) else "",
         )
 
-    def _why(self, text: str, meant: list[Known]) -> str:
-        if meant:
-            names = ", ".join(sorted(known.name for known in meant)[:OFFERED])
-            return f"{text} names {len(meant)} sources: give the whole name of one ({names})"
-        from finecut.transforms.option import nearest
-
-        known = {*self.documents, *(each.source.relative for each in self.failures)}
+    def _hint(self, text: str) -> str:
+        known = {*self.documents, *self.failed}
         last = {each.rpartition("/")[2]: each for each in sorted(known, reverse=True)}
         near = nearest(text, known) or last.get(nearest(text.rpartition("/")[2], last) or "")
-        hint = f": did you mean {near}?" if near else ""
-        return f"no source is called {text}{hint}"
+        return f": did you mean {near}?" if near else ""
 
 
 def _documents(folder: str) -> Iterator[str]:
@@ -238,18 +261,24 @@ def _roots_of(layout: Layout, readers: int) -> Iterator[str]:
             yield fixed_part(shelf.absolute(str(spec)))
 
 
-def clips_in_metas(layout: Layout, mentions: Mentions, readers: int) -> set[str]:
-    """The clips whose documents name a source, whoever lists them."""
-    folder = layout.metas()
-    paths = [path for path in _documents(folder) if is_clip_id(_id_of(path))]
-    found = in_order(partial(_names, mentions=mentions), paths, readers)
-    return {_id_of(path) for path, named in zip(paths, found, strict=True) if named}
+def with_stray_clips(several: Iterable[Known], layout: Layout, readers: int) -> list[Known]:
+    """The same, with the clips whose documents name them although no chunk may list them."""
+    found = list(several)
+    stray: dict[str, set[str]] = defaultdict(set)
+    folder, names = layout.metas(), {name for one in found for name in one.names}
+    paths = [path for path in _documents(folder) if is_clip_id(_id_of(path))] if found else []
+    for path, name in zip(paths, in_order(_source_in, paths, readers), strict=True):
+        if name in names:
+            stray[name].add(_id_of(path))
+    return [
+        replace(one, clips=_both(one.clips, tuple(id for name in one.names for id in stray[name])))
+        for one in found
+    ]
 
 
 def _id_of(path: str) -> str:
     return path.rpartition("/")[2].removesuffix(JSON)
 
 
-def _names(path: str, mentions: Mentions) -> bool:
-    said = usable_json(path) or {}
-    return said.get("source_video") in mentions.names
+def _source_in(path: str) -> str:
+    return str((usable_json(path) or {}).get("source_video", ""))

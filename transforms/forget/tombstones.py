@@ -112,10 +112,10 @@ class Forgotten:
         if said is None:
             return cls()
         salt, stones = said.get("salt"), said.get("forgotten")
-        usable = isinstance(stones, list) and all(isinstance(each, dict) for each in stones)
-        if not isinstance(salt, str) or not usable:
+        listed = isinstance(salt, str) and isinstance(stones, list)
+        if not listed or not all(isinstance(each, dict) for each in stones or ()):
             raise Illegible(f"{path} lists nothing that was forgotten{_SO}")
-        return cls(salt, tuple(stones))
+        return cls(str(salt), tuple(stones or ()))
 
     def digest(self, kind: str, text: str) -> str:
         said = f"{kind}\0{text}".encode(*CODING)

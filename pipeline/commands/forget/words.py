@@ -18,8 +18,7 @@ def final_words(forgot: "Forgot", options: ForgetOptions, seconds: float) -> lis
     if options.allow:
         return [f"{shown(name)} may be curated again" for name in forgot.allowed]
     would = "would be " if forgot.foreseen else ""
-    removed, written = forgot.removed, "are written again"
-    rewritten = sum(removed.rewritten.values())
+    rewritten = sum(forgot.removed.rewritten.values())
     return lines_of(
         [
             *(f"{would}forgotten: {shown(name)}" for name in forgot.names[:SHOWN]),
@@ -27,7 +26,7 @@ def final_words(forgot: "Forgot", options: ForgetOptions, seconds: float) -> lis
             *(f"forgotten before: {shown(name)}" for name in forgot.already[:SHOWN]),
             (forgot.continued, "a run that was stopped before is finished now"),
             *_of_files(forgot, would),
-            (rewritten, f"documents and tables that {written} without: {rewritten}"),
+            (rewritten, f"written again without: {rewritten} documents, tables and archives"),
             *_of_shards(forgot),
             *_of_duplicates(forgot, options.dataset),
             (
@@ -64,11 +63,14 @@ def _of_duplicates(forgot: "Forgot", dataset: str) -> list[str]:
     kept, rejected = len(forgot.released.kept), len(forgot.released.rejected)
     return lines_of(
         [
-            (kept, f"{kept} clips are no duplicates any more: they went for one that is gone"),
+            (
+                kept,
+                f"no duplicates any more, since they went for a clip that is gone: {kept} clips",
+            ),
             (
                 rejected,
-                f"{rejected} clips were rejected as duplicates of one that is gone: finecut "
-                f"refilter {dataset} --drop {dataset}/dedup brings them back",
+                f"rejected as duplicates of a clip that is gone: {rejected} clips, which finecut "
+                f"refilter {dataset} --drop {dataset}/dedup brings back",
             ),
             f"duplicates among the others: run finecut dedup {dataset} again",
         ]

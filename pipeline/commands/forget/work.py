@@ -15,12 +15,14 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any, Final
 
+import pyarrow as pa
+
 from finecut.io.dataset.output import NoDataset
 from finecut.io.errors import RunError
 from finecut.io.layout import DEDUP, Layout
 from finecut.io.records import from_json, to_json
 from finecut.io.storage import files as shelf
-from finecut.io.storage.json_documents import read_json
+from finecut.io.storage.json_documents import BadDocument, read_json
 from finecut.io.storage.publishing import Shelf
 from finecut.pipeline.at_work import beside_runs, occupying, refuse_unknown_store, shelf_in
 from finecut.pipeline.commands.forget import Forget, ForgetOptions
@@ -39,7 +41,7 @@ from finecut.transforms.forget.removing import (
     shards_inside,
 )
 from finecut.transforms.forget.shards import Without, forget_in_shards, sources_in_shards
-from finecut.transforms.forget.sources import Known, Survey, clips_in_metas
+from finecut.transforms.forget.sources import Known, Survey, checked, with_stray_clips
 from finecut.transforms.forget.tombstones import (
     PATH,
     Forgotten,
@@ -48,6 +50,10 @@ from finecut.transforms.forget.tombstones import (
     write_forgotten,
 )
 
+_BAD_NOTE: Final = (
+    "{0}, which says what finecut forget was about to remove, cannot be used ({1}). Usually it was "
+    "edited by hand: remove it, and run finecut forget again with the same sources"
+)
 #: What folders of shards have.
 MARK: Final = "/.finecut/shards.json"
 
@@ -137,15 +143,13 @@ class _Forgetting:
         forgot.continued = self._noted() != ()
         if not known:
             return forgot
+        page = shelf.exists(f"{self.layout.root}/{FOLDER}/{PAGE}") or self._had_page()
         self._bury(known, forgot)
-        self.own.write(self.layout.forgetting(), _note(known))
+        self.own.write(self.layout.forgetting(), _note(known, page))
         taking = self._taking(known, forgot.removed)
-        had_page = shelf.exists(f"{self.layout.root}/{FOLDER}/{PAGE}") or self._had_page()
-        if had_page:
-            self.own.write(self.layout.forgetting(), _note(known, page=True))
         self._remove(known, taking, forgot)
         forget_models(self.layout, self.own)
-        if had_page:
+        if page:
             forgot.page = self._page()
         forgot.looked_at, forgot.left = left_of(taking)
         self.own.remove(self.layout.forgetting())
@@ -168,6 +172,7 @@ class _Forgetting:
         known = {one.name: one for one in noted}
         for one in resolved.found:
             known[one.name] = known[one.name] | one if one.name in known else one
+        forgot.unknown += resolved.unclear
         before, elsewhere = Forgotten.at(self.layout), self._in_shards()
         for text, why in resolved.unknown:
             sampled = [name for name in elsewhere if _is_meant(text, name)]
@@ -178,12 +183,7 @@ class _Forgetting:
             else:
                 forgot.unknown.append(why)
         forgot.names = sorted(known)
-        return [self._whole(one) for one in known.values()], forgot
-
-    def _whole(self, known: Known) -> Known:
-        """With the clips whose documents name it although no chunk lists them."""
-        found = clips_in_metas(self.layout, known.mentions, self.readers)
-        return replace(known, clips=tuple(sorted({*known.clips, *found})))
+        return with_stray_clips(known.values(), self.layout, self.readers), forgot
 
     def _in_shards(self) -> list[str]:
         roots = self._shard_roots()
@@ -194,11 +194,22 @@ class _Forgetting:
         return list(dict.fromkeys([*shards_inside(self.layout, MARK), *given]))
 
     def _noted(self) -> tuple[Known, ...]:
-        said = read_json(self.layout.forgetting()) or {}
-        return tuple(from_json(Known, json.dumps(each)) for each in said.get("sources", ()))
+        """What an earlier run did not come to the end of."""
+        said = self._note_there()
+        try:
+            noted = [from_json(Known, json.dumps(each)) for each in said.get("sources", ())]
+            return tuple(map(checked, noted))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise RunError(_BAD_NOTE.format(self.layout.forgetting(), error)) from error
+
+    def _note_there(self) -> dict[str, Any]:
+        try:
+            return read_json(self.layout.forgetting()) or {}
+        except BadDocument as error:
+            raise RunError(_BAD_NOTE.format(self.layout.forgetting(), error)) from error
 
     def _had_page(self) -> bool:
-        return bool((read_json(self.layout.forgetting()) or {}).get("page"))
+        return bool(self._note_there().get("page"))
 
     # ── what ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -219,6 +230,17 @@ class _Forgetting:
         return Taking(self.layout, self.own, mentions, removed, self.readers, dry_run=dry_run)
 
     def _remove(self, known: Sequence[Known], taking: Taking, forgot: Forgot) -> None:
+        try:
+            self._remove_all(known, taking, forgot)
+        except (pa.ArrowException, KeyError) as error:
+            raise RunError(
+                f"a table in {self.layout.root} could not be read ({error}), so it is unknown "
+                f"what it says of {', '.join(forgot.names[:1])}. Usually a copy was cut short: "
+                "finecut verify names it. Remove it, and run the same command again, which does "
+                "the rest"
+            ) from error
+
+    def _remove_all(self, known: Sequence[Known], taking: Taking, forgot: Forgot) -> None:
         for root in self._shard_roots():
             self._remove_from_shards(root, taking, forgot)
         remove_own(known, taking)
@@ -262,7 +284,7 @@ def _listed(lists: Sequence[str]) -> Iterator[str]:
         yield from names_on(shelf.absolute(path))
 
 
-def _note(known: Sequence[Known], page: bool = False) -> bytes:
+def _note(known: Sequence[Known], page: bool) -> bytes:
     said = {"sources": [json.loads(to_json(one)) for one in known], "page": page}
     return json.dumps(said, indent=4).encode()
 
