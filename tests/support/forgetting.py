@@ -122,7 +122,7 @@ def _made(folder: Path) -> Made:
     return Made(output, films, captioned)
 
 
-def forgotten(root: Path, *sources: str, **options: Any) -> Forgot:
+def forgotten(root: Path | str, *sources: str, **options: Any) -> Forgot:
     """What ``finecut forget`` did."""
     return Forget(ForgetOptions(str(root), source=sources, **options).check()).run()
 

@@ -16,6 +16,7 @@ import json
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
@@ -256,16 +257,11 @@ def copied(source: BinaryIO, gone: frozenset[str], tar: Tar) -> Copied:
 
 def _samples(archive: tarfile.TarFile) -> Iterator[Member]:
     """The samples of an archive: members with one key that follow each other."""
-    held: list[tarfile.TarInfo] = []
-    for member in [*archive.getmembers(), None]:
-        key = None if member is None else _key(member)
-        if held and key != _key(held[0]):
-            last = held[-1]
-            end = last.offset_data + last.size + padding(last.size)
-            yield Member(_key(held[0]), held[0].offset, end, tuple(held))
-            held.clear()
-        if member is not None:
-            held.append(member)
+    for key, members in groupby(archive.getmembers(), _key):
+        held = tuple(members)
+        last = held[-1]
+        end = last.offset_data + last.size + padding(last.size)
+        yield Member(key, held[0].offset, end, held)
 
 
 def _key(member: tarfile.TarInfo) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -58,7 +59,7 @@ def test_another_is_spoken_of(text: str) -> None:
 
 
 def test_of_a_document_goes_what_is_of_the_source_and_nothing_else() -> None:
-    said = {
+    said: dict[str, Any] = {
         "options": {"input": ["/films/a b/é.mp4", "/films/c.mp4"]},
         "failures": [
             {"source": {"name": "/films/a b/é.mp4"}, "lost_shots": [ID]},
