@@ -21,7 +21,15 @@ from finecut.io.tables.drops import DUPLICATES
 from finecut.io.tables.parquet import PARQUET, from_parquet, to_parquet
 from finecut.transforms.dedup.clusters import CENTROIDS, CLUSTERS, PAIRS, PAIRWISE
 from finecut.transforms.dedup.duplicates import KEEPER_SCHEMA
-from finecut.transforms.dedup.folder import KEEPERS, LIKENESS, OURS, STATE, SUMMARY, State
+from finecut.transforms.dedup.folder import (
+    KEEPERS,
+    LIKENESS,
+    OURS,
+    STATE,
+    SUMMARY,
+    State,
+    read_state,
+)
 from finecut.transforms.dedup.near import GROUP_SCHEMA
 from finecut.transforms.forget.removing import Taking, speaks_of
 from finecut.transforms.forget.tables import texts_of, without_rows
@@ -47,6 +55,10 @@ def forget_in_dedup(root: str, taking: Taking) -> Released | None:
     """Take the clips out of all tables; ``None`` where none speaks of them."""
     paths = list(shelf.files_below(root)) if shelf.exists(root) else []
     if not any(speaks_of(path, taking.mentions) for path in paths):
+        state = read_state(root)
+        if state is not None and not state.digest:
+            # Withdrawn by a run that was killed before it had removed what was made of it.
+            _remove_made(root, paths, taking)
         return None
     groups = _rows(f"{root}/{GROUPS}")
     keepers = _rows(f"{root}/{KEEPERS}")
@@ -153,8 +165,15 @@ def _withdraw(root: str, paths: Sequence[str], taking: Taking) -> None:
     state = f"{root}/{STATE}"
     if (before := shelf.read_if_there(state)) is not None:
         taking.rewrite(state, to_json(State("", 1.0)).encode(), before)
+    _remove_made(root, paths, taking)
+
+
+def _remove_made(root: str, paths: Sequence[str], taking: Taking) -> None:
     single = {f"{root}/{CENTROIDS}", f"{root}/{LIKENESS}"} & {*paths}
     taking.remove([*sorted(single), *(p for name in ANEW for p in _ours(name, root, paths))])
+    for folder in (f"{root}/{name}" for name in ANEW):
+        inside = [*shelf.folders_in(folder), folder]
+        taking.tidy(map(taking.below, inside))
 
 
 def _ours(name: str, root: str, paths: Iterable[str]) -> Iterator[str]:

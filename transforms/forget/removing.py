@@ -10,6 +10,7 @@ documents say of it.
 Doing it twice, or the rest of it, is doing it once.
 """
 
+import posixpath
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -87,8 +88,13 @@ class Taking:
         if self.dry_run:
             return
         self.own.remove(*(path for path, size in found if size is not None))
-        for path in there:
-            self.own.remove_emptied(path)
+        for folder in dict.fromkeys(map(posixpath.dirname, there)):
+            self.own.remove_emptied(folder)
+
+    def tidy(self, folders: Iterable[str]) -> None:
+        """Remove these folders below the root, and those around them, if they are empty."""
+        for folder in () if self.dry_run else folders:
+            self.own.remove_emptied(self.layout.below(folder))
 
     def rewrite(self, path: str, data: bytes | None, before: bytes) -> None:
         """Write a file again as it is without them; remove it where nothing is left."""
@@ -121,6 +127,14 @@ def remove_own(sources: Iterable[Known], taking: Taking) -> None:
     taking.remove(sorted(promises, key=lambda path: not path.startswith(videos)))
     taking.remove(files_of(taking))
     taking.remove(path for path in documents if path.startswith(notes))
+    taking.tidy(_folders_of(known, taking))
+
+
+def _folders_of(sources: Iterable[Known], taking: Taking) -> Iterator[str]:
+    """Folders that only held what is theirs. A run that was killed may have left them empty."""
+    yield from (posixpath.dirname(path) for one in sources for path in one.documents)
+    windows = [made.folder for made in ARTEFACTS if made.per == "window"]
+    yield from (f"{name}/{id}" for name in windows for id in sorted(taking.mentions.ids))
 
 
 def files_of(taking: Taking) -> Iterator[str]:

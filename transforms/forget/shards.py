@@ -13,6 +13,7 @@ one that lies aside is. So it may be killed anywhere.
 """
 
 import json
+import posixpath
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -203,7 +204,7 @@ def _rewrite(name: str, gone: frozenset[str], folder: ShardFolder, taking: Takin
         if len(gone) == len(receipt) or not size:
             own.remove(path)
             own.remove(folder.receipt(name))
-            own.remove_emptied(path)
+            own.remove_emptied(posixpath.dirname(path))
             return size
         with own.bench() as bench:
             part = bench / "shard.tar"
@@ -212,7 +213,7 @@ def _rewrite(name: str, gone: frozenset[str], folder: ShardFolder, taking: Takin
             own.publish(own.stage(part), path, made.size)
             staged = made.size
     own.publish(aside, folder.receipt(name))
-    own.remove_emptied(aside)
+    own.remove_emptied(posixpath.dirname(aside))
     return size - staged
 
 
@@ -271,7 +272,8 @@ def _key(member: tarfile.TarInfo) -> str:
 def _digest(source: BinaryIO, sample: Member) -> str:
     """The digest of what a sample was made of, as the plan has it."""
     small: dict[str, bytes] = {}
-    num_bytes, said = 0, {}
+    num_bytes = 0
+    said: Any = {}
     for member in sample.members:
         if member.name.endswith(".mp4"):
             num_bytes = member.size
