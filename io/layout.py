@@ -13,6 +13,8 @@ video output, so they do not change::
     ├── .finecut/ce1_embd.json                    which model's vectors those are
     ├── .finecut/open/<video>.json                only while a video is worked on
     ├── .finecut/watch/<inputs>.json              which files may still grow, for --watch
+    ├── .finecut/forgotten.json                   digests of sources that were taken back
+    ├── .finecut/forgetting.json                  what is to be removed, until it is
     ├── runs/<run>/summary.json                   what a run did
     ├── runs/<run>/begun.json                     what a refiltering is about to do, until it has
     ├── runs/<run>/profile/                       where its time went, if asked
@@ -270,6 +272,8 @@ class Layout:
     metas = _place("metas/v0")
     previews = _place(PREVIEWS.folder)
     open_videos = _place(".finecut/open")
+    forgotten = _place(".finecut/forgotten.json")
+    forgetting = _place(".finecut/forgetting.json")
     runs = _place("runs")
     processed_videos = _place("processed_videos")
     processed_clip_chunks = _place("processed_clip_chunks")

@@ -71,13 +71,17 @@ class Source:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A video that was not touched: an earlier run wrote all of it, from the same bytes."""
+    """A video that was not touched: an earlier run wrote all of it, from the same bytes, or it was
+    taken back.
+    """
 
     source: Source
     num_clips: int
     seconds: float
     #: Its documents were brought up to date, because its metadata is other now.
     retold: bool = False
+    #: There is nothing of it, and there will not be: it was taken back.
+    forgotten: bool = False
 
 
 @dataclass(frozen=True)
@@ -320,6 +324,8 @@ class Summary:
     num_marked: int = 0
     #: Of the skipped ones: whose metadata changed.
     videos_retold: int = 0
+    #: Of the skipped ones: taken back by ``finecut forget``.
+    videos_forgotten: int = 0
 
     def __add__(self, other: typing.Self) -> typing.Self:
         """What two runs over different videos did together."""

@@ -8,6 +8,7 @@ For curation, and for every command that writes to a folder.
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Final
 
 from finecut.io.errors import RunError
 from finecut.io.layout import Layout
@@ -26,6 +27,11 @@ from finecut.io.storage.stores import UnknownStore
 from finecut.pipeline.cli.stopping import given_up_by
 from finecut.pipeline.engine import NOBODY_AT_WORK
 from finecut.pipeline.options import OptionError
+
+HALF_FORGOTTEN: Final = (
+    "{0} still has parts of a source that was to be forgotten, because finecut forget was stopped: "
+    "run finecut forget {0}, which removes the rest"
+)
 
 
 @contextmanager
@@ -89,6 +95,18 @@ def refuse_unknown_store(uri: str, named: str) -> None:
         raise OptionError(
             f"{named} {public(uri)} can only be read: give a folder on this machine or in a bucket"
         )
+
+
+def refuse_half_forgotten(root: str) -> None:
+    """Refuse a dataset from which a source was being removed: its documents may still speak of it,
+    and what is made of them would have it again.
+    """
+    if is_half_forgotten(root):
+        raise RunError(HALF_FORGOTTEN.format(root))
+
+
+def is_half_forgotten(root: str) -> bool:
+    return shelf.read_if_there(Layout(root).forgetting()) is not None
 
 
 def _refuse_others(own: Shelf, named: str, configuration: str | None, watches: str) -> None:

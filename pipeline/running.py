@@ -25,7 +25,7 @@ from finecut.io.storage import copies
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import standing
 from finecut.io.storage.retry import StoreAway, greet
-from finecut.pipeline.at_work import occupying
+from finecut.pipeline.at_work import HALF_FORGOTTEN, is_half_forgotten, occupying
 from finecut.pipeline.cli.progress import CUT, WRITTEN, Progress, progress_line
 from finecut.pipeline.cli.stopping import given_up_by
 from finecut.pipeline.commands.report.work import report_of_run
@@ -153,6 +153,8 @@ def _run(options: Options, runner_arguments: Sequence[str], progress: bool) -> R
                 watches="" if options.watch is None else watch_key(options),
             )
         )
+        if is_half_forgotten(writing.layout.root):
+            LOG.error("%s", HALF_FORGOTTEN.format(writing.layout.root))
         if engine.in_process:
             prepare(options, steps)
         tallies = Tallies(writing.shelf.staging, wanted=not engine.in_process)

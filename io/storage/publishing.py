@@ -204,6 +204,16 @@ class Shelf:
             if path.startswith(self.staging):
                 _remove_empty(Path(path).parent)
 
+    def remove_emptied(self, folder: str) -> None:
+        """Remove a folder if nothing lies in it, and those around it; what lies in the root itself
+        stays.
+        """
+        here, root = Path(folder), Path(self.root)
+        while not is_remote(folder) and root in here.parent.parents:
+            self.check(str(here))
+            _remove_empty(here)
+            here = here.parent
+
     def prepare(self) -> None:
         """Write and remove a file, so that an output that cannot be written to is known at once."""
         probe = f"{self.staging}/can-write"

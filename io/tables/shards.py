@@ -334,6 +334,11 @@ class Tar:
         self._write(bytes(padding(size)))
         return place
 
+    def copy(self, pieces: Iterable[bytes]) -> None:
+        """Add members as they are in another archive, from a header to the end of a padding."""
+        for piece in pieces:
+            self._write(piece)
+
     def rewind(self, size: int) -> None:
         """Forget everything from this place on."""
         self._file.seek(size)

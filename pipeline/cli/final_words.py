@@ -35,6 +35,7 @@ def final_words(
     why = "; see transcode_reason in metas/v0/" if encoded else ""
     where = "" if options.dry_run else "; see errors in metas/v0/"
     aside = f" ({s.videos_set_aside} of the failed are set aside)" if s.videos_set_aside else ""
+    finished = s.videos_skipped - s.videos_forgotten
     lines = lines_of(
         [
             f"videos   {_sum(s.videos_found, 'found', done=s.videos_done, empty=s.videos_empty)}"
@@ -43,14 +44,19 @@ def final_words(
             f"speed    {s.seconds_cut / max(seconds, 1e-3):.1f}x real time, {seconds:.1f} s",
             *_of_failures(s, failures_path, options.output),
             (
-                s.videos_skipped,
-                f"\n{s.videos_skipped} skipped: an earlier run finished them (--overwrite "
+                finished,
+                f"\n{finished} skipped: an earlier run finished them (--overwrite "
                 "processes them again)",
             ),
             (
                 s.videos_retold,
                 f"{s.videos_retold} of them have other metadata now: their documents say so, and "
                 "nothing was cut again. Run finecut shard again if you made shards of them",
+            ),
+            (
+                s.videos_forgotten,
+                f"\n{count_of(s.videos_forgotten, 'video')} skipped: forgotten (finecut forget "
+                "--allow lets one be processed again)",
             ),
             (document, f"\nall counts: {document}"),
             "",

@@ -350,7 +350,7 @@ class DatasetCommand(Command[D, R]):
 #: In this order help lists commands; others follow by their names.
 ORDER: Final = (
     "curate",
-    *("dedup", "refilter", "shard", "report", "summary", "verify"),
+    *("dedup", "refilter", "shard", "report", "summary", "verify", "forget"),
     *("describe", "launch", "doctor", "demo", "completion"),
 )
 

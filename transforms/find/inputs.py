@@ -24,31 +24,24 @@ from dataclasses import dataclass, replace
 from functools import cache
 from itertools import islice
 from typing import Any, Final, NamedTuple
-from urllib.parse import urljoin
 
 from finecut.io.layout import Layout, relative_to_root
 from finecut.io.records import Metadata, Source
 from finecut.io.storage import addresses, urls
 from finecut.io.storage import files as shelf
-from finecut.io.storage.json_documents import BadDocument, list_text
 from finecut.io.storage.members import is_compressed
 from finecut.io.storage.urls import is_archive
-from finecut.io.tables.rows import rows_at
 from finecut.transforms.beam.metrics import LOG
 from finecut.transforms.find.beside import told_beside
 from finecut.transforms.find.held import check_url, with_members
+from finecut.transforms.find.listed import listed
 from finecut.transforms.find.lists import (
-    FAILURE_LIST,
     LIST_EXTENSIONS,
-    TABLE,
     InputError,
     failed_source,
     failures_in,
-    read_list,
-    read_table,
-    sources_in,
 )
-from finecut.transforms.find.metadata import Asked, lacking, plain, plain_rows
+from finecut.transforms.find.metadata import Asked, lacking, plain
 from finecut.transforms.find.parts import WHOLE, Part
 
 VIDEO_EXTENSIONS = (".mp4", ".mov", ".avi", ".mkv", ".webm")
@@ -278,42 +271,11 @@ def _root_of(path: str) -> str:
 
 
 def _resolve_list(path: str) -> _Found:
-    extension = _extension(path)
-    try:
-        text = "" if extension == TABLE else list_text(path)
-        named = sources_in(text) if extension == FAILURE_LIST else []
-        if named:
-            return _Found(None, named=named)
-        rows = read_table(rows_at(path)) if extension == TABLE else read_list(text, extension)
-    except ValueError as error:
-        why = f"it {error}" if isinstance(error, BadDocument) else error
-        raise InputError(
-            f"the list {path} cannot be read: {why}. A list is a UTF-8 text file: .txt with one "
-            "path per line, .json with an array, .jsonl with one object per line, .csv with a "
-            "column 'path', or a .parquet table with such a column."
-        ) from error
-    folder = posixpath.dirname(path)
-    files = [row.path if shelf.is_remote(row.path) else _beside(folder, row.path) for row in rows]
-    if urls.is_web(path) and not all(urls.is_web(addresses.container_of(file)) for file in files):
-        raise InputError(
-            f"the list {addresses.public(path)} names files that are on no web server. What others "
-            "wrote must not lead to files of this machine: copy the list here to use it."
-        )
-    told: dict[str, dict[str, Any]] = {}
-    for file, said in zip(files, plain_rows(path, [row.told for row in rows]), strict=True):
-        told.setdefault(file, {}).update(said)
-    root = common_root([*map(_root_of, files)] or [folder])
-    return _Found(root, files, told={file: said for file, said in told.items() if said})
-
-
-def _beside(folder: str, entry: str) -> str:
-    """The file that a list in this folder names by a path from there."""
-    if urls.is_web(folder):
-        return urljoin(f"{folder}/", entry)
-    scheme, separator, below = folder.rpartition("://")
-    if not separator:
-        return shelf.absolute(posixpath.join(folder, entry))
-    return scheme + separator + posixpath.normpath(posixpath.join(below, entry))
+    found = listed(path)
+    if found.named:
+        return _Found(None, named=found.named)
+    root = common_root([*map(_root_of, found.files)] or [posixpath.dirname(path)])
+    return _Found(root, found.files, told=found.told)
 
 
 def common_root(roots: Sequence[str]) -> str:

@@ -30,6 +30,7 @@ from finecut.io.storage.json_documents import BadDocument, read_json, usable_jso
 from finecut.transforms.beam.guard import FAILURES, guarded
 from finecut.transforms.beam.metrics import LOG, count
 from finecut.transforms.filter.comparing import Rule
+from finecut.transforms.forget.tombstones import Forgotten, of_run
 from finecut.transforms.registry import ARTEFACTS
 from finecut.transforms.resume.retelling import has_news, told, with_known
 from finecut.transforms.verify.checks.shapes import VIDEO, misfit
@@ -61,6 +62,10 @@ def begin(source: Source, writing: Writing, again: Again) -> Iterator[Source | S
     """The source, if there is something to do about it; else what became of it."""
     check_length(check_relative(source.relative))
     source = with_version(source)
+    if tombstones_of(writing).has(source):
+        LOG.info("skipped %s: it is forgotten", source.name)
+        yield Skipped(source, 0, 0.0, forgotten=True)
+        return
     path = writing.layout.processed_video(source.relative)
     document = read_or_report(path)
     if document is not None and not again.overwrite:
@@ -79,6 +84,13 @@ def begin(source: Source, writing: Writing, again: Again) -> Iterator[Source | S
             return
     most = 0 if again.overwrite else again.most_attempts
     yield set_aside(source) if most and source.attempts >= most else source
+
+
+def tombstones_of(writing: Writing) -> Forgotten:
+    """What was taken back; a stream, which has no end, asks again for every video."""
+    if writing.patience is not None:
+        return Forgotten.at(writing.layout)
+    return of_run(writing.layout, writing.shelf.staging)
 
 
 def with_version(source: Source) -> Source:

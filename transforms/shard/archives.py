@@ -22,7 +22,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Any, BinaryIO, Final, Literal
 
 import apache_beam as beam
 import pyarrow as pa
@@ -144,6 +144,14 @@ def pieces_of(path: str) -> Iterator[bytes]:
     with shelf.open_file(path) as file:
         while piece := file.read(PIECE):
             yield piece
+
+
+def pieces_in(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:
+    """A part of a file piece by piece."""
+    file.seek(start)
+    while start < end and (piece := file.read(min(PIECE, end - start))):
+        start += len(piece)
+        yield piece
 
 
 def _source_of(planned: PlannedClip, fetched: Fetched | Exception) -> Source:

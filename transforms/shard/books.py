@@ -109,6 +109,9 @@ class Books:
     #: Clips in the shards that dedup listed, and nobody left out.
     not_left_out: int = 0
 
+    #: How readers name the shards, if their numbers do not say it.
+    example: str = ""
+
     @property
     def failed(self) -> int:
         return len({clip for one in self.failures.values() for clip in one.lost_shots})
@@ -170,9 +173,8 @@ def card(books: Books) -> str:
     """The card's text."""
     # Shards lie in folders, one for each bin, or in none.
     pattern = "*/*.tar" if any(books.bins) else "*.tar"
-    example = (
-        "BIN/{00000..LAST}.tar" if any(books.bins) else f"{{00000..{books.shards - 1:05d}}}.tar"
-    )
+    usual = f"{{00000..{books.shards - 1:05d}}}.tar"
+    example = "BIN/{00000..LAST}.tar" if any(books.bins) else books.example or usual
     lines = [
         "---",
         "configs:",

@@ -164,11 +164,16 @@ class Material(NamedTuple):
 
     @property
     def digest(self) -> str:
-        said = hashlib.sha256(f"{self.entry.id} {self.num_bytes} {self.film}".encode())
-        for name, data in self.small.items():
-            said.update(f" {name} {len(data)} ".encode())
-            said.update(data)
-        return said.hexdigest()[: 2 * DIGEST_BYTES]
+        return digest_of_members(self.entry.id, self.num_bytes, self.film, self.small)
+
+
+def digest_of_members(clip: str, num_bytes: int, film: str, small: Mapping[str, bytes]) -> str:
+    """Stands for all bytes of a clip's members: a film of this size and digest, and small ones."""
+    said = hashlib.sha256(f"{clip} {num_bytes} {film}".encode())
+    for name, data in small.items():
+        said.update(f" {name} {len(data)} ".encode())
+        said.update(data)
+    return said.hexdigest()[: 2 * DIGEST_BYTES]
 
 
 def npy(vector: Vector) -> bytes:

@@ -38,6 +38,12 @@ from finecut.transforms.verify.checks.findings import (
     Verifying,
     by_share,
 )
+from finecut.transforms.verify.checks.forgotten import (
+    known_in,
+    left_in,
+    roots_of_page,
+    wrong_with_notes,
+)
 from finecut.transforms.verify.checks.shards import check_shard, shards_in
 
 CLIPS: Final = ("clips", "filtered_clips")
@@ -84,7 +90,7 @@ def work_in(folder: Folder, verifying: Verifying) -> Iterator[Work | Finding | t
         yield from (Work(name, shards=folder.path) for name in names)
         return
     files = shelf.files_below(folder.path)
-    if folder.name not in CHECKS:
+    if folder.name not in CHECKS and folder.name != PAGES:
         yield from dealt(map(verifying.below, files))
         return
     if folder.name == DEDUP and not shelf.exists(f"{folder.path}/{SUMMARY}"):
@@ -111,11 +117,14 @@ def work_in(folder: Folder, verifying: Verifying) -> Iterator[Work | Finding | t
 def check_work(work: Work, verifying: Verifying) -> Iterator[Any]:
     """All that is to be said of one file, and of what it promises."""
     try:
-        yield from (
-            check_shard(work.shards, work.path)
-            if work.shards
-            else CHECKS[work.kind](work.path, verifying)
-        )
+        if work.shards:
+            yield from check_shard(work.shards, work.path, verifying.forgotten)
+        elif work.kind == PAGES:
+            yield from left_in(work.path, verifying, roots_of_page(verifying.layout))
+        else:
+            yield from CHECKS[work.kind](work.path, verifying)
+            if work.path != verifying.layout.forgetting():
+                yield from left_in(work.path, verifying)
     except OSError as error:
         path = ShardFolder(work.shards).shard(work.path) if work.shards else work.path
         yield unreadable(path, error, verifying)
@@ -132,7 +141,7 @@ STAGING, PAGES = ".staging", "report"
 def folders_of(layout: Layout) -> tuple[list[Folder], list[Finding]]:
     """The folders of an output that are looked into, and what is known of the others."""
     folders: list[Folder] = []
-    notes: list[Finding] = []
+    notes: list[Finding] = [*wrong_with_notes(layout)]
     for folder in map(Folder, shelf.folders_in(layout.root)):
         if folder.name in KNOWN or any(each.lies_in(folder.name) for each in ARTEFACTS):
             folders.append(folder)
@@ -146,7 +155,9 @@ def folders_of(layout: Layout) -> tuple[list[Folder], list[Finding]]:
                 )
                 for run in map(Folder, shelf.folders_in(folder.path))
             ]
-        elif folder.name != PAGES:
+        elif folder.name == PAGES:
+            folders += [folder] if shelf.exists(layout.forgotten()) else []
+        else:
             notes.append(
                 Finding(
                     "not-looked-at",
@@ -194,6 +205,7 @@ def verifying_of(layout: Layout, folders: Sequence[Folder], **settings: Any) -> 
         open_videos=frozenset(_open_videos(layout)),
         vectors=tuple(vectors),
         notes={folder: note for folder in vectors if (note := _note(layout, folder))},
+        forgotten=known_in(layout),
         **settings,
     )
 

@@ -220,6 +220,8 @@ def summary_document(s: Summary) -> Document:
             **({"retold": s.videos_retold} if s.videos_retold else {}),
             "set_aside": s.videos_set_aside,
             "failed_by": dict(s.failed_by),
+            # Said only where there are some: other documents stay as they were.
+            **({"forgotten": s.videos_forgotten} if s.videos_forgotten else {}),
         },
         "clips": {
             "planned": s.shots_planned,

@@ -65,7 +65,10 @@ def _summary_of(event: Source | Skipped | PlannedChunk | ChunkClosed | VideoClos
         return Summary(videos_found=1)
     if isinstance(event, Skipped):
         return Summary(
-            videos_skipped=1, seconds_skipped=event.seconds, videos_retold=int(event.retold)
+            videos_skipped=1,
+            videos_retold=int(event.retold),
+            videos_forgotten=int(event.forgotten),
+            seconds_skipped=event.seconds,
         )
     if isinstance(event, VideoClosed):
         return Summary(videos_done=1) if event.num_clips else Summary(videos_empty=1)

@@ -13,7 +13,12 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import LeadsOutside, refuse_outside
 from finecut.io.tables.parquet import facts_of, tables_in
 from finecut.io.wording import count_of
-from finecut.pipeline.at_work import occupying, refuse_unknown_store, shelf_in
+from finecut.pipeline.at_work import (
+    occupying,
+    refuse_half_forgotten,
+    refuse_unknown_store,
+    shelf_in,
+)
 from finecut.pipeline.cli.outlets import lines_of, shown
 from finecut.pipeline.commands.dedup import DedupOptions, FindDuplicates
 from finecut.pipeline.disk import refusal
@@ -167,6 +172,7 @@ def planned(command: FindDuplicates) -> Deduping:
     refuse_unknown_store(options.dataset, "DATASET")
     output = _output(options)
     layout = Layout(shelf.absolute(options.dataset)) if output is None else output.layout
+    refuse_half_forgotten(layout.root)
     folder, algorithm = _tables(options, None if options.embeddings else output)
     _check_into(options, layout, folder)
     tables = tables_in(folder)

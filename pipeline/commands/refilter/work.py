@@ -23,7 +23,7 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
 from finecut.io.tables.drops import bereft_words, unused_drops
 from finecut.io.wording import count_of
-from finecut.pipeline.at_work import occupying, tray
+from finecut.pipeline.at_work import occupying, refuse_half_forgotten, tray
 from finecut.pipeline.beam_options import BEAMS
 from finecut.pipeline.cli.flags import words_of
 from finecut.pipeline.cli.outlets import lines_of
@@ -77,6 +77,7 @@ def refilter_dataset(command: Refilter) -> Done:
         return Done(_foreseen(command, refiltering, _videos(output)[0]), new, foreseen=True)
     # Not even beside a run that makes the same: it would do again what is being moved.
     with occupying(refiltering.writing.shelf, "DATASET", ends_with_us=command.ends_with_us):
+        refuse_half_forgotten(output.root)
         videos, noted = _videos(output)
         foreseen = _foreseen(command, refiltering, videos)
         allowed = options.yes or _was_allowed(runs, new)
@@ -136,14 +137,14 @@ def _do(work: Callable[[], Yields], new: Made, refiltering: Refiltering, allowed
     }
     own.write(begun, serialise(told))
     done = work()
-    _forget_models(layout, own)
+    forget_models(layout, own)
     if done.videos.get(REFILTERED) or done.videos.get(UNCHANGED):
         _write_down(done, new, refiltering, since)
     own.remove(begun)
     return done
 
 
-def _forget_models(layout: Layout, own: Shelf) -> None:
+def forget_models(layout: Layout, own: Shelf) -> None:
     """Take back whose vectors lie here where none are left: then any model's may."""
     for note in shelf.files_in(posixpath.dirname(layout.embedding_facts(""))):
         folder = f"{layout.root}/{posixpath.basename(note).removesuffix(JSON)}"

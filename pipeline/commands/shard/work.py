@@ -16,7 +16,13 @@ from finecut.io.tables import drops
 from finecut.io.tables.drops import bereft_words, keepers_of, unused_drops
 from finecut.io.tables.shards import END, TAR, ShardFolder
 from finecut.io.wording import count_of
-from finecut.pipeline.at_work import occupying, refuse_unknown_store, shelf_in, tray
+from finecut.pipeline.at_work import (
+    occupying,
+    refuse_half_forgotten,
+    refuse_unknown_store,
+    shelf_in,
+    tray,
+)
 from finecut.pipeline.cli.outlets import lines_of, shown
 from finecut.pipeline.cli.progress import clock
 from finecut.pipeline.commands.shard import Shard, ShardOptions
@@ -235,6 +241,7 @@ def planned(command: Shard) -> Sharding:
     """What is made, unless that is impossible, or would destroy what is not ours."""
     options = command.options
     output = Output.at(options.dataset)
+    refuse_half_forgotten(output.root)
     sharding = _sharding(options, output, shelf_in(shelf.absolute(options.output), command.fence))
     _refuse_own_folders(sharding)
     root = sharding.folder.root

@@ -202,3 +202,17 @@ def test_a_lock_that_is_held_stays_and_one_that_was_left_goes(own: Shelf) -> Non
         own.sweep_locks()
         assert names_below(str(staging)) == ["finecut-report.lock", "somebody's.lock"]
     assert names_below(str(staging)) == ["somebody's.lock"]
+
+
+def test_folders_that_hold_nothing_go_up_to_those_in_the_root(tmp_path: Path) -> None:
+    own = Shelf(str(tmp_path / "out"), str(tmp_path / "out/.staging/test"))
+    deep, beside = tmp_path / "out/a/b/c/d", tmp_path / "out/a/x"
+    deep.mkdir(parents=True)
+    own.remove_emptied(str(deep))
+    assert [path.name for path in (tmp_path / "out").rglob("*")] == ["a"]
+    deep.mkdir(parents=True)
+    beside.mkdir()
+    (deep.parent / "file").touch()
+    for folder in (deep, tmp_path / "out/a", tmp_path / "out", tmp_path, tmp_path / "out/no/such"):
+        own.remove_emptied(str(folder))
+    assert sorted(path.name for path in (tmp_path / "out/a").rglob("*")) == ["b", "c", "file", "x"]

@@ -18,6 +18,7 @@ from finecut.io.process.children import ChildLimits
 from finecut.io.process.threads import in_order
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import NO_FENCE, Fence
+from finecut.transforms.forget.tombstones import Forgotten
 
 R = TypeVar("R")
 
@@ -91,6 +92,7 @@ KindName = Literal[
     "shard-missing",
     "shard-broken",
     "shard-differs",
+    "forgotten",
     "leads-outside",
     "note-broken",
     "unfinished",
@@ -178,6 +180,11 @@ KINDS: Final[Mapping[KindName, Kind]] = {
     "shard-missing": Kind("a copy is not complete", SHARD),
     "shard-broken": Kind("a copy was cut short, or another program wrote to the file", SHARD),
     "shard-differs": Kind("shards of two runs are in one folder, or one was rewritten", SHARD),
+    "forgotten": Kind(
+        "finecut forget was stopped, or files of a source that was taken back were copied here "
+        "again",
+        "Run finecut forget again, with the same source.",
+    ),
     "leads-outside": Kind(
         "somebody put a link there to save space, or to make finecut touch what it points to",
         "Remove the link, or replace it with what it points to; finecut never follows it.",
@@ -322,6 +329,8 @@ class Verifying:
     notes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     #: What is not left by any link.
     fence: Fence = NO_FENCE
+    #: What was taken back.
+    forgotten: Forgotten = field(default_factory=Forgotten)
 
     def each(self, work: Callable[[Any], R], items: Iterable[Any]) -> Iterator[R]:
         """As ``map``; side by side where reading means waiting for a network."""

@@ -21,9 +21,13 @@ import pyarrow.parquet as pq
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import is_plain_name
 from finecut.io.tables.shards import END, TAR, ShardFolder, padding
+from finecut.transforms.forget.tombstones import NOTHING_FORGOTTEN, Forgotten
 from finecut.transforms.verify.checks.findings import Checked, Finding, several
+from finecut.transforms.verify.checks.forgotten import left_in_shard
 
 COLUMNS: Final = ("id", "shard", "offset", "num_bytes", "sha256")
+#: Whose samples they are; tables of other programs need not say it.
+SOURCE: Final = "source_video"
 #: What reading an archive or a table may break with.
 DAMAGED: Final = (tarfile.TarError, OSError, EOFError, ValueError, KeyError, pa.ArrowException)
 
@@ -99,10 +103,14 @@ def shards_in(root: str) -> tuple[list[str], list[Finding]]:
     return sorted(said & there), found
 
 
-def check_shard(root: str, name: str) -> Iterator[Finding | Checked]:
+def check_shard(
+    root: str, name: str, forgotten: Forgotten = NOTHING_FORGOTTEN
+) -> Iterator[Finding | Checked]:
     """An archive, and what the index says of it."""
     folder = ShardFolder(root)
     path = folder.shard(name)
+    if forgotten.stones:
+        yield from left_in_shard(path, _sources(folder, name), forgotten)
     try:
         # Groups of rows without any of this shard are not read.
         table = _rows(folder, COLUMNS, filters=[("shard", "==", f"{name}{TAR}")]).to_pylist()
@@ -161,6 +169,16 @@ def _check_archive(path: str, source: BinaryIO, rows: Rows | None) -> Iterator[F
             f"should be {len(keys)}",
         )
     yield Checked({"shards": 1, "clips in shards": len(keys)})
+
+
+def _sources(folder: ShardFolder, name: str) -> list[Any]:
+    """Of which sources the index says that a shard has samples."""
+    try:
+        rows = _rows(folder, [SOURCE], filters=[("shard", "==", f"{name}{TAR}")])
+    except DAMAGED:
+        return []
+    sources: list[Any] = rows.column(SOURCE).unique().to_pylist()
+    return sources
 
 
 def _named(member: tarfile.TarInfo) -> tuple[str, str]:

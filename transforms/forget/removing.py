@@ -1,0 +1,247 @@
+"""Removing what a dataset has of sources: first what promises it, then the files, then what other
+documents say of it.
+
+    processed_videos/a.mp4.json         1. withdrawn
+    processed_clip_chunks/a.mp4_0.json  2. withdrawn
+    <model>_embd_parquet/, clips/, …    3. files named by ids of its chunks and clips
+    .finecut/open/a.mp4.json            4. removed
+    failures/, runs/, .finecut/         5. written again without it
+
+Doing it twice, or the rest of it, is doing it once.
+"""
+
+import posixpath
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+from finecut.io.layout import Layout
+from finecut.io.process.threads import in_order
+from finecut.io.storage import files as shelf
+from finecut.io.storage.publishing import Shelf
+from finecut.io.tables.parquet import PARQUET, from_parquet, to_parquet
+from finecut.transforms.forget.mentions import ID, Mentions
+from finecut.transforms.forget.sources import Known
+from finecut.transforms.forget.tables import speaks, texts_of, without_rows
+from finecut.transforms.registry import ARTEFACTS, is_dataset_folder
+
+#: Folders of documents that speak of many sources.
+SHARED: Final = ("failures", "runs", ".finecut")
+#: Folders whose files are named by clips and chunks.
+OF_CLIPS: Final = ("clips", "filtered_clips", "metas")
+#: Where runs put what is not finished.
+STAGING: Final = ".staging"
+
+
+@dataclass
+class Removed:
+    """What was removed, by kind."""
+
+    files: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    num_bytes: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    #: Documents and tables that were written again without something, by kind.
+    rewritten: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+
+    def add(self, kind: str, size: int) -> None:
+        self.files[kind] += 1
+        self.num_bytes[kind] += size
+
+    @property
+    def document(self) -> Mapping[str, Mapping[str, int]]:
+        return {
+            kind: {
+                "files": self.files.get(kind, 0),
+                "bytes": self.num_bytes.get(kind, 0),
+                "rewritten": self.rewritten.get(kind, 0),
+            }
+            for kind in sorted({*self.files, *self.rewritten})
+        }
+
+
+@dataclass(frozen=True)
+class Taking:
+    """What is taken back, and from where."""
+
+    layout: Layout
+    own: Shelf
+    mentions: Mentions
+    removed: Removed
+    readers: int = 1
+    #: Only count.
+    dry_run: bool = False
+
+    def below(self, path: str) -> str:
+        return path.removeprefix(f"{self.layout.root.rstrip('/')}/")
+
+    def kind_of(self, path: str) -> str:
+        return self.below(path).partition("/")[0]
+
+    def remove(self, paths: Iterable[str]) -> None:
+        """Remove files, those that are there, and the folders that this empties."""
+        there = list(dict.fromkeys(paths))
+        found = list(zip(there, in_order(_size_of, there, self.readers), strict=True))
+        for path, size in found:
+            if size is not None:
+                self.removed.add(self.kind_of(path), size)
+        if self.dry_run:
+            return
+        self.own.remove(*(path for path, size in found if size is not None))
+        for folder in dict.fromkeys(map(posixpath.dirname, there)):
+            self.own.remove_emptied(folder)
+
+    def tidy(self, folders: Iterable[str]) -> None:
+        """Remove these folders below the root, and those around them, if they are empty."""
+        for folder in () if self.dry_run else folders:
+            self.own.remove_emptied(self.layout.below(folder))
+
+    def rewrite(self, path: str, data: bytes | None, before: bytes) -> None:
+        """Write a file again as it is without them; remove it where nothing is left."""
+        if data == before:
+            return
+        if not data:
+            self.remove([path])
+            return
+        self.removed.rewritten[self.kind_of(path)] += 1
+        if not self.dry_run:
+            self.own.write(path, data)
+
+
+def _size_of(path: str) -> int | None:
+    try:
+        return shelf.size_of(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def remove_own(sources: Iterable[Known], taking: Taking) -> None:
+    """Remove the documents and files that belong to these sources alone."""
+    layout = taking.layout
+    known = list(sources)
+    documents = [layout.below(path) for one in known for path in one.documents]
+    notes = layout.open_videos()
+    promises = [path for path in documents if not path.startswith(notes)]
+    # Those of videos before those of their chunks.
+    videos = layout.processed_videos()
+    taking.remove(sorted(promises, key=lambda path: not path.startswith(videos)))
+    taking.remove(files_of(taking))
+    taking.remove(path for path in documents if path.startswith(notes))
+    taking.tidy(_folders_of(known, taking))
+
+
+def _folders_of(sources: Iterable[Known], taking: Taking) -> Iterator[str]:
+    """Folders that only held what is theirs. A run that was killed may have left them empty."""
+    yield from (posixpath.dirname(path) for one in sources for path in one.documents)
+    windows = [made.folder for made in ARTEFACTS if made.per == "window"]
+    yield from (f"{name}/{id}" for name in windows for id in sorted(taking.mentions.ids))
+
+
+def files_of(taking: Taking) -> Iterator[str]:
+    """Files that are named by clips and chunks of them: tables, then what is made of clips, then
+    clips and their documents.
+    """
+    folders = [path.rpartition("/")[2] for path in shelf.folders_in(taking.layout.root)]
+    made = [name for name in folders if any(each.lies_in(name) for each in ARTEFACTS)]
+    tables = [name for name in made if name.endswith("_parquet")]
+    others = sorted({*made} - {*tables})
+    for name in (*tables, *others, *OF_CLIPS, STAGING):
+        folder = taking.layout.below(name)
+        if name in folders:
+            paths = shelf.files_below(folder)
+            yield from (path for path in paths if names_any(taking.below(path), taking.mentions))
+
+
+def names_any(path: str, mentions: Mentions) -> bool:
+    """Whether a path has an id in it."""
+    return any(found in mentions.ids for found in ID.findall(path))
+
+
+def rewrite_shared(taking: Taking) -> None:
+    """Write documents that speak of several sources without these."""
+    layout = taking.layout
+    own = {layout.forgotten(), layout.forgetting()}
+    for name in SHARED:
+        folder = layout.below(name)
+        paths = list(shelf.files_below(folder)) if shelf.exists(folder) else []
+        paths = [path for path in paths if path not in own]
+        for path, data in zip(paths, in_order(_read, paths, taking.readers), strict=True):
+            if data:
+                taking.rewrite(path, taking.mentions.cleaned_document(path, data), data)
+    rewrite_tables(taking)
+
+
+def rewrite_tables(taking: Taking) -> None:
+    """Tables of vectors that are not one chunk's, as other programs may write them."""
+    for folder in shelf.folders_in(taking.layout.root):
+        if not folder.endswith("_embd_parquet"):
+            continue
+        for path in shelf.files_in(folder):
+            if path.endswith(PARQUET) and not ID.search(path.rpartition("/")[2]):
+                _rewrite_table(path, shelf.read(path), taking)
+
+
+def _rewrite_table(path: str, data: bytes, taking: Taking) -> None:
+    if speaks(texts_of(data), taking.mentions):
+        left = without_rows(from_parquet(data, partitioning=None), taking.mentions)
+        taking.rewrite(path, to_parquet(left) if len(left) else None, data)
+
+
+def _read(path: str) -> bytes | None:
+    try:
+        return shelf.read_if_there(path)
+    except shelf.NotAFile:
+        return None
+
+
+def shards_inside(layout: Layout, marks: str) -> list[str]:
+    """The folders of shards that lie in a dataset."""
+    found = []
+    for folder in shelf.folders_in(layout.root):
+        if not is_dataset_folder(folder.rpartition("/")[2]):
+            paths = shelf.files_below(folder)
+            found += [path.removesuffix(marks) for path in paths if path.endswith(marks)]
+    return sorted(found)
+
+
+# ── what is left ─────────────────────────────────────────────────────────────────────────────────
+
+#: What is made of clips says nothing of its source.
+SILENT: Final = (".mp4", ".webp", ".jpg", ".jpeg", ".png", ".pickle", ".tar", ".npy", ".npz")
+#: Larger files of others are not read.
+MOST_BYTES: Final = 1 << 30
+#: Folders whose files are each of one source.
+OF_ONE: Final = ("metas", "processed_videos", "processed_clip_chunks", *OF_CLIPS)
+
+
+def left_of(taking: Taking) -> tuple[int, list[str]]:
+    """How many files were looked at, and those that speak of the sources, by name or content."""
+    paths = list(shelf.files_below(taking.layout.root))
+    own = {taking.layout.forgotten(), taking.layout.forgetting()}
+    staged = f"{taking.own.staging}/"
+    paths = [path for path in paths if path not in own and not path.startswith(staged)]
+    check = partial(_is_left, taking=taking)
+    found = in_order(check, paths, taking.readers)
+    return len(paths), [path for path, left in zip(paths, found, strict=True) if left]
+
+
+def _is_left(path: str, taking: Taking) -> bool:
+    below, mentions = taking.below(path), taking.mentions
+    if mentions.in_text(below):
+        return True
+    folder = below.partition("/")[0]
+    of_one = folder in OF_ONE or any(each.lies_in(folder) for each in ARTEFACTS)
+    if of_one or below.lower().endswith(SILENT) or (_size_of(path) or 0) > MOST_BYTES:
+        return False
+    return speaks_of(path, mentions)
+
+
+def speaks_of(path: str, mentions: Mentions) -> bool:
+    """Whether what is in a file speaks of the sources."""
+    data = _read(path) or b""
+    if path.endswith(PARQUET):
+        try:
+            return speaks(texts_of(data), mentions)
+        except (ValueError, OSError):
+            pass  # no table: then its bytes are looked at
+    return mentions.in_bytes(data)
