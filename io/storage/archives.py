@@ -21,9 +21,8 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import ModuleType
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, NoReturn
 
 from finecut.io.storage import files as shelf
 from finecut.io.storage import tar_members, zip_members
@@ -38,6 +37,7 @@ from finecut.io.storage.members import (
     named,
     path_within,
 )
+from finecut.io.storage.read_only import ReadOnlyStore
 from finecut.io.storage.retry import is_passing
 from finecut.io.storage.stores import FIRST_LOOK, LONGEST_LOOK, Found, Opened, Page, ShortRead
 from finecut.io.storage.urls import MOST_MB
@@ -162,7 +162,7 @@ def beside(uri: str, extension: str) -> str | None:
 # ── the store ────────────────────────────────────────────────────────────────────────────────────
 
 
-class ArchiveStore:
+class ArchiveStore(ReadOnlyStore):
     """What can be read from archives. Nothing can be written there."""
 
     def look(self, uri: str) -> Found | None:
@@ -192,24 +192,8 @@ class ArchiveStore:
         with contextlib.closing(file):
             return _unpacked(address, file, place)
 
-    def create(self, uri: str, data: bytes) -> None:
-        raise _only_read(uri)
-
-    def replace(self, uri: str, data: bytes, seen: Found | None) -> bool:
-        raise _only_read(uri)
-
-    def upload(self, uri: str, file: Path) -> None:
-        raise _only_read(uri)
-
-    def move(self, staged: str, final: str) -> None:
-        raise _only_read(final)
-
-    def delete(self, uri: str) -> None:
-        raise _only_read(uri)
-
-
-def _only_read(uri: str) -> OSError:
-    return ArchiveError(f"{_known(uri).named} is in an archive, which finecut only reads from")
+    def _refuse(self, uri: str) -> NoReturn:
+        raise ArchiveError(f"{_known(uri).named} is in an archive, which finecut only reads from")
 
 
 class MemberFile:

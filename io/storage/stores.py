@@ -183,18 +183,14 @@ def is_greeted(uri: str) -> bool:
 
 def modules_behind(uris: Iterable[str]) -> tuple[str, ...]:
     """What opening these imports that is heavy: better once, and not in every child process."""
-    remote = [uri for uri in uris if "://" in uri and not uri.startswith(GOOGLE)]
-    ours = [uri for uri in remote if is_obstores(uri)]
-    modules = ["finecut.io.storage.object_stores"] if ours else []
-    if len(ours) < len(remote):
-        modules.append("finecut.io.storage.beam_stores")
-    return tuple(modules)
     found = set()
     for uri in uris:
         web, packed = is_web(uri), uri.startswith(MEMBERS) or is_archive(uri)
         found |= {"web"} if web or "://http" in uri else set()
         found |= {"archives"} if packed else set()
-        others = "://" in uri and not (web or packed or uri.startswith(GOOGLE))
+        within = uri.removeprefix(MEMBERS[0]).removeprefix(MEMBERS[1])
+        found |= {"object_stores"} if is_obstores(within) else set()
+        others = "://" in uri and not (web or packed or uri.startswith(tuple(EXTRAS)))
         found |= {"beam_stores"} if others else set()
     return tuple(f"finecut.io.storage.{name}" for name in sorted(found))
 

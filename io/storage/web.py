@@ -11,10 +11,10 @@ import contextlib
 from dataclasses import replace
 from http import HTTPStatus
 from itertools import chain
-from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, NoReturn
 
 from finecut.io.storage.copies import Copy, copy_of, copy_there, poured, too_large, was_copied
+from finecut.io.storage.read_only import ReadOnlyStore
 from finecut.io.storage.stores import FIRST_LOOK, Found, Opened, Page
 from finecut.io.storage.urls import access_of, name_of
 from finecut.io.storage.web_answers import (
@@ -32,7 +32,7 @@ from finecut.io.storage.web_requests import Answer, Version, answer_to
 MOST_READ: Final = 256 << 20
 
 
-class WebStore:
+class WebStore(ReadOnlyStore):
     """What can be read from a web server. Nothing can be listed there, or written."""
 
     def look(self, uri: str) -> Found | None:
@@ -65,24 +65,8 @@ class WebStore:
         file.ask()
         return file
 
-    def create(self, uri: str, data: bytes) -> None:
-        raise _only_read(uri)
-
-    def replace(self, uri: str, data: bytes, seen: Found | None) -> bool:
-        raise _only_read(uri)
-
-    def upload(self, uri: str, file: Path) -> None:
-        raise _only_read(uri)
-
-    def move(self, staged: str, final: str) -> None:
-        raise _only_read(final)
-
-    def delete(self, uri: str) -> None:
-        raise _only_read(uri)
-
-
-def _only_read(uri: str) -> OSError:
-    return WebError(f"{name_of(uri)} is on a web server, which finecut only reads from")
+    def _refuse(self, uri: str) -> NoReturn:
+        raise WebError(f"{name_of(uri)} is on a web server, which finecut only reads from")
 
 
 class WebFile:
