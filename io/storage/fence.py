@@ -98,7 +98,7 @@ class _Standing:
             new = fence not in [*self.fences.values()]
             self.fences[stands] = fence
             if new:
-                self._renew()
+                self.renew()
         return stands
 
     def take_down(self, stands: object) -> None:
@@ -112,10 +112,11 @@ class _Standing:
         if self._one_fell:
             with self.lock:
                 self._one_fell = False
-                self._renew()
+                self.renew()
         return self._places
 
-    def _renew(self) -> None:
+    def renew(self) -> None:
+        """Find out again where the folders are. With the lock."""
         fences = [*self.fences.values()]
         free = {folder: None for fence in fences for folder in fence.free if _is_local(folder)}
         roots = [folder for fence in fences for folder in fence.roots if _is_local(folder)]
@@ -124,6 +125,12 @@ class _Standing:
 
 
 _STANDING: Final = _Standing()
+
+
+def look_again() -> None:
+    """Forget where folders were, for a command that goes on while others move them."""
+    with _STANDING.lock:
+        _STANDING.renew()
 
 
 @contextmanager

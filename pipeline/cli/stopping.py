@@ -32,7 +32,7 @@ PAUSE = 0.05
 TO_END: Final = 10.0
 
 #: Seconds in which it is known whether a signal ends the process.
-DECIDED: Final = 1.0
+DECIDED: Final = 0.3
 
 GiveUp = Callable[[], object]
 

@@ -22,11 +22,12 @@ from typing import Final, NamedTuple
 
 from finecut.io.records import Failure, Source, Summary
 from finecut.io.storage import files as shelf
+from finecut.io.storage.fence import look_again
 from finecut.io.storage.json_documents import usable_json
 from finecut.io.storage.retry import is_passing
 from finecut.io.storage.stores import Found
 from finecut.pipeline.cli.stopping import asked_to_end
-from finecut.pipeline.disk import refusal, refused_writing
+from finecut.pipeline.disk import refused_writing, why_refused
 from finecut.pipeline.keeping import list_failures
 from finecut.pipeline.one_pipeline import Batch, Closed
 from finecut.pipeline.options import Options
@@ -46,7 +47,7 @@ from finecut.transforms.find.watching import (
     retry_after,
     taken,
 )
-from finecut.transforms.resume.note import is_finished
+from finecut.transforms.resume.note import forget_folders, is_finished
 from finecut.transforms.write.documents import serialise
 from finecut.transforms.write.summary import NAMED_FAILURES
 from finecut.transforms.write.writing import Writing
@@ -234,6 +235,9 @@ class Watching:
 
     def _curated(self, batch: Sequence[Found]) -> bool:
         """Whether this batch, and what is known of it, could be written."""
+        # What an ordinary run finds out once.
+        look_again()
+        forget_folders()
         failed = self._failed()
         sources = {one.uri: as_it_failed(self._named(one.uri), failed) for one in batch}
         with self._at_work():
@@ -358,7 +362,7 @@ def _passing(error: BaseException) -> str | None:
     """Why a disk or a store refused, if it may be different later."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, Exception) and (why := refusal(cause)):
+        if isinstance(cause, Exception) and (why := why_refused(cause)):
             return f"the disk could not be written to ({why}). Make room there, or mend it"
         if isinstance(cause, OSError) and is_passing(cause):
             return f"{cause.filename or 'the store'} does not answer ({cause.strerror or cause})"

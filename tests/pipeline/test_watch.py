@@ -17,20 +17,25 @@ from typing import Any
 import pytest
 from daemon import Daemon, drop, until
 from faults import differences, staged, tree
+from faulty_store import FaultyStore
 from small_disk import NoDisk, remount, small_disk
 
 from finecut.io.media.testfilm.paint import Scene, paint
+from finecut.io.process import children
 from finecut.io.records import Source, Summary
+from finecut.io.storage import files as shelf
+from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.staging import alive
 from finecut.pipeline.at_work import occupying, shelf_in
 from finecut.pipeline.cli import stopping
 from finecut.pipeline.one_pipeline import Batch
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import plan
-from finecut.pipeline.running import run
+from finecut.pipeline.running import Ran, run
 from finecut.pipeline.watch.turns import BATCH_FOR_EACH, Watching, Work, watch_key
+from finecut.transforms.resume.note import forget_folders, leftovers
 
-SMALL: dict[str, Any] = {"width": 64, "height": 36, "rate": 10, "seconds": 1}
+SMALL: dict[str, Any] = {"width": 64, "height": 36, "rate": 10}
 
 
 def moving(seed: int) -> list[Scene]:
@@ -39,10 +44,10 @@ def moving(seed: int) -> list[Scene]:
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two small films, and half of one."""
+    """Small films of three clips and of two, and half of one."""
     folder = tmp_path_factory.mktemp("films")
-    for number in (1, 2):
-        paint(folder / f"{number}.mp4", scenes=moving(number), **SMALL)
+    for number, seconds in ((1, 1.5), (2, 1.0)):
+        paint(folder / f"{number}.mp4", scenes=moving(number), seconds=seconds, **SMALL)
     (folder / "half.mp4").write_bytes((folder / "1.mp4").read_bytes()[:2000])
     return folder
 
@@ -62,7 +67,8 @@ def document(output: Path, name: str) -> dict[str, Any]:
 def test_a_process_that_videos_come_to(films: Path, inputs: Path, tmp_path: Path) -> None:
     """Dropped, growing, empty, broken, replaced, renamed and removed; another one is refused."""
     output = tmp_path / "out"
-    with Daemon(inputs, output) as daemon:
+    previews = ("--generate-previews", "--preview-target-height", "36")
+    with Daemon(inputs, output, *previews) as daemon:
         daemon.until_said(f"watching   {inputs}: 0 videos are there", "waiting    for new videos")
         # What grows is not taken, however much of it is there.
         growing = (inputs / "growing.mp4").open("wb")
@@ -89,17 +95,17 @@ def test_a_process_that_videos_come_to(films: Path, inputs: Path, tmp_path: Path
         daemon.until_said("failed     broken.mp4: ")
         assert daemon.told("done       a.mp4") == 0, "another program is writing it"
         (inputs / "a.mp4.part").unlink()
-        daemon.until_said("done       a.mp4: 2 clips kept, 0 rejected, 1.0 s")
+        daemon.until_said("done       a.mp4: 3 clips kept, 0 rejected, 1.5 s")
         assert daemon.told("done       growing.mp4") == 0
         stop.set()
         writer.join()
-        daemon.until_said("done       growing.mp4: 2 clips kept")
+        daemon.until_said("done       growing.mp4: 3 clips kept")
         # Replaced, renamed, removed.
         first = document(output, "a.mp4")
         drop(films / "2.mp4", inputs / "a.mp4")
         (inputs / "growing.mp4").rename(inputs / "renamed.mp4")
         until(lambda: daemon.told("done       a.mp4") == 2, daemon.said)
-        daemon.until_said("removed    growing.mp4: the clips stay", "done       renamed.mp4: 2")
+        daemon.until_said("removed    growing.mp4: the clips stay", "done       renamed.mp4: 3")
         assert document(output, "a.mp4")["source_version"] != first["source_version"]
         # It is asked once whether what fails is whole now: the next time is minutes away.
         drop(films / "2.mp4", inputs / "broken.mp4")
@@ -113,6 +119,8 @@ def test_a_process_that_videos_come_to(films: Path, inputs: Path, tmp_path: Path
             clip_length=0.5,
             min_clip_length=0.5,
             no_generate_embeddings=True,
+            generate_previews=True,
+            preview_target_height=36,
         )
         with pytest.raises(OptionError, match="already written by a run with --watch and the same"):
             run(given)
@@ -120,6 +128,10 @@ def test_a_process_that_videos_come_to(films: Path, inputs: Path, tmp_path: Path
     finished = {path.name for path in output.glob("processed_videos/*")}
     assert finished == {f"{name}.mp4.json" for name in ("a", "broken", "growing", "renamed")}
     assert daemon.errors == []
+    # Of a video that became shorter, nothing is left of the clip that is no more.
+    clips = {path.stem for path in output.glob("clips/*")}
+    assert {path.parent.name for path in output.glob("previews/*/*")} == clips
+    assert {path.stem for path in output.glob("metas/v0/*")} == clips
     # What is empty may still grow: the next process knows since when.
     [remembered] = (output / ".finecut/watch").iterdir()
     assert remembered.name == f"{watch_key(given)}.json"
@@ -164,6 +176,16 @@ class Curating:
         return Watching(options, plan(options), Work(self.curate, self.keep, self.report))
 
 
+def turned(watching: Watching, holds: Callable[[], object] = lambda: False) -> None:
+    """Turn after turn, until this holds."""
+
+    def turn() -> object:
+        watching.turn()
+        return holds()
+
+    until(turn)
+
+
 def full() -> Batch:
     raise OSError(28, os.strerror(28), "/out/clips/x.mp4")
 
@@ -180,7 +202,7 @@ def test_a_batch_is_not_too_large_and_a_page_is_made_when_all_is_done(
         os.utime(inputs / f"{number}.mp4", (100 - number, 100 - number))
     did = Curating()
     watching = did.watching(inputs, tmp_path / "out")
-    until(lambda: watching.turn() or did.pages)
+    turned(watching, lambda: did.pages)
     names = [f"{number}.mp4" for number in range(2 * BATCH_FOR_EACH, -1, -1)]
     assert did.batches == [names[:4], names[4:8], names[8:]]
     assert (did.kept, did.pages) == (3, 1)
@@ -202,7 +224,7 @@ def test_what_could_not_be_written_is_tried_again_and_is_no_fault_of_the_videos(
     (inputs / "a.mp4").write_bytes(b"x")
     did = Curating(trouble, trouble)
     watching = did.watching(inputs, tmp_path / "out")
-    until(lambda: watching.turn() or did.kept)
+    turned(watching, lambda: did.kept)
     assert did.batches == [["a.mp4"]] * 3
     said = capsys.readouterr()
     assert said.err.count(words) == 2
@@ -218,7 +240,7 @@ def test_a_defect_is_not_waited_for(inputs: Path, tmp_path: Path) -> None:
     (inputs / "a.mp4").write_bytes(b"x")
     watching = Curating(broken).watching(inputs, tmp_path / "out")
     with pytest.raises(RuntimeError, match="a defect"):
-        until(watching.turn)
+        turned(watching)
 
 
 def test_a_folder_that_goes_and_comes_back(
@@ -227,7 +249,7 @@ def test_a_folder_that_goes_and_comes_back(
     (inputs / "a.mp4").write_bytes(b"x")
     did = Curating()
     watching = did.watching(inputs, tmp_path / "out")
-    until(lambda: watching.turn() or did.batches)
+    turned(watching, lambda: did.batches)
     inputs.rename(tmp_path / "away")
     for _ in range(5):
         watching.turn()
@@ -237,7 +259,7 @@ def test_a_folder_that_goes_and_comes_back(
     inputs.rmdir()
     (tmp_path / "away").rename(inputs)
     (inputs / "b.mp4").write_bytes(b"x")
-    until(lambda: watching.turn() or len(did.batches) > 1)
+    turned(watching, lambda: len(did.batches) > 1)
     assert did.batches == [["a.mp4"], ["b.mp4"]]
     said = capsys.readouterr()
     assert said.err.count("cannot be looked at (No such file or directory)") == 1
@@ -247,6 +269,19 @@ def test_a_folder_that_goes_and_comes_back(
     assert said.out.count("waiting    ") <= 4
 
 
+def test_folders_that_a_run_made_itself_are_known_in_its_next_batch(tmp_path: Path) -> None:
+    """Else what it wrote of a clip that is no more would stay."""
+    writing = plan(Options(input=("in",), output=str(tmp_path))).writing
+    clip = "ce2f3d69-8b98-57fe-98fe-70d008e354f3"
+    leftovers(clip, writing)
+    preview = tmp_path / f"previews/{clip}/0_9.webp"
+    preview.parent.mkdir(parents=True)
+    preview.touch()
+    assert str(preview) not in leftovers(clip, writing)
+    forget_folders()
+    assert str(preview) in leftovers(clip, writing)
+
+
 def test_a_share_of_the_videos(inputs: Path, tmp_path: Path) -> None:
     for name in "abcdefgh":
         (inputs / f"{name}.mp4").write_bytes(b"x")
@@ -254,7 +289,7 @@ def test_a_share_of_the_videos(inputs: Path, tmp_path: Path) -> None:
     for part in ("1/2", "2/2"):
         did = Curating()
         watching = did.watching(inputs, tmp_path / "out", part=part)
-        until(lambda watching=watching, did=did: watching.turn() or did.pages)  # type: ignore[misc]
+        turned(watching, lambda did=did: did.pages)  # type: ignore[misc]
         found += chain.from_iterable(did.batches)
         assert found
     assert sorted(found) == [f"{name}.mp4" for name in "abcdefgh"]
@@ -296,7 +331,7 @@ def test_the_first_signal_asks_and_the_second_one_stops(monkeypatch: pytest.Monk
     asked, stopped = threading.Event(), threading.Event()
     monkeypatch.setattr(stopping, "_stop", lambda number: stopped.set())
     monkeypatch.setattr(stopping, "_STOPPING", stopped)
-    monkeypatch.setattr(stopping.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
     with stopping.stopping(), stopping.asked_to_end(asked.set):
         os.kill(os.getpid(), signal.SIGTERM)
         assert asked.wait(30)
@@ -380,3 +415,66 @@ def test_it_ends_after_what_it_has_begun_and_at_once_if_asked_again(
             daemon.until_said("done       long.mp4: 12 clips kept")
     assert (output / "processed_videos/long.mp4.json").exists() is not twice
     assert staged(output) == []
+
+
+@pytest.mark.slow
+def test_a_bucket_is_looked_at_with_one_request(
+    films: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Objects are taken at once, and again when they are replaced; it is what one run writes."""
+    pytest.importorskip("gcp_storage_emulator")
+    store = FaultyStore()
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", store.address)
+    children.kill_all()  # they take the environment over from the process that starts them
+    own = Shelf("gs://bucket/out", "gs://bucket/out/.staging/test")
+    usual: dict[str, Any] = {
+        "input": ("gs://bucket/films",),
+        "workers": 1,
+        "no_generate_embeddings": True,
+        "clip_length": 0.5,
+        "min_clip_length": 0.5,
+        "named_as": "/films",
+    }
+    said = ""
+
+    def has_said(text: str, times: int = 1) -> bool:
+        nonlocal said
+        said += capsys.readouterr().out
+        return said.count(text) >= times
+
+    def put(film: str, name: str) -> None:
+        own.write(f"gs://bucket/films/{name}", (films / film).read_bytes())
+
+    try:
+        put("1.mp4", "a.mp4")
+        put("1.mp4", "deep/b.mp4")
+        ran: list[Ran] = []
+        watched = Options(output="gs://bucket/out", watch=0.2, **usual)
+        runner = threading.Thread(target=lambda: ran.append(run(watched)), daemon=True)
+        runner.start()
+        until(lambda: has_said("done       deep/b.mp4: 3 clips kept"))
+        put("2.mp4", "a.mp4")
+        put("2.mp4", "c.mp4")
+        until(lambda: has_said("done       a.mp4: 2 clips kept"))
+        until(lambda: has_said("waiting    ", 2))
+        store.asked.clear()
+        until(lambda: len(store.asked) >= 5)
+        assert {(method, "prefix=films" in path) for method, path, *_ in store.asked} == {
+            ("GET", True)
+        }
+        stopping._ask()
+        runner.join(60)
+        [did] = ran
+        assert did.summary.videos_done == 4
+        run(Options(output="gs://bucket/batch", **usual))
+        assert objects("gs://bucket/out") == objects("gs://bucket/batch")
+    finally:
+        stopping._ask()
+        store.close()
+        children.kill_all()
+
+
+def objects(root: str) -> dict[str, bytes]:
+    paths = (path[len(root) + 1 :] for path in shelf.files_below(root))
+    names = [path for path in paths if not path.startswith(("runs/", ".staging/"))]
+    return {name: shelf.read(f"{root}/{name}").replace(root.encode(), b"OUT") for name in names}

@@ -376,6 +376,11 @@ def _folders_of_run(root: str, _staging: str) -> tuple[str, ...]:
     return tuple(shelf.folders_in(root))
 
 
+def forget_folders() -> None:
+    """Look again which folders the output has: a run that goes on may have made some of them."""
+    _folders_of_run.cache_clear()
+
+
 def _remove(paths: Iterable[str], writing: Writing) -> None:
     for path in sorted(paths):
         writing.shelf.remove(path)
