@@ -67,11 +67,14 @@ def refused_writing(failures: Iterable[Failure], output: str) -> Refused | None:
 
 def refusal(error: Exception) -> str | None:
     """Why a disk refused, here or at a worker; nothing if that is not what went wrong."""
-    number = error.errno if isinstance(error, OSError) else _numbered(str(error))[0]
-    if number is not None and number in REMEDIES:
-        return os.strerror(number)
     led = _LED_OUTSIDE.search(str(error))
-    return None if led is None else led[1]
+    return why_refused(error) or (None if led is None else led[1])
+
+
+def why_refused(error: Exception) -> str | None:
+    """The same of what may be different when somebody has made room, or mended the disk."""
+    number = error.errno if isinstance(error, OSError) else _numbered(str(error))[0]
+    return os.strerror(number) if number is not None and number in REMEDIES else None
 
 
 def _numbered(message: str) -> tuple[int, str]:

@@ -27,7 +27,7 @@ from finecut.io.storage.json_documents import usable_json
 from finecut.io.storage.retry import is_passing
 from finecut.io.storage.stores import Found
 from finecut.pipeline.cli.stopping import asked_to_end
-from finecut.pipeline.disk import refusal, refused_writing
+from finecut.pipeline.disk import refused_writing, why_refused
 from finecut.pipeline.keeping import list_failures
 from finecut.pipeline.one_pipeline import Batch, Closed
 from finecut.pipeline.options import Options
@@ -362,7 +362,7 @@ def _passing(error: BaseException) -> str | None:
     """Why a disk or a store refused, if it may be different later."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, Exception) and (why := refusal(cause)):
+        if isinstance(cause, Exception) and (why := why_refused(cause)):
             return f"the disk could not be written to ({why}). Make room there, or mend it"
         if isinstance(cause, OSError) and is_passing(cause):
             return f"{cause.filename or 'the store'} does not answer ({cause.strerror or cause})"

@@ -93,7 +93,7 @@ def test_sources_keep_the_names_they_are_to_have() -> None:
         ({"input": ("gs://b/*.mp4",)}, "give a folder in a bucket"),
         ({"video_limit": 3}, "--video-limit does nothing"),
         ({"part": "1/4"}, "--part divides videos that are there"),
-        ({"subscription": None, "patience": 5.0}, "does nothing without --subscription"),
+        ({"subscription": None, "patience": 5.0}, "does nothing without a stream"),
     ],
 )
 def test_what_does_not_go_with_a_stream_is_refused(changes: dict[str, Any], words: str) -> None:

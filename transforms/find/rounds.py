@@ -119,7 +119,6 @@ _BEGINNING: Final = _Beginning()
 _WATERMARK: Final = ManualWatermarkEstimator.default_provider()
 
 
-@beam.DoFn.unbounded_per_element()
 class _Look(beam.DoFn):
     def __init__(self, seconds: float) -> None:
         super().__init__()
@@ -128,6 +127,7 @@ class _Look(beam.DoFn):
     def setup(self) -> None:
         self._outputs: set[str] = set()
 
+    @beam.DoFn.unbounded_per_element()  # type: ignore[untyped-decorator]
     def process(
         self,
         finding: Finding,

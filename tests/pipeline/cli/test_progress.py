@@ -60,6 +60,24 @@ def test_without_a_terminal_lines_are_plain() -> None:
     BOARD.forget()
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return -1  # it does not say how wide it is
+
+
+def test_of_a_line_in_passing_nothing_stays() -> None:
+    nowhere, terminal = io.StringIO(), Terminal()
+    with Progress(out=nowhere, line=lambda *_: "5 s", passing=True):
+        pass
+    assert nowhere.getvalue() == ""
+    with Progress(out=terminal, line=lambda *_: "5 s", passing=True) as progress:
+        progress._show()
+    assert terminal.getvalue() == "\r5 s\r   \r"
+
+
 def test_quiet_progress_says_nothing() -> None:
     out = io.StringIO()
     with Progress(wanted=False, out=out):

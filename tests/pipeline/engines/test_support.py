@@ -234,10 +234,9 @@ def test_what_is_new_in_a_graph_is_noticed() -> None:
     pipeline = beam.Pipeline("FnApiRunner")
     lines = pipeline | beam.io.ReadFromText("/nowhere*", validate=False)
     _ = lines | beam.WindowInto(Sessions(5)) | beam.Map(len)
-    assert features_of(pipeline) - FEATURES.keys() >= {
-        "beam:window_fn:session_windows:v1",
-        "beam:requirement:pardo:splittable_dofn:v1",
-    }
+    found = features_of(pipeline)
+    assert "beam:window_fn:session_windows:v1" in found - FEATURES.keys()
+    assert "beam:requirement:pardo:splittable_dofn:v1" in found
 
 
 def test_every_part_of_a_dofn_is_looked_at() -> None:
