@@ -43,7 +43,7 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TextIO, TypeAlias
 
@@ -98,12 +98,7 @@ class Running:
 
 @contextmanager
 def alive(
-    own: Shelf,
-    configuration: str,
-    elsewhere: bool = False,
-    spread: bool = False,
-    *,
-    watches: str = "",
+    own: Shelf, configuration: str, elsewhere: bool = False, spread: bool = False, watches: str = ""
 ) -> Iterator[None]:
     """Within, others see that the run's staging folder is in use."""
     if shelf.is_remote(own.root):
@@ -114,15 +109,8 @@ def alive(
     Path(own.root).mkdir(parents=True, exist_ok=True)
     file, locked = _marked(Path(own.staging))
     host, process = socket.gethostname(), os.getpid()
-    running = Running(
-        host,
-        process,
-        configuration,
-        elsewhere,
-        beats=not locked,
-        spread=spread,
-        watches=watches,
-    )
+    running = Running(host, process, configuration, elsewhere)
+    running = replace(running, beats=not locked, spread=spread, watches=watches)
     with file, _beating(Path(own.staging) / ALIVE, running):
         json.dump(asdict(running), file)
         file.flush()
