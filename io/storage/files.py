@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar, cast
 
 from finecut.io.storage import urls
-from finecut.io.storage.addresses import is_read_only, path_of, public
+from finecut.io.storage.addresses import container_of, is_read_only, path_of, public
 from finecut.io.storage.fence import is_within, leads_outside, refuse_outside
 from finecut.io.storage.members import address_of, archive_of
 from finecut.io.storage.retry import DEADLINE_SECONDS, PATIENCE, retried, within
@@ -335,6 +335,7 @@ def open_source(uri: str) -> Iterator[str | BinaryIO]:
         return
     file = patiently(uri, lambda: store_for(uri).open(uri))
     with RangedFile(public(uri), file, partial(patiently, uri)) as ranged:
+        ranged.is_near = not is_remote(container_of(uri))
         yield cast(BinaryIO, ranged)
 
 

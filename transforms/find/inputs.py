@@ -238,7 +238,9 @@ def _root_of(path: str) -> str:
 def _resolve_list(path: str) -> _Found:
     try:
         text = list_text(path)
-        named = sources_in(text) if _extension(path) == FAILURE_LIST else []
+        # Lists of failures say where files of this machine are; others have none to give.
+        ours = _extension(path) == FAILURE_LIST and not urls.is_web(path)
+        named = sources_in(text) if ours else []
         if named:
             return _Found(None, named=named)
         entries = read_list(text, _extension(path))

@@ -65,16 +65,19 @@ def contents(archive: object) -> dict[str, bytes | str]:
 def test_a_tar_of_any_form_holds_its_films(tmp_path: Path, form: int) -> None:
     long = "folder" * 15 + "/" + "n" * 90 + ".mp4"
     beside = {"a.json": b'{"license": "cc"}', "./sub/a.txt": b"words", "empty.mp4": b""}
+    beside |= {"key.left.mp4": FILMS["c.mp4"], "key.json": b"{}"}
     named = {f"./{name}": data for name, data in FILMS.items()}
     members = {**named, **beside, long: FILMS["a.mp4"], "sub/a.mp4": FILMS["b.mp4"]}
     archive = tar_of(tmp_path / "x.tar", members, form)
     found = contents(archive)
-    assert found == {**FILMS, "empty.mp4": b"", long: FILMS["a.mp4"], "sub/a.mp4": FILMS["b.mp4"]}
+    films = {**FILMS, "empty.mp4": b"", "key.left.mp4": FILMS["c.mp4"]}
+    assert found == {**films, long: FILMS["a.mp4"], "sub/a.mp4": FILMS["b.mp4"]}
     uris = listed(archive)
     assert files.beside(uris["b.mp4"], ".json") is None
     for uri, extension, data in (
         (uris["a.mp4"], ".json", b'{"license": "cc"}'),
         (uris["sub/a.mp4"], ".txt", b"words"),
+        (uris["key.left.mp4"], ".json", b"{}"),
     ):
         there = files.beside(uri, extension)
         assert there is not None

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from web_server import WebServer, serving
 
-from finecut.io.storage import connections, copies, files
+from finecut.io.storage import connections, copies, files, web_requests
 from finecut.io.storage.addresses import permitted
 from finecut.io.storage.connections import PrivateAddress, addresses_of, is_public
 from finecut.io.storage.retry import retried
@@ -110,6 +110,28 @@ def test_a_film_that_is_replaced_while_it_is_read_is_an_error(folder: Path) -> N
                 file.seek(len(FILM) - 1000)
                 with pytest.raises(OSError, match="was replaced on its server while finecut was"):
                     file.read(1000)
+
+
+def test_a_film_that_comes_short_is_none(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "STORE_SECONDS", 0.0)
+    with serving(folder, lies=100) as server:
+        assert parts_of(at(server)) == TRUTH, "each part that was asked for came"
+    with serving(folder, ranges=False, lies=100) as server:
+        with pytest.raises(OSError, match="the connection broke"):
+            parts_of(at(server))
+        place = Path(copies.place())
+        assert not [path for path in place.iterdir() if path.suffix != ".lock"]
+
+
+def test_a_film_that_comes_too_slowly_is_not_waited_for(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "STORE_SECONDS", 0.0)
+    monkeypatch.setattr(web_requests, "SILENCE", 0.0)
+    monkeypatch.setattr(web_requests, "LEAST_SPEED", 1e15)
+    monkeypatch.setattr("urllib3.Timeout", lambda **_: None)
+    with serving(folder) as server, pytest.raises(OSError, match="comes too slowly"):
+        parts_of(at(server))
 
 
 @pytest.mark.parametrize("ranges", [True, False])
@@ -255,7 +277,7 @@ def test_a_name_that_changes_where_it_points_to_helps_nobody(
         raise ConnectionRefusedError
 
     monkeypatch.setattr(socket, "getaddrinfo", looked_up)
-    monkeypatch.setattr(connections.connection, "create_connection", connect)
+    monkeypatch.setattr("urllib3.util.connection.create_connection", connect)
     with pytest.raises(ConnectionRefusedError):
         connections._Judged("rebinding.test", 80)._new_conn()
     assert reached == [("93.184.216.34", 80)]

@@ -110,6 +110,10 @@ def test_a_list_on_a_web_server_leads_to_web_servers_only(folder: Path, server: 
         (folder / "bad.txt").write_text(f"{entry}\n")
         with pytest.raises(InputError, match="names files that are on no web server"):
             found(f"{at}/bad.txt")
+    [source] = find_sources(Finding((f"{folder}/a.mp4",)))
+    (folder / "bad.jsonl").write_text(to_json(Failure("probe", source, "E", "why")) + "\n")
+    with pytest.raises(InputError, match="names no file"):
+        found(f"{at}/bad.jsonl")
 
 
 @pytest.mark.parametrize(
