@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_clock import Clock
 from web_server import WebServer, serving
 
 from finecut.io.storage import connections, copies, files, web_requests
 from finecut.io.storage.addresses import permitted
 from finecut.io.storage.connections import PrivateAddress, addresses_of, is_public
 from finecut.io.storage.retry import retried
+from finecut.io.storage.stores import store_for
 from finecut.io.storage.urls import Access, parsed
 from finecut.io.storage.web_answers import Refused
 from finecut.io.storage.web_requests import _led_to
@@ -185,6 +187,21 @@ def test_a_server_that_asks_for_time_is_given_it() -> None:
     assert slept == [7.0]
 
 
+def test_a_server_that_never_answered_is_not_waited_for_long() -> None:
+    clock = Clock()
+    hosts = connections.Hosts(clock.monotonic)
+    assert not hosts.is_gone("old.example")
+    clock.sleep(connections.WAIT)
+    assert hosts.is_gone("old.example")
+    assert not hosts.is_gone("other.example")
+    clock.sleep(connections.FORGET)
+    assert not hosts.is_gone("old.example")
+    hosts.heard("new.example")
+    assert not hosts.is_gone("new.example")
+    clock.sleep(connections.WAIT)
+    assert not hosts.is_gone("new.example")
+
+
 def test_a_page_is_no_film(folder: Path) -> None:
     (folder / "film.mp4").write_bytes(b"\n<!DOCTYPE html><html>log in</html>")
     for manners in ({}, {"ranges": False}, {"kind": "text/html; charset=utf-8"}):
@@ -299,6 +316,6 @@ def test_a_proxy_is_not_asked_for_what_is_private(
 
 
 def test_nothing_is_written_to_a_web_server() -> None:
-    store = files.store_for("https://host/a.mp4")
+    store = store_for("https://host/a.mp4")
     with pytest.raises(OSError, match="only reads from"):
         store.create("https://host/a.mp4", b"")
