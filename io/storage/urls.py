@@ -264,7 +264,7 @@ def public(url: str) -> str:
     try:
         return name_of(url)
     except BadUrl:
-        return _WEB.split(url)[-1].rpartition("@")[2]
+        return re.sub(r"//[^/?]*@", "//", url).partition("?")[0]
 
 
 def permitted(url: str, access: Access) -> str:

@@ -88,8 +88,9 @@ def _only_read(uri: str) -> OSError:
 class WebFile:
     """One version of a file, which the first answer tells. Until then nothing is asked."""
 
-    def __init__(self, uri: str) -> None:
-        self._uri, self._access = uri, access_of(uri)
+    def __init__(self, uri: str, is_whole: bool = True) -> None:
+        """``is_whole``: all of it may be read, so that its size matters."""
+        self._uri, self._is_whole = uri, is_whole
         self._version: Version | None = None
         self._copy: Copy | None = None
         #: What came with the first answer.
@@ -172,8 +173,9 @@ class WebFile:
         return known if version.size < 0 else version
 
     def _refuse_large(self, part: Range) -> None:
-        if part.total > self._access.most:
-            raise WebError(too_large(name_of(self._uri), self._access.most))
+        most = access_of(self._uri).most
+        if self._is_whole and part.total > most:
+            raise WebError(too_large(name_of(self._uri), most))
 
 
 def _copied(uri: str, version: Version, answer: Answer) -> Copy:

@@ -33,7 +33,7 @@ from finecut.io.storage.json_documents import BadDocument, list_text
 from finecut.io.storage.members import is_compressed
 from finecut.io.storage.urls import is_archive
 from finecut.transforms.beam.metrics import LOG
-from finecut.transforms.find.held import check_url, with_members
+from finecut.transforms.find.held import check_url, check_urls, with_members
 from finecut.transforms.find.lists import (
     FAILURE_LIST,
     LIST_EXTENSIONS,
@@ -253,6 +253,7 @@ def _resolve_list(path: str) -> _Found:
         ) from error
     folder = posixpath.dirname(path)
     files = [entry if shelf.is_remote(entry) else _beside(folder, entry) for entry in entries]
+    check_urls(files, path)
     if urls.is_web(path) and not all(urls.is_web(addresses.container_of(file)) for file in files):
         raise InputError(
             f"the list {addresses.public(path)} names files that are on no web server. What others "
