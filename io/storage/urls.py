@@ -86,7 +86,6 @@ class Url(NamedTuple):
     host: str
     parts: tuple[str, ...]
     query: str
-    fragment: str
 
     @property
     def origin(self) -> str:
@@ -115,12 +114,11 @@ def parsed(url: str) -> Url:
     if port is not None and port != PORTS[scheme]:
         host += f":{port}"
     return Url(
-        scheme,
-        said.netloc.rpartition("@")[0],
-        host,
-        tuple(_without_dots(_spelled(said.path).split("/")[1:])),
-        _spelled(said.query),
-        said.fragment,
+        scheme=scheme,
+        user=said.netloc.rpartition("@")[0],
+        host=host,
+        parts=tuple(_without_dots(_spelled(said.path).split("/")[1:])),
+        query=_spelled(said.query),
     )
 
 
@@ -257,6 +255,12 @@ def _plain(escape: re.Match[str]) -> str:
     """Letters, digits and a few signs need no escape; others have one spelling."""
     sign = chr(int(escape[0][1:], 16))
     return sign if re.fullmatch(r"[A-Za-z0-9._~-]", sign) else escape[0].upper()
+
+
+def is_signed(url: str) -> bool:
+    """Whether it says who may read it."""
+    query = parsed(url).query
+    return _unsigned(query).count("=") < query.count("=")
 
 
 def public(url: str) -> str:

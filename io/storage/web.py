@@ -98,13 +98,6 @@ class WebFile:
 
     def ask(self) -> None:
         """Ask for the beginning, unless something is known already."""
-        if self._version is not None:
-            return
-        if was_copied(name_of(self._uri)):
-            # This server sends everything, whatever it is asked for: better not to ask again.
-            version = _version(self._uri)
-            self._copy = copy_there(name_of(self._uri), version.mark)
-            self._version = version if self._copy is not None else None
         if self._version is None:
             self._first = self._fetched(0, FIRST_LOOK)
 
@@ -128,6 +121,11 @@ class WebFile:
         return self._version
 
     def _fetched(self, start: int, length: int) -> bytes:
+        if self._version is None and was_copied(name_of(self._uri)):
+            # This server sends everything, whatever it is asked for: better not to ask again.
+            version = _version(self._uri)
+            self._copy = copy_there(name_of(self._uri), version.mark)
+            self._version = version if self._copy is not None else None
         if self._copy is not None:
             return self._copy.fetch(start, length)
         with contextlib.closing(self._asked(start, length)) as answer:

@@ -30,7 +30,16 @@ from urllib3.exceptions import (
 
 from finecut.io.process.child import beat
 from finecut.io.storage.connections import HOSTS, PrivateAddress, UnknownHost, pool_for
-from finecut.io.storage.urls import Access, BadUrl, Url, access_of, name_of, parsed
+from finecut.io.storage.urls import (
+    Access,
+    BadUrl,
+    Url,
+    access_of,
+    is_signed,
+    name_of,
+    parsed,
+    public,
+)
 from finecut.io.storage.web_answers import Refused, TooManyRedirects, WebError, refusal
 
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -133,7 +142,7 @@ def _followed(method: str, uri: str, headers: dict[str, str], url: Url) -> Answe
     access, first, named = access_of(uri), parsed(uri), name_of(uri)
     for _ in range(MOST_REDIRECTS + 1):
         login = _login(first) if url.origin == first.origin else {}
-        said = _said(method, url, {**headers, **login}, named, access)
+        said = _said(method, url, {**headers, **login}, named=named, access=access)
         if said.status not in REDIRECTS or not said.headers.get("Location"):
             break
         said.close()
@@ -145,7 +154,7 @@ def _followed(method: str, uri: str, headers: dict[str, str], url: Url) -> Answe
         )
     if said.status >= HTTPStatus.MULTIPLE_CHOICES:
         said.close()
-        raise refusal(said.status, named, said.headers, is_signed=name_of(uri) != first.asked)
+        raise refusal(said.status, named, said.headers, is_signed=is_signed(uri))
     return Answer(said, url.asked, named)
 
 
@@ -153,7 +162,7 @@ def _url(url: str) -> Url:
     try:
         return parsed(url)
     except BadUrl as error:
-        raise WebError(f"{url.partition('?')[0]!r}: {error}") from error
+        raise WebError(f"{public(url)!r}: {error}") from error
 
 
 def _led_to(location: str, url: Url, first: Url, named: str) -> Url:
@@ -192,7 +201,7 @@ def _noted(host: str) -> tuple[str, str] | None:
 
 
 def _said(
-    method: str, url: Url, headers: dict[str, str], named: str, access: Access
+    method: str, url: Url, headers: dict[str, str], *, named: str, access: Access
 ) -> urllib3.BaseHTTPResponse:
     usual = {"User-Agent": AGENT, "Accept-Encoding": "identity", "Accept": "*/*"}
     with _plainly(named, url.host):
