@@ -16,6 +16,7 @@ from finecut.io.media.frames.contact_sheet import SheetForm
 from finecut.io.media.limits import Limits
 from finecut.io.process.children import ChildLimits, possible
 from finecut.io.storage import files as shelf
+from finecut.io.storage.addresses import public
 from finecut.io.storage.fence import Fence
 from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.staging import Scratch
@@ -207,7 +208,7 @@ def fence_of(options: Options) -> Fence:
 
 def failures_path(options: Options) -> str:
     """Where this command lists what failed; the same inputs give the same name."""
-    inputs = sorted(shelf.absolute(spec) for spec in options.input)
+    inputs = sorted(public(shelf.absolute(spec)) for spec in options.input)
     layout = Layout(shelf.absolute(options.output))
     if len(inputs) == 1 and is_failure_list(inputs[0], layout.failures()):
         # What was listed as failed is tried again: what fails still stays on the same list.

@@ -190,7 +190,7 @@ def pace_of(
     # AVI's index counts all entries, also the empty ones; Matroska's holds key frames only.
     entries = stream.index_entries if container.format.name == AVI else ()
     indexed = array("q", (entry.timestamp for entry in entries if entry.size))
-    most = math.inf if isinstance(file, str) else MOST_FETCHED
+    most = math.inf if isinstance(file, str) or getattr(file, "is_near", False) else MOST_FETCHED
     whole = bool(indexed) or all(times.num_bytes <= most for _ in times.noted(rest))
     ticks = indexed or times.ticks
     shown = np.unique(np.frombuffer(ticks, np.int64)) if ticks else np.zeros(0, np.int64)

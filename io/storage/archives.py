@@ -154,9 +154,14 @@ def beside(uri: str, extension: str) -> str | None:
     address = address_of(uri)
     if address is None:
         return None
-    member = posixpath.splitext(address.member)[0] + extension
-    place = index_of(address).places.get(member)
-    return None if place is None else str(address._replace(member=member, place=place))
+    stem = posixpath.splitext(address.member)[0]
+    folder, slash, name = stem.rpartition("/")
+    # In WebDataset a sample is called what stands before the first dot: a.left.mp4, a.json.
+    for member in (stem + extension, folder + slash + name.split(".")[0] + extension):
+        place = index_of(address).places.get(member)
+        if place is not None:
+            return str(address._replace(member=member, place=place))
+    return None
 
 
 # ── the store ────────────────────────────────────────────────────────────────────────────────────

@@ -14,7 +14,8 @@ the server's name here is still judged before the proxy is asked.
 import ipaddress
 import os
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
 from typing import Final
@@ -25,6 +26,9 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util import connection
 
+#: Seconds for which a server that never answered is waited for; after which it is asked anew.
+WAIT: Final = 5.0
+FORGET: Final = 60.0
 #: More threads than any worker has; each keeps its connection.
 CONNECTIONS: Final = 128
 #: Public addresses behind which there is nevertheless a cloud's own service (Azure's).
@@ -127,6 +131,34 @@ class _JudgedPool(urllib3.HTTPConnectionPool):
 
 class _JudgedPoolWithTls(urllib3.HTTPSConnectionPool):
     ConnectionCls = _JudgedWithTls
+
+
+class Hosts:
+    """Which servers have answered this process, and since when others do not.
+
+    One that has is waited for when it is away. Old lists name many that are gone for good: there,
+    the first video waits for a moment, and the others do not.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._heard: set[str] = set()
+        self._silent: dict[str, float] = {}
+
+    def heard(self, host: str) -> None:
+        self._heard.add(host)
+        self._silent.pop(host, None)
+
+    def is_gone(self, host: str) -> bool:
+        """Whether a server that just did not answer need not be asked again."""
+        now = self._clock()
+        if now - self._silent.setdefault(host, now) > FORGET:
+            self._silent[host] = now
+        return host not in self._heard and now - self._silent[host] >= WAIT
+
+
+#: Those of this process.
+HOSTS: Final = Hosts()
 
 
 def pool_for(host: str, scheme: str, private: bool) -> urllib3.PoolManager:

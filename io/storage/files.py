@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import BinaryIO, Final, TypeVar, cast
 
 from finecut.io.storage import urls
-from finecut.io.storage.addresses import is_read_only, path_of, public
+from finecut.io.storage.addresses import container_of, is_read_only, path_of, public
 from finecut.io.storage.fence import is_within, leads_outside, refuse_outside
-from finecut.io.storage.members import address_of, archive_of
+from finecut.io.storage.members import Clipped, address_of, archive_of
 from finecut.io.storage.retry import DEADLINE_SECONDS, PATIENCE, retried, within
 from finecut.io.storage.stores import MANY, Found, Opened, Page, RangedFile, store_for
 
@@ -89,18 +89,18 @@ def identity(uri: str) -> str:
         return uri
 
 
+def is_archive(uri: str) -> bool:
+    return archive_of(uri) is not None
+
+
 def videos_in(
     uri: str, wanted: Callable[[str], bool], access: urls.Access
-) -> list[tuple[str, str]] | None:
-    """The members of this archive whose names are wanted, each with its path there; ``None`` if it
-    is no archive.
-    """
-    archive = archive_of(uri)
-    if archive is None:
-        return None
+) -> list[tuple[str, str]]:
+    """The members of this archive whose names are wanted, each with its path there."""
     from finecut.io.storage import archives
 
-    return archives.videos_in(archive, wanted, access.most)
+    archive = archive_of(uri)
+    return [] if archive is None else archives.videos_in(archive, wanted, access.most)
 
 
 def beside(uri: str, extension: str) -> str | None:
@@ -378,6 +378,7 @@ def open_source(uri: str) -> Iterator[str | BinaryIO]:
         return
     file = patiently(uri, lambda: store_for(uri).open(uri))
     with RangedFile(public(uri), file, partial(patiently, uri)) as ranged:
+        ranged.is_near = not is_remote(container_of(uri))
         yield cast(BinaryIO, ranged)
 
 
@@ -386,9 +387,9 @@ def opened(uri: str) -> Opened:
     if urls.is_web(uri):
         from finecut.io.storage.web import WebFile
 
-        return WebFile(uri)
+        return WebFile(uri, is_whole=False)
     if is_remote(uri):
-        return store_for(uri).open(uri)
+        return Clipped(store_for(uri).open(uri))
     refuse_outside(uri)
     return _OnDisk(uri)
 

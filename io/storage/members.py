@@ -120,6 +120,20 @@ class Place(NamedTuple):
     is_packed: bool = False
 
 
+class Clipped:
+    """A file of which no store is asked for more than there is: some refuse that."""
+
+    def __init__(self, file: Opened) -> None:
+        self._file, self.size = file, file.size
+
+    def fetch(self, start: int, length: int) -> bytes:
+        length = min(length, self.size - start)
+        return self._file.fetch(start, length) if length > 0 else b""
+
+    def close(self) -> None:
+        self._file.close()
+
+
 class Patiently(Protocol):
     """Does work on a file again and again until it succeeds."""
 

@@ -185,12 +185,12 @@ def modules_behind(uris: Iterable[str]) -> tuple[str, ...]:
     """What opening these imports that is heavy: better once, and not in every child process."""
     found = set()
     for uri in uris:
-        web, packed = is_web(uri), uri.startswith(MEMBERS) or is_archive(uri)
-        found |= {"web"} if web or "://http" in uri else set()
-        found |= {"archives"} if packed else set()
-        within = uri.removeprefix(MEMBERS[0]).removeprefix(MEMBERS[1])
-        found |= {"object_stores"} if is_obstores(within) else set()
-        others = "://" in uri and not (web or packed or uri.startswith(tuple(EXTRAS)))
+        packed = uri.startswith(MEMBERS)
+        inner = uri[len(MEMBERS[0]) :] if packed else uri
+        found |= {"archives"} if packed or is_archive(uri) else set()
+        found |= {"web"} if is_web(inner) else set()
+        found |= {"object_stores"} if is_obstores(inner) else set()
+        others = "://" in inner and not (is_web(inner) or inner.startswith(tuple(EXTRAS)))
         found |= {"beam_stores"} if others else set()
     return tuple(f"finecut.io.storage.{name}" for name in sorted(found))
 
@@ -210,6 +210,8 @@ class RangedFile(io.RawIOBase):
         self, uri: str, opened: Opened, patiently: Callable[[Callable[[], bytes]], bytes]
     ) -> None:
         super().__init__()
+        #: Whether reading all of it costs nearly nothing.
+        self.is_near = False
         self._uri, self._opened, self._patiently = uri, opened, patiently
         self._place = 0
         #: What was fetched, the most recently used last: where it starts, and the bytes.

@@ -199,7 +199,7 @@ def found(file: Opened, place: str, first: int) -> Place | None:
     if len(data) != BLOCK + min(int(size), first):
         raise ShortRead(f"only {len(data)} bytes came from byte {start} of the archive")
     written = str(_header(data[:BLOCK], 0).written)
-    return Place(int(start), int(size), int(size), data[BLOCK:], written)
+    return Place(int(start), int(size), int(size), data[BLOCK:], written=written)
 
 
 def version(file: Opened, place: Place) -> str:

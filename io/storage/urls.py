@@ -86,7 +86,6 @@ class Url(NamedTuple):
     host: str
     parts: tuple[str, ...]
     query: str
-    fragment: str
 
     @property
     def origin(self) -> str:
@@ -115,12 +114,11 @@ def parsed(url: str) -> Url:
     if port is not None and port != PORTS[scheme]:
         host += f":{port}"
     return Url(
-        scheme,
-        said.netloc.rpartition("@")[0],
-        host,
-        tuple(_without_dots(_spelled(said.path).split("/")[1:])),
-        _spelled(said.query),
-        said.fragment,
+        scheme=scheme,
+        user=said.netloc.rpartition("@")[0],
+        host=host,
+        parts=tuple(_without_dots(_spelled(said.path).split("/")[1:])),
+        query=_spelled(said.query),
     )
 
 
@@ -259,12 +257,18 @@ def _plain(escape: re.Match[str]) -> str:
     return sign if re.fullmatch(r"[A-Za-z0-9._~-]", sign) else escape[0].upper()
 
 
+def is_signed(url: str) -> bool:
+    """Whether it says who may read it."""
+    query = parsed(url).query
+    return _unsigned(query).count("=") < query.count("=")
+
+
 def public(url: str) -> str:
     """The URL as a list may have it: without credentials, signatures and permissions."""
     try:
         return name_of(url)
     except BadUrl:
-        return _WEB.split(url)[-1].rpartition("@")[2]
+        return re.sub(r"//[^/?]*@", "//", url).partition("?")[0]
 
 
 def permitted(url: str, access: Access) -> str:

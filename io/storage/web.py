@@ -72,8 +72,9 @@ class WebStore(ReadOnlyStore):
 class WebFile:
     """One version of a file, which the first answer tells. Until then nothing is asked."""
 
-    def __init__(self, uri: str) -> None:
-        self._uri, self._access = uri, access_of(uri)
+    def __init__(self, uri: str, is_whole: bool = True) -> None:
+        """``is_whole``: all of it may be read, so that its size matters."""
+        self._uri, self._is_whole = uri, is_whole
         self._version: Version | None = None
         self._copy: Copy | None = None
         #: What came with the first answer.
@@ -81,13 +82,6 @@ class WebFile:
 
     def ask(self) -> None:
         """Ask for the beginning, unless something is known already."""
-        if self._version is not None:
-            return
-        if was_copied(name_of(self._uri)):
-            # This server sends everything, whatever it is asked for: better not to ask again.
-            version = _version(self._uri)
-            self._copy = copy_there(name_of(self._uri), version.mark)
-            self._version = version if self._copy is not None else None
         if self._version is None:
             self._first = self._fetched(0, FIRST_LOOK)
 
@@ -111,6 +105,11 @@ class WebFile:
         return self._version
 
     def _fetched(self, start: int, length: int) -> bytes:
+        if self._version is None and was_copied(name_of(self._uri)):
+            # This server sends everything, whatever it is asked for: better not to ask again.
+            version = _version(self._uri)
+            self._copy = copy_there(name_of(self._uri), version.mark)
+            self._version = version if self._copy is not None else None
         if self._copy is not None:
             return self._copy.fetch(start, length)
         with contextlib.closing(self._asked(start, length)) as answer:
@@ -156,8 +155,9 @@ class WebFile:
         return known if version.size < 0 else version
 
     def _refuse_large(self, part: Range) -> None:
-        if part.total > self._access.most:
-            raise WebError(too_large(name_of(self._uri), self._access.most))
+        most = access_of(self._uri).most
+        if self._is_whole and part.total > most:
+            raise WebError(too_large(name_of(self._uri), most))
 
 
 def _copied(uri: str, version: Version, answer: Answer) -> Copy:

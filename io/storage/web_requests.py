@@ -20,6 +20,7 @@ from urllib.parse import unquote, urljoin
 
 import urllib3
 from urllib3.exceptions import (
+    ConnectTimeoutError,
     HTTPError,
     NameResolutionError,
     NewConnectionError,
@@ -28,8 +29,17 @@ from urllib3.exceptions import (
 )
 
 from finecut.io.process.child import beat
-from finecut.io.storage.connections import PrivateAddress, UnknownHost, pool_for
-from finecut.io.storage.urls import Access, BadUrl, Url, access_of, name_of, parsed
+from finecut.io.storage.connections import HOSTS, PrivateAddress, UnknownHost, pool_for
+from finecut.io.storage.urls import (
+    Access,
+    BadUrl,
+    Url,
+    access_of,
+    is_signed,
+    name_of,
+    parsed,
+    public,
+)
 from finecut.io.storage.web_answers import Refused, TooManyRedirects, WebError, refusal
 
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -132,7 +142,7 @@ def _followed(method: str, uri: str, headers: dict[str, str], url: Url) -> Answe
     access, first, named = access_of(uri), parsed(uri), name_of(uri)
     for _ in range(MOST_REDIRECTS + 1):
         login = _login(first) if url.origin == first.origin else {}
-        said = _said(method, url, {**headers, **login}, named, access)
+        said = _said(method, url, {**headers, **login}, named=named, access=access)
         if said.status not in REDIRECTS or not said.headers.get("Location"):
             break
         said.close()
@@ -144,7 +154,7 @@ def _followed(method: str, uri: str, headers: dict[str, str], url: Url) -> Answe
         )
     if said.status >= HTTPStatus.MULTIPLE_CHOICES:
         said.close()
-        raise refusal(said.status, named, said.headers, is_signed=name_of(uri) != first.asked)
+        raise refusal(said.status, named, said.headers, is_signed=is_signed(uri))
     return Answer(said, url.asked, named)
 
 
@@ -152,7 +162,7 @@ def _url(url: str) -> Url:
     try:
         return parsed(url)
     except BadUrl as error:
-        raise WebError(f"{url.partition('?')[0]!r}: {error}") from error
+        raise WebError(f"{public(url)!r}: {error}") from error
 
 
 def _led_to(location: str, url: Url, first: Url, named: str) -> Url:
@@ -191,11 +201,11 @@ def _noted(host: str) -> tuple[str, str] | None:
 
 
 def _said(
-    method: str, url: Url, headers: dict[str, str], named: str, access: Access
+    method: str, url: Url, headers: dict[str, str], *, named: str, access: Access
 ) -> urllib3.BaseHTTPResponse:
     usual = {"User-Agent": AGENT, "Accept-Encoding": "identity", "Accept": "*/*"}
-    with _plainly(named):
-        return pool_for(url.host, url.scheme, access.private).request(
+    with _plainly(named, url.host):
+        said = pool_for(url.host, url.scheme, access.private).request(
             method,
             url.asked,
             headers={**usual, **headers},
@@ -205,10 +215,12 @@ def _said(
             decode_content=False,
             timeout=urllib3.Timeout(connect=CONNECT, read=SILENCE),
         )
+    HOSTS.heard(url.host)
+    return said
 
 
 @contextlib.contextmanager
-def _plainly(named: str) -> Iterator[None]:
+def _plainly(named: str, host: str = "") -> Iterator[None]:
     """What went wrong on the way, in words; what passes as errors that are tried again."""
     try:
         yield
@@ -229,9 +241,9 @@ def _plainly(named: str) -> Iterator[None]:
         reason = f"{named}: no server has this name ({_reason(error)})"
         passes = getattr(error.__cause__, "errno", None) == socket.EAI_AGAIN
         raise (ConnectionError if passes else WebError)(reason) from error
-    except NewConnectionError as error:
-        reason = _reason(error)
-        raise ConnectionError(f"{named}: the server cannot be reached ({reason})") from error
+    except (NewConnectionError, ConnectTimeoutError) as error:
+        reason = f"{named}: the server cannot be reached ({_reason(error)})"
+        raise (WebError if HOSTS.is_gone(host) else ConnectionError)(reason) from error
     except HTTPError as error:
         raise ConnectionError(f"{named}: the connection broke ({_reason(error)})") from error
 

@@ -7,6 +7,7 @@ from finecut.io.layout import embedding_folder
 from finecut.io.media.remux.copying import ENCODED
 from finecut.io.records import Summary
 from finecut.io.storage import files as shelf
+from finecut.io.storage.addresses import public
 from finecut.io.wording import count_of
 from finecut.pipeline.cli.outlets import lines_of, shown
 from finecut.pipeline.cli.progress import clock
@@ -122,8 +123,8 @@ def problems(options: Options, summary: Summary) -> list[str]:
     found = [f"{BOOKS}: {sentence}" for sentence in summary.imbalances()]
     if not summary.videos_found:
         found.append(
-            f"no videos found in {', '.join(options.input)}. Files must end in .mp4, .mov, .avi, "
-            ".mkv or .webm (in any case)."
+            f"no videos found in {', '.join(map(public, options.input))}. Files must end in .mp4, "
+            ".mov, .avi, .mkv or .webm (in any case)."
         )
     elif not (summary.shots_kept or summary.shots_rejected or summary.videos_skipped):
         found.append(

@@ -305,7 +305,9 @@ class VideoCommand(Command[CurateOptions, R]):
         return bool(self.options.step)
 
     def places(self) -> list[str]:
-        return [*self.options.input, self.options.output]
+        from finecut.io.storage.addresses import public
+
+        return [*map(public, self.options.input), self.options.output]
 
 
 @dataclass(frozen=True)

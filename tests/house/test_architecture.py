@@ -43,6 +43,7 @@ KEEPERS = {
     "tensorflow_io": ("finecut.io.dataset.for_tensorflow",),
     "torch": (MODELS, "finecut.io.dataset.for_torch"),
     "transformers": (MODELS,),
+    "urllib3": ("finecut.io.storage.connections", "finecut.io.storage.web_requests"),
 }
 CATCHES_EVERYTHING = "finecut.transforms.beam.guard"
 #: What ``--help`` and a mistake in the command line have to do without.

@@ -24,16 +24,15 @@ def with_members(
     sources: Iterable[Source], wanted: Callable[[str], bool], access: urls.Access
 ) -> Iterator[Source]:
     """The sources, as this run may open them; in place of an archive the videos in it."""
-    for found in in_order(partial(_opened, wanted=wanted, access=access), sources, READERS):
-        yield from found
+    several = [replace(each, uri=addresses.permitted(each.uri, access)) for each in sources]
+    archives = [each for each in several if shelf.is_archive(each.uri)]
+    opened = in_order(partial(_members, wanted=wanted, access=access), archives, READERS)
+    for source in several:
+        yield from next(opened) if shelf.is_archive(source.uri) else [source]
 
 
-def _opened(source: Source, wanted: Callable[[str], bool], access: urls.Access) -> list[Source]:
-    uri = addresses.permitted(source.uri, access)
-    found = shelf.videos_in(uri, wanted, access)
-    if found is None:
-        return [replace(source, uri=uri)]
-    return [_member(source, *one) for one in found]
+def _members(source: Source, wanted: Callable[[str], bool], access: urls.Access) -> list[Source]:
+    return [_member(source, *one) for one in shelf.videos_in(source.uri, wanted, access)]
 
 
 def _member(archive: Source, uri: str, path: str) -> Source:
@@ -58,3 +57,17 @@ def check_url(spec: str, url: str) -> None:
         raise InputError(f"input {shown!r}: {error}") from error
     except OSError as error:
         raise InputError(f"input {shown!r} cannot be read: {error.strerror or error}") from error
+
+
+def check_urls(files: Iterable[str], listed: str) -> None:
+    """Refuse what a list names and no server could have."""
+    for file in files:
+        url = addresses.container_of(file)
+        try:
+            if urls.is_web(url):
+                urls.parsed(url)
+        except urls.BadUrl as error:
+            named = addresses.public(file)[:80]
+            raise InputError(
+                f"the list {addresses.public(listed)} names {named!r}: {error}"
+            ) from error

@@ -11,6 +11,7 @@ from finecut.io.storage import addresses, urls
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, list_text
 from finecut.io.tables.rows import rows_at
+from finecut.transforms.find.held import check_urls
 from finecut.transforms.find.lists import (
     FAILURE_LIST,
     TABLE,
@@ -49,12 +50,14 @@ def listed(path: str) -> Listed:
     extension = posixpath.splitext(path)[1].lower()
     with _reading(path):
         text = "" if extension == TABLE else list_text(path)
-        named = sources_in(text) if extension == FAILURE_LIST else []
+        # Lists of failures say where files of this machine are; others have none to give.
+        named = sources_in(text) if extension == FAILURE_LIST and not urls.is_web(path) else []
         if named:
             return Listed(named=named)
         rows = read_table(rows_at(path)) if extension == TABLE else read_list(text, extension)
     folder = posixpath.dirname(path)
     files = [row.path if shelf.is_remote(row.path) else _beside(folder, row.path) for row in rows]
+    check_urls(files, path)
     if urls.is_web(path) and not all(urls.is_web(addresses.container_of(file)) for file in files):
         raise InputError(
             f"the list {addresses.public(path)} names files that are on no web server. What others "

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_clock import Clock
 from web_server import WebServer, serving
 
-from finecut.io.storage import connections, copies, files
+from finecut.io.storage import connections, copies, files, web_requests
 from finecut.io.storage.addresses import permitted
 from finecut.io.storage.connections import PrivateAddress, addresses_of, is_public
 from finecut.io.storage.retry import retried
+from finecut.io.storage.stores import store_for
 from finecut.io.storage.urls import Access, parsed
 from finecut.io.storage.web_answers import Refused
 from finecut.io.storage.web_requests import _led_to
@@ -112,6 +114,28 @@ def test_a_film_that_is_replaced_while_it_is_read_is_an_error(folder: Path) -> N
                     file.read(1000)
 
 
+def test_a_film_that_comes_short_is_none(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "STORE_SECONDS", 0.0)
+    with serving(folder, lies=100) as server:
+        assert parts_of(at(server)) == TRUTH, "each part that was asked for came"
+    with serving(folder, ranges=False, lies=100) as server:
+        with pytest.raises(OSError, match="the connection broke"):
+            parts_of(at(server))
+        place = Path(copies.place())
+        assert not [path for path in place.iterdir() if path.suffix != ".lock"]
+
+
+def test_a_film_that_comes_too_slowly_is_not_waited_for(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "STORE_SECONDS", 0.0)
+    monkeypatch.setattr(web_requests, "SILENCE", 0.0)
+    monkeypatch.setattr(web_requests, "LEAST_SPEED", 1e15)
+    monkeypatch.setattr("urllib3.Timeout", lambda **_: None)
+    with serving(folder) as server, pytest.raises(OSError, match="comes too slowly"):
+        parts_of(at(server))
+
+
 @pytest.mark.parametrize("ranges", [True, False])
 def test_a_film_that_is_too_large_is_refused(folder: Path, ranges: bool) -> None:
     with serving(folder, ranges=ranges) as server:
@@ -161,6 +185,21 @@ def test_a_server_that_asks_for_time_is_given_it() -> None:
 
     assert retried(work, sleep=slept.append) == "film"
     assert slept == [7.0]
+
+
+def test_a_server_that_never_answered_is_not_waited_for_long() -> None:
+    clock = Clock()
+    hosts = connections.Hosts(clock.monotonic)
+    assert not hosts.is_gone("old.example")
+    clock.sleep(connections.WAIT)
+    assert hosts.is_gone("old.example")
+    assert not hosts.is_gone("other.example")
+    clock.sleep(connections.FORGET)
+    assert not hosts.is_gone("old.example")
+    hosts.heard("new.example")
+    assert not hosts.is_gone("new.example")
+    clock.sleep(connections.WAIT)
+    assert not hosts.is_gone("new.example")
 
 
 def test_a_page_is_no_film(folder: Path) -> None:
@@ -255,7 +294,7 @@ def test_a_name_that_changes_where_it_points_to_helps_nobody(
         raise ConnectionRefusedError
 
     monkeypatch.setattr(socket, "getaddrinfo", looked_up)
-    monkeypatch.setattr(connections.connection, "create_connection", connect)
+    monkeypatch.setattr("urllib3.util.connection.create_connection", connect)
     with pytest.raises(ConnectionRefusedError):
         connections._Judged("rebinding.test", 80)._new_conn()
     assert reached == [("93.184.216.34", 80)]
@@ -277,6 +316,6 @@ def test_a_proxy_is_not_asked_for_what_is_private(
 
 
 def test_nothing_is_written_to_a_web_server() -> None:
-    store = files.store_for("https://host/a.mp4")
+    store = store_for("https://host/a.mp4")
     with pytest.raises(OSError, match="only reads from"):
         store.create("https://host/a.mp4", b"")

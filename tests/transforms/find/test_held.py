@@ -92,6 +92,10 @@ def test_a_list_may_name_urls_of_several_servers(folder: Path, server: WebServer
     ]
     (folder / "twice.txt").write_text(f"{at}/a.mp4\n{at}/./a.mp4#t=1\n")
     assert [*found(folder / "twice.txt")] == ["a.mp4"]
+    for bad in ("https://", "https://a b/c.mp4", "http://[::1/c.mp4", "https://h:x/c.mp4"):
+        (folder / "bad.txt").write_text(f"{at}/a.mp4\n{bad}\n")
+        with pytest.raises(InputError, match=r"bad\.txt names 'http"):
+            found(folder / "bad.txt")
     (folder / "mixed.txt").write_text(f"{at}/a.mp4\na.mp4\n")
     with pytest.raises(InputError, match="are on different stores"):
         found(folder / "mixed.txt")
@@ -110,6 +114,10 @@ def test_a_list_on_a_web_server_leads_to_web_servers_only(folder: Path, server: 
         (folder / "bad.txt").write_text(f"{entry}\n")
         with pytest.raises(InputError, match="names files that are on no web server"):
             found(f"{at}/bad.txt")
+    [source] = find_sources(Finding((f"{folder}/a.mp4",)))
+    (folder / "bad.jsonl").write_text(to_json(Failure("probe", source, "E", "why")) + "\n")
+    with pytest.raises(InputError, match="names no file"):
+        found(f"{at}/bad.jsonl")
 
 
 @pytest.mark.parametrize(
