@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -41,6 +41,10 @@ def trouble(seaweed_server: Seaweed, s3: str, monkeypatch: pytest.MonkeyPatch) -
 @pytest.fixture
 def own(s3: str) -> Shelf:
     return Shelf(f"{s3}/out", f"{s3}/out/.staging/run")
+
+
+def always(kind: str) -> Callable[[str, str], str]:
+    return lambda method, path: kind
 
 
 def staged(own: Shelf, data: bytes) -> str:
@@ -440,7 +444,7 @@ def test_a_store_that_is_not_there_is_told_of_within_seconds(
 
 def test_a_store_that_answers_is_there_whatever_it_says(s3: str, trouble: Trouble) -> None:
     for status in ("", "403 AccessDenied", "404 NoSuchBucket", "503 SlowDown"):
-        trouble.spoiled = lambda method, path, status=status: status
+        trouble.spoiled = always(status)
         greet([f"{s3}/films"])
 
 
