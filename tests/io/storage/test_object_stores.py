@@ -6,6 +6,7 @@ server in front of it makes (``s3_trouble.py``).
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import threading
@@ -390,6 +391,28 @@ def test_a_profile_has_keys_and_an_address(
     assert STORE.read(f"{s3}/x") == b"x"
     monkeypatch.setenv("AWS_PROFILE", "nobody")
     with pytest.raises(PermissionError, match="there is no profile 'nobody'"):
+        STORE.read(f"{s3}/x")
+
+
+def test_a_program_gives_the_credentials_of_a_profile(
+    s3: str, seaweed_server: Seaweed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("botocore")
+    STORE.create(f"{s3}/x", b"x")
+    for name in (said := seaweed_server.environment()):
+        monkeypatch.delenv(name)
+    keys = {"AccessKeyId": said["AWS_ACCESS_KEY_ID"]}
+    keys |= {"SecretAccessKey": said["AWS_SECRET_ACCESS_KEY"]}
+    (tmp_path / "keys").write_text(json.dumps({"Version": 1, **keys}))
+    (tmp_path / "config").write_text(
+        f"[profile good]\ncredential_process = cat {tmp_path}/keys\n"
+        f"endpoint_url = {said['AWS_ENDPOINT_URL']}\n[profile bad]\ncredential_process = false\n"
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_PROFILE", "good")
+    assert STORE.read(f"{s3}/x") == b"x"
+    monkeypatch.setenv("AWS_PROFILE", "bad")
+    with pytest.raises(PermissionError, match="gave no credentials"):
         STORE.read(f"{s3}/x")
 
 
