@@ -6,10 +6,11 @@ server in front of it makes (``s3_trouble.py``).
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import pytest
 pytest.importorskip("obstore")
 import child_work
 from s3_trouble import Trouble
-from seaweed import READER, Seaweed
+from seaweed import PUBLIC, READER, Seaweed
 
 from finecut.io.process import children as child
 from finecut.io.storage import files as shelf
@@ -41,6 +42,10 @@ def trouble(seaweed_server: Seaweed, s3: str, monkeypatch: pytest.MonkeyPatch) -
 @pytest.fixture
 def own(s3: str) -> Shelf:
     return Shelf(f"{s3}/out", f"{s3}/out/.staging/run")
+
+
+def always(kind: str) -> Callable[[str, str], str]:
+    return lambda method, path: kind
 
 
 def staged(own: Shelf, data: bytes) -> str:
@@ -366,6 +371,20 @@ def test_who_has_no_credentials_is_told_how_to_get_some(
         STORE.read(f"{s3}/x")
 
 
+def test_a_public_bucket_is_read_by_nobody_in_particular(
+    s3: str, seaweed_server: Seaweed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    public = f"s3://{seaweed_server.bucket(PUBLIC)}/{tmp_path.name}"
+    STORE.create(f"{public}/x", b"x")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    assert list(shelf.files_below(public)) == [f"{public}/x"]
+    assert STORE.open(f"{public}/x").fetch(0, 1) == b"x"
+    with pytest.raises(PermissionError, match="there are no credentials"):
+        STORE.create(f"{public}/y", b"y")
+
+
 def test_a_profile_has_keys_and_an_address(
     s3: str, seaweed_server: Seaweed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -386,6 +405,28 @@ def test_a_profile_has_keys_and_an_address(
     assert STORE.read(f"{s3}/x") == b"x"
     monkeypatch.setenv("AWS_PROFILE", "nobody")
     with pytest.raises(PermissionError, match="there is no profile 'nobody'"):
+        STORE.read(f"{s3}/x")
+
+
+def test_a_program_gives_the_credentials_of_a_profile(
+    s3: str, seaweed_server: Seaweed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("botocore")
+    STORE.create(f"{s3}/x", b"x")
+    for name in (said := seaweed_server.environment()):
+        monkeypatch.delenv(name)
+    keys = {"AccessKeyId": said["AWS_ACCESS_KEY_ID"]}
+    keys |= {"SecretAccessKey": said["AWS_SECRET_ACCESS_KEY"]}
+    (tmp_path / "keys").write_text(json.dumps({"Version": 1, **keys}))
+    (tmp_path / "config").write_text(
+        f"[profile good]\ncredential_process = cat {tmp_path}/keys\n"
+        f"endpoint_url = {said['AWS_ENDPOINT_URL']}\n[profile bad]\ncredential_process = false\n"
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_PROFILE", "good")
+    assert STORE.read(f"{s3}/x") == b"x"
+    monkeypatch.setenv("AWS_PROFILE", "bad")
+    with pytest.raises(PermissionError, match="gave no credentials"):
         STORE.read(f"{s3}/x")
 
 
@@ -440,7 +481,7 @@ def test_a_store_that_is_not_there_is_told_of_within_seconds(
 
 def test_a_store_that_answers_is_there_whatever_it_says(s3: str, trouble: Trouble) -> None:
     for status in ("", "403 AccessDenied", "404 NoSuchBucket", "503 SlowDown"):
-        trouble.spoiled = lambda method, path, status=status: status
+        trouble.spoiled = always(status)
         greet([f"{s3}/films"])
 
 
