@@ -43,7 +43,12 @@ LONGEST: Final = 400
 
 #: What a server says that passes although its status does not tell.
 BUSY: Final = frozenset(
-    {"InternalError", "OperationAborted", "RequestTimeout", "ServerBusy", "SlowDown", "Throttling"}
+    {
+        *("InternalError", "OperationAborted", "RequestTimeout", "ServerBusy", "SlowDown"),
+        "Throttling",
+        # An upload in parts was completed, nobody heard of it, and it is to be completed again.
+        *("InvalidBlockList", "NoSuchUpload"),
+    }
 )
 CLOCK: Final = frozenset({"RequestTimeTooSkewed", "RequestExpired", "RequestNotYetValid"})
 WRONG_KEYS: Final = frozenset(
