@@ -111,6 +111,8 @@ def plainly(uri: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
+        if (said := said_by(error)).code in BUSY:
+            _raise(said, uri, error)
         raise _not_there(uri) from error
     except library().exceptions.BaseError as error:
         _raise(said_by(error), uri, error)
