@@ -126,7 +126,7 @@ def _environment() -> tuple[tuple[str, str], ...]:
 
 @lru_cache(maxsize=KEPT)
 def _client(_process: int, place: Place, patient: bool, _said: tuple[tuple[str, str], ...]) -> Any:
-    make = library().store.S3Store if place.is_s3 else library().store.AzureStore
+    make = library()._store.S3Store if place.is_s3 else library()._store.AzureStore
     options = _s3(place) if place.is_s3 else _azure(place)
     endpoint = str(options.get("endpoint", ""))
     if endpoint and not ADDRESS.fullmatch(endpoint):  # which the library dies of

@@ -97,11 +97,11 @@ def said_by(error: BaseException) -> Said:
     reasons, message = _REASON.findall(text), _MESSAGE.search(text)
     shown = " ".join((message[1] if message else text.partition(_DEBUG)[0]).split())[-LONGEST:]
     return Said(
-        int(status[1]) if status else 0,
-        (code[1] or code[2]) if code else "",
-        kind[1] if kind else "",
-        reasons[-1] if reasons else shown,
-        shown,
+        status=int(status[1]) if status else 0,
+        code=(code[1] or code[2]) if code else "",
+        kind=kind[1] if kind else "",
+        reason=reasons[-1] if reasons else shown,
+        text=shown,
     )
 
 

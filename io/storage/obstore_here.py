@@ -6,11 +6,9 @@ process that has read from the store before. So a copy of a process that has use
 library once more, under another name of its file (40 ms); one that only imported it need not.
 """
 
-import importlib
 import importlib.util
 import os
 import shutil
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,19 +17,18 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any, Final
 
-import obstore
+# Where its functions are; the modules around it only pass them on.
+from obstore import _obstore
 
-PACKAGE: Final = "obstore"
-LIBRARY: Final = f"{PACKAGE}._obstore"
 #: Where it is installed.
-FILE: Final = str(sys.modules[LIBRARY].__file__)
+FILE: Final = str(_obstore.__file__)
 
 
 class _Here:
     lock = threading.Lock()
     #: The process that has the threads.
     user: int | None = None
-    library: Any = obstore
+    library: Any = _obstore
 
 
 def _in_a_copy() -> None:
@@ -43,7 +40,7 @@ os.register_at_fork(after_in_child=_in_a_copy)
 
 
 def library() -> Any:
-    """The module ``obstore``, whose functions answer in this process."""
+    """obstore, whose functions answer in this process."""
     here = os.getpid()
     if _Here.user != here:
         with _Here.lock:
@@ -54,22 +51,21 @@ def library() -> Any:
 
 
 def _loaded_again() -> Any:
-    for name in [name for name in sys.modules if name.partition(".")[0] == PACKAGE]:
-        del sys.modules[name]
+    """Beside the one that is there, which stays what it is for whoever else uses it."""
     with _copy() as file:
-        loader = ExtensionFileLoader(LIBRARY, file)
-        spec = importlib.util.spec_from_file_location(LIBRARY, file, loader=loader)
+        loader = ExtensionFileLoader("_obstore", file)
+        spec = importlib.util.spec_from_file_location("_obstore", file, loader=loader)
         assert spec is not None
-        sys.modules[LIBRARY] = importlib.util.module_from_spec(spec)
-        loader.exec_module(sys.modules[LIBRARY])
-    return importlib.import_module(PACKAGE)
+        module = importlib.util.module_from_spec(spec)
+        loader.exec_module(module)
+    return module
 
 
 @contextmanager
 def _copy() -> Iterator[str]:
     """A copy of the file, in memory where that can be: temporary files may not be executable."""
     if hasattr(os, "memfd_create"):
-        with Path(FILE).open("rb") as there, os.fdopen(os.memfd_create(PACKAGE), "wb") as here:
+        with Path(FILE).open("rb") as there, os.fdopen(os.memfd_create("obstore"), "wb") as here:
             shutil.copyfileobj(there, here, 1 << 20)
             here.flush()
             yield f"/proc/self/fd/{here.fileno()}"

@@ -6,10 +6,11 @@ server in front of it makes (``s3_trouble.py``).
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -41,6 +42,10 @@ def trouble(seaweed_server: Seaweed, s3: str, monkeypatch: pytest.MonkeyPatch) -
 @pytest.fixture
 def own(s3: str) -> Shelf:
     return Shelf(f"{s3}/out", f"{s3}/out/.staging/run")
+
+
+def always(kind: str) -> Callable[[str, str], str]:
+    return lambda method, path: kind
 
 
 def staged(own: Shelf, data: bytes) -> str:
@@ -389,6 +394,28 @@ def test_a_profile_has_keys_and_an_address(
         STORE.read(f"{s3}/x")
 
 
+def test_a_program_gives_the_credentials_of_a_profile(
+    s3: str, seaweed_server: Seaweed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("botocore")
+    STORE.create(f"{s3}/x", b"x")
+    for name in (said := seaweed_server.environment()):
+        monkeypatch.delenv(name)
+    keys = {"AccessKeyId": said["AWS_ACCESS_KEY_ID"]}
+    keys |= {"SecretAccessKey": said["AWS_SECRET_ACCESS_KEY"]}
+    (tmp_path / "keys").write_text(json.dumps({"Version": 1, **keys}))
+    (tmp_path / "config").write_text(
+        f"[profile good]\ncredential_process = cat {tmp_path}/keys\n"
+        f"endpoint_url = {said['AWS_ENDPOINT_URL']}\n[profile bad]\ncredential_process = false\n"
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_PROFILE", "good")
+    assert STORE.read(f"{s3}/x") == b"x"
+    monkeypatch.setenv("AWS_PROFILE", "bad")
+    with pytest.raises(PermissionError, match="gave no credentials"):
+        STORE.read(f"{s3}/x")
+
+
 def test_a_machine_without_a_role_is_told_of(
     s3: str, trouble: Trouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -440,7 +467,7 @@ def test_a_store_that_is_not_there_is_told_of_within_seconds(
 
 def test_a_store_that_answers_is_there_whatever_it_says(s3: str, trouble: Trouble) -> None:
     for status in ("", "403 AccessDenied", "404 NoSuchBucket", "503 SlowDown"):
-        trouble.spoiled = lambda method, path, status=status: status
+        trouble.spoiled = always(status)
         greet([f"{s3}/films"])
 
 

@@ -221,9 +221,9 @@ def test_a_run_that_is_killed_is_resumed_to_the_same(
         codes = [Killed(words, trouble, at).code for at in (3, 7, 11, 16)]
         trouble.spoiled = lambda method, path: ""
         assert main(words) == 0
-    assert -signal.SIGKILL in codes
-    assert tree(f"{bucket}/out", f"{bucket}/in") == local
-    assert "all well" in finecut("verify", f"{bucket}/out")
+        assert -signal.SIGKILL in codes
+        assert tree(f"{bucket}/out", f"{bucket}/in") == local
+        assert "all well" in finecut("verify", f"{bucket}/out")
 
 
 def told(words: Sequence[str]) -> int:

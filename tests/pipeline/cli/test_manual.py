@@ -41,7 +41,7 @@ def test_an_example_can_be_copied(name: str, command: str) -> None:
     words = shlex.split(command.replace("\\\n", " ").split(" > ")[0])
     assert words[:2] == ["finecut", name]
     kind = EVERY[name]
-    parse_options(parser_of(kind), words[2:], kind.Options, kind.whole)
+    parse_options(parser_of(kind), kind.typed(words[2:]), kind.Options, kind.whole)
 
 
 @pytest.mark.parametrize(
