@@ -193,7 +193,7 @@ def writes(client: Client, times: int, file: Path) -> int:
 
 
 def reads(client: Client, times: int, _: Path) -> int:
-    for _ in range(times):
+    for _turn in range(times):
         for start in range(0, FILE, LONG_LOOK):
             assert len(client.fetch("file", start, LONG_LOOK)) == LONG_LOOK
     return times
@@ -360,7 +360,7 @@ def costs(all_ways: Sequence[Way], share: float, file: Path) -> Iterator[str]:
         ("read a range of 64 KiB", "fetch", small),
         (f"list {many:,} objects, each", "list", many),
     )
-    first = []
+    first: list[Took] = []
     for title, task, times in rows:
         took = [way.took(task, times, file) for way in all_ways]
         first = first or took

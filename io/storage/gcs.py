@@ -37,7 +37,7 @@ from requests.adapters import HTTPAdapter
 from requests.exceptions import JSONDecodeError
 
 from finecut.io.storage.names import glob_of, kind_of, translated
-from finecut.io.storage.stores import GOOGLE, Found, Opened, Page
+from finecut.io.storage.stores import GOOGLE, Found, Opened, Page, replaced
 
 #: Where Google's library looks for a stand-in of its store.
 EMULATOR = "STORAGE_EMULATOR_HOST"
@@ -207,10 +207,15 @@ class _Generation:
         self._generation = _generation(found)
 
     def fetch(self, start: int, length: int) -> bytes:
+        blob, end = _blob(self._uri, self._generation), start + length - 1  # inclusive
         with _plainly(self._uri):
-            blob = _blob(self._uri, self._generation)
-            end = start + length - 1  # inclusive
-            return bytes(blob.download_as_bytes(start=start, end=end, timeout=SILENCE, retry=None))
+            try:
+                data = blob.download_as_bytes(start=start, end=end, timeout=SILENCE, retry=None)
+            except NotFound as error:
+                if _known(_blob(self._uri)) is None:
+                    raise
+                raise replaced(self._uri) from error
+            return bytes(data)
 
     def close(self) -> None:
         """Nothing is held open."""

@@ -24,7 +24,7 @@ from finecut.io.storage.obstore_clients import Place, client, place_of, sign_in
 from finecut.io.storage.obstore_errors import SAY_WHO, is_condition, plainly, said_by
 from finecut.io.storage.obstore_here import library
 from finecut.io.storage.obstore_names import UnusableName, check, named, parted, root_of
-from finecut.io.storage.stores import MANY, Found, Opened, Page
+from finecut.io.storage.stores import MANY, Found, Opened, Page, replaced
 
 LOG = logging.getLogger("finecut")
 
@@ -244,20 +244,13 @@ class _Version:
                 answer = library().get(client(place), name, options=options)
                 # Some servers do not look at what is asked for.
                 if _plain(answer.meta["e_tag"]) != _plain(self._e_tag):
-                    raise _replaced(uri)
+                    raise replaced(uri)
                 return bytes(answer.bytes())
             except library().exceptions.PreconditionError as error:
-                raise _replaced(uri) from error
+                raise replaced(uri) from error
 
     def close(self) -> None:
         """Nothing is held open."""
-
-
-def _replaced(uri: str) -> OSError:
-    return OSError(
-        f"{uri} was replaced by another version while it was read. Usually somebody is still "
-        "uploading it: wait until they have finished, and run the same command again"
-    )
 
 
 def _attributes(uri: str) -> Mapping[str, str]:

@@ -43,7 +43,12 @@ LONGEST: Final = 400
 
 #: What a server says that passes although its status does not tell.
 BUSY: Final = frozenset(
-    {"InternalError", "OperationAborted", "RequestTimeout", "ServerBusy", "SlowDown", "Throttling"}
+    {
+        *("InternalError", "OperationAborted", "RequestTimeout", "ServerBusy", "SlowDown"),
+        "Throttling",
+        # An upload in parts was completed, nobody heard of it, and it is to be completed again.
+        *("InvalidBlockList", "NoSuchUpload"),
+    }
 )
 CLOCK: Final = frozenset({"RequestTimeTooSkewed", "RequestExpired", "RequestNotYetValid"})
 WRONG_KEYS: Final = frozenset(
@@ -106,6 +111,8 @@ def plainly(uri: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
+        if (said := said_by(error)).code in BUSY:
+            _raise(said, uri, error)
         raise _not_there(uri) from error
     except library().exceptions.BaseError as error:
         _raise(said_by(error), uri, error)

@@ -195,6 +195,14 @@ def modules_behind(uris: Iterable[str]) -> tuple[str, ...]:
     return tuple(f"finecut.io.storage.{name}" for name in sorted(found))
 
 
+def replaced(uri: str) -> OSError:
+    """What to raise where another version is found than the one that was opened."""
+    return OSError(
+        f"{uri} was replaced by another version while it was read. Usually somebody is still "
+        "uploading it: wait until they have finished, and run the same command again"
+    )
+
+
 class ShortRead(OSError):
     """A read that gave fewer bytes than there are."""
 

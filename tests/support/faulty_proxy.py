@@ -102,6 +102,16 @@ class Passed:
     status: int = 0
     answered: int = 0
 
+    @property
+    def begins_upload(self) -> bool:
+        """Whether it asks S3 for an upload in parts."""
+        return self.method == "POST" and self.target.endswith("?uploads=")
+
+    @property
+    def unheard(self) -> bool:
+        """Whether what was done is not all that the client was told of."""
+        return self.fault in (Fault.LOST, Fault.CUT, Fault.TWICE)
+
 
 Plan = Callable[[Request], Fault]
 

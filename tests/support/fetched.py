@@ -46,8 +46,8 @@ class Fetched:
     #: What has to be on the PATH, and where to get it.
     tool: str
     source: str
-    #: The command that fetches it into a folder.
-    command: Callable[[Path], list[str]]
+    #: The command that fetches this version into a folder.
+    command: Callable[[Path, str], list[str]]
 
     @property
     def program(self) -> Path:
@@ -79,7 +79,7 @@ class Fetched:
         told = os.environ | {"GOBIN": str(folder)}
         try:
             done = subprocess.run(
-                self.command(folder),
+                self.command(folder, self.version),
                 env=told,
                 cwd=folder,
                 capture_output=True,
@@ -97,15 +97,15 @@ class Fetched:
 AZURITE: Final = Fetched(
     *("azurite", "3.37.0", "node_modules/azurite/dist/src/blob/main.js"),
     *("npm", "https://nodejs.org, 20 or newer"),
-    lambda folder: [
+    lambda folder, version: [
         *("npm", "install", "--no-fund", "--no-audit", "--loglevel=error"),
-        *("--prefix", str(folder), f"azurite@{AZURITE.version}"),
+        *("--prefix", str(folder), f"azurite@{version}"),
     ],
 )
 FAKE_GCS: Final = Fetched(
     *("fake-gcs-server", "1.52.3", "fake-gcs-server"),
     *("go", "https://go.dev/dl, 1.24 or newer"),
-    lambda _: ["go", "install", f"github.com/fsouza/fake-gcs-server@v{FAKE_GCS.version}"],
+    lambda _, version: ["go", "install", f"github.com/fsouza/fake-gcs-server@v{version}"],
 )
 
 

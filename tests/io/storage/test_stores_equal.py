@@ -7,6 +7,7 @@ types. Then the same again through a proxy that spoils one request in eight, in 
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from typing import Final
 
 import pytest
 import store_places
-from faulty_proxy import ALL, no_trouble, seeded
+from faulty_proxy import ALL, Answer, Fault, Request, no_trouble, once, seeded
 from seaweed import Seaweed
 from store_places import Place, reached, told
 from trees import differences, tree_in
@@ -156,3 +157,71 @@ def test_from_one_store_into_another(
         finecut(curating(f"{source.root}/in", str(copied)), told(source), tmp_path / "tmp")
         assert differences(tree_in(str(copied), f"{source.root}/in"), local) == []
         shutil.rmtree(copied)
+
+
+@pytest.mark.parametrize("kind", PLACES)
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_large_files_arrive_whole_whatever_happens(
+    kind: str, seed: int, seaweed_server: Seaweed
+) -> None:
+    """In parts, where stores take parts. Nothing is left of uploads that were begun again."""
+    data = random.Random(seed).randbytes(20 << 20)
+    with store_places.named(kind, seaweed_server) as place, reached(place):
+        own = Shelf(f"{place.root}/out", f"{place.root}/out/.staging/run")
+        final = f"{own.root}/shards/large.tar"
+        with place.proxy.spoiling(seeded(seed, often=0.2)):
+            for _ in range(6):
+                with own.bench() as bench:
+                    (bench / "large.tar").write_bytes(data)
+                    own.publish(own.stage(bench / "large.tar"), final, len(data))
+            assert sum(place.proxy.troubles().values()) >= 6
+            begun = [one for one in place.proxy.passed if one.begins_upload and one.unheard]
+        assert shelf.read(final) == data
+        assert [*shelf.files_below(place.root)] == [final]
+        # Of an upload whose name was never heard, nobody can be told to give it up.
+        assert len(place.unfinished()) <= len(begun)
+
+
+@pytest.mark.parametrize("fault", [Fault.LOST, Fault.CUT, Fault.TWICE])
+def test_an_upload_is_completed_whose_completion_is_not_heard_of(
+    fault: Fault, seaweed_server: Seaweed, tmp_path: Path
+) -> None:
+    (tmp_path / "large.tar").write_bytes(data := random.Random(4).randbytes(20 << 20))
+    with store_places.s3(seaweed_server) as place, reached(place):
+        own = Shelf(f"{place.root}/out", f"{place.root}/out/.staging/run")
+        completes = once(fault, when=lambda request: "uploadId=" in request.target, times=1)
+
+        def plan(request: Request) -> Fault:
+            return completes(request) if request.method == "POST" else Fault.NONE
+
+        with place.proxy.spoiling(plan):
+            own.publish(own.stage(tmp_path / "large.tar"), f"{own.root}/large.tar", len(data))
+            assert place.proxy.troubles() == {fault: 1}
+        assert shelf.read(f"{own.root}/large.tar") == data
+        assert place.unfinished() == []
+
+
+def test_an_upload_that_nobody_knows_any_more_is_begun_again(
+    seaweed_server: Seaweed, tmp_path: Path
+) -> None:
+    """So it is on stores that forget an upload as soon as it is complete."""
+    (tmp_path / "large.tar").write_bytes(data := random.Random(4).randbytes(20 << 20))
+    with store_places.s3(seaweed_server) as place, reached(place):
+        forgotten = iter(["lost", "unknown"])
+
+        def completes(request: Request) -> bool:
+            return request.method == "POST" and "uploadId=" in request.target
+
+        def answered(request: Request, answer: Answer) -> Answer:
+            if completes(request) and next(forgotten, "") == "unknown":
+                said = b"<Error><Code>NoSuchUpload</Code></Error>"
+                return Answer(404, [("Content-Type", "application/xml")], said)
+            return answer
+
+        place.proxy.answered = answered
+        with place.proxy.spoiling(once(Fault.LOST, when=completes)):
+            own = Shelf(f"{place.root}/out", f"{place.root}/out/.staging/run")
+            own.publish(own.stage(tmp_path / "large.tar"), f"{own.root}/large.tar", len(data))
+        assert next(forgotten, "both were said") == "both were said"
+        assert shelf.read(f"{own.root}/large.tar") == data
+        assert place.unfinished() == []
