@@ -115,7 +115,7 @@ def _with_metadata(
 
 def _refuse_lacking(told: Sequence[Metadata], finding: Finding, retried: bool) -> None:
     """Refuse rules and prompts that ask for what no video has; what is tried again may be few."""
-    for wrong in filter(None, (lacking(told, asked) for asked in finding.asked)):
+    for wrong in lacking(told, finding.asked):
         if not retried:
             raise InputError(wrong)
         LOG.error("%s", wrong)

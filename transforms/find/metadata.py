@@ -17,7 +17,7 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, time, timedelta
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
@@ -178,10 +178,15 @@ class Asked(NamedTuple):
     surely: bool = True
 
 
-def lacking(told: Sequence[Metadata], asked: Asked) -> str | None:
-    """What to say if all of these sources lack the field; one line of the log if some do."""
-    has = sum(asked.field in source_held(each) for each in told)
-    known = sorted({name for each in told for name in source_held(each)})
+def lacking(sources: Sequence[Metadata], asked: Sequence[Asked]) -> list[str]:
+    """What to say of each field that all of these sources lack; one line of the log if some do."""
+    told = [source_held(each).keys() for each in sources] if asked else []
+    return [wrong for one in asked if (wrong := _lacking(told, one)) is not None]
+
+
+def _lacking(told: Sequence[Collection[str]], asked: Asked) -> str | None:
+    has = sum(asked.field in each for each in told)
+    known = sorted({name for each in told for name in each})
     if has == len(told) or not (known or asked.surely):
         return None
     if has:
