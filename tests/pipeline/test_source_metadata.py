@@ -173,7 +173,7 @@ def test_a_rule_that_decides_otherwise_now_has_the_video_processed_again(
     films: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "output"
-    rule = {"keep": ("source.year>=2000",)}
+    rule: dict[str, Any] = {"keep": ("source.year>=2000",)}
     ran = curated(films, output, **rule)
     assert kept(output) == {"a.mp4": False, "b.mp4": True, "c.mp4": False}
     assert ran.summary.rejected_by == {"source.year>=2000": 4}
