@@ -21,6 +21,8 @@ def cleaned(text: str, most: int | None = None) -> str:
     >>> cleaned(" A dog\\x00 runs.\\x1b[2J ", 100)
     'A dog runs.[2J'
     """
+    if text.isprintable():  # most are, and spaces are the only ones of their kind in these
+        return text.strip()[:most].rstrip()
     plain = (
         c
         if c == "\t" or c in JOINERS

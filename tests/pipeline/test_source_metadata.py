@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from curated import say
 from faults import Runs, differences
 from performing import performed, shard, verify
 
@@ -115,7 +116,12 @@ def test_documents_say_what_the_list_says_and_no_column_is_a_key_of_theirs(outpu
             assert ("source" in clip.document) == (name_of(clip) == "b.mp4")
     video = json.loads((output / "processed_videos" / "a.mp4.json").read_text())
     assert video["source"] == KNOWN
-    assert verify(VerifyOptions(dataset=str(output), quiet=True)).findings == ()
+    options = VerifyOptions(str(output), quick=True, quiet=True)
+    assert verify(options).findings == ()
+    clip = entries(output)[0]
+    say(output, clip.id, source={"license": "other"})
+    [finding] = verify(options).findings
+    assert (finding.kind, clip.id in finding.path) == ("document-differs", True)
 
 
 def test_rows_and_clips_for_training_have_it(output: Path) -> None:
@@ -167,7 +173,7 @@ def test_a_rule_that_decides_otherwise_now_has_the_video_processed_again(
     films: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "output"
-    rule = {"keep": ("source.year>=2000",)}
+    rule: dict[str, Any] = {"keep": ("source.year>=2000",)}
     ran = curated(films, output, **rule)
     assert kept(output) == {"a.mp4": False, "b.mp4": True, "c.mp4": False}
     assert ran.summary.rejected_by == {"source.year>=2000": 4}
@@ -216,7 +222,8 @@ def test_shards_have_it_in_the_index_and_on_the_card(output: Path, tmp_path: Pat
     assert [clip["metadata"] for clip in ClipDataset(str(folder), decode=False, metadata=True)] == [
         entry.source for id in rows for entry in entries(output) if entry.id == id
     ]
-    assert verify(VerifyOptions(str(output), shards=(str(folder),), quiet=True)).findings == ()
+    checked = VerifyOptions(str(output), quick=True, shards=(str(folder),), quiet=True)
+    assert verify(checked).findings == ()
     ran = shard(ShardOptions(**{**vars(options), "keep": ("source.year<2000",)}))
     assert ran.books.left_out == {"no source.year": 2, "source.year<2000": 2}
 

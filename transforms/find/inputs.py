@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import islice
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from finecut.io.layout import Layout, relative_to_root
 from finecut.io.records import Metadata, Source
@@ -32,8 +32,8 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.members import is_compressed
 from finecut.io.storage.urls import is_archive
 from finecut.transforms.beam.metrics import LOG
-from finecut.transforms.find.beside import told_beside
 from finecut.transforms.find.held import check_url, with_members
+from finecut.transforms.find.knowing import with_metadata
 from finecut.transforms.find.listed import listed
 from finecut.transforms.find.lists import (
     LIST_EXTENSIONS,
@@ -41,7 +41,7 @@ from finecut.transforms.find.lists import (
     failed_source,
     failures_in,
 )
-from finecut.transforms.find.metadata import Asked, lacking, plain
+from finecut.transforms.find.metadata import Asked, lacking
 from finecut.transforms.find.parts import WHOLE, Part
 
 VIDEO_EXTENSIONS = (".mp4", ".mov", ".avi", ".mkv", ".webm")
@@ -90,35 +90,15 @@ def find_sources(finding: Finding) -> list[Source]:
     )
     sources = [*islice(with_members(files, is_video, finding.access), finding.limit)]
     _refuse_tangled(sources)
-    sources = _with_metadata(sources, found, finding)
+    sources = with_metadata(sources, (told for each in found for told in each.told), finding.beside)
+    _refuse_lacking(sources, finding, retried=bool(named))
     failed = {each.source.name: failed_source(each) for each in failures_in(finding.failed)}
     return [as_it_failed(source, failed) for source in sources]
 
 
-def _with_metadata(
-    sources: Sequence[Source], found: Sequence["_Found"], finding: Finding
-) -> list[Source]:
-    """The sources with what is said of them. What a list says goes before what lies beside a video,
-    and a later input before an earlier one, field by field.
-    """
-    listed: dict[str, dict[str, Any]] = {}
-    for path, told in (item for each in found for item in each.told.items()):
-        listed.setdefault(shelf.identity(path), {}).update(told)
-    beside = told_beside([source.uri for source in sources]) if finding.beside else {}
-    with_it = []
-    for source in sources:
-        told = listed.get(shelf.identity(source.uri), {}) if listed else {}
-        told = plain({**beside.get(source.uri, {}), **source.metadata, **told}).said
-        with_it.append(replace(source, metadata=told) if told else source)
-    if with_it:
-        retried = any(each.named for each in found)
-        _refuse_lacking([source.metadata for source in with_it], finding, retried)
-    return with_it
-
-
-def _refuse_lacking(told: Sequence[Metadata], finding: Finding, retried: bool) -> None:
+def _refuse_lacking(sources: Sequence[Source], finding: Finding, retried: bool) -> None:
     """Refuse rules and prompts that ask for what no video has; what is tried again may be few."""
-    for wrong in filter(None, (lacking(told, asked) for asked in finding.asked)):
+    for wrong in lacking([source.metadata for source in sources], finding.asked):
         if not retried:
             raise InputError(wrong)
         LOG.error("%s", wrong)
@@ -226,7 +206,7 @@ class _Found(NamedTuple):
     files: Sequence[str] = ()
     named: Sequence[Source] = ()
     #: What a list says of its files, besides that they are there.
-    told: Mapping[str, Metadata] = {}
+    told: Sequence[tuple[str, Metadata]] = ()
 
 
 def _resolved(spec: str, finding: Finding) -> _Found:

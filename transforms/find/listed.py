@@ -1,9 +1,9 @@
 """Lists as inputs: what a list names, wherever it lies, and what else it says of that."""
 
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urljoin
 
 from finecut.io.records import Metadata, Source
@@ -28,7 +28,7 @@ class Listed(NamedTuple):
 
     files: Sequence[str] = ()
     #: What the list says of its files, besides that they are there.
-    told: Mapping[str, Metadata] = {}
+    told: Sequence[tuple[str, Metadata]] = ()
     named: Sequence[Source] = ()
 
 
@@ -63,10 +63,8 @@ def listed(path: str) -> Listed:
             f"the list {addresses.public(path)} names files that are on no web server. What others "
             "wrote must not lead to files of this machine: copy the list here to use it."
         )
-    told: dict[str, dict[str, Any]] = {}
-    for file, said in zip(files, plain_rows(path, [row.told for row in rows]), strict=True):
-        told.setdefault(file, {}).update(said)
-    return Listed(files, {file: said for file, said in told.items() if said})
+    said = zip(files, plain_rows(path, [row.told for row in rows]), strict=True)
+    return Listed(files, [(file, told) for file, told in said if told])
 
 
 def names_on(path: str) -> list[str]:

@@ -17,9 +17,10 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, time, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -60,7 +61,9 @@ def plain(found: Mapping[Any, Any]) -> Plain:
             said[name] = kept
         else:
             left_out.append(cleaned(str(key), LONGEST_NAME))
-    sizes = {name: _size(name, value) for name, value in said.items()}
+    if len(said) <= MOST_FIELDS and _size(said) <= MOST_BYTES:
+        return Plain(said, tuple(left_out))
+    sizes = {name: _size({name: value}) for name, value in said.items()}
     room, fits = MOST_BYTES, set[str]()
     # The order is that of the names where two are of one size.
     for name in sorted(sizes, key=lambda name: (sizes[name], name))[:MOST_FIELDS]:
@@ -72,6 +75,7 @@ def plain(found: Mapping[Any, Any]) -> Plain:
     return Plain({name: said[name] for name in said if name in fits}, tuple(left_out))
 
 
+@lru_cache(maxsize=1024)
 def plain_name(text: str) -> str:
     """The name as rules and columns can say it; nothing if it is none.
 
@@ -135,8 +139,8 @@ def _is_nothing(value: Any) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
 
 
-def _size(name: str, value: Any) -> int:
-    return len(json.dumps({name: value}, ensure_ascii=False, separators=(",", ":")).encode())
+def _size(said: Metadata) -> int:
+    return len(json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode())
 
 
 def plain_rows(path: str, rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -178,10 +182,17 @@ class Asked(NamedTuple):
     surely: bool = True
 
 
-def lacking(told: Sequence[Metadata], asked: Asked) -> str | None:
-    """What to say if all of these sources lack the field; one line of the log if some do."""
-    has = sum(asked.field in source_held(each) for each in told)
-    known = sorted({name for each in told for name in source_held(each)})
+def lacking(sources: Sequence[Metadata], asked: Sequence[Asked]) -> list[str]:
+    """What to say of each field that all of these sources lack; one line of the log if some do."""
+    told = [source_held(each).keys() for each in sources] if asked else []
+    if not told:
+        return []
+    return [wrong for one in asked if (wrong := _lacking(told, one)) is not None]
+
+
+def _lacking(told: Sequence[Collection[str]], asked: Asked) -> str | None:
+    has = sum(asked.field in each for each in told)
+    known = sorted({name for each in told for name in each})
     if has == len(told) or not (known or asked.surely):
         return None
     if has:

@@ -216,11 +216,11 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Curated:
     say(root, kept[5], valid=False)
     say(root, kept[6], transcode="copied", copied_span=[0.0, 5.0])
     say(root, kept[7], transcode="encoded", transcode_reason=EVIL[0])
-    for clip in made.entries():
-        if clip.document["source_video"].endswith("/long.mp4"):
-            say(root, clip.id, source={"license": "cc0", "__proto__": "<b>", "year": 1999})
-        elif clip.document["source_video"].endswith("/other.mp4"):
-            say(root, clip.id, source={"license": EVIL[2], "tags": ["sea", "Sky"]})
+    for entry in made.entries():
+        if entry.document["source_video"].endswith("/long.mp4"):
+            say(root, entry.id, source={"license": "cc0", "__proto__": "<b>", "year": 1999})
+        elif entry.document["source_video"].endswith("/other.mp4"):
+            say(root, entry.id, source={"license": EVIL[2], "tags": ["sea", "Sky"]})
     lose(root, kept[0])
     groups = {
         "group": ["a", "a", "a", "b"],

@@ -84,6 +84,24 @@ class Worse(Teller):
         return [Said(q.id, "") for q in questions] if again else super().answer(questions)
 
 
+def test_each_prompt_speaks_of_its_own_video(clips: list[Clip], tmp_path: Path) -> None:
+    first, other = clips[:2]
+    said = {"title": "Up {year}", "year": 2009}
+    source = replace(first.video.source, metadata=said)
+    about = [first.replace(video=replace(first.video, source=source)), other]
+    looking = looking_in(tmp_path)
+    asking = replace(
+        captioning_by(Teller(), looking, second="Of {year} or {source.year}?"),
+        prompt="{title} ({source.year})",
+    )
+    one, two = asking.run(about, Asked(Teller()))
+    assert "Up {year} (2009)\n\nOf 2009 or 2009?" in texts(one)[0]
+    assert "{title} ()\n\nOf {year} or ?" in texts(two)[0]
+    more = replace(enhancing_by(Teller()), instruction="Of {title}:")
+    [rich] = more.run([one], Asked(Teller()))
+    assert rich.windows[0].enhanced_captions["poet"].startswith("Of Up {year}:: 4 frames")
+
+
 def test_the_first_text_stays_when_the_second_pass_fails(clips: list[Clip], tmp_path: Path) -> None:
     first, _ = caption(clips, Teller(), tmp_path)
     clip, _ = caption(clips, Worse(), tmp_path, second="again")

@@ -173,4 +173,4 @@ def test_a_stream_knows_no_metadata() -> None:
     stream.check()
     for more in ({"keep": ("source.license=cc0",)}, {"source_metadata": True}):
         with pytest.raises(OptionError, match="leave one of them out"):
-            Options(**{**vars(stream), **more}).check()  # type: ignore[arg-type]
+            Options(**{**vars(stream), **more}).check()

@@ -329,16 +329,15 @@ def test_what_no_video_has_is_refused_and_what_some_lack_is_said(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.ERROR)
-    assert lacking([{"license": "cc0"}, {"license": "by"}], LICENSE) is None
+    assert lacking([{"license": "cc0"}, {"license": "by"}], [LICENSE]) == []
     assert caplog.text == ""
-    assert lacking([{"license": "cc0"}, {}], LICENSE) is None
+    assert lacking([{"license": "cc0"}, {}], [LICENSE]) == []
     assert "1 of 2 videos have no source.license: a rule rejects their clips" in caplog.text
-    wrong = lacking([{"licence": "cc0"}], LICENSE)
-    assert wrong is not None
+    [wrong] = lacking([{"licence": "cc0"}], [LICENSE])
     assert wrong.endswith("none of the 1 videos has source.license: did you mean source.licence?")
-    assert "Give a list with columns" in str(lacking([{}], LICENSE))
-    assert lacking([{}], LICENSE._replace(surely=False)) is None
-    assert lacking([{"size": {"w": 1}}], LICENSE._replace(field="source.size.w")) is None
+    assert "Give a list with columns" in str(lacking([{}], [LICENSE]))
+    assert lacking([{}], [LICENSE._replace(surely=False)]) == []
+    assert lacking([{"size": {"w": 1}}], [LICENSE._replace(field="source.size.w")]) == []
 
 
 def test_a_run_is_refused_before_it_begins(films: Path) -> None:

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any, Final
 
-from finecut.io.layout import PREVIEWS, TABLES, VECTORS, Artefact, chunk_id, is_clip_id
+from finecut.io.layout import PREVIEWS, SOURCE, TABLES, VECTORS, Artefact, chunk_id, is_clip_id
 from finecut.io.storage import files as shelf
+from finecut.io.storage.json_documents import usable_json
 from finecut.transforms.registry import ON_CLIPS
 from finecut.transforms.step_base import StepOnClips
 from finecut.transforms.verify.checks import shapes
@@ -93,6 +94,7 @@ def check_chunk(path: str, verifying: Verifying) -> Iterator[Outcome]:
     yield from _wrong_in_chunk(chunk)
     if verifying.has_metas:
         yield from _check_clips(chunk, verifying)
+        yield from _wrong_in_sources(chunk, verifying.layout.processed_video(relative), verifying)
 
 
 def unreadable(path: str, error: OSError, verifying: Verifying) -> Finding:
@@ -126,6 +128,23 @@ def _check_clips(chunk: Chunk, verifying: Verifying) -> Iterator[Outcome]:
     yield from _wrong_in_captions(chunk)
     yield from check_vectors(chunk, verifying)
     yield from _wrong_in_counts(chunk)
+
+
+def _wrong_in_sources(chunk: Chunk, path: str, verifying: Verifying) -> Iterator[Finding]:
+    """Documents of clips that say something else of the source than that of their video: a run was
+    killed while it told them anew.
+    """
+    video = usable_json(path)
+    if video is None:
+        return  # it is named when it is its turn
+    for clip in chunk.clips:
+        if clip.document and clip.document.get(SOURCE) != video.get(SOURCE):
+            yield Finding(
+                "document-differs",
+                clip.name,
+                f"source differs from that in {verifying.below(path)}",
+                "should be the same; the last finecut curate command, run again, writes it",
+            )
 
 
 def _checked(video: str, verifying: Verifying, listed: tuple[str, bool]) -> Clip:
