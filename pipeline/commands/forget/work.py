@@ -246,10 +246,9 @@ class _Forgetting:
         remove_own(known, taking)
         rewrite_shared(taking)
         page = f"{self.layout.root}/{FOLDER}"
-        if shelf.exists(page):
-            # The page first: it never names what is not there.
-            paths = sorted(shelf.files_below(page), key=lambda path: not path.endswith(PAGE))
-            taking.remove(paths)
+        # It never names what is not there.
+        taking.remove([f"{page}/{PAGE}"])
+        taking.remove(shelf.files_below(page) if shelf.exists(page) else ())
         forgot.released = forget_in_dedup(self.layout.below(DEDUP), taking)
 
     def _remove_from_shards(self, root: str, taking: Taking, forgot: Forgot) -> None:
