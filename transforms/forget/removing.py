@@ -120,13 +120,11 @@ def remove_own(sources: Iterable[Known], taking: Taking) -> None:
     layout = taking.layout
     known = list(sources)
     documents = [layout.below(path) for one in known for path in one.documents]
-    notes = layout.open_videos()
-    promises = [path for path in documents if not path.startswith(notes)]
-    # Those of videos before those of their chunks.
-    videos = layout.processed_videos()
-    taking.remove(sorted(promises, key=lambda path: not path.startswith(videos)))
+    # One after the other, since a store removes what is given together in any order.
+    for folder in (layout.processed_videos(), layout.processed_clip_chunks()):
+        taking.remove(path for path in documents if path.startswith(f"{folder}/"))
     taking.remove(files_of(taking))
-    taking.remove(path for path in documents if path.startswith(notes))
+    taking.remove(path for path in documents if path.startswith(f"{layout.open_videos()}/"))
     taking.tidy(_folders_of(known, taking))
 
 

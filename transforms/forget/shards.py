@@ -53,6 +53,8 @@ from finecut.transforms.write.documents import serialise
 #: How columns of texts end that are captions.
 OF_CAPTION: Final = "_caption"
 KIND: Final = "shards"
+#: Columns of receipts that are no scores and no captions; what is known of a source is the last.
+OTHERS: Final = frozenset([*COLUMNS, VECTOR, "source"])
 
 
 @dataclass(frozen=True)
@@ -353,7 +355,7 @@ def _failures(lines: Iterable[str]) -> dict[str, Failure]:
 def _enter_columns(schema: pa.Schema, books: Books) -> None:
     """The scores, labels and captions that a receipt has."""
     for field in schema:
-        if field.name in COLUMNS or field.name == VECTOR:
+        if field.name in OTHERS:
             continue
         name = field.name.removeprefix("score_") if _is_renamed(field.name) else field.name
         if not pa.types.is_string(field.type):

@@ -30,7 +30,7 @@ def final_words(forgot: "Forgot", options: ForgetOptions, seconds: float) -> lis
             *_of_shards(forgot),
             *_of_duplicates(forgot, options.dataset),
             (
-                forgot.names and not forgot.foreseen and not forgot.left,
+                forgot.looked_at and not forgot.left,
                 f"checked  {forgot.looked_at} files: nothing is left, {seconds:.1f} s",
             ),
             (options.receipt, f"receipt  {options.receipt}"),

@@ -39,6 +39,7 @@ from finecut.transforms.forget.removing import (
     remove_own,
     rewrite_shared,
     shards_inside,
+    speaks_of,
 )
 from finecut.transforms.forget.shards import Without, forget_in_shards, sources_in_shards
 from finecut.transforms.forget.sources import Known, Survey, checked, with_stray_clips
@@ -131,27 +132,29 @@ class _Forgetting:
     def foreseen(self) -> Forgot:
         """What would be removed."""
         known, forgot = self._meant()
-        taking = self._taking(known, forgot.removed, dry_run=True)
         forgot.foreseen = True
-        if known:
-            self._remove(known, taking, forgot)
+        everything = [*known, *self._of_before(forgot)]
+        if everything:
+            self._remove(self._taking(everything, forgot.removed, dry_run=True), everything, forgot)
         return forgot
 
     def done(self) -> Forgot:
         known, forgot = self._meant()
         forgot.when = datetime.now(UTC).isoformat(timespec="seconds")
-        forgot.continued = self._noted() != ()
-        if not known:
-            return forgot
+        forgot.continued = bool(self._note_there())
         page = shelf.exists(f"{self.layout.root}/{FOLDER}/{PAGE}") or self._had_page()
-        self._bury(known, forgot)
-        self.own.write(self.layout.forgetting(), _note(known, page))
-        taking = self._taking(known, forgot.removed)
-        self._remove(known, taking, forgot)
-        forget_models(self.layout, self.own)
-        if page:
-            forgot.page = self._page()
-        forgot.looked_at, forgot.left = left_of(taking)
+        if known:
+            self._bury(known, forgot)
+            self.own.write(self.layout.forgetting(), _note(known, page))
+        forgot.digests += self._digests_of_before(forgot)
+        everything = [*known, *self._of_before(forgot)]
+        if everything:
+            taking = self._taking(everything, forgot.removed)
+            self._remove(taking, everything, forgot)
+            forget_models(self.layout, self.own)
+            if page and not shelf.exists(f"{self.layout.root}/{FOLDER}/{PAGE}"):
+                forgot.page = self._page()
+            forgot.looked_at, forgot.left = left_of(taking)
         self.own.remove(self.layout.forgetting())
         return forgot
 
@@ -161,7 +164,7 @@ class _Forgetting:
         """The sources that go, also those that an earlier run did not come to the end of."""
         texts = [*self.options.source, *_listed(self.options.sources)]
         noted = self._noted()
-        if not texts and not noted and not self.options.allow:
+        if not texts and not self._note_there():
             raise OptionError(
                 "nothing to forget: give --source with the name of a source, or --sources with a "
                 "list of them"
@@ -184,6 +187,20 @@ class _Forgetting:
                 forgot.unknown.append(why)
         forgot.names = sorted(known)
         return with_stray_clips(known.values(), self.layout, self.readers), forgot
+
+    def _of_before(self, forgot: Forgot) -> list[Known]:
+        """Those that were forgotten before: somebody may have copied something of them back."""
+        before = [
+            Known(text) if text.startswith("/") or shelf.is_remote(text) else Known("", text)
+            for text in forgot.already
+        ]
+        return with_stray_clips(before, self.layout, self.readers)
+
+    def _digests_of_before(self, forgot: Forgot) -> list[str]:
+        forgotten = Forgotten.at(self.layout)
+        forgot.salt = forgotten.salt
+        stones = [stone for text in forgot.already for stone in forgotten.named(text)]
+        return sorted({str(digest) for stone in stones for digest in stone.get(PATH, ())})
 
     def _in_shards(self) -> list[str]:
         roots = self._shard_roots()
@@ -227,11 +244,18 @@ class _Forgetting:
 
     def _taking(self, known: Sequence[Known], removed: Removed, dry_run: bool = False) -> Taking:
         mentions = together([one.mentions for one in known] or [Mentions()])
-        return Taking(self.layout, self.own, mentions, removed, self.readers, dry_run=dry_run)
+        return Taking(
+            self.layout,
+            self.own,
+            mentions,
+            removed=removed,
+            readers=self.readers,
+            dry_run=dry_run,
+        )
 
-    def _remove(self, known: Sequence[Known], taking: Taking, forgot: Forgot) -> None:
+    def _remove(self, taking: Taking, known: Sequence[Known], forgot: Forgot) -> None:
         try:
-            self._remove_all(known, taking, forgot)
+            self._remove_all(taking, known, forgot)
         except (pa.ArrowException, KeyError) as error:
             raise RunError(
                 f"a table in {self.layout.root} could not be read ({error}), so it is unknown "
@@ -240,17 +264,24 @@ class _Forgetting:
                 "the rest"
             ) from error
 
-    def _remove_all(self, known: Sequence[Known], taking: Taking, forgot: Forgot) -> None:
+    def _remove_all(self, taking: Taking, known: Sequence[Known], forgot: Forgot) -> None:
         for root in self._shard_roots():
             self._remove_from_shards(root, taking, forgot)
         remove_own(known, taking)
         rewrite_shared(taking)
-        page = f"{self.layout.root}/{FOLDER}"
-        if shelf.exists(page):
-            # The page first: it never names what is not there.
-            paths = sorted(shelf.files_below(page), key=lambda path: not path.endswith(PAGE))
-            taking.remove(paths)
+        self._remove_page(taking, forgot)
         forgot.released = forget_in_dedup(self.layout.below(DEDUP), taking)
+
+    def _remove_page(self, taking: Taking, forgot: Forgot) -> None:
+        """Remove the report, which speaks of every source; the page first, which names its data.
+
+        Of sources that were forgotten before it speaks only if somebody copied it back.
+        """
+        page = f"{self.layout.root}/{FOLDER}"
+        paths = list(shelf.files_below(page)) if shelf.exists(page) else []
+        if forgot.names or any(speaks_of(path, taking.mentions) for path in paths):
+            taking.remove([f"{page}/{PAGE}"])
+            taking.remove(paths)
 
     def _remove_from_shards(self, root: str, taking: Taking, forgot: Forgot) -> None:
         own = shelf_in(root, self.command.fence)

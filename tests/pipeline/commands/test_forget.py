@@ -239,6 +239,24 @@ def test_a_name_of_two_is_asked_about(data: Made) -> None:
     assert spoken_of(data.root, "/else/twin.mp4") == []
 
 
+@pytest.mark.slow
+def test_rejected_clips_go_too_also_from_what_refiltering_noted(data: Made) -> None:
+    """And a note of a refiltering that was killed."""
+    options = RefilterOptions(str(data.root), keep=("motion>100",), yes=True, quiet=True)
+    assert performed(options) == 0
+    words = words_of(data, GONE)
+    assert any(name.startswith("filtered_clips/") for name in spoken_of(data.root, *words))
+    note = {"old": sorted(data.ids(GONE)), "new": [], "chunks": 2, "names": [data.path(GONE)]}
+    path = Path(Layout(str(data.root)).open_video(GONE))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(note))
+    forgotten(data.root, GONE)
+    assert spoken_of(data.root, *words) == []
+    assert wrong_in(data.root) == []
+    assert performed(RefilterOptions(str(data.root), keep=("motion>99",), quiet=True)) == 0
+    assert data.ids(TWIN)
+
+
 def test_what_failed_leaves_the_lists(data: Made) -> None:
     assert spoken_of(data.root, BROKEN)
     forgotten(data.root, BROKEN)
@@ -303,8 +321,7 @@ def test_verify_finds_what_is_left(data: Made, tmp_path: Path, copy: str) -> Non
     assert "forgotten" in kinds
     # And the same command removes it again.
     forgotten(data.root, GONE)
-    if copy == "shards/":
-        assert wrong_in(data.root, data.root / "shards") == []
+    assert wrong_in(data.root, data.root / "shards") == []
 
 
 def test_what_somebody_else_wrote_is_named(data: Made) -> None:
@@ -312,7 +329,10 @@ def test_what_somebody_else_wrote_is_named(data: Made) -> None:
     note.parent.mkdir()
     note.write_text(f"look at '{data.path(GONE)}' again")
     assert forgotten(data.root, GONE).left == [str(note)]
-    assert performed(ForgetOptions(str(data.root), source=(GONE,), quiet=True)) == 0
+    again = ForgetOptions(str(data.root), source=(GONE, data.path(GONE)), quiet=True)
+    assert performed(again) == 1
+    note.unlink()
+    assert performed(again) == 0
 
 
 def test_an_output_of_another_program_has_no_marks(data: Made) -> None:
