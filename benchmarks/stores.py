@@ -64,7 +64,7 @@ class Google:
 
     def __init__(self, address: str, bucket: str, patient: str = "") -> None:
         os.environ["STORAGE_EMULATOR_HOST"] = address
-        from finecut.io.storage import gcs
+        from finecut.io.storage.cloud import gcs
 
         self._client = gcs._client()
         self._bucket = self._client.bucket(bucket)

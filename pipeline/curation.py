@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 
-from finecut.io.records import Clip, Failure, PlannedChunk, Source, Summary, Video
+from finecut.io.records import Clip, Failure, PlannedChunk, Source, Video
 from finecut.io.storage.publishing import Shelf
+from finecut.io.summary import Summary
 from finecut.pipeline.custom_steps import apply
 from finecut.pipeline.dealing import InParts, ShareOut, deal_chunks, deal_videos
 from finecut.pipeline.engine import runner_of

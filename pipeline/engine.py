@@ -169,7 +169,9 @@ def check_runner(name: str, arguments: Sequence[str]) -> None:
             "runner such as DataflowRunner or FlinkRunner"
         ) from error
     if name.rpartition(".")[2] == DATAFLOW and "--no_auth" not in arguments:
-        from finecut.io.storage.gcs import may_have_credentials  # installed, or the runner were not
+        from finecut.io.storage.cloud.gcs import (
+            may_have_credentials,  # installed, or the runner were not
+        )
 
         if not may_have_credentials():
             raise OptionError(

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from finecut.io.errors import RunError
-from finecut.io.records import Summary
+from finecut.io.summary import Summary
 from finecut.pipeline.options import Options, default_of, option_fields
 from finecut.pipeline.planning import Plan
 from finecut.pipeline.profiling import Profile, collapsed, flame, steps_table

@@ -22,7 +22,8 @@ from dataclasses import replace
 from typing import Any, BinaryIO, Final
 
 from finecut.io.errors import RunError
-from finecut.io.records import Summary, from_json
+from finecut.io.records import from_json
+from finecut.io.summary import Summary
 from finecut.pipeline.choices.cutting import NVDEC
 from finecut.pipeline.choices.running import ALL_GPUS, parse_gpus
 from finecut.pipeline.cli.flags import words_of

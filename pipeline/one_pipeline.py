@@ -16,8 +16,9 @@ import apache_beam as beam
 from apache_beam.runners.runner import PipelineResult
 
 from finecut.io.errors import RunError
-from finecut.io.records import Summary, from_json
+from finecut.io.records import from_json
 from finecut.io.storage import files as shelf
+from finecut.io.summary import Summary
 from finecut.pipeline.at_work import tray
 from finecut.pipeline.cli.stopping import interruptible
 from finecut.pipeline.curation import build

@@ -20,7 +20,7 @@ from finecut.io.storage.addresses import public
 from finecut.io.storage.fence import Fence
 from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.staging import Scratch
-from finecut.io.storage.urls import Access
+from finecut.io.storage.web.urls import Access
 from finecut.pipeline.choices.cutting import FIXED_STRIDE
 from finecut.pipeline.custom_steps import CustomStep, custom_steps
 from finecut.pipeline.options import Options, option_fields

@@ -20,11 +20,12 @@ import apache_beam as beam
 
 from finecut.io.errors import RunError
 from finecut.io.media.codecs import require_decoder, require_encoder
-from finecut.io.records import Source, Summary
+from finecut.io.records import Source
 from finecut.io.storage import copies
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import standing
 from finecut.io.storage.retry import StoreAway, greet
+from finecut.io.summary import Summary
 from finecut.pipeline.at_work import HALF_FORGOTTEN, is_half_forgotten, occupying
 from finecut.pipeline.cli.progress import CUT, WRITTEN, Progress, progress_line
 from finecut.pipeline.cli.stopping import given_up_by

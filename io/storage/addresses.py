@@ -3,9 +3,9 @@
 Of a file on a disk or in a bucket all of these are its path.
 """
 
-from finecut.io.storage import urls
-from finecut.io.storage.members import address_of, path_within
+from finecut.io.storage.archives.members import address_of, path_within
 from finecut.io.storage.stores import MEMBERS
+from finecut.io.storage.web import urls
 
 
 def is_read_only(uri: str) -> bool:

@@ -19,12 +19,12 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final, TypeVar, cast
 
-from finecut.io.storage import urls
 from finecut.io.storage.addresses import container_of, is_read_only, path_of, public
+from finecut.io.storage.archives.members import Clipped, address_of, archive_of
 from finecut.io.storage.fence import is_within, leads_outside, refuse_outside
-from finecut.io.storage.members import Clipped, address_of, archive_of
 from finecut.io.storage.retry import DEADLINE_SECONDS, PATIENCE, retried, within
 from finecut.io.storage.stores import MANY, Found, Opened, Page, RangedFile, store_for
+from finecut.io.storage.web import urls
 
 T = TypeVar("T")
 
@@ -97,7 +97,7 @@ def videos_in(
     uri: str, wanted: Callable[[str], bool], access: urls.Access
 ) -> list[tuple[str, str]]:
     """The members of this archive whose names are wanted, each with its path there."""
-    from finecut.io.storage import archives
+    from finecut.io.storage.archives import store as archives
 
     archive = archive_of(uri)
     return [] if archive is None else archives.videos_in(archive, wanted, access.most)
@@ -108,7 +108,7 @@ def beside(uri: str, extension: str) -> str | None:
     archive only if there is one.
     """
     if address_of(uri) is not None:
-        from finecut.io.storage import archives
+        from finecut.io.storage.archives import store as archives
 
         return archives.beside(uri, extension)
     if urls.is_web(uri):
@@ -385,7 +385,7 @@ def open_source(uri: str) -> Iterator[str | BinaryIO]:
 def opened(uri: str) -> Opened:
     """A file to be read in ranges, wherever it lies; a web server is not asked before that."""
     if urls.is_web(uri):
-        from finecut.io.storage.web import WebFile
+        from finecut.io.storage.web.store import WebFile
 
         return WebFile(uri, is_whole=False)
     if is_remote(uri):

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 from finecut.io.process.child import beat
-from finecut.io.storage.urls import is_archive, is_web
+from finecut.io.storage.web.urls import is_archive, is_web
 
 GOOGLE: Final = "gs://"
 S3: Final = "s3://"
@@ -139,22 +139,22 @@ def store_for(uri: str) -> Store:
     try:
         # Only now: reading clips from a disk, to train on them, needs none.
         if uri.startswith(GOOGLE):
-            from finecut.io.storage.gcs import GoogleStore
+            from finecut.io.storage.cloud.gcs import GoogleStore
 
             return GoogleStore()
         if is_obstores(uri):
-            from finecut.io.storage.object_stores import ObjectStore
+            from finecut.io.storage.cloud.object_stores import ObjectStore
 
             return ObjectStore()
         if is_web(uri):
-            from finecut.io.storage.web import WebStore
+            from finecut.io.storage.web.store import WebStore
 
             return WebStore()
         if uri.startswith(MEMBERS):
-            from finecut.io.storage.archives import ArchiveStore
+            from finecut.io.storage.archives.store import ArchiveStore
 
             return ArchiveStore()
-        from finecut.io.storage.beam_stores import BeamStore
+        from finecut.io.storage.cloud.beam_stores import BeamStore
 
         return BeamStore.knowing(uri)
     except ImportError as error:
@@ -187,11 +187,11 @@ def modules_behind(uris: Iterable[str]) -> tuple[str, ...]:
     for uri in uris:
         packed = uri.startswith(MEMBERS)
         inner = uri[len(MEMBERS[0]) :] if packed else uri
-        found |= {"archives"} if packed or is_archive(uri) else set()
-        found |= {"web"} if is_web(inner) else set()
-        found |= {"object_stores"} if is_obstores(inner) else set()
+        found |= {"archives.store"} if packed or is_archive(uri) else set()
+        found |= {"web.store"} if is_web(inner) else set()
+        found |= {"cloud.object_stores"} if is_obstores(inner) else set()
         others = "://" in inner and not (is_web(inner) or inner.startswith(tuple(EXTRAS)))
-        found |= {"beam_stores"} if others else set()
+        found |= {"cloud.beam_stores"} if others else set()
     return tuple(f"finecut.io.storage.{name}" for name in sorted(found))
 
 

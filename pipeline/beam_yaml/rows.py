@@ -24,12 +24,12 @@ from finecut.io.records import (
     PlannedChunk,
     Skipped,
     Source,
-    Summary,
     Video,
     Written,
     from_json,
     to_json,
 )
+from finecut.io.summary import Summary
 from finecut.transforms.write.close import ChunkClosed, VideoClosed
 
 T = TypeVar("T")

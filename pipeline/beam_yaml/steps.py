@@ -12,19 +12,11 @@ from typing import Any, ClassVar
 import apache_beam as beam
 
 from finecut.io.layout import Layout
-from finecut.io.records import (
-    Clip,
-    Failure,
-    PlannedChunk,
-    Skipped,
-    Source,
-    Summary,
-    Video,
-    Written,
-)
+from finecut.io.records import Clip, Failure, PlannedChunk, Skipped, Source, Video, Written
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.staging import Scratch
+from finecut.io.summary import Summary
 from finecut.pipeline import curation
 from finecut.pipeline.beam_yaml.step import Rows, Step, cut_for, planned, run_of
 from finecut.pipeline.dealing import InParts, ShareOut, deal_chunks, deal_videos

@@ -1,12 +1,12 @@
-"""What is read and written, how a run goes, on which machines, and what a video may ask for."""
+"""What is written, how a run goes, on which machines, and what a video may ask for."""
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 from typing import Final
 
-from finecut.io.storage.urls import MOST_MB
+from finecut.io.storage.web.urls import MOST_MB
+from finecut.pipeline.choices.inputs import InputChoices
 from finecut.transforms.models.resources import step_names
 from finecut.transforms.option import (
-    INPUT,
     LIMITS,
     LONGEST_WAIT,
     MACHINES,
@@ -39,117 +39,8 @@ def parse_gpus(text: str) -> list[int]:
     return numbers
 
 
-@dataclass(frozen=True)
-class RunChoices:
-    input: tuple[str, ...] = option(
-        (),
-        INPUT,
-        "A folder (searched at any depth), a glob in quotes, a video, an archive of videos (.tar, "
-        ".zip), or a list of videos (.txt, .json, .jsonl, .csv, .parquet; its other columns become "
-        "metadata of the videos), on a disk, in a bucket or at a URL; you can give several.",
-        metavar="PATH",
-        shown="required",
-        matters=False,
-    )
-
-    # All others are given by name.
-    _: KW_ONLY
-
-    video_limit: int | None = option(
-        None,
-        INPUT,
-        "Process at most this many videos, the first ones by path.",
-        metavar="N",
-        shown="all",
-        above=0,
-        matters=False,
-    )
-
-    part: str | None = option(
-        None,
-        INPUT,
-        "Process only part K of N of the videos, chosen by their names. The runs of all N parts, "
-        "one after another or at the same time, together write what one run would write.",
-        metavar="K/N",
-        shown="all",
-        matters=False,
-    )
-
-    archives: bool = option(
-        False,
-        INPUT,
-        "Also take the videos in the .tar and .zip archives that lie in a folder or match a glob. "
-        "Archives that you name are always opened.",
-        matters=False,
-    )
-
-    allow_private: bool = option(
-        False,
-        INPUT,
-        "Connect to web servers at private, local and reserved addresses, too.",
-        matters=False,
-    )
-
-    named_as: str | None = option(
-        None,
-        INPUT,
-        "Name source videos as if the root of the input were ROOT, so that ids stay the same "
-        "wherever the files are mounted.",
-        metavar="ROOT",
-        shown="their actual location",
-        matters=False,
-    )
-
-    source_metadata: bool = option(
-        False,
-        INPUT,
-        "Read the metadata of each video from a JSON file beside it, if there is one: a.mp4.json, "
-        "a.json or a.info.json for a.mp4. Columns of a list come on top.",
-        matters=False,
-    )
-
-    subscription: str | None = option(
-        None,
-        INPUT,
-        "Keep running: process the videos below the input (a folder in a bucket) that are not "
-        "finished, and then those that this Pub/Sub subscription announces as they are written. "
-        "On this machine or on Dataflow.",
-        metavar="NAME",
-        shown="none",
-        matters=False,
-    )
-
-    announced_only: bool = option(
-        False,
-        INPUT,
-        "With --subscription: process only what is announced, not what is already there. What an "
-        "earlier job was told of and did not finish is then lost.",
-        matters=False,
-    )
-
-    watch: float | None = option(
-        None,
-        INPUT,
-        "Keep running: look for new videos every so many seconds, and process each when it is "
-        "complete. On this machine, Ctrl-C and SIGTERM end this after the videos it has begun; on "
-        "an engine that streams, the job goes on until it is cancelled.",
-        metavar="SECONDS",
-        shown="none",
-        above=0,
-        most=LONGEST_WAIT,
-        matters=False,
-    )
-
-    patience: float = option(
-        3600.0,
-        INPUT,
-        "In a stream: how long a chunk waits for clips of which nothing is heard, before "
-        "it is closed without them.",
-        metavar="SECONDS",
-        above=0,
-        matters=False,
-    )
-
+@dataclass(frozen=True, kw_only=True)
+class RunChoices(InputChoices):
     scratch: str | None = option(
         None,
         RUN,

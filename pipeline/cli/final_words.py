@@ -5,9 +5,9 @@ from collections.abc import Mapping
 
 from finecut.io.layout import embedding_folder
 from finecut.io.media.remux.copying import ENCODED
-from finecut.io.records import Summary
 from finecut.io.storage import files as shelf
 from finecut.io.storage.addresses import public
+from finecut.io.summary import Summary
 from finecut.io.wording import count_of
 from finecut.pipeline.cli.outlets import lines_of, shown
 from finecut.pipeline.cli.progress import clock

@@ -32,8 +32,8 @@ ENVIRONMENT: Final = {
 #: 180 MB. It is not used here, and Beam does without it where it cannot be imported.
 MANAGER: Final = "apache_beam.ml.inference.model_manager"
 #: Beam imports what it can be connected to, where it is installed: pandas for data frames, Google's
-#: clients for its own file system (ours is :mod:`finecut.io.storage.gcs`), BigQuery, Pub/Sub and
-#: Dataflow, and those of MongoDB. That is more than half of the time until the first video is
+#: clients for its own file system (ours is :mod:`finecut.io.storage.cloud.gcs`), BigQuery, Pub/Sub
+#: and Dataflow, and those of MongoDB. That is more than half of the time until the first video is
 #: opened, and a third of the memory of each process.
 UNUSED: Final = ("pandas", "apache_beam.io.gcp", "google.cloud.dataflow", "apitools", "bson")
 #: What a lost connection is called; gRPC itself is imported only by who needs it.

@@ -20,12 +20,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from finecut.io.records import Failure, Source, Summary
+from finecut.io.records import Failure, Source
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import look_again
 from finecut.io.storage.json_documents import usable_json
 from finecut.io.storage.retry import is_passing
 from finecut.io.storage.stores import Found
+from finecut.io.summary import Summary
 from finecut.pipeline.cli.stopping import asked_to_end
 from finecut.pipeline.disk import refused_writing, why_refused
 from finecut.pipeline.keeping import list_failures

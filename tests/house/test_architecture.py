@@ -32,18 +32,18 @@ MODELS = "finecut.transforms.models"
 #: Libraries that only some rooms may touch, and which ones.
 KEEPERS = {
     "av": ("finecut.io.media",),
-    "apache_beam.io.filesystem": ("finecut.io.storage.beam_stores",),
-    "apache_beam.io.filesystems": ("finecut.io.storage.beam_stores",),
-    "google": ("finecut.io.storage.gcs",),
-    "botocore": ("finecut.io.storage.aws_profiles",),
-    "obstore": ("finecut.io.storage.obstore_here",),
+    "apache_beam.io.filesystem": ("finecut.io.storage.cloud.beam_stores",),
+    "apache_beam.io.filesystems": ("finecut.io.storage.cloud.beam_stores",),
+    "google": ("finecut.io.storage.cloud.gcs",),
+    "botocore": ("finecut.io.storage.cloud.aws_profiles",),
+    "obstore": ("finecut.io.storage.cloud.obstore_here",),
     "lance": ("finecut.io.tables.shards",),
     # Reading back for training, in the environment of who trains: see its docstring.
     "tensorflow": ("finecut.io.dataset.for_tensorflow",),
     "tensorflow_io": ("finecut.io.dataset.for_tensorflow",),
     "torch": (MODELS, "finecut.io.dataset.for_torch"),
     "transformers": (MODELS,),
-    "urllib3": ("finecut.io.storage.connections", "finecut.io.storage.web_requests"),
+    "urllib3": ("finecut.io.storage.web.connections", "finecut.io.storage.web.web_requests"),
 }
 CATCHES_EVERYTHING = "finecut.transforms.beam.guard"
 #: What ``--help`` and a mistake in the command line have to do without.

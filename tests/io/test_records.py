@@ -15,13 +15,13 @@ from finecut.io.records import (
     PlannedClip,
     Source,
     Span,
-    Summary,
     Video,
     Window,
     Written,
     from_json,
     to_json,
 )
+from finecut.io.summary import Summary
 
 SOURCE = Source("/mnt/ünï 日本.mp4", "/data/ünï 日本.mp4", "ünï 日本.mp4")
 VIDEO = Video(SOURCE, 10, 0, 640, 360, 29.97, 90, 3.003, "h264", "yuv420p", None, 2000, -512)

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from finecut.io.media.testfilm.paint import paint
-from finecut.io.records import Summary
+from finecut.io.summary import Summary
 from finecut.pipeline.options import Options
 from finecut.pipeline.running import run
 

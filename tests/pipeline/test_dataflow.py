@@ -213,7 +213,7 @@ def test_missing_credentials_are_said_at_once(
     for name in ("STORAGE_EMULATOR_HOST", "GOOGLE_APPLICATION_CREDENTIALS", "GCE_METADATA_HOST"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
-    monkeypatch.setattr("finecut.io.storage.gcs.MACHINE", tmp_path / "none")
+    monkeypatch.setattr("finecut.io.storage.cloud.gcs.MACHINE", tmp_path / "none")
     words = ["--input", "gs://b/films", "--output", "gs://b/out", "--runner", "DataflowRunner"]
     for command in ("launch", "curate"):
         with pytest.raises(SystemExit) as ended:

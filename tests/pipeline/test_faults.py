@@ -27,11 +27,12 @@ from faulty_store import FaultyStore, now_and_then
 from small_disk import NoDisk, remount, small_disk
 
 from finecut.io.media.testfilm.paint import paint
-from finecut.io.records import Summary, from_json, to_json
+from finecut.io.records import from_json, to_json
 from finecut.io.storage import files as shelf
 from finecut.io.storage import publishing
 from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.stores import ShortRead
+from finecut.io.summary import Summary
 from finecut.pipeline.curation import curate
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.running import run

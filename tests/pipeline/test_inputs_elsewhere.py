@@ -19,7 +19,7 @@ from packed import tar_of
 from web_server import serving
 
 from finecut.io.media.testfilm.paint import Scene, paint
-from finecut.io.storage.gcs import EMULATOR
+from finecut.io.storage.cloud.gcs import EMULATOR
 from finecut.io.storage.stores import store_for
 from finecut.pipeline.options import Options
 from finecut.pipeline.running import run

@@ -10,7 +10,8 @@ import pytest
 
 from finecut.io.layout import LONGEST_NAME, check_length
 from finecut.io.media.testfilm.paint import paint
-from finecut.io.records import Failure, Source, Summary, from_json
+from finecut.io.records import Failure, Source, from_json
+from finecut.io.summary import Summary
 from finecut.pipeline.cli.final_words import final_words
 from finecut.pipeline.options import Options
 from finecut.pipeline.running import run

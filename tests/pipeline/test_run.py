@@ -24,13 +24,8 @@ from apache_beam.testing.util import assert_that, equal_to
 
 import finecut.pipeline
 from finecut.io.media.testfilm.paint import Painting, paint
-from finecut.io.records import (
-    Clip,
-    Failure,
-    Source,
-    Summary,
-    Written,
-)
+from finecut.io.records import Clip, Failure, Source, Written
+from finecut.io.summary import Summary
 from finecut.pipeline.curation import curate
 from finecut.pipeline.options import Options
 from finecut.pipeline.planning import plan

@@ -22,10 +22,11 @@ from small_disk import NoDisk, remount, small_disk
 
 from finecut.io.media.testfilm.paint import Scene, paint
 from finecut.io.process import children
-from finecut.io.records import Source, Summary
+from finecut.io.records import Source
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.staging import alive
+from finecut.io.summary import Summary
 from finecut.pipeline.at_work import occupying, shelf_in
 from finecut.pipeline.cli import stopping
 from finecut.pipeline.one_pipeline import Batch

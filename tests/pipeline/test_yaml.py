@@ -29,12 +29,12 @@ from finecut.io.records import (
     Skipped,
     Source,
     Span,
-    Summary,
     Video,
     Window,
     Written,
     from_json,
 )
+from finecut.io.summary import Summary
 from finecut.pipeline import beam_yaml
 from finecut.pipeline.beam_yaml import listing, rows, steps
 from finecut.pipeline.beam_yaml.step import BEAMS, Step, options_of, planned, run_of

@@ -107,7 +107,7 @@ def video_called(name: str) -> Video:
 def read_from_store(uri: str) -> Iterator[bytes]:
     """An object, and whether obstore's library had to be loaded once more for it."""
     from finecut.io.storage import files
-    from finecut.io.storage.obstore_here import FILE, library
+    from finecut.io.storage.cloud.obstore_here import FILE, library
 
     yield files.read(uri)
     yield b"as installed" if library().__file__ == FILE else b"once more"

@@ -9,7 +9,7 @@ import pytest
 from performing import performed
 
 from finecut.io.media.testfilm.paint import Scene, paint
-from finecut.io.records import Summary
+from finecut.io.summary import Summary
 from finecut.pipeline.commands.refilter import RefilterOptions
 from finecut.pipeline.options import Options
 from finecut.pipeline.running import run

@@ -12,8 +12,9 @@ from typing import Final
 
 from finecut.io.process.threads import in_order
 from finecut.io.records import Source
-from finecut.io.storage import addresses, urls
+from finecut.io.storage import addresses
 from finecut.io.storage import files as shelf
+from finecut.io.storage.web import urls
 from finecut.transforms.find.lists import InputError
 
 #: Archives that are read at the same time.

@@ -27,10 +27,11 @@ from typing import Final, NamedTuple
 
 from finecut.io.layout import Layout, relative_to_root
 from finecut.io.records import Metadata, Source
-from finecut.io.storage import addresses, urls
+from finecut.io.storage import addresses
 from finecut.io.storage import files as shelf
-from finecut.io.storage.members import is_compressed
-from finecut.io.storage.urls import is_archive
+from finecut.io.storage.archives.members import is_compressed
+from finecut.io.storage.web import urls
+from finecut.io.storage.web.urls import is_archive
 from finecut.transforms.beam.metrics import LOG
 from finecut.transforms.find.held import check_url, with_members
 from finecut.transforms.find.knowing import with_metadata

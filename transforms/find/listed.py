@@ -7,9 +7,10 @@ from typing import NamedTuple
 from urllib.parse import urljoin
 
 from finecut.io.records import Metadata, Source
-from finecut.io.storage import addresses, urls
+from finecut.io.storage import addresses
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, list_text
+from finecut.io.storage.web import urls
 from finecut.io.tables.rows import rows_at
 from finecut.transforms.find.held import check_urls
 from finecut.transforms.find.lists import (

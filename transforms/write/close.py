@@ -13,17 +13,9 @@ from typing import Any, Literal
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
-from finecut.io.records import (
-    Chunk,
-    Clip,
-    Failure,
-    Lost,
-    PlannedChunk,
-    Summary,
-    Video,
-    Written,
-)
+from finecut.io.records import Chunk, Clip, Failure, Lost, PlannedChunk, Video, Written
 from finecut.io.storage import files as shelf
+from finecut.io.summary import Summary
 from finecut.transforms.beam.gather import Gather
 from finecut.transforms.beam.guard import FAILURES, LOST, guarded
 from finecut.transforms.beam.metrics import LOG, count

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from finecut.io.layout import PREVIEWS, SCORES, SOURCE, Artefact, Layout
-from finecut.io.records import Clip, ModelUsed, Summary, TextOutcome, Transcoded, Video, Window
+from finecut.io.records import Clip, ModelUsed, TextOutcome, Transcoded, Video, Window
+from finecut.io.summary import Summary
 from finecut.transforms.registry import HEADS, IN_HEADS
 
 #: Of which file a video's clips were made, and by which configuration.

@@ -9,7 +9,8 @@ from typing import Any
 
 import apache_beam as beam
 
-from finecut.io.records import Failure, PlannedChunk, Skipped, Source, Summary
+from finecut.io.records import Failure, PlannedChunk, Skipped, Source
+from finecut.io.summary import Summary
 from finecut.transforms.write.close import ChunkClosed, VideoClosed
 from finecut.transforms.write.secrets import told
 

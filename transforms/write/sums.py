@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from finecut.io.records import Clip, Summary
+from finecut.io.records import Clip
+from finecut.io.summary import Summary
 
 
 def of_chunk(clips: Sequence[Clip], kept: Sequence[Clip]) -> Summary:

@@ -11,7 +11,7 @@ from functools import partial
 import apache_beam as beam
 from apache_beam.runners.runner import PipelineResult
 
-from finecut.io.records import Summary
+from finecut.io.summary import Summary
 from finecut.pipeline.beam_options import BEAMS
 from finecut.pipeline.cli.flags import words_of
 from finecut.pipeline.commands.curate import Launch

@@ -18,9 +18,10 @@ import apache_beam as beam
 
 from finecut.io.dataset.output import JSON, Output
 from finecut.io.layout import Layout
-from finecut.io.records import CODING, Source, Summary, from_json, to_json
+from finecut.io.records import CODING, Source, from_json, to_json
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
+from finecut.io.summary import Summary
 from finecut.io.tables.drops import bereft_words, unused_drops
 from finecut.io.wording import count_of
 from finecut.pipeline.at_work import occupying, refuse_half_forgotten, tray

@@ -16,9 +16,9 @@ from typing import Any, Final, NamedTuple
 
 from finecut.io.dataset.output import JSON, Entry, NoDataset, Output
 from finecut.io.layout import is_clip_id
-from finecut.io.records import Summary
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, read_json
+from finecut.io.summary import Summary
 from finecut.io.wording import count_of
 from finecut.pipeline.commands.report.work import READERS, output_at
 from finecut.pipeline.commands.summary import SumUp

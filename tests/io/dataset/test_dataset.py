@@ -709,7 +709,7 @@ def test_clips_of_a_bucket_are_those_of_a_disk(
 
 
 def test_a_forked_process_opens_connections_of_its_own(bucket: dict[str, str]) -> None:
-    gcs = pytest.importorskip("finecut.io.storage.gcs")
+    gcs = pytest.importorskip("finecut.io.storage.cloud.gcs")
     own = gcs._client()
     said, say_it = os.pipe()
     if not (child := os.fork()):

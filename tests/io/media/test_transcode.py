@@ -44,17 +44,9 @@ from finecut.io.media.remux.h264 import BadUnits
 from finecut.io.media.remux.sections import Refused, Section, copied_part, exact_part
 from finecut.io.media.source import probe
 from finecut.io.media.testfilm.paint import Painting, Scene, paint
-from finecut.io.records import (
-    Chunk,
-    Clip,
-    ClipFile,
-    PlannedClip,
-    Source,
-    Summary,
-    Transcoded,
-    Video,
-)
+from finecut.io.records import Chunk, Clip, ClipFile, PlannedClip, Source, Transcoded, Video
 from finecut.io.storage.staging import Scratch
+from finecut.io.summary import Summary
 from finecut.pipeline.cli.final_words import final_words
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.running import run

@@ -17,9 +17,9 @@ from packed import add, flagged, header, padded, patched, tar_of
 from web_server import serving
 
 from finecut.io.storage import copies, files
-from finecut.io.storage.members import Sure
-from finecut.io.storage.tar_members import members
-from finecut.io.storage.urls import USUAL_ACCESS, Access, permitted
+from finecut.io.storage.archives.members import Sure
+from finecut.io.storage.archives.tar_members import members
+from finecut.io.storage.web.urls import USUAL_ACCESS, Access, permitted
 
 CHANCE = random.Random(7)
 FILMS = {f"{name}.mp4": CHANCE.randbytes(20_000 + 7 * n) for n, name in enumerate("abcde")}

@@ -28,7 +28,7 @@ from wrong_servers import pages, silent
 
 from finecut.io.media.testfilm.paint import Scene, paint
 from finecut.io.storage import files as shelf
-from finecut.io.storage.object_stores import ObjectStore
+from finecut.io.storage.cloud.object_stores import ObjectStore
 from finecut.io.storage.publishing import Shelf
 from finecut.pipeline.cli.command import main
 from finecut.pipeline.options import Options

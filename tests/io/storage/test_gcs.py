@@ -22,8 +22,8 @@ from google.auth.exceptions import (
 from finecut.io.layout import Layout
 from finecut.io.records import Source
 from finecut.io.storage import files as shelf
-from finecut.io.storage import gcs
-from finecut.io.storage.gcs import GoogleStore
+from finecut.io.storage.cloud import gcs
+from finecut.io.storage.cloud.gcs import GoogleStore
 from finecut.io.storage.json_documents import usable_json
 from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.retry import is_passing

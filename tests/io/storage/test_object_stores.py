@@ -23,8 +23,8 @@ from seaweed import PUBLIC, READER, Seaweed
 
 from finecut.io.process import children as child
 from finecut.io.storage import files as shelf
-from finecut.io.storage.object_stores import ObjectStore
-from finecut.io.storage.obstore_names import UnusableName
+from finecut.io.storage.cloud.object_stores import ObjectStore
+from finecut.io.storage.cloud.obstore_names import UnusableName
 from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.retry import StoreAway, greet, is_passing
 from finecut.io.storage.stores import MANY, UnknownStore, modules_behind, store_for
@@ -182,7 +182,7 @@ def test_an_upload_that_fails_leaves_no_parts(s3: str, trouble: Trouble, tmp_pat
 def test_what_is_too_large_to_be_copied_is_sent_again(
     s3: str, trouble: Trouble, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("finecut.io.storage.object_stores.COPIED", 1000)
+    monkeypatch.setattr("finecut.io.storage.cloud.object_stores.COPIED", 1000)
     STORE.create(f"{s3}/staged.mp4", data := os.urandom(9 << 20))
     trouble.spoiled = lambda method, path: "400" if trouble.copies else ""
     STORE.move(f"{s3}/staged.mp4", f"{s3}/final.mp4")
@@ -191,8 +191,8 @@ def test_what_is_too_large_to_be_copied_is_sent_again(
 
 
 def test_what_browsers_show_is_what_it_is(own: Shelf, seaweed_server: Seaweed) -> None:
-    from finecut.io.storage.obstore_clients import client, place_of
-    from finecut.io.storage.obstore_here import library
+    from finecut.io.storage.cloud.obstore_clients import client, place_of
+    from finecut.io.storage.cloud.obstore_here import library
 
     own.publish(staged(own, b"clip"), f"{own.root}/a.mp4", 4)
     own.write(f"{own.root}/a.json", b"{}")

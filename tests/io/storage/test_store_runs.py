@@ -22,9 +22,10 @@ from finecut.io.media.codecs import Encoding
 from finecut.io.media.cutting import Recipe, cut
 from finecut.io.media.testfilm.paint import Scene, paint
 from finecut.io.process import children as child
-from finecut.io.records import PlannedClip, Source, Span, Summary
+from finecut.io.records import PlannedClip, Source, Span
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
+from finecut.io.summary import Summary
 from finecut.pipeline.commands.summary import SummaryOptions, SumUp
 from finecut.pipeline.options import Options
 from finecut.pipeline.running import run

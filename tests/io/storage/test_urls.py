@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from finecut.io.layout import LONGEST_NAME, check_length, check_relative
 from finecut.io.storage.addresses import is_read_only, name_of, path_of, permitted, public
-from finecut.io.storage.members import address_of, path_within
-from finecut.io.storage.urls import (
+from finecut.io.storage.archives.members import address_of, path_within
+from finecut.io.storage.web.urls import (
     LONGEST_PATH,
     Access,
     BadUrl,

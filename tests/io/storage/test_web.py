@@ -11,14 +11,15 @@ import pytest
 from fake_clock import Clock
 from web_server import WebServer, serving
 
-from finecut.io.storage import connections, copies, files, web_requests
+from finecut.io.storage import copies, files
 from finecut.io.storage.addresses import permitted
-from finecut.io.storage.connections import PrivateAddress, addresses_of, is_public
 from finecut.io.storage.retry import retried
 from finecut.io.storage.stores import store_for
-from finecut.io.storage.urls import Access, parsed
-from finecut.io.storage.web_answers import Refused
-from finecut.io.storage.web_requests import _led_to
+from finecut.io.storage.web import connections, web_requests
+from finecut.io.storage.web.connections import PrivateAddress, addresses_of, is_public
+from finecut.io.storage.web.urls import Access, parsed
+from finecut.io.storage.web.web_answers import Refused
+from finecut.io.storage.web.web_requests import _led_to
 
 FILM = bytes(range(256)) * 4096
 USUAL = Access(private=True)

@@ -25,7 +25,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from finecut.io.media.testfilm.paint import paint
-from finecut.io.records import Failure, Summary, from_json
+from finecut.io.records import Failure, from_json
+from finecut.io.summary import Summary
 from finecut.pipeline.cli.command import main
 from finecut.pipeline.cli.final_words import problems
 from finecut.pipeline.options import Options, option_fields

@@ -12,7 +12,7 @@ from places import ROOT
 from pseudo_terminal import recorded
 
 from finecut.io.media.testfilm.paint import paint
-from finecut.io.records import Summary
+from finecut.io.summary import Summary
 from finecut.pipeline.cli.final_words import final_words
 from finecut.pipeline.cli.progress import fitting
 from finecut.pipeline.options import Options

@@ -6,7 +6,8 @@ import io
 from dataclasses import replace
 from pathlib import Path
 
-from finecut.io.records import Failure, Source, Summary
+from finecut.io.records import Failure, Source
+from finecut.io.summary import Summary
 from finecut.pipeline.cli.final_words import final_words, problems, stats_table
 from finecut.pipeline.cli.progress import Progress, progress_line
 from finecut.pipeline.options import Options

@@ -14,7 +14,8 @@ import pytest
 
 from finecut.io.media.testfilm.paint import paint
 from finecut.io.process.children import possible
-from finecut.io.records import Failure, Summary
+from finecut.io.records import Failure
+from finecut.io.summary import Summary
 from finecut.pipeline.options import Options
 from finecut.pipeline.running import run
 

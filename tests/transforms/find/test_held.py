@@ -13,7 +13,7 @@ from web_server import WebServer, serving
 from finecut.io.records import Failure, to_json
 from finecut.io.storage import files
 from finecut.io.storage.addresses import public
-from finecut.io.storage.urls import Access
+from finecut.io.storage.web.urls import Access
 from finecut.transforms.find.inputs import Finding, check_inputs, find_sources
 from finecut.transforms.find.lists import InputError
 

@@ -14,7 +14,7 @@ from performing import performed
 from refiltering import HIGH, LOW, choices, curated, films, refiltered, scored
 from refiltering import tree as whole_tree
 
-from finecut.io.records import Summary
+from finecut.io.summary import Summary
 from finecut.pipeline.commands.verify import VerifyOptions
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.running import run

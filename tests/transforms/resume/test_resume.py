@@ -13,9 +13,10 @@ import pytest
 
 from finecut.io.layout import Layout
 from finecut.io.media.testfilm.paint import paint
-from finecut.io.records import Failure, Skipped, Source, Summary, from_json, to_json
+from finecut.io.records import Failure, Skipped, Source, from_json, to_json
 from finecut.io.storage.publishing import ALIVE, Shelf
 from finecut.io.storage.staging import LONG_AGO, alive, sweep_dead
+from finecut.io.summary import Summary
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import configuration, plan
 from finecut.pipeline.running import run

@@ -13,8 +13,9 @@ from apache_beam.testing.test_stream import TestStream
 from staged_clips import VIDEO, make_clips
 
 from finecut.io.layout import Layout
-from finecut.io.records import Clip, Failure, Lost, Summary, Written
+from finecut.io.records import Clip, Failure, Lost, Written
 from finecut.io.storage.publishing import Shelf
+from finecut.io.summary import Summary
 from finecut.transforms.write.clips import WriteClips
 from finecut.transforms.write.close import (
     ChunkClosed,

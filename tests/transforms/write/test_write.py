@@ -13,8 +13,9 @@ import pytest
 from staged_clips import NAME, VIDEO, make_clips, tree
 
 from finecut.io.layout import Layout, chunk_id
-from finecut.io.records import Clip, Failure, Summary
+from finecut.io.records import Clip, Failure
 from finecut.io.storage.publishing import Shelf
+from finecut.io.summary import Summary
 from finecut.transforms.write.clips import WriteClips
 from finecut.transforms.write.close import ChunkClosed, close_video
 from finecut.transforms.write.writing import Writing, planned

@@ -4,7 +4,7 @@ import errno
 import re
 from typing import Final
 
-from finecut.io.storage.obstore_clients import Place, place_of
+from finecut.io.storage.cloud.obstore_clients import Place, place_of
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 

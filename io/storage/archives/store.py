@@ -25,9 +25,8 @@ from types import ModuleType
 from typing import BinaryIO, Final, NoReturn
 
 from finecut.io.storage import files as shelf
-from finecut.io.storage import tar_members, zip_members
-from finecut.io.storage.copies import Copy, TooLarge, copy_of, poured
-from finecut.io.storage.members import (
+from finecut.io.storage.archives import tar_members, zip_members
+from finecut.io.storage.archives.members import (
     ENDS,
     Address,
     ArchiveError,
@@ -37,10 +36,11 @@ from finecut.io.storage.members import (
     named,
     path_within,
 )
+from finecut.io.storage.copies import Copy, TooLarge, copy_of, poured
 from finecut.io.storage.read_only import ReadOnlyStore
 from finecut.io.storage.retry import is_passing
 from finecut.io.storage.stores import FIRST_LOOK, LONGEST_LOOK, Found, Opened, Page, ShortRead
-from finecut.io.storage.urls import MOST_MB
+from finecut.io.storage.web.urls import MOST_MB
 
 #: Files beside a video that say something about it.
 BESIDE: Final = (".json", ".txt")

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple, Protocol, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from finecut.io.storage.stores import Opened, ShortRead
-from finecut.io.storage.urls import escaped, extension_of, is_archive, is_web, public
+from finecut.io.storage.web.urls import escaped, extension_of, is_archive, is_web, public
 
 T = TypeVar("T")
 

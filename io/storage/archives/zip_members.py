@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Iterator
 from typing import Final
 
-from finecut.io.storage.members import ArchiveError, Place, Sure
+from finecut.io.storage.archives.members import ArchiveError, Place, Sure
 from finecut.io.storage.stores import FIRST_LOOK, Opened
 
 #: A directory of a million members is smaller.

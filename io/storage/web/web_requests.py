@@ -29,8 +29,8 @@ from urllib3.exceptions import (
 )
 
 from finecut.io.process.child import beat
-from finecut.io.storage.connections import HOSTS, PrivateAddress, UnknownHost, pool_for
-from finecut.io.storage.urls import (
+from finecut.io.storage.web.connections import HOSTS, PrivateAddress, UnknownHost, pool_for
+from finecut.io.storage.web.urls import (
     Access,
     BadUrl,
     Url,
@@ -40,7 +40,7 @@ from finecut.io.storage.urls import (
     parsed,
     public,
 )
-from finecut.io.storage.web_answers import Refused, TooManyRedirects, WebError, refusal
+from finecut.io.storage.web.web_answers import Refused, TooManyRedirects, WebError, refusal
 
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 MOST_REDIRECTS: Final = 5

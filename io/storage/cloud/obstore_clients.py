@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from finecut.io.errors import UserError
-from finecut.io.storage.aws_profiles import Profile, profile
-from finecut.io.storage.obstore_here import library
+from finecut.io.storage.cloud.aws_profiles import Profile, profile
+from finecut.io.storage.cloud.obstore_here import library
 
 ADDRESS: Final = re.compile(r"https?://[^/?#\s]+[^?#\s]*")
 BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")

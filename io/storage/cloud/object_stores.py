@@ -19,11 +19,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
-from finecut.io.storage.names import glob_of, kind_of, translated
-from finecut.io.storage.obstore_clients import Place, client, place_of, sign_in
-from finecut.io.storage.obstore_errors import SAY_WHO, is_condition, plainly, said_by
-from finecut.io.storage.obstore_here import library
-from finecut.io.storage.obstore_names import UnusableName, check, named, parted, root_of
+from finecut.io.storage.cloud.names import glob_of, kind_of, translated
+from finecut.io.storage.cloud.obstore_clients import Place, client, place_of, sign_in
+from finecut.io.storage.cloud.obstore_errors import SAY_WHO, is_condition, plainly, said_by
+from finecut.io.storage.cloud.obstore_here import library
+from finecut.io.storage.cloud.obstore_names import UnusableName, check, named, parted, root_of
 from finecut.io.storage.stores import MANY, Found, Opened, Page, replaced
 
 LOG = logging.getLogger("finecut")

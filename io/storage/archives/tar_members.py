@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from finecut.io.storage.members import ENDS, ArchiveError, Place, Sure
+from finecut.io.storage.archives.members import ENDS, ArchiveError, Place, Sure
 from finecut.io.storage.stores import Opened, ShortRead
 
 BLOCK: Final = 512

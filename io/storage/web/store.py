@@ -16,8 +16,8 @@ from typing import BinaryIO, Final, NoReturn
 from finecut.io.storage.copies import Copy, copy_of, copy_there, poured, too_large, was_copied
 from finecut.io.storage.read_only import ReadOnlyStore
 from finecut.io.storage.stores import FIRST_LOOK, Found, Opened, Page
-from finecut.io.storage.urls import access_of, name_of
-from finecut.io.storage.web_answers import (
+from finecut.io.storage.web.urls import access_of, name_of
+from finecut.io.storage.web.web_answers import (
     Changed,
     Range,
     Refused,
@@ -26,7 +26,7 @@ from finecut.io.storage.web_answers import (
     range_of,
     replaced,
 )
-from finecut.io.storage.web_requests import Answer, Version, answer_to
+from finecut.io.storage.web.web_requests import Answer, Version, answer_to
 
 #: What is read whole is a list or a document.
 MOST_READ: Final = 256 << 20

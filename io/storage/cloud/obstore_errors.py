@@ -11,14 +11,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, NamedTuple, NoReturn
 
-from finecut.io.storage.obstore_clients import (
+from finecut.io.storage.cloud.obstore_clients import (
     endpoint_of_s3,
     endpoint_variable,
     is_nobody,
     place_of,
 )
-from finecut.io.storage.obstore_here import library
-from finecut.io.storage.obstore_names import root_of
+from finecut.io.storage.cloud.obstore_here import library
+from finecut.io.storage.cloud.obstore_names import root_of
 
 #: Status codes that pass: timeouts, conflicts with another request, too many of them, or no server.
 PASSING: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504})

@@ -36,7 +36,7 @@ from google.cloud import storage
 from requests.adapters import HTTPAdapter
 from requests.exceptions import JSONDecodeError
 
-from finecut.io.storage.names import glob_of, kind_of, translated
+from finecut.io.storage.cloud.names import glob_of, kind_of, translated
 from finecut.io.storage.stores import GOOGLE, Found, Opened, Page, replaced
 
 #: Where Google's library looks for a stand-in of its store.
