@@ -218,20 +218,22 @@ def left_of(taking: Taking) -> tuple[int, list[str]]:
     own = {taking.layout.forgotten(), taking.layout.forgetting()}
     staged = f"{taking.own.staging}/"
     paths = [path for path in paths if path not in own and not path.startswith(staged)]
-    check = partial(_is_left, taking=taking)
-    found = in_order(check, paths, taking.readers)
-    return len(paths), [path for path, left in zip(paths, found, strict=True) if left]
+    named = [path for path in paths if taking.mentions.in_text(taking.below(path))]
+    shared = [path for path in paths if _may_speak(taking.below(path))]
+    spoken = in_order(partial(_is_left, mentions=taking.mentions), shared, taking.readers)
+    inside = [path for path, left in zip(shared, spoken, strict=True) if left]
+    return len(paths), sorted({*named, *inside})
 
 
-def _is_left(path: str, taking: Taking) -> bool:
-    below, mentions = taking.below(path), taking.mentions
-    if mentions.in_text(below):
-        return True
+def _may_speak(below: str) -> bool:
+    """Whether a file may speak of several sources."""
     folder = below.partition("/")[0]
     of_one = folder in OF_ONE or any(each.lies_in(folder) for each in ARTEFACTS)
-    if of_one or below.lower().endswith(SILENT) or (_size_of(path) or 0) > MOST_BYTES:
-        return False
-    return speaks_of(path, mentions)
+    return not of_one and not below.lower().endswith(SILENT)
+
+
+def _is_left(path: str, mentions: Mentions) -> bool:
+    return (_size_of(path) or 0) <= MOST_BYTES and speaks_of(path, mentions)
 
 
 def speaks_of(path: str, mentions: Mentions) -> bool:
