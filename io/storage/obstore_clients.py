@@ -68,6 +68,28 @@ CONNECTION: Final = {
     "SharedAccessSignature": "sas_key",
     "BlobEndpoint": "endpoint",
 }
+#: What a client is made of; where one of them changes, another is made.
+SAID: Final = (
+    *NATIVE,
+    *NATIVE_AZURE,
+    *(variable for variables in AZURE.values() for variable in variables),
+    "AWS_CA_BUNDLE",
+    "AWS_CONFIG_FILE",
+    "AWS_DEFAULT_REGION",
+    "AWS_ENDPOINT",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_PROFILE",
+    "AWS_REGION",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_SKIP_SIGNATURE",
+    "AZURE_SKIP_SIGNATURE",
+    "AZURE_STORAGE_CONNECTION_STRING",
+    "AZURE_STORAGE_USE_EMULATOR",
+    "HOME",
+)
 #: What the makers of the machines write into them.
 MACHINE: Final = tuple(
     Path("/sys/class/dmi/id", name) for name in ("sys_vendor", "board_vendor", "bios_version")
@@ -119,13 +141,12 @@ def sign_in(place: Place) -> None:
         _azure(place)
 
 
-def _environment() -> tuple[tuple[str, str], ...]:
-    spoken = ("AWS_", "AZURE_", "HOME", "IDENTITY_")
-    return tuple(sorted(one for one in os.environ.items() if one[0].startswith(spoken)))
+def _environment() -> tuple[str | None, ...]:
+    return tuple(map(os.environ.get, SAID))
 
 
 @lru_cache(maxsize=KEPT)
-def _client(_process: int, place: Place, patient: bool, _said: tuple[tuple[str, str], ...]) -> Any:
+def _client(_process: int, place: Place, patient: bool, _said: tuple[str | None, ...]) -> Any:
     make = library()._store.S3Store if place.is_s3 else library()._store.AzureStore
     options = _s3(place) if place.is_s3 else _azure(place)
     endpoint = str(options.get("endpoint", ""))

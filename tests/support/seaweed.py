@@ -29,6 +29,8 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Final
 
+#: A bucket that everybody may read.
+PUBLIC: Final = "public"
 #: Who may do anything, and who may only read.
 ADMIN: Final = ("finecut-admin", "secret-of-the-admin")
 READER: Final = ("finecut-reader", "secret-of-the-reader")
@@ -169,6 +171,7 @@ def _identities() -> Iterator[dict[str, object]]:
     ):
         credentials = [{"accessKey": key, "secretKey": secret}]
         yield {"name": key, "credentials": credentials, "actions": actions}
+    yield {"name": "anonymous", "actions": [f"Read:{PUBLIC}", f"List:{PUBLIC}"]}
 
 
 def _wait(server: subprocess.Popen[bytes], found: Seaweed, log: Path) -> None:

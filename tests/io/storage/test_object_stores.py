@@ -19,7 +19,7 @@ import pytest
 pytest.importorskip("obstore")
 import child_work
 from s3_trouble import Trouble
-from seaweed import READER, Seaweed
+from seaweed import PUBLIC, READER, Seaweed
 
 from finecut.io.process import children as child
 from finecut.io.storage import files as shelf
@@ -369,6 +369,20 @@ def test_who_has_no_credentials_is_told_how_to_get_some(
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with pytest.raises(PermissionError, match="there are no credentials: set AWS_ACCESS_KEY_ID"):
         STORE.read(f"{s3}/x")
+
+
+def test_a_public_bucket_is_read_by_nobody_in_particular(
+    s3: str, seaweed_server: Seaweed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    public = f"s3://{seaweed_server.bucket(PUBLIC)}/{tmp_path.name}"
+    STORE.create(f"{public}/x", b"x")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    assert list(shelf.files_below(public)) == [f"{public}/x"]
+    assert STORE.open(f"{public}/x").fetch(0, 1) == b"x"
+    with pytest.raises(PermissionError, match="there are no credentials"):
+        STORE.create(f"{public}/y", b"y")
 
 
 def test_a_profile_has_keys_and_an_address(
