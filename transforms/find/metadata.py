@@ -29,6 +29,7 @@ from finecut.io.records import Metadata
 from finecut.io.storage.json_documents import LARGEST, LARGEST_WHOLE
 from finecut.transforms.option import nearest
 from finecut.transforms.plain_text import cleaned
+from finecut.transforms.write.secrets import redacted
 
 LOG: Final = logging.getLogger("finecut")
 
@@ -40,6 +41,7 @@ MOST_BYTES: Final = 16_000
 DEEPEST: Final = 4
 #: Names that a message lists.
 TOLD: Final = 8
+_ADDRESS: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 
 
 class Plain(NamedTuple):
@@ -92,7 +94,9 @@ def plain_value(value: Any, depth: int = DEEPEST) -> Any:
     Whole numbers that do not fit into 64 bits become texts; dates and times are told as ISO 8601.
     """
     if isinstance(value, str):
-        return cleaned(value) or None
+        text = cleaned(value)
+        # Logins and signatures of addresses are secrets, and differ each time.
+        return (redacted(text) if _ADDRESS.fullmatch(text) else text) or None
     if isinstance(value, bool):
         return value
     if isinstance(value, int):

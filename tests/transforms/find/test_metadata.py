@@ -56,6 +56,8 @@ VALUES: list[tuple[Any, Any]] = [
     ("one\r\nline", "one\n\nline"),
     ("half \ud800 a letter", "half  a letter"),
     ("\x07", None),
+    ("https://me:pw@host/a?v=1&sig=9f0c", "https://…@host/a?v=1&sig=…"),
+    ("the token: is no address", "the token: is no address"),
     (True, True),
     (2**63 - 1, 2**63 - 1),
     (2**63, str(2**63)),
