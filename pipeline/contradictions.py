@@ -224,6 +224,16 @@ def _unfit_for_watching(o: Options) -> Iterator[str]:
                 "come: leave one of them out",
             ),
             (
+                o.archives,
+                "--archives does nothing with --watch, which takes videos only: curate archives in "
+                "a run without --watch",
+            ),
+            (
+                o.source_metadata,
+                "--source-metadata does nothing with --watch, because the file beside a video may "
+                "come after it: run the same command without --watch for the metadata",
+            ),
+            (
                 o.profile,
                 "--profile is written at the end of a run, and --watch has none: leave one of "
                 "them out",

@@ -31,7 +31,8 @@ from finecut.transforms.filter.clips import DropClips, KeepClips
 from finecut.transforms.find.videos import FindVideos, ProbeVideos
 from finecut.transforms.measure.looking import put_away
 from finecut.transforms.registry import ON_CLIPS
-from finecut.transforms.resume.note import SKIPPED, BeginVideos, open_video
+from finecut.transforms.resume.begin import SKIPPED, BeginVideos
+from finecut.transforms.resume.note import open_video
 from finecut.transforms.resume.one_at_a_time import BeginOneAtATime
 from finecut.transforms.score.clips import ScoreClips
 from finecut.transforms.split.spans import SplitVideos

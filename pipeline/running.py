@@ -52,7 +52,7 @@ from finecut.transforms.beam.tally import Tallies
 from finecut.transforms.find.inputs import check_apart, check_inputs, find_sources
 from finecut.transforms.find.looking import check_watchable
 from finecut.transforms.find.videos import ELSEWHERE, FindVideos
-from finecut.transforms.resume.note import looks_finished
+from finecut.transforms.resume.begin import looks_finished
 from finecut.transforms.split.spans import GivenCuts
 from finecut.transforms.step import EachClip
 

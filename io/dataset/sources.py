@@ -29,6 +29,7 @@ from finecut.io.dataset.output import (
 from finecut.io.layout import OF_SOURCE, SOURCE, embedding_folder, is_clip_id
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, parsed
+from finecut.io.storage.on_disk import NotAFile
 from finecut.io.tables.drops import read_drops
 from finecut.io.tables.kinds import out_of_columns
 from finecut.io.tables.shards import BLOCK, COLUMNS, ShardFolder, column_of
@@ -307,7 +308,7 @@ def _vectors_in(path: str, _opened: str) -> dict[str, Floats]:
     try:
         data = shelf.read_if_there(path)
         return {} if data is None else _by_id(pq.read_table(io.BytesIO(data)), "embedding")
-    except (pa.ArrowException, KeyError, ValueError, shelf.NotAFile) as error:
+    except (pa.ArrowException, KeyError, ValueError, NotAFile) as error:
         raise NoDataset(
             f"{path} is not a table of vectors ({error}): usually a copy was cut short. finecut "
             "verify lists everything that is wrong"

@@ -21,7 +21,8 @@ from typing import BinaryIO, Final, TypeVar, cast
 
 from finecut.io.storage.addresses import container_of, is_read_only, path_of, public
 from finecut.io.storage.archives.members import Clipped, address_of, archive_of
-from finecut.io.storage.fence import is_within, leads_outside, refuse_outside
+from finecut.io.storage.fence import leads_outside, refuse_outside
+from finecut.io.storage.on_disk import NotAFile, OnDisk, without_waiting
 from finecut.io.storage.retry import DEADLINE_SECONDS, PATIENCE, retried, within
 from finecut.io.storage.stores import MANY, Found, Opened, Page, RangedFile, store_for
 from finecut.io.storage.web import urls
@@ -36,10 +37,6 @@ IN_PASSING_SECONDS = 5.0
 NO_FILE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES})
 #: File systems that are reached like stores, and show a file while it is written.
 GROWING: Final = ("hdfs://",)
-
-
-class NotAFile(OSError):
-    """Something of that name is there, and is no file whose bytes could be read."""
 
 
 def is_remote(uri: str) -> bool:
@@ -89,10 +86,6 @@ def identity(uri: str) -> str:
         return uri
 
 
-def is_archive(uri: str) -> bool:
-    return archive_of(uri) is not None
-
-
 def videos_in(
     uri: str, wanted: Callable[[str], bool], access: urls.Access
 ) -> list[tuple[str, str]]:
@@ -103,17 +96,15 @@ def videos_in(
     return [] if archive is None else archives.videos_in(archive, wanted, access.most)
 
 
-def beside(uri: str, extension: str) -> str | None:
-    """The uri of what lies beside a video, with its name and this ending; of a member of an
-    archive only if there is one.
+def beside_member(uri: str, extension: str) -> str | None:
+    """The uri of what lies beside a member of an archive, with its name and this ending, if there
+    is such a member.
     """
-    if address_of(uri) is not None:
-        from finecut.io.storage.archives import store as archives
+    if address_of(uri) is None:
+        return None
+    from finecut.io.storage.archives import store as archives
 
-        return archives.beside(uri, extension)
-    if urls.is_web(uri):
-        return urls.with_other_extension(uri, extension)
-    return os.path.splitext(uri)[0] + extension  # noqa: PTH122
+    return archives.beside(uri, extension)
 
 
 def is_symlink(uri: str) -> bool:
@@ -168,16 +159,6 @@ def _walk(folder: str, folders_named: str) -> Iterator[str]:
         )
         deeper = [name for name, is_folder, is_link in found if is_folder and not is_link]
         waiting += [f"{here}/{name}" for name in reversed(deeper)]
-
-
-def links_out_of(root: str) -> list[tuple[str, str]]:
-    """The links at any depth of a folder that lead out of it, and where to."""
-    real = identity(root)
-    # What cannot be listed, or is gone, comes up when it is read.
-    walk = () if is_remote(root) else os.walk(root)
-    paths = (f"{here}/{name}" for here, *inside in walk for name in itertools.chain(*inside))
-    links = ((path, identity(path)) for path in paths if is_symlink(path))
-    return sorted((path, place) for path, place in links if not is_within(place, real))
 
 
 @contextmanager
@@ -332,7 +313,7 @@ def read(uri: str, most: int | None = None) -> bytes:
 
 
 def _whole(path: str, most: int | None) -> bytes:
-    with open(path, "rb", opener=_without_waiting) as file:
+    with open(path, "rb", opener=without_waiting) as file:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):
             raise NotAFile(errno.EINVAL, "is a pipe or device, not a file", path)
@@ -391,28 +372,7 @@ def opened(uri: str) -> Opened:
     if is_remote(uri):
         return Clipped(store_for(uri).open(uri))
     refuse_outside(uri)
-    return _OnDisk(uri)
-
-
-class _OnDisk:
-    def __init__(self, path: str) -> None:
-        self._file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115
-        found = os.fstat(self._file.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            self._file.close()
-            raise NotAFile(errno.EINVAL, "is a pipe or device, not a file", path)
-        self.size = found.st_size
-
-    def fetch(self, start: int, length: int) -> bytes:
-        return os.pread(self._file.fileno(), length, start)
-
-    def close(self) -> None:
-        self._file.close()
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    """Opening a pipe as usual waits until somebody writes to it."""
-    return os.open(path, flags | os.O_NONBLOCK)
+    return OnDisk(uri)
 
 
 @contextmanager

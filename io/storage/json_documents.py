@@ -16,6 +16,7 @@ from typing import Any, Final, NoReturn
 
 from finecut.io.errors import UserError
 from finecut.io.storage import files as shelf
+from finecut.io.storage.on_disk import NotAFile
 
 #: Documents of a million clips are smaller.
 MOST_BYTES: Final = 256 << 20
@@ -80,7 +81,7 @@ def read_json(path: str) -> dict[str, Any] | None:
         raise BadDocument(f"{path} {error}") from error
     except IsADirectoryError as error:
         raise BadDocument(f"{path} is a folder, not a document") from error
-    except shelf.NotAFile as error:
+    except NotAFile as error:
         raise BadDocument(f"{path} {error.strerror}") from error
 
 

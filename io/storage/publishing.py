@@ -22,7 +22,6 @@ from pathlib import Path
 
 from finecut.io.storage.fence import NO_FENCE, Fence, is_halted, is_straight, refuse_behind_link
 from finecut.io.storage.files import (
-    NotAFile,
     delete,
     exists,
     files_below,
@@ -32,6 +31,7 @@ from finecut.io.storage.files import (
     read_if_there,
     size_of,
 )
+from finecut.io.storage.on_disk import NotAFile
 from finecut.io.storage.retry import is_passing
 from finecut.io.storage.stores import store_for
 

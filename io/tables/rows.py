@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadList
+from finecut.io.storage.on_disk import NotAFile
 
 
 def rows_at(path: str) -> list[dict[str, Any]]:
@@ -20,7 +21,7 @@ def rows_at(path: str) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = table.cast(coarser, safe=False).to_pylist()
     except FileNotFoundError as error:
         raise BadList("the file does not exist") from error
-    except shelf.NotAFile as error:
+    except NotAFile as error:
         raise BadList(f"it cannot be read ({error.strerror})") from error
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise BadList(

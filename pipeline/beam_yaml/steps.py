@@ -30,7 +30,7 @@ from finecut.transforms.filter import clips as keep
 from finecut.transforms.find import videos as find
 from finecut.transforms.find.inputs import check_apart, check_inputs
 from finecut.transforms.measure.looking import put_away
-from finecut.transforms.resume import note as again
+from finecut.transforms.resume import begin as again
 from finecut.transforms.resume.note import open_video
 from finecut.transforms.score import clips as scoring
 from finecut.transforms.split import spans as split

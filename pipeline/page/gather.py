@@ -17,6 +17,7 @@ from finecut.io.layout import OF_SOURCE, SOURCE, clip_id, is_clip_id
 from finecut.io.process.threads import in_order
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, parsed_text, read_json
+from finecut.io.storage.on_disk import NotAFile
 from finecut.pipeline.choices.cutting import FIXED_STRIDE
 from finecut.pipeline.options import Options
 from finecut.pipeline.page import Chunks
@@ -305,7 +306,7 @@ def failures_below(folder: str) -> Iterator[dict[str, Any]]:
     for path in shelf.files_in(folder):
         text = ""
         if path.endswith(".jsonl"):
-            with suppress(shelf.NotAFile):
+            with suppress(NotAFile):
                 text = (shelf.read_if_there(path) or b"").decode(errors="replace")
         for line in text.split("\n"):
             with suppress(BadDocument):

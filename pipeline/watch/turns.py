@@ -48,7 +48,8 @@ from finecut.transforms.find.watching import (
     retry_after,
     taken,
 )
-from finecut.transforms.resume.note import forget_folders, is_finished
+from finecut.transforms.resume.begin import is_finished
+from finecut.transforms.resume.note import forget_folders
 from finecut.transforms.write.documents import serialise
 from finecut.transforms.write.summary import NAMED_FAILURES
 from finecut.transforms.write.writing import Writing

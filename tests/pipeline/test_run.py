@@ -33,7 +33,8 @@ from finecut.pipeline.running import run
 from finecut.transforms.cut.chunk import cut_chunk
 from finecut.transforms.find.inputs import find_sources
 from finecut.transforms.find.probe import probe_source
-from finecut.transforms.resume.note import begin, open_video
+from finecut.transforms.resume.begin import begin
+from finecut.transforms.resume.note import open_video
 from finecut.transforms.split.spans import chunks_of
 from finecut.transforms.write.clips import (
     publish_clip,

@@ -4,9 +4,9 @@
             ◀── a.json        WebDataset
             ◀── a.info.json   yt-dlp             the first of these that is there
 
-Each folder is listed once, so that nobody asks a store for files that are not there. What finecut
-itself wrote is never taken for metadata: documents of clips lie beside clips that were unpacked
-from shards.
+In an archive it is ``a.json``, too. Each folder is listed once, so that nobody asks a store for
+files that are not there. What finecut itself wrote is never taken for metadata: documents of clips
+lie beside clips that were unpacked from shards.
 """
 
 import posixpath
@@ -67,7 +67,10 @@ def _pairs(videos: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Videos, each with the file about it, if there is one."""
     folders: dict[str, list[str]] = defaultdict(list)
     for video in videos:
-        folders[posixpath.dirname(video)].append(video)
+        if (packed := shelf.beside_member(video, JSON)) is not None:
+            yield video, packed
+        else:
+            folders[posixpath.dirname(video)].append(video)
     for folder, inside in folders.items():
         files = _documents_in(folder)
         yield from ((each, found) for each in inside if (found := beside(each, files)))

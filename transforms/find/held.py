@@ -14,6 +14,7 @@ from finecut.io.process.threads import in_order
 from finecut.io.records import Source
 from finecut.io.storage import addresses
 from finecut.io.storage import files as shelf
+from finecut.io.storage.archives.members import archive_of
 from finecut.io.storage.web import urls
 from finecut.transforms.find.lists import InputError
 
@@ -26,10 +27,10 @@ def with_members(
 ) -> Iterator[Source]:
     """The sources, as this run may open them; in place of an archive the videos in it."""
     several = [replace(each, uri=addresses.permitted(each.uri, access)) for each in sources]
-    archives = [each for each in several if shelf.is_archive(each.uri)]
+    archives = [each for each in several if archive_of(each.uri)]
     opened = in_order(partial(_members, wanted=wanted, access=access), archives, READERS)
     for source in several:
-        yield from next(opened) if shelf.is_archive(source.uri) else [source]
+        yield from next(opened) if archive_of(source.uri) else [source]
 
 
 def _members(source: Source, wanted: Callable[[str], bool], access: urls.Access) -> list[Source]:
@@ -41,7 +42,7 @@ def _member(archive: Source, uri: str, path: str) -> Source:
     if not path:
         return replace(archive, uri=uri)
     relative = urls.shortened(f"{archive.relative}/{path}")
-    return Source(uri, f"{archive.name}/{path}", relative)
+    return Source(uri, f"{archive.name}/{path}", relative, metadata=archive.metadata)
 
 
 def check_url(spec: str, url: str) -> None:

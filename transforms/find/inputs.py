@@ -86,12 +86,15 @@ def find_sources(finding: Finding) -> list[Source]:
     root = common_root(roots) if roots else ""
     named_or_found = [*named, *(path for each in found for path in each.files)]
     paths = each_once(not_in(finding.without, named_or_found))
-    files = (
+    files = [
         named.get(path) or source_below(readable(path), readable(root), finding) for path in paths
-    )
+    ]
+    # What a list says of an archive, it says of all that is in it.
+    files = with_metadata(files, (told for each in found for told in each.told), beside=False)
     sources = [*islice(with_members(files, is_video, finding.access), finding.limit)]
     _refuse_tangled(sources)
-    sources = with_metadata(sources, (told for each in found for told in each.told), finding.beside)
+    if finding.beside:
+        sources = with_metadata(sources, (), beside=True)
     _refuse_lacking(sources, finding, retried=bool(named))
     failed = {each.source.name: failed_source(each) for each in failures_in(finding.failed)}
     return [as_it_failed(source, failed) for source in sources]

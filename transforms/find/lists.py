@@ -12,6 +12,7 @@ from finecut.io.layout import check_relative
 from finecut.io.records import Failure, Source, from_json, to_json
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import csv_rows, list_text, parsed_text
+from finecut.io.storage.on_disk import NotAFile
 from finecut.transforms.beam.metrics import LOG
 from finecut.transforms.find.metadata import plain
 
@@ -41,7 +42,7 @@ def failures_in(path: str | None) -> list[Failure]:
     """What an earlier run listed as failed."""
     try:
         data = None if path is None else shelf.read_if_there(path)
-    except shelf.NotAFile as error:
+    except NotAFile as error:
         LOG.error("%s %s: earlier failures are unknown", path, error.strerror)
         data = None
     return failures_on(data or b"", path)

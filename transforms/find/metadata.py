@@ -27,6 +27,7 @@ from uuid import UUID
 from finecut.io.layout import source_held
 from finecut.io.records import Metadata
 from finecut.io.storage.json_documents import LARGEST, LARGEST_WHOLE
+from finecut.io.wording import count_of
 from finecut.transforms.option import nearest
 from finecut.transforms.plain_text import cleaned
 from finecut.transforms.write.secrets import redacted
@@ -37,6 +38,11 @@ LOG: Final = logging.getLogger("finecut")
 MOST_FIELDS: Final = 100
 LONGEST_NAME: Final = 64
 MOST_BYTES: Final = 16_000
+#: What a message says of it.
+MAY_BE: Final = (
+    "Metadata is text, numbers, true or false, and lists and objects of these, "
+    f"at most {MOST_BYTES} bytes for each video"
+)
 #: Levels of values in values.
 DEEPEST: Final = 4
 #: Names that a message lists.
@@ -159,15 +165,8 @@ def say_left_out(path: str, told: Sequence[Plain]) -> None:
     if names:
         shown = ", ".join(f"{name} ({number})" for name, number in names.most_common(TOLD))
         more = f" and {len(names) - TOLD} more" if len(names) > TOLD else ""
-        LOG.error(
-            "%s: left out of the metadata of %d videos: %s%s. Metadata is text, numbers, true or "
-            "false, and lists and objects of these, at most %d bytes for each video",
-            path,
-            sum(bool(each.left_out) for each in told),
-            shown,
-            more,
-            MOST_BYTES,
-        )
+        videos = count_of(sum(bool(each.left_out) for each in told), "video")
+        LOG.error("%s: left out of the metadata of %s: %s. %s", path, videos, shown + more, MAY_BE)
 
 
 # ── what is asked of it ──────────────────────────────────────────────────────────────────────────
@@ -200,14 +199,8 @@ def _lacking(told: Sequence[Collection[str]], asked: Asked) -> str | None:
     if has == len(told) or not (known or asked.surely):
         return None
     if has:
-        LOG.error(
-            "%s: %d of %d videos have no %s: %s",
-            asked.by,
-            len(told) - has,
-            len(told),
-            asked.field,
-            asked.then,
-        )
+        without = f"{len(told) - has} of {count_of(len(told), 'video')} have no {asked.field}"
+        LOG.error("%s: %s: %s", asked.by, without, asked.then)
         return None
     if not known:
         why = (

@@ -20,6 +20,7 @@ from typing import Final
 from finecut.io.layout import Layout
 from finecut.io.process.threads import in_order
 from finecut.io.storage import files as shelf
+from finecut.io.storage.on_disk import NotAFile
 from finecut.io.storage.publishing import Shelf
 from finecut.io.tables.parquet import PARQUET, from_parquet, to_parquet
 from finecut.transforms.forget.mentions import ID, Mentions
@@ -188,7 +189,7 @@ def _rewrite_table(path: str, data: bytes, taking: Taking) -> None:
 def _read(path: str) -> bytes | None:
     try:
         return shelf.read_if_there(path)
-    except shelf.NotAFile:
+    except NotAFile:
         return None
 
 

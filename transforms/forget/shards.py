@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 
 from finecut.io.dataset.output import Output
 from finecut.io.errors import RunError
-from finecut.io.layout import Layout
+from finecut.io.layout import SOURCE, Layout
 from finecut.io.records import Failure, from_json
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import usable_json
@@ -54,7 +54,7 @@ from finecut.transforms.write.documents import serialise
 OF_CAPTION: Final = "_caption"
 KIND: Final = "shards"
 #: Columns of receipts that are no scores and no captions; what is known of a source is the last.
-OTHERS: Final = frozenset([*COLUMNS, VECTOR, "source"])
+OTHERS: Final = frozenset([*COLUMNS, VECTOR, SOURCE])
 
 
 @dataclass(frozen=True)

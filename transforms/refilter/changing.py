@@ -31,6 +31,7 @@ from finecut.io.layout import OF_SOURCE, chunk_id
 from finecut.io.process.threads import in_order
 from finecut.io.records import Failure, Source
 from finecut.io.storage import files as shelf
+from finecut.io.storage.on_disk import NotAFile
 from finecut.io.tables.drops import keepers_of
 from finecut.io.tables.parquet import embedding_table, facts_of, rows_of
 from finecut.transforms.beam.guard import guarded
@@ -320,7 +321,7 @@ def _rows_at(path: str) -> tuple[bytes | None, list[tuple[str, list[float]]]]:
     """The table that lies there, and its rows."""
     try:
         data = shelf.read_if_there(path)
-    except shelf.NotAFile as error:
+    except NotAFile as error:
         raise OutOfReach(f"{path} {error.strerror}") from error
     try:
         return data, [

@@ -27,7 +27,8 @@ from finecut.transforms.beam.guard import FAILURES, guarded
 from finecut.transforms.beam.metrics import count
 from finecut.transforms.find.inputs import as_it_failed
 from finecut.transforms.find.lists import failed_source, failures_in
-from finecut.transforms.resume.note import SKIPPED, Again, begin, is_finished, with_version
+from finecut.transforms.resume.begin import SKIPPED, begin, is_finished, with_version
+from finecut.transforms.resume.note import Again
 from finecut.transforms.write.failure_lists import own_list
 from finecut.transforms.write.writing import Writer, Writing
 

@@ -18,6 +18,7 @@ from finecut.io.layout import DEDUP, TABLES, VECTORS, Layout
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import Fence
 from finecut.io.storage.json_documents import usable_json
+from finecut.io.storage.links import links_out_of
 from finecut.io.tables.shards import ShardFolder
 from finecut.transforms.registry import ARTEFACTS
 from finecut.transforms.verify.checks.chunks import check_chunk, unreadable
@@ -179,7 +180,7 @@ def links_out(fence: Fence) -> list[Finding]:
             "should be a file or a folder of its own",
         )
         for root in fence.roots
-        for path, target in shelf.links_out_of(root)
+        for path, target in links_out_of(root)
     ]
 
 

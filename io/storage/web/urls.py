@@ -225,12 +225,6 @@ def is_archive(path: str) -> bool:
     return extension_of(path) in ARCHIVES
 
 
-def with_other_extension(url: str, extension: str) -> str:
-    """The URL of a file beside this one, whose name ends differently."""
-    said = urlsplit(url)
-    return said._replace(path=posixpath.splitext(said.path)[0] + extension).geturl()
-
-
 # ── secrets, and what a run may do ───────────────────────────────────────────────────────────────
 
 

@@ -72,13 +72,13 @@ def test_a_tar_of_any_form_holds_its_films(tmp_path: Path, form: int) -> None:
     films = {**FILMS, "empty.mp4": b"", "key.left.mp4": FILMS["c.mp4"]}
     assert found == {**films, long: FILMS["a.mp4"], "sub/a.mp4": FILMS["b.mp4"]}
     uris = listed(archive)
-    assert files.beside(uris["b.mp4"], ".json") is None
+    assert files.beside_member(uris["b.mp4"], ".json") is None
     for uri, extension, data in (
         (uris["a.mp4"], ".json", b'{"license": "cc"}'),
         (uris["sub/a.mp4"], ".txt", b"words"),
         (uris["key.left.mp4"], ".json", b"{}"),
     ):
-        there = files.beside(uri, extension)
+        there = files.beside_member(uri, extension)
         assert there is not None
         assert files.read_if_there(there) == data
 

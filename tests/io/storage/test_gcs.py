@@ -31,7 +31,8 @@ from finecut.io.storage.stores import Page, RangedFile, ShortRead
 from finecut.transforms.find.inputs import Finding, check_inputs, find_sources
 from finecut.transforms.find.lists import InputError
 from finecut.transforms.models.weights.folders import WeightsMissing, locate
-from finecut.transforms.resume.note import Again, begin
+from finecut.transforms.resume.begin import begin
+from finecut.transforms.resume.note import Again
 from finecut.transforms.write.writing import Writing
 
 ROOT = "gs://bucket/out"

@@ -17,7 +17,8 @@ from finecut.io.layout import Layout
 from finecut.io.records import Failure, Lost, Skipped, Source, to_json
 from finecut.io.storage.publishing import Shelf
 from finecut.transforms.beam.gather import FORGET_AFTER
-from finecut.transforms.resume.note import Again, with_version
+from finecut.transforms.resume.begin import with_version
+from finecut.transforms.resume.note import Again
 from finecut.transforms.resume.one_at_a_time import (
     BeginOneAtATime,
     Begun,

@@ -21,7 +21,8 @@ from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import configuration, plan
 from finecut.pipeline.running import run
 from finecut.transforms.find.inputs import find_sources
-from finecut.transforms.resume.note import Again, begin, set_aside
+from finecut.transforms.resume.begin import begin, set_aside
+from finecut.transforms.resume.note import Again
 from finecut.transforms.write.writing import Writing
 
 Tree = dict[str, bytes]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from finecut.io.layout import chunk_id, embedding_folder
 from finecut.io.storage import files as shelf
+from finecut.io.storage.on_disk import NotAFile
 from finecut.io.tables.parquet import (
     NoVector,
     embedding_pickle,
@@ -154,7 +155,7 @@ def _check_folder(
 def _read(path: str) -> bytes | None:
     try:
         return shelf.read_if_there(path)
-    except shelf.NotAFile:
+    except NotAFile:
         return b""  # all that a pipe has: it is named like any other that is broken
 
 
