@@ -116,7 +116,7 @@ bench-dedup: $(STAMP) ## Measure what finecut dedup finds and costs (five minute
 	$(BIN)/python benchmarks/duplicates.py $(if $(VECTORS),--vectors $(VECTORS))
 
 .PHONY: bench-stores
-bench-stores: $(STAMP) ## Measure what operations on stores cost, by library (three minutes)
+bench-stores: $(STAMP) ## Measure what operations on stores cost, by library (five minutes)
 	PYTHONPATH=tests/support $(BIN)/python benchmarks/stores.py $(if $(QUICK),--quick)
 
 .PHONY: house
