@@ -22,12 +22,14 @@ PAGES = {
     "CHANGELOG.md": "changelog.md",
     "templates/README.md": "google-cloud.md",
 }
+#: Files that pages offer, at the same place in both.
+FILES = ("templates/finecut-watch.service", "templates/watch.yaml")
 CODE = re.compile(r"`[^`\n]*`")
 LINK = re.compile(r"(\]\()([^)#:\s]+)((?:#[^)\s]*)?\))")
 
 
 def on_files(files: Any, config: Any) -> Any:
-    for path, page in PAGES.items():
+    for path, page in (PAGES | {path: path for path in FILES}).items():
         files.append(File.generated(config, page, abs_src_path=str(ROOT / path)))
     return files
 
