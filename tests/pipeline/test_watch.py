@@ -353,7 +353,7 @@ def test_the_first_signal_asks_and_the_second_one_stops(monkeypatch: pytest.Monk
             {"subscription": "projects/p/subscriptions/s", "runner": "DataflowRunner"},
             "--watch looks for new videos, and --subscription is told of them",
         ),
-        ({"watch": 0.0}, "--watch 0 is not possible"),
+        ({"watch": 0.0}, "--watch 0 is not valid"),
         ({"watch": 1e9}, "--watch 1e+09 is too large"),
     ],
 )

@@ -48,7 +48,7 @@ def _reading(path: str) -> Iterator[None]:
 
 def listed(path: str) -> Listed:
     """What a list names, from where the list lies."""
-    extension = posixpath.splitext(path)[1].lower()
+    extension = urls.extension_of(path)
     with _reading(path):
         text = "" if extension == TABLE else list_text(path)
         # Lists of failures say where files of this machine are; others have none to give.
@@ -70,7 +70,7 @@ def listed(path: str) -> Listed:
 
 def names_on(path: str) -> list[str]:
     """What a list names, as it stands there: videos, or the sources of a list of failures."""
-    extension = posixpath.splitext(path)[1].lower()
+    extension = urls.extension_of(path)
     with _reading(path):
         if extension == TABLE:
             return [row.path for row in read_table(rows_at(path))]

@@ -294,8 +294,7 @@ def _tables(options: DedupOptions, output: Output | None) -> tuple[str, str | No
 
 
 def _facts(table: str) -> dict[str, str]:
-    data = shelf.read(table)
     try:
-        return facts_of(data)
+        return facts_of(shelf.read(table))
     except (pa.ArrowException, OSError):
         return {}  # said when all tables are read

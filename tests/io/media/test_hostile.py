@@ -205,7 +205,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Painting:
 @pytest.mark.parametrize(
     ("limits", "says"),
     [
-        (Limits(pixels=160 * 90 - 1), "160 by 90 = 14,400 pixels, and 14,399 are the limit"),
+        (Limits(pixels=160 * 90 - 1), "160 by 90 = 14,400 pixels, and the limit is 14,399"),
         (Limits(seconds=2.5), "3 s long"),
         (Limits(frames=44), "45 frames or more; the limit is 44"),
         (Limits(streams=1), "--max-streams"),

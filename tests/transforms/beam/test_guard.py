@@ -101,7 +101,7 @@ def test_the_stack_is_for_who_asks(
     with caplog.at_level(logging.INFO, "finecut"):
         failures(damaged, tmp_path / "out", no_isolation=not isolated)
     stacks = [r.getMessage() for r in caplog.records if "Traceback" in r.getMessage()]
-    assert any("probe of" in stack and "text.mp4" in stack for stack in stacks)
+    assert any("probe failed for" in stack and "text.mp4" in stack for stack in stacks)
     assert any("FilmError" in stack and "source.py" in stack for stack in stacks)
     assert {r.levelno for r in caplog.records if "Traceback" in r.getMessage()} == {logging.INFO}
 

@@ -104,7 +104,7 @@ def test_a_decoder_that_hangs_costs_its_film(films: Path, tmp_path: Path) -> Non
         summary = curated(films, tmp_path / "output", max_stall_seconds=2)
     failure = only_that_film(summary, tmp_path / "output")
     assert hit
-    assert "no sign of life for 2 s" in failure.message
+    assert "made no progress for 2 s" in failure.message
 
 
 @pytest.fixture(scope="module")

@@ -50,10 +50,10 @@ def test_a_score_that_is_not_there_rejects() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("sharpness", "a score, a comparison and a number"),
-        ("sharpness=0.1", "a score, a comparison and a number"),
-        ("sharpness>=lots", "a score, a comparison and a number"),
-        ("sharpness>=nan", "a score, a comparison and a number"),
+        ("sharpness", "write SCORE, a comparison and a number"),
+        ("sharpness=0.1", "give a score, a comparison and a number"),
+        ("sharpness>=lots", "write SCORE, a comparison and a number"),
+        ("sharpness>=nan", "write SCORE, a comparison and a number"),
         ("beauty>=1", "give one of motion_global_mean"),
         ("", "is not a rule"),
     ],
@@ -86,6 +86,6 @@ def test_of_finished_clips_labels_are_believed() -> None:
     assert parse_rule_on_output("camera=static") == Rule("camera=static", "camera", "=", "static")
     for text in ("beauty>=1", "sharpness=0.1"):
         with pytest.raises(
-            ValueError, match=r"does not name a score|a score, a comparison and a number"
+            ValueError, match=r"does not name a score|give a score, a comparison and a number"
         ):
             parse_rule_on_output(text)

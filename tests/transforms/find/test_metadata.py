@@ -242,7 +242,7 @@ def test_a_table_is_a_list(films: Path, caplog: pytest.LogCaptureFixture) -> Non
             "license": "by",
         },
     }
-    assert "left out of the metadata of 1 videos: score (1)" in caplog.text
+    assert "left out of the metadata of 1 video: score (1)" in caplog.text
 
 
 @pytest.mark.parametrize("data", [b"", b"PAR1 no table", b"path\na.mp4"])
