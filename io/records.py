@@ -130,15 +130,21 @@ class Chunk:
     num_total_clips: int
     #: An earlier run wrote of this video, so files of it may lie where now none belongs.
     again: bool = False
+    #: How many chunks of the video an earlier run closed; this run does not touch them.
+    num_done: int = 0
 
 
 @dataclass(frozen=True)
 class PlannedChunk:
-    """Consecutive planned clips of one video: the unit of work. A video without any has one."""
+    """Consecutive planned clips of one video: the unit of work. A video without any has one, and so
+    has one of which an earlier run closed all chunks.
+    """
 
     video: Video
     chunk: Chunk
     clips: tuple[PlannedClip, ...]
+    #: Clips of the chunks that an earlier run closed; the first chunk that is left tells of them.
+    num_done: int = 0
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,9 @@ class Summary:
     videos_retold: int = 0
     #: Of the skipped ones: taken back by ``finecut forget``.
     videos_forgotten: int = 0
+    #: Clips of videos that an earlier run had done in part: these were there already, and are none
+    #: of those that were planned.
+    shots_resumed: int = 0
 
     def __add__(self, other: typing.Self) -> typing.Self:
         """What two runs over different videos did together."""

@@ -39,9 +39,9 @@ from finecut.transforms.split.spans import SplitVideos
 from finecut.transforms.step import CUT, JUDGED, SCORED
 from finecut.transforms.step_base import StepOnClips, StepOnTexts
 from finecut.transforms.write.clips import WriteClips, WrittenClips
-from finecut.transforms.write.close import CloseEmptyVideos
 from finecut.transforms.write.failure_lists import ListFailures
 from finecut.transforms.write.summary import Summarise
+from finecut.transforms.write.without_clips import CloseEmptyVideos
 
 
 class Curated(NamedTuple):
@@ -133,7 +133,8 @@ def work(sources: beam.PCollection[Source], steps: Plan, workers: int) -> Done:
     ).with_resource_hints(**film)
     chunks = split.reels
     empty = chunks | "WithoutClips" >> beam.Filter(lambda planned: not planned.clips)
-    parts = chunks | "InParts" >> InParts(steps.cutting.transcode)
+    # A cluster has chunks enough, and one that is cut in one place is finished there.
+    parts = chunks | "InParts" >> InParts(steps.cutting.transcode) if workers else chunks
     dealt = parts | "ShareOutChunks" >> ShareOut(deal_chunks, workers)
     cut = dealt | "CutClips" >> CutClips(steps.cutting, streams).with_resource_hints(**film)
     clips = cut.clips
@@ -141,7 +142,8 @@ def work(sources: beam.PCollection[Source], steps: Plan, workers: int) -> Done:
         clips = clips | "HandOver" >> beam.Reshuffle()
     clips = clips | "LookAtClips" >> LookAtClips(steps).with_resource_hints(**steps.placing.hints)
     clips_or_lost = (clips, cut[LOST]) if streams else clips
-    written = clips_or_lost | "WriteClips" >> WriteClips(steps.writing)
+    write = WriteClips(steps.writing).with_resource_hints(**steps.placing.hints)
+    written = clips_or_lost | "WriteClips" >> write
     emptied = empty | "CloseEmptyVideos" >> CloseEmptyVideos(steps.writing)
 
     failures = (

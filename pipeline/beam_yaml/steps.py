@@ -40,7 +40,7 @@ from finecut.transforms.steps.embed import Embed
 from finecut.transforms.steps.enhance import Enhance
 from finecut.transforms.steps.preview import Preview
 from finecut.transforms.write import clips as write
-from finecut.transforms.write import close
+from finecut.transforms.write import close, without_clips
 from finecut.transforms.write.writing import Writing
 
 #: Marks the configuration of videos that steps made which stand alone.
@@ -142,8 +142,9 @@ class CutClips(Step):
     needs = ("output",)
 
     def work(self, records: Any, steps: Plan, options: Options) -> Rows:
-        parts = records | "InParts" >> InParts(steps.cutting.transcode)
-        dealt = parts | "ShareOut" >> ShareOut(deal_chunks, options.dealt_among)
+        if options.dealt_among:
+            records = records | "InParts" >> InParts(steps.cutting.transcode)
+        dealt = records | "ShareOut" >> ShareOut(deal_chunks, options.dealt_among)
         made = cut.CutClips(steps.cutting).with_resource_hints(**steps.placing.of_films)
         clips = dealt | "Cut" >> made
         cut_for(records.pipeline, steps.writing.layout.root).append(clips.clips)
@@ -257,7 +258,9 @@ class WriteClips(Step):
         cut = cut_for(records.pipeline, steps.writing.layout.root)
         if cut:
             every = cut | "All that was cut" >> beam.Flatten()
-            closed = (every, records) | "CloseFiltered" >> close.CloseFilteredVideos(writing)
+            closed = (every, records) | "CloseFiltered" >> without_clips.CloseFilteredVideos(
+                writing
+            )
             for name, more in {"videos": closed.closed, FAILURES: closed[FAILURES]}.items():
                 made[name] = (made[name], more) | f"All {name}" >> beam.Flatten()
         return made
@@ -272,7 +275,7 @@ class CloseEmptyVideos(Step):
 
     def work(self, records: Any, steps: Plan, options: Options) -> Rows:
         empty = records | "WithoutClips" >> beam.Filter(lambda planned: not planned.clips)
-        closed = empty | "Close" >> close.CloseEmptyVideos(_writing(steps))
+        closed = empty | "Close" >> without_clips.CloseEmptyVideos(_writing(steps))
         return {"videos": closed.closed, FAILURES: closed[FAILURES]}
 
 

@@ -11,7 +11,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -24,7 +23,7 @@ from apache_beam.testing.util import assert_that, equal_to
 
 import finecut.pipeline
 from finecut.io.media.testfilm.paint import Painting, paint
-from finecut.io.records import Clip, Failure, Source, Written
+from finecut.io.records import Clip, Source
 from finecut.io.summary import Summary
 from finecut.pipeline.curation import curate
 from finecut.pipeline.options import Options
@@ -36,19 +35,9 @@ from finecut.transforms.find.probe import probe_source
 from finecut.transforms.resume.begin import begin
 from finecut.transforms.resume.note import open_video
 from finecut.transforms.split.spans import chunks_of
-from finecut.transforms.write.clips import (
-    publish_clip,
-    tables_of,
-    write_meta,
-    write_parquet,
-    write_vectors,
-)
-from finecut.transforms.write.close import (
-    ChunkClosed,
-    close_chunk,
-    close_empty_video,
-    close_video,
-)
+from finecut.transforms.write.close import ChunkClosed, Seen, close_planned
+from finecut.transforms.write.commit import close, outcome_of, write_clip
+from finecut.transforms.write.writing import Outcome
 
 
 class Films(NamedTuple):
@@ -195,38 +184,29 @@ def test_the_pipeline_is_the_plain_program(dataset: Dataset, films: Films, tmp_p
     output = tmp_path / "plain"
     steps = plan(options_for(films, output), run="plain")
     embed = steps.works["embed"]
-    model = embed.load()
+    model, seen = embed.load(), Seen()
     for found in find_sources(steps.finding):
         [source] = begin(found, steps.writing, steps.again)
         assert isinstance(source, Source)
         video = probe_source(source)
         chunks: list[ChunkClosed] = []
         for planned in open_video(chunks_of(video, steps.splitting), steps.writing, steps.again):
-            entries: list[Clip | Written] = []
-            clips: list[Clip] = []
+            outcomes: list[Outcome] = []
             for clip in cut_chunk(planned, steps.cutting):
                 assert isinstance(clip, Clip)
                 [known] = embed.run([clip], model)
-                clips.append(known)
-                entries += [known, *publish_clip(known, steps.writing)]
-                entries += write_meta(known, steps.writing)
-                entries += write_vectors(known, steps.writing)
-            for algorithm, embedded in tables_of(clips).items():
-                entries += write_parquet(planned.chunk.id, algorithm, embedded, steps.writing)
-            if planned.clips:
-                chunks += closed(close_chunk(entries, steps.writing))
+                outcomes.append(outcome_of(known, write_clip(known, steps.writing)))
+            if outcomes:
+                [*_, last] = close(outcomes, steps.writing, seen)
+                [closed] = last.results
+                assert isinstance(closed, ChunkClosed)
+                chunks.append(closed)
             else:
-                assert len(list(close_empty_video(planned, steps.writing))) == 1
-        if chunks:
-            assert len(list(close_video(chunks, steps.writing))) == 1
+                assert len(list(close_planned(planned, steps.writing))) == 1
+        # Whoever closes the last chunk closes the video.
+        assert [chunk.finished is not None for chunk in chunks][-1:] in ([], [True])
     steps.writing.shelf.sweep()
     assert tree(output) == tree(dataset.output)
-
-
-def closed(outcomes: Iterable[ChunkClosed | Failure]) -> Iterator[ChunkClosed]:
-    for outcome in outcomes:
-        assert isinstance(outcome, ChunkClosed)
-        yield outcome
 
 
 @pytest.mark.parametrize("name", finecut.pipeline.__all__)

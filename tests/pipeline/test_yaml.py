@@ -93,7 +93,7 @@ RECORDS = [
     FAILURE,
     Written("clips", "id", "chunk", "/out/clips/id.mp4", 1000),
     ChunkClosed(
-        VIDEO, 1, 2, "/p", 9, Summary(shots_kept=1, shots_rejected=1, rejected_by={"motion": 1})
+        VIDEO, CHUNK, "/p", 9, Summary(shots_kept=1, shots_rejected=1, rejected_by={"motion": 1})
     ),
     VideoClosed(VIDEO, 2, "/out/processed_videos/a.json", 99),
     Summary(videos_found=1, failures=(FAILURE,), rejected_by={"motion": 1}),

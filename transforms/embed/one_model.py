@@ -19,7 +19,7 @@ from finecut.io.storage.json_documents import BadDocument, read_json
 from finecut.io.storage.publishing import Shelf
 from finecut.io.tables.parquet import facts_of
 from finecut.transforms.beam.metrics import LOG
-from finecut.transforms.beam.parallel import of_run
+from finecut.transforms.beam.sharing import of_run
 
 ALGORITHM, MODEL, REVISION, DIMENSION = "algorithm", "model", "revision", "dimension"
 

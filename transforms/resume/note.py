@@ -14,13 +14,14 @@ Killed anywhere, the next run knows from the note in ``.finecut/open/`` what may
 nothing is orphaned, whatever its options are.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 from finecut.io.layout import Artefact, chunk_id, is_clip_id
-from finecut.io.records import Clip, PlannedChunk, Source, Video
+from finecut.io.records import CODING, Clip, PlannedChunk, Source, Video, to_json
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, read_json, usable_json
 from finecut.transforms.beam.metrics import LOG, count
@@ -60,71 +61,131 @@ class Open:
     chunks: int = 0
     #: By what name its chunks were keyed.
     names: tuple[str, ...] = ()
-    #: How all was made that lies there; nothing where that is not known, or in several ways.
+    #: How all that documents of chunks name was made; nothing where that is not known.
     configuration: str = ""
+    #: Of which version of the source, of which this was said (see :func:`made_of`).
+    source: str = ""
 
 
 def open_video(
     chunks: Sequence[PlannedChunk], writing: Writing, again: Again
 ) -> list[PlannedChunk]:
-    """Note what lies there and what is to come, and withdraw the promise of an earlier run."""
+    """Note what lies there and what is to come, and withdraw the promise of an earlier run; chunks
+    that are left to do come back.
+    """
     video = chunks[0].video
     layout, relative = writing.layout, video.source.relative
-    old = _left_by_earlier_runs(video, writing)
+    old, documents = _left_by_earlier_runs(video, writing)
     if not again.overwrite:
         refuse_others(old.names, video.source, writing)
-    new = tuple(sorted(clip.id for planned in chunks for clip in planned.clips))
-    alike = not old.chunks or old.configuration == writing.configuration
+    goes_on = not again.overwrite and is_of(old, video.source, writing)
     note = Open(
         old=old.old,
-        new=new,
+        new=tuple(sorted(clip.id for planned in chunks for clip in planned.clips)),
         chunks=max(old.chunks, len(chunks)),
         names=(*old.names, video.name),
-        configuration=writing.configuration if alike else "",
     )
-    writing.shelf.write(layout.open_video(relative), serialise(vars(note)))
+    made = replace(note, configuration=writing.configuration, source=made_of(video.source))
+    stale = () if goes_on else tuple(documents)
+    _write_note(relative, note if stale else made, writing)
     if not again.overwrite:
         # Another run may have begun with a video of the same path at the same moment.
         refuse_others(read_note(relative, writing).names, video.source, writing)
     writing.shelf.remove(layout.processed_video(relative))
+    if stale:
+        # Of these nothing is promised any more; whoever finds a document finds one of this run.
+        writing.shelf.remove(*(layout.processed_clip_chunk(relative, each) for each in stale))
+        _write_note(relative, made, writing)
     if not old.chunks:
         return list(chunks)
-    return [replace(planned, chunk=replace(planned.chunk, again=True)) for planned in chunks]
+    return _left_to_do(chunks, documents if goes_on else {})
 
 
-def _left_by_earlier_runs(video: Video, writing: Writing) -> Open:
+def _left_to_do(
+    chunks: Sequence[PlannedChunk], documents: Mapping[int, frozenset[str]]
+) -> list[PlannedChunk]:
+    """The chunks whose documents do not have all their clips; the first tells of the others."""
+    done = [
+        planned
+        for planned in chunks
+        if planned.clips
+        and frozenset(clip.id for clip in planned.clips) == documents.get(planned.chunk.index)
+    ]
+    left = [planned for planned in chunks if planned not in done]
+    if not left:
+        left = [replace(chunks[0], clips=())]
+    clips = sum(len(planned.clips) for planned in done)
+    return [
+        replace(
+            planned,
+            chunk=replace(planned.chunk, again=True, num_done=len(done)),
+            num_done=0 if number else clips,
+        )
+        for number, planned in enumerate(left)
+    ]
+
+
+def made_of(source: Source) -> str:
+    """What tells this version of a source from others, and what is said of it; nothing if its
+    version is not known.
+    """
+    told = to_json([source.version, dict(source.metadata)]).encode(*CODING)
+    return hashlib.sha256(told).hexdigest()[:16] if source.version else ""
+
+
+def is_of(note: Open, source: Source, writing: Writing) -> bool:
+    """Whether all documents of chunks that lie there are those that this run would write."""
+    made = (note.configuration, note.source)
+    return all(made) and made == (writing.configuration, made_of(source))
+
+
+def _write_note(relative: str, note: Open, writing: Writing) -> None:
+    writing.shelf.write(writing.layout.open_video(relative), serialise(vars(note)))
+
+
+def _left_by_earlier_runs(video: Video, writing: Writing) -> tuple[Open, dict[int, frozenset[str]]]:
+    """What is known of it, and the clips of each chunk that has a document."""
     layout, relative = writing.layout, video.source.relative
     note = read_note(relative, writing)
-    clips = {*note.old, *note.new}
     names = set(note.names)
     document = usable_json(layout.processed_video(relative)) or {}
     least = max(note.chunks, _number(document.get("num_clip_chunks")))
     index = 0
+    found: dict[int, frozenset[str]] = {}
     # Beyond what is promised, until there are no more.
     while said := read_or_report(layout.processed_clip_chunk(relative, index)) or index < least:
         if isinstance(said, dict):
-            clips.update(_ids(said.get("clips")), _ids(said.get("filtered_clips")))
+            found[index] = clips_in(said)
             names.update(named_in(said))
         index += 1
-    return Open(
-        old=tuple(sorted(clips)),
+    old = Open(
+        old=tuple(sorted({*note.old, *note.new}.union(*found.values()))),
         chunks=index,
         names=tuple(sorted(names - {video.name})),
         configuration=str(document.get(CONFIGURATION) or note.configuration),
+        # What is finished and done again nevertheless is not gone on with.
+        source="" if document else note.source,
     )
+    return old, found
 
 
 def read_note(relative: str, writing: Writing) -> Open:
     """What is known of a video that is not finished."""
     said = read_or_report(writing.layout.open_video(relative)) or {}
-    names, made = said.get("names"), said.get(CONFIGURATION)
+    names, made, source = said.get("names"), said.get(CONFIGURATION), said.get("source")
     return Open(
         old=_ids(said.get("old")),
         new=_ids(said.get("new")),
         chunks=_number(said.get("chunks")),
         names=tuple(map(str, names)) if isinstance(names, list) else (),
         configuration=made if isinstance(made, str) else "",
+        source=source if isinstance(source, str) else "",
     )
+
+
+def clips_in(document: dict[str, Any]) -> frozenset[str]:
+    """The clips that the document of a chunk names, kept or rejected."""
+    return frozenset((*_ids(document.get("clips")), *_ids(document.get("filtered_clips"))))
 
 
 def named_in(document: dict[str, Any]) -> set[str]:
@@ -172,10 +233,9 @@ def refuse_others(names: Iterable[str], source: Source, writing: Writing) -> Non
 # ── what is left over ────────────────────────────────────────────────────────────────────────────
 
 
-def settle(video: Video, num_chunks: int, writing: Writing) -> None:
+def settle(video: Video, num_chunks: int, writing: Writing, note: Open) -> None:
     """Remove what earlier runs left of a video that is complete now; its promise comes next."""
     layout, relative = writing.layout, video.source.relative
-    note = read_note(relative, writing)
     if writing.dry_run or (not note.old and note.chunks <= max(1, num_chunks)):
         return
     for clip in sorted({*note.old} - {*note.new}):
@@ -189,14 +249,13 @@ def settle(video: Video, num_chunks: int, writing: Writing) -> None:
             _remove(tables(chunk_id(name, index), writing), writing)
 
 
-def forget_note(video: Video, writing: Writing) -> None:
+def forget_note(video: Video, writing: Writing, note: Open) -> None:
     """The promise is written: nothing more has to be known.
 
     A dry run removed nothing, and its documents do not name all that lies there.
     """
-    relative = video.source.relative
-    if not writing.dry_run or not read_note(relative, writing).old:
-        writing.shelf.remove(writing.layout.open_video(relative))
+    if not writing.dry_run or not note.old:
+        writing.shelf.remove(writing.layout.open_video(video.source.relative))
 
 
 def forget_other_files(clip: Clip, writing: Writing) -> None:

@@ -1,46 +1,55 @@
 """Closing: the documents that say that a chunk, and at last a video, has been written.
 
-A chunk is closed over the clips of which everything planned has a receipt; a video only when all
+A chunk is closed over the clips of which everything planned has been written; a video only when all
 its chunks are closed and no planned clip is missing. So a document under ``processed_videos/``
 says that everything of this video has been written, and is withdrawn while that is not true.
+
+    chunk 0 closed   looks for the document of chunk 1: not there yet
+    chunk 1 closed   looks for the document of chunk 0: there, and all planned clips are in the two
+                     ─▶ the video is closed
+
+Whoever closes the last chunk closes the video, although nobody knows which one is the last: each
+writes its own document first, and looks for those of the others then. Of two at the same moment,
+both see all of them, and write the same.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, Literal
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
-import apache_beam as beam
-from apache_beam.pvalue import TaggedOutput
-
-from finecut.io.records import Chunk, Clip, Failure, Lost, PlannedChunk, Video, Written
+from finecut.io.records import Chunk, Clip, Failure, Lost, PlannedChunk, Video
 from finecut.io.storage import files as shelf
+from finecut.io.storage.json_documents import usable_json
 from finecut.io.summary import Summary
-from finecut.transforms.beam.gather import Gather
-from finecut.transforms.beam.guard import FAILURES, LOST, guarded
 from finecut.transforms.beam.metrics import LOG, count
 from finecut.transforms.resume.note import (
+    Open,
+    clips_in,
     forget_clip,
     forget_note,
     forget_other_tables,
+    is_of,
+    read_note,
     settle,
 )
 from finecut.transforms.write.documents import chunk_document, serialise, video_document
 from finecut.transforms.write.failure_lists import own_list
 from finecut.transforms.write.sums import of_chunk
-from finecut.transforms.write.writing import (
-    Entry,
-    Writer,
-    Writing,
-    WritingTransform,
-    by_chunk,
-    ids,
-    planned,
-    tagged,
-)
+from finecut.transforms.write.writing import Entry, Outcome, Writing, planned
 
-#: Clips of a video that were cut, and those of them that are written.
-CUT, WRITTEN = "cut", "written"
+#: Videos whose chunks a process remembers having seen: of more, it looks again.
+MOST_SEEN: Final = 1000
+
+
+@dataclass(frozen=True)
+class VideoClosed:
+    """Everything of this video is on the shelf."""
+
+    video: Video
+    num_clips: int
+    path: str
+    num_bytes: int
 
 
 @dataclass(frozen=True)
@@ -48,11 +57,20 @@ class ChunkClosed:
     """A chunk is on the shelf: these are its clips, in numbers."""
 
     video: Video
-    num_chunks: int
-    num_total_clips: int
+    chunk: Chunk
     path: str
     num_bytes: int
     summary: Summary
+    #: It was the last of its video, which is closed now, too.
+    finished: VideoClosed | None = None
+
+    @property
+    def num_chunks(self) -> int:
+        return self.chunk.num_chunks
+
+    @property
+    def num_total_clips(self) -> int:
+        return self.chunk.num_total_clips
 
     @property
     def num_clips(self) -> int:
@@ -73,21 +91,29 @@ class SourceChanged(Exception):
     """A video is not any more what it was when the work on it began."""
 
 
-@dataclass(frozen=True)
-class VideoClosed:
-    """Everything of this video is on the shelf."""
+class Seen:
+    """The clips of closed chunks, by video and chunk, as far as this process has seen them."""
 
-    video: Video
-    num_clips: int
-    path: str
-    num_bytes: int
+    def __init__(self) -> None:
+        self._videos: OrderedDict[str, dict[int, frozenset[str]]] = OrderedDict()
+
+    def of(self, video: Video) -> dict[int, frozenset[str]]:
+        known = self._videos.setdefault(video.name, {})
+        self._videos.move_to_end(video.name)
+        while len(self._videos) > MOST_SEEN:
+            self._videos.popitem(last=False)
+        return known
+
+    def forget(self, video: Video) -> None:
+        self._videos.pop(video.name, None)
 
 
-def close_chunk(entries: Iterable[Entry], writing: Writing) -> Iterator[ChunkClosed | Failure]:
+# ── chunks ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def close_chunk(outcomes: Iterable[Outcome], writing: Writing) -> Iterator[ChunkClosed]:
     """Write the chunk's document about the clips of which everything planned was written."""
-    cut, paths = _told_apart(entries)
-    written = (clip for clip in cut if planned(clip, writing) <= paths)
-    clips = sorted(written, key=lambda clip: clip.planned.index)
+    clips = written_clips(outcomes, writing)
     if not clips:
         return
     chunk, video = clips[0].chunk, clips[0].video
@@ -96,31 +122,89 @@ def close_chunk(entries: Iterable[Entry], writing: Writing) -> Iterator[ChunkClo
     kept = [clip for clip in clips if clip.kept]
     if chunk.again or writing.algorithm is not None:
         forget_other_tables(chunk.id, kept, writing)
-    yield ChunkClosed(
-        video=video,
-        num_chunks=chunk.num_chunks,
-        num_total_clips=chunk.num_total_clips,
-        path=path,
-        num_bytes=size,
-        summary=of_chunk(clips, kept),
-    )
+    yield ChunkClosed(video, chunk, path, size, of_chunk(clips, kept))
+
+
+def written_clips(outcomes: Iterable[Outcome], writing: Writing) -> list[Clip]:
+    """Those that are whole, each once, in the order of the video."""
+    outcomes = list(outcomes)
+    paths = {path for outcome in outcomes for path in outcome.paths}
+    latest = {outcome.clip.id: outcome.clip for outcome in outcomes}
+    whole = (clip for clip in latest.values() if planned(clip, writing) <= paths)
+    return sorted(whole, key=lambda clip: clip.planned.index)
+
+
+def chunk_is_complete(entries: Sequence[Entry]) -> bool:
+    """Whether the writers are done with all clips of the chunk that are not lost."""
+    known = {entry.clip.id for entry in entries if isinstance(entry, Outcome)}
+    known |= {id for entry in entries if isinstance(entry, Lost) for id in entry.clips}
+    return bool(entries) and len(known) == entries[0].chunk.num_clips
+
+
+# ── videos ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def close_last(
+    closed: ChunkClosed, ids: Iterable[str], writing: Writing, seen: Seen
+) -> Iterator[VideoClosed]:
+    """Write the video's document if this was the last of its chunks, as the documents of the others
+    and the video's note tell; ``ids`` are the clips in this one.
+
+    Without a note, as of clips that came from elsewhere, nobody knows whether documents that lie
+    there are those of now: such a video is closed when all of its chunks have come together.
+    """
+    video, index, number = closed.video, closed.chunk.index, closed.chunk.num_chunks
+    known = seen.of(video)
+    known[index] = frozenset(ids)
+    # The next one is the first to be missing where chunks come in order.
+    for other in (*range(index + 1, number), *range(index)):
+        if other not in known:
+            document = chunk_at(video, other, writing)
+            if document is None:
+                return
+            known[other] = clips_in(document)
+    note = read_note(video.source.relative, writing)
+    if not is_of(note, video.source, writing):
+        return
+    if frozenset[str]().union(*known.values()) != {*note.new}:
+        known.clear()  # part of a chunk failed: its document may be another when it is looked at
+        return
+    seen.forget(video)
+    yield write_video_document(video, len(note.new), number, writing, note)
 
 
 def close_video(chunks: Iterable[ChunkClosed], writing: Writing) -> Iterator[VideoClosed]:
-    """Write the video's document, if nothing of the video is missing."""
+    """The video, if nothing of it is missing; its document is written unless one of its chunks has
+    done so.
+    """
     chunks = list(chunks)
-    first = chunks[0]
-    num_clips = sum(chunk.num_clips for chunk in chunks)
-    if len(chunks) < first.num_chunks or num_clips < first.num_total_clips:
+    video, number = chunks[0].video, chunks[0].num_chunks
+    for finished in (each.finished for each in chunks):
+        if finished is not None:
+            yield finished
+            return
+    counts = {closed.chunk.index: closed.num_clips for closed in chunks}
+    if chunks[0].chunk.num_done:
+        counts = _counted(video, range(number), writing) | counts
+    if len(counts) < number or sum(counts.values()) < chunks[0].num_total_clips:
         return
-    yield _write_video_document(first.video, num_clips, first.num_chunks, writing)
+    note = read_note(video.source.relative, writing)
+    yield write_video_document(video, sum(counts.values()), number, writing, note)
 
 
-def close_empty_video(planned: PlannedChunk, writing: Writing) -> Iterator[VideoClosed]:
-    """A video too short for a clip is finished too: both its documents say so."""
-    path = writing.layout.processed_clip_chunk(planned.video.source.relative, 0)
-    writing.shelf.write(path, serialise(chunk_document(planned.video, 0, [])))
-    yield _write_video_document(planned.video, 0, 0, writing)
+def close_planned(planned: PlannedChunk, writing: Writing) -> Iterator[VideoClosed]:
+    """A video of which nothing is left to be cut is finished: its documents say so.
+
+    It is too short for a clip; or the run that closed its last chunk was killed before it closed
+    the video.
+    """
+    video, number = planned.video, planned.chunk.num_done
+    note = read_note(video.source.relative, writing)
+    if not number:
+        path = writing.layout.processed_clip_chunk(video.source.relative, 0)
+        writing.shelf.write(path, serialise(chunk_document(video, 0, [])))
+    clips = planned.chunk.num_total_clips if number else 0
+    yield write_video_document(video, clips, number, writing, note)
 
 
 def close_filtered_video(cut: Sequence[Clip], writing: Writing) -> Iterator[VideoClosed]:
@@ -134,21 +218,22 @@ def close_filtered_video(cut: Sequence[Clip], writing: Writing) -> Iterator[Vide
         return  # something failed: the video will be done again
     for clip in cut:
         forget_clip(clip, writing)
-    yield from close_empty_video(PlannedChunk(first.video, first.chunk, ()), writing)
+    chunk = replace(first.chunk, num_done=0)
+    yield from close_planned(PlannedChunk(first.video, chunk, ()), writing)
 
 
-def _write_video_document(
-    video: Video, num_clips: int, num_chunks: int, writing: Writing
+def write_video_document(
+    video: Video, num_clips: int, num_chunks: int, writing: Writing, note: Open
 ) -> VideoClosed:
     _refuse_changed(video)
-    settle(video, num_chunks, writing)
+    settle(video, num_chunks, writing, note)
     if writing.streams:
         # What failed before is repaired. (A batch writes one list of all, at its end.)
         writing.shelf.remove(own_list(video.source, writing.layout))
     path = writing.layout.processed_video(video.source.relative)
     data = serialise(video_document(video, num_clips, num_chunks, writing.configuration))
     closed = VideoClosed(video, num_clips, path, writing.shelf.write(path, data))
-    forget_note(video, writing)
+    forget_note(video, writing, note)
     if writing.streams:
         count("videos closed")
     LOG.info("finished %s: %d clips in %d chunks", video.name, num_clips, num_chunks)
@@ -166,208 +251,17 @@ def _refuse_changed(video: Video) -> None:
         )
 
 
-def chunk_is_complete(entries: Sequence[Entry], writing: Writing) -> bool:
-    """Whether all clips of the chunk are here or lost, and a receipt of everything planned of those
-    that are here.
-    """
-    clips, paths = _told_apart(entries)
-    lost = _lost_in(entries)
-    return all_clips_are_here(entries) and all(
-        clip.id in lost or planned(clip, writing) <= paths for clip in clips
-    )
+def _counted(video: Video, indices: Iterable[int], writing: Writing) -> dict[int, int]:
+    """How many clips there are in the chunks that have a document."""
+    found = ((index, chunk_at(video, index, writing)) for index in indices)
+    return {index: len(clips_in(document)) for index, document in found if document is not None}
 
 
-def _told_apart(entries: Iterable[Entry]) -> tuple[list[Clip], set[str]]:
-    """Clips, each once, and the paths that there is a receipt of."""
-    entries = list(entries)
-    paths = {entry.path for entry in entries if isinstance(entry, Written)}
-    latest = {entry.id: entry for entry in entries if isinstance(entry, Clip)}
-    return list(latest.values()), paths
-
-
-def _lost_in(entries: Iterable[Entry]) -> set[str]:
-    return {id for entry in entries if isinstance(entry, Lost) for id in entry.clips}
-
-
-def all_clips_are_here(entries: Sequence[Entry]) -> bool:
-    """Whether there is a clip of each planned clip of their chunk, or word that it is lost."""
-    of_chunk = [entry for entry in entries if not isinstance(entry, Written)]
-    known = {entry.id for entry in of_chunk if isinstance(entry, Clip)} | _lost_in(of_chunk)
-    return bool(of_chunk) and len(known) == of_chunk[0].chunk.num_clips
+def chunk_at(video: Video, index: int, writing: Writing) -> dict[str, Any] | None:
+    return usable_json(writing.layout.processed_clip_chunk(video.source.relative, index))
 
 
 def video_has_ended(chunks: Sequence[ChunkEnded]) -> bool:
-    return len({each.chunk.index for each in chunks}) == chunks[0].chunk.num_chunks
-
-
-_Collections = tuple[beam.PCollection[Any], ...]
-#: What comes of a chunk, and in a stream also that it has ended.
-_OfChunk = (
-    ChunkClosed
-    | TaggedOutput[Literal["failures"], Failure]
-    | TaggedOutput[Literal["lost"], ChunkEnded]
-)
-_OfVideo = (
-    VideoClosed | TaggedOutput[Literal["failures"], Failure] | TaggedOutput[Literal["lost"], Lost]
-)
-
-
-class CloseChunks(WritingTransform[_Collections, Any]):
-    """(Clips, receipts) → ``closed`` chunks. In a stream, (clips, receipts, lost clips), and all
-    chunks that have ended → ``lost``.
-    """
-
-    def expand(self, inputs: "_Collections") -> Any:
-        names = ("Clips", "Receipts", "Lost clips")
-        kind = tuple[str, Entry] if self.writing.streams else tuple[str, Clip | Written]
-        return (
-            [
-                each | f"{name} by chunk" >> beam.Map(by_chunk).with_output_types(kind)
-                for name, each in zip(names, inputs, strict=False)
-            ]
-            | "Ledger" >> beam.Flatten()
-            | "Wait for the chunk"
-            >> Gather(partial(chunk_is_complete, writing=self.writing), self.writing.patience)
-            | "Close chunk"
-            >> beam.ParDo(_CloseChunk(self.writing)).with_outputs(
-                *self.writing.accidents, main="closed"
-            )
-        )
-
-
-class CloseVideos(WritingTransform[beam.PCollection[Any], Any]):
-    """Closed chunks → ``closed`` videos. In a stream, chunks that have ended, and of a video that
-    cannot be closed all that went wrong → ``lost``.
-    """
-
-    def expand(self, chunks: beam.PCollection[Any]) -> Any:
-        kind: Any = ChunkEnded if self.writing.streams else ChunkClosed
-        close = _EndVideo if self.writing.streams else _CloseVideo
-        return (
-            chunks
-            | "By video" >> beam.Map(_by_video).with_output_types(tuple[str, kind])
-            | "Wait for the video" >> Gather(video_has_ended, self.writing.patience)
-            | "Close video"
-            >> beam.ParDo(close(self.writing)).with_outputs(*self.writing.accidents, main="closed")
-        )
-
-
-class CloseEmptyVideos(WritingTransform[beam.PCollection[PlannedChunk], Any]):
-    """Chunks without planned clips → ``closed`` videos."""
-
-    def expand(self, chunks: beam.PCollection[PlannedChunk]) -> Any:
-        return chunks | "Close empty video" >> beam.ParDo(
-            _CloseEmptyVideo(self.writing)
-        ).with_outputs(FAILURES, main="closed")
-
-
-_CutAndWritten = tuple[beam.PCollection[Clip], beam.PCollection[Clip]]
-
-
-class CloseFilteredVideos(WritingTransform[_CutAndWritten, Any]):
-    """(Clips that were cut, those of them that are written) → ``closed`` videos that have none."""
-
-    def expand(self, inputs: "_CutAndWritten") -> Any:
-        cut, written = inputs
-        return (
-            {
-                CUT: cut
-                | "Cut by video" >> beam.Map(_by_video).with_output_types(tuple[str, Clip]),
-                WRITTEN: written
-                | "Written by video"
-                >> beam.Map(lambda clip: (clip.video.name, clip.id)).with_output_types(
-                    tuple[str, str]
-                ),
-            }
-            | "Both" >> beam.CoGroupByKey()
-            | "Close filtered video"
-            >> beam.ParDo(_CloseFilteredVideo(self.writing)).with_outputs(FAILURES, main="closed")
-        )
-
-
-class _CloseFilteredVideo(Writer):
-    def process(
-        self, group: tuple[str, Mapping[str, Iterable[Any]]]
-    ) -> Iterable[VideoClosed | TaggedOutput[Literal["failures"], Failure]]:
-        cut = list(group[1][CUT])
-        if not cut or any(True for _ in group[1][WRITTEN]):
-            return
-        close = partial(close_filtered_video, cut, self.writing)
-        yield from tagged(guarded("CloseVideos", cut[0].video.source, close, partial(ids, cut)))
-
-
-class _CloseChunk(Writer):
-    def process(self, group: tuple[str, Iterable[Entry]]) -> Iterable[_OfChunk]:
-        entries = list(group[1])
-        of_chunk = [entry for entry in entries if not isinstance(entry, Written)]
-        if not of_chunk:
-            return
-        video, chunk = of_chunk[0].video, of_chunk[0].chunk
-        close = partial(close_chunk, entries, self.writing)
-        missing = partial(ids, [entry for entry in of_chunk if isinstance(entry, Clip)])
-        closed: ChunkClosed | None = None
-        failures = [f for entry in of_chunk if isinstance(entry, Lost) for f in entry.failures]
-        for outcome in guarded("CloseChunks", video.source, close, missing):
-            if isinstance(outcome, ChunkClosed):
-                count("clips written", outcome.num_clips)
-                closed = outcome
-            else:
-                failures.append(outcome)
-            yield from tagged([outcome])
-        if self.writing.streams:
-            ended: Any = TaggedOutput(LOST, ChunkEnded(video, chunk, closed, tuple(failures)))
-            yield ended
-
-
-class _CloseVideo(Writer):
-    def process(
-        self, group: tuple[str, Iterable[ChunkClosed]]
-    ) -> Iterable[VideoClosed | TaggedOutput[Literal["failures"], Failure]]:
-        chunks = list(group[1])
-        yield from tagged(
-            guarded(
-                "CloseVideos",
-                chunks[0].video.source,
-                lambda: close_video(chunks, self.writing),
-            )
-        )
-
-
-class _EndVideo(Writer):
-    """The same in a stream, where chunks come to their end that cannot be closed."""
-
-    def process(self, group: tuple[str, Iterable[ChunkEnded]]) -> Iterable[_OfVideo]:
-        # A chunk that was given up ends again when its rest comes after all.
-        chunks = list({each.chunk.index: each for each in group[1]}.values())
-        video, chunk = chunks[0].video, chunks[0].chunk
-        closed = [each.closed for each in chunks if each.closed is not None]
-        close = partial(close_video, closed, self.writing)
-        outcomes = list(guarded("CloseVideos", video.source, close)) if closed else []
-        yield from tagged(outcomes)
-        failures = tuple(failure for each in chunks for failure in each.failures)
-        if not failures and not outcomes:
-            LOG.error(
-                "%s is given up: nothing was heard of some of its clips within --patience. Usually "
-                "a step of --step drops clips; it is processed again when the job is started again",
-                video.name,
-            )
-        if failures and not outcomes:
-            lost: Any = TaggedOutput(LOST, Lost(video, chunk, failures))
-            yield lost
-
-
-class _CloseEmptyVideo(Writer):
-    def process(
-        self, planned: PlannedChunk
-    ) -> Iterable[VideoClosed | TaggedOutput[Literal["failures"], Failure]]:
-        yield from tagged(
-            guarded(
-                "CloseVideos",
-                planned.video.source,
-                lambda: close_empty_video(planned, self.writing),
-            )
-        )
-
-
-def _by_video(one: Clip | ChunkClosed | ChunkEnded) -> tuple[str, Clip | ChunkClosed | ChunkEnded]:
-    return one.video.name, one
+    """Whether all chunks of a video have ended that this run works on."""
+    chunk = chunks[0].chunk
+    return len({each.chunk.index for each in chunks}) == chunk.num_chunks - chunk.num_done

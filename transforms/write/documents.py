@@ -226,6 +226,7 @@ def summary_document(s: Summary) -> Document:
         },
         "clips": {
             "planned": s.shots_planned,
+            **({"resumed": s.shots_resumed} if s.shots_resumed else {}),
             "kept": s.shots_kept,
             "rejected": s.shots_rejected,
             "failed": s.shots_failed,

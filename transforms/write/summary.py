@@ -74,9 +74,13 @@ def _summary_of(event: Source | Skipped | PlannedChunk | ChunkClosed | VideoClos
     if isinstance(event, VideoClosed):
         return Summary(videos_done=1) if event.num_clips else Summary(videos_empty=1)
     if isinstance(event, PlannedChunk):
+        # One of them tells of the video: its first, or of a video that is gone on with the first
+        # that is left.
+        tells = event.num_done > 0 if event.chunk.num_done else event.chunk.index == 0
         return Summary(
             shots_planned=len(event.clips),
-            seconds_found=event.video.duration if event.chunk.index == 0 else 0.0,
+            shots_resumed=event.num_done,
+            seconds_found=event.video.duration if tells else 0.0,
             seconds_planned=sum(clip.span.length for clip in event.clips),
         )
     return event.summary

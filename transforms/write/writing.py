@@ -8,10 +8,10 @@ import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
 from finecut.io.layout import Layout
-from finecut.io.records import Clip, Failure, Lost, Written
+from finecut.io.records import Chunk, Clip, Failure, Lost, Video
 from finecut.io.storage.publishing import Shelf
 from finecut.transforms.beam.guard import FAILURES, LOST
-from finecut.transforms.beam.parallel import of_run
+from finecut.transforms.beam.sharing import of_run
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,26 @@ class Writing:
         return (FAILURES, LOST) if self.streams else (FAILURES,)
 
 
-#: What tells of a chunk that something is there, or never will be.
-Entry = Clip | Written | Lost
+@dataclass(frozen=True)
+class Outcome:
+    """What the writers made of a clip."""
+
+    clip: Clip
+    #: Where there is something of it now.
+    paths: tuple[str, ...] = ()
+    failures: tuple[Failure, ...] = ()
+
+    @property
+    def video(self) -> Video:
+        return self.clip.video
+
+    @property
+    def chunk(self) -> Chunk:
+        return self.clip.chunk
+
+
+#: What tells of a clip that the writers are done with it, or that it will never come to them.
+Entry = Outcome | Lost
 
 
 def planned(clip: Clip, writing: Writing) -> set[str]:
@@ -97,15 +115,7 @@ def ids(clips: Iterable[Clip]) -> list[str]:
 
 
 def light(clip: Clip) -> Clip:
-    """What the documents of chunks and videos need of a clip: its vectors, errors and texts are
-    there by name, without numbers and words that only its own files hold.
+    """What is still needed of a clip when its own files are written: its errors and scores are in
+    its document, its texts in the chunk's as well, and its vectors in the chunk's table.
     """
-    return clip.replace(
-        scores={},
-        vectors=dict.fromkeys(clip.vectors, ()),
-        errors=dict.fromkeys(clip.errors, ""),
-    )
-
-
-def by_chunk(entry: Entry) -> tuple[str, Entry]:
-    return (entry.chunk if isinstance(entry, Written) else entry.chunk.id), entry
+    return clip.replace(scores={}, errors=dict.fromkeys(clip.errors, ""))

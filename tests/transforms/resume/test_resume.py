@@ -286,7 +286,7 @@ def test_a_source_that_changes_during_the_work_is_no_finished_video(
 ) -> None:
     from finecut.transforms.find.probe import probe_source
     from finecut.transforms.split.spans import chunks_of
-    from finecut.transforms.write.close import SourceChanged, close_empty_video
+    from finecut.transforms.write.close import SourceChanged, close_planned
 
     steps = plan(options(films, tmp_path / "out", clip_length=9.0, min_clip_length=9.0))
     [source] = begin(find_sources(steps.finding)[0], steps.writing, steps.again)
@@ -294,7 +294,7 @@ def test_a_source_that_changes_during_the_work_is_no_finished_video(
     [planned] = chunks_of(probe_source(source), steps.splitting)
     os.utime(films / "a.mp4", ns=(1, 1))
     with pytest.raises(SourceChanged, match="changed while"):
-        list(close_empty_video(planned, steps.writing))
+        list(close_planned(planned, steps.writing))
     assert list(begin(source, steps.writing, steps.again)) != [Skipped(source, 0, 4.0)]
 
 

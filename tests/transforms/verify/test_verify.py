@@ -67,14 +67,8 @@ from finecut.transforms.verify.folders import (
 )
 from finecut.transforms.verify.output import Verified, read_report, wrong_in_folder
 from finecut.transforms.work import Making, made
-from finecut.transforms.write.clips import (
-    publish_artefacts,
-    publish_clip,
-    write_meta,
-    write_parquet,
-    write_vectors,
-)
-from finecut.transforms.write.close import ChunkClosed, close_chunk, close_video
+from finecut.transforms.write.close import ChunkClosed, Seen, close_video
+from finecut.transforms.write.commit import close, outcome_of, write_clip
 from finecut.transforms.write.writing import Writing
 
 EYE = "eye"
@@ -114,17 +108,9 @@ def chunk_of(
             shown = made(clip, making)
             clip = shown.replace(vectors={EYE: vector}, models={"eye_embedding": MODEL})
         clips.append(clip)
-    receipts = [
-        receipt
-        for clip in clips
-        for write in (publish_clip, publish_artefacts, write_meta, write_vectors)
-        for receipt in write(clip, writing)
-    ]
-    with_vectors = [clip for clip in clips if clip.vectors]
-    receipts += write_parquet(planned.chunk.id, EYE, with_vectors, writing)
-    for closed in close_chunk([*clips, *receipts], writing):
-        assert isinstance(closed, ChunkClosed)
-        yield closed
+    outcomes = [outcome_of(clip, write_clip(clip, writing)) for clip in clips]
+    for done in close(outcomes, writing, Seen()):
+        yield from (result for result in done.results if isinstance(result, ChunkClosed))
 
 
 @pytest.fixture(scope="module")

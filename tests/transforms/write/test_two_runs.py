@@ -18,7 +18,7 @@ from finecut.io.records import ModelUsed
 from finecut.io.storage.fence import Fence, leads_outside
 from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.staging import Scratch
-from finecut.transforms.beam.parallel import _RUNS, of_run
+from finecut.transforms.beam.sharing import _RUNS, of_run
 from finecut.transforms.write.clips import WriteClips
 from finecut.transforms.write.writing import Writing
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from staged_clips import NAME, VIDEO, make_clips, tree
 
 from finecut.io.layout import Layout, chunk_id
-from finecut.io.records import Clip, Failure
+from finecut.io.records import Chunk, Clip, Failure
 from finecut.io.storage.publishing import Shelf
 from finecut.io.summary import Summary
 from finecut.transforms.write.clips import WriteClips
@@ -157,13 +158,16 @@ def test_a_clip_that_is_on_the_shelf_already_is_closed(writing: Writing, tmp_pat
 
 
 def test_a_video_is_closed_only_when_nothing_is_missing(writing: Writing) -> None:
-    def chunk(num_kept: int) -> ChunkClosed:
-        return ChunkClosed(VIDEO, 2, 4, "x", 1, Summary(shots_kept=num_kept))
+    [*_, first, _, second, _] = [each.chunk for each in make_clips(writing)]
 
-    assert list(close_video([chunk(2)], writing)) == []
-    assert list(close_video([chunk(2), chunk(1)], writing)) == []
+    def chunk(chunk: Chunk, num_kept: int) -> ChunkClosed:
+        return ChunkClosed(VIDEO, chunk, "x", 1, Summary(shots_kept=num_kept))
+
+    assert list(close_video([chunk(first, 2)], writing)) == []
+    assert list(close_video([chunk(first, 2), chunk(second, 1)], writing)) == []
+    shutil.rmtree(writing.shelf.staging)
     assert tree(writing.layout.root) == []
-    [closed] = close_video([chunk(2), chunk(2)], writing)
+    [closed] = close_video([chunk(first, 2), chunk(second, 2)], writing)
     assert closed.num_clips == 4
     assert tree(writing.layout.root) == ["processed_videos/a.mp4.json"]
 

@@ -1,0 +1,275 @@
+"""Committing: a chunk is closed in the bundle in which the last of its clips was written.
+
+    clip ─▶ write_clip ─▶ Outcome ─┐
+    clip ─▶ write_clip ─▶ Outcome ─┼─ all of the chunk ─▶ close ─▶ tables, document; the video's
+    …                              │
+                                   └─ not all of them: torn ─▶ Gather ─▶ close
+
+A job that is killed has then finished what it worked on until then, on any engine: nothing waits
+for a shuffle, which in a batch hands out nothing before its end. Only a chunk whose clips come in
+several bundles waits: parts of it were dealt to several workers, a clip was lost, or somebody's own
+step put a shuffle in between.
+
+Writes of a bundle are done side by side: many small ones wait for disk or network, and not for each
+other. All are finished when the bundle is, so a runner that keeps a bundle keeps its files.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final, Literal, NamedTuple
+
+import apache_beam as beam
+from apache_beam.pvalue import TaggedOutput
+from apache_beam.utils.windowed_value import WindowedValue
+
+from finecut.io.records import Clip, Failure, Source, Written
+from finecut.transforms.beam.guard import FAILURES, guarded
+from finecut.transforms.beam.metrics import count
+from finecut.transforms.write.branches import (
+    ARTEFACTS,
+    CLIPS,
+    EMBEDDINGS,
+    METAS,
+    WRITERS,
+    tables_of,
+    write_parquet,
+)
+from finecut.transforms.write.close import (
+    ChunkClosed,
+    ChunkEnded,
+    Seen,
+    chunk_is_complete,
+    close_chunk,
+    close_last,
+    written_clips,
+)
+from finecut.transforms.write.writing import Entry, Outcome, Writer, Writing, ids, light
+
+#: Writes that may wait for their turn, per thread: enough to keep all busy, few enough to be small.
+BACKLOG: Final = 4
+#: Tags: entries of chunks that were torn apart, and in a stream chunks that have come to their end.
+TORN, ENDED = "torn", "ended"
+
+
+class Did(NamedTuple):
+    """What a step made of a clip or a chunk, and how long it took."""
+
+    step: str
+    results: tuple[Written | ChunkClosed | Failure, ...]
+    microseconds: int
+
+
+def write_clip(clip: Clip, writing: Writing) -> list[Did]:
+    """All files of a clip, each kind by itself: what cannot be written costs no other."""
+    return [
+        _done(step, clip.video.source, partial(write, clip, writing), (clip.id,))
+        for step, write in WRITERS
+    ]
+
+
+def outcome_of(clip: Clip, done: Iterable[Did]) -> Outcome:
+    """The record of what became of it."""
+    results = [result for each in done for result in each.results]
+    return Outcome(
+        light(clip),
+        tuple(result.path for result in results if isinstance(result, Written)),
+        tuple(result for result in results if isinstance(result, Failure)),
+    )
+
+
+def close(entries: Iterable[Entry], writing: Writing, seen: Seen) -> list[Did]:
+    """The chunk's tables and document; if it was the last of its video, also the video's."""
+    outcomes = [entry for entry in entries if isinstance(entry, Outcome)]
+    source = outcomes[0].video.source
+    chunk = outcomes[0].chunk.id
+    done = []
+    for name, clips in tables_of({each.clip.id: each.clip for each in outcomes}.values()).items():
+        write = partial(write_parquet, chunk, name, clips, writing)
+        done.append(_done("WriteParquet", source, write, ids(clips)))
+        paths = (table.path for table in done[-1].results if isinstance(table, Written))
+        outcomes[0] = replace(outcomes[0], paths=(*outcomes[0].paths, *paths))
+    lost = ids(each.clip for each in outcomes)
+    last = _done("CloseChunks", source, partial(close_chunk, outcomes, writing), lost)
+    written = ids(written_clips(outcomes, writing))
+    for closed in last.results:
+        if isinstance(closed, ChunkClosed):
+            last = last._replace(results=(_with_video(closed, written, writing, seen),))
+    return [*done, last]
+
+
+def _with_video(
+    closed: ChunkClosed, clips: Iterable[str], writing: Writing, seen: Seen
+) -> ChunkClosed:
+    """The chunk, and the video if it is finished with it. What goes wrong is tried again, and told
+    of, when all chunks of the video have come together.
+    """
+    if writing.streams:
+        return closed
+    close = partial(close_last, closed, clips, writing, seen)
+    for finished in guarded("CloseVideos", closed.video.source, close):
+        if not isinstance(finished, Failure):
+            return replace(closed, finished=finished)
+    return closed
+
+
+def _done(step: str, source: Source, work: Callable[[], Iterable[Any]], lost: Iterable[str]) -> Did:
+    began = time.perf_counter()
+    results = tuple(guarded(step, source, work, lambda: lost))
+    return Did(step, results, int((time.perf_counter() - began) * 1e6))
+
+
+# ── in bundles ───────────────────────────────────────────────────────────────────────────────────
+
+
+class _Place(NamedTuple):
+    """Where in the stream something stands."""
+
+    timestamp: Any
+    window: Any
+
+    def holds(self, item: object) -> Any:
+        return WindowedValue(item, self.timestamp, (self.window,))
+
+
+class _Pending(NamedTuple):
+    """Work that another thread does."""
+
+    done: Future[list[Did]]
+    place: _Place
+    #: Whose files are written; nothing where a chunk is closed.
+    clip: Clip | None
+    chunk: str
+
+
+_Results = (
+    ChunkClosed
+    | TaggedOutput[Literal["clips"], Written]
+    | TaggedOutput[Literal["artefacts"], Written]
+    | TaggedOutput[Literal["metas"], Written]
+    | TaggedOutput[Literal["embeddings"], Written]
+    | TaggedOutput[Literal["failures"], Failure]
+    | TaggedOutput[Literal["torn"], tuple[str, Outcome]]
+    | TaggedOutput[Literal["ended"], ChunkEnded]
+)
+#: Tags of all that comes of clips, besides the chunks that are closed.
+TAGS: Final = (CLIPS, ARTEFACTS, METAS, EMBEDDINGS, FAILURES, TORN, ENDED)
+
+
+def tagged_results(done: Iterable[Did]) -> Iterator[Any]:
+    """What came of it, each by its kind; counted."""
+    for step, results, microseconds in done:
+        if results:
+            count(f"{step}/microseconds", microseconds)
+        for result in results:
+            if isinstance(result, Failure):
+                yield FAILURES, result
+                continue
+            count(f"{step}/items")
+            count(f"{step}/bytes", result.num_bytes)
+            if isinstance(result, Written):
+                yield result.kind, result
+            else:
+                count("clips written", result.num_clips)
+                yield None, result
+
+
+def ended(entries: Iterable[Entry], done: Iterable[Did]) -> ChunkEnded:
+    """In a stream: the chunk has come to its end, with all that went wrong."""
+    entries, results = list(entries), [result for each in done for result in each.results]
+    failures = [failure for entry in entries for failure in entry.failures]
+    failures += [result for result in results if isinstance(result, Failure)]
+    closed = next((result for result in results if isinstance(result, ChunkClosed)), None)
+    return ChunkEnded(entries[0].video, entries[0].chunk, closed, tuple(failures))
+
+
+class WriteInBundles(Writer):
+    """Clip → what was written of it, by kind; and the chunks of which all clips came by here."""
+
+    def setup(self) -> None:
+        super().setup()
+        threads = self.writing.threads
+        # All workers of a run in this process together use this many threads.
+        self._pool = self._kept.once(
+            "threads", partial(ThreadPoolExecutor, threads, thread_name_prefix="finecut-write")
+        )
+        self._seen = self._kept.once("seen", Seen)
+
+    def teardown(self) -> None:
+        del self._pool, self._seen
+        super().teardown()
+
+    def start_bundle(self) -> None:
+        self._pending: deque[_Pending] = deque()
+        self._chunks: dict[str, tuple[_Place, list[Entry]]] = {}
+        self._closed: set[str] = set()
+
+    def process(
+        self,
+        clip: Clip,
+        timestamp: Any = beam.DoFn.TimestampParam,
+        window: Any = beam.DoFn.WindowParam,
+    ) -> Iterable[_Results]:
+        place = _Place(timestamp, window)
+        work = self._pool.submit(write_clip, clip, self.writing)
+        self._pending.append(_Pending(work, place, clip, clip.chunk.id))
+        most = self.writing.threads * BACKLOG
+        while self._pending and (len(self._pending) > most or self._pending[0].done.done()):
+            yield from self._deliver(self._pending.popleft())
+
+    def finish_bundle(self) -> Iterable[Any]:
+        while self._pending:
+            yield from self._deliver(self._pending.popleft())
+        for chunk, (place, entries) in self._chunks.items():
+            for entry in entries:
+                yield TaggedOutput(TORN, place.holds((chunk, entry)))
+
+    def _deliver(self, pending: _Pending) -> Iterator[Any]:
+        done, place = pending.done.result(), pending.place
+        for tag, result in tagged_results(done):
+            item = place.holds(result)
+            yield item if tag is None else TaggedOutput(tag, item)
+        if pending.clip is not None:
+            self._enter(pending.clip, done, place)
+        elif self.writing.streams:
+            _, entries = self._chunks.pop(pending.chunk)
+            yield TaggedOutput(ENDED, place.holds(ended(entries, done)))
+        else:
+            del self._chunks[pending.chunk]
+
+    def _enter(self, clip: Clip, done: Iterable[Did], place: _Place) -> None:
+        """Note what became of a clip; close its chunk if that was the last."""
+        chunk = clip.chunk.id
+        if chunk in self._closed:
+            return  # the same clip again
+        _, entries = self._chunks.setdefault(chunk, (place, []))
+        entries.append(outcome_of(clip, done))
+        if chunk_is_complete(entries):
+            self._closed.add(chunk)
+            work = self._pool.submit(close, entries, self.writing, self._seen)
+            self._pending.append(_Pending(work, place, None, chunk))
+
+
+class CloseTorn(Writer):
+    """(chunk, all that came of it) → the chunk, closed; its tables; and what went wrong."""
+
+    def setup(self) -> None:
+        super().setup()
+        self._seen = self._kept.once("seen", Seen)
+
+    def teardown(self) -> None:
+        del self._seen
+        super().teardown()
+
+    def process(self, group: tuple[str, Iterable[Entry]]) -> Iterable[_Results]:
+        entries = list(group[1])
+        there = any(isinstance(entry, Outcome) for entry in entries)
+        done = close(entries, self.writing, self._seen) if there else []
+        for tag, result in tagged_results(done):
+            yield result if tag is None else TaggedOutput(tag, result)
+        if self.writing.streams:
+            of_chunk: Any = TaggedOutput(ENDED, ended(entries, done))
+            yield of_chunk
