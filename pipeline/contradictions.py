@@ -229,9 +229,10 @@ def _unfit_for_watching(o: Options) -> Iterator[str]:
                 "a run without --watch",
             ),
             (
-                o.source_metadata,
-                "--source-metadata does nothing with --watch, because the file beside a video may "
-                "come after it: run the same command without --watch for the metadata",
+                o.source_metadata or o.rules[SOURCES],
+                "--source-metadata and rules on source.… do not go with --watch, because what is "
+                "said of a video may come after it: run the same command without --watch, or "
+                "finecut refilter afterwards",
             ),
             (
                 o.profile,

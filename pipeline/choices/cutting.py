@@ -192,7 +192,8 @@ class ClipChoices:
         (),
         LOOK,
         "Keep only clips that satisfy this rule, as in 'sharpness>=0.1' or 'motion>0.001' (= and "
-        "!= where a score is a label). The scores it needs are measured; several rules must all "
+        "!= where a score is a label), or 'source.license=CC0' on the metadata of the source "
+        "video. The scores it needs are measured; several rules must all "
         "be satisfied.",
         metavar="RULE",
         shown="all clips",

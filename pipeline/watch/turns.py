@@ -48,7 +48,7 @@ from finecut.transforms.find.watching import (
     retry_after,
     taken,
 )
-from finecut.transforms.resume.begin import is_finished
+from finecut.transforms.resume.begin import is_finished, tombstones_of, with_version
 from finecut.transforms.resume.note import forget_folders
 from finecut.transforms.write.documents import serialise
 from finecut.transforms.write.summary import NAMED_FAILURES
@@ -266,7 +266,10 @@ class Watching:
         """What became of a video is known from now on."""
         if failure is None:
             self.known.close(path)
-            self.words.done(source.relative, closed)
+            if closed is None and tombstones_of(self.steps.writing).has(with_version(source)):
+                self.words.forgotten(source.relative)
+            else:
+                self.words.done(source.relative, closed)
             return
         aside = failure.set_aside or self._is_aside(failed_source(failure))
         wait = NEVER if aside else retry_after(failure.attempts)

@@ -62,6 +62,10 @@ class Words:
             what = f"{kept} kept, {closed.rejected} rejected, {closed.seconds:.1f} s"
         self.say(f"done       {relative}: {what}")
 
+    def forgotten(self, relative: str) -> None:
+        """A video was taken back."""
+        self.say(f"skipped    {relative}: forgotten")
+
     def finished(self, relative: str) -> None:
         """A video was finished before."""
         self.say(f"done       {relative}")

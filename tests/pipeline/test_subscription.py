@@ -202,6 +202,8 @@ def test_a_job_that_is_killed_again_and_again_loses_nothing(world: World, tmp_pa
     job = world.begin()
     versions = {name: version_of(f"{FILMS}/{name}") for name in films}
     wait_until(lambda: world.finished() == versions, 120, job.said)
+    # All may have been finished before; signals are heard when the job has begun.
+    wait_until(lambda: re.search(r"^listening ", job.said(), re.M) is not None, 120, job.said)
     assert job.end(signal.SIGTERM) == 143
     assert compare(world, tmp_path) == []
     assert verified(world) == []

@@ -34,6 +34,7 @@ from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import plan
 from finecut.pipeline.running import Ran, run
 from finecut.pipeline.watch.turns import BATCH_FOR_EACH, Watching, Work, watch_key
+from finecut.transforms.forget.tombstones import Forgotten, facts_of, write_forgotten
 from finecut.transforms.resume.note import forget_folders, leftovers
 
 SMALL: dict[str, Any] = {"width": 64, "height": 36, "rate": 10}
@@ -234,6 +235,23 @@ def test_what_could_not_be_written_is_tried_again_and_is_no_fault_of_the_videos(
     assert not (tmp_path / "out/failures").exists()
 
 
+def test_what_was_taken_back_is_skipped(
+    inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("short.mp4", "gone.mp4"):
+        (inputs / name).write_bytes(b"x")
+        os.utime(inputs / name, (1, 1))
+    watching = Curating().watching(inputs, tmp_path / "out")
+    writing, gone = watching.steps.writing, f"{inputs}/gone.mp4"
+    forgotten = Forgotten("salt")
+    stone = forgotten.stone(facts_of([gone], "gone.mp4"))
+    write_forgotten(Forgotten("salt", (stone,)), writing.layout, writing.shelf)
+    said: list[str] = []
+    turned(watching, lambda: said.extend(capsys.readouterr()) or "done  " in "".join(said))
+    assert "skipped    gone.mp4: forgotten" in "".join(said)
+    assert "done       short.mp4: nothing in it" in "".join(said)
+
+
 def test_a_defect_is_not_waited_for(inputs: Path, tmp_path: Path) -> None:
     def broken() -> Batch:
         raise RuntimeError("a defect")
@@ -348,6 +366,8 @@ def test_the_first_signal_asks_and_the_second_one_stops(monkeypatch: pytest.Monk
         ({"video_limit": 3}, "--video-limit does nothing with --watch"),
         ({"overwrite": True}, "run it once without --watch"),
         ({"dry_run": True}, "--dry-run tries options"),
+        ({"keep": ("source.license=CC0",)}, "rules on source.… do not go with --watch"),
+        ({"source_metadata": True}, "--source-metadata and rules"),
         ({"profile": True}, "--profile is written at the end"),
         (
             {"subscription": "projects/p/subscriptions/s", "runner": "DataflowRunner"},

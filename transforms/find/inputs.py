@@ -2,9 +2,9 @@
 
 An input is a folder (searched at any depth), a glob, one file, or a list of files: ``.txt`` (one a
 line), ``.json`` (an array), ``.jsonl``/``.csv``/``.parquet`` (a column named ``path``, ``uri``,
-``video`` or ``file``; the others are metadata of the video), a list from ``failures/``. A file
-reached twice, also through a symlink, is taken once. It may be a URL, and an archive stands for the
-videos in it (:mod:`finecut.transforms.find.held`).
+``url``, ``video`` or ``file``; the others are metadata of the video), a list from ``failures/``. A
+file reached twice, also through a symlink, is taken once. It may be a URL, and an archive stands
+for the videos in it (:mod:`finecut.transforms.find.held`).
 
 Documents of a video are named by its path below the *root*: the folder given, the folder part of a
 glob, the folder of a file; of several inputs or a list, the deepest folder that holds everything.

@@ -19,7 +19,7 @@ from finecut.transforms.find.metadata import plain
 TABLE: Final = ".parquet"
 LIST_EXTENSIONS = (".txt", ".json", ".jsonl", ".csv", TABLE)
 FAILURE_LIST = ".jsonl"
-LIST_COLUMNS = ("path", "uri", "video", "file")
+LIST_COLUMNS = ("path", "uri", "url", "video", "file")
 #: Cells of a CSV that are numbers: nothing is lost when they are written again. A zero in front
 #: belongs to a name, and more digits do not fit into 64 bits.
 _WHOLE: Final = re.compile(r"-?(0|[1-9][0-9]{0,17})")

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from finecut.io.records import Source
 from finecut.io.storage import files as shelf
 from finecut.io.storage.stores import Found
+from finecut.io.storage.web.urls import is_archive
 from finecut.transforms.find.inputs import (
     VIDEO_EXTENSIONS,
     Finding,
@@ -55,6 +56,11 @@ def check_watchable(inputs: Iterable[str]) -> None:
     """Refuse inputs in which no new video can appear."""
     for spec in inputs:
         path = shelf.absolute(spec)
+        if is_archive(path):
+            raise InputError(
+                f"--watch looks for new videos, and --input {spec} names archives: curate archives "
+                "in a run without --watch"
+            )
         is_file = path.lower().endswith((*VIDEO_EXTENSIONS, *LIST_EXTENSIONS))
         if is_file and not glob.has_magic(path) and not shelf.is_folder(path):
             raise InputError(

@@ -185,8 +185,8 @@ class Doctor(VideoCommand[bool]):
     page = Page(
         "Test whether this machine can do what the options of curate ask for: codecs, models, "
         "output.",
-        "Takes the options of curate, but needs no input. A place in front of them is the "
-        "output. The exit code is 1 if something does not work.",
+        "Takes the options of curate; none is required, and --input is not tested. PLACE is "
+        "short for --output PLACE. The exit code is 1 if something does not work.",
         examples=(
             ("before a long run", "finecut doctor --output dataset --generate-captions"),
             ("what a store can do, and whether you may", "finecut doctor s3://bucket/dataset"),

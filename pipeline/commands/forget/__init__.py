@@ -19,15 +19,15 @@ class ForgetOptions(ReadingOptions):
         (),
         DATA,
         "Forget this source video: its name in documents (source_video), its path below the "
-        "input, or its path or address.",
+        "input, or its full path or URL.",
         metavar="NAME",
         shown="none",
     )
     sources: tuple[str, ...] = option(
         (),
         DATA,
-        "Forget the sources on these lists: .txt with one per line, .json, .jsonl or .csv, as "
-        "curate reads them.",
+        "Forget the sources on these lists: .txt with one per line, .json, .jsonl, .csv or "
+        ".parquet, as for curate.",
         metavar="LIST",
         shown="none",
     )
@@ -72,9 +72,9 @@ class Forget(DatasetCommand[ForgetOptions, "Forgot"]):
     page = Page(
         "Remove a source video with all that was made of it, and keep it from coming back.",
         """Removes its clips, documents, captions, vectors, previews and failures, takes it out of
-        the results of dedup, shards, books of runs and the report, and looks for what is left.
-        Only digests stay, so that curate skips the source from now on. What was stopped is
-        finished by the same command, which then needs no --source.""",
+        the results of dedup, shards, summaries of runs and the report, and checks that nothing is
+        left. Only digests stay, by which curate skips the source from now on. If it is stopped,
+        finecut forget DATASET without --source does the rest.""",
         examples=(
             ("what would be removed", "finecut forget dataset --source a.mp4 --dry-run"),
             (

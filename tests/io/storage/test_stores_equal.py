@@ -109,7 +109,7 @@ def checked(place: Place, output: str, local: dict[str, bytes], temporary: Path)
     assert [path for path in shelf.files_below(place.root) if "/.staging/" in path] == []
     assert place.unfinished() == []
     env = told(place)
-    assert "all well" in finecut(["verify", output], env, temporary)
+    assert "no problems found" in finecut(["verify", output], env, temporary)
     summed = finecut(["summary", output], env, temporary)
     assert "5 found = 4 done + 0 empty + 1 failed" in summed
 
@@ -138,7 +138,7 @@ def test_a_store_in_trouble_holds_the_same(
     assert place.proxy.plan is no_trouble
     checked(place, output, local, tmp_path / "tmp")
     with place.proxy.spoiling(seeded(seed + 100, often=0.125)):
-        assert "all well" in finecut(["verify", output], told(place), tmp_path / "tmp")
+        assert "no problems found" in finecut(["verify", output], told(place), tmp_path / "tmp")
         assert place.proxy.troubles()
 
 

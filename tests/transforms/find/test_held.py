@@ -114,7 +114,7 @@ def test_a_list_on_a_web_server_leads_to_web_servers_only(folder: Path, server: 
         (folder / "bad.txt").write_text(f"{entry}\n")
         with pytest.raises(InputError, match="names files that are on no web server"):
             found(f"{at}/bad.txt")
-    (folder / "list.csv").write_text("title,path\none,a.mp4\n")
+    (folder / "list.csv").write_text("title,url\none,a.mp4\n")
     [source] = find_sources(Finding((f"{at}/list.csv",), access=PRIVATE))
     assert (source.relative, source.metadata) == ("a.mp4", {"title": "one"})
     [source] = find_sources(Finding((f"{folder}/a.mp4",)))

@@ -254,7 +254,7 @@ def test_a_table_that_is_none_is_refused(films: Path, data: bytes) -> None:
 
 def test_a_table_that_names_nothing_is_refused(films: Path) -> None:
     pq.write_table(pa.table({"name": ["a.mp4"]}), films / "list.parquet")
-    with pytest.raises(InputError, match=r"no column path, uri, video or file .*, but name"):
+    with pytest.raises(InputError, match=r"no column path, uri, url, video or file .*, but name"):
         told(films / "list.parquet")
     with pytest.raises(InputError, match=r"gone\.parquet cannot be read: the file does not exist"):
         told(films / "gone.parquet")

@@ -234,6 +234,12 @@ def test_a_folder_that_is_gone_is_no_empty_one(spec: str, tmp_path: Path) -> Non
         look(Finding((f"{tmp_path}/gone{spec}",)))
 
 
+@pytest.mark.parametrize("spec", ["shard.tar", "*.tar", "films.zip"])
+def test_archives_are_not_watched(spec: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="names archives"):
+        check_watchable([f"{tmp_path}/{spec}"])
+
+
 @pytest.mark.parametrize("name", ["a.mp4", "list.csv"])
 def test_only_folders_are_watched(name: str, tmp_path: Path) -> None:
     check_watchable([str(tmp_path), f"{tmp_path}/*.mp4"])
