@@ -50,6 +50,11 @@ def final_words(
                 "processes them again)",
             ),
             (
+                s.shots_resumed,
+                f"\n{count_of(s.shots_resumed, 'clip')} of videos half done were there already: an "
+                "earlier run was stopped",
+            ),
+            (
                 s.videos_retold,
                 f"{s.videos_retold} of them have other metadata now: their documents say so, and "
                 "nothing was cut again. Run finecut shard again if you made shards of them",
@@ -126,7 +131,12 @@ def problems(options: Options, summary: Summary) -> list[str]:
             f"no videos found in {', '.join(map(public, options.input))}. Files must end in .mp4, "
             ".mov, .avi, .mkv or .webm (in any case)."
         )
-    elif not (summary.shots_kept or summary.shots_rejected or summary.videos_skipped):
+    elif not (
+        summary.shots_kept
+        or summary.shots_rejected
+        or summary.shots_resumed
+        or summary.videos_skipped
+    ):
         found.append(
             f"no clips were made: all {count_of(summary.videos_found, 'video')} failed (see above)."
             if summary.videos_failed == summary.videos_found

@@ -89,7 +89,7 @@ def accelerators(proto: api.Pipeline) -> dict[str, bytes]:
 def test_the_steps_that_work_on_films_ask_for_the_gpu(proto: api.Pipeline) -> None:
     found = accelerators(proto)
     asking = {name.split("/")[0] for name, told in found.items() if told}
-    assert asking == {"SplitVideos", "CutClips", "LookAtClips"}
+    assert asking == {"SplitVideos", "CutClips", "LookAtClips", "WriteClips"}
     assert {told for told in found.values() if told} == {L4}
     # One pool: between the reading of a film and the last look at its clips nothing is shuffled.
     between = [name for name in found if name.split("/")[0] in ("CutClips", "LookAtClips")]
@@ -114,8 +114,7 @@ def test_work_is_fused_unless_the_design_says_otherwise(proto: api.Pipeline) -> 
         "Decided/ReshufflePerKey",
         "ShareOutVideos/Deal",
         "ShareOutChunks/Deal",
-        "WriteClips/WriteParquet",
-        "WriteClips/CloseChunks",
+        "WriteClips/CloseTornChunks",
         "WriteClips/CloseVideos",
         "Summarise/Add up",
         "WriteFailures/One file",

@@ -18,9 +18,9 @@ ACCELERATOR = "beam:resources:accelerator:v1"
 CPUS = "beam:resources:cpu_count:v1"
 L4 = b"type:nvidia-l4;count:1;install-nvidia-driver:5xx"
 #: The steps that work on films and clips, and those that only read and write documents.
-WORK = ("SplitVideos", "CutClips", "LookAtClips")
+WORK = ("SplitVideos", "CutClips", "LookAtClips", "WriteClips")
 SERVER = "http://host/v1"
-REST = ("FindVideos", "ProbeVideos", "WriteClips", "Summarise", "WriteFailures")
+REST = ("FindVideos", "ProbeVideos", "Summarise", "WriteFailures")
 
 
 def options(**changes: Any) -> Options:

@@ -7,6 +7,7 @@ something below the output changes, and can be killed at any of them::
     with Runs(log) as runs:
         points = runs.run(options, output)          # ["open .staging/…/can-write", …]
         runs.run(options, output, kill_at=7)        # SIGKILL before the seventh
+    runs.run(options, output, kill_at="a.mp4_0.json")   # after the first that tells of this
 
 The runs are of curate, or of the command that is named (``Runs(log, "shard")``).
 
@@ -71,7 +72,7 @@ class WritePoints:
     """Hears of every change below a folder before it is made, and ends the process at one."""
 
     root: str
-    kill_at: int | None = None
+    kill_at: int | str | None = None
     torn: bool = False
     seen: list[str] = field(default_factory=list)
     _lock: threading.RLock = field(default_factory=threading.RLock)
@@ -88,18 +89,25 @@ class WritePoints:
             return
         if isinstance(path, int):
             return
+        # What is moved is told with its new name.
+        new = os.fsdecode(arguments[1]) if event == "os.rename" else ""
         with self._lock:
-            self._hear(event, _whole(os.fsdecode(path), folder))
+            self._hear(event, _whole(os.fsdecode(path), folder), new)
 
-    def _hear(self, event: str, path: str) -> None:
+    def _hear(self, event: str, path: str, new: str) -> None:
         if not path.startswith(f"{self.root}/"):
             return
-        self.seen.append(f"{event.removeprefix('os.')} {path[len(self.root) + 1 :]}")
+        to = f" to {new.removeprefix(f'{self.root}/')}" if new else ""
+        if isinstance(self.kill_at, str) and any(self.kill_at in point for point in self.seen):
+            self.kill_at = 0
+        self.seen.append(f"{event.removeprefix('os.')} {path[len(self.root) + 1 :]}{to}")
         # Threads take turns as they like: the file to be torn may be moved a little later.
         # (What lies under a final name already is moved, too, and is whole.)
         unfinished = path.startswith(f"{self.root}/{STAGING}/")
         late = self.torn and event == "os.rename" and unfinished
-        if self.kill_at is None or len(self.seen) < self.kill_at or late != self.torn:
+        if not isinstance(self.kill_at, int) or len(self.seen) < self.kill_at:
+            return
+        if late != self.torn:
             return
         if self.torn:
             os.truncate(path, os.stat(path).st_size // 2)  # noqa: PTH116
@@ -132,7 +140,7 @@ class Runs:
         self,
         options: dict[str, Any],
         output: Path,
-        kill_at: int | None = None,
+        kill_at: int | str | None = None,
         torn: bool = False,
     ) -> list[str]:
         """The write points of a run that ended well, or none of one that was killed."""
@@ -142,7 +150,7 @@ class Runs:
         self,
         options: dict[str, Any],
         output: Path,
-        kill_at: int | None = None,
+        kill_at: int | str | None = None,
         torn: bool = False,
     ) -> list[str]:
         """The same of ``finecut refilter``, which a server of curate can do, too."""
@@ -153,7 +161,7 @@ class Runs:
         command: str,
         options: dict[str, Any],
         output: Path,
-        kill_at: int | None = None,
+        kill_at: int | str | None = None,
         torn: bool = False,
     ) -> list[str]:
         """The same of any command; write points are those below ``output``."""

@@ -83,7 +83,9 @@ def test_a_job_writes_and_says_what_the_local_runner_does(
     counted = [int(re.search(r"(\d+) clips?\b", line)[1]) for line in lines]  # type: ignore[index]
     clips = [*output.glob("clips/*.mp4"), *output.glob("filtered_clips/*.mp4")]
     assert counted == sorted(counted)
-    assert lines[-1].startswith(f"done       {len(clips)} clips, {FILMS} of {FILMS} videos, 100%")
+    assert lines[-1].startswith(
+        f"done       {len(clips)} clips, {FILMS} of {FILMS} videos probed, 100%"
+    )
     assert not prisms()
 
 
