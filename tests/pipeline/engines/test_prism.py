@@ -223,6 +223,24 @@ def test_a_driver_that_dies_takes_prism_with_it(
 
 @needs_prism
 @pytest.mark.slow
+def test_half_of_the_work_is_kept_when_a_job_is_killed_at_half(tmp_path: Path) -> None:
+    """What is finished is committed: nothing waits for the end of the job."""
+    number, films, output = 40, tmp_path / "films", tmp_path / "out"
+    films.mkdir()
+    for each in range(number):
+        paint(films / f"{each}.mp4", width=320, height=180, rate=12, seconds=SECONDS)
+    process = started(command(films, output, "--quiet"))
+    when_at_work(output, process, number * SECONDS // 2 // 2)
+    kill(process.pid)
+    process.communicate()
+    gone(lambda: not prisms())
+    said = subprocess.run(command(films, output), capture_output=True, text=True, check=True).stdout
+    skipped = int(re.search(r"(\d+) skipped", said)[1])  # type: ignore[index]
+    assert skipped >= 0.45 * number, said
+
+
+@needs_prism
+@pytest.mark.slow
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
 def test_a_job_that_is_stopped_ends_at_once_and_leaves_nothing_staged(
     films: Path,
