@@ -247,7 +247,12 @@ def test_what_was_taken_back_is_skipped(
     stone = forgotten.stone(facts_of([gone], "gone.mp4"))
     write_forgotten(Forgotten("salt", (stone,)), writing.layout, writing.shelf)
     said: list[str] = []
-    turned(watching, lambda: said.extend(capsys.readouterr()) or "done  " in "".join(said))
+
+    def is_done() -> bool:
+        said.extend(capsys.readouterr())
+        return "done  " in "".join(said)
+
+    turned(watching, is_done)
     assert "skipped    gone.mp4: forgotten" in "".join(said)
     assert "done       short.mp4: nothing in it" in "".join(said)
 
