@@ -26,6 +26,7 @@ from finecut.pipeline.options import Options
 from finecut.pipeline.planning import Plan, plan
 from finecut.transforms.beam.guard import LOST
 from finecut.transforms.beam.lines import WriteLines
+from finecut.transforms.beam.marks import WatchMarks
 from finecut.transforms.cut.clips import STEP, CutClips
 from finecut.transforms.filter.clips import DropClips, KeepClips
 from finecut.transforms.find.videos import FindVideos, ProbeVideos
@@ -120,7 +121,9 @@ def work(sources: beam.PCollection[Source], steps: Plan, workers: int) -> Done:
     begun = sources | "BeginVideos" >> beginning(steps.writing, steps.again)
     # Decided for good: a bundle that is repeated must not find its own work finished.
     decided = begun.sources | "Decided" >> beam.Reshuffle()
-    probed = decided | "ProbeVideos" >> ProbeVideos(steps.cutting.film, steps.cutting.limits)
+    probed = decided | "ProbeVideos" >> ProbeVideos(
+        steps.cutting.film, steps.cutting.limits, steps.looking.weather
+    )
     videos = probed.videos
     if steps.watches_films:
         videos = videos | "ShareOutVideos" >> ShareOut(deal_videos, workers)
@@ -207,6 +210,8 @@ class LookAtClips(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]
             clips = clips | "PutAwaySheets" >> put
         for kind in ON_CLIPS[len(in_sight) :]:
             clips = self._made(clips, kind)
+        if steps.marking.most and steps.marking.steps:
+            clips = clips | "WatchMarks" >> WatchMarks(steps.marking)
         return clips
 
     def _made(
