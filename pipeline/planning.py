@@ -172,6 +172,7 @@ def plan(options: Options, run: str | None = None, ask: bool = True) -> Plan:
             algorithm=models["embed"],
             patience=options.patience if options.streams else None,
             weather=weather,
+            hands_over=place.film_hints is not None,
             configuration=digest_of(options, facts),
             facts=facts,
         ),

@@ -18,7 +18,7 @@ beginning they are few (:mod:`ramp`).
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final, Literal, NamedTuple
@@ -30,6 +30,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from finecut.io.records import Clip, Failure, Source, Written
 from finecut.transforms.beam.guard import FAILURES, guarded
 from finecut.transforms.beam.metrics import count
+from finecut.transforms.beam.sharing import OfRun
 from finecut.transforms.beam.weather import ForTheEngine, Weather
 from finecut.transforms.write.branches import (
     ARTEFACTS,
@@ -49,7 +50,7 @@ from finecut.transforms.write.close import (
     close_last,
     written_clips,
 )
-from finecut.transforms.write.ramp import ALONE, AMONG_MANY, Ramp
+from finecut.transforms.write.ramp import ALONE, AMONG_MANY, Threads
 from finecut.transforms.write.writing import Entry, Outcome, Writer, Writing, ids, light
 
 #: Writes that may wait for their turn, per thread: enough to keep all busy, few enough to be small.
@@ -67,7 +68,12 @@ class Did(NamedTuple):
 
 
 def write_clip(clip: Clip, writing: Writing) -> list[Did]:
-    """All files of a clip, each kind by itself: what cannot be written costs no other."""
+    """All files of a clip, each kind by itself: what cannot be written costs no other.
+
+    Nothing is left to do of one that was written before it was handed over.
+    """
+    if clip.written:
+        return []
     source = clip.video.source
     return [
         _done(step, source, partial(write, clip, writing), (clip.id,), weather=writing.weather)
@@ -78,9 +84,10 @@ def write_clip(clip: Clip, writing: Writing) -> list[Did]:
 def outcome_of(clip: Clip, done: Iterable[Did]) -> Outcome:
     """The record of what became of it."""
     results = [result for each in done for result in each.results]
+    paths = (result.path for result in results if isinstance(result, Written))
     return Outcome(
         light(clip),
-        tuple(result.path for result in results if isinstance(result, Written)),
+        (*clip.written, *paths),
         tuple(result for result in results if isinstance(result, Failure)),
     )
 
@@ -138,7 +145,7 @@ def _done(
 # ── in bundles ───────────────────────────────────────────────────────────────────────────────────
 
 
-class _Place(NamedTuple):
+class Place(NamedTuple):
     """Where in the stream something stands."""
 
     timestamp: Any
@@ -152,7 +159,7 @@ class _Pending(NamedTuple):
     """Work that another thread does."""
 
     done: Future[list[Did]]
-    place: _Place
+    place: Place
     #: Whose files are written; nothing where a chunk is closed.
     clip: Clip | None
     chunk: str
@@ -199,9 +206,10 @@ def ended(entries: Iterable[Entry], done: Iterable[Did]) -> ChunkEnded:
     return ChunkEnded(entries[0].video, entries[0].chunk, closed, tuple(failures))
 
 
-def _in_turn(ramp: Ramp, work: Callable[[], list[Did]]) -> list[Did]:
-    with ramp.turn():
-        return work()
+def threads_of(kept: OfRun, writing: Writing) -> Threads:
+    """All workers of a run in this process together use these threads."""
+    first = AMONG_MANY if writing.among_many else ALONE
+    return kept.once("threads", partial(Threads, first, writing.threads))
 
 
 class WriteInBundles(Writer):
@@ -209,22 +217,16 @@ class WriteInBundles(Writer):
 
     def setup(self) -> None:
         super().setup()
-        threads = self.writing.threads
-        # All workers of a run in this process together use this many threads.
-        self._pool = self._kept.once(
-            "threads", partial(ThreadPoolExecutor, threads, thread_name_prefix="finecut-write")
-        )
+        self._pool = threads_of(self._kept, self.writing)
         self._seen = self._kept.once("seen", Seen)
-        first = AMONG_MANY if self.writing.among_many else ALONE
-        self._ramp = self._kept.once("ramp", partial(Ramp, first, threads))
 
     def teardown(self) -> None:
-        del self._pool, self._seen, self._ramp
+        del self._pool, self._seen
         super().teardown()
 
     def start_bundle(self) -> None:
         self._pending: deque[_Pending] = deque()
-        self._chunks: dict[str, tuple[_Place, list[Entry]]] = {}
+        self._chunks: dict[str, tuple[Place, list[Entry]]] = {}
         self._closed: set[str] = set()
 
     def process(
@@ -233,8 +235,8 @@ class WriteInBundles(Writer):
         timestamp: Any = beam.DoFn.TimestampParam,
         window: Any = beam.DoFn.WindowParam,
     ) -> Iterable[_Results]:
-        place = _Place(timestamp, window)
-        work = self._pool.submit(_in_turn, self._ramp, partial(write_clip, clip, self.writing))
+        place = Place(timestamp, window)
+        work = self._pool.submit(partial(write_clip, clip, self.writing))
         self._pending.append(_Pending(work, place, clip, clip.chunk.id))
         most = self.writing.threads * BACKLOG
         while self._pending and (len(self._pending) > most or self._pending[0].done.done()):
@@ -266,7 +268,7 @@ class WriteInBundles(Writer):
         else:
             del self._chunks[pending.chunk]
 
-    def _enter(self, clip: Clip, done: Iterable[Did], place: _Place) -> None:
+    def _enter(self, clip: Clip, done: Iterable[Did], place: Place) -> None:
         """Note what became of a clip; close its chunk if that was the last."""
         chunk = clip.chunk.id
         if chunk in self._closed:
@@ -276,7 +278,7 @@ class WriteInBundles(Writer):
         if chunk_is_complete(entries):
             self._closed.add(chunk)
             closing = partial(close, entries, self.writing, self._seen)
-            work = self._pool.submit(_in_turn, self._ramp, closing)
+            work = self._pool.submit(closing)
             self._pending.append(_Pending(work, place, None, chunk))
 
 

@@ -11,8 +11,11 @@ does not come near that; a thousand that begin in the same minute do.
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, TypeVar
+
+T = TypeVar("T")
 
 #: Requests at a time at the beginning, of one process among many and of one alone: of 50 ms each,
 #: a thousand processes write 20,000 times a second, and one alone 640 times.
@@ -59,3 +62,18 @@ class Ramp:
 
     def _until_more(self) -> float:
         return DOUBLED_AFTER - (self._clock() - self._began) % DOUBLED_AFTER
+
+
+class Threads:
+    """The threads that write, each of which waits for its turn before it does anything."""
+
+    def __init__(self, first: int, most: int) -> None:
+        self._ramp = Ramp(first, most)
+        self._pool = ThreadPoolExecutor(most, thread_name_prefix="finecut-write")
+
+    def submit(self, work: Callable[[], T]) -> Future[T]:
+        return self._pool.submit(self._in_turn, work)
+
+    def _in_turn(self, work: Callable[[], T]) -> T:
+        with self._ramp.turn():
+            return work()

@@ -37,6 +37,8 @@ class Writing:
     patience: float | None = None
     #: What is done about a store that is away.
     weather: Weather = FAIR
+    #: What was cut goes to other machines, through a shuffle.
+    hands_over: bool = False
 
     @property
     def streams(self) -> bool:
