@@ -29,6 +29,7 @@ from finecut.io.storage import retry
 from finecut.io.storage.publishing import Shelf
 from finecut.pipeline.curation import curate
 from finecut.pipeline.options import Options
+from finecut.pipeline.planning import plan
 from finecut.pipeline.running import run
 
 FILMS, OUTPUT = "gs://bucket/films", "gs://bucket/out"
@@ -72,17 +73,21 @@ def store(films: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyStore]
 
 
 class Away:
-    """A store that answers 503 from the first request of a kind on, for so long."""
+    """A store that answers 503 from the first request of a kind on, for so long; to requests of all
+    kinds, or of this one ``only``.
+    """
 
-    def __init__(self, kind: str, seconds: float) -> None:
-        self.kind, self.seconds = re.compile(kind), seconds
+    def __init__(self, kind: str, seconds: float, only: bool = False) -> None:
+        self.kind, self.seconds, self.only = re.compile(kind), seconds, only
         self.began: float | None = None
         self.refused = 0
 
     def __call__(self, method: str, path: str) -> str:
-        if self.began is None and self.kind.match(f"{method} {path}"):
+        is_meant = self.kind.match(f"{method} {path}") is not None
+        if self.began is None and is_meant:
             self.began = time.monotonic()
         away = self.began is not None and time.monotonic() < self.began + self.seconds
+        away = away and (is_meant or not self.only)
         self.refused += away
         return "503" if away else ""
 
@@ -127,6 +132,22 @@ def test_a_store_that_is_away_for_three_deadlines_costs_no_clip(
     assert away.refused
     assert runner.failed
     assert all("a store was still busy" in said for said in runner.failed)
+    assert written(store) == usual
+
+
+@pytest.mark.slow
+def test_nor_before_clips_are_handed_over_to_other_machines(
+    store: FaultyStore, usual: dict[str, bytes]
+) -> None:
+    wanted = options(FILMS, OUTPUT, no_isolation=True)
+    runner, away = RetryingRunner(attempts=4), Away(KINDS[QUICK], 3 * DEADLINE, only=True)
+    steps = plan(replace(wanted, runner=type(runner).__name__))
+    steps = steps._replace(writing=replace(steps.writing, hands_over=True))
+    store.spoiled = away
+    with beam.Pipeline(runner=runner) as pipeline:
+        curate(pipeline, wanted, steps)
+    assert runner.failed
+    assert all("PublishClips was working on" in said for said in runner.failed)
     assert written(store) == usual
 
 

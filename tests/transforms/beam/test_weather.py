@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -176,6 +177,16 @@ ILLEGAL = "CUDA error: an illegal memory access was encountered\nCUDA kernel err
 def test_when_a_gpu_is_dead(error: Exception, answers: bool | None, lost: bool) -> None:
     """What does not fit, or cannot be done, leaves it alive; then it still answers."""
     assert is_lost_device(error, lambda: answers) is lost
+
+
+def test_a_model_is_lost_with_the_process_that_has_it() -> None:
+    """Others ask it through a connection."""
+    here, there = multiprocessing.Pipe()
+    there.close()
+    with pytest.raises(EOFError) as ended:
+        here.recv()
+    here.close()
+    assert is_lost_device(ended.value)
 
 
 def test_on_this_machine_the_run_stops_with_a_sentence() -> None:
