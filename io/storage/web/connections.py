@@ -64,7 +64,7 @@ def is_public(address: str) -> bool:
         one.is_global
         and not one.is_multicast
         and one not in RESERVED
-        and (one in WORLD if one.version == 6 else one not in PROTOCOLS)  # noqa: PLR2004
+        and (one in WORLD if one.version == 6 else one not in PROTOCOLS)
         for one in _meant(ipaddress.ip_address(address.partition("%")[0]))
     )
 
