@@ -41,6 +41,7 @@ CAPTIONS = {"generate_captions": True}
 RICHER = {**CAPTIONS, "enhance_captions": True}
 #: What has to be given with an option, because it does nothing alone.
 COMPANIONS: dict[str, dict[str, Any]] = {
+    "accelerator_machine": {"runner": "FlinkRunner", "right_fitting": True},
     **dict.fromkeys(("max_clip_length", "long_scenes", "crop", "crop_every_piece"), SCENES),
     "skip_uncut": SCENES,
     "transnetv2_threshold": {"splitting_algorithm": "transnetv2"},
@@ -191,6 +192,7 @@ def test_every_flag_reaches_its_field() -> None:
             ("embed:gpus=0.5", "cut:cpus=2"),
         ),
         "accelerator": (["--accelerator", "nvidia-tesla-t4"], "nvidia-tesla-t4"),
+        "accelerator_machine": (["--accelerator-machine", "g2-standard-24"], "g2-standard-24"),
     }
     for field in option_fields():
         flag = "--" + field.name.replace("_", "-")
