@@ -2,12 +2,13 @@
 
     all videos, by the work that a second of them is
 
-    ├────a────┼─b─┼──c──┼──────d──────┼─e─┼───f───┤        as long as they are work
+    ├────a────┼─b─┼──c──┼──────d──────┼─e─┼───f───┤        as long as their share of all
          ▲            ▲          ▲            ▲            the sample: in the middle of equal parts
     └─ a speaks ─┘└─ c ──┘└─── d ────┘└───── f ───┘        each speaks for those nearest to it
 
-So much work is as likely to be looked at wherever it is, and what is unlike the rest speaks only
-for what is like it.
+A video's share is half by its work, on which time and bytes depend, and half by its length, on
+which the number of clips does. So each share is as likely to be looked at wherever it is, and what
+is unlike the rest speaks only for what is like it.
 """
 
 from bisect import bisect_left, bisect_right
@@ -65,8 +66,7 @@ def work_of(video: Video, seconds: float) -> float:
 def strata(videos: Sequence[Video], number: int) -> list[tuple[Video, list[Video]]]:
     """So many videos (or fewer), each with those that it speaks for, itself among them."""
     ordered = sorted(videos, key=lambda video: (work_of(video, 1.0), video.name))
-    # What claims to have no length is some work, too.
-    ends = list(accumulate(work_of(video, max(video.duration, 0.1)) for video in ordered))
+    ends = list(accumulate(_shares(ordered)))
     if len(ordered) <= number:
         return [(video, [video]) for video in ordered]
     parts = [ends[-1] * (part + 0.5) / number for part in range(number)]
@@ -79,6 +79,18 @@ def strata(videos: Sequence[Video], number: int) -> list[tuple[Video, list[Video
         own = places.index(place) if place in places else bisect_right(borders, middle)
         speaking[own][1].append(video)
     return speaking
+
+
+def _shares(videos: Sequence[Video]) -> list[float]:
+    """How large a part each video is of all."""
+    # What claims to have no length is some work, too.
+    lengths = [max(video.duration, 0.1) for video in videos]
+    works = [work_of(video, length) for video, length in zip(videos, lengths, strict=True)]
+    length, work = sum(lengths), sum(works)
+    return [
+        own / length + done / work if work else own / length
+        for own, done in zip(lengths, works, strict=True)
+    ]
 
 
 def pieces_of(video: Video, splitting: Splitting) -> tuple[list[Piece], float]:
