@@ -157,7 +157,9 @@ class Workshop:
         steps.cutting.looking.sweep()
         copies.sweep()
         seconds = time.monotonic() - began
-        document = run_document(options, summary, seconds, stats, started, steps.writing)
+        document = run_document(
+            options, summary, seconds, stats, started=started, writing=steps.writing
+        )
         write_document(steps, document, started)
         if self._reports:
             report_of_run(steps.writing.layout, steps.writing.shelf)

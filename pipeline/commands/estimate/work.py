@@ -70,7 +70,7 @@ def _estimated(begun: Estimate, steps: Plan, started: float) -> Estimate:
         detecting = processor_seconds() - before
         pieces = {group.video: group.chosen for group in groups}
         sample = workshop.curate(pieces)
-    scaling = Scaling(options, steps.splitting, seen, groups, painted, sample)
+    scaling = Scaling(options, steps.splitting, seen, groups=groups, painted=painted, sample=sample)
     detects = isinstance(steps.splitting.cutter, Detection)
     return Estimate(
         options,

@@ -82,6 +82,10 @@ def test_clips_bytes_and_requests_are_what_the_run_then_makes(films: Path, tmp_p
     assert "clips     28, together" in words
     assert "which nobody has checked" in words
 
+    again = estimated(films, output, sample=3, **WHAT_RUNS)
+    assert (again.seen.finished, again.sample, again.problems) == (5, None, [])
+    assert "videos    6 found = 0 to do + 1 failed + 5 finished" in "\n".join(lines_about(again))
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("splitting", ["fixed_stride", "content"])
