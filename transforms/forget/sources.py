@@ -27,7 +27,8 @@ from finecut.transforms.option import nearest
 from finecut.transforms.resume.note import MOST_CHUNKS
 from finecut.transforms.write.documents import VERSION
 
-_CHUNK: Final = re.compile(r"(.+)_(\d+)\.json")
+#: A line break is a character of a name like any other.
+_CHUNK: Final = re.compile(r"(.+)_(\d+)\.json", re.DOTALL)
 #: Names that are offered where a user mistyped one.
 OFFERED: Final = 5
 
@@ -80,7 +81,9 @@ def _both(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
 
 
 #: Folders of documents that are of one video.
-OF_VIDEOS: Final = ("processed_videos/", "processed_clip_chunks/", ".finecut/open/")
+OF_VIDEOS: Final = (
+    *("processed_videos/", "processed_clip_chunks/", ".finecut/open/", ".finecut/cut/"),
+)
 
 
 def checked(known: Known) -> Known:
@@ -123,10 +126,10 @@ class Survey:
         for folder in (layout.processed_videos(), layout.open_videos()):
             for path in _documents(folder):
                 survey.documents[path[len(folder) + 1 :].removesuffix(JSON)].append(path)
-        folder = layout.processed_clip_chunks()
-        for path in _documents(folder):
-            if found := _CHUNK.fullmatch(path[len(folder) + 1 :]):
-                survey.documents[found[1]].append(path)
+        for folder in (layout.processed_clip_chunks(), layout.cut_chunks()):
+            for path in _documents(folder):
+                if found := _CHUNK.fullmatch(path[len(folder) + 1 :]):
+                    survey.documents[found[1]].append(path)
         lists = shelf.files_in(layout.failures())
         for path, data in zip(lists, in_order(shelf.read, lists, readers), strict=True):
             for failure in failures_on(data, path):

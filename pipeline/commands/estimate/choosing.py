@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from itertools import accumulate, islice, pairwise
 from typing import Final
 
-from finecut.io.records import Chunk, PlannedChunk, PlannedClip, Span, Video
-from finecut.pipeline.dealing import work_of_chunk
+from finecut.io.records import Video
+from finecut.transforms.amount import work_of
 from finecut.transforms.cut.isolated import isolated_frames
 from finecut.transforms.split.scenes import Detection, Piece, detected
 from finecut.transforms.split.spans import Splitting, chunks_of
@@ -55,12 +55,6 @@ class Foreseen:
 
     def times(self, share: float) -> "Foreseen":
         return Foreseen(self.clips * share, self.chunks * share, self.seconds * share)
-
-
-def work_of(video: Video, seconds: float) -> float:
-    """How much work cutting that many seconds of a video is, as the dealer of chunks says."""
-    clip = PlannedClip("", 0, Span(0.0, seconds))
-    return work_of_chunk(PlannedChunk(video, Chunk("", 0, 1, 1, 1), (clip,)))
 
 
 def strata(videos: Sequence[Video], number: int) -> list[tuple[Video, list[Video]]]:

@@ -1,7 +1,7 @@
 """Scaling: from what a sample took to what all videos will take.
 
 clips       counted; where scenes have to be detected, as many a second as in the sample
-CPU         by the work of seconds of video, as the dealer of chunks sees it; videos and the
+CPU         by the work that seconds of video are (transforms/amount.py); videos and the
             run have their own share, which painted films tell
 bytes       of clips: each video of the sample speaks for those that are like it
 """
@@ -16,10 +16,11 @@ from finecut.io.records import Video
 from finecut.io.storage.files import is_remote
 from finecut.io.storage.stores import LONGEST_LOOK
 from finecut.pipeline.choices.cutting import ENCODE_ALL
-from finecut.pipeline.commands.estimate.choosing import Foreseen, foreseen, work_of
+from finecut.pipeline.commands.estimate.choosing import Foreseen, foreseen
 from finecut.pipeline.commands.estimate.curating import Painted, Things, Took
 from finecut.pipeline.commands.estimate.looking import Seen
 from finecut.pipeline.options import Options
+from finecut.transforms.amount import counted_watching, work_of
 from finecut.transforms.split.scenes import Detection, Piece
 from finecut.transforms.split.spans import Splitting
 
@@ -96,9 +97,12 @@ class Scaling:
             for group in self.groups
             for video in group.members
         )
-        watched = sum(work_of(group.video, group.seconds) for group in self.groups)
-        watching = sum(
-            work_of(video, video.duration) for group in self.groups for video in group.members
+        videos = [video for group in self.groups for video in group.members]
+        watching = sum(map(counted_watching, videos))
+        watched = sum(
+            counted_watching(group.video) * group.seconds / group.video.duration
+            for group in self.groups
+            if group.video.duration
         )
         needed += detecting * watching / watched if watched else 0.0
         needed += self.painted.cpu_of_a_video * len(self.seen.videos)

@@ -18,11 +18,12 @@ from finecut.io.records import Source, Span, Video
 from finecut.io.storage.counted import bucket_in, objects_in, requests_in
 from finecut.pipeline.cli.command import main
 from finecut.pipeline.commands.estimate import EstimateCost, EstimateOptions
-from finecut.pipeline.commands.estimate.choosing import some_of, strata, work_of
+from finecut.pipeline.commands.estimate.choosing import some_of, strata
 from finecut.pipeline.commands.estimate.prices import REQUESTS, prices_for
 from finecut.pipeline.commands.estimate.words import Estimate, lines_about
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.running import run
+from finecut.transforms.amount import work_of
 from finecut.transforms.split.scenes import Piece
 
 #: How far from the truth an estimate may be.
