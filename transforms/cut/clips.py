@@ -79,9 +79,13 @@ class _Cut(beam.DoFn):
         left = {clip.id: clip for clip in planned.clips}
         source, missing = planned.video.source, partial(tuple[str, ...], left)
         cut = partial(cut_chunk, cutting=self.cutting)
-        work = isolated(STEP, source, cut, planned, limits=self.cutting.limits, lost=missing)
+        weather = self.cutting.looking.weather
+        work = isolated(
+            STEP, source, cut, planned, limits=self.cutting.limits, lost=missing, weather=weather
+        )
         known = (_known(outcome, planned, self.cutting) for outcome in work)
-        for outcome in metered(STEP, guarded(STEP, source, lambda: known, missing)):
+        checked = guarded(STEP, source, lambda: known, missing, weather=weather)
+        for outcome in metered(STEP, checked):
             if isinstance(outcome, Failure):
                 lost = [left.pop(id) for id in outcome.lost_shots if id in left]
                 count("shots failed", len(outcome.lost_shots))

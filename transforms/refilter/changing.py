@@ -368,7 +368,8 @@ class EachVideo(beam.PTransform[beam.PCollection[Source], beam.PCollection[Yield
 
 
 def _worked(source: Source, work: Work, refiltering: Refiltering) -> Iterator[Yields]:
-    for outcome in guarded("refilter", source, lambda: work(source.relative, refiltering)):
+    made, weather = partial(work, source.relative, refiltering), refiltering.writing.weather
+    for outcome in guarded("refilter", source, made, weather=weather):
         if isinstance(outcome, Failure):
             count("videos failed")
             clips = _number_of_clips(source.relative, refiltering.writing)
