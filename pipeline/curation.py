@@ -22,6 +22,7 @@ from finecut.io.summary import Summary
 from finecut.pipeline.custom_steps import apply
 from finecut.pipeline.dealing import InParts, ShareOut, deal_chunks, deal_videos
 from finecut.pipeline.engine import runner_of
+from finecut.pipeline.lists import within_reach
 from finecut.pipeline.options import Options
 from finecut.pipeline.planning import Plan, plan
 from finecut.transforms.beam.guard import LOST
@@ -75,7 +76,7 @@ def curate(pipeline: beam.Pipeline, options: Options, steps: Plan | None = None)
     the options say. ``steps`` is what they were planned to, if they were already.
     """
     options = replace(options, runner=runner_of(pipeline))
-    steps = plan(options.check()) if steps is None else steps
+    steps = within_reach(plan(options.check()) if steps is None else steps, options)
     sources = pipeline | "FindVideos" >> FindVideos(steps.finding)
     listing = WriteLines(steps.writing.shelf, steps.failures_path, steps.listed_of_others)
     curated, listed = build(sources, steps, options.dealt_among, listing)

@@ -41,12 +41,12 @@ from finecut.transforms.resume.note import Again
 from finecut.transforms.score.clips import Scoring
 from finecut.transforms.split.scenes import Detection, Trimming
 from finecut.transforms.split.spans import (
+    CutList,
     Cutter,
     FixedStride,
     GivenCuts,
     Splitting,
     digest_of_cuts,
-    read_cuts,
 )
 from finecut.transforms.step_base import (
     ORIGINAL,
@@ -285,7 +285,7 @@ def _cutter(options: Options, run: str) -> Cutter:
         crop_pieces=options.crop_every_piece,
     )
     if options.cuts is not None:
-        return GivenCuts(read_cuts(options.cuts), trimming)
+        return GivenCuts(CutList.at(options.cuts), trimming)
     return Detection(
         algorithm=options.splitting_algorithm,
         threshold=options.transnetv2_threshold,

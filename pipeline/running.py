@@ -41,6 +41,7 @@ from finecut.pipeline.keeping import (
     write_document,
     write_profile,
 )
+from finecut.pipeline.lists import within_reach
 from finecut.pipeline.on_gpus import gpus_of, run_on
 from finecut.pipeline.one_pipeline import Batch, Job, run_one
 from finecut.pipeline.options import OptionError, Options
@@ -158,6 +159,8 @@ def _run(options: Options, runner_arguments: Sequence[str], progress: bool) -> R
             LOG.error("%s", HALF_FORGOTTEN.format(writing.layout.root))
         if engine.in_process:
             prepare(options, steps)
+        else:
+            steps = within_reach(steps, options)
         tallies = Tallies(writing.shelf.staging, wanted=not engine.in_process)
         job = Job(options, steps, engine, tallies)
         if options.watch is not None:

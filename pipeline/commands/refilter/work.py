@@ -10,7 +10,7 @@ import posixpath
 import shlex
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import Final
 
@@ -175,19 +175,27 @@ def _each(command: Refilter, refiltering: Refiltering, videos: Sequence[str], wo
     """What comes of all videos when this is done to each."""
     own = refiltering.writing.shelf
     with tray(own, command.in_process) as reports:
-        path = f"{reports.root}/yields.json"
+        path, list_path = f"{reports.root}/yields.json", f"{reports.root}/videos.jsonl"
+        sources = (Source(uri="", name=video, relative=video) for video in videos)
+        # In a file: what an engine is sent must not grow with the number of videos.
+        reports.write(list_path, "".join(f"{to_json(each)}\n" for each in sources).encode(*CODING))
 
         def build(pipeline: beam.Pipeline) -> None:
             _ = (
                 pipeline
-                | "Videos"
-                >> beam.Create([Source(uri="", name=video, relative=video) for video in videos])
+                | "List" >> beam.Create([list_path])
+                | "Videos" >> beam.FlatMap(_sources_in).with_output_types(Source)
                 | "Refilter" >> EachVideo(work, refiltering)
                 | "Tell" >> beam.Map(lambda sum: reports.write(path, to_json(sum).encode(*CODING)))
             )
 
         command.run_pipeline(build, own)
         return from_json(Yields, shelf.read(path).decode(*CODING))
+
+
+def _sources_in(path: str) -> Iterator[Source]:
+    lines = shelf.read(path).decode(*CODING).split("\n")[:-1]
+    return (from_json(Source, line) for line in lines)
 
 
 def _write_down(
