@@ -289,8 +289,9 @@ def _run_all(job: Job) -> tuple[Summary, dict[str, int]]:
             counted = total.shots_kept + total.shots_rejected
             tallies.known = {counted_clips(job.options): counted}
         lines += done.failures
-        list_failures(steps, lines, tried)
-    if not lines:
+        if engine.in_process:
+            list_failures(steps, lines, tried)
+    if not lines and engine.in_process:
         # Also where no video was found: a list says what is wrong now.
         list_failures(steps, lines, tried)
     return total, dict(stats) if engine.is_local else tallies()
