@@ -9,10 +9,11 @@ What was sent to an engine would grow with the number of videos otherwise, and e
 from collections.abc import Iterable
 from dataclasses import replace
 
+from finecut.io.layout import GROUPS
 from finecut.io.storage import files as shelf
 from finecut.io.storage.addresses import is_read_only, public
 from finecut.io.storage.publishing import Shelf
-from finecut.io.tables.drops import drops_table
+from finecut.io.tables.drops import DUPLICATES, drops_table, keepers_of, keepers_table
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import Plan
 from finecut.transforms.filter.clips import Dropping, ids_of
@@ -37,6 +38,17 @@ def within_reach(steps: Plan, options: Options) -> Plan:
         own.write(copy, drops_table(ids_of(dropping)))
         steps = steps._replace(dropping=Dropping((copy,), dropping.digest))
     return steps
+
+
+def drops_within_reach(dropping: Dropping, own: Shelf) -> Dropping:
+    """The same for lists of which it is also asked for which clip each duplicate is to go."""
+    if not _only_here(dropping.lists):
+        return dropping
+    folder = f"{own.staging}/lists/dedup"
+    own.write(f"{folder}/{DUPLICATES}/0.parquet", drops_table(ids_of(dropping)))
+    if keepers := keepers_of(dropping.lists):
+        own.write(f"{folder}/{GROUPS}", keepers_table(keepers))
+    return Dropping((folder,), dropping.digest)
 
 
 def _copied(cuts: CutList, own: Shelf, folder: str) -> CutList:

@@ -139,6 +139,16 @@ def _keepers_in(folder: str) -> Iterable[tuple[str, str]]:
             yield id, keeper
 
 
+def keepers_table(keepers: IdMap) -> bytes:
+    """The groups again, as far as :func:`keepers_of` asks for them."""
+    columns = {
+        "id": pa.array(iter(keepers), pa.string()),
+        "kept": pa.array([False] * len(keepers)),
+        "kept_id": pa.array((keepers[id] for id in keepers), pa.string()),
+    }
+    return to_parquet(pa.table(columns), compression="zstd")
+
+
 def unused_drops(number: int, where: str) -> str:
     """What to say of lists of clips to leave out that named none of those there are."""
     if not number:
