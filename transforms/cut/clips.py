@@ -11,6 +11,7 @@ from apache_beam.pvalue import TaggedOutput
 from finecut.io.media.codecs import require_decoder, require_encoder
 from finecut.io.media.remux.copying import ENCODED
 from finecut.io.records import Clip, ClipFile, Failure, Lost, PlannedChunk
+from finecut.transforms.amount import counted, counted_clips
 from finecut.transforms.beam.guard import FAILURES, LOST, guarded, of_video
 from finecut.transforms.beam.metrics import LOG, count, metered
 from finecut.transforms.cut.chunk import Cutting, cut_chunk
@@ -84,6 +85,7 @@ class _Cut(beam.DoFn):
             if isinstance(outcome, Failure):
                 lost = [left.pop(id) for id in outcome.lost_shots if id in left]
                 count("shots failed", len(outcome.lost_shots))
+                count("work cut", counted_clips(planned.video, lost))
                 failure = of_video(outcome, planned.video, lost)
                 told: list[Any] = [TaggedOutput(FAILURES, failure)]
                 if self.tells_lost:
@@ -99,4 +101,5 @@ class _Cut(beam.DoFn):
                 count("frames encoded", frames_encoded(outcome.file))
                 count("cut/bytes", outcome.file.num_bytes if outcome.file else 0)
                 count("milliseconds cut", int(1000 * clip.span.length))
+                count("work cut", counted(planned.video, clip.span.length))
                 yield outcome

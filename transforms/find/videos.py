@@ -10,6 +10,7 @@ from apache_beam.pvalue import TaggedOutput
 from finecut.io.media.limits import USUAL_LIMITS, Limits
 from finecut.io.process.children import ChildLimits
 from finecut.io.records import Failure, Source, Video
+from finecut.transforms.amount import counted, counted_watching
 from finecut.transforms.beam.guard import FAILURES, of_source, probed_facts
 from finecut.transforms.beam.metrics import LOG, count, metered
 from finecut.transforms.cut.isolated import isolated
@@ -68,4 +69,8 @@ def _probed(
         else:
             facts = probed_facts(outcome).removeprefix("probed: ")
             LOG.info("probed %s: %s", outcome.name, facts)
+            count("bytes probed", outcome.size)
+            count("milliseconds probed", int(1000 * outcome.duration))
+            count("work probed", counted(outcome, outcome.duration))
+            count("work to watch", counted_watching(outcome))
             yield outcome

@@ -146,6 +146,7 @@ class _Begin(Writer):
                 item = TaggedOutput(FAILURES, outcome)
             elif isinstance(outcome, Skipped):
                 count("videos skipped")
+                count("clips skipped", outcome.num_clips)
                 item = TaggedOutput(SKIPPED, outcome)
             yield item
 

@@ -40,6 +40,7 @@ from finecut.io.layout import chunk_id, clip_id
 from finecut.io.records import Chunk, Failure, PlannedChunk, PlannedClip, Source, Span, Video
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, BadList, csv_rows, list_text, parsed_text
+from finecut.transforms.amount import counted, counted_clips
 from finecut.transforms.beam.guard import FAILURES, guarded, of_video
 from finecut.transforms.beam.metrics import LOG, count, metered
 from finecut.transforms.split.scenes import Piece, Trimming, trimmed
@@ -198,7 +199,10 @@ class _PlanReels(beam.DoFn):
             count(
                 "milliseconds planned", int(1000 * sum(clip.span.length for clip in planned.clips))
             )
+            count("work planned", counted_clips(video, planned.clips))
             yield planned
+        count("milliseconds split", int(1000 * video.duration))
+        count("work split", counted(video, video.duration))
         LOG.info("split %s", video.name)
 
     def _all(self, video: Video) -> Iterator[PlannedChunk]:
