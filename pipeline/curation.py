@@ -22,10 +22,10 @@ from finecut.io.summary import Summary
 from finecut.pipeline.custom_steps import apply
 from finecut.pipeline.dealing import InParts, ShareOut, deal_chunks, deal_videos
 from finecut.pipeline.engine import runner_of
+from finecut.pipeline.lists import within_reach
 from finecut.pipeline.options import Options
 from finecut.pipeline.planning import Plan, plan
 from finecut.transforms.beam.guard import LOST
-from finecut.transforms.beam.lines import WriteLines
 from finecut.transforms.beam.marks import WatchMarks
 from finecut.transforms.cut.clips import STEP, CutClips
 from finecut.transforms.filter.clips import DropClips, KeepClips
@@ -44,6 +44,9 @@ from finecut.transforms.write.failure_lists import ListFailures
 from finecut.transforms.write.hand_over import RECALLED, HandOver, Recall, clips_of
 from finecut.transforms.write.summary import Summarise
 from finecut.transforms.write.without_clips import CloseEmptyVideos
+
+#: Failures → something that appears when they are listed.
+Listing = beam.PTransform[beam.PCollection[Any], beam.PCollection[Any]]
 
 
 class Curated(NamedTuple):
@@ -77,11 +80,10 @@ def curate(pipeline: beam.Pipeline, options: Options, steps: Plan | None = None)
     the options say. ``steps`` is what they were planned to, if they were already.
     """
     options = replace(options, runner=runner_of(pipeline))
-    steps = plan(options.check()) if steps is None else steps
+    steps = within_reach(plan(options.check()) if steps is None else steps, options)
     find = FindVideos(steps.finding).with_resource_hints(**steps.placing.of_films)
     sources = pipeline | "FindVideos" >> find
-    listing = WriteLines(steps.writing.shelf, steps.failures_path, steps.listed_of_others)
-    curated, listed = build(sources, steps, options.dealt_among, listing)
+    curated, listed = build(sources, steps, options.dealt_among, steps.listing)
     tidy_up = TidyUp(steps.writing.shelf).with_resource_hints(**steps.placing.of_films)
     _ = (curated.summary, listed) | "TidyUp" >> tidy_up
     return curated
@@ -104,8 +106,8 @@ def _is_all_there_is(failure: Failure) -> bool:
 
 
 def build(
-    sources: beam.PCollection[Source], steps: Plan, workers: int, listing: WriteLines
-) -> tuple[Curated, beam.PCollection[int]]:
+    sources: beam.PCollection[Source], steps: Plan, workers: int, listing: Listing
+) -> tuple[Curated, beam.PCollection[Any]]:
     """What is done with sources; the second value appears when the list of failures is written."""
     done = work(sources, steps, workers)
     made = done._asdict()
@@ -253,7 +255,7 @@ class LookAtClips(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]
         return apply(clips, self.steps.own, place, self.steps.looking)
 
 
-_Ended = tuple[beam.PCollection[Summary], beam.PCollection[int]]
+_Ended = tuple[beam.PCollection[Summary], beam.PCollection[Any]]
 
 
 @dataclass(eq=False, repr=False)
@@ -266,7 +268,7 @@ class TidyUp(beam.PTransform[_Ended, beam.PCollection[None]]):
         summary, listed = ended
         own = self.own
 
-        def sweep(_summary: Summary, _listed: list[int]) -> None:
+        def sweep(_summary: Summary, _listed: list[Any]) -> None:
             own.sweep()
 
         return summary | "Sweep" >> beam.Map(sweep, beam.pvalue.AsList(listed)).with_output_types(

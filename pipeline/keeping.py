@@ -17,7 +17,7 @@ from finecut.pipeline.options import Options, default_of, option_fields
 from finecut.pipeline.planning import Plan
 from finecut.pipeline.profiling import Profile, collapsed, flame, steps_table
 from finecut.transforms.beam.lines import as_lines
-from finecut.transforms.find.lists import still_listed
+from finecut.transforms.find.lists import pieces_of, still_listed
 from finecut.transforms.write.documents import Document, serialise, summary_document
 from finecut.transforms.write.secrets import redacted
 from finecut.transforms.write.writing import Writing
@@ -134,12 +134,14 @@ def list_failures(steps: Plan, lines: Sequence[str], tried: Container[str]) -> N
     What is listed of other videos, by earlier runs or by those beside this one, stays until they
     are tried again.
     """
-    path = steps.failures_path
+    # Of a job on a cluster, it may lie in several files.
+    for path in {steps.failures_path: None} | dict.fromkeys(pieces_of(steps.failures_path)):
+        new = lines if path == steps.failures_path else ()
+        _keep(path, partial(steps.writing.shelf.update, path, partial(_listed, path, new, tried)))
 
-    def listed(there: bytes) -> bytes:
-        return as_lines([*lines, *still_listed(there, path, tried)])
 
-    _keep(path, partial(steps.writing.shelf.update, path, listed))
+def _listed(path: str, lines: Sequence[str], tried: Container[str], there: bytes) -> bytes:
+    return as_lines([*lines, *still_listed(there, path, tried)])
 
 
 def _keep(path: str, write: Callable[[], object]) -> None:

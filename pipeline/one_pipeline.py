@@ -21,7 +21,7 @@ from finecut.io.storage import files as shelf
 from finecut.io.summary import Summary
 from finecut.pipeline.at_work import tray
 from finecut.pipeline.cli.stopping import interruptible
-from finecut.pipeline.curation import build
+from finecut.pipeline.curation import Listing, build
 from finecut.pipeline.engine import (
     Engine,
     hand_over,
@@ -63,8 +63,8 @@ class Closed:
 
 
 class Batch(NamedTuple):
-    """What came of a pipeline: its sums, the lines of its failures, and for a run that watches, its
-    chunks.
+    """What came of a pipeline: its sums, the lines of its failures unless its workers have listed
+    them, and for a run that watches, its chunks.
     """
 
     summary: Summary
@@ -78,7 +78,9 @@ def run_one(begin: beam.PTransform[Any, Any], job: Job, stats: Counter[str]) -> 
     own = steps.writing.shelf
     with tray(own, engine.in_process) as reports:
         pipeline = new_pipeline(engine.arguments, engine.runner)
-        listing = WriteLines(reports, f"{reports.root}/{FAILURES}")
+        # Workers elsewhere list by themselves: what failed is not gathered in one place.
+        told = WriteLines(reports, f"{reports.root}/{FAILURES}")
+        listing: Listing = told if engine.in_process else steps.listing
         hints = steps.placing.of_films
         sources = pipeline | "FindVideos" >> begin.with_resource_hints(**hints)
         curated, _ = build(sources, steps, options.dealt_among, listing)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
-from functools import partial
 from typing import NamedTuple
 
 from finecut.io.layout import Layout
@@ -34,7 +33,7 @@ from finecut.transforms.cut.chunk import Cutting
 from finecut.transforms.filter.clips import Dropping
 from finecut.transforms.filter.rules import Rule
 from finecut.transforms.find.inputs import Finding, fixed_part
-from finecut.transforms.find.lists import is_failure_list, still_listed
+from finecut.transforms.find.lists import list_of_failures
 from finecut.transforms.find.metadata import Asked
 from finecut.transforms.find.parts import parse_part
 from finecut.transforms.measure.looking import Looking
@@ -44,12 +43,12 @@ from finecut.transforms.resume.note import Again
 from finecut.transforms.score.clips import Scoring
 from finecut.transforms.split.scenes import Detection, Trimming
 from finecut.transforms.split.spans import (
+    CutList,
     Cutter,
     FixedStride,
     GivenCuts,
     Splitting,
     digest_of_cuts,
-    read_cuts,
 )
 from finecut.transforms.step_base import (
     ORIGINAL,
@@ -60,6 +59,7 @@ from finecut.transforms.step_base import (
     Surroundings,
 )
 from finecut.transforms.work import Work
+from finecut.transforms.write.failure_lists import WriteFailures
 from finecut.transforms.write.writing import Writing
 
 DETECTED_CROP = 0.5
@@ -94,9 +94,9 @@ class Plan(NamedTuple):
     failures_path: str
 
     @property
-    def listed_of_others(self) -> Callable[[bytes], list[str]]:
-        """Gives the lines of its list of failures that are of other parts."""
-        return partial(still_listed, path=self.failures_path, tried=self.finding.part)
+    def listing(self) -> WriteFailures:
+        """Lists what failed, where many workers do so; what is listed of other parts stays."""
+        return WriteFailures(self.writing.shelf, self.failures_path, self.finding.part)
 
     @property
     def watches_films(self) -> bool:
@@ -221,9 +221,9 @@ def failures_path(options: Options) -> str:
     """Where this command lists what failed; the same inputs give the same name."""
     inputs = sorted(public(shelf.absolute(spec)) for spec in options.input)
     layout = Layout(shelf.absolute(options.output))
-    if len(inputs) == 1 and is_failure_list(inputs[0], layout.failures()):
+    if len(inputs) == 1 and (path := list_of_failures(inputs[0], layout.failures())):
         # What was listed as failed is tried again: what fails still stays on the same list.
-        return inputs[0]
+        return path
     return layout.failure_list(hashlib.sha256("\n".join(inputs).encode()).hexdigest()[:12])
 
 
@@ -296,7 +296,7 @@ def _cutter(options: Options, run: str) -> Cutter:
         crop_pieces=options.crop_every_piece,
     )
     if options.cuts is not None:
-        return GivenCuts(read_cuts(options.cuts), trimming)
+        return GivenCuts(CutList.at(options.cuts), trimming)
     return Detection(
         algorithm=options.splitting_algorithm,
         threshold=options.transnetv2_threshold,

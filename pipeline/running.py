@@ -41,6 +41,7 @@ from finecut.pipeline.keeping import (
     write_document,
     write_profile,
 )
+from finecut.pipeline.lists import within_reach
 from finecut.pipeline.on_gpus import gpus_of, run_on
 from finecut.pipeline.one_pipeline import Batch, Job, run_one
 from finecut.pipeline.options import OptionError, Options
@@ -163,6 +164,8 @@ def _run(options: Options, runner_arguments: Sequence[str], progress: bool) -> R
             LOG.error("%s", HALF_FORGOTTEN.format(writing.layout.root))
         if engine.in_process:
             prepare(options, steps)
+        else:
+            steps = within_reach(steps, options)
         tallies = Tallies(writing.shelf.staging, wanted=not engine.in_process)
         job = Job(options, steps, engine, tallies)
         if options.watch is not None:
@@ -291,8 +294,9 @@ def _run_all(job: Job) -> tuple[Summary, dict[str, int]]:
             counted = total.shots_kept + total.shots_rejected
             tallies.known = {counted_clips(job.options): counted}
         lines += done.failures
-        list_failures(steps, lines, tried)
-    if not lines:
+        if engine.in_process:
+            list_failures(steps, lines, tried)
+    if not lines and engine.in_process:
         # Also where no video was found: a list says what is wrong now.
         list_failures(steps, lines, tried)
     return total, dict(stats) if engine.is_local else tallies()

@@ -31,6 +31,7 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, parsed
 from finecut.io.storage.on_disk import NotAFile
 from finecut.io.tables.drops import read_drops
+from finecut.io.tables.ids import IdSet
 from finecut.io.tables.kinds import out_of_columns
 from finecut.io.tables.shards import BLOCK, COLUMNS, ShardFolder, column_of
 
@@ -334,4 +335,4 @@ def _ids(drop: Drop) -> Set[str]:
             f"drop={drop!r} names no clips: give the path of a list that finecut dedup wrote, "
             "several such paths, or ids as strings; leave it out to drop nothing"
         )
-    return frozenset(named) if all(map(is_clip_id, named)) else read_drops(named)
+    return IdSet(named) if all(map(is_clip_id, named)) else read_drops(named)

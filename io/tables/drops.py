@@ -6,6 +6,8 @@ for which clip each duplicate is to go: where that clip goes as well, by a rule,
 the group.
 """
 
+import hashlib
+import io
 from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
@@ -14,6 +16,7 @@ import pyarrow.compute as pc
 from finecut.io.errors import UserError
 from finecut.io.layout import GROUPS, is_clip_id
 from finecut.io.storage import files as shelf
+from finecut.io.tables.ids import BLOCK, IdMap, IdSet
 from finecut.io.tables.parquet import PARQUET, from_parquet, tables_in, to_parquet
 from finecut.io.wording import count_of
 
@@ -25,14 +28,24 @@ class DropsError(UserError, ValueError):
     """A file that is no list of clips; the message names it, and says what to write."""
 
 
-def read_drops(paths: Iterable[str]) -> frozenset[str]:
+def read_drops(paths: Iterable[str]) -> IdSet:
     """The ids on all of these lists; an empty name is no list."""
-    return frozenset(id for path in paths if path for id in _ids_of(shelf.absolute(path)))
+    return IdSet(id for path in paths if path for id in _ids_of(shelf.absolute(path)))
+
+
+def digest_of(ids: IdSet) -> str:
+    """What tells these ids from others, however many lists they are on."""
+    digest, between = hashlib.sha256(), ""
+    for id in ids:
+        digest.update(f"{between}{id}".encode())
+        between = "\n"
+    return digest.hexdigest()
 
 
 def drops_table(ids: Iterable[str]) -> bytes:
     """Such a list as a Parquet file."""
-    return to_parquet(pa.table({"id": pa.array(sorted(ids), pa.string())}), compression="zstd")
+    ids = ids if isinstance(ids, IdSet) else IdSet(ids)
+    return to_parquet(pa.table({"id": pa.array(iter(ids), pa.string())}), compression="zstd")
 
 
 def _ids_of(path: str) -> Iterator[str]:
@@ -78,26 +91,33 @@ def _ids_in(path: str, data: bytes) -> Iterator[str]:
                 "finecut dedup wrote (DATASET/dedup)"
             )
         place, each = "row", "in each row"
-        numbered = list(enumerate(table.column("id").to_pylist(), 1))
+        chunks = table.column("id").chunks
+        said: Iterator[object] = (id for chunk in chunks for id in _values(chunk))
     else:
         # Some editors begin a text with a mark that is not part of it.
         place, each = "line", "on each line"
-        lines = enumerate(data.decode("utf-8-sig", errors="replace").splitlines(), 1)
-        numbered = [(number, word) for number, line in lines if (word := line.strip())]
-    for number, id in numbered:
+        text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", errors="replace")
+        said = map(str.strip, text)
+    for number, id in enumerate(said, 1):
+        if id == "" and place == "line":
+            continue
         if not is_clip_id(id):
             raise DropsError(
                 f"{path}, {place} {number}: {str(id)[:60]!r} is not the id of a clip: put one id "
                 f"{each}, as in the file names in clips/"
             )
-        yield id
+        yield str(id)
 
 
-def keepers_of(lists: Iterable[str]) -> dict[str, str]:
+def _values(chunk: pa.Array) -> Iterator[object]:
+    """What stands in a column, never all of it as texts."""
+    for start in range(0, len(chunk), BLOCK):
+        yield from chunk.slice(start, BLOCK).to_pylist()
+
+
+def keepers_of(lists: Iterable[str]) -> IdMap:
     """Duplicates, and the clip that each is to go for; of lists that are no such folder, none."""
-    return {
-        id: keeper for path in lists if path for id, keeper in _keepers_in(shelf.absolute(path))
-    }
+    return IdMap(pair for path in lists if path for pair in _keepers_in(shelf.absolute(path)))
 
 
 def _keepers_in(folder: str) -> Iterable[tuple[str, str]]:
@@ -111,11 +131,22 @@ def _keepers_in(folder: str) -> Iterable[tuple[str, str]]:
             f"{path} is not a table of groups ({error}): usually a copy was cut short. Run "
             "finecut dedup again"
         ) from error
-    gone = table.filter(pc.invert(table["kept"]))
-    for id, keeper in zip(gone["id"].to_pylist(), gone["kept_id"].to_pylist(), strict=True):
+    gone = table.filter(pc.invert(table["kept"])).combine_chunks()
+    columns = (_values(gone[name].combine_chunks()) for name in ("id", "kept_id"))
+    for id, keeper in zip(*columns, strict=True):
         # Files are looked for by these names.
         if is_clip_id(id) and is_clip_id(keeper):
             yield id, keeper
+
+
+def keepers_table(keepers: IdMap) -> bytes:
+    """The groups again, as far as :func:`keepers_of` asks for them."""
+    columns = {
+        "id": pa.array(iter(keepers), pa.string()),
+        "kept": pa.array([False] * len(keepers)),
+        "kept_id": pa.array((keepers[id] for id in keepers), pa.string()),
+    }
+    return to_parquet(pa.table(columns), compression="zstd")
 
 
 def unused_drops(number: int, where: str) -> str:

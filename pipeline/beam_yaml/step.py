@@ -20,6 +20,7 @@ from finecut.io.records import Clip
 from finecut.pipeline.beam_yaml.rows import FromRows, ToRows
 from finecut.pipeline.cli.flags import is_many, is_switch
 from finecut.pipeline.engine import runner_of
+from finecut.pipeline.lists import within_reach
 from finecut.pipeline.options import OptionError, Options, option_fields
 from finecut.pipeline.planning import Plan, plan
 from finecut.pipeline.template import ELSEWHERE
@@ -55,7 +56,8 @@ def planned(options: Options, run: str) -> Plan:
 
     Steps with other options get another name, and so never see sheets that were drawn otherwise.
     """
-    return plan(options, f"{run}-{hashlib.sha256(repr(options).encode()).hexdigest()[:12]}")
+    named = f"{run}-{hashlib.sha256(repr(options).encode()).hexdigest()[:12]}"
+    return within_reach(plan(options, named), options)
 
 
 class Step(beam.PTransform[Any, Any]):

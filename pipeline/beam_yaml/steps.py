@@ -4,7 +4,7 @@ Each is the transform of the same name in ``finecut.transforms``, told what to d
 tells it; ``Curate`` is the whole way.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
@@ -24,7 +24,6 @@ from finecut.pipeline.engine import runner_of
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import Plan, access_of
 from finecut.transforms.beam.guard import FAILURES
-from finecut.transforms.beam.lines import WriteLines
 from finecut.transforms.cut import clips as cut
 from finecut.transforms.filter import clips as keep
 from finecut.transforms.find import videos as find
@@ -289,15 +288,14 @@ class ListFailures(Step):
     needs = ("input", "output")
 
     def work(self, records: Any, steps: Plan, options: Options) -> Rows:
-        listed = records | "List" >> WriteLines(
-            steps.writing.shelf, steps.failures_path, steps.listed_of_others
-        )
-        receipt = partial(_receipt, path=steps.failures_path)
-        return {"lists": listed | "Receipt" >> beam.Map(receipt).with_output_types(Written)}
+        listed = records | "List" >> steps.listing
+        return {"lists": listed | "Receipts" >> beam.FlatMap(_receipts).with_output_types(Written)}
 
 
-def _receipt(num_bytes: int, path: str) -> Written:
-    return Written(FAILURES, owner="", chunk="", path=path, num_bytes=num_bytes)
+def _receipts(listed: tuple[str, int]) -> Iterator[Written]:
+    path, num_bytes = listed
+    if num_bytes:
+        yield Written(FAILURES, owner="", chunk="", path=path, num_bytes=num_bytes)
 
 
 class TidyUp(Step):

@@ -35,7 +35,7 @@ from finecut.pipeline.options import Options
 from finecut.pipeline.planning import Plan
 from finecut.pipeline.watch.words import Words
 from finecut.transforms.find.inputs import as_it_failed
-from finecut.transforms.find.lists import InputError, failed_source, failures_in, read_failure
+from finecut.transforms.find.lists import InputError, failed_source, failures_listed, read_failure
 from finecut.transforms.find.looking import look, named
 from finecut.transforms.find.parts import WHOLE
 from finecut.transforms.find.watching import (
@@ -210,7 +210,7 @@ class Watching:
 
     def _failed(self) -> dict[str, Source]:
         """What is listed as failed, by name."""
-        listed = failures_in(self.steps.failures_path)
+        listed = failures_listed(self.steps.failures_path)
         return {failure.source.name: failed_source(failure) for failure in listed}
 
     def _is_aside(self, source: Source) -> bool:

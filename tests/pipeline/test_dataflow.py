@@ -116,7 +116,7 @@ class Flowing(PipelineVisitor):
 
 
 #: What begins a pipeline, and what Beam adds up in between: not ours, and a few bytes.
-BEAMS_OWN = ("FindVideos/Inputs/", "Summarise/Add up/")
+BEAMS_OWN = ("FindVideos/Inputs/", "Summarise/Add up/", "WriteFailures/List/")
 #: What a record may be made of. One that waits is of the collection that it came from.
 PLAIN = (str, int, float, bool, None, type(None), Fraction, Timestamp, PaneInfo, Waiting)
 

@@ -24,7 +24,8 @@ END = {
     "WriteClips/CloseTornChunks",
     "WriteClips/CloseVideos",
     "Summarise/Add up",
-    "WriteFailures/One file",
+    "WriteFailures/Groups",
+    "WriteFailures/Files",
 }
 
 

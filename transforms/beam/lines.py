@@ -1,6 +1,6 @@
 """Records as one file of JSON lines: what workers report to whoever waits for them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import apache_beam as beam
@@ -12,25 +12,17 @@ from finecut.transforms.write.secrets import told
 
 
 class WriteLines(beam.PTransform[beam.PCollection[Any], beam.PCollection[int]]):
-    """Records → one file of JSON lines, sorted; nothing is written when there are none.
+    """Records → one file of JSON lines, sorted; nothing is written when there are none."""
 
-    ``staying``: the lines that stay of a file that lies there already.
-    """
-
-    def __init__(
-        self, own: Shelf, path: str, staying: Callable[[bytes], list[str]] | None = None
-    ) -> None:
+    def __init__(self, own: Shelf, path: str) -> None:
         super().__init__()
-        self.own, self.path, self.staying = own, path, staying
+        self.own, self.path = own, path
 
     def expand(self, records: beam.PCollection[Any]) -> beam.PCollection[int]:
-        own, path, staying = self.own, self.path, self.staying
+        own, path = self.own, self.path
 
         def write(group: tuple[int, Iterable[str]]) -> int:
-            lines = list(group[1])
-            if staying is None:
-                return own.write(path, as_lines(lines))
-            return own.update(path, lambda data: as_lines([*lines, *staying(data)]))
+            return own.write(path, as_lines(group[1]))
 
         return (
             records

@@ -3,8 +3,8 @@
 Clips on a list (of duplicates, usually) are rejected before anybody has measured anything.
 """
 
-import hashlib
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -13,12 +13,15 @@ import apache_beam as beam
 
 from finecut.io.layout import source_held
 from finecut.io.records import Clip, Scores
-from finecut.io.tables.drops import DropsError, read_drops
+from finecut.io.tables.drops import DropsError, digest_of, read_drops
+from finecut.io.tables.ids import IdSet
 from finecut.transforms.beam.metrics import LOG, count
 from finecut.transforms.filter.rules import Rule, verdict
 
 #: What clips on a list are rejected by.
 DUPLICATE: Final = "duplicate"
+#: One thread of a process reads; the others wait for what it read.
+_READING: Final = threading.Lock()
 
 
 def judged(clip: Clip, rules: Sequence[Rule]) -> Clip:
@@ -33,7 +36,7 @@ def known_of(clip: Clip) -> Scores:
     return {**clip.scores, **source_held(metadata)} if metadata else clip.scores
 
 
-def dropped(clip: Clip, ids: frozenset[str]) -> Clip:
+def dropped(clip: Clip, ids: Set[str]) -> Clip:
     """The clip, rejected if it is one of these; a rejected one stays rejected by what it was."""
     return _rejected(clip, DUPLICATE) if clip.kept and clip.id in ids else clip
 
@@ -57,23 +60,24 @@ class Dropping:
     @classmethod
     def of(cls, lists: Iterable[str]) -> "Dropping":
         lists = tuple(lists)
-        return cls(lists, _digest(read_drops(lists)))
+        return cls(lists, digest_of(read_drops(lists)))
+
+
+def ids_of(dropping: Dropping) -> IdSet:
+    """Read once in a process, and refused if they are others than those that were planned with."""
+    with _READING:
+        return _read(dropping)
 
 
 @cache
-def ids_of(dropping: Dropping) -> frozenset[str]:
-    """Read once in a process, and refused if they are others than those that were planned with."""
+def _read(dropping: Dropping) -> IdSet:
     ids = read_drops(dropping.lists)
-    if _digest(ids) != dropping.digest:
+    if digest_of(ids) != dropping.digest:
         raise DropsError(
             f"{', '.join(dropping.lists)} has different ids than when the run began. Usually "
             "finecut dedup has rewritten it meanwhile: start the run again"
         )
     return ids
-
-
-def _digest(ids: frozenset[str]) -> str:
-    return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()
 
 
 @dataclass(eq=False, repr=False)

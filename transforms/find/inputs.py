@@ -37,10 +37,11 @@ from finecut.transforms.find.held import check_url, with_members
 from finecut.transforms.find.knowing import with_metadata
 from finecut.transforms.find.listed import listed
 from finecut.transforms.find.lists import (
+    FAILURE_LIST,
     LIST_EXTENSIONS,
     InputError,
     failed_source,
-    failures_in,
+    failures_listed,
 )
 from finecut.transforms.find.metadata import Asked, lacking
 from finecut.transforms.find.parts import WHOLE, Part
@@ -80,7 +81,7 @@ class Finding:
 def find_sources(finding: Finding) -> list[Source]:
     """Every video the inputs name, once, sorted by path; also those of other parts."""
     check_one_store(finding.inputs)
-    found = [_resolved(spec, finding) for spec in finding.inputs]
+    found = [_resolved(one, finding) for spec in finding.inputs for one in _lists_at(spec)]
     named = {source.uri: source for each in found for source in each.named}
     roots = [each.root for each in found if each.root is not None]
     root = common_root(roots) if roots else ""
@@ -96,7 +97,7 @@ def find_sources(finding: Finding) -> list[Source]:
     if finding.beside:
         sources = with_metadata(sources, (), beside=True)
     _refuse_lacking(sources, finding, retried=bool(named))
-    failed = {each.source.name: failed_source(each) for each in failures_in(finding.failed)}
+    failed = {each.source.name: failed_source(each) for each in failures_listed(finding.failed)}
     return [as_it_failed(source, failed) for source in sources]
 
 
@@ -211,6 +212,21 @@ class _Found(NamedTuple):
     named: Sequence[Source] = ()
     #: What a list says of its files, besides that they are there.
     told: Sequence[tuple[str, Metadata]] = ()
+
+
+def _lists_at(spec: str) -> list[str]:
+    """The lists that a glob of lists matches, or that lie in ``failures/`` of an output; an input
+    of another kind is itself.
+    """
+    path = shelf.absolute(spec)
+    if addresses.is_read_only(path):
+        return [spec]
+    if glob.has_magic(path) and _extension(path) in LIST_EXTENSIONS and not shelf.exists(path):
+        return sorted(shelf.matching(path))
+    output = posixpath.dirname(path)
+    if path == Layout(output).failures() and is_output(output):
+        return [one for one in shelf.files_in(path) if one.endswith(FAILURE_LIST)]
+    return [spec]
 
 
 def _resolved(spec: str, finding: Finding) -> _Found:

@@ -1,8 +1,9 @@
 """Lists of videos that somebody wrote, and lists of what failed, which are inputs again."""
 
+import glob
 import posixpath
 import re
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
@@ -24,6 +25,8 @@ LIST_COLUMNS = ("path", "uri", "url", "video", "file")
 #: belongs to a name, and more digits do not fit into 64 bits.
 _WHOLE: Final = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 _NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?")
+#: What is added to the name of a list of failures for each of its files, if there are several.
+_PIECE: Final = re.compile(r"-[0-9]{5}-of-[0-9]{5}\.jsonl")
 _WORDS: Final[Mapping[str, bool]] = {"true": True, "false": False}
 
 
@@ -38,8 +41,47 @@ class InputError(UserError, ValueError):
     """An input that names nothing usable; the message says what to give instead."""
 
 
+def piece_of(path: str, number: int, of: int) -> str:
+    """A file of a list of failures that is too long for one.
+
+    >>> piece_of("/out/failures/1f3a.jsonl", 2, 31)
+    '/out/failures/1f3a-00002-of-00031.jsonl'
+    """
+    return f"{path.removesuffix(FAILURE_LIST)}-{number:05}-of-{of:05}{FAILURE_LIST}"
+
+
+def pieces_of(path: str) -> list[str]:
+    """The files of a list of failures that lie there: itself, or those that it was divided into."""
+    start = path.removesuffix(FAILURE_LIST)
+    found = shelf.matching(f"{glob.escape(start)}-*-of-*{FAILURE_LIST}")
+    pieces = [one for one in found if _PIECE.fullmatch(one.removeprefix(start))]
+    return [*([path] if shelf.exists(path) else []), *sorted(pieces)]
+
+
+def named_as_input(path: str) -> str:
+    """What to give as an input for all that is on a list of failures."""
+    pieces = pieces_of(path)
+    return path if pieces in ([], [path]) else f"{path.removesuffix(FAILURE_LIST)}*{FAILURE_LIST}"
+
+
+def list_of_failures(given: str, folder: str) -> str | None:
+    """The list in this folder that an input names, whole or one of its files."""
+    if is_failure_list(given, folder):
+        return given
+    path = f"{given.removesuffix(f'*{FAILURE_LIST}')}{FAILURE_LIST}"
+    if path == given or posixpath.dirname(path) != folder or glob.has_magic(path):
+        return None
+    return path if named_as_input(path) == given else None
+
+
+def failures_listed(path: str | None) -> Iterator[Failure]:
+    """What an earlier run listed as failed, in however many files."""
+    for piece in [] if path is None else pieces_of(path):
+        yield from failures_in(piece)
+
+
 def failures_in(path: str | None) -> list[Failure]:
-    """What an earlier run listed as failed."""
+    """What an earlier run listed as failed in this file."""
     try:
         data = None if path is None else shelf.read_if_there(path)
     except NotAFile as error:

@@ -18,7 +18,7 @@ configuration, so curation does it again.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache, partial
@@ -164,7 +164,7 @@ def _is_bereft(entry: Entry, refiltering: Refiltering) -> bool:
     return not _stays(other, refiltering, refiltering.drops)
 
 
-def _stays(entry: Entry, refiltering: Refiltering, drops: frozenset[str]) -> bool:
+def _stays(entry: Entry, refiltering: Refiltering, drops: Set[str]) -> bool:
     """Whether a clip is kept, as far as rules go."""
     try:
         return judged_anew(entry, refiltering.stages, drops).rejected_by is None

@@ -4,7 +4,7 @@ rule rejects each clip, by what was measured of it.
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Final
@@ -71,7 +71,7 @@ class Refiltering:
         return self.writing.layout
 
     @property
-    def drops(self) -> frozenset[str]:
+    def drops(self) -> Set[str]:
         """Clips on the lists of what is left out."""
         return frozenset() if self.dropping is None else ids_of(self.dropping)
 
@@ -91,7 +91,7 @@ def read_document(path: str, must: Mapping[str, Shape]) -> Document | None:
     return said
 
 
-def judged_anew(entry: Entry, stages: Sequence[Stage], drops: frozenset[str]) -> Verdict:
+def judged_anew(entry: Entry, stages: Sequence[Stage], drops: Set[str]) -> Verdict:
     """As curation judges: clips on a list first, then rule by rule in the order of the steps."""
     if not has_file(entry.document):
         return Verdict(entry.document.get("filtered_by"))

@@ -1,6 +1,6 @@
 """Listing: what of each clip the plan has to know, or why the clip is left out."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from itertools import chain
@@ -17,6 +17,7 @@ from finecut.io.records import Failure, Scores, Source
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
 from finecut.io.tables.drops import drops_table, read_drops
+from finecut.io.tables.ids import IdSet
 from finecut.transforms.beam.guard import FAILURES, attempted, failure, guarded
 from finecut.transforms.beam.metrics import count
 from finecut.transforms.filter.rules import Rule
@@ -83,7 +84,7 @@ Looked = tuple[Candidate, Scores, frozenset[str]]
 
 
 def look_at(
-    clip: Listed, sharding: Sharding, tables: Tables, drops: frozenset[str] = frozenset()
+    clip: Listed, sharding: Sharding, tables: Tables, drops: Set[str] = frozenset()
 ) -> Looked | str:
     """What the plan has to know of a clip; or why it is left out."""
     if not clip.kept:
@@ -151,7 +152,7 @@ def _is_fit(clip: Listed, sharding: Sharding, tables: Tables) -> bool:
 
 
 @lru_cache(maxsize=1)
-def _drops_in(path: str) -> frozenset[str]:
+def _drops_in(path: str) -> IdSet:
     """The list of a run, once a process: its path is of this run and no other."""
     return read_drops((path,))
 
@@ -208,7 +209,7 @@ class ListClips(beam.DoFn):
 
     def _look_at(self, clips: list[Listed]) -> Iterator[Failure]:
         sharding, found = self.sharding, self._found
-        drops = _drops_in(sharding.drops) if sharding.drops else frozenset()
+        drops: Set[str] = _drops_in(sharding.drops) if sharding.drops else frozenset()
         tables = Tables(sharding.output, sharding.algorithm)
         found.listed += len(clips)
         found.on_lists += sum(clip.id in drops for clip in clips)

@@ -25,11 +25,12 @@ video that is not listed is one scene.
 """
 
 import hashlib
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from itertools import pairwise
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
@@ -49,6 +50,8 @@ from finecut.transforms.split.scenes import Piece, Trimming, trimmed
 LONGEST = 1e9
 WITHOUT_CROP = Trimming(crop=0.0)
 
+#: What lists of cuts are called.
+JSON, CSV = ".json", ".csv"
 KINDS = "Give a list of cuts as .json or .csv: docs/cutting.md describes the format"
 EXAMPLE = 'write {"a.mp4": [3.5, 7.0]}'
 
@@ -221,6 +224,49 @@ class CutsError(UserError, ValueError):
     """A list of cuts that cannot be understood; the message says where and what to write."""
 
 
+@dataclass(frozen=True, eq=False)
+class CutList(Mapping[str, Times]):
+    """What a list says: a pipeline carries where it lies and what tells it from others; the times,
+    of a million videos maybe, are read once in each process that asks for them.
+    """
+
+    path: str
+    digest: str
+
+    @classmethod
+    def at(cls, path: str) -> "CutList":
+        return cls(shelf.absolute(path), digest_of_cuts(path))
+
+    def __getitem__(self, name: str) -> Times:
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._read)
+
+    def __len__(self) -> int:
+        return len(self._read)
+
+    @property
+    def _read(self) -> Mapping[str, Times]:
+        with _READING:
+            return _cuts_on(self.path, self.digest)
+
+
+#: One thread of a process reads; the others wait for what it read.
+_READING: Final = threading.Lock()
+
+
+@lru_cache(maxsize=2)
+def _cuts_on(path: str, digest: str) -> Mapping[str, Times]:
+    cuts = read_cuts(path)
+    if _digest(path) != digest:
+        raise CutsError(
+            f"--cuts {path} has other content than when the run began. Usually it was edited "
+            "meanwhile: start the run again"
+        )
+    return cuts
+
+
 @dataclass(frozen=True)
 class GivenCuts:
     """Clips between cuts that were given."""
@@ -230,7 +276,8 @@ class GivenCuts:
     trimming: Trimming = WITHOUT_CROP
 
     def prepare(self) -> None:
-        """Nothing has to be loaded."""
+        """Read the list."""
+        len(self.cuts)
 
     def listed(self, source: Source) -> str | None:
         """The name under which the list has this video."""
@@ -270,13 +317,22 @@ def read_cuts(path: str) -> dict[str, Times]:
         text = list_text(shelf.absolute(path))
     except BadList as error:
         raise CutsError(f"--cuts {path}: {error}. {KINDS}") from error
-    lists = _from_json(path, text) if path.lower().endswith(".json") else _from_csv(path, text)
+    lists = _from_json(path, text) if is_json(path) else _from_csv(path, text)
     return {name.removeprefix("./"): _checked(path, name, times) for name, times in lists.items()}
+
+
+def is_json(path: str) -> bool:
+    """Whether this is a list of the one kind; others are of the other."""
+    return path.lower().endswith(JSON)
 
 
 def digest_of_cuts(path: str) -> str:
     """What distinguishes lists of cuts; what is no such list is refused."""
     read_cuts(path)
+    return _digest(path)
+
+
+def _digest(path: str) -> str:
     return hashlib.sha256(shelf.read(shelf.absolute(path))).hexdigest()
 
 

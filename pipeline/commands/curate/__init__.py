@@ -92,6 +92,7 @@ class Curate(VideoCommand["Ran"]):
     def tell(self, result: Ran, _seconds: float) -> Iterator[str]:
         from finecut.pipeline.cli.final_words import final_words
         from finecut.pipeline.planning import failures_path
+        from finecut.transforms.find.lists import named_as_input
 
         if not result.summary.videos_found and result.elsewhere:
             yield (
@@ -99,11 +100,14 @@ class Curate(VideoCommand["Ran"]):
                 "found: there is nothing to do"
             )
         if result.summary.videos_found:
+            listed = failures_path(self.options)
+            if result.summary.failures:
+                listed = named_as_input(listed)
             yield final_words(
                 self.options,
                 result.summary,
                 result.seconds,
-                failures_path(self.options),
+                listed,
                 document=result.path,
                 report=result.report,
             )

@@ -34,7 +34,7 @@ def describe(command: Describe) -> str:
         pipeline | "FindVideos" >> FindVideos(steps.finding),
         steps,
         options.dealt_among,
-        WriteLines(steps.writing.shelf, steps.failures_path, steps.listed_of_others),
+        WriteLines(steps.writing.shelf, "") if options.is_local else steps.listing,
     )
     lister = _Lister()
     pipeline.visit(lister)

@@ -19,6 +19,7 @@ from finecut.pipeline.curation import curate
 from finecut.pipeline.engine import check_runner, new_pipeline, taken
 from finecut.pipeline.engines.support import refuse_unfit
 from finecut.pipeline.keeping import run_document, run_name
+from finecut.pipeline.lists import refuse_out_of_reach
 from finecut.pipeline.options import Options
 from finecut.pipeline.planning import plan
 from finecut.pipeline.streaming import listen, refuse_inputs
@@ -43,6 +44,7 @@ def job(options: Options, runner_arguments: Sequence[str] = ()) -> beam.Pipeline
     steps = plan(options)
     if options.streams:
         refuse_inputs(options)
+        refuse_out_of_reach(options)
         listen(pipeline, options, steps)
         refuse_unfit(pipeline, options.runner)
         return pipeline

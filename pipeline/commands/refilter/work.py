@@ -10,7 +10,7 @@ import posixpath
 import shlex
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import Final
 
@@ -42,6 +42,7 @@ from finecut.pipeline.commands.refilter.made import (
 from finecut.pipeline.commands.report.work import FOLDER, PAGE, report_of_run
 from finecut.pipeline.keeping import given as given_options
 from finecut.pipeline.keeping import run_document, run_name
+from finecut.pipeline.lists import drops_within_reach
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import dropping_of
 from finecut.transforms.filter.clips import ids_of
@@ -74,11 +75,18 @@ def refilter_dataset(command: Refilter) -> Done:
     base = base_of(output, runs)
     new = renewed(base, options)
     refiltering = refiltering_of(output.root, uuid.uuid4().hex, new, runs)
+    own = refiltering.writing.shelf
     if options.dry_run:
-        return Done(_foreseen(command, refiltering, _videos(output)[0]), new, foreseen=True)
+        try:
+            there = _within_reach(command, refiltering)
+            return Done(_foreseen(command, there, _videos(output)[0]), new, foreseen=True)
+        finally:
+            if not command.in_process:
+                own.sweep()  # of what workers read and told
     # Not even beside a run that makes the same: it would do again what is being moved.
-    with occupying(refiltering.writing.shelf, "DATASET", ends_with_us=command.ends_with_us):
+    with occupying(own, "DATASET", ends_with_us=command.ends_with_us):
         refuse_half_forgotten(output.root)
+        refiltering = _within_reach(command, refiltering)
         videos, noted = _videos(output)
         foreseen = _foreseen(command, refiltering, videos)
         allowed = options.yes or _was_allowed(runs, new)
@@ -95,6 +103,13 @@ def refilter_dataset(command: Refilter) -> Done:
         if done.videos.get(REFILTERED):
             _renew_page(command, refiltering)
     return Done(done, new, lost=abs(foreseen.clips - done.clips))
+
+
+def _within_reach(command: Refilter, refiltering: Refiltering) -> Refiltering:
+    """As it is told to workers, wherever they are."""
+    if command.in_process or (dropping := refiltering.dropping) is None:
+        return refiltering
+    return replace(refiltering, dropping=drops_within_reach(dropping, refiltering.writing.shelf))
 
 
 def _foreseen(command: Refilter, refiltering: Refiltering, videos: Sequence[str]) -> Yields:
@@ -175,19 +190,27 @@ def _each(command: Refilter, refiltering: Refiltering, videos: Sequence[str], wo
     """What comes of all videos when this is done to each."""
     own = refiltering.writing.shelf
     with tray(own, command.in_process) as reports:
-        path = f"{reports.root}/yields.json"
+        path, list_path = f"{reports.root}/yields.json", f"{reports.root}/videos.jsonl"
+        sources = (Source(uri="", name=video, relative=video) for video in videos)
+        # In a file: what an engine is sent must not grow with the number of videos.
+        reports.write(list_path, "".join(f"{to_json(each)}\n" for each in sources).encode(*CODING))
 
         def build(pipeline: beam.Pipeline) -> None:
             _ = (
                 pipeline
-                | "Videos"
-                >> beam.Create([Source(uri="", name=video, relative=video) for video in videos])
+                | "List" >> beam.Create([list_path])
+                | "Videos" >> beam.FlatMap(_sources_in).with_output_types(Source)
                 | "Refilter" >> EachVideo(work, refiltering)
                 | "Tell" >> beam.Map(lambda sum: reports.write(path, to_json(sum).encode(*CODING)))
             )
 
         command.run_pipeline(build, own)
         return from_json(Yields, shelf.read(path).decode(*CODING))
+
+
+def _sources_in(path: str) -> Iterator[Source]:
+    lines = shelf.read(path).decode(*CODING).split("\n")[:-1]
+    return (from_json(Source, line) for line in lines)
 
 
 def _write_down(

@@ -1,6 +1,6 @@
 """The work of ``finecut shard``: shards are planned, written, added up, and promised."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any, Final, NamedTuple
@@ -86,9 +86,7 @@ def _make(options: ShardOptions, making: Making, keepers: Mapping[str, str]) -> 
     books.not_left_out = _not_left_out(options, sharding.output, books, clips)
 
 
-def _dropping(
-    sharding: Sharding, reports: Shelf, dropped: frozenset[str], grouped: bool
-) -> Sharding:
+def _dropping(sharding: Sharding, reports: Shelf, dropped: Set[str], grouped: bool) -> Sharding:
     """With one list of what to leave out for all workers, wherever they are."""
     if not dropped:
         return sharding
@@ -127,7 +125,8 @@ def _not_left_out(options: ShardOptions, output: Output, books: Books, clips: pa
     except drops.DropsError:
         return 0
     failed = {clip for one in books.failures.values() for clip in one.lost_shots}
-    there = pc.is_in(clips["id"], value_set=pa.array(sorted(listed - failed), pa.string()))
+    others = (id for id in listed if id not in failed)
+    there = pc.is_in(clips["id"], value_set=pa.array(others, pa.string()))
     return int(pc.sum(there).as_py() or 0)
 
 
