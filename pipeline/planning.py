@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from finecut.io.layout import Layout
 from finecut.io.media.codecs import Encoding
@@ -23,6 +23,7 @@ from finecut.io.storage.staging import Scratch
 from finecut.io.storage.web.urls import Access
 from finecut.pipeline.choices.cutting import FIXED_STRIDE
 from finecut.pipeline.custom_steps import CustomStep, custom_steps
+from finecut.pipeline.engines.support import engine_of
 from finecut.pipeline.options import Options, option_fields
 from finecut.pipeline.placing import Placing, placing
 from finecut.transforms.caption.prompts import bare, fields_in
@@ -48,6 +49,7 @@ from finecut.transforms.split.spans import (
     digest_of_cuts,
     read_cuts,
 )
+from finecut.transforms.step import EachClip
 from finecut.transforms.step_base import (
     ORIGINAL,
     Seen,
@@ -60,6 +62,8 @@ from finecut.transforms.work import Work
 from finecut.transforms.write.writing import Writing
 
 DETECTED_CROP = 0.5
+#: The runner of engines that are not named; like those that are, they fuse steps.
+PORTABLE: Final = "PortableRunner"
 #: Counts up when the same options make something else of the same film than they used to.
 FORM = 1
 
@@ -99,17 +103,19 @@ class Plan(NamedTuple):
         return isinstance(self.splitting.cutter, Detection)
 
 
-def plan(options: Options, run: str | None = None, ask: bool = True) -> Plan:
+def plan(options: Options, run: str | None = None, ask: bool = True, together: bool = True) -> Plan:
     """The settings of every step. ``run`` names the staging folder only this run uses.
 
     ``ask=False``: nobody elsewhere is asked what a model wants; the usual is assumed.
+    ``together=False``: steps may stand between these of which nothing is known.
     """
     output = shelf.absolute(options.output)
     layout = Layout(output, options.shard_prefix)
     run = run or uuid.uuid4().hex
-    own = Shelf(output, layout.staging_of(run), fence_of(options))
-    inputs = tuple(shelf.absolute(spec) for spec in options.input)
     own_made = custom_steps(options)
+    keeps = together and keeps_files(options, own_made)
+    own = Shelf(output, layout.staging_of(run), fence_of(options), keeps)
+    inputs = tuple(shelf.absolute(spec) for spec in options.input)
     looking = _looking(options, run, ask, own_made)
     rules = options.rules
     given = Surroundings(looking, own, ask)
@@ -173,6 +179,19 @@ def plan(options: Options, run: str | None = None, ask: bool = True) -> Plan:
             prompts=tuple(text for step in options.making for _, text in step.prompts()),
         ),
         failures_path=failures_path(options),
+    )
+
+
+def keeps_files(options: Options, own: Sequence[CustomStep]) -> bool:
+    """Whether clips wait on the machine that cut them until they are written to a store: where it
+    is known that the same process writes them.
+    """
+    fuses = engine_of(options.runner) is not None or options.runner == PORTABLE
+    apart = options.right_fitting or options.streams or not fuses
+    return (
+        shelf.appears_whole(shelf.absolute(options.output))
+        and not apart
+        and all(isinstance(step.transform, EachClip) for step in own)
     )
 
 

@@ -48,6 +48,7 @@ from finecut.pipeline.planning import Plan, access_of, fence_of, needs_of, plan
 from finecut.pipeline.profiling import Profiler
 from finecut.pipeline.watch.turns import Work, watch, watch_key
 from finecut.transforms.beam.metrics import BOARD, LOG
+from finecut.transforms.beam.sharing import of_run
 from finecut.transforms.beam.tally import Tallies
 from finecut.transforms.find.inputs import check_apart, check_inputs, find_sources
 from finecut.transforms.find.looking import check_watchable
@@ -310,9 +311,11 @@ def _beginnings(
     _greet(source.uri for source in sources)
     BOARD.add("videos found", len(sources))
     tried: set[str] = set()
+    kept = of_run(steps.writing.shelf.staging)  # what is read ahead stays until it is used
     for batch in batches_of(weighed(sources, steps), BATCH_VIDEOS, BATCH_BYTES):
         tried.update(source.name for source in batch)
         yield beam.Create(batch), tried
+    del kept
 
 
 def batches_of(

@@ -15,15 +15,15 @@ nothing is orphaned, whatever its options are.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from finecut.io.layout import Artefact, chunk_id, is_clip_id
 from finecut.io.records import CODING, Clip, PlannedChunk, Source, Video, to_json
 from finecut.io.storage import files as shelf
-from finecut.io.storage.json_documents import BadDocument, read_json, usable_json
+from finecut.io.storage.json_documents import BadDocument, read_json
 from finecut.transforms.beam.metrics import LOG, count
 from finecut.transforms.filter.comparing import Rule
 from finecut.transforms.forget.tombstones import of_run
@@ -75,7 +75,7 @@ def open_video(
     """
     video = chunks[0].video
     layout, relative = writing.layout, video.source.relative
-    old, documents = _left_by_earlier_runs(video, writing)
+    old, documents, there = _left_by_earlier_runs(video, writing)
     if not again.overwrite:
         refuse_others(old.names, video.source, writing)
     goes_on = not again.overwrite and is_of(old, video.source, writing)
@@ -87,17 +87,20 @@ def open_video(
     )
     made = replace(note, configuration=writing.configuration, source=made_of(video.source))
     stale = () if goes_on else tuple(documents)
-    _write_note(relative, note if stale else made, writing)
-    if not again.overwrite:
-        # Another run may have begun with a video of the same path at the same moment.
-        refuse_others(read_note(relative, writing).names, video.source, writing)
-    writing.shelf.remove(layout.processed_video(relative))
+    first = not (there.note or there.promise or old.chunks)
+    if not (first and writing.shelf.create(layout.open_video(relative), _said(made))):
+        _write_note(relative, note if stale else made, writing)
+        if not again.overwrite:
+            # Another run may have begun with a video of the same path at the same moment.
+            refuse_others(read_note(relative, writing).names, video.source, writing)
+    if there.promise:
+        writing.shelf.remove(layout.processed_video(relative))
     if stale:
         # Of these nothing is promised any more; whoever finds a document finds one of this run.
         writing.shelf.remove(*(layout.processed_clip_chunk(relative, each) for each in stale))
         _write_note(relative, made, writing)
     if not old.chunks:
-        return list(chunks)
+        return [replace(one, chunk=replace(one.chunk, first=first)) for one in chunks]
     return _left_to_do(chunks, documents if goes_on else {})
 
 
@@ -140,15 +143,28 @@ def is_of(note: Open, source: Source, writing: Writing) -> bool:
 
 
 def _write_note(relative: str, note: Open, writing: Writing) -> None:
-    writing.shelf.write(writing.layout.open_video(relative), serialise(vars(note)))
+    writing.shelf.write(writing.layout.open_video(relative), _said(note))
 
 
-def _left_by_earlier_runs(video: Video, writing: Writing) -> tuple[Open, dict[int, frozenset[str]]]:
-    """What is known of it, and the clips of each chunk that has a document."""
+def _said(note: Open) -> bytes:
+    return serialise(vars(note))
+
+
+class _There(NamedTuple):
+    """Which documents of a video lie there, be they good or bad."""
+
+    note: bool
+    promise: bool
+
+
+def _left_by_earlier_runs(
+    video: Video, writing: Writing
+) -> tuple[Open, dict[int, frozenset[str]], _There]:
+    """What is known of it, the clips of each chunk that has a document, and what else there is."""
     layout, relative = writing.layout, video.source.relative
-    note = read_note(relative, writing)
+    noted, note = _read_note(relative, writing)
     names = set(note.names)
-    document = usable_json(layout.processed_video(relative)) or {}
+    promised, document = _read(layout.processed_video(relative))
     least = max(note.chunks, _number(document.get("num_clip_chunks")))
     index = 0
     found: dict[int, frozenset[str]] = {}
@@ -166,14 +182,30 @@ def _left_by_earlier_runs(video: Video, writing: Writing) -> tuple[Open, dict[in
         # What is finished and done again nevertheless is not gone on with.
         source="" if document else note.source,
     )
-    return old, found
+    return old, found, _There(noted, promised)
 
 
 def read_note(relative: str, writing: Writing) -> Open:
     """What is known of a video that is not finished."""
-    said = read_or_report(writing.layout.open_video(relative)) or {}
+    return _read_note(relative, writing)[1]
+
+
+def _read(
+    path: str, tell: Callable[[object], None] = lambda _: None
+) -> tuple[bool, dict[str, Any]]:
+    """Whether a document is there, and what it says, if that can be used."""
+    try:
+        said = read_json(path)
+    except BadDocument as error:
+        tell(error)
+        return True, {}
+    return said is not None, said or {}
+
+
+def _read_note(relative: str, writing: Writing) -> tuple[bool, Open]:
+    noted, said = _read(writing.layout.open_video(relative), report_bad)
     names, made, source = said.get("names"), said.get(CONFIGURATION), said.get("source")
-    return Open(
+    note = Open(
         old=_ids(said.get("old")),
         new=_ids(said.get("new")),
         chunks=_number(said.get("chunks")),
@@ -181,6 +213,7 @@ def read_note(relative: str, writing: Writing) -> Open:
         configuration=made if isinstance(made, str) else "",
         source=source if isinstance(source, str) else "",
     )
+    return noted, note
 
 
 def clips_in(document: dict[str, Any]) -> frozenset[str]:
@@ -267,6 +300,32 @@ def forget_other_files(clip: Clip, writing: Writing) -> None:
         # --no-upload-clips writes no video files, and leaves earlier ones alone.
         belong.add(writing.layout.clip(clip.id, clip.kept))
     _remove(leftovers(clip.id, writing) - belong, writing)
+
+
+def forget_other_attempts(clips: Iterable[Clip], writing: Writing) -> None:
+    """Remove what another attempt of this run may have written of clips that it judged otherwise,
+    because a model does not always say the same; of all clips of a chunk in one request.
+    """
+    layout, algorithm = writing.layout, writing.algorithm
+    paths = {layout.clip(clip.id, not clip.kept) for clip in clips}
+    for clip in clips:
+        if algorithm is not None and not (clip.kept and algorithm in clip.vectors):
+            paths.add(layout.embedding(algorithm, clip.id))
+        if not clip.kept:
+            paths.update(map(layout.below, _artefacts_of(clip)))
+    if not writing.dry_run:
+        writing.shelf.remove(*sorted(paths))
+
+
+def _artefacts_of(clip: Clip) -> Iterator[str]:
+    """What steps make of a clip that is kept, by paths below the output."""
+    for artefact in ARTEFACTS:
+        if artefact.per == "clip" and "*" not in artefact.folder:
+            yield artefact.path(clip.id)
+        elif artefact.per == "window":
+            yield from (
+                artefact.path(clip.id, each.start_frame, each.end_frame) for each in clip.windows
+            )
 
 
 def forget_clip(clip: Clip, writing: Writing) -> None:

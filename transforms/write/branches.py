@@ -43,7 +43,12 @@ def publish_clip(clip: Clip, writing: Writing) -> Iterator[Written]:
 
 
 def _forget_other_verdict(clip: Clip, writing: Writing) -> None:
-    """An earlier run may have decided otherwise: the clip must not lie in both places."""
+    """An earlier run may have decided otherwise: the clip must not lie in both places.
+
+    What other attempts of this run may have decided is seen to when the chunk is closed.
+    """
+    if clip.chunk.first:
+        return
     writing.shelf.remove(writing.layout.clip(clip.id, not clip.kept))
     if not clip.kept:
         writing.shelf.remove(*artefacts_there(clip.id, writing))
