@@ -169,6 +169,7 @@ def plan(options: Options, run: str | None = None, ask: bool = True, together: b
             threads=options.write_threads,
             algorithm=models["embed"],
             patience=options.patience if options.streams else None,
+            hands_over=place.film_hints is not None,
             configuration=digest_of(options, facts),
             facts=facts,
         ),
@@ -184,10 +185,10 @@ def plan(options: Options, run: str | None = None, ask: bool = True, together: b
 
 def keeps_files(options: Options, own: Sequence[CustomStep]) -> bool:
     """Whether clips wait on the machine that cut them until they are written to a store: where it
-    is known that the same process writes them.
+    is known that the same process writes them, or hands them over.
     """
     fuses = engine_of(options.runner) is not None or options.runner == PORTABLE
-    apart = options.right_fitting or options.streams or not fuses
+    apart = options.streams or not fuses
     return (
         shelf.appears_whole(shelf.absolute(options.output))
         and not apart

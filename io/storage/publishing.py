@@ -188,9 +188,10 @@ class Shelf:
         """
         if self.kept_in or not is_remote(self.root):
             return str(path)
-        return self._sent(path)
+        return self.share(path)
 
-    def _sent(self, path: Path) -> str:
+    def share(self, path: Path) -> str:
+        """Put a file of this machine where any can publish it from, under a unique name."""
         staged = f"{self._unique()}/{path.name}"
         patiently(staged, lambda: store_for(staged).upload(staged, path))
         path.unlink()
@@ -203,10 +204,10 @@ class Shelf:
         """
         self._check_going()
         for path in (staged, final):
-            if not self._waits_here(path):
+            if not self.waits_here(path):
                 self.check(path)
         try:
-            if self._waits_here(staged):
+            if self.waits_here(staged):
                 num_bytes = self._publish_from_here(Path(staged), final)
             elif is_remote(final):
                 patiently(final, lambda: store_for(final).move(staged, final))
@@ -223,7 +224,7 @@ class Shelf:
                 raise
         return size_of(final) if num_bytes is None else num_bytes
 
-    def _waits_here(self, path: str) -> bool:
+    def waits_here(self, path: str) -> bool:
         """Whether this is a file of this machine that is to go to a store."""
         return is_remote(self.root) and not is_remote(path)
 
@@ -233,7 +234,7 @@ class Shelf:
             patiently(final, lambda: _send(file, final))
             file.unlink()
         else:
-            staged = self._sent(file)
+            staged = self.share(file)
             patiently(final, lambda: store_for(final).move(staged, final))
         _remove_empty(file.parent)
         return num_bytes
@@ -244,7 +245,7 @@ class Shelf:
         for path in paths:
             if is_remote(path):
                 continue
-            waits = self._waits_here(path)
+            waits = self.waits_here(path)
             if not waits:
                 self.check(path)
             patiently(path, partial(Path(path).unlink, missing_ok=True))

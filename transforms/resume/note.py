@@ -15,21 +15,18 @@ nothing is orphaned, whatever its options are.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any, NamedTuple
 
-from finecut.io.layout import Artefact, chunk_id, is_clip_id
-from finecut.io.records import CODING, Clip, PlannedChunk, Source, Video, to_json
-from finecut.io.storage import files as shelf
+from finecut.io.layout import chunk_id, is_clip_id
+from finecut.io.records import CODING, PlannedChunk, Source, Video, to_json
 from finecut.io.storage.json_documents import BadDocument, read_json
 from finecut.transforms.beam.metrics import LOG, count
 from finecut.transforms.filter.comparing import Rule
-from finecut.transforms.forget.tombstones import of_run
-from finecut.transforms.registry import ARTEFACTS
+from finecut.transforms.resume.leftovers import leftovers, remove_all, tables
 from finecut.transforms.write.documents import CONFIGURATION, serialise
-from finecut.transforms.write.writing import Writing, planned
+from finecut.transforms.write.writing import Writing
 
 #: More chunks than this a document cannot mean: a day of film in chunks of a second.
 MOST_CHUNKS = 100_000
@@ -65,6 +62,8 @@ class Open:
     configuration: str = ""
     #: Of which version of the source, of which this was said (see :func:`made_of`).
     source: str = ""
+    #: There may be records of chunks that were cut and handed over.
+    handed_over: bool = False
 
 
 def open_video(
@@ -84,6 +83,7 @@ def open_video(
         new=tuple(sorted(clip.id for planned in chunks for clip in planned.clips)),
         chunks=max(old.chunks, len(chunks)),
         names=(*old.names, video.name),
+        handed_over=old.handed_over or writing.hands_over,
     )
     made = replace(note, configuration=writing.configuration, source=made_of(video.source))
     stale = () if goes_on else tuple(documents)
@@ -95,6 +95,8 @@ def open_video(
             refuse_others(read_note(relative, writing).names, video.source, writing)
     if there.promise:
         writing.shelf.remove(layout.processed_video(relative))
+    if old.handed_over and not goes_on:
+        writing.shelf.remove(*records(relative, note, writing))
     if stale:
         # Of these nothing is promised any more; whoever finds a document finds one of this run.
         writing.shelf.remove(*(layout.processed_clip_chunk(relative, each) for each in stale))
@@ -181,6 +183,7 @@ def _left_by_earlier_runs(
         configuration=str(document.get(CONFIGURATION) or note.configuration),
         # What is finished and done again nevertheless is not gone on with.
         source="" if document else note.source,
+        handed_over=note.handed_over,
     )
     return old, found, _There(noted, promised)
 
@@ -212,8 +215,14 @@ def _read_note(relative: str, writing: Writing) -> tuple[bool, Open]:
         names=tuple(map(str, names)) if isinstance(names, list) else (),
         configuration=made if isinstance(made, str) else "",
         source=source if isinstance(source, str) else "",
+        handed_over=said.get("handed_over") is True,
     )
     return noted, note
+
+
+def records(relative: str, note: Open, writing: Writing) -> list[str]:
+    """Where there may be records of chunks that were handed over."""
+    return [writing.layout.cut_chunk(relative, index) for index in range(note.chunks)]
 
 
 def clips_in(document: dict[str, Any]) -> frozenset[str]:
@@ -269,17 +278,26 @@ def refuse_others(names: Iterable[str], source: Source, writing: Writing) -> Non
 def settle(video: Video, num_chunks: int, writing: Writing, note: Open) -> None:
     """Remove what earlier runs left of a video that is complete now; its promise comes next."""
     layout, relative = writing.layout, video.source.relative
+    if note.handed_over:
+        writing.shelf.remove(*records(relative, note, writing))
     if writing.dry_run or (not note.old and note.chunks <= max(1, num_chunks)):
         return
+    paths: set[str] = set()
     for clip in sorted({*note.old} - {*note.new}):
-        _remove(leftovers(clip, writing) | {layout.meta(clip)}, writing)
-    for index in range(num_chunks, note.chunks):
-        if index:  # also a video without clips has its first chunk's document
-            writing.shelf.remove(layout.processed_clip_chunk(relative, index))
+        paths |= leftovers(clip, writing) | {layout.meta(clip)}
+    remove_all(paths, writing)
+    # Also a video without clips has its first chunk's document.
+    remove_all(
+        (
+            layout.processed_clip_chunk(relative, each)
+            for each in range(max(1, num_chunks), note.chunks)
+        ),
+        writing,
+    )
     for name in note.names:
         beyond = 0 if name != video.name else num_chunks
         for index in range(beyond, note.chunks):
-            _remove(tables(chunk_id(name, index), writing), writing)
+            remove_all(tables(chunk_id(name, index), writing), writing)
 
 
 def forget_note(video: Video, writing: Writing, note: Open) -> None:
@@ -289,110 +307,3 @@ def forget_note(video: Video, writing: Writing, note: Open) -> None:
     """
     if not writing.dry_run or not note.old:
         writing.shelf.remove(writing.layout.open_video(video.source.relative))
-
-
-def forget_other_files(clip: Clip, writing: Writing) -> None:
-    """Remove what an earlier run wrote of this clip and this run does not."""
-    if not clip.chunk.again or writing.dry_run:
-        return
-    belong = planned(clip, writing)
-    if not writing.upload_clips:
-        # --no-upload-clips writes no video files, and leaves earlier ones alone.
-        belong.add(writing.layout.clip(clip.id, clip.kept))
-    _remove(leftovers(clip.id, writing) - belong, writing)
-
-
-def forget_other_attempts(clips: Iterable[Clip], writing: Writing) -> None:
-    """Remove what another attempt of this run may have written of clips that it judged otherwise,
-    because a model does not always say the same; of all clips of a chunk in one request.
-    """
-    layout, algorithm = writing.layout, writing.algorithm
-    paths = {layout.clip(clip.id, not clip.kept) for clip in clips}
-    for clip in clips:
-        if algorithm is not None and not (clip.kept and algorithm in clip.vectors):
-            paths.add(layout.embedding(algorithm, clip.id))
-        if not clip.kept:
-            paths.update(map(layout.below, _artefacts_of(clip)))
-    if not writing.dry_run:
-        writing.shelf.remove(*sorted(paths))
-
-
-def _artefacts_of(clip: Clip) -> Iterator[str]:
-    """What steps make of a clip that is kept, by paths below the output."""
-    for artefact in ARTEFACTS:
-        if artefact.per == "clip" and "*" not in artefact.folder:
-            yield artefact.path(clip.id)
-        elif artefact.per == "window":
-            yield from (
-                artefact.path(clip.id, each.start_frame, each.end_frame) for each in clip.windows
-            )
-
-
-def forget_clip(clip: Clip, writing: Writing) -> None:
-    """Remove what an earlier run wrote of a clip that is nowhere now."""
-    if clip.chunk.again and not writing.dry_run:
-        _remove(leftovers(clip.id, writing) | {writing.layout.meta(clip.id)}, writing)
-
-
-def forget_other_tables(chunk: str, kept: Iterable[Clip], writing: Writing) -> None:
-    """Remove tables of this chunk that no clip of this run has a vector in."""
-    if writing.dry_run:
-        return
-    wanted = {
-        writing.layout.embedding_parquet(name, chunk) for clip in kept for name in clip.vectors
-    }
-    _remove(tables(chunk, writing) - wanted, writing)
-
-
-def leftovers(clip: str, writing: Writing) -> set[str]:
-    """Every file there may be of a clip, besides its document."""
-    layout = writing.layout
-    layouts = (layout, replace(layout, shard_prefix=not layout.shard_prefix))
-    paths = {each.clip(clip, kept) for each in layouts for kept in (True, False)}
-    return paths.union(artefacts_there(clip, writing))
-
-
-def artefacts_there(clip: str, writing: Writing) -> Iterator[str]:
-    """Every file there may be that a step made of a clip."""
-    for artefact, folder in _folders_of_artefacts(writing):
-        if artefact.per == "clip":
-            yield writing.layout.below(artefact.path_in(folder, clip))
-        elif artefact.per == "window":
-            # An earlier run may have had other windows.
-            of_clip = writing.layout.below(f"{folder}/{clip}")
-            files = shelf.files_in(of_clip)
-            yield from files if files and not shelf.is_symlink(of_clip) else ()
-
-
-def tables(chunk: str, writing: Writing) -> set[str]:
-    """Every table there may be of a chunk."""
-    return {
-        writing.layout.below(artefact.path_in(folder, chunk))
-        for artefact, folder in _folders_of_artefacts(writing)
-        if artefact.per == "chunk"
-    }
-
-
-def _folders_of_artefacts(writing: Writing) -> Iterator[tuple[Artefact, str]]:
-    for path in _folders_of_run(writing.layout.root, writing.shelf.staging):
-        folder = path.rsplit("/", 1)[-1]
-        yield from ((each, folder) for each in ARTEFACTS if each.lies_in(folder))
-
-
-@lru_cache(maxsize=8)
-def _folders_of_run(root: str, _staging: str) -> tuple[str, ...]:
-    """The output's folders; those that come later are this run's own, whose files are planned."""
-    return tuple(shelf.folders_in(root))
-
-
-def forget_folders() -> None:
-    """Look again which folders the output has, and what was taken back: a run that goes on may have
-    made some of them, and others may have forgotten a source in the meantime.
-    """
-    _folders_of_run.cache_clear()
-    of_run.cache_clear()
-
-
-def _remove(paths: Iterable[str], writing: Writing) -> None:
-    for path in sorted(paths):
-        writing.shelf.remove(path)

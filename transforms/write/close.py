@@ -23,13 +23,15 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import usable_json
 from finecut.io.summary import Summary
 from finecut.transforms.beam.metrics import LOG, count
+from finecut.transforms.resume.leftovers import (
+    forget_clip,
+    forget_other_attempts,
+    forget_other_tables,
+)
 from finecut.transforms.resume.note import (
     Open,
     clips_in,
-    forget_clip,
     forget_note,
-    forget_other_attempts,
-    forget_other_tables,
     is_of,
     read_note,
     settle,
