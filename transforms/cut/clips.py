@@ -14,6 +14,7 @@ from finecut.io.media.remux.copying import ENCODED
 from finecut.io.records import Clip, ClipFile, Failure, Lost, PlannedChunk
 from finecut.io.storage.fence import is_straight
 from finecut.io.storage.kept import kept_of
+from finecut.transforms.amount import counted, counted_clips
 from finecut.transforms.beam.guard import FAILURES, LOST, guarded, of_video
 from finecut.transforms.beam.metrics import LOG, count, metered
 from finecut.transforms.cut.chunk import Cutting, cut_chunk
@@ -87,11 +88,14 @@ class _Cut(beam.DoFn):
     ]:
         left = {clip.id: clip for clip in planned.clips}
         source, missing = planned.video.source, partial(tuple[str, ...], left)
+        weather = self.cutting.looking.weather
         work = self._cut(planned, missing)
-        for outcome in metered(STEP, guarded(STEP, source, lambda: work, missing)):
+        checked = guarded(STEP, source, lambda: work, missing, weather=weather)
+        for outcome in metered(STEP, checked):
             if isinstance(outcome, Failure):
                 lost = [left.pop(id) for id in outcome.lost_shots if id in left]
                 count("shots failed", len(outcome.lost_shots))
+                count("work cut", counted_clips(planned.video, lost))
                 failure = of_video(outcome, planned.video, lost)
                 told: list[Any] = [TaggedOutput(FAILURES, failure)]
                 if self.tells_lost:
@@ -107,6 +111,7 @@ class _Cut(beam.DoFn):
                 count("frames encoded", frames_encoded(outcome.file))
                 count("cut/bytes", outcome.file.num_bytes if outcome.file else 0)
                 count("milliseconds cut", int(1000 * clip.span.length))
+                count("work cut", counted(planned.video, clip.span.length))
                 yield outcome
 
     def _cut(
@@ -121,8 +126,9 @@ class _Cut(beam.DoFn):
                 own, wanted = here.enter_context(self._kept.apart(cutting.shelf))
                 cutting = replace(cutting, shelf=own)
             cut = partial(cut_chunk, cutting=cutting)
+            limits, weather = cutting.limits, cutting.looking.weather
             for outcome in isolated(
-                STEP, source, cut, planned, limits=cutting.limits, lost=missing
+                STEP, source, cut, planned, limits=limits, lost=missing, weather=weather
             ):
                 known = _known(outcome, planned, cutting)
                 if isinstance(known, Clip) and known.staged is not None:

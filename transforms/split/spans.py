@@ -27,6 +27,7 @@ video that is not listed is one scene.
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any, Literal, Protocol
 
@@ -38,8 +39,10 @@ from finecut.io.layout import chunk_id, clip_id
 from finecut.io.records import Chunk, Failure, PlannedChunk, PlannedClip, Source, Span, Video
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, BadList, csv_rows, list_text, parsed_text
+from finecut.transforms.amount import counted, counted_clips
 from finecut.transforms.beam.guard import FAILURES, guarded, of_video
 from finecut.transforms.beam.metrics import LOG, count, metered
+from finecut.transforms.beam.weather import FAIR, Weather
 from finecut.transforms.split.scenes import Piece, Trimming, trimmed
 
 #: No film is as long, in seconds; Infinity and NaN are not below it either.
@@ -95,6 +98,8 @@ class Splitting:
     #: Most clips of each video; 0 means all.
     limit: int = 0
     chunk_seconds: int = 256
+    #: What is done about a store that is away, or a GPU that is dead.
+    weather: Weather = FAIR
 
 
 def fixed_stride_spans(
@@ -183,7 +188,8 @@ class _PlanReels(beam.DoFn):
     def process(
         self, video: Video
     ) -> Iterable[PlannedChunk | TaggedOutput[Literal["failures"], Failure]]:
-        work = guarded("split", video.source, lambda: metered("split", self._all(video)))
+        made = partial(self._metered, video)
+        work = guarded("split", video.source, made, weather=self.splitting.weather)
         # All or nothing: chunks of a video that breaks later would wait for the others for ever.
         for planned in list(work):
             if isinstance(planned, Failure):
@@ -194,8 +200,14 @@ class _PlanReels(beam.DoFn):
             count(
                 "milliseconds planned", int(1000 * sum(clip.span.length for clip in planned.clips))
             )
+            count("work planned", counted_clips(video, planned.clips))
             yield planned
+        count("milliseconds split", int(1000 * video.duration))
+        count("work split", counted(video, video.duration))
         LOG.info("split %s", video.name)
+
+    def _metered(self, video: Video) -> Iterator[PlannedChunk]:
+        return metered("split", self._all(video))
 
     def _all(self, video: Video) -> Iterator[PlannedChunk]:
         """As an iterator, so that the time it takes is counted."""
