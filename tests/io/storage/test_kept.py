@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -86,7 +86,7 @@ def test_of_a_chunk_only_what_is_wanted_is_kept(own: Shelf) -> None:
         made(apart, b"of a child that died")
     assert [str(path) for path in Path(kept.folder).rglob("*.mp4")] == [*wanted]
 
-    def cut() -> Iterator[str]:
+    def cut() -> Generator[str, None, None]:
         with kept.apart(own) as (apart, also):
             for _ in range(2):
                 also.add(staged := made(apart, b"clip"))
