@@ -18,6 +18,7 @@ import apache_beam as beam
 
 from finecut.io.records import Clip, Failure, PlannedChunk, Source, Video
 from finecut.io.storage.publishing import Shelf
+from finecut.io.storage.staging import sweep_dead
 from finecut.io.summary import Summary
 from finecut.pipeline.custom_steps import apply
 from finecut.pipeline.dealing import InParts, ShareOut, deal_chunks, deal_videos
@@ -260,7 +261,9 @@ _Ended = tuple[beam.PCollection[Summary], beam.PCollection[Any]]
 
 @dataclass(eq=False, repr=False)
 class TidyUp(beam.PTransform[_Ended, beam.PCollection[None]]):
-    """Removes the run's staging folder when the summary is known and the failures are listed."""
+    """Removes the run's staging folder when the summary is known and the failures are listed; and
+    what earlier runs that were killed have left, for jobs that nobody waits for.
+    """
 
     own: Shelf
 
@@ -270,6 +273,7 @@ class TidyUp(beam.PTransform[_Ended, beam.PCollection[None]]):
 
         def sweep(_summary: Summary, _listed: list[Any]) -> None:
             own.sweep()
+            sweep_dead(own)
 
         return summary | "Sweep" >> beam.Map(sweep, beam.pvalue.AsList(listed)).with_output_types(
             None

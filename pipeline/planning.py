@@ -7,7 +7,7 @@ import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from finecut.io.layout import Layout
 from finecut.io.media.codecs import Encoding
@@ -23,6 +23,7 @@ from finecut.io.storage.web.urls import Access
 from finecut.pipeline.choices.cutting import FIXED_STRIDE
 from finecut.pipeline.custom_steps import CustomStep, custom_steps
 from finecut.pipeline.engines import does_again
+from finecut.pipeline.engines.support import engine_of
 from finecut.pipeline.options import Options, option_fields
 from finecut.pipeline.placing import Placing, placing
 from finecut.transforms.beam.marks import Marking
@@ -50,6 +51,7 @@ from finecut.transforms.split.spans import (
     Splitting,
     digest_of_cuts,
 )
+from finecut.transforms.step import EachClip
 from finecut.transforms.step_base import (
     ORIGINAL,
     Seen,
@@ -63,6 +65,8 @@ from finecut.transforms.write.failure_lists import WriteFailures
 from finecut.transforms.write.writing import Writing
 
 DETECTED_CROP = 0.5
+#: The runner of engines that are not named; like those that are, they fuse steps.
+PORTABLE: Final = "PortableRunner"
 #: Counts up when the same options make something else of the same film than they used to.
 FORM = 1
 
@@ -104,17 +108,19 @@ class Plan(NamedTuple):
         return isinstance(self.splitting.cutter, Detection)
 
 
-def plan(options: Options, run: str | None = None, ask: bool = True) -> Plan:
+def plan(options: Options, run: str | None = None, ask: bool = True, together: bool = True) -> Plan:
     """The settings of every step. ``run`` names the staging folder only this run uses.
 
     ``ask=False``: nobody elsewhere is asked what a model wants; the usual is assumed.
+    ``together=False``: steps may stand between these of which nothing is known.
     """
     output = shelf.absolute(options.output)
     layout = Layout(output, options.shard_prefix)
     run = run or uuid.uuid4().hex
-    own = Shelf(output, layout.staging_of(run), fence_of(options))
-    inputs = tuple(shelf.absolute(spec) for spec in options.input)
     own_made = custom_steps(options)
+    keeps = together and keeps_files(options, own_made)
+    own = Shelf(output, layout.staging_of(run), fence_of(options), keeps)
+    inputs = tuple(shelf.absolute(spec) for spec in options.input)
     weather = Weather(does_again(options.runner), this_process())
     looking = replace(_looking(options, run, ask, own_made), weather=weather)
     rules = options.rules
@@ -184,6 +190,19 @@ def plan(options: Options, run: str | None = None, ask: bool = True) -> Plan:
             prompts=tuple(text for step in options.making for _, text in step.prompts()),
         ),
         failures_path=failures_path(options),
+    )
+
+
+def keeps_files(options: Options, own: Sequence[CustomStep]) -> bool:
+    """Whether clips wait on the machine that cut them until they are written to a store: where it
+    is known that the same process writes them, or hands them over.
+    """
+    fuses = engine_of(options.runner) is not None or options.runner == PORTABLE
+    apart = options.streams or not fuses
+    return (
+        shelf.appears_whole(shelf.absolute(options.output))
+        and not apart
+        and all(isinstance(step.transform, EachClip) for step in own)
     )
 
 

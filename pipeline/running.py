@@ -50,6 +50,7 @@ from finecut.pipeline.profiling import Profiler
 from finecut.pipeline.usual_costs import usual_costs
 from finecut.pipeline.watch.turns import Work, watch, watch_key
 from finecut.transforms.beam.metrics import BOARD, LOG
+from finecut.transforms.beam.sharing import of_run
 from finecut.transforms.beam.tally import Tallies
 from finecut.transforms.find.inputs import check_apart, check_inputs, find_sources
 from finecut.transforms.find.looking import check_watchable
@@ -320,10 +321,12 @@ def _beginnings(
     _greet(source.uri for source in sources)
     BOARD.add("videos found", len(sources))
     tried: set[str] = set()
+    kept = of_run(steps.writing.shelf.staging)  # what is read ahead stays until it is used
     first = first_batch(len(sources), options.dealt_among) if steps.watches_films else 0
     for batch in batches_of(weighed(sources, steps), BATCH_VIDEOS, BATCH_BYTES, first):
         tried.update(source.name for source in batch)
         yield beam.Create(batch), tried
+    del kept
 
 
 def first_batch(videos: int, workers: int) -> int:

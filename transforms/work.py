@@ -13,6 +13,7 @@ from apache_beam.ml.inference.base import ModelHandler, RunInference
 
 from finecut.io.layout import Layout
 from finecut.io.records import Clip, Failure, ModelUsed
+from finecut.io.storage.kept import kept_of
 from finecut.io.storage.publishing import Shelf
 from finecut.transforms.beam.guard import guarded
 from finecut.transforms.beam.metrics import count, metered
@@ -163,7 +164,24 @@ class Making(Work):
         return [made_or_not(clip, self) for clip in clips]
 
     def transform(self, _shared: bool = False, _copies: int = 1) -> beam.PTransform[Any, Any]:
-        return beam.Map(made_or_not, self).with_output_types(Clip)
+        return beam.ParDo(_Make(self)).with_output_types(Clip)
+
+
+@dataclass(eq=False, repr=False)
+class _Make(beam.DoFn):
+    making: Making
+
+    def setup(self) -> None:
+        self._kept = kept_of(self.making.shelf)
+
+    def teardown(self) -> None:
+        self._kept = None
+
+    def process(self, clip: Clip) -> Iterable[Clip]:
+        making = self.making
+        if self._kept is not None:
+            making = replace(making, shelf=self._kept.shelf(making.shelf))
+        yield made_or_not(clip, making)
 
 
 def made(clip: Clip, making: Making) -> Clip:

@@ -5,8 +5,12 @@ folder and then moved into place in one step (local disk), or written by an uplo
 when it is complete (object store). Two attempts at the same work may both write; names are
 deterministic, so either result is the result.
 
-Nothing that is written, listed for removal or removed leaves its :class:`Shelf`'s root. Trouble is
-waited out as in :mod:`files`.
+A file that is made on this machine goes to a store once, under its final name. Only where another
+machine may publish it, it is staged on the store, and copied there.
+
+Nothing that is written, listed for removal or removed leaves its :class:`Shelf`'s root, but for
+files of this machine that are about to be published to a store. Trouble is waited out as in
+:mod:`files`.
 """
 
 import contextlib
@@ -22,6 +26,7 @@ from pathlib import Path
 
 from finecut.io.storage.fence import NO_FENCE, Fence, is_halted, is_straight, refuse_behind_link
 from finecut.io.storage.files import (
+    appears_whole,
     delete,
     exists,
     files_below,
@@ -33,7 +38,7 @@ from finecut.io.storage.files import (
 )
 from finecut.io.storage.on_disk import NotAFile
 from finecut.io.storage.retry import is_passing
-from finecut.io.storage.stores import store_for
+from finecut.io.storage.stores import LOOKS, replaced_again, store_for
 
 IN_USE = ".in-use"
 #: Lies in a run's staging folder, and is locked, as long as the run lives (see :mod:`staging`).
@@ -50,6 +55,10 @@ class Shelf:
     staging: str
     #: What else is not left, wherever this arrives (see :mod:`fence`).
     fence: Fence = NO_FENCE
+    #: On a store: whoever makes files publishes them, too, so that they wait on this machine.
+    keeps: bool = False
+    #: Where on this machine; each process finds its own (see :mod:`kept`).
+    kept_in: str = ""
 
     def check(self, path: str) -> None:
         """Raise :class:`LeadsOutside` for a path that is not really below the root."""
@@ -64,6 +73,15 @@ class Shelf:
         else:
             patiently(path, lambda: self._replace(path, data))
         return len(data)
+
+    def create(self, path: str, data: bytes) -> bool:
+        """Write a file if there is none; whether nobody else has. On a disk that is not known, so
+        nothing is written.
+        """
+        self._check_going()
+        if not appears_whole(path):
+            return False
+        return patiently(path, lambda: store_for(path).replace(path, data, None))
 
     def _replace(self, path: str, data: bytes) -> None:
         self.check(path)
@@ -146,14 +164,15 @@ class Shelf:
 
         On a local shelf it lies in the staging folder, so that staging copies nothing.
         """
-        if is_remote(self.root):
+        if is_remote(self.root) and not self.kept_in:
             from finecut.io.storage.staging import temporary_folder  # which is made of shelves
 
             with temporary_folder(sweeping=False) as folder:
                 yield Path(folder)
         else:
-            bench = Path(self._unique())
-            self.check(f"{bench}/{IN_USE}")
+            bench = Path(self._unique(self.kept_in))
+            if not self.kept_in:
+                self.check(f"{bench}/{IN_USE}")
             bench.mkdir(parents=True)
             # While this lies here, publishing the bench's last file does not remove the bench.
             (bench / IN_USE).touch()
@@ -164,21 +183,33 @@ class Shelf:
                 _remove_empty(bench)
 
     def stage(self, path: Path) -> str:
-        """Put a finished file where any worker can publish it from, under a unique name."""
-        if not is_remote(self.root):
+        """Put a finished file where any worker can publish it from, under a unique name; or leave
+        it where it is, if this one does.
+        """
+        if self.kept_in or not is_remote(self.root):
             return str(path)
+        return self.share(path)
+
+    def share(self, path: Path) -> str:
+        """Put a file of this machine where any can publish it from, under a unique name."""
         staged = f"{self._unique()}/{path.name}"
         patiently(staged, lambda: store_for(staged).upload(staged, path))
         path.unlink()
         return staged
 
     def publish(self, staged: str, final: str, num_bytes: int | None = None) -> int:
-        """Move a staged file to its final name, in one step; doing it twice is doing it once."""
+        """Move a staged file to its final name, in one step; doing it twice is doing it once.
+
+        A file of this machine is sent to a store, and removed.
+        """
         self._check_going()
-        self.check(staged)
-        self.check(final)
+        for path in (staged, final):
+            if not self.waits_here(path):
+                self.check(path)
         try:
-            if is_remote(final):
+            if self.waits_here(staged):
+                num_bytes = self._publish_from_here(Path(staged), final)
+            elif is_remote(final):
                 patiently(final, lambda: store_for(final).move(staged, final))
             else:
                 patiently(final, lambda: _move(staged, final))
@@ -193,15 +224,32 @@ class Shelf:
                 raise
         return size_of(final) if num_bytes is None else num_bytes
 
+    def waits_here(self, path: str) -> bool:
+        """Whether this is a file of this machine that is to go to a store."""
+        return is_remote(self.root) and not is_remote(path)
+
+    def _publish_from_here(self, file: Path, final: str) -> int:
+        num_bytes = file.stat().st_size
+        if appears_whole(final):
+            patiently(final, lambda: _send(file, final))
+            file.unlink()
+        else:
+            staged = self.share(file)
+            patiently(final, lambda: store_for(final).move(staged, final))
+        _remove_empty(file.parent)
+        return num_bytes
+
     def remove(self, *paths: str) -> None:
         """Remove files, in any order; one that is gone is removed."""
         delete([path for path in paths if is_remote(path)])
         for path in paths:
             if is_remote(path):
                 continue
-            self.check(path)
+            waits = self.waits_here(path)
+            if not waits:
+                self.check(path)
             patiently(path, partial(Path(path).unlink, missing_ok=True))
-            if path.startswith(self.staging):
+            if waits or path.startswith(self.staging):
                 _remove_empty(Path(path).parent)
 
     def remove_emptied(self, folder: str) -> None:
@@ -223,6 +271,9 @@ class Shelf:
     def sweep(self) -> None:
         """Remove what this run staged, and the common staging folder when nobody else uses it."""
         if is_remote(self.root):
+            from finecut.io.storage.kept import sweep_kept  # which is made of shelves
+
+            sweep_kept(self.staging)
             delete(list(files_below(self.staging)))
             return
         if not is_straight(self.staging, self.root):
@@ -241,9 +292,20 @@ class Shelf:
         if is_halted(self.staging):
             raise OSError("the run is being stopped")
 
-    def _unique(self) -> str:
+    def _unique(self, folder: str = "") -> str:
         self._check_going()
-        return f"{self.staging}/{uuid.uuid4().hex}"
+        return f"{folder or self.staging}/{uuid.uuid4().hex}"
+
+
+def _send(file: Path, final: str) -> None:
+    """Write an object from a file, in place of what was there when this began."""
+    store, seen = store_for(final), None
+    for _ in range(LOOKS):
+        # Usually nothing is there; that need not be asked first.
+        if store.put(final, file, seen):
+            return
+        seen = store.look(final)
+    raise replaced_again(final)
 
 
 def _locked(path: Path) -> int:

@@ -22,6 +22,9 @@ class ReadOnlyStore:
     def upload(self, uri: str, file: Path) -> None:
         self._refuse(uri)
 
+    def put(self, uri: str, file: Path, seen: Found | None) -> bool:
+        self._refuse(uri)
+
     def move(self, staged: str, final: str) -> None:
         self._refuse(final)
 

@@ -32,6 +32,8 @@ EXTRAS: Final = {GOOGLE: "gcp", S3: "s3", **dict.fromkeys(AZURE, "azure")}
 MANY: Final = 1_000
 #: How the addresses of members of archives begin.
 MEMBERS: Final = ("tar://", "zip://")
+#: How often an object is looked at again that others replace, too.
+LOOKS: Final = 5
 #: Bytes fetched at a place nobody has read yet, and the most that are fetched at once.
 FIRST_LOOK, LONGEST_LOOK = 64 << 10, 4 << 20
 #: So many places are kept in mind: pictures, sound and the index, of two readers.
@@ -104,6 +106,11 @@ class Store(Protocol):
 
     def upload(self, uri: str, file: Path) -> None:
         """Write an object from a file."""
+
+    def put(self, uri: str, file: Path, seen: Found | None) -> bool:
+        """The same, if it is still what was seen there (``None``: nothing); whether it was. A store
+        that cannot know says that it was.
+        """
 
     def move(self, staged: str, final: str) -> None:
         """Give an object its final name, in place of what was there when this began."""
@@ -206,6 +213,14 @@ def replaced(uri: str) -> OSError:
     return OSError(
         f"{uri} was replaced by another version while it was read. Usually somebody is still "
         "uploading it: wait until they have finished, and run the same command again"
+    )
+
+
+def replaced_again(uri: str) -> OSError:
+    """What to raise where others write whenever we are about to."""
+    return TimeoutError(
+        f"{uri} keeps being replaced by others. Usually two runs write to the same output. "
+        "Wait until the other has ended, and run the same command again."
     )
 
 

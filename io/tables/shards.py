@@ -208,7 +208,7 @@ def write_table(own: Shelf, path: str, groups: Iterable[pa.Table], schema: pa.Sc
         with pq.ParquetWriter(str(part), schema, compression="zstd") as writer:
             for group in groups:
                 writer.write_table(group, row_group_size=len(group) or 1)
-        own.publish(own.stage(part), path)
+        own.publish(str(part), path)
 
 
 def for_unpacked(schema: pa.Schema) -> pa.Schema:
@@ -240,7 +240,7 @@ def write_lance(own: Shelf, folder: str, groups: Iterator[pa.Table]) -> None:
         )
         files = (path for path in made.rglob("*") if path.is_file())
         for path in sorted(files, key=lambda path: ("_versions" in path.parts, path)):
-            own.publish(own.stage(path), f"{folder}/{path.relative_to(made).as_posix()}")
+            own.publish(str(path), f"{folder}/{path.relative_to(made).as_posix()}")
 
 
 def remove_folder(own: Shelf, folder: str, first: str) -> None:

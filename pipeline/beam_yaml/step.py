@@ -51,13 +51,13 @@ def run_of(pipeline: beam.Pipeline) -> str:
 
 
 @lru_cache(maxsize=4)
-def planned(options: Options, run: str) -> Plan:
+def planned(options: Options, run: str, together: bool = False) -> Plan:
     """The plan of steps with the same options, made once.
 
     Steps with other options get another name, and so never see sheets that were drawn otherwise.
     """
     named = f"{run}-{hashlib.sha256(repr(options).encode()).hexdigest()[:12]}"
-    return within_reach(plan(options, named), options)
+    return within_reach(plan(options, named, together=together), options)
 
 
 class Step(beam.PTransform[Any, Any]):
@@ -70,6 +70,8 @@ class Step(beam.PTransform[Any, Any]):
     #: Options it cannot do without, and those that are said by naming it.
     needs: ClassVar[tuple[str, ...]] = ()
     implied: ClassVar[Mapping[str, Any]] = {}
+    #: Whether nothing of anybody else can stand between what it does.
+    together: ClassVar[bool] = False
 
     def __init__(self, error_handling: Mapping[str, str] | None = None, **options: Any) -> None:
         super().__init__()
@@ -91,7 +93,8 @@ class Step(beam.PTransform[Any, Any]):
             raise OptionError(f"{name} takes one input: give [A, B] to combine several")
         pipeline = rows.pipeline
         options = replace(self.options, **self.implied, runner=runner_of(pipeline))
-        steps = planned(options.check({"input", "output"} <= {*self.needs}), run_of(pipeline))
+        options = options.check({"input", "output"} <= {*self.needs})
+        steps = planned(options, run_of(pipeline), self.together)
         records = rows if self.takes is None else rows | "Records" >> FromRows(self.takes, name)
         made = self.work(records, steps, options)
         return {

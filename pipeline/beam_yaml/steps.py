@@ -60,6 +60,7 @@ class Curate(Step):
         "summary": Summary,
     }
     needs = ("input", "output")
+    together = True
 
     def work(self, records: Any, steps: Plan, options: Options) -> Rows:
         check_inputs(options.input, access_of(options))

@@ -141,7 +141,7 @@ def quiet_libraries(verbose: bool) -> None:
     logging.getLogger("apache_beam.runners.portability").setLevel(logging.ERROR)
     _show_logs(logging.NOTSET if verbose else logging.ERROR)
     if verbose:
-        logging.getLogger("finecut").setLevel(logging.INFO)
+        logging.getLogger("finecut").setLevel(logging.DEBUG)
 
 
 @contextmanager

@@ -49,7 +49,7 @@ from finecut.transforms.find.watching import (
     taken,
 )
 from finecut.transforms.resume.begin import is_finished, tombstones_of, with_version
-from finecut.transforms.resume.note import forget_folders
+from finecut.transforms.resume.leftovers import forget_folders
 from finecut.transforms.write.documents import serialise
 from finecut.transforms.write.summary import NAMED_FAILURES
 from finecut.transforms.write.writing import Writing

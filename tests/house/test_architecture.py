@@ -34,7 +34,7 @@ KEEPERS = {
     "av": ("finecut.io.media",),
     "apache_beam.io.filesystem": ("finecut.io.storage.cloud.beam_stores",),
     "apache_beam.io.filesystems": ("finecut.io.storage.cloud.beam_stores",),
-    "google": ("finecut.io.storage.cloud.gcs",),
+    "google": ("finecut.io.storage.cloud.gcs", "finecut.io.storage.cloud.gcs_blobs"),
     "botocore": ("finecut.io.storage.cloud.aws_profiles",),
     "obstore": ("finecut.io.storage.cloud.obstore_here",),
     "lance": ("finecut.io.tables.shards",),

@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -24,6 +24,7 @@ from apache_beam.testing.util import assert_that, equal_to
 import finecut.pipeline
 from finecut.io.media.testfilm.paint import Painting, paint
 from finecut.io.records import Clip, Source
+from finecut.io.storage.staging import Running
 from finecut.io.summary import Summary
 from finecut.pipeline.curation import curate
 from finecut.pipeline.options import Options
@@ -216,6 +217,9 @@ def test_the_front_door_leads_to_functions_and_classes(name: str) -> None:
 
 def test_everything_a_run_makes_can_be_used_further(films: Films, tmp_path: Path) -> None:
     options = options_for(films, tmp_path / "output")
+    killed = tmp_path / "output/.staging/killed"
+    killed.mkdir(parents=True)
+    (killed / "alive").write_text(json.dumps(asdict(Running("here", 1, "another"))))
     with beam.Pipeline("FnApiRunner") as pipeline:
         curated = curate(pipeline, options)
         counts = {

@@ -35,7 +35,7 @@ from finecut.pipeline.planning import plan
 from finecut.pipeline.running import Ran, run
 from finecut.pipeline.watch.turns import BATCH_FOR_EACH, Watching, Work, watch_key
 from finecut.transforms.forget.tombstones import Forgotten, facts_of, write_forgotten
-from finecut.transforms.resume.note import forget_folders, leftovers
+from finecut.transforms.resume.leftovers import forget_folders, leftovers
 
 SMALL: dict[str, Any] = {"width": 64, "height": 36, "rate": 10}
 

@@ -1,7 +1,8 @@
 """Cutting: planned clips become clips, each chunk in a process that may crash (``chunk.py``)."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final, Literal
 
@@ -11,6 +12,8 @@ from apache_beam.pvalue import TaggedOutput
 from finecut.io.media.codecs import require_decoder, require_encoder
 from finecut.io.media.remux.copying import ENCODED
 from finecut.io.records import Clip, ClipFile, Failure, Lost, PlannedChunk
+from finecut.io.storage.fence import is_straight
+from finecut.io.storage.kept import kept_of
 from finecut.transforms.amount import counted, counted_clips
 from finecut.transforms.beam.guard import FAILURES, LOST, guarded, of_video
 from finecut.transforms.beam.metrics import LOG, count, metered
@@ -37,9 +40,12 @@ def _known(outcome: Clip | Failure, planned: PlannedChunk, cutting: Cutting) -> 
     """The same, if it is of this chunk: a child that decodes foreign films is not trusted."""
     if isinstance(outcome, Failure):
         return outcome
-    staging = f"{cutting.shelf.staging}/"
+    kept = cutting.shelf.kept_in
+    staging = f"{kept or cutting.shelf.staging}/"
     path = outcome.staged or staging
-    if not path.startswith(staging) or ".." in path.split("/"):
+    outside = not path.startswith(staging) or ".." in path.split("/")
+    # What a link in a bucket's staging would be, nobody can make; here it is a file of ours.
+    if outside or (kept and outcome.staged and not is_straight(path, kept)):
         raise Imposture(f"a clip claims to be staged at {outcome.staged!r}, outside of staging")
     clip = next((clip for clip in planned.clips if clip.id == outcome.id), None)
     if clip is None:
@@ -70,6 +76,10 @@ class _Cut(beam.DoFn):
     def setup(self) -> None:
         require_encoder(self.cutting.encoding)
         require_decoder(self.cutting.decoder)
+        self._kept = kept_of(self.cutting.shelf)
+
+    def teardown(self) -> None:
+        self._kept = None
 
     def process(
         self, planned: PlannedChunk
@@ -78,13 +88,9 @@ class _Cut(beam.DoFn):
     ]:
         left = {clip.id: clip for clip in planned.clips}
         source, missing = planned.video.source, partial(tuple[str, ...], left)
-        cut = partial(cut_chunk, cutting=self.cutting)
         weather = self.cutting.looking.weather
-        work = isolated(
-            STEP, source, cut, planned, limits=self.cutting.limits, lost=missing, weather=weather
-        )
-        known = (_known(outcome, planned, self.cutting) for outcome in work)
-        checked = guarded(STEP, source, lambda: known, missing, weather=weather)
+        work = self._cut(planned, missing)
+        checked = guarded(STEP, source, lambda: work, missing, weather=weather)
         for outcome in metered(STEP, checked):
             if isinstance(outcome, Failure):
                 lost = [left.pop(id) for id in outcome.lost_shots if id in left]
@@ -100,10 +106,31 @@ class _Cut(beam.DoFn):
                 clip = left.pop(outcome.id)
                 span = outcome.planned.span
                 place = f"{outcome.video.name} from {span.start:g} to {span.end:g} s"
-                LOG.info("cut %s: %s", outcome.id, place)
+                LOG.debug("cut %s: %s", outcome.id, place)
                 count("clips cut")
                 count("frames encoded", frames_encoded(outcome.file))
                 count("cut/bytes", outcome.file.num_bytes if outcome.file else 0)
                 count("milliseconds cut", int(1000 * clip.span.length))
                 count("work cut", counted(planned.video, clip.span.length))
                 yield outcome
+
+    def _cut(
+        self, planned: PlannedChunk, missing: Callable[[], Iterable[str]]
+    ) -> Iterator[Clip | Failure]:
+        """What becomes of the clips of a chunk. Where they wait on this machine for being written,
+        what nobody waits for is removed at once.
+        """
+        source, cutting, wanted = planned.video.source, self.cutting, set[str]()
+        with ExitStack() as here:
+            if self._kept is not None:
+                own, wanted = here.enter_context(self._kept.apart(cutting.shelf))
+                cutting = replace(cutting, shelf=own)
+            cut = partial(cut_chunk, cutting=cutting)
+            limits, weather = cutting.limits, cutting.looking.weather
+            for outcome in isolated(
+                STEP, source, cut, planned, limits=limits, lost=missing, weather=weather
+            ):
+                known = _known(outcome, planned, cutting)
+                if isinstance(known, Clip) and known.staged is not None:
+                    wanted.add(known.staged)
+                yield known

@@ -43,7 +43,7 @@ def dropped(clip: Clip, ids: Set[str]) -> Clip:
 
 def _rejected(clip: Clip, by: str) -> Clip:
     count(f"rejected by {by}")
-    LOG.info("rejected %s: %s", clip.id, by)
+    LOG.debug("rejected %s: %s", clip.id, by)
     return clip.replace(rejected_by=by)
 
 

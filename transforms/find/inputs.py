@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import islice
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from finecut.io.layout import Layout, relative_to_root
@@ -87,8 +88,11 @@ def find_sources(finding: Finding) -> list[Source]:
     root = common_root(roots) if roots else ""
     named_or_found = [*named, *(path for each in found for path in each.files)]
     paths = each_once(not_in(finding.without, named_or_found))
+    versions = {path: version for each in found for path, version in each.versions.items()}
     files = [
-        named.get(path) or source_below(readable(path), readable(root), finding) for path in paths
+        named.get(path)
+        or source_below(readable(path), readable(root), finding, versions.get(path, ""))
+        for path in paths
     ]
     # What a list says of an archive, it says of all that is in it.
     files = with_metadata(files, (told for each in found for told in each.told), beside=False)
@@ -168,7 +172,7 @@ def check_inputs(inputs: Sequence[str], access: urls.Access = urls.USUAL_ACCESS)
             )
 
 
-def source_below(path: str, root: str, finding: Finding) -> Source:
+def source_below(path: str, root: str, finding: Finding, version: str = "") -> Source:
     """The source of a file below a root.
 
     Objects of a store may have names that no file has (``a//b``): they come as they are, and fail
@@ -185,7 +189,7 @@ def source_below(path: str, root: str, finding: Finding) -> Source:
     if addresses.is_read_only(path):
         relative = urls.shortened(relative)
     named_as = name if finding.named_as is None else f"{finding.named_as.rstrip('/')}/{relative}"
-    return Source(path, named_as, relative)
+    return Source(path, named_as, relative, version)
 
 
 def readable(path: str) -> str:
@@ -212,6 +216,8 @@ class _Found(NamedTuple):
     named: Sequence[Source] = ()
     #: What a list says of its files, besides that they are there.
     told: Sequence[tuple[str, Metadata]] = ()
+    #: Of files that were listed in a bucket: by which versions.
+    versions: Mapping[str, str] = MappingProxyType({})
 
 
 def _lists_at(spec: str) -> list[str]:
@@ -250,15 +256,30 @@ def _resolve(path: str, finding: Finding) -> _Found:
             return _resolve_list(addresses.permitted(path, finding.access))
         return _Found(_root_of(path), [path])
     if glob.has_magic(path) and not shelf.exists(path):
-        root = fixed_part(path)
-        films = filter(_wanted(finding.archives or is_archive(path)), shelf.matching(path))
-        return _Found(root, not_made(not_in(without, films), root))
+        wanted = _wanted(finding.archives or is_archive(path))
+        return _listed_in(fixed_part(path), path, wanted, without)
     if _extension(path) in LIST_EXTENSIONS and not shelf.is_folder(path):
         return _resolve_list(path)
     if (is_video(path) or is_archive(path)) and not shelf.is_folder(path):
         return _Found(posixpath.dirname(path), [path])
-    films = filter(_wanted(finding.archives), shelf.files_below(path))
-    return _Found(path, not_made(not_in(without, films), path))
+    return _listed_in(path, path, _wanted(finding.archives), without)
+
+
+def _listed_in(
+    root: str, spec: str, wanted: Callable[[str], bool], without: Sequence[str]
+) -> _Found:
+    """What lies in a folder, or is named by a glob. A bucket says of which version each is; on a
+    disk each would have to be asked, which is done when it is its turn.
+    """
+    is_glob = root != spec
+    versions: dict[str, str] = {}
+    if shelf.is_remote(spec):
+        found = shelf.found_matching(spec) if is_glob else shelf.found_below(spec)
+        versions = {one.uri: one.version for one in found if wanted(one.uri)}
+        films: Iterable[str] = versions
+    else:
+        films = filter(wanted, shelf.matching(spec) if is_glob else shelf.files_below(spec))
+    return _Found(root, not_made(not_in(without, films), root), versions=versions)
 
 
 def _wanted(archives: bool) -> Callable[[str], bool]:

@@ -212,7 +212,7 @@ def _rewrite(name: str, gone: frozenset[str], folder: ShardFolder, taking: Takin
             part = bench / "shard.tar"
             made = _made(part, path, gone)
             own.write(aside, _receipt(receipt, name, gone, made))
-            own.publish(own.stage(part), path, made.size)
+            own.publish(str(part), path, made.size)
             staged = made.size
     own.publish(aside, folder.receipt(name))
     own.remove_emptied(posixpath.dirname(aside))

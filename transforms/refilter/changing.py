@@ -64,7 +64,7 @@ from finecut.transforms.refilter.rewriting import (
     merged,
     with_vectors,
 )
-from finecut.transforms.resume.note import artefacts_there
+from finecut.transforms.resume.leftovers import artefacts_there
 from finecut.transforms.resume.retelling import metadata_in
 from finecut.transforms.verify.checks.shapes import VIDEO
 from finecut.transforms.write.documents import CONFIGURATION, serialise

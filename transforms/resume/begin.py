@@ -5,18 +5,19 @@ taken back, and which are set aside.
 import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final, Literal
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
-from finecut.io.layout import check_length, check_relative
+from finecut.io.layout import Layout, check_length, check_relative
 from finecut.io.records import Failure, Skipped, Source
 from finecut.io.storage import files as shelf
-from finecut.io.storage.json_documents import usable_json
+from finecut.io.storage.json_documents import BadDocument, read_json
 from finecut.transforms.beam.guard import FAILURES, guarded
 from finecut.transforms.beam.metrics import LOG, count
+from finecut.transforms.beam.sharing import of_run as kept_of_run
 from finecut.transforms.forget.tombstones import Forgotten, of_run
 from finecut.transforms.resume.note import (
     Again,
@@ -36,29 +37,51 @@ SKIPPED: Final = "skipped"
 def begin(source: Source, writing: Writing, again: Again) -> Iterator[Source | Skipped | Failure]:
     """The source, if there is something to do about it; else what became of it."""
     check_length(check_relative(source.relative))
-    source = with_version(source)
-    if tombstones_of(writing).has(source):
-        LOG.info("skipped %s: it is forgotten", source.name)
-        yield Skipped(source, 0, 0.0, forgotten=True)
-        return
     path = writing.layout.processed_video(source.relative)
-    document = read_or_report(path)
-    if document is not None and not again.overwrite:
+    ahead = read_ahead(writing)
+    document = ahead.pop(path) if path in ahead else read_or_report(path)
+    finished = None if again.overwrite else document
+    if finished is not None:
         # What is not as documents are does not count as finished; that is not done silently.
-        if (wrong := misfit(path, document, VIDEO)) is not None:
+        if (wrong := misfit(path, finished, VIDEO)) is not None:
             report_bad(wrong)
-        refuse_others(named_in(document), source, writing)
-        source = with_known(source, document)
-        deciding = (again.rules, again.prompts)
-        if is_finished(document, source, writing) and told(document, source, writing, deciding):
-            # A run that was killed on its last step leaves this.
-            writing.shelf.remove(writing.layout.open_video(source.relative))
-            LOG.info("skipped %s: it is finished", source.name)
-            seconds, news = float(document["duration"]), has_news(document, source)
-            yield Skipped(source, document["num_total_clips"], seconds, retold=news)
+        refuse_others(named_in(finished), source, writing)
+    for known in versions_of(source):
+        source = known if finished is None else with_known(known, finished)
+        if (skipped := skipped_or_not(source, finished, writing, again)) is not None:
+            yield skipped
             return
     most = 0 if again.overwrite else again.most_attempts
     yield set_aside(source) if most and source.attempts >= most else source
+
+
+def skipped_or_not(
+    source: Source, finished: dict[str, Any] | None, writing: Writing, again: Again
+) -> Skipped | None:
+    """What to say of a source that is not worked on: it was taken back, or it is finished."""
+    if tombstones_of(writing).has(source):
+        LOG.info("skipped %s: it is forgotten", source.name)
+        return Skipped(source, 0, 0.0, forgotten=True)
+    deciding = (again.rules, again.prompts)
+    if (
+        finished is None
+        or not is_finished(finished, source, writing)
+        or not told(finished, source, writing, deciding)
+    ):
+        return None
+    forget_old_note(source, writing)
+    LOG.info("skipped %s: it is finished", source.name)
+    seconds, news = float(finished["duration"]), has_news(finished, source)
+    return Skipped(source, finished["num_total_clips"], seconds, retold=news)
+
+
+def versions_of(source: Source) -> Iterator[Source]:
+    """The source with the version that it was listed with, which is enough to skip it; and if that
+    was not, with the one that it has now.
+    """
+    if source.version and not source.attempts:
+        yield source
+    yield with_version(source)
 
 
 def tombstones_of(writing: Writing) -> Forgotten:
@@ -94,11 +117,21 @@ def set_aside(source: Source) -> Failure:
 
 
 def looks_finished(source: Source, writing: Writing) -> bool:
-    """Whether :func:`begin` will skip it, as far as can be told at once."""
-    with contextlib.suppress(OSError):  # when it is its turn, it will be asked again
-        document = usable_json(writing.layout.processed_video(source.relative))
-        return document is not None and is_finished(document, with_version(source), writing)
+    """Whether :func:`begin` will skip it, as far as can be told at once; what was read for that is
+    not read again by a run that works in this process.
+    """
+    path = writing.layout.processed_video(source.relative)
+    with contextlib.suppress(OSError, BadDocument):  # when it is its turn, it will be asked again
+        document = read_ahead(writing)[path] = read_json(path)
+        return document is not None and any(
+            is_finished(document, known, writing) for known in versions_of(source)
+        )
     return False
+
+
+def read_ahead(writing: Writing) -> dict[str, dict[str, Any] | None]:
+    """Documents of videos that this process has read for this run, and not yet used."""
+    return kept_of_run(writing.shelf.staging).once("read ahead", dict[str, Any])
 
 
 def is_finished(document: dict[str, Any], source: Source, writing: Writing) -> bool:
@@ -111,6 +144,20 @@ def is_finished(document: dict[str, Any], source: Source, writing: Writing) -> b
         and all(type(number) in (int, float) for number in numbers)
         and misfit("", document, VIDEO) is None
     )
+
+
+def forget_old_note(source: Source, writing: Writing) -> None:
+    """Remove the note of a finished video, which a run leaves that was killed on its last step."""
+    path = writing.layout.open_video(source.relative)
+    asks = writing.streams or not shelf.is_remote(path)
+    if asks or path in _notes_of_run(writing.layout, writing.shelf.staging):
+        writing.shelf.remove(path)
+
+
+@lru_cache(maxsize=8)
+def _notes_of_run(layout: Layout, _staging: str) -> frozenset[str]:
+    """The notes on a store: usually there are few, and one listing tells what no video has."""
+    return frozenset(shelf.files_below(layout.open_videos()))
 
 
 class BeginVideos(beam.PTransform[beam.PCollection[Source], Any]):

@@ -15,22 +15,19 @@ nothing is orphaned, whatever its options are.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
-from finecut.io.layout import Artefact, chunk_id, is_clip_id
-from finecut.io.records import CODING, Clip, PlannedChunk, Source, Video, to_json
-from finecut.io.storage import files as shelf
-from finecut.io.storage.json_documents import BadDocument, read_json, usable_json
+from finecut.io.layout import chunk_id, is_clip_id
+from finecut.io.records import CODING, PlannedChunk, Source, Video, to_json
+from finecut.io.storage.json_documents import BadDocument, read_json
 from finecut.transforms.beam.metrics import LOG, count
 from finecut.transforms.filter.comparing import Rule
 from finecut.transforms.find.metadata import plain
-from finecut.transforms.forget.tombstones import of_run
-from finecut.transforms.registry import ARTEFACTS
+from finecut.transforms.resume.leftovers import leftovers, remove_all, tables
 from finecut.transforms.write.documents import CONFIGURATION, serialise
-from finecut.transforms.write.writing import Writing, planned
+from finecut.transforms.write.writing import Writing
 
 #: More chunks than this a document cannot mean: a day of film in chunks of a second.
 MOST_CHUNKS = 100_000
@@ -79,7 +76,7 @@ def open_video(
     that are left to do come back.
     """
     layout, relative = writing.layout, chunks[0].video.source.relative
-    old, documents = _left_by_earlier_runs(chunks[0].video, writing)
+    old, documents, there = _left_by_earlier_runs(chunks[0].video, writing)
     if not again.overwrite:
         refuse_others(old.names, chunks[0].video.source, writing)
         chunks = _with_known(chunks, old)
@@ -95,11 +92,14 @@ def open_video(
     )
     made = replace(note, configuration=writing.configuration, source=made_of(video.source))
     stale = () if goes_on else tuple(documents)
-    _write_note(relative, note if stale else made, writing)
-    if not again.overwrite:
-        # Another run may have begun with a video of the same path at the same moment.
-        refuse_others(read_note(relative, writing).names, video.source, writing)
-    writing.shelf.remove(layout.processed_video(relative))
+    first = not (there.note or there.promise or old.chunks)
+    if not (first and writing.shelf.create(layout.open_video(relative), _said(made))):
+        _write_note(relative, note if stale else made, writing)
+        if not again.overwrite:
+            # Another run may have begun with a video of the same path at the same moment.
+            refuse_others(read_note(relative, writing).names, video.source, writing)
+    if there.promise:
+        writing.shelf.remove(layout.processed_video(relative))
     if old.handed_over and not goes_on:
         writing.shelf.remove(*records(relative, note, writing))
     if stale:
@@ -107,7 +107,7 @@ def open_video(
         writing.shelf.remove(*(layout.processed_clip_chunk(relative, each) for each in stale))
         _write_note(relative, made, writing)
     if not old.chunks:
-        return list(chunks)
+        return [replace(one, chunk=replace(one.chunk, first=first)) for one in chunks]
     return _left_to_do(chunks, documents if goes_on else {})
 
 
@@ -159,15 +159,28 @@ def is_of(note: Open, source: Source, writing: Writing) -> bool:
 
 
 def _write_note(relative: str, note: Open, writing: Writing) -> None:
-    writing.shelf.write(writing.layout.open_video(relative), serialise(vars(note)))
+    writing.shelf.write(writing.layout.open_video(relative), _said(note))
 
 
-def _left_by_earlier_runs(video: Video, writing: Writing) -> tuple[Open, dict[int, frozenset[str]]]:
-    """What is known of it, and the clips of each chunk that has a document."""
+def _said(note: Open) -> bytes:
+    return serialise(vars(note))
+
+
+class _There(NamedTuple):
+    """Which documents of a video lie there, be they good or bad."""
+
+    note: bool
+    promise: bool
+
+
+def _left_by_earlier_runs(
+    video: Video, writing: Writing
+) -> tuple[Open, dict[int, frozenset[str]], _There]:
+    """What is known of it, the clips of each chunk that has a document, and what else there is."""
     layout, relative = writing.layout, video.source.relative
-    note = read_note(relative, writing)
+    noted, note = _read_note(relative, writing)
     names = set(note.names)
-    document = usable_json(layout.processed_video(relative)) or {}
+    promised, document = _read(layout.processed_video(relative))
     least = max(note.chunks, _number(document.get("num_clip_chunks")))
     index = 0
     found: dict[int, frozenset[str]] = {}
@@ -187,15 +200,31 @@ def _left_by_earlier_runs(video: Video, writing: Writing) -> tuple[Open, dict[in
         metadata=note.metadata,
         handed_over=note.handed_over,
     )
-    return old, found
+    return old, found, _There(noted, promised)
 
 
 def read_note(relative: str, writing: Writing) -> Open:
     """What is known of a video that is not finished."""
-    said = read_or_report(writing.layout.open_video(relative)) or {}
+    return _read_note(relative, writing)[1]
+
+
+def _read(
+    path: str, tell: Callable[[object], None] = lambda _: None
+) -> tuple[bool, dict[str, Any]]:
+    """Whether a document is there, and what it says, if that can be used."""
+    try:
+        said = read_json(path)
+    except BadDocument as error:
+        tell(error)
+        return True, {}
+    return said is not None, said or {}
+
+
+def _read_note(relative: str, writing: Writing) -> tuple[bool, Open]:
+    noted, said = _read(writing.layout.open_video(relative), report_bad)
     names, made, source = said.get("names"), said.get(CONFIGURATION), said.get("source")
     metadata = said.get("metadata")
-    return Open(
+    note = Open(
         old=_ids(said.get("old")),
         new=_ids(said.get("new")),
         chunks=_number(said.get("chunks")),
@@ -205,6 +234,7 @@ def read_note(relative: str, writing: Writing) -> Open:
         metadata=plain(metadata).said if isinstance(metadata, dict) else {},
         handed_over=said.get("handed_over") is True,
     )
+    return noted, note
 
 
 def records(relative: str, note: Open, writing: Writing) -> list[str]:
@@ -269,15 +299,22 @@ def settle(video: Video, num_chunks: int, writing: Writing, note: Open) -> None:
         writing.shelf.remove(*records(relative, note, writing))
     if writing.dry_run or (not note.old and note.chunks <= max(1, num_chunks)):
         return
+    paths: set[str] = set()
     for clip in sorted({*note.old} - {*note.new}):
-        _remove(leftovers(clip, writing) | {layout.meta(clip)}, writing)
-    for index in range(num_chunks, note.chunks):
-        if index:  # also a video without clips has its first chunk's document
-            writing.shelf.remove(layout.processed_clip_chunk(relative, index))
+        paths |= leftovers(clip, writing) | {layout.meta(clip)}
+    remove_all(paths, writing)
+    # Also a video without clips has its first chunk's document.
+    remove_all(
+        (
+            layout.processed_clip_chunk(relative, each)
+            for each in range(max(1, num_chunks), note.chunks)
+        ),
+        writing,
+    )
     for name in note.names:
         beyond = 0 if name != video.name else num_chunks
         for index in range(beyond, note.chunks):
-            _remove(tables(chunk_id(name, index), writing), writing)
+            remove_all(tables(chunk_id(name, index), writing), writing)
 
 
 def forget_note(video: Video, writing: Writing, note: Open) -> None:
@@ -287,84 +324,3 @@ def forget_note(video: Video, writing: Writing, note: Open) -> None:
     """
     if not writing.dry_run or not note.old:
         writing.shelf.remove(writing.layout.open_video(video.source.relative))
-
-
-def forget_other_files(clip: Clip, writing: Writing) -> None:
-    """Remove what an earlier run wrote of this clip and this run does not."""
-    if not clip.chunk.again or writing.dry_run:
-        return
-    belong = planned(clip, writing)
-    if not writing.upload_clips:
-        # --no-upload-clips writes no video files, and leaves earlier ones alone.
-        belong.add(writing.layout.clip(clip.id, clip.kept))
-    _remove(leftovers(clip.id, writing) - belong, writing)
-
-
-def forget_clip(clip: Clip, writing: Writing) -> None:
-    """Remove what an earlier run wrote of a clip that is nowhere now."""
-    if clip.chunk.again and not writing.dry_run:
-        _remove(leftovers(clip.id, writing) | {writing.layout.meta(clip.id)}, writing)
-
-
-def forget_other_tables(chunk: str, kept: Iterable[Clip], writing: Writing) -> None:
-    """Remove tables of this chunk that no clip of this run has a vector in."""
-    if writing.dry_run:
-        return
-    wanted = {
-        writing.layout.embedding_parquet(name, chunk) for clip in kept for name in clip.vectors
-    }
-    _remove(tables(chunk, writing) - wanted, writing)
-
-
-def leftovers(clip: str, writing: Writing) -> set[str]:
-    """Every file there may be of a clip, besides its document."""
-    layout = writing.layout
-    layouts = (layout, replace(layout, shard_prefix=not layout.shard_prefix))
-    paths = {each.clip(clip, kept) for each in layouts for kept in (True, False)}
-    return paths.union(artefacts_there(clip, writing))
-
-
-def artefacts_there(clip: str, writing: Writing) -> Iterator[str]:
-    """Every file there may be that a step made of a clip."""
-    for artefact, folder in _folders_of_artefacts(writing):
-        if artefact.per == "clip":
-            yield writing.layout.below(artefact.path_in(folder, clip))
-        elif artefact.per == "window":
-            # An earlier run may have had other windows.
-            of_clip = writing.layout.below(f"{folder}/{clip}")
-            files = shelf.files_in(of_clip)
-            yield from files if files and not shelf.is_symlink(of_clip) else ()
-
-
-def tables(chunk: str, writing: Writing) -> set[str]:
-    """Every table there may be of a chunk."""
-    return {
-        writing.layout.below(artefact.path_in(folder, chunk))
-        for artefact, folder in _folders_of_artefacts(writing)
-        if artefact.per == "chunk"
-    }
-
-
-def _folders_of_artefacts(writing: Writing) -> Iterator[tuple[Artefact, str]]:
-    for path in _folders_of_run(writing.layout.root, writing.shelf.staging):
-        folder = path.rsplit("/", 1)[-1]
-        yield from ((each, folder) for each in ARTEFACTS if each.lies_in(folder))
-
-
-@lru_cache(maxsize=8)
-def _folders_of_run(root: str, _staging: str) -> tuple[str, ...]:
-    """The output's folders; those that come later are this run's own, whose files are planned."""
-    return tuple(shelf.folders_in(root))
-
-
-def forget_folders() -> None:
-    """Look again which folders the output has, and what was taken back: a run that goes on may have
-    made some of them, and others may have forgotten a source in the meantime.
-    """
-    _folders_of_run.cache_clear()
-    of_run.cache_clear()
-
-
-def _remove(paths: Iterable[str], writing: Writing) -> None:
-    for path in sorted(paths):
-        writing.shelf.remove(path)

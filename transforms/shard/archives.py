@@ -82,7 +82,7 @@ def write_shard(plan: ShardPlan, sharding: Sharding) -> Iterator[Sharded | Failu
         if not rows:
             path.unlink()
             return
-        own.publish(own.stage(path), folder.shard(plan.name), size)
+        own.publish(str(path), folder.shard(plan.name), size)
     own.write(folder.receipt(plan.name), _receipt(rows, digest_of(plan.name, digests), size))
     yield Sharded(plan.name, len(rows), size)
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 from finecut.io.records import Clip, ModelUsed, Written
 from finecut.io.tables.parquet import embedding_pickle, embedding_table
 from finecut.transforms.embed.one_model import claim, facts, vector_key
-from finecut.transforms.resume.note import artefacts_there, forget_other_files
+from finecut.transforms.resume.leftovers import artefacts_there, forget_other_files
 from finecut.transforms.write.documents import clip_document, serialise
 from finecut.transforms.write.writing import Writing
 
@@ -45,7 +45,12 @@ def publish_clip(clip: Clip, writing: Writing) -> Iterator[Written]:
 
 
 def _forget_other_verdict(clip: Clip, writing: Writing) -> None:
-    """An earlier run may have decided otherwise: the clip must not lie in both places."""
+    """An earlier run may have decided otherwise: the clip must not lie in both places.
+
+    What other attempts of this run may have decided is seen to when the chunk is closed.
+    """
+    if clip.chunk.first:
+        return
     writing.shelf.remove(writing.layout.clip(clip.id, not clip.kept))
     if not clip.kept:
         writing.shelf.remove(*artefacts_there(clip.id, writing))

@@ -24,12 +24,15 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import usable_json
 from finecut.io.summary import Summary
 from finecut.transforms.beam.metrics import LOG, count
+from finecut.transforms.resume.leftovers import (
+    forget_clip,
+    forget_other_attempts,
+    forget_other_tables,
+)
 from finecut.transforms.resume.note import (
     Open,
     clips_in,
-    forget_clip,
     forget_note,
-    forget_other_tables,
     is_of,
     made_of,
     read_note,
@@ -129,6 +132,8 @@ def close_chunk(outcomes: Iterable[Outcome], writing: Writing) -> Iterator[Chunk
         return
     chunk, video = clips[0].chunk, clips[0].video
     path = writing.layout.processed_clip_chunk(video.source.relative, chunk.index)
+    if chunk.first:
+        forget_other_attempts(clips, writing)
     size = writing.shelf.write(path, serialise(chunk_document(video, chunk.index, clips)))
     kept = [clip for clip in clips if clip.kept]
     if chunk.again or writing.algorithm is not None:

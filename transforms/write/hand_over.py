@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, Literal
 
 import apache_beam as beam
@@ -45,15 +46,23 @@ def kept(clip: Clip, writing: Writing) -> Clip:
     What goes wrong is tried again where the others are written, and told of there.
     """
     if writing.dry_run or not writing.upload_clips or clip.staged is None:
-        return clip
+        return shared(clip, writing)
     if not clip.kept:
         outcome = outcome_of(clip, write_clip(clip, writing))
-        return clip if outcome.failures else clip.replace(written=outcome.paths)
+        return shared(clip, writing) if outcome.failures else clip.replace(written=outcome.paths)
     publish, source = partial(publish_clip, clip, writing), clip.video.source
     for receipt in guarded("PublishClips", source, publish, weather=writing.weather):
         if not isinstance(receipt, Failure):
             return clip.replace(staged=receipt.path)
-    return clip
+    return shared(clip, writing)
+
+
+def shared(clip: Clip, writing: Writing) -> Clip:
+    """The clip, its file where other machines can read it."""
+    if clip.staged is None or not writing.shelf.waits_here(clip.staged):
+        return clip
+    staged = attempted(partial(writing.shelf.share, Path(clip.staged)))
+    return clip if isinstance(staged, Exception) else clip.replace(staged=staged)
 
 
 def record(handed: Handed, writing: Writing) -> None:
@@ -185,5 +194,7 @@ class _Keep(Writer):
 
     def _is_there(self, clip: Clip) -> bool:
         """Whether its file lies where the run's end does not remove it."""
-        staging = f"{self.writing.shelf.staging}/"
-        return bool(clip.written) or clip.staged is None or not clip.staged.startswith(staging)
+        own = self.writing.shelf
+        if clip.written or clip.staged is None:
+            return True
+        return not (own.waits_here(clip.staged) or clip.staged.startswith(f"{own.staging}/"))

@@ -61,6 +61,10 @@ class BeamStore:
         with file.open("rb") as data, _created(uri) as out:
             shutil.copyfileobj(data, out, 1 << 20)
 
+    def put(self, uri: str, file: Path, seen: Found | None) -> bool:
+        self.upload(uri, file)
+        return True
+
     def move(self, staged: str, final: str) -> None:
         _batched(lambda: FileSystems.rename([staged], [final]))
 

@@ -36,18 +36,27 @@ from google.cloud import storage
 from requests.adapters import HTTPAdapter
 from requests.exceptions import JSONDecodeError
 
+from finecut.io.storage.cloud.gcs_blobs import (
+    SILENCE,
+    TOGETHER,
+    copy,
+    known,
+    removed_together,
+)
 from finecut.io.storage.cloud.names import glob_of, kind_of, translated
-from finecut.io.storage.stores import GOOGLE, Found, Opened, Page, replaced
+from finecut.io.storage.stores import (
+    GOOGLE,
+    Found,
+    Opened,
+    Page,
+    replaced,
+)
 
 #: Where Google's library looks for a stand-in of its store.
 EMULATOR = "STORAGE_EMULATOR_HOST"
 BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
-#: Seconds that one request may be silent.
-SILENCE: Final = 60
 #: More threads than any worker has; each keeps its connection.
 CONNECTIONS: Final = 128
-#: Somebody else published the same name in the meantime; so often it is looked at again.
-LOOKS: Final = 5
 #: What Google's services say of themselves where the machine cannot be asked.
 SERVICES: Final = (
     "GCE_METADATA_HOST",
@@ -72,7 +81,7 @@ class GoogleStore:
         with _plainly(uri):
             if not _parts(uri)[1]:
                 return None  # a bucket is no object
-            blob = _known(_blob(uri))
+            blob = known(_blob(uri))
             return None if blob is None else _found(blob)
 
     def matching(self, pattern: str, most: int | None, after: str | None) -> Page:
@@ -119,9 +128,23 @@ class GoogleStore:
         return False
 
     def upload(self, uri: str, file: Path) -> None:
+        self._upload(uri, file, None)
+
+    def put(self, uri: str, file: Path, seen: Found | None) -> bool:
+        try:
+            self._upload(uri, file, 0 if seen is None else _generation(seen))
+        except PreconditionFailed:
+            return False
+        return True
+
+    def _upload(self, uri: str, file: Path, only: int | None) -> None:
         with _plainly(uri), _whole_or_again(uri):
             _blob(uri).upload_from_filename(
-                str(file), content_type=kind_of(uri), timeout=SILENCE, retry=None
+                str(file),
+                content_type=kind_of(uri),
+                if_generation_match=only,
+                timeout=SILENCE,
+                retry=None,
             )
 
     def move(self, staged: str, final: str) -> None:
@@ -129,7 +152,9 @@ class GoogleStore:
         with _plainly(staged):
             source = _blob(staged)
             source.reload(timeout=SILENCE, retry=None)
-            self._copy(source, final)
+            target = _blob(final)
+            target.content_type = kind_of(final)
+            copy(source, target, final)
             with contextlib.suppress(NotFound, PreconditionFailed):
                 source.delete(if_generation_match=source.generation, timeout=SILENCE, retry=None)
 
@@ -138,8 +163,12 @@ class GoogleStore:
             _blob(uri).delete(timeout=SILENCE, retry=None)
 
     def delete_all(self, uris: Sequence[str]) -> None:
-        for uri in uris:
-            self.delete(uri)
+        for start in range(0, len(uris), TOGETHER):
+            some = uris[start : start + TOGETHER]
+            with _plainly(some[0]):
+                gone = removed_together(_client(), [_blob(uri) for uri in some])
+            for uri in () if gone else some:
+                self.delete(uri)
 
     def sign_in(self, uri: str) -> None:
         """Have credentials, or know that there are none."""
@@ -168,36 +197,6 @@ class GoogleStore:
             f"public, also {LOG_IN}"
         )
 
-    def _copy(self, source: storage.Blob, final: str) -> None:
-        for _ in range(LOOKS):
-            there = _known(_blob(final))
-            if there is not None and (there.size, there.crc32c) == (source.size, source.crc32c):
-                return  # an attempt was heard, and only its answer was lost
-            # Unless somebody is faster: then it is looked at again.
-            with contextlib.suppress(PreconditionFailed):
-                self._rewrite(source, final, 0 if there is None else there.generation)
-                return
-        raise TimeoutError(
-            f"{final} keeps being replaced by others. Usually two runs write to the same output. "
-            "Wait until the other has ended, and run the same command again."
-        )
-
-    def _rewrite(self, source: storage.Blob, final: str, generation: int) -> None:
-        token = None
-        target = _blob(final)
-        target.content_type = kind_of(final)
-        while True:  # large objects are copied in parts, and appear with the last
-            token, _, _ = target.rewrite(
-                source,
-                token=token,
-                if_generation_match=generation,
-                if_source_generation_match=source.generation,
-                timeout=SILENCE,
-                retry=None,
-            )
-            if token is None:
-                return
-
 
 class _Generation:
     """One generation of an object: what replaced it is another one."""
@@ -212,7 +211,7 @@ class _Generation:
             try:
                 data = blob.download_as_bytes(start=start, end=end, timeout=SILENCE, retry=None)
             except NotFound as error:
-                if _known(_blob(self._uri)) is None:
+                if known(_blob(self._uri)) is None:
                     raise
                 raise replaced(self._uri) from error
             return bytes(data)
@@ -336,15 +335,6 @@ def _found(blob: storage.Blob) -> Found:
     written = blob.updated.timestamp() if blob.updated else 0.0
     uri, version = f"{GOOGLE}{blob.bucket.name}/{blob.name}", f"{blob.size} {blob.generation}"
     return Found(uri, int(blob.size or 0), version, written)
-
-
-def _known(blob: storage.Blob) -> storage.Blob | None:
-    """The same with what the store knows of it, or nothing if there is no such object."""
-    try:
-        blob.reload(timeout=SILENCE, retry=None)
-    except NotFound:
-        return None
-    return blob
 
 
 def _generation(found: Found) -> int:

@@ -32,6 +32,8 @@ LOG = logging.getLogger("finecut")
 PART, MOST_PARTS = 8 << 20, 9_000
 #: Parts of a file that are on their way at the same time.
 AT_ONCE: Final = 4
+#: What is larger is sent in parts, which no condition can be set on.
+ONE_REQUEST: Final = 16 << 20
 #: What is larger cannot be copied in one request.
 COPIED: Final = 5 << 30
 #: Listings that wait for being continued.
@@ -100,12 +102,7 @@ class ObjectStore:
     def replace(self, uri: str, data: bytes, seen: Found | None) -> bool:
         if not data:
             return seen is None or self._remove(uri, seen)
-        mode = "create" if seen is None else {"e_tag": _e_tag(seen)}
-        try:
-            _put(uri, data, mode)
-        except _Overtaken:
-            return False
-        return True
+        return _put_as_seen(uri, data, seen)
 
     def _remove(self, uri: str, seen: Found) -> bool:
         """Only what is replaced between these two requests is not noticed."""
@@ -127,6 +124,12 @@ class ObjectStore:
                 chunk_size=part,
                 max_concurrency=AT_ONCE,
             )
+
+    def put(self, uri: str, file: Path, seen: Found | None) -> bool:
+        if file.stat().st_size > ONE_REQUEST:
+            self.upload(uri, file)
+            return True
+        return _put_as_seen(uri, file.read_bytes(), seen)
 
     def move(self, staged: str, final: str) -> None:
         """The copy appears whole. Done again after an answer was lost, it is the same copy."""
@@ -201,6 +204,14 @@ class ObjectStore:
 
 class _Overtaken(Exception):
     """Somebody else was faster."""
+
+
+def _put_as_seen(uri: str, data: bytes, seen: Found | None) -> bool:
+    try:
+        _put(uri, data, "create" if seen is None else {"e_tag": _e_tag(seen)})
+    except _Overtaken:
+        return False
+    return True
 
 
 def _put(uri: str, data: bytes, mode: object) -> None:

@@ -13,8 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import apache_beam as beam
 import av
 import pytest
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from faulty_store import FaultyStore, now_and_then
 from trees import tree
 
@@ -27,6 +29,7 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
 from finecut.io.summary import Summary
 from finecut.pipeline.commands.summary import SummaryOptions, SumUp
+from finecut.pipeline.curation import curate
 from finecut.pipeline.options import Options
 from finecut.pipeline.running import run
 from finecut.transforms.find.parts import WHOLE
@@ -60,21 +63,23 @@ def store(films: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyStore]
     child.kill_all()
 
 
+def options_for(films: str, output: str, **others: Any) -> Options:
+    return Options(
+        input=(films,),
+        output=output,
+        named_as=FILMS,
+        clip_length=2.0,
+        chunk_seconds=4,
+        generate_previews=True,
+        preview_target_height=54,
+        motion_filter="score-only",
+        workers=2,
+        **others,
+    )
+
+
 def curated(films: str, output: str, **others: Any) -> Summary:
-    return run(
-        Options(
-            input=(films,),
-            output=output,
-            named_as=FILMS,
-            clip_length=2.0,
-            chunk_seconds=4,
-            generate_previews=True,
-            preview_target_height=54,
-            motion_filter="score-only",
-            workers=2,
-            **others,
-        )
-    ).summary
+    return run(options_for(films, output, **others)).summary
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +131,23 @@ def test_nothing_is_listed_for_each_object(store: FaultyStore) -> None:
         listings.append(sum(re.search(r"/o\?", path) is not None for path in asked))
     assert listings[1] <= listings[0] + 2
     assert max(listings) <= 12
+
+
+@pytest.mark.slow
+def test_a_runner_that_repeats_every_bundle_writes_the_same(
+    store: FaultyStore, local: dict[str, bytes]
+) -> None:
+    """Clips wait on this machine, and are made again when it is done again."""
+    with beam.Pipeline(runner=FnApiRunner(bundle_repeat=2)) as pipeline:
+        curate(pipeline, options_for(FILMS, OUTPUT))
+    written = tree(shelf.files_below(OUTPUT), OUTPUT, FILMS)
+    clips = {name for name in local if name.startswith(("clips/", "previews/", "metas/"))}
+    assert clips
+    assert {name for name in written if written[name] != local.get(name)} <= {
+        name for name in written if name.startswith("failures/")
+    }
+    assert clips <= {*written}
+    assert not list(shelf.files_below(f"{OUTPUT}/.staging"))
 
 
 def looped(film: Path, times: int, path: Path) -> float:

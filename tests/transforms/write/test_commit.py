@@ -49,6 +49,9 @@ def opened(writing: Writing, **how: int) -> list[Clip]:
         )
         for one in dict.fromkeys(clip.chunk for clip in clips)
     ]
+    # Nothing of the video lies there yet.
+    chunks = [replace(one, chunk=replace(one.chunk, first=True)) for one in chunks]
+    clips = [clip.replace(chunk=replace(clip.chunk, first=True)) for clip in clips]
     assert open_video(chunks, writing, Again()) == chunks
     return clips
 
