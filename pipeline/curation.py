@@ -20,7 +20,7 @@ from finecut.io.records import Clip, Failure, PlannedChunk, Source, Video
 from finecut.io.storage.publishing import Shelf
 from finecut.io.summary import Summary
 from finecut.pipeline.custom_steps import apply
-from finecut.pipeline.dealing import InParts, ShareOut, deal_chunks, deal_videos
+from finecut.pipeline.dealing import InParts, ShareOut, deal_chunks, deal_segments
 from finecut.pipeline.engine import runner_of
 from finecut.pipeline.options import Options
 from finecut.pipeline.planning import Plan, plan
@@ -35,7 +35,7 @@ from finecut.transforms.resume.begin import SKIPPED, BeginVideos
 from finecut.transforms.resume.note import open_video
 from finecut.transforms.resume.one_at_a_time import BeginOneAtATime
 from finecut.transforms.score.clips import ScoreClips
-from finecut.transforms.split.spans import SplitVideos
+from finecut.transforms.split.videos import InSegments, SplitVideos
 from finecut.transforms.step import CUT, JUDGED, SCORED
 from finecut.transforms.step_base import StepOnClips, StepOnTexts
 from finecut.transforms.write.clips import WriteClips, WrittenClips
@@ -121,15 +121,16 @@ def work(sources: beam.PCollection[Source], steps: Plan, workers: int) -> Done:
     # Decided for good: a bundle that is repeated must not find its own work finished.
     decided = begun.sources | "Decided" >> beam.Reshuffle()
     probed = decided | "ProbeVideos" >> ProbeVideos(steps.cutting.film, steps.cutting.limits)
-    videos = probed.videos
+    segments = probed.videos | "InSegments" >> InSegments(steps.splitting)
     if steps.watches_films:
-        videos = videos | "ShareOutVideos" >> ShareOut(deal_videos, workers)
+        segments = segments | "ShareOutVideos" >> ShareOut(deal_segments, workers)
     # One pool of workers watches, cuts and looks: with other hints for one of them, Beam would
     # write down what flows between, and the sheets would lie on another machine. Unless two pools
     # are wanted: then clips are handed over.
     film = steps.placing.of_films
-    split = videos | "SplitVideos" >> SplitVideos(
-        steps.splitting, partial(open_video, writing=steps.writing, again=steps.again)
+    opening = partial(open_video, writing=steps.writing, again=steps.again)
+    split = segments | "SplitVideos" >> SplitVideos(
+        steps.splitting, opening, steps.writing.patience
     ).with_resource_hints(**film)
     chunks = split.reels
     empty = chunks | "WithoutClips" >> beam.Filter(lambda planned: not planned.clips)

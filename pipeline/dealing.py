@@ -22,9 +22,9 @@ from typing import Any, TypeVar
 import apache_beam as beam
 
 from finecut.io.media.remux.copying import COPY
-from finecut.io.records import PlannedChunk, PlannedClip, Video
+from finecut.io.records import PlannedChunk, PlannedClip, Segment, Video
 
-Work = TypeVar("Work", PlannedChunk, Video)
+Work = TypeVar("Work", PlannedChunk, Segment)
 #: Puts things in the order in which they are dealt to this many workers.
 Deal = Callable[[Iterable[Work], int], list[Work]]
 
@@ -40,7 +40,7 @@ PART_SECONDS, PART_OF_FILM = 32.0, 1 / 16
 
 @dataclass(eq=False, repr=False)
 class ShareOut(beam.PTransform[beam.PCollection[Work], beam.PCollection[Work]]):
-    """Chunks (or videos), dealt to ``workers`` workers; 0 leaves it to a cluster."""
+    """Chunks (or segments of videos), dealt to ``workers`` workers; 0 leaves it to a cluster."""
 
     deal: Deal[Work]
     workers: int
@@ -64,10 +64,12 @@ def deal_chunks(chunks: Iterable[PlannedChunk], workers: int) -> list[PlannedChu
     return in_rows(sorted(chunks, key=_order), work_of_chunk, workers)
 
 
-def deal_videos(videos: Iterable[Video], workers: int) -> list[Video]:
+def deal_segments(segments: Iterable[Segment], workers: int) -> list[Segment]:
     """In the order in which they are dealt."""
-    ordered = sorted(videos, key=lambda video: (-video_work(video), video.name))
-    return in_rows(ordered, video_work, workers)
+    ordered = sorted(
+        segments, key=lambda each: (-work_of_segment(each), each.video.name, each.start)
+    )
+    return in_rows(ordered, work_of_segment, workers)
 
 
 def work_of_chunk(planned: PlannedChunk) -> float:
@@ -78,9 +80,9 @@ def work_of_chunk(planned: PlannedChunk) -> float:
     return seconds_of(planned.clips) * _pixels(video) * (1 + min(MOST_BITS, BITS * bits)) * dear
 
 
-def video_work(video: Video) -> float:
-    """The same for a video."""
-    return video.duration * _pixels(video)
+def work_of_segment(segment: Segment) -> float:
+    """The same for watching a segment."""
+    return segment.video.duration * _pixels(segment.video) / segment.count
 
 
 @dataclass(eq=False, repr=False)

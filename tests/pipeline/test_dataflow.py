@@ -113,6 +113,7 @@ def test_work_is_fused_unless_the_design_says_otherwise(proto: api.Pipeline) -> 
         "FindVideos/Share out",
         "Decided/ReshufflePerKey",
         "ShareOutVideos/Deal",
+        "SplitVideos/Wait for the video",
         "ShareOutChunks/Deal",
         "WriteClips/CloseTornChunks",
         "WriteClips/CloseVideos",
