@@ -12,6 +12,7 @@ video output, so they do not change::
     ├── ce1_embd_parquet/<chunk>.parquet          the vectors of one chunk
     ├── .finecut/ce1_embd.json                    which model's vectors those are
     ├── .finecut/open/<video>.json                only while a video is worked on
+    ├── .finecut/cut/<video>_<n>.json             clips that were cut and wait for a GPU
     ├── .finecut/watch/<inputs>.json              which files may still grow, for --watch
     ├── .finecut/forgotten.json                   digests of sources that were taken back
     ├── .finecut/forgetting.json                  what is to be removed, until it is
@@ -272,6 +273,7 @@ class Layout:
     metas = _place("metas/v0")
     previews = _place(PREVIEWS.folder)
     open_videos = _place(".finecut/open")
+    cut_chunks = _place(".finecut/cut")
     forgotten = _place(".finecut/forgotten.json")
     forgetting = _place(".finecut/forgetting.json")
     runs = _place("runs")
@@ -294,6 +296,10 @@ class Layout:
     def open_video(self, relative: str) -> str:
         """What has to be known of a video that is worked on, should the run be killed."""
         return f"{self.open_videos()}/{check_relative(relative)}.json"
+
+    def cut_chunk(self, relative: str, index: int) -> str:
+        """The clips of a chunk that was cut, and waits for machines of another kind."""
+        return f"{self.cut_chunks()}/{check_relative(relative)}_{index}.json"
 
     def watched(self, key: str) -> str:
         """What who watches these inputs knows, and could not find out again."""

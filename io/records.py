@@ -286,6 +286,8 @@ class Clip:
     #: Name of the rule that rejected the clip; ``None`` for a clip that is kept.
     rejected_by: str | None = None
     errors: Mapping[str, str] = field(default_factory=dict)
+    #: Its files, if all of them were written before it was handed over to another machine.
+    written: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:

@@ -361,6 +361,7 @@ def _without_effect(o: Options) -> Iterator[str]:
             "a cluster (--runner); on this machine, models take whatever there is",
             ("resources", "accelerator", "right_fitting"),
         ),
+        (o.right_fitting, "--right-fitting", ("accelerator_machine",)),
         *_needs_of_steps(o),
     ]
     defaults = _defaults()

@@ -40,6 +40,7 @@ from finecut.transforms.step import CUT, JUDGED, SCORED
 from finecut.transforms.step_base import StepOnClips, StepOnTexts
 from finecut.transforms.write.clips import WriteClips, WrittenClips
 from finecut.transforms.write.failure_lists import ListFailures
+from finecut.transforms.write.hand_over import RECALLED, HandOver, Recall, clips_of
 from finecut.transforms.write.summary import Summarise
 from finecut.transforms.write.without_clips import CloseEmptyVideos
 
@@ -76,10 +77,12 @@ def curate(pipeline: beam.Pipeline, options: Options, steps: Plan | None = None)
     """
     options = replace(options, runner=runner_of(pipeline))
     steps = plan(options.check()) if steps is None else steps
-    sources = pipeline | "FindVideos" >> FindVideos(steps.finding)
+    find = FindVideos(steps.finding).with_resource_hints(**steps.placing.of_films)
+    sources = pipeline | "FindVideos" >> find
     listing = WriteLines(steps.writing.shelf, steps.failures_path, steps.listed_of_others)
     curated, listed = build(sources, steps, options.dealt_among, listing)
-    _ = (curated.summary, listed) | "TidyUp" >> TidyUp(steps.writing.shelf)
+    tidy_up = TidyUp(steps.writing.shelf).with_resource_hints(**steps.placing.of_films)
+    _ = (curated.summary, listed) | "TidyUp" >> tidy_up
     return curated
 
 
@@ -105,8 +108,9 @@ def build(
     """What is done with sources; the second value appears when the list of failures is written."""
     done = work(sources, steps, workers)
     made = done._asdict()
-    summary = made.pop("events") | "Summarise" >> Summarise()
-    listed = done.failures | "WriteFailures" >> listing
+    film = steps.placing.of_films
+    summary = made.pop("events") | "Summarise" >> Summarise().with_resource_hints(**film)
+    listed = done.failures | "WriteFailures" >> listing.with_resource_hints(**film)
     return Curated(sources=sources, summary=summary, **made), listed
 
 
@@ -116,36 +120,51 @@ def work(sources: beam.PCollection[Source], steps: Plan, workers: int) -> Done:
     So many ``workers`` are dealt the work; 0 for those of a cluster.
     """
     streams = steps.writing.streams
-    beginning = BeginOneAtATime if streams else BeginVideos
-    begun = sources | "BeginVideos" >> beginning(steps.writing, steps.again)
-    # Decided for good: a bundle that is repeated must not find its own work finished.
-    decided = begun.sources | "Decided" >> beam.Reshuffle()
-    probed = decided | "ProbeVideos" >> ProbeVideos(steps.cutting.film, steps.cutting.limits)
-    segments = probed.videos | "InSegments" >> InSegments(steps.splitting)
-    if steps.watches_films:
-        segments = segments | "ShareOutVideos" >> ShareOut(deal_segments, workers)
-    # One pool of workers watches, cuts and looks: with other hints for one of them, Beam would
-    # write down what flows between, and the sheets would lie on another machine. Unless two pools
-    # are wanted: then clips are handed over.
+    # Machines are asked for by each step: Beam writes down what flows between steps that ask for
+    # others, starts others for those that ask for none, and frames that were sampled in the cut
+    # would lie on another one. So all ask for the same, unless two kinds are wanted.
     film = steps.placing.of_films
+    begin = (BeginOneAtATime if streams else BeginVideos)(steps.writing, steps.again)
+    begun = sources | "BeginVideos" >> begin.with_resource_hints(**film)
+    # Decided for good: a bundle that is repeated must not find its own work finished.
+    decided = begun.sources | "Decided" >> beam.Reshuffle().with_resource_hints(**film)
+    probe = ProbeVideos(steps.cutting.film, steps.cutting.limits)
+    probed = decided | "ProbeVideos" >> probe.with_resource_hints(**film)
+    divide = InSegments(steps.splitting).with_resource_hints(**film)
+    segments = probed.videos | "InSegments" >> divide
+    if steps.watches_films:
+        share_out = ShareOut(deal_segments, workers).with_resource_hints(**film)
+        segments = segments | "ShareOutVideos" >> share_out
     opening = partial(open_video, writing=steps.writing, again=steps.again)
     split = segments | "SplitVideos" >> SplitVideos(
         steps.splitting, opening, steps.writing.patience
     ).with_resource_hints(**film)
     chunks = split.reels
-    empty = chunks | "WithoutClips" >> beam.Filter(lambda planned: not planned.clips)
-    # A cluster has chunks enough, and one that is cut in one place is finished there.
-    parts = chunks | "InParts" >> InParts(steps.cutting.transcode) if workers else chunks
-    dealt = parts | "ShareOutChunks" >> ShareOut(deal_chunks, workers)
+    empty = chunks | "WithoutClips" >> beam.Filter(
+        lambda planned: not planned.clips
+    ).with_resource_hints(**film)
+    to_cut = chunks
+    if steps.writing.hands_over:
+        called = chunks | "Recall" >> Recall(steps.writing).with_resource_hints(**film)
+        to_cut = called.to_cut
+    if workers:
+        # A cluster has chunks enough, and one that is cut in one place is finished there.
+        to_cut = to_cut | "InParts" >> InParts(steps.cutting.transcode)
+    dealt = to_cut | "ShareOutChunks" >> ShareOut(deal_chunks, workers).with_resource_hints(**film)
     cut = dealt | "CutClips" >> CutClips(steps.cutting, streams).with_resource_hints(**film)
-    clips = cut.clips
-    if steps.placing.film_hints is not None:
-        clips = clips | "HandOver" >> beam.Reshuffle()
+    # Whoever is out by what was measured in the cut needs no model, and no machine that has one.
+    clips = cut.clips | "JudgeClips" >> JudgeClips(steps).with_resource_hints(**film)
+    if steps.writing.hands_over:
+        hand_over = HandOver(steps.writing).with_resource_hints(**film)
+        handed = (clips, called[RECALLED]) | "HandOver" >> hand_over
+        take = beam.FlatMap(clips_of).with_output_types(Clip)
+        clips = handed | "TakeOver" >> take.with_resource_hints(**steps.placing.hints)
     clips = clips | "LookAtClips" >> LookAtClips(steps).with_resource_hints(**steps.placing.hints)
     clips_or_lost = (clips, cut[LOST]) if streams else clips
     write = WriteClips(steps.writing).with_resource_hints(**steps.placing.hints)
     written = clips_or_lost | "WriteClips" >> write
-    emptied = empty | "CloseEmptyVideos" >> CloseEmptyVideos(steps.writing)
+    close = CloseEmptyVideos(steps.writing).with_resource_hints(**film)
+    emptied = empty | "CloseEmptyVideos" >> close
 
     failures = (
         begun.failures,
@@ -154,7 +173,7 @@ def work(sources: beam.PCollection[Source], steps: Plan, workers: int) -> Done:
         cut.failures,
         written.failures,
         emptied.failures,
-    ) | "AllFailures" >> beam.Flatten()
+    ) | "AllFailures" >> beam.Flatten().with_resource_hints(**film)
     events = (
         sources,
         begun[SKIPPED],
@@ -175,9 +194,25 @@ def work(sources: beam.PCollection[Source], steps: Plan, workers: int) -> Done:
 
 
 @dataclass(eq=False, repr=False)
+class JudgeClips(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]]):
+    """Clips → the same: judged by lists, and by what was measured in the cut."""
+
+    steps: Plan
+
+    def expand(self, clips: beam.PCollection[Clip]) -> beam.PCollection[Clip]:
+        steps = self.steps
+        if steps.dropping is not None:
+            clips = clips | "DropClips" >> DropClips(steps.dropping)
+        clips = apply(clips, steps.own, CUT, steps.looking)
+        if steps.first_rules:
+            clips = clips | "KeepByMeasures" >> KeepClips(steps.first_rules)
+        return clips
+
+
+@dataclass(eq=False, repr=False)
 class LookAtClips(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]]):
-    """Clips → the same: judged by what was measured, scored by models, judged again; then those
-    that are kept are previewed, embedded and captioned.
+    """Clips → the same: scored by models and judged by that; then those that are kept are
+    previewed, embedded and captioned.
 
     Models and previews do not look at clips that are rejected already.
     """
@@ -187,11 +222,6 @@ class LookAtClips(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]
     def expand(self, clips: beam.PCollection[Clip]) -> beam.PCollection[Clip]:
         # Who is kept, the cheapest questions first.
         steps = self.steps
-        if steps.dropping is not None:
-            clips = clips | "DropClips" >> DropClips(steps.dropping)
-        clips = self._own(clips, CUT)
-        if steps.first_rules:
-            clips = clips | "KeepByMeasures" >> KeepClips(steps.first_rules)
         clips = self._own(clips, JUDGED)
         for scoring, rules in steps.scorings:
             score = ScoreClips(scoring, *steps.placing.copies_of(scoring.name))

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -212,17 +212,18 @@ class JobEnded(RunError):
     """A job that the engine gave up or never took: nothing of it is at work any more."""
 
 
+#: Of a job that asks for no machines.
+NO_HINTS: Final[Mapping[str, str]] = {}
 #: After these nobody works on another machine, and what was staged is nobody's.
 NOBODY_AT_WORK: Final = (JobEnded, OptionError)
 
 
-def hand_over(pipeline: beam.Pipeline, engine: Engine, own: Shelf) -> PipelineResult:
-    """The job, as the engine took it; its first worker leaves a sign."""
-    _ = (
-        pipeline
-        | "OneWorker" >> beam.Impulse()
-        | "SaysItCame" >> beam.Map(partial(_came, own=own)).with_output_types(int)
-    )
+def hand_over(
+    pipeline: beam.Pipeline, engine: Engine, own: Shelf, hints: Mapping[str, str] = NO_HINTS
+) -> PipelineResult:
+    """The job, as the engine took it; its first worker, one of those machines, leaves a sign."""
+    came = beam.Map(partial(_came, own=own)).with_output_types(int)
+    _ = pipeline | "OneWorker" >> beam.Impulse() | "SaysItCame" >> came.with_resource_hints(**hints)
     return taken(pipeline, engine.runner)
 
 

@@ -78,10 +78,11 @@ def run_one(begin: beam.PTransform[Any, Any], job: Job, stats: Counter[str]) -> 
     with tray(own, engine.in_process) as reports:
         pipeline = new_pipeline(engine.arguments, engine.runner)
         listing = WriteLines(reports, f"{reports.root}/{FAILURES}")
-        sources = pipeline | "FindVideos" >> begin
+        hints = steps.placing.of_films
+        sources = pipeline | "FindVideos" >> begin.with_resource_hints(**hints)
         curated, _ = build(sources, steps, options.dealt_among, listing)
         writing = WriteLines(reports, f"{reports.root}/{SUMMARY}")
-        _ = curated.summary | "WriteSummary" >> writing
+        _ = curated.summary | "WriteSummary" >> writing.with_resource_hints(**hints)
         if options.watch is not None:
             chunks = curated.written.chunks | "Count" >> beam.Map(_counted)
             _ = chunks | "WriteChunks" >> WriteLines(reports, f"{reports.root}/{CHUNKS}")
@@ -90,7 +91,7 @@ def run_one(begin: beam.PTransform[Any, Any], job: Job, stats: Counter[str]) -> 
             result.wait_until_finish()
             stats.update(stats_of(result))
         else:
-            result = hand_over(pipeline, engine, own)
+            result = hand_over(pipeline, engine, own, hints)
             job.tallies.engine = partial(stats_or_none, result)
             wait_for(result, engine, own)
         return Batch(

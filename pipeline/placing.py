@@ -12,8 +12,16 @@ from dataclasses import dataclass
 from finecut.pipeline.choices.cutting import NVDEC, TRANSNETV2
 from finecut.pipeline.custom_steps import CustomStep
 from finecut.pipeline.options import OptionError, Options
-from finecut.transforms.models.resources import USUAL, Resources, gpu_gb, parse_override, together
+from finecut.transforms.models.resources import (
+    USUAL,
+    Resources,
+    gpu_gb,
+    machine_of,
+    parse_override,
+    together,
+)
 from finecut.transforms.needs import NO_RESOURCES
+from finecut.transforms.step import CUT
 from finecut.transforms.step_base import StepOnFrames
 from finecut.transforms.work import Work
 
@@ -82,11 +90,14 @@ def placing(options: Options, works: Mapping[str, Work], own: Sequence[CustomSte
         _refuse_unused(text, step, resources, usual[step])
         steps[step] = resources
     size = gpu_gb(options.accelerator)
-    film = {step: steps[step] for step in FILM_STEPS if options.right_fitting}
+    of_films = (*FILM_STEPS, *(step.name for step in own if step.place == CUT))
+    film = {step: steps[step] for step in of_films if options.right_fitting}
+    # Where all machines are of one kind, the runner's own option says which.
+    machine = machine_of(options.accelerator, options.accelerator_machine) if film else ""
     try:
-        film_hints = together(film, size).hints(options.accelerator) if film else None
+        film_hints = together(film, size).hints(options.accelerator, machine) if film else None
         worker = together({k: v for k, v in steps.items() if k not in film}, size)
-        hints = {} if options.is_local else worker.hints(options.accelerator)
+        hints = {} if options.is_local else worker.hints(options.accelerator, machine)
     except ValueError as error:
         if options.is_local:
             # Nothing is asked for here; a model that is too large will say so itself.

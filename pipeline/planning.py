@@ -163,6 +163,7 @@ def plan(options: Options, run: str | None = None, ask: bool = True) -> Plan:
             threads=options.write_threads,
             algorithm=models["embed"],
             patience=options.patience if options.streams else None,
+            hands_over=place.film_hints is not None,
             configuration=digest_of(options, facts),
             facts=facts,
         ),

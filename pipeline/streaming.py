@@ -98,7 +98,8 @@ def _run_once(options: Options, steps: Plan, engine: Engine) -> None:
     listen(pipeline, options, steps)
     refuse_unfit(pipeline, options.runner)
     if not engine.is_local:
-        wait_for(hand_over(pipeline, engine, steps.writing.shelf), engine, steps.writing.shelf)
+        own, hints = steps.writing.shelf, steps.placing.of_films
+        wait_for(hand_over(pipeline, engine, own, hints), engine, own)
         return
     ended = attempted(partial(interruptible, lambda: pipeline.run().wait_until_finish()))
     if type(ended).__name__ == IDLE:

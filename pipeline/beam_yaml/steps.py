@@ -182,7 +182,7 @@ class LookAtClips(_Looking):
     needs = ("output",)
 
     def looks(self, steps: Plan) -> Mapping[str, beam.PTransform[Any, Any]]:
-        return {"Look": curation.LookAtClips(steps)}
+        return {"Judge": curation.JudgeClips(steps), "Look": curation.LookAtClips(steps)}
 
 
 class ScoreClips(_Looking):

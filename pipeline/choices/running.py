@@ -5,7 +5,7 @@ from typing import Final
 
 from finecut.io.storage.web.urls import MOST_MB
 from finecut.pipeline.choices.inputs import InputChoices
-from finecut.transforms.models.resources import step_names
+from finecut.transforms.models.resources import AUTO, step_names
 from finecut.transforms.option import (
     LIMITS,
     LONGEST_WAIT,
@@ -240,6 +240,16 @@ class RunChoices(InputChoices):
         MACHINES,
         "Which GPU the workers of a cluster get if a step needs one, by its name on Google Cloud.",
         metavar="NAME",
+        matters=False,
+    )
+
+    accelerator_machine: str = option(
+        AUTO,
+        MACHINES,
+        "With --right-fitting: which machines have that GPU, by the name of their type. All others "
+        "are those of the runner's own option (--machine_type).",
+        metavar="TYPE",
+        shown="the smallest that suits the GPU, such as g2-standard-8",
         matters=False,
     )
 

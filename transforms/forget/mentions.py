@@ -21,7 +21,7 @@ _END: Final = r"(?:_\d+)?(?:\.jsonl?)?(?![\w/-])(?!\.\w)"
 #: A path begins a text, stands in quotation marks, or behind the folder of documents.
 _BEFORE: Final = (
     r"(?:^|(?<=['\"`(\n])|(?<=processed_videos/)|(?<=processed_clip_chunks/)"
-    r"|(?<=\.finecut/open/))"
+    r"|(?<=\.finecut/open/)|(?<=\.finecut/cut/))"
 )
 
 

@@ -122,7 +122,9 @@ def remove_own(sources: Iterable[Known], taking: Taking) -> None:
     known = list(sources)
     documents = [layout.below(path) for one in known for path in one.documents]
     # One after the other, since a store removes what is given together in any order.
-    for folder in (layout.processed_videos(), layout.processed_clip_chunks()):
+    for folder in (
+        *(layout.processed_videos(), layout.processed_clip_chunks(), layout.cut_chunks()),
+    ):
         taking.remove(path for path in documents if path.startswith(f"{folder}/"))
     taking.remove(files_of(taking))
     taking.remove(path for path in documents if path.startswith(f"{layout.open_videos()}/"))

@@ -80,7 +80,9 @@ def _both(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
 
 
 #: Folders of documents that are of one video.
-OF_VIDEOS: Final = ("processed_videos/", "processed_clip_chunks/", ".finecut/open/")
+OF_VIDEOS: Final = (
+    *("processed_videos/", "processed_clip_chunks/", ".finecut/open/", ".finecut/cut/"),
+)
 
 
 def checked(known: Known) -> Known:
@@ -123,10 +125,10 @@ class Survey:
         for folder in (layout.processed_videos(), layout.open_videos()):
             for path in _documents(folder):
                 survey.documents[path[len(folder) + 1 :].removesuffix(JSON)].append(path)
-        folder = layout.processed_clip_chunks()
-        for path in _documents(folder):
-            if found := _CHUNK.fullmatch(path[len(folder) + 1 :]):
-                survey.documents[found[1]].append(path)
+        for folder in (layout.processed_clip_chunks(), layout.cut_chunks()):
+            for path in _documents(folder):
+                if found := _CHUNK.fullmatch(path[len(folder) + 1 :]):
+                    survey.documents[found[1]].append(path)
         lists = shelf.files_in(layout.failures())
         for path, data in zip(lists, in_order(shelf.read, lists, readers), strict=True):
             for failure in failures_on(data, path):

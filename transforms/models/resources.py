@@ -47,12 +47,29 @@ GPU_GB: Final[Mapping[str, float]] = MappingProxyType(
         "nvidia-h200-141gb": 141,
     }
 )
+#: The smallest usual machines of Google Cloud that have one of them.
+MACHINES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "nvidia-l4": "g2-standard-8",
+        "nvidia-tesla-t4": "n1-standard-8",
+        "nvidia-tesla-p100": "n1-standard-8",
+        "nvidia-tesla-v100": "n1-standard-8",
+        "nvidia-tesla-a100": "a2-highgpu-1g",
+        "nvidia-a100-80gb": "a2-ultragpu-1g",
+        "nvidia-h100-80gb": "a3-highgpu-1g",
+        "nvidia-h100-mega-80gb": "a3-megagpu-8g",
+        "nvidia-h200-141gb": "a3-ultragpu-8g",
+    }
+)
 #: What an accelerator that is not in the table is taken to have.
 USUAL_GPU_GB: Final = 24.0
 
 #: The driver that Dataflow is to install on workers with a GPU. Torch of today does not work with
 #: the older ones that it may choose by itself.
 DRIVER: Final = "install-nvidia-driver:5xx"
+
+#: Of a machine's type: the usual one of its GPU.
+AUTO: Final = "auto"
 
 _YES_OR_NO: Final[Mapping[str, bool]] = {"true": True, "false": False}
 _ACCELERATOR = re.compile(r"[a-z0-9][a-z0-9-]*")
@@ -145,8 +162,8 @@ class Resources:
             )
         return _exact(self.gpus) + _exact(self.gpu_memory_gb) / _exact(gpu_gb)
 
-    def hints(self, accelerator: str | None = None) -> dict[str, str]:
-        """Beam's resource hints.
+    def hints(self, accelerator: str | None = None, machine: str = "") -> dict[str, str]:
+        """Beam's resource hints; ``machine`` is the type that machines with a GPU have.
 
         Beam takes numbers of CPUs as text only.
 
@@ -158,7 +175,8 @@ class Resources:
         hints = {}
         if self.needs_gpu:
             kind, count = self._accelerator(accelerator), max(1, math.ceil(self.gpus))
-            hints["accelerator"] = f"type:{kind};count:{count};{DRIVER}"
+            of_type = f"machine_type:{machine};" if machine else ""
+            hints["accelerator"] = f"type:{kind};count:{count};{of_type}{DRIVER}"
         if self.cpus > 1:
             hints["cpu_count"] = str(math.ceil(self.cpus))
         if self.memory_gb:
@@ -207,6 +225,15 @@ class Resources:
                 raise ValueError(f"{name} appears twice in {text!r}: leave one of them out.")
             values[name] = _value(name, value, known[name])
         return cls(**values)  # type: ignore[arg-type]
+
+
+def machine_of(accelerator: str, asked: str = AUTO) -> str:
+    """The type of the machines that have this GPU; nothing where Dataflow may choose.
+
+    >>> machine_of("nvidia-l4"), machine_of("nvidia-l4", "g2-standard-24"), machine_of("new")
+    ('g2-standard-8', 'g2-standard-24', '')
+    """
+    return MACHINES.get(accelerator, "") if asked == AUTO else asked
 
 
 def gpu_gb(accelerator: str | None) -> float:

@@ -65,6 +65,8 @@ class Open:
     configuration: str = ""
     #: Of which version of the source, of which this was said (see :func:`made_of`).
     source: str = ""
+    #: There may be records of chunks that were cut and handed over.
+    handed_over: bool = False
 
 
 def open_video(
@@ -84,6 +86,7 @@ def open_video(
         new=tuple(sorted(clip.id for planned in chunks for clip in planned.clips)),
         chunks=max(old.chunks, len(chunks)),
         names=(*old.names, video.name),
+        handed_over=old.handed_over or writing.hands_over,
     )
     made = replace(note, configuration=writing.configuration, source=made_of(video.source))
     stale = () if goes_on else tuple(documents)
@@ -92,6 +95,8 @@ def open_video(
         # Another run may have begun with a video of the same path at the same moment.
         refuse_others(read_note(relative, writing).names, video.source, writing)
     writing.shelf.remove(layout.processed_video(relative))
+    if old.handed_over and not goes_on:
+        writing.shelf.remove(*records(relative, note, writing))
     if stale:
         # Of these nothing is promised any more; whoever finds a document finds one of this run.
         writing.shelf.remove(*(layout.processed_clip_chunk(relative, each) for each in stale))
@@ -165,6 +170,7 @@ def _left_by_earlier_runs(video: Video, writing: Writing) -> tuple[Open, dict[in
         configuration=str(document.get(CONFIGURATION) or note.configuration),
         # What is finished and done again nevertheless is not gone on with.
         source="" if document else note.source,
+        handed_over=note.handed_over,
     )
     return old, found
 
@@ -180,7 +186,13 @@ def read_note(relative: str, writing: Writing) -> Open:
         names=tuple(map(str, names)) if isinstance(names, list) else (),
         configuration=made if isinstance(made, str) else "",
         source=source if isinstance(source, str) else "",
+        handed_over=said.get("handed_over") is True,
     )
+
+
+def records(relative: str, note: Open, writing: Writing) -> list[str]:
+    """Where there may be records of chunks that were handed over."""
+    return [writing.layout.cut_chunk(relative, index) for index in range(note.chunks)]
 
 
 def clips_in(document: dict[str, Any]) -> frozenset[str]:
@@ -236,6 +248,8 @@ def refuse_others(names: Iterable[str], source: Source, writing: Writing) -> Non
 def settle(video: Video, num_chunks: int, writing: Writing, note: Open) -> None:
     """Remove what earlier runs left of a video that is complete now; its promise comes next."""
     layout, relative = writing.layout, video.source.relative
+    if note.handed_over:
+        writing.shelf.remove(*records(relative, note, writing))
     if writing.dry_run or (not note.old and note.chunks <= max(1, num_chunks)):
         return
     for clip in sorted({*note.old} - {*note.new}):

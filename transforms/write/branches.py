@@ -33,7 +33,9 @@ def publish_clip(clip: Clip, writing: Writing) -> Iterator[Written]:
         return
     if writing.upload_clips:
         path = writing.layout.clip(clip.id, clip.kept)
-        size = writing.shelf.publish(clip.staged, path, clip.file.num_bytes)
+        size = clip.file.num_bytes
+        if clip.staged != path:  # it lies there already, if it was handed over
+            size = writing.shelf.publish(clip.staged, path, size)
         # Before the receipt: with both a receipt and a failure, the clip would count twice.
         _forget_other_verdict(clip, writing)
         yield _receipt(CLIPS, clip, path, size)

@@ -13,6 +13,7 @@ writes its own document first, and looks for those of the others then. Of two at
 both see all of them, and write the same.
 """
 
+import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -30,6 +31,7 @@ from finecut.transforms.resume.note import (
     forget_note,
     forget_other_tables,
     is_of,
+    made_of,
     read_note,
     settle,
 )
@@ -95,17 +97,26 @@ class Seen:
     """The clips of closed chunks, by video and chunk, as far as this process has seen them."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._videos: OrderedDict[str, dict[int, frozenset[str]]] = OrderedDict()
 
     def of(self, video: Video) -> dict[int, frozenset[str]]:
-        known = self._videos.setdefault(video.name, {})
-        self._videos.move_to_end(video.name)
-        while len(self._videos) > MOST_SEEN:
-            self._videos.popitem(last=False)
-        return known
+        with self._lock:
+            key = _key(video)
+            known = self._videos.setdefault(key, {})
+            self._videos.move_to_end(key)
+            while len(self._videos) > MOST_SEEN:
+                self._videos.popitem(last=False)
+            return known
 
     def forget(self, video: Video) -> None:
-        self._videos.pop(video.name, None)
+        with self._lock:
+            self._videos.pop(_key(video), None)
+
+
+def _key(video: Video) -> str:
+    """A video that is replaced, while a run watches for that, has other chunks."""
+    return f"{made_of(video.source)} {video.name}"
 
 
 # ── chunks ───────────────────────────────────────────────────────────────────────────────────────

@@ -29,6 +29,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from finecut.io.records import Clip, Failure, Source, Written
 from finecut.transforms.beam.guard import FAILURES, guarded
 from finecut.transforms.beam.metrics import count
+from finecut.transforms.beam.sharing import OfRun
 from finecut.transforms.write.branches import (
     ARTEFACTS,
     CLIPS,
@@ -64,7 +65,12 @@ class Did(NamedTuple):
 
 
 def write_clip(clip: Clip, writing: Writing) -> list[Did]:
-    """All files of a clip, each kind by itself: what cannot be written costs no other."""
+    """All files of a clip, each kind by itself: what cannot be written costs no other.
+
+    Nothing is left to do of one that was written before it was handed over.
+    """
+    if clip.written:
+        return []
     return [
         _done(step, clip.video.source, partial(write, clip, writing), (clip.id,))
         for step, write in WRITERS
@@ -74,9 +80,10 @@ def write_clip(clip: Clip, writing: Writing) -> list[Did]:
 def outcome_of(clip: Clip, done: Iterable[Did]) -> Outcome:
     """The record of what became of it."""
     results = [result for each in done for result in each.results]
+    paths = (result.path for result in results if isinstance(result, Written))
     return Outcome(
         light(clip),
-        tuple(result.path for result in results if isinstance(result, Written)),
+        (*clip.written, *paths),
         tuple(result for result in results if isinstance(result, Failure)),
     )
 
@@ -125,7 +132,7 @@ def _done(step: str, source: Source, work: Callable[[], Iterable[Any]], lost: It
 # ── in bundles ───────────────────────────────────────────────────────────────────────────────────
 
 
-class _Place(NamedTuple):
+class Place(NamedTuple):
     """Where in the stream something stands."""
 
     timestamp: Any
@@ -139,7 +146,7 @@ class _Pending(NamedTuple):
     """Work that another thread does."""
 
     done: Future[list[Did]]
-    place: _Place
+    place: Place
     #: Whose files are written; nothing where a chunk is closed.
     clip: Clip | None
     chunk: str
@@ -186,16 +193,18 @@ def ended(entries: Iterable[Entry], done: Iterable[Did]) -> ChunkEnded:
     return ChunkEnded(entries[0].video, entries[0].chunk, closed, tuple(failures))
 
 
+def threads_of(kept: OfRun, writing: Writing) -> ThreadPoolExecutor:
+    """All workers of a run in this process together use these threads."""
+    make = partial(ThreadPoolExecutor, writing.threads, thread_name_prefix="finecut-write")
+    return kept.once("threads", make)
+
+
 class WriteInBundles(Writer):
     """Clip → what was written of it, by kind; and the chunks of which all clips came by here."""
 
     def setup(self) -> None:
         super().setup()
-        threads = self.writing.threads
-        # All workers of a run in this process together use this many threads.
-        self._pool = self._kept.once(
-            "threads", partial(ThreadPoolExecutor, threads, thread_name_prefix="finecut-write")
-        )
+        self._pool = threads_of(self._kept, self.writing)
         self._seen = self._kept.once("seen", Seen)
 
     def teardown(self) -> None:
@@ -204,7 +213,7 @@ class WriteInBundles(Writer):
 
     def start_bundle(self) -> None:
         self._pending: deque[_Pending] = deque()
-        self._chunks: dict[str, tuple[_Place, list[Entry]]] = {}
+        self._chunks: dict[str, tuple[Place, list[Entry]]] = {}
         self._closed: set[str] = set()
 
     def process(
@@ -213,7 +222,7 @@ class WriteInBundles(Writer):
         timestamp: Any = beam.DoFn.TimestampParam,
         window: Any = beam.DoFn.WindowParam,
     ) -> Iterable[_Results]:
-        place = _Place(timestamp, window)
+        place = Place(timestamp, window)
         work = self._pool.submit(write_clip, clip, self.writing)
         self._pending.append(_Pending(work, place, clip, clip.chunk.id))
         most = self.writing.threads * BACKLOG
@@ -240,7 +249,7 @@ class WriteInBundles(Writer):
         else:
             del self._chunks[pending.chunk]
 
-    def _enter(self, clip: Clip, done: Iterable[Did], place: _Place) -> None:
+    def _enter(self, clip: Clip, done: Iterable[Did], place: Place) -> None:
         """Note what became of a clip; close its chunk if that was the last."""
         chunk = clip.chunk.id
         if chunk in self._closed:

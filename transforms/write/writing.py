@@ -33,6 +33,8 @@ class Writing:
     facts: Mapping[str, str | int | None] = field(default_factory=dict)
     #: In a stream, which has no end: seconds to wait for what is missing of a chunk.
     patience: float | None = None
+    #: What was cut goes to other machines, through a shuffle.
+    hands_over: bool = False
 
     @property
     def streams(self) -> bool:

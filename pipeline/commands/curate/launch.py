@@ -47,9 +47,8 @@ def job(options: Options, runner_arguments: Sequence[str] = ()) -> beam.Pipeline
         refuse_unfit(pipeline, options.runner)
         return pipeline
     write = partial(_write_down, options=options, writing=steps.writing, started=time.time())
-    _ = curate(pipeline, options, steps).summary | "WriteRun" >> beam.Map(write).with_output_types(
-        int
-    )
+    note = beam.Map(write).with_output_types(int).with_resource_hints(**steps.placing.of_films)
+    _ = curate(pipeline, options, steps).summary | "WriteRun" >> note
     return pipeline
 
 

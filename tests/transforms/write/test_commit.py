@@ -158,3 +158,24 @@ def test_a_chunk_that_lacks_a_clip_closes_no_video(writing: Writing) -> None:
     # What was seen of it is looked at again.
     chunk_of(clips[2:], writing)
     assert len(list(close_last(closed, ids, writing, seen))) == 1
+
+
+def test_what_was_seen_of_a_video_is_not_true_of_the_one_that_replaces_it(
+    writing: Writing,
+) -> None:
+    """As with --watch, which goes on in the same process."""
+    clips = opened(writing)
+    seen = Seen()
+    closed, ids = chunk_of(clips[:2], writing)
+    chunk_of(clips[2:3], writing)  # one of its clips failed
+    assert list(close_last(closed, ids, writing, seen)) == []
+    chunk_of(clips[2:], writing)
+    other = replace(closed.video, source=replace(SOURCE, version="9 3"))
+    again = [
+        PlannedChunk(other, one, tuple(c.planned for c in clips if c.chunk == one))
+        for one in dict.fromkeys(clip.chunk for clip in clips)
+    ]
+    assert len(open_video(again, writing, Again())) == 2
+    assert documents(writing) == []
+    closed, ids = chunk_of([clip.replace(video=other) for clip in clips[:2]], writing)
+    assert list(close_last(closed, ids, writing, seen)) == []
