@@ -26,6 +26,7 @@ from finecut.pipeline.options import Options
 from finecut.pipeline.planning import Plan, plan
 from finecut.transforms.beam.guard import LOST
 from finecut.transforms.beam.lines import WriteLines
+from finecut.transforms.beam.marks import WatchMarks
 from finecut.transforms.cut.clips import STEP, CutClips
 from finecut.transforms.filter.clips import DropClips, KeepClips
 from finecut.transforms.find.videos import FindVideos, ProbeVideos
@@ -128,7 +129,7 @@ def work(sources: beam.PCollection[Source], steps: Plan, workers: int) -> Done:
     begun = sources | "BeginVideos" >> begin.with_resource_hints(**film)
     # Decided for good: a bundle that is repeated must not find its own work finished.
     decided = begun.sources | "Decided" >> beam.Reshuffle().with_resource_hints(**film)
-    probe = ProbeVideos(steps.cutting.film, steps.cutting.limits)
+    probe = ProbeVideos(steps.cutting.film, steps.cutting.limits, steps.looking.weather)
     probed = decided | "ProbeVideos" >> probe.with_resource_hints(**film)
     divide = InSegments(steps.splitting).with_resource_hints(**film)
     segments = probed.videos | "InSegments" >> divide
@@ -238,6 +239,8 @@ class LookAtClips(beam.PTransform[beam.PCollection[Clip], beam.PCollection[Clip]
             clips = clips | "PutAwaySheets" >> put
         for kind in ON_CLIPS[len(in_sight) :]:
             clips = self._made(clips, kind)
+        if steps.marking.most and steps.marking.steps:
+            clips = clips | "WatchMarks" >> WatchMarks(steps.marking)
         return clips
 
     def _made(

@@ -22,17 +22,13 @@ from typing import Any, TypeVar
 import apache_beam as beam
 
 from finecut.io.media.remux.copying import COPY
-from finecut.io.records import PlannedChunk, PlannedClip, Segment, Video
+from finecut.io.records import PlannedChunk, PlannedClip, Segment
+from finecut.transforms.amount import pixels_of, work_of
 
 Work = TypeVar("Work", PlannedChunk, Segment)
 #: Puts things in the order in which they are dealt to this many workers.
 Deal = Callable[[Iterable[Work], int], list[Work]]
 
-#: Pictures of many bits a pixel take up to three times as long as those of few, and newer codecs
-#: are dearer to decode: nine films of 0.016 to 0.2 bits took 8.3 to 24 ns a pixel to cut, 7.5 times
-#: this; without it they are guessed up to twofold wrong.
-BITS, MOST_BITS = 15.0, 2.0
-DEAR_CODECS, DEARER = frozenset({"hevc", "av1", "vp9"}), 1.35
 #: A part has at least this many seconds, and at least this share of the whole film. Each costs
 #: opening the video, and decoding from a key frame to its first clip: of 32 s, one in a hundred.
 PART_SECONDS, PART_OF_FILM = 32.0, 1 / 16
@@ -73,16 +69,13 @@ def deal_segments(segments: Iterable[Segment], workers: int) -> list[Segment]:
 
 
 def work_of_chunk(planned: PlannedChunk) -> float:
-    """Roughly how much work cutting a chunk is, by its pixels, bits and codec."""
-    video = planned.video
-    bits = 1024 * video.bit_rate_k / max(1.0, _pixels(video))
-    dear = DEARER if video.video_codec in DEAR_CODECS else 1.0
-    return seconds_of(planned.clips) * _pixels(video) * (1 + min(MOST_BITS, BITS * bits)) * dear
+    """Roughly how much work cutting a chunk is."""
+    return work_of(planned.video, seconds_of(planned.clips))
 
 
 def work_of_segment(segment: Segment) -> float:
     """The same for watching a segment."""
-    return segment.video.duration * _pixels(segment.video) / segment.count
+    return segment.video.duration * pixels_of(segment.video) / segment.count
 
 
 @dataclass(eq=False, repr=False)
@@ -139,8 +132,3 @@ def seconds_of(clips: Iterable[PlannedClip]) -> float:
 
 def _order(planned: PlannedChunk) -> tuple[float, str, list[int]]:
     return -work_of_chunk(planned), planned.video.name, [clip.index for clip in planned.clips[:1]]
-
-
-def _pixels(video: Video) -> float:
-    """How many there are a second."""
-    return video.framerate * video.width * video.height

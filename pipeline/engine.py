@@ -33,6 +33,7 @@ from finecut.pipeline.engines import in_process, is_our_prism, prism
 from finecut.pipeline.options import OptionError
 from finecut.transforms.beam.guard import attempted
 from finecut.transforms.beam.metrics import NAMESPACE
+from finecut.transforms.beam.weather import sentence_of
 
 
 def _new_threads() -> None:
@@ -253,7 +254,11 @@ def wait_for(result: PipelineResult, engine: Engine, own: Shelf) -> None:
 def _given_up(result: PipelineResult, engine: Engine, error: Exception) -> RunError:
     state = attempted(lambda: result.state)
     failed = state in (PipelineState.FAILED, PipelineState.CANCELLED)
-    reason = engine.last_words() or reason_of(error)
+    last = engine.last_words()
+    if sentence := sentence_of(error) or sentence_of(last):
+        kind = JobEnded if failed or engine.ends_with_us else RunError
+        return kind(f"--runner {engine.runner} gave up on the job: {sentence}")
+    reason = last or reason_of(error)
     what = "gave up on the job" if failed else "stopped responding"
     return (JobEnded if failed or engine.ends_with_us else RunError)(
         f"--runner {engine.runner} {what} ({reason}). Usually a worker died, most often from "

@@ -35,6 +35,7 @@ from finecut.pipeline.planning import Plan
 from finecut.transforms.beam.guard import attempted
 from finecut.transforms.beam.lines import WriteLines, lines_in
 from finecut.transforms.beam.tally import Tallies
+from finecut.transforms.beam.weather import sentence_of
 from finecut.transforms.step import EachClip
 from finecut.transforms.write.close import ChunkClosed
 
@@ -111,6 +112,8 @@ def _begun(pipeline: beam.Pipeline, steps: Plan) -> PipelineResult:
     """The pipeline at work; the local runner has then done it all."""
     result = attempted(partial(interruptible, pipeline.run))
     if isinstance(result, Exception):
+        if sentence := sentence_of(result):
+            raise RunError(sentence) from result
         plain = [step.name for step in steps.own if not isinstance(step.transform, EachClip)]
         if not plain:
             raise result

@@ -23,8 +23,11 @@ from finecut.io.storage.staging import Scratch
 from finecut.io.storage.web.urls import Access
 from finecut.pipeline.choices.cutting import FIXED_STRIDE
 from finecut.pipeline.custom_steps import CustomStep, custom_steps
+from finecut.pipeline.engines import does_again
 from finecut.pipeline.options import Options, option_fields
 from finecut.pipeline.placing import Placing, placing
+from finecut.transforms.beam.marks import Marking
+from finecut.transforms.beam.weather import Weather, this_process
 from finecut.transforms.caption.prompts import bare, fields_in
 from finecut.transforms.caption.windows import Windowing
 from finecut.transforms.cut.chunk import Cutting
@@ -84,6 +87,8 @@ class Plan(NamedTuple):
     own: tuple[CustomStep, ...]
     placing: Placing
     writing: Writing
+    #: Whose errors on clips are counted.
+    marking: Marking
     again: Again
     #: Name of this run's list of failures; the same command gives the same name.
     failures_path: str
@@ -110,7 +115,8 @@ def plan(options: Options, run: str | None = None, ask: bool = True) -> Plan:
     own = Shelf(output, layout.staging_of(run), fence_of(options))
     inputs = tuple(shelf.absolute(spec) for spec in options.input)
     own_made = custom_steps(options)
-    looking = _looking(options, run, ask, own_made)
+    weather = Weather(does_again(options.runner), this_process())
+    looking = replace(_looking(options, run, ask, own_made), weather=weather)
     rules = options.rules
     given = Surroundings(looking, own, ask)
     works = {step.name: step.work(given) for step in options.making}
@@ -135,7 +141,7 @@ def plan(options: Options, run: str | None = None, ask: bool = True) -> Plan:
             asked=asked_of_sources(options),
         ),
         splitting=Splitting(
-            _cutter(options, own.staging), options.limit_clips, options.chunk_seconds
+            _cutter(options, own.staging), options.limit_clips, options.chunk_seconds, weather
         ),
         cutting=Cutting(
             shelf=own,
@@ -152,7 +158,9 @@ def plan(options: Options, run: str | None = None, ask: bool = True) -> Plan:
         dropping=dropping_of(options),
         first_rules=tuple(rule for family in (SOURCES, *IN_CUT) for rule in rules[family]),
         scorings=tuple((each, rules[each.name]) for each in _scorings(options, looking)),
-        works={name: work.sharing(place.share_of(name)) for name, work in works.items()},
+        works={
+            name: work.sharing(place.share_of(name)).under(weather) for name, work in works.items()
+        },
         own=own_made,
         placing=place,
         writing=Writing(
@@ -163,10 +171,12 @@ def plan(options: Options, run: str | None = None, ask: bool = True) -> Plan:
             threads=options.write_threads,
             algorithm=models["embed"],
             patience=options.patience if options.streams else None,
+            weather=weather,
             hands_over=place.film_hints is not None,
             configuration=digest_of(options, facts),
             facts=facts,
         ),
+        marking=Marking(own.staging, frozenset(_marking(options, own_made)), options.max_marked),
         again=Again(
             options.overwrite,
             options.max_attempts,
@@ -329,6 +339,13 @@ def _looking(options: Options, run: str, ask: bool, own: Sequence[CustomStep]) -
         even=tuple(each.even for each in seen if each.even),
         captions=max(windows, default=None),
     )
+
+
+def _marking(options: Options, own: Sequence[CustomStep]) -> Iterator[str]:
+    """The names under which clips hold errors of steps that look at them."""
+    yield from (step.name for step in options.measuring if isinstance(step, StepOnFrames))
+    yield from (step.marks() for step in options.making)
+    yield from (step.name for step in own)
 
 
 def _sheet_form(seen: Sequence[Seen]) -> SheetForm | None:

@@ -13,13 +13,13 @@ import time
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
-from functools import partial
 from typing import Any, NamedTuple
 
 import apache_beam as beam
 
 from finecut.io.errors import RunError
 from finecut.io.media.codecs import require_decoder, require_encoder
+from finecut.io.process.threads import in_order
 from finecut.io.records import Source
 from finecut.io.storage import copies
 from finecut.io.storage import files as shelf
@@ -27,7 +27,7 @@ from finecut.io.storage.fence import standing
 from finecut.io.storage.retry import StoreAway, greet
 from finecut.io.summary import Summary
 from finecut.pipeline.at_work import HALF_FORGOTTEN, is_half_forgotten, occupying
-from finecut.pipeline.cli.progress import CUT, WRITTEN, Progress, progress_line
+from finecut.pipeline.cli.progress import CUT, WRITTEN, Progress, run_line
 from finecut.pipeline.cli.stopping import given_up_by
 from finecut.pipeline.commands.report.work import report_of_run
 from finecut.pipeline.custom_steps import loaded, lost_by
@@ -46,6 +46,7 @@ from finecut.pipeline.one_pipeline import Batch, Job, run_one
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import Plan, access_of, fence_of, needs_of, plan
 from finecut.pipeline.profiling import Profiler
+from finecut.pipeline.usual_costs import usual_costs
 from finecut.pipeline.watch.turns import Work, watch, watch_key
 from finecut.transforms.beam.metrics import BOARD, LOG
 from finecut.transforms.beam.tally import Tallies
@@ -60,8 +61,12 @@ from finecut.transforms.step import EachClip
 #: last chunk, small enough to hold and to lose.
 BATCH_VIDEOS = 200
 BATCH_BYTES = 2_000_000_000
+#: The first one may have so many videos for each worker, if they are at most one in so many.
+FIRST_VIDEOS, FIRST_OF = 2, 12
 #: Finished videos that are as little work as one that is not.
 FINISHED_FOR_ONE = 50
+#: So many videos are weighed before they are worked on.
+AHEAD = 20_000
 
 
 class Ran(NamedTuple):
@@ -111,7 +116,7 @@ def _run_on(
     gpus: Sequence[str], options: Options, runner_arguments: Sequence[str], progress: bool
 ) -> Ran:
     began = time.monotonic()
-    shown = partial(progress_line, written=counted_clips(options))
+    shown = run_line(usual_costs(options), counted_clips(options))
     did = run_on(gpus, options, runner_arguments, shown if progress else None)
     seconds = time.monotonic() - began
     return Ran(
@@ -162,7 +167,7 @@ def _run(options: Options, runner_arguments: Sequence[str], progress: bool) -> R
         job = Job(options, steps, engine, tallies)
         if options.watch is not None:
             return _watched(job, started, progress)
-        shown = partial(progress_line, written=counted_clips(options))
+        shown = run_line(usual_costs(options), counted_clips(options))
         at_work.enter_context(Progress(progress, line=shown, read=tallies))
         profiler = at_work.enter_context(Profiler()) if options.profile else None
         summary, stats = _run_all(job)
@@ -200,7 +205,7 @@ def _watched(job: Job, started: float, progress: bool) -> Ran:
     stats = Counter[str]()
 
     def curate(sources: Sequence[Source]) -> Batch:
-        shown = partial(progress_line, written=counted_clips(options))
+        shown = run_line(usual_costs(options), counted_clips(options))
         with Progress(progress, line=shown, passing=True):
             BOARD.add("videos found", len(sources))
             return run_one(beam.Create(sources), job, stats)
@@ -279,7 +284,7 @@ def _run_all(job: Job) -> tuple[Summary, dict[str, int]]:
     lines: list[str] = []
     total, stats = Summary(), Counter[str]()
     tried: Container[str] = ()
-    for begin, tried in _beginnings(job.options, steps, stats):
+    for begin, tried in _beginnings(job, stats):
         done = run_one(begin, job, stats)
         total += done.summary
         if not engine.is_local:
@@ -294,9 +299,10 @@ def _run_all(job: Job) -> tuple[Summary, dict[str, int]]:
 
 
 def _beginnings(
-    options: Options, steps: Plan, stats: Counter[str]
+    job: Job, stats: Counter[str]
 ) -> Iterator[tuple[beam.PTransform[Any, Any], Container[str]]]:
     """How each pipeline begins, and the names of all videos that are tried until it has ended."""
+    options, steps = job.options, job.steps
     part = steps.finding.part
     if not options.is_local:
         yield FindVideos(steps.finding), part
@@ -310,32 +316,56 @@ def _beginnings(
     _greet(source.uri for source in sources)
     BOARD.add("videos found", len(sources))
     tried: set[str] = set()
-    for batch in batches_of(weighed(sources, steps), BATCH_VIDEOS, BATCH_BYTES):
+    first = first_batch(len(sources), options.dealt_among) if steps.watches_films else 0
+    for batch in batches_of(weighed(sources, steps), BATCH_VIDEOS, BATCH_BYTES, first):
         tried.update(source.name for source in batch)
         yield beam.Create(batch), tried
 
 
+def first_batch(videos: int, workers: int) -> int:
+    """How many videos the first batch should have; 0: as many as the others.
+
+    Where videos are watched before they are cut, a small one shows early what cutting costs. Of few
+    videos it would leave workers idle.
+    """
+    first = FIRST_VIDEOS * workers
+    return first if first < min(videos / FIRST_OF, BATCH_VIDEOS) else 0
+
+
 def batches_of(
-    sources: Iterable[tuple[Source, float, int]], videos: int, size: int
+    sources: Iterable[tuple[Source, float, int]], videos: int, size: int, first: int = 0
 ) -> Iterator[list[Source]]:
-    """Consecutive sources, until they count for ``videos`` or have ``size`` bytes."""
+    """Consecutive sources, until they count for ``videos`` or have ``size`` bytes.
+
+    ``first`` is for how many those of the first batch count, if it is another number.
+    """
     batch: list[Source] = []
-    counted, held = 0.0, 0
+    counted, held, most = 0.0, 0, first or videos
     for source, counts, num_bytes in sources:
         batch.append(source)
         counted, held = counted + counts, held + num_bytes
-        if counted >= videos or held >= size:
+        if counted >= most or held >= size:
             yield batch
-            batch, counted, held = [], 0.0, 0
+            batch, counted, held, most = [], 0.0, 0, videos
     if batch:
         yield batch
 
 
 def weighed(sources: Iterable[Source], steps: Plan) -> Iterator[tuple[Source, float, int]]:
-    """Each source, for how many it counts, and its bytes; finished ones are hardly any work."""
-    for source in sources:
+    """Each source, for how many it counts, and its bytes; finished ones are hardly any work.
+
+    Far ahead of whoever reads this, so that it is known how much there is to do.
+    """
+
+    def weigh(source: Source) -> tuple[Source, float, int]:
         finished = not steps.again.overwrite and looks_finished(source, steps.writing)
-        yield source, 1 / FINISHED_FOR_ONE if finished else 1, 0 if finished else _size(source)
+        size = 0 if finished else _size(source)
+        BOARD.add("videos to do", not finished)
+        BOARD.add("bytes to do", size)
+        BOARD.add("videos weighed", 1)
+        return source, 1 / FINISHED_FOR_ONE if finished else 1, size
+
+    return in_order(weigh, sources, threads=1, each=AHEAD)
 
 
 def _size(source: Source) -> int:

@@ -31,6 +31,7 @@ from finecut.pipeline.options import Options
 from finecut.pipeline.planning import Plan, plan
 from finecut.transforms.beam.guard import attempted
 from finecut.transforms.beam.metrics import LOG
+from finecut.transforms.beam.weather import sentence_of
 from finecut.transforms.find.inputs import check_apart, check_inputs
 from finecut.transforms.find.looking import check_watchable
 from finecut.transforms.find.notifications import NoticeVideos
@@ -105,6 +106,8 @@ def _run_once(options: Options, steps: Plan, engine: Engine) -> None:
     if type(ended).__name__ == IDLE:
         LOG.info("nothing was told for two minutes; listening again")
     elif isinstance(ended, Exception):
+        if sentence := sentence_of(ended):
+            raise RunError(sentence) from ended
         raise RunError(
             f"--runner {options.runner} gave up on the stream ({reason_of(ended)}). Usually the "
             "subscription or the bucket does not exist, may not be read, or is misspelt. Every "

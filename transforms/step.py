@@ -147,7 +147,8 @@ def looked_at_or_not(clip: Clip, step: EachClip) -> Clip:
     if not clip.kept or clip.file is None:
         return clip
     work = partial(_looked_at, clip, step)
-    [outcome] = guarded(step.name, clip.video.source, lambda: metered(step.name, work()))
+    source, weather = clip.video.source, step.looking.weather
+    [outcome] = guarded(step.name, source, lambda: metered(step.name, work()), weather=weather)
     if isinstance(outcome, Failure):
         errors = {**clip.errors, step.name: f"{outcome.error}: {outcome.message}"}
         return clip.replace(errors=errors)

@@ -158,6 +158,9 @@ class Step(Generic[OptionsT]):
     stage: ClassVar[int] = 0
     #: Within a stage, steps stand in this order: the cheap ones first.
     order: ClassVar[int] = 0
+    #: Processor seconds that it usually takes for a clip, if it sees clips when they are cut: what
+    #: progress believes until it knows better.
+    usual_seconds: ClassVar[float] = 0.0
     #: A frozen dataclass of :func:`~finecut.transforms.option.option` fields, given by name only.
     Options: ClassVar[type[Any]]
     #: The option that switches it on, or off; nothing: its filter.

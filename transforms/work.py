@@ -16,6 +16,7 @@ from finecut.io.records import Clip, Failure, ModelUsed
 from finecut.io.storage.publishing import Shelf
 from finecut.transforms.beam.guard import guarded
 from finecut.transforms.beam.metrics import count, metered
+from finecut.transforms.beam.weather import FAIR, Weather
 from finecut.transforms.caption.asking import Asked
 from finecut.transforms.measure.looking import Looking, sheet_of
 from finecut.transforms.models.loading import work_alone
@@ -43,6 +44,10 @@ class Work:
         """The same, with a model that takes no more than that part of a GPU."""
         return self
 
+    def under(self, weather: Weather) -> Self:
+        """The same, which knows what to do about a GPU that is dead."""
+        return self
+
     def transform(self, shared: bool = False, copies: int = 1) -> beam.PTransform[Any, Any]:
         """Clips → the same; its model is loaded once in a process, or so often for all of them."""
         return AskModel(self, shared, copies)
@@ -59,9 +64,14 @@ class ModelWork(Work):
     resources: Resources = NO_RESOURCES
     #: Clips that are handed to the model at once.
     together: int = 1
+    #: What is done about a GPU that is dead.
+    weather: Weather = FAIR
 
     def load(self) -> Asked:
-        return Asked(self.load_model())
+        return Asked(self.load_model(), self.weather)
+
+    def under(self, weather: Weather) -> Self:
+        return replace(self, weather=weather)
 
     def sharing(self, share: float) -> Self:
         if share == 1 or not self.resources.needs_gpu:
@@ -175,7 +185,9 @@ def made_or_not(clip: Clip, making: Making) -> Clip:
         return clip
     step = making.step
     make = partial(made, making=making)
-    [outcome] = guarded(step.name, clip.video.source, lambda: metered(step.name, map(make, [clip])))
+    source, weather = clip.video.source, making.looking.weather
+    work = partial(metered, step.name, map(make, [clip]))
+    [outcome] = guarded(step.name, source, work, weather=weather)
     if isinstance(outcome, Failure):
         return clip.replace(errors={**clip.errors, step.marks(): outcome.message})
     count(f"{step.gives}s made", len(outcome.artefacts) - len(clip.artefacts))

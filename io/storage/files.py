@@ -23,7 +23,7 @@ from finecut.io.storage.addresses import container_of, is_read_only, path_of, pu
 from finecut.io.storage.archives.members import Clipped, address_of, archive_of
 from finecut.io.storage.fence import leads_outside, refuse_outside
 from finecut.io.storage.on_disk import NotAFile, OnDisk, without_waiting
-from finecut.io.storage.retry import DEADLINE_SECONDS, PATIENCE, retried, within
+from finecut.io.storage.retry import DEADLINE_SECONDS, PATIENCE, note_outlasted, retried, within
 from finecut.io.storage.stores import MANY, Found, Opened, Page, RangedFile, store_for
 from finecut.io.storage.web import urls
 
@@ -392,6 +392,7 @@ def patiently(uri: str, work: Callable[[], T]) -> T:
     except OSError as error:
         if error.errno is not None and error.filename is None:
             error.filename = public(uri)  # an error of an open file does not name it
+        note_outlasted(error, store_of(uri) not in ("", urls.WEB))
         raise
 
 

@@ -76,6 +76,9 @@ PASSING_NAMES = frozenset(
 #: What a store's refusal is called on a disk.
 AS_ERRNO = {401: errno.EACCES, 403: errno.EACCES, 404: errno.ENOENT}
 
+#: What an error is marked with that outlasted all attempts.
+OUTLASTED: Final = "finecut_outlasted"
+
 #: Seconds for everything: credentials, the name of the server, a connection, an answer.
 PATIENCE: Final = 5.0
 #: Seconds in which what failed at once is tried again.
@@ -112,6 +115,25 @@ def retried(
         again = True
         LOG.info("trying again in %.1f s: %s", pause, attempt.error)
         sleep(pause)
+
+
+def note_outlasted(error: Exception, of_store: bool = True) -> None:
+    """If it is trouble of a store that passes, note that all attempts were over before it did.
+
+    (A web server that is gone for good looks the same, and costs only its own videos.)
+    """
+    if of_store and is_passing(error):
+        error.__dict__[OUTLASTED] = True
+
+
+def has_outlasted(error: BaseException) -> bool:
+    """Whether that is noted of the error, or of one that led to it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if getattr(cause, OUTLASTED, False):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
 
 
 def is_passing(error: BaseException | int) -> bool:

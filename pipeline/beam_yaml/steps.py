@@ -116,7 +116,9 @@ class ProbeVideos(Step):
     gives: ClassVar[Mapping[str, type]] = {"videos": Video, FAILURES: Failure}
 
     def work(self, records: Any, steps: Plan, options: Options) -> Rows:
-        return records | "Probe" >> find.ProbeVideos(steps.cutting.film, steps.cutting.limits)
+        return records | "Probe" >> find.ProbeVideos(
+            steps.cutting.film, steps.cutting.limits, steps.looking.weather
+        )
 
 
 class SplitVideos(Step):

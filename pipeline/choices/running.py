@@ -79,6 +79,17 @@ class RunChoices(InputChoices):
         matters=False,
     )
 
+    max_marked: int = option(
+        50,
+        RUN,
+        "Stop the run when one step has marked this many clips in a row with an error; 0 means "
+        "never.",
+        metavar="N",
+        least=0,
+        most=1_000_000,
+        matters=False,
+    )
+
     runner: str = option(
         "local",
         RUN,

@@ -9,6 +9,8 @@ from types import TracebackType
 from typing import Self, TextIO
 
 from finecut.io.wording import count_of
+from finecut.pipeline.time_left import ENDED, UNKNOWN, Outlook, TimeLeft, rounded
+from finecut.pipeline.usual_costs import UsualCosts
 from finecut.transforms.beam.metrics import BOARD
 
 #: Seconds between two looks: short where a line can be overwritten, long where lines pile up.
@@ -43,7 +45,7 @@ class Progress:
         *,
         passing: bool = False,
     ) -> None:
-        self._line, self._read = line or progress_line, read or BOARD.since()
+        self._line, self._read = line or _without_time_left, read or BOARD.since()
         self._out = out or sys.stderr
         self._live = self._out.isatty()
         self._wanted, self._passing = wanted and (self._live or not passing), passing
@@ -109,12 +111,32 @@ def fitting(line: str, columns: int) -> str:
     return line[: (columns if columns > 0 else USUAL_COLUMNS) - 1]
 
 
-def progress_line(counts: Counts, seconds: float, ended: bool = False, written: str = CUT) -> str:
+def run_line(usual: UsualCosts, counted: str = CUT) -> Line:
+    """A line about a run, whose steps usually cost so much; what is counted is a clip."""
+    time_left = TimeLeft(usual, counted)
+
+    def line(counts: Counts, seconds: float, ended: bool) -> str:
+        outlook = ENDED if ended else time_left(counts, seconds)
+        return progress_line(counts, seconds, outlook, counted)
+
+    return line
+
+
+def _without_time_left(counts: Counts, seconds: float, ended: bool) -> str:
+    return progress_line(counts, seconds, ENDED if ended else UNKNOWN)
+
+
+def progress_line(
+    counts: Counts, seconds: float, outlook: Outlook = UNKNOWN, written: str = CUT
+) -> str:
     """One line about these counts, after that many seconds.
 
     >>> progress_line({"videos found": 3, "probe/items": 3}, 1.0)
     'probing    3 of 3 videos'
     """
+    ended = outlook == ENDED
+    share = "" if outlook.left is None and not ended else f"{outlook.share:.0%}, "
+    rest = "" if outlook.left is None else f", {clock(rounded(outlook.left))} left"
     videos, probed = counts.get("videos found", 0), counts.get("probe/items", 0)
     planned, cut = counts.get("shots planned", 0), counts.get(written, 0)
     probed += counts.get("videos failed", 0) + counts.get("videos skipped", 0)
@@ -126,22 +148,17 @@ def progress_line(counts: Counts, seconds: float, ended: bool = False, written: 
     if watched and not cut:
         return (
             f"detecting  scenes in {clock(watched / 1000)} of video, "
-            f"{count_of(planned, 'clip')} planned in "
-            f"{count_of(counts.get('split/items', 0), 'chunk')}, "
-            f"{watched / 1000 / max(seconds, 1e-3):.1f}x real time{trouble}"
+            f"{count_of(planned, 'clip')}, {share}"
+            f"{watched / 1000 / max(seconds, 1e-3):.1f}x real time{rest}{trouble}"
         )
     if not planned:
-        return f"probing    {probed} of {count_of(videos, 'video')}{trouble}"
-    # Batches are planned one after another: what is not probed yet is taken for average.
-    expected = counts.get("milliseconds planned", 0) * videos / max(1, probed)
-    share = 1.0 if ended else counts.get("milliseconds cut", 0) / max(1, expected)
+        return f"probing    {probed} of {count_of(videos, 'video')}{rest}{trouble}"
     speed = counts.get("milliseconds cut", 0) / 1000 / max(seconds, 1e-3)
-    rest = f", {clock(seconds / share - seconds)} left" if 0 < share < 1 else ""
     if ended:
         rest = f", {clock(seconds)}"
     return (
         f"{'done' if ended else 'cutting':<10} {count_of(cut, 'clip')}, {probed} of "
-        f"{count_of(videos, 'video')} probed, {share:.0%}, "
+        f"{count_of(videos, 'video')} probed, {share}"
         f"{speed:.1f}x real time{rest}{trouble}"
     )
 

@@ -25,6 +25,11 @@ def ends_with_us(runner: str, arguments: Sequence[str]) -> bool:
     return runner in LOCAL_RUNNERS or is_our_prism(runner, arguments)
 
 
+def does_again(runner: str) -> bool:
+    """Whether it does a bundle again that failed. The local runner and Prism fail with it."""
+    return runner not in (*LOCAL_RUNNERS, *PRISM)
+
+
 def in_process(runner: str, arguments: Sequence[str]) -> bool:
     """Whether its workers are threads of this process."""
     where = value_of(arguments, ENVIRONMENT) or LOOPBACK

@@ -75,6 +75,11 @@ def located(arguments: Sequence[str] = ()) -> str:
     )
 
 
+#: Seconds. Beam takes what it waits for an answer (five minutes) for the length of the job, too,
+#: where a job has its name before it begins, as here.
+FOR_EVER: Final = 10 * 365 * 24 * 3600
+
+
 class Prism:
     """An engine that is up: how a job gets there, and what it wrote down."""
 
@@ -85,6 +90,7 @@ class Prism:
         self.arguments = [
             f"--runner={RUNNER}",
             f"--job_endpoint=localhost:{port}",
+            f"--job_server_timeout={FOR_EVER}",
             *own,
             *arguments,
         ]

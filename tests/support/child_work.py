@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from finecut.io.process import child
 from finecut.io.process.child import beat
 from finecut.io.records import Clip, Source, Video
+from finecut.io.storage.retry import note_outlasted
 
 SOURCE = Source("/films/a.mp4", "/films/a.mp4", "a.mp4")
 
@@ -32,6 +33,13 @@ def large(size: int) -> Iterator[bytes]:
 def breaks() -> Iterator[bytes]:
     yield b"first"
     raise ValueError("no such luck")
+
+
+def finds_its_store_busy() -> Iterator[Clip]:
+    yield from ()
+    error = ConnectionError("503")
+    note_outlasted(error)
+    raise error
 
 
 def killed_by(number: int) -> Iterator[bytes]:

@@ -25,6 +25,8 @@ class Manners:
     says: tuple[str, ...] = ("ETag", "Last-Modified")
     #: Sends bodies in chunks, without saying how long they are.
     chunked: bool = False
+    #: Sends at most so many bytes of what it is asked for.
+    most: int = 1 << 62
     #: Says so many bytes more than there are.
     lies: int = 0
     kind: str = "video/mp4"
@@ -122,6 +124,7 @@ class _Handler(BaseHTTPRequestHandler):
         ranged = manners.ranges and asked and (condition is None or condition in said.values())
         if ranged and asked:
             first, last = int(asked[1]), min(int(asked[2] or whole), whole - 1)
+            last = min(last, first + manners.most - 1)
             if first >= whole:
                 self._refuse(416, {"Content-Range": f"bytes */{whole}"})
                 return

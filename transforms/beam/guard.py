@@ -1,5 +1,7 @@
 """The one place that catches everything: an accident becomes a Failure and costs only itself.
 
+What is no accident but weather (:mod:`weather`) is passed on to the engine, if the run says so.
+
 A step that touches files or pixels wraps its work in :func:`guarded`. What went well comes out as
 it is, the accident as a ``Failure``; the rest of the run goes on. Evidence is what a failure says
 about its film, for whoever has to repair it::
@@ -21,7 +23,9 @@ from typing import Final, TypeVar
 
 from finecut.io.records import Failure, PlannedClip, Source, Video
 from finecut.io.storage import files as shelf
+from finecut.io.storage.retry import OUTLASTED
 from finecut.io.wording import count_of
+from finecut.transforms.beam.weather import FAIR, ForTheEngine, Weather, at_work
 from finecut.transforms.write.secrets import redacted
 
 T = TypeVar("T")
@@ -43,9 +47,10 @@ def told(stack: str) -> None:
 class ChildFailure(Exception):
     """What another process's guard caught, on its way to a guard here."""
 
-    def __init__(self, failure: Failure) -> None:
+    def __init__(self, failure: Failure, outlasted: bool = False) -> None:
         super().__init__(failure.message)
         self.failure = failure
+        self.__dict__[OUTLASTED] = outlasted
 
 
 def guarded(
@@ -53,7 +58,9 @@ def guarded(
     source: Source,
     work: Callable[[], Iterable[T]],
     lost: Callable[[], Iterable[str]] = tuple,
+    *,
     tell: Callable[[str], None] = told,
+    weather: Weather = FAIR,
 ) -> Iterator[T | Failure]:
     """Everything ``work`` yields, then a Failure if it broke; ``lost`` names the clips it cost.
 
@@ -61,7 +68,10 @@ def guarded(
     """
     try:
         yield from work()
+    except ForTheEngine:
+        raise
     except Exception as error:
+        weather.pass_on(error, at_work(step, source))
         if not isinstance(error, ChildFailure):
             stack = "".join(traceback.format_exception(error))
             tell(redacted(f"{step} failed for {source.name}:\n{stack}"))

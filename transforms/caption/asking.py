@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from finecut.io.records import Clip, Failure, ModelUsed
 from finecut.transforms.beam.guard import attempted
+from finecut.transforms.beam.weather import FAIR, Weather, out_of_memory
 
 Frame: TypeAlias = NDArray[np.uint8]
 
@@ -114,8 +115,8 @@ class Model(Protocol):
 class Asked:
     """A loaded model, asked by any number of threads (or, by proxy, of processes)."""
 
-    def __init__(self, model: Model) -> None:
-        self.model = model
+    def __init__(self, model: Model, weather: Weather = FAIR) -> None:
+        self.model, self.weather = model, weather
         self._lock = threading.Lock()
         self._at_once = float(model.at_once)
         # A GPU does one thing after the other anyway; together they would only share its memory,
@@ -145,6 +146,7 @@ class Asked:
             outcome = attempted(lambda: matched(batch, self.model.answer(batch)))
         if not isinstance(outcome, Exception):
             return outcome
+        self.weather.pass_on(outcome, f"a model was asked about clip {batch[0].id}")
         full, error = out_of_memory(outcome), type(outcome).__name__
         message = str(outcome) or repr(outcome)
         # Its traceback holds all that the attempt had made, for as long as anybody holds it.
@@ -208,18 +210,6 @@ def _only(identifier: str, given: Sequence[Answer]) -> Answer:
                 f"the model returned an array of shape {numbers.shape} with {said}",
             )
     return answer
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether a smaller batch might have worked."""
-    words = str(error).lower()
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or "out of memory" in words
-        or "allocate memory" in words
-        or "status_alloc_failed" in words
-    )
 
 
 def _let_go() -> None:

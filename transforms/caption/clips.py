@@ -188,7 +188,8 @@ def _asks_all(
 ) -> Iterator[Question]:
     """The questions about all clips, made as they are wanted; what is in the way is noted."""
     for clip in clips:
-        for outcome in guarded(CAPTION, clip.video.source, partial(_asks, clip, captioning)):
+        asks = partial(_asks, clip, captioning)
+        for outcome in guarded(CAPTION, clip.video.source, asks, weather=captioning.weather):
             if isinstance(outcome, Failure):
                 known[clip.id] = in_trouble(clip, CAPTION, outcome)
             else:

@@ -11,6 +11,7 @@ from apache_beam.pvalue import TaggedOutput
 from finecut.io.media.codecs import require_decoder, require_encoder
 from finecut.io.media.remux.copying import ENCODED
 from finecut.io.records import Clip, ClipFile, Failure, Lost, PlannedChunk
+from finecut.transforms.amount import counted, counted_clips
 from finecut.transforms.beam.guard import FAILURES, LOST, guarded, of_video
 from finecut.transforms.beam.metrics import LOG, count, metered
 from finecut.transforms.cut.chunk import Cutting, cut_chunk
@@ -78,12 +79,17 @@ class _Cut(beam.DoFn):
         left = {clip.id: clip for clip in planned.clips}
         source, missing = planned.video.source, partial(tuple[str, ...], left)
         cut = partial(cut_chunk, cutting=self.cutting)
-        work = isolated(STEP, source, cut, planned, limits=self.cutting.limits, lost=missing)
+        weather = self.cutting.looking.weather
+        work = isolated(
+            STEP, source, cut, planned, limits=self.cutting.limits, lost=missing, weather=weather
+        )
         known = (_known(outcome, planned, self.cutting) for outcome in work)
-        for outcome in metered(STEP, guarded(STEP, source, lambda: known, missing)):
+        checked = guarded(STEP, source, lambda: known, missing, weather=weather)
+        for outcome in metered(STEP, checked):
             if isinstance(outcome, Failure):
                 lost = [left.pop(id) for id in outcome.lost_shots if id in left]
                 count("shots failed", len(outcome.lost_shots))
+                count("work cut", counted_clips(planned.video, lost))
                 failure = of_video(outcome, planned.video, lost)
                 told: list[Any] = [TaggedOutput(FAILURES, failure)]
                 if self.tells_lost:
@@ -99,4 +105,5 @@ class _Cut(beam.DoFn):
                 count("frames encoded", frames_encoded(outcome.file))
                 count("cut/bytes", outcome.file.num_bytes if outcome.file else 0)
                 count("milliseconds cut", int(1000 * clip.span.length))
+                count("work cut", counted(planned.video, clip.span.length))
                 yield outcome

@@ -38,7 +38,8 @@ from finecut.io.storage import copies
 from finecut.io.storage import files as shelf
 from finecut.io.storage.addresses import is_read_only
 from finecut.io.storage.stores import modules_behind
-from finecut.transforms.beam.guard import LOG, ChildFailure, guarded
+from finecut.transforms.beam.guard import LOG, ChildFailure, failure, guarded
+from finecut.transforms.beam.weather import FAIR, StoreBusy, Weather
 
 Record = Video | Segment | PlannedChunk | Clip
 
@@ -47,6 +48,8 @@ KINDS: Final = {kind.__name__: kind for kind in (Video, Segment, PlannedChunk, C
 #: The tag of bytes; and of what the child's guard caught, behind which comes where in our code that
 #: was, for the log here. A Failure among the results is tagged by its kind.
 PICTURES, ACCIDENT = b"pictures", b"accident"
+#: The tag of what was trouble with a store.
+WEATHER: Final = b"weather"
 
 #: This many small frames travel together.
 FRAMES_AT_ONCE: Final = 64
@@ -67,17 +70,18 @@ def isolated(
     *args: Any,
     limits: ChildLimits | None,
     lost: Callable[[], Iterable[str]] = tuple,
+    weather: Weather = FAIR,
 ) -> Iterator[Any]:
     """As ``guarded(step, source, lambda: work(*args), lost)``, with the work in a child.
 
     ``work`` is a module's own function. What it yields are records, and Failures of its own.
     """
     if limits is None:
-        yield from guarded(step, source, lambda: _each(work(*args)), lost)
+        yield from guarded(step, source, lambda: _each(work(*args)), lost, weather=weather)
         return
     preload(*modules_behind([source.uri]))
     task = _task(step, source, limits, work, *args)
-    yield from guarded(step, source, lambda: _received(task), lost)
+    yield from guarded(step, source, lambda: _received(task), lost, weather=weather)
 
 
 def isolated_frames(
@@ -159,10 +163,10 @@ def _received(task: _Task) -> Iterator[Any]:
             yield body
             continue
         text = body.decode(*CODING)
-        if kind == ACCIDENT:
+        if kind in (ACCIDENT, WEATHER):
             text, _, stack = text.partition("\n")
             LOG.info("%s", stack)
-            broke = ChildFailure(from_json(Failure, text))
+            broke = ChildFailure(from_json(Failure, text), outlasted=kind == WEATHER)
         else:
             yield from_json(KINDS[kind.decode()], text)
     if broke is not None:
@@ -192,12 +196,19 @@ def _working(task: _Task) -> Iterator[bytes]:
 
 def _told(task: _Task) -> Iterator[bytes]:
     stacks: list[str] = []
-    for outcome in guarded(task.step, task.source, lambda: _made(task), tell=stacks.append):
-        if isinstance(outcome, Failure):
-            parts = [ACCIDENT, to_json(outcome).encode(*CODING)]
-            yield b"\n".join([*parts, *(stack.encode(*CODING) for stack in stacks)])
-        else:
-            yield outcome
+    work = guarded(
+        task.step, task.source, lambda: _made(task), tell=stacks.append, weather=Weather(True)
+    )
+    try:
+        for outcome in work:
+            if isinstance(outcome, Failure):
+                parts = [ACCIDENT, to_json(outcome).encode(*CODING)]
+                yield b"\n".join([*parts, *(stack.encode(*CODING) for stack in stacks)])
+            else:
+                yield outcome
+    except StoreBusy as busy:  # what becomes of it is decided where the engine is known
+        told = failure(task.step, task.source, busy.__cause__ or busy)
+        yield b"\n".join([WEATHER, to_json(told).encode(*CODING)])
 
 
 def _made(task: _Task) -> Iterator[bytes]:

@@ -51,7 +51,8 @@ class Embedding(ModelWork):
         questions: list[Question] = []
         with timed(STEP, sum(_is_asked(clip) for clip in clips)):
             for clip in filter(_is_asked, clips):
-                for outcome in guarded(STEP, clip.video.source, partial(_question, clip, self)):
+                asks = partial(_question, clip, self)
+                for outcome in guarded(STEP, clip.video.source, asks, weather=self.weather):
                     if isinstance(outcome, Failure):
                         outcomes[clip.id] = in_trouble(clip, STEP, outcome)
                     else:

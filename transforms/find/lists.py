@@ -93,7 +93,8 @@ def sources_in(text: str) -> list[Source]:
 
 def _is_failure(line: str) -> bool:
     said = parsed_text(line)
-    return isinstance(said, dict) and isinstance(said.get("source"), dict)
+    # Somebody's list may have a column of this name, too, but says where the video is.
+    return isinstance(said, dict) and isinstance(said.get("source"), dict) and not _column_in(said)
 
 
 def read_failure(line: str) -> Failure:
@@ -186,13 +187,18 @@ def _truth(cell: str) -> bool:
 
 def _row_of(entry: Any) -> Row:
     said = entry if isinstance(entry, dict) else {LIST_COLUMNS[0]: entry}
-    key = next((key for key in LIST_COLUMNS if isinstance(said.get(key), str)), None)
+    key = _column_in(said)
     if key is None:
         raise InputError(
             f"list entry {str(entry)[:80]!r} names no file. An entry is a path, or an object with "
-            f"one of the keys {', '.join(LIST_COLUMNS)}."
+            f"one of the keys {', '.join(LIST_COLUMNS)}"
         )
     return Row(said[key], {name: value for name, value in said.items() if name != key})
+
+
+def _column_in(said: Mapping[str, Any]) -> str | None:
+    """The key under which an entry names its file."""
+    return next((key for key in LIST_COLUMNS if isinstance(said.get(key), str)), None)
 
 
 def _lines(text: str) -> list[str]:

@@ -10,8 +10,10 @@ from apache_beam.pvalue import TaggedOutput
 from finecut.io.media.limits import USUAL_LIMITS, Limits
 from finecut.io.process.children import ChildLimits
 from finecut.io.records import Failure, Source, Video
+from finecut.transforms.amount import counted, counted_watching
 from finecut.transforms.beam.guard import FAILURES, of_source, probed_facts
 from finecut.transforms.beam.metrics import LOG, count, metered
+from finecut.transforms.beam.weather import FAIR, Weather
 from finecut.transforms.cut.isolated import isolated
 from finecut.transforms.find.inputs import Finding, find_sources
 from finecut.transforms.find.probe import probe_source
@@ -39,12 +41,17 @@ class FindVideos(beam.PTransform[beam.Pipeline, beam.PCollection[Source]]):
 class ProbeVideos(beam.PTransform[beam.PCollection[Source], Any]):
     """Source → Video; files that are no videos → ``failures``. Given limits, in child processes."""
 
-    def __init__(self, film: Limits = USUAL_LIMITS, limits: ChildLimits | None = None) -> None:
+    def __init__(
+        self,
+        film: Limits = USUAL_LIMITS,
+        limits: ChildLimits | None = None,
+        weather: Weather = FAIR,
+    ) -> None:
         super().__init__()
-        self.film, self.limits = film, limits
+        self.film, self.limits, self.weather = film, limits, weather
 
     def expand(self, sources: beam.PCollection[Source]) -> Any:
-        probing = beam.FlatMap(_probed, self.film, self.limits)
+        probing = beam.FlatMap(_probed, self.film, self.limits, self.weather)
         return sources | "Probe" >> probing.with_outputs(FAILURES, main="videos")
 
 
@@ -58,9 +65,10 @@ def _listed(finding: Finding) -> Iterable[Source]:
 
 
 def _probed(
-    source: Source, film: Limits, limits: ChildLimits | None
+    source: Source, film: Limits, limits: ChildLimits | None, weather: Weather
 ) -> Iterable[Video | TaggedOutput[Literal["failures"], Failure]]:
-    work = isolated("probe", source, partial(probe_source, limits=film), source, limits=limits)
+    probe = partial(probe_source, limits=film)
+    work = isolated("probe", source, probe, source, limits=limits, weather=weather)
     for outcome in metered("probe", work):
         if isinstance(outcome, Failure):
             count("videos failed")
@@ -68,4 +76,8 @@ def _probed(
         else:
             facts = probed_facts(outcome).removeprefix("probed: ")
             LOG.info("probed %s: %s", outcome.name, facts)
+            count("bytes probed", outcome.size)
+            count("milliseconds probed", int(1000 * outcome.duration))
+            count("work probed", counted(outcome, outcome.duration))
+            count("work to watch", counted_watching(outcome))
             yield outcome

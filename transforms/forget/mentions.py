@@ -72,8 +72,13 @@ class Mentions:
         text = data.decode(errors="replace")
         if self.in_text(text):
             return True
-        escaped = (json.dumps(n)[1:-1] for n in self.names | self.relatives if not n.isascii())
-        return any(each in text for each in escaped)
+        return self._escaped.in_text(text)
+
+    @cached_property
+    def _escaped(self) -> "Mentions":
+        """The names that JSON writes otherwise, as it does."""
+        kinds = (self.names, self.relatives)
+        return Mentions(*(frozenset({json.dumps(n)[1:-1] for n in kind} - kind) for kind in kinds))
 
     def without(self, text: str) -> str:
         """The text without names."""

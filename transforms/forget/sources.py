@@ -27,7 +27,8 @@ from finecut.transforms.option import nearest
 from finecut.transforms.resume.note import MOST_CHUNKS
 from finecut.transforms.write.documents import VERSION
 
-_CHUNK: Final = re.compile(r"(.+)_(\d+)\.json")
+#: A line break is a character of a name like any other.
+_CHUNK: Final = re.compile(r"(.+)_(\d+)\.json", re.DOTALL)
 #: Names that are offered where a user mistyped one.
 OFFERED: Final = 5
 

@@ -28,6 +28,7 @@ from finecut.io.media.remux.copying import ENCODED
 from finecut.io.records import Clip, ClipFile, PlannedClip, Video
 from finecut.io.storage import files as shelf
 from finecut.io.storage.staging import Scratch
+from finecut.transforms.beam.weather import FAIR, Weather
 from finecut.transforms.caption.windows import Windowing, sampled_in_window, windows_of
 from finecut.transforms.step_base import Meter, StepInCut
 
@@ -50,6 +51,8 @@ class Looking:
     #: window captioners do.
     even: tuple[int, ...] = ()
     captions: float | None = None
+    #: What is done about a store that is away, or a GPU that is dead.
+    weather: Weather = FAIR
 
     def expected(self, video: Video, clip: PlannedClip) -> Wanted:
         """What the sheet of this planned clip needs, before anybody knows its frames.

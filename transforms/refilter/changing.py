@@ -65,6 +65,7 @@ from finecut.transforms.refilter.rewriting import (
     with_vectors,
 )
 from finecut.transforms.resume.note import artefacts_there
+from finecut.transforms.resume.retelling import metadata_in
 from finecut.transforms.verify.checks.shapes import VIDEO
 from finecut.transforms.write.documents import CONFIGURATION, serialise
 from finecut.transforms.write.writing import Writing
@@ -245,6 +246,7 @@ def _note(change: Change, read: Read, writing: Writing) -> None:
         "new": (),
         "chunks": max(1, int(note.get("chunks") or document["num_clip_chunks"])),
         "names": note.get("names") or (document["video"],),
+        "metadata": metadata_in(document) or note.get("metadata", {}),
         CHANGE: asdict(change),
     }
     writing.shelf.write(writing.layout.open_video(change.relative), serialise(said))
@@ -366,7 +368,8 @@ class EachVideo(beam.PTransform[beam.PCollection[Source], beam.PCollection[Yield
 
 
 def _worked(source: Source, work: Work, refiltering: Refiltering) -> Iterator[Yields]:
-    for outcome in guarded("refilter", source, lambda: work(source.relative, refiltering)):
+    made, weather = partial(work, source.relative, refiltering), refiltering.writing.weather
+    for outcome in guarded("refilter", source, made, weather=weather):
         if isinstance(outcome, Failure):
             count("videos failed")
             clips = _number_of_clips(source.relative, refiltering.writing)

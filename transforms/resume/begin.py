@@ -5,6 +5,7 @@ taken back, and which are set aside.
 import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final, Literal
 
 import apache_beam as beam
@@ -139,13 +140,15 @@ class _Begin(Writer):
         | TaggedOutput[Literal["skipped"], Skipped]
         | TaggedOutput[Literal["failures"], Failure]
     ]:
-        for outcome in guarded("begin", source, lambda: begin(source, self.writing, self.again)):
+        work = partial(begin, source, self.writing, self.again)
+        for outcome in guarded("begin", source, work, weather=self.writing.weather):
             item: Any = outcome
             if isinstance(outcome, Failure):
                 count("videos failed")
                 item = TaggedOutput(FAILURES, outcome)
             elif isinstance(outcome, Skipped):
                 count("videos skipped")
+                count("clips skipped", outcome.num_clips)
                 item = TaggedOutput(SKIPPED, outcome)
             yield item
 

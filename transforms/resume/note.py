@@ -16,7 +16,7 @@ nothing is orphaned, whatever its options are.
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -26,6 +26,7 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, read_json, usable_json
 from finecut.transforms.beam.metrics import LOG, count
 from finecut.transforms.filter.comparing import Rule
+from finecut.transforms.find.metadata import plain
 from finecut.transforms.forget.tombstones import of_run
 from finecut.transforms.registry import ARTEFACTS
 from finecut.transforms.write.documents import CONFIGURATION, serialise
@@ -65,6 +66,8 @@ class Open:
     configuration: str = ""
     #: Of which version of the source, of which this was said (see :func:`made_of`).
     source: str = ""
+    #: What was said of the source: its document, which knew that, is withdrawn.
+    metadata: Mapping[str, Any] = field(default_factory=dict)
     #: There may be records of chunks that were cut and handed over.
     handed_over: bool = False
 
@@ -75,17 +78,19 @@ def open_video(
     """Note what lies there and what is to come, and withdraw the promise of an earlier run; chunks
     that are left to do come back.
     """
-    video = chunks[0].video
-    layout, relative = writing.layout, video.source.relative
-    old, documents = _left_by_earlier_runs(video, writing)
+    layout, relative = writing.layout, chunks[0].video.source.relative
+    old, documents = _left_by_earlier_runs(chunks[0].video, writing)
     if not again.overwrite:
-        refuse_others(old.names, video.source, writing)
+        refuse_others(old.names, chunks[0].video.source, writing)
+        chunks = _with_known(chunks, old)
+    video = chunks[0].video
     goes_on = not again.overwrite and is_of(old, video.source, writing)
     note = Open(
         old=old.old,
         new=tuple(sorted(clip.id for planned in chunks for clip in planned.clips)),
         chunks=max(old.chunks, len(chunks)),
         names=(*old.names, video.name),
+        metadata=video.source.metadata,
         handed_over=old.handed_over or writing.hands_over,
     )
     made = replace(note, configuration=writing.configuration, source=made_of(video.source))
@@ -104,6 +109,15 @@ def open_video(
     if not old.chunks:
         return list(chunks)
     return _left_to_do(chunks, documents if goes_on else {})
+
+
+def _with_known(chunks: Sequence[PlannedChunk], note: Open) -> list[PlannedChunk]:
+    """The chunks with what was known of their source, if the inputs of this run say nothing."""
+    video = chunks[0].video
+    if video.source.metadata or not note.metadata:
+        return list(chunks)
+    video = replace(video, source=replace(video.source, metadata=note.metadata))
+    return [replace(planned, video=video) for planned in chunks]
 
 
 def _left_to_do(
@@ -170,6 +184,7 @@ def _left_by_earlier_runs(video: Video, writing: Writing) -> tuple[Open, dict[in
         configuration=str(document.get(CONFIGURATION) or note.configuration),
         # What is finished and done again nevertheless is not gone on with.
         source="" if document else note.source,
+        metadata=note.metadata,
         handed_over=note.handed_over,
     )
     return old, found
@@ -179,6 +194,7 @@ def read_note(relative: str, writing: Writing) -> Open:
     """What is known of a video that is not finished."""
     said = read_or_report(writing.layout.open_video(relative)) or {}
     names, made, source = said.get("names"), said.get(CONFIGURATION), said.get("source")
+    metadata = said.get("metadata")
     return Open(
         old=_ids(said.get("old")),
         new=_ids(said.get("new")),
@@ -186,6 +202,7 @@ def read_note(relative: str, writing: Writing) -> Open:
         names=tuple(map(str, names)) if isinstance(names, list) else (),
         configuration=made if isinstance(made, str) else "",
         source=source if isinstance(source, str) else "",
+        metadata=plain(metadata).said if isinstance(metadata, dict) else {},
         handed_over=said.get("handed_over") is True,
     )
 

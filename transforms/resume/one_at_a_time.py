@@ -142,7 +142,8 @@ class _BeginOneAtATime(Writer):
                 yield TaggedOutput(FAILURES, outcome)
 
     def _begun(self, source: Source) -> Iterator[Source | Skipped | Failure]:
-        return guarded("begin", source, partial(begin_again, source, self.writing, self.again))
+        work = partial(begin_again, source, self.writing, self.again)
+        return guarded("begin", source, work, weather=self.writing.weather)
 
     @property
     def _rest(self) -> float:

@@ -65,9 +65,9 @@ def scored_or_not(clip: Clip, scorer: Scorer, scoring: Scoring) -> Clip:
     if not clip.kept or clip.file is None:
         return clip
     make = partial(scored, scorer=scorer, scoring=scoring)
-    [outcome] = guarded(
-        scoring.name, clip.video.source, lambda: metered(scoring.name, map(make, [clip]))
-    )
+    source, weather = clip.video.source, scoring.looking.weather
+    work = partial(metered, scoring.name, map(make, [clip]))
+    [outcome] = guarded(scoring.name, source, work, weather=weather)
     if isinstance(outcome, Failure):
         errors = {**clip.errors, scoring.name: f"{outcome.error}: {outcome.message}"}
         return clip.replace(errors=errors)

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from itertools import islice
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ from finecut.io.media.frames.segments import SEGMENT_SECONDS, Grain
 from finecut.io.media.limits import USUAL_LIMITS, Limits
 from finecut.io.process.children import ChildLimits
 from finecut.io.records import Span, Video
+from finecut.transforms.amount import counted_watching
 from finecut.transforms.beam.metrics import count
 from finecut.transforms.cut.isolated import isolated_frames
 from finecut.transforms.split import content
@@ -39,6 +40,7 @@ from finecut.transforms.split.content import Black
 if TYPE_CHECKING:
     from finecut.transforms.models.transnetv2_network import Network
 
+T = TypeVar("T")
 Frames = tuple[int, int]
 
 TRANSNETV2, CONTENT = "transnetv2", "content"
@@ -113,7 +115,23 @@ class Detection:
     def pieces(self, video: Video) -> Iterator[Piece]:
         promised: list[float] = []
         film = isolated_frames("split", video, promised, limits=self.limits, film=self.film)
-        yield from detected(film, video.framerate, self, promised)
+        yield from detected(watched(film, video), video.framerate, self, promised)
+
+
+def watched(film: Iterable[T], video: Video, parts: int = 1) -> Iterator[T]:
+    """The same frames, of one of so many parts of the video; counts how much of the work is done,
+    and all of it however it ends.
+    """
+    left = counted_watching(video) // parts
+    often = left * OFTEN // max(OFTEN, video.num_frames // parts)
+    try:
+        for index, frame in enumerate(film, 1):
+            if index % OFTEN == 0 and often <= left:
+                count("work watched", often)
+                left -= often
+            yield frame
+    finally:
+        count("work watched", left)
 
 
 def detected(

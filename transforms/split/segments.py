@@ -33,6 +33,7 @@ from finecut.transforms.split.scenes import (
     marks,
     pieces_between,
 )
+from finecut.transforms.split.scenes import watched as counted_film
 
 STEP: Final = "split"
 
@@ -66,7 +67,8 @@ def watched(segment: Segment, detection: Detection) -> Watched:
     """What is seen of a segment."""
     notes = Notes()
     film = isolated_segment(STEP, segment, notes, limits=detection.limits, film=detection.film)
-    seen = seen_in(film, segment, detection)
+    counted = counted_film(film, segment.video, segment.count)
+    seen = seen_in(counted, segment, detection)
     return replace(
         seen,
         opening=notes.opening,

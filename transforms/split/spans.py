@@ -35,6 +35,7 @@ from finecut.io.layout import chunk_id, clip_id
 from finecut.io.records import Chunk, PlannedChunk, PlannedClip, Source, Span, Video
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, BadList, csv_rows, list_text, parsed_text
+from finecut.transforms.beam.weather import FAIR, Weather
 from finecut.transforms.split.scenes import Piece, Trimming, trimmed
 
 #: No film is as long, in seconds; Infinity and NaN are not below it either.
@@ -87,6 +88,8 @@ class Splitting:
     #: Most clips of each video; 0 means all.
     limit: int = 0
     chunk_seconds: int = 256
+    #: What is done about a store that is away, or a GPU that is dead.
+    weather: Weather = FAIR
 
 
 def fixed_stride_spans(

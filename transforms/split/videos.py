@@ -15,6 +15,7 @@ import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
 from finecut.io.records import Failure, PlannedChunk, Segment, Video, Watched
+from finecut.transforms.amount import counted, counted_clips
 from finecut.transforms.beam.gather import Gather
 from finecut.transforms.beam.guard import FAILURES, guarded, of_video
 from finecut.transforms.beam.metrics import LOG, count, metered
@@ -107,7 +108,9 @@ class _Planning(beam.DoFn):
             yield from self.opening(chunks_of(video, self.splitting, pieces()))
 
         # All or nothing: chunks of a video that breaks later would wait for the others for ever.
-        for planned in list(guarded(STEP, video.source, lambda: metered(STEP, work()))):
+        weather = self.splitting.weather
+        made = guarded(STEP, video.source, lambda: metered(STEP, work()), weather=weather)
+        for planned in list(made):
             if isinstance(planned, Failure):
                 yield failed(planned, video)
                 continue
@@ -115,7 +118,10 @@ class _Planning(beam.DoFn):
             count(
                 "milliseconds planned", int(1000 * sum(clip.span.length for clip in planned.clips))
             )
+            count("work planned", counted_clips(video, planned.clips))
             yield planned
+        count("milliseconds split", int(1000 * video.duration))
+        count("work split", counted(video, video.duration))
         LOG.info("split %s", video.name)
 
 
@@ -138,8 +144,13 @@ class _PlanReels(_Planning):
         if segment.count == 1 or not isinstance(cutter, Detection):
             yield from self.planned(video, lambda: cutter.pieces(video))
             return
-        work = guarded(STEP, video.source, lambda: metered(STEP, _once(segment, cutter)))
-        for seen in list(work):
+        made = guarded(
+            STEP,
+            video.source,
+            lambda: metered(STEP, _once(segment, cutter)),
+            weather=self.splitting.weather,
+        )
+        for seen in list(made):
             yield keyed(Watched(segment, failure=seen) if isinstance(seen, Failure) else seen)
 
 

@@ -65,6 +65,7 @@ class Aesthetic(StepOnFrames[AestheticOptions]):
     """Told by CLIP and a small head that was fitted to people's ratings."""
 
     name, order = "aesthetic", 60
+    usual_seconds = 0.1
     Options = AestheticOptions
     scores = (
         Score(

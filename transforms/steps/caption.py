@@ -146,6 +146,7 @@ class CaptionOptions(WriterMachine):
 
 class Caption(StepOnClips[CaptionOptions]):
     name, order, label, place = "caption", 90, "CaptionClips", "captioned"
+    usual_seconds = 5.0
     Options = CaptionOptions
     gives, of_windows = "caption", True
     has_model = True

@@ -55,6 +55,7 @@ class EmbedOptions(ModelMachine):
 
 class Embed(StepOnClips[EmbedOptions]):
     name, order, label, place = "embed", 80, "EmbedClips", "embedded"
+    usual_seconds = 0.15
     Options = EmbedOptions
     artefacts = (VECTORS, TABLES)
     errors, gives = "embedding", "vector"

@@ -103,6 +103,7 @@ class EnhanceOptions(CaptionOptions):
 
 class Enhance(StepOnTexts[EnhanceOptions]):
     name, order, label = "enhance", 100, "EnhanceCaptions"
+    usual_seconds = 2.0
     Options = EnhanceOptions
     has_model = True
     switch = "enhance_captions"

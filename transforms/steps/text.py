@@ -27,6 +27,7 @@ class Text(StepOnFrames[TextOptions]):
     """Found by the detector of PP-OCRv4."""
 
     name, order = "text", 40
+    usual_seconds = 0.2
     Options = TextOptions
     scores = (
         Score(

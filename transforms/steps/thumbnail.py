@@ -51,6 +51,7 @@ class ThumbnailOptions:
 
 class Thumbnail(StepOnClips[ThumbnailOptions]):
     name, order, label = "thumbnail", 75, "MakeThumbnails"
+    usual_seconds = 0.02
     Options = ThumbnailOptions
     switch = "generate_thumbnails"
     artefacts = (THUMBNAILS,)

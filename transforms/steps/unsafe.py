@@ -27,6 +27,7 @@ class Unsafe(StepOnFrames[UnsafeOptions]):
     """Told by Yahoo's open_nsfw."""
 
     name, order = "unsafe", 50
+    usual_seconds = 0.1
     Options = UnsafeOptions
     scores = (
         Score(

@@ -146,7 +146,8 @@ class _CloseVideo(Writer):
     ) -> Iterable[VideoClosed | TaggedOutput[Literal["failures"], Failure]]:
         chunks = list(group[1])
         close = partial(close_video, chunks, self.writing)
-        yield from tagged(guarded("CloseVideos", chunks[0].video.source, close))
+        source, weather = chunks[0].video.source, self.writing.weather
+        yield from tagged(guarded("CloseVideos", source, close, weather=weather))
 
 
 _OfVideo = (
@@ -163,7 +164,8 @@ class _EndVideo(Writer):
         video, chunk = chunks[0].video, chunks[0].chunk
         closed = [each.closed for each in chunks if each.closed is not None]
         close = partial(close_video, closed, self.writing)
-        outcomes = list(guarded("CloseVideos", video.source, close)) if closed else []
+        work = guarded("CloseVideos", video.source, close, weather=self.writing.weather)
+        outcomes = list(work) if closed else []
         yield from tagged(outcomes)
         failures = tuple(failure for each in chunks for failure in each.failures)
         if not failures and not outcomes:

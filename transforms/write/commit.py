@@ -11,13 +11,14 @@ several bundles waits: parts of it were dealt to several workers, a clip was los
 step put a shuffle in between.
 
 Writes of a bundle are done side by side: many small ones wait for disk or network, and not for each
-other. All are finished when the bundle is, so a runner that keeps a bundle keeps its files.
+other. All are finished when the bundle is, so a runner that keeps a bundle keeps its files. At the
+beginning they are few (:mod:`ramp`).
 """
 
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final, Literal, NamedTuple
@@ -30,6 +31,7 @@ from finecut.io.records import Clip, Failure, Source, Written
 from finecut.transforms.beam.guard import FAILURES, guarded
 from finecut.transforms.beam.metrics import count
 from finecut.transforms.beam.sharing import OfRun
+from finecut.transforms.beam.weather import ForTheEngine, Weather
 from finecut.transforms.write.branches import (
     ARTEFACTS,
     CLIPS,
@@ -48,6 +50,7 @@ from finecut.transforms.write.close import (
     close_last,
     written_clips,
 )
+from finecut.transforms.write.ramp import ALONE, AMONG_MANY, Threads
 from finecut.transforms.write.writing import Entry, Outcome, Writer, Writing, ids, light
 
 #: Writes that may wait for their turn, per thread: enough to keep all busy, few enough to be small.
@@ -71,8 +74,9 @@ def write_clip(clip: Clip, writing: Writing) -> list[Did]:
     """
     if clip.written:
         return []
+    source = clip.video.source
     return [
-        _done(step, clip.video.source, partial(write, clip, writing), (clip.id,))
+        _done(step, source, partial(write, clip, writing), (clip.id,), weather=writing.weather)
         for step, write in WRITERS
     ]
 
@@ -91,16 +95,17 @@ def outcome_of(clip: Clip, done: Iterable[Did]) -> Outcome:
 def close(entries: Iterable[Entry], writing: Writing, seen: Seen) -> list[Did]:
     """The chunk's tables and document; if it was the last of its video, also the video's."""
     outcomes = [entry for entry in entries if isinstance(entry, Outcome)]
-    source = outcomes[0].video.source
+    source, weather = outcomes[0].video.source, writing.weather
     chunk = outcomes[0].chunk.id
     done = []
     for name, clips in tables_of({each.clip.id: each.clip for each in outcomes}.values()).items():
         write = partial(write_parquet, chunk, name, clips, writing)
-        done.append(_done("WriteParquet", source, write, ids(clips)))
+        done.append(_done("WriteParquet", source, write, ids(clips), weather=weather))
         paths = (table.path for table in done[-1].results if isinstance(table, Written))
         outcomes[0] = replace(outcomes[0], paths=(*outcomes[0].paths, *paths))
     lost = ids(each.clip for each in outcomes)
-    last = _done("CloseChunks", source, partial(close_chunk, outcomes, writing), lost)
+    finish = partial(close_chunk, outcomes, writing)
+    last = _done("CloseChunks", source, finish, lost, weather=weather)
     written = ids(written_clips(outcomes, writing))
     for closed in last.results:
         if isinstance(closed, ChunkClosed):
@@ -117,15 +122,23 @@ def _with_video(
     if writing.streams:
         return closed
     close = partial(close_last, closed, clips, writing, seen)
-    for finished in guarded("CloseVideos", closed.video.source, close):
+    source, weather = closed.video.source, writing.weather
+    for finished in guarded("CloseVideos", source, close, weather=weather):
         if not isinstance(finished, Failure):
             return replace(closed, finished=finished)
     return closed
 
 
-def _done(step: str, source: Source, work: Callable[[], Iterable[Any]], lost: Iterable[str]) -> Did:
+def _done(
+    step: str,
+    source: Source,
+    work: Callable[[], Iterable[Any]],
+    lost: Iterable[str],
+    *,
+    weather: Weather,
+) -> Did:
     began = time.perf_counter()
-    results = tuple(guarded(step, source, work, lambda: lost))
+    results = tuple(guarded(step, source, work, lambda: lost, weather=weather))
     return Did(step, results, int((time.perf_counter() - began) * 1e6))
 
 
@@ -193,10 +206,10 @@ def ended(entries: Iterable[Entry], done: Iterable[Did]) -> ChunkEnded:
     return ChunkEnded(entries[0].video, entries[0].chunk, closed, tuple(failures))
 
 
-def threads_of(kept: OfRun, writing: Writing) -> ThreadPoolExecutor:
+def threads_of(kept: OfRun, writing: Writing) -> Threads:
     """All workers of a run in this process together use these threads."""
-    make = partial(ThreadPoolExecutor, writing.threads, thread_name_prefix="finecut-write")
-    return kept.once("threads", make)
+    first = AMONG_MANY if writing.among_many else ALONE
+    return kept.once("threads", partial(Threads, first, writing.threads))
 
 
 class WriteInBundles(Writer):
@@ -223,7 +236,7 @@ class WriteInBundles(Writer):
         window: Any = beam.DoFn.WindowParam,
     ) -> Iterable[_Results]:
         place = Place(timestamp, window)
-        work = self._pool.submit(write_clip, clip, self.writing)
+        work = self._pool.submit(partial(write_clip, clip, self.writing))
         self._pending.append(_Pending(work, place, clip, clip.chunk.id))
         most = self.writing.threads * BACKLOG
         while self._pending and (len(self._pending) > most or self._pending[0].done.done()):
@@ -237,7 +250,13 @@ class WriteInBundles(Writer):
                 yield TaggedOutput(TORN, place.holds((chunk, entry)))
 
     def _deliver(self, pending: _Pending) -> Iterator[Any]:
-        done, place = pending.done.result(), pending.place
+        try:
+            done, place = pending.done.result(), pending.place
+        except ForTheEngine:
+            # The bundle is done again: what has not begun would only be in the way of that.
+            for other in self._pending:
+                other.done.cancel()
+            raise
         for tag, result in tagged_results(done):
             item = place.holds(result)
             yield item if tag is None else TaggedOutput(tag, item)
@@ -258,7 +277,8 @@ class WriteInBundles(Writer):
         entries.append(outcome_of(clip, done))
         if chunk_is_complete(entries):
             self._closed.add(chunk)
-            work = self._pool.submit(close, entries, self.writing, self._seen)
+            closing = partial(close, entries, self.writing, self._seen)
+            work = self._pool.submit(closing)
             self._pending.append(_Pending(work, place, None, chunk))
 
 

@@ -49,8 +49,8 @@ def kept(clip: Clip, writing: Writing) -> Clip:
     if not clip.kept:
         outcome = outcome_of(clip, write_clip(clip, writing))
         return clip if outcome.failures else clip.replace(written=outcome.paths)
-    publish = partial(publish_clip, clip, writing)
-    for receipt in guarded("PublishClips", clip.video.source, publish):
+    publish, source = partial(publish_clip, clip, writing), clip.video.source
+    for receipt in guarded("PublishClips", source, publish, weather=writing.weather):
         if not isinstance(receipt, Failure):
             return clip.replace(staged=receipt.path)
     return clip
@@ -166,7 +166,7 @@ class _Keep(Writer):
     ) -> Iterable[Waiting]:
         place = Place(timestamp, window)
         _, clips = self._chunks.setdefault(clip.chunk.id, (place, []))
-        clips.append(self._pool.submit(kept, clip, self.writing))
+        clips.append(self._pool.submit(partial(kept, clip, self.writing)))
         if len(clips) == clip.chunk.num_clips:
             handed = self._handed(clip.chunk.id)
             if all(self._is_there(each) for each in handed.clips):

@@ -60,17 +60,15 @@ class _CloseFilteredVideo(Writer):
         if not cut or any(True for _ in group[1][WRITTEN]):
             return
         close = partial(close_filtered_video, cut, self.writing)
-        yield from tagged(guarded("CloseVideos", cut[0].video.source, close, partial(ids, cut)))
+        source, weather = cut[0].video.source, self.writing.weather
+        lost = partial(ids, cut)
+        yield from tagged(guarded("CloseVideos", source, close, lost, weather=weather))
 
 
 class _CloseEmptyVideo(Writer):
     def process(
         self, planned: PlannedChunk
     ) -> Iterable[VideoClosed | TaggedOutput[Literal["failures"], Failure]]:
-        yield from tagged(
-            guarded(
-                "CloseVideos",
-                planned.video.source,
-                lambda: close_planned(planned, self.writing),
-            )
-        )
+        source, weather = planned.video.source, self.writing.weather
+        close = partial(close_planned, planned, self.writing)
+        yield from tagged(guarded("CloseVideos", source, close, weather=weather))

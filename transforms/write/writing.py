@@ -9,9 +9,11 @@ from apache_beam.pvalue import TaggedOutput
 
 from finecut.io.layout import Layout
 from finecut.io.records import Chunk, Clip, Failure, Lost, Video
+from finecut.io.storage.files import is_remote
 from finecut.io.storage.publishing import Shelf
 from finecut.transforms.beam.guard import FAILURES, LOST
 from finecut.transforms.beam.sharing import of_run
+from finecut.transforms.beam.weather import FAIR, Weather
 
 
 @dataclass(frozen=True)
@@ -33,12 +35,19 @@ class Writing:
     facts: Mapping[str, str | int | None] = field(default_factory=dict)
     #: In a stream, which has no end: seconds to wait for what is missing of a chunk.
     patience: float | None = None
+    #: What is done about a store that is away.
+    weather: Weather = FAIR
     #: What was cut goes to other machines, through a shuffle.
     hands_over: bool = False
 
     @property
     def streams(self) -> bool:
         return self.patience is not None
+
+    @property
+    def among_many(self) -> bool:
+        """Whether processes on other machines write, too, and began at the same moment."""
+        return self.weather.retries and is_remote(self.shelf.root)
 
     @property
     def accidents(self) -> tuple[str, ...]:

@@ -64,6 +64,8 @@ TROUBLES: Final = {
     "whoever unpacks it; leave it out",
     "size": "the archive says two different sizes for this member. Usually it is damaged: pack it "
     "again",
+    "header": "what stands in front of this member is not what the archive's directory says of it. "
+    "Usually it is damaged: pack it again",
     "large": "this member is larger than --max-download-mb when it is unpacked. Leave it out, or "
     "raise the limit",
 }
@@ -278,6 +280,8 @@ def _looked_for(address: Address, file: Opened, first: int) -> Place:
         raise ArchiveError(f"{address.named}: {TROUBLES[found[1:]]}")
     place: Place | None = _kind(address).found(file, found, first) if found else None
     if place is None:
+        if found:
+            raise ArchiveError(f"{address.named}: {TROUBLES['header']}")
         if index.trouble is not None:
             raise _as_such(address, index.trouble)
         raise FileNotFoundError(errno.ENOENT, "the archive has no such member", address.named)

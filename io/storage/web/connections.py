@@ -33,8 +33,13 @@ FORGET: Final = 60.0
 CONNECTIONS: Final = 128
 #: Public addresses behind which there is nevertheless a cloud's own service (Azure's).
 RESERVED: Final = frozenset({ipaddress.ip_address("168.63.129.16")})
+#: Addresses of protocols, which older versions of Python take for public ones: one of them is a
+#: cloud's (Oracle's) service.
+PROTOCOLS: Final = ipaddress.ip_network("192.0.0.0/24")
 #: IPv6 addresses that stand for one of IPv4, in their last 32 bits.
 TRANSLATED: Final = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
+#: Where all IPv6 addresses of the internet are. Others are of a site, or mean one of IPv4.
+WORLD: Final = ipaddress.ip_network("2000::/3")
 #: Where certificates are, if somebody says so.
 CERTIFICATES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 
@@ -56,7 +61,10 @@ def is_public(address: str) -> bool:
     (True, False, False)
     """
     return all(
-        one.is_global and not one.is_multicast and one not in RESERVED
+        one.is_global
+        and not one.is_multicast
+        and one not in RESERVED
+        and (one in WORLD if one.version == 6 else one not in PROTOCOLS)
         for one in _meant(ipaddress.ip_address(address.partition("%")[0]))
     )
 

@@ -30,6 +30,8 @@ from finecut.io.storage.web.web_requests import Answer, Version, answer_to
 
 #: What is read whole is a list or a document.
 MOST_READ: Final = 256 << 20
+#: Answers in which a part may come.
+MOST_PARTS: Final = 64
 
 
 class WebStore(ReadOnlyStore):
@@ -95,9 +97,13 @@ class WebFile:
         return self._copy.size if self._copy is not None else self._known.size
 
     def fetch(self, start: int, length: int) -> bytes:
-        known = self._first[start : start + length]
-        more = length - len(known)
-        return known + self._fetched(start + len(known), more) if more else known
+        data = self._first[start : start + length]
+        # A server may send less than it was asked for, and say so.
+        for _ in range(MOST_PARTS):
+            if len(data) == length or (self._version and start + len(data) >= self.size >= 0):
+                break
+            data += self._fetched(start + len(data), length - len(data))
+        return data
 
     def close(self) -> None:
         if self._copy is not None:

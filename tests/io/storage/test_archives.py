@@ -228,6 +228,7 @@ def test_what_is_wrong_with_one_member_of_a_zip_is_said_of_it_alone(tmp_path: Pa
         (flagged(plain, name, 1), "is encrypted"),
         (patched(plain, name, 10, b"\x63\0"), "a way that finecut does not know"),
         (patched(plain, name, 24, b"\1\0\0\0"), "two different sizes"),
+        (patched(plain, name, 16, b"\1\2\3\4"), "not what the archive's directory says"),
         (patched(packed, name, 24, b"\1\0\0\0"), "two different sizes"),
         (patched(packed, name, 24, b"\xff\xff\xff\x70"), "two different sizes"),
         (patched(packed, name, 20, b"\xff\xff\xff\x70"), "the archive ends before this member"),

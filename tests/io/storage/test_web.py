@@ -67,6 +67,7 @@ TRUTH = [FILM[:100], FILM[-70_000:-69_800], FILM[500_000:500_300], FILM[100:70_1
         {"head": 403},
         {"head": 405, "says": ()},
         {"cuts": 3},
+        {"most": 20_000},
         {"ranges": False},
         {"ranges": False, "head": 501},
         {"ranges": False, "chunked": True},
@@ -259,6 +260,7 @@ def test_who_logs_in_stands_in_the_users_own_file(folder: Path, tmp_path: Path) 
         *("100.100.100.200", "168.63.129.16", "224.0.0.1", "255.255.255.255", "192.0.2.1"),
         *("::1", "::", "fe80::1", "fe80::1%eth0", "fd00:ec2::254", "::ffff:127.0.0.1", "ff02::1"),
         *("64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "2002:7f00:1::", "2002:a9fe:a9fe::1"),
+        *("fec0::1", "::7f00:1", "::ffff:0:7f00:1", "192.0.0.192"),
     ],
 )
 def test_addresses_that_only_this_machine_reaches_are_private(address: str) -> None:

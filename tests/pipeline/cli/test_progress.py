@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 from pathlib import Path
 
 from finecut.io.records import Failure, Source
 from finecut.io.summary import Summary
 from finecut.pipeline.cli.final_words import final_words, problems, stats_table
-from finecut.pipeline.cli.progress import Progress, progress_line
+from finecut.pipeline.cli.progress import Progress, progress_line, run_line
 from finecut.pipeline.options import Options
 from finecut.pipeline.planning import plan
-from finecut.pipeline.running import batches_of, weighed
+from finecut.pipeline.running import batches_of, first_batch, weighed
+from finecut.pipeline.time_left import ENDED, Outlook
+from finecut.pipeline.usual_costs import usual_costs
 from finecut.transforms.beam.metrics import BOARD
 
 OPTIONS = Options(input=("films",), output="out")
@@ -25,31 +28,37 @@ def test_the_line_moves_from_finding_to_the_end() -> None:
     counts |= {"probe/items": 3, "videos failed": 1, "shots planned": 10}
     counts |= {"milliseconds planned": 100_000, "milliseconds cut": 25_000, "clips cut": 2}
     assert (
-        progress_line(counts, 10.0)
+        progress_line(counts, 10.0, Outlook(0.25, 30.2))
         == "cutting    2 clips, 4 of 4 videos probed, 25%, 2.5x real time, 0:30 left, 1 failed"
     )
+    assert "%" not in progress_line(counts, 10.0)
     counts |= {"milliseconds cut": 100_000, "clips cut": 10}
-    assert "100%" in progress_line(counts, 40.0)
-    assert "left" not in progress_line(counts, 40.0)
+    assert progress_line(counts, 40.0, ENDED).endswith("100%, 2.5x real time, 0:40, 1 failed")
 
 
 def test_watching_for_shots_is_shown_until_the_first_clip() -> None:
     counts = {"videos found": 2, "probe/items": 2, "milliseconds watched": 90_000}
     assert (
-        progress_line(counts, 3.0)
-        == "detecting  scenes in 1:30 of video, 0 clips planned in 0 chunks, 30.0x real time"
+        progress_line(counts, 3.0) == "detecting  scenes in 1:30 of video, 0 clips, 30.0x real time"
     )
     counts |= {"shots planned": 7, "split/items": 1, "videos not split": 1}
-    assert "7 clips planned in 1 chunk," in progress_line(counts, 3.0)
-    assert progress_line(counts, 3.0).endswith(", 1 failed")
+    assert (
+        progress_line(counts, 3.0, Outlook(0.05, 754.0))
+        == "detecting  scenes in 1:30 of video, 7 clips, 5%, 30.0x real time, 13:00 left, 1 failed"
+    )
     assert progress_line({**counts, "clips cut": 1}, 3.0).startswith("cutting")
 
 
-def test_videos_not_probed_yet_are_taken_for_average() -> None:
-    counts = {"videos found": 100, "probe/items": 10, "shots planned": 10}
-    counts |= {"milliseconds planned": 10_000, "milliseconds cut": 10_000}
-    assert " 10%" in progress_line(counts, 60.0)
-    assert "9:00 left" in progress_line(counts, 60.0)
+def test_the_line_of_a_run_says_more_as_it_sees_more() -> None:
+    line = run_line(usual_costs(OPTIONS))
+    counts = {"videos found": 1, "probe/items": 1, "work probed": 100, "milliseconds probed": 100}
+    counts |= {"work split": 100, "milliseconds split": 100, "work planned": 100}
+    counts |= {"shots planned": 10, "clips cut": 1, "work cut": 10, "milliseconds cut": 10}
+    assert "left" not in line(counts, 5.0, False)
+    more = counts | {"clips cut": 5, "work cut": 50, "milliseconds cut": 50}
+    # What was done in the first five seconds may have taken any part of them.
+    assert re.search(r"5[56]%, 0.0x real time, 0:1[01] left", line(more, 13.0, False))
+    assert "100%" in line(more, 23.0, True)
 
 
 def test_without_a_terminal_lines_are_plain() -> None:
@@ -129,6 +138,12 @@ def test_batches_close_by_number_and_by_size(tmp_path: Path) -> None:
     assert list(batches_of([], 3, 100)) == []
     finished = [(source, 0.5, 0) for source in sources]
     assert [len(batch) for batch in batches_of(finished, 3, 100)] == [6, 1]
+    assert [len(batch) for batch in batches_of(finished, 3, 100, 1)] == [2, 5]
+
+
+def test_the_first_batch_is_small_only_among_many_videos() -> None:
+    assert [first_batch(videos, 2) for videos in (14, 48, 49, 10_000)] == [0, 0, 4, 4]
+    assert first_batch(10_000, 100) == 0
 
 
 def test_a_missing_file_belongs_to_a_batch_too() -> None:

@@ -346,6 +346,13 @@ def test_workers_that_would_never_come_are_refused(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_job_may_take_longer_than_an_answer() -> None:
+    """Beam's own limit is five minutes; a user's comes later, so that it counts."""
+    arguments = prism.Prism(["--job_server_timeout=9"], 1, "").arguments
+    limits = [word for word in arguments if word.startswith("--job_server_timeout=")]
+    assert limits == [f"--job_server_timeout={prism.FOR_EVER}", "--job_server_timeout=9"]
+
+
 def test_what_ends_with_this_process() -> None:
     external = ["--environment_type=EXTERNAL"]
     assert ends_with_us("local", [])

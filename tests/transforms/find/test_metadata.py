@@ -214,6 +214,13 @@ def test_objects_of_json_travel(films: Path) -> None:
         assert told(films / name) == {"a.mp4": first, "b.mp4": {}}
 
 
+def test_a_column_of_lists_of_failures_is_one_like_any_other(films: Path) -> None:
+    said = {"path": "a.mp4", "source": {"uri": "b.mp4", "site": "here"}, "step": "cut"}
+    (films / "list.jsonl").write_text(json.dumps(said) + "\n")
+    del said["path"]
+    assert told(films / "list.jsonl") == {"a.mp4": said}
+
+
 def test_a_table_is_a_list(films: Path, caplog: pytest.LogCaptureFixture) -> None:
     table = pa.table(
         {

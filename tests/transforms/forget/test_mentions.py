@@ -36,6 +36,16 @@ def test_it_is_spoken_of(text: str) -> None:
     assert WHO.in_bytes(json.dumps({"said": [text]}).encode())
 
 
+@pytest.mark.parametrize("name", ["é.mp4", 'a "b".mp4', "a\\b.mp4", "two\nlines.mp4", "\x01.mp4"])
+def test_it_is_spoken_of_as_json_writes_it(name: str) -> None:
+    who = Mentions(frozenset({f"/films/{name}"}), frozenset({name}))
+    for said in (name, f"/films/{name}", f"cut: '{name}'"):
+        # What is no JSON as a whole, such as the data of a page.
+        assert who.in_bytes(f"show({json.dumps(said)})".encode())
+    for said in (f"x{name}", f"/more{name}", f"/films/x{name}", f"{name}.mp4"):
+        assert not who.in_bytes(f"show({json.dumps(said)})".encode())
+
+
 @pytest.mark.parametrize(
     "text",
     [

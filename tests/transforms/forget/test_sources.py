@@ -62,6 +62,17 @@ def test_a_path_below_the_input_means_the_video_there(layout: Layout) -> None:
     assert why == "no source is called day1/a.mp4: did you mean day 1/a.mp4?"
 
 
+def test_names_may_have_line_breaks(tmp_path: Path) -> None:
+    layout = Layout(str(tmp_path))
+    path = Path(layout.processed_clip_chunk("day\n1/a\nb.mp4", 0))
+    path.parent.mkdir(parents=True)
+    clips = [clip_id(NAME, 0, 1)]
+    path.write_text(json.dumps({"video": NAME, "clip_chunk_index": 0, "clips": clips}))
+    [known] = Survey.of(layout, 1).resolved(["day\n1/a\nb.mp4"]).found
+    assert known.documents == ("processed_clip_chunks/day\n1/a\nb.mp4_0.json",)
+    assert known.clips == tuple(clips)
+
+
 def test_of_a_video_that_was_worked_on_the_note_tells(layout: Layout) -> None:
     [known] = Survey.of(layout, 1).resolved(["b.mp4"]).found
     assert known.clips == (clip_id(NAME, 7, 8),)

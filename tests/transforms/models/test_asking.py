@@ -21,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from finecut.io.records import ModelUsed
+from finecut.transforms.beam.weather import out_of_memory
 from finecut.transforms.caption.asking import (
     EMPTY,
     PIXELS_A_LETTER,
@@ -33,7 +34,6 @@ from finecut.transforms.caption.asking import (
     Vector,
     batches,
     matched,
-    out_of_memory,
 )
 
 

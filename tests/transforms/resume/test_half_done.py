@@ -148,3 +148,25 @@ def test_a_document_that_is_none_is_written_again(
     summary = run(options(films, output)).summary
     assert summary.shots_resumed == (chunks - 1) * IN_A_CHUNK
     assert differences(tree(output), tree(whole)) == []
+
+
+def test_what_was_known_of_a_source_outlives_the_document_that_said_it(
+    films: Path, runs: Runs, tmp_path: Path
+) -> None:
+    """A folder says nothing of its videos: then what an earlier run knew stays, also when one that
+    was killed in between has withdrawn the document.
+    """
+    output, told = tmp_path / "out", tmp_path / "list.csv"
+    told.write_text(f"path,license\n{films}/a.mp4,CC0\n")
+    usual: dict[str, Any] = {"no_isolation": True, "limit_clips": 1, "motion_filter": "score-only"}
+    runs.run(choices(films, input=(str(told),), **usual), output)
+    other = choices(films, crf=40, **usual)
+    refiltering: dict[str, Any] = {"keep": ("motion<0",), "yes": True, "workers": 1}
+    withdrawn = "remove processed_videos/a.mp4.json"
+    for kill, told_it in ((runs.run, other), (runs.refilter, refiltering)):
+        assert kill(told_it, output, kill_at=withdrawn) == []
+        assert not (output / "processed_videos/a.mp4.json").exists()
+        runs.run(other, output)
+        documents = [*(output / "metas/v0").iterdir(), *(output / "processed_videos").iterdir()]
+        said = [json.loads(path.read_text())["source"] for path in documents]
+        assert said == 2 * [{"license": "CC0"}]

@@ -1,0 +1,264 @@
+"""The time left is right: on runs that are simulated, and on runs that were recorded."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from finecut.pipeline.options import Options
+from finecut.pipeline.running import first_batch
+from finecut.pipeline.time_left import TimeLeft, rounded
+from finecut.pipeline.usual_costs import CUT, PROBE, SKIP, WATCH, WRITE, UsualCosts, usual_costs
+
+Row = tuple[float, Mapping[str, int]]
+
+#: How far it may be off, from when on.
+WITHIN, FROM = 0.30, 0.1
+WORKERS = 2
+WRITTEN = "PublishClips/items"
+
+
+# ── runs that are simulated ──────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Film:
+    milliseconds: int
+    work: int
+    bytes: int
+    #: Of each of its clips.
+    clips: tuple[int, ...]
+    finished: bool = False
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What work costs on it, in seconds."""
+
+    start: float = 2.0
+    skip: float = 0.002
+    probe: float = 0.03
+    watch: float = 2e-6
+    cut: float = 4e-6
+    write: float = 0.05
+    #: How much a film or a clip is off.
+    uneven: float = 0.3
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a run goes about it."""
+
+    films: Sequence[Film]
+    machine: Machine = Machine()
+    batch: int = 1000
+    watches: bool = True
+    #: On an engine, nothing is known ahead, and clips may be written after all were cut.
+    engine: bool = False
+    writes_later: bool = False
+
+    def rows(self) -> Iterator[Row]:
+        """What it counts, and when."""
+        counts, now = Counter[str](), 0.0
+        chance = random.Random(1)
+
+        def spent(seconds: float, **more: int) -> Row:
+            nonlocal now
+            now += seconds * chance.uniform(1 - self.machine.uneven, 1 + self.machine.uneven)
+            counts.update({name.replace("_", " "): number for name, number in more.items()})
+            return now, dict(counts)
+
+        counts["videos found"] = len(self.films)
+        if not self.engine:
+            to_do = [film for film in self.films if not film.finished]
+            counts["videos weighed"] = len(self.films)
+            counts["videos to do"] = len(to_do)
+            counts["bytes to do"] = sum(film.bytes for film in to_do)
+        yield spent(self.machine.start)
+        size = len(self.films) if self.engine else self.batch
+        small = first_batch(len(self.films), WORKERS) if self.watches and not self.engine else 0
+        yield from self._of(self.films[:small], spent, counts)
+        for first in range(small, len(self.films), size):
+            yield from self._of(self.films[first : first + size], spent, counts)
+
+    def _of(
+        self, batch: Sequence[Film], spent: Callable[..., Row], counts: Counter[str]
+    ) -> Iterator[Row]:
+        of = self.machine
+        films = [film for film in batch if not film.finished]
+        for _ in range(len(batch) - len(films)):
+            yield spent(of.skip, videos_skipped=1)
+        for film in films:
+            counts["probe/items"] += 1
+            work = {"work_probed": film.work, "work_to_watch": film.work}
+            counts["milliseconds probed"] += film.milliseconds
+            yield spent(of.probe, bytes_probed=film.bytes, **work)
+        for film in films:
+            for part in _parts(film.work):
+                if self.watches:
+                    yield spent(part * of.watch, work_watched=part)
+            planned = {"work_planned": sum(film.clips), "shots_planned": len(film.clips)}
+            counts["milliseconds split"] += film.milliseconds
+            yield spent(0, work_split=film.work, **planned)
+        clips = [clip for film in films for clip in film.clips]
+        for clip in clips:
+            yield spent(clip * of.cut, work_cut=clip, clips_cut=1)
+            if not self.writes_later:
+                counts[WRITTEN] += 1
+                yield spent(of.write)
+        if self.writes_later:
+            for _ in clips:
+                counts[WRITTEN] += 1
+                yield spent(of.write)
+
+
+def _parts(whole: int, number: int = 20) -> list[int]:
+    ends = [whole * n // number for n in range(number + 1)]
+    return [end - begin for begin, end in pairwise(ends)]
+
+
+def films(number: int, *, small: float = 0.5, kept: float = 0.8, seed: int = 0) -> list[Film]:
+    """Of very unequal lengths and sizes, whose bytes do not say exactly how much work they are."""
+    chance = random.Random(seed)
+    made = []
+    for _ in range(number):
+        seconds = chance.lognormvariate(3.5, 0.8)
+        in_a_second = 2_500 if chance.random() < small else 30_000
+        clips, left = [], seconds * chance.uniform(kept - 0.15, min(1.0, kept + 0.15))
+        while left > 2:
+            clips.append(min(left, chance.uniform(2, 10)))
+            left -= clips[-1]
+        work = int(seconds * in_a_second)
+        spans = tuple(int(clip * in_a_second) for clip in clips)
+        made.append(Film(int(1000 * seconds), work, int(work * chance.uniform(2, 5)), spans))
+    return made
+
+
+USUAL = UsualCosts(
+    {SKIP: 0.005, PROBE: 0.05, WATCH: 4e-6, CUT: 8e-6, WRITE: 0.1}, 0.8, 2e-4, WORKERS
+)
+LOCAL = Run(films(60))
+SIMULATED = {
+    "one batch": LOCAL,
+    "many batches": replace(LOCAL, films=films(300), batch=20),
+    "many batches, the small videos first": replace(
+        LOCAL, films=sorted(films(300), key=lambda film: film.work), batch=30
+    ),
+    "three of four are finished": replace(
+        LOCAL, films=[replace(f, finished=n < 300) for n, f in enumerate(films(400))], batch=110
+    ),
+    "nothing is watched": replace(LOCAL, watches=False, batch=20),
+    "cutting is twice as dear as usual": replace(LOCAL, machine=Machine(cut=8e-6)),
+    "cutting is half as dear as usual": replace(LOCAL, machine=Machine(cut=2e-6)),
+    "a slow machine": replace(LOCAL, machine=Machine(20, 0.1, 0.3, 2e-5, 4e-5, 0.5)),
+    "models are dear, and that is not usual": replace(
+        LOCAL, watches=False, machine=Machine(write=1.0)
+    ),
+    "an engine": replace(LOCAL, engine=True),
+    "two pools": replace(LOCAL, engine=True, writes_later=True),
+}
+
+
+def errors(rows: Sequence[Row], usual: UsualCosts) -> dict[float, float]:
+    """How far it was off, by the share of the time that had passed."""
+    time_left, ended = TimeLeft(usual, WRITTEN), rows[-1][0]
+    wrong = {}
+    for seconds, counts in rows[:-1]:
+        told = time_left(counts, seconds).left
+        wrong[seconds / ended] = 9.9 if told is None else told / max(1e-3, ended - seconds) - 1
+    return wrong
+
+
+def every(rows: Sequence[Row], seconds: float) -> list[Row]:
+    """The rows as somebody sees them who looks so often."""
+    seen, looks = [], 0.0
+    for before, row in pairwise(rows):
+        while looks < row[0]:
+            seen.append((looks, before[1]))
+            looks += seconds
+    return [*seen, rows[-1]]
+
+
+@pytest.mark.parametrize("run", SIMULATED.values(), ids=SIMULATED)
+def test_it_is_right_after_the_first_tenth(run: Run) -> None:
+    rows = every([*run.rows()], 0.5)
+    usual = USUAL
+    if not run.watches:
+        usual = USUAL._replace(costs={k: v for k, v in USUAL.costs.items() if k != WATCH})
+    wrong = {at: off for at, off in errors(rows, usual).items() if FROM <= at <= 0.95}
+    worst = max(wrong, key=lambda at: abs(wrong[at]))
+    assert abs(wrong[worst]) <= WITHIN, f"{wrong[worst]:+.0%} at {worst:.0%} of {rows[-1][0]:.0f} s"
+
+
+# ── runs that were recorded ──────────────────────────────────────────────────────────────────────
+
+#: Painted videos of very unequal sizes, on a machine that others used, too: so the clock is the
+#: processor time that the run took, divided by two workers. Prism cuts all videos at once: clips
+#: come late, and then many, so its cutting is not yet told well.
+RECORDED = {"local": (0.1, 0.9), "prism": (0.15, 0.6)}
+
+
+@pytest.mark.parametrize(("name", "between"), RECORDED.items(), ids=RECORDED)
+def test_it_is_right_about_runs_that_were_recorded(name: str, between: tuple[float, float]) -> None:
+    trace = json.loads((Path(__file__).parent / "traces" / f"{name}.json").read_text())
+    rows = [(row[0], dict(zip(trace["counts"], row[1:], strict=True))) for row in trace["rows"]]
+    options = Options(
+        input=("films",),
+        output="out",
+        splitting_algorithm="content",
+        no_generate_embeddings=True,
+        workers=2,
+        **trace["options"],
+    )
+    wrong = errors(rows, usual_costs(options))
+    seen = {at: off for at, off in wrong.items() if between[0] <= at <= between[1]}
+    worst = max(seen, key=lambda at: abs(seen[at]))
+    assert abs(seen[worst]) <= WITHIN, f"{seen[worst]:+.0%} at {worst:.0%}"
+
+
+# ── what is shown ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_is_shown_moves_evenly() -> None:
+    run = replace(LOCAL, films=films(300), batch=20)
+    time_left, shown = TimeLeft(USUAL, WRITTEN), []
+    rows = every([*run.rows()], 0.5)
+    ended = rows[-1][0]
+    for seconds, counts in rows:
+        outlook = time_left(counts, seconds)
+        if outlook.left is not None and seconds > FROM * ended:
+            shown.append(outlook)
+    steps = [after.left - before.left for before, after in pairwise(shown)]  # type: ignore[operator]
+    assert max(map(abs, steps)) < 0.01 * ended
+    assert all(after.share >= before.share for before, after in pairwise(shown))
+
+
+def test_nothing_is_told_before_anything_is_known() -> None:
+    time_left = TimeLeft(USUAL, WRITTEN)
+    assert time_left({}, 5.0).left is None
+    assert time_left({"videos found": 9, "probe/items": 0}, 9.0).left is None
+
+
+def test_a_run_that_only_skips_tells_its_time_too() -> None:
+    time_left, counts = TimeLeft(USUAL, WRITTEN), {"videos found": 1000, "videos weighed": 1000}
+    for done in range(0, 501, 10):
+        left = time_left({**counts, "videos skipped": done}, done / 50).left
+    assert left == pytest.approx(10.0, rel=0.1)
+
+
+def test_the_time_is_rounded() -> None:
+    assert [rounded(seconds) for seconds in (0.4, 59.4, 61, 599, 3500, 7000)] == [
+        0,
+        59,
+        60,
+        600,
+        3480,
+        6900,
+    ]
