@@ -145,6 +145,7 @@ setup(
     package_data={room: ["py.typed"] for room in ROOMS}
     | {
         "finecut.pipeline.beam_yaml": ["finecut.yaml"],
+        "finecut.pipeline.commands.estimate": ["prices.json"],
         "finecut.pipeline.page": ["*.html", "*.css", "*.js"],
     },
     zip_safe=False,

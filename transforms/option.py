@@ -27,12 +27,14 @@ LONGEST_WAIT: Final = 86_400
 #: What runs captioners.
 TRANSFORMERS, VLLM = "transformers", "vllm"
 
+ESTIMATE: Final = "estimating"
 INPUT, CUT, SCENES, ENCODE = "input", "cutting", "cutting at scenes", "encoding"
 LOOK, MODELS, PREVIEW = "measuring and filtering", "measuring with models", "windows and previews"
 EMBED, CAPTIONS, MACHINES = "embeddings", "captions", "models and machines"
 OUTPUT, RUN, LIMITS = "output", "running", "limits"
 #: In this order help and tables list them.
 GROUPS: Final = (
+    ESTIMATE,
     INPUT,
     CUT,
     SCENES,

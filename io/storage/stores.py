@@ -24,6 +24,8 @@ GOOGLE: Final = "gs://"
 S3: Final = "s3://"
 #: Azure's, as its own tools, Hadoop's and Beam's spell them.
 AZURE: Final = ("az://", "abfs://", "abfss://")
+#: A folder of this machine that counts what it is asked (:mod:`counted`).
+COUNTED: Final = "counted://"
 #: The extra that brings the library of a store, by how its paths begin.
 EXTRAS: Final = {GOOGLE: "gcp", S3: "s3", **dict.fromkeys(AZURE, "azure")}
 #: So many objects are listed or removed in one request.
@@ -154,6 +156,10 @@ def store_for(uri: str) -> Store:
             from finecut.io.storage.archives.store import ArchiveStore
 
             return ArchiveStore()
+        if uri.startswith(COUNTED):
+            from finecut.io.storage.counted import CountedStore
+
+            return CountedStore()
         from finecut.io.storage.cloud.beam_stores import BeamStore
 
         return BeamStore.knowing(uri)

@@ -8,7 +8,7 @@ from finecut.io.media.remux.copying import ENCODED
 from finecut.io.storage import files as shelf
 from finecut.io.storage.addresses import public
 from finecut.io.summary import Summary
-from finecut.io.wording import count_of
+from finecut.io.wording import count_of, in_bytes
 from finecut.pipeline.cli.outlets import lines_of, shown
 from finecut.pipeline.cli.progress import clock
 from finecut.pipeline.commands.base import BOOKS
@@ -85,7 +85,7 @@ def _of_clips(s: Summary, strict: str = "", where: str = "", why: str = "") -> l
             (s.vectors, f"vectors  {_counts(s.vectors, '{} of {}')}"),
             (s.captions, f"captions {_counts(s.captions, '{} {}')}"),
             f"length   {_duration(s.seconds_found)} in, {_duration(s.seconds_kept)} kept, "
-            f"{s.frames} frames, {_bytes(s.clip_bytes)}",
+            f"{s.frames} frames, {in_bytes(s.clip_bytes)}",
         ]
     )
 
@@ -225,11 +225,3 @@ def _sum(total: int, verb: str, **parts: int) -> str:
 
 def _duration(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 60 else clock(seconds)
-
-
-def _bytes(size: float) -> str:
-    for unit in ("B", "KB", "MB", "GB"):
-        if size < 1000 or unit == "GB":
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return ""

@@ -151,11 +151,13 @@ def shown_default(f: Field[Any]) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def options_table(kind: type[Any] = Options, groups: bool = False) -> str:
-    """The options as a Markdown table; ``groups``: a table and a heading for each group."""
+def options_table(kind: type[Any] = Options, groups: bool = False, added: bool = False) -> str:
+    """The options as a Markdown table; ``groups``: a table and a heading for each group;
+    ``added``: only those that this kind adds to another's.
+    """
     rows: dict[str, list[str]] = {}
     for f in option_fields(kind):
-        if is_hidden(f, kind):
+        if is_hidden(f, kind) or (added and f.name not in kind.__annotations__):
             continue
         value = "" if is_switch(f) else f" {_value_name(f)}"
         name = _value_name(f) if f.metadata["positional"] else f"{flag_of(f)}{value}"
@@ -249,9 +251,12 @@ def _value_name(f: Field[Any]) -> str:
 
 def with_tables(page: str) -> str:
     """docs/options.md with every table as it is now."""
-    from finecut.pipeline.commands.base import dataset_options  # it imports all commands
+    # It imports all commands.
+    from finecut.pipeline.commands.base import dataset_options, video_options
 
     tables = {f"options of {name}": options_table(kind) for name, kind in dataset_options().items()}
+    for name, kind in video_options().items():
+        tables[f"options of {name}"] = options_table(kind, added=True)
     for name, table in {"options": options_table(groups=True), **tables}.items():
         before, begin, rest = page.partition(f"<!-- {name} -->\n")
         _, end, after = rest.partition(f"<!-- end of {name} -->\n")

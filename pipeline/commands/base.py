@@ -353,7 +353,7 @@ class DatasetCommand(Command[D, R]):
 ORDER: Final = (
     "curate",
     *("dedup", "refilter", "shard", "report", "summary", "verify", "forget"),
-    *("describe", "launch", "doctor", "demo", "completion"),
+    *("describe", "estimate", "launch", "doctor", "demo", "completion"),
 )
 
 
@@ -382,4 +382,13 @@ def dataset_options() -> dict[str, type[DatasetOptions]]:
         name: kind.Options
         for name, kind in all_commands().items()
         if issubclass(kind.Options, DatasetOptions)
+    }
+
+
+def video_options() -> dict[str, type[CurateOptions]]:
+    """The options of those commands that add some to the options of ``curate``."""
+    return {
+        name: kind.Options
+        for name, kind in all_commands().items()
+        if issubclass(kind, VideoCommand) and kind.Options is not CurateOptions
     }

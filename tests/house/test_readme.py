@@ -158,7 +158,7 @@ def test_a_command_is_understood(words: list[str]) -> None:
     kind = all_commands()[name]
     given = kind.Options is not Options or {"--input", "--output"} <= {*rest}
     whole = kind.whole and given
-    parse_options(parser_of(kind), rest, kind.Options, whole)
+    parse_options(parser_of(kind), [*kind.typed(rest)], kind.Options, whole)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 from doc_tables import OPTIONS
 
 from finecut.pipeline.cli.flags import Parser, add_flags, parse_options, with_tables
-from finecut.pipeline.commands.base import dataset_options
+from finecut.pipeline.commands.base import dataset_options, video_options
 from finecut.pipeline.options import OptionError, Options, default_of, option_fields
 from finecut.transforms.option import ENABLE
 from finecut.transforms.registry import SCORING, STEPS
@@ -27,7 +27,7 @@ def parse(*arguments: str) -> Options:
 def test_the_docs_show_every_option() -> None:
     text = OPTIONS.read_text(encoding="utf-8")
     assert text == with_tables(text), "options have changed: make tables"
-    assert text.count("<!-- end of options") == 1 + len(dataset_options())
+    assert text.count("<!-- end of options") == 1 + len(dataset_options()) + len(video_options())
 
 
 def test_flags_and_fields_have_the_same_defaults() -> None:
@@ -41,6 +41,7 @@ CAPTIONS = {"generate_captions": True}
 RICHER = {**CAPTIONS, "enhance_captions": True}
 #: What has to be given with an option, because it does nothing alone.
 COMPANIONS: dict[str, dict[str, Any]] = {
+    "accelerator_machine": {"runner": "FlinkRunner", "right_fitting": True},
     **dict.fromkeys(("max_clip_length", "long_scenes", "crop", "crop_every_piece"), SCENES),
     "skip_uncut": SCENES,
     "transnetv2_threshold": {"splitting_algorithm": "transnetv2"},
@@ -191,6 +192,7 @@ def test_every_flag_reaches_its_field() -> None:
             ("embed:gpus=0.5", "cut:cpus=2"),
         ),
         "accelerator": (["--accelerator", "nvidia-tesla-t4"], "nvidia-tesla-t4"),
+        "accelerator_machine": (["--accelerator-machine", "g2-standard-24"], "g2-standard-24"),
     }
     for field in option_fields():
         flag = "--" + field.name.replace("_", "-")

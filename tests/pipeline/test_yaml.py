@@ -514,6 +514,7 @@ def test_a_row_tells_what_people_ask_of_a_clip() -> None:
         "labels": {},
         "rejected_by": "motion",
         "errors": {"decode": "2 packets"},
+        "written": [],
     }
 
 
