@@ -150,6 +150,62 @@ class PlannedChunk:
 
 
 @dataclass(frozen=True)
+class Segment:
+    """A part of a video that is watched by itself. Frames are counted from the video's first.
+
+    The only segment of a video is all of it.
+    """
+
+    video: Video
+    number: int = 0
+    #: Into how many the video is divided.
+    count: int = 1
+    #: Its own frames begin here and end before ``end``; ``None``: with the video.
+    start: int = 0
+    end: int | None = None
+    #: What lies around them has a say in what they are: so many frames before and after.
+    lead: int = 0
+    tail: int = 0
+    #: When the first frame is shown that is watched, in seconds.
+    at: float = 0.0
+    #: Why a long video is not divided.
+    note: str = ""
+
+    @property
+    def first(self) -> int:
+        """The first frame that is watched."""
+        return max(self.start - self.lead, 0)
+
+    @property
+    def until(self) -> int | None:
+        """The frame before which watching ends."""
+        return None if self.end is None else self.end + self.tail
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What was seen of a segment."""
+
+    segment: Segment
+    #: When its frames are shown, packed.
+    times: str = ""
+    #: The first and the last frame of each transition, in turn.
+    marks: tuple[int, ...] = ()
+    #: Frames before this one are in a transition, too, if the segment begins within one that is
+    #: black; and whether the next segment begins so (``None``: if this one does).
+    black_until: int = 0
+    leaves_black: bool | None = False
+    #: Digests of what it shares with the segments before and after it.
+    opening: str = ""
+    closing: str = ""
+    #: How long the track claims to be, if it does.
+    promised: tuple[float, ...] = ()
+    #: Why it cannot be put together with the others.
+    odd: str = ""
+    failure: "Failure | None" = None
+
+
+@dataclass(frozen=True)
 class Transcoded:
     """How the pictures of a clip came of its source, where they might have been copied."""
 

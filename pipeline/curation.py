@@ -21,7 +21,7 @@ from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.staging import sweep_dead
 from finecut.io.summary import Summary
 from finecut.pipeline.custom_steps import apply
-from finecut.pipeline.dealing import InParts, ShareOut, deal_chunks, deal_videos
+from finecut.pipeline.dealing import InParts, ShareOut, deal_chunks, deal_segments
 from finecut.pipeline.engine import runner_of
 from finecut.pipeline.lists import within_reach
 from finecut.pipeline.options import Options
@@ -37,7 +37,7 @@ from finecut.transforms.resume.begin import SKIPPED, BeginVideos
 from finecut.transforms.resume.note import open_video
 from finecut.transforms.resume.one_at_a_time import BeginOneAtATime
 from finecut.transforms.score.clips import ScoreClips
-from finecut.transforms.split.spans import SplitVideos
+from finecut.transforms.split.videos import InSegments, SplitVideos
 from finecut.transforms.step import CUT, JUDGED, SCORED
 from finecut.transforms.step_base import StepOnClips, StepOnTexts
 from finecut.transforms.write.clips import WriteClips, WrittenClips
@@ -134,12 +134,14 @@ def work(sources: beam.PCollection[Source], steps: Plan, workers: int) -> Done:
     decided = begun.sources | "Decided" >> beam.Reshuffle().with_resource_hints(**film)
     probe = ProbeVideos(steps.cutting.film, steps.cutting.limits, steps.looking.weather)
     probed = decided | "ProbeVideos" >> probe.with_resource_hints(**film)
-    videos = probed.videos
+    divide = InSegments(steps.splitting).with_resource_hints(**film)
+    segments = probed.videos | "InSegments" >> divide
     if steps.watches_films:
-        share_out = ShareOut(deal_videos, workers).with_resource_hints(**film)
-        videos = videos | "ShareOutVideos" >> share_out
-    split = videos | "SplitVideos" >> SplitVideos(
-        steps.splitting, partial(open_video, writing=steps.writing, again=steps.again)
+        share_out = ShareOut(deal_segments, workers).with_resource_hints(**film)
+        segments = segments | "ShareOutVideos" >> share_out
+    opening = partial(open_video, writing=steps.writing, again=steps.again)
+    split = segments | "SplitVideos" >> SplitVideos(
+        steps.splitting, opening, steps.writing.patience
     ).with_resource_hints(**film)
     chunks = split.reels
     empty = chunks | "WithoutClips" >> beam.Filter(

@@ -22,10 +22,10 @@ from typing import Any, TypeVar
 import apache_beam as beam
 
 from finecut.io.media.remux.copying import COPY
-from finecut.io.records import PlannedChunk, PlannedClip, Video
+from finecut.io.records import PlannedChunk, PlannedClip, Segment
 from finecut.transforms.amount import pixels_of, work_of
 
-Work = TypeVar("Work", PlannedChunk, Video)
+Work = TypeVar("Work", PlannedChunk, Segment)
 #: Puts things in the order in which they are dealt to this many workers.
 Deal = Callable[[Iterable[Work], int], list[Work]]
 
@@ -36,7 +36,7 @@ PART_SECONDS, PART_OF_FILM = 32.0, 1 / 16
 
 @dataclass(eq=False, repr=False)
 class ShareOut(beam.PTransform[beam.PCollection[Work], beam.PCollection[Work]]):
-    """Chunks (or videos), dealt to ``workers`` workers; 0 leaves it to a cluster."""
+    """Chunks (or segments of videos), dealt to ``workers`` workers; 0 leaves it to a cluster."""
 
     deal: Deal[Work]
     workers: int
@@ -60,10 +60,12 @@ def deal_chunks(chunks: Iterable[PlannedChunk], workers: int) -> list[PlannedChu
     return in_rows(sorted(chunks, key=_order), work_of_chunk, workers)
 
 
-def deal_videos(videos: Iterable[Video], workers: int) -> list[Video]:
+def deal_segments(segments: Iterable[Segment], workers: int) -> list[Segment]:
     """In the order in which they are dealt."""
-    ordered = sorted(videos, key=lambda video: (-video_work(video), video.name))
-    return in_rows(ordered, video_work, workers)
+    ordered = sorted(
+        segments, key=lambda each: (-work_of_segment(each), each.video.name, each.start)
+    )
+    return in_rows(ordered, work_of_segment, workers)
 
 
 def work_of_chunk(planned: PlannedChunk) -> float:
@@ -71,9 +73,9 @@ def work_of_chunk(planned: PlannedChunk) -> float:
     return work_of(planned.video, seconds_of(planned.clips))
 
 
-def video_work(video: Video) -> float:
-    """The same for watching a video."""
-    return video.duration * pixels_of(video)
+def work_of_segment(segment: Segment) -> float:
+    """The same for watching a segment."""
+    return segment.video.duration * pixels_of(segment.video) / segment.count
 
 
 @dataclass(eq=False, repr=False)

@@ -81,6 +81,8 @@ atexit.register(sweep)
 class Copy:
     """A copy that is open, to be read in ranges."""
 
+    is_copied = True
+
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self.size = os.fstat(file.fileno()).st_size

@@ -246,6 +246,11 @@ class RangedFile(io.RawIOBase):
         #: What was fetched, the most recently used last: where it starts, and the bytes.
         self._looks: list[tuple[int, bytes]] = []
 
+    @property
+    def is_copied(self) -> bool:
+        """Whether it could not be read in parts, and was copied."""
+        return getattr(self._opened, "is_copied", False)
+
     def readable(self) -> bool:
         return True
 

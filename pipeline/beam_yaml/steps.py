@@ -19,7 +19,7 @@ from finecut.io.storage.staging import Scratch
 from finecut.io.summary import Summary
 from finecut.pipeline import curation
 from finecut.pipeline.beam_yaml.step import Rows, Step, cut_for, planned, run_of
-from finecut.pipeline.dealing import InParts, ShareOut, deal_chunks, deal_videos
+from finecut.pipeline.dealing import InParts, ShareOut, deal_chunks, deal_segments
 from finecut.pipeline.engine import runner_of
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import Plan, access_of
@@ -32,7 +32,7 @@ from finecut.transforms.measure.looking import put_away
 from finecut.transforms.resume import begin as again
 from finecut.transforms.resume.note import open_video
 from finecut.transforms.score import clips as scoring
-from finecut.transforms.split import spans as split
+from finecut.transforms.split import videos as split
 from finecut.transforms.step_base import StepOnClips
 from finecut.transforms.steps.caption import Caption
 from finecut.transforms.steps.embed import Embed
@@ -129,11 +129,13 @@ class SplitVideos(Step):
     gives: ClassVar[Mapping[str, type]] = {"reels": PlannedChunk, FAILURES: Failure}
 
     def work(self, records: Any, steps: Plan, options: Options) -> Rows:
+        records = records | "InSegments" >> split.InSegments(steps.splitting)
         if steps.watches_films:
-            records = records | "ShareOut" >> ShareOut(deal_videos, options.dealt_among)
+            records = records | "ShareOut" >> ShareOut(deal_segments, options.dealt_among)
         opening = partial(open_video, writing=_writing(steps), again=steps.again)
         made = split.SplitVideos(steps.splitting, opening if options.output else list)
-        return records | "Split" >> made.with_resource_hints(**steps.placing.of_films)
+        split_up = records | "Split" >> made.with_resource_hints(**steps.placing.of_films)
+        return {"reels": split_up.reels, FAILURES: split_up.failures}
 
 
 class CutClips(Step):

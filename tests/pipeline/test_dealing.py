@@ -17,13 +17,13 @@ from pairs import all_and_quick_pairs
 
 from finecut.io.media.codecs import Encoding
 from finecut.io.media.testfilm.paint import paint
-from finecut.io.records import Chunk, Clip, PlannedChunk, PlannedClip, Source, Span, Video
+from finecut.io.records import Chunk, Clip, PlannedChunk, PlannedClip, Segment, Source, Span, Video
 from finecut.io.storage.publishing import Shelf
 from finecut.pipeline.dealing import (
     PART_SECONDS,
     ShareOut,
     deal_chunks,
-    deal_videos,
+    deal_segments,
     divided,
     parts_of,
     seconds_of,
@@ -87,8 +87,10 @@ def test_short_films_have_several_parts_and_long_ones_hardly_any() -> None:
 
 def test_the_longest_is_dealt_first_and_all_get_alike() -> None:
     lengths = (3.0, 90.0, 1.0, 40.0, 7.0)
-    videos = [video_of(seconds, str(seconds)) for seconds in lengths]
-    assert [video.duration for video in deal_videos(videos, 2)] == [90.0, 40.0, 3.0, 7.0, 1.0]
+    whole = [Segment(video_of(seconds, str(seconds))) for seconds in lengths]
+    assert [each.video.duration for each in deal_segments(whole, 2)] == [90.0, 40.0, 3.0, 7.0, 1.0]
+    parts = [Segment(video_of(100.0, "a"), number, count=4) for number in range(4)]
+    assert deal_segments([*whole, *parts], 2)[:2] == [whole[1], whole[3]]
     chunks = [planned_of([seconds], name=str(seconds)) for seconds in lengths]
     assert [seconds_of(planned.clips) for planned in deal_chunks(chunks, 3)] == [
         90.0,

@@ -19,6 +19,8 @@ STREAM: dict[str, Any] = {"subscription": "projects/project-1/subscriptions/film
 
 #: From the inputs to the dealing of chunks, where no scenes are detected.
 FIXED_SHUFFLES = {"FindVideos/Share out", "Decided", "ShareOutChunks/Deal"}
+#: Where they are: long videos are watched in segments, which are put together.
+WATCHED_SHUFFLES = {"ShareOutVideos/Deal", "SplitVideos/Wait for the video"}
 #: What closes chunks that were torn apart, and sums up.
 END = {
     "WriteClips/CloseTornChunks",
@@ -72,7 +74,7 @@ def test_what_is_cut_in_a_bundle_is_written_in_it(choices: dict[str, Any]) -> No
     assert "WriteClips" in cutting.parts
     assert cutting.parts[0] == "CutClips"
     assert len({stage.hints for stage in stages}) == 1
-    watched = {"ShareOutVideos/Deal"} if "splitting_algorithm" in choices else set()
+    watched = WATCHED_SHUFFLES if "splitting_algorithm" in choices else set[str]()
     assert shuffles(proto) == FIXED_SHUFFLES | watched | END
     if "splitting_algorithm" not in choices:
         assert "SplitVideos" in doing(stages, "ProbeVideos").parts

@@ -19,6 +19,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from finecut.io.media.frames.segments import Grain, Notes, plan_segments, watch_segment
 from finecut.io.media.frames.small_pictures import HEIGHT, WIDTH, watch
 from finecut.io.media.limits import USUAL_LIMITS, Limits, prepare_process
 from finecut.io.process.children import ChildLimits, preload, run_in_child
@@ -27,6 +28,7 @@ from finecut.io.records import (
     Clip,
     Failure,
     PlannedChunk,
+    Segment,
     Source,
     Video,
     from_json,
@@ -39,10 +41,10 @@ from finecut.io.storage.stores import modules_behind
 from finecut.transforms.beam.guard import LOG, ChildFailure, failure, guarded
 from finecut.transforms.beam.weather import FAIR, StoreBusy, Weather
 
-Record = Video | PlannedChunk | Clip
+Record = Video | Segment | PlannedChunk | Clip
 
 #: What may come back from a child.
-KINDS: Final = {kind.__name__: kind for kind in (Video, PlannedChunk, Clip, Failure)}
+KINDS: Final = {kind.__name__: kind for kind in (Video, Segment, PlannedChunk, Clip, Failure)}
 #: The tag of bytes; and of what the child's guard caught, behind which comes where in our code that
 #: was, for the log here. A Failure among the results is tagged by its kind.
 PICTURES, ACCIDENT = b"pictures", b"accident"
@@ -78,8 +80,7 @@ def isolated(
         yield from guarded(step, source, lambda: _each(work(*args)), lost, weather=weather)
         return
     preload(*modules_behind([source.uri]))
-    copied = copies.place() if is_read_only(source.uri) else ""
-    task = _Task(step, source, limits, work=work, args=args, copies=copied)
+    task = _task(step, source, limits, work, *args)
     yield from guarded(step, source, lambda: _received(task), lost, weather=weather)
 
 
@@ -96,16 +97,38 @@ def isolated_frames(
         with shelf.open_source(video.source.uri) as file:
             yield from watch(file, video, promised, film)
         return
-    copied = copies.place() if is_read_only(video.source.uri) else ""
-    task = _Task(step, video.source, limits, work=_batches, args=(video, film), copies=copied)
-    for batch in _received(task):
-        text, _, pixels = batch.partition(b"\n")
-        head = json.loads(text)
+    task = _task(step, video.source, limits, _batches, video, film)
+    for head, frames in _unpacked(task):
         if promised is not None:
             promised[:] = map(float, head["promised"])
-        # Copied, so that these can be written to as others can.
-        frames = np.frombuffer(pixels, np.uint8).reshape(-1, HEIGHT, WIDTH, 3).copy()
-        yield from zip(map(Fraction, head["times"]), frames, strict=True)
+        yield from frames
+
+
+def isolated_segment(
+    step: str,
+    segment: Segment,
+    notes: Notes,
+    *,
+    limits: ChildLimits | None,
+    film: Limits = USUAL_LIMITS,
+) -> Iterator[tuple[Fraction, NDArray[np.uint8]]]:
+    """The same as ``watch_segment``."""
+    source = segment.video.source
+    if limits is None:
+        with shelf.open_source(source.uri) as file:
+            yield from watch_segment(file, segment, notes, film)
+        return
+    for head, frames in _unpacked(_task(step, source, limits, _segment_batches, segment, film)):
+        notes.promised[:] = map(float, head["promised"])
+        notes.opening, notes.closing = str(head["opening"]), str(head["closing"])
+        notes.odd = str(head["odd"])
+        yield from frames
+
+
+def segments_of(video: Video, grain: Grain, film: Limits = USUAL_LIMITS) -> Iterator[Segment]:
+    """What :func:`isolated` does to divide a video."""
+    with shelf.open_source(video.source.uri) as file:
+        yield from plan_segments(file, video, grain, film)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,6 +142,13 @@ class _Task:
     args: tuple[Any, ...]
     #: Where copies of what cannot be read in parts lie.
     copies: str = ""
+
+
+def _task(
+    step: str, source: Source, limits: ChildLimits, work: Callable[..., Any], *args: Any
+) -> _Task:
+    copied = copies.place() if is_read_only(source.uri) else ""
+    return _Task(step, source, limits, work, args, copied)
 
 
 # ── here ─────────────────────────────────────────────────────────────────────────────────────────
@@ -141,6 +171,18 @@ def _received(task: _Task) -> Iterator[Any]:
             yield from_json(KINDS[kind.decode()], text)
     if broke is not None:
         raise broke
+
+
+def _unpacked(
+    task: _Task,
+) -> Iterator[tuple[dict[str, Any], Iterator[tuple[Fraction, NDArray[np.uint8]]]]]:
+    """What is said of frames that travel together, and these frames."""
+    for batch in _received(task):
+        text, _, pixels = batch.partition(b"\n")
+        head = json.loads(text)
+        # Copied, so that these can be written to as others can.
+        frames = np.frombuffer(pixels, np.uint8).reshape(-1, HEIGHT, WIDTH, 3).copy()
+        yield head, zip(map(Fraction, head["times"]), frames, strict=True)
 
 
 # ── in the child ─────────────────────────────────────────────────────────────────────────────────
@@ -185,17 +227,26 @@ def _made(task: _Task) -> Iterator[bytes]:
 
 
 def _batches(video: Video, film: Limits) -> Iterator[bytes]:
-    """Frames that travel together, behind a line that says when each is shown."""
-    promised: list[float] = []
+    notes = Notes()
     with shelf.open_source(video.source.uri) as file:
-        frames = watch(file, video, promised, film)
-        full = True
-        while full:
-            batch = list(islice(frames, FRAMES_AT_ONCE))
-            full = len(batch) == FRAMES_AT_ONCE
-            head = {"times": [str(seconds) for seconds, _ in batch], "promised": promised}
-            pixels = b"".join(frame.tobytes() for _, frame in batch)
-            yield json.dumps(head).encode() + b"\n" + pixels
+        yield from _packed(watch(file, video, notes.promised, film), notes)
+
+
+def _segment_batches(segment: Segment, film: Limits) -> Iterator[bytes]:
+    notes = Notes()
+    with shelf.open_source(segment.video.source.uri) as file:
+        yield from _packed(watch_segment(file, segment, notes, film), notes)
+
+
+def _packed(frames: Iterator[tuple[Fraction, NDArray[np.uint8]]], notes: Notes) -> Iterator[bytes]:
+    """Frames that travel together, behind a line that says when each is shown."""
+    full = True
+    while full:
+        batch = list(islice(frames, FRAMES_AT_ONCE))
+        full = len(batch) == FRAMES_AT_ONCE
+        head = {"times": [str(seconds) for seconds, _ in batch], **vars(notes)}
+        pixels = b"".join(frame.tobytes() for _, frame in batch)
+        yield json.dumps(head).encode() + b"\n" + pixels
 
 
 def _each(outcome: Iterable[Any] | Any) -> Iterable[Any]:

@@ -164,9 +164,11 @@ def block_name(stack: int, block: int) -> str:
 
 
 def probabilities(
-    frames: Iterable[Frames], network: Callable[[Frames], Probabilities]
+    frames: Iterable[Frames], network: Callable[[Frames], Probabilities], continued: bool = False
 ) -> Iterator[float]:
     """One probability for every frame, in order, while the frames go by.
+
+    ``continued``: the first 25 frames are those before the ones that are asked about, and get none.
 
     ``network`` is :meth:`Network.probabilities_of` or another function that answers for every
     frame of ``[100, 27, 48, 3]``.  No more than a window's worth of pixels is held, however long
@@ -176,7 +178,7 @@ def probabilities(
     filled = 0  # frames in the window, of which the first 25 are answered for or copies
     for index, frame in enumerate(frames):
         check_frames(frame, FRAME, f"Frame {index} of the video")
-        if index == 0:
+        if index == 0 and not continued:
             window[:CONTEXT] = frame
             filled = CONTEXT
         window[filled] = frame

@@ -37,8 +37,13 @@ fewer than :data:`REACH` frames, with the frames that lead into it and out of it
 beginning or the end of the film divides nothing and is left alone; only black at the end that lasts
 longer than the detector looks ahead is a run to the film's end.
 
+A film may also be seen in parts, each with :data:`LEAD` frames before it and :data:`TAIL` behind
+it. Then nothing is missing but whether a part that begins with black begins between two shots: the
+part before it knows (:class:`Black`).
+
 What happens at a frame depends on :data:`REACH` frames on either side and marks as many at most,
 so memory is constant, and nothing depends on where the blocks lie in which frames are worked on.
+(Parts begin where a block of the whole does, so that even sums are added up in the same order.)
 """
 
 from collections.abc import Iterable, Iterator
@@ -63,6 +68,10 @@ from finecut.transforms.split.distances import (
 )
 
 _BLOCK = 64
+#: Where a part of a film may begin; how many frames there have to be before the first whose verdict
+#: is that on the whole (blocks until they are worked on alike, and what their frames mark), and
+#: behind the last.
+ALIGN, LEAD, TAIL = _BLOCK, 2 * _BLOCK, 2 * _BLOCK
 # A picture is new when this share of its cells is.
 _ENOUGH = 0.3
 # Neighbours on each side that a step is compared with.
@@ -101,11 +110,27 @@ class Content:
     white: float = 205.0
 
 
+@dataclass
+class Black:
+    """What one part of a film cannot know of black, and tells the next one."""
+
+    #: The part is not the first.
+    continues: bool = False
+    #: The frame with which the next part begins, counted in this one.
+    asked: int | None = None
+    #: Frames before this one are marked, too, if the part begins between two shots; and whether the
+    #: next part does (``None``: if this one does).
+    until: int = 0
+    leaves: bool | None = False
+
+
 def transitions(
-    frames: Iterable[npt.NDArray[np.uint8]], settings: Content = Content()
+    frames: Iterable[npt.NDArray[np.uint8]],
+    settings: Content = Content(),
+    black: Black | None = None,
 ) -> Iterator[bool]:
     """For each frame, [27, 48, 3] in RGB, whether it belongs to a transition."""
-    window = _Window(settings)
+    window = _Window(settings, black or Black())
     source = iter(frames)
     while block := list(islice(source, _BLOCK)):
         window.take(block)
@@ -117,8 +142,8 @@ def transitions(
 class _Window:
     """The frames that still have a say, what was measured on them, and what is marked so far."""
 
-    def __init__(self, settings: Content) -> None:
-        self.settings = settings
+    def __init__(self, settings: Content, black: Black) -> None:
+        self.settings, self.black = settings, black
         self.ended = False
         self.first = 0  # the number of the oldest frame that is kept
         self.judged = 0  # what happens before this frame has left its marks
@@ -129,6 +154,7 @@ class _Window:
         self.flat = np.zeros(0, np.int8)
         self.marks = np.zeros(0, bool)
         self.blank = False  # inside a black or white that divides two shots
+        self.unsure = black.continues  # inside a black that may do so
 
     @property
     def total(self) -> int:
@@ -235,14 +261,29 @@ class _Window:
         for place in places:
             flat = int(self.flat[place])
             before = int(self.flat[place - 1]) if place else flat
+            self.unsure &= flat < 0
             if self.blank and before and not flat:
-                full = _slope_end(self.light, place - 1, 1)
-                self.marks[place : min(full, place + REACH)] = True
+                self.marks[place : self._lit_again(place)] = True
                 self.blank = False
             if flat and flat != before:
                 self.blank = self._divides(place)
             if self.blank:
                 self.marks[place] = True
+            self._tell(place, flat)
+
+    def _tell(self, place: int, flat: int) -> None:
+        """What the parts before this one and after it need to know."""
+        index, black = self.first + place, self.black
+        if self.unsure:
+            black.until = index + 1
+        elif 0 < black.until == index and not flat:
+            black.until = self.first + self._lit_again(place)
+        if index == black.asked:
+            black.leaves = None if self.unsure else self.blank
+
+    def _lit_again(self, place: int) -> int:
+        """Until where the frames belong to a fade that lead out of what ends at this place."""
+        return min(_slope_end(self.light, place - 1, 1), place + REACH)
 
     def _divides(self, place: int) -> bool:
         """Whether the black or white that begins here is more than a flash or the film's end."""

@@ -21,18 +21,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from itertools import islice
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from finecut.io.media.frames.segments import SEGMENT_SECONDS, Grain
 from finecut.io.media.limits import USUAL_LIMITS, Limits
 from finecut.io.process.children import ChildLimits
 from finecut.io.records import Span, Video
 from finecut.transforms.amount import counted_watching
 from finecut.transforms.beam.metrics import count
 from finecut.transforms.cut.isolated import isolated_frames
-from finecut.transforms.split.content import transitions
+from finecut.transforms.split import content
+from finecut.transforms.split.content import Black
 
 if TYPE_CHECKING:
     from finecut.transforms.models.transnetv2_network import Network
@@ -41,6 +44,11 @@ T = TypeVar("T")
 Frames = tuple[int, int]
 
 TRANSNETV2, CONTENT = "transnetv2", "content"
+
+#: Where segments may begin, and how many frames before them and behind them are watched, too, so
+#: that they get the marks that all of the film would get. (TransNetV2 looks at a hundred frames, of
+#: which it judges the fifty in the middle.)
+GRAINS: Final = {TRANSNETV2: (50, 25, 25), CONTENT: (content.ALIGN, content.LEAD, content.TAIL)}
 
 #: Seconds by which a film may be shorter than its header says.
 MISSING = 2.0
@@ -90,6 +98,14 @@ class Detection:
     film: Limits = USUAL_LIMITS
     #: Watch it in a child process, which may take so much; ``None``: in this one.
     limits: ChildLimits | None = None
+    #: About how long the segments are in which a long film is watched.
+    segment_seconds: float = SEGMENT_SECONDS
+
+    @property
+    def grain(self) -> Grain:
+        """How a film may be divided."""
+        align, lead, tail = GRAINS[self.algorithm]
+        return Grain(align, lead, tail, self.segment_seconds)
 
     def prepare(self) -> None:
         """Load what is needed, so that it is known at once when it is missing."""
@@ -102,10 +118,12 @@ class Detection:
         yield from detected(watched(film, video), video.framerate, self, promised)
 
 
-def watched(film: Iterable[T], video: Video) -> Iterator[T]:
-    """The same frames; counts how much of the work is done, and all of it however it ends."""
-    left = counted_watching(video)
-    often = left * OFTEN // max(OFTEN, video.num_frames)
+def watched(film: Iterable[T], video: Video, parts: int = 1) -> Iterator[T]:
+    """The same frames, of one of so many parts of the video; counts how much of the work is done,
+    and all of it however it ends.
+    """
+    left = counted_watching(video) // parts
+    often = left * OFTEN // max(OFTEN, video.num_frames // parts)
     try:
         for index, frame in enumerate(film, 1):
             if index % OFTEN == 0 and often <= left:
@@ -128,20 +146,41 @@ def detected(
     will find nothing there, and say so. (Not without a constant rate, where the last picture may
     be shown for long.)
     """
-    times = array("d")
-    even = True
+    shown = Shown(framerate)
 
     def frames() -> Iterator[NDArray[np.uint8]]:
-        nonlocal even
         for seconds, frame in film:
-            even = even and abs(float(seconds) - len(times) / framerate) < NEARLY
-            times.append(float(seconds))
-            if len(times) % OFTEN == 0:
+            shown.add(float(seconds))
+            if len(shown.times) % OFTEN == 0:
                 count("milliseconds watched", int(1000 * OFTEN / framerate))
             yield frame
 
-    for scene in scenes_of(marks(frames(), detection), detection.entire):
-        if even:
+    yield from pieces_between(marks(frames(), detection), shown, detection, promised)
+
+
+class Shown:
+    """When the frames of a film are shown."""
+
+    def __init__(self, framerate: float) -> None:
+        self.framerate = framerate
+        self.times = array("d")
+        #: The first frame that is not shown when a constant rate would show it.
+        self.uneven: int | None = None
+
+    def add(self, seconds: float) -> None:
+        index = len(self.times)
+        if self.uneven is None and not abs(seconds - index / self.framerate) < NEARLY:
+            self.uneven = index
+        self.times.append(seconds)
+
+
+def pieces_between(
+    marks: Iterable[bool], shown: Shown, detection: Detection, promised: Sequence[float]
+) -> Iterator[Piece]:
+    """The pieces of a film with these marks, whose frames are ``shown`` before they get one."""
+    framerate, times = shown.framerate, shown.times
+    for scene in scenes_of(marks, detection.entire):
+        if shown.uneven is None or shown.uneven > scene[1]:
             # At a constant rate, the very floats the reference writes.
             for first, end in trimmed(scene, framerate, detection.trimming):
                 yield Piece(first, end, Span(first / framerate, end / framerate))
@@ -153,19 +192,28 @@ def detected(
                     # A picture that stands still for long is in the clip, but not for so long.
                     until = min(until, times[first] + detection.trimming.most)
                 yield Piece(first, end, Span(times[first], until))
-    shown = len(times) / framerate
-    if even and promised and promised[0] - shown > MISSING:
-        yield Piece(len(times), int(promised[0] * framerate), Span(shown, promised[0]))
+    seconds = len(times) / framerate
+    if shown.uneven is None and promised and promised[0] - seconds > MISSING:
+        yield Piece(len(times), int(promised[0] * framerate), Span(seconds, promised[0]))
 
 
-def marks(frames: Iterable[NDArray[np.uint8]], detection: Detection) -> Iterator[bool]:
-    """One mark a frame: whether the scene changes there."""
+def marks(
+    frames: Iterable[NDArray[np.uint8]], detection: Detection, black: Black | None = None
+) -> Iterator[bool]:
+    """One mark a frame: whether the scene changes there.
+
+    ``black`` is for a part of a film; it may begin with frames that are only there to be compared
+    with others (:data:`GRAINS`).
+    """
     if detection.algorithm == CONTENT:
-        yield from transitions(frames)
+        skipped = content.LEAD if black is not None and black.continues else 0
+        yield from islice(content.transitions(frames, black=black), skipped, None)
         return
     from finecut.transforms.models.transnetv2 import probabilities
 
-    for probability in probabilities(frames, network(detection.model_dir).probabilities_of):
+    look = network(detection.model_dir).probabilities_of
+    continued = black is not None and black.continues
+    for probability in probabilities(frames, look, continued):
         yield probability > detection.threshold
 
 

@@ -26,23 +26,17 @@ video that is not listed is one scene.
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import pairwise
-from typing import Any, Final, Literal, Protocol
-
-import apache_beam as beam
-from apache_beam.pvalue import TaggedOutput
+from typing import Any, Final, Protocol
 
 from finecut.io.errors import UserError
 from finecut.io.layout import chunk_id, clip_id
-from finecut.io.records import Chunk, Failure, PlannedChunk, PlannedClip, Source, Span, Video
+from finecut.io.records import Chunk, PlannedChunk, PlannedClip, Source, Span, Video
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, BadList, csv_rows, list_text, parsed_text
-from finecut.transforms.amount import counted, counted_clips
-from finecut.transforms.beam.guard import FAILURES, guarded, of_video
-from finecut.transforms.beam.metrics import LOG, count, metered
 from finecut.transforms.beam.weather import FAIR, Weather
 from finecut.transforms.split.scenes import Piece, Trimming, trimmed
 
@@ -56,9 +50,6 @@ KINDS = "Give a list of cuts as .json or .csv: docs/cutting.md describes the for
 EXAMPLE = 'write {"a.mp4": [3.5, 7.0]}'
 
 Times = tuple[tuple[float, float], ...] | tuple[float, ...]
-
-#: What is done when it is known what a video becomes, before anything of it is made.
-Opening = Callable[[Sequence[PlannedChunk]], list[PlannedChunk]]
 
 
 class Cutter(Protocol):
@@ -147,9 +138,15 @@ def chunked(clips: Sequence[PlannedClip], seconds: int) -> list[list[PlannedClip
     return chunks
 
 
-def chunks_of(video: Video, splitting: Splitting) -> list[PlannedChunk]:
-    """The chunks of a video; one without planned clips when nothing of it becomes a clip."""
-    clips = planned_clips(video, splitting.cutter.pieces(video), splitting.limit)
+def chunks_of(
+    video: Video, splitting: Splitting, pieces: Iterable[Piece] | None = None
+) -> list[PlannedChunk]:
+    """The chunks of a video; one without planned clips when nothing of it becomes a clip.
+
+    ``pieces``, if they are known already.
+    """
+    pieces = splitting.cutter.pieces(video) if pieces is None else pieces
+    clips = planned_clips(video, pieces, splitting.limit)
     chunks = chunked(clips, splitting.chunk_seconds)
     return [
         PlannedChunk(
@@ -165,56 +162,6 @@ def chunks_of(video: Video, splitting: Splitting) -> list[PlannedChunk]:
         )
         for index, chunk in enumerate(chunks or [[]])
     ]
-
-
-@dataclass(eq=False, repr=False)
-class SplitVideos(beam.PTransform[beam.PCollection[Video], Any]):
-    """Video → its ``reels``; a video that could not be watched → ``failures``."""
-
-    splitting: Splitting
-    opening: Opening
-
-    def expand(self, videos: beam.PCollection[Video]) -> Any:
-        return videos | "PlanChunks" >> beam.ParDo(
-            _PlanReels(self.splitting, self.opening)
-        ).with_outputs(FAILURES, main="reels")
-
-
-@dataclass(eq=False, repr=False)
-class _PlanReels(beam.DoFn):
-    splitting: Splitting
-    opening: Opening
-
-    def setup(self) -> None:
-        self.splitting.cutter.prepare()
-
-    def process(
-        self, video: Video
-    ) -> Iterable[PlannedChunk | TaggedOutput[Literal["failures"], Failure]]:
-        made = partial(self._metered, video)
-        work = guarded("split", video.source, made, weather=self.splitting.weather)
-        # All or nothing: chunks of a video that breaks later would wait for the others for ever.
-        for planned in list(work):
-            if isinstance(planned, Failure):
-                count("videos not split")
-                yield TaggedOutput(FAILURES, of_video(planned, video))
-                continue
-            count("shots planned", len(planned.clips))
-            count(
-                "milliseconds planned", int(1000 * sum(clip.span.length for clip in planned.clips))
-            )
-            count("work planned", counted_clips(video, planned.clips))
-            yield planned
-        count("milliseconds split", int(1000 * video.duration))
-        count("work split", counted(video, video.duration))
-        LOG.info("split %s", video.name)
-
-    def _metered(self, video: Video) -> Iterator[PlannedChunk]:
-        return metered("split", self._all(video))
-
-    def _all(self, video: Video) -> Iterator[PlannedChunk]:
-        """As an iterator, so that the time it takes is counted."""
-        yield from self.opening(chunks_of(video, self.splitting))
 
 
 # ── cuts that are given ──────────────────────────────────────────────────────────────────────────

@@ -53,12 +53,10 @@ def watch(
     ``promised`` receives the length that the track itself claims, in seconds, if it claims one
     (that of some containers is the length of their sound).
     """
-    scalers, rare = Scalers(), dict[Stored, Upright]()
+    shrunk, seen = Shrinking(), Fraction(-1)
     with open_clip(file, limits, of=video) as (container, stream, clock):
         if promised is not None and stream.duration is not None:
             promised.append(float(stream.duration * clock.time_base))
-        matrix: tuple[int, int, int, int] | None = None
-        seen = Fraction(-1)
         rate = stream.average_rate or stream.base_rate or Fraction(25)
         for shown, frame in enumerate(decoded(container, stream, limits), 1):
             limits.refuse_frames(shown)
@@ -66,9 +64,20 @@ def watch(
             if pts is None and seen < 0:
                 continue  # as the cut does: second 0 is the first frame with a time
             seen = seen + 1 / rate if pts is None else clock.seconds(pts)
-            matrix = matrix or display_matrix(frame)
-            size = (WIDTH, HEIGHT) if matrix[0] else (HEIGHT, WIDTH)
-            yield seen, turned(pixels(scalers(_plain(frame, rare), *size, "rgb24")), matrix)
+            yield seen, shrunk(frame)
+
+
+class Shrinking:
+    """Makes small pictures of a film's frames, upright as its first one."""
+
+    def __init__(self) -> None:
+        self._scalers, self._rare = Scalers(), dict[Stored, Upright]()
+        self._matrix: tuple[int, int, int, int] | None = None
+
+    def __call__(self, frame: av.VideoFrame) -> Bytes:
+        matrix = self._matrix = self._matrix or display_matrix(frame)
+        size = (WIDTH, HEIGHT) if matrix[0] else (HEIGHT, WIDTH)
+        return turned(pixels(self._scalers(_plain(frame, self._rare), *size, "rgb24")), matrix)
 
 
 def _plain(frame: av.VideoFrame, rare: dict[Stored, Upright]) -> av.VideoFrame:

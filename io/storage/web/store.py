@@ -88,6 +88,10 @@ class WebFile:
             self._first = self._fetched(0, FIRST_LOOK)
 
     @property
+    def is_copied(self) -> bool:
+        return self._copy is not None
+
+    @property
     def size(self) -> int:
         self.ask()
         return self._copy.size if self._copy is not None else self._known.size

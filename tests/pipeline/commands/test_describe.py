@@ -13,7 +13,7 @@ from finecut.pipeline.cli.command import main
 WAY = {
     "FindVideos": "Source",
     "ProbeVideos": "Video",
-    "SplitVideos": "PlannedChunk",
+    "SplitVideos": "reels: PlannedChunk",
     "ShareOutChunks": "PlannedChunk",
     "CutClips": "Clip",
     "WriteClips": "clips: Written",

@@ -1,0 +1,161 @@
+"""Watching a long film in segments, and putting together what was seen.
+
+    segments   0 ──watched──▶ marks, times ─┐
+               1 ──watched──▶ marks, times ─┼─joined──▶ marks, times of the film ──▶ pieces
+               2 ──watched──▶ marks, times ─┘
+
+The pieces are those that :mod:`scenes` finds when it watches the film as a whole: see
+:mod:`~finecut.io.media.frames.segments`.
+"""
+
+import base64
+import math
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from itertools import chain, groupby, islice, pairwise
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finecut.io.media.frames.segments import Notes
+from finecut.io.records import Segment, Video, Watched
+from finecut.transforms.beam.metrics import LOG, count
+from finecut.transforms.cut.isolated import isolated, isolated_segment, segments_of
+from finecut.transforms.split.content import Black
+from finecut.transforms.split.scenes import (
+    OFTEN,
+    Detection,
+    Piece,
+    Shown,
+    marks,
+    pieces_between,
+)
+from finecut.transforms.split.scenes import watched as counted_film
+
+STEP: Final = "split"
+
+
+def divided(video: Video, detection: Detection) -> list[Segment]:
+    """The segments of a film; one of all of it, if it is short or cannot be divided."""
+    if video.duration < 2 * detection.segment_seconds:
+        return [Segment(video)]
+    made = isolated(
+        STEP,
+        video.source,
+        segments_of,
+        video,
+        detection.grain,
+        detection.film,
+        limits=detection.limits,
+    )
+    segments = list(made)
+    notes = [getattr(each, "note", "") or getattr(each, "message", "") for each in segments]
+    if any(notes):
+        LOG.info("%s is watched as a whole: %s", video.name, " ".join(notes))
+        return [Segment(video)]
+    # What a child says of the video is not believed.
+    return [
+        replace(segment, video=video, number=number, count=len(segments))
+        for number, segment in enumerate(segments)
+    ]
+
+
+def watched(segment: Segment, detection: Detection) -> Watched:
+    """What is seen of a segment."""
+    notes = Notes()
+    film = isolated_segment(STEP, segment, notes, limits=detection.limits, film=detection.film)
+    counted = counted_film(film, segment.video, segment.count)
+    seen = seen_in(counted, segment, detection)
+    return replace(
+        seen,
+        opening=notes.opening,
+        closing=notes.closing,
+        promised=tuple(notes.promised),
+        odd=notes.odd,
+    )
+
+
+def seen_in(
+    film: Iterable[tuple[Fraction, NDArray[np.uint8]]], segment: Segment, detection: Detection
+) -> Watched:
+    """What is seen of the frames of a segment."""
+    asked = None if segment.end is None else segment.end - segment.lead - segment.first
+    size = None if segment.end is None else segment.end - segment.start
+    black = Black(continues=segment.first > 0, asked=asked)
+    times: list[Fraction] = []
+
+    def frames() -> Iterator[NDArray[np.uint8]]:
+        for seconds, frame in film:
+            times.append(seconds)
+            if len(times) % OFTEN == 0:
+                count("milliseconds watched", int(1000 * OFTEN / segment.video.framerate))
+            yield frame
+
+    pictures = frames()
+    own = _runs(islice(marks(pictures, detection, black), size), segment.start)
+    found = tuple(chain.from_iterable(own))
+    for _ in pictures:
+        pass  # behind the last one that was asked for
+    before = segment.start - segment.first
+    return Watched(
+        segment,
+        times=_packed(times[before : None if size is None else before + size]),
+        marks=found,
+        black_until=segment.first + black.until if black.until else 0,
+        leaves_black=black.leaves,
+    )
+
+
+def why_apart(parts: Sequence[Watched]) -> str:
+    """Why all segments of a film, in order, cannot be put together; nothing if they can."""
+    for part in parts:
+        if part.odd:
+            return f"{part.odd} (segment {part.segment.number + 1} of {part.segment.count})"
+    for one, other in pairwise(parts):
+        if one.closing != other.opening:
+            number = other.segment.number
+            return f"segments {number} and {number + 1} differ where they overlap"
+    return ""
+
+
+def joined(video: Video, parts: Sequence[Watched], detection: Detection) -> Iterator[Piece]:
+    """The pieces of a film of which all segments were watched, in order."""
+    shown, marked, black = Shown(video.framerate), bytearray(), False
+    for part in parts:
+        start = len(marked)
+        for seconds in _unpacked(part.times):
+            shown.add(seconds)
+        marked.extend(bytes(len(shown.times) - start))
+        runs = list(zip(part.marks[::2], part.marks[1::2], strict=True))
+        if black and part.black_until > start:
+            runs.append((start, part.black_until - 1))
+        for first, last in runs:
+            end = min(last + 1, len(marked))
+            marked[first:end] = b"\1" * (end - first)
+        black = black if part.leaves_black is None else part.leaves_black
+    yield from pieces_between(map(bool, marked), shown, detection, parts[-1].promised)
+
+
+def _runs(marks: Iterable[bool], start: int) -> Iterator[tuple[int, int]]:
+    """First and last frame of each stretch of marks, counted from this frame."""
+    for marked, run in groupby(enumerate(marks, start), key=lambda pair: pair[1]):
+        if marked:
+            frames = [index for index, _ in run]
+            yield frames[0], frames[-1]
+
+
+def _packed(times: Sequence[Fraction]) -> str:
+    """Times as text: few bytes where frames come at a steady rate."""
+    whole = math.lcm(*(seconds.denominator for seconds in times))
+    ticks = np.array([int(seconds * whole) for seconds in times], np.int64)
+    steps = zlib.compress(np.diff(ticks, prepend=np.int64(0)).astype("<i8").tobytes())
+    return f"{whole} {base64.b64encode(steps).decode()}"
+
+
+def _unpacked(text: str) -> Iterator[float]:
+    whole, _, steps = text.partition(" ")
+    ticks = np.cumsum(np.frombuffer(zlib.decompress(base64.b64decode(steps)), "<i8"))
+    return (tick / int(whole) for tick in ticks.tolist())
