@@ -33,9 +33,10 @@ from finecut.transforms.caption.windows import Windowing
 from finecut.transforms.cut.chunk import Cutting
 from finecut.transforms.filter.clips import Dropping
 from finecut.transforms.filter.rules import Rule
-from finecut.transforms.find.inputs import Finding, fixed_part
+from finecut.transforms.find.inputs import Finding
 from finecut.transforms.find.lists import list_of_failures
 from finecut.transforms.find.metadata import Asked
+from finecut.transforms.find.own_outputs import fixed_part
 from finecut.transforms.find.parts import parse_part
 from finecut.transforms.measure.looking import Looking
 from finecut.transforms.needs import Needs

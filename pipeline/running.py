@@ -52,8 +52,9 @@ from finecut.pipeline.watch.turns import Work, watch, watch_key
 from finecut.transforms.beam.metrics import BOARD, LOG
 from finecut.transforms.beam.sharing import of_run
 from finecut.transforms.beam.tally import Tallies
-from finecut.transforms.find.inputs import check_apart, check_inputs, find_sources
+from finecut.transforms.find.inputs import check_inputs, find_sources
 from finecut.transforms.find.looking import check_watchable
+from finecut.transforms.find.own_outputs import check_apart
 from finecut.transforms.find.videos import ELSEWHERE, FindVideos
 from finecut.transforms.resume.begin import looks_finished
 from finecut.transforms.split.spans import GivenCuts

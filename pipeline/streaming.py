@@ -32,9 +32,10 @@ from finecut.pipeline.planning import Plan, plan
 from finecut.transforms.beam.guard import attempted
 from finecut.transforms.beam.metrics import LOG
 from finecut.transforms.beam.weather import sentence_of
-from finecut.transforms.find.inputs import check_apart, check_inputs
+from finecut.transforms.find.inputs import check_inputs
 from finecut.transforms.find.looking import check_watchable
 from finecut.transforms.find.notifications import NoticeVideos
+from finecut.transforms.find.own_outputs import check_apart
 from finecut.transforms.find.rounds import WatchVideos
 from finecut.transforms.find.videos import FindVideos
 

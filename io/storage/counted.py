@@ -96,6 +96,10 @@ class CountedStore:
         _ask("write", uri)
         shutil.copyfile(file, _place(uri))
 
+    def put(self, uri: str, file: Path, seen: Found | None) -> bool:
+        self.upload(uri, file)
+        return True
+
     def move(self, staged: str, final: str) -> None:
         _ask("read", staged)
         _ask("read", final)

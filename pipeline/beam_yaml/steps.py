@@ -27,7 +27,8 @@ from finecut.transforms.beam.guard import FAILURES
 from finecut.transforms.cut import clips as cut
 from finecut.transforms.filter import clips as keep
 from finecut.transforms.find import videos as find
-from finecut.transforms.find.inputs import check_apart, check_inputs
+from finecut.transforms.find.inputs import check_inputs
+from finecut.transforms.find.own_outputs import check_apart
 from finecut.transforms.measure.looking import put_away
 from finecut.transforms.resume import begin as again
 from finecut.transforms.resume.note import open_video

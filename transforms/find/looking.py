@@ -18,14 +18,12 @@ from finecut.transforms.find.inputs import (
     Finding,
     common_root,
     each_once,
-    fixed_part,
     is_video,
-    not_in,
-    not_made,
     readable,
     source_below,
 )
 from finecut.transforms.find.lists import LIST_EXTENSIONS, InputError
+from finecut.transforms.find.own_outputs import fixed_part, not_in, not_made
 from finecut.transforms.find.watching import Looked, held_back
 
 

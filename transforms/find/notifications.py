@@ -16,13 +16,8 @@ from apache_beam.io.gcp.pubsub import PubsubMessage
 
 from finecut.io.records import Source
 from finecut.transforms.beam.metrics import LOG, count
-from finecut.transforms.find.inputs import (
-    Finding,
-    is_output,
-    is_video,
-    output_around,
-    source_below,
-)
+from finecut.transforms.find.inputs import Finding, is_video, source_below
+from finecut.transforms.find.own_outputs import is_output, output_around
 
 #: The only event that is about a new or a new version of an object.
 WRITTEN = "OBJECT_FINALIZE"

@@ -19,8 +19,8 @@ from finecut.io.process.threads import in_order
 from finecut.io.records import Failure
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import usable_json
-from finecut.transforms.find.inputs import fixed_part
 from finecut.transforms.find.lists import failures_on
+from finecut.transforms.find.own_outputs import fixed_part
 from finecut.transforms.forget.mentions import Mentions
 from finecut.transforms.forget.tombstones import facts_of, plain
 from finecut.transforms.option import nearest

@@ -23,7 +23,7 @@ from finecut.pipeline.lists import refuse_out_of_reach
 from finecut.pipeline.options import Options
 from finecut.pipeline.planning import plan
 from finecut.pipeline.streaming import listen, refuse_inputs
-from finecut.transforms.find.inputs import check_apart
+from finecut.transforms.find.own_outputs import check_apart
 from finecut.transforms.write.documents import serialise
 from finecut.transforms.write.writing import Writing
 

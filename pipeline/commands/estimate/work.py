@@ -34,7 +34,8 @@ from finecut.pipeline.commands.estimate.words import Estimate
 from finecut.pipeline.planning import Plan, access_of, fence_of, plan
 from finecut.pipeline.running import prepare
 from finecut.transforms.beam.guard import guarded
-from finecut.transforms.find.inputs import check_apart, check_inputs
+from finecut.transforms.find.inputs import check_inputs
+from finecut.transforms.find.own_outputs import check_apart
 from finecut.transforms.split.scenes import Detection, Piece
 from finecut.transforms.split.spans import Splitting
 
