@@ -12,14 +12,13 @@ number, and the documents of finished videos are written batch by batch, not at 
 import time
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import apache_beam as beam
 
 from finecut.io.errors import RunError
 from finecut.io.media.codecs import require_decoder, require_encoder
-from finecut.io.process.threads import in_order
 from finecut.io.records import Source
 from finecut.io.storage import copies
 from finecut.io.storage import files as shelf
@@ -27,6 +26,7 @@ from finecut.io.storage.fence import standing
 from finecut.io.storage.retry import StoreAway, greet
 from finecut.io.summary import Summary
 from finecut.pipeline.at_work import HALF_FORGOTTEN, is_half_forgotten, occupying
+from finecut.pipeline.batches import BATCH_BYTES, BATCH_VIDEOS, batches_of, first_batch, weighed
 from finecut.pipeline.cli.progress import CUT, WRITTEN, Progress, run_line
 from finecut.pipeline.cli.stopping import given_up_by
 from finecut.pipeline.commands.report.work import report_of_run
@@ -56,20 +56,8 @@ from finecut.transforms.find.inputs import check_inputs, find_sources
 from finecut.transforms.find.looking import check_watchable
 from finecut.transforms.find.own_outputs import check_apart
 from finecut.transforms.find.videos import ELSEWHERE, FindVideos
-from finecut.transforms.resume.begin import looks_finished
 from finecut.transforms.split.spans import GivenCuts
 from finecut.transforms.step import EachClip
-
-#: A batch ends at this many videos or bytes: large enough that the workers rarely wait for its
-#: last chunk, small enough to hold and to lose.
-BATCH_VIDEOS = 200
-BATCH_BYTES = 2_000_000_000
-#: The first one may have so many videos for each worker, if they are at most one in so many.
-FIRST_VIDEOS, FIRST_OF = 2, 12
-#: Finished videos that are as little work as one that is not.
-FINISHED_FOR_ONE = 50
-#: So many videos are weighed before they are worked on.
-AHEAD = 20_000
 
 
 class Ran(NamedTuple):
@@ -328,60 +316,6 @@ def _beginnings(
         tried.update(source.name for source in batch)
         yield beam.Create(batch), tried
     del kept
-
-
-def first_batch(videos: int, workers: int) -> int:
-    """How many videos the first batch should have; 0: as many as the others.
-
-    Where videos are watched before they are cut, a small one shows early what cutting costs. Of few
-    videos it would leave workers idle.
-    """
-    first = FIRST_VIDEOS * workers
-    return first if first < min(videos / FIRST_OF, BATCH_VIDEOS) else 0
-
-
-def batches_of(
-    sources: Iterable[tuple[Source, float, int]], videos: int, size: int, first: int = 0
-) -> Iterator[list[Source]]:
-    """Consecutive sources, until they count for ``videos`` or have ``size`` bytes.
-
-    ``first`` is for how many those of the first batch count, if it is another number.
-    """
-    batch: list[Source] = []
-    counted, held, most = 0.0, 0, first or videos
-    for source, counts, num_bytes in sources:
-        batch.append(source)
-        counted, held = counted + counts, held + num_bytes
-        if counted >= most or held >= size:
-            yield batch
-            batch, counted, held, most = [], 0.0, 0, videos
-    if batch:
-        yield batch
-
-
-def weighed(sources: Iterable[Source], steps: Plan) -> Iterator[tuple[Source, float, int]]:
-    """Each source, for how many it counts, and its bytes; finished ones are hardly any work.
-
-    Far ahead of whoever reads this, so that it is known how much there is to do.
-    """
-
-    def weigh(source: Source) -> tuple[Source, float, int]:
-        finished = not steps.again.overwrite and looks_finished(source, steps.writing)
-        size = 0 if finished else _size(source)
-        BOARD.add("videos to do", not finished)
-        BOARD.add("bytes to do", size)
-        BOARD.add("videos weighed", 1)
-        return source, 1 / FINISHED_FOR_ONE if finished else 1, size
-
-    return in_order(weigh, sources, threads=1, each=AHEAD)
-
-
-def _size(source: Source) -> int:
-    """Bytes of a local file; what is missing or far away is found out when it is its turn."""
-    with suppress(OSError, ValueError):
-        if not shelf.is_remote(source.uri) and shelf.exists(source.uri):
-            return shelf.size_of(source.uri)
-    return 0
 
 
 def _check_cuts(sources: Sequence[Source], steps: Plan) -> None:

@@ -118,7 +118,7 @@ class ClipDataset(IterableDataset):
             self._skips = (ClipError,)
         self._clips = Clips(
             open_source(root, drop, keep, rejected=rejected, skips=on_error == SKIP),
-            Wish(pictures if decode else None, caption, vectors, metadata, threads),
+            Wish(pictures if decode else None, caption, vectors, metadata, threads=threads),
             Order(shuffle, seed, even),
         )
         self._digest = f"{self._clips.source.catalogue.digest} {seed if shuffle else 'in order'}"

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from finecut.pipeline.batches import first_batch
 from finecut.pipeline.options import Options
-from finecut.pipeline.running import first_batch
 from finecut.pipeline.time_left import TimeLeft, rounded
 from finecut.pipeline.usual_costs import CUT, PROBE, SKIP, WATCH, WRITE, UsualCosts, usual_costs
 

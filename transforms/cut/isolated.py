@@ -80,7 +80,7 @@ def isolated(
         yield from guarded(step, source, lambda: _each(work(*args)), lost, weather=weather)
         return
     preload(*modules_behind([source.uri]))
-    task = _task(step, source, limits, work, *args)
+    task = _task(step, source, limits, work=work, args=args)
     yield from guarded(step, source, lambda: _received(task), lost, weather=weather)
 
 
@@ -97,7 +97,7 @@ def isolated_frames(
         with shelf.open_source(video.source.uri) as file:
             yield from watch(file, video, promised, film)
         return
-    task = _task(step, video.source, limits, _batches, video, film)
+    task = _task(step, video.source, limits, work=_batches, args=(video, film))
     for head, frames in _unpacked(task):
         if promised is not None:
             promised[:] = map(float, head["promised"])
@@ -118,7 +118,8 @@ def isolated_segment(
         with shelf.open_source(source.uri) as file:
             yield from watch_segment(file, segment, notes, film)
         return
-    for head, frames in _unpacked(_task(step, source, limits, _segment_batches, segment, film)):
+    task = _task(step, source, limits, work=_segment_batches, args=(segment, film))
+    for head, frames in _unpacked(task):
         notes.promised[:] = map(float, head["promised"])
         notes.opening, notes.closing = str(head["opening"]), str(head["closing"])
         notes.odd = str(head["odd"])
@@ -145,10 +146,15 @@ class _Task:
 
 
 def _task(
-    step: str, source: Source, limits: ChildLimits, work: Callable[..., Any], *args: Any
+    step: str,
+    source: Source,
+    limits: ChildLimits,
+    *,
+    work: Callable[..., Any],
+    args: tuple[Any, ...],
 ) -> _Task:
     copied = copies.place() if is_read_only(source.uri) else ""
-    return _Task(step, source, limits, work, args, copied)
+    return _Task(step, source, limits, work=work, args=args, copies=copied)
 
 
 # ── here ─────────────────────────────────────────────────────────────────────────────────────────

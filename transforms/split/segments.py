@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from itertools import chain, groupby, islice, pairwise
 from typing import Final
 
@@ -42,15 +43,8 @@ def divided(video: Video, detection: Detection) -> list[Segment]:
     """The segments of a film; one of all of it, if it is short or cannot be divided."""
     if video.duration < 2 * detection.segment_seconds:
         return [Segment(video)]
-    made = isolated(
-        STEP,
-        video.source,
-        segments_of,
-        video,
-        detection.grain,
-        detection.film,
-        limits=detection.limits,
-    )
+    divide = partial(segments_of, grain=detection.grain, film=detection.film)
+    made = isolated(STEP, video.source, divide, video, limits=detection.limits)
     segments = list(made)
     notes = [getattr(each, "note", "") or getattr(each, "message", "") for each in segments]
     if any(notes):

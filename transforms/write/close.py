@@ -138,7 +138,7 @@ def close_chunk(outcomes: Iterable[Outcome], writing: Writing) -> Iterator[Chunk
     kept = [clip for clip in clips if clip.kept]
     if chunk.again or writing.algorithm is not None:
         forget_other_tables(chunk.id, kept, writing)
-    yield ChunkClosed(video, chunk, path, size, of_chunk(clips, kept))
+    yield ChunkClosed(video, chunk, path, size, summary=of_chunk(clips, kept))
 
 
 def written_clips(outcomes: Iterable[Outcome], writing: Writing) -> list[Clip]:
@@ -186,7 +186,7 @@ def close_last(
         known.clear()  # part of a chunk failed: its document may be another when it is looked at
         return
     seen.forget(video)
-    yield write_video_document(video, len(note.new), number, writing, note)
+    yield write_video_document(video, len(note.new), number, writing=writing, note=note)
 
 
 def close_video(chunks: Iterable[ChunkClosed], writing: Writing) -> Iterator[VideoClosed]:
@@ -205,7 +205,7 @@ def close_video(chunks: Iterable[ChunkClosed], writing: Writing) -> Iterator[Vid
     if len(counts) < number or sum(counts.values()) < chunks[0].num_total_clips:
         return
     note = read_note(video.source.relative, writing)
-    yield write_video_document(video, sum(counts.values()), number, writing, note)
+    yield write_video_document(video, sum(counts.values()), number, writing=writing, note=note)
 
 
 def close_planned(planned: PlannedChunk, writing: Writing) -> Iterator[VideoClosed]:
@@ -220,7 +220,7 @@ def close_planned(planned: PlannedChunk, writing: Writing) -> Iterator[VideoClos
         path = writing.layout.processed_clip_chunk(video.source.relative, 0)
         writing.shelf.write(path, serialise(chunk_document(video, 0, [])))
     clips = planned.chunk.num_total_clips if number else 0
-    yield write_video_document(video, clips, number, writing, note)
+    yield write_video_document(video, clips, number, writing=writing, note=note)
 
 
 def close_filtered_video(cut: Sequence[Clip], writing: Writing) -> Iterator[VideoClosed]:
@@ -239,7 +239,7 @@ def close_filtered_video(cut: Sequence[Clip], writing: Writing) -> Iterator[Vide
 
 
 def write_video_document(
-    video: Video, num_clips: int, num_chunks: int, writing: Writing, note: Open
+    video: Video, num_clips: int, num_chunks: int, *, writing: Writing, note: Open
 ) -> VideoClosed:
     _refuse_changed(video)
     settle(video, num_chunks, writing, note)

@@ -99,7 +99,7 @@ def close(entries: Iterable[Entry], writing: Writing, seen: Seen) -> list[Did]:
     chunk = outcomes[0].chunk.id
     done = []
     for name, clips in tables_of({each.clip.id: each.clip for each in outcomes}.values()).items():
-        write = partial(write_parquet, chunk, name, clips, writing)
+        write = partial(write_parquet, chunk, name, clips, writing=writing)
         done.append(_done("WriteParquet", source, write, ids(clips), weather=weather))
         paths = (table.path for table in done[-1].results if isinstance(table, Written))
         outcomes[0] = replace(outcomes[0], paths=(*outcomes[0].paths, *paths))
@@ -121,7 +121,7 @@ def _with_video(
     """
     if writing.streams:
         return closed
-    close = partial(close_last, closed, clips, writing, seen)
+    close = partial(close_last, closed, clips, writing=writing, seen=seen)
     source, weather = closed.video.source, writing.weather
     for finished in guarded("CloseVideos", source, close, weather=weather):
         if not isinstance(finished, Failure):

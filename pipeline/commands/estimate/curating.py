@@ -26,6 +26,7 @@ from finecut.io.storage import copies
 from finecut.io.storage.counted import bucket_in, objects_in, requests_in
 from finecut.io.storage.files import is_remote
 from finecut.io.summary import Summary
+from finecut.pipeline.batches import weighed
 from finecut.pipeline.choices.running import LOCAL, LOCAL_RUNNERS
 from finecut.pipeline.commands.estimate.choosing import Chosen, foreseen
 from finecut.pipeline.commands.report.work import report_of_run
@@ -34,7 +35,7 @@ from finecut.pipeline.keeping import list_failures, run_document, write_document
 from finecut.pipeline.one_pipeline import Job, run_one
 from finecut.pipeline.options import Options
 from finecut.pipeline.planning import plan
-from finecut.pipeline.running import prepare, weighed
+from finecut.pipeline.running import prepare
 from finecut.transforms.beam.tally import Tallies
 from finecut.transforms.split.scenes import Piece
 from finecut.transforms.split.spans import Splitting, chunks_of
@@ -130,7 +131,7 @@ class Workshop:
                 cpu_seconds,
                 clip_bytes,
                 {DOCUMENTS: documents, **kinds},
-                summary,
+                summary=summary,
             )
 
     @contextmanager
