@@ -200,12 +200,20 @@ class TimeLeft:
         if self._cut_piece({kind: of.done for kind, of in now.items()}, seconds, ahead):
             self._costs = costs_of(self._pieces, totals, self.usual)
         if not self._has_seen_enough(totals):
-            return UNKNOWN
+            # Of a run of seconds nothing else is ever known.
+            self._share = max(self._share, self._counted_share(counts))
+            return Outlook(self._share)
         left = sum(self._costs[kind] * (of.total - of.done) for kind, of in now.items())
         left = self._shown_now(left, seconds)
         # It never falls: that more work was found than was expected is told by the time left.
         self._share = max(self._share, seconds / max(1e-3, seconds + left))
         return Outlook(self._share, left)
+
+    def _counted_share(self, counts: Counts) -> float:
+        """How many of the clips there are, when no more will be planned."""
+        videos, probed = counts.get("videos found", 0), counts.get("probe/items", 0)
+        planned = counts.get("shots planned", 0) if probed >= videos else 0
+        return min(1.0, counts.get(self.counted, 0) / planned) if planned else 0.0
 
     def _has_seen_enough(self, totals: Kinds) -> bool:
         """Whether any work was seen, or there is none to do."""

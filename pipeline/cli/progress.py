@@ -135,7 +135,8 @@ def progress_line(
     'probing    3 of 3 videos'
     """
     ended = outlook == ENDED
-    share = "" if outlook.left is None and not ended else f"{outlook.share:.0%}, "
+    is_known = outlook.share > 0 or outlook.left is not None or ended
+    share = f"{outlook.share:.0%}, " if is_known else ""
     rest = "" if outlook.left is None else f", {clock(rounded(outlook.left))} left"
     videos, probed = counts.get("videos found", 0), counts.get("probe/items", 0)
     planned, cut = counts.get("shots planned", 0), counts.get(written, 0)

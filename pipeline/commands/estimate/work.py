@@ -109,7 +109,7 @@ def groups_of(
             pieces, watched = looked
             known = foreseen(video, pieces, splitting)
             chosen = some_of(pieces[: splitting.limit or None], seconds)
-            groups.append(Group(video, members, known, watched=watched, chosen=chosen))
+            groups.append(Group(video, members, known, seconds=watched, chosen=chosen))
     return groups, failures
 
 

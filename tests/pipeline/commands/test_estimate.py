@@ -77,7 +77,7 @@ def test_clips_bytes_and_requests_are_what_the_run_then_makes(films: Path, tmp_p
     made = Counter(request.kind for request in requests_in(bucket)[asked:])
     assert told.requests is not None
     for kind in REQUESTS:
-        assert told.requests[kind] == pytest.approx(made[kind], rel=0.1), kind
+        assert told.requests[kind] == pytest.approx(made[kind], rel=NEAR), kind
     words = "\n".join(lines_about(told))
     assert "videos    6 found = 5 to do + 1 failed + 0 finished" in words
     assert "clips     28, together" in words
