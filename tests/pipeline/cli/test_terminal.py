@@ -38,7 +38,6 @@ def test_a_terminal_sees_it_move_and_end(films: Path, tmp_path: Path) -> None:
     shares = [int(found[1]) for state in states if (found := re.search(r" (\d+)%,", state))]
     assert len(set(shares)) > 1, shares
     assert shares == sorted(shares)
-    assert shares == sorted(shares)
     assert shares[-1] == 100
     assert states[-1].startswith("done ")
     # One line, written over; nothing else in between.
