@@ -362,7 +362,7 @@
         h("summary", { text: "Scores from … to …" }),
         h("div", { class: "limitgrid" }, finecut.measured().map(limit)),
       ),
-      finecut.fields.tools(),
+      ...finecut.fields.tools(),
     );
   };
 })();

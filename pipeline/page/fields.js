@@ -46,9 +46,9 @@
   };
   /** Menus where a field has few values, places for words where it has many; none without fields. */
   const tools = () => {
-    if (!facts.fields.length) return null;
+    if (!facts.fields.length) return [];
     const summary = h("summary", { text: "About the source videos" });
-    return h("details", { class: "limits" }, summary, h("div", { class: "tools", id: "fields" }, facts.fields.map(field)));
+    return [h("details", { class: "limits" }, summary, h("div", { class: "tools", id: "fields" }, facts.fields.map(field)))];
   };
   /** What is wanted: words, and what takes it back. */
   const chips = () => [...wanted].map(([name, { value }]) => [`${titled(name)}: ${value}`, () => forget(name)]);

@@ -651,6 +651,17 @@ def page(dataset: Curated) -> Path:
     return dataset.root / "report" / "index.html"
 
 
+def test_of_what_there_is_nothing_nothing_is_shown(reader: Reader, tmp_path: Path) -> None:
+    """No metadata of sources, no duplicates, no failures."""
+    made = curated(tmp_path)
+    assert main(["report", str(made.root), "--quiet"]) == 0
+    shown = reader.read(made.root / "report/index.html")
+    for view in VIEWS:
+        reader.turn_to(view)
+        said = shown.inner_text("body")
+        assert not [word for word in ("null", "undefined", "NaN") if word in said.split()], said
+
+
 def test_the_gallery_shows_every_clip_and_asks_nobody_else(reader: Reader, page: Path) -> None:
     shown = reader.read(page)
     assert shown.text_content("h1") == HEADLINE
