@@ -10,13 +10,14 @@ import argparse
 import ast
 import statistics
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("front", "io", "transforms", "pipeline")
-LONGEST_MODULE, MOST_PARAMETERS, MANY_ARGUMENTS = 400, 6, 5
+LONGEST_MODULE, MOST_PARAMETERS, MANY_ARGUMENTS, MOST_FILES = 400, 6, 5, 20
 
 
 class Place(NamedTuple):
@@ -36,11 +37,20 @@ class House(NamedTuple):
     long_modules: list[Place]
     wide_functions: list[Place]
     wide_calls: list[Place]
+    #: Folders with too many modules, which nobody looks through.
+    full_rooms: list[Place]
+
+
+def modules() -> list[Path]:
+    return [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
 
 
 def measured(paths: list[Path]) -> House:
     """The numbers of these modules."""
-    house = House(len(paths), 0, 0, [], [], [], [])
+    house = House(len(paths), 0, 0, [], [], [], [], [])
+    for folder, number in Counter(path.parent for path in paths).items():
+        if number > MOST_FILES:
+            house.full_rooms.append(Place(number, str(folder.relative_to(ROOT))))
     statements = imports = 0
     for path in paths:
         text, where = path.read_text(encoding="utf-8"), str(path.relative_to(ROOT))
@@ -108,6 +118,7 @@ def shown(house: House, most: int) -> str:
         (f"modules over {LONGEST_MODULE} lines", house.long_modules),
         (f"functions with more than {MOST_PARAMETERS} positional parameters", house.wide_functions),
         (f"calls with {MANY_ARGUMENTS} or more positional arguments", house.wide_calls),
+        (f"folders with more than {MOST_FILES} modules", house.full_rooms),
     ):
         lines.append(f"{len(found)} {title}")
         ranked = sorted(found, reverse=True)[:most]
@@ -120,7 +131,7 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=5, help="places shown of each kind")
     parser.add_argument("--option", default="text_threshold", help="follow this field of Options")
     asked = parser.parse_args()
-    paths = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
+    paths = modules()
     sys.stdout.write(shown(measured(paths), asked.most) + "\n")
     through = files_that_name(asked.option, paths)
     sys.stdout.write(f"{len(through)} modules name the option {asked.option}: {through}\n")

@@ -29,6 +29,7 @@ from finecut.pipeline.at_work import HALF_FORGOTTEN, is_half_forgotten, occupyin
 from finecut.pipeline.batches import BATCH_BYTES, BATCH_VIDEOS, batches_of, first_batch, weighed
 from finecut.pipeline.cli.progress import CUT, WRITTEN, Progress, run_line
 from finecut.pipeline.cli.stopping import given_up_by
+from finecut.pipeline.cli.usual_costs import usual_costs
 from finecut.pipeline.commands.report.work import report_of_run
 from finecut.pipeline.custom_steps import loaded, lost_by
 from finecut.pipeline.engine import (
@@ -47,7 +48,6 @@ from finecut.pipeline.one_pipeline import Batch, Job, run_one
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import Plan, access_of, fence_of, needs_of, plan
 from finecut.pipeline.profiling import Profiler
-from finecut.pipeline.usual_costs import usual_costs
 from finecut.pipeline.watch.turns import Work, watch, watch_key
 from finecut.transforms.beam.metrics import BOARD, LOG
 from finecut.transforms.beam.sharing import of_run

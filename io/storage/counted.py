@@ -1,8 +1,8 @@
 """A bucket that is a folder of this machine, and counts what it is asked: for estimates.
 
-    counted://%2Ftmp%2Fwork/dataset/clips/a.mp4     the bucket is named by its folder
-    /tmp/work/objects/dataset/clips/a.mp4           where the object lies
-    /tmp/work/requests                              a line for each request, of all processes
+    counted://FOLDER/dataset/clips/a.mp4     the bucket is named by its folder (its / as %2F)
+    FOLDER/objects/dataset/clips/a.mp4       where the object lies
+    FOLDER/requests                          a line for each request, of all processes
 
 Whoever writes there does what they would do in a bucket, so the requests are counted and not known
 by heart. Nothing here is for keeping, and nobody is waited for.

@@ -9,10 +9,10 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.addresses import public
 from finecut.io.summary import Summary
 from finecut.io.wording import count_of, in_bytes
+from finecut.pipeline.cli.disk import disk_trouble
 from finecut.pipeline.cli.outlets import lines_of, shown
 from finecut.pipeline.cli.progress import clock
 from finecut.pipeline.commands.base import BOOKS
-from finecut.pipeline.disk import disk_trouble
 from finecut.pipeline.options import Options
 from finecut.transforms.cut.chunk import NO_FRAMES
 from finecut.transforms.registry import ARTEFACTS

@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import Self, TextIO
 
 from finecut.io.wording import count_of
-from finecut.pipeline.time_left import ENDED, UNKNOWN, Outlook, TimeLeft, rounded
-from finecut.pipeline.usual_costs import UsualCosts
+from finecut.pipeline.cli.time_left import ENDED, UNKNOWN, Outlook, TimeLeft, rounded
+from finecut.pipeline.cli.usual_costs import UsualCosts
 from finecut.transforms.beam.metrics import BOARD
 
 #: Seconds between two looks: short where a line can be overwritten, long where lines pile up.

@@ -259,7 +259,7 @@ class Command(Generic[O, R]):
     def run(self) -> R:
         """The result, without a word; as a program calls it."""
         from finecut.io.storage.fence import LeadsOutside, standing
-        from finecut.pipeline.disk import refusal
+        from finecut.pipeline.cli.disk import refusal
 
         try:
             with standing(self.fence):

@@ -27,8 +27,8 @@ from finecut.io.storage.json_documents import usable_json
 from finecut.io.storage.retry import is_passing
 from finecut.io.storage.stores import Found
 from finecut.io.summary import Summary
+from finecut.pipeline.cli.disk import refused_writing, why_refused
 from finecut.pipeline.cli.stopping import asked_to_end
-from finecut.pipeline.disk import refused_writing, why_refused
 from finecut.pipeline.keeping import list_failures
 from finecut.pipeline.one_pipeline import Batch, Closed
 from finecut.pipeline.options import Options

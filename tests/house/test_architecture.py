@@ -18,6 +18,7 @@ from pathlib import Path
 import apache_beam as beam
 import pytest
 from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
+from house import measured, modules
 from places import ROOT
 
 from finecut.io import records
@@ -87,6 +88,13 @@ def room_of(module: str) -> int:
 def test_there_is_a_house() -> None:
     assert len(trees()) > 20
     assert {room_of(name) for name in trees()} == {0, 1, 2, 3}
+
+
+def test_the_house_keeps_its_measures() -> None:
+    """What CONTRIBUTING has numbers of, and may not rise."""
+    house = measured(modules())
+    assert house.long_modules == house.wide_functions == house.full_rooms == []
+    assert len(house.wide_calls) <= 5, house.wide_calls
 
 
 def test_imports_go_one_way() -> None:

@@ -53,9 +53,10 @@ def piece_of(path: str, number: int, of: int) -> str:
 def pieces_of(path: str) -> list[str]:
     """The files of a list of failures that lie there: itself, or those that it was divided into."""
     start = path.removesuffix(FAILURE_LIST)
-    found = shelf.matching(f"{glob.escape(start)}-*-of-*{FAILURE_LIST}")
-    pieces = [one for one in found if _PIECE.fullmatch(one.removeprefix(start))]
-    return [*([path] if shelf.exists(path) else []), *sorted(pieces)]
+    # One listing tells of all: of a bucket it is a request.
+    found = {*shelf.matching(f"{glob.escape(start)}*{FAILURE_LIST}")}
+    pieces = sorted(one for one in found if _PIECE.fullmatch(one.removeprefix(start)))
+    return [path, *pieces] if path in found else pieces
 
 
 def named_as_input(path: str) -> str:

@@ -115,6 +115,7 @@ class CloseTornChunks(WritingTransform[_Torn, Any]):
         )
 
 
+# Outputs that are tagged have no type, and Beam chooses the coder of what waits by its type.
 def _itself(entry: tuple[str, Outcome]) -> tuple[str, Outcome]:
     return entry
 

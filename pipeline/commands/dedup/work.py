@@ -19,9 +19,9 @@ from finecut.pipeline.at_work import (
     refuse_unknown_store,
     shelf_in,
 )
+from finecut.pipeline.cli.disk import refusal
 from finecut.pipeline.cli.outlets import lines_of, shown
 from finecut.pipeline.commands.dedup import DedupOptions, FindDuplicates
-from finecut.pipeline.disk import refusal
 from finecut.pipeline.options import OptionError
 from finecut.transforms.dedup.clusters import Clustering
 from finecut.transforms.dedup.duplicates import Dedup

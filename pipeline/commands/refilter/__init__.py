@@ -121,7 +121,7 @@ class Refilter(DatasetCommand[RefilterOptions, "Done"]):
 
     def problems(self, result: Done) -> list[str]:
         """Done is also what leaves some videos to curation."""
-        from finecut.pipeline.disk import disk_trouble
+        from finecut.pipeline.cli.disk import disk_trouble
         from finecut.transforms.refilter.changing import REFILTERED, UNCHANGED
 
         if refused := disk_trouble(result.yields.failures, result.new.options.output):

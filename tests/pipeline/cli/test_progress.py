@@ -12,10 +12,10 @@ from finecut.io.summary import Summary
 from finecut.pipeline.batches import batches_of, first_batch, weighed
 from finecut.pipeline.cli.final_words import final_words, problems, stats_table
 from finecut.pipeline.cli.progress import Progress, progress_line, run_line
+from finecut.pipeline.cli.time_left import ENDED, Outlook
+from finecut.pipeline.cli.usual_costs import usual_costs
 from finecut.pipeline.options import Options
 from finecut.pipeline.planning import plan
-from finecut.pipeline.time_left import ENDED, Outlook
-from finecut.pipeline.usual_costs import usual_costs
 from finecut.transforms.beam.metrics import BOARD
 
 OPTIONS = Options(input=("films",), output="out")

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from finecut.pipeline.usual_costs import (
+from finecut.pipeline.cli.usual_costs import (
     CUT,
     PROBE,
     REPORT,

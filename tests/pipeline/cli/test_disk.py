@@ -15,7 +15,7 @@ from finecut.io.records import Failure, Source
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
 from finecut.pipeline.cli.command import main
-from finecut.pipeline.disk import disk_trouble
+from finecut.pipeline.cli.disk import disk_trouble
 
 BOOKS = "counts do not add up"
 Refuse = Callable[[str, str, int], None]

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from finecut.pipeline.batches import first_batch
+from finecut.pipeline.cli.time_left import TimeLeft, rounded
+from finecut.pipeline.cli.usual_costs import CUT, PROBE, SKIP, WATCH, WRITE, UsualCosts, usual_costs
 from finecut.pipeline.options import Options
-from finecut.pipeline.time_left import TimeLeft, rounded
-from finecut.pipeline.usual_costs import CUT, PROBE, SKIP, WATCH, WRITE, UsualCosts, usual_costs
 
 Row = tuple[float, Mapping[str, int]]
 
