@@ -70,7 +70,7 @@ class InputChoices:
         False,
         INPUT,
         "Read the metadata of each video from a JSON file beside it, if there is one: a.mp4.json, "
-        "a.json or a.info.json for a.mp4. Columns of a list come on top.",
+        "a.json or a.info.json for a.mp4. Columns of a list take precedence.",
         matters=False,
     )
 
@@ -88,8 +88,8 @@ class InputChoices:
     announced_only: bool = option(
         False,
         INPUT,
-        "With --subscription: process only what is announced, not what is already there. What an "
-        "earlier job was told of and did not finish is then lost.",
+        "With --subscription: process only what is announced, not what is already there. What "
+        "was announced to an earlier job that did not finish it is then lost.",
         matters=False,
     )
 
