@@ -20,10 +20,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cutting_room import video_of  # tests/support
-from detecting import Detected, detect, environment
+from detecting import detect, environment
 from long_films import film_of_hours
 
 from finecut.io.process.children import ChildLimits
+from finecut.io.process.processor_time import processor_seconds
 from finecut.io.records import Video, from_json, to_json
 from finecut.transforms.split.scenes import CONTENT, Detection
 from finecut.transforms.split.spans import Splitting
@@ -32,6 +33,7 @@ from finecut.transforms.split.spans import Splitting
 #: segment that takes longest may be.
 WALL, LONGEST = 1.3, 1 / 20
 WHOLE, ONE, TWO, FREE = "as a whole", "one worker", "two workers", "one worker, two cores"
+THREADS = "two workers in one process"
 
 
 @dataclass(frozen=True)
@@ -39,24 +41,27 @@ class Variant:
     workers: int
     cores: int
     in_segments: bool = True
+    in_threads: bool = False
 
 
 VARIANTS = {
     WHOLE: Variant(1, 1, in_segments=False),
     ONE: Variant(1, 1),
     TWO: Variant(2, 2),
+    #: As the command has them.
+    THREADS: Variant(2, 2, in_threads=True),
     FREE: Variant(1, 2),
 }
 
 
 @dataclass(frozen=True)
 class Row:
-    """What a variant took, and what its cuts are."""
+    """What a variant took, and what its cuts are; of threads, only their sum is known."""
 
     wall: float
     cpu: float
-    busiest: float
-    longest: float
+    busiest: float | None
+    longest: float | None
     looks: int
     clips: int
     chunks: list[str]
@@ -68,16 +73,14 @@ def measured(video: Video, variant: Variant, folder: Path) -> Row:
     detection = Detection(CONTENT, limits=ChildLimits())
     if not variant.in_segments:
         detection = replace(detection, segment_seconds=video.duration)
-    splitting = Splitting(detection, chunk_seconds=3600)
-    return _row(detect(video, splitting, variant.workers, folder))
-
-
-def _row(found: Detected) -> Row:
+    splitting, threads = Splitting(detection, chunk_seconds=3600), variant.in_threads
+    used = processor_seconds()
+    found = detect(video, splitting, variant.workers, folder, in_threads=threads)
     return Row(
         wall=found.wall,
-        cpu=found.cpu,
-        busiest=found.busiest,
-        longest=found.longest,
+        cpu=processor_seconds() - used if threads else found.cpu,
+        busiest=None if threads else found.busiest,
+        longest=None if threads else found.longest,
         looks=len(found.looks),
         clips=sum(len(planned.clips) for planned in found.chunks),
         chunks=[to_json(planned) for planned in found.chunks],
@@ -105,7 +108,8 @@ def table(rows: dict[str, Row]) -> str:
         "| --- | --: | --: | --: | --: | --: | --: |",
     ]
     for name, row in rows.items():
-        numbers = f"{row.wall:.1f} | {row.cpu:.1f} | {row.busiest:.1f} | {row.longest:.2f}"
+        parts = ("" if part is None else f"{part:.2f}" for part in (row.busiest, row.longest))
+        numbers = " | ".join([f"{row.wall:.1f}", f"{row.cpu:.1f}", *parts])
         lines.append(f"| {name} | {VARIANTS[name].cores} | {row.looks} | {numbers} |")
     return "\n".join(lines)
 
@@ -113,10 +117,14 @@ def table(rows: dict[str, Row]) -> str:
 def verdicts(rows: dict[str, Row]) -> dict[str, bool]:
     """What is wanted, in words, and whether it is so."""
     one, two = rows[ONE], rows[TWO]
+    assert two.busiest is not None
+    assert two.longest is not None
     wall, longest = two.wall / (one.wall / 2), two.longest / two.cpu
     share = two.busiest / (two.cpu / 2)
+    threads = rows[THREADS].wall / (one.wall / 2)
     return {
         f"two workers take {wall:.2f} times half of what one takes (≤ {WALL})": wall <= WALL,
+        f"two in one process take {threads:.2f} times that (≤ {WALL})": threads <= WALL,
         f"the busier does {share:.2f} times half of the work (≤ {WALL})": share <= WALL,
         f"the longest segment is {longest:.4f} of all of it (≤ {LONGEST})": longest <= LONGEST,
         f"all find the same {one.clips:,} clips": len({tuple(r.chunks) for r in rows.values()})

@@ -20,6 +20,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from finecut.io.process.processor_time import processor_seconds
 from finecut.io.records import Failure, PlannedChunk, Segment, Video, from_json, to_json
 from finecut.pipeline.dealing import ShareOut, deal_segments
+from finecut.pipeline.engine import local_arguments
 from finecut.transforms.split.spans import Splitting
 from finecut.transforms.split.videos import InSegments, SplitVideos
 
@@ -76,14 +77,16 @@ def environment() -> dict[str, str]:
     return free | {"PYTHONPATH": os.pathsep.join(filter(None, [SUPPORT, free.get("PYTHONPATH")]))}
 
 
-def detect(video: Video, splitting: Splitting, workers: int, folder: Path) -> Detected:
-    """Split a video by so many worker processes; what comes of it is put into a new folder."""
+def detect(
+    video: Video, splitting: Splitting, workers: int, folder: Path, *, in_threads: bool = False
+) -> Detected:
+    """Split a video by so many worker processes; what comes of it is put into a new folder.
+
+    ``in_threads`` of this process, as the command does it: then a look is not told from another.
+    """
     folder.mkdir(parents=True)
-    arguments = [
-        "--runner=FnApiRunner",
-        "--direct_running_mode=multi_processing",
-        f"--direct_num_workers={workers}",
-    ]
+    processes = ["--direct_running_mode=multi_processing"]
+    arguments = [*local_arguments(workers), *([] if in_threads else processes)]
     with beam.Pipeline(options=PipelineOptions(arguments)) as pipeline:
         videos = pipeline | beam.Create([video]).with_output_types(Video)
         segments = videos | InSegments(splitting)
