@@ -112,16 +112,16 @@ class _Measure(beam.DoFn):
         self.folder = folder
 
     def process(self, segment: Segment) -> Iterator[Segment]:
-        used, began = processor_seconds(), time.monotonic()
+        used, began = _used(), time.monotonic()
         yield segment
-        look = Look(
-            segment.number,
-            os.getpid(),
-            processor_seconds() - used,
-            began,
-            time.monotonic(),
-        )
+        ended = time.monotonic()
+        look = Look(segment.number, os.getpid(), _used() - used, began, ended)
         Path(self.folder, f"look-{segment.number}").write_text(json.dumps(asdict(look)))
+
+
+def _used() -> float:
+    """The most of some readings: one misses a child, and all it did, that ends meanwhile."""
+    return max(processor_seconds() for _ in range(3))
 
 
 def _keep(record: PlannedChunk | Failure, folder: str, name: str) -> None:

@@ -63,6 +63,7 @@ from finecut.transforms.split.distances import (
     pooled,
     steps,
 )
+from finecut.transforms.split.rolling import Rolling
 from finecut.transforms.split.ways import Ways
 
 _BLOCK = 64
@@ -146,7 +147,7 @@ class _Window:
         self.first = 0  # the number of the oldest frame that is kept
         self.judged = 0  # what happens before this frame has left its marks
         self.given = 0  # the number of the next frame to give
-        self.pictures = np.zeros((0, HEIGHT, WIDTH, 3), np.uint8)
+        self.pictures = Rolling((HEIGHT, WIDTH, 3), np.uint8)
         self.ways = Ways(_HALVES)
         self.step = np.zeros(0, np.float32)
         self.light = np.zeros(0, np.float32)
@@ -162,15 +163,15 @@ class _Window:
 
     def take(self, block: list[npt.NDArray[np.uint8]]) -> None:
         """Measure new frames, and let go of those that have no say any more."""
-        fresh = np.stack(block)
-        # The step into the first new frame needs the last old one; the film's first has none.
-        step = steps(np.concatenate([self.pictures[-1:], fresh]))
-        if not self.total:
-            step = np.concatenate([np.full(1, np.nan, np.float32), step])
-        luma = fresh @ np.array([0.299, 0.587, 0.114], np.float32)
+        is_first = not self.total
         old = max(min(self.given, self.judged - 2 * REACH) - self.first, 0)
         self.first += old
-        self.pictures = np.concatenate([self.pictures[old:], fresh])
+        fresh = np.stack(block, out=self.pictures.grow(old, len(block)))
+        # The step into the first new frame needs the last old one; the film's first has none.
+        step = steps(self.pictures[-len(block) - (not is_first) :])
+        if is_first:
+            step = np.concatenate([np.full(1, np.nan, np.float32), step])
+        luma = fresh @ np.array([0.299, 0.587, 0.114], np.float32)
         self.ways.take(old, fresh)
         self.step = np.concatenate([self.step[old:], step])
         self.light = np.concatenate([self.light[old:], luma.mean((1, 2))])

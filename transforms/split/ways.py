@@ -16,6 +16,7 @@ import numpy.typing as npt
 from finecut.io.media.frame_view import Array
 from finecut.io.media.frames.small_pictures import HEIGHT, WIDTH
 from finecut.transforms.split.distances import REACH
+from finecut.transforms.split.rolling import Rolling
 
 # The cells whose ways are compared; the height and the width can be divided by both.
 _CELLS: Final = (9, 6)
@@ -31,15 +32,15 @@ class Ways:
 
     def __init__(self, halves: Sequence[int]) -> None:
         lags = sorted({0, *halves, *(2 * half for half in halves)})
-        self._shown = np.zeros((0, _NUMBER, _VALUES), np.float32)
+        self._shown = Rolling((_NUMBER, _VALUES), np.float32)
         #: Products of each picture with the one so many before it: [cells, pictures].
         self._products = {lag: np.zeros((_NUMBER, 0), np.float32) for lag in lags}
 
     def take(self, old: int, fresh: Array) -> None:
         """Forget so many of the oldest pictures, and remember fresh ones."""
-        self._shown = np.concatenate([self._shown[old:], _in_cells(fresh)])
+        _put_in_cells(fresh, self._shown.grow(old, len(fresh)))
         for lag, known in self._products.items():
-            made = _products(self._shown, lag, len(fresh))
+            made = _products(self._shown[:], lag, len(fresh))
             self._products[lag] = np.concatenate([known[:, old:], made], axis=1)
 
     def straightness(self, middle: range, half: int) -> tuple[Array, Array, Array]:
@@ -62,9 +63,11 @@ class Ways:
     def straight_run(self, agreeing: npt.NDArray[np.bool_], middle: int, half: int) -> range:
         """The frames on the way that leads through this window; none if most of it is one step."""
         begin = max(middle - REACH, 0)
-        shown = self._shown[begin : middle + REACH + 1, agreeing]
+        shown = self._shown[begin : middle + REACH + 1]
         start, end, here = middle - half - begin, middle + half - begin, middle - begin
-        way = np.einsum("nck,ck->n", shown, shown[end] - shown[start]) / np.float32(_VALUES)
+        # Nothing is taken out of all cells: what does not agree has no say.
+        whole = (shown[end] - shown[start]) * agreeing[:, None]
+        way = np.einsum("nck,ck->n", shown, whole) / np.float32(_VALUES)
         way = (way - way[start]) / max(float(way[end] - way[start]), 1e-3)
         steps = np.diff(way)
         least = 0.3 / (2 * half)
@@ -85,16 +88,16 @@ def _slice(middle: range, by: int) -> slice:
     return slice(middle.start + by, middle.stop + by)
 
 
-def _in_cells(pictures: Array) -> Array:
+def _put_in_cells(pictures: Array, room: Array) -> None:
     """What each small cell shows, less the mean of the picture: [pictures, cells, values]."""
     down, across = _CELLS
     # Whole numbers, whose sums are exact, and first over what lies far apart: three times as fast.
     rows = pictures.reshape(-1, HEIGHT, WIDTH * 3).sum(1, dtype=np.uint16)
     total = rows.reshape(-1, WIDTH, 3).sum(1, dtype=np.uint32).astype(np.float32)
-    shown = pictures.astype(np.float32)
-    shown -= (total / np.float32(HEIGHT * WIDTH))[:, None, None]
-    parts = shown.reshape((-1, down, HEIGHT // down, across, WIDTH // across, 3))
-    return parts.transpose((0, 1, 3, 2, 4, 5)).reshape(-1, _NUMBER, _VALUES)
+    mean = (total / np.float32(HEIGHT * WIDTH))[:, None, None, None, None]
+    parts = pictures.reshape((-1, down, HEIGHT // down, across, WIDTH // across, 3))
+    cells = room.reshape((-1, down, across, HEIGHT // down, WIDTH // across, 3))
+    np.subtract(parts.transpose((0, 1, 3, 2, 4, 5)), mean, out=cells)
 
 
 def _products(shown: Array, lag: int, fresh: int) -> Array:
