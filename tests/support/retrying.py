@@ -22,7 +22,10 @@ class RetryingRunner(FnApiRunner):
     def _run_bundle(self, *arguments: Any) -> Any:
         for _ in range(self.attempts - 1):
             try:
-                return super()._run_bundle(*arguments)
+                return self.attempt(*arguments)
             except Exception as error:
                 self.failed.append(str(error))
+        return self.attempt(*arguments)
+
+    def attempt(self, *arguments: Any) -> Any:
         return super()._run_bundle(*arguments)

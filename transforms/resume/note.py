@@ -67,6 +67,8 @@ class Open:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     #: There may be records of chunks that were cut and handed over.
     handed_over: bool = False
+    #: What lay there is of a run that finished the video: see :attr:`Chunk.told`.
+    told: bool = False
 
 
 def open_video(
@@ -89,6 +91,7 @@ def open_video(
         names=(*old.names, video.name),
         metadata=video.source.metadata,
         handed_over=old.handed_over or writing.hands_over,
+        told=there.finished,
     )
     made = replace(note, configuration=writing.configuration, source=made_of(video.source))
     stale = () if goes_on else tuple(documents)
@@ -108,7 +111,7 @@ def open_video(
         _write_note(relative, made, writing)
     if not old.chunks:
         return [replace(one, chunk=replace(one.chunk, first=first)) for one in chunks]
-    return _left_to_do(chunks, documents if goes_on else {})
+    return _left_to_do(chunks, documents if goes_on else {}, note.told)
 
 
 def _with_known(chunks: Sequence[PlannedChunk], note: Open) -> list[PlannedChunk]:
@@ -121,7 +124,7 @@ def _with_known(chunks: Sequence[PlannedChunk], note: Open) -> list[PlannedChunk
 
 
 def _left_to_do(
-    chunks: Sequence[PlannedChunk], documents: Mapping[int, frozenset[str]]
+    chunks: Sequence[PlannedChunk], documents: Mapping[int, frozenset[str]], told: bool
 ) -> list[PlannedChunk]:
     """The chunks whose documents do not have all their clips; the first tells of the others."""
     done = [
@@ -137,7 +140,7 @@ def _left_to_do(
     return [
         replace(
             planned,
-            chunk=replace(planned.chunk, again=True, num_done=len(done)),
+            chunk=replace(planned.chunk, again=True, told=told, num_done=len(done)),
             num_done=0 if number else clips,
         )
         for number, planned in enumerate(left)
@@ -167,10 +170,12 @@ def _said(note: Open) -> bytes:
 
 
 class _There(NamedTuple):
-    """Which documents of a video lie there, be they good or bad."""
+    """Which documents of a video lie there, be they good or bad; and what that means."""
 
     note: bool
     promise: bool
+    #: The promise is good, and nobody has begun with the video since.
+    finished: bool
 
 
 def _left_by_earlier_runs(
@@ -200,7 +205,7 @@ def _left_by_earlier_runs(
         metadata=note.metadata,
         handed_over=note.handed_over,
     )
-    return old, found, _There(noted, promised)
+    return old, found, _There(noted, promised, bool(document) and not noted)
 
 
 def read_note(relative: str, writing: Writing) -> Open:
@@ -233,6 +238,7 @@ def _read_note(relative: str, writing: Writing) -> tuple[bool, Open]:
         source=source if isinstance(source, str) else "",
         metadata=plain(metadata).said if isinstance(metadata, dict) else {},
         handed_over=said.get("handed_over") is True,
+        told=said.get("told") is True,
     )
     return noted, note
 
@@ -301,7 +307,7 @@ def settle(video: Video, num_chunks: int, writing: Writing, note: Open) -> None:
         return
     paths: set[str] = set()
     for clip in sorted({*note.old} - {*note.new}):
-        paths |= leftovers(clip, writing) | {layout.meta(clip)}
+        paths |= leftovers(clip, writing, note.told) | {layout.meta(clip)}
     remove_all(paths, writing)
     # Also a video without clips has its first chunk's document.
     remove_all(
