@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import subprocess
 import time
@@ -15,6 +14,7 @@ from typing import Any
 import apache_beam as beam
 import dying
 import pytest
+from away import DEADLINE, Away, wait_shorter
 from dying import MARK, Dying
 from faulty_store import FaultyStore
 from on_prism import command, needs_prism, pool
@@ -25,7 +25,6 @@ from finecut.io.errors import RunError
 from finecut.io.media.testfilm.paint import paint
 from finecut.io.process import children as child
 from finecut.io.storage import files as shelf
-from finecut.io.storage import retry
 from finecut.io.storage.publishing import Shelf
 from finecut.pipeline.curation import curate
 from finecut.pipeline.options import Options
@@ -33,9 +32,6 @@ from finecut.pipeline.planning import plan
 from finecut.pipeline.running import run
 
 FILMS, OUTPUT = "gs://bucket/films", "gs://bucket/out"
-#: How much shorter a store is waited for in these tests, and how long that is.
-SHORTER = 300.0
-DEADLINE = retry.DEADLINE_SECONDS / SHORTER
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +56,7 @@ def store(films: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyStore]
     pytest.importorskip("gcp_storage_emulator")
     store = FaultyStore()
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", store.address)
-    monkeypatch.setattr(shelf, "STORE_SECONDS", DEADLINE)
-    for pause in ("FIRST_PAUSE", "LONGEST_PAUSE"):
-        monkeypatch.setattr(retry, pause, getattr(retry, pause) / SHORTER)
+    wait_shorter(monkeypatch)
     child.kill_all()
     own = Shelf(OUTPUT, f"{OUTPUT}/.staging/test")
     for path in films.iterdir():
@@ -70,26 +64,6 @@ def store(films: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyStore]
     yield store
     store.close()
     child.kill_all()
-
-
-class Away:
-    """A store that answers 503 from the first request of a kind on, for so long; to requests of all
-    kinds, or of this one ``only``.
-    """
-
-    def __init__(self, kind: str, seconds: float, only: bool = False) -> None:
-        self.kind, self.seconds, self.only = re.compile(kind), seconds, only
-        self.began: float | None = None
-        self.refused = 0
-
-    def __call__(self, method: str, path: str) -> str:
-        is_meant = self.kind.match(f"{method} {path}") is not None
-        if self.began is None and is_meant:
-            self.began = time.monotonic()
-        away = self.began is not None and time.monotonic() < self.began + self.seconds
-        away = away and (is_meant or not self.only)
-        self.refused += away
-        return "503" if away else ""
 
 
 def written(store: FaultyStore) -> dict[str, bytes]:
