@@ -18,7 +18,7 @@ from away import DEADLINE, Away, wait_shorter
 from dying import MARK, Dying
 from faulty_store import FaultyStore
 from on_prism import command, needs_prism, pool
-from retrying import RetryingRunner
+from retrying import IN_PROCESSES, RetryingRunner
 from trees import tree
 
 from finecut.io.errors import RunError
@@ -30,6 +30,7 @@ from finecut.pipeline.curation import curate
 from finecut.pipeline.options import Options
 from finecut.pipeline.planning import plan
 from finecut.pipeline.running import run
+from finecut.transforms.beam.weather import DEAD_DEVICE
 
 FILMS, OUTPUT = "gs://bucket/films", "gs://bucket/out"
 
@@ -192,6 +193,25 @@ def test_a_gpu_that_dies_in_a_worker_ends_it_and_the_next_does_the_clips(
     assert (second.returncode, second.stderr) == (0, "")
     assert marked(output) == []
     assert len(list(output.glob("clips/*.mp4"))) == 4
+
+
+@pytest.mark.slow
+def test_where_the_runner_starts_another_worker_one_run_does_all_clips(
+    films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    died, output = tmp_path / "died", tmp_path / "out"
+    monkeypatch.setenv(MARK, str(died))
+    monkeypatch.setenv("PYTHONPATH", str(Path(dying.__file__).parent))
+    where = ["--runner", "retrying.RestartingRunner", *IN_PROCESSES]
+    words = command(films, output, *where, "--step", "dying:Dying", "--quiet", "--no-report")
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
+    assert died.exists()
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("the process ends, and the runner starts another") == 1
+    assert f"exited with return code {DEAD_DEVICE}" in done.stderr
+    assert marked(output) == []
+    assert len(list(output.glob("clips/*.mp4"))) == 4
+    assert not list(output.glob("failures/*"))
 
 
 # ── a step that is broken ────────────────────────────────────────────────────────────────────────
