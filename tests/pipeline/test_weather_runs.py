@@ -130,7 +130,7 @@ def test_nor_before_clips_are_handed_over_to_other_machines(
 def test_where_nothing_is_tried_again_a_video_is_listed_and_done_by_the_next_run(
     store: FaultyStore, usual: dict[str, bytes]
 ) -> None:
-    store.spoiled = away = Away(KINDS[QUICK], DEADLINE * 1.5)
+    store.spoiled = away = Away(KINDS["looking for another chunk"], DEADLINE * 1.5)
     wanted = options(FILMS, OUTPUT, no_isolation=True)
     first = run(wanted).summary
     assert away.refused
