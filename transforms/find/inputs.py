@@ -30,6 +30,7 @@ from finecut.io.records import Metadata, Source
 from finecut.io.storage import addresses
 from finecut.io.storage import files as shelf
 from finecut.io.storage.archives.members import is_compressed
+from finecut.io.storage.retry import pass_on_outlasted
 from finecut.io.storage.web import urls
 from finecut.io.storage.web.urls import is_archive
 from finecut.transforms.beam.metrics import LOG
@@ -238,6 +239,7 @@ def _resolved(spec: str, finding: Finding) -> _Found:
     try:
         return _resolve(path, finding)
     except OSError as error:
+        pass_on_outlasted(error)
         if not shelf.is_remote(path):
             raise
         said = f"input {addresses.public(spec)!r} cannot be read: {error.strerror or error}"
