@@ -23,6 +23,7 @@ from finecut.io.layout import chunk_id, is_clip_id
 from finecut.io.records import CODING, PlannedChunk, Source, Video, to_json
 from finecut.io.storage.json_documents import BadDocument, read_json
 from finecut.transforms.beam.metrics import LOG, count
+from finecut.transforms.catalogue.chunks import drop_rows, drop_video
 from finecut.transforms.filter.comparing import Rule
 from finecut.transforms.find.metadata import plain
 from finecut.transforms.resume.leftovers import leftovers, remove_all, tables
@@ -105,6 +106,8 @@ def open_video(
     if stale:
         # Of these nothing is promised any more; whoever finds a document finds one of this run.
         writing.shelf.remove(*(layout.processed_clip_chunk(relative, each) for each in stale))
+        if not writing.dry_run:
+            drop_video(note.names, note.chunks, layout, writing.shelf)
         _write_note(relative, made, writing)
     if not old.chunks:
         return [replace(one, chunk=replace(one.chunk, first=first)) for one in chunks]
@@ -313,8 +316,9 @@ def settle(video: Video, num_chunks: int, writing: Writing, note: Open) -> None:
     )
     for name in note.names:
         beyond = 0 if name != video.name else num_chunks
-        for index in range(beyond, note.chunks):
-            remove_all(tables(chunk_id(name, index), writing), writing)
+        chunks = [chunk_id(name, index) for index in range(beyond, note.chunks)]
+        remove_all((path for chunk in chunks for path in tables(chunk, writing)), writing)
+        drop_rows(chunks, layout, writing.shelf)
 
 
 def forget_note(video: Video, writing: Writing, note: Open) -> None:

@@ -45,6 +45,7 @@ from finecut.pipeline.keeping import run_document, run_name
 from finecut.pipeline.lists import drops_within_reach
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import dropping_of
+from finecut.transforms.catalogue.on_workers import CompactCatalogue
 from finecut.transforms.filter.clips import ids_of
 from finecut.transforms.filter.rules import Rule
 from finecut.transforms.option import did_you_mean
@@ -196,13 +197,17 @@ def _each(command: Refilter, refiltering: Refiltering, videos: Sequence[str], wo
         reports.write(list_path, "".join(f"{to_json(each)}\n" for each in sources).encode(*CODING))
 
         def build(pipeline: beam.Pipeline) -> None:
-            _ = (
+            done = (
                 pipeline
                 | "List" >> beam.Create([list_path])
                 | "Videos" >> beam.FlatMap(_sources_in).with_output_types(Source)
                 | "Refilter" >> EachVideo(work, refiltering)
-                | "Tell" >> beam.Map(lambda sum: reports.write(path, to_json(sum).encode(*CODING)))
             )
+            tell = beam.Map(lambda sum: reports.write(path, to_json(sum).encode(*CODING)))
+            _ = done | "Tell" >> tell
+            if work is refilter:
+                compact = CompactCatalogue(refiltering.layout, own)
+                _ = done | "CompactCatalogue" >> compact
 
         command.run_pipeline(build, own)
         return from_json(Yields, shelf.read(path).decode(*CODING))
