@@ -165,7 +165,7 @@ def missing_chunks(layout: Layout) -> Iterator[str]:
     """The documents of chunks that may not be in the catalogue, by path: none of a catalogue that
     was complete once, since then every chunk is entered when it is closed.
     """
-    if not is_complete(layout):
+    if shelf.exists(layout.processed_clip_chunks()) and not is_complete(layout):
         yield from Output(layout).chunks()
 
 
