@@ -124,7 +124,7 @@ house: $(STAMP) ## Print the house in numbers
 	$(BIN)/python benchmarks/house.py
 
 .PHONY: tables
-tables: $(STAMP) ## Write the tables in docs/ that are made from code
+tables: $(STAMP) ## Write what is made from code: tables in docs/, metadata of the template
 	$(BIN)/python tests/support/doc_tables.py
 
 # The site's tools have an environment of their own: nothing else needs them.

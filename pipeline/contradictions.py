@@ -220,8 +220,8 @@ def _unfit_for_watching(o: Options) -> Iterator[str]:
             ),
             (
                 o.dry_run,
-                "--dry-run tries options on videos that are there, and --watch waits for those to "
-                "come: leave one of them out",
+                "--dry-run tries options on existing videos, and --watch waits for new ones: "
+                "leave one of them out",
             ),
             (
                 o.archives,

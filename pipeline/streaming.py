@@ -1,4 +1,4 @@
-"""Videos that keep coming: a pipeline without an end, handed to an engine or run by this process.
+"""New videos as they arrive: a pipeline without an end, handed to an engine or run by this process.
 
     what is there ──┐
                     ├─▶ begun, one version at a time ─▶ … ─▶ closed

@@ -117,6 +117,11 @@ class Output:
         if not shelf.exists(layout.processed_clip_chunks()) and not shelf.exists(
             layout.processed_videos()
         ):
+            if not shelf.exists(layout.root):
+                raise NoDataset(
+                    f"{layout.root} does not exist. Give the folder that was the --output of "
+                    "finecut curate"
+                )
             raise NoDataset(
                 f"{layout.root} contains no finished clips: it has no folder "
                 "processed_clip_chunks/. Give the folder that was the --output of finecut curate"

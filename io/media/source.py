@@ -292,7 +292,7 @@ def _check_length(seconds: float, framerate: float, size: int, limits: Limits) -
     if seconds > limits.seconds:
         raise FilmError(
             f"the video is {seconds:,.0f} s long; the limit is {limits.seconds:,.0f} s. Usually "
-            "its header is damaged or its clock jumps. Remux the file so that its length is "
+            "its header is damaged or its timestamps jump. Remux the file so that its length is "
             "measured again, split it, or raise --max-seconds."
         )
     limits.refuse_frames(frames)

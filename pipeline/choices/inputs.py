@@ -10,7 +10,7 @@ class InputChoices:
     input: tuple[str, ...] = option(
         (),
         INPUT,
-        "A folder (searched at any depth), a glob in quotes, a video, an archive of videos (.tar, "
+        "A folder (searched recursively), a glob in quotes, a video, an archive of videos (.tar, "
         ".zip), or a list of videos (.txt, .json, .jsonl, .csv, .parquet; its other columns become "
         "metadata of the videos), on a disk, in a bucket or at a URL; you can give several.",
         metavar="PATH",
@@ -44,7 +44,7 @@ class InputChoices:
     archives: bool = option(
         False,
         INPUT,
-        "Also take the videos in the .tar and .zip archives that lie in a folder or match a glob. "
+        "Also read the .tar and .zip archives that are in a folder or match a glob. "
         "Archives that you name are always opened.",
         matters=False,
     )
@@ -52,7 +52,7 @@ class InputChoices:
     allow_private: bool = option(
         False,
         INPUT,
-        "Connect to web servers at private, local and reserved addresses, too.",
+        "Also connect to web servers at private, local and reserved addresses.",
         matters=False,
     )
 
@@ -70,7 +70,7 @@ class InputChoices:
         False,
         INPUT,
         "Read the metadata of each video from a JSON file beside it, if there is one: a.mp4.json, "
-        "a.json or a.info.json for a.mp4. Columns of a list come on top.",
+        "a.json or a.info.json for a.mp4. Columns of a list take precedence.",
         matters=False,
     )
 
@@ -88,8 +88,8 @@ class InputChoices:
     announced_only: bool = option(
         False,
         INPUT,
-        "With --subscription: process only what is announced, not what is already there. What an "
-        "earlier job was told of and did not finish is then lost.",
+        "With --subscription: process only what is announced, not what is already there. What "
+        "was announced to an earlier job that did not finish it is then lost.",
         matters=False,
     )
 
@@ -109,8 +109,7 @@ class InputChoices:
     patience: float = option(
         3600.0,
         INPUT,
-        "In a stream: how long a chunk waits for clips of which nothing is heard, before "
-        "it is closed without them.",
+        "In a stream: how long a chunk waits for missing clips before it is closed without them.",
         metavar="SECONDS",
         above=0,
         matters=False,

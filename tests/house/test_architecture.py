@@ -82,7 +82,9 @@ def lies_in(name: str, package: str) -> bool:
 
 
 def room_of(module: str) -> int:
-    return ROOMS.index(module.split(".")[1]) if "." in module else 0
+    """The number of a module's room; what is in none of the others is in the front."""
+    room = module.partition(".")[2].partition(".")[0]
+    return ROOMS.index(room) if room in ROOMS else 0
 
 
 def test_there_is_a_house() -> None:

@@ -127,6 +127,12 @@ def test_each_score_has_its_row() -> None:
             assert named, f"the score {score.name} has no row in docs/scores.md"
 
 
+def test_each_command_is_named() -> None:
+    text = README.read_text(encoding="utf-8")
+    for name in all_commands():
+        assert f"`finecut {name}" in text, f"finecut {name} has no row in README"
+
+
 def test_the_first_pages_are_short() -> None:
     assert len(README.read_text(encoding="utf-8").splitlines()) <= 250
     assert len(CONTRIBUTING.read_text(encoding="utf-8").splitlines()) <= 400

@@ -29,7 +29,7 @@ from finecut.pipeline.running import run
 from finecut.transforms.models.loading import num_gpus
 
 NAMES = ("a.mp4", "b.mp4", "c.mp4", "d.mp4", "e.mp4", "f.mp4")
-COMMAND = (sys.executable, "-m", "finecut.pipeline.cli", "curate")
+COMMAND = (sys.executable, "-m", "finecut", "curate")
 MORE = ("--named-as", "/films", "--clip-length", "1", "--min-clip-length", "1")
 without_gpu = pytest.mark.skipif(num_gpus() > 0, reason="here are GPUs")
 

@@ -179,7 +179,7 @@ def test_processes_side_by_side_write_what_one_run_writes(
     words = ["curate", "--input", str(films), "--output", str(output), "--named-as", ROOT]
     words += ["--clip-length", "1", "--min-clip-length", "1", "--workers", "1"]
     words += ["--no-generate-embeddings"]
-    command = [sys.executable, "-m", "finecut.pipeline.cli", *words, "--part"]
+    command = [sys.executable, "-m", "finecut", *words, "--part"]
     pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     parts = [subprocess.Popen([*command, f"{number}/4"], **pipes) for number in range(1, 5)]
     said = [part.communicate() for part in parts]

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-COMMAND = (sys.executable, "-m", "finecut.pipeline.cli", "curate")
+COMMAND = (sys.executable, "-m", "finecut", "curate")
 #: Seconds between two looks, and what makes small clips without models.
 EVERY = 0.2
 USUAL = (

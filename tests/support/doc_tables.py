@@ -1,4 +1,6 @@
-"""``make tables``: writes those tables of the docs that are made from code into their pages."""
+"""``make tables``: writes what is made from code: tables of the docs, and the metadata of the Flex
+Template.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +9,11 @@ from places import ROOT
 
 from finecut.pipeline.cli.flags import with_tables
 from finecut.pipeline.engines.support import ENGINES, TABLE, verdict
+from finecut.pipeline.template import metadata_text
 
 OPTIONS, HOSTILE = ROOT / "docs/options.md", ROOT / "docs/hostile.md"
 ENGINES_PAGE = ROOT / "docs/design/engines.md"
+METADATA = ROOT / "templates/metadata.json"
 
 
 def filled(page: str, name: str, text: str) -> str:
@@ -61,3 +65,4 @@ def features() -> str:
 if __name__ == "__main__":
     for page, fill in ((OPTIONS, with_tables), (HOSTILE, with_cases), (ENGINES_PAGE, with_engines)):
         page.write_text(fill(page.read_text(encoding="utf-8")), encoding="utf-8")
+    METADATA.write_text(metadata_text(), encoding="utf-8")

@@ -240,7 +240,7 @@ def _resolved(spec: str, finding: Finding) -> _Found:
             raise
         said = f"input {addresses.public(spec)!r} cannot be read: {error.strerror or error}"
         if not addresses.is_read_only(path):
-            said += ". See with the store's own tool what is there and whether you may read it"
+            said += ". Check with the store's own tool what is there and whether you may read it"
         raise InputError(said) from error
 
 

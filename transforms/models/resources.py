@@ -218,7 +218,7 @@ class Resources:
                 )
             if name not in known:
                 raise ValueError(
-                    f"{name!r} is not a resource: there are {', '.join(known)}, as in "
+                    f"{name!r} is not a resource: the resources are {', '.join(known)}, as in "
                     "'cpus=2,gpu_memory_gb=20'."
                 )
             if name in values:

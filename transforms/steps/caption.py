@@ -86,7 +86,7 @@ class CaptionOptions(WriterMachine):
     captioning_prompt_variant: str = option(
         "default",
         CAPTIONS,
-        "The kind of prompt: for any footage, for a drive (av), or for a street camera "
+        "The kind of prompt: for any footage, for driving (av), or for street cameras "
         "(av-surveillance).",
         choices=VARIANTS,
         effective=MEASURED,

@@ -22,7 +22,9 @@ class MotionOptions:
     motion_per_patch_min_256_threshold: float = threshold_option(
         0.000001, LOOK, "Minimum motion in the 256x256 patch that moves least.", least=0
     )
-    motion_target_fps: float = rate_option(2.0, LOOK, "How often per second motion is measured.")
+    motion_target_fps: float = rate_option(
+        2.0, LOOK, "How many times per second motion is measured."
+    )
 
 
 class Motion(StepInCut[MotionOptions]):

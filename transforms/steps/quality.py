@@ -26,7 +26,9 @@ class QualityOptions:
         "Measure sharpness, exposure, blockiness, blackness, letterbox and frozen frames; "
         "enable: reject clips that are black, blurred or frozen.",
     )
-    quality_target_fps: float = rate_option(2.0, LOOK, "How often per second quality is measured.")
+    quality_target_fps: float = rate_option(
+        2.0, LOOK, "How many times per second quality is measured."
+    )
 
 
 class Quality(StepInCut[QualityOptions]):

@@ -48,7 +48,7 @@ class Curate(VideoCommand["Ran"]):
         filtered_clips/, metas/, previews/, vectors, and a document for each finished video.
 
         Videos that an earlier run finished are skipped, so after an interruption the same
-        command does the rest. A video that fails is listed in failures/, and the run goes on.""",
+        command finishes the rest. A video that fails is listed in failures/; the run goes on.""",
         examples=(
             (
                 "all videos in a folder, in clips of ten seconds",

@@ -70,11 +70,11 @@ class ForgetOptions(ReadingOptions):
 class Forget(DatasetCommand[ForgetOptions, "Forgot"]):
     name = "forget"
     page = Page(
-        "Remove a source video with all that was made of it, and keep it from coming back.",
+        "Remove a source video and everything made from it, and keep it from coming back.",
         """Removes its clips, documents, captions, vectors, previews and failures, takes it out of
         the results of dedup, shards, summaries of runs and the report, and checks that nothing is
         left. Only digests stay, by which curate skips the source from now on. If it is stopped,
-        finecut forget DATASET without --source does the rest.""",
+        finecut forget DATASET without --source finishes the rest.""",
         examples=(
             ("what would be removed", "finecut forget dataset --source a.mp4 --dry-run"),
             (

@@ -124,7 +124,7 @@ print("took", processor_seconds())
 
 
 def _said(words: list[str], *program: str) -> str:
-    called = [sys.executable, *(program or ("-m", "finecut.pipeline.cli")), *words]
+    called = [sys.executable, *(program or ("-m", "finecut")), *words]
     done = subprocess.run(called, capture_output=True, text=True, check=True, env={**os.environ})
     return done.stdout
 

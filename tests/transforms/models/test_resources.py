@@ -211,7 +211,7 @@ def test_what_is_written_down_is_read_back(asked: Resources) -> None:
         ("cpus=2,", "'' does not describe"),
         (
             "ram=2",
-            ("'ram' is not a resource: there are cpus, gpu_memory_gb, gpus, entire_gpu, nvdecs"),
+            ("'ram' is not a resource: the resources are cpus, gpu_memory_gb, gpus"),
         ),
         ("cpus=many", "cpus=many is not a number"),
         ("cpus=1=2", "cpus=1=2 is not a number"),

@@ -125,6 +125,8 @@ def test_names_are_given_once() -> None:
     assert len({*scores}) == len(scores)
     assert len({*shorts}) == len(shorts) == len(SHORT)
     assert len({step.name for step in STEPS}) == len(STEPS)
+    # Of two with one number, their names would decide which runs first.
+    assert len({step.order for step in STEPS}) == len(STEPS)
 
 
 def test_the_type_checker_is_told_of_all_of_them() -> None:
