@@ -18,14 +18,14 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import usable_json
 from finecut.io.storage.publishing import Shelf
 from finecut.transforms.catalogue.columns import Row, table_of, to_bytes
-from finecut.transforms.catalogue.rows import Whereabouts, row_of
+from finecut.transforms.catalogue.rows import OF_VIDEO, Whereabouts, row_of
 from finecut.transforms.registry import ARTEFACTS
 from finecut.transforms.write.documents import clip_document, video_document
 
 
 def write_rows(clips: Sequence[Clip], layout: Layout, own: Shelf, uploads: bool) -> None:
     """Write the rows of these clips, all there are of a chunk."""
-    chunk, video = clips[0].chunk, _facts_of(clips[0].video)
+    chunk, video = clips[0].chunk, facts_of(clips[0].video)
     rows = [
         row_of(clip_document(clip, layout), _where(clip, layout, uploads), video) for clip in clips
     ]
@@ -48,8 +48,18 @@ def drop_video(names: Iterable[str], number: int, layout: Layout, own: Shelf) ->
     drop_rows((chunk_id(name, index) for name in names for index in range(number)), layout, own)
 
 
-def _facts_of(video: Video) -> Mapping[str, Any]:
-    return video_document(video, 0, 0)
+def facts_of(video: Video) -> dict[str, Any]:
+    """What rows have of a video, under the names of its document."""
+    document = video_document(video, 0, 0)
+    return {key: document[key] for key in OF_VIDEO.values()}
+
+
+def known_of(relative: str, layout: Layout) -> Mapping[str, Any]:
+    """The same, from the document of a video, or from the note of one that is not finished."""
+    if document := usable_json(layout.processed_video(relative)):
+        return document
+    noted = (usable_json(layout.open_video(relative)) or {}).get("video")
+    return noted if isinstance(noted, Mapping) else {}
 
 
 def _where(clip: Clip, layout: Layout, uploads: bool) -> Whereabouts:
@@ -85,8 +95,8 @@ class OfChunk:
     #: The path of its video below the input.
     relative: str
     id: str
-    #: The document of its video, if there is one.
-    video: Mapping[str, Any] | None
+    #: What is known of its video.
+    video: Mapping[str, Any]
 
 
 def rows_of_chunk(chunk: OfChunk, entries: Iterable[Entry], layout: Layout) -> list[Row]:
@@ -115,7 +125,7 @@ def rows_at(path: str, output: Output) -> tuple[str, list[Row]]:
     """
     chunk = chunk_named(read_document(path), path)
     relative = relative_of(path, output.layout)
-    video = usable_json(output.layout.processed_video(relative))
+    video = known_of(relative, output.layout)
     entries = output.entries(path)
     return chunk, rows_of_chunk(OfChunk(relative, chunk, video), entries, output.layout)
 

@@ -23,7 +23,7 @@ from finecut.io.layout import chunk_id, is_clip_id
 from finecut.io.records import CODING, PlannedChunk, Source, Video, to_json
 from finecut.io.storage.json_documents import BadDocument, read_json
 from finecut.transforms.beam.metrics import LOG, count
-from finecut.transforms.catalogue.chunks import drop_rows, drop_video
+from finecut.transforms.catalogue.chunks import drop_rows, drop_video, facts_of
 from finecut.transforms.filter.comparing import Rule
 from finecut.transforms.find.metadata import plain
 from finecut.transforms.resume.leftovers import leftovers, remove_all, tables
@@ -66,6 +66,8 @@ class Open:
     source: str = ""
     #: What was said of the source: its document, which knew that, is withdrawn.
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    #: What its document would say of it: the catalogue's rows have some of that.
+    video: Mapping[str, Any] = field(default_factory=dict)
     #: There may be records of chunks that were cut and handed over.
     handed_over: bool = False
 
@@ -89,6 +91,7 @@ def open_video(
         chunks=max(old.chunks, len(chunks)),
         names=(*old.names, video.name),
         metadata=video.source.metadata,
+        video=facts_of(video),
         handed_over=old.handed_over or writing.hands_over,
     )
     made = replace(note, configuration=writing.configuration, source=made_of(video.source))
@@ -235,6 +238,7 @@ def _read_note(relative: str, writing: Writing) -> tuple[bool, Open]:
         configuration=made if isinstance(made, str) else "",
         source=source if isinstance(source, str) else "",
         metadata=plain(metadata).said if isinstance(metadata, dict) else {},
+        video=said["video"] if isinstance(said.get("video"), dict) else {},
         handed_over=said.get("handed_over") is True,
     )
     return noted, note

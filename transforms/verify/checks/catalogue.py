@@ -78,6 +78,8 @@ def check_catalogue(
         why = str(error).partition("\n")[0]
         yield Finding("catalogue-broken", name, f"cannot be read ({why})", "should be a table")
         return
+    if not verifying.has_catalogue:
+        return  # it was never complete, and the first compaction will complete it
     newer = _newer_than(path, Files.of(layout)) if path != failed_path(layout) else _Newer()
     yield Checked({"rows of the catalogue": table.num_rows})
     for batch in table.to_batches(max_chunksize=4096):
