@@ -257,8 +257,8 @@ class RunChoices(InputChoices):
     accelerator_machine: str = option(
         AUTO,
         MACHINES,
-        "With --right-fitting: the type of the machines that have that GPU. All others are those of "
-        "the runner's own option (--machine_type).",
+        "With --right-fitting: the type of the machines that have that GPU. All others are those "
+        "of the runner's own option (--machine_type).",
         metavar="TYPE",
         shown="the smallest that suits the GPU, such as g2-standard-8",
         matters=False,
