@@ -59,7 +59,11 @@ FIXED: Final = (
     Column("start", _NUMBER, "beginning of the planned span, in seconds of the source video"),
     Column("end", _NUMBER, "end of the planned span"),
     Column("verdict", _TEXT, f"{KEPT}, {REJECTED} or {FAILED}"),
-    Column("reason", _TEXT, "the rule that rejected the clip, or why it failed"),
+    Column(
+        "reason",
+        _TEXT,
+        "the rule that rejected the clip, or the step and the error that it failed with",
+    ),
     Column("valid", pa.bool_(), "kept, with a complete file, and without errors"),
     Column("width", _WHOLE, "of the clip file, in pixels"),
     Column("height", _WHOLE, ""),

@@ -45,11 +45,11 @@ class Whereabouts:
     artefacts: tuple[str, ...] = ()
 
 
-def row_of(document: Mapping[str, Any], where: Whereabouts, video: Mapping[str, Any] | None) -> Row:
-    """What is known of a clip; ``video`` is the document of its video, if there is one."""
+def row_of(document: Mapping[str, Any], where: Whereabouts, video: Mapping[str, Any]) -> Row:
+    """What is known of a clip; ``video`` is the document of its video, or what would be in it."""
     row: Row = dict.fromkeys(SCHEMA.names)
     row |= {name: _fitting(name, document.get(name)) for name in OF_CLIP}
-    row |= {name: _fitting(name, (video or {}).get(key)) for name, key in OF_VIDEO.items()}
+    row |= {name: _fitting(name, video.get(key)) for name, key in OF_VIDEO.items()}
     row |= _scores(document)
     row["start"], row["end"] = _pair(document.get("duration_span"))
     row["copied_start"], row["copied_end"] = _pair(document.get("copied_span"))
@@ -76,7 +76,11 @@ def row_of(document: Mapping[str, Any], where: Whereabouts, video: Mapping[str, 
 
 
 def rows_of_failure(failure: Failure) -> Iterator[Row]:
-    """A row for each planned clip that a failure cost."""
+    """A row for each planned clip that a failure cost.
+
+    What exactly happened is in the list of failures: messages name temporary files, and rows are to
+    be the same wherever they are made.
+    """
     for id in failure.lost_shots:
         yield dict.fromkeys(SCHEMA.names) | {
             "id": text(id),
@@ -84,7 +88,7 @@ def rows_of_failure(failure: Failure) -> Iterator[Row]:
             "source_video": text(failure.source.name),
             "source": _as_json(dict(failure.source.metadata)),
             "verdict": FAILED,
-            "reason": text(f"{failure.step}: {failure.message}"),
+            "reason": text(f"{failure.step}: {failure.error}"),
             "valid": False,
             "windows": [],
             "errors": [],

@@ -101,9 +101,22 @@ def refilter_dataset(command: Refilter) -> Done:
         elif foreseen.videos.get(UNCHANGED) and new.configuration != base.configuration:
             # A run that was killed on its last step leaves this to be said.
             _write_down(done, new, refiltering, (time.monotonic(), time.time()))
+        _compact(command, refiltering)
         if done.videos.get(REFILTERED):
             _renew_page(command, refiltering)
     return Done(done, new, lost=abs(foreseen.clips - done.clips))
+
+
+def _compact(command: Refilter, refiltering: Refiltering) -> None:
+    """Compact what this run, or one that was killed, has changed in the catalogue."""
+    layout, own = refiltering.layout, refiltering.writing.shelf
+
+    def build(pipeline: beam.Pipeline) -> None:
+        once = pipeline | "Once" >> beam.Create([0])
+        _ = once | "CompactCatalogue" >> CompactCatalogue(layout, own)
+
+    if shelf.some_file_in(layout.catalogue_chunks(), ".parquet") is not None:
+        command.run_pipeline(build, own)
 
 
 def _within_reach(command: Refilter, refiltering: Refiltering) -> Refiltering:
@@ -205,9 +218,6 @@ def _each(command: Refilter, refiltering: Refiltering, videos: Sequence[str], wo
             )
             tell = beam.Map(lambda sum: reports.write(path, to_json(sum).encode(*CODING)))
             _ = done | "Tell" >> tell
-            if work is refilter:
-                compact = CompactCatalogue(refiltering.layout, own)
-                _ = done | "CompactCatalogue" >> compact
 
         command.run_pipeline(build, own)
         return from_json(Yields, shelf.read(path).decode(*CODING))

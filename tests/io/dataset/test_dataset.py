@@ -646,7 +646,9 @@ def test_vectors_that_were_written_anew_are_seen_by_who_opens_the_dataset_again(
 ) -> None:
     id = copy.kept()[0]
     [path] = [
-        p for p in Path(copy.root).rglob("*.parquet") if id in pq.read_table(p)["id"].to_pylist()
+        path
+        for path in Path(copy.root).glob("*_embd_parquet/*.parquet")
+        if id in pq.read_table(path)["id"].to_pylist()
     ]
     before = next(iter(undecoded(copy.root, vectors=ALGORITHM)))["vector"]
     old = pq.read_table(path)
