@@ -62,7 +62,7 @@ FIXED: Final = (
     Column(
         "reason",
         _TEXT,
-        "the rule that rejected the clip, or the step and the error that it failed with",
+        "the rule that rejected it, or step and error of its failure",
     ),
     Column("valid", pa.bool_(), "kept, with a complete file, and without errors"),
     Column("width", _WHOLE, "of the clip file, in pixels"),

@@ -197,8 +197,8 @@ def _caption(windows: Iterable[Row]) -> str | None:
 
 def _errors(document: Mapping[str, Any]) -> list[Row]:
     messages, listed = _mapping(document.get("error_messages")), document.get("errors")
-    steps = {*messages, *(listed if isinstance(listed, list) else ())}
-    named = sorted(step for step in steps if isinstance(step, str))
+    steps = [*messages, *(listed if isinstance(listed, list) else ())]
+    named = sorted({step for step in steps if isinstance(step, str)})
     return [{"step": text(step), "message": text(messages.get(step)) or ""} for step in named]
 
 
