@@ -119,6 +119,10 @@ bench-dedup: $(STAMP) ## Measure what finecut dedup finds and costs (five minute
 bench-stores: $(STAMP) ## Measure what operations on stores cost, by library (five minutes)
 	PYTHONPATH=tests/support $(BIN)/python benchmarks/stores.py $(if $(QUICK),--quick)
 
+.PHONY: bench-detection
+bench-detection: $(STAMP) ## Measure how workers share the scene detection of a film of ten hours (ten minutes)
+	PYTHONPATH=tests/support $(BIN)/python benchmarks/detection.py
+
 .PHONY: house
 house: $(STAMP) ## Print the house in numbers
 	$(BIN)/python benchmarks/house.py

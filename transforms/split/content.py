@@ -61,11 +61,10 @@ from finecut.transforms.split.distances import (
     cells_between,
     distances,
     pooled,
-    products,
     steps,
-    straight_run,
-    straightness,
 )
+from finecut.transforms.split.rolling import Rolling
+from finecut.transforms.split.ways import Ways
 
 _BLOCK = 64
 #: Where a part of a film may begin; how many frames there have to be before the first whose verdict
@@ -148,7 +147,8 @@ class _Window:
         self.first = 0  # the number of the oldest frame that is kept
         self.judged = 0  # what happens before this frame has left its marks
         self.given = 0  # the number of the next frame to give
-        self.pictures = np.zeros((0, HEIGHT, WIDTH, 3), np.uint8)
+        self.pictures = Rolling((HEIGHT, WIDTH, 3), np.uint8)
+        self.ways = Ways(_HALVES)
         self.step = np.zeros(0, np.float32)
         self.light = np.zeros(0, np.float32)
         self.flat = np.zeros(0, np.int8)
@@ -163,15 +163,16 @@ class _Window:
 
     def take(self, block: list[npt.NDArray[np.uint8]]) -> None:
         """Measure new frames, and let go of those that have no say any more."""
-        fresh = np.stack(block)
-        # The step into the first new frame needs the last old one; the film's first has none.
-        step = steps(np.concatenate([self.pictures[-1:], fresh]))
-        if not self.total:
-            step = np.concatenate([np.full(1, np.nan, np.float32), step])
-        luma = fresh @ np.array([0.299, 0.587, 0.114], np.float32)
+        is_first = not self.total
         old = max(min(self.given, self.judged - 2 * REACH) - self.first, 0)
         self.first += old
-        self.pictures = np.concatenate([self.pictures[old:], fresh])
+        fresh = np.stack(block, out=self.pictures.grow(old, len(block)))
+        # The step into the first new frame needs the last old one; the film's first has none.
+        step = steps(self.pictures[-len(block) - (not is_first) :])
+        if is_first:
+            step = np.concatenate([np.full(1, np.nan, np.float32), step])
+        luma = fresh @ np.array([0.299, 0.587, 0.114], np.float32)
+        self.ways.take(old, fresh)
         self.step = np.concatenate([self.step[old:], step])
         self.light = np.concatenate([self.light[old:], luma.mean((1, 2))])
         self.flat = np.concatenate([self.flat[old:], _flatness(luma, self.settings)])
@@ -228,24 +229,21 @@ class _Window:
     # ── dissolves ───────────────────────────────────────────────────────────────────────────────
 
     def _mark_dissolves(self, places: range) -> None:
-        first = max(places.start - REACH, 0)
-        pictures = self.pictures[first : places.stop + REACH]
-        marks = self.marks[first : places.stop + REACH]
-        ways = products(pictures)
         for half in _HALVES:
-            start = max(places.start - first, half)
-            middle = np.arange(start, min(places.stop - first, len(pictures) - half))
-            straight, apart, agreeing = straightness(ways, middle, half)
+            last = min(places.stop, len(self.pictures) - half)
+            middle = range(max(places.start, half), last)
+            if not middle:
+                continue
+            straight, apart, agreeing = self.ways.straightness(middle, half)
             likely = (straight > 0) & (apart > self.settings.least_change)
-            likely[likely] = self._straight_enough(pictures, middle[likely], half, straight[likely])
+            where = np.flatnonzero(likely) + middle.start
+            likely[likely] = self._straight_enough(where, half, straight[likely])
             for number in np.flatnonzero(likely).tolist():
-                run = straight_run(ways, agreeing[:, number], int(middle[number]), half)
-                marks[run.start : run.stop] = True
+                run = self.ways.straight_run(agreeing[:, number], middle[number], half)
+                self.marks[run.start : run.stop] = True
 
-    def _straight_enough(
-        self, pictures: Array, middle: Array, half: int, straight: Array
-    ) -> npt.NDArray[np.bool_]:
-        cells = cells_between(pictures[middle - half], pictures[middle + half])
+    def _straight_enough(self, middle: Array, half: int, straight: Array) -> npt.NDArray[np.bool_]:
+        cells = cells_between(self.pictures[middle - half], self.pictures[middle + half])
         distance = pooled(cells)
         everywhere = (cells > NEW).mean((1, 2)) >= _ENOUGH
         bonus = 0.1 * np.log2(np.maximum(distance, 0.1) / 6)

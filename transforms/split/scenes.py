@@ -112,10 +112,23 @@ class Detection:
         if self.algorithm == TRANSNETV2:
             network(self.model_dir)
 
-    def pieces(self, video: Video) -> Iterator[Piece]:
+    def pieces(self, video: Video, again: bool = False) -> Iterator[Piece]:
+        """``again``: its segments were watched before, in vain."""
         promised: list[float] = []
         film = isolated_frames("split", video, promised, limits=self.limits, film=self.film)
+        if again:
+            count("work to watch", counted_watching(video))
+        else:
+            film = told(film, video.framerate)
         yield from detected(watched(film, video), video.framerate, self, promised)
+
+
+def told(film: Iterable[T], framerate: float) -> Iterator[T]:
+    """The same frames; counts how much of the video they are."""
+    for index, frame in enumerate(film, 1):
+        if index % OFTEN == 0:
+            count("milliseconds watched", int(1000 * OFTEN / framerate))
+        yield frame
 
 
 def watched(film: Iterable[T], video: Video, parts: int = 1) -> Iterator[T]:
@@ -151,8 +164,6 @@ def detected(
     def frames() -> Iterator[NDArray[np.uint8]]:
         for seconds, frame in film:
             shown.add(float(seconds))
-            if len(shown.times) % OFTEN == 0:
-                count("milliseconds watched", int(1000 * OFTEN / framerate))
             yield frame
 
     yield from pieces_between(marks(frames(), detection), shown, detection, promised)

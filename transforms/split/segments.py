@@ -16,25 +16,27 @@ from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from itertools import chain, groupby, islice, pairwise
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from finecut.io.media.frames.segments import Notes
 from finecut.io.records import Segment, Video, Watched
-from finecut.transforms.beam.metrics import LOG, count
+from finecut.transforms.beam.metrics import LOG
 from finecut.transforms.cut.isolated import isolated, isolated_segment, segments_of
 from finecut.transforms.split.content import Black
 from finecut.transforms.split.scenes import (
-    OFTEN,
     Detection,
     Piece,
     Shown,
     marks,
     pieces_between,
+    told,
 )
 from finecut.transforms.split.scenes import watched as counted_film
+
+T = TypeVar("T")
 
 STEP: Final = "split"
 
@@ -61,7 +63,7 @@ def watched(segment: Segment, detection: Detection) -> Watched:
     """What is seen of a segment."""
     notes = Notes()
     film = isolated_segment(STEP, segment, notes, limits=detection.limits, film=detection.film)
-    counted = counted_film(film, segment.video, segment.count)
+    counted = counted_film(_told(film, segment), segment.video, segment.count)
     seen = seen_in(counted, segment, detection)
     return replace(
         seen,
@@ -72,28 +74,35 @@ def watched(segment: Segment, detection: Detection) -> Watched:
     )
 
 
+def _told(film: Iterable[T], segment: Segment) -> Iterator[T]:
+    """The same frames; only the segment's own count as so much of the video."""
+    frames, framerate = iter(film), segment.video.framerate
+    yield from islice(frames, segment.start - segment.first)
+    size = None if segment.end is None else segment.end - segment.start
+    yield from told(islice(frames, size), framerate)
+    yield from frames
+
+
 def seen_in(
     film: Iterable[tuple[Fraction, NDArray[np.uint8]]], segment: Segment, detection: Detection
 ) -> Watched:
     """What is seen of the frames of a segment."""
     asked = None if segment.end is None else segment.end - segment.lead - segment.first
     size = None if segment.end is None else segment.end - segment.start
+    before = segment.start - segment.first
     black = Black(continues=segment.first > 0, asked=asked)
     times: list[Fraction] = []
 
     def frames() -> Iterator[NDArray[np.uint8]]:
         for seconds, frame in film:
             times.append(seconds)
-            if len(times) % OFTEN == 0:
-                count("milliseconds watched", int(1000 * OFTEN / segment.video.framerate))
             yield frame
 
     pictures = frames()
-    own = _runs(islice(marks(pictures, detection, black), size), segment.start)
-    found = tuple(chain.from_iterable(own))
+    runs = _runs(islice(marks(pictures, detection, black), size), segment.start)
+    found = tuple(chain.from_iterable(runs))
     for _ in pictures:
         pass  # behind the last one that was asked for
-    before = segment.start - segment.first
     return Watched(
         segment,
         times=_packed(times[before : None if size is None else before + size]),

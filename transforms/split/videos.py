@@ -189,5 +189,5 @@ class _Join(_Planning):
             )
         if apart := why_apart(parts):
             LOG.info("%s is watched as a whole: %s", video.name, apart)
-            return cutter.pieces(video)
+            return cutter.pieces(video, again=True)
         return joined(video, parts, cutter)

@@ -12,7 +12,9 @@ counted rightly. If not (a hole in the file, a clock that jumps, a key frame tha
 video is watched as a whole.
 """
 
-from collections.abc import Callable, Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from hashlib import blake2b
@@ -35,6 +37,9 @@ DIGEST_BYTES = 16
 #: About how long a segment is. Each costs opening the video, decoding from a key frame, and
 #: watching what lies around it.
 SEGMENT_SECONDS = 300.0
+#: A key frame may lie so much of a segment before its first frame. All between is decoded for
+#: nothing, and where key frames are rare, would be again for each segment.
+FAR = 1 / 20
 #: Clips get their sound elsewhere.
 SILENT = "none"
 
@@ -48,6 +53,11 @@ class Grain:
     lead: int
     tail: int
     seconds: float = SEGMENT_SECONDS
+
+    @property
+    def least(self) -> int:
+        """The fewest frames of a segment."""
+        return self.lead + self.tail + self.align
 
 
 @dataclass
@@ -64,6 +74,12 @@ class Notes:
 
 class Whole(Exception):
     """Why a video is watched as a whole."""
+
+
+TOO_FEW_KEYS = (
+    "its frames cannot be decoded without those long before: it has no index, or hardly any key "
+    "frames"
+)
 
 
 # ── dividing ─────────────────────────────────────────────────────────────────────────────────────
@@ -93,8 +109,10 @@ def _segments(
         if len(starts) < 2:
             yield Segment(video)
             return
+        starts = list(_near_keys(source, starts, shown, grain))
+        if len(starts) < 2:
+            raise Whole(TOO_FEW_KEYS)
         firsts = [max(start - grain.lead, 0) for start in starts]
-        _refuse_far(source, float(shown(firsts[-1])), grain)
     for number, (start, first) in enumerate(zip(starts, firsts, strict=True)):
         end = starts[number + 1] if number + 1 < len(starts) else None
         yield Segment(
@@ -109,16 +127,53 @@ def _segments(
         )
 
 
-def _refuse_far(source: OpenSource, at: float, grain: Grain) -> None:
-    """Refuse to divide what has to be decoded from far before; the last segment's begin stands for
-    all.
+def _near_keys(
+    source: OpenSource, starts: Sequence[int], shown: Callable[[int], Fraction], grain: Grain
+) -> Iterator[int]:
+    """The same, or earlier ones where their frames would be decoded from far before; a stretch
+    without any key frame belongs to one segment.
     """
-    key = None if seek_before(source, at) else first_key_shown(source, at)
-    if key is None or at - key > grain.seconds:
-        raise Whole(
-            "its frames cannot be decoded without those long before: it has no index, or hardly "
-            "any key frames"
-        )
+    if seek_before(source, float(shown(starts[-1] - grain.lead))):
+        raise Whole(TOO_FEW_KEYS)
+    last = starts[0]
+    yield last
+    for start in starts[1:]:
+        first = _near_key(source, start - grain.lead, shown, grain)
+        moved = -(-(first + grain.lead) // grain.align) * grain.align
+        if moved - last >= grain.least:
+            yield moved
+            last = moved
+
+
+def _near_key(
+    source: OpenSource, frame: int, shown: Callable[[int], Fraction], grain: Grain
+) -> int:
+    """This frame, or the key frame before it if that is far."""
+    at = shown(frame)
+    if _is_near(source, at, grain):
+        return frame
+    key = None if seek_before(source, float(at)) else first_key_shown(source, float(at))
+    if key is None:
+        return 0
+    return bisect_left(range(frame), key, key=shown) if at - key > FAR * grain.seconds else frame
+
+
+def _is_near(source: OpenSource, at: Fraction, grain: Grain) -> bool:
+    """Whether a key frame lies near before this second: by the index, or else at the first look.
+
+    (The index knows when frames are decoded, which is before they are shown; of containers without
+    one, only the key frames that were met.)
+    """
+    tick, entries = source.clock.pts(float(at)), source.stream.index_entries
+    found = entries.search_timestamp(tick, backward=True, any_frame=False)
+    near = FAR * grain.seconds
+    if found >= 0 and 0 <= at - source.clock.seconds(entries[found].timestamp) <= near:
+        return True
+    with suppress(av.error.FFmpegError):
+        source.container.seek(tick, stream=source.stream, backward=True)
+        key = first_key_shown(source, float(at))
+        return key is not None and 0 <= at - key <= near
+    return False
 
 
 def _frames(
@@ -142,8 +197,7 @@ def _frames(
 
 def _starts(total: int, grain: Grain, rate: float) -> list[int]:
     """The first frames of segments of about the same length."""
-    least = grain.lead + grain.tail + grain.align
-    number = total // max(round(grain.seconds * rate), least)
+    number = total // max(round(grain.seconds * rate), grain.least)
     starts = (round(part * total / number / grain.align) for part in range(number))
     return [grain.align * start for start in starts]
 
@@ -169,7 +223,7 @@ def watch_segment(
         for seconds, frame, place in _timed(source, segment, notes):
             limits.refuse_frames(index + 1)
             picture = shrunk(frame)
-            seams.see(index, f"{seconds} {place} ".encode() + picture.tobytes())
+            seams.see(index, seconds, place, picture)
             yield seconds, picture
             index += 1
             if index == segment.until:
@@ -189,10 +243,10 @@ class _Seams:
         self._closing = range(0) if end is None else range(end - segment.lead, end + segment.tail)
         self._digests = [blake2b(digest_size=DIGEST_BYTES) for _ in range(2)]
 
-    def see(self, index: int, shown: bytes) -> None:
+    def see(self, index: int, seconds: Fraction, place: int, picture: Bytes) -> None:
         for digest, shared in zip(self._digests, (self._opening, self._closing), strict=True):
             if index in shared:
-                digest.update(shown)
+                digest.update(f"{seconds} {place} ".encode() + picture.tobytes())
 
     def digests(self) -> list[str]:
         return [digest.hexdigest() for digest in self._digests]
@@ -202,21 +256,23 @@ def _timed(
     source: OpenSource, segment: Segment, notes: Notes
 ) -> Iterator[tuple[Fraction, av.VideoFrame, int]]:
     """The segment's frames: when each is shown, and where in the file its packet lies."""
-    begin, last = earliest(Fraction(segment.at)), Fraction(-1)
+    begin, last = earliest(Fraction(segment.at)), Fraction(0)
+    tick: int | None = None
     for frame, place in _decoded(source):
         pts = stamp(source.container, frame)
         if pts is None:
-            if not segment.first and last < 0:
+            if not segment.first and tick is None:
                 continue  # second 0 is the first frame with a time
             notes.odd = "a frame has no time"
             return
         seconds = source.clock.seconds(pts)
-        if last < 0 and segment.first and seconds < begin:
+        if tick is None and segment.first and seconds < begin:
             continue
-        if seconds <= last:
+        # Ticks are compared faster than fractions; two of them may be the same moment.
+        if tick is not None and (pts <= tick or seconds == last):
             notes.odd = "its timestamps jump back"
             return
-        last = seconds
+        tick, last = pts, seconds
         yield seconds, frame, place
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from cutting_room import video_of
 from footage import uneven_times
+from long_films import in_a_row, key_frames
 from numpy.typing import NDArray
 from odd_films import wrapped
 
@@ -126,6 +127,38 @@ def test_why_a_long_film_is_not_divided_is_said(
     with caplog.at_level(logging.INFO):
         assert divided(video, replace(SHORT, segment_seconds=14.0)) == [Segment(video)]
     assert "is watched as a whole: its frames cannot be decoded without those long" in caplog.text
+
+
+def with_few_keys(target: Path, *gops: int) -> Video:
+    """Pieces of 30 s, each with a key frame every so many frames, as one film."""
+    usual: dict[str, Any] = {"width": 64, "height": 36, "rate": 24, "seconds": 30, "cuts": CUTS}
+    pieces = {
+        gop: paint(
+            target.with_name(f"{gop}.mp4"), **usual, gop=gop, codec_options={"sc_threshold": "0"}
+        )
+        for gop in gops
+    }
+    in_a_row([Path(pieces[gop].path) for gop in gops], target, seconds=30)
+    return video_of(replace(pieces[gops[0]], path=str(target)))
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".ts"])
+def test_a_stretch_without_key_frames_is_decoded_once(suffix: str, tmp_path: Path) -> None:
+    """Segments that begin in the middle of it would each be decoded from before it."""
+    looking = replace(SHORT, segment_seconds=20.0)
+    video = with_few_keys(tmp_path / f"few{suffix}", 24, 24, 720, 720, 720, 72, 24)
+    segments = divided(video, looking)
+    keys = key_frames(video.source.uri)
+    seconds = [segment.at for segment in segments]
+    in_vain = [at - max(key for key in keys if key <= at) for at in seconds]
+    # Nothing is decoded for longer than up to where a segment may begin.
+    assert max(in_vain) <= max(1.0, ALIGN / 24)
+    starts = [segment.start / 24 for segment in segments]
+    assert len(starts) >= 6
+    assert not [start for start in starts if 100 < start < 120]
+    parts = [watched(segment, looking) for segment in segments]
+    assert why_apart(parts) == ""
+    assert list(joined(video, parts, looking)) == list(looking.pieces(video))
 
 
 def again_from_zero(painting: Painting, target: Path) -> Painting:

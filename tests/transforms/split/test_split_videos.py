@@ -2,6 +2,7 @@
 
 # Annotations are read by Beam.
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,11 +25,15 @@ from finecut.io.records import (
     from_json,
     to_json,
 )
-from finecut.transforms.split.scenes import CONTENT, Detection, Trimming
+from finecut.transforms.amount import counted_watching
+from finecut.transforms.beam.gather import FORGET_AFTER
+from finecut.transforms.beam.metrics import BOARD
+from finecut.transforms.split.scenes import CONTENT, OFTEN, Detection, Trimming
 from finecut.transforms.split.segments import divided
 from finecut.transforms.split.spans import Splitting, chunks_of
 from finecut.transforms.split.videos import InSegments, SplitVideos
 
+PATIENCE = 20.0
 LOOKING = Detection(CONTENT, trimming=Trimming(0.5, 4.0), segment_seconds=8.0)
 SPLITTING = Splitting(LOOKING, chunk_seconds=6)
 
@@ -112,21 +117,44 @@ def test_segments_that_differ_are_watched_as_a_whole(
     video = replace(videos[0], source=Source(str(path), str(path), "hole.mp4"))
     out = tmp_path / "out"
     out.mkdir()
+    counted = BOARD.since()
     with caplog.at_level(logging.INFO):
         split([video], SPLITTING, out)
+    counts, once = counted(), counted_watching(video)
     assert f"{path} is watched as a whole: " in caplog.text
     assert chunks_in(out) == chunks_of(video, SPLITTING)
+    # The second look is more work, and no more of the video.
+    assert counts["work to watch"] == once
+    assert 2 * once - 2 <= counts["work watched"] <= 2 * once
+    assert 0 < counts["milliseconds watched"] <= 1000 * video.duration
 
 
-def stream(segments: Sequence[Segment], folder: Path) -> None:
-    """Split what is told of; then nothing is heard for longer than the patience."""
+def test_all_of_a_video_is_counted_once(videos: list[Video], tmp_path: Path) -> None:
+    """(Segments overlap.)"""
+    counted = BOARD.since()
+    split(videos, SPLITTING, tmp_path)
+    counts, work = counted(), sum(map(counted_watching, videos))
+    assert not counts.get("work to watch")  # that is counted when videos are probed
+    assert work - 2 <= counts["work watched"] <= work
+    seconds = sum(video.duration for video in videos)
+    updates = 3 * OFTEN / 25  # of two segments and a short video, the last of each does not come
+    assert seconds - updates <= counts["milliseconds watched"] / 1000 <= seconds
+
+
+def stream(segments: Sequence[Segment], folder: Path, late: Sequence[Segment] = ()) -> None:
+    """Split what is told of, and what is late when the patience is over."""
     told = TestStream(coder=beam.coders.PickleCoder()).add_elements(list(segments))
+    if late:
+        # The stream's clock begins in 1970, and timers are set by the clock on the wall. Far beyond
+        # patience, far from forgetting.
+        far = int(time.time() + FORGET_AFTER / 2 * PATIENCE)
+        told = told.advance_processing_time(far).add_elements(list(late))
     options = PipelineOptions()
     options.view_as(StandardOptions).streaming = True
     with beam.Pipeline("BundleBasedDirectRunner", options=options) as pipeline:
         everything = pipeline | told.advance_processing_time(100).advance_watermark_to_infinity()
         same = everything | beam.Map(lambda each: each).with_output_types(Segment)
-        made = same | SplitVideos(SPLITTING, list, patience=20.0)
+        made = same | SplitVideos(SPLITTING, list, patience=PATIENCE)
         keep(made.reels, "reels", folder)
         keep(made.failures, "failures", folder)
 
@@ -137,3 +165,22 @@ def test_in_a_stream_a_video_is_planned_when_its_last_segment_was_watched(
     stream([*reversed(divided(videos[0], LOOKING)), Segment(videos[1])], tmp_path)
     assert failures_in(tmp_path) == []
     assert len(chunks_in(tmp_path)) == sum(len(chunks_of(video, SPLITTING)) for video in videos)
+
+
+def test_segments_that_do_not_come_fail_their_video_and_may_come_later(
+    videos: list[Video], tmp_path: Path
+) -> None:
+    """Then it is planned after all, from what came before and after."""
+    first, *lost = divided(videos[0], LOOKING)
+    assert lost
+    stream([first], tmp_path, late=[Segment(videos[1])])
+    [failure] = failures_in(tmp_path)
+    assert (failure.step, failure.source) == ("split", videos[0].source)
+    assert f"of the {1 + len(lost)} segments in which" in failure.message
+    assert "only 1 came within --patience" in failure.message
+    assert chunks_in(tmp_path) == chunks_of(videos[1], SPLITTING)
+    later = tmp_path / "later"
+    later.mkdir()
+    stream([first], later, late=lost)
+    assert failures_in(later) == [failure]
+    assert chunks_in(later) == chunks_of(videos[0], SPLITTING)
