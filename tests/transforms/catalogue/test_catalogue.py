@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from curated import Curated, curated, say
+from doc_tables import CATALOGUE, with_columns
 from performing import performed
 
-from finecut.io.layout import Layout
 from finecut.io.records import Failure, Source, to_json
 from finecut.pipeline.commands.compact import CompactOptions
 from finecut.pipeline.commands.forget import ForgetOptions
@@ -96,7 +96,6 @@ def test_a_document_that_cannot_be_read_costs_its_chunk(
     dataset: Curated, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lost = dataset.kept()[0]
-    dataset.output.layout.meta(lost)
     (dataset.root / f"metas/v0/{lost}.json").write_text("{")
     assert compacted(dataset, rebuild=True) == 1
     assert "1 chunk could not be read" in capsys.readouterr().err
@@ -129,8 +128,10 @@ def test_clips_that_failed_have_rows_until_they_are_made(dataset: Curated) -> No
 
 
 def test_refiltering_keeps_it_true(dataset: Curated) -> None:
-    options = {"workers": 1, "yes": True, "quiet": True}
-    assert performed(RefilterOptions(str(dataset.root), keep=("motion>0.9",), **options)) == 0
+    options = RefilterOptions(
+        str(dataset.root), keep=("motion>0.9",), workers=1, yes=True, quiet=True
+    )
+    assert performed(options) == 0
     assert {row["verdict"] for row in rows(dataset).values()} == {"rejected"}
     assert verified(dataset) == 0
 
@@ -245,5 +246,7 @@ def test_lance_reads_it(dataset: Curated, tmp_path: Path) -> None:
     assert made.count_rows("verdict = 'kept'") == 11
 
 
-def test_its_place_is_in_the_layout(dataset: Curated) -> None:
-    assert Layout(str(dataset.root)).catalogue() == str(dataset.root / "catalogue")
+def test_each_column_is_in_the_docs() -> None:
+    assert all(column.meaning for column in COLUMNS)
+    page = CATALOGUE.read_text(encoding="utf-8")
+    assert page == with_columns(page), "columns have changed: make tables"
