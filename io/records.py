@@ -130,6 +130,8 @@ class Chunk:
     num_total_clips: int
     #: An earlier run wrote of this video, so files of it may lie where now none belongs.
     again: bool = False
+    #: That run finished the video: each clip's document says what there is of it.
+    told: bool = False
     #: Nothing was known of this video when this run began it: only it may have left anything.
     first: bool = False
     #: How many chunks of the video an earlier run closed; this run does not touch them.

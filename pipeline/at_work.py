@@ -16,6 +16,7 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.addresses import is_read_only, public
 from finecut.io.storage.fence import NO_FENCE, Fence, LeadsOutside, halt
 from finecut.io.storage.publishing import Shelf
+from finecut.io.storage.retry import pass_on_outlasted
 from finecut.io.storage.staging import (
     MAKES_NO_CLIPS,
     alive,
@@ -65,6 +66,7 @@ def occupying(
         except LeadsOutside as error:
             raise RunError(str(error)) from error
         except OSError as error:
+            pass_on_outlasted(error)
             raise OptionError(
                 f"{named} {own.root} cannot be written to ({error.strerror or error}): give a "
                 "folder to which you may write"

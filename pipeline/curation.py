@@ -44,7 +44,8 @@ from finecut.transforms.step import CUT, JUDGED, SCORED
 from finecut.transforms.step_base import StepOnClips, StepOnTexts
 from finecut.transforms.write.clips import WriteClips, WrittenClips
 from finecut.transforms.write.failure_lists import ListFailures
-from finecut.transforms.write.hand_over import RECALLED, HandOver, Recall, clips_of
+from finecut.transforms.write.hand_over import HandOver, clips_of
+from finecut.transforms.write.recall import RECALLED, Recall
 from finecut.transforms.write.summary import Summarise
 from finecut.transforms.write.without_clips import CloseEmptyVideos
 
@@ -166,15 +167,17 @@ def work(sources: beam.PCollection[Source], steps: Plan, workers: int) -> Done:
     empty = chunks | "WithoutClips" >> beam.Filter(
         lambda planned: not planned.clips
     ).with_resource_hints(**film)
-    to_cut = chunks
-    if steps.writing.hands_over:
-        called = chunks | "Recall" >> Recall(steps.writing).with_resource_hints(**film)
-        to_cut = called.to_cut
+    parts = chunks
     if workers:
         # A cluster has chunks enough, and one that is cut in one place is finished there.
-        to_cut = to_cut | "InParts" >> InParts(steps.cutting.transcode)
-    dealt = to_cut | "ShareOutChunks" >> ShareOut(deal_chunks, workers).with_resource_hints(**film)
-    cut = dealt | "CutClips" >> CutClips(steps.cutting, streams).with_resource_hints(**film)
+        parts = chunks | "InParts" >> InParts(steps.cutting.transcode)
+    dealt = parts | "ShareOutChunks" >> ShareOut(deal_chunks, workers).with_resource_hints(**film)
+    to_cut = dealt
+    if steps.writing.hands_over:
+        # Where it is cut: a bundle that is done again finds what its first attempt has cut.
+        called = dealt | "Recall" >> Recall(steps.writing).with_resource_hints(**film)
+        to_cut = called.to_cut
+    cut = to_cut | "CutClips" >> CutClips(steps.cutting, streams).with_resource_hints(**film)
     # Whoever is out by what was measured in the cut needs no model, and no machine that has one.
     clips = cut.clips | "JudgeClips" >> JudgeClips(steps).with_resource_hints(**film)
     if steps.writing.hands_over:

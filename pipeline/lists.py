@@ -1,4 +1,4 @@
-"""Lists of cuts and of clips to drop: workers read them, and no pipeline carries them.
+"""Lists of videos, of cuts and of clips to drop: workers read them, and no pipeline carries them.
 
     here, or at a URL?  ─▶  a copy in .staging/<run>/lists/  ─┐ read once in each
     in a bucket?        ─▶  where it lies                    ─┘ worker process
@@ -13,10 +13,12 @@ from finecut.io.layout import GROUPS
 from finecut.io.storage import files as shelf
 from finecut.io.storage.addresses import is_read_only, public
 from finecut.io.storage.publishing import Shelf
+from finecut.io.storage.web.urls import extension_of
 from finecut.io.tables.drops import DUPLICATES, drops_table, keepers_of, keepers_table
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import Plan
 from finecut.transforms.filter.clips import Dropping, ids_of
+from finecut.transforms.find.inputs import Finding, is_list, lists_at
 from finecut.transforms.split.spans import CSV, JSON, CutList, GivenCuts, is_json
 
 
@@ -37,7 +39,7 @@ def within_reach(steps: Plan, options: Options) -> Plan:
         copy = f"{folder}/drops.parquet"
         own.write(copy, drops_table(ids_of(dropping)))
         steps = steps._replace(dropping=Dropping((copy,), dropping.digest))
-    return steps
+    return steps._replace(finding=_with_copies(steps.finding, own, folder))
 
 
 def drops_within_reach(dropping: Dropping, own: Shelf) -> Dropping:
@@ -49,6 +51,25 @@ def drops_within_reach(dropping: Dropping, own: Shelf) -> Dropping:
     if keepers := keepers_of(dropping.lists):
         own.write(f"{folder}/{GROUPS}", keepers_table(keepers))
     return Dropping((folder,), dropping.digest)
+
+
+def _with_copies(finding: Finding, own: Shelf, folder: str) -> Finding:
+    """The inputs, with copies of the lists of videos among them that lie on this machine. What they
+    name by a path from where they lie goes on being named from there.
+    """
+    inputs = [shelf.absolute(one) for spec in finding.inputs for one in lists_at(spec)]
+    here = [path for path in inputs if _is_list_here(path)]
+    if not here:
+        return finding
+    copies = [f"{folder}/inputs/{n}{extension_of(path)}" for n, path in enumerate(here)]
+    for path, copy in zip(here, copies, strict=True):
+        own.write(copy, shelf.read(path))
+    pairs = tuple(zip(here, copies, strict=True))
+    return replace(finding, inputs=tuple(inputs), copies=pairs)
+
+
+def _is_list_here(path: str) -> bool:
+    return not shelf.is_remote(path) and is_list(path) and shelf.is_file(path)
 
 
 def _copied(cuts: CutList, own: Shelf, folder: str) -> CutList:

@@ -14,6 +14,7 @@ from finecut.io.dataset.sources import Floats, Source
 from finecut.io.media.frames.training_frames import Pictures, TooFew, read_frames
 from finecut.io.media.limits import FilmError
 from finecut.io.storage import files as shelf
+from finecut.io.storage.retry import pass_on_outlasted
 
 Sample = dict[str, Any]
 RAISE, SKIP = ON_ERROR = ("raise", "skip")
@@ -163,6 +164,7 @@ class Clips:
                 ShortClip,
             ) from error
         except (FilmError, NoDataset, FileNotFoundError) as error:
+            pass_on_outlasted(error)  # then nobody knows whether it is broken
             raise _broken(entry.id, entry.path, error) from error
         shown = {"frames": frames.pictures, "seconds": np.array(frames.seconds)}
         if self.wish.pictures.pad:

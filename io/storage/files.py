@@ -392,7 +392,7 @@ def patiently(uri: str, work: Callable[[], T]) -> T:
     except OSError as error:
         if error.errno is not None and error.filename is None:
             error.filename = public(uri)  # an error of an open file does not name it
-        note_outlasted(error, store_of(uri) not in ("", urls.WEB))
+        note_outlasted(error, "" if store_of(uri) in ("", urls.WEB) else public(uri))
         raise
 
 

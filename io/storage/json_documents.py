@@ -17,6 +17,7 @@ from typing import Any, Final, NoReturn
 from finecut.io.errors import UserError
 from finecut.io.storage import files as shelf
 from finecut.io.storage.on_disk import NotAFile
+from finecut.io.storage.retry import pass_on_outlasted
 
 #: Documents of a million clips are smaller.
 MOST_BYTES: Final = 256 << 20
@@ -146,6 +147,7 @@ def list_text(path: str) -> str:
     except FileNotFoundError as error:
         raise BadList("the file does not exist") from error
     except OSError as error:
+        pass_on_outlasted(error)
         raise BadList(f"it cannot be read ({error.strerror or error})") from error
     except UnicodeDecodeError as error:
         raise BadList(

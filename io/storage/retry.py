@@ -18,6 +18,7 @@ import errno
 import http.client
 import logging
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -78,6 +79,11 @@ AS_ERRNO = {401: errno.EACCES, 403: errno.EACCES, 404: errno.ENOENT}
 
 #: What an error is marked with that outlasted all attempts.
 OUTLASTED: Final = "finecut_outlasted"
+STILL_BUSY: Final = "was still busy after all attempts"
+#: Up to what an engine writes behind it.
+_NOTED: Final = re.compile(
+    rf"finecut: (\S.*? {STILL_BUSY} \(.*?\))(?= \[while running|\\n|$)", re.MULTILINE
+)
 
 #: Seconds for everything: credentials, the name of the server, a connection, an answer.
 PATIENCE: Final = 5.0
@@ -117,23 +123,62 @@ def retried(
         sleep(pause)
 
 
-def note_outlasted(error: Exception, of_store: bool = True) -> None:
-    """If it is trouble of a store that passes, note that all attempts were over before it did.
+def note_outlasted(error: Exception, address: str) -> None:
+    """If it is trouble that passes, note that all attempts at this address of a store were over
+    before it did; without an address nothing is noted.
 
     (A web server that is gone for good looks the same, and costs only its own videos.)
     """
-    if of_store and is_passing(error):
-        error.__dict__[OUTLASTED] = True
+    if address and not has_outlasted(error) and is_passing(error):
+        error.__dict__[OUTLASTED] = address
+        # It stands in what engines make of the error, too: they hand on texts, and not errors.
+        said = (str(error) or repr(error)).splitlines()[0].rstrip(".")
+        error.add_note(f"finecut: {address} {STILL_BUSY} ({type(error).__name__}: {said})")
 
 
 def has_outlasted(error: BaseException) -> bool:
     """Whether that is noted of the error, or of one that led to it."""
+    return next(_outlasted(error), None) is not None
+
+
+def outlasted_at(error: BaseException) -> str:
+    """The address of which that is noted, if it is known in this process."""
+    addresses = (getattr(one, OUTLASTED) for one in _outlasted(error))
+    return next((address for address in addresses if isinstance(address, str)), "")
+
+
+def away(error: BaseException | str) -> str:
+    """The sentence for a command that cannot go on because of that, also by the text that an engine
+    made of it; nothing if a store was not what went wrong.
+
+    >>> away("E: 503\\nfinecut: gs://b/a was still busy after all attempts (E: 503)\\nmore")[:56]
+    'gs://b/a was still busy after all attempts (E: 503). Usu'
+    """
+    texts = [str(error)]
+    if isinstance(error, BaseException):
+        texts += (note for one in _outlasted(error) for note in getattr(one, "__notes__", ()))
+    found = next(filter(None, map(_NOTED.search, texts)), None)
+    if found is None:
+        return ""
+    return (
+        f"{found[1]}. Usually the store is overloaded, or the network to it is down, so nothing "
+        "was concluded about what lies there: run the same command again later. What is finished "
+        "stays"
+    )
+
+
+def pass_on_outlasted(error: BaseException) -> None:
+    """Raise it again if a store was still busy: nothing follows from that for what lies there."""
+    if has_outlasted(error):
+        raise error
+
+
+def _outlasted(error: BaseException) -> Iterator[BaseException]:
     cause: BaseException | None = error
     while cause is not None:
         if getattr(cause, OUTLASTED, False):
-            return True
+            yield cause
         cause = cause.__cause__ or cause.__context__
-    return False
 
 
 def is_passing(error: BaseException | int) -> bool:

@@ -50,10 +50,10 @@ from typing import Any, Final, TextIO, TypeAlias
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import LOG, is_straight
 from finecut.io.storage.publishing import ALIVE, Shelf
+from finecut.io.storage.remains import LONG_AGO, sweep_store
 
 #: What a command that writes no clips says it makes.
 MAKES_NO_CLIPS: Final = ""
-LONG_AGO: Final = 7 * 86400.0
 #: Where there are no locks: how often a mark is renewed, and after how long a silence it is dead.
 BEAT_SECONDS: Final = 30.0
 SILENT_SECONDS: Final = 600.0
@@ -175,7 +175,7 @@ def sweep_dead(own: Shelf, now: float | None = None, only_marked: bool = False) 
     staging = own.staging.rpartition("/")[0]
     if shelf.is_remote(staging):
         if not only_marked:
-            _sweep_store(staging, now)
+            sweep_store(staging, own.staging, now)
         return []
     own.sweep_locks()
     at_work = []
@@ -260,16 +260,6 @@ def _youngest(folder: Path) -> float:
             with contextlib.suppress(OSError):
                 times.append(Path(path).stat().st_mtime)
     return max(times)
-
-
-def _sweep_store(staging: str, now: float) -> None:
-    """Remove the objects of runs that wrote nothing for a week."""
-    runs: dict[str, list[tuple[str, float]]] = {}
-    for path, written in shelf.written_below(staging):
-        runs.setdefault(path[len(staging) + 1 :].split("/")[0], []).append((path, written))
-    for found in runs.values():
-        if now - max(written for _, written in found) > LONG_AGO:
-            shelf.delete([path for path, _ in found])
 
 
 @contextmanager

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from finecut.io.errors import UserError
 from finecut.io.layout import GROUPS, is_clip_id
 from finecut.io.storage import files as shelf
+from finecut.io.storage.retry import pass_on_outlasted
 from finecut.io.tables.ids import BLOCK, IdMap, IdSet
 from finecut.io.tables.parquet import PARQUET, from_parquet, tables_in, to_parquet
 from finecut.io.wording import count_of
@@ -68,6 +69,7 @@ def _read(path: str) -> bytes | None:
     try:
         return shelf.read_if_there(path)
     except OSError as error:
+        pass_on_outlasted(error)
         raise DropsError(
             f"{path} cannot be read ({error.strerror or error}): give a list of clips that you "
             "may read"
@@ -127,6 +129,7 @@ def _keepers_in(folder: str) -> Iterable[tuple[str, str]]:
     try:
         table = from_parquet(shelf.read(path), columns=["id", "kept", "kept_id"])
     except (pa.ArrowException, OSError) as error:
+        pass_on_outlasted(error)
         raise DropsError(
             f"{path} is not a table of groups ({error}): usually a copy was cut short. Run "
             "finecut dedup again"

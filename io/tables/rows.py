@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadList
 from finecut.io.storage.on_disk import NotAFile
+from finecut.io.storage.retry import pass_on_outlasted
 
 
 def rows_at(path: str) -> list[dict[str, Any]]:
@@ -24,6 +25,7 @@ def rows_at(path: str) -> list[dict[str, Any]]:
     except NotAFile as error:
         raise BadList(f"it cannot be read ({error.strerror})") from error
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+        pass_on_outlasted(error)
         raise BadList(
             f"it is not a Parquet table that can be read ({str(error).partition(chr(10))[0][:200]})"
         ) from error

@@ -45,6 +45,7 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import plain_names
 from finecut.io.storage.json_documents import usable_json
 from finecut.io.storage.publishing import Shelf
+from finecut.io.storage.retry import pass_on_outlasted
 from finecut.io.tables.kinds import in_columns
 from finecut.io.tables.parquet import from_parquet, to_parquet
 
@@ -167,6 +168,7 @@ def _said_by(path: str) -> Mapping[bytes, bytes]:
     except (pa.ArrowException, FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
+        pass_on_outlasted(error)
         if error.errno is not None:
             raise
         return {}  # no trouble with the disk, but a damaged table

@@ -260,15 +260,19 @@ class Command(Generic[O, R]):
         """The result, without a word; as a program calls it."""
         from finecut.io.storage.fence import LeadsOutside, standing
         from finecut.pipeline.cli.disk import refusal
+        from finecut.transforms.beam.weather import ForTheEngine, sentence_of
 
         try:
             with standing(self.fence):
                 return self.work()
         except LeadsOutside as error:
             raise RunError(str(error)) from error
-        except (OSError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError, ForTheEngine) as error:
             if isinstance(error, UserError):
                 raise
+            # A store that stayed busy looks like a disk that fails, and there is room on it.
+            if sentence := sentence_of(error):
+                raise RunError(sentence) from error
             if why := refusal(error):
                 raise RunError(
                     f"{self.places()[-1]} could not be written ({why}). Make room, or see what is "

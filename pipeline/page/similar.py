@@ -2,7 +2,6 @@
 
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from math import isqrt
 from typing import Any, Final, NamedTuple
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from finecut.io.dataset.output import Output
 from finecut.io.storage import files as shelf
+from finecut.io.storage.retry import pass_on_outlasted
 from finecut.io.tables.parquet import from_parquet, rows_of
 from finecut.pipeline.page import Chunks
 from finecut.transforms.dedup.clusters import Floats, Indices, fit, nearest, normalised
@@ -93,11 +93,14 @@ def _write_nearest(
 
 
 def _groups(path: str) -> list[tuple[Any, str, bool, float]]:
-    with suppress(pa.ArrowException, OSError):  # another program's, or cut short
-        if (data := shelf.read_if_there(path)) is not None:
-            table = from_parquet(data, columns=["group", "id", "kept", "cosine"])
-            return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
-    return []
+    try:
+        data = shelf.read_if_there(path)
+        columns = ["group", "id", "kept", "cosine"]
+        table = () if data is None else from_parquet(data, columns=columns).columns
+        return list(zip(*(column.to_pylist() for column in table), strict=True))
+    except (pa.ArrowException, OSError) as error:  # another program's, or cut short
+        pass_on_outlasted(error)
+        return []
 
 
 def _vectors(
@@ -126,7 +129,8 @@ def _table(path: str) -> list[tuple[str, NDArray[np.float32]]]:
         data = shelf.read_if_there(path)
         rows = [] if data is None else rows_of(data)
         vectors = [(str(clip), np.asarray(vector or (), np.float32)) for clip, vector in rows]
-    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError):
+    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
+        pass_on_outlasted(error)
         return []
     return [(clip, np.nan_to_num(vector)) for clip, vector in vectors if vector.size]
 

@@ -25,6 +25,7 @@ from finecut.pipeline.lists import drops_within_reach, within_reach
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import plan
 from finecut.transforms.filter.clips import Dropping, ids_of
+from finecut.transforms.find.inputs import find_sources
 from finecut.transforms.split.spans import CutList, CutsError, GivenCuts, Splitting, read_cuts
 
 OWN = [
@@ -88,6 +89,53 @@ def test_lists_of_this_machine_are_copied_to_where_other_machines_read_them(tmp_
     assert again.cuts[again.listed(source)] == (1.5, 4.5)
     own.sweep()
     assert not (tmp_path / "here/out/.staging").exists()
+
+
+def table_of(folder: Path, number: int) -> Path:
+    """A list of so many videos beside it, and what is said of them."""
+    folder.mkdir()
+    rows = [f"films/{n:05}.mp4,{n}" for n in range(number)]
+    (folder / "list.csv").write_text("\n".join(["path,day", *rows]))
+    return folder / "list.csv"
+
+
+def with_table(folder: Path, number: int) -> Options:
+    named = (str(table_of(folder, number)),)
+    return Options(input=named, output=str(folder / "out"), runner="DataflowRunner")
+
+
+def test_a_job_is_as_large_for_a_list_of_ten_videos_as_of_ten_thousand(tmp_path: Path) -> None:
+    few, many = (size(with_table(tmp_path / f"{n:05}", n)) for n in (10, 10_000))
+    assert abs(few - many) < 1000
+
+
+def test_a_list_of_videos_is_read_where_this_machine_is_not(tmp_path: Path) -> None:
+    """It names them from where it lay."""
+    given = with_table(tmp_path / "here", 3)
+    steps = plan(given)
+    found = find_sources(steps.finding)
+    assert [dict(source.metadata) for source in found] == [{"day": n} for n in range(3)]
+    assert found[0].uri == str(tmp_path / "here/films/00000.mp4")
+    there = within_reach(steps, given).finding
+    Path(given.input[0]).unlink()
+    assert find_sources(pickle.loads(pickle.dumps(there))) == found
+    # Where there is no list, nothing is copied; nor where all workers are here.
+    again = replace(given, input=(str(tmp_path / "here"),))
+    assert within_reach(plan(again), again).finding.copies == ()
+    steps.writing.shelf.sweep()
+
+
+def test_so_is_each_list_that_a_glob_matches(tmp_path: Path) -> None:
+    """And the graph names the lists, because a worker could not look for them."""
+    given = with_table(tmp_path / "one", 2)
+    other = table_of(tmp_path / "two", 1)
+    both = replace(given, input=(f"{tmp_path}/*/list.csv",))
+    found = find_sources(plan(both).finding)
+    there = within_reach(plan(both), both).finding
+    for path in (Path(given.input[0]), other):
+        path.unlink()
+    assert len(found) == 3
+    assert find_sources(there) == found
 
 
 def test_keepers_go_with_the_list(tmp_path: Path) -> None:

@@ -9,16 +9,22 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from away import wait_shorter
+from faulty_proxy import Fault, once
 from faulty_store import FaultyStore, now_and_then
-from packed import tar_of
+from packed import tar_of, zip_of
+from seaweed import Seaweed
+from store_places import reached
+from store_places import s3 as on_s3
 from web_server import serving
 
 from finecut.io.media.testfilm.paint import Scene, paint
+from finecut.io.storage import retry
 from finecut.io.storage.cloud.gcs import EMULATOR
 from finecut.io.storage.stores import store_for
 from finecut.pipeline.options import Options
@@ -220,6 +226,37 @@ def test_archives_in_a_bucket_give_the_same_also_in_trouble(
     assert curated("gs://bucket/in/shard.tar", tmp_path / "out") == truth
     assert curated("gs://bucket/in/*.tar", tmp_path / "glob") == truth
     assert curated("gs://bucket/in", tmp_path / "asked", archives=True) == truth
+
+
+@pytest.mark.parametrize("pack", [tar_of, zip_of])
+def test_archives_on_s3_give_the_same(
+    films: Path, tmp_path: Path, s3: str, pack: Callable[[Path, dict[str, bytes]], Path]
+) -> None:
+    truth = curated(films.parent, tmp_path / "disk")
+    contents = {path.name: path.read_bytes() for path in films.iterdir()}
+    packed = pack(tmp_path / "shard.tar", contents).rename(tmp_path / f"shard.{pack.__name__[:3]}")
+    store_for(s3).upload(f"{s3}/in/{packed.name}", packed)
+    found = curated(f"{s3}/in", tmp_path / "out", archives=True)
+    assert _clips(found) == _clips(curated(packed, tmp_path / "here"))
+    assert len(_clips(found)) == len(_clips(truth))
+    if pack is tar_of:  # a folder of this name was the truth's
+        assert found == truth
+
+
+def test_an_archive_on_s3_that_is_away_is_no_failure_and_costs_no_member(
+    films: Path, tmp_path: Path, seaweed_server: Seaweed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait_shorter(monkeypatch)
+    tar_of(tmp_path / "shard.tar", {path.name: path.read_bytes() for path in films.iterdir()})
+    with on_s3(seaweed_server) as place, reached(place):
+        uri = f"{place.root}/in/shard.tar"
+        store_for(uri).upload(uri, tmp_path / "shard.tar")
+        away = once(Fault.BUSY, when=lambda asked: "shard.tar" in asked.path, times=10**6)
+        with place.proxy.spoiling(away), pytest.raises(OSError, match="503") as error:
+            curated(uri, tmp_path / "out")
+        assert retry.away(error.value).startswith(f"{uri} was still busy")
+        assert not list((tmp_path / "out").glob("failures/*"))
+        assert len(_clips(curated(uri, tmp_path / "out"))) == 4
 
 
 @pytest.mark.slow

@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trees
 from faults import differences, staged, tree
-from faulty_store import FaultyStore
+from faulty_store import FaultyStore, now_and_then
 from performing import verify
 from told import SUBSCRIPTION, Bucket, Job, needs_pubsub, notice, pubsub, wait_until
 
 from finecut.io.media.testfilm.paint import Scene, paint
 from finecut.io.process.children import kill_all
-from finecut.io.storage.files import version_of
+from finecut.io.storage.files import exists, files_below, version_of
 from finecut.pipeline.commands.verify import VerifyOptions
 from finecut.pipeline.options import Options
 from finecut.pipeline.running import run
@@ -122,6 +123,38 @@ def compare(world: World, home: Path) -> list[str]:
         for name in names:
             each.pop(name)
     return differences(found, expected)
+
+
+def test_a_stream_into_a_bucket_writes_what_a_batch_writes(
+    world: World, store: FaultyStore, tmp_path: Path
+) -> None:
+    """Also when it is killed after the first video, and some requests are spoiled."""
+    output, names = "gs://bucket/stream", ["a.mp4", "sub é/b.mp4", "c.mp4"]
+
+    def finished(several: list[str]) -> bool:
+        # (A request of this test may be one that is spoiled; it is tried again, too.)
+        return all(exists(f"{output}/processed_videos/{name}.json") for name in several)
+
+    def tell(name: str, number: int) -> None:
+        world.write(name, painted(tmp_path, number))
+        world.tell(notice(f"films/{name}"))
+
+    tell(names[0], 1)
+    job = world.begin("--output", output)
+    wait_until(lambda: finished(names[:1]), 120, job.said)
+    tell(names[1], 2)
+    job.end(signal.SIGKILL)
+    tell(names[2], 3)
+    store.spoiled = now_and_then(5, 0.05)
+    job = world.begin("--output", output)
+    wait_until(lambda: finished(names), 240, job.said)
+    store.spoiled = lambda method, path: ""
+    job.end(signal.SIGTERM)
+    batch = str(tmp_path / "batch")
+    run(Options(input=(FILMS,), output=batch, workers=2, no_report=True, **CHOICES))
+    there = [path for path in files_below(output) if "/.staging/" not in path]
+    found, expected = trees.tree(there, output), trees.tree_in(batch)
+    assert trees.differences(found, expected) == []
 
 
 def test_thirty_videos_and_three_kills(world: World, tmp_path: Path) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 import pytest
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from faults import differences, staged
 from faults import tree as files_of
+from retrying import RetryingRunner
 
 from finecut.io.layout import Layout
 from finecut.io.media.testfilm.paint import Scene, paint
@@ -78,11 +81,11 @@ def options(films: Path, output: Path, **more: Any) -> Options:
     return Options(input=(str(films),), output=str(output), **usual | more)
 
 
-def on_two_kinds(films: Path, output: Path, **more: Any) -> Plan:
+def on_two_kinds(films: Path, output: Path, runner: FnApiRunner | None = None, **more: Any) -> Plan:
     """As a cluster does it, with the shuffle of right fitting; bundles are dealt here."""
     steps = plan(options(films, output, runner="prism", right_fitting=True, **more).check())
     shelf = steps.writing.shelf
-    with beam.Pipeline("FnApiRunner") as pipeline:
+    with beam.Pipeline(runner or FnApiRunner()) as pipeline:
         sources = pipeline | "FindVideos" >> FindVideos(steps.finding)
         build(sources, steps, 0, WriteLines(shelf, f"{shelf.staging}/failures.jsonl"))
     shelf.sweep()
@@ -143,13 +146,62 @@ def test_who_is_forgotten_in_between_leaves_nothing(killed: Path, capfd: Any) ->
     assert [*(killed / ".finecut/cut").glob("0.mp4_*")]
 
 
-def test_a_clip_that_is_gone_has_its_chunk_cut_again(
+def test_a_clip_that_is_gone_is_cut_again_and_it_alone(
     killed: Path, films: Path, whole: Path
 ) -> None:
-    gone = sorted(killed.glob("clips/*.mp4"))[0]
+    gone, *stays = sorted(killed.glob("clips/*.mp4"))
     gone.unlink()
-    assert counted(films, killed) == 2
+    times = {path: path.stat().st_mtime_ns for path in stays}
+    assert counted(films, killed) == 1
+    assert {path: path.stat().st_mtime_ns for path in stays} == times
     assert differences(tree(killed), tree(whole)) == []
+
+
+def test_who_is_killed_while_clips_get_their_names_loses_those_that_have_none(
+    killed: Path, films: Path, whole: Path
+) -> None:
+    """Nothing says yet which do, and where one is missing an older one may lie."""
+    for path in killed.glob(".finecut/cut/*.json"):
+        said = json.loads(path.read_bytes())
+        assert said["lying"]
+        path.write_text(json.dumps(said | {"lying": []}))
+    gone, other, *stays = sorted(killed.glob("*clips/*.mp4"))
+    gone.unlink()
+    other.write_bytes(other.read_bytes()[:-1] + b"x")
+    inodes = {path: path.stat().st_ino for path in stays}
+    assert counted(films, killed) == 2
+    assert {path: path.stat().st_ino for path in stays} == inodes
+    assert differences(tree(killed), tree(whole)) == []
+
+
+class Worn(beam.PTransform[Any, Any]):
+    """A step beside the cut that dies once, at the last clip but one."""
+
+    place = "cut"
+    seen = 0
+
+    def expand(self, clips: beam.PCollection[Clip]) -> beam.PCollection[Clip]:
+        return clips | beam.FlatMap(self._pass).with_output_types(Clip)
+
+    def _pass(self, clip: Clip) -> Iterable[Clip]:
+        Worn.seen += 1
+        if Worn.seen == FILMS * CLIPS - 1:
+            raise RuntimeError("the machine is gone")
+        yield clip
+
+
+def test_a_bundle_that_is_done_again_cuts_what_its_first_attempt_has_not(
+    films: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the chunk at which it died, of which nothing lay there."""
+    monkeypatch.setattr(Worn, "seen", 0)
+    runner, since = RetryingRunner(attempts=2), BOARD.since()
+    on_two_kinds(films, tmp_path / "out", runner, step=(Breaks, Worn))
+    assert len(runner.failed) == 1
+    assert since()["clips cut"] == FILMS * CLIPS - 1 + 2
+    # Documents of videos name the steps.
+    apart = differences(tree(tmp_path / "out"), tree(whole))
+    assert apart == [f"processed_videos/{number}.mp4.json" for number in range(FILMS)]
 
 
 @pytest.mark.slow

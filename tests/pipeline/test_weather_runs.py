@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import subprocess
 import time
@@ -15,27 +14,25 @@ from typing import Any
 import apache_beam as beam
 import dying
 import pytest
+from away import DEADLINE, Away, wait_shorter
 from dying import MARK, Dying
 from faulty_store import FaultyStore
 from on_prism import command, needs_prism, pool
-from retrying import RetryingRunner
+from retrying import IN_PROCESSES, RetryingRunner
 from trees import tree
 
 from finecut.io.errors import RunError
 from finecut.io.media.testfilm.paint import paint
 from finecut.io.process import children as child
 from finecut.io.storage import files as shelf
-from finecut.io.storage import retry
 from finecut.io.storage.publishing import Shelf
 from finecut.pipeline.curation import curate
 from finecut.pipeline.options import Options
 from finecut.pipeline.planning import plan
 from finecut.pipeline.running import run
+from finecut.transforms.beam.weather import DEAD_DEVICE
 
 FILMS, OUTPUT = "gs://bucket/films", "gs://bucket/out"
-#: How much shorter a store is waited for in these tests, and how long that is.
-SHORTER = 300.0
-DEADLINE = retry.DEADLINE_SECONDS / SHORTER
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +57,7 @@ def store(films: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyStore]
     pytest.importorskip("gcp_storage_emulator")
     store = FaultyStore()
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", store.address)
-    monkeypatch.setattr(shelf, "STORE_SECONDS", DEADLINE)
-    for pause in ("FIRST_PAUSE", "LONGEST_PAUSE"):
-        monkeypatch.setattr(retry, pause, getattr(retry, pause) / SHORTER)
+    wait_shorter(monkeypatch)
     child.kill_all()
     own = Shelf(OUTPUT, f"{OUTPUT}/.staging/test")
     for path in films.iterdir():
@@ -70,26 +65,6 @@ def store(films: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyStore]
     yield store
     store.close()
     child.kill_all()
-
-
-class Away:
-    """A store that answers 503 from the first request of a kind on, for so long; to requests of all
-    kinds, or of this one ``only``.
-    """
-
-    def __init__(self, kind: str, seconds: float, only: bool = False) -> None:
-        self.kind, self.seconds, self.only = re.compile(kind), seconds, only
-        self.began: float | None = None
-        self.refused = 0
-
-    def __call__(self, method: str, path: str) -> str:
-        is_meant = self.kind.match(f"{method} {path}") is not None
-        if self.began is None and is_meant:
-            self.began = time.monotonic()
-        away = self.began is not None and time.monotonic() < self.began + self.seconds
-        away = away and (is_meant or not self.only)
-        self.refused += away
-        return "503" if away else ""
 
 
 def written(store: FaultyStore) -> dict[str, bytes]:
@@ -155,7 +130,7 @@ def test_nor_before_clips_are_handed_over_to_other_machines(
 def test_where_nothing_is_tried_again_a_video_is_listed_and_done_by_the_next_run(
     store: FaultyStore, usual: dict[str, bytes]
 ) -> None:
-    store.spoiled = away = Away(KINDS[QUICK], DEADLINE * 1.5)
+    store.spoiled = away = Away(KINDS["looking for another chunk"], DEADLINE * 1.5)
     wanted = options(FILMS, OUTPUT, no_isolation=True)
     first = run(wanted).summary
     assert away.refused
@@ -218,6 +193,25 @@ def test_a_gpu_that_dies_in_a_worker_ends_it_and_the_next_does_the_clips(
     assert (second.returncode, second.stderr) == (0, "")
     assert marked(output) == []
     assert len(list(output.glob("clips/*.mp4"))) == 4
+
+
+@pytest.mark.slow
+def test_where_the_runner_starts_another_worker_one_run_does_all_clips(
+    films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    died, output = tmp_path / "died", tmp_path / "out"
+    monkeypatch.setenv(MARK, str(died))
+    monkeypatch.setenv("PYTHONPATH", str(Path(dying.__file__).parent))
+    where = ["--runner", "retrying.RestartingRunner", *IN_PROCESSES]
+    words = command(films, output, *where, "--step", "dying:Dying", "--quiet", "--no-report")
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
+    assert died.exists()
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("the process ends, and the runner starts another") == 1
+    assert f"exited with return code {DEAD_DEVICE}" in done.stderr
+    assert marked(output) == []
+    assert len(list(output.glob("clips/*.mp4"))) == 4
+    assert not list(output.glob("failures/*"))
 
 
 # ── a step that is broken ────────────────────────────────────────────────────────────────────────

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import grpc
@@ -39,3 +40,6 @@ def pool_in(home: Path, python: Path) -> Iterator[str]:
     finally:
         pool.terminate()
         pool.wait()
+        # Workers whose driver was killed may wait for it for ever.
+        with suppress(ProcessLookupError):
+            os.killpg(pool.pid, signal.SIGKILL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import json
 import os
 import signal
 import time
@@ -38,7 +39,7 @@ def breaks() -> Iterator[bytes]:
 def finds_its_store_busy() -> Iterator[Clip]:
     yield from ()
     error = ConnectionError("503")
-    note_outlasted(error)
+    note_outlasted(error, "gs://b/a.mp4")
     raise error
 
 
@@ -119,3 +120,8 @@ def read_from_store(uri: str) -> Iterator[bytes]:
 
     yield files.read(uri)
     yield b"as installed" if library().__file__ == FILE else b"once more"
+
+
+def finds_no_file_for_long(address: str) -> Iterator[bytes]:
+    """A child that looked for a file of a store that was away."""
+    yield json.dumps({"away": address, "said": "503"}).encode()

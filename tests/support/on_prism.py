@@ -50,14 +50,25 @@ def pool(home: Path) -> Iterator[list[str]]:
         yield ["--environment_type=EXTERNAL", f"--environment_config={address}"]
 
 
-def started(words: list[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def started(words: list[str], env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    pipe = subprocess.PIPE
+    return subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True, env=env)
 
 
 def workers_of_pools() -> list[int]:
     """Every worker process that a pool of this process started."""
-    ours = below(os.getpid(), processes(), set())
-    return [pid for pid in ours if any("sdk_worker_main" in word for word in _words_of(pid))]
+    parents = processes()
+    ours = below(os.getpid(), parents, set())
+    # What a worker starts is called like it.
+    return [
+        pid
+        for pid in ours
+        if _is(pid, "import SdkHarness") and _is(parents[pid].parent, "worker_pool_main")
+    ]
+
+
+def _is(pid: int, program: str) -> bool:
+    return any(program in word for word in _words_of(pid))
 
 
 def prisms() -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import tarfile
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,6 +17,14 @@ def tar_of(
     with tarfile.open(path, "w", format=form) as archive:
         for name, data in members.items():
             add(archive, name, data, written)
+    return path
+
+
+def zip_of(path: Path, members: Mapping[str, bytes]) -> Path:
+    """A zip of these files, as they are."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
     return path
 
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from finecut.io.records import Source
-from finecut.io.storage.retry import has_outlasted
+from finecut.io.storage.retry import away, has_outlasted, outlasted_at
 from finecut.transforms.write.secrets import redacted
 
 LOG: Final = logging.getLogger("finecut")
@@ -51,7 +51,7 @@ class TooManyMarked(ForTheEngine):
 class Weather:
     """What a run does about trouble that is no clip's; without arguments: nothing."""
 
-    #: Whether the engine does a bundle again that failed.
+    #: Whether a bundle may fail: usually because the engine does it again.
     retries: bool = False
     #: The process that planned the run and is not ended for a GPU; nothing: none is.
     home: str = ""
@@ -59,11 +59,13 @@ class Weather:
     def pass_on(self, error: Exception, doing: str) -> None:
         """Raise what is for the engine, or end this process if its GPU is dead."""
         if self.retries and has_outlasted(error):
+            address = outlasted_at(error)
             raise StoreBusy(
                 f"{doing}, and a store was still busy after all attempts "
-                f"({type(error).__name__}: {_line(error)}). The runner does this part of the work "
-                "again. If the job fails with this, the store was away for long: run the same "
-                "command again to continue"
+                f"({f'{address}: ' if address else ''}{type(error).__name__}: {_line(error)}). "
+                "Usually it is overloaded, or the network to it is down. A runner that tries again "
+                "does this part of the work again; if the command ended with this, the store was "
+                "away for long: run the same command again to continue"
             ) from error
         if self.home and is_lost_device(error):
             words = (
@@ -86,6 +88,9 @@ class Weather:
 
 #: Nothing is expected: whatever breaks is an accident.
 FAIR: Final = Weather()
+#: Of commands that say what lies in a dataset: they rather end than say it of what they could not
+#: see, also where nothing is done again.
+STRICT: Final = Weather(retries=True)
 
 
 def at_work(step: str, source: Source) -> str:
@@ -127,7 +132,7 @@ def sentence_of(error: BaseException | str) -> str:
     if isinstance(error, ForTheEngine):
         return _AFTER.split(str(error))[0]
     found = _SENTENCE.search(str(error))
-    return _AFTER.split(found[1])[0] if found else ""
+    return _AFTER.split(found[1])[0] if found else redacted(away(error))
 
 
 # ── GPUs ─────────────────────────────────────────────────────────────────────────────────────────

@@ -18,6 +18,7 @@ from finecut.io.layout import GROUPS, Layout
 from finecut.io.records import from_json, to_json
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import read_json
+from finecut.io.storage.retry import pass_on_outlasted
 from finecut.io.tables.drops import DUPLICATES
 from finecut.io.tables.parquet import from_parquet
 from finecut.transforms.dedup.clusters import (
@@ -128,7 +129,8 @@ def table_at(path: str, schema: pa.Schema) -> pa.Table | None:
     try:
         data = shelf.read_if_there(path)
         table = None if data is None else from_parquet(data)
-    except (pa.ArrowException, OSError):  # damaged pages are the latter, and so is a pipe
+    except (pa.ArrowException, OSError) as error:  # damaged pages are the latter, and so is a pipe
+        pass_on_outlasted(error)
         return None
     return table if table is not None and table.schema.equals(schema) else None
 

@@ -31,6 +31,7 @@ from finecut.io.storage import files as shelf
 from finecut.io.tables.parquet import from_parquet, to_parquet
 from finecut.transforms.beam.guard import attempted
 from finecut.transforms.beam.metrics import LOG, count
+from finecut.transforms.beam.weather import STRICT
 from finecut.transforms.dedup.clusters import PAIRS
 from finecut.transforms.dedup.folder import LIKENESS, Deduping, table_at
 from finecut.transforms.dedup.near import Graph, candidates, rank_of, read_graph
@@ -279,6 +280,7 @@ def _look(clip: str, deduping: Deduping) -> bool:
 
     data = attempted(seen)
     if isinstance(data, Exception):
+        STRICT.pass_on(data, f"dedup was looking at {path}")
         LOG.info("not looked at: %s (%s)", path, data)
         return False
     deduping.clustering.own.write(_thumbnails_path(clip, deduping), data)

@@ -5,7 +5,7 @@ An archive stands for the videos in it, as a folder does: ``shard-000.tar`` for
 that were found in it.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -14,7 +14,7 @@ from finecut.io.process.threads import in_order
 from finecut.io.records import Source
 from finecut.io.storage import addresses
 from finecut.io.storage import files as shelf
-from finecut.io.storage.archives.members import archive_of
+from finecut.io.storage.archives.members import WRONG, Address, address_of, archive_of
 from finecut.io.storage.web import urls
 from finecut.transforms.find.lists import InputError
 
@@ -28,9 +28,24 @@ def with_members(
     """The sources, as this run may open them; in place of an archive the videos in it."""
     several = [replace(each, uri=addresses.permitted(each.uri, access)) for each in sources]
     archives = [each for each in several if archive_of(each.uri)]
+    several = [*_looked_for_again(several, {archive_of(each.uri) for each in archives})]
     opened = in_order(partial(_members, wanted=wanted, access=access), archives, READERS)
     for source in several:
         yield from next(opened) if archive_of(source.uri) else [source]
+
+
+def _looked_for_again(
+    sources: Iterable[Source], archives: Container[Address | None]
+) -> Iterator[Source]:
+    """The sources, those without a known place whose address says what was wrong with them when
+    they failed: their archive may have been repaired. Where it is among the sources, it has them.
+    """
+    for source in sources:
+        address = address_of(source.uri)
+        if address is None or not address.place.startswith(WRONG):
+            yield source
+        elif address._replace(member="", place="") not in archives:
+            yield replace(source, uri=str(address._replace(place="")))
 
 
 def _members(source: Source, wanted: Callable[[str], bool], access: urls.Access) -> list[Source]:

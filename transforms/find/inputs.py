@@ -30,6 +30,7 @@ from finecut.io.records import Metadata, Source
 from finecut.io.storage import addresses
 from finecut.io.storage import files as shelf
 from finecut.io.storage.archives.members import is_compressed
+from finecut.io.storage.retry import pass_on_outlasted
 from finecut.io.storage.web import urls
 from finecut.io.storage.web.urls import is_archive
 from finecut.transforms.beam.metrics import LOG
@@ -73,12 +74,14 @@ class Finding:
     beside: bool = False
     #: Fields of metadata that rules and prompts speak of.
     asked: tuple[Asked, ...] = ()
+    #: Lists among the inputs that lie where a worker may not read them, each with its copy.
+    copies: tuple[tuple[str, str], ...] = ()
 
 
 def find_sources(finding: Finding) -> list[Source]:
     """Every video the inputs name, once, sorted by path; also those of other parts."""
     check_one_store(finding.inputs)
-    found = [_resolved(one, finding) for spec in finding.inputs for one in _lists_at(spec)]
+    found = [_resolved(one, finding) for spec in finding.inputs for one in lists_at(spec)]
     named = {source.uri: source for each in found for source in each.named}
     roots = [each.root for each in found if each.root is not None]
     root = common_root(roots) if roots else ""
@@ -216,7 +219,7 @@ class _Found(NamedTuple):
     versions: Mapping[str, str] = MappingProxyType({})
 
 
-def _lists_at(spec: str) -> list[str]:
+def lists_at(spec: str) -> list[str]:
     """The lists that a glob of lists matches, or that lie in ``failures/`` of an output; an input
     of another kind is itself.
     """
@@ -236,6 +239,7 @@ def _resolved(spec: str, finding: Finding) -> _Found:
     try:
         return _resolve(path, finding)
     except OSError as error:
+        pass_on_outlasted(error)
         if not shelf.is_remote(path):
             raise
         said = f"input {addresses.public(spec)!r} cannot be read: {error.strerror or error}"
@@ -255,7 +259,7 @@ def _resolve(path: str, finding: Finding) -> _Found:
         wanted = _wanted(finding.archives or is_archive(path))
         return _listed_in(fixed_part(path), path, wanted, without)
     if _extension(path) in LIST_EXTENSIONS and not shelf.is_folder(path):
-        return _resolve_list(path)
+        return _resolve_list(path, dict(finding.copies).get(path))
     if (is_video(path) or is_archive(path)) and not shelf.is_folder(path):
         return _Found(posixpath.dirname(path), [path])
     return _listed_in(path, path, _wanted(finding.archives), without)
@@ -287,8 +291,8 @@ def _root_of(path: str) -> str:
     return posixpath.dirname(addresses.path_of(addresses.container_of(path)))
 
 
-def _resolve_list(path: str) -> _Found:
-    found = listed(path)
+def _resolve_list(path: str, copy: str | None = None) -> _Found:
+    found = listed(path, copy)
     if found.named:
         return _Found(None, named=found.named)
     root = common_root([*map(_root_of, found.files)] or [posixpath.dirname(path)])
@@ -321,6 +325,11 @@ def _extension(path: str) -> str:
     extension = urls.extension_of(path)
     known = (*VIDEO_EXTENSIONS, *LIST_EXTENSIONS, *urls.ARCHIVES)
     return extension if extension in known else ""
+
+
+def is_list(path: str) -> bool:
+    """Whether its name says so."""
+    return _extension(path) in LIST_EXTENSIONS
 
 
 def is_video(path: str) -> bool:

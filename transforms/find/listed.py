@@ -46,16 +46,16 @@ def _reading(path: str) -> Iterator[None]:
         ) from error
 
 
-def listed(path: str) -> Listed:
-    """What a list names, from where the list lies."""
-    extension = urls.extension_of(path)
+def listed(path: str, copy: str | None = None) -> Listed:
+    """What a list names, from where the list lies; workers elsewhere read a ``copy``."""
+    extension, there = urls.extension_of(path), copy or path
     with _reading(path):
-        text = "" if extension == TABLE else list_text(path)
+        text = "" if extension == TABLE else list_text(there)
         # Lists of failures say where files of this machine are; others have none to give.
         named = sources_in(text) if extension == FAILURE_LIST and not urls.is_web(path) else []
         if named:
             return Listed(named=named)
-        rows = read_table(rows_at(path)) if extension == TABLE else read_list(text, extension)
+        rows = read_table(rows_at(there)) if extension == TABLE else read_list(text, extension)
     folder = posixpath.dirname(path)
     files = [row.path if shelf.is_remote(row.path) else _beside(folder, row.path) for row in rows]
     check_urls(files, path)

@@ -19,6 +19,7 @@ from finecut.io.process.threads import in_order
 from finecut.io.records import Failure
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import usable_json
+from finecut.io.storage.retry import pass_on_outlasted
 from finecut.transforms.find.lists import failures_on
 from finecut.transforms.find.own_outputs import fixed_part
 from finecut.transforms.forget.mentions import Mentions
@@ -251,7 +252,8 @@ def _list(value: object) -> list[Any]:
 def _version_at(text: str) -> str:
     try:
         return shelf.version_of(text)
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        pass_on_outlasted(error)
         return ""
 
 

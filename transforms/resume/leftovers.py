@@ -7,6 +7,7 @@ from functools import lru_cache
 from finecut.io.layout import Artefact
 from finecut.io.records import Clip
 from finecut.io.storage import files as shelf
+from finecut.io.storage.json_documents import BadDocument, read_json
 from finecut.transforms.forget.tombstones import of_run
 from finecut.transforms.registry import ARTEFACTS
 from finecut.transforms.write.writing import Writing, planned
@@ -20,7 +21,10 @@ def forget_other_files(clip: Clip, writing: Writing) -> None:
     if not writing.upload_clips:
         # --no-upload-clips writes no video files, and leaves earlier ones alone.
         belong.add(writing.layout.clip(clip.id, clip.kept))
-    remove_all(leftovers(clip.id, writing) - belong, writing)
+    there = leftovers(clip.id, writing, clip.chunk.told)
+    if not clip.kept:  # by another attempt of this run, of which no document tells
+        there.update(map(writing.layout.below, _artefacts_of(clip)))
+    remove_all(there - belong, writing)
 
 
 def forget_other_attempts(clips: Iterable[Clip], writing: Writing) -> None:
@@ -52,7 +56,8 @@ def _artefacts_of(clip: Clip) -> Iterator[str]:
 def forget_clip(clip: Clip, writing: Writing) -> None:
     """Remove what an earlier run wrote of a clip that is nowhere now."""
     if clip.chunk.again and not writing.dry_run:
-        remove_all(leftovers(clip.id, writing) | {writing.layout.meta(clip.id)}, writing)
+        there = leftovers(clip.id, writing, clip.chunk.told)
+        remove_all(there | {writing.layout.meta(clip.id)}, writing)
 
 
 def forget_other_tables(chunk: str, kept: Iterable[Clip], writing: Writing) -> None:
@@ -65,24 +70,44 @@ def forget_other_tables(chunk: str, kept: Iterable[Clip], writing: Writing) -> N
     remove_all(tables(chunk, writing) - wanted, writing)
 
 
-def leftovers(clip: str, writing: Writing) -> set[str]:
+def leftovers(clip: str, writing: Writing, told: bool = False) -> set[str]:
     """Every file there may be of a clip, besides its document."""
     layout = writing.layout
     layouts = (layout, replace(layout, shard_prefix=not layout.shard_prefix))
     paths = {each.clip(clip, kept) for each in layouts for kept in (True, False)}
-    return paths.union(artefacts_there(clip, writing))
+    return paths.union(artefacts_there(clip, writing, told))
 
 
-def artefacts_there(clip: str, writing: Writing) -> Iterator[str]:
-    """Every file there may be that a step made of a clip."""
-    for artefact, folder in _folders_of_artefacts(writing):
+def artefacts_there(clip: str, writing: Writing, told: bool = False) -> Iterator[str]:
+    """Every file there may be that a step made of a clip.
+
+    ``told``: its document says of which windows, if it has one. Else, what an earlier run had for
+    windows has to be listed.
+    """
+    folders = list(_folders_of_artefacts(writing))
+    has_windows = any(artefact.per == "window" for artefact, _ in folders)
+    windows = _windows_of(clip, writing) if told and has_windows else None
+    for artefact, folder in folders:
         if artefact.per == "clip":
             yield writing.layout.below(artefact.path_in(folder, clip))
+        elif artefact.per == "window" and windows is not None:
+            for window in windows:
+                yield writing.layout.below(artefact.path_in(folder, clip, *window))
         elif artefact.per == "window":
-            # An earlier run may have had other windows.
             of_clip = writing.layout.below(f"{folder}/{clip}")
             files = shelf.files_in(of_clip)
             yield from files if files and not shelf.is_symlink(of_clip) else ()
+
+
+def _windows_of(clip: str, writing: Writing) -> list[tuple[int, int]] | None:
+    """The windows that the clip's document names, none if there is no document; nothing if it
+    cannot be read.
+    """
+    try:
+        said = read_json(writing.layout.meta(clip)) or {"windows": []}
+        return [(int(each["start_frame"]), int(each["end_frame"])) for each in said["windows"]]
+    except (BadDocument, KeyError, TypeError, ValueError):
+        return None
 
 
 def tables(chunk: str, writing: Writing) -> set[str]:

@@ -70,6 +70,8 @@ class Open:
     video: Mapping[str, Any] = field(default_factory=dict)
     #: There may be records of chunks that were cut and handed over.
     handed_over: bool = False
+    #: What lay there is of a run that finished the video: see :attr:`Chunk.told`.
+    told: bool = False
 
 
 def open_video(
@@ -93,6 +95,7 @@ def open_video(
         metadata=video.source.metadata,
         video=facts_of(video),
         handed_over=old.handed_over or writing.hands_over,
+        told=there.finished,
     )
     made = replace(note, configuration=writing.configuration, source=made_of(video.source))
     stale = () if goes_on else tuple(documents)
@@ -114,7 +117,7 @@ def open_video(
         _write_note(relative, made, writing)
     if not old.chunks:
         return [replace(one, chunk=replace(one.chunk, first=first)) for one in chunks]
-    return _left_to_do(chunks, documents if goes_on else {})
+    return _left_to_do(chunks, documents if goes_on else {}, note.told)
 
 
 def _with_known(chunks: Sequence[PlannedChunk], note: Open) -> list[PlannedChunk]:
@@ -127,7 +130,7 @@ def _with_known(chunks: Sequence[PlannedChunk], note: Open) -> list[PlannedChunk
 
 
 def _left_to_do(
-    chunks: Sequence[PlannedChunk], documents: Mapping[int, frozenset[str]]
+    chunks: Sequence[PlannedChunk], documents: Mapping[int, frozenset[str]], told: bool
 ) -> list[PlannedChunk]:
     """The chunks whose documents do not have all their clips; the first tells of the others."""
     done = [
@@ -143,7 +146,7 @@ def _left_to_do(
     return [
         replace(
             planned,
-            chunk=replace(planned.chunk, again=True, num_done=len(done)),
+            chunk=replace(planned.chunk, again=True, told=told, num_done=len(done)),
             num_done=0 if number else clips,
         )
         for number, planned in enumerate(left)
@@ -173,10 +176,12 @@ def _said(note: Open) -> bytes:
 
 
 class _There(NamedTuple):
-    """Which documents of a video lie there, be they good or bad."""
+    """Which documents of a video lie there, be they good or bad; and what that means."""
 
     note: bool
     promise: bool
+    #: The promise is good, and nobody has begun with the video since.
+    finished: bool
 
 
 def _left_by_earlier_runs(
@@ -206,7 +211,7 @@ def _left_by_earlier_runs(
         metadata=note.metadata,
         handed_over=note.handed_over,
     )
-    return old, found, _There(noted, promised)
+    return old, found, _There(noted, promised, bool(document) and not noted)
 
 
 def read_note(relative: str, writing: Writing) -> Open:
@@ -240,6 +245,7 @@ def _read_note(relative: str, writing: Writing) -> tuple[bool, Open]:
         metadata=plain(metadata).said if isinstance(metadata, dict) else {},
         video=said["video"] if isinstance(said.get("video"), dict) else {},
         handed_over=said.get("handed_over") is True,
+        told=said.get("told") is True,
     )
     return noted, note
 
@@ -308,7 +314,7 @@ def settle(video: Video, num_chunks: int, writing: Writing, note: Open) -> None:
         return
     paths: set[str] = set()
     for clip in sorted({*note.old} - {*note.new}):
-        paths |= leftovers(clip, writing) | {layout.meta(clip)}
+        paths |= leftovers(clip, writing, note.told) | {layout.meta(clip)}
     remove_all(paths, writing)
     # Also a video without clips has its first chunk's document.
     remove_all(

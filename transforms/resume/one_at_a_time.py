@@ -30,6 +30,7 @@ from finecut.transforms.find.lists import failed_source, failures_in
 from finecut.transforms.resume.begin import SKIPPED, begin, is_finished, with_version
 from finecut.transforms.resume.note import Again
 from finecut.transforms.write.failure_lists import own_list
+from finecut.transforms.write.tending import tend
 from finecut.transforms.write.writing import Writer, Writing
 
 #: Seconds between two looks whether an attempt has ended for which another version waits.
@@ -142,6 +143,7 @@ class _BeginOneAtATime(Writer):
                 yield TaggedOutput(FAILURES, outcome)
 
     def _begun(self, source: Source) -> Iterator[Source | Skipped | Failure]:
+        tend(self.writing)
         work = partial(begin_again, source, self.writing, self.again)
         return guarded("begin", source, work, weather=self.writing.weather)
 

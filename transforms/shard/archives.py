@@ -35,6 +35,7 @@ from finecut.io.storage import files as shelf
 from finecut.io.tables.shards import VECTOR, Tar, column_of, receipt_table, schema_of
 from finecut.transforms.beam.guard import FAILURES, attempted, guarded
 from finecut.transforms.beam.metrics import count
+from finecut.transforms.beam.weather import STRICT
 from finecut.transforms.shard.listing import labels_in
 from finecut.transforms.shard.material import (
     ClipChanged,
@@ -119,6 +120,7 @@ def _added(
             _source_of(planned, fetched),
             partial(_add, tar, fetched, plan.name),
             partial(tuple, [planned.id]),
+            weather=STRICT,
         )
         if tar.broken is not None:
             raise tar.broken  # the archive's disk is in trouble, and not the clip
@@ -239,7 +241,8 @@ def _written(
     plan: ShardPlan, sharding: Sharding
 ) -> Iterable[Sharded | TaggedOutput[Literal["failures"], Failure]]:
     source = Source(plan.name, plan.name, plan.name)
-    for outcome in guarded("WriteShards", source, partial(write_shard, plan, sharding)):
+    work = partial(write_shard, plan, sharding)
+    for outcome in guarded("WriteShards", source, work, weather=STRICT):
         if isinstance(outcome, Failure):
             count("clips failed", len(outcome.lost_shots))
             yield TaggedOutput(FAILURES, outcome)

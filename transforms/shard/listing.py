@@ -20,6 +20,7 @@ from finecut.io.tables.drops import drops_table, read_drops
 from finecut.io.tables.ids import IdSet
 from finecut.transforms.beam.guard import FAILURES, attempted, failure, guarded
 from finecut.transforms.beam.metrics import count
+from finecut.transforms.beam.weather import STRICT, at_work
 from finecut.transforms.filter.rules import Rule
 from finecut.transforms.shard.books import Books
 from finecut.transforms.shard.material import (
@@ -143,9 +144,15 @@ def _broken(known: Scores, rules: Iterable[Rule]) -> str | None:
 
 def _is_fit(clip: Listed, sharding: Sharding, tables: Tables) -> bool:
     """Whether a clip would be taken, were it not on a list."""
+
     # It is left out anyway, so what is wrong with it is no failure.
-    entry = attempted(lambda: entry_of(clip.id, clip.chunk, sharding.output))
-    return isinstance(entry, Entry) and attempted(lambda: _unfit(entry, sharding, tables)) is None
+    def unfit() -> str | None:
+        return _unfit(entry_of(clip.id, clip.chunk, sharding.output), sharding, tables)
+
+    outcome = attempted(unfit)
+    if isinstance(outcome, Exception):
+        STRICT.pass_on(outcome, at_work("ListClips", clip.source))
+    return outcome is None
 
 
 # ── the transform ───────────────────────────────────────────────────────────────────────────────
@@ -194,7 +201,8 @@ class ListClips(beam.DoFn):
 
     def process(self, chunk: str) -> Iterable[Part | TaggedOutput[Literal["failures"], Failure]]:
         source = Source(chunk, chunk, chunk)
-        listed = list(guarded("ListClips", source, partial(clips_of, chunk, self.sharding.output)))
+        work = partial(clips_of, chunk, self.sharding.output)
+        listed = list(guarded("ListClips", source, work, weather=STRICT))
         accidents = [one for one in listed if isinstance(one, Failure)]
         clips = [one for one in listed if isinstance(one, Listed) and not accidents]
         for accident in chain(accidents, self._look_at(clips)):
@@ -221,6 +229,7 @@ class ListClips(beam.DoFn):
         duplicates = []
         for clip, looked in in_order(look, clips, sharding.threads):
             if isinstance(looked, Exception):
+                STRICT.pass_on(looked, at_work("ListClips", clip.source))
                 count("clips failed")
                 yield failure("ListClips", clip.source, looked, (clip.id,))
             elif isinstance(looked, str):

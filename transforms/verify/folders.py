@@ -19,6 +19,7 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import Fence
 from finecut.io.storage.json_documents import usable_json
 from finecut.io.storage.links import links_out_of
+from finecut.io.storage.retry import pass_on_outlasted
 from finecut.io.tables.shards import ShardFolder
 from finecut.transforms.catalogue.compact import is_complete
 from finecut.transforms.registry import ARTEFACTS
@@ -130,6 +131,7 @@ def check_work(work: Work, verifying: Verifying) -> Iterator[Any]:
             if work.path != verifying.layout.forgetting():
                 yield from left_in(work.path, verifying)
     except OSError as error:
+        pass_on_outlasted(error)
         path = ShardFolder(work.shards).shard(work.path) if work.shards else work.path
         yield unreadable(path, error, verifying)
 

@@ -53,7 +53,7 @@ def _forget_other_verdict(clip: Clip, writing: Writing) -> None:
         return
     writing.shelf.remove(writing.layout.clip(clip.id, not clip.kept))
     if not clip.kept:
-        writing.shelf.remove(*artefacts_there(clip.id, writing))
+        writing.shelf.remove(*artefacts_there(clip.id, writing, clip.chunk.told))
     if writing.algorithm is not None and writing.algorithm not in clip.vectors:
         writing.shelf.remove(writing.layout.embedding(writing.algorithm, clip.id))
 

@@ -51,6 +51,7 @@ from finecut.transforms.write.close import (
     written_clips,
 )
 from finecut.transforms.write.ramp import ALONE, AMONG_MANY, Threads
+from finecut.transforms.write.tending import tend
 from finecut.transforms.write.writing import Entry, Outcome, Writer, Writing, ids
 
 #: Writes that may wait for their turn, per thread: enough to keep all busy, few enough to be small.
@@ -225,6 +226,7 @@ class WriteInBundles(Writer):
         super().teardown()
 
     def start_bundle(self) -> None:
+        tend(self.writing)
         self._pending: deque[_Pending] = deque()
         self._chunks: dict[str, tuple[Place, list[Entry]]] = {}
         self._closed: set[str] = set()

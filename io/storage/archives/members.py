@@ -22,6 +22,10 @@ _ADDRESS: Final = re.compile(r"(tar|zip)://([^!]+)!/([^#]*)(?:#(.*))?", re.S)
 _QUOTED: Final = re.compile(r"[%!#\x00-\x1f\x7f\udc80-\udcff]")
 
 
+#: How a place begins that says what is wrong with a member.
+WRONG: Final = "!"
+
+
 class ArchiveError(OSError):
     """An archive, or a member, that cannot be used; the message says why."""
 

@@ -21,6 +21,7 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from types import ModuleType
 from typing import BinaryIO, Final, NoReturn
 
@@ -36,9 +37,10 @@ from finecut.io.storage.archives.members import (
     named,
     path_within,
 )
+from finecut.io.storage.archives.tar_members import TORN
 from finecut.io.storage.copies import Copy, TooLarge, copy_of, poured
 from finecut.io.storage.read_only import ReadOnlyStore
-from finecut.io.storage.retry import is_passing
+from finecut.io.storage.retry import is_passing, pass_on_outlasted
 from finecut.io.storage.stores import FIRST_LOOK, LONGEST_LOOK, Found, Opened, Page, ShortRead
 from finecut.io.storage.web.urls import MOST_MB
 
@@ -51,10 +53,12 @@ MOST_INDEXES: Final = 16
 MOST_READ: Final = 64 << 20
 PIECE: Final = 1 << 20
 
+NOT_WHOLE: Final = "Usually it was not copied completely: copy it again"
 #: What is wrong with a member, by the word that its address has for it.
 TROUBLES: Final = {
-    "cut": "the archive ends before this member does. Usually it was not copied completely: copy "
-    "it again",
+    "cut": f"the archive ends before this member does. {NOT_WHOLE}",
+    TORN[1:]: "the archive ends before this member does, so what came behind it is missing, too. "
+    + NOT_WHOLE,
     "sparse": "this member was stored with its holes left out (sparse), so its bytes are not in "
     "one piece. Pack it again without --sparse",
     "encrypted": "this member is encrypted, and finecut has no passwords. Pack it again without",
@@ -123,18 +127,23 @@ def index_of(archive: Address) -> Index:
 def _read_index(archive: Address, wanted: Callable[[str], bool], most: int) -> Index:
     index = Index()
     try:
-        with contextlib.closing(shelf.opened(archive.archive)) as file:
+        opening = shelf.patiently(archive.archive, partial(shelf.opened, archive.archive))
+        with contextlib.closing(opening) as file:
             sure = Sure(archive.archive, file, shelf.patiently, most)
             for name, place in _kind(archive).members(sure):
                 plain = named(name)
                 if wanted(plain) or posixpath.splitext(plain)[1].lower() in BESIDE:
                     index.places[plain] = place
+                if place == TORN:
+                    # The member may be no video, of which nobody would hear; and more is missing.
+                    index.trouble = ArchiveError(f"it ends before {plain} does. {NOT_WHOLE}")
                 if len(index.places) > MOST_MEMBERS:
                     raise ArchiveError(
                         f"it has more than {MOST_MEMBERS:,} members that matter. Divide it into "
                         "smaller archives"
                     )
     except OSError as error:
+        pass_on_outlasted(error)  # it may be whole: nobody has seen
         # What came before is found; whoever opens the archive as such gets to know what this was.
         index.trouble = error
     with _HERE.lock:

@@ -28,6 +28,8 @@ MOST_HEADERS: Final = 20_000_000
 
 FILES: Final = (b"0", b"\0", b"7")
 SPARSE: Final = b"S"
+#: Where a member is whose archive ends before it does.
+TORN: Final = "!torn"
 #: Links, devices and folders, behind which no bytes are, whatever their size says.
 NO_BYTES: Final = frozenset({b"1", b"2", b"3", b"4", b"5", b"6"})
 _RECORD: Final = re.compile(rb"(\d{1,9}) ([^=]+)=")
@@ -91,7 +93,7 @@ def members(archive: Sure) -> Iterator[tuple[str, str]]:
             is_sparse = header.kind == SPARSE or any(key.startswith(b"GNU.sparse") for key in said)
             name = said.get(b"GNU.sparse.name", name)
             if not name.endswith(b"/"):
-                wrong = "!sparse" if is_sparse else "!cut" if start + size > headers.size else ""
+                wrong = "!sparse" if is_sparse else TORN if start + size > headers.size else ""
                 yield _text(name), wrong or f"{start}+{size}+{_digest(block)}"
         said = {}
 

@@ -11,6 +11,7 @@ from finecut.io.errors import RunError, UserError
 from finecut.io.layout import DEDUP, GROUPS, Layout
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import LeadsOutside, refuse_outside
+from finecut.io.storage.retry import pass_on_outlasted
 from finecut.io.tables.parquet import facts_of, tables_in
 from finecut.io.wording import count_of
 from finecut.pipeline.at_work import (
@@ -23,6 +24,7 @@ from finecut.pipeline.cli.disk import refusal
 from finecut.pipeline.cli.outlets import lines_of, shown
 from finecut.pipeline.commands.dedup import DedupOptions, FindDuplicates
 from finecut.pipeline.options import OptionError
+from finecut.transforms.beam.weather import sentence_of
 from finecut.transforms.dedup.clusters import Clustering
 from finecut.transforms.dedup.duplicates import Dedup
 from finecut.transforms.dedup.folder import (
@@ -76,13 +78,14 @@ def dedup(command: FindDuplicates) -> tuple[Deduping, Deduped]:
 
 @contextmanager
 def _doubting(deduping: Deduping) -> Iterator[None]:
-    """Where no disk is to blame, what was used again may be what went wrong: the next run makes it
-    anew.
+    """Where neither a disk nor a store is to blame, what was used again may be what went wrong: the
+    next run makes it anew.
     """
     try:
         yield
     except (RuntimeError, ValueError, OSError, pa.ArrowException) as error:
-        if not isinstance(error, UserError) and refusal(error) is None:
+        blamed = isinstance(error, UserError) or sentence_of(error) or refusal(error)
+        if not blamed:
             forget(deduping)
         raise
 
@@ -296,5 +299,6 @@ def _tables(options: DedupOptions, output: Output | None) -> tuple[str, str | No
 def _facts(table: str) -> dict[str, str]:
     try:
         return facts_of(shelf.read(table))
-    except (pa.ArrowException, OSError):
+    except (pa.ArrowException, OSError) as error:
+        pass_on_outlasted(error)
         return {}  # said when all tables are read

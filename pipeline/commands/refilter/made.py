@@ -25,6 +25,7 @@ from finecut.pipeline.commands.refilter import RefilterOptions
 from finecut.pipeline.custom_steps import custom_steps
 from finecut.pipeline.options import OptionError, Options, default_of, option_fields
 from finecut.pipeline.planning import FORM, digest_of, dropping_of
+from finecut.transforms.beam.weather import STRICT
 from finecut.transforms.filter.rules import parse_rule
 from finecut.transforms.option import ENABLE, ENABLED, SCORE_ONLY
 from finecut.transforms.refilter.judging import Refiltering
@@ -263,6 +264,7 @@ def refiltering_of(root: str, run: str, new: Made, runs: Sequence[Run]) -> Refil
             threads=options.write_threads,
             configuration=new.configuration,
             facts=new.facts,
+            weather=STRICT,
         ),
         tuple(_stages(options)),
         dropping_of(options),

@@ -27,6 +27,7 @@ from finecut.pipeline.page import DATA, Chunks, page_text
 from finecut.pipeline.page.gather import FAILED, TextOutcome, rules_drawn, rules_of_last
 from finecut.pipeline.page.similar import write_alike, write_duplicates
 from finecut.transforms.beam.guard import attempted
+from finecut.transforms.beam.weather import sentence_of
 from finecut.transforms.registry import titles
 from finecut.transforms.report.sources import fields_of
 from finecut.transforms.steps.thumbnail import THUMBNAILS
@@ -79,7 +80,8 @@ def _page_of_run(layout: Layout, own: Shelf, folder: str, nothing_new: bool) -> 
         return f"open: {folder}/{PAGE}"
     made = attempted(lambda: make_report(Output(layout), own, folder, few=True))
     if isinstance(made, Exception):
-        return f"no report, because writing it failed: {str(made) or type(made).__name__}"
+        why = sentence_of(made) or str(made) or type(made).__name__
+        return f"no report, because writing it failed: {why}"
     return f"open: {made.path}"
 
 

@@ -122,8 +122,11 @@ def test_links_are_not_followed_and_the_last_of_a_name_counts(tmp_path: Path) ->
 def test_a_damaged_tar_gives_what_comes_before_the_damage(tmp_path: Path) -> None:
     whole = tar_of(tmp_path / "x.tar", FILMS).read_bytes()
     path, starts = tmp_path / "y.tar", [whole.index(data) for data in FILMS.values()]
+    more = tar_of(tmp_path / "z.tar", {**FILMS, "z.txt": b"a text" * 100}).read_bytes()
+    torn = more[: more.index(b"a text") + 100]
     for data, first, said in (
-        (whole[: starts[2] + 100], 2, {"c.mp4": "the archive ends before this member does"}),
+        (whole[: starts[2] + 100], 2, {"": "it ends before c.mp4 does", "c.mp4": "so what came"}),
+        (torn, len(FILMS), {"": "it ends before z.txt does. Usually it was not copied completely"}),
         (whole[: starts[2] - 200], 2, {"": "it ends in the middle of a header"}),
         (whole[: starts[2] - 512], 2, {}),
         (whole[: starts[2] - 512] + b"x" * 512 + whole[starts[2] :], 2, {"": "is no header"}),

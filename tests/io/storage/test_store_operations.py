@@ -25,6 +25,7 @@ from store_places import reached
 from store_places import s3 as place_on_s3
 
 from finecut.io.process import children as child
+from finecut.io.storage import files as shelf
 
 DOCS = Path(__file__).parents[3] / "docs/clouds.md"
 #: The columns of the table there.
@@ -75,6 +76,26 @@ def test_a_skipped_video_costs_one_read(google: Counting) -> None:
     one, two = (google.asked("two", "two", video_limit=number) for number in (1, 2))
     assert (one[0].videos_skipped, two[0].videos_skipped) == (1, 2)
     assert for_each(two[1], one[1], 1) == {WRITES: 0, READS: 1, LISTS: 0, DELETES: 0}
+
+
+def test_a_video_with_previews_that_is_done_again_lists_no_clip(google: Counting) -> None:
+    """A read of its document says which previews an earlier run made of each: others do not stay,
+    and a video of one clip costs as many lists as one of eight.
+    """
+    asked = []
+    for output, length in (("again-one", 8.0), ("again-eight", 1.0)):
+        chosen = {"clip_length": length, "generate_previews": True}
+        google.asked("one", output, window_size=5, **chosen)
+        summary, again = google.asked("one", output, window_size=256, **chosen)
+        assert summary.shots_kept == int(8 / length)
+        # One to each second of ten frames is left, where there were two.
+        previews = [*shelf.files_below(f"{google.root}/{output}/previews")]
+        assert {path.rpartition("/")[2] for path in previews} == {f"0_{int(10 * length) - 1}.webp"}
+        google.counted()
+        asked.append(again)
+    one, eight = asked
+    assert eight[LISTS] == one[LISTS]
+    assert eight[READS] - one[READS] <= 2 * 7
 
 
 def measured(store: Counting) -> dict[str, dict[str, float]]:

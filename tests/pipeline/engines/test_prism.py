@@ -189,8 +189,10 @@ def test_a_worker_that_dies_costs_a_sentence_and_no_work(
             output = tmp_path / f"out{turn}"
             words = command(films, output, *where, "--quiet")
             process = started(words)
-            when_at_work(output, process, moments.randrange(0, FILMS * SECONDS // 2 - 2))
-            for worker in workers_of_pools():
+            when_at_work(output, process, moments.randrange(1, FILMS * SECONDS // 2 - 2))
+            workers = workers_of_pools()
+            assert workers or process.poll() is not None
+            for worker in workers:
                 kill(worker)
             _, err = process.communicate(timeout=120)
             if process.returncode:

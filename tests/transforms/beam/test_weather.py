@@ -48,7 +48,7 @@ HERE = Weather(home=this_process())
 def busy() -> OSError:
     """What is left of a request that a store refused until all patience was over."""
     error = ConnectionError("503")
-    note_outlasted(error)
+    note_outlasted(error, "gs://b/a.mp4")
     return error
 
 
@@ -85,7 +85,7 @@ def test_elsewhere_it_is_listed() -> None:
     ],
 )
 def test_what_stays_as_it_is_is_listed_everywhere(error: Exception) -> None:
-    note_outlasted(error, of_store=not isinstance(error, ConnectionError))
+    note_outlasted(error, "" if isinstance(error, ConnectionError) else "gs://b/a.mp4")
     assert isinstance(outcome(error, CLUSTER)[-1], Failure)
 
 

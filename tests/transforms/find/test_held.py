@@ -173,3 +173,18 @@ def test_a_list_of_failures_may_do_what_the_run_may(folder: Path, server: WebSer
         assert "private" not in again.uri
         [again] = find_sources(Finding((str(failures),), access=PRIVATE))
         assert again.uri == source.uri
+
+
+def test_a_member_that_was_cut_is_looked_for_again_when_its_archive_is_whole(folder: Path) -> None:
+    whole = (folder / "x.tar").read_bytes()
+    (folder / "x.tar").write_bytes(whole[:512])
+    bad = find_sources(Finding((f"{folder}/x.tar",)))
+    assert [one.relative for one in bad] == ["x.tar", "x.tar/k/c.mp4"]
+    (folder / "x.tar").write_bytes(whole)
+    for several in (bad, bad[1:]):
+        failures = folder / "failures.jsonl"
+        lines = [to_json(Failure("probe", one, "E", "why")) + "\n" for one in several]
+        failures.write_text("".join(lines))
+        [again] = find_sources(Finding((str(failures),)))
+        assert again.relative == "x.tar/k/c.mp4"
+        assert len(files.read(again.uri)) > 0

@@ -170,3 +170,23 @@ def test_what_was_known_of_a_source_outlives_the_document_that_said_it(
         documents = [*(output / "metas/v0").iterdir(), *(output / "processed_videos").iterdir()]
         said = [json.loads(path.read_text())["source"] for path in documents]
         assert said == 2 * [{"license": "CC0"}]
+
+
+@pytest.mark.slow
+def test_previews_of_other_windows_go_wherever_a_run_is_killed(
+    films: Path, runs: Runs, tmp_path: Path
+) -> None:
+    """A finished video's documents tell of its windows; of a killed run nobody does."""
+    usual = {"no_isolation": True, "generate_previews": True, "preview_target_height": 36}
+    finished, other, last = (choices(films, window_size=size, **usual) for size in (4, 5, 7))
+    runs.run(last, tmp_path / "fresh")
+    points = runs.run(finished, tmp_path / "counted") and runs.run(other, tmp_path / "counted")
+    wrong = {}
+    for place in range(2, len(points), len(points) // 8):
+        output = tmp_path / f"out{place}"
+        runs.run(finished, output)
+        assert runs.run(other, output, kill_at=place) == []
+        runs.run(last, output)
+        if found := differences(tree(output), tree(tmp_path / "fresh")):
+            wrong[points[place - 1]] = found
+    assert wrong == {}

@@ -15,7 +15,8 @@ from finecut.io.layout import Layout
 from finecut.io.media.testfilm.paint import paint
 from finecut.io.records import Failure, Skipped, Source, from_json, to_json
 from finecut.io.storage.publishing import ALIVE, Shelf
-from finecut.io.storage.staging import LONG_AGO, alive, sweep_dead
+from finecut.io.storage.remains import LONG_AGO
+from finecut.io.storage.staging import alive, sweep_dead
 from finecut.io.summary import Summary
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import configuration, plan

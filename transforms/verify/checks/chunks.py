@@ -14,6 +14,7 @@ from typing import Any, Final
 from finecut.io.layout import PREVIEWS, SOURCE, TABLES, VECTORS, Artefact, chunk_id, is_clip_id
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import usable_json
+from finecut.io.storage.retry import pass_on_outlasted
 from finecut.transforms.registry import ON_CLIPS
 from finecut.transforms.step_base import StepOnClips
 from finecut.transforms.verify.checks import shapes
@@ -161,6 +162,7 @@ def _checked(video: str, verifying: Verifying, listed: tuple[str, bool]) -> Clip
         if kept:
             check_previews(clip, verifying)
     except OSError as error:  # of one of its files; the others are looked at all the same
+        pass_on_outlasted(error)
         where = error.filename if isinstance(error.filename, str) else path
         return Clip(id, kept, clip.name, findings=[unreadable(where, error, verifying)])
     return clip

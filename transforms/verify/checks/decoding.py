@@ -6,7 +6,7 @@ What comes back is text and is checked: a decoder may have been taken over by it
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +17,12 @@ from finecut.io.media.validate import Moving, Watched, read_webp, watch_clip
 from finecut.io.process.child import beat
 from finecut.io.process.children import ChildDied, ChildLimits, preload, run_in_child
 from finecut.io.storage import files as shelf
+from finecut.io.storage.retry import (
+    has_outlasted,
+    note_outlasted,
+    outlasted_at,
+    pass_on_outlasted,
+)
 from finecut.transforms.beam.guard import attempted
 from finecut.transforms.verify.checks.findings import Verifying
 
@@ -29,6 +35,8 @@ BLOCK: Final = 1 << 20
 PREVIEW_PIXELS: Final = 8_388_608
 TRIES: Final = 2
 NONSENSE: Final = "the decoding process returned invalid data"
+#: The address, in what a child says that did not get a file because its store stayed busy.
+AWAY: Final = "away"
 
 
 @dataclass(frozen=True)
@@ -59,7 +67,9 @@ def clip_found(uri: str, digest: str | None, verifying: Verifying) -> Found | No
             return _clip_in(_answer(_look, uri, digest, verifying.film, limits=verifying.limits))
         except Trouble as error:
             trouble = str(error)
-    found = _clip_in(json.loads(next(_look(uri))))
+    answer = json.loads(next(_look(uri)))
+    _pass_on(answer)
+    found = _clip_in(answer)
     return found and Found(found.num_bytes, found.sha256, None, trouble)
 
 
@@ -84,12 +94,22 @@ def _answer(
         else _from_child(work, *args, limits=limits)
     )
     if isinstance(outcome, Exception):
+        pass_on_outlasted(outcome)
         raise Trouble(_words(outcome)) from outcome
     with suppress(ValueError, IndexError):
         answer = json.loads(outcome[0])
         if isinstance(answer, dict):
+            _pass_on(answer)
             return answer
     raise Trouble(NONSENSE)
+
+
+def _pass_on(answer: Mapping[str, Any]) -> None:
+    """Raise what the child could not get from a store."""
+    if AWAY in answer:
+        error = ConnectionError(str(answer.get("said", "")))
+        note_outlasted(error, str(answer[AWAY]) or "a store")
+        raise error
 
 
 def _from_child(
@@ -142,6 +162,10 @@ def _look(uri: str, digest: str | None = None, film: Limits | None = None) -> It
                 answer |= _watch(source, film, closely=sha256 != digest)
     except (FileNotFoundError, IsADirectoryError):
         answer = {"missing": True}
+    except OSError as error:
+        if not has_outlasted(error):
+            raise
+        answer = {AWAY: outlasted_at(error), "said": str(error)}
     yield json.dumps(answer).encode()
 
 
@@ -152,6 +176,8 @@ def _watch(source: str | BinaryIO, film: Limits, closely: bool) -> dict[str, Any
     try:
         return {"watched": asdict(watch_clip(source, film, closely=closely))}
     except FilmError as error:
+        if has_outlasted(error):
+            return {AWAY: outlasted_at(error), "said": str(error)}
         return {"trouble": str(error)}
 
 

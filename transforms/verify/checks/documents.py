@@ -14,6 +14,7 @@ from finecut.io.dataset.output import JSON
 from finecut.io.layout import DEDUP, GROUPS, chunk_id, is_clip_id
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, parsed, usable_json
+from finecut.io.storage.retry import pass_on_outlasted
 from finecut.io.tables.drops import DUPLICATES
 from finecut.io.tables.parquet import PARQUET, from_parquet, tables_in
 from finecut.io.wording import count_of
@@ -250,6 +251,7 @@ def check_duplicates(
     try:
         columns = _columns(path)
     except UNREADABLE as error:
+        pass_on_outlasted(error)
         yield Finding(
             "duplicates-broken",
             name,
@@ -315,7 +317,8 @@ def _wrong_in_list(path: str, columns: Columns, verifying: Verifying) -> Iterato
     tables = tables_in(folder)
     try:
         ids = {str(id) for table in tables for id in _columns(table).get("id", ())}
-    except UNREADABLE:
+    except UNREADABLE as error:
+        pass_on_outlasted(error)
         return  # it is named when it is its turn
     for id in _those(columns, stay=False) - ids:
         yield Finding(

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import is_plain_name
+from finecut.io.storage.retry import pass_on_outlasted
 from finecut.io.tables.shards import END, TAR, ShardFolder, padding
 from finecut.transforms.forget.tombstones import NOTHING_FORGOTTEN, Forgotten
 from finecut.transforms.verify.checks.findings import Checked, Finding, several
@@ -71,6 +72,7 @@ def shards_in(root: str) -> tuple[list[str], list[Finding]]:
     try:
         index = _rows(folder, ["id", "shard"])
     except DAMAGED as error:
+        pass_on_outlasted(error)
         missing = isinstance(error, FileNotFoundError)
         broken = Finding(
             "index-broken",
@@ -115,12 +117,14 @@ def check_shard(
         # Groups of rows without any of this shard are not read.
         table = _rows(folder, COLUMNS, filters=[("shard", "==", f"{name}{TAR}")]).to_pylist()
         rows = {str(row["id"]): row for row in table}
-    except DAMAGED:
+    except DAMAGED as error:
+        pass_on_outlasted(error)
         rows = None  # the index is named already
     try:
         with shelf.open_file(path) as source:
             yield from _check_archive(path, source, rows)
     except DAMAGED as error:
+        pass_on_outlasted(error)
         yield Finding(
             "shard-broken",
             path,
@@ -175,7 +179,8 @@ def _sources(folder: ShardFolder, name: str) -> list[Any]:
     """Of which sources the index says that a shard has samples."""
     try:
         rows = _rows(folder, [SOURCE], filters=[("shard", "==", f"{name}{TAR}")])
-    except DAMAGED:
+    except DAMAGED as error:
+        pass_on_outlasted(error)
         return []
     sources: list[Any] = rows.column(SOURCE).unique().to_pylist()
     return sources
