@@ -11,7 +11,7 @@ BITS, MOST_BITS = 15.0, 2.0
 DEAR_CODECS, DEARER = frozenset({"hevc", "av1", "vp9"}), 1.35
 
 #: Each frame that is watched takes as long as decoding so many pixels, however small it is.
-EACH_WATCHED = 3e6
+EACH_WATCHED = 1.5e6
 
 
 def pixels_of(video: Video) -> float:

@@ -198,6 +198,8 @@ class ClipWriter(Mp4Writer):
         super().__init__(path, picture.time_base)
         self._picture = picture
         self.start, self._until = span
+        #: Pictures that have come out of the encoder, which holds back about forty.
+        self.encoded = 0
         self._ticks = 1 / picture.time_base
         self._track = self._container.add_stream(
             encoding.encoder, rate=picture.rate, options=encoder_options(encoding)
@@ -234,6 +236,7 @@ class ClipWriter(Mp4Writer):
 
     def _take(self, packets: Iterable[Packet], ticks: int | None = None) -> None:
         for packet in packets:
+            self.encoded += 1
             self._mux_held(ticks)
             assert packet.pts is not None
             decoded = packet.pts if packet.dts is None else packet.dts

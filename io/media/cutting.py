@@ -66,11 +66,16 @@ class Recipe:
     vectors: bool = False
     limits: Limits = USUAL_LIMITS
     decoder: str = SOFTWARE
+    #: Tell how far it is whenever so many seconds of clips were made; 0: never.
+    tells: float = 0.0
 
 
 @dataclass(frozen=True)
 class CutClip:
-    """What became of one planned clip: a file and its facts, or a sentence that says why not."""
+    """What became of one planned clip: a file and its facts, or a sentence that says why not.
+
+    Or how far it is: with ``made``, nothing has become of it yet.
+    """
 
     planned: PlannedClip
     path: Path | None = None
@@ -83,6 +88,8 @@ class CutClip:
     damage: str | None = None
     #: Why its observer did not see all of it.
     unseen: str | None = None
+    #: So many more seconds of clips.
+    made: float = 0.0
 
     def noting(self, **facts: Any) -> Self:
         """The same, with these facts about its file, if it has one."""
@@ -194,6 +201,8 @@ class _CutPass:
         self.open: list[_OpenClip] = []
         #: Frames until the one whose vectors were read can be let go; 0: nothing waits.
         self.clinging = 0
+        #: Frames since it was told how far this is, half when shown, and half when encoded.
+        self.made = 0.0
         self.seen = Fraction(-1)
         self.heard = Fraction(-1)
 
@@ -204,6 +213,10 @@ class _CutPass:
         try:
             for packet in self.source.packets():
                 self._take_in(packet)
+                seconds = self.made / float(self.rate)
+                if self.open and 0 < self.recipe.tells <= seconds:
+                    yield CutClip(self.open[0].planned, made=seconds)
+                    self.made = 0.0
                 yield from self._finished()
                 if not self.open and not self.waiting:
                     return
@@ -287,7 +300,11 @@ class _CutPass:
             view = views[clip.upright] = FrameView(frame, clip.upright(frame, lies), self.scalers)
         if clip.writer is None:
             self._begin(clip, clip.upright, seconds)
+        assert clip.writer is not None
+        encoded = clip.writer.encoded
         clip.show(view, seconds)
+        # The encoder looks at about forty before it gives the first one back.
+        self.made += (1 + clip.writer.encoded - encoded) / 2
 
     def _begin(self, clip: _OpenClip, upright: Upright, seconds: Fraction) -> None:
         writer = ClipWriter(

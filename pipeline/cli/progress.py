@@ -21,6 +21,9 @@ USUAL_COLUMNS = 80
 FAILED = ("videos failed", "videos not split", "shots failed")
 #: What is counted as a clip: one that lies there, or where none is written, one that was cut.
 WRITTEN, CUT = "PublishClips/items", "clips cut"
+#: Less than this is not told in numbers: how a run starts and ends weighs as much. Nor is what is
+#: left of a run that takes less than this in all.
+FEW, SHORT = 10, 20
 
 
 Counts = Mapping[str, int]
@@ -137,7 +140,7 @@ def progress_line(
     ended = outlook == ENDED
     is_known = outlook.share > 0 or outlook.left is not None or ended
     share = f"{outlook.share:.0%}, " if is_known else ""
-    rest = "" if outlook.left is None else f", {clock(rounded(outlook.left))} left"
+    rest = f", {words}" if (words := in_words(outlook, seconds)) else ""
     videos, probed = counts.get("videos found", 0), counts.get("probe/items", 0)
     planned, cut = counts.get("shots planned", 0), counts.get(written, 0)
     probed += counts.get("videos failed", 0) + counts.get("videos skipped", 0)
@@ -183,10 +186,24 @@ def counted_line(
         if not expected:
             return f"{word:<10} {done} {what}, {speed}{trouble}"
         share = 1.0 if ended else min(1.0, done / expected)
-        rest = f", {clock(seconds / share - seconds)} left" if 0 < share < 1 else ""
+        told = in_words(Outlook(share, seconds / share - seconds), seconds) if 0 < share < 1 else ""
+        rest = f", {told}" if told else ""
         return f"{word:<10} {done} of {expected} {what}, {share:4.0%}, {speed}{rest}{trouble}"
 
     return line
+
+
+def in_words(outlook: Outlook, seconds: float) -> str:
+    """How long it will take, after so many seconds; nothing if nobody knows.
+
+    >>> in_words(Outlook(0.1, 754), 90), in_words(Outlook(0.9, 8), 90), in_words(UNKNOWN, 90)
+    ('13:00 left', 'a few seconds left', '')
+    """
+    if outlook.left is None:
+        return ""
+    if outlook.left < FEW or seconds + outlook.left < SHORT:
+        return "a few seconds left"
+    return f"{clock(rounded(outlook.left))} left"
 
 
 def clock(seconds: float) -> str:

@@ -242,9 +242,13 @@ class TimeLeft:
         """Until the first of a kind is done, it only starts: models are loaded, and many clips are
         begun before one is ended. That tells nothing about the rest.
         """
-        if new := [kind for kind, now in done.items() if now and not self._last.get(kind)]:
+        if any(now and not self._last.get(kind) for kind, now in done.items()):
             self._began += seconds - self._moved
-            self._before = {**self._before, **{kind: done[kind] for kind in new}}
+            # With what else was done meanwhile: or that would seem to have taken no time.
+            self._before = {
+                kind: self._before.get(kind, 0.0) + now - self._last.get(kind, 0.0)
+                for kind, now in done.items()
+            }
         if done != self._last:
             self._last, self._moved = done, seconds
 

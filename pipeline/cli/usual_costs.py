@@ -23,7 +23,7 @@ WORK: Final = (WATCH, CUT, WRITE)
 # pixels that ``finecut.transforms.amount`` counts: 30 seconds of an ordinary video in 720p.
 BILLION: Final = 1e6
 SKIPPED, PROBED, WRITTEN, REPORTED = 0.005, 0.05, 0.01, 0.001
-WATCHED, WATCHED_BY_NETWORK = 0.9, 2.5
+WATCHED, WATCHED_BY_NETWORK = 0.85, 4.0
 MADE: Final = {ENCODE_ALL: 7.0, SMART: 1.6, COPY: 0.2}
 #: Encoders, beside the usual one.
 DEARER: Final = {"libvpx-vp9": 9.0}

@@ -44,6 +44,10 @@ class Cutting:
         return dataclasses.replace(self.encoding, bit_rate=video.bit_rate_k * 1024)
 
 
+#: Seconds of clips after which it is told how far a chunk is: a clip of a large picture is minutes
+#: of work, and many chunks may be cut at once.
+TELLS = 0.5
+
 #: Name of the rule that rejects a span in which the film shows nothing new.
 NO_FRAMES = "no_frames"
 
@@ -54,6 +58,15 @@ class LostShot(Exception):
 
 def cut_chunk(planned: PlannedChunk, cutting: Cutting) -> Iterator[Clip | Failure]:
     """The clips of a chunk, each as soon as its file is complete."""
+    for outcome in cut_telling(planned, cutting, 0.0):
+        if not isinstance(outcome, bytes):
+            yield outcome
+
+
+def cut_telling(
+    planned: PlannedChunk, cutting: Cutting, tells: float = TELLS
+) -> Iterator[Clip | Failure | bytes]:
+    """The same, and in between how many more seconds of clips are made, as text in bytes."""
     if not planned.clips:
         return
     video, looking = planned.video, cutting.looking
@@ -74,9 +87,13 @@ def cut_chunk(planned: PlannedChunk, cutting: Cutting) -> Iterator[Clip | Failur
             vectors=looking.vectors,
             limits=cutting.film,
             decoder=cutting.decoder,
+            tells=tells,
         )
         for result in transcode(source, video, planned.clips, recipe):
-            yield _clip_of(planned, result, looks.pop(result.planned.id, None), cutting)
+            if result.made:
+                yield str(result.made).encode()
+            else:
+                yield _clip_of(planned, result, looks.pop(result.planned.id, None), cutting)
 
 
 def _clip_of(

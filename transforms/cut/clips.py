@@ -1,6 +1,7 @@
 """Cutting: planned clips become clips, each chunk in a process that may crash (``chunk.py``)."""
 
-from collections.abc import Callable, Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,13 +12,13 @@ from apache_beam.pvalue import TaggedOutput
 
 from finecut.io.media.codecs import require_decoder, require_encoder
 from finecut.io.media.remux.copying import ENCODED
-from finecut.io.records import Clip, ClipFile, Failure, Lost, PlannedChunk
+from finecut.io.records import Clip, ClipFile, Failure, Lost, PlannedChunk, PlannedClip
 from finecut.io.storage.fence import is_straight
 from finecut.io.storage.kept import kept_of
 from finecut.transforms.amount import counted, counted_clips
 from finecut.transforms.beam.guard import FAILURES, LOST, guarded, of_video
 from finecut.transforms.beam.metrics import LOG, count, metered
-from finecut.transforms.cut.chunk import Cutting, cut_chunk
+from finecut.transforms.cut.chunk import Cutting, cut_telling
 from finecut.transforms.cut.isolated import isolated
 
 #: What failures call it.
@@ -55,6 +56,35 @@ def _known(outcome: Clip | Failure, planned: PlannedChunk, cutting: Cutting) -> 
     return outcome.replace(video=planned.video, chunk=planned.chunk, planned=clip)
 
 
+class Advance:
+    """Counts how much of a chunk's work is done: as it is told, and each clip as a whole when it
+    has ended, one way or another.
+    """
+
+    def __init__(self, planned: PlannedChunk) -> None:
+        self._video = planned.video
+        #: Of all clips that have not ended, and what was counted of it.
+        self._left, self._ahead = counted_clips(planned.video, planned.clips), 0
+
+    def tell(self, made: bytes) -> None:
+        """What a child says of itself is not more than there is."""
+        seconds = float(made)
+        if 0 < seconds < math.inf:
+            more = min(counted(self._video, seconds), self._left - self._ahead)
+            self._count(more)
+            self._ahead += more
+
+    def end(self, clips: Sequence[PlannedClip]) -> None:
+        work = counted_clips(self._video, clips)
+        told = min(work, self._ahead)
+        self._count(work - told)
+        self._left, self._ahead = self._left - work, self._ahead - told
+
+    def _count(self, work: int) -> None:
+        if work > 0:
+            count("work cut", work)
+
+
 @dataclass(eq=False, repr=False)
 class CutClips(beam.PTransform[beam.PCollection[PlannedChunk], Any]):
     """Chunk → Clips; what could not be cut → ``failures``, and in a stream also ``lost``."""
@@ -88,14 +118,14 @@ class _Cut(beam.DoFn):
     ]:
         left = {clip.id: clip for clip in planned.clips}
         source, missing = planned.video.source, partial(tuple[str, ...], left)
-        weather = self.cutting.looking.weather
-        work = self._cut(planned, missing)
+        weather, advance = self.cutting.looking.weather, Advance(planned)
+        work = self._cut(planned, missing, advance)
         checked = guarded(STEP, source, lambda: work, missing, weather=weather)
         for outcome in metered(STEP, checked):
             if isinstance(outcome, Failure):
                 lost = [left.pop(id) for id in outcome.lost_shots if id in left]
                 count("shots failed", len(outcome.lost_shots))
-                count("work cut", counted_clips(planned.video, lost))
+                advance.end(lost)
                 failure = of_video(outcome, planned.video, lost)
                 told: list[Any] = [TaggedOutput(FAILURES, failure)]
                 if self.tells_lost:
@@ -111,11 +141,11 @@ class _Cut(beam.DoFn):
                 count("frames encoded", frames_encoded(outcome.file))
                 count("cut/bytes", outcome.file.num_bytes if outcome.file else 0)
                 count("milliseconds cut", int(1000 * clip.span.length))
-                count("work cut", counted(planned.video, clip.span.length))
+                advance.end([clip])
                 yield outcome
 
     def _cut(
-        self, planned: PlannedChunk, missing: Callable[[], Iterable[str]]
+        self, planned: PlannedChunk, missing: Callable[[], Iterable[str]], advance: Advance
     ) -> Iterator[Clip | Failure]:
         """What becomes of the clips of a chunk. Where they wait on this machine for being written,
         what nobody waits for is removed at once.
@@ -125,11 +155,14 @@ class _Cut(beam.DoFn):
             if self._kept is not None:
                 own, wanted = here.enter_context(self._kept.apart(cutting.shelf))
                 cutting = replace(cutting, shelf=own)
-            cut = partial(cut_chunk, cutting=cutting)
+            cut = partial(cut_telling, cutting=cutting)
             limits, weather = cutting.limits, cutting.looking.weather
             for outcome in isolated(
                 STEP, source, cut, planned, limits=limits, lost=missing, weather=weather
             ):
+                if isinstance(outcome, bytes):
+                    advance.tell(outcome)
+                    continue
                 known = _known(outcome, planned, cutting)
                 if isinstance(known, Clip) and known.staged is not None:
                     wanted.add(known.staged)

@@ -66,7 +66,7 @@ class TooMuchMemory(Exception):
 def isolated(
     step: str,
     source: Source,
-    work: Callable[..., Iterable[Record | Failure] | Record],
+    work: Callable[..., Iterable[Record | Failure | bytes] | Record],
     *args: Any,
     limits: ChildLimits | None,
     lost: Callable[[], Iterable[str]] = tuple,

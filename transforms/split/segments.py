@@ -129,17 +129,26 @@ def joined(video: Video, parts: Sequence[Watched], detection: Detection) -> Iter
     shown, marked, black = Shown(video.framerate), bytearray(), False
     for part in parts:
         start = len(marked)
-        for seconds in _unpacked(part.times):
+        times, own = frames_of(part)
+        for seconds in times:
             shown.add(seconds)
-        marked.extend(bytes(len(shown.times) - start))
-        runs = list(zip(part.marks[::2], part.marks[1::2], strict=True))
+        marked.extend(own)
         if black and part.black_until > start:
-            runs.append((start, part.black_until - 1))
-        for first, last in runs:
-            end = min(last + 1, len(marked))
-            marked[first:end] = b"\1" * (end - first)
+            end = min(part.black_until, len(marked))
+            marked[start:end] = b"\1" * (end - start)
         black = black if part.leaves_black is None else part.leaves_black
     yield from pieces_between(map(bool, marked), shown, detection, parts[-1].promised)
+
+
+def frames_of(part: Watched) -> tuple[list[float], bytearray]:
+    """When each frame of a segment is shown, and whether the scene changes there."""
+    times = list(_unpacked(part.times))
+    marked = bytearray(len(times))
+    for first, last in zip(part.marks[::2], part.marks[1::2], strict=True):
+        begin = first - part.segment.start
+        end = min(last + 1 - part.segment.start, len(marked))
+        marked[begin:end] = b"\1" * (end - begin)
+    return times, marked
 
 
 def _runs(marks: Iterable[bool], start: int) -> Iterator[tuple[int, int]]:

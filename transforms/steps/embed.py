@@ -55,7 +55,7 @@ class EmbedOptions(ModelMachine):
 
 class Embed(StepOnClips[EmbedOptions]):
     name, order, label, place = "embed", 80, "EmbedClips", "embedded"
-    usual_seconds = 0.15
+    usual_seconds = 0.08
     Options = EmbedOptions
     artefacts = (VECTORS, TABLES)
     errors, gives = "embedding", "vector"

@@ -50,7 +50,7 @@ class PreviewOptions:
 
 class Preview(StepOnClips[PreviewOptions]):
     name, order, label, place = "preview", 70, "MakePreviews", "previewed"
-    usual_seconds = 0.05
+    usual_seconds = 0.03
     Options = PreviewOptions
     switch = "generate_previews"
     artefacts = (PREVIEWS,)

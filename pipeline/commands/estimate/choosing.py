@@ -14,21 +14,19 @@ is unlike the rest speaks only for what is like it.
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, islice, pairwise
+from itertools import accumulate, pairwise
 from typing import Final
 
 from finecut.io.records import Video
+from finecut.pipeline.commands.estimate.places import Looked, looked_at
 from finecut.transforms.amount import work_of
-from finecut.transforms.cut.isolated import isolated_frames
-from finecut.transforms.split.scenes import Detection, Piece, detected
+from finecut.transforms.split.scenes import Detection, Piece
 from finecut.transforms.split.spans import Splitting, chunks_of
 
 #: Seconds of each video that are cut, and of all of them together where they are few.
 EACH_SECONDS, ALL_SECONDS = 20.0, 120.0
 #: A video from which more is cut is looked at in several places, so many seconds at each.
 PLACE_SECONDS: Final = 30.0
-#: Seconds of each video in which scenes are detected.
-WATCHED_SECONDS: Final = 120.0
 
 
 @dataclass(frozen=True)
@@ -87,15 +85,13 @@ def _shares(videos: Sequence[Video]) -> list[float]:
     ]
 
 
-def pieces_of(video: Video, splitting: Splitting) -> tuple[list[Piece], float]:
-    """Where a video is cut, as far as is looked; and how many seconds that is."""
+def pieces_of(video: Video, splitting: Splitting) -> Looked:
+    """Where a video is cut, as far as is looked."""
     cutter = splitting.cutter
-    if not isinstance(cutter, Detection):
-        return list(cutter.pieces(video)), video.duration
-    frames = max(1, round(min(WATCHED_SECONDS, video.duration) * video.framerate))
-    film = isolated_frames("split", video, limits=cutter.limits, film=cutter.film)
-    pieces = list(detected(islice(film, frames), video.framerate, cutter))
-    return pieces, min(WATCHED_SECONDS, video.duration)
+    if isinstance(cutter, Detection):
+        return looked_at(video, cutter)
+    pieces = list(cutter.pieces(video))
+    return Looked(pieces, pieces, video.duration, video.duration)
 
 
 def foreseen(video: Video, pieces: Sequence[Piece], splitting: Splitting) -> Foreseen:

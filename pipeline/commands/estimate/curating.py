@@ -10,7 +10,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -26,6 +26,7 @@ from finecut.io.storage import copies
 from finecut.io.storage.counted import bucket_in, objects_in, requests_in
 from finecut.io.storage.files import is_remote
 from finecut.io.summary import Summary
+from finecut.pipeline.at_work import is_half_forgotten, occupying
 from finecut.pipeline.batches import weighed
 from finecut.pipeline.choices.running import LOCAL, LOCAL_RUNNERS
 from finecut.pipeline.commands.estimate.choosing import Chosen, foreseen
@@ -36,6 +37,7 @@ from finecut.pipeline.one_pipeline import Job, run_one
 from finecut.pipeline.options import Options
 from finecut.pipeline.planning import plan
 from finecut.pipeline.running import prepare
+from finecut.transforms.beam.sharing import of_run
 from finecut.transforms.beam.tally import Tallies
 from finecut.transforms.split.scenes import Piece
 from finecut.transforms.split.spans import Splitting, chunks_of
@@ -147,24 +149,32 @@ class Workshop:
         began, started = time.monotonic(), time.time()
         steps = plan(options)
         steps = steps._replace(splitting=Splitting(chosen, chunk_seconds=options.chunk_seconds))
-        stats = Counter[str]()
-        steps.writing.shelf.prepare()
-        prepare(options, steps)
-        with engine_for(options.runner, options.local_workers) as engine:
-            job = Job(options, steps, engine, Tallies(steps.writing.shelf.staging, wanted=False))
+        shelf = steps.writing.shelf
+        with ExitStack() as at_work:
+            engine = at_work.enter_context(engine_for(options.runner, options.local_workers))
+            # All that a run asks of its output, also before and after its work.
+            made = steps.writing.configuration
+            at_work.enter_context(
+                occupying(shelf, "--output", ends_with_us=True, configuration=made)
+            )
+            is_half_forgotten(steps.writing.layout.root)
+            prepare(options, steps)
+            kept = of_run(shelf.staging)  # what is read ahead stays until it is used
+            job = Job(options, steps, engine, Tallies(shelf.staging, wanted=False))
+            stats = Counter[str]()
             batch = [source for source, _, _ in weighed(sources, steps)]
             summary, failures, _ = run_one(beam.Create(batch), job, stats)
-        list_failures(steps, failures, {source.name for source in sources})
-        steps.cutting.looking.sweep()
-        copies.sweep()
-        seconds = time.monotonic() - began
-        document = run_document(
-            options, summary, seconds, stats, started=started, writing=steps.writing
-        )
-        write_document(steps, document, started)
-        if self._reports:
-            report_of_run(steps.writing.layout, steps.writing.shelf)
-        steps.writing.shelf.sweep()
+            del kept
+            list_failures(steps, failures, {source.name for source in sources})
+            steps.cutting.looking.sweep()
+            copies.sweep()
+            seconds = time.monotonic() - began
+            document = run_document(
+                options, summary, seconds, stats, started=started, writing=steps.writing
+            )
+            write_document(steps, document, started)
+            if self._reports:
+                report_of_run(steps.writing.layout, shelf)
         return summary
 
 

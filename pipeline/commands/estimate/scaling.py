@@ -19,6 +19,7 @@ from finecut.pipeline.choices.cutting import ENCODE_ALL
 from finecut.pipeline.commands.estimate.choosing import Foreseen, foreseen
 from finecut.pipeline.commands.estimate.curating import Painted, Things, Took
 from finecut.pipeline.commands.estimate.looking import Seen
+from finecut.pipeline.commands.estimate.places import Looked
 from finecut.pipeline.options import Options
 from finecut.transforms.amount import counted_watching, work_of
 from finecut.transforms.split.scenes import Detection, Piece
@@ -26,6 +27,9 @@ from finecut.transforms.split.spans import Splitting
 
 #: Reads of a source video in a store besides those of its bytes: to know it, probe it, and seek.
 LOOKS: Final = 10
+
+#: Requests for a video that is finished or cannot be read: whether it has a document.
+OF_OTHERS: Final = {"read": 1}
 
 #: How much something is of so many seconds of a video.
 Weight = Callable[[Video, float], float]
@@ -39,10 +43,14 @@ class Group:
     members: Sequence[Video]
     #: What becomes of it, as far as was looked.
     known: Foreseen
-    #: How many of its seconds that is.
-    seconds: float
+    looked: Looked
     #: The pieces that were cut to see what it takes.
     chosen: Sequence[Piece]
+
+    @property
+    def seconds(self) -> float:
+        """How many of its seconds were looked at."""
+        return self.looked.seconds
 
     @property
     def seconds_chosen(self) -> float:
@@ -100,7 +108,7 @@ class Scaling:
         videos = [video for group in self.groups for video in group.members]
         watching = sum(map(counted_watching, videos))
         watched = sum(
-            counted_watching(group.video) * group.seconds / group.video.duration
+            counted_watching(group.video) * group.looked.seconds_watched / group.video.duration
             for group in self.groups
             if group.video.duration
         )
@@ -125,7 +133,9 @@ class Scaling:
         total = self.total
         videos = len(self.seen.videos) * self.seen.scale
         things = Things(videos, total.chunks, total.clips)
-        return self.painted.amount(what, self.sample, things)
+        others = (self.seen.probed - len(self.seen.videos)) * self.seen.scale
+        asked = OF_OTHERS.get(what, 0) * others if is_remote(self.options.output) else 0.0
+        return self.painted.amount(what, self.sample, things) + asked
 
     def source_reads(self, times: int) -> float:
         """Requests that read the source videos, each so many times, out of stores."""

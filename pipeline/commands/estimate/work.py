@@ -28,6 +28,7 @@ from finecut.pipeline.commands.estimate.choosing import (
 )
 from finecut.pipeline.commands.estimate.curating import DOCUMENTS, Workshop
 from finecut.pipeline.commands.estimate.looking import FOUND, PROBED, Seen, look
+from finecut.pipeline.commands.estimate.places import Looked
 from finecut.pipeline.commands.estimate.prices import REQUESTS, prices_for
 from finecut.pipeline.commands.estimate.scaling import Group, Scaling
 from finecut.pipeline.commands.estimate.words import Estimate
@@ -36,7 +37,7 @@ from finecut.pipeline.running import prepare
 from finecut.transforms.beam.guard import guarded
 from finecut.transforms.find.inputs import check_inputs
 from finecut.transforms.find.own_outputs import check_apart
-from finecut.transforms.split.scenes import Detection, Piece
+from finecut.transforms.split.scenes import Detection
 from finecut.transforms.split.spans import Splitting
 
 #: What is counted of the clips of the sample.
@@ -106,14 +107,13 @@ def groups_of(
             if isinstance(looked, Failure):
                 failures.append(looked)
                 continue
-            pieces, watched = looked
-            known = foreseen(video, pieces, splitting)
-            chosen = some_of(pieces[: splitting.limit or None], seconds)
-            groups.append(Group(video, members, known, seconds=watched, chosen=chosen))
+            known = foreseen(video, looked.found, splitting)
+            chosen = some_of(looked.there[: splitting.limit or None], seconds)
+            groups.append(Group(video, members, known, looked=looked, chosen=chosen))
     return groups, failures
 
 
-def _looked_at(video: Video, splitting: Splitting) -> Iterator[tuple[list[Piece], float]]:
+def _looked_at(video: Video, splitting: Splitting) -> Iterator[Looked]:
     yield pieces_of(video, splitting)
 
 

@@ -8,26 +8,31 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from finecut.io.media.source import probe
 from finecut.io.media.testfilm.paint import Scene, paint
 from finecut.io.records import Source, Span, Video
 from finecut.io.storage.counted import bucket_in, objects_in, requests_in
 from finecut.pipeline.cli.command import main
 from finecut.pipeline.commands.estimate import EstimateCost, EstimateOptions
 from finecut.pipeline.commands.estimate.choosing import some_of, strata
+from finecut.pipeline.commands.estimate.places import PLACES, WATCHED_SECONDS, looked_at
 from finecut.pipeline.commands.estimate.prices import REQUESTS, prices_for
 from finecut.pipeline.commands.estimate.words import Estimate, lines_about
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.running import run
 from finecut.transforms.amount import work_of
-from finecut.transforms.split.scenes import Piece
+from finecut.transforms.split.scenes import CONTENT, Detection, Piece
 
 #: How far from the truth an estimate may be.
 NEAR = 0.25
+#: Requests are counted, and so are clips and documents; only how many of them fail is not known.
+NEAR_REQUESTS = 0.1
 WHAT_RUNS: dict[str, Any] = {"clip_length": 2.0, "chunk_seconds": 8, "no_generate_embeddings": True}
 
 
@@ -77,7 +82,7 @@ def test_clips_bytes_and_requests_are_what_the_run_then_makes(films: Path, tmp_p
     made = Counter(request.kind for request in requests_in(bucket)[asked:])
     assert told.requests is not None
     for kind in REQUESTS:
-        assert told.requests[kind] == pytest.approx(made[kind], rel=NEAR), kind
+        assert told.requests[kind] == pytest.approx(made[kind], rel=NEAR_REQUESTS), kind
     words = "\n".join(lines_about(told))
     assert "videos    6 found = 5 to do + 1 failed + 0 finished" in words
     assert "clips     28, together" in words
@@ -94,9 +99,10 @@ def test_what_it_takes_is_what_the_run_then_takes(
     splitting: str, films: Path, tmp_path: Path
 ) -> None:
     """On a disk, with all that belongs to a run, and with scenes that nobody has counted."""
-    for number, (width, seconds) in enumerate([(640, 40), (1280, 20), (960, 30)]):
+    for number, (width, seconds) in enumerate([(640, 40), (1280, 20), (960, 30), (320, 240)]):
         path, height = str(films / f"long {number}.mp4"), width * 9 // 16
-        cuts = list(range(4, seconds - 2, 4))
+        # The longest has a first scene that lasts as long as all that follow.
+        cuts = list(range(4 if seconds < WATCHED_SECONDS else seconds // 2, seconds - 2, 4))
         paint(path, width=width, height=height, rate=15, seconds=seconds, cuts=cuts)
     given = [f"--input={films}", f"--output={tmp_path}/out", f"--splitting-algorithm={splitting}"]
     options = {"splitting_algorithm": splitting}
@@ -199,6 +205,52 @@ def test_pieces_are_taken_from_the_middle(number: int, seconds: float, taken: li
 
 def test_a_piece_that_comes_twice_is_taken_once() -> None:
     assert len(some_of([*pieces(2), *pieces(2)], 20)) == 2
+
+
+# ── where scenes are looked for ──────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def late(tmp_path_factory: pytest.TempPathFactory) -> Video:
+    """A film whose first third is one scene, and the rest a new one every four seconds."""
+    path = tmp_path_factory.mktemp("late") / "late.mp4"
+    cuts = [*range(160, 470, 4)]
+    paint(path, width=64, height=36, rate=10, seconds=480, cuts=cuts)
+    return probe(str(path), Source(str(path), str(path), path.name), path.stat().st_size)
+
+
+def test_scenes_are_looked_for_all_over_a_video(late: Video) -> None:
+    detection = Detection(CONTENT)
+    truth = list(detection.pieces(late))
+    looked = looked_at(late, detection)
+    assert looked.seconds == pytest.approx(WATCHED_SECONDS, rel=0.1)
+    assert len(looked.found) * late.duration / looked.seconds == pytest.approx(len(truth), rel=0.1)
+    first = looked_at(replace(late, duration=WATCHED_SECONDS), detection)
+    assert len(first.found) * late.duration / first.seconds < 0.6 * len(truth)
+
+
+def test_what_is_cut_of_it_is_where_it_is_in_the_video(late: Video) -> None:
+    detection = Detection(CONTENT)
+    truth = {(piece.first, piece.end): piece.span for piece in detection.pieces(late)}
+    looked = looked_at(late, detection)
+    assert len(looked.found) - len(looked.there) <= PLACES - 1
+    within = [piece for piece in looked.there if piece.first > 1600]
+    assert len(within) > 10
+    for piece in within:
+        span = truth[piece.first, piece.end]
+        assert (piece.span.start, piece.span.end) == pytest.approx((span.start, span.end))
+    for piece in looked.there:
+        assert piece.span.start == pytest.approx(piece.first / late.framerate)
+
+
+def test_a_video_that_cannot_be_divided_is_watched_from_its_beginning(tmp_path: Path) -> None:
+    path = tmp_path / "one key.mp4"
+    options = {"keyint": "100000", "min-keyint": "100000", "scenecut": "0"}
+    paint(path, width=64, height=36, rate=10, seconds=150, gop=100000, codec_options=options)
+    film = probe(str(path), Source(str(path), str(path), path.name), path.stat().st_size)
+    looked = looked_at(film, Detection(CONTENT))
+    assert (looked.seconds, looked.found) == (WATCHED_SECONDS, looked.there)
+    assert looked.found[0].span.start < 1
 
 
 # ── prices ───────────────────────────────────────────────────────────────────────────────────────
