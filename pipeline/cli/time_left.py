@@ -12,6 +12,9 @@
 A run on this machine does batch after batch, and in each one kind of work after the other; on an
 engine, kinds overlap. So each piece of time is ascribed to what was done in it. What has not begun
 yet costs what it usually does (:mod:`usual_costs`), on a machine as fast as this one was so far.
+
+No time is told before it can be right: while most of what is left is of kinds of which too little
+was seen, as when all scenes are detected before the first clip is cut, nobody knows it.
 """
 
 import math
@@ -38,6 +41,9 @@ Kinds = Mapping[str, float]
 PIECE, PIECE_OF_ALL, LONGEST_OF_ALL = 1.0, 0.03, 0.12
 #: What a kind usually costs counts like this share of all there is of it.
 BELIEF: Final = 0.015
+#: Of a kind of which this share was done it is known what it costs here. A time is told when the
+#: kinds that are known make this share of what is left, and when this share of it has passed.
+SEEN, SURE, EARLIEST = 0.02, 0.75, 0.12
 #: How often time is ascribed anew, with what is then known of the costs.
 ROUNDS: Final = 8
 #: What is shown follows what is known within this share of the time that has passed, in seconds at
@@ -189,6 +195,7 @@ class TimeLeft:
     _shown: float | None = None
     _at: float = 0.0
     _share: float = 0.0
+    _is_sure: bool = False
 
     def __call__(self, counts: Counts, seconds: float) -> Outlook:
         """What there is to say after that many seconds."""
@@ -207,7 +214,14 @@ class TimeLeft:
         left = self._shown_now(left, seconds)
         # It never falls: that more work was found than was expected is told by the time left.
         self._share = max(self._share, seconds / max(1e-3, seconds + left))
-        return Outlook(self._share, left)
+        self._is_sure = self._is_sure or (self._share >= EARLIEST and self._knows_costs(now))
+        return Outlook(self._share, left if self._is_sure else None)
+
+    def _knows_costs(self, now: Mapping[str, Amount]) -> bool:
+        """Whether most of what is left is of kinds that were seen at work here."""
+        rest = {kind: self._costs[kind] * (of.total - of.done) for kind, of in now.items()}
+        seen = sum(rest[kind] for kind, of in now.items() if of.done >= SEEN * of.total)
+        return seen >= SURE * sum(rest.values())
 
     def _counted_share(self, counts: Counts) -> float:
         """How many of the clips there are, when no more will be planned."""

@@ -350,7 +350,7 @@ def test_a_film_that_changes_after_it_was_found_fails_alone(
     from finecut.transforms.cut import chunk
     from finecut.transforms.cut import clips as cut
 
-    honest = chunk.cut_chunk
+    honest = chunk.cut_telling
 
     def meddled(given: Any, cutting: Any) -> Any:
         film = Path(given.video.source.uri)
@@ -361,7 +361,7 @@ def test_a_film_that_changes_after_it_was_found_fails_alone(
                 film.write_bytes(b"another file altogether")
         return honest(given, cutting)
 
-    monkeypatch.setattr(cut, "cut_chunk", meddled)
+    monkeypatch.setattr(cut, "cut_telling", meddled)
     summary = run(options_for(folder, output)).summary
     assert summary.imbalances() == []
     assert (summary.videos_done, summary.videos_failed) == (1, 1)

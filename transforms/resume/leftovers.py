@@ -90,13 +90,15 @@ def artefacts_there(clip: str, writing: Writing, told: bool = False) -> Iterator
     for artefact, folder in folders:
         if artefact.per == "clip":
             yield writing.layout.below(artefact.path_in(folder, clip))
-        elif artefact.per == "window" and windows is not None:
-            for window in windows:
-                yield writing.layout.below(artefact.path_in(folder, clip, *window))
         elif artefact.per == "window":
             of_clip = writing.layout.below(f"{folder}/{clip}")
-            files = shelf.files_in(of_clip)
-            yield from files if files and not shelf.is_symlink(of_clip) else ()
+            is_link = shelf.is_symlink(of_clip)
+            if windows is not None and not is_link:
+                for window in windows:
+                    yield writing.layout.below(artefact.path_in(folder, clip, *window))
+                continue
+            files = shelf.files_in(of_clip)  # which tells of a link that leads outside
+            yield from () if is_link else files
 
 
 def _windows_of(clip: str, writing: Writing) -> list[tuple[int, int]] | None:

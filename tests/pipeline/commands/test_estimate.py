@@ -223,8 +223,9 @@ def test_scenes_are_looked_for_all_over_a_video(late: Video) -> None:
     detection = Detection(CONTENT)
     truth = list(detection.pieces(late))
     looked = looked_at(late, detection)
-    assert looked.seconds == pytest.approx(WATCHED_SECONDS, rel=0.1)
-    assert len(looked.found) * late.duration / looked.seconds == pytest.approx(len(truth), rel=0.1)
+    # Places begin at key frames, which this film has every 25 seconds.
+    assert WATCHED_SECONDS <= looked.seconds <= WATCHED_SECONDS + PLACES * 25
+    assert len(looked.found) * late.duration / looked.seconds == pytest.approx(len(truth), rel=0.15)
     first = looked_at(replace(late, duration=WATCHED_SECONDS), detection)
     assert len(first.found) * late.duration / first.seconds < 0.6 * len(truth)
 
