@@ -101,9 +101,11 @@ def with_catalogue(
     writing = steps.writing
     if writing.dry_run:
         return listed
-    ended = summary | "Ended" >> beam.Map(_when, AsList(listed)).with_output_types(int)
+    hints = steps.placing.of_films
+    when = beam.Map(_when, AsList(listed)).with_output_types(int)
+    ended = summary | "Ended" >> when.with_resource_hints(**hints)
     compact = CompactCatalogue(writing.layout, writing.shelf)
-    return ended | "CompactCatalogue" >> compact.with_resource_hints(**steps.placing.of_films)
+    return ended | "CompactCatalogue" >> compact.with_resource_hints(**hints)
 
 
 def _when(_summary: Summary, _listed: list[Any]) -> int:

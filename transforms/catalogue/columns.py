@@ -8,10 +8,13 @@ know.
 """
 
 import io
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.json as pj
 import pyarrow.parquet as pq
 
 from finecut.io.errors import UserError
@@ -117,12 +120,30 @@ COLUMNS: Final = (
     *FIXED[-2:],
 )
 SCHEMA: Final = pa.schema([(column.name, column.kind) for column in COLUMNS])
-EMPTY: Final = SCHEMA.empty_table()
+EMPTY: Final = pa.Table.from_batches([], SCHEMA)
 
 
 def table_of(rows: Iterable[Row]) -> pa.Table:
-    """The rows as a table: chunk by chunk, and those of a chunk in the order of the video."""
-    return in_order(pa.Table.from_pylist(list(rows), SCHEMA))
+    """The rows as a table: chunk by chunk, and those of a chunk in the order of the video.
+
+    By way of JSON: Arrow asks of values in Python whether they are pandas', and imports that.
+    """
+    lines = "".join(f"{json.dumps(row, allow_nan=False)}\n" for row in rows).encode()
+    if not lines:
+        return EMPTY
+    table = pj.read_json(
+        io.BytesIO(lines),
+        read_options=pj.ReadOptions(use_threads=False, block_size=len(lines) + 1),
+        parse_options=pj.ParseOptions(explicit_schema=SCHEMA),
+    )
+    return in_order(table.select(SCHEMA.names))
+
+
+def texts(values: Iterable[str]) -> pa.Array:
+    """An array of texts, without asking whether they are pandas'."""
+    data = [value.encode() for value in values]
+    ends = np.cumsum([0, *map(len, data)], dtype=np.int32)
+    return pa.StringArray.from_buffers(len(data), pa.py_buffer(ends), pa.py_buffer(b"".join(data)))
 
 
 def in_order(table: pa.Table) -> pa.Table:
@@ -145,7 +166,7 @@ def to_bytes(table: pa.Table) -> bytes:
 
 def from_bytes(data: bytes, path: str) -> pa.Table:
     """The rows of a file of the catalogue; columns that an older version did not have are empty."""
-    table = pq.read_table(io.BytesIO(data), use_threads=False)
+    table = pq.ParquetFile(io.BytesIO(data)).read(use_threads=False)
     refuse_newer(table.schema.metadata, path)
     columns = [
         table.column(field.name).cast(field.type)

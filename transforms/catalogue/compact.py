@@ -45,6 +45,7 @@ from finecut.transforms.catalogue.columns import (
     SCHEMA_VERSION,
     from_bytes,
     table_of,
+    texts,
     to_bytes,
 )
 from finecut.transforms.catalogue.columns import (
@@ -123,7 +124,7 @@ def _count(bucket: Bucket, newer: _Newer, older: Iterable[pa.Table]) -> int:
     chunks = {*newer[1].column("chunk").to_pylist()}
     found = [table.column("chunk").unique().to_pylist() for table in older]
     if bucket.file is not None and (data := shelf.read_if_there(bucket.file)) is not None:
-        column = pq.read_table(io.BytesIO(data), columns=["chunk"]).column("chunk")
+        column = pq.ParquetFile(io.BytesIO(data)).read(columns=["chunk"]).column("chunk")
         found.append(column.unique().to_pylist())
     for each in found:
         chunks.update(chunk for chunk in each if chunk not in newer[0])
@@ -149,7 +150,7 @@ def _merged(
 
 
 def _without(table: pa.Table, chunks: Iterable[str]) -> pa.Table:
-    values = pa.array(sorted(chunks), pa.string())
+    values = texts(sorted(chunks))
     return table.filter(pc.invert(pc.is_in(table.column("chunk"), value_set=values)))
 
 

@@ -56,7 +56,7 @@ def told_in(chunk: Chunk, relative: str, verifying: Verifying) -> Iterator[tuple
     key = chunk_id(chunk.document["video"], chunk.index)
     for clip in chunk.clips:
         if clip.document:
-            where = Whereabouts(relative, key, clip.kept, None, clip.name)
+            where = Whereabouts(relative, key, clip.kept, clip=None, meta=clip.name)
             row, facts = digests_of(
                 row_of({**clip.document, "span_uuid": clip.id}, where, video or {})
             )
