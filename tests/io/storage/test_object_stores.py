@@ -155,7 +155,8 @@ def test_large_files_are_sent_in_parts_and_small_ones_are_not(
     assert STORE.read(f"{s3}/large.mp4") == large
     trouble.asked.clear()
     STORE.upload(f"{s3}/small.mp4", tmp_path / "small.mp4")
-    assert len(trouble.asked) == 1
+    # Of other tests a request may come late.
+    assert [method for method, path in trouble.asked if "small.mp4" in path] == ["PUT"]
 
 
 def test_a_part_that_is_lost_is_sent_again_and_no_other(

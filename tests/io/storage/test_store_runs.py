@@ -121,7 +121,7 @@ def test_a_run_on_a_store_in_trouble_writes_the_same(
 def test_nothing_is_listed_for_each_object(store: FaultyStore) -> None:
     """Listings are paid for, and slow: more clips take no more of them.
 
-    (Two workers may both find out whose vectors lie in a folder.)
+    (Two workers may both find out whose vectors lie in a folder, or what there is of a run.)
     """
     listings = []
     for length in (4.0, 1.0):
@@ -130,7 +130,7 @@ def test_nothing_is_listed_for_each_object(store: FaultyStore) -> None:
         asked = [path for method, path, _ in store.asked if method == "GET"]
         listings.append(sum(re.search(r"/o\?", path) is not None for path in asked))
     assert listings[1] <= listings[0] + 2
-    assert max(listings) <= 20
+    assert max(listings) <= 22
 
 
 @pytest.mark.slow
