@@ -16,9 +16,9 @@ import pytest
 
 from finecut.io.storage import staging
 from finecut.io.storage.publishing import ALIVE, Shelf
+from finecut.io.storage.remains import LONG_AGO
 from finecut.io.storage.staging import (
     BEAT_SECONDS,
-    LONG_AGO,
     SILENT_SECONDS,
     Running,
     alive,
