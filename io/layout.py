@@ -19,6 +19,9 @@ video output, so they do not change::
     ├── runs/<run>/summary.json                   what a run did
     ├── runs/<run>/begun.json                     what a refiltering is about to do, until it has
     ├── runs/<run>/profile/                       where its time went, if asked
+    ├── catalogue/chunks/<chunk>.parquet          what is known of a chunk's clips, until it is
+    ├── catalogue/clips….parquet                  compacted into the rows of many
+    ├── .finecut/catalogue.json                   the catalogue has rows of all clips
     ├── processed_clip_chunks/<video>_<n>.json    a chunk is on the shelf
     └── processed_videos/<video>.json             everything of a video is on the shelf
 
@@ -60,11 +63,15 @@ class Artefact:
 
     def paths(self, document: Mapping[str, Any]) -> list[str]:
         """All there are of a clip with this document, if the folder is always the same."""
+        return self.paths_in(self.folder, document)
+
+    def paths_in(self, folder: str, document: Mapping[str, Any]) -> list[str]:
+        """The same in this folder, one of those that they may lie in."""
         clip = document["span_uuid"]
         if self.per == "clip":
-            return [self.path(clip)]
-        windows = document["windows"]
-        return [self.path(clip, int(w["start_frame"]), int(w["end_frame"])) for w in windows]
+            return [self.path_in(folder, clip)]
+        spans = [(int(w["start_frame"]), int(w["end_frame"])) for w in document["windows"]]
+        return [self.path_in(folder, clip, *span) for span in spans]
 
     def lies_in(self, folder: str) -> bool:
         """Whether a folder of an output is one of its.
@@ -86,11 +93,13 @@ TABLES: Final = Artefact(f"*{OF_TABLES}", ".parquet", per="chunk")
 EMBEDDING_FOLDERS = {"cosmos-embed1": "ce1_embd", "internvideo2": "iv2_embd"}
 #: Where ``finecut dedup`` writes in a dataset, and its table of which clips show the same.
 DEDUP, GROUPS = "dedup", "groups.parquet"
+#: Where one row of each clip stands.
+CATALOGUE: Final = "catalogue"
 #: Folders of a dataset, besides those of artefacts.
 FOLDERS: Final = frozenset(
     [
         *("clips", "filtered_clips", "metas", "processed_videos", "processed_clip_chunks"),
-        *("failures", "runs", "report", DEDUP, ".finecut", ".staging"),
+        *("failures", "runs", "report", DEDUP, CATALOGUE, ".finecut", ".staging"),
     ]
 )
 
@@ -281,6 +290,9 @@ class Layout:
     processed_clip_chunks = _place("processed_clip_chunks")
     failures = _place("failures")
     dedup = _place(DEDUP)
+    catalogue = _place(CATALOGUE)
+    catalogue_chunks = _place(f"{CATALOGUE}/chunks")
+    catalogue_facts = _place(".finecut/catalogue.json")
     staging = _place(".staging")
 
     def embeddings(self, algorithm: str) -> str:
@@ -335,6 +347,9 @@ class Layout:
 
     def processed_clip_chunk(self, relative: str, index: int) -> str:
         return f"{self.processed_clip_chunks()}/{check_relative(relative)}_{index}.json"
+
+    def catalogue_chunk(self, chunk: str) -> str:
+        return f"{self.catalogue_chunks()}/{chunk}.parquet"
 
     def failure_list(self, key: str) -> str:
         return f"{self.failures()}/{key}.jsonl"

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import apache_beam as beam
+from apache_beam.pvalue import AsList
 
 from finecut.io.records import Clip, Failure, PlannedChunk, Source, Video
 from finecut.io.storage.publishing import Shelf
@@ -28,6 +29,7 @@ from finecut.pipeline.options import Options
 from finecut.pipeline.planning import Plan, plan
 from finecut.transforms.beam.guard import LOST
 from finecut.transforms.beam.marks import WatchMarks
+from finecut.transforms.catalogue.on_workers import CompactCatalogue
 from finecut.transforms.cut.clips import STEP, CutClips
 from finecut.transforms.filter.clips import DropClips, KeepClips
 from finecut.transforms.find.videos import FindVideos, ProbeVideos
@@ -87,8 +89,27 @@ def curate(pipeline: beam.Pipeline, options: Options, steps: Plan | None = None)
     sources = pipeline | "FindVideos" >> find
     curated, listed = build(sources, steps, options.dealt_among, steps.listing)
     tidy_up = TidyUp(steps.writing.shelf).with_resource_hints(**steps.placing.of_films)
-    _ = (curated.summary, listed) | "TidyUp" >> tidy_up
+    compacted = with_catalogue(curated.summary, listed, steps)
+    _ = (curated.summary, compacted) | "TidyUp" >> tidy_up
     return curated
+
+
+def with_catalogue(
+    summary: beam.PCollection[Summary], listed: beam.PCollection[Any], steps: Plan
+) -> beam.PCollection[Any]:
+    """What appears when the catalogue is compacted, after all else has been written and listed."""
+    writing = steps.writing
+    if writing.dry_run:
+        return listed
+    hints = steps.placing.of_films
+    when = beam.Map(_when, AsList(listed)).with_output_types(int)
+    ended = summary | "Ended" >> when.with_resource_hints(**hints)
+    compact = CompactCatalogue(writing.layout, writing.shelf)
+    return ended | "CompactCatalogue" >> compact.with_resource_hints(**hints)
+
+
+def _when(_summary: Summary, _listed: list[Any]) -> int:
+    return 0
 
 
 def curate_stream(sources: beam.PCollection[Source], steps: Plan) -> Done:
@@ -280,6 +301,4 @@ class TidyUp(beam.PTransform[_Ended, beam.PCollection[None]]):
             own.sweep()
             sweep_dead(own)
 
-        return summary | "Sweep" >> beam.Map(sweep, beam.pvalue.AsList(listed)).with_output_types(
-            None
-        )
+        return summary | "Sweep" >> beam.Map(sweep, AsList(listed)).with_output_types(None)

@@ -21,7 +21,7 @@ from finecut.io.storage import files as shelf
 from finecut.io.summary import Summary
 from finecut.pipeline.at_work import tray
 from finecut.pipeline.cli.stopping import interruptible
-from finecut.pipeline.curation import Listing, build
+from finecut.pipeline.curation import Listing, build, with_catalogue
 from finecut.pipeline.engine import (
     Engine,
     hand_over,
@@ -83,7 +83,9 @@ def run_one(begin: beam.PTransform[Any, Any], job: Job, stats: Counter[str]) -> 
         listing: Listing = told if engine.in_process else steps.listing
         hints = steps.placing.of_films
         sources = pipeline | "FindVideos" >> begin.with_resource_hints(**hints)
-        curated, _ = build(sources, steps, options.dealt_among, listing)
+        curated, listed = build(sources, steps, options.dealt_among, listing)
+        if not engine.in_process:
+            _ = with_catalogue(curated.summary, listed, steps)
         writing = WriteLines(reports, f"{reports.root}/{SUMMARY}")
         _ = curated.summary | "WriteSummary" >> writing.with_resource_hints(**hints)
         if options.watch is not None:

@@ -52,6 +52,7 @@ from finecut.pipeline.watch.turns import Work, watch, watch_key
 from finecut.transforms.beam.metrics import BOARD, LOG
 from finecut.transforms.beam.sharing import of_run
 from finecut.transforms.beam.tally import Tallies
+from finecut.transforms.catalogue.compact import compact
 from finecut.transforms.find.inputs import check_inputs, find_sources
 from finecut.transforms.find.looking import check_watchable
 from finecut.transforms.find.own_outputs import check_apart
@@ -168,6 +169,8 @@ def _run(options: Options, runner_arguments: Sequence[str], progress: bool) -> R
         ran = Ran(summary, time.monotonic() - began, stats, misdone=misdone)
         # Also of a part that happens to be empty: finecut summary misses those that have not ended.
         if summary.videos_found or ran.elsewhere:
+            if engine.in_process and not writing.dry_run:
+                compact(writing.layout, writing.shelf)
             path = _kept(job, ran, started)
             if profiler is not None:
                 write_profile(steps, profiler.profile(), started)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from finecut.io.dataset.catalogue import Places, Share, part, shuffled, size_of_part
+from finecut.io.dataset.order import Places, Share, part, shuffled, size_of_part
 from finecut.io.dataset.output import Entry, NoDataset
 from finecut.io.dataset.sources import Floats, Source
 from finecut.io.media.frames.training_frames import Pictures, TooFew, read_frames
@@ -100,11 +100,11 @@ class Clips:
             source.check_vectors(wish.vectors)
 
     def __len__(self) -> int:
-        return len(self.source.catalogue)
+        return len(self.source.listing)
 
     def part(self, epoch: int, share: Share) -> Places:
         """The numbers of the clips that one reader reads in an epoch."""
-        clips = self.source.catalogue
+        clips = self.source.listing
         every = (
             shuffled(clips.keys, self.order.seed, epoch)
             if self.order.shuffle
@@ -124,7 +124,7 @@ class Clips:
         try:
             return self.source.entry(number)
         except (NoDataset, FileNotFoundError) as error:
-            raise _broken(self.source.catalogue.id(number), "its document", error) from error
+            raise _broken(self.source.listing.id(number), "its document", error) from error
 
     def told(self, entry: Entry, number: int) -> Sample:
         """What is known of a clip without opening its file."""

@@ -22,7 +22,6 @@ import pyarrow as pa
 import tensorflow as tf
 from tensorflow_io.arrow import ArrowDataset
 
-from finecut.io.dataset.catalogue import Places, Share
 from finecut.io.dataset.clips import (
     ERROR,
     SKIP,
@@ -33,6 +32,7 @@ from finecut.io.dataset.clips import (
     Wish,
     wished,
 )
+from finecut.io.dataset.order import Places, Share
 from finecut.io.dataset.output import Entry
 from finecut.io.dataset.sources import Drop, Keep, open_source
 from finecut.io.dataset.tables import table

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
-from finecut.io.dataset.catalogue import Places, Share
 from finecut.io.dataset.clips import (
     ERROR,
     SKIP,
@@ -24,6 +23,7 @@ from finecut.io.dataset.clips import (
     Wish,
     wished,
 )
+from finecut.io.dataset.order import Places, Share
 from finecut.io.dataset.sources import Drop, Keep, open_source
 from finecut.io.media.frames.training_frames import Pictures
 
@@ -121,7 +121,7 @@ class ClipDataset(IterableDataset):
             Wish(pictures if decode else None, caption, vectors, metadata, threads=threads),
             Order(shuffle, seed, even),
         )
-        self._digest = f"{self._clips.source.catalogue.digest} {seed if shuffle else 'in order'}"
+        self._digest = f"{self._clips.source.listing.digest} {seed if shuffle else 'in order'}"
         self._shared = torch.zeros(SKIPPED + MOST_WORKERS, dtype=torch.int64)
         self._shared[EPOCH] = UNSAID
         self._shared.share_memory_()

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from finecut.io.dataset.catalogue import Catalogue, Listed, ahead
+from finecut.io.dataset.order import Listed, Listing, ahead
 from finecut.io.dataset.output import (
     Entry,
     NoDataset,
@@ -71,7 +71,7 @@ class Curated:
         listed = (
             clip for clip in self._listed() if (clip.kept or rejected) and clip.id not in dropped
         )
-        self.catalogue = Catalogue.of(listed if keep is None else self._kept(listed, keep))
+        self.listing = Listing.of(listed if keep is None else self._kept(listed, keep))
 
     def _listed(self) -> Iterator[Listed]:
         def read(path: str) -> tuple[str, list[tuple[str, bool]]]:
@@ -104,7 +104,7 @@ class Curated:
         return str(uuid.UUID(bytes=bytes(self._chunks[16 * place : 16 * place + 16])))
 
     def entry(self, number: int) -> Entry:
-        clips = self.catalogue
+        clips = self.listing
         chunk = self._chunk(int(clips.places[number]))
         return self._output.entry(clips.id(number), bool(clips.kept[number]), chunk)
 
@@ -129,9 +129,9 @@ class Curated:
             )
 
     def vector(self, algorithm: str, number: int) -> Floats | None:
-        chunk = self._chunk(int(self.catalogue.places[number]))
+        chunk = self._chunk(int(self.listing.places[number]))
         table = self._output.layout.embedding_parquet(algorithm, chunk)
-        return _vectors_in(table, self._opened).get(self.catalogue.id(number))
+        return _vectors_in(table, self._opened).get(self.listing.id(number))
 
     def preview(self, entry: Entry) -> bytes:
         """The preview of the clip's first window."""
@@ -155,10 +155,10 @@ class Sharded:
             for place, id in enumerate(id.as_py() for id in self._rows["id"])
             if id not in dropped and (keep is None or keep(self._entry(place)))
         )
-        self.catalogue = Catalogue.of(listed)
+        self.listing = Listing.of(listed)
 
     def entry(self, number: int) -> Entry:
-        return self._entry(int(self.catalogue.places[number]))
+        return self._entry(int(self.listing.places[number]))
 
     def _entry(self, place: int) -> Entry:
         row = {name: self._rows[name][place].as_py() for name in self._rows.column_names}

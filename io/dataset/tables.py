@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from finecut.io.dataset.catalogue import ahead
+from finecut.io.dataset.order import ahead
 from finecut.io.dataset.output import Entry, NoDataset
 from finecut.io.dataset.sources import Source, open_source
 from finecut.io.layout import OF_SOURCE
@@ -69,7 +69,7 @@ def _schema(source: Source, vectors: str | None) -> pa.Schema:
     labels: set[str] = set()
     captions: set[str] = set()
     kinds = Kinds()
-    for entry in ahead(source.entry, range(len(source.catalogue))):
+    for entry in ahead(source.entry, range(len(source.listing))):
         found = entry.scores
         scores |= found.keys()
         labels |= {name for name, value in found.items() if isinstance(value, str)}
@@ -101,7 +101,7 @@ def _batches(
             row[VECTOR] = source.vector(vectors, number)
         return row | in_columns(entry.source, schema)
 
-    read_rows = ahead(read, range(len(source.catalogue)))
+    read_rows = ahead(read, range(len(source.listing)))
     while some := list(islice(read_rows, rows)):
         yield pa.RecordBatch.from_pylist(some, schema)
 

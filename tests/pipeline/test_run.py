@@ -30,6 +30,7 @@ from finecut.pipeline.curation import curate
 from finecut.pipeline.options import Options
 from finecut.pipeline.planning import plan
 from finecut.pipeline.running import run
+from finecut.transforms.catalogue.compact import compact
 from finecut.transforms.cut.chunk import cut_chunk
 from finecut.transforms.find.inputs import find_sources
 from finecut.transforms.find.probe import probe_source
@@ -206,6 +207,7 @@ def test_the_pipeline_is_the_plain_program(dataset: Dataset, films: Films, tmp_p
                 assert len(list(close_planned(planned, steps.writing))) == 1
         # Whoever closes the last chunk closes the video.
         assert [chunk.finished is not None for chunk in chunks][-1:] in ([], [True])
+    compact(steps.writing.layout, steps.writing.shelf)
     steps.writing.shelf.sweep()
     assert tree(output) == tree(dataset.output)
 

@@ -120,8 +120,9 @@ def test_documents_say_what_the_list_says_and_no_column_is_a_key_of_theirs(outpu
     assert verify(options).findings == ()
     clip = entries(output)[0]
     say(output, clip.id, source={"license": "other"})
-    [finding] = verify(options).findings
+    [finding, other] = verify(options).findings
     assert (finding.kind, clip.id in finding.path) == ("document-differs", True)
+    assert other.kind == "catalogue-differs"
 
 
 def test_rows_and_clips_for_training_have_it(output: Path) -> None:
@@ -149,7 +150,7 @@ def test_other_metadata_is_told_without_cutting(films: Path, output: Path) -> No
     ran = curated(films, output, FIRST.replace("CC BY", "CC BY-NC") + OTHERS)
     assert (ran.summary.videos_skipped, ran.summary.videos_retold) == (3, 1)
     changed = differences(tree(output), before)
-    assert len(changed) == 3  # two clips and their film
+    assert len(changed) == 4  # two clips, their film, and their rows
     assert all(b'"CC BY-NC"' in tree(output)[name] for name in changed)
     assert times == {path: path.stat().st_mtime_ns for path in (output / "clips").iterdir()}
 

@@ -28,6 +28,8 @@ END = {
     "Summarise/Add up",
     "WriteFailures/Groups",
     "WriteFailures/Files",
+    "CompactCatalogue/Share out documents",
+    "CompactCatalogue/Share out buckets",
 }
 
 

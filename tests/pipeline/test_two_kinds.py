@@ -18,7 +18,7 @@ from finecut.io.layout import Layout
 from finecut.io.media.testfilm.paint import Scene, paint
 from finecut.io.records import Clip
 from finecut.pipeline.cli.command import main
-from finecut.pipeline.curation import build
+from finecut.pipeline.curation import build, with_catalogue
 from finecut.pipeline.options import Options
 from finecut.pipeline.planning import Plan, plan
 from finecut.pipeline.running import run
@@ -87,7 +87,9 @@ def on_two_kinds(films: Path, output: Path, runner: FnApiRunner | None = None, *
     shelf = steps.writing.shelf
     with beam.Pipeline(runner or FnApiRunner()) as pipeline:
         sources = pipeline | "FindVideos" >> FindVideos(steps.finding)
-        build(sources, steps, 0, WriteLines(shelf, f"{shelf.staging}/failures.jsonl"))
+        listing = WriteLines(shelf, f"{shelf.staging}/failures.jsonl")
+        curated, listed = build(sources, steps, 0, listing)
+        _ = with_catalogue(curated.summary, listed, steps)
     shelf.sweep()
     return steps
 

@@ -4,14 +4,17 @@ Template.
 
 from __future__ import annotations
 
+import pyarrow as pa
 from hostile import table
 from places import ROOT
 
 from finecut.pipeline.cli.flags import with_tables
 from finecut.pipeline.engines.support import ENGINES, TABLE, verdict
 from finecut.pipeline.template import metadata_text
+from finecut.transforms.catalogue.columns import COLUMNS, Column
 
 OPTIONS, HOSTILE = ROOT / "docs/options.md", ROOT / "docs/hostile.md"
+CATALOGUE = ROOT / "docs/catalogue.md"
 ENGINES_PAGE = ROOT / "docs/design/engines.md"
 METADATA = ROOT / "templates/metadata.json"
 
@@ -29,6 +32,25 @@ def filled(page: str, name: str, text: str) -> str:
 def with_cases(page: str) -> str:
     """docs/hostile.md with its table as it is now."""
     return filled(page, "cases", table())
+
+
+def with_columns(page: str) -> str:
+    """docs/catalogue.md with its table as it is now."""
+    rows = [f"| `{each.name}` | {kind_of(each)} | {each.meaning} |" for each in COLUMNS]
+    return filled(
+        page, "columns", "\n".join(["| column | type | meaning |", "| --- | --- | --- |", *rows])
+    )
+
+
+def kind_of(column: Column) -> str:
+    """The type of a column in a word or two.
+
+    >>> kind_of(Column("a", pa.list_(pa.struct([("b", pa.string())])), ""))
+    'list of `b`'
+    """
+    if not pa.types.is_list(column.kind):
+        return str(column.kind)
+    return "list of " + ", ".join(f"`{field.name}`" for field in column.kind.value_type)
 
 
 def with_engines(page: str) -> str:
@@ -63,6 +85,11 @@ def features() -> str:
 
 
 if __name__ == "__main__":
-    for page, fill in ((OPTIONS, with_tables), (HOSTILE, with_cases), (ENGINES_PAGE, with_engines)):
+    for page, fill in (
+        (OPTIONS, with_tables),
+        (HOSTILE, with_cases),
+        (CATALOGUE, with_columns),
+        (ENGINES_PAGE, with_engines),
+    ):
         page.write_text(fill(page.read_text(encoding="utf-8")), encoding="utf-8")
     METADATA.write_text(metadata_text(), encoding="utf-8")

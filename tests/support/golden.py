@@ -39,7 +39,7 @@ class Difference(NamedTuple):
 
 
 #: Folders of which the reference knows nothing.
-OURS = {".finecut", "runs", "report"}
+OURS = {".finecut", "catalogue", "runs", "report"}
 
 DIFFERENCES = {
     "valid": Difference(

@@ -23,9 +23,10 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.on_disk import NotAFile
 from finecut.io.storage.publishing import Shelf
 from finecut.io.tables.parquet import PARQUET, from_parquet, to_parquet
+from finecut.transforms.catalogue.columns import from_bytes, to_bytes
 from finecut.transforms.forget.mentions import ID, Mentions
 from finecut.transforms.forget.sources import Known
-from finecut.transforms.forget.tables import speaks, texts_of, without_rows
+from finecut.transforms.forget.tables import speaks, texts_of, without_rows, without_sources
 from finecut.transforms.registry import ARTEFACTS, is_dataset_folder
 
 #: Folders of documents that speak of many sources.
@@ -170,6 +171,7 @@ def rewrite_shared(taking: Taking) -> None:
             if data:
                 taking.rewrite(path, taking.mentions.cleaned_document(path, data), data)
     rewrite_tables(taking)
+    rewrite_catalogue(taking)
 
 
 def rewrite_tables(taking: Taking) -> None:
@@ -180,6 +182,17 @@ def rewrite_tables(taking: Taking) -> None:
         for path in shelf.files_in(folder):
             if path.endswith(PARQUET) and not ID.search(path.rpartition("/")[2]):
                 _rewrite_table(path, shelf.read(path), taking)
+
+
+def rewrite_catalogue(taking: Taking) -> None:
+    """The catalogue, which has rows of all sources."""
+    folder = taking.layout.catalogue()
+    for path in shelf.files_below(folder) if shelf.exists(folder) else ():
+        if path.endswith(PARQUET):
+            data = shelf.read(path)
+            left = without_sources(from_bytes(data, path), taking.mentions)
+            taking.rewrite(path, to_bytes(left) if left.num_rows else None, data)
+    taking.tidy([taking.below(taking.layout.catalogue_chunks())])
 
 
 def _rewrite_table(path: str, data: bytes, taking: Taking) -> None:

@@ -4,6 +4,7 @@ import io
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from finecut.io.tables.parquet import from_parquet
@@ -33,6 +34,21 @@ def without_rows(table: pa.Table, mentions: Mentions) -> pa.Table:
             words = left.column(place).cast(field.type.value_type).dictionary_encode()
             left = left.set_column(place, field.name, words)
     return left
+
+
+def without_sources(catalogue: pa.Table, mentions: Mentions) -> pa.Table:
+    """The rows of a catalogue's file that are of other sources."""
+    said = {
+        "id": mentions.ids,
+        "chunk": mentions.ids,
+        "source_video": mentions.names,
+        "video": mentions.relatives,
+    }
+    stays = pa.array([True] * len(catalogue), pa.bool_())
+    for name, theirs in said.items():
+        are = pc.is_in(catalogue.column(name), value_set=pa.array(sorted(theirs), pa.string()))
+        stays = pc.and_not(stays, are)
+    return catalogue.filter(stays)
 
 
 def _rows(table: pa.Table, mentions: Mentions) -> set[int]:

@@ -36,6 +36,8 @@ from finecut.io.tables.drops import keepers_of
 from finecut.io.tables.parquet import embedding_table, facts_of, rows_of
 from finecut.transforms.beam.guard import guarded
 from finecut.transforms.beam.metrics import LOG, count
+from finecut.transforms.catalogue.chunks import OfChunk, enter, rows_of_chunk
+from finecut.transforms.catalogue.rows import OF_VIDEO
 from finecut.transforms.filter.clips import Dropping
 from finecut.transforms.refilter.judging import (
     CHANGE,
@@ -247,6 +249,7 @@ def _note(change: Change, read: Read, writing: Writing) -> None:
         "chunks": max(1, int(note.get("chunks") or document["num_clip_chunks"])),
         "names": note.get("names") or (document["video"],),
         "metadata": metadata_in(document) or note.get("metadata", {}),
+        "video": note.get("video") or {key: document.get(key) for key in OF_VIDEO.values()},
         CHANGE: asdict(change),
     }
     writing.shelf.write(writing.layout.open_video(change.relative), serialise(said))
@@ -282,10 +285,13 @@ def _change_part(part: Part, change: Change, writing: Writing) -> None:
             writing.shelf.write(path, data)
     others = [entry for entry in entries if entry.id in change.verdicts]
     list(in_order(partial(_change_clip, writing=writing), others, writing.threads))
-    writing.shelf.write(
-        writing.layout.processed_clip_chunk(change.relative, part.index),
-        serialise(chunk_rewritten(part.document, entries, change.previews)),
-    )
+    document = chunk_rewritten(part.document, entries, change.previews)
+    chunk = chunk_id(part.document["video"], part.index)
+    of = OfChunk(change.relative, chunk, change.note.get("video") or change.document)
+    rows = rows_of_chunk(of, entries, writing.layout)
+    enter(chunk, rows, writing.layout, writing.shelf)
+    path = writing.layout.processed_clip_chunk(change.relative, part.index)
+    writing.shelf.write(path, serialise(document))
 
 
 def _change_clip(entry: Entry, writing: Writing) -> None:

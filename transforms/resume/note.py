@@ -23,6 +23,7 @@ from finecut.io.layout import chunk_id, is_clip_id
 from finecut.io.records import CODING, PlannedChunk, Source, Video, to_json
 from finecut.io.storage.json_documents import BadDocument, read_json
 from finecut.transforms.beam.metrics import LOG, count
+from finecut.transforms.catalogue.chunks import drop_rows, drop_video, facts_of
 from finecut.transforms.filter.comparing import Rule
 from finecut.transforms.find.metadata import plain
 from finecut.transforms.resume.leftovers import leftovers, remove_all, tables
@@ -65,6 +66,8 @@ class Open:
     source: str = ""
     #: What was said of the source: its document, which knew that, is withdrawn.
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    #: What its document would say of it: the catalogue's rows have some of that.
+    video: Mapping[str, Any] = field(default_factory=dict)
     #: There may be records of chunks that were cut and handed over.
     handed_over: bool = False
     #: What lay there is of a run that finished the video: see :attr:`Chunk.told`.
@@ -90,6 +93,7 @@ def open_video(
         chunks=max(old.chunks, len(chunks)),
         names=(*old.names, video.name),
         metadata=video.source.metadata,
+        video=facts_of(video),
         handed_over=old.handed_over or writing.hands_over,
         told=there.finished,
     )
@@ -108,6 +112,8 @@ def open_video(
     if stale:
         # Of these nothing is promised any more; whoever finds a document finds one of this run.
         writing.shelf.remove(*(layout.processed_clip_chunk(relative, each) for each in stale))
+        if not writing.dry_run:
+            drop_video(note.names, note.chunks, layout, writing.shelf)
         _write_note(relative, made, writing)
     if not old.chunks:
         return [replace(one, chunk=replace(one.chunk, first=first)) for one in chunks]
@@ -237,6 +243,7 @@ def _read_note(relative: str, writing: Writing) -> tuple[bool, Open]:
         configuration=made if isinstance(made, str) else "",
         source=source if isinstance(source, str) else "",
         metadata=plain(metadata).said if isinstance(metadata, dict) else {},
+        video=said["video"] if isinstance(said.get("video"), dict) else {},
         handed_over=said.get("handed_over") is True,
         told=said.get("told") is True,
     )
@@ -319,8 +326,9 @@ def settle(video: Video, num_chunks: int, writing: Writing, note: Open) -> None:
     )
     for name in note.names:
         beyond = 0 if name != video.name else num_chunks
-        for index in range(beyond, note.chunks):
-            remove_all(tables(chunk_id(name, index), writing), writing)
+        chunks = [chunk_id(name, index) for index in range(beyond, note.chunks)]
+        remove_all((path for chunk in chunks for path in tables(chunk, writing)), writing)
+        drop_rows(chunks, layout, writing.shelf)
 
 
 def forget_note(video: Video, writing: Writing, note: Open) -> None:

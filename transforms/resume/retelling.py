@@ -13,12 +13,14 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from finecut.io.dataset.output import Output
 from finecut.io.layout import SOURCE, is_clip_id, source_held
 from finecut.io.process.threads import in_order
 from finecut.io.records import Source
 from finecut.io.storage.json_documents import usable_json
 from finecut.transforms.beam.metrics import LOG, count
 from finecut.transforms.caption.prompts import filled
+from finecut.transforms.catalogue.chunks import enter, rows_at
 from finecut.transforms.filter.comparing import Rule
 from finecut.transforms.write.documents import serialise, with_source
 from finecut.transforms.write.writing import Writing
@@ -87,6 +89,7 @@ def retell(document: Document, source: Source, writing: Writing) -> bool:
             "%s: not all documents of its clips are there, so it is processed again", source.name
         )
         return False
+    _enter_again(document, source, writing)
     own.write(
         layout.processed_video(source.relative),
         serialise(with_source(dict(document), source.metadata)),
@@ -94,6 +97,17 @@ def retell(document: Document, source: Source, writing: Writing) -> bool:
     count("videos retold")
     LOG.info("%s: its documents say what is known of it now", source.name)
     return True
+
+
+def _enter_again(document: Document, source: Source, writing: Writing) -> None:
+    """Bring the catalogue up to date."""
+    if writing.dry_run:
+        return
+    output = Output(writing.layout)
+    for index in range(max(1, int(document["num_clip_chunks"]))):
+        path = writing.layout.processed_clip_chunk(source.relative, index)
+        chunk, rows = rows_at(path, output)
+        enter(chunk, rows, writing.layout, writing.shelf)
 
 
 def _clips(document: Document, source: Source, writing: Writing) -> list[str] | None:

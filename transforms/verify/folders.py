@@ -14,14 +14,16 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from finecut.io.dataset.output import CLIP, JSON
-from finecut.io.layout import DEDUP, TABLES, VECTORS, Layout
+from finecut.io.layout import CATALOGUE, DEDUP, TABLES, VECTORS, Layout
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import Fence
 from finecut.io.storage.json_documents import usable_json
 from finecut.io.storage.links import links_out_of
 from finecut.io.storage.retry import pass_on_outlasted
 from finecut.io.tables.shards import ShardFolder
+from finecut.transforms.catalogue.compact import is_complete
 from finecut.transforms.registry import ARTEFACTS
+from finecut.transforms.verify.checks.catalogue import check_catalogue, wrong_with_rows
 from finecut.transforms.verify.checks.chunks import check_chunk, unreadable
 from finecut.transforms.verify.checks.documents import (
     check_duplicates,
@@ -60,6 +62,7 @@ CHECKS: Final[Mapping[str, Callable[[str, Verifying], Iterator[Any]]]] = {
     "runs": check_run,
     ".finecut": check_note,
     DEDUP: check_duplicates,
+    CATALOGUE: check_catalogue,
 }
 
 
@@ -205,6 +208,7 @@ def verifying_of(layout: Layout, folders: Sequence[Folder], **settings: Any) -> 
         has_metas=has_metas or not _left_out(runs, "dry_run"),
         has_clips=has_clips or not _left_out(runs, "dry_run", "no_upload_clips"),
         folders=frozenset(names),
+        has_catalogue=is_complete(layout),
         open_videos=frozenset(_open_videos(layout)),
         vectors=tuple(vectors),
         notes={folder: note for folder in vectors if (note := _note(layout, folder))},
@@ -281,6 +285,7 @@ def wrong_with_owners(entries: Iterable[Entry]) -> Iterator[Finding]:
         paths = claimed.get(owner, set())
         if path not in paths and ANYTHING not in paths:
             yield _orphan(path, owner, paths)
+    yield from wrong_with_rows(known, claimed)
     yield from (
         Finding("duplicates-differ", each.path, f"names {id}", "no chunk document lists that clip")
         for each in known

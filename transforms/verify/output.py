@@ -29,10 +29,12 @@ from finecut.transforms.verify.checks.findings import (
     KINDS,
     Checked,
     Claim,
+    Entered,
     Entry,
     Finding,
     Mention,
     There,
+    Told,
     Verifying,
     share_of,
     together,
@@ -168,7 +170,7 @@ def _checked(
                 yield _to(CLAIMS, (share_of(outcome.owner), outcome))
             case Signed():
                 yield _to(SIGNED, outcome)
-            case (_, Mention()):
+            case (_, Mention() | Told() | Entered()):
                 yield _to(CLAIMS, outcome)
             case (relative, facts):
                 # Names of files are not always good text, and keys have to be.

@@ -24,6 +24,7 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import usable_json
 from finecut.io.summary import Summary
 from finecut.transforms.beam.metrics import LOG, count
+from finecut.transforms.catalogue.chunks import write_rows
 from finecut.transforms.resume.leftovers import (
     forget_clip,
     forget_other_attempts,
@@ -134,6 +135,8 @@ def close_chunk(outcomes: Iterable[Outcome], writing: Writing) -> Iterator[Chunk
     path = writing.layout.processed_clip_chunk(video.source.relative, chunk.index)
     if chunk.first:
         forget_other_attempts(clips, writing)
+    if not writing.dry_run:
+        write_rows(clips, writing.layout, writing.shelf, writing.upload_clips)
     size = writing.shelf.write(path, serialise(chunk_document(video, chunk.index, clips)))
     kept = [clip for clip in clips if clip.kept]
     if chunk.again or writing.algorithm is not None:

@@ -52,7 +52,7 @@ from finecut.transforms.write.close import (
 )
 from finecut.transforms.write.ramp import ALONE, AMONG_MANY, Threads
 from finecut.transforms.write.tending import tend
-from finecut.transforms.write.writing import Entry, Outcome, Writer, Writing, ids, light
+from finecut.transforms.write.writing import Entry, Outcome, Writer, Writing, ids
 
 #: Writes that may wait for their turn, per thread: enough to keep all busy, few enough to be small.
 BACKLOG: Final = 4
@@ -87,7 +87,7 @@ def outcome_of(clip: Clip, done: Iterable[Did]) -> Outcome:
     results = [result for each in done for result in each.results]
     paths = (result.path for result in results if isinstance(result, Written))
     return Outcome(
-        light(clip),
+        clip,
         (*clip.written, *paths),
         tuple(result for result in results if isinstance(result, Failure)),
     )

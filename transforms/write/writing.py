@@ -123,10 +123,3 @@ def tagged(outcomes: Iterable[Any]) -> Iterator[Any]:
 
 def ids(clips: Iterable[Clip]) -> list[str]:
     return [clip.id for clip in clips]
-
-
-def light(clip: Clip) -> Clip:
-    """What is still needed of a clip when its own files are written: its errors and scores are in
-    its document, its texts in the chunk's as well, and its vectors in the chunk's table.
-    """
-    return clip.replace(scores={}, errors=dict.fromkeys(clip.errors, ""))

@@ -39,6 +39,7 @@ from finecut.pipeline.planning import plan
 from finecut.pipeline.running import prepare
 from finecut.transforms.beam.sharing import of_run
 from finecut.transforms.beam.tally import Tallies
+from finecut.transforms.catalogue.compact import compact
 from finecut.transforms.split.scenes import Piece
 from finecut.transforms.split.spans import Splitting, chunks_of
 
@@ -166,6 +167,8 @@ class Workshop:
             summary, failures, _ = run_one(beam.Create(batch), job, stats)
             del kept
             list_failures(steps, failures, {source.name for source in sources})
+            if not steps.writing.dry_run:
+                compact(steps.writing.layout, shelf)
             steps.cutting.looking.sweep()
             copies.sweep()
             seconds = time.monotonic() - began

@@ -45,6 +45,7 @@ from finecut.pipeline.keeping import run_document, run_name
 from finecut.pipeline.lists import drops_within_reach
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import dropping_of
+from finecut.transforms.catalogue.on_workers import CompactCatalogue
 from finecut.transforms.filter.clips import ids_of
 from finecut.transforms.filter.rules import Rule
 from finecut.transforms.option import did_you_mean
@@ -100,9 +101,22 @@ def refilter_dataset(command: Refilter) -> Done:
         elif foreseen.videos.get(UNCHANGED) and new.configuration != base.configuration:
             # A run that was killed on its last step leaves this to be said.
             _write_down(done, new, refiltering, (time.monotonic(), time.time()))
+        _compact(command, refiltering)
         if done.videos.get(REFILTERED):
             _renew_page(command, refiltering)
     return Done(done, new, lost=abs(foreseen.clips - done.clips))
+
+
+def _compact(command: Refilter, refiltering: Refiltering) -> None:
+    """Compact what this run, or one that was killed, has changed in the catalogue."""
+    layout, own = refiltering.layout, refiltering.writing.shelf
+
+    def build(pipeline: beam.Pipeline) -> None:
+        once = pipeline | "Once" >> beam.Create([0])
+        _ = once | "CompactCatalogue" >> CompactCatalogue(layout, own)
+
+    if shelf.some_file_in(layout.catalogue_chunks(), ".parquet") is not None:
+        command.run_pipeline(build, own)
 
 
 def _within_reach(command: Refilter, refiltering: Refiltering) -> Refiltering:
@@ -196,13 +210,14 @@ def _each(command: Refilter, refiltering: Refiltering, videos: Sequence[str], wo
         reports.write(list_path, "".join(f"{to_json(each)}\n" for each in sources).encode(*CODING))
 
         def build(pipeline: beam.Pipeline) -> None:
-            _ = (
+            done = (
                 pipeline
                 | "List" >> beam.Create([list_path])
                 | "Videos" >> beam.FlatMap(_sources_in).with_output_types(Source)
                 | "Refilter" >> EachVideo(work, refiltering)
-                | "Tell" >> beam.Map(lambda sum: reports.write(path, to_json(sum).encode(*CODING)))
             )
+            tell = beam.Map(lambda sum: reports.write(path, to_json(sum).encode(*CODING)))
+            _ = done | "Tell" >> tell
 
         command.run_pipeline(build, own)
         return from_json(Yields, shelf.read(path).decode(*CODING))

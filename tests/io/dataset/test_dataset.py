@@ -24,8 +24,8 @@ from hypothesis import strategies as st
 from painted import read_index
 
 from finecut.io.dataset import ClipError, NoDataset, ShortClip, batches, table
-from finecut.io.dataset.catalogue import Catalogue, Listed, Share, part, shuffled, size_of_part
 from finecut.io.dataset.clips import Clips, Order, Wish, first_picture
+from finecut.io.dataset.order import Listed, Listing, Share, part, shuffled, size_of_part
 from finecut.io.dataset.output import Output
 from finecut.io.dataset.sources import open_source
 from finecut.io.layout import Layout
@@ -108,7 +108,7 @@ def test_who_is_left_out_changes_nothing_for_the_others(
 
 def test_a_million_clips_are_a_few_bytes_each() -> None:
     ids = (f"{number:032x}" for number in range(20_000))
-    clips = Catalogue.of(Listed(id, True, 0) for id in ids)
+    clips = Listing.of(Listed(id, True, 0) for id in ids)
     held = clips.ids.nbytes + clips.kept.nbytes + clips.places.nbytes
     assert held / len(clips) == 21
     assert clips.id(258) == "00000000-0000-0000-0000-000000000102"
@@ -116,7 +116,7 @@ def test_a_million_clips_are_a_few_bytes_each() -> None:
 
 def test_a_clip_that_is_listed_twice_is_read_once() -> None:
     first, second = f"{1:032x}", f"{2:032x}"
-    clips = Catalogue.of(Listed(id, True, 0) for id in (second, first, second))
+    clips = Listing.of(Listed(id, True, 0) for id in (second, first, second))
     assert [clips.id(n)[-1] for n in range(len(clips))] == ["2", "1"]
 
 
@@ -646,7 +646,9 @@ def test_vectors_that_were_written_anew_are_seen_by_who_opens_the_dataset_again(
 ) -> None:
     id = copy.kept()[0]
     [path] = [
-        p for p in Path(copy.root).rglob("*.parquet") if id in pq.read_table(p)["id"].to_pylist()
+        path
+        for path in Path(copy.root).glob("*_embd_parquet/*.parquet")
+        if id in pq.read_table(path)["id"].to_pylist()
     ]
     before = next(iter(undecoded(copy.root, vectors=ALGORITHM)))["vector"]
     old = pq.read_table(path)

@@ -17,8 +17,8 @@ from curated import ALGORITHM, CAPTIONER, Curated, curated, sharded, told, vecto
 from painted import read_index
 
 from finecut.io.dataset import table
-from finecut.io.dataset.catalogue import Share
 from finecut.io.dataset.clips import Clips, Order, Wish
+from finecut.io.dataset.order import Share
 from finecut.io.dataset.sources import open_source
 from finecut.transforms.filter.rules import parse_rule
 
@@ -46,7 +46,7 @@ def in_order(root: Path, share: Share, seed: int, epoch: int) -> list[str]:
     """The order that ``ClipDataset`` reads in, as its own tests show, without torch."""
     source = open_source(str(root))
     clips = Clips(source, Wish(None), Order(shuffle=True, seed=seed))
-    return [source.catalogue.id(int(number)) for number in clips.part(epoch, share)]
+    return [source.listing.id(int(number)) for number in clips.part(epoch, share)]
 
 
 @pytest.mark.parametrize("kind", ["output", "shards"])

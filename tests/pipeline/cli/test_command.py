@@ -427,6 +427,7 @@ def test_a_folder_of_broken_files_ends_with_a_sentence(
     assert "2 found = 0 done + 1 empty + 1 failed" in shown.out
     assert re.fullmatch(r"finecut: no clips were made: .+\.", shown.err.splitlines()[-1])
     assert {name.split("/")[0] for name in names_below(output)} == {
+        ".finecut",
         "failures",
         "processed_clip_chunks",
         "processed_videos",
@@ -536,7 +537,8 @@ def test_no_upload_clips_writes_everything_else(films: Path, tmp_path: Path) -> 
     assert curate("--input", films, "--output", output, *SHORT, "--no-upload-clips") == 0
     folders = {name.split("/")[0] for name in names_below(output)}
     vectors = {"efficientnet-lite0_embd", "efficientnet-lite0_embd_parquet"}
-    assert folders == {"metas", "processed_clip_chunks", "processed_videos", ".finecut", *vectors}
+    documents = {"metas", "catalogue", "processed_clip_chunks", "processed_videos", ".finecut"}
+    assert folders == {*documents, *vectors}
     assert len(list((output / "metas/v0").iterdir())) == 5
 
 

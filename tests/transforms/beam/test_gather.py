@@ -27,7 +27,6 @@ from finecut.transforms.dedup.clusters import Clustering
 from finecut.transforms.dedup.neighbourhoods import Cluster
 from finecut.transforms.verify.folders import Folder, verifying_of
 from finecut.transforms.verify.output import VerifyOutput
-from finecut.transforms.write.writing import light
 
 FILM = "gs://a-bucket-of-films/2026-10/part-0042/a film whose name is rather long_1080p.mp4"
 VIDEO = Video(
@@ -83,7 +82,7 @@ def clip(windows: int, length: int) -> Clip:
 @pytest.mark.parametrize("windows", [1, 4])
 def test_a_clip_in_its_ledger_is_small(windows: int, length: int) -> None:
     """A clip of ten seconds has one window; its texts alone have 1,100 characters."""
-    known = light(clip(windows, length)).replace(vectors={})
+    known = clip(windows, length).replace(vectors={})
     assert len(RecordCoder().encode(Waiting(known))) <= 2000
 
 
@@ -91,7 +90,7 @@ def test_a_clip_in_its_ledger_is_small(windows: int, length: int) -> None:
     "record",
     [
         clip(2, 3),
-        light(clip(1, 768)),
+        clip(1, 768),
         clip(1, 2).replace(file=None, errors={"caption": "half a character: \udcff"}),
         Written("metas", "a", "b", "/out/metas/v0/\udce9.json", 7),
     ],

@@ -124,7 +124,7 @@ def test_of_what_was_made_in_two_ways_the_later_one_is_judged(
         assert "3 found = 3 refiltered + 0 unchanged + 0 left for curate" in capsys.readouterr().out
     # What is left of the first one is known to the note alone.
     assert {name.partition("/")[0] for name in differences(tree(output), tree(fresh))} <= {
-        *("clips", "filtered_clips", ".finecut")
+        *("clips", "filtered_clips", ".finecut", "catalogue")
     }
 
 

@@ -63,8 +63,9 @@ def test_everything_is_written_and_returned(writing: Writing, tmp_path: Path) ->
     assert [Path(path).name for path in written["videos"]] == ["a.mp4.json"]
     assert written["failures"] == []
     everything = {path for paths in written.values() for path in paths}
-    note = layout.embedding_facts("cosmos-embed1-224p")
-    assert {f"{layout.root}/{name}" for name in tree(layout.root)} == everything | {note}
+    others = {layout.embedding_facts("cosmos-embed1-224p")}
+    others |= {layout.catalogue_chunk(clip.chunk.id) for clip in clips}
+    assert {f"{layout.root}/{name}" for name in tree(layout.root)} == everything | others
 
 
 def test_one_parquet_per_chunk_in_order_of_the_shots(writing: Writing, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from finecut.io.storage.retry import pass_on_outlasted
 from finecut.transforms.registry import ON_CLIPS
 from finecut.transforms.step_base import StepOnClips
 from finecut.transforms.verify.checks import shapes
+from finecut.transforms.verify.checks.catalogue import told_in
 from finecut.transforms.verify.checks.clips import (
     Chunk,
     Clip,
@@ -32,6 +33,7 @@ from finecut.transforms.verify.checks.findings import (
     Checked,
     Claim,
     Finding,
+    Told,
     Verifying,
     several,
 )
@@ -54,7 +56,7 @@ MADE: Final[tuple[tuple[Artefact, type[StepOnClips[Any]]], ...]] = tuple(
     (artefact, step) for step in ON_CLIPS for artefact in step.artefacts if artefact not in OTHERS
 )
 
-Outcome = Finding | Checked | Claim | Signed | tuple[str, Facts]
+Outcome = Finding | Checked | Claim | Signed | tuple[str, Facts] | tuple[str, Told]
 
 
 def named(name: str) -> tuple[str, int] | None:
@@ -95,6 +97,8 @@ def check_chunk(path: str, verifying: Verifying) -> Iterator[Outcome]:
     yield from _wrong_in_chunk(chunk)
     if verifying.has_metas:
         yield from _check_clips(chunk, verifying)
+        if verifying.has_catalogue:
+            yield from told_in(chunk, relative, verifying)
         yield from _wrong_in_sources(chunk, verifying.layout.processed_video(relative), verifying)
 
 

@@ -37,6 +37,10 @@ AGAIN: Final = (
 LOST: Final = "files were removed by hand, or a copy is not complete"
 COPY: Final = "Copy the output again, or copy the file from where it was made."
 DEDUP: Final = "Run finecut dedup again."
+COMPACT: Final = (
+    "If nothing else is wrong, run finecut compact --rebuild: it makes the catalogue from the "
+    "documents."
+)
 SHARD: Final = "Run finecut shard again, with the same options as before."
 ASK: Final = (
     "Nothing, unless no run is working on it any more: the next run finishes it or removes it."
@@ -88,6 +92,8 @@ KindName = Literal[
     "run-broken",
     "duplicates-broken",
     "duplicates-differ",
+    "catalogue-broken",
+    "catalogue-differs",
     "index-broken",
     "shard-missing",
     "shard-broken",
@@ -176,6 +182,10 @@ KINDS: Final[Mapping[KindName, Kind]] = {
     ),
     "duplicates-broken": Kind("a copy was cut short, or finecut dedup was killed", DEDUP),
     "duplicates-differ": Kind("videos were curated again after the search for duplicates", DEDUP),
+    "catalogue-broken": Kind("a copy was cut short, or another program wrote the table", COMPACT),
+    "catalogue-differs": Kind(
+        "documents were edited, or files were removed by hand or by another program", COMPACT
+    ),
     "index-broken": Kind("a copy was cut short, or another program wrote the table", SHARD),
     "shard-missing": Kind("a copy is not complete", SHARD),
     "shard-broken": Kind("a copy was cut short, or another program wrote to the file", SHARD),
@@ -278,7 +288,29 @@ class Mention:
     ids: tuple[str, ...]
 
 
-Entry = Claim | There | Mention
+@dataclass(frozen=True)
+class Told:
+    """What a clip's row in the catalogue has to be, as its document says: digests."""
+
+    owner: str
+    by: str
+    row: str
+    #: Of what the video's document says; empty if there is none.
+    facts: str
+
+
+@dataclass(frozen=True)
+class Entered:
+    """A clip's row in the catalogue: digests, and the files that it names (of none that failed)."""
+
+    owner: str
+    path: str
+    row: str
+    facts: str
+    files: tuple[str, ...] | None
+
+
+Entry = Claim | There | Mention | Told | Entered
 
 
 def share_of(owner: str) -> str:
@@ -322,6 +354,8 @@ class Verifying:
     has_clips: bool = True
     #: The output's folders.
     folders: frozenset[str] = frozenset()
+    #: Whether each clip has to have a row in the catalogue.
+    has_catalogue: bool = False
     #: Videos that are being worked on, by their paths below the input.
     open_videos: frozenset[str] = frozenset()
     #: Folders of vectors (``ce1_embd``), and what the note of each says.

@@ -1,4 +1,4 @@
-"""The catalogue: which clips there are, in arrays, so that millions fit: 21 bytes for each. An
+"""The listing: which clips there are, in arrays, so that millions fit: 21 bytes for each. An
 object for each would take a hundred times as much, in every process.
 
 And their order: which clip comes when, and which worker reads it::
@@ -46,7 +46,7 @@ class Listed(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Catalogue:
+class Listing:
     """Clips by their numbers from 0 on."""
 
     #: The 16 bytes of each id.

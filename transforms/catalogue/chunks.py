@@ -1,0 +1,173 @@
+"""The rows of a chunk: written with it, and read back from documents.
+
+    clips of a chunk ─▶ catalogue/chunks/<chunk>.parquet ─▶ processed_clip_chunks/…
+
+A chunk's own file says all there is of the chunk: it stands above what the catalogue's large files
+say of it, also if it has no rows. So whoever changes a chunk writes its file anew, and compaction
+(:mod:`finecut.transforms.catalogue.compact`) takes that over.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from finecut.io.dataset.output import Entry, NoDataset, Output, chunk_named, read_document
+from finecut.io.layout import Layout, chunk_id
+from finecut.io.records import Clip, Video
+from finecut.io.storage import files as shelf
+from finecut.io.storage.json_documents import usable_json
+from finecut.io.storage.publishing import Shelf
+from finecut.transforms.catalogue.columns import Row, table_of, to_bytes
+from finecut.transforms.catalogue.rows import OF_VIDEO, Whereabouts, row_of
+from finecut.transforms.registry import ARTEFACTS
+from finecut.transforms.write.documents import clip_document, video_document
+
+
+def write_rows(clips: Sequence[Clip], layout: Layout, own: Shelf, uploads: bool) -> None:
+    """Write the rows of these clips, all there are of a chunk."""
+    chunk, video = clips[0].chunk, facts_of(clips[0].video)
+    rows = [
+        row_of(clip_document(clip, layout), _where(clip, layout, uploads), video) for clip in clips
+    ]
+    enter(chunk.id, rows, layout, own)
+
+
+def enter(chunk: str, rows: Iterable[Row], layout: Layout, own: Shelf) -> None:
+    """Say of a chunk that these are its rows."""
+    own.write(layout.catalogue_chunk(chunk), to_bytes(table_of(rows)))
+
+
+def drop_rows(chunks: Iterable[str], layout: Layout, own: Shelf) -> None:
+    """Say of these chunks that there is nothing of them any more."""
+    for chunk in chunks:
+        enter(chunk, (), layout, own)
+
+
+def drop_video(names: Iterable[str], number: int, layout: Layout, own: Shelf) -> None:
+    """Say so of the first chunks of videos with these names."""
+    drop_rows((chunk_id(name, index) for name in names for index in range(number)), layout, own)
+
+
+def facts_of(video: Video) -> dict[str, Any]:
+    """What rows have of a video, under the names of its document."""
+    document = video_document(video, 0, 0)
+    return {key: document[key] for key in OF_VIDEO.values()}
+
+
+def known_of(relative: str, layout: Layout) -> Mapping[str, Any]:
+    """The same, from the document of a video, or from the note of one that is not finished."""
+    if document := usable_json(layout.processed_video(relative)):
+        return document
+    noted = (usable_json(layout.open_video(relative)) or {}).get("video")
+    return noted if isinstance(noted, Mapping) else {}
+
+
+def _where(clip: Clip, layout: Layout, uploads: bool) -> Whereabouts:
+    path = layout.clip(clip.id, clip.kept) if uploads and clip.file is not None else None
+    made = [*clip.artefacts] if clip.kept else []
+    vectors = [layout.embedding(name, clip.id) for name in clip.vectors] if clip.kept else []
+    return Whereabouts(
+        video=clip.video.source.relative,
+        chunk=clip.chunk.id,
+        kept=clip.kept,
+        clip=path and below(path, layout),
+        meta=below(layout.meta(clip.id), layout),
+        artefacts=(*made, *(below(path, layout) for path in vectors)),
+    )
+
+
+def below(path: str, layout: Layout) -> str:
+    """The path below the dataset.
+
+    >>> below("/out/clips/a.mp4", Layout("/out/"))
+    'clips/a.mp4'
+    """
+    return path.removeprefix(layout.below(""))
+
+
+# ── from documents ───────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class OfChunk:
+    """What the rows of a chunk have in common."""
+
+    #: The path of its video below the input.
+    relative: str
+    id: str
+    #: What is known of its video.
+    video: Mapping[str, Any]
+
+
+def rows_of_chunk(chunk: OfChunk, entries: Iterable[Entry], layout: Layout) -> list[Row]:
+    """The rows of a chunk's clips, of which these are the documents."""
+    folders = [folder.rsplit("/", 1)[-1] for folder in shelf.folders_in(layout.root)]
+    return [
+        row_of(
+            {**entry.document, "span_uuid": entry.id},
+            Whereabouts(
+                video=chunk.relative,
+                chunk=chunk.id,
+                kept=entry.kept,
+                clip=_if_there(layout.clip(entry.id, entry.kept), layout),
+                meta=below(layout.meta(entry.id), layout),
+                artefacts=tuple(artefacts_of(entry, folders, layout)),
+            ),
+            chunk.video,
+        )
+        for entry in entries
+    ]
+
+
+def rows_at(path: str, output: Output) -> tuple[str, list[Row]]:
+    """The id of the chunk whose document lies there, and the rows of its clips; what cannot be read
+    is a :class:`NoDataset`.
+    """
+    chunk = chunk_named(read_document(path), path)
+    relative = relative_of(path, output.layout)
+    video = known_of(relative, output.layout)
+    entries = output.entries(path)
+    return chunk, rows_of_chunk(OfChunk(relative, chunk, video), entries, output.layout)
+
+
+def relative_of(path: str, layout: Layout) -> str:
+    """The path of the video whose chunk's document lies there, below the input.
+
+    >>> relative_of("/out/processed_clip_chunks/a/b.mp4_3.json", Layout("/out"))
+    'a/b.mp4'
+    """
+    named, _, number = path.removesuffix(".json").rpartition("_")
+    folder = f"{layout.processed_clip_chunks()}/"
+    if not number.isdigit() or not named.startswith(folder):
+        raise NoDataset(
+            f"{path} is not named as documents of chunks are, by a video and a number. Usually it "
+            "was put there by hand: remove it"
+        )
+    return named.removeprefix(folder)
+
+
+def artefacts_of(entry: Entry, folders: Iterable[str], layout: Layout) -> Iterator[str]:
+    """The files that there are of a kept clip, besides the clip's own, by paths below the dataset;
+    ``folders`` are the dataset's.
+    """
+    said = {"span_uuid": entry.id, "windows": [*_usable_windows(entry.document)]}
+    for folder in folders if entry.kept else ():
+        for artefact in ARTEFACTS:
+            if artefact.per == "chunk" or not artefact.lies_in(folder):
+                continue
+            for path in artefact.paths_in(folder, said):
+                if shelf.exists(layout.below(path)):
+                    yield path
+
+
+def _usable_windows(document: Mapping[str, Any]) -> Iterator[Mapping[str, int]]:
+    windows = document.get("windows")
+    for window in windows if isinstance(windows, list) else ():
+        if isinstance(window, Mapping):
+            first, last = window.get("start_frame"), window.get("end_frame")
+            if type(first) is int and type(last) is int:
+                yield {"start_frame": first, "end_frame": last}
+
+
+def _if_there(path: str, layout: Layout) -> str | None:
+    return below(path, layout) if shelf.exists(path) else None
