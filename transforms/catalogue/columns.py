@@ -164,17 +164,22 @@ def to_bytes(table: pa.Table) -> bytes:
     return out.getvalue()
 
 
-def from_bytes(data: bytes, path: str) -> pa.Table:
-    """The rows of a file of the catalogue; columns that an older version did not have are empty."""
-    table = pq.ParquetFile(io.BytesIO(data)).read(use_threads=False)
-    refuse_newer(table.schema.metadata, path)
-    columns = [
+def from_bytes(data: bytes, path: str, columns: Iterable[str] | None = None) -> pa.Table:
+    """The rows of a file of the catalogue, with these columns or all; those that an older version
+    did not have are empty.
+    """
+    file = pq.ParquetFile(io.BytesIO(data))
+    refuse_newer(file.schema_arrow.metadata, path)
+    wanted = SCHEMA if columns is None else pa.schema([SCHEMA.field(name) for name in columns])
+    there = [name for name in wanted.names if name in file.schema_arrow.names]
+    table = file.read(columns=there, use_threads=False)
+    found = [
         table.column(field.name).cast(field.type)
-        if field.name in table.column_names
+        if field.name in there
         else pa.nulls(table.num_rows, field.type)
-        for field in SCHEMA
+        for field in wanted
     ]
-    return pa.table(columns, schema=SCHEMA)
+    return pa.table(found, schema=wanted)
 
 
 def refuse_newer(metadata: Mapping[bytes, bytes] | None, path: str) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -14,12 +17,14 @@ from curated import Curated, curated, say
 from doc_tables import CATALOGUE, with_columns
 from performing import performed
 
+from finecut.io.layout import Layout
 from finecut.io.records import Failure, Source, to_json
 from finecut.pipeline.commands.compact import CompactOptions
 from finecut.pipeline.commands.forget import ForgetOptions
 from finecut.pipeline.commands.refilter import RefilterOptions
 from finecut.pipeline.commands.verify import VerifyOptions
 from finecut.transforms.catalogue.columns import COLUMNS, SCHEMA, Row
+from finecut.transforms.catalogue.reading import ReadCatalogue
 from finecut.transforms.catalogue.rows import Whereabouts, row_of
 
 FILE = "catalogue/clips.parquet"
@@ -72,6 +77,27 @@ def test_what_a_run_writes_is_what_documents_say(dataset: Curated) -> None:
     before = (dataset.root / FILE).read_bytes()
     assert compacted(dataset, rebuild=True) == 0
     assert (dataset.root / FILE).read_bytes() == before
+
+
+def test_readers_of_slices_need_no_catalogue(dataset: Curated, tmp_path: Path) -> None:
+    layout = Layout(str(dataset.root))
+    columns = ("id", "verdict", "num_frames", "artefacts")
+    found = _read_on_workers(layout, columns, tmp_path / "with")
+    assert {row["id"] for row in found} == rows(dataset).keys()
+    shutil.rmtree(dataset.root / "catalogue")
+    (dataset.root / ".finecut/catalogue.json").unlink()
+    assert _read_on_workers(layout, columns, tmp_path / "without") == found
+
+
+def _read_on_workers(layout: Layout, columns: Sequence[str], told: Path) -> list[Row]:
+    def tell(table: pa.Table) -> None:
+        told.with_name(f"{told.name}-{uuid.uuid4()}").write_text(json.dumps(table.to_pylist()))
+
+    with beam.Pipeline("FnApiRunner") as pipeline:
+        _ = pipeline | beam.Create([0]) | ReadCatalogue(layout, columns) | beam.Map(tell)
+    files = told.parent.glob(f"{told.name}-*")
+    found = [row for path in files for row in json.loads(path.read_text())]
+    return sorted(found, key=lambda row: str(row["id"]))
 
 
 def test_captions_of_all_windows_are_in_it(tmp_path: Path) -> None:

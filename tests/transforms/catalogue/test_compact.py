@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from finecut.io.layout import Layout
 from finecut.io.storage.publishing import Shelf
+from finecut.transforms.catalogue import reading
 from finecut.transforms.catalogue.buckets import Files, buckets_of, children_of, path_of
 from finecut.transforms.catalogue.chunks import drop_rows, enter
 from finecut.transforms.catalogue.columns import (
@@ -26,6 +27,7 @@ from finecut.transforms.catalogue.columns import (
     to_bytes,
 )
 from finecut.transforms.catalogue.compact import compact, compact_bucket
+from finecut.transforms.catalogue.reading import Slice
 
 #: Chunks of a file in these tests.
 MOST = 4
@@ -83,6 +85,17 @@ class Place:
                 found[row["id"]] = row["num_frames"]
         return found
 
+    def seen(self) -> dict[str, int]:
+        """The same as readers of slices see it."""
+        found: dict[str, int] = {}
+        for bucket in buckets_of(Files.of(self.layout), MOST):
+            table = reading.rows_in(Slice(bucket), self.layout, ("num_frames", "id"))
+            assert table.column_names == ["num_frames", "id"]
+            for row in table.to_pylist():
+                assert row["id"] not in found, "a clip is in two slices"
+                found[row["id"]] = row["num_frames"]
+        return found
+
 
 def expected(versions: dict[int, int]) -> dict[str, int]:
     return {row["id"]: v for number, v in versions.items() for row in rows_in(number, v)}
@@ -114,6 +127,8 @@ def test_rows_are_those_that_were_written_last(
             versions.pop(number, None)
         else:
             place.compact()
+        # Also of what a compaction has not merged yet, a reader sees each clip once.
+        assert place.seen() == expected(versions)
     place.compact()
     assert place.rows() == expected(versions)
     assert not any(name.startswith("chunks/") for name in place.files())
