@@ -19,7 +19,8 @@ video output, so they do not change::
     ├── runs/<run>/summary.json                   what a run did
     ├── runs/<run>/begun.json                     what a refiltering is about to do, until it has
     ├── runs/<run>/profile/                       where its time went, if asked
-    ├── catalogue/chunks/<chunk>.parquet          what is known of a chunk's clips, until it is
+    ├── .finecut/rows/<chunk>.jsonl               what is known of a chunk's clips, until it is
+    ├── catalogue/chunks/<chunk>.parquet          (of a stream: the same)
     ├── catalogue/clips….parquet                  compacted into the rows of many
     ├── .finecut/catalogue.json                   the catalogue has rows of all clips
     ├── processed_clip_chunks/<video>_<n>.json    a chunk is on the shelf
@@ -292,6 +293,7 @@ class Layout:
     dedup = _place(DEDUP)
     catalogue = _place(CATALOGUE)
     catalogue_chunks = _place(f"{CATALOGUE}/chunks")
+    catalogue_rows = _place(".finecut/rows")
     catalogue_facts = _place(".finecut/catalogue.json")
     staging = _place(".staging")
 
@@ -350,6 +352,9 @@ class Layout:
 
     def catalogue_chunk(self, chunk: str) -> str:
         return f"{self.catalogue_chunks()}/{chunk}.parquet"
+
+    def catalogue_lines(self, chunk: str) -> str:
+        return f"{self.catalogue_rows()}/{chunk}.jsonl"
 
     def failure_list(self, key: str) -> str:
         return f"{self.failures()}/{key}.jsonl"

@@ -52,7 +52,7 @@ from finecut.pipeline.watch.turns import Work, watch, watch_key
 from finecut.transforms.beam.metrics import BOARD, LOG
 from finecut.transforms.beam.sharing import of_run
 from finecut.transforms.beam.tally import Tallies
-from finecut.transforms.catalogue.compact import compact
+from finecut.transforms.catalogue.compact import begin_catalogue, compact
 from finecut.transforms.find.inputs import check_inputs, find_sources
 from finecut.transforms.find.looking import check_watchable
 from finecut.transforms.find.own_outputs import check_apart
@@ -157,6 +157,8 @@ def _run(options: Options, runner_arguments: Sequence[str], progress: bool) -> R
             prepare(options, steps)
         else:
             steps = within_reach(steps, options)
+        if not writing.dry_run:
+            begin_catalogue(writing.layout, writing.shelf)
         tallies = Tallies(writing.shelf.staging, wanted=not engine.in_process)
         job = Job(options, steps, engine, tallies)
         if options.watch is not None:

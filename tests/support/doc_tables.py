@@ -4,14 +4,13 @@ Template.
 
 from __future__ import annotations
 
-import pyarrow as pa
 from hostile import table
 from places import ROOT
 
 from finecut.pipeline.cli.flags import with_tables
 from finecut.pipeline.engines.support import ENGINES, TABLE, verdict
 from finecut.pipeline.template import metadata_text
-from finecut.transforms.catalogue.columns import COLUMNS, Column
+from finecut.transforms.catalogue.fields import COLUMNS, Column, Records
 
 OPTIONS, HOSTILE = ROOT / "docs/options.md", ROOT / "docs/hostile.md"
 CATALOGUE = ROOT / "docs/catalogue.md"
@@ -45,12 +44,12 @@ def with_columns(page: str) -> str:
 def kind_of(column: Column) -> str:
     """The type of a column in a word or two.
 
-    >>> kind_of(Column("a", pa.list_(pa.struct([("b", pa.string())])), ""))
+    >>> kind_of(Column("a", Records((("b", "string"),)), ""))
     'list of `b`'
     """
-    if not pa.types.is_list(column.kind):
-        return str(column.kind)
-    return "list of " + ", ".join(f"`{field.name}`" for field in column.kind.value_type)
+    if not isinstance(column.kind, Records):
+        return column.kind
+    return "list of " + ", ".join(f"`{name}`" for name, _ in column.kind.fields)
 
 
 def with_engines(page: str) -> str:

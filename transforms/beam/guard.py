@@ -215,4 +215,12 @@ def of_source(failure: Failure) -> Failure:
 def of_video(failure: Failure, video: Video, lost: Sequence[PlannedClip] = ()) -> Failure:
     """A failure of a film that was probed, with what is known of it and which part is lost."""
     facts = [file_facts(video.source), probed_facts(video), lost_facts(video, lost)]
-    return with_evidence(failure, facts)
+    return with_evidence(with_spans(failure, lost), facts)
+
+
+def with_spans(failure: Failure, lost: Iterable[PlannedClip]) -> Failure:
+    """The failure with the spans of the clips that it cost."""
+    spans = {clip.id: clip.span for clip in lost}
+    if not spans.keys() >= {*failure.lost_shots}:
+        return failure
+    return replace(failure, lost_spans=tuple(spans[id] for id in failure.lost_shots))

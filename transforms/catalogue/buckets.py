@@ -4,6 +4,7 @@
     catalogue/clips-0.parquet … -f       more: by the first digit of their ids
     catalogue/clips-0.parquet, clips-10.parquet … clips-1f.parquet, …
                                          where there are too many, by one digit more
+    .finecut/rows/<chunk>.jsonl,
     catalogue/chunks/<chunk>.parquet     what was written since
     catalogue/failed.parquet             clips that failed, and belong to no chunk
 
@@ -26,6 +27,8 @@ MOST_CHUNKS: Final = 4096
 DIGITS: Final = "0123456789abcdef"
 _FILE = re.compile(r"clips(?:-([0-9a-f]+))?\.parquet")
 _SUFFIX: Final = ".parquet"
+#: What files of chunks end with whose rows are lines of JSON.
+LINES: Final = ".jsonl"
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Bucket:
     file: str | None = None
     #: Files with shorter prefixes that are being divided: the newest last.
     ancestors: tuple[str, ...] = ()
-    #: Files of chunks, newer than all of them.
+    #: Files of chunks, newer than all of them. Of two of a chunk, the last one is the newer.
     loose: tuple[str, ...] = ()
 
     @property
@@ -60,18 +63,19 @@ class Files:
         for path in shelf.files_in(layout.catalogue()):
             if named := _FILE.fullmatch(path.rsplit("/", 1)[-1]):
                 large[named[1] or ""] = path
-        loose = [path for path in shelf.files_in(layout.catalogue_chunks()) if chunk_of(path)]
+        folders = (layout.catalogue_chunks(), layout.catalogue_rows())
+        loose = (path for folder in folders for path in shelf.files_in(folder) if chunk_of(path))
         return cls(large, tuple(loose))
 
 
 def chunk_of(path: str) -> str | None:
     """The chunk whose rows lie there, if it is named as such files are.
 
-    >>> chunk_of("/out/catalogue/chunks/4a052d8f-c08f-5d16-9f8f-9c077bcfc216.parquet")
+    >>> chunk_of("/out/.finecut/rows/4a052d8f-c08f-5d16-9f8f-9c077bcfc216.jsonl")
     '4a052d8f-c08f-5d16-9f8f-9c077bcfc216'
     """
-    name = path.rsplit("/", 1)[-1].removesuffix(_SUFFIX)
-    return name if path.endswith(_SUFFIX) and is_clip_id(name) else None
+    name, dot, suffix = path.rsplit("/", 1)[-1].partition(".")
+    return name if dot + suffix in (_SUFFIX, LINES) and is_clip_id(name) else None
 
 
 def path_of(prefix: str, layout: Layout) -> str:

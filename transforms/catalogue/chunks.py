@@ -1,6 +1,10 @@
 """The rows of a chunk: written with it, and read back from documents.
 
-    clips of a chunk ─▶ catalogue/chunks/<chunk>.parquet ─▶ processed_clip_chunks/…
+    clips of a chunk ─▶ .finecut/rows/<chunk>.jsonl ─▶ processed_clip_chunks/…
+           of a stream  catalogue/chunks/<chunk>.parquet
+
+A batch compacts the catalogue at its end, and until then nobody reads it; lines of JSON cost it a
+third of what a Parquet file costs. A stream has no end.
 
 A chunk's own file says all there is of the chunk: it stands above what the catalogue's large files
 say of it, also if it has no rows. So whoever changes a chunk writes its file anew, and compaction
@@ -17,24 +21,43 @@ from finecut.io.records import Clip, Video
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import usable_json
 from finecut.io.storage.publishing import Shelf
-from finecut.transforms.catalogue.columns import Row, table_of, to_bytes
+from finecut.transforms.catalogue.fields import Row, lines_of
 from finecut.transforms.catalogue.rows import OF_VIDEO, Whereabouts, row_of
 from finecut.transforms.registry import ARTEFACTS
 from finecut.transforms.write.documents import clip_document, video_document
+from finecut.transforms.write.writing import Writing
 
 
-def write_rows(clips: Sequence[Clip], layout: Layout, own: Shelf, uploads: bool) -> None:
+def write_rows(clips: Sequence[Clip], writing: Writing) -> None:
     """Write the rows of these clips, all there are of a chunk."""
+    layout, uploads = writing.layout, writing.upload_clips
     chunk, video = clips[0].chunk, facts_of(clips[0].video)
     rows = [
         row_of(clip_document(clip, layout), _where(clip, layout, uploads), video) for clip in clips
     ]
-    enter(chunk.id, rows, layout, own)
+    say = enter_table if writing.streams else enter
+    say(chunk.id, rows, layout, writing.shelf, again=chunk.again)
 
 
-def enter(chunk: str, rows: Iterable[Row], layout: Layout, own: Shelf) -> None:
-    """Say of a chunk that these are its rows."""
+def enter(
+    chunk: str, rows: Iterable[Row], layout: Layout, own: Shelf, *, again: bool = True
+) -> None:
+    """Say of a chunk that these are its rows; ``again``, if something was said of it before."""
+    own.write(layout.catalogue_lines(chunk), lines_of(rows))
+    if again:
+        own.remove(layout.catalogue_chunk(chunk))
+
+
+def enter_table(
+    chunk: str, rows: Iterable[Row], layout: Layout, own: Shelf, *, again: bool = True
+) -> None:
+    """The same for readers that do not wait for a compaction."""
+    # Arrow takes its time to be imported, and a batch needs it at its end only.
+    from finecut.transforms.catalogue.columns import table_of, to_bytes
+
     own.write(layout.catalogue_chunk(chunk), to_bytes(table_of(rows)))
+    if again:
+        own.remove(layout.catalogue_lines(chunk))
 
 
 def drop_rows(chunks: Iterable[str], layout: Layout, own: Shelf) -> None:

@@ -16,7 +16,6 @@ import io
 import json
 from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,7 +23,6 @@ import pyarrow.parquet as pq
 
 from finecut.io.dataset.output import NoDataset, Output, chunk_named, read_document
 from finecut.io.layout import Layout
-from finecut.io.process.threads import in_order
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import usable_json
 from finecut.io.storage.publishing import Shelf
@@ -44,19 +42,15 @@ from finecut.transforms.catalogue.columns import (
     EMPTY,
     SCHEMA_VERSION,
     from_bytes,
+    in_order,
     table_of,
     texts,
     to_bytes,
 )
-from finecut.transforms.catalogue.columns import (
-    in_order as sorted_rows,
-)
+from finecut.transforms.catalogue.loose import read_loose
 from finecut.transforms.catalogue.rows import rows_of_failure
 from finecut.transforms.find.lists import failures_on
 from finecut.transforms.resume.note import clips_in
-
-#: Files of chunks that are read at the same time.
-READERS: Final = 8
 
 
 def compact(layout: Layout, own: Shelf, most: int = MOST_CHUNKS) -> None:
@@ -73,10 +67,10 @@ def finish(superseded: Iterable[str], layout: Layout, own: Shelf) -> None:
     """What follows when all buckets are compacted."""
     own.remove(*sorted(set(superseded)))
     own.remove_emptied(layout.catalogue_chunks())
+    own.remove_emptied(layout.catalogue_rows())
     write_failed(layout, own)
     if not is_complete(layout):
-        said = json.dumps({"schema": SCHEMA_VERSION}, indent=4)
-        own.write(layout.catalogue_facts(), said.encode())
+        _say_complete(layout, own)
 
 
 def compact_bucket(
@@ -109,9 +103,7 @@ _Newer = tuple[frozenset[str], pa.Table]
 
 def _loose(bucket: Bucket) -> _Newer:
     """The chunks that have files of their own, and the rows in those."""
-    chunks = frozenset(filter(None, map(chunk_of, bucket.loose)))
-    tables = [*in_order(_read, bucket.loose, READERS)]
-    return chunks, pa.concat_tables([EMPTY, *tables])
+    return frozenset(filter(None, map(chunk_of, bucket.loose))), read_loose(bucket.loose)
 
 
 def _read(path: str) -> pa.Table:
@@ -146,7 +138,7 @@ def _merged(
     every = pa.concat_tables(tables)
     if prefix:
         every = every.filter(pc.starts_with(every.column("chunk"), prefix))
-    return to_bytes(sorted_rows(every)) if every.num_rows else b""
+    return to_bytes(in_order(every)) if every.num_rows else b""
 
 
 def _without(table: pa.Table, chunks: Iterable[str]) -> pa.Table:
@@ -160,6 +152,19 @@ def _without(table: pa.Table, chunks: Iterable[str]) -> pa.Table:
 def is_complete(layout: Layout) -> bool:
     """Whether all chunks that there are documents of have been entered."""
     return shelf.exists(layout.catalogue_facts())
+
+
+def begin_catalogue(layout: Layout, own: Shelf) -> None:
+    """Say of a dataset in which there is nothing yet that nothing is missing in its catalogue, so
+    that its first compaction need not look for it.
+    """
+    if not shelf.exists(layout.processed_clip_chunks()) and not is_complete(layout):
+        _say_complete(layout, own)
+
+
+def _say_complete(layout: Layout, own: Shelf) -> None:
+    said = json.dumps({"schema": SCHEMA_VERSION}, indent=4)
+    own.write(layout.catalogue_facts(), said.encode())
 
 
 def missing_chunks(layout: Layout) -> Iterator[str]:
@@ -178,15 +183,16 @@ def add_missing(path: str, output: Output, own: Shelf) -> bool:
     layout = output.layout
     try:
         said = read_document(path)
-        file = layout.catalogue_chunk(chunk_named(said, path))
-        if not clips_in(said) or shelf.exists(file):
+        chunk = chunk_named(said, path)
+        files = (layout.catalogue_lines(chunk), layout.catalogue_chunk(chunk))
+        if not clips_in(said) or any(map(shelf.exists, files)):
             return True
         chunk, rows = rows_at(path, output)
     except NoDataset as error:
         LOG.error("%s: its clips are not in the catalogue", error)
         count("chunks not catalogued")
         return False
-    enter(chunk, rows, layout, own)
+    enter(chunk, rows, layout, own, again=False)
     return True
 
 
@@ -204,7 +210,7 @@ def write_failed(layout: Layout, own: Shelf) -> None:
                     rows.append(row)
         tables.append(table_of(rows))
     every = pa.concat_tables(tables)
-    data = to_bytes(sorted_rows(every)) if every.num_rows else b""
+    data = to_bytes(in_order(every)) if every.num_rows else b""
     own.update(failed_path(layout), lambda _: data)
 
 

@@ -19,12 +19,12 @@ import pyarrow.compute as pc
 
 from finecut.io.dataset.output import Output
 from finecut.io.layout import Layout
-from finecut.io.process.threads import in_order
 from finecut.io.storage import files as shelf
 from finecut.transforms.catalogue.buckets import Bucket, Files, buckets_of, chunk_of, failed_path
 from finecut.transforms.catalogue.chunks import rows_at
 from finecut.transforms.catalogue.columns import EMPTY, from_bytes, table_of, texts
-from finecut.transforms.catalogue.compact import READERS, is_complete
+from finecut.transforms.catalogue.compact import is_complete
+from finecut.transforms.catalogue.loose import read_loose
 from finecut.transforms.catalogue.on_workers import batched
 
 #: Documents of chunks that are one slice, of a dataset without a catalogue.
@@ -89,8 +89,7 @@ class ReadCatalogue(beam.PTransform[beam.PCollection[Any], beam.PCollection[pa.T
 def _in_bucket(bucket: Bucket, columns: Sequence[str] | None) -> pa.Table:
     """What is newer stands above what is older, chunk by chunk."""
     wanted = None if columns is None else list(dict.fromkeys((*columns, "chunk")))
-    loose = in_order(lambda path: _read(path, wanted), bucket.loose, READERS)
-    found = [_only(EMPTY, wanted), *loose]
+    found = [read_loose(bucket.loose, wanted)]
     seen = {chunk for path in bucket.loose if (chunk := chunk_of(path))}
     for path in (bucket.file, *reversed(bucket.ancestors)):
         if path is None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from finecut.io.layout import SOURCE, scores_held
 from finecut.io.records import Failure
-from finecut.transforms.catalogue.columns import FAILED, KEPT, REJECTED, SCHEMA, Row
+from finecut.transforms.catalogue.fields import COLUMNS, FAILED, KEPT, NAMES, REJECTED, Row
 from finecut.transforms.registry import SCORES
 
 #: What a row has of the document of the video, under which names.
@@ -47,7 +47,7 @@ class Whereabouts:
 
 def row_of(document: Mapping[str, Any], where: Whereabouts, video: Mapping[str, Any]) -> Row:
     """What is known of a clip; ``video`` is the document of its video, or what would be in it."""
-    row: Row = dict.fromkeys(SCHEMA.names)
+    row: Row = dict.fromkeys(NAMES)
     row |= {name: _fitting(name, document.get(name)) for name in OF_CLIP}
     row |= {name: _fitting(name, video.get(key)) for name, key in OF_VIDEO.items()}
     row |= _scores(document)
@@ -81,9 +81,12 @@ def rows_of_failure(failure: Failure) -> Iterator[Row]:
     What exactly happened is in the list of failures: messages name temporary files, and rows are to
     be the same wherever they are made.
     """
-    for id in failure.lost_shots:
-        yield dict.fromkeys(SCHEMA.names) | {
+    spans = failure.lost_spans or (None,) * len(failure.lost_shots)
+    for id, span in zip(failure.lost_shots, spans, strict=False):
+        yield dict.fromkeys(NAMES) | {
             "id": text(id),
+            "start": span and number(span.start),
+            "end": span and number(span.end),
             "video": text(failure.source.relative),
             "source_video": text(failure.source.name),
             "source": _as_json(dict(failure.source.metadata)),
@@ -119,12 +122,12 @@ def whole(value: object) -> int | None:
 
 
 _FITTING: Final = {"string": text, "double": number, "int64": whole}
-_KINDS: Final = {field.name: str(field.type) for field in SCHEMA}
+_KINDS: Final = {column.name: column.kind for column in COLUMNS}
 
 
 def _fitting(name: str, value: object) -> Any:
     """The value if it is of the kind of this column."""
-    return _FITTING[_KINDS[name]](value)
+    return _FITTING[str(_KINDS[name])](value)
 
 
 def _pair(value: object) -> tuple[float | None, float | None]:

@@ -23,7 +23,8 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.on_disk import NotAFile
 from finecut.io.storage.publishing import Shelf
 from finecut.io.tables.parquet import PARQUET, from_parquet, to_parquet
-from finecut.transforms.catalogue.columns import from_bytes, to_bytes
+from finecut.transforms.catalogue.buckets import LINES
+from finecut.transforms.catalogue.loose import read_rows, written_as
 from finecut.transforms.forget.mentions import ID, Mentions
 from finecut.transforms.forget.sources import Known
 from finecut.transforms.forget.tables import speaks, texts_of, without_rows, without_sources
@@ -186,13 +187,15 @@ def rewrite_tables(taking: Taking) -> None:
 
 def rewrite_catalogue(taking: Taking) -> None:
     """The catalogue, which has rows of all sources."""
-    folder = taking.layout.catalogue()
-    for path in shelf.files_below(folder) if shelf.exists(folder) else ():
-        if path.endswith(PARQUET):
-            data = shelf.read(path)
-            left = without_sources(from_bytes(data, path), taking.mentions)
-            taking.rewrite(path, to_bytes(left) if left.num_rows else None, data)
-    taking.tidy([taking.below(taking.layout.catalogue_chunks())])
+    folders = (taking.layout.catalogue(), taking.layout.catalogue_rows())
+    for folder in filter(shelf.exists, folders):
+        for path in shelf.files_below(folder):
+            if path.endswith((PARQUET, LINES)):
+                data = shelf.read(path)
+                left = without_sources(read_rows(data, path), taking.mentions)
+                taking.rewrite(path, written_as(left, path) if left.num_rows else None, data)
+    loose = (taking.layout.catalogue_chunks(), taking.layout.catalogue_rows())
+    taking.tidy([taking.below(folder) for folder in loose])
 
 
 def _rewrite_table(path: str, data: bytes, taking: Taking) -> None:

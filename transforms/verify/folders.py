@@ -21,6 +21,7 @@ from finecut.io.storage.json_documents import usable_json
 from finecut.io.storage.links import links_out_of
 from finecut.io.storage.retry import pass_on_outlasted
 from finecut.io.tables.shards import ShardFolder
+from finecut.transforms.catalogue.buckets import LINES
 from finecut.transforms.catalogue.compact import is_complete
 from finecut.transforms.registry import ARTEFACTS
 from finecut.transforms.verify.checks.catalogue import check_catalogue, wrong_with_rows
@@ -54,13 +55,19 @@ CLIPS: Final = ("clips", "filtered_clips")
 #: Written last, by runs and by dedup.
 SUMMARY: Final = "summary.json"
 
+
+def _check_own(path: str, verifying: Verifying) -> Iterator[Any]:
+    """What is written down for the next run: notes, and rows that wait for being compacted."""
+    yield from (check_catalogue if path.endswith(LINES) else check_note)(path, verifying)
+
+
 #: Folders of an output, and what checks each of their files.
 CHECKS: Final[Mapping[str, Callable[[str, Verifying], Iterator[Any]]]] = {
     "processed_clip_chunks": check_chunk,
     "processed_videos": check_video,
     "failures": check_failures,
     "runs": check_run,
-    ".finecut": check_note,
+    ".finecut": _check_own,
     DEDUP: check_duplicates,
     CATALOGUE: check_catalogue,
 }

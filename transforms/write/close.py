@@ -136,7 +136,7 @@ def close_chunk(outcomes: Iterable[Outcome], writing: Writing) -> Iterator[Chunk
     if chunk.first:
         forget_other_attempts(clips, writing)
     if not writing.dry_run:
-        write_rows(clips, writing.layout, writing.shelf, writing.upload_clips)
+        write_rows(clips, writing)
     size = writing.shelf.write(path, serialise(chunk_document(video, chunk.index, clips)))
     kept = [clip for clip in clips if clip.kept]
     if chunk.again or writing.algorithm is not None:

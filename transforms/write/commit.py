@@ -17,7 +17,7 @@ beginning they are few (:mod:`ramp`).
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
@@ -28,7 +28,7 @@ from apache_beam.pvalue import TaggedOutput
 from apache_beam.utils.windowed_value import WindowedValue
 
 from finecut.io.records import Clip, Failure, Source, Written
-from finecut.transforms.beam.guard import FAILURES, guarded
+from finecut.transforms.beam.guard import FAILURES, guarded, with_spans
 from finecut.transforms.beam.metrics import count
 from finecut.transforms.beam.sharing import OfRun
 from finecut.transforms.beam.weather import ForTheEngine, Weather
@@ -77,7 +77,7 @@ def write_clip(clip: Clip, writing: Writing) -> list[Did]:
         return []
     source = clip.video.source
     return [
-        _done(step, source, partial(write, clip, writing), (clip.id,), weather=writing.weather)
+        _done(step, source, partial(write, clip, writing), [clip], weather=writing.weather)
         for step, write in WRITERS
     ]
 
@@ -101,12 +101,12 @@ def close(entries: Iterable[Entry], writing: Writing, seen: Seen) -> list[Did]:
     done = []
     for name, clips in tables_of({each.clip.id: each.clip for each in outcomes}.values()).items():
         write = partial(write_parquet, chunk, name, clips, writing=writing)
-        done.append(_done("WriteParquet", source, write, ids(clips), weather=weather))
+        done.append(_done("WriteParquet", source, write, clips, weather=weather))
         paths = (table.path for table in done[-1].results if isinstance(table, Written))
         outcomes[0] = replace(outcomes[0], paths=(*outcomes[0].paths, *paths))
-    lost = ids(each.clip for each in outcomes)
     finish = partial(close_chunk, outcomes, writing)
-    last = _done("CloseChunks", source, finish, lost, weather=weather)
+    every = [each.clip for each in outcomes]
+    last = _done("CloseChunks", source, finish, every, weather=weather)
     written = ids(written_clips(outcomes, writing))
     for closed in last.results:
         if isinstance(closed, ChunkClosed):
@@ -134,12 +134,16 @@ def _done(
     step: str,
     source: Source,
     work: Callable[[], Iterable[Any]],
-    lost: Iterable[str],
+    clips: Sequence[Clip],
     *,
     weather: Weather,
 ) -> Did:
     began = time.perf_counter()
-    results = tuple(guarded(step, source, work, lambda: lost, weather=weather))
+    done = guarded(step, source, work, partial(ids, clips), weather=weather)
+    results = tuple(
+        with_spans(each, [clip.planned for clip in clips]) if isinstance(each, Failure) else each
+        for each in done
+    )
     return Did(step, results, int((time.perf_counter() - began) * 1e6))
 
 

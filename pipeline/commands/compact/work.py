@@ -13,7 +13,7 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
 from finecut.pipeline.at_work import beside_runs, tray
 from finecut.pipeline.commands.compact import Compact
-from finecut.transforms.catalogue.buckets import files_of
+from finecut.transforms.catalogue.buckets import LINES, files_of
 from finecut.transforms.catalogue.on_workers import CompactCatalogue
 
 
@@ -50,13 +50,13 @@ def compact_dataset(command: Compact) -> Compacted:
             left_out = int(shelf.read(told))
         finally:
             own.sweep()
-    rows = [_rows(path) for path in files_of(layout)]
+    rows = [_rows(path) for path in files_of(layout) if not path.endswith(LINES)]
     return Compacted(layout.catalogue(), sum(rows), len(rows), left_out)
 
 
 def _files(layout: Layout) -> Iterator[str]:
-    folder = layout.catalogue()
-    yield from shelf.files_below(folder) if shelf.exists(folder) else ()
+    for folder in filter(shelf.exists, (layout.catalogue(), layout.catalogue_rows())):
+        yield from shelf.files_below(folder)
 
 
 def _rows(path: str) -> int:

@@ -45,6 +45,7 @@ from finecut.pipeline.keeping import run_document, run_name
 from finecut.pipeline.lists import drops_within_reach
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import dropping_of
+from finecut.transforms.catalogue.buckets import LINES
 from finecut.transforms.catalogue.on_workers import CompactCatalogue
 from finecut.transforms.filter.clips import ids_of
 from finecut.transforms.filter.rules import Rule
@@ -115,7 +116,8 @@ def _compact(command: Refilter, refiltering: Refiltering) -> None:
         once = pipeline | "Once" >> beam.Create([0])
         _ = once | "CompactCatalogue" >> CompactCatalogue(layout, own)
 
-    if shelf.some_file_in(layout.catalogue_chunks(), ".parquet") is not None:
+    kinds = ((layout.catalogue_rows(), LINES), (layout.catalogue_chunks(), ".parquet"))
+    if any(shelf.some_file_in(folder, suffix) for folder, suffix in kinds):
         command.run_pipeline(build, own)
 
 

@@ -6,6 +6,7 @@ import json
 import shutil
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,13 @@ from doc_tables import CATALOGUE, with_columns
 from performing import performed
 
 from finecut.io.layout import Layout
-from finecut.io.records import Failure, Source, to_json
+from finecut.io.records import Failure, Source, Span, to_json
 from finecut.pipeline.commands.compact import CompactOptions
 from finecut.pipeline.commands.forget import ForgetOptions
 from finecut.pipeline.commands.refilter import RefilterOptions
 from finecut.pipeline.commands.verify import VerifyOptions
-from finecut.transforms.catalogue.columns import COLUMNS, SCHEMA, Row
+from finecut.transforms.catalogue.columns import SCHEMA
+from finecut.transforms.catalogue.fields import COLUMNS, Row
 from finecut.transforms.catalogue.reading import ReadCatalogue
 from finecut.transforms.catalogue.rows import Whereabouts, row_of
 
@@ -135,7 +137,10 @@ def test_clips_that_failed_have_rows_until_they_are_made(dataset: Curated) -> No
     source = Source("/films/gone.mp4", "/films/gone.mp4", "gone.mp4")
     still = Source("/films/long.mp4", "/films/long.mp4", "long.mp4")
     failures = (
-        Failure("CutClips", source, "ValueError", "it is broken", lost_shots=(lost,)),
+        replace(
+            Failure("CutClips", source, "ValueError", "it is broken", lost_shots=(lost,)),
+            lost_spans=(Span(2.0, 4.5),),
+        ),
         Failure("ProbeVideos", source, "ValueError", "no clip was planned yet"),
         Failure("CutClips", still, "ValueError", "made by another run since", lost_shots=(made,)),
     )
@@ -146,6 +151,7 @@ def test_clips_that_failed_have_rows_until_they_are_made(dataset: Curated) -> No
     row = rows(dataset)[lost]
     assert (row["verdict"], row["reason"]) == ("failed", "CutClips: ValueError")
     assert (row["video"], row["chunk"]) == ("gone.mp4", None)
+    assert (row["start"], row["end"]) == (2.0, 4.5)
     assert rows(dataset)[made]["verdict"] == "kept"
     (folder / "list.jsonl").unlink()
     compacted(dataset)

@@ -15,18 +15,18 @@ from finecut.io.layout import Layout
 from finecut.io.storage.publishing import Shelf
 from finecut.transforms.catalogue import reading
 from finecut.transforms.catalogue.buckets import Files, buckets_of, children_of, path_of
-from finecut.transforms.catalogue.chunks import drop_rows, enter
+from finecut.transforms.catalogue.chunks import drop_rows, enter, enter_table
 from finecut.transforms.catalogue.columns import (
     SCHEMA,
     SCHEMA_VERSION,
     VERSION_KEY,
     CatalogueTooNew,
-    Row,
     from_bytes,
     table_of,
     to_bytes,
 )
 from finecut.transforms.catalogue.compact import compact, compact_bucket
+from finecut.transforms.catalogue.fields import Row
 from finecut.transforms.catalogue.reading import Slice
 
 #: Chunks of a file in these tests.
@@ -64,6 +64,9 @@ class Place:
 
     def enter(self, number: int, version: int = 0) -> None:
         enter(chunk_named(number), rows_in(number, version), self.layout, self.own)
+
+    def stream(self, number: int, version: int = 0) -> None:
+        enter_table(chunk_named(number), rows_in(number, version), self.layout, self.own)
 
     def drop(self, number: int) -> None:
         drop_rows([chunk_named(number)], self.layout, self.own)
@@ -104,6 +107,7 @@ def expected(versions: dict[int, int]) -> dict[str, int]:
 Actions = st.lists(
     st.one_of(
         st.tuples(st.just("enter"), st.integers(0, 30)),
+        st.tuples(st.just("stream"), st.integers(0, 30)),
         st.tuples(st.just("drop"), st.integers(0, 30)),
         st.tuples(st.just("compact"), st.just(0)),
     ),
@@ -122,6 +126,9 @@ def test_rows_are_those_that_were_written_last(
         if action == "enter":
             place.enter(number, version)
             versions[number] = version
+        elif action == "stream":
+            place.stream(number, version)
+            versions[number] = version
         elif action == "drop":
             place.drop(number)
             versions.pop(number, None)
@@ -131,7 +138,7 @@ def test_rows_are_those_that_were_written_last(
         assert place.seen() == expected(versions)
     place.compact()
     assert place.rows() == expected(versions)
-    assert not any(name.startswith("chunks/") for name in place.files())
+    assert not Files.of(place.layout).loose
 
 
 def test_order_and_number_of_compactions_change_no_byte(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_everything_is_written_and_returned(writing: Writing, tmp_path: Path) ->
     assert written["failures"] == []
     everything = {path for paths in written.values() for path in paths}
     others = {layout.embedding_facts("cosmos-embed1-224p")}
-    others |= {layout.catalogue_chunk(clip.chunk.id) for clip in clips}
+    others |= {layout.catalogue_lines(clip.chunk.id) for clip in clips}
     assert {f"{layout.root}/{name}" for name in tree(layout.root)} == everything | others
 
 

@@ -19,8 +19,9 @@ import pyarrow as pa
 from finecut.io.layout import chunk_id
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import usable_json
-from finecut.transforms.catalogue.buckets import Files, chunk_of, failed_path
-from finecut.transforms.catalogue.columns import FAILED, Row, from_bytes
+from finecut.transforms.catalogue.buckets import LINES, Files, chunk_of, failed_path
+from finecut.transforms.catalogue.fields import FAILED, Row
+from finecut.transforms.catalogue.loose import read_rows
 from finecut.transforms.catalogue.rows import OF_VIDEO, Whereabouts, row_of
 from finecut.transforms.verify.checks.clips import Chunk
 from finecut.transforms.verify.checks.findings import (
@@ -71,11 +72,11 @@ def check_catalogue(
     data = shelf.read_if_there(path)
     if data is None:
         return
-    if not path.endswith(".parquet"):
+    if not path.endswith((".parquet", LINES)):
         yield Finding("orphan", name, "belongs to no clip", "should be a Parquet file")
         return
     try:
-        table = from_bytes(data, path)
+        table = read_rows(data, path)
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         why = str(error).partition("\n")[0]
         yield Finding("catalogue-broken", name, f"cannot be read ({why})", "should be a table")
@@ -117,7 +118,9 @@ class _Newer:
 def _newer_than(path: str, files: Files) -> _Newer:
     prefix = next((prefix for prefix, file in files.large.items() if file == path), None)
     if prefix is None:
-        return _Newer()
+        others = () if path.endswith(LINES) else files.loose
+        lines = (chunk_of(other) for other in others if other.endswith(LINES))
+        return _Newer(frozenset(filter(None, lines)))
     return _Newer(
         frozenset(filter(None, map(chunk_of, files.loose))),
         tuple(other for other in files.large if other != prefix and other.startswith(prefix)),
