@@ -317,12 +317,12 @@ class Failure:
     evidence: str = ""
     #: Ids of the planned clips that will not become clips; empty when the whole video failed.
     lost_shots: tuple[str, ...] = ()
-    #: Where they would have been, in the same order; none where it is not known.
-    lost_spans: tuple[Span, ...] = ()
     #: How often this source has failed by now.
     attempts: int = 1
     #: It was not tried again, because it failed so often.
     set_aside: bool = False
+    #: Where the lost clips would have been, in their order; none where it is not known.
+    lost_spans: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True)
