@@ -37,6 +37,11 @@ def is_hidden(f: Field[Any], kind: type[Any]) -> bool:
     return f.name in getattr(kind, "hidden", ())
 
 
+def may_lack(f: Field[Any]) -> bool:
+    """Whether what has no flag need not be written either."""
+    return f.metadata["positional"] and f.metadata["shown"] not in (None, "required")
+
+
 def flag_of(f: Field[Any]) -> str:
     return "--" + f.name.replace("_", "-")
 
@@ -56,6 +61,7 @@ def add_flags(
                 f.name,
                 help=f.metadata["text"].replace("%", "%%"),
                 **{key: f.metadata[key] for key in ("metavar", "choices")},
+                **({"nargs": "?", "default": default_of(f)} if may_lack(f) else {}),
             )
         else:
             argument = _argument(f, hints[f.name])
@@ -71,6 +77,10 @@ def parse_options(
     ``whole=False``: an input and an output need not be among them.
     """
     namespace, rest = parser.parse_known_args(_in_order(parser, arguments, kind))
+    for f in option_fields(kind):
+        # argparse takes what need not be there for missing, when flags stand in front of it.
+        if may_lack(f) and len(rest) == 1 and not _is_flag(rest[0]):
+            setattr(namespace, f.name, getattr(namespace, f.name) or rest.pop())
     given = {f.name: getattr(namespace, f.name) for f in option_fields(kind)}
     many = {f.name: tuple(given[f.name] or ()) for f in option_fields(kind) if is_many(f)}
     options = kind(**given | many)

@@ -1,0 +1,1 @@
+"""What ``finecut search`` does."""
