@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from finecut.io.layout import embedding_folder
 from finecut.io.records import ModelUsed
-from finecut.transforms.catalogue.columns import CAPTIONS, KEPT, SCHEMA, texts
-from finecut.transforms.catalogue.columns import REJECTED as FALLEN
+from finecut.transforms.catalogue.columns import SCHEMA, texts
+from finecut.transforms.catalogue.fields import KEPT
+from finecut.transforms.catalogue.fields import REJECTED as FALLEN
 from finecut.transforms.embed.one_model import vector_key
 from scaling.plan import RATE, REJECTED, SECONDS, Numbers, Plan, clip_ids, name_of, relative_of
 from scaling.plan import texts_of as lines_of
@@ -31,6 +32,8 @@ DIFFERENCE: Final = 0.02
 WIDTH, HEIGHT = 64, 36
 
 Floats = NDArray[np.float32]
+
+_OF_CAPTIONS: Final = SCHEMA.field("windows").type.value_type.field("captions").type
 
 
 class Film(NamedTuple):
@@ -155,7 +158,7 @@ def _said(reasons: NDArray[Any], dice: np.random.Generator) -> dict[str, Any]:
         "start_frame": pa.array(np.zeros(count, np.int64)),
         "end_frame": pa.array(np.full(count, SECONDS * RATE - 1)),
         "captions": pa.ListArray.from_arrays(
-            pa.array(ends), _records(CAPTIONS.value_type, len(said), made)
+            pa.array(ends), _records(_OF_CAPTIONS.value_type, len(said), made)
         ),
     }
     models = {
