@@ -39,7 +39,7 @@ from finecut.transforms.catalogue.buckets import (
     failed_path,
     path_of,
 )
-from finecut.transforms.catalogue.chunks import enter, rows_at
+from finecut.transforms.catalogue.chunks import enter, rows_in_document
 from finecut.transforms.catalogue.columns import (
     EMPTY,
     SCHEMA_VERSION,
@@ -178,10 +178,10 @@ def add_missing(path: str, output: Output, own: Shelf) -> bool:
     layout = output.layout
     try:
         said = read_document(path)
-        file = layout.catalogue_chunk(chunk_named(said, path))
-        if not clips_in(said) or shelf.exists(file):
+        chunk = chunk_named(said, path)
+        if not clips_in(said) or shelf.exists(layout.catalogue_chunk(chunk)):
             return True
-        chunk, rows = rows_at(path, output)
+        rows = rows_in_document(said, path, output)
     except NoDataset as error:
         LOG.error("%s: its clips are not in the catalogue", error)
         count("chunks not catalogued")

@@ -74,11 +74,8 @@ class Taking:
     #: Only count.
     dry_run: bool = False
 
-    def below(self, path: str) -> str:
-        return path.removeprefix(f"{self.layout.root.rstrip('/')}/")
-
     def kind_of(self, path: str) -> str:
-        return self.below(path).partition("/")[0]
+        return self.layout.inside(path).partition("/")[0]
 
     def remove(self, paths: Iterable[str]) -> None:
         """Remove files, those that are there, and the folders that this empties."""
@@ -151,7 +148,9 @@ def files_of(taking: Taking) -> Iterator[str]:
         folder = taking.layout.below(name)
         if name in folders:
             paths = shelf.files_below(folder)
-            yield from (path for path in paths if names_any(taking.below(path), taking.mentions))
+            yield from (
+                path for path in paths if names_any(taking.layout.inside(path), taking.mentions)
+            )
 
 
 def names_any(path: str, mentions: Mentions) -> bool:
@@ -192,7 +191,7 @@ def rewrite_catalogue(taking: Taking) -> None:
             data = shelf.read(path)
             left = without_sources(from_bytes(data, path), taking.mentions)
             taking.rewrite(path, to_bytes(left) if left.num_rows else None, data)
-    taking.tidy([taking.below(taking.layout.catalogue_chunks())])
+    taking.tidy([taking.layout.inside(taking.layout.catalogue_chunks())])
 
 
 def _rewrite_table(path: str, data: bytes, taking: Taking) -> None:
@@ -234,8 +233,8 @@ def left_of(taking: Taking) -> tuple[int, list[str]]:
     own = {taking.layout.forgotten(), taking.layout.forgetting()}
     staged = f"{taking.own.staging}/"
     paths = [path for path in paths if path not in own and not path.startswith(staged)]
-    named = [path for path in paths if taking.mentions.in_text(taking.below(path))]
-    shared = [path for path in paths if _may_speak(taking.below(path))]
+    named = [path for path in paths if taking.mentions.in_text(taking.layout.inside(path))]
+    shared = [path for path in paths if _may_speak(taking.layout.inside(path))]
     spoken = in_order(partial(_is_left, mentions=taking.mentions), shared, taking.readers)
     inside = [path for path, left in zip(shared, spoken, strict=True) if left]
     return len(paths), sorted({*named, *inside})

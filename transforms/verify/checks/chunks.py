@@ -6,12 +6,20 @@ broke down. Previews are looked at more closely, by :mod:`~.clips`.
 """
 
 import math
-import re
 from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any, Final
 
-from finecut.io.layout import PREVIEWS, SOURCE, TABLES, VECTORS, Artefact, chunk_id, is_clip_id
+from finecut.io.layout import (
+    PREVIEWS,
+    SOURCE,
+    TABLES,
+    VECTORS,
+    Artefact,
+    chunk_id,
+    chunk_numbered,
+    is_clip_id,
+)
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import usable_json
 from finecut.io.storage.retry import pass_on_outlasted
@@ -40,7 +48,6 @@ from finecut.transforms.verify.checks.findings import (
 from finecut.transforms.verify.checks.shapes import Document
 from finecut.transforms.verify.checks.vectors import Signed, check_vectors
 
-_NUMBERED = re.compile(r"(.*)_(\d+)\.json", re.DOTALL)
 #: What a chunk's document lists: kept clips, and rejected ones.
 LISTS: Final = ("clips", "filtered_clips")
 CAPTION, ENHANCED = "_caption", "_enhanced_caption"
@@ -59,20 +66,10 @@ MADE: Final[tuple[tuple[Artefact, type[StepOnClips[Any]]], ...]] = tuple(
 Outcome = Finding | Checked | Claim | Signed | tuple[str, Facts] | tuple[str, Told]
 
 
-def named(name: str) -> tuple[str, int] | None:
-    """The video and the number of a chunk, by the name of its document below their folder.
-
-    >>> named("films/a.mp4_12.json")
-    ('films/a.mp4', 12)
-    """
-    matched = _NUMBERED.fullmatch(name)
-    return (matched[1], int(matched[2])) if matched else None
-
-
 def check_chunk(path: str, verifying: Verifying) -> Iterator[Outcome]:
     """Everything there is to say of a chunk whose document lies there."""
     name = verifying.below(path)
-    which = named(path.removeprefix(f"{verifying.layout.processed_clip_chunks()}/"))
+    which = chunk_numbered(path.removeprefix(f"{verifying.layout.processed_clip_chunks()}/"))
     if which is None:
         yield Finding(
             "orphan", name, "is not the document of a chunk", "should be called VIDEO_NUMBER.json"

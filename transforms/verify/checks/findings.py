@@ -373,7 +373,7 @@ class Verifying:
 
     def below(self, path: str) -> str:
         """The path as findings name it."""
-        return path.removeprefix(f"{self.layout.root.rstrip('/')}/")
+        return self.layout.inside(path)
 
     def clip(self, id: str, kept: bool, location: str) -> str:
         """Where a clip lies, in an output that is sharded as its document's location is."""
