@@ -14,7 +14,6 @@ import re
 import shutil
 import threading
 import time
-from array import array
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -36,21 +35,23 @@ from finecut.io.storage.publishing import Shelf
 from finecut.pipeline.cli.command import main
 from finecut.pipeline.cli.flags import options_table
 from finecut.pipeline.commands.report import ReportOptions
-from finecut.pipeline.commands.report.work import check_folder, make_report, relative_links
-from finecut.pipeline.commands.shard import ShardOptions
+from finecut.pipeline.commands.report.making import Wish, make_report
+from finecut.pipeline.commands.report.work import check_folder, relative_links
 from finecut.pipeline.options import OptionError
 from finecut.pipeline.page import page_text
-from finecut.pipeline.page.gather import spans_of_lost
-from finecut.pipeline.page.similar import NOBODY, nearby
-from finecut.transforms.report.columns import (
+from finecut.pipeline.page.similar import NOBODY, Rows, nearby
+from finecut.transforms.catalogue.columns import table_of
+from finecut.transforms.catalogue.rows import Whereabouts
+from finecut.transforms.catalogue.rows import row_of as catalogue_row
+from finecut.transforms.report.columns import fitted, packed, plain_json
+from finecut.transforms.report.lost import spans_of_lost
+from finecut.transforms.report.pictures import Sprite
+from finecut.transforms.report.tiles import (
     ROWS_OF_NUMBERS,
     ROWS_OF_TEXTS,
-    Clips,
-    Row,
-    fitted,
-    packed,
-    plain_json,
-    row_of,
+    Words,
+    tiles_of_clips,
+    tiles_of_texts,
 )
 
 #: What strangers may have said.
@@ -75,60 +76,72 @@ def test_no_text_can_leave_its_script(text: str) -> None:
     assert json.loads(said) == {"said": text}
 
 
-@given(st.floats(allow_nan=False), st.sampled_from("IHBif"))
+@given(st.floats(allow_nan=False), st.sampled_from(("u4", "u2", "u1", "i4", "f4")))
 def test_any_number_has_a_place_in_its_column(value: float, kind: str) -> None:
-    column = array(kind, [fitted(value, kind)])
-    read = np.frombuffer(base64.b64decode(packed(column)), column.typecode)
+    column = fitted(np.array([value]), kind)
+    read = np.frombuffer(base64.b64decode(packed(column)), f"<{kind}")
     assert read[0] == column[0]
     assert np.isfinite(read[0])
 
 
 def test_columns_say_what_rows_said() -> None:
-    """More rows than one chunk has of either kind, and a score that is not there at first."""
+    """More rows than one tile has of either kind, and a score that is not there at first."""
     count = ROWS_OF_NUMBERS + 3
-    clips = Clips()
-    chunks: list[tuple[str, dict[str, Any]]] = []
     rows = [imagined(number, late=number > ROWS_OF_TEXTS) for number in range(count)]
-    for row in rows:
-        chunks += clips.add(row, source=int(row.start) // 100)
-    chunks += clips.rest()
-    numbers = [columns for kind, columns in chunks if kind == "clips"]
-    texts = [columns for kind, columns in chunks if kind == "texts"]
-    assert [columns["count"] for columns in numbers] == [ROWS_OF_NUMBERS, 3]
-    assert [len(columns["codec"]) for columns in texts] == [ROWS_OF_TEXTS] * 8 + [3]
+    clips = table_of(rows).sort_by("start")
+    words = Words(("", "motion"), ("sharpness", "late"))
+    numbers = [*tiles_of_clips(clips, np.arange(count) // 100, words)]
+    sprites = [Sprite("a.webp", 1000, ()), Sprite("b.webp", 100, ()), Sprite("", count - 1100, ())]
+    texts = [*tiles_of_texts(clips, sprites)]
+    assert [(first, tile["count"]) for first, tile in numbers] == [
+        (0, ROWS_OF_NUMBERS),
+        (ROWS_OF_NUMBERS, 3),
+    ]
+    # They end where a sprite ends.
+    assert [(first, len(tile["codec"])) for first, tile in texts] == [
+        (0, 1100),
+        (1100, count - 1100),
+    ]
+    assert texts[0][1]["pictures"] == [["a.webp", 1000], ["b.webp", 100]]
 
     def column(name: str, kind: str) -> list[Any]:
-        read = [base64.b64decode(columns[name]) for columns in numbers]
+        read = [base64.b64decode(tile[name]) for _, tile in numbers]
         return list(np.frombuffer(b"".join(read), kind))
 
-    assert column("start", "<f8") == [row.start for row in rows]
-    assert column("source", "<u4") == [int(row.start) // 100 for row in rows]
-    assert [clips.reasons[index] for index in column("reason", "<u2")] == [r.reason for r in rows]
-    scores = b"".join(base64.b64decode(dict(columns["scores"])["late"]) for columns in numbers)
-    measured = np.frombuffer(scores, "<f4")
-    assert np.isnan(measured[: ROWS_OF_TEXTS + 1]).all()
-    assert (measured[ROWS_OF_TEXTS + 1 :] == 2).all()
-    ids = b"".join(base64.b64decode(columns["id"]) for columns in numbers)
-    assert ids[-16:].hex() == rows[-1].id.replace("-", "")
-    assert [said for columns in texts for said in columns["captions"]] == [
-        row.text["captions"] for row in rows
+    assert column("start", "<f8") == [row["start"] for row in rows]
+    assert column("source", "<u4") == [number // 100 for number in range(count)]
+    named = [words.reasons[index] for index in column("reason", "<u2")]
+    assert named == [row["reason"] or "" for row in rows]
+    for name in words.scores:
+        scores = b"".join(base64.b64decode(dict(tile["scores"])[name]) for _, tile in numbers)
+        measured = np.frombuffer(scores, "<f4")
+        if name == "sharpness":
+            assert (measured == np.array([n / 1e5 for n in range(count)], "<f4")).all()
+        else:
+            assert np.isnan(measured[: ROWS_OF_TEXTS + 1]).all()
+            assert (measured[ROWS_OF_TEXTS + 1 :] == 2).all()
+    ids = b"".join(base64.b64decode(tile["id"]) for _, tile in numbers)
+    assert ids[-16:].hex() == rows[-1]["id"].replace("-", "")
+    assert [said for _, tile in texts for said in tile["captions"]] == [
+        [["qwen", f"clip {number}"]] for number in range(count)
     ]
+    found = Rows(ids)
+    assert [found.of(row["id"]) for row in rows[::1000]] == [*range(0, count, 1000)]
+    assert found.of(clip_id("other", 0, 1)) is None
 
 
-def imagined(number: int, late: bool) -> Row:
+def imagined(number: int, late: bool) -> dict[str, Any]:
     scores = {"sharpness": number / 1e5} | ({"late": 2.0} if late else {})
-    text: dict[str, Any] = {"captions": [["qwen", f"clip {number}"]], "errors": [], "codec": "h264"}
-    text |= {"models": [], "made": [], "labels": []}
-    numbers = dict.fromkeys(("width", "height", "rate", "frames", "bytes", "marked"), 1.0)
-    return Row(
-        clip_id("a", number, number + 1),
-        "motion" if number % 3 == 0 else "",
-        float(number),
-        number + 1.0,
-        numbers | {"first": -1, "last": -1},
-        scores,
-        text,
-    )
+    kept = number % 3 != 0
+    document = {
+        "span_uuid": clip_id("a", number, number + 1),
+        "duration_span": [float(number), number + 1.0],
+        "scores": scores,
+        "windows": [{"start_frame": 0, "end_frame": 9, "qwen_caption": f"clip {number}"}],
+        "filtered_by": "motion",
+    }
+    where = Whereabouts("a", clip_id("a", 0, 0), kept, clip=None, meta="")
+    return catalogue_row(document, where, {})
 
 
 WRONG: dict[str, Any] = {
@@ -152,12 +165,20 @@ def test_documents_of_the_wrong_kinds_are_rows_all_the_same(names: set[str]) -> 
     windows = [{"start_frame": 0, "end_frame": 9, "q_caption": "hi"}]
     document: dict[str, Any] = {"duration_span": [1.0, 2.5], "width": 160, "windows": windows}
     said = document | {name: value for name, value in WRONG.items() if name in names}
-    row = row_of(Entry(clip, True, "", "", json.loads(json.dumps(said))), has_previews=True)
-    assert (row.start, row.end) == ((0.0, 0.0) if "duration_span" in names else (1.0, 2.5))
-    assert row.numbers["width"] == (0 if "width" in names else 160)
-    assert row.numbers["last"] == (-1 if "windows" in names else 9)
-    assert row.text["captions"] == ([] if "windows" in names else [["q", "hi"]])
-    list(Clips().add(row, 0))
+    said = json.loads(json.dumps(said)) | {"span_uuid": clip}
+    where = Whereabouts("a", clip, True, clip=None, meta="", artefacts=("previews/x.webp",))
+    clips = table_of([catalogue_row(said, where, {})])
+    [(_, numbers)] = tiles_of_clips(clips, np.zeros(1, int), Words(("",), ("sharpness",)))
+    [(_, texts)] = tiles_of_texts(clips, [Sprite("", 1, ())])
+
+    def value(name: str, kind: str) -> Any:
+        return np.frombuffer(base64.b64decode(numbers[name]), kind)[0]
+
+    assert value("start", "<f8") == (0.0 if "duration_span" in names else 1.0)
+    assert value("end", "<f8") == (0.0 if "duration_span" in names else 2.5)
+    assert value("width", "<u2") == (0 if "width" in names else 160)
+    assert value("last", "<i4") == (-1 if "windows" in names else 9)
+    assert texts["captions"] == [[] if "windows" in names else [["q", "hi"]]]
 
 
 @given(st.sets(st.integers(0, 30), max_size=9), st.sampled_from((10.0, 7.5)))
@@ -229,10 +250,17 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Curated:
         "kept_id": [kept[0], kept[0], kept[0], kept[1]],
         "cosine": [0.91, 1.0, 0.97, 1.0],
     }
+    without_catalogue(root)
     (root / "dedup").mkdir()
     pq.write_table(pa.table(groups), root / "dedup" / "groups.parquet")
     assert main(["report", str(root), "--quiet"]) == 0
     return made
+
+
+def without_catalogue(root: Path) -> None:
+    """What documents say now, it does not know."""
+    shutil.rmtree(root / "catalogue", ignore_errors=True)
+    (root / ".finecut" / "catalogue.json").unlink(missing_ok=True)
 
 
 def written(text: str) -> str:
@@ -293,7 +321,7 @@ def columns_of(report: Path, kind: str, index: int = 0) -> dict[str, Any]:
     """The columns of a chunk, read as JSON."""
     name = facts_of(report / "index.html")["chunks"][kind][index]
     call = (report / "data" / name).read_text()
-    [columns] = re.fullmatch(rf'finecut\.chunk\("{kind}",{index},(.*)\);\n', call, re.S).groups()  # type: ignore[union-attr]
+    [columns] = re.fullmatch(rf'finecut\.chunk\("{kind}",\d+,(.*)\);\n', call, re.S).groups()  # type: ignore[union-attr]
     read: dict[str, Any] = json.loads(columns)
     return read
 
@@ -318,7 +346,11 @@ def test_the_page_speaks_of_all_clips_in_order(dataset: Curated) -> None:
     assert starts == [0, 1, 2, 3, 4, 0, 2, 0, 1, 2, 3, 4, 5, 0]
     captions = {said for clip in texts["captions"] for _, said in clip}
     assert captions >= {*map(written, EVIL)}
-    sources = columns_of(report, "sources")
+    # Sources without clips come last, in a tile of their own.
+    some, others = columns_of(report, "sources"), columns_of(report, "sources", 1)
+    assert facts["starts"]["sources"] == [[0, 0], [4, 0]]
+    assert others["count"] == [0]
+    sources = {name: values + others[name] for name, values in some.items()}
     named = dict(
         zip(
             sources["name"],
@@ -462,7 +494,7 @@ def test_a_report_may_be_killed_anywhere(dataset: Curated, tmp_path: Path) -> No
         last += 1
         own = mortal(root, last)
         try:
-            make_report(output, own, str(page.parent))
+            make_report(output, own, str(page.parent), Wish(), "..")
             finished = True
         except Killed:
             pass
@@ -478,7 +510,7 @@ def test_a_report_may_be_killed_anywhere(dataset: Curated, tmp_path: Path) -> No
 
 
 def test_a_bucket_gets_the_page_a_disk_gets(
-    dataset: Curated, monkeypatch: pytest.MonkeyPatch
+    dataset: Curated, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     pytest.importorskip("gcp_storage_emulator")
     store = FaultyStore()
@@ -490,14 +522,14 @@ def test_a_bucket_gets_the_page_a_disk_gets(
             if not name.startswith(("report/", "clips/", "previews/")):
                 own.write(f"{root}/{name}", data)
         output = Output.at(root)
-        made = make_report(output, own, f"{root}/report")
-        written = set(tree(dataset.root / "report"))
+        made = make_report(output, own, f"{root}/report", Wish(pictures=0), "..")
+        on_disk = Shelf(str(tmp_path), str(tmp_path / ".staging" / "x"))
+        make_report(dataset.output, on_disk, str(tmp_path / "report"), Wish(pictures=0), "..")
+        written = set(tree(tmp_path / "report"))
 
         assert made.clips == 14
         for name in written:
-            assert (
-                shelf.read(f"{root}/report/{name}") == (dataset.root / "report" / name).read_bytes()
-            )
+            assert shelf.read(f"{root}/report/{name}") == (tmp_path / "report" / name).read_bytes()
     finally:
         store.close()
 
@@ -544,24 +576,15 @@ def test_links_between_places_that_cannot_reach_each_other_are_refused(
         check_folder("gs://b/d", "gs://b/d/clips")
     for fine in ("/x/d/report", "/x/d/report/", "/x/d2", "/x"):
         check_folder("/x/d", fine)
-    with pytest.raises(OptionError, match="leave --runner out"):
-        ReportOptions(dataset="x", runner="DataflowRunner").check()
 
 
 def test_help_offers_what_can_be_chosen(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["report", "--help"])
     told = capsys.readouterr().out
-    assert "--runner" not in told
-    assert "16 from a bucket" in " ".join(told.split())
-    assert "--runner" not in options_table(ReportOptions)
-    assert "--runner" in options_table(ShardOptions)
-    for word, said in (("--runner=DataflowRunner", "leave --runner out"), ("--runer=x", "unknown")):
-        with pytest.raises(SystemExit):
-            main(["report", "out", word])
-        assert said in (told := capsys.readouterr().err)
-        assert "need --runner" not in told
-        assert "mean --runner" not in told
+    assert "--runner" in told
+    assert "--no-pictures" in told
+    assert "--runner" in options_table(ReportOptions)
 
 
 # ── in a browser ─────────────────────────────────────────────────────────────────────────────────
@@ -1127,6 +1150,7 @@ class Imagined(Output):
             "framerate": 30.0,
             "num_frames": 150,
             "num_bytes": 10**6,
+            "valid": True,
             "scores": {name: (number * k % 997) / 997 for k, name in enumerate(SCORES, 3)},
             "windows": [
                 {"start_frame": 0, "end_frame": 149, "q_caption": f"clip number {number} of many"}
@@ -1149,7 +1173,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
         said = {"video": f"/f/{film:03d}.mp4", "clips": ids[:80], "filtered_clips": ids[80:]}
         path.write_text(json.dumps(said))
     own = Shelf(str(root), str(root / ".staging" / "x"))
-    made = make_report(Imagined(layout), own, str(root / "report"))
+    made = make_report(Imagined(layout), own, str(root / "report"), Wish(pictures=0), "..")
     assert made.clips == MANY
     return Path(made.path)
 
