@@ -108,11 +108,24 @@
 
   // ── which ─────────────────────────────────────────────────────────────────────────────────────
 
+  // All rows in the last order that was asked for: a filter leaves some out of it.
+  let sorted = { key: "", rows: null };
+  const everyRow = () => {
+    if (!wanted.order) {
+      const rows = finecut.everyRow(clips.ready);
+      return wanted.up ? rows.reverse() : rows;
+    }
+    const key = `${wanted.up} ${clips.ready} ${wanted.order}`;
+    if (sorted.key !== key) {
+      const values = finecut.values(wanted.order).subarray(0, clips.ready);
+      sorted = { key, rows: finecut.sorted(values, wanted.up) };
+    }
+    return sorted.rows.slice();
+  };
   /** The rows that fulfil all that numbers can say, one condition after the other. */
   const fitting = () => {
     const { reason, marked, source } = clips;
-    let rows = new Uint32Array(clips.ready);
-    for (let row = 0; row < rows.length; row += 1) rows[row] = row;
+    let rows = everyRow();
     if (wanted.outcome === "kept") rows = finecut.sieved(rows, (row) => reason[row] === 0);
     if (wanted.outcome === "rejected") rows = finecut.sieved(rows, (row) => reason[row] !== 0);
     if (wanted.outcome === "marked") rows = finecut.sieved(rows, (row) => marked[row] !== 0);
@@ -136,15 +149,12 @@
     const part = text.toLowerCase();
     return Uint8Array.from(finecut.sources.name, (name) => (name === text || name.toLowerCase().includes(part) ? 1 : 0));
   };
-  const ordered = (rows) => {
-    if (wanted.order) return finecut.sorted(rows, finecut.values(wanted.order), wanted.up);
-    return wanted.up ? rows.reverse() : rows;
-  };
   const searched = async (rows, words, ticket) => {
     const parts = words.toLowerCase().split(/\s+/).filter(Boolean);
-    const found = [];
+    const found = new Set();
     let index = -1;
-    for (const row of rows) {
+    // In the order in which texts lie there, whichever the order is in which they are shown.
+    for (const row of rows.slice().sort()) {
       const chunk = finecut.chunkOf("texts", row);
       if (chunk !== index) {
         index = chunk;
@@ -155,9 +165,9 @@
       const text = finecut.textNow(row);
       const all = [finecut.sourceName(row), finecut.id(row), ...[...(text ? text.captions : []), ...finecut.told(row)].map((each) => each[1])];
       const whole = all.join("\n").toLowerCase();
-      if (parts.every((part) => whole.includes(part))) found.push(row);
+      if (parts.every((part) => whole.includes(part))) found.add(row);
     }
-    return Uint32Array.from(found);
+    return rows.filter((row) => found.has(row));
   };
   const spoken = (rows) => {
     let seconds = 0;
@@ -173,7 +183,7 @@
     let rows = fitting();
     if (wanted.words.trim()) rows = await searched(rows, wanted.words, ticket);
     if (ticket !== asked || !rows) return;
-    shown.rows = ordered(rows);
+    shown.rows = rows;
     grid.reset(shown.rows.length);
     at("found").textContent = spoken(shown.rows);
     at("nothing").hidden = shown.rows.length > 0 || clips.ready < facts.count;

@@ -5,24 +5,23 @@
   const AT_ONCE = 4;
   const KEPT_TEXTS = 40;
 
-  // What each number takes in a chunk, and here, where four bytes are enough.
   const KINDS = {
-    source: [Uint32Array, Uint32Array],
-    start: [Float64Array, Float32Array],
-    end: [Float64Array, Float32Array],
-    reason: [Uint16Array, Uint16Array],
-    width: [Uint16Array, Uint16Array],
-    height: [Uint16Array, Uint16Array],
-    rate: [Float32Array, Float32Array],
-    frames: [Uint32Array, Uint32Array],
-    bytes: [Float64Array, Float32Array],
-    first: [Int32Array, Int32Array],
-    last: [Int32Array, Int32Array],
-    marked: [Uint8Array, Uint8Array],
+    source: Uint32Array,
+    start: Float32Array,
+    end: Float32Array,
+    duration: Float32Array,
+    reason: Uint16Array,
+    width: Uint16Array,
+    height: Uint16Array,
+    rate: Float32Array,
+    frames: Uint32Array,
+    bytes: Float32Array,
+    first: Int32Array,
+    last: Int32Array,
+    marked: Uint8Array,
   };
   const clips = { count: facts.count, ready: 0, scores: new Map(), ids: new Uint8Array(facts.count * 16) };
-  for (const [name, [, Kind]] of Object.entries(KINDS)) clips[name] = new Kind(facts.count);
-  clips.duration = new Float32Array(facts.count);
+  for (const [name, Kind] of Object.entries(KINDS)) clips[name] = new Kind(facts.count);
   clips.short_side = new Float32Array(facts.count);
   for (const name of facts.scores) clips.scores.set(name, new Float32Array(facts.count).fill(NaN));
   finecut.clips = clips;
@@ -30,19 +29,11 @@
 
   const entered = (index, columns) => {
     const [offset, source] = facts.starts.clips[index];
-    const found = {};
-    for (const [name, [Kind]] of Object.entries(KINDS)) {
-      found[name] = finecut.unpacked(Kind, columns[name]);
-      clips[name].set(found[name], offset);
-    }
-    clips.ids.set(finecut.unpacked(Uint8Array, columns.id), offset * 16);
-    for (const [name, values] of columns.scores) {
-      clips.scores.get(name).set(finecut.unpacked(Float32Array, values), offset);
-    }
-    for (let at = 0; at < columns.count; at += 1) {
-      const row = offset + at;
+    for (const name of Object.keys(KINDS)) finecut.unpackedInto(clips[name], columns[name], offset);
+    finecut.unpackedInto(clips.ids, columns.id, offset * 16);
+    for (const [name, values] of columns.scores) finecut.unpackedInto(clips.scores.get(name), values, offset);
+    for (let row = offset; row < offset + columns.count; row += 1) {
       clips.source[row] += source;
-      clips.duration[row] = found.end[at] - found.start[at];
       clips.short_side[row] = Math.min(clips.width[row], clips.height[row]) || NaN;
     }
     clips.ready = offset + columns.count;
@@ -92,7 +83,12 @@
   const textOf = (index, columns, row) => {
     const at = row - facts.starts.texts[index][0];
     const found = {};
-    for (const name of Object.keys(nothing)) found[name] = columns[name][at];
+    for (const name of Object.keys(nothing)) {
+      if (name === "captions") continue;
+      const [values, which] = columns[name];
+      found[name] = values[which[at]];
+    }
+    found.captions = columns.captions[at];
     return found;
   };
   const columnsOf = async (row) => {

@@ -175,4 +175,10 @@ const finecut = {};
   };
   // Stored with the lowest byte first, as every machine that shows pages has it.
   finecut.unpacked = (Kind, text) => new Kind(bytes(text).buffer);
+  /** The same, put into an array from a place on. */
+  finecut.unpackedInto = (array, text, from) => {
+    const place = new Uint8Array(array.buffer, array.byteOffset + from * array.BYTES_PER_ELEMENT);
+    if (place.setFromBase64) place.setFromBase64(text);
+    else place.set(bytes(text));
+  };
 })();

@@ -86,11 +86,25 @@
       h("ul", { class: "bars" }, most.slice(0, SIZES).map(([size, entry]) => h("li", {}, h("span", { text: `${Math.floor(size / 65536)} × ${size % 65536}` }), h("span", { class: "bar", "aria-hidden": "true" }, bar("kept", entry.kept), bar("rejected", entry.rejected)), h("span", { class: "quiet", text: told(entry) })))),
     );
   };
-  const drawn = () => {
+  // A million clips take a moment for each score: what is drawn can be seen meanwhile.
+  const PATIENCE = 40;
+  let turn = 0;
+  const drawn = async () => {
+    turn += 1;
+    const mine = turn;
     const names = finecut.measured();
     const ruled = (name) => (finecut.rulesOf(name).length ? 0 : 1);
     const ordered = names.filter((name) => name !== "short_side").sort((one, other) => ruled(one) - ruled(other));
-    at("scores").replaceChildren(...ordered.map(figure).filter(Boolean), sizes());
+    at("scores").replaceChildren();
+    let began = performance.now();
+    for (const make of [...ordered.map((name) => () => figure(name)), sizes]) {
+      const made = make();
+      if (made) at("scores").append(made);
+      if (performance.now() - began < PATIENCE) continue;
+      await new Promise((done) => setTimeout(done));
+      if (mine !== turn) return;
+      began = performance.now();
+    }
   };
   let ready = false;
   finecut.views.scores = () => {

@@ -1,39 +1,46 @@
-/* A million numbers in order, within a moment: numbers of four bytes are sorted by two bytes at a time. */
+/* A million numbers in order, within a moment: numbers of four bytes are sorted by eleven bits at a time. */
 (() => {
-  const RADIX = 65536;
+  const BITS = 11;
+  const RADIX = 1 << BITS;
 
   /** Rows in the order of their values, the highest first or the lowest; of equal ones the first
       row first. Those without a value come last, whichever way. */
-  finecut.sorted = (rows, values, lowestFirst) => {
-    const count = rows.length;
+  finecut.sorted = (values, lowestFirst) => {
+    const count = values.length;
     const floats = new Float32Array(count);
     // Adding 0 makes one of the two zeros.
-    for (let at = 0; at < count; at += 1) floats[at] = values[rows[at]] + 0;
-    const keys = new Uint32Array(floats.buffer);
-    for (let at = 0; at < count; at += 1) {
-      if (Number.isNaN(floats[at])) {
-        keys[at] = 0xffffffff;
+    for (let row = 0; row < count; row += 1) floats[row] = values[row] + 0;
+    let keys = new Uint32Array(floats.buffer);
+    for (let row = 0; row < count; row += 1) {
+      const bits = keys[row];
+      if ((bits & 0x7fffffff) > 0x7f800000) {
+        keys[row] = 0xffffffff; // not a number
         continue;
       }
-      const bits = keys[at];
-      const up = (bits & 0x80000000 ? ~bits : bits | 0x80000000) >>> 0;
-      keys[at] = lowestFirst ? up : ~up >>> 0;
+      const up = bits & 0x80000000 ? ~bits : bits | 0x80000000;
+      keys[row] = lowestFirst ? up : ~up;
     }
-    const [low, order] = passed(keys, Uint32Array.from(rows), 0);
-    return passed(low, order, 16)[1];
+    let rows = finecut.everyRow(count);
+    for (let shift = 0; shift < 32; shift += BITS) [keys, rows] = passed(keys, rows, shift);
+    return rows;
   };
   const passed = (keys, rows, shift) => {
-    const counts = new Uint32Array(RADIX + 1);
-    for (let at = 0; at < keys.length; at += 1) counts[((keys[at] >>> shift) & 0xffff) + 1] += 1;
-    for (let at = 0; at < RADIX; at += 1) counts[at + 1] += counts[at];
+    const places = new Uint32Array(RADIX + 1);
+    for (let at = 0; at < keys.length; at += 1) places[((keys[at] >>> shift) & (RADIX - 1)) + 1] += 1;
+    for (let at = 0; at < RADIX; at += 1) places[at + 1] += places[at];
     const keysOut = new Uint32Array(keys.length);
     const rowsOut = new Uint32Array(rows.length);
     for (let at = 0; at < keys.length; at += 1) {
-      const to = counts[(keys[at] >>> shift) & 0xffff]++;
+      const to = places[(keys[at] >>> shift) & (RADIX - 1)]++;
       keysOut[to] = keys[at];
       rowsOut[to] = rows[at];
     }
     return [keysOut, rowsOut];
+  };
+  finecut.everyRow = (count) => {
+    const rows = new Uint32Array(count);
+    for (let row = 0; row < count; row += 1) rows[row] = row;
+    return rows;
   };
 
   /** The rows for which something holds, in place: as a filter, for arrays of numbers. */

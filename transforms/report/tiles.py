@@ -8,6 +8,7 @@ Rows are counted from the beginning of the part, which does not know how many th
 the page adds that.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -99,6 +100,7 @@ def _numbers(clips: pa.Table, words: Words) -> dict[str, NDArray[Any]]:
     return {
         "start": start,
         "end": end,
+        "duration": end - start,
         "reason": _reasons(clips, words.reasons),
         "width": numbers(clips, "width"),
         "height": numbers(clips, "height"),
@@ -162,8 +164,7 @@ def _texts(clips: pa.Table, marked: NDArray[np.bool_]) -> dict[str, list[Any]]:
     made = clips.select(
         ["transcode", "transcode_reason", "frames_encoded", "copied_start", "copied_end"]
     )
-    return {
-        "captions": [_captions(windows or ()) for windows in column("windows")],
+    rare: dict[str, list[Any]] = {
         "errors": [
             _errors(errors or (), bool(is_so))
             for errors, is_so in zip(column("errors"), marked, strict=True)
@@ -176,6 +177,19 @@ def _texts(clips: pa.Table, marked: NDArray[np.bool_]) -> dict[str, list[Any]]:
             for labels in column("labels")
         ],
     }
+    captions = [_captions(windows or ()) for windows in column("windows")]
+    return {"captions": captions, **{name: _pooled(values) for name, values in rare.items()}}
+
+
+def _pooled(values: Sequence[Any]) -> list[list[Any]]:
+    """Each value once, and which one each clip has: most clips have the same.
+
+    >>> _pooled(["a", ["b"], "a"])
+    [['a', ['b']], [0, 1, 0]]
+    """
+    places: dict[str, int] = {}
+    which = [places.setdefault(json.dumps(value), len(places)) for value in values]
+    return [[json.loads(value) for value in places], which]
 
 
 def _captions(windows: Sequence[Mapping[str, Any]]) -> list[list[str]]:

@@ -15,10 +15,12 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
-from functools import partial
+from functools import partial, reduce
+from operator import add
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,16 +29,18 @@ from curated import Curated, curated, say
 from faulty_store import FaultyStore
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from finecut.io.dataset.output import Entry, Output
 from finecut.io.layout import Layout, clip_id
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
+from finecut.pipeline.at_work import tray
 from finecut.pipeline.cli.command import main
 from finecut.pipeline.cli.flags import options_table
-from finecut.pipeline.commands.report import ReportOptions
-from finecut.pipeline.commands.report.making import Wish, make_report
-from finecut.pipeline.commands.report.work import check_folder, relative_links
+from finecut.pipeline.commands.report import Report, ReportOptions
+from finecut.pipeline.commands.report.making import Making, Wish, make_report
+from finecut.pipeline.commands.report.work import OnEngine, check_folder, relative_links
 from finecut.pipeline.options import OptionError
 from finecut.pipeline.page import page_text
 from finecut.pipeline.page.similar import NOBODY, Rows, nearby
@@ -44,8 +48,11 @@ from finecut.transforms.catalogue.columns import table_of
 from finecut.transforms.catalogue.rows import Whereabouts
 from finecut.transforms.catalogue.rows import row_of as catalogue_row
 from finecut.transforms.report.columns import fitted, packed, plain_json
+from finecut.transforms.report.counting import Totals, digest_of, from_json, to_json, totals_of
 from finecut.transforms.report.lost import spans_of_lost
-from finecut.transforms.report.pictures import Sprite
+from finecut.transforms.report.parts import EVERY, ROWS_OF_PART, borders_of
+from finecut.transforms.report.pictures import Sprite, best_of, sprites_of
+from finecut.transforms.report.reading import Told
 from finecut.transforms.report.tiles import (
     ROWS_OF_NUMBERS,
     ROWS_OF_TEXTS,
@@ -98,7 +105,7 @@ def test_columns_say_what_rows_said() -> None:
         (ROWS_OF_NUMBERS, 3),
     ]
     # They end where a sprite ends.
-    assert [(first, len(tile["codec"])) for first, tile in texts] == [
+    assert [(first, len(tile["captions"])) for first, tile in texts] == [
         (0, 1100),
         (1100, count - 1100),
     ]
@@ -108,7 +115,7 @@ def test_columns_say_what_rows_said() -> None:
         read = [base64.b64decode(tile[name]) for _, tile in numbers]
         return list(np.frombuffer(b"".join(read), kind))
 
-    assert column("start", "<f8") == [row["start"] for row in rows]
+    assert column("start", "<f4") == [row["start"] for row in rows]
     assert column("source", "<u4") == [number // 100 for number in range(count)]
     named = [words.reasons[index] for index in column("reason", "<u2")]
     assert named == [row["reason"] or "" for row in rows]
@@ -174,11 +181,43 @@ def test_documents_of_the_wrong_kinds_are_rows_all_the_same(names: set[str]) -> 
     def value(name: str, kind: str) -> Any:
         return np.frombuffer(base64.b64decode(numbers[name]), kind)[0]
 
-    assert value("start", "<f8") == (0.0 if "duration_span" in names else 1.0)
-    assert value("end", "<f8") == (0.0 if "duration_span" in names else 2.5)
+    assert value("start", "<f4") == (0.0 if "duration_span" in names else 1.0)
+    assert value("end", "<f4") == (0.0 if "duration_span" in names else 2.5)
     assert value("width", "<u2") == (0 if "width" in names else 160)
     assert value("last", "<i4") == (-1 if "windows" in names else 9)
     assert texts["captions"] == [[] if "windows" in names else [["q", "hi"]]]
+
+
+def test_adding_up_gives_the_same_in_any_order() -> None:
+    """More reasons, values of fields and sources than are told apart."""
+    rows = [imagined(number, late=number % 7 == 0) for number in range(6000)]
+    for number, row in enumerate(rows):
+        row["video"], row["source_video"] = f"{number}.mp4", f"/f/{number}.mp4"
+        row["reason"] = row["reason"] and f"reason {number}"
+        row["source"] = json.dumps({"free": number % 3 == 0, "number": number})
+    slices = [table_of(rows[start : start + 500]) for start in range(0, 6000, 500)]
+    counted = [totals_of(Told(clips)) for clips in slices]
+    one = reduce(add, counted, Totals())
+    assert reduce(add, counted[::-1], Totals()) == one
+    assert counted[0] + (counted[1] + counted[2]) == (counted[0] + counted[1]) + counted[2]
+    assert totals_of(Told(table_of(rows))) == one
+    assert (one.clips, one.captioned, one.reasons[""]) == (6000, 6000, [4000, 4_000_000])
+    assert (len(one.reasons), len(one.sample)) == (1000, 4096)
+    assert one.fields == {"free": {"true": 2000, "false": 4000}, "number": None}
+    assert (one.scores, one.folder) == (["sharpness", "late"], "/f/")
+    assert from_json(json.loads(json.dumps(to_json(one)))) == one
+
+
+def test_clips_are_shared_out_evenly_and_whole_sources_are_left_out() -> None:
+    count = 3 * ROWS_OF_PART
+    sample = {f"{number:05}.mp4": 100 for number in range(count // 100)}
+    below, borders = borders_of(Totals(clips=count, sample=sample), count)
+    assert (below, len(borders)) == (EVERY, 2)
+    assert 0 <= max(int(border[:5]) for border in borders) - count // 150 < 3
+    below, borders = borders_of(Totals(clips=count, sample=sample), count // 3)
+    assert len(borders) == 0
+    shown = sum(100 for name in sample if digest_of(name) < below)
+    assert abs(shown - count / 3) < count / 30
 
 
 @given(st.sets(st.integers(0, 30), max_size=9), st.sampled_from((10.0, 7.5)))
@@ -341,7 +380,7 @@ def test_the_page_speaks_of_all_clips_in_order(dataset: Curated) -> None:
         "name": "motion>0.005",
     } in facts["rules"]
     numbers, texts = columns_of(report, "clips"), columns_of(report, "texts")
-    starts = np.frombuffer(base64.b64decode(numbers["start"]), "<f8").tolist()
+    starts = np.frombuffer(base64.b64decode(numbers["start"]), "<f4").tolist()
     # long.mp4, lost.mp4, other.mp4, still.mp4: chunks of a film lie in the order of time.
     assert starts == [0, 1, 2, 3, 4, 0, 2, 0, 1, 2, 3, 4, 5, 0]
     captions = {said for clip in texts["captions"] for _, said in clip}
@@ -480,6 +519,97 @@ def mortal(root: Path, last: int) -> Mortal:
     return own
 
 
+def test_the_catalogue_tells_what_documents_tell(dataset: Curated, tmp_path: Path) -> None:
+    """The same page, byte by byte: also from the workers of an engine, and where films are many."""
+    copy = tmp_path / "output"
+    shutil.copytree(dataset.root, copy)
+    assert main(["report", str(copy), "--quiet"]) == 0
+    of_documents = tree(copy / "report")
+    assert main(["compact", str(copy), "--quiet"]) == 0
+    assert (copy / "catalogue" / "clips.parquet").exists()
+    for path in (copy / "metas" / "v0").iterdir():
+        path.unlink()  # nobody needs them now
+    assert main(["report", str(copy), "--quiet"]) == 0
+    assert tree(copy / "report") == of_documents
+
+    pages, output = tmp_path / "pages", Output.at(str(copy))
+    own = Shelf(str(pages), str(pages / ".staging" / "x"))
+    with tray(own, in_process=True) as reports:
+        command = Report(ReportOptions(dataset=str(copy), runner="local", workers=2))
+        making = Making(output, own, str(pages), Wish())
+        made = OnEngine(command, making, reports).page("..")
+    own.sweep()
+    assert made.clips == 14
+    assert tree(pages) == of_documents
+
+
+def test_only_some_sources_are_shown_and_all_are_counted(dataset: Curated, tmp_path: Path) -> None:
+    folder = str(tmp_path / "pages")
+    own = Shelf(str(tmp_path), str(tmp_path / ".staging" / "x"))
+    make_report(dataset.output, own, folder, Wish(pictures=0, most=8), "..")
+    facts = facts_of(tmp_path / "pages" / "index.html")
+    assert 0 < facts["count"] < facts["all"] == 14
+    assert facts["totals"] == [[0, 13, 13.0], [1, 1, 1.0]]
+
+
+def test_pictures_of_clips_that_stay_are_not_made_again(dataset: Curated, tmp_path: Path) -> None:
+    """The best frame of each clip; nothing of those whose files are not there."""
+    folder = tmp_path / "pages"
+    own = mortal(tmp_path, 0)
+    output = dataset.output
+    make_report(output, own, str(folder), Wish(), "..")
+    [sprite] = (folder / "pictures").iterdir()
+    picture = Image.open(sprite).convert("RGB")
+    assert picture.size == (1600, 180)
+    first = np.asarray(picture.crop((0, 0, 160, 90)), float)
+    [frame, *_] = frames_of(dataset.root / "clips" / f"{dataset.kept()[0]}.mp4")
+    assert np.abs(first - np.asarray(frame.resize((160, 90)), float)).mean() < 25
+    # Of 14 clips, and nothing behind them.
+    assert np.asarray(picture.crop((640, 90, 1600, 180))).std() < 3
+    own.changes.clear()
+    make_report(output, own, str(folder), Wish(), "..")
+    assert not [path for path in own.changes if "/pictures/" in path]
+    make_report(output, own, str(folder), Wish(pictures=320), "..")
+    [larger] = (folder / "pictures").iterdir()
+    assert Image.open(larger).size == (3200, 360)
+    make_report(output, own, str(folder), Wish(pictures=0), "..")
+    assert not [*(folder / "pictures").iterdir()]
+
+
+def frames_of(path: Path) -> list[Any]:
+    with av.open(str(path)) as container:
+        return [frame.to_image() for frame in container.decode(video=0)]
+
+
+@pytest.mark.parametrize("seconds", [1.0, 3.0])
+def test_the_best_frame_is_neither_black_nor_the_first(tmp_path: Path, seconds: float) -> None:
+    """A clip that fades in: its only key frame is black, so more of it is decoded."""
+    path, rate = tmp_path / "a.mp4", 10
+    noise = np.random.default_rng(3).integers(40, 220, (90, 160, 3)).astype(np.uint8)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=rate, options={"g": "1000", "bf": "0"})
+        stream.width, stream.height, stream.pix_fmt = 160, 90, "yuv420p"
+        for number in range(int(seconds * 2 * rate)):
+            picture = noise if number >= seconds * rate else noise * 0
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    found = best_of(str(path), 90)
+    assert found.shape == (90, 160, 3)
+    assert found.mean() > 60
+
+
+def test_a_sprite_stays_where_other_clips_come_and_go() -> None:
+    rows = [imagined(number, late=False) | {"clip": "clips/x.mp4"} for number in range(2000)]
+    some = {sprite.name for sprite in sprites_of(table_of(rows), 160)}
+    others = {sprite.name for sprite in sprites_of(table_of(rows[1:]), 160)}
+    assert 10 < len(some) < 40
+    assert len(some - others) == 1
+    assert [sprite.clips for sprite in sprites_of(table_of(rows), 0)] == [
+        sprite.clips for sprite in sprites_of(table_of(rows), 160)
+    ]
+    assert not any(sprite.name for sprite in sprites_of(table_of(rows), 0))
+
+
 def test_a_report_may_be_killed_anywhere(dataset: Curated, tmp_path: Path) -> None:
     """A page that is there speaks of data that is there, of one state of the dataset."""
     root = tmp_path / "output"
@@ -502,6 +632,9 @@ def test_a_report_may_be_killed_anywhere(dataset: Curated, tmp_path: Path) -> No
         seen.append(named == old)
         for names in named.values():
             assert all((page.parent / "data" / name).exists() for name in names)
+        for index in range(len(named["texts"])):
+            for name, _ in columns_of(page.parent, "texts", index)["pictures"]:
+                assert (page.parent / "pictures" / name).exists()
     # Some died before the page changed and some after, and nothing is left of what was before.
     assert (seen[0], seen[-1]) == (True, False)
     assert len(seen) > 8
