@@ -115,6 +115,17 @@ VECTORS ?=
 bench-dedup: $(STAMP) ## Measure what finecut dedup finds and costs (five minutes)
 	$(BIN)/python benchmarks/duplicates.py $(if $(VECTORS),--vectors $(VECTORS))
 
+ROWS ?=
+ONLY ?=
+AT ?=
+# Files and documents of clips: what still reads them needs them, and 10^6 of them take long to paint.
+CLIPS ?=
+
+.PHONY: bench-scale
+bench-scale: $(STAMP) ## Measure how commands scale with the number of clips (ROWS, ONLY; CLIPS=1: with their files)
+	$(BIN)/python benchmarks/scale.py measure $(if $(ROWS),--rows $(ROWS)) $(if $(ONLY),--only $(ONLY)) \
+	    $(if $(CLIPS),--clips --documents) $(if $(AT),--at $(AT)) --into docs/scale.md
+
 .PHONY: bench-stores
 bench-stores: $(STAMP) ## Measure what operations on stores cost, by library (five minutes)
 	PYTHONPATH=tests/support $(BIN)/python benchmarks/stores.py $(if $(QUICK),--quick)

@@ -29,7 +29,7 @@ from finecut.io.tables.parquet import PREFIX, SCHEMA, embedding_pickle
 from finecut.transforms.catalogue.buckets import path_of
 from finecut.transforms.catalogue.columns import SCHEMA_VERSION, in_order, to_bytes
 from finecut.transforms.embed.one_model import facts, vector_key
-from finecut.transforms.write.documents import serialise, with_source
+from finecut.transforms.write.documents import CONFIGURATION, VERSION, serialise, with_source
 from scaling.plan import CHUNKS_OF_VIDEO, RATE, SECONDS, Numbers, Plan, name_of, relative_of
 from scaling.rows import (
     ALGORITHM,
@@ -43,6 +43,7 @@ from scaling.rows import (
     with_pickles,
 )
 from scaling.rows import painted as rows_of
+from scaling.run import configuration_of, options_of, write_run
 
 #: File systems allow so many names of a file.
 LINKS: Final = 50_000
@@ -93,6 +94,7 @@ def paint_output(painting: Painting, processes: int = 1) -> None:
     Path(layout.catalogue_facts()).write_text(json.dumps(said, indent=4), encoding="utf-8")
     known = json.dumps(facts(ALGORITHM, MODEL), indent=4)
     Path(layout.embedding_facts(ALGORITHM)).write_text(known, encoding="utf-8")
+    write_run(painting.plan, layout, film.num_bytes)
     Path(film.path).unlink()
 
 
@@ -159,6 +161,7 @@ _READ: Final = ("id", "verdict", "reason", "caption")
 def _write_documents(painting: Painting, made: Painted) -> None:
     """Of chunks and videos; and of clips, if they are asked for."""
     plan, layout = painting.plan, painting.layout
+    configuration = configuration_of(options_of(plan, layout.root))
     rows = made.table.select(_READ).to_pylist()
     numbers = (made.rows // plan.clips_of_chunk).tolist()
     listed = [
@@ -171,7 +174,7 @@ def _write_documents(painting: Painting, made: Painted) -> None:
         _write(path, chunk_document(video, index, clips))
         if index == 0:
             path = Path(layout.processed_video(relative_of(video)))
-            _write(path, video_document(plan, video))
+            _write(path, video_document(plan, video, configuration))
     if painting.documents:
         for document in documents(made.table, layout):
             Path(layout.meta(document["span_uuid"])).write_bytes(serialise(document))
@@ -214,7 +217,7 @@ def chunk_document(video: int, index: int, clips: Sequence[dict[str, Any]]) -> d
     }
 
 
-def video_document(plan: Plan, video: int) -> dict[str, Any]:
+def video_document(plan: Plan, video: int, configuration: str) -> dict[str, Any]:
     clips = min(plan.clips_of_video, plan.rows - video * plan.clips_of_video)
     document = {
         "video": name_of(video),
@@ -229,7 +232,8 @@ def video_document(plan: Plan, video: int) -> dict[str, Any]:
         "num_total_clips": clips,
         "num_clip_chunks": -(-clips // plan.clips_of_chunk),
     }
-    return with_source(document, metadata_of(video))
+    made = {VERSION: f"painted {video}", CONFIGURATION: configuration}
+    return with_source(document, metadata_of(video)) | made
 
 
 _SAME: Final = ("width", "height", "framerate", "num_frames", "video_codec", "num_bytes", "sha256")

@@ -33,8 +33,6 @@ WIDTH, HEIGHT = 64, 36
 
 Floats = NDArray[np.float32]
 
-_OF_CAPTIONS: Final = SCHEMA.field("windows").type.value_type.field("captions").type
-
 
 class Film(NamedTuple):
     """The file that all clips are."""
@@ -152,13 +150,13 @@ def _said(reasons: NDArray[Any], dice: np.random.Generator) -> dict[str, Any]:
     each = np.arange(count + 1, dtype=np.int32)
     ends = np.concatenate([[0], np.cumsum(kept)]).astype(np.int32)
     said = captions(int(kept.sum()), dice)
-    nothing = pa.nulls(len(said))
+    window = SCHEMA.field("windows").type.value_type
     made = {"name": CAPTIONER, "text": said}
     windows = {
         "start_frame": pa.array(np.zeros(count, np.int64)),
         "end_frame": pa.array(np.full(count, SECONDS * RATE - 1)),
         "captions": pa.ListArray.from_arrays(
-            pa.array(ends), _records(_OF_CAPTIONS.value_type, len(said), made)
+            pa.array(ends), _records(window.field("captions").type.value_type, len(said), made)
         ),
     }
     models = {
@@ -174,11 +172,9 @@ def _said(reasons: NDArray[Any], dice: np.random.Generator) -> dict[str, Any]:
         "caption": pc.if_else(pa.array(kept), said.take(pa.array(positions)), None)
         if len(said)
         else pa.nulls(count, pa.string()),
-        "windows": pa.ListArray.from_arrays(
-            pa.array(each), _records(SCHEMA.field("windows").type.value_type, count, windows)
-        ),
+        "windows": pa.ListArray.from_arrays(pa.array(each), _records(window, count, windows)),
         "models": pa.ListArray.from_arrays(
-            pa.array(ends), _records(kind.value_type, len(nothing), models)
+            pa.array(ends), _records(kind.value_type, len(said), models)
         ),
         **{
             name: pa.ListArray.from_arrays(

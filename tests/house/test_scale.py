@@ -8,20 +8,27 @@ import shutil
 from collections import defaultdict
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import scale
+from metering import CommandFailed
 from performing import performed
 from scaling import plan, words
+from scaling.measuring import Found, Step, Taken, foreseen, measured
+from scaling.painting import Painting
 from scaling.plan import DUPLICATES, REJECTED, Plan, clip_ids, name_of
+from scaling.run import STRICTER
+from scaling.telling import MANY, lines, price
 
 from finecut.io.dataset.output import Output
 from finecut.io.layout import chunk_id, clip_id
 from finecut.io.tables.parquet import rows_of
 from finecut.pipeline.commands.compact import CompactOptions
 from finecut.pipeline.commands.dedup import DedupOptions
+from finecut.pipeline.commands.refilter import Refilter, RefilterOptions
 from finecut.pipeline.commands.verify import VerifyOptions
 
 ROWS = 430
@@ -129,3 +136,67 @@ def test_so_many_are_rejected_and_alike() -> None:
     assert not large.reasons[alike].any()
     assert alike.sum() == pytest.approx(DUPLICATES * (large.reasons == 0).sum(), abs=5)
     assert {*np.bincount(large.groups[alike]).tolist()} == {2, 3, 4, 5}
+
+
+# ── what commands take ───────────────────────────────────────────────────────────────────────────
+
+
+def taken(step: str, rows: int, cpu: float, megabytes: float = 100.0, **more: Any) -> Taken:
+    return Taken(step, rows, cpu, cpu, megabytes, **more)
+
+
+def test_what_grows_faster_than_clips_is_foreseen_to() -> None:
+    square = [taken("a", 10, 1.0), taken("a", 100, 100.0)]
+    assert foreseen(square, 1000) == pytest.approx(10_000)
+    # What hardly grows has not shown yet what a clip takes.
+    start = [taken("a", 10, 2.0), taken("a", 100, 2.0)]
+    assert foreseen(start, 1000) == pytest.approx(20.0)
+    assert foreseen(start[-1:], 1000) == pytest.approx(20.0)
+
+
+def test_the_table_has_each_command_and_what_it_would_cost() -> None:
+    found = Found(planted=200, gone=199, wrong=1)
+    assert found.recall == 0.99
+    told = [taken("b", 100, 36.0), taken("a", 10, 1.0), taken("a", 100, 10.0, 400.0, found=found)]
+    page = list(lines(told))
+    assert "| a | 100 | 10.0 | 10.0 | 400 | n^1.00 | n^0.60 |" in page
+    assert "| a | 10 | 1.0 | 1.0 | 100 |  |  |" in page
+    hours = 36 * MANY / 100 / 3600
+    assert f"| b | {hours:,.1f} | {hours * price().of_core:,.2f} |" in page
+    assert any("dedup found 99.00% of them, and 1 that are none" in line for line in page)
+
+
+def test_figures_stand_where_a_page_has_place_for_them() -> None:
+    page = f"a\n{scale.BEGIN}\nold\n{scale.END}\nb\n"
+    assert scale.filled(page, "new\n") == f"a\n{scale.BEGIN}\n\nnew\n\n{scale.END}\nb\n"
+    with pytest.raises(ValueError, match="no place for figures"):
+        scale.filled("a\n", "new\n")
+
+
+def test_commands_are_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["measure", "--rows", "200", "--only", "dedup", "--at", str(tmp_path)]
+    page = tmp_path / "page.md"
+    page.write_text(f"{scale.BEGIN}\n{scale.END}\n")
+    assert scale.main([*words, "--into", str(page)]) == 0
+    shown = capsys.readouterr().out
+    assert "dedup found 100.00% of them, and 0 that are none" in shown
+    assert shown in page.read_text()
+    row = next(line for line in shown.splitlines() if line.startswith("| dedup | 200 |"))
+    # Of the command alone, and not of this process, which is larger.
+    assert 100 < float(row.split(" | ")[4]) < 600
+    assert [path.name for path in tmp_path.iterdir()] == ["page.md"]
+
+
+def test_a_command_that_fails_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    step = Step("summary", lambda root, _: ["summary", str(root / "nowhere")])
+    painting = Painting(str(tmp_path / "output"), Plan(10))
+    with pytest.raises(CommandFailed, match="nowhere does not exist"):
+        list(measured(painting, [step]))
+
+
+def test_rules_are_those_of_the_run(whole: Path) -> None:
+    """What refilter is asked for can be judged by what was measured."""
+    options = RefilterOptions(str(whole), keep=STRICTER, dry_run=True, workers=1, quiet=True)
+    done = Refilter(options.check()).run()
+    assert done.yields.clips == ROWS
+    assert done.yields.videos["refiltered"] == 5
