@@ -26,7 +26,7 @@ from finecut.pipeline.commands.shard import ShardOptions
 from finecut.pipeline.options import Options
 from finecut.pipeline.running import run
 from finecut.transforms.catalogue.chunks import enter, rows_at
-from finecut.transforms.catalogue.compact import is_complete
+from finecut.transforms.catalogue.compact import compact, is_complete
 from finecut.transforms.resume.note import clips_in
 
 ALGORITHM = "efficientnet-lite0"
@@ -94,13 +94,20 @@ def told(clip: Entry) -> str:
 
 def say(root: Path, clip: str, **said: Any) -> None:
     """Change a clip's document, and its row in the catalogue, if it has one."""
-    path = root / "metas" / "v0" / f"{clip}.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | said, indent=4))
+    edit(root, clip, **said)
     output = Output.at(str(root))
     own = Shelf(str(root), str(root / ".staging" / "own"))
     if is_complete(output.layout):
         [chunk] = (c for c in output.chunks() if clip in clips_in(read_document(c)))
         enter(*rows_at(chunk, output), output.layout, own)
+        compact(output.layout, own)
+        own.sweep()
+
+
+def edit(root: Path, clip: str, **said: Any) -> None:
+    """Change a clip's document by hand, of which nobody else knows."""
+    path = root / "metas" / "v0" / f"{clip}.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | said, indent=4))
 
 
 def without_catalogue(root: Path) -> Path:

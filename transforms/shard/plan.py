@@ -77,6 +77,8 @@ class Draft:
 
     name: str
     pieces: tuple[Piece, ...]
+    #: Bytes of their members.
+    num_bytes: int
 
 
 def mixed_order(clip: str, seed: int) -> int:
@@ -86,6 +88,10 @@ def mixed_order(clip: str, seed: int) -> int:
 
 
 # ── packing ──────────────────────────────────────────────────────────────────────────────────────
+
+
+#: The clips of a shard, and their bytes.
+Packed = tuple[tuple[Piece, ...], int]
 
 
 @dataclass
@@ -99,7 +105,7 @@ class Packer:
     most_bytes: int
     most_clips: int = 0
     #: Those that are full, and the one that is not.
-    full: list[tuple[Piece, ...]] = field(default_factory=list)
+    full: list[Packed] = field(default_factory=list)
     open: list[Piece] = field(default_factory=list)
     _bytes: int = 0
     _clips: int = 0
@@ -118,7 +124,7 @@ class Packer:
             if start < count:
                 self._close()
 
-    def shards(self) -> list[tuple[Piece, ...]]:
+    def shards(self) -> list[Packed]:
         """All of them, when there are no more clips."""
         self._close()
         return self.full
@@ -132,7 +138,7 @@ class Packer:
 
     def _close(self) -> None:
         if self.open:
-            self.full.append(tuple(self.open))
+            self.full.append((tuple(self.open), self._bytes))
         self.open, self._bytes, self._clips = [], 0, 0
 
 
@@ -144,15 +150,15 @@ def packed(sizes: Sequence[int], most_bytes: int, most_clips: int = 0) -> Iterat
     """
     packer = Packer(most_bytes, most_clips)
     packer.add(0, 0, np.asarray(sizes, np.int64))
-    return (pieces[-1].end for pieces in packer.shards())
+    return (pieces[-1].end for pieces, _ in packer.shards())
 
 
-def named(bins: Mapping[str, Sequence[tuple[Piece, ...]]]) -> Iterator[Draft]:
+def named(bins: Mapping[str, Sequence[Packed]]) -> Iterator[Draft]:
     """The shards of all bins, each counted from 0."""
     for bin, shards in sorted(bins.items()):
         digits = max(DIGITS, len(str(len(shards) - 1)))
-        for number, pieces in enumerate(shards):
-            yield Draft(posixpath.join(bin, f"{number:0{digits}d}"), pieces)
+        for number, (pieces, size) in enumerate(shards):
+            yield Draft(posixpath.join(bin, f"{number:0{digits}d}"), pieces, size)
 
 
 def place_of_shard(name: str) -> tuple[str, str]:

@@ -25,7 +25,7 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
 from finecut.io.tables.drops import keepers_of, read_drops
 from finecut.io.tables.ids import IdSet, Records, packed
-from finecut.io.tables.shards import ShardFolder, read_receipt
+from finecut.io.tables.shards import END, ShardFolder, read_receipt
 from finecut.transforms.beam.guard import FAILURES
 from finecut.transforms.catalogue.reading import Slice, slices
 from finecut.transforms.shard.listing import (
@@ -87,6 +87,8 @@ class Planned:
     name: str
     digest: str
     clips: int
+    #: The size of its archive.
+    num_bytes: int
     pieces: tuple[Piece, ...]
     #: Whether it lies there as it should be.
     current: bool
@@ -184,7 +186,8 @@ def compared(draft: Draft, planning: Planning) -> Planned:
     """The shard that is planned, and whether it lies there."""
     plan = plan_of(draft.name, clips_in(draft.pieces, planning.tray))
     current = digest_of_whole(planning.sharding.folder, draft.name) == plan.digest
-    return Planned(draft.name, plan.digest, len(plan.clips), draft.pieces, current)
+    size = draft.num_bytes + len(END)
+    return Planned(draft.name, plan.digest, len(plan.clips), size, draft.pieces, current=current)
 
 
 def digest_of_whole(folder: ShardFolder, name: str) -> str | None:

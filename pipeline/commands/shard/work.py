@@ -1,6 +1,7 @@
 """The work of ``finecut shard``: shards are planned, written, added up, and promised."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any, Final, NamedTuple
@@ -39,9 +40,25 @@ from finecut.transforms.shard.promise import promise
 NAMED_FAILURES: Final = 20
 
 
+class Foreseen(NamedTuple):
+    """What would be written."""
+
+    clips: int
+    shards: int
+    num_bytes: int
+    #: Shards that lie there already.
+    current: int
+
+
 class Ran(NamedTuple):
     books: Books
     sharding: Sharding
+    #: Instead of what was written.
+    foreseen: Foreseen | None = None
+
+    @property
+    def clips(self) -> int:
+        return self.foreseen.clips if self.foreseen else self.books.written
 
 
 def shard(command: Shard) -> Ran:
@@ -50,7 +67,7 @@ def shard(command: Shard) -> Ran:
     dropped, keepers = drops.read_drops(options.drop), drops.keepers_of(options.drop)
     own = sharding.shelf
     with (
-        occupying(own, "--output", ends_with_us=command.ends_with_us),
+        _alone(command, own),
         command.showing(progress_line),
         tray(own, command.in_process) as reports,
     ):
@@ -59,11 +76,38 @@ def shard(command: Shard) -> Ran:
             run=lambda build: command.run_pipeline(build, own),
             books=Books(drops=len(dropped)),
         )
+        _plan(making)
+        if options.dry_run:
+            return Ran(making.books, sharding, _foreseen(making))
         _make(options, making)
     return Ran(making.books, sharding)
 
 
-def _make(options: ShardOptions, making: Making) -> None:
+@contextmanager
+def _alone(command: Shard, own: Shelf) -> Iterator[None]:
+    """Within, nobody else writes there; who writes nothing need not care."""
+    if not command.options.dry_run:
+        with occupying(own, "--output", ends_with_us=command.ends_with_us):
+            yield
+        return
+    try:
+        yield
+    finally:
+        if not command.in_process:
+            own.sweep()  # of what workers told
+
+
+def _foreseen(making: Making) -> Foreseen:
+    shards = making.shards
+    return Foreseen(
+        sum(one.clips for one in shards),
+        len(shards),
+        sum(one.num_bytes for one in shards),
+        sum(one.current for one in shards),
+    )
+
+
+def _plan(making: Making) -> None:
     books, sharding = making.books, making.planning.sharding
     making.plan()
     if not making.shards:
@@ -72,6 +116,10 @@ def _make(options: ShardOptions, making: Making) -> None:
             "no clip matches, so no shards were written and nothing was changed: "
             f"{books.sentence}{why}{_why_none(sharding.output, books)}"
         )
+
+
+def _make(options: ShardOptions, making: Making) -> None:
+    books, sharding = making.books, making.planning.sharding
     making.write_all()
     write_list(books.lost, sharding.folder.failures, sharding.shelf)
     promise(
@@ -174,6 +222,8 @@ def summary_document(options: ShardOptions, sharding: Sharding, books: Books) ->
 def final_words(ran: Ran, options: ShardOptions, seconds: float) -> list[str]:
     """A short table for people."""
     books, folder = ran.books, ran.sharding.folder
+    if ran.foreseen is not None:
+        return _words_on(ran.foreseen, ran, options)
     clips, failed = books.written, books.num_failures
     there = f", {books.kept} of them unchanged" if books.kept else ""
     rate = f", {books.num_bytes / 1e6 / max(seconds, 1e-3):.0f} MB/s"
@@ -194,6 +244,25 @@ def final_words(ran: Ran, options: ShardOptions, seconds: float) -> list[str]:
             *_of_lists(books, options, f"{ran.sharding.output.root}/dedup"),
             "",
             f"see {folder.root}: README.md, index.parquet, summary.json",
+        ]
+    )
+
+
+def _words_on(foreseen: Foreseen, ran: Ran, options: ShardOptions) -> list[str]:
+    """What would be written, in words."""
+    books = ran.books
+    left_out = sum(books.left_out.values())
+    there = f", {foreseen.current} of them there already" if foreseen.current else ""
+    return lines_of(
+        [
+            f"clips    {books.listed} listed = {foreseen.clips} would be written + {left_out} left "
+            f"out + {books.failed} failed",
+            (books.left_out, f"left out {books.reasons}"),
+            f"shards   {count_of(foreseen.shards, 'shard')}{there}, {size_of(foreseen.num_bytes)}",
+            *(shown(f"  {line}") for line in books.failure_lines),
+            *_of_lists(books, options, f"{ran.sharding.output.root}/dedup"),
+            "",
+            "nothing was written (--dry-run)",
         ]
     )
 

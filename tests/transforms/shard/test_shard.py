@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from apache_beam.testing.util import assert_that, equal_to
-from curated import ALGORITHM, CAPTIONER, Curated, curated, say, without_catalogue
+from curated import ALGORITHM, CAPTIONER, Curated, curated, edit, say, without_catalogue
 from faults import STAGING, Runs, differences, staged, tree
 from faulty_store import FaultyStore
 from hypothesis import given, settings
@@ -472,8 +472,7 @@ def test_a_document_that_was_edited_is_no_part_of_what_was_planned(
     """The catalogue has judged what the document said before."""
     dataset = Path(shutil.copytree(data.root, tmp_path / "data"))
     edited = data.kept()[0]
-    path = dataset / "metas" / "v0" / f"{edited}.json"
-    path.write_text(path.read_text().replace('"aesthetic_score": 0.0', '"aesthetic_score": 9.0'))
+    edit(dataset, edited, aesthetic_score=9.0)
     books = sharded(data, tmp_path / "output", dataset=str(dataset)).books
     assert (books.written, [*books.failures]) == (9, [edited])
     assert "finecut compact --rebuild" in books.failures[edited].message
@@ -536,6 +535,24 @@ def test_what_is_there_is_not_written_again(data: Curated, tmp_path: Path) -> No
     assert sharded(data, output).books.kept == 1
     assert differences(tree(output), whole) == []
     assert when_written(output)["00002.tar"] == times["00002.tar"]
+
+
+def test_a_dry_run_writes_nothing(
+    data: Curated, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = f"shard {data.root} --dry-run --workers 1 --shard-clips 4 --output"
+    assert main([*command.split(), str(tmp_path / "output")]) == 0
+    size = sum(path.stat().st_size for path in shards.glob("*.tar"))
+    said = capsys.readouterr().out
+    assert "12 listed = 10 would be written + 2 left out + 0 failed" in said
+    assert f"3 shards, {size / 1e6:.1f} MB" in said
+    assert not (tmp_path / "output").exists()
+    before = tree(shards)
+    assert main([*command.split(), str(shards)]) == 0
+    assert "3 shards, 3 of them there already" in capsys.readouterr().out
+    assert tree(shards) == before
+    ran = sharded(data, tmp_path / "output", dry_run=True)
+    assert ran.foreseen == (10, 3, size, 0)
 
 
 def test_other_options_replace_what_was_there(data: Curated, shards: Path, tmp_path: Path) -> None:
