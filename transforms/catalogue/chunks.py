@@ -125,7 +125,7 @@ def rows_of_chunk(chunk: OfChunk, entries: Iterable[Entry], layout: Layout) -> l
     folders = [folder.rsplit("/", 1)[-1] for folder in shelf.folders_in(layout.root)]
     return [
         row_of(
-            {**entry.document, "span_uuid": entry.id},
+            entry.document,
             Whereabouts(
                 video=chunk.relative,
                 chunk=chunk.id,
@@ -135,6 +135,7 @@ def rows_of_chunk(chunk: OfChunk, entries: Iterable[Entry], layout: Layout) -> l
                 artefacts=tuple(artefacts_of(entry, folders, layout)),
             ),
             chunk.video,
+            entry.id,
         )
         for entry in entries
     ]

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from finecut.io.layout import chunk_id
-from finecut.transforms.catalogue.columns import KEPT
+from finecut.transforms.catalogue.fields import KEPT
 from finecut.transforms.registry import SCORES
 from finecut.transforms.report.columns import REJECTED, short
 from finecut.transforms.report.reading import Told

@@ -18,7 +18,8 @@ from finecut.io.layout import PREVIEWS, chunk_id, is_clip_id
 from finecut.io.process.threads import in_order
 from finecut.io.storage.json_documents import BadDocument, read_json
 from finecut.transforms.catalogue.chunks import known_of
-from finecut.transforms.catalogue.columns import Row, table_of
+from finecut.transforms.catalogue.columns import table_of
+from finecut.transforms.catalogue.fields import Row
 from finecut.transforms.catalogue.reading import Slice, rows_in
 from finecut.transforms.catalogue.rows import Whereabouts, row_of
 from finecut.transforms.refilter.rewriting import has_file

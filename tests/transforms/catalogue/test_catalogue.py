@@ -14,7 +14,7 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from curated import Curated, curated, say
+from curated import Curated, curated, edit, say
 from doc_tables import CATALOGUE, with_columns
 from golden import GOLDEN
 from performing import performed
@@ -240,7 +240,7 @@ def test_what_differs_from_documents_is_named(
 
 
 def test_an_edited_document_is_named(dataset: Curated) -> None:
-    say(dataset.root, dataset.kept()[0], width=161)
+    edit(dataset.root, dataset.kept()[0], width=161)
     assert verified(dataset) == 1
 
 

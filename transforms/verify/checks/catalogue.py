@@ -58,9 +58,7 @@ def told_in(chunk: Chunk, relative: str, verifying: Verifying) -> Iterator[tuple
     for clip in chunk.clips:
         if clip.document:
             where = Whereabouts(relative, key, clip.kept, clip=None, meta=clip.name)
-            row, facts = digests_of(
-                row_of({**clip.document, "span_uuid": clip.id}, where, video or {})
-            )
+            row, facts = digests_of(row_of(clip.document, where, video or {}, clip.id))
             yield share_of(clip.id), Told(clip.id, clip.name, row, facts if video else "")
 
 
