@@ -8,27 +8,37 @@ say of it, also if it has no rows. So whoever changes a chunk writes its file an
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from finecut.io.dataset.output import Entry, NoDataset, Output, chunk_named, read_document
-from finecut.io.layout import Layout, chunk_id
+from finecut.io.layout import Layout, chunk_id, embedding_folder
 from finecut.io.records import Clip, Video
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import usable_json
 from finecut.io.storage.publishing import Shelf
+from finecut.io.tables.packs import PackedClip, PackTable
 from finecut.transforms.catalogue.columns import Row, table_of, to_bytes
-from finecut.transforms.catalogue.rows import OF_VIDEO, Whereabouts, row_of
+from finecut.transforms.catalogue.rows import OF_VIDEO, Made, Whereabouts, made_file, row_of
 from finecut.transforms.registry import ARTEFACTS
 from finecut.transforms.write.documents import clip_document, video_document
 
 
-def write_rows(clips: Sequence[Clip], layout: Layout, own: Shelf, uploads: bool) -> None:
+@dataclass(frozen=True)
+class Lying:
+    """Where clips lie that were just written."""
+
+    layout: Layout
+    #: Whether their files were written, and not only what is known of them.
+    uploads: bool = True
+    #: Where they lie in packs, by id.
+    packed: Mapping[str, PackedClip] = field(default_factory=dict)
+
+
+def write_rows(clips: Sequence[Clip], lying: Lying, own: Shelf) -> None:
     """Write the rows of these clips, all there are of a chunk."""
-    chunk, video = clips[0].chunk, facts_of(clips[0].video)
-    rows = [
-        row_of(clip_document(clip, layout), _where(clip, layout, uploads), video) for clip in clips
-    ]
+    chunk, video, layout = clips[0].chunk, facts_of(clips[0].video), lying.layout
+    rows = [row_of(clip_document(clip, layout), _where(clip, lying), video) for clip in clips]
     enter(chunk.id, rows, layout, own)
 
 
@@ -62,17 +72,39 @@ def known_of(relative: str, layout: Layout) -> Mapping[str, Any]:
     return noted if isinstance(noted, Mapping) else {}
 
 
-def _where(clip: Clip, layout: Layout, uploads: bool) -> Whereabouts:
-    path = layout.clip(clip.id, clip.kept) if uploads and clip.file is not None else None
+def _where(clip: Clip, lying: Lying) -> Whereabouts:
+    layout, chunk = lying.layout, clip.chunk.id
+    where = Whereabouts(video=clip.video.source.relative, chunk=chunk, kept=clip.kept)
+    if clip.id in lying.packed:
+        folders = map(embedding_folder, clip.vectors if clip.kept else ())
+        return in_pack(where, lying.packed[clip.id], folders, layout)
+    path = layout.clip(clip.id, clip.kept) if lying.uploads and clip.file is not None else None
     made = [*clip.artefacts] if clip.kept else []
     vectors = [layout.embedding(name, clip.id) for name in clip.vectors] if clip.kept else []
-    return Whereabouts(
-        video=clip.video.source.relative,
-        chunk=clip.chunk.id,
-        kept=clip.kept,
+    made += [below(path, layout) for path in vectors]
+    return replace(
+        where,
         clip=path and below(path, layout),
         meta=below(layout.meta(clip.id), layout),
-        artefacts=(*made, *(below(path, layout) for path in vectors)),
+        artefacts=tuple(map(made_file, made)),
+    )
+
+
+def in_pack(
+    where: Whereabouts, row: PackedClip, vectors: Iterable[str], layout: Layout
+) -> Whereabouts:
+    """Where a clip lies of which this is the row in a pack; it has vectors of these folders."""
+    table = below(layout.pack_table(where.chunk), layout)
+    made = [
+        Made(each.path.partition("/")[0], row.pack or "", each.offset, each.size)
+        for each in row.files
+    ]
+    return replace(
+        where,
+        clip=None if row.offset is None else row.pack,
+        clip_offset=row.offset,
+        meta=table,
+        artefacts=(*made, *(Made(folder, table) for folder in vectors)),
     )
 
 
@@ -101,22 +133,41 @@ class OfChunk:
 
 def rows_of_chunk(chunk: OfChunk, entries: Iterable[Entry], layout: Layout) -> list[Row]:
     """The rows of a chunk's clips, of which these are the documents."""
+    if layout.packed:
+        return _rows_in_pack(chunk, entries, layout)
     folders = [folder.rsplit("/", 1)[-1] for folder in shelf.folders_in(layout.root)]
     return [
-        row_of(
-            {**entry.document, "span_uuid": entry.id},
+        _row(
+            entry,
             Whereabouts(
                 video=chunk.relative,
                 chunk=chunk.id,
                 kept=entry.kept,
                 clip=_if_there(layout.clip(entry.id, entry.kept), layout),
                 meta=below(layout.meta(entry.id), layout),
-                artefacts=tuple(artefacts_of(entry, folders, layout)),
+                artefacts=tuple(map(made_file, artefacts_of(entry, folders, layout))),
             ),
-            chunk.video,
+            chunk,
         )
         for entry in entries
     ]
+
+
+def _rows_in_pack(chunk: OfChunk, entries: Iterable[Entry], layout: Layout) -> list[Row]:
+    entries = list(entries)
+    table = Output(layout).table(chunk.id) if entries else PackTable.of((), {})
+    rows = {clip.id: clip for clip in table.clips()}
+    having = {folder: {*table.vectors(folder)} for folder in table.folders()}
+    found = []
+    for entry in entries:
+        where = Whereabouts(video=chunk.relative, chunk=chunk.id, kept=entry.kept)
+        vectors = [folder for folder, ids in having.items() if entry.kept and entry.id in ids]
+        found.append(_row(entry, in_pack(where, rows[entry.id], vectors, layout), chunk))
+    return found
+
+
+def _row(entry: Entry, where: Whereabouts, chunk: OfChunk) -> Row:
+    return row_of({**entry.document, "span_uuid": entry.id}, where, chunk.video)
 
 
 def rows_at(path: str, output: Output) -> tuple[str, list[Row]]:

@@ -101,12 +101,23 @@ FIXED: Final = (
         _records(name=_TEXT, model=_TEXT, revision=_TEXT, dimension=_WHOLE),
         "models that made scores, vectors and captions",
     ),
-    Column("clip", _TEXT, "path of the clip file below the dataset; none if there is none"),
-    Column("meta", _TEXT, "path of its document"),
+    Column(
+        "clip",
+        _TEXT,
+        "path of the clip file below the dataset, or of the pack that it lies in; none if there is "
+        "none",
+    ),
+    Column(
+        "clip_offset",
+        _WHOLE,
+        "first byte of the clip file in its pack (it has `num_bytes`); none for a file of its own",
+    ),
+    Column("meta", _TEXT, "path of its document, or of the table that has it"),
     Column(
         "artefacts",
-        _records(kind=_TEXT, path=_TEXT),
-        "other files made of it (previews, thumbnails, vectors) by their folders",
+        _records(kind=_TEXT, path=_TEXT, offset=_WHOLE, size=_WHOLE),
+        "other files made of it (previews, thumbnails, vectors) by their folders; in a pack, with "
+        "their first bytes and sizes there",
     ),
     Column("other_scores", _records(name=_TEXT, value=_NUMBER), "scores of custom steps"),
     Column("labels", _records(name=_TEXT, value=_TEXT), "scores that are words"),
@@ -174,12 +185,31 @@ def from_bytes(data: bytes, path: str, columns: Iterable[str] | None = None) -> 
     there = [name for name in wanted.names if name in file.schema_arrow.names]
     table = file.read(columns=there, use_threads=False)
     found = [
-        table.column(field.name).cast(field.type)
+        _fitted(table.column(field.name), field.type)
         if field.name in there
         else pa.nulls(table.num_rows, field.type)
         for field in wanted
     ]
     return pa.table(found, schema=wanted)
+
+
+def _fitted(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    """A column of an older file as the type is now; its records may have had fewer fields."""
+    if column.type == kind or not pa.types.is_list(kind):
+        return column.cast(kind)
+    record, parts = kind.value_type, []
+    for part in column.chunks:
+        values = part.values
+        known = {name: number for number, name in enumerate(field.name for field in values.type)}
+        fields = [
+            values.field(known[field.name]).cast(field.type)
+            if field.name in known
+            else pa.nulls(len(values), field.type)
+            for field in record
+        ]
+        records = pa.StructArray.from_arrays(fields, fields=list(record))
+        parts.append(pa.ListArray.from_arrays(part.offsets, records))
+    return pa.chunked_array(parts, kind)
 
 
 def refuse_newer(metadata: Mapping[bytes, bytes] | None, path: str) -> None:
