@@ -13,12 +13,10 @@ A clip that cannot be packed costs itself: the archive is written without it.
 """
 
 import contextlib
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from finecut.io.dataset.arrangement import decide
 from finecut.io.dataset.output import Place
@@ -41,14 +39,13 @@ from finecut.transforms.beam.metrics import LOG
 from finecut.transforms.beam.sharing import of_run
 from finecut.transforms.catalogue.chunks import drop_rows
 from finecut.transforms.embed.one_model import claim, facts
+from finecut.transforms.write.archive import Added, Archive
 from finecut.transforms.write.branches import ARTEFACTS, CLIPS, EMBEDDINGS, METAS, model_of
 from finecut.transforms.write.documents import clip_document, serialise
 from finecut.transforms.write.writing import Writing
 
 #: What failures call it; by this name whoever watches counts clips.
 STEP: Final = "PublishClips"
-#: Read and written at once.
-PIECE: Final = 4 << 20
 FLOAT: Final = 4
 
 
@@ -63,49 +60,6 @@ class Packing(NamedTuple):
     packed: Mapping[str, PackedClip]
     written: tuple[Written, ...]
     failures: tuple[Failure, ...]
-
-
-class Added(NamedTuple):
-    """A file in an archive."""
-
-    offset: int
-    size: int
-    digest: str
-
-
-@dataclass
-class Archive:
-    """An archive that is being made, whose bytes follow from its members alone."""
-
-    tar: Tar
-    #: A line for each member, which together tell archives apart.
-    members: list[str] = field(default_factory=list)
-
-    def add(self, name: str, source: Place) -> Added:
-        hashed = hashlib.sha256()
-
-        def pieces(file: BinaryIO, left: int) -> Iterator[bytes]:
-            while left and (piece := file.read(min(PIECE, left))):
-                left -= len(piece)
-                hashed.update(piece)
-                yield piece
-
-        size = shelf.size_of(source.path) if source.size is None else source.size
-        with shelf.open_file(source.path) as file:
-            file.seek(source.offset or 0)
-            offset = self.tar.add_pieces(name, size, pieces(file, size))
-        self.members.append(f"{name} {size} {hashed.hexdigest()}")
-        return Added(offset, size, hashed.hexdigest())
-
-    def rewind(self, size: int, members: int) -> None:
-        """Forget all but what there was when it had this size, and so many members."""
-        self.tar.rewind(size)
-        del self.members[members:]
-
-    @property
-    def digest(self) -> str:
-        """What tells it from others; nothing if it has no members."""
-        return hashlib.sha256("\n".join(self.members).encode()).hexdigest() if self.members else ""
 
 
 def pack(clips: Iterable[Clip], writing: Writing) -> Packing:
