@@ -21,6 +21,19 @@ class OtherArrangement(UserError, ValueError):
     """A dataset is arranged otherwise than is asked for, or as nobody here knows."""
 
 
+class PackedDataset(UserError, ValueError):
+    """A packed dataset was given to somebody who works on files."""
+
+
+def refuse_packed(layout: Layout) -> None:
+    """Raise :class:`PackedDataset` if clips lie in packs, for those who look for files."""
+    if layout.packed:
+        raise PackedDataset(
+            f"{layout.root} is packed (--layout packed), and this command works on files: make "
+            f"files of it with finecut unpack {layout.root} --output FOLDER, and give that folder"
+        )
+
+
 def arrangement_of(root: str) -> str:
     """How the dataset that lies there is arranged; as files, if none does."""
     layout = Layout(root)

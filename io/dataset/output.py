@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, Self
 
 import pyarrow as pa
 
-from finecut.io.dataset.arrangement import found
+from finecut.io.dataset.arrangement import found, refuse_packed
 from finecut.io.errors import UserError
 from finecut.io.layout import (
     OF_VECTORS,
@@ -159,11 +159,8 @@ class Output:
         who know what ``packs`` are.
         """
         layout = found(Layout(shelf.absolute(root)))
-        if layout.packed and not packs:
-            raise NoDataset(
-                f"{layout.root} is packed (--layout packed), and this command works on files only: "
-                f"make files of it with finecut unpack {layout.root} --output FOLDER"
-            )
+        if not packs:
+            refuse_packed(layout)
         if not shelf.exists(layout.processed_clip_chunks()) and not shelf.exists(
             layout.processed_videos()
         ):

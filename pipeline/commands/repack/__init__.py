@@ -39,6 +39,7 @@ class Repack(DatasetCommand[RepackOptions, "Repacked"]):
         ),
     )
     Options = RepackOptions
+    reads_packs = True
     does = "finecut.pipeline.commands.repack.work:repack_dataset"
 
     def tell(self, result: Repacked, seconds: float) -> Iterator[str]:

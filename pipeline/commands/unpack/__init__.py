@@ -40,6 +40,7 @@ class Unpack(DatasetCommand[UnpackOptions, "Unpacked"]):
         examples=(("for commands that work on files", "finecut unpack dataset --output files"),),
     )
     Options = UnpackOptions
+    reads_packs = True
     does = "finecut.pipeline.commands.unpack.work:unpack_dataset"
 
     def folders(self) -> Iterable[str]:

@@ -12,11 +12,18 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from arranged import Both, both, curate, tree, unpacked
+from performing import performed
 
 from finecut.io.dataset import table
-from finecut.io.dataset.arrangement import OtherArrangement
+from finecut.io.dataset.arrangement import OtherArrangement, PackedDataset
 from finecut.io.dataset.output import NoDataset, Output, Place
 from finecut.io.tables.packs import PackTable
+from finecut.pipeline.commands.forget import ForgetOptions
+from finecut.pipeline.commands.refilter import RefilterOptions
+from finecut.pipeline.commands.report import ReportOptions
+from finecut.pipeline.commands.shard import ShardOptions
+from finecut.pipeline.commands.summary import SummaryOptions, SumUp
+from finecut.pipeline.commands.verify import VerifyOptions
 from finecut.pipeline.options import OptionError
 from finecut.transforms.catalogue.compact import compact
 from finecut.transforms.catalogue.reading import rows_in, slices
@@ -192,8 +199,24 @@ def test_a_layout_is_decided_once(made: Both, packed: Path, tmp_path: Path) -> N
 
 
 def test_commands_that_read_files_say_so(packed: Path) -> None:
-    with pytest.raises(NoDataset, match=f"finecut unpack {packed} --output FOLDER"):
+    said = f"finecut unpack {packed} --output FOLDER"
+    with pytest.raises(PackedDataset, match=said):
         Output.at(str(packed))
+    for options in (VerifyOptions, ReportOptions, ShardOptions, ForgetOptions, RefilterOptions):
+        with pytest.raises(PackedDataset, match=said):
+            performed(options(dataset=str(packed), quiet=True))
+
+
+def test_a_summary_adds_up_either(made: Both, packed: Path) -> None:
+    files, packs = (
+        SumUp(SummaryOptions(dataset=str(root), quiet=True)).run() for root in (made.files, packed)
+    )
+    assert packs.document | {"dataset": ""} == files.document | {"dataset": ""}
+    assert files.document["balanced"]
+    next((packed / "packs").glob("*.parquet")).unlink()
+    broken = SumUp(SummaryOptions(dataset=str(packed), quiet=True)).run()
+    assert len(broken.bad) == 1
+    assert broken.bad[0].endswith("is missing, although a document of its chunk is there")
 
 
 def test_right_fitting_has_no_files_to_hand_over(made: Both, tmp_path: Path) -> None:
@@ -271,16 +294,20 @@ def test_a_table_that_names_what_lies_elsewhere_is_refused(
     path: str, said: str, packed: Path
 ) -> None:
     output = output_of(packed)
-    first = sorted((packed / "packs").glob("*.parquet"))[0]
-    found = PackTable.read(first.read_bytes())
+    tables = {
+        place: PackTable.read(place.read_bytes()) for place in (packed / "packs").glob("*.parquet")
+    }
+    # (The rejected clip has no files.)
+    place, found = next(
+        (place, each) for place, each in tables.items() if any(c.files for c in each.clips())
+    )
     clips = [
         replace(clip, files=tuple(each._replace(path=path) for each in clip.files))
         for clip in found.clips()
     ]
-    assert any(clip.files for clip in clips)
-    first.write_bytes(found.with_clips(clips).to_bytes())
+    place.write_bytes(found.with_clips(clips).to_bytes())
     with pytest.raises(NoDataset, match=said):
-        output.pack(first.stem)
+        output.pack(place.stem)
 
 
 def test_a_table_that_is_missing_or_none_is_told_of(packed: Path) -> None:
