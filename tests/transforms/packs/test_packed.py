@@ -17,6 +17,7 @@ from performing import performed
 from finecut.io.dataset import table
 from finecut.io.dataset.arrangement import OtherArrangement, PackedDataset
 from finecut.io.dataset.output import NoDataset, Output, Place
+from finecut.io.storage.publishing import Shelf
 from finecut.io.tables.packs import PackTable
 from finecut.pipeline.commands.forget import ForgetOptions
 from finecut.pipeline.commands.refilter import RefilterOptions
@@ -164,17 +165,12 @@ def test_the_catalogue_says_where_in_an_archive_a_clip_is(made: Both, packed: Pa
     shutil.rmtree(packed / "catalogue")
     (packed / ".finecut/catalogue.json").unlink()
     output = output_of(packed)
-    read = [row for piece in slices(output.layout) for row in _rows(piece, output)]
+    read = [
+        row for piece in slices(output.layout) for row in rows_in(piece, output.layout).to_pylist()
+    ]
     assert sorted(row["id"] for row in read) == sorted(row["id"] for row in rows)
-    from finecut.io.storage.publishing import Shelf
-
     compact(output.layout, Shelf(str(packed), f"{packed}/.staging/test"))
     assert (packed / "catalogue/clips.parquet").read_bytes() == written
-
-
-def _rows(piece: object, output: Output) -> list[dict[str, object]]:
-    found: list[dict[str, object]] = rows_in(piece, output.layout).to_pylist()  # type: ignore[arg-type]
-    return found
 
 
 # ── runs on it ───────────────────────────────────────────────────────────────────────────────────

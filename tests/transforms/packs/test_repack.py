@@ -32,8 +32,8 @@ def packed(made: Both) -> Iterator[Path]:
     shutil.rmtree(made.made)
 
 
-def repack(root: Path, **chosen: int) -> Repacked:
-    options = RepackOptions(dataset=str(root), quiet=True, workers=2, **chosen)
+def repack(root: Path, pack_mb: int = 64) -> Repacked:
+    options = RepackOptions(dataset=str(root), quiet=True, workers=2, pack_mb=pack_mb)
     return Repack(options.check()).run()
 
 
