@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from finecut.io.dataset.output import Entry, NoDataset, clips_named, read_document
 from finecut.io.layout import Layout, is_clip_id
 from finecut.io.storage.json_documents import BadDocument, read_json
-from finecut.transforms.catalogue.columns import REJECTED
 from finecut.transforms.catalogue.compact import is_complete
+from finecut.transforms.catalogue.fields import REJECTED
 from finecut.transforms.catalogue.reading import Slice, rows_in
 from finecut.transforms.filter.clips import DUPLICATE
 from finecut.transforms.verify.checks.shapes import CHUNK, misfit
