@@ -90,7 +90,7 @@ def killed_and_done_again(
 
 def around_packs(points: list[str]) -> list[int]:
     """The points at which something of the protocol is moved to its final name, and the next."""
-    names = ("to packs/", "to catalogue/chunks/", "to processed_", "remove .finecut/open")
+    names = ("to packs/", "to .finecut/rows/", "to processed_", "remove .finecut/open")
     places = [n for n, point in enumerate(points, 1) if any(name in point for name in names)]
     return sorted({*places, *(place + 1 for place in places if place < len(points))})
 
