@@ -48,6 +48,7 @@ class SumUp(DatasetCommand[SummaryOptions, "Sums"]):
     Options = SummaryOptions
     does = "finecut.pipeline.commands.summary.work:sum_up"
     answers = True
+    launchable = False
 
     def tell(self, result: Sums, _seconds: float) -> Iterator[str]:
         from finecut.pipeline.cli.final_words import words_of_dataset
