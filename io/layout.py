@@ -255,6 +255,23 @@ def clip_path_is_sharded(path: str) -> bool:
     return len(folder) == 2 and name.startswith(folder)
 
 
+#: A line break is a character of a name like any other.
+_CHUNK: Final = re.compile(r"(.+)_(\d+)\.json", re.DOTALL)
+
+
+def chunk_numbered(name: str) -> tuple[str, int] | None:
+    """The video (its path below the input) and the number of a chunk, by the name of its document
+    below the folder of such; nothing for what is not named so.
+
+    >>> chunk_numbered("films/a.mp4_12.json"), chunk_numbered("films/a.mp4")
+    (('films/a.mp4', 12), None)
+    """
+    matched = _CHUNK.fullmatch(name)
+    if matched is None or matched[1].endswith("/"):
+        return None
+    return matched[1], int(matched[2])
+
+
 def _place(path: str) -> Callable[["Layout"], str]:
     """The method of a layout that tells the place of what has the same in every output."""
     return lambda layout: layout.below(path)
@@ -276,6 +293,14 @@ class Layout:
     def below(self, path: str) -> str:
         """What lies at this path below the root."""
         return posixpath.join(self.root.rstrip("/") or "/", path)
+
+    def inside(self, path: str) -> str:
+        """The way back: a path below the root, as documents and findings name it.
+
+        >>> Layout("/out/").inside("/out/clips/a.mp4"), Layout("/out").inside("/other/a.mp4")
+        ('clips/a.mp4', '/other/a.mp4')
+        """
+        return path.removeprefix(self.below(""))
 
     def clips(self, kept: bool = True) -> str:
         return self.below("clips" if kept else "filtered_clips")

@@ -29,7 +29,13 @@ from finecut.io.tables.parquet import PREFIX, SCHEMA, embedding_pickle
 from finecut.transforms.catalogue.buckets import path_of
 from finecut.transforms.catalogue.columns import SCHEMA_VERSION, in_order, to_bytes
 from finecut.transforms.embed.one_model import facts, vector_key
-from finecut.transforms.write.documents import CONFIGURATION, VERSION, serialise, with_source
+from finecut.transforms.write.documents import (
+    CONFIGURATION,
+    VERSION,
+    digest_of_document,
+    serialise,
+    with_source,
+)
 from scaling.plan import CHUNKS_OF_VIDEO, RATE, SECONDS, Numbers, Plan, name_of, relative_of
 from scaling.rows import (
     ALGORITHM,
@@ -118,7 +124,7 @@ def _paint_part(work: tuple[Painting, Film, int, str, Numbers]) -> pa.Table:
     painting = replace(painting, plan=plan)
     made = rows_of(plan, chunks, film, number)
     if painting.documents:
-        made = made._replace(table=with_pickles(made.table))
+        made = made._replace(table=_with_digests(with_pickles(made.table), painting.layout))
     path = path_of(prefix, painting.layout)
     Path(path).write_bytes(to_bytes(in_order(made.table)))
     _write_vectors(painting, made)
@@ -128,6 +134,18 @@ def _paint_part(work: tuple[Painting, Film, int, str, Numbers]) -> pa.Table:
     groups = plan.groups[made.rows]
     alike = pa.array(np.nonzero(groups >= 0)[0])
     return pa.table([made.table["id"].take(alike), pa.array(groups).take(alike)], TRUTH)
+
+
+def _with_digests(table: pa.Table, layout: Layout) -> pa.Table:
+    """The same rows, with what the documents are that are written."""
+    told = [serialise(document) for document in documents(table, layout)]
+    columns = {
+        "meta_bytes": pa.array(map(len, told), pa.int64()),
+        "meta_digest": pa.array(map(digest_of_document, told), pa.string()),
+    }
+    for name, column in columns.items():
+        table = table.set_column(table.column_names.index(name), table.schema.field(name), column)
+    return table
 
 
 def _write_vectors(painting: Painting, made: Painted) -> None:

@@ -30,6 +30,8 @@ THEMES, LIKENESS = 2000, 0.4
 #: Near-duplicates have a cosine of about 1 / (1 + this).
 DIFFERENCE: Final = 0.02
 WIDTH, HEIGHT = 64, 36
+#: How large documents are, about.
+DOCUMENT_BYTES: Final = 1400
 
 Floats = NDArray[np.float32]
 
@@ -120,6 +122,9 @@ def _of_files(plan: Plan, rows: Numbers, film: Film, reasons: NDArray[Any]) -> d
         **_same(len(rows), num_bytes=film.num_bytes, sha256=film.sha256),
         "clip": pc.binary_join_element_wise(folders, within, ".mp4", ""),
         "meta": pc.binary_join_element_wise("metas/v0/", ids, ".json", ""),
+        # As a document would have it, which are not always written.
+        **_same(len(rows), meta_bytes=DOCUMENT_BYTES),
+        "meta_digest": pc.replace_substring(ids, "-", ""),
     }
 
 

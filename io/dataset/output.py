@@ -142,7 +142,10 @@ class Output:
 
     def entries(self, chunk: str) -> Iterator[Entry]:
         """The clips of a chunk: kept ones, then rejected ones, each in their order."""
-        said = read_document(chunk)
+        yield from self.entries_in(read_document(chunk), chunk)
+
+    def entries_in(self, said: Document, chunk: str) -> Iterator[Entry]:
+        """The same of a chunk whose document, which lies there, has been read."""
         key = chunk_named(said, chunk)
         yield from (self.entry(clip, kept, key) for clip, kept in clips_named(said, chunk))
 

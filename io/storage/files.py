@@ -1,6 +1,6 @@
 """Files on a local disk or in an object store: finding, listing and reading them.
 
-Beside :mod:`publishing`, which writes, the only file that knows the difference. Nothing that is
+Beside :mod:`parts` and :mod:`publishing`, the only file that knows the difference. Nothing that is
 read leaves the folders that are fenced (see :mod:`fence`).
 
 Everything here tries again for a while when a disk or a store is only busy or out of reach
@@ -200,9 +200,9 @@ def files_in(folder: str) -> list[str]:
 def _inside(folder: str) -> tuple[list[str], list[str]]:
     """What lies in a folder itself: files, and folders."""
     if is_remote(folder):
-        pages = list(_pages(folder, lambda after: store_for(folder).inside(folder, after)))
-        files = sorted(one.uri for page in pages for one in page.objects)
-        return files, sorted({path for page in pages for path in page.folders})
+        listed = list(pages(folder, lambda after: store_for(folder).inside(folder, after)))
+        files = sorted(one.uri for page in listed for one in page.objects)
+        return files, sorted({path for page in listed for path in page.folders})
     if not is_folder(folder):
         return [], []
     with _entries(folder) as entries:
@@ -268,11 +268,11 @@ def _below(folder: str, most: int | None = None) -> Iterator[Found]:
 
 def _listed(pattern: str, most: int | None = None) -> Iterator[Found]:
     """The objects that a glob names."""
-    for page in _pages(pattern, lambda after: store_for(pattern).matching(pattern, most, after)):
+    for page in pages(pattern, lambda after: store_for(pattern).matching(pattern, most, after)):
         yield from page.objects
 
 
-def _pages(uri: str, ask: Callable[[str | None], Page]) -> Iterator[Page]:
+def pages(uri: str, ask: Callable[[str | None], Page]) -> Iterator[Page]:
     """A listing page by page, so that trouble with one does not begin it anew."""
     page = patiently(uri, lambda: ask(None))
     yield page

@@ -61,6 +61,29 @@ class Page(NamedTuple):
     after: str | None = None
 
 
+class Span(NamedTuple):
+    """Names that follow ``first`` and do not follow ``last``; where that is empty, to the end.
+
+    >>> "4a.mp4" in Span("4", "8"), "4" in Span("4", "8"), "8" in Span("4", "8"), "z" in Span("f")
+    (True, False, True, True)
+    """
+
+    first: str = ""
+    last: str = ""
+
+    def __contains__(self, name: object) -> bool:
+        if not isinstance(name, str):
+            return False
+        return self.first < name and (not self.last or name <= self.last)
+
+    def holds_some_below(self, folder: str) -> bool:
+        """Whether names of what lies in this folder may be among them."""
+        return not (self.last and f"{folder}/" > self.last) and f"{folder}/\U0010ffff" > self.first
+
+
+ALL: Final = Span()
+
+
 class Opened(Protocol):
     """One version of an object, to be read in ranges."""
 
@@ -137,6 +160,19 @@ class Greeted(Protocol):
 
     def unreachable(self, bucket: str, why: str, signed_in: bool) -> str:
         """What to say of a bucket that gave no answer."""
+
+
+@runtime_checkable
+class Sorted(Protocol):
+    """A store that may list a part of what lies below a folder without listing the rest."""
+
+    def divides(self, uri: str) -> bool:
+        """Whether it does, or lists all for each part."""
+
+    def between(self, folder: str, span: Span, after: str | None) -> Page:
+        """The objects at any depth whose names below the folder are within the span; others may be
+        among them.
+        """
 
 
 class UnknownStore(OSError):

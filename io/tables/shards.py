@@ -48,12 +48,14 @@ from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.retry import pass_on_outlasted
 from finecut.io.tables.kinds import in_columns
 from finecut.io.tables.lance_tables import index_vectors
-from finecut.io.tables.parquet import from_parquet, to_parquet
+from finecut.io.tables.parquet import to_parquet
 
 TAR: Final = ".tar"
 BLOCK: Final = 512
 #: What an archive ends with.
 END: Final = bytes(2 * BLOCK)
+#: What plain ustar can say of a member.
+_LONGEST_NAME, _LARGEST_SIZE = 100, 8 << 30
 DIGEST, BYTES = "finecut.digest", "finecut.bytes"
 VECTOR: Final = "vector"
 FILE_NAME: Final = "file_name"
@@ -180,9 +182,24 @@ def _metadata(path: str) -> Mapping[bytes, bytes]:
         return pq.read_schema(file).metadata or {}
 
 
-def rows_of(folder: ShardFolder, name: str) -> pa.Table:
-    """What a receipt says of its clips, with their vectors."""
-    return from_parquet(shelf.read(folder.receipt(name)))
+def rows_of(folder: ShardFolder, name: str, columns: Collection[str] | None = None) -> pa.Table:
+    """What a receipt says of its clips, with their vectors; or these columns, if it has them."""
+    path = folder.receipt(name)
+    return shelf.patiently(path, lambda: _read_columns(path, columns))
+
+
+def _read_columns(path: str, columns: Collection[str] | None) -> pa.Table:
+    with shelf.open_source(path) as file:
+        table = pq.ParquetFile(file)
+        there = table.schema_arrow.names
+        wanted = there if columns is None else [name for name in there if name in columns]
+        return table.read(columns=wanted, use_threads=False)
+
+
+def schema_of_receipt(folder: ShardFolder, name: str) -> pa.Schema:
+    """The columns of a receipt."""
+    with shelf.open_source(folder.receipt(name)) as file:
+        return pq.read_schema(file)
 
 
 def digest_of_index(path: str) -> str | None:
@@ -308,7 +325,13 @@ def padding(size: int) -> int:
 
 def size_in_tar(members: Mapping[str, int]) -> int:
     """The bytes that members of these names and sizes take in an archive."""
-    return sum(len(header(name, size)) + size + padding(size) for name, size in members.items())
+    return sum(_header_size(name, size) + size + padding(size) for name, size in members.items())
+
+
+def _header_size(name: str, size: int) -> int:
+    """How long a header is; most are a block, as plain ustar has them."""
+    plain = name.isascii() and len(name) <= _LONGEST_NAME and size < _LARGEST_SIZE
+    return BLOCK if plain else len(header(name, size))
 
 
 class Tar:

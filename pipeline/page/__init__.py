@@ -5,7 +5,9 @@ thing that the page can do. They share one object, ``finecut``, and what they ar
 texts become text nodes and nothing else (the page's policy forbids every other way).
 
     data.js      chunks of columns, asked for when they are needed
-    media.js     posters, painted one by one, and what plays under the pointer
+    columns.js   clips as columns of numbers, texts of those that are looked at, sources
+    sorting.js   a million numbers in order at once
+    media.js     posters, and what plays under the pointer
     lists.js     long lists and grids of which only what is seen exists
     charts.js    how a score is spread, and how many clips a threshold would keep
     timeline.js  a film as a line, with what became of each piece
@@ -19,17 +21,18 @@ import base64
 import hashlib
 import html
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from typing import Any
 
-from finecut.io.storage.publishing import Shelf
-from finecut.transforms.report.columns import plain_json, script
+from finecut.transforms.report.columns import plain_json
 
 #: The page's parts, in the order in which they are put together.
 STYLES = ("page.css",)
 SCRIPTS = (
     "data.js",
+    "columns.js",
+    "sorting.js",
     "media.js",
     "lists.js",
     "charts.js",
@@ -88,27 +91,3 @@ def policy(style: str, code: str) -> str:
 
 def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
-#: The folder of the page's data.
-DATA = "data"
-
-
-class Chunks:
-    """Chunks on their way to the shelf, each under a name that says what is in it."""
-
-    def __init__(self, own: Shelf, folder: str) -> None:
-        self.own, self.folder = own, folder
-        self.names: dict[str, list[str]] = {}
-
-    def add_rows(self, kind: str, rows: Sequence[Mapping[str, Any]], at_once: int) -> None:
-        """Rows that have the same keys, in as many chunks as they need."""
-        for start in range(0, len(rows), at_once):
-            some = rows[start : start + at_once]
-            self.add(kind, {key: [row[key] for row in some] for key in some[0]})
-
-    def add(self, kind: str, columns: dict[str, Any]) -> None:
-        names = self.names.setdefault(kind, [])
-        data = script(kind, len(names), columns)
-        names.append(f"{kind}-{len(names):04d}.{hashlib.sha256(data).hexdigest()[:12]}.js")
-        self.own.write(f"{self.folder}/{DATA}/{names[-1]}", data)

@@ -3,50 +3,59 @@
   const { clips, svg } = finecut;
   const BINS = 48;
 
-  /** The values that are numbers, in order, with the seconds and the rows they belong to. */
+  // So many values say well enough where the farthest ones lie.
+  const SAMPLE = 65536;
+
+  /** How many values are numbers, from where to where they go, and some of them in order. */
   finecut.spread = (name) => {
-    const values = finecut.values(name);
-    const rows = [];
-    for (let row = 0; row < clips.ready; row += 1) if (!Number.isNaN(values[row])) rows.push(row);
-    rows.sort((one, other) => values[one] - values[other]);
-    const sorted = Float32Array.from(rows, (row) => values[row]);
-    // seconds[i]: of all clips before the i-th
-    const seconds = new Float64Array(rows.length + 1);
-    rows.forEach((row, at) => {
-      seconds[at + 1] = seconds[at] + clips.duration[row];
-    });
-    return { name, rows, sorted, seconds, missing: clips.ready - rows.length };
+    const values = finecut.values(name).subarray(0, clips.ready);
+    let count = 0;
+    let least = Infinity;
+    let most = -Infinity;
+    for (let row = 0; row < values.length; row += 1) {
+      const value = values[row];
+      if (Number.isNaN(value)) continue;
+      count += 1;
+      if (value < least) least = value;
+      if (value > most) most = value;
+    }
+    const step = Math.max(1, Math.floor(count / SAMPLE));
+    const sample = new Float32Array(Math.ceil(count / step));
+    let seen = 0;
+    for (let row = 0; row < values.length; row += 1) {
+      if (Number.isNaN(values[row])) continue;
+      if (seen % step === 0) sample[seen / step] = values[row];
+      seen += 1;
+    }
+    return { name, values, count, least, most, sample: sample.sort(), missing: values.length - count };
   };
 
-  /** The number of values below a limit, or not above it. */
-  const below = (sorted, limit, orEqual) => {
-    let low = 0;
-    let high = sorted.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (sorted[middle] < limit || (orEqual && sorted[middle] === limit)) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+  const HOLDS = {
+    ">=": (value, limit) => value >= limit,
+    ">": (value, limit) => value > limit,
+    "<=": (value, limit) => value <= limit,
+    "<": (value, limit) => value < limit,
   };
   /** What a rule would keep, by itself. */
-  finecut.keeps = (spread, comparison, limit) => {
+  finecut.keeps = ({ values }, comparison, limit) => {
     // Scores are stored in four bytes, so the limit is compared as such a number too.
-    const at = below(spread.sorted, Math.fround(limit), comparison === ">" || comparison === "<=");
-    const all = spread.sorted.length;
-    const total = spread.seconds[all];
-    return comparison[0] === ">"
-      ? { clips: all - at, seconds: total - spread.seconds[at] }
-      : { clips: at, seconds: spread.seconds[at] };
+    const exact = Math.fround(limit);
+    const holds = HOLDS[comparison];
+    const kept = { clips: 0, seconds: 0 };
+    for (let row = 0; row < values.length; row += 1) {
+      if (!holds(values[row], exact)) continue;
+      kept.clips += 1;
+      kept.seconds += clips.duration[row];
+    }
+    return kept;
   };
 
   /** From where to where a chart goes: all thresholds, and all but the farthest values. */
-  finecut.range = (spread, limits) => {
-    const { sorted } = spread;
-    const at = (part) => sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))];
-    let low = sorted[0];
-    let high = sorted[sorted.length - 1];
-    if (sorted.length > 200 && high - low > 3 * (at(0.995) - at(0.005))) {
+  finecut.range = ({ sample, least, most }, limits) => {
+    const at = (part) => sample[Math.min(sample.length - 1, Math.floor(part * sample.length))];
+    let low = least;
+    let high = most;
+    if (sample.length > 200 && high - low > 3 * (at(0.995) - at(0.005))) {
       low = at(0.005);
       high = at(0.995);
     }
@@ -62,18 +71,27 @@
   const WIDE = 480;
   const HIGH = 96;
   const YIELD = 56;
+  const STEPS = 160;
 
   /** Bars of kept and rejected clips, the thresholds, and the curve of what each would keep. */
   finecut.histogram = (spread, { low, high }, rules, bySeconds) => {
-    const { rows } = spread;
-    const bins = Math.min(BINS, Math.max(8, Math.ceil(Math.sqrt(rows.length) * 2)));
+    const { values, count } = spread;
+    const bins = Math.min(BINS, Math.max(8, Math.ceil(Math.sqrt(count) * 2)));
     const kept = new Float64Array(bins);
     const rejected = new Float64Array(bins);
-    rows.forEach((row, at) => {
-      const place = ((spread.sorted[at] - low) / (high - low)) * bins;
-      const bin = Math.max(0, Math.min(bins - 1, Math.floor(place)));
-      (finecut.kept(row) ? kept : rejected)[bin] += bySeconds ? clips.duration[row] : 1;
-    });
+    // How much lies in each step of the curve; the last one is beyond it.
+    const steps = new Float64Array(STEPS + 2);
+    const scale = 1 / (high - low);
+    let whole = 0;
+    for (let row = 0; row < values.length; row += 1) {
+      const place = (values[row] - low) * scale;
+      if (Number.isNaN(place)) continue;
+      const weight = bySeconds ? clips.duration[row] : 1;
+      const bin = Math.max(0, Math.min(bins - 1, Math.floor(place * bins)));
+      (clips.reason[row] === 0 ? kept : rejected)[bin] += weight;
+      steps[Math.max(0, Math.min(STEPS + 1, Math.floor(place * STEPS) + 1))] += weight;
+      whole += weight;
+    }
     const most = Math.max(...kept.map((value, at) => value + rejected[at]), 1e-9);
     const x = (value) => ((value - low) / (high - low)) * WIDE;
     const wide = WIDE / bins;
@@ -91,14 +109,13 @@
       if (rejected[at]) bars.push(bar("rejected", at, rejected[at], kept[at]));
     }
     const comparison = rules.length ? rules[0].comparison : ">=";
-    const unit = bySeconds ? "seconds" : "clips";
-    const whole = bySeconds ? spread.seconds[rows.length] : rows.length;
     const top = HIGH + 18;
     const points = [];
-    for (let at = 0; at <= 160; at += 1) {
-      const limit = low + ((high - low) * at) / 160;
-      const part = finecut.keeps(spread, comparison, limit)[unit] / (whole || 1);
-      points.push(`${((at * WIDE) / 160).toFixed(1)},${(top + (1 - part) * YIELD).toFixed(2)}`);
+    let under = 0;
+    for (let at = 0; at <= STEPS; at += 1) {
+      under += steps[at];
+      const part = (comparison[0] === ">" ? whole - under : under) / (whole || 1);
+      points.push(`${((at * WIDE) / STEPS).toFixed(1)},${(top + (1 - part) * YIELD).toFixed(2)}`);
     }
     const bottom = top + YIELD;
     const lines = rules.map((rule) =>

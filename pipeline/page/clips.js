@@ -75,50 +75,87 @@
     gap: 22,
     height: (width) => Math.round((width * 9) / 16) + (facts.captioned ? 74 : 54),
     make: card,
+    turned: (list) => pages(list),
   });
   finecut.grid = grid;
+  /** Which of many pages this is, above the clips and below them. */
+  const pages = ({ count, page, from, to }) => {
+    for (const id of ["pages", "pages-below"]) {
+      const place = at(id);
+      place.hidden = count <= page;
+      if (place.hidden) continue;
+      const turn = (text, index, label) => {
+        const button = h("button", {
+          type: "button",
+          class: "plain small",
+          text,
+          "aria-label": label,
+          onclick: () => {
+            grid.turn(index);
+            at("pages").scrollIntoView({ block: "nearest" });
+          },
+        });
+        button.disabled = index < 0 || index >= count;
+        return button;
+      };
+      place.replaceChildren(
+        turn("←", from - page, "Clips before these"),
+        h("span", { text: `${finecut.number(from + 1)} – ${finecut.number(to)} of ${finecut.number(count)}` }),
+        turn("→", from + page, "Clips after these"),
+      );
+    }
+  };
 
   // ── which ─────────────────────────────────────────────────────────────────────────────────────
 
-  const fits = (row) => {
-    if (wanted.outcome === "kept" && clips.reason[row]) return false;
-    if (wanted.outcome === "rejected" && !clips.reason[row]) return false;
-    if (wanted.outcome === "marked" && !clips.marked[row]) return false;
-    if (wanted.reason !== "" && clips.reason[row] !== Number(wanted.reason)) return false;
-    if (wanted.sources && !wanted.sources.has(clips.source[row])) return false;
-    if (!finecut.fields.fits(row)) return false;
-    for (const [name, limit] of wanted.limits) {
-      const value = finecut.values(name)[row];
-      // As four-byte numbers, which is what scores are stored as.
-      if (!(value >= Math.fround(limit.least) && value <= Math.fround(limit.most))) return false;
+  // All rows in the last order that was asked for: a filter leaves some out of it.
+  let sorted = { key: "", rows: null };
+  const everyRow = () => {
+    if (!wanted.order) {
+      const rows = finecut.everyRow(clips.ready);
+      return wanted.up ? rows.reverse() : rows;
     }
-    return true;
+    const key = `${wanted.up} ${clips.ready} ${wanted.order}`;
+    if (sorted.key !== key) {
+      const values = finecut.values(wanted.order).subarray(0, clips.ready);
+      sorted = { key, rows: finecut.sorted(values, wanted.up) };
+    }
+    return sorted.rows.slice();
+  };
+  /** The rows that fulfil all that numbers can say, one condition after the other. */
+  const fitting = () => {
+    const { reason, marked, source } = clips;
+    let rows = everyRow();
+    if (wanted.outcome === "kept") rows = finecut.sieved(rows, (row) => reason[row] === 0);
+    if (wanted.outcome === "rejected") rows = finecut.sieved(rows, (row) => reason[row] !== 0);
+    if (wanted.outcome === "marked") rows = finecut.sieved(rows, (row) => marked[row] !== 0);
+    if (wanted.reason !== "") {
+      const one = Number(wanted.reason);
+      rows = finecut.sieved(rows, (row) => reason[row] === one);
+    }
+    for (const some of [wanted.source ? named(wanted.source) : null, finecut.fields.fitting()]) {
+      if (some) rows = finecut.sieved(rows, (row) => some[source[row]] === 1);
+    }
+    for (const [name, limit] of wanted.limits) {
+      // As four-byte numbers, which is what scores are stored as.
+      const least = Math.fround(limit.least);
+      const most = Math.fround(limit.most);
+      const values = finecut.values(name);
+      rows = finecut.sieved(rows, (row) => values[row] >= least && values[row] <= most);
+    }
+    return rows;
   };
   const named = (text) => {
-    const found = new Set();
     const part = text.toLowerCase();
-    finecut.sources.name.forEach((name, source) => {
-      if (name === text || name.toLowerCase().includes(part)) found.add(source);
-    });
-    return found;
-  };
-  const ordered = (rows) => {
-    if (!wanted.order) return wanted.up ? rows.reverse() : rows;
-    const values = finecut.values(wanted.order);
-    const sign = wanted.up ? 1 : -1;
-    // Those without the score come last, whichever way.
-    const key = (row) => (Number.isNaN(values[row]) ? Infinity : sign * values[row]);
-    const keys = Float64Array.from(rows, key);
-    const order = Uint32Array.from(rows, (_, index) => index);
-    order.sort((one, other) => (keys[one] === keys[other] ? one - other : keys[one] < keys[other] ? -1 : 1));
-    return order.map((index) => rows[index]);
+    return Uint8Array.from(finecut.sources.name, (name) => (name === text || name.toLowerCase().includes(part) ? 1 : 0));
   };
   const searched = async (rows, words, ticket) => {
     const parts = words.toLowerCase().split(/\s+/).filter(Boolean);
-    const found = [];
+    const found = new Set();
     let index = -1;
-    for (const row of rows) {
-      const chunk = Math.floor(row / finecut.ROWS.texts);
+    // In the order in which texts lie there, whichever the order is in which they are shown.
+    for (const row of rows.slice().sort()) {
+      const chunk = finecut.chunkOf("texts", row);
       if (chunk !== index) {
         index = chunk;
         await finecut.text(row);
@@ -128,30 +165,25 @@
       const text = finecut.textNow(row);
       const all = [finecut.sourceName(row), finecut.id(row), ...[...(text ? text.captions : []), ...finecut.told(row)].map((each) => each[1])];
       const whole = all.join("\n").toLowerCase();
-      if (parts.every((part) => whole.includes(part))) found.push(row);
+      if (parts.every((part) => whole.includes(part))) found.add(row);
     }
-    return Uint32Array.from(found);
+    return rows.filter((row) => found.has(row));
   };
   const spoken = (rows) => {
     let seconds = 0;
     for (const row of rows) seconds += clips.duration[row];
-    const some = rows.length === facts.count ? "" : ` of ${finecut.number(facts.count)}`;
+    const some = rows.length === facts.all ? "" : ` of ${finecut.number(facts.all)}`;
     const loading = clips.ready < facts.count ? ", loading …" : "";
-    const beyond = grid.shown < rows.length ? `, showing the first ${finecut.number(grid.shown)}` : "";
-    return `${finecut.number(rows.length)}${some} ${facts.count === 1 ? "clip" : "clips"} · ${finecut.duration(seconds)}${beyond}${loading}`;
+    return `${finecut.number(rows.length)}${some} ${facts.count === 1 ? "clip" : "clips"} · ${finecut.duration(seconds)}${loading}`;
   };
   /** Show what is wanted now. */
   finecut.sift = async () => {
     asked += 1;
     const ticket = asked;
-    wanted.sources = wanted.source ? named(wanted.source) : null;
-    let rows = new Uint32Array(clips.ready);
-    let count = 0;
-    for (let row = 0; row < clips.ready; row += 1) if (fits(row)) rows[count++] = row;
-    rows = rows.slice(0, count);
+    let rows = fitting();
     if (wanted.words.trim()) rows = await searched(rows, wanted.words, ticket);
     if (ticket !== asked || !rows) return;
-    shown.rows = ordered(rows);
+    shown.rows = rows;
     grid.reset(shown.rows.length);
     at("found").textContent = spoken(shown.rows);
     at("nothing").hidden = shown.rows.length > 0 || clips.ready < facts.count;

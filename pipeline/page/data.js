@@ -9,7 +9,8 @@ const finecut = {};
   );
   finecut.facts = facts;
   finecut.views = {};
-  finecut.ROWS = { clips: 8192, texts: 1024, alike: 4096, sources: 2048 };
+  facts.starts = Object.assign({ clips: [], texts: [], sources: [] }, facts.starts);
+  finecut.ROWS = { alike: 4096 };
 
   // ── elements ──────────────────────────────────────────────────────────────────────────────────
 
@@ -109,33 +110,47 @@ const finecut = {};
   const asked = new Map();
   const waiting = new Map();
 
-  /** A chunk calls this when it is loaded. */
+  /** A chunk calls this when it is loaded; which one it is says its name. */
   finecut.chunk = (kind, index, columns) => {
-    const take = waiting.get(`${kind}/${index}`);
+    const name = document.currentScript.src.split("/").pop();
+    const take = waiting.get(name);
     if (take) take(columns);
   };
   /** The columns of a chunk; the same promise for all who ask. */
   finecut.load = (kind, index) => {
-    const key = `${kind}/${index}`;
-    if (!asked.has(key)) asked.set(key, fetched(kind, index, key));
-    return asked.get(key);
+    const name = facts.chunks[kind][index];
+    if (!asked.has(name)) asked.set(name, fetched(name));
+    return asked.get(name);
   };
-  const fetched = (kind, index, key) =>
+  /** What was loaded is not needed any more; who asks again waits for it again. */
+  finecut.drop = (kind, index) => asked.delete(facts.chunks[kind][index]);
+  /** The chunk that a row is in. */
+  finecut.chunkOf = (kind, row) => {
+    const starts = facts.starts[kind];
+    let low = 0;
+    let high = starts.length - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if (starts[middle][0] <= row) low = middle;
+      else high = middle - 1;
+    }
+    return low;
+  };
+  const fetched = (name) =>
     new Promise((done, failed) => {
-      const name = facts.chunks[kind][index];
       const script = document.createElement("script");
       const over = () => {
         script.remove();
-        waiting.delete(key);
+        waiting.delete(name);
       };
-      waiting.set(key, done);
+      waiting.set(name, done);
       script.onload = () => {
-        if (waiting.has(key)) over();
+        if (waiting.has(name)) over();
         failed(new Error(`data/${name} contains something else`));
       };
       script.onerror = () => {
         over();
-        asked.delete(key);
+        asked.delete(name);
         finecut.trouble(
           `data/${name} could not be loaded. The page and its folder data/ belong together: ` +
             "usually only the page was copied, or the report was written again meanwhile (then reload the page).",
@@ -160,122 +175,10 @@ const finecut = {};
   };
   // Stored with the lowest byte first, as every machine that shows pages has it.
   finecut.unpacked = (Kind, text) => new Kind(bytes(text).buffer);
-
-  // ── clips ─────────────────────────────────────────────────────────────────────────────────────
-
-  const KINDS = {
-    source: Uint32Array,
-    start: Float64Array,
-    end: Float64Array,
-    reason: Uint16Array,
-    width: Uint16Array,
-    height: Uint16Array,
-    rate: Float32Array,
-    frames: Uint32Array,
-    bytes: Float64Array,
-    first: Int32Array,
-    last: Int32Array,
-    marked: Uint8Array,
+  /** The same, put into an array from a place on. */
+  finecut.unpackedInto = (array, text, from) => {
+    const place = new Uint8Array(array.buffer, array.byteOffset + from * array.BYTES_PER_ELEMENT);
+    if (place.setFromBase64) place.setFromBase64(text);
+    else place.set(bytes(text));
   };
-  const clips = { count: facts.count, ready: 0, scores: new Map(), ids: new Uint8Array(facts.count * 16) };
-  for (const [name, Kind] of Object.entries(KINDS)) clips[name] = new Kind(facts.count);
-  clips.duration = new Float32Array(facts.count);
-  clips.short_side = new Float32Array(facts.count);
-  for (const name of facts.scores) clips.scores.set(name, new Float32Array(facts.count).fill(NaN));
-  finecut.clips = clips;
-
-  const entered = (index, columns) => {
-    const offset = index * finecut.ROWS.clips;
-    for (const [name, Kind] of Object.entries(KINDS)) {
-      clips[name].set(finecut.unpacked(Kind, columns[name]), offset);
-    }
-    clips.ids.set(finecut.unpacked(Uint8Array, columns.id), offset * 16);
-    for (const [name, values] of columns.scores) {
-      clips.scores.get(name).set(finecut.unpacked(Float32Array, values), offset);
-    }
-    for (let row = offset; row < offset + columns.count; row += 1) {
-      clips.duration[row] = clips.end[row] - clips.start[row];
-      clips.short_side[row] = Math.min(clips.width[row], clips.height[row]) || NaN;
-    }
-    clips.ready = offset + columns.count;
-  };
-  /** Load all clips; `some` is called after the first chunk, so that something can be seen. */
-  finecut.loadClips = async (some) => {
-    const all = facts.chunks.clips.map((_, index) => index);
-    const promises = all.slice(0, 1).map((index) => finecut.load("clips", index));
-    if (promises.length) entered(0, await promises[0]);
-    some();
-    const rest = all.slice(1).map((index) => finecut.load("clips", index));
-    for (const [at, promise] of rest.entries()) {
-      entered(at + 1, await promise);
-      asked.set(`clips/${at + 1}`, null); // its base64 is not needed any more
-    }
-  };
-
-  finecut.id = (row) => {
-    let text = "";
-    for (let at = 0; at < 16; at += 1) {
-      if (at === 4 || at === 6 || at === 8 || at === 10) text += "-";
-      text += clips.ids[row * 16 + at].toString(16).padStart(2, "0");
-    }
-    return text;
-  };
-  finecut.rowOf = (id) => {
-    const hex = id.replaceAll("-", "");
-    if (!/^[0-9a-f]{32}$/.test(hex)) return -1;
-    const wanted = [];
-    for (let at = 0; at < 32; at += 2) wanted.push(parseInt(hex.slice(at, at + 2), 16));
-    for (let row = 0; row < clips.ready; row += 1) {
-      if (wanted.every((byte, at) => clips.ids[row * 16 + at] === byte)) return row;
-    }
-    return -1;
-  };
-  const MEASURES = new Map([["duration", clips.duration], ["short_side", clips.short_side], ["size", clips.bytes]]);
-  /** The numbers of a score, or of what is as good as one, by its key. */
-  finecut.values = (key) => (finecut.isScore(key) ? clips.scores.get(finecut.plain(key)) : MEASURES.get(key));
-  finecut.measured = () => [...facts.scores.map(finecut.keyOf), "duration", "short_side"];
-  finecut.kept = (row) => clips.reason[row] === 0;
-  finecut.reason = (row) => facts.reasons[clips.reason[row]];
-
-  const texts = new Map();
-  const nothing = { captions: [], errors: [], codec: "", models: [], made: [] };
-  const textOf = (columns, row) => {
-    const at = row % finecut.ROWS.texts;
-    return {
-      captions: columns.captions[at],
-      errors: columns.errors[at],
-      codec: columns.codec[at],
-      models: columns.models[at],
-      made: columns.made[at],
-    };
-  };
-  /** What was said of a clip, if it is here already. */
-  finecut.textNow = (row) => {
-    const columns = texts.get(Math.floor(row / finecut.ROWS.texts));
-    return columns ? textOf(columns, row) : null;
-  };
-  finecut.text = async (row) => {
-    const index = Math.floor(row / finecut.ROWS.texts);
-    try {
-      texts.set(index, await finecut.load("texts", index));
-    } catch {
-      return nothing;
-    }
-    return textOf(texts.get(index), row);
-  };
-
-  // ── sources ───────────────────────────────────────────────────────────────────────────────────
-
-  finecut.sources = { name: [], state: [], seconds: [], first: [], count: [], lost: [], spans: [], told: [] };
-  finecut.loadSources = async () => {
-    for (const index of facts.chunks.sources.keys()) {
-      const columns = await finecut.load("sources", index);
-      for (const name of Object.keys(finecut.sources)) finecut.sources[name].push(...(columns[name] || []));
-    }
-  };
-  finecut.sourceName = (row) => finecut.sources.name[clips.source[row]] || "";
-  /** What is known of a clip's source besides: names and texts. */
-  finecut.told = (row) => finecut.sources.told[clips.source[row]] || [];
-  /** The last part of a name, which is what people know. */
-  finecut.fileName = (row) => finecut.sourceName(row).split("/").pop();
 })();

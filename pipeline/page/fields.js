@@ -8,16 +8,17 @@
     return words[0].toUpperCase() + words.slice(1);
   };
 
-  /** Whether a clip's source says what is wanted: a menu means the whole value, a word a part. */
-  const fits = (row) => {
-    if (!wanted.size) return true;
-    const told = new Map(finecut.told(row));
-    for (const [name, { value, whole }] of wanted) {
-      const text = told.get(name);
-      if (text === undefined) return false;
-      if (whole ? text !== value : !text.toLowerCase().includes(value.toLowerCase())) return false;
-    }
-    return true;
+  const says = (told, name, { value, whole }) => {
+    const pair = told.find(([each]) => each === name);
+    if (!pair) return false;
+    return whole ? pair[1] === value : pair[1].toLowerCase().includes(value.toLowerCase());
+  };
+  /** For each source whether it says what is wanted (a menu means the whole value, a word a part);
+      nothing where nothing is wanted. */
+  const fitting = () => {
+    if (!wanted.size) return null;
+    const pairs = [...wanted];
+    return Uint8Array.from(finecut.sources.told, (told) => (pairs.every(([name, one]) => says(told, name, one)) ? 1 : 0));
   };
   const choose = (name, control, value, whole) => {
     if (value === "") wanted.delete(name);
@@ -52,5 +53,5 @@
   };
   /** What is wanted: words, and what takes it back. */
   const chips = () => [...wanted].map(([name, { value }]) => [`${titled(name)}: ${value}`, () => forget(name)]);
-  finecut.fields = { fits, tools, chips, titled, clear: () => [...wanted.keys()].forEach(forget) };
+  finecut.fields = { fitting, tools, chips, titled, clear: () => [...wanted.keys()].forEach(forget) };
 })();

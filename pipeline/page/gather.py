@@ -1,34 +1,29 @@
-"""What an output tells, read for a page: documents, failures, duplicates, vectors and runs.
+"""What an output tells besides its clips, read for a page: failures, runs, videos without clips."""
 
-Read one by one and held as columns; what is missing or broken is counted and left out, because a
-page of the rest is worth more than none.
-"""
-
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from functools import partial
-from itertools import groupby
-from os.path import commonprefix
-from typing import Any, TypeVar
+from typing import Any, Final
 
-from finecut.io.dataset.output import Entry, NoDataset, Output
-from finecut.io.layout import OF_SOURCE, SOURCE, clip_id, is_clip_id
-from finecut.io.process.threads import in_order
+from finecut.io.dataset.output import Output
+from finecut.io.layout import OF_SOURCE, SOURCE
 from finecut.io.storage import files as shelf
-from finecut.io.storage.json_documents import BadDocument, parsed_text, read_json
+from finecut.io.storage.json_documents import BadDocument, parsed_text
 from finecut.io.storage.on_disk import NotAFile
 from finecut.pipeline.choices.cutting import FIXED_STRIDE
 from finecut.pipeline.options import Options
-from finecut.pipeline.page import Chunks
 from finecut.transforms.filter.comparing import SAMENESS
 from finecut.transforms.filter.rules import Rule, parse_rule
-from finecut.transforms.report.columns import Clips, number, row_of, short
+from finecut.transforms.report.columns import number, short
+from finecut.transforms.report.counting import digest_of
+from finecut.transforms.report.parts import DONE, EMPTY, FAILED, UNFINISHED
+from finecut.transforms.report.reading import asked_ahead, usable
 from finecut.transforms.report.sources import Told, told_of_source
-from finecut.transforms.split.spans import fixed_stride_spans
-from finecut.transforms.verify.checks.shapes import CHUNK, CLIP, RUN, VIDEO, Shape, misfit
+from finecut.transforms.verify.checks.shapes import RUN, VIDEO, Shape
 
-SHOWN_RUNS = 50
+SHOWN_RUNS: Final = 50
+ROWS_OF_FAILURES: Final = 256
 _SHORTLY = ("name", "started", "seconds", "videos", "clips", "titles")
 _LASTLY = ("balanced", "imbalances", "film_seconds", "speed", "steps", "models")
 _WHOLLY = (*_SHORTLY, *_LASTLY, "versions", "options")
@@ -90,44 +85,20 @@ def _options_of_last(runs: list[dict[str, Any]]) -> Options | None:
     return options
 
 
-Asked = TypeVar("Asked")
-Answer = TypeVar("Answer")
-
-ROWS_OF_SOURCES, ROWS_OF_FAILURES = 2048, 256
-#: States of a source.
-DONE, EMPTY, FAILED, UNFINISHED = range(4)
-
-
-@dataclass
-class SourceTold:
-    """A video, as documents and failures tell of it."""
-
-    name: str
-    state: int = UNFINISHED
-    seconds: float = 0.0
-    #: Rows of its clips.
-    first: int = 0
-    count: int = 0
-    spans: list[tuple[float, float]] = field(default_factory=list)
-    #: What is known of it besides, as texts.
-    told: Told = field(default_factory=list)
-
-
-class TextOutcome:
-    """What an output tells, as it is read."""
+class Outcome:
+    """What an output tells besides its clips."""
 
     def __init__(self, output: Output) -> None:
         self.output = output
-        self.clips = Clips()
-        self.sources: list[SourceTold] = []
+        #: Planned clips that failed, by the names of their sources, and what these are called below
+        #: the input.
         self.lost: dict[str, set[str]] = {}
-        self.num_failures = self.unreadable = 0
+        self.paths: dict[str, str] = {}
+        self.failures: list[dict[str, Any]] = []
         #: What is wrong with each document that is there and cannot be used, or not all of it.
         self.bad: list[str] = []
         self.runs = runs_below(output.root, partial(self._document, shapes=RUN))
-        self.common = ""
-        #: Where each clip is in the page's columns.
-        self.rows: dict[str, int] = {}
+        self._read_failures()
 
     def titles(self) -> dict[str, str]:
         """What custom steps call their scores."""
@@ -138,133 +109,49 @@ class TextOutcome:
             for name, title in titles.items()
         }
 
-    def read(self, chunks: Chunks, readers: int) -> None:
-        """Everything but vectors: chunks of the page leave as they are full."""
-        self._read_failures(chunks)
-        videos = self._read_videos(readers)
-        documents = asked_ahead(
-            lambda path: (path, self._document(path, CHUNK)),
-            sorted(if_there(self.output.chunks), key=video_of),
-            readers,
-        )
-        asked = (
-            (path, clip, kept, said)
-            for path, said in documents
-            if said
-            for kept, key in ((True, "clips"), (False, "filtered_clips"))
-            if isinstance(listed := said.get(key), list)
-            for clip in listed
-        )
-        entries = asked_ahead(lambda each: (*each, self._entry(*each[1:3])), asked, readers)
-        for _, group in groupby(entries, key=lambda each: video_of(each[0])[0]):
-            self._add_video(chunks, [(said, entry) for _, _, _, said, entry in group])
-        for kind, columns in self.clips.rest():
-            chunks.add(kind, columns)
-        self._finish_sources(videos)
-
-    def _entry(self, clip: Any, kept: bool) -> Entry | None:
-        if not is_clip_id(clip):
-            return None
-        try:
-            entry = self.output.entry(clip, kept)
-        except NoDataset as error:
-            self.bad.append(str(error))
-            return None
-        self._look_at(self.output.layout.meta(clip), entry.document, CLIP)
-        return entry
-
-    def _document(self, path: str, shapes: Mapping[str, Shape]) -> dict[str, Any] | None:
-        try:
-            said = read_json(path)
-        except BadDocument as error:
-            self.bad.append(str(error))
-            return None
-        if said is not None:
-            self._look_at(path, said, shapes)
-        return said
-
-    def _look_at(self, path: str, said: Mapping[str, Any], shapes: Mapping[str, Shape]) -> None:
-        """Values of another kind count as missing in what is shown; here they are told of."""
-        if (wrong := misfit(path, said, shapes)) is not None:
-            self.bad.append(wrong)
-
-    def _add_video(self, chunks: Chunks, told: list[tuple[dict[str, Any], Entry | None]]) -> None:
-        """The clips of a video, in the order in which they are shown."""
-        found = [(said, entry) for said, entry in told if entry is not None]
-        self.unreadable += len(told) - len(found)
-        if not found:
-            return
-        name = short(found[0][0].get("video"))
-        rows = [row_of(entry, number(said.get("num_clips_with_webp")) > 0) for said, entry in found]
-        rows.sort(key=lambda row: row.place)
-        spans = spans_of_lost(
-            name,
-            self.lost.get(name, ()),
-            rate=number(found[0][1].document.get("framerate_source")),
-            known=[(row.start, row.end) for row in rows],
-            stride=stride_of_last(self.runs),
-        )
-        source = SourceTold(
-            name, seconds=rows[-1].end, first=self.clips.count, count=len(rows), spans=spans
-        )
-        source.told = told_of_source(found[0][1].source)
-        for row in rows:
-            self.rows[row.id] = self.clips.count
-            for kind, columns in self.clips.add(row, len(self.sources)):
-                chunks.add(kind, columns)
-        self.sources.append(source)
-
-    def _read_videos(self, readers: int) -> dict[str, tuple[float, int, Told]]:
-        """Length and number of clips of each finished video, and what is known of it besides."""
-        read = partial(self._document, shapes=VIDEO)
+    def finished(self) -> dict[int, str]:
+        """The documents of finished videos, by the digests of the videos."""
+        folder = f"{self.output.layout.processed_videos()}/"
         return {
-            short(said.get("video")): (
-                number(said.get("duration")),
-                int(number(said.get("num_total_clips"))),
-                told_of_source(said.get(SOURCE)),
-            )
-            for said in asked_ahead(read, if_there(self.output.videos), readers)
-            if said
+            digest_of(path.removeprefix(folder).removesuffix(".json")): path
+            for path in if_there(self.output.videos)
         }
 
-    def _finish_sources(self, videos: dict[str, tuple[float, int, Told]]) -> None:
-        """What is known of all of them: also of those that have no clip."""
-        self.sources += map(
-            SourceTold, sorted({*videos, *self.lost} - {source.name for source in self.sources})
-        )
-        for source in self.sources:
-            if source.name in videos:
-                seconds, count, told = videos[source.name]
-                source.told = source.told or told
-                source.seconds = max(source.seconds, seconds)
-                source.state = DONE if count else EMPTY
-            if source.name in self.lost:
-                source.state = FAILED
-        self.common = common_folder([source.name for source in self.sources])
+    def others(
+        self, paths: Iterable[str], failed: Iterable[str], readers: int
+    ) -> Iterator[tuple[str, int, float, Told]]:
+        """Sources without clips, by name: their states and lengths, and what is known of them.
 
-    def write_sources(self, chunks: Chunks) -> None:
-        any_told = any(source.told for source in self.sources)
-        rows = [
-            {
-                "name": source.name[len(self.common) :],
-                "state": source.state,
-                "seconds": round(source.seconds, 3),
-                "first": source.first,
-                "count": source.count,
-                "lost": len(self.lost.get(source.name, ())),
-                "spans": [[round(start, 3), round(end, 3)] for start, end in source.spans],
-                **({"told": source.told} if any_told else {}),
-            }
-            for source in self.sources
-        ]
-        chunks.add_rows("sources", rows, ROWS_OF_SOURCES)
+        ``paths`` are the documents of those that are finished, ``failed`` the names of others.
+        """
+        read = partial(self._document, shapes=VIDEO)
+        videos = {
+            short(said.get("video")): (
+                EMPTY if not number(said.get("num_total_clips")) else DONE,
+                number(said.get("duration")),
+                told_of_source(said.get(SOURCE)),
+            )
+            for said in asked_ahead(read, sorted(paths), readers)
+            if said
+        }
+        for name in sorted({*videos, *failed}):
+            state, seconds, told = videos.get(name, (UNFINISHED, 0.0, []))
+            yield name, FAILED if name in self.lost else state, seconds, told
 
-    def _read_failures(self, chunks: Chunks) -> None:
+    def _document(self, path: str, shapes: Mapping[str, Shape]) -> dict[str, Any] | None:
+        said, wrong = usable(path, shapes)
+        if wrong:
+            self.bad.append(wrong)
+        return said
+
+    def _read_failures(self) -> None:
         """What is listed in ``failures/``: a line each, and which planned clips were lost."""
-        rows: list[dict[str, Any]] = []
+        rows = self.failures
         for failure in failures_below(self.output.layout.failures()):
             source = failure.get("source")
             name = short(source.get("name") if isinstance(source, dict) else source)
+            path = source.get("relative") if isinstance(source, dict) else None
+            self.paths[name] = path if isinstance(path, str) else name
             lost = [clip for clip in failure.get("lost_shots") or () if isinstance(clip, str)]
             self.lost.setdefault(name, set()).update(lost)
             rows.append(
@@ -279,19 +166,7 @@ class TextOutcome:
                     "aside": failure.get("set_aside") is True,
                 }
             )
-        self.num_failures = len(rows)
         rows.sort(key=lambda row: (row["step"], row["error"], row["source"], row["message"]))
-        chunks.add_rows("failures", rows, ROWS_OF_FAILURES)
-
-
-def asked_ahead(
-    work: Callable[[Asked], Answer], asked: Iterable[Asked], readers: int
-) -> Iterator[Answer]:
-    """What ``work`` made of each thing, in order.
-
-    One reader needs no threads: a disk answers at once, and handing over takes longer than reading.
-    """
-    return map(work, asked) if readers == 1 else in_order(work, asked, readers)
 
 
 def if_there(listed: Callable[[], Iterable[str]]) -> list[str]:
@@ -312,67 +187,6 @@ def failures_below(folder: str) -> Iterator[dict[str, Any]]:
             with suppress(BadDocument):
                 if isinstance(said := parsed_text(line), dict):
                     yield said
-
-
-def video_of(chunk: str) -> tuple[str, int]:
-    """To what video the document of a chunk belongs, by its name, and which of its chunks it is.
-
-    >>> video_of("processed_clip_chunks/a.mp4_12.json")
-    ('processed_clip_chunks/a.mp4', 12)
-    """
-    name, _, index = chunk.removesuffix(".json").rpartition("_")
-    return (name, int(index)) if index.isascii() and index.isdigit() else (chunk, 0)
-
-
-def spans_of_lost(
-    name: str,
-    lost: Collection[str],
-    rate: float,
-    *,
-    known: Sequence[tuple[float, float]],
-    stride: tuple[float, float] | None,
-) -> list[tuple[float, float]]:
-    """Where the planned clips lay that failed, as far as their ids give it away.
-
-    An id is made of two frames, so a place can be tried: those of a fixed stride (the length and
-    the distance), and what is left open between the clips that there are.
-    """
-    if not lost or rate <= 0:
-        return []
-    left, found = set(lost), []
-    for start, end in _places(known, stride, len(lost)):
-        clip = clip_id(name, int(start * rate), int(end * rate))
-        if clip in left:
-            left.remove(clip)
-            found.append((start, end))
-    return sorted(found)
-
-
-def _places(
-    known: Sequence[tuple[float, float]], stride: tuple[float, float] | None, lost: int
-) -> Iterator[tuple[float, float]]:
-    open_from = 0.0
-    for start, end in sorted(known):
-        if start > open_from:
-            yield open_from, start
-        open_from = max(open_from, end)
-    if stride is not None:
-        length, distance = stride
-        milliseconds = int((open_from + lost * distance + length) * 1000)
-        for span in fixed_stride_spans(
-            milliseconds, 1000.0, length=length, stride=distance, least=length
-        ):
-            yield span.start, span.end
-
-
-def common_folder(names: Sequence[str]) -> str:
-    """The folders that all of these lie in, with the slash at the end.
-
-    >>> common_folder(["gs://b/films/a.mp4", "gs://b/films/x/b.mp4"])
-    'gs://b/films/'
-    """
-    same = commonprefix(names)  # noqa: RUF071 (by characters)
-    return same[: same.rfind("/") + 1]
 
 
 def rules_drawn(rules: Iterable[Rule], reasons: Iterable[str]) -> list[dict[str, Any]]:

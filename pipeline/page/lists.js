@@ -3,12 +3,15 @@
 (() => {
   const { h } = finecut;
   const BEYOND = 400;
-  // Browsers cannot place what lies farther down.
+  // Browsers cannot place what lies farther down, so a list of more is turned over like a book.
   const DEEPEST = 15000000;
+  const PAGE = 50000;
 
-  /** options: place, least (width of a column; 0 for one column), gap, height(width), make(index, list) */
-  finecut.list = ({ place, least, gap, height, make }) => {
-    const list = { count: 0, current: 0 };
+  /** options: place, least (width of a column; 0 for one column), gap, height(width), make(index, list),
+      turned(list): another page of it is shown */
+  finecut.list = ({ place, least, gap, height, make, turned = () => {} }) => {
+    // Items from `from` on are on the page that is shown, up to `to`.
+    const list = { count: 0, current: 0, from: 0, to: 0, page: PAGE };
     const items = new Map();
     let columns = 1;
     let width = 0;
@@ -20,12 +23,15 @@
       columns = least ? Math.max(1, Math.floor((whole + gap) / (least + gap))) : 1;
       width = (whole - gap * (columns - 1)) / columns;
       step = height(width) + gap;
-      list.shown = Math.min(list.count, Math.floor(DEEPEST / step) * columns);
-      place.style.height = `${Math.max(0, Math.ceil(list.shown / columns) * step - gap)}px`;
+      list.page = Math.min(PAGE, Math.floor(DEEPEST / step) * columns);
+      list.from = Math.floor(list.from / list.page) * list.page;
+      list.to = Math.min(list.count, list.from + list.page);
+      place.style.height = `${Math.max(0, Math.ceil((list.to - list.from) / columns) * step - gap)}px`;
     };
     const put = (item, index) => {
-      const left = (index % columns) * (width + gap);
-      item.style.transform = `translate(${left}px, ${Math.floor(index / columns) * step}px)`;
+      const at = index - list.from;
+      const left = (at % columns) * (width + gap);
+      item.style.transform = `translate(${left}px, ${Math.floor(at / columns) * step}px)`;
       item.style.width = `${width}px`;
       item.style.height = `${step - gap}px`;
     };
@@ -47,10 +53,10 @@
       asked = 0;
       if (!place.offsetParent || !list.count) return;
       const top = -place.getBoundingClientRect().top;
-      const first = Math.max(0, Math.floor((top - BEYOND) / step)) * columns;
+      const first = list.from + Math.max(0, Math.floor((top - BEYOND) / step)) * columns;
       const last = Math.min(
-        list.shown,
-        Math.ceil((top + window.innerHeight + BEYOND) / step) * columns,
+        list.to,
+        list.from + Math.ceil((top + window.innerHeight + BEYOND) / step) * columns,
       );
       for (const [index, item] of items) {
         const keep = item.contains(document.activeElement) || index === list.current;
@@ -75,7 +81,18 @@
       for (const index of [...items.keys()]) removed(index);
       list.count = count;
       list.current = 0;
+      list.from = 0;
       measured();
+      turned(list);
+      drawn();
+    };
+    /** Show the page that an item is on. */
+    list.turn = (index) => {
+      for (const each of [...items.keys()]) removed(each);
+      list.from = Math.floor(index / list.page) * list.page;
+      list.current = index;
+      measured();
+      turned(list);
       drawn();
     };
     /** Make the items again that are there: what they say has changed. */
@@ -87,7 +104,8 @@
       if (had) list.focus(focused);
     };
     list.focus = (index) => {
-      const to = Math.max(0, Math.min(list.shown - 1, index));
+      const to = Math.max(0, Math.min(list.count - 1, index));
+      if (to < list.from || to >= list.to) list.turn(to);
       if (items.has(list.current)) focusable(items.get(list.current)).tabIndex = -1;
       list.current = to;
       const item = items.get(to) || made(to);
@@ -107,8 +125,8 @@
         ArrowUp: -columns,
         PageDown: page,
         PageUp: -page,
-        Home: -list.count,
-        End: list.count,
+        Home: list.from - list.current,
+        End: list.to - 1 - list.current,
       };
       if (columns > 1 || least) Object.assign(moves, { ArrowRight: 1, ArrowLeft: -1 });
       if (!(event.key in moves)) return;

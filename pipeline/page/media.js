@@ -1,5 +1,6 @@
-/* Pictures of clips. A poster is the thumbnail, or the first picture of the preview or of the film
-   itself, painted once and remembered; a few are worked on at a time, so that ten thousand clips ask for a few files. */
+/* Pictures of clips. A poster lies on a sprite, with those of some hundred other clips. Where there is none, it is the
+   thumbnail, or the first picture of the preview or of the film itself, painted once and remembered; a few are worked
+   on at a time, so that ten thousand clips ask for a few files. */
 (() => {
   const { facts, clips, h } = finecut;
   const AT_ONCE = 4;
@@ -51,7 +52,45 @@
       film.onerror = () => film.hasAttribute("src") && over(() => failed(new Error("no film")));
       film.src = finecut.url(row);
     });
+  // Sprites are as large as a screen: few are kept.
+  const SPRITES = 12;
+  const ACROSS = 10;
+  const sprites = new Map();
+  const sprite = (name) => {
+    const known = sprites.get(name);
+    sprites.delete(name);
+    const picture = new Image();
+    const asked = known || ((picture.src = `pictures/${name}`), picture.decode().then(() => picture));
+    sprites.set(name, asked);
+    if (sprites.size > SPRITES) sprites.delete(sprites.keys().next().value);
+    return asked;
+  };
+  /** From the sprite, as it was drawn there: its place is as wide as all, and it lies in the middle. */
+  const ofSprite = async (row) => {
+    const lies = facts.pictures ? await finecut.spriteOf(row) : null;
+    if (!lies) return null;
+    const whole = await sprite(lies.name);
+    const wide = facts.pictures;
+    const high = Math.floor((wide * 9) / 16);
+    const scale = Math.min(wide / clips.width[row], high / clips.height[row]);
+    const known = Number.isFinite(scale) && clips.width[row] && clips.height[row];
+    const width = known ? Math.max(1, Math.floor(clips.width[row] * scale + 0.5)) : wide;
+    const height = known ? Math.max(1, Math.floor(clips.height[row] * scale + 0.5)) : high;
+    const left = (lies.place % ACROSS) * wide + Math.floor((wide - width) / 2);
+    const top = Math.floor(lies.place / ACROSS) * high + Math.floor((high - height) / 2);
+    const canvas = document.createElement("canvas");
+    canvas.width = width;
+    canvas.height = height;
+    canvas.getContext("2d").drawImage(whole, left, top, width, height, 0, 0, width, height);
+    return canvas;
+  };
   const painted = async (row) => {
+    try {
+      const drawn = await ofSprite(row);
+      if (drawn) return drawn;
+    } catch {
+      // The sprite is not there: none of its clips could be seen, or only the page was copied.
+    }
     if (facts.thumbnails && finecut.kept(row)) {
       try {
         return await ofPicture(finecut.thumbnailUrl(row));
@@ -108,7 +147,14 @@
   finecut.play = (row, place) => {
     if (finecut.isStill() || place.querySelector(".playing")) return;
     if (finecut.hasPreview(row)) {
-      place.append(h("img", { class: "playing", alt: "", src: finecut.previewUrl(row) }));
+      const moving = h("img", { class: "playing", alt: "", src: finecut.previewUrl(row) });
+      moving.onerror = () => {
+        clips.first[row] = -1; // planned and not there: the film is asked from now on
+        if (!moving.isConnected) return;
+        moving.remove();
+        finecut.play(row, place);
+      };
+      place.append(moving);
       return;
     }
     const film = h("video", { class: "playing", src: finecut.url(row), loop: true, tabindex: "-1" });

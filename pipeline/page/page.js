@@ -1,6 +1,6 @@
 /* The beginning: totals, views, colours, keys. */
 (() => {
-  const { facts, clips, h, at } = finecut;
+  const { facts, h, at } = finecut;
   const VIEWS = { clips: "Clips", sources: "Sources", scores: "Scores", duplicates: "Duplicates", failures: "Failures", run: "Run" };
   const COUNTS = { clips: facts.count, sources: facts.sources, duplicates: facts.groups, failures: facts.failures };
 
@@ -30,7 +30,7 @@
     if (facts.failed) others.push(`${finecut.several(facts.failed, "film")} failed${inPart()}`);
     if (others.length) headline.append(h("span", { class: "besides", text: `, ${others.join(", ")}` }));
     at("lead").textContent =
-      `${finecut.duration(kept.seconds)} of video, out of ${finecut.several(facts.count, "clip")} (${finecut.duration(kept.seconds + rejected.seconds)}) cut from ` +
+      `${finecut.duration(kept.seconds)} of video, out of ${finecut.several(facts.all, "clip")} (${finecut.duration(kept.seconds + rejected.seconds)}) cut from ` +
       `${finecut.several(facts.sources, "source")} · ${finecut.size(facts.bytes)}`;
     const parts = [["kept", kept.clips], ["rejected", rejected.clips], ["failed", facts.lost]];
     const all = kept.clips + rejected.clips + facts.lost || 1;
@@ -160,7 +160,7 @@
     }
     complete = true;
     finecut.nameSources();
-    if (clips.ready !== Math.min(facts.count, finecut.ROWS.clips) || finecut.sources.name.length) finecut.sift();
+    finecut.sift();
     switched(view);
     if (named().clip) gone();
     document.documentElement.dataset.ready = "";

@@ -8,16 +8,16 @@
 
   const figure = (name) => {
     const spread = finecut.spread(name);
-    if (!spread.rows.length) return null;
+    if (!spread.count) return null;
     const rules = finecut.rulesOf(name);
     const range = finecut.range(spread, rules.map((rule) => rule.limit));
     const { chart, point } = finecut.histogram(spread, range, rules, bySeconds);
     const comparison = rules.length ? rules[0].comparison : ">=";
-    const whole = spread.rows.length;
+    const whole = spread.count;
     const output = h("output", { for: `try-${name}` });
     const code = h("code", {});
     const rule = h("p", { class: "rule" });
-    let limit = rules.length ? rules[0].limit : spread.sorted[0];
+    let limit = rules.length ? rules[0].limit : spread.least;
     const say = () => {
       const kept = finecut.keeps(spread, comparison, limit);
       const text = finecut.score(limit);
@@ -65,7 +65,7 @@
     const counts = new Map();
     for (let row = 0; row < clips.ready; row += 1) {
       if (!clips.width[row]) continue;
-      const size = `${clips.width[row]} × ${clips.height[row]}`;
+      const size = clips.width[row] * 65536 + clips.height[row];
       const entry = counts.get(size) || { kept: 0, rejected: 0 };
       entry[finecut.kept(row) ? "kept" : "rejected"] += bySeconds ? clips.duration[row] : 1;
       counts.set(size, entry);
@@ -83,14 +83,28 @@
       "figure",
       { class: "score" },
       h("figcaption", {}, h("h3", { text: "resolution" }), h("span", { class: "quiet", text: finecut.several(most.length, "size") })),
-      h("ul", { class: "bars" }, most.slice(0, SIZES).map(([size, entry]) => h("li", {}, h("span", { text: size }), h("span", { class: "bar", "aria-hidden": "true" }, bar("kept", entry.kept), bar("rejected", entry.rejected)), h("span", { class: "quiet", text: told(entry) })))),
+      h("ul", { class: "bars" }, most.slice(0, SIZES).map(([size, entry]) => h("li", {}, h("span", { text: `${Math.floor(size / 65536)} × ${size % 65536}` }), h("span", { class: "bar", "aria-hidden": "true" }, bar("kept", entry.kept), bar("rejected", entry.rejected)), h("span", { class: "quiet", text: told(entry) })))),
     );
   };
-  const drawn = () => {
+  // A million clips take a moment for each score: what is drawn can be seen meanwhile.
+  const PATIENCE = 40;
+  let turn = 0;
+  const drawn = async () => {
+    turn += 1;
+    const mine = turn;
     const names = finecut.measured();
     const ruled = (name) => (finecut.rulesOf(name).length ? 0 : 1);
     const ordered = names.filter((name) => name !== "short_side").sort((one, other) => ruled(one) - ruled(other));
-    at("scores").replaceChildren(...ordered.map(figure).filter(Boolean), sizes());
+    at("scores").replaceChildren();
+    let began = performance.now();
+    for (const make of [...ordered.map((name) => () => figure(name)), sizes]) {
+      const made = make();
+      if (made) at("scores").append(made);
+      if (performance.now() - began < PATIENCE) continue;
+      await new Promise((done) => setTimeout(done));
+      if (mine !== turn) return;
+      began = performance.now();
+    }
   };
   let ready = false;
   finecut.views.scores = () => {

@@ -1,7 +1,6 @@
 """Clips that look alike: the duplicates that ``finecut dedup`` found, and each clip's nearest."""
 
-from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from math import isqrt
 from typing import Any, Final, NamedTuple
 
@@ -10,12 +9,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from finecut.io.dataset.output import Output
+from finecut.io.layout import is_clip_id
 from finecut.io.storage import files as shelf
 from finecut.io.storage.retry import pass_on_outlasted
 from finecut.io.tables.parquet import from_parquet, rows_of
-from finecut.pipeline.page import Chunks
 from finecut.transforms.dedup.clusters import Floats, Indices, fit, nearest, normalised
 from finecut.transforms.report.columns import number, packed
+from finecut.transforms.report.parts import Writing
 
 ROWS_OF_ALIKE = 4096
 #: More bytes of vectors than this are not compared: they would not fit into a small machine.
@@ -24,12 +24,38 @@ MOST_VECTORS: Final = 1_000_000_000
 FEW_VECTORS: Final = 4096
 
 
-def write_duplicates(chunks: Chunks, root: str, rows: Mapping[str, int]) -> int:
+class Rows:
+    """Where each clip is in the page's columns: sixteen bytes and a number for each."""
+
+    def __init__(self, ids: bytes) -> None:
+        found = np.frombuffer(ids, "V16")
+        self._order = np.argsort(found.view(">u8").reshape(-1, 2)[:, 0], kind="stable")
+        self._heads = found.view(">u8").reshape(-1, 2)[self._order, 0].astype(np.uint64)
+        self._ids = found
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def of(self, clip: object) -> int | None:
+        """The row of a clip, if the page shows it."""
+        if not is_clip_id(clip):
+            return None
+        wanted = bytes.fromhex(str(clip).replace("-", ""))
+        head = np.uint64(int.from_bytes(wanted[:8], "big"))
+        place = int(np.searchsorted(self._heads, head))
+        while place < len(self) and self._heads[place] == head:
+            if self._ids[self._order[place]].tobytes() == wanted:
+                return int(self._order[place])
+            place += 1
+        return None
+
+
+def write_duplicates(chunks: Writing, root: str, rows: Rows) -> int:
     """What ``finecut dedup`` found; the number of groups of look-alikes."""
     members: dict[Any, list[tuple[int, bool, float]]] = {}
     for group, clip, kept, cosine in _groups(f"{root}/dedup/groups.parquet"):
-        if clip in rows:
-            members.setdefault(group, []).append((rows[clip], bool(kept), number(cosine)))
+        if (row := rows.of(clip)) is not None:
+            members.setdefault(group, []).append((row, bool(kept), number(cosine)))
     groups = sorted(
         (some for some in members.values() if len(some) > 1),
         key=lambda some: (-len(some), min(row for row, _, _ in some)),
@@ -43,17 +69,17 @@ def write_duplicates(chunks: Chunks, root: str, rows: Mapping[str, int]) -> int:
         chunks.add(
             "groups",
             {
-                "sizes": packed(array("I", [len(some) for some in groups])),
-                "row": packed(array("I", [row for row, _, _ in flat])),
-                "kept": packed(array("B", [kept for _, kept, _ in flat])),
-                "cosine": packed(array("f", [cosine for _, _, cosine in flat])),
+                "sizes": packed(np.array([len(some) for some in groups], "<u4")),
+                "row": packed(np.array([row for row, _, _ in flat], "<u4")),
+                "kept": packed(np.array([kept for _, kept, _ in flat], "u1")),
+                "cosine": packed(np.array([cosine for _, _, cosine in flat], "<f4")),
             },
         )
     return len(groups)
 
 
 def write_alike(
-    chunks: Chunks, output: Output, rows: Mapping[str, int], *, count: int, most: int, few: bool
+    chunks: Writing, output: Output, rows: Rows, *, count: int, most: int, few: bool
 ) -> str:
     """The nearest of each of ``count`` clips; by whose vectors, or nothing if there are none.
 
@@ -68,7 +94,7 @@ def write_alike(
 
 
 def _write_nearest(
-    chunks: Chunks,
+    chunks: Writing,
     where: NDArray[np.int64],
     vectors: NDArray[np.float16],
     *,
@@ -86,8 +112,8 @@ def _write_nearest(
             "alike",
             {
                 "most": most,
-                "row": packed(array("i", rows[part].astype("=i4").tobytes())),
-                "percent": packed(array("B", percent[part].tobytes())),
+                "row": packed(rows[part].astype("<i4")),
+                "percent": packed(percent[part]),
             },
         )
 
@@ -104,7 +130,7 @@ def _groups(path: str) -> list[tuple[Any, str, bool, float]]:
 
 
 def _vectors(
-    tables: Sequence[str], rows: Mapping[str, int], most: int | None
+    tables: Sequence[str], rows: Rows, most: int | None
 ) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
     """The rows that have a vector, and the vectors; nothing if they are too many to compare."""
     where: dict[int, int] = {}
@@ -112,12 +138,13 @@ def _vectors(
     for path in tables:
         for clip, vector in _table(path):
             if not len(vectors):
-                vectors = np.empty((len(rows), len(vector)), np.float16)
-            if clip not in rows or rows[clip] in where or len(vector) != vectors.shape[1]:
+                vectors = np.empty((min(len(rows), most or len(rows)) + 1, len(vector)), np.float16)
+            row = rows.of(clip)
+            if row is None or row in where or len(vector) != vectors.shape[1]:
                 continue
             # Divided by the largest: numbers of four bytes need not fit into two.
             vectors[len(where)] = vector / max(float(np.abs(vector).max()), 1e-12)
-            where[rows[clip]] = len(where)
+            where[row] = len(where)
             if len(where) * vectors.shape[1] * 2 > MOST_VECTORS or (most and len(where) > most):
                 return np.empty(0, np.int64), vectors[:0]
     return np.fromiter(where, np.int64, len(where)), vectors[: len(where)]

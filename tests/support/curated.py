@@ -19,11 +19,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from performing import performed
 
-from finecut.io.dataset.output import Entry, Output
+from finecut.io.dataset.output import Entry, Output, read_document
 from finecut.io.media.testfilm.paint import Painting, Scene, paint
+from finecut.io.storage.publishing import Shelf
 from finecut.pipeline.commands.shard import ShardOptions
 from finecut.pipeline.options import Options
 from finecut.pipeline.running import run
+from finecut.transforms.catalogue.chunks import enter, rows_at
+from finecut.transforms.catalogue.compact import compact, is_complete
+from finecut.transforms.resume.note import clips_in
 
 ALGORITHM = "efficientnet-lite0"
 CAPTIONER = "qwen_caption"
@@ -89,9 +93,28 @@ def told(clip: Entry) -> str:
 
 
 def say(root: Path, clip: str, **said: Any) -> None:
-    """Change a clip's document."""
+    """Change a clip's document, and its row in the catalogue, if it has one."""
+    edit(root, clip, **said)
+    output = Output.at(str(root))
+    own = Shelf(str(root), str(root / ".staging" / "own"))
+    if is_complete(output.layout):
+        [chunk] = (c for c in output.chunks() if clip in clips_in(read_document(c)))
+        enter(*rows_at(chunk, output), output.layout, own)
+        compact(output.layout, own)
+        own.sweep()
+
+
+def edit(root: Path, clip: str, **said: Any) -> None:
+    """Change a clip's document by hand, of which nobody else knows."""
     path = root / "metas" / "v0" / f"{clip}.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | said, indent=4))
+
+
+def without_catalogue(root: Path) -> Path:
+    """As other programs leave a dataset behind."""
+    shutil.rmtree(root / "catalogue")
+    Path(Output.at(str(root)).layout.catalogue_facts()).unlink()
+    return root
 
 
 def sharded(dataset: Curated, folder: Path) -> Path:

@@ -12,7 +12,7 @@ from finecut.pipeline.commands.shard import Shard, ShardOptions
 from finecut.pipeline.commands.shard.work import Ran
 from finecut.pipeline.commands.verify import Verify, VerifyOptions
 from finecut.transforms.dedup.folder import Deduped, Deduping
-from finecut.transforms.verify.output import Verified
+from finecut.transforms.verify.report import Verified
 
 
 def dedup(options: DedupOptions, runner: Sequence[str] = ()) -> tuple[Deduping, Deduped]:

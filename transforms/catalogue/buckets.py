@@ -17,6 +17,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from finecut.io.layout import Layout, is_clip_id
@@ -56,6 +57,11 @@ class Files:
     large: Mapping[str, str]
     #: Files of chunks, in order.
     loose: tuple[str, ...]
+
+    @cached_property
+    def in_lines(self) -> frozenset[str]:
+        """The chunks whose rows are lines of JSON, which stand above a table of the same chunk."""
+        return frozenset(filter(None, map(chunk_of, (p for p in self.loose if p.endswith(LINES)))))
 
     @classmethod
     def of(cls, layout: Layout) -> "Files":

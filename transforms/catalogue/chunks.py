@@ -15,8 +15,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from finecut.io.dataset.output import Entry, NoDataset, Output, chunk_named, read_document
-from finecut.io.layout import Layout, chunk_id
+from finecut.io.dataset.output import (
+    Document,
+    Entry,
+    NoDataset,
+    Output,
+    chunk_named,
+    read_document,
+)
+from finecut.io.layout import Layout, chunk_id, chunk_numbered
 from finecut.io.records import Clip, Video
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import usable_json
@@ -93,19 +100,10 @@ def _where(clip: Clip, layout: Layout, uploads: bool) -> Whereabouts:
         video=clip.video.source.relative,
         chunk=clip.chunk.id,
         kept=clip.kept,
-        clip=path and below(path, layout),
-        meta=below(layout.meta(clip.id), layout),
-        artefacts=(*made, *(below(path, layout) for path in vectors)),
+        clip=path and layout.inside(path),
+        meta=layout.inside(layout.meta(clip.id)),
+        artefacts=(*made, *map(layout.inside, vectors)),
     )
-
-
-def below(path: str, layout: Layout) -> str:
-    """The path below the dataset.
-
-    >>> below("/out/clips/a.mp4", Layout("/out/"))
-    'clips/a.mp4'
-    """
-    return path.removeprefix(layout.below(""))
 
 
 # ── from documents ───────────────────────────────────────────────────────────────────────────────
@@ -127,16 +125,17 @@ def rows_of_chunk(chunk: OfChunk, entries: Iterable[Entry], layout: Layout) -> l
     folders = [folder.rsplit("/", 1)[-1] for folder in shelf.folders_in(layout.root)]
     return [
         row_of(
-            {**entry.document, "span_uuid": entry.id},
+            entry.document,
             Whereabouts(
                 video=chunk.relative,
                 chunk=chunk.id,
                 kept=entry.kept,
                 clip=_if_there(layout.clip(entry.id, entry.kept), layout),
-                meta=below(layout.meta(entry.id), layout),
+                meta=layout.inside(layout.meta(entry.id)),
                 artefacts=tuple(artefacts_of(entry, folders, layout)),
             ),
             chunk.video,
+            entry.id,
         )
         for entry in entries
     ]
@@ -146,27 +145,21 @@ def rows_at(path: str, output: Output) -> tuple[str, list[Row]]:
     """The id of the chunk whose document lies there, and the rows of its clips; what cannot be read
     is a :class:`NoDataset`.
     """
-    chunk = chunk_named(read_document(path), path)
-    relative = relative_of(path, output.layout)
-    video = known_of(relative, output.layout)
-    entries = output.entries(path)
-    return chunk, rows_of_chunk(OfChunk(relative, chunk, video), entries, output.layout)
+    said = read_document(path)
+    return chunk_named(said, path), rows_in_document(said, path, output)
 
 
-def relative_of(path: str, layout: Layout) -> str:
-    """The path of the video whose chunk's document lies there, below the input.
-
-    >>> relative_of("/out/processed_clip_chunks/a/b.mp4_3.json", Layout("/out"))
-    'a/b.mp4'
-    """
-    named, _, number = path.removesuffix(".json").rpartition("_")
-    folder = f"{layout.processed_clip_chunks()}/"
-    if not number.isdigit() or not named.startswith(folder):
+def rows_in_document(said: Document, path: str, output: Output) -> list[Row]:
+    """The rows of the clips of a chunk whose document, which lies there, has been read."""
+    layout = output.layout
+    named = chunk_numbered(path.removeprefix(f"{layout.processed_clip_chunks()}/"))
+    if named is None:
         raise NoDataset(
             f"{path} is not named as documents of chunks are, by a video and a number. Usually it "
             "was put there by hand: remove it"
         )
-    return named.removeprefix(folder)
+    chunk = OfChunk(named[0], chunk_named(said, path), known_of(named[0], layout))
+    return rows_of_chunk(chunk, output.entries_in(said, path), layout)
 
 
 def artefacts_of(entry: Entry, folders: Iterable[str], layout: Layout) -> Iterator[str]:
@@ -193,4 +186,4 @@ def _usable_windows(document: Mapping[str, Any]) -> Iterator[Mapping[str, int]]:
 
 
 def _if_there(path: str, layout: Layout) -> str | None:
-    return below(path, layout) if shelf.exists(path) else None
+    return layout.inside(path) if shelf.exists(path) else None

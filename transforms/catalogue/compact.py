@@ -37,7 +37,7 @@ from finecut.transforms.catalogue.buckets import (
     failed_path,
     path_of,
 )
-from finecut.transforms.catalogue.chunks import enter, rows_at
+from finecut.transforms.catalogue.chunks import enter, rows_in_document
 from finecut.transforms.catalogue.columns import (
     EMPTY,
     SCHEMA_VERSION,
@@ -187,7 +187,7 @@ def add_missing(path: str, output: Output, own: Shelf) -> bool:
         files = (layout.catalogue_lines(chunk), layout.catalogue_chunk(chunk))
         if not clips_in(said) or any(map(shelf.exists, files)):
             return True
-        chunk, rows = rows_at(path, output)
+        rows = rows_in_document(said, path, output)
     except NoDataset as error:
         LOG.error("%s: its clips are not in the catalogue", error)
         count("chunks not catalogued")

@@ -14,6 +14,7 @@ from finecut.io.layout import SOURCE, scores_held
 from finecut.io.records import Failure
 from finecut.transforms.catalogue.fields import COLUMNS, FAILED, KEPT, NAMES, REJECTED, Row
 from finecut.transforms.registry import SCORES
+from finecut.transforms.write.documents import digest_of_document, document_bytes
 
 #: What a row has of the document of the video, under which names.
 OF_VIDEO: Final = {
@@ -45,8 +46,14 @@ class Whereabouts:
     artefacts: tuple[str, ...] = ()
 
 
-def row_of(document: Mapping[str, Any], where: Whereabouts, video: Mapping[str, Any]) -> Row:
-    """What is known of a clip; ``video`` is the document of its video, or what would be in it."""
+def row_of(
+    document: Mapping[str, Any], where: Whereabouts, video: Mapping[str, Any], id: str = ""
+) -> Row:
+    """What is known of a clip; ``video`` is the document of its video, or what would be in it.
+
+    ``id`` is the clip's by what lists it, of a document that may say anything.
+    """
+    data = document_bytes(document)
     row: Row = dict.fromkeys(NAMES)
     row |= {name: _fitting(name, document.get(name)) for name in OF_CLIP}
     row |= {name: _fitting(name, video.get(key)) for name, key in OF_VIDEO.items()}
@@ -55,7 +62,7 @@ def row_of(document: Mapping[str, Any], where: Whereabouts, video: Mapping[str, 
     row["copied_start"], row["copied_end"] = _pair(document.get("copied_span"))
     windows = _windows(document)
     row |= {
-        "id": text(document.get("span_uuid")),
+        "id": text(id or document.get("span_uuid")),
         "video": text(where.video),
         "chunk": where.chunk,
         "source": _as_json(document.get(SOURCE)),
@@ -68,6 +75,8 @@ def row_of(document: Mapping[str, Any], where: Whereabouts, video: Mapping[str, 
         "models": _models(document.get("models")),
         "clip": where.clip,
         "meta": where.meta,
+        "meta_bytes": len(data),
+        "meta_digest": digest_of_document(data),
         "artefacts": [
             {"kind": path.partition("/")[0], "path": path} for path in sorted(where.artefacts)
         ],

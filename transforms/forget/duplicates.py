@@ -173,7 +173,7 @@ def _remove_made(root: str, paths: Sequence[str], taking: Taking) -> None:
     taking.remove([*sorted(single), *(p for name in ANEW for p in _ours(name, root, paths))])
     for folder in (f"{root}/{name}" for name in ANEW):
         inside = [*shelf.folders_in(folder), folder]
-        taking.tidy(map(taking.below, inside))
+        taking.tidy(map(taking.layout.inside, inside))
 
 
 def _ours(name: str, root: str, paths: Iterable[str]) -> Iterator[str]:

@@ -75,11 +75,8 @@ class Taking:
     #: Only count.
     dry_run: bool = False
 
-    def below(self, path: str) -> str:
-        return path.removeprefix(f"{self.layout.root.rstrip('/')}/")
-
     def kind_of(self, path: str) -> str:
-        return self.below(path).partition("/")[0]
+        return self.layout.inside(path).partition("/")[0]
 
     def remove(self, paths: Iterable[str]) -> None:
         """Remove files, those that are there, and the folders that this empties."""
@@ -152,7 +149,9 @@ def files_of(taking: Taking) -> Iterator[str]:
         folder = taking.layout.below(name)
         if name in folders:
             paths = shelf.files_below(folder)
-            yield from (path for path in paths if names_any(taking.below(path), taking.mentions))
+            yield from (
+                path for path in paths if names_any(taking.layout.inside(path), taking.mentions)
+            )
 
 
 def names_any(path: str, mentions: Mentions) -> bool:
@@ -195,7 +194,7 @@ def rewrite_catalogue(taking: Taking) -> None:
                 left = without_sources(read_rows(data, path), taking.mentions)
                 taking.rewrite(path, written_as(left, path) if left.num_rows else None, data)
     loose = (taking.layout.catalogue_chunks(), taking.layout.catalogue_rows())
-    taking.tidy([taking.below(folder) for folder in loose])
+    taking.tidy([taking.layout.inside(folder) for folder in loose])
 
 
 def _rewrite_table(path: str, data: bytes, taking: Taking) -> None:
@@ -237,8 +236,8 @@ def left_of(taking: Taking) -> tuple[int, list[str]]:
     own = {taking.layout.forgotten(), taking.layout.forgetting()}
     staged = f"{taking.own.staging}/"
     paths = [path for path in paths if path not in own and not path.startswith(staged)]
-    named = [path for path in paths if taking.mentions.in_text(taking.below(path))]
-    shared = [path for path in paths if _may_speak(taking.below(path))]
+    named = [path for path in paths if taking.mentions.in_text(taking.layout.inside(path))]
+    shared = [path for path in paths if _may_speak(taking.layout.inside(path))]
     spoken = in_order(partial(_is_left, mentions=taking.mentions), shared, taking.readers)
     inside = [path for path, left in zip(shared, spoken, strict=True) if left]
     return len(paths), sorted({*named, *inside})

@@ -15,9 +15,11 @@ one that lies aside is. So it may be killed anywhere.
 import json
 import posixpath
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from itertools import groupby
+from operator import add
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
@@ -27,7 +29,6 @@ import pyarrow.compute as pc
 from finecut.io.dataset.output import Output
 from finecut.io.errors import RunError
 from finecut.io.layout import SOURCE, Layout
-from finecut.io.records import Failure, from_json
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import usable_json
 from finecut.io.tables.parquet import from_parquet, to_parquet
@@ -41,13 +42,16 @@ from finecut.io.tables.shards import (
     padding,
     read_receipt,
     rows_of,
+    schema_of_receipt,
 )
+from finecut.transforms.beam.lines import as_lines
 from finecut.transforms.forget.mentions import Mentions
 from finecut.transforms.forget.removing import Taking, speaks_of
 from finecut.transforms.shard.archives import pieces_in
-from finecut.transforms.shard.books import Books, add_up, promise, withdraw
-from finecut.transforms.shard.material import Sharding, digest_of_members, storable
-from finecut.transforms.shard.plan import Shards, digest_of
+from finecut.transforms.shard.books import Books, Receipt, Sums, sums_of
+from finecut.transforms.shard.material import Sharding, members_of, storable
+from finecut.transforms.shard.plan import digest_of
+from finecut.transforms.shard.promise import Table, promise, withdraw, write_one
 from finecut.transforms.write.documents import serialise
 
 #: How columns of texts end that are captions.
@@ -286,7 +290,7 @@ def _digest(source: BinaryIO, sample: Member) -> str:
             said = json.loads(small[member.name])
     # Without a digest in the document it was the file's version, which is not known here.
     film = str(said.get("sha256") or "") if isinstance(said, dict) else ""
-    return digest_of_members(sample.key, num_bytes, film, small)
+    return members_of(num_bytes, film, small).digest(sample.key)
 
 
 def _receipt(rows: pa.Table, name: str, gone: frozenset[str], made: Copied) -> bytes:
@@ -311,18 +315,24 @@ def _is_used(name: str, table: pa.Table) -> bool:
 
 
 def _promise(sharding: Sharding, plan: Mapping[str, Any], there: list[str], lance: bool) -> None:
-    folder = sharding.folder
-    shards = Shards(pa.table({}), tuple(sorted(there)), (), ())
-    books = Books(failures=_failures(plan["failures"]))
-    add_up(folder, shards, books)
+    folder, own, names = sharding.folder, sharding.shelf, sorted(there)
+    books = Books(sums=reduce(add, (sums_of(folder, name) for name in names), Sums()))
     books.example = example_of(there)
     for name in there:
-        _enter_columns(rows_of(folder, name).schema, books)
+        _enter_columns(schema_of_receipt(folder, name), books)
+    if plan["failures"]:
+        own.write(folder.failures, as_lines(plan["failures"]))
+
+    def write(tables: Sequence[Table]) -> None:
+        for table in tables:
+            write_one(table, names, folder, own)
+
     promise(
         sharding,
         books,
-        shards,
+        [Receipt(name, *(read_receipt(folder, name) or (None, 0))) for name in names],
         summary=_summed_up(plan["summary"], books),
+        write=write,
         lance=bool(plan["lance"]) and lance,
     )
 
@@ -345,11 +355,6 @@ def example_of(names: Sequence[str]) -> str:
             runs.append([name])
     told = [f"{{{run[0]}..{run[-1]}}}" if len(run) > 1 else run[0] for run in runs]
     return f"{{{','.join(told)}}}.tar" if len(told) > 1 else f"{told[0]}.tar"
-
-
-def _failures(lines: Iterable[str]) -> dict[str, Failure]:
-    told = (from_json(Failure, line) for line in lines)
-    return {" ".join(one.lost_shots) or one.source.name: one for one in told}
 
 
 def _enter_columns(schema: pa.Schema, books: Books) -> None:

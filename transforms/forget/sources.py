@@ -7,14 +7,13 @@ A name ends with the path below the input, by which documents are called. So onl
 read, however many videos there are.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self
 
 from finecut.io.dataset.output import JSON
-from finecut.io.layout import Layout, check_relative, chunk_id, is_clip_id
+from finecut.io.layout import Layout, check_relative, chunk_id, chunk_numbered, is_clip_id
 from finecut.io.process.threads import in_order
 from finecut.io.records import Failure
 from finecut.io.storage import files as shelf
@@ -28,8 +27,6 @@ from finecut.transforms.option import nearest
 from finecut.transforms.resume.note import MOST_CHUNKS
 from finecut.transforms.write.documents import VERSION
 
-#: A line break is a character of a name like any other.
-_CHUNK: Final = re.compile(r"(.+)_(\d+)\.json", re.DOTALL)
 #: Names that are offered where a user mistyped one.
 OFFERED: Final = 5
 
@@ -129,17 +126,14 @@ class Survey:
                 survey.documents[path[len(folder) + 1 :].removesuffix(JSON)].append(path)
         for folder in (layout.processed_clip_chunks(), layout.cut_chunks()):
             for path in _documents(folder):
-                if found := _CHUNK.fullmatch(path[len(folder) + 1 :]):
-                    survey.documents[found[1]].append(path)
+                if found := chunk_numbered(path[len(folder) + 1 :]):
+                    survey.documents[found[0]].append(path)
         lists = shelf.files_in(layout.failures())
         for path, data in zip(lists, in_order(shelf.read, lists, readers), strict=True):
             for failure in failures_on(data, path):
                 survey.failed[failure.source.relative].append(_failed(failure))
         survey.roots = frozenset(_roots_of(layout, readers))
         return survey
-
-    def below(self, path: str) -> str:
-        return path.removeprefix(f"{self.layout.root.rstrip('/')}/")
 
     def resolved(self, texts: Iterable[str]) -> Resolved:
         """The sources that these texts name."""
@@ -206,14 +200,14 @@ class Survey:
         names = [str(name) for name in [said.get("video"), *_list(said.get("names"))] if name]
         listed = [_list(said.get(key)) for key in ("clips", "filtered_clips", "old", "new")]
         version, number = said.get(VERSION), said.get("num_clip_chunks", said.get("chunks"))
-        chunk = _CHUNK.fullmatch(path)
-        last = int(chunk[2]) + 1 if chunk and "clip_chunk_index" in said else number
+        chunk = chunk_numbered(path)
+        last = chunk[1] + 1 if chunk and "clip_chunk_index" in said else number
         count = last if type(last) is int and 0 < last <= MOST_CHUNKS else 0
         return Known(
             names[0] if names else "",
             relative,
             others=tuple(names[1:]),
-            documents=(self.below(path),),
+            documents=(self.layout.inside(path),),
             clips=tuple(sorted(filter(is_clip_id, (id for ids in listed for id in ids)))),
             # Until the names are known: how many there are.
             chunks=tuple(map(str, range(count))),

@@ -1,8 +1,7 @@
 """What is known of source videos, as a page can show it and clips can be chosen by it."""
 
 import json
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from finecut.transforms.report.columns import short
@@ -33,21 +32,25 @@ def _in_words(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def fields_of(sources: Iterable[tuple[Told, int]]) -> list[dict[str, Any]]:
-    """The fields of sources, each with so many clips, and the values of those that have few.
+def told_in(text: str | None) -> Told:
+    """The same, of metadata as the catalogue has them.
 
-    Those with few values come first, each value with its number of clips.
+    >>> told_in('{"license":"cc0"}'), told_in(None)
+    ([['license', 'cc0']], [])
     """
-    counts: dict[str, Counter[str]] = {}
-    for told, clips in sources:
-        for name, text in told:
-            counts.setdefault(name, Counter())[text] += clips
-    names = sorted(counts, key=lambda name: (len(counts[name]) > MOST_CHOICES, name))
+    return told_of_source(json.loads(text)) if text else []
+
+
+def fields_of(counts: Mapping[str, Mapping[str, int] | None]) -> list[dict[str, Any]]:
+    """The fields of sources, and the values of those that have few, with their numbers of clips.
+
+    Those with few values come first, and of their values the most frequent.
+    """
+    names = sorted(counts, key=lambda name: (counts[name] is None, name))
     return [{"name": name, "values": _choices(counts[name])} for name in names[:MOST_FIELDS]]
 
 
-def _choices(values: Mapping[str, int]) -> list[list[Any]] | None:
-    """The most frequent first; nothing where they are too many to choose from."""
-    if len(values) > MOST_CHOICES:
+def _choices(values: Mapping[str, int] | None) -> list[list[Any]] | None:
+    if values is None:
         return None
     return [[*item] for item in sorted(values.items(), key=lambda item: (-item[1], item[0]))]

@@ -132,10 +132,12 @@ def _added(
 def _fetched(planned: PlannedClip, sharding: Sharding, tables: Tables) -> Fetched:
     entry = entry_of(planned.id, planned.chunk, sharding.output)
     material = material_of(entry, sharding, tables)
-    if material.digest != planned.digest:
+    if material.members.digest(planned.id) != planned.digest:
         raise ClipChanged(
-            f"the document, vector or file of {planned.id} changed while shards were planned: "
-            "run the same command again when no other program writes to the dataset"
+            f"the document, vector or file of {planned.id} is not what it was when shards were "
+            "planned. Usually somebody edited its document, which the catalogue does not know: "
+            "finecut compact --rebuild tells it. If another program writes to the dataset, run "
+            "the same command again when that has ended"
         )
     film = b"".join(pieces_of(entry.path)) if material.num_bytes <= PIECE else None
     return material, film
@@ -240,14 +242,19 @@ class WriteShards(beam.PTransform[beam.PCollection[ShardPlan], Any]):
 def _written(
     plan: ShardPlan, sharding: Sharding
 ) -> Iterable[Sharded | TaggedOutput[Literal["failures"], Failure]]:
+    for outcome in outcomes_of(plan, sharding):
+        yield TaggedOutput(FAILURES, outcome) if isinstance(outcome, Failure) else outcome
+
+
+def outcomes_of(plan: ShardPlan, sharding: Sharding) -> Iterator[Sharded | Failure]:
+    """Write a shard, and count what came of it."""
     source = Source(plan.name, plan.name, plan.name)
     work = partial(write_shard, plan, sharding)
     for outcome in guarded("WriteShards", source, work, weather=STRICT):
         if isinstance(outcome, Failure):
             count("clips failed", len(outcome.lost_shots))
-            yield TaggedOutput(FAILURES, outcome)
         else:
             count("shards/items")
             count("clips sharded", outcome.clips)
             count("shards/bytes", outcome.num_bytes)
-            yield outcome
+        yield outcome

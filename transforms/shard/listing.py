@@ -1,37 +1,42 @@
-"""Listing: what of each clip the plan has to know, or why the clip is left out."""
+"""Listing: what of each clip the plan has to know, or why the clip is left out.
 
-from collections.abc import Iterable, Iterator, Mapping, Set
+Clips are looked at slice by slice: as the catalogue tells of them (:mod:`from_rows`), or, where
+there is none, document by document. Both ways give the same.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from itertools import chain
-from typing import Any, Final, Literal, NamedTuple
-from uuid import uuid4
-
-import apache_beam as beam
-from apache_beam.pvalue import TaggedOutput
-from apache_beam.transforms.window import GlobalWindows
+from itertools import groupby
+from typing import Any, Final, NamedTuple
 
 from finecut.io.dataset.output import Entry, Output, chunk_named, clips_named, read_document
 from finecut.io.process.threads import in_order
-from finecut.io.records import Failure, Scores, Source
+from finecut.io.records import Scores, Source, to_json
 from finecut.io.storage import files as shelf
-from finecut.io.storage.publishing import Shelf
-from finecut.io.tables.drops import drops_table, read_drops
+from finecut.io.tables.drops import read_drops
 from finecut.io.tables.ids import IdSet
-from finecut.transforms.beam.guard import FAILURES, attempted, failure, guarded
-from finecut.transforms.beam.metrics import count
+from finecut.transforms.beam.guard import attempted, failure
 from finecut.transforms.beam.weather import STRICT, at_work
+from finecut.transforms.catalogue.fields import REJECTED as FALLEN
 from finecut.transforms.filter.rules import Rule
-from finecut.transforms.shard.books import Books
+from finecut.transforms.shard.from_rows import RowsOfClips, kept_clips
 from finecut.transforms.shard.material import (
+    Members,
     Sharding,
     Tables,
+    Told,
     caption_of,
     entry_of,
+    is_key,
     material_of,
+    missing,
+    small_members,
     storable,
 )
-from finecut.transforms.shard.plan import Candidate, candidate_table, mixed_order
+from finecut.transforms.shard.plan import Candidate, mixed_order
+from finecut.transforms.write.secrets import told
 
 #: Why a clip is left out, besides the rules that it breaks.
 REJECTED, DUPLICATE, INVALID = "rejected", "duplicate", "marked"
@@ -39,26 +44,7 @@ NO_FILE, NO_CAPTION, NO_VECTOR = "no file", "no caption", "no vector"
 LISTED_TWICE: Final = "listed twice"
 #: What a clip may need to have besides a score.
 CAPTION, VECTORS = "caption", "vector"
-#: Rows that are put down together.
-PART_ROWS: Final = 50_000
-
-
-@dataclass(frozen=True)
-class Part:
-    """What a worker put down of the clips it looked at."""
-
-    path: str
-    listed: int
-    left_out: Mapping[str, int]
-    #: The names of all scores and captions of the clips that stay.
-    scores: tuple[str, ...]
-    captions: tuple[str, ...]
-    #: Those of the scores that are labels.
-    labels: tuple[str, ...] = ()
-    #: Clips that are on the list, whatever else is true of them.
-    on_lists: int = 0
-    #: A list of those that would be taken if they were not on it, if anybody wants to know.
-    fit: str | None = None
+STEP: Final = "ListClips"
 
 
 class Listed(NamedTuple):
@@ -87,7 +73,7 @@ Looked = tuple[Candidate, Scores, frozenset[str]]
 def look_at(
     clip: Listed, sharding: Sharding, tables: Tables, drops: Set[str] = frozenset()
 ) -> Looked | str:
-    """What the plan has to know of a clip; or why it is left out."""
+    """What the plan has to know of a clip, by its document; or why it is left out."""
     if not clip.kept:
         return REJECTED
     if clip.id in drops:
@@ -95,22 +81,30 @@ def look_at(
     entry = entry_of(clip.id, clip.chunk, sharding.output)
     if (unfit := _unfit(entry, sharding, tables)) is not None:
         return unfit
-    material = material_of(entry, sharding, tables)
     start, end = entry.span
-    document = entry.document
-    return (
-        Candidate(
-            id=clip.id,
-            chunk=clip.chunk,
-            source=storable(clip.source.name),
-            start=start,
-            bin=sharding.bins.bin_of(document.get("width"), document.get("height"), end - start),
-            size=material.size,
-            order=mixed_order(clip.id, sharding.seed),
-            digest=material.digest,
-        ),
-        entry.scores,
-        frozenset(entry.captions),
+    size = entry.document.get("width"), entry.document.get("height")
+    candidate = _candidate(
+        clip, (start, end), size, material_of(entry, sharding, tables).members, sharding
+    )
+    return candidate, entry.scores, frozenset(entry.captions)
+
+
+def _candidate(
+    clip: Listed,
+    span: tuple[float, float],
+    size: tuple[Any, Any],
+    members: Members,
+    sharding: Sharding,
+) -> Candidate:
+    return Candidate(
+        id=clip.id,
+        chunk=clip.chunk,
+        source=storable(clip.source.name),
+        start=span[0],
+        bin=sharding.bins.bin_of(*size, span[1] - span[0]),
+        size=members.size(clip.id),
+        order=mixed_order(clip.id, sharding.seed),
+        digest=members.digest(clip.id),
     )
 
 
@@ -125,7 +119,7 @@ def _unfit(entry: Entry, sharding: Sharding, tables: Tables) -> str | None:
         return INVALID
     if (broken := _broken(entry.known, sharding.rules)) is not None:
         return broken
-    if CAPTION in sharding.needs and caption_of(entry, sharding.caption) is None:
+    if CAPTION in sharding.needs and caption_of(entry.captions, sharding.caption) is None:
         return NO_CAPTION
     if VECTORS in sharding.needs and tables.vector(entry.id, entry.chunk) is None:
         return NO_VECTOR
@@ -142,6 +136,83 @@ def _broken(known: Scores, rules: Iterable[Rule]) -> str | None:
     return f"no {rule.score}" if rule.of_source and rule.score not in known else rule.name
 
 
+# ── slice by slice ───────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass
+class Found:
+    """What was found so far, and is not put down yet."""
+
+    #: Candidates, and clips that could not be looked at.
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    listed: int = 0
+    #: Clips that are on the lists, whatever else is true of them.
+    on_lists: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+    #: The names of all scores and captions of the clips that stay; which scores are labels.
+    scores: set[str] = field(default_factory=set)
+    captions: set[str] = field(default_factory=set)
+    labels: set[str] = field(default_factory=set)
+    #: Clips that would be taken if they were not on a list.
+    missed: list[str] = field(default_factory=list)
+
+    def fine(self, candidate: Candidate) -> None:
+        said = {**vars(candidate), "digest": bytes.fromhex(candidate.digest), "trouble": None}
+        self.rows.append(said)
+
+    def broken(self, clip: Listed, error: Exception, sharding: Sharding) -> None:
+        STRICT.pass_on(error, at_work(STEP, clip.source))
+        lost = failure(STEP, clip.source, error, (clip.id,))
+        order = mixed_order(clip.id, sharding.seed)
+        row: dict[str, Any] = {"id": clip.id, "chunk": clip.chunk, "source": "", "start": 0.0}
+        row |= {"bin": "", "size": 0, "order": order, "digest": None}
+        self.rows.append({**row, "trouble": to_json(told(lost))})
+
+
+@lru_cache(maxsize=1)
+def drops_in(path: str) -> IdSet:
+    """The list of a run, once a process: its path is of this run and no other."""
+    return read_drops((path,))
+
+
+def _drops_of(sharding: Sharding) -> Set[str]:
+    return drops_in(sharding.drops) if sharding.drops else frozenset()
+
+
+def look_at_chunk(clips: Sequence[Listed], sharding: Sharding, found: Found) -> None:
+    """Look at the clips of a chunk, document by document."""
+    drops, tables = _drops_of(sharding), Tables(sharding.output, sharding.algorithm)
+    found.listed += len(clips)
+    found.on_lists += sum(clip.id in drops for clip in clips)
+
+    def look(clip: Listed) -> tuple[Listed, Looked | str | Exception]:
+        return clip, attempted(lambda: look_at(clip, sharding, tables, drops))
+
+    duplicates = []
+    for clip, looked in in_order(look, clips, sharding.threads):
+        _enter(clip, looked, sharding, found)
+        if looked == DUPLICATE and sharding.grouped:
+            duplicates.append(clip)
+    is_fit = partial(_is_fit, sharding=sharding, tables=tables)
+    fits = in_order(is_fit, duplicates, sharding.threads)
+    found.missed += [clip.id for clip, fit in zip(duplicates, fits, strict=True) if fit]
+
+
+def _enter(
+    clip: Listed, looked: Looked | str | Exception, sharding: Sharding, found: Found
+) -> None:
+    if isinstance(looked, Exception):
+        found.broken(clip, looked, sharding)
+    elif isinstance(looked, str):
+        found.left_out[looked] += 1
+    else:
+        candidate, scores, captions = looked
+        found.fine(candidate)
+        found.scores |= scores.keys()
+        found.captions |= captions
+        found.labels |= {*labels_in(scores)}
+
+
 def _is_fit(clip: Listed, sharding: Sharding, tables: Tables) -> bool:
     """Whether a clip would be taken, were it not on a list."""
 
@@ -151,97 +222,118 @@ def _is_fit(clip: Listed, sharding: Sharding, tables: Tables) -> bool:
 
     outcome = attempted(unfit)
     if isinstance(outcome, Exception):
-        STRICT.pass_on(outcome, at_work("ListClips", clip.source))
+        STRICT.pass_on(outcome, at_work(STEP, clip.source))
     return outcome is None
 
 
-# ── the transform ───────────────────────────────────────────────────────────────────────────────
+# ── as the catalogue tells ───────────────────────────────────────────────────────────────────────
 
 
-@lru_cache(maxsize=1)
-def _drops_in(path: str) -> IdSet:
-    """The list of a run, once a process: its path is of this run and no other."""
-    return read_drops((path,))
+def look_at_rows(table: Any, sharding: Sharding, found: Found) -> None:
+    """Look at the clips of a slice of the catalogue."""
+    drops = _drops_of(sharding)
+    clips = kept_clips(table, sharding.rules)
+    looking = _Looking(clips, sharding, drops, shelf.exists(sharding.output.layout.clips()))
+    found.listed += len(table)
+    found.on_lists += sum(id in drops for id in table["id"].to_pylist()) if drops else 0
+    if rejected := table["verdict"].to_pylist().count(FALLEN):
+        found.left_out[REJECTED] += rejected
+    taken: list[int] = []
+    places = range(len(clips.table))
+    # Vectors are in a table for each chunk.
+    by_chunk = groupby(places, clips.values["chunk"].__getitem__)
+    chunks = [[*some] for _, some in by_chunk] if sharding.algorithm else [[*places]]
+    looks_at = in_order(looking.at_all, chunks, sharding.threads)
+    for some, looks in zip(chunks, looks_at, strict=True):
+        for place, looked in zip(some, looks, strict=True):
+            if isinstance(looked, Candidate):
+                found.fine(looked)
+                taken.append(place)
+            else:
+                _enter(looking.listed(place), looked, sharding, found)
+            if looked == DUPLICATE and sharding.grouped and looking.is_fit(place):
+                found.missed.append(clips.values["id"][place])
+    scores, labels = clips.names_of_scores(taken)
+    found.scores |= scores
+    found.labels |= labels
+    found.captions |= {name for place in taken for name in clips.captions.get(place, ())}
 
 
 @dataclass
-class _Found(Books):
-    """What was found so far, and is not put down yet."""
+class _Looking:
+    """Looking at rows; what they do not say of a clip, its document does."""
 
-    rows: list[Candidate] = field(default_factory=list)
-    #: Clips that would be taken if they were not on a list.
-    missed: list[str] = field(default_factory=list)
+    clips: RowsOfClips
+    sharding: Sharding
+    drops: Set[str]
+    #: Whether there are files of clips at all.
+    has_files: bool
 
-    def put_down(self, tray: Shelf) -> Part:
-        path, fit = (f"{tray.root}/{name}/{uuid4().hex}.parquet" for name in ("parts", "fit"))
-        tray.write(path, candidate_table(self.rows))
-        if self.missed:
-            tray.write(fit, drops_table(self.missed))
-        return Part(
-            path,
-            self.listed,
-            left_out=dict(sorted(self.left_out.items())),
-            scores=tuple(sorted(self.scores)),
-            captions=tuple(sorted(self.captions)),
-            labels=tuple(sorted(self.labels)),
-            on_lists=self.on_lists,
-            fit=fit if self.missed else None,
+    def __post_init__(self) -> None:
+        self._tables = Tables(self.sharding.output, self.sharding.algorithm)
+
+    def at_all(self, places: Sequence[int]) -> list[Candidate | Looked | str | Exception]:
+        return [attempted(partial(self.at, place)) for place in places]
+
+    def at(self, place: int) -> Candidate | Looked | str:
+        values = self.clips.values
+        if values["id"][place] in self.drops:
+            return DUPLICATE
+        if not self._says_all(place):
+            return look_at(self.listed(place), self.sharding, self._tables)
+        unfit = self._unfit(place)
+        return self._candidate(place) if unfit is None else unfit
+
+    def is_fit(self, place: int) -> bool:
+        if self._says_all(place):
+            return self._unfit(place) is None
+        return _is_fit(self.listed(place), self.sharding, self._tables)
+
+    def listed(self, place: int) -> Listed:
+        values = self.clips.values
+        video = str(values["source_video"][place] or "")
+        source = Source(video, video, str(values["video"][place] or ""))
+        return Listed(str(values["id"][place]), True, values["chunk"][place], source)
+
+    def _says_all(self, place: int) -> bool:
+        values = self.clips.values
+        return is_key(values["id"][place] or "") and all(
+            values[name][place] is not None
+            for name in ("start", "end", "num_bytes", "sha256", "meta_bytes", "meta_digest")
         )
 
+    def _unfit(self, place: int) -> str | None:
+        sharding, values = self.sharding, self.clips.values
+        if not values["valid"][place] and not sharding.invalid:
+            return INVALID
+        if sharding.rules:
+            broken = _broken(self.clips.known_of(place), sharding.rules)
+            if broken is not None:
+                return broken
+        if CAPTION in sharding.needs and self._caption(place) is None:
+            return NO_CAPTION
+        if VECTORS in sharding.needs and self._vector(place) is None:
+            return NO_VECTOR
+        return None
 
-class ListClips(beam.DoFn):
-    """Documents of chunks → ``parts`` (:class:`Part`), ``failures``."""
+    def _candidate(self, place: int) -> Candidate:
+        sharding, values = self.sharding, self.clips.values
+        clip = self.listed(place)
+        if not self.has_files or values["clip"][place] is None:
+            raise missing(sharding.output.layout.clip(clip.id))
+        others = small_members(clip.id, self._caption(place), self._vector(place))
+        document = Told(values["meta_bytes"][place], values["meta_digest"][place])
+        return _candidate(
+            clip,
+            (values["start"][place], values["end"][place]),
+            (values["width"][place], values["height"][place]),
+            Members(values["num_bytes"][place], values["sha256"][place], document, others),
+            sharding,
+        )
 
-    def __init__(self, sharding: Sharding, tray: Shelf) -> None:
-        super().__init__()
-        self.sharding, self.tray, self._found = sharding, tray, _Found()
+    def _caption(self, place: int) -> str | None:
+        return caption_of(self.clips.captions.get(place, {}), self.sharding.caption)
 
-    def start_bundle(self) -> None:
-        self._found = _Found()
-
-    def process(self, chunk: str) -> Iterable[Part | TaggedOutput[Literal["failures"], Failure]]:
-        source = Source(chunk, chunk, chunk)
-        work = partial(clips_of, chunk, self.sharding.output)
-        listed = list(guarded("ListClips", source, work, weather=STRICT))
-        accidents = [one for one in listed if isinstance(one, Failure)]
-        clips = [one for one in listed if isinstance(one, Listed) and not accidents]
-        for accident in chain(accidents, self._look_at(clips)):
-            yield TaggedOutput(FAILURES, accident)
-        if len(self._found.rows) >= PART_ROWS:
-            yield self._found.put_down(self.tray)
-            self._found = _Found()
-
-    def finish_bundle(self) -> Iterable[Any]:
-        if self._found.listed:
-            yield GlobalWindows.windowed_value_at_end_of_window(self._found.put_down(self.tray))
-
-    def _look_at(self, clips: list[Listed]) -> Iterator[Failure]:
-        sharding, found = self.sharding, self._found
-        drops: Set[str] = _drops_in(sharding.drops) if sharding.drops else frozenset()
-        tables = Tables(sharding.output, sharding.algorithm)
-        found.listed += len(clips)
-        found.on_lists += sum(clip.id in drops for clip in clips)
-        count("clips listed", len(clips))
-
-        def look(clip: Listed) -> tuple[Listed, Looked | str | Exception]:
-            return clip, attempted(lambda: look_at(clip, sharding, tables, drops))
-
-        duplicates = []
-        for clip, looked in in_order(look, clips, sharding.threads):
-            if isinstance(looked, Exception):
-                STRICT.pass_on(looked, at_work("ListClips", clip.source))
-                count("clips failed")
-                yield failure("ListClips", clip.source, looked, (clip.id,))
-            elif isinstance(looked, str):
-                found.left_out[looked] += 1
-                if looked == DUPLICATE and sharding.grouped:
-                    duplicates.append(clip)
-            else:
-                candidate, scores, captions = looked
-                found.rows.append(candidate)
-                found.scores |= scores.keys()
-                found.captions |= captions
-                found.labels |= {*labels_in(scores)}
-        is_fit = partial(_is_fit, sharding=sharding, tables=tables)
-        fits = in_order(is_fit, duplicates, sharding.threads)
-        found.missed += [clip.id for clip, fit in zip(duplicates, fits, strict=True) if fit]
+    def _vector(self, place: int) -> Any:
+        values = self.clips.values
+        return self._tables.vector(values["id"][place], values["chunk"][place])

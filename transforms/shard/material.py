@@ -10,11 +10,10 @@ not known of a clip is a bin of its own.
 
 import hashlib
 import io
-import json
 import math
 import re
 from bisect import bisect_right
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
@@ -26,10 +25,11 @@ import pyarrow as pa
 from finecut.io.dataset.output import Entry, NoDataset, Output
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
-from finecut.io.tables.parquet import rows_of
+from finecut.io.tables.parquet import from_parquet
 from finecut.io.tables.shards import ShardFolder, size_in_tar
 from finecut.transforms.filter.rules import Rule
 from finecut.transforms.shard.plan import DIGEST_BYTES
+from finecut.transforms.write.documents import digest_of_document, document_bytes
 
 #: In place of a caption or an embedder: none of them.
 NONE: Final = "none"
@@ -149,31 +149,54 @@ class Material(NamedTuple):
     @property
     def small(self) -> dict[str, bytes]:
         """The members after the film."""
-        made = {
-            "json": self.document,
-            "txt": None if self.caption is None else self.caption.encode(),
-            "npy": None if self.vector is None else npy(self.vector),
-        }
-        return {f"{self.entry.id}.{kind}": data for kind, data in made.items() if data is not None}
+        others = small_members(self.entry.id, self.caption, self.vector)
+        return {f"{self.entry.id}.json": self.document, **others}
 
     @property
-    def size(self) -> int:
+    def members(self) -> "Members":
+        return members_of(self.num_bytes, self.film, self.small)
+
+
+class Told(NamedTuple):
+    """What the plan has to know of a document."""
+
+    num_bytes: int
+    digest: str
+
+
+class Members(NamedTuple):
+    """What the plan has to know of a clip's members; of the film and the document, no more than
+    their sizes and digests."""
+
+    num_bytes: int
+    film: str
+    document: Told
+    others: Mapping[str, bytes]
+
+    def size(self, clip: str) -> int:
         """Bytes of all members in an archive."""
-        small = {name: len(data) for name, data in self.small.items()}
-        return size_in_tar({f"{self.entry.id}.mp4": self.num_bytes, **small})
+        large = {f"{clip}.mp4": self.num_bytes, f"{clip}.json": self.document.num_bytes}
+        return size_in_tar(large | {name: len(data) for name, data in self.others.items()})
 
-    @property
-    def digest(self) -> str:
-        return digest_of_members(self.entry.id, self.num_bytes, self.film, self.small)
+    def digest(self, clip: str) -> str:
+        """Stands for all bytes of all members."""
+        said = f"{clip} {self.num_bytes} {self.film} {self.document.digest}".encode()
+        for name, data in self.others.items():
+            said += f" {name} {len(data)} ".encode() + data
+        return hashlib.sha256(said).hexdigest()[: 2 * DIGEST_BYTES]
 
 
-def digest_of_members(clip: str, num_bytes: int, film: str, small: Mapping[str, bytes]) -> str:
-    """Stands for all bytes of a clip's members: a film of this size and digest, and small ones."""
-    said = hashlib.sha256(f"{clip} {num_bytes} {film}".encode())
-    for name, data in small.items():
-        said.update(f" {name} {len(data)} ".encode())
-        said.update(data)
-    return said.hexdigest()[: 2 * DIGEST_BYTES]
+def members_of(num_bytes: int, film: str, small: Mapping[str, bytes]) -> Members:
+    """A film of this size and digest, and small members by their names."""
+    others = dict(small)
+    data = b"".join(others.pop(name) for name in small if name.endswith(".json"))
+    return Members(num_bytes, film, Told(len(data), digest_of_document(data)), others)
+
+
+def small_members(clip: str, caption: str | None, vector: Vector | None) -> dict[str, bytes]:
+    """The members besides the film and the document."""
+    said = {} if caption is None else {f"{clip}.txt": caption.encode()}
+    return said if vector is None else said | {f"{clip}.npy": npy(vector)}
 
 
 def npy(vector: Vector) -> bytes:
@@ -183,12 +206,17 @@ def npy(vector: Vector) -> bytes:
     return out.getvalue()
 
 
-def caption_of(entry: Entry, wanted: str) -> str | None:
-    """The text that goes along with a clip, if it has one."""
-    said = {} if wanted == NONE else entry.captions
+def caption_of(captions: Mapping[str, str], wanted: str) -> str | None:
+    """The text that goes along with a clip, if it has one: of the captioner that is wanted, or of
+    the first by name.
+
+    >>> caption_of({"b_caption": "B", "a_caption": "A"}, ""), caption_of({"b_caption": "B"}, "b")
+    ('A', 'B')
+    """
+    names = sorted(captions)
     if wanted:
-        said = {name: said[name] for name in (wanted, f"{wanted}_caption") if name in said}
-    return next(map(storable, said.values()), None)
+        names = [name for name in (wanted, f"{wanted}_caption") if name in captions]
+    return storable(captions[names[0]]) if names and wanted != NONE else None
 
 
 def storable(text: object) -> str:
@@ -217,8 +245,7 @@ class Tables:
 def _vectors_in(path: str) -> dict[str, Vector]:
     data = shelf.read_if_there(path)
     try:
-        rows = [] if data is None else rows_of(data)
-        return {id: np.asarray(v, np.float32) for id, v in rows if v}
+        return {} if data is None else dict(_vectors_of(from_parquet(data)))
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
         raise NoDataset(
             f"{path} is not a table of vectors ({error}). Usually a copy was cut short: finecut "
@@ -226,13 +253,34 @@ def _vectors_in(path: str) -> dict[str, Vector]:
         ) from error
 
 
+def _vectors_of(table: pa.Table) -> Iterator[tuple[str, Vector]]:
+    lists = table["embedding"].combine_chunks().cast(pa.list_(pa.float32()))
+    values, ends = lists.values.to_numpy(), lists.offsets.to_numpy()
+    for place, id in enumerate(table["id"].to_pylist()):
+        start, end = ends[place], ends[place + 1]
+        if end > start and lists[place].is_valid:
+            yield id, values[start:end]
+
+
+def is_key(id: str) -> bool:
+    """Whether members can be named by this id."""
+    return _KEY.fullmatch(id) is not None
+
+
 def entry_of(clip: str, chunk: str, output: Output) -> Entry:
-    if not _KEY.fullmatch(clip):
+    if not is_key(clip):
         raise NoDataset(
             f"{clip!r} cannot be the name of a clip's files: ids consist of letters, digits, - "
             "and _. Usually the document that lists it was not written by finecut"
         )
     return output.entry(clip, True, chunk)
+
+
+def missing(path: str) -> ClipChanged:
+    return ClipChanged(
+        f"{path} is missing, although its document says that it exists. Usually files were removed "
+        "by hand, or a copy is incomplete: copy it again, or curate its video again"
+    )
 
 
 def material_of(entry: Entry, sharding: Sharding, tables: Tables) -> Material:
@@ -242,11 +290,7 @@ def material_of(entry: Entry, sharding: Sharding, tables: Tables) -> Material:
         size = shelf.size_of(entry.path)
         film = str(said.get("sha256") or shelf.version_of(entry.path))
     except FileNotFoundError as error:
-        raise ClipChanged(
-            f"{entry.path} is missing, although its document says that it exists. Usually files "
-            "were removed by hand, or a copy is incomplete: copy it again, or curate its video "
-            "again"
-        ) from error
+        raise missing(entry.path) from error
     if size != said.get("num_bytes", size):
         raise ClipChanged(
             f"{entry.path} has {size} bytes instead of the {said['num_bytes']} in its document. "
@@ -254,9 +298,8 @@ def material_of(entry: Entry, sharding: Sharding, tables: Tables) -> Material:
         )
     return Material(
         entry=entry,
-        # Not by serialise(): documents of others may hold numbers that ours must not.
-        document=json.dumps(dict(said), indent=4).encode("ascii"),
-        caption=caption_of(entry, sharding.caption),
+        document=document_bytes(said),
+        caption=caption_of(entry.captions, sharding.caption),
         vector=tables.vector(entry.id, entry.chunk),
         num_bytes=size,
         film=film,

@@ -1,60 +1,31 @@
 """Planning shards: which clip goes into which, in what order, under what name.
 
-This is done in one place, on rows that say no more of a clip than it takes: 100 bytes in Arrow, and
-375 at the peak, while they are sorted. So 20 million clips take 8 GB (2 million were measured: 0.75
-GB, 4 seconds). Documents, vectors and films stay where they are.
-
-    candidates ──sorted──▶ bin by bin ──packed──▶ 00000 00001 … ──digests──▶ which are to be written
+    candidates ──by id──▶ ranges ──each sorted──▶ packed, bin by bin ──▶ 00000 00001 …
 
 Nothing but the dataset and the options enters a plan: not the order in which workers looked, nor
-how many there were. A shard's digest stands for every byte that goes into it.
+how many there were, nor how many ranges. A shard's digest stands for every byte that goes into it.
+
+What is here are plain values; :mod:`ranges` has the files that workers sort, and :mod:`making` the
+pipelines.
 """
 
 import hashlib
 import posixpath
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from itertools import groupby, pairwise
-from operator import itemgetter
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from finecut.io.tables.parquet import from_parquet, to_parquet
+from numpy.typing import NDArray
 
 #: Changes when the same clips would make other bytes.
 FORMAT: Final = b"finecut shard 1"
 DIGEST_BYTES: Final = 16
-#: Clips whose plans are handed to workers together.
-PLAN_ROWS: Final = 200_000
 #: Digits of a shard's number, where they are enough.
 DIGITS: Final = 5
 
-_TEXT = pa.dictionary(pa.int32(), pa.string())
-CANDIDATES: Final = pa.schema(
-    [
-        ("id", pa.string()),
-        ("chunk", pa.string()),
-        ("source", pa.string()),
-        ("start", pa.float64()),
-        ("bin", pa.string()),
-        ("size", pa.int64()),
-        ("order", pa.uint64()),
-        ("digest", pa.binary(DIGEST_BYTES)),
-    ]
-)
-_REPEATED: Final = ("chunk", "source", "bin")
-PLANNED: Final = pa.schema(
-    [
-        ("shard", _TEXT),
-        ("digest_of_shard", _TEXT),
-        ("id", pa.string()),
-        ("chunk", _TEXT),
-        ("digest", pa.binary(DIGEST_BYTES)),
-    ]
-)
+Sizes = NDArray[np.int64]
+Digests = np.ndarray[tuple[int, ...], np.dtype[np.void]]
 
 
 @dataclass(frozen=True)
@@ -91,173 +62,144 @@ class ShardPlan:
     clips: tuple[PlannedClip, ...]
 
 
+@dataclass(frozen=True, order=True)
+class Piece:
+    """Consecutive clips of a range: its number, where they start, and where they end."""
+
+    range: int
+    start: int
+    end: int
+
+
 @dataclass(frozen=True)
-class Shards:
-    """All shards of a folder: consecutive rows of ``clips``, by where they end."""
+class Draft:
+    """A shard, by the places of its clips."""
 
-    clips: pa.Table
-    names: tuple[str, ...]
-    ends: tuple[int, ...]
-    digests: tuple[str, ...]
-
-    def rows(self, index: int) -> pa.Table:
-        start = self.ends[index - 1] if index else 0
-        return self.clips.slice(start, self.ends[index] - start)
+    name: str
+    pieces: tuple[Piece, ...]
+    #: Bytes of their members.
+    num_bytes: int
 
 
 def mixed_order(clip: str, seed: int) -> int:
     """Where a clip stands when neighbours are to come from different videos."""
-    return int(hashlib.blake2b(f"{seed} {clip}".encode(), digest_size=8).hexdigest(), 16)
+    said = hashlib.blake2b(f"{seed} {clip}".encode(), digest_size=8).digest()
+    return int.from_bytes(said, "big")
 
 
-def candidate_table(rows: Iterable[Candidate]) -> bytes:
-    """Candidates as a Parquet file."""
-    told = [asdict(row) | {"digest": bytes.fromhex(row.digest)} for row in rows]
-    return to_parquet(pa.Table.from_pylist(told, CANDIDATES), compression="zstd")
+# ── packing ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def read_candidates(data: bytes) -> pa.Table:
-    """The same as a table, with what stands there again and again as a dictionary."""
-    return from_parquet(data, read_dictionary=list(_REPEATED))
+#: The clips of a shard, and their bytes.
+Packed = tuple[tuple[Piece, ...], int]
 
 
-def in_order_of_shards(tables: Sequence[pa.Table], mixed: bool) -> tuple[pa.Table, int]:
-    """All candidates, each id once, in the order in which they go into shards; and how many were
-    listed more than once."""
-    if not tables:
-        return _ranked(pa.Table.from_pylist([], CANDIDATES)), 0
-    table = _ranked(pa.concat_tables(tables).unify_dictionaries().combine_chunks())
-    table = table.sort_by([("id", "ascending"), ("chunk rank", "ascending")])
-    single = table.filter(_first_of_each(table["id"]))
-    order = ["order"] if mixed else ["source rank", "start"]
-    keys = [(name, "ascending") for name in ("bin rank", *order, "id")]
-    return single.sort_by(keys).combine_chunks(), len(table) - len(single)
+@dataclass
+class Packer:
+    """The shards of a bin, of which the clips come range by range, in order; so full that the next
+    clip would have too many bytes or be one too many (0 clips: any number).
 
+    What is larger than a shard may be has one to itself.
+    """
 
-def shards_of(clips: pa.Table, most_bytes: int, most_clips: int) -> Shards:
-    """Clips that are in order, packed: bin by bin, each counted from 0."""
-    sizes = clips["size"].to_numpy()
-    digests = _digests(clips)
-    names: list[str] = []
-    ends: list[int] = []
-    for bin, start, end in _runs(clips):
-        local = list(packed(sizes[start:end], most_bytes, most_clips))
-        digits = max(DIGITS, len(str(len(local) - 1)))
-        names += [posixpath.join(bin, f"{number:0{digits}d}") for number in range(len(local))]
-        ends += [start + at for at in local]
-    of_shards = [
-        digest_of_shard(name, digests[start:end])
-        for name, (start, end) in zip(names, pairwise([0, *ends]), strict=True)
-    ]
-    return Shards(clips, tuple(names), tuple(ends), tuple(of_shards))
+    most_bytes: int
+    most_clips: int = 0
+    #: Those that are full, and the one that is not.
+    full: list[Packed] = field(default_factory=list)
+    open: list[Piece] = field(default_factory=list)
+    _bytes: int = 0
+    _clips: int = 0
+
+    def add(self, number: int, first: int, sizes: Sizes) -> None:
+        """The clips of these sizes follow, which begin in this range at the place ``first``."""
+        until = np.cumsum(sizes)
+        start, before, count = 0, 0, len(until)
+        while start < count:
+            end = self._as_many_as_fit(until, start, before)
+            if end > start:
+                self.open.append(Piece(number, first + start, first + end))
+                self._bytes += int(until[end - 1]) - before
+                self._clips += end - start
+                start, before = end, int(until[end - 1])
+            if start < count:
+                self._close()
+
+    def shards(self) -> list[Packed]:
+        """All of them, when there are no more clips."""
+        self._close()
+        return self.full
+
+    def _as_many_as_fit(self, until: Sizes, start: int, before: int) -> int:
+        room = self.most_bytes - self._bytes
+        end = int(np.searchsorted(until, before + room, side="right"))
+        if self.most_clips:
+            end = min(end, start + self.most_clips - self._clips)
+        return max(end, start if self.open else start + 1)
+
+    def _close(self) -> None:
+        if self.open:
+            self.full.append((tuple(self.open), self._bytes))
+        self.open, self._bytes, self._clips = [], 0, 0
 
 
 def packed(sizes: Sequence[int], most_bytes: int, most_clips: int = 0) -> Iterator[int]:
-    """Where each shard ends, so that none has more bytes or clips than this; 0 clips: any number.
-
-    What is larger than a shard may be has one to itself.
+    """Where each shard ends, of clips that are all in one range.
 
     >>> list(packed([4, 4, 4, 20, 1], most_bytes=10))
     [2, 3, 4, 5]
     """
-    until = np.cumsum(np.asarray(sizes, np.int64))
-    start, before, count = 0, 0, len(until)
-    while start < count:
-        end = int(np.searchsorted(until, before + most_bytes, side="right"))
-        if most_clips:
-            end = min(end, start + most_clips)
-        start = max(end, start + 1)
-        before = int(until[start - 1])
-        yield start
+    packer = Packer(most_bytes, most_clips)
+    packer.add(0, 0, np.asarray(sizes, np.int64))
+    return (pieces[-1].end for pieces, _ in packer.shards())
 
 
-def digest_of_shard(name: str, digests: np.ndarray[tuple[int, ...], np.dtype[np.void]]) -> str:
-    """Stands for a shard of this name whose clips have these digests."""
-    said = FORMAT + f" {name} {len(digests)} ".encode() + digests.tobytes()
-    return hashlib.sha256(said).hexdigest()
+def named(bins: Mapping[str, Sequence[Packed]]) -> Iterator[Draft]:
+    """The shards of all bins, each counted from 0."""
+    for bin, shards in sorted(bins.items()):
+        digits = max(DIGITS, len(str(len(shards) - 1)))
+        for number, (pieces, size) in enumerate(shards):
+            yield Draft(posixpath.join(bin, f"{number:0{digits}d}"), pieces, size)
+
+
+def place_of_shard(name: str) -> tuple[str, str]:
+    """By which shards are in the order of the plan: bin by bin.
+
+    >>> sorted(["a-b/00000", "a/00001", "a/00000"], key=place_of_shard)
+    ['a/00000', 'a/00001', 'a-b/00000']
+    """
+    bin, _, number = name.rpartition("/")
+    return bin, number
+
+
+def without_holes(pieces: Iterable[Piece], holes: Iterable[Piece]) -> Iterator[Piece]:
+    """What is left of pieces of one range when these pieces of it are taken out.
+
+    >>> [*without_holes([Piece(0, 0, 9)], [Piece(0, 2, 4), Piece(0, 4, 5)])]
+    [Piece(range=0, start=0, end=2), Piece(range=0, start=5, end=9)]
+    """
+    gone = sorted(holes)
+    for piece in pieces:
+        start = piece.start
+        for hole in gone:
+            if hole.end <= start or hole.start >= piece.end:
+                continue
+            if hole.start > start:
+                yield Piece(piece.range, start, hole.start)
+            start = hole.end
+        if start < piece.end:
+            yield Piece(piece.range, start, piece.end)
+
+
+# ── digests ──────────────────────────────────────────────────────────────────────────────────────
 
 
 def digest_of(name: str, digests: Sequence[str]) -> str:
-    """The same for digests in hexadecimal."""
-    return digest_of_shard(name, np.frombuffer(bytes.fromhex("".join(digests)), f"V{DIGEST_BYTES}"))
+    """Stands for a shard of this name whose clips have these digests, in hexadecimal."""
+    said = FORMAT + f" {name} {len(digests)} ".encode() + bytes.fromhex("".join(digests))
+    return hashlib.sha256(said).hexdigest()
 
 
-def without(clips: pa.Table, ids: Iterable[str]) -> pa.Table:
-    """The clips that are not among these."""
-    gone = pa.array(sorted(ids), pa.string())
-    return clips.filter(pc.invert(pc.is_in(clips["id"], gone))).combine_chunks()
-
-
-def plan_tables(shards: Shards, wanted: Iterable[int]) -> Iterator[bytes]:
-    """The plans of these shards as Parquet files of a size to be handed out."""
-    held: list[pa.Table] = []
-    for index in wanted:
-        held.append(_plan(shards, index))
-        if sum(map(len, held)) >= PLAN_ROWS:
-            yield _parquet(held)
-            held = []
-    if held:
-        yield _parquet(held)
-
-
-def read_plans(data: bytes) -> Iterator[ShardPlan]:
-    """The plans in such a file."""
-    rows = from_parquet(data).to_pylist()
-    for (name, digest), clips in groupby(rows, key=itemgetter("shard", "digest_of_shard")):
-        planned = (PlannedClip(row["id"], row["chunk"], row["digest"].hex()) for row in clips)
-        yield ShardPlan(name, digest, tuple(planned))
-
-
-def _plan(shards: Shards, index: int) -> pa.Table:
-    clips = shards.rows(index)
-    columns = {
-        "shard": [shards.names[index]] * len(clips),
-        "digest_of_shard": [shards.digests[index]] * len(clips),
-        "id": clips["id"],
-        "chunk": clips["chunk"].cast(pa.string()),
-        "digest": clips["digest"],
-    }
-    return pa.table(columns).cast(PLANNED)
-
-
-def _parquet(tables: Sequence[pa.Table]) -> bytes:
-    return to_parquet(pa.concat_tables(tables).unify_dictionaries(), compression="zstd")
-
-
-def _ranked(table: pa.Table) -> pa.Table:
-    """With a number for each text that is repeated, in the order of the texts: quick to sort by."""
-    for name in _REPEATED:
-        column = table[name].combine_chunks()
-        if not pa.types.is_dictionary(column.type):
-            column = column.dictionary_encode()
-        ranks = np.argsort(np.argsort(np.array(column.dictionary.to_pylist(), object)))
-        codes = column.indices.to_numpy(zero_copy_only=False)
-        table = table.append_column(f"{name} rank", pa.array(ranks[codes].astype(np.int64)))
-    return table
-
-
-def _first_of_each(ids: pa.ChunkedArray) -> pa.Array:
-    """Which of these sorted ids is another than the one before."""
-    flat = ids.combine_chunks()
-    other = pc.not_equal(flat.slice(1), flat.slice(0, max(0, len(flat) - 1)))
-    return pa.concat_arrays([pa.array([True]).slice(0, len(flat)), other])
-
-
-def _runs(clips: pa.Table) -> Iterator[tuple[str, int, int]]:
-    """Each bin, and where its clips start and end."""
-    ranks = clips["bin rank"].to_numpy()
-    borders = [0, *(np.flatnonzero(np.diff(ranks)) + 1).tolist(), len(ranks)]
-    return (
-        (str(clips["bin"][start].as_py()), start, end)
-        for start, end in pairwise(borders)
-        if start < end
-    )
-
-
-def _digests(clips: pa.Table) -> np.ndarray[tuple[int, ...], np.dtype[np.void]]:
-    """The clips' digests as one block of bytes."""
-    column = clips["digest"].combine_chunks()
-    values = column.buffers()[1]
-    if values is None or not len(column):
-        return np.empty(0, f"V{DIGEST_BYTES}")
-    return np.frombuffer(values, f"V{DIGEST_BYTES}")[column.offset : column.offset + len(column)]
+def plan_of(name: str, rows: Iterable[Mapping[str, Any]]) -> ShardPlan:
+    """The plan of a shard with these clips."""
+    clips = tuple(PlannedClip(row["id"], row["chunk"], row["digest"].hex()) for row in rows)
+    return ShardPlan(name, digest_of(name, [clip.digest for clip in clips]), clips)

@@ -5,11 +5,11 @@ come again, and not of titles.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Self
 
 from finecut.io.layout import SOURCE
-from finecut.io.tables.kinds import NUMBER, TEXT, TRUTH, WHOLE, Kinds
+from finecut.io.tables.kinds import NUMBER, TEXT, TRUTH, WHOLE, Kinds, joined
 from finecut.transforms.caption.prompts import in_a_line
 
 #: A field with more values than this is not counted out.
@@ -33,14 +33,32 @@ class SourceFields(Kinds):
         self.clips = 0
         self.counts: dict[str, Counter[str]] = {}
 
-    def add_all(self, sources: Iterable[Mapping[str, Any]]) -> None:
-        for metadata in sources:
-            self.clips += 1
-            self.add(metadata)
-            for name, value in metadata.items():
-                values = self.counts.setdefault(name, Counter())
-                if len(values) <= MOST_VALUES:
-                    values[in_a_line(value)[:LONGEST]] += 1
+    @classmethod
+    def of(
+        cls, kinds: Mapping[str, str], counts: Mapping[str, Mapping[str, int]], clips: int
+    ) -> Self:
+        """What was known in another place."""
+        made = cls()
+        made.known, made.clips = dict(kinds), clips
+        made.counts = {name: Counter(values) for name, values in counts.items()}
+        return made
+
+    @staticmethod
+    def joined(one: Mapping[str, str], other: Mapping[str, str]) -> dict[str, str]:
+        """The kinds of fields that both have seen."""
+        return {
+            name: joined(one.get(name, other.get(name, "")), other.get(name, one.get(name, "")))
+            for name in sorted({*one, *other})
+        }
+
+    def add_counted(self, metadata: Mapping[str, Any], clips: int) -> None:
+        """This is known of the sources of so many clips."""
+        self.clips += clips
+        self.add(metadata)
+        for name, value in metadata.items():
+            values = self.counts.setdefault(name, Counter())
+            if len(values) <= MOST_VALUES:
+                values[in_a_line(value)[:LONGEST]] += clips
 
     def features(self) -> dict[str, dict[str, str]]:
         """The fields of ``source`` in a sample's document that are of one plain kind: of others,
@@ -71,6 +89,17 @@ class SourceFields(Kinds):
             yield f"{_quoted(value)} {clips}"
         if missing := self.clips - values.total():
             yield f"none {missing}"
+
+
+def merged_values(
+    one: Mapping[str, Mapping[str, int]], other: Mapping[str, Mapping[str, int]]
+) -> dict[str, dict[str, int]]:
+    """How many clips have which values of fields; of fields with too many, too many of them."""
+    found = {}
+    for name in sorted({*one, *other}):
+        values = Counter(one.get(name, {})) + Counter(other.get(name, {}))
+        found[name] = dict(sorted(values.items())[: MOST_VALUES + 1])
+    return found
 
 
 def _quoted(value: str) -> str:

@@ -77,12 +77,15 @@ class Thumbnail(StepOnClips[ThumbnailOptions]):
 
 def best_frame(sheet: Sheet) -> int:
     """Which frame of the sheet is best."""
+    return max(sheet.at_rate(RATE), key=lambda place: worth(sheet, place)[0])
+
+
+def worth(sheet: Sheet, place: int) -> tuple[float, float]:
+    """How good a frame of the sheet is, and how well it is lit."""
     from finecut.transforms.measure.quality import QualityMeter
 
-    def worth(place: int) -> float:
-        meter = QualityMeter()
-        meter.see(sheet.frames[place][: sheet.height])
-        scores = meter.scores()
-        return scores["exposure"] * max(LEAST_SHARPNESS, scores["sharpness"])
-
-    return max(sheet.at_rate(RATE), key=worth)
+    meter = QualityMeter()
+    meter.see(sheet.frames[place][: sheet.height])
+    scores = meter.scores()
+    exposure = scores["exposure"]
+    return exposure * max(LEAST_SHARPNESS, scores["sharpness"]), exposure

@@ -1,17 +1,17 @@
-"""The folders of an output: what is checked of their files, what runs left out of it, and orphans:
-files that no document lists.
+"""The folders of an output: what is checked of their files, and what runs left out of it.
 
-    a chunk's document ──Claim(clip, paths)──┐
-                                             ├─ by owner ─▶ what lies there and nobody claims
-    a folder, listed ────There(clip, path)───┘
-
-A file is named by its owner: a clip, or for tables a chunk.
+a folder ─┬─ Work, Work, …    files to be checked one by one
+          └─ Piece, Piece, …  files that belong to clips and chunks: listed in parts
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import secrets
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from finecut.io.dataset.output import CLIP, JSON
 from finecut.io.layout import CATALOGUE, DEDUP, TABLES, VECTORS, Layout
@@ -19,12 +19,15 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import Fence
 from finecut.io.storage.json_documents import usable_json
 from finecut.io.storage.links import links_out_of
+from finecut.io.storage.parts import begins_with_folder, divides, files_within, parts
 from finecut.io.storage.retry import pass_on_outlasted
+from finecut.io.storage.stores import ALL, Span
 from finecut.io.tables.shards import ShardFolder
-from finecut.transforms.catalogue.buckets import LINES
+from finecut.transforms.beam.metrics import count
+from finecut.transforms.catalogue.buckets import LINES, MOST_CHUNKS, Files, failed_path
 from finecut.transforms.catalogue.compact import is_complete
 from finecut.transforms.registry import ARTEFACTS
-from finecut.transforms.verify.checks.catalogue import check_catalogue, wrong_with_rows
+from finecut.transforms.verify.checks.catalogue import Newer, check_catalogue, newer_than
 from finecut.transforms.verify.checks.chunks import check_chunk, unreadable
 from finecut.transforms.verify.checks.documents import (
     check_duplicates,
@@ -33,25 +36,19 @@ from finecut.transforms.verify.checks.documents import (
     check_run,
     check_video,
 )
-from finecut.transforms.verify.checks.findings import (
-    ANYTHING,
-    Claim,
-    Entry,
-    Finding,
-    Mention,
-    There,
-    Verifying,
-    by_share,
-)
+from finecut.transforms.verify.checks.findings import Claim, Entry, Finding, Verifying, share_of
 from finecut.transforms.verify.checks.forgotten import (
     known_in,
     left_in,
     roots_of_page,
     wrong_with_notes,
 )
+from finecut.transforms.verify.checks.owned import owned_in_chunk
 from finecut.transforms.verify.checks.shards import check_shard, shards_in
+from finecut.transforms.verify.owners import CLIPS, METAS, owner_of
 
-CLIPS: Final = ("clips", "filtered_clips")
+#: A counter that progress shows.
+TO_CHECK: Final = "clips to check"
 #: Written last, by runs and by dedup.
 SUMMARY: Final = "summary.json"
 
@@ -92,18 +89,39 @@ class Work:
     path: str
     kind: str = ""
     shards: str = ""
+    #: Of a file of the catalogue: what others say instead of it.
+    newer: Newer | None = None
 
 
-def work_in(folder: Folder, verifying: Verifying) -> Iterator[Work | Finding | tuple[str, There]]:
-    """What there is to check in a folder: single files, and files by their owners."""
+@dataclass(frozen=True)
+class Piece:
+    """A part of what lies in a folder whose files belong to clips and chunks."""
+
+    path: str
+    span: Span = ALL
+
+    @property
+    def is_of_documents(self) -> bool:
+        return self.path.endswith(f"/{METAS}")
+
+
+def work_in(folder: Folder, verifying: Verifying) -> Iterator[Work | Finding | Piece]:
+    """What there is to check in a folder."""
     if folder.of_shards:
         names, found = shards_in(folder.path)
         yield from found
         yield from (Work(name, shards=folder.path) for name in names)
         return
-    files = shelf.files_below(folder.path)
     if folder.name not in CHECKS and folder.name != PAGES:
-        yield from dealt(map(verifying.below, files))
+        beginning = "v0/" if folder.name == METAS else ""
+        digits = verifying.digits
+        # From a disk all names are read for each part, so only what lies deeper is shared.
+        if begins_with_folder(f"{folder.path}/{beginning}"):
+            digits = max(1, digits)
+        yield from (Piece(folder.path, span) for span in parts(digits, beginning))
+        return
+    if folder.name == CATALOGUE:
+        yield from _files_of_catalogue(folder, verifying)
         return
     if folder.name == DEDUP and not shelf.exists(f"{folder.path}/{SUMMARY}"):
         yield Finding(
@@ -123,7 +141,33 @@ def work_in(folder: Folder, verifying: Verifying) -> Iterator[Work | Finding | t
         for run in (shelf.folders_in(folder.path) if folder.name == "runs" else ())
         if f"{run}/{SUMMARY}" in shelf.folders_in(run)
     )
-    yield from (Work(path, folder.name) for path in files)
+    yield from (Work(path, folder.name) for path in files_within(folder.path, ALL))
+
+
+def _files_of_catalogue(folder: Folder, verifying: Verifying) -> Iterator[Work]:
+    files = Files.of(verifying.layout)
+    large = {*files.large.values()}
+    # So that somebody knows how much there is before all folders are listed.
+    count(TO_CHECK, sum(map(_num_rows, large)) if verifying.has_catalogue else 0)
+    for path in files_within(folder.path, ALL):
+        newer = newer_than(path, files)
+        yield Work(path, folder.name, newer=newer)
+
+
+def _num_rows(path: str) -> int:
+    try:
+        with shelf.open_file(path) as file:
+            return int(pq.ParquetFile(file).metadata.num_rows)
+    except (pa.ArrowException, OSError) as error:
+        pass_on_outlasted(error)
+        return 0  # it is named when it is its turn
+
+
+def files_of(piece: Piece, verifying: Verifying) -> Iterator[tuple[str, str]]:
+    """The owners of the files of a piece, and the files' paths below the output."""
+    for path in map(verifying.below, files_within(piece.path, piece.span)):
+        if (owner := owner_of(path)) is not None:
+            yield owner, path
 
 
 def check_work(work: Work, verifying: Verifying) -> Iterator[Any]:
@@ -134,7 +178,10 @@ def check_work(work: Work, verifying: Verifying) -> Iterator[Any]:
         elif work.kind == PAGES:
             yield from left_in(work.path, verifying, roots_of_page(verifying.layout))
         else:
-            yield from CHECKS[work.kind](work.path, verifying)
+            check = CHECKS[work.kind]
+            if work.newer is not None:
+                check = partial(check_catalogue, newer=work.newer)
+            yield from check(work.path, verifying)
             if work.path != verifying.layout.forgetting():
                 yield from left_in(work.path, verifying)
     except OSError as error:
@@ -143,10 +190,33 @@ def check_work(work: Work, verifying: Verifying) -> Iterator[Any]:
         yield unreadable(path, error, verifying)
 
 
+#: Files that say whose clips, files and rows there are.
+SPEAKING: Final = ("processed_clip_chunks", ".finecut", DEDUP, CATALOGUE)
+
+
+def owned_in(
+    work: Work, verifying: Verifying, shares: Container[str]
+) -> Iterator[tuple[str, Entry]]:
+    """What a file says of the owners of these shares, again."""
+    if work.shards or work.kind not in SPEAKING:
+        return
+    if work.kind == "processed_clip_chunks":
+        said: Iterator[Any] = owned_in_chunk(work.path, verifying, shares)
+    else:
+        said = check_work(work, verifying)
+    try:
+        for outcome in said:
+            owned = (share_of(outcome.owner), outcome) if isinstance(outcome, Claim) else outcome
+            if isinstance(owned, tuple) and owned[0] in shares and isinstance(owned[1], Entry):
+                yield owned
+    except OSError as error:
+        pass_on_outlasted(error)  # of anything else it was said already
+
+
 # ── what lies there ──────────────────────────────────────────────────────────────────────────────
 
 #: Folders that are looked into, besides those of artefacts.
-KNOWN: Final = {*CHECKS, *CLIPS, "metas"}
+KNOWN: Final = {*CHECKS, *CLIPS, METAS}
 #: Folders of others in an output: what runs stage, and pages to look at.
 STAGING, PAGES = ".staging", "report"
 
@@ -220,8 +290,26 @@ def verifying_of(layout: Layout, folders: Sequence[Folder], **settings: Any) -> 
         vectors=tuple(vectors),
         notes={folder: note for folder in vectors if (note := _note(layout, folder))},
         forgotten=known_in(layout),
+        digits=_digits(layout),
+        secret=secrets.token_bytes(16),
+        names_clips=DEDUP in names or shelf.exists(failed_path(layout)),
         **settings,
     )
+
+
+#: Files that one worker lists, about.
+TOGETHER: Final = 50_000
+#: Rows of the catalogue for each chunk.
+USUAL_CHUNK: Final = 20
+
+
+def _digits(layout: Layout) -> int:
+    """In how many parts folders are listed; in one, where all names are read for each part."""
+    if not divides(layout.root):
+        return 0
+    files = Files.of(layout)
+    rows = USUAL_CHUNK * (MOST_CHUNKS * len(files.large) + len(files.loose))
+    return next(digits for digits in range(8) if TOGETHER * 16**digits >= rows)
 
 
 def _left_out(runs: Sequence[dict[str, Any]], *names: str) -> bool:
@@ -235,7 +323,10 @@ def _options_of_runs(layout: Layout) -> list[dict[str, Any]]:
 
 
 def _holds_clips(folder: str) -> bool:
-    return any(shelf.some_file_in(p, CLIP) for p in (folder, *shelf.folders_in(folder)))
+    # In a folder that has clips itself there may be millions, and none is asked for twice.
+    if shelf.some_file_in(folder, CLIP):
+        return True
+    return any(shelf.some_file_in(p, CLIP) for p in shelf.folders_in(folder))
 
 
 def _open_videos(layout: Layout) -> Iterator[str]:
@@ -248,66 +339,3 @@ def _note(layout: Layout, folder: str) -> dict[str, str]:
     """Whose vectors lie in a folder, as the output notes it."""
     note = usable_json(f"{layout.root}/.finecut/{folder}.json") or {}
     return {key: value for key, value in note.items() if isinstance(value, str)}
-
-
-# ── orphans ──────────────────────────────────────────────────────────────────────────────────────
-
-
-def owner_of(path: str) -> str | None:
-    """The clip or chunk that a file is named by, if it is one that a chunk's document may list.
-
-    >>> owner_of("clips/d2/d2d0.mp4"), owner_of("previews/d2d0/0_255.webp"), owner_of("runs/a/b")
-    ('d2d0', 'd2d0', None)
-    """
-    folder, _, rest = path.partition("/")
-    artefact = next((each for each in ARTEFACTS if each.lies_in(folder)), None)
-    if artefact is not None and artefact.per == "window":
-        return rest.partition("/")[0]
-    if artefact is not None or folder in (*CLIPS, "metas"):
-        return rest.rpartition("/")[2].rpartition(".")[0] or rest
-    return None
-
-
-def dealt(paths: Iterable[str]) -> Iterator[tuple[str, There]]:
-    """Paths of files by the share of their owners, many at once."""
-    owned = ((owner, path) for path in paths if (owner := owner_of(path)) is not None)
-    return ((share, There(together)) for share, together in by_share(owned))
-
-
-def wrong_with_owners(entries: Iterable[Entry]) -> Iterator[Finding]:
-    """Files of one share of owners that nobody claims, and those that two claim."""
-    claimed: dict[str, set[str]] = defaultdict(set)
-    by: dict[str, set[str]] = defaultdict(set)
-    known = list(entries)
-    for claim in (each for each in known if isinstance(each, Claim)):
-        claimed[claim.owner].update(claim.paths)
-        if ANYTHING not in claim.paths:  # documents of what is worked on promise nothing
-            by[claim.owner].add(claim.by)
-    for owner, claiming in sorted(by.items()):
-        first, *others = sorted(claiming)
-        for other in others:
-            yield Finding("listed-twice", other, f"lists {owner}", f"{first} lists it, too")
-    for path in sorted(p for each in known if isinstance(each, There) for p in each.paths):
-        owner = owner_of(path) or ""
-        paths = claimed.get(owner, set())
-        if path not in paths and ANYTHING not in paths:
-            yield _orphan(path, owner, paths)
-    yield from wrong_with_rows(known, claimed)
-    yield from (
-        Finding("duplicates-differ", each.path, f"names {id}", "no chunk document lists that clip")
-        for each in known
-        if isinstance(each, Mention)
-        for id in each.ids
-        if id not in claimed
-    )
-
-
-def _orphan(path: str, owner: str, claimed: set[str]) -> Finding:
-    if not claimed:
-        return Finding("orphan", path, "belongs to no clip", "no document lists it")
-    other = next((each for each in sorted(claimed) if each.partition("/")[0] in CLIPS), None)
-    if other is not None and path.partition("/")[0] in CLIPS:
-        return Finding("clip-twice", path, "is here", f"should be in {other} only")
-    return Finding(
-        "orphan", path, "belongs to no clip", f"the document of {owner} does not list it"
-    )

@@ -1,29 +1,31 @@
 """Verifying: an output is read again, and what is wrong with it is said.
 
-    folders ─▶ List ─┬─ chunks' documents ─▶ check_chunk ─┬─ findings, what was checked ───────┐
-                     ├─ videos' documents ─▶ video_facts ─┤                                    │
-                     ├─ failures, runs, notes ────────────┤                                    ├─▶
-                     │                                    ├─ facts ─ by video ─▶ wrong_in_video│
-                     │                                    ├─ claims ┐                          │
-                     └─ files ────────────────────────────┼─────────┴ by owner ─▶ orphans      │
-                                                          └─ tables ─ by folder ─▶ one model ──┘
+    folders ─▶ List ─┬─ chunks' documents ─▶ check_chunk ─┬─ findings, what was checked ──────┐
+                     ├─ videos' documents ─▶ video_facts ─┤                                   │
+                     ├─ failures, runs, notes, catalogue ─┤                                   ├─▶
+                     │                                    ├─ facts ─ by video: wrong_in_video │
+                     │                                    ├─ tables ─ by folder: one model ───┤
+                     │                                    └─ sums ┐                           │
+                     └─ parts of folders ─▶ list ─────────── sums ┴─▶ what does not balance   │
+                                                              read again, by owner: orphans ──┘
 
 The unit of work is a chunk, as it was when the output was made. Nothing is written but findings:
-they come out of the pipeline as one file, so it is the same on a cluster.
+they come out of the pipeline as one file, so it is the same on a cluster. What is brought together
+grows with the number of chunks and with what is wrong, and not with the number of clips.
 """
 
-import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Final, Literal
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
+from apache_beam.transforms.window import GlobalWindows
 
 from finecut.io.records import CODING
-from finecut.io.storage.publishing import Shelf
 from finecut.transforms.beam.metrics import count
+from finecut.transforms.verify.balance import AddUp, Books, unbalanced_by_ids
 from finecut.transforms.verify.checks.documents import Facts, wrong_in_video
 from finecut.transforms.verify.checks.findings import (
     KINDS,
@@ -33,23 +35,30 @@ from finecut.transforms.verify.checks.findings import (
     Entry,
     Finding,
     Mention,
-    There,
     Told,
     Verifying,
     share_of,
     together,
 )
 from finecut.transforms.verify.checks.vectors import Signed
-from finecut.transforms.verify.folders import Folder, Work, check_work, work_in, wrong_with_owners
+from finecut.transforms.verify.folders import (
+    TO_CHECK,
+    Folder,
+    Piece,
+    Work,
+    check_work,
+    files_of,
+    owned_in,
+    work_in,
+)
+from finecut.transforms.verify.owners import dealt, wrong_with_owners
 
-CHECKED, CLAIMS, FACTS, SIGNED = ABOUT_FILES = ("checked", "claims", "facts", "signed")
-FILES, FINDINGS = "files", "findings"
+CHECKED, FACTS, SIGNED, SUMS, IDS = ABOUT_FILES = ("checked", "facts", "signed", "sums", "ids")
+PIECES, FINDINGS = "pieces", "findings"
 
 #: Counters that progress shows.
-LOOKED_AT, TO_CHECK, WRONG = "verify/items", "clips to check", "things wrong"
+LOOKED_AT, WRONG = "verify/items", "things wrong"
 
-#: The folder with as many files as there are clips to check.
-METAS: Final = "metas"
 
 Owned = tuple[str, Entry]
 
@@ -84,12 +93,28 @@ class VerifyOutput(beam.PTransform[beam.PCollection[Folder], Any]):
     def expand(self, folders: beam.PCollection[Folder]) -> Any:
         verifying = self.verifying
         listed = folders | "List" >> beam.FlatMap(_listed, verifying).with_outputs(
-            FILES, FINDINGS, main="work"
+            PIECES, FINDINGS, main="work"
         )
-        checked = (
-            listed.work
-            | "Deal" >> beam.Reshuffle()
-            | "Check" >> beam.FlatMap(_checked, verifying).with_outputs(*ABOUT_FILES, main=FINDINGS)
+        work = listed.work | "Deal" >> beam.Reshuffle()
+        pieces = listed[PIECES] | "Deal pieces" >> beam.Reshuffle()
+        checked = work | "Check" >> beam.ParDo(Checking(verifying)).with_outputs(
+            *ABOUT_FILES, main=FINDINGS
+        )
+        there = pieces | "List pieces" >> beam.ParDo(Listing(verifying)).with_output_types(bytes)
+        unbalanced = find_unbalanced((checked[SUMS], there), checked[IDS])
+        entries = (
+            work | "Owned" >> beam.FlatMap(_owned, verifying, unbalanced).with_output_types(Owned),
+            pieces
+            | "Lies there" >> beam.FlatMap(_there, verifying, unbalanced).with_output_types(Owned),
+        )
+        orphans = (
+            entries
+            | "Both sides" >> beam.Flatten()
+            | "By owner" >> beam.GroupByKey()
+            | "Find orphans"
+            >> beam.FlatMapTuple(
+                lambda _share, entries: wrong_with_owners(entries)
+            ).with_output_types(Finding)
         )
         videos = (
             checked[FACTS]
@@ -99,21 +124,32 @@ class VerifyOutput(beam.PTransform[beam.PCollection[Folder], Any]):
                 lambda name, facts: wrong_in_video(name.decode(*CODING), facts, verifying)
             ).with_output_types(Finding)
         )
-        orphans = (
-            (listed[FILES], checked[CLAIMS])
-            | "Files and claims" >> beam.Flatten()
-            | "By owner" >> beam.GroupByKey()
-            | "Find orphans"
-            >> beam.FlatMapTuple(
-                lambda _share, entries: wrong_with_owners(entries)
-            ).with_output_types(Finding)
-        )
         models = find_other_models(checked[SIGNED], verifying)
         findings = (listed[FINDINGS], checked.findings, videos, orphans, models)
         return {
             FINDINGS: findings | "Findings" >> beam.Flatten(),
             CHECKED: checked[CHECKED] | "Add up" >> beam.CombineGlobally(together),
         }
+
+
+def find_unbalanced(sums: Any, ids: Any) -> Any:
+    """Packed sums, and ids by their ranges → the shares that do not balance, for other steps."""
+    by_sums = (
+        sums
+        | "All sums" >> beam.Flatten()
+        | "Balance" >> beam.CombineGlobally(AddUp())
+        | "Shares" >> beam.FlatMap(lambda shares: shares).with_output_types(str)
+    )
+    by_ids = (
+        ids
+        | "By range" >> beam.GroupByKey()
+        | "Compare ids"
+        >> beam.FlatMapTuple(lambda _range, packed: unbalanced_by_ids(packed)).with_output_types(
+            str
+        )
+    )
+    shares = (by_sums, by_ids) | "Unbalanced" >> beam.Flatten()
+    return beam.pvalue.AsSingleton(shares | "Together" >> beam.combiners.ToSet())
 
 
 def find_other_models(signed: Any, verifying: Verifying) -> Any:
@@ -133,113 +169,95 @@ def find_other_models(signed: Any, verifying: Verifying) -> Any:
 def _listed(
     folder: Folder, verifying: Verifying
 ) -> Iterable[
-    Work | TaggedOutput[Literal["files"], Owned] | TaggedOutput[Literal["findings"], Finding]
+    Work | TaggedOutput[Literal["pieces"], Piece] | TaggedOutput[Literal["findings"], Finding]
 ]:
-    """A folder → its files, as work or by their owners."""
+    """A folder → its files as work, or parts of it that are to be listed."""
     for each in work_in(folder, verifying):
         match each:
             case Work():
                 yield each
             case Finding():
                 yield _to(FINDINGS, each)
-            case (_, There(paths)):
-                if folder.name == METAS:
-                    count(TO_CHECK, len(paths))
-                yield _to(FILES, each)
+            case Piece():
+                yield _to(PIECES, each)
 
 
-def _checked(
-    work: Work, verifying: Verifying
-) -> Iterable[
-    Finding
-    | TaggedOutput[Literal["checked"], Checked]
-    | TaggedOutput[Literal["claims"], Owned]
-    | TaggedOutput[Literal["facts"], tuple[bytes, Facts]]
-    | TaggedOutput[Literal["signed"], Signed]
-]:
+def _owned(work: Work, verifying: Verifying, shares: set[str]) -> Iterator[Owned]:
+    """What a file says of the owners of shares that do not balance."""
+    return owned_in(work, verifying, shares) if shares else iter(())
+
+
+def _there(piece: Piece, verifying: Verifying, shares: set[str]) -> Iterator[Owned]:
+    """The files of the same owners."""
+    if shares:
+        files = files_of(piece, verifying)
+        yield from dealt((owner, path) for owner, path in files if share_of(owner) in shares)
+
+
+class Checking(beam.DoFn):
     """A file → findings about it and what it promises, and what others have to know."""
-    for outcome in check_work(work, verifying):
-        match outcome:
-            case Finding():
-                count(WRONG, int(KINDS[outcome.kind].wrong))
-                yield outcome
-            case Checked():
-                count(LOOKED_AT, int(outcome.counts.get("clip documents", 0)))
-                yield _to(CHECKED, outcome)
-            case Claim():
-                yield _to(CLAIMS, (share_of(outcome.owner), outcome))
-            case Signed():
-                yield _to(SIGNED, outcome)
-            case (_, Mention() | Told() | Entered()):
-                yield _to(CLAIMS, outcome)
-            case (relative, facts):
-                # Names of files are not always good text, and keys have to be.
-                yield _to(FACTS, (relative.encode(*CODING), facts))
+
+    def __init__(self, verifying: Verifying) -> None:
+        self.verifying = verifying
+
+    def start_bundle(self) -> None:
+        self.books = Books(self.verifying)
+
+    def process(
+        self, work: Work
+    ) -> Iterable[
+        Finding
+        | TaggedOutput[Literal["checked"], Checked]
+        | TaggedOutput[Literal["facts"], tuple[bytes, Facts]]
+        | TaggedOutput[Literal["signed"], Signed]
+        | TaggedOutput[Literal["sums"], bytes]
+        | TaggedOutput[Literal["ids"], tuple[int, bytes]]
+    ]:
+        for outcome in check_work(work, self.verifying):
+            match outcome:
+                case Finding():
+                    count(WRONG, int(KINDS[outcome.kind].wrong))
+                    yield outcome
+                case Checked():
+                    count(LOOKED_AT, int(outcome.counts.get("clip documents", 0)))
+                    yield _to(CHECKED, outcome)
+                case Claim():
+                    self.books.enter(outcome)
+                case Signed():
+                    yield _to(SIGNED, outcome)
+                case (_, Mention() | Told() | Entered() as entry):
+                    self.books.enter(entry)
+                case (relative, facts):
+                    # Names of files are not always good text, and keys have to be.
+                    yield _to(FACTS, (relative.encode(*CODING), facts))
+        self.books.close_file()
+
+    def finish_bundle(self) -> Iterator[Any]:
+        yield _to(SUMS, GlobalWindows.windowed_value(self.books.sums()))
+        for each in self.books.ids():
+            yield _to(IDS, GlobalWindows.windowed_value(each))
+
+
+class Listing(beam.DoFn):
+    """A part of a folder → sums of what lies there."""
+
+    def __init__(self, verifying: Verifying) -> None:
+        self.verifying = verifying
+
+    def start_bundle(self) -> None:
+        self.books = Books(self.verifying)
+
+    def process(self, piece: Piece) -> None:
+        number = 0
+        for owner, path in files_of(piece, self.verifying):
+            self.books.there(owner, path)
+            number += 1
+        if piece.is_of_documents and not self.verifying.has_catalogue:
+            count(TO_CHECK, number)
+
+    def finish_bundle(self) -> Iterator[Any]:
+        yield GlobalWindows.windowed_value(self.books.sums())
 
 
 def _to(tag: str, value: object) -> Any:
     return TaggedOutput(tag, value)
-
-
-# ── the findings as a file: JSON lines, the last of which says what was checked ──────────────────
-
-
-@dataclass(frozen=True)
-class Verified:
-    """What a verification found."""
-
-    findings: tuple[Finding, ...]
-    checked: Mapping[str, float]
-
-    @property
-    def wrong(self) -> list[Finding]:
-        return [each for each in self.findings if KINDS[each.kind].wrong]
-
-    @property
-    def notes(self) -> list[Finding]:
-        return [each for each in self.findings if not KINDS[each.kind].wrong]
-
-
-_Report = tuple[beam.PCollection[Finding], beam.PCollection[Checked]]
-
-
-@dataclass(eq=False, repr=False)
-class WriteFindings(beam.PTransform[_Report, beam.PCollection[int]]):
-    """(Findings, what was checked) → one file of JSON lines."""
-
-    own: Shelf
-    path: str
-
-    def expand(self, inputs: _Report) -> beam.PCollection[int]:
-        own, path = self.own, self.path
-
-        def write(checked: Checked, findings: Iterable[Finding]) -> int:
-            return own.write(path, report_of(findings, checked))
-
-        findings, checked = inputs
-        return checked | "Write" >> beam.Map(
-            write, findings=beam.pvalue.AsIter(findings)
-        ).with_output_types(int)
-
-
-def report_of(findings: Iterable[Finding], checked: Checked) -> bytes:
-    """JSON lines: a finding on each, and at last what was checked."""
-    order = {name: place for place, name in enumerate(KINDS)}
-    ordered = sorted(set(findings), key=lambda f: (order[f.kind], f.path, f.wrong, f.should))
-    lines = (*map(_line, ordered), json.dumps({"checked": dict(checked.counts)}), "")
-    return "\n".join(lines).encode()
-
-
-def _line(finding: Finding) -> str:
-    kind = KINDS[finding.kind]
-    level = "wrong" if kind.wrong else "note"
-    return json.dumps({"level": level, **asdict(finding), "usually": kind.usually, "do": kind.do})
-
-
-def read_report(data: bytes) -> Verified:
-    """What :func:`report_of` wrote down."""
-    *lines, last = [json.loads(line) for line in data.decode().splitlines()]
-    return Verified(
-        tuple(Finding(line["kind"], line["path"], line["wrong"], line["should"]) for line in lines),
-        last["checked"],
-    )

@@ -1,5 +1,6 @@
 """What the JSON documents say: plain dictionaries, key by key in the order readers know."""
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -26,10 +27,20 @@ def serialise(document: Document) -> bytes:
     Half a character, as names of files and models may have it, is told as ``\\udcff``: whoever
     reads documents refuses it.
     """
-    text = json.dumps(document, indent=4, allow_nan=False)
+    return document_bytes(document, numbers_only=True)
+
+
+def document_bytes(document: Mapping[str, Any], numbers_only: bool = False) -> bytes:
+    """The same of anybody's document, which may hold numbers that ours must not."""
+    text = json.dumps(document, indent=4, allow_nan=not numbers_only)
     if _SURROGATE.search(text):
-        text = json.dumps(_writable(document), indent=4, allow_nan=False)
+        text = json.dumps(_writable(document), indent=4, allow_nan=not numbers_only)
     return text.encode("ascii")
+
+
+def digest_of_document(data: bytes) -> str:
+    """Stands for the bytes of a document, in the catalogue and where shards are planned."""
+    return hashlib.sha256(data).hexdigest()[:32]
 
 
 def _writable(said: Any) -> Any:

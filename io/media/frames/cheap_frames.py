@@ -69,6 +69,24 @@ def show_cheap_frames(
     sampler.end()
 
 
+def show_key_frames(
+    file: str | BinaryIO, sampler: Sampler, most: int, limits: Limits = USUAL_LIMITS
+) -> None:
+    """Show it some of a clip's key frames, evenly chosen: what costs least to see of a clip."""
+    with open_clip(file, limits, threads=1, own=True) as (container, stream, clock):
+        keys = [
+            packet
+            for packet in packets(container, stream)
+            if packet.size and packet.pts is not None and packet.is_keyframe
+        ]
+        sampling = _Sampling(stream, clock, sampler, vectors=False, limits=limits)
+        for place in sorted({len(keys) * (2 * number + 1) // (2 * most) for number in range(most)}):
+            sampling.show_all(keys[place : place + 1])
+    if not sampling.seen:
+        raise ValueError("none of its key frames could be decoded")
+    sampler.end()
+
+
 def _sections(clip: Sequence[Packet]) -> Iterator[list[Packet]]:
     """From key frame to key frame, without what is shown before it."""
     keys = (place for place, packet in enumerate(clip) if packet.is_keyframe)
@@ -121,6 +139,10 @@ class _Sampling:
     def _more(self, section: Sequence[Packet], needed: Sequence[int]) -> int:
         times = [self.clock.seconds(section[place].pts or 0) for place in needed]
         return self.sampler.more(times) if times else 0
+
+    def show_all(self, section: Sequence[Packet]) -> None:
+        """Show every frame of a section."""
+        self._show(section, set())
 
     def _show(self, section: Sequence[Packet], shown: set[int]) -> None:
         """Decode these, and show the frames that were not shown yet."""

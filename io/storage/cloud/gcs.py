@@ -49,6 +49,7 @@ from finecut.io.storage.stores import (
     Found,
     Opened,
     Page,
+    Span,
     replaced,
 )
 
@@ -93,6 +94,17 @@ class GoogleStore:
     def inside(self, folder: str, after: str | None) -> Page:
         name = _parts(folder)[1]
         return _page(folder, f"{name.rstrip('/')}/" if name else "", after, "/")
+
+    def divides(self, uri: str) -> bool:
+        return True
+
+    def between(self, folder: str, span: Span, after: str | None) -> Page:
+        beginning = f"{_parts(folder)[1].rstrip('/')}/"
+        # To the service the end does not belong to it, and to us it does.
+        last = f"{beginning}{span.last}\0" if span.last else None
+        return _page(
+            folder, beginning, after, "", start_offset=beginning + span.first, end_offset=last
+        )
 
     def read(self, uri: str) -> bytes:
         with _plainly(uri):
@@ -220,7 +232,7 @@ class _Generation:
         """Nothing is held open."""
 
 
-def _page(uri: str, prefix: str, after: str | None, delimiter: str) -> Page:
+def _page(uri: str, prefix: str, after: str | None, delimiter: str, **span: str | None) -> Page:
     """A part of a bucket's listing."""
     bucket = _parts(uri)[0]
     with _plainly(uri):
@@ -231,6 +243,7 @@ def _page(uri: str, prefix: str, after: str | None, delimiter: str) -> Page:
             timeout=SILENCE,
             retry=None,
             delimiter=delimiter or None,
+            **span,
         )
         # Some tools write an empty object of such a name where people make a folder.
         blobs = [blob for blob in next(listing.pages, ()) if not blob.name.endswith("/")]

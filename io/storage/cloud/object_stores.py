@@ -24,7 +24,7 @@ from finecut.io.storage.cloud.obstore_clients import Place, client, place_of, si
 from finecut.io.storage.cloud.obstore_errors import SAY_WHO, is_condition, plainly, said_by
 from finecut.io.storage.cloud.obstore_here import library
 from finecut.io.storage.cloud.obstore_names import UnusableName, check, named, parted, root_of
-from finecut.io.storage.stores import MANY, Found, Opened, Page, replaced
+from finecut.io.storage.stores import MANY, Found, Opened, Page, Span, replaced
 
 LOG = logging.getLogger("finecut")
 
@@ -84,6 +84,19 @@ class ObjectStore:
         # Some tools write an empty object of such a name where people make a folder.
         objects = [_found(place, one) for one in said["objects"] if one["path"] != name]
         return Page(objects, [f"{place.root}/{path}" for path in said["common_prefixes"]])
+
+    def divides(self, uri: str) -> bool:
+        """Amazon's does. Servers that speak like it leave out folders, and Azure's cannot."""
+        place = parted(uri)[0]
+        return place.is_s3 and "endpoint" not in client(place).config
+
+    def between(self, folder: str, span: Span, after: str | None) -> Page:
+        place, name = parted(folder.rstrip("/"))
+        if not self.divides(folder):
+            return _listed(place, name, after)
+        page = _listed(place, name, after or (f"{name}/{span.first}" if span.first else None))
+        ends = span.last and page.after and page.after > f"{name}/{span.last}"
+        return page._replace(after=None) if ends else page
 
     def read(self, uri: str) -> bytes:
         place, name = named(uri)

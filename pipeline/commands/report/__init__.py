@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from finecut.io.wording import count_of
-from finecut.pipeline.commands.base import DATA, DatasetCommand, Page, ReadingOptions
+from finecut.pipeline.commands.base import DATA, DatasetCommand, DatasetOptions, Page
 from finecut.transforms.option import option
 
 #: Bad documents that are named.
@@ -13,7 +13,7 @@ SHOWN_BAD: Final = 20
 
 
 @dataclass(frozen=True)
-class ReportOptions(ReadingOptions):
+class ReportOptions(DatasetOptions):
     into: str = option(
         "",
         DATA,
@@ -29,6 +29,30 @@ class ReportOptions(ReadingOptions):
         metavar="N",
         least=0,
         most=64,
+    )
+
+    clips: int = option(
+        1_000_000,
+        DATA,
+        "Show at most about N clips. Of larger datasets whole source videos are left out, evenly; "
+        "totals speak of all.",
+        metavar="N",
+        least=1,
+        most=10_000_000,
+    )
+    picture_width: int = option(
+        160,
+        DATA,
+        "Width of the picture of each clip.",
+        metavar="PIXELS",
+        least=64,
+        most=640,
+    )
+    no_pictures: bool = option(
+        False,
+        DATA,
+        "Make no pictures. The page then shows thumbnails and previews where there are some, and "
+        "reads the clips themselves otherwise.",
     )
 
     def contradictions(self) -> Iterator[str]:

@@ -8,36 +8,42 @@ who opens it meanwhile sees the old one, and a run that is killed leaves files n
 which the next one removes. Documents are read one by one and only columns are held.
 """
 
+import json
 import os
 import posixpath
-import re
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterator
 from urllib.parse import quote
+
+import apache_beam as beam
 
 from finecut.io.dataset.output import NoDataset, Output
 from finecut.io.layout import Layout
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.staging import sweep_dead
-from finecut.pipeline.at_work import beside_runs, shelf_in
+from finecut.pipeline.at_work import beside_runs, shelf_in, tray
 from finecut.pipeline.commands.report import Made, Report
-from finecut.pipeline.options import OptionError
-from finecut.pipeline.page import DATA, Chunks, page_text
-from finecut.pipeline.page.gather import FAILED, TextOutcome, rules_drawn, rules_of_last
-from finecut.pipeline.page.similar import write_alike, write_duplicates
+from finecut.pipeline.commands.report.making import (
+    PAGE,
+    READERS,
+    Making,
+    Wish,
+    make_report,
+    remove_old,
+)
+from finecut.pipeline.options import OptionError, cores
 from finecut.transforms.beam.guard import attempted
 from finecut.transforms.beam.weather import sentence_of
-from finecut.transforms.registry import titles
-from finecut.transforms.report.sources import fields_of
-from finecut.transforms.steps.thumbnail import THUMBNAILS
+from finecut.transforms.report.counting import Totals, from_json, to_json
+from finecut.transforms.report.on_workers import CountClips, MakeParts
+from finecut.transforms.report.parts import DATA, Showing
+from finecut.transforms.report.parts import Made as MadePart
+from finecut.transforms.report.pictures import Drawing
 
-#: Where the page lies in an output, and what it is called.
-FOLDER, PAGE = "report", "index.html"
-#: Documents of a store that are asked for at the same time.
-READERS = 16
-#: What data of a page is called: nothing else in its folder is ours to remove.
-_DATA_NAME: Final = re.compile(r"[a-z]+-\d{4,}\.[0-9a-f]{12}\.js")
+#: Where the page lies in an output.
+FOLDER = "report"
+
+__all__ = ["FOLDER", "PAGE", "READERS", "output_at", "report", "report_of_run"]
 
 
 def report(command: Report) -> Made:
@@ -47,10 +53,60 @@ def report(command: Report) -> Made:
     folder = shelf.absolute(options.into) if options.into else f"{output.root}/{FOLDER}"
     check_folder(output.root, folder)
     own = shelf_in(folder if options.into else output.root)
+    wish = Wish(
+        neighbours=options.neighbours,
+        threads=options.local_workers,
+        pictures=0 if options.no_pictures else options.picture_width,
+        most=options.clips,
+    )
+    links = relative_links(output.root, folder)
     with beside_runs(own, only_marked=bool(options.into)), own.alone(FOLDER):
-        return make_report(
-            output, own, folder, neighbours=options.neighbours, readers=options.workers
-        )
+        if options.is_local:
+            return make_report(output, own, folder, wish, links)
+        with tray(own, command.in_process) as reports:
+            making = Making(output, own, folder, wish)
+            try:
+                return OnEngine(command, making, reports).page(links)
+            finally:
+                own.sweep()
+
+
+class OnEngine:
+    """A page whose parts the workers of an engine make; they report in files."""
+
+    def __init__(self, command: Report, making: Making, reports: Shelf) -> None:
+        self.command, self.making, self.reports = command, making, reports
+
+    def page(self, links: str) -> Made:
+        return self.making.page(self._totals(), self._parts, links)
+
+    def _totals(self) -> Totals:
+        place, reports, output = f"{self.reports.root}/totals", self.reports, self.making.output
+
+        def tell(totals: Totals) -> None:
+            reports.write(place, json.dumps(to_json(totals)).encode())
+
+        def build(pipeline: beam.Pipeline) -> None:
+            counted = pipeline | "Once" >> beam.Create([0]) | "CountClips" >> CountClips(output)
+            _ = counted | "Tell" >> beam.Map(tell)
+
+        self.command.run_pipeline(build, self.making.own)
+        return from_json(json.loads(shelf.read(place)))
+
+    def _parts(self, showing: Showing, drawing: Drawing) -> Iterator[MadePart]:
+        folder, reports, making = f"{self.reports.root}/parts", self.reports, self.making
+
+        def tell(made: MadePart) -> None:
+            reports.write(f"{folder}/{made.part:06d}", json.dumps(made._asdict()).encode())
+
+        def build(pipeline: beam.Pipeline) -> None:
+            once = pipeline | "Once" >> beam.Create([0])
+            made = once | "MakeParts" >> MakeParts(making.output, showing, making.own, drawing)
+            _ = made | "Tell" >> beam.Map(tell)
+
+        self.command.run_pipeline(build, making.own)
+        for path in shelf.files_in(folder):
+            yield MadePart(**json.loads(shelf.read(path)))
 
 
 def output_at(root: str) -> Output:
@@ -76,9 +132,11 @@ def report_of_run(layout: Layout, own: Shelf, nothing_new: bool = False) -> str:
 def _page_of_run(layout: Layout, own: Shelf, folder: str, nothing_new: bool) -> str:
     if nothing_new and shelf.exists(f"{folder}/{PAGE}"):
         if not sweep_dead(own):  # others may be making a page that names what no page does yet
-            _remove_old(own, folder, shelf.files_in(f"{folder}/{DATA}"))
+            remove_old(own, folder, shelf.files_in(f"{folder}/{DATA}"), ())
         return f"open: {folder}/{PAGE}"
-    made = attempted(lambda: make_report(Output(layout), own, folder, few=True))
+    wish = Wish(few=True, threads=cores())
+    links = relative_links(layout.root, folder)
+    made = attempted(lambda: make_report(Output(layout), own, folder, wish, links))
     if isinstance(made, Exception):
         why = sentence_of(made) or str(made) or type(made).__name__
         return f"no report, because writing it failed: {why}"
@@ -108,67 +166,3 @@ def check_folder(root: str, folder: str) -> None:
                 "contain only clips and their documents: leave --into out (the page then goes to "
                 f"{root}/{FOLDER}), or give a folder outside of the dataset"
             )
-
-
-def make_report(
-    output: Output,
-    own: Shelf,
-    folder: str,
-    *,
-    neighbours: int = 8,
-    few: bool = False,
-    readers: int = 0,
-) -> Made:
-    """Write the page of an output. ``few``: leave out what takes long with many clips."""
-    before, links = shelf.files_in(f"{folder}/{DATA}"), relative_links(output.root, folder)
-    chunks = Chunks(own, folder)
-    contents = TextOutcome(output)
-    contents.read(chunks, readers or (READERS if shelf.is_remote(output.root) else 1))
-    contents.write_sources(chunks)
-    duplicates = write_duplicates(chunks, output.root, contents.rows)
-    alike_by = ""
-    if neighbours:
-        alike_by = write_alike(
-            chunks, output, contents.rows, count=contents.clips.count, most=neighbours, few=few
-        )
-    failed = [source for source in contents.sources if source.state == FAILED]
-    facts = {
-        "dataset": output.root.rstrip("/").rsplit("/", 1)[-1],
-        "links": links,
-        "sharded": output.layout.shard_prefix,
-        "thumbnails": shelf.exists(output.layout.below(THUMBNAILS.folder)),
-        "count": contents.clips.count,
-        "bytes": contents.clips.bytes,
-        "captioned": contents.clips.captioned,
-        "marked": contents.clips.marked,
-        "reasons": contents.clips.reasons,
-        "totals": [[key, *value] for key, value in sorted(contents.clips.totals.items())],
-        "scores": contents.clips.scores,
-        "titles": contents.titles() | titles(),
-        "rules": rules_drawn(rules_of_last(contents.runs), contents.clips.reasons),
-        "sources": len(contents.sources),
-        "fields": fields_of((source.told, source.count) for source in contents.sources),
-        "folder": contents.common,
-        "lost": sum(len(lost) for lost in contents.lost.values()),
-        "failures": contents.num_failures,
-        "failed": len(failed),
-        "failed_in_part": sum(source.count > 0 for source in failed),
-        "groups": duplicates,
-        "alike": alike_by,
-        "unreadable": contents.unreadable,
-        "runs": contents.runs,
-        "chunks": chunks.names,
-    }
-    path = f"{folder}/{PAGE}"
-    own.write(path, page_text(facts).encode())
-    _remove_old(own, folder, before)
-    return Made(path, contents.clips.count, contents.unreadable, tuple(sorted(contents.bad)))
-
-
-def _remove_old(own: Shelf, folder: str, before: Iterable[str]) -> None:
-    """Remove data that was there before and that the page, whoever wrote it last, does not name."""
-    page = (shelf.read_if_there(f"{folder}/{PAGE}") or b"").decode(errors="replace")
-    for path in before:
-        name = path.removeprefix(f"{folder}/{DATA}/")
-        if _DATA_NAME.fullmatch(name) and name not in page:
-            own.remove(path)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from finecut.io.errors import NOT_DONE
 from finecut.pipeline.commands.base import BOOKS, DATA, DatasetCommand, DatasetOptions, Page
 from finecut.transforms.filter.rules import parse_rule_on_output
-from finecut.transforms.option import did_you_mean, option
+from finecut.transforms.option import RUN, did_you_mean, option
 
 if TYPE_CHECKING:
     from finecut.pipeline.commands.shard.work import Ran
@@ -131,6 +131,10 @@ class ShardOptions(DatasetOptions):
         False, SHARDS, "Also write the index and the vectors as a Lance table (clips.lance)."
     )
 
+    dry_run: bool = option(
+        False, RUN, "Print how many clips and shards there would be, and write nothing."
+    )
+
     @property
     def edges(self) -> dict[str, tuple[str, ...]]:
         """The edges that were given, by what they divide."""
@@ -194,8 +198,8 @@ class Shard(DatasetCommand[ShardOptions, "Ran"]):
         return final_words(result, self.options, seconds)
 
     def problems(self, result: Ran) -> list[str]:
-        wrong = result.books.imbalance()
+        wrong = None if result.foreseen else result.books.imbalance()
         return [f"{BOOKS}: {wrong}"] if wrong else []
 
     def exit_code(self, result: Ran) -> int:
-        return super().exit_code(result) or (0 if result.books.written else NOT_DONE)
+        return super().exit_code(result) or (0 if result.clips else NOT_DONE)

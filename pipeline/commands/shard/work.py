@@ -1,19 +1,19 @@
 """The work of ``finecut shard``: shards are planned, written, added up, and promised."""
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any, Final, NamedTuple
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from finecut.io.dataset.output import Output
 from finecut.io.errors import RunError
+from finecut.io.layout import GROUPS
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
 from finecut.io.tables import drops
-from finecut.io.tables.drops import bereft_words, keepers_of, unused_drops
+from finecut.io.tables.drops import bereft_words, unused_drops
+from finecut.io.tables.ids import IdMap, IdSet
 from finecut.io.tables.shards import END, TAR, ShardFolder
 from finecut.io.wording import count_of
 from finecut.pipeline.at_work import (
@@ -29,105 +29,157 @@ from finecut.pipeline.commands.shard import Shard, ShardOptions
 from finecut.pipeline.options import OptionError
 from finecut.transforms.filter.rules import parse_rule_on_output
 from finecut.transforms.registry import is_dataset_folder
-from finecut.transforms.shard.books import Books, add_up, promise
+from finecut.transforms.shard.books import Books
+from finecut.transforms.shard.looking import Planning
+from finecut.transforms.shard.lost import write_list
 from finecut.transforms.shard.making import Making
 from finecut.transforms.shard.material import NONE, Sharding, binning, parse_edges
+from finecut.transforms.shard.promise import promise
 
 #: Failures that a summary names; all of them are in the list.
 NAMED_FAILURES: Final = 20
 
 
+class Foreseen(NamedTuple):
+    """What would be written."""
+
+    clips: int
+    shards: int
+    num_bytes: int
+    #: Shards that lie there already.
+    current: int
+
+
 class Ran(NamedTuple):
     books: Books
     sharding: Sharding
+    #: Instead of what was written.
+    foreseen: Foreseen | None = None
+
+    @property
+    def clips(self) -> int:
+        return self.foreseen.clips if self.foreseen else self.books.written
 
 
 def shard(command: Shard) -> Ran:
     """Write the shards of a dataset. Raises when that cannot be done as a whole."""
     options, sharding = command.options.check(), planned(command)
-    dropped, keepers = drops.read_drops(options.drop), keepers_of(options.drop)
+    dropped, keepers = drops.read_drops(options.drop), drops.keepers_of(options.drop)
     own = sharding.shelf
     with (
-        occupying(own, "--output", ends_with_us=command.ends_with_us),
+        _alone(command, own),
         command.showing(progress_line),
         tray(own, command.in_process) as reports,
     ):
         making = Making(
-            _dropping(sharding, reports, dropped, bool(keepers)),
-            reports,
+            _planning(options, sharding, reports, dropped, keepers),
             run=lambda build: command.run_pipeline(build, own),
-            in_memory=options.is_local,
             books=Books(drops=len(dropped)),
         )
-        _make(options, making, keepers)
+        _plan(making)
+        if options.dry_run:
+            return Ran(making.books, sharding, _foreseen(making))
+        _make(options, making)
     return Ran(making.books, sharding)
 
 
-def _make(options: ShardOptions, making: Making, keepers: Mapping[str, str]) -> None:
-    books, sharding = making.books, making.sharding
-    clips = making.clips_in_order(mixed=not options.no_mix)
-    books.bereft = _bereft(keepers, books, clips)
-    if not len(clips):
+@contextmanager
+def _alone(command: Shard, own: Shelf) -> Iterator[None]:
+    """Within, nobody else writes there; who writes nothing need not care."""
+    if not command.options.dry_run:
+        with occupying(own, "--output", ends_with_us=command.ends_with_us):
+            yield
+        return
+    try:
+        yield
+    finally:
+        if not command.in_process:
+            own.sweep()  # of what workers told
+
+
+def _foreseen(making: Making) -> Foreseen:
+    shards = making.shards
+    return Foreseen(
+        sum(one.clips for one in shards),
+        len(shards),
+        sum(one.num_bytes for one in shards),
+        sum(one.current for one in shards),
+    )
+
+
+def _plan(making: Making) -> None:
+    books, sharding = making.books, making.planning.sharding
+    making.plan()
+    if not making.shards:
         why = f" ({books.reasons})" if books.left_out else ""
         raise RunError(
             "no clip matches, so no shards were written and nothing was changed: "
-            f"{books.sums}{why}{_why_none(sharding.output, books)}"
+            f"{books.sentence}{why}{_why_none(sharding.output, books)}"
         )
-    num_bytes = max(1, int(options.shard_mb * 1e6) - len(END))
-    clips, shards = making.write_all(clips, num_bytes, options.shard_clips)
-    add_up(sharding.folder, shards, books)
+
+
+def _make(options: ShardOptions, making: Making) -> None:
+    books, sharding = making.books, making.planning.sharding
+    making.write_all()
+    write_list(books.lost, sharding.folder.failures, sharding.shelf)
     promise(
         sharding,
         books,
-        shards,
+        making.receipts,
         summary=summary_document(options, sharding, books),
+        write=making.write_tables,
         lance=options.lance,
     )
-    books.not_left_out = _not_left_out(options, sharding.output, books, clips)
 
 
-def _dropping(sharding: Sharding, reports: Shelf, dropped: Set[str], grouped: bool) -> Sharding:
+def _planning(
+    options: ShardOptions,
+    sharding: Sharding,
+    reports: Shelf,
+    dropped: IdSet,
+    keepers: IdMap,
+) -> Planning:
     """With one list of what to leave out for all workers, wherever they are."""
-    if not dropped:
-        return sharding
-    path = f"{reports.root}/drops.parquet"
-    reports.write(path, drops.drops_table(dropped))
-    return replace(sharding, drops=path, grouped=grouped)
-
-
-def _bereft(keepers: Mapping[str, str], books: Books, clips: pa.Table) -> int:
-    """How many duplicates would be taken, and went for a clip that is not taken."""
-    wanted = pa.array(
-        [keepers[id] for id in drops.read_drops(books.fit) if id in keepers], pa.string()
+    folder, path = f"{reports.root}/keepers", f"{reports.root}/drops.parquet"
+    if dropped:
+        reports.write(path, drops.drops_table(dropped))
+        sharding = replace(sharding, drops=path, grouped=bool(keepers))
+    if keepers:
+        reports.write(f"{folder}/{GROUPS}", drops.keepers_table(keepers))
+    return Planning(
+        sharding,
+        reports,
+        max(1, int(options.shard_mb * 1e6) - len(END)),
+        options.shard_clips,
+        mixed=not options.no_mix,
+        keepers=folder if keepers else None,
+        watched=_watched(options, sharding.output, reports),
     )
-    there = pc.is_in(wanted, value_set=clips["id"].combine_chunks())
-    return len(wanted) - int(pc.sum(there).as_py() or 0)
+
+
+def _watched(options: ShardOptions, output: Output, reports: Shelf) -> str | None:
+    """A dataset whose duplicates were found, and that is sharded with them, may be a mistake."""
+    found = f"{output.root}/dedup"
+    if options.drop or not shelf.exists(f"{found}/{drops.DUPLICATES}"):
+        return None
+    try:
+        listed = drops.read_drops((found,))
+    except drops.DropsError:
+        return None
+    path = f"{reports.root}/watched.parquet"
+    reports.write(path, drops.drops_table(listed))
+    return path
 
 
 def _why_none(output: Output, books: Books) -> str:
     """What failed first, and the usual cause of it."""
-    why = f". {books.first_failures}" if books.failures else ""
+    why = f". {books.why_failed}" if books.lost else ""
     if not shelf.exists(output.layout.clips()):
         why += (
             f". There is no clips/ in {output.root}: was it made with --no-upload-clips? Then "
             "run finecut curate without that option first"
         )
     return why
-
-
-def _not_left_out(options: ShardOptions, output: Output, books: Books, clips: pa.Table) -> int:
-    """A dataset whose duplicates were found, and that is sharded with them, may be a mistake."""
-    found = f"{output.root}/dedup"
-    if options.drop or not shelf.exists(f"{found}/{drops.DUPLICATES}"):
-        return 0
-    try:
-        listed = drops.read_drops((found,))
-    except drops.DropsError:
-        return 0
-    failed = {clip for one in books.failures.values() for clip in one.lost_shots}
-    others = (id for id in listed if id not in failed)
-    there = pc.is_in(clips["id"], value_set=pa.array(others, pa.string()))
-    return int(pc.sum(there).as_py() or 0)
 
 
 def summary_document(options: ShardOptions, sharding: Sharding, books: Books) -> dict[str, Any]:
@@ -159,7 +211,7 @@ def summary_document(options: ShardOptions, sharding: Sharding, books: Books) ->
         "bin_by": {axis: list(edges) for axis, edges in sharding.bins.axes},
         "failures": [
             {"clips": list(one.lost_shots), "of": one.source.name, "message": one.message}
-            for one in books.failures_in_order[:NAMED_FAILURES]
+            for one in books.first_failures[:NAMED_FAILURES]
         ],
     }
 
@@ -170,13 +222,15 @@ def summary_document(options: ShardOptions, sharding: Sharding, books: Books) ->
 def final_words(ran: Ran, options: ShardOptions, seconds: float) -> list[str]:
     """A short table for people."""
     books, folder = ran.books, ran.sharding.folder
-    clips, failed = books.written, len(books.failures)
+    if ran.foreseen is not None:
+        return _words_on(ran.foreseen, ran, options)
+    clips, failed = books.written, books.num_failures
     there = f", {books.kept} of them unchanged" if books.kept else ""
     rate = f", {books.num_bytes / 1e6 / max(seconds, 1e-3):.0f} MB/s"
     bins = sum(1 for name in books.bins if name)
     return lines_of(
         [
-            f"clips    {books.sums}",
+            f"clips    {books.sentence}",
             (books.left_out, f"left out {books.reasons}"),
             f"shards   {books.shards}{there}, {size_of(books.num_bytes)}, "
             f"{clock(books.seconds)} of video",
@@ -190,6 +244,25 @@ def final_words(ran: Ran, options: ShardOptions, seconds: float) -> list[str]:
             *_of_lists(books, options, f"{ran.sharding.output.root}/dedup"),
             "",
             f"see {folder.root}: README.md, index.parquet, summary.json",
+        ]
+    )
+
+
+def _words_on(foreseen: Foreseen, ran: Ran, options: ShardOptions) -> list[str]:
+    """What would be written, in words."""
+    books = ran.books
+    left_out = sum(books.left_out.values())
+    there = f", {foreseen.current} of them there already" if foreseen.current else ""
+    return lines_of(
+        [
+            f"clips    {books.listed} listed = {foreseen.clips} would be written + {left_out} left "
+            f"out + {books.failed} failed",
+            (books.left_out, f"left out {books.reasons}"),
+            f"shards   {count_of(foreseen.shards, 'shard')}{there}, {size_of(foreseen.num_bytes)}",
+            *(shown(f"  {line}") for line in books.failure_lines),
+            *_of_lists(books, options, f"{ran.sharding.output.root}/dedup"),
+            "",
+            "nothing was written (--dry-run)",
         ]
     )
 

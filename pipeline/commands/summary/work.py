@@ -22,9 +22,11 @@ from finecut.io.summary import Summary
 from finecut.io.wording import count_of
 from finecut.pipeline.commands.report.work import READERS, output_at
 from finecut.pipeline.commands.summary import SumUp
-from finecut.pipeline.page.gather import asked_ahead, failures_below, if_there
+from finecut.pipeline.page.gather import failures_below, if_there
 from finecut.transforms.find.parts import WHOLE, Part, parse_part
-from finecut.transforms.report.columns import number, row_of, short
+from finecut.transforms.report.columns import number, short
+from finecut.transforms.report.reading import asked_ahead
+from finecut.transforms.report.row import row_of
 from finecut.transforms.verify.checks.shapes import CHUNK, CLIP, VIDEO, Shape, misfit
 from finecut.transforms.write.documents import CONFIGURATION, VERSION, Document, summary_document
 
@@ -298,7 +300,7 @@ class _Clips:
             self.kept += kept
             self.rejected.update([] if kept else [UNKNOWN])
             return
-        row, said = row_of(entry, has_previews=False), entry.document
+        row, said = row_of(entry), entry.document
         self.seconds_cut += row.end - row.start
         if kept:
             self.kept += 1
@@ -307,14 +309,14 @@ class _Clips:
         else:
             self.rejected[row.reason] += 1
             self.seconds_rejected[row.reason] += row.end - row.start
-        self.bytes += int(row.numbers["bytes"])
-        self.frames += int(row.numbers["frames"])
-        if row.numbers["marked"]:
+        self.bytes += row.bytes
+        self.frames += row.frames
+        if row.marked:
             self.num_marked += 1
-            self.marked.update({name for name, _ in row.text["errors"]})
+            self.marked.update({*row.errors})
         if isinstance(how := said.get("transcode"), str):
             self.transcoded[how] += 1
-        self.models |= dict(row.text["models"])
+        self.models |= row.models
 
     def _add_made(self, said: Mapping[str, Any]) -> None:
         """Vectors, and what became of captions."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from finecut.io.errors import NOT_DONE
@@ -16,7 +15,7 @@ from finecut.pipeline.engines import PRISM
 from finecut.transforms.option import LIMITS, LONGEST_WAIT, option
 
 if TYPE_CHECKING:
-    from finecut.transforms.verify.output import Verified
+    from finecut.transforms.verify.report import Verified
 
 CHECK = "checking"
 
@@ -119,18 +118,20 @@ class Verify(DatasetCommand[VerifyOptions, "Verified"]):
         """Findings by kind, with what usually causes them and what to do."""
         from finecut.transforms.verify.checks.findings import KINDS
 
-        for several in (result.wrong, result.notes):
-            for name, group in groupby(several, key=lambda finding: finding.kind):
-                findings, kind = list(group), KINDS[name]
-                mark = "" if kind.wrong else " (not an error)"
-                yield f"{name}{mark}: {len(findings)}. Usually {kind.usually}. {kind.do}"
-                yield from (f"  {finding.line}" for finding in findings[: self.options.show])
-                if more := len(findings[self.options.show :]):
-                    yield f"  … and {more} more: {self.options.report or '--report FILE lists all'}"
+        # What is wrong comes first.
+        for name, kind in sorted(KINDS.items(), key=lambda each: not each[1].wrong):
+            if not (number := result.counts.get(name, 0)):
+                continue
+            mark = "" if kind.wrong else " (not an error)"
+            yield f"{name}{mark}: {number}. Usually {kind.usually}. {kind.do}"
+            shown = [finding for finding in result.findings if finding.kind == name]
+            yield from (f"  {finding.line}" for finding in shown)
+            if more := number - len(shown):
+                yield f"  … and {more} more: {self.options.report or '--report FILE lists all'}"
 
     def tell(self, result: Verified, seconds: float) -> list[str]:
         """What was checked, how fast, and what became of it."""
-        checked, wrong = result.checked, len(result.wrong)
+        checked, wrong = result.checked, result.num_wrong
 
         def number(name: str) -> int:
             return int(checked.get(name, 0))
@@ -157,7 +158,7 @@ class Verify(DatasetCommand[VerifyOptions, "Verified"]):
         )
 
     def exit_code(self, result: Verified) -> int:
-        return NOT_DONE if result.wrong else DONE
+        return NOT_DONE if result.num_wrong else DONE
 
 
 def _shards(checked: Mapping[str, Any]) -> str:

@@ -3,8 +3,10 @@
 Nothing in the output is written to.
 """
 
+import shutil
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 import apache_beam as beam
@@ -22,18 +24,15 @@ from finecut.pipeline.cli.progress import counted_line
 from finecut.pipeline.commands.verify import Verify, VerifyOptions
 from finecut.pipeline.options import OptionError
 from finecut.transforms.verify.checks.findings import Finding
-from finecut.transforms.verify.folders import Folder, folders_of, links_out, verifying_of
+from finecut.transforms.verify.folders import TO_CHECK, Folder, folders_of, links_out, verifying_of
 from finecut.transforms.verify.output import (
     CHECKED,
     FINDINGS,
     LOOKED_AT,
-    TO_CHECK,
     WRONG,
-    Verified,
     VerifyOutput,
-    WriteFindings,
-    read_report,
 )
+from finecut.transforms.verify.report import Verified, WriteFindings, read_report
 
 DECODING: Final = "finecut.transforms.verify.checks.decoding"
 
@@ -80,17 +79,17 @@ def verify(command: Verify) -> Verified:
                 command.run_pipeline(partial(build, own=own, path=path), own)
         finally:
             own.sweep()
-        data = shelf.read(path)
-    if report and command.ends_with_us:
-        _write_report(report, data)
-    return read_report(data)
+        if report and command.ends_with_us:
+            _write_report(report, Path(path))
+        with shelf.open_file(path) as lines:
+            return read_report(lines, options.show)
 
 
-def _write_report(path: str, data: bytes) -> None:
+def _write_report(path: str, made: Path) -> None:
     own = shelf_in(path.rpartition("/")[0])
     try:
-        with beside_runs(own, only_marked=True):
-            own.write(path, data)
+        with beside_runs(own, only_marked=True), own.bench() as bench:
+            own.publish(own.stage(Path(shutil.copy(made, bench))), path)
     except OSError as error:
         raise RunError(
             f"--report {path} could not be written ({error.strerror or error}), although "

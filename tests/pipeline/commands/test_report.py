@@ -14,12 +14,13 @@ import re
 import shutil
 import threading
 import time
-from array import array
 from collections.abc import Iterator
-from functools import partial
+from functools import partial, reduce
+from operator import add
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,29 +29,36 @@ from curated import Curated, curated, say
 from faulty_store import FaultyStore
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from finecut.io.dataset.output import Entry, Output
 from finecut.io.layout import Layout, clip_id
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
+from finecut.pipeline.at_work import tray
 from finecut.pipeline.cli.command import main
 from finecut.pipeline.cli.flags import options_table
-from finecut.pipeline.commands.report import ReportOptions
-from finecut.pipeline.commands.report.work import check_folder, make_report, relative_links
-from finecut.pipeline.commands.shard import ShardOptions
+from finecut.pipeline.commands.report import Report, ReportOptions
+from finecut.pipeline.commands.report.making import Making, Wish, make_report
+from finecut.pipeline.commands.report.work import OnEngine, check_folder, relative_links
 from finecut.pipeline.options import OptionError
 from finecut.pipeline.page import page_text
-from finecut.pipeline.page.gather import spans_of_lost
-from finecut.pipeline.page.similar import NOBODY, nearby
-from finecut.transforms.report.columns import (
+from finecut.pipeline.page.similar import NOBODY, Rows, nearby
+from finecut.transforms.catalogue.columns import table_of
+from finecut.transforms.catalogue.rows import Whereabouts
+from finecut.transforms.catalogue.rows import row_of as catalogue_row
+from finecut.transforms.report.columns import fitted, packed, plain_json
+from finecut.transforms.report.counting import Totals, digest_of, from_json, to_json, totals_of
+from finecut.transforms.report.lost import spans_of_lost
+from finecut.transforms.report.parts import EVERY, ROWS_OF_PART, borders_of
+from finecut.transforms.report.pictures import Sprite, best_of, sprites_of
+from finecut.transforms.report.reading import Told
+from finecut.transforms.report.tiles import (
     ROWS_OF_NUMBERS,
     ROWS_OF_TEXTS,
-    Clips,
-    Row,
-    fitted,
-    packed,
-    plain_json,
-    row_of,
+    Words,
+    tiles_of_clips,
+    tiles_of_texts,
 )
 
 #: What strangers may have said.
@@ -75,60 +83,72 @@ def test_no_text_can_leave_its_script(text: str) -> None:
     assert json.loads(said) == {"said": text}
 
 
-@given(st.floats(allow_nan=False), st.sampled_from("IHBif"))
+@given(st.floats(allow_nan=False), st.sampled_from(("u4", "u2", "u1", "i4", "f4")))
 def test_any_number_has_a_place_in_its_column(value: float, kind: str) -> None:
-    column = array(kind, [fitted(value, kind)])
-    read = np.frombuffer(base64.b64decode(packed(column)), column.typecode)
+    column = fitted(np.array([value]), kind)
+    read = np.frombuffer(base64.b64decode(packed(column)), f"<{kind}")
     assert read[0] == column[0]
     assert np.isfinite(read[0])
 
 
 def test_columns_say_what_rows_said() -> None:
-    """More rows than one chunk has of either kind, and a score that is not there at first."""
+    """More rows than one tile has of either kind, and a score that is not there at first."""
     count = ROWS_OF_NUMBERS + 3
-    clips = Clips()
-    chunks: list[tuple[str, dict[str, Any]]] = []
     rows = [imagined(number, late=number > ROWS_OF_TEXTS) for number in range(count)]
-    for row in rows:
-        chunks += clips.add(row, source=int(row.start) // 100)
-    chunks += clips.rest()
-    numbers = [columns for kind, columns in chunks if kind == "clips"]
-    texts = [columns for kind, columns in chunks if kind == "texts"]
-    assert [columns["count"] for columns in numbers] == [ROWS_OF_NUMBERS, 3]
-    assert [len(columns["codec"]) for columns in texts] == [ROWS_OF_TEXTS] * 8 + [3]
+    clips = table_of(rows).sort_by("start")
+    words = Words(("", "motion"), ("sharpness", "late"))
+    numbers = [*tiles_of_clips(clips, np.arange(count) // 100, words)]
+    sprites = [Sprite("a.webp", 1000, ()), Sprite("b.webp", 100, ()), Sprite("", count - 1100, ())]
+    texts = [*tiles_of_texts(clips, sprites)]
+    assert [(first, tile["count"]) for first, tile in numbers] == [
+        (0, ROWS_OF_NUMBERS),
+        (ROWS_OF_NUMBERS, 3),
+    ]
+    # They end where a sprite ends.
+    assert [(first, len(tile["captions"])) for first, tile in texts] == [
+        (0, 1100),
+        (1100, count - 1100),
+    ]
+    assert texts[0][1]["pictures"] == [["a.webp", 1000], ["b.webp", 100]]
 
     def column(name: str, kind: str) -> list[Any]:
-        read = [base64.b64decode(columns[name]) for columns in numbers]
+        read = [base64.b64decode(tile[name]) for _, tile in numbers]
         return list(np.frombuffer(b"".join(read), kind))
 
-    assert column("start", "<f8") == [row.start for row in rows]
-    assert column("source", "<u4") == [int(row.start) // 100 for row in rows]
-    assert [clips.reasons[index] for index in column("reason", "<u2")] == [r.reason for r in rows]
-    scores = b"".join(base64.b64decode(dict(columns["scores"])["late"]) for columns in numbers)
-    measured = np.frombuffer(scores, "<f4")
-    assert np.isnan(measured[: ROWS_OF_TEXTS + 1]).all()
-    assert (measured[ROWS_OF_TEXTS + 1 :] == 2).all()
-    ids = b"".join(base64.b64decode(columns["id"]) for columns in numbers)
-    assert ids[-16:].hex() == rows[-1].id.replace("-", "")
-    assert [said for columns in texts for said in columns["captions"]] == [
-        row.text["captions"] for row in rows
+    assert column("start", "<f4") == [row["start"] for row in rows]
+    assert column("source", "<u4") == [number // 100 for number in range(count)]
+    named = [words.reasons[index] for index in column("reason", "<u2")]
+    assert named == [row["reason"] or "" for row in rows]
+    for name in words.scores:
+        scores = b"".join(base64.b64decode(dict(tile["scores"])[name]) for _, tile in numbers)
+        measured = np.frombuffer(scores, "<f4")
+        if name == "sharpness":
+            assert (measured == np.array([n / 1e5 for n in range(count)], "<f4")).all()
+        else:
+            assert np.isnan(measured[: ROWS_OF_TEXTS + 1]).all()
+            assert (measured[ROWS_OF_TEXTS + 1 :] == 2).all()
+    ids = b"".join(base64.b64decode(tile["id"]) for _, tile in numbers)
+    assert ids[-16:].hex() == rows[-1]["id"].replace("-", "")
+    assert [said for _, tile in texts for said in tile["captions"]] == [
+        [["qwen", f"clip {number}"]] for number in range(count)
     ]
+    found = Rows(ids)
+    assert [found.of(row["id"]) for row in rows[::1000]] == [*range(0, count, 1000)]
+    assert found.of(clip_id("other", 0, 1)) is None
 
 
-def imagined(number: int, late: bool) -> Row:
+def imagined(number: int, late: bool) -> dict[str, Any]:
     scores = {"sharpness": number / 1e5} | ({"late": 2.0} if late else {})
-    text: dict[str, Any] = {"captions": [["qwen", f"clip {number}"]], "errors": [], "codec": "h264"}
-    text |= {"models": [], "made": [], "labels": []}
-    numbers = dict.fromkeys(("width", "height", "rate", "frames", "bytes", "marked"), 1.0)
-    return Row(
-        clip_id("a", number, number + 1),
-        "motion" if number % 3 == 0 else "",
-        float(number),
-        number + 1.0,
-        numbers | {"first": -1, "last": -1},
-        scores,
-        text,
-    )
+    kept = number % 3 != 0
+    document = {
+        "span_uuid": clip_id("a", number, number + 1),
+        "duration_span": [float(number), number + 1.0],
+        "scores": scores,
+        "windows": [{"start_frame": 0, "end_frame": 9, "qwen_caption": f"clip {number}"}],
+        "filtered_by": "motion",
+    }
+    where = Whereabouts("a", clip_id("a", 0, 0), kept, clip=None, meta="")
+    return catalogue_row(document, where, {})
 
 
 WRONG: dict[str, Any] = {
@@ -152,12 +172,52 @@ def test_documents_of_the_wrong_kinds_are_rows_all_the_same(names: set[str]) -> 
     windows = [{"start_frame": 0, "end_frame": 9, "q_caption": "hi"}]
     document: dict[str, Any] = {"duration_span": [1.0, 2.5], "width": 160, "windows": windows}
     said = document | {name: value for name, value in WRONG.items() if name in names}
-    row = row_of(Entry(clip, True, "", "", json.loads(json.dumps(said))), has_previews=True)
-    assert (row.start, row.end) == ((0.0, 0.0) if "duration_span" in names else (1.0, 2.5))
-    assert row.numbers["width"] == (0 if "width" in names else 160)
-    assert row.numbers["last"] == (-1 if "windows" in names else 9)
-    assert row.text["captions"] == ([] if "windows" in names else [["q", "hi"]])
-    list(Clips().add(row, 0))
+    said = json.loads(json.dumps(said)) | {"span_uuid": clip}
+    where = Whereabouts("a", clip, True, clip=None, meta="", artefacts=("previews/x.webp",))
+    clips = table_of([catalogue_row(said, where, {})])
+    [(_, numbers)] = tiles_of_clips(clips, np.zeros(1, int), Words(("",), ("sharpness",)))
+    [(_, texts)] = tiles_of_texts(clips, [Sprite("", 1, ())])
+
+    def value(name: str, kind: str) -> Any:
+        return np.frombuffer(base64.b64decode(numbers[name]), kind)[0]
+
+    assert value("start", "<f4") == (0.0 if "duration_span" in names else 1.0)
+    assert value("end", "<f4") == (0.0 if "duration_span" in names else 2.5)
+    assert value("width", "<u2") == (0 if "width" in names else 160)
+    assert value("last", "<i4") == (-1 if "windows" in names else 9)
+    assert texts["captions"] == [[] if "windows" in names else [["q", "hi"]]]
+
+
+def test_adding_up_gives_the_same_in_any_order() -> None:
+    """More reasons, values of fields and sources than are told apart."""
+    rows = [imagined(number, late=number % 7 == 0) for number in range(6000)]
+    for number, row in enumerate(rows):
+        row["video"], row["source_video"] = f"{number}.mp4", f"/f/{number}.mp4"
+        row["reason"] = row["reason"] and f"reason {number}"
+        row["source"] = json.dumps({"free": number % 3 == 0, "number": number})
+    slices = [table_of(rows[start : start + 500]) for start in range(0, 6000, 500)]
+    counted = [totals_of(Told(clips)) for clips in slices]
+    one = reduce(add, counted, Totals())
+    assert reduce(add, counted[::-1], Totals()) == one
+    assert counted[0] + (counted[1] + counted[2]) == (counted[0] + counted[1]) + counted[2]
+    assert totals_of(Told(table_of(rows))) == one
+    assert (one.clips, one.captioned, one.reasons[""]) == (6000, 6000, [4000, 4_000_000])
+    assert (len(one.reasons), len(one.sample)) == (1000, 4096)
+    assert one.fields == {"free": {"true": 2000, "false": 4000}, "number": None}
+    assert (one.scores, one.folder) == (["sharpness", "late"], "/f/")
+    assert from_json(json.loads(json.dumps(to_json(one)))) == one
+
+
+def test_clips_are_shared_out_evenly_and_whole_sources_are_left_out() -> None:
+    count = 3 * ROWS_OF_PART
+    sample = {f"{number:05}.mp4": 100 for number in range(count // 100)}
+    below, borders = borders_of(Totals(clips=count, sample=sample), count)
+    assert (below, len(borders)) == (EVERY, 2)
+    assert 0 <= max(int(border[:5]) for border in borders) - count // 150 < 3
+    below, borders = borders_of(Totals(clips=count, sample=sample), count // 3)
+    assert len(borders) == 0
+    shown = sum(100 for name in sample if digest_of(name) < below)
+    assert abs(shown - count / 3) < count / 30
 
 
 @given(st.sets(st.integers(0, 30), max_size=9), st.sampled_from((10.0, 7.5)))
@@ -229,10 +289,17 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Curated:
         "kept_id": [kept[0], kept[0], kept[0], kept[1]],
         "cosine": [0.91, 1.0, 0.97, 1.0],
     }
+    without_catalogue(root)
     (root / "dedup").mkdir()
     pq.write_table(pa.table(groups), root / "dedup" / "groups.parquet")
     assert main(["report", str(root), "--quiet"]) == 0
     return made
+
+
+def without_catalogue(root: Path) -> None:
+    """What documents say now, it does not know."""
+    shutil.rmtree(root / "catalogue", ignore_errors=True)
+    (root / ".finecut" / "catalogue.json").unlink(missing_ok=True)
 
 
 def written(text: str) -> str:
@@ -293,7 +360,7 @@ def columns_of(report: Path, kind: str, index: int = 0) -> dict[str, Any]:
     """The columns of a chunk, read as JSON."""
     name = facts_of(report / "index.html")["chunks"][kind][index]
     call = (report / "data" / name).read_text()
-    [columns] = re.fullmatch(rf'finecut\.chunk\("{kind}",{index},(.*)\);\n', call, re.S).groups()  # type: ignore[union-attr]
+    [columns] = re.fullmatch(rf'finecut\.chunk\("{kind}",\d+,(.*)\);\n', call, re.S).groups()  # type: ignore[union-attr]
     read: dict[str, Any] = json.loads(columns)
     return read
 
@@ -313,12 +380,16 @@ def test_the_page_speaks_of_all_clips_in_order(dataset: Curated) -> None:
         "name": "motion>0.005",
     } in facts["rules"]
     numbers, texts = columns_of(report, "clips"), columns_of(report, "texts")
-    starts = np.frombuffer(base64.b64decode(numbers["start"]), "<f8").tolist()
+    starts = np.frombuffer(base64.b64decode(numbers["start"]), "<f4").tolist()
     # long.mp4, lost.mp4, other.mp4, still.mp4: chunks of a film lie in the order of time.
     assert starts == [0, 1, 2, 3, 4, 0, 2, 0, 1, 2, 3, 4, 5, 0]
     captions = {said for clip in texts["captions"] for _, said in clip}
     assert captions >= {*map(written, EVIL)}
-    sources = columns_of(report, "sources")
+    # Sources without clips come last, in a tile of their own.
+    some, others = columns_of(report, "sources"), columns_of(report, "sources", 1)
+    assert facts["starts"]["sources"] == [[0, 0], [4, 0]]
+    assert others["count"] == [0]
+    sources = {name: values + others[name] for name, values in some.items()}
     named = dict(
         zip(
             sources["name"],
@@ -448,6 +519,97 @@ def mortal(root: Path, last: int) -> Mortal:
     return own
 
 
+def test_the_catalogue_tells_what_documents_tell(dataset: Curated, tmp_path: Path) -> None:
+    """The same page, byte by byte: also from the workers of an engine, and where films are many."""
+    copy = tmp_path / "output"
+    shutil.copytree(dataset.root, copy)
+    assert main(["report", str(copy), "--quiet"]) == 0
+    of_documents = tree(copy / "report")
+    assert main(["compact", str(copy), "--quiet"]) == 0
+    assert (copy / "catalogue" / "clips.parquet").exists()
+    for path in (copy / "metas" / "v0").iterdir():
+        path.unlink()  # nobody needs them now
+    assert main(["report", str(copy), "--quiet"]) == 0
+    assert tree(copy / "report") == of_documents
+
+    pages, output = tmp_path / "pages", Output.at(str(copy))
+    own = Shelf(str(pages), str(pages / ".staging" / "x"))
+    with tray(own, in_process=True) as reports:
+        command = Report(ReportOptions(dataset=str(copy), runner="local", workers=2))
+        making = Making(output, own, str(pages), Wish())
+        made = OnEngine(command, making, reports).page("..")
+    own.sweep()
+    assert made.clips == 14
+    assert tree(pages) == of_documents
+
+
+def test_only_some_sources_are_shown_and_all_are_counted(dataset: Curated, tmp_path: Path) -> None:
+    folder = str(tmp_path / "pages")
+    own = Shelf(str(tmp_path), str(tmp_path / ".staging" / "x"))
+    make_report(dataset.output, own, folder, Wish(pictures=0, most=8), "..")
+    facts = facts_of(tmp_path / "pages" / "index.html")
+    assert 0 < facts["count"] < facts["all"] == 14
+    assert facts["totals"] == [[0, 13, 13.0], [1, 1, 1.0]]
+
+
+def test_pictures_of_clips_that_stay_are_not_made_again(dataset: Curated, tmp_path: Path) -> None:
+    """The best frame of each clip; nothing of those whose files are not there."""
+    folder = tmp_path / "pages"
+    own = mortal(tmp_path, 0)
+    output = dataset.output
+    make_report(output, own, str(folder), Wish(), "..")
+    [sprite] = (folder / "pictures").iterdir()
+    picture = Image.open(sprite).convert("RGB")
+    assert picture.size == (1600, 180)
+    first = np.asarray(picture.crop((0, 0, 160, 90)), float)
+    [frame, *_] = frames_of(dataset.root / "clips" / f"{dataset.kept()[0]}.mp4")
+    assert np.abs(first - np.asarray(frame.resize((160, 90)), float)).mean() < 25
+    # Of 14 clips, and nothing behind them.
+    assert np.asarray(picture.crop((640, 90, 1600, 180))).std() < 3
+    own.changes.clear()
+    make_report(output, own, str(folder), Wish(), "..")
+    assert not [path for path in own.changes if "/pictures/" in path]
+    make_report(output, own, str(folder), Wish(pictures=320), "..")
+    [larger] = (folder / "pictures").iterdir()
+    assert Image.open(larger).size == (3200, 360)
+    make_report(output, own, str(folder), Wish(pictures=0), "..")
+    assert not [*(folder / "pictures").iterdir()]
+
+
+def frames_of(path: Path) -> list[Any]:
+    with av.open(str(path)) as container:
+        return [frame.to_image() for frame in container.decode(video=0)]
+
+
+@pytest.mark.parametrize("seconds", [1.0, 3.0])
+def test_the_best_frame_is_neither_black_nor_the_first(tmp_path: Path, seconds: float) -> None:
+    """A clip that fades in: its only key frame is black, so more of it is decoded."""
+    path, rate = tmp_path / "a.mp4", 10
+    noise = np.random.default_rng(3).integers(40, 220, (90, 160, 3)).astype(np.uint8)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=rate, options={"g": "1000", "bf": "0"})
+        stream.width, stream.height, stream.pix_fmt = 160, 90, "yuv420p"
+        for number in range(int(seconds * 2 * rate)):
+            picture = noise if number >= seconds * rate else noise * 0
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    found = best_of(str(path), 90)
+    assert found.shape == (90, 160, 3)
+    assert found.mean() > 60
+
+
+def test_a_sprite_stays_where_other_clips_come_and_go() -> None:
+    rows = [imagined(number, late=False) | {"clip": "clips/x.mp4"} for number in range(2000)]
+    some = {sprite.name for sprite in sprites_of(table_of(rows), 160)}
+    others = {sprite.name for sprite in sprites_of(table_of(rows[1:]), 160)}
+    assert 10 < len(some) < 40
+    assert len(some - others) == 1
+    assert [sprite.clips for sprite in sprites_of(table_of(rows), 0)] == [
+        sprite.clips for sprite in sprites_of(table_of(rows), 160)
+    ]
+    assert not any(sprite.name for sprite in sprites_of(table_of(rows), 0))
+
+
 def test_a_report_may_be_killed_anywhere(dataset: Curated, tmp_path: Path) -> None:
     """A page that is there speaks of data that is there, of one state of the dataset."""
     root = tmp_path / "output"
@@ -462,7 +624,7 @@ def test_a_report_may_be_killed_anywhere(dataset: Curated, tmp_path: Path) -> No
         last += 1
         own = mortal(root, last)
         try:
-            make_report(output, own, str(page.parent))
+            make_report(output, own, str(page.parent), Wish(), "..")
             finished = True
         except Killed:
             pass
@@ -470,6 +632,9 @@ def test_a_report_may_be_killed_anywhere(dataset: Curated, tmp_path: Path) -> No
         seen.append(named == old)
         for names in named.values():
             assert all((page.parent / "data" / name).exists() for name in names)
+        for index in range(len(named["texts"])):
+            for name, _ in columns_of(page.parent, "texts", index)["pictures"]:
+                assert (page.parent / "pictures" / name).exists()
     # Some died before the page changed and some after, and nothing is left of what was before.
     assert (seen[0], seen[-1]) == (True, False)
     assert len(seen) > 8
@@ -478,7 +643,7 @@ def test_a_report_may_be_killed_anywhere(dataset: Curated, tmp_path: Path) -> No
 
 
 def test_a_bucket_gets_the_page_a_disk_gets(
-    dataset: Curated, monkeypatch: pytest.MonkeyPatch
+    dataset: Curated, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     pytest.importorskip("gcp_storage_emulator")
     store = FaultyStore()
@@ -490,14 +655,14 @@ def test_a_bucket_gets_the_page_a_disk_gets(
             if not name.startswith(("report/", "clips/", "previews/")):
                 own.write(f"{root}/{name}", data)
         output = Output.at(root)
-        made = make_report(output, own, f"{root}/report")
-        written = set(tree(dataset.root / "report"))
+        made = make_report(output, own, f"{root}/report", Wish(pictures=0), "..")
+        on_disk = Shelf(str(tmp_path), str(tmp_path / ".staging" / "x"))
+        make_report(dataset.output, on_disk, str(tmp_path / "report"), Wish(pictures=0), "..")
+        written = set(tree(tmp_path / "report"))
 
         assert made.clips == 14
         for name in written:
-            assert (
-                shelf.read(f"{root}/report/{name}") == (dataset.root / "report" / name).read_bytes()
-            )
+            assert shelf.read(f"{root}/report/{name}") == (tmp_path / "report" / name).read_bytes()
     finally:
         store.close()
 
@@ -544,24 +709,15 @@ def test_links_between_places_that_cannot_reach_each_other_are_refused(
         check_folder("gs://b/d", "gs://b/d/clips")
     for fine in ("/x/d/report", "/x/d/report/", "/x/d2", "/x"):
         check_folder("/x/d", fine)
-    with pytest.raises(OptionError, match="leave --runner out"):
-        ReportOptions(dataset="x", runner="DataflowRunner").check()
 
 
 def test_help_offers_what_can_be_chosen(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["report", "--help"])
     told = capsys.readouterr().out
-    assert "--runner" not in told
-    assert "16 from a bucket" in " ".join(told.split())
-    assert "--runner" not in options_table(ReportOptions)
-    assert "--runner" in options_table(ShardOptions)
-    for word, said in (("--runner=DataflowRunner", "leave --runner out"), ("--runer=x", "unknown")):
-        with pytest.raises(SystemExit):
-            main(["report", "out", word])
-        assert said in (told := capsys.readouterr().err)
-        assert "need --runner" not in told
-        assert "mean --runner" not in told
+    assert "--runner" in told
+    assert "--no-pictures" in told
+    assert "--runner" in options_table(ReportOptions)
 
 
 # ── in a browser ─────────────────────────────────────────────────────────────────────────────────
@@ -1127,6 +1283,7 @@ class Imagined(Output):
             "framerate": 30.0,
             "num_frames": 150,
             "num_bytes": 10**6,
+            "valid": True,
             "scores": {name: (number * k % 997) / 997 for k, name in enumerate(SCORES, 3)},
             "windows": [
                 {"start_frame": 0, "end_frame": 149, "q_caption": f"clip number {number} of many"}
@@ -1149,7 +1306,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
         said = {"video": f"/f/{film:03d}.mp4", "clips": ids[:80], "filtered_clips": ids[80:]}
         path.write_text(json.dumps(said))
     own = Shelf(str(root), str(root / ".staging" / "x"))
-    made = make_report(Imagined(layout), own, str(root / "report"))
+    made = make_report(Imagined(layout), own, str(root / "report"), Wish(pictures=0), "..")
     assert made.clips == MANY
     return Path(made.path)
 

@@ -14,8 +14,9 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from curated import Curated, curated, say
+from curated import Curated, curated, edit, say
 from doc_tables import CATALOGUE, with_columns
+from golden import GOLDEN
 from performing import performed
 
 from finecut.io.layout import Layout
@@ -30,6 +31,7 @@ from finecut.transforms.catalogue.reading import ReadCatalogue
 from finecut.transforms.catalogue.rows import Whereabouts, row_of
 
 FILE = "catalogue/clips.parquet"
+CASES = sorted(path.name for path in GOLDEN.glob("*/") if (path / "processed_videos").is_dir())
 
 
 @pytest.fixture
@@ -54,7 +56,11 @@ def rows(dataset: Curated) -> dict[str, Row]:
 
 
 def verified(dataset: Curated) -> int:
-    return performed(VerifyOptions(str(dataset.root), workers=1, quick=True, no_isolation=True))
+    return verified_at(dataset.root)
+
+
+def verified_at(root: Path) -> int:
+    return performed(VerifyOptions(str(root), workers=1, quick=True, no_isolation=True))
 
 
 def test_each_clip_has_a_row_that_says_what_its_document_says(dataset: Curated) -> None:
@@ -118,6 +124,31 @@ def test_a_dataset_without_a_catalogue_gets_one(dataset: Curated) -> None:
     (dataset.root / ".finecut/catalogue.json").unlink()
     assert compacted(dataset) == 0
     assert (dataset.root / FILE).read_bytes() == before
+
+
+@pytest.mark.skipif(not CASES, reason=f"no golden trees in {GOLDEN}")
+@pytest.mark.parametrize("case", CASES)
+def test_what_the_reference_wrote_gets_one(case: str, tmp_path: Path) -> None:
+    root = tmp_path / case
+    shutil.copytree(GOLDEN / case, root)
+    documents = {path.stem: json.loads(path.read_text()) for path in root.glob("metas/v0/*.json")}
+    # A dry run of the reference names clips of which it wrote no document.
+    options = CompactOptions(str(root), workers=1, quiet=True)
+    assert performed(options) == (0 if documents else 1)
+    found = {
+        row["id"]: row
+        for path in (root / "catalogue").rglob("*.parquet")
+        for row in pq.read_table(path).to_pylist()
+    }
+    assert found.keys() == documents.keys()
+    chunks = [json.loads(p.read_text()) for p in root.rglob("processed_clip_chunks/**/*.json")]
+    rejected = {clip for chunk in chunks for clip in chunk["filtered_clips"]}
+    for id, said in documents.items():
+        row = found[id]
+        assert [row["start"], row["end"]] == said["duration_span"]
+        assert row["verdict"] == ("rejected" if id in rejected else "kept")
+        assert row["clip"] is None or (root / row["clip"]).is_file()
+    assert verified_at(root) == verified_at(GOLDEN / case)
 
 
 def test_a_document_that_cannot_be_read_costs_its_chunk(
@@ -209,7 +240,7 @@ def test_what_differs_from_documents_is_named(
 
 
 def test_an_edited_document_is_named(dataset: Curated) -> None:
-    say(dataset.root, dataset.kept()[0], width=161)
+    edit(dataset.root, dataset.kept()[0], width=161)
     assert verified(dataset) == 1
 
 

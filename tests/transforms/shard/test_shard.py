@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import apache_beam as beam
@@ -20,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from apache_beam.testing.util import assert_that, equal_to
-from curated import ALGORITHM, CAPTIONER, Curated, curated, say
+from curated import ALGORITHM, CAPTIONER, Curated, curated, edit, say, without_catalogue
 from faults import STAGING, Runs, differences, staged, tree
 from faulty_store import FaultyStore
 from hypothesis import given, settings
@@ -28,8 +29,9 @@ from hypothesis import strategies as st
 from performing import shard
 from small_disk import NoDisk, remount, small_disk
 
-from finecut.io.dataset.output import Entry
+from finecut.io.dataset.output import Entry, Output
 from finecut.io.errors import RunError
+from finecut.io.layout import Layout
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
 from finecut.io.tables.drops import drops_table
@@ -39,7 +41,8 @@ from finecut.pipeline.commands.shard import ShardOptions
 from finecut.pipeline.commands.shard.work import Ran
 from finecut.pipeline.options import OptionError
 from finecut.transforms.shard.archives import WriteShards
-from finecut.transforms.shard.listing import clips_of, look_at
+from finecut.transforms.shard.listing import Found, clips_of, look_at
+from finecut.transforms.shard.looking import Part, Planning
 from finecut.transforms.shard.material import (
     AXES,
     EDGES,
@@ -53,15 +56,20 @@ from finecut.transforms.shard.plan import (
     Candidate,
     PlannedClip,
     ShardPlan,
-    Shards,
-    candidate_table,
     digest_of,
-    in_order_of_shards,
     packed,
-    plan_tables,
-    read_candidates,
-    read_plans,
-    shards_of,
+)
+from finecut.transforms.shard.planning import pack, sort_by_source, sort_range
+from finecut.transforms.shard.ranges import (
+    candidate_table,
+    clips_in,
+    divided,
+    range_of,
+    sample_of,
+)
+
+NOWHERE = Sharding(
+    Output(Layout("/nowhere")), ShardFolder("/nowhere"), Shelf("/nowhere", "/nowhere")
 )
 
 
@@ -208,7 +216,7 @@ def test_trouble_with_the_disk_is_not_the_clips() -> None:
 
 def candidate(number: int, bin: str, size: int) -> Candidate:
     video = f"v{number % 3}"
-    order = (number * 7919) % 101
+    order = (number * 7919) % 101 << 57
     return Candidate(
         f"c{number}", f"k{number % 4}", video, number, bin, size, order, f"{number:032x}"
     )
@@ -227,45 +235,88 @@ CANDIDATES = st.lists(
 )
 
 
-def planned(clips: list[Candidate], mixed: bool, cuts: list[int]) -> Shards:
-    """The plan for clips that workers looked at in as many parts as there are cuts."""
-    starts = [0, *cuts]
-    tables = [
-        read_candidates(candidate_table(clips[start:end]))
-        for start, end in zip(starts, [*cuts, len(clips)], strict=True)
-    ]
-    return shards_of(in_order_of_shards(tables, mixed)[0], most_bytes=100, most_clips=5)
+Shards = dict[str, list[str]]
 
 
-@settings(max_examples=40)
-@given(CANDIDATES, st.booleans(), st.randoms(use_true_random=False))
+def planned(
+    clips: list[Candidate], folder: Path, *, mixed: bool, cuts: list[int], ranges: int
+) -> tuple[Shards, int]:
+    """The plan for clips that workers looked at in as many parts as there are cuts, and sorted in
+    so many ranges; and how many listings were of clips that are listed elsewhere."""
+    tray = Shelf(str(folder), str(folder))
+    planning = Planning(NOWHERE, tray, most_bytes=100, most_clips=5, mixed=mixed)
+    parts = []
+    for number, (start, end) in enumerate(pairwise([0, *cuts, len(clips)])):
+        found = Found()
+        for clip in clips[start:end]:
+            found.fine(clip)
+        table = candidate_table(found.rows)
+        numbers = range_of(table["order"].to_numpy(), ranges)
+        parts.append(Part(f"{folder}/{number}.arrow", 0, {}, (), (), borders=sample_of(table)))
+        tray.write(parts[-1].path, divided(table, numbers, ranges))
+    found_in = [sort_range(number, parts, planning, ranges) for number in range(ranges)]
+    twice = sum(one.twice for one in found_in)
+    if not mixed:
+        found_in = [sort_by_source(number, found_in, planning) for number in range(ranges)]
+    drafts = list(pack(found_in[::-1], planning))
+    return {
+        draft.name: [row["id"] for row in clips_in(draft.pieces, tray)] for draft in drafts
+    }, twice
+
+
+def truth_of(clips: list[Candidate], mixed: bool) -> Shards:
+    """The same, by somebody who has all clips at once."""
+    shards: Shards = {}
+    for bin in sorted({clip.bin for clip in clips}):
+        inside = [clip for clip in clips if clip.bin == bin]
+        inside.sort(key=lambda c: ((c.order,) if mixed else (c.source, c.start), c.id))
+        ends = [0, *packed([clip.size for clip in inside], 100, 5)]
+        for number, (start, end) in enumerate(pairwise(ends)):
+            name = f"{bin}/{number:05d}".removeprefix("/")
+            shards[name] = [clip.id for clip in inside[start:end]]
+    return shards
+
+
+@settings(max_examples=60)
+@given(CANDIDATES, st.booleans(), st.integers(1, 5), st.randoms(use_true_random=False))
 def test_a_plan_holds_each_clip_once_whoever_looked_first(
-    clips: list[Candidate], mixed: bool, dice: random.Random
+    clips: list[Candidate], mixed: bool, ranges: int, dice: random.Random
 ) -> None:
-    one = planned(clips, mixed, [])
+    truth = truth_of(clips, mixed)
+    assert Counter(id for ids in truth.values() for id in ids) == Counter(c.id for c in clips)
     shuffled = dice.sample(clips, len(clips))
-    other = planned(shuffled, mixed, sorted(dice.sample(range(len(clips)), min(2, len(clips) - 1))))
-    assert (one.names, one.ends, one.digests) == (other.names, other.ends, other.digests)
-    plans = [p for data in plan_tables(one, range(len(one.names))) for p in read_plans(data)]
-    assert [plan.name for plan in plans] == list(one.names)
-    assert Counter(c.id for plan in plans for c in plan.clips) == Counter(c.id for c in clips)
-    sizes = {c.id: c.size for c in clips}
-    bins = {c.id: c.bin for c in clips}
-    for plan in plans:
-        assert sum(sizes[c.id] for c in plan.clips) <= 100 or len(plan.clips) == 1
-        assert {bins[c.id] for c in plan.clips} == {plan.name.rpartition("/")[0]}
-        assert plan.digest == digest_of(plan.name, [c.digest for c in plan.clips])
-    for bin in {*bins.values()}:
-        numbers = [n.rpartition("/")[2] for n in one.names if n.rpartition("/")[0] == bin]
-        assert numbers == [f"{number:05d}" for number in range(len(numbers))]
+    cuts = sorted(dice.sample(range(len(clips)), min(2, len(clips) - 1)))
+    for some, at in ((clips, []), (shuffled, cuts)):
+        with TemporaryDirectory() as folder:
+            found, twice = planned(some, Path(folder), mixed=mixed, cuts=at, ranges=ranges)
+        assert (found, twice) == (truth, 0)
 
 
-def test_a_clip_that_is_listed_twice_is_written_once() -> None:
+def test_a_clip_that_is_listed_twice_is_written_once(tmp_path: Path) -> None:
     clips = [candidate(number, "", 9) for number in (1, 2, 1)]
-    tables = [read_candidates(candidate_table([clip])) for clip in clips]
-    ordered, twice = in_order_of_shards(tables, mixed=True)
-    assert (sorted(ordered["id"].to_pylist()), twice) == (["c1", "c2"], 1)
-    assert in_order_of_shards([], mixed=True)[1] == 0
+    found, twice = planned(clips, tmp_path, mixed=True, cuts=[1, 2], ranges=3)
+    assert (sorted(found["00000"]), twice) == (["c1", "c2"], 1)
+
+
+@given(CANDIDATES, st.randoms(use_true_random=False))
+def test_a_shard_that_is_left_out_leaves_no_gap(
+    clips: list[Candidate], dice: random.Random
+) -> None:
+    """Packed again without its clips, the others are as if it had never been."""
+    with TemporaryDirectory() as name:
+        tray = Shelf(name, name)
+        planning = Planning(NOWHERE, tray, most_bytes=100, most_clips=5)
+        planned(clips, Path(name), mixed=True, cuts=[], ranges=3)
+        parts = [Part(f"{name}/0.arrow", 0, {}, (), ())]
+        ranges = [sort_range(number, parts, planning, 3) for number in range(3)]
+        drafts = list(pack(ranges, planning))
+        hole = dice.choice(drafts)
+        gone = {row["id"] for row in clips_in(hole.pieces, tray)}
+        again = {
+            draft.name: [row["id"] for row in clips_in(draft.pieces, tray)]
+            for draft in pack(ranges, planning, hole.pieces)
+        }
+    assert again == truth_of([clip for clip in clips if clip.id not in gone], mixed=True)
 
 
 def test_other_clips_are_other_digests() -> None:
@@ -396,6 +447,40 @@ def test_workers_do_not_show(data: Curated, shards: Path, tmp_path: Path) -> Non
     assert staged(tmp_path / "output") == []
 
 
+def test_shards_need_no_catalogue(data: Curated, shards: Path, tmp_path: Path) -> None:
+    """Nor one that knows nothing of documents, as others may write it."""
+    options: dict[str, Any] = {"keep": ("aesthetic>=1",), "bin_by": ("duration",)}
+    dataset = Path(shutil.copytree(data.root, tmp_path / "data"))
+    others = sharded(data, tmp_path / "others", **options).books
+    for path in (dataset / "catalogue").rglob("*.parquet"):
+        table = pq.read_table(path, partitioning=None)
+        if "meta_digest" in table.column_names:
+            pq.write_table(table.drop_columns(["meta_digest"]), path)
+    for _ in range(2):
+        sharded(data, tmp_path / "output", dataset=str(dataset))
+        assert differences(tree(tmp_path / "output"), tree(shards)) == ["summary.json"]
+        found = sharded(data, tmp_path / "found", dataset=str(dataset), **options).books
+        assert differences(tree(tmp_path / "found"), tree(tmp_path / "others")) == ["summary.json"]
+        assert (found.left_out, found.scores) == (others.left_out, others.scores)
+        if (dataset / "catalogue").exists():
+            without_catalogue(dataset)
+
+
+def test_a_document_that_was_edited_is_no_part_of_what_was_planned(
+    data: Curated, tmp_path: Path
+) -> None:
+    """The catalogue has judged what the document said before."""
+    dataset = Path(shutil.copytree(data.root, tmp_path / "data"))
+    edited = data.kept()[0]
+    edit(dataset, edited, aesthetic_score=9.0)
+    books = sharded(data, tmp_path / "output", dataset=str(dataset)).books
+    assert (books.written, [*books.failures]) == (9, [edited])
+    assert "finecut compact --rebuild" in books.failures[edited].message
+    say(dataset, edited)  # as that does
+    books = sharded(data, tmp_path / "output", dataset=str(dataset)).books
+    assert (books.written, books.failed) == (10, 0)
+
+
 def test_a_pipeline_of_ones_own_writes_what_the_command_writes(
     data: Curated, shards: Path, tmp_path: Path
 ) -> None:
@@ -450,6 +535,24 @@ def test_what_is_there_is_not_written_again(data: Curated, tmp_path: Path) -> No
     assert sharded(data, output).books.kept == 1
     assert differences(tree(output), whole) == []
     assert when_written(output)["00002.tar"] == times["00002.tar"]
+
+
+def test_a_dry_run_writes_nothing(
+    data: Curated, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = f"shard {data.root} --dry-run --workers 1 --shard-clips 4 --output"
+    assert main([*command.split(), str(tmp_path / "output")]) == 0
+    size = sum(path.stat().st_size for path in shards.glob("*.tar"))
+    said = capsys.readouterr().out
+    assert "12 listed = 10 would be written + 2 left out + 0 failed" in said
+    assert f"3 shards, {size / 1e6:.1f} MB" in said
+    assert not (tmp_path / "output").exists()
+    before = tree(shards)
+    assert main([*command.split(), str(shards)]) == 0
+    assert "3 shards, 3 of them there already" in capsys.readouterr().out
+    assert tree(shards) == before
+    ran = sharded(data, tmp_path / "output", dry_run=True)
+    assert ran.foreseen == (10, 3, size, 0)
 
 
 def test_other_options_replace_what_was_there(data: Curated, shards: Path, tmp_path: Path) -> None:
@@ -616,6 +719,7 @@ def test_a_clip_that_is_not_what_was_promised_costs_itself(
     film = dataset / "clips" / f"{short}.mp4"
     film.write_bytes(film.read_bytes()[:-1])
     books = sharded(data, output, dataset=str(dataset)).books
+    # It is found when they are read: the second shard lacks two, and takes the place of the first.
     assert (books.written, books.failed, books.imbalance()) == (4, 6, None)
     messages = {key: one.message for key, one in books.failures.items()}
     assert sorted(messages) == sorted([*damaged, missing, short])
@@ -623,7 +727,7 @@ def test_a_clip_that_is_not_what_was_promised_costs_itself(
     assert "bytes instead of the" in messages[short]
     assert all("does not match the digest" in messages[id] for id in damaged)
     assert len((output / "failures.jsonl").read_text().splitlines()) == 6
-    assert sorted(path.name for path in output.glob("*.tar")) == ["00000.tar"]
+    assert sorted(path.name for path in output.glob("*.tar")) == ["00000.tar", "00001.tar"]
     assert {row["id"] for row in index_of(output)}.isdisjoint(messages)
     # Mended, and done again: as if nothing had been.
     shutil.copytree(data.root, dataset, dirs_exist_ok=True)
@@ -637,6 +741,7 @@ def test_a_clip_that_two_chunks_list_is_one(data: Curated, tmp_path: Path) -> No
     """Also one that cannot be read, and one that can be read by one of its names only."""
     dataset = tmp_path / "data"
     shutil.copytree(data.root, dataset)
+    without_catalogue(dataset)
     fine, missing = data.kept()[:2]
     (dataset / "clips" / f"{missing}.mp4").unlink()
     folder = dataset / "processed_clip_chunks"
@@ -656,6 +761,7 @@ def test_documents_of_others_may_say_strange_things(data: Curated, tmp_path: Pat
     dataset = tmp_path / "data"
     shutil.copytree(data.root, dataset)
     first, other, third, fourth = data.kept()[:4]
+    without_catalogue(dataset)
     surrogates = [{"start_frame": 0, "end_frame": 7, CAPTIONER: "lone \ud800"}]
     say(dataset, first, source_video="/films/\udcff.mp4", windows=surrogates)
     say(dataset, other, width="wide", height=None, framerate="fast", video_codec=None)
@@ -678,7 +784,7 @@ def test_documents_of_others_may_say_strange_things(data: Curated, tmp_path: Pat
 def test_documents_without_digests_are_enough(data: Curated, tmp_path: Path) -> None:
     """Those of other programs, and of our own before it said them."""
     dataset = tmp_path / "data"
-    shutil.copytree(data.root, dataset)
+    without_catalogue(Path(shutil.copytree(data.root, dataset)))
     for path in (dataset / "metas" / "v0").iterdir():
         said = json.loads(path.read_text())
         path.write_text(json.dumps({k: v for k, v in said.items() if k != "sha256"}))

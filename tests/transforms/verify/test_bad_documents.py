@@ -219,7 +219,8 @@ READS: Final[dict[str, set[str]]] = {
     "dedup": {"chunk"},
     "shard": {"meta", "chunk"},
     "verify": {"meta", "chunk", "video", "run"},
-    "report": {"meta", "chunk", "video", "run"},
+    # It reads the catalogue, and documents only where there is none.
+    "report": {"run"},
     "curate": {"video"},
 }
 

@@ -45,27 +45,36 @@ from finecut.transforms.cut.chunk import Cutting, cut_chunk
 from finecut.transforms.embed.one_model import facts
 from finecut.transforms.split.spans import FixedStride, Splitting, chunks_of
 from finecut.transforms.steps.preview import Preview, PreviewOptions
+from finecut.transforms.verify.balance import AddUp, Books, add, no_sums, unbalanced_by_ids
 from finecut.transforms.verify.checks.decoding import clip_found
 from finecut.transforms.verify.checks.documents import Facts, wrong_in_video
 from finecut.transforms.verify.checks.findings import (
     KINDS,
     Claim,
+    Entered,
     Finding,
     KindName,
+    Mention,
+    Told,
     Verifying,
     share_of,
 )
 from finecut.transforms.verify.checks.shards import check_shard, shards_in
 from finecut.transforms.verify.checks.vectors import Signed
 from finecut.transforms.verify.folders import (
+    Folder,
+    Piece,
     Work,
     check_work,
+    files_of,
     folders_of,
+    owned_in,
     verifying_of,
     work_in,
-    wrong_with_owners,
 )
-from finecut.transforms.verify.output import Verified, read_report, wrong_in_folder
+from finecut.transforms.verify.output import wrong_in_folder
+from finecut.transforms.verify.owners import dealt, wrong_with_owners
+from finecut.transforms.verify.report import Verified, read_report
 from finecut.transforms.work import Making, made
 from finecut.transforms.write.close import ChunkClosed, Seen, close_video
 from finecut.transforms.write.commit import close, outcome_of, write_clip
@@ -135,7 +144,10 @@ def found_in(root: str | Path, quick: bool = True, **settings: Any) -> list[Find
     signed: dict[str, list[tuple[str, str]]] = {}
     outcomes: list[Any] = []
     for each in (each for folder in folders for each in work_in(folder, verifying)):
-        outcomes += check_work(each, verifying) if isinstance(each, Work) else [each]
+        if isinstance(each, Work):
+            outcomes += check_work(each, verifying)
+        else:
+            outcomes += dealt(files_of(each, verifying)) if isinstance(each, Piece) else [each]
     for outcome in outcomes:
         if isinstance(outcome, Finding):
             found.append(outcome)
@@ -148,11 +160,45 @@ def found_in(root: str | Path, quick: bool = True, **settings: Any) -> list[Find
             (videos if facts else owned).setdefault(outcome[0], []).append(outcome[1])
     for video, facts_of_it in videos.items():
         found += wrong_in_video(video, facts_of_it, verifying)
-    for entries in owned.values():
-        found += wrong_with_owners(entries)
+    of_owners = {each for entries in owned.values() for each in wrong_with_owners(entries)}
+    # Of owners that balance nothing has to be brought together, and none of them is wrong.
+    assert set(found_by_balance(folders, verifying)) == of_owners
+    found += of_owners
     for folder_name, said in signed.items():
         found += wrong_in_folder(folder_name, said)
     return found
+
+
+def found_by_balance(folders: list[Folder], verifying: Verifying) -> Iterator[Finding]:
+    """What is wrong with owners, found as on workers: of those that do not balance."""
+    parts = [each for folder in folders for each in work_in(folder, verifying)]
+    sums, ids = no_sums(), dict[int, list[bytes]]()
+    for each in parts:
+        books = Books(verifying)
+        if isinstance(each, Piece):
+            for owner, path in files_of(each, verifying):
+                books.there(owner, path)
+        elif isinstance(each, Work):
+            for outcome in check_work(each, verifying):
+                entry = outcome[1] if isinstance(outcome, tuple) else outcome
+                if isinstance(entry, Claim | Told | Entered | Mention):
+                    books.enter(entry)
+            books.close_file()
+        add(sums, books.sums())
+        for place, packed in books.ids():
+            ids.setdefault(place, []).append(packed)
+    shares = {*AddUp().extract_output(sums)}.union(*map(unbalanced_by_ids, ids.values()))
+    owned: dict[str, list[Any]] = {}
+    for each in parts:
+        if isinstance(each, Piece):
+            again: Any = dealt(files_of(each, verifying))
+        else:
+            again = owned_in(each, verifying, shares) if isinstance(each, Work) else ()
+        for share, entry in again:
+            if share in shares:
+                owned.setdefault(share, []).append(entry)
+    for entries in owned.values():
+        yield from wrong_with_owners(entries)
 
 
 def wrong_in(root: str | Path, **settings: Any) -> set[tuple[str, str]]:
@@ -1041,7 +1087,7 @@ def test_the_pipeline_finds_what_the_functions_find(
     assert said.out == ""
     assert f"  {d.clip()}: has " in said.err
     assert "Usually a copy was cut short" in said.err
-    ran = read_report(report.read_bytes())
+    ran = read_report(report.read_bytes().splitlines())
     assert [path.name for path in tmp_path.iterdir() if "report" in path.name] == [report.name]
     assert not (tmp_path / ".staging").exists()
     names = {(each.kind, each.path) for each in ran.wrong}

@@ -19,7 +19,7 @@ import pyarrow as pa
 from finecut.io.layout import chunk_id
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import usable_json
-from finecut.transforms.catalogue.buckets import LINES, Files, chunk_of, failed_path
+from finecut.transforms.catalogue.buckets import LINES, Files, chunk_of
 from finecut.transforms.catalogue.fields import FAILED, Row
 from finecut.transforms.catalogue.loose import read_rows
 from finecut.transforms.catalogue.rows import OF_VIDEO, Whereabouts, row_of
@@ -58,17 +58,39 @@ def told_in(chunk: Chunk, relative: str, verifying: Verifying) -> Iterator[tuple
     for clip in chunk.clips:
         if clip.document:
             where = Whereabouts(relative, key, clip.kept, clip=None, meta=clip.name)
-            row, facts = digests_of(
-                row_of({**clip.document, "span_uuid": clip.id}, where, video or {})
-            )
+            row, facts = digests_of(row_of(clip.document, where, video or {}, clip.id))
             yield share_of(clip.id), Told(clip.id, clip.name, row, facts if video else "")
 
 
+@dataclass(frozen=True)
+class Newer:
+    """What other files say instead of a file: it waits for being compacted."""
+
+    chunks: frozenset[str] = frozenset()
+    prefixes: tuple[str, ...] = ()
+
+    def has(self, chunk: str) -> bool:
+        return chunk in self.chunks or chunk.startswith(self.prefixes)
+
+
+def newer_than(path: str, files: Files) -> Newer:
+    """The files that are newer than this one."""
+    prefix = next((prefix for prefix, file in files.large.items() if file == path), None)
+    if prefix is None:
+        chunk = chunk_of(path)
+        is_newest = path.endswith(LINES) or chunk not in files.in_lines
+        return Newer(frozenset[str]() if is_newest or chunk is None else frozenset({chunk}))
+    return Newer(
+        frozenset(id for path in files.loose if (id := chunk_of(path)) and id.startswith(prefix)),
+        tuple(other for other in files.large if other != prefix and other.startswith(prefix)),
+    )
+
+
 def check_catalogue(
-    path: str, verifying: Verifying
+    path: str, verifying: Verifying, newer: Newer | None = None
 ) -> Iterator[Finding | Checked | tuple[str, Entered]]:
     """What a file of the catalogue says of clips, by the shares of their owners."""
-    name, layout = verifying.below(path), verifying.layout
+    name = verifying.below(path)
     data = shelf.read_if_there(path)
     if data is None:
         return
@@ -83,7 +105,7 @@ def check_catalogue(
         return
     if not verifying.has_catalogue:
         return  # it was never complete, and the first compaction will complete it
-    newer = _newer_than(path, Files.of(layout)) if path != failed_path(layout) else _Newer()
+    newer = newer_than(path, Files.of(verifying.layout)) if newer is None else newer
     yield Checked({"rows of the catalogue": table.num_rows})
     for batch in table.to_batches(max_chunksize=4096):
         for row in batch.to_pylist():
@@ -102,29 +124,6 @@ def check_catalogue(
                     files=None if row["verdict"] == FAILED else tuple(filter(None, files)),
                 ),
             )
-
-
-@dataclass(frozen=True)
-class _Newer:
-    """What other files say instead of a file: it waits for being compacted."""
-
-    chunks: frozenset[str] = frozenset()
-    prefixes: tuple[str, ...] = ()
-
-    def has(self, chunk: str) -> bool:
-        return chunk in self.chunks or chunk.startswith(self.prefixes)
-
-
-def _newer_than(path: str, files: Files) -> _Newer:
-    prefix = next((prefix for prefix, file in files.large.items() if file == path), None)
-    if prefix is None:
-        others = () if path.endswith(LINES) else files.loose
-        lines = (chunk_of(other) for other in others if other.endswith(LINES))
-        return _Newer(frozenset(filter(None, lines)))
-    return _Newer(
-        frozenset(filter(None, map(chunk_of, files.loose))),
-        tuple(other for other in files.large if other != prefix and other.startswith(prefix)),
-    )
 
 
 # ── by owner ─────────────────────────────────────────────────────────────────────────────────────

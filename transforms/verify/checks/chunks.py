@@ -6,12 +6,20 @@ broke down. Previews are looked at more closely, by :mod:`~.clips`.
 """
 
 import math
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final
 
-from finecut.io.layout import PREVIEWS, SOURCE, TABLES, VECTORS, Artefact, chunk_id, is_clip_id
+from finecut.io.layout import (
+    PREVIEWS,
+    SOURCE,
+    TABLES,
+    VECTORS,
+    Artefact,
+    chunk_id,
+    chunk_numbered,
+    is_clip_id,
+)
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import usable_json
 from finecut.io.storage.retry import pass_on_outlasted
@@ -40,7 +48,6 @@ from finecut.transforms.verify.checks.findings import (
 from finecut.transforms.verify.checks.shapes import Document
 from finecut.transforms.verify.checks.vectors import Signed, check_vectors
 
-_NUMBERED = re.compile(r"(.*)_(\d+)\.json", re.DOTALL)
 #: What a chunk's document lists: kept clips, and rejected ones.
 LISTS: Final = ("clips", "filtered_clips")
 CAPTION, ENHANCED = "_caption", "_enhanced_caption"
@@ -59,20 +66,10 @@ MADE: Final[tuple[tuple[Artefact, type[StepOnClips[Any]]], ...]] = tuple(
 Outcome = Finding | Checked | Claim | Signed | tuple[str, Facts] | tuple[str, Told]
 
 
-def named(name: str) -> tuple[str, int] | None:
-    """The video and the number of a chunk, by the name of its document below their folder.
-
-    >>> named("films/a.mp4_12.json")
-    ('films/a.mp4', 12)
-    """
-    matched = _NUMBERED.fullmatch(name)
-    return (matched[1], int(matched[2])) if matched else None
-
-
 def check_chunk(path: str, verifying: Verifying) -> Iterator[Outcome]:
     """Everything there is to say of a chunk whose document lies there."""
     name = verifying.below(path)
-    which = named(path.removeprefix(f"{verifying.layout.processed_clip_chunks()}/"))
+    which = chunk_numbered(path.removeprefix(f"{verifying.layout.processed_clip_chunks()}/"))
     if which is None:
         yield Finding(
             "orphan", name, "is not the document of a chunk", "should be called VIDEO_NUMBER.json"
@@ -85,12 +82,12 @@ def check_chunk(path: str, verifying: Verifying) -> Iterator[Outcome]:
     document, wrong = document_in(data, name, "a document of a chunk", shapes.CHUNK)
     yield from wrong
     if wrong:
-        yield from _anything(document, name)
+        yield from anything_in(document, name)
         yield relative, Facts(name, index)
         return
     yield relative, Facts(name, index, document["video"], sum(len(document[key]) for key in LISTS))
     if relative in verifying.open_videos:
-        yield from _anything(document, name)
+        yield from anything_in(document, name)
         return
     yield Checked({"documents": 1, "chunks": 1})
     chunk = Chunk(name, index, document)
@@ -112,7 +109,7 @@ def unreadable(path: str, error: OSError, verifying: Verifying) -> Finding:
     )
 
 
-def _anything(document: Document, name: str) -> Iterator[Claim]:
+def anything_in(document: Document, name: str) -> Iterator[Claim]:
     """Nobody can say what belongs to these clips."""
     ids = (id for key in LISTS for id in listed(document.get(key)) if is_clip_id(id))
     yield from (Claim(id, name, (ANYTHING,)) for id in ids)
@@ -123,16 +120,23 @@ def _anything(document: Document, name: str) -> Iterator[Claim]:
 
 def _check_clips(chunk: Chunk, verifying: Verifying) -> Iterator[Outcome]:
     ids = [(id, key == "clips") for key in LISTS for id in chunk.document[key]]
-    chunk.clips.extend(verifying.each(partial(_checked, chunk.document["video"], verifying), ids))
+    chunk.clips.extend(verifying.each(partial(checked, chunk.document["video"], verifying), ids))
     yield from _wrong_in_artefacts(chunk.clips, verifying)
     for clip in chunk.clips:
         yield from clip.findings
         yield Checked(dict(clip.counts))
-        yield Claim(clip.id, chunk.path, tuple(clip.claims) if clip.document else (ANYTHING,))
+        yield claim_of(clip, chunk)
     yield from _wrong_in_ids(chunk)
     yield from _wrong_in_captions(chunk)
     yield from check_vectors(chunk, verifying)
     yield from _wrong_in_counts(chunk)
+
+
+def claim_of(clip: Clip, chunk: Chunk) -> Claim:
+    """What belongs to a clip; of one whose document cannot be understood nobody knows it."""
+    if not clip.document:
+        return Claim(clip.id, chunk.path, (ANYTHING,))
+    return Claim(clip.id, chunk.path, tuple(clip.claims), tuple(clip.there))
 
 
 def _wrong_in_sources(chunk: Chunk, path: str, verifying: Verifying) -> Iterator[Finding]:
@@ -152,7 +156,7 @@ def _wrong_in_sources(chunk: Chunk, path: str, verifying: Verifying) -> Iterator
             )
 
 
-def _checked(video: str, verifying: Verifying, listed: tuple[str, bool]) -> Clip:
+def checked(video: str, verifying: Verifying, listed: tuple[str, bool]) -> Clip:
     id, kept = listed
     path = verifying.layout.meta(id)
     clip = Clip(id, kept, verifying.below(path))
@@ -306,23 +310,31 @@ def _wrong_in_ids(chunk: Chunk) -> Iterator[Finding]:
 # ── files that steps made of its clips ───────────────────────────────────────────────────────────
 
 
-def _wrong_in_artefacts(clips: Iterable[Clip], verifying: Verifying) -> Iterator[Finding]:
-    """Whether each is there that was made, and whole; what belongs to a clip is claimed."""
-    for artefact, step in MADE:
-        owned = [
-            (clip, path)
-            for clip in clips
-            if clip.kept and clip.document
-            for path in artefact.paths(clip.document)
-        ]
-        for clip, path in owned:
+def _made(artefact: Artefact, clips: Iterable[Clip]) -> list[tuple[Clip, str]]:
+    """The files of this kind that may be there, and whose they are."""
+    kept = (clip for clip in clips if clip.kept and clip.document)
+    return [(clip, path) for clip in kept for path in artefact.paths(clip.document)]
+
+
+def claim_artefacts(clips: Sequence[Clip]) -> None:
+    """What steps made of clips, if they did, belongs to them."""
+    for artefact, _ in MADE:
+        for clip, path in _made(artefact, clips):
             clip.claims.append(path)
+
+
+def _wrong_in_artefacts(clips: Sequence[Clip], verifying: Verifying) -> Iterator[Finding]:
+    """Whether each is there that was made, and whole; what belongs to a clip is claimed."""
+    claim_artefacts(clips)
+    for artefact, step in MADE:
         if artefact.folder not in verifying.folders:
             continue
+        owned = _made(artefact, clips)
         read = verifying.each(shelf.read_if_there, [verifying.layout.below(p) for _, p in owned])
         missing = []
         for (clip, path), data in zip(owned, read, strict=True):
             if data is not None:
+                clip.there.append(path)
                 clip.counts[f"{step.gives}s"] += 1
                 if damage := step.damage(data):
                     should = f"should be a whole {artefact.suffix.lstrip('.')}"

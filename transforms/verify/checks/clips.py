@@ -45,6 +45,8 @@ class Clip:
     counts: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     #: Files that belong to it, below the root; those that do not exist do no harm.
     claims: list[str] = field(default_factory=list)
+    #: Those that are there.
+    there: list[str] = field(default_factory=list)
 
     def say(self, kind: KindName, path: str, wrong: str, should: str) -> None:
         self.findings.append(Finding(kind, path, wrong, should))
@@ -88,6 +90,7 @@ def read_clip(clip: Clip, path: str, video: str) -> None:
         clip.say("document-missing", clip.name, "is missing", "its chunk's document lists it")
         return
     clip.counts["documents"] += 1
+    clip.there.append(clip.name)
     document, wrong = document_in(data, clip.name, "a document of a clip", shapes.CLIP)
     clip.findings += wrong
     if not wrong:
@@ -192,6 +195,7 @@ def check_file(clip: Clip, verifying: Verifying) -> None:
     if found is None:
         clip.say("clip-missing", name, "is missing", "its document says where it is")
         return
+    clip.there.append(name)
     clip.counts["clips"] += 1
     clip.counts["bytes"] += found.num_bytes
     if DIGEST not in clip.document:
@@ -279,6 +283,7 @@ def check_previews(clip: Clip, verifying: Verifying) -> None:
             missing.append(name)
             continue
         clip.counts["previews"] += 1
+        clip.there.append(name)
         clip.findings += (
             Finding(kind, name, wrong, should)
             for kind, wrong, should in _wrong_with_preview(data, window, clip, verifying)

@@ -16,6 +16,7 @@ from finecut.io.layout import Layout, clip_path_is_sharded
 from finecut.io.media.limits import USUAL_LIMITS, Limits
 from finecut.io.process.children import ChildLimits
 from finecut.io.process.threads import in_order
+from finecut.io.records import CODING
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import NO_FENCE, Fence
 from finecut.transforms.forget.tombstones import Forgotten
@@ -24,8 +25,8 @@ R = TypeVar("R")
 
 #: Reads of one chunk that wait together.
 READ_AHEAD: Final = 8
-#: Hexadecimal digits of an owner's share: 4,096 of them.
-DIGITS: Final = 3
+#: Hexadecimal digits of an owner's share: 65,536 of them.
+DIGITS: Final = 4
 #: Paths or ids that travel together.
 TOGETHER: Final = 500
 #: Anything that lies there of this owner belongs to it.
@@ -271,6 +272,8 @@ class Claim:
     owner: str
     by: str
     paths: tuple[str, ...]
+    #: Those that are there.
+    there: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -313,10 +316,12 @@ class Entered:
 Entry = Claim | There | Mention | Told | Entered
 
 
+def digest_of_owner(owner: str) -> bytes:
+    return hashlib.md5(owner.encode(*CODING), usedforsecurity=False).digest()
+
+
 def share_of(owner: str) -> str:
-    return hashlib.md5(owner.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()[
-        :DIGITS
-    ]
+    return digest_of_owner(owner).hex()[:DIGITS]
 
 
 def mentioned(ids: Iterable[str], path: str) -> Iterator[tuple[str, Mention]]:
@@ -365,6 +370,12 @@ class Verifying:
     fence: Fence = NO_FENCE
     #: What was taken back.
     forgotten: Forgotten = field(default_factory=Forgotten)
+    #: How many digits of names tell parts of a folder from each other.
+    digits: int = 0
+    #: A number that nobody knows who made the files.
+    secret: bytes = b""
+    #: Whether others speak of clips than documents of chunks: dedup, and the clips that failed.
+    names_clips: bool = True
 
     def each(self, work: Callable[[Any], R], items: Iterable[Any]) -> Iterator[R]:
         """As ``map``; side by side where reading means waiting for a network."""
@@ -373,7 +384,7 @@ class Verifying:
 
     def below(self, path: str) -> str:
         """The path as findings name it."""
-        return path.removeprefix(f"{self.layout.root.rstrip('/')}/")
+        return self.layout.inside(path)
 
     def clip(self, id: str, kept: bool, location: str) -> str:
         """Where a clip lies, in an output that is sharded as its document's location is."""

@@ -58,14 +58,14 @@ def wrong_with_notes(layout: Layout) -> Iterator[Finding]:
     try:
         Forgotten.at(layout)
     except Illegible as error:
-        where = layout.forgotten().removeprefix(f"{layout.root.rstrip('/')}/")
+        where = layout.inside(layout.forgotten())
         wrong = str(error).removeprefix(layout.forgotten()).strip()
         yield Finding("forgotten", where, wrong, "should list digests of sources")
     path = layout.forgetting()
     if shelf.exists(path):
         yield Finding(
             "forgotten",
-            path.removeprefix(f"{layout.root.rstrip('/')}/"),
+            layout.inside(path),
             "says what is to be removed",
             "is removed when nothing is left",
         )

@@ -4,7 +4,7 @@ What a pickle names is never called: usually it is the very bytes that the table
 what is not is read with notes in place of names (:mod:`finecut.io.tables.parquet`).
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -86,10 +86,42 @@ def check_vectors(
     chunk: Chunk, verifying: Verifying
 ) -> Iterator[Finding | Signed | Claim | Checked]:
     """The vectors of all kept clips of a chunk, of every model."""
-    promised = (folder for clip in chunk.clips if clip.kept for folder in _models_of(clip))
-    for folder in sorted({*verifying.vectors, *promised}):
+    for folder in _folders_of(chunk, verifying):
         yield from _check_folder(folder, chunk, verifying)
     yield Checked({"vectors": chunk.num_vectors})
+
+
+def claims_of_vectors(chunk: Chunk, verifying: Verifying) -> Iterator[Claim]:
+    """The files that may be there of its vectors."""
+    for folder in _folders_of(chunk, verifying):
+        yield from _claims(folder, chunk)
+
+
+def _folders_of(chunk: Chunk, verifying: Verifying) -> list[str]:
+    promised = (folder for clip in chunk.clips if clip.kept for folder in _models_of(clip))
+    return sorted({*verifying.vectors, *promised})
+
+
+def _claims(folder: str, chunk: Chunk, there: Container[str] = ()) -> Iterator[Claim]:
+    """The table of a chunk, and its clips' pickles."""
+    name = _table_of(folder, chunk)
+    yield Claim(key_of(chunk), chunk.path, (name,), (name,) if name in there else ())
+    for clip in chunk.clips:
+        if clip.kept:
+            path = _pickle_of(folder, clip.id)
+            yield Claim(clip.id, chunk.path, (path,), (path,) if path in there else ())
+
+
+def key_of(chunk: Chunk) -> str:
+    return chunk_id(chunk.document["video"], chunk.index)
+
+
+def _table_of(folder: str, chunk: Chunk) -> str:
+    return f"{folder}_parquet/{key_of(chunk)}.parquet"
+
+
+def _pickle_of(folder: str, id: str) -> str:
+    return f"{folder}/{id}.pickle"
 
 
 def _models_of(clip: Clip) -> dict[str, Any]:
@@ -105,13 +137,16 @@ def _check_folder(
     folder: str, chunk: Chunk, verifying: Verifying
 ) -> Iterator[Finding | Signed | Claim]:
     """The table of a chunk in one folder, and the pickles beside it."""
-    key = chunk_id(chunk.document["video"], chunk.index)
-    name = f"{folder}_parquet/{key}.parquet"
+    name = _table_of(folder, chunk)
     kept = {clip.id: clip for clip in chunk.clips if clip.kept}
-    paths = {id: f"{folder}/{id}.pickle" for id in kept}
-    yield Claim(key, chunk.path, (name,))
-    yield from (Claim(id, chunk.path, (path,)) for id, path in paths.items())
-    data, *there = verifying.each(_read, map(verifying.layout.below, (name, *paths.values())))
+    paths = {id: _pickle_of(folder, id) for id in kept}
+    try:
+        data, *there = verifying.each(_read, map(verifying.layout.below, (name, *paths.values())))
+    except OSError:
+        yield from _claims(folder, chunk)
+        raise
+    files = zip((name, *paths.values()), (data, *there), strict=True)
+    yield from _claims(folder, chunk, {path for path, read in files if read is not None})
     pickles = {id: read for id, read in zip(paths, there, strict=True) if read is not None}
     table, broken = Table(name, [], [], {}), False
     if data is not None:
