@@ -179,3 +179,14 @@ def foreseen(sizes: Sequence[Taken], rows: int) -> float:
     last = sizes[-1]
     grows = power(sizes[-2], last, lambda each: each.cpu) if len(sizes) > 1 else 1.0
     return float(last.cpu * (rows / last.rows) ** max(1.0, grows))
+
+
+def memory_foreseen(sizes: Sequence[Taken], rows: int) -> float | None:
+    """Megabytes for so many clips, if each further one takes what the last ones took; nothing is
+    known of a single size.
+    """
+    if len(sizes) < 2:
+        return None
+    less, more = sizes[-2:]
+    of_each = max(0.0, more.megabytes - less.megabytes) / (more.rows - less.rows)
+    return more.megabytes + of_each * (rows - more.rows)

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from metering import cores
 
-from scaling.measuring import Taken, by_step, foreseen, power
+from scaling.measuring import Taken, by_step, foreseen, memory_foreseen, power
 
 #: What the last table is about.
 MANY: Final = 10**8
@@ -70,14 +70,19 @@ def _recall(taken: Sequence[Taken]) -> Iterator[str]:
 
 def _of_many(taken: Sequence[Taken]) -> Iterator[str]:
     cost = price()
-    yield f"| {MANY:,} clips, foreseen | CPU hours | {cost.currency} |"
-    yield "| --- | --: | --: |"
+    yield f"| {MANY:,} clips, foreseen | CPU hours | {cost.currency} | GB at most |"
+    yield "| --- | --: | --: | --: |"
     for name, sizes in by_step(taken).items():
         hours = foreseen(sizes, MANY) / 3600
-        yield f"| {name} | {hours:,.1f} | {hours * cost.of_core:,.2f} |"
+        memory = memory_foreseen(sizes, MANY)
+        told = "" if memory is None else f"{memory / 1024:,.1f}"
+        yield f"| {name} | {hours:,.1f} | {hours * cost.of_core:,.2f} | {told} |"
     yield ""
     yield (
-        f"Foreseen from the two largest outputs. A core of {MACHINE} in {REGION} costs "
-        f"{cost.of_core:.4f} {cost.currency} an hour by the list of {cost.dated} that finecut "
-        "estimate has, which nobody has checked; requests, storage and network come on top."
+        "Foreseen from the two largest outputs: processor time in proportion, or as it grew if "
+        "that was faster; memory as if each further clip took what the last ones did, which "
+        "caches, and libraries that were loaded later, make too large. "
+        f"A core of {MACHINE} in {REGION} costs {cost.of_core:.4f} {cost.currency} an hour by the "
+        f"list of {cost.dated} that finecut estimate has, which nobody has checked; requests, "
+        "storage and network come on top."
     )

@@ -47,6 +47,7 @@ from finecut.io.storage.json_documents import usable_json
 from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.retry import pass_on_outlasted
 from finecut.io.tables.kinds import in_columns
+from finecut.io.tables.lance_tables import index_vectors
 from finecut.io.tables.parquet import to_parquet
 
 TAR: Final = ".tar"
@@ -247,7 +248,9 @@ def named_files(table: pa.Table) -> pa.Table:
 
 
 def write_lance(own: Shelf, folder: str, groups: Iterator[pa.Table]) -> None:
-    """Write groups of rows as a Lance table; what says that they are there goes last."""
+    """Write groups of rows as a Lance table, with an index of its vectors if there are many; what
+    says that they are there goes last.
+    """
     import lance
 
     first = next(groups)
@@ -257,6 +260,7 @@ def write_lance(own: Shelf, folder: str, groups: Iterator[pa.Table]) -> None:
         lance.write_dataset(
             pa.RecordBatchReader.from_batches(first.schema, batches), str(made), mode="create"
         )
+        index_vectors(str(made))
         files = (path for path in made.rglob("*") if path.is_file())
         for path in sorted(files, key=lambda path: ("_versions" in path.parts, path)):
             own.publish(str(path), f"{folder}/{path.relative_to(made).as_posix()}")

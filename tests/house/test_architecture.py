@@ -38,7 +38,7 @@ KEEPERS = {
     "google": ("finecut.io.storage.cloud.gcs", "finecut.io.storage.cloud.gcs_blobs"),
     "botocore": ("finecut.io.storage.cloud.aws_profiles",),
     "obstore": ("finecut.io.storage.cloud.obstore_here",),
-    "lance": ("finecut.io.tables.shards",),
+    "lance": ("finecut.io.tables.shards", "finecut.io.tables.lance_tables"),
     # Reading back for training, in the environment of who trains: see its docstring.
     "tensorflow": ("finecut.io.dataset.for_tensorflow",),
     "tensorflow_io": ("finecut.io.dataset.for_tensorflow",),

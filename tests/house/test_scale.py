@@ -17,7 +17,7 @@ import scale
 from metering import CommandFailed
 from performing import performed
 from scaling import plan, words
-from scaling.measuring import Found, Step, Taken, foreseen, measured
+from scaling.measuring import Found, Step, Taken, foreseen, measured, memory_foreseen
 from scaling.painting import Painting
 from scaling.plan import DUPLICATES, REJECTED, Plan, clip_ids, name_of
 from scaling.run import STRICTER
@@ -153,6 +153,10 @@ def test_what_grows_faster_than_clips_is_foreseen_to() -> None:
     start = [taken("a", 10, 2.0), taken("a", 100, 2.0)]
     assert foreseen(start, 1000) == pytest.approx(20.0)
     assert foreseen(start[-1:], 1000) == pytest.approx(20.0)
+    grown = [taken("a", 10, 2.0, 110.0), taken("a", 100, 2.0, 200.0)]
+    assert memory_foreseen(grown, 1000) == pytest.approx(1100.0)
+    assert memory_foreseen(start, 1000) == 100.0
+    assert memory_foreseen(start[:1], 1000) is None
 
 
 def test_the_table_has_each_command_and_what_it_would_cost() -> None:
@@ -163,7 +167,7 @@ def test_the_table_has_each_command_and_what_it_would_cost() -> None:
     assert "| a | 100 | 10.0 | 10.0 | 400 | n^1.00 | n^0.60 |" in page
     assert "| a | 10 | 1.0 | 1.0 | 100 |  |  |" in page
     hours = 36 * MANY / 100 / 3600
-    assert f"| b | {hours:,.1f} | {hours * price().of_core:,.2f} |" in page
+    assert f"| b | {hours:,.1f} | {hours * price().of_core:,.2f} |  |" in page
     assert any("dedup found 99.00% of them, and 1 that are none" in line for line in page)
 
 

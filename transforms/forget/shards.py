@@ -182,6 +182,7 @@ def _plan(folder: ShardFolder, samples: int, mentions: Mentions) -> dict[str, An
     return {
         "promised": summary is not None and shelf.exists(folder.index),
         "lance": shelf.exists(folder.lance),
+        "lance_clips": (usable_json(folder.lance_note) or {}).get("clips") is True,
         "summary": said,
         "failures": stay,
     }
@@ -334,6 +335,7 @@ def _promise(sharding: Sharding, plan: Mapping[str, Any], there: list[str], lanc
         summary=_summed_up(plan["summary"], books),
         write=write,
         lance=bool(plan["lance"]) and lance,
+        lance_clips=plan.get("lance_clips") is True,
     )
 
 

@@ -18,6 +18,7 @@ from finecut.io.process.threads import in_order
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import usable_json
 from finecut.io.storage.publishing import Shelf
+from finecut.io.tables.lance_tables import with_clips
 from finecut.io.tables.shards import (
     DIGEST,
     VECTOR,
@@ -49,6 +50,14 @@ class Table:
 
     kind: str
     schema: pa.Schema
+    #: Of a Lance table: whether it has the files of clips.
+    clips: bool = False
+
+    @property
+    def note(self) -> dict[str, Any]:
+        """What is said of a Lance table when it is whole."""
+        said = {"digest": (self.schema.metadata or {})[DIGEST.encode()].decode()}
+        return said | ({"clips": True} if self.clips else {})
 
 
 def withdraw(sharding: Sharding) -> None:
@@ -71,6 +80,7 @@ def promise(
     summary: dict[str, Any],
     write: Callable[[Sequence[Table]], object],
     lance: bool,
+    lance_clips: bool = False,
 ) -> None:
     """Write what says that the shards are there; tables, of which the index is the last, are handed
     to ``write``.
@@ -90,9 +100,10 @@ def promise(
     _put(own, folder.summary, serialise(summary))
     wanted = []
     # The table has vectors that the index has not: it is written on its own account.
-    if lance and (usable_json(folder.lance_note) or {}).get("digest") != digest:
+    table = Table(LANCE, _with_vectors(schema, books), lance_clips)
+    if lance and usable_json(folder.lance_note) != table.note:
         _remove_lance(folder, own)
-        wanted.append(Table(LANCE, _with_vectors(schema, books)))
+        wanted.append(table)
     if digest_of_index(folder.index) != digest or not shelf.exists(folder.metadata):
         own.remove(folder.index)
         wanted += [Table(METADATA, for_unpacked(schema)), Table(INDEX, schema)]
@@ -120,9 +131,9 @@ def write_one(table: Table, names: Sequence[str], folder: ShardFolder, own: Shel
     else:
         plain = table.schema.remove_metadata()
         rows = _tables(folder, names, table.schema, VECTOR_READERS)
-        write_lance(own, folder.lance, grouped(rows, plain))
-        said = {"digest": table.schema.metadata[DIGEST.encode()].decode()}
-        own.write(folder.lance_note, json.dumps(said).encode())
+        groups = grouped(rows, plain)
+        write_lance(own, folder.lance, with_clips(groups, folder.root) if table.clips else groups)
+        own.write(folder.lance_note, json.dumps(table.note).encode())
 
 
 def _tables(

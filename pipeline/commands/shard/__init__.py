@@ -130,6 +130,11 @@ class ShardOptions(DatasetOptions):
     lance: bool = option(
         False, SHARDS, "Also write the index and the vectors as a Lance table (clips.lance)."
     )
+    lance_clips: bool = option(
+        False,
+        SHARDS,
+        "Also write that table with the files of the clips in it, so that it needs no shards.",
+    )
 
     dry_run: bool = option(
         False, RUN, "Print how many clips and shards there would be, and write nothing."

@@ -128,7 +128,8 @@ def _make(options: ShardOptions, making: Making) -> None:
         making.receipts,
         summary=summary_document(options, sharding, books),
         write=making.write_tables,
-        lance=options.lance,
+        lance=options.lance or options.lance_clips,
+        lance_clips=options.lance_clips,
     )
 
 
@@ -323,7 +324,7 @@ def planned(command: Shard) -> Sharding:
         )
     refuse_unknown_store(root, "--output")
     _refuse_strangers(sharding.folder)
-    if options.lance and find_spec("lance") is None:
+    if (options.lance or options.lance_clips) and find_spec("lance") is None:
         raise OptionError(
             "--lance needs a library that is not installed: pip install 'finecut[lance]'"
         )

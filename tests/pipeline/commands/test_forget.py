@@ -414,6 +414,22 @@ def telling(points: list[str]) -> list[int]:
     ]
 
 
+def test_a_lance_table_with_clips_has_those_that_stay(data: Made) -> None:
+    lance = pytest.importorskip("lance")
+    shards = data.root / "shards"
+    options = ShardOptions(
+        str(data.root), output=str(shards), shard_clips=3, lance_clips=True, quiet=True, workers=1
+    )
+    assert performed(options.check()) == 0
+    before = lance.dataset(str(shards / "clips.lance")).count_rows()
+    forgotten(data.root, GONE)
+    table = lance.dataset(str(shards / "clips.lance"))
+    ids = table.to_table(columns=["id"])["id"].to_pylist()
+    assert 0 < len(ids) < before
+    for id, blob in zip(ids, table.take_blobs("clip_file", [*range(len(ids))]), strict=True):
+        assert blob.readall() == (data.root / f"clips/{id}.mp4").read_bytes()
+
+
 @pytest.mark.slow
 def test_it_may_be_killed_at_any_point(data: Made, runs: Runs, tmp_path: Path) -> None:
     """From the tombstone on nothing brings it back, and the next run does the rest."""

@@ -438,6 +438,27 @@ def test_a_lance_table_has_the_vectors_too(data: Curated, tmp_path: Path) -> Non
     assert not [*(tmp_path / "output" / "clips.lance").rglob("*.lance")]
 
 
+def test_a_lance_table_may_have_the_clips(data: Curated, tmp_path: Path) -> None:
+    lance = pytest.importorskip("lance")
+    output = tmp_path / "output"
+    sharded(data, output, lance=True)
+    sharded(data, output, lance_clips=True)
+    table = lance.dataset(str(output / "clips.lance"))
+    ids = table.to_table(columns=["id"])["id"].to_pylist()
+    assert sorted(ids) == sorted(valid(data))
+    for id, blob in zip(ids, table.take_blobs("clip_file", [*range(len(ids))]), strict=True):
+        assert blob.readall() == Path(data.output.layout.clip(id)).read_bytes()
+    vectors = vectors_of(data)
+    near = {"column": "vector", "q": vectors[ids[3]], "k": 1, "metric": "cosine"}
+    [first] = table.to_table(columns=["id", "_distance"], nearest=near).to_pylist()
+    assert first["id"] == ids[3]
+    written = sorted((output / "clips.lance").rglob("*"))
+    sharded(data, output, lance_clips=True)  # and stays while nothing changes
+    assert sorted((output / "clips.lance").rglob("*")) == written
+    sharded(data, output, lance=True)
+    assert "clip_file" not in lance.dataset(str(output / "clips.lance")).schema.names
+
+
 # ── The same, again and elsewhere ────────────────────────────────────────────────────────────────
 
 
