@@ -113,8 +113,9 @@ def arguments_of(given: Sequence[str], kind: type[Any] = Options) -> list[str]:
     Parameters of the template are ``--name=value``, all of them texts; everything else is Beam's
     own and stays as it is.
     """
-    places = {f"--{f.name}" for f in offered(kind) if f.metadata["positional"]}
-    first = [word.partition("=")[2] for word in given if word.partition("=")[0] in places]
+    places = [f"--{f.name}" for f in offered(kind) if f.metadata["positional"]]
+    said = {name: value for name, _, value in (word.partition("=") for word in given)}
+    first = [said[place] for place in places if said.get(place)]
     rest = [word for word in given if word.partition("=")[0] not in places]
     return [*first, *(word for argument in rest for word in _translated(argument, kind))]
 

@@ -240,20 +240,21 @@ def is_switch(f: Field[Any]) -> bool:
 
 def words_of(options: Any, without: Container[str] = ()) -> list[str]:
     """The command line that gives these options, without those that are as they are anyway."""
+    first: list[str] = []
     words: list[str] = []
     for f in option_fields(type(options)):
         value: Any = getattr(options, f.name)
         if f.name in without or value == default_of(f):
             continue
         if f.metadata["positional"]:
-            words.insert(0, value)
+            first.append(value)
         elif is_switch(f):
             words.append(flag_of(f))
         elif is_many(f):
             words += [flag_of(f), *value]
         else:
             words.append(f"{flag_of(f)}={value}")
-    return words
+    return [*first, *words]
 
 
 def _value_name(f: Field[Any]) -> str:
