@@ -26,6 +26,12 @@ video output, so they do not change::
     ├── processed_clip_chunks/<video>_<n>.json    a chunk is on the shelf
     └── processed_videos/<video>.json             everything of a video is on the shelf
 
+In a packed dataset (``.finecut/layout.json`` says so), what belongs to clips lies in two files for
+each chunk instead (:mod:`finecut.io.tables.packs`)::
+
+    ├── packs/<chunk>.tar                         clips, previews, thumbnails
+    └── packs/<chunk>.parquet                     documents, vectors, and what lies where in the tar
+
 With ``shard_prefix`` the clips lie under the first two letters of their id
 (``clips/d2/d2d0….mp4``), for file systems that dislike a million files in one folder.
 """
@@ -96,11 +102,14 @@ EMBEDDING_FOLDERS = {"cosmos-embed1": "ce1_embd", "internvideo2": "iv2_embd"}
 DEDUP, GROUPS = "dedup", "groups.parquet"
 #: Where one row of each clip stands.
 CATALOGUE: Final = "catalogue"
+#: How a dataset is arranged, and where chunks of a packed one lie.
+FILES, PACKED = ARRANGEMENTS = "files", "packed"
+PACKS: Final = "packs"
 #: Folders of a dataset, besides those of artefacts.
 FOLDERS: Final = frozenset(
     [
         *("clips", "filtered_clips", "metas", "processed_videos", "processed_clip_chunks"),
-        *("failures", "runs", "report", DEDUP, CATALOGUE, ".finecut", ".staging"),
+        *("failures", "runs", "report", DEDUP, CATALOGUE, PACKS, ".finecut", ".staging"),
     ]
 )
 
@@ -289,6 +298,8 @@ class Layout:
 
     root: str
     shard_prefix: bool = False
+    #: Whether clips lie in packs. Paths of files are then those that they have when unpacked.
+    packed: bool = False
 
     def below(self, path: str) -> str:
         """What lies at this path below the root."""
@@ -320,6 +331,8 @@ class Layout:
     catalogue_chunks = _place(f"{CATALOGUE}/chunks")
     catalogue_rows = _place(".finecut/rows")
     catalogue_facts = _place(".finecut/catalogue.json")
+    packs = _place(PACKS)
+    arrangement = _place(".finecut/layout.json")
     staging = _place(".staging")
 
     def embeddings(self, algorithm: str) -> str:
@@ -380,6 +393,14 @@ class Layout:
 
     def catalogue_lines(self, chunk: str) -> str:
         return f"{self.catalogue_rows()}/{chunk}.jsonl"
+
+    def pack(self, chunk: str) -> str:
+        """The archive of a chunk's files."""
+        return f"{self.packs()}/{chunk}.tar"
+
+    def pack_table(self, chunk: str) -> str:
+        """What is known of the clips of a chunk."""
+        return f"{self.packs()}/{chunk}.parquet"
 
     def failure_list(self, key: str) -> str:
         return f"{self.failures()}/{key}.jsonl"

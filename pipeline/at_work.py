@@ -8,10 +8,12 @@ For curation, and for every command that writes to a folder.
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Final
 
+from finecut.io.dataset.arrangement import arranged
 from finecut.io.errors import RunError
-from finecut.io.layout import Layout
+from finecut.io.layout import PACKED, Layout
 from finecut.io.storage import files as shelf
 from finecut.io.storage.addresses import is_read_only, public
 from finecut.io.storage.fence import NO_FENCE, Fence, LeadsOutside, halt
@@ -27,7 +29,7 @@ from finecut.io.storage.staging import (
 from finecut.io.storage.stores import UnknownStore
 from finecut.pipeline.cli.stopping import given_up_by
 from finecut.pipeline.engine import NOBODY_AT_WORK
-from finecut.pipeline.options import OptionError
+from finecut.pipeline.options import OptionError, Options
 
 HALF_FORGOTTEN: Final = (
     "{0} still has parts of a source that was to be forgotten, because finecut forget was stopped: "
@@ -86,6 +88,23 @@ def occupying(
         finally:
             if ended:
                 own.sweep()
+
+
+def layout_for(options: Options, ask: bool = True) -> Layout:
+    """Where a run of curation writes, arranged as the dataset is that lies there, or as is wished
+    for a new one; ``ask=False``: nobody looks there.
+    """
+    layout = Layout(shelf.absolute(options.output), options.shard_prefix)
+    if ask:
+        layout = arranged(layout, options.layout)
+    else:
+        layout = replace(layout, packed=options.layout == PACKED)
+    if layout.packed and options.right_fitting:
+        raise OptionError(
+            "--right-fitting hands clips over as files, and --layout packed has none: leave one of "
+            "them out"
+        )
+    return layout
 
 
 def refuse_unknown_store(uri: str, named: str) -> None:

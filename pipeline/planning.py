@@ -20,6 +20,7 @@ from finecut.io.storage.fence import Fence
 from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.staging import Scratch
 from finecut.io.storage.web.urls import Access
+from finecut.pipeline.at_work import layout_for
 from finecut.pipeline.choices.cutting import FIXED_STRIDE
 from finecut.pipeline.custom_steps import CustomStep, custom_steps
 from finecut.pipeline.engines import does_again
@@ -115,8 +116,8 @@ def plan(options: Options, run: str | None = None, ask: bool = True, together: b
     ``ask=False``: nobody elsewhere is asked what a model wants; the usual is assumed.
     ``together=False``: steps may stand between these of which nothing is known.
     """
-    output = shelf.absolute(options.output)
-    layout = Layout(output, options.shard_prefix)
+    layout = layout_for(options, ask)
+    output = layout.root
     run = run or uuid.uuid4().hex
     own_made = custom_steps(options)
     keeps = together and keeps_files(options, own_made)
@@ -139,7 +140,7 @@ def plan(options: Options, run: str | None = None, ask: bool = True, together: b
             inputs,
             options.named_as,
             options.video_limit,
-            without=(layout.clips(), layout.clips(kept=False), layout.staging()),
+            without=(layout.clips(), layout.clips(kept=False), layout.packs(), layout.staging()),
             failed=failures_path(options),
             part=parse_part(options.part),
             archives=options.archives,

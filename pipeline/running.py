@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 
+from finecut.io.dataset.arrangement import decide
 from finecut.io.errors import RunError
 from finecut.io.media.codecs import require_decoder, require_encoder
 from finecut.io.records import Source
@@ -151,6 +152,8 @@ def _run(options: Options, runner_arguments: Sequence[str], progress: bool) -> R
                 watches="" if options.watch is None else watch_key(options),
             )
         )
+        if not writing.dry_run:
+            decide(writing.layout, writing.shelf)
         if is_half_forgotten(writing.layout.root):
             LOG.error("%s", HALF_FORGOTTEN.format(writing.layout.root))
         if engine.in_process:
@@ -236,7 +239,8 @@ def _report(job: Job, summary: Summary) -> str:
     """
     options, steps = job.options, job.steps
     unwanted = options.no_report or options.dry_run or not job.engine.ends_with_us
-    unwanted = unwanted or not summary.videos_found
+    # A page shows clips by their files, and a packed dataset has none.
+    unwanted = unwanted or not summary.videos_found or steps.writing.layout.packed
     if unwanted or shelf.is_remote(options.output):
         return ""
     nothing_new = summary.videos_skipped == summary.videos_found and not summary.videos_retold

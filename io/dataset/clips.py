@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from finecut.io.dataset.order import Places, Share, part, shuffled, size_of_part
 from finecut.io.dataset.output import Entry, NoDataset
-from finecut.io.dataset.sources import Floats, Source
+from finecut.io.dataset.sources import Source
 from finecut.io.media.frames.training_frames import Pictures, TooFew, read_frames
 from finecut.io.media.limits import FilmError
 from finecut.io.storage import files as shelf
 from finecut.io.storage.retry import pass_on_outlasted
+from finecut.io.tables.packs import Floats
 
 Sample = dict[str, Any]
 RAISE, SKIP = ON_ERROR = ("raise", "skip")

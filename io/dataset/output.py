@@ -6,28 +6,40 @@ is; files that no document lists belong to nobody (a run that was killed, or one
     output = Output.at("dataset")
     for chunk in output.chunks():
         for entry in output.entries(chunk):      # a clip, kept or rejected
-            entry.id, entry.kept, entry.path, entry.document["duration_span"]
+            entry.id, entry.kept, entry.film.read(), entry.document["duration_span"]
+
+A dataset is arranged as files or in packs (:mod:`finecut.io.tables.packs`). Whoever asks here for a
+clip's document (:meth:`Output.entries`), its film (:attr:`Entry.film`), what was made of it
+(:meth:`Output.artefact`) or its vectors (:meth:`Output.vectors`) need not care; who reads files by
+the paths of :class:`~finecut.io.layout.Layout` can only read the first kind.
 """
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from typing import Any, Self
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, Self
 
+import pyarrow as pa
+
+from finecut.io.dataset.arrangement import found, refuse_packed
 from finecut.io.errors import UserError
 from finecut.io.layout import (
+    OF_VECTORS,
     SOURCE,
     Layout,
     chunk_id,
     clip_path_is_sharded,
+    embedding_folder,
     embedding_name_of,
     scores_held,
     source_held,
 )
 from finecut.io.storage import files as shelf
-from finecut.io.storage.json_documents import BadDocument, read_json
-from finecut.io.tables.parquet import tables_in
+from finecut.io.storage.json_documents import BadDocument, parsed, read_json
+from finecut.io.storage.on_disk import NotAFile
+from finecut.io.tables.packs import BadPack, Floats, PackedClip, PackTable, vectors_in
+from finecut.io.tables.parquet import from_parquet, tables_in
 
 Document = Mapping[str, Any]
 JSON, CLIP = ".json", ".mp4"
@@ -35,6 +47,27 @@ JSON, CLIP = ".json", ".mp4"
 
 class NoDataset(UserError, ValueError):
     """What was named is no output, or a document in it cannot be read; the message says more."""
+
+
+class Place(NamedTuple):
+    """Where bytes lie: they are a file, or a part of one."""
+
+    path: str
+    #: ``None``: they are all of it.
+    offset: int | None = None
+    size: int | None = None
+
+    def read(self) -> bytes:
+        """The bytes, or :class:`NoDataset` if the file ends before they do."""
+        if self.offset is None or self.size is None:
+            return shelf.read(self.path)
+        data = shelf.read_part(self.path, self.offset, self.size)
+        if len(data) < self.size:
+            raise NoDataset(
+                f"{self.path} ends after {len(data)} of {self.size} bytes of a file in it: usually "
+                "a copy was cut short"
+            )
+        return data
 
 
 @dataclass(frozen=True)
@@ -45,11 +78,21 @@ class Entry:
 
     id: str
     kept: bool
-    #: Where the clip's file is, if files were written at all.
+    #: Where the clip's file is, if files were written at all; in a packed dataset, its archive.
     path: str
     #: Key of the chunk that it belongs to.
     chunk: str
     document: Document
+    #: Where in its archive the clip lies; ``None`` for a file of its own.
+    offset: int | None = None
+    size: int | None = None
+    #: In a packed dataset: what was made of it, by the paths of files below a dataset.
+    packed: Mapping[str, Place] = field(default_factory=dict)
+
+    @property
+    def film(self) -> Place:
+        """Where the clip's bytes lie."""
+        return Place(self.path, self.offset, self.size)
 
     @property
     def scores(self) -> dict[str, Any]:
@@ -111,9 +154,13 @@ class Output:
     layout: Layout
 
     @classmethod
-    def at(cls, root: str) -> Self:
-        """The output that lies there, or :class:`NoDataset`."""
-        layout = Layout(shelf.absolute(root))
+    def at(cls, root: str, packs: bool = False) -> Self:
+        """The output that lies there, or :class:`NoDataset`; a packed one is given to those only
+        who know what ``packs`` are.
+        """
+        layout = found(Layout(shelf.absolute(root)))
+        if not packs:
+            refuse_packed(layout)
         if not shelf.exists(layout.processed_clip_chunks()) and not shelf.exists(
             layout.processed_videos()
         ):
@@ -126,7 +173,7 @@ class Output:
                 f"{layout.root} contains no finished clips: it has no folder "
                 "processed_clip_chunks/. Give the folder that was the --output of finecut curate"
             )
-        return cls(replace(layout, shard_prefix=_is_sharded(layout)))
+        return cls(replace(layout, shard_prefix=not layout.packed and _is_sharded(layout)))
 
     @property
     def root(self) -> str:
@@ -146,21 +193,104 @@ class Output:
 
     def entries_in(self, said: Document, chunk: str) -> Iterator[Entry]:
         """The same of a chunk whose document, which lies there, has been read."""
-        key = chunk_named(said, chunk)
-        yield from (self.entry(clip, kept, key) for clip, kept in clips_named(said, chunk))
+        key, named = chunk_named(said, chunk), list(clips_named(said, chunk))
+        if self.layout.packed:
+            there = self.pack(key) if named else {}
+            yield from (self.packed_entry(clip, kept, key, there) for clip, kept in named)
+        else:
+            yield from (self.entry(clip, kept, key) for clip, kept in named)
 
     def entry(self, clip: str, kept: bool, chunk: str = "") -> Entry:
+        """One clip. Of a packed dataset, its chunk has to be known, whose whole table is read."""
+        if self.layout.packed:
+            return self.packed_entry(clip, kept, chunk, self.pack(chunk))
         document = read_document(self.layout.meta(clip))
         return Entry(clip, kept, self.layout.clip(clip, kept), chunk=chunk, document=document)
 
+    def artefact(self, entry: Entry, path: str) -> Place | None:
+        """Where a file that was made of a clip lies, by its path below a dataset of files. (Whether
+        it is there, only a packed dataset says at once.)
+        """
+        return entry.packed.get(path) if self.layout.packed else Place(self.layout.below(path))
+
+    def vectors(self, algorithm: str, chunk: str) -> dict[str, Floats]:
+        """The vectors of a chunk by clip, none if it has none; or :class:`NoDataset`."""
+        if self.layout.packed:
+            folder = embedding_folder(algorithm)
+            return _pack_table(self.layout.pack_table(chunk), ["id", folder]).vectors(folder)
+        path = self.layout.embedding_parquet(algorithm, chunk)
+        try:
+            data = shelf.read_if_there(path)
+            return {} if data is None else vectors_in(from_parquet(data), "embedding")
+        except (pa.ArrowException, KeyError, ValueError, NotAFile) as error:
+            raise NoDataset(
+                f"{path} is not a table of vectors ({error}): usually a copy was cut short. "
+                "finecut verify lists everything that is wrong"
+            ) from error
+
+    def pack(self, chunk: str) -> dict[str, PackedClip]:
+        """The clips of a chunk of a packed dataset, as its table has them."""
+        return {clip.id: clip for clip in self.table(chunk).clips()}
+
+    def table(self, chunk: str) -> PackTable:
+        """The table of a chunk of a packed dataset, or :class:`NoDataset`."""
+        return _pack_table(self.layout.pack_table(chunk), None)
+
+    def packed_entry(
+        self, clip: str, kept: bool, chunk: str, there: Mapping[str, PackedClip]
+    ) -> Entry:
+        """A clip as the table of its chunk tells of it."""
+        table = self.layout.pack_table(chunk)
+        if (row := there.get(clip)) is None:
+            raise NoDataset(
+                f"{table} has no clip {clip}, although the document of its chunk lists it. Usually "
+                "files were put there by hand, or a copy is incomplete"
+            )
+        try:
+            document = parsed(row.document)
+        except BadDocument as error:
+            raise NoDataset(f"the document of {clip} in {table} {error}") from error
+        archive = self.layout.below(row.pack) if row.pack else self.layout.pack(chunk)
+        return Entry(
+            clip,
+            kept,
+            archive,
+            chunk=chunk,
+            document=document,
+            offset=row.offset,
+            size=row.size,
+            packed={each.path: Place(archive, each.offset, each.size) for each in row.files},
+        )
+
     def algorithms(self) -> list[str]:
-        """The folders of tables of vectors, by the names without ``_embd_parquet``."""
-        names = (folder.rsplit("/", 1)[-1] for folder in shelf.folders_in(self.root))
+        """The folders of tables of vectors, by the names without ``_embd_parquet``; of a packed
+        dataset, what its notes name.
+        """
+        if self.layout.packed:
+            end = f"{OF_VECTORS}{JSON}"
+            notes = shelf.files_in(self.layout.below(".finecut"))
+            folders = [note.removesuffix(JSON) + "_parquet" for note in notes if note.endswith(end)]
+        else:
+            folders = list(shelf.folders_in(self.root))
+        names = (folder.rsplit("/", 1)[-1] for folder in folders)
         return sorted(filter(None, map(embedding_name_of, names)))
 
     def tables(self, algorithm: str) -> list[str]:
         """The tables of vectors of an algorithm, by path, in order."""
         return tables_in(self.layout.embeddings_parquet(algorithm))
+
+
+def _pack_table(path: str, columns: Sequence[str] | None) -> PackTable:
+    try:
+        data = shelf.read_if_there(path)
+        if data is not None:
+            return PackTable.read(data, columns)
+    except (BadPack, NotAFile) as error:
+        raise NoDataset(f"{path} {error}. Usually a copy was cut short: copy it again") from error
+    raise NoDataset(
+        f"{path} is missing, although a document of its chunk is there. Usually files were removed "
+        "by hand, or a copy is incomplete"
+    )
 
 
 def _documents_below(folder: str) -> list[str]:

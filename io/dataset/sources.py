@@ -15,7 +15,6 @@ from typing import Any, Final, TypeVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from finecut.io.dataset.order import Listed, Listing, ahead
 from finecut.io.dataset.output import (
@@ -26,13 +25,13 @@ from finecut.io.dataset.output import (
     clips_named,
     read_document,
 )
-from finecut.io.layout import OF_SOURCE, SOURCE, embedding_folder, is_clip_id
+from finecut.io.layout import OF_SOURCE, PREVIEWS, SOURCE, embedding_folder, is_clip_id
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, parsed
-from finecut.io.storage.on_disk import NotAFile
 from finecut.io.tables.drops import read_drops
 from finecut.io.tables.ids import IdSet
 from finecut.io.tables.kinds import out_of_columns
+from finecut.io.tables.packs import Floats, PackedClip
 from finecut.io.tables.shards import BLOCK, COLUMNS, ShardFolder, column_of
 
 log = logging.getLogger(__name__)
@@ -40,7 +39,6 @@ log = logging.getLogger(__name__)
 Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
 
-Floats = NDArray[np.float32]
 Keep = Callable[[Entry], bool]
 #: Ids that are left out, or one list of them, or several (as ``finecut dedup`` writes them).
 Drop = str | Iterable[str]
@@ -95,7 +93,7 @@ class Curated:
 
     def _kept(self, listed: Iterable[Listed], keep: Keep) -> Iterator[Listed]:
         def read(clip: Listed) -> tuple[Listed, Entry]:
-            return clip, self._output.entry(clip.id, clip.kept, self._chunk(clip.place))
+            return clip, self._read(clip)
 
         sound = filter(None, ahead(partial(self._if_sound, read), listed))
         return (clip for clip, entry in sound if self._if_sound(keep, entry))
@@ -105,11 +103,20 @@ class Curated:
 
     def entry(self, number: int) -> Entry:
         clips = self.listing
-        chunk = self._chunk(int(clips.places[number]))
-        return self._output.entry(clips.id(number), bool(clips.kept[number]), chunk)
+        place = int(clips.places[number])
+        return self._read(Listed(clips.id(number), bool(clips.kept[number]), place))
+
+    def _read(self, clip: Listed) -> Entry:
+        output, chunk = self._output, self._chunk(clip.place)
+        if not output.layout.packed:
+            return output.entry(clip.id, clip.kept, chunk)
+        there = _pack_of(output, chunk, self._opened)
+        return output.packed_entry(clip.id, clip.kept, chunk, there)
 
     def film(self, entry: Entry) -> str | bytes:
-        """The clip's file: where it lies if that is a local path, else all of it."""
+        """The clip's file: where it lies if that is a local path of its own, else all of it."""
+        if entry.offset is not None:
+            return entry.film.read()
         said = entry.document.get("num_bytes")
         data = shelf.read(entry.path) if shelf.is_remote(entry.path) else None
         size = shelf.size_of(entry.path) if data is None else len(data)
@@ -130,14 +137,17 @@ class Curated:
 
     def vector(self, algorithm: str, number: int) -> Floats | None:
         chunk = self._chunk(int(self.listing.places[number]))
-        table = self._output.layout.embedding_parquet(algorithm, chunk)
-        return _vectors_in(table, self._opened).get(self.listing.id(number))
+        found = _vectors_of(self._output, algorithm, chunk, self._opened)
+        return found.get(self.listing.id(number))
 
     def preview(self, entry: Entry) -> bytes:
         """The preview of the clip's first window."""
         for window in entry.document.get("windows") or ():
             span = (int(window["start_frame"]), int(window["end_frame"]))
-            return shelf.read(self._output.layout.preview(entry.id, *span))
+            path = PREVIEWS.path(entry.id, *span)
+            if (place := self._output.artefact(entry, path)) is None:
+                raise NoDataset(f"its archive has no {path}")
+            return place.read()
         raise NoDataset("its document lists no windows, so it has no preview")
 
 
@@ -230,7 +240,7 @@ def open_source(
     folder, dropped = ShardFolder(root), _ids(drop)
     if shelf.exists(folder.index):
         return Sharded(folder, dropped, keep)
-    return Curated(Output.at(root), dropped, keep=keep, rejected=rejected, skips=skips)
+    return Curated(Output.at(root, packs=True), dropped, keep=keep, rejected=rejected, skips=skips)
 
 
 def _dimensions(data: bytes) -> dict[str, Any]:
@@ -304,25 +314,13 @@ def _score(column: str) -> str:
 
 
 @lru_cache(maxsize=TABLES_KEPT)
-def _vectors_in(path: str, _opened: str) -> dict[str, Floats]:
-    """The vectors of a chunk, by id; none if it has none."""
-    try:
-        data = shelf.read_if_there(path)
-        return {} if data is None else _by_id(pq.read_table(io.BytesIO(data)), "embedding")
-    except (pa.ArrowException, KeyError, ValueError, NotAFile) as error:
-        raise NoDataset(
-            f"{path} is not a table of vectors ({error}): usually a copy was cut short. finecut "
-            "verify lists everything that is wrong"
-        ) from error
+def _vectors_of(output: Output, algorithm: str, chunk: str, _opened: str) -> dict[str, Floats]:
+    return output.vectors(algorithm, chunk)
 
 
-def _by_id(table: pa.Table, column: str) -> dict[str, Floats]:
-    ids, vectors = table["id"].to_pylist(), table[column].combine_chunks()
-    return {
-        id: np.asarray(vector.values, np.float32)
-        for id, vector in zip(ids, vectors, strict=True)
-        if vector.is_valid
-    }
+@lru_cache(maxsize=TABLES_KEPT)
+def _pack_of(output: Output, chunk: str, _opened: str) -> dict[str, PackedClip]:
+    return output.pack(chunk)
 
 
 def _ids(drop: Drop) -> Set[str]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from finecut.io.layout import ARRANGEMENTS
 from finecut.io.storage.web.urls import MOST_MB
 from finecut.pipeline.choices.inputs import InputChoices
 from finecut.transforms.models.resources import AUTO, step_names
@@ -287,6 +288,17 @@ class RunChoices(InputChoices):
         "The folder or bucket path for the output.",
         metavar="PATH",
         shown="required",
+        matters=False,
+    )
+
+    layout: str | None = option(
+        None,
+        OUTPUT,
+        "How clips are written: as files, or packed into two files for each chunk (packs/). It is "
+        "decided when a dataset is begun.",
+        metavar="LAYOUT",
+        choices=ARRANGEMENTS,
+        shown="that of the dataset; files for a new one",
         matters=False,
     )
 

@@ -22,7 +22,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Any, Final, TypeVar
 
 from finecut.io.errors import WRONG_COMMAND, UserError
@@ -124,6 +124,7 @@ def _make_ready(command: Command[Any, Any], alone: bool) -> None:
 def perform(command: Command[Any, R]) -> int:
     """Run it, say what came of it, and give the exit code."""
     began = time.monotonic()
+    _refuse_packed(command)
     with nullcontext() if command.options.verbose else said_once(command.options.is_local):
         result = command.run()
     sys.stderr.write("".join(f"{shown(line)}\n" for line in command.troubles(result)))
@@ -133,6 +134,19 @@ def perform(command: Command[Any, R]) -> int:
     sys.stdout.write("".join(f"{line}\n" for line in lines))
     sys.stderr.write("".join(f"finecut: {problem}\n" for problem in command.problems(result)))
     return command.exit_code(result)
+
+
+def _refuse_packed(command: Command[Any, Any]) -> None:
+    """Refuse a packed dataset for a command that looks for files: most would find it damaged."""
+    dataset = getattr(command.options, "dataset", "")
+    if not dataset or getattr(command, "reads_packs", False):
+        return
+    from finecut.io.dataset.arrangement import found, refuse_packed  # help does without
+    from finecut.io.layout import Layout
+    from finecut.io.storage import files as shelf
+
+    with suppress(OSError):  # of which the command tells
+        refuse_packed(found(Layout(shelf.absolute(dataset))))
 
 
 def parser_of(kind: type[Command[Any, Any]]) -> Parser:

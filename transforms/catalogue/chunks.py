@@ -12,7 +12,7 @@ say of it, also if it has no rows. So whoever changes a chunk writes its file an
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from finecut.io.dataset.output import (
@@ -23,24 +23,34 @@ from finecut.io.dataset.output import (
     chunk_named,
     read_document,
 )
-from finecut.io.layout import Layout, chunk_id, chunk_numbered
+from finecut.io.layout import Layout, chunk_id, chunk_numbered, embedding_folder
 from finecut.io.records import Clip, Video
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import usable_json
 from finecut.io.storage.publishing import Shelf
+from finecut.io.tables.packs import PackedClip, PackTable
 from finecut.transforms.catalogue.fields import Row, lines_of
-from finecut.transforms.catalogue.rows import OF_VIDEO, Whereabouts, row_of
+from finecut.transforms.catalogue.rows import OF_VIDEO, Made, Whereabouts, made_file, row_of
 from finecut.transforms.registry import ARTEFACTS
 from finecut.transforms.write.documents import clip_document, video_document
 from finecut.transforms.write.writing import Writing
 
 
-def write_rows(clips: Sequence[Clip], writing: Writing) -> None:
+@dataclass(frozen=True)
+class Lying:
+    """Where clips lie that were just written."""
+
+    #: Whether their files were written, and not only what is known of them.
+    uploads: bool = True
+    #: Where they lie in packs, by id.
+    packed: Mapping[str, PackedClip] = field(default_factory=dict)
+
+
+def write_rows(clips: Sequence[Clip], lying: Lying, writing: Writing) -> None:
     """Write the rows of these clips, all there are of a chunk."""
-    layout, uploads = writing.layout, writing.upload_clips
-    chunk, video = clips[0].chunk, facts_of(clips[0].video)
+    chunk, video, layout = clips[0].chunk, facts_of(clips[0].video), writing.layout
     rows = [
-        row_of(clip_document(clip, layout), _where(clip, layout, uploads), video) for clip in clips
+        row_of(clip_document(clip, layout), _where(clip, lying, layout), video) for clip in clips
     ]
     say = enter_table if writing.streams else enter
     say(chunk.id, rows, layout, writing.shelf, again=chunk.again)
@@ -92,17 +102,38 @@ def known_of(relative: str, layout: Layout) -> Mapping[str, Any]:
     return noted if isinstance(noted, Mapping) else {}
 
 
-def _where(clip: Clip, layout: Layout, uploads: bool) -> Whereabouts:
-    path = layout.clip(clip.id, clip.kept) if uploads and clip.file is not None else None
+def _where(clip: Clip, lying: Lying, layout: Layout) -> Whereabouts:
+    where = Whereabouts(clip.video.source.relative, clip.chunk.id, clip.kept)
+    if clip.id in lying.packed:
+        folders = map(embedding_folder, clip.vectors if clip.kept else ())
+        return in_pack(where, lying.packed[clip.id], folders, layout)
+    path = layout.clip(clip.id, clip.kept) if lying.uploads and clip.file is not None else None
     made = [*clip.artefacts] if clip.kept else []
     vectors = [layout.embedding(name, clip.id) for name in clip.vectors] if clip.kept else []
-    return Whereabouts(
-        video=clip.video.source.relative,
-        chunk=clip.chunk.id,
-        kept=clip.kept,
+    made += [layout.inside(path) for path in vectors]
+    return replace(
+        where,
         clip=path and layout.inside(path),
         meta=layout.inside(layout.meta(clip.id)),
-        artefacts=(*made, *map(layout.inside, vectors)),
+        artefacts=tuple(map(made_file, made)),
+    )
+
+
+def in_pack(
+    where: Whereabouts, row: PackedClip, vectors: Iterable[str], layout: Layout
+) -> Whereabouts:
+    """Where a clip lies of which this is the row in a pack; it has vectors of these folders."""
+    table = layout.inside(layout.pack_table(where.chunk))
+    made = [
+        Made(each.path.partition("/")[0], row.pack or "", each.offset, each.size)
+        for each in row.files
+    ]
+    return replace(
+        where,
+        clip=None if row.offset is None else row.pack,
+        clip_offset=row.offset,
+        meta=table,
+        artefacts=(*made, *(Made(folder, table) for folder in vectors)),
     )
 
 
@@ -122,23 +153,41 @@ class OfChunk:
 
 def rows_of_chunk(chunk: OfChunk, entries: Iterable[Entry], layout: Layout) -> list[Row]:
     """The rows of a chunk's clips, of which these are the documents."""
+    if layout.packed:
+        return _rows_in_pack(chunk, entries, layout)
     folders = [folder.rsplit("/", 1)[-1] for folder in shelf.folders_in(layout.root)]
     return [
-        row_of(
-            entry.document,
+        _row(
+            entry,
             Whereabouts(
                 video=chunk.relative,
                 chunk=chunk.id,
                 kept=entry.kept,
                 clip=_if_there(layout.clip(entry.id, entry.kept), layout),
                 meta=layout.inside(layout.meta(entry.id)),
-                artefacts=tuple(artefacts_of(entry, folders, layout)),
+                artefacts=tuple(map(made_file, artefacts_of(entry, folders, layout))),
             ),
-            chunk.video,
-            entry.id,
+            chunk,
         )
         for entry in entries
     ]
+
+
+def _rows_in_pack(chunk: OfChunk, entries: Iterable[Entry], layout: Layout) -> list[Row]:
+    entries = list(entries)
+    table = Output(layout).table(chunk.id) if entries else PackTable.of((), {})
+    rows = {clip.id: clip for clip in table.clips()}
+    having = {folder: {*table.vectors(folder)} for folder in table.folders()}
+    found = []
+    for entry in entries:
+        where = Whereabouts(video=chunk.relative, chunk=chunk.id, kept=entry.kept)
+        vectors = [folder for folder, ids in having.items() if entry.kept and entry.id in ids]
+        found.append(_row(entry, in_pack(where, rows[entry.id], vectors, layout), chunk))
+    return found
+
+
+def _row(entry: Entry, where: Whereabouts, chunk: OfChunk) -> Row:
+    return row_of(entry.document, where, chunk.video, entry.id)
 
 
 def rows_at(path: str, output: Output) -> tuple[str, list[Row]]:
@@ -152,14 +201,20 @@ def rows_at(path: str, output: Output) -> tuple[str, list[Row]]:
 def rows_in_document(said: Document, path: str, output: Output) -> list[Row]:
     """The rows of the clips of a chunk whose document, which lies there, has been read."""
     layout = output.layout
+    relative = relative_of(path, layout)
+    chunk = OfChunk(relative, chunk_named(said, path), known_of(relative, layout))
+    return rows_of_chunk(chunk, output.entries_in(said, path), layout)
+
+
+def relative_of(path: str, layout: Layout) -> str:
+    """The path of the video whose chunk's document lies there, below the input."""
     named = chunk_numbered(path.removeprefix(f"{layout.processed_clip_chunks()}/"))
     if named is None:
         raise NoDataset(
             f"{path} is not named as documents of chunks are, by a video and a number. Usually it "
             "was put there by hand: remove it"
         )
-    chunk = OfChunk(named[0], chunk_named(said, path), known_of(named[0], layout))
-    return rows_of_chunk(chunk, output.entries_in(said, path), layout)
+    return named[0]
 
 
 def artefacts_of(entry: Entry, folders: Iterable[str], layout: Layout) -> Iterator[str]:

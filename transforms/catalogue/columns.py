@@ -104,8 +104,24 @@ def from_bytes(data: bytes, path: str, columns: Iterable[str] | None = None) -> 
 
 
 def _as(kind: pa.DataType, column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Casting to what it is would cost more than reading it did."""
-    return column if column.type == kind else column.cast(kind)
+    """A column as its type is now; in an older file, its records may have had fewer fields."""
+    if column.type == kind:
+        return column  # casting it would cost more than reading it did
+    if not pa.types.is_list(kind):
+        return column.cast(kind)
+    record, parts = kind.value_type, []
+    for part in column.chunks:
+        values = part.values
+        known = {name: number for number, name in enumerate(field.name for field in values.type)}
+        fields = [
+            _as(field.type, pa.chunked_array([values.field(known[field.name])])).combine_chunks()
+            if field.name in known
+            else pa.nulls(len(values), field.type)
+            for field in record
+        ]
+        records = pa.StructArray.from_arrays(fields, fields=list(record))
+        parts.append(pa.ListArray.from_arrays(part.offsets, records))
+    return pa.chunked_array(parts, kind)
 
 
 def refuse_newer(metadata: Mapping[bytes, bytes] | None, path: str) -> None:

@@ -93,14 +93,25 @@ FIXED: Final = (
         _records(name=_TEXT, model=_TEXT, revision=_TEXT, dimension=_WHOLE),
         "models that made scores, vectors and captions",
     ),
-    Column("clip", _TEXT, "path of the clip file below the dataset; none if there is none"),
-    Column("meta", _TEXT, "path of its document"),
+    Column(
+        "clip",
+        _TEXT,
+        "path of the clip file below the dataset, or of the pack that it lies in; none if there is "
+        "none",
+    ),
+    Column(
+        "clip_offset",
+        _WHOLE,
+        "first byte of the clip file in its pack (it has `num_bytes`); none for a file of its own",
+    ),
+    Column("meta", _TEXT, "path of its document, or of the table that has it"),
     Column("meta_bytes", _WHOLE, "size of its document"),
     Column("meta_digest", _TEXT, "first 32 digits of the SHA-256 of its document"),
     Column(
         "artefacts",
-        _records(kind=_TEXT, path=_TEXT),
-        "other files made of it (previews, thumbnails, vectors) by their folders",
+        _records(kind=_TEXT, path=_TEXT, offset=_WHOLE, size=_WHOLE),
+        "other files made of it (previews, thumbnails, vectors) by their folders; in a pack, with "
+        "their first bytes and sizes there",
     ),
     Column("other_scores", _records(name=_TEXT, value=_NUMBER), "scores of custom steps"),
     Column("labels", _records(name=_TEXT, value=_TEXT), "scores that are words"),

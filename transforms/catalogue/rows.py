@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from finecut.io.layout import SOURCE, scores_held
 from finecut.io.records import Failure
@@ -34,6 +34,24 @@ CAPTION: Final = "_caption"
 _LARGEST: Final = 2**63 - 1
 
 
+class Made(NamedTuple):
+    """A file that was made of a clip: its folder, its path, and where in a pack it lies."""
+
+    kind: str
+    path: str
+    offset: int | None = None
+    size: int | None = None
+
+
+def made_file(path: str) -> Made:
+    """A file of its own, at this path.
+
+    >>> made_file("thumbnails/a.jpg")
+    Made(kind='thumbnails', path='thumbnails/a.jpg', offset=None, size=None)
+    """
+    return Made(path.partition("/")[0], path)
+
+
 @dataclass(frozen=True)
 class Whereabouts:
     """Where a clip belongs, and which files there are of it; paths are below the dataset."""
@@ -41,9 +59,11 @@ class Whereabouts:
     video: str
     chunk: str
     kept: bool
-    clip: str | None
-    meta: str
-    artefacts: tuple[str, ...] = ()
+    clip: str | None = None
+    meta: str = ""
+    artefacts: tuple[Made, ...] = ()
+    #: Where it begins, if the clip's file is part of a pack.
+    clip_offset: int | None = None
 
 
 def row_of(
@@ -74,11 +94,13 @@ def row_of(
         "errors": _errors(document),
         "models": _models(document.get("models")),
         "clip": where.clip,
+        "clip_offset": where.clip_offset,
         "meta": where.meta,
         "meta_bytes": len(data),
         "meta_digest": digest_of_document(data),
         "artefacts": [
-            {"kind": path.partition("/")[0], "path": path} for path in sorted(where.artefacts)
+            each._asdict()
+            for each in sorted(where.artefacts, key=lambda made: (made.path, made.offset or 0))
         ],
     }
     return row

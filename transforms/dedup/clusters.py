@@ -256,6 +256,9 @@ class Settled:
     #: Each centroid that any vector is at home at, and the number of its pieces.
     pieces: tuple[tuple[int, int], ...]
     troubles: tuple[str, ...] = ()
+    #: Near pairs in all tables of them; some met in several clusters. Earlier versions did not
+    #: count them.
+    pairs: int | None = None
 
     @property
     def places(self) -> list[tuple[int, int]]:

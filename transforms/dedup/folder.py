@@ -21,6 +21,8 @@ from finecut.io.storage.json_documents import read_json
 from finecut.io.storage.retry import pass_on_outlasted
 from finecut.io.tables.drops import DUPLICATES
 from finecut.io.tables.parquet import from_parquet
+from finecut.io.tables.parted import MOST_ROWS, remove
+from finecut.transforms.dedup.by_key import BUCKET_PAIRS
 from finecut.transforms.dedup.clusters import (
     CENTROIDS,
     CLUSTERS,
@@ -34,8 +36,19 @@ from finecut.transforms.dedup.clusters import (
 STATE, SUMMARY, LIKENESS = "state.json", "summary.json", "likeness.parquet"
 #: Which clip each one went for that has been rejected since: groups have only those that are kept.
 KEEPERS: Final = "keepers.parquet"
+KEEPER_SCHEMA: Final = pa.schema([("id", pa.string()), ("kept_id", pa.string())])
 #: Staged, when not one pair could be looked at: how many there were.
 UNSEEN: Final = "unseen"
+LIKENESS_SCHEMA: Final = pa.schema(
+    [
+        ("first", pa.string()),
+        ("second", pa.string()),
+        #: Null where one of the two could not be looked at.
+        ("same", pa.bool_()),
+        ("shown", pa.float32()),
+        ("changes", pa.float32()),
+    ]
+)
 #: Counts up when the same tables and options make other clusters or pairs than they used to.
 FORM: Final = 1
 
@@ -44,7 +57,7 @@ OURS: Final = {
     CLUSTERS: re.compile(r"centroid=\d+/\d+\.parquet"),
     PAIRS: re.compile(r"\d+_\d+\.parquet"),
     PAIRWISE: re.compile(r"cluster_\d+\.parquet"),
-    DUPLICATES: re.compile(r"[0-9a-f]{12}\.parquet"),
+    DUPLICATES: re.compile(r"[0-9a-f]{12}(-\d{4,})?\.parquet"),
 }
 
 
@@ -68,6 +81,10 @@ class Deduping:
     digest: str = ""
     #: What is written down with the figures.
     told: tuple[tuple[str, str], ...] = ()
+    #: A table of more rows than this is a folder of files.
+    file_rows: int = MOST_ROWS
+    #: Pairs that one worker holds at once, about.
+    bucket_pairs: int = BUCKET_PAIRS
 
     def path(self, name: str) -> str:
         return self.clustering.path(name)
@@ -251,7 +268,7 @@ def withdraw(deduping: Deduping) -> None:
     own.remove(deduping.path(SUMMARY))
     if not deduping.again or deduping.clips is None:
         # It is of other tables, or no part of what vectors alone decide.
-        own.remove(deduping.path(LIKENESS))
+        remove(deduping.path(LIKENESS), own)
     if not deduping.again:
         write_state(replace(deduping, digest=""), None, is_ranked=False)
 

@@ -14,17 +14,15 @@ if the first of those that are near enough stays.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from finecut.io.storage import files as shelf
-from finecut.io.tables.parquet import from_parquet
-from finecut.transforms.dedup.clusters import PAIR_SCHEMA, Clustering, Floats, Indices
+from finecut.transforms.dedup.by_key import coded
+from finecut.transforms.dedup.clusters import Clustering, Floats, Indices
 
 #: Rows compared at once where all rows are: a block of products takes 16 MB.
 ROWS: Final = 2048
@@ -198,6 +196,11 @@ def _nearest_that_stay(
 def groups(count: int, near: Pairs, eps: float) -> Indices:
     """The group of each row, by the lowest number in it: what is near is in one group."""
     one, other, _ = near.take(near.cosine >= np.float32(1 - eps))
+    return groups_among(count, one, other)
+
+
+def groups_among(count: int, one: Indices, other: Indices) -> Indices:
+    """The same by all of these links."""
     group = np.arange(count)
     while True:
         lower = np.minimum(group[one], group[other])
@@ -223,46 +226,35 @@ GROUP_SCHEMA: Final = pa.schema(
         ("cosine", pa.float32()),
     ]
 )
+#: And by what they are ranked.
+RANKED_GROUPS: Final = GROUP_SCHEMA.append(pa.field("distance", pa.float32()))
 
 
 class Graph(NamedTuple):
-    """Items that have near ones, by number, and the pairs of them."""
+    """Items that have near ones, by number in the order of their ids, and the pairs of them."""
 
     ids: NDArray[np.str_]
     distances: NDArray[np.float32]
     pairs: Pairs
-
-    def named(self, which: NDArray[np.bool_] | None = None) -> list[tuple[str, str]]:
-        """The pairs (or those of them), by ids."""
-        pairs = self.pairs if which is None else self.pairs.take(which)
-        first, second = self.ids[pairs.first], self.ids[pairs.second]
-        return list(zip(first.tolist(), second.tolist(), strict=True))
+    #: In which row of its table each pair stands.
+    rows: Indices
 
 
-def read_graph(paths: Iterable[str], least: float) -> Graph:
-    """All pairs of at least this cosine in these tables, each once."""
-    near = pc.field("cosine") >= np.float32(least)
-    table = pa.concat_tables(
-        [
-            PAIR_SCHEMA.empty_table(),
-            *(from_parquet(shelf.read(path)).filter(near) for path in sorted(paths)),
-        ]
-    )
-    both = pa.concat_arrays(
-        [table.column(name).combine_chunks() for name in ("first", "second")]
-    ).dictionary_encode()
-    names = np.array(both.dictionary.to_pylist(), np.str_)
-    order = np.argsort(names)
-    first, second = np.split(inverse(order)[both.indices.to_numpy()], 2)
+def graph_of(table: pa.Table) -> Graph:
+    """The pairs of this table, each once: two that met in two clusters are one pair.
+
+    Of pairs that stand there both ways, both are kept.
+    """
+    names, (first, second) = coded([table.column("first"), table.column("second")])
     distances = np.empty(len(names), np.float32)
     distances[first] = table.column("first_distance").to_numpy()
     distances[second] = table.column("second_distance").to_numpy()
-    # Two that met in two clusters are one pair.
     _, once = np.unique(first * len(names) + second, return_index=True)
     return Graph(
-        names[order],
+        np.array(names.to_pylist(), np.str_),
         distances,
         Pairs(first[once], second[once], table.column("cosine").to_numpy()[once]),
+        once,
     )
 
 
@@ -278,21 +270,18 @@ def rank_of(graph: Graph, clustering: Clustering) -> Indices:
     return inverse(ranked(graph.distances, graph.ids, clustering.keep, clustering.seed))
 
 
-def candidates(graph: Graph, rank: Indices) -> NDArray[np.bool_]:
-    """The pairs to be looked at: of each item the nearest, and those ranked first.
+def closest(item: Indices, rank: Indices, cosine: Floats) -> NDArray[np.bool_]:
+    """Which of those beside each item are looked at: the nearest, and those ranked first.
 
-    Of equally near ones the first by rank: of a thousand black clips all are compared with the one
-    that stays.
+    ``rank`` and ``cosine`` are of those beside it. Of equally near ones the first by rank: of a
+    thousand black clips all are compared with the one that stays.
     """
-    first, second, cosine = graph.pairs
-    item, other = np.append(first, second), np.append(second, first)
-    near, pair = np.tile(cosine, 2), np.tile(np.arange(len(first)), 2)
-    wanted = np.zeros(len(first), bool)
-    for keys, most in (((rank[other], -near), CLOSEST), ((rank[other],), EARLIEST)):
+    wanted = np.zeros(len(item), bool)
+    for keys, most in (((rank, -cosine), CLOSEST), ((rank,), EARLIEST)):
         order = np.lexsort((*keys, item))
         begins = np.flatnonzero(np.diff(item[order], prepend=-1))
         place = np.arange(len(order)) - np.repeat(begins, np.diff(np.append(begins, len(order))))
-        wanted[pair[order][place < most]] = True
+        wanted[order[place < most]] = True
     return wanted
 
 
@@ -309,10 +298,8 @@ def verdict(graph: Graph, rank: Indices, eps: float) -> Verdict:
     done = chosen(number, graph.pairs, rank, eps)
     group = groups(number, graph.pairs, eps)
     rows = np.flatnonzero(np.bincount(group, minlength=number)[group] > 1)
-    # By group, as its first-ranked is, and by rank within.
     first = np.full(number, np.iinfo(np.int64).max)
     np.minimum.at(first, group[rows], rank[rows])
-    rows = rows[np.lexsort((rank[rows], first[group[rows]]))]
     stays = done.kept == np.arange(number)
     table = pa.table(
         {
@@ -321,7 +308,22 @@ def verdict(graph: Graph, rank: Indices, eps: float) -> Verdict:
             "kept": stays[rows],
             "kept_id": graph.ids[done.kept[rows]].tolist(),
             "cosine": done.cosine[rows],
+            "distance": graph.distances[rows],
         },
-        schema=GROUP_SCHEMA,
+        schema=RANKED_GROUPS,
     )
     return Verdict(sorted(graph.ids[~stays].tolist()), table)
+
+
+def in_order(groups_of: pa.Table, clustering: Clustering) -> pa.Table:
+    """Whole groups in the order of those that are ranked first in them, and by rank within."""
+    if not len(groups_of):
+        return GROUP_SCHEMA.empty_table()
+    names, (ids, named) = coded([groups_of.column("id"), groups_of.column("group")])
+    distances = np.empty(len(names), np.float32)
+    distances[ids] = groups_of.column("distance").to_numpy()
+    # Only lots are drawn by ids; else their order is enough, which is that of their numbers.
+    texts = np.array(names.to_pylist(), np.str_) if clustering.keep == "random" else ids
+    rank = inverse(ranked(distances, texts, clustering.keep, clustering.seed))
+    order = np.lexsort((rank[ids], rank[named]))
+    return groups_of.take(pa.array(order)).select(GROUP_SCHEMA.names)

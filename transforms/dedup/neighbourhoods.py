@@ -47,8 +47,12 @@ TROUBLES, POINTLESS = "troubles", "pointless"
 # ── comparing ────────────────────────────────────────────────────────────────────────────────────
 
 
-def compared(piece: Piece, clustering: Clustering) -> tuple[int, int]:
-    """The piece's vectors and near pairs, as tables; its centroid, and how many are at home."""
+#: A piece's centroid, and how many vectors are at home and how many near pairs are in it.
+Found = tuple[int, int, int]
+
+
+def compared(piece: Piece, clustering: Clustering) -> Found:
+    """The piece's vectors and near pairs, as tables."""
     rows = piles.together(list(opened(piece.slices)))
     # Those at home first; the order in which slices came is forgotten.
     rows = rows.take(np.lexsort((rows.ids, ~rows.home)))
@@ -77,7 +81,7 @@ def compared(piece: Piece, clustering: Clustering) -> tuple[int, int]:
     clustering.own.write(clustering.pairs(piece.centroid, piece.number), to_parquet(table))
     count("pieces compared")
     count("vectors compared", home)
-    return piece.centroid, home
+    return piece.centroid, home, len(table)
 
 
 def cluster_table(rows: piles.Rows, facts: Iterable[tuple[str, str]]) -> bytes:
@@ -174,7 +178,7 @@ class Cluster(beam.PTransform[Any, beam.PCollection[Settled]]):
             | "Pieces"
             >> beam.FlatMap(pieces, clustering, AsSingleton(fit_all)).with_output_types(Piece)
             | "Deal pieces" >> beam.Reshuffle()
-            | "Compare" >> beam.Map(compared, clustering).with_output_types(tuple[int, int])
+            | "Compare" >> beam.Map(compared, clustering).with_output_types(Found)
         )
         return fit_all | "Settle" >> beam.Map(
             _settle,
@@ -207,16 +211,17 @@ def _settle(
     fit_all: Fitted,
     settle: Callable[[Settled], None],
     *,
-    found: list[tuple[int, int]],
+    found: list[Found],
     troubles: list[str],
     pointless: list[int],
 ) -> Settled:
     settled = Settled(
         fit_all.dimension,
-        items=sum(items for _, items in found),
+        items=sum(items for _, items, _ in found),
         pointless=sum(pointless),
-        pieces=tuple(sorted(Counter(centroid for centroid, _ in found).items())),
+        pieces=tuple(sorted(Counter(centroid for centroid, _, _ in found).items())),
         troubles=tuple(sorted({*troubles})),
+        pairs=sum(pairs for _, _, pairs in found),
     )
     settle(settled)
     return settled

@@ -62,14 +62,23 @@ def claim(own: Shelf, layout: Layout, algorithm: str, used: ModelUsed) -> None:
 
 def held_by(layout: Layout, algorithm: str) -> Mapping[str, str] | None:
     """What is known of the vectors that lie here; nothing if there are none."""
-    table = shelf.some_file_in(layout.embeddings_parquet(algorithm), ".parquet")
-    if table is None and shelf.some_file_in(layout.embeddings(algorithm), ".pickle") is None:
-        return None
+    table = None
+    if layout.packed:
+        # Tables of packs need not have vectors: the note alone says whose they have.
+        if shelf.some_file_in(layout.packs(), ".parquet") is None:
+            return None
+    else:
+        table = shelf.some_file_in(layout.embeddings_parquet(algorithm), ".parquet")
+        if table is None and shelf.some_file_in(layout.embeddings(algorithm), ".pickle") is None:
+            return None
     try:
         if (said := read_json(layout.embedding_facts(algorithm))) is not None:
             return {key: value for key, value in said.items() if isinstance(value, str)}
     except BadDocument as error:
         LOG.error("%s: a table is asked instead", error)
+        return {} if table is None else _facts_in(table)
+    if layout.packed:
+        return None
     return {} if table is None else _facts_in(table)
 
 
@@ -93,12 +102,12 @@ def _compare(
     by_name = () if REVISION in ours else (MODEL,)
     by_length = (DIMENSION,) if DIMENSION in ours and DIMENSION in held else ()
     if any(held.get(key) != ours.get(key) for key in (ALGORITHM, REVISION, *by_name, *by_length)):
-        folder = layout.embeddings_parquet(algorithm)
+        folder = layout.packs() if layout.packed else layout.embeddings_parquet(algorithm)
+        remove = f", or first remove {folder} and {layout.embeddings(algorithm)}"
         raise MixedVectors(
             f"{folder} already contains vectors of {_named(held)}, but this run would write "
             f"vectors of {_named(ours)}: vectors of two models cannot be compared, so they must "
-            "not share a folder. Write to another output,"
-            f" or first remove {folder} and {layout.embeddings(algorithm)}."
+            f"not share a folder. Write to another output{'' if layout.packed else remove}."
         )
 
 

@@ -20,8 +20,8 @@ from finecut.io.storage.json_documents import usable_json
 from finecut.io.tables.drops import DUPLICATES
 from finecut.io.tables.parquet import PARQUET, from_parquet, to_parquet
 from finecut.transforms.dedup.clusters import CENTROIDS, CLUSTERS, PAIRS, PAIRWISE
-from finecut.transforms.dedup.duplicates import KEEPER_SCHEMA
 from finecut.transforms.dedup.folder import (
+    KEEPER_SCHEMA,
     KEEPERS,
     LIKENESS,
     OURS,

@@ -21,7 +21,7 @@ from finecut.transforms.catalogue.chunks import known_of
 from finecut.transforms.catalogue.columns import table_of
 from finecut.transforms.catalogue.fields import Row
 from finecut.transforms.catalogue.reading import Slice, rows_in
-from finecut.transforms.catalogue.rows import Whereabouts, row_of
+from finecut.transforms.catalogue.rows import Whereabouts, made_file, row_of
 from finecut.transforms.refilter.rewriting import has_file
 from finecut.transforms.registry import SCORES
 from finecut.transforms.report.columns import number, short
@@ -110,7 +110,7 @@ class _Reading:
 
     def _where(self, entry: Entry, relative: str, chunk: str, seen: bool) -> Whereabouts:
         """Where it belongs, and what there is of it as documents have it: nobody looks."""
-        previews = (f"{PREVIEWS.folder}/{entry.id}",) if seen and entry.kept else ()
+        previews = (made_file(f"{PREVIEWS.folder}/{entry.id}"),) if seen and entry.kept else ()
         path = self.output.layout.clip(entry.id, entry.kept)
         clip = path.removeprefix(self.output.layout.below("")) if has_file(entry.document) else None
         return Whereabouts(relative, chunk, entry.kept, clip=clip, meta="", artefacts=previews)

@@ -56,8 +56,7 @@ def _artefacts_of(clip: Clip) -> Iterator[str]:
 def forget_clip(clip: Clip, writing: Writing) -> None:
     """Remove what an earlier run wrote of a clip that is nowhere now."""
     if clip.chunk.again and not writing.dry_run:
-        there = leftovers(clip.id, writing, clip.chunk.told)
-        remove_all(there | {writing.layout.meta(clip.id)}, writing)
+        remove_all(all_of(clip.id, writing, clip.chunk.told), writing)
 
 
 def forget_other_tables(chunk: str, kept: Iterable[Clip], writing: Writing) -> None:
@@ -68,6 +67,13 @@ def forget_other_tables(chunk: str, kept: Iterable[Clip], writing: Writing) -> N
         writing.layout.embedding_parquet(name, chunk) for clip in kept for name in clip.vectors
     }
     remove_all(tables(chunk, writing) - wanted, writing)
+
+
+def all_of(clip: str, writing: Writing, told: bool = False) -> set[str]:
+    """Every file there may be of a clip: none where it lies in the pack of its chunk."""
+    if writing.layout.packed:
+        return set()
+    return leftovers(clip, writing, told) | {writing.layout.meta(clip)}
 
 
 def leftovers(clip: str, writing: Writing, told: bool = False) -> set[str]:
@@ -113,7 +119,11 @@ def _windows_of(clip: str, writing: Writing) -> list[tuple[int, int]] | None:
 
 
 def tables(chunk: str, writing: Writing) -> set[str]:
-    """Every table there may be of a chunk."""
+    """Every table there may be of a chunk, or its pack."""
+    layout = writing.layout
+    if layout.packed:
+        # What a table says of clips that it does not hold, nobody reads: it goes first.
+        return {layout.pack_table(chunk), layout.pack(chunk)}
     return {
         writing.layout.below(artefact.path_in(folder, chunk))
         for artefact, folder in _folders_of_artefacts(writing)

@@ -26,7 +26,7 @@ from finecut.transforms.beam.metrics import LOG, count
 from finecut.transforms.catalogue.chunks import drop_rows, drop_video, facts_of
 from finecut.transforms.filter.comparing import Rule
 from finecut.transforms.find.metadata import plain
-from finecut.transforms.resume.leftovers import leftovers, remove_all, tables
+from finecut.transforms.resume.leftovers import all_of, remove_all, tables
 from finecut.transforms.write.documents import CONFIGURATION, serialise
 from finecut.transforms.write.writing import Writing
 
@@ -314,7 +314,7 @@ def settle(video: Video, num_chunks: int, writing: Writing, note: Open) -> None:
         return
     paths: set[str] = set()
     for clip in sorted({*note.old} - {*note.new}):
-        paths |= leftovers(clip, writing, note.told) | {layout.meta(clip)}
+        paths |= all_of(clip, writing, note.told)
     remove_all(paths, writing)
     # Also a video without clips has its first chunk's document.
     remove_all(

@@ -8,12 +8,18 @@ What was made stays true whatever is said of the source. Unless rules or prompts
 one of them decides otherwise by the new metadata, the video is processed again.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
-from finecut.io.dataset.output import Output
+from finecut.io.dataset.output import (
+    NoDataset,
+    Output,
+    chunk_named,
+    clips_named,
+    read_document,
+)
 from finecut.io.layout import SOURCE, is_clip_id, source_held
 from finecut.io.process.threads import in_order
 from finecut.io.records import Source
@@ -84,7 +90,11 @@ def retell(document: Document, source: Source, writing: Writing) -> bool:
         return True
 
     clips = _clips(document, source, writing)
-    if clips is None or not all(in_order(write, map(layout.meta, clips), writing.threads)):
+    if writing.packs:
+        told = clips is not None and _retell_packs(document, source, writing)
+    else:
+        told = clips is not None and all(in_order(write, map(layout.meta, clips), writing.threads))
+    if not told:
         LOG.error(
             "%s: not all documents of its clips are there, so it is processed again", source.name
         )
@@ -99,13 +109,42 @@ def retell(document: Document, source: Source, writing: Writing) -> bool:
     return True
 
 
+def _retell_packs(document: Document, source: Source, writing: Writing) -> bool:
+    """The same of documents in packs: of each chunk one table is written, and no archive."""
+    output = Output(writing.layout)
+    for path in _chunks(document, source, writing):
+        try:
+            said = read_document(path)
+            if not any(clips_named(said, path)):
+                continue
+            chunk = chunk_named(said, path)
+            table = output.table(chunk)
+        except NoDataset as error:
+            LOG.error("%s", error)
+            return False
+        clips = [
+            replace(
+                clip, document=serialise(with_source(json.loads(clip.document), source.metadata))
+            )
+            for clip in table.clips()
+        ]
+        data = table.with_clips(clips).to_bytes()
+        writing.shelf.write(writing.layout.pack_table(chunk), data)
+    return True
+
+
+def _chunks(document: Document, source: Source, writing: Writing) -> list[str]:
+    """The documents of the video's chunks, by path."""
+    numbers = range(max(1, int(document["num_clip_chunks"])))
+    return [writing.layout.processed_clip_chunk(source.relative, each) for each in numbers]
+
+
 def _enter_again(document: Document, source: Source, writing: Writing) -> None:
     """Bring the catalogue up to date."""
     if writing.dry_run:
         return
     output = Output(writing.layout)
-    for index in range(max(1, int(document["num_clip_chunks"]))):
-        path = writing.layout.processed_clip_chunk(source.relative, index)
+    for path in _chunks(document, source, writing):
         chunk, rows = rows_at(path, output)
         enter(chunk, rows, writing.layout, writing.shelf)
 
@@ -114,9 +153,7 @@ def _clips(document: Document, source: Source, writing: Writing) -> list[str] | 
     """The clips that have documents; ``None`` if not all chunks say which they are."""
     if writing.dry_run:
         return []
-    numbers = range(max(1, int(document["num_clip_chunks"])))
-    place = partial(writing.layout.processed_clip_chunk, source.relative)
-    chunks = [usable_json(place(index)) for index in numbers]
+    chunks = [usable_json(path) for path in _chunks(document, source, writing)]
     return None if None in chunks else [clip for said in chunks if said for clip in _ids(said)]
 
 

@@ -82,7 +82,7 @@ def write_vectors(clip: Clip, writing: Writing) -> Iterator[Written]:
     if writing.dry_run or not clip.kept:
         return
     for algorithm, vector in clip.vectors.items():
-        claim(writing.shelf, writing.layout, algorithm, _model_of(clip, algorithm))
+        claim(writing.shelf, writing.layout, algorithm, model_of(clip, algorithm))
         path = writing.layout.embedding(algorithm, clip.id)
         yield _receipt(EMBEDDINGS, clip, path, writing.shelf.write(path, embedding_pickle(vector)))
 
@@ -101,7 +101,7 @@ def write_parquet(
     if writing.dry_run:
         return
     clips = list(clips)
-    used = _model_of(clips[0], algorithm)
+    used = model_of(clips[0], algorithm)
     claim(writing.shelf, writing.layout, algorithm, used)
     path = writing.layout.embedding_parquet(algorithm, chunk)
     rows = [(clip.id, clip.vectors[algorithm]) for clip in clips]
@@ -109,7 +109,7 @@ def write_parquet(
     yield Written(EMBEDDINGS, owner=chunk, chunk=chunk, path=path, num_bytes=size)
 
 
-def _model_of(clip: Clip, algorithm: str) -> ModelUsed:
+def model_of(clip: Clip, algorithm: str) -> ModelUsed:
     """Which model a clip's vector is of; who brings vectors of their own need not say."""
     named = clip.models.get(vector_key(algorithm))
     return named or ModelUsed(algorithm, dimension=len(clip.vectors[algorithm]))
@@ -132,3 +132,5 @@ WRITERS: Final[tuple[tuple[str, Callable[..., Any]], ...]] = (
     ("WriteMetas", write_meta),
     ("WriteVectors", write_vectors),
 )
+#: Under which of these names what is written of each kind is counted.
+STEPS: Final = dict(zip((CLIPS, ARTEFACTS, METAS, EMBEDDINGS), dict(WRITERS), strict=True))

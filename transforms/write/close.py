@@ -15,16 +15,18 @@ both see all of them, and write the same.
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Final
 
 from finecut.io.records import Chunk, Clip, Failure, Lost, PlannedChunk, Video
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import usable_json
 from finecut.io.summary import Summary
+from finecut.io.tables.packs import PackedClip
 from finecut.transforms.beam.metrics import LOG, count
-from finecut.transforms.catalogue.chunks import write_rows
+from finecut.transforms.catalogue.chunks import Lying, write_rows
 from finecut.transforms.resume.leftovers import (
     forget_clip,
     forget_other_attempts,
@@ -46,6 +48,7 @@ from finecut.transforms.write.writing import Entry, Outcome, Writing, planned
 
 #: Videos whose chunks a process remembers having seen: of more, it looks again.
 MOST_SEEN: Final = 1000
+NOTHING: Final[Mapping[str, PackedClip]] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -126,20 +129,25 @@ def _key(video: Video) -> str:
 # ── chunks ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def close_chunk(outcomes: Iterable[Outcome], writing: Writing) -> Iterator[ChunkClosed]:
-    """Write the chunk's document about the clips of which everything planned was written."""
+def close_chunk(
+    outcomes: Iterable[Outcome], writing: Writing, packed: Mapping[str, PackedClip] = NOTHING
+) -> Iterator[ChunkClosed]:
+    """Write the chunk's document about the clips of which everything planned was written;
+    ``packed``: where they lie in their pack, if they do.
+    """
     clips = written_clips(outcomes, writing)
     if not clips:
         return
     chunk, video = clips[0].chunk, clips[0].video
     path = writing.layout.processed_clip_chunk(video.source.relative, chunk.index)
-    if chunk.first:
+    if chunk.first and not writing.packs:
         forget_other_attempts(clips, writing)
     if not writing.dry_run:
-        write_rows(clips, writing)
+        lying = Lying(writing.upload_clips, packed)
+        write_rows(clips, lying, writing)
     size = writing.shelf.write(path, serialise(chunk_document(video, chunk.index, clips)))
     kept = [clip for clip in clips if clip.kept]
-    if chunk.again or writing.algorithm is not None:
+    if not writing.packs and (chunk.again or writing.algorithm is not None):
         forget_other_tables(chunk.id, kept, writing)
     yield ChunkClosed(video, chunk, path, size, summary=of_chunk(clips, kept))
 

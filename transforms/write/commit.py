@@ -17,7 +17,7 @@ beginning they are few (:mod:`ramp`).
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
@@ -28,6 +28,7 @@ from apache_beam.pvalue import TaggedOutput
 from apache_beam.utils.windowed_value import WindowedValue
 
 from finecut.io.records import Clip, Failure, Source, Written
+from finecut.io.tables.packs import PackedClip
 from finecut.transforms.beam.guard import FAILURES, guarded, with_spans
 from finecut.transforms.beam.metrics import count
 from finecut.transforms.beam.sharing import OfRun
@@ -37,11 +38,13 @@ from finecut.transforms.write.branches import (
     CLIPS,
     EMBEDDINGS,
     METAS,
+    STEPS,
     WRITERS,
     tables_of,
     write_parquet,
 )
 from finecut.transforms.write.close import (
+    NOTHING,
     ChunkClosed,
     ChunkEnded,
     Seen,
@@ -50,9 +53,10 @@ from finecut.transforms.write.close import (
     close_last,
     written_clips,
 )
+from finecut.transforms.write.packing import STEP, clear, pack, within_reach
 from finecut.transforms.write.ramp import ALONE, AMONG_MANY, Threads
 from finecut.transforms.write.tending import tend
-from finecut.transforms.write.writing import Entry, Outcome, Writer, Writing, ids
+from finecut.transforms.write.writing import Entry, Outcome, Writer, Writing, ids, planned
 
 #: Writes that may wait for their turn, per thread: enough to keep all busy, few enough to be small.
 BACKLOG: Final = 4
@@ -71,9 +75,10 @@ class Did(NamedTuple):
 def write_clip(clip: Clip, writing: Writing) -> list[Did]:
     """All files of a clip, each kind by itself: what cannot be written costs no other.
 
-    Nothing is left to do of one that was written before it was handed over.
+    Nothing is left to do of one that was written before it was handed over; and one that will be
+    packed waits for the others of its chunk.
     """
-    if clip.written:
+    if clip.written or writing.packs:
         return []
     source = clip.video.source
     return [
@@ -97,21 +102,54 @@ def close(entries: Iterable[Entry], writing: Writing, seen: Seen) -> list[Did]:
     """The chunk's tables and document; if it was the last of its video, also the video's."""
     outcomes = [entry for entry in entries if isinstance(entry, Outcome)]
     source, weather = outcomes[0].video.source, writing.weather
-    chunk = outcomes[0].chunk.id
-    done = []
-    for name, clips in tables_of({each.clip.id: each.clip for each in outcomes}.values()).items():
-        write = partial(write_parquet, chunk, name, clips, writing=writing)
-        done.append(_done("WriteParquet", source, write, clips, weather=weather))
-        paths = (table.path for table in done[-1].results if isinstance(table, Written))
-        outcomes[0] = replace(outcomes[0], paths=(*outcomes[0].paths, *paths))
-    finish = partial(close_chunk, outcomes, writing)
+    done, packed = _tables(outcomes, writing), NOTHING
+    if writing.packs:
+        done, packed = _pack(outcomes, writing)
     every = [each.clip for each in outcomes]
+    finish = partial(close_chunk, outcomes, writing, packed)
     last = _done("CloseChunks", source, finish, every, weather=weather)
     written = ids(written_clips(outcomes, writing))
     for closed in last.results:
         if isinstance(closed, ChunkClosed):
+            if writing.packs:
+                clear((each.clip for each in outcomes), writing)
             last = last._replace(results=(_with_video(closed, written, writing, seen),))
     return [*done, last]
+
+
+def _tables(outcomes: list[Outcome], writing: Writing) -> list[Did]:
+    """Write the tables of vectors, which the first outcome knows of from now on."""
+    if writing.packs:
+        return []
+    source, chunk, done = outcomes[0].video.source, outcomes[0].chunk.id, []
+    for name, clips in tables_of({each.clip.id: each.clip for each in outcomes}.values()).items():
+        write = partial(write_parquet, chunk, name, clips, writing=writing)
+        done.append(_done("WriteParquet", source, write, clips, weather=writing.weather))
+        paths = (table.path for table in done[-1].results if isinstance(table, Written))
+        outcomes[0] = replace(outcomes[0], paths=(*outcomes[0].paths, *paths))
+    return done
+
+
+def _pack(outcomes: list[Outcome], writing: Writing) -> tuple[list[Did], Mapping[str, PackedClip]]:
+    """Write the pack of a chunk; outcomes of clips that are in it know so from now on."""
+    clips = [each.clip for each in outcomes]
+    source, work = outcomes[0].video.source, partial(pack, clips, writing)
+    did = _done(STEP, source, lambda: [work()], clips, weather=writing.weather)
+    packing: Any = did.results[0]
+    if isinstance(packing, Failure):
+        return [did], NOTHING
+    outcomes[:] = [
+        replace(each, paths=tuple(planned(each.clip, writing)))
+        if each.clip.id in packing.packed
+        else each
+        for each in outcomes
+    ]
+    by_kind = [
+        did._replace(step=step, results=results, microseconds=did.microseconds * (kind == CLIPS))
+        for kind, step in STEPS.items()
+        if (results := tuple(each for each in packing.written if each.kind == kind))
+    ]
+    return [*by_kind, did._replace(results=packing.failures, microseconds=0)], packing.packed
 
 
 def _with_video(
@@ -252,8 +290,17 @@ class WriteInBundles(Writer):
         while self._pending:
             yield from self._deliver(self._pending.popleft())
         for chunk, (place, entries) in self._chunks.items():
-            for entry in entries:
+            for entry in self._shared(entries):
                 yield TaggedOutput(TORN, place.holds((chunk, entry)))
+
+    def _shared(self, entries: Iterable[Entry]) -> Iterable[Entry]:
+        """What other machines can close a chunk of: files that are not packed yet go with it."""
+        if not self.writing.packs:
+            return entries
+        outcomes = [entry for entry in entries if isinstance(entry, Outcome)]
+        share = [partial(within_reach, each.clip, self.writing) for each in outcomes]
+        clips = [each.result() for each in [*map(self._pool.submit, share)]]
+        return [replace(each, clip=clip) for each, clip in zip(outcomes, clips, strict=True)]
 
     def _deliver(self, pending: _Pending) -> Iterator[Any]:
         try:

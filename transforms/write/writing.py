@@ -45,6 +45,11 @@ class Writing:
         return self.patience is not None
 
     @property
+    def packs(self) -> bool:
+        """Whether clips are written chunk by chunk, into packs."""
+        return self.layout.packed and not self.dry_run
+
+    @property
     def among_many(self) -> bool:
         """Whether processes on other machines write, too, and began at the same moment."""
         return self.weather.retries and is_remote(self.shelf.root)

@@ -37,6 +37,7 @@ class Compact(DatasetCommand[CompactOptions, "Compacted"]):
         ),
     )
     Options = CompactOptions
+    reads_packs = True
     does = "finecut.pipeline.commands.compact.work:compact_dataset"
 
     def troubles(self, result: Compacted) -> Iterator[str]:

@@ -30,7 +30,7 @@ class Compacted(NamedTuple):
 def compact_dataset(command: Compact) -> Compacted:
     """Do it; runs may be at work there at the same time."""
     options = command.options
-    layout = Output.at(options.dataset).layout
+    layout = Output.at(options.dataset, packs=True).layout
     own = Shelf(layout.root, layout.staging_of(uuid.uuid4().hex), fence=command.fence)
     with beside_runs(own), tray(own, command.in_process) as reports:
         told = f"{reports.root}/left-out"

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from finecut.io.dataset.arrangement import found, refuse_packed
 from finecut.io.dataset.output import NoDataset
 from finecut.io.errors import RunError
 from finecut.io.layout import DEDUP, Layout
@@ -91,6 +92,7 @@ def forget(command: Forget) -> Forgot:
     options = command.options
     refuse_unknown_store(options.dataset, "DATASET")
     layout = Layout(shelf.absolute(options.dataset))
+    refuse_packed(found(layout))
     _refuse_no_dataset(layout)
     own = shelf_in(layout.root, command.fence)
     if options.dry_run:

@@ -46,6 +46,7 @@ class SumUp(DatasetCommand[SummaryOptions, "Sums"]):
         ),
     )
     Options = SummaryOptions
+    reads_packs = True
     does = "finecut.pipeline.commands.summary.work:sum_up"
     answers = True
 

@@ -12,10 +12,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
-from finecut.io.dataset.output import JSON, Entry, NoDataset, Output
-from finecut.io.layout import is_clip_id
+from finecut.io.dataset.arrangement import found
+from finecut.io.dataset.output import JSON, Entry, NoDataset, Output, chunk_named
+from finecut.io.layout import Layout, is_clip_id
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, read_json
 from finecut.io.summary import Summary
@@ -116,7 +118,9 @@ def _few(names: Iterable[str], most: int) -> str:
 
 def sum_up(command: SumUp) -> Sums:
     """What lies in the dataset, in numbers."""
-    output = output_at(command.options.dataset)
+    dataset = command.options.dataset
+    packed = found(Layout(shelf.absolute(dataset))).packed
+    output = Output.at(dataset, packs=True) if packed else output_at(dataset)
     readers = command.options.workers or (READERS if shelf.is_remote(output.root) else 1)
     adding = _Adding(output, readers)
     summary = adding.clips()
@@ -171,6 +175,7 @@ class _Adding:
         self.bad: list[str] = []
         self.videos: defaultdict[str, VideoTold] = defaultdict(VideoTold)
         self.has_metas = shelf.exists(output.layout.metas())
+        self.packed = output.layout.packed
         self.num_failures = 0
         self._read_failures()
         self._read_videos()
@@ -232,11 +237,30 @@ class _Adding:
         read = self.output.layout.processed_clip_chunks
         chunks = if_there(self.output.chunks) if shelf.exists(read()) else []
         documents = asked_ahead(lambda path: self._document(path, CHUNK), chunks, self.readers)
-        clips = asked_ahead(self._entry, self._listed(documents), self.readers)
+        clips: Iterator[tuple[bool, Entry | None]]
+        if self.packed:
+            listed = ((said, list(self._listed([said]))) for said in filter(None, documents))
+            read_ahead = asked_ahead(self._packed, listed, self.readers)
+            clips = chain.from_iterable(read_ahead)
+        else:
+            clips = asked_ahead(self._entry, self._listed(documents), self.readers)
         total = _Clips()
         for kept, entry in clips:
             total.add(kept, entry)
         return total.summary()
+
+    def _packed(
+        self, chunk: tuple[Document, list[tuple[str, bool]]]
+    ) -> list[tuple[bool, Entry | None]]:
+        """The clips of a chunk, all of which one table has."""
+        (said, listed), output = chunk, self.output
+        try:
+            key = chunk_named(said, "the document of a chunk")
+            there = output.pack(key) if listed else {}
+            return [(kept, output.packed_entry(id, kept, key, there)) for id, kept in listed]
+        except NoDataset as error:
+            self.bad.append(short(str(error).partition(". ")[0]))
+            return [(kept, None) for _, kept in listed]
 
     def _listed(self, chunks: Iterable[Document | None]) -> Iterator[tuple[str, bool]]:
         for said in filter(None, chunks):

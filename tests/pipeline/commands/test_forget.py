@@ -28,7 +28,7 @@ from finecut.pipeline.commands.shard import ShardOptions
 from finecut.pipeline.commands.verify import VerifyOptions
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.running import run
-from finecut.transforms.dedup.duplicates import KEEPER_SCHEMA
+from finecut.transforms.dedup.folder import KEEPER_SCHEMA
 from finecut.transforms.forget.tombstones import Forgotten
 from finecut.transforms.verify.checks.forgotten import wrong_with_notes
 

@@ -45,7 +45,7 @@ from finecut.pipeline.options import OptionError
 from finecut.pipeline.page import page_text
 from finecut.pipeline.page.similar import NOBODY, Rows, nearby
 from finecut.transforms.catalogue.columns import table_of
-from finecut.transforms.catalogue.rows import Whereabouts
+from finecut.transforms.catalogue.rows import Whereabouts, made_file
 from finecut.transforms.catalogue.rows import row_of as catalogue_row
 from finecut.transforms.report.columns import fitted, packed, plain_json
 from finecut.transforms.report.counting import Totals, digest_of, from_json, to_json, totals_of
@@ -173,7 +173,9 @@ def test_documents_of_the_wrong_kinds_are_rows_all_the_same(names: set[str]) -> 
     document: dict[str, Any] = {"duration_span": [1.0, 2.5], "width": 160, "windows": windows}
     said = document | {name: value for name, value in WRONG.items() if name in names}
     said = json.loads(json.dumps(said)) | {"span_uuid": clip}
-    where = Whereabouts("a", clip, True, clip=None, meta="", artefacts=("previews/x.webp",))
+    where = Whereabouts(
+        "a", clip, True, clip=None, meta="", artefacts=(made_file("previews/x.webp"),)
+    )
     clips = table_of([catalogue_row(said, where, {})])
     [(_, numbers)] = tiles_of_clips(clips, np.zeros(1, int), Words(("",), ("sharpness",)))
     [(_, texts)] = tiles_of_texts(clips, [Sprite("", 1, ())])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import uuid
@@ -25,7 +26,7 @@ from finecut.pipeline.commands.compact import CompactOptions
 from finecut.pipeline.commands.forget import ForgetOptions
 from finecut.pipeline.commands.refilter import RefilterOptions
 from finecut.pipeline.commands.verify import VerifyOptions
-from finecut.transforms.catalogue.columns import SCHEMA
+from finecut.transforms.catalogue.columns import SCHEMA, from_bytes
 from finecut.transforms.catalogue.fields import COLUMNS, Row
 from finecut.transforms.catalogue.reading import ReadCatalogue
 from finecut.transforms.catalogue.rows import Whereabouts, row_of
@@ -252,6 +253,31 @@ def test_a_broken_file_is_named(dataset: Curated, capsys: pytest.CaptureFixture[
 
 
 # ── rows of anybody's documents ──────────────────────────────────────────────────────────────────
+
+
+def test_rows_of_an_older_file_lack_what_was_not_known_then() -> None:
+    """Artefacts had no places in packs, and clips neither."""
+    made = [{"kind": "previews", "path": f"previews/{n}/0_9.webp"} for n in range(3)]
+    older = pa.table(
+        {
+            "id": ["a", "b", "c"],
+            "artefacts": pa.array(
+                [made[:2], [], made[2:]],
+                pa.list_(pa.struct([("kind", pa.string()), ("path", pa.string())])),
+            ),
+        }
+    )
+    out = io.BytesIO()
+    pq.write_table(older, out, row_group_size=2)
+    found = from_bytes(out.getvalue(), "older")
+    assert found.schema == SCHEMA
+    nowhere = {"offset": None, "size": None}
+    assert found.select(["id", "artefacts", "clip_offset"]).to_pylist() == [
+        {"id": "a", "artefacts": [each | nowhere for each in made[:2]], "clip_offset": None},
+        {"id": "b", "artefacts": [], "clip_offset": None},
+        {"id": "c", "artefacts": [made[2] | nowhere], "clip_offset": None},
+    ]
+
 
 WHERE = Whereabouts("a.mp4", "c", kept=True, clip=None, meta="metas/v0/a.json")
 ODD: tuple[Any, ...] = (None, True, "text", 1.5, -1, 2**70, float("inf"), [], {}, [[]], "\ud800")

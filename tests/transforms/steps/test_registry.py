@@ -28,7 +28,7 @@ from finecut.transforms.registry import (
 )
 from finecut.transforms.step_base import Step, StepOnClips, StepOnTexts
 from finecut.transforms.steps.thumbnail import THUMBNAILS
-from finecut.transforms.verify.folders import owner_of
+from finecut.transforms.verify.owners import owner_of
 from finecut.transforms.write.documents import placed
 
 #: Configurations as the version before the registry counted them: nothing that was finished then

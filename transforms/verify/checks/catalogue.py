@@ -37,7 +37,7 @@ from finecut.transforms.verify.checks.findings import (
 )
 
 #: What a row has of files, which documents do not say.
-OF_FILES: Final = ("clip", "meta", "artefacts")
+OF_FILES: Final = ("clip", "clip_offset", "meta", "artefacts")
 
 
 def digest_of(row: Row, names: Iterable[str]) -> str:
