@@ -11,18 +11,20 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import scale
-from curated import ALGORITHM, Curated, curated, say, told, vector_of
+from curated import ALGORITHM, Curated, curated, edit, say, told, vector_of
 from on_prism import needs_prism, pool
 from performing import performed
 from tiny_sentences import tiny_sentences
 
 from finecut.io.errors import UserError
 from finecut.io.layout import embedding_folder
+from finecut.io.storage.publishing import Shelf
 from finecut.io.tables.drops import read_drops
 from finecut.pipeline.cli.command import main
 from finecut.pipeline.commands.compact import CompactOptions
 from finecut.pipeline.commands.search import Search, SearchOptions
 from finecut.pipeline.commands.search.work import Found
+from finecut.transforms.catalogue.chunks import enter, rows_at
 from finecut.transforms.models.sentences import SentenceEncoder
 from finecut.transforms.search.hits import from_lines
 
@@ -100,9 +102,13 @@ def test_a_newer_caption_is_searched(dataset: Curated) -> None:
     """One that a compaction has not merged yet."""
     [first, *_] = dataset.kept()
     [window] = dataset.output.entry(first, kept=True).document["windows"]
-    say(dataset.root, first, windows=[window | {"qwen_caption": "a lonely zebra"}])
-    assert not found(dataset.root, "zebra").hits
-    assert performed(CompactOptions(str(dataset.root), rebuild=True, quiet=True)) == 0
+    edit(dataset.root, first, windows=[window | {"qwen_caption": "a lonely zebra"}])
+    [chunk] = (c for c in dataset.output.chunks() if first in Path(c).read_text())
+    layout = dataset.output.layout
+    enter(*rows_at(chunk, dataset.output), layout, Shelf(layout.root, layout.staging_of("test")))
+    assert list((dataset.root / "catalogue/chunks").iterdir())
+    assert [hit.id for hit in found(dataset.root, "zebra").hits] == [first]
+    assert performed(CompactOptions(str(dataset.root), quiet=True)) == 0
     assert [hit.id for hit in found(dataset.root, "zebra").hits] == [first]
 
 
