@@ -103,8 +103,8 @@ FIXED: Final = (
     ),
     Column("clip", _TEXT, "path of the clip file below the dataset; none if there is none"),
     Column("meta", _TEXT, "path of its document"),
-    Column("meta_bytes", _WHOLE, "size of its document"),
-    Column("meta_digest", _TEXT, "first 32 digits of the SHA-256 of its document"),
+    Column("meta_bytes", _WHOLE, "size of its document, without the place of the dataset"),
+    Column("meta_digest", _TEXT, "first 32 digits of the SHA-256 of the same"),
     Column(
         "artefacts",
         _records(kind=_TEXT, path=_TEXT),

@@ -322,7 +322,8 @@ class _Looking:
         if not self.has_files or values["clip"][place] is None:
             raise missing(sharding.output.layout.clip(clip.id))
         others = small_members(clip.id, self._caption(place), self._vector(place))
-        document = Told(values["meta_bytes"][place], values["meta_digest"][place])
+        size = values["meta_bytes"][place] + sharding.place_bytes
+        document = Told(size, values["meta_digest"][place])
         return _candidate(
             clip,
             (values["start"][place], values["end"][place]),

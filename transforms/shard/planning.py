@@ -23,6 +23,7 @@ from finecut.io.layout import Layout, is_clip_id
 from finecut.io.process.threads import in_order
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
+from finecut.io.tables.divided import divided, gathered
 from finecut.io.tables.drops import keepers_of, read_drops
 from finecut.io.tables.ids import IdSet, Records, packed
 from finecut.io.tables.shards import END, ShardFolder, read_receipt
@@ -43,11 +44,10 @@ from finecut.transforms.shard.plan import (
     without_holes,
 )
 from finecut.transforms.shard.ranges import (
+    CANDIDATES,
     Section,
     borders_of,
     clips_in,
-    divided,
-    gathered,
     in_order_of_bins,
     path_of,
     range_by_source,
@@ -103,7 +103,9 @@ class Planned:
 def sort_range(number: int, parts: Sequence[Part], planning: Planning, ranges: int) -> Sorted:
     """Bring together what all workers saw of a range, each clip once."""
     tray = planning.tray
-    clips, failed, twice = settled(gathered(sorted(part.path for part in parts), number))
+    clips, failed, twice = settled(
+        gathered(sorted(part.path for part in parts), number, CANDIDATES)
+    )
     found = Sorted(
         number,
         len(clips),
@@ -124,7 +126,7 @@ def sort_range(number: int, parts: Sequence[Part], planning: Planning, ranges: i
 def sort_by_source(number: int, found: Iterable[Sorted], planning: Planning) -> Sorted:
     """Bring together what is of a range of sources."""
     paths = [one.path for one in sorted(found, key=lambda one: one.number)]
-    clips = gathered(paths, number)
+    clips = gathered(paths, number, CANDIDATES)
     sections = _write_range(number, clips, planning)
     return Sorted(number, len(clips), 0, NOTHING_LOST, 0, sections=sections)
 
