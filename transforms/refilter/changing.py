@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -84,7 +85,7 @@ def prepare(relative: str, refiltering: Refiltering) -> tuple[Read, Change | Non
     after = after_all(entries, verdicts, refiltering)
     bereft = sum(is_bereft(entry, refiltering) for entry in entries)
     yields = told_of(entries, after, refiltering, bereft)
-    change = change_of(relative, read, verdicts, after, refiltering)
+    change = change_of(read, verdicts, after, Making(relative, refiltering))
     return read, change, replace(yields, videos={became: 1})
 
 
@@ -101,14 +102,18 @@ def after_all(
         raise OutOfReach(DISAGREE) from error
 
 
+class Making(NamedTuple):
+    """A video, and how it is refiltered."""
+
+    relative: str
+    refiltering: Refiltering
+
+
 def change_of(
-    relative: str,
-    read: Read,
-    verdicts: Mapping[str, Verdict],
-    after: Mapping[str, Entry],
-    refiltering: Refiltering,
+    read: Read, verdicts: Mapping[str, Verdict], after: Mapping[str, Entry], making: Making
 ) -> Change | None:
     """What is to be done to a video, if any of its clips changes."""
+    relative, refiltering = making
     others = [entry for entry in read.entries if after[entry.id].document != entry.document]
     ids = {entry.id for entry in others}
     if not ids:
@@ -190,7 +195,7 @@ def refilter_chunks(
         read = read_chunks(relative, document, chunks, refiltering)
         verdicts = verdicts_on(read.entries, refiltering)
         after = after_all(read.entries, verdicts, refiltering)
-        change = change_of(relative, read, verdicts, after, refiltering)
+        change = change_of(read, verdicts, after, Making(relative, refiltering))
         _refuse_to_lose(told_of(read.entries, after, refiltering, 0), yields)
         if change is not None:
             _refuse_unready(change, writing)

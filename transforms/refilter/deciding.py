@@ -178,7 +178,7 @@ class LookAtVideos(beam.PTransform[beam.PCollection[Any], Any]):
 
     looking: Looking
 
-    def expand(self, once: beam.PCollection[Any]) -> dict[str, Any]:
+    def expand(self, once: beam.PCollection[Any]) -> Any:
         looking, layout = self.looking, self.looking.layout
         lists = once | "List" >> beam.FlatMap(lambda _: videos_of(layout)).with_output_types(
             list[tuple[str, bool]]

@@ -68,10 +68,10 @@ class Sorted:
     number: int
     clips: int
     #: Listings of clips that are listed elsewhere, too.
-    twice: int
-    lost: Lost
+    twice: int = 0
+    lost: Lost = NOTHING_LOST
     #: Clips on the list that is watched.
-    watched: int
+    watched: int = 0
     #: Duplicates that would be taken otherwise, and for how many of them a clip of this range is.
     bereft: int = 0
     consoled: int = 0
@@ -128,7 +128,7 @@ def sort_by_source(number: int, found: Iterable[Sorted], planning: Planning) -> 
     paths = [one.path for one in sorted(found, key=lambda one: one.number)]
     clips = gathered(paths, number, CANDIDATES)
     sections = _write_range(number, clips, planning)
-    return Sorted(number, len(clips), 0, NOTHING_LOST, 0, sections=sections)
+    return Sorted(number, len(clips), sections=sections)
 
 
 def _write_range(number: int, clips: pa.Table, planning: Planning) -> tuple[Section, ...]:
@@ -188,8 +188,14 @@ def compared(draft: Draft, planning: Planning) -> Planned:
     """The shard that is planned, and whether it lies there."""
     plan = plan_of(draft.name, clips_in(draft.pieces, planning.tray))
     current = digest_of_whole(planning.sharding.folder, draft.name) == plan.digest
-    size = draft.num_bytes + len(END)
-    return Planned(draft.name, plan.digest, len(plan.clips), size, draft.pieces, current=current)
+    return Planned(
+        draft.name,
+        plan.digest,
+        len(plan.clips),
+        num_bytes=draft.num_bytes + len(END),
+        pieces=draft.pieces,
+        current=current,
+    )
 
 
 def digest_of_whole(folder: ShardFolder, name: str) -> str | None:
@@ -213,7 +219,7 @@ class SortClips(beam.PTransform[beam.PCollection[Any], Any]):
 
     planning: Planning
 
-    def expand(self, once: beam.PCollection[Any]) -> dict[str, Any]:
+    def expand(self, once: beam.PCollection[Any]) -> Any:
         planning, layout = self.planning, self.planning.sharding.output.layout
         pieces = once | "Slices" >> beam.FlatMap(_slices, layout).with_output_types(Slice)
         rows = AsSingleton(

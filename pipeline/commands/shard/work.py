@@ -66,7 +66,7 @@ def shard(command: Shard) -> Ran:
         tray(own, command.in_process) as reports,
     ):
         making = Making(
-            _planning(options, sharding, reports, dropped, keepers),
+            _planning(options, _leaving_out(sharding, reports, dropped), reports, keepers),
             run=lambda build: command.run_pipeline(build, own),
             books=Books(drops=len(dropped)),
         )
@@ -126,22 +126,23 @@ def _make(options: ShardOptions, making: Making) -> None:
     )
 
 
-def _planning(
-    options: ShardOptions,
-    sharding: Sharding,
-    reports: Shelf,
-    dropped: IdSet,
-    keepers: IdMap,
-) -> Planning:
+def _leaving_out(sharding: Sharding, reports: Shelf, dropped: IdSet) -> Sharding:
     """With one list of what to leave out for all workers, wherever they are."""
-    folder, path = f"{reports.root}/keepers", f"{reports.root}/drops.parquet"
-    if dropped:
-        reports.write(path, drops.drops_table(dropped))
-        sharding = replace(sharding, drops=path, grouped=bool(keepers))
+    if not dropped:
+        return sharding
+    path = f"{reports.root}/drops.parquet"
+    reports.write(path, drops.drops_table(dropped))
+    return replace(sharding, drops=path)
+
+
+def _planning(
+    options: ShardOptions, sharding: Sharding, reports: Shelf, keepers: IdMap
+) -> Planning:
+    folder = f"{reports.root}/keepers"
     if keepers:
         reports.write(f"{folder}/{GROUPS}", drops.keepers_table(keepers))
     return Planning(
-        sharding,
+        replace(sharding, grouped=bool(keepers)),
         reports,
         max(1, int(options.shard_mb * 1e6) - len(END)),
         options.shard_clips,

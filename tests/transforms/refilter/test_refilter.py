@@ -46,16 +46,19 @@ from finecut.pipeline.commands.refilter.work import words_for_curate
 from finecut.pipeline.commands.verify import VerifyOptions
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.running import run
+from finecut.transforms.catalogue.reading import slices
 from finecut.transforms.embed.one_model import vector_key
 from finecut.transforms.filter.clips import dropped, judged
 from finecut.transforms.filter.rules import Rule
 from finecut.transforms.option import DISABLE
+from finecut.transforms.refilter.deciding import decide
 from finecut.transforms.refilter.judging import (
     OutOfReach,
     Refiltering,
     judged_anew,
     missing,
 )
+from finecut.transforms.refilter.looking import Looking, list_down, look_at_slice, videos_of
 from finecut.transforms.refilter.rewriting import (
     KEPT,
     Amount,
@@ -204,6 +207,25 @@ def test_a_dry_run_reads_no_documents_of_clips_and_chunks(
     assert refiltered(copied, **rules) == 0
     assert capsys.readouterr().out == said
     assert "5 found = 5 judged" in said
+
+
+def test_it_does_not_matter_how_videos_are_divided(scored: Path, tmp_path: Path) -> None:
+    layout = Layout(str(scored))
+    writing = Writing(layout, Shelf(str(scored), str(tmp_path)), configuration="new")
+    rule = Rule("motion", "motion_global_mean", ">=", HIGH)
+    judging = Refiltering(writing, (Stage("", (rule,)),), known=frozenset(["old"]))
+    found = []
+    for ranges in (1, 3):
+        tray = Shelf(str(tmp_path / f"{ranges}"), str(tmp_path))
+        looking = Looking(judging, tray, base="old")
+        lists = [list_down([pair], ranges, looking) for some in videos_of(layout) for pair in some]
+        seen = [look_at_slice(piece, ranges, looking) for piece in slices(layout)]
+        decided = [decide(number, lists, seen, looking) for number in range(ranges)]
+        lines = [line for one in decided for line in shelf.read(one.path).splitlines()]
+        found.append((sorted(lines), merged(one.yields for one in decided)))
+    assert found[0] == found[1]
+    assert (len(found[0][0]), found[0][1].then["motion"].clips) == (3, 3)
+    assert len(found[0][1].sample) == 5
 
 
 def test_only_chunks_in_which_a_verdict_changes_are_read(copied: Path, scored: Path) -> None:
