@@ -32,8 +32,8 @@ from finecut.transforms.embed.one_model import facts, vector_key
 from finecut.transforms.write.documents import (
     CONFIGURATION,
     VERSION,
-    digest_of_document,
     serialise,
+    told_of_document,
     with_source,
 )
 from scaling.plan import CHUNKS_OF_VIDEO, RATE, SECONDS, Numbers, Plan, name_of, relative_of
@@ -138,10 +138,10 @@ def _paint_part(work: tuple[Painting, Film, int, str, Numbers]) -> pa.Table:
 
 def _with_digests(table: pa.Table, layout: Layout) -> pa.Table:
     """The same rows, with what the documents are that are written."""
-    told = [serialise(document) for document in documents(table, layout)]
+    told = [told_of_document(document) for document in documents(table, layout)]
     columns = {
-        "meta_bytes": pa.array(map(len, told), pa.int64()),
-        "meta_digest": pa.array(map(digest_of_document, told), pa.string()),
+        "meta_bytes": pa.array((size for size, _ in told), pa.int64()),
+        "meta_digest": pa.array((digest for _, digest in told), pa.string()),
     }
     for name, column in columns.items():
         table = table.set_column(table.column_names.index(name), table.schema.field(name), column)

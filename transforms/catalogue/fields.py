@@ -105,8 +105,8 @@ FIXED: Final = (
         "first byte of the clip file in its pack (it has `num_bytes`); none for a file of its own",
     ),
     Column("meta", _TEXT, "path of its document, or of the table that has it"),
-    Column("meta_bytes", _WHOLE, "size of its document"),
-    Column("meta_digest", _TEXT, "first 32 digits of the SHA-256 of its document"),
+    Column("meta_bytes", _WHOLE, "size of its document, without the place of the dataset"),
+    Column("meta_digest", _TEXT, "first 32 digits of the SHA-256 of the same"),
     Column(
         "artefacts",
         _records(kind=_TEXT, path=_TEXT, offset=_WHOLE, size=_WHOLE),

@@ -14,7 +14,7 @@ from finecut.io.layout import SOURCE, scores_held
 from finecut.io.records import Failure
 from finecut.transforms.catalogue.fields import COLUMNS, FAILED, KEPT, NAMES, REJECTED, Row
 from finecut.transforms.registry import SCORES
-from finecut.transforms.write.documents import digest_of_document, document_bytes
+from finecut.transforms.write.documents import told_of_document
 
 #: What a row has of the document of the video, under which names.
 OF_VIDEO: Final = {
@@ -73,7 +73,7 @@ def row_of(
 
     ``id`` is the clip's by what lists it, of a document that may say anything.
     """
-    data = document_bytes(document)
+    size, digest = told_of_document(document)
     row: Row = dict.fromkeys(NAMES)
     row |= {name: _fitting(name, document.get(name)) for name in OF_CLIP}
     row |= {name: _fitting(name, video.get(key)) for name, key in OF_VIDEO.items()}
@@ -96,8 +96,8 @@ def row_of(
         "clip": where.clip,
         "clip_offset": where.clip_offset,
         "meta": where.meta,
-        "meta_bytes": len(data),
-        "meta_digest": digest_of_document(data),
+        "meta_bytes": size,
+        "meta_digest": digest,
         "artefacts": [
             each._asdict()
             for each in sorted(where.artefacts, key=lambda made: (made.path, made.offset or 0))

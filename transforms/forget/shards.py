@@ -290,8 +290,9 @@ def _digest(source: BinaryIO, sample: Member) -> str:
         if member.name.endswith(".json"):
             said = json.loads(small[member.name])
     # Without a digest in the document it was the file's version, which is not known here.
-    film = str(said.get("sha256") or "") if isinstance(said, dict) else ""
-    return members_of(num_bytes, film, small).digest(sample.key)
+    document = said if isinstance(said, dict) else {}
+    film = str(document.get("sha256") or "")
+    return members_of(num_bytes, film, document, small).digest(sample.key)
 
 
 def _receipt(rows: pa.Table, name: str, gone: frozenset[str], made: Copied) -> bytes:

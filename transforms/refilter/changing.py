@@ -17,31 +17,29 @@ would be kept without what kept clips have) is not touched: its document keeps t
 configuration, so curation does it again.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
-from dataclasses import asdict, dataclass
-from functools import cache, partial
+from dataclasses import asdict, replace
+from functools import partial
+from typing import NamedTuple
 
-import apache_beam as beam
 import pyarrow as pa
 
 from finecut.io.dataset.output import Entry
-from finecut.io.layout import OF_SOURCE, chunk_id
+from finecut.io.layout import chunk_id
 from finecut.io.process.threads import in_order
 from finecut.io.records import Failure, Source
 from finecut.io.storage import files as shelf
 from finecut.io.storage.on_disk import NotAFile
-from finecut.io.tables.drops import keepers_of
 from finecut.io.tables.parquet import embedding_table, facts_of, rows_of
 from finecut.transforms.beam.guard import guarded
 from finecut.transforms.beam.metrics import LOG, count
 from finecut.transforms.catalogue.chunks import OfChunk, enter, rows_of_chunk
 from finecut.transforms.catalogue.rows import OF_VIDEO
-from finecut.transforms.filter.clips import Dropping
 from finecut.transforms.refilter.judging import (
     CHANGE,
     DISAGREE,
+    OTHER_OPTIONS,
     Change,
     OutOfReach,
     Part,
@@ -49,23 +47,20 @@ from finecut.transforms.refilter.judging import (
     Refiltering,
     Verdict,
     changed,
-    judged_anew,
     read_change,
-    read_clips,
+    read_chunks,
     read_document,
     read_video,
     verdicts_on,
 )
 from finecut.transforms.refilter.rewriting import (
-    KEPT,
-    Amount,
     Untouched,
     Yields,
     chunk_rewritten,
     has_file,
-    merged,
     with_vectors,
 )
+from finecut.transforms.refilter.telling import is_bereft, told_of
 from finecut.transforms.resume.leftovers import artefacts_there
 from finecut.transforms.resume.retelling import metadata_in
 from finecut.transforms.verify.checks.shapes import VIDEO
@@ -80,25 +75,52 @@ def prepare(relative: str, refiltering: Refiltering) -> tuple[Read, Change | Non
     """Judge all clips of a video, and write nothing: the video as it is, what is to be done to it
     (nothing, if no file of it changes but its document), and what comes of it."""
     read = read_video(relative, refiltering)
-    target = refiltering.writing.configuration
     entries = read.entries
     verdicts: dict[str, Verdict] = {}
-    if read.configuration != target:
+    became = UNCHANGED
+    if read.configuration != refiltering.writing.configuration:
         if read.configuration not in refiltering.known:
-            raise OutOfReach("it was made with other options")
-        verdicts = verdicts_on(entries, refiltering)
+            raise OutOfReach(OTHER_OPTIONS)
+        verdicts, became = verdicts_on(entries, refiltering), REFILTERED
+    after = after_all(entries, verdicts, refiltering)
+    bereft = sum(is_bereft(entry, refiltering) for entry in entries)
+    yields = told_of(entries, after, refiltering, bereft)
+    change = change_of(read, verdicts, after, Making(relative, refiltering))
+    return read, change, replace(yields, videos={became: 1})
+
+
+def after_all(
+    entries: Iterable[Entry], verdicts: Mapping[str, Verdict], refiltering: Refiltering
+) -> dict[str, Entry]:
+    """The clips after these verdicts on them."""
     try:
-        after = {
+        return {
             entry.id: changed(entry, verdicts.get(entry.id), refiltering.layout)
             for entry in entries
         }
     except (KeyError, TypeError, ValueError) as error:
         raise OutOfReach(DISAGREE) from error
-    others = [entry for entry in entries if after[entry.id].document != entry.document]
+
+
+class Making(NamedTuple):
+    """A video, and how it is refiltered."""
+
+    relative: str
+    refiltering: Refiltering
+
+
+def change_of(
+    read: Read, verdicts: Mapping[str, Verdict], after: Mapping[str, Entry], making: Making
+) -> Change | None:
+    """What is to be done to a video, if any of its clips changes."""
+    relative, refiltering = making
+    others = [entry for entry in read.entries if after[entry.id].document != entry.document]
     ids = {entry.id for entry in others}
-    change = Change(
+    if not ids:
+        return None
+    return Change(
         relative,
-        target,
+        refiltering.writing.configuration,
         document=read.document,
         parts=tuple(part for part, _ in read.parts if ids & {*part.clips}),
         verdicts={id: verdicts[id] for id in sorted(ids)},
@@ -107,80 +129,6 @@ def prepare(relative: str, refiltering: Refiltering) -> tuple[Read, Change | Non
         uploads=refiltering.writing.upload_clips,
         note=read.note,
     )
-    became = UNCHANGED if read.configuration == target else REFILTERED
-    return read, change if ids else None, _yields(entries, after, became, refiltering)
-
-
-def _yields(
-    entries: Sequence[Entry], after: Mapping[str, Entry], became: str, refiltering: Refiltering
-) -> Yields:
-    """What comes of a video, in numbers."""
-    rules = {rule.score: rule for stage in refiltering.stages for rule in stage.rules}
-    of_source = [name for name, rule in rules.items() if rule.of_source]
-    known = {entry.id: entry.known for entry in entries if of_source}
-    lost = [entry for entry in entries if entry.kept and not after[entry.id].kept]
-    losing = {
-        "vectors": sum(bool(with_vectors(entry)) for entry in lost),
-        "captions": sum(bool(entry.captions) for entry in lost),
-    }
-    losing |= {f"{what}s": len(lost) for what, _ in refiltering.made if f"{what}s" not in losing}
-    dropped = [entry for entry in entries if entry.id in refiltering.drops]
-    return Yields(
-        videos={became: 1},
-        on_lists=len(dropped),
-        bereft=sum(_is_bereft(entry, refiltering) for entry in dropped),
-        now=_amounts(entries),
-        then=_amounts(after.values()),
-        losing={what: number for what, number in losing.items() if number},
-        sample={
-            entry.id: {name: value for name, value in entry.known.items() if name in rules}
-            for entry in entries
-        },
-        lacking={
-            name: number
-            for name in of_source
-            if (number := sum(name not in said for said in known.values()))
-        },
-        fields=dict(
-            Counter(name for said in known.values() for name in said if name.startswith(OF_SOURCE))
-        ),
-    ).trimmed()
-
-
-@cache
-def _keepers_of(dropping: Dropping) -> Mapping[str, str]:
-    """Read once in a process."""
-    return keepers_of(dropping.lists)
-
-
-def _is_bereft(entry: Entry, refiltering: Refiltering) -> bool:
-    """Whether a clip that would be kept goes for one that goes as well."""
-    dropping = refiltering.dropping
-    keeper = None if dropping is None else _keepers_of(dropping).get(entry.id)
-    if keeper is None or not _stays(entry, refiltering, frozenset()):
-        return False
-    try:
-        [other] = read_clips([keeper], entry.chunk, refiltering.writing)
-    except OutOfReach:
-        return True
-    return not _stays(other, refiltering, refiltering.drops)
-
-
-def _stays(entry: Entry, refiltering: Refiltering, drops: Set[str]) -> bool:
-    """Whether a clip is kept, as far as rules go."""
-    try:
-        return judged_anew(entry, refiltering.stages, drops).rejected_by is None
-    except OutOfReach:
-        return False
-
-
-def _amounts(entries: Iterable[Entry]) -> dict[str, Amount]:
-    amounts: dict[str, Amount] = {}
-    for entry in entries:
-        start, end = entry.span
-        name = entry.document.get("filtered_by") or KEPT
-        amounts[name] = amounts.get(name, Amount()) + Amount(1, end - start)
-    return amounts
 
 
 def foresee(relative: str, refiltering: Refiltering) -> Iterator[Yields]:
@@ -188,10 +136,10 @@ def foresee(relative: str, refiltering: Refiltering) -> Iterator[Yields]:
     try:
         yield prepare(relative, refiltering)[-1]
     except OutOfReach as error:
-        yield _untouched(relative, str(error), refiltering.writing)
+        yield untouched(relative, str(error), number_of_clips(relative, refiltering.writing))
 
 
-def _number_of_clips(relative: str, writing: Writing) -> int:
+def number_of_clips(relative: str, writing: Writing) -> int:
     """How many clips a video has, by its document or by the note of a change that has begun."""
     with suppress(OutOfReach):
         document = read_document(writing.layout.processed_video(relative), VIDEO)
@@ -201,8 +149,8 @@ def _number_of_clips(relative: str, writing: Writing) -> int:
     return 0
 
 
-def _untouched(relative: str, why: str, writing: Writing) -> Yields:
-    clips = _number_of_clips(relative, writing)
+def untouched(relative: str, why: str, clips: int) -> Yields:
+    """What comes of a video that is left as it is."""
     return Yields(
         videos={UNTOUCHED: 1}, untouched=(Untouched(relative, why, clips),), clips_untouched=clips
     )
@@ -223,28 +171,68 @@ def refilter(relative: str, refiltering: Refiltering) -> Iterator[Yields]:
             _refuse_unready(change, writing)
     except OutOfReach as error:
         count("videos untouched")
-        yield _untouched(relative, str(error), writing)
+        yield untouched(relative, str(error), number_of_clips(relative, writing))
         return
+    _do(relative, change, read, writing)
+    if begun is not None and not read.note:
+        # A run that was killed on its last step leaves it.
+        writing.shelf.remove(layout.open_video(relative))
+    yield yields
+
+
+def refilter_chunks(
+    relative: str, refiltering: Refiltering, *, chunks: Set[str], yields: Yields
+) -> Iterator[Yields]:
+    """Do it to a finished video of which clips change in these chunks only, as the catalogue says;
+    what comes of it is known. Documents say what is done to the clips of these chunks."""
+    writing = refiltering.writing
+    try:
+        document = read_document(refiltering.layout.processed_video(relative), VIDEO)
+        if document is None or document.get(CONFIGURATION) not in refiltering.known:
+            # Somebody else was at work, or this run before.
+            yield from refilter(relative, refiltering)
+            return
+        read = read_chunks(relative, document, chunks, refiltering)
+        verdicts = verdicts_on(read.entries, refiltering)
+        after = after_all(read.entries, verdicts, refiltering)
+        change = change_of(read, verdicts, after, Making(relative, refiltering))
+        _refuse_to_lose(told_of(read.entries, after, refiltering, 0), yields)
+        if change is not None:
+            _refuse_unready(change, writing)
+    except OutOfReach as error:
+        count("videos untouched")
+        yield untouched(relative, str(error), number_of_clips(relative, writing))
+        return
+    _do(relative, change, read, writing)
+    yield yields
+
+
+def _refuse_to_lose(found: Yields, told: Yields) -> None:
+    """Nobody was asked about what documents have and the catalogue does not know."""
+    for what, number in found.losing.items():
+        if number > told.losing.get(what, 0):
+            raise OutOfReach(
+                f"{number - told.losing.get(what, 0)} {what} would be lost that its documents have "
+                "and the catalogue does not know: finecut compact --rebuild tells it"
+            )
+
+
+def _do(relative: str, change: Change | None, read: Read, writing: Writing) -> None:
     if change is not None:
         _note(change, read, writing)
         carry_out(change, writing)
     elif read.configuration != writing.configuration:
         _conclude(read, relative, writing.configuration, writing)
-    if begun is not None and not read.note:
-        # A run that was killed on its last step leaves it.
-        writing.shelf.remove(layout.open_video(relative))
     count("videos refiltered")
     LOG.info("refiltered %s", relative)
-    yield yields
 
 
 def _note(change: Change, read: Read, writing: Writing) -> None:
     """Write down what will be done. Curation reads the names of clips, and does all again."""
     document, note = read.document, read.note
+    ids = {id for part, _ in read.parts for id in part.clips}
     said = {
-        "old": sorted(
-            {*(entry.id for entry in read.entries), *note.get("old", ()), *note.get("new", ())}
-        ),
+        "old": sorted({*ids, *read.others, *note.get("old", ()), *note.get("new", ())}),
         "new": (),
         "chunks": max(1, int(note.get("chunks") or document["num_clip_chunks"])),
         "names": note.get("names") or (document["video"],),
@@ -357,28 +345,12 @@ def _refuse_unready(change: Change, writing: Writing) -> None:
 Work = Callable[[str, Refiltering], Iterable[Yields]]
 
 
-@dataclass(eq=False, repr=False)
-class EachVideo(beam.PTransform[beam.PCollection[Source], beam.PCollection[Yields]]):
-    """Videos, by their paths below the input → what came of all of them, in one record."""
-
-    work: Work
-    refiltering: Refiltering
-
-    def expand(self, videos: beam.PCollection[Source]) -> beam.PCollection[Yields]:
-        return (
-            videos
-            | "Deal" >> beam.Reshuffle()
-            | "Work" >> beam.FlatMap(_worked, self.work, self.refiltering).with_output_types(Yields)
-            | "Add up" >> beam.CombineGlobally(merged)
-        )
-
-
-def _worked(source: Source, work: Work, refiltering: Refiltering) -> Iterator[Yields]:
+def worked(source: Source, work: Work, refiltering: Refiltering) -> Iterator[Yields]:
     made, weather = partial(work, source.relative, refiltering), refiltering.writing.weather
     for outcome in guarded("refilter", source, made, weather=weather):
         if isinstance(outcome, Failure):
             count("videos failed")
-            clips = _number_of_clips(source.relative, refiltering.writing)
+            clips = number_of_clips(source.relative, refiltering.writing)
             yield Yields(failures=(outcome,), num_failures=1, clips_failed=clips)
         else:
             yield outcome

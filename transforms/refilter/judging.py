@@ -34,6 +34,8 @@ from finecut.transforms.write.writing import Writing
 #: What the note calls the change that is being made.
 CHANGE: Final = "change"
 
+OTHER_OPTIONS: Final = "it was made with other options"
+OVERLAPPING: Final = "its scenes overlap, so the order of its clips is not known"
 DISAGREE: Final = (
     "its documents contradict each other, or are from another version (finecut verify says what "
     "is wrong)"
@@ -135,6 +137,28 @@ def missing(entry: Entry, refiltering: Refiltering) -> list[str]:
 
 def verdicts_on(entries: Iterable[Entry], refiltering: Refiltering) -> dict[str, Verdict]:
     """What becomes of each clip, if that can be said of all of them."""
+    verdicts, reasons = verdicts_and_reasons(entries, refiltering)
+    if reasons:
+        raise OutOfReach(in_words(reasons))
+    return verdicts
+
+
+def in_words(reasons: Mapping[str, int]) -> str:
+    """Why a video cannot be refiltered, by the clips that cannot be judged; or by what is wrong
+    with all of it, of which there is no number.
+    """
+    whole = [why for why, number in reasons.items() if not number]
+    return (
+        whole[0]
+        if whole
+        else "; ".join(f"{count_of(number, 'clip')}: {why}" for why, number in reasons.items())
+    )
+
+
+def verdicts_and_reasons(
+    entries: Iterable[Entry], refiltering: Refiltering
+) -> tuple[dict[str, Verdict], Counter[str]]:
+    """What becomes of each clip, and why that cannot be said of some."""
     drops = refiltering.drops
     verdicts: dict[str, Verdict] = {}
     reasons: Counter[str] = Counter()
@@ -148,11 +172,7 @@ def verdicts_on(entries: Iterable[Entry], refiltering: Refiltering) -> dict[str,
                 )
         except OutOfReach as error:
             reasons[str(error)] += 1
-    if reasons:
-        raise OutOfReach(
-            "; ".join(f"{count_of(number, 'clip')}: {why}" for why, number in reasons.items())
-        )
-    return verdicts
+    return verdicts, reasons
 
 
 # ── reading ──────────────────────────────────────────────────────────────────────────────────────
@@ -228,7 +248,12 @@ def read_clips(clips: Sequence[str], chunk: str, writing: Writing) -> list[Entry
     return list(in_order(read, clips, writing.threads) if remote else map(read, clips))
 
 
-def _read_part(document: Document, refiltering: Refiltering) -> tuple[Part, tuple[Entry, ...]]:
+def overlapping(entries: Iterable[Entry]) -> bool:
+    """Whether any of these clips, which are in order, begins before the one before has ended."""
+    return any(one.span[1] > other.span[0] for one, other in pairwise(entries))
+
+
+def read_part(document: Document, refiltering: Refiltering) -> tuple[Part, tuple[Entry, ...]]:
     """A chunk and its clips, if its document says of them what their own do."""
     try:
         listed = [*document["clips"], *document["filtered_clips"]]
@@ -238,10 +263,8 @@ def _read_part(document: Document, refiltering: Refiltering) -> tuple[Part, tupl
         entries = sorted(
             read_clips(listed, chunk, refiltering.writing), key=lambda entry: entry.span
         )
-        if refiltering.unordered and any(
-            one.span[1] > other.span[0] for one, other in pairwise(entries)
-        ):
-            raise OutOfReach("its scenes overlap, so the order of its clips is not known")
+        if refiltering.unordered and overlapping(entries):
+            raise OutOfReach(OVERLAPPING)
         told = chunk_rewritten(document, entries, refiltering.previews)
         if told != document or list(told) != list(document):
             raise OutOfReach(DISAGREE)
@@ -261,6 +284,8 @@ class Read:
     configuration: str | None
     #: What is noted of a film that failed in part.
     note: Document = field(default_factory=dict)
+    #: Clips of other chunks, of which no more is known than that.
+    others: tuple[str, ...] = ()
 
     @property
     def entries(self) -> list[Entry]:
@@ -294,6 +319,28 @@ def read_video(relative: str, refiltering: Refiltering) -> Read:
     return read
 
 
+def read_chunks(
+    relative: str, document: Document, chunks: Set[str], refiltering: Refiltering
+) -> Read:
+    """A finished video with the clips of these chunks; of the others, which there are."""
+    parts: list[tuple[Part, tuple[Entry, ...]]] = []
+    others: list[str] = []
+    number = max(1, int(document.get("num_clip_chunks") or 0)) if chunks else 0
+    for index in range(number):
+        path = refiltering.layout.processed_clip_chunk(relative, index)
+        said = read_document(path, CHUNK)
+        if said is None:
+            raise OutOfReach(f"the document of its chunk {index} is missing")
+        if chunk_id(str(said["video"]), index) in chunks:
+            parts.append(read_part(said, refiltering))
+        else:
+            others += [*said["clips"], *said["filtered_clips"]]
+    read = Read(document, tuple(parts), document.get(CONFIGURATION), others=tuple(others))
+    if chunks and len(read.entries) + len(others) != document.get("num_total_clips"):
+        raise OutOfReach(DISAGREE)
+    return read
+
+
 def _read_chunk(
     relative: str, index: int, change: Change | None, refiltering: Refiltering
 ) -> tuple[Part, tuple[Entry, ...]] | None:
@@ -303,7 +350,7 @@ def _read_chunk(
             if part.index == index:
                 return part, tuple(change.clips_of(part, refiltering.writing))
     document = read_document(refiltering.layout.processed_clip_chunk(relative, index), CHUNK)
-    return None if document is None else _read_part(document, refiltering)
+    return None if document is None else read_part(document, refiltering)
 
 
 def _note_of_part(relative: str, writing: Writing) -> Document:

@@ -83,25 +83,27 @@ def look_at(
         return unfit
     start, end = entry.span
     size = entry.document.get("width"), entry.document.get("height")
-    candidate = _candidate(
-        clip, (start, end), size, material_of(entry, sharding, tables).members, sharding
-    )
+    members = material_of(entry, sharding, tables).members
+    candidate = _candidate(clip, Shown(start, end, *size), members, sharding)
     return candidate, entry.scores, frozenset(entry.captions)
 
 
-def _candidate(
-    clip: Listed,
-    span: tuple[float, float],
-    size: tuple[Any, Any],
-    members: Members,
-    sharding: Sharding,
-) -> Candidate:
+class Shown(NamedTuple):
+    """What bins are made by."""
+
+    start: float
+    end: float
+    width: Any
+    height: Any
+
+
+def _candidate(clip: Listed, shown: Shown, members: Members, sharding: Sharding) -> Candidate:
     return Candidate(
         id=clip.id,
         chunk=clip.chunk,
         source=storable(clip.source.name),
-        start=span[0],
-        bin=sharding.bins.bin_of(*size, span[1] - span[0]),
+        start=shown.start,
+        bin=sharding.bins.bin_of(shown.width, shown.height, shown.end - shown.start),
         size=members.size(clip.id),
         order=mixed_order(clip.id, sharding.seed),
         digest=members.digest(clip.id),
@@ -322,11 +324,11 @@ class _Looking:
         if not self.has_files or values["clip"][place] is None:
             raise missing(sharding.output.layout.clip(clip.id))
         others = small_members(clip.id, self._caption(place), self._vector(place))
-        document = Told(values["meta_bytes"][place], values["meta_digest"][place])
+        size = values["meta_bytes"][place] + sharding.place_bytes
+        document = Told(size, values["meta_digest"][place])
         return _candidate(
             clip,
-            (values["start"][place], values["end"][place]),
-            (values["width"][place], values["height"][place]),
+            Shown(*(values[name][place] for name in Shown._fields)),
             Members(values["num_bytes"][place], values["sha256"][place], document, others),
             sharding,
         )

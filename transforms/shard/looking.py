@@ -14,6 +14,7 @@ from apache_beam.transforms.window import GlobalWindows
 from finecut.io.records import Failure, Source
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
+from finecut.io.tables.divided import divided
 from finecut.io.tables.drops import drops_table
 from finecut.transforms.beam.guard import FAILURES, guarded
 from finecut.transforms.beam.metrics import count
@@ -32,7 +33,6 @@ from finecut.transforms.shard.material import Sharding
 from finecut.transforms.shard.ranges import (
     Border,
     candidate_table,
-    divided,
     range_of,
     ranges_for,
     sample_of,

@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -29,7 +29,7 @@ from finecut.io.tables.parquet import from_parquet
 from finecut.io.tables.shards import ShardFolder, size_in_tar
 from finecut.transforms.filter.rules import Rule
 from finecut.transforms.shard.plan import DIGEST_BYTES
-from finecut.transforms.write.documents import digest_of_document, document_bytes
+from finecut.transforms.write.documents import document_bytes, told_of_document
 
 #: In place of a caption or an embedder: none of them.
 NONE: Final = "none"
@@ -130,6 +130,8 @@ class Sharding:
     seed: int = 0
     #: A list of clips to leave out, as :mod:`finecut.io.tables.drops` reads them.
     drops: str | None = None
+    #: How many bytes documents take to say where the dataset was written.
+    place_bytes: int = 0
     #: Whether somebody wants to know which clips went for another one.
     grouped: bool = False
     threads: int = 6
@@ -154,7 +156,7 @@ class Material(NamedTuple):
 
     @property
     def members(self) -> "Members":
-        return members_of(self.num_bytes, self.film, self.small)
+        return members_of(self.num_bytes, self.film, self.entry.document, self.small)
 
 
 class Told(NamedTuple):
@@ -186,11 +188,13 @@ class Members(NamedTuple):
         return hashlib.sha256(said).hexdigest()[: 2 * DIGEST_BYTES]
 
 
-def members_of(num_bytes: int, film: str, small: Mapping[str, bytes]) -> Members:
-    """A film of this size and digest, and small members by their names."""
-    others = dict(small)
-    data = b"".join(others.pop(name) for name in small if name.endswith(".json"))
-    return Members(num_bytes, film, Told(len(data), digest_of_document(data)), others)
+def members_of(
+    num_bytes: int, film: str, document: Mapping[str, Any], small: Mapping[str, bytes]
+) -> Members:
+    """A film of this size and digest, and small members by their names, the document among them."""
+    size = sum(len(data) for name, data in small.items() if name.endswith(".json"))
+    others = {name: data for name, data in small.items() if not name.endswith(".json")}
+    return Members(num_bytes, film, Told(size, told_of_document(document)[1]), others)
 
 
 def small_members(clip: str, caption: str | None, vector: Vector | None) -> dict[str, bytes]:

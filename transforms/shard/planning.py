@@ -23,6 +23,7 @@ from finecut.io.layout import Layout, is_clip_id
 from finecut.io.process.threads import in_order
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
+from finecut.io.tables.divided import divided, gathered
 from finecut.io.tables.drops import keepers_of, read_drops
 from finecut.io.tables.ids import IdSet, Records, packed
 from finecut.io.tables.shards import END, ShardFolder, read_receipt
@@ -43,11 +44,10 @@ from finecut.transforms.shard.plan import (
     without_holes,
 )
 from finecut.transforms.shard.ranges import (
+    CANDIDATES,
     Section,
     borders_of,
     clips_in,
-    divided,
-    gathered,
     in_order_of_bins,
     path_of,
     range_by_source,
@@ -68,10 +68,10 @@ class Sorted:
     number: int
     clips: int
     #: Listings of clips that are listed elsewhere, too.
-    twice: int
-    lost: Lost
+    twice: int = 0
+    lost: Lost = NOTHING_LOST
     #: Clips on the list that is watched.
-    watched: int
+    watched: int = 0
     #: Duplicates that would be taken otherwise, and for how many of them a clip of this range is.
     bereft: int = 0
     consoled: int = 0
@@ -103,7 +103,9 @@ class Planned:
 def sort_range(number: int, parts: Sequence[Part], planning: Planning, ranges: int) -> Sorted:
     """Bring together what all workers saw of a range, each clip once."""
     tray = planning.tray
-    clips, failed, twice = settled(gathered(sorted(part.path for part in parts), number))
+    clips, failed, twice = settled(
+        gathered(sorted(part.path for part in parts), number, CANDIDATES)
+    )
     found = Sorted(
         number,
         len(clips),
@@ -124,9 +126,9 @@ def sort_range(number: int, parts: Sequence[Part], planning: Planning, ranges: i
 def sort_by_source(number: int, found: Iterable[Sorted], planning: Planning) -> Sorted:
     """Bring together what is of a range of sources."""
     paths = [one.path for one in sorted(found, key=lambda one: one.number)]
-    clips = gathered(paths, number)
+    clips = gathered(paths, number, CANDIDATES)
     sections = _write_range(number, clips, planning)
-    return Sorted(number, len(clips), 0, NOTHING_LOST, 0, sections=sections)
+    return Sorted(number, len(clips), sections=sections)
 
 
 def _write_range(number: int, clips: pa.Table, planning: Planning) -> tuple[Section, ...]:
@@ -186,8 +188,14 @@ def compared(draft: Draft, planning: Planning) -> Planned:
     """The shard that is planned, and whether it lies there."""
     plan = plan_of(draft.name, clips_in(draft.pieces, planning.tray))
     current = digest_of_whole(planning.sharding.folder, draft.name) == plan.digest
-    size = draft.num_bytes + len(END)
-    return Planned(draft.name, plan.digest, len(plan.clips), size, draft.pieces, current=current)
+    return Planned(
+        draft.name,
+        plan.digest,
+        len(plan.clips),
+        num_bytes=draft.num_bytes + len(END),
+        pieces=draft.pieces,
+        current=current,
+    )
 
 
 def digest_of_whole(folder: ShardFolder, name: str) -> str | None:
@@ -211,7 +219,7 @@ class SortClips(beam.PTransform[beam.PCollection[Any], Any]):
 
     planning: Planning
 
-    def expand(self, once: beam.PCollection[Any]) -> dict[str, Any]:
+    def expand(self, once: beam.PCollection[Any]) -> Any:
         planning, layout = self.planning, self.planning.sharding.output.layout
         pieces = once | "Slices" >> beam.FlatMap(_slices, layout).with_output_types(Slice)
         rows = AsSingleton(

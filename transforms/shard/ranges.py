@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from finecut.io.process.threads import in_order
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
+from finecut.io.tables.divided import as_one
 from finecut.transforms.shard.plan import DIGEST_BYTES, Piece, Sizes
 
 #: Clips of a range, about.
@@ -78,40 +79,6 @@ def candidate_table(rows: Sequence[dict[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist(list(rows), CANDIDATES)
 
 
-def divided(table: pa.Table, numbers: Numbers, ranges: int) -> bytes:
-    """The file of a part: a batch for each range, of the rows whose number it is."""
-    order = np.argsort(numbers, kind="stable")
-    ends = np.searchsorted(numbers[order], np.arange(ranges), side="right")
-    rows = table.take(pa.array(order)).combine_chunks()
-    out, start = io.BytesIO(), 0
-    settings = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
-    with pa.ipc.new_file(out, table.schema, options=settings) as file:
-        for end in ends.tolist():
-            file.write_batch(_batch(rows.slice(start, end - start)))
-            start = end
-    return out.getvalue()
-
-
-def _batch(table: pa.Table) -> pa.RecordBatch:
-    return pa.RecordBatch.from_arrays(
-        [_one(column) for column in table.columns], schema=table.schema
-    )
-
-
-def _one(column: pa.ChunkedArray) -> pa.Array:
-    return column.chunk(0) if column.num_chunks else pa.array([], column.type)
-
-
-def gathered(paths: Iterable[str], number: int) -> pa.Table:
-    """What all parts have of a range."""
-
-    def read(path: str) -> pa.Table:
-        with shelf.open_source(path) as file:
-            return pa.Table.from_batches([pa.ipc.open_file(file).get_batch(number)])
-
-    return pa.concat_tables([CANDIDATES.empty_table(), *in_order(read, paths, READERS)])
-
-
 class Settled(NamedTuple):
     """What became of the clips of a range."""
 
@@ -136,7 +103,7 @@ def settled(table: pa.Table) -> Settled:
 
 def _first_of_each(ids: pa.ChunkedArray) -> pa.Array:
     """Which of these sorted ids is another than the one before."""
-    flat = _one(ids)
+    flat = as_one(ids)
     other = pc.not_equal(flat.slice(1), flat.slice(0, max(0, len(flat) - 1)))
     return pa.concat_arrays([pa.array([True]).slice(0, len(flat)), other])
 

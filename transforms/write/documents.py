@@ -16,6 +16,10 @@ VERSION, CONFIGURATION = "source_version", "configuration"
 #: What stands before the source's metadata, in the document of a clip, and of a video.
 BEFORE_SOURCE: Final = ("source_video", "num_clip_chunks")
 
+#: What names the clip's file.
+LOCATION: Final = "clip_location"
+#: The part of such a path that is below the dataset.
+_BELOW = re.compile(r"(?:^|/)((?:filtered_)?clips/(?:[^/]{2}/)?[^/]+)$")
 _SURROGATE = re.compile(r"\\ud[89a-f]")
 
 Document = dict[str, Any]
@@ -38,9 +42,36 @@ def document_bytes(document: Mapping[str, Any], numbers_only: bool = False) -> b
     return text.encode("ascii")
 
 
-def digest_of_document(data: bytes) -> str:
-    """Stands for the bytes of a document, in the catalogue and where shards are planned."""
-    return hashlib.sha256(data).hexdigest()[:32]
+def placeless(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The document of a clip, wherever the dataset lies: its file is named by its path below.
+
+    >>> placeless({"clip_location": "/out/clips/ab/abc.mp4"})
+    {'clip_location': 'clips/ab/abc.mp4'}
+    """
+    return {**document, LOCATION: path} if (path := _place_in(document)[1]) else document
+
+
+def place_of(document: Mapping[str, Any]) -> str:
+    """Where the dataset was written, as the document of a clip has it.
+
+    >>> place_of({"clip_location": "/out/clips/abc.mp4"})
+    '/out/'
+    """
+    return _place_in(document)[0]
+
+
+def _place_in(document: Mapping[str, Any]) -> tuple[str, str]:
+    said = document.get(LOCATION)
+    found = _BELOW.search(said) if isinstance(said, str) else None
+    return (found.string[: found.start(1)], found[1]) if found else ("", "")
+
+
+def told_of_document(document: Mapping[str, Any]) -> tuple[int, str]:
+    """What the catalogue, and whoever plans shards, has to know of a clip's document: how large it
+    is, and what stands for its bytes; wherever the dataset lies.
+    """
+    data = document_bytes(placeless(document))
+    return len(data), hashlib.sha256(data).hexdigest()[:32]
 
 
 def _writable(said: Any) -> Any:
@@ -71,7 +102,7 @@ def clip_document(clip: Clip, layout: Layout) -> Document:
         "width_source": video.width,
         "height_source": video.height,
         "framerate_source": video.framerate,
-        "clip_location": layout.clip(clip.id, clip.kept),
+        LOCATION: layout.clip(clip.id, clip.kept),
     }
     if file is not None:
         document |= {

@@ -10,7 +10,7 @@ import posixpath
 import shlex
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import Final
 
@@ -18,7 +18,7 @@ import apache_beam as beam
 
 from finecut.io.dataset.output import JSON, Output
 from finecut.io.layout import Layout
-from finecut.io.records import CODING, Source, from_json, to_json
+from finecut.io.records import from_json
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
 from finecut.io.summary import Summary
@@ -45,21 +45,16 @@ from finecut.pipeline.keeping import run_document, run_name
 from finecut.pipeline.lists import drops_within_reach
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import dropping_of
+from finecut.transforms.beam.lines import WriteLines, lines_in
 from finecut.transforms.catalogue.buckets import LINES
 from finecut.transforms.catalogue.on_workers import CompactCatalogue
 from finecut.transforms.filter.clips import ids_of
 from finecut.transforms.filter.rules import Rule
 from finecut.transforms.option import did_you_mean
-from finecut.transforms.refilter.changing import (
-    REFILTERED,
-    UNCHANGED,
-    UNTOUCHED,
-    EachVideo,
-    Work,
-    foresee,
-    refilter,
-)
+from finecut.transforms.refilter.changing import REFILTERED, UNCHANGED, UNTOUCHED
+from finecut.transforms.refilter.deciding import Decided, DoToVideos, LookAtVideos
 from finecut.transforms.refilter.judging import Refiltering
+from finecut.transforms.refilter.looking import Looking
 from finecut.transforms.refilter.rewriting import KEPT, Amount, Yields, curve
 from finecut.transforms.write.documents import serialise
 
@@ -81,7 +76,9 @@ def refilter_dataset(command: Refilter) -> Done:
     if options.dry_run:
         try:
             there = _within_reach(command, refiltering)
-            return Done(_foreseen(command, there, _videos(output)[0]), new, foreseen=True)
+            with tray(own, command.in_process) as reports:
+                looking = Looking(there, reports, base.configuration)
+                return Done(_foreseen(command, looking)[0], new, foreseen=True)
         finally:
             if not command.in_process:
                 own.sweep()  # of what workers read and told
@@ -89,19 +86,18 @@ def refilter_dataset(command: Refilter) -> Done:
     with occupying(own, "DATASET", ends_with_us=command.ends_with_us):
         refuse_half_forgotten(output.root)
         refiltering = _within_reach(command, refiltering)
-        videos, noted = _videos(output)
-        foreseen = _foreseen(command, refiltering, videos)
-        allowed = options.yes or _was_allowed(runs, new)
-        if not allowed:
-            _refuse_to_remove(foreseen)
-        done = foreseen
-        if foreseen.videos.get(REFILTERED) or noted:
-            done = _do(
-                lambda: _each(command, refiltering, videos, refilter), new, refiltering, allowed
-            )
-        elif foreseen.videos.get(UNCHANGED) and new.configuration != base.configuration:
-            # A run that was killed on its last step leaves this to be said.
-            _write_down(done, new, refiltering, (time.monotonic(), time.time()))
+        with tray(own, command.in_process) as reports:
+            looking = Looking(refiltering, reports)
+            foreseen, decided = _foreseen(command, looking)
+            allowed = options.yes or _was_allowed(runs, new)
+            if not allowed:
+                _refuse_to_remove(foreseen)
+            done = foreseen
+            if foreseen.videos.get(REFILTERED) or _are_open(refiltering.layout):
+                done = _do(lambda: _done(command, looking, decided), new, refiltering, allowed)
+            elif foreseen.videos.get(UNCHANGED) and new.configuration != base.configuration:
+                # A run that was killed on its last step leaves this to be said.
+                _write_down(done, new, refiltering, (time.monotonic(), time.time()))
         _compact(command, refiltering)
         if done.videos.get(REFILTERED):
             _renew_page(command, refiltering)
@@ -128,11 +124,56 @@ def _within_reach(command: Refilter, refiltering: Refiltering) -> Refiltering:
     return replace(refiltering, dropping=drops_within_reach(dropping, refiltering.writing.shelf))
 
 
-def _foreseen(command: Refilter, refiltering: Refiltering, videos: Sequence[str]) -> Yields:
-    """What would come of it, which is shown before anything is done."""
-    foreseen = _each(command, refiltering, videos, foresee)
-    command.say(table(foreseen, [rule for stage in refiltering.stages for rule in stage.rules]))
-    return foreseen
+def _foreseen(command: Refilter, looking: Looking) -> tuple[Yields, str]:
+    """What would come of it, which is shown before anything is done; and where that is decided,
+    video by video."""
+    own, tray = looking.refiltering.writing.shelf, looking.tray
+    path, decided = f"{tray.root}/foreseen.jsonl", f"{tray.root}/decided.jsonl"
+
+    def build(pipeline: beam.Pipeline) -> None:
+        once = pipeline | "Once" >> beam.Create([0])
+        found = once | "Look at videos" >> LookAtVideos(looking)
+        _ = found["yields"] | "Tell" >> WriteLines(tray, path)
+        _ = found["decided"] | "Tell decided" >> WriteLines(tray, decided)
+
+    command.run_pipeline(build, own)
+    foreseen = _yields_in(path)
+    rules = [rule for stage in looking.refiltering.stages for rule in stage.rules]
+    command.say(table(foreseen, rules))
+    return foreseen, decided
+
+
+def _done(command: Refilter, looking: Looking, decided: str) -> Yields:
+    """What came of all videos."""
+    own, tray = looking.refiltering.writing.shelf, looking.tray
+    path, refiltering = f"{tray.root}/done.jsonl", looking.refiltering
+
+    def build(pipeline: beam.Pipeline) -> None:
+        ranges = (
+            pipeline
+            | "Decided" >> beam.Create([decided])
+            | "Ranges" >> beam.FlatMap(_decided_in).with_output_types(Decided)
+        )
+        done = ranges | "Refilter" >> DoToVideos(refiltering)
+        _ = done | "Tell" >> WriteLines(tray, path)
+
+    command.run_pipeline(build, own)
+    return _yields_in(path)
+
+
+def _decided_in(path: str) -> Iterator[Decided]:
+    return (from_json(Decided, line) for line in lines_in(path))
+
+
+def _yields_in(path: str) -> Yields:
+    [line] = lines_in(path)
+    return from_json(Yields, line)
+
+
+def _are_open(layout: Layout) -> bool:
+    """Whether a run has left a video open."""
+    folder = layout.open_videos()
+    return shelf.exists(folder) and next(iter(shelf.files_below(folder)), None) is not None
 
 
 def _was_allowed(runs: Sequence[Run], new: Made) -> bool:
@@ -185,49 +226,6 @@ def forget_models(layout: Layout, own: Shelf) -> None:
             for place, ending in ((folder, ".pickle"), (f"{folder}_parquet", ".parquet"))
         ):
             own.remove(note)
-
-
-def _videos(output: Output) -> tuple[list[str], list[str]]:
-    """All videos, by their paths below the input; and those that somebody was working on."""
-    layout = output.layout
-    finished = _below(layout.processed_videos(), lambda _: output.videos())
-    noted = _below(layout.open_videos(), shelf.files_below)
-    return sorted({*finished, *noted}), noted
-
-
-def _below(folder: str, listed: Callable[[str], Iterable[str]]) -> list[str]:
-    return [
-        path[len(folder) + 1 :].removesuffix(JSON)
-        for path in (listed(folder) if shelf.exists(folder) else ())
-    ]
-
-
-def _each(command: Refilter, refiltering: Refiltering, videos: Sequence[str], work: Work) -> Yields:
-    """What comes of all videos when this is done to each."""
-    own = refiltering.writing.shelf
-    with tray(own, command.in_process) as reports:
-        path, list_path = f"{reports.root}/yields.json", f"{reports.root}/videos.jsonl"
-        sources = (Source(uri="", name=video, relative=video) for video in videos)
-        # In a file: what an engine is sent must not grow with the number of videos.
-        reports.write(list_path, "".join(f"{to_json(each)}\n" for each in sources).encode(*CODING))
-
-        def build(pipeline: beam.Pipeline) -> None:
-            done = (
-                pipeline
-                | "List" >> beam.Create([list_path])
-                | "Videos" >> beam.FlatMap(_sources_in).with_output_types(Source)
-                | "Refilter" >> EachVideo(work, refiltering)
-            )
-            tell = beam.Map(lambda sum: reports.write(path, to_json(sum).encode(*CODING)))
-            _ = done | "Tell" >> tell
-
-        command.run_pipeline(build, own)
-        return from_json(Yields, shelf.read(path).decode(*CODING))
-
-
-def _sources_in(path: str) -> Iterator[Source]:
-    lines = shelf.read(path).decode(*CODING).split("\n")[:-1]
-    return (from_json(Source, line) for line in lines)
 
 
 def _write_down(

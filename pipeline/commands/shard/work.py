@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from importlib.util import find_spec
 from typing import Any, Final, NamedTuple
 
 from finecut.io.dataset.output import Output
@@ -14,26 +13,21 @@ from finecut.io.storage.publishing import Shelf
 from finecut.io.tables import drops
 from finecut.io.tables.drops import bereft_words, unused_drops
 from finecut.io.tables.ids import IdMap, IdSet
-from finecut.io.tables.shards import END, TAR, ShardFolder
+from finecut.io.tables.shards import END
 from finecut.io.wording import count_of
 from finecut.pipeline.at_work import (
     occupying,
-    refuse_half_forgotten,
-    refuse_unknown_store,
-    shelf_in,
     tray,
 )
 from finecut.pipeline.cli.outlets import lines_of, shown
 from finecut.pipeline.cli.progress import clock
 from finecut.pipeline.commands.shard import Shard, ShardOptions
-from finecut.pipeline.options import OptionError
-from finecut.transforms.filter.rules import parse_rule_on_output
-from finecut.transforms.registry import is_dataset_folder
+from finecut.pipeline.commands.shard.planned import planned
 from finecut.transforms.shard.books import Books
 from finecut.transforms.shard.looking import Planning
 from finecut.transforms.shard.lost import write_list
 from finecut.transforms.shard.making import Making
-from finecut.transforms.shard.material import NONE, Sharding, binning, parse_edges
+from finecut.transforms.shard.material import Sharding
 from finecut.transforms.shard.promise import promise
 
 #: Failures that a summary names; all of them are in the list.
@@ -72,7 +66,7 @@ def shard(command: Shard) -> Ran:
         tray(own, command.in_process) as reports,
     ):
         making = Making(
-            _planning(options, sharding, reports, dropped, keepers),
+            _planning(options, _leaving_out(sharding, reports, dropped), reports, keepers),
             run=lambda build: command.run_pipeline(build, own),
             books=Books(drops=len(dropped)),
         )
@@ -133,22 +127,23 @@ def _make(options: ShardOptions, making: Making) -> None:
     )
 
 
-def _planning(
-    options: ShardOptions,
-    sharding: Sharding,
-    reports: Shelf,
-    dropped: IdSet,
-    keepers: IdMap,
-) -> Planning:
+def _leaving_out(sharding: Sharding, reports: Shelf, dropped: IdSet) -> Sharding:
     """With one list of what to leave out for all workers, wherever they are."""
-    folder, path = f"{reports.root}/keepers", f"{reports.root}/drops.parquet"
-    if dropped:
-        reports.write(path, drops.drops_table(dropped))
-        sharding = replace(sharding, drops=path, grouped=bool(keepers))
+    if not dropped:
+        return sharding
+    path = f"{reports.root}/drops.parquet"
+    reports.write(path, drops.drops_table(dropped))
+    return replace(sharding, drops=path)
+
+
+def _planning(
+    options: ShardOptions, sharding: Sharding, reports: Shelf, keepers: IdMap
+) -> Planning:
+    folder = f"{reports.root}/keepers"
     if keepers:
         reports.write(f"{folder}/{GROUPS}", drops.keepers_table(keepers))
     return Planning(
-        sharding,
+        replace(sharding, grouped=bool(keepers)),
         reports,
         max(1, int(options.shard_mb * 1e6) - len(END)),
         options.shard_clips,
@@ -305,88 +300,3 @@ def progress_line(counts: Mapping[str, int], seconds: float, ended: bool) -> str
 
 def size_of(num_bytes: float) -> str:
     return f"{num_bytes / 1e6:.1f} MB" if num_bytes < 1e9 else f"{num_bytes / 1e9:.1f} GB"
-
-
-# ── planning ──────────────────────────────────────────────────────────────────────────────────────
-
-
-def planned(command: Shard) -> Sharding:
-    """What is made, unless that is impossible, or would destroy what is not ours."""
-    options = command.options
-    output = Output.at(options.dataset)
-    refuse_half_forgotten(output.root)
-    sharding = _sharding(options, output, shelf_in(shelf.absolute(options.output), command.fence))
-    _refuse_own_folders(sharding)
-    root = sharding.folder.root
-    if shelf.identity(root) == shelf.identity(output.root):
-        raise OptionError(
-            f"--output is the dataset itself: give another folder, such as {output.root}/shards"
-        )
-    refuse_unknown_store(root, "--output")
-    _refuse_strangers(sharding.folder)
-    if (options.lance or options.lance_clips) and find_spec("lance") is None:
-        raise OptionError(
-            "--lance needs a library that is not installed: pip install 'finecut[lance]'"
-        )
-    return sharding
-
-
-def _sharding(options: ShardOptions, output: Output, own: Shelf) -> Sharding:
-    try:
-        edges = {name: parse_edges(words) for name, words in options.edges.items()}
-    except ValueError as error:
-        raise OptionError(f"--…-edges: {error}") from error
-    return Sharding(
-        output=output,
-        folder=ShardFolder(own.root),
-        shelf=own,
-        rules=tuple(map(parse_rule_on_output, options.keep)),
-        needs=options.need,
-        invalid=options.take_invalid,
-        caption=options.caption,
-        algorithm=_algorithm(options.vectors, output),
-        bins=binning(options.bin_by, edges),
-        seed=options.seed,
-    )
-
-
-def _algorithm(named: str, output: Output) -> str | None:
-    """Whose vectors go along: the only embedder there is, if nobody says which."""
-    there = output.algorithms()
-    if named == NONE or (not named and not there):
-        return None
-    if not named and len(there) > 1:
-        raise OptionError(
-            f"{output.root} has vectors of {', '.join(there)}: give --vectors {there[0]} (or "
-            "another), or --vectors none"
-        )
-    if named and named not in there:
-        has = f"of {', '.join(there)}" if there else "none"
-        raise OptionError(f"--vectors {named}: {output.root} has {has}")
-    return named or there[0]
-
-
-def _refuse_own_folders(sharding: Sharding) -> None:
-    """What lies in a folder of the dataset is taken for a part of it."""
-    dataset = shelf.identity(sharding.output.root)
-    inside = shelf.identity(sharding.folder.root).removeprefix(f"{dataset}/")
-    if is_dataset_folder(name := inside.split("/")[0]):
-        raise OptionError(
-            f"--output is inside {name}/, a folder of the dataset itself, where shards would be "
-            "taken for part of the dataset: give another folder, such as "
-            f"{sharding.output.root}/shards"
-        )
-
-
-def _refuse_strangers(folder: ShardFolder) -> None:
-    """Archives that we did not write would be read with ours, and are not ours to remove."""
-    noted = folder.noted()
-    strangers = [f"{name}{TAR}" for name in sorted({*folder.tars()} - {*(noted or ())})]
-    if noted is None:
-        ours = (folder.index, folder.metadata, folder.summary, folder.failures, folder.lance)
-        strangers += [path.rpartition("/")[2] for path in ours if shelf.exists(path)]
-    if strangers:
-        raise OptionError(
-            f"--output {folder.root} contains {strangers[0]}, which finecut shard did not write: "
-            "give a separate folder, so that no other file is read as a shard or replaced"
-        )

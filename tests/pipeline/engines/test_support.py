@@ -18,7 +18,6 @@ from recording import GRAPHS, RECORDING
 
 from finecut.io.dataset.output import Output
 from finecut.io.layout import Layout
-from finecut.io.records import Source
 from finecut.io.storage.publishing import Shelf
 from finecut.io.tables.shards import ShardFolder
 from finecut.pipeline.commands.curate.launch import job
@@ -44,8 +43,9 @@ from finecut.pipeline.engines.support import (
     verdict,
 )
 from finecut.pipeline.options import OptionError, Options
-from finecut.transforms.refilter.changing import EachVideo, refilter
+from finecut.transforms.refilter.deciding import DoToVideos, LookAtVideos
 from finecut.transforms.refilter.judging import Refiltering
+from finecut.transforms.refilter.looking import Looking
 from finecut.transforms.shard.archives import WriteShards
 from finecut.transforms.shard.material import Sharding
 from finecut.transforms.shard.plan import ShardPlan
@@ -127,8 +127,9 @@ def recorded(root: Path, name: str) -> Iterator[beam.Pipeline]:
 def refiltering(root: Path) -> beam.Pipeline:
     pipeline = beam.Pipeline("FnApiRunner")
     writing = Writing(Layout(str(root)), Shelf(str(root), str(root / ".staging/x")))
-    videos = [Source(uri="", name=name, relative=name) for name in ("a", "b")]
-    _ = pipeline | beam.Create(videos) | EachVideo(refilter, Refiltering(writing, stages=()))
+    looking = Looking(Refiltering(writing, stages=()), writing.shelf)
+    found = pipeline | beam.Create([0]) | LookAtVideos(looking)
+    _ = found["decided"] | DoToVideos(looking.refiltering)
     return pipeline
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from curated import without_catalogue
 from faults import Runs, differences, staged
 from faulty_store import FaultyStore
 from hypothesis import given
@@ -45,16 +46,19 @@ from finecut.pipeline.commands.refilter.work import words_for_curate
 from finecut.pipeline.commands.verify import VerifyOptions
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.running import run
+from finecut.transforms.catalogue.reading import slices
 from finecut.transforms.embed.one_model import vector_key
 from finecut.transforms.filter.clips import dropped, judged
 from finecut.transforms.filter.rules import Rule
 from finecut.transforms.option import DISABLE
+from finecut.transforms.refilter.deciding import decide
 from finecut.transforms.refilter.judging import (
     OutOfReach,
     Refiltering,
     judged_anew,
     missing,
 )
+from finecut.transforms.refilter.looking import Looking, list_down, look_at_slice, videos_of
 from finecut.transforms.refilter.rewriting import (
     KEPT,
     Amount,
@@ -191,6 +195,59 @@ def test_a_dry_run_tells_and_changes_nothing(
     assert {path: path.stat().st_mtime_ns for path in copied.rglob("*")} == before
 
 
+def test_a_dry_run_reads_no_documents_of_clips_and_chunks(
+    copied: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rules: dict[str, Any] = {"keep": (f"motion>={HIGH}",), "dry_run": True}
+    assert refiltered(copied, **rules) == 0
+    said = capsys.readouterr().out
+    for folder in ("metas/v0", "processed_clip_chunks"):
+        for path in (copied / folder).iterdir():
+            path.write_text("{")
+    assert refiltered(copied, **rules) == 0
+    assert capsys.readouterr().out == said
+    assert "5 found = 5 judged" in said
+
+
+def test_it_does_not_matter_how_videos_are_divided(scored: Path, tmp_path: Path) -> None:
+    layout = Layout(str(scored))
+    writing = Writing(layout, Shelf(str(scored), str(tmp_path)), configuration="new")
+    rule = Rule("motion", "motion_global_mean", ">=", HIGH)
+    judging = Refiltering(writing, (Stage("", (rule,)),), known=frozenset(["old"]))
+    found = []
+    for ranges in (1, 3):
+        tray = Shelf(str(tmp_path / f"{ranges}"), str(tmp_path))
+        looking = Looking(judging, tray, base="old")
+        lists = [list_down([pair], ranges, looking) for some in videos_of(layout) for pair in some]
+        seen = [look_at_slice(piece, ranges, looking) for piece in slices(layout)]
+        decided = [decide(number, lists, seen, looking) for number in range(ranges)]
+        lines = [line for one in decided for line in shelf.read(one.path).splitlines()]
+        found.append((sorted(lines), merged(one.yields for one in decided)))
+    assert found[0] == found[1]
+    assert (len(found[0][0]), found[0][1].then["motion"].clips) == (3, 3)
+    assert len(found[0][1].sample) == 5
+
+
+def test_only_chunks_in_which_a_verdict_changes_are_read(copied: Path, scored: Path) -> None:
+    """Of the three clips of a video the last stands still, in a chunk of its own."""
+    chunks = {path.name: json.loads(path.read_text()) for path in copied.glob("processed_c*/a*")}
+    moving, still = (chunks[f"a.mp4_{n}.json"]["clips"] for n in (0, 1))
+    assert (len(moving), len(still)) == (2, 1)
+    documents = [copied / f"metas/v0/{id}.json" for id in moving]
+    kept = [path.read_bytes() for path in documents]
+    for path in documents:
+        path.write_text("{")
+    assert refiltered(copied, keep=(f"motion>={LOW}",)) == 0
+    for path, data in zip(documents, kept, strict=True):
+        assert path.read_text() == "{"
+        path.write_bytes(data)
+    without = Path(shutil.copytree(scored, copied.with_name("without")))
+    assert refiltered(without_catalogue(without), keep=(f"motion>={LOW}",)) == 0
+    mine, other = tree(copied, scored), tree(without, scored)
+    assert still[0] not in json.loads(mine["processed_clip_chunks/a.mp4_1.json"])["clips"]
+    assert [name for name in differences(mine, other) if "catalogue" not in name] == []
+
+
 def test_books_are_kept_and_the_last_run_says_how_it_is(copied: Path) -> None:
     assert refiltered(copied, keep=(f"motion>={HIGH}",)) == 0
     told = last_run(copied)
@@ -303,7 +360,11 @@ def test_videos_that_cannot_be_done_are_left_as_they_are(
     assert "d.mp4: it was made with other options" in said
     assert "4 found = 1 refiltered + 0 unchanged + 3 left for curate + 0 failed" in said
     assert differences(tree(copied), before) == ["processed_videos/short.mp4.json"]
-    assert f"not judged{'4 clips':>42}{'4 clips':>24}" in said
+    # What documents contradict is found when they are read, and the table is of the catalogue.
+    assert f"not judged{'1 clip':>42}{'1 clip':>24}" in said
+    without_catalogue(copied)
+    assert refiltered(copied, keep=("motion>9",), dry_run=True) == 0
+    assert f"not judged{'4 clips':>42}{'4 clips':>24}" in capsys.readouterr().out
     (copied / "processed_videos/short.mp4.json").unlink()
     assert refiltered(copied, keep=("motion>8",)) == 1
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from curated import without_catalogue
 from faults import Runs, differences, staged
 from performing import performed
 from refiltering import HIGH, LOW, choices, curated, films, refiltered, scored
@@ -196,9 +197,10 @@ def test_vectors_are_not_removed_without_permission(
     assert refiltered(vectors, yes=False, **RULES) == 0
 
 
-def test_captions_are_not_removed_without_permission(scored: Path, tmp_path: Path) -> None:
-    output = tmp_path / "output"
-    shutil.copytree(scored, output)
+def test_captions_are_not_removed_without_permission(
+    scored: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = Path(shutil.copytree(scored, tmp_path / "output"))
     for path in output.glob("metas/v0/*.json"):
         document = json.loads(path.read_bytes())
         for window in document["windows"]:
@@ -208,10 +210,17 @@ def test_captions_are_not_removed_without_permission(scored: Path, tmp_path: Pat
         document = json.loads(path.read_bytes())
         document["num_clips_with_caption"] = len(document["clips"])
         path.write_text(json.dumps(document, indent=4), encoding="utf-8")
+    edited = Path(shutil.copytree(output, tmp_path / "edited"))
+    without_catalogue(output)
     before = everything(output)
     with pytest.raises(OptionError, match=r"^3 captions would be removed.* add --yes"):
         refiltered(output, yes=False, **RULES)
     assert everything(output) == before
+    # Nor are those that the catalogue does not know of, as they were written by hand.
+    documents = {path: path.read_bytes() for path in edited.glob("metas/v0/*.json")}
+    assert refiltered(edited, yes=False, **RULES) == 0
+    assert "captions would be lost that its documents have" in capsys.readouterr().out
+    assert {path: path.read_bytes() for path in documents} == documents
 
 
 def test_the_command_is_refused(vectors: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,6 +34,7 @@ from finecut.io.errors import RunError
 from finecut.io.layout import Layout
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
+from finecut.io.tables.divided import divided
 from finecut.io.tables.drops import drops_table
 from finecut.io.tables.shards import END, ShardFolder, Tar, header, size_in_tar
 from finecut.pipeline.cli.command import main
@@ -63,7 +64,6 @@ from finecut.transforms.shard.planning import pack, sort_by_source, sort_range
 from finecut.transforms.shard.ranges import (
     candidate_table,
     clips_in,
-    divided,
     range_of,
     sample_of,
 )
