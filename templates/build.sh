@@ -12,7 +12,8 @@
 #     REPOSITORY      the repository in Artifact Registry                              [finecut]
 #     TAG             of the image            [the commit, or the time where something is not committed]
 #     IMAGE           the whole name of the image, instead of REGION, REPOSITORY and TAG
-#     TEMPLATE        the file to write                     [gs://BUCKET/templates/finecut.json]
+#     COMMAND         dedup, shard, …: the template of that command, instead of curate's    [none]
+#     TEMPLATE        the file to write [gs://BUCKET/templates/finecut.json, or finecut-COMMAND.json]
 #     LOCAL           1: build with docker here and push, instead of in Cloud Build
 #     MACHINE         of Cloud Build                                                   [e2-highcpu-8]
 #     RUN_AS          the user in the image: 0, or 10001 (see the Dockerfile)          [0]
@@ -45,6 +46,10 @@ needed() {
 REGION=${REGION:-us-central1}
 REPOSITORY=${REPOSITORY:-finecut}
 MACHINE=${MACHINE:-e2-highcpu-8}
+COMMAND=${COMMAND:-}
+METADATA=templates/metadata${COMMAND:+/$COMMAND}.json
+[[ $COMMAND != */* && -e $METADATA ]] ||
+    fail "COMMAND=$COMMAND has no template: those that have one are in templates/metadata/"
 RUN_AS=${RUN_AS:-0}
 
 needed python3 'It fills in the template: apt install python3'
@@ -63,7 +68,7 @@ fi
 BUCKET=${BUCKET:-}
 BUCKET=${BUCKET#gs://}
 BUCKET=${BUCKET%/}
-TEMPLATE=${TEMPLATE:-gs://$BUCKET/templates/finecut.json}
+TEMPLATE=${TEMPLATE:-gs://$BUCKET/templates/finecut${COMMAND:+-$COMMAND}.json}
 [[ $TEMPLATE == gs://*/*.json ]] ||
     fail "TEMPLATE=$TEMPLATE is no file in a bucket: write gs://my-bucket/templates/finecut.json"
 
@@ -106,14 +111,17 @@ PYTHON
 
 # templates/spec.json with the image and the metadata in their places.
 spec() {
-    python3 - "$IMAGE" <<'PYTHON'
+    python3 - "$IMAGE" "$METADATA" <<'PYTHON'
 import json
 import sys
 from pathlib import Path
 
 text = Path("templates/spec.json").read_text(encoding="utf-8").replace("IMAGE", sys.argv[1])
 spec = json.loads(text)
-spec["metadata"] = json.loads(Path("templates/metadata.json").read_text(encoding="utf-8"))
+spec["metadata"] = json.loads(Path(sys.argv[2]).read_text(encoding="utf-8"))
+# No command but curate has models to run.
+if sys.argv[2] != "templates/metadata.json":
+    spec["defaultEnvironment"]["machineType"] = "n1-standard-4"
 print(json.dumps(spec, indent=2, ensure_ascii=False))
 PYTHON
 }
@@ -136,9 +144,11 @@ fi
 # and small disks: so its file is replaced by templates/spec.json, filled in.
 run gcloud dataflow flex-template build "$TEMPLATE" \
     --project "$PROJECT" --image "$IMAGE" --sdk-language PYTHON \
-    --metadata-file templates/metadata.json
+    --metadata-file "$METADATA"
 spec >"$scratch/finecut.json"
 run gcloud storage cp "$scratch/finecut.json" "$TEMPLATE" --project "$PROJECT"
 
 say "the template is $TEMPLATE, its image $IMAGE"
-say "next: BUCKET=${BUCKET:-my-bucket} TEMPLATE=$TEMPLATE IMAGE=$IMAGE templates/launch.sh input=gs://… output=gs://…"
+told='input=gs://… output=gs://…'
+[[ -z $COMMAND ]] || told='dataset=gs://… …'
+say "next: ${COMMAND:+COMMAND=$COMMAND }BUCKET=${BUCKET:-my-bucket} TEMPLATE=$TEMPLATE IMAGE=$IMAGE templates/launch.sh $told"

@@ -2,7 +2,7 @@
 
 import sys
 
-from finecut.pipeline.commands.curate import launcher
+from finecut.pipeline.commands.launch import launcher
 
 if __name__ == "__main__":
     sys.exit(launcher(sys.argv[1:]))

@@ -10,11 +10,13 @@
 #     PROJECT              the Google Cloud project        [gcloud's own: gcloud config set project …]
 #     BUCKET               for the files of the job                                     (required)
 #     IMAGE                what build.sh built, for the workers                         (required)
-#     TEMPLATE             what build.sh wrote              [gs://BUCKET/templates/finecut.json]
+#     COMMAND              dedup, shard, … instead of curate: each has a template (build.sh) [none]
+#     TEMPLATE             what build.sh wrote              [gs://BUCKET/templates/finecut.json, or
+#                                                            finecut-COMMAND.json]
 #     REGIONS              where to try, in this order      [us-central1 us-east4 us-east1 us-west1]
 #     NAME                 of the job                                         [finecut-DATE-TIME]
 #     SERVICE_ACCOUNT      the workers' (an address)        [the project's default: better give one]
-#     MACHINE              type of the workers                                  [g2-standard-8]
+#     MACHINE              type of the workers         [g2-standard-8; with COMMAND n1-standard-4]
 #     WORKERS, MAX_WORKERS at the start, and at most                            [1, 10]
 #     AUTOSCALING          THROUGHPUT_BASED, or NONE: always WORKERS            [THROUGHPUT_BASED]
 #     DISK_GB              of each worker: the image, fetched models, scratch   [200]
@@ -43,6 +45,7 @@
 set -Eeuo pipefail
 ROOMS=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 METADATA=$ROOMS/templates/metadata.json
+COMMAND=${COMMAND:-}
 
 say() { printf 'launch.sh: %s\n' "$*" >&2; }
 fail() { say "$*"; exit 2; }
@@ -84,6 +87,13 @@ escaped() {
 
 [[ ${1:-} != -h && ${1:-} != --help ]] || { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"; exit 0; }
 
+if [[ -n $COMMAND ]]; then
+    METADATA=$ROOMS/templates/metadata/$COMMAND.json
+    [[ $COMMAND != */* && -e $METADATA ]] ||
+        fail "COMMAND=$COMMAND has no template: those that have one are in templates/metadata/"
+    set -- "command=$COMMAND" "$@"
+    MACHINE=${MACHINE:-n1-standard-4}
+fi
 MACHINE=${MACHINE:-g2-standard-8}
 WORKERS=${WORKERS:-1}
 MAX_WORKERS=${MAX_WORKERS:-10}
@@ -111,7 +121,7 @@ if [[ -z ${PROJECT:-} ]] && command -v gcloud >/dev/null; then
 fi
 [[ -n ${PROJECT:-} && ${PROJECT:-} != '(unset)' ]] ||
     fail 'PROJECT is not set: name the Google Cloud project, PROJECT=my-project templates/launch.sh …'
-TEMPLATE=${TEMPLATE:-gs://$BUCKET/templates/finecut.json}
+TEMPLATE=${TEMPLATE:-gs://$BUCKET/templates/finecut${COMMAND:+-$COMMAND}.json}
 for setting in WORKERS MAX_WORKERS DISK_GB THREADS WAIT_MINUTES SHORTAGE_MINUTES POLL_SECONDS; do
     number "$setting"
 done

@@ -19,6 +19,7 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.retry import pass_on_outlasted
 from finecut.io.tables.ids import BLOCK, IdMap, IdSet
 from finecut.io.tables.parquet import PARQUET, from_parquet, tables_in, to_parquet
+from finecut.io.tables.parted import files_of
 from finecut.io.wording import count_of
 
 #: Where :mod:`finecut.transforms.dedup.duplicates` puts its list, in the folder it writes.
@@ -122,12 +123,14 @@ def keepers_of(lists: Iterable[str]) -> IdMap:
     return IdMap(pair for path in lists if path for pair in _keepers_in(shelf.absolute(path)))
 
 
-def _keepers_in(folder: str) -> Iterable[tuple[str, str]]:
-    path = f"{folder}/{GROUPS}"
-    if not shelf.exists(path):
-        return
+def _keepers_in(folder: str) -> Iterator[tuple[str, str]]:
+    for path in files_of(f"{folder}/{GROUPS}"):
+        yield from _keepers_of_file(path)
+
+
+def _keepers_of_file(path: str) -> Iterator[tuple[str, str]]:
     try:
-        table = from_parquet(shelf.read(path), columns=["id", "kept", "kept_id"])
+        table = from_parquet(shelf.read(path), columns=["id", "kept", "kept_id"], partitioning=None)
     except (pa.ArrowException, OSError) as error:
         pass_on_outlasted(error)
         raise DropsError(

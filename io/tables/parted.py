@@ -5,6 +5,8 @@ groups.parquet/0007.parquet each a part of them; readers of Parquet take the fol
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -42,5 +44,8 @@ def part_of(path: str, number: int) -> str:
 def remove(path: str, own: Shelf, but: Sequence[str] = ()) -> None:
     """Remove a table, whatever it consists of, except for these files."""
     own.remove(*sorted({*files_of(path)} - {*but}))
-    if shelf.is_folder(path):
-        own.remove_emptied(path)
+    if not shelf.is_remote(path) and shelf.is_folder(path):
+        own.check(path)
+        # It goes if nobody else has put anything there.
+        with suppress(OSError):
+            Path(path).rmdir()

@@ -61,7 +61,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         kind = all_commands().get(given[0]) if given else None
         if kind is None:
             return _without_command(given) or unwritten(out)
-        return execute(kind, given[1:], parser_of(kind), out, alone=alone)
+        try:
+            kind, words = kind.meant(given[1:])
+        except UserError as error:
+            parser_of(kind).error(str(error))
+        return execute(kind, words, parser_of(kind), out, alone=alone)
 
 
 def _without_command(given: Sequence[str]) -> int:

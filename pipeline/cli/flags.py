@@ -238,20 +238,23 @@ def is_switch(f: Field[Any]) -> bool:
     return isinstance(default_of(f), bool)
 
 
-def words_of(options: Options, without: Container[str] = ()) -> list[str]:
+def words_of(options: Any, without: Container[str] = ()) -> list[str]:
     """The command line that gives these options, without those that are as they are anyway."""
+    first: list[str] = []
     words: list[str] = []
-    for f in option_fields():
+    for f in option_fields(type(options)):
         value: Any = getattr(options, f.name)
         if f.name in without or value == default_of(f):
             continue
-        if is_switch(f):
+        if f.metadata["positional"]:
+            first.append(value)
+        elif is_switch(f):
             words.append(flag_of(f))
         elif is_many(f):
             words += [flag_of(f), *value]
         else:
             words.append(f"{flag_of(f)}={value}")
-    return words
+    return [*first, *words]
 
 
 def _value_name(f: Field[Any]) -> str:
@@ -262,7 +265,7 @@ def _value_name(f: Field[Any]) -> str:
 def with_tables(page: str) -> str:
     """docs/options.md with every table as it is now."""
     # It imports all commands.
-    from finecut.pipeline.commands.base import dataset_options, video_options
+    from finecut.pipeline.cli.option_kinds import dataset_options, video_options
 
     tables = {f"options of {name}": options_table(kind) for name, kind in dataset_options().items()}
     for name, kind in video_options().items():

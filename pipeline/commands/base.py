@@ -174,10 +174,20 @@ class Command(Generic[O, R]):
     #: ``module:function`` that does the work, given the command. The shell imports that module, and
     #: Beam with it, fast.
     does: ClassVar[str] = ""
+    #: ``module:function`` that adds all of it to a pipeline, given the command and the pipeline, if
+    #: one job is all there is to do.
+    builds: ClassVar[str] = ""
+    #: Whether it can be done as a job that nobody waits for: what comes of it is in a dataset.
+    launchable: ClassVar[bool] = False
     #: Options whose stores have to answer before it begins; all of them where none is named.
     stores: ClassVar[tuple[str, ...]] = ()
     #: Whether words are all that it makes. It ends with 1 where they cannot be written.
     answers: ClassVar[bool] = False
+
+    @classmethod
+    def meant(cls, words: Sequence[str]) -> tuple[type[Command[Any, Any]], Sequence[str]]:
+        """The command that these words behind its name are for, and what is left of them."""
+        return cls, words
 
     @classmethod
     def typed(cls, words: Sequence[str]) -> Sequence[str]:
@@ -318,6 +328,8 @@ class VideoCommand(Command[CurateOptions, R]):
 class DatasetCommand(Command[D, R]):
     """A command on a dataset, which may have been made with custom steps."""
 
+    launchable = True
+
     @property
     def has_custom_steps(self) -> bool:
         return True
@@ -378,21 +390,3 @@ def all_commands() -> dict[str, type[Command[Any, Any]]]:
     """Each command by its name, in the order in which help lists them."""
     found = {kind.name: kind for kind in _found()}
     return {name: found[name] for name in (*ORDER, *sorted(found.keys() - {*ORDER}))}
-
-
-def dataset_options() -> dict[str, type[DatasetOptions]]:
-    """The options of the commands on a dataset, by their names."""
-    return {
-        name: kind.Options
-        for name, kind in all_commands().items()
-        if issubclass(kind.Options, DatasetOptions)
-    }
-
-
-def video_options() -> dict[str, type[CurateOptions]]:
-    """The options of those commands that add some to the options of ``curate``."""
-    return {
-        name: kind.Options
-        for name, kind in all_commands().items()
-        if issubclass(kind, VideoCommand) and kind.Options is not CurateOptions
-    }

@@ -48,10 +48,9 @@
         )
       : null;
   const holds = { ">=": (a, b) => a >= b, "<=": (a, b) => a <= b, ">": (a, b) => a > b, "<": (a, b) => a < b };
-  const scores = (row) => {
+  const scores = (measured) => {
     const pairs = [];
-    for (const name of facts.scores) {
-      const value = clips.scores.get(name)[row];
+    for (const [name, value] of measured) {
       const key = finecut.keyOf(name);
       const rules = finecut.rulesOf(key);
       const broken = rules.filter((rule) => !holds[rule.comparison](value, Math.fround(rule.limit)));
@@ -180,6 +179,7 @@
     if (!dialog.open) before = document.activeElement;
     now = row;
     const text = await finecut.text(row);
+    const measured = await finecut.scoresOf(row).catch(() => new Map());
     await leaving;
     if (now !== row) return;
     painted = row;
@@ -198,7 +198,7 @@
         "div",
         { class: "pages" },
         h("div", { class: "left" }, film(row), finecut.track(clips.source[row], row)),
-        h("div", { class: "right" }, ...[verdict(row), words(text), errors(text), scores(row), known(row, text), ofSource(row)].flat().filter(Boolean)),
+        h("div", { class: "right" }, ...[verdict(row), words(text), errors(text), scores(measured), known(row, text), ofSource(row)].flat().filter(Boolean)),
         more,
       ),
     );

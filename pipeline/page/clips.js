@@ -180,6 +180,12 @@
   finecut.sift = async () => {
     asked += 1;
     const ticket = asked;
+    const keys = [...wanted.limits.keys(), wanted.order];
+    if (!finecut.has(keys)) {
+      at("found").textContent = "Loading …";
+      await finecut.need(keys).catch(() => {}); // the page says which file is missing
+      if (ticket !== asked || !finecut.has(keys)) return;
+    }
     let rows = fitting();
     if (wanted.words.trim()) rows = await searched(rows, wanted.words, ticket);
     if (ticket !== asked || !rows) return;

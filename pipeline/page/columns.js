@@ -4,6 +4,8 @@
   // Chunks that are loaded at the same time, and chunks of texts that are kept.
   const AT_ONCE = 4;
   const KEPT_TEXTS = 40;
+  // Of so many clips all scores are loaded at once, of more those that somebody asks for.
+  const EAGER = 20000;
 
   const KINDS = {
     source: Uint32Array,
@@ -23,7 +25,6 @@
   const clips = { count: facts.count, ready: 0, scores: new Map(), ids: new Uint8Array(facts.count * 16) };
   for (const [name, Kind] of Object.entries(KINDS)) clips[name] = new Kind(facts.count);
   clips.short_side = new Float32Array(facts.count);
-  for (const name of facts.scores) clips.scores.set(name, new Float32Array(facts.count).fill(NaN));
   finecut.clips = clips;
   const heads = new Uint32Array(clips.ids.buffer);
 
@@ -31,24 +32,66 @@
     const [offset, source] = facts.starts.clips[index];
     for (const name of Object.keys(KINDS)) finecut.unpackedInto(clips[name], columns[name], offset);
     finecut.unpackedInto(clips.ids, columns.id, offset * 16);
-    for (const [name, values] of columns.scores) finecut.unpackedInto(clips.scores.get(name), values, offset);
     for (let row = offset; row < offset + columns.count; row += 1) {
       clips.source[row] += source;
       clips.short_side[row] = Math.min(clips.width[row], clips.height[row]) || NaN;
     }
     clips.ready = offset + columns.count;
-    finecut.drop("clips", index); // its base64 is not needed any more
+  };
+  /** Load all chunks of a kind, a few at the same time, and do something with each, in their order. */
+  const each = async (kind, act) => {
+    const all = facts.chunks[kind] ? facts.chunks[kind].length : 0;
+    const asked = [];
+    for (let index = 0; index < all; index += 1) {
+      while (asked.length < AT_ONCE && index + asked.length < all) asked.push(finecut.load(kind, index + asked.length));
+      act(index, await asked.shift());
+      finecut.drop(kind, index); // its base64 is not needed any more
+    }
   };
   /** Load all clips; `some` is called after the first chunk, so that something can be seen. */
   finecut.loadClips = async (some) => {
-    const all = facts.chunks.clips.length;
-    const asked = [];
-    for (let index = 0; index < all; index += 1) {
-      while (asked.length < AT_ONCE && index + asked.length < all) asked.push(finecut.load("clips", index + asked.length));
-      entered(index, await asked.shift());
+    await each("clips", (index, columns) => {
+      entered(index, columns);
       if (index === 0) some();
+    });
+    if (facts.count <= EAGER) await finecut.need(facts.scores.map(finecut.keyOf));
+  };
+
+  // ── scores ────────────────────────────────────────────────────────────────────────────────────
+
+  const letter = (digit) => String.fromCharCode(97 + digit);
+  const kindOf = (place) => `score${letter(Math.floor(place / 26))}${letter(place % 26)}`;
+  const scored = new Map();
+  const loaded = async (name) => {
+    const kind = kindOf(facts.scores.indexOf(name));
+    const values = new Float32Array(facts.count).fill(NaN);
+    await each(kind, (index, columns) => finecut.unpackedInto(values, columns.values, facts.starts[kind][index][0]));
+    clips.scores.set(name, values);
+  };
+  /** Load these measures, by their keys, for all clips. */
+  finecut.need = async (keys) => {
+    for (const name of keys.filter(finecut.isScore).map(finecut.plain)) {
+      if (!scored.has(name)) scored.set(name, loaded(name));
+      await scored.get(name);
     }
-    if (!all) some();
+  };
+  /** Whether they are all there. */
+  finecut.has = (keys) => keys.every((key) => !finecut.isScore(key) || clips.scores.has(finecut.plain(key)));
+  /** All scores of one clip, by name. */
+  finecut.scoresOf = async (row) => {
+    const found = new Map();
+    for (const [place, name] of facts.scores.entries()) {
+      if (clips.scores.has(name)) {
+        found.set(name, clips.scores.get(name)[row]);
+        continue;
+      }
+      const kind = kindOf(place);
+      const index = finecut.chunkOf(kind, row);
+      const columns = await finecut.load(kind, index);
+      finecut.drop(kind, index);
+      found.set(name, finecut.unpacked(Float32Array, columns.values)[row - facts.starts[kind][index][0]]);
+    }
+    return found;
   };
 
   finecut.id = (row) => {

@@ -97,8 +97,11 @@
     const ordered = names.filter((name) => name !== "short_side").sort((one, other) => ruled(one) - ruled(other));
     at("scores").replaceChildren();
     let began = performance.now();
-    for (const make of [...ordered.map((name) => () => figure(name)), sizes]) {
-      const made = make();
+    for (const name of [...ordered, null]) {
+      if (name && !finecut.has([name])) await finecut.need([name]).catch(() => {});
+      if (mine !== turn) return;
+      if (name && !finecut.has([name])) continue; // the page says which file is missing
+      const made = name ? figure(name) : sizes();
       if (made) at("scores").append(made);
       if (performance.now() - began < PATIENCE) continue;
       await new Promise((done) => setTimeout(done));

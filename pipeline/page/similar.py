@@ -12,7 +12,8 @@ from finecut.io.dataset.output import Output
 from finecut.io.layout import is_clip_id
 from finecut.io.storage import files as shelf
 from finecut.io.storage.retry import pass_on_outlasted
-from finecut.io.tables.parquet import from_parquet, rows_of
+from finecut.io.tables.parquet import rows_of
+from finecut.io.tables.parted import tables_of
 from finecut.transforms.dedup.clusters import Floats, Indices, fit, nearest, normalised
 from finecut.transforms.report.columns import number, packed
 from finecut.transforms.report.parts import Writing
@@ -120,10 +121,9 @@ def _write_nearest(
 
 def _groups(path: str) -> list[tuple[Any, str, bool, float]]:
     try:
-        data = shelf.read_if_there(path)
-        columns = ["group", "id", "kept", "cosine"]
-        table = () if data is None else from_parquet(data, columns=columns).columns
-        return list(zip(*(column.to_pylist() for column in table), strict=True))
+        tables = tables_of(path, ["group", "id", "kept", "cosine"])
+        columns = ((column.to_pylist() for column in table.columns) for table in tables)
+        return [row for some in columns for row in zip(*some, strict=True)]
     except (pa.ArrowException, OSError) as error:  # another program's, or cut short
         pass_on_outlasted(error)
         return []

@@ -160,8 +160,8 @@ def test_its_json_is_json(page: Path) -> None:
 
 @pytest.mark.parametrize("words", ALL)
 def test_a_command_is_understood(words: list[str]) -> None:
-    _, name, *rest = (word for word in words if word != "…")
-    kind = all_commands()[name]
+    _, name, *others = (word for word in words if word != "…")
+    kind, rest = all_commands()[name].meant(others)
     given = kind.Options is not Options or {"--input", "--output"} <= {*rest}
     whole = kind.whole and given
     parse_options(parser_of(kind), [*kind.typed(rest)], kind.Options, whole)

@@ -75,6 +75,32 @@ def test_a_build_builds_the_image_and_fills_in_the_template(programs: Programs) 
     assert "sdk_container_image=registry.example/finecut:2" in options
 
 
+def test_a_command_has_a_template_of_its_own(programs: Programs) -> None:
+    done = programs.run("build.sh", COMMAND="dedup", SKIP_IMAGE="1", **WHERE)
+    assert done.code == 0, done.err
+    [template, copy] = done.shown
+    assert template[4] == copy[4]
+    assert template[4].endswith("/templates/finecut-dedup.json")
+    assert option(template, "--metadata-file") == "templates/metadata/dedup.json"
+    written = json.loads((programs.folder / "copied").read_text())
+    assert written["metadata"]["name"] == "finecut dedup"
+    assert written["defaultEnvironment"]["machineType"] == "n1-standard-4"
+    told = ["dataset=gs://b/dataset", "eps=0.1"]
+    done = programs.run("launch.sh", *told, COMMAND="dedup", DRY_RUN="1", **WITH_IMAGE)
+    assert done.code == 0, done.err
+    launched = done.shown[0]
+    assert option(launched, "--template-file-gcs-location").endswith("/finecut-dedup.json")
+    assert option(launched, "--worker-machine-type") == "n1-standard-4"
+    parameters = option(launched, "--parameters")
+    assert parameters.startswith("command=dedup,dataset=gs://b/dataset,eps=0.1,")
+    missing = programs.run("launch.sh", COMMAND="shard", DRY_RUN="1", **WITH_IMAGE)
+    assert (missing.code, "dataset=…" in missing.err, "output=…" in missing.err) == (2, True, True)
+    for program in ("build.sh", "launch.sh"):
+        unknown = programs.run(program, COMMAND="summary", DRY_RUN="1", **WITH_IMAGE)
+        assert unknown.code == 2
+        assert "COMMAND=summary has no template" in unknown.err
+
+
 def test_a_local_build_pushes(programs: Programs) -> None:
     done = programs.run("build.sh", IMAGE="registry.example/finecut:2", LOCAL="1", **WHERE)
     assert [call[:2] for call in done.calls[:2]] == [["docker", "build"], ["docker", "push"]]

@@ -28,8 +28,8 @@ from finecut.io.storage import files as shelf
 from finecut.pipeline.beam_options import FinecutOptions
 from finecut.pipeline.cli.command import main
 from finecut.pipeline.cli.flags import words_of
-from finecut.pipeline.commands.curate import launcher as launched
 from finecut.pipeline.commands.curate.launch import job
+from finecut.pipeline.commands.launch import launcher as launched
 from finecut.pipeline.options import Options
 from finecut.transforms.beam.gather import Waiting
 

@@ -10,7 +10,7 @@ import pytest
 from doc_tables import OPTIONS
 
 from finecut.pipeline.cli.flags import Parser, add_flags, parse_options, with_tables
-from finecut.pipeline.commands.base import dataset_options, video_options
+from finecut.pipeline.cli.option_kinds import dataset_options, video_options
 from finecut.pipeline.options import OptionError, Options, default_of, option_fields
 from finecut.transforms.option import ENABLE
 from finecut.transforms.registry import SCORING, STEPS

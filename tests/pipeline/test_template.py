@@ -10,8 +10,17 @@ import pytest
 from places import ROOT
 
 from finecut.pipeline.cli.flags import Parser, add_flags, is_many, is_switch, parse_options
+from finecut.pipeline.commands.launch import launchable
 from finecut.pipeline.options import OptionError, Options, default_of, option_fields
-from finecut.pipeline.template import ELSEWHERE, arguments_of, metadata, metadata_text, offered
+from finecut.pipeline.template import (
+    ELSEWHERE,
+    arguments_of,
+    commands,
+    metadata,
+    metadata_text,
+    offered,
+    words_for,
+)
 
 PARAMETERS = {told["name"]: told for told in metadata()["parameters"]}
 NEEDED = ["--input=gs://b/films", "--output=gs://b/clips", "--runner=DataflowRunner"]
@@ -68,11 +77,60 @@ def test_the_committed_metadata_is_that_of_the_options() -> None:
     )
 
 
-def test_the_service_understands_it() -> None:
+def test_each_command_that_can_be_launched_has_a_committed_template() -> None:
+    folder = ROOT / "templates/metadata"
+    assert sorted(path.stem for path in folder.iterdir()) == sorted(commands())
+    assert {"dedup", "shard", "refilter", "verify", "compact"} <= {*commands()}
+    for command in commands():
+        committed = (folder / f"{command}.json").read_text(encoding="utf-8")
+        assert committed == metadata_text(command), "the options have changed: make tables"
+
+
+@pytest.mark.parametrize("command", commands())
+def test_what_the_form_of_a_command_passes_are_its_options(command: str) -> None:
+    """All of its parameters at the same time, each with another value than the default."""
+    kind = launchable()[command].Options
+    fields = {f.name: f for f in option_fields(kind)}
+    given: list[str] = [f"--command={command}", "--job_name=one"]
+    expected: dict[str, Any] = {}
+    for told in metadata(command)["parameters"][1:]:
+        f, text = fields[told["name"]], "gs://b/some/more"
+        value: Any = text
+        if told["paramType"] == "BOOLEAN":
+            text, value = "true", True
+        elif told["paramType"] == "ENUM":
+            text = value = told["enumOptions"][-1]["value"]
+        elif told["paramType"] == "NUMBER":
+            value = (f.metadata["least"] or 0) + 1
+            text = str(value)
+        elif is_many(f):
+            text, value = "sharpness>=0.1,motion>0.2", ("sharpness>=0.1", "motion>0.2")
+        given.append(f"--{f.name}={text}")
+        expected[f.name] = value
+    # A form passes them in any order.
+    name, *words = words_for(given[::-1])
+    assert name == command
+    parser = Parser(prog="launch")
+    add_flags(parser, kind=kind)
+    namespace, rest = parser.parse_known_args(words)
+    assert rest == ["--job_name=one"]
+    for name, value in expected.items():
+        found = getattr(namespace, name)
+        assert (tuple(found) if is_many(fields[name]) else found) == value, name
+
+
+def test_a_command_that_cannot_be_launched_is_refused() -> None:
+    with pytest.raises(OptionError, match=r"command=summary cannot be launched: give one of dedup"):
+        words_for(["--command=summary", "--dataset=gs://b/d"])
+    assert words_for(NEEDED) == arguments_of(NEEDED)
+
+
+@pytest.mark.parametrize("command", ["", *commands()])
+def test_the_service_understands_it(command: str) -> None:
     json_format = pytest.importorskip("google.protobuf.json_format")
     dataflow = pytest.importorskip("google.cloud.dataflow_v1beta3")
     spec = json.loads((ROOT / "templates/spec.json").read_text(encoding="utf-8"))
-    spec["metadata"] = json.loads(metadata_text())
+    spec["metadata"] = json.loads(metadata_text(command))
     json_format.ParseDict(spec, dataflow.ContainerSpec.pb()(), ignore_unknown_fields=False)
 
 

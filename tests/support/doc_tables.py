@@ -9,13 +9,14 @@ from places import ROOT
 
 from finecut.pipeline.cli.flags import with_tables
 from finecut.pipeline.engines.support import ENGINES, TABLE, verdict
-from finecut.pipeline.template import metadata_text
+from finecut.pipeline.template import commands, metadata_text
 from finecut.transforms.catalogue.fields import COLUMNS, Column, Records
 
 OPTIONS, HOSTILE = ROOT / "docs/options.md", ROOT / "docs/hostile.md"
 CATALOGUE = ROOT / "docs/catalogue.md"
 ENGINES_PAGE = ROOT / "docs/design/engines.md"
 METADATA = ROOT / "templates/metadata.json"
+OF_COMMANDS = ROOT / "templates/metadata"
 
 
 def filled(page: str, name: str, text: str) -> str:
@@ -92,3 +93,9 @@ if __name__ == "__main__":
     ):
         page.write_text(fill(page.read_text(encoding="utf-8")), encoding="utf-8")
     METADATA.write_text(metadata_text(), encoding="utf-8")
+    OF_COMMANDS.mkdir(exist_ok=True)
+    for path in OF_COMMANDS.iterdir():
+        path.unlink()
+    for command in commands():
+        path = OF_COMMANDS / f"{command}.json"
+        path.write_text(metadata_text(command), encoding="utf-8")

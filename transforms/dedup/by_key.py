@@ -110,7 +110,7 @@ def lay(table: pa.Table, by: str, kind: str, place: "Place") -> Iterator[Keyed]:
         offset = out.tell()
         _write(rows.slice(start, end - start), out)
         length = out.tell() - offset
-        yield int(buckets[order[start]]), Part(kind, path, offset, length, end - start)
+        yield int(buckets[order[start]]), Part(kind, path, offset, length, rows=end - start)
     place.own.write(path, out.getvalue())
 
 
@@ -121,7 +121,7 @@ def lay_here(table: pa.Table, bucket: int, kind: str, place: "Place") -> Iterato
         _write(table, out)
         path = f"{place.folder}/{kind}"
         place.own.write(path, out.getvalue())
-        yield bucket, Part(kind, path, 0, out.tell(), len(table))
+        yield bucket, Part(kind, path, 0, out.tell(), rows=len(table))
 
 
 def lay_slices(table: pa.Table, most: int, kind: str, place: "Place") -> Iterator[Part]:
@@ -132,7 +132,7 @@ def lay_slices(table: pa.Table, most: int, kind: str, place: "Place") -> Iterato
     for start in range(0, len(table), most):
         offset, some = out.tell(), table.slice(start, most)
         _write(some, out)
-        yield Part(kind, path, offset, out.tell() - offset, len(some))
+        yield Part(kind, path, offset, out.tell() - offset, rows=len(some))
     place.own.write(path, out.getvalue())
 
 

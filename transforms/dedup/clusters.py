@@ -139,8 +139,8 @@ def _distances(vectors: Floats, centroids: Floats) -> NDArray[np.float64]:
 #: Folders and files of what is written, as the reference calls them where it has them.
 CLUSTERS, PAIRWISE, PAIRS = "kmeans_results", "pairwise_results", "pairs"
 CENTROIDS: Final = "kmeans_centroids.npy"
-#: What is compared at once: larger clusters are split.
-PIECE_ROWS: Final = 8192
+#: What is compared at once: larger clusters are split, and a few pairs lost at their borders.
+PIECE_ROWS: Final = 32_768
 #: Draws samples, whatever else is drawn.
 SAMPLING: Final = 7
 

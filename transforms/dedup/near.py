@@ -322,8 +322,7 @@ def in_order(groups_of: pa.Table, clustering: Clustering) -> pa.Table:
     names, (ids, named) = coded([groups_of.column("id"), groups_of.column("group")])
     distances = np.empty(len(names), np.float32)
     distances[ids] = groups_of.column("distance").to_numpy()
-    # Only lots are drawn by ids; else their order is enough, which is that of their numbers.
-    texts = np.array(names.to_pylist(), np.str_) if clustering.keep == "random" else ids
+    texts = np.array(names.to_pylist(), np.str_)
     rank = inverse(ranked(distances, texts, clustering.keep, clustering.seed))
     order = np.lexsort((rank[ids], rank[named]))
     return groups_of.take(pa.array(order)).select(GROUP_SCHEMA.names)

@@ -141,8 +141,9 @@ def centroids_at(fit_all: Fitted) -> Floats:
 PILE_BYTES: Final = 32 << 20
 #: What is compared at once, besides the limit on rows.
 PIECE_BYTES: Final = 96 << 20
-#: How often what is too large is split, before it is just divided.
-DEPTH: Final = 3
+#: How often what is too large is split, before it is just divided, and into how many at least: in
+#: each part lie also the visitors of others, and of few parts each would have nearly all.
+DEPTH, LEAST_PARTS = 3, 8
 #: Those of a crowd that lie in all of its parts: the first ones by each ranking.
 LEADERS: Final = 16
 
@@ -286,10 +287,10 @@ def _split(slices: list[Slice], splitting: Splitting, rows: int) -> dict[int, li
     some = [part.take(lots(part.ids, SAMPLING) % np.uint64(share) == 0) for part in opened(slices)]
     sample = piles.together(some)
     sample = sample.take(np.argsort(sample.ids, kind="stable"))
-    centroids = fit(sample.vectors, -(-2 * rows // splitting.most), clustering.seed)
+    parts = max(LEAST_PARTS, -(-2 * rows // splitting.most))
+    centroids = fit(sample.vectors, parts, clustering.seed)
     found: dict[int, list[Slice]] = {}
     for number, part in enumerate(opened(slices) if len(centroids) > 1 else ()):
-        # Visitors visit one part only: each visit is paid for in all that live there.
         own = nearest(part.vectors, centroids, min(2, clustering.probes))[0]
         for slice_ in _laid_at(
             own, part, clustering.staged(f"{splitting.name}/{number}"), clustering.own

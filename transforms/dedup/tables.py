@@ -141,7 +141,7 @@ class Lay(beam.PTransform[Any, beam.PCollection[int]]):
                 done
                 | f"Whole {name}"
                 >> beam.FlatMap(
-                    write_small, name, deduping, AsList(parts), self.seen
+                    write_small, name, deduping, parts=AsList(parts), seen=self.seen
                 ).with_output_types(Large)
                 | f"Deal {name}" >> beam.Reshuffle()
                 | f"Parts of {name}" >> beam.Map(write_part, deduping).with_output_types(str)

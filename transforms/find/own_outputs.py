@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from typing import Final
 
-from finecut.io.layout import Layout
+from finecut.io.layout import PACKS, Layout
 from finecut.io.storage import files as shelf
 from finecut.transforms.beam.metrics import LOG
 from finecut.transforms.find.lists import InputError
 
 #: Folders of an output that hold films; ``previews/`` holds pictures.
-OF_CLIPS: Final = ("clips", "filtered_clips", ".staging")
+OF_CLIPS: Final = ("clips", "filtered_clips", PACKS, ".staging")
 #: What an output has from its first video on, whichever was written first.
 MARKS: Final = (".finecut", "metas/v0", "processed_clip_chunks")
 
@@ -21,7 +21,7 @@ def check_apart(inputs: Iterable[str], output: str) -> None:
     """Refuse an output that is one of these inputs, or whose clips are to be its films."""
     place = _place(output)
     layout = Layout(place)
-    own = (layout.clips(), layout.clips(kept=False), layout.staging())
+    own = (layout.clips(), layout.clips(kept=False), layout.packs(), layout.staging())
     for spec in inputs:
         folder = fixed_part(spec)
         if _place(folder) == place and not glob.has_magic(spec):

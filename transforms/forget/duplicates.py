@@ -19,6 +19,7 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import usable_json
 from finecut.io.tables.drops import DUPLICATES
 from finecut.io.tables.parquet import PARQUET, from_parquet, to_parquet
+from finecut.io.tables.parted import files_of
 from finecut.transforms.dedup.clusters import CENTROIDS, CLUSTERS, PAIRS, PAIRWISE
 from finecut.transforms.dedup.folder import (
     KEEPER_SCHEMA,
@@ -60,17 +61,27 @@ def forget_in_dedup(root: str, taking: Taking) -> Released | None:
             # Withdrawn by a run that was killed before it had removed what was made of it.
             _remove_made(root, paths, taking)
         return None
-    groups = _rows(f"{root}/{GROUPS}")
-    keepers = _rows(f"{root}/{KEEPERS}")
-    left, kept = regrouped(groups, taking.mentions.ids)
-    carried = [row for row in keepers if not {row["id"], row["kept_id"]} & taking.mentions.ids]
-    rejected = {row["id"] for row in keepers if row["kept_id"] in taking.mentions.ids}
+    # In a file of many there are whole groups.
+    groups = {path: _rows(path) for path in files_of(f"{root}/{GROUPS}")}
+    keepers = {path: _rows(path) for path in files_of(f"{root}/{KEEPERS}")}
+    again = {path: regrouped(rows, taking.mentions.ids) for path, rows in groups.items()}
+    kept = {id for _, ids in again.values() for id in ids}
+    rejected = {
+        row["id"]
+        for rows in keepers.values()
+        for row in rows
+        if row["kept_id"] in taking.mentions.ids
+    }
     rejected -= taking.mentions.ids
     gone = {*kept, *rejected, *taking.mentions.ids}
     lists = [path for path in paths if path.startswith(f"{root}/{DUPLICATES}/")]
     listed = sum(_relist(path, gone, taking) for path in lists if path.endswith(PARQUET))
-    _put(f"{root}/{KEEPERS}", carried, KEEPER_SCHEMA, taking)
-    _put(f"{root}/{GROUPS}", left, GROUP_SCHEMA, taking)
+    for path, rows in keepers.items():
+        carried = [row for row in rows if not {row["id"], row["kept_id"]} & taking.mentions.ids]
+        _put(path, carried, KEEPER_SCHEMA, taking)
+    for path, (rows, _) in again.items():
+        _put(path, rows, GROUP_SCHEMA, taking)
+    left = [row for rows, _ in again.values() for row in rows]
     _count_again(root, left, listed, taking)
     _withdraw(root, paths, taking)
     return Released(tuple(sorted(kept)), tuple(sorted(rejected)))
@@ -169,7 +180,7 @@ def _withdraw(root: str, paths: Sequence[str], taking: Taking) -> None:
 
 
 def _remove_made(root: str, paths: Sequence[str], taking: Taking) -> None:
-    single = {f"{root}/{CENTROIDS}", f"{root}/{LIKENESS}"} & {*paths}
+    single = {f"{root}/{CENTROIDS}", *files_of(f"{root}/{LIKENESS}")} & {*paths}
     taking.remove([*sorted(single), *(p for name in ANEW for p in _ours(name, root, paths))])
     for folder in (f"{root}/{name}" for name in ANEW):
         inside = [*shelf.folders_in(folder), folder]

@@ -35,6 +35,8 @@ LONGEST_SCORE: Final = 80
 SAMPLE: Final = 4096
 MOST_BAD: Final = 1_000
 
+_ORDER: Final = {name: place for place, name in enumerate(SCORES)}
+
 Booleans = NDArray[np.bool_]
 
 
@@ -194,8 +196,8 @@ def _fields_of(sources: pa.ChunkedArray) -> dict[str, dict[str, int] | None]:
 
 
 def _place(score: str) -> tuple[int, str]:
-    """Built-in scores stand first."""
-    return (score not in SCORES, score)
+    """Built-in scores stand first, in their order."""
+    return _ORDER.get(score, len(_ORDER)), score
 
 
 def _added(one: Mapping[str, list[int]], other: Mapping[str, list[int]]) -> dict[str, list[int]]:

@@ -22,7 +22,7 @@ from finecut.transforms.report.counting import Totals, digest_of, numbers, span_
 from finecut.transforms.report.lost import spans_of_lost
 from finecut.transforms.report.pictures import Sprite, sprites_of
 from finecut.transforms.report.sources import told_in
-from finecut.transforms.report.tiles import Words, tiles_of_clips, tiles_of_texts
+from finecut.transforms.report.tiles import Words, tiles_of_clips, tiles_of_scores, tiles_of_texts
 
 ROWS_OF_PART: Final = 65_536
 ROWS_OF_SOURCES: Final = 2_048
@@ -125,6 +125,8 @@ def make_part(
     source = np.cumsum(_begins(clips)) - 1
     for row, tile in tiles_of_clips(clips, source, showing.words):
         writing.add("clips", tile, row)
+    for kind, row, tile in tiles_of_scores(clips, showing.words):
+        writing.add(kind, tile, row)
     sprites = [*_drawable(sprites_of(clips, showing.pictures), showing)]
     for row, tile in tiles_of_texts(clips, sprites):
         writing.add("texts", tile, row)

@@ -1,6 +1,7 @@
 """Tiles: the clips of a part, as the scripts that a page loads when it needs them.
 
     clips    numbers of up to 8,192 clips, as columns in base64
+    score..  one score of up to 65,536 clips
     texts    what was said of some thousand clips, and where their pictures are
     sources  what became of up to 2,048 source videos
 
@@ -41,6 +42,7 @@ from finecut.transforms.report.pictures import Sprite
 
 #: Rows of one tile.
 ROWS_OF_NUMBERS: Final = 8192
+ROWS_OF_SCORES: Final = 65_536
 ROWS_OF_TEXTS: Final = 1024
 
 Tile = tuple[str, int, dict[str, Any]]
@@ -60,16 +62,31 @@ def tiles_of_clips(
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Tiles of numbers, each with its first row; ``source`` is which source each clip is of."""
     columns = {**_numbers(clips, words), "source": source}
-    scores = [(name, _score(clips, name)) for name in words.scores]
     ids = ids_of(clips.column("id"))
     for start in range(0, clips.num_rows, ROWS_OF_NUMBERS):
         part = slice(start, start + ROWS_OF_NUMBERS)
         tile: dict[str, Any] = {"count": len(ids[part]), "id": packed(ids[part])}
         for name, kind in NUMBERS.items():
             tile[name] = packed(fitted(columns[name][part], kind))
-        # Pairs: in a script, what an object has under some names (__proto__) is not a value.
-        tile["scores"] = [[name, packed(fitted(values[part], "f4"))] for name, values in scores]
         yield start, tile
+
+
+def tiles_of_scores(clips: pa.Table, words: Words) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    """Tiles of one score each, with their kinds and first rows: most pages need few of them."""
+    for place, name in enumerate(words.scores):
+        values = fitted(_score(clips, name), "f4")
+        for start in range(0, clips.num_rows, ROWS_OF_SCORES):
+            tile = {"values": packed(values[start : start + ROWS_OF_SCORES])}
+            yield kind_of_score(place), start, tile
+
+
+def kind_of_score(place: int) -> str:
+    """What tiles of a score are called, by its place among all; the page knows this, too.
+
+    >>> kind_of_score(0), kind_of_score(27)
+    ('scoreaa', 'scorebb')
+    """
+    return "score" + "".join(chr(ord("a") + digit) for digit in divmod(place, 26))
 
 
 def tiles_of_texts(

@@ -14,10 +14,9 @@ they come out of the pipeline as one file, so it is the same on a cluster. What 
 grows with the number of chunks and with what is wrong, and not with the number of clips.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
@@ -63,22 +62,46 @@ LOOKED_AT, WRONG = "verify/items", "things wrong"
 Owned = tuple[str, Entry]
 
 
-def wrong_in_folder(folder: str, signed: Iterable[tuple[str, str]]) -> Iterator[Finding]:
-    """Tables of one folder that differ from most of the others in whose vectors they hold; each is
-    what it says of them, and its path."""
-    tables: dict[str, list[str]] = defaultdict(list)
-    for said, path in signed:
-        tables[said].append(path)
-    usual = max(sorted(tables), key=lambda each: len(tables[each]))
-    for other, paths in sorted(tables.items()):
-        more = f" (and {len(paths) - 1} more tables)" if len(paths) > 1 else ""
-        if other != usual:
+class Tables(NamedTuple):
+    """Tables that say the same of their vectors."""
+
+    said: str
+    #: The first of them by name.
+    path: str
+    number: int
+
+
+def wrong_in_folder(folder: str, said: Iterable[Tables]) -> Iterator[Finding]:
+    """Tables of one folder that differ from most of the others in whose vectors they hold."""
+    tables = sorted(said)
+    usual = max(tables, key=lambda each: each.number)
+    for other in tables:
+        more = f" (and {other.number - 1} more tables)" if other.number > 1 else ""
+        if other is not usual:
             yield Finding(
                 "model",
-                min(paths),
-                f"has {other}{more}",
-                f"{len(tables[usual])} tables of {folder}_parquet/ have {usual}",
+                other.path,
+                f"has {other.said}{more}",
+                f"{usual.number} tables of {folder}_parquet/ have {usual.said}",
             )
+
+
+class _Counted(beam.CombineFn):
+    """Paths → the first of them, and how many there are."""
+
+    def create_accumulator(self) -> tuple[str, int]:
+        return "", 0
+
+    def add_input(self, known: tuple[str, int], path: str) -> tuple[str, int]:
+        return self.merge_accumulators((known, (path, 1)))
+
+    def merge_accumulators(self, several: Iterable[tuple[str, int]]) -> tuple[str, int]:
+        known = [each for each in several if each[1]]
+        first = min((path for path, _ in known), default="")
+        return first, sum(number for _, number in known)
+
+    def extract_output(self, known: tuple[str, int]) -> tuple[str, int]:
+        return known
 
 
 # ── the transform ────────────────────────────────────────────────────────────────────────────────
@@ -157,10 +180,15 @@ def find_other_models(signed: Any, verifying: Verifying) -> Any:
     return (
         signed
         | "Without note" >> beam.Filter(lambda each: each.folder not in verifying.notes)
-        | "By folder"
-        >> beam.Map(lambda each: (each.folder, (each.said, each.path))).with_output_types(
-            tuple[str, tuple[str, str]]
+        | "By what they say"
+        >> beam.Map(lambda each: ((each.folder, each.said), each.path)).with_output_types(
+            tuple[tuple[str, str], str]
         )
+        | "Count" >> beam.CombinePerKey(_Counted())
+        | "By folder"
+        >> beam.MapTuple(
+            lambda whose, counted: (whose[0], Tables(whose[1], *counted))
+        ).with_output_types(tuple[str, Tables])
         | "Tables of a folder" >> beam.GroupByKey()
         | "Compare" >> beam.FlatMapTuple(wrong_in_folder).with_output_types(Finding)
     )

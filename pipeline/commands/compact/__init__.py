@@ -39,6 +39,7 @@ class Compact(DatasetCommand[CompactOptions, "Compacted"]):
     Options = CompactOptions
     reads_packs = True
     does = "finecut.pipeline.commands.compact.work:compact_dataset"
+    builds = "finecut.pipeline.commands.compact.work:build"
 
     def troubles(self, result: Compacted) -> Iterator[str]:
         if result.left_out:

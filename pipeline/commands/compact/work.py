@@ -29,29 +29,52 @@ class Compacted(NamedTuple):
 
 def compact_dataset(command: Compact) -> Compacted:
     """Do it; runs may be at work there at the same time."""
-    options = command.options
-    layout = Output.at(options.dataset, packs=True).layout
-    own = Shelf(layout.root, layout.staging_of(uuid.uuid4().hex), fence=command.fence)
+    layout, own = _place(command)
     with beside_runs(own), tray(own, command.in_process) as reports:
         told = f"{reports.root}/left-out"
 
         def tell(left_out: int) -> None:
             reports.write(told, str(left_out).encode())
 
-        def build(pipeline: beam.Pipeline) -> None:
-            once = pipeline | "Once" >> beam.Create([0])
-            done = once | "CompactCatalogue" >> CompactCatalogue(layout, own)
-            _ = done | "Tell" >> beam.Map(tell)
+        def add(pipeline: beam.Pipeline) -> None:
+            _ = _compacted(pipeline, command, layout, own) | "Tell" >> beam.Map(tell)
 
-        if options.rebuild:
-            own.remove(layout.catalogue_facts(), *_files(layout))
         try:
-            command.run_pipeline(build, own)
+            command.run_pipeline(add, own)
             left_out = int(shelf.read(told))
         finally:
             own.sweep()
     rows = [_rows(path) for path in files_of(layout) if not path.endswith(LINES)]
     return Compacted(layout.catalogue(), sum(rows), len(rows), left_out)
+
+
+def build(command: Compact, pipeline: beam.Pipeline) -> None:
+    """All of it as one job."""
+    layout, own = _place(command)
+    done = _compacted(pipeline, command, layout, own)
+    _ = done | "Sweep" >> beam.Map(lambda _: own.sweep())
+
+
+def _place(command: Compact) -> tuple[Layout, Shelf]:
+    layout = Output.at(command.options.dataset, packs=True).layout
+    own = Shelf(layout.root, layout.staging_of(uuid.uuid4().hex), fence=command.fence)
+    return layout, own
+
+
+def _compacted(
+    pipeline: beam.Pipeline, command: Compact, layout: Layout, own: Shelf
+) -> beam.PCollection[int]:
+    rebuild = command.options.rebuild
+
+    def begin(once: int) -> int:
+        if rebuild:
+            own.remove(layout.catalogue_facts(), *_files(layout))
+        return once
+
+    once = pipeline | "Once" >> beam.Create([0])
+    # What was removed is not removed once more when another step is done again.
+    begun = once | "Begin" >> beam.Map(begin).with_output_types(int) | "Begun" >> beam.Reshuffle()
+    return begun | "CompactCatalogue" >> CompactCatalogue(layout, own)
 
 
 def _files(layout: Layout) -> Iterator[str]:

@@ -1,8 +1,7 @@
-"""The commands that take the options of ``finecut curate``: curate, describe, launch and doctor.
+"""The commands that take the options of ``finecut curate``: curate, describe and doctor.
 
 curate      videos become clips; :mod:`finecut.pipeline.running` does it
 describe    the pipeline before it runs, as it will really be built
-launch      a job is built and handed over, and nobody here waits for its end
 doctor      whether this machine can do what the options ask, found out by doing it
 """
 
@@ -16,15 +15,10 @@ from finecut.io.errors import NOT_DONE
 from finecut.io.process import children
 from finecut.io.storage.stores import modules_behind
 from finecut.pipeline.commands.base import DONE, Page, VideoCommand
-from finecut.pipeline.engines import ends_with_us
-from finecut.pipeline.options import OptionError
 
 if TYPE_CHECKING:
-    from apache_beam.runners.runner import PipelineResult
-
     from finecut.pipeline.running import Ran
 
-DATAFLOW: Final = "DataflowRunner"
 #: What works in child processes.
 CHILDREN: Final = tuple(
     f"finecut.transforms.{name}"
@@ -41,6 +35,7 @@ CHILDREN: Final = tuple(
 
 class Curate(VideoCommand["Ran"]):
     name = "curate"
+    launchable = True
     page = Page(
         "Turn a folder of videos into a training-ready dataset of clips.",
         """Finds the videos in --input, cuts each into clips, measures them, filters them by
@@ -154,36 +149,6 @@ class Describe(VideoCommand[str]):
         yield result
 
 
-class Launch(VideoCommand["PipelineResult"]):
-    name = "launch"
-    page = Page(
-        "Submit a curate job to a cluster and return without waiting for it.",
-        "Takes the options of curate; also needs --runner and the runner's own options.",
-        examples=(
-            (
-                "on Dataflow",
-                "finecut launch --input gs://bucket/videos --output gs://bucket/dataset \\\n"
-                "      --runner DataflowRunner --project P --region R --temp_location gs://bucket/tmp",
-            ),
-        ),
-        usage="--input PATH --output PATH --runner NAME [options]",
-    )
-    does = "finecut.pipeline.commands.curate.launch:launch"
-
-    def begin(self) -> None:
-        if ends_with_us(self.options.runner, self.runner_arguments):
-            raise OptionError(
-                "launch needs a cluster: add --runner NAME, such as --runner DataflowRunner, or "
-                "use finecut curate"
-            )
-
-    def tell(self, result: PipelineResult, _seconds: float) -> Iterator[str]:
-        # What Dataflow writes to a template has no id yet; other runners give none, or a text.
-        named = getattr(result, "job_id", None) if getattr(result, "has_job", True) else None
-        name = named() if callable(named) else named
-        yield f"submitted to {self.options.runner}: {name or 'it gave no name'}"
-
-
 class Doctor(VideoCommand[bool]):
     name = "doctor"
     page = Page(
@@ -212,18 +177,3 @@ class Doctor(VideoCommand[bool]):
 
     def exit_code(self, result: bool) -> int:
         return DONE if result else NOT_DONE
-
-
-def launcher(arguments: Sequence[str]) -> int:
-    """The exit code of the launcher of a Flex Template, which is called with its parameters."""
-    from finecut.pipeline.cli.command import main as finecut
-    from finecut.pipeline.template import arguments_of
-
-    try:
-        words = arguments_of(arguments)
-    except OptionError as error:
-        sys.stderr.write(f"finecut launch: {error}\n")
-        return error.exit_code
-    if not any(word.split("=")[0] == "--runner" for word in words):
-        words.append(f"--runner={DATAFLOW}")
-    return finecut([Launch.name, *words])

@@ -14,7 +14,7 @@ from apache_beam.runners.runner import PipelineResult
 from finecut.io.summary import Summary
 from finecut.pipeline.beam_options import BEAMS
 from finecut.pipeline.cli.flags import words_of
-from finecut.pipeline.commands.curate import Launch
+from finecut.pipeline.commands.launch import Launch
 from finecut.pipeline.curation import curate
 from finecut.pipeline.engine import check_runner, new_pipeline, taken
 from finecut.pipeline.engines.support import refuse_unfit

@@ -233,22 +233,20 @@ def _probed(path: Path) -> Video:
 def _sizes(
     root: Path, pieces: Mapping[Video, Sequence[Piece]], splitting: Splitting
 ) -> tuple[dict[str, int], int]:
-    """Bytes of clips by the names of their videos, and of everything else."""
-    owners = {
-        clip.id: video.name
-        for video in pieces
-        for chunk in chunks_of(video, splitting)
-        for clip in chunk.clips
-    }
+    """Bytes of clips (or of their packs) by the names of their videos, and of everything else."""
+    chunks = [(video.name, chunk) for video in pieces for chunk in chunks_of(video, splitting)]
+    owners = {clip.id: name for name, chunk in chunks for clip in chunk.clips}
+    owners |= {f"{chunk.chunk.id}.tar": name for name, chunk in chunks}
     layout = Layout(str(root))
-    folders = tuple(f"{layout.clips(kept)}/" for kept in (True, False))
+    folders = tuple(f"{each}/" for each in (layout.clips(), layout.clips(False), layout.packs()))
     clips, others = Counter[str](), 0
     for path in root.rglob("*"):
         if not path.is_file():
             continue
         size = path.stat().st_size
-        if str(path).startswith(folders) and path.stem in owners:
-            clips[owners[path.stem]] += size
+        owner = owners.get(path.name) or owners.get(path.stem)
+        if str(path).startswith(folders) and owner is not None:
+            clips[owner] += size
         else:
             others += size
     return dict(clips), others

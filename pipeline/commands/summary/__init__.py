@@ -49,6 +49,7 @@ class SumUp(DatasetCommand[SummaryOptions, "Sums"]):
     reads_packs = True
     does = "finecut.pipeline.commands.summary.work:sum_up"
     answers = True
+    launchable = False
 
     def tell(self, result: Sums, _seconds: float) -> Iterator[str]:
         from finecut.pipeline.cli.final_words import words_of_dataset

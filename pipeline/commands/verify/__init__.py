@@ -110,6 +110,7 @@ class Verify(DatasetCommand[VerifyOptions, "Verified"]):
     )
     Options = VerifyOptions
     does = "finecut.pipeline.commands.verify.work:verify"
+    builds = "finecut.pipeline.commands.verify.work:build"
 
     def folders(self) -> tuple[str, ...]:
         return self.options.dataset, *self.options.shards

@@ -40,49 +40,72 @@ DECODING: Final = "finecut.transforms.verify.checks.decoding"
 def verify(command: Verify) -> Verified:
     """What is wrong with an output. Raises when it is none, or cannot be read."""
     options = command.options
-    layout = Layout(shelf.absolute(options.dataset))
-    report = _report_of(options, layout)
-    limits = None
-    if children.possible() and not options.no_isolation:
-        limits = children.ChildLimits(
-            options.max_memory_mb, options.max_cpu_seconds, options.max_stall_seconds
-        )
-    if limits is not None and options.is_local and not options.quick:
+    report = _report_of(options)
+    if _limits(options) is not None and options.is_local and not options.quick:
         children.start(DECODING)
-    folders, notes = folders_of(layout)
-    notes += links_out(command.fence)
-    _refuse_others(layout, folders)
-    verifying = verifying_of(
-        layout,
-        folders,
-        quick=options.quick,
-        film=Limits(pixels=options.max_pixels),
-        limits=limits,
-        fence=command.fence,
-    )
-    folders += [Folder(shelf.absolute(each), of_shards=True) for each in options.shards]
-
-    def build(pipeline: beam.Pipeline, own: Shelf, path: str) -> None:
-        made = pipeline | "Folders" >> beam.Create(folders) | "Verify" >> VerifyOutput(verifying)
-        known = pipeline | "Notes" >> beam.Create(notes).with_output_types(Finding)
-        findings = [made[FINDINGS], known] | "All findings" >> beam.Flatten()
-        _ = (findings, made[CHECKED]) | "Report" >> WriteFindings(own, path)
-
     # Beam puts trouble with a disk into words of its own, so here the report is written by us.
     with temporary_folder() as folder:
         path = report if report and not command.ends_with_us else f"{folder}/report.jsonl"
         own = shelf_in(path.rpartition("/")[0])
+        add = partial(_add, command=command, own=own, path=path)
         try:
             with command.showing(
                 counted_line("checking", LOOKED_AT, "clips", TO_CHECK, failed=(WRONG,))
             ):
-                command.run_pipeline(partial(build, own=own, path=path), own)
+                command.run_pipeline(add, own)
         finally:
             own.sweep()
         if report and command.ends_with_us:
             _write_report(report, Path(path))
         with shelf.open_file(path) as lines:
             return read_report(lines, options.show)
+
+
+def build(command: Verify, pipeline: beam.Pipeline) -> None:
+    """All of it as one job, which says what is wrong in its report."""
+    path = _report_of(command.options)
+    if not path:
+        raise OptionError("no --report FILE: nobody waits for what the job finds")
+    own = shelf_in(path.rpartition("/")[0])
+    written = _add(pipeline, command=command, own=own, path=path)
+    _ = written | "Sweep" >> beam.Map(lambda _: own.sweep())
+
+
+def _add(
+    pipeline: beam.Pipeline, *, command: Verify, own: Shelf, path: str
+) -> beam.PCollection[int]:
+    """Every check on every folder, and one report of what they find."""
+    options = command.options
+    layout = Layout(shelf.absolute(options.dataset))
+    folders, notes = folders_of(layout)
+    _refuse_others(layout, folders)
+    verifying = verifying_of(
+        layout,
+        folders,
+        quick=options.quick,
+        film=Limits(pixels=options.max_pixels),
+        limits=_limits(options),
+        fence=command.fence,
+    )
+    folders += [Folder(shelf.absolute(each), of_shards=True) for each in options.shards]
+    made = pipeline | "Folders" >> beam.Create(folders) | "Verify" >> VerifyOutput(verifying)
+    known = pipeline | "Notes" >> beam.Create(notes).with_output_types(Finding)
+    links = (
+        pipeline
+        | "Fence" >> beam.Create([command.fence])
+        | "Links" >> beam.FlatMap(links_out).with_output_types(Finding)
+    )
+    findings = [made[FINDINGS], known, links] | "All findings" >> beam.Flatten()
+    return (findings, made[CHECKED]) | "Report" >> WriteFindings(own, path)
+
+
+def _limits(options: VerifyOptions) -> children.ChildLimits | None:
+    """What a child that decodes a clip may take; none, if it is decoded in the worker itself."""
+    if options.no_isolation or not children.possible():
+        return None
+    return children.ChildLimits(
+        options.max_memory_mb, options.max_cpu_seconds, options.max_stall_seconds
+    )
 
 
 def _write_report(path: str, made: Path) -> None:
@@ -100,7 +123,8 @@ def _write_report(path: str, made: Path) -> None:
         own.sweep()
 
 
-def _report_of(options: VerifyOptions, layout: Layout) -> str | None:
+def _report_of(options: VerifyOptions) -> str | None:
+    layout = Layout(shelf.absolute(options.dataset))
     report = shelf.absolute(options.report) if options.report else None
     if report and report.startswith(f"{layout.root}/"):
         raise OptionError(

@@ -28,6 +28,7 @@ from places import BESIDE
 from planted import by_brute_force, identifier, planted, told, write_tables
 
 from finecut.io.dataset.output import NoDataset, Output
+from finecut.io.layout import Layout
 from finecut.io.media.frames.small_pictures import thumbnails
 from finecut.io.media.testfilm.paint import Scene, paint
 from finecut.io.storage.publishing import Shelf
@@ -381,7 +382,8 @@ def all_of_one_kind(count: int, most: int, keep: str, folder: Path) -> None:
     # Also when only the pairs are looked at whose pictures would be compared.
     first, second, cosine = graph.pairs
     ends = np.append(first, second), rank[np.append(second, first)], np.tile(cosine, 2)
-    wanted = closest(*ends).reshape(2, -1).any(axis=0)
+    forwards, back = closest(*ends).reshape(2, -1)
+    wanted = forwards | back
     few = graph._replace(pairs=graph.pairs.take(wanted))
     assert len(verdict(few, rank, 0.1).removed) == count - 1
     assert wanted.sum() < 40 * count
@@ -691,7 +693,8 @@ def rejected_by_a_rule(output: Path, clip: str) -> None:
     path = output / f"metas/v0/{clip}.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "filtered_by": "motion"}))
     # It says what was the case; without it, documents are asked.
-    shutil.rmtree(output / "catalogue", ignore_errors=True)
+    Path(Layout(str(output)).catalogue_facts()).unlink()
+    shutil.rmtree(output / "catalogue")
 
 
 def test_when_nothing_can_be_looked_at_nothing_is_listed(

@@ -11,7 +11,7 @@ import pytest
 from finecut.pipeline.beam_yaml.step import options_of
 from finecut.pipeline.cli.command import main, parsers
 from finecut.pipeline.cli.flags import Parser, parse_options
-from finecut.pipeline.commands.base import dataset_options
+from finecut.pipeline.cli.option_kinds import dataset_options
 from finecut.pipeline.commands.refilter import RefilterOptions
 from finecut.pipeline.commands.shard import ShardOptions
 from finecut.pipeline.options import OptionError, Options, option_fields

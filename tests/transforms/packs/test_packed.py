@@ -27,7 +27,9 @@ from finecut.pipeline.commands.summary import SummaryOptions, SumUp
 from finecut.pipeline.commands.verify import VerifyOptions
 from finecut.pipeline.options import OptionError
 from finecut.transforms.catalogue.compact import compact
+from finecut.transforms.catalogue.places import document_of, film_of, made_of
 from finecut.transforms.catalogue.reading import rows_in, slices
+from finecut.transforms.find.inputs import Finding, find_sources
 
 ALGORITHM = "efficientnet-lite0"
 
@@ -173,6 +175,33 @@ def test_the_catalogue_says_where_in_an_archive_a_clip_is(made: Both, packed: Pa
     assert (packed / "catalogue/clips.parquet").read_bytes() == written
 
 
+def test_rows_lead_to_the_same_in_both(made: Both) -> None:
+    layouts = [Output.at(str(made.files)).layout, output_of(made.packed).layout]
+    told = []
+    for layout in layouts:
+        rows = [row for piece in slices(layout) for row in rows_in(piece, layout).to_pylist()]
+        told.append(
+            {
+                row["id"]: (
+                    film.read() if (film := film_of(row, layout)) else None,
+                    {
+                        (kind, place.read())
+                        for kind, place in made_of(row, layout)
+                        if kind != f"{ALGORITHM}_embd"
+                    },
+                    document_of(row, layout),
+                )
+                for row in rows
+            }
+        )
+    assert told[0] == told[1]
+    assert len(told[0]) == 6
+    assert {kind for _, made, _ in told[0].values() for kind, _ in made} == {
+        "previews",
+        "thumbnails",
+    }
+
+
 # ── runs on it ───────────────────────────────────────────────────────────────────────────────────
 
 
@@ -213,6 +242,14 @@ def test_a_summary_adds_up_either(made: Both, packed: Path) -> None:
     broken = SumUp(SummaryOptions(dataset=str(packed), quiet=True)).run()
     assert len(broken.bad) == 1
     assert broken.bad[0].endswith("is missing, although a document of its chunk is there")
+
+
+def test_packs_among_the_inputs_are_not_cut_again(made: Both, tmp_path: Path) -> None:
+    inputs = tmp_path / "inputs"
+    shutil.copytree(made.packed, inputs / "dataset")
+    shutil.copy(made.films / "still.mp4", inputs)
+    found = find_sources(Finding((str(inputs),), archives=True))
+    assert [source.relative for source in found] == ["still.mp4"]
 
 
 def test_right_fitting_has_no_files_to_hand_over(made: Both, tmp_path: Path) -> None:

@@ -90,13 +90,13 @@ def killed_and_done_again(
 
 def around_packs(points: list[str]) -> list[int]:
     """The points at which something of the protocol is moved to its final name, and the next."""
-    names = ("to packs/", "to catalogue/chunks/", "to processed_", "remove .finecut/open")
+    names = ("to packs/", "to .finecut/rows/", "to processed_", "remove .finecut/open")
     places = [n for n, point in enumerate(points, 1) if any(name in point for name in names)]
     return sorted({*places, *(place + 1 for place in places if place < len(points))})
 
 
 @pytest.mark.xdist_group("faults")
-@pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.slow), 4])
+@pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.slow), 9])
 def test_killed_at_every_write_of_the_protocol(
     every: int, runs: Runs, films: Path, tmp_path: Path
 ) -> None:
@@ -137,7 +137,7 @@ def test_killed_and_done_again_with_other_options(
     """What the killed run has packed is another one's then."""
 
     def kills(points: list[str]) -> list[tuple[int, bool]]:
-        return [(place, False) for place in around_packs(points)[2::5]]
+        return [(place, False) for place in around_packs(points)[3::9]]
 
     last = choices(films, **others)
     assert killed_and_done_again(runs, choices(films), last, tmp_path / "out", kills) == []

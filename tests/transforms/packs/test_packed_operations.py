@@ -49,6 +49,6 @@ def test_a_clip_costs_no_write_and_a_chunk_four(tmp_path: Path) -> None:
     assert (few, many) == (CLIPS, 3 * CLIPS)
     three.subtract(one)
     more = +three
-    assert more == {"packs": 2 * 2, "catalogue": 2, "processed_clip_chunks": 2}
+    assert more == {"packs": 2 * 2, ".finecut": 2, "processed_clip_chunks": 2}
     assert more.total() / (2 * CLIPS) <= 0.2
     assert not one.keys() & {"clips", "metas", "previews"}

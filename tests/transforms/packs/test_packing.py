@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tarfile
 from collections.abc import Iterable
 from dataclasses import replace
@@ -10,25 +11,27 @@ from typing import Any
 
 import apache_beam as beam
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.pvalue import TaggedOutput
+from apache_beam.testing.test_stream import TestStream
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
-from staged_clips import make_clips, tree
+from staged_clips import VIDEO, make_clips, tree
 
 from finecut.io.dataset.arrangement import decide
 from finecut.io.dataset.output import Output
 from finecut.io.layout import Layout
-from finecut.io.records import Clip, Failure
+from finecut.io.records import Clip, Failure, Lost
 from finecut.io.storage import files as shelf
 from finecut.io.storage.counted import bucket_in, objects_in, requests_in
 from finecut.io.storage.kept import kept_of
 from finecut.io.storage.publishing import Shelf
 from finecut.io.tables.packs import PackTable
 from finecut.io.tables.shards import Tar
-from finecut.transforms.catalogue.columns import from_bytes
 from finecut.transforms.write.clips import WriteClips
 from finecut.transforms.write.close import ChunkClosed
 from finecut.transforms.write.commit import WriteInBundles
+from finecut.transforms.write.failure_lists import own_list
 from finecut.transforms.write.packing import pack
 from finecut.transforms.write.writing import Writing
 
@@ -145,6 +148,40 @@ def test_what_is_torn_apart_waits_in_the_store(tmp_path: Path) -> None:
     }
 
 
+def test_in_a_stream_a_chunk_is_packed_without_what_is_lost(writing: Writing) -> None:
+    """One was lost in the cut, one on its way: nobody waits for them."""
+    streaming = replace(writing, configuration="c", patience=3600.0)
+    clips = clips_for(streaming, chunks=2, per_chunk=3)
+    Path(str(clips[1].staged)).unlink()
+    failure = Failure("cut", VIDEO.source, "LostShot", "no file", lost_shots=(clips[3].id,))
+    told = TestStream(coder=beam.coders.PickleCoder()).add_elements(
+        [Lost(VIDEO, clips[3].chunk, (failure,)), *clips[:3], *clips[4:]]
+    )
+    options = PipelineOptions()
+    options.view_as(StandardOptions).streaming = True
+    with beam.Pipeline("BundleBasedDirectRunner", options=options) as pipeline:
+        entries = pipeline | told | beam.Map(_same)
+        both = tuple(
+            entries | f"Only {kind.__name__}" >> beam.Filter(_is_of, kind).with_output_types(kind)
+            for kind in (Clip, Lost)
+        )
+        _ = both | WriteClips(streaming)
+    output = Output(writing.layout)
+    found = {entry.id for chunk in output.chunks() for entry in output.entries(chunk)}
+    assert found == {clips[number].id for number in (0, 2, 4, 5)}
+    lines = Path(own_list(VIDEO.source, writing.layout)).read_text().splitlines()
+    lost = sorted(id for line in lines for id in json.loads(line)["lost_shots"])
+    assert lost == sorted([clips[1].id, clips[3].id])
+
+
+def _same(entry: Any) -> Any:
+    return entry
+
+
+def _is_of(entry: object, kind: type) -> bool:
+    return isinstance(entry, kind)
+
+
 def test_a_clip_that_cannot_be_packed_costs_itself(writing: Writing) -> None:
     clips = clips_for(writing, chunks=1, per_chunk=4)
     Path(str(clips[1].staged)).unlink()
@@ -192,8 +229,8 @@ def test_a_promise_is_withdrawn_before_its_archive_becomes_another(
 
     def published(own: Shelf, staged: str, final: str, num_bytes: int | None = None) -> int:
         if final.endswith(".tar"):
-            rows = shelf.read(writing.layout.catalogue_chunk(clips[0].chunk.id))
-            seen.append((document.exists(), from_bytes(rows, "rows").num_rows))
+            rows = shelf.read(writing.layout.catalogue_lines(clips[0].chunk.id))
+            seen.append((document.exists(), len(rows.splitlines())))
         return publish(own, staged, final, num_bytes)
 
     monkeypatch.setattr(Shelf, "publish", published)

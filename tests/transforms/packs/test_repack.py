@@ -113,7 +113,7 @@ def test_files_are_not_repacked(made: Both) -> None:
 
 
 @pytest.mark.xdist_group("faults")
-@pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.slow), 6])
+@pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.slow), 9])
 def test_it_may_be_killed_anywhere(every: int, packed: Path, tmp_path: Path) -> None:
     shutil.copytree(packed, tmp_path / "before")
     options = {"dataset": str(packed), "quiet": True, "workers": 1}

@@ -72,7 +72,7 @@ from finecut.transforms.verify.folders import (
     verifying_of,
     work_in,
 )
-from finecut.transforms.verify.output import wrong_in_folder
+from finecut.transforms.verify.output import Tables, wrong_in_folder
 from finecut.transforms.verify.owners import dealt, wrong_with_owners
 from finecut.transforms.verify.report import Verified, read_report
 from finecut.transforms.work import Making, made
@@ -165,7 +165,11 @@ def found_in(root: str | Path, quick: bool = True, **settings: Any) -> list[Find
     assert set(found_by_balance(folders, verifying)) == of_owners
     found += of_owners
     for folder_name, said in signed.items():
-        found += wrong_in_folder(folder_name, said)
+        ways: dict[str, list[str]] = {}
+        for way, path in said:
+            ways.setdefault(way, []).append(path)
+        tables = [Tables(way, min(paths), len(paths)) for way, paths in ways.items()]
+        found += wrong_in_folder(folder_name, tables)
     return found
 
 

@@ -261,7 +261,8 @@ def check_duplicates(
         return
     yield Checked({"tables in dedup": 1})
     yield from mentioned({str(id) for key in IDS for id in columns.get(key, ())}, name)
-    if name != f"{DEDUP}/{GROUPS}":
+    # One file, or a folder of some with whole groups in each.
+    if name != f"{DEDUP}/{GROUPS}" and not name.startswith(f"{DEDUP}/{GROUPS}/"):
         return
     if missing := [key for key in NEEDED if key not in columns]:
         yield Finding(
@@ -313,7 +314,7 @@ def _those(columns: Columns, stay: bool) -> set[str]:
 
 def _wrong_in_list(path: str, columns: Columns, verifying: Verifying) -> Iterator[Finding]:
     """The list has all that do not stay; it may have others, of an earlier run."""
-    folder = f"{path.rpartition('/')[0]}/{DUPLICATES}"
+    folder = f"{path[: path.rindex(f'/{GROUPS}')]}/{DUPLICATES}"
     tables = tables_in(folder)
     try:
         ids = {str(id) for table in tables for id in _columns(table).get("id", ())}
