@@ -8,7 +8,7 @@
 The catalogue is read twice for words, and not kept: memory does not grow with it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -18,13 +18,12 @@ import pyarrow as pa
 from apache_beam.pvalue import AsSingleton
 
 from finecut.io.layout import Layout
-from finecut.io.tables.parquet import tables_in
 from finecut.transforms.beam.metrics import count
 from finecut.transforms.catalogue.on_workers import batched
 from finecut.transforms.catalogue.reading import ReadCatalogue
 from finecut.transforms.search.hits import TOLD, Hit, best, best_rows, with_verdict
 from finecut.transforms.search.meaning import likeness
-from finecut.transforms.search.nearest import Near, Vector, hits_of, nearest, nearest_in
+from finecut.transforms.search.nearest import Alike, Near, hits_of, nearest, nearest_in, tables_of
 from finecut.transforms.search.ranking import NONE, Counts, counted, scored, together
 from finecut.transforms.search.texts import OF_CLIP, OF_SOURCE, Term
 
@@ -125,33 +124,29 @@ class _Understand(beam.DoFn):
 
 @dataclass(eq=False, repr=False)
 class FindLike(beam.PTransform[Once, Hits]):
-    """One element → the clips whose vectors are nearest to this one."""
+    """One element → the clips whose vectors are nearest to that of one."""
 
     layout: Layout
-    algorithm: str
-    clip: str
-    vector: Vector
-    wanted: Wanted
+    alike: Alike
+    least: float = 0.0
 
     def expand(self, once: Once) -> Hits:
-        layout, wanted = self.layout, self.wanted
-        folder = layout.embeddings_parquet(self.algorithm)
-        clip, vector = self.clip, self.vector
+        layout, alike, least = self.layout, self.alike, self.least
+
+        def tables(_once: Any) -> Iterator[list[str]]:
+            return batched(tables_of(alike.algorithm, layout), TABLES)
 
         def nearest_of(paths: Sequence[str]) -> list[Near]:
-            return nearest_in(paths, vector, clip, wanted.limit)
+            return nearest_in(paths, alike, layout)
 
         def told(found: Iterable[Near]) -> list[Hit]:
-            return hits_of([near for near in found if near.score >= wanted.least], layout)
+            return hits_of([near for near in found if near.score >= least], layout)
 
         return (
             once
-            | "Tables"
-            >> beam.FlatMap(lambda _: batched(tables_in(folder), TABLES)).with_output_types(
-                list[str]
-            )
+            | "Tables" >> beam.FlatMap(tables).with_output_types(list[str])
             | "Share out tables" >> beam.Reshuffle()
             | "Compare" >> beam.Map(nearest_of).with_output_types(list[Near])
-            | "Nearest" >> beam.CombineGlobally(partial(nearest, limit=wanted.limit))
+            | "Nearest" >> beam.CombineGlobally(partial(nearest, limit=alike.limit))
             | "Rows" >> beam.Map(told).with_output_types(list[Hit])
         )

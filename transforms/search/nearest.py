@@ -5,17 +5,17 @@ the best of all ─▶ their rows in the catalogue ─▶ hits
 """
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from finecut.io.dataset.output import NoDataset
+from finecut.io.dataset.output import Output
 from finecut.io.layout import Layout
-from finecut.io.storage import files as shelf
-from finecut.io.tables.parquet import PARQUET
+from finecut.io.tables.parquet import PARQUET, tables_in
 from finecut.io.tables.piles import read_vectors
 from finecut.transforms.beam.metrics import LOG, count
 from finecut.transforms.catalogue.columns import texts
@@ -50,32 +50,39 @@ def chunk_with(clip: str, layout: Layout) -> str | None:
     return None
 
 
-def vector_of(clip: str, chunk: str, algorithm: str, layout: Layout) -> Vector | None:
+def vector_of(clip: str, chunk: str, algorithm: str, output: Output) -> Vector | None:
     """The vector of a clip, of length 1; none if it has none."""
-    path = layout.embedding_parquet(algorithm, chunk)
-    if not shelf.exists(path):
-        return None
-    try:
-        for ids, vectors in read_vectors(path):
-            if clip in ids:
-                vector = vectors[ids.index(clip)]
-                length = float(np.linalg.norm(vector))
-                return np.asarray(vector / length, np.float32) if length else None
-    except ValueError as error:
-        raise NoDataset(str(error)) from error
-    return None
+    vector = output.vectors(algorithm, chunk).get(clip)
+    length = 0.0 if vector is None else float(np.linalg.norm(vector))
+    return None if vector is None or not length else np.asarray(vector / length, np.float32)
 
 
-def nearest_in(paths: Iterable[str], wanted: Vector, clip: str, limit: int) -> list[Near]:
+def tables_of(algorithm: str, layout: Layout) -> list[str]:
+    """The tables that have its vectors, one for each chunk."""
+    return tables_in(layout.packs() if layout.packed else layout.embeddings_parquet(algorithm))
+
+
+@dataclass(frozen=True)
+class Alike:
+    """What is searched for: clips with vectors like this one, of length 1, and not its own."""
+
+    clip: str
+    vector: Vector
+    algorithm: str
+    limit: int
+
+
+def nearest_in(paths: Iterable[str], wanted: Alike, layout: Layout) -> list[Near]:
     """The most alike in these tables, without the clip itself."""
+    limit, clip = wanted.limit, wanted.clip
     found: list[Near] = []
     for path in paths:
         chunk = path.rsplit("/", 1)[-1].removesuffix(PARQUET)
         floor = found[-1].score if len(found) == limit else -1.0
         try:
-            for ids, vectors in read_vectors(path):
+            for ids, vectors in _vectors_at(path, chunk, wanted.algorithm, layout):
                 count(COMPARED, len(ids))
-                cosines = cosines_with(wanted, vectors)
+                cosines = cosines_with(wanted.vector, vectors)
                 found += [
                     Near(float(cosines[place]), ids[place], chunk)
                     for place in np.nonzero(cosines >= floor)[0].tolist()
@@ -86,6 +93,15 @@ def nearest_in(paths: Iterable[str], wanted: Vector, clip: str, limit: int) -> l
             count("tables left out")
         found = nearest([found], limit)
     return found
+
+
+def _vectors_at(
+    path: str, chunk: str, algorithm: str, layout: Layout
+) -> Iterator[tuple[Sequence[str], Vector]]:
+    if not layout.packed:
+        yield from read_vectors(path)
+    elif found := Output(layout).vectors(algorithm, chunk):
+        yield list(found), np.stack([*found.values()])
 
 
 def cosines_with(wanted: Vector, vectors: Vector) -> NDArray[np.float64]:

@@ -127,6 +127,7 @@ class Search(DatasetCommand[SearchOptions, "Found"]):
         usage="DATASET [TEXT] [options]",
     )
     Options = SearchOptions
+    reads_packs = True
     does = "finecut.pipeline.commands.search.work:search"
     answers = True
 

@@ -26,7 +26,7 @@ from finecut.transforms.catalogue.compact import is_complete
 from finecut.transforms.search.find import SEARCHED, FindLike, FindMeaning, FindWords, Hits, Wanted
 from finecut.transforms.search.hits import Hit, from_lines, to_lines
 from finecut.transforms.search.meaning import READ
-from finecut.transforms.search.nearest import COMPARED, chunk_with, vector_of
+from finecut.transforms.search.nearest import COMPARED, Alike, chunk_with, vector_of
 from finecut.transforms.search.texts import terms_of
 
 NO_CATALOGUE: Final = (
@@ -47,7 +47,7 @@ class Found(NamedTuple):
 def search(command: Search) -> Found:
     """The clips that are meant, the best ones first."""
     options = command.options
-    output = Output.at(options.dataset)
+    output = Output.at(options.dataset, packs=True)
     layout = output.layout
     refuse_half_forgotten(layout.root)
     ids = _ids_of(options, layout)
@@ -122,13 +122,13 @@ def _like(options: SearchOptions, output: Output, wanted: Wanted) -> FindLike:
             f"there is no clip {clip} in {layout.root}: give the id of one of its kept clips, as "
             "in the names of the files in clips/"
         )
-    vector = vector_of(clip, chunk, algorithm, layout)
+    vector = vector_of(clip, chunk, algorithm, output)
     if vector is None:
         raise NoDataset(
             f"the clip {clip} has no vector of {algorithm}. Usually it was rejected, or its "
             "embedding failed: give the id of a clip that was kept"
         )
-    return FindLike(layout, algorithm, clip, vector, wanted)
+    return FindLike(layout, Alike(clip, vector, algorithm, wanted.limit), wanted.least)
 
 
 def _algorithm(options: SearchOptions, output: Output) -> str:

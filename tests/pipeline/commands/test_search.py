@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import scale
+from arranged import both
 from curated import ALGORITHM, Curated, curated, edit, say, told, vector_of
 from on_prism import needs_prism, pool
 from performing import performed
@@ -106,7 +107,8 @@ def test_a_newer_caption_is_searched(dataset: Curated) -> None:
     [chunk] = (c for c in dataset.output.chunks() if first in Path(c).read_text())
     layout = dataset.output.layout
     enter(*rows_at(chunk, dataset.output), layout, Shelf(layout.root, layout.staging_of("test")))
-    assert list((dataset.root / "catalogue/chunks").iterdir())
+    compacted = pq.read_table(dataset.root / "catalogue/clips.parquet")
+    assert "a lonely zebra" not in compacted["caption"].to_pylist()
     assert [hit.id for hit in found(dataset.root, "zebra").hits] == [first]
     assert performed(CompactOptions(str(dataset.root), quiet=True)) == 0
     assert [hit.id for hit in found(dataset.root, "zebra").hits] == [first]
@@ -149,6 +151,15 @@ def test_clips_that_are_not_there_or_have_no_vector(painted: Path, dataset: Cura
     shutil.rmtree(dataset.root / f"{embedding_folder(ALGORITHM)}_parquet")
     with pytest.raises(UserError, match="contains no vectors"):
         found(dataset.root, like=rejected)
+
+
+def test_packed_datasets_are_searched_alike(tmp_path: Path) -> None:
+    arranged = both(tmp_path)
+    clip = next((arranged.files / "clips").iterdir()).stem
+    for query in ({"like": clip}, {"text": "long"}):
+        files, packs = (found(root, **query).hits for root in (arranged.files, arranged.packed))
+        assert len(files) > 3
+        assert [(hit.id, hit.score) for hit in packs] == [(hit.id, hit.score) for hit in files]
 
 
 def test_a_broken_table_is_left_out(dataset: Curated) -> None:
