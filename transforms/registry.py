@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from finecut.io.layout import FOLDERS, OF_SOURCE, TABLES, VECTORS, Artefact
+from finecut.io.held import OF_SOURCE
+from finecut.io.layout import FOLDERS, TABLES, VECTORS, Artefact
 from finecut.transforms import steps
 from finecut.transforms.step_base import (
     Score,

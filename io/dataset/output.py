@@ -24,16 +24,14 @@ import pyarrow as pa
 
 from finecut.io.dataset.arrangement import found, refuse_packed
 from finecut.io.errors import UserError
+from finecut.io.held import SOURCE, scores_held, source_held
 from finecut.io.layout import (
     OF_VECTORS,
-    SOURCE,
     Layout,
     chunk_id,
     clip_path_is_sharded,
     embedding_folder,
     embedding_name_of,
-    scores_held,
-    source_held,
 )
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, parsed, read_json

@@ -25,7 +25,8 @@ from finecut.io.dataset.output import (
     clips_named,
     read_document,
 )
-from finecut.io.layout import OF_SOURCE, PREVIEWS, SOURCE, embedding_folder, is_clip_id
+from finecut.io.held import OF_SOURCE, SOURCE
+from finecut.io.layout import PREVIEWS, embedding_folder, is_clip_id
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, parsed
 from finecut.io.tables.drops import read_drops

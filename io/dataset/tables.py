@@ -16,7 +16,7 @@ import pyarrow as pa
 from finecut.io.dataset.order import ahead
 from finecut.io.dataset.output import Entry, NoDataset
 from finecut.io.dataset.sources import Source, open_source
-from finecut.io.layout import OF_SOURCE
+from finecut.io.held import OF_SOURCE
 from finecut.io.tables.kinds import Kinds, in_columns
 
 #: Columns that every clip has, in this order. Scores, captions and what is known of the sources

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from finecut.io.layout import OF_SOURCE
+from finecut.io.held import OF_SOURCE
 
 TRUTH, WHOLE, NUMBER, TEXT = "truth", "whole", "number", "text"
 MIXED, NESTED = "mixed", "json"

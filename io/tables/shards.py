@@ -40,7 +40,7 @@ from typing import Any, BinaryIO, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from finecut.io.layout import OF_SOURCE, SOURCE
+from finecut.io.held import OF_SOURCE, SOURCE
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import plain_names
 from finecut.io.storage.json_documents import usable_json

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Final
 
 from finecut.io.dataset.output import Output
-from finecut.io.layout import OF_SOURCE, SOURCE
+from finecut.io.held import OF_SOURCE, SOURCE
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, parsed_text
 from finecut.io.storage.on_disk import NotAFile

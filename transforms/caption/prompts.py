@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from finecut.io.layout import OF_SOURCE
+from finecut.io.held import OF_SOURCE
 from finecut.transforms.plain_text import cleaned
 
 #: Letters of what is put into one place.

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from finecut.io.layout import SOURCE, scores_held
+from finecut.io.held import SOURCE, scores_held
 from finecut.io.records import Failure
 from finecut.transforms.catalogue.fields import COLUMNS, FAILED, KEPT, NAMES, REJECTED, Row
 from finecut.transforms.registry import SCORES

@@ -11,7 +11,7 @@ from typing import Final
 
 import apache_beam as beam
 
-from finecut.io.layout import source_held
+from finecut.io.held import source_held
 from finecut.io.records import Clip, Scores
 from finecut.io.tables.drops import DropsError, digest_of, read_drops
 from finecut.io.tables.ids import IdSet

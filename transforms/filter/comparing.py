@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from finecut.io.layout import OF_SOURCE
+from finecut.io.held import OF_SOURCE
 from finecut.io.records import Scores
 
 _COMPARE: Final[Mapping[str, Callable[[Any, Any], bool]]] = {

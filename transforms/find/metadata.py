@@ -24,7 +24,7 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from finecut.io.layout import source_held
+from finecut.io.held import source_held
 from finecut.io.records import Metadata
 from finecut.io.storage.json_documents import LARGEST, LARGEST_WHOLE
 from finecut.io.wording import count_of

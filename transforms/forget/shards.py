@@ -28,7 +28,8 @@ import pyarrow.compute as pc
 
 from finecut.io.dataset.output import Output
 from finecut.io.errors import RunError
-from finecut.io.layout import SOURCE, Layout
+from finecut.io.held import SOURCE
+from finecut.io.layout import Layout
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import usable_json
 from finecut.io.tables.parquet import from_parquet, to_parquet

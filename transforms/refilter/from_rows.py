@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from finecut.io.dataset.output import Entry
-from finecut.io.layout import SCORES as HELD
-from finecut.io.layout import SOURCE, Layout
+from finecut.io.held import SCORES as HELD
+from finecut.io.held import SOURCE
+from finecut.io.layout import Layout
 from finecut.transforms.catalogue.fields import FAILED, KEPT
 from finecut.transforms.registry import SCORES
 

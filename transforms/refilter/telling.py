@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from functools import cache
 
 from finecut.io.dataset.output import Entry
-from finecut.io.layout import OF_SOURCE
+from finecut.io.held import OF_SOURCE
 from finecut.io.tables.drops import keepers_of
 from finecut.transforms.filter.clips import Dropping
 from finecut.transforms.refilter.judging import OutOfReach, Refiltering, judged_anew, read_clips

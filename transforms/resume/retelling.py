@@ -20,7 +20,8 @@ from finecut.io.dataset.output import (
     clips_named,
     read_document,
 )
-from finecut.io.layout import SOURCE, is_clip_id, source_held
+from finecut.io.held import SOURCE, source_held
+from finecut.io.layout import is_clip_id
 from finecut.io.process.threads import in_order
 from finecut.io.records import Source
 from finecut.io.storage.json_documents import usable_json

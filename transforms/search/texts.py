@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from finecut.io.layout import source_held
+from finecut.io.held import source_held
 from finecut.transforms.catalogue.columns import SCHEMA, texts
 
 #: Texts of a clip itself, by the columns of the catalogue, as far as there are such.

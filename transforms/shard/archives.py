@@ -28,7 +28,7 @@ import apache_beam as beam
 import pyarrow as pa
 from apache_beam.pvalue import TaggedOutput
 
-from finecut.io.layout import SOURCE
+from finecut.io.held import SOURCE
 from finecut.io.process.threads import in_order
 from finecut.io.records import Failure, Source
 from finecut.io.storage import files as shelf

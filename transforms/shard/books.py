@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from finecut.io.layout import SOURCE
+from finecut.io.held import SOURCE
 from finecut.io.records import Failure
 from finecut.io.tables.shards import VECTOR, ShardFolder, read_receipt, rows_of
 from finecut.transforms.shard.lost import Lost, first_of

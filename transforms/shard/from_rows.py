@@ -14,7 +14,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from finecut.io.layout import source_held
+from finecut.io.held import source_held
 from finecut.io.records import Scores
 from finecut.transforms.catalogue.fields import KEPT
 from finecut.transforms.filter.rules import Rule

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from finecut.io.layout import SOURCE
+from finecut.io.held import SOURCE
 from finecut.io.process.threads import in_order
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import usable_json

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Self
 
-from finecut.io.layout import SOURCE
+from finecut.io.held import SOURCE
 from finecut.io.tables.kinds import NUMBER, TEXT, TRUTH, WHOLE, Kinds, joined
 from finecut.transforms.caption.prompts import in_a_line
 

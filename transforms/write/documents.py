@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from finecut.io.layout import PREVIEWS, SCORES, SOURCE, Artefact, Layout
+from finecut.io.held import SCORES, SOURCE
+from finecut.io.layout import PREVIEWS, Artefact, Layout
 from finecut.io.records import Clip, ModelUsed, TextOutcome, Transcoded, Video, Window
 from finecut.io.summary import Summary
 from finecut.transforms.registry import HEADS, IN_HEADS

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from finecut.io.layout import source_held
+from finecut.io.held import source_held
 from finecut.pipeline.options import OptionError, Options
 from finecut.pipeline.planning import asked_of_sources
 from finecut.transforms.caption.prompts import LONGEST, fields_in, filled

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from finecut.io.layout import PREVIEWS, TABLES, VECTORS, scores_held
+from finecut.io.held import scores_held
+from finecut.io.layout import PREVIEWS, TABLES, VECTORS
 from finecut.pipeline.options import Options, StepOptions, option_fields
 from finecut.pipeline.planning import configuration
 from finecut.transforms.option import FILTER_MODES

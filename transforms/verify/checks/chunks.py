@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final
 
+from finecut.io.held import SOURCE
 from finecut.io.layout import (
     PREVIEWS,
-    SOURCE,
     TABLES,
     VECTORS,
     Artefact,
