@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from finecut.io.chunk_names import chunk_numbered
 from finecut.io.dataset.output import (
     Document,
     Entry,
@@ -23,7 +24,7 @@ from finecut.io.dataset.output import (
     chunk_named,
     read_document,
 )
-from finecut.io.layout import Layout, chunk_id, chunk_numbered, embedding_folder
+from finecut.io.layout import Layout, chunk_id, embedding_folder
 from finecut.io.records import Clip, Video
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import usable_json

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self
 
+from finecut.io.chunk_names import chunk_numbered
 from finecut.io.dataset.output import JSON
-from finecut.io.layout import Layout, check_relative, chunk_id, chunk_numbered, is_clip_id
+from finecut.io.layout import Layout, check_relative, chunk_id, is_clip_id
 from finecut.io.process.threads import in_order
 from finecut.io.records import Failure
 from finecut.io.storage import files as shelf

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final
 
+from finecut.io.chunk_names import chunk_numbered
 from finecut.io.layout import (
     PREVIEWS,
     SOURCE,
@@ -17,7 +18,6 @@ from finecut.io.layout import (
     VECTORS,
     Artefact,
     chunk_id,
-    chunk_numbered,
     is_clip_id,
 )
 from finecut.io.storage import files as shelf

@@ -7,7 +7,7 @@ wrong with their files was said before.
 from collections.abc import Container, Iterator
 from dataclasses import replace
 
-from finecut.io.layout import chunk_numbered
+from finecut.io.chunk_names import chunk_numbered
 from finecut.io.storage import files as shelf
 from finecut.transforms.verify.checks import shapes
 from finecut.transforms.verify.checks.catalogue import told_in
