@@ -153,7 +153,7 @@ class Label(beam.PTransform[Any, beam.PCollection[Keyed]]):
         )
         for number in reversed(range(ROUNDS)):
             asked = maps[number] | f"Ask {number}" >> beam.FlatMap(
-                asking, number, deduping, side, AsSingleton(left[number])
+                asking, number, deduping, side, left=AsSingleton(left[number])
             ).with_outputs(LABEL, main=ASKS)
             answered = (
                 (asked[ASKS], labels)

@@ -65,7 +65,7 @@ class Books:
 
     def there(self, owner: str, path: str) -> None:
         """Enter a file that lies there."""
-        self._add(1, owner, "file", path)
+        self._add(1, owner, ("file", path))
 
     def enter(self, entry: Claim | Told | Entered | Mention) -> None:
         """Enter what a file says."""
@@ -73,7 +73,7 @@ class Books:
             case Claim():
                 self._claim(entry)
             case Told():
-                self._add(-1, entry.owner, "row", entry.row, entry.facts)
+                self._add(-1, entry.owner, ("row", entry.row, entry.facts))
             case Entered():
                 self._row(entry)
             case Mention():
@@ -96,17 +96,17 @@ class Books:
         if claim.there:
             self._seen.add(claim.owner)
         for path in claim.there:
-            self._add(-1, claim.owner, "file", path)
+            self._add(-1, claim.owner, ("file", path))
             if self._verifying.has_catalogue and not _is_table(path):
-                self._add(1, claim.owner, "named", path)
+                self._add(1, claim.owner, ("named", path))
 
     def _row(self, row: Entered) -> None:
         if row.files is None:
             self._name("failed", (row.owner,))
             return
-        self._add(1, row.owner, "row", row.row, row.facts)
+        self._add(1, row.owner, ("row", row.row, row.facts))
         for path in row.files:
-            self._add(-1, row.owner, "named", path)
+            self._add(-1, row.owner, ("named", path))
 
     def _name(self, speaker: Speaker, ids: Iterable[str]) -> None:
         place = SPEAKERS.index(speaker)
@@ -114,7 +114,7 @@ class Books:
             digest = digest_of_owner(id)
             self._ids[digest[0], place] += digest
 
-    def _add(self, sign: int, owner: str, *said: str) -> None:
+    def _add(self, sign: int, owner: str, said: tuple[str, ...]) -> None:
         data = "\0".join((owner, *said)).encode(*CODING)
         secret = self._verifying.secret
         side = self._sides[sign]
