@@ -59,12 +59,7 @@
         h("span", { class: "length", text: finecut.duration(clips.duration[row]) }),
       ),
       line,
-      h(
-        "span",
-        { class: "facts" },
-        h("span", { class: "place", text: place }),
-        value ? h("span", { class: "value", text: value }) : null,
-      ),
+      h("span", { class: "facts" }, h("span", { class: "place", text: place }), value ? h("span", { class: "value", text: value }) : null),
     );
     requestAnimationFrame(() => finecut.poster(row, picture));
     return button;
@@ -85,16 +80,11 @@
       place.hidden = count <= page;
       if (place.hidden) continue;
       const turn = (text, index, label) => {
-        const button = h("button", {
-          type: "button",
-          class: "plain small",
-          text,
-          "aria-label": label,
-          onclick: () => {
-            grid.turn(index);
-            at("pages").scrollIntoView({ block: "nearest" });
-          },
-        });
+        const act = () => {
+          grid.turn(index);
+          at("pages").scrollIntoView({ block: "nearest" });
+        };
+        const button = h("button", { type: "button", class: "plain small", text, "aria-label": label, onclick: act });
         button.disabled = index < 0 || index >= count;
         return button;
       };
