@@ -13,7 +13,7 @@ from typing import Final
 
 from finecut.io.dataset.arrangement import arranged
 from finecut.io.errors import RunError
-from finecut.io.layout import PACKED, Layout
+from finecut.io.layout import FILES, PACKED, Layout
 from finecut.io.storage import files as shelf
 from finecut.io.storage.addresses import is_read_only, public
 from finecut.io.storage.fence import NO_FENCE, Fence, LeadsOutside, halt
@@ -93,9 +93,12 @@ def occupying(
 def layout_for(options: Options, ask: bool = True) -> Layout:
     """Where a run of curation writes, arranged as the dataset is that lies there, or as is wished
     for a new one; ``ask=False``: nobody looks there.
+
+    Nor does anybody look into a store before the run has begun: what is wished has to be said
+    there, and is held against what is there then (:func:`refuse_other_layout`).
     """
     layout = Layout(shelf.absolute(options.output), options.shard_prefix)
-    if ask:
+    if ask and not shelf.is_remote(layout.root):
         layout = arranged(layout, options.layout)
     else:
         layout = replace(layout, packed=options.layout == PACKED)
@@ -105,6 +108,11 @@ def layout_for(options: Options, ask: bool = True) -> Layout:
             "them out"
         )
     return layout
+
+
+def refuse_other_layout(layout: Layout) -> None:
+    """A run does not write files into a packed dataset, nor packs into one of files."""
+    arranged(layout, PACKED if layout.packed else FILES)
 
 
 def refuse_unknown_store(uri: str, named: str) -> None:

@@ -26,7 +26,12 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import standing
 from finecut.io.storage.retry import StoreAway, greet
 from finecut.io.summary import Summary
-from finecut.pipeline.at_work import HALF_FORGOTTEN, is_half_forgotten, occupying
+from finecut.pipeline.at_work import (
+    HALF_FORGOTTEN,
+    is_half_forgotten,
+    occupying,
+    refuse_other_layout,
+)
 from finecut.pipeline.batches import BATCH_BYTES, BATCH_VIDEOS, batches_of, first_batch, weighed
 from finecut.pipeline.cli.progress import CUT, WRITTEN, Progress, run_line
 from finecut.pipeline.cli.stopping import given_up_by
@@ -153,6 +158,7 @@ def _run(options: Options, runner_arguments: Sequence[str], progress: bool) -> R
             )
         )
         if not writing.dry_run:
+            refuse_other_layout(writing.layout)
             decide(writing.layout, writing.shelf)
         if is_half_forgotten(writing.layout.root):
             LOG.error("%s", HALF_FORGOTTEN.format(writing.layout.root))
@@ -160,8 +166,6 @@ def _run(options: Options, runner_arguments: Sequence[str], progress: bool) -> R
             prepare(options, steps)
         else:
             steps = within_reach(steps, options)
-        if not writing.dry_run:
-            begin_catalogue(writing.layout, writing.shelf)
         tallies = Tallies(writing.shelf.staging, wanted=not engine.in_process)
         job = Job(options, steps, engine, tallies)
         if options.watch is not None:
@@ -244,7 +248,9 @@ def _report(job: Job, summary: Summary) -> str:
     if unwanted or shelf.is_remote(options.output):
         return ""
     nothing_new = summary.videos_skipped == summary.videos_found and not summary.videos_retold
-    return report_of_run(steps.writing.layout, steps.writing.shelf, nothing_new)
+    isolated = not options.no_isolation
+    layout, own = steps.writing.layout, steps.writing.shelf
+    return report_of_run(layout, own, nothing_new, isolated=isolated)
 
 
 def prepare(options: Options, steps: Plan) -> None:
@@ -308,6 +314,7 @@ def _beginnings(
     options, steps = job.options, job.steps
     part = steps.finding.part
     if not options.is_local:
+        _begin_catalogue(steps)
         yield FindVideos(steps.finding), part
         return
     found = find_sources(steps.finding)
@@ -318,6 +325,8 @@ def _beginnings(
     # A list on this disk may name films on a store; the command line did not.
     _greet(source.uri for source in sources)
     BOARD.add("videos found", len(sources))
+    if sources:
+        _begin_catalogue(steps)
     tried: set[str] = set()
     kept = of_run(steps.writing.shelf.staging)  # what is read ahead stays until it is used
     first = first_batch(len(sources), options.dealt_among) if steps.watches_films else 0
@@ -325,6 +334,11 @@ def _beginnings(
         tried.update(source.name for source in batch)
         yield beam.Create(batch), tried
     del kept
+
+
+def _begin_catalogue(steps: Plan) -> None:
+    if not steps.writing.dry_run:
+        begin_catalogue(steps.writing.layout, steps.writing.shelf)
 
 
 def _check_cuts(sources: Sequence[Source], steps: Plan) -> None:

@@ -71,7 +71,7 @@ def arranged(layout: Layout, wanted: str | None) -> Layout:
     if wanted != there and (there == PACKED or _is_begun(layout)):
         raise OtherArrangement(
             f"{layout.root} is a dataset with the layout {there}, which is decided when a dataset "
-            f"is begun: leave --layout {wanted} out to go on with it, or write to another folder "
+            f"is begun: give --layout {there} to go on with it, or write to another folder "
             + ("(finecut unpack makes files of it)" if there == PACKED else "")
         )
     return replace(layout, packed=wanted == PACKED)

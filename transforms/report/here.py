@@ -15,7 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from finecut.io.dataset.output import Output
-from finecut.io.process.children import USUAL_LIMITS
+from finecut.io.process.children import USUAL_LIMITS, ChildLimits
 from finecut.io.process.threads import in_order
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
@@ -65,8 +65,16 @@ class Here:
                 self._file("told", number).write_bytes(to_bytes(told.clips))
             yield told
 
-    def parts(self, showing: Showing, own: Shelf, drawing: Drawing, threads: int) -> Iterator[Made]:
-        """Make all parts, one after the other."""
+    def parts(
+        self,
+        showing: Showing,
+        own: Shelf,
+        drawing: Drawing,
+        *,
+        threads: int,
+        limits: ChildLimits | None = USUAL_LIMITS,
+    ) -> Iterator[Made]:
+        """Make all parts, one after the other; without ``limits``, clips are decoded here."""
         sizes: dict[int, list[int]] = {}
         for number in range(len(self.pieces)):
             for part, data in shared_out(self._clips(number), showing):
@@ -75,7 +83,8 @@ class Here:
                     file.write(data)
         for part, pieces in sorted(sizes.items()):
             made, sprites = make_part(part, part_of(self._pieces(part, pieces)), showing, own)
-            draw_all(sprites, partial(draw_one, showing=showing, own=own, drawing=drawing), threads)
+            work = partial(draw_one, showing=showing, own=own, drawing=drawing, limits=limits)
+            draw_all(sprites, work, threads)
             yield made
 
     def _clips(self, number: int) -> pa.Table:
@@ -98,8 +107,15 @@ def draw_all(sprites: Iterable[Sprite], work: Callable[[Sprite], None], threads:
         pass
 
 
-def draw_one(sprite: Sprite, *, showing: Showing, own: Shelf, drawing: Drawing) -> None:
+def draw_one(
+    sprite: Sprite,
+    *,
+    showing: Showing,
+    own: Shelf,
+    drawing: Drawing,
+    limits: ChildLimits | None = USUAL_LIMITS,
+) -> None:
     """Write the file of a sprite; nothing where no clip of it can be seen."""
-    data = draw(sprite, drawing, USUAL_LIMITS)
+    data = draw(sprite, drawing, limits)
     if data is not None:
         own.write(f"{showing.folder}/{FOLDER}/{sprite.name}", data)

@@ -26,7 +26,7 @@ from finecut.io.storage import copies
 from finecut.io.storage.counted import bucket_in, objects_in, requests_in
 from finecut.io.storage.files import is_remote
 from finecut.io.summary import Summary
-from finecut.pipeline.at_work import is_half_forgotten, occupying
+from finecut.pipeline.at_work import is_half_forgotten, occupying, refuse_other_layout
 from finecut.pipeline.batches import weighed
 from finecut.pipeline.choices.running import LOCAL, LOCAL_RUNNERS
 from finecut.pipeline.commands.estimate.choosing import Chosen, foreseen
@@ -39,7 +39,7 @@ from finecut.pipeline.planning import plan
 from finecut.pipeline.running import prepare
 from finecut.transforms.beam.sharing import of_run
 from finecut.transforms.beam.tally import Tallies
-from finecut.transforms.catalogue.compact import compact
+from finecut.transforms.catalogue.compact import begin_catalogue, compact
 from finecut.transforms.split.scenes import Piece
 from finecut.transforms.split.spans import Splitting, chunks_of
 
@@ -160,6 +160,9 @@ class Workshop:
             )
             is_half_forgotten(steps.writing.layout.root)
             prepare(options, steps)
+            if not steps.writing.dry_run:
+                refuse_other_layout(steps.writing.layout)
+                begin_catalogue(steps.writing.layout, shelf)
             kept = of_run(shelf.staging)  # what is read ahead stays until it is used
             job = Job(options, steps, engine, Tallies(shelf.staging, wanted=False))
             stats = Counter[str]()

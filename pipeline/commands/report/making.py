@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from finecut.io.dataset.output import Output
+from finecut.io.process.children import USUAL_LIMITS
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.staging import temporary_folder
@@ -69,6 +70,8 @@ class Wish:
     readers: int = 0
     #: Clips that are decoded at the same time.
     threads: int = 1
+    #: Whether clips are decoded in another process, which they cannot take down with this one.
+    isolated: bool = True
     #: Width of pictures; 0 leaves them out.
     pictures: int = 160
     #: Clips of a page.
@@ -82,7 +85,8 @@ def make_report(output: Output, own: Shelf, folder: str, wish: Wish, links: str)
         here = Here(output, there, readers)
 
         def parts(showing: Showing, drawing: Drawing) -> Iterator[MadePart]:
-            return here.parts(showing, own, drawing, wish.threads)
+            limits = USUAL_LIMITS if wish.isolated else None
+            return here.parts(showing, own, drawing, threads=wish.threads, limits=limits)
 
         return Making(output, own, folder, wish).page(here.totals(), parts, links)
 

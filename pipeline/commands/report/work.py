@@ -120,21 +120,24 @@ def output_at(root: str) -> Output:
         return Output(Layout(layout.root, shard_prefix=bool(shelf.folders_in(layout.clips()))))
 
 
-def report_of_run(layout: Layout, own: Shelf, nothing_new: bool = False) -> str:
+def report_of_run(
+    layout: Layout, own: Shelf, nothing_new: bool = False, *, isolated: bool = True
+) -> str:
     """The page of an output that a run has just written: its path, or why there is none."""
     folder = f"{layout.root}/{FOLDER}"
     # Of runs that end at the same time, each makes it when all before it have: the last one made
     # tells of all of them.
     with own.alone(FOLDER):
-        return _page_of_run(layout, own, folder, nothing_new)
+        wish = Wish(few=True, threads=cores(), isolated=isolated)
+        return _page_of_run(layout, own, folder, None if nothing_new else wish)
 
 
-def _page_of_run(layout: Layout, own: Shelf, folder: str, nothing_new: bool) -> str:
-    if nothing_new and shelf.exists(f"{folder}/{PAGE}"):
+def _page_of_run(layout: Layout, own: Shelf, folder: str, wish: Wish | None) -> str:
+    if wish is None and shelf.exists(f"{folder}/{PAGE}"):
         if not sweep_dead(own):  # others may be making a page that names what no page does yet
             remove_old(own, folder, shelf.files_in(f"{folder}/{DATA}"), ())
         return f"open: {folder}/{PAGE}"
-    wish = Wish(few=True, threads=cores())
+    wish = wish or Wish(few=True, threads=cores())
     links = relative_links(layout.root, folder)
     made = attempted(lambda: make_report(Output(layout), own, folder, wish, links))
     if isinstance(made, Exception):

@@ -40,8 +40,8 @@ def test_each_command_has_a_page(name: str, capsys: pytest.CaptureFixture[str]) 
 def test_an_example_can_be_copied(name: str, command: str) -> None:
     words = shlex.split(command.replace("\\\n", " ").split(" > ")[0])
     assert words[:2] == ["finecut", name]
-    kind = EVERY[name]
-    parse_options(parser_of(kind), kind.typed(words[2:]), kind.Options, kind.whole)
+    kind, given = EVERY[name].meant(words[2:])
+    parse_options(parser_of(kind), kind.typed(given), kind.Options, kind.whole)
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ def test_nothing_is_measured_unless_asked_for(films: Path, tmp_path: Path) -> No
 def previews(output: Path) -> Mapping[str, list[av.VideoFrame]]:
     return {
         str(path.relative_to(output / "previews")): list(webp_frames(path))
-        for path in sorted(output.rglob("*.webp"))
+        for path in sorted((output / "previews").rglob("*.webp"))
     }
 
 
@@ -205,7 +205,7 @@ def test_a_clip_that_is_judged_otherwise_is_not_in_both_places(films: Path, tmp_
     for keep in ((), ("frozen<0.5",), ()):
         run(options_for(films, tmp_path, keep=keep, generate_previews=True))
         folders = [p.parent.name for p in sorted(tmp_path.rglob("*.mp4"))]
-        previewed = len(list(tmp_path.rglob("*.webp")))
+        previewed = len(list(tmp_path.rglob("previews/**/*.webp")))
         where.append((folders.count("clips"), folders.count("filtered_clips"), previewed))
     assert where == [(2, 0, 2), (1, 1, 1), (2, 0, 2)]
     run(options_for(films, tmp_path, keep=("frozen<0.5",), no_upload_clips=True))
@@ -230,7 +230,7 @@ def test_a_preview_is_as_long_as_its_clip(rate: int, fps: float, tmp_path: Path)
     paint(tmp_path / "films/a.mp4", seconds=3, rate=rate)
     changes = {"generate_previews": True, "preview_target_fps": fps, "window_size": 1000}
     run(options_for(tmp_path / "films", tmp_path / "out", **changes))
-    [path] = tmp_path.rglob("*.webp")
+    [path] = tmp_path.rglob("previews/**/*.webp")
     with image.open(path) as picture:
         lengths = []
         for number in range(picture.n_frames):

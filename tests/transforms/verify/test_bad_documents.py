@@ -216,10 +216,10 @@ PLACES: Final = (Dataset.meta, Dataset.chunk, Dataset.video, Dataset.run)
 #: What each command reads, and so has to name when it is bad.
 READS: Final[dict[str, set[str]]] = {
     "refilter": {"meta", "chunk", "video", "run"},
-    "dedup": {"chunk"},
-    "shard": {"meta", "chunk"},
+    # These read the catalogue, and such documents only where there is none.
+    "dedup": set(),
+    "shard": {"meta"},
     "verify": {"meta", "chunk", "video", "run"},
-    # It reads the catalogue, and documents only where there is none.
     "report": {"run"},
     "curate": {"video"},
 }
