@@ -15,6 +15,8 @@ from finecut.transforms.beam.metrics import BOARD
 
 #: Seconds between two looks: short where a line can be overwritten, long where lines pile up.
 LIVE, PLAIN = 0.25, 1.5
+#: How the last line begins.
+DONE = "done"
 #: What a terminal is taken for that does not say how wide it is.
 USUAL_COLUMNS = 80
 #: Counters of what went wrong.
@@ -84,8 +86,9 @@ class Progress:
     def _show(self, last: bool = False, ended: bool = False) -> None:
         line = self._line(self._read(), time.monotonic() - self._began, ended)
         if not self._live:
-            # A stream says the same for hours, and what it says may go to a file.
-            if line != self._said:
+            # A stream says the same for hours, and what it says may go to a file. When all clips
+            # are written, there may still be a page to make.
+            if line != self._said and (last or not line.startswith(f"{DONE} ")):
                 self._out.write(f"{line}\n")
             self._said = line
         else:
@@ -161,7 +164,7 @@ def progress_line(
     if ended:
         rest = f", {clock(seconds)}"
     return (
-        f"{'done' if ended else 'cutting':<10} {count_of(cut, 'clip')}, {probed} of "
+        f"{DONE if ended else 'cutting':<10} {count_of(cut, 'clip')}, {probed} of "
         f"{count_of(videos, 'video')} probed, {share}"
         f"{speed:.1f}x real time{rest}{trouble}"
     )
@@ -182,7 +185,7 @@ def counted_line(
         wrong = sum(counts.get(name, 0) for name in failed)
         trouble = f", {wrong} failed" if wrong else ""
         speed = f"{done / max(seconds, 0.001):.1f} per second"
-        word = "done" if ended else verb
+        word = DONE if ended else verb
         if not expected:
             return f"{word:<10} {done} {what}, {speed}{trouble}"
         share = 1.0 if ended else min(1.0, done / expected)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from curated import say
+from curated import edit
 from faults import Runs, differences
 from performing import performed, shard, verify
 
@@ -119,7 +119,7 @@ def test_documents_say_what_the_list_says_and_no_column_is_a_key_of_theirs(outpu
     options = VerifyOptions(str(output), quick=True, quiet=True)
     assert verify(options).findings == ()
     clip = entries(output)[0]
-    say(output, clip.id, source={"license": "other"})
+    edit(output, clip.id, source={"license": "other"})
     [finding, other] = verify(options).findings
     assert (finding.kind, clip.id in finding.path) == ("document-differs", True)
     assert other.kind == "catalogue-differs"

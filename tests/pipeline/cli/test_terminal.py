@@ -65,4 +65,4 @@ def test_a_pipe_gets_plain_lines(small: Path, tmp_path: Path) -> None:
         assert not re.search(rb"[\x00-\x09\x0b-\x1f\x7f]", text), text
     *before, last = done.stderr.decode().splitlines()
     assert re.match(r"done +3 clips, 1 of 1 video probed, 100%, \d+\.\dx real time", last)
-    assert all(re.match(r"(finding|probing|cutting) ", line) for line in before)
+    assert all(re.match(r"(finding|probing|cutting) ", line) for line in before), before
