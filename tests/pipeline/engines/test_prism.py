@@ -78,7 +78,8 @@ def test_a_job_writes_and_says_what_the_local_runner_does(
     done = subprocess.run(command(films, output), capture_output=True, text=True, check=True)
     same(local[0], output)
     assert without_figures(done.stdout) == without_figures(local[1])
-    lines = done.stderr.splitlines()
+    # Of a machine that is busy, the first line may come before the first clip.
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("probing ")]
     assert all(re.search(r"\b\d+ clips?\b", line) for line in lines), lines
     counted = [int(re.search(r"(\d+) clips?\b", line)[1]) for line in lines]  # type: ignore[index]
     clips = [*output.glob("clips/*.mp4"), *output.glob("filtered_clips/*.mp4")]

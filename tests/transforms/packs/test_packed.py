@@ -207,13 +207,11 @@ def test_rows_lead_to_the_same_in_both(made: Both) -> None:
 
 def test_a_layout_is_decided_once(made: Both, packed: Path, tmp_path: Path) -> None:
     with pytest.raises(
-        OtherArrangement, match=r"layout packed, which is decided .* --layout files"
+        OtherArrangement, match=r"layout packed, which is decided .* --layout packed"
     ):
         curate(made.films, packed, layout="files")
     files = Path(shutil.copytree(made.files, tmp_path / "files"))
-    with pytest.raises(
-        OtherArrangement, match=r"layout files, which is decided .* --layout packed"
-    ):
+    with pytest.raises(OtherArrangement, match=r"layout files, which is decided .* --layout files"):
         curate(made.films, files, layout="packed")
     (packed / ".finecut/layout.json").write_text('{"layout": "scattered", "version": 1}')
     with pytest.raises(OtherArrangement, match="'scattered'"):
