@@ -178,8 +178,7 @@ def _run(options: Options, runner_arguments: Sequence[str], progress: bool) -> R
         ran = Ran(summary, time.monotonic() - began, stats, misdone=misdone)
         # Also of a part that happens to be empty: finecut summary misses those that have not ended.
         if summary.videos_found or ran.elsewhere:
-            if engine.in_process and not writing.dry_run:
-                compact(writing.layout, writing.shelf)
+            _compact(job)
             path = _kept(job, ran, started)
             if profiler is not None:
                 write_profile(steps, profiler.profile(), started)
@@ -220,8 +219,17 @@ def _watched(job: Job, started: float, progress: bool) -> Ran:
         ran = Ran(summary, seconds, dict(stats), misdone=tuple(lost_by(steps.own, stats)))
         ran = ran._replace(path=_kept(job, ran, started))
 
+    _begin_catalogue(steps)
     watch(options, steps, Work(curate, keep, lambda: _report(job, ran.summary)))
+    _compact(job)
     return ran
+
+
+def _compact(job: Job) -> None:
+    """Make tables of the rows that this run noted; on a cluster, its pipeline does that."""
+    writing = job.steps.writing
+    if job.engine.in_process and not writing.dry_run:
+        compact(writing.layout, writing.shelf)
 
 
 def counted_clips(options: Options) -> str:

@@ -15,8 +15,6 @@ from finecut.transforms.beam.metrics import BOARD
 
 #: Seconds between two looks: short where a line can be overwritten, long where lines pile up.
 LIVE, PLAIN = 0.25, 1.5
-#: How the last line begins.
-DONE = "done"
 #: What a terminal is taken for that does not say how wide it is.
 USUAL_COLUMNS = 80
 #: Counters of what went wrong.
@@ -86,9 +84,8 @@ class Progress:
     def _show(self, last: bool = False, ended: bool = False) -> None:
         line = self._line(self._read(), time.monotonic() - self._began, ended)
         if not self._live:
-            # A stream says the same for hours, and what it says may go to a file. When all clips
-            # are written, there may still be a page to make.
-            if line != self._said and (last or not line.startswith(f"{DONE} ")):
+            # A stream says the same for hours, and what it says may go to a file.
+            if line != self._said:
                 self._out.write(f"{line}\n")
             self._said = line
         else:
@@ -140,7 +137,8 @@ def progress_line(
     >>> progress_line({"videos found": 3, "probe/items": 3}, 1.0)
     'probing    3 of 3 videos'
     """
-    ended = outlook == ENDED
+    # When all clips are written, and so the same is known, there may still be a page to make.
+    ended = outlook is ENDED
     is_known = outlook.share > 0 or outlook.left is not None or ended
     share = f"{outlook.share:.0%}, " if is_known else ""
     rest = f", {words}" if (words := in_words(outlook, seconds)) else ""
@@ -164,7 +162,7 @@ def progress_line(
     if ended:
         rest = f", {clock(seconds)}"
     return (
-        f"{DONE if ended else 'cutting':<10} {count_of(cut, 'clip')}, {probed} of "
+        f"{'done' if ended else 'cutting':<10} {count_of(cut, 'clip')}, {probed} of "
         f"{count_of(videos, 'video')} probed, {share}"
         f"{speed:.1f}x real time{rest}{trouble}"
     )
@@ -185,7 +183,7 @@ def counted_line(
         wrong = sum(counts.get(name, 0) for name in failed)
         trouble = f", {wrong} failed" if wrong else ""
         speed = f"{done / max(seconds, 0.001):.1f} per second"
-        word = DONE if ended else verb
+        word = "done" if ended else verb
         if not expected:
             return f"{word:<10} {done} {what}, {speed}{trouble}"
         share = 1.0 if ended else min(1.0, done / expected)

@@ -150,15 +150,25 @@ def _without(table: pa.Table, chunks: Iterable[str]) -> pa.Table:
 
 
 def is_complete(layout: Layout) -> bool:
-    """Whether all chunks that there are documents of have been entered."""
-    return shelf.exists(layout.catalogue_facts())
+    """Whether all chunks that there are documents of have been entered, and nobody has removed the
+    catalogue since: what is said of it stands in another folder.
+    """
+    if not shelf.exists(layout.catalogue_facts()):
+        return False
+    places = (layout.catalogue(), layout.catalogue_rows())
+    return any(map(shelf.exists, places)) or not shelf.exists(layout.processed_clip_chunks())
 
 
 def begin_catalogue(layout: Layout, own: Shelf) -> None:
     """Say of a dataset in which there is nothing yet that nothing is missing in its catalogue, so
-    that its first compaction need not look for it.
+    that its first compaction need not look for it; and of one whose catalogue was removed that it
+    has to, before new rows look like all there are.
     """
-    if not shelf.exists(layout.processed_clip_chunks()) and not is_complete(layout):
+    if is_complete(layout):
+        return
+    if shelf.exists(layout.processed_clip_chunks()):
+        own.remove(layout.catalogue_facts())
+    else:
         _say_complete(layout, own)
 
 

@@ -22,6 +22,7 @@ from finecut.pipeline.at_work import (
 )
 from finecut.pipeline.cli.disk import refusal
 from finecut.pipeline.cli.outlets import lines_of, shown
+from finecut.pipeline.commands.chosen import embedder_chosen
 from finecut.pipeline.commands.dedup import DedupOptions, FindDuplicates
 from finecut.pipeline.options import OptionError
 from finecut.transforms.beam.weather import sentence_of
@@ -277,23 +278,9 @@ def _tables(options: DedupOptions, output: Output | None) -> tuple[str, str | No
     """The folder of tables, and whose vectors they hold if the folder's name says so."""
     if output is None:
         return shelf.absolute(options.embeddings), None
-    found = output.algorithms()
-    if not found:
-        raise NoDataset(
-            f"{output.root} contains no vectors: finecut curate writes them, unless it gets "
-            "--no-generate-embeddings. Or give --embeddings FOLDER with a folder of vector tables"
-        )
-    wanted = options.algorithm or (found[0] if len(found) == 1 else None)
-    if wanted is None:
-        raise OptionError(
-            f"there are vectors of {', '.join(found)}: choose one of them with --algorithm"
-        )
-    folder = output.layout.embeddings_parquet(wanted)
-    if folder not in {output.layout.embeddings_parquet(name) for name in found}:
-        raise OptionError(
-            f"there are no vectors of --algorithm {wanted} here: give one of {', '.join(found)}"
-        )
-    return folder, wanted
+    otherwise = "Or give --embeddings FOLDER with a folder of vector tables"
+    wanted = embedder_chosen(options.algorithm, output, otherwise)
+    return output.layout.embeddings_parquet(wanted), wanted
 
 
 def _facts(table: str) -> dict[str, str]:

@@ -129,15 +129,14 @@ def report_of_run(
     # tells of all of them.
     with own.alone(FOLDER):
         wish = Wish(few=True, threads=cores(), isolated=isolated)
-        return _page_of_run(layout, own, folder, None if nothing_new else wish)
+        if nothing_new and shelf.exists(f"{folder}/{PAGE}"):
+            if not sweep_dead(own):  # others may be making a page that names what no page does yet
+                remove_old(own, folder, shelf.files_in(f"{folder}/{DATA}"), ())
+            return f"open: {folder}/{PAGE}"
+        return _page_of_run(layout, own, folder, wish)
 
 
-def _page_of_run(layout: Layout, own: Shelf, folder: str, wish: Wish | None) -> str:
-    if wish is None and shelf.exists(f"{folder}/{PAGE}"):
-        if not sweep_dead(own):  # others may be making a page that names what no page does yet
-            remove_old(own, folder, shelf.files_in(f"{folder}/{DATA}"), ())
-        return f"open: {folder}/{PAGE}"
-    wish = wish or Wish(few=True, threads=cores())
+def _page_of_run(layout: Layout, own: Shelf, folder: str, wish: Wish) -> str:
     links = relative_links(layout.root, folder)
     made = attempted(lambda: make_report(Output(layout), own, folder, wish, links))
     if isinstance(made, Exception):

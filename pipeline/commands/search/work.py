@@ -20,6 +20,7 @@ from finecut.io.storage.staging import temporary_folder
 from finecut.io.tables.drops import drops_table
 from finecut.io.tables.parquet import PARQUET
 from finecut.pipeline.at_work import beside_runs, refuse_half_forgotten, shelf_in
+from finecut.pipeline.commands.chosen import embedder_chosen, path_beside
 from finecut.pipeline.commands.search import Search, SearchOptions
 from finecut.pipeline.options import OptionError
 from finecut.transforms.catalogue.compact import is_complete
@@ -50,7 +51,7 @@ def search(command: Search) -> Found:
     output = Output.at(options.dataset, packs=True)
     layout = output.layout
     refuse_half_forgotten(layout.root)
-    ids = _ids_of(options, layout)
+    ids = path_beside(options.ids, layout.root, flag="--ids", command="search")
     way = _way(options, output)
     with _told(layout, command) as own, command.showing(progress_line):
         path = f"{own.root}/hits.jsonl"
@@ -115,7 +116,7 @@ def _way(options: SearchOptions, output: Output) -> beam.PTransform[Any, Hits]:
 
 def _like(options: SearchOptions, output: Output, wanted: Wanted) -> FindLike:
     layout, clip = output.layout, options.like
-    algorithm = _algorithm(options, output)
+    algorithm = embedder_chosen(options.algorithm, output, "Or search by words")
     chunk = chunk_with(clip, layout)
     if chunk is None:
         raise NoDataset(
@@ -131,37 +132,7 @@ def _like(options: SearchOptions, output: Output, wanted: Wanted) -> FindLike:
     return FindLike(layout, Alike(clip, vector, algorithm, wanted.limit), wanted.least)
 
 
-def _algorithm(options: SearchOptions, output: Output) -> str:
-    found = output.algorithms()
-    if not found:
-        raise NoDataset(
-            f"{output.root} contains no vectors, which --like compares: finecut curate writes "
-            "them, unless it gets --no-generate-embeddings. Or search by words"
-        )
-    wanted = options.algorithm or (found[0] if len(found) == 1 else None)
-    if wanted is None:
-        raise OptionError(
-            f"there are vectors of {', '.join(found)}: choose one of them with --algorithm"
-        )
-    folders = {output.layout.embeddings_parquet(name) for name in found}
-    if output.layout.embeddings_parquet(wanted) not in folders:
-        raise OptionError(
-            f"there are no vectors of --algorithm {wanted} here: give one of {', '.join(found)}"
-        )
-    return wanted
-
-
 # ── what is written, and said ─────────────────────────────────────────────────────────────────────
-
-
-def _ids_of(options: SearchOptions, layout: Layout) -> str | None:
-    path = shelf.absolute(options.ids) if options.ids else None
-    if path and path.startswith(f"{layout.root}/"):
-        raise OptionError(
-            f"--ids {options.ids} is inside the dataset, where search writes nothing: write it "
-            "beside the dataset"
-        )
-    return path
 
 
 def _write_ids(path: str, hits: list[Hit]) -> None:

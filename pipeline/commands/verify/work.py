@@ -21,6 +21,7 @@ from finecut.io.storage.publishing import Shelf
 from finecut.io.storage.staging import temporary_folder
 from finecut.pipeline.at_work import beside_runs, shelf_in
 from finecut.pipeline.cli.progress import counted_line
+from finecut.pipeline.commands.chosen import path_beside
 from finecut.pipeline.commands.verify import Verify, VerifyOptions
 from finecut.pipeline.options import OptionError
 from finecut.transforms.verify.checks.findings import Finding
@@ -124,14 +125,8 @@ def _write_report(path: str, made: Path) -> None:
 
 
 def _report_of(options: VerifyOptions) -> str | None:
-    layout = Layout(shelf.absolute(options.dataset))
-    report = shelf.absolute(options.report) if options.report else None
-    if report and report.startswith(f"{layout.root}/"):
-        raise OptionError(
-            f"--report {options.report} is inside the dataset, where verify writes nothing: "
-            "write it beside the dataset"
-        )
-    return report
+    root = shelf.absolute(options.dataset)
+    return path_beside(options.report, root, flag="--report", command="verify")
 
 
 def _refuse_others(layout: Layout, folders: Sequence[Folder]) -> None:

@@ -20,13 +20,17 @@ from doc_tables import CATALOGUE, with_columns
 from golden import GOLDEN
 from performing import performed
 
+from finecut.io.dataset.output import Output
 from finecut.io.layout import Layout
 from finecut.io.records import Failure, Source, Span, to_json
+from finecut.io.storage.publishing import Shelf
 from finecut.pipeline.commands.compact import CompactOptions
 from finecut.pipeline.commands.forget import ForgetOptions
 from finecut.pipeline.commands.refilter import RefilterOptions
 from finecut.pipeline.commands.verify import VerifyOptions
+from finecut.transforms.catalogue.chunks import enter, rows_at
 from finecut.transforms.catalogue.columns import SCHEMA, from_bytes
+from finecut.transforms.catalogue.compact import begin_catalogue, compact
 from finecut.transforms.catalogue.fields import COLUMNS, Row
 from finecut.transforms.catalogue.reading import ReadCatalogue
 from finecut.transforms.catalogue.rows import Whereabouts, row_of
@@ -96,6 +100,22 @@ def test_readers_of_slices_need_no_catalogue(dataset: Curated, tmp_path: Path) -
     shutil.rmtree(dataset.root / "catalogue")
     (dataset.root / ".finecut/catalogue.json").unlink()
     assert _read_on_workers(layout, columns, tmp_path / "without") == found
+
+
+def test_rows_that_somebody_removed_are_read_from_documents_and_made_again(
+    dataset: Curated, tmp_path: Path
+) -> None:
+    layout, before = Layout(str(dataset.root)), rows(dataset)
+    shutil.rmtree(dataset.root / "catalogue")
+    found = _read_on_workers(layout, ("id",), tmp_path / "told")
+    assert {row["id"] for row in found} == before.keys()
+    # A run that begins now must not take its own rows for all there are.
+    own = Shelf(str(dataset.root), str(dataset.root / ".staging/run"))
+    begin_catalogue(layout, own)
+    some = next(Output(layout).chunks())
+    enter(*rows_at(some, Output(layout)), layout, own)
+    compact(layout, own)
+    assert rows(dataset) == before
 
 
 def _read_on_workers(layout: Layout, columns: Sequence[str], told: Path) -> list[Row]:
