@@ -295,10 +295,10 @@ class RunChoices(InputChoices):
         None,
         OUTPUT,
         "How clips are written: as files, or packed into two files for each chunk (packs/). It is "
-        "decided when a dataset is begun.",
+        "decided when a dataset is begun; give it again for one in a bucket.",
         metavar="LAYOUT",
         choices=ARRANGEMENTS,
-        shown="that of the dataset; files for a new one",
+        shown="that of the dataset; files for a new one and in a bucket",
         matters=False,
     )
 
