@@ -22,6 +22,7 @@ from finecut.io.storage.publishing import Shelf
 from finecut.transforms.catalogue.on_workers import batched
 from finecut.transforms.catalogue.reading import DOCUMENTS, Slice, slices
 from finecut.transforms.report.counting import Totals, totals_of
+from finecut.transforms.report.frames import Drawing
 from finecut.transforms.report.parts import (
     Made,
     Showing,
@@ -30,7 +31,7 @@ from finecut.transforms.report.parts import (
     shared_out,
     to_bytes,
 )
-from finecut.transforms.report.pictures import FOLDER, Drawing, Sprite, draw
+from finecut.transforms.report.pictures import FOLDER, Sprite, draw
 from finecut.transforms.report.reading import Told, told_by
 
 

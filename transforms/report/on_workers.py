@@ -17,9 +17,10 @@ from finecut.io.dataset.output import Output
 from finecut.io.storage.publishing import Shelf
 from finecut.transforms.catalogue.reading import Slice
 from finecut.transforms.report.counting import Totals, totals_of
+from finecut.transforms.report.frames import Drawing
 from finecut.transforms.report.here import draw_one, slices_there
 from finecut.transforms.report.parts import Made, Showing, make_part, part_of, shared_out
-from finecut.transforms.report.pictures import Drawing, Sprite
+from finecut.transforms.report.pictures import Sprite
 from finecut.transforms.report.reading import told_by
 
 

@@ -12,33 +12,19 @@ a few key frames are decoded, in a child process, and only if all of them are da
 
 import io
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 from hashlib import blake2b
-from typing import BinaryIO, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from finecut.io.media.frames.cheap_frames import show_key_frames
-from finecut.io.media.frames.contact_sheet import (
-    Sheet,
-    SheetForm,
-    SheetMaker,
-    Wanted,
-    sheet_from_file,
-)
-from finecut.io.media.limits import prepare_process
-from finecut.io.process.child import beat
-from finecut.io.process.children import ChildDied, ChildLimits, possible, preload, run_in_child
+from finecut.io.process.children import ChildDied, ChildLimits, possible, run_in_child
 from finecut.io.storage import files as shelf
-from finecut.io.storage.retry import has_outlasted, note_outlasted, outlasted_at
+from finecut.io.storage.retry import note_outlasted
 from finecut.transforms.beam.guard import attempted
 from finecut.transforms.report.counting import numbers
-from finecut.transforms.steps.thumbnail import THUMBNAILS, worth
-
-preload(__name__)
+from finecut.transforms.report.frames import AWAY, SEEN, Drawing, Picture, Pixels, fitted, look
+from finecut.transforms.steps.thumbnail import THUMBNAILS
 
 #: The page's folder of pictures.
 FOLDER: Final = "pictures"
@@ -50,25 +36,8 @@ MOST: Final = 192
 #: Pictures beside each other; the page knows this, too.
 ACROSS: Final = 10
 QUALITY: Final = 60
-#: Key frames that are looked at, and how well lit the best one has to be.
-KEYS: Final = 4
-LIT: Final = 0.3
 #: What cannot be seen is a plain field.
 NOTHING: Final = (128, 128, 128)
-#: A remote file up to this size is fetched once.
-FETCHED_WHOLE: Final = 64 << 20
-
-Pixels = NDArray[np.uint8]
-
-
-class Picture(NamedTuple):
-    """A clip that is to be seen."""
-
-    id: str
-    #: Its file below the dataset; none if there is none.
-    clip: str
-    width: int
-    height: int
 
 
 class Sprite(NamedTuple):
@@ -77,33 +46,6 @@ class Sprite(NamedTuple):
     name: str
     clips: int
     pictures: tuple[Picture, ...]
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """How pictures are drawn, and from where."""
-
-    root: str
-    #: Width of one; its height is 9/16 of that.
-    width: int = 160
-    #: Whether there may be thumbnails.
-    thumbnails: bool = False
-
-    @property
-    def height(self) -> int:
-        return self.width * 9 // 16
-
-    def size(self, picture: Picture) -> tuple[int, int]:
-        """How large it is within its place; the page reckons in the same way.
-
-        >>> Drawing("").size(Picture("", "", 1080, 1920)), Drawing("").size(Picture("", "", 0, 0))
-        ((51, 90), (160, 90))
-        """
-        if not picture.width or not picture.height:
-            return self.width, self.height
-        scale = min(self.width / picture.width, self.height / picture.height)
-        wide, high = int(picture.width * scale + 0.5), int(picture.height * scale + 0.5)
-        return max(1, wide), max(1, high)
 
 
 def sprites_of(clips: pa.Table, width: int) -> Iterator[Sprite]:
@@ -157,7 +99,7 @@ def _thumbnail(picture: Picture, drawing: Drawing) -> Pixels | None:
     if data is None:
         return None
     found = attempted(lambda: _of_jpeg(data))
-    return None if isinstance(found, Exception) else _fitted(found, drawing.size(picture))
+    return None if isinstance(found, Exception) else fitted(found, drawing.size(picture))
 
 
 def _of_jpeg(data: bytes) -> Pixels:
@@ -166,16 +108,7 @@ def _of_jpeg(data: bytes) -> Pixels:
     return np.asarray(Image.open(io.BytesIO(data), formats=["JPEG"]).convert("RGB"))
 
 
-def _fitted(pixels: Pixels, size: tuple[int, int]) -> Pixels:
-    from PIL import Image
-
-    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))
-
-
 # ── decoding ─────────────────────────────────────────────────────────────────────────────────────
-
-#: What a child says of each clip: its pixels, that there are none, or that a store was away.
-SEEN, UNSEEN, AWAY = b"+", b"-", b"!"
 
 
 def _decoded(
@@ -212,53 +145,3 @@ def _pixels(data: bytes, size: tuple[int, int]) -> Pixels | None:
     if data[:1] != SEEN or len(data) != 1 + wide * high * 3:
         return None
     return np.frombuffer(data, np.uint8, offset=1).reshape(high, wide, 3)
-
-
-def look(pictures: Sequence[Picture], drawing: Drawing) -> Iterator[bytes]:
-    """In the child: what there is to see of each clip."""
-    prepare_process()
-    for picture in pictures:
-        yield _look_at(picture, drawing)
-        beat()
-
-
-def _look_at(picture: Picture, drawing: Drawing) -> bytes:
-    if not picture.clip:
-        return UNSEEN
-    try:
-        with _opened(f"{drawing.root}/{picture.clip}") as file:
-            found = attempted(lambda: best_of(file, 2 * drawing.height))
-    except OSError as error:
-        if has_outlasted(error):
-            return AWAY + f"{outlasted_at(error)}: {error}".encode()
-        return UNSEEN  # it is not there
-    if isinstance(found, Exception):
-        return UNSEEN
-    return SEEN + _fitted(found, drawing.size(picture)).tobytes()
-
-
-def best_of(file: str | BinaryIO, side: int) -> Pixels:
-    """The best of a clip's key frames; where all of them are dark, of frames all along the clip."""
-    form = SheetForm((), side=side)
-    maker = SheetMaker(form, Wanted(frames=frozenset(range(KEYS))))
-    found = attempted(lambda: show_key_frames(file, maker, KEYS))
-    sheet = None if isinstance(found, Exception) else maker.sheet()
-    if sheet is None or max(worth(sheet, place)[1] for place in range(len(sheet))) < LIT:
-        if not isinstance(file, str):
-            file.seek(0)
-        sheet = sheet_from_file(file, SheetForm((1.0,), side=side))
-    return _best_on(sheet)
-
-
-def _best_on(sheet: Sheet) -> Pixels:
-    best = max(range(len(sheet)), key=lambda place: worth(sheet, place)[0])
-    return np.asarray(sheet.rgb(best))
-
-
-@contextmanager
-def _opened(uri: str) -> Iterator[str | BinaryIO]:
-    if shelf.is_remote(uri) and shelf.size_of(uri) <= FETCHED_WHOLE:
-        yield io.BytesIO(shelf.read(uri))
-        return
-    with shelf.open_source(uri) as source:
-        yield source

@@ -28,6 +28,7 @@ from finecut.pipeline.page.gather import (
 from finecut.pipeline.page.similar import Rows, write_alike, write_duplicates
 from finecut.transforms.registry import titles
 from finecut.transforms.report.counting import Totals, common_folder, digest_of
+from finecut.transforms.report.frames import Drawing
 from finecut.transforms.report.here import Here
 from finecut.transforms.report.parts import (
     DATA,
@@ -40,7 +41,6 @@ from finecut.transforms.report.parts import (
 )
 from finecut.transforms.report.parts import Made as MadePart
 from finecut.transforms.report.pictures import FOLDER as PICTURES
-from finecut.transforms.report.pictures import Drawing
 from finecut.transforms.report.sources import fields_of
 from finecut.transforms.report.tiles import Words
 from finecut.transforms.steps.thumbnail import THUMBNAILS

@@ -35,10 +35,10 @@ from finecut.pipeline.options import OptionError, cores
 from finecut.transforms.beam.guard import attempted
 from finecut.transforms.beam.weather import sentence_of
 from finecut.transforms.report.counting import Totals, from_json, to_json
+from finecut.transforms.report.frames import Drawing
 from finecut.transforms.report.on_workers import CountClips, MakeParts
 from finecut.transforms.report.parts import DATA, Showing
 from finecut.transforms.report.parts import Made as MadePart
-from finecut.transforms.report.pictures import Drawing
 
 #: Where the page lies in an output.
 FOLDER = "report"

@@ -51,9 +51,10 @@ from finecut.transforms.catalogue.rows import Whereabouts, made_file
 from finecut.transforms.catalogue.rows import row_of as catalogue_row
 from finecut.transforms.report.columns import fitted, packed, plain_json
 from finecut.transforms.report.counting import Totals, digest_of, from_json, to_json, totals_of
+from finecut.transforms.report.frames import best_of
 from finecut.transforms.report.lost import spans_of_lost
 from finecut.transforms.report.parts import EVERY, ROWS_OF_PART, borders_of
-from finecut.transforms.report.pictures import Sprite, best_of, sprites_of
+from finecut.transforms.report.pictures import Sprite, sprites_of
 from finecut.transforms.report.reading import Told
 from finecut.transforms.report.tiles import (
     ROWS_OF_NUMBERS,
