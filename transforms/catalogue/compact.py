@@ -69,7 +69,7 @@ def finish(superseded: Iterable[str], layout: Layout, own: Shelf) -> None:
     own.remove_emptied(layout.catalogue_chunks())
     own.remove_emptied(layout.catalogue_rows())
     write_failed(layout, own)
-    if not is_complete(layout):
+    if not _is_said_complete(layout):
         _say_complete(layout, own)
 
 
@@ -153,10 +153,15 @@ def is_complete(layout: Layout) -> bool:
     """Whether all chunks that there are documents of have been entered, and nobody has removed the
     catalogue since: what is said of it stands in another folder.
     """
-    if not shelf.exists(layout.catalogue_facts()):
+    if not _is_said_complete(layout):
         return False
     places = (layout.catalogue(), layout.catalogue_rows())
     return any(map(shelf.exists, places)) or not shelf.exists(layout.processed_clip_chunks())
+
+
+def _is_said_complete(layout: Layout) -> bool:
+    # Read and not asked for: of what is not there, a store would list what lies below it.
+    return shelf.read_if_there(layout.catalogue_facts()) is not None
 
 
 def begin_catalogue(layout: Layout, own: Shelf) -> None:
